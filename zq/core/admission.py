@@ -1,0 +1,113 @@
+"""Submits: a receipt when the batch is stored, busy when there is no room, and the same receipt when it comes again."""
+
+from zq.core import endings, tables
+from zq.core.batch import Batch
+from zq.core.books import Books, Step
+from zq.core.holder import Peer
+from zq.core.queue import Queue
+from zq.wire.limits import TASK_SEPARATOR
+from zq.wire.batch import largest_payload
+from zq.wire.messages import Accepted, Receipt, Refused, Submit
+from zq.wire.messages import Batch as WireBatch
+
+RETRY_AFTER_MIN, RETRY_AFTER_MAX = 0.1, 30.0
+"""Seconds within which a busy answer tells a client to come back."""
+
+STORE_RETRY_AFTER = 5.0
+"""Seconds, when the store is full: room comes with retention or with a person."""
+
+
+def submit(books: Books, step: Step, peer: Peer, message: Submit) -> None:
+    """Stores what there is room for and answers with a receipt (protocol 2)."""
+    accepted: list[Accepted] = []
+    refused: list[Refused] = []
+    for batch in message.batches:
+        known = endings.find(step, batch.id)
+        if known is not None:
+            accepted.append(_repeat(books, step, batch, known))
+            books.count("repeated")
+            continue
+        queue = books.queue(step, batch.queue)
+        refusal = _refusal(books, step, queue, batch)
+        if refusal is None:
+            accepted.append(store(books, step, queue, batch))
+        else:
+            refused.append(refusal)
+            books.count(refusal.code)
+    step.send(peer, Receipt(message.request, tuple(accepted), tuple(refused)))
+
+
+def store(books: Books, step: Step, queue: Queue, wire: WireBatch) -> Accepted:
+    """Stores a new batch, whatever the limits; the caller has checked that its id is new."""
+    options = wire.options
+    books.sequence += 1
+    books.is_changed = True
+    key = tables.task_key(queue.number, options.priority, books.sequence)
+    batch = Batch(key, queue, wire.id, len(wire.ends) >> 2, 0)
+    batch.options = options
+    batch.accepted_time = step.wall
+    batch.set_tasks(wire.ends, wire.blob)
+    position = queue.position(options.priority)
+    eta = queue.eta(position)
+    books.count("accepted", batch.count)
+    if options.delay > 0:
+        endings.schedule(books, step, batch, step.wall + options.delay)
+        return Accepted(wire.id, position, options.delay + (eta or 0.0))
+    endings.wait_again(books, step, batch)
+    return Accepted(wire.id, position, eta)
+
+
+def store_forwarded(books: Books, step: Step, batches: tuple[WireBatch, ...]) -> None:
+    """Stores what a completion forwards, in its transaction and whatever the limits: what was accepted still completes."""
+    for batch in batches:
+        if endings.find(step, batch.id) is None:
+            store(books, step, books.queue(step, batch.queue), batch)
+            books.count("forwarded", len(batch.ends) >> 2)
+
+
+def release_due(books: Books, step: Step, limit: int) -> None:
+    """Moves batches whose time has come from scheduled to pending, at most `limit` of them in one step."""
+    if books.next_due_time > step.wall:
+        return
+    rows = []
+    books.next_due_time = float("inf")
+    for key, value in step.tx.scan(tables.SCHEDULED):
+        due_time, task_key = tables.split_due_key(key)
+        if due_time > step.wall or len(rows) == limit:
+            books.next_due_time = due_time
+            break
+        rows.append((key, task_key, value))
+    for key, task_key, value in rows:
+        step.tx.delete(tables.SCHEDULED, key)
+        batch = books.read(step.tx, task_key, value)
+        batch.queue.scheduled -= batch.unfinished
+        endings.wait_again(books, step, batch)
+
+
+def _repeat(books: Books, step: Step, batch: WireBatch, known: endings.Place | endings.End) -> Accepted:
+    """Makes the receipt of a batch that was stored before; one that no longer waits is at place 1."""
+    if isinstance(known, endings.End) or known.where != endings.PENDING:
+        return Accepted(batch.id, 1, None)
+    queue = books.queues_by_number[tables.split_task_key(known.key)[0]]
+    # The place it has now is unknown without counting the table; the end of its lane is an upper bound.
+    position = max(1, queue.position(batch.options.priority) - (len(batch.ends) >> 2))
+    return Accepted(batch.id, position, queue.eta(position))
+
+
+def _refusal(books: Books, step: Step, queue: Queue, batch: WireBatch) -> Refused | None:
+    count = len(batch.ends) >> 2
+    largest = largest_payload(batch.ends, batch.blob)
+    if TASK_SEPARATOR in batch.id:
+        return Refused(batch.id, "invalid", None, f"an id may not contain {TASK_SEPARATOR!r}: {batch.id}")
+    if largest > books.options.payload_bytes_max:
+        reason = f"a payload has {largest} bytes, the coordinator allows {books.options.payload_bytes_max}"
+        return Refused(batch.id, "invalid", None, reason)
+    if step.tx.is_full:
+        return Refused(batch.id, "busy", STORE_RETRY_AFTER, "the store is full")
+    most = queue.max_tasks or books.options.queue_tasks_max
+    excess = queue.unfinished + count - most
+    if excess > 0:
+        wait = excess / queue.rate if queue.rate > 0.001 else 1.0
+        wait = min(max(wait, RETRY_AFTER_MIN), RETRY_AFTER_MAX)
+        return Refused(batch.id, "busy", wait, f"queue {queue.name} is full: {queue.unfinished} of {most} tasks")
+    return None

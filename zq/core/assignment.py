@@ -1,0 +1,179 @@
+"""Which worker gets what: the head of each queue goes to whoever has credit for it.
+
+*least-loaded*: the worker with the most free credit, the least recently used among equals. *hash*: the owner of the task's key on the ring of live workers; when it
+has no room and holds more than LOAD_BOUND times the mean, the next one on the ring. A task that must wait for its worker blocks nobody behind it.
+"""
+
+from __future__ import annotations
+
+from zq.core.batch import Batch, first_run
+from zq.core.books import Books, Step
+from zq.core.holder import Holder, Lease, PullWait, pull_name
+from zq.core.queue import Lane, Queue
+from zq.core.ring import Ring
+from zq.wire.limits import MESSAGE_BATCHES_MAX
+from zq.wire.messages import Assign, Assignment, Tasks
+
+LOAD_BOUND = 1.25
+"""Consistent hashing with bounded loads (Mirrokni et al., 2016): a quarter above the mean before a key leaves its worker."""
+
+BLOCKED_MAX = 256
+"""Batches at the head of a queue that may wait for their workers while those behind them are served."""
+
+ASSIGN_BYTES_MAX = 4 << 20
+"""Payloads in one assign message: a quarter of a frame."""
+
+
+class Granted:
+    """The leases of one step by holder, sent together."""
+
+    def __init__(self) -> None:
+        self.by_holder: dict[Holder, list[Lease]] = {}
+
+    def add(self, lease: Lease) -> None:
+        self.by_holder.setdefault(lease.holder, []).append(lease)
+
+
+def assign_all(books: Books, step: Step) -> None:
+    """Serves every queue in which something has changed; the first of them in turn, so that no queue starves another."""
+    if not books.stirred:
+        return
+    queues = [queue for queue in books.stirred if queue.total_waiting]
+    books.stirred.clear()
+    if not queues:
+        return
+    granted = Granted()
+    first = books.turn % len(queues)
+    for queue in queues[first:] + queues[:first]:
+        _serve_pulls(books, step, queue)
+        _serve_workers(books, step, queue, granted)
+    leases = [lease for part in granted.by_holder.values() for lease in part]
+    books.store_leases(step, leases)
+    for holder, part in granted.by_holder.items():
+        for assignments in assignment_parts(part):
+            step.send(holder.peer, Assign(assignments))
+
+
+def _serve_workers(books: Books, step: Step, queue: Queue, granted: Granted) -> None:
+    ready = [worker for worker in queue.workers.values() if worker.free > 0]
+    if not ready:
+        return
+    share = max(1, -(-queue.total_waiting // len(ready)))  # equal parts of a short queue; of a long one all that fits
+    blocked: list[tuple[Lane, Batch]] = []
+    while ready and len(blocked) < BLOCKED_MAX:
+        found = books.head(step.tx, queue)
+        if found is None:
+            break
+        lane, batch = found
+        worker = _choose(books, queue, batch, ready)
+        if worker is None:
+            queue.set_aside(lane)
+            blocked.append(found)
+            continue
+        granted.add(_grant(books, step, batch, worker, min(share, worker.free)))
+        if worker.free <= 0:
+            ready.remove(worker)
+    for lane, batch in blocked:
+        lane.put_back(batch.key)
+
+
+def _grant(books: Books, step: Step, batch: Batch, holder: Holder, most: int) -> Lease:
+    """Leases the first waiting run of a batch, or as much of it as is wanted."""
+    lo, hi = first_run(batch.available())
+    if batch.is_solo and not holder.is_puller:
+        most = 1
+    hi = min(hi, lo + most)
+    return books.grant(step, batch, ((1 << (hi - lo)) - 1) << lo, holder)
+
+
+def _choose(books: Books, queue: Queue, batch: Batch, ready: list[Holder]) -> Holder | None:
+    """Returns the worker for the next tasks of a batch, or None when they have to wait for one."""
+    if batch.is_solo:
+        ready = [worker for worker in ready if worker.held == 0]
+    elif batch.options.key is not None and books.assign_policy(queue) == "hash":
+        return _choose_by_key(queue, batch.options.key)
+    if len(ready) < 2:
+        return ready[0] if ready else None
+    return max(ready, key=_idleness)
+
+
+def _idleness(worker: Holder) -> tuple[int, int]:
+    return (worker.free, -worker.turn)
+
+
+def _choose_by_key(queue: Queue, key: str) -> Holder | None:
+    if queue.ring is None:
+        queue.ring = Ring(queue.workers)
+    workers = queue.workers
+    bound = LOAD_BOUND * sum(worker.held for worker in workers.values()) / len(workers)
+    for name in queue.ring.owners(key):
+        worker = workers[name]
+        if worker.free > 0:
+            return worker
+        if worker.life is worker.life.LIVE and worker.held <= bound:
+            return None  # it is not busier than the others: the customer waits for its own shop
+    return None
+
+
+def assignment_of(lease: Lease) -> Assignment:
+    """Makes the message for a lease; what it covers is one run."""
+    batch = lease.batch
+    lo, hi = first_run(lease.mask)
+    lo, hi = lo + batch.first, hi + batch.first
+    ends, blob = (batch.ends, batch.blob) if lease.mask == batch.full else batch.slice(lo, hi)
+    return Assignment(
+        lease.token, batch.id, batch.size, batch.queue.name, batch.options, batch.attempts + 1, lo, ends, blob
+    )
+
+
+def assignment_parts(leases: list[Lease]) -> list[tuple[Assignment, ...]]:
+    """Makes the assignments of some leases, cut to messages of bounded size."""
+    parts: list[tuple[Assignment, ...]] = []
+    part: list[Assignment] = []
+    size = 0
+    for lease in leases:
+        assignment = assignment_of(lease)
+        if part and (size + len(assignment.blob) > ASSIGN_BYTES_MAX or len(part) == MESSAGE_BATCHES_MAX):
+            parts.append(tuple(part))
+            part, size = [], 0
+        part.append(assignment)
+        size += len(assignment.blob)
+    if part:
+        parts.append(tuple(part))
+    return parts
+
+
+# Pulls.
+
+
+def _serve_pulls(books: Books, step: Step, queue: Queue) -> None:
+    """Serves the pulls that wait, in the order in which they came."""
+    while queue.pull_waits and queue.total_waiting:
+        serve_pull(books, step, queue, queue.pull_waits.popleft())
+
+
+def serve_pull(books: Books, step: Step, queue: Queue, wait: PullWait) -> bool:
+    """Answers a pull with what waits; False when nothing does."""
+    name = pull_name(wait.client, wait.request)
+    holder = Holder(name, "", is_puller=True)
+    holder.peer = wait.peer
+    leases: list[Lease] = []
+    left = wait.max_tasks
+    size = 0
+    while left > 0 and size < ASSIGN_BYTES_MAX:
+        found = books.head(step.tx, queue)
+        if found is None:
+            break
+        lease = _grant(books, step, found[1], holder, left)
+        lease.seconds = wait.lease
+        lease.expires_at = step.now + wait.lease
+        books.set_alarm(lease.expires_at, lease)
+        leases.append(lease)
+        left -= lease.mask.bit_count()
+        size += len(lease.batch.blob)
+    if not leases:
+        return False
+    books.pullers[name] = holder
+    books.store_leases(step, leases)
+    step.send(wait.peer, Tasks(wait.request, tuple(assignment_of(lease) for lease in leases)))
+    return True

@@ -1,0 +1,307 @@
+"""The coordinator's books: what it keeps in memory, and the step in which it is changed.
+
+Memory holds what is leased, the workers, the queues' counts and a window of waiting batches; the tables hold everything that must survive. Each function of the
+core that changes both does so within one *step*, which is one transaction; when its commit fails, the books are thrown away and read again.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterable
+from heapq import heappop, heappush
+from itertools import islice
+from math import inf
+
+from zq.core import tables
+from zq.core.batch import Batch, mask_of, read_batch
+from zq.core.holder import Holder, Lease, Life, Peer
+from zq.core.options import CoordinatorOptions, Now
+from zq.core.queue import Lane, Queue, read_queue
+from zq.core.storage import Transaction
+from zq.core.waits import Waits
+from zq.errors import StoreCorruptError
+from zq.wire.messages import FromCoordinator
+
+EPOCH_SHIFT = 40
+"""Tokens are epoch << 40 | number: a million million leases in one life of a coordinator, and they grow over restarts."""
+
+READ_BATCHES = 64
+"""Batches that a lane reads at once when it has run dry."""
+
+WINDOW_BYTES_MAX = 32 << 20
+"""Payload bytes of new batches that may stay in memory; above it they wait on disk only."""
+
+
+class Step:
+    """One step of the coordinator: the time, the transaction, and the messages that leave when it is committed."""
+
+    __slots__ = ("now", "outbox", "tx", "wall")
+
+    def __init__(self, now: Now, tx: Transaction) -> None:
+        self.now = now.monotonic
+        self.wall = now.wall
+        self.tx = tx
+        self.outbox: list[tuple[Peer, FromCoordinator]] = []
+
+    def send(self, peer: Peer | None, message: FromCoordinator) -> None:
+        """Sends a message after the commit; a holder that is not connected has no peer and hears nothing."""
+        if peer is not None:
+            self.outbox.append((peer, message))
+
+
+class Books:
+    """Everything that the coordinator knows without reading. One thread, one step at a time."""
+
+    def __init__(self, options: CoordinatorOptions) -> None:
+        self.options = options
+        self.epoch = 0
+        self.sequence = 0  # of the newest batch
+        self.finish_sequence = 0
+        self.queue_number = 0
+        self.kept = 0  # rows of `finished`
+        self.lease_number = 0
+        self.queues: dict[str, Queue] = {}
+        self.queues_by_number: dict[int, Queue] = {}
+        self.batches: dict[bytes, Batch] = {}  # in memory, by task key
+        self.window_bytes = 0  # of their payloads
+        self.leases: dict[int, Lease] = {}
+        self.workers: dict[str, Holder] = {}
+        self.peers: dict[Peer, Holder] = {}  # invariant: holder.peer is the key
+        self.pullers: dict[str, Holder] = {}
+        self.waits = Waits()
+        self.counters: dict[str, int] = {}
+        self.stirred: dict[Queue, None] = {}  # queues in which something can perhaps be assigned
+        self.changed: dict[Queue, None] = {}  # queues whose record must be written
+        self.unsaved: dict[Batch, None] = {}  # batches whose progress must be written
+        self.fenced: dict[str, deque[str]] = {}  # by worker name, the last incarnations that were fenced
+        self.is_changed = False  # whether the counters must be written
+        self.alarms: list[tuple[float, int, Lease]] = []  # heap of when leases end or tasks run out of time
+        self.next_due_time = inf  # wall: the first row of `scheduled`
+        self.next_forget_time = 0.0  # wall: before this nothing is to be forgotten
+        self.turn = 0
+        self.event_number = 0
+
+    def count(self, name: str, amount: int = 1) -> None:
+        self.counters[name] = self.counters.get(name, 0) + amount
+
+    # Queues.
+
+    def queue(self, step: Step, name: str) -> Queue:
+        """Returns the queue of a name, which is made when it is first named."""
+        queue = self.queues.get(name)
+        if queue is None:
+            self.queue_number += 1
+            queue = Queue(self.queue_number, name)
+            queue.rate_at = step.now
+            self.add_queue(queue)
+            self.changed[queue] = None
+            self.is_changed = True
+        return queue
+
+    def add_queue(self, queue: Queue) -> None:
+        self.queues[queue.name] = queue
+        self.queues_by_number[queue.number] = queue
+
+    def assign_policy(self, queue: Queue) -> str:
+        return queue.assign or self.options.assign
+
+    # Batches in memory.
+
+    def keep(self, batch: Batch) -> None:
+        earlier = self.batches.get(batch.key)
+        if earlier is not batch:
+            self.window_bytes += len(batch.blob) - (0 if earlier is None else len(earlier.blob))
+            self.batches[batch.key] = batch
+
+    def drop(self, batch: Batch) -> None:
+        """Forgets a batch that is in no lane and has no lease."""
+        if self.batches.pop(batch.key, None) is not None:
+            self.window_bytes -= len(batch.blob)
+
+    def offer(self, batch: Batch) -> None:
+        """Lets a batch wait that was just stored: in memory while there is room, else to be read when it is next."""
+        queue = batch.queue
+        lane = queue.lane(batch.options.priority)
+        if self.window_bytes < WINDOW_BYTES_MAX and lane.takes(batch.key):
+            self.keep(batch)
+            queue.put(batch)
+        else:
+            lane.leave(batch.key)
+        self.stirred[queue] = None
+
+    def fetch(self, tx: Transaction, key: bytes) -> Batch | None:
+        """Returns the pending batch of a key from memory or disk; it is not kept."""
+        batch = self.batches.get(key)
+        if batch is None:
+            value = tx.get(tables.PENDING, key)
+            batch = None if value is None else self.read(tx, key, value)
+        return batch
+
+    def read(self, tx: Transaction, key: bytes, value: bytes) -> Batch:
+        """Makes a batch of its record and its progress."""
+        queue = self.queues_by_number.get(tables.split_task_key(key)[0])
+        if queue is None:
+            raise StoreCorruptError(f"task key {key.hex()} names a queue that is not in table queues")
+        batch = read_batch(key, queue, value)
+        progress = tx.get(tables.PROGRESS, key)
+        if progress is not None:
+            batch.read_progress(progress)
+        return batch
+
+    def head(self, tx: Transaction, queue: Queue) -> tuple[Lane, Batch] | None:
+        """Returns the batch that is to be served next, at the head of its lane, or None."""
+        for priority in range(len(queue.waiting) - 1, -1, -1):
+            while queue.waiting[priority]:
+                lane = queue.lane(priority)
+                if lane.must_read():
+                    self.read_lane(tx, queue, priority, lane)
+                if not lane.heap:
+                    break
+                batch = self.batches[lane.heap[0]]
+                if batch.available():
+                    return lane, batch
+                queue.drop_head(lane, batch)
+                if not batch.leased:
+                    self.drop(batch)
+        return None
+
+    def read_lane(self, tx: Transaction, queue: Queue, priority: int, lane: Lane) -> None:
+        """Reads the next batches of a lane from the pending table."""
+        stop = tables.lane_bounds(queue.number, priority)[1]
+        assert lane.cursor is not None
+        rows = list(islice(tx.scan(tables.PENDING, lane.cursor, stop), READ_BATCHES))
+        lane.cursor = rows[-1][0] + b"\0" if len(rows) == READ_BATCHES else None
+        for key, value in rows:
+            batch = self.batches.get(key)
+            if batch is None:
+                batch = self.read(tx, key, value)
+                self.keep(batch)
+            if batch.available():
+                queue.put(batch)
+            elif not batch.leased and not batch.is_queued:
+                self.drop(batch)
+
+    # Leases.
+
+    def grant(self, step: Step, batch: Batch, mask: int, holder: Holder) -> Lease:
+        """Leases waiting tasks to a holder."""
+        self.lease_number += 1
+        lease = Lease(self.epoch << EPOCH_SHIFT | self.lease_number, batch, mask, holder)
+        lease.is_solo = holder.solo = batch.is_solo and not holder.is_puller
+        count = mask.bit_count()
+        batch.leased |= mask
+        queue = batch.queue
+        queue.add_waiting(batch.options.priority, -count)
+        queue.leased += count
+        self.changed[queue] = None
+        self.add_lease(lease)
+        self.turn += 1
+        holder.turn = self.turn
+        return lease
+
+    def store_leases(self, step: Step, leases: list[Lease]) -> None:
+        if leases:
+            step.tx.put_many(tables.LEASES, [(tables.token_key(lease.token), lease.record()) for lease in leases])
+
+    def add_lease(self, lease: Lease) -> None:
+        self.leases[lease.token] = lease
+        lease.holder.leases[lease.token] = lease
+        lease.holder.held += lease.mask.bit_count()
+
+    def uncover(self, step: Step, lease: Lease, mask: int) -> None:
+        """Takes tasks out of a lease, which ends with its last; the caller says what becomes of them."""
+        lease.mask &= ~mask
+        lease.holder.held -= mask.bit_count()
+        lease.batch.leased &= ~mask
+        if lease.mask:
+            return
+        del self.leases[lease.token]
+        del lease.holder.leases[lease.token]
+        step.tx.delete(tables.LEASES, tables.token_key(lease.token))
+        if lease.is_solo:
+            lease.holder.solo = False
+        if lease.holder.is_puller and not lease.holder.leases:
+            self.pullers.pop(lease.holder.name, None)
+
+    def give_back(self, step: Step, lease: Lease, mask: int) -> None:
+        """Lets leased tasks wait again, in their place; a lease that goes on is stored with what it still covers."""
+        batch, queue = lease.batch, lease.batch.queue
+        self.uncover(step, lease, mask)
+        if lease.mask:
+            step.tx.put(tables.LEASES, tables.token_key(lease.token), lease.record())
+        count = mask.bit_count()
+        queue.leased -= count
+        queue.add_waiting(batch.options.priority, count)
+        queue.put(batch)
+        self.changed[queue] = None
+        self.stirred[queue] = None
+
+    def set_alarm(self, at: float, lease: Lease) -> None:
+        heappush(self.alarms, (at, lease.token, lease))
+
+    def due_alarms(self, now: float) -> Iterable[Lease]:
+        while self.alarms and self.alarms[0][0] <= now:
+            lease = heappop(self.alarms)[2]
+            if self.leases.get(lease.token) is lease:
+                yield lease
+
+    # Records.
+
+    def save(self, tx: Transaction) -> None:
+        """Writes the counters and the progress that the step has changed."""
+        if self.unsaved:
+            tx.put_many(tables.PROGRESS, [(batch.key, batch.progress_record()) for batch in self.unsaved])
+            for batch in self.unsaved:
+                batch.has_progress = True
+            self.unsaved.clear()
+        if self.changed:
+            tx.put_many(tables.QUEUES, [(tables.queue_key(queue.number), queue.record()) for queue in self.changed])
+            self.changed.clear()
+        if self.is_changed:
+            counters = (self.epoch, self.sequence, self.finish_sequence, self.queue_number, self.kept)
+            tx.put(tables.META, tables.COUNTERS_KEY, tables.pack(counters))
+            self.is_changed = False
+
+
+def read_books(options: CoordinatorOptions, now: Now, tx: Transaction) -> Books:
+    """Reads the books at a start: raises the epoch, and keeps every lease for its holder to claim (protocol 6.4)."""
+    books = Books(options)
+    value = tx.get(tables.META, tables.COUNTERS_KEY)
+    if value is not None:
+        books.epoch, books.sequence, books.finish_sequence, books.queue_number, books.kept = tables.unpack(value)
+    books.epoch += 1
+    books.is_changed = True
+    for key, record in tx.scan(tables.QUEUES):
+        queue = read_queue(int.from_bytes(key, "big"), record)
+        queue.rate_at = now.monotonic
+        books.add_queue(queue)
+    for key, _ in islice(tx.scan(tables.SCHEDULED), 1):
+        books.next_due_time = tables.split_due_key(key)[0]
+    for key, record in list(tx.scan(tables.LEASES)):
+        _read_lease(books, now, tx, tables.token_of(key), record)
+    books.save(tx)
+    return books
+
+
+def _read_lease(books: Books, now: Now, tx: Transaction, token: int, record: bytes) -> None:
+    key, mask, is_puller, name, incarnation, seconds = tables.unpack(record)
+    batch = books.fetch(tx, key)
+    covered = 0 if batch is None else mask_of(mask) & ~batch.ended
+    if batch is None or not covered:
+        tx.delete(tables.LEASES, tables.token_key(token))
+        return
+    books.keep(batch)
+    holders = books.pullers if is_puller else books.workers
+    holder = holders.get(name)
+    if holder is None:
+        holder = holders[name] = Holder(name, incarnation, is_puller=is_puller)
+        holder.life = Life.ABSENT
+        holder.heard_at = now.monotonic
+    lease = Lease(token, batch, covered, holder)
+    lease.is_solo = holder.solo = batch.is_solo and not is_puller
+    batch.leased |= covered
+    books.add_lease(lease)
+    if seconds is not None:
+        lease.seconds = seconds
+        lease.expires_at = now.monotonic + seconds
+        books.set_alarm(lease.expires_at, lease)

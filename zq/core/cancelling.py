@@ -1,0 +1,86 @@
+"""Cancelling: a task, or all of a batch, ends before it is done; whoever holds it is told."""
+
+from zq.core import endings, tables
+from zq.core.batch import Batch, bits, mask_of, runs
+from zq.core.books import Books, Step
+from zq.task import task_id
+from zq.wire.limits import TASK_SEPARATOR
+from zq.wire.messages import Cancelled, Span
+
+REASON = "cancelled by a client"
+
+
+def cancel_task(books: Books, step: Step, id: str) -> int:
+    """Cancels a task, or every task of a batch, that has not ended; holders are told. Returns how many."""
+    known = endings.find(step, id)
+    if known is None and TASK_SEPARATOR in id:
+        base, _, index = id.rpartition(TASK_SEPARATOR)
+        return _cancel_in_batch(books, step, base, int(index)) if index.isdecimal() else 0
+    if known is None or (isinstance(known, endings.End) and not known.split):
+        return 0
+    if isinstance(known, endings.End):
+        return sum(cancel_task(books, step, task_id(id, 0, index)) for index in bits(mask_of(known.split)))
+    batch = endings.read_at(books, step, known)
+    if batch is None:
+        return 0
+    match known.where:
+        case endings.DEAD:
+            return 0
+        case endings.SCHEDULED:
+            return _cancel_scheduled(books, step, known.key, batch)
+    count = sum(cancel_task(books, step, task_id(id, 0, index)) for index in bits(batch.split))
+    return count + _cancel_pending(books, step, batch, batch.full & ~batch.ended)
+
+
+def _cancel_in_batch(books: Books, step: Step, base: str, index: int) -> int:
+    known = endings.find(step, base)
+    if known is None or isinstance(known, endings.End) or known.where == endings.DEAD:
+        return 0
+    batch = endings.read_at(books, step, known)
+    if batch is None or batch.count == 1:
+        return 0
+    bit = batch.span_mask(index, index + 1) & ~batch.ended
+    if known.where == endings.SCHEDULED:
+        # A part of a delayed batch: the rest keeps its due time.
+        return _cancel_part_of_scheduled(books, step, known.key, batch, bit)
+    return _cancel_pending(books, step, batch, bit)
+
+
+def _cancel_pending(books: Books, step: Step, batch: Batch, mask: int) -> int:
+    waiting = mask & batch.available()
+    queue = batch.queue
+    queue.add_waiting(batch.options.priority, -waiting.bit_count())
+    books.changed[queue] = None
+    holders = {lease.token: lease for lease in books.leases.values() if lease.batch is batch} if mask != waiting else {}
+    for lease in holders.values():
+        covered = lease.mask & mask
+        spans = tuple(Span(lease.token, lo + batch.first, hi + batch.first) for lo, hi in runs(covered))
+        if spans:
+            step.send(lease.holder.peer, Cancelled(spans))
+            books.uncover(step, lease, covered)
+            queue.leased -= covered.bit_count()
+            for stirred in lease.holder.queues:
+                books.stirred[stirred] = None
+    for index in bits(mask):
+        endings.cancel(books, step, endings.split_off(books, step, batch, 1 << index), REASON)
+    return mask.bit_count()
+
+
+def _cancel_scheduled(books: Books, step: Step, key: bytes, batch: Batch) -> int:
+    """Cancels all of a delayed batch: it is moved to pending first, where there is one way to do it."""
+    step.tx.delete(tables.SCHEDULED, key)
+    batch.queue.scheduled -= batch.unfinished
+    endings.wait_again(books, step, batch)
+    return _cancel_pending(books, step, batch, batch.full & ~batch.ended)
+
+
+def _cancel_part_of_scheduled(books: Books, step: Step, key: bytes, batch: Batch, bit: int) -> int:
+    if not bit:
+        return 0
+    batch.queue.scheduled -= 1
+    books.changed[batch.queue] = None
+    single = endings.split_off(books, step, batch, bit)
+    endings.cancel(books, step, single, REASON)
+    if batch.ended == batch.full:
+        step.tx.delete(tables.SCHEDULED, key)
+    return 1

@@ -1,0 +1,376 @@
+"""How tasks leave the pending table: done, retried later, dead, cancelled; and the index that remembers it.
+
+Whole ranges of a batch end at once. A single task with a fate of its own is *split off*: its bit is set in the batch, and it goes on as a batch of one with the
+id, the place and the payload that it had.
+
+    pending ── done, cancelled ──> ended ── retention ──> forgotten
+       │  ^
+       │  └── due ── scheduled <── retry ──┐
+       └──────────── failed, lost ─────────┴──> dead ── retry, replay ──> pending
+"""
+
+from __future__ import annotations
+
+from itertools import islice
+from typing import Any, NamedTuple
+from zlib import crc32
+
+from zq.core import tables
+from zq.core.batch import Accepted, Batch, mask_bytes, mask_of, runs
+from zq.core.books import Books, Step
+from zq.errors import StoreCorruptError
+from zq.task import task_id
+from zq.wire.messages import Ended
+
+PENDING, SCHEDULED, DEAD, ENDED = 0, 1, 2, 3
+"""The first field of an index record: where the task is."""
+
+HISTORY_MAX = 100
+"""Events kept for one task: every attempt of a task with the default limit, several times over."""
+
+
+class Place(NamedTuple):
+    """The index record of a task or batch that has not ended."""
+
+    where: int
+    key: bytes  # its key in that table
+
+
+class End(NamedTuple):
+    """The index record of a task or batch that has ended; `split` tells which of its tasks have a record of their own."""
+
+    where: int
+    outcome: str
+    key: bytes  # the task key it had; its results are under it
+    finished_time: float
+    reason: str
+    accepted: tuple[Accepted, ...]
+    split: bytes
+    size: int
+    has_results: bool
+    attempts: int
+
+
+def find(step: Step, id: str) -> Place | End | None:
+    """Returns what the index knows of an id."""
+    value = step.tx.get(tables.INDEX, id.encode())
+    if value is None:
+        return None
+    record = tables.unpack(value)
+    return End(*record) if record[0] == ENDED else Place(*record)
+
+
+def read_at(books: Books, step: Step, place: Place) -> Batch | None:
+    """Returns the batch at a place of the index."""
+    if place.where == PENDING:
+        return books.fetch(step.tx, place.key)
+    if place.where == DEAD:
+        found = read_dead(books, step, place.key)
+        return None if found is None else found[0]
+    value = step.tx.get(tables.SCHEDULED, place.key)
+    return None if value is None else books.read(step.tx, tables.split_due_key(place.key)[1], value)
+
+
+def set_place(step: Step, batch: Batch, where: int, key: bytes) -> None:
+    step.tx.put(tables.INDEX, batch.own_id.encode(), tables.pack((where, key)))
+
+
+def add_event(step: Step, books: Books, id: str, event: str, detail: dict[str, Any]) -> None:
+    """Adds to the history of a task: only rare events, a task that is done at its first start has none."""
+    start, stop = tables.history_bounds(id)
+    if sum(1 for _ in islice(step.tx.scan(tables.HISTORY, start, stop), HISTORY_MAX)) < HISTORY_MAX:
+        books.event_number += 1
+        key = tables.history_key(id, books.epoch << 40 | books.event_number)
+        step.tx.put(tables.HISTORY, key, tables.pack((step.wall, event, detail)))
+
+
+# Ranges of a batch.
+
+
+def end_done(books: Books, step: Step, batch: Batch, mask: int, token: int, results: tuple[bytes, bytes]) -> None:
+    """Ends tasks of one run as done; they are in no lease any more. `results` are ends and payloads over the run, or empty."""
+    lo, hi = mask_span(mask)
+    lo, hi = lo + batch.first, hi + batch.first
+    queue = batch.queue
+    queue.leased -= hi - lo
+    queue.done += hi - lo
+    queue.note_finished(hi - lo)
+    books.changed[queue] = None
+    batch.ended |= mask
+    batch.accept(token, lo, hi)
+    ends, blob = results
+    if blob:
+        batch.has_results = True
+        step.tx.put(tables.RESULTS, tables.result_key(batch.key, lo), tables.pack((hi, ends, blob)))
+    books.waits.note(batch.id, Ended(lo, hi, "done", "", ends, blob))
+    if batch.ended == batch.full:
+        finish(books, step, batch, "done", "")
+    else:
+        books.unsaved[batch] = None
+
+
+def mask_span(mask: int) -> tuple[int, int]:
+    """Returns lo and hi of a mask that is one run."""
+    return (mask & -mask).bit_length() - 1, mask.bit_length()
+
+
+def finish(books: Books, step: Step, batch: Batch, outcome: str, reason: str) -> None:
+    """Takes a batch whose last task has ended out of the pending table; the index keeps how it ended."""
+    tx = step.tx
+    tx.delete(tables.PENDING, batch.key)
+    _forget_progress(books, step, batch)
+    end = End(
+        ENDED,
+        outcome,
+        batch.key,
+        step.wall,
+        reason,
+        tuple(batch.accepted),
+        mask_bytes(batch.split),
+        batch.size,
+        batch.has_results,
+        batch.attempts,
+    )
+    own_id = batch.own_id
+    tx.put(tables.INDEX, own_id.encode(), tables.pack(end))
+    books.finish_sequence += 1
+    books.kept += 1
+    books.is_changed = True
+    record = tables.pack((step.wall, own_id, batch.key, batch.has_results))
+    tx.put(tables.FINISHED, tables.finished_key(books.finish_sequence), record)
+    books.next_forget_time = min(books.next_forget_time, step.wall + books.options.keep_seconds_min)
+    batch.ended = batch.full
+    if not batch.is_queued:  # else its lane drops it when it comes to it
+        books.drop(batch)
+
+
+def _forget_progress(books: Books, step: Step, batch: Batch) -> None:
+    books.unsaved.pop(batch, None)
+    if batch.has_progress:
+        step.tx.delete(tables.PROGRESS, batch.key)
+        batch.has_progress = False
+
+
+# Single tasks.
+
+
+def split_off(books: Books, step: Step, batch: Batch, bit: int) -> Batch:
+    """Takes one task, which is in no lease, out of the pending table, and returns it as a batch of one."""
+    if batch.count == 1:
+        step.tx.delete(tables.PENDING, batch.key)
+        _forget_progress(books, step, batch)
+        if not batch.is_queued:
+            books.drop(batch)
+        return batch
+    index = bit.bit_length() - 1 + batch.first
+    queue, priority, sequence, _ = tables.split_task_key(batch.key)
+    single = Batch(tables.task_key(queue, priority, sequence, index + 1), batch.queue, batch.id, batch.size, index)
+    single.options = batch.options
+    single.accepted_time = batch.accepted_time
+    single.set_tasks(*batch.slice(index, index + 1))
+    batch.ended |= bit
+    batch.split |= bit
+    if batch.ended == batch.full:
+        finish(books, step, batch, "done", "")
+    else:
+        books.unsaved[batch] = None
+    return single
+
+
+def fail(
+    books: Books, step: Step, single: Batch, error: str, *, retry_in: float | None = None, is_final: bool = False
+) -> None:
+    """Charges a start that failed or was lost to a task that was split off: it is tried again, or it is dead."""
+    single.attempts += 1
+    limit = single.options.max_attempts or books.options.max_attempts
+    if is_final or single.attempts >= limit:
+        bury(books, step, single, error)
+        return
+    delay = backoff(books, single) if retry_in is None else retry_in
+    add_event(step, books, single.own_id, "retry", {"attempt": single.attempts, "in": delay, "error": error[-500:]})
+    books.count("retried")
+    if single.is_solo:
+        books.unsaved[single] = None
+    if delay > 0:
+        schedule(books, step, single, step.wall + delay)
+    else:
+        wait_again(books, step, single)
+
+
+def backoff(books: Books, single: Batch) -> float:
+    """Returns the delay before the next attempt: exponential, of which the upper half is jitter.
+
+    The jitter is a hash of the task and the attempt, so that the core needs no random numbers and still no two tasks keep step.
+    """
+    options = books.options
+    first, factor, largest = single.options.backoff or (
+        options.backoff_first,
+        options.backoff_factor,
+        options.backoff_max,
+    )
+    delay = min(first * factor ** min(single.attempts - 1, 64), largest)
+    jitter = crc32(f"{single.own_id}/{single.attempts}".encode()) / 0xFFFFFFFF
+    return delay * (0.5 + 0.5 * jitter)
+
+
+def schedule(books: Books, step: Step, batch: Batch, due_time: float) -> None:
+    """Stores a batch until its time comes."""
+    key = tables.due_key(due_time, batch.key)
+    step.tx.put(tables.SCHEDULED, key, batch.record())
+    set_place(step, batch, SCHEDULED, key)
+    batch.queue.scheduled += batch.unfinished
+    books.changed[batch.queue] = None
+    books.next_due_time = min(books.next_due_time, tables.split_due_key(key)[0])
+
+
+def wait_again(books: Books, step: Step, batch: Batch) -> None:
+    """Stores a batch in its place in the pending table."""
+    step.tx.put(tables.PENDING, batch.key, batch.record())
+    set_place(step, batch, PENDING, batch.key)
+    batch.queue.add_waiting(batch.options.priority, batch.unfinished)
+    books.changed[batch.queue] = None
+    books.offer(batch)
+
+
+def bury(books: Books, step: Step, single: Batch, reason: str) -> None:
+    """Makes a task that was split off a dead letter."""
+    key = single.key
+    step.tx.put(tables.DEAD, key, tables.pack((single.record(), reason, step.wall)))
+    set_place(step, single, DEAD, key)
+    single.queue.dead += 1
+    single.queue.note_finished(1)
+    books.changed[single.queue] = None
+    books.count("dead")
+    add_event(step, books, single.own_id, "dead", {"attempt": single.attempts, "reason": reason[-500:]})
+    books.waits.note(single.id, Ended(single.first, single.first + 1, "dead", reason, b"", b""))
+
+
+def cancel(books: Books, step: Step, single: Batch, reason: str) -> None:
+    """Ends a task that was split off as cancelled."""
+    single.queue.cancelled += 1
+    single.queue.note_finished(1)
+    books.changed[single.queue] = None
+    books.count("cancelled")
+    add_event(step, books, single.own_id, "cancelled", {"reason": reason})
+    finish(books, step, single, "cancelled", reason)
+    books.waits.note(single.id, Ended(single.first, single.first + 1, "cancelled", reason, b"", b""))
+
+
+def revive(books: Books, step: Step, single: Batch) -> None:
+    """Lets a dead task wait again, with no attempts charged."""
+    step.tx.delete(tables.DEAD, single.key)
+    single.queue.dead -= 1
+    single.attempts = 0
+    add_event(step, books, single.own_id, "revived", {})
+    wait_again(books, step, single)
+
+
+def read_dead(books: Books, step: Step, key: bytes) -> tuple[Batch, str, float] | None:
+    """Returns a dead task, the reason, and when it died (wall)."""
+    value = step.tx.get(tables.DEAD, key)
+    if value is None:
+        return None
+    record, reason, dead_time = tables.unpack(value)
+    return books.read(step.tx, key, record), reason, dead_time
+
+
+# What has ended.
+
+
+def ended_spans(books: Books, step: Step, id: str, lo: int, hi: int) -> tuple[list[Ended], int]:
+    """Returns how tasks of a batch have ended so far, and the mask (bit i is index i) of those that have not.
+
+    Args:
+        id: of the batch as it was submitted.
+        lo: first index that is asked for.
+        hi: index behind the last.
+    """
+    record = find(step, id)
+    if record is None:
+        return [_unknown(lo, hi)], 0
+    asked = ((1 << (hi - lo)) - 1) << lo
+    size = size_of(step, record)
+    if hi > size:
+        found, missing = ended_spans(books, step, id, lo, size) if lo < size else ([], 0)
+        return [*found, _unknown(max(lo, size), hi)], missing
+    if isinstance(record, End):
+        return _ended_of(step, id, record, asked)
+    if record.where == DEAD:
+        return [_dead_span(step, record.key, lo)], 0
+    batch = books.fetch(step.tx, record.key) if record.where == PENDING else None
+    if batch is None:
+        return [], asked
+    ended = batch.ended & asked
+    found = _done_spans(step, batch.key, ended & ~batch.split, batch.has_results)
+    own, missing = _split_spans(step, id, batch.split & asked)
+    return found + own, (asked & ~ended) | missing
+
+
+def _unknown(lo: int, hi: int) -> Ended:
+    return Ended(lo, hi, "unknown", "the coordinator has no such task, or no longer", b"", b"")
+
+
+def size_of(step: Step, place: Place | End) -> int:
+    """Returns how many tasks the batch of an index record was submitted with."""
+    if isinstance(place, End):
+        return place.size
+    table = (tables.PENDING, tables.SCHEDULED, tables.DEAD)[place.where]
+    value = step.tx.get(table, place.key)
+    if value is None:
+        raise StoreCorruptError(f"the index names key {place.key.hex()} of table {table}, which is not there")
+    record = tables.unpack(value)
+    return int((tables.unpack(record[0]) if place.where == DEAD else record)[1])
+
+
+def _ended_of(step: Step, id: str, record: End, asked: int) -> tuple[list[Ended], int]:
+    if record.outcome != "done":
+        return [Ended(lo, hi, record.outcome, record.reason, b"", b"") for lo, hi in runs(asked)], 0
+    split = mask_of(record.split)
+    found = _done_spans(step, record.key, asked & ~split, record.has_results)
+    own, missing = _split_spans(step, id, split & asked)
+    return found + own, missing
+
+
+def _done_spans(step: Step, key: bytes, mask: int, has_results: bool) -> list[Ended]:
+    """Returns the tasks of a mask as done, with the results that are stored under a task key."""
+    found = []
+    if has_results:
+        for row_key, value in step.tx.scan(tables.RESULTS, key, key + b"\xff\xff\xff"):
+            lo = int.from_bytes(row_key[-2:], "big")
+            hi, ends, blob = tables.unpack(value)
+            covered = ((1 << (hi - lo)) - 1) << lo
+            if mask & covered:
+                found.append(Ended(lo, hi, "done", "", ends, blob))
+                mask &= ~covered
+    found += [Ended(lo, hi, "done", "", b"", b"") for lo, hi in runs(mask)]
+    return found
+
+
+def _split_spans(step: Step, id: str, mask: int) -> tuple[list[Ended], int]:
+    """Looks up tasks that were split off, one by one."""
+    found: list[Ended] = []
+    missing = 0
+    for lo, hi in runs(mask):
+        for index in range(lo, hi):
+            record = find(step, task_id(id, 0, index))
+            if record is None:
+                found.append(_unknown(index, index + 1))
+            elif isinstance(record, End):
+                found += _single_end(step, record, index)
+            elif record.where == DEAD:
+                found.append(_dead_span(step, record.key, index))
+            else:
+                missing |= 1 << index
+    return found, missing
+
+
+def _single_end(step: Step, record: End, index: int) -> list[Ended]:
+    if record.outcome == "done":
+        return _done_spans(step, record.key, 1 << index, record.has_results)
+    return [Ended(index, index + 1, record.outcome, record.reason, b"", b"")]
+
+
+def _dead_span(step: Step, key: bytes, index: int) -> Ended:
+    value = step.tx.get(tables.DEAD, key)
+    reason = "" if value is None else tables.unpack(value)[1]
+    return Ended(index, index + 1, "dead", reason, b"", b"")

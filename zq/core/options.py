@@ -1,0 +1,62 @@
+"""How a coordinator behaves: every setting with its unit, default and the reason for it."""
+
+from dataclasses import dataclass
+from typing import Literal, NamedTuple
+
+from zq.wire.limits import PAYLOAD_BYTES_MAX
+
+AssignPolicy = Literal["least-loaded", "hash"]
+
+
+class Now(NamedTuple):
+    """One reading of both clocks, in seconds: `monotonic` for leases and liveness, `wall` (since 1970) for delays and retention."""
+
+    monotonic: float
+    wall: float
+
+
+@dataclass(frozen=True, slots=True)
+class CoordinatorOptions:
+    """Settings of a coordinator; durations in seconds.
+
+    Attributes:
+        heartbeat_interval: how often workers ping. One second costs a thousand workers a thousand small messages a second.
+        suspect_after: silence after which a worker gets no new tasks: three missed beats.
+        gone_after: silence after which its leases are lost. A false death costs a second execution, so it is long.
+        max_attempts: starts that may fail or be lost before a task is a dead letter, unless its submit says otherwise.
+        backoff_first: delay before the first retry; half of it is jitter.
+        backoff_factor: growth of the delay from retry to retry.
+        backoff_max: largest delay before a retry.
+        queue_tasks_max: unfinished tasks in one queue, from which on submits are refused as busy.
+        payload_bytes_max: largest payload that is accepted.
+        keep_seconds: how long outcomes, results and the ids of ended batches are kept.
+        keep_count: how many ended batches are kept at most, if they are older than `keep_seconds_min`.
+        keep_seconds_min: how long an ended batch is kept in any case, so that a submit that is sent again is recognised.
+        assign: how workers are chosen in queues that say nothing else.
+    """
+
+    heartbeat_interval: float = 1.0
+    suspect_after: float = 3.0
+    gone_after: float = 15.0
+    max_attempts: int = 5
+    backoff_first: float = 1.0
+    backoff_factor: float = 2.0
+    backoff_max: float = 60.0
+    queue_tasks_max: int = 10_000_000
+    payload_bytes_max: int = PAYLOAD_BYTES_MAX
+    keep_seconds: float = 3600.0
+    keep_count: int = 1_000_000
+    keep_seconds_min: float = 120.0
+    assign: AssignPolicy = "least-loaded"
+
+    def __post_init__(self) -> None:
+        if not 0 < self.heartbeat_interval <= self.suspect_after <= self.gone_after:
+            raise ValueError(
+                f"expected 0 < heartbeat_interval <= suspect_after <= gone_after, got "
+                f"{self.heartbeat_interval}, {self.suspect_after}, {self.gone_after}"
+            )
+        for name in ("max_attempts", "queue_tasks_max", "payload_bytes_max", "keep_count", "backoff_first"):
+            if getattr(self, name) <= 0:
+                raise ValueError(f"{name} must be above 0, got {getattr(self, name)}")
+        if self.assign not in ("least-loaded", "hash"):
+            raise ValueError(f"assign must be least-loaded or hash, got {self.assign!r}")

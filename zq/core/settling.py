@@ -1,0 +1,296 @@
+"""Completions, failures, releases and losses: what ends a lease. Here tokens are compared, inside the transaction (the fence)."""
+
+from zq.core import admission, endings, tables
+from zq.core.batch import Batch, bits, runs
+from zq.core.books import Books, Step
+from zq.core.holder import Holder, Lease, Peer
+from zq.task import task_id
+from zq.wire.batch import slice_tasks
+from zq.wire.messages import Cancelled, Done, Extend, Failed, Release, Settle, Settled, Span
+
+NO_RESULTS = (b"", b"")
+
+
+def settle(books: Books, step: Step, peer: Peer, sender: Holder | None, message: Settle) -> None:
+    """Carries out completions and failures; those whose token is not current are listed as stale (protocol 3, settle)."""
+    stale: list[Span] = []
+    for done in message.done:
+        lease = _lease_of(books, sender, done.token)
+        if lease is None:
+            stale += _stale_spans(books, step, done)
+        else:
+            stale += _complete(books, step, lease, done)
+    for failed in message.failed:
+        lease = _lease_of(books, sender, failed.token)
+        if lease is None or not lease.mask & lease.batch.span_mask(failed.index, failed.index + 1):
+            stale += _stale_failure(books, step, failed)
+        else:
+            _fail(books, step, lease, failed)
+    _finish_settling(books, step, peer, sender, message.number, message.credit, stale)
+
+
+def release(books: Books, step: Step, peer: Peer, sender: Holder | None, message: Release) -> None:
+    """Lets tasks wait again that their holder has not started; no attempt is charged."""
+    stale: list[Span] = []
+    for span in message.spans:
+        lease = _lease_of(books, sender, span.token)
+        mask = 0 if lease is None else lease.mask & lease.batch.span_mask(span.lo, span.hi)
+        if lease is None or not mask:
+            stale.append(span)
+        else:
+            books.give_back(step, lease, mask)
+    _finish_settling(books, step, peer, sender, message.number, message.credit, stale)
+
+
+def give_back_all(books: Books, step: Step, lease: Lease) -> None:
+    """Lets everything wait again that a lease covers; no attempt is charged."""
+    books.give_back(step, lease, lease.mask)
+
+
+def _finish_settling(
+    books: Books, step: Step, peer: Peer, sender: Holder | None, number: int, credit: int | None, stale: list[Span]
+) -> None:
+    if stale:
+        books.count("stale", sum(span.hi - span.lo for span in stale))
+    if sender is not None:
+        if credit is not None:
+            sender.credit = credit
+        for queue in sender.queues:
+            books.stirred[queue] = None
+    step.send(peer, Settled(number, tuple(stale)))
+
+
+def _lease_of(books: Books, sender: Holder | None, token: int) -> Lease | None:
+    """Returns the lease of a token if the sender may speak for it: a worker for its own, anyone who knows it for a pull's."""
+    lease = books.leases.get(token)
+    if lease is None or (lease.holder is not sender and not lease.holder.is_puller):
+        return None
+    return lease
+
+
+# Completions.
+
+
+def _complete(books: Books, step: Step, lease: Lease, done: Done) -> list[Span]:
+    """Ends the tasks of a completion that the lease still covers, and returns the others."""
+    batch = lease.batch
+    holder = lease.holder
+    mask = lease.mask & batch.span_mask(done.lo, done.hi)
+    if mask.bit_count() == done.hi - done.lo:
+        books.uncover(step, lease, mask)
+        endings.end_done(books, step, batch, mask, done.token, (done.ends, done.blob))
+        stale: list[Span] = []
+    else:
+        stale = _complete_in_part(books, step, lease, done, mask)
+    holder.done += mask.bit_count()
+    if lease.started:
+        _forget_started(lease, done.lo, done.hi)
+    if done.forwards and mask:
+        admission.store_forwarded(books, step, done.forwards)
+    return stale
+
+
+def _complete_in_part(books: Books, step: Step, lease: Lease, done: Done, mask: int) -> list[Span]:
+    """Some tasks of the range were taken away (cancelled, say) while the holder did them."""
+    batch = lease.batch
+    books.uncover(step, lease, mask)
+    asked = ((1 << (done.hi - done.lo)) - 1) << done.lo
+    for lo, hi in runs(mask):
+        results = NO_RESULTS
+        if done.blob:
+            results = slice_tasks(done.ends, done.blob, lo + batch.first - done.lo, hi + batch.first - done.lo)
+        endings.end_done(books, step, batch, ((1 << (hi - lo)) - 1) << lo, done.token, results)
+    left = asked & ~(mask << batch.first)
+    accepted = _accepted_mask(books, step, done.token, done.id, left)
+    return [Span(done.token, lo, hi) for lo, hi in runs(left & ~accepted)]
+
+
+def _stale_spans(books: Books, step: Step, done: Done) -> list[Span]:
+    """A completion without a current lease: a repeat of an accepted one is fine, the rest is stale."""
+    asked = ((1 << (done.hi - done.lo)) - 1) << done.lo
+    left = asked & ~_accepted_mask(books, step, done.token, done.id, asked)
+    stale = [Span(done.token, lo, hi) for lo, hi in runs(left)]
+    for span in stale:
+        _note_stale(books, step, done.id, span)
+    return stale
+
+
+def _stale_failure(books: Books, step: Step, failed: Failed) -> list[Span]:
+    bit = 1 << failed.index
+    if _accepted_mask(books, step, failed.token, failed.id, bit):
+        return []
+    span = Span(failed.token, failed.index, failed.index + 1)
+    _note_stale(books, step, failed.id, span)
+    return [span]
+
+
+def _note_stale(books: Books, step: Step, id: str, span: Span) -> None:
+    """Leaves a trace in the history of a task, if it is a single one that is known."""
+    if span.hi - span.lo == 1:
+        for own_id in (task_id(id, 0, span.lo), id):
+            known = endings.find(step, own_id)
+            if known is not None:
+                if own_id != id or endings.size_of(step, known) == 1:
+                    endings.add_event(step, books, own_id, "stale", {"token": span.token})
+                return
+
+
+def _accepted_mask(books: Books, step: Step, token: int, id: str, asked: int) -> int:
+    """Returns which tasks of a batch (bit i is index i) have ended, or failed, under this token before."""
+    accepted = _accepted_in(books, step, token, id)
+    for index in bits(asked & ~accepted):
+        accepted |= _accepted_in(books, step, token, task_id(id, 0, index)) & (1 << index)
+    return accepted & asked
+
+
+def _accepted_in(books: Books, step: Step, token: int, id: str) -> int:
+    record = endings.find(step, id)
+    if record is None:
+        return 0
+    if isinstance(record, endings.End):
+        return _spans_mask(record.accepted, token)
+    batch = endings.read_at(books, step, record)
+    if batch is None:
+        return 0
+    mask = _spans_mask(tuple(batch.accepted), token)
+    if batch.last_token == token and batch.count == 1:
+        mask |= 1 << batch.first
+    return mask
+
+
+def _spans_mask(spans: tuple[tuple[int, int, int], ...], token: int) -> int:
+    mask = 0
+    for one, lo, hi in spans:
+        if one == token:
+            mask |= ((1 << (hi - lo)) - 1) << lo
+    return mask
+
+
+# Failures.
+
+
+def _fail(books: Books, step: Step, lease: Lease, failed: Failed) -> None:
+    batch = lease.batch
+    bit = batch.span_mask(failed.index, failed.index + 1)
+    _forget_started(lease, failed.index, failed.index + 1)
+    single = take_out(books, step, lease, bit)
+    books.count("failed")
+    endings.fail(books, step, single, failed.error, retry_in=failed.retry_in, is_final=failed.is_final)
+
+
+def take_out(books: Books, step: Step, lease: Lease, bit: int) -> Batch:
+    """Takes one leased task out of its lease and its batch; the caller says what becomes of it."""
+    batch = lease.batch
+    books.uncover(step, lease, bit)
+    batch.queue.leased -= 1
+    books.changed[batch.queue] = None
+    single = endings.split_off(books, step, batch, bit)
+    single.last_token = lease.token
+    return single
+
+
+def _forget_started(lease: Lease, lo: int, hi: int) -> None:
+    for index in [index for index in lease.started if lo <= index < hi]:
+        del lease.started[index]
+        lease.progress.pop(index, None)
+
+
+# Losses (protocol 3.1).
+
+
+def lose_all(books: Books, step: Step, holder: Holder, why: str) -> None:
+    """Ends all leases of a holder that is gone: what it had started is charged, what it had not goes back."""
+    leases = list(holder.leases.values())
+    suspects = {} if any(lease.started for lease in leases) else _suspects(leases, holder.concurrency)
+    for lease in leases:
+        lose(books, step, lease, why, suspects.get(lease.token, 0))
+
+
+def _suspects(leases: list[Lease], concurrency: int) -> dict[int, int]:
+    """Returns the tasks that the holder may have been at, by token: the first ones, as it starts them in order."""
+    found: dict[int, int] = {}
+    left = concurrency
+    for lease in leases:
+        for bit_index in bits(lease.mask)[:left]:
+            found[lease.token] = found.get(lease.token, 0) | 1 << bit_index
+            left -= 1
+        if left == 0:
+            break
+    return found
+
+
+def lose(books: Books, step: Step, lease: Lease, why: str, suspects: int = 0) -> None:
+    """Ends one lease whose holder is gone, or whose time is up; `suspects` may have been started."""
+    batch = lease.batch
+    queue = batch.queue
+    if lease.holder.is_puller or lease.is_solo:
+        started = lease.mask
+    else:
+        started = lease.mask & sum(1 << (index - batch.first) for index in lease.started)
+    if suspects:
+        if batch.options.on_lost == "reassign":
+            batch.is_solo = True
+            books.unsaved[batch] = None
+        else:
+            started |= suspects & lease.mask
+    books.count("lost", lease.mask.bit_count())
+    for bit_index in bits(started):
+        lose_task(books, step, lease, 1 << bit_index, why)
+    if lease.mask:
+        books.give_back(step, lease, lease.mask)
+    books.stirred[queue] = None
+
+
+def lose_task(books: Books, step: Step, lease: Lease, bit: int, why: str) -> None:
+    """Applies `on_lost` to a started task."""
+    detail = {"worker": lease.holder.name, "token": lease.token, "reason": why}
+    single = take_out(books, step, lease, bit)
+    endings.add_event(step, books, single.own_id, "lost", detail)
+    match single.options.on_lost:
+        case "cancel":
+            endings.cancel(books, step, single, why)
+        case "dead":
+            endings.bury(books, step, single, why)
+        case _:
+            books.count("reassigned")
+            endings.fail(books, step, single, why, retry_in=0.0)
+
+
+def ring_alarm(books: Books, step: Step, lease: Lease) -> None:
+    """A lease's time is up, or one of its tasks has run longer than its timeout."""
+    if lease.expires_at <= step.now:
+        lose(books, step, lease, f"the lease of {lease.seconds:g} s ran out")
+        return
+    timeout = lease.batch.options.timeout
+    if timeout is None:
+        return
+    grace = books.options.suspect_after  # the worker knows the timeout too, and is the first to act on it
+    for index, started_at in list(lease.started.items()):
+        if started_at + timeout + grace <= step.now:
+            _forget_started(lease, index, index + 1)
+            step.send(lease.holder.peer, Cancelled((Span(lease.token, index, index + 1),)))
+            single = take_out(books, step, lease, lease.batch.span_mask(index, index + 1))
+            books.stirred[lease.batch.queue] = None
+            endings.fail(books, step, single, f"ran longer than its timeout of {timeout:g} s")
+
+
+def note_started(books: Books, step: Step, lease: Lease, started: tuple[int, ...]) -> None:
+    """Notes what a worker says it has started, and when its time is up."""
+    timeout = lease.batch.options.timeout
+    for index in started:
+        if index not in lease.started and lease.mask & lease.batch.span_mask(index, index + 1):
+            lease.started[index] = step.now
+            if timeout is not None:
+                books.set_alarm(step.now + timeout + books.options.suspect_after, lease)
+
+
+def extend(books: Books, step: Step, message: Extend) -> bool:
+    """Prolongs the lease of a pull, from now on; False when it is no longer there."""
+    lease = books.leases.get(message.token)
+    if lease is None or not lease.holder.is_puller:
+        return False
+    lease.seconds = message.lease
+    lease.expires_at = step.now + message.lease
+    books.set_alarm(lease.expires_at, lease)
+    step.tx.put(tables.LEASES, tables.token_key(lease.token), lease.record())
+    return True

@@ -1,0 +1,136 @@
+"""Every error that zq raises.
+
+    ZqError
+    ├── BusyError                 a submit was refused for now; nothing was stored
+    ├── InvalidTaskError          a submit was refused for good; nothing was stored
+    ├── PayloadTooLargeError      a payload is over the limit; nothing was sent
+    ├── TaskError                 how a task ended, when it was not done
+    │   ├── TaskFailedError       it is a dead letter
+    │   ├── TaskCancelledError
+    │   ├── TaskExpiredError
+    │   └── TaskUnknownError      its id is not known here, or no longer
+    ├── StaleLeaseError           the task is no longer held by the caller
+    ├── TimedOutError             no answer in time (also a TimeoutError)
+    │   └── UnreachableError      nothing at all was heard of the coordinator
+    ├── ClosedError               the client, worker or coordinator is closed
+    ├── WorkerFencedError         another worker took this name
+    ├── RemoteProtocolError       the peer sent what the protocol does not allow, or refused what we sent
+    └── StoreError                the store failed
+        ├── StoreFullError
+        ├── StoreLockedError      another coordinator has the directory
+        ├── StoreCorruptError     a checksum did not match
+        └── StoreVersionError     the directory was written by another version
+"""
+
+
+class ZqError(Exception):
+    """Root of all errors of zq."""
+
+
+class BusyError(ZqError):
+    """The coordinator refused a submit for now; nothing was stored.
+
+    Attributes:
+        retry_after: seconds after which it is worth trying again.
+        reason: what was full, for people.
+        refused: positions, in what was submitted together, of the payloads that were refused.
+    """
+
+    def __init__(self, retry_after: float, reason: str, refused: tuple[int, ...] = ()) -> None:
+        super().__init__(f"come back in {retry_after:.1f} s: {reason}")
+        self.retry_after = retry_after
+        self.reason = reason
+        self.refused = refused
+
+
+class InvalidTaskError(ZqError):
+    """The coordinator refused a submit for good; nothing was stored."""
+
+
+class PayloadTooLargeError(ZqError):
+    """A payload is over the limit; nothing was sent."""
+
+
+class TaskError(ZqError):
+    """A task ended, and not as done.
+
+    Attributes:
+        id: of the task.
+        reason: why, for people; for a failed task the text of its last error.
+    """
+
+    def __init__(self, id: str, reason: str) -> None:
+        super().__init__(f"task {id}: {reason}")
+        self.id = id
+        self.reason = reason
+
+
+class TaskFailedError(TaskError):
+    """The task used up its attempts, or failed for good, and is a dead letter."""
+
+
+class TaskCancelledError(TaskError):
+    """The task was cancelled, by a client or because its worker died."""
+
+
+class TaskExpiredError(TaskError):
+    """The task was not started within its time to live."""
+
+
+class TaskUnknownError(TaskError):
+    """The coordinator does not know the task, or no longer."""
+
+
+class StaleLeaseError(ZqError):
+    """The task is no longer held by the caller; what it reported was refused."""
+
+
+class TimedOutError(ZqError, TimeoutError):
+    """No answer came in time; whether the request took effect is unknown."""
+
+
+class UnreachableError(TimedOutError):
+    """Nothing at all was heard of the coordinator."""
+
+
+class ClosedError(ZqError):
+    """The client, worker or coordinator is closed."""
+
+
+class WorkerFencedError(ZqError):
+    """Another worker has taken this worker's name."""
+
+
+class RemoteProtocolError(ZqError):
+    """The peer sent what the protocol does not allow, or refused what we sent.
+
+    Attributes:
+        code: the error code of the protocol.
+        request: number of the request at fault, or None when it could not be read.
+    """
+
+    def __init__(self, code: str, text: str, request: int | None = None) -> None:
+        super().__init__(f"{code}: {text}")
+        self.code = code
+        self.text = text
+        self.request = request
+
+
+class StoreError(ZqError):
+    """The store failed; what was not committed is not there."""
+
+
+class StoreFullError(StoreError):
+    """Not even the reserve of the store has room."""
+
+
+class StoreLockedError(StoreError):
+    """Another coordinator has the directory."""
+
+
+class StoreCorruptError(StoreError):
+    """A value in the store does not match its checksum."""
+
+
+class StoreVersionError(StoreError):
+    """The directory was written by another version of zq."""

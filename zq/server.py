@@ -1,0 +1,326 @@
+"""The coordinator's shell: one thread that owns the ROUTER socket, the store and the clock, and turns the machine in `zq.core.coordinator`.
+
+Each turn drains what has come, up to a bound, and commits it in one transaction. While the disk is busy the next drain fills up: batches grow with the load by
+themselves, and no message waits for a timer.
+"""
+
+from __future__ import annotations
+
+import errno
+import logging
+import os
+import threading
+import time
+from collections.abc import Iterable
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import zmq
+
+from zq.core.coordinator import Coordinator as Machine
+from zq.core.holder import Peer
+from zq.core.options import CoordinatorOptions, Now
+from zq.core.tables import TABLES
+from zq.errors import ClosedError, RemoteProtocolError, StoreFullError
+from zq.store import LmdbOptions, LmdbStore
+from zq.wire.codec import decode_for_coordinator, encode
+from zq.wire.limits import FRAME_BYTES_MAX
+from zq.wire.messages import FromCoordinator
+
+log = logging.getLogger(__name__)
+
+DEFAULT_ADDRESS = "tcp://127.0.0.1:7700"
+
+DRAIN_MESSAGES_MAX = 1000
+"""Messages in one turn: the group commit of a busy system, while a turn stays in the milliseconds."""
+
+DRAIN_BYTES_MAX = 8 << 20
+"""Bytes in one turn: what LMDB writes and flushes in about 10 ms on a good disk."""
+
+HIGH_WATER_MARK = 20_000
+"""Messages queued for one peer in each direction; credit and the clients' windows keep far below it."""
+
+Frame = tuple[Peer, bytes]
+
+
+class Server:
+    """A coordinator over an LMDB directory, reachable at an address.
+
+    `open`, `run` and `close` belong to one thread; `stop` may be called from any thread and from a signal handler.
+    """
+
+    def __init__(
+        self,
+        path: str | Path,
+        *,
+        bind: str = DEFAULT_ADDRESS,
+        options: CoordinatorOptions | None = None,
+        store_options: LmdbOptions | None = None,
+    ) -> None:
+        """Makes a server; nothing happens before `open`.
+
+        Args:
+            path: the LMDB directory, which is made if need be.
+            bind: a ZeroMQ address; port `*` takes a free one.
+            options: how the coordinator behaves.
+            store_options: map size and disk reserve.
+        """
+        self.path = Path(path)
+        self.address = bind
+        self.options = options or CoordinatorOptions()
+        self.commits = 0
+        self._store_options = store_options or LmdbOptions()
+        self._store: LmdbStore | None = None
+        self._context: zmq.Context[zmq.Socket[bytes]] | None = None
+        self._machine: Machine
+        self._socket: zmq.Socket[bytes]
+        self._unreachable: list[Peer] = []
+        self._is_stopping = False
+        self._started_at = 0.0
+        self._wake_read, self._wake_write = os.pipe()
+        os.set_blocking(self._wake_read, False)
+        os.set_blocking(self._wake_write, False)
+
+    def open(self) -> None:
+        """Locks and opens the directory, reads the books and binds.
+
+        Raises:
+            StoreError: the directory cannot be used; StoreLockedError when another coordinator has it.
+            OSError: the address cannot be bound.
+        """
+        self._store = LmdbStore(self.path, TABLES, self._store_options)
+        self._started_at = time.monotonic()
+        self._read_books()
+        self._context = zmq.Context()
+        self._socket = self._context.socket(zmq.ROUTER)
+        for name, value in (
+            (zmq.LINGER, 0),
+            (zmq.ROUTER_MANDATORY, 1),
+            (zmq.MAXMSGSIZE, FRAME_BYTES_MAX),
+            (zmq.SNDHWM, HIGH_WATER_MARK),
+            (zmq.RCVHWM, HIGH_WATER_MARK),
+            (zmq.HANDSHAKE_IVL, 3000),  # milliseconds: half-open connections are closed
+            (zmq.HEARTBEAT_IVL, 2000),
+            (zmq.HEARTBEAT_TIMEOUT, 6000),
+        ):
+            self._socket.setsockopt(name, value)
+        try:
+            self._socket.bind(self.address)
+        except zmq.ZMQError as error:
+            self.close()
+            raise OSError(error.errno, f"cannot bind {self.address}: {error.strerror}") from error
+        self.address = self._socket.getsockopt_string(zmq.LAST_ENDPOINT)
+
+    def run(self) -> None:
+        """Serves until `stop`; raises StoreError when the disk fails, upon which the process should end."""
+        poller = zmq.Poller()
+        poller.register(self._socket, zmq.POLLIN)
+        poller.register(self._wake_read, zmq.POLLIN)
+        while not self._is_stopping:
+            poller.poll(self._patience())
+            self._turn(self._drain())
+        log.info("stopped after %d commits", self.commits)
+
+    def stop(self) -> None:
+        """Ends `run` after its current turn."""
+        self._is_stopping = True
+        try:
+            os.write(self._wake_write, b"x")
+        except OSError:  # the pipe is full, so it wakes anyway, or it is closed, so nothing runs
+            pass
+
+    def close(self) -> None:
+        """Closes socket and store; what was accepted is on disk."""
+        if self._context is not None:
+            self._context.destroy(linger=0)
+            self._context = None
+        if self._store is not None:
+            self._store.close()
+            self._store = None
+        if self._wake_read >= 0:
+            os.close(self._wake_read)
+            os.close(self._wake_write)
+            self._wake_read = self._wake_write = -1
+
+    # A turn.
+
+    def _patience(self) -> int:
+        """Returns the milliseconds until something is due; at least two ticks in a heartbeat interval, to notice a stall."""
+        now = _now()
+        seconds = min(self._machine.next_at(now) - now.monotonic, self.options.heartbeat_interval / 2)
+        return max(0, int(seconds * 1000) + 1)
+
+    def _drain(self) -> list[list[bytes]]:
+        """Takes what has come, up to the bounds of one turn."""
+        receive = self._socket.recv_multipart
+        found: list[list[bytes]] = []
+        size = 0
+        while len(found) < DRAIN_MESSAGES_MAX and size < DRAIN_BYTES_MAX:
+            try:
+                parts = receive(zmq.NOBLOCK)
+            except zmq.Again:
+                break
+            found.append(parts)
+            size += len(parts[-1])
+        return found
+
+    def _turn(self, messages: list[list[bytes]]) -> None:
+        try:
+            self._step(messages)
+        except StoreFullError:
+            log.exception("the store is full beyond its reserve: nothing of this turn was stored or answered")
+            self._read_books()
+        except (AssertionError, LookupError, TypeError, ValueError, ArithmeticError, AttributeError):
+            # A fault of this program. Books that may be half changed are thrown away, and the message that did it is found and refused.
+            log.exception("a turn failed; its messages are handled one by one")
+            self._read_books()
+            for parts in messages:
+                self._step_alone(parts)
+
+    def _step_alone(self, parts: list[bytes]) -> None:
+        try:
+            self._step([parts])
+        except (AssertionError, LookupError, TypeError, ValueError, ArithmeticError, AttributeError):
+            log.exception("a message could not be handled and is refused")
+            self._read_books()
+            self._step([[parts[0]]])
+
+    def _step(self, messages: list[list[bytes]]) -> None:
+        """Receives, ticks, commits, and only then sends (protocol 6.1)."""
+        tx = self._open_store().begin()
+        machine = self._machine
+        try:
+            step = machine.begin(_now(), tx)
+            for peer in self._unreachable:
+                machine.disconnected(step, peer)
+            for parts in messages:
+                try:
+                    peer, frame = parts
+                    message = decode_for_coordinator(frame)
+                except RemoteProtocolError as error:
+                    machine.refuse(step, peer, error.code, error.text, error.request)
+                except ValueError:
+                    text = f"expected a message of one frame, got {len(parts) - 1}"
+                    machine.refuse(step, parts[0], "malformed", text, None)
+                else:
+                    machine.receive(step, peer, message)
+            machine.tick(step)
+        except BaseException:
+            tx.abort()
+            raise
+        tx.commit()
+        self.commits += 1
+        self._unreachable = self._send(step.outbox)
+
+    def _send(self, outbox: Iterable[tuple[Peer, FromCoordinator]]) -> list[Peer]:
+        """Sends without ever waiting, and returns the connections that took nothing: gone, or full."""
+        failed: dict[Peer, None] = {}
+        send = self._socket.send_multipart
+        for peer, message in outbox:
+            if peer in failed:
+                continue
+            try:
+                send((peer, encode(message)), zmq.NOBLOCK)
+            except zmq.ZMQError as error:
+                if error.errno not in (errno.EAGAIN, errno.EHOSTUNREACH):
+                    raise
+                failed[peer] = None
+        return list(failed)
+
+    # Books.
+
+    def _read_books(self) -> None:
+        tx = self._open_store().begin()
+        try:
+            self._machine = Machine(self.options, _now(), tx, self._about)
+        except BaseException:
+            tx.abort()
+            raise
+        tx.commit()
+
+    def _open_store(self) -> LmdbStore:
+        if self._store is None:
+            raise ClosedError("the coordinator is closed")
+        return self._store
+
+    def _about(self) -> dict[str, Any]:
+        from zq import __version__
+
+        return {
+            "version": __version__,
+            "uptime": round(time.monotonic() - self._started_at, 3),
+            "commits": self.commits,
+            "store": self._open_store().info()._asdict(),
+        }
+
+
+class Coordinator:
+    """A coordinator inside this program: `with Coordinator("./orders.zq") as c: Client(c.address)`.
+
+    It runs in a thread of its own. The directory is locked while it is open; what was accepted is there at the next start.
+    """
+
+    def __init__(
+        self,
+        path: str | Path,
+        *,
+        bind: str = "tcp://127.0.0.1:*",
+        options: CoordinatorOptions | None = None,
+        store_options: LmdbOptions | None = None,
+    ) -> None:
+        """Takes what `Server` takes; by default it binds a free port of this machine."""
+        self._server = Server(path, bind=bind, options=options, store_options=store_options)
+        self._thread: threading.Thread | None = None
+        self._failure: BaseException | None = None
+
+    @property
+    def address(self) -> str:
+        """Where clients and workers connect, known once it is open."""
+        return self._server.address
+
+    def open(self) -> Coordinator:
+        """Opens the directory and serves; raises as `Server.open`."""
+        opened = threading.Event()
+        self._thread = threading.Thread(target=self._serve, args=(opened,), name="zq-coordinator", daemon=True)
+        self._thread.start()
+        opened.wait()
+        if self._failure is not None:
+            raise self._failure
+        return self
+
+    def _serve(self, opened: threading.Event) -> None:
+        # Everything happens in this thread: an LMDB write transaction belongs to the thread that began it.
+        try:
+            self._server.open()
+            opened.set()
+            self._server.run()
+        except BaseException as error:
+            self._failure = error
+            if opened.is_set():
+                log.exception("the coordinator has failed and is closed")
+        finally:
+            self._server.close()
+            opened.set()
+
+    def close(self) -> None:
+        """Stops it after the current turn; raises what ended it before, if something did."""
+        if self._thread is None:
+            return
+        self._server.stop()
+        self._thread.join()
+        self._thread = None
+        if self._failure is not None:
+            raise self._failure
+
+    def __enter__(self) -> Coordinator:
+        return self.open()
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+def _now() -> Now:
+    return Now(time.monotonic(), time.time())

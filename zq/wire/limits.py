@@ -1,0 +1,54 @@
+"""Limits of the protocol, each with the reason for its value; every side checks them at its own border."""
+
+VERSION = 1
+
+FRAME_BYTES_MAX = 16 << 20
+"""One message. It leaves room for a dozen full batches and bounds what a peer can make a process allocate at once."""
+
+BATCH_TASKS_MAX = 1000
+"""Tasks in a batch: where the cost per batch has become small beside the cost per payload; masks of 1000 bits stay cheap."""
+
+BATCH_BYTES_MAX = 1 << 20
+"""Where a client cuts a batch that has more than one task; a single task may be larger, up to the payload limit."""
+
+PAYLOAD_BYTES_MAX = 1 << 20
+"""Default limit of one encoded payload (as Amazon SQS); the coordinator may allow up to PAYLOAD_BYTES_CEILING."""
+
+PAYLOAD_BYTES_CEILING = 8 << 20
+"""Half a frame: a larger payload would fit no message together with anything else."""
+
+MESSAGE_BATCHES_MAX = 1000
+"""Batches in one submit, assignments in one assign, entries in one settle: bounds the work of one step."""
+
+HELD_MAX = 20_000
+"""Leases that one worker may list: CREDIT_MAX batches of one, and as many again that are finished and not yet settled."""
+
+CREDIT_MAX = 10_000
+"""Tasks that one worker may hold: 100 ms of work at 100,000 tasks a second."""
+
+ID_BYTES_MAX = 128
+"""A task's or batch's id in UTF-8. LMDB keys end at 511 bytes, and an id is part of several."""
+
+NAME_BYTES_MAX = 128
+"""Names of queues and workers, keys, incarnations, clients, in UTF-8."""
+
+TEXT_CHARS_MAX = 16_384
+"""An error text or traceback; longer ones are cut by the sender, keeping the end."""
+
+HEADERS_MAX = 32
+"""Headers of a batch."""
+
+DEPTH_MAX = 8
+"""Nesting of a control message (payloads are opaque bytes and have their own depth limit at the end that decodes them)."""
+
+LEASE_MAX = 43_200.0
+"""Seconds a pulled task may be held without another word (12 h, as Amazon SQS)."""
+
+WAIT_MAX = 60.0
+"""Seconds a pull may wait at the coordinator; clients ask again."""
+
+DELAY_MAX = 31_536_000.0
+"""Seconds a task may be delayed or may run: one year."""
+
+TASK_SEPARATOR = "#"
+"""Stands between a batch's id and a task's index: task 3 of batch b is b#3. Ids chosen by users may not hold it."""

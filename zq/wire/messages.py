@@ -1,0 +1,297 @@
+"""The messages of the protocol, as values; docs/protocol.md says what each means.
+
+A message is a named tuple whose fields stand in wire order, so that encoding is one call of msgpack on the tuple itself. A frozen dataclass costs
+four times as much to make and would have to be taken apart again for each frame, and this is the hot path of every process.
+
+Nothing here checks anything: `zq.wire.codec` is the border at which bytes become these values and bad ones are refused.
+"""
+
+from typing import Any, NamedTuple
+
+
+class Options(NamedTuple):
+    """What a submit says about all tasks of one batch; the defaults are the protocol's."""
+
+    priority: int = 4  # 0 (last) to 9 (first)
+    delay: float = 0.0  # seconds before the tasks may start
+    on_lost: str = "reassign"  # or "cancel" or "dead": what happens to a started task whose worker died
+    key: str | None = None  # what consistent hashing hashes
+    max_attempts: int | None = None  # starts that may fail before the task is dead; None: the coordinator's default
+    backoff: tuple[float, float, float] | None = None  # first delay, factor, largest delay; None: the coordinator's default
+    timeout: float | None = None  # seconds a started task may run; None: no limit
+    headers: dict[str, str] | None = None  # passed on untouched
+
+
+DEFAULT_OPTIONS = Options()
+
+
+class Batch(NamedTuple):
+    """1 to BATCH_TASKS_MAX tasks that share a queue and options; also how a forwarded task travels."""
+
+    id: str
+    queue: str
+    options: Options
+    ends: bytes  # little-endian uint32 per task: where its payload ends in `blob`
+    blob: bytes  # the payloads, joined
+
+
+class Accepted(NamedTuple):
+    """The receipt of one batch: it is on disk."""
+
+    id: str
+    position: int  # of its first task, counted from 1, among the tasks that wait in its queue
+    eta: float | None  # seconds until that task is likely to be finished; None: no rate is known yet
+
+
+class Refused(NamedTuple):
+    """The refusal of one batch: surely nothing of it was stored."""
+
+    id: str
+    code: str  # "busy" (come back later) or "invalid" (never as it is)
+    retry_after: float | None  # seconds; None unless busy
+    reason: str
+
+
+class Assignment(NamedTuple):
+    """A lease on the tasks lo, lo + 1, ... of one batch, with their payloads."""
+
+    token: int
+    id: str  # of the batch
+    size: int  # tasks in the batch as it was submitted; 1 means that the task's id is the batch's
+    queue: str
+    options: Options
+    attempt: int  # 1 at the first start
+    lo: int  # index in the batch of the first task of this lease
+    ends: bytes
+    blob: bytes
+
+
+class Held(NamedTuple):
+    """A lease that a worker says it still holds."""
+
+    token: int
+    started: tuple[int, ...]  # indexes of the tasks that it has started and not finished
+
+
+class Span(NamedTuple):
+    """The tasks lo <= index < hi of one lease."""
+
+    token: int
+    lo: int
+    hi: int
+
+
+class Done(NamedTuple):
+    """The completion of the tasks lo <= index < hi of one lease."""
+
+    token: int
+    id: str  # of the batch, so that a repeated completion can be told from a stale one
+    lo: int
+    hi: int
+    ends: bytes  # of the results; empty when no handler returned anything
+    blob: bytes  # an empty slice is a task that returned None
+    forwards: tuple[Batch, ...]
+
+
+class Failed(NamedTuple):
+    """The failure of one started task."""
+
+    token: int
+    id: str  # of the batch
+    index: int
+    error: str
+    retry_in: float | None  # seconds; None: as the task's backoff says
+    is_final: bool  # True: to the dead letters at once
+
+
+class Ended(NamedTuple):
+    """How the tasks lo <= index < hi of a batch ended."""
+
+    lo: int
+    hi: int
+    outcome: str  # "done", "cancelled", "expired", "dead"; "unknown": not known here, or no longer
+    reason: str
+    ends: bytes  # of the results, as in Done
+    blob: bytes
+
+
+# From a client.
+
+
+class Submit(NamedTuple):
+    request: int
+    batches: tuple[Batch, ...]
+
+
+class Pull(NamedTuple):
+    request: int
+    client: str  # names the puller; with `request` it makes a resent pull find its own leases
+    queue: str
+    max_tasks: int
+    wait: float  # seconds to wait for the first task
+    lease: float  # seconds
+
+
+class Wait(NamedTuple):
+    request: int
+    id: str  # of the batch
+    lo: int
+    hi: int
+
+
+class Cancel(NamedTuple):
+    request: int
+    id: str  # of a task or of a whole batch
+
+
+class Query(NamedTuple):
+    request: int
+    what: str
+    arguments: dict[str, Any]
+
+
+class Command(NamedTuple):
+    request: int
+    verb: str
+    arguments: dict[str, Any]
+
+
+class Ping(NamedTuple):
+    request: int
+
+
+class Extend(NamedTuple):
+    request: int
+    token: int
+    lease: float  # seconds from now
+
+
+# From a worker; Settle and Release also from a client that pulled.
+
+
+class Hello(NamedTuple):
+    name: str
+    incarnation: str
+    queues: tuple[str, ...]
+    credit: int  # tasks it is willing to hold, in all
+    concurrency: int  # tasks it runs at once
+    held: tuple[Held, ...]
+
+
+class Heartbeat(NamedTuple):
+    number: int
+    held: tuple[Held, ...]
+
+
+class Settle(NamedTuple):
+    """Completions and failures; `credit` is the worker's new window, None leaves it (and is what pullers send)."""
+
+    number: int
+    credit: int | None
+    done: tuple[Done, ...]
+    failed: tuple[Failed, ...]
+
+
+class Release(NamedTuple):
+    """Gives back tasks that were not started."""
+
+    number: int
+    credit: int | None
+    spans: tuple[Span, ...]
+
+
+class Started(NamedTuple):
+    """Tells what runs now, so that a crash is charged to the right tasks."""
+
+    held: tuple[Held, ...]
+
+
+class Progress(NamedTuple):
+    token: int
+    index: int
+    fraction: float  # 0.0 to 1.0
+
+
+class Goodbye(NamedTuple):
+    """The worker leaves: what it still holds goes back at once."""
+
+    name: str
+    incarnation: str
+
+
+# From the coordinator.
+
+
+class Receipt(NamedTuple):
+    request: int
+    accepted: tuple[Accepted, ...]
+    refused: tuple[Refused, ...]
+
+
+class Tasks(NamedTuple):
+    """The answer to a pull; empty when nothing came within its wait."""
+
+    request: int
+    assignments: tuple[Assignment, ...]
+
+
+class Outcome(NamedTuple):
+    """An answer to a wait; more follow until one has `is_last`."""
+
+    request: int
+    ended: tuple[Ended, ...]
+    is_last: bool
+
+
+class Answer(NamedTuple):
+    request: int
+    value: Any
+
+
+class Pong(NamedTuple):
+    request: int
+    epoch: int
+
+
+class Welcome(NamedTuple):
+    epoch: int
+    heartbeat_interval: float
+    suspect_after: float
+    gone_after: float
+    refused: tuple[int, ...]  # tokens of the HELLO that are no longer the worker's
+
+
+class Beat(NamedTuple):
+    number: int
+    epoch: int
+    refused: tuple[int, ...]  # tokens of the heartbeat that are no longer the worker's
+
+
+class Assign(NamedTuple):
+    assignments: tuple[Assignment, ...]
+
+
+class Settled(NamedTuple):
+    """The answer to a Settle or Release: all of it is on disk, except what was stale and was refused."""
+
+    number: int
+    stale: tuple[Span, ...]
+
+
+class Cancelled(NamedTuple):
+    """Tells the holder that these tasks are no longer its own."""
+
+    spans: tuple[Span, ...]
+
+
+class Error(NamedTuple):
+    request: int | None
+    code: str
+    text: str
+
+
+FromClient = Submit | Pull | Wait | Cancel | Query | Command | Ping | Extend
+FromWorker = Hello | Heartbeat | Settle | Release | Started | Progress | Goodbye
+FromCoordinator = Receipt | Tasks | Outcome | Answer | Pong | Welcome | Beat | Assign | Settled | Cancelled | Error
+ToCoordinator = FromClient | FromWorker
+Message = ToCoordinator | FromCoordinator
