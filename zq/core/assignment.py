@@ -1,14 +1,14 @@
 """Which worker gets what: the head of each queue goes to whoever has credit for it.
 
 *least-loaded*: the worker with the most free credit, the least recently used among equals. *hash*: the owner of the task's key on the ring of live workers; when it
-has no room and holds more than LOAD_BOUND times the mean, the next one on the ring. A task that must wait for its worker blocks nobody behind it.
+has no room and holds more than LOAD_BOUND times the mean, or somebody is idle, the next one on the ring. A task that must wait for its worker blocks nobody behind it.
 """
 
 from __future__ import annotations
 
 from zq.core.batch import Batch, first_run
 from zq.core.books import Books, Step
-from zq.core.holder import Holder, Lease, PullWait, pull_name
+from zq.core.holder import Holder, Lease, Life, PullWait, pull_name
 from zq.core.queue import Lane, Queue
 from zq.core.ring import Ring
 from zq.wire.limits import MESSAGE_BATCHES_MAX
@@ -70,20 +70,23 @@ def _serve_workers(books: Books, step: Step, queue: Queue, granted: Granted) -> 
             queue.set_aside(lane)
             blocked.append(found)
             continue
-        granted.add(_grant(books, step, batch, worker, min(share, worker.free)))
+        granted.add(_grant(books, step, lane, batch, worker, min(share, worker.free)))
         if worker.free <= 0:
             ready.remove(worker)
     for lane, batch in blocked:
         lane.put_back(batch.key)
 
 
-def _grant(books: Books, step: Step, batch: Batch, holder: Holder, most: int) -> Lease:
-    """Leases the first waiting run of a batch, or as much of it as is wanted."""
+def _grant(books: Books, step: Step, lane: Lane, batch: Batch, holder: Holder, most: int) -> Lease:
+    """Leases the first waiting run of the batch at the head of a lane, or as much of it as is wanted."""
     lo, hi = first_run(batch.available())
     if batch.is_solo and not holder.is_puller:
         most = 1
     hi = min(hi, lo + most)
-    return books.grant(step, batch, ((1 << (hi - lo)) - 1) << lo, holder)
+    lease = books.grant(step, batch, ((1 << (hi - lo)) - 1) << lo, holder)
+    if not batch.available():
+        batch.queue.drop_head(lane, batch)
+    return lease
 
 
 def _choose(books: Books, queue: Queue, batch: Batch, ready: list[Holder]) -> Holder | None:
@@ -91,7 +94,7 @@ def _choose(books: Books, queue: Queue, batch: Batch, ready: list[Holder]) -> Ho
     if batch.is_solo:
         ready = [worker for worker in ready if worker.held == 0]
     elif batch.options.key is not None and books.assign_policy(queue) == "hash":
-        return _choose_by_key(queue, batch.options.key)
+        return _choose_by_key(queue, batch.options.key, ready)
     if len(ready) < 2:
         return ready[0] if ready else None
     return max(ready, key=_idleness)
@@ -101,18 +104,21 @@ def _idleness(worker: Holder) -> tuple[int, int]:
     return (worker.free, -worker.turn)
 
 
-def _choose_by_key(queue: Queue, key: str) -> Holder | None:
+def _choose_by_key(queue: Queue, key: str, ready: list[Holder]) -> Holder | None:
+    """Returns the owner of a key, or who stands in for it: the next on the ring with room, unless the owner is worth waiting for.
+
+    It is when it is no busier than LOAD_BOUND times the mean and nobody is idle: then the customer waits for its own shop.
+    """
     if queue.ring is None:
         queue.ring = Ring(queue.workers)
     workers = queue.workers
+    owners = (workers[name] for name in queue.ring.owners(key))
+    owner = next(owners)
+    if owner.free > 0:
+        return owner
     bound = LOAD_BOUND * sum(worker.held for worker in workers.values()) / len(workers)
-    for name in queue.ring.owners(key):
-        worker = workers[name]
-        if worker.free > 0:
-            return worker
-        if worker.life is worker.life.LIVE and worker.held <= bound:
-            return None  # it is not busier than the others: the customer waits for its own shop
-    return None
+    is_worth_waiting = owner.life is Life.LIVE and owner.held <= bound and all(worker.held for worker in ready)
+    return None if is_worth_waiting else next((worker for worker in owners if worker.free > 0), None)
 
 
 def assignment_of(lease: Lease) -> Assignment:
@@ -164,7 +170,7 @@ def serve_pull(books: Books, step: Step, queue: Queue, wait: PullWait) -> bool:
         found = books.head(step.tx, queue)
         if found is None:
             break
-        lease = _grant(books, step, found[1], holder, left)
+        lease = _grant(books, step, *found, holder, left)
         lease.seconds = wait.lease
         lease.expires_at = step.now + wait.lease
         books.set_alarm(lease.expires_at, lease)

@@ -72,7 +72,7 @@ class Books:
         self.counters: dict[str, int] = {}
         self.stirred: dict[Queue, None] = {}  # queues in which something can perhaps be assigned
         self.changed: dict[Queue, None] = {}  # queues whose record must be written
-        self.unsaved: dict[Batch, None] = {}  # batches whose progress must be written
+        self.unsaved: dict[bytes, Batch] = {}  # by task key, batches whose progress must be written
         self.fenced: dict[str, deque[str]] = {}  # by worker name, the last incarnations that were fenced
         self.is_changed = False  # whether the counters must be written
         self.alarms: list[tuple[float, int, Lease]] = []  # heap of when leases end or tasks run out of time
@@ -139,6 +139,9 @@ class Books:
 
     def read(self, tx: Transaction, key: bytes, value: bytes) -> Batch:
         """Makes a batch of its record and its progress."""
+        changed = self.unsaved.get(key)
+        if changed is not None:
+            return changed  # its progress is ahead of the table in this step
         queue = self.queues_by_number.get(tables.split_task_key(key)[0])
         if queue is None:
             raise StoreCorruptError(f"task key {key.hex()} names a queue that is not in table queues")
@@ -186,7 +189,7 @@ class Books:
     def grant(self, step: Step, batch: Batch, mask: int, holder: Holder) -> Lease:
         """Leases waiting tasks to a holder."""
         self.lease_number += 1
-        lease = Lease(self.epoch << EPOCH_SHIFT | self.lease_number, batch, mask, holder)
+        lease = Lease(self.epoch << EPOCH_SHIFT | self.lease_number, batch, mask, holder, step.now)
         lease.is_solo = holder.solo = batch.is_solo and not holder.is_puller
         count = mask.bit_count()
         batch.leased |= mask
@@ -213,6 +216,8 @@ class Books:
         lease.mask &= ~mask
         lease.holder.held -= mask.bit_count()
         lease.batch.leased &= ~mask
+        for queue in lease.holder.queues:  # it has credit again
+            self.stirred[queue] = None
         if lease.mask:
             return
         del self.leases[lease.token]
@@ -250,8 +255,8 @@ class Books:
     def save(self, tx: Transaction) -> None:
         """Writes the counters and the progress that the step has changed."""
         if self.unsaved:
-            tx.put_many(tables.PROGRESS, [(batch.key, batch.progress_record()) for batch in self.unsaved])
-            for batch in self.unsaved:
+            tx.put_many(tables.PROGRESS, [(key, batch.progress_record()) for key, batch in self.unsaved.items()])
+            for batch in self.unsaved.values():
                 batch.has_progress = True
             self.unsaved.clear()
         if self.changed:
@@ -297,7 +302,7 @@ def _read_lease(books: Books, now: Now, tx: Transaction, token: int, record: byt
         holder = holders[name] = Holder(name, incarnation, is_puller=is_puller)
         holder.life = Life.ABSENT
         holder.heard_at = now.monotonic
-    lease = Lease(token, batch, covered, holder)
+    lease = Lease(token, batch, covered, holder, now.monotonic)
     lease.is_solo = holder.solo = batch.is_solo and not is_puller
     batch.leased |= covered
     books.add_lease(lease)

@@ -59,8 +59,6 @@ def _cancel_pending(books: Books, step: Step, batch: Batch, mask: int) -> int:
             step.send(lease.holder.peer, Cancelled(spans))
             books.uncover(step, lease, covered)
             queue.leased -= covered.bit_count()
-            for stirred in lease.holder.queues:
-                books.stirred[stirred] = None
     for index in bits(mask):
         endings.cancel(books, step, endings.split_off(books, step, batch, 1 << index), REASON)
     return mask.bit_count()

@@ -106,7 +106,7 @@ def end_done(books: Books, step: Step, batch: Batch, mask: int, token: int, resu
     if batch.ended == batch.full:
         finish(books, step, batch, "done", "")
     else:
-        books.unsaved[batch] = None
+        books.unsaved[batch.key] = batch
 
 
 def mask_span(mask: int) -> tuple[int, int]:
@@ -145,7 +145,7 @@ def finish(books: Books, step: Step, batch: Batch, outcome: str, reason: str) ->
 
 
 def _forget_progress(books: Books, step: Step, batch: Batch) -> None:
-    books.unsaved.pop(batch, None)
+    books.unsaved.pop(batch.key, None)
     if batch.has_progress:
         step.tx.delete(tables.PROGRESS, batch.key)
         batch.has_progress = False
@@ -173,7 +173,7 @@ def split_off(books: Books, step: Step, batch: Batch, bit: int) -> Batch:
     if batch.ended == batch.full:
         finish(books, step, batch, "done", "")
     else:
-        books.unsaved[batch] = None
+        books.unsaved[batch.key] = batch
     return single
 
 
@@ -190,7 +190,7 @@ def fail(
     add_event(step, books, single.own_id, "retry", {"attempt": single.attempts, "in": delay, "error": error[-500:]})
     books.count("retried")
     if single.is_solo:
-        books.unsaved[single] = None
+        books.unsaved[single.key] = single
     if delay > 0:
         schedule(books, step, single, step.wall + delay)
     else:

@@ -71,10 +71,22 @@ class Holder:
 class Lease:
     """The right of one holder to finish some tasks of a batch."""
 
-    __slots__ = ("batch", "expires_at", "holder", "is_solo", "mask", "progress", "seconds", "started", "token")
+    __slots__ = (
+        "batch",
+        "expires_at",
+        "granted_at",
+        "holder",
+        "is_solo",
+        "mask",
+        "progress",
+        "seconds",
+        "started",
+        "token",
+    )
 
-    def __init__(self, token: int, batch: Batch, mask: int, holder: Holder) -> None:
+    def __init__(self, token: int, batch: Batch, mask: int, holder: Holder, now: float) -> None:
         self.token = token
+        self.granted_at = now
         self.batch = batch
         self.mask = mask  # tasks still covered; bits as in the batch
         self.holder = holder

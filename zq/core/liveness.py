@@ -51,7 +51,7 @@ def _attach(books: Books, step: Step, worker: Holder, peer: Peer, message: Hello
     worker.heard_at = worker.connected_at = step.now
     worker.credit = message.credit
     worker.concurrency = message.concurrency
-    _leave_queues(worker)
+    _leave_queues(books, worker)
     worker.queues = [books.queue(step, name) for name in message.queues]
     for queue in worker.queues:
         queue.workers[worker.name] = worker
@@ -59,8 +59,9 @@ def _attach(books: Books, step: Step, worker: Holder, peer: Peer, message: Hello
         books.stirred[queue] = None
 
 
-def _leave_queues(worker: Holder) -> None:
+def _leave_queues(books: Books, worker: Holder) -> None:
     for queue in worker.queues:
+        books.stirred[queue] = None  # keys that it owned have another worker now
         if queue.workers.get(worker.name) is worker:
             del queue.workers[worker.name]
         queue.ring = None
@@ -89,6 +90,14 @@ def note_held(books: Books, step: Step, worker: Holder, held: tuple[Held, ...]) 
 
 
 def heartbeat(books: Books, step: Step, worker: Holder, message: Heartbeat) -> None:
+    """Answers a ping. A lease that the worker has not listed for so long that its assignment must be lost goes back."""
+    if len(message.held) < len(worker.leases):
+        tokens = {one.token for one in message.held}
+        overdue = step.now - books.options.gone_after
+        for token, lease in list(worker.leases.items()):
+            if token not in tokens and lease.granted_at < overdue:
+                books.count("never arrived")
+                settling.give_back_all(books, step, lease)
     refused = note_held(books, step, worker, message.held)
     step.send(worker.peer, Beat(message.number, books.epoch, refused))
 
@@ -126,7 +135,7 @@ def _fence(books: Books, step: Step, worker: Holder) -> None:
 def _remove(books: Books, worker: Holder) -> None:
     if worker.peer is not None:
         books.peers.pop(worker.peer, None)
-    _leave_queues(worker)
+    _leave_queues(books, worker)
     worker.life = Life.ABSENT
     worker.peer = None
     if books.workers.get(worker.name) is worker:
@@ -139,8 +148,16 @@ def disconnected(books: Books, step: Step, peer: Peer) -> None:
     worker = books.peers.pop(peer, None)
     if worker is not None:
         worker.peer = None
-        if worker.life is Life.LIVE:
-            worker.life = Life.SUSPECT
+        suspect(books, worker)
+
+
+def suspect(books: Books, worker: Holder) -> None:
+    """Gives a worker nothing new until it is heard again; others take what would have waited for it."""
+    if worker.life is Life.LIVE:
+        worker.life = Life.SUSPECT
+        books.count("suspected")
+        for queue in worker.queues:
+            books.stirred[queue] = None
 
 
 def watch(books: Books, step: Step) -> None:
@@ -153,8 +170,7 @@ def watch(books: Books, step: Step) -> None:
             settling.lose_all(books, step, worker, f"worker {worker.name} was silent for {silence:.1f} s")
             _remove(books, worker)
         elif silence >= options.suspect_after and worker.life is Life.LIVE:
-            worker.life = Life.SUSPECT
-            books.count("suspected")
+            suspect(books, worker)
 
 
 def next_watch_at(books: Books) -> float:

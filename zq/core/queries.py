@@ -143,9 +143,7 @@ def _task(books: Books, step: Step, id: str) -> dict[str, Any]:
     return row
 
 
-def _in_batch(
-    books: Books, step: Step, id: str, base: str, known: Place | End | None, index: int
-) -> dict[str, Any]:
+def _in_batch(books: Books, step: Step, id: str, base: str, known: Place | End | None, index: int) -> dict[str, Any]:
     """A task that has no record of its own: its batch tells."""
     if isinstance(known, End):
         if index >= known.size or mask_of(known.split) >> index & 1:
@@ -282,9 +280,7 @@ def _list_scheduled(books: Books, step: Step, queue: Queue | None) -> Iterator[d
                 yield _live(books, Place(SCHEDULED, key), batch, id, bit)
 
 
-def list_dead(
-    books: Books, step: Step, queue: Queue | None
-) -> Iterator[tuple[bytes, tuple[Batch, str, float]]]:
+def list_dead(books: Books, step: Step, queue: Queue | None) -> Iterator[tuple[bytes, tuple[Batch, str, float]]]:
     """Yields the dead tasks of a queue, or all, with reason and time of death."""
     for key, value in step.tx.scan(tables.DEAD, *_bounds(queue)):
         record, reason, dead_time = tables.unpack(value)

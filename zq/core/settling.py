@@ -1,7 +1,9 @@
 """Completions, failures, releases and losses: what ends a lease. Here tokens are compared, inside the transaction (the fence)."""
 
+from collections.abc import Iterable
+
 from zq.core import admission, endings, tables
-from zq.core.batch import Batch, bits, runs
+from zq.core.batch import Accepted, Batch, bits, runs
 from zq.core.books import Books, Step
 from zq.core.holder import Holder, Lease, Peer
 from zq.task import task_id
@@ -53,10 +55,10 @@ def _finish_settling(
     if stale:
         books.count("stale", sum(span.hi - span.lo for span in stale))
     if sender is not None:
-        if credit is not None:
+        if credit is not None and credit != sender.credit:
             sender.credit = credit
-        for queue in sender.queues:
-            books.stirred[queue] = None
+            for queue in sender.queues:
+                books.stirred[queue] = None
     step.send(peer, Settled(number, tuple(stale)))
 
 
@@ -116,9 +118,11 @@ def _stale_spans(books: Books, step: Step, done: Done) -> list[Span]:
 
 
 def _stale_failure(books: Books, step: Step, failed: Failed) -> list[Span]:
-    bit = 1 << failed.index
-    if _accepted_mask(books, step, failed.token, failed.id, bit):
-        return []
+    for id in (task_id(failed.id, 0, failed.index), failed.id):
+        place = endings.find(step, id)
+        batch = endings.read_at(books, step, place) if isinstance(place, endings.Place) else None
+        if batch is not None and batch.failed_token == failed.token:
+            return []  # the report of a failure that was noted before
     span = Span(failed.token, failed.index, failed.index + 1)
     _note_stale(books, step, failed.id, span)
     return [span]
@@ -136,7 +140,7 @@ def _note_stale(books: Books, step: Step, id: str, span: Span) -> None:
 
 
 def _accepted_mask(books: Books, step: Step, token: int, id: str, asked: int) -> int:
-    """Returns which tasks of a batch (bit i is index i) have ended, or failed, under this token before."""
+    """Returns which tasks of a batch (bit i is index i) were completed under this token before."""
     accepted = _accepted_in(books, step, token, id)
     for index in bits(asked & ~accepted):
         accepted |= _accepted_in(books, step, token, task_id(id, 0, index)) & (1 << index)
@@ -145,20 +149,13 @@ def _accepted_mask(books: Books, step: Step, token: int, id: str, asked: int) ->
 
 def _accepted_in(books: Books, step: Step, token: int, id: str) -> int:
     record = endings.find(step, id)
-    if record is None:
-        return 0
     if isinstance(record, endings.End):
         return _spans_mask(record.accepted, token)
-    batch = endings.read_at(books, step, record)
-    if batch is None:
-        return 0
-    mask = _spans_mask(tuple(batch.accepted), token)
-    if batch.last_token == token and batch.count == 1:
-        mask |= 1 << batch.first
-    return mask
+    batch = None if record is None else endings.read_at(books, step, record)
+    return 0 if batch is None else _spans_mask(batch.accepted, token)
 
 
-def _spans_mask(spans: tuple[tuple[int, int, int], ...], token: int) -> int:
+def _spans_mask(spans: Iterable[Accepted], token: int) -> int:
     mask = 0
     for one, lo, hi in spans:
         if one == token:
@@ -174,6 +171,7 @@ def _fail(books: Books, step: Step, lease: Lease, failed: Failed) -> None:
     bit = batch.span_mask(failed.index, failed.index + 1)
     _forget_started(lease, failed.index, failed.index + 1)
     single = take_out(books, step, lease, bit)
+    single.failed_token = lease.token
     books.count("failed")
     endings.fail(books, step, single, failed.error, retry_in=failed.retry_in, is_final=failed.is_final)
 
@@ -184,9 +182,7 @@ def take_out(books: Books, step: Step, lease: Lease, bit: int) -> Batch:
     books.uncover(step, lease, bit)
     batch.queue.leased -= 1
     books.changed[batch.queue] = None
-    single = endings.split_off(books, step, batch, bit)
-    single.last_token = lease.token
-    return single
+    return endings.split_off(books, step, batch, bit)
 
 
 def _forget_started(lease: Lease, lo: int, hi: int) -> None:
@@ -222,7 +218,6 @@ def _suspects(leases: list[Lease], concurrency: int) -> dict[int, int]:
 def lose(books: Books, step: Step, lease: Lease, why: str, suspects: int = 0) -> None:
     """Ends one lease whose holder is gone, or whose time is up; `suspects` may have been started."""
     batch = lease.batch
-    queue = batch.queue
     if lease.holder.is_puller or lease.is_solo:
         started = lease.mask
     else:
@@ -230,7 +225,7 @@ def lose(books: Books, step: Step, lease: Lease, why: str, suspects: int = 0) ->
     if suspects:
         if batch.options.on_lost == "reassign":
             batch.is_solo = True
-            books.unsaved[batch] = None
+            books.unsaved[batch.key] = batch
         else:
             started |= suspects & lease.mask
     books.count("lost", lease.mask.bit_count())
@@ -238,7 +233,6 @@ def lose(books: Books, step: Step, lease: Lease, why: str, suspects: int = 0) ->
         lose_task(books, step, lease, 1 << bit_index, why)
     if lease.mask:
         books.give_back(step, lease, lease.mask)
-    books.stirred[queue] = None
 
 
 def lose_task(books: Books, step: Step, lease: Lease, bit: int, why: str) -> None:
@@ -270,7 +264,6 @@ def ring_alarm(books: Books, step: Step, lease: Lease) -> None:
             _forget_started(lease, index, index + 1)
             step.send(lease.holder.peer, Cancelled((Span(lease.token, index, index + 1),)))
             single = take_out(books, step, lease, lease.batch.span_mask(index, index + 1))
-            books.stirred[lease.batch.queue] = None
             endings.fail(books, step, single, f"ran longer than its timeout of {timeout:g} s")
 
 

@@ -1,0 +1,103 @@
+"""What must hold in the books and the store at every moment; counted afresh from the tables."""
+
+from __future__ import annotations
+
+from tests.simulation.ledger import Violation
+from zq.core import tables
+from zq.core.batch import read_batch
+from zq.core.books import Books
+from zq.core.endings import DEAD, ENDED, PENDING, SCHEDULED
+from zq.core.holder import Life
+from zq.core.storage import Transaction
+
+
+def check_grants(books: Books) -> None:
+    """Checks what is in memory: leases, credit and counts agree with each other."""
+    covered: dict[tuple[bytes, int], int] = {}
+    for token, lease in books.leases.items():
+        if not lease.mask:
+            raise Violation(f"lease {token} covers nothing")
+        if lease.batch.leased & lease.mask != lease.mask or lease.batch.ended & lease.mask:
+            raise Violation(f"lease {token} covers tasks that are not leased")
+        for bit in range(lease.mask.bit_length()):
+            if lease.mask >> bit & 1:
+                other = covered.setdefault((lease.batch.key, bit), token)
+                if other != token:
+                    raise Violation(f"task {lease.batch.task_id(bit)} has leases {other} and {token}")
+    for worker in books.workers.values():
+        held = sum(lease.mask.bit_count() for lease in worker.leases.values())
+        if worker.held != held:
+            raise Violation(f"{worker.name} holds {held} tasks, the books say {worker.held}")
+        for token in worker.leases:
+            if books.leases.get(token) is not worker.leases[token]:
+                raise Violation(f"{worker.name} has lease {token}, which is not in the books")
+        if worker.life is Life.LIVE and books.peers.get(worker.peer or b"") is not worker:
+            raise Violation(f"{worker.name} is live and has no connection")
+    for queue in books.queues.values():
+        idle = [worker for worker in queue.workers.values() if worker.free > 0 and worker.held == 0]
+        if idle and queue.total_waiting:
+            raise Violation(f"{idle[0].name} has nothing to do while {queue.total_waiting} tasks wait in {queue.name}")
+
+
+def check_books(books: Books, tx: Transaction) -> None:
+    """Checks the whole store: every task is in one place, the counters are right, the index finds everything."""
+    counts = {queue.number: [0, 0, 0, 0] for queue in books.queues.values()}  # waiting, leased, scheduled, dead
+    places: dict[bytes, tuple[int, bytes]] = {}
+    for key, value in tx.scan(tables.PENDING):
+        batch = books.read(tx, key, value)
+        live = books.batches.get(key)
+        leased = 0 if live is None else live.leased
+        if live is not None and (live.ended, live.split) != (batch.ended, batch.split):
+            raise Violation(f"{batch.id} in memory is not what is stored")
+        if not batch.unfinished:
+            raise Violation(f"{batch.own_id} has ended and is still pending")
+        counts[batch.queue.number][0] += (batch.full & ~batch.ended & ~leased).bit_count()
+        counts[batch.queue.number][1] += leased.bit_count()
+        places[batch.own_id.encode()] = (PENDING, key)
+        _check_reachable(books, batch.queue.number, key, is_waiting=bool(batch.full & ~batch.ended & ~leased))
+    for key, value in tx.scan(tables.SCHEDULED):
+        batch = books.read(tx, tables.split_due_key(key)[1], value)
+        counts[batch.queue.number][2] += batch.unfinished
+        places[batch.own_id.encode()] = (SCHEDULED, key)
+    for key, value in tx.scan(tables.DEAD):
+        queue = books.queues_by_number[tables.split_task_key(key)[0]]
+        batch = read_batch(key, queue, tables.unpack(value)[0])
+        counts[queue.number][3] += 1
+        places[batch.own_id.encode()] = (DEAD, key)
+    for queue in books.queues.values():
+        kept = [queue.total_waiting, queue.leased, queue.scheduled, queue.dead]
+        if kept != counts[queue.number]:
+            raise Violation(f"queue {queue.name} counts {kept}, the tables have {counts[queue.number]}")
+        if sum(queue.waiting) != queue.total_waiting:
+            raise Violation(f"queue {queue.name}: {queue.waiting} is not {queue.total_waiting}")
+    _check_index(tx, places)
+    _check_leases(books, tx)
+
+
+def _check_reachable(books: Books, number: int, key: bytes, *, is_waiting: bool) -> None:
+    """A waiting batch is in its lane's heap, or at or behind the cursor."""
+    queue = books.queues_by_number[number]
+    lane = queue.lanes[tables.split_task_key(key)[1]]
+    if is_waiting and (lane is None or (key not in lane.heap and (lane.cursor is None or key < lane.cursor))):
+        raise Violation(f"{key.hex()} waits in queue {queue.name} where nobody will find it")
+
+
+def _check_index(tx: Transaction, places: dict[bytes, tuple[int, bytes]]) -> None:
+    seen = 0
+    for id, value in tx.scan(tables.INDEX):
+        record = tables.unpack(value)
+        if record[0] == ENDED:
+            if id in places:
+                raise Violation(f"{id.decode()} has ended and is in a table")
+            continue
+        seen += 1
+        if places.get(id) != (record[0], record[1]):
+            raise Violation(f"the index has {id.decode()} at {record[0]}, it is at {places.get(id)}")
+    if seen != len(places):
+        raise Violation(f"{len(places)} tasks are stored, {seen} are in the index")
+
+
+def _check_leases(books: Books, tx: Transaction) -> None:
+    stored = {tables.token_of(key) for key, _ in tx.scan(tables.LEASES)}
+    if stored != set(books.leases):
+        raise Violation(f"leases {sorted(stored ^ set(books.leases))} are not both in memory and on disk")

@@ -1,0 +1,258 @@
+"""The simulated coordinator process, and one run of everything under one seed.
+
+The process turns as the real shell does: drain, receive, tick, commit, send. It can crash at every point of a turn; what was not committed is lost then.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from tests.simulation.invariants import check_books, check_grants
+from tests.simulation.ledger import Ledger, Violation
+from tests.simulation.peers import Customer, Worker
+from tests.simulation.world import WALL_OFFSET, Connection, World
+from zq.core.coordinator import Coordinator
+from zq.core.holder import Holder
+from zq.core.options import CoordinatorOptions
+from zq.core.tables import PENDING, TABLES
+from zq.store.memory import MemoryStore
+from zq.task import task_id
+from zq.wire.messages import Assign, Assignment, Goodbye, Hello, Tasks
+
+TURN_SECONDS = 0.1
+FULL_CHECK_EVERY = 8
+"""Turns between two checks of the whole store against the books; grants and counts are checked in each."""
+
+
+class Kitchen:
+    """The coordinator's process."""
+
+    def __init__(self, world: World, ledger: Ledger, store: MemoryStore) -> None:
+        self.world = world
+        self.ledger = ledger
+        self.store = store
+        self.options = CoordinatorOptions(
+            suspect_after=3.0, gone_after=6.0, max_attempts=3, keep_seconds=1e6, backoff_first=0.5, backoff_max=2.0,
+            queue_tasks_max=world.rng.choice((30, 1000)), assign=world.rng.choice(("least-loaded", "hash")),
+        )  # fmt: skip
+        self.inbox: list[tuple[Connection, Any]] = []
+        self.machine: Coordinator | None = None
+        self.turns = 0
+        self.acknowledges_early = False  # planted fault
+        self.deletes_early = False  # planted fault
+        self.heard: dict[bytes, float] = {}  # by connection
+        world.deliver_to_coordinator = self.deliver
+        self.boot()
+
+    def boot(self) -> None:
+        """Starts the process on what the store has."""
+        tx = self.store.begin()
+        self.machine = Coordinator(self.options, self.world.clocks(), tx)
+        tx.commit()
+        self.booted_at = self.world.now
+        self.inbox.clear()
+
+    def crash(self) -> None:
+        """Ends the process: memory, unsent messages and connections are gone. It is started again after a while."""
+        self.machine = None
+        for connection in list(self.world.connections.values()):
+            self.world.close(connection)
+        self.world.after(self.world.rng.choice((0.1, 1.0, 8.0)), self.boot)
+
+    def deliver(self, connection: Connection, message: Any) -> None:
+        if self.machine is not None:
+            self.inbox.append((connection, message))
+
+    def turn(self) -> None:
+        """One turn of the shell's loop."""
+        if self.machine is None or self.world.strikes("stall"):
+            return
+        machine = self.machine
+        self.turns += 1
+        inbox, self.inbox = self.inbox, []
+        tx = self.store.begin() if not self.deletes_early else EagerDeletes(self.store)
+        step = machine.begin(self.world.clocks(), tx)
+        before = dict(machine.books.workers)
+        for connection, message in inbox:
+            self.heard[connection.peer] = self.world.now
+            if connection.is_open:
+                machine.receive(step, connection.peer, message)
+            if self.world.strikes("crash"):
+                tx.abort()
+                self.crash()
+                return
+        machine.tick(step)
+        check_grants(machine.books)
+        self.check_deaths(before, inbox)
+        if self.acknowledges_early:
+            self.send(step.outbox)
+        if self.world.strikes("crash"):
+            tx.abort()
+            self.crash()
+            return
+        tx.commit()
+        if self.world.strikes("crash"):
+            self.crash()
+            return
+        if not self.acknowledges_early:
+            self.send(step.outbox)
+        if self.turns % FULL_CHECK_EVERY == 0:
+            self.check()
+
+    def check_deaths(self, before: dict[str, Holder], inbox: list[tuple[Connection, Any]]) -> None:
+        """Checks that nobody was buried who was heard of a short time ago, whatever the wall clock does."""
+        assert self.machine is not None
+        left = {message.name for _, message in inbox if isinstance(message, Hello | Goodbye)}
+        for name, worker in before.items():
+            heard = self.heard.get(worker.peer or b"")
+            is_buried = name not in self.machine.books.workers and name not in left
+            if is_buried and heard is not None and self.world.now - heard < self.options.gone_after / 2:
+                raise Violation(f"{name} was buried {self.world.now - heard:.1f} s after it was heard")
+        for name, worker in self.machine.books.workers.items():
+            silence = self.world.now - max(self.heard.get(worker.peer or b"", 0.0), self.booted_at)
+            if silence > 3 * self.options.gone_after:
+                raise Violation(f"{name} is still believed alive after {silence:.1f} s of silence")
+
+    def check(self) -> None:
+        if self.machine is not None:
+            tx = self.store.begin()
+            check_books(self.machine.books, tx)
+            tx.abort()
+
+    def send(self, outbox: list[tuple[bytes, Any]]) -> None:
+        for peer, message in outbox:
+            if isinstance(message, Assign | Tasks):
+                for assignment in message.assignments:
+                    self.note_grant(assignment)
+            connection = self.world.connections.get(peer)
+            if connection is not None:
+                connection.send_down(message)
+
+    def note_grant(self, assignment: Assignment) -> None:
+        for i in range(len(assignment.ends) >> 2):
+            self.ledger.grant(task_id(assignment.id, assignment.size, assignment.lo + i), assignment.token)
+
+
+class EagerDeletes:
+    """A planted fault: a transaction whose deletes from pending stay, even if it does not commit."""
+
+    def __init__(self, store: MemoryStore) -> None:
+        self._store = store
+        self._tx = store.begin()
+        self._deleted: list[bytes] = []
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._tx, name)
+
+    def delete(self, table: str, key: bytes) -> bool:
+        if table == PENDING:
+            self._deleted.append(key)
+        return self._tx.delete(table, key)
+
+    def abort(self) -> None:
+        self._tx.abort()
+        tx = self._store.begin()
+        for key in self._deleted:
+            tx.delete(PENDING, key)
+        tx.commit()
+
+
+@dataclass
+class Report:
+    """What one run did."""
+
+    seed: int
+    events: int
+    turns: int
+    tasks: int
+    done: int
+    happened: dict[str, int] = field(default_factory=dict)
+    trace: tuple[Any, ...] = ()
+
+
+def run(seed: int, *, orders: int = 6, plant: str | None = None) -> Report:
+    """Runs one seed: a stormy time, then healing and draining, then the books against the ledger.
+
+    Raises:
+        Violation: with the seed in its text, which replays the run exactly.
+    """
+    world = World(seed)
+    ledger = Ledger()
+    kitchen = Kitchen(world, ledger, MemoryStore(TABLES))
+    customers = [Customer(world, ledger, name) for name in ("ann", "bob")]
+    workers = [Worker(world, ledger, f"shop-{i}", ("pizza", "pasta", "boxes")) for i in range(3)]
+    _plant(plant, kitchen, customers)
+    try:
+        _storm(world, kitchen, customers, workers, orders)
+        _heal_and_drain(world, kitchen, customers, workers, ledger)
+    except AssertionError as error:
+        raise Violation(f"seed {seed}: {error}") from error
+    done = sum(1 for entry in ledger.entries.values() if entry.outcome == "done")
+    trace = tuple(sorted((entry.id, entry.outcome, tuple(entry.tokens)) for entry in ledger.entries.values()))
+    return Report(seed, world.events, kitchen.turns, len(ledger.entries), done, world.happened, trace)
+
+
+def _plant(plant: str | None, kitchen: Kitchen, customers: list[Customer]) -> None:
+    kitchen.acknowledges_early = plant == "ack before commit"
+    kitchen.deletes_early = plant == "delete before commit"
+    for customer in customers:
+        customer.gives_new_id = plant == "resend with new id"
+        customer.takes_silence_for_refusal = plant == "nak after timeout"
+
+
+def _storm(world: World, kitchen: Kitchen, customers: list[Customer], workers: list[Worker], orders: int) -> None:
+    """Everybody acts, and everything goes wrong that this seed drew."""
+    rng = world.rng
+    for i in range(orders * 8):
+        world.run(world.now + rng.choice((0.05, 0.3, 0.8)))
+        if world.strikes("partition"):
+            world.partition_until = world.now + rng.choice((1.0, 9.0))
+        if world.strikes("jump"):
+            world.wall_offset += rng.choice((-3600.0, -2.0, 2.0, 3600.0))
+        customer = rng.choice(customers)
+        if i % 4 == 0:
+            customer.order()
+        if i % 16 == 7:
+            customer.cancel_something()
+        if i % 16 == 11:
+            customer.pull()
+        _act(world, kitchen, customers, workers)
+
+
+def _act(world: World, kitchen: Kitchen, customers: list[Customer], workers: list[Worker]) -> None:
+    for customer in customers:
+        customer.act()
+    for worker in workers:
+        worker.act()
+    kitchen.turn()
+
+
+def _heal_and_drain(
+    world: World, kitchen: Kitchen, customers: list[Customer], workers: list[Worker], ledger: Ledger
+) -> None:
+    """Nothing goes wrong any more; everything accepted must end within simulated minutes."""
+    world.is_healed = True
+    world.wall_offset = WALL_OFFSET + 1e5  # a clock that stays an hour behind keeps delayed tasks waiting for an hour
+    for worker in workers:
+        worker.paused_until = 0.0
+    for i in range(900):
+        world.run(world.now + (0.1 if i < 300 else 0.5))
+        _act(world, kitchen, customers, workers)
+        if i > 100 and i % 20 == 0 and _is_drained(kitchen, customers):
+            break
+    for customer in customers:
+        if customer.unanswered:
+            raise Violation(f"{customer.name} never got an answer to {list(customer.unanswered.values())[:1]}")
+    ledger.check_drained()
+    kitchen.check()
+    assert kitchen.machine is not None
+    for queue in kitchen.machine.books.queues.values():
+        if queue.unfinished:
+            raise Violation(f"queue {queue.name} has {queue.unfinished} tasks that never ended")
+
+
+def _is_drained(kitchen: Kitchen, customers: list[Customer]) -> bool:
+    if kitchen.machine is None or any(customer.unanswered or customer.submitted for customer in customers):
+        return False
+    return not any(queue.unfinished for queue in kitchen.machine.books.queues.values())

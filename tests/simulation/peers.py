@@ -1,0 +1,449 @@
+"""Customers and workers of the simulation: they keep to the protocol, except where a fault makes them crash, hang, stop or lie."""
+
+from __future__ import annotations
+
+from array import array
+from typing import Any
+
+from tests.simulation.ledger import Ledger
+from tests.simulation.world import Connection, World
+from zq.task import task_id
+from zq.wire.messages import (
+    Assign,
+    Assignment,
+    Batch,
+    Beat,
+    Cancel,
+    Cancelled,
+    Done,
+    Error,
+    Failed,
+    Goodbye,
+    Heartbeat,
+    Held,
+    Hello,
+    Options,
+    Outcome,
+    Progress,
+    Pull,
+    Receipt,
+    Release,
+    Settle,
+    Settled,
+    Span,
+    Started,
+    Submit,
+    Tasks,
+    Wait,
+    Welcome,
+)
+
+RESEND_AFTER = 2.0
+HEARTBEAT = 1.0
+
+
+def pack(payloads: list[bytes]) -> tuple[bytes, bytes]:
+    ends = array("I")
+    at = 0
+    for payload in payloads:
+        at += len(payload)
+        ends.append(at)
+    return ends.tobytes(), b"".join(payloads)
+
+
+class Customer:
+    """Submits orders until each has a receipt or a refusal, then waits for how they end; some are cancelled, some pulled."""
+
+    def __init__(self, world: World, ledger: Ledger, name: str) -> None:
+        self.world = world
+        self.ledger = ledger
+        self.name = name
+        self.request = 0
+        self.made = 0
+        self.unanswered: dict[int, tuple[Any, float]] = {}  # request -> message, when to send it again
+        self.submitted: dict[str, int] = {}  # accepted batches whose outcome is unknown -> size
+        self.waits: dict[int, str] = {}
+        self.pulled: dict[str, tuple[Assignment, int]] = {}
+        self.confirming: dict[int, list[tuple[str, int]]] = {}
+        self.missing: dict[str, set[int]] = {}
+        self.gives_new_id = False  # planted fault
+        self.takes_silence_for_refusal = False  # planted fault
+        self.connection = world.connect(self)
+
+    def number(self) -> int:
+        self.request += 1
+        return self.request
+
+    def ask(self, message: Any) -> None:
+        number = message.number if isinstance(message, Settle | Release) else message.request
+        self.unanswered[number] = (message, self.world.now + RESEND_AFTER)
+        self.connection.send_up(message)
+
+    # What it does.
+
+    def order(self) -> None:
+        """Submits a batch of orders."""
+        rng = self.world.rng
+        size = rng.choice((1, 1, 1, 3, 8))
+        self.made += 1
+        options = Options(
+            priority=rng.choice((0, 4, 4, 9)),
+            delay=rng.choice((0.0, 0.0, 0.0, 1.5)),
+            on_lost=rng.choice(("reassign", "reassign", "cancel", "dead")),
+            key=rng.choice((None, "a", "b", "c")),
+            max_attempts=rng.choice((None, 1, 2)),
+            timeout=rng.choice((None, None, 5.0)),
+        )
+        self.submit(f"{self.name}-{self.made:04d}", self.made, size, options)
+
+    def submit(self, id: str, order: int, size: int, options: Options) -> None:
+        orders = [f"{self.name}/{order}/{i}" for i in range(size)]
+        for i, text in enumerate(orders):
+            self.ledger.attempt(task_id(id, size, i), text)
+        ends, blob = pack([text.encode() for text in orders])
+        queue = self.world.rng.choice(("pizza", "pasta"))
+        self.ask(Submit(self.number(), (Batch(id, queue, options, ends, blob),)))
+
+    def cancel_something(self) -> None:
+        if self.submitted:
+            id = self.world.rng.choice(sorted(self.submitted))
+            size = self.submitted[id]
+            index = self.world.rng.randrange(size)
+            self.ask(Cancel(self.number(), task_id(id, size, index) if self.world.rng.random() < 0.7 else id))
+
+    def pull(self) -> None:
+        queue = self.world.rng.choice(("pizza", "pasta"))
+        self.ask(Pull(self.number(), self.name, queue, self.world.rng.choice((1, 4)), 1.0, 6.0))
+
+    def wait_for_outcomes(self) -> None:
+        """Asks how everything ends that is not known yet."""
+        for id in sorted(self.submitted):
+            if id not in self.waits.values():
+                request = self.number()
+                self.waits[request] = id
+                self.missing.setdefault(id, set(range(self.submitted[id])))
+                self.connection.send_up(Wait(request, id, 0, self.submitted[id]))
+
+    def act(self) -> None:
+        """A step of its own: what has had no answer is sent again, on a new connection when it seems dead."""
+        now = self.world.now
+        if not self.connection.is_open or (self.unanswered and self.world.rng.random() < 0.05):
+            self.world.cut(self.connection)
+            self.connection = self.world.connect(self)
+            self.waits.clear()
+        for request, (message, due) in list(self.unanswered.items()):
+            if due <= now:
+                self.unanswered[request] = (message, now + RESEND_AFTER)
+                self.send_again(message)
+        if self.world.rng.random() < 0.1:
+            self.waits.clear()
+        self.wait_for_outcomes()
+
+    def send_again(self, message: Any) -> None:
+        if isinstance(message, Submit) and self.takes_silence_for_refusal:
+            del self.unanswered[message.request]
+            for batch in message.batches:
+                for i in range(len(batch.ends) >> 2):
+                    self.ledger.refuse(task_id(batch.id, len(batch.ends) >> 2, i))
+            return
+        if isinstance(message, Submit) and self.gives_new_id:
+            del self.unanswered[message.request]
+            for batch in message.batches:
+                _, number, _ = batch.blob.decode().split("/")[:3]
+                self.submit(f"{batch.id}x", int(number), len(batch.ends) >> 2, batch.options)
+            return
+        self.connection.send_up(message)
+
+    # What it hears.
+
+    def receive(self, message: Any) -> None:
+        match message:
+            case Receipt():
+                self.note_receipt(message)
+            case Outcome():
+                self.note_outcome(message)
+            case Tasks(request, assignments):
+                if self.unanswered.pop(request, None) is not None:
+                    for assignment in assignments:
+                        self.work(assignment)
+            case Settled(number, stale):
+                self.unanswered.pop(number, None)
+                for id, token in self.confirming.pop(number, []):
+                    if not any(span.token == token for span in stale):
+                        self.ledger.complete(id, token)
+            case Error(request=None):
+                pass
+            case Cancelled():
+                pass
+            case _:
+                self.unanswered.pop(message.request, None)
+
+    def note_receipt(self, message: Receipt) -> None:
+        asked = self.unanswered.pop(message.request, None)
+        if asked is None:
+            return
+        sizes = {batch.id: len(batch.ends) >> 2 for batch in asked[0].batches}
+        for accepted in message.accepted:
+            size = sizes[accepted.id]
+            self.submitted[accepted.id] = size
+            for i in range(size):
+                self.ledger.accept(task_id(accepted.id, size, i))
+        for refused in message.refused:
+            for i in range(sizes[refused.id]):
+                self.ledger.refuse(task_id(refused.id, sizes[refused.id], i))
+
+    def note_outcome(self, message: Outcome) -> None:
+        id = self.waits.get(message.request)
+        if id is None or id not in self.submitted:
+            return
+        size = self.submitted[id]
+        missing = self.missing[id]
+        for ended in message.ended:
+            for index in range(ended.lo, min(ended.hi, size)):
+                self.ledger.end(task_id(id, size, index), ended.outcome)
+                missing.discard(index)
+        if not missing:
+            del self.submitted[id]
+            self.waits.pop(message.request, None)
+
+    def work(self, assignment: Assignment) -> None:
+        """Does pulled tasks after a while, perhaps too late."""
+        seconds = self.world.rng.choice((0.1, 3.0, 9.0))
+        self.world.after(seconds, lambda: self.settle(assignment))
+
+    def settle(self, assignment: Assignment) -> None:
+        count = len(assignment.ends) >> 2
+        number = self.number()
+        kind = self.world.rng.random()
+        if kind < 0.2:
+            self.ask(Release(number, None, (Span(assignment.token, assignment.lo, assignment.lo + count),)))
+            return
+        if kind < 0.4:
+            failed = Failed(assignment.token, assignment.id, assignment.lo, "burnt", None, False)
+            self.ask(Settle(number, None, (), (failed,)))
+            return
+        done = []
+        for index in range(assignment.lo, assignment.lo + count):
+            id = task_id(assignment.id, assignment.size, index)
+            done.append(Done(assignment.token, assignment.id, index, index + 1, b"", b"", ()))
+            self.confirming.setdefault(number, []).append((id, assignment.token))
+        self.confirming[number] = self.confirming[number][:1]
+        self.ask(Settle(number, None, tuple(done[:1]), ()))
+
+
+class Worker:
+    """Runs what it is assigned, in order, `concurrency` at once, and settles it; each crash makes a new incarnation."""
+
+    def __init__(self, world: World, ledger: Ledger, name: str, queues: tuple[str, ...]) -> None:
+        self.world = world
+        self.ledger = ledger
+        self.name = name
+        self.queues = queues
+        self.concurrency = world.rng.choice((1, 2))
+        self.credit = world.rng.choice((1, 3, 8))
+        self.life = 0
+        self.forwarded = 0
+        self.start()
+
+    def start(self) -> None:
+        """Begins a life: memory is empty."""
+        self.life += 1
+        self.incarnation = f"{self.name}-{self.life}"
+        self.paused_until = 0.0
+        self.dead_until: float | None = None
+        self.inbox: list[Any] = []
+        self.backlog: list[tuple[Assignment, int]] = []
+        self.running: dict[tuple[int, int], float] = {}  # (token, index) -> until
+        self.assignments: dict[int, Assignment] = {}
+        self.open_tasks: dict[int, set[int]] = {}  # token -> indexes neither finished nor settled
+        self.unsettled: dict[int, Settle] = {}
+        self.number = 0
+        self.is_welcome = False
+        self.heard_at = self.world.now
+        self.beat_at = 0.0
+        self.connect()
+
+    def connect(self) -> None:
+        old: Connection | None = getattr(self, "connection", None)
+        if old is not None:
+            self.world.cut(old)
+        self.connection = self.world.connect(self)
+        self.is_welcome = False
+        self.heard_at = self.world.now
+        self.connection.send_up(
+            Hello(self.name, self.incarnation, self.queues, self.credit, self.concurrency, self.held())
+        )
+
+    def held(self) -> tuple[Held, ...]:
+        started: dict[int, list[int]] = {}
+        for token, index in self.running:
+            started.setdefault(token, []).append(index)
+        return tuple(Held(token, tuple(started.get(token, ()))) for token, left in self.open_tasks.items() if left)
+
+    def send(self, message: Any) -> None:
+        self.connection.send_up(message)
+
+    # What it hears.
+
+    def receive(self, message: Any) -> None:
+        if self.world.now < self.paused_until:
+            self.inbox.append(message)
+        elif self.dead_until is None:
+            self.handle(message)
+
+    def handle(self, message: Any) -> None:
+        self.heard_at = self.world.now
+        match message:
+            case Welcome():
+                self.is_welcome = True
+                self.forget(message.refused)
+                for settle in list(self.unsettled.values()):
+                    self.send(settle)
+            case Assign(assignments):
+                for assignment in assignments:
+                    self.take(assignment)
+            case Settled(number, stale):
+                self.note_settled(number, stale)
+            case Beat(_, _, refused):
+                self.forget(refused)
+            case Cancelled(spans):
+                for token, lo, hi in spans:
+                    for index in range(lo, hi):
+                        self.give_up(token, index)
+            case Error(_, "say-hello", _):
+                self.connect()
+            case Error(_, "fenced", _):
+                self.start()
+
+    def take(self, assignment: Assignment) -> None:
+        if assignment.token in self.assignments:
+            return
+        count = len(assignment.ends) >> 2
+        indexes = range(assignment.lo, assignment.lo + count)
+        self.assignments[assignment.token] = assignment
+        self.open_tasks[assignment.token] = set(indexes)
+        self.backlog += [(assignment, index) for index in indexes]
+
+    def forget(self, tokens: tuple[int, ...]) -> None:
+        for token in tokens:
+            for index in sorted(self.open_tasks.get(token, ())):
+                self.give_up(token, index)
+
+    def give_up(self, token: int, index: int) -> None:
+        self.backlog = [(one, i) for one, i in self.backlog if (one.token, i) != (token, index)]
+        self.running.pop((token, index), None)
+        self.open_tasks.get(token, set()).discard(index)
+
+    def note_settled(self, number: int, stale: tuple[Span, ...]) -> None:
+        settle = self.unsettled.pop(number, None)
+        if settle is None:
+            return
+        refused = {(span.token, index) for span in stale for index in range(span.lo, span.hi)}
+        for done in settle.done:
+            for index in range(done.lo, done.hi):
+                self.open_tasks.get(done.token, set()).discard(index)
+                assignment = self.assignments.get(done.token)
+                if (done.token, index) not in refused and assignment is not None:
+                    self.ledger.complete(task_id(done.id, assignment.size, index), done.token)
+        for failed in settle.failed:
+            self.open_tasks.get(failed.token, set()).discard(failed.index)
+
+    # What it does.
+
+    def act(self) -> None:
+        """A step of its own: faults, heartbeats, starting and finishing tasks."""
+        world = self.world
+        if world.now < self.paused_until:
+            return
+        if world.strikes("kill"):
+            self.world.cut(self.connection)
+            self.dead_until = world.now + world.rng.choice((0.0, 25.0))
+        if self.dead_until is not None:
+            if world.now >= self.dead_until or world.is_healed:
+                self.start()
+            return
+        if world.strikes("pause"):
+            self.paused_until = world.now + world.rng.choice((2.0, 20.0))
+            return
+        inbox, self.inbox = self.inbox, []
+        for message in inbox:
+            self.handle(message)
+        if not self.connection.is_open and world.now - self.heard_at > 2.0 or world.now - self.heard_at > 10.0:
+            self.connect()
+        if world.now >= self.beat_at:
+            self.beat_at = world.now + HEARTBEAT
+            self.number += 1
+            self.send(Heartbeat(self.number, self.held()))
+            if self.unsettled and world.rng.random() < 0.5:
+                for settle in list(self.unsettled.values()):
+                    self.send(settle)
+        self.finish_due()
+        self.start_next()
+        if world.strikes("lie"):
+            self.lie()
+
+    def start_next(self) -> None:
+        rng = self.world.rng
+        started = []
+        while self.backlog and len(self.running) < self.concurrency:
+            assignment, index = self.backlog.pop(0)
+            seconds = 10_000.0 if self.world.strikes("hang") else rng.choice((0.0, 0.2, 1.0))
+            self.running[assignment.token, index] = self.world.now + seconds
+            started.append(Held(assignment.token, (index,)))
+        if started and rng.random() < 0.7:
+            self.send(Started(tuple(started)))
+
+    def finish_due(self) -> None:
+        done: list[Done] = []
+        failed: list[Failed] = []
+        for (token, index), until in list(self.running.items()):
+            is_hung = until > self.world.now + 5000 and self.world.is_healed
+            if until <= self.world.now or is_hung:
+                del self.running[token, index]
+                self.report(token, index, done, failed)
+        if done or failed:
+            self.number += 1
+            settle = Settle(self.number, self.credit, tuple(done), tuple(failed))
+            self.unsettled[self.number] = settle
+            self.send(settle)
+
+    def report(self, token: int, index: int, done: list[Done], failed: list[Failed]) -> None:
+        assignment = self.assignments[token]
+        if self.world.strikes("fail"):
+            failed.append(Failed(token, assignment.id, index, "it burnt", None, self.world.rng.random() < 0.2))
+            return
+        forwards: tuple[Batch, ...] = ()
+        if self.world.rng.random() < 0.1 and assignment.id.count(">") == 0:
+            self.forwarded += 1
+            id = f"{self.incarnation}>{self.forwarded:04d}"
+            self.ledger.attempt(id, f"{assignment.id}/{index}/forwarded by {token}")
+            ends, blob = pack([b"box"])
+            forwards = (Batch(id, "boxes", Options(), ends, blob),)
+        ends, blob = pack([b"result"]) if self.world.rng.random() < 0.3 else (b"", b"")
+        if done and done[-1].token == token and done[-1].hi == index and not (blob or done[-1].blob or forwards):
+            done[-1] = done[-1]._replace(hi=index + 1)
+        else:
+            done.append(Done(token, assignment.id, index, index + 1, ends, blob, forwards))
+
+    def lie(self) -> None:
+        """Says things that are not so: the coordinator must refuse them and keep its books right."""
+        rng = self.world.rng
+        tokens = sorted(self.assignments)
+        token = rng.choice(tokens) + rng.choice((0, -1, 1)) if tokens else rng.randrange(1 << 45)
+        assignment = self.assignments.get(token)
+        id = assignment.id if assignment is not None else "nobody"
+        lo = rng.randrange(6)
+        match rng.randrange(5):
+            case 0:
+                self.send(Release(10_000 + rng.randrange(99), self.credit, (Span(token, lo, lo + 2),)))
+                self.forget((token,))
+            case 1:
+                self.send(Started((Held(token, (lo, 99)),)))
+            case 2:
+                self.send(Progress(token, lo, 0.5))
+            case 3:
+                if assignment is None or not self.open_tasks.get(token):
+                    self.send(Settle(20_000, self.credit, (), (Failed(token + 7, id, lo, "lie", None, False),)))
+            case 4:
+                self.send(Goodbye(self.name, self.incarnation))
+                self.forget(tuple(tokens))

@@ -1,0 +1,66 @@
+"""The core under every storm that a seed can draw. `python -m tests.simulation --seeds 300000` runs more than the suite does."""
+
+import os
+import subprocess
+import sys
+
+import pytest
+
+from tests.simulation.kitchen import run
+from tests.simulation.ledger import Violation
+from tests.simulation.plants import PLANTS, planted
+
+SEEDS = 2000
+PARTS = 10
+PLANT_SEEDS_MAX = 1000
+
+
+@pytest.mark.parametrize("part", range(PARTS))
+def test_every_promise_is_kept_under_every_seed(part: int) -> None:
+    happened: dict[str, int] = {}
+    size = SEEDS // PARTS
+    for seed in range(part * size, (part + 1) * size):
+        for fault, count in run(seed).happened.items():
+            happened[fault] = happened.get(fault, 0) + count
+    quiet = {"drop", "duplicate", "cut", "crash", "kill", "pause", "fail", "hang", "lie", "stall", "jump"} - set(
+        happened
+    )
+    assert not quiet, f"these faults never happened, so nothing was shown about them: {sorted(quiet)}"
+
+
+@pytest.mark.parametrize("plant", PLANTS)
+def test_planted_fault_is_caught(plant: str) -> None:
+    with planted(plant) as told:
+        for seed in range(PLANT_SEEDS_MAX):
+            try:
+                run(seed, plant=told)
+            except (Violation, LookupError, ValueError, TypeError, AttributeError):
+                return
+    pytest.fail(f"{PLANT_SEEDS_MAX} seeds did not notice: {plant}")
+
+
+def test_there_are_twelve_planted_faults() -> None:
+    assert len(PLANTS) == 12
+
+
+def test_same_seed_replays_exactly_under_two_hash_seeds() -> None:
+    program = "from tests.simulation.kitchen import run\nfor seed in range(30): print(run(seed))"
+    traces = [
+        subprocess.run(
+            [sys.executable, "-c", program],
+            env={**os.environ, "PYTHONHASHSEED": hash_seed},
+            capture_output=True,
+            text=True,
+            check=True,
+        ).stdout
+        for hash_seed in ("1", "2")
+    ]
+
+    assert traces[0] == traces[1]
+    assert traces[0].count("Report(") == 30
+
+
+def test_failing_seed_is_named_so_that_it_can_be_replayed() -> None:
+    with planted("credit not returned") as told, pytest.raises(Violation, match=r"seed \d+: "):
+        for seed in range(100):
+            run(seed, plant=told)

@@ -1,0 +1,130 @@
+"""How the tasks of batches ended, as far as a client knows, and the waits by which it asks.
+
+A batch is asked for as a whole, once, whoever of its receipts asks first; the answers come as its tasks end. A wait that nobody watches any more stays,
+so that the next receipt of the batch finds its end at hand, but does not outlive the connection.
+"""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple, Protocol
+
+from zq.errors import RemoteProtocolError
+from zq.wire.messages import Ended, Outcome, Wait
+
+FOREVER = float("inf")
+
+UNWATCHED_MAX = 10_000
+"""Waits that are kept though nobody watches; beyond it the oldest is forgotten, and would be asked again."""
+
+
+class Reply(Protocol):
+    """Where the end of one request goes; `resolve` or `reject` is called once, on the link's thread, and must not raise."""
+
+    def resolve(self, value: Any) -> None: ...
+
+    def reject(self, error: Exception) -> None: ...
+
+
+class Watcher(NamedTuple):
+    """Someone waits for the end of one task."""
+
+    index: int
+    deadline: float  # monotonic seconds
+    asked_at: float
+    reply: Reply
+
+
+class BatchOutcome:
+    """The ends of the tasks first, first + 1, ... of a batch; shared by all receipts of the batch.
+
+    Written on the link's thread, while any thread may call `get` and `forget`: a slot changes in one assignment.
+
+    Args:
+        id: of the batch.
+        size: tasks in the batch; 1 when that is not known.
+        first: index of the first task of interest.
+        count: how many tasks are of interest.
+    """
+
+    __slots__ = ("asked_at", "count", "first", "id", "is_confirmed", "ping", "size", "slots", "wait", "watchers")
+
+    def __init__(self, id: str, size: int, first: int, count: int) -> None:
+        self.id = id
+        self.size = size
+        self.first = first
+        self.count = count
+        self.slots: list[Ended | None] = []  # one per task once someone asked; before, a receipt shall cost little
+        self.watchers: list[Watcher] = []
+        self.wait: int | None = None  # number of the wait that is under way
+        self.asked_at = 0.0  # when the wait was sent first
+        self.is_confirmed = False  # whether the wait had an answer on this connection
+        self.ping = 0  # the last ping before the wait was sent
+
+    def get(self, index: int) -> Ended | None:
+        """Returns how the task ended, or None when that is not known (yet)."""
+        slots = self.slots
+        return slots[index - self.first] if slots else None
+
+    def forget(self, index: int) -> None:
+        """Forgets the end of a task, so that who asks next gets the present one: a dead letter can come back to its queue."""
+        if self.slots:
+            self.slots[index - self.first] = None
+
+    def missing(self) -> tuple[int, int]:
+        """Returns the smallest range lo, hi of indexes that holds all tasks whose end is not known; (0, 0) when there is none."""
+        if not self.slots:
+            self.slots = [None] * self.count
+        slots = self.slots
+        if None not in slots:
+            return (0, 0)
+        last = self.count - 1
+        while slots[last] is not None:
+            last -= 1
+        return (self.first + slots.index(None), self.first + last + 1)
+
+    def note(self, ended: Ended) -> None:
+        """Notes how some tasks ended; what is said of tasks without interest is ignored."""
+        lo = max(ended.lo, self.first)
+        hi = min(ended.hi, self.first + self.count)
+        if hi > lo and self.slots:
+            self.slots[lo - self.first : hi - self.first] = [ended] * (hi - lo)
+
+    def resolve_watchers(self) -> int:
+        """Answers those whose task has ended; returns how many."""
+        left = []
+        for watcher in self.watchers:
+            ended = self.get(watcher.index)
+            if ended is None:
+                left.append(watcher)
+            else:
+                watcher.reply.resolve(ended)
+        resolved = len(self.watchers) - len(left)
+        self.watchers = left
+        return resolved
+
+
+class Watches:
+    """The waits of a client that are under way."""
+
+    def __init__(self, make_number: Callable[[], int]) -> None:
+        self.watchers = 0  # in all; while there are none, nobody needs to know whether the coordinator lives
+        self._make_number = make_number
+        self._waits: dict[int, BatchOutcome] = {}
+
+    def add(self, now: float, outcome: BatchOutcome, watcher: Watcher, ping: int) -> list[Wait]:
+        """Answers at once when the end is known, else notes the watcher; returns what to send."""
+        ended = outcome.get(watcher.index)
+        if ended is not None:
+            watcher.reply.resolve(ended)
+            return []
+        outcome.watchers.append(watcher)
+        self.watchers += 1
+        if outcome.wait is not None:
+            lo, hi = outcome.missing()
+            if lo <= watcher.index < hi and not self._was_answered(outcome, watcher.index):
+                return []
+        if outcome.wait is None:
+            self._drop_oldest_unwatched()
+            outcome.wait = self._make_number()
+            outcome.asked_at = now
+            self._waits[outcome.wait] = outcome
+        return [self._ask(outcome, ping)]

@@ -1,0 +1,255 @@
+"""Gathers what a client submits into batches and messages, without ever waiting for a clock.
+
+What is submitted while nothing is in flight goes out at once. What comes while a message is in flight gathers, and goes out together when its receipt comes:
+the batch grows by itself while the coordinator's disk is busy. Full messages do not wait, up to a window, so that large submits stream.
+
+Single tasks that gathered with the same queue and options become one batch. Tasks of one queue with different options may leave in another order than they
+came; nobody can tell, since none of them had its receipt yet. A merged batch that is refused is taken apart and its tasks are submitted alone, so that nobody
+is refused because of a neighbour.
+"""
+
+from array import array
+from collections import deque
+from collections.abc import Callable, Hashable, Iterable
+from itertools import accumulate
+from typing import NamedTuple
+
+from zq.core.client_outcomes import Reply
+from zq.wire.limits import BATCH_BYTES_MAX, BATCH_TASKS_MAX, MESSAGE_BATCHES_MAX
+from zq.wire.messages import Batch, Options
+
+FULL_BYTES, FULL_TASKS = 256 << 10, 1000
+"""When this much has gathered it does not wait for a receipt: the cost per message is small enough."""
+
+MESSAGE_BYTES_MAX = 2 << 20
+"""Where a message is cut, unless one batch is larger: an eighth of a frame, so that several are under way at once."""
+
+WINDOW_BYTES = 8 << 20
+"""Bytes in flight: several times what a coordinator commits at once, yet bounded for both sides."""
+
+WINDOW_MESSAGES = 8
+"""Submits in flight."""
+
+BATCH_OVERHEAD_BYTES = 64
+TASK_OVERHEAD_BYTES = 4
+"""What a batch and a task count for beside the payload."""
+
+FOREVER = float("inf")
+
+
+class Single:
+    """One task that may be merged with others; made once per task by the caller's thread, hence no dataclass."""
+
+    __slots__ = ("asked_at", "deadline", "group", "options", "payload", "queue", "reply")
+
+    def __init__(
+        self, queue: str, options: Options, group: Hashable, payload: bytes, deadline: float, reply: Reply
+    ) -> None:
+        self.queue = queue
+        self.options = options
+        self.group = group  # equal for the tasks that may share a batch
+        self.payload = payload
+        self.deadline = deadline  # monotonic seconds
+        self.reply: Reply | None = reply  # None: answered, or timed out
+        self.asked_at = 0.0
+
+
+class Part:
+    """A batch on its way: one that the caller made, or the singles that gathered.
+
+    Invariant: once `batch` is there, the singles stay in their places, since the index in the batch is the index in the list.
+    """
+
+    __slots__ = ("asked_at", "batch", "bytes", "deadline", "group", "is_alone", "reply", "singles", "tasks")
+
+    def __init__(self, deadline: float, group: Hashable = None) -> None:
+        self.group = group  # of the singles that may join; None: nobody may
+        self.deadline = deadline  # of the first of its tasks to time out
+        self.asked_at = 0.0
+        self.batch: Batch | None = None
+        self.reply: Reply | None = None  # of a batch that the caller made; None when it timed out
+        self.singles: list[Single] = []
+        self.bytes = BATCH_OVERHEAD_BYTES
+        self.tasks = 0
+        self.is_alone = False  # True: goes in a message of its own
+
+    def add(self, single: Single) -> None:
+        self.singles.append(single)
+        self.tasks += 1
+        self.bytes += len(single.payload) + TASK_OVERHEAD_BYTES
+        self.deadline = min(self.deadline, single.deadline)
+
+    def close(self, make_id: Callable[[], str]) -> Batch:
+        """Returns the batch, made of the singles if there is none yet."""
+        if self.batch is None:
+            payloads = [single.payload for single in self.singles]
+            ends = array("I", accumulate(map(len, payloads))).tobytes()
+            first = self.singles[0]
+            self.batch = Batch(make_id(), first.queue, first.options, ends, b"".join(payloads))
+        return self.batch
+
+    def take_expired(self, now: float) -> list[tuple[Reply, float]]:
+        """Returns, and forgets, who waited past a deadline, each with when it asked."""
+        expired: list[tuple[Reply, float]] = []
+        if self.deadline > now:
+            return expired
+        if self.reply is not None:
+            expired.append((self.reply, self.asked_at))
+            self.reply = None
+        self.deadline = FOREVER
+        for single in self.singles:
+            if single.reply is None:
+                continue
+            if single.deadline <= now:
+                expired.append((single.reply, single.asked_at))
+                single.reply = None
+            else:
+                self.deadline = min(self.deadline, single.deadline)
+        if self.batch is None:
+            self.singles = [single for single in self.singles if single.reply is not None]
+        return expired
+
+    @property
+    def is_wanted(self) -> bool:
+        """Whether anybody still waits for it."""
+        return self.reply is not None or any(single.reply is not None for single in self.singles)
+
+    def take_replies(self) -> list[Reply]:
+        """Returns, and forgets, all who wait for it."""
+        replies = [single.reply for single in self.singles if single.reply is not None]
+        if self.reply is not None:
+            replies.append(self.reply)
+        self.reply = None
+        self.singles = []
+        return replies
+
+
+class Load(NamedTuple):
+    """What one submit carries."""
+
+    parts: dict[str, Part]  # by batch id
+    bytes: int
+    is_small: bool  # others gather until its receipt comes
+
+
+class Submits:
+    """What waits to be sent, and how much is in flight."""
+
+    def __init__(self, make_id: Callable[[], str]) -> None:
+        self._make_id = make_id
+        self._queue: deque[Part] = deque()
+        self._open: dict[Hashable, Part] = {}  # the parts of `_queue` that singles may still join
+        self._bytes = 0
+        self._tasks = 0
+        self._messages_in_flight = 0
+        self._bytes_in_flight = 0
+        self._small_in_flight = 0  # at most one: that is what makes the others gather
+
+    def add_single(self, now: float, single: Single) -> None:
+        """Queues a task, in a batch with others of its group when there is room."""
+        single.asked_at = now
+        size = len(single.payload) + TASK_OVERHEAD_BYTES
+        part = self._open.get(single.group)
+        if part is None or part.tasks == BATCH_TASKS_MAX or part.bytes + size > BATCH_BYTES_MAX:
+            part = self._open[single.group] = Part(FOREVER, single.group)
+            self._queue.append(part)
+            self._bytes += part.bytes
+        part.add(single)
+        self._tasks += 1
+        self._bytes += size
+
+    def add_batch(self, now: float, batch: Batch, deadline: float, reply: Reply) -> None:
+        """Queues a batch as the caller made it."""
+        part = Part(deadline)
+        part.asked_at = now
+        part.batch = batch
+        part.reply = reply
+        part.tasks = len(batch.ends) >> 2
+        part.bytes += len(batch.ends) + len(batch.blob)
+        self._push([part])
+
+    def take_load(self) -> Load | None:
+        """Returns what the next message should carry, or None when it is better to wait for a receipt."""
+        if self._messages_in_flight >= WINDOW_MESSAGES or self._bytes_in_flight >= WINDOW_BYTES:
+            return None
+        is_small = self._bytes < FULL_BYTES and self._tasks < FULL_TASKS
+        if is_small and self._small_in_flight:
+            return None
+        parts: dict[str, Part] = {}
+        size = 0
+        while self._queue and len(parts) < MESSAGE_BATCHES_MAX:
+            part = self._queue[0]
+            if part.batch is not None and part.batch.id in parts:
+                break  # the same id twice: the second asks again when the first has its receipt
+            if parts and (part.is_alone or size + part.bytes > MESSAGE_BYTES_MAX):
+                break
+            self._pop()
+            if part.is_wanted:
+                parts[part.close(self._make_id).id] = part
+                size += part.bytes
+                if part.is_alone:
+                    break
+        if not parts:
+            return None
+        self._messages_in_flight += 1
+        self._bytes_in_flight += size
+        self._small_in_flight += is_small
+        return Load(parts, size, is_small)
+
+    def settle(self, load: Load) -> None:
+        """A message was answered or given up: what gathered behind it may go."""
+        self._messages_in_flight -= 1
+        self._bytes_in_flight -= load.bytes
+        self._small_in_flight -= load.is_small
+
+    def add_apart(self, now: float, part: Part) -> None:
+        """Queues the tasks of a merged batch, of which nothing was stored, as batches of one, before all others."""
+        apart = []
+        for single in part.singles:
+            if single.reply is not None:
+                one = Part(FOREVER)
+                one.asked_at = now
+                one.add(single)
+                one.close(self._make_id)
+                apart.append(one)
+        self._push(apart, is_first=True)
+
+    def add_alone(self, part: Part) -> None:
+        """Queues a batch, of which nothing was stored, for a message of its own, before all others."""
+        part.is_alone = True
+        self._push([part], is_first=True)
+
+    def take_expired(self, now: float) -> list[tuple[Reply, float]]:
+        """Returns, and forgets, who waited here past a deadline, each with when it asked."""
+        expired: list[tuple[Reply, float]] = []
+        for part in self._queue:
+            expired += part.take_expired(now)
+        return expired
+
+    def deadline(self) -> float:
+        """Returns the first deadline of all that waits here."""
+        return min((part.deadline for part in self._queue), default=FOREVER)
+
+    def take_all(self) -> list[Reply]:
+        """Empties the queue; returns who waited."""
+        replies = [reply for part in self._queue for reply in part.take_replies()]
+        self._queue.clear()
+        self._open.clear()
+        self._bytes = self._tasks = 0
+        return replies
+
+    def _push(self, parts: Iterable[Part], *, is_first: bool = False) -> None:
+        parts = list(parts)
+        if is_first:
+            self._queue.extendleft(reversed(parts))
+        else:
+            self._queue.extend(parts)
+        self._bytes += sum(part.bytes for part in parts)
+        self._tasks += sum(part.tasks for part in parts)
+
+    def _pop(self) -> None:
+        part = self._queue.popleft()
+        self._bytes -= part.bytes
+        self._tasks -= part.tasks
+        if self._open.get(part.group) is part:
+            del self._open[part.group]
