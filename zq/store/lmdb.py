@@ -1,0 +1,256 @@
+"""The store on disk: one LMDB environment in a directory, one process at a time, a checksum before each value.
+
+Durability: sync and metasync on, writemap off, so that `commit` returns when the data and the page that makes it current are flushed. The directory must be on a
+local disk. Room: admission stops (`is_full`) at FULL_FRACTION of the map, or when the disk runs low, because LMDB needs free pages to delete, too; what is left is
+for completions.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import socket
+import time
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from zlib import crc32
+
+import lmdb
+
+from zq.core.storage import StoreInfo
+from zq.core.tables import SCHEMA
+from zq.errors import StoreCorruptError, StoreError, StoreFullError, StoreLockedError, StoreVersionError
+
+FULL_FRACTION = 0.8
+"""Of the map: above it nothing new is admitted."""
+
+LOOK_EVERY = 64
+"""Transactions between two looks at the room left: a look costs as much as a small transaction, and 64 of them fill little of a reserve."""
+
+INFO_TABLE = b"zq"
+SCHEMA_KEY = b"schema"
+
+
+@dataclass(frozen=True, slots=True)
+class LmdbOptions:
+    """How much room a store may take.
+
+    Attributes:
+        map_bytes: largest size of the data file. It is sparse: room is taken as it is needed.
+        free_bytes_min: free bytes of the disk below which nothing new is admitted.
+    """
+
+    map_bytes: int = 64 << 30
+    free_bytes_min: int = 256 << 20
+
+    def __post_init__(self) -> None:
+        if self.map_bytes < 1 << 20:
+            raise ValueError(f"map_bytes must be at least {1 << 20}, got {self.map_bytes}")
+        if self.free_bytes_min < 0:
+            raise ValueError(f"free_bytes_min must not be negative, got {self.free_bytes_min}")
+
+
+class LmdbTransaction:
+    """See `zq.core.storage.Transaction`."""
+
+    __slots__ = ("_cursors", "_dbs", "_store", "_txn")
+
+    def __init__(self, store: LmdbStore, txn: lmdb.Transaction, dbs: dict[str, Any]) -> None:
+        self._store = store
+        self._txn = txn
+        self._dbs = dbs
+        self._cursors: dict[str, lmdb.Cursor] = {}
+
+    @property
+    def is_full(self) -> bool:
+        return self._store.is_full
+
+    def get(self, table: str, key: bytes) -> bytes | None:
+        value = self._txn.get(key, db=self._dbs[table])
+        return None if value is None else _open_value(table, key, value)
+
+    def put(self, table: str, key: bytes, value: bytes) -> None:
+        try:
+            self._txn.put(key, crc32(value).to_bytes(4, "big") + value, db=self._dbs[table])
+        except lmdb.Error as error:
+            raise _store_error(error, f"cannot store {len(value)} bytes in table {table}") from error
+
+    def put_many(self, table: str, items: Iterable[tuple[bytes, bytes]]) -> None:
+        rows = [(key, crc32(value).to_bytes(4, "big") + value) for key, value in items]
+        try:
+            consumed, _ = self._cursor(table).putmulti(rows)
+        except lmdb.Error as error:
+            raise _store_error(error, f"cannot store {len(rows)} values in table {table}") from error
+        if consumed != len(rows):
+            raise StoreError(f"table {table} took {consumed} of {len(rows)} values")
+
+    def delete(self, table: str, key: bytes) -> bool:
+        try:
+            return self._txn.delete(key, db=self._dbs[table])
+        except lmdb.Error as error:
+            raise _store_error(error, f"cannot delete from table {table}") from error
+
+    def scan(self, table: str, start: bytes = b"", stop: bytes | None = None) -> Iterator[tuple[bytes, bytes]]:
+        with self._txn.cursor(self._dbs[table]) as cursor:
+            if not (cursor.set_range(start) if start else cursor.first()):
+                return
+            for key, value in cursor.iternext():
+                if stop is not None and key >= stop:
+                    return
+                yield key, _open_value(table, key, value)
+
+    def commit(self) -> None:
+        self._close_cursors()
+        try:
+            self._txn.commit()
+        except lmdb.Error as error:
+            raise _store_error(error, "cannot commit; whether it is on disk is unknown until the directory is opened again") from error
+
+    def abort(self) -> None:
+        self._close_cursors()
+        self._txn.abort()
+
+    def _cursor(self, table: str) -> lmdb.Cursor:
+        cursor = self._cursors.get(table)
+        if cursor is None:
+            cursor = self._cursors[table] = self._txn.cursor(self._dbs[table])
+        return cursor
+
+    def _close_cursors(self) -> None:
+        for cursor in self._cursors.values():
+            cursor.close()
+        self._cursors.clear()
+
+
+def _open_value(table: str, key: bytes, value: bytes) -> bytes:
+    data = value[4:]
+    if crc32(data).to_bytes(4, "big") != value[:4]:
+        raise StoreCorruptError(f"the value of key {key.hex()} in table {table} does not match its checksum: restore a backup")
+    return data
+
+
+def _store_error(error: lmdb.Error, what: str) -> StoreError:
+    if isinstance(error, lmdb.MapFullError):
+        return StoreFullError(f"{what}: the map is full")
+    if isinstance(error, lmdb.CorruptedError | lmdb.InvalidError):
+        return StoreCorruptError(f"{what}: {error}")
+    return StoreError(f"{what}: {error}")
+
+
+class LmdbStore:
+    """See `zq.core.storage.Store`. The thread that opens it is the one that uses it."""
+
+    def __init__(self, path: str | Path, tables: tuple[str, ...], options: LmdbOptions | None = None) -> None:
+        """Locks and opens a directory, and makes it if need be.
+
+        Raises:
+            StoreLockedError: another process has it; the text says which.
+            StoreVersionError: another version of zq wrote it.
+            StoreCorruptError: what is there is not LMDB's.
+            StoreError: it cannot be made, read or written.
+        """
+        self.path = Path(path)
+        self.is_full = False
+        self._options = options or LmdbOptions()
+        self._pid = os.getpid()
+        self._since_look = 0
+        is_new = not (self.path / "data.mdb").exists()
+        try:
+            self.path.mkdir(mode=0o700, parents=True, exist_ok=True)
+            self._lock = os.open(self.path / "lock", os.O_RDWR | os.O_CREAT, 0o600)
+        except OSError as error:
+            raise StoreError(f"expected a directory that can be written at {self.path}: {error.strerror}") from error
+        try:
+            self._take_lock()
+            self._open(tables, is_new=is_new)
+        except BaseException:
+            os.close(self._lock)
+            raise
+
+    def _take_lock(self) -> None:
+        try:
+            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise StoreLockedError(f"{self.path} is in use by {self._read_lock()}; one coordinator at a time") from None
+        holder = {"pid": os.getpid(), "host": socket.gethostname(), "since": time.strftime("%Y-%m-%d %H:%M:%S")}
+        os.ftruncate(self._lock, 0)
+        os.pwrite(self._lock, json.dumps(holder).encode(), 0)
+
+    def _read_lock(self) -> str:
+        try:
+            holder = json.loads(os.pread(self._lock, 1000, 0))
+            return f"process {holder['pid']} on {holder['host']} since {holder['since']}"
+        except (ValueError, LookupError, TypeError):  # it is being written just now
+            return "another process"
+
+    def _open(self, tables: tuple[str, ...], *, is_new: bool) -> None:
+        options = self._options
+        try:
+            self._env = lmdb.open(
+                str(self.path), map_size=options.map_bytes, max_dbs=len(tables) + 1, sync=True, metasync=True, writemap=False
+            )
+            try:
+                self._env.reader_check()
+                self._check_schema(is_new=is_new)
+                self._dbs = {table: self._env.open_db(table.encode()) for table in tables}
+            except BaseException:
+                self._env.close()
+                raise
+        except (lmdb.CorruptedError, lmdb.InvalidError, lmdb.VersionMismatchError) as error:
+            raise StoreCorruptError(f"{self.path} does not hold what LMDB wrote: {error}") from error
+        except lmdb.Error as error:
+            raise StoreError(f"cannot open {self.path}: {error}") from error
+        if is_new:  # LMDB flushes its file, but not the directory that names it
+            directory = os.open(self.path, os.O_RDONLY)
+            os.fsync(directory)
+            os.close(directory)
+        self._look()
+
+    def _check_schema(self, *, is_new: bool) -> None:
+        table = self._env.open_db(INFO_TABLE)
+        with self._env.begin(write=True, db=table) as txn:
+            found = txn.get(SCHEMA_KEY)
+            if found is None and not is_new and txn.stat(self._env.open_db(txn=txn))["entries"] > 1:
+                raise StoreVersionError(f"{self.path} holds an LMDB database that zq did not write; choose another directory")
+            if found is None:
+                txn.put(SCHEMA_KEY, b"%d" % SCHEMA)
+            elif found != b"%d" % SCHEMA:
+                raise StoreVersionError(
+                    f"{self.path} has schema {found.decode(errors='replace')}, this version of zq reads schema {SCHEMA}: "
+                    "drain it with the version that wrote it, or choose another directory"
+                )
+
+    def begin(self) -> LmdbTransaction:
+        if os.getpid() != self._pid:
+            raise StoreError("this process was forked from the one that opened the store; start a new one instead")
+        self._since_look += 1
+        if self._since_look >= LOOK_EVERY or self.is_full:
+            self._look()
+        return LmdbTransaction(self, self._env.begin(write=True), self._dbs)
+
+    def info(self) -> StoreInfo:
+        used = self._used_bytes()
+        disk = os.statvfs(self.path)
+        free = disk.f_bavail * disk.f_frsize
+        is_full = used > FULL_FRACTION * self._options.map_bytes or free < self._options.free_bytes_min
+        return StoreInfo(used, self._options.map_bytes, free, is_full)
+
+    def close(self) -> None:
+        self._env.close()
+        os.close(self._lock)
+
+    def _look(self) -> None:
+        self._since_look = 0
+        self.is_full = self.info().is_full
+
+    def _used_bytes(self) -> int:
+        """Counts pages in use, which free pages inside the file are not."""
+        used = 0
+        with self._env.begin() as txn:
+            for db in self._dbs.values():
+                stat = txn.stat(db)
+                used += stat["psize"] * (stat["branch_pages"] + stat["leaf_pages"] + stat["overflow_pages"])
+        return used

@@ -1,0 +1,125 @@
+"""A store in memory: the twin of the LMDB store for tests and simulation. It keeps nothing over the end of the process.
+
+Each table is a dict and a sorted list of its keys. A transaction writes in place and notes what it replaced; `abort` puts that back.
+"""
+
+from bisect import bisect_left, insort
+from collections.abc import Iterable, Iterator
+
+from zq.core.storage import StoreInfo
+from zq.errors import StoreError, StoreFullError
+
+FULL_FRACTION = 0.8
+"""Of the capacity: above it nothing new should be admitted, the rest is for completions."""
+
+Undo = tuple[str, bytes, bytes | None]
+
+
+class MemoryTransaction:
+    """See `zq.core.storage.Transaction`."""
+
+    __slots__ = ("_is_open", "_store", "_undo")
+
+    def __init__(self, store: "MemoryStore") -> None:
+        self._store = store
+        self._undo: list[Undo] = []
+        self._is_open = True
+
+    @property
+    def is_full(self) -> bool:
+        return self._store.info().is_full
+
+    def get(self, table: str, key: bytes) -> bytes | None:
+        return self._store.values[table].get(key)
+
+    def put(self, table: str, key: bytes, value: bytes) -> None:
+        store = self._store
+        if not 1 <= len(key) <= 511:
+            raise StoreError(f"expected a key of 1 to 511 bytes, got {len(key)}")
+        old = store.values[table].get(key)
+        added = len(value) + (len(key) if old is None else -len(old))
+        if store.capacity_bytes is not None and added > 0 and store.used_bytes + added > store.capacity_bytes:
+            raise StoreFullError(f"the store has no room for {added} bytes more")
+        self._undo.append((table, key, old))
+        store.set(table, key, value)
+
+    def put_many(self, table: str, items: Iterable[tuple[bytes, bytes]]) -> None:
+        for key, value in items:
+            self.put(table, key, value)
+
+    def delete(self, table: str, key: bytes) -> bool:
+        old = self._store.values[table].get(key)
+        if old is None:
+            return False
+        self._undo.append((table, key, old))
+        self._store.set(table, key, None)
+        return True
+
+    def scan(self, table: str, start: bytes = b"", stop: bytes | None = None) -> Iterator[tuple[bytes, bytes]]:
+        keys, values = self._store.keys[table], self._store.values[table]
+        at = bisect_left(keys, start)
+        while at < len(keys) and (stop is None or keys[at] < stop):
+            yield keys[at], values[keys[at]]
+            at += 1
+
+    def commit(self) -> None:
+        self._end()
+
+    def abort(self) -> None:
+        for table, key, old in reversed(self._undo):
+            self._store.set(table, key, old)
+        self._end()
+
+    def _end(self) -> None:
+        if not self._is_open:
+            raise StoreError("the transaction has ended")
+        self._is_open = False
+        self._undo = []
+        self._store.is_busy = False
+
+
+class MemoryStore:
+    """See `zq.core.storage.Store`.
+
+    Args:
+        tables: names of the tables.
+        capacity_bytes: room for keys and values; None has no limit.
+    """
+
+    def __init__(self, tables: tuple[str, ...], capacity_bytes: int | None = None) -> None:
+        self.capacity_bytes = capacity_bytes
+        self.used_bytes = 0
+        self.is_busy = False
+        self.values: dict[str, dict[bytes, bytes]] = {table: {} for table in tables}
+        self.keys: dict[str, list[bytes]] = {table: [] for table in tables}
+
+    def begin(self) -> MemoryTransaction:
+        if self.is_busy:
+            raise StoreError("another transaction is open")
+        self.is_busy = True
+        return MemoryTransaction(self)
+
+    def info(self) -> StoreInfo:
+        capacity = self.capacity_bytes or 1 << 62
+        return StoreInfo(self.used_bytes, capacity, None, self.used_bytes > FULL_FRACTION * capacity)
+
+    def close(self) -> None:
+        """Does nothing: what is in memory stays for a machine that is started again over this store."""
+
+    def set(self, table: str, key: bytes, value: bytes | None) -> None:
+        """Writes or removes, outside of any transaction's memory."""
+        values, keys = self.values[table], self.keys[table]
+        old = values.get(key)
+        if old is not None:
+            self.used_bytes -= len(old) + len(key)
+        if value is not None:
+            self.used_bytes += len(value) + len(key)
+            values[key] = value
+            if old is None:
+                if not keys or key > keys[-1]:
+                    keys.append(key)
+                else:
+                    insort(keys, key)
+        elif old is not None:
+            del values[key]
+            del keys[bisect_left(keys, key)]

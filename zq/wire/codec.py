@@ -1,0 +1,178 @@
+"""The border between bytes and messages: `encode`, and two `decode` functions that let only valid messages through.
+
+A frame is a msgpack array [version, kind, field, ...]. Decoding checks everything that docs/protocol.md says, in time and memory bounded by the frame's own size, and
+raises `RemoteProtocolError` for anything else, whatever the bytes. The core behind it needs no checks of its own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Final
+
+import msgpack
+
+from zq.errors import RemoteProtocolError
+from zq.wire import check
+from zq.wire.limits import FRAME_BYTES_MAX, VERSION
+from zq.wire.messages import (
+    DEFAULT_OPTIONS,
+    Answer,
+    Assign,
+    Assignment,
+    Batch,
+    Beat,
+    Cancel,
+    Cancelled,
+    Command,
+    Done,
+    Error,
+    Extend,
+    FromCoordinator,
+    Goodbye,
+    Heartbeat,
+    Hello,
+    Message,
+    Options,
+    Outcome,
+    Ping,
+    Pong,
+    Progress,
+    Pull,
+    Query,
+    Receipt,
+    Release,
+    Settle,
+    Settled,
+    Started,
+    Submit,
+    Tasks,
+    ToCoordinator,
+    Wait,
+    Welcome,
+)
+
+KINDS: Final[dict[type[Any], int]] = {
+    Submit: 1,
+    Pull: 2,
+    Wait: 3,
+    Cancel: 4,
+    Query: 5,
+    Command: 6,
+    Ping: 7,
+    Extend: 8,
+    Hello: 20,
+    Heartbeat: 21,
+    Settle: 22,
+    Release: 23,
+    Started: 24,
+    Progress: 25,
+    Goodbye: 26,
+    Receipt: 40,
+    Tasks: 41,
+    Outcome: 42,
+    Answer: 43,
+    Pong: 44,
+    Welcome: 45,
+    Beat: 46,
+    Assign: 47,
+    Settled: 48,
+    Cancelled: 49,
+    Error: 50,
+}
+
+_OPTION_DEFAULTS: Final = DEFAULT_OPTIONS._asdict()
+
+
+# Encoding.
+
+
+def encode(message: Message) -> bytes:
+    """Returns the frame of a message."""
+    kind = KINDS[type(message)]
+    fields: tuple[Any, ...] = message
+    match message:
+        case Submit(request, batches):
+            fields = (request, [_plain_batch(batch) for batch in batches])
+        case Settle(number, credit, done, failed):
+            fields = (number, credit, [_plain_done(one) if one.forwards else one for one in done], failed)
+        case Assign(assignments):
+            fields = ([_plain_assignment(one) for one in assignments],)
+        case Tasks(request, assignments):
+            fields = (request, [_plain_assignment(one) for one in assignments])
+        case _:
+            pass
+    return msgpack.packb((VERSION, kind, *fields), use_bin_type=True)  # type: ignore[no-any-return]
+
+
+def options_map(options: Options) -> dict[str, Any] | None:
+    """Returns how options travel: only what is not the default, None when all is."""
+    if options is DEFAULT_OPTIONS or options == DEFAULT_OPTIONS:
+        return None
+    return {name: value for name, value in zip(Options._fields, options, strict=True) if value != _OPTION_DEFAULTS[name]}
+
+
+def _plain_batch(batch: Batch) -> tuple[Any, ...]:
+    id, queue, options, ends, blob = batch
+    return (id, queue, None if options is DEFAULT_OPTIONS else options_map(options), ends, blob)
+
+
+def _plain_done(done: Done) -> tuple[Any, ...]:
+    return (*done[:6], [_plain_batch(batch) for batch in done.forwards])
+
+
+def _plain_assignment(one: Assignment) -> tuple[Any, ...]:
+    options = one.options
+    if options is DEFAULT_OPTIONS:
+        return (*one[:4], None, *one[5:])
+    return (*one[:4], options_map(options), *one[5:])
+
+
+# Decoding.
+
+
+def decode_for_coordinator(frame: bytes) -> ToCoordinator:
+    """Reads a message that a client or worker sent.
+
+    Raises:
+        RemoteProtocolError: with the code of protocol 5, and the number of the request if it could be read.
+    """
+    return _decode(frame, check.FOR_COORDINATOR)  # type: ignore[no-any-return]
+
+
+def decode_from_coordinator(frame: bytes) -> FromCoordinator:
+    """Reads a message that a coordinator sent; raises as `decode_for_coordinator`."""
+    return _decode(frame, check.FROM_COORDINATOR)  # type: ignore[no-any-return]
+
+
+def _decode(frame: bytes, readers: dict[int, Callable[[list[Any]], Any]]) -> Any:
+    if len(frame) > FRAME_BYTES_MAX:
+        raise RemoteProtocolError("too-large", f"expected at most {FRAME_BYTES_MAX} bytes, got {len(frame)}")
+    try:
+        parts = msgpack.unpackb(
+            frame,
+            use_list=False,
+            raw=False,
+            strict_map_key=True,
+            max_array_len=check.ARRAY_MAX,
+            max_map_len=check.MAP_MAX,
+            max_str_len=check.STR_MAX,
+            max_bin_len=FRAME_BYTES_MAX,
+            max_ext_len=0,
+        )
+    except (ValueError, TypeError, msgpack.UnpackException, RecursionError, OverflowError) as error:
+        raise RemoteProtocolError("malformed", f"expected a msgpack array within limits: {str(error)[:200]}") from None
+    if not isinstance(parts, tuple) or len(parts) < 2 or type(parts[0]) is not int or type(parts[1]) is not int:
+        raise RemoteProtocolError("malformed", "expected an array that begins with version and kind")
+    version, kind, *fields = parts
+    request = fields[0] if fields and type(fields[0]) is int and fields[0] >= 0 else None
+    if version != VERSION:
+        raise RemoteProtocolError("version", f"expected protocol version {VERSION}, got {version}", request)
+    reader = readers.get(kind)
+    if reader is None:
+        raise RemoteProtocolError("unknown-kind", f"expected a kind of {sorted(readers)}, got {kind}", request)
+    try:
+        return reader(fields)
+    except check.TooLarge as error:
+        raise RemoteProtocolError("too-large", str(error), request) from None
+    except check.Malformed as error:
+        raise RemoteProtocolError("malformed", str(error), request) from None
