@@ -1,26 +1,29 @@
 """Every error that zq raises.
 
-    ZqError
-    ├── BusyError                 a submit was refused for now; nothing was stored
-    ├── InvalidTaskError          a submit was refused for good; nothing was stored
-    ├── PayloadTooLargeError      a payload is over the limit; nothing was sent
-    ├── TaskError                 how a task ended, when it was not done
-    │   ├── TaskFailedError       it is a dead letter
-    │   ├── TaskCancelledError
-    │   ├── TaskExpiredError
-    │   └── TaskUnknownError      its id is not known here, or no longer
-    ├── StaleLeaseError           the task is no longer held by the caller
-    ├── TimedOutError             no answer in time (also a TimeoutError)
-    │   └── UnreachableError      nothing at all was heard of the coordinator
-    ├── ClosedError               the client, worker or coordinator is closed
-    ├── WorkerFencedError         another worker took this name
-    ├── RemoteProtocolError       the peer sent what the protocol does not allow, or refused what we sent
-    └── StoreError                the store failed
-        ├── StoreFullError
-        ├── StoreLockedError      another coordinator has the directory
-        ├── StoreCorruptError     a checksum did not match
-        └── StoreVersionError     the directory was written by another version
+ZqError
+├── BusyError                 a submit was refused for now; nothing was stored
+├── InvalidTaskError          a submit was refused for good; nothing was stored
+├── PayloadTooLargeError      a payload is over the limit; nothing was sent
+├── TaskError                 how a task ended, when it was not done
+│   ├── TaskFailedError       it is a dead letter
+│   ├── TaskCancelledError
+│   ├── TaskExpiredError
+│   └── TaskUnknownError      its id is not known here, or no longer
+├── StaleLeaseError           the task is no longer held by the caller
+├── TimedOutError             no answer in time (also a TimeoutError)
+│   └── UnreachableError      nothing at all was heard of the coordinator
+├── ClosedError               the client, worker or coordinator is closed
+├── WorkerFencedError         another worker took this name
+├── RemoteProtocolError       the peer sent what the protocol does not allow, or refused what we sent
+└── StoreError                the store failed
+    ├── StoreFullError
+    ├── StoreLockedError      another coordinator has the directory
+    ├── StoreCorruptError     a checksum did not match
+    └── StoreVersionError     the directory was written by another version
 """
+
+from collections.abc import Sequence
+from typing import Any
 
 
 class ZqError(Exception):
@@ -34,6 +37,7 @@ class BusyError(ZqError):
         retry_after: seconds after which it is worth trying again.
         reason: what was full, for people.
         refused: positions, in what was submitted together, of the payloads that were refused.
+        accepted: receipts of all the others.
     """
 
     def __init__(self, retry_after: float, reason: str, refused: tuple[int, ...] = ()) -> None:
@@ -41,10 +45,21 @@ class BusyError(ZqError):
         self.retry_after = retry_after
         self.reason = reason
         self.refused = refused
+        self.accepted: Sequence[Any] = ()
 
 
 class InvalidTaskError(ZqError):
-    """The coordinator refused a submit for good; nothing was stored."""
+    """The coordinator refused a submit for good; nothing was stored.
+
+    Attributes:
+        refused: positions, in what was submitted together, of the payloads that were refused.
+        accepted: receipts of all the others.
+    """
+
+    def __init__(self, reason: str, refused: tuple[int, ...] = ()) -> None:
+        super().__init__(reason)
+        self.refused = refused
+        self.accepted: Sequence[Any] = ()
 
 
 class PayloadTooLargeError(ZqError):

@@ -1,9 +1,150 @@
-"""The task as its handler sees it, and the receipt's and status' values that are shared by all faces of zq."""
+"""The task as its handler sees it, and the options that a submit may give."""
 
-from typing import Any
+from __future__ import annotations
 
-from zq.wire.messages import Assignment
-from zq.wire.limits import TASK_SEPARATOR
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, Literal, Protocol, TypedDict, Unpack
+
+from zq.wire.limits import DELAY_MAX, HEADERS_MAX, NAME_BYTES_MAX, TASK_SEPARATOR
+from zq.wire.messages import DEFAULT_OPTIONS, Assignment, Options
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+OnLost = Literal["reassign", "cancel", "dead"]
+
+
+class SubmitOptions(TypedDict, total=False):
+    """What may be said about tasks when they are submitted or forwarded.
+
+    Keys:
+        priority: 0 (last) to 9 (first); 4 by default. Strict: a lower one waits while a higher one waits.
+        delay: seconds before the task may start; 0 by default.
+        key: text that consistent hashing hashes, where a queue assigns so.
+        on_lost: what happens to a started task whose worker died: "reassign" (the default), "cancel" or "dead".
+        max_attempts: starts that may fail or be lost before the task is a dead letter; the coordinator's by default.
+        backoff: seconds before the first retry, growth from retry to retry, largest seconds; the coordinator's by default.
+        timeout: seconds that a started task may run; no limit by default.
+        headers: text by text, passed on untouched.
+    """
+
+    priority: int
+    delay: float
+    key: str | None
+    on_lost: OnLost
+    max_attempts: int | None
+    backoff: tuple[float, float, float] | None
+    timeout: float | None
+    headers: Mapping[str, str] | None
+
+
+def make_options(**options: Unpack[SubmitOptions]) -> Options:
+    """Returns checked options as they travel.
+
+    Raises:
+        ValueError: one is out of its range.
+        TypeError: one is unknown, or of another type.
+    """
+    if not options:
+        return DEFAULT_OPTIONS
+    for name, value in options.items():
+        check = _CHECKS.get(name)
+        if check is None:
+            raise TypeError(f"unknown option {name!r}; expected one of {', '.join(_CHECKS)}")
+        check(name, value)
+    values: dict[str, Any] = dict(options)
+    if values.get("headers") is not None:
+        values["headers"] = dict(values["headers"])
+    return Options(**values)
+
+
+def _check_int(least: int, most: int) -> Callable[[str, Any], None]:
+    def check(name: str, value: Any) -> None:
+        if not isinstance(value, int) or isinstance(value, bool):
+            raise TypeError(f"expected {name} as an int, got {value!r}")
+        if not least <= value <= most:
+            raise ValueError(f"expected {name} from {least} to {most}, got {value}")
+
+    return check
+
+
+def _check_seconds(name: str, value: Any) -> None:
+    if not isinstance(value, int | float) or isinstance(value, bool):
+        raise TypeError(f"expected {name} in seconds, got {value!r}")
+    if not 0 <= value <= DELAY_MAX:
+        raise ValueError(f"expected {name} from 0 to {DELAY_MAX:.0f} seconds, got {value}")
+
+
+def _check_timeout(name: str, value: Any) -> None:
+    _check_seconds(name, value)
+    if value < 0.001:
+        raise ValueError(f"expected {name} of at least 0.001 seconds, got {value}")
+
+
+def _check_text(name: str, value: Any) -> None:
+    if not isinstance(value, str):
+        raise TypeError(f"expected {name} as text, got {value!r}")
+    if len(value.encode()) > NAME_BYTES_MAX:
+        raise ValueError(f"expected {name} of at most {NAME_BYTES_MAX} bytes, got {len(value.encode())}")
+
+
+def _check_on_lost(name: str, value: Any) -> None:
+    if value not in ("reassign", "cancel", "dead"):
+        raise ValueError(f"expected {name} as reassign, cancel or dead, got {value!r}")
+
+
+def _check_backoff(name: str, value: Any) -> None:
+    if not isinstance(value, tuple | list) or len(value) != 3:
+        raise TypeError(f"expected {name} as (first, factor, largest), got {value!r}")
+    for part in value:
+        _check_seconds(name, part)
+
+
+def _check_headers(name: str, value: Any) -> None:
+    if not isinstance(value, Mapping) or not all(isinstance(text, str) for pair in value.items() for text in pair):
+        raise TypeError(f"expected {name} as a mapping of text to text, got {value!r}")
+    if len(value) > HEADERS_MAX:
+        raise ValueError(f"expected at most {HEADERS_MAX} {name}, got {len(value)}")
+
+
+def _or_none(check: Callable[[str, Any], None]) -> Callable[[str, Any], None]:
+    return lambda name, value: None if value is None else check(name, value)
+
+
+_CHECKS: dict[str, Callable[[str, Any], None]] = {
+    "priority": _check_int(0, 9),
+    "delay": _check_seconds,
+    "key": _or_none(_check_text),
+    "on_lost": _check_on_lost,
+    "max_attempts": _or_none(_check_int(1, 1000)),
+    "backoff": _or_none(_check_backoff),
+    "timeout": _or_none(_check_timeout),
+    "headers": _or_none(_check_headers),
+}
+
+
+def check_name(name: str, value: Any) -> str:
+    """Returns the name of a queue, worker or client if it can be one.
+
+    Raises:
+        ValueError: it is empty, too long, or has spaces or control characters.
+        TypeError: it is not text.
+    """
+    if not isinstance(value, str):
+        raise TypeError(f"expected {name} as text, got {value!r}")
+    if not value or " " in value or not value.isprintable() or len(value.encode()) > NAME_BYTES_MAX:
+        raise ValueError(
+            f"expected {name} of 1 to {NAME_BYTES_MAX} bytes without spaces and control characters, got {value!r}"
+        )
+    return value
+
+
+def check_id(value: Any) -> str:
+    """Returns an id that a caller chose, if it can be one; raises as `check_name`."""
+    id = check_name("id", value)
+    if TASK_SEPARATOR in id:
+        raise ValueError(f"expected an id without {TASK_SEPARATOR!r}, got {id!r}")
+    return id
 
 
 def task_id(batch_id: str, size: int, index: int) -> str:
@@ -11,30 +152,99 @@ def task_id(batch_id: str, size: int, index: int) -> str:
     return batch_id if size == 1 else f"{batch_id}{TASK_SEPARATOR}{index}"
 
 
+class TaskOwner(Protocol):
+    """Who made a task and carries out what its handler asks for."""
+
+    def note_progress(self, task: Task, fraction: float) -> None: ...
+
+    def is_cancelled(self, task: Task) -> bool: ...
+
+
 class Task:
-    """One unit of work in the hands of a handler; made by zq, read by the handler in its own thread.
+    """One unit of work in the hands of a handler; made by zq, used by the handler in its own thread.
 
     Attributes:
-        id: the task's id, stable over all attempts.
-        queue: name of the queue that it came from.
         payload: what was submitted.
-        attempt: 1 at the first start; starts that failed or were lost are counted.
-        token: the lease's fencing token, which only grows per task: a database of your own can refuse writes with an older one.
-        priority: 0 to 9.
-        key: the key it was submitted with, or None.
-        headers: the headers it was submitted with.
+        index: its place in its batch.
+        forwards: what `forward` has collected: queue, options, payload.
     """
 
-    __slots__ = ("attempt", "headers", "id", "index", "key", "payload", "priority", "queue", "token")
+    __slots__ = ("_assignment", "_owner", "forwards", "index", "payload")
 
-    def __init__(self, assignment: Assignment, index: int, payload: Any) -> None:
-        options = assignment.options
-        self.id = task_id(assignment.id, assignment.size, index)
-        self.queue = assignment.queue
-        self.payload = payload
-        self.attempt = assignment.attempt
-        self.token = assignment.token
+    def __init__(self, assignment: Assignment, index: int, payload: Any, owner: TaskOwner) -> None:
+        # The rest is computed when it is asked for: this constructor is run for every task there is.
+        self._assignment = assignment
+        self._owner = owner
         self.index = index
-        self.priority = options.priority
-        self.key = options.key
-        self.headers: dict[str, str] = options.headers or {}
+        self.payload = payload
+        self.forwards: list[tuple[str, Options, Any]] | None = None
+
+    @property
+    def id(self) -> str:
+        """The task's id, the same over all attempts."""
+        return task_id(self._assignment.id, self._assignment.size, self.index)
+
+    @property
+    def batch_id(self) -> str:
+        """The id of the batch with which it was submitted."""
+        return self._assignment.id
+
+    @property
+    def queue(self) -> str:
+        """Name of the queue that it came from."""
+        return self._assignment.queue
+
+    @property
+    def attempt(self) -> int:
+        """1 at the first start; starts that failed or were lost are counted."""
+        return self._assignment.attempt
+
+    @property
+    def token(self) -> int:
+        """The lease's fencing token. It only grows per task, so a database of your own can refuse writes with an older one."""
+        return self._assignment.token
+
+    @property
+    def priority(self) -> int:
+        return self._assignment.options.priority
+
+    @property
+    def key(self) -> str | None:
+        return self._assignment.options.key
+
+    @property
+    def timeout(self) -> float | None:
+        """Seconds that it may run, or None."""
+        return self._assignment.options.timeout
+
+    @property
+    def headers(self) -> dict[str, str]:
+        return self._assignment.options.headers or {}
+
+    @property
+    def cancelled(self) -> bool:
+        """True once the task is no longer the handler's to finish: cancelled, timed out, or given to another worker."""
+        return self._owner.is_cancelled(self)
+
+    def progress(self, fraction: float) -> None:
+        """Reports how far the handler is, for people who ask; 0.0 to 1.0.
+
+        Raises:
+            ValueError: it is not in that range.
+        """
+        if not 0.0 <= fraction <= 1.0:
+            raise ValueError(f"expected a fraction from 0.0 to 1.0, got {fraction!r}")
+        self._owner.note_progress(self, float(fraction))
+
+    def forward(self, queue: str, payload: Any, **options: Unpack[SubmitOptions]) -> None:
+        """Submits another task in the same transaction in which this one is completed; if it is not completed, nothing is submitted.
+
+        Raises:
+            ValueError, TypeError: the queue or an option cannot be.
+        """
+        if self.forwards is None:
+            self.forwards = []
+        self.forwards.append((check_name("queue", queue), make_options(**options), payload))
+
+    def __repr__(self) -> str:
+        return f"<Task {self.id} of queue {self.queue}, attempt {self.attempt}>"

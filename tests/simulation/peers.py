@@ -368,7 +368,7 @@ class Worker:
         inbox, self.inbox = self.inbox, []
         for message in inbox:
             self.handle(message)
-        if not self.connection.is_open and world.now - self.heard_at > 2.0 or world.now - self.heard_at > 10.0:
+        if (not self.connection.is_open and world.now - self.heard_at > 2.0) or world.now - self.heard_at > 10.0:
             self.connect()
         if world.now >= self.beat_at:
             self.beat_at = world.now + HEARTBEAT

@@ -5,8 +5,8 @@ from zq.core.batch import Batch
 from zq.core.books import Books, Step
 from zq.core.holder import Peer
 from zq.core.queue import Queue
-from zq.wire.limits import TASK_SEPARATOR
 from zq.wire.batch import largest_payload
+from zq.wire.limits import TASK_SEPARATOR
 from zq.wire.messages import Accepted, Receipt, Refused, Submit
 from zq.wire.messages import Batch as WireBatch
 
@@ -69,7 +69,7 @@ def release_due(books: Books, step: Step, limit: int) -> None:
     """Moves batches whose time has come from scheduled to pending, at most `limit` of them in one step."""
     if books.next_due_time > step.wall:
         return
-    rows = []
+    rows: list[tuple[bytes, bytes, bytes]] = []
     books.next_due_time = float("inf")
     for key, value in step.tx.scan(tables.SCHEDULED):
         due_time, task_key = tables.split_due_key(key)

@@ -1,6 +1,7 @@
 """How the tasks of batches ended, as far as a client knows, and the waits by which it asks.
 
-A batch is asked for as a whole, once, whoever of its receipts asks first; the answers come as its tasks end. A wait that nobody watches any more stays,
+A batch is asked for as a whole, once, whoever of its receipts asks first; the answers come as its tasks end. A wait
+that nobody watches any more stays,
 so that the next receipt of the batch finds its end at hand, but does not outlive the connection.
 """
 
@@ -17,7 +18,9 @@ UNWATCHED_MAX = 10_000
 
 
 class Reply(Protocol):
-    """Where the end of one request goes; `resolve` or `reject` is called once, on the link's thread, and must not raise."""
+    """Where the end of one request goes; `resolve` or `reject` is called once, on the link's thread, and must not
+    raise.
+    """
 
     def resolve(self, value: Any) -> None: ...
 
@@ -27,7 +30,7 @@ class Reply(Protocol):
 class Watcher(NamedTuple):
     """Someone waits for the end of one task."""
 
-    index: int
+    place: int  # the task's index
     deadline: float  # monotonic seconds
     asked_at: float
     reply: Reply
@@ -45,7 +48,19 @@ class BatchOutcome:
         count: how many tasks are of interest.
     """
 
-    __slots__ = ("asked_at", "count", "first", "id", "is_confirmed", "ping", "size", "slots", "wait", "watchers")
+    __slots__ = (
+        "asked_at",
+        "count",
+        "first",
+        "id",
+        "is_confirmed",
+        "is_outdated",
+        "ping",
+        "size",
+        "slots",
+        "wait",
+        "watchers",
+    )
 
     def __init__(self, id: str, size: int, first: int, count: int) -> None:
         self.id = id
@@ -57,6 +72,7 @@ class BatchOutcome:
         self.wait: int | None = None  # number of the wait that is under way
         self.asked_at = 0.0  # when the wait was sent first
         self.is_confirmed = False  # whether the wait had an answer on this connection
+        self.is_outdated = False  # whether an end that the wait has told was forgotten
         self.ping = 0  # the last ping before the wait was sent
 
     def get(self, index: int) -> Ended | None:
@@ -65,12 +81,17 @@ class BatchOutcome:
         return slots[index - self.first] if slots else None
 
     def forget(self, index: int) -> None:
-        """Forgets the end of a task, so that who asks next gets the present one: a dead letter can come back to its queue."""
+        """Forgets the end of a task, so that who asks next gets the present one: a dead letter can come back to its
+        queue.
+        """
         if self.slots:
             self.slots[index - self.first] = None
+            self.is_outdated = True
 
     def missing(self) -> tuple[int, int]:
-        """Returns the smallest range lo, hi of indexes that holds all tasks whose end is not known; (0, 0) when there is none."""
+        """Returns the smallest range lo, hi of indexes that holds all tasks whose end is not known; (0, 0) when there
+        is none.
+        """
         if not self.slots:
             self.slots = [None] * self.count
         slots = self.slots
@@ -92,7 +113,7 @@ class BatchOutcome:
         """Answers those whose task has ended; returns how many."""
         left = []
         for watcher in self.watchers:
-            ended = self.get(watcher.index)
+            ended = self.get(watcher.place)
             if ended is None:
                 left.append(watcher)
             else:
@@ -112,19 +133,107 @@ class Watches:
 
     def add(self, now: float, outcome: BatchOutcome, watcher: Watcher, ping: int) -> list[Wait]:
         """Answers at once when the end is known, else notes the watcher; returns what to send."""
-        ended = outcome.get(watcher.index)
+        ended = outcome.get(watcher.place)
         if ended is not None:
             watcher.reply.resolve(ended)
             return []
         outcome.watchers.append(watcher)
         self.watchers += 1
-        if outcome.wait is not None:
-            lo, hi = outcome.missing()
-            if lo <= watcher.index < hi and not self._was_answered(outcome, watcher.index):
-                return []
         if outcome.wait is None:
             self._drop_oldest_unwatched()
             outcome.wait = self._make_number()
             outcome.asked_at = now
             self._waits[outcome.wait] = outcome
-        return [self._ask(outcome, ping)]
+        elif not outcome.is_outdated:
+            return []
+        return [self._ask(outcome.wait, outcome, ping)]
+
+    def receive(self, message: Outcome) -> None:
+        """Notes what ended, and answers who watched it."""
+        outcome = self._waits.get(message.request)
+        if outcome is None:
+            return
+        outcome.is_confirmed = True
+        for ended in message.ended:
+            outcome.note(ended)
+        self.watchers -= outcome.resolve_watchers()
+        if message.is_last:
+            del self._waits[message.request]
+            outcome.wait = None
+            self._reject(outcome, "malformed", "the last outcome of a wait came without the end of its tasks")
+
+    def reject(self, request: int, code: str, text: str) -> bool:
+        """The coordinator refused a wait; returns whether it was one of these."""
+        outcome = self._waits.pop(request, None)
+        if outcome is None:
+            return False
+        outcome.wait = None
+        self._reject(outcome, code, text)
+        return True
+
+    def connected(self, ping: int) -> list[Wait]:
+        """Forgets the waits that nobody watches; returns the others, to be asked again."""
+        for number, outcome in list(self._waits.items()):
+            if not outcome.watchers:
+                outcome.wait = None
+                del self._waits[number]
+        return [self._ask(number, outcome, ping) for number, outcome in self._waits.items()]
+
+    def unanswered(self, pong: int, ping: int, *, is_other_epoch: bool) -> list[Wait]:
+        """Returns the waits to be asked again: they were sent before a ping that is answered, and are not, or died
+        with an epoch.
+        """
+        lost = [
+            (number, outcome)
+            for number, outcome in self._waits.items()
+            if is_other_epoch or (not outcome.is_confirmed and outcome.ping < pong)
+        ]
+        return [self._ask(number, outcome, ping) for number, outcome in lost]
+
+    def take_expired(self, now: float) -> list[tuple[Reply, float]]:
+        """Returns, and forgets, who watched past a deadline, each with when it asked or its wait went out, whichever
+        was earlier.
+        """
+        expired: list[tuple[Reply, float]] = []
+        for outcome in self._waits.values():
+            if any(watcher.deadline <= now for watcher in outcome.watchers):
+                late = [watcher for watcher in outcome.watchers if watcher.deadline <= now]
+                outcome.watchers = [watcher for watcher in outcome.watchers if watcher.deadline > now]
+                self.watchers -= len(late)
+                expired += [(watcher.reply, min(watcher.asked_at, outcome.asked_at)) for watcher in late]
+        return expired
+
+    def deadline(self) -> float:
+        """Returns the first deadline of all watchers."""
+        return min((one.deadline for outcome in self._waits.values() for one in outcome.watchers), default=FOREVER)
+
+    def take_all(self) -> list[Reply]:
+        """Forgets everything; returns who watched."""
+        replies = [watcher.reply for outcome in self._waits.values() for watcher in outcome.watchers]
+        for outcome in self._waits.values():
+            outcome.watchers = []
+            outcome.wait = None
+        self._waits.clear()
+        self.watchers = 0
+        return replies
+
+    def _ask(self, number: int, outcome: BatchOutcome, ping: int) -> Wait:
+        outcome.is_confirmed = outcome.is_outdated = False
+        outcome.ping = ping
+        lo, hi = outcome.missing()
+        return Wait(number, outcome.id, lo, hi)
+
+    def _reject(self, outcome: BatchOutcome, code: str, text: str) -> None:
+        watchers, outcome.watchers = outcome.watchers, []
+        self.watchers -= len(watchers)
+        for watcher in watchers:
+            watcher.reply.reject(RemoteProtocolError(code, text))
+
+    def _drop_oldest_unwatched(self) -> None:
+        if len(self._waits) - self.watchers < UNWATCHED_MAX:
+            return
+        for number, outcome in self._waits.items():
+            if not outcome.watchers:
+                outcome.wait = None
+                del self._waits[number]
+                return

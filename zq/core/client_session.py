@@ -1,27 +1,44 @@
-"""What a client says to its coordinator, and again after silence; a machine without sockets, clocks and threads.
+"""What a client says to its coordinator, and says again after silence; a machine without sockets, clocks and threads.
 
-Every request has a number and stays outstanding until it is answered or given up. It is sent again, with the same number and content, when
+Every request has a number and stays outstanding until it is answered or given up. It is sent again, with the same
+number and content, when
 
 - there is a new connection (`connected`): nothing that was said on an older one will be answered;
-- a pong shows that what was said before its ping is answered, and this is not (protocol 2): it was lost. Waits and pulls are excepted, since
-  their answers come when tasks end or come; they are asked again when the pong tells of another epoch, because they die with the coordinator.
+- a pong shows that all that was said before its ping is answered, and this is not (protocol 2): it was lost. Pulls are
+  excepted, since their answer
+  comes when tasks come; they are sent again when a pong tells of another epoch. Of waits, the first outcome counts as
+  the answer.
 
-While anything is outstanding a ping goes out every second. When pings stay unanswered the session asks for a new connection (`wants_reconnect`), each time more
-patiently. Submits are gathered by `Submits`, completions of pulled tasks by `Settles`, ends of tasks by `BatchOutcome`.
+While anybody waits for anything, a ping goes out every second. When pings stay unanswered the session asks for a new
+connection (`wants_reconnect`), each time
+more patiently. Submits are gathered by `Submits`, completions of pulled tasks by `Settles`, the ends of tasks are
+asked for by `Watches`.
 
-Invariants: a reply is resolved or rejected once; a number is never used for two requests; a submit that is not outstanding is not in flight.
+Invariants: a reply is resolved or rejected exactly once; a number is never used for two requests; what is counted as
+in flight is outstanding.
 """
 
-from collections.abc import Callable
+from collections import deque
+from collections.abc import Iterable
 from itertools import count
 from typing import Any
 
-from zq.core.client_outcomes import BatchOutcome, Reply, Watcher
-from zq.core.client_settles import Settles, Settling
-from zq.core.client_submits import FOREVER, Load, Part, Single, Submits
+from zq.core.client_outcomes import FOREVER, BatchOutcome, Reply, Watcher, Watches
+from zq.core.client_requests import (
+    Ask,
+    Expired,
+    Request,
+    accept,
+    closed_error,
+    deadline_of,
+    end_settling,
+    refusal_error,
+    replies_of,
+)
+from zq.core.client_settles import Settles, Settling, settle_message, take_expired
+from zq.core.client_submits import Load, Single, Submits
+from zq.core.ids import IdMaker
 from zq.errors import (
-    BusyError,
-    ClosedError,
     InvalidTaskError,
     RemoteProtocolError,
     TimedOutError,
@@ -29,122 +46,384 @@ from zq.errors import (
     ZqError,
 )
 from zq.wire.messages import (
-    Accepted,
     Answer,
     Assignment,
     Batch,
-    Cancel,
-    Command,
+    Cancelled,
     Error,
-    Extend,
     FromCoordinator,
     Outcome,
     Ping,
     Pong,
     Pull,
-    Query,
     Receipt,
-    Refused,
     Release,
     Settled,
     Span,
     Submit,
     Tasks,
     ToCoordinator,
-    Wait,
 )
 
 PING_INTERVAL = 1.0
 """Seconds between pings while something is outstanding."""
 
 SILENCE_FIRST, SILENCE_MAX = 3.0, 12.0
-"""Seconds without an answer to a ping after which the connection is made anew; doubled each time in a row, so that a slow coordinator is not stormed."""
+"""Seconds that a ping stays unanswered before the connection is made anew; doubled each time in a row, so as not to
+storm a slow coordinator.
+"""
 
 SCAN_INTERVAL = 0.01
-"""Seconds between two looks for passed deadlines: bounds their cost when thousands of requests time out one after the other."""
+"""Seconds between two looks for passed deadlines: bounds the cost when thousands of requests time out one after the
+other.
+"""
 
 ORPHAN_PATIENCE = 60.0
-"""Seconds for which tasks that come for a pull that was given up are still sent back; then their lease ends by itself."""
+"""Seconds for which tasks that come for a pull that was given up are still sent back; then their lease runs out by
+itself.
+"""
 
-AskMessage = Cancel | Query | Command | Extend | Release
-
-
-class Request:
-    """An outstanding message."""
-
-    __slots__ = ("asked_at", "content", "deadline", "message", "ping", "reply")
-
-    def __init__(
-        self, message: ToCoordinator, now: float, deadline: float, reply: Reply | None, content: Any = None
-    ) -> None:
-        self.message = message
-        self.asked_at = now
-        self.deadline = deadline
-        self.reply = reply  # None: nobody waits, or those who wait are in `content`
-        self.content: Load | Settling | BatchOutcome | None = content
-        self.ping = 0  # the last ping that was sent before the message was
+CANCELLED_MAX = 1000
+"""Cancelled spans that are remembered for whoever holds the tasks; of an older one a puller learns when it settles."""
 
 
 class ClientSession:
-    """The client's side of the protocol; see zq.link.Session for who calls what.
+    """The client's side of the protocol; `zq.link.Session` says who calls what.
 
     Args:
-        prefix: of the ids that the session makes, unlike that of any other session.
-        name: names the puller to the coordinator; must be as unique as the prefix.
+        prefix: of the ids that the session makes, different from that of any other session.
+        name: names the puller to the coordinator; as unique as the prefix.
+
+    Attributes:
+        name: as given.
+        make_id: returns a new batch id; any thread may call it.
+        unassigned_errors: how many error messages named no request that is outstanding.
     """
 
     def __init__(self, prefix: str, name: str) -> None:
         self.wants_reconnect = False
+        self.unassigned_errors = 0
         self.name = name
-        self.epoch: int | None = None
-        self.unassigned_errors = 0  # error messages that named no request of ours
-        self._prefix = prefix
-        self._ids = count(1)
+        self.make_id = IdMaker(prefix).next
         self._numbers = count(1)
-        self._outstanding: dict[int, Request] = {}  # in the order of their numbers
-        self._watched: dict[int, BatchOutcome] = {}  # by number of their wait: those that have watchers
+        self._outstanding: dict[int, Request] = {}
         self._submits = Submits(self.make_id)
         self._settles = Settles()
+        self._watches = Watches(lambda: next(self._numbers))
+        self._cancelled: deque[Span] = deque(maxlen=CANCELLED_MAX)
         self._outbox: list[ToCoordinator] = []
-        self._failure: str | None = None
+        self._failure: Exception | None = None
+        self._epoch: int | None = None
         self._heard_at = -FOREVER
         self._ping = 0  # number of the last ping
         self._pinged_at = -FOREVER
-        self._silent_since: float | None = None  # when the first ping went out that is not answered
+        self._silent_since: float | None = None  # when the first of the unanswered pings went out
         self._silence = SILENCE_FIRST
-        self._deadline = FOREVER  # not after the first deadline of all that waits
+        self._deadline = FOREVER  # never after the first deadline of all that waits
         self._scanned_at = -FOREVER
 
-    def make_id(self) -> str:
-        """Returns a new batch id; any thread may call it. Ids of one session sort in the order in which they were made."""
-        return f"{self._prefix}-{next(self._ids):08x}"
-
-    # Requests. Each ends in one call of its reply.
+    # Requests. Each ends in one call of its reply, at its deadline at the latest.
 
     def submit_single(self, now: float, single: Single) -> None:
-        """Submits a task under an id of the session's; resolves to (BatchOutcome, index, Accepted)."""
-        if single.reply is not None and self._admits(single.reply, single.deadline):
+        """Submits a task under an id of the session's making; resolves to (BatchOutcome, index, Accepted)."""
+        if self._admit(single.reply, single.deadline):
             self._submits.add_single(now, single)
 
     def submit_batch(self, now: float, batch: Batch, deadline: float, reply: Reply) -> None:
         """Submits a batch as it is; resolves to (BatchOutcome, 0, Accepted)."""
-        if self._admits(reply, deadline):
+        if self._admit(reply, deadline):
             self._submits.add_batch(now, batch, deadline, reply)
 
     def settle(self, now: float, settling: Settling) -> None:
-        """Reports the end of a pulled task; resolves to None, rejects with StaleLeaseError."""
-        if self._admits(settling.reply, settling.deadline):
+        """Reports how a pulled task ended."""
+        if self._admit(settling.reply, settling.deadline):
             settling.asked_at = now
             self._settles.add(settling)
 
-    def ask(self, now: float, message: AskMessage, deadline: float, reply: Reply | None) -> None:
-        """Sends a request, numbered here, that has one answer; resolves to the answer's value, or to the stale spans of a release."""
-        if self._admits(reply, deadline):
-            self._send(Request(message._replace(request=0), now, deadline, reply))
+    def ask(self, now: float, message: Ask, deadline: float, reply: Reply | None) -> None:
+        """Sends a request, which gets its number here, that has one answer.
 
-    def pull(
-        self, now: float, queue: str, max_tasks: int, wait: float, lease: float, deadline: float, reply: Reply
-    ) -> None:
-        """Asks for tasks; resolves to a tuple of Assignment."""
-        if self._admits(reply, deadline):
-            self._send(Request(Pull(0, self.name, queue, max_tasks, wait, lease), now, deadline, reply))
+        Resolves to the value of an `answer`, to the assignments of `tasks`, to None for `settled`, to the epoch of a
+        `pong`.
+        """
+        if self._admit(reply, deadline):
+            self._send(Request(message, now, deadline, reply))
+
+    def watch(self, now: float, outcome: BatchOutcome, index: int, deadline: float, reply: Reply) -> None:
+        """Waits for the end of a task; resolves to an `Ended` that covers it."""
+        if self._admit(reply, deadline):
+            self._outbox += self._watches.add(now, outcome, Watcher(index, deadline, now, reply), self._ping)
+
+    def abandon_pull(self, now: float, reply: Reply) -> None:
+        """Nobody waits for this pull any more: tasks that still come go back."""
+        for request in self._outstanding.values():
+            if request.reply is reply:
+                self._orphan(now, request)
+
+    def give_back(self, now: float, assignments: Iterable[Assignment]) -> None:
+        """Gives pulled tasks back that nobody will look at."""
+        spans = tuple(Span(one.token, one.lo, one.lo + (len(one.ends) >> 2)) for one in assignments)
+        if spans:
+            self.ask(now, Release(0, None, spans), now + ORPHAN_PATIENCE, None)
+
+    def is_cancelled(self, token: int, index: int) -> bool:
+        """Whether the coordinator said that a pulled task is no longer its puller's; any thread may ask."""
+        return any(span.token == token and span.lo <= index < span.hi for span in tuple(self._cancelled))
+
+    # The link's side.
+
+    def connected(self, now: float) -> None:  # noqa: ARG002  # part of zq.link.Session
+        """Says everything again that has no answer yet, on a connection on which nothing was said."""
+        self._outbox.clear()
+        self._pinged_at = -FOREVER
+        self._silent_since = None
+        for request in self._outstanding.values():
+            self._say(request)
+        self._outbox += self._watches.connected(self._ping)
+
+    def receive(self, now: float, message: FromCoordinator) -> None:
+        self._heard_at = now
+        self._silent_since = None
+        self._silence = SILENCE_FIRST
+        match message:
+            case Receipt():
+                self._receive_receipt(now, message)
+            case Outcome():
+                self._watches.receive(message)
+            case Answer():
+                self._resolve(message.request, message.value)
+            case Tasks():
+                self._receive_tasks(now, message)
+            case Settled():
+                self._receive_settled(message)
+            case Pong():
+                self._receive_pong(message)
+            case Error():
+                self._receive_error(now, message)
+            case Cancelled():
+                self._cancelled += message.spans
+            case _:
+                pass  # for workers
+
+    def tick(self, now: float) -> None:
+        if now >= max(self._deadline, self._scanned_at + SCAN_INTERVAL):
+            self._expire(now)
+        self._send_gathered(now)
+        if not self._is_waited_for():
+            self._silent_since = None
+            return
+        if self._silent_since is not None and now >= self._silent_since + self._silence:
+            self.wants_reconnect = True
+            self._silence = min(2 * self._silence, SILENCE_MAX)
+            self._silent_since = None
+        elif now >= self._pinged_at + PING_INTERVAL:
+            self._ping = next(self._numbers)
+            self._pinged_at = now
+            if self._silent_since is None:
+                self._silent_since = now
+            self._outbox.append(Ping(self._ping))
+
+    def next_at(self) -> float:
+        due_at = max(self._deadline, self._scanned_at + SCAN_INTERVAL)
+        if self._is_waited_for():
+            due_at = min(due_at, self._pinged_at + PING_INTERVAL)
+            if self._silent_since is not None:
+                due_at = min(due_at, self._silent_since + self._silence)
+        return due_at
+
+    def take_outbox(self) -> list[ToCoordinator]:
+        outbox, self._outbox = self._outbox, []
+        return outbox
+
+    def failed(self, error: Exception) -> None:
+        """Everything that waits, and everything that is asked from now on, ends with ClosedError."""
+        self._failure = error
+        replies = self._submits.take_all() + self._settles.take_all() + self._watches.take_all()
+        for request in self._outstanding.values():
+            replies += replies_of(request)
+        self._outstanding.clear()
+        for reply in replies:
+            reply.reject(closed_error(error))
+
+    # Sending.
+
+    def _admit(self, reply: Reply | None, deadline: float) -> bool:
+        if self._failure is not None:
+            if reply is not None:
+                reply.reject(closed_error(self._failure))
+            return False
+        self._deadline = min(self._deadline, deadline)
+        return True
+
+    def _is_waited_for(self) -> bool:
+        return bool(self._outstanding) or self._watches.watchers > 0
+
+    def _send(self, request: Request) -> int:
+        """Numbers a request, and sends it; returns the number."""
+        number = next(self._numbers)
+        kind: Any = type(request.message)
+        request.message = kind(number, *request.message[1:])  # every message of a client starts with its number
+        self._outstanding[number] = request
+        self._say(request)
+        return number
+
+    def _say(self, request: Request) -> None:
+        request.ping = self._ping
+        self._outbox.append(request.message)
+
+    def _send_gathered(self, now: float) -> None:
+        """Sends what was submitted and settled, as far as it should not wait for an answer to gather more."""
+        while (load := self._submits.take_load()) is not None:
+            batches = tuple([part.close(self.make_id) for part in load.parts.values()])
+            request = Request(Submit(0, batches), now, FOREVER, None)
+            request.load = load
+            self._send(request)
+        if settlings := self._settles.take_load():
+            request = Request(settle_message(0, settlings), now, FOREVER, None)
+            request.load = settlings
+            self._send(request)
+
+    # Receiving. An answer to what is not outstanding came twice, or too late.
+
+    def _resolve(self, number: int, value: object) -> None:
+        request = self._outstanding.pop(number, None)
+        if request is not None and request.reply is not None:
+            request.reply.resolve(value)
+
+    def _receive_receipt(self, now: float, message: Receipt) -> None:
+        request = self._outstanding.get(message.request)
+        if request is None or not isinstance(request.load, Load):
+            return
+        self._forget(message.request, request)
+        parts = request.load.parts
+        for accepted in message.accepted:
+            part = parts.pop(accepted.id, None)
+            if part is not None:
+                accept(part, accepted)
+        for refused in message.refused:
+            part = parts.pop(refused.id, None)
+            if part is None:
+                continue
+            if len(part.singles) > 1:
+                self._submits.add_apart(now, part)
+            else:
+                for reply in part.take_replies():
+                    reply.reject(refusal_error(refused))
+        for part in parts.values():
+            for reply in part.take_replies():
+                reply.reject(RemoteProtocolError("malformed", "a receipt leaves out a batch of its submit"))
+
+    def _receive_tasks(self, now: float, message: Tasks) -> None:
+        request = self._outstanding.get(message.request)
+        if request is not None and request.reply is None:
+            self.give_back(now, message.assignments)
+        self._resolve(message.request, message.assignments)
+
+    def _receive_settled(self, message: Settled) -> None:
+        request = self._outstanding.get(message.number)
+        if request is None:
+            return
+        self._forget(message.number, request)
+        if isinstance(request.load, list):
+            for settling in request.load:
+                if settling.reply is not None:
+                    end_settling(settling.reply, is_stale=settling.is_in(message.stale))
+        elif request.reply is not None:
+            end_settling(request.reply, is_stale=bool(message.stale))
+
+    def _receive_pong(self, message: Pong) -> None:
+        is_other_epoch = self._epoch is not None and self._epoch != message.epoch
+        self._epoch = message.epoch
+        # A ping that a caller asked for is not in the row of those that requests are compared with.
+        pong = -1 if message.request in self._outstanding else message.request
+        self._resolve(message.request, message.epoch)
+        for request in self._outstanding.values():
+            if is_other_epoch if isinstance(request.message, Pull) else request.ping < pong:
+                self._say(request)
+        self._outbox += self._watches.unanswered(pong, self._ping, is_other_epoch=is_other_epoch)
+
+    def _receive_error(self, now: float, message: Error) -> None:
+        number = -1 if message.request is None else message.request
+        request = self._outstanding.get(number)
+        if request is None:
+            if not self._watches.reject(number, message.code, message.text):
+                self.unassigned_errors += 1
+            return
+        self._forget(number, request)
+        if isinstance(request.load, Load):
+            self._take_apart(now, request.load, message)
+            return
+        for reply in replies_of(request):
+            reply.reject(RemoteProtocolError(message.code, message.text, number))
+
+    def _take_apart(self, now: float, load: Load, message: Error) -> None:
+        """An error does not tell which batch was at fault, and none was stored: each goes again in a message of its
+        own.
+        """
+        if len(load.parts) > 1:
+            for part in reversed(load.parts.values()):
+                self._submits.add_alone(part)
+            return
+        for part in load.parts.values():
+            if len(part.singles) > 1:
+                self._submits.add_apart(now, part)
+                return
+            for reply in part.take_replies():
+                if message.code == "invalid":
+                    reply.reject(InvalidTaskError(message.text))
+                else:
+                    reply.reject(RemoteProtocolError(message.code, message.text, message.request))
+
+    # Giving up.
+
+    def _forget(self, number: int, request: Request) -> None:
+        """Takes a request out of those that are outstanding, and out of what is in flight."""
+        del self._outstanding[number]
+        if isinstance(request.load, Load):
+            self._submits.settle(request.load)
+        elif request.load is not None:
+            self._settles.is_in_flight = False
+
+    def _orphan(self, now: float, request: Request) -> None:
+        request.reply = None
+        request.deadline = now + ORPHAN_PATIENCE
+        self._deadline = min(self._deadline, request.deadline)
+
+    def _expire(self, now: float) -> None:
+        """Ends what waits past its deadline, and finds the next deadline."""
+        self._scanned_at = now
+        expired = self._submits.take_expired(now) + self._settles.take_expired(now) + self._watches.take_expired(now)
+        first = min(self._submits.deadline(), self._settles.deadline(), self._watches.deadline())
+        for number, request in list(self._outstanding.items()):
+            expired += self._expire_request(now, number, request)
+            first = min(first, deadline_of(request))
+        self._deadline = first
+        for reply, asked_at in expired:
+            reply.reject(self._late(now, asked_at))
+
+    def _expire_request(self, now: float, number: int, request: Request) -> Expired:
+        if isinstance(request.load, Load):
+            parts = request.load.parts.values()
+            expired = [one for part in parts for one in part.take_expired(now)]
+            if expired and not any(part.is_wanted for part in parts):
+                self._forget(number, request)
+            return expired
+        if isinstance(request.load, list):
+            expired = take_expired(request.load, now)
+            if expired and all(settling.reply is None for settling in request.load):
+                self._forget(number, request)
+            return expired
+        if request.deadline > now:
+            return []
+        reply = request.reply
+        if reply is not None and isinstance(request.message, Pull):
+            self._orphan(now, request)
+        else:
+            self._forget(number, request)
+        return [] if reply is None else [(reply, request.asked_at)]
+
+    def _late(self, now: float, asked_at: float) -> ZqError:
+        is_silent = self._silent_since is not None and now >= self._silent_since + PING_INTERVAL
+        if is_silent or self._heard_at < asked_at:
+            return UnreachableError("nothing was heard of the coordinator; is it running, and is the address right?")
+        return TimedOutError("no answer came in time; whether the request took effect is unknown")

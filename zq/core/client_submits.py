@@ -1,22 +1,25 @@
 """Gathers what a client submits into batches and messages, without ever waiting for a clock.
 
-What is submitted while nothing is in flight goes out at once. What comes while a message is in flight gathers, and goes out together when its receipt comes:
-the batch grows by itself while the coordinator's disk is busy. Full messages do not wait, up to a window, so that large submits stream.
+What is submitted while nothing is in flight goes out at once. What comes while a message is in flight gathers, and
+goes out together when its receipt comes:
+the batch grows by itself while the coordinator's disk is busy. Full messages do not wait, up to a window, so that
+large submits stream.
 
-Single tasks that gathered with the same queue and options become one batch. Tasks of one queue with different options may leave in another order than they
-came; nobody can tell, since none of them had its receipt yet. A merged batch that is refused is taken apart and its tasks are submitted alone, so that nobody
+Single tasks that gathered with the same queue and options become one batch. Tasks of one queue with different options
+may leave in another order than they
+came; nobody can tell, since none of them had its receipt yet. A merged batch that is refused is taken apart and its
+tasks are submitted alone, so that nobody
 is refused because of a neighbour.
 """
 
-from array import array
 from collections import deque
 from collections.abc import Callable, Hashable, Iterable
-from itertools import accumulate
 from typing import NamedTuple
 
 from zq.core.client_outcomes import Reply
+from zq.wire.batch import pack_payloads
 from zq.wire.limits import BATCH_BYTES_MAX, BATCH_TASKS_MAX, MESSAGE_BATCHES_MAX
-from zq.wire.messages import Batch, Options
+from zq.wire.messages import DEFAULT_OPTIONS, Batch, Options
 
 FULL_BYTES, FULL_TASKS = 256 << 10, 1000
 """When this much has gathered it does not wait for a receipt: the cost per message is small enough."""
@@ -42,12 +45,10 @@ class Single:
 
     __slots__ = ("asked_at", "deadline", "group", "options", "payload", "queue", "reply")
 
-    def __init__(
-        self, queue: str, options: Options, group: Hashable, payload: bytes, deadline: float, reply: Reply
-    ) -> None:
+    def __init__(self, queue: str, options: Options, payload: bytes, deadline: float, reply: Reply) -> None:
         self.queue = queue
         self.options = options
-        self.group = group  # equal for the tasks that may share a batch
+        self.group = _group(queue, options)
         self.payload = payload
         self.deadline = deadline  # monotonic seconds
         self.reply: Reply | None = reply  # None: answered, or timed out
@@ -57,7 +58,8 @@ class Single:
 class Part:
     """A batch on its way: one that the caller made, or the singles that gathered.
 
-    Invariant: once `batch` is there, the singles stay in their places, since the index in the batch is the index in the list.
+    Invariant: once `batch` is there, the singles stay in their places, since the index in the batch is the index in
+    the list.
     """
 
     __slots__ = ("asked_at", "batch", "bytes", "deadline", "group", "is_alone", "reply", "singles", "tasks")
@@ -83,9 +85,8 @@ class Part:
         """Returns the batch, made of the singles if there is none yet."""
         if self.batch is None:
             payloads = [single.payload for single in self.singles]
-            ends = array("I", accumulate(map(len, payloads))).tobytes()
             first = self.singles[0]
-            self.batch = Batch(make_id(), first.queue, first.options, ends, b"".join(payloads))
+            self.batch = Batch(make_id(), first.queue, first.options, *pack_payloads(payloads))
         return self.batch
 
     def take_expired(self, now: float) -> list[tuple[Reply, float]]:
@@ -253,3 +254,12 @@ class Submits:
         self._tasks -= part.tasks
         if self._open.get(part.group) is part:
             del self._open[part.group]
+
+
+def _group(queue: str, options: Options) -> Hashable:
+    """Returns what is equal for tasks that may share a batch."""
+    if options is DEFAULT_OPTIONS:
+        return queue
+    backoff = None if options.backoff is None else tuple(options.backoff)
+    headers = None if options.headers is None else tuple(options.headers.items())
+    return (queue, options._replace(backoff=None, headers=None), backoff, headers)

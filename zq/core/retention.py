@@ -16,7 +16,7 @@ def forget(books: Books, step: Step) -> None:
     options = books.options
     tx = step.tx
     books.next_forget_time = step.wall + options.keep_seconds_min
-    gone = []
+    gone: list[tuple[bytes, str, bytes, bool]] = []
     for key, value in islice(tx.scan(tables.FINISHED), FORGET_MAX + 1):
         finished_time, id, batch_key, has_results = tables.unpack(value)
         is_over_count = books.kept - len(gone) > options.keep_count

@@ -54,7 +54,7 @@ TASK_KEY_BYTES: Final = _TASK_KEY.size
 
 def pack(record: Any) -> bytes:
     """Encodes a record."""
-    return msgpack.packb(record, use_bin_type=True)  # type: ignore[no-any-return]
+    return msgpack.packb(record, use_bin_type=True)
 
 
 def unpack(value: bytes) -> Any:

@@ -69,7 +69,7 @@ class LmdbTransaction:
         return self._store.is_full
 
     def get(self, table: str, key: bytes) -> bytes | None:
-        value = self._txn.get(key, db=self._dbs[table])
+        value: Any = self._txn.get(key, db=self._dbs[table])  # bytes: the transaction has no buffers
         return None if value is None else _open_value(table, key, value)
 
     def put(self, table: str, key: bytes, value: bytes) -> None:
@@ -97,7 +97,8 @@ class LmdbTransaction:
         with self._txn.cursor(self._dbs[table]) as cursor:
             if not (cursor.set_range(start) if start else cursor.first()):
                 return
-            for key, value in cursor.iternext():
+            rows: Iterator[Any] = cursor.iternext()
+            for key, value in rows:
                 if stop is not None and key >= stop:
                     return
                 yield key, _open_value(table, key, value)
@@ -107,7 +108,9 @@ class LmdbTransaction:
         try:
             self._txn.commit()
         except lmdb.Error as error:
-            raise _store_error(error, "cannot commit; whether it is on disk is unknown until the directory is opened again") from error
+            raise _store_error(
+                error, "cannot commit; whether it is on disk is unknown until the directory is opened again"
+            ) from error
 
     def abort(self) -> None:
         self._close_cursors()
@@ -128,7 +131,9 @@ class LmdbTransaction:
 def _open_value(table: str, key: bytes, value: bytes) -> bytes:
     data = value[4:]
     if crc32(data).to_bytes(4, "big") != value[:4]:
-        raise StoreCorruptError(f"the value of key {key.hex()} in table {table} does not match its checksum: restore a backup")
+        raise StoreCorruptError(
+            f"the value of key {key.hex()} in table {table} does not match its checksum: restore a backup"
+        )
     return data
 
 
@@ -190,7 +195,12 @@ class LmdbStore:
         options = self._options
         try:
             self._env = lmdb.open(
-                str(self.path), map_size=options.map_bytes, max_dbs=len(tables) + 1, sync=True, metasync=True, writemap=False
+                str(self.path),
+                map_size=options.map_bytes,
+                max_dbs=len(tables) + 1,
+                sync=True,
+                metasync=True,
+                writemap=False,
             )
             try:
                 self._env.reader_check()
@@ -214,7 +224,9 @@ class LmdbStore:
         with self._env.begin(write=True, db=table) as txn:
             found = txn.get(SCHEMA_KEY)
             if found is None and not is_new and txn.stat(self._env.open_db(txn=txn))["entries"] > 1:
-                raise StoreVersionError(f"{self.path} holds an LMDB database that zq did not write; choose another directory")
+                raise StoreVersionError(
+                    f"{self.path} holds an LMDB database that zq did not write; choose another directory"
+                )
             if found is None:
                 txn.put(SCHEMA_KEY, b"%d" % SCHEMA)
             elif found != b"%d" % SCHEMA:

@@ -15,7 +15,6 @@ from zq.errors import PayloadTooLargeError
 from zq.wire.limits import PAYLOAD_BYTES_MAX
 
 
-
 def offsets_of(ends: bytes) -> list[int]:
     """Returns where each payload ends."""
     offsets = array("I", ends)
@@ -114,4 +113,6 @@ def decode_payload(data: bytes) -> Any:
     try:
         return msgpack.unpackb(data, raw=False, strict_map_key=False)
     except (ValueError, TypeError, msgpack.UnpackException, RecursionError, OverflowError) as error:
-        raise ValueError(f"expected a payload in msgpack, got {len(data)} bytes that are not: {str(error)[:200]}") from None
+        raise ValueError(
+            f"expected a payload in msgpack, got {len(data)} bytes that are not: {str(error)[:200]}"
+        ) from None

@@ -207,7 +207,11 @@ def _on_lost(value: Any) -> str:
 def _backoff(value: Any) -> tuple[float, float, float]:
     if type(value) is not tuple or len(value) != 3:
         raise Malformed("expected backoff as [first, factor, largest]")
-    return (_number(value[0], "backoff first"), _number(value[1], "backoff factor", 1000.0), _number(value[2], "largest backoff"))
+    return (
+        _number(value[0], "backoff first"),
+        _number(value[1], "backoff factor", 1000.0),
+        _number(value[2], "largest backoff"),
+    )
 
 
 def _headers(value: Any) -> dict[str, str]:
@@ -239,7 +243,9 @@ def _index(value: Any) -> int:
 
 def _check_range(lo: Any, hi: Any, what: str) -> None:
     if type(lo) is not int or type(hi) is not int or not 0 <= lo < hi <= limits.BATCH_TASKS_MAX:
-        raise Malformed(f"expected {what} with 0 <= lo < hi <= {limits.BATCH_TASKS_MAX}, got {_short(lo)}, {_short(hi)}")
+        raise Malformed(
+            f"expected {what} with 0 <= lo < hi <= {limits.BATCH_TASKS_MAX}, got {_short(lo)}, {_short(hi)}"
+        )
 
 
 def _span(value: Any) -> Span:

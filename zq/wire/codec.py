@@ -101,14 +101,16 @@ def encode(message: Message) -> bytes:
             fields = (request, [_plain_assignment(one) for one in assignments])
         case _:
             pass
-    return msgpack.packb((VERSION, kind, *fields), use_bin_type=True)  # type: ignore[no-any-return]
+    return msgpack.packb((VERSION, kind, *fields), use_bin_type=True)
 
 
 def options_map(options: Options) -> dict[str, Any] | None:
     """Returns how options travel: only what is not the default, None when all is."""
     if options is DEFAULT_OPTIONS or options == DEFAULT_OPTIONS:
         return None
-    return {name: value for name, value in zip(Options._fields, options, strict=True) if value != _OPTION_DEFAULTS[name]}
+    return {
+        name: value for name, value in zip(Options._fields, options, strict=True) if value != _OPTION_DEFAULTS[name]
+    }
 
 
 def _plain_batch(batch: Batch) -> tuple[Any, ...]:

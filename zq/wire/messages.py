@@ -17,7 +17,9 @@ class Options(NamedTuple):
     on_lost: str = "reassign"  # or "cancel" or "dead": what happens to a started task whose worker died
     key: str | None = None  # what consistent hashing hashes
     max_attempts: int | None = None  # starts that may fail before the task is dead; None: the coordinator's default
-    backoff: tuple[float, float, float] | None = None  # first delay, factor, largest delay; None: the coordinator's default
+    backoff: tuple[float, float, float] | None = (
+        None  # first delay, factor, largest delay; None: the coordinator's default
+    )
     timeout: float | None = None  # seconds a started task may run; None: no limit
     headers: dict[str, str] | None = None  # passed on untouched
 
@@ -98,7 +100,7 @@ class Failed(NamedTuple):
 
     token: int
     id: str  # of the batch
-    index: int
+    index: int  # type: ignore[assignment]  # hides tuple.index, which nobody calls on a message
     error: str
     retry_in: float | None  # seconds; None: as the task's backoff says
     is_final: bool  # True: to the dead letters at once
@@ -208,7 +210,7 @@ class Started(NamedTuple):
 
 class Progress(NamedTuple):
     token: int
-    index: int
+    index: int  # type: ignore[assignment]  # as in Failed
     fraction: float  # 0.0 to 1.0
 
 

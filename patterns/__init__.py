@@ -1,0 +1,1 @@
+"""Pipeline patterns over zq. This package sees only the names that `zq` exports."""

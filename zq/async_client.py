@@ -1,0 +1,245 @@
+"""The client that awaits: the calls of `zq.client`, over the same session and the same thread for its socket."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections import deque
+from collections.abc import Iterable
+from functools import partial
+from types import TracebackType
+from typing import Any, Self, Unpack
+
+from zq.calls import Calls, Steps, outcome_of, result_of
+from zq.flow import Entry
+from zq.pulled import PulledBase
+from zq.receipt import ReceiptBase, Receipts, TaskStatus, status_of
+from zq.task import SubmitOptions
+from zq.wire.limits import BATCH_TASKS_MAX, PAYLOAD_BYTES_MAX
+
+
+class AsyncClient:
+    """A connection to a coordinator for coroutines of any event loop; an async context manager closes it.
+
+    Arguments, results and errors are those of `zq.Client`. Cancelling an await gives up the waiting only: a submit
+    that was under way may still be stored, and tasks that come
+    for a cancelled pull go back.
+    """
+
+    def __init__(
+        self,
+        address: str | None = None,
+        *,
+        timeout: float = 30.0,
+        name: str | None = None,
+        payload_bytes_max: int = PAYLOAD_BYTES_MAX,
+    ) -> None:
+        self._calls = Calls(address, timeout, name, payload_bytes_max)
+        self._mailbox: Mailbox | None = None
+
+    @property
+    def address(self) -> str:
+        """Where it connects to."""
+        return self._calls.link.address
+
+    async def submit(
+        self, queue: str, payload: Any, *, id: str | None = None, **options: Unpack[SubmitOptions]
+    ) -> AsyncReceipt:
+        """Submits a task; as `zq.Client.submit`."""
+        outcome, index, accepted = await self._run(self._calls.submit(queue, payload, id, options))
+        return AsyncReceipt(self._calls, self._run, Entry(outcome, accepted.position, accepted.eta), index)
+
+    async def submit_many(
+        self,
+        queue: str,
+        payloads: Iterable[Any],
+        *,
+        batch_size: int = BATCH_TASKS_MAX,
+        **options: Unpack[SubmitOptions],
+    ) -> Receipts[AsyncReceipt]:
+        """Submits many tasks with the same options; as `zq.Client.submit_many`."""
+        entries, refusal = await self._run(self._calls.submit_many(queue, payloads, batch_size, options))
+        receipts = Receipts(partial(AsyncReceipt, self._calls, self._run), entries)
+        if refusal is not None:
+            refusal.accepted = receipts
+            raise refusal
+        return receipts
+
+    async def pull(
+        self, queue: str, *, max_tasks: int = 1, wait: float = 0.0, lease: float = 30.0
+    ) -> list[AsyncPulledTask]:
+        """Takes tasks to work on here; as `zq.Client.pull`."""
+        tasks = await self._run(self._calls.pull(queue, max_tasks, wait, lease))
+        return [AsyncPulledTask(self._calls, self._run, *task) for task in tasks]
+
+    async def result(self, id: str, timeout: float | None = None) -> Any:
+        """Waits for a task to end, by its id; as `zq.Client.result`."""
+        outcome, index = outcome_of(id)
+        return await self._run(self._calls.result(outcome, index, timeout))
+
+    async def status(self, id: str) -> TaskStatus:
+        """Returns what the coordinator knows of a task; as `zq.Client.status`."""
+        return status_of(id, await self._run(self._calls.query("task", {"id": id})))
+
+    async def cancel(self, id: str) -> int:
+        """Cancels a task, or all tasks of a batch; as `zq.Client.cancel`."""
+        return int(await self._run(self._calls.cancel(id)))
+
+    async def retry(self, id: str) -> bool:
+        """Puts a dead letter back into its queue; as `zq.Client.retry`."""
+        return bool(await self._run(self._calls.command("retry", {"id": id})))
+
+    async def query(self, what: str, **arguments: Any) -> Any:
+        """Returns the answer to a query; as `zq.Client.query`."""
+        return await self._run(self._calls.query(what, arguments))
+
+    async def command(self, verb: str, **arguments: Any) -> Any:
+        """Returns the answer to a command; as `zq.Client.command`."""
+        return await self._run(self._calls.command(verb, arguments))
+
+    async def ping(self) -> float:
+        """Returns the seconds that the coordinator took to answer; as `zq.Client.ping`."""
+        return float(await self._run(self._calls.ping()))
+
+    async def close(self, timeout: float = 5.0) -> None:
+        """Ends the connection; calls that still wait raise ClosedError."""
+        await asyncio.to_thread(self._calls.link.close, timeout)
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        await self.close()
+
+    async def _run(self, steps: Steps) -> Any:
+        """Drives a call in the caller's event loop."""
+        mailbox = self._open_mailbox()
+        try:
+            ask = next(steps)
+            while True:
+                reply = AsyncReply(mailbox)
+                try:
+                    ask.start(reply)
+                    value = await reply.future
+                except Exception as error:
+                    self._calls.abandon(ask, reply)
+                    ask = steps.throw(error)
+                except BaseException:  # cancelled
+                    self._calls.abandon(ask, reply)
+                    raise
+                else:
+                    ask = steps.send(value)
+        except StopIteration as stop:
+            return stop.value
+
+    def _open_mailbox(self) -> Mailbox:
+        """Returns the mailbox of the running loop; another loop gets another."""
+        loop = asyncio.get_running_loop()
+        mailbox = self._mailbox
+        if mailbox is None or mailbox.loop is not loop:
+            mailbox = self._mailbox = Mailbox(loop)
+        return mailbox
+
+
+class AsyncReceipt(ReceiptBase):
+    """The durable answer to the submit of one task; as `zq.Receipt`, awaited."""
+
+    __slots__ = ()
+
+    async def result(self, timeout: float | None = None) -> Any:
+        """Waits for the task to end and returns what its handler returned; as `zq.Receipt.result`."""
+        outcome = self._entry.outcome
+        ended = outcome.get(self._index)
+        if ended is not None:
+            return result_of(outcome, self._index, ended)
+        return await self._run(self._calls.result(outcome, self._index, timeout))
+
+    async def status(self) -> TaskStatus:
+        """Returns what the coordinator knows of the task; as `zq.Receipt.status`."""
+        return status_of(self.id, await self._run(self._calls.query("task", {"id": self.id})))
+
+    async def cancel(self) -> bool:
+        """Cancels the task; as `zq.Receipt.cancel`."""
+        return bool(await self._run(self._calls.cancel(self.id)))
+
+
+class AsyncPulledTask(PulledBase):
+    """A task that `AsyncClient.pull` returned; as `zq.PulledTask`, awaited."""
+
+    __slots__ = ()
+
+    async def done(self, result: Any = None) -> None:
+        """Completes the task; as `zq.PulledTask.done`."""
+        await self._run(self._done(result))
+
+    async def fail(self, error: str | BaseException, retry_in: float | None = None, final: bool = False) -> None:
+        """Reports that the task failed; as `zq.PulledTask.fail`."""
+        await self._run(self._fail(error, retry_in, final))
+
+    async def release(self) -> None:
+        """Gives the task back; as `zq.PulledTask.release`."""
+        await self._run(self._release())
+
+    async def extend(self, lease: float) -> None:
+        """Prolongs the lease; as `zq.PulledTask.extend`."""
+        await self._run(self._extend(lease))
+
+
+class Mailbox:
+    """Carries ends of calls from the link's thread to an event loop; what comes together wakes the loop once."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self.loop = loop
+        self._letters: deque[AsyncReply] = deque()
+        self._lock = threading.Lock()
+        self._is_called = False  # whether the loop will look
+
+    def put(self, letter: AsyncReply) -> None:
+        """Hands a reply over; on the link's thread."""
+        with self._lock:
+            self._letters.append(letter)
+            if self._is_called:
+                return
+            self._is_called = True
+        try:
+            self.loop.call_soon_threadsafe(self._open)
+        except RuntimeError:
+            pass  # the loop is closed: nobody awaits any more
+
+    def _open(self) -> None:
+        with self._lock:
+            letters, self._letters = self._letters, deque()
+            self._is_called = False
+        for letter in letters:
+            letter.deliver()
+
+
+class AsyncReply:
+    """A reply that a coroutine awaits."""
+
+    __slots__ = ("_error", "_mailbox", "future", "value")
+
+    def __init__(self, mailbox: Mailbox) -> None:
+        self.value: Any = None
+        self._error: Exception | None = None
+        self._mailbox = mailbox
+        self.future: asyncio.Future[Any] = mailbox.loop.create_future()
+
+    def resolve(self, value: Any) -> None:
+        self.value = value
+        self._mailbox.put(self)
+
+    def reject(self, error: Exception) -> None:
+        self._error = error
+        self._mailbox.put(self)
+
+    def deliver(self) -> None:
+        """Ends the future; in its loop."""
+        if self.future.done():
+            return  # the await was cancelled
+        if self._error is None:
+            self.future.set_result(self.value)
+        else:
+            self.future.set_exception(self._error)

@@ -1,0 +1,319 @@
+"""What clients do, written once for callers that block and callers that await.
+
+Each call is a generator of `Ask`: it yields what to start and gets back how that ended. `zq.client` drives it by
+blocking the calling thread,
+`zq.async_client` by awaiting a future; neither knows the protocol.
+"""
+
+import secrets
+import threading
+import time
+from collections.abc import Callable, Generator, Iterable, Iterator
+from contextlib import suppress
+from functools import partial
+from typing import Any, NamedTuple
+
+from zq.core.client_outcomes import FOREVER, BatchOutcome, Reply
+from zq.core.client_requests import Ask as AskMessage
+from zq.core.client_session import ClientSession
+from zq.core.client_settles import Settling
+from zq.core.client_submits import Single
+from zq.core.ids import PREFIX_LENGTH, make_prefix
+from zq.errors import (
+    ClosedError,
+    RemoteProtocolError,
+    TaskCancelledError,
+    TaskError,
+    TaskExpiredError,
+    TaskFailedError,
+    TaskUnknownError,
+)
+from zq.flow import WINDOW_BATCHES, WINDOW_BYTES, Flow, finish
+from zq.link import Link
+from zq.task import SubmitOptions, check_id, check_name, make_options, task_id
+from zq.wire.batch import PayloadPacker, decode_payload, pack_payloads, payload_at
+from zq.wire.codec import decode_for_coordinator, encode
+from zq.wire.limits import (
+    BATCH_BYTES_MAX,
+    BATCH_TASKS_MAX,
+    PAYLOAD_BYTES_CEILING,
+    TASK_SEPARATOR,
+    WAIT_MAX,
+)
+from zq.wire.messages import (
+    Assignment,
+    Batch,
+    Cancel,
+    Command,
+    Done,
+    Ended,
+    Failed,
+    Options,
+    Ping,
+    Pull,
+    Query,
+)
+
+
+class Ask(NamedTuple):
+    """One thing to wait for."""
+
+    start: Callable[[Reply], None]  # starts it; from the caller's thread
+    deadline: float  # monotonic seconds at which the session ends it
+    is_pull: bool = False  # brings tasks, which must go back when nobody waits for them any more
+
+
+Steps = Generator[Ask, Any, Any]
+
+
+class Calls:
+    """The calls of one client: a session, its link, and what stands between them and the caller. Any thread may use it.
+
+    Args:
+        address: of the coordinator; None as in `zq.link.resolve_address`.
+        timeout: seconds within which a call must be answered.
+        name: shown to the coordinator; None for a neutral one.
+        payload_bytes_max: limit of one encoded payload.
+
+    Raises:
+        ValueError: an argument is out of its range.
+    """
+
+    def __init__(self, address: str | None, timeout: float, name: str | None, payload_bytes_max: int) -> None:
+        if not timeout > 0:
+            raise ValueError(f"expected timeout as seconds above 0, got {timeout}")
+        if not 0 < payload_bytes_max <= PAYLOAD_BYTES_CEILING:
+            raise ValueError(f"expected payload_bytes_max from 1 to {PAYLOAD_BYTES_CEILING}, got {payload_bytes_max}")
+        prefix = make_prefix(secrets.randbits(5 * PREFIX_LENGTH))
+        self.timeout = timeout
+        self.session = ClientSession(prefix, check_name("name", f"{name or 'client'}-{prefix}"))
+        self.link = Link(address, self.session, f"zq-{name or 'client'}")
+        self._payload_bytes_max = payload_bytes_max
+        self._local = threading.local()
+        self.link.start()
+
+    def pack(self, value: Any) -> bytes:
+        """Returns a payload or result; raises TypeError or PayloadTooLargeError."""
+        try:
+            data: bytes = self._local.pack(value)
+        except AttributeError:
+            self._local.pack = PayloadPacker(self._payload_bytes_max).pack
+            return self._local.pack(value)  # type: ignore[no-any-return]  # threading.local is untyped
+        return data
+
+    # Submitting.
+
+    def submit(self, queue: str, payload: Any, id: str | None, options: SubmitOptions) -> Steps:
+        """Submits one task; returns (BatchOutcome, index, Accepted)."""
+        data = self.pack(payload)
+        made = make_options(**options)
+        now = time.monotonic()
+        deadline = now + self.timeout
+        check_name("queue", queue)
+        if id is None:
+            return (yield Ask(partial(self._start_single, now, (queue, made, data, deadline)), deadline))
+        batch = Batch(check_id(id), queue, made, *pack_payloads([data]))
+        return (yield Ask(partial(self._post, self.session.submit_batch, now, batch, deadline), deadline))
+
+    def submit_many(self, queue: str, payloads: Iterable[Any], batch_size: int, options: SubmitOptions) -> Steps:
+        """Submits many tasks in batches; returns the entries of those that were accepted, and the error to raise if
+        others were refused.
+        """
+        check_name("queue", queue)
+        if not 1 <= batch_size <= BATCH_TASKS_MAX:
+            raise ValueError(f"expected batch_size from 1 to {BATCH_TASKS_MAX}, got {batch_size}")
+        made = make_options(**options)
+        flow = Flow()
+        try:
+            for parts in self._cut(payloads, batch_size):
+                self._start_batch(flow, queue, made, parts)
+                if flow.is_full:
+                    room = partial(flow.wait, WINDOW_BYTES // 2, WINDOW_BATCHES // 2)
+                    yield Ask(partial(self._post, room), flow.deadline)
+                    if flow.error is not None:
+                        break
+        except Exception as error:
+            yield Ask(partial(self._post, partial(flow.wait, 0, 0)), flow.deadline)
+            error.add_note(
+                f"zq: of the first {flow.started_tasks} payloads, {flow.accepted_tasks} were accepted before this"
+            )
+            raise
+        yield Ask(partial(self._post, partial(flow.wait, 0, 0)), flow.deadline)
+        return finish(flow)
+
+    def _cut(self, payloads: Iterable[Any], batch_size: int) -> Iterator[list[bytes]]:
+        """Yields encoded payloads in batches within the limits."""
+        pack = PayloadPacker(self._payload_bytes_max).pack
+        parts: list[bytes] = []
+        size = 0
+        for payload in payloads:
+            data = pack(payload)
+            if len(parts) == batch_size or (parts and size + len(data) > BATCH_BYTES_MAX):
+                yield parts
+                parts, size = [], 0
+            parts.append(data)
+            size += len(data)
+        if parts:
+            yield parts
+
+    def _start_batch(self, flow: Flow, queue: str, options: Options, parts: list[bytes]) -> None:
+        now = time.monotonic()
+        batch = Batch(self.session.make_id(), queue, options, *pack_payloads(parts))
+        deadline = now + self.timeout
+        reply = flow.start(len(parts), len(batch.blob) + len(batch.ends), deadline)
+        self._post(self.session.submit_batch, now, batch, deadline, reply)
+
+    def _start_single(self, now: float, fields: tuple[str, Options, bytes, float], reply: Reply) -> None:
+        self.link.call(partial(self.session.submit_single, now, Single(*fields, reply)))
+
+    def _post(self, function: Callable[..., None], *arguments: Any) -> None:
+        self.link.call(partial(function, *arguments))
+
+    # Outcomes.
+
+    def result(self, outcome: BatchOutcome, index: int, timeout: float | None) -> Steps:
+        """Waits for the end of a task; returns its result, or raises TaskError."""
+        ended = outcome.get(index)
+        if ended is None:
+            now = time.monotonic()
+            deadline = FOREVER if timeout is None else now + timeout
+            ended = yield Ask(partial(self._post, self.session.watch, now, outcome, index, deadline), deadline)
+        return result_of(outcome, index, ended)
+
+    # Requests with one answer.
+
+    def ask(self, message: AskMessage) -> Steps:
+        """Sends a request; returns the value of its answer."""
+        _check(message)
+        now = time.monotonic()
+        deadline = now + self.timeout
+        return (yield Ask(partial(self._post, self.session.ask, now, message, deadline), deadline))
+
+    def query(self, what: str, arguments: dict[str, Any]) -> Steps:
+        return self.ask(Query(0, what, arguments))
+
+    def cancel(self, id: str) -> Steps:
+        return self.ask(Cancel(0, id))
+
+    def command(self, verb: str, arguments: dict[str, Any]) -> Steps:
+        return self.ask(Command(0, verb, arguments))
+
+    def ping(self) -> Steps:
+        """Returns the seconds that the answer took."""
+        started_at = time.monotonic()
+        yield from self.ask(Ping(0))
+        return time.monotonic() - started_at
+
+    # Pulling.
+
+    def pull(self, queue: str, max_tasks: int, wait: float, lease: float) -> Steps:
+        """Pulls tasks; returns (Assignment, index, payload) for each."""
+        if not wait >= 0:
+            raise ValueError(f"expected wait as seconds from 0, got {wait}")
+        stop_at = time.monotonic() + wait
+        while True:
+            now = time.monotonic()
+            part = min(max(stop_at - now, 0.0), WAIT_MAX)
+            message = Pull(0, self.session.name, queue, max_tasks, part, lease)
+            _check(message)
+            deadline = now + part + self.timeout
+            start = partial(self._post, self.session.ask, now, message, deadline)
+            assignments = yield Ask(start, deadline, is_pull=True)
+            if assignments or time.monotonic() >= stop_at:
+                return self._decode(assignments)
+
+    def settle(self, entry: Done | Failed) -> Steps:
+        """Reports the end of a pulled task; raises StaleLeaseError."""
+        now = time.monotonic()
+        deadline = now + self.timeout
+
+        def start(reply: Reply) -> None:
+            self._post(self.session.settle, now, Settling(entry, deadline, reply))
+
+        return (yield Ask(start, deadline))
+
+    def abandon(self, ask: Ask, reply: Reply) -> None:
+        """The caller waits no longer. Most calls just run to their end; the tasks of a pull go back."""
+        if ask.is_pull and not self.link.is_over:
+            with suppress(ClosedError):  # closed in between: the leases run out
+                self._post(self._abandon_pull, reply)
+
+    def _abandon_pull(self, reply: Reply) -> None:
+        """On the link's thread: the tasks may have come in the meantime."""
+        now = time.monotonic()
+        self.session.give_back(now, getattr(reply, "value", None) or ())
+        self.session.abandon_pull(now, reply)
+
+    def _decode(self, assignments: tuple[Assignment, ...]) -> list[tuple[Assignment, int, Any]]:
+        tasks = []
+        for assignment in assignments:
+            for at in range(len(assignment.ends) >> 2):
+                index = assignment.lo + at
+                try:
+                    payload = decode_payload(payload_at(assignment.ends, assignment.blob, at))
+                except ValueError as error:
+                    self._fail_unreadable(assignment, index, error)
+                else:
+                    tasks.append((assignment, index, payload))
+        return tasks
+
+    def _fail_unreadable(self, assignment: Assignment, index: int, error: ValueError) -> None:
+        """A payload that is not msgpack never will be: the task becomes a dead letter, and its neighbours are not held
+        up.
+        """
+        now = time.monotonic()
+        failed = Failed(assignment.token, assignment.id, index, str(error), None, True)
+        self._post(self.session.settle, now, Settling(failed, now + self.timeout, _Nobody()))
+
+
+def outcome_of(id: str) -> tuple[BatchOutcome, int]:
+    """Returns what is to be known of a task that only its id is known of, and its index.
+
+    Raises:
+        TypeError, ValueError: it cannot be the id of a task.
+    """
+    batch_id, separator, index = id.partition(TASK_SEPARATOR)
+    check_id(batch_id)
+    if not separator:
+        return BatchOutcome(batch_id, 1, 0, 1), 0
+    if not (index.isascii() and index.isdigit() and int(index) < BATCH_TASKS_MAX):
+        raise ValueError(f"expected the id of a task, got {id!r}")
+    return BatchOutcome(batch_id, BATCH_TASKS_MAX, int(index), 1), int(index)
+
+
+def result_of(outcome: BatchOutcome, index: int, ended: Ended) -> Any:
+    """Returns the result of a task, or raises how else it ended."""
+    if ended.outcome == "done":
+        return decode_payload(payload_at(ended.ends, ended.blob, index - ended.lo)) if ended.ends else None
+    id = task_id(outcome.id, outcome.size, index)
+    if ended.outcome in ("dead", "unknown"):
+        outcome.forget(index)  # a dead letter may be brought back, an id may come to be known
+    raise _END_ERRORS[ended.outcome](id, ended.reason or ended.outcome)
+
+
+_END_ERRORS: dict[str, type[TaskError]] = {
+    "dead": TaskFailedError,
+    "cancelled": TaskCancelledError,
+    "expired": TaskExpiredError,
+    "unknown": TaskUnknownError,
+}
+
+
+def _check(message: AskMessage) -> None:
+    """Raises ValueError where the coordinator would call a message malformed: the caller's thread is where it can be
+    mended.
+    """
+    try:
+        decode_for_coordinator(encode(message))
+    except RemoteProtocolError as error:
+        raise ValueError(error.text) from None
+
+
+class _Nobody:
+    """Waits for nothing."""
+
+    def resolve(self, value: Any) -> None:
+        pass
+
+    def reject(self, error: Exception) -> None:
+        pass

@@ -1,0 +1,389 @@
+"""Runs handlers in child processes: one busy, crashed or hung handler harms nothing but its own task, and can be killed.
+
+Each `ChildRunner` is a thread of the worker with one child process. They speak the wire protocol over two pipes: the thread sends a chunk as `assign`, the child answers with
+`settle` messages, number 0 while it goes on and number 1 with the last. What runs is in a page of shared memory, where it can be read when the child is dead: the task
+that was running is charged, those that had ended are reported or run again, the others go back on the bench.
+
+Children are started afresh, never forked: neither LMDB nor ZeroMQ survives a fork.
+"""
+
+from __future__ import annotations
+
+import importlib
+import logging
+import mmap
+import os
+import runpy
+import signal
+import struct
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from zq.chunks import Chunk, Handler, Report, Runner, Slot
+from zq.core.ids import IdMaker, make_prefix
+from zq.handlers import Bench
+from zq.task import Task
+from zq.wire.batch import slice_tasks
+from zq.wire.codec import decode_for_coordinator, decode_from_coordinator, encode
+from zq.wire.messages import Assign, Failed, Progress, Settle
+
+log = logging.getLogger(__name__)
+
+PAGE = struct.Struct("<qqd")
+"""Token, index and start of the running task."""
+
+LENGTH = struct.Struct("<I")
+
+RESTART_MAX = 5.0
+"""Seconds before a child that dies without running anything is started again; from 0.1, doubled each time."""
+
+MAIN_OF_CHILD = "__mp_main__"
+"""The name under which a script is run in a child, as in multiprocessing: `if __name__ == "__main__"` keeps it from running there."""
+
+
+# In the worker.
+
+
+class ChildRunner:
+    """A thread that has its chunks run by a child process."""
+
+    def __init__(
+        self, bench: Bench, spec: str, report: Callable[[Report], None], progress: Callable[[Progress], None]
+    ) -> None:
+        """Makes a runner; the child starts with the first chunk.
+
+        Args:
+            bench: from which it takes chunks.
+            spec: where the child finds the worker with its handlers: `module:attribute` or `path.py:attribute`.
+            report: takes what has ended.
+            progress: takes what handlers report meanwhile.
+        """
+        self.slot = Slot()
+        self._bench = bench
+        self._spec = spec
+        self._report = report
+        self._progress = progress
+        self._thread = threading.Thread(target=self._run, name="zq-child", daemon=True)
+        self._process: subprocess.Popen[bytes] | None = None
+        self._lock = threading.Lock()  # guards _process and _stop between killer and runner
+        self._stop: tuple[int, int, str | None] | None = None
+        self._failures = 0
+        self._file = tempfile.TemporaryFile()  # noqa: SIM115 - it lives as long as the runner
+        self._file.truncate(mmap.PAGESIZE)
+        self._page = mmap.mmap(self._file.fileno(), mmap.PAGESIZE)
+        self._clear_page()
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def join(self, timeout: float) -> None:
+        self._thread.join(timeout)
+
+    def kill(self) -> None:
+        """Ends the child at once."""
+        with self._lock:
+            if self._process is not None:
+                self._process.kill()
+
+    def stop_task(self, token: int, index: int, reason: str | None) -> bool:
+        """Kills the child if it is at this task; what had ended before is kept."""
+        with self._lock:
+            if self._process is None or self._read_page()[:2] != (token, index):
+                return False
+            self._stop = (token, index, reason)
+            self._process.kill()
+            return True
+
+    def look(self) -> None:
+        """Brings `slot` up to date with what the child runs."""
+        self.slot.token, self.slot.index, self.slot.since = self._read_page()
+
+    def _read_page(self) -> tuple[int, int, float]:
+        token, index, since = PAGE.unpack_from(self._page)
+        return token, index, since
+
+    def _clear_page(self) -> None:
+        PAGE.pack_into(self._page, 0, 0, -1, 0.0)
+
+    def _run(self) -> None:
+        try:
+            while (chunk := self._bench.take()) is not None:
+                self._run_chunk(chunk)
+        finally:
+            self._end_child()
+            self._file.close()
+
+    def _run_chunk(self, chunk: Chunk) -> None:
+        """Has a chunk run, by a new child if need be."""
+        assignment, lo, hi = chunk
+        revoked = self._bench.revoked.get(assignment.token, ())
+        while lo < hi and lo in revoked:
+            lo += 1
+        if lo == hi:
+            self._report(Report([], [], 0, 0.0))
+            return
+        first = assignment.lo
+        ends, blob = slice_tasks(assignment.ends, assignment.blob, lo - first, hi - first)
+        part = assignment._replace(lo=lo, ends=ends, blob=blob)
+        ended: set[int] = set()
+        started_at = time.monotonic()
+        process = self._start_child()
+        if process is not None and self._ask(process, part, ended):
+            self._failures = 0
+            return
+        self._note_death(process, Chunk(assignment, lo, hi), ended, time.monotonic() - started_at)
+
+    def _ask(self, process: subprocess.Popen[bytes], part: Any, ended: set[int]) -> bool:
+        """Sends a chunk and passes its reports on; False when the child died."""
+        assert process.stdin is not None
+        assert process.stdout is not None
+        asked_at = time.monotonic()
+        try:
+            write_frame(process.stdin, encode(Assign((part,))))
+            while (frame := read_frame(process.stdout)) is not None:
+                message = decode_for_coordinator(frame)
+                if isinstance(message, Progress):
+                    self._progress(message)
+                elif isinstance(message, Settle):
+                    tasks = sum(one.hi - one.lo for one in message.done) + len(message.failed)
+                    for one in message.done:
+                        ended.update(range(one.lo, one.hi))
+                    ended.update(failed.index for failed in message.failed)
+                    now = time.monotonic()
+                    report = Report(list(message.done), list(message.failed), tasks, now - asked_at)
+                    asked_at = now
+                    self._bench.measure(part.queue, report)
+                    self._report(report)
+                    if message.number == 1:
+                        return True
+        except (OSError, ValueError):
+            pass  # the pipe broke: it died, which the caller looks into
+        return False
+
+    def _note_death(
+        self, process: subprocess.Popen[bytes] | None, chunk: Chunk, ended: set[int], seconds: float
+    ) -> None:
+        """Charges the task that ran, and puts the others back."""
+        assignment, lo, hi = chunk
+        token, index, _ = self._read_page()
+        with self._lock:
+            self._clear_page()
+            stop, self._stop = self._stop, None
+            self._process = None
+        how = "could not be started" if process is None else _describe(process.wait())
+        failed: list[Failed] = []
+        is_at_task = token == assignment.token and lo <= index < hi and index not in ended
+        if is_at_task:
+            is_stopped = stop is not None and stop[:2] == (token, index)
+            error = stop[2] if is_stopped and stop is not None else f"the child process that ran it {how}"
+            if error is not None:
+                failed.append(Failed(token, assignment.id, index, error, None, False))
+            ended.add(index)
+            log.warning("child process %s at a task of queue %s; it is started again", how, assignment.queue)
+        else:
+            self._failures += 1
+            log.error("child process %s before it ran anything; it is started again", how)
+        for left in _runs([i for i in range(lo, hi) if i not in ended][::-1]):
+            self._bench.put_back(Chunk(assignment, *left))
+        if not self._bench.is_closed or failed:
+            self._report(Report([], failed, len(failed), seconds))
+        if not is_at_task:
+            time.sleep(min(0.1 * 2**self._failures, RESTART_MAX))
+
+    def _start_child(self) -> subprocess.Popen[bytes] | None:
+        with self._lock:
+            if self._process is not None and self._process.poll() is None:
+                return self._process
+            self._clear_page()
+            try:
+                self._process = subprocess.Popen(
+                    [sys.executable, "-m", "zq.children", self._spec, str(self._file.fileno()), str(os.getpid())],
+                    stdin=subprocess.PIPE,
+                    stdout=subprocess.PIPE,
+                    pass_fds=(self._file.fileno(),),
+                    env={**os.environ, "PYTHONPATH": os.pathsep.join(path or "." for path in sys.path)},
+                )
+            except OSError:
+                log.exception("cannot start a child process")
+                self._process = None
+            return self._process
+
+    def _end_child(self) -> None:
+        with self._lock:
+            process, self._process = self._process, None
+        if process is None:
+            return
+        assert process.stdin is not None
+        assert process.stdout is not None
+        process.stdin.close()  # the end of its input ends it
+        try:
+            process.wait(2.0)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+        process.stdout.close()
+
+
+def _describe(code: int) -> str:
+    if code < 0:
+        return f"died of signal {-code} ({signal.Signals(-code).name})"
+    return f"ended with exit code {code}"
+
+
+def _runs(indexes: list[int]) -> list[tuple[int, int]]:
+    """Returns runs (lo, hi) of falling indexes, the last first, so that putting each in front restores the order."""
+    found: list[tuple[int, int]] = []
+    for index in indexes:
+        if found and found[-1][0] == index + 1:
+            found[-1] = (index, found[-1][1])
+        else:
+            found.append((index, index + 1))
+    return found
+
+
+# Frames over a pipe.
+
+
+def write_frame(pipe: BinaryIO | Any, frame: bytes) -> None:
+    pipe.write(LENGTH.pack(len(frame)) + frame)
+    pipe.flush()
+
+
+def read_frame(pipe: BinaryIO | Any) -> bytes | None:
+    """Returns the next frame, or None at the end of the pipe."""
+    head = pipe.read(LENGTH.size)
+    if head is None or len(head) < LENGTH.size:
+        return None
+    size = LENGTH.unpack(head)[0]
+    frame: bytes = pipe.read(size)
+    return frame if len(frame) == size else None
+
+
+# In the child.
+
+
+class _PageSlot(Slot):
+    """A slot whose writes are seen by the worker, even after a crash."""
+
+    __slots__ = ("_page", "_since", "_token")
+
+    def __init__(self, page: mmap.mmap) -> None:
+        self._page = page
+        self._since = 0.0
+        self._token = 0
+
+    @property
+    def token(self) -> int:
+        return self._token
+
+    @token.setter
+    def token(self, value: int) -> None:
+        self._token = value
+
+    @property
+    def since(self) -> float:
+        return self._since
+
+    @since.setter
+    def since(self, value: float) -> None:
+        self._since = value
+
+    @property
+    def index(self) -> int:
+        return int(PAGE.unpack_from(self._page)[1])
+
+    @index.setter
+    def index(self, value: int) -> None:
+        PAGE.pack_into(self._page, 0, self._token, value, self._since)
+
+
+class _ChildOwner:
+    """Passes progress to the worker. A task that is cancelled here is killed with its process."""
+
+    def __init__(self, send: Callable[[Any], None]) -> None:
+        self._send = send
+
+    def note_progress(self, task: Task, fraction: float) -> None:
+        self._send(Progress(task.token, task.index, fraction))
+
+    def is_cancelled(self, task: Task) -> bool:  # noqa: ARG002 - the protocol's signature
+        return False
+
+
+def load_handlers(spec: str) -> Mapping[str, Handler]:
+    """Imports a worker by `module:attribute` or `path.py:attribute` and returns its handlers.
+
+    Raises:
+        ValueError: there is no such worker.
+    """
+    worker = load_attribute(spec)
+    handlers = getattr(worker, "handlers", None)
+    if not isinstance(handlers, Mapping) or not handlers:
+        raise ValueError(f"expected a zq.Worker with handlers at {spec}, got {type(worker).__name__}")
+    return handlers
+
+
+def load_attribute(spec: str) -> Any:
+    """Imports `module:attribute`, or runs `path.py` and takes the attribute; raises ValueError when there is none."""
+    place, separator, name = spec.rpartition(":")
+    if not separator or not place or not name:
+        raise ValueError(f"expected module:attribute, got {spec!r}")
+    if place.endswith(".py"):
+        if not Path(place).is_file():
+            raise ValueError(f"there is no file {place}")
+        found: Any = runpy.run_path(place, run_name=MAIN_OF_CHILD).get(name)
+    else:
+        try:
+            found = getattr(importlib.import_module(place), name, None)
+        except ModuleNotFoundError as error:
+            raise ValueError(f"there is no module {place}: {error}") from error
+    if found is None:
+        raise ValueError(f"there is no {name} in {place}")
+    return found
+
+
+def main() -> None:
+    """Runs chunks from standard input until it ends."""
+    spec, descriptor, parent = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
+    threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the worker decides when a child ends
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    source = sys.stdin.buffer
+    target = os.fdopen(os.dup(1), "wb")
+    os.dup2(2, 1)  # what handlers print goes where the worker's log goes, and not into the pipe
+    sys.stdout = sys.stderr
+    page = mmap.mmap(descriptor, mmap.PAGESIZE)
+    lock = threading.Lock()
+
+    def send(message: Any) -> None:
+        with lock:
+            write_frame(target, encode(message))
+
+    ids = IdMaker(make_prefix(int.from_bytes(os.urandom(8), "little")))
+    runner = Runner(load_handlers(spec), _ChildOwner(send), ids, _PageSlot(page))
+    while (frame := read_frame(source)) is not None:
+        message = decode_from_coordinator(frame)
+        assert isinstance(message, Assign)
+        (part,) = message.assignments
+        hi = part.lo + (len(part.ends) >> 2)
+        runner.run(
+            Chunk(part, part.lo, hi), {}, lambda report: send(Settle(0, None, tuple(report.done), tuple(report.failed)))
+        )
+        send(Settle(1, None, (), ()))
+
+
+def _end_with(parent: int) -> None:
+    """Ends this process when its worker has died, whatever its handler does."""
+    while os.getppid() == parent:
+        time.sleep(1.0)
+    os._exit(1)
+
+
+if __name__ == "__main__":
+    main()

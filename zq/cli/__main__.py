@@ -1,0 +1,5 @@
+"""`python -m zq.cli` is `zq`."""
+
+from zq.cli import main
+
+main()

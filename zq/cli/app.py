@@ -1,0 +1,68 @@
+"""The commands of `zq` and what they share."""
+
+from __future__ import annotations
+
+import sys
+from typing import Annotated, Any
+
+import typer
+
+from zq.cli import listing, serving, tasks
+from zq.cli.output import EXIT_CODES, INTERRUPTED
+
+app = typer.Typer(
+    name="zq",
+    help="Durable task queues on ZeroMQ, with no broker to install.",
+    epilog=EXIT_CODES,
+    no_args_is_help=True,
+    pretty_exceptions_show_locals=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+def _show_version(value: bool) -> None:
+    if value:
+        from zq import __version__
+
+        typer.echo(__version__)
+        raise typer.Exit
+
+
+@app.callback()
+def options(
+    version: Annotated[  # noqa: ARG001 - its callback does the work
+        bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Print the version and exit.")
+    ] = False,
+) -> None:
+    """Durable task queues on ZeroMQ, with no broker to install."""
+
+
+app.command()(serving.coordinator)
+app.command()(serving.worker)
+app.command()(serving.bench)
+app.command()(tasks.submit)
+app.command()(listing.status)
+
+_GROUPS: list[tuple[str, str, dict[str, Any]]] = [
+    (
+        "tasks",
+        "Look at tasks, cancel them, try dead ones again.",
+        {"ls": tasks.list_tasks, "show": tasks.show, "cancel": tasks.cancel, "retry": tasks.retry},
+    ),
+    ("workers", "Look at workers.", {"ls": listing.list_workers}),
+    ("queues", "Look at queues and set their limits.", {"ls": listing.list_queues, "set": listing.set_queue}),
+    ("dead", "Look at dead letters and replay them.", {"ls": tasks.list_dead, "replay": tasks.replay}),
+]
+for _name, _help, _commands in _GROUPS:
+    _group = typer.Typer(name=_name, help=_help, no_args_is_help=True, epilog=EXIT_CODES)
+    for _verb, _function in _commands.items():
+        _group.command(_verb)(_function)
+    app.add_typer(_group)
+
+
+def run() -> None:
+    """Runs the command of the process' arguments."""
+    try:
+        app()
+    except KeyboardInterrupt:
+        sys.exit(INTERRUPTED)

@@ -1,0 +1,150 @@
+"""Commands that run for long: coordinator, worker, bench."""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import sys
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+from zq.cli.arguments import Address, Json
+from zq.cli.output import exit_codes, fail, print_json
+from zq.core.options import CoordinatorOptions
+
+DEFAULTS = CoordinatorOptions()
+MIB = 1 << 20
+
+LogLevel = Annotated[
+    Literal["debug", "info", "warning", "error"], typer.Option(envvar="ZQ_LOG_LEVEL", help="What is logged, on stderr.")
+]
+
+
+def _option(name: str, text: str) -> typer.models.OptionInfo:
+    return typer.Option(f"--{name}", envvar=f"ZQ_{name.upper().replace('-', '_')}", help=text, show_default=True)  # type: ignore[no-any-return]
+
+
+def coordinator(
+    data: Annotated[Path, _option("data", "Directory of the LMDB store; it is made if need be, and locked.")] = Path("orders.zq"),
+    bind: Annotated[str, _option("bind", "ZeroMQ address to listen on; port * takes a free one.")] = "tcp://127.0.0.1:7700",
+    heartbeat_interval: Annotated[float, _option("heartbeat-interval", "Seconds between the pings of a worker.")] = DEFAULTS.heartbeat_interval,
+    suspect_after: Annotated[float, _option("suspect-after", "Seconds of silence after which a worker gets no new tasks.")] = DEFAULTS.suspect_after,
+    gone_after: Annotated[float, _option("gone-after", "Seconds of silence after which its tasks are lost; also the grace after a restart.")] = DEFAULTS.gone_after,
+    max_attempts: Annotated[int, _option("max-attempts", "Starts that may fail before a task is a dead letter.")] = DEFAULTS.max_attempts,
+    backoff_first: Annotated[float, _option("backoff-first", "Seconds before the first retry; up to half less by jitter.")] = DEFAULTS.backoff_first,
+    backoff_factor: Annotated[float, _option("backoff-factor", "Growth of that delay from retry to retry.")] = DEFAULTS.backoff_factor,
+    backoff_max: Annotated[float, _option("backoff-max", "Largest delay before a retry, in seconds.")] = DEFAULTS.backoff_max,
+    queue_tasks_max: Annotated[int, _option("queue-tasks-max", "Unfinished tasks in a queue above which submits are refused as busy.")] = DEFAULTS.queue_tasks_max,
+    payload_bytes_max: Annotated[int, _option("payload-bytes-max", "Largest payload, in bytes.")] = DEFAULTS.payload_bytes_max,
+    keep_seconds: Annotated[float, _option("keep-seconds", "Seconds for which outcomes, results and ids of ended tasks are kept.")] = DEFAULTS.keep_seconds,
+    keep_count: Annotated[int, _option("keep-count", "Ended batches kept at most, beyond those of the last two minutes.")] = DEFAULTS.keep_count,
+    assign: Annotated[Literal["least-loaded", "hash"], _option("assign", "How workers are chosen; hash keeps a key with its worker.")] = DEFAULTS.assign,
+    map_mib: Annotated[int, _option("map-mib", "Largest size of the store, in MiB; the file is sparse.")] = 64 << 10,
+    disk_free_mib: Annotated[int, _option("disk-free-mib", "Free MiB of the disk below which nothing new is accepted.")] = 256,
+    insecure_bind: Annotated[bool, _option("insecure-bind", "Allow an address that other machines can reach: there is no authentication.")] = False,
+    log_level: LogLevel = "info",
+) -> None:  # fmt: skip
+    """Run a coordinator until SIGTERM or Ctrl-C. What it accepted is on disk."""
+    from zq.server import Server
+    from zq.store import LmdbOptions
+
+    _configure_log(log_level)
+    with exit_codes():
+        options = CoordinatorOptions(
+            heartbeat_interval=heartbeat_interval,
+            suspect_after=suspect_after,
+            gone_after=gone_after,
+            max_attempts=max_attempts,
+            backoff_first=backoff_first,
+            backoff_factor=backoff_factor,
+            backoff_max=backoff_max,
+            queue_tasks_max=queue_tasks_max,
+            payload_bytes_max=payload_bytes_max,
+            keep_seconds=keep_seconds,
+            keep_count=keep_count,
+            assign=assign,
+        )
+        if not insecure_bind and not _is_local(bind):
+            raise ValueError(
+                f"{bind} can be reached by other machines, and whoever reaches it can submit and take tasks: "
+                "bind tcp://127.0.0.1:PORT or ipc://PATH, or give --insecure-bind on a network that you trust"
+            )
+        store_options = LmdbOptions(map_bytes=map_mib * MIB, free_bytes_min=disk_free_mib * MIB)
+        server = Server(data, bind=bind, options=options, store_options=store_options)
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, lambda *_: server.stop())
+        try:
+            server.open()
+            typer.echo(
+                f"zq coordinator ready on {server.address}, data in {data}; a receipt means on disk, "
+                "a task is completed at most once and started at least once",
+                err=True,
+            )
+            server.run()
+        finally:
+            server.close()
+
+
+def _is_local(address: str) -> bool:
+    host = address.removeprefix("tcp://").rpartition(":")[0]
+    return not address.startswith("tcp://") or host in ("localhost", "[::1]") or host.startswith("127.")
+
+
+def worker(
+    spec: Annotated[str, typer.Argument(help="The worker to run, as module:attribute or path.py:attribute.")],
+    processes: Annotated[
+        int, typer.Option(min=0, max=1000, envvar="ZQ_PROCESSES", help="Child processes that run handlers; 0 runs them in threads.")
+    ] = 1,
+    concurrency: Annotated[int | None, typer.Option(min=1, max=1000, help="Threads that run handlers, with --processes 0.")] = None,
+    name: Annotated[str | None, typer.Option(help="Name of the worker. [default: made of host and process]")] = None,
+    burst: Annotated[bool, typer.Option("--burst", help="End when nothing has come for half a second.")] = False,
+    address: Address = None,
+    log_level: LogLevel = "info",
+) -> None:
+    """Run a worker until SIGTERM or Ctrl-C: the first drains it, the second ends it at once."""
+    _configure_log(log_level)
+    with exit_codes():
+        from zq.children import load_attribute
+        from zq.worker import Worker
+
+        sys.path.insert(0, os.getcwd())
+        found = load_attribute(spec)
+        if not isinstance(found, Worker):
+            raise ValueError(f"expected a zq.Worker at {spec}, got {type(found).__name__}")
+        runner = Worker(address or found.address, name=name, concurrency=concurrency or found.concurrency, processes=processes)
+        runner.handlers.update(found.handlers)
+        runner.spec = spec
+        typer.echo(f"zq worker {runner.name} takes tasks of {', '.join(runner.handlers)} from {runner.address}", err=True)
+        runner.run(burst=burst)
+
+
+def bench(
+    tasks: Annotated[int, typer.Option(min=1, help="Tasks in the batched part.")] = 500_000,
+    batch: Annotated[int, typer.Option(min=1, max=1000, help="Tasks in a batch.")] = 100,
+    size: Annotated[int, typer.Option(min=1, max=MIB, help="Bytes of a payload.")] = 200,
+    single: Annotated[int, typer.Option(min=0, help="Tasks submitted one at a time, each after the receipt of the one before.")] = 2000,
+    processes: Annotated[int, typer.Option(min=0, max=64, help="Child processes of the worker; 0 runs the handler in its own thread.")] = 0,
+    address: Address = None,
+    as_json: Json = False,
+) -> None:
+    """Measure durable end to end: public Client and Worker, a worker process, every task on disk and acknowledged."""
+    from zq.cli.benching import Plan, measure, text
+
+    _configure_log("warning")
+    with exit_codes():
+        figures = measure(Plan(tasks, batch, size, single, processes, address))
+        if as_json:
+            print_json(figures)
+        else:
+            typer.echo(text(figures))
+        if figures["done"] != tasks + single:
+            fail(f"{tasks + single} tasks were submitted and {figures['done']} were done")
+
+
+def _configure_log(level: str) -> None:
+    logging.basicConfig(
+        level=level.upper(), stream=sys.stderr, format="%(asctime)s %(levelname)s %(name)s: %(message)s"
+    )

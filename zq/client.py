@@ -1,0 +1,242 @@
+"""The client that blocks: submits tasks, asks for outcomes, pulls tasks, and asks and commands its coordinator."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterable
+from functools import partial
+from types import TracebackType
+from typing import Any, Self, Unpack
+
+from zq.calls import Calls, Steps, outcome_of
+from zq.core.client_outcomes import FOREVER
+from zq.errors import TimedOutError
+from zq.flow import Entry
+from zq.pulled import PulledTask
+from zq.receipt import Receipt, Receipts, TaskStatus, status_of
+from zq.task import SubmitOptions
+from zq.wire.limits import BATCH_TASKS_MAX, PAYLOAD_BYTES_MAX
+
+GRACE = 2.0
+"""Seconds after its deadline at which a caller stops waiting for a link that does not end the call itself."""
+
+
+class Client:
+    """A connection to a coordinator; any thread may use it, and a context manager closes it.
+
+    Nothing is done before the first call, which waits for the coordinator up to its timeout. A connection that breaks
+    is made anew, and what was asked on it is asked
+    again under the same number, so that nothing happens twice.
+
+    Args:
+        address: tcp://host:port or ipc://path; None takes ZQ_ADDRESS from the environment, else tcp://127.0.0.1:7700.
+        timeout: seconds within which each call must be answered (waits for results and pulls come on top).
+        name: shown to the coordinator; without spaces.
+        payload_bytes_max: limit of one encoded payload; the coordinator has its own, which is the same by default.
+
+    Raises:
+        ValueError: an argument cannot be.
+    """
+
+    def __init__(
+        self,
+        address: str | None = None,
+        *,
+        timeout: float = 30.0,
+        name: str | None = None,
+        payload_bytes_max: int = PAYLOAD_BYTES_MAX,
+    ) -> None:
+        self._calls = Calls(address, timeout, name, payload_bytes_max)
+
+    @property
+    def address(self) -> str:
+        """Where it connects to."""
+        return self._calls.link.address
+
+    def submit(self, queue: str, payload: Any, *, id: str | None = None, **options: Unpack[SubmitOptions]) -> Receipt:
+        """Submits a task; it is on the coordinator's disk when this returns.
+
+        Args:
+            queue: its name.
+            payload: anything msgpack can hold.
+            id: chosen by the caller, so that the same submit is stored once, however often it is tried; None: made
+                here.
+            options: see `zq.task.SubmitOptions`.
+
+        Raises:
+            BusyError: it was not stored; try again after `retry_after`.
+            InvalidTaskError: it was not stored, and never will be as it is.
+            PayloadTooLargeError, TypeError, ValueError: nothing was sent.
+            UnreachableError, TimedOutError: no answer in time; whether it was stored is unknown. Submit it again with
+                the same `id` to know.
+            ClosedError: the client is closed.
+        """
+        outcome, index, accepted = self._run(self._calls.submit(queue, payload, id, options))
+        return Receipt(self._calls, self._run, Entry(outcome, accepted.position, accepted.eta), index)
+
+    def submit_many(
+        self,
+        queue: str,
+        payloads: Iterable[Any],
+        *,
+        batch_size: int = BATCH_TASKS_MAX,
+        **options: Unpack[SubmitOptions],
+    ) -> Receipts[Receipt]:
+        """Submits many tasks with the same options; all are on the coordinator's disk when this returns.
+
+        The payloads are read as they are sent, so they may be a generator of any length. They travel and are stored in
+        batches; a batch is accepted or refused as a whole.
+
+        Args:
+            queue: its name.
+            payloads: each anything msgpack can hold.
+            batch_size: tasks in a batch, 1 to 1,000; larger is faster.
+            options: see `zq.task.SubmitOptions`.
+
+        Raises:
+            BusyError, InvalidTaskError: after all payloads were tried; `refused` has the positions of those that were
+                not stored, `accepted` the receipts of all others.
+            PayloadTooLargeError, TypeError: a payload cannot be sent; a note on the error says how many before it were
+                accepted.
+            ValueError: the queue or an option cannot be; nothing was sent.
+            UnreachableError, TimedOutError: no answer in time; which of the later payloads were stored is unknown.
+            ClosedError: the client is closed.
+        """
+        entries, refusal = self._run(self._calls.submit_many(queue, payloads, batch_size, options))
+        receipts = Receipts(partial(Receipt, self._calls, self._run), entries)
+        if refusal is not None:
+            refusal.accepted = receipts
+            raise refusal
+        return receipts
+
+    def pull(self, queue: str, *, max_tasks: int = 1, wait: float = 0.0, lease: float = 30.0) -> list[PulledTask]:
+        """Takes tasks to work on here; a task that is neither ended nor prolonged within its lease goes to someone
+        else.
+
+        Args:
+            queue: its name.
+            max_tasks: 1 to 1,000.
+            wait: seconds to wait for the first task.
+            lease: seconds for which the tasks are held.
+
+        Raises:
+            ValueError: an argument is out of its range.
+            UnreachableError, TimedOutError, ClosedError: as `submit`; tasks that come after all go back.
+        """
+        tasks = self._run(self._calls.pull(queue, max_tasks, wait, lease))
+        return [PulledTask(self._calls, self._run, *task) for task in tasks]
+
+    def result(self, id: str, timeout: float | None = None) -> Any:
+        """Waits for a task to end, by its id; as `Receipt.result`."""
+        outcome, index = outcome_of(id)
+        return self._run(self._calls.result(outcome, index, timeout))
+
+    def status(self, id: str) -> TaskStatus:
+        """Returns what the coordinator knows of a task; its state is `unknown` when that is nothing.
+
+        Raises:
+            ValueError: it cannot be an id.
+            UnreachableError, TimedOutError, ClosedError: as `submit`.
+        """
+        return status_of(id, self._run(self._calls.query("task", {"id": id})))
+
+    def cancel(self, id: str) -> int:
+        """Cancels a task, or all tasks of a batch; returns how many had not ended. Raises as `status`."""
+        return int(self._run(self._calls.cancel(id)))
+
+    def retry(self, id: str) -> bool:
+        """Puts a dead letter back into its queue; returns False when it is not dead. Raises as `status`."""
+        return bool(self._run(self._calls.command("retry", {"id": id})))
+
+    def query(self, what: str, **arguments: Any) -> Any:
+        """Returns the answer to a query of docs/protocol.md, section 4.
+
+        Raises:
+            RemoteProtocolError: the coordinator does not know the query or its arguments.
+            ValueError: an argument cannot be sent.
+            UnreachableError, TimedOutError, ClosedError: as `submit`.
+        """
+        return self._run(self._calls.query(what, arguments))
+
+    def command(self, verb: str, **arguments: Any) -> Any:
+        """Returns the answer to a command of docs/protocol.md, section 4; raises as `query`."""
+        return self._run(self._calls.command(verb, arguments))
+
+    def ping(self) -> float:
+        """Returns the seconds that the coordinator took to answer; raises as `submit`."""
+        return float(self._run(self._calls.ping()))
+
+    def close(self, timeout: float = 5.0) -> None:
+        """Ends the connection; calls that still wait raise ClosedError.
+
+        Args:
+            timeout: seconds to wait for it.
+        """
+        self._calls.link.close(timeout)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _run(self, steps: Steps) -> Any:
+        """Drives a call in the caller's thread."""
+        try:
+            ask = next(steps)
+            while True:
+                waiter = Waiter()
+                try:
+                    ask.start(waiter)
+                    value = waiter.wait(ask.deadline)
+                except Exception as error:
+                    self._calls.abandon(ask, waiter)
+                    ask = steps.throw(error)
+                except (
+                    BaseException
+                ):  # KeyboardInterrupt and its kin: the call ends, but what it asked for is not left lying about
+                    self._calls.abandon(ask, waiter)
+                    raise
+                else:
+                    ask = steps.send(value)
+        except StopIteration as stop:
+            return stop.value
+
+
+class Waiter:
+    """A reply for which a thread waits: a lock that is open once it is there, a fifth of the cost of a future."""
+
+    __slots__ = ("_error", "_lock", "value")
+
+    def __init__(self) -> None:
+        self.value: Any = None
+        self._error: Exception | None = None
+        self._lock = threading.Lock()
+        self._lock.acquire()
+
+    def resolve(self, value: Any) -> None:
+        self.value = value
+        self._lock.release()
+
+    def reject(self, error: Exception) -> None:
+        self._error = error
+        self._lock.release()
+
+    def wait(self, deadline: float) -> Any:
+        """Returns the value or raises the error.
+
+        Raises:
+            TimedOutError: neither came, even though the session should have seen to it.
+        """
+        if deadline == FOREVER:
+            self._lock.acquire()
+        else:
+            timeout = min(max(deadline - time.monotonic(), 0.0) + GRACE, threading.TIMEOUT_MAX)
+            if not self._lock.acquire(timeout=timeout):
+                raise TimedOutError("no answer came in time, and the connection's thread is stuck")
+        if self._error is not None:
+            raise self._error
+        return self.value

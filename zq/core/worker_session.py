@@ -1,0 +1,348 @@
+"""What a worker says to its coordinator: hello, heartbeats, settles, and all of it again when a connection was lost; a pure machine.
+
+The shell runs the tasks. It takes what arrived (`take_arrivals`), asks what was taken away (`take_revoked`), and reports ends with `finish` and `release`. The
+session keeps, for each lease, the tasks that are not settled: exactly those that hello and heartbeats list.
+
+A settle is kept until `settled` answers it. It is sent again on a new connection after the welcome, and when a beat shows that a heartbeat sent after it was
+answered and it was not (messages of one connection are answered in order).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from zq.errors import RemoteProtocolError, WorkerFencedError
+from zq.wire.limits import CREDIT_MAX, MESSAGE_BATCHES_MAX
+from zq.wire.messages import (
+    Assign,
+    Assignment,
+    Beat,
+    Cancelled,
+    Done,
+    Error,
+    Failed,
+    FromCoordinator,
+    Goodbye,
+    Heartbeat,
+    Held,
+    Hello,
+    Progress,
+    Release,
+    Settle,
+    Settled,
+    Span,
+    Started,
+    ToCoordinator,
+    Welcome,
+)
+
+WELCOME_PATIENCE = 5.0
+"""Seconds to wait for the answer to a hello before connecting anew."""
+
+STARTED_AFTER = 0.02
+"""Seconds that a task runs before it is reported as started (protocol 3, started)."""
+
+SETTLE_BYTES_MAX = 4 << 20
+"""Results and forwards in one settle, at most one completion above it: a quarter of a frame."""
+
+FAILURES_MAX = 200
+"""Failures in one settle: their texts, too, have to fit a frame."""
+
+Running = Callable[[], Iterable[tuple[int, int, float]]]
+"""What the shell runs now: token, index and since when (monotonic seconds)."""
+
+
+class Hand:
+    """One lease in hand."""
+
+    __slots__ = ("assignment", "open")
+
+    def __init__(self, assignment: Assignment) -> None:
+        self.assignment = assignment
+        self.open = (1 << (len(assignment.ends) >> 2)) - 1  # bit i: task lo + i is not settled
+
+    def mask(self, lo: int, hi: int) -> int:
+        """Returns the open tasks among the indexes lo <= index < hi."""
+        first = self.assignment.lo
+        lo, hi = max(lo - first, 0), hi - first
+        return self.open & ((1 << hi) - 1) >> lo << lo if hi > lo else 0
+
+
+class Unsettled:
+    """A settle or release without an answer yet."""
+
+    __slots__ = ("beat", "message")
+
+    def __init__(self, message: Settle | Release, beat: int) -> None:
+        self.message = message
+        self.beat = beat  # the last heartbeat before it was sent
+
+
+class WorkerSession:
+    """The worker's side of the protocol; driven by one thread (see `zq.link.Session`)."""
+
+    def __init__(
+        self, name: str, incarnation: str, queues: tuple[str, ...], concurrency: int, running: Running
+    ) -> None:
+        """Makes a session that has not connected yet.
+
+        Args:
+            name: of the worker; a second worker of the name fences this one.
+            incarnation: unlike that of any other process of the name.
+            queues: from which it takes tasks.
+            concurrency: how many tasks the shell runs at once.
+            running: tells what the shell runs now.
+        """
+        self.name = name
+        self.incarnation = incarnation
+        self.queues = queues
+        self.concurrency = concurrency
+        self.credit = concurrency
+        self.wants_reconnect = False
+        self.is_welcome = False
+        self.epoch = 0
+        self.failure: Exception | None = None
+        self.counters = {"done": 0, "failed": 0, "stale": 0, "cancelled": 0}
+        self.heard_at = 0.0
+        self.hands: dict[int, Hand] = {}
+        self._running = running
+        self._unsettled: dict[int, Unsettled] = {}
+        self._arrivals: list[Assignment] = []
+        self._revoked: list[Span] = []
+        self._outbox: list[ToCoordinator] = []
+        self._number = 0
+        self._beat = 0
+        self._beat_at = 0.0
+        self._heartbeat_interval = 1.0
+        self._gone_after = 15.0
+        self._reported: set[tuple[int, int]] = set()  # tasks reported as started
+
+    # What the link calls.
+
+    def connected(self, now: float) -> None:
+        """Says hello on a new connection."""
+        self.is_welcome = False
+        self.heard_at = now
+        self._reported.clear()
+        hello = Hello(self.name, self.incarnation, self.queues, self.credit, self.concurrency, self._held())
+        self._outbox = [hello]
+
+    def receive(self, now: float, message: FromCoordinator) -> None:
+        """Handles one message of the coordinator."""
+        self.heard_at = now
+        match message:
+            case Assign(assignments):
+                for assignment in assignments:
+                    self._take(assignment)
+            case Settled(number, stale):
+                self._note_settled(number, stale)
+            case Beat(number, epoch, refused):
+                self.epoch = epoch
+                self._revoke_tokens(refused)
+                self._send_lost_again(number)
+            case Welcome():
+                self._note_welcome(now, message)
+            case Cancelled(spans):
+                for span in spans:
+                    self.counters["cancelled"] += self._revoke(span)
+            case Error():
+                self._note_error(message)
+            case _:
+                pass  # answers to clients; not for a worker
+
+    def tick(self, now: float) -> None:
+        """Sends what is due: a heartbeat, and what has been running for a while."""
+        patience = self._gone_after if self.is_welcome else WELCOME_PATIENCE
+        if now - self.heard_at >= patience:
+            self.wants_reconnect = True
+            self.heard_at = now
+        if not self.is_welcome:
+            return
+        if now >= self._beat_at:
+            self._beat += 1
+            self._beat_at = now + self._heartbeat_interval
+            self._outbox.append(Heartbeat(self._beat, self._held()))
+        self._report_started(now)
+
+    def next_at(self) -> float:
+        """Returns when `tick` has something to do (monotonic seconds)."""
+        if not self.is_welcome:
+            return self.heard_at + WELCOME_PATIENCE
+        at = min(self._beat_at, self.heard_at + self._gone_after)
+        for token, index, since in self._running():
+            if (token, index) not in self._reported:
+                at = min(at, since + STARTED_AFTER)
+        return at
+
+    def take_outbox(self) -> list[ToCoordinator]:
+        outbox, self._outbox = self._outbox, []
+        return outbox
+
+    def failed(self, error: Exception) -> None:
+        """The link has ended; the shell reads `failure`."""
+        if self.failure is None:
+            self.failure = error
+
+    # What the shell calls.
+
+    def take_arrivals(self) -> list[Assignment]:
+        """Returns the assignments that came, in the order in which their tasks are to be started."""
+        arrivals, self._arrivals = self._arrivals, []
+        return arrivals
+
+    def take_revoked(self) -> list[Span]:
+        """Returns what is no longer this worker's: what has not started of it must not, the rest is told that it is cancelled."""
+        revoked, self._revoked = self._revoked, []
+        return revoked
+
+    def finish(self, done: list[Done], failed: list[Failed], credit: int) -> None:
+        """Reports ends of tasks, with the credit from now on."""
+        self.credit = min(credit, CREDIT_MAX)
+        part: list[Done] = []
+        size = 0
+        for one in done:
+            part.append(one)
+            size += len(one.blob) + sum(len(batch.blob) for batch in one.forwards)
+            if len(part) == MESSAGE_BATCHES_MAX or size >= SETTLE_BYTES_MAX:
+                self._settle(part, [])
+                part, size = [], 0
+        while part or failed:
+            self._settle(part, failed[:FAILURES_MAX])
+            part, failed = [], failed[FAILURES_MAX:]
+
+    def _settle(self, done: list[Done], failed: list[Failed]) -> None:
+        self._number += 1
+        self._send_settling(Settle(self._number, self.credit, tuple(done), tuple(failed)))
+
+    def release(self, spans: list[Span], credit: int) -> None:
+        """Gives back tasks that were not started; no spans only tells the credit."""
+        self.credit = min(credit, CREDIT_MAX)
+        for start in range(0, max(len(spans), 1), MESSAGE_BATCHES_MAX):
+            self._number += 1
+            self._send_settling(Release(self._number, self.credit, tuple(spans[start : start + MESSAGE_BATCHES_MAX])))
+
+    def progress(self, token: int, index: int, fraction: float) -> None:
+        if self.is_welcome:
+            self._outbox.append(Progress(token, index, fraction))
+
+    def goodbye(self) -> None:
+        if self.is_welcome:
+            self._outbox.append(Goodbye(self.name, self.incarnation))
+
+    @property
+    def is_settled(self) -> bool:
+        """Whether every report has been answered."""
+        return not self._unsettled
+
+    # Details.
+
+    def _held(self) -> tuple[Held, ...]:
+        started: dict[int, list[int]] = {}
+        for token, index, _ in self._running():
+            started.setdefault(token, []).append(index)
+        return tuple(Held(token, tuple(started.get(token, ()))) for token in self.hands)
+
+    def _report_started(self, now: float) -> None:
+        fresh: dict[int, list[int]] = {}
+        running = set()
+        for token, index, since in self._running():
+            running.add((token, index))
+            if token in self.hands and (token, index) not in self._reported and now - since >= STARTED_AFTER:
+                fresh.setdefault(token, []).append(index)
+        self._reported &= running
+        if fresh:
+            self._reported.update((token, index) for token, indexes in fresh.items() for index in indexes)
+            self._outbox.append(Started(tuple(Held(token, tuple(indexes)) for token, indexes in fresh.items())))
+
+    def _take(self, assignment: Assignment) -> None:
+        if assignment.token not in self.hands:
+            self.hands[assignment.token] = Hand(assignment)
+            self._arrivals.append(assignment)
+
+    def _note_welcome(self, now: float, welcome: Welcome) -> None:
+        self.is_welcome = True
+        self.epoch = welcome.epoch
+        self._heartbeat_interval = welcome.heartbeat_interval
+        self._gone_after = welcome.gone_after
+        self._beat_at = now + welcome.heartbeat_interval
+        for unsettled in self._unsettled.values():
+            unsettled.beat = self._beat
+            self._outbox.append(unsettled.message)
+        self._revoke_tokens(welcome.refused)
+
+    def _note_error(self, error: Error) -> None:
+        if error.code == "say-hello":
+            self.wants_reconnect = True
+        elif error.code == "fenced":
+            self.failure = WorkerFencedError(f"{error.text}; give each worker a name of its own")
+        elif self.failure is None:
+            self.failure = RemoteProtocolError(error.code, error.text, error.request)
+
+    def _send_settling(self, message: Settle | Release) -> None:
+        self._unsettled[message.number] = Unsettled(message, self._beat)
+        if self.is_welcome:
+            self._outbox.append(message)
+
+    def _send_lost_again(self, beat: int) -> None:
+        for unsettled in self._unsettled.values():
+            if unsettled.beat < beat:
+                unsettled.beat = self._beat
+                self._outbox.append(unsettled.message)
+
+    def _note_settled(self, number: int, stale: tuple[Span, ...]) -> None:
+        unsettled = self._unsettled.pop(number, None)
+        if unsettled is None:
+            return
+        self.counters["stale"] += sum(span.hi - span.lo for span in stale)
+        message: Any = unsettled.message
+        if isinstance(message, Release):
+            for token, lo, hi in message.spans:
+                self._close(token, lo, hi)
+            return
+        hands = self.hands
+        for done in message.done:
+            hand = hands.get(done.token)
+            if hand is not None:
+                self.counters["done"] += done.hi - done.lo
+                hand.open &= ~hand.mask(done.lo, done.hi)
+                if not hand.open:
+                    del hands[done.token]
+        for failed in message.failed:
+            self.counters["failed"] += 1
+            self._close(failed.token, failed.index, failed.index + 1)
+
+    def _close(self, token: int, lo: int, hi: int) -> int:
+        """Takes tasks out of hand and returns how many were."""
+        hand = self.hands.get(token)
+        if hand is None:
+            return 0
+        mask = hand.mask(lo, hi)
+        hand.open &= ~mask
+        if not hand.open:
+            del self.hands[token]
+        return mask.bit_count()
+
+    def _revoke(self, span: Span) -> int:
+        count = self._close(span.token, span.lo, span.hi)
+        if count:
+            self._revoked.append(span)
+        return count
+
+    def _revoke_tokens(self, tokens: tuple[int, ...]) -> None:
+        for token in tokens:
+            hand = self.hands.get(token)
+            if hand is not None and not self._is_settling(token):
+                first = hand.assignment.lo
+                self._revoke(Span(token, first, first + (len(hand.assignment.ends) >> 2)))
+
+    def _is_settling(self, token: int) -> bool:
+        """Whether a report on a lease is under way: its answer, not this one, says what became of the tasks."""
+        for unsettled in self._unsettled.values():
+            message = unsettled.message
+            if isinstance(message, Release):
+                if any(span.token == token for span in message.spans):
+                    return True
+            elif any(one.token == token for one in message.done) or any(one.token == token for one in message.failed):
+                return True
+        return False

@@ -1,0 +1,361 @@
+"""The thread between a session and its coordinator, shared by clients and workers.
+
+A `Link` owns one DEALER socket and drives a *session*, a machine without sockets or clocks. Everything that touches
+either happens on the link's thread; other
+threads hand it functions with `call`. One turn of the thread:
+
+    wait for a frame, a call, room to send, or session.next_at()
+    receive a bounded number of frames, run the calls, session.tick(), send the session's outbox
+
+One socket is one connection: when it breaks, the link drops the socket with all that waits in it, makes another after
+a jittered pause, and tells the session
+by `connected`, which sends again what needs to be. Leaving the reconnect to ZeroMQ would deliver old messages before
+the session knows of the new connection.
+
+Invariants: a call accepted by `call` is run exactly once, even when the link fails or closes; after `session.failed`
+no socket is used.
+"""
+
+import logging
+import os
+import random
+import re
+import socket as sockets
+import threading
+import time
+from collections import deque
+from collections.abc import Callable
+from typing import Protocol
+
+import zmq
+
+from zq.errors import ClosedError, RemoteProtocolError
+from zq.wire.codec import decode_from_coordinator, encode
+from zq.wire.limits import FRAME_BYTES_MAX
+from zq.wire.messages import FromCoordinator, ToCoordinator
+
+logger = logging.getLogger(__name__)
+
+DEFAULT_ADDRESS = "tcp://127.0.0.1:7700"
+
+FRAMES_PER_TURN_MAX = 1000
+"""Frames taken before the session may send again, so that a flood of answers does not hold back pings."""
+
+HIGH_WATER_MARK = 10_000
+"""Frames that may wait in the socket in each direction; the session's own windows are far below."""
+
+BACKLOG_FRAMES_MAX = 10_000
+"""Frames kept when the socket takes no more. A session that goes over it has lost its peer: the connection is made
+anew.
+"""
+
+HEARTBEAT_INTERVAL = 2.0
+HEARTBEAT_TIMEOUT = 6.0
+HANDSHAKE_TIMEOUT = 3.0
+"""Seconds; ZeroMQ's own heartbeats only close connections whose other end is gone."""
+
+RETRY_MIN, RETRY_MAX = 0.1, 1.0
+"""Seconds between ZeroMQ's tries to connect: each socket draws its own, since ZeroMQ adds no jitter worth the name."""
+
+PAUSE_FIRST, PAUSE_MAX = 0.1, 5.0
+"""Seconds before a broken connection is made anew: doubled each time that nothing was heard in between, then drawn
+between half and all of it.
+"""
+
+POLL_MAX = 60.0
+"""Seconds of the longest sleep, whatever the session says."""
+
+FLUSH_MAX = 0.5
+"""Seconds that a closing link may spend on sending what the session had said before."""
+
+_ADDRESS = re.compile(r"tcp://(?:\[[0-9A-Fa-f:.%]+\]|[^\s:/\[\]*]+):(?P<port>[0-9]{1,5})|ipc://\S+")
+
+
+class Session(Protocol):
+    """A machine that a link drives; every call comes from the link's thread, with `now` in monotonic seconds."""
+
+    wants_reconnect: bool
+    """Set by the session when it gave the connection up; the link clears it, and calls `connected` when there is
+    another.
+    """
+
+    def connected(self, now: float) -> None:
+        """There is a new socket: nothing that was said before will be answered, and what was in the outbox is gone."""
+
+    def receive(self, now: float, message: FromCoordinator) -> None: ...
+
+    def tick(self, now: float) -> None: ...
+
+    def next_at(self) -> float:
+        """Returns when `tick` is due next; infinity when nothing is."""
+
+    def take_outbox(self) -> list[ToCoordinator]:
+        """Returns and forgets the messages to send, in order."""
+
+    def failed(self, error: Exception) -> None:
+        """The link has ended: everything that waits, and everything that is asked from now on, ends with this error."""
+
+
+def resolve_address(address: str | None) -> str:
+    """Returns a checked address: the given one, else that of ZQ_ADDRESS in the environment, else tcp://127.0.0.1:7700.
+
+    Raises:
+        ValueError: it is not tcp://host:port or ipc://path.
+    """
+    if address is None:
+        address = os.environ.get("ZQ_ADDRESS") or DEFAULT_ADDRESS
+    match = _ADDRESS.fullmatch(address)
+    if match is None or (match["port"] is not None and not 1 <= int(match["port"]) <= 65535):
+        raise ValueError(f"expected an address like tcp://host:7700 or ipc:///path/to/socket, got {address!r}")
+    return address
+
+
+class Link:
+    """Runs a session on a thread of its own; any thread may use `call` and `close`.
+
+    Args:
+        address: of the coordinator, tcp://host:port or ipc://path; None as in `resolve_address`.
+        session: driven on the link's thread only.
+        name: of the thread, for debuggers.
+
+    Attributes:
+        bad_frames: how many frames from the coordinator could not be read.
+
+    Raises:
+        ValueError: the address cannot be one.
+    """
+
+    def __init__(self, address: str | None, session: Session, name: str) -> None:
+        self.address = resolve_address(address)
+        self.bad_frames = 0
+        self._session = session
+        self._thread = threading.Thread(target=self._run, name=name, daemon=True)
+        self._pid = os.getpid()
+        self._calls: deque[Callable[[], None]] = deque()
+        self._lock = threading.Lock()  # guards _calls against _is_over: a call is accepted or refused, never lost
+        self._is_woken = False  # True while the thread will look at _calls without a signal
+        self._is_closing = False
+        self._is_over = False
+        self._wake_reader, self._wake_writer = sockets.socketpair()
+        self._wake_reader.setblocking(False)
+        self._wake_writer.setblocking(False)
+        self._backlog: deque[bytes] = deque()  # encoded, not yet taken by the socket
+        self._context: zmq.Context[zmq.Socket[bytes]] | None = None
+        self._socket: zmq.Socket[bytes] | None = None
+        self._monitor: zmq.Socket[bytes] | None = None
+        self._poller = zmq.Poller()
+        self._waits_for_room = False  # whether the poller looks for POLLOUT
+        self._failures = 0  # connections in a row on which nothing was heard
+        self._connect_at = 0.0  # while there is no socket: when to make one
+
+    def start(self) -> None:
+        """Starts the thread; call once."""
+        self._thread.start()
+
+    def call(self, function: Callable[[], None]) -> None:
+        """Has `function` run on the link's thread, between turns, where it may touch the session; returns at once.
+
+        Raises:
+            ClosedError: the link is closed, has failed, or belongs to the process that this one was forked from.
+        """
+        if os.getpid() != self._pid:
+            raise ClosedError("this connection belongs to the parent process; make a new client or worker after a fork")
+        with self._lock:
+            if self._is_over:
+                raise ClosedError("the connection is closed")
+            self._calls.append(function)
+            if self._is_woken:
+                return
+            self._is_woken = True
+        self._signal()
+
+    def close(self, timeout: float = 5.0) -> None:
+        """Sends what the session had to say, ends the thread and closes the socket; what still waits fails with
+        ClosedError.
+
+        Args:
+            timeout: seconds to wait for the thread; it ends by itself soon afterwards if it is late.
+        """
+        if os.getpid() != self._pid:
+            return
+        self._is_closing = True
+        self._signal()
+        if self._thread.ident is None:
+            self._end(ClosedError("closed before it was started"))
+        elif self._thread is not threading.current_thread():
+            self._thread.join(timeout)
+
+    @property
+    def is_over(self) -> bool:
+        """True once the link has closed or failed."""
+        return self._is_over
+
+    def _signal(self) -> None:
+        try:
+            self._wake_writer.send(b"\0")
+        except (BlockingIOError, OSError):
+            pass  # enough signals are waiting, or the thread has ended and needs none
+
+    # The link's thread.
+
+    def _run(self) -> None:
+        error: Exception = ClosedError("the connection was closed")
+        try:
+            self._context = zmq.Context()
+            self._poller.register(self._wake_reader, zmq.POLLIN)
+            while not self._is_closing:
+                self._turn()
+            self._flush()
+        except Exception as problem:
+            logger.exception("the connection to %s failed; everything that waits on it fails", self.address)
+            error = problem
+        finally:
+            self._end(error)
+
+    def _turn(self) -> None:
+        self._wait()
+        now = time.monotonic()
+        if self._socket is None and now >= self._connect_at:
+            self._connect(now)
+        self._receive(now)
+        self._run_calls()
+        self._session.tick(now)
+        if self._socket is not None:
+            self._send()
+            if self._session.wants_reconnect or len(self._backlog) > BACKLOG_FRAMES_MAX:
+                self._disconnect(now)
+
+    def _wait(self) -> None:
+        """Sleeps until there is something to do; True in _is_woken spares callers the signal from then on."""
+        due_at = self._session.next_at()
+        if self._socket is None:
+            due_at = min(due_at, self._connect_at)
+        with self._lock:
+            self._is_woken = bool(self._calls)
+            timeout = 0.0 if self._calls else min(max(due_at - time.monotonic(), 0.0), POLL_MAX)
+        events = dict(self._poller.poll(int(timeout * 1000 + 0.999)))
+        self._is_woken = True  # a caller that saw False has signalled or will: at worst one idle turn
+        if self._wake_reader.fileno() in events:
+            try:
+                self._wake_reader.recv(4096)
+            except BlockingIOError:
+                pass  # the signal was taken with an earlier one
+        if self._monitor is not None and self._monitor in events:
+            logger.info("the connection to %s broke; connecting again", self.address)
+            self._disconnect(time.monotonic())
+
+    def _run_calls(self) -> None:
+        calls = self._calls
+        for _ in range(len(calls)):  # what comes meanwhile waits for the next turn
+            calls.popleft()()
+
+    def _receive(self, now: float) -> None:
+        socket = self._socket
+        if socket is None:
+            return
+        frames: list[bytes] = []
+        try:
+            while len(frames) < FRAMES_PER_TURN_MAX:
+                frames.append(socket.recv(zmq.NOBLOCK))
+        except zmq.Again:
+            pass
+        for frame in frames:
+            try:
+                message = decode_from_coordinator(frame)
+            except RemoteProtocolError as error:
+                self.bad_frames += 1
+                logger.warning("dropped a frame of %d bytes from %s: %s", len(frame), self.address, error)
+            else:
+                self._failures = 0
+                self._session.receive(now, message)
+
+    def _send(self) -> None:
+        socket, backlog = self._socket, self._backlog
+        if socket is None:
+            return
+        for message in self._session.take_outbox():
+            backlog.append(encode(message))
+        try:
+            while backlog:
+                socket.send(backlog[0], zmq.NOBLOCK)
+                backlog.popleft()
+        except zmq.Again:
+            pass
+        if self._waits_for_room != bool(backlog):
+            self._waits_for_room = not self._waits_for_room
+            self._poller.register(socket, zmq.POLLIN | zmq.POLLOUT if backlog else zmq.POLLIN)
+
+    def _connect(self, now: float) -> None:
+        assert self._context is not None
+        socket: zmq.Socket[bytes] = self._context.socket(zmq.DEALER)
+        socket.linger = 0
+        socket.sndhwm = socket.rcvhwm = HIGH_WATER_MARK
+        socket.maxmsgsize = FRAME_BYTES_MAX + 4096  # an answer may be as large as a frame; a little more does no harm
+        socket.reconnect_ivl = int(random.uniform(RETRY_MIN, RETRY_MAX) * 1000)
+        socket.reconnect_ivl_max = 0
+        socket.heartbeat_ivl = int(HEARTBEAT_INTERVAL * 1000)
+        socket.heartbeat_timeout = int(HEARTBEAT_TIMEOUT * 1000)
+        socket.handshake_ivl = int(HANDSHAKE_TIMEOUT * 1000)
+        socket.tcp_keepalive = 1
+        socket.ipv6 = "[" in self.address
+        socket.immediate = 1  # nothing is queued to a peer that is not there: frames stay in the backlog
+        self._monitor = socket.get_monitor_socket(zmq.EVENT_DISCONNECTED)
+        socket.connect(self.address)
+        self._socket = socket
+        self._poller.register(socket, zmq.POLLIN)
+        self._poller.register(self._monitor, zmq.POLLIN)
+        self._waits_for_room = False
+        self._backlog.clear()
+        self._session.take_outbox()  # said to nobody; `connected` says again what matters
+        self._session.wants_reconnect = False
+        self._session.connected(now)
+
+    def _disconnect(self, now: float) -> None:
+        """Drops the connection and all that waits in it, and sets the time for another."""
+        self._drop_socket(linger=0)
+        pause = min(PAUSE_FIRST * 2 ** min(self._failures, 10), PAUSE_MAX)
+        self._failures += 1
+        self._connect_at = now + pause * random.uniform(0.5, 1.0)
+
+    def _drop_socket(self, linger: int) -> None:
+        socket, monitor = self._socket, self._monitor
+        if socket is None or monitor is None:
+            return
+        self._poller.unregister(socket)
+        self._poller.unregister(monitor)
+        socket.disable_monitor()
+        monitor.close(0)
+        socket.close(linger)
+        self._socket = self._monitor = None
+
+    def _flush(self) -> None:
+        """Gives the session's last words a bounded time to leave."""
+        self._run_calls()
+        stop_at = time.monotonic() + FLUSH_MAX
+        self._send()
+        while self._backlog and self._socket is not None and time.monotonic() < stop_at:
+            self._socket.poll(50, zmq.POLLOUT)
+            self._send()
+
+    def _end(self, error: Exception) -> None:
+        """Fails all that waits, refuses what comes, and closes everything; calls accepted before still run, on a
+        failed session.
+        """
+        try:
+            self._session.failed(error)
+            with self._lock:
+                self._is_over = True
+            while self._calls:
+                self._calls.popleft()()
+        finally:
+            self._is_over = True
+            self._close_sockets()
+
+    def _close_sockets(self) -> None:
+        try:
+            if self._context is not None:
+                self._drop_socket(linger=int(FLUSH_MAX * 1000))
+                self._context.term()  # waits for the linger, so that a goodbye has left when the process ends
+        finally:
+            self._wake_reader.close()
+            self._wake_writer.close()

@@ -1,0 +1,115 @@
+"""Tasks that were pulled: held under a lease by whoever pulled them, without a worker."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from zq.calls import Calls, Steps
+from zq.errors import StaleLeaseError, ZqError
+from zq.task import Task
+from zq.wire.batch import pack_payloads
+from zq.wire.limits import TEXT_CHARS_MAX
+from zq.wire.messages import Assignment, Batch, Done, Extend, Failed, Release, Span
+
+
+class PulledBase(Task):
+    """A pulled task; what its faces share. `forward` collects, as for a handler, what `done` submits in the same
+    transaction.
+    """
+
+    __slots__ = ("_calls", "_run")
+
+    def __init__(
+        self, calls: Calls, run: Callable[[Steps], Any], assignment: Assignment, index: int, payload: Any
+    ) -> None:
+        super().__init__(assignment, index, payload, _PullOwner(calls))
+        self._calls = calls
+        self._run = run  # drives a call: blocks, or returns an awaitable
+
+    def _done(self, result: Any) -> Steps:
+        ends, blob = (b"", b"") if result is None else pack_payloads([self._calls.pack(result)])
+        forwards = tuple(
+            Batch(self._calls.session.make_id(), queue, options, *pack_payloads([self._calls.pack(payload)]))
+            for queue, options, payload in self.forwards or ()
+        )
+        return self._calls.settle(Done(self.token, self.batch_id, self.index, self.index + 1, ends, blob, forwards))
+
+    def _fail(self, error: str | BaseException, retry_in: float | None, is_final: bool) -> Steps:
+        text = f"{type(error).__name__}: {error}" if isinstance(error, BaseException) else str(error)
+        return self._calls.settle(
+            Failed(self.token, self.batch_id, self.index, text[-TEXT_CHARS_MAX:], retry_in, is_final)
+        )
+
+    def _release(self) -> Steps:
+        return self._calls.ask(Release(0, None, (Span(self.token, self.index, self.index + 1),)))
+
+    def _extend(self, lease: float) -> Steps:
+        is_own = yield from self._calls.ask(Extend(0, self.token, lease))
+        if not is_own:
+            raise StaleLeaseError(f"task {self.id} is no longer held here: its lease ran out, or it was cancelled")
+
+
+class PulledTask(PulledBase):
+    """A task that `Client.pull` returned; any thread may use it while its client is open, and end it once."""
+
+    __slots__ = ()
+
+    def done(self, result: Any = None) -> None:
+        """Completes the task, and submits what was forwarded, in one transaction; durable on return.
+
+        Args:
+            result: what the submitter gets; anything msgpack can hold.
+
+        Raises:
+            StaleLeaseError: the task is no longer held here; nothing was stored.
+            TypeError, PayloadTooLargeError: the result or a forwarded payload cannot be sent; nothing was stored.
+            TimedOutError: no answer in time; whether it was stored is unknown, and it may be called again.
+        """
+        self._run(self._done(result))
+
+    def fail(self, error: str | BaseException, retry_in: float | None = None, final: bool = False) -> None:
+        """Reports that the task failed: it is tried again, or becomes a dead letter when its attempts are used up.
+
+        Args:
+            error: for people; the end of a long one is kept.
+            retry_in: seconds until the next attempt; None leaves it to the task's backoff.
+            final: True: a dead letter at once.
+
+        Raises:
+            StaleLeaseError, TimedOutError: as `done`.
+        """
+        self._run(self._fail(error, retry_in, final))
+
+    def release(self) -> None:
+        """Gives the task back, as if it had never been pulled; raises as `done`."""
+        self._run(self._release())
+
+    def extend(self, lease: float) -> None:
+        """Prolongs the lease, and that of all tasks that were pulled under the same token.
+
+        Args:
+            lease: seconds from now.
+
+        Raises:
+            StaleLeaseError, TimedOutError: as `done`.
+            ValueError: the lease is out of its range.
+        """
+        self._run(self._extend(lease))
+
+
+class _PullOwner:
+    """Carries out what tasks ask of those who made them."""
+
+    __slots__ = ("_calls",)
+
+    def __init__(self, calls: Calls) -> None:
+        self._calls = calls
+
+    def note_progress(self, task: Task, fraction: float) -> None:
+        raise ZqError(
+            f"task {task.id} was pulled: only workers report progress ({fraction:g}); prolong its lease with extend"
+        )
+
+    def is_cancelled(self, task: Task) -> bool:
+        return self._calls.session.is_cancelled(task.token, task.index)
