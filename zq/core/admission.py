@@ -13,6 +13,9 @@ from zq.wire.messages import Batch as WireBatch
 RETRY_AFTER_MIN, RETRY_AFTER_MAX = 0.1, 30.0
 """Seconds within which a busy answer tells a client to come back."""
 
+BUSY_PART = 10
+"""Part of a full queue that should be free when a refused client comes back: else all of them come back for one place."""
+
 STORE_RETRY_AFTER = 5.0
 """Seconds, when the store is full: room comes with retention or with a person."""
 
@@ -103,11 +106,15 @@ def _refusal(books: Books, step: Step, queue: Queue, batch: WireBatch) -> Refuse
         reason = f"a payload has {largest} bytes, the coordinator allows {books.options.payload_bytes_max}"
         return Refused(batch.id, "invalid", None, reason)
     if step.tx.is_full:
-        return Refused(batch.id, "busy", STORE_RETRY_AFTER, "the store is full")
+        return Refused(batch.id, "busy", BUSY_PART = 10
+"""Part of a full queue that should be free when a refused client comes back: else all of them come back for one place."""
+
+STORE_RETRY_AFTER, "the store is full")
     most = queue.max_tasks or books.options.queue_tasks_max
     excess = queue.unfinished + count - most
     if excess > 0:
-        wait = excess / queue.rate if queue.rate > 0.001 else 1.0
+        room = max(excess, most // BUSY_PART)
+        wait = room / queue.rate if queue.rate > 0.001 else 1.0
         wait = min(max(wait, RETRY_AFTER_MIN), RETRY_AFTER_MAX)
         return Refused(batch.id, "busy", wait, f"queue {queue.name} is full: {queue.unfinished} of {most} tasks")
     return None

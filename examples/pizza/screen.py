@@ -1,0 +1,64 @@
+"""What is shown while the evening goes on: the shops, the books so far, and what was said last."""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from typing import Any
+
+from ledger import Ledger
+from rich.console import Console, Group
+from rich.live import Live
+from rich.panel import Panel
+from rich.table import Table
+
+LINES = 12
+
+
+class Screen:
+    """A live picture on a terminal; in a pipe only the lines that are said, on stderr; nothing when it is silent."""
+
+    def __init__(self, ledger: Ledger, *, is_silent: bool) -> None:
+        self._console = Console(stderr=True, quiet=is_silent)
+        self._ledger = ledger
+        self._said: deque[str] = deque(maxlen=LINES)
+        self._lock = threading.Lock()
+        self._live = Live(console=self._console, refresh_per_second=8) if self._console.is_terminal else None
+
+    def __enter__(self) -> Screen:
+        if self._live is not None:
+            self._live.start()
+        return self
+
+    def __exit__(self, *problem: object) -> None:
+        if self._live is not None:
+            self._live.stop()
+
+    def say(self, text: str) -> None:
+        """Shows a line; it may have rich's markup."""
+        with self._lock:
+            self._said.append(text)
+        if self._live is None:
+            self._console.print(text, highlight=False)
+
+    def show(self, workers: list[dict[str, Any]], queues: list[dict[str, Any]]) -> None:
+        """Draws the present state."""
+        if self._live is None:
+            return
+        shops = Table("shop", "state", "in the oven", "baked", title="Shops", expand=True)
+        for worker in workers:
+            shops.add_row(worker["name"], worker["state"], "🍕" * worker["held"], str(worker["done"]))
+        books = Table("", "orders", title="Books", expand=True)
+        for name in ("accepted", "refused", "came_back", "delivered", "cancelled", "paid"):
+            books.add_row(name.replace("_", " "), str(getattr(self._ledger, name)))
+        waiting = next((queue["waiting"] for queue in queues if queue["name"] == "orders"), 0)
+        with self._lock:
+            said = "\n".join(self._said)
+        self._live.update(Group(shops, books, Panel(said, title=f"{waiting} orders wait")))
+
+    def print_ledger(self) -> None:
+        """Prints the closing ledger."""
+        table = Table("closing ledger", "orders")
+        for name, count in self._ledger.as_dict().items():
+            table.add_row(name.replace("_", " "), str(count))
+        Console().print(table)
