@@ -106,10 +106,7 @@ def _refusal(books: Books, step: Step, queue: Queue, batch: WireBatch) -> Refuse
         reason = f"a payload has {largest} bytes, the coordinator allows {books.options.payload_bytes_max}"
         return Refused(batch.id, "invalid", None, reason)
     if step.tx.is_full:
-        return Refused(batch.id, "busy", BUSY_PART = 10
-"""Part of a full queue that should be free when a refused client comes back: else all of them come back for one place."""
-
-STORE_RETRY_AFTER, "the store is full")
+        return Refused(batch.id, "busy", STORE_RETRY_AFTER, "the store is full")
     most = queue.max_tasks or books.options.queue_tasks_max
     excess = queue.unfinished + count - most
     if excess > 0:
