@@ -1,0 +1,123 @@
+"""A coordinator on a desk: literal times, messages in, messages out, nothing else."""
+
+from __future__ import annotations
+
+from typing import Any, TypeVar
+
+from zq.core.coordinator import Coordinator
+from zq.core.holder import Lease
+from zq.core.options import CoordinatorOptions, Now
+from zq.core.tables import TABLES
+from zq.store.memory import MemoryStore
+from zq.wire.batch import encode_payload, pack_payloads
+from zq.wire.messages import Answer, Assign, Assignment, Batch, Done, Failed, Held, Hello, Options, Query, Receipt, Settle, Submit, Tasks
+
+WALL = 1_000_000.0
+
+M = TypeVar("M")
+
+CLIENT = b"client"
+
+
+class Desk:
+    """One coordinator over a memory store; `now` moves when a test says so."""
+
+    def __init__(self, **options: Any) -> None:
+        self.options = CoordinatorOptions(**options)
+        self.store = MemoryStore(TABLES)
+        self.now = 0.0
+        self.wall = WALL
+        self.number = 0
+        self.restart()
+
+    def clocks(self) -> Now:
+        return Now(self.now, self.wall)
+
+    def restart(self) -> None:
+        """Throws the memory away and reads the store, as after a crash."""
+        tx = self.store.begin()
+        self.machine = Coordinator(self.options, self.clocks(), tx)
+        tx.commit()
+
+    def turn(self, *messages: tuple[bytes, Any]) -> list[tuple[bytes, Any]]:
+        """One step; returns what is sent."""
+        tx = self.store.begin()
+        step = self.machine.begin(self.clocks(), tx)
+        for peer, message in messages:
+            self.machine.receive(step, peer, message)
+        self.machine.tick(step)
+        tx.commit()
+        return step.outbox
+
+    def say(self, peer: bytes, message: Any) -> list[Any]:
+        """One step with one message; returns what this peer is sent."""
+        return [answer for to, answer in self.turn((peer, message)) if to == peer]
+
+    def wait(self, seconds: float, every: float = 0.5) -> list[tuple[bytes, Any]]:
+        """Lets time pass, with a tick now and then; returns what is sent."""
+        sent = []
+        end = self.now + seconds
+        while self.now < end:
+            self.now = min(self.now + every, end)
+            self.wall += every
+            sent += self.turn()
+        return sent
+
+    # Clients.
+
+    def submit(self, id: str, count: int = 1, queue: str = "q", **options: Any) -> Any:
+        """Submits a batch whose payloads are its indexes; returns the receipt."""
+        self.number += 1
+        batch = Batch(id, queue, Options(**options), *pack_payloads([encode_payload(i) for i in range(count)]))
+        return only(self.say(CLIENT, Submit(self.number, (batch,))), Receipt)
+
+    def query(self, what: str, **arguments: Any) -> Any:
+        self.number += 1
+        return only(self.say(CLIENT, Query(self.number, what, arguments)), Answer).value
+
+    def task(self, id: str) -> Any:
+        return self.query("task", id=id)
+
+    # Workers.
+
+    def hello(
+        self, peer: bytes, name: str, credit: int = 1, *held: int, concurrency: int = 1, queues: tuple[str, ...] = ("q",)
+    ) -> list[Any]:
+        """Says hello; the name is the incarnation, too."""
+        leases = tuple(Held(token, ()) for token in held)
+        return self.say(peer, Hello(name, name, queues, credit, concurrency, leases))
+
+    def settle(self, peer: bytes, *ended: Done | Failed, credit: int | None = 1) -> list[Any]:
+        self.number += 1
+        done = tuple(one for one in ended if isinstance(one, Done))
+        failed = tuple(one for one in ended if isinstance(one, Failed))
+        return self.say(peer, Settle(self.number, credit, done, failed))
+
+    @property
+    def leases(self) -> list[Lease]:
+        return list(self.machine.books.leases.values())
+
+
+def done(assignment: Assignment, lo: int | None = None, hi: int | None = None, result: Any = None) -> Done:
+    """Completes an assignment, or a part of it."""
+    first = assignment.lo
+    lo = first if lo is None else lo
+    hi = first + (len(assignment.ends) >> 2) if hi is None else hi
+    ends, blob = (b"", b"") if result is None else pack_payloads([encode_payload(result)] * (hi - lo))
+    return Done(assignment.token, assignment.id, lo, hi, ends, blob, ())
+
+
+def failed(assignment: Assignment, index: int | None = None, **changes: Any) -> Failed:
+    index = assignment.lo if index is None else index
+    return Failed(assignment.token, assignment.id, index, "it burnt", None, False)._replace(**changes)
+
+
+def assigned(answers: list[Any]) -> list[Assignment]:
+    """Returns the assignments among some answers."""
+    return [one for answer in answers if isinstance(answer, Assign | Tasks) for one in answer.assignments]
+
+
+def only(answers: list[Any], kind: type[M]) -> M:
+    """Returns the one answer of a kind."""
+    (found,) = [answer for answer in answers if isinstance(answer, kind)]
+    return found
