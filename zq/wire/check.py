@@ -501,7 +501,16 @@ def _outcome(fields: list[Any]) -> Outcome:
 
 def _answer(fields: list[Any]) -> Answer:
     _fields(fields, 2, "answer")
-    return Answer(_int(fields[0], "request"), fields[1])
+    return Answer(_int(fields[0], "request"), _lists(fields[1]))
+
+
+def _lists(value: Any) -> Any:
+    """Returns the value of an answer with lists where msgpack gave tuples: people compare and print it."""
+    if type(value) is tuple:
+        return [_lists(one) for one in value]
+    if type(value) is dict:
+        return {name: _lists(one) for name, one in value.items()}
+    return value
 
 
 def _pong(fields: list[Any]) -> Pong:
