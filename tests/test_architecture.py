@@ -168,7 +168,9 @@ def test_nothing_loads_what_could_run() -> None:
 
 
 def test_files_have_names_that_say_something() -> None:
-    found = [path for path in sources("zq", "patterns") if path.stem in {"common", "compat", "helpers", "misc", "utils"}]
+    found = [
+        path for path in sources("zq", "patterns") if path.stem in {"common", "compat", "helpers", "misc", "utils"}
+    ]
 
     assert not found
 
@@ -190,6 +192,8 @@ def test_files_and_functions_can_be_read_in_one_sitting(path: Path) -> None:
 
 
 def test_exceptions_to_the_length_are_still_needed() -> None:
-    short = [name for name in LONG_FILES if len((ROOT / name).read_text(encoding="utf-8").splitlines()) <= FILE_LINES_MAX]
+    short = [
+        name for name in LONG_FILES if len((ROOT / name).read_text(encoding="utf-8").splitlines()) <= FILE_LINES_MAX
+    ]
 
     assert not short

@@ -22,8 +22,7 @@ class AsyncClient:
     """A connection to a coordinator for coroutines of any event loop; an async context manager closes it.
 
     Arguments, results and errors are those of `zq.Client`. Cancelling an await gives up the waiting only: a submit
-    that was under way may still be stored, and tasks that come
-    for a cancelled pull go back.
+    that was under way may still be stored, and tasks that come for a cancelled pull go back.
     """
 
     def __init__(

@@ -1,8 +1,7 @@
 """What clients do, written once for callers that block and callers that await.
 
 Each call is a generator of `Ask`: it yields what to start and gets back how that ended. `zq.client` drives it by
-blocking the calling thread,
-`zq.async_client` by awaiting a future; neither knows the protocol.
+blocking the calling thread, `zq.async_client` by awaiting a future; neither knows the protocol.
 """
 
 import secrets
@@ -67,7 +66,8 @@ Steps = Generator[Ask, Any, Any]
 
 
 class Calls:
-    """The calls of one client: a session, its link, and what stands between them and the caller. Any thread may use it.
+    """The calls of one client: a session, its link, and what stands between them and the caller. Any thread may use
+    it.
 
     Args:
         address: of the coordinator; None as in `zq.link.resolve_address`.
@@ -258,8 +258,8 @@ class Calls:
         return tasks
 
     def _fail_unreadable(self, assignment: Assignment, index: int, error: ValueError) -> None:
-        """A payload that is not msgpack never will be: the task becomes a dead letter, and its neighbours are not held
-        up.
+        """A payload that is not msgpack never will be: the task becomes a dead letter, and its neighbours are not
+        held up.
         """
         now = time.monotonic()
         failed = Failed(assignment.token, assignment.id, index, str(error), None, True)

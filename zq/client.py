@@ -26,8 +26,7 @@ class Client:
     """A connection to a coordinator; any thread may use it, and a context manager closes it.
 
     Nothing is done before the first call, which waits for the coordinator up to its timeout. A connection that breaks
-    is made anew, and what was asked on it is asked
-    again under the same number, so that nothing happens twice.
+    is made anew, and what was asked on it is asked again under the same number, so that nothing happens twice.
 
     Args:
         address: tcp://host:port or ipc://path; None takes ZQ_ADDRESS from the environment, else tcp://127.0.0.1:7700.
@@ -85,8 +84,8 @@ class Client:
     ) -> Receipts[Receipt]:
         """Submits many tasks with the same options; all are on the coordinator's disk when this returns.
 
-        The payloads are read as they are sent, so they may be a generator of any length. They travel and are stored in
-        batches; a batch is accepted or refused as a whole.
+        The payloads are read as they are sent, so they may be a generator of any length. They travel and are stored
+        in batches; a batch is accepted or refused as a whole.
 
         Args:
             queue: its name.

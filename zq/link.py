@@ -1,16 +1,14 @@
 """The thread between a session and its coordinator, shared by clients and workers.
 
 A `Link` owns one DEALER socket and drives a *session*, a machine without sockets or clocks. Everything that touches
-either happens on the link's thread; other
-threads hand it functions with `call`. One turn of the thread:
+either happens on the link's thread; other threads hand it functions with `call`. One turn of the thread:
 
     wait for a frame, a call, room to send, or session.next_at()
     receive a bounded number of frames, run the calls, session.tick(), send the session's outbox
 
 One socket is one connection: when it breaks, the link drops the socket with all that waits in it, makes another after
-a jittered pause, and tells the session
-by `connected`, which sends again what needs to be. Leaving the reconnect to ZeroMQ would deliver old messages before
-the session knows of the new connection.
+a jittered pause, and tells the session by `connected`, which sends again what needs to be. Leaving the reconnect to
+ZeroMQ would deliver old messages before the session knows of the new connection.
 
 Invariants: a call accepted by `call` is run exactly once, even when the link fails or closes; after `session.failed`
 no socket is used.
@@ -97,7 +95,8 @@ class Session(Protocol):
 
 
 def resolve_address(address: str | None) -> str:
-    """Returns a checked address: the given one, else that of ZQ_ADDRESS in the environment, else tcp://127.0.0.1:7700.
+    """Returns a checked address: the given one, else that of ZQ_ADDRESS in the environment, else
+    tcp://127.0.0.1:7700.
 
     Raises:
         ValueError: it is not tcp://host:port or ipc://path.
@@ -145,6 +144,7 @@ class Link:
         self._monitor: zmq.Socket[bytes] | None = None
         self._poller = zmq.Poller()
         self._waits_for_room = False  # whether the poller looks for POLLOUT
+        self._is_readable = False  # whether the last poll saw frames, or room to send
         self._failures = 0  # connections in a row on which nothing was heard
         self._connect_at = 0.0  # while there is no socket: when to make one
 
@@ -217,7 +217,9 @@ class Link:
         now = time.monotonic()
         if self._socket is None and now >= self._connect_at:
             self._connect(now)
-        self._receive(now)
+        if self._is_readable:
+            self._receive(now)
+            time.sleep(0)  # lets those who were just answered speak again, so that what they say leaves together
         self._run_calls()
         self._session.tick(now)
         if self._socket is not None:
@@ -240,6 +242,7 @@ class Link:
                 self._wake_reader.recv(4096)
             except BlockingIOError:
                 pass  # the signal was taken with an earlier one
+        self._is_readable = self._socket in events
         if self._monitor is not None and self._monitor in events:
             logger.info("the connection to %s broke; connecting again", self.address)
             self._disconnect(time.monotonic())

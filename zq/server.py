@@ -193,7 +193,7 @@ class Server:
         try:
             step = machine.begin(_now(), tx)
             for peer in self._unreachable:
-                machine.disconnected(step, peer)
+                machine.disconnected(peer)
             for parts in messages:
                 try:
                     peer, frame = parts

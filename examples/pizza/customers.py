@@ -66,7 +66,9 @@ class Street:
             baked = receipt.result(timeout=OUTCOME_PATIENCE)
         except zq.TaskCancelledError:
             self._ledger.add("cancelled")
-            self._say(f"[yellow]order {number} of {wish['customer']}: sorry, your shop has closed; takeaway is cancelled")
+            self._say(
+                f"[yellow]order {number} of {wish['customer']}: sorry, your shop has closed; takeaway is cancelled"
+            )
             return
         self._ledger.add("delivered")
         self._client.submit("payments", {"order": number, "pizza": baked["pizza"]}, id=f"pay-{receipt.id}")
@@ -84,7 +86,9 @@ class Street:
                     on_lost="reassign" if wish["kind"] == "delivery" else "cancel",
                 )
             except zq.BusyError as busy:
-                self._say(f"[red]{wish['customer']}: come back later, in about {busy.retry_after:.1f} s ({busy.reason})")
+                self._say(
+                    f"[red]{wish['customer']}: come back later, in about {busy.retry_after:.1f} s ({busy.reason})"
+                )
                 if visit == RETURNS_MAX:
                     return None
                 self._ledger.add("came_back")

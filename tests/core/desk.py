@@ -10,7 +10,22 @@ from zq.core.options import CoordinatorOptions, Now
 from zq.core.tables import TABLES
 from zq.store.memory import MemoryStore
 from zq.wire.batch import encode_payload, pack_payloads
-from zq.wire.messages import Answer, Assign, Assignment, Batch, Done, Failed, Held, Hello, Options, Query, Receipt, Settle, Submit, Tasks
+from zq.wire.messages import (
+    Answer,
+    Assign,
+    Assignment,
+    Batch,
+    Done,
+    Failed,
+    Held,
+    Hello,
+    Options,
+    Query,
+    Receipt,
+    Settle,
+    Submit,
+    Tasks,
+)
 
 WALL = 1_000_000.0
 
@@ -81,7 +96,13 @@ class Desk:
     # Workers.
 
     def hello(
-        self, peer: bytes, name: str, credit: int = 1, *held: int, concurrency: int = 1, queues: tuple[str, ...] = ("q",)
+        self,
+        peer: bytes,
+        name: str,
+        credit: int = 1,
+        *held: int,
+        concurrency: int = 1,
+        queues: tuple[str, ...] = ("q",),
     ) -> list[Any]:
         """Says hello; the name is the incarnation, too."""
         leases = tuple(Held(token, ()) for token in held)

@@ -22,8 +22,8 @@ from zq.wire.messages import (
     Held,
     Hello,
     Outcome,
-    Pong,
     Ping,
+    Pong,
     Progress,
     Pull,
     Query,
@@ -734,5 +734,5 @@ def test_tasks_are_listed_in_the_order_of_service() -> None:
     ],
 )
 def test_options_that_cannot_be_are_refused(options: dict[str, Any]) -> None:
-    with pytest.raises(ValueError, match="must be|expected"):
+    with pytest.raises(ValueError, match=r"must be|expected"):
         CoordinatorOptions(**options)

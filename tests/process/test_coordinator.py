@@ -234,7 +234,9 @@ def test_child_process_that_crashes_is_charged_to_its_own_task_only(kitchen: Kit
     assert results == list(range(80))
 
 
-def test_handler_in_a_child_process_is_killed_at_its_timeout_and_the_heartbeat_goes_on(kitchen: Kitchen, shop: Any) -> None:
+def test_handler_in_a_child_process_is_killed_at_its_timeout_and_the_heartbeat_goes_on(
+    kitchen: Kitchen, shop: Any
+) -> None:
     shop("--processes", "1")
     with kitchen.client() as client:
         receipt = client.submit("forever", None, timeout=0.5, max_attempts=2, backoff=(0.01, 1.0, 0.01))

@@ -41,7 +41,11 @@ class Customers:
         order = {"pizza": "margherita", "seconds": self._seconds}
         try:
             while not self._stop.wait(0.005):
-                found = list(self.client.submit_many("orders", [order] * 20)) if many else [self.client.submit("orders", order)]
+                found = (
+                    list(self.client.submit_many("orders", [order] * 20))
+                    if many
+                    else [self.client.submit("orders", order)]
+                )
                 with self._lock:
                     self.receipts += found
                 if many:

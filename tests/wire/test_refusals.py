@@ -160,7 +160,9 @@ def test_fuzzed_frames_raise_nothing_but_protocol_errors(decode: Any) -> None:
 
 def test_options_travel_without_their_defaults() -> None:
     options = Options(priority=9, key="k")
-    message = Submit(1, (Batch("b", "q", options, b"\x01\0\0\0", b"x"), Batch("c", "q", Options(), b"\x01\0\0\0", b"x")))
+    message = Submit(
+        1, (Batch("b", "q", options, b"\x01\0\0\0", b"x"), Batch("c", "q", Options(), b"\x01\0\0\0", b"x"))
+    )
     raw = msgpack.unpackb(encode(message))
     decoded = decode_for_coordinator(encode(message))
 

@@ -30,7 +30,7 @@ def _show_version(value: bool) -> None:
 
 @app.callback()
 def options(
-    version: Annotated[  # noqa: ARG001 - its callback does the work
+    version: Annotated[
         bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Print the version and exit.")
     ] = False,
 ) -> None:
@@ -63,6 +63,6 @@ for _name, _help, _commands in _GROUPS:
 def run() -> None:
     """Runs the command of the process' arguments."""
     try:
-        app()
+        app(prog_name="zq")
     except KeyboardInterrupt:
         sys.exit(INTERRUPTED)

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import os
+import secrets
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from statistics import quantiles
 from typing import Any, NamedTuple
@@ -17,14 +18,20 @@ from zq.errors import UnreachableError, ZqError
 from zq.task import Task
 from zq.worker import Worker
 
-QUEUE = "zq-bench"
+QUEUE_VARIABLE = "ZQ_BENCH_QUEUE"
+
+QUEUE = os.environ.get(QUEUE_VARIABLE) or f"zq-bench-{secrets.token_hex(4)}"
+"""Each measurement has a queue of its own, which its worker gets from the environment: a coordinator with other work can be measured, too."""
 
 START_PATIENCE = 10.0
 """Seconds for a process to start."""
 
+STALL_PATIENCE = 60.0
+"""Seconds without any task done after which a measurement is given up."""
+
 POLL_INTERVAL = 0.005
 
-worker = Worker("tcp://127.0.0.1:7700", name="zq-bench")
+worker = Worker("tcp://127.0.0.1:7700", name=QUEUE)
 """What the worker process runs; its address comes from the command line."""
 
 
@@ -48,27 +55,28 @@ def measure(plan: Plan) -> dict[str, Any]:
     """Runs the measurement and returns parameters and figures; rates are tasks a second, latencies seconds."""
     with ExitStack() as stack:
         address = plan.address or stack.enter_context(_coordinator())
-        stack.enter_context(_process("worker", "zq.cli.benching:worker", "--processes", str(plan.processes), "--address", address))
         client = stack.enter_context(Client(address, timeout=60.0))
-        _wait_for_worker(client)
-        before = _done(client)
+        client.ping()  # before a worker is started that would wait for ever
+        commits = client.query("status")["commits"]
+        how = ("--processes", str(plan.processes), "--address", address)
+        check = stack.enter_context(_process("worker", "zq.cli.benching:worker", *how))
+        _wait_for_worker(client, check)
         figures = {**plan._asdict(), "address": address, "cores": os.cpu_count()}
-        figures |= _measure_batches(client, plan, before)
+        figures |= _measure_batches(client, plan, check)
         if plan.single:
             figures |= _measure_singles(client, plan)
-        _wait_done(client, before + plan.tasks + plan.single)
-        status = client.query("status")
-        figures["done"] = _done(client) - before
-        figures["commits"] = status["commits"]
+        _wait_done(client, plan.tasks + plan.single, check)
+        figures["done"] = int(_row(client)["done"])
+        figures["commits"] = client.query("status")["commits"] - commits
     return figures
 
 
-def _measure_batches(client: Client, plan: Plan, before: int) -> dict[str, Any]:
+def _measure_batches(client: Client, plan: Plan, check: Callable[[], None]) -> dict[str, Any]:
     payload = b"x" * max(1, plan.size - 2)  # msgpack adds two bytes
     started = time.perf_counter()
     client.submit_many(QUEUE, (payload for _ in range(plan.tasks)), batch_size=plan.batch)
     accepted = time.perf_counter() - started
-    _wait_done(client, before + plan.tasks)
+    _wait_done(client, plan.tasks, check)
     ended = time.perf_counter() - started
     return {"accepted_per_second": round(plan.tasks / accepted), "done_per_second": round(plan.tasks / ended)}
 
@@ -88,18 +96,28 @@ def _measure_singles(client: Client, plan: Plan) -> dict[str, Any]:
     }
 
 
-def _done(client: Client) -> int:
-    return next((int(row["done"]) for row in client.query("queues") if row["name"] == QUEUE), 0)
+def _row(client: Client) -> dict[str, Any]:
+    """Returns the counters of the queue that is measured."""
+    return next(row for row in client.query("queues") if row["name"] == QUEUE)
 
 
-def _wait_done(client: Client, count: int) -> None:
-    while _done(client) < count:
+def _wait_done(client: Client, count: int, check: Callable[[], None]) -> None:
+    known, give_up_at = -1, 0.0
+    while (row := _row(client))["done"] < count:
+        check()
+        if row["dead"]:
+            raise ZqError(f"{row['dead']} tasks of the measurement failed")
+        if row["done"] > known:
+            known, give_up_at = row["done"], time.monotonic() + STALL_PATIENCE
+        elif time.monotonic() > give_up_at:
+            raise ZqError(f"no task was done for {STALL_PATIENCE:.0f} s; {known} of {count} are")
         time.sleep(POLL_INTERVAL)
 
 
-def _wait_for_worker(client: Client) -> None:
+def _wait_for_worker(client: Client, check: Callable[[], None]) -> None:
     give_up_at = time.monotonic() + START_PATIENCE
-    while not client.query("workers"):
+    while not any(QUEUE in row["queues"] for row in client.query("workers")):
+        check()
         if time.monotonic() > give_up_at:
             raise ZqError("the worker process did not start")
         time.sleep(POLL_INTERVAL)
@@ -110,21 +128,31 @@ def _coordinator() -> Iterator[str]:
     """Runs a coordinator on a directory that is removed afterwards; yields its address."""
     with tempfile.TemporaryDirectory(prefix="zq-bench-") as directory:
         address = f"ipc://{directory}/socket"
-        with _process("coordinator", "--data", f"{directory}/data", "--bind", address):
+        with _process("coordinator", "--data", f"{directory}/data", "--bind", address) as check:
             with Client(address, timeout=START_PATIENCE) as client:
                 try:
                     client.ping()
                 except UnreachableError as error:
+                    check()
                     raise ZqError("the coordinator process did not start") from error
             yield address
 
 
 @contextmanager
-def _process(*arguments: str) -> Iterator[None]:
+def _process(*arguments: str) -> Iterator[Callable[[], None]]:
+    """Runs a command of zq; yields a function that raises, with what the process said, if it has ended."""
     command = [sys.executable, "-m", "zq.cli", *arguments, "--log-level", "warning"]
-    process = subprocess.Popen(command, stderr=subprocess.DEVNULL)
+    log = tempfile.TemporaryFile()  # noqa: SIM115 - closed with the process; a pipe that nobody reads would fill up
+    process = subprocess.Popen(command, stderr=log, env={**os.environ, QUEUE_VARIABLE: QUEUE})
+
+    def check() -> None:
+        if process.poll() is not None:
+            log.seek(0)
+            said = log.read().decode(errors="replace").strip()
+            raise ZqError(f"the {arguments[0]} process ended with code {process.returncode}: {said}")
+
     try:
-        yield
+        yield check
     finally:
         process.terminate()
         try:
@@ -132,6 +160,7 @@ def _process(*arguments: str) -> Iterator[None]:
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait()
+        log.close()
 
 
 def text(figures: dict[str, Any]) -> str:

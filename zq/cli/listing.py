@@ -46,7 +46,8 @@ def set_queue(
         int | None, typer.Option(min=1, help="Unfinished tasks above which submits are refused as busy.")
     ] = None,
     assign: Annotated[
-        Literal["least-loaded", "hash"] | None, typer.Option(help="How workers are chosen; hash goes by the task's key.")
+        Literal["least-loaded", "hash"] | None,
+        typer.Option(help="How workers are chosen; hash goes by the task's key."),
     ] = None,
     address: Address = None,
     timeout: Timeout = TIMEOUT,
@@ -55,6 +56,8 @@ def set_queue(
     """Set the limits and the assignment of a queue."""
     from zq.client import Client
 
+    if max_tasks is None and assign is None:
+        raise typer.BadParameter("nothing to set: give --max-tasks or --assign")
     changes = {name: value for name, value in (("max_tasks", max_tasks), ("assign", assign)) if value is not None}
     with exit_codes(), Client(address, timeout=timeout) as client:
         print_rows([client.command("set-queue", queue=name, **changes)], QUEUE_COLUMNS, as_json=as_json)

@@ -1,4 +1,7 @@
-"""What the command line prints: data on stdout, everything else on stderr, and exit codes that mean something."""
+"""What the command line prints: data on stdout, everything else on stderr, and exit codes that mean something.
+
+What peers have said (keys, errors, names) is shown without control characters: a task must not be able to drive somebody's terminal.
+"""
 
 from __future__ import annotations
 
@@ -28,6 +31,11 @@ def fail(text: str, code: int = FAILED) -> NoReturn:
     raise typer.Exit(code)
 
 
+def fail_with(error: Exception, code: int = FAILED) -> NoReturn:
+    """Ends the command with the message of an error and its notes, which say what had been done before."""
+    fail("\n".join([str(error), *getattr(error, "__notes__", ())]), code)
+
+
 @contextmanager
 def exit_codes() -> Iterator[None]:
     """Turns the errors of zq into messages and exit codes."""
@@ -36,26 +44,38 @@ def exit_codes() -> Iterator[None]:
     try:
         yield
     except errors.UnreachableError as error:
-        fail(f"{error}; is a coordinator running there? Start one with: zq coordinator --data ./orders.zq", UNREACHABLE)
+        fail(f"{error} (zq coordinator --data ./orders.zq starts one)", UNREACHABLE)
     except errors.TimedOutError as error:
-        fail(str(error), TIMED_OUT)
+        fail_with(error, TIMED_OUT)
     except errors.ZqError as error:
-        fail(str(error))
+        fail_with(error)
     except (ValueError, TypeError) as error:
-        fail(str(error), USAGE)
+        fail_with(error, USAGE)
+    except BrokenPipeError:
+        raise  # `| head` has seen enough
     except OSError as error:
-        fail(str(error))
+        fail(error.strerror or str(error))
     except KeyboardInterrupt:
         raise typer.Exit(INTERRUPTED) from None
 
 
 def print_json(value: Any) -> None:
     """Prints one JSON document on one line."""
-    typer.echo(json.dumps(value, default=_plain, ensure_ascii=False))
+    try:
+        text = json.dumps(value, default=_plain, ensure_ascii=False)
+    except TypeError:  # msgpack allows keys that JSON does not, such as bytes
+        text = json.dumps(_with_text_keys(value), default=_plain, ensure_ascii=False)
+    typer.echo(text)
 
 
 def _plain(value: Any) -> Any:
     return value.hex() if isinstance(value, bytes) else str(value)
+
+
+def _with_text_keys(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key if isinstance(key, str) else _plain(key): _with_text_keys(one) for key, one in value.items()}
+    return [_with_text_keys(one) for one in value] if isinstance(value, list) else value
 
 
 def print_rows(rows: list[dict[str, Any]], columns: list[str], *, as_json: bool) -> None:
@@ -71,10 +91,11 @@ def print_rows(rows: list[dict[str, Any]], columns: list[str], *, as_json: bool)
         return
     from rich.console import Console
     from rich.table import Table
+    from rich.text import Text
 
     table = Table(*columns, box=None, header_style="bold")
     for row in rows:
-        table.add_row(*[_cell(column, row.get(column)) for column in columns])
+        table.add_row(*[Text(_cell(column, row.get(column))) for column in columns])  # Text: brackets are no markup
     Console().print(table)
 
 
@@ -88,10 +109,10 @@ def print_fields(row: dict[str, Any], *, as_json: bool) -> None:
         if name == "timeline":
             for event in value:
                 detail = " ".join(f"{key}={text}" for key, text in event["detail"].items())
-                typer.echo(f"  {_time(event['time'])}  {event['event']}  {detail}")
+                typer.echo(f"  {_time(event['time'])}  {event['event']}  {printable(detail)}")
         elif isinstance(value, dict):
             for key, inner in value.items():
-                typer.echo(f"{name}.{key}: {inner}")
+                typer.echo(f"{name}.{key}  {_cell(key, inner)}")
         else:
             typer.echo(f"{name:<{width}}  {_cell(name, value)}")
 
@@ -102,10 +123,17 @@ def _cell(name: str, value: Any) -> str:
     if name.endswith("_time"):
         return _time(value)
     if isinstance(value, list | tuple):
-        return ",".join(map(str, value))
+        return ",".join(printable(str(one)) for one in value)
     if isinstance(value, float):
         return f"{value:.1f}"
-    return str(value).split("\n", 1)[0]
+    return printable(str(value).split("\n", 1)[0])
+
+
+def printable(text: str) -> str:
+    """Returns a text with its control characters escaped."""
+    if text.isprintable():
+        return text
+    return "".join(one if one.isprintable() else one.encode("unicode_escape").decode("ascii") for one in text)
 
 
 def _time(value: float) -> str:

@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import logging
-import os
 import signal
 import sys
 from pathlib import Path
-from typing import Annotated, Literal
+from types import FrameType
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from zq.cli.arguments import Address, Json
+from zq.cli.arguments import TIMEOUT, Address, Json
 from zq.cli.output import exit_codes, fail, print_json
 from zq.core.options import CoordinatorOptions
+
+if TYPE_CHECKING:
+    from zq.server import Server
+    from zq.worker import Worker
 
 DEFAULTS = CoordinatorOptions()
 MIB = 1 << 20
@@ -40,7 +44,8 @@ def coordinator(
     queue_tasks_max: Annotated[int, _option("queue-tasks-max", "Unfinished tasks in a queue above which submits are refused as busy.")] = DEFAULTS.queue_tasks_max,
     payload_bytes_max: Annotated[int, _option("payload-bytes-max", "Largest payload, in bytes.")] = DEFAULTS.payload_bytes_max,
     keep_seconds: Annotated[float, _option("keep-seconds", "Seconds for which outcomes, results and ids of ended tasks are kept.")] = DEFAULTS.keep_seconds,
-    keep_count: Annotated[int, _option("keep-count", "Ended batches kept at most, beyond those of the last two minutes.")] = DEFAULTS.keep_count,
+    keep_count: Annotated[int, _option("keep-count", "Ended batches kept at most, beyond those kept by --keep-seconds-min.")] = DEFAULTS.keep_count,
+    keep_seconds_min: Annotated[float, _option("keep-seconds-min", "Seconds for which an ended batch is kept in any case.")] = DEFAULTS.keep_seconds_min,
     assign: Annotated[Literal["least-loaded", "hash"], _option("assign", "How workers are chosen; hash keeps a key with its worker.")] = DEFAULTS.assign,
     map_mib: Annotated[int, _option("map-mib", "Largest size of the store, in MiB; the file is sparse.")] = 64 << 10,
     disk_free_mib: Annotated[int, _option("disk-free-mib", "Free MiB of the disk below which nothing new is accepted.")] = 256,
@@ -51,7 +56,6 @@ def coordinator(
     from zq.server import Server
     from zq.store import LmdbOptions
 
-    _configure_log(log_level)
     with exit_codes():
         options = CoordinatorOptions(
             heartbeat_interval=heartbeat_interval,
@@ -65,69 +69,127 @@ def coordinator(
             payload_bytes_max=payload_bytes_max,
             keep_seconds=keep_seconds,
             keep_count=keep_count,
+            keep_seconds_min=keep_seconds_min,
             assign=assign,
         )
-        if not insecure_bind and not _is_local(bind):
+        if not insecure_bind and not is_local(bind):
             raise ValueError(
                 f"{bind} can be reached by other machines, and whoever reaches it can submit and take tasks: "
                 "bind tcp://127.0.0.1:PORT or ipc://PATH, or give --insecure-bind on a network that you trust"
             )
         store_options = LmdbOptions(map_bytes=map_mib * MIB, free_bytes_min=disk_free_mib * MIB)
         server = Server(data, bind=bind, options=options, store_options=store_options)
-        for number in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(number, lambda *_: server.stop())
-        try:
-            server.open()
-            typer.echo(
-                f"zq coordinator ready on {server.address}, data in {data}; a receipt means on disk, "
-                "a task is completed at most once and started at least once",
-                err=True,
-            )
-            server.run()
-        finally:
-            server.close()
+        _configure_log(log_level)
+        _serve(server)
 
 
-def _is_local(address: str) -> bool:
-    host = address.removeprefix("tcp://").rpartition(":")[0]
-    return not address.startswith("tcp://") or host in ("localhost", "[::1]") or host.startswith("127.")
+def _serve(server: Server) -> None:
+    """Runs until a signal comes; a second one does what it does to any program."""
+
+    def on_signal(number: int, frame: FrameType | None) -> None:  # noqa: ARG001 - the signature of signal handlers
+        for one in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(one, signal.SIG_DFL)
+        server.stop()
+
+    for one in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(one, on_signal)
+    try:
+        server.open()
+        typer.echo(
+            f"zq coordinator ready on {server.address}, data in {server.path}, guarantee: a receipt means on disk; "
+            "a task is completed at most once and executed at least once",
+            err=True,
+        )
+        server.run()
+    finally:
+        server.close()
+
+
+def is_local(address: str) -> bool:
+    """Returns whether only this machine can reach what listens at a ZeroMQ address."""
+    from ipaddress import ip_address
+
+    transport, _, place = address.partition("://")
+    if transport != "tcp":
+        return transport in ("ipc", "inproc")
+    host = place.rpartition(":")[0].strip("[]")
+    try:
+        return host in ("localhost", "lo") or ip_address(host).is_loopback
+    except ValueError:  # *, or the name of a machine or of an interface
+        return False
 
 
 def worker(
     spec: Annotated[str, typer.Argument(help="The worker to run, as module:attribute or path.py:attribute.")],
     processes: Annotated[
-        int, typer.Option(min=0, max=1000, envvar="ZQ_PROCESSES", help="Child processes that run handlers; 0 runs them in threads.")
-    ] = 1,
-    concurrency: Annotated[int | None, typer.Option(min=1, max=1000, help="Threads that run handlers, with --processes 0.")] = None,
-    name: Annotated[str | None, typer.Option(help="Name of the worker. [default: made of host and process]")] = None,
+        int | None,
+        typer.Option(
+            min=0,
+            max=1000,
+            envvar="ZQ_PROCESSES",
+            help="Child processes that run handlers, one task each at a time; 0 runs them in threads.",
+            show_default="the concurrency of the worker",
+        ),
+    ] = None,
+    concurrency: Annotated[
+        int | None, typer.Option(min=1, max=1000, help="Threads that run handlers, instead of child processes.")
+    ] = None,
+    name: Annotated[str | None, typer.Option(help="Name of the worker.", show_default="the worker's own")] = None,
     burst: Annotated[bool, typer.Option("--burst", help="End when nothing has come for half a second.")] = False,
     address: Address = None,
     log_level: LogLevel = "info",
 ) -> None:
     """Run a worker until SIGTERM or Ctrl-C: the first drains it, the second ends it at once."""
-    _configure_log(log_level)
+    if processes and concurrency:
+        raise typer.BadParameter(
+            "--processes and --concurrency exclude each other: handlers run in children or in threads"
+        )
     with exit_codes():
-        from zq.children import load_attribute
+        from zq.client import Client
         from zq.worker import Worker
 
-        sys.path.insert(0, os.getcwd())
-        found = load_attribute(spec)
-        if not isinstance(found, Worker):
-            raise ValueError(f"expected a zq.Worker at {spec}, got {type(found).__name__}")
-        runner = Worker(address or found.address, name=name, concurrency=concurrency or found.concurrency, processes=processes)
+        found = _load_worker(spec)
+        _configure_log(log_level)  # after its module, which may have its own idea of logs
+        if processes is None:
+            processes = 0 if concurrency else found.concurrency
+        concurrency = concurrency or found.concurrency
+        runner = Worker(address or found.address, name=name or found.name, concurrency=concurrency, processes=processes)
         runner.handlers.update(found.handlers)
         runner.spec = spec
-        typer.echo(f"zq worker {runner.name} takes tasks of {', '.join(runner.handlers)} from {runner.address}", err=True)
+        if burst:  # a worker waits for its coordinator for ever; one that is to end must not
+            with Client(runner.address, timeout=TIMEOUT) as client:
+                client.ping()
+        typer.echo(
+            f"zq worker {runner.name} takes tasks of {', '.join(runner.handlers)} from {runner.address}", err=True
+        )
         runner.run(burst=burst)
+
+
+def _load_worker(spec: str) -> Worker:
+    from zq.children import load_attribute
+    from zq.worker import Worker
+
+    sys.path.insert(0, str(Path.cwd()))  # as `python -m` does; a console script has its own folder there
+    found: Any = load_attribute(spec)
+    if not isinstance(found, Worker):
+        raise ValueError(f"expected a zq.Worker at {spec}, got {type(found).__name__}")
+    return found
 
 
 def bench(
     tasks: Annotated[int, typer.Option(min=1, help="Tasks in the batched part.")] = 500_000,
     batch: Annotated[int, typer.Option(min=1, max=1000, help="Tasks in a batch.")] = 100,
     size: Annotated[int, typer.Option(min=1, max=MIB, help="Bytes of a payload.")] = 200,
-    single: Annotated[int, typer.Option(min=0, help="Tasks submitted one at a time, each after the receipt of the one before.")] = 2000,
-    processes: Annotated[int, typer.Option(min=0, max=64, help="Child processes of the worker; 0 runs the handler in its own thread.")] = 0,
-    address: Address = None,
+    single: Annotated[
+        int, typer.Option(min=0, help="Tasks submitted one at a time, each after the receipt of the one before.")
+    ] = 2000,
+    processes: Annotated[
+        int, typer.Option(min=0, max=64, help="Child processes of the worker; 0 runs the handler in its own thread.")
+    ] = 0,
+    # Not from ZQ_ADDRESS: nobody means to load the coordinator that a shell happens to work with.
+    address: Annotated[
+        str | None, typer.Option("--address", "-a", help="Measure this coordinator, not one that is made for it.")
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """Measure durable end to end: public Client and Worker, a worker process, every task on disk and acknowledged."""

@@ -4,14 +4,21 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterator
-from typing import Annotated, Any, Literal
+import time
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
 from zq.cli.arguments import TIMEOUT, Address, Json, Limit, Queue, Timeout
 from zq.cli.listing import ask
-from zq.cli.output import FAILED, exit_codes, fail, print_fields, print_json, print_rows
+from zq.cli.output import FAILED, exit_codes, fail, fail_with, print_fields, print_json, print_rows, printable
+from zq.errors import BusyError, InvalidTaskError, TaskError
+
+if TYPE_CHECKING:
+    from zq.client import Client
+    from zq.receipt import Receipt
+    from zq.task import SubmitOptions
 
 Id = Annotated[str, typer.Argument(help="Id of the task, as submit printed it.")]
 
@@ -20,25 +27,32 @@ COLUMNS = ["id", "queue", "state", "priority", "key", "attempts", "worker", "acc
 
 def submit(
     queue: Annotated[str, typer.Argument(help="Name of the queue.")],
-    payload: Annotated[str, typer.Argument(help="The payload as JSON, or - for one JSON value a line on standard input.")],
-    id: Annotated[str | None, typer.Option(help="Id of the task: submitted twice it is stored once. [default: made]")] = None,
+    payload: Annotated[
+        str, typer.Argument(help="The payload as JSON, or - for one JSON value a line on standard input.")
+    ],
+    id: Annotated[
+        str | None, typer.Option(help="Id of the task: submitted twice it is stored once. [default: made]")
+    ] = None,
     priority: Annotated[int, typer.Option(min=0, max=9, help="9 is served first.")] = 4,
     delay: Annotated[float, typer.Option(min=0.0, help="Seconds before it may start.")] = 0.0,
     key: Annotated[str | None, typer.Option(help="Key for consistent hashing.")] = None,
     on_lost: Annotated[
         Literal["reassign", "cancel", "dead"], typer.Option(help="What happens when its worker dies.")
     ] = "reassign",
-    max_attempts: Annotated[int | None, typer.Option(min=1, max=1000, help="Starts before it is a dead letter.")] = None,
-    run_timeout: Annotated[float | None, typer.Option(min=0.001, help="Seconds that it may run. [default: no limit]")] = None,
+    max_attempts: Annotated[
+        int | None, typer.Option(min=1, max=1000, help="Starts before it is a dead letter.")
+    ] = None,
+    run_timeout: Annotated[
+        float | None, typer.Option(min=0.001, help="Seconds that it may run. [default: no limit]")
+    ] = None,
     wait: Annotated[bool, typer.Option("--wait", "-w", help="Wait for the result and print it.")] = False,
     wait_timeout: Annotated[float | None, typer.Option(min=0.0, help="Seconds to wait for the result.")] = None,
     address: Address = None,
     timeout: Timeout = 30.0,
     as_json: Json = False,
 ) -> None:
-    """Submit a task, and print its receipt: durable when it is printed."""
+    """Submit a task, and print its id: it is on disk when that is printed."""
     from zq.client import Client
-    from zq.task import SubmitOptions
 
     options: SubmitOptions = {"priority": priority, "delay": delay, "key": key, "on_lost": on_lost}
     if max_attempts is not None:
@@ -48,36 +62,81 @@ def submit(
     with exit_codes(), Client(address, timeout=timeout) as client:
         if payload == "-" and id is not None:
             raise ValueError("--id is for a single task, not for lines of standard input")
-        receipts = []
-        for value in _payloads(payload):
-            receipt = client.submit(queue, value, id=id, **options)
-            receipts.append(receipt)
-            if not wait:
-                _print_receipt(receipt, as_json=as_json)
+        receipts, refusal = _send(client, queue, payload, id, options)
         if wait:
-            for receipt in receipts:
-                result = receipt.result(timeout=wait_timeout)
-                print_json({"id": receipt.id, "result": result} if as_json else result)
+            is_done = _print_results(receipts, wait_timeout, as_json=as_json)
+        else:
+            is_done = _print_receipts(receipts, as_json=as_json)
+        if refusal is not None:
+            fail(f"{len(refusal.refused) or 1} refused, {len(receipts)} accepted: {refusal}")
+        if not is_done:
+            raise typer.Exit(FAILED)
 
 
-def _payloads(payload: str) -> Iterator[Any]:
-    """Yields the payloads of the command line or of standard input."""
-    lines = sys.stdin if payload == "-" else [payload]
-    for number, line in enumerate(lines, 1):
+def _send(
+    client: Client, queue: str, payload: str, id: str | None, options: SubmitOptions
+) -> tuple[Sequence[Receipt], BusyError | InvalidTaskError | None]:
+    """Submits one task, or the lines of standard input in batches; returns the receipts, and the refusal of the rest."""
+    try:
+        if payload == "-":
+            return client.submit_many(queue, _read_lines(), **options), None
+        return [client.submit(queue, _parse(payload), id=id, **options)], None
+    except (BusyError, InvalidTaskError) as error:
+        return error.accepted, error
+    except BadLineError as error:  # the command was right, what it was fed was not
+        fail_with(error)
+
+
+class BadLineError(ValueError):
+    """A line of standard input is not JSON."""
+
+
+def _parse(text: str) -> Any:
+    try:
+        return json.loads(text)
+    except json.JSONDecodeError as error:
+        raise ValueError(f"expected JSON, got {text.strip()[:60]!r}: {error}") from None
+
+
+def _read_lines() -> Iterator[Any]:
+    for number, line in enumerate(sys.stdin, 1):
         if line.strip():
             try:
-                yield json.loads(line)
-            except json.JSONDecodeError as error:
-                raise ValueError(f"expected JSON, got {line.strip()[:60]!r} in line {number}: {error}") from None
+                yield _parse(line)
+            except ValueError as error:
+                raise BadLineError(f"line {number} of standard input: {error}") from None
 
 
-def _print_receipt(receipt: Any, *, as_json: bool) -> None:
-    if as_json:
-        print_json({"id": receipt.id, "position": receipt.position, "eta": receipt.eta})
-    else:
-        typer.echo(receipt.id)
-        eta = "" if receipt.eta is None else f", about {receipt.eta:.1f} s"
-        typer.echo(f"accepted at place {receipt.position}{eta}", err=True)
+def _print_receipts(receipts: Sequence[Receipt], *, as_json: bool) -> bool:
+    for receipt in receipts:
+        if as_json:
+            print_json({"id": receipt.id, "position": receipt.position, "eta": receipt.eta})
+        else:
+            typer.echo(receipt.id)
+    if len(receipts) == 1 and not as_json:
+        eta = "" if receipts[0].eta is None else f", about {receipts[0].eta:.1f} s"
+        typer.echo(f"accepted at place {receipts[0].position}{eta}", err=True)
+    return True
+
+
+def _print_results(receipts: Sequence[Receipt], timeout: float | None, *, as_json: bool) -> bool:
+    """Prints how each task ends, in the order of submission; returns whether all are done."""
+    if receipts:
+        what = receipts[0].id if len(receipts) == 1 else f"{len(receipts)} tasks"
+        typer.echo(f"accepted {what}, waiting for the end", err=True)
+    give_up_at = None if timeout is None else time.monotonic() + timeout
+    is_done = True
+    for receipt in receipts:
+        try:
+            result = receipt.result(timeout=None if give_up_at is None else max(give_up_at - time.monotonic(), 0.0))
+        except TaskError as error:
+            is_done = False
+            typer.echo(f"zq: {printable(str(error))}", err=True)
+            if as_json:
+                print_json({"id": receipt.id, "error": error.reason})
+        else:
+            print_json({"id": receipt.id, "result": result} if as_json else result)
+    return is_done
 
 
 def list_tasks(

@@ -27,7 +27,7 @@ def submit(books: Books, step: Step, peer: Peer, message: Submit) -> None:
     for batch in message.batches:
         known = endings.find(step, batch.id)
         if known is not None:
-            accepted.append(_repeat(books, step, batch, known))
+            accepted.append(_repeat(books, batch, known))
             books.count("repeated")
             continue
         queue = books.queue(step, batch.queue)
@@ -87,7 +87,7 @@ def release_due(books: Books, step: Step, limit: int) -> None:
         endings.wait_again(books, step, batch)
 
 
-def _repeat(books: Books, step: Step, batch: WireBatch, known: endings.Place | endings.End) -> Accepted:
+def _repeat(books: Books, batch: WireBatch, known: endings.Place | endings.End) -> Accepted:
     """Makes the receipt of a batch that was stored before; one that no longer waits is at place 1."""
     if isinstance(known, endings.End) or known.where != endings.PENDING:
         return Accepted(batch.id, 1, None)

@@ -1,8 +1,8 @@
 """How the tasks of batches ended, as far as a client knows, and the waits by which it asks.
 
 A batch is asked for as a whole, once, whoever of its receipts asks first; the answers come as its tasks end. A wait
-that nobody watches any more stays,
-so that the next receipt of the batch finds its end at hand, but does not outlive the connection.
+that nobody watches any more stays, so that the next receipt of the batch finds its end at hand, but does not outlive
+the connection.
 """
 
 from collections.abc import Callable

@@ -4,15 +4,13 @@ Every request has a number and stays outstanding until it is answered or given u
 number and content, when
 
 - there is a new connection (`connected`): nothing that was said on an older one will be answered;
-- a pong shows that all that was said before its ping is answered, and this is not (protocol 2): it was lost. Pulls are
-  excepted, since their answer
-  comes when tasks come; they are sent again when a pong tells of another epoch. Of waits, the first outcome counts as
-  the answer.
+- a pong shows that all that was said before its ping is answered, and this is not (protocol 2): it was lost. Pulls
+  are excepted, since their answer comes when tasks come; they are sent again when a pong tells of another epoch. Of
+  waits, the first outcome counts as the answer.
 
 While anybody waits for anything, a ping goes out every second. When pings stay unanswered the session asks for a new
-connection (`wants_reconnect`), each time
-more patiently. Submits are gathered by `Submits`, completions of pulled tasks by `Settles`, the ends of tasks are
-asked for by `Watches`.
+connection (`wants_reconnect`), each time more patiently. Submits are gathered by `Submits`, completions of pulled
+tasks by `Settles`, the ends of tasks are asked for by `Watches`.
 
 Invariants: a reply is resolved or rejected exactly once; a number is never used for two requests; what is counted as
 in flight is outstanding.
@@ -242,6 +240,7 @@ class ClientSession:
         for request in self._outstanding.values():
             replies += replies_of(request)
         self._outstanding.clear()
+        self._deadline = FOREVER
         for reply in replies:
             reply.reject(closed_error(error))
 

@@ -1,5 +1,5 @@
-"""Gathers the completions and failures of pulled tasks into settles: as for submits, what comes while one is in flight
-goes out together with the next.
+"""Gathers the completions and failures of pulled tasks into settles: as for submits, what comes while one is in
+flight goes out together with the next.
 """
 
 from collections import deque

@@ -1,15 +1,12 @@
 """Gathers what a client submits into batches and messages, without ever waiting for a clock.
 
 What is submitted while nothing is in flight goes out at once. What comes while a message is in flight gathers, and
-goes out together when its receipt comes:
-the batch grows by itself while the coordinator's disk is busy. Full messages do not wait, up to a window, so that
-large submits stream.
+goes out together when its receipt comes: the batch grows by itself while the coordinator's disk is busy. Full
+messages do not wait, up to a window, so that large submits stream.
 
 Single tasks that gathered with the same queue and options become one batch. Tasks of one queue with different options
-may leave in another order than they
-came; nobody can tell, since none of them had its receipt yet. A merged batch that is refused is taken apart and its
-tasks are submitted alone, so that nobody
-is refused because of a neighbour.
+may leave in another order than they came; nobody can tell, since none of them had its receipt yet. A merged batch
+that is refused is taken apart and its tasks are submitted alone, so that nobody is refused because of a neighbour.
 """
 
 from collections import deque
@@ -32,6 +29,11 @@ WINDOW_BYTES = 8 << 20
 
 WINDOW_MESSAGES = 8
 """Submits in flight."""
+
+SMALL_MESSAGES = 2
+"""Submits in flight that are not full: one is on its way to the disk while another arrives; with more, batches become
+smaller and nothing faster.
+"""
 
 BATCH_OVERHEAD_BYTES = 64
 TASK_OVERHEAD_BYTES = 4
@@ -144,7 +146,7 @@ class Submits:
         self._tasks = 0
         self._messages_in_flight = 0
         self._bytes_in_flight = 0
-        self._small_in_flight = 0  # at most one: that is what makes the others gather
+        self._small_in_flight = 0  # bounded by SMALL_MESSAGES: that is what makes the others gather
 
     def add_single(self, now: float, single: Single) -> None:
         """Queues a task, in a batch with others of its group when there is room."""
@@ -174,7 +176,7 @@ class Submits:
         if self._messages_in_flight >= WINDOW_MESSAGES or self._bytes_in_flight >= WINDOW_BYTES:
             return None
         is_small = self._bytes < FULL_BYTES and self._tasks < FULL_TASKS
-        if is_small and self._small_in_flight:
+        if is_small and self._small_in_flight >= SMALL_MESSAGES:
             return None
         parts: dict[str, Part] = {}
         size = 0

@@ -114,9 +114,9 @@ class Coordinator:
         self.books.count(f"error {code}")
         step.send(peer, Error(request, code, text))
 
-    def disconnected(self, step: Step, peer: Peer) -> None:
+    def disconnected(self, peer: Peer) -> None:
         """Notes that a message could not be sent to a connection."""
-        liveness.disconnected(self.books, step, peer)
+        liveness.disconnected(self.books, peer)
 
     def tick(self, step: Step) -> None:
         """Does what is due, assigns, and makes the step ready for its commit."""

@@ -142,7 +142,7 @@ def _remove(books: Books, worker: Holder) -> None:
         del books.workers[worker.name]
 
 
-def disconnected(books: Books, step: Step, peer: Peer) -> None:
+def disconnected(books: Books, peer: Peer) -> None:
     """A message to this connection could not be sent: nothing goes to it any more, and its worker may come back by another."""
     books.waits.drop_peer(peer)
     worker = books.peers.pop(peer, None)

@@ -134,7 +134,7 @@ def _task(books: Books, step: Step, id: str) -> dict[str, Any]:
     base, separator, index = id.rpartition(TASK_SEPARATOR)
     if known is None and separator and index.isdecimal():
         known = endings.find(step, base)
-        row = _in_batch(books, step, id, base, known, int(index))
+        row = _in_batch(books, step, id, known, int(index))
     else:
         row = _of_record(books, step, id, known)
     start, stop = tables.history_bounds(id)
@@ -143,7 +143,7 @@ def _task(books: Books, step: Step, id: str) -> dict[str, Any]:
     return row
 
 
-def _in_batch(books: Books, step: Step, id: str, base: str, known: Place | End | None, index: int) -> dict[str, Any]:
+def _in_batch(books: Books, step: Step, id: str, known: Place | End | None, index: int) -> dict[str, Any]:
     """A task that has no record of its own: its batch tells."""
     if isinstance(known, End):
         if index >= known.size or mask_of(known.split) >> index & 1:

@@ -54,11 +54,10 @@ def _finish_settling(
 ) -> None:
     if stale:
         books.count("stale", sum(span.hi - span.lo for span in stale))
-    if sender is not None:
-        if credit is not None and credit != sender.credit:
-            sender.credit = credit
-            for queue in sender.queues:
-                books.stirred[queue] = None
+    if sender is not None and credit is not None and credit != sender.credit:
+        sender.credit = credit
+        for queue in sender.queues:
+            books.stirred[queue] = None
     step.send(peer, Settled(number, tuple(stale)))
 
 

@@ -1,0 +1,220 @@
+"""Commands against a coordinator."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from threading import Event
+
+import pytest
+
+import zq
+from tests.cli.conftest import Invoke
+
+
+@pytest.fixture
+def work(coordinator: zq.Coordinator) -> Callable[[], zq.Worker]:
+    """Returns a worker that bakes orders, and burns those that ask for it."""
+
+    def make() -> zq.Worker:
+        worker = zq.Worker(coordinator.address, name="shop-1")
+
+        @worker.task("orders")
+        def bake(task: zq.Task) -> object:
+            if task.payload.get("burn"):
+                raise RuntimeError("burnt")
+            return {"baked": task.payload["pizza"]}
+
+        return worker
+
+    return make
+
+
+def rows_of(text: str) -> list[dict[str, str]]:
+    """Returns the rows of a tab-separated table by column."""
+    head, *rows = [line.split("\t") for line in text.splitlines()]
+    return [dict(zip(head, row, strict=True)) for row in rows]
+
+
+def test_submit_prints_the_id_alone(invoke: Invoke, coordinator: zq.Coordinator) -> None:
+    result = invoke("submit", "orders", '{"pizza": "margherita"}', "--id", "order-1")
+
+    assert (result.exit_code, result.stdout) == (0, "order-1\n")
+    assert "accepted at place 1" in result.stderr
+    with zq.Client(coordinator.address) as client:
+        assert client.status("order-1").state == "waiting"
+
+
+def test_submit_passes_its_options_on(invoke: Invoke) -> None:
+    options = ["--priority", "7", "--key", "customer-42", "--on-lost", "cancel", "--id", "order-1"]
+
+    invoke("submit", "orders", "{}", *options)
+
+    task = json.loads(invoke("tasks", "show", "order-1", "--json").stdout)
+    assert (task["priority"], task["key"], task["on_lost"]) == (7, "customer-42", "cancel")
+
+
+def test_delayed_task_is_listed_as_scheduled(invoke: Invoke) -> None:
+    invoke("submit", "orders", "{}", "--delay", "3600", "--id", "order-1")
+
+    assert [row["id"] for row in rows_of(invoke("tasks", "ls", "--state", "scheduled").stdout)] == ["order-1"]
+    assert rows_of(invoke("tasks", "ls").stdout) == []
+
+
+def test_submit_as_json_prints_the_receipt(invoke: Invoke) -> None:
+    receipt = json.loads(invoke("submit", "orders", "1", "--id", "order-1", "--json").stdout)
+
+    assert receipt == {"id": "order-1", "position": 1, "eta": None}
+
+
+def test_submitting_an_id_twice_stores_it_once(invoke: Invoke) -> None:
+    for _ in range(2):
+        assert invoke("submit", "orders", "{}", "--id", "order-1").stdout == "order-1\n"
+
+    assert len(rows_of(invoke("tasks", "ls").stdout)) == 1
+
+
+def test_lines_of_stdin_are_one_task_each(invoke: Invoke) -> None:
+    result = invoke("submit", "orders", "-", stdin='{"n": 1}\n\n{"n": 2}\n"three"\n')
+
+    assert result.exit_code == 0
+    ids = result.stdout.splitlines()
+    assert len(set(ids)) == 3
+    assert [row["id"] for row in rows_of(invoke("tasks", "ls").stdout)] == ids
+
+
+def test_bad_line_of_stdin_fails_and_is_named(invoke: Invoke) -> None:
+    result = invoke("submit", "orders", "-", stdin='{"n": 1}\n{n: 2}\n')
+
+    assert result.exit_code == 1
+    assert "line 2 of standard input: expected JSON" in result.stderr
+
+
+def test_refused_tasks_fail_and_accepted_ones_are_printed(invoke: Invoke) -> None:
+    invoke("queues", "set", "orders", "--max-tasks", "1")
+    accepted = invoke("submit", "orders", "{}")
+    refused = invoke("submit", "orders", "{}")
+
+    assert accepted.exit_code == 0
+    assert (refused.exit_code, refused.stdout) == (1, "")
+    assert "come back in" in refused.stderr
+
+
+def test_waiting_prints_the_result(invoke: Invoke, work: Callable[[], zq.Worker]) -> None:
+    with work():
+        result = invoke("submit", "orders", '{"pizza": "margherita"}', "--wait")
+
+    assert (result.exit_code, json.loads(result.stdout)) == (0, {"baked": "margherita"})
+
+
+def test_waiting_for_many_prints_all_results_in_order_and_fails_if_one_failed(
+    invoke: Invoke, work: Callable[[], zq.Worker]
+) -> None:
+    lines = '{"pizza": "a"}\n{"burn": true}\n{"pizza": "c"}\n'
+
+    with work():
+        result = invoke("submit", "orders", "-", "--wait", stdin=lines)
+
+    assert result.exit_code == 1
+    assert [json.loads(line)["baked"] for line in result.stdout.splitlines()] == ["a", "c"]
+    assert "burnt" in result.stderr
+
+
+def test_waiting_for_a_task_that_does_not_end_is_75(invoke: Invoke) -> None:
+    result = invoke("submit", "orders", "{}", "--wait", "--wait-timeout", "0.05")
+
+    assert (result.exit_code, result.stdout) == (75, "")
+
+
+def test_status_counts_tasks_by_state(invoke: Invoke) -> None:
+    invoke("submit", "orders", "{}")
+
+    result = invoke("status", "--json")
+
+    status = json.loads(result.stdout)
+    assert (status["waiting"], status["queues"], status["version"]) == (1, 1, zq.__version__)
+    assert "store.used_bytes" in invoke("status").stdout
+
+
+def test_cancelled_task_is_shown_as_cancelled(invoke: Invoke) -> None:
+    invoke("submit", "orders", "{}", "--id", "order-1")
+
+    assert invoke("tasks", "cancel", "order-1").exit_code == 0
+    assert json.loads(invoke("tasks", "show", "order-1", "--json").stdout)["state"] == "cancelled"
+    assert invoke("tasks", "cancel", "order-1").exit_code == 1
+
+
+def test_unknown_task_is_1(invoke: Invoke) -> None:
+    result = invoke("tasks", "show", "never", "--json")
+
+    assert (result.exit_code, json.loads(result.stdout)["state"]) == (1, "unknown")
+
+
+def test_unknown_queue_is_1(invoke: Invoke) -> None:
+    result = invoke("tasks", "ls", "--queue", "nowhere")
+
+    assert (result.exit_code, result.stdout) == (1, "")
+    assert "there is no queue" in result.stderr
+
+
+def test_queue_keeps_what_was_set(invoke: Invoke) -> None:
+    invoke("queues", "set", "orders", "--max-tasks", "5", "--assign", "hash")
+
+    (row,) = rows_of(invoke("queues", "ls").stdout)
+    assert (row["name"], row["max_tasks"], row["assign"]) == ("orders", "5", "hash")
+
+
+def test_workers_are_listed(invoke: Invoke, work: Callable[[], zq.Worker]) -> None:
+    with work():
+        invoke("submit", "orders", '{"pizza": "a"}', "--wait")
+        (row,) = rows_of(invoke("workers", "ls").stdout)
+
+    assert (row["name"], row["state"], row["queues"]) == ("shop-1", "live", "orders")
+
+
+def test_dead_letter_is_listed_with_its_error_and_its_history(invoke: Invoke, work: Callable[[], zq.Worker]) -> None:
+    with work():
+        invoke("submit", "orders", '{"burn": true}', "--id", "order-1", "--wait")
+
+    (row,) = (json.loads(line) for line in invoke("dead", "ls", "--json").stdout.splitlines())
+    assert row["id"] == "order-1"
+    assert "burnt" in row["reason"]
+    assert "order-1" in invoke("tasks", "show", "order-1").stdout
+
+
+def test_dead_letter_goes_back_by_retry_or_replay(invoke: Invoke, work: Callable[[], zq.Worker]) -> None:
+    for id, command in (("order-1", ["tasks", "retry", "order-1"]), ("order-2", ["dead", "replay"])):
+        with work():
+            invoke("submit", "orders", '{"burn": true}', "--id", id, "--wait")
+
+        assert invoke(*command).exit_code == 0
+
+        assert json.loads(invoke("tasks", "show", id, "--json").stdout)["state"] == "waiting"
+        invoke("tasks", "cancel", id)
+
+
+def test_task_that_is_not_dead_cannot_be_retried(invoke: Invoke) -> None:
+    invoke("submit", "orders", "{}", "--id", "order-1")
+
+    result = invoke("tasks", "retry", "order-1")
+
+    assert result.exit_code == 1
+    assert "not a dead letter" in result.stderr
+
+
+def test_running_task_is_listed_with_its_worker(invoke: Invoke, coordinator: zq.Coordinator) -> None:
+    worker = zq.Worker(coordinator.address, name="shop-1")
+    is_started, may_end = Event(), Event()
+
+    @worker.task("orders")
+    def bake(task: zq.Task) -> None:
+        is_started.set()
+        may_end.wait(60.0)
+
+    with worker:
+        invoke("submit", "orders", "{}", "--id", "order-1")
+        assert is_started.wait(60.0)
+        rows = rows_of(invoke("tasks", "ls", "--state", "leased").stdout)
+        may_end.set()
+
+    assert [(row["id"], row["worker"]) for row in rows] == [("order-1", "shop-1")]

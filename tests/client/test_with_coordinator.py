@@ -1,0 +1,109 @@
+"""Client and coordinator together: what each promises the other, over a real socket and a real store."""
+
+import asyncio
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from zq.async_client import AsyncClient
+from zq.client import Client
+from zq.errors import BusyError, InvalidTaskError, StaleLeaseError, TaskCancelledError, TaskFailedError
+from zq.server import Coordinator
+
+
+@pytest.fixture
+def coordinator(tmp_path: Path) -> Iterator[Coordinator]:
+    with Coordinator(tmp_path / "orders.zq") as one:
+        yield one
+
+
+@pytest.fixture
+def client(coordinator: Coordinator) -> Iterator[Client]:
+    with Client(coordinator.address, timeout=20.0) as one:
+        yield one
+
+
+def test_a_task_goes_from_submit_to_result(client: Client) -> None:
+    receipt = client.submit("orders", {"pizza": 1}, priority=7)
+    assert receipt.status().state == "waiting"
+    [task] = client.pull("orders", wait=10)
+    assert (task.id, task.payload, task.priority) == (receipt.id, {"pizza": 1}, 7)
+    task.forward("delivery", "box")
+    task.extend(20)
+    task.done({"baked": 1})
+    assert receipt.result(10) == {"baked": 1}
+    assert [one.payload for one in client.pull("delivery", wait=10)] == ["box"]
+    with pytest.raises(StaleLeaseError):
+        task.fail("too late")
+
+
+def test_results_of_many_tasks_come_as_they_end(client: Client) -> None:
+    receipts = client.submit_many("orders", range(200), batch_size=80)
+    for task in client.pull("orders", max_tasks=150, wait=10):
+        task.done(task.payload * 2)
+    assert [receipt.result(10) for receipt in receipts[:150]] == [n * 2 for n in range(150)]
+    with pytest.raises(TimeoutError):
+        receipts[199].result(0.05)
+    left = 50
+    while left:
+        for task in client.pull("orders", max_tasks=150, wait=10):
+            task.done()
+            left -= 1
+    assert receipts[199].result(10) is None
+
+
+def test_the_same_id_is_stored_once(client: Client) -> None:
+    assert client.submit("orders", 1, id="a").id == client.submit("orders", 1, id="a").id
+    assert len(client.pull("orders", max_tasks=10)) == 1
+
+
+def test_cancelled_and_failed_tasks_raise_and_a_dead_letter_can_be_retried(client: Client) -> None:
+    receipts = client.submit_many("orders", range(3))
+    assert receipts[1].cancel()
+    assert not receipts[1].cancel()
+    with pytest.raises(TaskCancelledError):
+        receipts[1].result(10)
+    tasks = client.pull("orders", max_tasks=3, wait=10)
+    tasks[0].fail("oven broken", final=True)
+    with pytest.raises(TaskFailedError, match="oven broken"):
+        receipts[0].result(10)
+    assert client.retry(receipts[0].id)
+    [again] = client.pull("orders", wait=10)
+    again.done("mended")
+    assert receipts[0].result(10) == "mended"
+
+
+def test_a_full_queue_takes_as_many_as_it_has_room_for(client: Client) -> None:
+    client.command("set-queue", queue="orders", max_tasks=10)
+
+    async def submit_all() -> list[object]:
+        async with AsyncClient(client.address, timeout=20.0) as one:
+            return await asyncio.gather(*(one.submit("orders", n) for n in range(40)), return_exceptions=True)
+
+    ends = asyncio.run(submit_all())
+    assert sum(isinstance(end, BusyError) for end in ends) == 30
+    assert len(client.pull("orders", max_tasks=100)) == 10
+
+
+def test_a_payload_over_the_coordinators_limit_hurts_no_neighbour(coordinator: Coordinator) -> None:
+    async def submit_all() -> list[object]:
+        async with AsyncClient(coordinator.address, timeout=20.0, payload_bytes_max=4 << 20) as one:
+            payloads = [bytes(2 << 20) if n == 5 else b"small" for n in range(10)]
+            calls = (one.submit("orders", payload) for payload in payloads)
+            return await asyncio.gather(*calls, return_exceptions=True)
+
+    ends = asyncio.run(submit_all())
+    assert [isinstance(end, Exception) for end in ends] == [n == 5 for n in range(10)]
+    assert isinstance(ends[5], InvalidTaskError)
+
+
+def test_calls_survive_a_restart_of_the_coordinator(tmp_path: Path) -> None:
+    with Coordinator(tmp_path / "orders.zq") as first:
+        address = first.address
+        client = Client(address, timeout=20.0)
+        receipt = client.submit("orders", 1)
+        [task] = client.pull("orders", wait=10)
+    with client, Coordinator(tmp_path / "orders.zq", bind=address):
+        task.done("ok")
+        assert receipt.result(10) == "ok"
