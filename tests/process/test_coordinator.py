@@ -132,14 +132,15 @@ def test_sigterm_ends_the_coordinator_with_0(kitchen: Kitchen) -> None:
 
 
 def test_workers_and_clients_that_wait_go_on_after_the_coordinator_was_away(kitchen: Kitchen, tmp_path: Path) -> None:
-    coordinator = kitchen.start_coordinator()
+    patient = ("--suspect-after", "30", "--gone-after", "60")  # however long the worker takes to be back
+    coordinator = kitchen.start_coordinator(*patient)
     kitchen.start_worker("shop")
     with kitchen.client() as client:
         gate = tmp_path / "gate"
         receipt = client.submit("gated", {"gate": str(gate)})
         wait_until(lambda: kitchen.events(), "the task to start")
         kill(coordinator)
-        coordinator = kitchen.start_coordinator()
+        kitchen.start_coordinator(*patient)
         gate.touch()
 
         token = receipt.result(timeout=60.0)
