@@ -220,6 +220,7 @@ def test_the_last_words_leave_before_a_link_closes(coordinator: FakeCoordinator)
     session = FakeSession()
     link = Link(coordinator.address, session, "zq-test")
     link.start()
+    wait_until(lambda: session.connections == 1)
     session.outbox.append(Ping(1))
     link.call(lambda: None)
     coordinator.wait_for(Ping)
@@ -242,6 +243,7 @@ def test_a_bug_in_the_thread_fails_the_session_and_refuses_what_comes(
         if where == "call":
             link.call(break_down)
         else:
+            wait_until(lambda: session.connections == 1)
             session.breaks_at_message = True
             session.outbox.append(Ping(1))
             link.call(lambda: None)

@@ -11,6 +11,7 @@ from typing import Any
 from tests.simulation.invariants import check_books, check_grants
 from tests.simulation.ledger import Ledger, Violation
 from tests.simulation.peers import Customer, Worker
+from tests.simulation.session_worker import SessionWorker
 from tests.simulation.world import WALL_OFFSET, Connection, World
 from zq.core.coordinator import Coordinator
 from zq.core.holder import Holder
@@ -181,7 +182,9 @@ def run(seed: int, *, orders: int = 6, plant: str | None = None) -> Report:
     ledger = Ledger()
     kitchen = Kitchen(world, ledger, MemoryStore(TABLES))
     customers = [Customer(world, ledger, name) for name in ("ann", "bob")]
-    workers = [Worker(world, ledger, f"shop-{i}", ("pizza", "pasta", "boxes")) for i in range(3)]
+    queues = ("pizza", "pasta", "boxes")
+    workers: list[Worker | SessionWorker] = [Worker(world, ledger, f"shop-{i}", queues) for i in range(2)]
+    workers += [SessionWorker(world, ledger, f"house-{i}", queues) for i in range(2)]
     _plant(plant, kitchen, customers)
     try:
         _storm(world, kitchen, customers, workers, orders)
@@ -201,7 +204,9 @@ def _plant(plant: str | None, kitchen: Kitchen, customers: list[Customer]) -> No
         customer.takes_silence_for_refusal = plant == "nak after timeout"
 
 
-def _storm(world: World, kitchen: Kitchen, customers: list[Customer], workers: list[Worker], orders: int) -> None:
+def _storm(
+    world: World, kitchen: Kitchen, customers: list[Customer], workers: list[Worker | SessionWorker], orders: int
+) -> None:
     """Everybody acts, and everything goes wrong that this seed drew."""
     rng = world.rng
     for i in range(orders * 8):
@@ -220,7 +225,7 @@ def _storm(world: World, kitchen: Kitchen, customers: list[Customer], workers: l
         _act(world, kitchen, customers, workers)
 
 
-def _act(world: World, kitchen: Kitchen, customers: list[Customer], workers: list[Worker]) -> None:
+def _act(world: World, kitchen: Kitchen, customers: list[Customer], workers: list[Worker | SessionWorker]) -> None:
     for customer in customers:
         customer.act()
     for worker in workers:
@@ -229,7 +234,7 @@ def _act(world: World, kitchen: Kitchen, customers: list[Customer], workers: lis
 
 
 def _heal_and_drain(
-    world: World, kitchen: Kitchen, customers: list[Customer], workers: list[Worker], ledger: Ledger
+    world: World, kitchen: Kitchen, customers: list[Customer], workers: list[Worker | SessionWorker], ledger: Ledger
 ) -> None:
     """Nothing goes wrong any more; everything accepted must end within simulated minutes."""
     world.is_healed = True
@@ -239,11 +244,14 @@ def _heal_and_drain(
     for i in range(900):
         world.run(world.now + (0.1 if i < 300 else 0.5))
         _act(world, kitchen, customers, workers)
-        if i > 100 and i % 20 == 0 and _is_drained(kitchen, customers):
+        if i > 100 and i % 20 == 0 and _is_drained(kitchen, customers, workers):
             break
     for customer in customers:
         if customer.unanswered:
             raise Violation(f"{customer.name} never got an answer to {list(customer.unanswered.values())[:1]}")
+    for worker in workers:
+        if isinstance(worker, SessionWorker) and (worker.session.hands or not worker.session.is_settled):
+            raise Violation(f"{worker.name} still has leases in hand: {sorted(worker.session.hands)}")
     ledger.check_drained()
     kitchen.check()
     assert kitchen.machine is not None
@@ -252,7 +260,9 @@ def _heal_and_drain(
             raise Violation(f"queue {queue.name} has {queue.unfinished} tasks that never ended")
 
 
-def _is_drained(kitchen: Kitchen, customers: list[Customer]) -> bool:
+def _is_drained(kitchen: Kitchen, customers: list[Customer], workers: list[Worker | SessionWorker]) -> bool:
+    if any(isinstance(worker, SessionWorker) and worker.session.hands for worker in workers):
+        return False
     if kitchen.machine is None or any(customer.unanswered or customer.submitted for customer in customers):
         return False
     return not any(queue.unfinished for queue in kitchen.machine.books.queues.values())

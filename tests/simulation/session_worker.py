@@ -1,0 +1,158 @@
+"""A worker of the simulation that speaks through the real `WorkerSession`, as the shell does; its faults are those of processes and handlers."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from tests.simulation.ledger import Ledger
+from tests.simulation.world import Connection, World
+from zq.core.worker_session import WorkerSession
+from zq.task import task_id
+from zq.wire.messages import Assignment, Done, Failed, Settle, Settled, Span
+
+
+class SessionWorker:
+    """Runs tasks one after the other in the order in which they came; what it says is the session's."""
+
+    def __init__(self, world: World, ledger: Ledger, name: str, queues: tuple[str, ...]) -> None:
+        self.world = world
+        self.ledger = ledger
+        self.name = name
+        self.queues = queues
+        self.credit = world.rng.choice((1, 3, 8))
+        self.life = 0
+        self.paused_until = 0.0
+        self.dead_until: float | None = None
+        self.connection: Connection | None = None
+        self.start()
+
+    def start(self) -> None:
+        """Begins a life: memory is empty."""
+        self.life += 1
+        self.paused_until = 0.0
+        self.dead_until = None
+        self.inbox: list[Any] = []
+        self.backlog: list[tuple[Assignment, int]] = []
+        self.running: tuple[Assignment, int, float, float] | None = None  # task, since, until
+        self.revoked: set[tuple[int, int]] = set()
+        self.said: dict[int, Settle] = {}
+        self.session = WorkerSession(self.name, f"{self.name}-{self.life}", self.queues, 1, self.runs)
+        self.session.credit = self.credit
+        self.connect_at = self.world.now
+
+    def runs(self) -> list[tuple[int, int, float]]:
+        if self.running is None:
+            return []
+        assignment, index, since, _ = self.running
+        return [(assignment.token, index, since)]
+
+    def receive(self, message: Any) -> None:
+        if self.world.now < self.paused_until:
+            self.inbox.append(message)
+        elif self.dead_until is None:
+            self.handle(message)
+
+    def handle(self, message: Any) -> None:
+        if isinstance(message, Settled):
+            self.confirm(message)
+        self.session.receive(self.world.now, message)
+
+    def confirm(self, message: Settled) -> None:
+        """Notes in the ledger what the coordinator has taken."""
+        settle = self.said.pop(message.number, None)
+        stale = {(span.token, index) for span in message.stale for index in range(span.lo, span.hi)}
+        for done in () if settle is None else settle.done:
+            for index in range(done.lo, done.hi):
+                if (done.token, index) not in stale:
+                    size = 1 if done.id in self.ledger.entries else 2
+                    self.ledger.complete(task_id(done.id, size, index), done.token)
+
+    # What it does.
+
+    def act(self) -> None:
+        """A step of its own, as the link and a runner would do it."""
+        world = self.world
+        if world.now < self.paused_until:
+            return
+        if world.strikes("kill"):
+            self.disconnect()
+            self.dead_until = world.now + world.rng.choice((0.0, 25.0))
+        if self.dead_until is not None:
+            if world.now >= self.dead_until or world.is_healed:
+                self.start()
+            return
+        if world.strikes("pause"):
+            self.paused_until = world.now + world.rng.choice((2.0, 20.0))
+            return
+        inbox, self.inbox = self.inbox, []
+        for message in inbox:
+            self.handle(message)
+        self.keep_connected()
+        self.move_work()
+        self.session.tick(world.now)
+        self.say()
+        if self.session.failure is not None:  # fenced: another life has the name
+            self.disconnect()
+            self.start()
+
+    def keep_connected(self) -> None:
+        """Connects anew when the session wants it, or the transport has noticed a break."""
+        broken = self.connection is not None and not self.connection.is_open
+        if self.session.wants_reconnect or broken:
+            self.disconnect()
+            self.connect_at = self.world.now + self.world.rng.uniform(0.1, 1.0)
+            self.session.wants_reconnect = False
+        if self.connection is None and self.world.now >= self.connect_at:
+            self.connection = self.world.connect(self)
+            self.session.take_outbox()
+            self.session.connected(self.world.now)
+
+    def disconnect(self) -> None:
+        if self.connection is not None:
+            self.world.cut(self.connection)
+            self.connection = None
+
+    def say(self) -> None:
+        for message in self.session.take_outbox() if self.connection is not None else ():
+            if isinstance(message, Settle):
+                self.said[message.number] = message
+            assert self.connection is not None
+            self.connection.send_up(message)
+
+    def move_work(self) -> None:
+        """Takes what came, drops what was taken away, ends what is due and starts the next."""
+        session = self.session
+        for assignment in session.take_arrivals():
+            self.backlog += [(assignment, assignment.lo + i) for i in range(len(assignment.ends) >> 2)]
+        for token, lo, hi in session.take_revoked():
+            self.revoked.update((token, index) for index in range(lo, hi))
+        if self.running is not None:
+            self.end_running()
+        while self.running is None and self.backlog:
+            assignment, index = self.backlog.pop(0)
+            if (assignment.token, index) not in self.revoked:
+                seconds = 10_000.0 if self.world.strikes("hang") else self.world.rng.choice((0.0, 0.2, 1.0))
+                self.running = (assignment, index, self.world.now, self.world.now + seconds)
+        if self.backlog and self.world.strikes("lie"):  # not a lie: a drain that gives back what has not started
+            left = [Span(assignment.token, index, index + 1) for assignment, index in self.backlog]
+            self.backlog.clear()
+            session.release(left, self.credit)
+
+    def end_running(self) -> None:
+        assert self.running is not None
+        assignment, index, since, until = self.running
+        timeout = assignment.options.timeout
+        token = assignment.token
+        is_hung = until - since > 5000
+        if (token, index) in self.revoked:
+            if not is_hung or self.world.is_healed:
+                self.running = None
+        elif is_hung and timeout is not None and self.world.now - since > timeout:
+            self.running = None
+            self.session.finish([], [Failed(token, assignment.id, index, "timed out", None, False)], self.credit)
+        elif until <= self.world.now or (is_hung and self.world.is_healed):
+            self.running = None
+            if self.world.strikes("fail"):
+                self.session.finish([], [Failed(token, assignment.id, index, "it burnt", None, False)], self.credit)
+            else:
+                self.session.finish([Done(token, assignment.id, index, index + 1, b"", b"", ())], [], self.credit)
