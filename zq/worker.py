@@ -130,6 +130,8 @@ class Worker:
             raise ValueError(f"worker {self.name} is running")
         if not self.handlers:
             raise ValueError(f"worker {self.name} has no handler; register one with @worker.task(queue)")
+        if self.processes:
+            self.spec = self.child_spec()
         self._life = _Life(self)
         self._life.start()
         return self._life
@@ -235,7 +237,8 @@ class _Life:
 
     def _make_runner(self, worker: Worker) -> RunnerThread:
         if worker.processes:
-            return ChildRunner(self.bench, worker.child_spec(), self.report, self._pass_progress)
+            assert worker.spec is not None  # `start` has found it
+            return ChildRunner(self.bench, worker.spec, self.report, self._pass_progress)
         ids = IdMaker(make_prefix(int.from_bytes(os.urandom(8), "little")))
         return ThreadRunner(self.bench, worker.handlers, self, ids, self.report)
 

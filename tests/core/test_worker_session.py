@@ -1,0 +1,266 @@
+"""What a worker says, and says again; literal times, no sockets."""
+
+from typing import Any
+
+from zq.core.worker_session import STARTED_AFTER, WELCOME_PATIENCE, WorkerSession
+from zq.errors import RemoteProtocolError, WorkerFencedError
+from zq.wire.messages import (
+    DEFAULT_OPTIONS,
+    Assign,
+    Assignment,
+    Beat,
+    Cancelled,
+    Done,
+    Error,
+    Failed,
+    Goodbye,
+    Heartbeat,
+    Held,
+    Hello,
+    Progress,
+    Release,
+    Settle,
+    Settled,
+    Span,
+    Started,
+    Welcome,
+)
+
+WELCOME = Welcome(1, 1.0, 3.0, 15.0, ())
+
+
+class Stage:
+    """A session with a clock, and what it runs."""
+
+    def __init__(self) -> None:
+        self.runs: list[tuple[int, int, float]] = []
+        self.session = WorkerSession("shop", "life-1", ("q",), 2, lambda: self.runs)
+
+    def connect(self, now: float = 0.0, welcome: Welcome = WELCOME) -> list[Any]:
+        """Connects and is welcomed; returns what is said after the hello."""
+        self.session.connected(now)
+        assert isinstance(self.session.take_outbox()[0], Hello)
+        return self.hear(now, welcome)
+
+    def hear(self, now: float, message: Any) -> list[Any]:
+        self.session.receive(now, message)
+        return self.session.take_outbox()
+
+    def tick(self, now: float) -> list[Any]:
+        self.session.tick(now)
+        return self.session.take_outbox()
+
+
+def assign(token: int, count: int = 1, lo: int = 0, size: int = 100) -> Assign:
+    ends = b"".join(i.to_bytes(4, "little") for i in range(1, count + 1))
+    return Assign((Assignment(token, "b", size, "q", DEFAULT_OPTIONS, 1, lo, ends, b"x" * count),))
+
+
+def done(token: int, lo: int = 0, hi: int = 1) -> Done:
+    return Done(token, "b", lo, hi, b"", b"", ())
+
+
+def test_hello_comes_first_and_lists_what_is_not_settled() -> None:
+    stage = Stage()
+    stage.connect()
+    stage.hear(0.1, assign(7, 3))
+    stage.hear(0.1, assign(8))
+    stage.session.finish([done(8)], [], 2)
+    stage.runs = [(7, 1, 0.1)]
+
+    stage.session.connected(1.0)
+
+    assert stage.session.take_outbox() == [
+        Hello("shop", "life-1", ("q",), 2, 2, (Held(7, (1,)), Held(8, ()))),
+    ]
+
+
+def test_nothing_but_hello_is_said_before_the_welcome() -> None:
+    stage = Stage()
+    stage.session.connected(0.0)
+    stage.session.take_outbox()
+    stage.session.finish([done(7)], [], 2)
+    stage.session.progress(7, 0, 0.5)
+    stage.session.goodbye()
+
+    assert stage.tick(1.0) == []
+
+
+def test_missing_welcome_makes_a_new_connection() -> None:
+    stage = Stage()
+    stage.session.connected(0.0)
+    stage.tick(WELCOME_PATIENCE - 0.1)
+    assert not stage.session.wants_reconnect
+
+    stage.tick(WELCOME_PATIENCE)
+
+    assert stage.session.wants_reconnect
+
+
+def test_heartbeats_go_out_on_time_and_list_everything_in_hand() -> None:
+    stage = Stage()
+    stage.connect()
+    stage.hear(0.5, assign(7, 2))
+    assert stage.session.next_at() == 1.0
+    assert stage.tick(0.9) == []
+
+    assert stage.tick(1.0) == [Heartbeat(1, (Held(7, ()),))]
+    assert stage.tick(2.05) == [Heartbeat(2, (Held(7, ()),))]
+
+
+def test_silence_for_gone_after_makes_a_new_connection() -> None:
+    stage = Stage()
+    stage.connect()
+    stage.hear(2.0, Beat(1, 1, ()))
+    stage.tick(16.9)
+    assert not stage.session.wants_reconnect
+
+    stage.tick(17.0)
+
+    assert stage.session.wants_reconnect
+
+
+def test_task_that_runs_for_a_while_is_reported_as_started_once() -> None:
+    stage = Stage()
+    stage.connect()
+    stage.hear(0.0, assign(7))
+    stage.runs = [(7, 0, 0.3)]
+    assert stage.session.next_at() == 0.3 + STARTED_AFTER
+    assert stage.tick(0.31) == []
+
+    assert stage.tick(0.33) == [Started((Held(7, (0,)),))]
+    assert stage.tick(0.4) == []
+
+
+def test_settle_is_kept_until_it_is_answered_and_said_again_after_a_welcome() -> None:
+    stage = Stage()
+    stage.connect()
+    stage.hear(0.0, assign(7, 2))
+    stage.session.finish([done(7)], [Failed(7, "b", 1, "burnt", None, False)], 5)
+    (settle,) = stage.session.take_outbox()
+    assert settle == Settle(1, 5, (done(7),), (Failed(7, "b", 1, "burnt", None, False),))
+
+    assert stage.connect(1.0) == [settle]
+    assert not stage.session.is_settled
+    stage.hear(1.1, Settled(1, ()))
+
+    assert stage.session.is_settled
+    assert stage.connect(2.0) == []
+    assert stage.session.counters == {"done": 1, "failed": 1, "stale": 0, "cancelled": 0}
+
+
+def test_settle_that_a_later_heartbeat_overtook_was_lost_and_is_said_again() -> None:
+    stage = Stage()
+    stage.connect()
+    stage.hear(0.0, assign(7))
+    stage.session.finish([done(7)], [], 5)
+    (settle,) = stage.session.take_outbox()
+    (beat,) = stage.tick(1.0)
+
+    assert stage.hear(1.1, Beat(beat.number, 1, ())) == [settle]
+    assert stage.hear(1.2, Beat(beat.number, 1, ())) == []
+
+
+def test_large_results_are_cut_into_several_settles() -> None:
+    stage = Stage()
+    stage.connect()
+    big = done(7)._replace(ends=(3 << 20).to_bytes(4, "little"), blob=bytes(3 << 20))
+
+    stage.session.finish([big] * 5, [Failed(7, "b", 1, "burnt", None, False)] * 300, 5)
+
+    settles = stage.session.take_outbox()
+    assert [(len(one.done), len(one.failed)) for one in settles if isinstance(one, Settle)] == [
+        (2, 0),
+        (2, 0),
+        (1, 200),
+        (0, 100),
+    ]
+
+
+def test_assignment_told_twice_is_taken_once() -> None:
+    stage = Stage()
+    stage.connect()
+    stage.hear(0.0, assign(7, 2))
+    stage.hear(0.0, assign(7, 2))
+
+    assert [one.token for one in stage.session.take_arrivals()] == [7]
+    assert stage.session.take_arrivals() == []
+
+
+def test_refused_tokens_are_taken_away() -> None:
+    stage = Stage()
+    stage.connect()
+    stage.hear(0.0, assign(7, 2, lo=5))
+
+    stage.hear(1.0, Beat(1, 1, (7, 99)))
+
+    assert stage.session.take_revoked() == [Span(7, 5, 7)]
+    assert not stage.session.hands
+
+
+def test_token_that_is_being_settled_is_not_taken_away_by_a_welcome() -> None:
+    stage = Stage()
+    stage.connect()
+    stage.hear(0.0, assign(7))
+    stage.session.finish([done(7)], [], 2)
+
+    stage.connect(1.0, WELCOME._replace(refused=(7,)))
+
+    assert stage.session.take_revoked() == []
+    stage.hear(1.1, Settled(1, (Span(7, 0, 1),)))
+    assert stage.session.counters["stale"] == 1
+    assert not stage.session.hands
+
+
+def test_cancelled_tasks_are_taken_away_and_counted() -> None:
+    stage = Stage()
+    stage.connect()
+    stage.hear(0.0, assign(7, 3))
+
+    stage.hear(0.5, Cancelled((Span(7, 1, 2),)))
+
+    assert stage.session.take_revoked() == [Span(7, 1, 2)]
+    assert stage.session.counters["cancelled"] == 1
+    assert stage.session.hands[7].open == 0b101
+
+
+def test_released_tasks_leave_the_hand_when_it_is_answered() -> None:
+    stage = Stage()
+    stage.connect()
+    stage.hear(0.0, assign(7, 3))
+    stage.session.release([Span(7, 1, 3)], 0)
+    assert stage.session.take_outbox() == [Release(1, 0, (Span(7, 1, 3),))]
+    assert stage.session.hands[7].open == 0b111
+
+    stage.hear(0.1, Settled(1, ()))
+
+    assert stage.session.hands[7].open == 0b001
+
+
+def test_say_hello_makes_a_new_connection_and_fenced_ends_the_worker() -> None:
+    stage = Stage()
+    stage.connect()
+    stage.hear(1.0, Error(None, "say-hello", "expected hello first"))
+    assert stage.session.wants_reconnect
+
+    stage.hear(2.0, Error(None, "fenced", "another worker took the name shop"))
+
+    assert isinstance(stage.session.failure, WorkerFencedError)
+
+
+def test_refusal_of_what_it_said_ends_the_worker_in_words() -> None:
+    stage = Stage()
+    stage.connect()
+    stage.hear(1.0, Error(3, "malformed", "expected credit"))
+
+    assert isinstance(stage.session.failure, RemoteProtocolError)
+    assert "expected credit" in str(stage.session.failure)
+
+
+def test_progress_and_goodbye_are_said_while_it_is_welcome() -> None:
+    stage = Stage()
+    stage.connect()
+    stage.session.progress(7, 0, 0.5)
+    stage.session.goodbye()
+
+    assert stage.session.take_outbox() == [Progress(7, 0, 0.5), Goodbye("shop", "life-1")]

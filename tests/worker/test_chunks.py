@@ -1,0 +1,163 @@
+"""The loop that calls handlers, without threads and sockets."""
+
+from typing import Any
+
+import pytest
+
+from zq.chunks import Chunk, Report, Runner, Slot
+from zq.core.ids import IdMaker
+from zq.task import Task
+from zq.wire.batch import decode_payload, iterate_payloads, pack_payloads
+from zq.wire.messages import DEFAULT_OPTIONS, Assignment, Options
+
+
+class Owner:
+    """Takes what handlers ask for."""
+
+    def __init__(self) -> None:
+        self.progress: list[float] = []
+
+    def note_progress(self, task: Task, fraction: float) -> None:
+        self.progress.append(fraction)
+
+    def is_cancelled(self, task: Task) -> bool:
+        return False
+
+
+def run(handler: Any, payloads: list[bytes], lo: int = 0, hi: int | None = None, revoked: Any = None) -> Report:
+    """Runs a chunk and joins its reports."""
+    ends, blob = pack_payloads(payloads)
+    assignment = Assignment(7, "b", 100, "q", DEFAULT_OPTIONS, 1, 10, ends, blob)
+    reports: list[Report] = []
+    runner = Runner({"q": handler}, Owner(), IdMaker("prefix"), Slot())
+    chunk = Chunk(assignment, 10 + lo, 10 + (len(payloads) if hi is None else hi))
+    runner.run(chunk, revoked or {}, reports.append)
+    return Report(
+        [one for report in reports for one in report.done],
+        [one for report in reports for one in report.failed],
+        sum(report.tasks for report in reports),
+        sum(report.seconds for report in reports),
+    )
+
+
+NUMBERS = [bytes([n]) for n in range(6)]
+
+
+def test_tasks_that_return_nothing_are_one_completion() -> None:
+    seen: list[Any] = []
+    report = run(lambda task: seen.append((task.id, task.payload)), NUMBERS)
+
+    assert [(one.lo, one.hi, one.ends, one.blob) for one in report.done] == [(10, 16, b"", b"")]
+    assert seen == [(f"b#{10 + n}", n) for n in range(6)]
+
+
+def test_part_of_a_lease_is_run_from_its_place() -> None:
+    seen: list[Any] = []
+    report = run(lambda task: seen.append(task.payload), NUMBERS, 2, 5)
+
+    assert seen == [2, 3, 4]
+    assert [(one.lo, one.hi) for one in report.done] == [(12, 15)]
+
+
+def test_results_stand_at_their_places() -> None:
+    report = run(lambda task: task.payload if task.payload % 2 else None, NUMBERS)
+
+    (one,) = report.done
+    assert [decode_payload(data) for data in iterate_payloads(one.ends, one.blob)] == [None, 1, None, 3, None, 5]
+
+
+def test_exception_fails_its_task_and_no_other() -> None:
+    def handler(task: Task) -> None:
+        if task.payload == 2:
+            raise ValueError("burnt")
+
+    report = run(handler, NUMBERS)
+
+    assert [(one.lo, one.hi) for one in report.done] == [(10, 12), (13, 16)]
+    (failed,) = report.failed
+    assert failed.index == 12
+    assert failed.error.startswith("ValueError: burnt\nTraceback")
+    assert not failed.is_final
+
+
+def test_payload_that_cannot_be_read_fails_for_good() -> None:
+    (failed,) = run(lambda task: None, [b"\x01", b"\xc1"]).failed
+
+    assert failed.is_final
+    assert "expected a payload in msgpack" in failed.error
+
+
+def test_result_that_cannot_be_sent_is_the_handlers_failure() -> None:
+    (failed,) = run(lambda task: object(), [b"\x01"]).failed
+
+    assert "expected a payload of None, bool" in failed.error
+    assert not failed.is_final
+
+
+def test_error_text_is_cut_to_what_a_message_takes() -> None:
+    def handler(task: Task) -> None:
+        raise ValueError("x" * 100_000)
+
+    (failed,) = run(handler, [b"\x01"]).failed
+
+    assert len(failed.error) <= 16_384
+
+
+def test_revoked_tasks_are_not_run() -> None:
+    seen: list[Any] = []
+    report = run(lambda task: seen.append(task.payload), NUMBERS, revoked={7: {11, 12}, 8: {13}})
+
+    assert seen == [0, 3, 4, 5]
+    assert [(one.lo, one.hi) for one in report.done] == [(10, 11), (13, 16)]
+
+
+def test_forwarded_tasks_travel_with_the_completion_in_batches_of_their_kind() -> None:
+    def handler(task: Task) -> None:
+        task.forward("boxes", task.payload)
+        if task.payload == 3:
+            task.forward("urgent", "now", priority=9)
+
+    (one,) = run(handler, NUMBERS).done
+
+    assert [(batch.queue, batch.options, len(batch.ends) >> 2) for batch in one.forwards] == [
+        ("boxes", DEFAULT_OPTIONS, 4),
+        ("urgent", Options(priority=9), 1),
+        ("boxes", DEFAULT_OPTIONS, 2),
+    ]
+    assert len({batch.id for batch in one.forwards}) == 3
+
+
+def test_failed_task_forwards_nothing() -> None:
+    def handler(task: Task) -> None:
+        task.forward("boxes", 1)
+        if task.payload == 1:
+            raise ValueError
+
+    report = run(handler, NUMBERS[:3])
+
+    assert [sum(len(batch.ends) >> 2 for batch in one.forwards) for one in report.done] == [1, 1]
+
+
+def test_progress_out_of_range_is_refused() -> None:
+    def handler(task: Task) -> None:
+        task.progress(1.5)
+
+    (failed,) = run(handler, [b"\x01"]).failed
+
+    assert "expected a fraction from 0.0 to 1.0, got 1.5" in failed.error
+
+
+@pytest.mark.parametrize(
+    ("options", "text"),
+    [
+        ({"priority": 10}, "expected priority from 0 to 9, got 10"),
+        ({"prio": 1}, "unknown option 'prio'"),
+        ({"delay": -1.0}, "expected delay from 0"),
+        ({"on_lost": "explode"}, "expected on_lost as reassign, cancel or dead"),
+        ({"headers": {"a": 1}}, "expected headers as a mapping of text to text"),
+    ],
+)
+def test_bad_options_of_a_forward_fail_the_task_in_words(options: Any, text: str) -> None:
+    (failed,) = run(lambda task: task.forward("q", 1, **options), [b"\x01"]).failed
+
+    assert text in failed.error

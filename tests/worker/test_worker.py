@@ -1,0 +1,130 @@
+"""How workers are made, and what they refuse; then what only a running one shows."""
+
+import sys
+import threading
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import zq
+from tests.process.kitchen import wait_until
+from zq.chunks import Report
+from zq.handlers import Bench
+from zq.wire.messages import DEFAULT_OPTIONS, Assignment, Span
+
+ADDRESS = "tcp://127.0.0.1:1"
+
+
+def nothing(task: zq.Task) -> None:
+    """Does nothing."""
+
+
+@pytest.mark.parametrize(
+    ("options", "text"),
+    [
+        ({"concurrency": 0}, "expected concurrency from 1 to 1000, got 0"),
+        ({"processes": -1}, "expected processes from 0 to 1000, got -1"),
+        ({"name": "two words"}, "expected name of 1 to 128 bytes without spaces"),
+        ({"address": "localhost"}, "expected an address like tcp://host:7700"),
+    ],
+)
+def test_worker_that_cannot_be_is_refused(options: dict[str, Any], text: str) -> None:
+    with pytest.raises(ValueError, match=text):
+        zq.Worker(**({"address": ADDRESS} | options))
+
+
+def test_second_handler_of_a_queue_is_refused() -> None:
+    worker = zq.Worker(ADDRESS)
+    assert worker.task("q")(nothing) is nothing
+
+    with pytest.raises(ValueError, match="queue q has a handler already: nothing"):
+        worker.task("q")
+
+
+def test_worker_without_handlers_does_not_run() -> None:
+    with pytest.raises(ValueError, match="has no handler"):
+        zq.Worker(ADDRESS, name="w").run()
+
+
+def test_worker_with_processes_must_be_importable() -> None:
+    worker = zq.Worker(ADDRESS, processes=1)
+    worker.task("q")(nothing)
+
+    with pytest.raises(ValueError, match="child processes import it from there"):
+        worker.start()
+
+
+def test_second_worker_of_a_name_ends_the_first(tmp_path: Path) -> None:
+    with zq.Coordinator(tmp_path / "s.zq") as coordinator:
+        first, second = (zq.Worker(coordinator.address, name="same") for _ in range(2))
+        first.task("q")(nothing)
+        second.task("q")(nothing)
+        errors: list[BaseException] = []
+
+        def run() -> None:
+            try:
+                first.run()
+            except zq.WorkerFencedError as error:
+                errors.append(error)
+
+        thread = threading.Thread(target=run)
+        thread.start()
+        with zq.Client(coordinator.address) as client:
+            wait_until(lambda: client.query("workers"), "the first worker")
+            with second:
+                thread.join(30.0)
+                assert "another worker took the name same" in str(errors[0])
+
+
+def test_burst_ends_when_nothing_comes_any_more(tmp_path: Path) -> None:
+    done: list[Any] = []
+    with zq.Coordinator(tmp_path / "s.zq") as coordinator, zq.Client(coordinator.address) as client:
+        client.submit_many("q", range(1000))
+        worker = zq.Worker(coordinator.address, concurrency=3)
+        worker.task("q")(lambda task: done.append(task.payload))
+
+        worker.run(burst=True)
+
+        assert sorted(done) == list(range(1000))
+        assert client.query("status")["done"] == 1000
+
+
+def test_fast_tasks_raise_the_credit_and_slow_ones_do_not() -> None:
+    bench = Bench(concurrency=2)
+    for _ in range(20):
+        bench.measure("slow", Report([], [], 1, 0.5))
+    assert bench.credit == 2
+    for _ in range(30):
+        bench.measure("fast", Report([], [], 1000, 0.01))
+
+    assert bench.credit == 10_000
+
+
+def test_bench_cuts_leases_into_chunks_and_takes_back_what_was_not_run() -> None:
+    bench = Bench(concurrency=1)
+    ends = b"".join(i.to_bytes(4, "little") for i in range(1, 101))
+    bench.put([Assignment(7, "b", 100, "q", DEFAULT_OPTIONS, 1, 0, ends, b"x" * 100)])
+    first = bench.take()
+    assert first is not None
+    assert (first.lo, first.hi) == (0, 1)  # nothing is known about these tasks yet
+    bench.measure("q", Report([], [], 1, 0.001))
+
+    second = bench.take()
+    assert second is not None
+    assert (second.lo, second.hi) == (1, 11)
+    bench.put_back(second)
+
+    assert bench.close() == [Span(7, 1, 11), Span(7, 11, 100)]
+    assert bench.take() is None
+
+
+def test_handlers_of_a_worker_keep_their_types() -> None:
+    worker = zq.Worker(ADDRESS)
+
+    @worker.task("q")
+    def handler(task: zq.Task) -> int:
+        return 1
+
+    assert handler is worker.handlers["q"]
+    assert sys.modules[__name__].nothing is nothing
