@@ -54,7 +54,7 @@ class Faults:
             lie=some(0.2),
             stall=some(0.02),
             partition=some(0.02),
-            jump=some(0.05),
+            jump=some(0.1),
         )
 
 

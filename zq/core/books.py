@@ -76,6 +76,8 @@ class Books:
         self.fenced: dict[str, deque[str]] = {}  # by worker name, the last incarnations that were fenced
         self.is_changed = False  # whether the counters must be written
         self.alarms: list[tuple[float, int, Lease]] = []  # heap of when leases end or tasks run out of time
+        self.watch_at = 0.0  # not after the first time at which a worker may have to be suspected or buried
+        self.pulled: dict[Queue, None] = {}  # queues in which pulls wait
         self.next_due_time = inf  # wall: the first row of `scheduled`
         self.next_forget_time = 0.0  # wall: before this nothing is to be forgotten
         self.turn = 0

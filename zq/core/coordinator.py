@@ -139,14 +139,13 @@ class Coordinator:
     def next_at(self, now: Now) -> float:
         """Returns the monotonic time of the next tick that has something to do, or infinity."""
         books = self.books
-        at = min(liveness.next_watch_at(books), books.alarms[0][0] if books.alarms else inf)
+        at = min(books.watch_at, books.alarms[0][0] if books.alarms else inf)
         if books.next_due_time < inf:
             at = min(at, now.monotonic + max(0.0, books.next_due_time - now.wall))
         if books.kept:
             at = min(at, now.monotonic + max(0.0, books.next_forget_time - now.wall))
-        for queue in books.queues.values():
-            for wait in queue.pull_waits:
-                at = min(at, wait.until)
+        for queue in books.pulled:
+            at = min(at, min((wait.until for wait in queue.pull_waits), default=inf))
         return at
 
     # Messages.
@@ -227,15 +226,17 @@ class Coordinator:
             queue.pull_waits.remove(earlier)
         if queue.pull_waits or not assignment.serve_pull(books, step, queue, wait):
             queue.pull_waits.append(wait)
+            books.pulled[queue] = None
             books.stirred[queue] = None
 
     def _end_pulls(self, step: Step) -> None:
         """Answers pulls that have waited long enough with nothing."""
-        for queue in self.books.queues.values():
-            if queue.pull_waits:
-                for wait in [wait for wait in queue.pull_waits if wait.until <= step.now]:
-                    queue.pull_waits.remove(wait)
-                    step.send(wait.peer, Tasks(wait.request, ()))
+        for queue in list(self.books.pulled):
+            for wait in [wait for wait in queue.pull_waits if wait.until <= step.now]:
+                queue.pull_waits.remove(wait)
+                step.send(wait.peer, Tasks(wait.request, ()))
+            if not queue.pull_waits:
+                del self.books.pulled[queue]
 
     def _excuse_stall(self, step: Step) -> None:
         """When this machine itself stood still for longer than a heartbeat, nobody is blamed for that time."""

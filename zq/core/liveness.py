@@ -49,6 +49,7 @@ def _attach(books: Books, step: Step, worker: Holder, peer: Peer, message: Hello
     worker.peer = peer
     worker.life = Life.LIVE
     worker.heard_at = worker.connected_at = step.now
+    books.watch_at = min(books.watch_at, step.now + books.options.suspect_after)
     worker.credit = message.credit
     worker.concurrency = message.concurrency
     _leave_queues(books, worker)
@@ -119,6 +120,7 @@ def note_life(books: Books, step: Step, worker: Holder) -> None:
     worker.heard_at = step.now
     if worker.life is Life.SUSPECT:
         worker.life = Life.LIVE
+        books.watch_at = min(books.watch_at, step.now + books.options.suspect_after)
         for queue in worker.queues:
             books.stirred[queue] = None
 
@@ -161,7 +163,12 @@ def suspect(books: Books, worker: Holder) -> None:
 
 
 def watch(books: Books, step: Step) -> None:
-    """Suspects and buries workers by their silence."""
+    """Suspects and buries workers by their silence.
+
+    All workers are looked at only when the first of them can be due: being heard moves that time away, so the one that is known is never too late.
+    """
+    if step.now < books.watch_at:
+        return
     options = books.options
     for worker in list(books.workers.values()):
         silence = step.now - worker.heard_at
@@ -171,6 +178,7 @@ def watch(books: Books, step: Step) -> None:
             _remove(books, worker)
         elif silence >= options.suspect_after and worker.life is Life.LIVE:
             suspect(books, worker)
+    books.watch_at = next_watch_at(books)
 
 
 def next_watch_at(books: Books) -> float:

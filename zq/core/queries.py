@@ -17,6 +17,9 @@ LIST_MAX = 1000
 
 SCAN_MAX = 10_000
 
+REASON_CHARS = 500
+"""Of the reason in a list: a thousand whole tracebacks would fit no message."""
+
 
 class InvalidRequestError(Exception):
     """A question that can be read but not answered; the text goes to who asked."""
@@ -240,7 +243,10 @@ def _tasks(books: Books, step: Step, arguments: dict[str, Any]) -> list[dict[str
         case "scheduled":
             rows = _list_scheduled(books, step, queue)
         case "dead":
-            rows = (_dead(dead[0].own_id, *dead) for _, dead in list_dead(books, step, queue))
+            rows = (
+                _dead(batch.own_id, batch, reason[:REASON_CHARS], dead_time)
+                for _, (batch, reason, dead_time) in list_dead(books, step, queue)
+            )
         case _:
             raise InvalidRequestError(f"expected state waiting, leased, scheduled or dead, got {state!r}")
     return list(islice(rows, limit))

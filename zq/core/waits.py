@@ -4,7 +4,7 @@ from zq.core.holder import Peer
 from zq.wire.messages import Ended, FromCoordinator, Outcome
 
 OUTCOME_BYTES_MAX = 4 << 20
-"""Results in one outcome message, at most one task above it: a quarter of a frame."""
+"""Results and reasons in one outcome message, at most one task above it: a quarter of a frame."""
 
 
 class WaitEntry:
@@ -75,10 +75,11 @@ def outcome_messages(
     part: list[Ended] = []
     size = 0
     for one in ended:
-        if size + len(one.blob) > OUTCOME_BYTES_MAX and part:
+        one_size = len(one.blob) + 4 * len(one.reason)
+        if size + one_size > OUTCOME_BYTES_MAX and part:
             messages.append((peer, Outcome(request, tuple(part), is_last=False)))
             part, size = [], 0
         part.append(one)
-        size += len(one.blob)
+        size += one_size
     messages.append((peer, Outcome(request, tuple(part), is_last=is_last)))
     return messages
