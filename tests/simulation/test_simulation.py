@@ -34,7 +34,7 @@ def test_planted_fault_is_caught(plant: str) -> None:
         for seed in range(PLANT_SEEDS_MAX):
             try:
                 run(seed, plant=told)
-            except (Violation, LookupError, ValueError, TypeError, AttributeError):
+            except Violation:
                 return
     pytest.fail(f"{PLANT_SEEDS_MAX} seeds did not notice: {plant}")
 
