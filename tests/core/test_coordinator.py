@@ -736,3 +736,17 @@ def test_tasks_are_listed_in_the_order_of_service() -> None:
 def test_options_that_cannot_be_are_refused(options: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match=r"must be|expected"):
         CoordinatorOptions(**options)
+
+
+def test_task_that_was_cancelled_while_it_ran_is_not_taken_away_again_at_its_timeout() -> None:
+    desk = Desk()
+    desk.submit("a", 2, timeout=5.0)
+    (one,) = assigned(desk.hello(W, "w", 2))
+    desk.say(W, Started((Held(one.token, (0,)),)))
+    desk.turn((CLIENT, Cancel(1, "a#0")))
+    for number in range(10):
+        desk.wait(1.0)
+        desk.say(W, Heartbeat(number, (Held(one.token, ()),)))
+
+    assert desk.task("a#0")["state"] == "cancelled"
+    assert desk.task("a#1")["state"] == "leased"

@@ -19,6 +19,8 @@ def check_grants(books: Books) -> None:
             raise Violation(f"lease {token} covers nothing")
         if lease.batch.leased & lease.mask != lease.mask or lease.batch.ended & lease.mask:
             raise Violation(f"lease {token} covers tasks that are not leased")
+        if any(not lease.mask & lease.batch.span_mask(index, index + 1) for index in lease.started):
+            raise Violation(f"lease {token} runs tasks that it does not cover")
         for bit in range(lease.mask.bit_length()):
             if lease.mask >> bit & 1:
                 other = covered.setdefault((lease.batch.key, bit), token)

@@ -216,6 +216,8 @@ class Books:
     def uncover(self, step: Step, lease: Lease, mask: int) -> None:
         """Takes tasks out of a lease, which ends with its last; the caller says what becomes of them."""
         lease.mask &= ~mask
+        if lease.started:
+            lease.forget_started(mask)
         lease.holder.held -= mask.bit_count()
         lease.batch.leased &= ~mask
         for queue in lease.holder.queues:  # it has credit again

@@ -90,11 +90,19 @@ class Lease:
         self.batch = batch
         self.mask = mask  # tasks still covered; bits as in the batch
         self.holder = holder
-        self.started: dict[int, float] = {}  # index in the batch -> when it was first reported (monotonic)
+        # Index in the batch -> when it was first reported (monotonic). Invariant: only tasks that the lease covers.
+        self.started: dict[int, float] = {}
         self.progress: dict[int, float] = {}  # index -> fraction
         self.is_solo = False
         self.seconds: float | None = None  # of a pull's lease; None for a worker's, which lives as long as the worker
         self.expires_at = inf
+
+    def forget_started(self, mask: int) -> None:
+        """Forgets what was known of the run of tasks that the lease no longer covers."""
+        first = self.batch.first
+        for index in [index for index in self.started if mask >> (index - first) & 1]:
+            del self.started[index]
+            self.progress.pop(index, None)
 
     def record(self) -> bytes:
         holder = self.holder

@@ -84,8 +84,6 @@ def _complete(books: Books, step: Step, lease: Lease, done: Done) -> list[Span]:
     else:
         stale = _complete_in_part(books, step, lease, done, mask)
     holder.done += mask.bit_count()
-    if lease.started:
-        _forget_started(lease, done.lo, done.hi)
     if done.forwards and mask:
         admission.store_forwarded(books, step, done.forwards)
     return stale
@@ -168,7 +166,6 @@ def _spans_mask(spans: Iterable[Accepted], token: int) -> int:
 def _fail(books: Books, step: Step, lease: Lease, failed: Failed) -> None:
     batch = lease.batch
     bit = batch.span_mask(failed.index, failed.index + 1)
-    _forget_started(lease, failed.index, failed.index + 1)
     single = take_out(books, step, lease, bit)
     single.failed_token = lease.token
     books.count("failed")
@@ -182,12 +179,6 @@ def take_out(books: Books, step: Step, lease: Lease, bit: int) -> Batch:
     batch.queue.leased -= 1
     books.changed[batch.queue] = None
     return endings.split_off(books, step, batch, bit)
-
-
-def _forget_started(lease: Lease, lo: int, hi: int) -> None:
-    for index in [index for index in lease.started if lo <= index < hi]:
-        del lease.started[index]
-        lease.progress.pop(index, None)
 
 
 # Losses (protocol 3.1).
@@ -260,7 +251,6 @@ def ring_alarm(books: Books, step: Step, lease: Lease) -> None:
     grace = books.options.suspect_after  # the worker knows the timeout too, and is the first to act on it
     for index, started_at in list(lease.started.items()):
         if started_at + timeout + grace <= step.now:
-            _forget_started(lease, index, index + 1)
             step.send(lease.holder.peer, Cancelled((Span(lease.token, index, index + 1),)))
             single = take_out(books, step, lease, lease.batch.span_mask(index, index + 1))
             endings.fail(books, step, single, f"ran longer than its timeout of {timeout:g} s")
