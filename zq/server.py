@@ -41,7 +41,11 @@ DRAIN_BYTES_MAX = 8 << 20
 HIGH_WATER_MARK = 20_000
 """Messages queued for one peer in each direction; credit and the clients' windows keep far below it."""
 
-Frame = tuple[Peer, bytes]
+FAULTS = (AssertionError, LookupError, TypeError, ValueError, ArithmeticError, AttributeError)
+"""What a mistake in this program raises; errors of the store are not among them, they end the process."""
+
+FAULTS_MAX = 10
+"""Turns in a row that may fail before the process ends: then it is not a message that does it."""
 
 
 class Server:
@@ -77,6 +81,7 @@ class Server:
         self._socket: zmq.Socket[bytes]
         self._unreachable: list[Peer] = []
         self._is_stopping = False
+        self._faults = 0  # turns in a row that failed
         self._started_at = 0.0
         self._wake_read, self._wake_write = os.pipe()
         os.set_blocking(self._wake_read, False)
@@ -166,13 +171,21 @@ class Server:
         return found
 
     def _turn(self, messages: list[list[bytes]]) -> None:
+        """Carries out one step, whatever is among its messages.
+
+        A fault of this program must not stop it, nor may books that are half changed be used: they are read again, and the messages are handled
+        one by one, so that only the one that does it is refused.
+        """
         try:
             self._step(messages)
+            self._faults = 0
         except StoreFullError:
             log.exception("the store is full beyond its reserve: nothing of this turn was stored or answered")
             self._read_books()
-        except (AssertionError, LookupError, TypeError, ValueError, ArithmeticError, AttributeError):
-            # A fault of this program. Books that may be half changed are thrown away, and the message that did it is found and refused.
+        except FAULTS:
+            self._faults += 1
+            if self._faults > FAULTS_MAX:
+                raise
             log.exception("a turn failed; its messages are handled one by one")
             self._read_books()
             for parts in messages:
@@ -181,12 +194,12 @@ class Server:
     def _step_alone(self, parts: list[bytes]) -> None:
         try:
             self._step([parts])
-        except (AssertionError, LookupError, TypeError, ValueError, ArithmeticError, AttributeError):
+        except FAULTS:
             log.exception("a message could not be handled and is refused")
             self._read_books()
-            self._step([[parts[0]]])
+            self._step([], refused=parts[0])
 
-    def _step(self, messages: list[list[bytes]]) -> None:
+    def _step(self, messages: list[list[bytes]], refused: Peer | None = None) -> None:
         """Receives, ticks, commits, and only then sends (protocol 6.1)."""
         tx = self._open_store().begin()
         machine = self._machine
@@ -194,6 +207,8 @@ class Server:
             step = machine.begin(_now(), tx)
             for peer in self._unreachable:
                 machine.disconnected(peer)
+            if refused is not None:
+                machine.refuse(step, refused, "invalid", "this message cannot be handled; the log says why", None)
             for parts in messages:
                 try:
                     peer, frame = parts

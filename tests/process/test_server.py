@@ -1,0 +1,57 @@
+"""What the coordinator's shell does when the store is full, and when the program itself has a fault."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import zq
+from zq.core import admission
+from zq.wire.messages import Submit
+
+
+def test_full_store_is_busy_and_everything_accepted_is_still_done(tmp_path: Path) -> None:
+    small = zq.LmdbOptions(map_bytes=4 << 20, free_bytes_min=0)
+    with (
+        zq.Coordinator(tmp_path / "s.zq", store_options=small) as coordinator,
+        zq.Client(coordinator.address) as client,
+    ):
+        receipts = []
+        with pytest.raises(zq.BusyError, match="the store is full"):
+            while True:
+                receipts.append(client.submit("q", bytes(4000)))
+        assert len(receipts) > 100
+        worker = zq.Worker(coordinator.address)
+        worker.task("q")(lambda task: len(task.payload))
+
+        worker.run(burst=True)
+
+        assert [receipt.result(timeout=30.0) for receipt in receipts] == [4000] * len(receipts)
+        assert client.submit("q", "there is room again").id
+
+
+def test_message_that_finds_a_fault_is_refused_and_the_others_are_served(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = admission.submit
+
+    def faulty(books: Any, step: Any, peer: bytes, message: Submit) -> None:
+        real(books, step, peer, message)
+        if any(batch.id == "poison" for batch in message.batches):
+            raise KeyError("a fault of the program, after the books were changed")
+
+    monkeypatch.setattr(admission, "submit", faulty)
+    with (
+        zq.Coordinator(tmp_path / "s.zq") as coordinator,
+        zq.Client(coordinator.address, timeout=2.0) as unlucky,
+        zq.Client(coordinator.address) as client,
+    ):
+        client.submit("q", 1)
+        with pytest.raises(zq.ZqError):
+            unlucky.submit("q", 2, id="poison")
+        client.submit("q", 3)
+        status = client.query("status")
+
+        assert status["waiting"] == 2
+        assert status["counters"]["error invalid"] >= 1
+        assert client.status("poison").state == "unknown"
