@@ -5,7 +5,9 @@ from typing import Any
 import pytest
 
 from tests.core.desk import CLIENT, WALL, Desk, assigned, done, failed, only
+from zq.core.commands import COMMANDS
 from zq.core.options import CoordinatorOptions
+from zq.core.queries import QUERIES
 from zq.wire.messages import (
     DEFAULT_OPTIONS,
     Answer,
@@ -685,12 +687,12 @@ def test_question_that_cannot_be_answered_is_refused_in_words() -> None:
     desk = Desk()
     desk.submit("a")
     for message, text in (
-        (Query(1, "weather", {}), "expected query status, task, tasks, queues or workers, got 'weather'"),
+        (Query(1, "weather", {}), f"expected a query of {', '.join(QUERIES)}, got 'weather'"),
         (Query(1, "task", {}), "expected text for id, got None"),
         (Query(1, "tasks", {"limit": 0}), "expected limit from 1 to 1000, got 0"),
         (Query(1, "tasks", {"state": "tired"}), "expected state waiting, leased, scheduled or dead, got 'tired'"),
         (Query(1, "tasks", {"queue": "r"}), "there is no queue 'r'"),
-        (Command(1, "explode", {}), "expected command retry, replay or set-queue, got 'explode'"),
+        (Command(1, "explode", {}), f"expected a command of {', '.join(COMMANDS)}, got 'explode'"),
         (Command(1, "set-queue", {"queue": "q", "colour": 1}), "expected max_tasks or assign, got colour"),
         (Command(1, "set-queue", {"queue": "q", "max_tasks": 0}), "expected max_tasks of 1 or more, got 0"),
     ):

@@ -22,7 +22,8 @@ from collections.abc import Callable
 from math import inf
 from typing import Any, assert_never
 
-from zq.core import admission, assignment, cancelling, endings, liveness, queries, retention, settling
+from zq.core import admission, assignment, cancelling, commands, endings, liveness, queries, retention, settling
+from zq.core.arguments import InvalidRequestError
 from zq.core.books import Books, Step, read_books
 from zq.core.holder import Holder, Peer, PullWait, pull_name
 from zq.core.options import CoordinatorOptions, Now
@@ -186,7 +187,7 @@ class Coordinator:
             case Query(request, what, arguments):
                 self._answer(step, peer, request, lambda: self._query(step, what, arguments))
             case Command(request, verb, arguments):
-                self._answer(step, peer, request, lambda: queries.carry_out(books, step, verb, arguments))
+                self._answer(step, peer, request, lambda: commands.carry_out(books, step, verb, arguments))
             case Ping(request):
                 step.send(peer, Pong(request, books.epoch))
             case Extend(request):
@@ -201,7 +202,7 @@ class Coordinator:
     def _answer(self, step: Step, peer: Peer, request: int, ask: Callable[[], Any]) -> None:
         try:
             value = ask()
-        except queries.InvalidRequestError as error:
+        except InvalidRequestError as error:
             self.books.count("error invalid")
             step.send(peer, Error(request, "invalid", str(error)))
         else:

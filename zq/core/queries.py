@@ -1,10 +1,11 @@
-"""What people and programs may ask of a coordinator, and the commands that are not part of a task's own life (protocol 4)."""
+"""What people and programs may ask of a coordinator (protocol 4); nothing here changes anything."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from itertools import islice
 from typing import Any
 
 from zq.core import endings, tables
+from zq.core.arguments import InvalidRequestError, limit, named_queue, text
 from zq.core.batch import Batch, mask_of
 from zq.core.books import Books, Step
 from zq.core.endings import DEAD, PENDING, SCHEDULED, End, Place
@@ -12,78 +13,26 @@ from zq.core.holder import Lease
 from zq.core.queue import Queue
 from zq.wire.limits import TASK_SEPARATOR
 
-LIST_MAX = 1000
-"""Rows in an answer, and rows that are read for it when a queue is named: bounds what a question costs everyone else."""
-
 SCAN_MAX = 10_000
+"""Rows that are read for an answer when a queue is named."""
 
 REASON_CHARS = 500
 """Of the reason in a list: a thousand whole tracebacks would fit no message."""
 
 
-class InvalidRequestError(Exception):
-    """A question that can be read but not answered; the text goes to who asked."""
-
-
 def answer(books: Books, step: Step, what: str, arguments: dict[str, Any]) -> Any:
-    """Answers a query."""
-    match what:
-        case "status":
-            return _status(books)
-        case "task":
-            return _task(books, step, _text(arguments, "id"))
-        case "tasks":
-            return _tasks(books, step, arguments)
-        case "queues":
-            return [_queue(books, queue) for queue in sorted(books.queues.values(), key=lambda queue: queue.name)]
-        case "workers":
-            return _workers(books, step)
-    raise InvalidRequestError(f"expected query status, task, tasks, queues or workers, got {what!r}")
+    """Answers a query.
+
+    Raises:
+        InvalidRequestError: there is no such query, or an argument cannot be.
+    """
+    reader = QUERIES.get(what)
+    if reader is None:
+        raise InvalidRequestError(f"expected a query of {', '.join(QUERIES)}, got {what!r}")
+    return reader(books, step, arguments)
 
 
-def carry_out(books: Books, step: Step, verb: str, arguments: dict[str, Any]) -> Any:
-    """Carries out a command."""
-    match verb:
-        case "retry":
-            return _retry(books, step, _text(arguments, "id"))
-        case "replay":
-            return _replay(books, step, arguments)
-        case "set-queue":
-            return _set_queue(books, step, arguments)
-    raise InvalidRequestError(f"expected command retry, replay or set-queue, got {verb!r}")
-
-
-# Arguments.
-
-
-def _text(arguments: dict[str, Any], name: str) -> str:
-    value = arguments.get(name)
-    if not isinstance(value, str) or not value:
-        raise InvalidRequestError(f"expected text for {name}, got {value!r}")
-    return value
-
-
-def _limit(arguments: dict[str, Any], default: int) -> int:
-    value = arguments.get("limit", default)
-    if not isinstance(value, int) or isinstance(value, bool) or not 1 <= value <= LIST_MAX:
-        raise InvalidRequestError(f"expected limit from 1 to {LIST_MAX}, got {value!r}")
-    return value
-
-
-def _named_queue(books: Books, arguments: dict[str, Any]) -> Queue | None:
-    name = arguments.get("queue")
-    if name is None:
-        return None
-    queue = books.queues.get(_text(arguments, "queue"))
-    if queue is None:
-        raise InvalidRequestError(f"there is no queue {name!r}")
-    return queue
-
-
-# Queries.
-
-
-def _status(books: Books) -> dict[str, Any]:
+def _status(books: Books, step: Step, arguments: dict[str, Any]) -> dict[str, Any]:  # noqa: ARG001 - alike in shape
     queues = books.queues.values()
     return {
         "epoch": books.epoch,
@@ -99,7 +48,8 @@ def _status(books: Books) -> dict[str, Any]:
     }
 
 
-def _queue(books: Books, queue: Queue) -> dict[str, Any]:
+def queue_row(books: Books, queue: Queue) -> dict[str, Any]:
+    """Returns a queue as the query `queues` shows it."""
     return {
         "name": queue.name,
         "waiting": queue.total_waiting,
@@ -115,7 +65,11 @@ def _queue(books: Books, queue: Queue) -> dict[str, Any]:
     }
 
 
-def _workers(books: Books, step: Step) -> list[dict[str, Any]]:
+def _queues(books: Books, step: Step, arguments: dict[str, Any]) -> list[dict[str, Any]]:  # noqa: ARG001
+    return [queue_row(books, queue) for queue in sorted(books.queues.values(), key=lambda queue: queue.name)]
+
+
+def _workers(books: Books, step: Step, arguments: dict[str, Any]) -> list[dict[str, Any]]:  # noqa: ARG001
     return [
         {
             "name": worker.name,
@@ -132,7 +86,8 @@ def _workers(books: Books, step: Step) -> list[dict[str, Any]]:
     ]
 
 
-def _task(books: Books, step: Step, id: str) -> dict[str, Any]:
+def _task(books: Books, step: Step, arguments: dict[str, Any]) -> dict[str, Any]:
+    id = text(arguments, "id")
     known = endings.find(step, id)
     base, separator, index = id.rpartition(TASK_SEPARATOR)
     if known is None and separator and index.isdecimal():
@@ -234,9 +189,9 @@ def _lease_on(books: Books, batch: Batch, mask: int) -> Lease | None:
 
 
 def _tasks(books: Books, step: Step, arguments: dict[str, Any]) -> list[dict[str, Any]]:
-    queue = _named_queue(books, arguments)
+    queue = named_queue(books, arguments)
     state = arguments.get("state") or "waiting"
-    limit = _limit(arguments, 100)
+    most = limit(arguments, 100)
     match state:
         case "waiting" | "leased":
             rows = _list_pending(books, step, queue, is_leased=state == "leased")
@@ -249,7 +204,7 @@ def _tasks(books: Books, step: Step, arguments: dict[str, Any]) -> list[dict[str
             )
         case _:
             raise InvalidRequestError(f"expected state waiting, leased, scheduled or dead, got {state!r}")
-    return list(islice(rows, limit))
+    return list(islice(rows, most))
 
 
 def _bounds(queue: Queue | None) -> tuple[bytes, bytes | None]:
@@ -293,42 +248,10 @@ def list_dead(books: Books, step: Step, queue: Queue | None) -> Iterator[tuple[b
         yield key, (books.read(step.tx, key, record), reason, dead_time)
 
 
-# Commands.
-
-
-def _retry(books: Books, step: Step, id: str) -> bool:
-    known = endings.find(step, id)
-    if not isinstance(known, Place) or known.where != DEAD:
-        return False
-    dead = endings.read_dead(books, step, known.key)
-    if dead is None:
-        return False
-    endings.revive(books, step, dead[0])
-    return True
-
-
-def _replay(books: Books, step: Step, arguments: dict[str, Any]) -> int:
-    queue = _named_queue(books, arguments)
-    found = [dead[0] for _, dead in islice(list_dead(books, step, queue), _limit(arguments, LIST_MAX))]
-    for batch in found:
-        endings.revive(books, step, batch)
-    return len(found)
-
-
-def _set_queue(books: Books, step: Step, arguments: dict[str, Any]) -> dict[str, Any]:
-    name = _text(arguments, "queue")
-    unknown = set(arguments) - {"queue", "max_tasks", "assign"}
-    if unknown:
-        raise InvalidRequestError(f"expected max_tasks or assign, got {', '.join(sorted(unknown))}")
-    max_tasks, assign = arguments.get("max_tasks"), arguments.get("assign")
-    if max_tasks is not None and (not isinstance(max_tasks, int) or isinstance(max_tasks, bool) or max_tasks < 1):
-        raise InvalidRequestError(f"expected max_tasks of 1 or more, got {max_tasks!r}")
-    if assign is not None and assign not in ("least-loaded", "hash"):
-        raise InvalidRequestError(f"expected assign least-loaded or hash, got {assign!r}")
-    queue = books.queue(step, name)
-    if "max_tasks" in arguments:
-        queue.max_tasks = max_tasks
-    if "assign" in arguments:
-        queue.assign = assign
-    books.changed[queue] = None
-    return _queue(books, queue)
+QUERIES: dict[str, Callable[[Books, Step, dict[str, Any]], Any]] = {
+    "status": _status,
+    "task": _task,
+    "tasks": _tasks,
+    "queues": _queues,
+    "workers": _workers,
+}

@@ -12,8 +12,8 @@ from typing import Any, Final
 import msgpack
 
 from zq.errors import RemoteProtocolError
-from zq.wire import check
-from zq.wire.limits import FRAME_BYTES_MAX, VERSION
+from zq.wire import answers, requests
+from zq.wire.limits import FRAME_BYTES_MAX, HELD_MAX, TEXT_CHARS_MAX, VERSION
 from zq.wire.messages import (
     DEFAULT_OPTIONS,
     Answer,
@@ -50,6 +50,13 @@ from zq.wire.messages import (
     Wait,
     Welcome,
 )
+from zq.wire.values import Malformed, TooLarge
+
+MAP_MAX: Final = 100
+"""Entries of a map: headers, arguments, and the rows of answers."""
+
+STR_MAX: Final = TEXT_CHARS_MAX * 4
+"""Bytes of a text: characters take up to four."""
 
 KINDS: Final[dict[type[Any], int]] = {
     Submit: 1,
@@ -138,12 +145,12 @@ def decode_for_coordinator(frame: bytes) -> ToCoordinator:
     Raises:
         RemoteProtocolError: with the code of protocol 5, and the number of the request if it could be read.
     """
-    return _decode(frame, check.FOR_COORDINATOR)  # type: ignore[no-any-return]
+    return _decode(frame, requests.READERS)  # type: ignore[no-any-return]
 
 
 def decode_from_coordinator(frame: bytes) -> FromCoordinator:
     """Reads a message that a coordinator sent; raises as `decode_for_coordinator`."""
-    return _decode(frame, check.FROM_COORDINATOR)  # type: ignore[no-any-return]
+    return _decode(frame, answers.READERS)  # type: ignore[no-any-return]
 
 
 def _decode(frame: bytes, readers: dict[int, Callable[[list[Any]], Any]]) -> Any:
@@ -155,9 +162,9 @@ def _decode(frame: bytes, readers: dict[int, Callable[[list[Any]], Any]]) -> Any
             use_list=False,
             raw=False,
             strict_map_key=True,
-            max_array_len=check.ARRAY_MAX,
-            max_map_len=check.MAP_MAX,
-            max_str_len=check.STR_MAX,
+            max_array_len=HELD_MAX,
+            max_map_len=MAP_MAX,
+            max_str_len=STR_MAX,
             max_bin_len=FRAME_BYTES_MAX,
             max_ext_len=0,
         )
@@ -174,7 +181,7 @@ def _decode(frame: bytes, readers: dict[int, Callable[[list[Any]], Any]]) -> Any
         raise RemoteProtocolError("unknown-kind", f"expected a kind of {sorted(readers)}, got {kind}", request)
     try:
         return reader(fields)
-    except check.TooLarge as error:
+    except TooLarge as error:
         raise RemoteProtocolError("too-large", str(error), request) from None
-    except check.Malformed as error:
+    except Malformed as error:
         raise RemoteProtocolError("malformed", str(error), request) from None

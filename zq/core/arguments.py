@@ -1,0 +1,37 @@
+"""Reads the arguments of queries and commands (protocol 4); what cannot be is told to who asked."""
+
+from typing import Any
+
+from zq.core.books import Books
+from zq.core.queue import Queue
+
+LIST_MAX = 1000
+"""Rows in an answer, and tasks that one command changes: bounds what a question costs everyone else."""
+
+
+class InvalidRequestError(Exception):
+    """A question that can be read but not answered; the text goes to who asked."""
+
+
+def text(arguments: dict[str, Any], name: str) -> str:
+    value = arguments.get(name)
+    if not isinstance(value, str) or not value:
+        raise InvalidRequestError(f"expected text for {name}, got {value!r}")
+    return value
+
+
+def limit(arguments: dict[str, Any], default: int) -> int:
+    value = arguments.get("limit", default)
+    if not isinstance(value, int) or isinstance(value, bool) or not 1 <= value <= LIST_MAX:
+        raise InvalidRequestError(f"expected limit from 1 to {LIST_MAX}, got {value!r}")
+    return value
+
+
+def named_queue(books: Books, arguments: dict[str, Any]) -> Queue | None:
+    name = arguments.get("queue")
+    if name is None:
+        return None
+    queue = books.queues.get(text(arguments, "queue"))
+    if queue is None:
+        raise InvalidRequestError(f"there is no queue {name!r}")
+    return queue

@@ -1,0 +1,143 @@
+"""Reads single values out of what msgpack decoded, and raises for what is not one: the parts of which the messages' readers are made."""
+
+from __future__ import annotations
+
+import sys
+from array import array
+from collections.abc import Callable
+from math import isfinite
+from typing import Any, Final, TypeVar
+
+from zq.wire import limits
+from zq.wire.messages import Span
+
+T = TypeVar("T")
+
+INT_MAX: Final = (1 << 63) - 1
+
+
+class Malformed(Exception):
+    """The fields are not those of their kind."""
+
+
+class TooLarge(Exception):
+    """A field is over a limit."""
+
+
+def expect_fields(fields: list[Any] | tuple[Any, ...], count: int, what: str) -> None:
+    if len(fields) != count:
+        raise Malformed(f"expected {count} fields in {what}, got {len(fields)}")
+
+
+def read_array(value: Any, most: int, what: str) -> tuple[Any, ...]:
+    if type(value) is not tuple:
+        raise Malformed(f"expected an array of {what}, got {type(value).__name__}")
+    if len(value) > most:
+        raise TooLarge(f"expected at most {most} {what}, got {len(value)}")
+    return value
+
+
+def read_int(value: Any, what: str, least: int = 0, most: int = INT_MAX) -> int:
+    if type(value) is not int or not least <= value <= most:
+        raise Malformed(f"expected {what} from {least} to {most}, got {short(value)}")
+    return value
+
+
+def read_number(value: Any, what: str, most: float = limits.DELAY_MAX, least: float = 0.0) -> float:
+    if type(value) not in (int, float) or not isfinite(value) or not least <= value <= most:
+        raise Malformed(f"expected {what} as a number from {least:g} to {most:g}, got {short(value)}")
+    return float(value)
+
+
+def read_bool(value: Any, what: str) -> bool:
+    if type(value) is not bool:
+        raise Malformed(f"expected {what} as true or false, got {short(value)}")
+    return value
+
+
+def read_text(value: Any, what: str, most: int = limits.TEXT_CHARS_MAX) -> str:
+    if type(value) is not str:
+        raise Malformed(f"expected {what} as text, got {short(value)}")
+    if len(value) > most:
+        raise TooLarge(f"expected {what} of at most {most} characters, got {len(value)}")
+    return value
+
+
+def read_name(value: Any, what: str, most: int = limits.NAME_BYTES_MAX) -> str:
+    """A name or id: not empty, no space, nothing invisible."""
+    if type(value) is not str or not value:
+        raise Malformed(f"expected {what} as text that is not empty, got {short(value)}")
+    if len(value) > most or (not value.isascii() and len(value.encode()) > most):
+        raise TooLarge(f"expected {what} of at most {most} bytes, got {len(value.encode())}")
+    if not value.isprintable() or " " in value:
+        raise Malformed(f"expected {what} without spaces and control characters, got {short(value)}")
+    return value
+
+
+def read_id(value: Any, what: str) -> str:
+    """The id of a batch."""
+    id = read_name(value, what, limits.ID_BYTES_MAX)
+    if limits.TASK_SEPARATOR in id:
+        raise Malformed(f"expected {what} without {limits.TASK_SEPARATOR}, got {short(value)}")
+    return id
+
+
+def short(value: Any) -> str:
+    text = repr(value) if isinstance(value, int | float | bool | None | str) else type(value).__name__
+    return text if len(text) <= 60 else f"{text[:60]}..."
+
+
+def read_many(reader: Callable[[Any], T], value: Any, what: str) -> tuple[T, ...]:
+    return tuple(map(reader, read_array(value, limits.MESSAGE_BATCHES_MAX, what)))
+
+
+# Ranges and offsets.
+
+
+def read_index(value: Any) -> int:
+    return read_int(value, "an index", 0, limits.BATCH_TASKS_MAX - 1)
+
+
+def check_range(lo: Any, hi: Any, what: str) -> None:
+    if type(lo) is not int or type(hi) is not int or not 0 <= lo < hi <= limits.BATCH_TASKS_MAX:
+        raise Malformed(f"expected {what} with 0 <= lo < hi <= {limits.BATCH_TASKS_MAX}, got {short(lo)}, {short(hi)}")
+
+
+def read_span(value: Any) -> Span:
+    if type(value) is not tuple or len(value) != 3:
+        raise Malformed("expected a span as [token, lo, hi]")
+    check_range(value[1], value[2], "a span")
+    return Span(read_int(value[0], "token"), value[1], value[2])
+
+
+def _offsets(ends: bytes) -> list[int]:
+    offsets = array("I", ends)
+    if sys.byteorder == "big":
+        offsets.byteswap()
+    return offsets.tolist()
+
+
+def check_ends(ends: Any, blob: Any, what: str) -> int:
+    """Checks offsets against payloads and returns the number of tasks; no step of it is a loop in Python."""
+    if type(ends) is not bytes or type(blob) is not bytes:
+        raise Malformed(f"expected ends and blob of {what} as bytes")
+    count, rest = divmod(len(ends), 4)
+    if rest or not count:
+        raise Malformed(f"expected 4 bytes in ends for each task of {what}, got {len(ends)} bytes")
+    if count == 1:
+        if int.from_bytes(ends, "little") != len(blob):
+            raise Malformed(f"expected the end of {what} at {len(blob)}, got {int.from_bytes(ends, 'little')}")
+    elif count > limits.BATCH_TASKS_MAX:
+        raise TooLarge(f"expected at most {limits.BATCH_TASKS_MAX} tasks in {what}, got {count}")
+    else:
+        offsets = _offsets(ends)
+        if offsets[-1] != len(blob) or sorted(offsets) != offsets:
+            raise Malformed(f"expected ends of {what} that never fall and close with {len(blob)}")
+    return count
+
+
+def check_results(ends: Any, blob: Any, count: int) -> None:
+    if ends == b"" and blob == b"":
+        return
+    if check_ends(ends, blob, "the results") != count:
+        raise Malformed(f"expected {count} results, got {len(ends) >> 2}")
