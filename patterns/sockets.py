@@ -1,0 +1,93 @@
+"""Makes the sockets of the patterns, each with finite limits, and reads what several patterns read alike."""
+
+from __future__ import annotations
+
+import zmq
+
+Socket = zmq.Socket[bytes]
+Frames = list[bytes]
+
+HIGH_WATER_MARK = 1000
+"""Messages that may wait for one peer in each direction: enough for bursts, and a bound on what a silent peer costs."""
+
+LINGER = 0.5
+"""Seconds for which a closing socket may still send: a last reply leaves, and no exit hangs."""
+
+MESSAGE_BYTES_MAX = 16 << 20
+"""One frame; ZeroMQ cuts a peer that sends a larger one. The same as zq's own messages."""
+
+HANDSHAKE_TIMEOUT = 3.0
+HEARTBEAT_INTERVAL = 2.0
+HEARTBEAT_TIMEOUT = 6.0
+"""Seconds; ZeroMQ's own heartbeats only close connections whose other end is gone."""
+
+
+def make_socket(
+    context: zmq.Context[Socket], kind: int, *, high_water_mark: int = HIGH_WATER_MARK, linger: float = LINGER
+) -> Socket:
+    """Returns a socket with every limit set; it belongs to the thread that asked.
+
+    Args:
+        context: in which it lives.
+        kind: zmq.ROUTER and its like.
+        high_water_mark: messages for one peer, in each direction; at least 1, since 0 has no limit in ZeroMQ.
+        linger: seconds for which closing may take.
+
+    Raises:
+        ValueError: the high-water mark is below 1.
+    """
+    if high_water_mark < 1:
+        raise ValueError(f"expected a high-water mark of at least 1, got {high_water_mark}")
+    socket = context.socket(kind)
+    for option, value in (
+        (zmq.LINGER, int(linger * 1000)),
+        (zmq.SNDHWM, high_water_mark),
+        (zmq.RCVHWM, high_water_mark),
+        (zmq.MAXMSGSIZE, MESSAGE_BYTES_MAX),
+        (zmq.HANDSHAKE_IVL, int(HANDSHAKE_TIMEOUT * 1000)),
+        (zmq.HEARTBEAT_IVL, int(HEARTBEAT_INTERVAL * 1000)),
+        (zmq.HEARTBEAT_TIMEOUT, int(HEARTBEAT_TIMEOUT * 1000)),
+    ):
+        socket.setsockopt(option, value)
+    if kind == zmq.ROUTER:
+        socket.setsockopt(zmq.ROUTER_MANDATORY, 1)  # a peer that is gone is an error, not silence
+    return socket
+
+
+def bind(socket: Socket, address: str) -> str:
+    """Binds a socket and returns where: a port `*` is resolved.
+
+    Raises:
+        OSError: the address cannot be bound.
+    """
+    try:
+        socket.bind(address)
+    except zmq.ZMQError as error:
+        raise OSError(error.errno, f"cannot bind {address}: {error.strerror}") from error
+    return socket.getsockopt_string(zmq.LAST_ENDPOINT)
+
+
+def send_now(socket: Socket, frames: Frames) -> bool:
+    """Sends without ever waiting; returns False when the peer is gone, or takes nothing more."""
+    try:
+        socket.send_multipart(frames, zmq.NOBLOCK)
+    except zmq.ZMQError as error:
+        if error.errno not in (zmq.EAGAIN, zmq.EHOSTUNREACH):
+            raise
+        return False
+    return True
+
+
+def split_envelope(frames: Frames) -> tuple[Frames, Frames]:
+    """Returns an address stack with its empty delimiter, and the content behind it.
+
+    Raises:
+        ValueError: there is no delimiter, or nothing behind it.
+    """
+    try:
+        at = frames.index(b"") + 1
+    except ValueError:
+        raise ValueError(f"expected an address stack that ends in an empty frame, got {len(frames)} frames") from None
+    if at == len(frames):
+        raise ValueError("expected content behind the empty frame, got nothing")
+    return frames[:at], frames[at:]
