@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from zq.async_client import AsyncClient
     from zq.client import Client
     from zq.core.options import CoordinatorOptions
+    from zq.core.policies import QueueSettings
     from zq.errors import (
         BusyError,
         ClosedError,
@@ -49,6 +50,7 @@ _MODULES = {
     "CoordinatorOptions": "zq.core.options",
     "LmdbOptions": "zq.store.lmdb",
     "PulledTask": "zq.pulled",
+    "QueueSettings": "zq.core.policies",
     "Receipt": "zq.receipt",
     "Receipts": "zq.receipt",
     "SubmitOptions": "zq.task",
@@ -69,6 +71,7 @@ __all__ = [
     "LmdbOptions",
     "PayloadTooLargeError",
     "PulledTask",
+    "QueueSettings",
     "Receipt",
     "Receipts",
     "RemoteProtocolError",

@@ -11,6 +11,7 @@ from types import TracebackType
 from typing import Any, Self, Unpack
 
 from zq.calls import Calls, Steps, outcome_of, result_of
+from zq.core.policies import QueueSettings
 from zq.flow import Entry
 from zq.pulled import PulledBase
 from zq.receipt import ReceiptBase, Receipts, TaskStatus, status_of
@@ -87,6 +88,11 @@ class AsyncClient:
     async def retry(self, id: str) -> bool:
         """Puts a dead letter back into its queue; as `zq.Client.retry`."""
         return bool(await self._run(self._calls.command("retry", {"id": id})))
+
+    async def set_queue(self, name: str, **policies: Unpack[QueueSettings]) -> dict[str, Any]:
+        """Sets policies of a queue; as `zq.Client.set_queue`."""
+        value: dict[str, Any] = await self._run(self._calls.set_queue(name, policies))
+        return value
 
     async def query(self, what: str, **arguments: Any) -> Any:
         """Returns the answer to a query; as `zq.Client.query`."""

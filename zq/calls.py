@@ -7,7 +7,7 @@ blocking the calling thread, `zq.async_client` by awaiting a future; neither kno
 import secrets
 import threading
 import time
-from collections.abc import Callable, Generator, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
 from contextlib import suppress
 from functools import partial
 from typing import Any, NamedTuple
@@ -18,6 +18,7 @@ from zq.core.client_session import ClientSession
 from zq.core.client_settles import Settling
 from zq.core.client_submits import Single
 from zq.core.ids import PREFIX_LENGTH, make_prefix
+from zq.core.policies import read_policies
 from zq.errors import (
     ClosedError,
     RemoteProtocolError,
@@ -197,6 +198,10 @@ class Calls:
 
     def command(self, verb: str, arguments: dict[str, Any]) -> Steps:
         return self.ask(Command(0, verb, arguments))
+
+    def set_queue(self, name: str, policies: Mapping[str, Any]) -> Steps:
+        """Sets policies of a queue; what cannot be raises ValueError here, and nothing is sent."""
+        return self.command("set-queue", {"queue": check_name("queue", name), **read_policies(policies)})
 
     def ping(self) -> Steps:
         """Returns the seconds that the answer took."""

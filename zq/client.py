@@ -11,6 +11,7 @@ from typing import Any, Self, Unpack
 
 from zq.calls import Calls, Steps, outcome_of
 from zq.core.client_outcomes import FOREVER
+from zq.core.policies import QueueSettings
 from zq.errors import TimedOutError
 from zq.flow import Entry
 from zq.pulled import PulledTask
@@ -147,6 +148,23 @@ class Client:
     def retry(self, id: str) -> bool:
         """Puts a dead letter back into its queue; returns False when it is not dead. Raises as `status`."""
         return bool(self._run(self._calls.command("retry", {"id": id})))
+
+    def set_queue(self, name: str, **policies: Unpack[QueueSettings]) -> dict[str, Any]:
+        """Sets policies of a queue, which is made if need be; they hold at once and over restarts.
+
+        Args:
+            name: of the queue.
+            policies: see `zq.QueueSettings`; what is not named stays as it is, None puts it back to its default.
+
+        Returns:
+            The queue as the query `queue` shows it.
+
+        Raises:
+            ValueError: the name or a policy cannot be.
+            UnreachableError, TimedOutError, ClosedError: as `submit`.
+        """
+        value: dict[str, Any] = self._run(self._calls.set_queue(name, policies))
+        return value
 
     def query(self, what: str, **arguments: Any) -> Any:
         """Returns the answer to a query of docs/protocol.md, section 4.

@@ -164,6 +164,17 @@ def test_queue_keeps_what_was_set(invoke: Invoke) -> None:
     assert (row["name"], row["max_tasks"], row["assign"]) == ("orders", "5", "hash")
 
 
+def test_queue_is_shown_with_its_policies_and_put_back(invoke: Invoke) -> None:
+    invoke("queues", "set", "orders", "--max-tasks", "5", "--assign", "hash")
+
+    shown = json.loads(invoke("queues", "set", "orders", "--default", "max-tasks", "--json").stdout)
+
+    assert shown == json.loads(invoke("queues", "show", "orders", "--json").stdout)
+    assert (shown["policies"]["max_tasks"], shown["policies"]["assign"]) == (None, "hash")
+    assert "policies.assign  hash" in invoke("queues", "show", "orders").stdout
+    assert invoke("queues", "show", "nowhere").exit_code == 1
+
+
 def test_workers_are_listed(invoke: Invoke, work: Callable[[], zq.Worker]) -> None:
     with work():
         invoke("submit", "orders", '{"pizza": "a"}', "--wait")

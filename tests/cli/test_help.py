@@ -73,6 +73,7 @@ def test_defaults_of_the_store_are_those_of_the_library() -> None:
         ["tasks", "cancel", "t"],
         ["tasks", "retry", "t"],
         ["queues", "ls"],
+        ["queues", "show", "orders"],
         ["queues", "set", "orders", "--max-tasks", "3"],
         ["workers", "ls"],
         ["dead", "ls"],

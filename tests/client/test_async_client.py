@@ -14,6 +14,7 @@ from zq.wire.batch import encode_payload, pack_payloads
 from zq.wire.messages import (
     Answer,
     Cancel,
+    Command,
     Ended,
     FromCoordinator,
     Outcome,
@@ -85,6 +86,8 @@ def test_questions_are_awaited(coordinator: FakeCoordinator) -> None:
                 return [Answer(request, {"id": "b", "state": "waiting"})]
             case Cancel(request):
                 return [Answer(request, 1)]
+            case Command(request, "set-queue", arguments):
+                return [Answer(request, arguments)]
         return None
 
     async def body(client: AsyncClient) -> None:
@@ -93,6 +96,7 @@ def test_questions_are_awaited(coordinator: FakeCoordinator) -> None:
         assert await receipt.cancel()
         assert await client.cancel("b") == 1
         assert await client.query("status") == {"id": "b", "state": "waiting"}
+        assert await client.set_queue("orders", max_tasks=3) == {"queue": "orders", "max_tasks": 3}
         assert await client.ping() > 0
 
     coordinator.handler = handle

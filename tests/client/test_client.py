@@ -327,7 +327,9 @@ def test_questions_and_commands_are_answered(coordinator: FakeCoordinator, clien
 
     coordinator.handler = handle
     assert client.query("tasks", queue="orders", limit=5) == {"workers": 3}
-    assert client.command("set-queue", queue="orders", max_tasks=10) is True
+    assert client.set_queue("orders", max_tasks=10) is True  # type: ignore[comparison-overlap]  # the fake says so
+    with pytest.raises(ValueError, match="expected max_tasks from 1"):
+        client.set_queue("orders", max_tasks=0)
     assert client.retry("a") is True
     assert client.cancel("a#1") == 2
     assert client.submit("orders", 1, id="b").cancel() is True

@@ -75,7 +75,7 @@ def test_cancelled_and_failed_tasks_raise_and_a_dead_letter_can_be_retried(clien
 
 
 def test_a_full_queue_takes_as_many_as_it_has_room_for(client: Client) -> None:
-    client.command("set-queue", queue="orders", max_tasks=10)
+    assert client.set_queue("orders", max_tasks=10)["max_tasks"] == 10
 
     async def submit_all() -> list[object]:
         async with AsyncClient(client.address, timeout=20.0) as one:

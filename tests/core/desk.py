@@ -15,6 +15,7 @@ from zq.wire.messages import (
     Assign,
     Assignment,
     Batch,
+    Command,
     Done,
     Failed,
     Held,
@@ -89,6 +90,10 @@ class Desk:
     def query(self, what: str, **arguments: Any) -> Any:
         self.number += 1
         return only(self.say(CLIENT, Query(self.number, what, arguments)), Answer).value
+
+    def command(self, verb: str, **arguments: Any) -> Any:
+        self.number += 1
+        return only(self.say(CLIENT, Command(self.number, verb, arguments)), Answer).value
 
     def task(self, id: str) -> Any:
         return self.query("task", id=id)

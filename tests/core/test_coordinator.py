@@ -7,6 +7,7 @@ import pytest
 from tests.core.desk import CLIENT, WALL, Desk, assigned, done, failed, only
 from zq.core.commands import COMMANDS
 from zq.core.options import CoordinatorOptions
+from zq.core.policies import QueuePolicies
 from zq.core.queries import QUERIES
 from zq.wire.messages import (
     DEFAULT_OPTIONS,
@@ -40,6 +41,7 @@ from zq.wire.messages import (
 )
 
 W, V = b"worker-1", b"worker-2"
+POLICIES = ", ".join(QueuePolicies._fields)
 
 
 # Submits.
@@ -693,8 +695,10 @@ def test_question_that_cannot_be_answered_is_refused_in_words() -> None:
         (Query(1, "tasks", {"state": "tired"}), "expected state waiting, leased, scheduled or dead, got 'tired'"),
         (Query(1, "tasks", {"queue": "r"}), "there is no queue 'r'"),
         (Command(1, "explode", {}), f"expected a command of {', '.join(COMMANDS)}, got 'explode'"),
-        (Command(1, "set-queue", {"queue": "q", "colour": 1}), "expected max_tasks or assign, got colour"),
-        (Command(1, "set-queue", {"queue": "q", "max_tasks": 0}), "expected max_tasks of 1 or more, got 0"),
+        (Command(1, "set-queue", {"queue": "q", "colour": 1}), f"expected policies of {POLICIES}, got colour"),
+        (Command(1, "set-queue", {"queue": "q", "max_tasks": 0}), "expected max_tasks from 1 to 1099511627776, got 0"),
+        (Query(1, "queue", {}), "expected text for queue, got None"),
+        (Query(1, "queue", {"queue": "r"}), "there is no queue 'r'"),
     ):
         assert only(desk.say(CLIENT, message), Error) == Error(1, "invalid", text)
 

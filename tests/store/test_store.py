@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule
 
 from zq.core.storage import Store
+from zq.core.tables import SCHEMA
 from zq.errors import (
     StoreCorruptError,
     StoreError,
@@ -343,7 +344,7 @@ def test_directory_of_another_schema_is_refused(tmp_path: Path) -> None:
     with lmdb.open(str(tmp_path / "s.zq"), max_dbs=5) as env, env.begin(write=True, db=env.open_db(b"zq")) as txn:
         txn.put(b"schema", b"99")
 
-    with pytest.raises(StoreVersionError, match="has schema 99, this version of zq reads schema 1"):
+    with pytest.raises(StoreVersionError, match=f"has schema 99, this version of zq reads schema {SCHEMA}"):
         LmdbStore(tmp_path / "s.zq", TABLES)
 
 

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from zq.cli import listing, serving, tasks
+from zq.cli import listing, queues, serving, tasks
 from zq.cli.output import EXIT_CODES, INTERRUPTED
 
 app = typer.Typer(
@@ -50,7 +50,11 @@ _GROUPS: list[tuple[str, str, dict[str, Any]]] = [
         {"ls": tasks.list_tasks, "show": tasks.show, "cancel": tasks.cancel, "retry": tasks.retry},
     ),
     ("workers", "Look at workers.", {"ls": listing.list_workers}),
-    ("queues", "Look at queues and set their limits.", {"ls": listing.list_queues, "set": listing.set_queue}),
+    (
+        "queues",
+        "Look at queues and set their policies.",
+        {"ls": queues.list_queues, "show": queues.show, "set": queues.set_queue},
+    ),
     ("dead", "Look at dead letters and replay them.", {"ls": tasks.list_dead, "replay": tasks.replay}),
 ]
 for _name, _help, _commands in _GROUPS:

@@ -107,7 +107,7 @@ def _refusal(books: Books, step: Step, queue: Queue, batch: WireBatch) -> Refuse
         return Refused(batch.id, "invalid", None, reason)
     if step.tx.is_full:
         return Refused(batch.id, "busy", STORE_RETRY_AFTER, "the store is full")
-    most = queue.max_tasks or books.options.queue_tasks_max
+    most = queue.policies.max_tasks or books.options.queue_tasks_max
     excess = queue.unfinished + count - most
     if excess > 0:
         room = max(excess, most // BUSY_PART)

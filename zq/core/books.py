@@ -105,7 +105,7 @@ class Books:
         self.queues_by_number[queue.number] = queue
 
     def assign_policy(self, queue: Queue) -> str:
-        return queue.assign or self.options.assign
+        return queue.policies.assign or self.options.assign
 
     # Batches in memory.
 

@@ -8,6 +8,7 @@ from zq.core import endings, queries
 from zq.core.arguments import LIST_MAX, InvalidRequestError, limit, named_queue, text
 from zq.core.books import Books, Step
 from zq.core.endings import DEAD, Place
+from zq.core.policies import read_policies
 
 
 def carry_out(books: Books, step: Step, verb: str, arguments: dict[str, Any]) -> Any:
@@ -44,21 +45,15 @@ def _replay(books: Books, step: Step, arguments: dict[str, Any]) -> int:
 
 def _set_queue(books: Books, step: Step, arguments: dict[str, Any]) -> dict[str, Any]:
     name = text(arguments, "queue")
-    unknown = set(arguments) - {"queue", "max_tasks", "assign"}
-    if unknown:
-        raise InvalidRequestError(f"expected max_tasks or assign, got {', '.join(sorted(unknown))}")
-    max_tasks, assign = arguments.get("max_tasks"), arguments.get("assign")
-    if max_tasks is not None and (not isinstance(max_tasks, int) or isinstance(max_tasks, bool) or max_tasks < 1):
-        raise InvalidRequestError(f"expected max_tasks of 1 or more, got {max_tasks!r}")
-    if assign is not None and assign not in ("least-loaded", "hash"):
-        raise InvalidRequestError(f"expected assign least-loaded or hash, got {assign!r}")
+    try:
+        changes = read_policies({policy: value for policy, value in arguments.items() if policy != "queue"})
+    except ValueError as error:
+        raise InvalidRequestError(str(error)) from None
     queue = books.queue(step, name)
-    if "max_tasks" in arguments:
-        queue.max_tasks = max_tasks
-    if "assign" in arguments:
-        queue.assign = assign
+    queue.policies = queue.policies._replace(**changes)
     books.changed[queue] = None
-    return queries.queue_row(books, queue)
+    books.stirred[queue] = None  # a wider limit is of use at once
+    return queries.queue_fields(books, queue)
 
 
 COMMANDS: dict[str, Callable[[Books, Step, dict[str, Any]], Any]] = {

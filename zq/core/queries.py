@@ -59,7 +59,7 @@ def queue_row(books: Books, queue: Queue) -> dict[str, Any]:
         "done": queue.done,
         "cancelled": queue.cancelled,
         "rate": round(queue.rate, 3),
-        "max_tasks": queue.max_tasks or books.options.queue_tasks_max,
+        "max_tasks": queue.policies.max_tasks or books.options.queue_tasks_max,
         "assign": books.assign_policy(queue),
         "workers": sum(1 for worker in queue.workers.values() if worker.peer is not None),
     }
@@ -67,6 +67,18 @@ def queue_row(books: Books, queue: Queue) -> dict[str, Any]:
 
 def _queues(books: Books, step: Step, arguments: dict[str, Any]) -> list[dict[str, Any]]:  # noqa: ARG001
     return [queue_row(books, queue) for queue in sorted(books.queues.values(), key=lambda queue: queue.name)]
+
+
+def _queue(books: Books, step: Step, arguments: dict[str, Any]) -> dict[str, Any]:  # noqa: ARG001
+    text(arguments, "queue")
+    queue = named_queue(books, arguments)
+    assert queue is not None
+    return queue_fields(books, queue)
+
+
+def queue_fields(books: Books, queue: Queue) -> dict[str, Any]:
+    """Returns a queue as the query `queue` shows it: its row, and its policies as they were set."""
+    return {**queue_row(books, queue), "policies": queue.policies._asdict()}
 
 
 def _workers(books: Books, step: Step, arguments: dict[str, Any]) -> list[dict[str, Any]]:  # noqa: ARG001
@@ -253,5 +265,6 @@ QUERIES: dict[str, Callable[[Books, Step, dict[str, Any]], Any]] = {
     "task": _task,
     "tasks": _tasks,
     "queues": _queues,
+    "queue": _queue,
     "workers": _workers,
 }

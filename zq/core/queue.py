@@ -13,6 +13,7 @@ from heapq import heappop, heappush
 from typing import TYPE_CHECKING, Any
 
 from zq.core import tables
+from zq.core.policies import DEFAULT_POLICIES, policies_of, policies_record
 
 if TYPE_CHECKING:
     from zq.core.batch import Batch
@@ -58,16 +59,15 @@ class Queue:
     """A named queue. Counts are of tasks; `waiting` is by priority."""
 
     __slots__ = (
-        "assign",
         "cancelled",
         "dead",
         "done",
         "finished_in_turn",
         "lanes",
         "leased",
-        "max_tasks",
         "name",
         "number",
+        "policies",
         "pull_waits",
         "rate",
         "rate_at",
@@ -81,8 +81,7 @@ class Queue:
     def __init__(self, number: int, name: str) -> None:
         self.number = number
         self.name = name
-        self.max_tasks: int | None = None  # None: the coordinator's
-        self.assign: str | None = None  # None: the coordinator's
+        self.policies = DEFAULT_POLICIES
         self.waiting = [0] * PRIORITIES
         self.total_waiting = 0  # invariant: the sum of `waiting`
         self.leased = 0
@@ -155,8 +154,7 @@ class Queue:
         return tables.pack(
             (
                 self.name,
-                self.max_tasks,
-                self.assign,
+                policies_record(self.policies),
                 tuple(self.waiting),
                 self.leased,
                 self.scheduled,
@@ -171,10 +169,10 @@ def read_queue(number: int, value: bytes) -> Queue:
     """Makes a queue of its record; every lane with waiting tasks is read from its start."""
     record: Any = tables.unpack(value)
     queue = Queue(number, record[0])
-    queue.max_tasks, queue.assign = record[1], record[2]
-    queue.waiting = list(record[3])
+    queue.policies = policies_of(record[1])
+    queue.waiting = list(record[2])
     queue.total_waiting = sum(queue.waiting)
-    queue.leased, queue.scheduled, queue.dead, queue.done, queue.cancelled = record[4:9]
+    queue.leased, queue.scheduled, queue.dead, queue.done, queue.cancelled = record[3:8]
     for priority, count in enumerate(queue.waiting):
         if count:
             queue.lanes[priority] = Lane(tables.lane_bounds(number, priority)[0])

@@ -6,7 +6,7 @@ key or a record raises `SCHEMA` and the store refuses the directories of other v
 | table | key | record |
 | --- | --- | --- |
 | meta | b"counters" | epoch, last sequence, last finish sequence, queue number, kept |
-| queues | number u32 | name, policies, counters |
+| queues | number u32 | name, policies that are not default, counters |
 | pending | task key | batch: everything that is waiting or leased, in the order of service |
 | scheduled | due ms u64, task key | batch |
 | dead | task key | batch and why |
@@ -26,7 +26,7 @@ from typing import Any, Final
 
 import msgpack
 
-SCHEMA: Final = 1
+SCHEMA: Final = 2
 
 META: Final = "meta"
 QUEUES: Final = "queues"

@@ -1,0 +1,61 @@
+"""Commands about queues: their counts, their policies."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+import typer
+
+from zq.cli.arguments import TIMEOUT, Address, Json, Timeout
+from zq.cli.listing import ask
+from zq.cli.output import exit_codes, print_fields, print_rows
+
+COLUMNS = ["name", "waiting", "scheduled", "leased", "dead", "done", "rate", "max_tasks", "assign", "workers"]
+
+Name = Annotated[str, typer.Argument(help="Name of the queue.")]
+
+
+def list_queues(address: Address = None, timeout: Timeout = TIMEOUT, as_json: Json = False) -> None:
+    """List the queues: tasks by state, and tasks finished a second."""
+    with exit_codes():
+        print_rows(ask(address, timeout, "queues"), COLUMNS, as_json=as_json)
+
+
+def show(name: Name, address: Address = None, timeout: Timeout = TIMEOUT, as_json: Json = False) -> None:
+    """Show a queue: its counts, and its policies as they were set; what was not set is the default."""
+    with exit_codes():
+        print_fields(ask(address, timeout, "queue", queue=name), as_json=as_json)
+
+
+def set_queue(
+    name: Annotated[str, typer.Argument(help="Name of the queue; it is made if need be.")],
+    max_tasks: Annotated[
+        int | None, typer.Option(min=1, help="Unfinished tasks above which submits are refused as busy.")
+    ] = None,
+    assign: Annotated[
+        Literal["least-loaded", "hash"] | None,
+        typer.Option(help="How workers are chosen; hash goes by the task's key."),
+    ] = None,
+    default: Annotated[
+        list[str] | None, typer.Option(help="Name of a policy to put back to its default; may be given several times.")
+    ] = None,
+    address: Address = None,
+    timeout: Timeout = TIMEOUT,
+    as_json: Json = False,
+) -> None:
+    """Set policies of a queue, at once and over restarts; what is not named stays as it is."""
+    named: dict[str, Any] = {"max_tasks": max_tasks, "assign": assign}
+    _set(name, named, default or [], address, timeout, as_json=as_json)
+
+
+def _set(
+    name: str, named: dict[str, Any], defaults: list[str], address: str | None, timeout: float, *, as_json: bool
+) -> None:
+    from zq.client import Client
+
+    changes: dict[str, Any] = {policy: value for policy, value in named.items() if value is not None}
+    changes |= {policy.replace("-", "_"): None for policy in defaults}
+    if not changes:
+        raise typer.BadParameter("nothing to set: give a policy, such as --max-tasks")
+    with exit_codes(), Client(address, timeout=timeout) as client:
+        print_fields(client.set_queue(name, **changes), as_json=as_json)

@@ -1,0 +1,85 @@
+"""The policies of a queue: what may be set for one queue while the coordinator runs, and how each value is read.
+
+One frozen value, which `Queue` holds and the queue's record keeps as a map of what differs from the defaults, so that a policy can be added without a new schema. A
+new one is a field here with its default, a reader in `_READERS`, a key in `QueueSettings`, a row in docs/semantics.md, and an option of `zq queues set`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any, Final, NamedTuple, TypedDict
+
+TASKS_MAX: Final = 1 << 40
+"""Largest number that a limit on tasks may name: more than any store holds, and safe in a record."""
+
+
+class QueuePolicies(NamedTuple):
+    """How one queue behaves; None leaves it to the coordinator's options."""
+
+    max_tasks: int | None = None  # unfinished tasks above which submits are refused
+    assign: str | None = None  # "least-loaded" or "hash"
+
+
+DEFAULT_POLICIES: Final = QueuePolicies()
+
+
+class QueueSettings(TypedDict, total=False):
+    """What `Client.set_queue` may set; None puts a policy back to its default.
+
+    Keys:
+        max_tasks: unfinished tasks above which submits are refused as busy; the coordinator's by default.
+        assign: "least-loaded" or "hash": how workers are chosen; the coordinator's by default.
+    """
+
+    max_tasks: int | None
+    assign: str | None
+
+
+def read_policies(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Returns the values of some policies, checked; None stands for the default of a policy.
+
+    Raises:
+        ValueError: there is no such policy, or it cannot have this value; the text says what was expected.
+    """
+    unknown = set(values) - set(_READERS)
+    if unknown:
+        raise ValueError(f"expected policies of {', '.join(_READERS)}, got {', '.join(sorted(map(str, unknown)))}")
+    return {
+        name: getattr(DEFAULT_POLICIES, name) if value is None else _READERS[name](name, value)
+        for name, value in values.items()
+    }
+
+
+def policies_record(policies: QueuePolicies) -> dict[str, Any]:
+    """Returns what differs from the defaults."""
+    defaults = DEFAULT_POLICIES._asdict()
+    return {name: value for name, value in policies._asdict().items() if value != defaults[name]}
+
+
+def policies_of(record: Mapping[str, Any]) -> QueuePolicies:
+    """Returns the policies of a record."""
+    return DEFAULT_POLICIES._replace(**record)
+
+
+def _read_int(least: int, most: int) -> Callable[[str, Any], int]:
+    def read(name: str, value: Any) -> int:
+        if not isinstance(value, int) or isinstance(value, bool) or not least <= value <= most:
+            raise ValueError(f"expected {name} from {least} to {most}, got {value!r}")
+        return value
+
+    return read
+
+
+def _read_one_of(*allowed: str) -> Callable[[str, Any], str]:
+    def read(name: str, value: Any) -> str:
+        if value not in allowed:
+            raise ValueError(f"expected {name} as one of {', '.join(allowed)}, got {value!r}")
+        return str(value)
+
+    return read
+
+
+_READERS: Final[dict[str, Callable[[str, Any], Any]]] = {
+    "max_tasks": _read_int(1, TASKS_MAX),
+    "assign": _read_one_of("least-loaded", "hash"),
+}
