@@ -5,7 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Literal, Protocol, TypedDict, Unpack
 
-from zq.wire.limits import DELAY_MAX, HEADERS_MAX, NAME_BYTES_MAX, TASK_SEPARATOR
+from zq.wire.limits import (
+    BACKOFF_FACTOR_MAX,
+    DELAY_MAX,
+    HEADER_BYTES_MAX,
+    HEADERS_MAX,
+    NAME_BYTES_MAX,
+    TASK_SEPARATOR,
+)
 from zq.wire.messages import DEFAULT_OPTIONS, Assignment, Options
 
 if TYPE_CHECKING:
@@ -81,11 +88,15 @@ def _check_timeout(name: str, value: Any) -> None:
         raise ValueError(f"expected {name} of at least 0.001 seconds, got {value}")
 
 
-def _check_text(name: str, value: Any) -> None:
+def _check_text(name: str, value: Any, bytes_max: int = NAME_BYTES_MAX) -> None:
     if not isinstance(value, str):
         raise TypeError(f"expected {name} as text, got {value!r}")
-    if len(value.encode()) > NAME_BYTES_MAX:
-        raise ValueError(f"expected {name} of at most {NAME_BYTES_MAX} bytes, got {len(value.encode())}")
+    try:
+        size = len(value.encode())
+    except UnicodeEncodeError:
+        raise ValueError(f"expected {name} as text that UTF-8 can hold, got {value!r}") from None
+    if size > bytes_max:
+        raise ValueError(f"expected {name} of at most {bytes_max} bytes, got {size}")
 
 
 def _check_on_lost(name: str, value: Any) -> None:
@@ -98,6 +109,8 @@ def _check_backoff(name: str, value: Any) -> None:
         raise TypeError(f"expected {name} as (first, factor, largest), got {value!r}")
     for part in value:
         _check_seconds(name, part)
+    if value[1] > BACKOFF_FACTOR_MAX:
+        raise ValueError(f"expected a factor of {name} of at most {BACKOFF_FACTOR_MAX:.0f}, got {value[1]}")
 
 
 def _check_headers(name: str, value: Any) -> None:
@@ -105,6 +118,9 @@ def _check_headers(name: str, value: Any) -> None:
         raise TypeError(f"expected {name} as a mapping of text to text, got {value!r}")
     if len(value) > HEADERS_MAX:
         raise ValueError(f"expected at most {HEADERS_MAX} {name}, got {len(value)}")
+    for header, text in value.items():
+        _check_text("the name of a header", header)
+        _check_text(f"header {header}", text, HEADER_BYTES_MAX)
 
 
 def _or_none(check: Callable[[str, Any], None]) -> Callable[[str, Any], None]:
@@ -238,6 +254,9 @@ class Task:
 
     def forward(self, queue: str, payload: Any, **options: Unpack[SubmitOptions]) -> None:
         """Submits another task in the same transaction in which this one is completed; if it is not completed, nothing is submitted.
+
+        A task that forwards more than 4 MiB in all fails, and so does one that forwards more than 500 batches; what goes to one queue with the same options
+        is one batch, up to 1,000 tasks or 1 MiB.
 
         Raises:
             ValueError, TypeError: the queue or an option cannot be.

@@ -103,6 +103,34 @@ def test_error_text_is_cut_to_what_a_message_takes() -> None:
     assert len(failed.error) <= 16_384
 
 
+class SpeechlessError(Exception):
+    def __str__(self) -> str:
+        raise RuntimeError("no words")
+
+
+@pytest.mark.parametrize(
+    ("error", "text"),
+    [
+        (SystemExit(3), "SystemExit: 3\n"),
+        (KeyboardInterrupt(), "KeyboardInterrupt: \n"),
+        (SpeechlessError(), "SpeechlessError, whose text cannot be made\n"),
+        (ValueError("half a \ud83c pizza"), "ValueError: half a \\ud83c pizza\n"),
+        (ValueError("\N{SLICE OF PIZZA}" * 20_000), "ValueError: \N{SLICE OF PIZZA}"),
+    ],
+)
+def test_whatever_a_handler_raises_is_a_failure_that_can_be_sent(error: BaseException, text: str) -> None:
+    def handler(task: Task) -> None:
+        if task.payload == 2:
+            raise error
+
+    report = run(handler, NUMBERS)
+
+    (failed,) = report.failed
+    assert failed.error.startswith(text)
+    assert len(failed.error.encode()) <= 16_384
+    assert [(one.lo, one.hi) for one in report.done] == [(10, 12), (13, 16)]
+
+
 def test_revoked_tasks_are_not_run() -> None:
     seen: list[Any] = []
     report = run(lambda task: seen.append(task.payload), NUMBERS, revoked={7: {11, 12}, 8: {13}})
@@ -120,11 +148,43 @@ def test_forwarded_tasks_travel_with_the_completion_in_batches_of_their_kind() -
     (one,) = run(handler, NUMBERS).done
 
     assert [(batch.queue, batch.options, len(batch.ends) >> 2) for batch in one.forwards] == [
-        ("boxes", DEFAULT_OPTIONS, 4),
+        ("boxes", DEFAULT_OPTIONS, 6),
         ("urgent", Options(priority=9), 1),
-        ("boxes", DEFAULT_OPTIONS, 2),
     ]
-    assert len({batch.id for batch in one.forwards}) == 3
+    assert len({batch.id for batch in one.forwards}) == 2
+
+
+def test_forwards_to_one_queue_stay_in_order_when_their_options_change() -> None:
+    def handler(task: Task) -> None:
+        task.forward("boxes", task.payload, key="a" if task.payload in (2, 3) else "b")
+
+    (one,) = run(handler, NUMBERS).done
+
+    assert [(batch.options.key, len(batch.ends) >> 2) for batch in one.forwards] == [("b", 2), ("a", 2), ("b", 2)]
+
+
+def test_completion_never_forwards_more_batches_than_it_may() -> None:
+    def handler(task: Task) -> None:
+        for n in range(300):
+            task.forward("boxes", n, priority=n % 2)
+
+    done = run(handler, NUMBERS).done
+
+    assert sum(len(one.forwards) for one in done) == 6 * 300
+    assert max(len(one.forwards) for one in done) <= 1000
+
+
+@pytest.mark.parametrize(("count", "payload"), [(501, b""), (5, b"x" * 1_000_000)])
+def test_task_that_forwards_too_much_fails_in_words_and_alone(count: int, payload: bytes) -> None:
+    def handler(task: Task) -> None:
+        for n in range(count if task.payload == 2 else 1):
+            task.forward("boxes", payload, priority=n % 2)
+
+    report = run(handler, NUMBERS)
+
+    (failed,) = report.failed
+    assert "the result cannot be sent: PayloadTooLargeError: a task returned and forwarded" in failed.error
+    assert [(one.lo, one.hi) for one in report.done] == [(10, 12), (13, 16)]
 
 
 def test_failed_task_forwards_nothing() -> None:
@@ -155,6 +215,10 @@ def test_progress_out_of_range_is_refused() -> None:
         ({"delay": -1.0}, "expected delay from 0"),
         ({"on_lost": "explode"}, "expected on_lost as reassign, cancel or dead"),
         ({"headers": {"a": 1}}, "expected headers as a mapping of text to text"),
+        ({"headers": {"a": "\ud800"}}, "expected header a as text that UTF-8 can hold"),
+        ({"headers": {"a": "x" * 4097}}, "expected header a of at most 4096 bytes, got 4097"),
+        ({"key": "\ud800"}, "expected key as text that UTF-8 can hold"),
+        ({"backoff": (1.0, 1001.0, 60.0)}, "expected a factor of backoff of at most 1000, got 1001.0"),
     ],
 )
 def test_bad_options_of_a_forward_fail_the_task_in_words(options: Any, text: str) -> None:

@@ -38,6 +38,12 @@ TEXT_CHARS_MAX = 16_384
 HEADERS_MAX = 32
 """Headers of a batch."""
 
+HEADER_BYTES_MAX = 4096
+"""The text of a header: room for a trace context or a token, not for a payload."""
+
+BACKOFF_FACTOR_MAX = 1000.0
+"""Growth of a delay from retry to retry; ten such retries are beyond any delay."""
+
 DEPTH_MAX = 8
 """Nesting of a control message (payloads are opaque bytes and have their own depth limit at the end that decodes them)."""
 

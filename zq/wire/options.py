@@ -35,7 +35,7 @@ def _backoff(value: Any) -> tuple[float, float, float]:
         raise Malformed("expected backoff as [first, factor, largest]")
     return (
         read_number(value[0], "backoff first"),
-        read_number(value[1], "backoff factor", 1000.0),
+        read_number(value[1], "backoff factor", limits.BACKOFF_FACTOR_MAX),
         read_number(value[2], "largest backoff"),
     )
 
@@ -45,7 +45,10 @@ def _headers(value: Any) -> dict[str, str]:
         raise Malformed(f"expected headers as a map, got {short(value)}")
     if len(value) > limits.HEADERS_MAX:
         raise TooLarge(f"expected at most {limits.HEADERS_MAX} headers, got {len(value)}")
-    return {read_text(name, "header name", 128): read_text(text, "header", 4096) for name, text in value.items()}
+    return {
+        read_text(name, "header name", limits.NAME_BYTES_MAX): read_text(text, "header", limits.HEADER_BYTES_MAX)
+        for name, text in value.items()
+    }
 
 
 _OPTION_READERS: Final[dict[str, Callable[[Any], Any]]] = {
