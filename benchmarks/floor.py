@@ -1,0 +1,131 @@
+"""What the machine itself can do, with bare code: LMDB commits, ZeroMQ messages, msgpack and a call. Every figure of zq is printed as a ratio to these."""
+
+from __future__ import annotations
+
+import tempfile
+import threading
+import time
+from statistics import median
+from typing import Any
+
+import bare
+import lmdb
+import msgpack
+import zmq
+
+COMMIT_RECORDS = (1, 10, 100, 1000)
+"""Records of 200 bytes in one commit."""
+
+FRAME_BYTES = (200, 20_000)
+
+
+def measure(payload: Any, seconds: float) -> dict[str, float]:
+    """Returns the floor; rates are per second, latencies in seconds.
+
+    Args:
+        payload: of a task.
+        seconds: that each figure may take.
+    """
+    figures: dict[str, float] = {}
+    for records in COMMIT_RECORDS:
+        figures[f"commit of {records} records, p50 s"] = measure_commits(records, seconds)
+    for size in FRAME_BYTES:
+        figures[f"ZeroMQ one way, {size} bytes, frames/s"] = measure_one_way(size, seconds)
+    figures["ZeroMQ round trip, p50 s"] = measure_round_trip(seconds)
+    figures["msgpack both ways and a call, tasks/s"] = measure_tasks(payload, seconds)
+    return figures
+
+
+def measure_commits(records: int, seconds: float) -> float:
+    """Returns the median seconds of an LMDB transaction with sync on that writes some records."""
+    taken: list[float] = []
+    value = b"x" * 200
+    number = 0
+    with tempfile.TemporaryDirectory(prefix="zq-floor-") as directory, lmdb.open(directory, map_size=4 << 30) as env:
+        until = time.perf_counter() + seconds
+        while time.perf_counter() < until or len(taken) < 20:
+            started = time.perf_counter()
+            with env.begin(write=True) as txn:
+                for _ in range(records):
+                    number += 1
+                    txn.put(number.to_bytes(8, "big"), value)
+            taken.append(time.perf_counter() - started)
+    return median(taken)
+
+
+def measure_one_way(size: int, seconds: float) -> float:
+    """Returns the frames a second that one thread pushes to another over TCP on this machine."""
+    context: zmq.Context[bare.Socket] = zmq.Context()
+    pull, address = bare.bound_socket(context, zmq.PULL)
+    pull.set_hwm(10_000)
+    frame = b"x" * size
+    is_over = threading.Event()
+
+    def send() -> None:
+        push = context.socket(zmq.PUSH)
+        push.set_hwm(10_000)
+        push.connect(address)
+        while not is_over.is_set():
+            for _ in range(100):
+                push.send(frame)
+        push.close(0)
+
+    thread = threading.Thread(target=send)
+    thread.start()
+    pull.recv()
+    count = 0
+    started = time.perf_counter()
+    while time.perf_counter() - started < seconds:
+        for _ in range(100):
+            pull.recv()
+        count += 100
+    rate = count / (time.perf_counter() - started)
+    is_over.set()
+    while thread.is_alive():
+        pull.poll(10) and pull.recv()
+    pull.close(0)
+    context.term()
+    return rate
+
+
+def measure_round_trip(seconds: float) -> float:
+    """Returns the median seconds from a DEALER to a ROUTER in another thread and back, over TCP."""
+    context: zmq.Context[bare.Socket] = zmq.Context()
+    router, address = bare.bound_socket(context, zmq.ROUTER)
+
+    def answer() -> None:
+        while True:
+            parts = router.recv_multipart()
+            router.send_multipart(parts)
+            if not parts[-1]:
+                router.close(100)
+                return
+
+    thread = threading.Thread(target=answer)
+    thread.start()
+    dealer = bare.connected_socket(context, zmq.DEALER, address)
+    frame = b"x" * 250
+    taken: list[float] = []
+    until = time.perf_counter() + seconds
+    while time.perf_counter() < until or len(taken) < 20:
+        started = time.perf_counter()
+        dealer.send(frame)
+        dealer.recv()
+        taken.append(time.perf_counter() - started)
+    dealer.send(b"")
+    thread.join()
+    dealer.close(0)
+    context.term()
+    return median(taken)
+
+
+def measure_tasks(payload: Any, seconds: float) -> float:
+    """Returns the tasks a second that one thread packs, unpacks and calls a function with."""
+    pack, unpack = msgpack.Packer().pack, msgpack.unpackb
+    count = 0
+    started = time.perf_counter()
+    while time.perf_counter() - started < seconds:
+        for _ in range(1000):
+            bare.nothing(unpack(pack(payload)))
+        count += 1000
+    return count / (time.perf_counter() - started)
