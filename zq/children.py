@@ -27,6 +27,7 @@ from typing import Any, BinaryIO
 
 from zq.chunks import Chunk, Handler, Report, Runner, Slot
 from zq.core.ids import IdMaker, make_prefix
+from zq.errors import RemoteProtocolError
 from zq.handlers import Bench
 from zq.task import Task
 from zq.wire.batch import slice_tasks
@@ -162,8 +163,11 @@ class ChildRunner:
                     self._report(report)
                     if message.number == 1:
                         return True
-        except (OSError, ValueError):
+        except OSError:
             pass  # the pipe broke: it died, which the caller looks into
+        except (ValueError, RemoteProtocolError):
+            log.exception("a child process sent what cannot be read; it is ended")
+            process.kill()
         return False
 
     def _note_death(
@@ -231,9 +235,12 @@ class ChildRunner:
 
 
 def _describe(code: int) -> str:
-    if code < 0:
+    if code >= 0:
+        return f"ended with exit code {code}"
+    try:
         return f"died of signal {-code} ({signal.Signals(-code).name})"
-    return f"ended with exit code {code}"
+    except ValueError:  # most real-time signals have no name
+        return f"died of signal {-code}"
 
 
 def _runs(indexes: list[int]) -> list[tuple[int, int]]:
@@ -354,10 +361,7 @@ def main() -> None:
     threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the worker decides when a child ends
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
-    source = sys.stdin.buffer
-    target = os.fdopen(os.dup(1), "wb")
-    os.dup2(2, 1)  # what handlers print goes where the worker's log goes, and not into the pipe
-    sys.stdout = sys.stderr
+    source, target = _take_pipes()
     page = mmap.mmap(descriptor, mmap.PAGESIZE)
     lock = threading.Lock()
 
@@ -376,6 +380,18 @@ def main() -> None:
             Chunk(part, part.lo, hi), {}, lambda report: send(Settle(0, None, tuple(report.done), tuple(report.failed)))
         )
         send(Settle(1, None, (), ()))
+
+
+def _take_pipes() -> tuple[BinaryIO, BinaryIO]:
+    """Keeps the pipes from handlers and the programs that they start: they read nothing, and what they print goes where the worker's log goes."""
+    source = os.fdopen(os.dup(0), "rb")
+    target = os.fdopen(os.dup(1), "wb")
+    nothing = os.open(os.devnull, os.O_RDONLY)
+    os.dup2(nothing, 0)
+    os.close(nothing)
+    os.dup2(2, 1)
+    sys.stdout = sys.stderr
+    return source, target
 
 
 def _end_with(parent: int) -> None:

@@ -150,7 +150,7 @@ def test_workers_and_clients_that_wait_go_on_after_the_coordinator_was_away(kitc
 
 
 WORKER = """
-import os, time, zq
+import os, subprocess, sys, time, zq
 worker = zq.Worker()
 
 @worker.task("forward")
@@ -172,6 +172,15 @@ def crash(task):
     if task.payload == "crash":
         os._exit(9)
     return task.payload
+
+@worker.task("killed")
+def killed(task):
+    os.kill(os.getpid(), task.payload)
+
+@worker.task("read")
+def read(task):
+    program = [sys.executable, "-c", "import sys; print(len(sys.stdin.read()))"]
+    return [sys.stdin.read(), int(subprocess.run(program, stdout=subprocess.PIPE).stdout)]
 
 @worker.task("forever")
 def forever(task):
@@ -233,6 +242,33 @@ def test_child_process_that_crashes_is_charged_to_its_own_task_only(kitchen: Kit
                 results.append(receipt.result(timeout=60.0))
 
     assert results == list(range(80))
+
+
+@pytest.mark.parametrize(
+    "number",
+    [
+        pytest.param(9, id="SIGKILL"),
+        pytest.param(
+            40,
+            id="a signal without a name",
+            marks=pytest.mark.skipif(sys.platform != "linux", reason="signal 40 is Linux's"),
+        ),
+    ],
+)
+def test_child_process_is_started_again_whatever_killed_it(kitchen: Kitchen, shop: Any, number: int) -> None:
+    shop("--processes", "1")
+    with kitchen.client() as client:
+        with pytest.raises(zq.TaskFailedError, match=f"died of signal {number}"):
+            client.submit("killed", number, max_attempts=1).result(timeout=20.0)
+
+        assert client.submit("crash", "fine").result(timeout=20.0) == "fine"
+
+
+def test_handler_in_a_child_process_has_an_empty_standard_input(kitchen: Kitchen, shop: Any) -> None:
+    shop("--processes", "1")
+    with kitchen.client() as client:
+        for _ in range(2):
+            assert client.submit("read", None).result(timeout=20.0) == ["", 0]
 
 
 def test_handler_in_a_child_process_is_killed_at_its_timeout_and_the_heartbeat_goes_on(
