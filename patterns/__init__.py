@@ -1,26 +1,55 @@
-"""Pipeline patterns over zq, and the patterns of the ZeroMQ guide. This package sees only the names that `zq` exports.
+"""Patterns over zq: pipelines composed in code (docs/pipelines.md), and the patterns of the ZeroMQ guide (docs/patterns.md).
 
-Names are loaded when they are first used, so that `import patterns` costs nothing.
+This package sees only the names that `zq` exports. Names are loaded when they are first used, so that `import patterns` costs nothing and a worker process loads no more than it needs.
 """
 
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from patterns.errors import LostError, PipelineError, StageError, StartError
     from patterns.lazy_pirate import LazyPirateClient
     from patterns.paranoid_pirate_queue import ParanoidPirateQueue
     from patterns.paranoid_pirate_worker import ParanoidPirateWorker
+    from patterns.pipeline import Pipeline
+    from patterns.stages import FlatStage, Stage, batch, fan_out, gather, route, scatter, stage
 
 _MODULES = {
+    "FlatStage": "patterns.stages",
     "LazyPirateClient": "patterns.lazy_pirate",
+    "LostError": "patterns.errors",
     "ParanoidPirateQueue": "patterns.paranoid_pirate_queue",
     "ParanoidPirateWorker": "patterns.paranoid_pirate_worker",
+    "Pipeline": "patterns.pipeline",
+    "PipelineError": "patterns.errors",
+    "Stage": "patterns.stages",
+    "StageError": "patterns.errors",
+    "StartError": "patterns.errors",
+    "batch": "patterns.stages",
+    "fan_out": "patterns.stages",
+    "gather": "patterns.stages",
+    "route": "patterns.stages",
+    "scatter": "patterns.stages",
+    "stage": "patterns.stages",
 }
 
 __all__ = [
+    "FlatStage",
     "LazyPirateClient",
+    "LostError",
     "ParanoidPirateQueue",
     "ParanoidPirateWorker",
+    "Pipeline",
+    "PipelineError",
+    "Stage",
+    "StageError",
+    "StartError",
+    "batch",
+    "fan_out",
+    "gather",
+    "route",
+    "scatter",
+    "stage",
 ]
 
 

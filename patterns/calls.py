@@ -1,0 +1,65 @@
+"""Calls a user's function for items: with retries, and with failures as values.
+
+Sleeping between retries and the clock come in as arguments, so that nothing here waits for real in tests.
+"""
+
+from __future__ import annotations
+
+import traceback
+from collections.abc import Callable
+from typing import Any
+
+from patterns.items import Failure
+from patterns.plan import Function
+from patterns.stages import StageOptions
+
+TRACEBACK_CHARACTERS_MAX = 16_384
+"""As the error texts of zq: longer ones keep their end, where the cause stands."""
+
+
+class Calls:
+    """One function with the retries of its stage."""
+
+    def __init__(self, stage: str, function: Function, options: StageOptions, sleep: Callable[[float], None]) -> None:
+        """Makes the calls of a stage.
+
+        Args:
+            stage: its name.
+            function: called with one item.
+            options: of the stage; retries and backoff count here.
+            sleep: waits for seconds.
+        """
+        self.function = function
+        self._stage = stage
+        self._options = options
+        self._sleep = sleep
+
+    def call(self, item: Any) -> tuple[Any, Failure | None]:
+        """Returns the result and None, or None and how the last attempt failed."""
+        return self.go_on(item, None)
+
+    def go_on(self, item: Any, error: BaseException | None) -> tuple[Any, Failure | None]:
+        """Calls until it works or the attempts are used up; `error` is how a first call, made elsewhere, failed."""
+        attempts = 0 if error is None else 1
+        first, factor, largest = self._options.backoff
+        while attempts <= self._options.retries:
+            if attempts:
+                self._sleep(min(first * factor ** (attempts - 1), largest))
+            try:
+                return self.function(item), None
+            except (
+                Exception,
+                SystemExit,
+            ) as caught:  # whatever it is, it belongs to this item; sys.exit in a function ends nothing
+                error = caught
+            attempts += 1
+        assert error is not None  # there was at least one attempt
+        return None, failure_from(self._stage, item, error, attempts)
+
+
+def failure_from(stage: str, item: Any, error: BaseException, attempts: int) -> Failure:
+    """Returns an exception as a value; a `text` attribute of it that says `remote_traceback` is taken as its traceback."""
+    remote = getattr(error, "remote_traceback", None)
+    text = remote if isinstance(remote, str) else "".join(traceback.format_exception(error))
+    description = getattr(error, "description", None) or f"{type(error).__name__}: {error}"
+    return Failure(stage, item, description[:TRACEBACK_CHARACTERS_MAX], text[-TRACEBACK_CHARACTERS_MAX:], attempts)

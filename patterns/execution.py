@@ -1,0 +1,409 @@
+"""What a node does with a chunk: the part of a pipeline that every grade shares, without any transport.
+
+`Execution` is one worker of one node as a machine: `receive` a chunk, get the chunks that come of it, each with the number of the node that it goes to. Routes and fan_outs
+have no workers: `Spreader` does theirs on the way out. Everything that goes wrong with an item becomes a `Failure` that travels like a result.
+
+Invariants: the shares that leave a node for an item add up to those that came in, whatever its function does; a join calls its function once for an item, when all shares
+are in, and not at all if a part failed.
+"""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Callable, Iterable
+from fractions import Fraction
+from typing import Any
+
+import msgpack
+
+from patterns.calls import Calls, failure_from
+from patterns.items import (
+    Chunk,
+    Ended,
+    Failure,
+    Loose,
+    Origin,
+    Path,
+    Plain,
+    Sent,
+    compact,
+    extend,
+    merge,
+    number_of,
+    origins_of,
+    pop,
+    push,
+    share_of,
+)
+from patterns.plan import SINK, Node, Plan
+
+
+class Spreader:
+    """Sends chunks on to the nodes that have workers, through routes and fan_outs."""
+
+    def __init__(self, plan: Plan) -> None:
+        self._plan = plan
+        self._is_open = {
+            number: number == SINK or plan.nodes[number].has_workers for number in (SINK, *range(len(plan.nodes)))
+        }
+
+    def spread(self, number: int, chunk: Chunk) -> list[Sent]:
+        """Returns where a chunk that goes to node `number` really goes to."""
+        if self._is_open[number]:
+            return [(number, chunk)]
+        node = self._plan.nodes[number]
+        if node.kind == "fan_out":
+            return self._fan_out(node, chunk)
+        return self._route(node, chunk)
+
+    def _fan_out(self, node: Node, chunk: Chunk) -> list[Sent]:
+        count = len(node.branches)
+        if count == 1:
+            return self.spread(node.branches[0], chunk)
+        origins, values = list(origins_of(chunk)), chunk[1]
+        sent: list[Sent] = []
+        for index, branch in enumerate(node.branches):
+            sent += self.spread(branch, Loose([extend(origin, index, count) for origin in origins], list(values)))
+        return sent
+
+    def _route(self, node: Node, chunk: Chunk) -> list[Sent]:
+        choose = self._plan.function(node.number)
+        branch_of = dict(zip(node.labels, node.branches, strict=False))
+        otherwise = node.branches[-1] if len(node.branches) > len(node.labels) else None
+        chosen: dict[int, tuple[list[Origin], list[Any]]] = {}
+        failed = _Failures()
+        for origin, value in zip(origins_of(chunk), chunk[1], strict=True):
+            try:
+                label = choose(value)
+                branch = branch_of.get(label, otherwise)
+                if branch is None:
+                    known = ", ".join(map(repr, node.labels))
+                    raise ValueError(f"unknown route {label!r}; expected one of {known}")  # as an item's failure
+            except (Exception, SystemExit) as error:  # belongs to this item
+                failed.add(origin, failure_from(node.name, value, error, 1))
+                continue
+            origins, values = chosen.setdefault(branch, ([], []))
+            origins.append(origin)
+            values.append(value)
+        sent = failed.sent_to(node.join)
+        for branch, (origins, values) in chosen.items():
+            sent += self.spread(branch, compact(origins, values))
+        return sent
+
+
+class _Failures:
+    """News of items that ended without a result, on their way to a join or the sink."""
+
+    def __init__(self) -> None:
+        self._origins: list[Origin] = []
+        self._failures: list[Failure | None] = []
+
+    def add(self, origin: Origin, failure: Failure | None) -> None:
+        self._origins.append(origin)
+        self._failures.append(failure)
+
+    def sent_to(self, number: int) -> list[Sent]:
+        return [(number, Ended(self._origins, self._failures))] if self._origins else []
+
+
+class Execution:
+    """One worker of one node.
+
+    Attributes:
+        node: whose worker it is.
+    """
+
+    def __init__(self, plan: Plan, number: int, sleep: Callable[[float], None], calls: Calls | None = None) -> None:
+        """Makes a worker of a node.
+
+        Args:
+            plan: of which the node is.
+            number: of the node; it must be one with workers.
+            sleep: waits for seconds, between retries.
+            calls: calls the function of the node; None makes calls in this process.
+
+        Raises:
+            ValueError: the function cannot be imported.
+        """
+        self.node = node = plan.nodes[number]
+        assert node.has_workers, f"{node.kind} {node.name} has no workers"
+        if calls is None and node.kind != "batch":
+            calls = Calls(node.name, plan.function(number), node.options, sleep)
+        self._spreader = Spreader(plan)
+        self._work = _make_work(node, calls)
+
+    def receive(self, now: float, chunk: Chunk) -> list[Sent]:
+        """Takes a chunk that was sent to this node, and returns what comes of it.
+
+        Args:
+            now: monotonic seconds.
+            chunk: what came.
+        """
+        return self._spread(self._work.receive(now, chunk))
+
+    def tick(self, now: float) -> list[Sent]:
+        """Returns what is due: a batch that has waited long enough."""
+        return self._spread(self._work.tick(now))
+
+    def next_at(self) -> float:
+        """Returns when `tick` will have something to do; infinity when nothing is planned."""
+        return self._work.next_at
+
+    def flush(self) -> list[Sent]:
+        """Returns what is held back for want of more: call it when no more can come."""
+        return self._spread(self._work.tick(float("inf")))
+
+    def forget(self) -> None:
+        """Drops what is held back: call it when the rest of it is lost."""
+        self._work.forget()
+
+    @property
+    def is_holding(self) -> bool:
+        """Whether it holds something back: an unfinished batch, or parts of an item."""
+        return self._work.is_holding
+
+    def _spread(self, sent: list[Sent]) -> list[Sent]:
+        return [one for number, chunk in sent for one in self._spreader.spread(number, chunk)]
+
+
+class _Work:
+    """What a kind of node does with chunks."""
+
+    next_at = float("inf")
+    is_holding = False
+
+    def receive(self, now: float, chunk: Chunk) -> list[Sent]:
+        raise NotImplementedError
+
+    def tick(self, now: float) -> list[Sent]:  # noqa: ARG002 - most kinds do nothing by the clock
+        return []
+
+    def forget(self) -> None:
+        """Drops what is held back."""
+
+
+def _make_work(node: Node, calls: Calls | None) -> _Work:
+    if node.kind == "batch":
+        return _BatchWork(node)
+    assert calls is not None
+    if node.kind == "join":
+        return _JoinWork(node, calls)
+    return _ForkWork(node, calls) if node.kind == "split" or node.options.flat else _StageWork(node, calls)
+
+
+class _StageWork(_Work):
+    """Calls a function that gives one result."""
+
+    def __init__(self, node: Node, calls: Calls) -> None:
+        self._node = node
+        self._calls = calls
+
+    def receive(self, now: float, chunk: Chunk) -> list[Sent]:  # noqa: ARG002 - of all kinds
+        values = chunk[1]
+        results: list[Any] = []
+        add = results.append
+        function = self._calls.function
+        try:
+            for value in values:
+                add(function(value))
+        except (Exception, SystemExit) as error:  # belongs to the item after those that worked
+            return self._go_on(chunk, results, error)
+        if isinstance(chunk, Plain):
+            return [(self._node.follower, Plain(chunk.first, results))]
+        return [(self._node.follower, Loose(chunk[0], results))]
+
+    def _go_on(self, chunk: Chunk, results: list[Any], error: BaseException | None) -> list[Sent]:
+        """Finishes a chunk in which a call has failed, item by item."""
+        origins, values = list(origins_of(chunk)), chunk[1]
+        good = origins[: len(results)]
+        failed = _Failures()
+        for origin, value in zip(origins[len(results) :], values[len(results) :], strict=True):
+            result, failure = self._calls.go_on(value, error)
+            error = None
+            if failure is None:
+                good.append(origin)
+                results.append(result)
+            else:
+                failed.add(origin, failure)
+        sent = failed.sent_to(self._node.join)
+        if good:
+            sent.append((self._node.follower, compact(good, results)))
+        return sent
+
+
+class _ForkWork(_Work):
+    """Calls a function that gives many results: a flat stage, or a split."""
+
+    def __init__(self, node: Node, calls: Calls) -> None:
+        self._node = node
+        self._calls = calls
+        self._is_split = node.kind == "split"
+        function = calls.function
+        calls.function = lambda item: list(
+            function(item)
+        )  # a generator fails inside of the call, and is retried as a whole
+
+    def receive(self, now: float, chunk: Chunk) -> list[Sent]:  # noqa: ARG002 - of all kinds
+        node = self._node
+        origins: list[Origin] = []
+        values: list[Any] = []
+        failed, empty = _Failures(), _Failures()
+        for origin, value in zip(origins_of(chunk), chunk[1], strict=True):
+            results, failure = self._calls.call(value)
+            if failure is not None:
+                failed.add(origin, failure)
+            elif not results:
+                empty.add(push(origin, 0, 1) if self._is_split else origin, None)
+            else:
+                count = len(results)
+                fork = push if self._is_split else extend
+                is_one = count == 1 and not self._is_split  # keeps whole items whole
+                origins += [origin] if is_one else [fork(origin, index, count) for index in range(count)]
+                values += results
+        # An item without parts still has a join, which gets an empty list.
+        sent = failed.sent_to(node.join) + empty.sent_to(node.closing if self._is_split else node.join)
+        if values:
+            sent.append((node.follower, compact(origins, values)))
+        return sent
+
+
+class _Group:
+    """What has come of the parts of one item."""
+
+    __slots__ = ("failures", "left", "parts")
+
+    def __init__(self) -> None:
+        self.left = Fraction(1)
+        self.parts: list[tuple[Path, Any]] = []
+        self.failures: list[tuple[Path, Failure]] = []
+
+
+class _JoinWork(_Work):
+    """Gathers the parts of items, and calls its function for each item whose parts are all in."""
+
+    def __init__(self, node: Node, calls: Calls) -> None:
+        self._node = node
+        self._calls = calls
+        self._groups: dict[Origin, _Group] = {}
+
+    @property
+    def is_holding(self) -> bool:  # type: ignore[override] # a constant for other kinds
+        return bool(self._groups)
+
+    def forget(self) -> None:
+        self._groups.clear()
+
+    def receive(self, now: float, chunk: Chunk) -> list[Sent]:  # noqa: ARG002 - of all kinds
+        origins: list[Origin] = []
+        values: list[Any] = []
+        failed = _Failures()
+        for origin in self._complete(chunk):
+            group = self._groups.pop(origin)
+            if group.failures:
+                failed.add(origin, min(group.failures, key=lambda one: one[0])[1])
+                continue
+            group.parts.sort(key=lambda part: part[0])
+            result, failure = self._calls.call([value for _, value in group.parts])
+            if failure is not None:
+                failed.add(origin, failure)
+                continue
+            origins.append(origin)
+            values.append(result)
+        sent = failed.sent_to(self._node.join)
+        if origins:
+            sent.append((self._node.follower, compact(origins, values)))
+        return sent
+
+    def _complete(self, chunk: Chunk) -> Iterable[Origin]:
+        """Books the parts of a chunk, and yields the items that are complete with them."""
+        is_ended = isinstance(chunk, Ended)
+        for part, value in zip(origins_of(chunk), chunk[1], strict=True):
+            origin, path = pop(part)
+            group = self._groups.setdefault(origin, _Group())
+            if not is_ended:
+                group.parts.append((path, value))
+            elif value is not None:
+                group.failures.append((path, value))
+            group.left -= share_of(path)
+            if group.left == 0:
+                yield origin
+
+
+class _BatchWork(_Work):
+    """Puts items together into lists."""
+
+    def __init__(self, node: Node) -> None:
+        self._node = node
+        self._origins: list[Origin] = []
+        self._values: list[Any] = []
+
+    @property
+    def is_holding(self) -> bool:  # type: ignore[override] # a constant for other kinds
+        return bool(self._values)
+
+    def forget(self) -> None:
+        self._origins, self._values = [], []
+        self.next_at = float("inf")
+
+    def receive(self, now: float, chunk: Chunk) -> list[Sent]:
+        if not self._values and self._node.within is not None:
+            self.next_at = now + self._node.within
+        self._origins += origins_of(chunk)
+        self._values += chunk[1]
+        size = self._node.size
+        if len(self._values) < size:
+            return []
+        full = len(self._values) // size * size
+        sent = self._cut(full)
+        self.next_at = float("inf")
+        if self._values and self._node.within is not None:
+            self.next_at = now + self._node.within  # what is left came just now
+        return sent
+
+    def tick(self, now: float) -> list[Sent]:
+        if now < self.next_at and now != float("inf"):
+            return []
+        self.next_at = float("inf")
+        return self._cut(len(self._values))
+
+    def _cut(self, end: int) -> list[Sent]:
+        """Returns the first `end` items as lists, and keeps the others."""
+        if not end:
+            return []
+        starts = range(0, end, self._node.size)
+        stops = [min(start + self._node.size, end) for start in starts]
+        origins: list[Origin] = [merge(self._origins[start:stop]) for start, stop in zip(starts, stops, strict=True)]
+        values: list[Any] = [self._values[start:stop] for start, stop in zip(starts, stops, strict=True)]
+        del self._origins[:end], self._values[:end]
+        return [(self._node.follower, compact(origins, values))]
+
+
+def divide(chunk: Chunk, node: Node, workers: int) -> list[tuple[int, Chunk]]:
+    """Divides a chunk that goes to a node where it matters which worker gets an item.
+
+    Args:
+        chunk: to be divided.
+        node: that it goes to: a join, whose items are divided by number, or a stage with a key.
+        workers: how many there are.
+
+    Returns:
+        (index of the worker, its part) pairs, only for workers that get something.
+    """
+    parts: dict[int, tuple[list[Origin], list[Any]]] = {}
+    for origin, value in zip(origins_of(chunk), chunk[1], strict=True):
+        at = number_of(origin) if node.kind == "join" else _hash_key(node, value)
+        origins, values = parts.setdefault(at % workers, ([], []))
+        origins.append(origin)
+        values.append(value)
+    if isinstance(chunk, Ended):
+        return [(index, Ended(origins, values)) for index, (origins, values) in parts.items()]
+    return [(index, compact(origins, values)) for index, (origins, values) in parts.items()]
+
+
+def _hash_key(node: Node, value: Any) -> int:
+    """Returns a hash of an item's key, the same in every process; a key function that fails decides nothing, the stage gets the item anyway."""
+    assert node.options.key is not None
+    try:
+        return zlib.crc32(msgpack.packb(node.options.key(value)))
+    except Exception:  # the function of the stage is where a bad item shows
+        return 0

@@ -1,0 +1,185 @@
+"""What travels between nodes: chunks of items, and where each item came from.
+
+The number of a source item is its place in the input, from 0. An *origin* says what an item stands for:
+
+- a number: the whole of that source item. Nearly all items are so, and their chunks carry no more than the first of consecutive numbers;
+- `(members, inner)`: members are `(number, path)` pairs, more than one only after a batch; inner is a path for each scatter around the item, the innermost last.
+
+A path is a flat tuple `(index, count, index, count ...)`: branch `index` of `count` at each fork. It stands for the share 1/count/count... of its item; an item is complete
+when the shares of what became of it (results, the news that there are none, failures) add up to 1. That is counted exactly, so the order of arrival does not matter.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from fractions import Fraction
+from typing import Any, NamedTuple
+
+import msgpack
+
+Path = tuple[int, ...]
+Members = tuple[tuple[int, Path], ...]
+Origin = int | tuple[Members, tuple[Path, ...]]
+
+
+class Plain(NamedTuple):
+    """Whole source items with consecutive numbers: what a chunk is as long as nothing special happens."""
+
+    first: int
+    values: list[Any]
+
+
+class Loose(NamedTuple):
+    """Items, each with its origin."""
+
+    origins: Sequence[Origin]
+    values: list[Any]
+
+
+class Ended(NamedTuple):
+    """News of items that have no result: `failures` has None where there was simply none. They go to the join around them, or to the sink."""
+
+    origins: Sequence[Origin]
+    failures: list[Failure | None]
+
+
+class Failure(NamedTuple):
+    """How a stage failed for an item; see `patterns.StageError`."""
+
+    stage: str
+    item: Any
+    error: str
+    remote_traceback: str
+    attempts: int
+
+
+Chunk = Plain | Loose | Ended
+Sent = tuple[int, Chunk]
+"""A chunk, and the number of the node that it goes to."""
+
+
+def size_of(chunk: Chunk) -> int:
+    """Returns the number of items in a chunk."""
+    return len(chunk[1])
+
+
+def origins_of(chunk: Chunk) -> Iterable[Origin]:
+    """Returns the origins of the items of a chunk, in order."""
+    return range(chunk.first, chunk.first + len(chunk.values)) if isinstance(chunk, Plain) else chunk.origins
+
+
+# Origins.
+
+
+def extend(origin: Origin, index: int, count: int) -> Origin:
+    """Returns the origin of branch `index` of `count` of an item."""
+    fork = (index, count)
+    if isinstance(origin, int):
+        return ((origin, fork),), ()
+    members, inner = origin
+    if inner:
+        return members, (*inner[:-1], inner[-1] + fork)
+    return tuple((number, path + fork) for number, path in members), ()
+
+
+def push(origin: Origin, index: int, count: int) -> Origin:
+    """Returns the origin of part `index` of `count` of an item that is scattered."""
+    if isinstance(origin, int):
+        return ((origin, ()),), ((index, count),)
+    return origin[0], (*origin[1], (index, count))
+
+
+def pop(origin: Origin) -> tuple[Origin, Path]:
+    """Returns the origin of the item that a part belongs to, and the path of the part within it."""
+    assert not isinstance(origin, int), "a join got an item that no split had made"
+    members, inner = origin
+    if len(inner) == 1 and len(members) == 1 and not members[0][1]:
+        return members[0][0], inner[0]
+    return (members, inner[:-1]), inner[-1]
+
+
+def merge(origins: Iterable[Origin]) -> Origin:
+    """Returns the origin of a batch of items."""
+    members: list[tuple[int, Path]] = []
+    for origin in origins:
+        members.extend(members_of(origin))
+    return (tuple(members), ()) if len(members) > 1 or members[0][1] else members[0][0]
+
+
+def members_of(origin: Origin) -> Members:
+    """Returns the (number, path) pairs that an item stands for."""
+    return ((origin, ()),) if isinstance(origin, int) else origin[0]
+
+
+def number_of(origin: Origin) -> int:
+    """Returns the number of the (first) source item that an item stands for."""
+    return origin if isinstance(origin, int) else origin[0][0][0]
+
+
+def share_of(path: Path) -> Fraction:
+    """Returns the share of its item that a path stands for."""
+    product = 1
+    for count in path[1::2]:
+        product *= count
+    return Fraction(1, product)
+
+
+def compact(origins: list[Origin], values: list[Any]) -> Chunk:
+    """Returns the leaner form of a chunk: plain when its items are whole and consecutive."""
+    first = origins[0]
+    if isinstance(first, int) and origins == list(range(first, first + len(origins))):
+        return Plain(first, values)
+    return Loose(origins, values)
+
+
+# Bytes.
+
+
+def encode(target: int, chunk: Chunk, cost: float) -> bytes:
+    """Returns a chunk as bytes.
+
+    Args:
+        target: number of the node that it goes to.
+        chunk: what goes there.
+        cost: seconds of work for an item at the slowest node it has passed.
+
+    Raises:
+        TypeError: a value is not what msgpack can hold.
+        ValueError: a value is nested too deeply.
+        OverflowError: a number has more than 64 bits.
+    """
+    match chunk:
+        case Plain(first, values):
+            return msgpack.packb((target, cost, 0, first, values))
+        case Loose(origins, values):
+            return msgpack.packb((target, cost, 1, origins, values))
+        case Ended(origins, failures):
+            return msgpack.packb((target, cost, 2, origins, failures))
+
+
+def decode(frame: bytes) -> tuple[int, Chunk, float]:
+    """Returns the target, chunk and cost that `encode` was given.
+
+    Raises:
+        ValueError: it is no such message.
+    """
+    try:
+        target, cost, form, origins, values = msgpack.unpackb(frame, strict_map_key=False)
+        match form:
+            case 0:
+                return target, Plain(origins, values), cost
+            case 1:
+                return target, Loose([_freeze(origin) for origin in origins], values), cost
+            case 2:
+                failures = [None if one is None else Failure(*one) for one in values]
+                return target, Ended([_freeze(origin) for origin in origins], failures), cost
+    except (ValueError, TypeError, msgpack.UnpackException) as error:
+        raise ValueError(f"expected a chunk of items, got {frame[:32]!r} ...: {error}") from error
+    raise ValueError(f"expected a chunk of form 0, 1 or 2, got {form!r}")
+
+
+def _freeze(origin: Any) -> Origin:
+    if isinstance(origin, int):
+        return origin
+    members, inner = origin
+    return tuple((number, tuple(path)) for number, path in members), tuple(tuple(path) for path in inner)

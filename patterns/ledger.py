@@ -1,0 +1,194 @@
+"""The books of a run: which source items are under way, which are complete, failed or lost, and what may be given to the caller.
+
+A pure machine, without any transport. `send` books what leaves, `receive` what comes back at the sink; `take` gives outcomes in the order that was asked for: as they come, or
+in the order of the input.
+
+Invariants: `sent == completed + failed + lost + in_flight`; an item is counted once, whatever comes twice or late.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections import deque
+from fractions import Fraction
+from typing import Any, NamedTuple
+
+from patterns.items import Chunk, Ended, Failure, Origin, Path, Plain, members_of, origins_of, share_of
+
+
+class Outcome(NamedTuple):
+    """What came of an item: a value, or a failure."""
+
+    value: Any
+    failure: Failure | None
+
+
+class _Open:
+    """A source item of which something has come back, but not all."""
+
+    __slots__ = ("has_failed", "left")
+
+    def __init__(self) -> None:
+        self.left = Fraction(1)
+        self.has_failed = False
+
+
+class Ledger:
+    """The books of one run.
+
+    Attributes:
+        sent: source items that were sent.
+        completed: source items of which everything has come back without a failure.
+        failed: source items that a stage failed for.
+        lost: source items that were declared lost.
+    """
+
+    def __init__(self, *, ordered: bool, next_number: int = 0) -> None:
+        """Opens the books.
+
+        Args:
+            ordered: whether outcomes are given in the order of the input.
+            next_number: of the first item to be sent; other than 0 when a run is resumed.
+        """
+        self.sent = self.completed = self.failed = self.lost = 0
+        self._whole: dict[
+            int, int
+        ] = {}  # first number -> count, in rising order: chunks of which nothing has come back
+        self._open: dict[int, _Open] = {}  # by number: items of chunks that came back in pieces
+        self._next = next_number
+        self._ready: deque[Outcome] = deque()
+        self._order = _Order(next_number) if ordered else None
+
+    @property
+    def in_flight(self) -> int:
+        """Source items that were sent and have not ended."""
+        return self.sent - self.completed - self.failed - self.lost
+
+    @property
+    def held(self) -> int:
+        """Source items that cannot be given to the caller yet, because an earlier one is under way; 0 when the order does not matter."""
+        return self._next - self._order.next_number if self._order is not None else 0
+
+    def send(self, count: int) -> int:
+        """Books items that leave now, and returns the number of the first."""
+        first = self._next
+        self._next += count
+        self.sent += count
+        self._whole[first] = count
+        return first
+
+    def receive(self, chunk: Chunk) -> None:
+        """Books what came to the sink."""
+        if isinstance(chunk, Plain) and self._whole.get(chunk.first) == len(chunk.values):
+            del self._whole[chunk.first]  # the way of nearly all items
+            self.completed += len(chunk.values)
+            self._give_plain(chunk)
+            return
+        is_ended = isinstance(chunk, Ended)
+        for origin, value in zip(origins_of(chunk), chunk[1], strict=True):
+            if is_ended:
+                self._receive_one(origin, None, value, is_empty=value is None)
+            else:
+                self._receive_one(origin, value, None, is_empty=False)
+
+    def take(self) -> deque[Outcome]:
+        """Returns the outcomes that may be given now; the caller removes what it gives."""
+        return self._ready
+
+    def declare_lost(self) -> int:
+        """Books everything under way as lost, and returns how many source items that adds to `lost`."""
+        before = self.lost
+        for number in self.unresolved():
+            found = self._open.get(number)
+            if found is not None and found.has_failed:
+                self.failed += 1  # the caller knows already that nothing will come of it
+            else:
+                self.lost += 1
+            self._close(number)
+        self._whole.clear()
+        return self.lost - before
+
+    def unresolved(self) -> list[int]:
+        """Returns the numbers of the items under way, rising."""
+        whole = [first + index for first, count in self._whole.items() for index in range(count)]
+        return sorted([*whole, *self._open])
+
+    def _give_plain(self, chunk: Plain) -> None:
+        if self._order is None:
+            self._ready.extend([Outcome(value, None) for value in chunk.values])
+            return
+        for number, value in enumerate(chunk.values, chunk.first):
+            self._order.add(number, (), Outcome(value, None))
+            self._order.close(number)
+        self._order.release(self._ready)
+
+    def _receive_one(self, origin: Origin, value: Any, failure: Failure | None, *, is_empty: bool) -> None:
+        """Books one item. What stands for items that have ended already is late news: it is dropped."""
+        members = [(number, path) for number, path in members_of(origin) if self._find(number) is not None]
+        if not members:
+            return
+        items = [self._open[number] for number, _ in members]
+        is_news = failure is None or not all(item.has_failed for item in items)
+        if not is_empty and is_news:
+            self._give(members[0], Outcome(value, failure))
+        for (number, path), item in zip(members, items, strict=True):
+            if failure is not None and not item.has_failed:
+                item.has_failed = True
+            item.left -= share_of(path)
+            if item.left <= 0:
+                if item.has_failed:
+                    self.failed += 1
+                else:
+                    self.completed += 1
+                self._close(number)
+        if self._order is not None:
+            self._order.release(self._ready)
+
+    def _give(self, member: tuple[int, Path], outcome: Outcome) -> None:
+        if self._order is None:
+            self._ready.append(outcome)
+        else:
+            self._order.add(*member, outcome)
+
+    def _find(self, number: int) -> _Open | None:
+        """Returns the books of one item, taken out of its chunk if need be; None when it has ended."""
+        found = self._open.get(number)
+        if found is not None or not self._whole:
+            return found
+        firsts = list(self._whole)
+        at = bisect_right(firsts, number) - 1
+        if at < 0 or number >= firsts[at] + self._whole[firsts[at]]:
+            return None
+        first = firsts[at]
+        for each in range(first, first + self._whole.pop(first)):
+            self._open[each] = _Open()
+        return self._open[number]
+
+    def _close(self, number: int) -> None:
+        self._open.pop(number, None)
+        if self._order is not None:
+            self._order.close(number)
+            self._order.release(self._ready)
+
+
+class _Order:
+    """Holds outcomes back until everything before them has ended."""
+
+    def __init__(self, next_number: int) -> None:
+        self.next_number = next_number
+        self._outcomes: dict[int, list[tuple[Path, Outcome]]] = {}
+        self._closed: set[int] = set()
+
+    def add(self, number: int, path: Path, outcome: Outcome) -> None:
+        self._outcomes.setdefault(number, []).append((path, outcome))
+
+    def close(self, number: int) -> None:
+        self._closed.add(number)
+
+    def release(self, ready: deque[Outcome]) -> None:
+        while self.next_number in self._closed:
+            self._closed.remove(self.next_number)
+            outcomes = self._outcomes.pop(self.next_number, [])
+            outcomes.sort(key=lambda one: one[0])
+            ready.extend(outcome for _, outcome in outcomes)
+            self.next_number += 1
