@@ -27,9 +27,11 @@ from zq.errors import (
     TaskExpiredError,
     TaskFailedError,
     TaskUnknownError,
+    TimedOutError,
+    UnreachableError,
 )
 from zq.flow import WINDOW_BATCHES, WINDOW_BYTES, Flow, finish
-from zq.link import Link
+from zq.link import Link, resolve_address
 from zq.task import SubmitOptions, check_id, check_name, make_options, task_id
 from zq.wire.batch import PayloadPacker, decode_payload, pack_payloads, payload_at
 from zq.wire.codec import decode_for_coordinator, encode
@@ -87,7 +89,8 @@ class Calls:
             raise ValueError(f"expected payload_bytes_max from 1 to {PAYLOAD_BYTES_CEILING}, got {payload_bytes_max}")
         prefix = make_prefix(secrets.randbits(5 * PREFIX_LENGTH))
         self.timeout = timeout
-        self.session = ClientSession(prefix, check_name("name", f"{name or 'client'}-{prefix}"))
+        address = resolve_address(address)
+        self.session = ClientSession(prefix, check_name("name", f"{name or 'client'}-{prefix}"), address)
         self.link = Link(address, self.session, f"zq-{name or 'client'}")
         self._payload_bytes_max = payload_bytes_max
         self._local = threading.local()
@@ -178,7 +181,15 @@ class Calls:
         if ended is None:
             now = time.monotonic()
             deadline = FOREVER if timeout is None else now + timeout
-            ended = yield Ask(partial(self._post, self.session.watch, now, outcome, index, deadline), deadline)
+            try:
+                ended = yield Ask(partial(self._post, self.session.watch, now, outcome, index, deadline), deadline)
+            except UnreachableError:
+                raise
+            except TimedOutError:
+                id = task_id(outcome.id, outcome.size, index)
+                raise TimedOutError(
+                    f"task {id} has not ended within {timeout:.1f} s; it goes on, wait for it again by its id"
+                ) from None
         return result_of(outcome, index, ended)
 
     # Requests with one answer.

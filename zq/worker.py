@@ -391,7 +391,7 @@ class _Life:
         stop_at = time.monotonic() + timeout
         self._is_stopping = True
         left = self.bench.close()
-        self._call(lambda: self.session.release(left, 0))
+        self._call(lambda: self._give_back(left))
         while any(self.running()) and time.monotonic() < stop_at and not self._is_hasty and not self._link.is_over:
             time.sleep(0.01)
         for runner in self.runners:
@@ -403,6 +403,13 @@ class _Life:
             time.sleep(0.005)
         self._call(self.session.goodbye)
         self._link.close()
+
+    def _give_back(self, spans: list[Span]) -> None:
+        """Releases what was not started, and takes no more; without a connection and tasks there is nobody to tell."""
+        if spans or self.session.is_welcome:
+            self.session.release(spans, 0)
+        else:
+            self.session.finish([], [], 0)
 
     def _is_reported(self) -> bool:
         with self._lock:

@@ -88,7 +88,7 @@ def test_unreachable_coordinator_is_69(arguments: list[str], invoke_alone: Invok
 
     assert result.exit_code == 69
     assert result.stdout == ""
-    assert "nothing was heard of the coordinator" in result.stderr
+    assert "nothing was heard of the coordinator at tcp://127.0.0.1:1;" in result.stderr
 
 
 def test_address_may_come_from_the_environment(invoke_alone: Invoke) -> None:

@@ -735,7 +735,11 @@ def test_tasks_are_listed_in_the_order_of_service() -> None:
         {"heartbeat_interval": 0},
         {"suspect_after": 0.5},
         {"gone_after": 1.0},
+        {"gone_after": float("inf")},
         {"max_attempts": 0},
+        {"payload_bytes_max": (8 << 20) + 1},
+        {"backoff_factor": float("nan")},
+        {"keep_seconds": -1.0},
         {"assign": "random"},
     ],
 )

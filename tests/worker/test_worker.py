@@ -8,10 +8,11 @@ from typing import Any
 import pytest
 
 import zq
-from tests.process.kitchen import wait_until
+from tests.process.kitchen import PATIENCE, wait_until
 from zq.chunks import Report
 from zq.handlers import Bench
 from zq.wire.messages import DEFAULT_OPTIONS, Assignment, Span
+from zq.worker import SETTLE_PATIENCE
 
 ADDRESS = "tcp://127.0.0.1:1"
 
@@ -32,6 +33,20 @@ def nothing(task: zq.Task) -> None:
 def test_worker_that_cannot_be_is_refused(options: dict[str, Any], text: str) -> None:
     with pytest.raises(ValueError, match=text):
         zq.Worker(**({"address": ADDRESS} | options))
+
+
+def test_worker_without_coordinator_and_tasks_stops_without_waiting_for_an_answer() -> None:
+    worker = zq.Worker(ADDRESS)
+    worker.task("q")(nothing)
+    life = worker.start()
+    is_up = threading.Event()
+    life._call(is_up.set)
+    assert is_up.wait(PATIENCE)
+    stopping = threading.Thread(target=worker.stop, daemon=True)
+    stopping.start()
+    stopping.join(SETTLE_PATIENCE / 2)
+
+    assert not stopping.is_alive()
 
 
 def test_second_handler_of_a_queue_is_refused() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 import signal
 import sys
 from pathlib import Path
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
 
 DEFAULTS = CoordinatorOptions()
 MIB = 1 << 20
+
+_BIND = re.compile(r"tcp://(\[[0-9A-Fa-f:.%]+\]|[^\s:/\[\]]+):([0-9]{1,5}|\*)|ipc://\S+")
 
 LogLevel = Annotated[
     Literal["debug", "info", "warning", "error"], typer.Option(envvar="ZQ_LOG_LEVEL", help="What is logged, on stderr.")
@@ -72,6 +75,10 @@ def coordinator(
             keep_seconds_min=keep_seconds_min,
             assign=assign,
         )
+        if not _BIND.fullmatch(bind):
+            raise ValueError(
+                f"expected an address like tcp://127.0.0.1:7700, tcp://127.0.0.1:* or ipc://PATH to bind, got {bind!r}"
+            )
         if not insecure_bind and not is_local(bind):
             raise ValueError(
                 f"{bind} can be reached by other machines, and whoever reaches it can submit and take tasks: "

@@ -1,9 +1,10 @@
 """How a coordinator behaves: every setting with its unit, default and the reason for it."""
 
+import math
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
-from zq.wire.limits import PAYLOAD_BYTES_MAX
+from zq.wire.limits import DELAY_MAX, PAYLOAD_BYTES_CEILING, PAYLOAD_BYTES_MAX
 
 AssignPolicy = Literal["least-loaded", "hash"]
 
@@ -55,8 +56,15 @@ class CoordinatorOptions:
                 f"expected 0 < heartbeat_interval <= suspect_after <= gone_after, got "
                 f"{self.heartbeat_interval}, {self.suspect_after}, {self.gone_after}"
             )
+        if self.gone_after > DELAY_MAX:
+            raise ValueError(f"gone_after must be at most {DELAY_MAX:.0f} seconds, got {self.gone_after}")
         for name in ("max_attempts", "queue_tasks_max", "payload_bytes_max", "keep_count", "backoff_first"):
             if getattr(self, name) <= 0:
                 raise ValueError(f"{name} must be above 0, got {getattr(self, name)}")
+        if self.payload_bytes_max > PAYLOAD_BYTES_CEILING:
+            raise ValueError(f"payload_bytes_max must be at most {PAYLOAD_BYTES_CEILING}, got {self.payload_bytes_max}")
+        for name in ("backoff_first", "backoff_factor", "backoff_max", "keep_seconds", "keep_seconds_min"):
+            if not 0 <= getattr(self, name) < math.inf:
+                raise ValueError(f"{name} must be a number from 0, got {getattr(self, name)}")
         if self.assign not in ("least-loaded", "hash"):
             raise ValueError(f"assign must be least-loaded or hash, got {self.assign!r}")
