@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from patterns.errors import LostError, PipelineError, StageError, StartError
     from patterns.lazy_pirate import LazyPirateClient
+    from patterns.majordomo import MajordomoBroker
     from patterns.paranoid_pirate_queue import ParanoidPirateQueue
     from patterns.paranoid_pirate_worker import ParanoidPirateWorker
     from patterns.pipeline import Pipeline
@@ -18,6 +19,7 @@ _MODULES = {
     "FlatStage": "patterns.stages",
     "LazyPirateClient": "patterns.lazy_pirate",
     "LostError": "patterns.errors",
+    "MajordomoBroker": "patterns.majordomo",
     "ParanoidPirateQueue": "patterns.paranoid_pirate_queue",
     "ParanoidPirateWorker": "patterns.paranoid_pirate_worker",
     "Pipeline": "patterns.pipeline",
@@ -37,6 +39,7 @@ __all__ = [
     "FlatStage",
     "LazyPirateClient",
     "LostError",
+    "MajordomoBroker",
     "ParanoidPirateQueue",
     "ParanoidPirateWorker",
     "Pipeline",

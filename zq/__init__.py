@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
-    from zq.async_client import AsyncClient
+    from zq.async_client import AsyncClient, AsyncPulledTask, AsyncReceipt
     from zq.client import Client
     from zq.core.options import CoordinatorOptions
     from zq.core.policies import QueueSettings
@@ -45,6 +45,8 @@ if TYPE_CHECKING:
 
 _MODULES = {
     "AsyncClient": "zq.async_client",
+    "AsyncPulledTask": "zq.async_client",
+    "AsyncReceipt": "zq.async_client",
     "Client": "zq.client",
     "Coordinator": "zq.server",
     "CoordinatorOptions": "zq.core.options",
@@ -62,6 +64,8 @@ _MODULES = {
 
 __all__ = [
     "AsyncClient",
+    "AsyncPulledTask",
+    "AsyncReceipt",
     "BusyError",
     "Client",
     "ClosedError",
