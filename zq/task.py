@@ -11,6 +11,8 @@ from zq.wire.limits import (
     HEADER_BYTES_MAX,
     HEADERS_MAX,
     NAME_BYTES_MAX,
+    PATH_MAX,
+    PATH_NUMBER_MAX,
     TASK_SEPARATOR,
 )
 from zq.wire.messages import DEFAULT_OPTIONS, Assignment, Options
@@ -33,6 +35,8 @@ class SubmitOptions(TypedDict, total=False):
         backoff: seconds before the first retry, growth from retry to retry, largest seconds; the coordinator's by default.
         timeout: seconds that a started task may run; no limit by default.
         headers: text by text, passed on untouched.
+        on_dead: queue that gets a notice (the same payload, and headers that say what happened) when the task ends as dead or expired.
+        group: id of a group and the path in it of the first task; the last number of the path counts up from task to task.
     """
 
     priority: int
@@ -43,6 +47,8 @@ class SubmitOptions(TypedDict, total=False):
     backoff: tuple[float, float, float] | None
     timeout: float | None
     headers: Mapping[str, str] | None
+    on_dead: str | None
+    group: tuple[str, tuple[int, ...]] | None
 
 
 def make_options(**options: Unpack[SubmitOptions]) -> Options:
@@ -62,6 +68,8 @@ def make_options(**options: Unpack[SubmitOptions]) -> Options:
     values: dict[str, Any] = dict(options)
     if values.get("headers") is not None:
         values["headers"] = dict(values["headers"])
+    if values.get("group") is not None:
+        values["group"] = (values["group"][0], tuple(values["group"][1]))
     return Options(**values)
 
 
@@ -123,6 +131,20 @@ def _check_headers(name: str, value: Any) -> None:
         _check_text(f"header {header}", text, HEADER_BYTES_MAX)
 
 
+def _check_group(name: str, value: Any) -> None:
+    if not isinstance(value, tuple | list) or len(value) != 2 or not isinstance(value[1], tuple | list):
+        raise TypeError(f"expected {name} as (id, path), got {value!r}")
+    check_id(value[0])
+    if not 1 <= len(value[1]) <= PATH_MAX:
+        raise ValueError(f"expected a path of 1 to {PATH_MAX} numbers, got {value[1]!r}")
+    for number in value[1]:
+        _check_int(0, PATH_NUMBER_MAX)("a number of the path", number)
+
+
+def _check_queue(name: str, value: Any) -> None:
+    check_name(name, value)
+
+
 def _or_none(check: Callable[[str, Any], None]) -> Callable[[str, Any], None]:
     return lambda name, value: None if value is None else check(name, value)
 
@@ -136,6 +158,8 @@ _CHECKS: dict[str, Callable[[str, Any], None]] = {
     "backoff": _or_none(_check_backoff),
     "timeout": _or_none(_check_timeout),
     "headers": _or_none(_check_headers),
+    "on_dead": _or_none(_check_queue),
+    "group": _or_none(_check_group),
 }
 
 

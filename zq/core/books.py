@@ -11,6 +11,7 @@ from collections.abc import Iterable
 from heapq import heappop, heappush
 from itertools import islice
 from math import inf
+from typing import NamedTuple
 
 from zq.core import tables
 from zq.core.batch import Batch, mask_of, read_batch
@@ -32,16 +33,47 @@ WINDOW_BYTES_MAX = 32 << 20
 """Payload bytes of new batches that may stay in memory; above it they wait on disk only."""
 
 
+class EndedMembers(NamedTuple):
+    """Members lo <= index < hi of a batch have left their group: they ended, or their completion moved the membership."""
+
+    group: tuple[str, tuple[int, ...]]  # as the batch has it, so the path is that of index 0
+    lo: int
+    hi: int
+    outcome: str  # MOVED: what the completion forwarded takes their places
+    reason: str
+    ends: bytes
+    blob: bytes
+
+
+MOVED = "moved"
+
+
+class Notice(NamedTuple):
+    """A task, or a group, has ended badly, and a queue is to be told."""
+
+    queue: str
+    id: str
+    of: str  # the queue that it was in
+    outcome: str
+    reason: str
+    attempts: int
+    headers: dict[str, str] | None
+    payload: bytes
+
+
 class Step:
     """One step of the coordinator: the time, the transaction, and the messages that leave when it is committed."""
 
-    __slots__ = ("now", "outbox", "tx", "wall")
+    __slots__ = ("ended", "notices", "now", "outbox", "tx", "wall")
 
     def __init__(self, now: Now, tx: Transaction) -> None:
         self.now = now.monotonic
         self.wall = now.wall
         self.tx = tx
         self.outbox: list[tuple[Peer, FromCoordinator]] = []
+        # What the ends of tasks entail; `joins.follow_up` carries it out after each message.
+        self.ended: list[EndedMembers] = []
+        self.notices: list[Notice] = []
 
     def send(self, peer: Peer | None, message: FromCoordinator) -> None:
         """Sends a message after the commit; a holder that is not connected has no peer and hears nothing."""

@@ -17,7 +17,7 @@ from zlib import crc32
 
 from zq.core import tables
 from zq.core.batch import Accepted, Batch, mask_bytes, mask_of, runs
-from zq.core.books import Books, Step
+from zq.core.books import MOVED, Books, EndedMembers, Notice, Step
 from zq.errors import StoreCorruptError
 from zq.task import task_id
 from zq.wire.messages import Ended
@@ -87,8 +87,27 @@ def add_event(step: Step, books: Books, id: str, event: str, detail: dict[str, A
 # Ranges of a batch.
 
 
-def end_done(books: Books, step: Step, batch: Batch, mask: int, token: int, results: tuple[bytes, bytes]) -> None:
-    """Ends tasks of one run as done; they are in no lease any more. `results` are ends and payloads over the run, or empty."""
+def end_done(
+    books: Books,
+    step: Step,
+    batch: Batch,
+    mask: int,
+    token: int,
+    results: tuple[bytes, bytes],
+    *,
+    is_moved: bool = False,
+) -> None:
+    """Ends tasks of one run as done; they are in no lease any more.
+
+    Args:
+        books: of the coordinator.
+        step: the running one.
+        batch: whose tasks they are.
+        mask: which of them.
+        token: of their lease.
+        results: ends and payloads over the run, or empty.
+        is_moved: what they forwarded takes their places in their group.
+    """
     lo, hi = mask_span(mask)
     lo, hi = lo + batch.first, hi + batch.first
     queue = batch.queue
@@ -103,6 +122,9 @@ def end_done(books: Books, step: Step, batch: Batch, mask: int, token: int, resu
         batch.has_results = True
         step.tx.put(tables.RESULTS, tables.result_key(batch.key, lo), tables.pack((hi, ends, blob)))
     books.waits.note(batch.id, Ended(lo, hi, "done", "", ends, blob))
+    if batch.options.group is not None:
+        outcome = MOVED if is_moved else "done"
+        step.ended.append(EndedMembers(batch.options.group, lo, hi, outcome, "", ends, blob))
     if batch.ended == batch.full:
         finish(books, step, batch, "done", "")
     else:
@@ -242,7 +264,7 @@ def bury(books: Books, step: Step, single: Batch, reason: str) -> None:
     books.changed[single.queue] = None
     books.count("dead")
     add_event(step, books, single.own_id, "dead", {"attempt": single.attempts, "reason": reason[-500:]})
-    books.waits.note(single.id, Ended(single.first, single.first + 1, "dead", reason, b"", b""))
+    note_end(books, step, single, "dead", reason)
 
 
 def cancel(books: Books, step: Step, single: Batch, reason: str) -> None:
@@ -253,14 +275,29 @@ def cancel(books: Books, step: Step, single: Batch, reason: str) -> None:
     books.count("cancelled")
     add_event(step, books, single.own_id, "cancelled", {"reason": reason})
     finish(books, step, single, "cancelled", reason)
-    books.waits.note(single.id, Ended(single.first, single.first + 1, "cancelled", reason, b"", b""))
+    note_end(books, step, single, "cancelled", reason)
+
+
+def note_end(books: Books, step: Step, single: Batch, outcome: str, reason: str) -> None:
+    """Tells all who have to know how a task that was split off ended: those who wait, its group, the queue for its notice."""
+    options = single.options
+    lo = single.first
+    books.waits.note(single.id, Ended(lo, lo + 1, outcome, reason, b"", b""))
+    if options.group is not None:
+        step.ended.append(EndedMembers(options.group, lo, lo + 1, outcome, reason, b"", b""))
+    if options.on_dead is not None and outcome in ("dead", "expired"):
+        own_id, queue = single.own_id, single.queue.name
+        notice = Notice(options.on_dead, own_id, queue, outcome, reason, single.attempts, options.headers, single.blob)
+        step.notices.append(notice)
 
 
 def revive(books: Books, step: Step, single: Batch) -> None:
-    """Lets a dead task wait again, with no attempts charged."""
+    """Lets a dead task wait again, with no attempts charged; its group has had its end, so it is no member any more."""
     step.tx.delete(tables.DEAD, single.key)
     single.queue.dead -= 1
     single.attempts = 0
+    if single.options.group is not None:
+        single.options = single.options._replace(group=None)
     add_event(step, books, single.own_id, "revived", {})
     wait_again(books, step, single)
 

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator
 from itertools import islice
 from typing import Any
 
-from zq.core import endings, tables
+from zq.core import endings, groups, tables
 from zq.core.arguments import InvalidRequestError, limit, named_queue, text
 from zq.core.batch import Batch, mask_of
 from zq.core.books import Books, Step
@@ -260,6 +260,38 @@ def list_dead(books: Books, step: Step, queue: Queue | None) -> Iterator[tuple[b
         yield key, (books.read(step.tx, key, record), reason, dead_time)
 
 
+def _group(books: Books, step: Step, arguments: dict[str, Any]) -> dict[str, Any]:  # noqa: ARG001
+    id = text(arguments, "id")
+    row = groups.find(step, id)
+    return {"id": id, "state": "unknown"} if row is None else group_row(row)
+
+
+def _groups(books: Books, step: Step, arguments: dict[str, Any]) -> list[dict[str, Any]]:  # noqa: ARG001
+    state = arguments.get("state")
+    if state not in (None, groups.OPEN, *groups.OUTCOMES):
+        raise InvalidRequestError(f"expected state open, done, failed or cancelled, got {state!r}")
+    rows = (groups.read_row(key.decode(), value) for key, value in islice(step.tx.scan(tables.GROUPS), SCAN_MAX))
+    found = (group_row(row) for row in rows if state in (None, row.state))
+    return list(islice(found, limit(arguments, 100)))
+
+
+def group_row(row: groups.GroupRow) -> dict[str, Any]:
+    """Returns a group as the query `group` shows it."""
+    return {
+        "id": row.id,
+        "state": row.state,
+        "policy": row.policy,
+        "size": row.size,
+        "joined": row.joined,
+        "outstanding": row.outstanding,
+        "callback": row.queue,
+        "bytes": row.bytes,
+        "reason": row.reason[:REASON_CHARS] or None,
+        "opened_time": row.opened_time,
+        "finished_time": row.finished_time or None,
+    }
+
+
 QUERIES: dict[str, Callable[[Books, Step, dict[str, Any]], Any]] = {
     "status": _status,
     "task": _task,
@@ -267,4 +299,6 @@ QUERIES: dict[str, Callable[[Books, Step, dict[str, Any]], Any]] = {
     "queues": _queues,
     "queue": _queue,
     "workers": _workers,
+    "group": _group,
+    "groups": _groups,
 }

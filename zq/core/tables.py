@@ -16,6 +16,9 @@ key or a record raises `SCHEMA` and the store refuses the directories of other v
 | results | task key, lo u16 | hi, ends, blob |
 | finished | finish sequence u64 | finish time, ids to forget, task key, whether it has results |
 | history | id, 0, sequence u64 | time, event, detail |
+| groups | group id | what it waits for, and how it ended |
+| members | group id, 0, path u32... | count, outcome, ends, results or reason: of members that have ended, as a range |
+| roster | group id, 0, batch id or group id | kind u8: what was let into the group, for cancelling it |
 
 A *task key* is queue number u32, 9 - priority u8, sequence u64, sub u16. `sub` is 0 for a batch as it was submitted; a task that was split off has the
 sequence of its batch and its own index + 1, so that it keeps its place.
@@ -39,8 +42,14 @@ INDEX: Final = "index"
 RESULTS: Final = "results"
 FINISHED: Final = "finished"
 HISTORY: Final = "history"
+GROUPS: Final = "groups"
+MEMBERS: Final = "members"
+ROSTER: Final = "roster"
 
-TABLES: Final = (META, QUEUES, PENDING, SCHEDULED, DEAD, PROGRESS, LEASES, INDEX, RESULTS, FINISHED, HISTORY)
+TABLES: Final = (
+    META, QUEUES, PENDING, SCHEDULED, DEAD, PROGRESS, LEASES, INDEX, RESULTS, FINISHED, HISTORY,
+    GROUPS, MEMBERS, ROSTER,
+)  # fmt: skip
 
 COUNTERS_KEY: Final = b"counters"
 
@@ -120,4 +129,25 @@ def history_key(id: str, sequence: int) -> bytes:
 
 def history_bounds(id: str) -> tuple[bytes, bytes]:
     prefix = id.encode()
+    return prefix + b"\0", prefix + b"\x01"
+
+
+def member_key(group: str, path: tuple[int, ...]) -> bytes:
+    """Returns the key of members that have ended: by group, then path."""
+    return group.encode() + b"\0" + struct.pack(f">{len(path)}I", *path)
+
+
+def path_of(group: str, key: bytes) -> tuple[int, ...]:
+    """Returns the path in a member key."""
+    numbers = key[len(group.encode()) + 1 :]
+    return struct.unpack(f">{len(numbers) >> 2}I", numbers)
+
+
+def roster_key(group: str, id: str) -> bytes:
+    return group.encode() + b"\0" + id.encode()
+
+
+def group_bounds(group: str) -> tuple[bytes, bytes]:
+    """Returns the keys between which the members, or the roster, of a group lie."""
+    prefix = group.encode()
     return prefix + b"\0", prefix + b"\x01"

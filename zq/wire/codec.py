@@ -29,9 +29,11 @@ from zq.wire.messages import (
     Extend,
     FromCoordinator,
     Goodbye,
+    Group,
     Heartbeat,
     Hello,
     Message,
+    Open,
     Options,
     Outcome,
     Ping,
@@ -67,6 +69,7 @@ KINDS: Final[dict[type[Any], int]] = {
     Command: 6,
     Ping: 7,
     Extend: 8,
+    Open: 9,
     Hello: 20,
     Heartbeat: 21,
     Settle: 22,
@@ -101,7 +104,9 @@ def encode(message: Message) -> bytes:
         case Submit(request, batches):
             fields = (request, [_plain_batch(batch) for batch in batches])
         case Settle(number, credit, done, failed):
-            fields = (number, credit, [_plain_done(one) if one.forwards else one for one in done], failed)
+            fields = (number, credit, [_plain_done(one) for one in done], failed)
+        case Open(request, group):
+            fields = (request, _plain_group(group))
         case Assign(assignments):
             fields = ([_plain_assignment(one) for one in assignments],)
         case Tasks(request, assignments):
@@ -126,7 +131,16 @@ def _plain_batch(batch: Batch) -> tuple[Any, ...]:
 
 
 def _plain_done(done: Done) -> tuple[Any, ...]:
-    return (*done[:6], [_plain_batch(batch) for batch in done.forwards])
+    if done.groups:
+        groups = [_plain_group(group) for group in done.groups]
+        return (*done[:6], [_plain_batch(batch) for batch in done.forwards], groups)
+    if done.forwards:
+        return (*done[:6], [_plain_batch(batch) for batch in done.forwards])
+    return done[:7]
+
+
+def _plain_group(group: Group) -> tuple[Any, ...]:
+    return (*group[:5], options_map(group.options))
 
 
 def _plain_assignment(one: Assignment) -> tuple[Any, ...]:

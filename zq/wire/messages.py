@@ -22,6 +22,8 @@ class Options(NamedTuple):
     )
     timeout: float | None = None  # seconds a started task may run; None: no limit
     headers: dict[str, str] | None = None  # passed on untouched
+    on_dead: str | None = None  # queue that gets a notice when the task ends as dead or expired
+    group: tuple[str, tuple[int, ...]] | None = None  # group and path of the first task; the last number counts up
 
 
 DEFAULT_OPTIONS = Options()
@@ -35,6 +37,17 @@ class Batch(NamedTuple):
     options: Options
     ends: bytes  # little-endian uint32 per task: where its payload ends in `blob`
     blob: bytes  # the payloads, joined
+
+
+class Group(NamedTuple):
+    """Tasks whose results are joined when the last of them has ended; `queue` and `options` are those of the callback."""
+
+    id: str  # also of the callback
+    size: int  # members that it is opened for
+    policy: str  # "all", "any" or "settled"
+    skips_none: bool  # whether a member that returned None contributes nothing
+    queue: str | None  # None: no callback, the joined results are the group's own
+    options: Options
 
 
 class Accepted(NamedTuple):
@@ -93,6 +106,7 @@ class Done(NamedTuple):
     ends: bytes  # of the results; empty when no handler returned anything
     blob: bytes  # an empty slice is a task that returned None
     forwards: tuple[Batch, ...]
+    groups: tuple[Group, ...] = ()  # opened in the same transaction, before what is forwarded is stored
 
 
 class Failed(NamedTuple):
@@ -166,6 +180,13 @@ class Extend(NamedTuple):
     request: int
     token: int
     lease: float  # seconds from now
+
+
+class Open(NamedTuple):
+    """Opens a group whose members are submitted next."""
+
+    request: int
+    group: Group
 
 
 # From a worker; Settle and Release also from a client that pulled.
@@ -292,7 +313,7 @@ class Error(NamedTuple):
     text: str
 
 
-FromClient = Submit | Pull | Wait | Cancel | Query | Command | Ping | Extend
+FromClient = Submit | Pull | Wait | Cancel | Query | Command | Ping | Extend | Open
 FromWorker = Hello | Heartbeat | Settle | Release | Started | Progress | Goodbye
 FromCoordinator = Receipt | Tasks | Outcome | Answer | Pong | Welcome | Beat | Assign | Settled | Cancelled | Error
 ToCoordinator = FromClient | FromWorker

@@ -7,9 +7,10 @@ from typing import Any, Final
 
 from zq.wire import limits
 from zq.wire.messages import Options
-from zq.wire.values import Malformed, TooLarge, read_int, read_number, read_text, short
+from zq.wire.values import Malformed, TooLarge, read_array, read_id, read_int, read_name, read_number, read_text, short
 
 ON_LOST: Final = ("reassign", "cancel", "dead")
+POLICIES: Final = ("all", "any", "settled")
 
 
 def read_options(value: Any) -> Options:
@@ -51,6 +52,18 @@ def _headers(value: Any) -> dict[str, str]:
     }
 
 
+def _group(value: Any) -> tuple[str, tuple[int, ...]]:
+    if type(value) is not tuple or len(value) != 2:
+        raise Malformed("expected group as [id, path]")
+    path = read_array(value[1], limits.PATH_MAX, "numbers in a path")
+    if not path:
+        raise Malformed("expected a path of at least one number")
+    return (
+        read_id(value[0], "group id"),
+        tuple(read_int(number, "a number of a path", 0, limits.PATH_NUMBER_MAX) for number in path),
+    )
+
+
 _OPTION_READERS: Final[dict[str, Callable[[Any], Any]]] = {
     "priority": lambda value: read_int(value, "priority", 0, 9),
     "delay": lambda value: read_number(value, "delay"),
@@ -60,4 +73,6 @@ _OPTION_READERS: Final[dict[str, Callable[[Any], Any]]] = {
     "backoff": _backoff,
     "timeout": lambda value: read_number(value, "timeout", least=0.001),
     "headers": _headers,
+    "on_dead": lambda value: read_name(value, "on_dead"),
+    "group": _group,
 }
