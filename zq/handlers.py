@@ -1,4 +1,4 @@
-"""Where the tasks in hand wait for a runner, and the threads that run them.
+"""Where the tasks in hand wait for a runner, and the threads that run them; coroutines are in `zq.coroutines`.
 
 `Bench` is shared by the link's thread, which puts assignments on it, and the runners, which take chunks from it in the order in which they came. It also measures
 how long tasks take, from which it knows the size of a chunk and how many tasks the worker should hold.
@@ -11,8 +11,9 @@ from collections import deque
 from collections.abc import Callable, Mapping
 from typing import Protocol
 
-from zq.chunks import Chunk, Handler, Report, Runner, Slot
+from zq.chunks import Chunk, Handler, Runner, Slot
 from zq.core.ids import IdMaker
+from zq.harvest import Report
 from zq.task import TaskOwner
 from zq.wire.limits import CREDIT_MAX
 from zq.wire.messages import Assignment, Span
@@ -33,11 +34,20 @@ WEIGHT = 0.3
 class Bench:
     """The tasks in hand that have not started; any thread may use it."""
 
-    def __init__(self, concurrency: int) -> None:
+    def __init__(self, concurrency: int, coroutine_queues: frozenset[str] = frozenset()) -> None:
+        """Makes an empty bench.
+
+        Args:
+            concurrency: tasks that all runners together run at once.
+            coroutine_queues: whose tasks are for `take_coroutines`; all others are for `take`.
+        """
         self.concurrency = concurrency
+        self.stir: Callable[[], None] = _nothing  # called when there is something new for `take_coroutines`
         self.revoked: dict[int, set[int]] = {}  # indexes by token that must not be started or reported
         self.credit = concurrency
+        self._coroutine_queues = coroutine_queues
         self._waiting: deque[Chunk] = deque()
+        self._coroutines: deque[Chunk] = deque()
         self._tasks = 0  # in `_waiting`
         self._seconds: dict[str, float] = {}  # average per task, by queue
         self._is_closed = False
@@ -48,13 +58,22 @@ class Bench:
         with self._changed:
             for assignment in assignments:
                 count = len(assignment.ends) >> 2
-                self._waiting.append(Chunk(assignment, assignment.lo, assignment.lo + count))
-                self._tasks += count
+                chunk = Chunk(assignment, assignment.lo, assignment.lo + count)
+                if assignment.queue in self._coroutine_queues:
+                    self._coroutines.append(chunk)
+                else:
+                    self._waiting.append(chunk)
+                    self._tasks += count
             self._changed.notify(len(assignments) if len(assignments) < self.concurrency else self.concurrency)
+        if self._coroutines:
+            self.stir()
 
     def put_back(self, chunk: Chunk) -> None:
         """Puts back, in front, what a runner could not run."""
-        if chunk.hi > chunk.lo:
+        if chunk.assignment.queue in self._coroutine_queues:
+            self._coroutines.appendleft(chunk)
+            self.stir()
+        elif chunk.hi > chunk.lo:
             with self._changed:
                 self._waiting.appendleft(chunk)
                 self._tasks += chunk.hi - chunk.lo
@@ -76,6 +95,17 @@ class Bench:
                 hi = lo + size
                 self._changed.notify()
             self._tasks -= hi - lo
+            return Chunk(assignment, lo, hi)
+
+    def take_coroutines(self, tasks_max: int) -> Chunk | None:
+        """Returns, without waiting, a chunk of at most so many tasks (above 0) of coroutine handlers; None when there is none."""
+        with self._changed:
+            if self._is_closed or not self._coroutines:
+                return None
+            assignment, lo, hi = self._coroutines.popleft()
+            if hi - lo > tasks_max:
+                self._coroutines.appendleft(Chunk(assignment, lo + tasks_max, hi))
+                hi = lo + tasks_max
             return Chunk(assignment, lo, hi)
 
     def _chunk_size(self, queue: str) -> int:
@@ -114,17 +144,13 @@ class Bench:
         """Ends all `take`, and returns what was never started."""
         with self._changed:
             self._is_closed = True
-            left = [Span(chunk.assignment.token, chunk.lo, chunk.hi) for chunk in self._waiting]
+            chunks = [*self._waiting, *self._coroutines]
             self._waiting.clear()
+            self._coroutines.clear()
             self._tasks = 0
             self._changed.notify_all()
-            return left
-
-    @property
-    def tokens(self) -> set[int]:
-        """The leases of which something waits here."""
-        with self._changed:
-            return {chunk.assignment.token for chunk in self._waiting}
+        self.stir()
+        return [Span(chunk.assignment.token, chunk.lo, chunk.hi) for chunk in chunks]
 
     @property
     def is_closed(self) -> bool:
@@ -134,12 +160,18 @@ class Bench:
 class RunnerThread(Protocol):
     """A thread that takes chunks from a bench; it ends when the bench is closed and its chunk is done."""
 
-    slot: Slot
-
     def start(self) -> None: ...
 
+    def running(self) -> list[tuple[int, int, float]]:
+        """Returns token, index and start (monotonic seconds) of the tasks that run now; any thread may ask."""
+
     def stop_task(self, token: int, index: int, reason: str | None) -> bool:
-        """Stops the running task if it can, and returns whether it did; `reason` is the failure to report, None reports nothing."""
+        """Stops a task if it is running here; called on the link's thread, so it must not wait.
+
+        Returns:
+            True when the runner reports the failure itself, with this reason (None reports nothing). False when it is not running here, or when it was
+            only asked to stop, or cannot be stopped: the caller reports, and what the task still does is ignored.
+        """
 
     def join(self, timeout: float) -> None: ...
 
@@ -158,14 +190,19 @@ class ThreadRunner:
         ids: IdMaker,
         report: Callable[[Report], None],
     ) -> None:
-        self.slot = Slot()
+        self._slot = Slot()
         self._bench = bench
         self._report = report
-        self._runner = Runner(handlers, owner, ids, self.slot)
+        self._runner = Runner(handlers, owner, ids, self._slot)
         self._thread = threading.Thread(target=self._run, name="zq-handler", daemon=True)
 
     def start(self) -> None:
         self._thread.start()
+
+    def running(self) -> list[tuple[int, int, float]]:
+        slot = self._slot
+        token, index, since = slot.token, slot.index, slot.since
+        return [(token, index, since)] if index >= 0 else []
 
     def stop_task(self, token: int, index: int, reason: str | None) -> bool:  # noqa: ARG002 - the protocol's signature
         return False
@@ -186,3 +223,7 @@ class ThreadRunner:
                 self._report(done)
 
             self._runner.run(chunk, bench.revoked, report)
+
+
+def _nothing() -> None:
+    """Nobody takes coroutines."""

@@ -1,7 +1,7 @@
 """The worker: takes tasks from a coordinator, runs their handlers, reports how they end.
 
 Three kinds of threads. The link's thread talks to the coordinator and beats on time, whatever handlers do. Runners (threads, or threads with a child process each) take chunks from
-the bench and run them. The caller of `run` waits, and decides when to drain.
+the bench and run them; one of them, with an event loop, runs all handlers that are coroutines. The caller of `run` waits, and decides when to drain.
 """
 
 from __future__ import annotations
@@ -19,11 +19,14 @@ from types import FrameType, TracebackType
 from typing import Any, TypeVar
 
 from zq.children import ChildRunner
-from zq.chunks import Handler, Report
+from zq.chunks import Handler
 from zq.core.ids import IdMaker, make_prefix
 from zq.core.worker_session import WorkerSession
+from zq.coroutine_child import CoroutineChildRunner
+from zq.coroutines import LoopRunner, is_coroutine_handler
 from zq.errors import ClosedError
 from zq.handlers import Bench, RunnerThread, ThreadRunner
+from zq.harvest import Report
 from zq.link import Link, resolve_address
 from zq.task import Task, check_name
 from zq.wire.messages import Failed, FromCoordinator, Progress, Span, ToCoordinator
@@ -53,6 +56,8 @@ class Worker:
     Attributes:
         name: under which it is known; a second worker of the same name takes this one's place.
         handlers: by queue.
+        concurrency: plain functions that run at once.
+        coroutines: coroutines that run at once.
     """
 
     def __init__(
@@ -63,9 +68,9 @@ class Worker:
         Args:
             address: of the coordinator; None takes ZQ_ADDRESS from the environment, else tcp://127.0.0.1:7700.
             name: unlike every other worker's; None makes one of host, process and chance.
-            concurrency: handlers that run at once, in threads of this process.
-            processes: 0, or how many child processes run the handlers instead, one task each at a time. A handler that holds the interpreter's lock for long
-                silences the heartbeat of its process: give such handlers processes.
+            concurrency: handlers that run at once: plain functions in threads of this process, and as many coroutines in one event loop.
+            processes: 0, or how many child processes run the plain functions instead, one task each at a time; the event loop of the coroutines is then
+                in a child process, too. A handler that holds the interpreter's lock for long silences the heartbeat of its process: give such handlers processes.
 
         Raises:
             ValueError: a number is out of range, or the address or name cannot be one.
@@ -79,11 +84,12 @@ class Worker:
         self.handlers: dict[str, Handler] = {}
         self.processes = processes
         self.concurrency = processes or concurrency
+        self.coroutines = concurrency
         self.spec: str | None = None
         self._life: _Life | None = None
 
     def task(self, queue: str) -> Callable[[H], H]:
-        """Returns a decorator that makes a function the handler of a queue; the function stays as it is.
+        """Returns a decorator that makes a function, plain or `async def`, the handler of a queue; the function stays as it is.
 
         Raises:
             ValueError: the queue has a handler already, or its name cannot be one.
@@ -221,9 +227,13 @@ class _Life:
 
     def __init__(self, worker: Worker) -> None:
         incarnation = make_prefix(int.from_bytes(os.urandom(8), "little"))
-        self.bench = Bench(worker.concurrency)
+        coroutine_queues = frozenset(queue for queue, one in worker.handlers.items() if is_coroutine_handler(one))
+        threads = worker.concurrency if len(coroutine_queues) < len(worker.handlers) else 0
+        coroutines = worker.coroutines if coroutine_queues else 0
+        self.bench = Bench(threads + coroutines, coroutine_queues)
         self.next_look_at = float("inf")
-        self.session = WorkerSession(worker.name, incarnation, tuple(worker.handlers), worker.concurrency, self.running)
+        queues = tuple(worker.handlers)
+        self.session = WorkerSession(worker.name, incarnation, queues, threads + coroutines, self.running)
         self._link = Link(worker.address, _WorkerLink(self, self.session), f"zq-{worker.name}")
         self._reports: list[Report] = []
         self._lock = threading.Lock()  # guards _reports
@@ -233,14 +243,21 @@ class _Life:
         self._told: dict[tuple[int, int], float] = {}  # progress, by task
         self._overdue: set[tuple[int, int]] = set()
         self._busy_at = time.monotonic()
-        self.runners: list[RunnerThread] = [self._make_runner(worker) for _ in range(worker.concurrency)]
+        self.runners: list[RunnerThread] = [self._make_runner(worker) for _ in range(threads)]
+        if coroutines:
+            self.runners.append(self._make_loop(worker))
 
     def _make_runner(self, worker: Worker) -> RunnerThread:
         if worker.processes:
             assert worker.spec is not None  # `start` has found it
             return ChildRunner(self.bench, worker.spec, self.report, self._pass_progress)
-        ids = IdMaker(make_prefix(int.from_bytes(os.urandom(8), "little")))
-        return ThreadRunner(self.bench, worker.handlers, self, ids, self.report)
+        return ThreadRunner(self.bench, worker.handlers, self, _make_ids(), self.report)
+
+    def _make_loop(self, worker: Worker) -> RunnerThread:
+        if worker.processes:
+            assert worker.spec is not None  # `start` has found it
+            return CoroutineChildRunner(self.bench, worker.spec, self.report, self._pass_progress, worker.coroutines)
+        return LoopRunner(self.bench, worker.handlers, self, _make_ids(), self.report, worker.coroutines)
 
     def start(self) -> None:
         self._link.start()
@@ -249,15 +266,8 @@ class _Life:
 
     def running(self) -> Iterable[tuple[int, int, float]]:
         """Tells the session what runs now."""
-        found = []
-        for runner in self.runners:
-            if isinstance(runner, ChildRunner):
-                runner.look()
-            slot = runner.slot
-            token, index, since = slot.token, slot.index, slot.since
-            if index >= 0 and (token, index) not in self._overdue:
-                found.append((token, index, since))
-        return found
+        overdue = self._overdue
+        return [one for runner in self.runners for one in runner.running() if one[:2] not in overdue]
 
     # The link's thread.
 
@@ -302,12 +312,12 @@ class _Life:
         self.bench.revoke(spans)
         for token, lo, hi in spans:
             for runner in self.runners:
-                slot = runner.slot
-                if slot.token == token and lo <= slot.index < hi:
-                    runner.stop_task(token, slot.index, None)
+                for running_token, index, _ in runner.running():
+                    if running_token == token and lo <= index < hi:
+                        runner.stop_task(token, index, None)
 
     def _look_for_overdue(self, now: float) -> None:
-        """Fails tasks that have run longer than their timeout; children are killed, threads are left to themselves."""
+        """Fails tasks that have run longer than their timeout; children are killed, coroutines cancelled, threads left to themselves."""
         for token, index, since in self.running():
             hand = self.session.hands.get(token)
             timeout = None if hand is None else hand.assignment.options.timeout
@@ -420,6 +430,10 @@ class _Life:
             self._link.call(function)
         except ClosedError:
             pass  # the link has failed: there is nobody to tell
+
+
+def _make_ids() -> IdMaker:
+    return IdMaker(make_prefix(int.from_bytes(os.urandom(8), "little")))
 
 
 def _nothing() -> None:

@@ -9,8 +9,8 @@ import pytest
 
 import zq
 from tests.process.kitchen import PATIENCE, wait_until
-from zq.chunks import Report
 from zq.handlers import Bench
+from zq.harvest import Report
 from zq.wire.messages import DEFAULT_OPTIONS, Assignment, Span
 from zq.worker import SETTLE_PATIENCE
 

@@ -134,12 +134,17 @@ def worker(
             min=0,
             max=1000,
             envvar="ZQ_PROCESSES",
-            help="Child processes that run handlers, one task each at a time; 0 runs them in threads.",
+            help="Child processes that run plain functions, one task each at a time (coroutines share one); 0 runs all in this process.",
             show_default="the concurrency of the worker",
         ),
     ] = None,
     concurrency: Annotated[
-        int | None, typer.Option(min=1, max=1000, help="Threads that run handlers, instead of child processes.")
+        int | None,
+        typer.Option(
+            min=1,
+            max=1000,
+            help="Threads that run plain functions, and coroutines at once, instead of child processes.",
+        ),
     ] = None,
     name: Annotated[str | None, typer.Option(help="Name of the worker.", show_default="the worker's own")] = None,
     burst: Annotated[bool, typer.Option("--burst", help="End when nothing has come for half a second.")] = False,
@@ -159,7 +164,7 @@ def worker(
         _configure_log(log_level)  # after its module, which may have its own idea of logs
         if processes is None:
             processes = 0 if concurrency else found.concurrency
-        concurrency = concurrency or found.concurrency
+        concurrency = concurrency or found.coroutines
         runner = Worker(address or found.address, name=name or found.name, concurrency=concurrency, processes=processes)
         runner.handlers.update(found.handlers)
         runner.spec = spec
