@@ -116,11 +116,12 @@ def _repeat(books: Books, batch: WireBatch, known: endings.Place | endings.End) 
 
 def _refusal(books: Books, step: Step, queue: Queue, batch: WireBatch) -> Refused | None:
     count = len(batch.ends) >> 2
-    largest = largest_payload(batch.ends, batch.blob)
     if TASK_SEPARATOR in batch.id:
         return Refused(batch.id, "invalid", None, f"an id may not contain {TASK_SEPARATOR!r}: {batch.id}")
-    if largest > books.options.payload_bytes_max:
-        reason = f"a payload has {largest} bytes, the coordinator allows {books.options.payload_bytes_max}"
+    payload_bytes_max = books.options.payload_bytes_max
+    # All of them together are rarely over the limit of one, and then none has to be looked at.
+    if len(batch.blob) > payload_bytes_max and (largest := largest_payload(batch.ends, batch.blob)) > payload_bytes_max:
+        reason = f"a payload has {largest} bytes, the coordinator allows {payload_bytes_max}"
         return Refused(batch.id, "invalid", None, reason)
     if batch.options.group is not None:
         closed = groups.closed_reason(step, batch.options.group[0], count)

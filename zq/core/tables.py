@@ -29,6 +29,8 @@ from typing import Any, Final
 
 import msgpack
 
+from zq.wire import packing
+
 SCHEMA: Final = 2
 
 META: Final = "meta"
@@ -61,9 +63,8 @@ _U16 = struct.Struct(">H")
 TASK_KEY_BYTES: Final = _TASK_KEY.size
 
 
-def pack(record: Any) -> bytes:
-    """Encodes a record."""
-    return msgpack.packb(record, use_bin_type=True)
+pack: Final = packing.pack
+"""Encodes a record."""
 
 
 def unpack(value: bytes) -> Any:

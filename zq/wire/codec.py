@@ -52,6 +52,7 @@ from zq.wire.messages import (
     Wait,
     Welcome,
 )
+from zq.wire.packing import pack
 from zq.wire.values import Malformed, TooLarge
 
 MAP_MAX: Final = 100
@@ -113,7 +114,7 @@ def encode(message: Message) -> bytes:
             fields = (request, [_plain_assignment(one) for one in assignments])
         case _:
             pass
-    return msgpack.packb((VERSION, kind, *fields), use_bin_type=True)
+    return pack((VERSION, kind, *fields))
 
 
 def options_map(options: Options) -> dict[str, Any] | None:
