@@ -30,7 +30,10 @@ READ_BATCHES = 64
 """Batches that a lane reads at once when it has run dry."""
 
 WINDOW_BYTES_MAX = 32 << 20
-"""Payload bytes of new batches that may stay in memory; above it they wait on disk only."""
+"""Of the batches in memory; above it new ones wait on disk only."""
+
+BATCH_OVERHEAD_BYTES = 1000
+"""What a batch in memory takes beside its payloads, so that many small ones are bounded, too."""
 
 
 class EndedMembers(NamedTuple):
@@ -95,7 +98,7 @@ class Books:
         self.queues: dict[str, Queue] = {}
         self.queues_by_number: dict[int, Queue] = {}
         self.batches: dict[bytes, Batch] = {}  # in memory, by task key
-        self.window_bytes = 0  # of their payloads
+        self.window_bytes = 0  # that they take
         self.leases: dict[int, Lease] = {}
         self.workers: dict[str, Holder] = {}
         self.peers: dict[Peer, Holder] = {}  # invariant: holder.peer is the key
@@ -144,13 +147,15 @@ class Books:
     def keep(self, batch: Batch) -> None:
         earlier = self.batches.get(batch.key)
         if earlier is not batch:
-            self.window_bytes += len(batch.blob) - (0 if earlier is None else len(earlier.blob))
+            self.window_bytes += len(batch.blob) + BATCH_OVERHEAD_BYTES
+            if earlier is not None:
+                self.window_bytes -= len(earlier.blob) + BATCH_OVERHEAD_BYTES
             self.batches[batch.key] = batch
 
     def drop(self, batch: Batch) -> None:
         """Forgets a batch that is in no lane and has no lease."""
         if self.batches.pop(batch.key, None) is not None:
-            self.window_bytes -= len(batch.blob)
+            self.window_bytes -= len(batch.blob) + BATCH_OVERHEAD_BYTES
 
     def offer(self, batch: Batch) -> None:
         """Lets a batch wait that was just stored: in memory while there is room, else to be read when it is next."""

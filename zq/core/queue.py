@@ -21,8 +21,8 @@ if TYPE_CHECKING:
     from zq.core.ring import Ring
 
 PRIORITIES = 10
-LANE_BATCHES_MAX = 256
-"""New batches that a lane keeps in memory beyond which they stay on disk until they are next."""
+LANE_BATCHES_MAX = 1024
+"""New batches that a lane keeps in memory beyond which they stay on disk until they are next: a worker's largest credit in batches of ten."""
 
 RATE_WEIGHT = 0.3
 """Of the newest second, in the average rate of completions: settles within about five seconds."""
