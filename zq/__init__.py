@@ -40,13 +40,15 @@ if TYPE_CHECKING:
     from zq.receipt import Receipt, Receipts, TaskEvent, TaskStatus
     from zq.server import Coordinator
     from zq.store.lmdb import LmdbOptions
-    from zq.task import SubmitOptions, Task
+    from zq.task import Bury, Retry, SubmitOptions, Task
+    from zq.wire.retry import RetryPolicy
     from zq.worker import Worker
 
 _MODULES = {
     "AsyncClient": "zq.async_client",
     "AsyncPulledTask": "zq.async_client",
     "AsyncReceipt": "zq.async_client",
+    "Bury": "zq.task",
     "Client": "zq.client",
     "Coordinator": "zq.server",
     "CoordinatorOptions": "zq.core.options",
@@ -55,6 +57,8 @@ _MODULES = {
     "QueueSettings": "zq.core.policies",
     "Receipt": "zq.receipt",
     "Receipts": "zq.receipt",
+    "Retry": "zq.task",
+    "RetryPolicy": "zq.wire.retry",
     "SubmitOptions": "zq.task",
     "Task": "zq.task",
     "TaskEvent": "zq.receipt",
@@ -66,6 +70,7 @@ __all__ = [
     "AsyncClient",
     "AsyncPulledTask",
     "AsyncReceipt",
+    "Bury",
     "BusyError",
     "Client",
     "ClosedError",
@@ -79,6 +84,8 @@ __all__ = [
     "Receipt",
     "Receipts",
     "RemoteProtocolError",
+    "Retry",
+    "RetryPolicy",
     "StaleLeaseError",
     "StoreCorruptError",
     "StoreError",

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 from zq.core.ids import IdMaker
 from zq.errors import PayloadTooLargeError
-from zq.task import Task
+from zq.task import Bury, Retry, Task
 from zq.wire.batch import PayloadPacker, decode_payload, pack_payloads
 from zq.wire.limits import BATCH_BYTES_MAX, BATCH_TASKS_MAX, MESSAGE_BATCHES_MAX, TEXT_CHARS_MAX
 from zq.wire.messages import Assignment, Batch, Done, Failed, Options
@@ -186,6 +186,10 @@ def _header_bytes(options: Options) -> int:
 
 def failure(assignment: Assignment, index: int, data: bytes, error: BaseException) -> Failed:
     """Returns the failure to report for what a handler raised."""
+    if isinstance(error, Retry | Bury):  # the handler has decided: its reason says it all
+        retry_in = error.retry_in if isinstance(error, Retry) else None
+        reason = _cut(error.reason, TEXT_CHARS_MAX)
+        return Failed(assignment.token, assignment.id, index, reason, retry_in, isinstance(error, Bury))
     is_final = False
     try:
         decode_payload(data)

@@ -73,7 +73,7 @@ class PulledTask(PulledBase):
 
         Args:
             error: for people; the end of a long one is kept.
-            retry_in: seconds until the next attempt; None leaves it to the task's backoff.
+            retry_in: seconds until the next attempt; None leaves it to the task's retry policy.
             final: True: a dead letter at once.
 
         Raises:

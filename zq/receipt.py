@@ -33,7 +33,8 @@ class TaskStatus:
     priority: int | None = None
     key: str | None = None
     on_lost: str | None = None
-    attempts: int | None = None
+    attempts: int | None = None  # starts that failed or were lost
+    failures: int | None = None  # of these, the ones that failed
     worker: str | None = None
     token: int | None = None
     progress: float | None = None

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Literal, Protocol, TypedDict, Unpack
 
 from zq.wire.limits import (
-    BACKOFF_FACTOR_MAX,
+    ATTEMPTS_MAX,
     DELAY_MAX,
     HEADER_BYTES_MAX,
     HEADERS_MAX,
@@ -16,6 +16,7 @@ from zq.wire.limits import (
     TASK_SEPARATOR,
 )
 from zq.wire.messages import DEFAULT_OPTIONS, Assignment, Options
+from zq.wire.retry import RetryPolicy
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -31,8 +32,8 @@ class SubmitOptions(TypedDict, total=False):
         delay: seconds before the task may start; 0 by default.
         key: text that consistent hashing hashes, where a queue assigns so.
         on_lost: what happens to a started task whose worker died: "reassign" (the default), "cancel" or "dead".
-        max_attempts: starts that may fail or be lost before the task is a dead letter; the coordinator's by default.
-        backoff: seconds before the first retry, growth from retry to retry, largest seconds; the coordinator's by default.
+        max_attempts: starts that may fail or be lost before the task is a dead letter; the queue's by default.
+        retry: a RetryPolicy or its text, such as "exponential:1:2:60" or "none": when it is tried again after a failure; the queue's by default.
         timeout: seconds that a started task may run; no limit by default.
         headers: text by text, passed on untouched.
         on_dead: queue that gets a notice (the same payload, and headers that say what happened) when the task ends as dead or expired.
@@ -44,7 +45,7 @@ class SubmitOptions(TypedDict, total=False):
     key: str | None
     on_lost: OnLost
     max_attempts: int | None
-    backoff: tuple[float, float, float] | None
+    retry: RetryPolicy | str | None
     timeout: float | None
     headers: Mapping[str, str] | None
     on_dead: str | None
@@ -70,6 +71,8 @@ def make_options(**options: Unpack[SubmitOptions]) -> Options:
         values["headers"] = dict(values["headers"])
     if values.get("group") is not None:
         values["group"] = (values["group"][0], tuple(values["group"][1]))
+    if values.get("retry") is not None:
+        values["retry"] = RetryPolicy.read(values["retry"])
     return Options(**values)
 
 
@@ -112,13 +115,8 @@ def _check_on_lost(name: str, value: Any) -> None:
         raise ValueError(f"expected {name} as reassign, cancel or dead, got {value!r}")
 
 
-def _check_backoff(name: str, value: Any) -> None:
-    if not isinstance(value, tuple | list) or len(value) != 3:
-        raise TypeError(f"expected {name} as (first, factor, largest), got {value!r}")
-    for part in value:
-        _check_seconds(name, part)
-    if value[1] > BACKOFF_FACTOR_MAX:
-        raise ValueError(f"expected a factor of {name} of at most {BACKOFF_FACTOR_MAX:.0f}, got {value[1]}")
+def _check_retry(name: str, value: Any) -> None:  # noqa: ARG001 - alike in shape
+    RetryPolicy.read(value)
 
 
 def _check_headers(name: str, value: Any) -> None:
@@ -154,8 +152,8 @@ _CHECKS: dict[str, Callable[[str, Any], None]] = {
     "delay": _check_seconds,
     "key": _or_none(_check_text),
     "on_lost": _check_on_lost,
-    "max_attempts": _or_none(_check_int(1, 1000)),
-    "backoff": _or_none(_check_backoff),
+    "max_attempts": _or_none(_check_int(1, ATTEMPTS_MAX)),
+    "retry": _or_none(_check_retry),
     "timeout": _or_none(_check_timeout),
     "headers": _or_none(_check_headers),
     "on_dead": _or_none(_check_queue),
@@ -190,6 +188,35 @@ def check_id(value: Any) -> str:
 def task_id(batch_id: str, size: int, index: int) -> str:
     """Returns the id of a task: its batch's id when it is alone there, else `batch#index` (protocol 1)."""
     return batch_id if size == 1 else f"{batch_id}{TASK_SEPARATOR}{index}"
+
+
+class Retry(Exception):
+    """Raised by a handler: the task failed, and is to be tried again, though not by its retry policy.
+
+    It is a failure like any other: it counts, and the last attempt makes a dead letter.
+
+    Attributes:
+        retry_in: seconds until the next attempt.
+        reason: for people; shown in the history of the task.
+    """
+
+    def __init__(self, retry_in: float, reason: str = "") -> None:
+        _check_seconds("retry_in", retry_in)
+        super().__init__(reason or f"the handler asked to be called again in {retry_in:g} s")
+        self.retry_in = float(retry_in)
+        self.reason = str(self)
+
+
+class Bury(Exception):
+    """Raised by a handler: the task failed for good, and becomes a dead letter whatever attempts are left.
+
+    Attributes:
+        reason: for people; the reason of the dead letter.
+    """
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(reason)
+        self.reason = reason
 
 
 class TaskOwner(Protocol):

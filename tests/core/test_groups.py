@@ -494,7 +494,7 @@ def test_dead_task_leaves_a_notice_with_its_payload_where_it_said() -> None:
 
 def test_task_that_is_done_or_retried_leaves_no_notice() -> None:
     desk = Party()
-    desk.submit("pie", on_dead="complaints", backoff=(0.0, 1.0, 0.0))
+    desk.submit("pie", on_dead="complaints", retry=("constant", 0.0, 1.0, 0.0))
     (pie,) = assigned(desk.hello(SHOP, "shop", 1000))
     desk.end(failed(pie, retry_in=0.0))
     desk.do(0, "a", desk.hands[-1])

@@ -8,6 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
+from tests.simulation.fates import check_fates
 from tests.simulation.invariants import check_books, check_grants
 from tests.simulation.ledger import Ledger, Violation
 from tests.simulation.peers import Customer, Worker
@@ -20,6 +21,7 @@ from zq.core.tables import PENDING, TABLES
 from zq.store.memory import MemoryStore
 from zq.task import task_id
 from zq.wire.messages import Assign, Assignment, Goodbye, Hello, Tasks
+from zq.wire.retry import RetryPolicy
 
 TURN_SECONDS = 0.1
 FULL_CHECK_EVERY = 8
@@ -34,8 +36,8 @@ class Kitchen:
         self.ledger = ledger
         self.store = store
         self.options = CoordinatorOptions(
-            suspect_after=3.0, gone_after=6.0, max_attempts=3, keep_seconds=1e6, backoff_first=0.5, backoff_max=2.0,
-            queue_tasks_max=world.rng.choice((30, 1000)), assign=world.rng.choice(("least-loaded", "hash")),
+            suspect_after=3.0, gone_after=6.0, max_attempts=3, keep_seconds=1e6,
+            retry=RetryPolicy.full_jitter(0.5, largest=2.0), queue_tasks_max=world.rng.choice((30, 1000)), assign=world.rng.choice(("least-loaded", "hash")),
         )  # fmt: skip
         self.inbox: list[tuple[Connection, Any]] = []
         self.machine: Coordinator | None = None
@@ -119,6 +121,7 @@ class Kitchen:
         if self.machine is not None:
             tx = self.store.begin()
             check_books(self.machine.books, tx)
+            check_fates(self.machine.books, tx)
             tx.abort()
 
     def send(self, outbox: list[tuple[bytes, Any]]) -> None:

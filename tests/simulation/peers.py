@@ -5,6 +5,7 @@ from __future__ import annotations
 from array import array
 from typing import Any
 
+from tests.simulation.fates import FINAL
 from tests.simulation.ledger import Ledger
 from tests.simulation.world import Connection, World
 from zq.task import task_id
@@ -37,6 +38,7 @@ from zq.wire.messages import (
     Wait,
     Welcome,
 )
+from zq.wire.retry import RetryPolicy
 
 RESEND_AFTER = 2.0
 HEARTBEAT = 1.0
@@ -92,6 +94,7 @@ class Customer:
             on_lost=rng.choice(("reassign", "reassign", "cancel", "dead")),
             key=rng.choice((None, "a", "b", "c")),
             max_attempts=rng.choice((None, 1, 2)),
+            retry=rng.choice((None, RetryPolicy.constant(0.7))),
             timeout=rng.choice((None, None, 5.0)),
         )
         self.submit(f"{self.name}-{self.made:04d}", self.made, size, options)
@@ -410,7 +413,10 @@ class Worker:
     def report(self, token: int, index: int, done: list[Done], failed: list[Failed]) -> None:
         assignment = self.assignments[token]
         if self.world.strikes("fail"):
-            failed.append(Failed(token, assignment.id, index, "it burnt", None, self.world.rng.random() < 0.2))
+            is_final = self.world.rng.random() < 0.2
+            failed.append(
+                Failed(token, assignment.id, index, f"it burnt {FINAL}" if is_final else "it burnt", None, is_final)
+            )
             return
         forwards: tuple[Batch, ...] = ()
         if self.world.rng.random() < 0.1 and assignment.id.count(">") == 0:

@@ -1,4 +1,4 @@
-"""Twelve faults that a coordinator or a client could have; the simulation must catch each, or its green means nothing."""
+"""Faults that a coordinator or a client could have; the simulation must catch each, or its green means nothing."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from zq.core import admission, endings, liveness, settling, tables
+from zq.core import admission, endings, failing, liveness, settling, tables
 from zq.core.batch import Batch
 from zq.core.books import Books, Step
 from zq.core.holder import Holder, Lease
@@ -101,6 +101,18 @@ def _dead_without_record(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(endings, "bury", bury)
 
 
+def _attempt_too_many(patch: pytest.MonkeyPatch) -> None:
+    real = failing.attempts_limit
+    patch.setattr(failing, "attempts_limit", lambda books, batch: real(books, batch) + 1)
+
+
+def _retry_without_delay(patch: pytest.MonkeyPatch) -> None:
+    real = failing.try_again
+    patch.setattr(
+        failing, "try_again", lambda books, step, single, error, delay: real(books, step, single, error, delay / 2)
+    )
+
+
 _PATCHES = {
     "no token check": _no_token_check,
     "no dedup": _no_dedup,
@@ -110,6 +122,8 @@ _PATCHES = {
     "epoch not raised": _epoch_not_raised,
     "credit not returned": _credit_not_returned,
     "dead letter without record": _dead_without_record,
+    "one attempt too many": _attempt_too_many,
+    "retry too early": _retry_without_delay,
 }
 
 PLANTS = (*_PATCHES, *IN_THE_PEERS)

@@ -23,7 +23,9 @@ from zq.task import Task
 from zq.wire.batch import decode_payload, encode_payload, iterate_payloads, pack_payloads
 from zq.wire.messages import DEFAULT_OPTIONS, Assignment
 
-OPTIONS = zq.CoordinatorOptions(heartbeat_interval=0.1, suspect_after=0.3, gone_after=0.6, backoff_first=0.01)
+OPTIONS = zq.CoordinatorOptions(
+    heartbeat_interval=0.1, suspect_after=0.3, gone_after=0.6, retry=zq.RetryPolicy.exponential(0.01)
+)
 
 
 class Owner:

@@ -15,6 +15,7 @@ import typer
 from zq.cli.arguments import TIMEOUT, Address, Json
 from zq.cli.output import exit_codes, fail, print_json
 from zq.core.options import CoordinatorOptions
+from zq.wire.retry import RetryPolicy
 
 if TYPE_CHECKING:
     from zq.server import Server
@@ -41,9 +42,7 @@ def coordinator(
     suspect_after: Annotated[float, _option("suspect-after", "Seconds of silence after which a worker gets no new tasks.")] = DEFAULTS.suspect_after,
     gone_after: Annotated[float, _option("gone-after", "Seconds of silence after which its tasks are lost; also the grace after a restart.")] = DEFAULTS.gone_after,
     max_attempts: Annotated[int, _option("max-attempts", "Starts that may fail before a task is a dead letter.")] = DEFAULTS.max_attempts,
-    backoff_first: Annotated[float, _option("backoff-first", "Seconds before the first retry; up to half less by jitter.")] = DEFAULTS.backoff_first,
-    backoff_factor: Annotated[float, _option("backoff-factor", "Growth of that delay from retry to retry.")] = DEFAULTS.backoff_factor,
-    backoff_max: Annotated[float, _option("backoff-max", "Largest delay before a retry, in seconds.")] = DEFAULTS.backoff_max,
+    retry: Annotated[str, _option("retry", "Delay before a failed task is tried again, in seconds: none, constant:S, linear:FIRST:MAX, exponential:FIRST:FACTOR:MAX or full-jitter:FIRST:FACTOR:MAX.")] = DEFAULTS.retry.text(),
     queue_tasks_max: Annotated[int, _option("queue-tasks-max", "Unfinished tasks in a queue above which submits are refused as busy.")] = DEFAULTS.queue_tasks_max,
     payload_bytes_max: Annotated[int, _option("payload-bytes-max", "Largest payload, in bytes.")] = DEFAULTS.payload_bytes_max,
     keep_seconds: Annotated[float, _option("keep-seconds", "Seconds for which outcomes, results and ids of ended tasks are kept.")] = DEFAULTS.keep_seconds,
@@ -65,9 +64,7 @@ def coordinator(
             suspect_after=suspect_after,
             gone_after=gone_after,
             max_attempts=max_attempts,
-            backoff_first=backoff_first,
-            backoff_factor=backoff_factor,
-            backoff_max=backoff_max,
+            retry=RetryPolicy.parse(retry),
             queue_tasks_max=queue_tasks_max,
             payload_bytes_max=payload_bytes_max,
             keep_seconds=keep_seconds,

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 Id = Annotated[str, typer.Argument(help="Id of the task, as submit printed it.")]
 
-COLUMNS = ["id", "queue", "state", "priority", "key", "attempts", "worker", "accepted_time"]
+COLUMNS = ["id", "queue", "state", "priority", "key", "attempts", "failures", "worker", "accepted_time"]
 
 
 def submit(
@@ -42,6 +42,10 @@ def submit(
     max_attempts: Annotated[
         int | None, typer.Option(min=1, max=1000, help="Starts before it is a dead letter.")
     ] = None,
+    retry: Annotated[
+        str | None,
+        typer.Option(help="Delay before it is tried again: none, constant:5, linear:5:60, exponential:1:2:60 ..."),
+    ] = None,
     run_timeout: Annotated[
         float | None, typer.Option(min=0.001, help="Seconds that it may run. [default: no limit]")
     ] = None,
@@ -57,6 +61,8 @@ def submit(
     options: SubmitOptions = {"priority": priority, "delay": delay, "key": key, "on_lost": on_lost}
     if max_attempts is not None:
         options["max_attempts"] = max_attempts
+    if retry is not None:
+        options["retry"] = retry
     if run_timeout is not None:
         options["timeout"] = run_timeout
     with exit_codes(), Client(address, timeout=timeout) as client:
@@ -191,7 +197,7 @@ def list_dead(
     """List dead letters, with the reason of each."""
     with exit_codes():
         rows = ask(address, timeout, "tasks", queue=queue, state="dead", limit=limit)
-        print_rows(rows, ["id", "queue", "attempts", "finished_time", "reason"], as_json=as_json)
+        print_rows(rows, ["id", "queue", "attempts", "failures", "finished_time", "reason"], as_json=as_json)
 
 
 def replay(queue: Queue = None, limit: Limit = 1000, address: Address = None, timeout: Timeout = TIMEOUT) -> None:

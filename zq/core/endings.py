@@ -13,7 +13,6 @@ from __future__ import annotations
 
 from itertools import islice
 from typing import Any, NamedTuple
-from zlib import crc32
 
 from zq.core import tables
 from zq.core.batch import Accepted, Batch, mask_bytes, mask_of, runs
@@ -49,6 +48,7 @@ class End(NamedTuple):
     size: int
     has_results: bool
     attempts: int
+    failures: int
 
 
 def find(step: Step, id: str) -> Place | End | None:
@@ -152,6 +152,7 @@ def finish(books: Books, step: Step, batch: Batch, outcome: str, reason: str) ->
         batch.size,
         batch.has_results,
         batch.attempts,
+        batch.failures,
     )
     own_id = batch.own_id
     tx.put(tables.INDEX, own_id.encode(), tables.pack(end))
@@ -199,42 +200,6 @@ def split_off(books: Books, step: Step, batch: Batch, bit: int) -> Batch:
     return single
 
 
-def fail(
-    books: Books, step: Step, single: Batch, error: str, *, retry_in: float | None = None, is_final: bool = False
-) -> None:
-    """Charges a start that failed or was lost to a task that was split off: it is tried again, or it is dead."""
-    single.attempts += 1
-    limit = single.options.max_attempts or books.options.max_attempts
-    if is_final or single.attempts >= limit:
-        bury(books, step, single, error)
-        return
-    delay = backoff(books, single) if retry_in is None else retry_in
-    add_event(step, books, single.own_id, "retry", {"attempt": single.attempts, "in": delay, "error": error[-500:]})
-    books.count("retried")
-    if single.is_solo:
-        books.unsaved[single.key] = single
-    if delay > 0:
-        schedule(books, step, single, step.wall + delay)
-    else:
-        wait_again(books, step, single)
-
-
-def backoff(books: Books, single: Batch) -> float:
-    """Returns the delay before the next attempt: exponential, of which the upper half is jitter.
-
-    The jitter is a hash of the task and the attempt, so that the core needs no random numbers and still no two tasks keep step.
-    """
-    options = books.options
-    first, factor, largest = single.options.backoff or (
-        options.backoff_first,
-        options.backoff_factor,
-        options.backoff_max,
-    )
-    delay = min(first * factor ** min(single.attempts - 1, 64), largest)
-    jitter = crc32(f"{single.own_id}/{single.attempts}".encode()) / 0xFFFFFFFF
-    return delay * (0.5 + 0.5 * jitter)
-
-
 def schedule(books: Books, step: Step, batch: Batch, due_time: float) -> None:
     """Stores a batch until its time comes."""
     key = tables.due_key(due_time, batch.key)
@@ -263,7 +228,8 @@ def bury(books: Books, step: Step, single: Batch, reason: str) -> None:
     single.queue.note_finished(1)
     books.changed[single.queue] = None
     books.count("dead")
-    add_event(step, books, single.own_id, "dead", {"attempt": single.attempts, "reason": reason[-500:]})
+    detail = {"attempt": single.attempts, "failures": single.failures, "reason": reason[-500:]}
+    add_event(step, books, single.own_id, "dead", detail)
     note_end(books, step, single, "dead", reason)
 
 
@@ -295,9 +261,9 @@ def revive(books: Books, step: Step, single: Batch) -> None:
     """Lets a dead task wait again, with no attempts charged; its group has had its end, so it is no member any more."""
     step.tx.delete(tables.DEAD, single.key)
     single.queue.dead -= 1
-    single.attempts = 0
     if single.options.group is not None:
         single.options = single.options._replace(group=None)
+    single.attempts = single.failures = 0
     add_event(step, books, single.own_id, "revived", {})
     wait_again(books, step, single)
 

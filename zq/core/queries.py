@@ -153,6 +153,7 @@ def _fields(batch: Batch, id: str) -> dict[str, Any]:
         "key": options.key,
         "on_lost": options.on_lost,
         "attempts": batch.attempts,
+        "failures": batch.failures,
         "accepted_time": batch.accepted_time,
         "tasks": batch.count,
     }
@@ -167,6 +168,7 @@ def _ended(books: Books, id: str, end: End) -> dict[str, Any]:
         "state": end.outcome,
         "priority": priority,
         "attempts": end.attempts,
+        "failures": end.failures,
         "reason": end.reason or None,
         "finished_time": end.finished_time,
         "token": end.accepted[-1][0] if end.accepted else None,

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 
-from zq.core import admission, endings, groups, tables
+from zq.core import admission, endings, failing, groups, tables
 from zq.core.batch import Accepted, Batch, bits, runs
 from zq.core.books import Books, Step
 from zq.core.holder import Holder, Lease, Peer
@@ -172,7 +172,7 @@ def _fail(books: Books, step: Step, lease: Lease, failed: Failed) -> None:
     single = take_out(books, step, lease, bit)
     single.failed_token = lease.token
     books.count("failed")
-    endings.fail(books, step, single, failed.error, retry_in=failed.retry_in, is_final=failed.is_final)
+    failing.fail(books, step, single, failed.error, retry_in=failed.retry_in, is_final=failed.is_final)
 
 
 def take_out(books: Books, step: Step, lease: Lease, bit: int) -> Batch:
@@ -240,7 +240,7 @@ def lose_task(books: Books, step: Step, lease: Lease, bit: int, why: str) -> Non
             endings.bury(books, step, single, why)
         case _:
             books.count("reassigned")
-            endings.fail(books, step, single, why, retry_in=0.0)
+            failing.lose(books, step, single, why)
 
 
 def ring_alarm(books: Books, step: Step, lease: Lease) -> None:
@@ -256,7 +256,7 @@ def ring_alarm(books: Books, step: Step, lease: Lease) -> None:
         if started_at + timeout + grace <= step.now:
             step.send(lease.holder.peer, Cancelled((Span(lease.token, index, index + 1),)))
             single = take_out(books, step, lease, lease.batch.span_mask(index, index + 1))
-            endings.fail(books, step, single, f"ran longer than its timeout of {timeout:g} s")
+            failing.fail(books, step, single, f"ran longer than its timeout of {timeout:g} s")
 
 
 def note_started(books: Books, step: Step, lease: Lease, started: tuple[int, ...]) -> None:

@@ -31,7 +31,7 @@ import msgpack
 
 from zq.wire import packing
 
-SCHEMA: Final = 2
+SCHEMA: Final = 3
 
 META: Final = "meta"
 QUEUES: Final = "queues"

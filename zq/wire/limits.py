@@ -41,7 +41,10 @@ HEADERS_MAX = 32
 HEADER_BYTES_MAX = 4096
 """The text of a header: room for a trace context or a token, not for a payload."""
 
-BACKOFF_FACTOR_MAX = 1000.0
+ATTEMPTS_MAX = 1000
+"""Starts that may be allowed to a task; whatever fails so often will fail for ever."""
+
+RETRY_FACTOR_MAX = 1000.0
 """Growth of a delay from retry to retry; ten such retries are beyond any delay."""
 
 DEPTH_MAX = 8

@@ -16,10 +16,8 @@ class Options(NamedTuple):
     delay: float = 0.0  # seconds before the tasks may start
     on_lost: str = "reassign"  # or "cancel" or "dead": what happens to a started task whose worker died
     key: str | None = None  # what consistent hashing hashes
-    max_attempts: int | None = None  # starts that may fail before the task is dead; None: the coordinator's default
-    backoff: tuple[float, float, float] | None = (
-        None  # first delay, factor, largest delay; None: the coordinator's default
-    )
+    max_attempts: int | None = None  # starts that may fail or be lost before the task is dead; None: the queue's
+    retry: tuple[str, float, float, float] | None = None  # the fields of a RetryPolicy; None: the queue's
     timeout: float | None = None  # seconds a started task may run; None: no limit
     headers: dict[str, str] | None = None  # passed on untouched
     on_dead: str | None = None  # queue that gets a notice when the task ends as dead or expired
@@ -116,7 +114,7 @@ class Failed(NamedTuple):
     id: str  # of the batch
     index: int  # type: ignore[assignment]  # hides tuple.index, which nobody calls on a message
     error: str
-    retry_in: float | None  # seconds; None: as the task's backoff says
+    retry_in: float | None  # seconds; None: as the task's retry policy says
     is_final: bool  # True: to the dead letters at once
 
 

@@ -7,6 +7,7 @@ from typing import Any, Final
 
 from zq.wire import limits
 from zq.wire.messages import Options
+from zq.wire.retry import RetryPolicy
 from zq.wire.values import Malformed, TooLarge, read_array, read_id, read_int, read_name, read_number, read_text, short
 
 ON_LOST: Final = ("reassign", "cancel", "dead")
@@ -31,14 +32,13 @@ def _on_lost(value: Any) -> str:
     return str(value)
 
 
-def _backoff(value: Any) -> tuple[float, float, float]:
-    if type(value) is not tuple or len(value) != 3:
-        raise Malformed("expected backoff as [first, factor, largest]")
-    return (
-        read_number(value[0], "backoff first"),
-        read_number(value[1], "backoff factor", limits.BACKOFF_FACTOR_MAX),
-        read_number(value[2], "largest backoff"),
-    )
+def _retry(value: Any) -> RetryPolicy:
+    if type(value) is not tuple:
+        raise Malformed(f"expected retry as [kind, first, factor, largest], got {short(value)}")
+    try:
+        return RetryPolicy.read(value)
+    except (TypeError, ValueError) as error:
+        raise Malformed(str(error)) from None
 
 
 def _headers(value: Any) -> dict[str, str]:
@@ -69,8 +69,8 @@ _OPTION_READERS: Final[dict[str, Callable[[Any], Any]]] = {
     "delay": lambda value: read_number(value, "delay"),
     "on_lost": _on_lost,
     "key": lambda value: read_text(value, "key", limits.NAME_BYTES_MAX),
-    "max_attempts": lambda value: read_int(value, "max_attempts", 1, 1000),
-    "backoff": _backoff,
+    "max_attempts": lambda value: read_int(value, "max_attempts", 1, limits.ATTEMPTS_MAX),
+    "retry": _retry,
     "timeout": lambda value: read_number(value, "timeout", least=0.001),
     "headers": _headers,
     "on_dead": lambda value: read_name(value, "on_dead"),
