@@ -21,6 +21,7 @@ from zq.core.ids import PREFIX_LENGTH, make_prefix
 from zq.core.policies import read_policies
 from zq.errors import (
     ClosedError,
+    PayloadTooLargeError,
     RemoteProtocolError,
     TaskCancelledError,
     TaskError,
@@ -54,6 +55,7 @@ from zq.wire.messages import (
     Ping,
     Pull,
     Query,
+    Settle,
 )
 
 
@@ -239,7 +241,15 @@ class Calls:
                 return self._decode(assignments)
 
     def settle(self, entry: Done | Failed) -> Steps:
-        """Reports the end of a pulled task; raises StaleLeaseError."""
+        """Reports the end of a pulled task; raises StaleLeaseError, and what cannot be sent where the caller can mend it."""
+        done, failed = ((entry,), ()) if isinstance(entry, Done) else ((), (entry,))
+        message = Settle(0, None, done, failed)
+        _check(message)
+        size = len(encode(message))
+        if size > PAYLOAD_BYTES_CEILING:
+            raise PayloadTooLargeError(
+                f"result and forwards of a task have {size} bytes, the limit is {PAYLOAD_BYTES_CEILING}"
+            )
         now = time.monotonic()
         deadline = now + self.timeout
 
@@ -315,7 +325,7 @@ _END_ERRORS: dict[str, type[TaskError]] = {
 }
 
 
-def _check(message: AskMessage) -> None:
+def _check(message: AskMessage | Settle) -> None:
     """Raises ValueError where the coordinator would call a message malformed: the caller's thread is where it can be
     mended.
     """
