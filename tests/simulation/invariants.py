@@ -7,6 +7,7 @@ from zq.core import tables
 from zq.core.batch import read_batch
 from zq.core.books import Books
 from zq.core.endings import DEAD, ENDED, PENDING, SCHEDULED
+from zq.core.groups import OPEN, read_row
 from zq.core.holder import Life
 from zq.core.storage import Transaction
 
@@ -73,6 +74,7 @@ def check_books(books: Books, tx: Transaction) -> None:
         if sum(queue.waiting) != queue.total_waiting:
             raise Violation(f"queue {queue.name}: {queue.waiting} is not {queue.total_waiting}")
     _check_index(tx, places)
+    _check_groups(books, tx)
     _check_leases(books, tx)
 
 
@@ -97,6 +99,25 @@ def _check_index(tx: Transaction, places: dict[bytes, tuple[int, bytes]]) -> Non
             raise Violation(f"the index has {id.decode()} at {record[0]}, it is at {places.get(id)}")
     if seen != len(places):
         raise Violation(f"{len(places)} tasks are stored, {seen} are in the index")
+
+
+def _check_groups(books: Books, tx: Transaction) -> None:
+    """An open group waits for what is still to be submitted, its tasks that have not ended, and its groups that are open."""
+    rows = {key.decode(): read_row(key.decode(), value) for key, value in tx.scan(tables.GROUPS)}
+    out = {id: row.size - row.joined for id, row in rows.items() if row.state == OPEN}
+    stored = [(key, value) for key, value in tx.scan(tables.PENDING)]
+    stored += [(tables.split_due_key(key)[1], value) for key, value in tx.scan(tables.SCHEDULED)]
+    for key, value in stored:
+        batch = books.read(tx, key, value)
+        if batch.options.group is not None and batch.options.group[0] in out:
+            out[batch.options.group[0]] += batch.unfinished
+    for row in rows.values():
+        outer = row.options.group if row.state == OPEN and row.queue is not None else None
+        if outer is not None and outer[0] in out:
+            out[outer[0]] += 1
+    for id, count in out.items():
+        if rows[id].outstanding != count:
+            raise Violation(f"group {id} waits for {rows[id].outstanding} members, {count} are out")
 
 
 def _check_leases(books: Books, tx: Transaction) -> None:

@@ -11,13 +11,15 @@ from typing import Any
 from tests.simulation.fates import check_fates
 from tests.simulation.invariants import check_books, check_grants
 from tests.simulation.ledger import Ledger, Violation
+from tests.simulation.lineage import COMPLAINTS, JOINED, check_joined
 from tests.simulation.peers import Customer, Worker
 from tests.simulation.session_worker import SessionWorker
 from tests.simulation.world import WALL_OFFSET, Connection, World
 from zq.core.coordinator import Coordinator
+from zq.core.groups import OPEN, read_row
 from zq.core.holder import Holder
 from zq.core.options import CoordinatorOptions
-from zq.core.tables import PENDING, TABLES
+from zq.core.tables import GROUPS, PENDING, TABLES
 from zq.store.memory import MemoryStore
 from zq.task import task_id
 from zq.wire.messages import Assign, Assignment, Goodbye, Hello, Tasks
@@ -124,6 +126,15 @@ class Kitchen:
             check_fates(self.machine.books, tx)
             tx.abort()
 
+    def check_groups_ended(self) -> None:
+        """Checks, when everything is drained, that no group waits for anything."""
+        tx = self.store.begin()
+        for key, value in tx.scan(GROUPS):
+            row = read_row(key.decode(), value)
+            if row.state == OPEN:
+                raise Violation(f"group {row.id} still waits for {row.outstanding} of its members")
+        tx.abort()
+
     def send(self, outbox: list[tuple[bytes, Any]]) -> None:
         for peer, message in outbox:
             if isinstance(message, Assign | Tasks):
@@ -134,6 +145,12 @@ class Kitchen:
                 connection.send_down(message)
 
     def note_grant(self, assignment: Assignment) -> None:
+        headers = assignment.options.headers or {}
+        if assignment.id.startswith("zq.notice."):
+            self.ledger.notice(assignment.id, headers["zq-id"])
+        entry = self.ledger.entries.get(assignment.id)
+        if entry is not None and entry.policy is not None:
+            check_joined(assignment, entry.policy)
         for i in range(len(assignment.ends) >> 2):
             self.ledger.grant(task_id(assignment.id, assignment.size, assignment.lo + i), assignment.token)
 
@@ -185,7 +202,7 @@ def run(seed: int, *, orders: int = 6, plant: str | None = None) -> Report:
     ledger = Ledger()
     kitchen = Kitchen(world, ledger, MemoryStore(TABLES))
     customers = [Customer(world, ledger, name) for name in ("ann", "bob")]
-    queues = ("pizza", "pasta", "boxes")
+    queues = ("pizza", "pasta", "boxes", JOINED, COMPLAINTS)
     workers: list[Worker | SessionWorker] = [Worker(world, ledger, f"shop-{i}", queues) for i in range(2)]
     workers += [SessionWorker(world, ledger, f"house-{i}", queues) for i in range(2)]
     _plant(plant, kitchen, customers)
@@ -221,6 +238,8 @@ def _storm(
         customer = rng.choice(customers)
         if i % 4 == 0:
             customer.order()
+        if i % 16 == 2:
+            customer.open_group()
         if i % 16 == 7:
             customer.cancel_something()
         if i % 16 == 11:
@@ -257,6 +276,7 @@ def _heal_and_drain(
             raise Violation(f"{worker.name} still has leases in hand: {sorted(worker.session.hands)}")
     ledger.check_drained()
     kitchen.check()
+    kitchen.check_groups_ended()
     assert kitchen.machine is not None
     for queue in kitchen.machine.books.queues.values():
         if queue.unfinished:

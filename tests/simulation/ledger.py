@@ -22,6 +22,8 @@ class Entry:
     completed_by: set[int] = field(default_factory=set)  # tokens whose completion was confirmed
     confirmed_failures: set[int] = field(default_factory=set)
     outcome: str | None = None
+    wants_notice: bool = False  # a queue is to be told if it dies
+    policy: str | None = None  # of a group; its callback is the task
 
 
 class Ledger:
@@ -29,6 +31,7 @@ class Ledger:
 
     def __init__(self) -> None:
         self.entries: dict[str, Entry] = {}
+        self.notices: dict[str, str] = {}  # by the id of what died, the id of the notice
 
     def attempt(self, id: str, order: str) -> None:
         self.entries.setdefault(id, Entry(id, order))
@@ -58,6 +61,12 @@ class Ledger:
             raise Violation(f"{id} was assigned under token {token} after {entry.tokens[-1]}")
         entry.tokens.append(token)
 
+    def notice(self, id: str, of: str) -> None:
+        """A notice left the coordinator."""
+        if self.notices.setdefault(of, id) != id:
+            raise Violation(f"{of} died once and left two notices, {self.notices[of]} and {id}")
+        self.attempt(id, f"notice of {of}")
+
     def complete(self, id: str, token: int) -> None:
         """A worker was told that its completion is on disk."""
         entry = self.entries[id]
@@ -86,6 +95,8 @@ class Ledger:
                 raise Violation(f"{entry.id} was accepted and has no outcome")
             if entry.is_accepted and entry.outcome == "unknown":
                 raise Violation(f"{entry.id} was accepted and is lost")
+            if entry.wants_notice and (entry.outcome == "dead") != (entry.id in self.notices):
+                raise Violation(f"{entry.id} ended as {entry.outcome}, its notice is {self.notices.get(entry.id)}")
             if entry.outcome == "done" or entry.completed_by:
                 if entry.order in made:
                     raise Violation(f"order {entry.order} was made twice, as {made[entry.order]} and {entry.id}")

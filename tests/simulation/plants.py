@@ -8,11 +8,13 @@ from typing import Any
 
 import pytest
 
-from zq.core import admission, endings, failing, liveness, settling, tables
+from zq.core import admission, endings, failing, groups, joins, liveness, settling, tables
 from zq.core.batch import Batch
-from zq.core.books import Books, Step
+from zq.core.books import Books, EndedMembers, Step
+from zq.core.groups import GroupRow
 from zq.core.holder import Holder, Lease
-from zq.core.options import Now
+from zq.core.options import CoordinatorOptions, Now
+from zq.wire.messages import Batch as WireBatch
 
 IN_THE_PEERS = ("ack before commit", "delete before commit", "resend with new id", "nak after timeout")
 """These are in the simulated shell and clients, see `kitchen`."""
@@ -113,6 +115,58 @@ def _retry_without_delay(patch: pytest.MonkeyPatch) -> None:
     )
 
 
+def _group_fires_twice(patch: pytest.MonkeyPatch) -> None:
+    real = joins._complete
+
+    def complete(books: Books, step: Step, row: GroupRow) -> None:
+        real(books, step, row)
+        known = endings.find(step, row.id)
+        batch = endings.read_at(books, step, known) if isinstance(known, endings.Place) else None
+        if batch is not None:
+            wire = WireBatch(f"{row.id}-again", batch.queue.name, batch.options, batch.ends, batch.blob)
+            admission.store(books, step, batch.queue, wire)
+
+    patch.setattr(joins, "_complete", complete)
+
+
+def _group_fires_early(patch: pytest.MonkeyPatch) -> None:
+    real = joins._decide
+
+    def decide(books: Books, step: Step, row: GroupRow, members: EndedMembers) -> bool:
+        if row.outstanding == 1 and row.policy == "all":
+            row.outstanding = 0
+        return real(books, step, row, members)
+
+    patch.setattr(joins, "_decide", decide)
+
+
+def _membership_lost(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(groups, "_count_in", lambda books, step, own, id, count: None)
+
+
+def _group_kept_in_memory(patch: pytest.MonkeyPatch) -> None:
+    real_save, real_find, real_init = groups.save, groups.find, Books.__init__
+    kept: dict[str, GroupRow] = {}
+
+    def save(step: Step, row: GroupRow) -> None:
+        """Stores how a group began and how it ended; what it waits for is forgotten by a restart."""
+        if row.id not in kept or row.state != groups.OPEN:
+            real_save(step, row)
+        kept[row.id] = row
+
+    def init(self: Books, options: CoordinatorOptions) -> None:
+        kept.clear()
+        real_init(self, options)
+
+    patch.setattr(groups, "save", save)
+    patch.setattr(groups, "find", lambda step, id: kept.get(id) or real_find(step, id))
+    patch.setattr(Books, "__init__", init)
+
+
+def _notice_lost(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(joins, "_store_notice", lambda books, step, notice: None)
+
+
 _PATCHES = {
     "no token check": _no_token_check,
     "no dedup": _no_dedup,
@@ -124,6 +178,11 @@ _PATCHES = {
     "dead letter without record": _dead_without_record,
     "one attempt too many": _attempt_too_many,
     "retry too early": _retry_without_delay,
+    "group fires twice": _group_fires_twice,
+    "group fires early": _group_fires_early,
+    "membership lost at a forward": _membership_lost,
+    "group not kept over a restart": _group_kept_in_memory,
+    "notice lost": _notice_lost,
 }
 
 PLANTS = (*_PATCHES, *IN_THE_PEERS)
