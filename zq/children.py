@@ -70,7 +70,7 @@ class ChildRunner:
         self._spec = spec
         self._report = report
         self._progress = progress
-        self._thread = threading.Thread(target=self._run, name="zq-child", daemon=True)
+        self.thread = threading.Thread(target=self._run, name="zq-child", daemon=True)
         self._process: subprocess.Popen[bytes] | None = None
         self._lock = threading.Lock()  # guards _process and _stop between killer and runner
         self._stop: tuple[int, int, str | None] | None = None
@@ -81,10 +81,10 @@ class ChildRunner:
         self._clear_page()
 
     def start(self) -> None:
-        self._thread.start()
+        self.thread.start()
 
     def join(self, timeout: float) -> None:
-        self._thread.join(timeout)
+        self.thread.join(timeout)
 
     def kill(self) -> None:
         """Ends the child at once."""
@@ -350,19 +350,21 @@ def load_handlers(spec: str) -> Mapping[str, Handler]:
 
 
 def load_attribute(spec: str) -> Any:
-    """Imports `module:attribute`, or runs `path.py` and takes the attribute; raises ValueError when there is none."""
+    """Imports `module:attribute`, or runs `path.py` and takes the attribute; raises ValueError when there is none, or it cannot be read as Python."""
     place, separator, name = spec.rpartition(":")
     if not separator or not place or not name:
         raise ValueError(f"expected module:attribute, got {spec!r}")
-    if place.endswith(".py"):
-        if not Path(place).is_file():
-            raise ValueError(f"there is no file {place}")
-        found: Any = runpy.run_path(place, run_name=MAIN_OF_CHILD).get(name)
-    else:
-        try:
+    try:
+        if place.endswith(".py"):
+            if not Path(place).is_file():
+                raise ValueError(f"there is no file {place}")
+            found: Any = runpy.run_path(place, run_name=MAIN_OF_CHILD).get(name)
+        else:
             found = getattr(importlib.import_module(place), name, None)
-        except ModuleNotFoundError as error:
-            raise ValueError(f"there is no module {place}: {error}") from error
+    except ModuleNotFoundError as error:
+        raise ValueError(f"there is no module {place}: {error}") from error
+    except SyntaxError as error:
+        raise ValueError(f"{error.filename} line {error.lineno} is not Python: {error.msg}") from error
     if found is None:
         raise ValueError(f"there is no {name} in {place}")
     return found

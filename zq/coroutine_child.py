@@ -90,7 +90,7 @@ class CoroutineChildRunner:
         self._report = report
         self._progress = progress
         self._concurrency = concurrency
-        self._thread = threading.Thread(target=self._run, name="zq-coroutines", daemon=True)
+        self.thread = threading.Thread(target=self._run, name="zq-coroutines", daemon=True)
         self._stirred = threading.Event()
         self._lock = threading.Lock()  # guards _process, _hands and _count; never held while a pipe is written
         self._process: subprocess.Popen[bytes] | None = None
@@ -107,7 +107,7 @@ class CoroutineChildRunner:
 
     def start(self) -> None:
         self._bench.stir = self._stirred.set
-        self._thread.start()
+        self.thread.start()
 
     def running(self) -> list[tuple[int, int, float]]:
         return [place for place in list(PAGE.iter_unpack(self._page[PAGE.size :])) if place[1] >= 0]
@@ -118,7 +118,7 @@ class CoroutineChildRunner:
         return False
 
     def join(self, timeout: float) -> None:
-        self._thread.join(timeout)
+        self.thread.join(timeout)
 
     def kill(self) -> None:
         """Ends the child at once."""

@@ -207,11 +207,11 @@ class LoopRunner:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._over: asyncio.Event | None = None
         self._opened = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="zq-coroutines", daemon=True)
+        self.thread = threading.Thread(target=self._run, name="zq-coroutines", daemon=True)
 
     def start(self) -> None:
         self._bench.stir = self._stir
-        self._thread.start()
+        self.thread.start()
         self._opened.wait()
 
     def running(self) -> list[tuple[int, int, float]]:
@@ -222,7 +222,7 @@ class LoopRunner:
         return False
 
     def join(self, timeout: float) -> None:
-        self._thread.join(timeout)
+        self.thread.join(timeout)
 
     def kill(self) -> None:
         """Cancels all coroutines; what they do then is not waited for."""

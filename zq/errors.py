@@ -14,6 +14,7 @@ ZqError
 │   └── UnreachableError      nothing at all was heard of the coordinator
 ├── ClosedError               the client, worker or coordinator is closed
 ├── WorkerFencedError         another worker took this name
+├── RunnerBrokenError         a worker's own thread ended by a fault that is not a handler's
 ├── RemoteProtocolError       the peer sent what the protocol does not allow, or refused what we sent
 └── StoreError                the store failed
     ├── StoreFullError
@@ -114,6 +115,10 @@ class ClosedError(ZqError):
 
 class WorkerFencedError(ZqError):
     """Another worker has taken this worker's name."""
+
+
+class RunnerBrokenError(ZqError):
+    """A thread of the worker that runs handlers ended by a fault that is not a handler's."""
 
 
 class RemoteProtocolError(ZqError):

@@ -160,6 +160,8 @@ class Bench:
 class RunnerThread(Protocol):
     """A thread that takes chunks from a bench; it ends when the bench is closed and its chunk is done."""
 
+    thread: threading.Thread
+
     def start(self) -> None: ...
 
     def running(self) -> list[tuple[int, int, float]]:
@@ -194,10 +196,10 @@ class ThreadRunner:
         self._bench = bench
         self._report = report
         self._runner = Runner(handlers, owner, ids, self._slot)
-        self._thread = threading.Thread(target=self._run, name="zq-handler", daemon=True)
+        self.thread = threading.Thread(target=self._run, name="zq-handler", daemon=True)
 
     def start(self) -> None:
-        self._thread.start()
+        self.thread.start()
 
     def running(self) -> list[tuple[int, int, float]]:
         slot = self._slot
@@ -208,7 +210,7 @@ class ThreadRunner:
         return False
 
     def join(self, timeout: float) -> None:
-        self._thread.join(timeout)
+        self.thread.join(timeout)
 
     def kill(self) -> None:
         """Cannot be done; the thread is a daemon and ends with the process."""

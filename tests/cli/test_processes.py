@@ -233,3 +233,12 @@ def test_bench_does_not_touch_the_coordinator_of_the_shell(tmp_path: Path) -> No
 
         assert result.returncode == 0, result.stderr
         assert client.query("queues") == []
+
+
+def test_module_that_is_not_python_is_a_usage_error(tmp_path: Path) -> None:
+    (tmp_path / "shop.py").write_text("import zq\nworker = = zq.Worker()\n")
+
+    result = run("worker", f"{tmp_path}/shop.py:worker")
+
+    assert result.returncode == 2
+    assert f"{tmp_path}/shop.py line 2 is not Python: invalid syntax" in result.stderr

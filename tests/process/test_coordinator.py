@@ -301,3 +301,19 @@ def test_sigterm_drains_a_worker_and_gives_back_what_has_not_started(kitchen: Ki
         assert client.query("status")["done"] == 1
         assert client.query("status")["waiting"] == 4
         assert receipts[0].result(timeout=10.0) == kitchen.events()[0][2]
+
+
+def test_second_signal_ends_a_worker_at_once_and_gives_back_what_runs(kitchen: Kitchen, tmp_path: Path) -> None:
+    kitchen.options = ("--gone-after", "600")  # what comes back does so because the worker said goodbye
+    kitchen.start_coordinator()
+    worker = kitchen.start_worker("shop")
+    with kitchen.client() as client:
+        client.submit("gated", {"gate": str(tmp_path / "never")})
+        wait_until(lambda: kitchen.events(), "the task to start")
+        worker.send_signal(signal.SIGTERM)
+        wait_until(lambda: client.query("workers")[0]["credit"] == 0, "the worker to drain")
+        worker.send_signal(signal.SIGTERM)
+
+        assert worker.wait(30.0) == 0
+        assert client.query("workers") == []
+        assert client.query("status")["waiting"] == 1

@@ -12,7 +12,7 @@ from tests.process.kitchen import PATIENCE, wait_until
 from zq.handlers import Bench
 from zq.harvest import Report
 from zq.wire.messages import DEFAULT_OPTIONS, Assignment, Span
-from zq.worker import SETTLE_PATIENCE
+from zq.worker_life import SETTLE_PATIENCE
 
 ADDRESS = "tcp://127.0.0.1:1"
 
@@ -143,3 +143,23 @@ def test_handlers_of_a_worker_keep_their_types() -> None:
 
     assert handler is worker.handlers["q"]
     assert sys.modules[__name__].nothing is nothing
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+def test_worker_whose_runner_breaks_fails_the_task_and_ends(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def broken(self: Any, chunk: Any, revoked: Any, report: Any) -> None:
+        self._slot.token, self._slot.index = chunk.assignment.token, chunk.lo
+        raise AssertionError("a fault of the runner")
+
+    monkeypatch.setattr("zq.chunks.Runner.run", broken)
+    with zq.Coordinator(tmp_path / "data") as coordinator, zq.Client(coordinator.address) as client:
+        receipt = client.submit("q", 1, max_attempts=1)
+        worker = zq.Worker(coordinator.address)
+        worker.task("q")(nothing)
+        with pytest.raises(zq.RunnerBrokenError, match="a thread that runs handlers ended"):
+            worker.run()
+
+        with pytest.raises(zq.TaskFailedError, match="the thread that ran it ended by a fault"):
+            receipt.result(timeout=PATIENCE)
