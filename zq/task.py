@@ -30,7 +30,7 @@ class SubmitOptions(TypedDict, total=False):
     Keys:
         priority: 0 (last) to 9 (first); 4 by default. Strict: a lower one waits while a higher one waits.
         delay: seconds before the task may start; 0 by default.
-        key: text that consistent hashing hashes, where a queue assigns so.
+        key: text that tasks share which belong together: for `ordered`, and for what a queue does by key.
         on_lost: what happens to a started task whose worker died: "reassign" (the default), "cancel" or "dead".
         max_attempts: starts that may fail or be lost before the task is a dead letter; the queue's by default.
         retry: a RetryPolicy or its text, such as "exponential:1:2:60" or "none": when it is tried again after a failure; the queue's by default.
@@ -38,6 +38,7 @@ class SubmitOptions(TypedDict, total=False):
         headers: text by text, passed on untouched.
         on_dead: queue that gets a notice (the same payload, and headers that say what happened) when the task ends as dead or expired.
         group: id of a group and the path in it of the first task; the last number of the path counts up from task to task.
+        ordered: True: of the tasks with this key in the queue one runs at a time, in the order of submission; False by default.
     """
 
     priority: int
@@ -50,6 +51,7 @@ class SubmitOptions(TypedDict, total=False):
     headers: Mapping[str, str] | None
     on_dead: str | None
     group: tuple[str, tuple[int, ...]] | None
+    ordered: bool
 
 
 def make_options(**options: Unpack[SubmitOptions]) -> Options:
@@ -73,6 +75,8 @@ def make_options(**options: Unpack[SubmitOptions]) -> Options:
         values["group"] = (values["group"][0], tuple(values["group"][1]))
     if values.get("retry") is not None:
         values["retry"] = RetryPolicy.read(values["retry"])
+    if values.get("ordered") and values.get("key") is None:
+        raise ValueError("expected a key with ordered: it says which tasks are in order")
     return Options(**values)
 
 
@@ -108,6 +112,11 @@ def _check_text(name: str, value: Any, bytes_max: int = NAME_BYTES_MAX) -> None:
         raise ValueError(f"expected {name} as text that UTF-8 can hold, got {value!r}") from None
     if size > bytes_max:
         raise ValueError(f"expected {name} of at most {bytes_max} bytes, got {size}")
+
+
+def _check_bool(name: str, value: Any) -> None:
+    if not isinstance(value, bool):
+        raise TypeError(f"expected {name} as True or False, got {value!r}")
 
 
 def _check_on_lost(name: str, value: Any) -> None:
@@ -158,6 +167,7 @@ _CHECKS: dict[str, Callable[[str, Any], None]] = {
     "headers": _or_none(_check_headers),
     "on_dead": _or_none(_check_queue),
     "group": _or_none(_check_group),
+    "ordered": _check_bool,
 }
 
 

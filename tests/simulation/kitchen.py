@@ -15,14 +15,17 @@ from tests.simulation.lineage import COMPLAINTS, JOINED, check_joined
 from tests.simulation.peers import Customer, Worker
 from tests.simulation.session_worker import SessionWorker
 from tests.simulation.world import WALL_OFFSET, Connection, World
+from zq.core.batch import bits
+from zq.core.books import Step
 from zq.core.coordinator import Coordinator
 from zq.core.groups import OPEN, read_row
 from zq.core.holder import Holder
 from zq.core.options import CoordinatorOptions
+from zq.core.queries import answer
 from zq.core.tables import GROUPS, PENDING, TABLES
 from zq.store.memory import MemoryStore
 from zq.task import task_id
-from zq.wire.messages import Assign, Assignment, Goodbye, Hello, Tasks
+from zq.wire.messages import Assign, Assignment, Goodbye, Hello, Receipt, Submit, Tasks
 from zq.wire.retry import RetryPolicy
 
 TURN_SECONDS = 0.1
@@ -88,11 +91,14 @@ class Kitchen:
                 self.crash()
                 return
         machine.tick(step)
+        lines = {key: list(line) for key, line in self.ledger.lines.items()}
+        self.note_order(step, inbox)
         check_grants(machine.books)
         self.check_deaths(before, inbox)
         if self.acknowledges_early:
             self.send(step.outbox)
         if self.world.strikes("crash"):
+            self.ledger.lines = lines
             tx.abort()
             self.crash()
             return
@@ -104,6 +110,30 @@ class Kitchen:
             self.send(step.outbox)
         if self.turns % FULL_CHECK_EVERY == 0:
             self.check()
+
+    def note_order(self, step: Step, inbox: list[tuple[Connection, Any]]) -> None:
+        """Checks that what was leased in this step is next in the line of its key."""
+        assert self.machine is not None
+        books = self.machine.books
+        batches = [batch for _, message in inbox if isinstance(message, Submit) for batch in message.batches]
+        accepted = {one.id for _, message in step.outbox if isinstance(message, Receipt) for one in message.accepted}
+        for batch in batches:
+            key, size = batch.options.key, len(batch.ends) >> 2
+            if batch.id in accepted and batch.options.ordered and key is not None and not batch.options.delay:
+                ids = [task_id(batch.id, size, i) for i in range(size)]
+                if not any(self.has_ended(step, id) for id in ids):
+                    self.ledger.line_up(batch.queue, key, ids)
+        for lease in books.leases.values():
+            of, options = lease.batch, lease.batch.options
+            if options.ordered and options.key is not None and lease.granted_at == step.now:
+                for i in bits(lease.mask):
+                    id = of.task_id(i + of.first)
+                    self.ledger.start_in_order(of.queue.name, options.key, id, lambda id: self.has_ended(step, id))
+
+    def has_ended(self, step: Step, id: str) -> bool:
+        assert self.machine is not None
+        state = answer(self.machine.books, step, "task", {"id": id})["state"]
+        return state not in ("waiting", "scheduled", "leased", "unknown")
 
     def check_deaths(self, before: dict[str, Holder], inbox: list[tuple[Connection, Any]]) -> None:
         """Checks that nobody was buried who was heard of a short time ago, whatever the wall clock does."""
@@ -244,6 +274,8 @@ def _storm(
             customer.cancel_something()
         if i % 16 == 11:
             customer.pull()
+        if i % 16 == 3:
+            customer.set_a_queue()
         _act(world, kitchen, customers, workers)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 
@@ -32,6 +33,8 @@ class Ledger:
     def __init__(self) -> None:
         self.entries: dict[str, Entry] = {}
         self.notices: dict[str, str] = {}  # by the id of what died, the id of the notice
+        # By queue and key: the ordered tasks that are not known to have ended, as they were accepted.
+        self.lines: dict[tuple[str, str], list[str]] = {}
 
     def attempt(self, id: str, order: str) -> None:
         self.entries.setdefault(id, Entry(id, order))
@@ -47,6 +50,20 @@ class Ledger:
         if entry.is_accepted:
             raise Violation(f"{id} was accepted and then refused")
         entry.is_refused = True
+
+    def line_up(self, queue: str, key: str, ids: list[str]) -> None:
+        """Ordered tasks were stored, behind all others of their key."""
+        line = self.lines.setdefault((queue, key), [])
+        line += [id for id in ids if id not in line]
+
+    def start_in_order(self, queue: str, key: str, id: str, has_ended: Callable[[str], bool]) -> None:
+        """An ordered task was leased: all before it must have ended."""
+        line = self.lines.get((queue, key), [])
+        while line and line[0] != id and has_ended(line[0]):
+            del line[0]
+        before = line[: line.index(id)] if id in line else []
+        if any(not has_ended(one) for one in before):
+            raise Violation(f"{id} of key {key} was leased before {before} had ended")
 
     def grant(self, id: str, token: int) -> None:
         """A lease left the coordinator."""

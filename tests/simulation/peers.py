@@ -18,6 +18,7 @@ from zq.wire.messages import (
     Beat,
     Cancel,
     Cancelled,
+    Command,
     Done,
     Error,
     Failed,
@@ -43,6 +44,15 @@ from zq.wire.messages import (
     Welcome,
 )
 from zq.wire.retry import RetryPolicy
+
+POLICIES: tuple[dict[str, Any], ...] = (
+    {"fair": True},
+    {"fair": False},
+    {"assign": "hash"},
+    {"assign": "least-loaded"},
+    {"fair": True, "assign": "hash"},
+)
+"""What customers set while everything runs."""
 
 RESEND_AFTER = 2.0
 HEARTBEAT = 1.0
@@ -102,6 +112,8 @@ class Customer:
             timeout=rng.choice((None, None, 5.0)),
             on_dead=rng.choice((None, COMPLAINTS)),
         )
+        if options.key is not None and rng.random() < 0.5:
+            options = options._replace(ordered=True)
         self.submit(f"{self.name}-{self.made:04d}", self.made, size, options)
 
     def submit(self, id: str, order: int, size: int, options: Options) -> None:
@@ -151,6 +163,12 @@ class Customer:
     def pull(self) -> None:
         queue = self.world.rng.choice(("pizza", "pasta"))
         self.ask(Pull(self.number(), self.name, queue, self.world.rng.choice((1, 4)), 1.0, 6.0))
+
+    def set_a_queue(self) -> None:
+        """Changes how a queue behaves."""
+        rng = self.world.rng
+        policies = rng.choice(POLICIES)
+        self.ask(Command(self.number(), "set-queue", {"queue": rng.choice(("pizza", "pasta")), **policies}))
 
     def wait_for_outcomes(self) -> None:
         """Asks how everything ends that is not known yet."""
@@ -487,7 +505,7 @@ class Worker:
         rng = self.world.rng
         place = (assignment.token, assignment.id, index, index + 1)
         assert assignment.options.group is not None
-        if rng.random() < 0.6 or len(assignment.options.group[1]) > 3:
+        if rng.random() < 0.6 or self.world.is_healed or len(assignment.options.group[1]) > 3:
             return Done(*place, *result_of(assignment, index), ())
         self.forwarded += 1
         id = f"{self.incarnation}>{self.forwarded:04d}"

@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from zq.core import admission, endings, failing, groups, joins, liveness, settling, tables
+from zq.core import admission, coordinator, endings, failing, groups, joins, lines, liveness, settling, tables
 from zq.core.batch import Batch
-from zq.core.books import Books, EndedMembers, Step
+from zq.core.books import Books, EndedMembers, Step, read_books
 from zq.core.groups import GroupRow
 from zq.core.holder import Holder, Lease
 from zq.core.options import CoordinatorOptions, Now
@@ -167,7 +167,41 @@ def _notice_lost(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(joins, "_store_notice", lambda books, step, notice: None)
 
 
+def _key_kept_by_the_dead(patch: pytest.MonkeyPatch) -> None:
+    real = settling.lose_task
+
+    def lose_task(books: Books, step: Step, lease: Lease, bit: int, why: str) -> None:
+        """Ends the task of a dead worker and forgets that its key is free."""
+        before = dict(books.turned)
+        real(books, step, lease, bit, why)
+        books.turned = before
+
+    patch.setattr(settling, "lose_task", lose_task)
+
+
+def _turns_forgotten_at_a_restart(patch: pytest.MonkeyPatch) -> None:
+    real = read_books
+
+    def forgetful(options: Any, now: Now, tx: Any) -> Books:
+        """Reads the books, and lets whoever comes first have the turn of each key."""
+        for key in [key for key, _ in tx.scan(tables.LINES)]:
+            tx.delete(tables.LINES, key)
+        books = real(options, now, tx)
+        for queue in books.queues.values():
+            queue.lines = 0
+        return books
+
+    patch.setattr(coordinator, "read_books", forgetful)
+
+
+def _rest_of_a_batch_overtakes(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(lines, "keep_for_retry", lambda books, step, single: None)
+
+
 _PATCHES = {
+    "key kept by the dead": _key_kept_by_the_dead,
+    "turns forgotten at a restart": _turns_forgotten_at_a_restart,
+    "rest of a batch overtakes its retry": _rest_of_a_batch_overtakes,
     "no token check": _no_token_check,
     "no dedup": _no_dedup,
     "wall clock for liveness": _wall_clock,

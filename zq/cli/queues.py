@@ -45,6 +45,7 @@ def set_queue(
             help="Delay before a failed task is tried again: none, constant:5, linear:5:60, exponential:1:2:60 ..."
         ),
     ] = None,
+    fair: Annotated[bool | None, typer.Option("--fair/--unfair", help="Whether keys take turns.")] = None,
     default: Annotated[
         list[str] | None, typer.Option(help="Name of a policy to put back to its default; may be given several times.")
     ] = None,
@@ -58,6 +59,7 @@ def set_queue(
         "assign": assign,
         "max_attempts": max_attempts,
         "retry": retry,
+        "fair": fair,
     }
     _set(name, named, default or [], address, timeout, as_json=as_json)
 

@@ -35,7 +35,8 @@ def submit(
     ] = None,
     priority: Annotated[int, typer.Option(min=0, max=9, help="9 is served first.")] = 4,
     delay: Annotated[float, typer.Option(min=0.0, help="Seconds before it may start.")] = 0.0,
-    key: Annotated[str | None, typer.Option(help="Key for consistent hashing.")] = None,
+    key: Annotated[str | None, typer.Option(help="What tasks share that belong together: a customer, say.")] = None,
+    ordered: Annotated[bool, typer.Option("--ordered", help="One task of the key at a time, in order.")] = False,
     on_lost: Annotated[
         Literal["reassign", "cancel", "dead"], typer.Option(help="What happens when its worker dies.")
     ] = "reassign",
@@ -59,6 +60,8 @@ def submit(
     from zq.client import Client
 
     options: SubmitOptions = {"priority": priority, "delay": delay, "key": key, "on_lost": on_lost}
+    if ordered:
+        options["ordered"] = True
     if max_attempts is not None:
         options["max_attempts"] = max_attempts
     if retry is not None:

@@ -35,6 +35,7 @@ class Batch:
         "has_progress",
         "has_results",
         "id",
+        "is_parked",
         "is_queued",
         "is_solo",
         "key",
@@ -66,6 +67,7 @@ class Batch:
         self.accepted: list[Accepted] = []
         self.is_solo = False  # protocol 3.1: leased one at a time, to find what kills workers
         self.is_queued = False  # whether its lane holds it
+        self.is_parked = False  # in table parked, although its lane may still hold it
         self.has_progress = False
         self.has_results = False
 
@@ -81,6 +83,12 @@ class Batch:
 
     def available(self) -> int:
         """Returns the mask of the tasks that wait."""
+        return self.full & ~(self.ended | self.leased)
+
+    def servable(self) -> int:
+        """Returns the mask of the tasks that may be leased now: of an ordered batch none while one is."""
+        if self.options.ordered and (self.leased or self.is_parked):
+            return 0
         return self.full & ~(self.ended | self.leased)
 
     @property

@@ -22,7 +22,7 @@ from collections.abc import Callable
 from math import inf
 from typing import Any, assert_never
 
-from zq.core import admission, assignment, commands, joins, liveness, queries, retention, settling
+from zq.core import admission, assignment, commands, joins, lines, liveness, queries, retention, settling
 from zq.core.arguments import InvalidRequestError
 from zq.core.books import Books, Step, read_books
 from zq.core.holder import Holder, Peer, PullWait, pull_name
@@ -132,6 +132,7 @@ class Coordinator:
         admission.release_due(books, step, DUE_MAX)
         if step.ended or step.notices:
             joins.follow_up(books, step)
+        lines.end_turns(books, step)
         assignment.assign_all(books, step)
         self._end_pulls(step)
         retention.forget(books, step)

@@ -4,7 +4,8 @@ Whole ranges of a batch end at once. A single task with a fate of its own is *sp
 id, the place and the payload that it had.
 
     pending ── done, cancelled ──> ended ── retention ──> forgotten
-       │  ^
+       │  ^ ^
+       │  │ └── turn ── parked (zq.core.lines)
        │  └── due ── scheduled <── retry ──┐
        └──────────── failed, lost ─────────┴──> dead ── retry, replay ──> pending
 """
@@ -14,18 +15,21 @@ from __future__ import annotations
 from itertools import islice
 from typing import Any, NamedTuple
 
-from zq.core import tables
+from zq.core import lines, tables
 from zq.core.batch import Accepted, Batch, mask_bytes, mask_of, runs
 from zq.core.books import MOVED, Books, EndedMembers, Notice, Step
 from zq.errors import StoreCorruptError
 from zq.task import task_id
 from zq.wire.messages import Ended
 
-PENDING, SCHEDULED, DEAD, ENDED = 0, 1, 2, 3
-"""The first field of an index record: where the task is."""
+PENDING, SCHEDULED, DEAD, ENDED = tables.AT_PENDING, tables.AT_SCHEDULED, tables.AT_DEAD, tables.AT_ENDED
+PARKED = tables.AT_PARKED
 
 HISTORY_MAX = 100
 """Events kept for one task: every attempt of a task with the default limit, several times over."""
+
+
+_TABLE_OF = {PENDING: tables.PENDING, SCHEDULED: tables.SCHEDULED, DEAD: tables.DEAD, PARKED: tables.PARKED}
 
 
 class Place(NamedTuple):
@@ -64,6 +68,8 @@ def read_at(books: Books, step: Step, place: Place) -> Batch | None:
     """Returns the batch at a place of the index."""
     if place.where == PENDING:
         return books.fetch(step.tx, place.key)
+    if place.where == PARKED:
+        return lines.read_parked(books, step, place.key)
     if place.where == DEAD:
         found = read_dead(books, step, place.key)
         return None if found is None else found[0]
@@ -163,6 +169,8 @@ def finish(books: Books, step: Step, batch: Batch, outcome: str, reason: str) ->
     tx.put(tables.FINISHED, tables.finished_key(books.finish_sequence), record)
     books.next_forget_time = min(books.next_forget_time, step.wall + books.options.keep_seconds_min)
     batch.ended = batch.full
+    if batch.queue.lines:
+        books.turned[batch.key] = batch
     if not batch.is_queued:  # else its lane drops it when it comes to it
         books.drop(batch)
 
@@ -211,7 +219,9 @@ def schedule(books: Books, step: Step, batch: Batch, due_time: float) -> None:
 
 
 def wait_again(books: Books, step: Step, batch: Batch) -> None:
-    """Stores a batch in its place in the pending table."""
+    """Stores a batch in its place in the pending table, or parks it while another of its line has the turn."""
+    if (batch.options.ordered or batch.queue.lining) and lines.enter(books, step, batch):
+        return
     step.tx.put(tables.PENDING, batch.key, batch.record())
     set_place(step, batch, PENDING, batch.key)
     batch.queue.add_waiting(batch.options.priority, batch.unfinished)
@@ -225,6 +235,8 @@ def bury(books: Books, step: Step, single: Batch, reason: str) -> None:
     step.tx.put(tables.DEAD, key, tables.pack((single.record(), reason, step.wall)))
     set_place(step, single, DEAD, key)
     single.queue.dead += 1
+    if single.queue.lines:
+        books.turned[key] = single
     single.queue.note_finished(1)
     books.changed[single.queue] = None
     books.count("dead")
@@ -300,7 +312,7 @@ def ended_spans(books: Books, step: Step, id: str, lo: int, hi: int) -> tuple[li
         return _ended_of(step, id, record, asked)
     if record.where == DEAD:
         return [_dead_span(step, record.key, lo)], 0
-    batch = books.fetch(step.tx, record.key) if record.where == PENDING else None
+    batch = read_at(books, step, record) if record.where in (PENDING, PARKED) else None
     if batch is None:
         return [], asked
     ended = batch.ended & asked
@@ -317,12 +329,16 @@ def size_of(step: Step, place: Place | End) -> int:
     """Returns how many tasks the batch of an index record was submitted with."""
     if isinstance(place, End):
         return place.size
-    table = (tables.PENDING, tables.SCHEDULED, tables.DEAD)[place.where]
+    table = _TABLE_OF[place.where]
     value = step.tx.get(table, place.key)
     if value is None:
         raise StoreCorruptError(f"the index names key {place.key.hex()} of table {table}, which is not there")
     record = tables.unpack(value)
-    return int((tables.unpack(record[0]) if place.where == DEAD else record)[1])
+    if place.where == DEAD:
+        record = tables.unpack(record[0])
+    elif place.where == PARKED:
+        record = tables.unpack(record[1])
+    return int(record[1])
 
 
 def _ended_of(step: Step, id: str, record: End, asked: int) -> tuple[list[Ended], int]:

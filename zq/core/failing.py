@@ -2,7 +2,7 @@
 
 from zlib import crc32
 
-from zq.core import endings
+from zq.core import endings, lines
 from zq.core.batch import Batch
 from zq.core.books import Books, Step
 from zq.wire.retry import RetryPolicy
@@ -51,6 +51,8 @@ def try_again(books: Books, step: Step, single: Batch, error: str, delay: float)
     detail = {"attempt": single.attempts, "failures": single.failures, "in": delay, "error": error[-500:]}
     endings.add_event(step, books, single.own_id, "retry", detail)
     books.count("retried")
+    if single.options.ordered:
+        lines.keep_for_retry(books, step, single)
     if single.is_solo:
         books.unsaved[single.key] = single
     if delay > 0:

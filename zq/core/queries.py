@@ -8,7 +8,7 @@ from zq.core import endings, groups, tables
 from zq.core.arguments import InvalidRequestError, limit, named_queue, text
 from zq.core.batch import Batch, mask_of
 from zq.core.books import Books, Step
-from zq.core.endings import DEAD, PENDING, SCHEDULED, End, Place
+from zq.core.endings import DEAD, PARKED, PENDING, SCHEDULED, End, Place
 from zq.core.holder import Lease
 from zq.core.queue import Queue
 from zq.wire.limits import TASK_SEPARATOR
@@ -38,7 +38,7 @@ def _status(books: Books, step: Step, arguments: dict[str, Any]) -> dict[str, An
         "epoch": books.epoch,
         "queues": len(books.queues),
         "workers": sum(1 for worker in books.workers.values() if worker.peer is not None),
-        "waiting": sum(queue.total_waiting for queue in queues),
+        "waiting": sum(queue.total_waiting + queue.parked for queue in queues),
         "scheduled": sum(queue.scheduled for queue in queues),
         "leased": sum(queue.leased for queue in queues),
         "dead": sum(queue.dead for queue in queues),
@@ -52,7 +52,8 @@ def queue_row(books: Books, queue: Queue) -> dict[str, Any]:
     """Returns a queue as the query `queues` shows it."""
     return {
         "name": queue.name,
-        "waiting": queue.total_waiting,
+        "waiting": queue.total_waiting + queue.parked,
+        "parked": queue.parked,
         "scheduled": queue.scheduled,
         "leased": queue.leased,
         "dead": queue.dead,
@@ -237,6 +238,11 @@ def _list_pending(books: Books, step: Step, queue: Queue | None, *, is_leased: b
         batch = books.batches.get(key) or books.read(step.tx, key, value)
         for row in _each(batch, batch.available()):
             yield _live(books, Place(PENDING, key), batch, *row)
+    for key, value in islice(step.tx.scan(tables.PARKED, *_bounds(queue)), SCAN_MAX):
+        task_key, record = tables.unpack(value)
+        batch = books.batches.get(task_key) or books.read(step.tx, task_key, record)
+        for row in _each(batch, batch.available()):
+            yield _live(books, Place(PARKED, key), batch, *row)
 
 
 def _each(batch: Batch, mask: int) -> Iterator[tuple[str, int]]:

@@ -15,13 +15,14 @@ class Options(NamedTuple):
     priority: int = 4  # 0 (last) to 9 (first)
     delay: float = 0.0  # seconds before the tasks may start
     on_lost: str = "reassign"  # or "cancel" or "dead": what happens to a started task whose worker died
-    key: str | None = None  # what consistent hashing hashes
+    key: str | None = None  # what is ordered, hashed, shared fairly and limited by key
     max_attempts: int | None = None  # starts that may fail or be lost before the task is dead; None: the queue's
     retry: tuple[str, float, float, float] | None = None  # the fields of a RetryPolicy; None: the queue's
     timeout: float | None = None  # seconds a started task may run; None: no limit
     headers: dict[str, str] | None = None  # passed on untouched
     on_dead: str | None = None  # queue that gets a notice when the task ends as dead or expired
     group: tuple[str, tuple[int, ...]] | None = None  # group and path of the first task; the last number counts up
+    ordered: bool = False  # one task of the key at a time, in the order of submission
 
 
 DEFAULT_OPTIONS = Options()

@@ -8,7 +8,18 @@ from typing import Any, Final
 from zq.wire import limits
 from zq.wire.messages import Options
 from zq.wire.retry import RetryPolicy
-from zq.wire.values import Malformed, TooLarge, read_array, read_id, read_int, read_name, read_number, read_text, short
+from zq.wire.values import (
+    Malformed,
+    TooLarge,
+    read_array,
+    read_bool,
+    read_id,
+    read_int,
+    read_name,
+    read_number,
+    read_text,
+    short,
+)
 
 ON_LOST: Final = ("reassign", "cancel", "dead")
 POLICIES: Final = ("all", "any", "settled")
@@ -23,6 +34,8 @@ def read_options(value: Any) -> Options:
         if reader is None:
             raise Malformed(f"unknown option {short(name)}; expected one of {', '.join(_OPTION_READERS)}")
         read[name] = reader(one)
+    if read.get("ordered") and read.get("key") is None:
+        raise Malformed("expected a key with ordered")
     return Options(**read)
 
 
@@ -30,6 +43,13 @@ def _on_lost(value: Any) -> str:
     if value not in ON_LOST:
         raise Malformed(f"expected on_lost as one of {', '.join(ON_LOST)}, got {short(value)}")
     return str(value)
+
+
+def _key(value: Any) -> str:
+    text = read_text(value, "key", limits.NAME_BYTES_MAX)
+    if not text.isascii() and len(text.encode()) > limits.NAME_BYTES_MAX:  # it is part of keys in the store, which end
+        raise TooLarge(f"expected key of at most {limits.NAME_BYTES_MAX} bytes, got {len(text.encode())}")
+    return text
 
 
 def _retry(value: Any) -> RetryPolicy:
@@ -68,11 +88,12 @@ _OPTION_READERS: Final[dict[str, Callable[[Any], Any]]] = {
     "priority": lambda value: read_int(value, "priority", 0, 9),
     "delay": lambda value: read_number(value, "delay"),
     "on_lost": _on_lost,
-    "key": lambda value: read_text(value, "key", limits.NAME_BYTES_MAX),
+    "key": _key,
     "max_attempts": lambda value: read_int(value, "max_attempts", 1, limits.ATTEMPTS_MAX),
     "retry": _retry,
     "timeout": lambda value: read_number(value, "timeout", least=0.001),
     "headers": _headers,
     "on_dead": lambda value: read_name(value, "on_dead"),
     "group": _group,
+    "ordered": lambda value: read_bool(value, "ordered"),
 }
