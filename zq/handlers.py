@@ -11,7 +11,7 @@ from collections import deque
 from collections.abc import Callable, Mapping
 from typing import Protocol
 
-from zq.chunks import Chunk, Handler, Runner, Slot
+from zq.chunks import REPORT_AFTER, Chunk, Handler, Runner, Slot
 from zq.core.ids import IdMaker
 from zq.harvest import Report
 from zq.task import TaskOwner
@@ -88,14 +88,37 @@ class Bench:
                 self._changed.wait()
             if self._is_closed:
                 return None
-            assignment, lo, hi = self._waiting.popleft()
-            size = self._chunk_size(assignment.queue)
-            if hi - lo > size:
-                self._waiting.appendleft(Chunk(assignment, lo + size, hi))
-                hi = lo + size
-                self._changed.notify()
-            self._tasks -= hi - lo
-            return Chunk(assignment, lo, hi)
+            return self._pop(self._chunk_size(self._waiting[0].assignment.queue))
+
+    def take_some(self) -> list[Chunk]:
+        """Waits for work and returns as much of it as `take`, which may be several small chunks of one queue; none when the bench is closed.
+
+        A lock, a report and a wake-up for each lease would cost more than short tasks in small batches.
+        """
+        with self._changed:
+            while not self._waiting and not self._is_closed:
+                self._changed.wait()
+            if self._is_closed:
+                return []
+            waiting = self._waiting
+            queue = waiting[0].assignment.queue
+            room = self._chunk_size(queue)
+            chunks = [self._pop(room)]
+            room -= chunks[0].hi - chunks[0].lo
+            while waiting and waiting[0].assignment.queue == queue and waiting[0].hi - waiting[0].lo <= room:
+                chunks.append(self._pop(room))
+                room -= chunks[-1].hi - chunks[-1].lo
+            return chunks
+
+    def _pop(self, most: int) -> Chunk:
+        """Takes the first tasks that wait, at most so many, and leaves the rest of their lease in front for another runner."""
+        assignment, lo, hi = self._waiting.popleft()
+        if hi - lo > most:
+            self._waiting.appendleft(Chunk(assignment, lo + most, hi))
+            hi = lo + most
+            self._changed.notify()
+        self._tasks -= hi - lo
+        return Chunk(assignment, lo, hi)
 
     def take_coroutines(self, tasks_max: int) -> Chunk | None:
         """Returns, without waiting, a chunk of at most so many tasks (above 0) of coroutine handlers; None when there is none."""
@@ -217,14 +240,45 @@ class ThreadRunner:
 
     def _run(self) -> None:
         bench = self._bench
-        while (chunk := bench.take()) is not None:
-            queue = chunk.assignment.queue
+        while chunks := bench.take_some():
+            gathered = Reports(chunks[0].assignment.queue, self._pass_on)
+            try:
+                for chunk in chunks:
+                    self._runner.run(chunk, bench.revoked, gathered.add)
+            finally:  # a fault of the runner itself ends this thread, and what had ended before is still true
+                gathered.flush()
 
-            def report(done: Report, queue: str = queue) -> None:
-                bench.measure(queue, done)
-                self._report(done)
+    def _pass_on(self, queue: str, report: Report) -> None:
+        self._bench.measure(queue, report)
+        self._report(report)
 
-            self._runner.run(chunk, bench.revoked, report)
+
+class Reports:
+    """The reports of several chunks of a queue, passed on as one, but not later than after REPORT_AFTER seconds of work."""
+
+    __slots__ = ("_pass_on", "_queue", "_reports", "_seconds")
+
+    def __init__(self, queue: str, pass_on: Callable[[str, Report], None]) -> None:
+        self._queue = queue
+        self._pass_on = pass_on
+        self._reports: list[Report] = []
+        self._seconds = 0.0
+
+    def add(self, report: Report) -> None:
+        self._reports.append(report)
+        self._seconds += report.seconds
+        if self._seconds >= REPORT_AFTER:
+            self.flush()
+
+    def flush(self) -> None:
+        reports, seconds = self._reports, self._seconds
+        self._reports, self._seconds = [], 0.0
+        if len(reports) == 1:
+            self._pass_on(self._queue, reports[0])
+        elif reports:
+            done = [one for report in reports for one in report.done]
+            failed = [one for report in reports for one in report.failed]
+            self._pass_on(self._queue, Report(done, failed, sum(report.tasks for report in reports), seconds))
 
 
 def _nothing() -> None:

@@ -9,9 +9,9 @@ import pytest
 
 import zq
 from tests.process.kitchen import PATIENCE, wait_until
-from zq.handlers import Bench
+from zq.handlers import Bench, Reports
 from zq.harvest import Report
-from zq.wire.messages import DEFAULT_OPTIONS, Assignment, Span
+from zq.wire.messages import DEFAULT_OPTIONS, Assignment, Done, Span
 from zq.worker_life import SETTLE_PATIENCE
 
 ADDRESS = "tcp://127.0.0.1:1"
@@ -132,6 +132,37 @@ def test_bench_cuts_leases_into_chunks_and_takes_back_what_was_not_run() -> None
 
     assert bench.close() == [Span(7, 1, 11), Span(7, 11, 100)]
     assert bench.take() is None
+
+
+def test_bench_gives_small_leases_of_a_queue_together_as_far_as_a_chunk_goes() -> None:
+    bench = Bench(concurrency=1)
+    two = b"".join(i.to_bytes(4, "little") for i in (1, 2))
+    leases = [Assignment(token, f"b{token}", 2, "q", DEFAULT_OPTIONS, 1, 0, two, b"xy") for token in range(1, 7)]
+    other = Assignment(9, "b9", 2, "other", DEFAULT_OPTIONS, 1, 0, two, b"xy")
+    bench.put([*leases[:3], other, *leases[3:]])
+
+    assert [(chunk.assignment.token, chunk.lo, chunk.hi) for chunk in bench.take_some()] == [(1, 0, 1)]
+    bench.measure("q", Report([], [], 1, 0.0025))  # so four of them make a chunk of 10 ms
+
+    assert [(chunk.assignment.token, chunk.lo, chunk.hi) for chunk in bench.take_some()] == [(1, 1, 2), (2, 0, 2)]
+    assert [(chunk.assignment.token, chunk.lo, chunk.hi) for chunk in bench.take_some()] == [(3, 0, 2)]
+    assert [(chunk.assignment.token, chunk.lo, chunk.hi) for chunk in bench.take_some()] == [(9, 0, 1)]
+    assert bench.close() == [Span(9, 1, 2), *(Span(token, 0, 2) for token in (4, 5, 6))]
+    assert bench.take_some() == []
+
+
+def test_reports_of_small_leases_go_out_together_and_slow_ones_at_once() -> None:
+    passed_on: list[tuple[str, Report]] = []
+    reports = Reports("q", lambda queue, report: passed_on.append((queue, report)))
+    first, second = (Done(token, "b", 0, 1, b"", b"", ()) for token in (1, 2))
+    reports.add(Report([first], [], 1, 0.001))
+    reports.add(Report([second], [], 1, 0.001))
+    assert passed_on == []
+    reports.flush()
+    reports.add(Report([first], [], 1, 0.02))
+    reports.flush()
+
+    assert passed_on == [("q", Report([first, second], [], 2, 0.002)), ("q", Report([first], [], 1, 0.02))]
 
 
 def test_handlers_of_a_worker_keep_their_types() -> None:
