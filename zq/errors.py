@@ -4,6 +4,7 @@ ZqError
 ├── BusyError                 a submit was refused for now; nothing was stored
 ├── InvalidTaskError          a submit was refused for good; nothing was stored
 ├── PayloadTooLargeError      a payload is over the limit; nothing was sent
+├── ConversionError           a value and its annotation do not fit each other (also a TypeError)
 ├── TaskError                 how a task ended, when it was not done
 │   ├── TaskFailedError       it is a dead letter
 │   ├── TaskCancelledError
@@ -65,6 +66,20 @@ class InvalidTaskError(ZqError):
 
 class PayloadTooLargeError(ZqError):
     """A payload is over the limit; nothing was sent."""
+
+
+class ConversionError(ZqError, TypeError):
+    """A value cannot go into a payload, or what came in one is not what the annotation says.
+
+    Attributes:
+        text: what was expected, and what came.
+        place: where in the value, as in `pizza.toppings[3]`; empty when it is the value itself.
+    """
+
+    def __init__(self, text: str, place: str = "") -> None:
+        super().__init__(f"{place}: {text}" if place else text)
+        self.text = text
+        self.place = place
 
 
 class TaskError(ZqError):

@@ -9,7 +9,7 @@ import traceback
 from typing import Any, NamedTuple
 
 from zq.core.ids import IdMaker
-from zq.errors import PayloadTooLargeError
+from zq.errors import ConversionError, PayloadTooLargeError
 from zq.task import Bury, Retry, Task
 from zq.wire.batch import PayloadPacker, decode_payload, pack_payloads
 from zq.wire.limits import BATCH_BYTES_MAX, BATCH_TASKS_MAX, MESSAGE_BATCHES_MAX, TEXT_CHARS_MAX
@@ -190,7 +190,7 @@ def failure(assignment: Assignment, index: int, data: bytes, error: BaseExceptio
         retry_in = error.retry_in if isinstance(error, Retry) else None
         reason = _cut(error.reason, TEXT_CHARS_MAX)
         return Failed(assignment.token, assignment.id, index, reason, retry_in, isinstance(error, Bury))
-    is_final = False
+    is_final = isinstance(error, ConversionError)  # the same payload will not fit the next time either
     try:
         decode_payload(data)
     except ValueError:

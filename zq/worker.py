@@ -60,6 +60,7 @@ class Worker:
         self.concurrency = processes or concurrency
         self.coroutines = concurrency
         self.spec: str | None = None
+        self.owner: object = self  # what child processes import, to find the handlers: this, or the app that made it
         self._life: Life | None = None
 
     def task(self, queue: str) -> Callable[[H], H]:
@@ -156,10 +157,10 @@ class Worker:
             return self.spec
         for module in {handler.__module__ for handler in self.handlers.values()}:
             for name, value in vars(sys.modules[module]).items():
-                if value is self:
+                if value is self.owner:
                     file = getattr(sys.modules[module], "__file__", None)
                     return f"{Path(file).resolve()}:{name}" if module == "__main__" and file else f"{module}:{name}"
         raise ValueError(
-            f"worker {self.name} has processes, so it must be a global variable of the module of its handlers: "
+            f"worker {self.name} has processes, so it (or its app) must be a global variable of the module of its handlers: "
             "child processes import it from there"
         )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import re
 import signal
 import sys
@@ -124,7 +125,7 @@ def is_local(address: str) -> bool:
 
 
 def worker(
-    spec: Annotated[str, typer.Argument(help="The worker to run, as module:attribute or path.py:attribute.")],
+    spec: Annotated[str, typer.Argument(help="The worker or app to run, as module:attribute or path.py:attribute.")],
     processes: Annotated[
         int | None,
         typer.Option(
@@ -158,6 +159,8 @@ def worker(
         from zq.worker import Worker
 
         found = _load_worker(spec)
+        if address:
+            os.environ["ZQ_ADDRESS"] = address  # where handlers submit, also those in child processes
         _configure_log(log_level)  # after its module, which may have its own idea of logs
         if processes is None:
             processes = 0 if concurrency else found.concurrency
@@ -175,13 +178,16 @@ def worker(
 
 
 def _load_worker(spec: str) -> Worker:
+    from zq.app import App
     from zq.children import load_attribute
     from zq.worker import Worker
 
     sys.path.insert(0, str(Path.cwd()))  # as `python -m` does; a console script has its own folder there
     found: Any = load_attribute(spec)
+    if isinstance(found, App):
+        found = found.worker()
     if not isinstance(found, Worker):
-        raise ValueError(f"expected a zq.Worker at {spec}, got {type(found).__name__}")
+        raise ValueError(f"expected a zq.Worker or zq.App at {spec}, got {type(found).__name__}")
     return found
 
 
