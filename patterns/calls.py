@@ -34,6 +34,9 @@ class Calls:
         self._options = options
         self._sleep = sleep
 
+    def close(self) -> None:
+        """Lets go of what the calls need; nothing here."""
+
     def call(self, item: Any) -> tuple[Any, Failure | None]:
         """Returns the result and None, or None and how the last attempt failed."""
         return self.go_on(item, None)

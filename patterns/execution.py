@@ -129,6 +129,7 @@ class Execution:
         assert node.has_workers, f"{node.kind} {node.name} has no workers"
         if calls is None and node.kind != "batch":
             calls = Calls(node.name, plan.function(number), node.options, sleep)
+        self._calls = calls
         self._spreader = Spreader(plan)
         self._work = _make_work(node, calls)
 
@@ -156,6 +157,11 @@ class Execution:
     def forget(self) -> None:
         """Drops what is held back: call it when the rest of it is lost."""
         self._work.forget()
+
+    def close(self) -> None:
+        """Lets go of what the calls need."""
+        if self._calls is not None:
+            self._calls.close()
 
     @property
     def is_holding(self) -> bool:

@@ -1,7 +1,7 @@
 """The books of a run: which source items are under way, which are complete, failed or lost, and what may be given to the caller.
 
 A pure machine, without any transport. `send` books what leaves, `receive` what comes back at the sink; `take` gives outcomes in the order that was asked for: as they come, or
-in the order of the input.
+in the order of the input. An outcome is a bare value, because nearly all are, and wrapping each would cost more than all the rest; what failed is a Failure, which no value can be.
 
 Invariants: `sent == completed + failed + lost + in_flight`; an item is counted once, whatever comes twice or late.
 """
@@ -11,16 +11,12 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections import deque
 from fractions import Fraction
-from typing import Any, NamedTuple
+from typing import Any
 
 from patterns.items import Chunk, Ended, Failure, Origin, Path, Plain, members_of, origins_of, share_of
 
-
-class Outcome(NamedTuple):
-    """What came of an item: a value, or a failure."""
-
-    value: Any
-    failure: Failure | None
+FORGOTTEN_MAX = 1000
+"""Chunks that have ended and may still stand in the list of all chunks: clearing it costs as much as it is long."""
 
 
 class _Open:
@@ -54,9 +50,10 @@ class Ledger:
         self._whole: dict[
             int, int
         ] = {}  # first number -> count, in rising order: chunks of which nothing has come back
+        self._firsts: list[int] = []  # what was ever in _whole, but for the oldest; to find the chunk of a number
         self._open: dict[int, _Open] = {}  # by number: items of chunks that came back in pieces
         self._next = next_number
-        self._ready: deque[Outcome] = deque()
+        self._ready: deque[Any] = deque()
         self._order = _Order(next_number) if ordered else None
 
     @property
@@ -75,6 +72,9 @@ class Ledger:
         self._next += count
         self.sent += count
         self._whole[first] = count
+        self._firsts.append(first)
+        if len(self._firsts) > 2 * len(self._whole) + FORGOTTEN_MAX:
+            self._firsts = list(self._whole)
         return first
 
     def receive(self, chunk: Chunk) -> None:
@@ -91,8 +91,8 @@ class Ledger:
             else:
                 self._receive_one(origin, value, None, is_empty=False)
 
-    def take(self) -> deque[Outcome]:
-        """Returns the outcomes that may be given now; the caller removes what it gives."""
+    def take(self) -> deque[Any]:
+        """Returns the outcomes that may be given now: values, and a Failure for each item that failed. The caller removes what it gives."""
         return self._ready
 
     def declare_lost(self) -> int:
@@ -115,10 +115,10 @@ class Ledger:
 
     def _give_plain(self, chunk: Plain) -> None:
         if self._order is None:
-            self._ready.extend([Outcome(value, None) for value in chunk.values])
+            self._ready.extend(chunk.values)
             return
         for number, value in enumerate(chunk.values, chunk.first):
-            self._order.add(number, (), Outcome(value, None))
+            self._order.add(number, (), value)
             self._order.close(number)
         self._order.release(self._ready)
 
@@ -130,7 +130,7 @@ class Ledger:
         items = [self._open[number] for number, _ in members]
         is_news = failure is None or not all(item.has_failed for item in items)
         if not is_empty and is_news:
-            self._give(members[0], Outcome(value, failure))
+            self._give(members[0], value if failure is None else failure)
         for (number, path), item in zip(members, items, strict=True):
             if failure is not None and not item.has_failed:
                 item.has_failed = True
@@ -144,7 +144,7 @@ class Ledger:
         if self._order is not None:
             self._order.release(self._ready)
 
-    def _give(self, member: tuple[int, Path], outcome: Outcome) -> None:
+    def _give(self, member: tuple[int, Path], outcome: Any) -> None:
         if self._order is None:
             self._ready.append(outcome)
         else:
@@ -155,11 +155,10 @@ class Ledger:
         found = self._open.get(number)
         if found is not None or not self._whole:
             return found
-        firsts = list(self._whole)
-        at = bisect_right(firsts, number) - 1
-        if at < 0 or number >= firsts[at] + self._whole[firsts[at]]:
+        at = bisect_right(self._firsts, number) - 1
+        first = self._firsts[at]
+        if at < 0 or number >= first + self._whole.get(first, 0):
             return None
-        first = firsts[at]
         for each in range(first, first + self._whole.pop(first)):
             self._open[each] = _Open()
         return self._open[number]
@@ -176,16 +175,16 @@ class _Order:
 
     def __init__(self, next_number: int) -> None:
         self.next_number = next_number
-        self._outcomes: dict[int, list[tuple[Path, Outcome]]] = {}
+        self._outcomes: dict[int, list[tuple[Path, Any]]] = {}
         self._closed: set[int] = set()
 
-    def add(self, number: int, path: Path, outcome: Outcome) -> None:
+    def add(self, number: int, path: Path, outcome: Any) -> None:
         self._outcomes.setdefault(number, []).append((path, outcome))
 
     def close(self, number: int) -> None:
         self._closed.add(number)
 
-    def release(self, ready: deque[Outcome]) -> None:
+    def release(self, ready: deque[Any]) -> None:
         while self.next_number in self._closed:
             self._closed.remove(self.next_number)
             outcomes = self._outcomes.pop(self.next_number, [])

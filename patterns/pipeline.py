@@ -1,14 +1,16 @@
 """The pipeline as a value: pieces in sequence, made with `|`, immutable, and checked when it is made.
 
-A piece (patterns/stages.py) is itself a pipeline of one. What a pipeline *does* is in its plan (patterns/plan.py).
+A piece (patterns/stages.py) is itself a pipeline of one. What a pipeline *does* is in its plan (patterns/plan.py); how it is run, in patterns/running.py.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Generic, TypeVar
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any, Generic, TypeVar, Unpack, cast
 
 if TYPE_CHECKING:
     from patterns.plan import Plan
+    from patterns.running import Run, RunOptions
 
 In_contra = TypeVar("In_contra", contravariant=True)
 Out_co = TypeVar("Out_co", covariant=True)
@@ -60,6 +62,21 @@ class Pipeline(Generic[In_contra, Out_co]):
         from patterns.plan import make_plan
 
         return make_plan(self)
+
+    def run(self, items: Iterable[In_contra], **options: Unpack[RunOptions]) -> Run[Out_co]:
+        """Returns a run: an iterator over the results, which starts with the first `next`.
+
+        Args:
+            items: any iterable, also an endless one: it is asked for more only as fast as the stages work.
+            options: see `patterns.RunOptions`.
+
+        Raises:
+            ValueError: the pipeline is not complete, or an option is out of range.
+            TypeError: an option is unknown.
+        """
+        from patterns.running import make_run
+
+        return cast("Run[Out_co]", make_run(self, items, options))
 
     def diagram(self) -> str:
         """Returns the pipeline as the text of a Mermaid flowchart."""

@@ -142,16 +142,18 @@ class Plan:
         raise ValueError(f"there is no stage {name!r} in {self.name}; expected one of {names}")
 
     def followers(self, number: int) -> frozenset[int]:
-        """Returns the nodes with workers (and SINK) that a node may give items to."""
-        found: set[int] = {self.nodes[number].join} if number != SINK else set()
-        waiting = [self.nodes[number].follower] if number != SINK else [0]
+        """Returns the nodes with workers, and SINK, that a node (or, for SINK, the source) may give items or news of their end to."""
+        found: set[int] = set()
+        waiting = [0]
+        if number != SINK:
+            node = self.nodes[number]
+            waiting = [node.follower, node.join, *([node.closing] if node.kind == "split" else [])]
         while waiting:
             at = waiting.pop()
             if at == SINK or self.nodes[at].has_workers:
                 found.add(at)
             else:
-                found.add(self.nodes[at].join)  # an item that nobody could choose a branch for
-                waiting.extend(self.nodes[at].branches)
+                waiting += [*self.nodes[at].branches, self.nodes[at].join]  # the join hears of items that fit no branch
         return frozenset(found)
 
     def to_wire(self) -> bytes:

@@ -16,6 +16,9 @@ from typing import Any
 MAIN_OF_WORKER = "__mp_main__"
 """The name under which a script is run in a worker, as in multiprocessing: `if __name__ == "__main__"` keeps its main part from running there."""
 
+_loading: list[str] = []
+"""References that are being imported now: a pipeline must not be run by the import of its own stages."""
+
 
 def reference_to(function: Callable[..., Any], stage: str) -> str:
     """Returns the name by which another process can import a function.
@@ -53,12 +56,21 @@ def load_reference(reference: str) -> Any:
     place, separator, qualname = reference.rpartition(":")
     if not separator or not place or not qualname:
         raise ValueError(f"expected module:name or file.py:name, got {reference!r}")
-    found: Any = _load_file(place) if place.endswith(".py") else _load_module(place)
+    _loading.append(reference)
+    try:
+        found: Any = _load_file(place) if place.endswith(".py") else _load_module(place)
+    finally:
+        _loading.pop()
     for part in qualname.split("."):
         found = getattr(found, part, None)
     if found is None:
         raise ValueError(f"there is no {qualname} in {place}")
     return found
+
+
+def is_loading() -> bool:
+    """Returns whether this process is importing something by its reference."""
+    return bool(_loading)
 
 
 def _unreachable(stage: str, why: str) -> ValueError:

@@ -9,7 +9,7 @@ from typing import Any
 
 from patterns.execution import Execution, Spreader, divide
 from patterns.items import Plain, Sent, decode, encode
-from patterns.ledger import Ledger, Outcome
+from patterns.ledger import Ledger
 from patterns.pipeline import Pipeline
 from patterns.plan import SINK
 from patterns.stages import Batch, FanOut, FlatStage, Gather, Route, Scatter, Stage
@@ -17,7 +17,7 @@ from patterns.stages import Batch, FanOut, FlatStage, Gather, Route, Scatter, St
 
 def run_in_memory(
     pipeline: Pipeline[Any, Any], items: Iterable[Any], random: Random, *, ordered: bool = False
-) -> tuple[list[Outcome], Ledger]:
+) -> tuple[list[Any], Ledger]:
     """Runs a pipeline with all its workers in this thread; messages to different workers overtake each other at random."""
     plan = pipeline.plan()
     ledger = Ledger(ordered=ordered)

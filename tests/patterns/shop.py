@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import os
+import signal
+import threading
 from collections.abc import Iterable
+from pathlib import Path
 from typing import Any
 
 from patterns import stage
@@ -75,3 +79,67 @@ def number_of(parts: list[int]) -> int:
 
 def tally(parts: list[Any]) -> int:
     return len(parts)
+
+
+# Stages that misbehave.
+
+
+@stage
+def tell_process(number: int) -> list[int]:
+    return [os.getpid(), number]
+
+
+@stage(retries=2, backoff=(0.001, 1.0, 0.001))
+def fail_twice(path: str) -> int:
+    """Counts its calls in a file, and fails the first two times."""
+    with Path(path).open("a+") as file:
+        file.write("x")
+        file.seek(0)
+        calls = len(file.read())
+    if calls < 3:
+        raise OSError(f"call {calls} fails")
+    return calls
+
+
+@stage(timeout=0.2)
+def hang_on_sevens(number: int) -> int:
+    while number == 7:
+        pass
+    return number
+
+
+@stage(timeout=5.0)
+def crash_on_sevens(number: int) -> int:
+    if number == 7:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return number
+
+
+@stage(timeout=5.0, flat=True)
+def fail_slowly(number: int) -> Iterable[int]:
+    yield number
+    if number == 7:
+        raise LookupError("seven")
+
+
+@stage
+def die_on_sevens(number: int) -> int:
+    if number == 7:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return number
+
+
+@stage
+def make_object(number: int) -> object:
+    return object() if number == 7 else number
+
+
+@stage
+def make_large(number: int) -> bytes:
+    return bytes(number << 20)
+
+
+@stage(workers=2)
+def wait_for_ever(number: int) -> int:
+    threading.Event().wait()
+    return number

@@ -66,10 +66,10 @@ def test_any_pipeline_gives_what_plain_python_gives_in_any_order_of_delivery(
 
     outcomes, ledger = run_in_memory(pipeline, items, Random(seed))
 
-    values = Counter(outcome.value for outcome in outcomes if outcome.failure is None)
+    values = Counter(outcome for outcome in outcomes if not isinstance(outcome, Failure))
     assert values == Counter(one for results in expected for one in results if not isinstance(one, FailedItem))
     failed = sum(any(isinstance(one, FailedItem) for one in results) for results in expected)
-    assert sum(outcome.failure is not None for outcome in outcomes) == failed  # one for an item
+    assert sum(isinstance(outcome, Failure) for outcome in outcomes) == failed  # one for an item
     assert (ledger.sent, ledger.completed, ledger.failed) == (len(items), len(items) - failed, failed)
 
 
@@ -81,14 +81,14 @@ def test_ordered_results_come_in_the_order_of_input_and_branches(
 
     outcomes, _ = run_in_memory(pipeline, items, Random(seed), ordered=True)
 
-    assert [outcome.value for outcome in outcomes if outcome.failure is None] == expected
+    assert [outcome for outcome in outcomes if not isinstance(outcome, Failure)] == expected
 
 
 @given(st.lists(st.integers(0, 50), max_size=30), st.integers(1, 7), st.integers(0, 2**32))
 def test_batches_are_full_but_for_the_last_and_lose_nothing(items: list[int], size: int, seed: int) -> None:
     outcomes, ledger = run_in_memory(add_one | repeat | batch(size) | batch(2), items, Random(seed))
 
-    batches = [inner for outcome in outcomes for inner in outcome.value]
+    batches = [inner for outcome in outcomes for inner in outcome]
     expected = Counter(one for item in items for one in repeat(item + 1))
     assert Counter(one for inner in batches for one in inner) == expected
     assert all(len(inner) == size for inner in batches[:-1])
@@ -104,14 +104,14 @@ def test_batch_of_failing_stage_fails_all_of_its_items_once() -> None:
     outcomes, ledger = run_in_memory(pipeline, range(4), Random(1))
 
     assert ledger.failed == 4
-    assert all(outcome.failure is not None and outcome.failure.stage == "refuse" for outcome in outcomes)
+    assert all(isinstance(outcome, Failure) and outcome.stage == "refuse" for outcome in outcomes)
 
 
 def test_part_that_fails_fails_its_item_once_and_its_join_is_not_called() -> None:
     outcomes, ledger = run_in_memory(scatter(digits) | fail_on_sevens | gather(total), [123, 7717, 45], Random(3))
 
-    assert sorted(outcome.value for outcome in outcomes if outcome.failure is None) == [6, 9]
-    assert [outcome.failure.error for outcome in outcomes if outcome.failure] == ["ValueError: no 7 today"]
+    assert sorted(outcome for outcome in outcomes if not isinstance(outcome, Failure)) == [6, 9]
+    assert [outcome.error for outcome in outcomes if isinstance(outcome, Failure)] == ["ValueError: no 7 today"]
     assert (ledger.completed, ledger.failed) == (2, 1)
 
 
@@ -156,7 +156,7 @@ def test_exit_of_a_function_is_a_failure_of_its_item() -> None:
 
     outcomes, _ = run_in_memory(stage(threads=True)(leave), [1], Random(0))
 
-    assert [outcome.failure.error for outcome in outcomes if outcome.failure] == ["SystemExit: 3"]
+    assert [outcome.error for outcome in outcomes if isinstance(outcome, Failure)] == ["SystemExit: 3"]
 
 
 def test_batch_goes_on_when_its_time_is_over() -> None:
@@ -210,7 +210,7 @@ def test_ordered_ledger_passes_over_what_was_lost() -> None:
     assert not ledger.take()
     ledger.declare_lost()
 
-    assert [outcome.value for outcome in ledger.take()] == ["c"]
+    assert list(ledger.take()) == ["c"]
 
 
 # Bytes.

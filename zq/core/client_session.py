@@ -98,8 +98,7 @@ class ClientSession:
         unassigned_errors: how many error messages named no request that is outstanding.
     """
 
-    def __init__(self, prefix: str, name: str, address: str | None = None) -> None:
-        self._whom = "the coordinator" if address is None else f"the coordinator at {address}"
+    def __init__(self, prefix: str, name: str) -> None:
         self.wants_reconnect = False
         self.unassigned_errors = 0
         self.name = name
@@ -425,5 +424,5 @@ class ClientSession:
     def _late(self, now: float, asked_at: float) -> ZqError:
         is_silent = self._silent_since is not None and now >= self._silent_since + PING_INTERVAL
         if is_silent or self._heard_at < asked_at:
-            return UnreachableError(f"nothing was heard of {self._whom}; is it running, and is the address right?")
+            return UnreachableError("nothing was heard of the coordinator; is it running, and is the address right?")
         return TimedOutError("no answer came in time; whether the request took effect is unknown")

@@ -1,0 +1,427 @@
+"""The workers of a direct pipeline, as their caller sees them: started, wired, watched, replaced and stopped.
+
+A thread owns the control socket and looks after the processes, so that workers on other machines hear from the caller also while its program is busy with a result. The
+caller's own thread asks for what it wants with the methods here, and is woken through `wake` when something has changed.
+"""
+
+from __future__ import annotations
+
+import secrets
+import socket as sockets
+import subprocess
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
+
+import zmq
+
+from patterns.control import (
+    CALLER,
+    Assign,
+    Counts,
+    Failed,
+    Flush,
+    Forget,
+    Gone,
+    Hello,
+    Message,
+    Probe,
+    Ready,
+    Stop,
+    Target,
+    Wire,
+    Wired,
+    pack,
+    unpack,
+)
+from patterns.errors import StartError
+from patterns.hiring import Hiring, Worker, senders_to, targets_of, why_not
+from patterns.links import set_patient
+from patterns.places import Places
+from patterns.plan import SINK, Node, Plan
+from patterns.sockets import Socket, bind, make_socket, send_now
+
+START_TIMEOUT = 60.0
+"""Seconds in which a worker must be ready: imports of a large program on a busy machine take many."""
+
+PROBE_INTERVAL = 1.0
+"""Seconds between probes in normal times; they are the heartbeats."""
+
+QUICK_PROBE_INTERVAL = 0.02
+"""Seconds between probes while the caller waits for everything to come to rest."""
+
+GONE_AFTER = 6.0
+"""Seconds of silence after which a worker on another machine is gone. A child process shows by itself that it has ended."""
+
+LOOK_INTERVAL = 0.05
+"""Seconds between two looks at the child processes."""
+
+STOP_PATIENCE = 1.0
+"""Seconds that workers have to end by themselves before they are killed."""
+
+
+class Crew:
+    """All workers of one run. The methods belong to the caller's thread.
+
+    Attributes:
+        wake: readable when something has changed: a death, or a complete round of counts.
+        workers: by number; those that are dead stay until they are replaced.
+        round: number of the last probe that all living workers have answered, and their answers.
+    """
+
+    def __init__(
+        self,
+        context: zmq.Context[Socket],
+        plan: Plan,
+        places: Places,
+        endpoints: Mapping[str, Sequence[str]],
+        *,
+        threads: bool,
+    ) -> None:
+        """Makes a crew; nobody is started yet.
+
+        Args:
+            context: for its sockets, and those of workers in threads.
+            plan: of the run.
+            places: says where sockets are bound.
+            endpoints: by stage, of serving workers on this or other machines, which are called instead of starting any.
+            threads: whether all other workers are threads, and not only those of stages that say so.
+        """
+        self.workers: dict[int, Worker] = {}
+        self.round: tuple[int, dict[int, Counts]] = (0, {})
+        self.tag = secrets.token_bytes(8)
+        self.wake, self._wake_caller = _pair()
+        self._own_wake, self._wake_own = _pair()
+        self._context = context
+        self._plan = plan
+        self._places = places
+        self._endpoints = endpoints
+        self._changed = threading.Condition()  # guards all that the thread and the caller share
+        self._outbox: deque[tuple[Worker, Message]] = deque()
+        self._dead: list[Worker] = []
+        self._buried: list[Worker] = []  # all that ever died
+        self._last_number = CALLER
+        self._probe = 0
+        self._probe_at = 0.0
+        self._probe_interval = PROBE_INTERVAL
+        self._is_closing = False
+        self._channel = make_socket(context, zmq.ROUTER)
+        set_patient(self._channel)
+        self._hiring = Hiring(context, plan, places, bind(self._channel, places.control()), threads=threads)
+        self._thread = threading.Thread(target=self._run, name="zq-crew", daemon=True)
+
+    # Starting.
+
+    def start(self) -> None:
+        """Starts all workers, and waits until each could take items.
+
+        Raises:
+            StartError: one cannot.
+        """
+        for node in self._plan.working:
+            endpoints = self._endpoints.get(node.name)
+            for index in range(len(endpoints) if endpoints else node.options.workers):
+                self._add(node, index, endpoints[index] if endpoints else None)
+        self._thread.start()
+        self._launch(list(self.workers.values()))
+
+    def wire(self, sink: str) -> None:
+        """Tells each worker whom to give to and who will give.
+
+        Args:
+            sink: where the caller takes results.
+        """
+        for worker in self.workers.values():
+            self._say(
+                worker,
+                Wire(
+                    senders_to(self._plan, self.workers, worker.node),
+                    targets_of(self._plan, self.workers, worker.node, sink),
+                ),
+            )
+
+    def entries(self) -> list[Target]:
+        """Returns the workers that the caller gives to."""
+        followers = self._plan.followers(SINK)
+        return [worker.target() for worker in self.workers.values() if worker.node.number in followers]
+
+    def exits(self) -> set[int]:
+        """Returns the numbers of the workers that give to the caller."""
+        return {number for number, worker in self.workers.items() if SINK in self._plan.followers(worker.node.number)}
+
+    def wait_wired(self, pump: Callable[[], object]) -> None:
+        """Waits until every link has carried a first message.
+
+        Args:
+            pump: called again and again meanwhile; takes what comes to the caller.
+
+        Raises:
+            StartError: a worker died or failed before.
+        """
+
+        def is_done() -> bool:
+            pump()
+            return all(worker.is_wired for worker in self.workers.values())
+
+        self._wait(is_done, list(self.workers.values()), "be wired")
+
+    def replace(self, dead: list[Worker], sink: str) -> list[Target]:
+        """Starts workers in the places of dead ones, and wires them in; `wait_wired` says when that is done.
+
+        Returns:
+            those that the caller gives to.
+
+        Raises:
+            StartError: one cannot be started.
+        """
+        with self._changed:
+            for worker in dead:
+                self.workers.pop(worker.number, None)
+            fresh = [self._add(worker.node, worker.index, worker.place) for worker in dead]
+        self._launch(fresh)
+        numbers = {worker.number for worker in fresh}
+        for worker in list(self.workers.values()):
+            if worker.number in numbers:
+                message = Wire(
+                    senders_to(self._plan, self.workers, worker.node),
+                    targets_of(self._plan, self.workers, worker.node, sink),
+                )
+            else:
+                followers = self._plan.followers(worker.node.number)
+                targets = [one.target() for one in fresh if one.node.number in followers]
+                senders = [one.number for one in fresh if worker.node.number in self._plan.followers(one.node.number)]
+                if not targets and not senders:
+                    continue
+                message = Wire(senders, targets)
+                worker.is_wired = False
+            self._say(worker, message)
+        return [target for target in self.entries() if target.worker in numbers]
+
+    def _add(self, node: Node, index: int, place: str | None) -> Worker:
+        self._last_number += 1
+        worker = self.workers[self._last_number] = Worker(self._last_number, node, index, place)
+        return worker
+
+    def _launch(self, workers: list[Worker]) -> None:
+        for worker in workers:
+            worker.heard_at = time.monotonic()
+            self._hiring.start(worker)
+        self._wait(lambda: all(worker.endpoint for worker in workers), workers, "start")
+
+    def _wait(self, is_done: Callable[[], bool], workers: list[Worker], what: str) -> None:
+        deadline = time.monotonic() + START_TIMEOUT
+        with self._changed:
+            while not is_done():
+                for worker in workers:
+                    if worker.failure or worker.is_dead:
+                        raise StartError(why_not(worker))
+                if time.monotonic() > deadline:
+                    late = next((w for w in workers if not w.endpoint or not w.is_wired), workers[0])
+                    where = f" at {late.place}; is it served there?" if late.place else ""
+                    raise StartError(
+                        f"stage {late.node.name}: a worker did not {what} within {START_TIMEOUT:.0f} s{where}"
+                    )
+                self._changed.wait(0.02)
+
+    # Watching.
+
+    def take_dead(self) -> list[Worker]:
+        """Returns the workers that have died since the last time; all others have been told."""
+        with self._changed:
+            dead, self._dead = self._dead, []
+        return dead
+
+    def hurry(self, *, is_hurried: bool) -> int:
+        """Has counts come quickly, or at leisure; returns the number of the last probe that was sent."""
+        with self._changed:
+            self._probe_interval = QUICK_PROBE_INTERVAL if is_hurried else PROBE_INTERVAL
+            if is_hurried:
+                self._probe_at = 0.0
+        _signal(self._wake_own)
+        return self._probe
+
+    def wake_caller(self) -> None:
+        """Makes `wake` readable; from any thread."""
+        _signal(self._wake_caller)
+
+    def clear_wake(self) -> None:
+        """Makes `wake` wait for what comes next."""
+        _drain(self.wake)
+
+    def flush(self, worker: Worker) -> None:
+        """Has a worker give what it holds back."""
+        self._say(worker, Flush())
+
+    def forget(self) -> None:
+        """Has all workers drop what they hold back."""
+        for worker in self.workers.values():
+            self._say(worker, Forget())
+
+    def failure(self) -> str | None:
+        """Returns why a worker cannot go on, if one has said so."""
+        return next((why_not(worker) for worker in self.workers.values() if worker.failure), None)
+
+    def _say(self, worker: Worker, message: Message) -> None:
+        with self._changed:
+            self._outbox.append((worker, message))
+        _signal(self._wake_own)
+
+    # Stopping.
+
+    def close(self) -> None:
+        """Stops all workers; those that do not end by themselves are killed."""
+        if self._is_closing:
+            return
+        for worker in self.workers.values():
+            self._say(worker, Stop())
+        deadline = time.monotonic() + STOP_PATIENCE
+        processes = [worker.process for worker in self.workers.values() if worker.process is not None]
+        processes += [worker.process for worker in self._buried if worker.process is not None]
+        for process in processes:
+            try:
+                process.wait(max(deadline - time.monotonic(), 0.0))
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
+        for worker in self.workers.values():
+            if worker.thread is not None:
+                worker.thread.join(max(deadline - time.monotonic(), 0.1))
+        with self._changed:
+            self._is_closing = True
+        _signal(self._wake_own)
+        if self._thread.ident is not None:
+            self._thread.join()
+        self._channel.close(200)
+        for one in (self.wake, self._wake_caller, self._own_wake, self._wake_own):
+            one.close()
+
+    # The thread.
+
+    def _run(self) -> None:
+        poller = zmq.Poller()
+        poller.register(self._channel, zmq.POLLIN)
+        poller.register(self._own_wake, zmq.POLLIN)
+        while not self._is_closing or self._outbox:
+            patience = min(LOOK_INTERVAL, max(self._probe_at - time.monotonic(), 0.001))
+            if poller.poll(int(patience * 1000) + 1):
+                _drain(self._own_wake)
+            with self._changed:
+                self._receive()
+                self._look()
+                self._send_probes()
+                self._send()
+                self._changed.notify_all()
+
+    def _send(self) -> None:
+        waiting: list[tuple[Worker, Message]] = []
+        while self._outbox:
+            worker, message = self._outbox.popleft()
+            if worker.is_dead:
+                continue
+            if worker.route is None:
+                if not isinstance(message, Stop):
+                    waiting.append((worker, message))  # until it says hello
+            else:
+                send_now(self._channel, [worker.route, pack(message)])
+        self._outbox.extend(waiting)
+
+    def _send_probes(self) -> None:
+        now = time.monotonic()
+        if now < self._probe_at:
+            return
+        self._probe_at = now + self._probe_interval
+        living = [worker for worker in self.workers.values() if not worker.is_dead and worker.route is not None]
+        is_answered = all(worker.counts is not None and worker.counts.number == self._probe for worker in living)
+        if is_answered or self._probe_interval == PROBE_INTERVAL:
+            self._probe += 1
+        for worker in living:
+            if worker.counts is None or worker.counts.number != self._probe:
+                self._outbox.append((worker, Probe(self._probe)))
+
+    def _receive(self) -> None:
+        routes = {worker.route: worker for worker in self.workers.values() if worker.route is not None}
+        while True:
+            try:
+                route, *frames = self._channel.recv_multipart(zmq.NOBLOCK)
+            except zmq.Again:
+                return
+            try:
+                message = unpack(frames[0])
+            except (ValueError, IndexError):  # nobody of ours
+                continue
+            worker = routes.get(route)
+            if isinstance(message, Hello):
+                worker = self.workers.get(message.worker)
+                if worker is None or worker.route is not None or message.secret != self._hiring.secret:
+                    continue
+                worker.route = route
+                routes[route] = worker
+                self._outbox.append((worker, self._assignment(worker)))
+            if worker is not None:
+                worker.heard_at = time.monotonic()
+                self._note(worker, message)
+
+    def _assignment(self, worker: Worker) -> Assign:
+        plan = b"" if worker.thread is not None or worker.place is not None else self._plan.to_wire()
+        endpoint = worker.place or self._places.worker(worker.number)
+        return Assign(worker.node.number, plan, self.tag, endpoint)
+
+    def _note(self, worker: Worker, message: Message) -> None:
+        match message:
+            case Ready(endpoint):
+                worker.endpoint = worker.place or endpoint
+                if worker.call is not None:
+                    worker.call.close(0)
+                    worker.call = None
+            case Wired():
+                worker.is_wired = True
+            case Failed(text):
+                worker.failure = text
+                _signal(self._wake_caller)
+            case Counts():
+                worker.counts = message
+                living = {number: one.counts for number, one in self.workers.items() if not one.is_dead}
+                known = {number: one for number, one in living.items() if one is not None and one.number == self._probe}
+                if len(known) == len(living) and self.round[0] != self._probe:
+                    self.round = (self._probe, known)
+                    _signal(self._wake_caller)
+            case _:
+                pass  # hello, which is dealt with, or what only the caller says
+
+    def _look(self) -> None:
+        """Finds out who has died."""
+        now = time.monotonic()
+        for worker in list(self.workers.values()):
+            if worker.is_dead:
+                continue
+            is_ended = worker.process is not None and worker.process.poll() is not None
+            is_silent = worker.place is not None and worker.route is not None and now - worker.heard_at > GONE_AFTER
+            if is_ended or is_silent:
+                worker.is_dead = True
+                self._dead.append(worker)
+                self._buried.append(worker)
+                for other in self.workers.values():
+                    self._outbox.append((other, Gone(worker.number)))
+                _signal(self._wake_caller)
+
+
+def _pair() -> tuple[sockets.socket, sockets.socket]:
+    reader, writer = sockets.socketpair()
+    reader.setblocking(False)
+    writer.setblocking(False)
+    return reader, writer
+
+
+def _signal(writer: sockets.socket) -> None:
+    try:
+        writer.send(b"\0")
+    except OSError:  # enough wait already
+        pass
+
+
+def _drain(reader: sockets.socket) -> None:
+    try:
+        reader.recv(4096)
+    except BlockingIOError:  # it was the channel that woke
+        pass

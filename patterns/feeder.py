@@ -1,0 +1,105 @@
+"""Reads the input of a run in a thread of its own, a little ahead, so that results are given out while the next item is waited for.
+
+It may be a generator that waits an hour between two items: those that came are sent on at once. What it raises ends the input, and is raised to the caller after the results
+of all items before it.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from collections.abc import Callable, Iterator
+from typing import Any
+
+AHEAD_MAX = 2
+"""Chunks that are read ahead of what is sent."""
+
+
+class Feeder:
+    """The input of a run. The methods belong to the caller's thread.
+
+    Attributes:
+        error: what the input raised, or None.
+    """
+
+    def __init__(self, items: Iterator[Any], wake: Callable[[], None]) -> None:
+        """Makes a reader that has read nothing yet.
+
+        Args:
+            items: the input.
+            wake: called in the reader's thread after `ask`, when there is something.
+        """
+        self.error: BaseException | None = None
+        self._items = items
+        self._wake = wake
+        self._buffer: deque[Any] = deque()
+        self._limit = AHEAD_MAX
+        self._room = threading.Event()
+        self._is_asked = False
+        self._is_over = False
+        self._is_closed = False
+        self._thread = threading.Thread(target=self._run, name="zq-source", daemon=True)
+
+    @property
+    def is_exhausted(self) -> bool:
+        """Whether all items have been taken, and there are no more."""
+        return self._is_over and not self._buffer
+
+    @property
+    def count(self) -> int:
+        """Items that can be taken now."""
+        return len(self._buffer)
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def take(self, size: int, *, is_hasty: bool) -> list[Any]:
+        """Returns the next items: as many as asked for, or none; those that are there if it is hasty or there are no more."""
+        buffer = self._buffer
+        self._limit = size * AHEAD_MAX
+        if len(buffer) < size:
+            self._room.set()
+            if not is_hasty and not self._is_over:
+                return []
+        pop = buffer.popleft
+        taken = [pop() for _ in range(min(size, len(buffer)))]
+        self._room.set()
+        return taken
+
+    def ask(self) -> bool:
+        """Has `wake` called when there is something; returns whether there is already."""
+        self._is_asked = True
+        self._room.set()
+        return bool(self._buffer) or self._is_over
+
+    def close(self) -> None:
+        """Reads no more. A thread that waits for the input ends when the input lets it."""
+        self._is_closed = True
+        self._room.set()
+
+    def _run(self) -> None:
+        buffer, add = self._buffer, self._buffer.append
+        try:
+            for item in self._items:
+                add(item)
+                if self._is_asked:
+                    self._is_asked = False
+                    self._wake()
+                if len(buffer) >= self._limit:
+                    self._wait_room()
+                if self._is_closed:
+                    return
+        except BaseException as error:  # the caller's own thread raises it
+            self.error = error
+        finally:
+            del self._items  # a generator is closed here and now
+            self._is_over = True
+            self._wake()
+
+    def _wait_room(self) -> None:
+        while len(self._buffer) >= self._limit and not self._is_closed:
+            self._room.clear()
+            if (
+                len(self._buffer) >= self._limit and not self._is_closed
+            ):  # it may have been set just before it was cleared
+                self._room.wait()

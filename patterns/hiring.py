@@ -1,0 +1,142 @@
+"""The workers of a direct pipeline one by one: what is known of each, how it is started, and whom it is to be connected with."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import subprocess
+import sys
+import threading
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import msgpack
+import zmq
+
+from patterns.childhood import child_environment
+from patterns.control import CALLER, Counts, Hello, Target
+from patterns.places import Places
+from patterns.plan import SINK, Node, Plan
+from patterns.session import ControlThread, Session
+from patterns.sockets import Socket, make_socket
+
+JOIN = b"join"
+"""First frame of what a serving worker is called with, in the place of a head."""
+
+
+@dataclass(slots=True)
+class Worker:
+    """One worker. `place` is where a serving worker listens; None for processes and threads of this machine."""
+
+    number: int
+    node: Node
+    index: int
+    place: str | None
+    process: subprocess.Popen[bytes] | None = None
+    thread: threading.Thread | None = None
+    route: bytes | None = None
+    endpoint: str | None = None
+    is_wired: bool = False
+    is_dead: bool = False
+    failure: str | None = None
+    heard_at: float = 0.0
+    counts: Counts | None = None
+    call: Socket | None = field(default=None, repr=False)
+
+    def target(self) -> Target:
+        """Returns where its items go; it must be ready."""
+        assert self.endpoint is not None, "a worker that is not ready was to be connected to"
+        return Target(self.number, self.node.number, self.index, self.endpoint)
+
+
+class Hiring:
+    """Starts workers.
+
+    Attributes:
+        secret: by which those who say hello show that they were meant.
+    """
+
+    def __init__(
+        self, context: zmq.Context[Socket], plan: Plan, places: Places, control_endpoint: str, *, threads: bool
+    ) -> None:
+        """Prepares to start workers.
+
+        Args:
+            context: for workers in threads, and for calls to serving workers.
+            plan: of the run.
+            places: where sockets are bound.
+            control_endpoint: where the caller hears workers.
+            threads: whether workers that serve nowhere are threads, whatever their stage says.
+        """
+        self.secret = secrets.token_hex(16)
+        self._context = context
+        self._plan = plan
+        self._places = places
+        self._control_endpoint = control_endpoint
+        self._threads = threads
+
+    def start(self, worker: Worker) -> None:
+        """Starts a process or a thread for a worker, or calls the one that serves at its place."""
+        if worker.place is not None:
+            self._call(worker, worker.place)
+        elif self._threads or worker.node.options.threads:
+            self._start_thread(worker)
+        else:
+            self._start_process(worker)
+
+    def _start_process(self, worker: Worker) -> None:
+        arguments = [
+            self._control_endpoint,
+            str(worker.number),
+            self.secret,
+            str(os.getpid()),
+            self._places.folder or "",
+        ]
+        worker.process = subprocess.Popen(
+            [sys.executable, "-m", "patterns.process", *arguments],
+            stdin=subprocess.DEVNULL,
+            env=child_environment(),
+        )
+
+    def _start_thread(self, worker: Worker) -> None:
+        hello = Hello(worker.number, self.secret)
+        control = ControlThread(self._context, self._control_endpoint, hello, is_remote=False)
+        session = Session(self._context, control, worker.number, plan=self._plan)
+        worker.thread = threading.Thread(target=session.run, name=f"zq-stage-{worker.node.name}", daemon=True)
+        worker.thread.start()
+
+    def _call(self, worker: Worker, place: str) -> None:
+        worker.call = make_socket(self._context, zmq.PUSH)
+        worker.call.connect(place)
+        call = [self._control_endpoint, worker.number, self.secret, worker.node.name, self._plan.fingerprint]
+        worker.call.send_multipart([JOIN, msgpack.packb(call)], zmq.NOBLOCK)
+
+
+def senders_to(plan: Plan, workers: Mapping[int, Worker], node: Node) -> list[int]:
+    """Returns the numbers of all that give to the workers of a node."""
+    senders = [
+        number
+        for number, worker in workers.items()
+        if not worker.is_dead and node.number in plan.followers(worker.node.number)
+    ]
+    return [*senders, *([CALLER] if node.number in plan.followers(SINK) else [])]
+
+
+def targets_of(plan: Plan, workers: Mapping[int, Worker], node: Node, sink: str) -> list[Target]:
+    """Returns all that the workers of a node give to; `sink` is where the caller takes results."""
+    followers = plan.followers(node.number)
+    targets = [worker.target() for worker in workers.values() if not worker.is_dead and worker.node.number in followers]
+    return [*targets, *([Target(CALLER, SINK, 0, sink)] if SINK in followers else [])]
+
+
+def why_not(worker: Worker) -> str:
+    """Returns why a worker is of no use, for people."""
+    if worker.failure:
+        return f"stage {worker.node.name}: a worker cannot work: {worker.failure}"
+    code = worker.process.poll() if worker.process is not None else None
+    what = (
+        f"ended with exit code {code} before it could take items; its output says why"
+        if code is not None
+        else "fell silent"
+    )
+    return f"stage {worker.node.name}: a worker {what}"

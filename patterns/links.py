@@ -1,0 +1,204 @@
+"""The PUSH sockets of one who gives items, the caller or a worker: one for each worker that takes them, so that who got what is known and counted.
+
+A message is two frames: a head (the run's tag and the sender's number), and a chunk; an empty second frame opens the link. Nothing here waits: `put` keeps what is to be
+sent, `pump` sends what the sockets take. High-water marks are finite, so a stage that is slow holds up those before it.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections import deque
+from collections.abc import Iterator
+
+import zmq
+
+from patterns.control import Target
+from patterns.execution import divide
+from patterns.items import Chunk, Ended, Loose, Plain, Sent, encode, size_of
+from patterns.plan import SINK, Plan
+from patterns.sockets import MESSAGE_BYTES_MAX, Socket, make_socket
+
+HIGH_WATER_MARK = 4
+"""Chunks that wait in a socket: enough that nobody idles while a message travels."""
+
+TAG_BYTES = 8
+HEAD = struct.Struct(f"<{TAG_BYTES}sI")
+"""Tag of the run and number of the sender."""
+
+
+class _Link:
+    __slots__ = ("index", "load", "node", "sent", "socket", "worker")
+
+    def __init__(self, target: Target, socket: Socket) -> None:
+        self.worker = target.worker
+        self.node = target.node
+        self.index = target.place
+        self.socket = socket
+        self.sent = 0
+        self.load = 0
+
+
+class Links:
+    """The ways out of one sender. It belongs to one thread.
+
+    Attributes:
+        discarded: messages that were for workers that are dead.
+    """
+
+    def __init__(self, context: zmq.Context[Socket], sender: int, tag: bytes, plan: Plan) -> None:
+        """Makes a sender without links.
+
+        Args:
+            context: for the sockets.
+            sender: its number.
+            tag: of the run, 8 bytes.
+            plan: of the run.
+        """
+        self.discarded = 0
+        self._context = context
+        self._head = HEAD.pack(tag, sender)
+        self._plan = plan
+        self._links: dict[int, _Link] = {}
+        self._by_node: dict[int, list[_Link]] = {}
+        self._width: dict[int, int] = {}
+        self._unsent: deque[tuple[int, int | None, bytes]] = deque()
+
+    @property
+    def has_unsent(self) -> bool:
+        return bool(self._unsent)
+
+    @property
+    def sent(self) -> dict[int, int]:
+        """Messages by the worker that they went to."""
+        return {link.worker: link.sent for link in self._links.values()}
+
+    def connect(self, target: Target) -> None:
+        """Opens a link; the first message goes out with the next `pump`s."""
+        socket = make_socket(self._context, zmq.PUSH, high_water_mark=HIGH_WATER_MARK)
+        set_patient(socket)
+        socket.connect(target.endpoint)
+        link = _Link(target, socket)
+        self._links[target.worker] = link
+        self._by_node.setdefault(target.node, []).append(link)
+        self._by_node[target.node].sort(key=lambda one: one.index)
+        self._width[target.node] = max(self._width.get(target.node, 0), target.place + 1)
+        socket.send_multipart([self._head, b""], zmq.NOBLOCK)  # its queue is new and takes it
+        link.sent += 1
+
+    def drop(self, worker: int) -> None:
+        """Closes the link to a worker that is dead, if there is one; what waits in it is lost."""
+        link = self._links.pop(worker, None)
+        if link is not None:
+            self._by_node[link.node].remove(link)
+            link.socket.close(0)
+
+    def put(self, sent: list[Sent], cost: float, came: int) -> int:
+        """Keeps chunks to be sent.
+
+        Args:
+            sent: the chunks, and the nodes they go to.
+            cost: seconds of work for an item at the slowest node so far.
+            came: items in the chunk that they came of: if there are more now, they are shared out.
+
+        Returns:
+            their bytes.
+
+        Raises:
+            TypeError: a value is not what msgpack can hold; nothing was kept.
+            ValueError, OverflowError: the same, or an item is larger than a message may be.
+        """
+        frames: list[tuple[int, int | None, bytes]] = []
+        for number, chunk in sent:
+            for index, part in self._parts(number, chunk, came):
+                frames += [(number, index, frame) for frame in frames_of(number, part, cost)]
+        self._unsent += frames
+        return sum(len(frame) for _, _, frame in frames)
+
+    def pump(self) -> bool:
+        """Sends what the sockets take; returns whether that was all."""
+        unsent = self._unsent
+        while unsent:
+            number, index, frame = unsent[0]
+            links = self._by_node.get(number, ())
+            if index is not None:
+                links = [link for link in links if link.index == index]
+            elif len(links) > 1:
+                links = sorted(links, key=lambda link: (link.load, link.sent))
+            if not links:
+                self.discarded += 1
+            elif not any(self._send(link, frame) for link in links):
+                return False
+            unsent.popleft()
+        return True
+
+    def blocked(self) -> list[Socket]:
+        """Returns the sockets of which one must become writable before `pump` can go on."""
+        if not self._unsent:
+            return []
+        return [link.socket for link in self._by_node.get(self._unsent[0][0], ())]
+
+    def note_return(self, worker: int) -> None:
+        """Notes that a message came back from a worker: who returns more is given more."""
+        link = self._links.get(worker)
+        if link is not None and link.load:
+            link.load -= 1
+
+    def track_load(self) -> None:
+        """Has `pump` prefer the links with the fewest messages that have not come back."""
+        self._is_tracking = True
+
+    _is_tracking = False
+
+    def close(self) -> None:
+        for worker in list(self._links):
+            self.drop(worker)
+
+    def _send(self, link: _Link, frame: bytes) -> bool:
+        try:
+            link.socket.send_multipart([self._head, frame], zmq.NOBLOCK)
+        except zmq.Again:
+            return False
+        link.sent += 1
+        link.load += self._is_tracking
+        return True
+
+    def _parts(self, number: int, chunk: Chunk, came: int) -> list[tuple[int | None, Chunk]]:
+        width = self._width.get(number, 1)
+        if number == SINK or width == 1:
+            return [(None, chunk)]
+        node = self._plan.nodes[number]
+        if node.is_keyed:
+            return [(index, part) for index, part in divide(chunk, node, width)]
+        size = size_of(chunk)
+        if size <= came:
+            return [(None, chunk)]
+        return [(None, part) for part in cut(chunk, -(-size // (2 * width)))]
+
+
+def set_patient(socket: Socket) -> None:
+    """Turns ZeroMQ's own heartbeats off: a worker that a debugger holds must not lose its messages. Who is dead, the control channel says."""
+    socket.setsockopt(zmq.HEARTBEAT_IVL, 0)
+    socket.setsockopt(zmq.RCVHWM, HIGH_WATER_MARK)
+
+
+def cut(chunk: Chunk, size: int) -> Iterator[Chunk]:
+    """Yields a chunk in pieces of `size` items."""
+    for start in range(0, size_of(chunk), size):
+        match chunk:
+            case Plain(first, values):
+                yield Plain(first + start, values[start : start + size])
+            case Loose(origins, values):
+                yield Loose(origins[start : start + size], values[start : start + size])
+            case Ended(origins, failures):
+                yield Ended(origins[start : start + size], failures[start : start + size])
+
+
+def frames_of(number: int, chunk: Chunk, cost: float) -> list[bytes]:
+    """Returns a chunk as bytes, in several messages if one would be too large; raises as `Links.put`."""
+    frame = encode(number, chunk, cost)
+    if len(frame) <= MESSAGE_BYTES_MAX:
+        return [frame]
+    size = size_of(chunk)
+    if size == 1:
+        raise ValueError(f"an item has {len(frame)} bytes; at most {MESSAGE_BYTES_MAX} fit into a message")
+    return [each for part in cut(chunk, -(-size // 2)) for each in frames_of(number, part, cost)]

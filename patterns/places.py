@@ -1,0 +1,85 @@
+"""Where the sockets of one run are bound: in a private folder, in this process, or on an address that other machines can reach."""
+
+from __future__ import annotations
+
+import itertools
+import shutil
+import socket
+import tempfile
+from collections.abc import Iterable
+from urllib.parse import urlsplit
+
+FOLDER_CHARACTERS_MAX = 70
+"""Of the folder for temporary files: the path of a socket file may have 107 characters, on some systems 103."""
+
+_runs = itertools.count(1)
+
+
+class Places:
+    """The places of one run.
+
+    Attributes:
+        folder: with the socket files, readable by this user alone; None when there are none.
+    """
+
+    def __init__(self, *, host: str | None, is_threaded: bool) -> None:
+        """Chooses.
+
+        Args:
+            host: address of this machine, when workers on others must reach it; None: no other machine takes part.
+            is_threaded: whether all workers are threads of this process.
+        """
+        self._host = host
+        self._run = next(_runs)
+        self._is_threaded = is_threaded and host is None
+        self.folder = _make_folder() if host is None and not is_threaded else None
+
+    def control(self) -> str:
+        return self._place("control")
+
+    def sink(self) -> str:
+        return self._place("sink")
+
+    def worker(self, number: int) -> str:
+        return self._place(f"worker-{number}")
+
+    def close(self) -> None:
+        """Removes the folder with everything in it."""
+        if self.folder is not None:
+            shutil.rmtree(self.folder, ignore_errors=True)
+
+    def _place(self, name: str) -> str:
+        if self._host is not None:
+            return f"tcp://{self._host}:*"
+        return f"inproc://zq-{self._run}-{name}" if self._is_threaded else f"ipc://{self.folder}/{name}"
+
+
+def _make_folder() -> str:
+    """Returns a new folder that only this user can enter, on a path short enough for sockets."""
+    folder = None if len(tempfile.gettempdir()) <= FOLDER_CHARACTERS_MAX else "/tmp"  # noqa: S108 - mkdtemp makes a private one inside
+    return tempfile.mkdtemp(prefix="zq-", dir=folder)
+
+
+def own_host(endpoints: Iterable[str]) -> str | None:
+    """Returns the address under which this machine is seen from some endpoints, or None if there are none.
+
+    Raises:
+        ValueError: one is not `tcp://host:port`, or its host is unknown.
+    """
+    found = None
+    for endpoint in endpoints:
+        parts = urlsplit(endpoint)
+        try:
+            port = parts.port
+        except ValueError:  # not a number
+            port = None
+        if parts.scheme != "tcp" or not parts.hostname or not port:
+            raise ValueError(f"expected an endpoint as tcp://host:port, got {endpoint!r}")
+        if found is None:
+            try:
+                with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+                    probe.connect((parts.hostname, port))  # sends nothing; it only finds the way
+                    found = str(probe.getsockname()[0])
+            except OSError as error:
+                raise ValueError(f"there is no way to {endpoint}: {error}") from error
+    return found

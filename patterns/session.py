@@ -1,0 +1,392 @@
+"""A worker of a direct pipeline, from hello to stop: what runs in a child process, in a thread, or on another machine.
+
+Two threads. The control thread owns the control socket: it answers probes at once, whatever the user's function does, and notices that the caller is silent. The worker's own
+thread owns the sockets for items and calls the function. They share an inbox, an outbox and the counts, under one lock.
+"""
+
+from __future__ import annotations
+
+import socket as sockets
+import threading
+import time
+import traceback
+from collections import deque
+from typing import Any
+
+import zmq
+
+from patterns.calls import Calls
+from patterns.control import (
+    Assign,
+    Counts,
+    Failed,
+    Flush,
+    Forget,
+    Gone,
+    Hello,
+    Message,
+    Probe,
+    Ready,
+    Stop,
+    Wire,
+    Wired,
+    pack,
+    unpack,
+)
+from patterns.execution import Execution
+from patterns.hand import HandCalls
+from patterns.items import Chunk, Ended, Failure, Origin, Sent, compact, decode, origins_of, size_of
+from patterns.links import HEAD, HIGH_WATER_MARK, Links, frames_of, set_patient
+from patterns.plan import Plan
+from patterns.sockets import Socket, bind, make_socket, send_now
+
+CALLER_SILENCE_MAX = 10.0
+"""Seconds without a word of the caller after which a worker on another machine gives up; it is probed every second."""
+
+LOOK_MILLISECONDS = 500
+"""Milliseconds between two looks at the clock while nothing comes."""
+
+
+class ControlThread(threading.Thread):
+    """The control channel of one worker.
+
+    Attributes:
+        stopped: set when the run is over, by the caller's word or by its silence.
+    """
+
+    def __init__(self, context: zmq.Context[Socket], endpoint: str, hello: Hello, *, is_remote: bool) -> None:
+        super().__init__(name=f"zq-control-{hello.worker}", daemon=True)
+        self.stopped = threading.Event()
+        self._context = context
+        self._endpoint = endpoint
+        self._hello = hello
+        self._is_remote = is_remote
+        self._lock = threading.Lock()  # guards the four below
+        self._inbox: deque[Message] = deque()
+        self._outbox: deque[Message] = deque([hello])
+        self._counts = Counts(0, False, False, {}, {}, 0, 0.0)
+        self._is_over = False
+        self._own_wake, self._wake_own = _make_wake()
+        self.wake, self._wake_worker = _make_wake()
+
+    # The worker's thread.
+
+    def take(self) -> Message | None:
+        """Returns what the caller said, one at a time."""
+        with self._lock:
+            return self._inbox.popleft() if self._inbox else None
+
+    def say(self, message: Message) -> None:
+        """Tells the caller something."""
+        with self._lock:
+            self._outbox.append(message)
+        _wake(self._wake_own)
+
+    def count(self, counts: Counts) -> None:
+        """Sets what the next probe is answered with."""
+        self._counts = counts
+
+    def clear_wake(self) -> None:
+        try:
+            self.wake.recv(4096)
+        except BlockingIOError:  # taken already
+            pass
+
+    def end(self) -> None:
+        """Sends what is left to say, and closes the channel."""
+        with self._lock:
+            self._is_over = True
+        _wake(self._wake_own)
+        self.join(2.0)
+        for one in (self._own_wake, self._wake_own, self.wake, self._wake_worker):
+            one.close()
+
+    # Its own.
+
+    def run(self) -> None:
+        channel = make_socket(self._context, zmq.DEALER)
+        set_patient(channel)
+        channel.connect(self._endpoint)
+        poller = zmq.Poller()
+        poller.register(channel, zmq.POLLIN)
+        poller.register(self._own_wake, zmq.POLLIN)
+        heard_at = time.monotonic()
+        try:
+            while not self._is_over or self._outbox:
+                self._send(channel)
+                if poller.poll(LOOK_MILLISECONDS):
+                    try:
+                        self._own_wake.recv(4096)
+                    except BlockingIOError:  # it was the channel
+                        pass
+                if self._receive(channel):
+                    heard_at = time.monotonic()
+                if self._is_remote and time.monotonic() - heard_at > CALLER_SILENCE_MAX:
+                    self._stop()
+        finally:
+            channel.close(500)
+
+    def _send(self, channel: Socket) -> None:
+        while True:
+            with self._lock:
+                if not self._outbox:
+                    return
+                message = self._outbox.popleft()
+            send_now(channel, [pack(message)])
+
+    def _receive(self, channel: Socket) -> bool:
+        is_heard = False
+        while True:
+            try:
+                message = unpack(channel.recv(zmq.NOBLOCK))
+            except zmq.Again:
+                return is_heard
+            except ValueError:  # not from a caller of ours
+                continue
+            is_heard = True
+            if isinstance(message, Probe):
+                send_now(channel, [pack(self._counts._replace(number=message.number))])
+            elif isinstance(message, Stop):
+                self._stop()
+            else:
+                with self._lock:
+                    self._inbox.append(message)
+                _wake(self._wake_worker)
+
+    def _stop(self) -> None:
+        self.stopped.set()
+        _wake(self._wake_worker)
+
+
+def _make_wake() -> tuple[sockets.socket, sockets.socket]:
+    reader, writer = sockets.socketpair()
+    reader.setblocking(False)
+    writer.setblocking(False)
+    return reader, writer
+
+
+def _wake(writer: sockets.socket) -> None:
+    try:
+        writer.send(b"\0")
+    except OSError:  # enough wakes wait already, or the other end has closed
+        pass
+
+
+class Session:
+    """One worker in one run. Call `run` once, from the thread that is to work."""
+
+    def __init__(
+        self,
+        context: zmq.Context[Socket],
+        control: ControlThread,
+        number: int,
+        *,
+        plan: Plan | None = None,
+        pull: Socket | None = None,
+    ) -> None:
+        """Makes a worker.
+
+        Args:
+            context: for its sockets.
+            control: its channel to the caller, not started yet.
+            number: of the worker.
+            plan: the caller's own, for a thread of its process; None: it is told.
+            pull: a socket that is bound already, for a worker that serves an endpoint; None: it binds what it is told.
+        """
+        self._context = context
+        self._control = control
+        self._number = number
+        self._plan = plan
+        self._pull = pull
+        self._received: dict[int, int] = {}
+        self._items = 0
+        self._seconds = 0.0
+        self._senders: set[int] = set()
+        self._opened: set[int] = set()
+        self._is_wired = False
+        self._execution: Execution
+        self._links: Links
+        self._tag = b""
+        self._poller = zmq.Poller()
+
+    def run(self) -> None:
+        """Works until the run is over. What goes wrong is told to the caller."""
+        self._control.start()
+        self._poller.register(self._control.wake, zmq.POLLIN)
+        try:
+            assign = self._wait_assign()
+            if assign is not None:
+                self._prepare(assign)
+                self._work()
+        except Exception as error:
+            self._control.say(Failed(f"{type(error).__name__}: {error}\n{traceback.format_exc()}"))
+            self._control.stopped.wait(5.0)  # the caller reads it and says stop
+        finally:
+            self._close()
+
+    def _wait_assign(self) -> Assign | None:
+        while not self._control.stopped.is_set():
+            message = self._control.take()
+            if isinstance(message, Assign):
+                return message
+            self._poller.poll()
+            self._control.clear_wake()
+        return None
+
+    def _prepare(self, assign: Assign) -> None:
+        """Imports the function and binds the socket, and says so."""
+        plan = self._plan if self._plan is not None else Plan.from_wire(assign.plan)
+        self._tag = assign.tag
+        node = plan.nodes[assign.node]
+        calls: Calls | None = None
+        if node.options.timeout is not None:
+            calls = HandCalls(node, self._pause, self._control.stopped.is_set)
+        self._execution = Execution(plan, assign.node, self._pause, calls)
+        self._links = Links(self._context, self._number, assign.tag, plan)
+        endpoint = assign.endpoint
+        if self._pull is None:
+            self._pull = make_pull(self._context)
+            endpoint = bind(self._pull, assign.endpoint)
+        self._poller.register(self._pull, zmq.POLLIN)
+        self._control.say(Ready(endpoint))
+
+    def _pause(self, seconds: float) -> None:
+        self._control.stopped.wait(seconds)
+
+    def _work(self) -> None:
+        pull = self._pull
+        assert pull is not None
+        stopped = self._control.stopped
+        while not stopped.is_set():
+            self._obey()
+            try:
+                frames = pull.recv_multipart(zmq.NOBLOCK)
+            except zmq.Again:
+                self._rest()
+                continue
+            self._take(frames)
+
+    def _rest(self) -> None:
+        """Waits for something to do."""
+        now = time.monotonic()
+        next_at = self._execution.next_at()
+        if next_at <= now:
+            self._give(self._execution.tick(now), 0.0, 0)
+            return
+        self._count(is_idle=True)
+        self._poller.poll(None if next_at == float("inf") else max(1, int((next_at - now) * 1000)))
+        self._control.clear_wake()
+        self._count(is_idle=False)
+
+    def _take(self, frames: list[bytes]) -> None:
+        """Takes one message; what is not of this run is dropped."""
+        if len(frames) != 2 or len(frames[0]) != HEAD.size:
+            return
+        tag, sender = HEAD.unpack(frames[0])
+        if tag != self._tag:
+            return
+        self._received[sender] = self._received.get(sender, 0) + 1
+        if not frames[1]:
+            self._opened.add(sender)
+            self._check_wired()
+            return
+        _, chunk, cost = decode(frames[1])
+        size = size_of(chunk)
+        began_at = time.monotonic()
+        sent = self._execution.receive(began_at, chunk)
+        seconds = time.monotonic() - began_at
+        self._items += size
+        self._seconds += seconds
+        self._give(sent, max(cost, seconds / max(size, 1)), size, chunk)
+
+    def _give(self, sent: list[Sent], cost: float, came: int, chunk: Chunk | None = None) -> None:
+        """Sends chunks on, for as long as that takes."""
+        if not sent:
+            return
+        try:
+            self._links.put(sent, cost, came)
+        except (TypeError, ValueError, OverflowError):
+            self._links.put(self._salvage(sent, chunk), cost, came)
+        while not self._links.pump() and not self._control.stopped.is_set():
+            self._count(is_idle=False)
+            poller = zmq.Poller()
+            poller.register(self._control.wake, zmq.POLLIN)
+            for socket in self._links.blocked():
+                poller.register(socket, zmq.POLLOUT)
+            poller.poll()
+            self._control.clear_wake()
+            self._obey()
+
+    def _salvage(self, sent: list[Sent], chunk: Chunk | None) -> list[Sent]:
+        """Returns the chunks without the values that cannot travel, which become failures."""
+        came = dict(zip(origins_of(chunk), chunk[1], strict=True)) if chunk is not None else {}
+        node = self._execution.node
+        saved: list[Sent] = []
+        for number, one in sent:
+            origins: list[Origin] = []
+            values: list[Any] = []
+            for origin, value in zip(origins_of(one), one[1], strict=True):
+                try:
+                    frames_of(number, _alone(one, origin, value), 0.0)
+                except (TypeError, ValueError, OverflowError) as error:
+                    what = f"{type(error).__name__}: its result cannot be sent on: {error}"
+                    failure = Failure(node.name, came.get(origin), what, "", 1)
+                    # A failure inside of a scatter goes to its join: the split's own parts have one, too.
+                    saved.append((node.closing if node.kind == "split" else node.join, Ended([origin], [failure])))
+                else:
+                    origins.append(origin)
+                    values.append(value)
+            if origins:
+                saved.append((number, Ended(origins, values) if isinstance(one, Ended) else compact(origins, values)))
+        return saved
+
+    def _obey(self) -> None:
+        """Does what the caller said."""
+        while (message := self._control.take()) is not None:
+            match message:
+                case Wire(senders, targets):
+                    self._senders.update(senders)
+                    for target in targets:
+                        self._links.connect(target)
+                    self._is_wired = False
+                    self._check_wired()
+                case Gone(worker):
+                    self._links.drop(worker)
+                    self._senders.discard(worker)
+                case Flush():
+                    self._give(self._execution.flush(), 0.0, 0)
+                case Forget():
+                    self._execution.forget()
+                case _:
+                    pass  # what a worker says, or an assignment after the first: not for us
+            self._count(is_idle=False)
+
+    def _check_wired(self) -> None:
+        if not self._is_wired and self._senders and self._senders <= self._opened:
+            self._is_wired = True
+            self._control.say(Wired())
+
+    def _count(self, *, is_idle: bool) -> None:
+        holding = self._execution.is_holding
+        idle = is_idle and not self._links.has_unsent
+        counts = Counts(0, idle, holding, dict(self._received), self._links.sent, self._items, self._seconds)
+        self._control.count(counts)
+
+    def _close(self) -> None:
+        if hasattr(self, "_execution"):
+            self._execution.close()
+            self._links.close()
+        if self._pull is not None:
+            self._pull.close(0)
+        self._control.end()
+
+
+def make_pull(context: zmq.Context[Socket]) -> Socket:
+    """Returns the socket of one who takes items, not bound yet."""
+    pull = make_socket(context, zmq.PULL, high_water_mark=HIGH_WATER_MARK)
+    set_patient(pull)
+    return pull
+
+
+def _alone(chunk: Chunk, origin: Origin, value: Any) -> Chunk:
+    return Ended([origin], [value]) if isinstance(chunk, Ended) else compact([origin], [value])
