@@ -60,7 +60,7 @@ def results(scale: Scale) -> Iterator[Row]:
 
 
 def retries(scale: Scale) -> Iterator[Row]:
-    plain = Order(scale.tasks(200_000), 100, payload_of(scale.size), options=lambda _: {"backoff": (0.0, 1.0, 0.0)})
+    plain = Order(scale.tasks(200_000), 100, payload_of(scale.size), options=lambda _: {"retry": "constant:0"})
     yield _against(plain, plain._replace(handler="failing"), scale, "1 % of the tasks retried", "")
 
 

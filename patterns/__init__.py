@@ -8,26 +8,41 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from patterns.errors import LostError, PipelineError, StageError, StartError
+    from patterns.freelance import FreelanceClient
     from patterns.lazy_pirate import LazyPirateClient
+    from patterns.load_balancer import LoadBalancer
+    from patterns.majordomo import MajordomoBroker
     from patterns.paranoid_pirate_queue import ParanoidPirateQueue
     from patterns.paranoid_pirate_worker import ParanoidPirateWorker
     from patterns.pipeline import Pipeline
+    from patterns.publisher import Publisher
     from patterns.running import Run, RunOptions
+    from patterns.sink import Sink
     from patterns.stages import FlatStage, Stage, batch, fan_out, gather, route, scatter, stage
+    from patterns.subscriber import Subscriber
+    from patterns.ventilator import Ventilator, VentilatorWorker
 
 _MODULES = {
     "FlatStage": "patterns.stages",
+    "FreelanceClient": "patterns.freelance",
     "LazyPirateClient": "patterns.lazy_pirate",
+    "LoadBalancer": "patterns.load_balancer",
     "LostError": "patterns.errors",
+    "MajordomoBroker": "patterns.majordomo",
     "ParanoidPirateQueue": "patterns.paranoid_pirate_queue",
     "ParanoidPirateWorker": "patterns.paranoid_pirate_worker",
     "Pipeline": "patterns.pipeline",
     "PipelineError": "patterns.errors",
+    "Publisher": "patterns.publisher",
     "Run": "patterns.running",
     "RunOptions": "patterns.running",
+    "Sink": "patterns.sink",
     "Stage": "patterns.stages",
     "StageError": "patterns.errors",
     "StartError": "patterns.errors",
+    "Subscriber": "patterns.subscriber",
+    "Ventilator": "patterns.ventilator",
+    "VentilatorWorker": "patterns.ventilator",
     "batch": "patterns.stages",
     "fan_out": "patterns.stages",
     "gather": "patterns.stages",
@@ -38,17 +53,25 @@ _MODULES = {
 
 __all__ = [
     "FlatStage",
+    "FreelanceClient",
     "LazyPirateClient",
+    "LoadBalancer",
     "LostError",
+    "MajordomoBroker",
     "ParanoidPirateQueue",
     "ParanoidPirateWorker",
     "Pipeline",
     "PipelineError",
+    "Publisher",
     "Run",
     "RunOptions",
+    "Sink",
     "Stage",
     "StageError",
     "StartError",
+    "Subscriber",
+    "Ventilator",
+    "VentilatorWorker",
     "batch",
     "fan_out",
     "gather",

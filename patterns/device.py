@@ -46,7 +46,7 @@ class Device:
         self.malformed = 0
         self._context: zmq.Context[Socket]
         self._poller = zmq.Poller()
-        self._handlers: dict[Socket, Callable[[Frames], None]] = {}
+        self._handlers: dict[Socket, Callable[[Frames], None] | None] = {}
         self._wake_reader: sockets.socket | None = None
         self._wake_writer: sockets.socket | None = None
         self._is_stopping = False
@@ -77,18 +77,23 @@ class Device:
 
     # What a subclass calls.
 
-    def _make(self, kind: int, handler: Callable[[Frames], None], high_water_mark: int = HIGH_WATER_MARK) -> Socket:
-        """Returns a socket whose messages are given to `handler`, which raises ValueError for a malformed one."""
+    def _make(
+        self, kind: int, handler: Callable[[Frames], None] | None, high_water_mark: int = HIGH_WATER_MARK
+    ) -> Socket:
+        """Returns a socket whose messages are given to `handler`, which raises ValueError for a malformed one.
+
+        With None the socket only sends, and is not listened to before `_listen`, which then waits for room in it.
+        """
         socket = make_socket(self._context, kind, high_water_mark=high_water_mark)
         self._handlers[socket] = handler
-        self._poller.register(socket, zmq.POLLIN)
+        self._listen(socket, handler is not None)
         return socket
 
     def _listen(self, socket: Socket, is_listening: bool) -> None:
-        """Sets whether messages are taken from a socket; those that are not wait in it, and hold up their senders."""
+        """Sets whether a socket's messages are taken; those that are not wait in it, and hold up their senders."""
         if (socket in self._poller) != is_listening:
             if is_listening:
-                self._poller.register(socket, zmq.POLLIN)
+                self._poller.register(socket, zmq.POLLOUT if self._handlers[socket] is None else zmq.POLLIN)
             else:
                 self._poller.unregister(socket)
 
@@ -186,7 +191,7 @@ class Device:
             next_at = self._tick(time.monotonic())
 
     def _drain(self, socket: Socket) -> None:
-        handler = self._handlers.get(socket)  # gone when an earlier message of this turn had it dropped
+        handler = self._handlers.get(socket)  # None also when an earlier message of this turn had it dropped
         for _ in range(MESSAGES_PER_TURN_MAX):
             if handler is None or socket.closed or socket not in self._poller:
                 return
@@ -201,6 +206,7 @@ class Device:
                 logger.debug("%s dropped a message: %s", type(self).__name__, error)
 
     def _end(self) -> None:
+        self._is_stopping = True  # also after a failure: nobody else need know why it is over
         try:
             self._close()
         finally:

@@ -8,7 +8,7 @@ from typing import Self
 
 import zmq
 
-from patterns.sockets import Frames, Socket, make_socket
+from patterns.sockets import Frames, Socket, connect, make_socket
 from zq import ClosedError, TimedOutError
 
 
@@ -49,7 +49,7 @@ class LazyPirateClient:
         Raises:
             TimedOutError: no try was answered in time; whether the request was worked on is unknown.
             ClosedError: the client is closed.
-            ValueError: there is no frame.
+            ValueError: there is no frame, or the address cannot be one.
         """
         if not content:
             raise ValueError("expected one or more frames, got none")
@@ -82,7 +82,7 @@ class LazyPirateClient:
         if self._context is None:
             raise ClosedError("the client is closed")
         self._socket = make_socket(self._context, zmq.REQ, linger=0)
-        self._socket.connect(self.address)
+        connect(self._socket, self.address)
         return self._socket
 
     def _drop(self) -> None:

@@ -21,7 +21,7 @@ import zmq
 from patterns.device import STOP_TIMEOUT, Device
 from patterns.liveness import Liveness
 from patterns.paranoid_pirate_queue import HEARTBEAT, READY
-from patterns.sockets import Frames, Socket, send_now, split_envelope
+from patterns.sockets import Frames, Socket, connect, send_now, split_envelope
 
 logger = logging.getLogger(__name__)
 
@@ -101,7 +101,7 @@ class ParanoidPirateWorker(Device):
 
     def _connect(self, now: float) -> None:
         self._queue = self._make(zmq.DEALER, self._receive)
-        self._queue.connect(self._address)
+        connect(self._queue, self._address)
         self._queue.send(READY, zmq.NOBLOCK)
         self._liveness = self._make_liveness(now)
         self._liveness.heard(b"", now)

@@ -67,6 +67,18 @@ def bind(socket: Socket, address: str) -> str:
     return socket.getsockopt_string(zmq.LAST_ENDPOINT)
 
 
+def connect(socket: Socket, address: str) -> None:
+    """Connects a socket; whether anyone is there shows later.
+
+    Raises:
+        ValueError: it cannot be an address.
+    """
+    try:
+        socket.connect(address)
+    except zmq.ZMQError as error:
+        raise ValueError(f"expected an address like tcp://host:5555, got {address!r}: {error.strerror}") from error
+
+
 def send_now(socket: Socket, frames: Frames) -> bool:
     """Sends without ever waiting; returns False when the peer is gone, or takes nothing more."""
     try:

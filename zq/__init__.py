@@ -10,16 +10,19 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
-    from zq.async_client import AsyncClient
+    from zq.app import App
+    from zq.async_client import AsyncClient, AsyncPulledTask, AsyncReceipt
     from zq.client import Client
     from zq.core.options import CoordinatorOptions
     from zq.core.policies import QueueSettings
     from zq.errors import (
         BusyError,
         ClosedError,
+        ConversionError,
         InvalidTaskError,
         PayloadTooLargeError,
         RemoteProtocolError,
+        RunnerBrokenError,
         StaleLeaseError,
         StoreCorruptError,
         StoreError,
@@ -36,51 +39,78 @@ if TYPE_CHECKING:
         WorkerFencedError,
         ZqError,
     )
+    from zq.middleware import Middleware, Submission
     from zq.pulled import PulledTask
     from zq.receipt import Receipt, Receipts, TaskEvent, TaskStatus
     from zq.server import Coordinator
     from zq.store.lmdb import LmdbOptions
-    from zq.task import SubmitOptions, Task
+    from zq.task import Bury, Retry, SubmitOptions, Task
+    from zq.task_function import Arguments, AsyncTypedReceipt, TaskFunction, TypedReceipt
+    from zq.wire.retry import RetryPolicy
     from zq.worker import Worker
 
 _MODULES = {
+    "App": "zq.app",
+    "Arguments": "zq.task_function",
     "AsyncClient": "zq.async_client",
+    "AsyncPulledTask": "zq.async_client",
+    "AsyncReceipt": "zq.async_client",
+    "AsyncTypedReceipt": "zq.task_function",
+    "Bury": "zq.task",
     "Client": "zq.client",
     "Coordinator": "zq.server",
     "CoordinatorOptions": "zq.core.options",
     "LmdbOptions": "zq.store.lmdb",
+    "Middleware": "zq.middleware",
     "PulledTask": "zq.pulled",
     "QueueSettings": "zq.core.policies",
     "Receipt": "zq.receipt",
     "Receipts": "zq.receipt",
+    "Retry": "zq.task",
+    "RetryPolicy": "zq.wire.retry",
+    "Submission": "zq.middleware",
     "SubmitOptions": "zq.task",
     "Task": "zq.task",
     "TaskEvent": "zq.receipt",
+    "TaskFunction": "zq.task_function",
     "TaskStatus": "zq.receipt",
+    "TypedReceipt": "zq.task_function",
     "Worker": "zq.worker",
 }
 
 __all__ = [
+    "App",
+    "Arguments",
     "AsyncClient",
+    "AsyncPulledTask",
+    "AsyncReceipt",
+    "AsyncTypedReceipt",
+    "Bury",
     "BusyError",
     "Client",
     "ClosedError",
+    "ConversionError",
     "Coordinator",
     "CoordinatorOptions",
     "InvalidTaskError",
     "LmdbOptions",
+    "Middleware",
     "PayloadTooLargeError",
     "PulledTask",
     "QueueSettings",
     "Receipt",
     "Receipts",
     "RemoteProtocolError",
+    "Retry",
+    "RetryPolicy",
+    "RunnerBrokenError",
     "StaleLeaseError",
     "StoreCorruptError",
     "StoreError",
     "StoreFullError",
     "StoreLockedError",
     "StoreVersionError",
+    "Submission",
     "SubmitOptions",
     "Task",
     "TaskCancelledError",
@@ -88,9 +118,11 @@ __all__ = [
     "TaskEvent",
     "TaskExpiredError",
     "TaskFailedError",
+    "TaskFunction",
     "TaskStatus",
     "TaskUnknownError",
     "TimedOutError",
+    "TypedReceipt",
     "UnreachableError",
     "Worker",
     "WorkerFencedError",

@@ -110,6 +110,10 @@ class AsyncClient:
         """Ends the connection; calls that still wait raise ClosedError."""
         await asyncio.to_thread(self._calls.link.close, timeout)
 
+    def close_now(self, timeout: float = 5.0) -> None:
+        """As `close`, for callers that are no coroutine; blocks until the connection has ended."""
+        self._calls.link.close(timeout)
+
     async def __aenter__(self) -> Self:
         return self
 

@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
 from contextlib import suppress
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 from zq.core.client_outcomes import FOREVER, BatchOutcome, Reply
 from zq.core.client_requests import Ask as AskMessage
@@ -21,15 +21,18 @@ from zq.core.ids import PREFIX_LENGTH, make_prefix
 from zq.core.policies import read_policies
 from zq.errors import (
     ClosedError,
+    PayloadTooLargeError,
     RemoteProtocolError,
     TaskCancelledError,
     TaskError,
     TaskExpiredError,
     TaskFailedError,
     TaskUnknownError,
+    TimedOutError,
+    UnreachableError,
 )
 from zq.flow import WINDOW_BATCHES, WINDOW_BYTES, Flow, finish
-from zq.link import Link
+from zq.link import Link, resolve_address
 from zq.task import SubmitOptions, check_id, check_name, make_options, task_id
 from zq.wire.batch import PayloadPacker, decode_payload, pack_payloads, payload_at
 from zq.wire.codec import decode_for_coordinator, encode
@@ -52,7 +55,30 @@ from zq.wire.messages import (
     Ping,
     Pull,
     Query,
+    Settle,
 )
+
+
+class Connection(Protocol):
+    """What carries a session to its coordinator: a `zq.link.Link`, or its double in memory."""
+
+    @property
+    def address(self) -> str: ...
+
+    @property
+    def is_over(self) -> bool: ...
+
+    def call(self, function: Callable[[], None]) -> None: ...
+
+    def close(self, timeout: float = 5.0) -> None: ...
+
+
+class Medium(NamedTuple):
+    """What calls go through, when it is not a socket."""
+
+    connect: Callable[[ClientSession], Connection]
+    clock: Callable[[], float]  # monotonic seconds
+    prefix: str  # of ids; unlike that of any other client of the coordinator
 
 
 class Ask(NamedTuple):
@@ -75,23 +101,37 @@ class Calls:
         timeout: seconds within which a call must be answered.
         name: shown to the coordinator; None for a neutral one.
         payload_bytes_max: limit of one encoded payload.
+        medium: what carries it; None makes a link with a thread and a socket.
 
     Raises:
         ValueError: an argument is out of its range.
     """
 
-    def __init__(self, address: str | None, timeout: float, name: str | None, payload_bytes_max: int) -> None:
+    def __init__(
+        self,
+        address: str | None,
+        timeout: float,
+        name: str | None,
+        payload_bytes_max: int,
+        medium: Medium | None = None,
+    ) -> None:
         if not timeout > 0:
             raise ValueError(f"expected timeout as seconds above 0, got {timeout}")
         if not 0 < payload_bytes_max <= PAYLOAD_BYTES_CEILING:
             raise ValueError(f"expected payload_bytes_max from 1 to {PAYLOAD_BYTES_CEILING}, got {payload_bytes_max}")
-        prefix = make_prefix(secrets.randbits(5 * PREFIX_LENGTH))
+        prefix = make_prefix(secrets.randbits(5 * PREFIX_LENGTH)) if medium is None else medium.prefix
         self.timeout = timeout
-        self.session = ClientSession(prefix, check_name("name", f"{name or 'client'}-{prefix}"))
-        self.link = Link(address, self.session, f"zq-{name or 'client'}")
+        address = resolve_address(address)
+        self.session = ClientSession(prefix, check_name("name", f"{name or 'client'}-{prefix}"), address)
+        self.clock = time.monotonic if medium is None else medium.clock
         self._payload_bytes_max = payload_bytes_max
         self._local = threading.local()
-        self.link.start()
+        self.link: Connection
+        if medium is not None:
+            self.link = medium.connect(self.session)
+        else:
+            link = self.link = Link(address, self.session, f"zq-{name or 'client'}")
+            link.start()
 
     def pack(self, value: Any) -> bytes:
         """Returns a payload or result; raises TypeError or PayloadTooLargeError."""
@@ -108,7 +148,7 @@ class Calls:
         """Submits one task; returns (BatchOutcome, index, Accepted)."""
         data = self.pack(payload)
         made = make_options(**options)
-        now = time.monotonic()
+        now = self.clock()
         deadline = now + self.timeout
         check_name("queue", queue)
         if id is None:
@@ -158,7 +198,7 @@ class Calls:
             yield parts
 
     def _start_batch(self, flow: Flow, queue: str, options: Options, parts: list[bytes]) -> None:
-        now = time.monotonic()
+        now = self.clock()
         batch = Batch(self.session.make_id(), queue, options, *pack_payloads(parts))
         deadline = now + self.timeout
         reply = flow.start(len(parts), len(batch.blob) + len(batch.ends), deadline)
@@ -176,9 +216,19 @@ class Calls:
         """Waits for the end of a task; returns its result, or raises TaskError."""
         ended = outcome.get(index)
         if ended is None:
-            now = time.monotonic()
+            now = self.clock()
             deadline = FOREVER if timeout is None else now + timeout
-            ended = yield Ask(partial(self._post, self.session.watch, now, outcome, index, deadline), deadline)
+            try:
+                ended = yield Ask(partial(self._post, self.session.watch, now, outcome, index, deadline), deadline)
+            except UnreachableError:
+                raise
+            except TimedOutError:
+                if timeout is None:  # in memory it can be seen that a wait is in vain
+                    raise
+                id = task_id(outcome.id, outcome.size, index)
+                raise TimedOutError(
+                    f"task {id} has not ended within {timeout:.1f} s; it goes on, wait for it again by its id"
+                ) from None
         return result_of(outcome, index, ended)
 
     # Requests with one answer.
@@ -186,7 +236,7 @@ class Calls:
     def ask(self, message: AskMessage) -> Steps:
         """Sends a request; returns the value of its answer."""
         _check(message)
-        now = time.monotonic()
+        now = self.clock()
         deadline = now + self.timeout
         return (yield Ask(partial(self._post, self.session.ask, now, message, deadline), deadline))
 
@@ -205,9 +255,9 @@ class Calls:
 
     def ping(self) -> Steps:
         """Returns the seconds that the answer took."""
-        started_at = time.monotonic()
+        started_at = self.clock()
         yield from self.ask(Ping(0))
-        return time.monotonic() - started_at
+        return self.clock() - started_at
 
     # Pulling.
 
@@ -215,21 +265,29 @@ class Calls:
         """Pulls tasks; returns (Assignment, index, payload) for each."""
         if not wait >= 0:
             raise ValueError(f"expected wait as seconds from 0, got {wait}")
-        stop_at = time.monotonic() + wait
+        stop_at = self.clock() + wait
         while True:
-            now = time.monotonic()
+            now = self.clock()
             part = min(max(stop_at - now, 0.0), WAIT_MAX)
             message = Pull(0, self.session.name, queue, max_tasks, part, lease)
             _check(message)
             deadline = now + part + self.timeout
             start = partial(self._post, self.session.ask, now, message, deadline)
             assignments = yield Ask(start, deadline, is_pull=True)
-            if assignments or time.monotonic() >= stop_at:
+            if assignments or self.clock() >= stop_at:
                 return self._decode(assignments)
 
     def settle(self, entry: Done | Failed) -> Steps:
-        """Reports the end of a pulled task; raises StaleLeaseError."""
-        now = time.monotonic()
+        """Reports the end of a pulled task; raises StaleLeaseError, and what cannot be sent where the caller can mend it."""
+        done, failed = ((entry,), ()) if isinstance(entry, Done) else ((), (entry,))
+        message = Settle(0, None, done, failed)
+        _check(message)
+        size = len(encode(message))
+        if size > PAYLOAD_BYTES_CEILING:
+            raise PayloadTooLargeError(
+                f"result and forwards of a task have {size} bytes, the limit is {PAYLOAD_BYTES_CEILING}"
+            )
+        now = self.clock()
         deadline = now + self.timeout
 
         def start(reply: Reply) -> None:
@@ -245,7 +303,7 @@ class Calls:
 
     def _abandon_pull(self, reply: Reply) -> None:
         """On the link's thread: the tasks may have come in the meantime."""
-        now = time.monotonic()
+        now = self.clock()
         self.session.give_back(now, getattr(reply, "value", None) or ())
         self.session.abandon_pull(now, reply)
 
@@ -266,7 +324,7 @@ class Calls:
         """A payload that is not msgpack never will be: the task becomes a dead letter, and its neighbours are not
         held up.
         """
-        now = time.monotonic()
+        now = self.clock()
         failed = Failed(assignment.token, assignment.id, index, str(error), None, True)
         self._post(self.session.settle, now, Settling(failed, now + self.timeout, _Nobody()))
 
@@ -304,7 +362,7 @@ _END_ERRORS: dict[str, type[TaskError]] = {
 }
 
 
-def _check(message: AskMessage) -> None:
+def _check(message: AskMessage | Settle) -> None:
     """Raises ValueError where the coordinator would call a message malformed: the caller's thread is where it can be
     mended.
     """

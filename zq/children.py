@@ -25,10 +25,11 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from zq.chunks import Chunk, Handler, Report, Runner, Slot
+from zq.chunks import Chunk, Handler, Runner, Slot
 from zq.core.ids import IdMaker, make_prefix
 from zq.errors import RemoteProtocolError
 from zq.handlers import Bench
+from zq.harvest import Report
 from zq.task import Task
 from zq.wire.batch import slice_tasks
 from zq.wire.codec import decode_for_coordinator, decode_from_coordinator, encode
@@ -65,12 +66,11 @@ class ChildRunner:
             report: takes what has ended.
             progress: takes what handlers report meanwhile.
         """
-        self.slot = Slot()
         self._bench = bench
         self._spec = spec
         self._report = report
         self._progress = progress
-        self._thread = threading.Thread(target=self._run, name="zq-child", daemon=True)
+        self.thread = threading.Thread(target=self._run, name="zq-child", daemon=True)
         self._process: subprocess.Popen[bytes] | None = None
         self._lock = threading.Lock()  # guards _process and _stop between killer and runner
         self._stop: tuple[int, int, str | None] | None = None
@@ -81,10 +81,10 @@ class ChildRunner:
         self._clear_page()
 
     def start(self) -> None:
-        self._thread.start()
+        self.thread.start()
 
     def join(self, timeout: float) -> None:
-        self._thread.join(timeout)
+        self.thread.join(timeout)
 
     def kill(self) -> None:
         """Ends the child at once."""
@@ -101,9 +101,9 @@ class ChildRunner:
             self._process.kill()
             return True
 
-    def look(self) -> None:
-        """Brings `slot` up to date with what the child runs."""
-        self.slot.token, self.slot.index, self.slot.since = self._read_page()
+    def running(self) -> list[tuple[int, int, float]]:
+        token, index, since = self._read_page()
+        return [(token, index, since)] if index >= 0 else []
 
     def _read_page(self) -> tuple[int, int, float]:
         token, index, since = PAGE.unpack_from(self._page)
@@ -180,7 +180,7 @@ class ChildRunner:
             self._clear_page()
             stop, self._stop = self._stop, None
             self._process = None
-        how = "could not be started" if process is None else _describe(process.wait())
+        how = "could not be started" if process is None else describe_exit(process.wait())
         failed: list[Failed] = []
         is_at_task = token == assignment.token and lo <= index < hi and index not in ended
         if is_at_task:
@@ -193,7 +193,7 @@ class ChildRunner:
         else:
             self._failures += 1
             log.error("child process %s before it ran anything; it is started again", how)
-        for left in _runs([i for i in range(lo, hi) if i not in ended][::-1]):
+        for left in falling_runs([i for i in range(lo, hi) if i not in ended][::-1]):
             self._bench.put_back(Chunk(assignment, *left))
         if not self._bench.is_closed or failed:
             self._report(Report([], failed, len(failed), seconds))
@@ -205,36 +205,49 @@ class ChildRunner:
             if self._process is not None and self._process.poll() is None:
                 return self._process
             self._clear_page()
-            try:
-                self._process = subprocess.Popen(
-                    [sys.executable, "-m", "zq.children", self._spec, str(self._file.fileno()), str(os.getpid())],
-                    stdin=subprocess.PIPE,
-                    stdout=subprocess.PIPE,
-                    pass_fds=(self._file.fileno(),),
-                    env={**os.environ, "PYTHONPATH": os.pathsep.join(path or "." for path in sys.path)},
-                )
-            except OSError:
-                log.exception("cannot start a child process")
-                self._process = None
+            self._process = start_child("zq.children", self._spec, self._file.fileno())
             return self._process
 
     def _end_child(self) -> None:
         with self._lock:
             process, self._process = self._process, None
-        if process is None:
-            return
-        assert process.stdin is not None
-        assert process.stdout is not None
-        process.stdin.close()  # the end of its input ends it
-        try:
-            process.wait(2.0)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
-        process.stdout.close()
+        if process is not None:
+            end_child(process)
 
 
-def _describe(code: int) -> str:
+def start_child(module: str, spec: str, descriptor: int, *more: str) -> subprocess.Popen[bytes] | None:
+    """Starts a module of zq as a child with two pipes and a shared page; None, and a line in the log, when that fails."""
+    try:
+        return subprocess.Popen(
+            [sys.executable, "-m", module, spec, str(descriptor), str(os.getpid()), *more],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            pass_fds=(descriptor,),
+            env={**os.environ, "PYTHONPATH": os.pathsep.join(path or "." for path in sys.path)},
+        )
+    except OSError:
+        log.exception("cannot start a child process")
+        return None
+
+
+def end_child(process: subprocess.Popen[bytes]) -> None:
+    """Ends a child by the end of its input, or by force when that does not help."""
+    assert process.stdin is not None
+    assert process.stdout is not None
+    try:
+        process.stdin.close()
+    except OSError:
+        pass  # it has died, and what was still to be said was said to nobody
+    try:
+        process.wait(2.0)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
+    process.stdout.close()
+
+
+def describe_exit(code: int) -> str:
+    """Returns, for people, how a process ended."""
     if code >= 0:
         return f"ended with exit code {code}"
     try:
@@ -243,7 +256,7 @@ def _describe(code: int) -> str:
         return f"died of signal {-code}"
 
 
-def _runs(indexes: list[int]) -> list[tuple[int, int]]:
+def falling_runs(indexes: list[int]) -> list[tuple[int, int]]:
     """Returns runs (lo, hi) of falling indexes, the last first, so that putting each in front restores the order."""
     found: list[tuple[int, int]] = []
     for index in indexes:
@@ -337,19 +350,21 @@ def load_handlers(spec: str) -> Mapping[str, Handler]:
 
 
 def load_attribute(spec: str) -> Any:
-    """Imports `module:attribute`, or runs `path.py` and takes the attribute; raises ValueError when there is none."""
+    """Imports `module:attribute`, or runs `path.py` and takes the attribute; raises ValueError when there is none, or it cannot be read as Python."""
     place, separator, name = spec.rpartition(":")
     if not separator or not place or not name:
         raise ValueError(f"expected module:attribute, got {spec!r}")
-    if place.endswith(".py"):
-        if not Path(place).is_file():
-            raise ValueError(f"there is no file {place}")
-        found: Any = runpy.run_path(place, run_name=MAIN_OF_CHILD).get(name)
-    else:
-        try:
+    try:
+        if place.endswith(".py"):
+            if not Path(place).is_file():
+                raise ValueError(f"there is no file {place}")
+            found: Any = runpy.run_path(place, run_name=MAIN_OF_CHILD).get(name)
+        else:
             found = getattr(importlib.import_module(place), name, None)
-        except ModuleNotFoundError as error:
-            raise ValueError(f"there is no module {place}: {error}") from error
+    except ModuleNotFoundError as error:
+        raise ValueError(f"there is no module {place}: {error}") from error
+    except SyntaxError as error:
+        raise ValueError(f"{error.filename} line {error.lineno} is not Python: {error.msg}") from error
     if found is None:
         raise ValueError(f"there is no {name} in {place}")
     return found
@@ -358,10 +373,7 @@ def load_attribute(spec: str) -> Any:
 def main() -> None:
     """Runs chunks from standard input until it ends."""
     spec, descriptor, parent = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
-    threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the worker decides when a child ends
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)
-    source, target = _take_pipes()
+    source, target = open_pipes(parent)
     page = mmap.mmap(descriptor, mmap.PAGESIZE)
     lock = threading.Lock()
 
@@ -382,8 +394,14 @@ def main() -> None:
         send(Settle(1, None, (), ()))
 
 
-def _take_pipes() -> tuple[BinaryIO, BinaryIO]:
-    """Keeps the pipes from handlers and the programs that they start: they read nothing, and what they print goes where the worker's log goes."""
+def open_pipes(parent: int) -> tuple[BinaryIO, BinaryIO]:
+    """Makes this process a child of a worker; returns what to read from and what to write to.
+
+    Handlers and the programs that they start do not get the pipes: they read nothing, and what they print goes where the worker's log goes.
+    """
+    threading.Thread(target=end_with, args=(parent,), daemon=True).start()
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the worker decides when a child ends
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
     source = os.fdopen(os.dup(0), "rb")
     target = os.fdopen(os.dup(1), "wb")
     nothing = os.open(os.devnull, os.O_RDONLY)
@@ -394,7 +412,7 @@ def _take_pipes() -> tuple[BinaryIO, BinaryIO]:
     return source, target
 
 
-def _end_with(parent: int) -> None:
+def end_with(parent: int) -> None:
     """Ends this process when its worker has died, whatever its handler does."""
     while os.getppid() == parent:
         time.sleep(1.0)

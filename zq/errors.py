@@ -4,6 +4,7 @@ ZqError
 ├── BusyError                 a submit was refused for now; nothing was stored
 ├── InvalidTaskError          a submit was refused for good; nothing was stored
 ├── PayloadTooLargeError      a payload is over the limit; nothing was sent
+├── ConversionError           a value and its annotation do not fit each other (also a TypeError)
 ├── TaskError                 how a task ended, when it was not done
 │   ├── TaskFailedError       it is a dead letter
 │   ├── TaskCancelledError
@@ -14,6 +15,7 @@ ZqError
 │   └── UnreachableError      nothing at all was heard of the coordinator
 ├── ClosedError               the client, worker or coordinator is closed
 ├── WorkerFencedError         another worker took this name
+├── RunnerBrokenError         a worker's own thread ended by a fault that is not a handler's
 ├── RemoteProtocolError       the peer sent what the protocol does not allow, or refused what we sent
 └── StoreError                the store failed
     ├── StoreFullError
@@ -66,6 +68,20 @@ class PayloadTooLargeError(ZqError):
     """A payload is over the limit; nothing was sent."""
 
 
+class ConversionError(ZqError, TypeError):
+    """A value cannot go into a payload, or what came in one is not what the annotation says.
+
+    Attributes:
+        text: what was expected, and what came.
+        place: where in the value, as in `pizza.toppings[3]`; empty when it is the value itself.
+    """
+
+    def __init__(self, text: str, place: str = "") -> None:
+        super().__init__(f"{place}: {text}" if place else text)
+        self.text = text
+        self.place = place
+
+
 class TaskError(ZqError):
     """A task ended, and not as done.
 
@@ -114,6 +130,10 @@ class ClosedError(ZqError):
 
 class WorkerFencedError(ZqError):
     """Another worker has taken this worker's name."""
+
+
+class RunnerBrokenError(ZqError):
+    """A thread of the worker that runs handlers ended by a fault that is not a handler's."""
 
 
 class RemoteProtocolError(ZqError):

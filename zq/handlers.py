@@ -1,4 +1,4 @@
-"""Where the tasks in hand wait for a runner, and the threads that run them.
+"""Where the tasks in hand wait for a runner, and the threads that run them; coroutines are in `zq.coroutines`.
 
 `Bench` is shared by the link's thread, which puts assignments on it, and the runners, which take chunks from it in the order in which they came. It also measures
 how long tasks take, from which it knows the size of a chunk and how many tasks the worker should hold.
@@ -11,8 +11,9 @@ from collections import deque
 from collections.abc import Callable, Mapping
 from typing import Protocol
 
-from zq.chunks import Chunk, Handler, Report, Runner, Slot
+from zq.chunks import REPORT_AFTER, Chunk, Handler, Runner, Slot
 from zq.core.ids import IdMaker
+from zq.harvest import Report
 from zq.task import TaskOwner
 from zq.wire.limits import CREDIT_MAX
 from zq.wire.messages import Assignment, Span
@@ -33,11 +34,20 @@ WEIGHT = 0.3
 class Bench:
     """The tasks in hand that have not started; any thread may use it."""
 
-    def __init__(self, concurrency: int) -> None:
+    def __init__(self, concurrency: int, coroutine_queues: frozenset[str] = frozenset()) -> None:
+        """Makes an empty bench.
+
+        Args:
+            concurrency: tasks that all runners together run at once.
+            coroutine_queues: whose tasks are for `take_coroutines`; all others are for `take`.
+        """
         self.concurrency = concurrency
+        self.stir: Callable[[], None] = _nothing  # called when there is something new for `take_coroutines`
         self.revoked: dict[int, set[int]] = {}  # indexes by token that must not be started or reported
         self.credit = concurrency
+        self._coroutine_queues = coroutine_queues
         self._waiting: deque[Chunk] = deque()
+        self._coroutines: deque[Chunk] = deque()
         self._tasks = 0  # in `_waiting`
         self._seconds: dict[str, float] = {}  # average per task, by queue
         self._is_closed = False
@@ -48,13 +58,22 @@ class Bench:
         with self._changed:
             for assignment in assignments:
                 count = len(assignment.ends) >> 2
-                self._waiting.append(Chunk(assignment, assignment.lo, assignment.lo + count))
-                self._tasks += count
+                chunk = Chunk(assignment, assignment.lo, assignment.lo + count)
+                if assignment.queue in self._coroutine_queues:
+                    self._coroutines.append(chunk)
+                else:
+                    self._waiting.append(chunk)
+                    self._tasks += count
             self._changed.notify(len(assignments) if len(assignments) < self.concurrency else self.concurrency)
+        if self._coroutines:
+            self.stir()
 
     def put_back(self, chunk: Chunk) -> None:
         """Puts back, in front, what a runner could not run."""
-        if chunk.hi > chunk.lo:
+        if chunk.assignment.queue in self._coroutine_queues:
+            self._coroutines.appendleft(chunk)
+            self.stir()
+        elif chunk.hi > chunk.lo:
             with self._changed:
                 self._waiting.appendleft(chunk)
                 self._tasks += chunk.hi - chunk.lo
@@ -69,13 +88,47 @@ class Bench:
                 self._changed.wait()
             if self._is_closed:
                 return None
-            assignment, lo, hi = self._waiting.popleft()
-            size = self._chunk_size(assignment.queue)
-            if hi - lo > size:
-                self._waiting.appendleft(Chunk(assignment, lo + size, hi))
-                hi = lo + size
-                self._changed.notify()
-            self._tasks -= hi - lo
+            return self._pop(self._chunk_size(self._waiting[0].assignment.queue))
+
+    def take_some(self) -> list[Chunk]:
+        """Waits for work and returns as much of it as `take`, which may be several small chunks of one queue; none when the bench is closed.
+
+        A lock, a report and a wake-up for each lease would cost more than short tasks in small batches.
+        """
+        with self._changed:
+            while not self._waiting and not self._is_closed:
+                self._changed.wait()
+            if self._is_closed:
+                return []
+            waiting = self._waiting
+            queue = waiting[0].assignment.queue
+            room = self._chunk_size(queue)
+            chunks = [self._pop(room)]
+            room -= chunks[0].hi - chunks[0].lo
+            while waiting and waiting[0].assignment.queue == queue and waiting[0].hi - waiting[0].lo <= room:
+                chunks.append(self._pop(room))
+                room -= chunks[-1].hi - chunks[-1].lo
+            return chunks
+
+    def _pop(self, most: int) -> Chunk:
+        """Takes the first tasks that wait, at most so many, and leaves the rest of their lease in front for another runner."""
+        assignment, lo, hi = self._waiting.popleft()
+        if hi - lo > most:
+            self._waiting.appendleft(Chunk(assignment, lo + most, hi))
+            hi = lo + most
+            self._changed.notify()
+        self._tasks -= hi - lo
+        return Chunk(assignment, lo, hi)
+
+    def take_coroutines(self, tasks_max: int) -> Chunk | None:
+        """Returns, without waiting, a chunk of at most so many tasks (above 0) of coroutine handlers; None when there is none."""
+        with self._changed:
+            if self._is_closed or not self._coroutines:
+                return None
+            assignment, lo, hi = self._coroutines.popleft()
+            if hi - lo > tasks_max:
+                self._coroutines.appendleft(Chunk(assignment, lo + tasks_max, hi))
+                hi = lo + tasks_max
             return Chunk(assignment, lo, hi)
 
     def _chunk_size(self, queue: str) -> int:
@@ -114,17 +167,13 @@ class Bench:
         """Ends all `take`, and returns what was never started."""
         with self._changed:
             self._is_closed = True
-            left = [Span(chunk.assignment.token, chunk.lo, chunk.hi) for chunk in self._waiting]
+            chunks = [*self._waiting, *self._coroutines]
             self._waiting.clear()
+            self._coroutines.clear()
             self._tasks = 0
             self._changed.notify_all()
-            return left
-
-    @property
-    def tokens(self) -> set[int]:
-        """The leases of which something waits here."""
-        with self._changed:
-            return {chunk.assignment.token for chunk in self._waiting}
+        self.stir()
+        return [Span(chunk.assignment.token, chunk.lo, chunk.hi) for chunk in chunks]
 
     @property
     def is_closed(self) -> bool:
@@ -134,12 +183,20 @@ class Bench:
 class RunnerThread(Protocol):
     """A thread that takes chunks from a bench; it ends when the bench is closed and its chunk is done."""
 
-    slot: Slot
+    thread: threading.Thread
 
     def start(self) -> None: ...
 
+    def running(self) -> list[tuple[int, int, float]]:
+        """Returns token, index and start (monotonic seconds) of the tasks that run now; any thread may ask."""
+
     def stop_task(self, token: int, index: int, reason: str | None) -> bool:
-        """Stops the running task if it can, and returns whether it did; `reason` is the failure to report, None reports nothing."""
+        """Stops a task if it is running here; called on the link's thread, so it must not wait.
+
+        Returns:
+            True when the runner reports the failure itself, with this reason (None reports nothing). False when it is not running here, or when it was
+            only asked to stop, or cannot be stopped: the caller reports, and what the task still does is ignored.
+        """
 
     def join(self, timeout: float) -> None: ...
 
@@ -158,31 +215,71 @@ class ThreadRunner:
         ids: IdMaker,
         report: Callable[[Report], None],
     ) -> None:
-        self.slot = Slot()
+        self._slot = Slot()
         self._bench = bench
         self._report = report
-        self._runner = Runner(handlers, owner, ids, self.slot)
-        self._thread = threading.Thread(target=self._run, name="zq-handler", daemon=True)
+        self._runner = Runner(handlers, owner, ids, self._slot)
+        self.thread = threading.Thread(target=self._run, name="zq-handler", daemon=True)
 
     def start(self) -> None:
-        self._thread.start()
+        self.thread.start()
+
+    def running(self) -> list[tuple[int, int, float]]:
+        slot = self._slot
+        token, index, since = slot.token, slot.index, slot.since
+        return [(token, index, since)] if index >= 0 else []
 
     def stop_task(self, token: int, index: int, reason: str | None) -> bool:  # noqa: ARG002 - the protocol's signature
         return False
 
     def join(self, timeout: float) -> None:
-        self._thread.join(timeout)
+        self.thread.join(timeout)
 
     def kill(self) -> None:
         """Cannot be done; the thread is a daemon and ends with the process."""
 
     def _run(self) -> None:
         bench = self._bench
-        while (chunk := bench.take()) is not None:
-            queue = chunk.assignment.queue
+        while chunks := bench.take_some():
+            gathered = Reports(chunks[0].assignment.queue, self._pass_on)
+            try:
+                for chunk in chunks:
+                    self._runner.run(chunk, bench.revoked, gathered.add)
+            finally:  # a fault of the runner itself ends this thread, and what had ended before is still true
+                gathered.flush()
 
-            def report(done: Report, queue: str = queue) -> None:
-                bench.measure(queue, done)
-                self._report(done)
+    def _pass_on(self, queue: str, report: Report) -> None:
+        self._bench.measure(queue, report)
+        self._report(report)
 
-            self._runner.run(chunk, bench.revoked, report)
+
+class Reports:
+    """The reports of several chunks of a queue, passed on as one, but not later than after REPORT_AFTER seconds of work."""
+
+    __slots__ = ("_pass_on", "_queue", "_reports", "_seconds")
+
+    def __init__(self, queue: str, pass_on: Callable[[str, Report], None]) -> None:
+        self._queue = queue
+        self._pass_on = pass_on
+        self._reports: list[Report] = []
+        self._seconds = 0.0
+
+    def add(self, report: Report) -> None:
+        self._reports.append(report)
+        self._seconds += report.seconds
+        if self._seconds >= REPORT_AFTER:
+            self.flush()
+
+    def flush(self) -> None:
+        reports, seconds = self._reports, self._seconds
+        self._reports, self._seconds = [], 0.0
+        if len(reports) == 1:
+            self._pass_on(self._queue, reports[0])
+        elif reports:
+            done = [one for report in reports for one in report.done]
+            failed = [one for report in reports for one in report.failed]
+            self._pass_on(self._queue, Report(done, failed, sum(report.tasks for report in reports), seconds))
+
+
+def _nothing() -> None:
+    """Nobody takes coroutines."""

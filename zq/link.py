@@ -66,6 +66,9 @@ POLL_MAX = 60.0
 FLUSH_MAX = 0.5
 """Seconds that a closing link may spend on sending what the session had said before."""
 
+NOBLOCK = int(zmq.NOBLOCK)
+"""As a plain number: pyzmq's enumeration costs more than a send."""
+
 _ADDRESS = re.compile(r"tcp://(?:\[[0-9A-Fa-f:.%]+\]|[^\s:/\[\]*]+):(?P<port>[0-9]{1,5})|ipc://\S+")
 
 
@@ -259,7 +262,7 @@ class Link:
         frames: list[bytes] = []
         try:
             while len(frames) < FRAMES_PER_TURN_MAX:
-                frames.append(socket.recv(zmq.NOBLOCK))
+                frames.append(socket.recv(NOBLOCK))
         except zmq.Again:
             pass
         for frame in frames:
@@ -280,7 +283,7 @@ class Link:
             backlog.append(encode(message))
         try:
             while backlog:
-                socket.send(backlog[0], zmq.NOBLOCK)
+                socket.send(backlog[0], NOBLOCK)
                 backlog.popleft()
         except zmq.Again:
             pass

@@ -37,6 +37,7 @@ class PulledBase(Task):
 
     def _fail(self, error: str | BaseException, retry_in: float | None, is_final: bool) -> Steps:
         text = f"{type(error).__name__}: {error}" if isinstance(error, BaseException) else str(error)
+        text = text.encode(errors="backslashreplace").decode()  # UTF-8 has no place for surrogates
         return self._calls.settle(
             Failed(self.token, self.batch_id, self.index, text[-TEXT_CHARS_MAX:], retry_in, is_final)
         )
@@ -73,7 +74,7 @@ class PulledTask(PulledBase):
 
         Args:
             error: for people; the end of a long one is kept.
-            retry_in: seconds until the next attempt; None leaves it to the task's backoff.
+            retry_in: seconds until the next attempt; None leaves it to the task's retry policy.
             final: True: a dead letter at once.
 
         Raises:

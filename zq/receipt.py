@@ -12,6 +12,7 @@ from zq.flow import Entry
 from zq.task import task_id
 
 R = TypeVar("R")
+S = TypeVar("S")
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +34,8 @@ class TaskStatus:
     priority: int | None = None
     key: str | None = None
     on_lost: str | None = None
-    attempts: int | None = None
+    attempts: int | None = None  # starts that failed or were lost
+    failures: int | None = None  # of these, the ones that failed
     worker: str | None = None
     token: int | None = None
     progress: float | None = None
@@ -133,6 +135,10 @@ class Receipts(Sequence[R], Generic[R]):
         for entry in entries:
             self._starts.append(self._length)
             self._length += entry.outcome.size
+
+    def each(self, make: Callable[[R], S]) -> Receipts[S]:
+        """Returns the same receipts, each as `make` makes it of what is here."""
+        return Receipts(lambda entry, index: make(self._make(entry, index)), self._entries)
 
     def __len__(self) -> int:
         return self._length

@@ -6,14 +6,17 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Literal, Protocol, TypedDict, Unpack
 
 from zq.wire.limits import (
-    BACKOFF_FACTOR_MAX,
+    ATTEMPTS_MAX,
     DELAY_MAX,
     HEADER_BYTES_MAX,
     HEADERS_MAX,
     NAME_BYTES_MAX,
+    PATH_MAX,
+    PATH_NUMBER_MAX,
     TASK_SEPARATOR,
 )
 from zq.wire.messages import DEFAULT_OPTIONS, Assignment, Options
+from zq.wire.retry import RetryPolicy
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -27,12 +30,15 @@ class SubmitOptions(TypedDict, total=False):
     Keys:
         priority: 0 (last) to 9 (first); 4 by default. Strict: a lower one waits while a higher one waits.
         delay: seconds before the task may start; 0 by default.
-        key: text that consistent hashing hashes, where a queue assigns so.
+        key: text that tasks share which belong together: for `ordered`, and for what a queue does by key.
         on_lost: what happens to a started task whose worker died: "reassign" (the default), "cancel" or "dead".
-        max_attempts: starts that may fail or be lost before the task is a dead letter; the coordinator's by default.
-        backoff: seconds before the first retry, growth from retry to retry, largest seconds; the coordinator's by default.
+        max_attempts: starts that may fail or be lost before the task is a dead letter; the queue's by default.
+        retry: a RetryPolicy or its text, such as "exponential:1:2:60" or "none": when it is tried again after a failure; the queue's by default.
         timeout: seconds that a started task may run; no limit by default.
         headers: text by text, passed on untouched.
+        on_dead: queue that gets a notice (the same payload, and headers that say what happened) when the task ends as dead or expired.
+        group: id of a group and the path in it of the first task; the last number of the path counts up from task to task.
+        ordered: True: of the tasks with this key in the queue one runs at a time, in the order of submission; False by default.
     """
 
     priority: int
@@ -40,9 +46,12 @@ class SubmitOptions(TypedDict, total=False):
     key: str | None
     on_lost: OnLost
     max_attempts: int | None
-    backoff: tuple[float, float, float] | None
+    retry: RetryPolicy | str | None
     timeout: float | None
     headers: Mapping[str, str] | None
+    on_dead: str | None
+    group: tuple[str, tuple[int, ...]] | None
+    ordered: bool
 
 
 def make_options(**options: Unpack[SubmitOptions]) -> Options:
@@ -62,6 +71,12 @@ def make_options(**options: Unpack[SubmitOptions]) -> Options:
     values: dict[str, Any] = dict(options)
     if values.get("headers") is not None:
         values["headers"] = dict(values["headers"])
+    if values.get("group") is not None:
+        values["group"] = (values["group"][0], tuple(values["group"][1]))
+    if values.get("retry") is not None:
+        values["retry"] = RetryPolicy.read(values["retry"])
+    if values.get("ordered") and values.get("key") is None:
+        raise ValueError("expected a key with ordered: it says which tasks are in order")
     return Options(**values)
 
 
@@ -99,18 +114,18 @@ def _check_text(name: str, value: Any, bytes_max: int = NAME_BYTES_MAX) -> None:
         raise ValueError(f"expected {name} of at most {bytes_max} bytes, got {size}")
 
 
+def _check_bool(name: str, value: Any) -> None:
+    if not isinstance(value, bool):
+        raise TypeError(f"expected {name} as True or False, got {value!r}")
+
+
 def _check_on_lost(name: str, value: Any) -> None:
     if value not in ("reassign", "cancel", "dead"):
         raise ValueError(f"expected {name} as reassign, cancel or dead, got {value!r}")
 
 
-def _check_backoff(name: str, value: Any) -> None:
-    if not isinstance(value, tuple | list) or len(value) != 3:
-        raise TypeError(f"expected {name} as (first, factor, largest), got {value!r}")
-    for part in value:
-        _check_seconds(name, part)
-    if value[1] > BACKOFF_FACTOR_MAX:
-        raise ValueError(f"expected a factor of {name} of at most {BACKOFF_FACTOR_MAX:.0f}, got {value[1]}")
+def _check_retry(name: str, value: Any) -> None:  # noqa: ARG001 - alike in shape
+    RetryPolicy.read(value)
 
 
 def _check_headers(name: str, value: Any) -> None:
@@ -123,6 +138,20 @@ def _check_headers(name: str, value: Any) -> None:
         _check_text(f"header {header}", text, HEADER_BYTES_MAX)
 
 
+def _check_group(name: str, value: Any) -> None:
+    if not isinstance(value, tuple | list) or len(value) != 2 or not isinstance(value[1], tuple | list):
+        raise TypeError(f"expected {name} as (id, path), got {value!r}")
+    check_id(value[0])
+    if not 1 <= len(value[1]) <= PATH_MAX:
+        raise ValueError(f"expected a path of 1 to {PATH_MAX} numbers, got {value[1]!r}")
+    for number in value[1]:
+        _check_int(0, PATH_NUMBER_MAX)("a number of the path", number)
+
+
+def _check_queue(name: str, value: Any) -> None:
+    check_name(name, value)
+
+
 def _or_none(check: Callable[[str, Any], None]) -> Callable[[str, Any], None]:
     return lambda name, value: None if value is None else check(name, value)
 
@@ -132,10 +161,13 @@ _CHECKS: dict[str, Callable[[str, Any], None]] = {
     "delay": _check_seconds,
     "key": _or_none(_check_text),
     "on_lost": _check_on_lost,
-    "max_attempts": _or_none(_check_int(1, 1000)),
-    "backoff": _or_none(_check_backoff),
+    "max_attempts": _or_none(_check_int(1, ATTEMPTS_MAX)),
+    "retry": _or_none(_check_retry),
     "timeout": _or_none(_check_timeout),
     "headers": _or_none(_check_headers),
+    "on_dead": _or_none(_check_queue),
+    "group": _or_none(_check_group),
+    "ordered": _check_bool,
 }
 
 
@@ -166,6 +198,35 @@ def check_id(value: Any) -> str:
 def task_id(batch_id: str, size: int, index: int) -> str:
     """Returns the id of a task: its batch's id when it is alone there, else `batch#index` (protocol 1)."""
     return batch_id if size == 1 else f"{batch_id}{TASK_SEPARATOR}{index}"
+
+
+class Retry(Exception):
+    """Raised by a handler: the task failed, and is to be tried again, though not by its retry policy.
+
+    It is a failure like any other: it counts, and the last attempt makes a dead letter.
+
+    Attributes:
+        retry_in: seconds until the next attempt.
+        reason: for people; shown in the history of the task.
+    """
+
+    def __init__(self, retry_in: float, reason: str = "") -> None:
+        _check_seconds("retry_in", retry_in)
+        super().__init__(reason or f"the handler asked to be called again in {retry_in:g} s")
+        self.retry_in = float(retry_in)
+        self.reason = str(self)
+
+
+class Bury(Exception):
+    """Raised by a handler: the task failed for good, and becomes a dead letter whatever attempts are left.
+
+    Attributes:
+        reason: for people; the reason of the dead letter.
+    """
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(reason)
+        self.reason = reason
 
 
 class TaskOwner(Protocol):

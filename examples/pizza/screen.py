@@ -39,7 +39,7 @@ class Screen:
         with self._lock:
             self._said.append(text)
         if self._live is None:
-            self._console.print(text, highlight=False)
+            self._console.print(text, highlight=False, soft_wrap=True)
 
     def show(self, workers: list[dict[str, Any]], queues: list[dict[str, Any]]) -> None:
         """Draws the present state."""

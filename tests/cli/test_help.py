@@ -22,9 +22,7 @@ SETTINGS = {
     "suspect-after": ("Seconds", "3.0"),
     "gone-after": ("Seconds", "15.0"),
     "max-attempts": ("Starts", "5"),
-    "backoff-first": ("Seconds", "1.0"),
-    "backoff-factor": ("Growth", "2.0"),
-    "backoff-max": ("seconds", "60.0"),
+    "retry": ("seconds", "full-jitter:1:2:60"),
     "queue-tasks-max": ("tasks", "10000000"),
     "payload-bytes-max": ("bytes", "1048576"),
     "keep-seconds": ("Seconds", "3600.0"),
@@ -88,7 +86,7 @@ def test_unreachable_coordinator_is_69(arguments: list[str], invoke_alone: Invok
 
     assert result.exit_code == 69
     assert result.stdout == ""
-    assert "nothing was heard of the coordinator" in result.stderr
+    assert "nothing was heard of the coordinator at tcp://127.0.0.1:1;" in result.stderr
 
 
 def test_address_may_come_from_the_environment(invoke_alone: Invoke) -> None:

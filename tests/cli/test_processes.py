@@ -107,6 +107,14 @@ def test_address_beyond_this_machine_is_refused_before_anything_is_made(tmp_path
     assert not (tmp_path / "orders.zq").exists()
 
 
+@pytest.mark.parametrize("address", ["nonsense", "tcp://127.0.0.1", "tcp://127.0.0.1:port", "127.0.0.1:7700", "ipc://"])
+def test_address_that_cannot_be_bound_is_a_usage_error(tmp_path: Path, address: str) -> None:
+    result = run("coordinator", "--data", str(tmp_path / "orders.zq"), "--bind", address)
+
+    assert result.returncode == 2
+    assert "expected an address like tcp://127.0.0.1:7700" in result.stderr
+
+
 @pytest.mark.parametrize(
     "address",
     [
@@ -179,6 +187,14 @@ def test_burst_worker_without_a_coordinator_is_69() -> None:
     assert result.returncode == 69
 
 
+def test_result_that_does_not_come_in_time_is_75(tmp_path: Path) -> None:
+    with coordinator(tmp_path / "orders.zq") as (_, address):
+        result = run("submit", "orders", "{}", "--id", "mine", "--wait", "--wait-timeout", "0.2", "--address", address)
+
+    assert result.returncode == 75
+    assert "task mine has not ended within 0.2 s" in result.stderr
+
+
 def test_interrupted_command_is_130(tmp_path: Path) -> None:
     with (
         coordinator(tmp_path / "orders.zq") as (_, address),
@@ -217,3 +233,12 @@ def test_bench_does_not_touch_the_coordinator_of_the_shell(tmp_path: Path) -> No
 
         assert result.returncode == 0, result.stderr
         assert client.query("queues") == []
+
+
+def test_module_that_is_not_python_is_a_usage_error(tmp_path: Path) -> None:
+    (tmp_path / "shop.py").write_text("import zq\nworker = = zq.Worker()\n")
+
+    result = run("worker", f"{tmp_path}/shop.py:worker")
+
+    assert result.returncode == 2
+    assert f"{tmp_path}/shop.py line 2 is not Python: invalid syntax" in result.stderr

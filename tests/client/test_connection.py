@@ -144,9 +144,11 @@ def test_bad_frames_from_the_coordinator_are_counted_and_do_no_harm(
         pack(1, 99, 1),
         bytes(5000),
     ]
+    link = client._calls.link
+    assert isinstance(link, Link)
     with caplog.at_level(logging.WARNING, logger="zq.link"):
         coordinator.send_frames(*frames)
-        wait_until(lambda: client._calls.link.bad_frames == len(frames))
+        wait_until(lambda: link.bad_frames == len(frames))
     assert len(caplog.records) == len(frames)
     assert client.submit("orders", 1).id in coordinator.stored
 

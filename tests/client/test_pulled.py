@@ -79,6 +79,33 @@ def test_a_pull_that_waits_longer_than_the_coordinator_allows_asks_again(
     assert len({pull.client for pull in pulls}) == 1
 
 
+def test_forwards_that_cannot_be_sent_are_refused_before_they_are(coordinator: FakeCoordinator, client: Client) -> None:
+    serve(coordinator, "one", "two", "three")
+    many, large, good = client.pull("orders", max_tasks=3)
+    for n in range(1001):
+        many.forward("delivery", n)
+    for _ in range(9):
+        large.forward("delivery", b"x" * 1_000_000)
+
+    with pytest.raises(ValueError, match="expected at most 1000 forwards, got 1001"):
+        many.done()
+    with pytest.raises(PayloadTooLargeError, match="result and forwards of a task have"):
+        large.done()
+    good.done()
+
+    assert len(coordinator.of_kind(Settle)) == 1
+
+
+def test_failure_in_words_that_utf_8_cannot_hold_is_told_all_the_same(
+    coordinator: FakeCoordinator, client: Client
+) -> None:
+    serve(coordinator, "one")
+    (task,) = client.pull("orders")
+    task.fail("half a \ud83c pizza")
+
+    assert coordinator.of_kind(Settle)[0].failed[0].error == "half a \\ud83c pizza"
+
+
 def test_done_settles_with_result_and_forwards(coordinator: FakeCoordinator, client: Client) -> None:
     serve(coordinator, "one", "two")
     first, second = client.pull("orders", max_tasks=2)

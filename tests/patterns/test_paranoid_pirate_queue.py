@@ -189,10 +189,27 @@ def test_a_retry_on_a_fresh_socket_is_a_new_request(peers: RawPeers, queue: Para
     wait_until(lambda: queue_length(queue) == 2)
 
     worker = new_worker(peers, queue)
-    for _ in range(2):  # both are worked on; the first one's client is gone
-        worker.send_multipart(receive(worker, skip=BEAT))
+    requests = [receive(worker, skip=BEAT)]
+    worker.send_multipart(requests[0])
+    requests.append(receive(worker, skip=BEAT))
+    worker.send_multipart(requests[1])  # both are worked on
+    assert requests[0][0] != requests[1][0]
     assert receive(again) == [b"one"]
-    wait_until(lambda: (queue.answered, queue.undeliverable) == (1, 1))
+
+
+def test_a_reply_to_a_client_that_has_gone_is_counted(peers: RawPeers, queue: ParanoidPirateQueue) -> None:
+    worker = new_worker(peers, queue)
+
+    def is_counted() -> bool:
+        ended = queue.answered + queue.undeliverable
+        client = ask(peers, queue, b"one")
+        request = receive(worker, skip=BEAT)
+        client.close(0)  # the queue may hear of it only after the reply
+        worker.send_multipart(request)
+        wait_until(lambda: queue.answered + queue.undeliverable > ended)
+        return queue.undeliverable > 0
+
+    wait_until(is_counted)
 
 
 def queue_length(queue: ParanoidPirateQueue) -> int:

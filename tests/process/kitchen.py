@@ -17,7 +17,7 @@ import zq
 PATIENCE = 60.0
 """Seconds that a test waits for a condition before it fails; nothing is slow when all is well."""
 
-QUICK = ("--heartbeat-interval", "0.2", "--suspect-after", "0.6", "--gone-after", "1.5", "--backoff-first", "0.05")
+QUICK = ("--heartbeat-interval", "0.2", "--suspect-after", "0.6", "--gone-after", "1.5", "--retry", "exponential:0.05")
 
 
 def wait_until(condition: Callable[[], Any], what: str, patience: float = PATIENCE) -> Any:

@@ -231,7 +231,7 @@ def test_child_process_that_crashes_is_charged_to_its_own_task_only(kitchen: Kit
     shop("--processes", "2")
     with kitchen.client() as client:
         payloads = [*range(40), "crash", *range(40, 80)]
-        receipts = client.submit_many("crash", payloads, max_attempts=3, backoff=(0.01, 1.0, 0.01))
+        receipts = client.submit_many("crash", payloads, max_attempts=3, retry="constant:0.01")
         results = []
         for receipt, payload in zip(receipts, payloads, strict=True):
             if payload == "crash":
@@ -276,7 +276,7 @@ def test_handler_in_a_child_process_is_killed_at_its_timeout_and_the_heartbeat_g
 ) -> None:
     shop("--processes", "1")
     with kitchen.client() as client:
-        receipt = client.submit("forever", None, timeout=0.5, max_attempts=2, backoff=(0.01, 1.0, 0.01))
+        receipt = client.submit("forever", None, timeout=0.5, max_attempts=2, retry="constant:0.01")
         with pytest.raises(zq.TaskFailedError, match=re.escape("ran longer than its timeout of 0.5 s")):
             receipt.result(timeout=60.0)
 
@@ -301,3 +301,19 @@ def test_sigterm_drains_a_worker_and_gives_back_what_has_not_started(kitchen: Ki
         assert client.query("status")["done"] == 1
         assert client.query("status")["waiting"] == 4
         assert receipts[0].result(timeout=10.0) == kitchen.events()[0][2]
+
+
+def test_second_signal_ends_a_worker_at_once_and_gives_back_what_runs(kitchen: Kitchen, tmp_path: Path) -> None:
+    kitchen.options = ("--gone-after", "600")  # what comes back does so because the worker said goodbye
+    kitchen.start_coordinator()
+    worker = kitchen.start_worker("shop")
+    with kitchen.client() as client:
+        client.submit("gated", {"gate": str(tmp_path / "never")})
+        wait_until(lambda: kitchen.events(), "the task to start")
+        worker.send_signal(signal.SIGTERM)
+        wait_until(lambda: client.query("workers")[0]["credit"] == 0, "the worker to drain")
+        worker.send_signal(signal.SIGTERM)
+
+        assert worker.wait(30.0) == 0
+        assert client.query("workers") == []
+        assert client.query("status")["waiting"] == 1

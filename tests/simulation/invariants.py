@@ -6,8 +6,10 @@ from tests.simulation.ledger import Violation
 from zq.core import tables
 from zq.core.batch import read_batch
 from zq.core.books import Books
-from zq.core.endings import DEAD, ENDED, PENDING, SCHEDULED
+from zq.core.endings import DEAD, ENDED, PARKED, PENDING, SCHEDULED
+from zq.core.groups import OPEN, read_row
 from zq.core.holder import Life
+from zq.core.lines import line_of
 from zq.core.storage import Transaction
 
 
@@ -36,14 +38,29 @@ def check_grants(books: Books) -> None:
         if worker.life is Life.LIVE and books.peers.get(worker.peer or b"") is not worker:
             raise Violation(f"{worker.name} is live and has no connection")
     for queue in books.queues.values():
+        for key in (
+            lease.batch.options.key
+            for lease in books.leases.values()
+            if lease.batch.queue is queue and lease.batch.options.ordered
+        ):
+            count = sum(
+                lease.mask.bit_count()
+                for lease in books.leases.values()
+                if lease.batch.queue is queue and lease.batch.options.ordered and lease.batch.options.key == key
+            )
+            if count > 1:
+                raise Violation(f"{count} ordered tasks of key {key} in queue {queue.name} are leased at once")
         idle = [worker for worker in queue.workers.values() if worker.free > 0 and worker.held == 0]
-        if idle and queue.total_waiting:
+        if idle and any(
+            batch.servable() for batch in books.batches.values() if batch.queue is queue and batch.is_queued
+        ):
             raise Violation(f"{idle[0].name} has nothing to do while {queue.total_waiting} tasks wait in {queue.name}")
 
 
 def check_books(books: Books, tx: Transaction) -> None:
     """Checks the whole store: every task is in one place, the counters are right, the index finds everything."""
-    counts = {queue.number: [0, 0, 0, 0] for queue in books.queues.values()}  # waiting, leased, scheduled, dead
+    # Waiting, leased, scheduled, dead, parked.
+    counts = {queue.number: [0, 0, 0, 0, 0] for queue in books.queues.values()}
     places: dict[bytes, tuple[int, bytes]] = {}
     for key, value in tx.scan(tables.PENDING):
         batch = books.read(tx, key, value)
@@ -66,21 +83,63 @@ def check_books(books: Books, tx: Transaction) -> None:
         batch = read_batch(key, queue, tables.unpack(value)[0])
         counts[queue.number][3] += 1
         places[batch.own_id.encode()] = (DEAD, key)
+    for key, value in tx.scan(tables.PARKED):
+        task_key, record = tables.unpack(value)
+        batch = books.read(tx, task_key, record)
+        counts[batch.queue.number][4] += batch.unfinished
+        places[batch.own_id.encode()] = (PARKED, key)
+        if not batch.unfinished:
+            raise Violation(f"{batch.own_id} has ended and is still parked")
     for queue in books.queues.values():
-        kept = [queue.total_waiting, queue.leased, queue.scheduled, queue.dead]
+        kept = [queue.total_waiting, queue.leased, queue.scheduled, queue.dead, queue.parked]
         if kept != counts[queue.number]:
             raise Violation(f"queue {queue.name} counts {kept}, the tables have {counts[queue.number]}")
         if sum(queue.waiting) != queue.total_waiting:
             raise Violation(f"queue {queue.name}: {queue.waiting} is not {queue.total_waiting}")
     _check_index(tx, places)
+    _check_groups(books, tx)
     _check_leases(books, tx)
+    _check_lines(books, tx)
+
+
+def _check_lines(books: Books, tx: Transaction) -> None:
+    """Each line with parked batches has a turn, whose batch can end it; an ordered line has nothing else out."""
+    turns = dict(tx.scan(tables.LINES))
+    counts = dict.fromkeys(books.queues_by_number, 0)
+    out = [(key, books.read(tx, key, value)) for key, value in tx.scan(tables.PENDING)]
+    out += [
+        (tables.split_due_key(key)[1], books.read(tx, tables.split_due_key(key)[1], value))
+        for key, value in tx.scan(tables.SCHEDULED)
+    ]
+    by_key = dict(out)
+    for line, task_key in turns.items():
+        counts[int.from_bytes(line[:4], "big")] += 1
+        batch = by_key.get(task_key)
+        if batch is None:
+            raise Violation(f"line {line.hex()} has its turn at {task_key.hex()}, which has ended")
+    for number, count in counts.items():
+        if books.queues_by_number[number].lines != count:
+            raise Violation(f"queue {number} counts {books.queues_by_number[number].lines} lines, there are {count}")
+    for key, _ in tx.scan(tables.PARKED):
+        if key[: -tables.POSITION_BYTES] not in turns:
+            raise Violation(f"{key.hex()} is parked in a line in which nothing has the turn")
+    for key, value in tx.scan(tables.PENDING):
+        batch = books.read(tx, key, value)
+        if batch.options.ordered and turns.get(line_of(batch)) != key:
+            raise Violation(f"{batch.own_id} is ordered and waits without its turn")
 
 
 def _check_reachable(books: Books, number: int, key: bytes, *, is_waiting: bool) -> None:
     """A waiting batch is in its lane's heap, or at or behind the cursor."""
     queue = books.queues_by_number[number]
     lane = queue.lanes[tables.split_task_key(key)[1]]
-    if is_waiting and (lane is None or (key not in lane.heap and (lane.cursor is None or key < lane.cursor))):
+    is_elsewhere = (
+        any(batch.key == key for batch in queue.places.values())
+        or any(key == one for shop in queue.shops.values() for _, one in shop)
+        or ((live := books.batches.get(key)) is not None and not live.servable())  # one of its tasks is leased
+    )
+    is_in_lane = lane is not None and (key in lane.heap or (lane.cursor is not None and key >= lane.cursor))
+    if is_waiting and not is_in_lane and not is_elsewhere:
         raise Violation(f"{key.hex()} waits in queue {queue.name} where nobody will find it")
 
 
@@ -97,6 +156,26 @@ def _check_index(tx: Transaction, places: dict[bytes, tuple[int, bytes]]) -> Non
             raise Violation(f"the index has {id.decode()} at {record[0]}, it is at {places.get(id)}")
     if seen != len(places):
         raise Violation(f"{len(places)} tasks are stored, {seen} are in the index")
+
+
+def _check_groups(books: Books, tx: Transaction) -> None:
+    """An open group waits for what is still to be submitted, its tasks that have not ended, and its groups that are open."""
+    rows = {key.decode(): read_row(key.decode(), value) for key, value in tx.scan(tables.GROUPS)}
+    out = {id: row.size - row.joined for id, row in rows.items() if row.state == OPEN}
+    stored = [(key, value) for key, value in tx.scan(tables.PENDING)]
+    stored += [(tables.split_due_key(key)[1], value) for key, value in tx.scan(tables.SCHEDULED)]
+    stored += [tables.unpack(value) for _, value in tx.scan(tables.PARKED)]
+    for key, value in stored:
+        batch = books.read(tx, key, value)
+        if batch.options.group is not None and batch.options.group[0] in out:
+            out[batch.options.group[0]] += batch.unfinished
+    for row in rows.values():
+        outer = row.options.group if row.state == OPEN and row.queue is not None else None
+        if outer is not None and outer[0] in out:
+            out[outer[0]] += 1
+    for id, count in out.items():
+        if rows[id].outstanding != count:
+            raise Violation(f"group {id} waits for {rows[id].outstanding} members, {count} are out")
 
 
 def _check_leases(books: Books, tx: Transaction) -> None:

@@ -8,18 +8,25 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
+from tests.simulation.fates import check_fates
 from tests.simulation.invariants import check_books, check_grants
 from tests.simulation.ledger import Ledger, Violation
+from tests.simulation.lineage import COMPLAINTS, JOINED, check_joined
 from tests.simulation.peers import Customer, Worker
 from tests.simulation.session_worker import SessionWorker
 from tests.simulation.world import WALL_OFFSET, Connection, World
+from zq.core.batch import bits
+from zq.core.books import Step
 from zq.core.coordinator import Coordinator
+from zq.core.groups import OPEN, read_row
 from zq.core.holder import Holder
 from zq.core.options import CoordinatorOptions
-from zq.core.tables import PENDING, TABLES
+from zq.core.queries import answer
+from zq.core.tables import GROUPS, PENDING, TABLES
 from zq.store.memory import MemoryStore
 from zq.task import task_id
-from zq.wire.messages import Assign, Assignment, Goodbye, Hello, Tasks
+from zq.wire.messages import Assign, Assignment, Goodbye, Hello, Receipt, Submit, Tasks
+from zq.wire.retry import RetryPolicy
 
 TURN_SECONDS = 0.1
 FULL_CHECK_EVERY = 8
@@ -34,8 +41,8 @@ class Kitchen:
         self.ledger = ledger
         self.store = store
         self.options = CoordinatorOptions(
-            suspect_after=3.0, gone_after=6.0, max_attempts=3, keep_seconds=1e6, backoff_first=0.5, backoff_max=2.0,
-            queue_tasks_max=world.rng.choice((30, 1000)), assign=world.rng.choice(("least-loaded", "hash")),
+            suspect_after=3.0, gone_after=6.0, max_attempts=3, keep_seconds=1e6,
+            retry=RetryPolicy.full_jitter(0.5, largest=2.0), queue_tasks_max=world.rng.choice((30, 1000)), assign=world.rng.choice(("least-loaded", "hash")),
         )  # fmt: skip
         self.inbox: list[tuple[Connection, Any]] = []
         self.machine: Coordinator | None = None
@@ -84,11 +91,14 @@ class Kitchen:
                 self.crash()
                 return
         machine.tick(step)
+        lines = {key: list(line) for key, line in self.ledger.lines.items()}
+        self.note_order(step, inbox)
         check_grants(machine.books)
         self.check_deaths(before, inbox)
         if self.acknowledges_early:
             self.send(step.outbox)
         if self.world.strikes("crash"):
+            self.ledger.lines = lines
             tx.abort()
             self.crash()
             return
@@ -100,6 +110,30 @@ class Kitchen:
             self.send(step.outbox)
         if self.turns % FULL_CHECK_EVERY == 0:
             self.check()
+
+    def note_order(self, step: Step, inbox: list[tuple[Connection, Any]]) -> None:
+        """Checks that what was leased in this step is next in the line of its key."""
+        assert self.machine is not None
+        books = self.machine.books
+        batches = [batch for _, message in inbox if isinstance(message, Submit) for batch in message.batches]
+        accepted = {one.id for _, message in step.outbox if isinstance(message, Receipt) for one in message.accepted}
+        for batch in batches:
+            key, size = batch.options.key, len(batch.ends) >> 2
+            if batch.id in accepted and batch.options.ordered and key is not None and not batch.options.delay:
+                ids = [task_id(batch.id, size, i) for i in range(size)]
+                if not any(self.has_ended(step, id) for id in ids):
+                    self.ledger.line_up(batch.queue, key, ids)
+        for lease in books.leases.values():
+            of, options = lease.batch, lease.batch.options
+            if options.ordered and options.key is not None and lease.granted_at == step.now:
+                for i in bits(lease.mask):
+                    id = of.task_id(i + of.first)
+                    self.ledger.start_in_order(of.queue.name, options.key, id, lambda id: self.has_ended(step, id))
+
+    def has_ended(self, step: Step, id: str) -> bool:
+        assert self.machine is not None
+        state = answer(self.machine.books, step, "task", {"id": id})["state"]
+        return state not in ("waiting", "scheduled", "leased", "unknown")
 
     def check_deaths(self, before: dict[str, Holder], inbox: list[tuple[Connection, Any]]) -> None:
         """Checks that nobody was buried who was heard of a short time ago, whatever the wall clock does."""
@@ -119,7 +153,17 @@ class Kitchen:
         if self.machine is not None:
             tx = self.store.begin()
             check_books(self.machine.books, tx)
+            check_fates(self.machine.books, tx)
             tx.abort()
+
+    def check_groups_ended(self) -> None:
+        """Checks, when everything is drained, that no group waits for anything."""
+        tx = self.store.begin()
+        for key, value in tx.scan(GROUPS):
+            row = read_row(key.decode(), value)
+            if row.state == OPEN:
+                raise Violation(f"group {row.id} still waits for {row.outstanding} of its members")
+        tx.abort()
 
     def send(self, outbox: list[tuple[bytes, Any]]) -> None:
         for peer, message in outbox:
@@ -131,6 +175,12 @@ class Kitchen:
                 connection.send_down(message)
 
     def note_grant(self, assignment: Assignment) -> None:
+        headers = assignment.options.headers or {}
+        if assignment.id.startswith("zq.notice."):
+            self.ledger.notice(assignment.id, headers["zq-id"])
+        entry = self.ledger.entries.get(assignment.id)
+        if entry is not None and entry.policy is not None:
+            check_joined(assignment, entry.policy)
         for i in range(len(assignment.ends) >> 2):
             self.ledger.grant(task_id(assignment.id, assignment.size, assignment.lo + i), assignment.token)
 
@@ -182,7 +232,7 @@ def run(seed: int, *, orders: int = 6, plant: str | None = None) -> Report:
     ledger = Ledger()
     kitchen = Kitchen(world, ledger, MemoryStore(TABLES))
     customers = [Customer(world, ledger, name) for name in ("ann", "bob")]
-    queues = ("pizza", "pasta", "boxes")
+    queues = ("pizza", "pasta", "boxes", JOINED, COMPLAINTS)
     workers: list[Worker | SessionWorker] = [Worker(world, ledger, f"shop-{i}", queues) for i in range(2)]
     workers += [SessionWorker(world, ledger, f"house-{i}", queues) for i in range(2)]
     _plant(plant, kitchen, customers)
@@ -218,10 +268,14 @@ def _storm(
         customer = rng.choice(customers)
         if i % 4 == 0:
             customer.order()
+        if i % 16 == 2:
+            customer.open_group()
         if i % 16 == 7:
             customer.cancel_something()
         if i % 16 == 11:
             customer.pull()
+        if i % 16 == 3:
+            customer.set_a_queue()
         _act(world, kitchen, customers, workers)
 
 
@@ -254,6 +308,7 @@ def _heal_and_drain(
             raise Violation(f"{worker.name} still has leases in hand: {sorted(worker.session.hands)}")
     ledger.check_drained()
     kitchen.check()
+    kitchen.check_groups_ended()
     assert kitchen.machine is not None
     for queue in kitchen.machine.books.queues.values():
         if queue.unfinished:

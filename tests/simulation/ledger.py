@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 
@@ -22,6 +23,8 @@ class Entry:
     completed_by: set[int] = field(default_factory=set)  # tokens whose completion was confirmed
     confirmed_failures: set[int] = field(default_factory=set)
     outcome: str | None = None
+    wants_notice: bool = False  # a queue is to be told if it dies
+    policy: str | None = None  # of a group; its callback is the task
 
 
 class Ledger:
@@ -29,6 +32,9 @@ class Ledger:
 
     def __init__(self) -> None:
         self.entries: dict[str, Entry] = {}
+        self.notices: dict[str, str] = {}  # by the id of what died, the id of the notice
+        # By queue and key: the ordered tasks that are not known to have ended, as they were accepted.
+        self.lines: dict[tuple[str, str], list[str]] = {}
 
     def attempt(self, id: str, order: str) -> None:
         self.entries.setdefault(id, Entry(id, order))
@@ -45,6 +51,20 @@ class Ledger:
             raise Violation(f"{id} was accepted and then refused")
         entry.is_refused = True
 
+    def line_up(self, queue: str, key: str, ids: list[str]) -> None:
+        """Ordered tasks were stored, behind all others of their key."""
+        line = self.lines.setdefault((queue, key), [])
+        line += [id for id in ids if id not in line]
+
+    def start_in_order(self, queue: str, key: str, id: str, has_ended: Callable[[str], bool]) -> None:
+        """An ordered task was leased: all before it must have ended."""
+        line = self.lines.get((queue, key), [])
+        while line and line[0] != id and has_ended(line[0]):
+            del line[0]
+        before = line[: line.index(id)] if id in line else []
+        if any(not has_ended(one) for one in before):
+            raise Violation(f"{id} of key {key} was leased before {before} had ended")
+
     def grant(self, id: str, token: int) -> None:
         """A lease left the coordinator."""
         entry = self.entries.get(id)
@@ -57,6 +77,12 @@ class Ledger:
         if entry.tokens and token < entry.tokens[-1]:
             raise Violation(f"{id} was assigned under token {token} after {entry.tokens[-1]}")
         entry.tokens.append(token)
+
+    def notice(self, id: str, of: str) -> None:
+        """A notice left the coordinator."""
+        if self.notices.setdefault(of, id) != id:
+            raise Violation(f"{of} died once and left two notices, {self.notices[of]} and {id}")
+        self.attempt(id, f"notice of {of}")
 
     def complete(self, id: str, token: int) -> None:
         """A worker was told that its completion is on disk."""
@@ -86,6 +112,8 @@ class Ledger:
                 raise Violation(f"{entry.id} was accepted and has no outcome")
             if entry.is_accepted and entry.outcome == "unknown":
                 raise Violation(f"{entry.id} was accepted and is lost")
+            if entry.wants_notice and (entry.outcome == "dead") != (entry.id in self.notices):
+                raise Violation(f"{entry.id} ended as {entry.outcome}, its notice is {self.notices.get(entry.id)}")
             if entry.outcome == "done" or entry.completed_by:
                 if entry.order in made:
                     raise Violation(f"order {entry.order} was made twice, as {made[entry.order]} and {entry.id}")

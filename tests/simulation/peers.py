@@ -5,9 +5,12 @@ from __future__ import annotations
 from array import array
 from typing import Any
 
+from tests.simulation.fates import FINAL
 from tests.simulation.ledger import Ledger
+from tests.simulation.lineage import COMPLAINTS, JOINED, fork, member_batch, nest, result_of
 from tests.simulation.world import Connection, World
 from zq.task import task_id
+from zq.wire.batch import slice_tasks
 from zq.wire.messages import (
     Assign,
     Assignment,
@@ -15,13 +18,16 @@ from zq.wire.messages import (
     Beat,
     Cancel,
     Cancelled,
+    Command,
     Done,
     Error,
     Failed,
     Goodbye,
+    Group,
     Heartbeat,
     Held,
     Hello,
+    Open,
     Options,
     Outcome,
     Progress,
@@ -37,6 +43,16 @@ from zq.wire.messages import (
     Wait,
     Welcome,
 )
+from zq.wire.retry import RetryPolicy
+
+POLICIES: tuple[dict[str, Any], ...] = (
+    {"fair": True},
+    {"fair": False},
+    {"assign": "hash"},
+    {"assign": "least-loaded"},
+    {"fair": True, "assign": "hash"},
+)
+"""What customers set while everything runs."""
 
 RESEND_AFTER = 2.0
 HEARTBEAT = 1.0
@@ -92,17 +108,50 @@ class Customer:
             on_lost=rng.choice(("reassign", "reassign", "cancel", "dead")),
             key=rng.choice((None, "a", "b", "c")),
             max_attempts=rng.choice((None, 1, 2)),
+            retry=rng.choice((None, RetryPolicy.constant(0.7))),
             timeout=rng.choice((None, None, 5.0)),
+            on_dead=rng.choice((None, COMPLAINTS)),
         )
+        if options.key is not None and rng.random() < 0.5:
+            options = options._replace(ordered=True)
         self.submit(f"{self.name}-{self.made:04d}", self.made, size, options)
 
     def submit(self, id: str, order: int, size: int, options: Options) -> None:
         orders = [f"{self.name}/{order}/{i}" for i in range(size)]
         for i, text in enumerate(orders):
             self.ledger.attempt(task_id(id, size, i), text)
+            self.ledger.entries[task_id(id, size, i)].wants_notice = options.on_dead is not None
         ends, blob = pack([text.encode() for text in orders])
         queue = self.world.rng.choice(("pizza", "pasta"))
         self.ask(Submit(self.number(), (Batch(id, queue, options, ends, blob),)))
+
+    def open_group(self) -> None:
+        """Opens a group; its members are submitted when it is open."""
+        rng = self.world.rng
+        self.made += 1
+        id = f"{self.name}-group-{self.made:04d}"
+        policy = rng.choice(("all", "all", "any", "settled"))
+        options = Options(on_dead=rng.choice((None, COMPLAINTS)), max_attempts=100)
+        group = Group(id, rng.choice((0, 1, 2, 5)), policy, False, rng.choice((None, JOINED, JOINED)), options)
+        self.ledger.attempt(id, id)
+        entry = self.ledger.entries[id]
+        entry.policy = policy if group.size else "settled"  # nothing is missing when there was nothing
+        entry.wants_notice = options.on_dead is not None and group.queue is not None
+        self.ask(Open(self.number(), group))
+
+    def submit_members(self, group: Group) -> None:
+        """Submits the members of a group in one or two batches."""
+        cut = self.world.rng.randrange(group.size + 1)
+        whole = member_batch("", "", group.id, (0,), [], group.size)
+        for number, (lo, hi) in enumerate(((0, cut), (cut, group.size))):
+            if lo < hi:
+                id = f"{group.id}.{number}"
+                for i in range(hi - lo):
+                    self.ledger.attempt(task_id(id, hi - lo, i), f"{group.id}/{lo + i}")
+                options = Options(group=(group.id, (lo,)))
+                queue = self.world.rng.choice(("pizza", "pasta"))
+                part = Batch(id, queue, options, *slice_tasks(whole.ends, whole.blob, lo, hi))
+                self.ask(Submit(self.number(), (part,)))
 
     def cancel_something(self) -> None:
         if self.submitted:
@@ -114,6 +163,12 @@ class Customer:
     def pull(self) -> None:
         queue = self.world.rng.choice(("pizza", "pasta"))
         self.ask(Pull(self.number(), self.name, queue, self.world.rng.choice((1, 4)), 1.0, 6.0))
+
+    def set_a_queue(self) -> None:
+        """Changes how a queue behaves."""
+        rng = self.world.rng
+        policies = rng.choice(POLICIES)
+        self.ask(Command(self.number(), "set-queue", {"queue": rng.choice(("pizza", "pasta")), **policies}))
 
     def wait_for_outcomes(self) -> None:
         """Asks how everything ends that is not known yet."""
@@ -146,7 +201,7 @@ class Customer:
                 for i in range(len(batch.ends) >> 2):
                     self.ledger.refuse(task_id(batch.id, len(batch.ends) >> 2, i))
             return
-        if isinstance(message, Submit) and self.gives_new_id:
+        if isinstance(message, Submit) and self.gives_new_id and message.batches[0].options.group is None:
             del self.unanswered[message.request]
             for batch in message.batches:
                 _, number, _ = batch.blob.decode().split("/")[:3]
@@ -182,6 +237,9 @@ class Customer:
         asked = self.unanswered.pop(message.request, None)
         if asked is None:
             return
+        if isinstance(asked[0], Open):
+            self.note_opened(asked[0].group, message)
+            return
         sizes = {batch.id: len(batch.ends) >> 2 for batch in asked[0].batches}
         for accepted in message.accepted:
             size = sizes[accepted.id]
@@ -191,6 +249,17 @@ class Customer:
         for refused in message.refused:
             for i in range(sizes[refused.id]):
                 self.ledger.refuse(task_id(refused.id, sizes[refused.id], i))
+            group = asked[0].batches[0].options.group
+            if group is not None:  # it will never be complete
+                self.ask(Cancel(self.number(), group[0]))
+
+    def note_opened(self, group: Group, message: Receipt) -> None:
+        for _ in message.refused:
+            self.ledger.refuse(group.id)
+        for _ in message.accepted:
+            self.ledger.accept(group.id)
+            self.submitted[group.id] = 1
+            self.submit_members(group)
 
     def note_outcome(self, message: Outcome) -> None:
         id = self.waits.get(message.request)
@@ -225,7 +294,7 @@ class Customer:
         done = []
         for index in range(assignment.lo, assignment.lo + count):
             id = task_id(assignment.id, assignment.size, index)
-            done.append(Done(assignment.token, assignment.id, index, index + 1, b"", b"", ()))
+            done.append(Done(assignment.token, assignment.id, index, index + 1, *result_of(assignment, index), ()))
             self.confirming.setdefault(number, []).append((id, assignment.token))
         self.confirming[number] = self.confirming[number][:1]
         self.ask(Settle(number, None, tuple(done[:1]), ()))
@@ -410,7 +479,13 @@ class Worker:
     def report(self, token: int, index: int, done: list[Done], failed: list[Failed]) -> None:
         assignment = self.assignments[token]
         if self.world.strikes("fail"):
-            failed.append(Failed(token, assignment.id, index, "it burnt", None, self.world.rng.random() < 0.2))
+            is_final = self.world.rng.random() < 0.2
+            failed.append(
+                Failed(token, assignment.id, index, f"it burnt {FINAL}" if is_final else "it burnt", None, is_final)
+            )
+            return
+        if assignment.options.group is not None:
+            done.append(self.report_member(assignment, index))
             return
         forwards: tuple[Batch, ...] = ()
         if self.world.rng.random() < 0.1 and assignment.id.count(">") == 0:
@@ -424,6 +499,25 @@ class Worker:
             done[-1] = done[-1]._replace(hi=index + 1)
         else:
             done.append(Done(token, assignment.id, index, index + 1, ends, blob, forwards))
+
+    def report_member(self, assignment: Assignment, index: int) -> Done:
+        """Completes a member: it ends, or hands its membership on."""
+        rng = self.world.rng
+        place = (assignment.token, assignment.id, index, index + 1)
+        assert assignment.options.group is not None
+        if rng.random() < 0.6 or self.world.is_healed or len(assignment.options.group[1]) > 3:
+            return Done(*place, *result_of(assignment, index), ())
+        self.forwarded += 1
+        id = f"{self.incarnation}>{self.forwarded:04d}"
+        count = rng.choice((1, 2, 3))
+        for i in range(count):
+            self.ledger.attempt(task_id(id, count, i), f"{assignment.id}/{index}/{i} forwarded by {assignment.token}")
+        if rng.random() < 0.6:
+            return Done(*place, b"", b"", (fork(assignment, index, id, count),))
+        group, members = nest(assignment, index, id, count)
+        self.ledger.attempt(group.id, f"{assignment.id}/{index} joined by {assignment.token}")
+        self.ledger.entries[group.id].policy = "all"
+        return Done(*place, b"", b"", (members,), (group,))
 
     def lie(self) -> None:
         """Says things that are not so: the coordinator must refuse them and keep its books right."""

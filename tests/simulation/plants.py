@@ -1,4 +1,4 @@
-"""Twelve faults that a coordinator or a client could have; the simulation must catch each, or its green means nothing."""
+"""Faults that a coordinator or a client could have; the simulation must catch each, or its green means nothing."""
 
 from __future__ import annotations
 
@@ -8,11 +8,13 @@ from typing import Any
 
 import pytest
 
-from zq.core import admission, endings, liveness, settling, tables
+from zq.core import admission, coordinator, endings, failing, groups, joins, lines, liveness, settling, tables
 from zq.core.batch import Batch
-from zq.core.books import Books, Step
+from zq.core.books import Books, EndedMembers, Step, read_books
+from zq.core.groups import GroupRow
 from zq.core.holder import Holder, Lease
-from zq.core.options import Now
+from zq.core.options import CoordinatorOptions, Now
+from zq.wire.messages import Batch as WireBatch
 
 IN_THE_PEERS = ("ack before commit", "delete before commit", "resend with new id", "nak after timeout")
 """These are in the simulated shell and clients, see `kitchen`."""
@@ -101,7 +103,105 @@ def _dead_without_record(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(endings, "bury", bury)
 
 
+def _attempt_too_many(patch: pytest.MonkeyPatch) -> None:
+    real = failing.attempts_limit
+    patch.setattr(failing, "attempts_limit", lambda books, batch: real(books, batch) + 1)
+
+
+def _retry_without_delay(patch: pytest.MonkeyPatch) -> None:
+    real = failing.try_again
+    patch.setattr(
+        failing, "try_again", lambda books, step, single, error, delay: real(books, step, single, error, delay / 2)
+    )
+
+
+def _group_fires_twice(patch: pytest.MonkeyPatch) -> None:
+    real = joins._complete
+
+    def complete(books: Books, step: Step, row: GroupRow) -> None:
+        real(books, step, row)
+        known = endings.find(step, row.id)
+        batch = endings.read_at(books, step, known) if isinstance(known, endings.Place) else None
+        if batch is not None:
+            wire = WireBatch(f"{row.id}-again", batch.queue.name, batch.options, batch.ends, batch.blob)
+            admission.store(books, step, batch.queue, wire)
+
+    patch.setattr(joins, "_complete", complete)
+
+
+def _group_fires_early(patch: pytest.MonkeyPatch) -> None:
+    real = joins._decide
+
+    def decide(books: Books, step: Step, row: GroupRow, members: EndedMembers) -> bool:
+        if row.outstanding == 1 and row.policy == "all":
+            row.outstanding = 0
+        return real(books, step, row, members)
+
+    patch.setattr(joins, "_decide", decide)
+
+
+def _membership_lost(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(groups, "_count_in", lambda books, step, own, id, count: None)
+
+
+def _group_kept_in_memory(patch: pytest.MonkeyPatch) -> None:
+    real_save, real_find, real_init = groups.save, groups.find, Books.__init__
+    kept: dict[str, GroupRow] = {}
+
+    def save(step: Step, row: GroupRow) -> None:
+        """Stores how a group began and how it ended; what it waits for is forgotten by a restart."""
+        if row.id not in kept or row.state != groups.OPEN:
+            real_save(step, row)
+        kept[row.id] = row
+
+    def init(self: Books, options: CoordinatorOptions) -> None:
+        kept.clear()
+        real_init(self, options)
+
+    patch.setattr(groups, "save", save)
+    patch.setattr(groups, "find", lambda step, id: kept.get(id) or real_find(step, id))
+    patch.setattr(Books, "__init__", init)
+
+
+def _notice_lost(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(joins, "_store_notice", lambda books, step, notice: None)
+
+
+def _key_kept_by_the_dead(patch: pytest.MonkeyPatch) -> None:
+    real = settling.lose_task
+
+    def lose_task(books: Books, step: Step, lease: Lease, bit: int, why: str) -> None:
+        """Ends the task of a dead worker and forgets that its key is free."""
+        before = dict(books.turned)
+        real(books, step, lease, bit, why)
+        books.turned = before
+
+    patch.setattr(settling, "lose_task", lose_task)
+
+
+def _turns_forgotten_at_a_restart(patch: pytest.MonkeyPatch) -> None:
+    real = read_books
+
+    def forgetful(options: Any, now: Now, tx: Any) -> Books:
+        """Reads the books, and lets whoever comes first have the turn of each key."""
+        for key in [key for key, _ in tx.scan(tables.LINES)]:
+            tx.delete(tables.LINES, key)
+        books = real(options, now, tx)
+        for queue in books.queues.values():
+            queue.lines = 0
+        return books
+
+    patch.setattr(coordinator, "read_books", forgetful)
+
+
+def _rest_of_a_batch_overtakes(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(lines, "keep_for_retry", lambda books, step, single: None)
+
+
 _PATCHES = {
+    "key kept by the dead": _key_kept_by_the_dead,
+    "turns forgotten at a restart": _turns_forgotten_at_a_restart,
+    "rest of a batch overtakes its retry": _rest_of_a_batch_overtakes,
     "no token check": _no_token_check,
     "no dedup": _no_dedup,
     "wall clock for liveness": _wall_clock,
@@ -110,6 +210,13 @@ _PATCHES = {
     "epoch not raised": _epoch_not_raised,
     "credit not returned": _credit_not_returned,
     "dead letter without record": _dead_without_record,
+    "one attempt too many": _attempt_too_many,
+    "retry too early": _retry_without_delay,
+    "group fires twice": _group_fires_twice,
+    "group fires early": _group_fires_early,
+    "membership lost at a forward": _membership_lost,
+    "group not kept over a restart": _group_kept_in_memory,
+    "notice lost": _notice_lost,
 }
 
 PLANTS = (*_PATCHES, *IN_THE_PEERS)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from tests.simulation.ledger import Ledger
+from tests.simulation.lineage import result_of
 from tests.simulation.world import Connection, World
 from zq.core.worker_session import WorkerSession
 from zq.task import task_id
@@ -155,4 +156,6 @@ class SessionWorker:
             if self.world.strikes("fail"):
                 self.session.finish([], [Failed(token, assignment.id, index, "it burnt", None, False)], self.credit)
             else:
-                self.session.finish([Done(token, assignment.id, index, index + 1, b"", b"", ())], [], self.credit)
+                self.session.finish(
+                    [Done(token, assignment.id, index, index + 1, *result_of(assignment, index), ())], [], self.credit
+                )

@@ -7,6 +7,7 @@ import sys
 from collections.abc import Callable, Iterator
 from itertools import islice
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -273,6 +274,45 @@ def test_disk_that_runs_low_is_full(tmp_path: Path) -> None:
 
     assert tx.is_full
     tx.abort()
+    store.close()
+
+
+def test_few_large_values_are_noticed_before_the_store_is_full(tmp_path: Path) -> None:
+    store = LmdbStore(tmp_path / "s.zq", TABLES, LmdbOptions(map_bytes=4 << 20, free_bytes_min=0))
+    count = 0
+    while True:
+        tx = store.begin()
+        if tx.is_full:
+            break
+        tx.put("left", b"%08d" % count, b"x" * 100_000)
+        tx.commit()
+        count += 1
+
+    assert 30 < count < 40
+    tx.abort()
+    store.close()
+
+
+def test_room_that_completions_make_inside_the_file_counts_when_the_disk_is_low(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = LmdbStore(tmp_path / "s.zq", TABLES, LmdbOptions(free_bytes_min=4 << 20))
+    low = SimpleNamespace(f_bavail=2 << 20, f_frsize=1)  # nobody can be asked to fill the disk for a test
+    monkeypatch.setattr(os, "statvfs", lambda path: low)
+    tx = store.begin()
+    for n in range(50):
+        tx.put("left", b"%08d" % n, b"x" * 100_000)
+    tx.commit()
+    assert store.info().is_full
+
+    tx = store.begin()
+    for n in range(50):
+        tx.delete("left", b"%08d" % n)
+    tx.commit()
+
+    assert not store.info().is_full
+    low.f_bavail = 500_000
+    assert store.info().is_full
     store.close()
 
 

@@ -4,9 +4,10 @@ from typing import Any
 
 import pytest
 
-from zq.chunks import Chunk, Report, Runner, Slot
+from zq.chunks import Chunk, Runner, Slot
 from zq.core.ids import IdMaker
-from zq.task import Task
+from zq.harvest import Report
+from zq.task import Bury, Retry, Task
 from zq.wire.batch import decode_payload, iterate_payloads, pack_payloads
 from zq.wire.messages import DEFAULT_OPTIONS, Assignment, Options
 
@@ -128,7 +129,7 @@ def test_whatever_a_handler_raises_is_a_failure_that_can_be_sent(error: BaseExce
     (failed,) = report.failed
     assert failed.error.startswith(text)
     assert len(failed.error.encode()) <= 16_384
-    assert [(one.lo, one.hi) for one in report.done] == [(10, 12), (13, 16)]
+    assert [index for one in report.done for index in range(one.lo, one.hi)] == [10, 11, 13, 14, 15]
 
 
 def test_revoked_tasks_are_not_run() -> None:
@@ -184,7 +185,7 @@ def test_task_that_forwards_too_much_fails_in_words_and_alone(count: int, payloa
 
     (failed,) = report.failed
     assert "the result cannot be sent: PayloadTooLargeError: a task returned and forwarded" in failed.error
-    assert [(one.lo, one.hi) for one in report.done] == [(10, 12), (13, 16)]
+    assert [index for one in report.done for index in range(one.lo, one.hi)] == [10, 11, 13, 14, 15]
 
 
 def test_failed_task_forwards_nothing() -> None:
@@ -218,10 +219,37 @@ def test_progress_out_of_range_is_refused() -> None:
         ({"headers": {"a": "\ud800"}}, "expected header a as text that UTF-8 can hold"),
         ({"headers": {"a": "x" * 4097}}, "expected header a of at most 4096 bytes, got 4097"),
         ({"key": "\ud800"}, "expected key as text that UTF-8 can hold"),
-        ({"backoff": (1.0, 1001.0, 60.0)}, "expected a factor of backoff of at most 1000, got 1001.0"),
+        ({"retry": "exponential:1:1001"}, "expected factor of a retry policy from 0 to 1000, got 1001.0"),
     ],
 )
 def test_bad_options_of_a_forward_fail_the_task_in_words(options: Any, text: str) -> None:
     (failed,) = run(lambda task: task.forward("q", 1, **options), [b"\x01"]).failed
 
     assert text in failed.error
+
+
+def test_handler_that_asks_for_a_retry_says_when_and_why() -> None:
+    def handler(task: Task) -> None:
+        raise Retry(5, "the oven is cold") if task.payload else Retry(0.5)
+
+    report = run(handler, NUMBERS[:2])
+
+    assert [(one.error, one.retry_in, one.is_final) for one in report.failed] == [
+        ("the handler asked to be called again in 0.5 s", 0.5, False),
+        ("the oven is cold", 5.0, False),
+    ]
+
+
+def test_handler_that_buries_its_task_says_why() -> None:
+    def handler(task: Task) -> None:
+        raise Bury("there is no such street")
+
+    (failure,) = run(handler, NUMBERS[:1]).failed
+
+    assert (failure.error, failure.retry_in, failure.is_final) == ("there is no such street", None, True)
+
+
+@pytest.mark.parametrize("seconds", [-1, float("nan"), 1e9])
+def test_retry_in_no_time_or_a_negative_one_is_refused_where_it_is_raised(seconds: float) -> None:
+    with pytest.raises(ValueError, match="expected retry_in from 0 to 31536000 seconds"):
+        Retry(seconds)

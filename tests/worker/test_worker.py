@@ -8,10 +8,11 @@ from typing import Any
 import pytest
 
 import zq
-from tests.process.kitchen import wait_until
-from zq.chunks import Report
-from zq.handlers import Bench
-from zq.wire.messages import DEFAULT_OPTIONS, Assignment, Span
+from tests.process.kitchen import PATIENCE, wait_until
+from zq.handlers import Bench, Reports
+from zq.harvest import Report
+from zq.wire.messages import DEFAULT_OPTIONS, Assignment, Done, Span
+from zq.worker_life import SETTLE_PATIENCE
 
 ADDRESS = "tcp://127.0.0.1:1"
 
@@ -32,6 +33,20 @@ def nothing(task: zq.Task) -> None:
 def test_worker_that_cannot_be_is_refused(options: dict[str, Any], text: str) -> None:
     with pytest.raises(ValueError, match=text):
         zq.Worker(**({"address": ADDRESS} | options))
+
+
+def test_worker_without_coordinator_and_tasks_stops_without_waiting_for_an_answer() -> None:
+    worker = zq.Worker(ADDRESS)
+    worker.task("q")(nothing)
+    life = worker.start()
+    is_up = threading.Event()
+    life._call(is_up.set)
+    assert is_up.wait(PATIENCE)
+    stopping = threading.Thread(target=worker.stop, daemon=True)
+    stopping.start()
+    stopping.join(SETTLE_PATIENCE / 2)
+
+    assert not stopping.is_alive()
 
 
 def test_second_handler_of_a_queue_is_refused() -> None:
@@ -119,6 +134,37 @@ def test_bench_cuts_leases_into_chunks_and_takes_back_what_was_not_run() -> None
     assert bench.take() is None
 
 
+def test_bench_gives_small_leases_of_a_queue_together_as_far_as_a_chunk_goes() -> None:
+    bench = Bench(concurrency=1)
+    two = b"".join(i.to_bytes(4, "little") for i in (1, 2))
+    leases = [Assignment(token, f"b{token}", 2, "q", DEFAULT_OPTIONS, 1, 0, two, b"xy") for token in range(1, 7)]
+    other = Assignment(9, "b9", 2, "other", DEFAULT_OPTIONS, 1, 0, two, b"xy")
+    bench.put([*leases[:3], other, *leases[3:]])
+
+    assert [(chunk.assignment.token, chunk.lo, chunk.hi) for chunk in bench.take_some()] == [(1, 0, 1)]
+    bench.measure("q", Report([], [], 1, 0.0025))  # so four of them make a chunk of 10 ms
+
+    assert [(chunk.assignment.token, chunk.lo, chunk.hi) for chunk in bench.take_some()] == [(1, 1, 2), (2, 0, 2)]
+    assert [(chunk.assignment.token, chunk.lo, chunk.hi) for chunk in bench.take_some()] == [(3, 0, 2)]
+    assert [(chunk.assignment.token, chunk.lo, chunk.hi) for chunk in bench.take_some()] == [(9, 0, 1)]
+    assert bench.close() == [Span(9, 1, 2), *(Span(token, 0, 2) for token in (4, 5, 6))]
+    assert bench.take_some() == []
+
+
+def test_reports_of_small_leases_go_out_together_and_slow_ones_at_once() -> None:
+    passed_on: list[tuple[str, Report]] = []
+    reports = Reports("q", lambda queue, report: passed_on.append((queue, report)))
+    first, second = (Done(token, "b", 0, 1, b"", b"", ()) for token in (1, 2))
+    reports.add(Report([first], [], 1, 0.001))
+    reports.add(Report([second], [], 1, 0.001))
+    assert passed_on == []
+    reports.flush()
+    reports.add(Report([first], [], 1, 0.02))
+    reports.flush()
+
+    assert passed_on == [("q", Report([first, second], [], 2, 0.002)), ("q", Report([first], [], 1, 0.02))]
+
+
 def test_handlers_of_a_worker_keep_their_types() -> None:
     worker = zq.Worker(ADDRESS)
 
@@ -128,3 +174,23 @@ def test_handlers_of_a_worker_keep_their_types() -> None:
 
     assert handler is worker.handlers["q"]
     assert sys.modules[__name__].nothing is nothing
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+def test_worker_whose_runner_breaks_fails_the_task_and_ends(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def broken(self: Any, chunk: Any, revoked: Any, report: Any) -> None:
+        self._slot.token, self._slot.index = chunk.assignment.token, chunk.lo
+        raise AssertionError("a fault of the runner")
+
+    monkeypatch.setattr("zq.chunks.Runner.run", broken)
+    with zq.Coordinator(tmp_path / "data") as coordinator, zq.Client(coordinator.address) as client:
+        receipt = client.submit("q", 1, max_attempts=1)
+        worker = zq.Worker(coordinator.address)
+        worker.task("q")(nothing)
+        with pytest.raises(zq.RunnerBrokenError, match="a thread that runs handlers ended"):
+            worker.run()
+
+        with pytest.raises(zq.TaskFailedError, match="the thread that ran it ended by a fault"):
+            receipt.result(timeout=PATIENCE)

@@ -36,6 +36,16 @@ def set_queue(
         Literal["least-loaded", "hash"] | None,
         typer.Option(help="How workers are chosen; hash goes by the task's key."),
     ] = None,
+    max_attempts: Annotated[
+        int | None, typer.Option(min=1, max=1000, help="Starts that may fail or be lost before a task is dead.")
+    ] = None,
+    retry: Annotated[
+        str | None,
+        typer.Option(
+            help="Delay before a failed task is tried again: none, constant:5, linear:5:60, exponential:1:2:60 ..."
+        ),
+    ] = None,
+    fair: Annotated[bool | None, typer.Option("--fair/--unfair", help="Whether keys take turns.")] = None,
     default: Annotated[
         list[str] | None, typer.Option(help="Name of a policy to put back to its default; may be given several times.")
     ] = None,
@@ -44,7 +54,13 @@ def set_queue(
     as_json: Json = False,
 ) -> None:
     """Set policies of a queue, at once and over restarts; what is not named stays as it is."""
-    named: dict[str, Any] = {"max_tasks": max_tasks, "assign": assign}
+    named: dict[str, Any] = {
+        "max_tasks": max_tasks,
+        "assign": assign,
+        "max_attempts": max_attempts,
+        "retry": retry,
+        "fair": fair,
+    }
     _set(name, named, default or [], address, timeout, as_json=as_json)
 
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+import os
+import re
 import signal
 import sys
 from pathlib import Path
@@ -14,6 +16,7 @@ import typer
 from zq.cli.arguments import TIMEOUT, Address, Json
 from zq.cli.output import exit_codes, fail, print_json
 from zq.core.options import CoordinatorOptions
+from zq.wire.retry import RetryPolicy
 
 if TYPE_CHECKING:
     from zq.server import Server
@@ -21,6 +24,8 @@ if TYPE_CHECKING:
 
 DEFAULTS = CoordinatorOptions()
 MIB = 1 << 20
+
+_BIND = re.compile(r"tcp://(\[[0-9A-Fa-f:.%]+\]|[^\s:/\[\]]+):([0-9]{1,5}|\*)|ipc://\S+")
 
 LogLevel = Annotated[
     Literal["debug", "info", "warning", "error"], typer.Option(envvar="ZQ_LOG_LEVEL", help="What is logged, on stderr.")
@@ -38,9 +43,7 @@ def coordinator(
     suspect_after: Annotated[float, _option("suspect-after", "Seconds of silence after which a worker gets no new tasks.")] = DEFAULTS.suspect_after,
     gone_after: Annotated[float, _option("gone-after", "Seconds of silence after which its tasks are lost; also the grace after a restart.")] = DEFAULTS.gone_after,
     max_attempts: Annotated[int, _option("max-attempts", "Starts that may fail before a task is a dead letter.")] = DEFAULTS.max_attempts,
-    backoff_first: Annotated[float, _option("backoff-first", "Seconds before the first retry; up to half less by jitter.")] = DEFAULTS.backoff_first,
-    backoff_factor: Annotated[float, _option("backoff-factor", "Growth of that delay from retry to retry.")] = DEFAULTS.backoff_factor,
-    backoff_max: Annotated[float, _option("backoff-max", "Largest delay before a retry, in seconds.")] = DEFAULTS.backoff_max,
+    retry: Annotated[str, _option("retry", "Delay before a failed task is tried again, in seconds: none, constant:S, linear:FIRST:MAX, exponential:FIRST:FACTOR:MAX or full-jitter:FIRST:FACTOR:MAX.")] = DEFAULTS.retry.text(),
     queue_tasks_max: Annotated[int, _option("queue-tasks-max", "Unfinished tasks in a queue above which submits are refused as busy.")] = DEFAULTS.queue_tasks_max,
     payload_bytes_max: Annotated[int, _option("payload-bytes-max", "Largest payload, in bytes.")] = DEFAULTS.payload_bytes_max,
     keep_seconds: Annotated[float, _option("keep-seconds", "Seconds for which outcomes, results and ids of ended tasks are kept.")] = DEFAULTS.keep_seconds,
@@ -62,9 +65,7 @@ def coordinator(
             suspect_after=suspect_after,
             gone_after=gone_after,
             max_attempts=max_attempts,
-            backoff_first=backoff_first,
-            backoff_factor=backoff_factor,
-            backoff_max=backoff_max,
+            retry=RetryPolicy.parse(retry),
             queue_tasks_max=queue_tasks_max,
             payload_bytes_max=payload_bytes_max,
             keep_seconds=keep_seconds,
@@ -72,6 +73,10 @@ def coordinator(
             keep_seconds_min=keep_seconds_min,
             assign=assign,
         )
+        if not _BIND.fullmatch(bind):
+            raise ValueError(
+                f"expected an address like tcp://127.0.0.1:7700, tcp://127.0.0.1:* or ipc://PATH to bind, got {bind!r}"
+            )
         if not insecure_bind and not is_local(bind):
             raise ValueError(
                 f"{bind} can be reached by other machines, and whoever reaches it can submit and take tasks: "
@@ -120,19 +125,24 @@ def is_local(address: str) -> bool:
 
 
 def worker(
-    spec: Annotated[str, typer.Argument(help="The worker to run, as module:attribute or path.py:attribute.")],
+    spec: Annotated[str, typer.Argument(help="The worker or app to run, as module:attribute or path.py:attribute.")],
     processes: Annotated[
         int | None,
         typer.Option(
             min=0,
             max=1000,
             envvar="ZQ_PROCESSES",
-            help="Child processes that run handlers, one task each at a time; 0 runs them in threads.",
+            help="Child processes that run plain functions, one task each at a time (coroutines share one); 0 runs all in this process.",
             show_default="the concurrency of the worker",
         ),
     ] = None,
     concurrency: Annotated[
-        int | None, typer.Option(min=1, max=1000, help="Threads that run handlers, instead of child processes.")
+        int | None,
+        typer.Option(
+            min=1,
+            max=1000,
+            help="Threads that run plain functions, and coroutines at once, instead of child processes.",
+        ),
     ] = None,
     name: Annotated[str | None, typer.Option(help="Name of the worker.", show_default="the worker's own")] = None,
     burst: Annotated[bool, typer.Option("--burst", help="End when nothing has come for half a second.")] = False,
@@ -149,10 +159,12 @@ def worker(
         from zq.worker import Worker
 
         found = _load_worker(spec)
+        if address:
+            os.environ["ZQ_ADDRESS"] = address  # where handlers submit, also those in child processes
         _configure_log(log_level)  # after its module, which may have its own idea of logs
         if processes is None:
             processes = 0 if concurrency else found.concurrency
-        concurrency = concurrency or found.concurrency
+        concurrency = concurrency or found.coroutines
         runner = Worker(address or found.address, name=name or found.name, concurrency=concurrency, processes=processes)
         runner.handlers.update(found.handlers)
         runner.spec = spec
@@ -166,13 +178,16 @@ def worker(
 
 
 def _load_worker(spec: str) -> Worker:
+    from zq.app import App
     from zq.children import load_attribute
     from zq.worker import Worker
 
     sys.path.insert(0, str(Path.cwd()))  # as `python -m` does; a console script has its own folder there
     found: Any = load_attribute(spec)
+    if isinstance(found, App):
+        found = found.worker()
     if not isinstance(found, Worker):
-        raise ValueError(f"expected a zq.Worker at {spec}, got {type(found).__name__}")
+        raise ValueError(f"expected a zq.Worker or zq.App at {spec}, got {type(found).__name__}")
     return found
 
 

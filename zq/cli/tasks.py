@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 Id = Annotated[str, typer.Argument(help="Id of the task, as submit printed it.")]
 
-COLUMNS = ["id", "queue", "state", "priority", "key", "attempts", "worker", "accepted_time"]
+COLUMNS = ["id", "queue", "state", "priority", "key", "attempts", "failures", "worker", "accepted_time"]
 
 
 def submit(
@@ -35,12 +35,17 @@ def submit(
     ] = None,
     priority: Annotated[int, typer.Option(min=0, max=9, help="9 is served first.")] = 4,
     delay: Annotated[float, typer.Option(min=0.0, help="Seconds before it may start.")] = 0.0,
-    key: Annotated[str | None, typer.Option(help="Key for consistent hashing.")] = None,
+    key: Annotated[str | None, typer.Option(help="What tasks share that belong together: a customer, say.")] = None,
+    ordered: Annotated[bool, typer.Option("--ordered", help="One task of the key at a time, in order.")] = False,
     on_lost: Annotated[
         Literal["reassign", "cancel", "dead"], typer.Option(help="What happens when its worker dies.")
     ] = "reassign",
     max_attempts: Annotated[
         int | None, typer.Option(min=1, max=1000, help="Starts before it is a dead letter.")
+    ] = None,
+    retry: Annotated[
+        str | None,
+        typer.Option(help="Delay before it is tried again: none, constant:5, linear:5:60, exponential:1:2:60 ..."),
     ] = None,
     run_timeout: Annotated[
         float | None, typer.Option(min=0.001, help="Seconds that it may run. [default: no limit]")
@@ -55,8 +60,12 @@ def submit(
     from zq.client import Client
 
     options: SubmitOptions = {"priority": priority, "delay": delay, "key": key, "on_lost": on_lost}
+    if ordered:
+        options["ordered"] = True
     if max_attempts is not None:
         options["max_attempts"] = max_attempts
+    if retry is not None:
+        options["retry"] = retry
     if run_timeout is not None:
         options["timeout"] = run_timeout
     with exit_codes(), Client(address, timeout=timeout) as client:
@@ -191,7 +200,7 @@ def list_dead(
     """List dead letters, with the reason of each."""
     with exit_codes():
         rows = ask(address, timeout, "tasks", queue=queue, state="dead", limit=limit)
-        print_rows(rows, ["id", "queue", "attempts", "finished_time", "reason"], as_json=as_json)
+        print_rows(rows, ["id", "queue", "attempts", "failures", "finished_time", "reason"], as_json=as_json)
 
 
 def replay(queue: Queue = None, limit: Limit = 1000, address: Address = None, timeout: Timeout = TIMEOUT) -> None:

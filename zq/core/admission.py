@@ -1,13 +1,13 @@
 """Submits: a receipt when the batch is stored, busy when there is no room, and the same receipt when it comes again."""
 
-from zq.core import endings, tables
+from zq.core import endings, groups, tables
 from zq.core.batch import Batch
 from zq.core.books import Books, Step
 from zq.core.holder import Peer
 from zq.core.queue import Queue
 from zq.wire.batch import largest_payload
 from zq.wire.limits import TASK_SEPARATOR
-from zq.wire.messages import Accepted, Receipt, Refused, Submit
+from zq.wire.messages import Accepted, Done, Open, Receipt, Refused, Submit
 from zq.wire.messages import Batch as WireBatch
 
 RETRY_AFTER_MIN, RETRY_AFTER_MAX = 0.1, 30.0
@@ -33,11 +33,23 @@ def submit(books: Books, step: Step, peer: Peer, message: Submit) -> None:
         queue = books.queue(step, batch.queue)
         refusal = _refusal(books, step, queue, batch)
         if refusal is None:
+            if batch.options.group is not None:
+                groups.join(books, step, batch.options.group[0], len(batch.ends) >> 2)
             accepted.append(store(books, step, queue, batch))
         else:
             refused.append(refusal)
             books.count(refusal.code)
     step.send(peer, Receipt(message.request, tuple(accepted), tuple(refused)))
+
+
+def open_group(books: Books, step: Step, peer: Peer, message: Open) -> None:
+    """Opens a group, or says again that it is open."""
+    answer = groups.admit(books, step, message.group)
+    if isinstance(answer, Accepted):
+        step.send(peer, Receipt(message.request, (answer,), ()))
+    else:
+        books.count(answer.code)
+        step.send(peer, Receipt(message.request, (), (answer,)))
 
 
 def store(books: Books, step: Step, queue: Queue, wire: WireBatch) -> Accepted:
@@ -53,6 +65,8 @@ def store(books: Books, step: Step, queue: Queue, wire: WireBatch) -> Accepted:
     position = queue.position(options.priority)
     eta = queue.eta(position)
     books.count("accepted", batch.count)
+    if options.group is not None:
+        groups.enroll(step, options.group[0], batch.id, groups.IS_TASK)
     if options.delay > 0:
         endings.schedule(books, step, batch, step.wall + options.delay)
         return Accepted(wire.id, position, options.delay + (eta or 0.0))
@@ -60,12 +74,15 @@ def store(books: Books, step: Step, queue: Queue, wire: WireBatch) -> Accepted:
     return Accepted(wire.id, position, eta)
 
 
-def store_forwarded(books: Books, step: Step, batches: tuple[WireBatch, ...]) -> None:
-    """Stores what a completion forwards, in its transaction and whatever the limits: what was accepted still completes."""
-    for batch in batches:
-        if endings.find(step, batch.id) is None:
-            store(books, step, books.queue(step, batch.queue), batch)
-            books.count("forwarded", len(batch.ends) >> 2)
+def store_forwarded(books: Books, step: Step, own_group: str | None, done: Done) -> None:
+    """Stores what a completion opens and forwards, in its transaction and whatever the limits: what was accepted still completes."""
+    for group in done.groups:
+        groups.open_group(books, step, group)
+    fresh = tuple(batch for batch in done.forwards if endings.find(step, batch.id) is None)
+    for batch in fresh:
+        store(books, step, books.queue(step, batch.queue), batch)
+        books.count("forwarded", len(batch.ends) >> 2)
+    groups.follow_moves(books, step, own_group, done, fresh)
 
 
 def release_due(books: Books, step: Step, limit: int) -> None:
@@ -99,12 +116,17 @@ def _repeat(books: Books, batch: WireBatch, known: endings.Place | endings.End) 
 
 def _refusal(books: Books, step: Step, queue: Queue, batch: WireBatch) -> Refused | None:
     count = len(batch.ends) >> 2
-    largest = largest_payload(batch.ends, batch.blob)
     if TASK_SEPARATOR in batch.id:
         return Refused(batch.id, "invalid", None, f"an id may not contain {TASK_SEPARATOR!r}: {batch.id}")
-    if largest > books.options.payload_bytes_max:
-        reason = f"a payload has {largest} bytes, the coordinator allows {books.options.payload_bytes_max}"
+    payload_bytes_max = books.options.payload_bytes_max
+    # All of them together are rarely over the limit of one, and then none has to be looked at.
+    if len(batch.blob) > payload_bytes_max and (largest := largest_payload(batch.ends, batch.blob)) > payload_bytes_max:
+        reason = f"a payload has {largest} bytes, the coordinator allows {payload_bytes_max}"
         return Refused(batch.id, "invalid", None, reason)
+    if batch.options.group is not None:
+        closed = groups.closed_reason(step, batch.options.group[0], count)
+        if closed is not None:
+            return Refused(batch.id, "invalid", None, closed)
     if step.tx.is_full:
         return Refused(batch.id, "busy", STORE_RETRY_AFTER, "the store is full")
     most = queue.policies.max_tasks or books.options.queue_tasks_max

@@ -1,11 +1,15 @@
 """Which worker gets what: the head of each queue goes to whoever has credit for it.
 
 *least-loaded*: the worker with the most free credit, the least recently used among equals. *hash*: the owner of the task's key on the ring of live workers; when it
-has no room and holds more than LOAD_BOUND times the mean, or somebody is idle, the next one on the ring. A task that must wait for its worker blocks nobody behind it.
+has no room and holds more than LOAD_BOUND times the mean, or somebody is idle, the next one on the ring. A task that must wait for its worker blocks nobody behind it:
+it is set down at its *shop*, the worker's list, of which memory holds keys only.
 """
 
 from __future__ import annotations
 
+from heapq import heappop, heappush
+
+from zq.core import lines
 from zq.core.batch import Batch, first_run
 from zq.core.books import Books, Step
 from zq.core.holder import Holder, Lease, Life, PullWait, pull_name
@@ -19,6 +23,12 @@ LOAD_BOUND = 1.25
 
 BLOCKED_MAX = 256
 """Batches at the head of a queue that may wait for their workers while those behind them are served."""
+
+SHOP_BATCHES_MAX = 4096
+"""Batches, each of another key, that wait for one worker; those behind them are not worth waiting with, and others help."""
+
+FAIR_TASKS = 16
+"""Tasks that a key of a fair queue gets in its turn: few enough to be fair, and enough to let leases pay."""
 
 ASSIGN_BYTES_MAX = 4 << 20
 """Payloads in one assign message: a quarter of a frame."""
@@ -58,6 +68,8 @@ def _serve_workers(books: Books, step: Step, queue: Queue, granted: Granted) -> 
     ready = [worker for worker in queue.workers.values() if worker.free > 0]
     if not ready:
         return
+    if queue.shops:
+        _open_shops(books, step, queue, ready, sum(worker.free for worker in ready))
     share = max(1, -(-queue.total_waiting // len(ready)))  # equal parts of a short queue; of a long one all that fits
     blocked: list[tuple[Lane, Batch]] = []
     while ready and len(blocked) < BLOCKED_MAX:
@@ -67,8 +79,11 @@ def _serve_workers(books: Books, step: Step, queue: Queue, granted: Granted) -> 
         lane, batch = found
         worker = _choose(books, queue, batch, ready)
         if worker is None:
-            queue.set_aside(lane)
-            blocked.append(found)
+            if batch.is_solo:
+                queue.set_aside(lane)
+                blocked.append(found)
+            else:
+                _wait_in_shop(books, queue, lane, batch)
             continue
         granted.add(_grant(books, step, lane, batch, worker, min(share, worker.free)))
         if worker.free <= 0:
@@ -79,13 +94,21 @@ def _serve_workers(books: Books, step: Step, queue: Queue, granted: Granted) -> 
 
 def _grant(books: Books, step: Step, lane: Lane, batch: Batch, holder: Holder, most: int) -> Lease:
     """Leases the first waiting run of the batch at the head of a lane, or as much of it as is wanted."""
-    lo, hi = first_run(batch.available())
-    if batch.is_solo and not holder.is_puller:
+    lo, hi = first_run(batch.servable())
+    if batch.options.ordered or (batch.is_solo and not holder.is_puller):
         most = 1
+    queue = batch.queue
+    if queue.policies.fair:
+        most = min(most, FAIR_TASKS)
     hi = min(hi, lo + most)
     lease = books.grant(step, batch, ((1 << (hi - lo)) - 1) << lo, holder)
-    if not batch.available():
-        batch.queue.drop_head(lane, batch)
+    if not batch.servable():
+        queue.drop_head(lane, batch)
+        if queue.lines and not batch.options.ordered:
+            lines.pass_on(books, step, batch)
+    elif queue.policies.fair and books.may_move_behind(queue):
+        queue.drop_head(lane, batch)
+        queue.put_behind(batch, books.sequence, books.turn)
     return lease
 
 
@@ -105,20 +128,62 @@ def _idleness(worker: Holder) -> tuple[int, int]:
 
 
 def _choose_by_key(queue: Queue, key: str, ready: list[Holder]) -> Holder | None:
-    """Returns the owner of a key, or who stands in for it: the next on the ring with room, unless the owner is worth waiting for.
-
-    It is when it is no busier than LOAD_BOUND times the mean and nobody is idle: then the customer waits for its own shop.
-    """
-    if queue.ring is None:
-        queue.ring = Ring(queue.workers)
-    workers = queue.workers
-    owners = (workers[name] for name in queue.ring.owners(key))
+    """Returns the owner of a key, or who stands in for it: the next on the ring with room, unless the owner is worth waiting for."""
+    owners = (queue.workers[name] for name in _ring(queue).owners(key))
     owner = next(owners)
     if owner.free > 0:
         return owner
-    bound = LOAD_BOUND * sum(worker.held for worker in workers.values()) / len(workers)
-    is_worth_waiting = owner.life is Life.LIVE and owner.held <= bound and all(worker.held for worker in ready)
-    return None if is_worth_waiting else next((worker for worker in owners if worker.free > 0), None)
+    return None if _is_worth_waiting(queue, owner, ready) else next((one for one in owners if one.free > 0), None)
+
+
+def _is_worth_waiting(queue: Queue, owner: Holder, ready: list[Holder]) -> bool:
+    """Whether tasks should wait for a worker without room: it is no busier than LOAD_BOUND times the mean, and nobody is idle.
+
+    Then the customer waits for its own shop.
+    """
+    bound = LOAD_BOUND * sum(worker.held for worker in queue.workers.values()) / len(queue.workers)
+    is_full = len(queue.shops.get(owner.name, ())) >= SHOP_BATCHES_MAX
+    return owner.life is Life.LIVE and owner.held <= bound and not is_full and all(worker.held for worker in ready)
+
+
+def _ring(queue: Queue) -> Ring:
+    if queue.ring is None:
+        queue.ring = Ring(queue.workers)
+    return queue.ring
+
+
+# Shops.
+
+
+def _wait_in_shop(books: Books, queue: Queue, lane: Lane, batch: Batch) -> None:
+    """Takes the head of a lane out until its worker has room, or is not worth waiting for any more."""
+    assert batch.options.key is not None
+    owner = next(_ring(queue).owners(batch.options.key))
+    heappush(queue.shops.setdefault(owner, []), (lane.heap[0], batch.key))
+    queue.drop_head(lane, batch)
+    if not batch.leased:
+        books.drop(batch)
+
+
+def _open_shops(books: Books, step: Step, queue: Queue, ready: list[Holder], room: int) -> None:
+    """Lets batches stand in their lanes again which need not wait for their worker any more, as many as can be of use.
+
+    Args:
+        books: all of them.
+        step: the step.
+        queue: whose shops.
+        ready: workers with room; none for a pull, which takes whatever there is.
+        room: how many tasks can be taken.
+    """
+    for name in list(queue.shops):
+        owner = queue.workers.get(name)
+        if ready and owner is not None and owner.free <= 0 and _is_worth_waiting(queue, owner, ready):
+            continue
+        waiting = queue.shops[name]
+        for _ in range(min(room, len(waiting))):
+            books.line_up(step.tx, *heappop(waiting))
+        if not waiting:
+            del queue.shops[name]
 
 
 def assignment_of(lease: Lease) -> Assignment:
@@ -155,7 +220,9 @@ def assignment_parts(leases: list[Lease]) -> list[tuple[Assignment, ...]]:
 def _serve_pulls(books: Books, step: Step, queue: Queue) -> None:
     """Serves the pulls that wait, in the order in which they came."""
     while queue.pull_waits and queue.total_waiting:
-        serve_pull(books, step, queue, queue.pull_waits.popleft())
+        if not serve_pull(books, step, queue, queue.pull_waits[0]):
+            return
+        queue.pull_waits.popleft()
 
 
 def serve_pull(books: Books, step: Step, queue: Queue, wait: PullWait) -> bool:
@@ -163,6 +230,8 @@ def serve_pull(books: Books, step: Step, queue: Queue, wait: PullWait) -> bool:
     name = pull_name(wait.client, wait.request)
     holder = Holder(name, "", is_puller=True)
     holder.peer = wait.peer
+    if queue.shops:
+        _open_shops(books, step, queue, [], wait.max_tasks)
     leases: list[Lease] = []
     left = wait.max_tasks
     size = 0

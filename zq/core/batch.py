@@ -29,11 +29,13 @@ class Batch:
         "ended",
         "ends",
         "failed_token",
+        "failures",
         "first",
         "full",
         "has_progress",
         "has_results",
         "id",
+        "is_parked",
         "is_queued",
         "is_solo",
         "key",
@@ -57,6 +59,7 @@ class Batch:
         self.full = 0  # the mask of all
         self.accepted_time = 0.0  # wall
         self.attempts = 0  # starts that failed or were lost; only a batch of one has any
+        self.failures = 0  # of these, the ones that failed: the handler reported it, or ran out of its time
         self.failed_token = 0  # under which its holder reported the last failure, to know a repeated report
         self.ended = 0  # finished, or split off
         self.split = 0  # split off: each goes on under its own key
@@ -64,6 +67,7 @@ class Batch:
         self.accepted: list[Accepted] = []
         self.is_solo = False  # protocol 3.1: leased one at a time, to find what kills workers
         self.is_queued = False  # whether its lane holds it
+        self.is_parked = False  # in table parked, although its lane may still hold it
         self.has_progress = False
         self.has_results = False
 
@@ -79,6 +83,12 @@ class Batch:
 
     def available(self) -> int:
         """Returns the mask of the tasks that wait."""
+        return self.full & ~(self.ended | self.leased)
+
+    def servable(self) -> int:
+        """Returns the mask of the tasks that may be leased now: of an ordered batch none while one is."""
+        if self.options.ordered and (self.leased or self.is_parked):
+            return 0
         return self.full & ~(self.ended | self.leased)
 
     @property
@@ -119,8 +129,8 @@ class Batch:
     def record(self) -> bytes:
         """Returns what pending, scheduled and dead hold."""
         options = None if self.options is DEFAULT_OPTIONS else tuple(self.options)
-        head = (self.id, self.size, self.first, self.accepted_time, options, self.attempts, self.failed_token)
-        return tables.pack((*head, self.ends, self.blob))
+        head = (self.id, self.size, self.first, self.accepted_time, options, self.attempts, self.failures)
+        return tables.pack((*head, self.failed_token, self.ends, self.blob))
 
     def progress_record(self) -> bytes:
         return tables.pack(
@@ -137,11 +147,12 @@ class Batch:
 
 def read_batch(key: bytes, queue: Queue, value: bytes) -> Batch:
     """Makes a batch of its record."""
-    id, size, first, accepted_time, options, attempts, failed_token, ends, blob = tables.unpack(value)
+    id, size, first, accepted_time, options, attempts, failures, failed_token, ends, blob = tables.unpack(value)
     batch = Batch(key, queue, id, size, first)
     batch.options = DEFAULT_OPTIONS if options is None else Options(*options)
     batch.accepted_time = accepted_time
     batch.attempts = attempts
+    batch.failures = failures
     batch.failed_token = failed_token
     batch.set_tasks(ends, blob)
     return batch

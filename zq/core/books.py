@@ -11,12 +11,14 @@ from collections.abc import Iterable
 from heapq import heappop, heappush
 from itertools import islice
 from math import inf
+from typing import NamedTuple
 
 from zq.core import tables
 from zq.core.batch import Batch, mask_of, read_batch
 from zq.core.holder import Holder, Lease, Life, Peer
 from zq.core.options import CoordinatorOptions, Now
-from zq.core.queue import Lane, Queue, read_queue
+from zq.core.policies import QueuePolicies
+from zq.core.queue import Lane, Lining, Queue, read_queue
 from zq.core.storage import Transaction
 from zq.core.waits import Waits
 from zq.errors import StoreCorruptError
@@ -29,19 +31,57 @@ READ_BATCHES = 64
 """Batches that a lane reads at once when it has run dry."""
 
 WINDOW_BYTES_MAX = 32 << 20
-"""Payload bytes of new batches that may stay in memory; above it they wait on disk only."""
+"""Of the batches in memory; above it new ones wait on disk only."""
+
+BATCH_OVERHEAD_BYTES = 1000
+"""What a batch in memory takes beside its payloads, so that many small ones are bounded, too."""
+
+
+class EndedMembers(NamedTuple):
+    """Members lo <= index < hi of a batch have left their group: they ended, or their completion moved the membership."""
+
+    group: tuple[str, tuple[int, ...]]  # as the batch has it, so the path is that of index 0
+    lo: int
+    hi: int
+    outcome: str  # MOVED: what the completion forwarded takes their places
+    reason: str
+    ends: bytes
+    blob: bytes
+
+
+MOVED = "moved"
+
+
+class Notice(NamedTuple):
+    """A task, or a group, has ended badly, and a queue is to be told."""
+
+    queue: str
+    id: str
+    of: str  # the queue that it was in
+    outcome: str
+    reason: str
+    attempts: int
+    headers: dict[str, str] | None
+    payload: bytes
+
+
+PLACES_MAX = 1024
+"""Partly served batches of a fair queue that may wait for their next turn: they are in memory. Beyond, a turn is a whole batch."""
 
 
 class Step:
     """One step of the coordinator: the time, the transaction, and the messages that leave when it is committed."""
 
-    __slots__ = ("now", "outbox", "tx", "wall")
+    __slots__ = ("ended", "notices", "now", "outbox", "tx", "wall")
 
     def __init__(self, now: Now, tx: Transaction) -> None:
         self.now = now.monotonic
         self.wall = now.wall
         self.tx = tx
         self.outbox: list[tuple[Peer, FromCoordinator]] = []
+        # What the ends of tasks entail; `joins.follow_up` carries it out after each message.
+        self.ended: list[EndedMembers] = []
+        self.notices: list[Notice] = []
 
     def send(self, peer: Peer | None, message: FromCoordinator) -> None:
         """Sends a message after the commit; a holder that is not connected has no peer and hears nothing."""
@@ -63,7 +103,7 @@ class Books:
         self.queues: dict[str, Queue] = {}
         self.queues_by_number: dict[int, Queue] = {}
         self.batches: dict[bytes, Batch] = {}  # in memory, by task key
-        self.window_bytes = 0  # of their payloads
+        self.window_bytes = 0  # that they take
         self.leases: dict[int, Lease] = {}
         self.workers: dict[str, Holder] = {}
         self.peers: dict[Peer, Holder] = {}  # invariant: holder.peer is the key
@@ -80,6 +120,7 @@ class Books:
         self.pulled: dict[Queue, None] = {}  # queues in which pulls wait
         self.next_due_time = inf  # wall: the first row of `scheduled`
         self.next_forget_time = 0.0  # wall: before this nothing is to be forgotten
+        self.turned: dict[bytes, Batch] = {}  # by task key: ended, and the turn of their line is to be passed on
         self.turn = 0
         self.event_number = 0
 
@@ -96,6 +137,7 @@ class Books:
             queue = Queue(self.queue_number, name)
             queue.rate_at = step.now
             self.add_queue(queue)
+            self.set_policies(queue, queue.policies)
             self.changed[queue] = None
             self.is_changed = True
         return queue
@@ -103,6 +145,13 @@ class Books:
     def add_queue(self, queue: Queue) -> None:
         self.queues[queue.name] = queue
         self.queues_by_number[queue.number] = queue
+
+    def set_policies(self, queue: Queue, policies: QueuePolicies) -> None:
+        """Sets how a queue behaves from now on."""
+        queue.policies = policies
+        by_key = self.assign_policy(queue) == "hash"
+        queue.lining = Lining.ALL if policies.fair else Lining.KEYED if by_key else Lining.NONE
+        self.stirred[queue] = None  # a wider limit is of use at once
 
     def assign_policy(self, queue: Queue) -> str:
         return queue.policies.assign or self.options.assign
@@ -112,13 +161,15 @@ class Books:
     def keep(self, batch: Batch) -> None:
         earlier = self.batches.get(batch.key)
         if earlier is not batch:
-            self.window_bytes += len(batch.blob) - (0 if earlier is None else len(earlier.blob))
+            self.window_bytes += len(batch.blob) + BATCH_OVERHEAD_BYTES
+            if earlier is not None:
+                self.window_bytes -= len(earlier.blob) + BATCH_OVERHEAD_BYTES
             self.batches[batch.key] = batch
 
     def drop(self, batch: Batch) -> None:
         """Forgets a batch that is in no lane and has no lease."""
         if self.batches.pop(batch.key, None) is not None:
-            self.window_bytes -= len(batch.blob)
+            self.window_bytes -= len(batch.blob) + BATCH_OVERHEAD_BYTES
 
     def offer(self, batch: Batch) -> None:
         """Lets a batch wait that was just stored: in memory while there is room, else to be read when it is next."""
@@ -162,13 +213,24 @@ class Books:
                     self.read_lane(tx, queue, priority, lane)
                 if not lane.heap:
                     break
-                batch = self.batches[lane.heap[0]]
-                if batch.available():
+                batch = self.batches.get(lane.heap[0]) or queue.places[lane.heap[0]]
+                if batch.servable():
                     return lane, batch
                 queue.drop_head(lane, batch)
                 if not batch.leased:
                     self.drop(batch)
         return None
+
+    def line_up(self, tx: Transaction, place: bytes, key: bytes) -> None:
+        """Puts a batch that was set down elsewhere back to its place in its lane, if something of it still waits."""
+        batch = self.fetch(tx, key)
+        if batch is not None and batch.servable():
+            self.keep(batch)
+            batch.queue.put_at(batch, place)
+
+    def may_move_behind(self, queue: Queue) -> bool:
+        """Whether another batch may stay in memory while it waits for its next turn in a fair queue."""
+        return len(queue.places) < PLACES_MAX and self.window_bytes < WINDOW_BYTES_MAX
 
     def read_lane(self, tx: Transaction, queue: Queue, priority: int, lane: Lane) -> None:
         """Reads the next batches of a lane from the pending table."""
@@ -181,7 +243,7 @@ class Books:
             if batch is None:
                 batch = self.read(tx, key, value)
                 self.keep(batch)
-            if batch.available():
+            if batch.servable():
                 queue.put(batch)
             elif not batch.leased and not batch.is_queued:
                 self.drop(batch)
@@ -219,7 +281,10 @@ class Books:
         if lease.started:
             lease.forget_started(mask)
         lease.holder.held -= mask.bit_count()
-        lease.batch.leased &= ~mask
+        batch = lease.batch
+        batch.leased &= ~mask
+        if batch.options.ordered and batch.count > 1:
+            self.serve_on(batch)
         for queue in lease.holder.queues:  # it has credit again
             self.stirred[queue] = None
         if lease.mask:
@@ -231,6 +296,16 @@ class Books:
             lease.holder.solo = False
         if lease.holder.is_puller and not lease.holder.leases:
             self.pullers.pop(lease.holder.name, None)
+
+    def serve_on(self, batch: Batch) -> None:
+        """Lets the next task of an ordered batch be served, of which one is leased no more."""
+        queue = batch.queue
+        if queue.policies.fair and not batch.is_queued and self.may_move_behind(queue):
+            self.turn += 1
+            queue.put_behind(batch, self.sequence, self.turn)
+        else:
+            queue.put(batch)
+        self.stirred[queue] = None
 
     def give_back(self, step: Step, lease: Lease, mask: int) -> None:
         """Lets leased tasks wait again, in their place; a lease that goes on is stored with what it still covers."""
@@ -284,6 +359,7 @@ def read_books(options: CoordinatorOptions, now: Now, tx: Transaction) -> Books:
         queue = read_queue(int.from_bytes(key, "big"), record)
         queue.rate_at = now.monotonic
         books.add_queue(queue)
+        books.set_policies(queue, queue.policies)
     for key, _ in islice(tx.scan(tables.SCHEDULED), 1):
         books.next_due_time = tables.split_due_key(key)[0]
     for key, record in list(tx.scan(tables.LEASES)):

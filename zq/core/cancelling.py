@@ -1,6 +1,6 @@
 """Cancelling: a task, or all of a batch, ends before it is done; whoever holds it is told."""
 
-from zq.core import endings, tables
+from zq.core import endings, lines, tables
 from zq.core.batch import Batch, bits, mask_of, runs
 from zq.core.books import Books, Step
 from zq.task import task_id
@@ -27,7 +27,10 @@ def cancel_task(books: Books, step: Step, id: str) -> int:
         case endings.DEAD:
             return 0
         case endings.SCHEDULED:
-            return _cancel_scheduled(books, step, known.key, batch)
+            return _cancel_scheduled(books, step, known.key, batch, batch.full & ~batch.ended)
+        case endings.PARKED:
+            count = sum(cancel_task(books, step, task_id(id, 0, index)) for index in bits(batch.split))
+            return count + _cancel_parked(books, step, known.key, batch, batch.full & ~batch.ended)
     count = sum(cancel_task(books, step, task_id(id, 0, index)) for index in bits(batch.split))
     return count + _cancel_pending(books, step, batch, batch.full & ~batch.ended)
 
@@ -41,8 +44,9 @@ def _cancel_in_batch(books: Books, step: Step, base: str, index: int) -> int:
         return 0
     bit = batch.span_mask(index, index + 1) & ~batch.ended
     if known.where == endings.SCHEDULED:
-        # A part of a delayed batch: the rest keeps its due time.
-        return _cancel_part_of_scheduled(books, step, known.key, batch, bit)
+        return _cancel_scheduled(books, step, known.key, batch, bit)
+    if known.where == endings.PARKED:
+        return _cancel_parked(books, step, known.key, batch, bit)
     return _cancel_pending(books, step, batch, bit)
 
 
@@ -64,21 +68,19 @@ def _cancel_pending(books: Books, step: Step, batch: Batch, mask: int) -> int:
     return mask.bit_count()
 
 
-def _cancel_scheduled(books: Books, step: Step, key: bytes, batch: Batch) -> int:
-    """Cancels all of a delayed batch: it is moved to pending first, where there is one way to do it."""
-    step.tx.delete(tables.SCHEDULED, key)
-    batch.queue.scheduled -= batch.unfinished
-    endings.wait_again(books, step, batch)
-    return _cancel_pending(books, step, batch, batch.full & ~batch.ended)
+def _cancel_parked(books: Books, step: Step, key: bytes, batch: Batch, mask: int) -> int:
+    lines.take_parked(books, step, key, batch, mask.bit_count())
+    for index in bits(mask):
+        endings.cancel(books, step, endings.split_off(books, step, batch, 1 << index), REASON)
+    return mask.bit_count()
 
 
-def _cancel_part_of_scheduled(books: Books, step: Step, key: bytes, batch: Batch, bit: int) -> int:
-    if not bit:
-        return 0
-    batch.queue.scheduled -= 1
+def _cancel_scheduled(books: Books, step: Step, key: bytes, batch: Batch, mask: int) -> int:
+    """Cancels tasks of a delayed batch; the rest keeps its due time."""
+    batch.queue.scheduled -= mask.bit_count()
     books.changed[batch.queue] = None
-    single = endings.split_off(books, step, batch, bit)
-    endings.cancel(books, step, single, REASON)
-    if batch.ended == batch.full:
+    if batch.unfinished == mask.bit_count():
         step.tx.delete(tables.SCHEDULED, key)
-    return 1
+    for index in bits(mask):
+        endings.cancel(books, step, endings.split_off(books, step, batch, 1 << index), REASON)
+    return mask.bit_count()

@@ -98,7 +98,8 @@ class ClientSession:
         unassigned_errors: how many error messages named no request that is outstanding.
     """
 
-    def __init__(self, prefix: str, name: str) -> None:
+    def __init__(self, prefix: str, name: str, address: str | None = None) -> None:
+        self._whom = "the coordinator" if address is None else f"the coordinator at {address}"
         self.wants_reconnect = False
         self.unassigned_errors = 0
         self.name = name
@@ -424,5 +425,5 @@ class ClientSession:
     def _late(self, now: float, asked_at: float) -> ZqError:
         is_silent = self._silent_since is not None and now >= self._silent_since + PING_INTERVAL
         if is_silent or self._heard_at < asked_at:
-            return UnreachableError("nothing was heard of the coordinator; is it running, and is the address right?")
+            return UnreachableError(f"nothing was heard of {self._whom}; is it running, and is the address right?")
         return TimedOutError("no answer came in time; whether the request took effect is unknown")

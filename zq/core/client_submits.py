@@ -262,6 +262,5 @@ def _group(queue: str, options: Options) -> Hashable:
     """Returns what is equal for tasks that may share a batch."""
     if options is DEFAULT_OPTIONS:
         return queue
-    backoff = None if options.backoff is None else tuple(options.backoff)
     headers = None if options.headers is None else tuple(options.headers.items())
-    return (queue, options._replace(backoff=None, headers=None), backoff, headers)
+    return (queue, options._replace(headers=None), headers)

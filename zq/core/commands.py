@@ -50,9 +50,8 @@ def _set_queue(books: Books, step: Step, arguments: dict[str, Any]) -> dict[str,
     except ValueError as error:
         raise InvalidRequestError(str(error)) from None
     queue = books.queue(step, name)
-    queue.policies = queue.policies._replace(**changes)
+    books.set_policies(queue, queue.policies._replace(**changes))
     books.changed[queue] = None
-    books.stirred[queue] = None  # a wider limit is of use at once
     return queries.queue_fields(books, queue)
 
 

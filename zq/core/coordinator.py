@@ -22,7 +22,7 @@ from collections.abc import Callable
 from math import inf
 from typing import Any, assert_never
 
-from zq.core import admission, assignment, cancelling, commands, endings, liveness, queries, retention, settling
+from zq.core import admission, assignment, commands, joins, lines, liveness, queries, retention, settling
 from zq.core.arguments import InvalidRequestError
 from zq.core.books import Books, Step, read_books
 from zq.core.holder import Holder, Peer, PullWait, pull_name
@@ -39,6 +39,7 @@ from zq.wire.messages import (
     Goodbye,
     Heartbeat,
     Hello,
+    Open,
     Ping,
     Pong,
     Progress,
@@ -106,6 +107,8 @@ class Coordinator:
                     self._receive_from_worker(step, sender, message)
             case _:
                 self._receive_from_client(step, peer, message)
+        if step.ended or step.notices:
+            joins.follow_up(books, step)
 
     def refuse(self, step: Step, peer: Peer, code: str, text: str, request: int | None) -> None:
         """Answers a message that could not be decoded."""
@@ -127,6 +130,9 @@ class Coordinator:
         for lease in books.due_alarms(step.now):
             settling.ring_alarm(books, step, lease)
         admission.release_due(books, step, DUE_MAX)
+        if step.ended or step.notices:
+            joins.follow_up(books, step)
+        lines.end_turns(books, step)
         assignment.assign_all(books, step)
         self._end_pulls(step)
         retention.forget(books, step)
@@ -174,8 +180,10 @@ class Coordinator:
         match message:
             case Submit():
                 admission.submit(books, step, peer, message)
+            case Open():
+                admission.open_group(books, step, peer, message)
             case Wait(request, id, lo, hi):
-                ended, missing = endings.ended_spans(books, step, id, lo, hi)
+                ended, missing = joins.ended_spans(books, step, id, lo, hi)
                 for to, outcome in outcome_messages(peer, request, ended, is_last=not missing):
                     step.send(to, outcome)
                 if missing:
@@ -183,7 +191,7 @@ class Coordinator:
             case Pull():
                 self._pull(step, peer, message)
             case Cancel(request, id):
-                step.send(peer, Answer(request, cancelling.cancel_task(books, step, id)))
+                step.send(peer, Answer(request, joins.cancel(books, step, id)))
             case Query(request, what, arguments):
                 self._answer(step, peer, request, lambda: self._query(step, what, arguments))
             case Command(request, verb, arguments):

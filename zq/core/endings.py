@@ -4,7 +4,8 @@ Whole ranges of a batch end at once. A single task with a fate of its own is *sp
 id, the place and the payload that it had.
 
     pending ── done, cancelled ──> ended ── retention ──> forgotten
-       │  ^
+       │  ^ ^
+       │  │ └── turn ── parked (zq.core.lines)
        │  └── due ── scheduled <── retry ──┐
        └──────────── failed, lost ─────────┴──> dead ── retry, replay ──> pending
 """
@@ -13,20 +14,22 @@ from __future__ import annotations
 
 from itertools import islice
 from typing import Any, NamedTuple
-from zlib import crc32
 
-from zq.core import tables
+from zq.core import lines, tables
 from zq.core.batch import Accepted, Batch, mask_bytes, mask_of, runs
-from zq.core.books import Books, Step
+from zq.core.books import MOVED, Books, EndedMembers, Notice, Step
 from zq.errors import StoreCorruptError
 from zq.task import task_id
 from zq.wire.messages import Ended
 
-PENDING, SCHEDULED, DEAD, ENDED = 0, 1, 2, 3
-"""The first field of an index record: where the task is."""
+PENDING, SCHEDULED, DEAD, ENDED = tables.AT_PENDING, tables.AT_SCHEDULED, tables.AT_DEAD, tables.AT_ENDED
+PARKED = tables.AT_PARKED
 
 HISTORY_MAX = 100
 """Events kept for one task: every attempt of a task with the default limit, several times over."""
+
+
+_TABLE_OF = {PENDING: tables.PENDING, SCHEDULED: tables.SCHEDULED, DEAD: tables.DEAD, PARKED: tables.PARKED}
 
 
 class Place(NamedTuple):
@@ -49,6 +52,7 @@ class End(NamedTuple):
     size: int
     has_results: bool
     attempts: int
+    failures: int
 
 
 def find(step: Step, id: str) -> Place | End | None:
@@ -64,6 +68,8 @@ def read_at(books: Books, step: Step, place: Place) -> Batch | None:
     """Returns the batch at a place of the index."""
     if place.where == PENDING:
         return books.fetch(step.tx, place.key)
+    if place.where == PARKED:
+        return lines.read_parked(books, step, place.key)
     if place.where == DEAD:
         found = read_dead(books, step, place.key)
         return None if found is None else found[0]
@@ -87,8 +93,27 @@ def add_event(step: Step, books: Books, id: str, event: str, detail: dict[str, A
 # Ranges of a batch.
 
 
-def end_done(books: Books, step: Step, batch: Batch, mask: int, token: int, results: tuple[bytes, bytes]) -> None:
-    """Ends tasks of one run as done; they are in no lease any more. `results` are ends and payloads over the run, or empty."""
+def end_done(
+    books: Books,
+    step: Step,
+    batch: Batch,
+    mask: int,
+    token: int,
+    results: tuple[bytes, bytes],
+    *,
+    is_moved: bool = False,
+) -> None:
+    """Ends tasks of one run as done; they are in no lease any more.
+
+    Args:
+        books: of the coordinator.
+        step: the running one.
+        batch: whose tasks they are.
+        mask: which of them.
+        token: of their lease.
+        results: ends and payloads over the run, or empty.
+        is_moved: what they forwarded takes their places in their group.
+    """
     lo, hi = mask_span(mask)
     lo, hi = lo + batch.first, hi + batch.first
     queue = batch.queue
@@ -103,6 +128,9 @@ def end_done(books: Books, step: Step, batch: Batch, mask: int, token: int, resu
         batch.has_results = True
         step.tx.put(tables.RESULTS, tables.result_key(batch.key, lo), tables.pack((hi, ends, blob)))
     books.waits.note(batch.id, Ended(lo, hi, "done", "", ends, blob))
+    if batch.options.group is not None:
+        outcome = MOVED if is_moved else "done"
+        step.ended.append(EndedMembers(batch.options.group, lo, hi, outcome, "", ends, blob))
     if batch.ended == batch.full:
         finish(books, step, batch, "done", "")
     else:
@@ -130,6 +158,7 @@ def finish(books: Books, step: Step, batch: Batch, outcome: str, reason: str) ->
         batch.size,
         batch.has_results,
         batch.attempts,
+        batch.failures,
     )
     own_id = batch.own_id
     tx.put(tables.INDEX, own_id.encode(), tables.pack(end))
@@ -140,6 +169,8 @@ def finish(books: Books, step: Step, batch: Batch, outcome: str, reason: str) ->
     tx.put(tables.FINISHED, tables.finished_key(books.finish_sequence), record)
     books.next_forget_time = min(books.next_forget_time, step.wall + books.options.keep_seconds_min)
     batch.ended = batch.full
+    if batch.queue.lines:
+        books.turned[batch.key] = batch
     if not batch.is_queued:  # else its lane drops it when it comes to it
         books.drop(batch)
 
@@ -177,42 +208,6 @@ def split_off(books: Books, step: Step, batch: Batch, bit: int) -> Batch:
     return single
 
 
-def fail(
-    books: Books, step: Step, single: Batch, error: str, *, retry_in: float | None = None, is_final: bool = False
-) -> None:
-    """Charges a start that failed or was lost to a task that was split off: it is tried again, or it is dead."""
-    single.attempts += 1
-    limit = single.options.max_attempts or books.options.max_attempts
-    if is_final or single.attempts >= limit:
-        bury(books, step, single, error)
-        return
-    delay = backoff(books, single) if retry_in is None else retry_in
-    add_event(step, books, single.own_id, "retry", {"attempt": single.attempts, "in": delay, "error": error[-500:]})
-    books.count("retried")
-    if single.is_solo:
-        books.unsaved[single.key] = single
-    if delay > 0:
-        schedule(books, step, single, step.wall + delay)
-    else:
-        wait_again(books, step, single)
-
-
-def backoff(books: Books, single: Batch) -> float:
-    """Returns the delay before the next attempt: exponential, of which the upper half is jitter.
-
-    The jitter is a hash of the task and the attempt, so that the core needs no random numbers and still no two tasks keep step.
-    """
-    options = books.options
-    first, factor, largest = single.options.backoff or (
-        options.backoff_first,
-        options.backoff_factor,
-        options.backoff_max,
-    )
-    delay = min(first * factor ** min(single.attempts - 1, 64), largest)
-    jitter = crc32(f"{single.own_id}/{single.attempts}".encode()) / 0xFFFFFFFF
-    return delay * (0.5 + 0.5 * jitter)
-
-
 def schedule(books: Books, step: Step, batch: Batch, due_time: float) -> None:
     """Stores a batch until its time comes."""
     key = tables.due_key(due_time, batch.key)
@@ -224,7 +219,9 @@ def schedule(books: Books, step: Step, batch: Batch, due_time: float) -> None:
 
 
 def wait_again(books: Books, step: Step, batch: Batch) -> None:
-    """Stores a batch in its place in the pending table."""
+    """Stores a batch in its place in the pending table, or parks it while another of its line has the turn."""
+    if (batch.options.ordered or batch.queue.lining) and lines.enter(books, step, batch):
+        return
     step.tx.put(tables.PENDING, batch.key, batch.record())
     set_place(step, batch, PENDING, batch.key)
     batch.queue.add_waiting(batch.options.priority, batch.unfinished)
@@ -238,11 +235,14 @@ def bury(books: Books, step: Step, single: Batch, reason: str) -> None:
     step.tx.put(tables.DEAD, key, tables.pack((single.record(), reason, step.wall)))
     set_place(step, single, DEAD, key)
     single.queue.dead += 1
+    if single.queue.lines:
+        books.turned[key] = single
     single.queue.note_finished(1)
     books.changed[single.queue] = None
     books.count("dead")
-    add_event(step, books, single.own_id, "dead", {"attempt": single.attempts, "reason": reason[-500:]})
-    books.waits.note(single.id, Ended(single.first, single.first + 1, "dead", reason, b"", b""))
+    detail = {"attempt": single.attempts, "failures": single.failures, "reason": reason[-500:]}
+    add_event(step, books, single.own_id, "dead", detail)
+    note_end(books, step, single, "dead", reason)
 
 
 def cancel(books: Books, step: Step, single: Batch, reason: str) -> None:
@@ -253,14 +253,29 @@ def cancel(books: Books, step: Step, single: Batch, reason: str) -> None:
     books.count("cancelled")
     add_event(step, books, single.own_id, "cancelled", {"reason": reason})
     finish(books, step, single, "cancelled", reason)
-    books.waits.note(single.id, Ended(single.first, single.first + 1, "cancelled", reason, b"", b""))
+    note_end(books, step, single, "cancelled", reason)
+
+
+def note_end(books: Books, step: Step, single: Batch, outcome: str, reason: str) -> None:
+    """Tells all who have to know how a task that was split off ended: those who wait, its group, the queue for its notice."""
+    options = single.options
+    lo = single.first
+    books.waits.note(single.id, Ended(lo, lo + 1, outcome, reason, b"", b""))
+    if options.group is not None:
+        step.ended.append(EndedMembers(options.group, lo, lo + 1, outcome, reason, b"", b""))
+    if options.on_dead is not None and outcome in ("dead", "expired"):
+        own_id, queue = single.own_id, single.queue.name
+        notice = Notice(options.on_dead, own_id, queue, outcome, reason, single.attempts, options.headers, single.blob)
+        step.notices.append(notice)
 
 
 def revive(books: Books, step: Step, single: Batch) -> None:
-    """Lets a dead task wait again, with no attempts charged."""
+    """Lets a dead task wait again, with no attempts charged; its group has had its end, so it is no member any more."""
     step.tx.delete(tables.DEAD, single.key)
     single.queue.dead -= 1
-    single.attempts = 0
+    if single.options.group is not None:
+        single.options = single.options._replace(group=None)
+    single.attempts = single.failures = 0
     add_event(step, books, single.own_id, "revived", {})
     wait_again(books, step, single)
 
@@ -297,7 +312,7 @@ def ended_spans(books: Books, step: Step, id: str, lo: int, hi: int) -> tuple[li
         return _ended_of(step, id, record, asked)
     if record.where == DEAD:
         return [_dead_span(step, record.key, lo)], 0
-    batch = books.fetch(step.tx, record.key) if record.where == PENDING else None
+    batch = read_at(books, step, record) if record.where in (PENDING, PARKED) else None
     if batch is None:
         return [], asked
     ended = batch.ended & asked
@@ -314,12 +329,16 @@ def size_of(step: Step, place: Place | End) -> int:
     """Returns how many tasks the batch of an index record was submitted with."""
     if isinstance(place, End):
         return place.size
-    table = (tables.PENDING, tables.SCHEDULED, tables.DEAD)[place.where]
+    table = _TABLE_OF[place.where]
     value = step.tx.get(table, place.key)
     if value is None:
         raise StoreCorruptError(f"the index names key {place.key.hex()} of table {table}, which is not there")
     record = tables.unpack(value)
-    return int((tables.unpack(record[0]) if place.where == DEAD else record)[1])
+    if place.where == DEAD:
+        record = tables.unpack(record[0])
+    elif place.where == PARKED:
+        record = tables.unpack(record[1])
+    return int(record[1])
 
 
 def _ended_of(step: Step, id: str, record: End, asked: int) -> tuple[list[Ended], int]:

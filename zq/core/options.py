@@ -1,11 +1,16 @@
 """How a coordinator behaves: every setting with its unit, default and the reason for it."""
 
+import math
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
-from zq.wire.limits import PAYLOAD_BYTES_MAX
+from zq.wire.limits import DELAY_MAX, PAYLOAD_BYTES_CEILING, PAYLOAD_BYTES_MAX
+from zq.wire.retry import RetryPolicy
 
 AssignPolicy = Literal["least-loaded", "hash"]
+
+DEFAULT_RETRY = RetryPolicy.full_jitter(1.0, factor=2.0, largest=60.0)
+"""What failed together must not come back together, and a minute is soon enough for what fails longer than that."""
 
 
 class Now(NamedTuple):
@@ -24,9 +29,7 @@ class CoordinatorOptions:
         suspect_after: silence after which a worker gets no new tasks: three missed beats.
         gone_after: silence after which its leases are lost. A false death costs a second execution, so it is long.
         max_attempts: starts that may fail or be lost before a task is a dead letter, unless its submit says otherwise.
-        backoff_first: delay before the first retry; half of it is jitter.
-        backoff_factor: growth of the delay from retry to retry.
-        backoff_max: largest delay before a retry.
+        retry: when a task that failed is tried again, unless its submit or its queue says otherwise.
         queue_tasks_max: unfinished tasks in one queue, from which on submits are refused as busy.
         payload_bytes_max: largest payload that is accepted.
         keep_seconds: how long outcomes, results and the ids of ended batches are kept.
@@ -39,9 +42,7 @@ class CoordinatorOptions:
     suspect_after: float = 3.0
     gone_after: float = 15.0
     max_attempts: int = 5
-    backoff_first: float = 1.0
-    backoff_factor: float = 2.0
-    backoff_max: float = 60.0
+    retry: RetryPolicy = DEFAULT_RETRY
     queue_tasks_max: int = 10_000_000
     payload_bytes_max: int = PAYLOAD_BYTES_MAX
     keep_seconds: float = 3600.0
@@ -55,8 +56,16 @@ class CoordinatorOptions:
                 f"expected 0 < heartbeat_interval <= suspect_after <= gone_after, got "
                 f"{self.heartbeat_interval}, {self.suspect_after}, {self.gone_after}"
             )
-        for name in ("max_attempts", "queue_tasks_max", "payload_bytes_max", "keep_count", "backoff_first"):
+        if self.gone_after > DELAY_MAX:
+            raise ValueError(f"gone_after must be at most {DELAY_MAX:.0f} seconds, got {self.gone_after}")
+        for name in ("max_attempts", "queue_tasks_max", "payload_bytes_max", "keep_count"):
             if getattr(self, name) <= 0:
                 raise ValueError(f"{name} must be above 0, got {getattr(self, name)}")
+        if self.payload_bytes_max > PAYLOAD_BYTES_CEILING:
+            raise ValueError(f"payload_bytes_max must be at most {PAYLOAD_BYTES_CEILING}, got {self.payload_bytes_max}")
+        for name in ("keep_seconds", "keep_seconds_min"):
+            if not 0 <= getattr(self, name) < math.inf:
+                raise ValueError(f"{name} must be a number from 0, got {getattr(self, name)}")
+        self.retry.checked()
         if self.assign not in ("least-loaded", "hash"):
             raise ValueError(f"assign must be least-loaded or hash, got {self.assign!r}")

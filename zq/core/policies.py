@@ -9,6 +9,9 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any, Final, NamedTuple, TypedDict
 
+from zq.wire.limits import ATTEMPTS_MAX
+from zq.wire.retry import RetryPolicy
+
 TASKS_MAX: Final = 1 << 40
 """Largest number that a limit on tasks may name: more than any store holds, and safe in a record."""
 
@@ -18,6 +21,9 @@ class QueuePolicies(NamedTuple):
 
     max_tasks: int | None = None  # unfinished tasks above which submits are refused
     assign: str | None = None  # "least-loaded" or "hash"
+    max_attempts: int | None = None  # starts that may fail or be lost
+    retry: str | None = None  # text of a RetryPolicy
+    fair: bool = False  # keys take turns
 
 
 DEFAULT_POLICIES: Final = QueuePolicies()
@@ -29,10 +35,16 @@ class QueueSettings(TypedDict, total=False):
     Keys:
         max_tasks: unfinished tasks above which submits are refused as busy; the coordinator's by default.
         assign: "least-loaded" or "hash": how workers are chosen; the coordinator's by default.
+        max_attempts: starts that may fail or be lost before a task is a dead letter, unless its submit says otherwise; the coordinator's by default.
+        retry: a RetryPolicy or its text: when a task that failed is tried again, unless its submit says otherwise; the coordinator's by default.
+        fair: True: keys take turns inside of a priority, so that none starves the others; False by default.
     """
 
     max_tasks: int | None
     assign: str | None
+    max_attempts: int | None
+    retry: RetryPolicy | str | None
+    fair: bool | None
 
 
 def read_policies(values: Mapping[str, Any]) -> dict[str, Any]:
@@ -70,6 +82,12 @@ def _read_int(least: int, most: int) -> Callable[[str, Any], int]:
     return read
 
 
+def _read_bool(name: str, value: Any) -> bool:
+    if not isinstance(value, bool):
+        raise ValueError(f"expected {name} as true or false, got {value!r}")
+    return value
+
+
 def _read_one_of(*allowed: str) -> Callable[[str, Any], str]:
     def read(name: str, value: Any) -> str:
         if value not in allowed:
@@ -79,7 +97,17 @@ def _read_one_of(*allowed: str) -> Callable[[str, Any], str]:
     return read
 
 
+def _read_retry(name: str, value: Any) -> str:  # noqa: ARG001 - alike in shape
+    try:
+        return RetryPolicy.read(value).text()
+    except TypeError as error:
+        raise ValueError(str(error)) from None
+
+
 _READERS: Final[dict[str, Callable[[str, Any], Any]]] = {
     "max_tasks": _read_int(1, TASKS_MAX),
     "assign": _read_one_of("least-loaded", "hash"),
+    "max_attempts": _read_int(1, ATTEMPTS_MAX),
+    "retry": _read_retry,
+    "fair": _read_bool,
 }

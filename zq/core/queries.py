@@ -4,11 +4,11 @@ from collections.abc import Callable, Iterator
 from itertools import islice
 from typing import Any
 
-from zq.core import endings, tables
+from zq.core import endings, groups, tables
 from zq.core.arguments import InvalidRequestError, limit, named_queue, text
 from zq.core.batch import Batch, mask_of
 from zq.core.books import Books, Step
-from zq.core.endings import DEAD, PENDING, SCHEDULED, End, Place
+from zq.core.endings import DEAD, PARKED, PENDING, SCHEDULED, End, Place
 from zq.core.holder import Lease
 from zq.core.queue import Queue
 from zq.wire.limits import TASK_SEPARATOR
@@ -38,7 +38,7 @@ def _status(books: Books, step: Step, arguments: dict[str, Any]) -> dict[str, An
         "epoch": books.epoch,
         "queues": len(books.queues),
         "workers": sum(1 for worker in books.workers.values() if worker.peer is not None),
-        "waiting": sum(queue.total_waiting for queue in queues),
+        "waiting": sum(queue.total_waiting + queue.parked for queue in queues),
         "scheduled": sum(queue.scheduled for queue in queues),
         "leased": sum(queue.leased for queue in queues),
         "dead": sum(queue.dead for queue in queues),
@@ -52,7 +52,8 @@ def queue_row(books: Books, queue: Queue) -> dict[str, Any]:
     """Returns a queue as the query `queues` shows it."""
     return {
         "name": queue.name,
-        "waiting": queue.total_waiting,
+        "waiting": queue.total_waiting + queue.parked,
+        "parked": queue.parked,
         "scheduled": queue.scheduled,
         "leased": queue.leased,
         "dead": queue.dead,
@@ -153,6 +154,7 @@ def _fields(batch: Batch, id: str) -> dict[str, Any]:
         "key": options.key,
         "on_lost": options.on_lost,
         "attempts": batch.attempts,
+        "failures": batch.failures,
         "accepted_time": batch.accepted_time,
         "tasks": batch.count,
     }
@@ -167,6 +169,7 @@ def _ended(books: Books, id: str, end: End) -> dict[str, Any]:
         "state": end.outcome,
         "priority": priority,
         "attempts": end.attempts,
+        "failures": end.failures,
         "reason": end.reason or None,
         "finished_time": end.finished_time,
         "token": end.accepted[-1][0] if end.accepted else None,
@@ -235,6 +238,11 @@ def _list_pending(books: Books, step: Step, queue: Queue | None, *, is_leased: b
         batch = books.batches.get(key) or books.read(step.tx, key, value)
         for row in _each(batch, batch.available()):
             yield _live(books, Place(PENDING, key), batch, *row)
+    for key, value in islice(step.tx.scan(tables.PARKED, *_bounds(queue)), SCAN_MAX):
+        task_key, record = tables.unpack(value)
+        batch = books.batches.get(task_key) or books.read(step.tx, task_key, record)
+        for row in _each(batch, batch.available()):
+            yield _live(books, Place(PARKED, key), batch, *row)
 
 
 def _each(batch: Batch, mask: int) -> Iterator[tuple[str, int]]:
@@ -260,6 +268,38 @@ def list_dead(books: Books, step: Step, queue: Queue | None) -> Iterator[tuple[b
         yield key, (books.read(step.tx, key, record), reason, dead_time)
 
 
+def _group(books: Books, step: Step, arguments: dict[str, Any]) -> dict[str, Any]:  # noqa: ARG001
+    id = text(arguments, "id")
+    row = groups.find(step, id)
+    return {"id": id, "state": "unknown"} if row is None else group_row(row)
+
+
+def _groups(books: Books, step: Step, arguments: dict[str, Any]) -> list[dict[str, Any]]:  # noqa: ARG001
+    state = arguments.get("state")
+    if state not in (None, groups.OPEN, *groups.OUTCOMES):
+        raise InvalidRequestError(f"expected state open, done, failed or cancelled, got {state!r}")
+    rows = (groups.read_row(key.decode(), value) for key, value in islice(step.tx.scan(tables.GROUPS), SCAN_MAX))
+    found = (group_row(row) for row in rows if state in (None, row.state))
+    return list(islice(found, limit(arguments, 100)))
+
+
+def group_row(row: groups.GroupRow) -> dict[str, Any]:
+    """Returns a group as the query `group` shows it."""
+    return {
+        "id": row.id,
+        "state": row.state,
+        "policy": row.policy,
+        "size": row.size,
+        "joined": row.joined,
+        "outstanding": row.outstanding,
+        "callback": row.queue,
+        "bytes": row.bytes,
+        "reason": row.reason[:REASON_CHARS] or None,
+        "opened_time": row.opened_time,
+        "finished_time": row.finished_time or None,
+    }
+
+
 QUERIES: dict[str, Callable[[Books, Step, dict[str, Any]], Any]] = {
     "status": _status,
     "task": _task,
@@ -267,4 +307,6 @@ QUERIES: dict[str, Callable[[Books, Step, dict[str, Any]], Any]] = {
     "queues": _queues,
     "queue": _queue,
     "workers": _workers,
+    "group": _group,
+    "groups": _groups,
 }

@@ -9,6 +9,7 @@ Invariant of a lane: every batch with waiting tasks is in the heap, or its key i
 from __future__ import annotations
 
 from collections import deque
+from enum import IntEnum
 from heapq import heappop, heappush
 from typing import TYPE_CHECKING, Any
 
@@ -21,11 +22,19 @@ if TYPE_CHECKING:
     from zq.core.ring import Ring
 
 PRIORITIES = 10
-LANE_BATCHES_MAX = 256
-"""New batches that a lane keeps in memory beyond which they stay on disk until they are next."""
+LANE_BATCHES_MAX = 1024
+"""New batches that a lane keeps in memory beyond which they stay on disk until they are next: a worker's largest credit in batches of ten."""
 
 RATE_WEIGHT = 0.3
 """Of the newest second, in the average rate of completions: settles within about five seconds."""
+
+
+class Lining(IntEnum):
+    """Which tasks of a queue take turns by key (`zq.core.lines`); ordered ones always do."""
+
+    NONE = 0
+    KEYED = 1  # those that have a key
+    ALL = 2
 
 
 class Lane:
@@ -48,7 +57,11 @@ class Lane:
 
     def takes(self, key: bytes) -> bool:
         """Whether a new batch may be kept in memory."""
-        return len(self.heap) < LANE_BATCHES_MAX and (self.cursor is None or key < self.cursor)
+        if len(self.heap) >= LANE_BATCHES_MAX and key > self.heap[0]:
+            return (
+                False  # one that is next is taken all the same: left on disk, it would have its neighbours read again
+            )
+        return self.cursor is None or key < self.cursor
 
     def must_read(self) -> bool:
         """Whether the next batch in order may be one that is not in memory."""
@@ -65,14 +78,19 @@ class Queue:
         "finished_in_turn",
         "lanes",
         "leased",
+        "lines",
+        "lining",
         "name",
         "number",
+        "parked",
+        "places",
         "policies",
         "pull_waits",
         "rate",
         "rate_at",
         "ring",
         "scheduled",
+        "shops",
         "total_waiting",
         "waiting",
         "workers",
@@ -82,14 +100,21 @@ class Queue:
         self.number = number
         self.name = name
         self.policies = DEFAULT_POLICIES
+        self.lining = Lining.NONE
         self.waiting = [0] * PRIORITIES
         self.total_waiting = 0  # invariant: the sum of `waiting`
         self.leased = 0
         self.scheduled = 0
+        self.parked = 0  # ready, and behind another of their line
+        self.lines = 0  # rows of table `lines`
         self.dead = 0
         self.done = 0
         self.cancelled = 0
         self.lanes: list[Lane | None] = [None] * PRIORITIES
+        self.places: dict[bytes, Batch] = {}  # batches that stand elsewhere in their lane than their key says
+        self.shops: dict[
+            str, list[tuple[bytes, bytes]]
+        ] = {}  # by worker: heap of (place, key) of batches that wait for it
         self.workers: dict[str, Holder] = {}  # by name, those that asked for this queue
         self.pull_waits: deque[PullWait] = deque()
         self.ring: Ring | None = None  # made when it is asked for, dropped when the workers change
@@ -99,7 +124,11 @@ class Queue:
 
     @property
     def unfinished(self) -> int:
-        return self.total_waiting + self.leased + self.scheduled
+        return self.total_waiting + self.leased + self.scheduled + self.parked
+
+    def takes_lines(self, key: str | None) -> bool:
+        """Whether tasks with this key, or without one, take turns here."""
+        return self.lining is Lining.ALL or (self.lining is Lining.KEYED and key is not None)
 
     def add_waiting(self, priority: int, count: int) -> None:
         self.waiting[priority] += count
@@ -123,8 +152,29 @@ class Queue:
 
     def drop_head(self, lane: Lane, batch: Batch) -> None:
         """Takes the head of a lane out of it."""
-        heappop(lane.heap)
+        key = heappop(lane.heap)
         batch.is_queued = False
+        if self.places:
+            self.places.pop(key, None)
+
+    def put_at(self, batch: Batch, place: bytes) -> None:
+        """Puts a batch that is in memory back to where it stood in its lane."""
+        if place == batch.key:
+            self.put(batch)
+        elif not batch.is_queued:
+            batch.is_queued = True
+            self.places[place] = batch
+            heappush(self.lane(batch.options.priority).heap, place)
+
+    def put_behind(self, batch: Batch, sequence: int, turn: int) -> None:
+        """Puts a batch behind everything that waits in its lane; in memory only, its key stays.
+
+        Args:
+            batch: not in its lane.
+            sequence: of the newest batch there is.
+            turn: a number that only grows.
+        """
+        self.put_at(batch, tables.place_key(self.number, batch.options.priority, sequence, turn))
 
     def set_aside(self, lane: Lane) -> None:
         """Takes the head of a lane out for the rest of a step; it still counts as queued, so that it is not read again."""
@@ -158,6 +208,8 @@ class Queue:
                 tuple(self.waiting),
                 self.leased,
                 self.scheduled,
+                self.parked,
+                self.lines,
                 self.dead,
                 self.done,
                 self.cancelled,
@@ -172,7 +224,7 @@ def read_queue(number: int, value: bytes) -> Queue:
     queue.policies = policies_of(record[1])
     queue.waiting = list(record[2])
     queue.total_waiting = sum(queue.waiting)
-    queue.leased, queue.scheduled, queue.dead, queue.done, queue.cancelled = record[3:8]
+    queue.leased, queue.scheduled, queue.parked, queue.lines, queue.dead, queue.done, queue.cancelled = record[3:10]
     for priority, count in enumerate(queue.waiting):
         if count:
             queue.lanes[priority] = Lane(tables.lane_bounds(number, priority)[0])

@@ -2,7 +2,7 @@
 
 from itertools import islice
 
-from zq.core import tables
+from zq.core import groups, tables
 from zq.core.books import Books, Step
 
 FORGET_MAX = 1000
@@ -16,9 +16,9 @@ def forget(books: Books, step: Step) -> None:
     options = books.options
     tx = step.tx
     books.next_forget_time = step.wall + options.keep_seconds_min
-    gone: list[tuple[bytes, str, bytes, bool]] = []
+    gone: list[tuple[bytes, str, bytes, bool, list[bool]]] = []
     for key, value in islice(tx.scan(tables.FINISHED), FORGET_MAX + 1):
-        finished_time, id, batch_key, has_results = tables.unpack(value)
+        finished_time, id, batch_key, has_results, *is_group = tables.unpack(value)
         is_over_count = books.kept - len(gone) > options.keep_count
         keep = options.keep_seconds_min if is_over_count else options.keep_seconds
         if finished_time + keep > step.wall:
@@ -27,9 +27,12 @@ def forget(books: Books, step: Step) -> None:
         if len(gone) == FORGET_MAX:
             books.next_forget_time = step.wall
             break
-        gone.append((key, id, batch_key, has_results))
-    for key, id, batch_key, has_results in gone:
+        gone.append((key, id, batch_key, has_results, is_group))
+    for key, id, batch_key, has_results, is_group in gone:
         tx.delete(tables.FINISHED, key)
+        if is_group:
+            groups.forget(step, id)
+            continue
         tx.delete(tables.INDEX, id.encode())
         if has_results:
             _delete_range(step, tables.RESULTS, batch_key, batch_key + b"\xff\xff\xff")

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 
-from zq.core import admission, endings, tables
+from zq.core import admission, endings, failing, groups, tables
 from zq.core.batch import Accepted, Batch, bits, runs
 from zq.core.books import Books, Step
 from zq.core.holder import Holder, Lease, Peer
@@ -77,19 +77,21 @@ def _complete(books: Books, step: Step, lease: Lease, done: Done) -> list[Span]:
     batch = lease.batch
     holder = lease.holder
     mask = lease.mask & batch.span_mask(done.lo, done.hi)
+    own_group = batch.options.group
+    is_moved = own_group is not None and groups.is_moved(batch, done)
     if mask.bit_count() == done.hi - done.lo:
         books.uncover(step, lease, mask)
-        endings.end_done(books, step, batch, mask, done.token, (done.ends, done.blob))
+        endings.end_done(books, step, batch, mask, done.token, (done.ends, done.blob), is_moved=is_moved)
         stale: list[Span] = []
     else:
-        stale = _complete_in_part(books, step, lease, done, mask)
+        stale = _complete_in_part(books, step, lease, done, mask, is_moved=is_moved)
     holder.done += mask.bit_count()
-    if done.forwards and mask:
-        admission.store_forwarded(books, step, done.forwards)
+    if (done.forwards or done.groups) and mask:
+        admission.store_forwarded(books, step, None if own_group is None else own_group[0], done)
     return stale
 
 
-def _complete_in_part(books: Books, step: Step, lease: Lease, done: Done, mask: int) -> list[Span]:
+def _complete_in_part(books: Books, step: Step, lease: Lease, done: Done, mask: int, *, is_moved: bool) -> list[Span]:
     """Some tasks of the range were taken away (cancelled, say) while the holder did them."""
     batch = lease.batch
     books.uncover(step, lease, mask)
@@ -98,7 +100,8 @@ def _complete_in_part(books: Books, step: Step, lease: Lease, done: Done, mask: 
         results = NO_RESULTS
         if done.blob:
             results = slice_tasks(done.ends, done.blob, lo + batch.first - done.lo, hi + batch.first - done.lo)
-        endings.end_done(books, step, batch, ((1 << (hi - lo)) - 1) << lo, done.token, results)
+        part = ((1 << (hi - lo)) - 1) << lo
+        endings.end_done(books, step, batch, part, done.token, results, is_moved=is_moved)
     left = asked & ~(mask << batch.first)
     accepted = _accepted_mask(books, step, done.token, done.id, left)
     return [Span(done.token, lo, hi) for lo, hi in runs(left & ~accepted)]
@@ -169,7 +172,7 @@ def _fail(books: Books, step: Step, lease: Lease, failed: Failed) -> None:
     single = take_out(books, step, lease, bit)
     single.failed_token = lease.token
     books.count("failed")
-    endings.fail(books, step, single, failed.error, retry_in=failed.retry_in, is_final=failed.is_final)
+    failing.fail(books, step, single, failed.error, retry_in=failed.retry_in, is_final=failed.is_final)
 
 
 def take_out(books: Books, step: Step, lease: Lease, bit: int) -> Batch:
@@ -237,7 +240,7 @@ def lose_task(books: Books, step: Step, lease: Lease, bit: int, why: str) -> Non
             endings.bury(books, step, single, why)
         case _:
             books.count("reassigned")
-            endings.fail(books, step, single, why, retry_in=0.0)
+            failing.lose(books, step, single, why)
 
 
 def ring_alarm(books: Books, step: Step, lease: Lease) -> None:
@@ -253,7 +256,7 @@ def ring_alarm(books: Books, step: Step, lease: Lease) -> None:
         if started_at + timeout + grace <= step.now:
             step.send(lease.holder.peer, Cancelled((Span(lease.token, index, index + 1),)))
             single = take_out(books, step, lease, lease.batch.span_mask(index, index + 1))
-            endings.fail(books, step, single, f"ran longer than its timeout of {timeout:g} s")
+            failing.fail(books, step, single, f"ran longer than its timeout of {timeout:g} s")
 
 
 def note_started(books: Books, step: Step, lease: Lease, started: tuple[int, ...]) -> None:

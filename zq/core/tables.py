@@ -9,6 +9,8 @@ key or a record raises `SCHEMA` and the store refuses the directories of other v
 | queues | number u32 | name, policies that are not default, counters |
 | pending | task key | batch: everything that is waiting or leased, in the order of service |
 | scheduled | due ms u64, task key | batch |
+| parked | line, position u64, sub u16 | task key, batch: waits behind another of its line |
+| lines | line | task key of the batch that has the line's turn |
 | dead | task key | batch and why |
 | progress | task key | masks of a batch that was partly worked or split |
 | leases | token u64 | task key, mask, holder |
@@ -16,6 +18,11 @@ key or a record raises `SCHEMA` and the store refuses the directories of other v
 | results | task key, lo u16 | hi, ends, blob |
 | finished | finish sequence u64 | finish time, ids to forget, task key, whether it has results |
 | history | id, 0, sequence u64 | time, event, detail |
+| groups | group id | what it waits for, and how it ended |
+| members | group id, 0, path u32... | count, outcome, ends, results or reason: of members that have ended, as a range |
+| roster | group id, 0, batch id or group id | kind u8: what was let into the group, for cancelling it |
+
+A *line* is queue number u32, kind u8, length of key u16, key: the tasks of a queue that share a key and take turns (`zq.core.lines`).
 
 A *task key* is queue number u32, 9 - priority u8, sequence u64, sub u16. `sub` is 0 for a batch as it was submitted; a task that was split off has the
 sequence of its batch and its own index + 1, so that it keeps its place.
@@ -26,12 +33,16 @@ from typing import Any, Final
 
 import msgpack
 
-SCHEMA: Final = 2
+from zq.wire import packing
+
+SCHEMA: Final = 4
 
 META: Final = "meta"
 QUEUES: Final = "queues"
 PENDING: Final = "pending"
 SCHEDULED: Final = "scheduled"
+PARKED: Final = "parked"
+LINES: Final = "lines"
 DEAD: Final = "dead"
 PROGRESS: Final = "progress"
 LEASES: Final = "leases"
@@ -39,22 +50,33 @@ INDEX: Final = "index"
 RESULTS: Final = "results"
 FINISHED: Final = "finished"
 HISTORY: Final = "history"
+GROUPS: Final = "groups"
+MEMBERS: Final = "members"
+ROSTER: Final = "roster"
 
-TABLES: Final = (META, QUEUES, PENDING, SCHEDULED, DEAD, PROGRESS, LEASES, INDEX, RESULTS, FINISHED, HISTORY)
+TABLES: Final = (
+    META, QUEUES, PENDING, SCHEDULED, PARKED, LINES, DEAD, PROGRESS, LEASES, INDEX, RESULTS, FINISHED, HISTORY,
+    GROUPS, MEMBERS, ROSTER,
+)  # fmt: skip
+
+AT_PENDING, AT_SCHEDULED, AT_DEAD, AT_ENDED, AT_PARKED = range(5)
+"""The first field of an index record: where the task is."""
 
 COUNTERS_KEY: Final = b"counters"
 
 _TASK_KEY = struct.Struct(">IBQH")
+_LINE = struct.Struct(">IBH")
+_POSITION = struct.Struct(">QH")
 _U64 = struct.Struct(">Q")
 _U32 = struct.Struct(">I")
 _U16 = struct.Struct(">H")
 
 TASK_KEY_BYTES: Final = _TASK_KEY.size
+POSITION_BYTES: Final = _POSITION.size
 
 
-def pack(record: Any) -> bytes:
-    """Encodes a record."""
-    return msgpack.packb(record, use_bin_type=True)
+pack: Final = packing.pack
+"""Encodes a record."""
 
 
 def unpack(value: bytes) -> Any:
@@ -71,6 +93,26 @@ def split_task_key(key: bytes) -> tuple[int, int, int, int]:
     """Returns queue number, priority, sequence and sub of a task key."""
     queue, urgency, sequence, sub = _TASK_KEY.unpack(key)
     return queue, 9 - urgency, sequence, sub
+
+
+def line_key(queue: int, kind: int, key: str) -> bytes:
+    """Returns the line of a key; its length stands before it, so that no line's rows lie within another's."""
+    text = key.encode()
+    return _LINE.pack(queue, kind, len(text)) + text
+
+
+def parked_key(line: bytes, position: int, sub: int) -> bytes:
+    return line + _POSITION.pack(position, sub)
+
+
+def parked_bounds(line: bytes) -> tuple[bytes, bytes]:
+    """Returns the keys between which the parked batches of a line lie."""
+    return line, line + b"\xff" * (_POSITION.size + 1)
+
+
+def place_key(queue: int, priority: int, sequence: int, turn: int) -> bytes:
+    """Returns a place behind every task key up to a sequence and before those of the next; no table has it."""
+    return _TASK_KEY.pack(queue, 9 - priority, sequence, 0xFFFF) + _U64.pack(turn)
 
 
 def lane_bounds(queue: int, priority: int) -> tuple[bytes, bytes]:
@@ -120,4 +162,25 @@ def history_key(id: str, sequence: int) -> bytes:
 
 def history_bounds(id: str) -> tuple[bytes, bytes]:
     prefix = id.encode()
+    return prefix + b"\0", prefix + b"\x01"
+
+
+def member_key(group: str, path: tuple[int, ...]) -> bytes:
+    """Returns the key of members that have ended: by group, then path."""
+    return group.encode() + b"\0" + struct.pack(f">{len(path)}I", *path)
+
+
+def path_of(group: str, key: bytes) -> tuple[int, ...]:
+    """Returns the path in a member key."""
+    numbers = key[len(group.encode()) + 1 :]
+    return struct.unpack(f">{len(numbers) >> 2}I", numbers)
+
+
+def roster_key(group: str, id: str) -> bytes:
+    return group.encode() + b"\0" + id.encode()
+
+
+def group_bounds(group: str) -> tuple[bytes, bytes]:
+    """Returns the keys between which the members, or the roster, of a group lie."""
+    prefix = group.encode()
     return prefix + b"\0", prefix + b"\x01"

@@ -28,7 +28,10 @@ FULL_FRACTION = 0.8
 """Of the map: above it nothing new is admitted."""
 
 LOOK_EVERY = 64
-"""Transactions between two looks at the room left: a look costs as much as a small transaction, and 64 of them fill little of a reserve."""
+"""Transactions between two looks at the room left: a look costs as much as a small transaction, and 64 small ones fill little of a reserve."""
+
+LOOK_BYTES = 256 << 10
+"""Bytes written after which the next transaction looks, however few they were: large payloads fill a reserve quickly."""
 
 INFO_TABLE = b"zq"
 SCHEMA_KEY = b"schema"
@@ -73,6 +76,7 @@ class LmdbTransaction:
         return None if value is None else _open_value(table, key, value)
 
     def put(self, table: str, key: bytes, value: bytes) -> None:
+        self._store.written_bytes += len(value)
         try:
             self._txn.put(key, crc32(value).to_bytes(4, "big") + value, db=self._dbs[table])
         except lmdb.Error as error:
@@ -80,6 +84,7 @@ class LmdbTransaction:
 
     def put_many(self, table: str, items: Iterable[tuple[bytes, bytes]]) -> None:
         rows = [(key, crc32(value).to_bytes(4, "big") + value) for key, value in items]
+        self._store.written_bytes += sum(len(value) for _, value in rows)
         try:
             consumed, _ = self._cursor(table).putmulti(rows)
         except lmdb.Error as error:
@@ -159,6 +164,7 @@ class LmdbStore:
         """
         self.path = Path(path)
         self.is_full = False
+        self.written_bytes = 0  # since the last look at the room left
         self._options = options or LmdbOptions()
         self._pid = os.getpid()
         self._since_look = 0
@@ -239,7 +245,7 @@ class LmdbStore:
         if os.getpid() != self._pid:
             raise StoreError("this process was forked from the one that opened the store; start a new one instead")
         self._since_look += 1
-        if self._since_look >= LOOK_EVERY or self.is_full:
+        if self._since_look >= LOOK_EVERY or self.written_bytes >= LOOK_BYTES or self.is_full:
             self._look()
         return LmdbTransaction(self, self._env.begin(write=True), self._dbs)
 
@@ -247,15 +253,25 @@ class LmdbStore:
         used = self._used_bytes()
         disk = os.statvfs(self.path)
         free = disk.f_bavail * disk.f_frsize
-        is_full = used > FULL_FRACTION * self._options.map_bytes or free < self._options.free_bytes_min
+        is_full = used > FULL_FRACTION * self._options.map_bytes or self._is_low(used, free)
         return StoreInfo(used, self._options.map_bytes, free, is_full)
+
+    def _is_low(self, used: int, free: int) -> bool:
+        """Returns whether the disk runs low: LMDB's file never shrinks, so what has become free inside it counts as room, too.
+
+        Some of the disk has to be free all the same, since a large value may find no gap inside.
+        """
+        least = self._options.free_bytes_min
+        pages = self._env.info()["last_pgno"] + 1
+        inside = max(0, pages * self._env.stat()["psize"] - used)
+        return free + inside < least or free < least // 4
 
     def close(self) -> None:
         self._env.close()
         os.close(self._lock)
 
     def _look(self) -> None:
-        self._since_look = 0
+        self._since_look = self.written_bytes = 0
         self.is_full = self.info().is_full
 
     def _used_bytes(self) -> int:

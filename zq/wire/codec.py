@@ -29,9 +29,11 @@ from zq.wire.messages import (
     Extend,
     FromCoordinator,
     Goodbye,
+    Group,
     Heartbeat,
     Hello,
     Message,
+    Open,
     Options,
     Outcome,
     Ping,
@@ -50,6 +52,7 @@ from zq.wire.messages import (
     Wait,
     Welcome,
 )
+from zq.wire.packing import pack
 from zq.wire.values import Malformed, TooLarge
 
 MAP_MAX: Final = 100
@@ -67,6 +70,7 @@ KINDS: Final[dict[type[Any], int]] = {
     Command: 6,
     Ping: 7,
     Extend: 8,
+    Open: 9,
     Hello: 20,
     Heartbeat: 21,
     Settle: 22,
@@ -101,14 +105,16 @@ def encode(message: Message) -> bytes:
         case Submit(request, batches):
             fields = (request, [_plain_batch(batch) for batch in batches])
         case Settle(number, credit, done, failed):
-            fields = (number, credit, [_plain_done(one) if one.forwards else one for one in done], failed)
+            fields = (number, credit, [_plain_done(one) for one in done], failed)
+        case Open(request, group):
+            fields = (request, _plain_group(group))
         case Assign(assignments):
             fields = ([_plain_assignment(one) for one in assignments],)
         case Tasks(request, assignments):
             fields = (request, [_plain_assignment(one) for one in assignments])
         case _:
             pass
-    return msgpack.packb((VERSION, kind, *fields), use_bin_type=True)
+    return pack((VERSION, kind, *fields))
 
 
 def options_map(options: Options) -> dict[str, Any] | None:
@@ -126,7 +132,16 @@ def _plain_batch(batch: Batch) -> tuple[Any, ...]:
 
 
 def _plain_done(done: Done) -> tuple[Any, ...]:
-    return (*done[:6], [_plain_batch(batch) for batch in done.forwards])
+    if done.groups:
+        groups = [_plain_group(group) for group in done.groups]
+        return (*done[:6], [_plain_batch(batch) for batch in done.forwards], groups)
+    if done.forwards:
+        return (*done[:6], [_plain_batch(batch) for batch in done.forwards])
+    return done[:7]
+
+
+def _plain_group(group: Group) -> tuple[Any, ...]:
+    return (*group[:5], options_map(group.options))
 
 
 def _plain_assignment(one: Assignment) -> tuple[Any, ...]:

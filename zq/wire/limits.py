@@ -41,11 +41,23 @@ HEADERS_MAX = 32
 HEADER_BYTES_MAX = 4096
 """The text of a header: room for a trace context or a token, not for a payload."""
 
-BACKOFF_FACTOR_MAX = 1000.0
+ATTEMPTS_MAX = 1000
+"""Starts that may be allowed to a task; whatever fails so often will fail for ever."""
+
+RETRY_FACTOR_MAX = 1000.0
 """Growth of a delay from retry to retry; ten such retries are beyond any delay."""
 
 DEPTH_MAX = 8
 """Nesting of a control message (payloads are opaque bytes and have their own depth limit at the end that decodes them)."""
+
+GROUP_MEMBERS_MAX = 100_000
+"""Members that a group may be opened for: joining them is one step of the coordinator."""
+
+PATH_MAX = 16
+"""Numbers in the path of a member: how deep groups, forks and chains may be nested. Paths are part of LMDB keys."""
+
+PATH_NUMBER_MAX = (1 << 31) - 1
+"""A number in a path; with the largest index added it still fits four bytes."""
 
 LEASE_MAX = 43_200.0
 """Seconds a pulled task may be held without another word (12 h, as Amazon SQS)."""

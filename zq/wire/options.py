@@ -7,9 +7,22 @@ from typing import Any, Final
 
 from zq.wire import limits
 from zq.wire.messages import Options
-from zq.wire.values import Malformed, TooLarge, read_int, read_number, read_text, short
+from zq.wire.retry import RetryPolicy
+from zq.wire.values import (
+    Malformed,
+    TooLarge,
+    read_array,
+    read_bool,
+    read_id,
+    read_int,
+    read_name,
+    read_number,
+    read_text,
+    short,
+)
 
 ON_LOST: Final = ("reassign", "cancel", "dead")
+POLICIES: Final = ("all", "any", "settled")
 
 
 def read_options(value: Any) -> Options:
@@ -21,6 +34,8 @@ def read_options(value: Any) -> Options:
         if reader is None:
             raise Malformed(f"unknown option {short(name)}; expected one of {', '.join(_OPTION_READERS)}")
         read[name] = reader(one)
+    if read.get("ordered") and read.get("key") is None:
+        raise Malformed("expected a key with ordered")
     return Options(**read)
 
 
@@ -30,14 +45,20 @@ def _on_lost(value: Any) -> str:
     return str(value)
 
 
-def _backoff(value: Any) -> tuple[float, float, float]:
-    if type(value) is not tuple or len(value) != 3:
-        raise Malformed("expected backoff as [first, factor, largest]")
-    return (
-        read_number(value[0], "backoff first"),
-        read_number(value[1], "backoff factor", limits.BACKOFF_FACTOR_MAX),
-        read_number(value[2], "largest backoff"),
-    )
+def _key(value: Any) -> str:
+    text = read_text(value, "key", limits.NAME_BYTES_MAX)
+    if not text.isascii() and len(text.encode()) > limits.NAME_BYTES_MAX:  # it is part of keys in the store, which end
+        raise TooLarge(f"expected key of at most {limits.NAME_BYTES_MAX} bytes, got {len(text.encode())}")
+    return text
+
+
+def _retry(value: Any) -> RetryPolicy:
+    if type(value) is not tuple:
+        raise Malformed(f"expected retry as [kind, first, factor, largest], got {short(value)}")
+    try:
+        return RetryPolicy.read(value)
+    except (TypeError, ValueError) as error:
+        raise Malformed(str(error)) from None
 
 
 def _headers(value: Any) -> dict[str, str]:
@@ -51,13 +72,28 @@ def _headers(value: Any) -> dict[str, str]:
     }
 
 
+def _group(value: Any) -> tuple[str, tuple[int, ...]]:
+    if type(value) is not tuple or len(value) != 2:
+        raise Malformed("expected group as [id, path]")
+    path = read_array(value[1], limits.PATH_MAX, "numbers in a path")
+    if not path:
+        raise Malformed("expected a path of at least one number")
+    return (
+        read_id(value[0], "group id"),
+        tuple(read_int(number, "a number of a path", 0, limits.PATH_NUMBER_MAX) for number in path),
+    )
+
+
 _OPTION_READERS: Final[dict[str, Callable[[Any], Any]]] = {
     "priority": lambda value: read_int(value, "priority", 0, 9),
     "delay": lambda value: read_number(value, "delay"),
     "on_lost": _on_lost,
-    "key": lambda value: read_text(value, "key", limits.NAME_BYTES_MAX),
-    "max_attempts": lambda value: read_int(value, "max_attempts", 1, 1000),
-    "backoff": _backoff,
+    "key": _key,
+    "max_attempts": lambda value: read_int(value, "max_attempts", 1, limits.ATTEMPTS_MAX),
+    "retry": _retry,
     "timeout": lambda value: read_number(value, "timeout", least=0.001),
     "headers": _headers,
+    "on_dead": lambda value: read_name(value, "on_dead"),
+    "group": _group,
+    "ordered": lambda value: read_bool(value, "ordered"),
 }

@@ -18,9 +18,11 @@ from zq.wire.messages import (
     Extend,
     Failed,
     Goodbye,
+    Group,
     Heartbeat,
     Held,
     Hello,
+    Open,
     Ping,
     Progress,
     Pull,
@@ -31,7 +33,7 @@ from zq.wire.messages import (
     Submit,
     Wait,
 )
-from zq.wire.options import read_options
+from zq.wire.options import POLICIES, read_options
 from zq.wire.values import (
     INT_MAX,
     Malformed,
@@ -109,6 +111,11 @@ def _extend(fields: list[Any]) -> Extend:
     return Extend(read_int(fields[0], "request"), read_int(fields[1], "token"), lease)
 
 
+def _open(fields: list[Any]) -> Open:
+    expect_fields(fields, 2, "open")
+    return Open(read_int(fields[0], "request"), read_group(fields[1]))
+
+
 # From a worker; settle and release also from a client that pulled.
 
 
@@ -180,6 +187,20 @@ def read_batch(value: Any) -> Batch:
     return Batch(read_id(id, "batch id"), read_name(queue, "queue"), read, ends, blob)
 
 
+def read_group(value: Any) -> Group:
+    if type(value) is not tuple or len(value) != 6:
+        raise Malformed("expected a group as [id, size, policy, skips_none, queue, options]")
+    id, size, policy, skips_none, queue, options = value
+    if policy not in POLICIES:
+        raise Malformed(f"expected a policy of {', '.join(POLICIES)}, got {short(policy)}")
+    read = DEFAULT_OPTIONS if options is None else read_options(options)
+    count = read_int(size, "size", 0)
+    if count > limits.GROUP_MEMBERS_MAX:
+        raise TooLarge(f"expected at most {limits.GROUP_MEMBERS_MAX} members in a group, got {count}")
+    name = None if queue is None else read_name(queue, "queue")
+    return Group(read_id(id, "group id"), count, policy, read_bool(skips_none, "skips_none"), name, read)
+
+
 def read_held(value: Any) -> Held:
     if type(value) is not tuple or len(value) != 2:
         raise Malformed("expected a held lease as [token, started]")
@@ -196,14 +217,15 @@ def read_helds(value: Any) -> tuple[Held, ...]:
 
 
 def _done(value: Any) -> Done:
-    if type(value) is not tuple or len(value) != 7:
-        raise Malformed("expected done as [token, id, lo, hi, ends, blob, forwards]")
-    token, id, lo, hi, ends, blob, forwards = value
+    if type(value) is not tuple or len(value) not in (7, 8):
+        raise Malformed("expected done as [token, id, lo, hi, ends, blob, forwards] or with groups behind")
+    token, id, lo, hi, ends, blob, forwards = value[:7]
     check_range(lo, hi, "done")
     check_results(ends, blob, hi - lo)
     if forwards != ():
         forwards = tuple(map(read_batch, read_array(forwards, limits.MESSAGE_BATCHES_MAX, "forwards")))
-    return Done(read_int(token, "token"), read_id(id, "batch id"), lo, hi, ends, blob, forwards)
+    groups = read_many(read_group, value[7], "groups") if len(value) == 8 else ()
+    return Done(read_int(token, "token"), read_id(id, "batch id"), lo, hi, ends, blob, forwards, groups)
 
 
 def _failed(value: Any) -> Failed:
@@ -243,6 +265,7 @@ READERS: Final[dict[int, Callable[[list[Any]], Any]]] = {
     6: _command,
     7: _ping,
     8: _extend,
+    9: _open,
     20: _hello,
     21: _heartbeat,
     22: _settle,

@@ -1,0 +1,61 @@
+"""What must hold of single tasks in the store: when they come back, and when they are given up."""
+
+from __future__ import annotations
+
+from tests.simulation.ledger import Violation
+from zq.core import tables
+from zq.core.batch import Batch, read_batch
+from zq.core.books import Books
+from zq.core.storage import Transaction
+
+FINAL = "for good"
+"""In the text of every failure of the simulation that is final."""
+
+
+def attempts_limit(books: Books, batch: Batch) -> int:
+    """The rule of docs/semantics.md, as it stands there."""
+    own, queues = batch.options.max_attempts, batch.queue.policies.max_attempts
+    return own if own is not None else queues if queues is not None else books.options.max_attempts
+
+
+def check_fates(books: Books, tx: Transaction) -> None:
+    """Checks retries and dead letters: delays follow the policy, and death comes exactly with the last attempt."""
+    for key, value in tx.scan(tables.PENDING):
+        _check_counts(books, books.read(tx, key, value))
+    for key, value in tx.scan(tables.SCHEDULED):
+        due_time, task_key = tables.split_due_key(key)
+        batch = books.read(tx, task_key, value)
+        _check_counts(books, batch)
+        _check_delay(tx, batch, due_time)
+    for key, value in tx.scan(tables.DEAD):
+        record, reason, _ = tables.unpack(value)
+        batch = read_batch(key, books.queues_by_number[tables.split_task_key(key)[0]], record)
+        _check_death(books, batch, reason)
+
+
+def _check_counts(books: Books, batch: Batch) -> None:
+    if batch.failures > batch.attempts:
+        raise Violation(f"{batch.own_id} has {batch.failures} failures in {batch.attempts} attempts")
+    if batch.attempts >= attempts_limit(books, batch):
+        raise Violation(f"{batch.own_id} has used up its attempts ({batch.attempts}) and lives")
+
+
+def _check_delay(tx: Transaction, batch: Batch, due_time: float) -> None:
+    """A task that waits for a retry waits as long as its policy says; those of the simulation's tasks are constant."""
+    if batch.options.retry is None or not batch.attempts:
+        return
+    kind, seconds, _, _ = batch.options.retry
+    assert kind == "constant"
+    start, stop = tables.history_bounds(batch.own_id)
+    event_time, event, _ = tables.unpack([value for _, value in tx.scan(tables.HISTORY, start, stop)][-1])
+    if event != "retry" or abs(event_time + seconds - due_time) > 0.002:
+        raise Violation(f"{batch.own_id} comes back {due_time - event_time:.3f} s after {event}, not after {seconds} s")
+
+
+def _check_death(books: Books, batch: Batch, reason: str) -> None:
+    limit = attempts_limit(books, batch)
+    if batch.attempts > limit:
+        raise Violation(f"{batch.own_id} died after {batch.attempts} attempts of {limit}")
+    is_decided = FINAL in reason or batch.options.on_lost == "dead"
+    if batch.attempts < limit and not is_decided:
+        raise Violation(f"{batch.own_id} died after {batch.attempts} attempts of {limit}: {reason}")

@@ -1,0 +1,385 @@
+"""`zq.App`: task functions that are submitted as they are called, with arguments and results of their own types.
+
+An app makes no connection and no thread before something is submitted. What it has of handlers (`handlers`) is what a `zq.Worker` has, so a worker, or a child process,
+finds in the module of an app what it needs. `App.memory` puts a coordinator in memory under the same functions; see `zq.memory`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import os
+import sys
+import threading
+from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, Self, TypeVar, Unpack, overload
+
+from zq.async_client import AsyncClient
+from zq.chunks import Handler
+from zq.client import Client
+from zq.errors import ZqError
+from zq.link import resolve_address
+from zq.middleware import Handling, Middleware
+from zq.parameters import Parameters, name_of
+from zq.task import SubmitOptions, Task, check_name, make_options
+from zq.task_function import TaskFunction
+from zq.wire.limits import PAYLOAD_BYTES_MAX
+
+if TYPE_CHECKING:
+    from zq.memory import Memory
+    from zq.worker import Worker
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+class TaskDecorator:
+    """Makes task functions with some options; what `App.task(queue=...)` returns."""
+
+    def __init__(self, app: App, queue: str | None, options: SubmitOptions) -> None:
+        self._app = app
+        self._queue = queue
+        self._options = options
+
+    @overload
+    def __call__(
+        self, function: Callable[Concatenate[Task, P], Coroutine[Any, Any, R]], /
+    ) -> TaskFunction[Concatenate[Task, P], Coroutine[Any, Any, R], P, R]: ...
+
+    @overload
+    def __call__(
+        self, function: Callable[Concatenate[Task, P], R], /
+    ) -> TaskFunction[Concatenate[Task, P], R, P, R]: ...
+
+    @overload
+    def __call__(
+        self, function: Callable[P, Coroutine[Any, Any, R]], /
+    ) -> TaskFunction[P, Coroutine[Any, Any, R], P, R]: ...
+
+    @overload
+    def __call__(self, function: Callable[P, R], /) -> TaskFunction[P, R, P, R]: ...
+
+    def __call__(self, function: Callable[..., Any], /) -> Any:
+        return self._app.register(function, self._queue, self._options, _locals_of(function, 1))
+
+
+class App:
+    """Task functions, where they are submitted, and how they are run. Any thread may use it.
+
+    Args:
+        address: of the coordinator; None takes ZQ_ADDRESS from the environment when it is needed, else tcp://127.0.0.1:7700.
+        timeout: seconds within which the coordinator must answer a submit.
+        concurrency: of its workers; see `zq.Worker`.
+        processes: of its workers; see `zq.Worker`.
+        middleware: hooks around submitting and handling; see `zq.Middleware`.
+        payload_bytes_max: limit of one encoded payload.
+
+    Attributes:
+        tasks: the task functions, by queue.
+        middleware: the hooks, in order; may be changed before the first use.
+
+    Raises:
+        ValueError: the address cannot be one.
+    """
+
+    def __init__(
+        self,
+        address: str | None = None,
+        *,
+        timeout: float = 30.0,
+        concurrency: int = 1,
+        processes: int = 0,
+        middleware: Sequence[Middleware] = (),
+        payload_bytes_max: int = PAYLOAD_BYTES_MAX,
+    ) -> None:
+        if address is not None:
+            resolve_address(address)
+        self._address = address
+        self._timeout = timeout
+        self._payload_bytes_max = payload_bytes_max
+        self._concurrency = concurrency
+        self._processes = processes
+        self.middleware = list(middleware)
+        self.tasks: dict[str, TaskFunction[..., Any, ..., Any]] = {}
+        self._handlers: dict[str, Handler] = {}
+        self._lock = threading.Lock()  # guards the clients
+        self._pid = os.getpid()
+        self._client: Client | None = None
+        self._async_client: AsyncClient | None = None
+        self._memory: Memory | None = None
+
+    @classmethod
+    def memory(
+        cls, *, middleware: Sequence[Middleware] = (), payload_bytes_max: int = PAYLOAD_BYTES_MAX, **world: Any
+    ) -> App:
+        """Returns an app on a coordinator in memory, in virtual time, without sockets and threads.
+
+        Args:
+            middleware: as for any app.
+            payload_bytes_max: as for any app.
+            world: `options` and `start_time` of `zq.memory.Memory`.
+        """
+        from zq.memory import Memory
+
+        app = cls("ipc://memory", middleware=middleware, payload_bytes_max=payload_bytes_max)
+        app._memory = Memory(app, payload_bytes_max=payload_bytes_max, **world)
+        return app
+
+    @contextmanager
+    def in_memory(self, **world: Any) -> Iterator[Self]:
+        """Puts this app on a coordinator in memory for the length of a `with`; arguments as in `memory`."""
+        from zq.memory import Memory
+
+        before, self._memory = self._memory, Memory(self, payload_bytes_max=self._payload_bytes_max, **world)
+        try:
+            yield self
+        finally:
+            self._memory = before
+
+    # Task functions.
+
+    @overload
+    def task(
+        self, function: Callable[Concatenate[Task, P], Coroutine[Any, Any, R]], /
+    ) -> TaskFunction[Concatenate[Task, P], Coroutine[Any, Any, R], P, R]: ...
+
+    @overload
+    def task(self, function: Callable[Concatenate[Task, P], R], /) -> TaskFunction[Concatenate[Task, P], R, P, R]: ...
+
+    @overload
+    def task(
+        self, function: Callable[P, Coroutine[Any, Any, R]], /
+    ) -> TaskFunction[P, Coroutine[Any, Any, R], P, R]: ...
+
+    @overload
+    def task(self, function: Callable[P, R], /) -> TaskFunction[P, R, P, R]: ...
+
+    @overload
+    def task(self, *, queue: str | None = None, **options: Unpack[SubmitOptions]) -> TaskDecorator: ...
+
+    def task(
+        self,
+        function: Callable[..., Any] | None = None,
+        *,
+        queue: str | None = None,
+        **options: Unpack[SubmitOptions],
+    ) -> Any:
+        """Makes a function, plain or `async def`, a task function; used as `@app.task` or `@app.task(queue=..., ...)`.
+
+        Args:
+            function: what to make one.
+            queue: from which workers take its tasks; None takes the function's name.
+            options: of its submits; see `zq.SubmitOptions`.
+
+        Raises:
+            ValueError: the queue has a task function already, or a name or option cannot be.
+            TypeError: an option is unknown, or of another type.
+        """
+        if function is not None:
+            return self.register(function, None, {}, _locals_of(function, 1))
+        make_options(**options)
+        return TaskDecorator(self, queue, options)
+
+    def register(
+        self,
+        function: Callable[..., Any],
+        queue: str | None,
+        options: SubmitOptions,
+        local_names: Mapping[str, Any] | None = None,
+    ) -> TaskFunction[..., Any, ..., Any]:
+        """Makes a task function; what the decorators do. Raises as `task`."""
+        if not callable(function):
+            raise TypeError(f"expected a function, got {type(function).__name__}")
+        queue = check_name("queue", getattr(function, "__name__", "") if queue is None else queue)
+        if queue in self.tasks:
+            raise ValueError(f"queue {queue} has a task function already: {self.tasks[queue].name}")
+        made: TaskFunction[..., Any, ..., Any] = TaskFunction(
+            self, function, queue, options, Parameters(function, local_names)
+        )
+        self.tasks[queue] = made
+        self._handlers[queue] = _make_handler(self, made)
+        return made
+
+    # Connections.
+
+    @property
+    def address(self) -> str:
+        """Where it connects to."""
+        return resolve_address(self._address)
+
+    @property
+    def client(self) -> Client:
+        """The client with which it submits; made when it is first asked for, and closed by `close`."""
+        if self._memory is not None:
+            return self._memory.client
+        with self._lock:
+            self._forget_parent()
+            if self._client is None:
+                self._client = Client(
+                    self._address, timeout=self._timeout, payload_bytes_max=self._payload_bytes_max, name="app"
+                )
+            return self._client
+
+    @property
+    def async_client(self) -> AsyncClient:
+        """The client with which it submits from coroutines; as `client`."""
+        if self._memory is not None:
+            return self._memory.async_client
+        with self._lock:
+            self._forget_parent()
+            if self._async_client is None:
+                self._async_client = AsyncClient(
+                    self._address, timeout=self._timeout, payload_bytes_max=self._payload_bytes_max, name="app"
+                )
+            return self._async_client
+
+    def _forget_parent(self) -> None:
+        """After a fork, the connections are the parent's."""
+        if self._pid != os.getpid():
+            self._pid = os.getpid()
+            self._client = self._async_client = None
+
+    def close(self) -> None:
+        """Closes its connections, if there are any; the next use makes new ones."""
+        with self._lock:
+            client, self._client = self._client, None
+            async_client, self._async_client = self._async_client, None
+        if client is not None:
+            client.close()
+        if async_client is not None:
+            async_client.close_now()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    # Running.
+
+    @property
+    def handlers(self) -> dict[str, Handler]:
+        """What workers call, by queue."""
+        return self._handlers
+
+    def worker(
+        self,
+        *,
+        address: str | None = None,
+        name: str | None = None,
+        concurrency: int | None = None,
+        processes: int | None = None,
+    ) -> Worker:
+        """Returns a worker of its tasks, not started; arguments as of `zq.Worker`, None takes the app's.
+
+        Raises:
+            ConversionError: an annotation of a task function is none that a payload can follow.
+            ValueError: as `zq.Worker`.
+        """
+        from zq.worker import Worker
+
+        for one in self.tasks.values():
+            one.parameters.check()
+        made = Worker(
+            address or self._address,
+            name=name,
+            concurrency=self._concurrency if concurrency is None else concurrency,
+            processes=self._processes if processes is None else processes,
+        )
+        made.owner = self
+        made.handlers.update(self._handlers)
+        return made
+
+    def run(self, *, burst: bool = False) -> None:
+        """Works until it is stopped; as `zq.Worker.run`."""
+        self.worker().run(burst=burst)
+
+    # Virtual time.
+
+    def run_pending(self, tasks_max: int | None = None) -> int:
+        """Runs the tasks that are due now, one after the other, and those that they submit; only for an app in memory.
+
+        Args:
+            tasks_max: how many starts at most; None runs until nothing is due.
+
+        Returns:
+            How many handlers were called.
+
+        Raises:
+            ZqError: the app is not in memory, or a handler calls this.
+        """
+        return self._world().run_pending(tasks_max)
+
+    def advance(self, seconds: float) -> int:
+        """Lets virtual time pass, and runs what becomes due at the moment at which it is due; only for an app in memory.
+
+        Args:
+            seconds: from now, 0 or more.
+
+        Returns:
+            How many handlers were called.
+
+        Raises:
+            ZqError: as `run_pending`.
+            ValueError: the seconds are negative.
+        """
+        return self._world().advance(seconds)
+
+    @property
+    def time(self) -> float:
+        """The virtual wall clock, in seconds since 1970; raises as `run_pending`."""
+        return self._world().time
+
+    def _world(self) -> Memory:
+        if self._memory is None:
+            raise ZqError("this app is not in memory: make it with zq.App.memory(), or use `with app.in_memory():`")
+        return self._memory
+
+    def __repr__(self) -> str:
+        return f"<App of {', '.join(self.tasks) or 'no tasks'}>"
+
+
+def _make_handler(app: App, made: TaskFunction[..., Any, ..., Any]) -> Handler:
+    """Returns what a worker calls for a task function."""
+    parameters, function = made.parameters, made.function
+
+    def handle(task: Task) -> Any:
+        hooks = Handling(app.middleware, task)
+        try:
+            hooks.enter()
+            bound = parameters.load(task.payload, task)
+            result = parameters.dump_result(function(*bound.args, **bound.kwargs))
+        except BaseException as error:
+            hooks.leave("failed", error)
+            raise
+        hooks.leave("done", None)
+        return result
+
+    async def handle_coroutine(task: Task) -> Any:
+        hooks = Handling(app.middleware, task)
+        try:
+            hooks.enter()
+            bound = parameters.load(task.payload, task)
+            result = parameters.dump_result(await function(*bound.args, **bound.kwargs))
+        except BaseException as error:
+            hooks.leave("cancelled" if isinstance(error, asyncio.CancelledError) else "failed", error)
+            raise
+        hooks.leave("done", None)
+        return result
+
+    chosen = handle_coroutine if inspect.iscoroutinefunction(function) else handle
+    chosen.__name__ = made.queue
+    chosen.__qualname__ = name_of(function).partition(":")[2]
+    chosen.__module__ = getattr(function, "__module__", __name__)
+    return chosen
+
+
+def _locals_of(function: Any, depth: int) -> Mapping[str, Any] | None:
+    """Returns the local names where a function inside of another is decorated: its annotations may name them."""
+    if "<locals>" not in getattr(function, "__qualname__", ""):
+        return None
+    return dict(sys._getframe(depth + 1).f_locals)

@@ -1,0 +1,410 @@
+"""Runs coroutine handlers in a child process: one event loop there, many tasks at once, and a worker whose heart beats whatever they do.
+
+As in `zq.children`, both sides speak the wire protocol over two pipes: `assign` and `cancelled` go to the child, `settle`, `release` (for what ended without a report) and
+`progress` come back. What runs is in shared memory, one place per task, and the first place holds when the loop last turned. When the child dies, the tasks that ran
+are charged and the others run again; when a cancelled coroutine holds the loop, the child is killed, since nothing else would end it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import mmap
+import os
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Callable
+from typing import Any, BinaryIO
+
+from zq.children import (
+    PAGE,
+    RESTART_MAX,
+    describe_exit,
+    end_child,
+    falling_runs,
+    load_handlers,
+    open_pipes,
+    read_frame,
+    start_child,
+    write_frame,
+)
+from zq.chunks import Chunk
+from zq.core.ids import IdMaker, make_prefix
+from zq.coroutines import Coroutines
+from zq.errors import RemoteProtocolError
+from zq.handlers import Bench
+from zq.harvest import Report
+from zq.task import Task
+from zq.wire.batch import slice_tasks
+from zq.wire.codec import decode_for_coordinator, decode_from_coordinator, encode
+from zq.wire.messages import Assign, Assignment, Cancelled, Done, Failed, Progress, Release, Settle, Span
+
+log = logging.getLogger(__name__)
+
+STOP_GRACE = 5.0
+"""Seconds for which a loop may stand still over a cancelled task before its process is killed."""
+
+TURN_INTERVAL = 0.5
+"""Seconds between two marks that the loop turns."""
+
+
+# In the worker.
+
+
+class _Hand:
+    """The tasks of one lease that the child has."""
+
+    __slots__ = ("assignment", "indexes", "sent_at")
+
+    def __init__(self, assignment: Assignment) -> None:
+        self.assignment = assignment
+        self.indexes: set[int] = set()
+        self.sent_at = 0.0
+
+
+class CoroutineChildRunner:
+    """Has a child process run coroutines: one thread feeds it, another reads what it says."""
+
+    def __init__(
+        self,
+        bench: Bench,
+        spec: str,
+        report: Callable[[Report], None],
+        progress: Callable[[Progress], None],
+        concurrency: int,
+    ) -> None:
+        """Makes a runner; the child starts with the first chunk.
+
+        Args:
+            bench: from which it takes; its `stir` becomes this runner's.
+            spec: where the child finds the handlers: `module:attribute` or `path.py:attribute`.
+            report: takes what has ended.
+            progress: takes what handlers report meanwhile.
+            concurrency: coroutines at once.
+        """
+        self._bench = bench
+        self._spec = spec
+        self._report = report
+        self._progress = progress
+        self._concurrency = concurrency
+        self.thread = threading.Thread(target=self._run, name="zq-coroutines", daemon=True)
+        self._stirred = threading.Event()
+        self._lock = threading.Lock()  # guards _process, _hands and _count; never held while a pipe is written
+        self._process: subprocess.Popen[bytes] | None = None
+        self._reader: threading.Thread | None = None
+        self._hands: dict[int, _Hand] = {}
+        self._count = 0  # tasks in `_hands`
+        self._asked: dict[tuple[int, int], float] = {}  # tasks that were asked to stop, and when
+        self._new_stops: list[Span] = []
+        self._failures = 0
+        self._file = tempfile.TemporaryFile()  # noqa: SIM115 - it lives as long as the runner
+        self._file.truncate(PAGE.size * (concurrency + 1))
+        self._page = mmap.mmap(self._file.fileno(), PAGE.size * (concurrency + 1))
+        self._clear_page()
+
+    def start(self) -> None:
+        self._bench.stir = self._stirred.set
+        self.thread.start()
+
+    def running(self) -> list[tuple[int, int, float]]:
+        return [place for place in list(PAGE.iter_unpack(self._page[PAGE.size :])) if place[1] >= 0]
+
+    def stop_task(self, token: int, index: int, reason: str | None) -> bool:  # noqa: ARG002 - the worker reports it: the coroutine may take its time
+        self._new_stops.append(Span(token, index, index + 1))
+        self._stirred.set()
+        return False
+
+    def join(self, timeout: float) -> None:
+        self.thread.join(timeout)
+
+    def kill(self) -> None:
+        """Ends the child at once."""
+        with self._lock:
+            if self._process is not None:
+                self._process.kill()
+
+    # The feeding thread.
+
+    def _run(self) -> None:
+        try:
+            while self._fill():
+                self._stirred.wait(1.0 if self._asked else None)
+                self._stirred.clear()
+                self._send_stops()
+                self._kill_stuck()
+        finally:
+            with self._lock:
+                process, self._process = self._process, None
+            if process is not None:
+                end_child(process)
+            if self._reader is not None:
+                self._reader.join(2.0)
+            self._file.close()
+
+    def _fill(self) -> bool:
+        """Hands over what there is room for; False when nothing will come any more."""
+        while (room := self._concurrency - self._count) > 0:
+            chunk = self._bench.take_coroutines(room)
+            if chunk is None:
+                return not self._bench.is_closed or self._count > 0
+            self._hand_over(chunk)
+        return True
+
+    def _hand_over(self, chunk: Chunk) -> None:
+        assignment, lo, hi = chunk
+        gone = self._bench.revoked.get(assignment.token, ())
+        indexes = [index for index in range(lo, hi) if index not in gone]
+        process = self._live_child()
+        if process is None:
+            for left in falling_runs(indexes[::-1]):
+                self._bench.put_back(Chunk(assignment, *left))
+            return
+        assert process.stdin is not None
+        with self._lock:
+            hand = self._hands.setdefault(assignment.token, _Hand(assignment))
+            hand.indexes.update(indexes)
+            hand.sent_at = time.monotonic()
+            self._count += len(indexes)
+        try:
+            for part_lo, part_hi in falling_runs(indexes[::-1]):
+                first = assignment.lo
+                ends, blob = slice_tasks(assignment.ends, assignment.blob, part_lo - first, part_hi - first)
+                write_frame(process.stdin, encode(Assign((assignment._replace(lo=part_lo, ends=ends, blob=blob),))))
+        except (OSError, ValueError):
+            self._note_death(process)  # perhaps for the second time: the reader may have been before the hand-over
+
+    def _live_child(self) -> subprocess.Popen[bytes] | None:
+        process = self._process
+        if process is not None and process.poll() is None:
+            return process
+        if self._failures:
+            time.sleep(min(0.1 * 2**self._failures, RESTART_MAX))
+        self._clear_page()
+        process = start_child("zq.coroutine_child", self._spec, self._file.fileno(), str(self._concurrency))
+        if process is None:
+            self._failures += 1
+            return None
+        with self._lock:
+            self._process = process
+        self._reader = threading.Thread(target=self._read, args=(process,), name="zq-coroutines-reader", daemon=True)
+        self._reader.start()
+        return process
+
+    def _send_stops(self) -> None:
+        stops, self._new_stops = self._new_stops, []
+        process = self._process
+        if not stops or process is None or process.stdin is None:
+            return
+        now = time.monotonic()
+        for span in stops:
+            self._asked[span.token, span.lo] = now
+        try:
+            write_frame(process.stdin, encode(Cancelled(tuple(stops))))
+        except (OSError, ValueError):
+            pass  # it died, which its reader notes
+
+    def _kill_stuck(self) -> None:
+        """Kills the child when a task that shall end holds its loop."""
+        if not self._asked:
+            return
+        running = {(token, index) for token, index, _ in self.running()}
+        self._asked = {task: at for task, at in self._asked.items() if task in running}
+        now = time.monotonic()
+        turned_at = PAGE.unpack_from(self._page)[2]
+        if self._asked and min(self._asked.values()) < now - STOP_GRACE and turned_at < now - STOP_GRACE:
+            log.warning("a cancelled coroutine holds its event loop; the child process is killed")
+            self.kill()
+
+    def _clear_page(self) -> None:
+        PAGE.pack_into(self._page, 0, 0, 0, time.monotonic())
+        for place in range(1, self._concurrency + 1):
+            PAGE.pack_into(self._page, place * PAGE.size, 0, -1, 0.0)
+
+    # The reading thread.
+
+    def _read(self, process: subprocess.Popen[bytes]) -> None:
+        assert process.stdout is not None
+        try:
+            while (frame := read_frame(process.stdout)) is not None:
+                message = decode_for_coordinator(frame)
+                match message:
+                    case Progress():
+                        self._progress(message)
+                    case Settle(_, _, done, failed):
+                        self._note_settle(done, failed)
+                    case Release(_, _, spans):
+                        self._take_hands([(span.token, range(span.lo, span.hi)) for span in spans])
+                        self._stirred.set()
+                    case _:
+                        raise ValueError(f"unexpected message {type(message).__name__}")
+        except OSError:
+            pass  # the pipe broke: it died
+        except (ValueError, RemoteProtocolError):
+            log.exception("a child process sent what cannot be read; it is ended")
+            process.kill()
+        self._note_death(process)
+        end_child(process)
+
+    def _note_settle(self, done: tuple[Done, ...], failed: tuple[Failed, ...]) -> None:
+        over: list[tuple[int, range]] = [(one.token, range(one.lo, one.hi)) for one in done]
+        over += [(one.token, range(one.index, one.index + 1)) for one in failed]
+        queue, tasks, seconds = self._take_hands(over)
+        self._failures = 0
+        report = Report(list(done), list(failed), tasks, seconds)
+        if queue is not None:
+            self._bench.measure(queue, report)
+        self._report(report)
+        self._stirred.set()
+
+    def _take_hands(self, over: list[tuple[int, range]]) -> tuple[str | None, int, float]:
+        """Takes tasks out of hand; returns their queue, how many there were, and the seconds that they took in all."""
+        queue, tasks, seconds = None, 0, 0.0
+        now = time.monotonic()
+        with self._lock:
+            for token, indexes in over:
+                hand = self._hands.get(token)
+                if hand is None:
+                    continue
+                queue = hand.assignment.queue
+                count = len(hand.indexes)
+                hand.indexes.difference_update(indexes)
+                count -= len(hand.indexes)
+                tasks += count
+                seconds += count * (now - hand.sent_at)
+                if not hand.indexes:
+                    del self._hands[token]
+            self._count -= tasks
+        return queue, tasks, seconds
+
+    def _note_death(self, process: subprocess.Popen[bytes]) -> None:
+        """Charges the tasks that ran, and puts the others back."""
+        how = describe_exit(process.wait())
+        with self._lock:
+            hands, self._hands, self._count = self._hands, {}, 0
+            running = {(token, index) for token, index, _ in self.running()}
+            if self._process is process:
+                self._process = None
+        failed = []
+        for token, hand in hands.items():
+            assignment = hand.assignment
+            charged = [index for index in hand.indexes if (token, index) in running]
+            failed += [
+                Failed(token, assignment.id, index, f"the child process that ran it {how}", None, False)
+                for index in charged
+            ]
+            for left in falling_runs(sorted(hand.indexes.difference(charged), reverse=True)):
+                self._bench.put_back(Chunk(assignment, *left))
+        if hands:
+            self._failures += not failed
+            log.warning("child process %s with %d coroutines; it is started again", how, len(failed))
+        if failed:
+            self._report(Report([], failed, 0, 0.0))
+        self._stirred.set()
+
+
+# In the child.
+
+
+class _Places:
+    """Where it is noted what runs."""
+
+    def __init__(self, page: mmap.mmap, places: int) -> None:
+        self._page = page
+        self._free = list(range(places, 0, -1))
+        self._taken: dict[tuple[int, int], int] = {}
+
+    def note(self, token: int, index: int, since: float | None) -> None:
+        if since is not None:
+            place = self._taken[token, index] = self._free.pop()
+            PAGE.pack_into(self._page, place * PAGE.size, token, index, since)
+        else:
+            place = self._taken.pop((token, index))
+            PAGE.pack_into(self._page, place * PAGE.size, 0, -1, 0.0)
+            self._free.append(place)
+
+    def note_turn(self) -> None:
+        PAGE.pack_into(self._page, 0, 0, 0, time.monotonic())
+        asyncio.get_running_loop().call_later(TURN_INTERVAL, self.note_turn)
+
+
+class _Child:
+    """The loop of a child process."""
+
+    def __init__(self, spec: str, page: mmap.mmap, places: int, source: BinaryIO, target: BinaryIO) -> None:
+        self._source = source
+        self._target = target
+        self._lock = threading.Lock()  # guards `_target`: a handler may report progress from a thread of its own
+        self._places = _Places(page, places)
+        ids = IdMaker(make_prefix(int.from_bytes(os.urandom(8), "little")))
+        self._engine = Coroutines(load_handlers(spec), self, ids, self._report, _nothing, self._places.note)
+        self._loop: asyncio.AbstractEventLoop
+        self._over: asyncio.Event
+        self._stopped: set[tuple[int, int]] = set()
+
+    async def serve(self) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._over = asyncio.Event()
+        self._places.note_turn()
+        threading.Thread(target=self._read, name="zq-coroutines-reader", daemon=True).start()
+        await self._over.wait()
+
+    # The owner of the tasks.
+
+    def note_progress(self, task: Task, fraction: float) -> None:
+        self._send(Progress(task.token, task.index, fraction))
+
+    def is_cancelled(self, task: Task) -> bool:
+        return (task.token, task.index) in self._stopped
+
+    # Messages.
+
+    def _read(self) -> None:
+        while (frame := read_frame(self._source)) is not None:
+            self._loop.call_soon_threadsafe(self._receive, decode_from_coordinator(frame))
+        self._loop.call_soon_threadsafe(self._over.set)
+
+    def _receive(self, message: Any) -> None:
+        match message:
+            case Assign(assignments):
+                for part in assignments:
+                    self._engine.begin(Chunk(part, part.lo, part.lo + (len(part.ends) >> 2)), {})
+            case Cancelled(spans):
+                for token, lo, hi in spans:
+                    for index in range(lo, hi):
+                        if self._engine.stop(token, index):
+                            self._stopped.add((token, index))
+            case _:
+                raise AssertionError(f"the worker sent {type(message).__name__}")
+
+    def _report(self, assignment: Assignment, indexes: list[int], report: Report) -> None:
+        token = assignment.token
+        told = {index for one in report.done for index in range(one.lo, one.hi)} | {one.index for one in report.failed}
+        if told:
+            self._send(Settle(0, None, tuple(report.done), tuple(report.failed)))
+        untold = tuple(Span(token, index, index + 1) for index in indexes if index not in told)
+        if untold:
+            self._stopped.difference_update((token, span.lo) for span in untold)
+            self._send(Release(0, None, untold))
+
+    def _send(self, message: Any) -> None:
+        with self._lock:
+            write_frame(self._target, encode(message))
+
+
+def _nothing() -> None:
+    """The worker knows how much room there is, and sends what fits."""
+
+
+def main() -> None:
+    """Runs coroutines for the worker until standard input ends."""
+    spec, descriptor, parent, places = sys.argv[1], int(sys.argv[2]), int(sys.argv[3]), int(sys.argv[4])
+    source, target = open_pipes(parent)
+    page = mmap.mmap(descriptor, PAGE.size * (places + 1))
+    asyncio.run(_Child(spec, page, places, source, target).serve())
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,269 @@
+"""Runs coroutine handlers: many tasks at once in one event loop, which has a thread of its own.
+
+`Coroutines` is the engine, which lives in one loop and knows neither bench nor pipes; `LoopRunner` runs it in a thread of the worker, `zq.coroutine_child` in a
+child process. What ends within one turn of the loop is reported together, so that a thousand coroutines that end at once cost one report per lease.
+
+The thread that beats is another one: handlers that block the loop hold up each other and nothing else.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import logging
+import threading
+import time
+from collections.abc import Awaitable, Callable, Mapping
+from functools import partial
+from typing import Any
+
+from zq.chunks import Chunk, Handler
+from zq.core.ids import IdMaker
+from zq.handlers import Bench
+from zq.harvest import Harvest, Report
+from zq.task import Task, TaskOwner
+from zq.wire.batch import decode_payload, payload_at
+from zq.wire.messages import Assignment
+
+log = logging.getLogger(__name__)
+
+CoroutineHandler = Callable[[Task], Awaitable[Any]]
+
+
+def is_coroutine_handler(handler: Handler) -> bool:
+    """Returns whether calling a handler makes a coroutine: an `async def` function, or an object whose `__call__` is one."""
+    return inspect.iscoroutinefunction(handler) or inspect.iscoroutinefunction(getattr(handler, "__call__", None))  # noqa: B004 - it is looked at, not for
+
+
+class _Run:
+    """One task from its start to its end."""
+
+    __slots__ = ("assignment", "awaiting", "data", "error", "index", "is_stopped", "result", "seconds", "since", "task")
+
+    def __init__(self, assignment: Assignment, index: int, data: bytes) -> None:
+        self.assignment = assignment
+        self.index = index
+        self.data = data
+        self.since = time.monotonic()
+        self.seconds = 0.0
+        self.is_stopped = False  # its end is nobody's business any more
+        self.awaiting: asyncio.Task[None] | None = None
+        self.task: Task | None = None
+        self.result: Any = None
+        self.error: BaseException | None = None
+
+
+class Coroutines:
+    """Runs tasks concurrently in the running event loop; all methods belong to the loop's thread, `running` to any."""
+
+    def __init__(
+        self,
+        handlers: Mapping[str, Handler],
+        owner: TaskOwner,
+        ids: IdMaker,
+        report: Callable[[Assignment, list[int], Report], None],
+        ended: Callable[[], None],
+        note: Callable[[int, int, float | None], None] | None = None,
+    ) -> None:
+        """Makes an engine that runs nothing yet.
+
+        Args:
+            handlers: by queue.
+            owner: of the tasks, for progress and cancelling.
+            ids: for what is forwarded.
+            report: takes a lease, the indexes of the tasks that are over, and how those ended whose end matters.
+            ended: called after reports: there is room for more.
+            note: told of each task when it starts (token, index, since when), and when it is over (None).
+        """
+        self._handlers = handlers
+        self._owner = owner
+        self._harvest = Harvest(ids)
+        self._report = report
+        self._on_ended = ended
+        self._on_note = note
+        self._runs: dict[tuple[int, int], _Run] = {}
+        self._ended: dict[int, list[_Run]] = {}  # by token, until the next report
+
+    def __len__(self) -> int:
+        return len(self._runs)
+
+    def running(self) -> list[tuple[int, int, float]]:
+        """Returns token, index and start of what runs now."""
+        runs = list(self._runs.values())  # one step for the interpreter: the loop's thread does not come between
+        return [(run.assignment.token, run.index, run.since) for run in runs]
+
+    def begin(self, chunk: Chunk, revoked: Mapping[int, set[int]]) -> None:
+        """Starts the tasks of a chunk, all of them."""
+        assignment, lo, hi = chunk
+        handler = self._handlers[assignment.queue]
+        gone = revoked.get(assignment.token, ())
+        loop = asyncio.get_running_loop()
+        for index in range(lo, hi):
+            if index not in gone:
+                run = _Run(assignment, index, payload_at(assignment.ends, assignment.blob, index - assignment.lo))
+                self._runs[assignment.token, index] = run
+                if self._on_note is not None:
+                    self._on_note(assignment.token, index, run.since)
+                run.awaiting = loop.create_task(self._live(run, handler), name=f"zq-{assignment.queue}")
+
+    def stop(self, token: int, index: int) -> bool:
+        """Cancels a task whose end is nobody's business any more; one that suppresses it keeps its place until it ends.
+
+        Returns:
+            Whether it was running.
+        """
+        run = self._runs.get((token, index))
+        if run is None:
+            return False
+        run.is_stopped = True
+        if run.task is not None and run.awaiting is not None:  # else `_live` has not begun, and will see it
+            run.awaiting.cancel()
+        return True
+
+    def stop_all(self) -> None:
+        """Cancels everything that runs, and reports none of it."""
+        for token, index in list(self._runs):
+            self.stop(token, index)
+
+    async def _live(self, run: _Run, handler: CoroutineHandler) -> None:
+        try:
+            if not run.is_stopped:
+                run.task = Task(run.assignment, run.index, decode_payload(run.data), self._owner)
+                run.result = await handler(run.task)
+        except BaseException as error:  # SystemExit, too, must not end the loop under all the others
+            run.error = error
+        run.seconds = time.monotonic() - run.since
+        token = run.assignment.token
+        del self._runs[token, run.index]
+        if self._on_note is not None:
+            self._on_note(token, run.index, None)
+        if not self._ended:
+            asyncio.get_running_loop().call_soon(self._report_ended)
+        self._ended.setdefault(token, []).append(run)
+
+    def _report_ended(self) -> None:
+        ended, self._ended = self._ended, {}
+        harvest = self._harvest
+        for runs in ended.values():
+            runs.sort(key=_index)  # neighbours become one completion
+            over: list[_Run] = []
+            for run in runs:
+                over.append(run)
+                if not run.is_stopped:
+                    self._note(harvest, run)
+                if harvest.is_full:
+                    self._report_runs(over)
+                    over = []
+            if over:
+                self._report_runs(over)
+        self._on_ended()
+
+    def _report_runs(self, runs: list[_Run]) -> None:
+        assignment = runs[0].assignment
+        report = self._harvest.take_report(assignment, len(runs), sum(run.seconds for run in runs))
+        self._report(assignment, [run.index for run in runs], report)
+
+    def _note(self, harvest: Harvest, run: _Run) -> None:
+        error = run.error
+        if error is None and run.task is not None:
+            try:
+                harvest.add(run.task, run.result)
+            except Exception as problem:
+                error = problem
+        if error is not None:
+            harvest.fail(run.assignment, run.index, run.data, error)
+
+
+def _index(run: _Run) -> int:
+    return run.index
+
+
+class LoopRunner:
+    """A thread of the worker with an event loop, which takes from the bench as many tasks as it may run at once."""
+
+    def __init__(
+        self,
+        bench: Bench,
+        handlers: Mapping[str, Handler],
+        owner: TaskOwner,
+        ids: IdMaker,
+        report: Callable[[Report], None],
+        concurrency: int,
+    ) -> None:
+        """Makes a runner that is not started.
+
+        Args:
+            bench: from which it takes; its `stir` becomes this runner's.
+            handlers: by queue.
+            owner: of the tasks, for progress and cancelling.
+            ids: for what is forwarded.
+            report: takes what has ended.
+            concurrency: coroutines at once.
+        """
+        self._bench = bench
+        self._report = report
+        self._concurrency = concurrency
+        self._engine = Coroutines(handlers, owner, ids, self._take_report, self._feed)
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._over: asyncio.Event | None = None
+        self._opened = threading.Event()
+        self.thread = threading.Thread(target=self._run, name="zq-coroutines", daemon=True)
+
+    def start(self) -> None:
+        self._bench.stir = self._stir
+        self.thread.start()
+        self._opened.wait()
+
+    def running(self) -> list[tuple[int, int, float]]:
+        return self._engine.running()
+
+    def stop_task(self, token: int, index: int, reason: str | None) -> bool:  # noqa: ARG002 - the worker reports it: the coroutine may take its time
+        self._call(partial(self._engine.stop, token, index))
+        return False
+
+    def join(self, timeout: float) -> None:
+        self.thread.join(timeout)
+
+    def kill(self) -> None:
+        """Cancels all coroutines; what they do then is not waited for."""
+        self._call(self._engine.stop_all)
+
+    def _run(self) -> None:
+        try:
+            asyncio.run(self._serve())
+        except Exception:
+            log.exception("the event loop of the handlers failed")
+        finally:
+            self._opened.set()
+
+    async def _serve(self) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._over = asyncio.Event()
+        self._opened.set()
+        self._feed()
+        await self._over.wait()
+
+    def _feed(self) -> None:
+        """Takes what there is room for; ends the loop when nothing will come any more."""
+        engine, bench = self._engine, self._bench
+        while len(engine) < self._concurrency:
+            chunk = bench.take_coroutines(self._concurrency - len(engine))
+            if chunk is None:
+                break
+            engine.begin(chunk, bench.revoked)
+        if bench.is_closed and not len(engine) and self._over is not None:
+            self._over.set()
+
+    def _take_report(self, assignment: Assignment, indexes: list[int], report: Report) -> None:  # noqa: ARG002 - what the engine tells
+        self._bench.measure(assignment.queue, report)
+        self._report(report)
+
+    def _stir(self) -> None:
+        self._call(self._feed)
+
+    def _call(self, function: Callable[[], object]) -> None:
+        if self._loop is not None:
+            try:
+                self._loop.call_soon_threadsafe(function)
+            except RuntimeError:
+                pass  # the loop has ended: nothing runs there any more

@@ -1,0 +1,212 @@
+"""What has ended of a lease and is not reported yet: gathers completions, results, forwards and failures, and makes the report of them.
+
+What ends in a row becomes one completion; a failure stands alone.
+"""
+
+from __future__ import annotations
+
+import traceback
+from typing import Any, NamedTuple
+
+from zq.core.ids import IdMaker
+from zq.errors import ConversionError, PayloadTooLargeError
+from zq.task import Bury, Retry, Task
+from zq.wire.batch import PayloadPacker, decode_payload, pack_payloads
+from zq.wire.limits import BATCH_BYTES_MAX, BATCH_TASKS_MAX, MESSAGE_BATCHES_MAX, TEXT_CHARS_MAX
+from zq.wire.messages import Assignment, Batch, Done, Failed, Options
+
+REPORT_BYTES = 4 << 20
+"""Results, forwards and error texts after which a report goes out: a quarter of a frame."""
+
+TASK_BYTES_MAX = 4 << 20
+"""Bytes that one task may return and forward: with a report and a settle that are almost full it still fits in a frame."""
+
+FORWARD_BATCHES_MAX = MESSAGE_BATCHES_MAX // 2
+"""Batches that one task may forward, and after which a report goes out: so a completion never has more than it may."""
+
+
+class Report(NamedTuple):
+    """What has ended of a chunk, and how long it took."""
+
+    done: list[Done]
+    failed: list[Failed]
+    tasks: int
+    seconds: float
+
+
+class Harvest:
+    """What has ended of one lease since the last report.
+
+    Attributes:
+        done: pairs lo, hi of runs that ended well; `zq.chunks` lengthens the last one itself, since that is the hot path.
+        hi: where the last run ends.
+    """
+
+    __slots__ = ("_batches_max", "_bytes", "_failed", "_forwards", "_ids", "_packer", "_results", "done", "hi")
+
+    def __init__(self, ids: IdMaker) -> None:
+        self._ids = ids  # for what is forwarded
+        self._packer = PayloadPacker()
+        self.hi = -1
+        self.reset()
+
+    def reset(self) -> None:
+        """Forgets what was noted."""
+        self.done: list[int] = []
+        self.hi = -1
+        self._results: dict[int, bytes] = {}
+        self._forwards: list[_Forward] = []
+        self._failed: list[Failed] = []
+        self._bytes = 0  # of results, forwards and error texts
+        self._batches_max = 0  # that the forwards make at most
+
+    @property
+    def is_full(self) -> bool:
+        """Whether it should be reported before anything else is noted."""
+        return self._bytes >= REPORT_BYTES or self._batches_max >= FORWARD_BATCHES_MAX
+
+    def fail(self, assignment: Assignment, index: int, data: bytes, error: BaseException) -> None:
+        """Notes a task whose handler raised, or whose result cannot be sent."""
+        failed = failure(assignment, index, data, error)
+        self._failed.append(failed)
+        self._bytes += len(failed.error)
+
+    def add(self, task: Task, result: Any) -> None:
+        """Notes a task that ended well.
+
+        Raises:
+            TypeError, PayloadTooLargeError: its result or what it forwarded cannot be sent; nothing is noted.
+        """
+        if result is not None or task.forwards is not None:
+            self.add_with_result(task, result)
+        else:
+            self.open_run(task.index)
+
+    def open_run(self, index: int) -> None:
+        """Notes a task without result: at the end of the run before it, or as the first of another."""
+        if self.hi == index and self.done:
+            self.done[-1] = index + 1
+        else:
+            self.done += (index, index + 1)
+        self.hi = index + 1
+
+    def add_with_result(self, task: Task, result: Any) -> None:
+        """Notes a task that returned or forwarded something; what cannot be encoded is the handler's failure."""
+        index = task.index
+        packed = b"" if result is None else self._packer.pack(result)
+        forwards = [
+            _Forward(index, queue, options, self._packer.pack(payload))
+            for queue, options, payload in task.forwards or ()
+        ]
+        batches, size = 0, len(packed)
+        for batch in _gather(forwards):
+            batches += 1
+            size += batch.size + 4 * len(batch.payloads) + _header_bytes(batch.options)
+        if batches > FORWARD_BATCHES_MAX or size > TASK_BYTES_MAX:
+            raise PayloadTooLargeError(
+                f"a task returned and forwarded {size} bytes in {batches} batches of one queue and the same options, "
+                f"the limits are {TASK_BYTES_MAX} bytes and {FORWARD_BATCHES_MAX} batches"
+            )
+        self.open_run(index)
+        if packed:
+            self._results[index] = packed
+        self._bytes += size
+        self._batches_max += batches
+        self._forwards += forwards
+
+    def take_report(self, assignment: Assignment, tasks: int, seconds: float) -> Report:
+        """Returns the report of all that was noted, and forgets it."""
+        runs = iter(self.done)
+        done = [self._completion(assignment, lo, hi) for lo, hi in zip(runs, runs, strict=True)]
+        report = Report(done, self._failed, tasks, seconds)
+        self.reset()
+        return report
+
+    def _completion(self, assignment: Assignment, lo: int, hi: int) -> Done:
+        ends, blob = b"", b""
+        if self._results:
+            ends, blob = pack_payloads([self._results.get(index, b"") for index in range(lo, hi)])
+            if not blob:
+                ends = b""
+        forwards = self._batches(lo, hi) if self._forwards else ()
+        return Done(assignment.token, assignment.id, lo, hi, ends, blob, forwards)
+
+    def _batches(self, lo: int, hi: int) -> tuple[Batch, ...]:
+        """Makes batches of what the tasks of a run forwarded."""
+        gathered = _gather([forward for forward in self._forwards if lo <= forward.source < hi])
+        return tuple(
+            Batch(self._ids.next(), batch.queue, batch.options, *pack_payloads(batch.payloads)) for batch in gathered
+        )
+
+
+class _Forward(NamedTuple):
+    """A task that a handler forwarded."""
+
+    source: int  # index of the task that was handled
+    queue: str
+    options: Options
+    payload: bytes
+
+
+class _Gathered:
+    """Forwarded tasks that become one batch."""
+
+    __slots__ = ("options", "payloads", "queue", "size")
+
+    def __init__(self, queue: str, options: Options) -> None:
+        self.queue = queue
+        self.options = options
+        self.payloads: list[bytes] = []
+        self.size = 0
+
+
+def _gather(forwards: list[_Forward]) -> list[_Gathered]:
+    """Gathers neighbours in a queue that have the same options, so that each queue gets its tasks in order."""
+    found: list[_Gathered] = []
+    newest: dict[str, _Gathered] = {}
+    for _, queue, options, payload in forwards:
+        batch = newest.get(queue)
+        if (
+            batch is None
+            or batch.options != options
+            or len(batch.payloads) == BATCH_TASKS_MAX
+            or batch.size + len(payload) > BATCH_BYTES_MAX
+        ):
+            batch = newest[queue] = _Gathered(queue, options)
+            found.append(batch)
+        batch.payloads.append(payload)
+        batch.size += len(payload)
+    return found
+
+
+def _header_bytes(options: Options) -> int:
+    """Returns how long the headers are at most: a character takes up to four bytes."""
+    return sum(4 * (len(name) + len(text)) for name, text in (options.headers or {}).items())
+
+
+def failure(assignment: Assignment, index: int, data: bytes, error: BaseException) -> Failed:
+    """Returns the failure to report for what a handler raised."""
+    if isinstance(error, Retry | Bury):  # the handler has decided: its reason says it all
+        retry_in = error.retry_in if isinstance(error, Retry) else None
+        reason = _cut(error.reason, TEXT_CHARS_MAX)
+        return Failed(assignment.token, assignment.id, index, reason, retry_in, isinstance(error, Bury))
+    is_final = isinstance(error, ConversionError)  # the same payload will not fit the next time either
+    try:
+        decode_payload(data)
+    except ValueError:
+        is_final = True  # it would fail for ever
+    text = _cut("".join(traceback.format_exception(error)[-8:]), TEXT_CHARS_MAX // 2, keep_end=True)
+    try:
+        summary = f"{type(error).__name__}: {error}"
+    except Exception:  # its __str__ is the handler's code as well
+        summary = f"{type(error).__name__}, whose text cannot be made"
+    if isinstance(error, PayloadTooLargeError):
+        summary = f"the result cannot be sent: {summary}"
+    summary = _cut(summary, TEXT_CHARS_MAX - 1 - TEXT_CHARS_MAX // 2)
+    return Failed(assignment.token, assignment.id, index, f"{summary}\n{text}", None, is_final)
+
+
+def _cut(text: str, most: int, *, keep_end: bool = False) -> str:
+    """Returns a text that UTF-8 can hold (surrogates are escaped), cut to so many bytes."""
+    data = text.encode(errors="backslashreplace")
+    return (data[-most:] if keep_end else data[:most]).decode(errors="ignore")
