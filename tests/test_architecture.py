@@ -27,7 +27,7 @@ OUTSIDE_THE_CORE = {"asyncio", "lmdb", "logging", "os", "random", "secrets", "th
 FORBIDDEN_EVERYWHERE = {"pickle", "cPickle", "cloudpickle", "dill", "marshal", "shelve", "click"}
 """Formats that run what they read; and click, since typer carries its own."""
 
-LAYERS = ("errors", "wire", "task", "core", "store", "shells", "cli")
+LAYERS = ("errors", "wire", "submit_options", "task", "core", "store", "shells", "cli")
 """Each may import those before it, and itself."""
 
 

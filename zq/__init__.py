@@ -39,12 +39,14 @@ if TYPE_CHECKING:
         WorkerFencedError,
         ZqError,
     )
+    from zq.group import Group, GroupStatus
     from zq.middleware import Middleware, Submission
     from zq.pulled import PulledTask
     from zq.receipt import Receipt, Receipts, TaskEvent, TaskStatus
     from zq.server import Coordinator
     from zq.store.lmdb import LmdbOptions
-    from zq.task import Bury, Retry, SubmitOptions, Task
+    from zq.submit_options import SubmitOptions
+    from zq.task import Bury, Retry, Task
     from zq.task_function import Arguments, AsyncTypedReceipt, TaskFunction, TypedReceipt
     from zq.wire.retry import RetryPolicy
     from zq.worker import Worker
@@ -53,6 +55,7 @@ _MODULES = {
     "App": "zq.app",
     "Arguments": "zq.task_function",
     "AsyncClient": "zq.async_client",
+    "AsyncGroup": "zq.async_client",
     "AsyncPulledTask": "zq.async_client",
     "AsyncReceipt": "zq.async_client",
     "AsyncTypedReceipt": "zq.task_function",
@@ -60,6 +63,8 @@ _MODULES = {
     "Client": "zq.client",
     "Coordinator": "zq.server",
     "CoordinatorOptions": "zq.core.options",
+    "Group": "zq.group",
+    "GroupStatus": "zq.group",
     "LmdbOptions": "zq.store.lmdb",
     "Middleware": "zq.middleware",
     "PulledTask": "zq.pulled",
@@ -69,7 +74,7 @@ _MODULES = {
     "Retry": "zq.task",
     "RetryPolicy": "zq.wire.retry",
     "Submission": "zq.middleware",
-    "SubmitOptions": "zq.task",
+    "SubmitOptions": "zq.submit_options",
     "Task": "zq.task",
     "TaskEvent": "zq.receipt",
     "TaskFunction": "zq.task_function",
@@ -82,6 +87,7 @@ __all__ = [
     "App",
     "Arguments",
     "AsyncClient",
+    "AsyncGroup",
     "AsyncPulledTask",
     "AsyncReceipt",
     "AsyncTypedReceipt",
@@ -92,6 +98,8 @@ __all__ = [
     "ConversionError",
     "Coordinator",
     "CoordinatorOptions",
+    "Group",
+    "GroupStatus",
     "InvalidTaskError",
     "LmdbOptions",
     "Middleware",

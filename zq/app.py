@@ -23,7 +23,8 @@ from zq.errors import ZqError
 from zq.link import resolve_address
 from zq.middleware import Handling, Middleware
 from zq.parameters import Parameters, name_of
-from zq.task import SubmitOptions, Task, check_name, make_options
+from zq.submit_options import SubmitOptions, check_name, make_options
+from zq.task import Task
 from zq.task_function import TaskFunction
 from zq.wire.limits import PAYLOAD_BYTES_MAX
 

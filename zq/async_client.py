@@ -13,9 +13,10 @@ from typing import Any, Self, Unpack
 from zq.calls import Calls, Steps, outcome_of, result_of
 from zq.core.policies import QueueSettings
 from zq.flow import Entry
-from zq.pulled import PulledBase
+from zq.group import GroupBase, GroupStatus, group_status_of, submit_group
+from zq.pulled import PulledBase, settle_together
 from zq.receipt import ReceiptBase, Receipts, TaskStatus, status_of
-from zq.task import SubmitOptions
+from zq.submit_options import Policy, SubmitOptions
 from zq.wire.limits import BATCH_TASKS_MAX, PAYLOAD_BYTES_MAX
 
 
@@ -71,6 +72,36 @@ class AsyncClient:
         """Takes tasks to work on here; as `zq.Client.pull`."""
         tasks = await self._run(self._calls.pull(queue, max_tasks, wait, lease))
         return [AsyncPulledTask(self._calls, self._run, *task) for task in tasks]
+
+    async def settle(
+        self,
+        done: Iterable[AsyncPulledTask | tuple[AsyncPulledTask, Any]] = (),
+        failed: Iterable[tuple[AsyncPulledTask, str | BaseException]] = (),
+        *,
+        whole: bool = False,
+    ) -> list[AsyncPulledTask]:
+        """Ends several pulled tasks in one message and one transaction; as `zq.Client.settle`."""
+        stale: list[AsyncPulledTask] = await self._run(settle_together(self._calls, done, failed, whole=whole))
+        return stale
+
+    async def group(
+        self,
+        members: Iterable[Any],
+        *,
+        queue: str | None = None,
+        callback: str | tuple[str, SubmitOptions] | None = None,
+        policy: Policy = "all",
+        skips_none: bool = False,
+        id: str | None = None,
+        **options: Unpack[SubmitOptions],
+    ) -> AsyncGroup:
+        """Opens a group and submits its members; as `zq.Client.group`."""
+        found = await self._run(submit_group(self._calls, id, members, queue, callback, policy, skips_none, options))
+        return AsyncGroup(self._calls, self._run, found)
+
+    async def request(self, queue: str, payload: Any, timeout: float, /, **options: Unpack[SubmitOptions]) -> Any:
+        """Submits a task and waits for its result; as `zq.Client.request`."""
+        return await self._run(self._calls.request(queue, payload, timeout, options))
 
     async def result(self, id: str, timeout: float | None = None) -> Any:
         """Waits for a task to end, by its id; as `zq.Client.result`."""
@@ -194,6 +225,24 @@ class AsyncPulledTask(PulledBase):
     async def extend(self, lease: float) -> None:
         """Prolongs the lease; as `zq.PulledTask.extend`."""
         await self._run(self._extend(lease))
+
+
+class AsyncGroup(GroupBase):
+    """A group that `AsyncClient.group` opened; as `zq.Group`, awaited."""
+
+    __slots__ = ()
+
+    async def result(self, timeout: float | None = None) -> Any:
+        """Waits for the callback to end and returns what its handler returned; as `zq.Group.result`."""
+        return await self._run(self._result(timeout))
+
+    async def status(self) -> GroupStatus:
+        """Returns what the coordinator knows of the group; as `zq.Group.status`."""
+        return group_status_of(await self._run(self._calls.query("group", {"id": self.id})))
+
+    async def cancel(self) -> int:
+        """Cancels the group with its members; as `zq.Group.cancel`."""
+        return int(await self._run(self._calls.cancel(self.id)))
 
 
 class Mailbox:

@@ -33,12 +33,14 @@ from zq.errors import (
 )
 from zq.flow import WINDOW_BATCHES, WINDOW_BYTES, Flow, finish
 from zq.link import Link, resolve_address
-from zq.task import SubmitOptions, check_id, check_name, make_options, task_id
+from zq.submit_options import SubmitOptions, check_id, check_name, make_options
+from zq.task import task_id
 from zq.wire.batch import PayloadPacker, decode_payload, pack_payloads, payload_at
 from zq.wire.codec import decode_for_coordinator, encode
 from zq.wire.limits import (
     BATCH_BYTES_MAX,
     BATCH_TASKS_MAX,
+    FRAME_BYTES_MAX,
     PAYLOAD_BYTES_CEILING,
     TASK_SEPARATOR,
     WAIT_MAX,
@@ -57,6 +59,9 @@ from zq.wire.messages import (
     Query,
     Settle,
 )
+
+SETTLE_BYTES_MAX = FRAME_BYTES_MAX * 3 // 4
+"""One settle that a caller put together; the rest is room for what another process adds on the way."""
 
 
 class Connection(Protocol):
@@ -164,10 +169,16 @@ class Calls:
         if not 1 <= batch_size <= BATCH_TASKS_MAX:
             raise ValueError(f"expected batch_size from 1 to {BATCH_TASKS_MAX}, got {batch_size}")
         made = make_options(**options)
+        make_id = self.session.make_id
+        parts = self._cut(payloads, batch_size)
+        return self.submit_batches(Batch(make_id(), queue, made, *pack_payloads(part)) for part in parts)
+
+    def submit_batches(self, batches: Iterable[Batch]) -> Steps:
+        """Submits batches as they are, no more at once than the session sends; returns as `submit_many`."""
         flow = Flow()
         try:
-            for parts in self._cut(payloads, batch_size):
-                self._start_batch(flow, queue, made, parts)
+            for batch in batches:
+                self._start_batch(flow, batch)
                 if flow.is_full:
                     room = partial(flow.wait, WINDOW_BYTES // 2, WINDOW_BATCHES // 2)
                     yield Ask(partial(self._post, room), flow.deadline)
@@ -197,11 +208,10 @@ class Calls:
         if parts:
             yield parts
 
-    def _start_batch(self, flow: Flow, queue: str, options: Options, parts: list[bytes]) -> None:
+    def _start_batch(self, flow: Flow, batch: Batch) -> None:
         now = self.clock()
-        batch = Batch(self.session.make_id(), queue, options, *pack_payloads(parts))
         deadline = now + self.timeout
-        reply = flow.start(len(parts), len(batch.blob) + len(batch.ends), deadline)
+        reply = flow.start(len(batch.ends) >> 2, len(batch.blob) + len(batch.ends), deadline)
         self._post(self.session.submit_batch, now, batch, deadline, reply)
 
     def _start_single(self, now: float, fields: tuple[str, Options, bytes, float], reply: Reply) -> None:
@@ -230,6 +240,12 @@ class Calls:
                     f"task {id} has not ended within {timeout:.1f} s; it goes on, wait for it again by its id"
                 ) from None
         return result_of(outcome, index, ended)
+
+    def request(self, queue: str, payload: Any, timeout: float, options: SubmitOptions) -> Steps:
+        """Submits a task and waits for its end; returns its result, or raises TaskError."""
+        give_up_at = self.clock() + timeout
+        outcome, index, _ = yield from self.submit(queue, payload, None, options)
+        return (yield from self.result(outcome, index, max(give_up_at - self.clock(), 0.0)))
 
     # Requests with one answer.
 
@@ -276,6 +292,13 @@ class Calls:
             assignments = yield Ask(start, deadline, is_pull=True)
             if assignments or self.clock() >= stop_at:
                 return self._decode(assignments)
+
+    def settle_together(self, message: Settle) -> Steps:
+        """Reports the ends of several pulled tasks in one message; returns the spans that were stale."""
+        size = len(encode(message))
+        if size > SETTLE_BYTES_MAX:
+            raise ValueError(f"expected a settle of at most {SETTLE_BYTES_MAX} bytes, got {size}: settle fewer at once")
+        return (yield from self.ask(message))
 
     def settle(self, entry: Done | Failed) -> Steps:
         """Reports the end of a pulled task; raises StaleLeaseError, and what cannot be sent where the caller can mend it."""
@@ -362,7 +385,7 @@ _END_ERRORS: dict[str, type[TaskError]] = {
 }
 
 
-def _check(message: AskMessage | Settle) -> None:
+def _check(message: AskMessage) -> None:
     """Raises ValueError where the coordinator would call a message malformed: the caller's thread is where it can be
     mended.
     """

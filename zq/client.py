@@ -14,9 +14,10 @@ from zq.core.client_outcomes import FOREVER
 from zq.core.policies import QueueSettings
 from zq.errors import TimedOutError
 from zq.flow import Entry
-from zq.pulled import PulledTask
+from zq.group import Group, submit_group
+from zq.pulled import PulledTask, settle_together
 from zq.receipt import Receipt, Receipts, TaskStatus, status_of
-from zq.task import SubmitOptions
+from zq.submit_options import Policy, SubmitOptions
 from zq.wire.limits import BATCH_TASKS_MAX, PAYLOAD_BYTES_MAX
 
 GRACE = 2.0
@@ -62,7 +63,7 @@ class Client:
             payload: anything msgpack can hold.
             id: chosen by the caller, so that the same submit is stored once, however often it is tried; None: made
                 here.
-            options: see `zq.task.SubmitOptions`.
+            options: see `zq.submit_options.SubmitOptions`.
 
         Raises:
             BusyError: it was not stored; try again after `retry_after`.
@@ -92,7 +93,7 @@ class Client:
             queue: its name.
             payloads: each anything msgpack can hold.
             batch_size: tasks in a batch, 1 to 1,000; larger is faster.
-            options: see `zq.task.SubmitOptions`.
+            options: see `zq.submit_options.SubmitOptions`.
 
         Raises:
             BusyError, InvalidTaskError: after all payloads were tried; `refused` has the positions of those that were
@@ -126,6 +127,83 @@ class Client:
         """
         tasks = self._run(self._calls.pull(queue, max_tasks, wait, lease))
         return [PulledTask(self._calls, self._run, *task) for task in tasks]
+
+    def settle(
+        self,
+        done: Iterable[PulledTask | tuple[PulledTask, Any]] = (),
+        failed: Iterable[tuple[PulledTask, str | BaseException]] = (),
+        *,
+        whole: bool = False,
+    ) -> list[PulledTask]:
+        """Ends several pulled tasks in one message and one transaction; durable on return.
+
+        Args:
+            done: tasks, or tuples of task and result; what a task forwarded is submitted as by its `done`.
+            failed: tuples of task and error.
+            whole: True: when one task is not held here any more, nothing of it all is stored.
+
+        Returns:
+            The tasks that are not held here any more: with `whole` nothing was stored unless the list is empty, else nothing of these.
+
+        Raises:
+            TypeError, PayloadTooLargeError, ValueError: something cannot be sent, or it is too much for one message.
+            TimedOutError: no answer in time; whether it was stored is unknown, and it may be called again.
+        """
+        stale: list[PulledTask] = self._run(settle_together(self._calls, done, failed, whole=whole))
+        return stale
+
+    def group(
+        self,
+        members: Iterable[Any],
+        *,
+        queue: str | None = None,
+        callback: str | tuple[str, SubmitOptions] | None = None,
+        policy: Policy = "all",
+        skips_none: bool = False,
+        id: str | None = None,
+        **options: Unpack[SubmitOptions],
+    ) -> Group:
+        """Opens a group and submits its members; all are on the coordinator's disk when this returns.
+
+        When the last member has ended, the coordinator makes the callback: one task whose payload is the list of their
+        results, in the order of the members. It is made once, whatever is restarted meanwhile.
+
+        Args:
+            members: payloads, when `queue` is given; else tuples of queue and payload, or queue, payload and options.
+            queue: of all members.
+            callback: its queue, or queue and options; None: the list of results is the group's own result.
+            policy: "all" (a member that is not done fails the group), "any" (the first that is done completes it) or
+                "settled" (the list has outcome and result, or reason, of each).
+            skips_none: whether members that return None contribute nothing to the list.
+            id: chosen by the caller, so that the same call, made again, opens the same group; None: made here.
+            options: of all members; see `zq.submit_options.SubmitOptions`.
+
+        Raises:
+            BusyError, InvalidTaskError: the group, or some of its members, were refused; a note on the error says how
+                to go on.
+            PayloadTooLargeError, TypeError, ValueError: nothing was sent.
+            UnreachableError, TimedOutError, ClosedError: as `submit`.
+        """
+        found = self._run(submit_group(self._calls, id, members, queue, callback, policy, skips_none, options))
+        return Group(self._calls, self._run, found)
+
+    def request(self, queue: str, payload: Any, timeout: float, /, **options: Unpack[SubmitOptions]) -> Any:
+        """Submits a task and waits for its result: `submit` and `Receipt.result` in one.
+
+        When the time is up the task stays: it is durable like any other.
+
+        Args:
+            queue: its name.
+            payload: anything msgpack can hold.
+            timeout: seconds for both; given by place, since the option of that name limits how long the task may run.
+            options: see `zq.submit_options.SubmitOptions`.
+
+        Raises:
+            TaskFailedError, TaskCancelledError, TaskExpiredError, TimedOutError: as `Receipt.result`.
+            BusyError, InvalidTaskError, PayloadTooLargeError, TypeError, ValueError, UnreachableError, ClosedError: as
+                `submit`.
+        """
+        return self._run(self._calls.request(queue, payload, timeout, options))
 
     def result(self, id: str, timeout: float | None = None) -> Any:
         """Waits for a task to end, by its id; as `Receipt.result`."""

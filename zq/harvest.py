@@ -13,7 +13,7 @@ from zq.errors import ConversionError, PayloadTooLargeError
 from zq.task import Bury, Retry, Task
 from zq.wire.batch import PayloadPacker, decode_payload, pack_payloads
 from zq.wire.limits import BATCH_BYTES_MAX, BATCH_TASKS_MAX, MESSAGE_BATCHES_MAX, TEXT_CHARS_MAX
-from zq.wire.messages import Assignment, Batch, Done, Failed, Options
+from zq.wire.messages import Assignment, Batch, Done, Failed, Group, Options
 
 REPORT_BYTES = 4 << 20
 """Results, forwards and error texts after which a report goes out: a quarter of a frame."""
@@ -42,7 +42,18 @@ class Harvest:
         hi: where the last run ends.
     """
 
-    __slots__ = ("_batches_max", "_bytes", "_failed", "_forwards", "_ids", "_packer", "_results", "done", "hi")
+    __slots__ = (
+        "_batches_max",
+        "_bytes",
+        "_failed",
+        "_forwards",
+        "_groups",
+        "_ids",
+        "_packer",
+        "_results",
+        "done",
+        "hi",
+    )
 
     def __init__(self, ids: IdMaker) -> None:
         self._ids = ids  # for what is forwarded
@@ -55,7 +66,8 @@ class Harvest:
         self.done: list[int] = []
         self.hi = -1
         self._results: dict[int, bytes] = {}
-        self._forwards: list[_Forward] = []
+        self._forwards: list[Forward] = []
+        self._groups: list[tuple[int, Group]] = []  # each with the index of the task that opens it
         self._failed: list[Failed] = []
         self._bytes = 0  # of results, forwards and error texts
         self._batches_max = 0  # that the forwards make at most
@@ -95,11 +107,12 @@ class Harvest:
         index = task.index
         packed = b"" if result is None else self._packer.pack(result)
         forwards = [
-            _Forward(index, queue, options, self._packer.pack(payload))
+            Forward(index, queue, options, self._packer.pack(payload))
             for queue, options, payload in task.forwards or ()
         ]
-        batches, size = 0, len(packed)
-        for batch in _gather(forwards):
+        groups = task.groups if task.forwards is not None else ()
+        batches, size = len(groups), len(packed) + sum(_header_bytes(group.options) for group in groups)
+        for batch in gather_forwards(forwards):
             batches += 1
             size += batch.size + 4 * len(batch.payloads) + _header_bytes(batch.options)
         if batches > FORWARD_BATCHES_MAX or size > TASK_BYTES_MAX:
@@ -107,7 +120,14 @@ class Harvest:
                 f"a task returned and forwarded {size} bytes in {batches} batches of one queue and the same options, "
                 f"the limits are {TASK_BYTES_MAX} bytes and {FORWARD_BATCHES_MAX} batches"
             )
-        self.open_run(index)
+        if (
+            task.forwards is not None and task.member_of is not None
+        ):  # it may be replaced in its group, which is said of it alone
+            self.done += (index, index + 1)
+            self.hi = -1
+        else:
+            self.open_run(index)
+        self._groups += ((index, group) for group in groups)
         if packed:
             self._results[index] = packed
         self._bytes += size
@@ -129,17 +149,18 @@ class Harvest:
             if not blob:
                 ends = b""
         forwards = self._batches(lo, hi) if self._forwards else ()
-        return Done(assignment.token, assignment.id, lo, hi, ends, blob, forwards)
+        groups = tuple(group for index, group in self._groups if lo <= index < hi) if self._groups else ()
+        return Done(assignment.token, assignment.id, lo, hi, ends, blob, forwards, groups)
 
     def _batches(self, lo: int, hi: int) -> tuple[Batch, ...]:
         """Makes batches of what the tasks of a run forwarded."""
-        gathered = _gather([forward for forward in self._forwards if lo <= forward.source < hi])
+        gathered = gather_forwards([forward for forward in self._forwards if lo <= forward.source < hi])
         return tuple(
             Batch(self._ids.next(), batch.queue, batch.options, *pack_payloads(batch.payloads)) for batch in gathered
         )
 
 
-class _Forward(NamedTuple):
+class Forward(NamedTuple):
     """A task that a handler forwarded."""
 
     source: int  # index of the task that was handled
@@ -148,7 +169,7 @@ class _Forward(NamedTuple):
     payload: bytes
 
 
-class _Gathered:
+class Gathered:
     """Forwarded tasks that become one batch."""
 
     __slots__ = ("options", "payloads", "queue", "size")
@@ -160,23 +181,32 @@ class _Gathered:
         self.size = 0
 
 
-def _gather(forwards: list[_Forward]) -> list[_Gathered]:
+def gather_forwards(forwards: list[Forward]) -> list[Gathered]:
     """Gathers neighbours in a queue that have the same options, so that each queue gets its tasks in order."""
-    found: list[_Gathered] = []
-    newest: dict[str, _Gathered] = {}
+    found: list[Gathered] = []
+    newest: dict[str, Gathered] = {}
     for _, queue, options, payload in forwards:
         batch = newest.get(queue)
         if (
             batch is None
-            or batch.options != options
+            or not _continues(batch, options)
             or len(batch.payloads) == BATCH_TASKS_MAX
             or batch.size + len(payload) > BATCH_BYTES_MAX
         ):
-            batch = newest[queue] = _Gathered(queue, options)
+            batch = newest[queue] = Gathered(queue, options)
             found.append(batch)
         batch.payloads.append(payload)
         batch.size += len(payload)
     return found
+
+
+def _continues(batch: Gathered, options: Options) -> bool:
+    """Whether a task with these options can be the next of a batch: of members, the last number of the path counts up."""
+    if options.group is None or batch.options.group is None:
+        return batch.options == options
+    *front, last = batch.options.group[1]
+    expected = (batch.options.group[0], (*front, last + len(batch.payloads)))
+    return batch.options._replace(group=expected) == options
 
 
 def _header_bytes(options: Options) -> int:

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Iterable
+from typing import Any, TypeVar
 
 from zq.calls import Calls, Steps
 from zq.errors import StaleLeaseError, ZqError
+from zq.harvest import Forward, gather_forwards
 from zq.task import Task
 from zq.wire.batch import pack_payloads
 from zq.wire.limits import TEXT_CHARS_MAX
-from zq.wire.messages import Assignment, Batch, Done, Extend, Failed, Release, Span
+from zq.wire.messages import Assignment, Batch, Done, Extend, Failed, Release, Settle, Span
 
 
 class PulledBase(Task):
@@ -28,19 +29,30 @@ class PulledBase(Task):
         self._run = run  # drives a call: blocks, or returns an awaitable
 
     def _done(self, result: Any) -> Steps:
-        ends, blob = (b"", b"") if result is None else pack_payloads([self._calls.pack(result)])
+        return self._calls.settle(self._completion(result))
+
+    def _completion(self, result: Any) -> Done:
+        """Returns the entry of a settle that completes the task; raises as `done`."""
+        pack, make_id = self._calls.pack, self._calls.session.make_id
+        ends, blob = (b"", b"") if result is None else pack_payloads([pack(result)])
+        collected = [
+            Forward(self.index, queue, options, pack(payload)) for queue, options, payload in self.forwards or ()
+        ]
         forwards = tuple(
-            Batch(self._calls.session.make_id(), queue, options, *pack_payloads([self._calls.pack(payload)]))
-            for queue, options, payload in self.forwards or ()
+            Batch(make_id(), batch.queue, batch.options, *pack_payloads(batch.payloads))
+            for batch in gather_forwards(collected)
         )
-        return self._calls.settle(Done(self.token, self.batch_id, self.index, self.index + 1, ends, blob, forwards))
+        groups = () if self.forwards is None else tuple(self.groups)
+        return Done(self.token, self.batch_id, self.index, self.index + 1, ends, blob, forwards, groups)
 
     def _fail(self, error: str | BaseException, retry_in: float | None, is_final: bool) -> Steps:
+        return self._calls.settle(self._failure(error, retry_in, is_final))
+
+    def _failure(self, error: str | BaseException, retry_in: float | None, is_final: bool) -> Failed:
+        """Returns the entry of a settle that reports a failure."""
         text = f"{type(error).__name__}: {error}" if isinstance(error, BaseException) else str(error)
         text = text.encode(errors="backslashreplace").decode()  # UTF-8 has no place for surrogates
-        return self._calls.settle(
-            Failed(self.token, self.batch_id, self.index, text[-TEXT_CHARS_MAX:], retry_in, is_final)
-        )
+        return Failed(self.token, self.batch_id, self.index, text[-TEXT_CHARS_MAX:], retry_in, is_final)
 
     def _release(self) -> Steps:
         return self._calls.ask(Release(0, None, (Span(self.token, self.index, self.index + 1),)))
@@ -97,6 +109,44 @@ class PulledTask(PulledBase):
             ValueError: the lease is out of its range.
         """
         self._run(self._extend(lease))
+
+
+P = TypeVar("P", bound=PulledBase)
+
+
+def settle_together(
+    calls: Calls, done: Iterable[P | tuple[P, Any]], failed: Iterable[tuple[P, str | BaseException]], *, whole: bool
+) -> Steps:
+    """Ends several pulled tasks in one message; returns those that were stale, in the order in which they were given.
+
+    Raises:
+        ValueError: there are too many, or together they are too large for one message.
+    """
+    tasks: list[P] = []
+    dones: list[Done] = []
+    for one in done:
+        task, result = one if isinstance(one, tuple) else (one, None)
+        tasks.append(task)
+        _add_completion(dones, task._completion(result))
+    failures = []
+    for task, error in failed:
+        tasks.append(task)
+        failures.append(task._failure(error, None, False))
+    if not tasks:
+        return []
+    stale = yield from calls.settle_together(Settle(0, None, tuple(dones), tuple(failures), whole))
+    refused = {(span.token, index) for span in stale for index in range(span.lo, span.hi)}
+    return [task for task in tasks if (task.token, task.index) in refused]
+
+
+def _add_completion(dones: list[Done], done: Done) -> None:
+    """Adds a completion; neighbours in a lease without results and forwards become one entry."""
+    last = dones[-1] if dones else done
+    is_next = last.token == done.token and last.hi == done.lo
+    if is_next and not (done.blob or done.forwards or done.groups or last.blob or last.forwards or last.groups):
+        dones[-1] = last._replace(hi=done.hi)
+    else:
+        dones.append(done)
 
 
 class _PullOwner:

@@ -12,7 +12,7 @@ from zq.errors import BusyError, InvalidTaskError
 from zq.middleware import Submission, Submitting
 from zq.parameters import Parameters, name_of
 from zq.receipt import Receipt, ReceiptBase, Receipts
-from zq.task import SubmitOptions, make_options
+from zq.submit_options import SubmitOptions, make_options
 from zq.wire.limits import BATCH_TASKS_MAX
 
 if TYPE_CHECKING:

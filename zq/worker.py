@@ -16,7 +16,8 @@ from typing import Any, TypeVar
 from zq.chunks import Handler
 from zq.errors import ClosedError
 from zq.link import resolve_address
-from zq.task import Task, check_name
+from zq.submit_options import check_name
+from zq.task import Task
 from zq.worker_life import Life
 
 H = TypeVar("H", bound=Callable[[Task], Any])

@@ -229,3 +229,20 @@ def test_running_task_is_listed_with_its_worker(invoke: Invoke, coordinator: zq.
         may_end.set()
 
     assert [(row["id"], row["worker"]) for row in rows] == [("order-1", "shop-1")]
+
+
+def test_groups_are_listed_shown_and_cancelled(invoke: Invoke, coordinator: zq.Coordinator) -> None:
+    with zq.Client(coordinator.address) as client:
+        client.group([1, 2], queue="orders", callback="boxes", id="g")
+        client.group([], id="empty")
+
+    assert [row["id"] for row in rows_of(invoke("groups", "ls").stdout)] == ["empty", "g"]
+    assert [row["id"] for row in rows_of(invoke("groups", "ls", "--state", "done").stdout)] == ["empty"]
+    assert json.loads(invoke("groups", "show", "g", "--json").stdout)["outstanding"] == 2
+    cancelled = invoke("groups", "cancel", "g")
+    again = invoke("groups", "cancel", "g")
+
+    assert (cancelled.exit_code, cancelled.stdout) == (0, "")
+    assert "cancelled 3" in cancelled.stderr
+    assert (again.exit_code, again.stderr) == (1, "zq: g is not an open group\n")
+    assert invoke("groups", "show", "nobody").exit_code == 1

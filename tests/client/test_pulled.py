@@ -83,7 +83,7 @@ def test_forwards_that_cannot_be_sent_are_refused_before_they_are(coordinator: F
     serve(coordinator, "one", "two", "three")
     many, large, good = client.pull("orders", max_tasks=3)
     for n in range(1001):
-        many.forward("delivery", n)
+        many.forward("delivery", n, key=str(n))
     for _ in range(9):
         large.forward("delivery", b"x" * 1_000_000)
 

@@ -7,7 +7,7 @@ import pytest
 from tests.core.desk import CLIENT, Desk, assigned, done, failed, only
 from zq.core import tables
 from zq.core.ring import Ring
-from zq.task import make_options
+from zq.submit_options import make_options
 from zq.wire.messages import Assignment, Cancel, Pull, Release, Settle, Settled, Span, Tasks
 from zq.wire.options import read_options
 from zq.wire.retry import RetryPolicy

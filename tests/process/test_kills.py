@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 import zq
-from tests.process.kitchen import Kitchen, check_ledger, kill, wait_until
+from tests.process.kitchen import PATIENCE, Kitchen, check_ledger, kill, wait_until
 
 CYCLES = 25
 
@@ -151,3 +151,24 @@ def _end(*processes: subprocess.Popen[bytes]) -> None:
         process.send_signal(signal.SIGTERM)
     for process in processes:
         assert process.wait(30.0) == 0
+
+
+@pytest.mark.timeout(240)
+def test_a_chord_fires_once_after_kill_9_of_the_coordinator_between_its_parts(kitchen: Kitchen) -> None:
+    parts = 5
+    coordinator = kitchen.start_coordinator()
+    with kitchen.client() as client:
+        groups = [client.group(range(parts), queue="part", callback="chord") for _ in range(3)]
+        for _ in range(parts):
+            for task in client.pull("part", max_tasks=len(groups), wait=PATIENCE, lease=600.0):
+                task.done(task.payload)
+            kill(coordinator)
+            coordinator = kitchen.start_coordinator()
+        fired = client.pull("chord", max_tasks=10, wait=PATIENCE)
+        client.settle([(task, task.payload) for task in fired])
+        kill(coordinator)
+        kitchen.start_coordinator()
+
+        assert sorted(task.id for task in fired) == sorted(group.id for group in groups)
+        assert [group.result(PATIENCE) for group in groups] == [list(range(parts))] * len(groups)
+        assert client.query("status")["waiting"] == 0

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from zq.cli import listing, queues, serving, tasks
+from zq.cli import groups, listing, queues, serving, tasks
 from zq.cli.output import EXIT_CODES, INTERRUPTED
 
 app = typer.Typer(
@@ -48,6 +48,11 @@ _GROUPS: list[tuple[str, str, dict[str, Any]]] = [
         "tasks",
         "Look at tasks, cancel them, try dead ones again.",
         {"ls": tasks.list_tasks, "show": tasks.show, "cancel": tasks.cancel, "retry": tasks.retry},
+    ),
+    (
+        "groups",
+        "Look at groups of tasks whose results are joined, and cancel them.",
+        {"ls": groups.list_groups, "show": groups.show, "cancel": groups.cancel},
     ),
     ("workers", "Look at workers.", {"ls": listing.list_workers}),
     (

@@ -18,7 +18,7 @@ from zq.errors import BusyError, InvalidTaskError, TaskError
 if TYPE_CHECKING:
     from zq.client import Client
     from zq.receipt import Receipt
-    from zq.task import SubmitOptions
+    from zq.submit_options import SubmitOptions
 
 Id = Annotated[str, typer.Argument(help="Id of the task, as submit printed it.")]
 

@@ -4,9 +4,22 @@ from zq.core.client_outcomes import FOREVER, BatchOutcome, Reply
 from zq.core.client_settles import Settling
 from zq.core.client_submits import Load, Part
 from zq.errors import BusyError, ClosedError, InvalidTaskError, StaleLeaseError, ZqError
-from zq.wire.messages import Accepted, Cancel, Command, Extend, Ping, Pull, Query, Refused, Release, ToCoordinator
+from zq.wire.messages import (
+    Accepted,
+    Cancel,
+    Command,
+    Extend,
+    Open,
+    Ping,
+    Pull,
+    Query,
+    Refused,
+    Release,
+    Settle,
+    ToCoordinator,
+)
 
-Ask = Cancel | Query | Command | Extend | Release | Pull | Ping
+Ask = Cancel | Query | Command | Extend | Release | Settle | Open | Pull | Ping
 Expired = list[tuple[Reply, float]]
 """Those who waited too long, each with when it asked."""
 

@@ -50,12 +50,14 @@ from zq.wire.messages import (
     Cancelled,
     Error,
     FromCoordinator,
+    Open,
     Outcome,
     Ping,
     Pong,
     Pull,
     Receipt,
     Release,
+    Settle,
     Settled,
     Span,
     Submit,
@@ -142,8 +144,8 @@ class ClientSession:
     def ask(self, now: float, message: Ask, deadline: float, reply: Reply | None) -> None:
         """Sends a request, which gets its number here, that has one answer.
 
-        Resolves to the value of an `answer`, to the assignments of `tasks`, to None for `settled`, to the epoch of a
-        `pong`.
+        Resolves to the value of an `answer`, to the assignments of `tasks`, to the epoch of a `pong`, to None for a
+        release that is settled, to the stale spans of a settle, to None for a group that is open.
         """
         if self._admit(reply, deadline):
             self._send(Request(message, now, deadline, reply))
@@ -292,7 +294,10 @@ class ClientSession:
 
     def _receive_receipt(self, now: float, message: Receipt) -> None:
         request = self._outstanding.get(message.request)
-        if request is None or not isinstance(request.load, Load):
+        if request is None:
+            return
+        if not isinstance(request.load, Load):
+            self._receive_opened(request, message)
             return
         self._forget(message.request, request)
         parts = request.load.parts
@@ -313,6 +318,18 @@ class ClientSession:
             for reply in part.take_replies():
                 reply.reject(RemoteProtocolError("malformed", "a receipt leaves out a batch of its submit"))
 
+    def _receive_opened(self, request: Request, message: Receipt) -> None:
+        """The answer to an open: its group is there, or was refused."""
+        if not isinstance(request.message, Open):
+            return
+        self._forget(message.request, request)
+        if request.reply is None:
+            return
+        if message.refused:
+            request.reply.reject(refusal_error(message.refused[0]))
+        else:
+            request.reply.resolve(None)
+
     def _receive_tasks(self, now: float, message: Tasks) -> None:
         request = self._outstanding.get(message.request)
         if request is not None and request.reply is None:
@@ -328,7 +345,11 @@ class ClientSession:
             for settling in request.load:
                 if settling.reply is not None:
                     end_settling(settling.reply, is_stale=settling.is_in(message.stale))
-        elif request.reply is not None:
+        elif request.reply is None:
+            pass
+        elif isinstance(request.message, Settle):
+            request.reply.resolve(message.stale)
+        else:
             end_settling(request.reply, is_stale=bool(message.stale))
 
     def _receive_pong(self, message: Pong) -> None:

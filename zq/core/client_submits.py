@@ -262,5 +262,7 @@ def _group(queue: str, options: Options) -> Hashable:
     """Returns what is equal for tasks that may share a batch."""
     if options is DEFAULT_OPTIONS:
         return queue
+    if options.group is not None:
+        return object()  # neighbours in a batch have neighbouring paths, and these have what they have
     headers = None if options.headers is None else tuple(options.headers.items())
     return (queue, options._replace(headers=None), headers)

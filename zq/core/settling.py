@@ -16,6 +16,11 @@ NO_RESULTS = (b"", b"")
 def settle(books: Books, step: Step, peer: Peer, sender: Holder | None, message: Settle) -> None:
     """Carries out completions and failures; those whose token is not current are listed as stale (protocol 3, settle)."""
     stale: list[Span] = []
+    if message.whole:
+        stale = _find_stale(books, step, sender, message)
+        if stale:
+            _finish_settling(books, step, peer, sender, message.number, message.credit, stale)
+            return
     for done in message.done:
         lease = _lease_of(books, sender, done.token)
         if lease is None:
@@ -67,6 +72,23 @@ def _lease_of(books: Books, sender: Holder | None, token: int) -> Lease | None:
     if lease is None or (lease.holder is not sender and not lease.holder.is_puller):
         return None
     return lease
+
+
+def _find_stale(books: Books, step: Step, sender: Holder | None, message: Settle) -> list[Span]:
+    """Returns what would be refused of a message that is to be carried out as a whole, or not at all."""
+    stale: list[Span] = []
+    for done in message.done:
+        lease = _lease_of(books, sender, done.token)
+        held = 0 if lease is None else (lease.mask & lease.batch.span_mask(done.lo, done.hi)) << lease.batch.first
+        left = ((1 << (done.hi - done.lo)) - 1) << done.lo & ~held
+        if left:
+            left &= ~_accepted_mask(books, step, done.token, done.id, left)
+            stale += [Span(done.token, lo, hi) for lo, hi in runs(left)]
+    for failed in message.failed:
+        lease = _lease_of(books, sender, failed.token)
+        if lease is None or not lease.mask & lease.batch.span_mask(failed.index, failed.index + 1):
+            stale += _stale_failure(books, step, failed)
+    return stale
 
 
 # Completions.

@@ -141,13 +141,15 @@ def _heartbeat(fields: list[Any]) -> Heartbeat:
 
 
 def _settle(fields: list[Any]) -> Settle:
-    expect_fields(fields, 4, "settle")
-    number, credit, done, failed = fields
+    if len(fields) != 5:
+        expect_fields(fields, 4, "settle")
+    number, credit, done, failed = fields[:4]
     return Settle(
         read_int(number, "number"),
         None if credit is None else read_credit(credit),
         read_many(_done, done, "completions"),
         read_many(_failed, failed, "failures"),
+        len(fields) == 5 and read_bool(fields[4], "whole"),
     )
 
 

@@ -1,0 +1,121 @@
+"""Groups as a client sees them: tasks whose results are joined when the last of them has ended."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, fields
+from typing import Any
+
+from zq.calls import Calls, Steps, outcome_of
+from zq.harvest import Forward, gather_forwards
+from zq.submit_options import Policy, SubmitOptions, make_group, read_members
+from zq.wire.batch import pack_payloads
+from zq.wire.messages import Batch, Open
+
+MEMBERS_SUFFIX = "."
+"""Between a group's id and the number of a batch of its members: the same call makes the same ids, so it may be made again."""
+
+
+@dataclass(frozen=True, slots=True)
+class GroupStatus:
+    """What the coordinator knows of a group; None where it knows nothing. Times are wall, in seconds since 1970."""
+
+    id: str
+    state: str  # "open", "done", "failed", "cancelled" or "unknown"
+    policy: str | None = None
+    size: int | None = None  # members for which it was opened
+    joined: int | None = None  # members that were submitted, of those
+    outstanding: int | None = None  # members that have not ended, or were not submitted yet
+    callback: str | None = None  # queue
+    reason: str | None = None
+    opened_time: float | None = None
+    finished_time: float | None = None
+
+
+_STATUS_FIELDS = frozenset(field.name for field in fields(GroupStatus))
+
+
+def group_status_of(value: dict[str, Any]) -> GroupStatus:
+    """Makes a status of the answer to the query `group`; fields of a later protocol are left out."""
+    return GroupStatus(**{name: one for name, one in value.items() if name in _STATUS_FIELDS})
+
+
+def submit_group(
+    calls: Calls,
+    id: str | None,
+    members: Iterable[Any],
+    queue: str | None,
+    callback: str | tuple[str, SubmitOptions] | None,
+    policy: Policy,
+    skips_none: bool,
+    options: SubmitOptions,
+) -> Steps:
+    """Opens a group and submits its members; returns its id."""
+    id = id or calls.session.make_id()
+    forwards = [
+        Forward(0, name, made._replace(group=(id, (index,))), calls.pack(payload))
+        for index, (name, made, payload) in enumerate(read_members(members, queue, options))
+    ]
+    group = make_group(id, len(forwards), callback, policy, skips_none=skips_none)
+    batches = [
+        Batch(f"{id}{MEMBERS_SUFFIX}{number}", one.queue, one.options, *pack_payloads(one.payloads))
+        for number, one in enumerate(gather_forwards(forwards))
+    ]
+    try:
+        yield from calls.ask(Open(0, group))
+        _, refusal = yield from calls.submit_batches(batches)
+        if refusal is not None:
+            raise refusal
+    except Exception as error:
+        error.add_note(f"zq: group {id} may wait for its members: call again with id={id!r}, or cancel it")
+        raise
+    return id
+
+
+class GroupBase:
+    """A group that was opened; what its faces share.
+
+    Attributes:
+        id: of the group, and of its callback.
+    """
+
+    __slots__ = ("_calls", "_run", "id")
+
+    def __init__(self, calls: Calls, run: Callable[[Steps], Any], id: str) -> None:
+        self._calls = calls
+        self._run = run  # drives a call: blocks, or returns an awaitable
+        self.id = id
+
+    def _result(self, timeout: float | None) -> Steps:
+        return self._calls.result(*outcome_of(self.id), timeout)
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {self.id}>"
+
+
+class Group(GroupBase):
+    """A group that `Client.group` opened; any thread may use it while its client is open."""
+
+    __slots__ = ()
+
+    def result(self, timeout: float | None = None) -> Any:
+        """Waits for the callback to end and returns what its handler returned; without a callback, the list of the members' results.
+
+        Args:
+            timeout: seconds; None waits as long as it takes.
+
+        Raises:
+            TaskFailedError: the group failed, or its callback did.
+            TaskCancelledError, TaskExpiredError, TaskUnknownError: it, or its callback, did not end as done.
+            TimedOutError: it has not ended in time.
+            ClosedError: the client was closed.
+        """
+        return self._run(self._result(timeout))
+
+    def status(self) -> GroupStatus:
+        """Returns what the coordinator knows of the group; raises as `Client.status`."""
+        return group_status_of(self._run(self._calls.query("group", {"id": self.id})))
+
+    def cancel(self) -> int:
+        """Cancels the group with its members; returns how many tasks had not ended, the callback counting as one. Raises as `Client.cancel`."""
+        return int(self._run(self._calls.cancel(self.id)))
