@@ -7,8 +7,10 @@ how long tasks take, from which it knows the size of a chunk and how many tasks 
 from __future__ import annotations
 
 import threading
+import time
 from collections import deque
 from collections.abc import Callable, Mapping
+from math import inf
 from typing import Protocol
 
 from zq.chunks import REPORT_AFTER, Chunk, Handler, Runner, Slot
@@ -49,6 +51,8 @@ class Bench:
         self._waiting: deque[Chunk] = deque()
         self._coroutines: deque[Chunk] = deque()
         self._tasks = 0  # in `_waiting`
+        self._expiries: dict[int, float] = {}  # by token, of leases with a ttl of which something is here: monotonic
+        self._expired: list[Span] = []  # found to be expired when their turn came
         self._seconds: dict[str, float] = {}  # average per task, by queue
         self._is_closed = False
         self._changed = threading.Condition()
@@ -59,6 +63,8 @@ class Bench:
             for assignment in assignments:
                 count = len(assignment.ends) >> 2
                 chunk = Chunk(assignment, assignment.lo, assignment.lo + count)
+                if assignment.options.ttl is not None:
+                    self._expiries[assignment.token] = time.monotonic() + assignment.options.ttl
                 if assignment.queue in self._coroutine_queues:
                     self._coroutines.append(chunk)
                 else:
@@ -82,11 +88,7 @@ class Bench:
     def take(self) -> Chunk | None:
         """Waits for a chunk and returns it; None when the bench is closed."""
         with self._changed:
-            while not self._waiting:
-                if self._is_closed:
-                    return None
-                self._changed.wait()
-            if self._is_closed:
+            if not self._wait():
                 return None
             return self._pop(self._chunk_size(self._waiting[0].assignment.queue))
 
@@ -96,9 +98,7 @@ class Bench:
         A lock, a report and a wake-up for each lease would cost more than short tasks in small batches.
         """
         with self._changed:
-            while not self._waiting and not self._is_closed:
-                self._changed.wait()
-            if self._is_closed:
+            if not self._wait():
                 return []
             waiting = self._waiting
             queue = waiting[0].assignment.queue
@@ -106,13 +106,31 @@ class Bench:
             chunks = [self._pop(room)]
             room -= chunks[0].hi - chunks[0].lo
             while waiting and waiting[0].assignment.queue == queue and waiting[0].hi - waiting[0].lo <= room:
+                if self._expiries and waiting[0].assignment.token in self._expiries:
+                    break  # it is looked at when its turn comes
                 chunks.append(self._pop(room))
                 room -= chunks[-1].hi - chunks[-1].lo
             return chunks
 
+    def _wait(self) -> bool:
+        """Waits for something that may be run, and lets go what has expired; False when the bench is closed."""
+        while not self._is_closed:
+            if not self._waiting:
+                self._changed.wait()
+            elif self._expiries and self._drops_expired(self._waiting[0]):
+                chunk = self._waiting.popleft()
+                self._tasks -= chunk.hi - chunk.lo
+            else:
+                return True
+        return False
+
     def _pop(self, most: int) -> Chunk:
         """Takes the first tasks that wait, at most so many, and leaves the rest of their lease in front for another runner."""
         assignment, lo, hi = self._waiting.popleft()
+        if self._expiries and assignment.token in self._expiries:
+            most = 1  # so that each is looked at when its turn comes
+            if hi - lo == 1:
+                del self._expiries[assignment.token]
         if hi - lo > most:
             self._waiting.appendleft(Chunk(assignment, lo + most, hi))
             hi = lo + most
@@ -123,13 +141,40 @@ class Bench:
     def take_coroutines(self, tasks_max: int) -> Chunk | None:
         """Returns, without waiting, a chunk of at most so many tasks (above 0) of coroutine handlers; None when there is none."""
         with self._changed:
-            if self._is_closed or not self._coroutines:
-                return None
-            assignment, lo, hi = self._coroutines.popleft()
-            if hi - lo > tasks_max:
-                self._coroutines.appendleft(Chunk(assignment, lo + tasks_max, hi))
-                hi = lo + tasks_max
-            return Chunk(assignment, lo, hi)
+            while not self._is_closed and self._coroutines:
+                chunk = assignment, lo, hi = self._coroutines.popleft()
+                if self._expiries and self._drops_expired(chunk):
+                    continue
+                if hi - lo > tasks_max:
+                    self._coroutines.appendleft(Chunk(assignment, lo + tasks_max, hi))
+                    hi = lo + tasks_max
+                elif self._expiries:
+                    self._expiries.pop(assignment.token, None)
+                return Chunk(assignment, lo, hi)
+            return None
+
+    def take_expired(self) -> list[Span]:
+        """Returns what has not been started within its ttl, and takes it off the bench; it is to be given back."""
+        if not self._expiries and not self._expired:
+            return []
+        with self._changed:
+            for chunks in (self._waiting, self._coroutines):
+                kept = [chunk for chunk in chunks if not self._drops_expired(chunk)]
+                if len(kept) < len(chunks):
+                    chunks.clear()
+                    chunks.extend(kept)
+            self._tasks = sum(chunk.hi - chunk.lo for chunk in self._waiting)
+            expired, self._expired = self._expired, []
+            return expired
+
+    def _drops_expired(self, chunk: Chunk) -> bool:
+        """Whether a chunk has expired; if so it is noted for `take_expired`, and the caller lets it go."""
+        token = chunk.assignment.token
+        if self._expiries.get(token, inf) > time.monotonic():
+            return False
+        self._expired.append(Span(token, chunk.lo, chunk.hi))
+        del self._expiries[token]
+        return True
 
     def _chunk_size(self, queue: str) -> int:
         seconds = self._seconds.get(queue)

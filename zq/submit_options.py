@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
+from datetime import datetime
 from typing import TYPE_CHECKING, Any, Literal, TypedDict, Unpack
 
 from zq.wire.limits import (
@@ -15,6 +16,7 @@ from zq.wire.limits import (
     PATH_MAX,
     PATH_NUMBER_MAX,
     TASK_SEPARATOR,
+    TIME_MAX,
 )
 from zq.wire.messages import DEFAULT_OPTIONS, Group, Options
 from zq.wire.retry import RetryPolicy
@@ -32,6 +34,8 @@ class SubmitOptions(TypedDict, total=False):
     Keys:
         priority: 0 (last) to 9 (first); 4 by default. Strict: a lower one waits while a higher one waits.
         delay: seconds before the task may start; 0 by default.
+        at: when the task may start, instead of `delay`: a datetime with a time zone, or seconds since 1970; a time that is over means at once.
+        ttl: seconds after its acceptance within which the task must be started, else it expires; no limit by default.
         key: text that tasks share which belong together: for `ordered`, and for what a queue does by key.
         on_lost: what happens to a started task whose worker died: "reassign" (the default), "cancel" or "dead".
         max_attempts: starts that may fail or be lost before the task is a dead letter; the queue's by default.
@@ -45,6 +49,8 @@ class SubmitOptions(TypedDict, total=False):
 
     priority: int
     delay: float
+    at: datetime | float | None
+    ttl: float | None
     key: str | None
     on_lost: OnLost
     max_attempts: int | None
@@ -79,6 +85,10 @@ def make_options(**options: Unpack[SubmitOptions]) -> Options:
         values["retry"] = RetryPolicy.read(values["retry"])
     if values.get("ordered") and values.get("key") is None:
         raise ValueError("expected a key with ordered: it says which tasks are in order")
+    if values.get("at") is not None:
+        if values.get("delay"):
+            raise ValueError("expected delay or at, got both")
+        values["at"] = _seconds_since_1970(values["at"])
     return Options(**values)
 
 
@@ -97,6 +107,20 @@ def check_seconds(name: str, value: Any) -> None:
         raise TypeError(f"expected {name} in seconds, got {value!r}")
     if not 0 <= value <= DELAY_MAX:
         raise ValueError(f"expected {name} from 0 to {DELAY_MAX:.0f} seconds, got {value}")
+
+
+def _check_time(name: str, value: Any) -> None:
+    if isinstance(value, datetime):
+        if value.tzinfo is None or value.utcoffset() is None:
+            raise ValueError(f"expected {name} with a time zone, got {value!r}: datetime.now(UTC), or .astimezone()")
+    elif not isinstance(value, int | float) or isinstance(value, bool):
+        raise TypeError(f"expected {name} as a datetime with a time zone or as seconds since 1970, got {value!r}")
+    if not 0 <= _seconds_since_1970(value) <= TIME_MAX:
+        raise ValueError(f"expected {name} from the year 1970 to 9999, got {value!r}")
+
+
+def _seconds_since_1970(value: datetime | float) -> float:
+    return value.timestamp() if isinstance(value, datetime) else float(value)
 
 
 def _check_timeout(name: str, value: Any) -> None:
@@ -161,6 +185,8 @@ def _or_none(check: Callable[[str, Any], None]) -> Callable[[str, Any], None]:
 _CHECKS: dict[str, Callable[[str, Any], None]] = {
     "priority": _check_int(0, 9),
     "delay": check_seconds,
+    "at": _or_none(_check_time),
+    "ttl": _or_none(_check_timeout),
     "key": _or_none(_check_text),
     "on_lost": _check_on_lost,
     "max_attempts": _or_none(_check_int(1, ATTEMPTS_MAX)),

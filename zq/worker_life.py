@@ -151,6 +151,9 @@ class Life:
         revoked = session.take_revoked()
         if revoked:
             self._take_away(revoked)
+        expired = bench.take_expired()
+        if expired:
+            session.release(expired, 0 if self._is_stopping else bench.credit)
         if session.failure is not None:
             self.wake()
         self._look_for_overdue(now)

@@ -54,6 +54,17 @@ def test_submit_passes_its_options_on(invoke: Invoke) -> None:
     assert (task["priority"], task["key"], task["on_lost"]) == (7, "customer-42", "cancel")
 
 
+def test_submit_takes_a_date_a_ttl_and_a_retry_policy(invoke: Invoke) -> None:
+    invoke("submit", "orders", "{}", "--id", "order-1", "--at", "2100-12-24T18:00+01:00", "--retry", "linear:5:60")
+    invoke("submit", "orders", "{}", "--id", "order-2", "--at", "4133442000", "--ttl", "0.001")
+
+    assert json.loads(invoke("tasks", "show", "order-1", "--json").stdout)["due_time"] == 4133350800.0
+    assert invoke("submit", "orders", "{}", "--at", "2100-12-24T18:00").exit_code == 2
+    wrong = invoke("submit", "orders", "{}", "--at", "soon")
+    assert wrong.exit_code == 2
+    assert "expected --at as" in wrong.stderr
+
+
 def test_delayed_task_is_listed_as_scheduled(invoke: Invoke) -> None:
     invoke("submit", "orders", "{}", "--delay", "3600", "--id", "order-1")
 

@@ -1,4 +1,4 @@
-"""What must hold of single tasks in the store: when they come back, and when they are given up."""
+"""What must hold of single tasks: when they may start, when they come back, and when they are given up."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from tests.simulation.ledger import Violation
 from zq.core import tables
 from zq.core.batch import Batch, read_batch
 from zq.core.books import Books
+from zq.core.holder import Lease
 from zq.core.storage import Transaction
 
 FINAL = "for good"
@@ -33,6 +34,41 @@ def check_fates(books: Books, tx: Transaction) -> None:
         _check_death(books, batch, reason)
 
 
+def check_hand_out(lease: Lease, wall: float, latest_wall: float) -> None:
+    """Checks that what leaves for a handler may start: it is due, or was before the clock jumped back, and it has not expired."""
+    options, batch = lease.batch.options, lease.batch
+    if batch.attempts:
+        return
+    due_time = options.at if options.at is not None else batch.accepted_time + options.delay
+    if due_time > latest_wall + 0.002:
+        raise Violation(f"{batch.own_id} was handed out {due_time - latest_wall:.3f} s before its time")
+    if options.ttl is not None and batch.accepted_time + options.ttl < wall:
+        raise Violation(
+            f"{batch.own_id} was handed out {wall - batch.accepted_time - options.ttl:.3f} s after it expired"
+        )
+
+
+def check_expiry(books: Books, tx: Transaction, wall: float) -> None:
+    """Checks that what has not started in time has ended, right after a turn."""
+    for key, value in tx.scan(tables.PENDING):
+        batch = books.read(tx, key, value)
+        live = books.batches.get(key)
+        leased = 0 if live is None else live.leased
+        _check_in_time(batch, batch.full & ~batch.ended & ~leased, wall)
+    for _, value in tx.scan(tables.PARKED):
+        batch = books.read(tx, *tables.unpack(value))
+        _check_in_time(batch, batch.full & ~batch.ended, wall)
+    for key, value in tx.scan(tables.SCHEDULED):
+        batch = books.read(tx, tables.split_due_key(key)[1], value)
+        _check_in_time(batch, batch.full & ~batch.ended, wall)
+
+
+def _check_in_time(batch: Batch, mask: int, wall: float) -> None:
+    ttl = batch.options.ttl
+    if ttl is not None and mask and not batch.attempts and batch.accepted_time + ttl + 0.002 < wall:
+        raise Violation(f"{batch.own_id} waits {wall - batch.accepted_time - ttl:.3f} s after it should have expired")
+
+
 def _check_counts(books: Books, batch: Batch) -> None:
     if batch.failures > batch.attempts:
         raise Violation(f"{batch.own_id} has {batch.failures} failures in {batch.attempts} attempts")
@@ -47,9 +83,10 @@ def _check_delay(tx: Transaction, batch: Batch, due_time: float) -> None:
     kind, seconds, _, _ = batch.options.retry
     assert kind == "constant"
     start, stop = tables.history_bounds(batch.own_id)
-    event_time, event, _ = tables.unpack([value for _, value in tx.scan(tables.HISTORY, start, stop)][-1])
-    if event != "retry" or abs(event_time + seconds - due_time) > 0.002:
-        raise Violation(f"{batch.own_id} comes back {due_time - event_time:.3f} s after {event}, not after {seconds} s")
+    events = [tables.unpack(value) for _, value in tx.scan(tables.HISTORY, start, stop)]
+    event_time = next((time for time, event, _ in reversed(events) if event == "retry"), 0.0)
+    if abs(event_time + seconds - due_time) > 0.002:
+        raise Violation(f"{batch.own_id} comes back {due_time - event_time:.3f} s after its failure, not {seconds} s")
 
 
 def _check_death(books: Books, batch: Batch, reason: str) -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
-from tests.simulation.fates import check_fates
+from tests.simulation.fates import check_expiry, check_fates, check_hand_out
 from tests.simulation.invariants import check_books, check_grants
 from tests.simulation.ledger import Ledger, Violation
 from tests.simulation.lineage import COMPLAINTS, JOINED, check_joined
@@ -16,7 +16,7 @@ from tests.simulation.peers import Customer, Worker
 from tests.simulation.session_worker import SessionWorker
 from tests.simulation.world import WALL_OFFSET, Connection, World
 from zq.core.batch import bits
-from zq.core.books import Step
+from zq.core.books import EPOCH_SHIFT, Step
 from zq.core.coordinator import Coordinator
 from zq.core.groups import OPEN, read_row
 from zq.core.holder import Holder
@@ -25,7 +25,7 @@ from zq.core.queries import answer
 from zq.core.tables import GROUPS, PENDING, TABLES
 from zq.store.memory import MemoryStore
 from zq.task import task_id
-from zq.wire.messages import Assign, Assignment, Goodbye, Hello, Receipt, Submit, Tasks
+from zq.wire.messages import Assign, Assignment, Goodbye, Hello, Options, Receipt, Submit, Tasks
 from zq.wire.retry import RetryPolicy
 
 TURN_SECONDS = 0.1
@@ -47,6 +47,8 @@ class Kitchen:
         self.inbox: list[tuple[Connection, Any]] = []
         self.machine: Coordinator | None = None
         self.turns = 0
+        self.ticked_wall = 0.0  # at the last tick
+        self.latest_wall = 0.0  # that the machine has seen
         self.acknowledges_early = False  # planted fault
         self.deletes_early = False  # planted fault
         self.heard: dict[bytes, float] = {}  # by connection
@@ -82,6 +84,7 @@ class Kitchen:
         tx = self.store.begin() if not self.deletes_early else EagerDeletes(self.store)
         step = machine.begin(self.world.clocks(), tx)
         before = dict(machine.books.workers)
+        granted = machine.books.lease_number
         for connection, message in inbox:
             self.heard[connection.peer] = self.world.now
             if connection.is_open:
@@ -91,8 +94,11 @@ class Kitchen:
                 self.crash()
                 return
         machine.tick(step)
+        self.ticked_wall = step.wall
+        self.latest_wall = max(self.latest_wall, step.wall)
         lines = {key: list(line) for key, line in self.ledger.lines.items()}
         self.note_order(step, inbox)
+        self.check_hand_outs(granted, step.wall)
         check_grants(machine.books)
         self.check_deaths(before, inbox)
         if self.acknowledges_early:
@@ -119,7 +125,7 @@ class Kitchen:
         accepted = {one.id for _, message in step.outbox if isinstance(message, Receipt) for one in message.accepted}
         for batch in batches:
             key, size = batch.options.key, len(batch.ends) >> 2
-            if batch.id in accepted and batch.options.ordered and key is not None and not batch.options.delay:
+            if batch.id in accepted and batch.options.ordered and key is not None and self.is_due(batch.options):
                 ids = [task_id(batch.id, size, i) for i in range(size)]
                 if not any(self.has_ended(step, id) for id in ids):
                     self.ledger.line_up(batch.queue, key, ids)
@@ -130,10 +136,22 @@ class Kitchen:
                     id = of.task_id(i + of.first)
                     self.ledger.start_in_order(of.queue.name, options.key, id, lambda id: self.has_ended(step, id))
 
+    def is_due(self, options: Options) -> bool:
+        return not options.delay and (options.at is None or options.at <= self.ticked_wall)
+
     def has_ended(self, step: Step, id: str) -> bool:
         assert self.machine is not None
         state = answer(self.machine.books, step, "task", {"id": id})["state"]
         return state not in ("waiting", "scheduled", "leased", "unknown")
+
+    def check_hand_outs(self, before: int, wall: float) -> None:
+        """Checks the leases that were granted since the number `before`."""
+        assert self.machine is not None
+        books = self.machine.books
+        for number in range(before + 1, books.lease_number + 1):
+            lease = books.leases.get(books.epoch << EPOCH_SHIFT | number)
+            if lease is not None:
+                check_hand_out(lease, wall, self.latest_wall)
 
     def check_deaths(self, before: dict[str, Holder], inbox: list[tuple[Connection, Any]]) -> None:
         """Checks that nobody was buried who was heard of a short time ago, whatever the wall clock does."""
@@ -154,6 +172,7 @@ class Kitchen:
             tx = self.store.begin()
             check_books(self.machine.books, tx)
             check_fates(self.machine.books, tx)
+            check_expiry(self.machine.books, tx, self.ticked_wall)
             tx.abort()
 
     def check_groups_ended(self) -> None:

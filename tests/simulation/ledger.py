@@ -112,7 +112,7 @@ class Ledger:
                 raise Violation(f"{entry.id} was accepted and has no outcome")
             if entry.is_accepted and entry.outcome == "unknown":
                 raise Violation(f"{entry.id} was accepted and is lost")
-            if entry.wants_notice and (entry.outcome == "dead") != (entry.id in self.notices):
+            if entry.wants_notice and (entry.outcome in ("dead", "expired")) != (entry.id in self.notices):
                 raise Violation(f"{entry.id} ended as {entry.outcome}, its notice is {self.notices.get(entry.id)}")
             if entry.outcome == "done" or entry.completed_by:
                 if entry.order in made:

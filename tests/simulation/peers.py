@@ -104,7 +104,7 @@ class Customer:
         self.made += 1
         options = Options(
             priority=rng.choice((0, 4, 4, 9)),
-            delay=rng.choice((0.0, 0.0, 0.0, 1.5)),
+            **self.times(),
             on_lost=rng.choice(("reassign", "reassign", "cancel", "dead")),
             key=rng.choice((None, "a", "b", "c")),
             max_attempts=rng.choice((None, 1, 2)),
@@ -115,6 +115,17 @@ class Customer:
         if options.key is not None and rng.random() < 0.5:
             options = options._replace(ordered=True)
         self.submit(f"{self.name}-{self.made:04d}", self.made, size, options)
+
+    def times(self) -> dict[str, Any]:
+        """When a batch may start, and until when."""
+        rng = self.world.rng
+        ttl = rng.choice((None, None, 0.5, 3.0))
+        match rng.randrange(8):
+            case 0:
+                return {"at": max(0.0, self.world.clocks().wall + rng.choice((-5.0, 1.5))), "ttl": ttl}
+            case 1:
+                return {"delay": 1.5, "ttl": ttl}
+        return {"ttl": ttl}
 
     def submit(self, id: str, order: int, size: int, options: Options) -> None:
         orders = [f"{self.name}/{order}/{i}" for i in range(size)]

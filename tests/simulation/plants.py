@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from zq.core import admission, coordinator, endings, failing, groups, joins, lines, liveness, settling, tables
+from zq.core import admission, coordinator, endings, expiry, failing, groups, joins, lines, liveness, settling, tables
 from zq.core.batch import Batch
 from zq.core.books import Books, EndedMembers, Step, read_books
 from zq.core.groups import GroupRow
@@ -198,6 +198,22 @@ def _rest_of_a_batch_overtakes(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(lines, "keep_for_retry", lambda books, step, single: None)
 
 
+def _expired_handed_out(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(expiry, "is_expired", lambda batch, wall: False)
+    patch.setattr(expiry, "EXPIRE_MAX", 1)
+
+
+def _expiry_forgotten_when_given_back(patch: pytest.MonkeyPatch) -> None:
+    def give_back(self: Books, step: Step, lease: Lease, mask: int) -> None:
+        batch = lease.batch
+        options, batch.options = batch.options, batch.options._replace(ttl=None)
+        real(self, step, lease, mask)
+        batch.options = options
+
+    real = Books.give_back
+    patch.setattr(Books, "give_back", give_back)
+
+
 _PATCHES = {
     "key kept by the dead": _key_kept_by_the_dead,
     "turns forgotten at a restart": _turns_forgotten_at_a_restart,
@@ -217,6 +233,8 @@ _PATCHES = {
     "membership lost at a forward": _membership_lost,
     "group not kept over a restart": _group_kept_in_memory,
     "notice lost": _notice_lost,
+    "expired and handed out": _expired_handed_out,
+    "expiry forgotten when given back": _expiry_forgotten_when_given_back,
 }
 
 PLANTS = (*_PATCHES, *IN_THE_PEERS)

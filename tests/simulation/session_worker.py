@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from math import inf
 from typing import Any
 
 from tests.simulation.ledger import Ledger
@@ -36,6 +37,7 @@ class SessionWorker:
         self.backlog: list[tuple[Assignment, int]] = []
         self.running: tuple[Assignment, int, float, float] | None = None  # task, since, until
         self.revoked: set[tuple[int, int]] = set()
+        self.expires_at: dict[int, float] = {}  # by token
         self.said: dict[int, Settle] = {}
         self.session = WorkerSession(self.name, f"{self.name}-{self.life}", self.queues, 1, self.runs)
         self.session.credit = self.credit
@@ -125,13 +127,17 @@ class SessionWorker:
         session = self.session
         for assignment in session.take_arrivals():
             self.backlog += [(assignment, assignment.lo + i) for i in range(len(assignment.ends) >> 2)]
+            if assignment.options.ttl is not None:
+                self.expires_at[assignment.token] = self.world.now + assignment.options.ttl
         for token, lo, hi in session.take_revoked():
             self.revoked.update((token, index) for index in range(lo, hi))
         if self.running is not None:
             self.end_running()
         while self.running is None and self.backlog:
             assignment, index = self.backlog.pop(0)
-            if (assignment.token, index) not in self.revoked:
+            if self.world.now >= self.expires_at.get(assignment.token, inf):
+                session.release([Span(assignment.token, index, index + 1)], self.credit)
+            elif (assignment.token, index) not in self.revoked:
                 seconds = 10_000.0 if self.world.strikes("hang") else self.world.rng.choice((0.0, 0.2, 1.0))
                 self.running = (assignment, index, self.world.now, self.world.now + seconds)
         if self.backlog and self.world.strikes("lie"):  # not a lie: a drain that gives back what has not started

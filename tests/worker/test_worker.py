@@ -2,6 +2,7 @@
 
 import sys
 import threading
+import time
 from pathlib import Path
 from typing import Any
 
@@ -194,3 +195,48 @@ def test_worker_whose_runner_breaks_fails_the_task_and_ends(
 
         with pytest.raises(zq.TaskFailedError, match="the thread that ran it ended by a fault"):
             receipt.result(timeout=PATIENCE)
+
+
+def test_bench_gives_back_what_was_not_started_within_its_ttl() -> None:
+    bench = Bench(concurrency=1, coroutine_queues=frozenset({"async"}))
+    ends = b"".join(i.to_bytes(4, "little") for i in range(1, 4))
+    short, long = DEFAULT_OPTIONS._replace(ttl=0.001), DEFAULT_OPTIONS._replace(ttl=1000.0)
+    bench.put(
+        [
+            Assignment(7, "b", 3, "q", short, 1, 0, ends, b"xyz"),
+            Assignment(8, "c", 3, "q", long, 1, 0, ends, b"xyz"),
+            Assignment(9, "d", 3, "async", short, 1, 0, ends, b"xyz"),
+        ]
+    )
+    give_up_at = time.monotonic() + 10
+    expired: list[Span] = []
+    while len(expired) < 2 and time.monotonic() < give_up_at:
+        expired += bench.take_expired()
+
+    assert expired == [Span(7, 0, 3), Span(9, 0, 3)]
+    chunks = [bench.take() for _ in range(3)]
+    assert [(one.assignment.token, one.lo, one.hi) for one in chunks if one is not None] == [
+        (8, 0, 1),
+        (8, 1, 2),
+        (8, 2, 3),
+    ]
+    assert bench.take_coroutines(5) is None
+    assert bench.take_expired() == []
+
+
+def test_runner_is_not_given_what_expired_while_it_was_busy() -> None:
+    bench = Bench(concurrency=1)
+    bench.put(
+        [
+            Assignment(7, "b", 1, "q", DEFAULT_OPTIONS._replace(ttl=0.001), 1, 0, b"\x01\0\0\0", b"x"),
+            Assignment(8, "c", 1, "q", DEFAULT_OPTIONS, 1, 0, b"\x01\0\0\0", b"x"),
+        ]
+    )
+    started_at = time.monotonic()
+    while time.monotonic() <= started_at + 0.001:
+        pass
+    chunk = bench.take()
+
+    assert chunk is not None
+    assert chunk.assignment.token == 8
+    assert bench.take_expired() == [Span(7, 0, 1)]

@@ -46,6 +46,10 @@ def set_queue(
         ),
     ] = None,
     fair: Annotated[bool | None, typer.Option("--fair/--unfair", help="Whether keys take turns.")] = None,
+    on_expired: Annotated[
+        Literal["drop", "dead"] | None,
+        typer.Option(help="What becomes of a task that was not started within its ttl."),
+    ] = None,
     default: Annotated[
         list[str] | None, typer.Option(help="Name of a policy to put back to its default; may be given several times.")
     ] = None,
@@ -60,6 +64,7 @@ def set_queue(
         "max_attempts": max_attempts,
         "retry": retry,
         "fair": fair,
+        "on_expired": on_expired,
     }
     _set(name, named, default or [], address, timeout, as_json=as_json)
 

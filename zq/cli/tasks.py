@@ -6,7 +6,8 @@ import json
 import sys
 import time
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from datetime import datetime
+from typing import TYPE_CHECKING, Annotated, Any, Literal, cast
 
 import typer
 
@@ -35,6 +36,13 @@ def submit(
     ] = None,
     priority: Annotated[int, typer.Option(min=0, max=9, help="9 is served first.")] = 4,
     delay: Annotated[float, typer.Option(min=0.0, help="Seconds before it may start.")] = 0.0,
+    at: Annotated[
+        str | None,
+        typer.Option(help="When it may start, instead of --delay: 2026-12-24T18:00+01:00, or seconds since 1970."),
+    ] = None,
+    ttl: Annotated[
+        float | None, typer.Option(min=0.001, help="Seconds in which it must be started. [default: no limit]")
+    ] = None,
     key: Annotated[str | None, typer.Option(help="What tasks share that belong together: a customer, say.")] = None,
     ordered: Annotated[bool, typer.Option("--ordered", help="One task of the key at a time, in order.")] = False,
     on_lost: Annotated[
@@ -59,16 +67,19 @@ def submit(
     """Submit a task, and print its id: it is on disk when that is printed."""
     from zq.client import Client
 
-    options: SubmitOptions = {"priority": priority, "delay": delay, "key": key, "on_lost": on_lost}
-    if ordered:
-        options["ordered"] = True
-    if max_attempts is not None:
-        options["max_attempts"] = max_attempts
-    if retry is not None:
-        options["retry"] = retry
-    if run_timeout is not None:
-        options["timeout"] = run_timeout
     with exit_codes(), Client(address, timeout=timeout) as client:
+        options = _given(
+            priority=priority,
+            delay=delay,
+            at=None if at is None else _parse_time(at),
+            ttl=ttl,
+            key=key,
+            ordered=ordered or None,
+            on_lost=on_lost,
+            max_attempts=max_attempts,
+            retry=retry,
+            timeout=run_timeout,
+        )
         if payload == "-" and id is not None:
             raise ValueError("--id is for a single task, not for lines of standard input")
         receipts, refusal = _send(client, queue, payload, id, options)
@@ -80,6 +91,22 @@ def submit(
             fail(f"{len(refusal.refused) or 1} refused, {len(receipts)} accepted: {refusal}")
         if not is_done:
             raise typer.Exit(FAILED)
+
+
+def _given(**options: Any) -> SubmitOptions:
+    """Returns the options that were given."""
+    return cast("SubmitOptions", {name: value for name, value in options.items() if value is not None})
+
+
+def _parse_time(text: str) -> datetime | float:
+    try:
+        return float(text)
+    except ValueError:
+        pass
+    try:
+        return datetime.fromisoformat(text)
+    except ValueError:
+        raise ValueError(f"expected --at as 2026-12-24T18:00+01:00 or as seconds since 1970, got {text!r}") from None
 
 
 def _send(

@@ -67,9 +67,12 @@ def store(books: Books, step: Step, queue: Queue, wire: WireBatch) -> Accepted:
     books.count("accepted", batch.count)
     if options.group is not None:
         groups.enroll(step, options.group[0], batch.id, groups.IS_TASK)
-    if options.delay > 0:
-        endings.schedule(books, step, batch, step.wall + options.delay)
-        return Accepted(wire.id, position, options.delay + (eta or 0.0))
+    if options.ttl is not None:
+        books.watch_expiry(step, batch)
+    delay = options.delay if options.at is None else options.at - step.wall
+    if delay > 0:
+        endings.schedule(books, step, batch, step.wall + delay)
+        return Accepted(wire.id, position, delay + (eta or 0.0))
     endings.wait_again(books, step, batch)
     return Accepted(wire.id, position, eta)
 

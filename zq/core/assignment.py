@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from heapq import heappop, heappush
 
-from zq.core import lines
+from zq.core import expiry, lines
 from zq.core.batch import Batch, first_run
 from zq.core.books import Books, Step
 from zq.core.holder import Holder, Lease, Life, PullWait, pull_name
@@ -60,7 +60,7 @@ def assign_all(books: Books, step: Step) -> None:
     leases = [lease for part in granted.by_holder.values() for lease in part]
     books.store_leases(step, leases)
     for holder, part in granted.by_holder.items():
-        for assignments in assignment_parts(part):
+        for assignments in assignment_parts(part, step.wall):
             step.send(holder.peer, Assign(assignments))
 
 
@@ -72,11 +72,15 @@ def _serve_workers(books: Books, step: Step, queue: Queue, granted: Granted) -> 
         _open_shops(books, step, queue, ready, sum(worker.free for worker in ready))
     share = max(1, -(-queue.total_waiting // len(ready)))  # equal parts of a short queue; of a long one all that fits
     blocked: list[tuple[Lane, Batch]] = []
-    while ready and len(blocked) < BLOCKED_MAX:
+    expired: list[tuple[Lane, bytes]] = []  # they end in one of the next steps
+    while ready and len(blocked) + len(expired) < BLOCKED_MAX:
         found = books.head(step.tx, queue)
         if found is None:
             break
         lane, batch = found
+        if batch.options.ttl is not None and expiry.is_expired(batch, step.wall):
+            expired.append((lane, queue.set_aside(lane)))
+            continue
         worker = _choose(books, queue, batch, ready)
         if worker is None:
             if batch.is_solo:
@@ -90,6 +94,8 @@ def _serve_workers(books: Books, step: Step, queue: Queue, granted: Granted) -> 
             ready.remove(worker)
     for lane, batch in blocked:
         lane.put_back(batch.key)
+    for lane, place in expired:
+        lane.put_back(place)
 
 
 def _grant(books: Books, step: Step, lane: Lane, batch: Batch, holder: Holder, most: int) -> Lease:
@@ -186,24 +192,26 @@ def _open_shops(books: Books, step: Step, queue: Queue, ready: list[Holder], roo
             del queue.shops[name]
 
 
-def assignment_of(lease: Lease) -> Assignment:
-    """Makes the message for a lease; what it covers is one run."""
+def assignment_of(lease: Lease, wall: float) -> Assignment:
+    """Makes the message for a lease; what it covers is one run. A ttl is what is left of it."""
     batch = lease.batch
+    options = batch.options
+    if options.ttl is not None:
+        left = None if batch.attempts else max(batch.expires_time - wall, 0.001)
+        options = options._replace(ttl=left)
     lo, hi = first_run(lease.mask)
     lo, hi = lo + batch.first, hi + batch.first
     ends, blob = (batch.ends, batch.blob) if lease.mask == batch.full else batch.slice(lo, hi)
-    return Assignment(
-        lease.token, batch.id, batch.size, batch.queue.name, batch.options, batch.attempts + 1, lo, ends, blob
-    )
+    return Assignment(lease.token, batch.id, batch.size, batch.queue.name, options, batch.attempts + 1, lo, ends, blob)
 
 
-def assignment_parts(leases: list[Lease]) -> list[tuple[Assignment, ...]]:
+def assignment_parts(leases: list[Lease], wall: float) -> list[tuple[Assignment, ...]]:
     """Makes the assignments of some leases, cut to messages of bounded size."""
     parts: list[tuple[Assignment, ...]] = []
     part: list[Assignment] = []
     size = 0
     for lease in leases:
-        assignment = assignment_of(lease)
+        assignment = assignment_of(lease, wall)
         if part and (size + len(assignment.blob) > ASSIGN_BYTES_MAX or len(part) == MESSAGE_BATCHES_MAX):
             parts.append(tuple(part))
             part, size = [], 0
@@ -233,12 +241,16 @@ def serve_pull(books: Books, step: Step, queue: Queue, wait: PullWait) -> bool:
     if queue.shops:
         _open_shops(books, step, queue, [], wait.max_tasks)
     leases: list[Lease] = []
+    expired: list[tuple[Lane, bytes]] = []
     left = wait.max_tasks
     size = 0
-    while left > 0 and size < ASSIGN_BYTES_MAX:
+    while left > 0 and size < ASSIGN_BYTES_MAX and len(expired) < BLOCKED_MAX:
         found = books.head(step.tx, queue)
         if found is None:
             break
+        if found[1].options.ttl is not None and expiry.is_expired(found[1], step.wall):
+            expired.append((found[0], queue.set_aside(found[0])))
+            continue
         lease = _grant(books, step, *found, holder, left)
         lease.seconds = wait.lease
         lease.expires_at = step.now + wait.lease
@@ -246,9 +258,11 @@ def serve_pull(books: Books, step: Step, queue: Queue, wait: PullWait) -> bool:
         leases.append(lease)
         left -= lease.mask.bit_count()
         size += len(lease.batch.blob)
+    for lane, place in expired:
+        lane.put_back(place)
     if not leases:
         return False
     books.pullers[name] = holder
     books.store_leases(step, leases)
-    step.send(wait.peer, Tasks(wait.request, tuple(assignment_of(lease) for lease in leases)))
+    step.send(wait.peer, Tasks(wait.request, tuple(assignment_of(lease, step.wall) for lease in leases)))
     return True

@@ -4,6 +4,8 @@ Sets of tasks are integers used as bit masks, bit i for the i-th task of the bat
 Invariants: `ended` and `leased` are disjoint; `split` is part of `ended`; a batch whose tasks have all ended is in no table but `index` and `results`.
 """
 
+from math import inf
+
 from zq.core import tables
 from zq.core.queue import Queue
 from zq.task import task_id
@@ -95,6 +97,16 @@ class Batch:
     def unfinished(self) -> int:
         """How many of its tasks have not ended or been split off."""
         return (self.full & ~self.ended).bit_count()
+
+    @property
+    def expires_time(self) -> float:
+        """When what has not started expires (wall, to the millisecond); infinity without a ttl, and for a task that has been started."""
+        ttl = self.options.ttl
+        return inf if ttl is None or self.attempts else int((self.accepted_time + ttl) * 1000) / 1000
+
+    def expiry_key(self) -> bytes:
+        """Returns the key of its row in table `expiry`."""
+        return tables.due_key(self.accepted_time + (self.options.ttl or 0.0), self.own_id.encode())
 
     def span_mask(self, lo: int, hi: int) -> int:
         """Returns the mask of the tasks with indexes lo <= index < hi that are in this record."""

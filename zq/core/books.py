@@ -119,6 +119,7 @@ class Books:
         self.watch_at = 0.0  # not after the first time at which a worker may have to be suspected or buried
         self.pulled: dict[Queue, None] = {}  # queues in which pulls wait
         self.next_due_time = inf  # wall: the first row of `scheduled`
+        self.next_expiry_time = inf  # wall: not after the first row of `expiry`
         self.next_forget_time = 0.0  # wall: before this nothing is to be forgotten
         self.turned: dict[bytes, Batch] = {}  # by task key: ended, and the turn of their line is to be passed on
         self.turn = 0
@@ -317,8 +318,15 @@ class Books:
         queue.leased -= count
         queue.add_waiting(batch.options.priority, count)
         queue.put(batch)
+        if batch.options.ttl is not None:
+            self.watch_expiry(step, batch)
         self.changed[queue] = None
         self.stirred[queue] = None
+
+    def watch_expiry(self, step: Step, batch: Batch) -> None:
+        """Notes when waiting tasks expire."""
+        step.tx.put(tables.EXPIRY, batch.expiry_key(), b"")
+        self.next_expiry_time = min(self.next_expiry_time, batch.expires_time)
 
     def set_alarm(self, at: float, lease: Lease) -> None:
         heappush(self.alarms, (at, lease.token, lease))
@@ -362,6 +370,8 @@ def read_books(options: CoordinatorOptions, now: Now, tx: Transaction) -> Books:
         books.set_policies(queue, queue.policies)
     for key, _ in islice(tx.scan(tables.SCHEDULED), 1):
         books.next_due_time = tables.split_due_key(key)[0]
+    for key, _ in islice(tx.scan(tables.EXPIRY), 1):
+        books.next_expiry_time = tables.split_due_key(key)[0]
     for key, record in list(tx.scan(tables.LEASES)):
         _read_lease(books, now, tx, tables.token_of(key), record)
     books.save(tx)

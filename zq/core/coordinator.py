@@ -22,7 +22,7 @@ from collections.abc import Callable
 from math import inf
 from typing import Any, assert_never
 
-from zq.core import admission, assignment, commands, joins, lines, liveness, queries, retention, settling
+from zq.core import admission, assignment, commands, expiry, joins, lines, liveness, queries, retention, settling
 from zq.core.arguments import InvalidRequestError
 from zq.core.books import Books, Step, read_books
 from zq.core.holder import Holder, Peer, PullWait, pull_name
@@ -129,6 +129,7 @@ class Coordinator:
         liveness.watch(books, step)
         for lease in books.due_alarms(step.now):
             settling.ring_alarm(books, step, lease)
+        expiry.expire_due(books, step)
         admission.release_due(books, step, DUE_MAX)
         if step.ended or step.notices:
             joins.follow_up(books, step)
@@ -149,6 +150,8 @@ class Coordinator:
         at = min(books.watch_at, books.alarms[0][0] if books.alarms else inf)
         if books.next_due_time < inf:
             at = min(at, now.monotonic + max(0.0, books.next_due_time - now.wall))
+        if books.next_expiry_time < inf:
+            at = min(at, now.monotonic + max(0.0, books.next_expiry_time - now.wall))
         if books.kept:
             at = min(at, now.monotonic + max(0.0, books.next_forget_time - now.wall))
         for queue in books.pulled:
@@ -225,7 +228,7 @@ class Coordinator:
         held = books.pullers.get(pull_name(message.client, message.request))
         if held is not None:
             held.peer = peer  # the answer was lost: the same leases again (protocol 2, pull)
-            assignments = tuple(assignment.assignment_of(lease) for lease in held.leases.values())
+            assignments = tuple(assignment.assignment_of(lease, step.wall) for lease in held.leases.values())
             step.send(peer, Tasks(message.request, assignments))
             return
         queue = books.queue(step, message.queue)

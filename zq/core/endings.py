@@ -147,6 +147,8 @@ def finish(books: Books, step: Step, batch: Batch, outcome: str, reason: str) ->
     tx = step.tx
     tx.delete(tables.PENDING, batch.key)
     _forget_progress(books, step, batch)
+    if batch.options.ttl is not None:
+        tx.delete(tables.EXPIRY, batch.expiry_key())
     end = End(
         ENDED,
         outcome,
@@ -256,6 +258,30 @@ def cancel(books: Books, step: Step, single: Batch, reason: str) -> None:
     note_end(books, step, single, "cancelled", reason)
 
 
+def expire(books: Books, step: Step, single: Batch) -> None:
+    """Ends a task that was split off as expired, or makes it a dead letter where its queue says so."""
+    reason = expiry_reason(single)
+    if single.queue.policies.on_expired == "dead":
+        bury(books, step, single, reason)
+        return
+    note_expired(books, single, 1)
+    add_event(step, books, single.own_id, "expired", {"reason": reason})
+    finish(books, step, single, "expired", reason)
+    note_end(books, step, single, "expired", reason)
+
+
+def expiry_reason(batch: Batch) -> str:
+    return f"it was not started within its ttl of {batch.options.ttl:g} s"
+
+
+def note_expired(books: Books, batch: Batch, count: int) -> None:
+    """Counts tasks that expire."""
+    batch.queue.expired += count
+    batch.queue.note_finished(count)
+    books.changed[batch.queue] = None
+    books.count("expired", count)
+
+
 def note_end(books: Books, step: Step, single: Batch, outcome: str, reason: str) -> None:
     """Tells all who have to know how a task that was split off ended: those who wait, its group, the queue for its notice."""
     options = single.options
@@ -276,6 +302,8 @@ def revive(books: Books, step: Step, single: Batch) -> None:
     if single.options.group is not None:
         single.options = single.options._replace(group=None)
     single.attempts = single.failures = 0
+    if single.options.ttl is not None:
+        single.options = single.options._replace(ttl=None)  # whoever brings it back wants it to run
     add_event(step, books, single.own_id, "revived", {})
     wait_again(books, step, single)
 

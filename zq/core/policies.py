@@ -24,6 +24,7 @@ class QueuePolicies(NamedTuple):
     max_attempts: int | None = None  # starts that may fail or be lost
     retry: str | None = None  # text of a RetryPolicy
     fair: bool = False  # keys take turns
+    on_expired: str | None = None  # "drop" (None) or "dead"
 
 
 DEFAULT_POLICIES: Final = QueuePolicies()
@@ -38,6 +39,7 @@ class QueueSettings(TypedDict, total=False):
         max_attempts: starts that may fail or be lost before a task is a dead letter, unless its submit says otherwise; the coordinator's by default.
         retry: a RetryPolicy or its text: when a task that failed is tried again, unless its submit says otherwise; the coordinator's by default.
         fair: True: keys take turns inside of a priority, so that none starves the others; False by default.
+        on_expired: "drop" (the default) or "dead": whether a task that was not started within its ttl just ends, or becomes a dead letter.
     """
 
     max_tasks: int | None
@@ -45,6 +47,7 @@ class QueueSettings(TypedDict, total=False):
     max_attempts: int | None
     retry: RetryPolicy | str | None
     fair: bool | None
+    on_expired: str | None
 
 
 def read_policies(values: Mapping[str, Any]) -> dict[str, Any]:
@@ -110,4 +113,5 @@ _READERS: Final[dict[str, Callable[[str, Any], Any]]] = {
     "max_attempts": _read_int(1, ATTEMPTS_MAX),
     "retry": _read_retry,
     "fair": _read_bool,
+    "on_expired": _read_one_of("drop", "dead"),
 }

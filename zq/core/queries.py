@@ -44,6 +44,7 @@ def _status(books: Books, step: Step, arguments: dict[str, Any]) -> dict[str, An
         "dead": sum(queue.dead for queue in queues),
         "done": sum(queue.done for queue in queues),
         "cancelled": sum(queue.cancelled for queue in queues),
+        "expired": sum(queue.expired for queue in queues),
         "counters": dict(sorted(books.counters.items())),
     }
 
@@ -59,6 +60,7 @@ def queue_row(books: Books, queue: Queue) -> dict[str, Any]:
         "dead": queue.dead,
         "done": queue.done,
         "cancelled": queue.cancelled,
+        "expired": queue.expired,
         "rate": round(queue.rate, 3),
         "max_tasks": queue.policies.max_tasks or books.options.queue_tasks_max,
         "assign": books.assign_policy(queue),

@@ -75,6 +75,7 @@ class Queue:
         "cancelled",
         "dead",
         "done",
+        "expired",
         "finished_in_turn",
         "lanes",
         "leased",
@@ -110,6 +111,7 @@ class Queue:
         self.dead = 0
         self.done = 0
         self.cancelled = 0
+        self.expired = 0
         self.lanes: list[Lane | None] = [None] * PRIORITIES
         self.places: dict[bytes, Batch] = {}  # batches that stand elsewhere in their lane than their key says
         self.shops: dict[
@@ -176,9 +178,9 @@ class Queue:
         """
         self.put_at(batch, tables.place_key(self.number, batch.options.priority, sequence, turn))
 
-    def set_aside(self, lane: Lane) -> None:
-        """Takes the head of a lane out for the rest of a step; it still counts as queued, so that it is not read again."""
-        heappop(lane.heap)
+    def set_aside(self, lane: Lane) -> bytes:
+        """Takes the head of a lane out for the rest of a step and returns its place; it still counts as queued, so that it is not read again."""
+        return heappop(lane.heap)
 
     def note_finished(self, count: int) -> None:
         self.finished_in_turn += count
@@ -213,6 +215,7 @@ class Queue:
                 self.dead,
                 self.done,
                 self.cancelled,
+                self.expired,
             )
         )
 
@@ -224,7 +227,8 @@ def read_queue(number: int, value: bytes) -> Queue:
     queue.policies = policies_of(record[1])
     queue.waiting = list(record[2])
     queue.total_waiting = sum(queue.waiting)
-    queue.leased, queue.scheduled, queue.parked, queue.lines, queue.dead, queue.done, queue.cancelled = record[3:10]
+    queue.leased, queue.scheduled, queue.parked, queue.lines = record[3:7]
+    queue.dead, queue.done, queue.cancelled, queue.expired = record[7:11]
     for priority, count in enumerate(queue.waiting):
         if count:
             queue.lanes[priority] = Lane(tables.lane_bounds(number, priority)[0])

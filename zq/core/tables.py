@@ -18,6 +18,7 @@ key or a record raises `SCHEMA` and the store refuses the directories of other v
 | results | task key, lo u16 | hi, ends, blob |
 | finished | finish sequence u64 | finish time, ids to forget, task key, whether it has results |
 | history | id, 0, sequence u64 | time, event, detail |
+| expiry | expiry ms u64, batch id | nothing: what must have started by then |
 | groups | group id | what it waits for, and how it ended |
 | members | group id, 0, path u32... | count, outcome, ends, results or reason: of members that have ended, as a range |
 | roster | group id, 0, batch id or group id | kind u8: what was let into the group, for cancelling it |
@@ -35,7 +36,7 @@ import msgpack
 
 from zq.wire import packing
 
-SCHEMA: Final = 4
+SCHEMA: Final = 5
 
 META: Final = "meta"
 QUEUES: Final = "queues"
@@ -50,13 +51,14 @@ INDEX: Final = "index"
 RESULTS: Final = "results"
 FINISHED: Final = "finished"
 HISTORY: Final = "history"
+EXPIRY: Final = "expiry"
 GROUPS: Final = "groups"
 MEMBERS: Final = "members"
 ROSTER: Final = "roster"
 
 TABLES: Final = (
     META, QUEUES, PENDING, SCHEDULED, PARKED, LINES, DEAD, PROGRESS, LEASES, INDEX, RESULTS, FINISHED, HISTORY,
-    GROUPS, MEMBERS, ROSTER,
+    EXPIRY, GROUPS, MEMBERS, ROSTER,
 )  # fmt: skip
 
 AT_PENDING, AT_SCHEDULED, AT_DEAD, AT_ENDED, AT_PARKED = range(5)

@@ -68,5 +68,8 @@ WAIT_MAX = 60.0
 DELAY_MAX = 31_536_000.0
 """Seconds a task may be delayed or may run: one year."""
 
+TIME_MAX = 253_402_300_799.0
+"""The last second that a calendar can name, in seconds since 1970: the end of the year 9999."""
+
 TASK_SEPARATOR = "#"
 """Stands between a batch's id and a task's index: task 3 of batch b is b#3. Ids chosen by users may not hold it."""

@@ -23,6 +23,10 @@ class Options(NamedTuple):
     on_dead: str | None = None  # queue that gets a notice when the task ends as dead or expired
     group: tuple[str, tuple[int, ...]] | None = None  # group and path of the first task; the last number counts up
     ordered: bool = False  # one task of the key at a time, in the order of submission
+    at: float | None = None  # seconds since 1970 before which the tasks may not start; None: `delay` says
+    ttl: float | None = (
+        None  # seconds after acceptance in which the tasks must be started; in an assignment: that are left
+    )
 
 
 DEFAULT_OPTIONS = Options()

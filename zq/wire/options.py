@@ -36,6 +36,8 @@ def read_options(value: Any) -> Options:
         read[name] = reader(one)
     if read.get("ordered") and read.get("key") is None:
         raise Malformed("expected a key with ordered")
+    if "at" in read and read.get("delay"):
+        raise Malformed("expected at or delay, got both")
     return Options(**read)
 
 
@@ -96,4 +98,6 @@ _OPTION_READERS: Final[dict[str, Callable[[Any], Any]]] = {
     "on_dead": lambda value: read_name(value, "on_dead"),
     "group": _group,
     "ordered": lambda value: read_bool(value, "ordered"),
+    "at": lambda value: read_number(value, "at", limits.TIME_MAX),
+    "ttl": lambda value: read_number(value, "ttl", least=0.001),
 }

@@ -1,0 +1,133 @@
+"""When tasks start, expire, fail and come back, as a program sees it: over a real socket and a real store, with both clients."""
+
+import asyncio
+import time
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import zq
+
+
+@pytest.fixture
+def coordinator(tmp_path: Path) -> Iterator[zq.Coordinator]:
+    with zq.Coordinator(tmp_path / "orders.zq") as one:
+        yield one
+
+
+@pytest.fixture
+def client(coordinator: zq.Coordinator) -> Iterator[zq.Client]:
+    with zq.Client(coordinator.address, timeout=20.0) as one:
+        yield one
+
+
+def wait_until(client: zq.Client, id: str, state: str) -> zq.TaskStatus:
+    give_up_at = time.monotonic() + 20.0
+    while (status := client.status(id)).state != state:
+        assert time.monotonic() < give_up_at, status
+    return status
+
+
+# Time.
+
+
+def test_a_task_may_be_given_a_date(client: zq.Client) -> None:
+    christmas = datetime(2100, 12, 24, 18, tzinfo=UTC)
+    late = client.submit("orders", 1, at=christmas)
+    at_once = client.submit("orders", 2, at=datetime.now(UTC) - timedelta(hours=1))
+
+    assert late.status().due_time == christmas.timestamp()
+    assert [task.id for task in client.pull("orders", max_tasks=5)] == [at_once.id]
+
+
+@pytest.mark.parametrize(
+    ("options", "error", "text"),
+    [
+        ({"at": datetime(2100, 1, 1)}, ValueError, "expected at with a time zone"),
+        ({"at": "tomorrow"}, TypeError, "expected at as a datetime with a time zone or as seconds since 1970"),
+        ({"at": -1.0}, ValueError, "expected at from the year 1970 to 9999"),
+        ({"at": 10.0, "delay": 5.0}, ValueError, "expected delay or at, got both"),
+        ({"ttl": 0}, ValueError, "expected ttl of at least 0.001 seconds"),
+        ({"retry": "sometimes"}, ValueError, "expected a retry policy such as none"),
+    ],
+)
+def test_a_time_that_cannot_be_is_refused_in_words(
+    client: zq.Client, options: Any, error: type[Exception], text: str
+) -> None:
+    with pytest.raises(error, match=text):
+        client.submit("orders", 1, **options)
+
+
+def test_a_task_that_nobody_starts_in_time_raises_that_it_expired(client: zq.Client) -> None:
+    receipt = client.submit("orders", 1, ttl=0.05)
+
+    with pytest.raises(zq.TaskExpiredError, match=r"not started within its ttl of 0\.05 s"):
+        receipt.result(20)
+    assert client.pull("orders") == []
+
+
+def test_an_awaited_task_that_nobody_starts_in_time_raises_that_it_expired(coordinator: zq.Coordinator) -> None:
+    async def order() -> None:
+        async with zq.AsyncClient(coordinator.address, timeout=20.0) as client:
+            receipt = await client.submit("orders", 1, ttl=0.05, at=time.time() + 3600)
+            with pytest.raises(zq.TaskExpiredError):
+                await receipt.result(20)
+
+    asyncio.run(order())
+
+
+def test_a_task_in_the_hands_of_a_busy_worker_expires_and_is_not_run(
+    coordinator: zq.Coordinator, client: zq.Client
+) -> None:
+    worker = zq.Worker(coordinator.address, concurrency=1)
+    ran: list[Any] = []
+
+    @worker.task("orders")
+    def bake(task: zq.Task) -> None:
+        ran.append(task.payload)
+        if task.payload == "fast":
+            return
+        give_up_at = time.monotonic() + 20
+        while client.status("late").state != "expired" and time.monotonic() < give_up_at:
+            pass
+
+    with worker:
+        client.submit_many("orders", ["fast"] * 20)[19].result(20)  # it has learnt to hold more than it runs
+        slow = client.submit("orders", "slow")
+        wait_until(client, slow.id, "leased")
+        client.submit("orders", "late", id="late", ttl=0.2)
+        slow.result(30)
+
+    assert ran == ["fast"] * 20 + ["slow"]
+    assert client.status("late").state == "expired"
+
+
+# Failure.
+
+
+def test_a_retry_policy_and_a_handler_that_knows_better(coordinator: zq.Coordinator, client: zq.Client) -> None:
+    worker = zq.Worker(coordinator.address)
+
+    @worker.task("orders")
+    def bake(task: zq.Task) -> int:
+        if task.attempt == 1:
+            raise zq.Retry(0.01, "the oven is cold")
+        if task.attempt == 2:
+            raise RuntimeError("burnt")
+        if task.payload == "nowhere":
+            raise zq.Bury("there is no such street")
+        return task.attempt
+
+    with worker:
+        good = client.submit("orders", "here", retry=zq.RetryPolicy.constant(0.01), max_attempts=9)
+        bad = client.submit("orders", "nowhere", retry="constant:0.01", max_attempts=9)
+        assert good.result(20) == 3
+        with pytest.raises(zq.TaskFailedError, match="there is no such street"):
+            bad.result(20)
+
+    assert (good.status().attempts, good.status().failures) == (2, 2)
+    assert (bad.status().attempts, bad.status().failures) == (3, 3)
+    assert [event.event for event in bad.status().timeline] == ["retry", "retry", "dead"]

@@ -1,0 +1,80 @@
+"""Expiry: what has not started within its time to live ends, on time, also when nobody asks for it.
+
+Theory of operation. A batch with a ttl has a row in table `expiry`, by the time at which it expires. When that comes, the tasks of it that wait end; those that are
+leased count as started. If some of them come back unstarted (released, given back by a worker that was too busy), the batch gets its row again and they end at once. A task
+with an attempt behind it never expires.
+"""
+
+from itertools import islice
+
+from zq.core import endings, lines, tables
+from zq.core.batch import Batch, bits
+from zq.core.books import Books, EndedMembers, Step
+from zq.wire.messages import Ended
+
+EXPIRE_MAX = 1000
+"""Tasks, within one batch, that one step lets expire: a bounded part of its time."""
+
+
+def expire_due(books: Books, step: Step) -> None:
+    """Ends what has expired, in the order of the times."""
+    if books.next_expiry_time > step.wall:
+        return
+    books.next_expiry_time = float("inf")
+    count = 0
+    for key, _ in list(islice(step.tx.scan(tables.EXPIRY), EXPIRE_MAX + 1)):
+        expires_time, id = tables.split_due_key(key)
+        if expires_time > step.wall or count >= EXPIRE_MAX:
+            books.next_expiry_time = expires_time
+            break
+        step.tx.delete(tables.EXPIRY, key)
+        count += max(1, _expire(books, step, id.decode()))
+
+
+def is_expired(batch: Batch, wall: float) -> bool:
+    """Whether the waiting tasks of a batch must not be handed out any more."""
+    return batch.options.ttl is not None and batch.expires_time <= wall
+
+
+def _expire(books: Books, step: Step, id: str) -> int:
+    """Ends the waiting tasks of a batch as expired; returns how many."""
+    known = endings.find(step, id)
+    if not isinstance(known, endings.Place):
+        return 0
+    batch = endings.read_at(books, step, known)
+    if batch is None or batch.expires_time > step.wall:
+        return 0  # another of its id, or it has been started
+    mask = batch.available()
+    count = mask.bit_count()
+    match known.where:
+        case endings.PENDING:
+            batch.queue.add_waiting(batch.options.priority, -count)
+        case endings.SCHEDULED:
+            step.tx.delete(tables.SCHEDULED, known.key)
+            batch.queue.scheduled -= count
+        case endings.PARKED:
+            lines.take_parked(books, step, known.key, batch, count)
+        case _:
+            return 0
+    _end(books, step, batch, mask)
+    return count
+
+
+def _end(books: Books, step: Step, batch: Batch, mask: int) -> None:
+    """Ends tasks that are in no table's count any more: all of a batch at once if it can be, else one by one."""
+    options = batch.options
+    if (
+        mask != batch.full
+        or batch.count == 1
+        or options.on_dead is not None
+        or batch.queue.policies.on_expired == "dead"
+    ):
+        for index in bits(mask):
+            endings.expire(books, step, endings.split_off(books, step, batch, 1 << index))
+        return
+    lo, hi, reason = batch.first, batch.first + batch.count, endings.expiry_reason(batch)
+    endings.note_expired(books, batch, batch.count)
+    endings.finish(books, step, batch, "expired", reason)
+    books.waits.note(batch.id, Ended(lo, hi, "expired", reason, b"", b""))
+    if options.group is not None:
+        step.ended.append(EndedMembers(options.group, lo, hi, "expired", reason, b"", b""))
