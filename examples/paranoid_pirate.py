@@ -11,7 +11,7 @@ from collections import Counter
 from patterns import LazyPirateClient, ParanoidPirateQueue, ParanoidPirateWorker
 
 ORDERS = 6
-HEARTBEAT_INTERVAL = 0.25
+HEARTBEAT_INTERVAL = 0.5
 
 
 def shop(address: str, name: str, dies: bool) -> None:

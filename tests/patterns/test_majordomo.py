@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -193,7 +194,7 @@ def test_other_services_of_mmi_are_not_implemented(peers: RawPeers, broker: Majo
 def test_the_request_of_a_silent_worker_goes_to_another_and_is_charged(
     peers: RawPeers, coordinator: zq.Coordinator
 ) -> None:
-    with patient_broker(coordinator.address, missed_max=3) as broker:
+    with patient_broker(coordinator.address, missed_max=10) as broker:
         client = ask(peers, broker, b"bake", b"one")
         silent = ready_worker(peers, broker)
         request = take(silent)
@@ -237,14 +238,15 @@ def test_a_worker_that_replies_and_leaves_at_once_has_replied(peers: RawPeers, b
 
 
 def test_the_lease_is_held_while_a_worker_works(peers: RawPeers, coordinator: zq.Coordinator) -> None:
-    with patient_broker(coordinator.address, lease=0.4) as broker:
+    lease = 2.0
+    with patient_broker(coordinator.address, lease=lease) as broker:
         client = ask(peers, broker, b"bake", b"one")
-        slow, idle = ready_worker(peers, broker), None
+        slow = ready_worker(peers, broker)
         request = take(slow)
         idle = ready_worker(peers, broker)
-        for _ in range(12):  # three leases long
-            assert receive(slow) == BEAT
-            assert receive(idle) == BEAT
+        held_until = time.monotonic() + lease * 1.2
+        while time.monotonic() < held_until:
+            assert receive(idle) == BEAT  # and not the request
         reply_to(slow, request, b"hot")
         assert receive(client) == [b"MDPC01", b"bake", b"hot"]
         assert broker.services.stale == 0

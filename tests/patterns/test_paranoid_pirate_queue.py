@@ -28,7 +28,7 @@ def queue() -> Iterator[ParanoidPirateQueue]:
 @pytest.fixture
 def hasty_queue() -> Iterator[ParanoidPirateQueue]:
     with ParanoidPirateQueue(
-        frontend="tcp://127.0.0.1:*", backend="tcp://127.0.0.1:*", heartbeat_interval=INTERVAL, missed_max=3
+        frontend="tcp://127.0.0.1:*", backend="tcp://127.0.0.1:*", heartbeat_interval=INTERVAL, missed_max=10
     ) as one:
         yield one
 
@@ -132,8 +132,8 @@ def test_the_least_recently_used_worker_is_first(peers: RawPeers, queue: Paranoi
 
 
 def test_the_request_of_a_silent_worker_goes_to_another(peers: RawPeers, hasty_queue: ParanoidPirateQueue) -> None:
-    silent = ready_worker(peers, hasty_queue)
     client = ask(peers, hasty_queue, b"one")
+    silent = new_worker(peers, hasty_queue)
     request = receive(silent, skip=BEAT)
     wait_until(lambda: hasty_queue.reassigned == 1)
 
