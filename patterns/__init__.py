@@ -19,12 +19,13 @@ if TYPE_CHECKING:
     from patterns.running import Run, RunOptions
     from patterns.sink import Sink
     from patterns.stages import FlatStage, Stage, batch, fan_out, gather, route, scatter, stage
-    from patterns.subscriber import Subscriber
+    from patterns.subscriber import Gap, Subscriber, Update
     from patterns.ventilator import Ventilator, VentilatorWorker
 
 _MODULES = {
     "FlatStage": "patterns.stages",
     "FreelanceClient": "patterns.freelance",
+    "Gap": "patterns.subscriber",
     "LazyPirateClient": "patterns.lazy_pirate",
     "LoadBalancer": "patterns.load_balancer",
     "LostError": "patterns.errors",
@@ -41,6 +42,7 @@ _MODULES = {
     "StageError": "patterns.errors",
     "StartError": "patterns.errors",
     "Subscriber": "patterns.subscriber",
+    "Update": "patterns.subscriber",
     "Ventilator": "patterns.ventilator",
     "VentilatorWorker": "patterns.ventilator",
     "batch": "patterns.stages",
@@ -54,6 +56,7 @@ _MODULES = {
 __all__ = [
     "FlatStage",
     "FreelanceClient",
+    "Gap",
     "LazyPirateClient",
     "LoadBalancer",
     "LostError",
@@ -70,6 +73,7 @@ __all__ = [
     "StageError",
     "StartError",
     "Subscriber",
+    "Update",
     "Ventilator",
     "VentilatorWorker",
     "batch",

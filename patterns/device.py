@@ -17,7 +17,7 @@ from typing import Self
 
 import zmq
 
-from patterns.sockets import HIGH_WATER_MARK, LINGER, Frames, Socket, make_socket
+from patterns.sockets import HIGH_WATER_MARK, LINGER, Frames, Socket, SocketFile, bind, make_socket
 from zq import ClosedError
 
 logger = logging.getLogger(__name__)
@@ -47,6 +47,7 @@ class Device:
         self._context: zmq.Context[Socket]
         self._poller = zmq.Poller()
         self._handlers: dict[Socket, Callable[[Frames], None] | None] = {}
+        self._files: list[SocketFile] = []
         self._wake_reader: sockets.socket | None = None
         self._wake_writer: sockets.socket | None = None
         self._is_stopping = False
@@ -88,6 +89,12 @@ class Device:
         self._handlers[socket] = handler
         self._listen(socket, handler is not None)
         return socket
+
+    def _bind(self, socket: Socket, address: str) -> str:
+        """Binds a socket and returns where; raises OSError."""
+        endpoint = bind(socket, address)
+        self._files.append(SocketFile(endpoint))
+        return endpoint
 
     def _listen(self, socket: Socket, is_listening: bool) -> None:
         """Sets whether a socket's messages are taken; those that are not wait in it, and hold up their senders."""
@@ -213,6 +220,8 @@ class Device:
             for socket in list(self._handlers):
                 self._drop(socket)
             self._context.term()  # waits for the linger; would wait for ever for a socket that was forgotten
+            for file in self._files:
+                file.remove()
             for end in (self._wake_reader, self._wake_writer):
                 if end is not None:
                     end.close()

@@ -7,7 +7,7 @@ from collections import OrderedDict
 import zmq
 
 from patterns.device import Device
-from patterns.sockets import Frames, bind, send_now, split_envelope
+from patterns.sockets import Frames, send_now, split_envelope
 
 READY = (b"\x01", b"READY")
 """What a worker says first: the guide has both."""
@@ -43,8 +43,8 @@ class LoadBalancer(Device):
         self._clients = self._make(zmq.ROUTER, self._receive_request)
         self._workers = self._make(zmq.ROUTER, self._receive_from_worker)
         self._listen(self._clients, is_listening=False)
-        self.frontend = bind(self._clients, self.frontend)
-        self.backend = bind(self._workers, self.backend)
+        self.frontend = self._bind(self._clients, self.frontend)
+        self.backend = self._bind(self._workers, self.backend)
 
     def _receive_request(self, frames: Frames) -> None:
         split_envelope(frames[1:])  # raises for one that no worker could answer

@@ -23,7 +23,7 @@ import zmq
 from patterns.device import Device
 from patterns.liveness import Liveness
 from patterns.majordomo_services import MajordomoServices, MajordomoWorker
-from patterns.sockets import Frames, bind, send_now
+from patterns.sockets import Frames, send_now
 from zq import Coordinator
 
 logger = logging.getLogger(__name__)
@@ -116,7 +116,7 @@ class MajordomoBroker(Device):
         self.services.open(self._address)
         self._durable.callback(self.services.close)  # before the coordinator: it gives back what workers hold
         self._socket = self._make(zmq.ROUTER, self._receive)
-        self.bind = bind(self._socket, self.bind)
+        self.bind = self._bind(self._socket, self.bind)
 
     def _close(self) -> None:
         for worker in list(self._workers.values()):

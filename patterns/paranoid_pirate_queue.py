@@ -20,7 +20,7 @@ import zmq
 
 from patterns.device import Device
 from patterns.liveness import Liveness
-from patterns.sockets import Frames, bind, send_now, split_envelope
+from patterns.sockets import Frames, send_now, split_envelope
 
 logger = logging.getLogger(__name__)
 
@@ -30,6 +30,9 @@ HEARTBEAT = b"\x02"
 REQUESTS_MAX = 1000
 """Requests that wait for a worker; beyond them clients are held up by their own sockets."""
 
+WAITING_BYTES_MAX = 64 << 20
+"""Content of waiting requests, at most one request above it; the same happens beyond."""
+
 ATTEMPTS_MAX = 5
 """Workers that may be lost with the same request in hand before it is taken for what kills them."""
 
@@ -37,12 +40,13 @@ ATTEMPTS_MAX = 5
 class Request:
     """A request, until its reply has come."""
 
-    __slots__ = ("attempts", "content", "envelope", "expires_at")
+    __slots__ = ("attempts", "content", "envelope", "expires_at", "size")
 
     def __init__(self, envelope: Frames, content: Frames, expires_at: float) -> None:
         self.envelope = envelope  # the client's address, what it put before the delimiter, and the delimiter
         self.content = content
         self.expires_at = expires_at
+        self.size = sum(map(len, content))
         self.attempts = 0
 
 
@@ -95,12 +99,13 @@ class ParanoidPirateQueue(Device):
         self._free: OrderedDict[bytes, None] = OrderedDict()  # least recently used first
         self._busy: dict[bytes, Request] = {}
         self._waiting: deque[Request] = deque()
+        self._waiting_bytes = 0
 
     def _open(self) -> None:
         self._clients = self._make(zmq.ROUTER, self._receive_request)
         self._workers = self._make(zmq.ROUTER, self._receive_from_worker)
-        self.frontend = bind(self._clients, self.frontend)
-        self.backend = bind(self._workers, self.backend)
+        self.frontend = self._bind(self._clients, self.frontend)
+        self.backend = self._bind(self._workers, self.backend)
 
     def _tick(self, now: float) -> float:
         for worker in self._liveness.take_expired(now):
@@ -110,19 +115,25 @@ class ParanoidPirateQueue(Device):
             for worker in list(self._liveness):  # also the busy ones: they watch us, too
                 if not send_now(self._workers, [worker, HEARTBEAT]):
                     self._lose(worker, "has disconnected")
-        self._listen(self._clients, len(self._waiting) < self._requests_max)
+        self._listen(self._clients, self._has_room())
         return self._liveness.next_at()
 
     # Clients.
 
     def _receive_request(self, frames: Frames) -> None:
         envelope, content = split_envelope(frames[1:])
-        self._waiting.append(Request([frames[0], *envelope], content, time.monotonic() + self._ttl))
-        self._listen(self._clients, len(self._waiting) < self._requests_max)
+        request = Request([frames[0], *envelope], content, time.monotonic() + self._ttl)
+        self._waiting.append(request)
+        self._waiting_bytes += request.size
+        self._listen(self._clients, self._has_room())
+
+    def _has_room(self) -> bool:
+        return len(self._waiting) < self._requests_max and self._waiting_bytes < WAITING_BYTES_MAX
 
     def _assign(self, now: float) -> None:
         while self._waiting and self._free:
             request = self._waiting.popleft()
+            self._waiting_bytes -= request.size
             if request.expires_at <= now:
                 self.abandoned += 1
                 continue
@@ -130,7 +141,7 @@ class ParanoidPirateQueue(Device):
             if send_now(self._workers, [worker, *request.envelope, *request.content]):
                 self._busy[worker] = request
             else:
-                self._waiting.appendleft(request)
+                self._put_back(request)
                 self._lose(worker, "has disconnected")
 
     # Workers.
@@ -185,4 +196,8 @@ class ParanoidPirateQueue(Device):
             return
         self.reassigned += 1
         request.expires_at = float("inf")  # it was started: no longer one that nobody looked at
+        self._put_back(request)
+
+    def _put_back(self, request: Request) -> None:
         self._waiting.appendleft(request)
+        self._waiting_bytes += request.size

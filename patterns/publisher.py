@@ -19,7 +19,7 @@ from collections import deque
 import zmq
 
 from patterns.device import Device
-from patterns.sockets import Frames, bind, send_now
+from patterns.sockets import Frames, send_now
 from zq import ClosedError, TimedOutError
 
 UPDATE = b"\x01"
@@ -115,8 +115,8 @@ class Publisher(Device):
         self._updates = self._make(zmq.XPUB, self._receive_subscription, self._high_water_mark)
         self._updates.setsockopt(zmq.XPUB_VERBOSE, 1)  # every subscriber's subscription, also to a known topic
         self._snapshots = self._make(zmq.ROUTER, self._receive_request)
-        self.updates = bind(self._updates, self.updates)
-        self.snapshots = bind(self._snapshots, self.snapshots)
+        self.updates = self._bind(self._updates, self.updates)
+        self.snapshots = self._bind(self._snapshots, self.snapshots)
 
     def _close(self) -> None:
         if self._opened.is_set():

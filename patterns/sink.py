@@ -16,7 +16,7 @@ from typing import Self
 
 import zmq
 
-from patterns.sockets import Frames, Socket, bind, make_socket
+from patterns.sockets import Frames, Socket, SocketFile, bind, make_socket
 from zq import TimedOutError
 
 RESULT = b"\x01"
@@ -51,6 +51,7 @@ class Sink:
             undo.callback(self._context.destroy, linger=0)
             self._socket = make_socket(self._context, zmq.PULL)
             self.results = bind(self._socket, results)
+            self._file = SocketFile(self.results)
             undo.pop_all()
 
     def collect(self, patience: float = 30.0) -> Iterator[tuple[int, bytes]]:
@@ -106,6 +107,7 @@ class Sink:
         if not self._socket.closed:
             self._socket.close()
             self._context.term()
+            self._file.remove()
 
     def __enter__(self) -> Self:
         return self

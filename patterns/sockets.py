@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import zmq
 
 Socket = zmq.Socket[bytes]
@@ -17,9 +19,14 @@ MESSAGE_BYTES_MAX = 16 << 20
 """One frame; ZeroMQ cuts a peer that sends a larger one. The same as zq's own messages."""
 
 HANDSHAKE_TIMEOUT = 3.0
-HEARTBEAT_INTERVAL = 2.0
-HEARTBEAT_TIMEOUT = 6.0
-"""Seconds; ZeroMQ's own heartbeats only close connections whose other end is gone."""
+"""Seconds after which a connection is closed that has not said what it is."""
+
+KEEPALIVE_IDLE, KEEPALIVE_INTERVAL, KEEPALIVE_COUNT = 10, 5, 3
+"""Seconds and probes of TCP's keep-alive, which closes connections whose other end is gone after about 25 s.
+
+ZeroMQ's own heartbeats would be quicker, but the REQ sockets of libzmq 4.2 hang up at the first one (libzmq issue 3060), and
+peers of any age and language are meant to join.
+"""
 
 
 def make_socket(
@@ -45,8 +52,10 @@ def make_socket(
         (zmq.RCVHWM, high_water_mark),
         (zmq.MAXMSGSIZE, MESSAGE_BYTES_MAX),
         (zmq.HANDSHAKE_IVL, int(HANDSHAKE_TIMEOUT * 1000)),
-        (zmq.HEARTBEAT_IVL, int(HEARTBEAT_INTERVAL * 1000)),
-        (zmq.HEARTBEAT_TIMEOUT, int(HEARTBEAT_TIMEOUT * 1000)),
+        (zmq.TCP_KEEPALIVE, 1),
+        (zmq.TCP_KEEPALIVE_IDLE, KEEPALIVE_IDLE),
+        (zmq.TCP_KEEPALIVE_INTVL, KEEPALIVE_INTERVAL),
+        (zmq.TCP_KEEPALIVE_CNT, KEEPALIVE_COUNT),
     ):
         socket.setsockopt(option, value)
     if kind == zmq.ROUTER:
@@ -65,6 +74,25 @@ def bind(socket: Socket, address: str) -> str:
     except zmq.ZMQError as error:
         raise OSError(error.errno, f"cannot bind {address}: {error.strerror}") from error
     return socket.getsockopt_string(zmq.LAST_ENDPOINT)
+
+
+class SocketFile:
+    """The file of an ipc:// endpoint that was bound here, which ZeroMQ leaves behind; of others there is none."""
+
+    def __init__(self, endpoint: str) -> None:
+        self._path = Path(endpoint.removeprefix("ipc://")) if endpoint.startswith("ipc://") else None
+        self._inode = self._find_inode()
+
+    def remove(self) -> None:
+        """Removes it, unless another has bound the same address since."""
+        if self._path is not None and self._inode is not None and self._find_inode() == self._inode:
+            self._path.unlink(missing_ok=True)
+
+    def _find_inode(self) -> int | None:
+        try:
+            return None if self._path is None else self._path.stat().st_ino
+        except OSError:
+            return None  # gone, or a name without a file (ipc://@...)
 
 
 def connect(socket: Socket, address: str) -> None:

@@ -14,7 +14,7 @@ from zmq.utils.monitor import recv_monitor_message
 
 from patterns.device import Device
 from patterns.sink import END, NUMBER_MAX, RESULT, pack_number, unpack_number
-from patterns.sockets import Frames, Socket, bind, connect, make_socket, send_now
+from patterns.sockets import Frames, Socket, SocketFile, bind, connect, make_socket, send_now
 from zq import TimedOutError
 
 logger = logging.getLogger(__name__)
@@ -57,6 +57,7 @@ class Ventilator:
             events = zmq.EVENT_HANDSHAKE_SUCCEEDED | zmq.EVENT_DISCONNECTED
             self._monitor = self._tasks.get_monitor_socket(events)
             self.tasks = bind(self._tasks, tasks)
+            self._file = SocketFile(self.tasks)
             self._sink = make_socket(self._context, zmq.PUSH, linger=TASKS_LINGER)
             connect(self._sink, sink)
             undo.pop_all()
@@ -110,6 +111,7 @@ class Ventilator:
             self._tasks.close()
             self._sink.close()
             self._context.term()
+            self._file.remove()
 
     def __enter__(self) -> Self:
         return self

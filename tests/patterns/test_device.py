@@ -2,13 +2,25 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import threading
+from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 import zmq
 
+from patterns import (
+    LoadBalancer,
+    MajordomoBroker,
+    ParanoidPirateQueue,
+    ParanoidPirateWorker,
+    Publisher,
+    VentilatorWorker,
+)
 from patterns.device import Device
-from patterns.sockets import bind, make_socket
+from patterns.sockets import make_socket
 from tests.patterns.raw_peers import RawPeers, receive, wait_until
 from zq import ClosedError
 
@@ -22,7 +34,7 @@ class Echo(Device):
 
     def _open(self) -> None:
         self.socket = self._make(zmq.ROUTER, self._receive)
-        self.address = bind(self.socket, self.address)
+        self.address = self._bind(self.socket, self.address)
 
     def _receive(self, frames: list[bytes]) -> None:
         if frames[1] == b"bad":
@@ -99,6 +111,70 @@ def test_every_socket_is_bounded() -> None:
         values = [socket.getsockopt(option) for option in (zmq.SNDHWM, zmq.RCVHWM, zmq.LINGER, zmq.MAXMSGSIZE)]
     context.term()
     assert all(isinstance(value, int) and value > 0 for value in values)
+
+
+def test_a_socket_file_is_gone_afterwards(tmp_path: Path, peers: RawPeers) -> None:
+    with Echo(f"ipc://{tmp_path}/echo") as echo:
+        client = peers.connect(zmq.DEALER, echo.address)
+        client.send(b"one")
+        assert receive(client) == [b"one"]
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_socket_file_that_another_has_bound_since_stays(tmp_path: Path) -> None:
+    with Echo(f"ipc://{tmp_path}/echo"):
+        (tmp_path / "echo").rename(tmp_path / "old")
+        (tmp_path / "echo").touch()
+    assert (tmp_path / "echo").exists()
+
+
+TCP = "tcp://127.0.0.1:*"
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda _: LoadBalancer(frontend=TCP, backend=TCP),
+        lambda _: MajordomoBroker(bind=TCP, address="tcp://127.0.0.1:9"),
+        lambda folder: MajordomoBroker(bind=TCP, data=folder / "orders.zq"),
+        lambda _: ParanoidPirateQueue(frontend=TCP, backend=TCP),
+        lambda _: ParanoidPirateWorker("tcp://127.0.0.1:9", list),
+        lambda _: Publisher(updates=TCP, snapshots=TCP),
+        lambda _: VentilatorWorker("tcp://127.0.0.1:9", "tcp://127.0.0.1:9", bytes),
+    ],
+    ids=["balancer", "broker", "embedded broker", "queue", "worker", "publisher", "ventilator worker"],
+)
+def test_no_device_leaves_a_descriptor_open(make: Callable[[Path], Device], tmp_path: Path) -> None:
+    with make(tmp_path):
+        pass  # what is opened once in a process is open now
+    before = descriptors()
+    with make(tmp_path):
+        assert descriptors() > before
+    wait_until(lambda: descriptors() <= before)
+
+
+def descriptors() -> set[str]:
+    return {path.name for path in Path("/dev/fd").iterdir()}
+
+
+DEVICE = """
+import signal
+from patterns import ParanoidPirateQueue
+queue = ParanoidPirateQueue(frontend="tcp://127.0.0.1:*", backend="tcp://127.0.0.1:*")
+signal.signal(signal.SIGTERM, lambda *_: queue.stop())
+print("ready", flush=True)
+queue.run()
+print("stopped", flush=True)
+"""
+
+
+def test_a_signal_handler_may_stop_a_device_that_runs_in_the_main_thread() -> None:
+    with subprocess.Popen([sys.executable, "-c", DEVICE], stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "ready\n"
+        process.terminate()
+        assert process.stdout.readline() == "stopped\n"
+        assert process.wait(20) == 0
 
 
 def test_a_high_water_mark_without_limit_is_refused() -> None:

@@ -242,6 +242,17 @@ def test_a_full_queue_holds_its_clients_up(peers: RawPeers) -> None:
         assert [receive(client) for client in clients] == [[b"%d" % number] for number in range(5)]
 
 
+def test_few_large_requests_fill_a_queue_too(peers: RawPeers, queue: ParanoidPirateQueue) -> None:
+    content = bytes(15 << 20)
+    clients = [ask(peers, queue, content) for _ in range(6)]
+    wait_until(lambda: queue_length(queue) == 5)  # the fifth brings it over WAITING_BYTES_MAX
+    worker = new_worker(peers, queue)
+    for _ in clients:
+        worker.send_multipart([*receive(worker, skip=BEAT)[:2], b"ok"])
+    assert [receive(client) for client in clients] == [[b"ok"]] * 6
+    assert queue._waiting_bytes == 0
+
+
 @pytest.mark.parametrize(
     "frames",
     [[b"\x02"], [b"\x03"], [b""], [b"", b""], [b"nobody", b"", b"reply"], [b"x"] * 50],

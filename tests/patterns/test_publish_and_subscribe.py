@@ -10,9 +10,8 @@ from contextlib import ExitStack
 import pytest
 import zmq
 
-from patterns import Publisher, Subscriber
+from patterns import Gap, Publisher, Subscriber, Update
 from patterns.publisher import KEYS_MAX, OUTBOX_MAX
-from patterns.subscriber import Gap, Update
 from tests.patterns.raw_peers import PATIENCE, RawPeers, Socket, receive, wait_until
 from zq import ClosedError, TimedOutError
 
