@@ -54,6 +54,9 @@ QUICK_PROBE_INTERVAL = 0.02
 GONE_AFTER = 6.0
 """Seconds of silence after which a worker on another machine is gone. A child process shows by itself that it has ended."""
 
+CALL_INTERVAL = 1.0
+"""Seconds between two calls of a worker that serves at an endpoint, until it answers."""
+
 LOOK_INTERVAL = 0.05
 """Seconds between two looks at the child processes."""
 
@@ -395,6 +398,9 @@ class Crew:
         for worker in list(self.workers.values()):
             if worker.is_dead:
                 continue
+            if worker.call is not None and now - worker.heard_at > CALL_INTERVAL:
+                worker.heard_at = now
+                self._hiring.call_again(worker)  # it may have been in another run, or may not have been there
             is_ended = worker.process is not None and worker.process.poll() is not None
             is_silent = worker.place is not None and worker.route is not None and now - worker.heard_at > GONE_AFTER
             if is_ended or is_silent:

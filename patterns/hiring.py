@@ -18,7 +18,7 @@ from patterns.control import CALLER, Counts, Hello, Target
 from patterns.places import Places
 from patterns.plan import SINK, Node, Plan
 from patterns.session import ControlThread, Session
-from patterns.sockets import Socket, make_socket
+from patterns.sockets import Socket, make_socket, send_now
 
 JOIN = b"join"
 """First frame of what a serving worker is called with, in the place of a head."""
@@ -93,7 +93,7 @@ class Hiring:
             self._places.folder or "",
         ]
         worker.process = subprocess.Popen(
-            [sys.executable, "-m", "patterns.process", *arguments],
+            [sys.executable, "-m", "patterns.process", "work", *arguments],
             stdin=subprocess.DEVNULL,
             env=child_environment(),
         )
@@ -108,8 +108,13 @@ class Hiring:
     def _call(self, worker: Worker, place: str) -> None:
         worker.call = make_socket(self._context, zmq.PUSH)
         worker.call.connect(place)
+        self.call_again(worker)
+
+    def call_again(self, worker: Worker) -> None:
+        """Asks a serving worker to join."""
+        assert worker.call is not None
         call = [self._control_endpoint, worker.number, self.secret, worker.node.name, self._plan.fingerprint]
-        worker.call.send_multipart([JOIN, msgpack.packb(call)], zmq.NOBLOCK)
+        send_now(worker.call, [JOIN, msgpack.packb(call)])
 
 
 def senders_to(plan: Plan, workers: Mapping[int, Worker], node: Node) -> list[int]:

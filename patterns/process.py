@@ -1,4 +1,8 @@
-"""The main program of a worker process: `python -m patterns.process CONTROL WORKER SECRET PARENT FOLDER`, started by the caller of a direct pipeline."""
+"""The main program of a worker process, started by the caller of a direct pipeline, or by `zq pipeline serve`.
+
+python -m patterns.process work CONTROL WORKER SECRET PARENT FOLDER
+python -m patterns.process serve SPEC STAGE ENDPOINT PARENT
+"""
 
 from __future__ import annotations
 
@@ -14,12 +18,23 @@ from patterns.session import ControlThread, Session
 
 def main() -> None:
     """Works for one run, then ends."""
-    endpoint, worker, secret, parent, folder = sys.argv[1:]
-    end_with_parent(int(parent), folder)
     os.dup2(2, 1)  # what stages print goes to stderr: stdout belongs to the caller
+    if sys.argv[1] == "work":
+        endpoint, worker, secret, parent, folder = sys.argv[2:]
+        work_for(endpoint, Hello(int(worker), secret), int(parent), folder)
+    else:
+        from patterns.serving import serve_one_run
+
+        spec, stage, endpoint, parent = sys.argv[2:]
+        serve_one_run(spec, stage, endpoint, int(parent))
+
+
+def work_for(endpoint: str, hello: Hello, parent: int, folder: str) -> None:
+    """Works for the caller that started this process."""
+    end_with_parent(parent, folder)
     context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
-    control = ControlThread(context, endpoint, Hello(int(worker), secret), is_remote=False)
-    Session(context, control, int(worker)).run()
+    control = ControlThread(context, endpoint, hello, is_remote=False)
+    Session(context, control, hello.worker).run()
     context.term()
 
 

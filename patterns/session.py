@@ -183,6 +183,7 @@ class Session:
         *,
         plan: Plan | None = None,
         pull: Socket | None = None,
+        node: int | None = None,
     ) -> None:
         """Makes a worker.
 
@@ -192,12 +193,14 @@ class Session:
             number: of the worker.
             plan: the caller's own, for a thread of its process; None: it is told.
             pull: a socket that is bound already, for a worker that serves an endpoint; None: it binds what it is told.
+            node: what such a worker serves; None: it is told.
         """
         self._context = context
         self._control = control
         self._number = number
         self._plan = plan
         self._pull = pull
+        self._node = node
         self._received: dict[int, int] = {}
         self._items = 0
         self._seconds = 0.0
@@ -237,6 +240,8 @@ class Session:
         """Imports the function and binds the socket, and says so."""
         plan = self._plan if self._plan is not None else Plan.from_wire(assign.plan)
         self._tag = assign.tag
+        if self._node not in (None, assign.node):
+            raise ValueError(f"node {self._node} is served here, and node {assign.node} was asked for")
         node = plan.nodes[assign.node]
         calls: Calls | None = None
         if node.options.timeout is not None:

@@ -8,9 +8,11 @@ from typing import Annotated, Any
 import typer
 
 from zq.cli import groups, listing, queues, serving, tasks
+from zq.cli.extending import ExtensibleGroup
 from zq.cli.output import EXIT_CODES, INTERRUPTED
 
 app = typer.Typer(
+    cls=ExtensibleGroup,
     name="zq",
     help="Durable task queues on ZeroMQ, with no broker to install.",
     epilog=EXIT_CODES,

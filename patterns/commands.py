@@ -1,0 +1,167 @@
+"""The commands `zq pipeline ...`, which the entry point `zq.commands` adds to the command line of zq. Loads nothing that `--help` does not need."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated, Any, Literal, NoReturn
+
+import typer
+
+FAILED = 1
+USAGE = 2
+INTERRUPTED = 130
+
+app = typer.Typer(
+    name="pipeline",
+    help="Run pipelines that are composed in code.",
+    no_args_is_help=True,
+    epilog="Exit codes: 0 done, 1 an item failed or was lost, 2 usage, 130 interrupted.",
+)
+
+Spec = Annotated[str, typer.Argument(help="The pipeline, as module:attribute or path.py:attribute.")]
+
+
+@app.command()
+def draw(
+    spec: Spec,
+    mermaid: Annotated[bool, typer.Option("--mermaid", help="As the text of a Mermaid flowchart.")] = False,
+) -> None:
+    """Print a pipeline as text."""
+    with _exit_codes():
+        from patterns.drawing import draw_mermaid
+        from patterns.references import load_reference
+        from patterns.serving import load_plan
+
+        _find_modules_here()
+        plan = load_plan(spec)
+        typer.echo(draw_mermaid(plan).rstrip() if mermaid else str(load_reference(spec)))
+
+
+@app.command()
+def run(
+    spec: Spec,
+    ordered: Annotated[bool, typer.Option("--ordered", help="Print results in the order of the input.")] = False,
+    on_error: Annotated[
+        Literal["raise", "skip", "collect"],
+        typer.Option(help="What an item does that a stage fails for: end the run, be counted, or be told at the end."),
+    ] = "raise",
+    allow_loss: Annotated[
+        bool, typer.Option("--allow-loss", help="Go on when a process dies and items are lost.")
+    ] = False,
+    threads: Annotated[
+        bool, typer.Option("--threads", help="Run stages in threads instead of child processes.")
+    ] = False,
+    progress: Annotated[bool, typer.Option("--progress", help="Show a line for each stage.")] = False,
+    endpoint: Annotated[
+        list[str] | None,
+        typer.Option(help="STAGE=tcp://host:port of a worker that `zq pipeline serve` runs; may be repeated."),
+    ] = None,
+    host: Annotated[str | None, typer.Option(help="Address of this machine at which those workers reach it.")] = None,
+) -> None:
+    """Read items as JSON lines on stdin, and print results as JSON lines on stdout."""
+    with _exit_codes():
+        from patterns.pipeline import Pipeline
+        from patterns.references import load_reference
+
+        _find_modules_here()
+        pipeline = load_reference(spec)
+        if not isinstance(pipeline, Pipeline):
+            raise ValueError(f"expected a pipeline at {spec}, got {type(pipeline).__name__}")
+        with pipeline.run(
+            _read_items(),
+            ordered=ordered,
+            on_error=on_error,
+            allow_loss=allow_loss,
+            threads=threads,
+            progress=progress,
+            endpoints=_by_stage(endpoint or []),
+            host=host,
+        ) as results:
+            for result in results:
+                typer.echo(json.dumps(result, default=_plain, ensure_ascii=False))
+        for error in results.errors:
+            typer.echo(f"zq: {error}", err=True)
+        lost = sum(results.lost.values())
+        if results.failed or lost:
+            _fail(f"{results.failed} of {results.sent} items failed, {lost} were lost")
+
+
+@app.command()
+def serve(
+    spec: Spec,
+    stage: Annotated[str, typer.Option(help="Name of the stage to run here.")],
+    bind: Annotated[
+        list[str],
+        typer.Option(help="tcp://host:port at which a worker waits to be called; repeat it for more workers."),
+    ],
+    insecure_bind: Annotated[
+        bool,
+        typer.Option(
+            "--insecure-bind", help="Allow an address that other machines can reach: there is no authentication."
+        ),
+    ] = False,
+) -> None:
+    """Run workers of a stage for direct pipelines that are run elsewhere, until SIGTERM or Ctrl-C."""
+    with _exit_codes():
+        from patterns.serving import Server, is_local
+
+        _find_modules_here()
+        server = Server(spec, stage, bind)
+        for endpoint in bind:
+            if not insecure_bind and not is_local(endpoint):
+                raise ValueError(
+                    f"{endpoint} can be reached by other machines, and whoever reaches it can give items to the stage: "
+                    "bind tcp://127.0.0.1:PORT, or give --insecure-bind on a network that you trust"
+                )
+        server.run()
+
+
+def _find_modules_here() -> None:
+    sys.path.insert(0, str(Path.cwd()))  # as `python -m` does; a console script has its own folder there
+
+
+def _read_items() -> Iterator[Any]:
+    for number, line in enumerate(sys.stdin, 1):
+        if line.strip():
+            try:
+                yield json.loads(line)
+            except json.JSONDecodeError as error:
+                raise ValueError(f"line {number} of the input is not JSON: {error}") from error
+
+
+def _by_stage(endpoints: list[str]) -> dict[str, list[str]]:
+    found: dict[str, list[str]] = {}
+    for one in endpoints:
+        stage, separator, endpoint = one.partition("=")
+        if not separator:
+            raise ValueError(f"expected --endpoint STAGE=tcp://host:port, got {one!r}")
+        found.setdefault(stage, []).append(endpoint)
+    return found
+
+
+def _plain(value: Any) -> Any:
+    return value.hex() if isinstance(value, bytes) else str(value)
+
+
+def _fail(text: str, code: int = FAILED) -> NoReturn:
+    typer.echo(f"zq: {text}", err=True)
+    raise typer.Exit(code)
+
+
+@contextmanager
+def _exit_codes() -> Iterator[None]:
+    """Turns errors into messages and exit codes, as all commands of zq do."""
+    from zq import ZqError
+
+    try:
+        yield
+    except ZqError as error:
+        _fail(str(error))
+    except (ValueError, TypeError) as error:
+        _fail(str(error), USAGE)
+    except KeyboardInterrupt:
+        raise typer.Exit(INTERRUPTED) from None

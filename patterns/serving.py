@@ -1,0 +1,170 @@
+"""Workers of direct pipelines that wait at an endpoint to be called: how stages run on other machines.
+
+A supervisor keeps one process for each endpoint. A process serves one run and ends, so that nothing of a run, a hanging function included, is left for the next one; the
+supervisor starts it again. Who reaches the endpoint can have the stage's function called with items of its own, and nothing else.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Sequence
+from ipaddress import ip_address
+from types import FrameType
+from urllib.parse import urlsplit
+
+import msgpack
+import zmq
+
+from patterns.childhood import child_environment, end_with_parent
+from patterns.control import Failed, Hello
+from patterns.hiring import JOIN
+from patterns.pipeline import Pipeline
+from patterns.plan import Plan
+from patterns.references import load_reference
+from patterns.session import ControlThread, Session, make_pull
+from patterns.sockets import bind
+
+RESTART_MAX = 5.0
+"""Seconds before a process that ended without a run is started again; from 0.1, doubled each time."""
+
+LONG_RUN = 1.0
+"""Seconds after which a process that ended is no sign of trouble."""
+
+
+class Server:
+    """Keeps workers at endpoints."""
+
+    def __init__(self, spec: str, stage: str, endpoints: Sequence[str]) -> None:
+        """Makes a server; nothing is started yet.
+
+        Args:
+            spec: of the pipeline, `module:attribute` or `file.py:attribute`.
+            stage: name of the stage.
+            endpoints: tcp://host:port, each for one worker.
+
+        Raises:
+            ValueError: there is no such pipeline or stage, or an endpoint has no port.
+        """
+        load_plan(spec).node_named(stage)
+        for endpoint in endpoints:
+            check_endpoint(endpoint)
+        self._commands = [["serve", spec, stage, endpoint, str(os.getpid())] for endpoint in endpoints]
+        self._stopped = threading.Event()
+
+    def run(self) -> None:
+        """Serves until SIGTERM or Ctrl-C, or `stop`."""
+        threads = [threading.Thread(target=self._keep, args=(command,), name="zq-serve") for command in self._commands]
+        before = {number: signal.signal(number, self._on_signal) for number in (signal.SIGTERM, signal.SIGINT)}
+        try:
+            for thread in threads:
+                thread.start()
+            for thread in threads:
+                thread.join()
+        finally:
+            self.stop()
+            for number, handler in before.items():
+                signal.signal(number, handler)
+
+    def stop(self) -> None:
+        """Ends serving; runs that use the workers lose what they hold."""
+        self._stopped.set()
+
+    def _on_signal(self, number: int, frame: FrameType | None) -> None:  # noqa: ARG002 - the signature of signal handlers
+        self.stop()
+
+    def _keep(self, command: list[str]) -> None:
+        """Keeps one process running."""
+        failures = 0
+        while not self._stopped.is_set():
+            began_at = time.monotonic()
+            process = subprocess.Popen(
+                [sys.executable, "-m", "patterns.process", *command], stdin=subprocess.DEVNULL, env=child_environment()
+            )
+            while process.poll() is None and not self._stopped.wait(0.05):
+                pass
+            if process.poll() is None:
+                process.kill()
+            is_fine = process.wait() == 0 or time.monotonic() - began_at > LONG_RUN
+            failures = 0 if is_fine else failures + 1
+            if failures:
+                self._stopped.wait(min(0.1 * 2**failures, RESTART_MAX))
+
+
+def load_plan(spec: str) -> Plan:
+    """Returns the plan of a pipeline that can be imported, named as it is called there unless it has a name.
+
+    Raises:
+        ValueError: there is none, or it is not complete.
+    """
+    found = load_reference(spec)
+    if not isinstance(found, Pipeline):
+        raise ValueError(f"expected a pipeline at {spec}, got {type(found).__name__}")
+    return found.plan()
+
+
+def check_endpoint(endpoint: str) -> None:
+    """Raises ValueError unless an endpoint is tcp://host:port."""
+    parts = urlsplit(endpoint)
+    try:
+        port = parts.port
+    except ValueError:
+        port = None
+    if parts.scheme != "tcp" or not parts.hostname or not port:
+        raise ValueError(f"expected an endpoint as tcp://host:port, got {endpoint!r}")
+
+
+def is_local(endpoint: str) -> bool:
+    """Returns whether only this machine can reach an endpoint."""
+    host = urlsplit(endpoint).hostname or ""
+    try:
+        return host == "localhost" or ip_address(host).is_loopback
+    except ValueError:  # the name of a machine, an interface, or *
+        return False
+
+
+def serve_one_run(spec: str, stage: str, endpoint: str, parent: int) -> None:
+    """Waits to be called, and works for one run; the main part of a serving process."""
+    end_with_parent(parent)
+    plan = load_plan(spec)
+    node = plan.node_named(stage)
+    context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
+    pull = make_pull(context)
+    bind(pull, endpoint)
+    sys.stderr.write(f"zq pipeline serve: stage {stage} at {endpoint}\n")
+    control_endpoint, worker, secret, name, fingerprint = _wait_call(pull)
+    control = ControlThread(context, control_endpoint, Hello(worker, secret), is_remote=True)
+    if name != stage or fingerprint != plan.fingerprint:
+        what = f"stage {stage} is served here" if name != stage else "another version of the pipeline is served here"
+        control.say(Failed(f"{what}, at {endpoint}; serve the same pipeline that is run"))
+        control.start()
+        control.stopped.wait(5.0)
+        control.end()
+        pull.close(0)
+    else:
+        threading.Thread(target=_end_when_stopped, args=(control,), daemon=True).start()
+        Session(context, control, worker, plan=plan, pull=pull, node=node.number).run()
+    context.term()
+
+
+def _wait_call(pull: zmq.Socket[bytes]) -> tuple[str, int, str, str, str]:
+    while True:
+        frames = pull.recv_multipart()
+        if len(frames) != 2 or frames[0] != JOIN:
+            continue  # items of a run that is over
+        try:
+            control_endpoint, worker, secret, name, fingerprint = msgpack.unpackb(frames[1])
+            return str(control_endpoint), int(worker), str(secret), str(name), str(fingerprint)
+        except (ValueError, TypeError, msgpack.UnpackException):  # not from a caller of ours
+            continue
+
+
+def _end_when_stopped(control: ControlThread) -> None:
+    """Ends this process soon after its run is over, also when its function does not return."""
+    control.stopped.wait()
+    time.sleep(1.0)
+    os._exit(0)
