@@ -149,14 +149,14 @@ def finish(books: Books, step: Step, batch: Batch, outcome: str, reason: str) ->
     _forget_progress(books, step, batch)
     if batch.options.ttl is not None:
         tx.delete(tables.EXPIRY, batch.expiry_key())
-    end = End(
+    end = (  # the fields of End: a named tuple costs three times as much, and is only packed
         ENDED,
         outcome,
         batch.key,
         step.wall,
         reason,
-        tuple(batch.accepted),
-        mask_bytes(batch.split),
+        batch.accepted,
+        mask_bytes(batch.split) if batch.split else b"",
         batch.size,
         batch.has_results,
         batch.attempts,

@@ -59,11 +59,12 @@ class LmdbOptions:
 class LmdbTransaction:
     """See `zq.core.storage.Transaction`."""
 
-    __slots__ = ("_cursors", "_dbs", "_store", "_txn")
+    __slots__ = ("_cursors", "_dbs", "_put", "_store", "_txn")
 
     def __init__(self, store: LmdbStore, txn: lmdb.Transaction, dbs: dict[str, Any]) -> None:
         self._store = store
         self._txn = txn
+        self._put = txn.put
         self._dbs = dbs
         self._cursors: dict[str, lmdb.Cursor] = {}
 
@@ -78,7 +79,7 @@ class LmdbTransaction:
     def put(self, table: str, key: bytes, value: bytes) -> None:
         self._store.written_bytes += len(value)
         try:
-            self._txn.put(key, crc32(value).to_bytes(4, "big") + value, db=self._dbs[table])
+            self._put(key, crc32(value).to_bytes(4, "big") + value, db=self._dbs[table])
         except lmdb.Error as error:
             raise _store_error(error, f"cannot store {len(value)} bytes in table {table}") from error
 

@@ -145,10 +145,9 @@ def _plain_group(group: Group) -> tuple[Any, ...]:
 
 
 def _plain_assignment(one: Assignment) -> tuple[Any, ...]:
-    options = one.options
-    if options is DEFAULT_OPTIONS:
-        return (*one[:4], None, *one[5:])
-    return (*one[:4], options_map(options), *one[5:])
+    token, id, size, queue, options, attempt, lo, ends, blob = one
+    plain = None if options is DEFAULT_OPTIONS else options_map(options)
+    return (token, id, size, queue, plain, attempt, lo, ends, blob)
 
 
 # Decoding.
