@@ -353,6 +353,27 @@ def test_requests_over_the_limit_are_dropped_and_the_others_served(
         wait_until(lambda: broker._requests == 0)
 
 
+def test_a_request_that_is_too_large_for_a_task_is_refused(peers: RawPeers, broker: MajordomoBroker) -> None:
+    ask(peers, broker, b"bake", bytes(2 << 20))
+    wait_until(lambda: broker.services.refused == 1 and broker._requests == 0)
+
+
+def test_a_reply_that_is_too_large_for_a_result_makes_a_dead_letter(
+    peers: RawPeers, broker: MajordomoBroker, coordinator: zq.Coordinator
+) -> None:
+    ask(peers, broker, b"bake", b"one")
+    worker = ready_worker(peers, broker)
+    request = take(worker)
+    reply_to(worker, request, bytes(2 << 20))
+    wait_until(lambda: broker.services.failed == 1 and broker._requests == 0)
+    with zq.Client(coordinator.address) as looker:
+        status = looker.status(request[3].decode())
+    assert status.state == "dead"
+    assert "PayloadTooLargeError" in (status.reason or "")
+    ask(peers, broker, b"bake", b"two")
+    assert take(worker)[5:] == [b"two"]
+
+
 def test_a_request_that_fails_for_good_is_counted(
     peers: RawPeers, broker: MajordomoBroker, coordinator: zq.Coordinator
 ) -> None:
