@@ -39,6 +39,7 @@ if TYPE_CHECKING:
         WorkerFencedError,
         ZqError,
     )
+    from zq.executor import Executor
     from zq.group import Group, GroupStatus
     from zq.middleware import Middleware, Submission
     from zq.pulled import PulledTask
@@ -63,6 +64,7 @@ _MODULES = {
     "Client": "zq.client",
     "Coordinator": "zq.server",
     "CoordinatorOptions": "zq.core.options",
+    "Executor": "zq.executor",
     "Group": "zq.group",
     "GroupStatus": "zq.group",
     "LmdbOptions": "zq.store.lmdb",
@@ -98,6 +100,7 @@ __all__ = [
     "ConversionError",
     "Coordinator",
     "CoordinatorOptions",
+    "Executor",
     "Group",
     "GroupStatus",
     "InvalidTaskError",

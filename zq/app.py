@@ -331,6 +331,11 @@ class App:
         return self._world().advance(seconds)
 
     @property
+    def is_in_memory(self) -> bool:
+        """Whether it is on a coordinator in memory."""
+        return self._memory is not None
+
+    @property
     def time(self) -> float:
         """The virtual wall clock, in seconds since 1970; raises as `run_pending`."""
         return self._world().time

@@ -56,7 +56,12 @@ class ChildRunner:
     """A thread that has its chunks run by a child process."""
 
     def __init__(
-        self, bench: Bench, spec: str, report: Callable[[Report], None], progress: Callable[[Progress], None]
+        self,
+        bench: Bench,
+        spec: str,
+        report: Callable[[Report], None],
+        progress: Callable[[Progress], None],
+        stdout: int | None = None,
     ) -> None:
         """Makes a runner; the child starts with the first chunk.
 
@@ -65,9 +70,11 @@ class ChildRunner:
             spec: where the child finds the worker with its handlers: `module:attribute` or `path.py:attribute`.
             report: takes what has ended.
             progress: takes what handlers report meanwhile.
+            stdout: descriptor to which handlers print; None: standard error.
         """
         self._bench = bench
         self._spec = spec
+        self._stdout = stdout
         self._report = report
         self._progress = progress
         self.thread = threading.Thread(target=self._run, name="zq-child", daemon=True)
@@ -180,7 +187,10 @@ class ChildRunner:
             self._clear_page()
             stop, self._stop = self._stop, None
             self._process = None
-        how = "could not be started" if process is None else describe_exit(process.wait())
+        how = "could not be started"
+        if process is not None:
+            how = describe_exit(process.wait())
+            end_child(process)
         failed: list[Failed] = []
         is_at_task = token == assignment.token and lo <= index < hi and index not in ended
         if is_at_task:
@@ -205,7 +215,7 @@ class ChildRunner:
             if self._process is not None and self._process.poll() is None:
                 return self._process
             self._clear_page()
-            self._process = start_child("zq.children", self._spec, self._file.fileno())
+            self._process = start_child("zq.children", self._spec, self._file.fileno(), stdout=self._stdout)
             return self._process
 
     def _end_child(self) -> None:
@@ -215,19 +225,34 @@ class ChildRunner:
             end_child(process)
 
 
-def start_child(module: str, spec: str, descriptor: int, *more: str) -> subprocess.Popen[bytes] | None:
-    """Starts a module of zq as a child with two pipes and a shared page; None, and a line in the log, when that fails."""
+def start_child(
+    module: str, spec: str, descriptor: int, *more: str, stdout: int | None = None
+) -> subprocess.Popen[bytes] | None:
+    """Starts a module of zq as a child with two pipes and a shared page; None, and a line in the log, when that fails.
+
+    Args:
+        module: what to run.
+        spec: where it finds the handlers.
+        descriptor: of the page.
+        more: arguments for it.
+        stdout: descriptor to which handlers print; None: standard error.
+    """
+    prints = -1
     try:
+        prints = os.dup(2 if stdout is None else stdout)  # under its own number the child has a pipe
         return subprocess.Popen(
-            [sys.executable, "-m", module, spec, str(descriptor), str(os.getpid()), *more],
+            [sys.executable, "-m", module, spec, str(descriptor), str(os.getpid()), str(prints), *more],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
-            pass_fds=(descriptor,),
+            pass_fds=(descriptor, prints),
             env={**os.environ, "PYTHONPATH": os.pathsep.join(path or "." for path in sys.path)},
         )
     except OSError:
         log.exception("cannot start a child process")
         return None
+    finally:
+        if prints >= 0:
+            os.close(prints)
 
 
 def end_child(process: subprocess.Popen[bytes]) -> None:
@@ -373,7 +398,7 @@ def load_attribute(spec: str) -> Any:
 def main() -> None:
     """Runs chunks from standard input until it ends."""
     spec, descriptor, parent = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
-    source, target = open_pipes(parent)
+    source, target = open_pipes(parent, int(sys.argv[4]))
     page = mmap.mmap(descriptor, mmap.PAGESIZE)
     lock = threading.Lock()
 
@@ -394,10 +419,10 @@ def main() -> None:
         send(Settle(1, None, (), ()))
 
 
-def open_pipes(parent: int) -> tuple[BinaryIO, BinaryIO]:
+def open_pipes(parent: int, prints: int) -> tuple[BinaryIO, BinaryIO]:
     """Makes this process a child of a worker; returns what to read from and what to write to.
 
-    Handlers and the programs that they start do not get the pipes: they read nothing, and what they print goes where the worker's log goes.
+    Handlers and the programs that they start do not get the pipes: they read nothing, and what they print goes to the descriptor `prints`.
     """
     threading.Thread(target=end_with, args=(parent,), daemon=True).start()
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the worker decides when a child ends
@@ -407,8 +432,9 @@ def open_pipes(parent: int) -> tuple[BinaryIO, BinaryIO]:
     nothing = os.open(os.devnull, os.O_RDONLY)
     os.dup2(nothing, 0)
     os.close(nothing)
-    os.dup2(2, 1)
-    sys.stdout = sys.stderr
+    os.dup2(prints, 1)
+    os.close(prints)
+    sys.stdout = open(1, "w", buffering=1, encoding=sys.stderr.encoding, errors=sys.stderr.errors, closefd=False)  # noqa: SIM115 - for good
     return source, target
 
 

@@ -400,8 +400,8 @@ def _nothing() -> None:
 
 def main() -> None:
     """Runs coroutines for the worker until standard input ends."""
-    spec, descriptor, parent, places = sys.argv[1], int(sys.argv[2]), int(sys.argv[3]), int(sys.argv[4])
-    source, target = open_pipes(parent)
+    spec, descriptor, parent, places = sys.argv[1], int(sys.argv[2]), int(sys.argv[3]), int(sys.argv[5])
+    source, target = open_pipes(parent, int(sys.argv[4]))
     page = mmap.mmap(descriptor, PAGE.size * (places + 1))
     asyncio.run(_Child(spec, page, places, source, target).serve())
 

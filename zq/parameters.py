@@ -15,7 +15,7 @@ from types import NoneType
 from typing import Any
 
 from zq.conversion import converter_of
-from zq.converters import Converter, NativeConverter
+from zq.converters import Converter
 from zq.errors import ConversionError
 from zq.task import Task
 
@@ -126,7 +126,7 @@ class Parameters:
 
     def _converter(self, name: str, hint: Any) -> Converter:
         try:
-            return NativeConverter() if hint is Any else self._choose(hint)
+            return self._choose(hint)
         except ConversionError as error:
             place = "its result" if name == "return" else f"its parameter {name}"
             raise ConversionError(f"{place}: {error}", name_of(self._function)) from None

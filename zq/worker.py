@@ -62,6 +62,9 @@ class Worker:
         self.coroutines = concurrency
         self.spec: str | None = None
         self.owner: object = self  # what child processes import, to find the handlers: this, or the app that made it
+        self.child_stdout: int | None = (
+            None  # descriptor to which plain functions in children print; None: standard error
+        )
         self._life: Life | None = None
 
     def task(self, queue: str) -> Callable[[H], H]:

@@ -110,7 +110,7 @@ class Life:
     def _make_runner(self, worker: Worker) -> RunnerThread:
         if worker.processes:
             assert worker.spec is not None  # `start` has found it
-            return ChildRunner(self.bench, worker.spec, self.report, self._pass_progress)
+            return ChildRunner(self.bench, worker.spec, self.report, self._pass_progress, worker.child_stdout)
         return ThreadRunner(self.bench, worker.handlers, self, _make_ids(), self.report)
 
     def _make_loop(self, worker: Worker) -> RunnerThread:

@@ -1,0 +1,88 @@
+"""Functions that calls name."""
+
+import os
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import zq
+
+
+@dataclass
+class Point:
+    x: int
+    y: int = 0
+
+
+class Odd(Exception):
+    def __init__(self, number: int) -> None:
+        super().__init__(number)
+        self.number = number
+
+
+class Stubborn(Exception):
+    """Cannot be made again from its arguments."""
+
+    def __init__(self, one: int, two: int) -> None:
+        super().__init__(f"{one} and {two}")
+
+
+class Shop:
+    @staticmethod
+    def bake(name: str) -> str:
+        return f"baked {name}"
+
+    @classmethod
+    def owner(cls) -> str:
+        return cls.__name__
+
+    def sell(self) -> None: ...
+
+
+def mirror(point: Point, by: int = 1) -> Point:
+    return Point(-point.x * by, point.y)
+
+
+def same(*args: Any, **kwargs: Any) -> Any:
+    return args, kwargs
+
+
+def untyped(value):  # type: ignore[no-untyped-def]  # what it is about
+    return value
+
+
+def fail(number: int) -> None:
+    raise Odd(number)
+
+
+def fail_stubbornly() -> None:
+    raise Stubborn(1, 2)
+
+
+def leave() -> None:
+    raise SystemExit(3)
+
+
+def die() -> None:
+    os._exit(7)
+
+
+def attempt_of(task: zq.Task) -> tuple[str, int]:
+    return task.queue, task.attempt
+
+
+def unsendable() -> Any:
+    return object()
+
+
+def wait_for(path: str, started: str = "") -> int:
+    """Waits until a file is there."""
+    if started:
+        Path(started).touch()
+    while not Path(path).exists():
+        time.sleep(0.005)
+    return os.getpid()
+
+
+async def coroutine() -> None: ...

@@ -1,0 +1,144 @@
+"""`zq.Executor`: a `concurrent.futures.Executor` whose calls are tasks.
+
+Without an address it has everything of its own: a coordinator in a directory, and child processes that run the calls. With one it is a client, and the calls are run by
+whoever takes its queue, such as `zq worker zq.executor:worker`.
+"""
+
+from __future__ import annotations
+
+import os
+import weakref
+from collections.abc import Callable, Iterable, Iterator
+from concurrent import futures
+from pathlib import Path
+from typing import Any, ParamSpec, TypeVar, Unpack
+
+from zq.app import App
+from zq.executor_engine import CallFuture, Engine
+from zq.executor_worker import ALLOW, QUEUE, make_worker
+from zq.remote_call import describe, pack_call
+from zq.server import Coordinator
+from zq.submit_options import SubmitOptions, check_name, make_options
+from zq.wire.retry import RetryPolicy
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+class Executor(futures.Executor):
+    """Calls importable functions as tasks. Any thread may use it; a context manager shuts it down.
+
+    Functions must be importable (`module:qualname`, or the top of the script that is run), arguments and results what msgpack holds or what the function's
+    annotations convert; see docs/faces.md. No pickle anywhere.
+    """
+
+    def __init__(
+        self,
+        where: str | App | Coordinator | None = None,
+        *,
+        max_workers: int | None = None,
+        directory: str | Path | None = None,
+        queue: str = QUEUE,
+        answer_timeout: float = 30.0,
+        **options: Unpack[SubmitOptions],
+    ) -> None:
+        """Makes an executor that can be used at once.
+
+        Args:
+            where: the coordinator: its address, the object, or an app that has one. None makes one of its own.
+            max_workers: child processes of its own that run calls. None: as many as there are processors without `where`, none with it.
+            directory: of its own coordinator; what was not finished there is run again. None: a temporary one, which is removed.
+            queue: of the calls.
+            answer_timeout: seconds within which the coordinator must answer a submit.
+            options: of the submits; see `zq.SubmitOptions`. A call that fails because its process died is not tried again unless `retry` says so; a call whose
+                whole worker is lost is.
+
+        Raises:
+            ValueError: an argument is out of its range, or they contradict each other.
+            TypeError: `where` is none of these, or an option of another type.
+            StoreError, OSError: the directory cannot be used.
+        """
+        if max_workers is not None and max_workers <= 0:
+            raise ValueError("max_workers must be greater than 0")
+        if where is not None and directory is not None:
+            raise ValueError("expected a coordinator or a directory for one, got both")
+        options.setdefault("retry", RetryPolicy.none())
+        make_options(**options)
+        check_name("queue", queue)
+        self._max_workers = max_workers or (os.cpu_count() or 1)
+        processes = self._max_workers if where is None else (max_workers or 0)
+        self._engine = Engine(_address_of(where), processes, directory, queue, answer_timeout, options)
+        self._finalizer = weakref.finalize(self, self._engine.shut_down, cancels=False)
+        self._finalizer.atexit = False  # `_at_exit` waits, too
+
+    def submit(self, fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> futures.Future[T]:
+        """Submits a call.
+
+        Returns:
+            Its future, a `CallFuture`. It raises what the function raised, or TaskFailedError when the process that ran it died, BusyError when the
+            coordinator refused it, UnreachableError when it did not answer.
+
+        Raises:
+            TypeError: the function cannot be imported, or an argument cannot be sent.
+            PayloadTooLargeError: the arguments are over the limit.
+            RuntimeError: the executor is shut down.
+        """
+        callee = describe(fn)
+        payload = pack_call(callee, args, kwargs)
+        future: CallFuture[T] = CallFuture(self._engine, callee)
+        self._engine.submit(future, payload)
+        return future
+
+    def map(
+        self,
+        fn: Callable[..., T],
+        *iterables: Iterable[Any],
+        timeout: float | None = None,
+        chunksize: int = 1,
+        **more: Any,
+    ) -> Iterator[T]:
+        """Submits a call for each tuple of arguments; as `concurrent.futures.Executor.map`.
+
+        Args:
+            fn: the function.
+            iterables: of its arguments.
+            timeout: seconds from now within which each result must come.
+            chunksize: above 0, and otherwise without effect: calls that are submitted together travel together anyway.
+            more: what later Pythons know, such as `buffersize`.
+        """
+        if chunksize < 1:
+            raise ValueError("chunksize must be >= 1.")
+        return super().map(fn, *iterables, timeout=timeout, **more)
+
+    def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
+        """Takes no more calls, and closes everything when the last one has ended.
+
+        Args:
+            wait: until then.
+            cancel_futures: cancel the calls that have not started.
+        """
+        self._engine.shut_down(cancels=cancel_futures)
+        if wait:
+            self._engine.join()
+
+
+def _address_of(where: str | App | Coordinator | None) -> str | None:
+    match where:
+        case None | str():
+            return where
+        case App():
+            if where.is_in_memory:
+                raise ValueError("expected an app with a coordinator, got one in memory: an executor needs processes")
+            return where.address
+        case Coordinator():
+            return where.address
+    raise TypeError(f"expected an address, a zq.App or a zq.Coordinator, got {type(where).__name__}")
+
+
+def __getattr__(name: str) -> Any:
+    """Makes `worker` (for `zq worker zq.executor:worker`) and `local_worker` (for the children of an executor) when they are asked for."""
+    if name == "worker":
+        return make_worker(allow=[one.strip() for one in os.environ.get(ALLOW, "").split(",") if one.strip()])
+    if name == "local_worker":
+        return make_worker("ipc://nowhere", allow=["*"])
+    raise AttributeError(f"module 'zq.executor' has no attribute {name!r}")

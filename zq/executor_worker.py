@@ -1,0 +1,83 @@
+"""Workers that run the calls of `zq.Executor`.
+
+Whoever can submit to the queue can have called what the worker allows, so a worker that others can reach allows nothing unless it is told what.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from zq.chunks import Handler
+from zq.remote_call import Callee, ScriptCache, run_call
+from zq.task import Bury, Task
+from zq.worker import Worker
+
+QUEUE = "zq.executor"
+"""Where calls go, unless an executor says otherwise."""
+
+ALLOW = "ZQ_EXECUTOR_ALLOW"
+"""The environment variable that names the modules of which a worker calls functions: `shop,lib.maths`, with all that is below them; `*` allows all."""
+
+
+class _Handlers(dict[str, Handler]):
+    """One handler, whatever the queue is called."""
+
+    def __init__(self, queue: str, handler: Handler) -> None:
+        super().__init__({queue: handler})
+        self._handler = handler
+
+    def __missing__(self, queue: str) -> Handler:
+        return self._handler
+
+
+def make_worker(
+    address: str | None = None,
+    *,
+    allow: Iterable[str],
+    queue: str = QUEUE,
+    name: str | None = None,
+    concurrency: int = 1,
+    processes: int = 0,
+) -> Worker:
+    """Returns a worker that runs calls, not started.
+
+    Args:
+        address: of the coordinator; as of `zq.Worker`.
+        allow: modules whose functions may be called, with all that is below them; `*` allows all. Whoever can submit can call what is allowed.
+        queue: of the calls.
+        name: as of `zq.Worker`.
+        concurrency: as of `zq.Worker`.
+        processes: as of `zq.Worker`.
+    """
+    made = Worker(address, name=name, concurrency=concurrency, processes=processes)
+    made.handlers = _Handlers(queue, _make_handler(tuple(allow)))
+    return made
+
+
+def _make_handler(allow: tuple[str, ...]) -> Handler:
+    scripts = ScriptCache()
+    callees: dict[str, Callee] = {}
+
+    def call(task: Task) -> Any:
+        payload = task.payload
+        path = payload.get("function") if isinstance(payload, dict) else None
+        if not isinstance(path, str):
+            raise Bury("expected the payload of a call by zq.Executor")
+        if not _is_allowed(path, allow):
+            raise Bury(
+                f"{path} may not be called here: {ALLOW} in the environment of the worker names the modules that may, not {','.join(allow)!r}"
+            )
+        if path not in callees:
+            try:
+                callees[path] = scripts.find(path)
+            except ValueError as error:
+                raise Bury(str(error)) from error
+        return run_call(callees[path], payload, task)
+
+    return call
+
+
+def _is_allowed(path: str, allow: tuple[str, ...]) -> bool:
+    module = path.rpartition(":")[0]
+    return any(one in ("*", module) or module.startswith(f"{one}.") for one in allow)

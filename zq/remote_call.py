@@ -1,0 +1,309 @@
+"""A call of an importable function as bytes: what `zq.Executor` submits, and what its workers run.
+
+A function travels as its name, never as code: `module:qualname`, or `file.py:qualname` for a script that is run itself. Its arguments and its result are converted by its
+annotations where those say something that a payload can follow; everything else must be what msgpack holds, or one of tuple, set, frozenset, complex and large int, which
+are kept as they are here, since both ends are Python. What a function raises is part of its result: an exception of a known class is made again on the other side.
+"""
+
+from __future__ import annotations
+
+import functools
+import importlib
+import inspect
+import runpy
+import sys
+import traceback
+from collections.abc import Callable, Hashable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import msgpack
+
+from zq.children import MAIN_OF_CHILD
+from zq.conversion import converter_of
+from zq.converters import INT_MAX, INT_MIN, Converter
+from zq.errors import ConversionError, TaskFailedError
+from zq.parameters import Parameters
+from zq.wire.limits import TEXT_CHARS_MAX
+
+TUPLE, SET, FROZENSET, COMPLEX, LARGE_INT = range(1, 6)
+"""Extension types of msgpack in arguments and results."""
+
+BASES: tuple[type[Any], ...] = (str, bytes, float, list, dict)
+"""Of whose subclasses the value is sent."""
+
+LARGE_INT_BYTES_MAX = 1 << 16
+"""Of an int: half a million bits."""
+
+
+class RemoteTraceback(Exception):
+    """The traceback of where a function raised, as text; the cause of the exception that is raised here."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__(text)
+        self.text = text
+
+    def __str__(self) -> str:
+        return f'\n"""\n{self.text}"""'
+
+
+class Callee(NamedTuple):
+    """A function that can be called elsewhere."""
+
+    path: str
+    function: Callable[..., Any]
+    parameters: Parameters | None  # None when it does not tell: some builtins
+
+
+def describe(function: Any) -> Callee:
+    """Returns how another process finds a function.
+
+    Raises:
+        TypeError: it cannot, since it has no name of its own in a module.
+    """
+    if not callable(function):
+        raise TypeError(f"expected a function, got {type(function).__name__}")
+    if isinstance(function, Hashable):
+        return _describe(function)
+    raise TypeError(f"expected a function that can be imported, got {function!r}")
+
+
+@functools.lru_cache(maxsize=1000)
+def _describe(function: Any) -> Callee:
+    if inspect.iscoroutinefunction(function):
+        raise TypeError(
+            f"expected a plain function, got the coroutine function {function!r}; `async def` is for zq.App and zq.Worker"
+        )
+    owner = getattr(function, "__self__", None)
+    name = getattr(function, "__qualname__", "")
+    module = getattr(function, "__module__", None) or "builtins"
+    if isinstance(owner, type) and inspect.ismethod(function):
+        module, name = owner.__module__, f"{owner.__qualname__}.{function.__name__}"
+    path = f"{module}:{name}"
+    if "<" in name or not name:
+        raise TypeError(f"expected a function that can be imported, got {path}: define it at the top of a module")
+    try:
+        found = _attribute(sys.modules[module], name)
+    except (KeyError, AttributeError):
+        found = None
+    if found is not function and found != function:
+        raise TypeError(
+            f"expected a function that can be imported, got {function!r}: {path} is not it; methods of objects, partial and decorated "
+            "functions have no name by which another process could find them"
+        )
+    if module == "__main__":
+        file = getattr(sys.modules[module], "__file__", None)
+        if file is None:
+            raise TypeError(f"expected a function that can be imported, got {path} of a session without a file")
+        path = f"{Path(file).resolve()}:{name}"
+    return Callee(path, function, _parameters(function))
+
+
+def _attribute(place: Any, name: str) -> Any:
+    return functools.reduce(getattr, name.split("."), place)
+
+
+def _parameters(function: Callable[..., Any]) -> Parameters | None:
+    try:
+        inspect.signature(function)
+        made = Parameters(function, choose=_choose)
+        made.check()
+    except (ValueError, TypeError):  # no signature, or annotations that cannot be evaluated
+        return None
+    return made
+
+
+class _Open(NamedTuple):
+    """Converts nothing: what cannot be packed is found when it is packed."""
+
+    def dump(self, value: Any) -> Any:
+        return value
+
+    def load(self, plain: Any) -> Any:
+        return plain
+
+
+def _choose(annotation: Any) -> Converter:
+    if annotation is Any or annotation is object:
+        return _Open()
+    try:
+        return converter_of(annotation)
+    except ConversionError:
+        return _Open()
+
+
+# Values.
+
+
+def pack(value: Any, what: str) -> bytes:
+    """Returns a value as bytes.
+
+    Raises:
+        TypeError: it holds something that cannot travel.
+    """
+    try:
+        return msgpack.packb(value, default=_pack_more, strict_types=True)
+    except (TypeError, ValueError, OverflowError, RecursionError) as error:
+        raise TypeError(f"{what}: {error}") from None
+
+
+def _pack_more(value: Any) -> Any:
+    if isinstance(value, tuple):
+        return msgpack.ExtType(TUPLE, _pack_items(value))
+    if isinstance(value, frozenset):
+        return msgpack.ExtType(FROZENSET, _pack_items(value))
+    if isinstance(value, set):
+        return msgpack.ExtType(SET, _pack_items(value))
+    if isinstance(value, complex):
+        return msgpack.ExtType(COMPLEX, msgpack.packb([value.real, value.imag]))
+    if isinstance(value, int) and not isinstance(value, bool):
+        if INT_MIN <= value <= INT_MAX:
+            return int(value)  # of a subclass, such as an IntEnum
+        size = value.bit_length() // 8 + 1
+        if size > LARGE_INT_BYTES_MAX:
+            raise TypeError(f"an int of {size} bytes is too large")
+        return msgpack.ExtType(LARGE_INT, value.to_bytes(size, "little", signed=True))
+    for kind in BASES:
+        if isinstance(value, kind) and type(value) is not kind:
+            return kind(value)
+    raise TypeError(
+        f"{type(value).__module__}.{type(value).__qualname__} cannot be sent; expected None, bool, int, float, complex, str, bytes, tuple, list, "
+        "set, frozenset and dict, or a class that the function's annotation names: a dataclass, NamedTuple, TypedDict, msgspec Struct or pydantic model"
+    )
+
+
+def _pack_items(values: Any) -> bytes:
+    packed: bytes = msgpack.packb(list(values), default=_pack_more, strict_types=True)
+    return packed
+
+
+def unpack(data: bytes) -> Any:
+    """Returns the value of some bytes; raises ValueError when they are not one."""
+    try:
+        return msgpack.unpackb(data, ext_hook=_unpack_more, strict_map_key=False, use_list=True)
+    except (ValueError, TypeError, msgpack.UnpackException, RecursionError) as error:
+        raise ValueError(
+            f"expected arguments or a result of a call, got {len(data)} bytes that are not: {error}"
+        ) from None
+
+
+def _unpack_more(code: int, data: bytes) -> Any:
+    match code:
+        case 1:
+            return tuple(unpack(data))
+        case 2:
+            return set(unpack(data))
+        case 3:
+            return frozenset(unpack(data))
+        case 4:
+            return complex(*unpack(data))
+        case 5:
+            return int.from_bytes(data, "little", signed=True)
+    raise ValueError(f"unknown extension type {code}")
+
+
+# A call, on its way out.
+
+
+def pack_call(callee: Callee, args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[str, Any]:
+    """Returns the payload of a call.
+
+    Raises:
+        TypeError: the arguments do not fit the function, or cannot be sent.
+    """
+    what = f"an argument of {callee.path}"
+    if callee.parameters is None:
+        return {"function": callee.path, "args": pack(args, what), "kwargs": pack(kwargs, what)}
+    try:
+        arguments = callee.parameters.dump(args, kwargs)
+    except ConversionError:
+        raise
+    except TypeError:  # the function itself shall raise it, where it is called
+        return {"function": callee.path, "args": pack(args, what), "kwargs": pack(kwargs, what)}
+    return {"function": callee.path, "arguments": pack(arguments, what)}
+
+
+def unpack_result(callee: Callee, id: str, plain: Any) -> Any:
+    """Returns what a call returned, or raises what it raised.
+
+    Raises:
+        TaskFailedError: it raised something that cannot be made again here.
+        ValueError, ConversionError: what came is not the result of a call.
+    """
+    match plain:
+        case {"result": bytes(data)}:
+            value = unpack(data)
+            return value if callee.parameters is None else callee.parameters.load_result(value)
+        case {"raised": str(path), "args": args, "text": str(text)}:
+            raise _make_exception(id, path, args, text) from RemoteTraceback(text)
+    raise ValueError(f"expected the result of a call, got {type(plain).__name__}")
+
+
+def _make_exception(id: str, path: str, args: Any, text: str) -> BaseException:
+    """Makes an exception again, if its class is loaded here: nothing is imported because a worker says so."""
+    module, _, name = path.partition(":")
+    try:
+        kind = _attribute(sys.modules[module], name)
+        if isinstance(kind, type) and issubclass(kind, BaseException) and isinstance(args, bytes):
+            return kind(*unpack(args))
+    except Exception:  # the constructor is anybody's code
+        pass
+    return TaskFailedError(id, text)
+
+
+# A call, where it is run.
+
+
+class ScriptCache:
+    """The scripts that this process has run to find their functions."""
+
+    def __init__(self) -> None:
+        self._scripts: dict[str, dict[str, Any]] = {}
+
+    def find(self, path: str) -> Callee:
+        """Returns the function of a path.
+
+        Raises:
+            ValueError: there is none.
+        """
+        place, _, name = path.rpartition(":")
+        try:
+            if place.endswith(".py"):
+                if place not in self._scripts:
+                    self._scripts[place] = runpy.run_path(place, run_name=MAIN_OF_CHILD)
+                first, _, rest = name.partition(".")
+                function = _attribute(self._scripts[place][first], rest) if rest else self._scripts[place][first]
+            else:
+                function = _attribute(importlib.import_module(place), name)
+        except (ImportError, AttributeError, KeyError, OSError, ValueError) as error:
+            raise ValueError(f"there is no function {path} here: {type(error).__name__}: {error}") from error
+        if not callable(function):
+            raise ValueError(f"expected a function at {path}, got {type(function).__name__}")
+        return Callee(path, function, _parameters(function))
+
+
+def run_call(callee: Callee, payload: dict[str, Any], task: Any) -> dict[str, Any]:
+    """Calls a function and returns its result, or what it raised, as a payload; raises nothing but KeyboardInterrupt."""
+    try:
+        if "arguments" in payload and callee.parameters is not None:
+            bound = callee.parameters.load(unpack(payload["arguments"]), task)
+            value = callee.function(*bound.args, **bound.kwargs)
+        else:
+            value = callee.function(*unpack(payload["args"]), **unpack(payload["kwargs"]))
+        plain = value if callee.parameters is None else callee.parameters.dump_result(value)
+        return {"result": pack(plain, f"the result of {callee.path}")}
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:
+        return _pack_exception(error)
+
+
+def _pack_exception(error: BaseException) -> dict[str, Any]:
+    text = "".join(traceback.format_exception(error))[-TEXT_CHARS_MAX:]
+    try:
+        args: bytes | None = pack(error.args, "the arguments of an exception")
+    except Exception:
+        args = None
+    kind = type(error)
+    module = kind.__module__ if kind.__module__ != MAIN_OF_CHILD else "__main__"
+    return {"raised": f"{module}:{kind.__qualname__}", "args": args, "text": text}
