@@ -49,7 +49,9 @@ PROBE_INTERVAL = 1.0
 """Seconds between probes in normal times; they are the heartbeats."""
 
 QUICK_PROBE_INTERVAL = 0.02
-"""Seconds between probes while the caller waits for everything to come to rest."""
+"""Seconds between the first probes while the caller waits for everything to come to rest; each later interval is longer, because that may take hours."""
+
+PROBE_GROWTH = 1.2
 
 GONE_AFTER = 6.0
 """Seconds of silence after which a worker on another machine is gone. A child process shows by itself that it has ended."""
@@ -150,30 +152,35 @@ class Crew:
         return [worker.target() for worker in self.workers.values() if worker.node.number in followers]
 
     def exits(self) -> set[int]:
-        """Returns the numbers of the workers that give to the caller."""
-        return {number for number, worker in self.workers.items() if SINK in self._plan.followers(worker.node.number)}
+        """Returns the numbers of the living workers that give to the caller."""
+        return {
+            number
+            for number, worker in self.workers.items()
+            if not worker.is_dead and SINK in self._plan.followers(worker.node.number)
+        }
 
-    def wait_wired(self, pump: Callable[[], object]) -> None:
-        """Waits until every link has carried a first message.
+    def wait_wired(self, pump: Callable[[], object], fresh: list[Worker] | None = None) -> None:
+        """Waits until every link between the living has carried a first message.
 
         Args:
             pump: called again and again meanwhile; takes what comes to the caller.
+            fresh: those that must not die before, or None for all.
 
         Raises:
-            StartError: a worker died or failed before.
+            StartError: one of those died or failed before.
         """
 
         def is_done() -> bool:
             pump()
-            return all(worker.is_wired for worker in self.workers.values())
+            return all(worker.is_wired or worker.is_dead for worker in self.workers.values())
 
-        self._wait(is_done, list(self.workers.values()), "be wired")
+        self._wait(is_done, list(self.workers.values()) if fresh is None else fresh, "be wired")
 
-    def replace(self, dead: list[Worker], sink: str) -> list[Target]:
+    def replace(self, dead: list[Worker], sink: str) -> list[Worker]:
         """Starts workers in the places of dead ones, and wires them in; `wait_wired` says when that is done.
 
         Returns:
-            those that the caller gives to.
+            the new ones.
 
         Raises:
             StartError: one cannot be started.
@@ -199,7 +206,7 @@ class Crew:
                 message = Wire(senders, targets)
                 worker.is_wired = False
             self._say(worker, message)
-        return [target for target in self.entries() if target.worker in numbers]
+        return fresh
 
     def _add(self, node: Node, index: int, place: str | None) -> Worker:
         self._last_number += 1
@@ -281,6 +288,9 @@ class Crew:
         deadline = time.monotonic() + STOP_PATIENCE
         processes = [worker.process for worker in self.workers.values() if worker.process is not None]
         processes += [worker.process for worker in self._buried if worker.process is not None]
+        for worker in self.workers.values():
+            if worker.process is not None and worker.route is None:
+                worker.process.kill()  # it has not said hello, and hears nothing
         for process in processes:
             try:
                 process.wait(max(deadline - time.monotonic(), 0.0))
@@ -293,7 +303,7 @@ class Crew:
         with self._changed:
             self._is_closing = True
         _signal(self._wake_own)
-        if self._thread.ident is not None:
+        if self._thread.ident is not None and self._thread is not threading.current_thread():
             self._thread.join()
         self._channel.close(200)
         for one in (self.wake, self._wake_caller, self._own_wake, self._wake_own):
@@ -334,9 +344,10 @@ class Crew:
         if now < self._probe_at:
             return
         self._probe_at = now + self._probe_interval
+        self._probe_interval = min(self._probe_interval * PROBE_GROWTH, PROBE_INTERVAL)
         living = [worker for worker in self.workers.values() if not worker.is_dead and worker.route is not None]
         is_answered = all(worker.counts is not None and worker.counts.number == self._probe for worker in living)
-        if is_answered or self._probe_interval == PROBE_INTERVAL:
+        if is_answered or self._probe_interval >= PROBE_INTERVAL:
             self._probe += 1
         for worker in living:
             if worker.counts is None or worker.counts.number != self._probe:

@@ -41,6 +41,9 @@ FRAMES_PER_TURN = 100
 FILL_MILLISECONDS = 1
 """Milliseconds that items wait for others to fill their chunk."""
 
+COUNTS_ATTEMPTS_MAX = 4
+"""Looks for the last counts of the workers, before the progress is shown without them."""
+
 HELD_WINDOWS_MAX = 8
 """Windows of results that may wait for an earlier item in an ordered run before the source is left alone."""
 
@@ -133,6 +136,8 @@ class DirectEngine:
         if self._is_over():
             if self._feeder.error is not None:
                 raise self._feeder.error
+            if self._progress is not None:
+                self._wait_for_counts(crew)
             return True
         self._wait(is_sent)
         self._receive()
@@ -148,13 +153,14 @@ class DirectEngine:
         return False
 
     def close(self) -> None:
-        """Ends all workers, and removes every socket."""
-        crew, self._crew = self._crew, None
+        """Ends all workers, and removes every socket. When it is interrupted, the next call goes on with it."""
+        crew = self._crew
         if crew is not None:
             if self._progress is not None:
                 self._progress.close(self._worked(crew), self.ledger)
             self._links.close()
             crew.close()
+            self._crew = None
         if hasattr(self, "_feeder"):
             self._feeder.close()
         if hasattr(self, "_sink"):
@@ -249,8 +255,12 @@ class DirectEngine:
             if size_of(chunk):
                 self._pace.note_cost(cost)
 
-    def _wait_opened(self) -> None:
-        """Waits until everybody is wired, and has opened its link to here."""
+    def _wait_opened(self, fresh: list[Worker] | None = None) -> None:
+        """Waits until everybody is wired, and has opened its link to here.
+
+        Args:
+            fresh: those that have just been started, or None for all. The others may die meanwhile, which is looked into later.
+        """
         crew = self._crew
         assert crew is not None
 
@@ -258,13 +268,11 @@ class DirectEngine:
             self._links.pump()
             self._receive()
 
-        crew.wait_wired(pump)
+        crew.wait_wired(pump, fresh)
         while not crew.exits() <= self._opened:  # they are under way: a worker is wired when it has opened its own
             self._poller.poll(TURN_MILLISECONDS)
+            crew.clear_wake()
             self._receive()
-            self._note_deaths(crew)
-            if self._dead:
-                return
 
     def _learn(self, crew: Crew) -> None:
         """Learns what items cost from the workers' counts, while no result says so: a large batch may be the first to come."""
@@ -274,6 +282,15 @@ class DirectEngine:
         if not self._pace.is_blind:
             self._is_learning = False
             crew.hurry(is_hurried=False)
+
+    def _wait_for_counts(self, crew: Crew) -> None:
+        """Has the last line of each stage say what it has done, unless a worker takes long to answer."""
+        last = crew.hurry(is_hurried=True)
+        for _ in range(COUNTS_ATTEMPTS_MAX):
+            if crew.round[0] > last:
+                return
+            self._poller.poll(TURN_MILLISECONDS)
+            crew.clear_wake()
 
     # Deaths, and the end.
 
@@ -300,10 +317,9 @@ class DirectEngine:
         living = {number for number, worker in crew.workers.items() if not worker.is_dead}
         if counts.keys() != living and living:
             return
+        if self._links.has_unsent:
+            return  # it is sent, or dropped if it is for the dead, in the next turns
         if living and not rest.observe(number, counts, self._links.sent, self._received):
-            return
-        if self._links.has_unsent and not self._dead:
-            self._rest = None  # there was more to send all the time
             return
         holding = self._first_batch(crew, counts)
         if holding is not None:
@@ -333,9 +349,11 @@ class DirectEngine:
         if self._feeder.is_exhausted:
             return
         crew.forget()
-        for target in crew.replace(dead, self._endpoint):
-            self._links.connect(target)
-        self._wait_opened()
+        fresh = crew.replace(dead, self._endpoint)
+        for target in crew.entries():
+            if target.worker in {worker.number for worker in fresh}:
+                self._links.connect(target)
+        self._wait_opened(fresh)
 
     @staticmethod
     def _attribute(dead: list[Worker], count: int) -> dict[str, int]:

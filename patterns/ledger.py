@@ -117,9 +117,7 @@ class Ledger:
         if self._order is None:
             self._ready.extend(chunk.values)
             return
-        for number, value in enumerate(chunk.values, chunk.first):
-            self._order.add(number, (), value)
-            self._order.close(number)
+        self._order.add_plain(chunk)
         self._order.release(self._ready)
 
     def _receive_one(self, origin: Origin, value: Any, failure: Failure | None, *, is_empty: bool) -> None:
@@ -177,15 +175,27 @@ class _Order:
         self.next_number = next_number
         self._outcomes: dict[int, list[tuple[Path, Any]]] = {}
         self._closed: set[int] = set()
+        self._plain: dict[int, list[Any]] = {}
 
     def add(self, number: int, path: Path, outcome: Any) -> None:
         self._outcomes.setdefault(number, []).append((path, outcome))
+
+    def add_plain(self, chunk: Plain) -> None:
+        """Takes whole items that have ended, together: one step for a chunk, and not one for each."""
+        self._plain[chunk.first] = chunk.values
 
     def close(self, number: int) -> None:
         self._closed.add(number)
 
     def release(self, ready: deque[Any]) -> None:
-        while self.next_number in self._closed:
+        while True:
+            values = self._plain.pop(self.next_number, None)
+            if values is not None:
+                ready.extend(values)
+                self.next_number += len(values)
+                continue
+            if self.next_number not in self._closed:
+                return
             self._closed.remove(self.next_number)
             outcomes = self._outcomes.pop(self.next_number, [])
             outcomes.sort(key=lambda one: one[0])

@@ -27,7 +27,7 @@ HEAD = struct.Struct(f"<{TAG_BYTES}sI")
 
 
 class _Link:
-    __slots__ = ("index", "load", "node", "sent", "socket", "worker")
+    __slots__ = ("index", "load", "node", "sent", "socket", "turn", "worker")
 
     def __init__(self, target: Target, socket: Socket) -> None:
         self.worker = target.worker
@@ -36,6 +36,7 @@ class _Link:
         self.socket = socket
         self.sent = 0
         self.load = 0
+        self.turn = 0  # of its last message, so that the links take turns
 
 
 class Links:
@@ -61,6 +62,8 @@ class Links:
         self._links: dict[int, _Link] = {}
         self._by_node: dict[int, list[_Link]] = {}
         self._width: dict[int, int] = {}
+        self._turn = 0
+        self._is_tracking = False
         self._unsent: deque[tuple[int, int | None, bytes]] = deque()
 
     @property
@@ -123,7 +126,7 @@ class Links:
             if index is not None:
                 links = [link for link in links if link.index == index]
             elif len(links) > 1:
-                links = sorted(links, key=lambda link: (link.load, link.sent))
+                links = sorted(links, key=lambda link: (link.load, link.turn))
             if not links:
                 self.discarded += 1
             elif not any(self._send(link, frame) for link in links):
@@ -147,8 +150,6 @@ class Links:
         """Has `pump` prefer the links with the fewest messages that have not come back."""
         self._is_tracking = True
 
-    _is_tracking = False
-
     def close(self) -> None:
         for worker in list(self._links):
             self.drop(worker)
@@ -159,6 +160,8 @@ class Links:
         except zmq.Again:
             return False
         link.sent += 1
+        self._turn += 1
+        link.turn = self._turn
         link.load += self._is_tracking
         return True
 

@@ -206,7 +206,7 @@ class Session:
         self._seconds = 0.0
         self._senders: set[int] = set()
         self._opened: set[int] = set()
-        self._is_wired = False
+        self._is_wiring = False  # whether the caller waits for the first message of everyone who will give
         self._execution: Execution
         self._links: Links
         self._tag = b""
@@ -353,11 +353,12 @@ class Session:
                     self._senders.update(senders)
                     for target in targets:
                         self._links.connect(target)
-                    self._is_wired = False
+                    self._is_wiring = True
                     self._check_wired()
                 case Gone(worker):
                     self._links.drop(worker)
                     self._senders.discard(worker)
+                    self._check_wired()
                 case Flush():
                     self._give(self._execution.flush(), 0.0, 0)
                 case Forget():
@@ -367,8 +368,8 @@ class Session:
             self._count(is_idle=False)
 
     def _check_wired(self) -> None:
-        if not self._is_wired and self._senders and self._senders <= self._opened:
-            self._is_wired = True
+        if self._is_wiring and self._senders <= self._opened:
+            self._is_wiring = False
             self._control.say(Wired())
 
     def _count(self, *, is_idle: bool) -> None:

@@ -79,6 +79,22 @@ def test_run_that_may_lose_goes_on_with_a_new_worker(tidy: None) -> None:
     assert results[-1] == 40 or run.lost["die_on_sevens"] > 1
 
 
+@pytest.mark.parametrize("seed", range(3))
+def test_books_add_up_when_workers_die_again_and_again_and_several_at_once(seed: int, tidy: None) -> None:
+    random = Random(seed)
+    run = (add_one | keep | describe).run(range(ITEMS), allow_loss=True)
+    received = 0
+    for _ in run:
+        received += 1
+        if received % 1500 == 700:
+            processes = list(workers_of(run))
+            for pid in random.sample(processes, min(random.randint(1, 3), len(processes))):
+                os.kill(pid, signal.SIGKILL)
+
+    assert run.sent == ITEMS == received + sum(run.lost.values()), (seed, run.lost)
+    assert run.completed == received
+
+
 def test_loss_says_how_many_of_which_stage(tidy: None) -> None:
     with pytest.raises(
         LostError, match=r"\d+ of the items were lost .*: \d+ with stage die_on_sevens; run these"

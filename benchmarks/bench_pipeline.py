@@ -1,0 +1,161 @@
+"""Items a second through one cheap stage, and through what else one could use, all in one run on one machine.
+
+python benchmarks/bench_pipeline.py [--items 300000] [--size 200] [--rounds 3] [--json]
+
+One worker process each, the same function, distinct items of 200 bytes, results counted. The rounds of all contestants take turns, so that a busy neighbour harms all alike; the
+best round of each is shown. Processes are started before the clock is.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import multiprocessing
+import os
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+
+import zmq
+
+from patterns import stage
+
+POOL_CHUNKS = (100, 300, 1000, 3000, 10000)
+WINDOW = 1000
+"""Messages under way of the bare sockets."""
+
+
+@stage
+def touch(item: bytes) -> bytes:
+    return item
+
+
+def touch_in_pool(item: bytes) -> bytes:
+    return item
+
+
+def make_items(count: int, size: int) -> Iterator[bytes]:
+    """Yields distinct items: pickle sends equal objects of a chunk only once."""
+    padding = bytes(size - 8)
+    for number in range(count):
+        yield number.to_bytes(8, "big") + padding
+
+
+def rate(count: int, results: Iterator[object]) -> float:
+    """Returns results a second, from the first to the last."""
+    next(results)
+    began_at = time.perf_counter()
+    got = 1
+    for _ in results:
+        got += 1
+    seconds = time.perf_counter() - began_at
+    assert got == count, f"{got} results of {count}"
+    return (count - 1) / seconds
+
+
+def run_direct(count: int, size: int) -> float:
+    with touch.run(make_items(count, size), quiet=True) as run:
+        return rate(count, iter(run))
+
+
+def run_ordered(count: int, size: int) -> float:
+    with touch.run(make_items(count, size), quiet=True, ordered=True) as run:
+        return rate(count, iter(run))
+
+
+def run_pool(chunk: int) -> Callable[[int, int], float]:
+    def run(count: int, size: int) -> float:
+        with multiprocessing.get_context("spawn").Pool(1) as pool:
+            pool.map(touch_in_pool, [b"warm"])
+            return rate(count, pool.imap_unordered(touch_in_pool, make_items(count, size), chunk))
+
+    return run
+
+
+def run_raw(count: int, size: int) -> float:
+    """Bare PUSH and PULL sockets, a message for each item, in one thread at each end."""
+    with tempfile.TemporaryDirectory() as folder:
+        places = [f"ipc://{folder}/{name}" for name in ("in", "out")]
+        context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
+        push, pull = context.socket(zmq.PUSH), context.socket(zmq.PULL)
+        push.bind(places[0])
+        pull.bind(places[1])
+        worker = multiprocessing.get_context("spawn").Process(target=work_raw, args=(*places, count), daemon=True)
+        worker.start()
+        try:
+            return rate(count, _exchange(push, pull, make_items(count, size)))
+        finally:
+            worker.join()
+            context.destroy(linger=0)
+
+
+def _exchange(push: zmq.Socket[bytes], pull: zmq.Socket[bytes], items: Iterator[bytes]) -> Iterator[bytes]:
+    under_way = 0
+    for item in items:
+        push.send(touch_in_pool(item))
+        under_way += 1
+        while under_way >= WINDOW:
+            yield pull.recv()
+            under_way -= 1
+            while under_way and pull.poll(0):
+                yield pull.recv()
+                under_way -= 1
+    for _ in range(under_way):
+        yield pull.recv()
+
+
+def work_raw(source: str, target: str, count: int) -> None:
+    context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
+    pull, push = context.socket(zmq.PULL), context.socket(zmq.PUSH)
+    pull.connect(source)
+    push.connect(target)
+    for _ in range(count):
+        push.send(touch_in_pool(pull.recv()))
+    context.destroy()
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description="Measures a one-stage pipeline.")
+    parser.add_argument("--items", type=int, default=300_000)
+    parser.add_argument("--size", type=int, default=200)
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--json", action="store_true")
+    arguments = parser.parse_args()
+    contestants: dict[str, tuple[Callable[[int, int], float], int]] = {
+        "direct pipeline": (run_direct, 1),
+        "direct pipeline, ordered": (run_ordered, 1),
+        **{f"multiprocessing.Pool, chunk {chunk}": (run_pool(chunk), 1) for chunk in POOL_CHUNKS},
+        "multiprocessing.Pool, chunk 1": (run_pool(1), 10),
+        "pyzmq PUSH/PULL, a message each": (run_raw, 3),
+    }
+    rates: dict[str, list[float]] = {name: [] for name in contestants}
+    for _ in range(arguments.rounds):
+        for name, (run, share) in contestants.items():
+            rates[name].append(run(arguments.items // share, arguments.size))
+    best = {name: max(found) for name, found in rates.items()}
+    best_pool = max((name for name in best if "Pool" in name), key=lambda name: best[name])
+    direct = best["direct pipeline"]
+    figures = {
+        "items": arguments.items,
+        "size": arguments.size,
+        "rounds": arguments.rounds,
+        "cpus": os.cpu_count(),
+        "python": sys.version.split()[0],
+        "rates": {name: round(value) for name, value in best.items()},
+        "best_pool": best_pool,
+        "direct_by_best_pool": round(direct / best[best_pool], 2),
+        "direct_by_unchunked_pool": round(direct / best["multiprocessing.Pool, chunk 1"], 1),
+    }
+    if arguments.json:
+        print(json.dumps(figures))
+        return
+    for name, value in sorted(best.items(), key=lambda one: -one[1]):
+        print(f"{value:12,.0f} items/s  {direct / value:6.2f} x  {name}")
+    print(
+        f"direct / best pool: {figures['direct_by_best_pool']}, direct / unchunked: {figures['direct_by_unchunked_pool']}"
+    )
+
+
+if __name__ == "__main__":
+    main()
