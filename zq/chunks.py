@@ -76,6 +76,7 @@ class Runner:
         start = offsets[lo - first - 1] if lo > first else 0
         now = reported_at = clock()
         harvest.reset()
+        is_full = False  # looked at only after what can fill it
         slot.token = token
         for index in range(lo, hi):
             end = offsets[index - first]
@@ -90,18 +91,20 @@ class Runner:
                 result = handler(task)
                 if result is not None or task.forwards is not None:
                     harvest.add_with_result(task, result)
-                elif harvest.hi == index and harvest.done:
+                    is_full = harvest.is_full
+                elif harvest.hi == index:
                     harvest.hi = index + 1
-                    harvest.done[-1] = index + 1
                 else:
                     harvest.open_run(index)
             except BaseException as error:  # sys.exit in a handler, too, is that handler's failure
                 harvest.fail(assignment, index, data, error)
+                is_full = harvest.is_full
             now = clock()
-            if now - reported_at >= REPORT_AFTER or harvest.is_full:
+            if is_full or now - reported_at >= REPORT_AFTER:
                 slot.index = -1
                 report(harvest.take_report(assignment, index + 1 - lo, now - reported_at))
                 reported_at = now
+                is_full = False
                 lo = index + 1
         slot.index = -1
         report(harvest.take_report(assignment, hi - lo, now - reported_at))

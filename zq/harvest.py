@@ -38,8 +38,7 @@ class Harvest:
     """What has ended of one lease since the last report.
 
     Attributes:
-        done: pairs lo, hi of runs that ended well; `zq.chunks` lengthens the last one itself, since that is the hot path.
-        hi: where the last run ends.
+        hi: where the last run of tasks that ended well ends, -1 when there is none; `zq.chunks` lengthens it itself, since that is the hot path.
     """
 
     __slots__ = (
@@ -51,7 +50,7 @@ class Harvest:
         "_ids",
         "_packer",
         "_results",
-        "done",
+        "_runs",
         "hi",
     )
 
@@ -63,7 +62,7 @@ class Harvest:
 
     def reset(self) -> None:
         """Forgets what was noted."""
-        self.done: list[int] = []
+        self._runs: list[int] = []  # pairs lo, hi; the last hi is only true in `hi`
         self.hi = -1
         self._results: dict[int, bytes] = {}
         self._forwards: list[Forward] = []
@@ -96,11 +95,14 @@ class Harvest:
 
     def open_run(self, index: int) -> None:
         """Notes a task without result: at the end of the run before it, or as the first of another."""
-        if self.hi == index and self.done:
-            self.done[-1] = index + 1
-        else:
-            self.done += (index, index + 1)
+        if self.hi != index:
+            self._close_run()
+            self._runs += (index, index + 1)
         self.hi = index + 1
+
+    def _close_run(self) -> None:
+        if self.hi > 0:
+            self._runs[-1] = self.hi
 
     def add_with_result(self, task: Task, result: Any) -> None:
         """Notes a task that returned or forwarded something; what cannot be encoded is the handler's failure."""
@@ -123,7 +125,8 @@ class Harvest:
         if (
             task.forwards is not None and task.member_of is not None
         ):  # it may be replaced in its group, which is said of it alone
-            self.done += (index, index + 1)
+            self._close_run()
+            self._runs += (index, index + 1)
             self.hi = -1
         else:
             self.open_run(index)
@@ -136,7 +139,8 @@ class Harvest:
 
     def take_report(self, assignment: Assignment, tasks: int, seconds: float) -> Report:
         """Returns the report of all that was noted, and forgets it."""
-        runs = iter(self.done)
+        self._close_run()
+        runs = iter(self._runs)
         done = [self._completion(assignment, lo, hi) for lo, hi in zip(runs, runs, strict=True)]
         report = Report(done, self._failed, tasks, seconds)
         self.reset()
