@@ -118,5 +118,8 @@ def as_json(scale: Scale, figures: dict[str, float], rows: list[Row]) -> dict[st
         "machine": machine(),
         "scale": scale._asdict(),
         "floor": figures,
-        "rows": [{**row._asdict(), "usage": None if row.usage is None else row.usage._asdict()} for row in rows],
+        "rows": [
+            {**row._asdict(), "notes": dict(row.notes), "usage": None if row.usage is None else row.usage._asdict()}
+            for row in rows
+        ],
     }

@@ -40,7 +40,7 @@ class Usage(NamedTuple):
     client_cpu: float  # seconds, as the other two
     coordinator_cpu: float
     worker_cpu: float
-    written_bytes: int  # by the coordinator, to the disk
+    written_bytes: int  # by the coordinator, to files
     commits: int
     rss_bytes: int  # largest of the coordinator's own memory; pages of the mapped file not counted
     rss_with_file_bytes: int  # with them
@@ -231,7 +231,7 @@ class Meter:
 
     def _look(self) -> tuple[float, ...]:
         rig = self._rig
-        written = _fields_of(f"/proc/{rig.pid}/io")["write_bytes"]
+        written = _fields_of(f"/proc/{rig.pid}/io")["wchar"]  # write_bytes counts whole folios of the page cache
         commits = rig.status()["commits"]
         return (
             time.perf_counter(),
