@@ -12,6 +12,7 @@ from typing import Any, Self, Unpack
 
 from zq.calls import Calls, Steps, outcome_of, result_of
 from zq.core.policies import QueueSettings
+from zq.dead_letters import AsyncDeadLetters
 from zq.flow import Entry
 from zq.group import GroupBase, GroupStatus, group_status_of, submit_group
 from zq.pulled import PulledBase, settle_together
@@ -37,6 +38,11 @@ class AsyncClient:
     ) -> None:
         self._calls = Calls(address, timeout, name, payload_bytes_max)
         self._mailbox: Mailbox | None = None
+
+    @property
+    def dead(self) -> AsyncDeadLetters:
+        """The dead letters of the coordinator."""
+        return AsyncDeadLetters(self._calls, self._run)
 
     @property
     def address(self) -> str:
@@ -119,6 +125,10 @@ class AsyncClient:
     async def retry(self, id: str) -> bool:
         """Puts a dead letter back into its queue; as `zq.Client.retry`."""
         return bool(await self._run(self._calls.command("retry", {"id": id})))
+
+    async def bury(self, id: str, reason: str = "buried by a client") -> int:
+        """Makes a dead letter of a task, or of all tasks of a batch; as `zq.Client.bury`."""
+        return int(await self._run(self._calls.command("bury", {"id": id, "reason": reason})))
 
     async def set_queue(self, name: str, **policies: Unpack[QueueSettings]) -> dict[str, Any]:
         """Sets policies of a queue; as `zq.Client.set_queue`."""

@@ -12,6 +12,7 @@ from typing import Any, Self, Unpack
 from zq.calls import Calls, Steps, outcome_of
 from zq.core.client_outcomes import FOREVER
 from zq.core.policies import QueueSettings
+from zq.dead_letters import DeadLetters
 from zq.errors import TimedOutError
 from zq.flow import Entry
 from zq.group import Group, submit_group
@@ -49,6 +50,11 @@ class Client:
         payload_bytes_max: int = PAYLOAD_BYTES_MAX,
     ) -> None:
         self._calls = Calls(address, timeout, name, payload_bytes_max)
+
+    @property
+    def dead(self) -> DeadLetters:
+        """The dead letters of the coordinator."""
+        return DeadLetters(self._calls, self._run)
 
     @property
     def address(self) -> str:
@@ -226,6 +232,10 @@ class Client:
     def retry(self, id: str) -> bool:
         """Puts a dead letter back into its queue; returns False when it is not dead. Raises as `status`."""
         return bool(self._run(self._calls.command("retry", {"id": id})))
+
+    def bury(self, id: str, reason: str = "buried by a client") -> int:
+        """Makes a dead letter of a task, or of all tasks of a batch; returns how many had not ended. Raises as `status`."""
+        return int(self._run(self._calls.command("bury", {"id": id, "reason": reason})))
 
     def set_queue(self, name: str, **policies: Unpack[QueueSettings]) -> dict[str, Any]:
         """Sets policies of a queue, which is made if need be; they hold at once and over restarts.

@@ -131,3 +131,47 @@ def test_a_retry_policy_and_a_handler_that_knows_better(coordinator: zq.Coordina
     assert (good.status().attempts, good.status().failures) == (2, 2)
     assert (bad.status().attempts, bad.status().failures) == (3, 3)
     assert [event.event for event in bad.status().timeline] == ["retry", "retry", "dead"]
+
+
+# Dead letters.
+
+
+def die(client: zq.Client, id: str, reason: str) -> None:
+    client.submit("orders", id, id=id)
+    client.bury(id, reason)
+
+
+def test_dead_letters_are_found_brought_back_and_given_up(client: zq.Client) -> None:
+    for id, reason in (("a", "no oven"), ("b", "burnt"), ("c", "no oven"), ("d", "wet")):
+        die(client, id, reason)
+
+    assert [row["id"] for row in client.dead.find(queue="orders", reason="oven")] == ["a", "c"]
+    assert client.dead.replay("b") == 1
+    assert client.dead.replay(reason="oven", to="repair") == 2
+    assert client.dead.purge("d") == 1
+    assert client.dead.kick("orders", 5) == 0
+    assert [client.status(id).queue for id in "abc"] == ["repair", "orders", "repair"]
+    with pytest.raises(zq.RemoteProtocolError, match="there is no queue 'nowhere'"):
+        client.dead.replay(queue="nowhere")
+
+
+def test_dead_letters_are_brought_back_at_a_rate_by_an_awaiting_client(
+    coordinator: zq.Coordinator, client: zq.Client
+) -> None:
+    for number in range(4):
+        die(client, f"t{number}", "no oven")
+
+    async def replay() -> None:
+        async with zq.AsyncClient(coordinator.address, timeout=20.0) as awaiting:
+            slow = await awaiting.dead.start_replay(0.001, queue="orders", reason="oven")
+            assert [one["id"] for one in await awaiting.dead.replays()] == [slow["id"]]
+            assert await awaiting.dead.stop_replay(slow["id"])
+            await awaiting.dead.start_replay(10_000.0)
+            assert len(await awaiting.dead.find()) < 4
+            assert await awaiting.dead.kick("orders", 1) <= 1
+            assert await awaiting.dead.replay(queue="orders") <= 3
+            assert await awaiting.dead.purge(queue="orders") == 0
+            assert await awaiting.bury("t0") == 1
+
+    asyncio.run(replay())
+    assert wait_until(client, "t3", "waiting").queue == "orders"

@@ -29,7 +29,7 @@ def check_fates(books: Books, tx: Transaction) -> None:
         _check_counts(books, batch)
         _check_delay(tx, batch, due_time)
     for key, value in tx.scan(tables.DEAD):
-        record, reason, _ = tables.unpack(value)
+        record, reason, _, _ = tables.unpack(value)
         batch = read_batch(key, books.queues_by_number[tables.split_task_key(key)[0]], record)
         _check_death(books, batch, reason)
 
@@ -93,6 +93,7 @@ def _check_death(books: Books, batch: Batch, reason: str) -> None:
     limit = attempts_limit(books, batch)
     if batch.attempts > limit:
         raise Violation(f"{batch.own_id} died after {batch.attempts} attempts of {limit}")
-    is_decided = FINAL in reason or batch.options.on_lost == "dead"
+    is_expired = batch.options.ttl is not None and not batch.attempts
+    is_decided = FINAL in reason or batch.options.on_lost == "dead" or is_expired
     if batch.attempts < limit and not is_decided:
         raise Violation(f"{batch.own_id} died after {batch.attempts} attempts of {limit}: {reason}")

@@ -249,6 +249,7 @@ def run(seed: int, *, orders: int = 6, plant: str | None = None) -> Report:
     """
     world = World(seed)
     ledger = Ledger()
+    ledger.has_replays = world.has_replays
     kitchen = Kitchen(world, ledger, MemoryStore(TABLES))
     customers = [Customer(world, ledger, name) for name in ("ann", "bob")]
     queues = ("pizza", "pasta", "boxes", JOINED, COMPLAINTS)
@@ -287,12 +288,16 @@ def _storm(
         customer = rng.choice(customers)
         if i % 4 == 0:
             customer.order()
-        if i % 16 == 2:
+        if i % 16 == 2 and not world.has_replays:
             customer.open_group()
         if i % 16 == 7:
             customer.cancel_something()
         if i % 16 == 11:
             customer.pull()
+        if i % 16 == 5:
+            customer.bury_something()
+        if i % 4 == 1 and world.has_replays:
+            customer.wake_the_dead()
         if i % 16 == 3:
             customer.set_a_queue()
         _act(world, kitchen, customers, workers)
@@ -330,6 +335,8 @@ def _heal_and_drain(
     kitchen.check_groups_ended()
     assert kitchen.machine is not None
     for queue in kitchen.machine.books.queues.values():
+        if kitchen.machine.books.replays:
+            raise Violation(f"these replays never ended: {sorted(kitchen.machine.books.replays)}")
         if queue.unfinished:
             raise Violation(f"queue {queue.name} has {queue.unfinished} tasks that never ended")
 
@@ -337,6 +344,10 @@ def _heal_and_drain(
 def _is_drained(kitchen: Kitchen, customers: list[Customer], workers: list[Worker | SessionWorker]) -> bool:
     if any(isinstance(worker, SessionWorker) and worker.session.hands for worker in workers):
         return False
-    if kitchen.machine is None or any(customer.unanswered or customer.submitted for customer in customers):
+    if (
+        kitchen.machine is None
+        or kitchen.machine.books.replays
+        or any(customer.unanswered or customer.submitted for customer in customers)
+    ):
         return False
     return not any(queue.unfinished for queue in kitchen.machine.books.queues.values())

@@ -32,6 +32,7 @@ class Ledger:
 
     def __init__(self) -> None:
         self.entries: dict[str, Entry] = {}
+        self.has_replays = False  # dead letters may come back
         self.notices: dict[str, str] = {}  # by the id of what died, the id of the notice
         # By queue and key: the ordered tasks that are not known to have ended, as they were accepted.
         self.lines: dict[tuple[str, str], list[str]] = {}
@@ -97,6 +98,9 @@ class Ledger:
         """A client was told how a task ended."""
         entry = self.entries[id]
         if outcome == "unknown" and not entry.is_accepted:
+            return
+        if self.has_replays and "dead" in (entry.outcome, outcome):
+            entry.outcome = outcome if entry.outcome in (None, "dead") else entry.outcome
             return
         if entry.outcome is not None and entry.outcome != outcome:
             raise Violation(f"{id} ended as {entry.outcome} and then as {outcome}")

@@ -110,9 +110,9 @@ class Customer:
             max_attempts=rng.choice((None, 1, 2)),
             retry=rng.choice((None, RetryPolicy.constant(0.7))),
             timeout=rng.choice((None, None, 5.0)),
-            on_dead=rng.choice((None, COMPLAINTS)),
+            on_dead=None if self.world.has_replays else rng.choice((None, COMPLAINTS)),
         )
-        if options.key is not None and rng.random() < 0.5:
+        if options.key is not None and rng.random() < 0.5 and not self.world.has_replays:
             options = options._replace(ordered=True)
         self.submit(f"{self.name}-{self.made:04d}", self.made, size, options)
 
@@ -170,6 +170,24 @@ class Customer:
             size = self.submitted[id]
             index = self.world.rng.randrange(size)
             self.ask(Cancel(self.number(), task_id(id, size, index) if self.world.rng.random() < 0.7 else id))
+
+    def bury_something(self) -> None:
+        if self.submitted:
+            id = self.world.rng.choice(sorted(self.submitted))
+            self.ask(Command(self.number(), "bury", {"id": id, "reason": f"buried {FINAL}"}))
+
+    def wake_the_dead(self) -> None:
+        """Has dead letters brought back or given up, in the seeds in which that may be."""
+        rng = self.world.rng
+        to = rng.choice((None, None, "pizza", "boxes"))
+        match rng.randrange(3):
+            case 0:
+                self.ask(Command(self.number(), "replay", {"limit": 2, "to": to}))
+            case 1:
+                number = self.number()
+                self.ask(Command(number, "start-replay", {"id": f"{self.name}/{number}", "rate": 2.0, "to": to}))
+            case 2:
+                self.ask(Command(self.number(), "purge-dead", {"limit": 1}))
 
     def pull(self) -> None:
         queue = self.world.rng.choice(("pizza", "pasta"))

@@ -8,7 +8,20 @@ from typing import Any
 
 import pytest
 
-from zq.core import admission, coordinator, endings, expiry, failing, groups, joins, lines, liveness, settling, tables
+from zq.core import (
+    admission,
+    coordinator,
+    dead_letters,
+    endings,
+    expiry,
+    failing,
+    groups,
+    joins,
+    lines,
+    liveness,
+    settling,
+    tables,
+)
 from zq.core.batch import Batch
 from zq.core.books import Books, EndedMembers, Step, read_books
 from zq.core.groups import GroupRow
@@ -214,6 +227,20 @@ def _expiry_forgotten_when_given_back(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(Books, "give_back", give_back)
 
 
+def _replay_repeats_itself(patch: pytest.MonkeyPatch) -> None:
+    """Leaves what it brought back among the dead, as a copy that is never acknowledged."""
+    real = dead_letters.revive
+
+    def revive(books: Books, step: Step, single: Batch, to: Any = None) -> None:
+        value = step.tx.get(tables.DEAD, single.key) or b""
+        key = single.key
+        real(books, step, single, to)
+        step.tx.put(tables.DEAD, key, value)
+        single.queue.dead += 1
+
+    patch.setattr(dead_letters, "revive", revive)
+
+
 _PATCHES = {
     "key kept by the dead": _key_kept_by_the_dead,
     "turns forgotten at a restart": _turns_forgotten_at_a_restart,
@@ -234,6 +261,7 @@ _PATCHES = {
     "group not kept over a restart": _group_kept_in_memory,
     "notice lost": _notice_lost,
     "expired and handed out": _expired_handed_out,
+    "replay without taking": _replay_repeats_itself,
     "expiry forgotten when given back": _expiry_forgotten_when_given_back,
 }
 

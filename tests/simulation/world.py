@@ -103,6 +103,7 @@ class World:
     def __init__(self, seed: int) -> None:
         self.rng = random.Random(seed)
         self.faults = Faults.draw(self.rng)
+        self.has_replays = self.rng.random() < 0.3  # dead letters come back: what dies may yet be done
         self.now = 0.0
         self.wall_offset = WALL_OFFSET
         self.is_healed = False

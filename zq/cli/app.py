@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from zq.cli import groups, listing, queues, serving, tasks
+from zq.cli import dead, groups, listing, queues, serving, tasks
 from zq.cli.extending import ExtensibleGroup
 from zq.cli.output import EXIT_CODES, INTERRUPTED
 
@@ -49,7 +49,7 @@ _GROUPS: list[tuple[str, str, dict[str, Any]]] = [
     (
         "tasks",
         "Look at tasks, cancel them, try dead ones again.",
-        {"ls": tasks.list_tasks, "show": tasks.show, "cancel": tasks.cancel, "retry": tasks.retry},
+        {"ls": tasks.list_tasks, "show": tasks.show, "cancel": tasks.cancel, "retry": tasks.retry, "bury": tasks.bury},
     ),
     (
         "groups",
@@ -62,7 +62,18 @@ _GROUPS: list[tuple[str, str, dict[str, Any]]] = [
         "Look at queues and set their policies.",
         {"ls": queues.list_queues, "show": queues.show, "set": queues.set_queue},
     ),
-    ("dead", "Look at dead letters and replay them.", {"ls": tasks.list_dead, "replay": tasks.replay}),
+    (
+        "dead",
+        "Look at dead letters, replay or purge them.",
+        {
+            "ls": dead.list_dead,
+            "replay": dead.replay,
+            "kick": dead.kick,
+            "replays": dead.list_replays,
+            "stop": dead.stop,
+            "purge": dead.purge,
+        },
+    ),
 ]
 for _name, _help, _commands in _GROUPS:
     _group = typer.Typer(name=_name, help=_help, no_args_is_help=True, epilog=EXIT_CODES)

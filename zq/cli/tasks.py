@@ -221,19 +221,17 @@ def retry(id: Id, address: Address = None, timeout: Timeout = TIMEOUT) -> None:
         typer.echo(f"{id} waits again", err=True)
 
 
-def list_dead(
-    queue: Queue = None, limit: Limit = 100, address: Address = None, timeout: Timeout = TIMEOUT, as_json: Json = False
+def bury(
+    id: Id,
+    reason: Annotated[str, typer.Option("--reason", "-r", help="Why, for people.")] = "buried from the command line",
+    address: Address = None,
+    timeout: Timeout = TIMEOUT,
 ) -> None:
-    """List dead letters, with the reason of each."""
-    with exit_codes():
-        rows = ask(address, timeout, "tasks", queue=queue, state="dead", limit=limit)
-        print_rows(rows, ["id", "queue", "attempts", "failures", "finished_time", "reason"], as_json=as_json)
-
-
-def replay(queue: Queue = None, limit: Limit = 1000, address: Address = None, timeout: Timeout = TIMEOUT) -> None:
-    """Put dead tasks back into their queues, the oldest first."""
+    """Make a dead letter of a task, or of all tasks of a batch, that have not ended."""
     from zq.client import Client
 
     with exit_codes(), Client(address, timeout=timeout) as client:
-        count = client.command("replay", queue=queue, limit=limit)
-        typer.echo(f"{count} wait again", err=True)
+        count = client.bury(id, reason)
+        if not count:
+            fail(f"nothing of {id} was there to bury: it has ended, or is not known")
+        typer.echo(f"buried {count}", err=True)

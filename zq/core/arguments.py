@@ -20,6 +20,17 @@ def text(arguments: dict[str, Any], name: str) -> str:
     return value
 
 
+def optional_text(arguments: dict[str, Any], name: str) -> str | None:
+    return None if arguments.get(name) is None else text(arguments, name)
+
+
+def number(arguments: dict[str, Any], name: str, least: float, most: float) -> float:
+    value = arguments.get(name)
+    if not isinstance(value, int | float) or isinstance(value, bool) or not least <= value <= most:
+        raise InvalidRequestError(f"expected {name} from {least:g} to {most:g}, got {value!r}")
+    return float(value)
+
+
 def limit(arguments: dict[str, Any], default: int) -> int:
     value = arguments.get("limit", default)
     if not isinstance(value, int) or isinstance(value, bool) or not 1 <= value <= LIST_MAX:

@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from heapq import heappop, heappush
 from itertools import islice
 from math import inf
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from zq.core import tables
 from zq.core.batch import Batch, mask_of, read_batch
@@ -23,6 +23,9 @@ from zq.core.storage import Transaction
 from zq.core.waits import Waits
 from zq.errors import StoreCorruptError
 from zq.wire.messages import FromCoordinator
+
+if TYPE_CHECKING:
+    from zq.core.dead_letters import Replay
 
 EPOCH_SHIFT = 40
 """Tokens are epoch << 40 | number: a million million leases in one life of a coordinator, and they grow over restarts."""
@@ -109,6 +112,7 @@ class Books:
         self.peers: dict[Peer, Holder] = {}  # invariant: holder.peer is the key
         self.pullers: dict[str, Holder] = {}
         self.waits = Waits()
+        self.replays: dict[str, Replay] = {}  # by id: dead letters that are brought back at a rate
         self.counters: dict[str, int] = {}
         self.stirred: dict[Queue, None] = {}  # queues in which something can perhaps be assigned
         self.changed: dict[Queue, None] = {}  # queues whose record must be written
@@ -124,6 +128,11 @@ class Books:
         self.turned: dict[bytes, Batch] = {}  # by task key: ended, and the turn of their line is to be passed on
         self.turn = 0
         self.event_number = 0
+
+    def next_event(self) -> int:
+        """Returns a number that is larger than all before, over restarts too."""
+        self.event_number += 1
+        return self.epoch << EPOCH_SHIFT | self.event_number
 
     def count(self, name: str, amount: int = 1) -> None:
         self.counters[name] = self.counters.get(name, 0) + amount
@@ -214,7 +223,10 @@ class Books:
                     self.read_lane(tx, queue, priority, lane)
                 if not lane.heap:
                     break
-                batch = self.batches.get(lane.heap[0]) or queue.places[lane.heap[0]]
+                batch = self.batches.get(lane.heap[0]) or queue.places.get(lane.heap[0])
+                if batch is None:  # it was buried while it waited here
+                    queue.set_aside(lane)
+                    continue
                 if batch.servable():
                     return lane, batch
                 queue.drop_head(lane, batch)

@@ -1,4 +1,6 @@
-"""Cancelling: a task, or all of a batch, ends before it is done; whoever holds it is told."""
+"""Cancelling and burying: a task, or all of a batch, ends before it is done, wherever it is; whoever holds it is told."""
+
+from collections.abc import Callable
 
 from zq.core import endings, lines, tables
 from zq.core.batch import Batch, bits, mask_of, runs
@@ -9,17 +11,29 @@ from zq.wire.messages import Cancelled, Span
 
 REASON = "cancelled by a client"
 
+Ending = Callable[[Books, Step, Batch], None]
+"""What ends a task that was split off."""
 
-def cancel_task(books: Books, step: Step, id: str) -> int:
+
+def cancel_task(books: Books, step: Step, id: str, reason: str = REASON) -> int:
     """Cancels a task, or every task of a batch, that has not ended; holders are told. Returns how many."""
+    return _end_task(books, step, id, lambda books, step, single: endings.cancel(books, step, single, reason))
+
+
+def bury_task(books: Books, step: Step, id: str, reason: str) -> int:
+    """Makes a dead letter of a task, or of every task of a batch, that has not ended; holders are told. Returns how many."""
+    return _end_task(books, step, id, lambda books, step, single: endings.bury(books, step, single, reason))
+
+
+def _end_task(books: Books, step: Step, id: str, end: Ending) -> int:
     known = endings.find(step, id)
     if known is None and TASK_SEPARATOR in id:
         base, _, index = id.rpartition(TASK_SEPARATOR)
-        return _cancel_in_batch(books, step, base, int(index)) if index.isdecimal() else 0
+        return _end_in_batch(books, step, base, int(index), end) if index.isdecimal() else 0
     if known is None or (isinstance(known, endings.End) and not known.split):
         return 0
     if isinstance(known, endings.End):
-        return sum(cancel_task(books, step, task_id(id, 0, index)) for index in bits(mask_of(known.split)))
+        return sum(_end_task(books, step, task_id(id, 0, index), end) for index in bits(mask_of(known.split)))
     batch = endings.read_at(books, step, known)
     if batch is None:
         return 0
@@ -27,15 +41,15 @@ def cancel_task(books: Books, step: Step, id: str) -> int:
         case endings.DEAD:
             return 0
         case endings.SCHEDULED:
-            return _cancel_scheduled(books, step, known.key, batch, batch.full & ~batch.ended)
+            return _end_scheduled(books, step, known.key, batch, batch.full & ~batch.ended, end)
         case endings.PARKED:
-            count = sum(cancel_task(books, step, task_id(id, 0, index)) for index in bits(batch.split))
-            return count + _cancel_parked(books, step, known.key, batch, batch.full & ~batch.ended)
-    count = sum(cancel_task(books, step, task_id(id, 0, index)) for index in bits(batch.split))
-    return count + _cancel_pending(books, step, batch, batch.full & ~batch.ended)
+            count = sum(_end_task(books, step, task_id(id, 0, index), end) for index in bits(batch.split))
+            return count + _end_parked(books, step, known.key, batch, batch.full & ~batch.ended, end)
+    count = sum(_end_task(books, step, task_id(id, 0, index), end) for index in bits(batch.split))
+    return count + _end_pending(books, step, batch, batch.full & ~batch.ended, end)
 
 
-def _cancel_in_batch(books: Books, step: Step, base: str, index: int) -> int:
+def _end_in_batch(books: Books, step: Step, base: str, index: int, end: Ending) -> int:
     known = endings.find(step, base)
     if known is None or isinstance(known, endings.End) or known.where == endings.DEAD:
         return 0
@@ -44,13 +58,13 @@ def _cancel_in_batch(books: Books, step: Step, base: str, index: int) -> int:
         return 0
     bit = batch.span_mask(index, index + 1) & ~batch.ended
     if known.where == endings.SCHEDULED:
-        return _cancel_scheduled(books, step, known.key, batch, bit)
+        return _end_scheduled(books, step, known.key, batch, bit, end)
     if known.where == endings.PARKED:
-        return _cancel_parked(books, step, known.key, batch, bit)
-    return _cancel_pending(books, step, batch, bit)
+        return _end_parked(books, step, known.key, batch, bit, end)
+    return _end_pending(books, step, batch, bit, end)
 
 
-def _cancel_pending(books: Books, step: Step, batch: Batch, mask: int) -> int:
+def _end_pending(books: Books, step: Step, batch: Batch, mask: int, end: Ending) -> int:
     waiting = mask & batch.available()
     queue = batch.queue
     queue.add_waiting(batch.options.priority, -waiting.bit_count())
@@ -64,23 +78,23 @@ def _cancel_pending(books: Books, step: Step, batch: Batch, mask: int) -> int:
             books.uncover(step, lease, covered)
             queue.leased -= covered.bit_count()
     for index in bits(mask):
-        endings.cancel(books, step, endings.split_off(books, step, batch, 1 << index), REASON)
+        end(books, step, endings.split_off(books, step, batch, 1 << index))
     return mask.bit_count()
 
 
-def _cancel_parked(books: Books, step: Step, key: bytes, batch: Batch, mask: int) -> int:
+def _end_parked(books: Books, step: Step, key: bytes, batch: Batch, mask: int, end: Ending) -> int:
     lines.take_parked(books, step, key, batch, mask.bit_count())
     for index in bits(mask):
-        endings.cancel(books, step, endings.split_off(books, step, batch, 1 << index), REASON)
+        end(books, step, endings.split_off(books, step, batch, 1 << index))
     return mask.bit_count()
 
 
-def _cancel_scheduled(books: Books, step: Step, key: bytes, batch: Batch, mask: int) -> int:
-    """Cancels tasks of a delayed batch; the rest keeps its due time."""
+def _end_scheduled(books: Books, step: Step, key: bytes, batch: Batch, mask: int, end: Ending) -> int:
+    """Ends tasks of a delayed batch; the rest keeps its due time."""
     batch.queue.scheduled -= mask.bit_count()
     books.changed[batch.queue] = None
     if batch.unfinished == mask.bit_count():
         step.tx.delete(tables.SCHEDULED, key)
     for index in bits(mask):
-        endings.cancel(books, step, endings.split_off(books, step, batch, 1 << index), REASON)
+        end(books, step, endings.split_off(books, step, batch, 1 << index))
     return mask.bit_count()

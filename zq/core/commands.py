@@ -1,14 +1,21 @@
 """What people and programs may have a coordinator do beside a task's own life (protocol 4); each command is one transaction."""
 
 from collections.abc import Callable
-from itertools import islice
 from typing import Any
 
-from zq.core import endings, queries
-from zq.core.arguments import LIST_MAX, InvalidRequestError, limit, named_queue, text
+from zq.core import cancelling, dead_letters, endings, queries
+from zq.core.arguments import LIST_MAX, InvalidRequestError, limit, named_queue, number, optional_text, text
 from zq.core.books import Books, Step
 from zq.core.endings import DEAD, Place
 from zq.core.policies import read_policies
+from zq.core.queue import Queue
+from zq.wire.values import Malformed, TooLarge, read_name
+
+REPLAY_RATE_MIN, REPLAY_RATE_MAX = 0.001, 100_000.0
+"""Dead letters a second that a replay may bring back: from a few an hour to what the coordinator can do."""
+
+REPLAYS_MAX = 100
+"""Replays at the same time: each is looked at in every step."""
 
 
 def carry_out(books: Books, step: Step, verb: str, arguments: dict[str, Any]) -> Any:
@@ -24,23 +31,70 @@ def carry_out(books: Books, step: Step, verb: str, arguments: dict[str, Any]) ->
 
 
 def _retry(books: Books, step: Step, arguments: dict[str, Any]) -> bool:
-    id = text(arguments, "id")
+    return _revive_one(books, step, text(arguments, "id"), None)
+
+
+def _revive_one(books: Books, step: Step, id: str, to: Queue | None) -> bool:
+    dead = _find_one(books, step, id)
+    if dead is not None:
+        dead_letters.revive(books, step, dead.batch, to)
+    return dead is not None
+
+
+def _find_one(books: Books, step: Step, id: str) -> dead_letters.Dead | None:
     known = endings.find(step, id)
     if not isinstance(known, Place) or known.where != DEAD:
-        return False
+        return None
     dead = endings.read_dead(books, step, known.key)
-    if dead is None:
-        return False
-    endings.revive(books, step, dead[0])
-    return True
+    return None if dead is None else dead_letters.Dead(known.key, *dead, 0)
 
 
 def _replay(books: Books, step: Step, arguments: dict[str, Any]) -> int:
-    queue = named_queue(books, arguments)
-    found = [dead[0] for _, dead in islice(queries.list_dead(books, step, queue), limit(arguments, LIST_MAX))]
-    for batch in found:
-        endings.revive(books, step, batch)
-    return len(found)
+    to = _target(books, step, arguments)
+    id = optional_text(arguments, "id")
+    if id is not None:
+        return int(_revive_one(books, step, id, to))
+    found = dead_letters.find(books, step, named_queue(books, arguments), optional_text(arguments, "reason"))
+    return dead_letters.revive_some(books, step, found, limit(arguments, LIST_MAX), to)
+
+
+def _start_replay(books: Books, step: Step, arguments: dict[str, Any]) -> dict[str, Any]:
+    rate = number(arguments, "rate", REPLAY_RATE_MIN, REPLAY_RATE_MAX)
+    id = _name(arguments, "id")
+    if len(books.replays) >= REPLAYS_MAX and id not in books.replays:
+        raise InvalidRequestError(f"{REPLAYS_MAX} replays are going on, which is the most there may be")
+    queue, reason = named_queue(books, arguments), optional_text(arguments, "reason")
+    return dead_letters.start_replay(books, step, id, rate, queue, reason, _target(books, step, arguments)).as_map()
+
+
+def _stop_replay(books: Books, step: Step, arguments: dict[str, Any]) -> bool:
+    return dead_letters.stop_replay(books, step, text(arguments, "id"))
+
+
+def _target(books: Books, step: Step, arguments: dict[str, Any]) -> Queue | None:
+    """Returns the queue to which dead letters are to go; it is made if need be, as by a submit."""
+    return None if arguments.get("to") is None else books.queue(step, _name(arguments, "to"))
+
+
+def _name(arguments: dict[str, Any], what: str) -> str:
+    try:
+        return read_name(arguments.get(what), what)
+    except (Malformed, TooLarge) as error:
+        raise InvalidRequestError(str(error)) from None
+
+
+def _purge_dead(books: Books, step: Step, arguments: dict[str, Any]) -> int:
+    id = optional_text(arguments, "id")
+    if id is not None:
+        one = _find_one(books, step, id)
+        return dead_letters.purge(books, step, iter([] if one is None else [one]), 1)
+    found = dead_letters.find(books, step, named_queue(books, arguments), optional_text(arguments, "reason"))
+    return dead_letters.purge(books, step, found, limit(arguments, LIST_MAX))
+
+
+def _bury(books: Books, step: Step, arguments: dict[str, Any]) -> int:
+    reason = optional_text(arguments, "reason") or "buried by a client"
+    return cancelling.bury_task(books, step, text(arguments, "id"), reason)
 
 
 def _set_queue(books: Books, step: Step, arguments: dict[str, Any]) -> dict[str, Any]:
@@ -58,5 +112,9 @@ def _set_queue(books: Books, step: Step, arguments: dict[str, Any]) -> dict[str,
 COMMANDS: dict[str, Callable[[Books, Step, dict[str, Any]], Any]] = {
     "retry": _retry,
     "replay": _replay,
+    "start-replay": _start_replay,
+    "stop-replay": _stop_replay,
+    "purge-dead": _purge_dead,
+    "bury": _bury,
     "set-queue": _set_queue,
 }

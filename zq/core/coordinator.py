@@ -22,7 +22,19 @@ from collections.abc import Callable
 from math import inf
 from typing import Any, assert_never
 
-from zq.core import admission, assignment, commands, expiry, joins, lines, liveness, queries, retention, settling
+from zq.core import (
+    admission,
+    assignment,
+    commands,
+    dead_letters,
+    expiry,
+    joins,
+    lines,
+    liveness,
+    queries,
+    retention,
+    settling,
+)
 from zq.core.arguments import InvalidRequestError
 from zq.core.books import Books, Step, read_books
 from zq.core.holder import Holder, Peer, PullWait, pull_name
@@ -75,6 +87,7 @@ class Coordinator:
         self.options = options
         self._about = about
         self.books: Books = read_books(options, now, tx)
+        dead_letters.read_replays(self.books, Step(now, tx))
         self._ticked_at = now.monotonic
 
     def begin(self, now: Now, tx: Transaction) -> Step:
@@ -131,6 +144,8 @@ class Coordinator:
             settling.ring_alarm(books, step, lease)
         expiry.expire_due(books, step)
         admission.release_due(books, step, DUE_MAX)
+        if books.replays:
+            dead_letters.carry_on(books, step)
         if step.ended or step.notices:
             joins.follow_up(books, step)
         lines.end_turns(books, step)
@@ -152,6 +167,8 @@ class Coordinator:
             at = min(at, now.monotonic + max(0.0, books.next_due_time - now.wall))
         if books.next_expiry_time < inf:
             at = min(at, now.monotonic + max(0.0, books.next_expiry_time - now.wall))
+        if books.replays:
+            at = min(at, dead_letters.next_at(books))
         if books.kept:
             at = min(at, now.monotonic + max(0.0, books.next_forget_time - now.wall))
         for queue in books.pulled:

@@ -85,8 +85,7 @@ def add_event(step: Step, books: Books, id: str, event: str, detail: dict[str, A
     """Adds to the history of a task: only rare events, a task that is done at its first start has none."""
     start, stop = tables.history_bounds(id)
     if sum(1 for _ in islice(step.tx.scan(tables.HISTORY, start, stop), HISTORY_MAX)) < HISTORY_MAX:
-        books.event_number += 1
-        key = tables.history_key(id, books.epoch << 40 | books.event_number)
+        key = tables.history_key(id, books.next_event())
         step.tx.put(tables.HISTORY, key, tables.pack((step.wall, event, detail)))
 
 
@@ -234,8 +233,9 @@ def wait_again(books: Books, step: Step, batch: Batch) -> None:
 def bury(books: Books, step: Step, single: Batch, reason: str) -> None:
     """Makes a task that was split off a dead letter."""
     key = single.key
-    step.tx.put(tables.DEAD, key, tables.pack((single.record(), reason, step.wall)))
+    step.tx.put(tables.DEAD, key, tables.pack((single.record(), reason, step.wall, books.next_event())))
     set_place(step, single, DEAD, key)
+    books.drop(single)  # if it was waiting; its lane finds that it is gone
     single.queue.dead += 1
     if single.queue.lines:
         books.turned[key] = single
@@ -295,25 +295,12 @@ def note_end(books: Books, step: Step, single: Batch, outcome: str, reason: str)
         step.notices.append(notice)
 
 
-def revive(books: Books, step: Step, single: Batch) -> None:
-    """Lets a dead task wait again, with no attempts charged; its group has had its end, so it is no member any more."""
-    step.tx.delete(tables.DEAD, single.key)
-    single.queue.dead -= 1
-    if single.options.group is not None:
-        single.options = single.options._replace(group=None)
-    single.attempts = single.failures = 0
-    if single.options.ttl is not None:
-        single.options = single.options._replace(ttl=None)  # whoever brings it back wants it to run
-    add_event(step, books, single.own_id, "revived", {})
-    wait_again(books, step, single)
-
-
 def read_dead(books: Books, step: Step, key: bytes) -> tuple[Batch, str, float] | None:
     """Returns a dead task, the reason, and when it died (wall)."""
     value = step.tx.get(tables.DEAD, key)
     if value is None:
         return None
-    record, reason, dead_time = tables.unpack(value)
+    record, reason, dead_time, _ = tables.unpack(value)
     return books.read(step.tx, key, record), reason, dead_time
 
 

@@ -4,8 +4,8 @@ from collections.abc import Callable, Iterator
 from itertools import islice
 from typing import Any
 
-from zq.core import endings, groups, tables
-from zq.core.arguments import InvalidRequestError, limit, named_queue, text
+from zq.core import dead_letters, endings, groups, tables
+from zq.core.arguments import InvalidRequestError, limit, named_queue, optional_text, text
 from zq.core.batch import Batch, mask_of
 from zq.core.books import Books, Step
 from zq.core.endings import DEAD, PARKED, PENDING, SCHEDULED, End, Place
@@ -216,8 +216,8 @@ def _tasks(books: Books, step: Step, arguments: dict[str, Any]) -> list[dict[str
             rows = _list_scheduled(books, step, queue)
         case "dead":
             rows = (
-                _dead(batch.own_id, batch, reason[:REASON_CHARS], dead_time)
-                for _, (batch, reason, dead_time) in list_dead(books, step, queue)
+                _dead(one.batch.own_id, one.batch, one.reason[:REASON_CHARS], one.dead_time)
+                for one in dead_letters.find(books, step, queue, optional_text(arguments, "reason"))
             )
         case _:
             raise InvalidRequestError(f"expected state waiting, leased, scheduled or dead, got {state!r}")
@@ -263,11 +263,8 @@ def _list_scheduled(books: Books, step: Step, queue: Queue | None) -> Iterator[d
                 yield _live(books, Place(SCHEDULED, key), batch, id, bit)
 
 
-def list_dead(books: Books, step: Step, queue: Queue | None) -> Iterator[tuple[bytes, tuple[Batch, str, float]]]:
-    """Yields the dead tasks of a queue, or all, with reason and time of death."""
-    for key, value in step.tx.scan(tables.DEAD, *_bounds(queue)):
-        record, reason, dead_time = tables.unpack(value)
-        yield key, (books.read(step.tx, key, record), reason, dead_time)
+def _replays(books: Books, step: Step, arguments: dict[str, Any]) -> list[dict[str, Any]]:  # noqa: ARG001
+    return [replay.as_map() for replay in books.replays.values()]
 
 
 def _group(books: Books, step: Step, arguments: dict[str, Any]) -> dict[str, Any]:  # noqa: ARG001
@@ -309,6 +306,7 @@ QUERIES: dict[str, Callable[[Books, Step, dict[str, Any]], Any]] = {
     "queues": _queues,
     "queue": _queue,
     "workers": _workers,
+    "replays": _replays,
     "group": _group,
     "groups": _groups,
 }

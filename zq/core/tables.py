@@ -19,6 +19,7 @@ key or a record raises `SCHEMA` and the store refuses the directories of other v
 | finished | finish sequence u64 | finish time, ids to forget, task key, whether it has results |
 | history | id, 0, sequence u64 | time, event, detail |
 | expiry | expiry ms u64, batch id | nothing: what must have started by then |
+| replays | id | rate, what is brought back and where to, how far it is |
 | groups | group id | what it waits for, and how it ended |
 | members | group id, 0, path u32... | count, outcome, ends, results or reason: of members that have ended, as a range |
 | roster | group id, 0, batch id or group id | kind u8: what was let into the group, for cancelling it |
@@ -36,7 +37,7 @@ import msgpack
 
 from zq.wire import packing
 
-SCHEMA: Final = 5
+SCHEMA: Final = 6
 
 META: Final = "meta"
 QUEUES: Final = "queues"
@@ -52,13 +53,14 @@ RESULTS: Final = "results"
 FINISHED: Final = "finished"
 HISTORY: Final = "history"
 EXPIRY: Final = "expiry"
+REPLAYS: Final = "replays"
 GROUPS: Final = "groups"
 MEMBERS: Final = "members"
 ROSTER: Final = "roster"
 
 TABLES: Final = (
     META, QUEUES, PENDING, SCHEDULED, PARKED, LINES, DEAD, PROGRESS, LEASES, INDEX, RESULTS, FINISHED, HISTORY,
-    EXPIRY, GROUPS, MEMBERS, ROSTER,
+    EXPIRY, REPLAYS, GROUPS, MEMBERS, ROSTER,
 )  # fmt: skip
 
 AT_PENDING, AT_SCHEDULED, AT_DEAD, AT_ENDED, AT_PARKED = range(5)
