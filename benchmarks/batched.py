@@ -8,15 +8,17 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from itertools import repeat
 from statistics import median
+from typing import Any
 
 import kitchen
 from flow import QUEUE, THREADS, WARM_UP_PART, Flow, Order, Row, Scale, bare_pipeline, pairs, payload_of, run
 from rig import Rig
 
-import zq
-
 FEW_KEYS = 1000
 """Customers whose orders carry a key."""
+
+
+QUEUE_POLICIES: dict[str, dict[str, Any]] = {"hash": {"assign": "hash"}, "fair": {"fair": True}}
 
 
 def batches(scale: Scale, batch: int, usual: int, aim: str) -> Iterator[Row]:
@@ -72,20 +74,23 @@ def forwards(scale: Scale) -> Iterator[Row]:
 
 
 def keys(scale: Scale, policy: str) -> Iterator[Row]:
-    """Batches with the key of one customer each, over two workers."""
+    """Batches with the key of one customer each, over two workers, in a queue that gives a key to its worker."""
     plain = Order(scale.tasks(300_000), 100, payload_of(scale.size), workers=2, options=lambda _: {})
 
     def prepare(rig: Rig) -> None:
-        rig.client.command("set-queue", queue=QUEUE, assign=policy)
+        rig.client.command("set-queue", queue=QUEUE, **QUEUE_POLICIES[policy])
 
-    try:
-        with Rig() as rig:
-            prepare(rig)
-    except zq.RemoteProtocolError as error:
-        yield Row(f"keys, {policy}", notes={"skipped": str(error)})
-        return
     keyed = plain._replace(options=lambda number: {"key": f"customer-{number % FEW_KEYS}"}, prepare=prepare)
     yield _against(plain, keyed, scale, f"keys, {policy}", ">= 0.3")
+
+
+def ordered(scale: Scale) -> Iterator[Row]:
+    """Orders of which each customer has one in work at a time: each task is a lease of its own, so also against batches of one."""
+    plain = Order(scale.tasks(50_000), 100, payload_of(scale.size), workers=2, options=lambda _: {})
+    keyed = plain._replace(options=lambda number: {"key": f"customer-{number % FEW_KEYS}", "ordered": True})
+    yield _against(plain, keyed, scale, "keys, ordered", ">= 0.3")
+    single = plain._replace(batch=1, options=None, workers=1)
+    yield _against(single, keyed, scale, "keys, ordered, against batches of 1", "")
 
 
 def workers(scale: Scale) -> Iterator[Row]:

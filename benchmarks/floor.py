@@ -5,6 +5,7 @@ from __future__ import annotations
 import tempfile
 import threading
 import time
+from collections import deque
 from statistics import median
 from typing import Any
 
@@ -117,6 +118,39 @@ def measure_round_trip(seconds: float) -> float:
     dealer.close(0)
     context.term()
     return median(taken)
+
+
+def measure_hand_over(threads: int, seconds: float) -> float:
+    """Returns the requests a second that so many threads hand to another one and wait for, with nothing done about them."""
+    requests: deque[threading.Lock] = deque()
+    bell = threading.Semaphore(0)
+    until = time.perf_counter() + seconds
+    counts: list[int] = []
+
+    def ask() -> None:
+        count = 0
+        while time.perf_counter() < until:
+            answer = threading.Lock()
+            answer.acquire()
+            requests.append(answer)
+            bell.release()
+            answer.acquire()
+            count += 1
+        counts.append(count)
+
+    def serve() -> None:
+        while len(counts) < threads:
+            bell.acquire(timeout=0.1)
+            while requests:
+                requests.popleft().release()
+
+    asking = [threading.Thread(target=ask) for _ in range(threads)]
+    server = threading.Thread(target=serve)
+    for thread in (server, *asking):
+        thread.start()
+    for thread in (*asking, server):
+        thread.join()
+    return sum(counts) / seconds
 
 
 def measure_tasks(payload: Any, seconds: float) -> float:
