@@ -139,6 +139,19 @@ class App:
         finally:
             self._memory = before
 
+    @contextmanager
+    def at(self, address: str) -> Iterator[Self]:
+        """Puts this app on another coordinator for the length of a `with`, in this process only."""
+        resolve_address(address)
+        before, memory = self._address, self._memory
+        self.close()
+        self._address, self._memory = address, None
+        try:
+            yield self
+        finally:
+            self.close()
+            self._address, self._memory = before, memory
+
     # Task functions.
 
     @overload
