@@ -134,8 +134,10 @@ def unpack(frame: bytes) -> Message:
         number, *fields = msgpack.unpackb(frame, strict_map_key=False)
         kind: Any = _KINDS[number]
         message: Message = kind(*fields)
+        if isinstance(message, Wire):
+            return Wire(message.senders, [Target(*target) for target in message.targets])
+        if isinstance(message, Hello) and not (isinstance(message.worker, int) and isinstance(message.secret, str)):
+            raise TypeError(f"{message} has fields of other types")  # the only message that anybody may send
     except (ValueError, TypeError, IndexError, msgpack.UnpackException) as error:
         raise ValueError(f"expected a control message, got {frame[:32]!r} ...: {error}") from error
-    if isinstance(message, Wire):
-        return Wire(message.senders, [Target(*target) for target in message.targets])
     return message

@@ -7,7 +7,6 @@ caller's own thread asks for what it wants with the methods here, and is woken t
 from __future__ import annotations
 
 import secrets
-import socket as sockets
 import subprocess
 import threading
 import time
@@ -41,6 +40,7 @@ from patterns.links import set_patient
 from patterns.places import Places
 from patterns.plan import SINK, Node, Plan
 from patterns.sockets import Socket, bind, make_socket, send_now
+from patterns.waking import Wake
 
 START_TIMEOUT = 60.0
 """Seconds in which a worker must be ready: imports of a large program on a busy machine take many."""
@@ -70,7 +70,7 @@ class Crew:
     """All workers of one run. The methods belong to the caller's thread.
 
     Attributes:
-        wake: readable when something has changed: a death, or a complete round of counts.
+        wake: rings when something has changed: a death, or a complete round of counts.
         workers: by number; those that are dead stay until they are replaced.
         round: number of the last probe that all living workers have answered, and their answers.
     """
@@ -96,8 +96,8 @@ class Crew:
         self.workers: dict[int, Worker] = {}
         self.round: tuple[int, dict[int, Counts]] = (0, {})
         self.tag = secrets.token_bytes(8)
-        self.wake, self._wake_caller = _pair()
-        self._own_wake, self._wake_own = _pair()
+        self.wake = Wake()
+        self._own_wake = Wake()
         self._context = context
         self._plan = plan
         self._places = places
@@ -111,6 +111,7 @@ class Crew:
         self._probe_at = 0.0
         self._probe_interval = PROBE_INTERVAL
         self._is_closing = False
+        self._error: Exception | None = None
         self._channel = make_socket(context, zmq.ROUTER)
         set_patient(self._channel)
         self._hiring = Hiring(context, plan, places, bind(self._channel, places.control()), threads=threads)
@@ -223,6 +224,8 @@ class Crew:
         deadline = time.monotonic() + START_TIMEOUT
         with self._changed:
             while not is_done():
+                if self._error is not None:
+                    raise self._error
                 for worker in workers:
                     if worker.failure or worker.is_dead:
                         raise StartError(why_not(worker))
@@ -248,16 +251,8 @@ class Crew:
             self._probe_interval = QUICK_PROBE_INTERVAL if is_hurried else PROBE_INTERVAL
             if is_hurried:
                 self._probe_at = 0.0
-        _signal(self._wake_own)
+        self._own_wake.ring()
         return self._probe
-
-    def wake_caller(self) -> None:
-        """Makes `wake` readable; from any thread."""
-        _signal(self._wake_caller)
-
-    def clear_wake(self) -> None:
-        """Makes `wake` wait for what comes next."""
-        _drain(self.wake)
 
     def flush(self, worker: Worker) -> None:
         """Has a worker give what it holds back."""
@@ -269,13 +264,19 @@ class Crew:
             self._say(worker, Forget())
 
     def failure(self) -> str | None:
-        """Returns why a worker cannot go on, if one has said so."""
+        """Returns why a worker cannot go on, if one has said so.
+
+        Raises:
+            Exception: what the crew's own thread has failed with.
+        """
+        if self._error is not None:
+            raise self._error
         return next((why_not(worker) for worker in self.workers.values() if worker.failure), None)
 
     def _say(self, worker: Worker, message: Message) -> None:
         with self._changed:
             self._outbox.append((worker, message))
-        _signal(self._wake_own)
+        self._own_wake.ring()
 
     # Stopping.
 
@@ -302,12 +303,12 @@ class Crew:
                 worker.thread.join(max(deadline - time.monotonic(), 0.1))
         with self._changed:
             self._is_closing = True
-        _signal(self._wake_own)
+        self._own_wake.ring()
         if self._thread.ident is not None and self._thread is not threading.current_thread():
             self._thread.join()
         self._channel.close(200)
-        for one in (self.wake, self._wake_caller, self._own_wake, self._wake_own):
-            one.close()
+        self.wake.close()
+        self._own_wake.close()
 
     # The thread.
 
@@ -315,16 +316,20 @@ class Crew:
         poller = zmq.Poller()
         poller.register(self._channel, zmq.POLLIN)
         poller.register(self._own_wake, zmq.POLLIN)
-        while not self._is_closing or self._outbox:
-            patience = min(LOOK_INTERVAL, max(self._probe_at - time.monotonic(), 0.001))
-            if poller.poll(int(patience * 1000) + 1):
-                _drain(self._own_wake)
-            with self._changed:
-                self._receive()
-                self._look()
-                self._send_probes()
-                self._send()
-                self._changed.notify_all()
+        try:
+            while not self._is_closing or self._outbox:
+                patience = min(LOOK_INTERVAL, max(self._probe_at - time.monotonic(), 0.001))
+                if poller.poll(int(patience * 1000) + 1):
+                    self._own_wake.clear()
+                with self._changed:
+                    self._receive()
+                    self._look()
+                    self._send_probes()
+                    self._send()
+                    self._changed.notify_all()
+        except Exception as error:
+            self._error = error  # the caller's thread raises it; without this one it would wait for ever
+            self.wake.ring()
 
     def _send(self) -> None:
         waiting: list[tuple[Worker, Message]] = []
@@ -392,14 +397,14 @@ class Crew:
                 worker.is_wired = True
             case Failed(text):
                 worker.failure = text
-                _signal(self._wake_caller)
+                self.wake.ring()
             case Counts():
                 worker.counts = message
                 living = {number: one.counts for number, one in self.workers.items() if not one.is_dead}
                 known = {number: one for number, one in living.items() if one is not None and one.number == self._probe}
                 if len(known) == len(living) and self.round[0] != self._probe:
                     self.round = (self._probe, known)
-                    _signal(self._wake_caller)
+                    self.wake.ring()
             case _:
                 pass  # hello, which is dealt with, or what only the caller says
 
@@ -420,25 +425,4 @@ class Crew:
                 self._buried.append(worker)
                 for other in self.workers.values():
                     self._outbox.append((other, Gone(worker.number)))
-                _signal(self._wake_caller)
-
-
-def _pair() -> tuple[sockets.socket, sockets.socket]:
-    reader, writer = sockets.socketpair()
-    reader.setblocking(False)
-    writer.setblocking(False)
-    return reader, writer
-
-
-def _signal(writer: sockets.socket) -> None:
-    try:
-        writer.send(b"\0")
-    except OSError:  # enough wait already
-        pass
-
-
-def _drain(reader: sockets.socket) -> None:
-    try:
-        reader.recv(4096)
-    except BlockingIOError:  # it was the channel that woke
-        pass
+                self.wake.ring()

@@ -112,7 +112,7 @@ class DirectEngine:
         if {target.worker for target in crew.entries()} == crew.exits():
             self._links.track_load()  # what comes back says who has worked it off
         self._pace = Pace(len(crew.workers), plan.held_max)
-        self._feeder = Feeder(self._items, crew.wake_caller)
+        self._feeder = Feeder(self._items, crew.wake.ring)
         if settings.progress:
             self._progress = Progress(plan, self._items)
             self._progress.start()
@@ -227,7 +227,7 @@ class DirectEngine:
             for socket in blocked:
                 self._poller.unregister(socket)
         assert self._crew is not None
-        self._crew.clear_wake()
+        self._crew.wake.clear()
 
     @property
     def _is_feeding(self) -> bool:
@@ -271,7 +271,7 @@ class DirectEngine:
         crew.wait_wired(pump, fresh)
         while not crew.exits() <= self._opened:  # they are under way: a worker is wired when it has opened its own
             self._poller.poll(TURN_MILLISECONDS)
-            crew.clear_wake()
+            crew.wake.clear()
             self._receive()
 
     def _learn(self, crew: Crew) -> None:
@@ -290,7 +290,7 @@ class DirectEngine:
             if crew.round[0] > last:
                 return
             self._poller.poll(TURN_MILLISECONDS)
-            crew.clear_wake()
+            crew.wake.clear()
 
     # Deaths, and the end.
 

@@ -6,7 +6,7 @@ thread owns the sockets for items and calls the function. They share an inbox, a
 
 from __future__ import annotations
 
-import socket as sockets
+import logging
 import threading
 import time
 import traceback
@@ -39,6 +39,9 @@ from patterns.items import Chunk, Ended, Failure, Origin, Sent, compact, decode,
 from patterns.links import HEAD, HIGH_WATER_MARK, Links, frames_of, set_patient
 from patterns.plan import Plan
 from patterns.sockets import Socket, bind, make_socket, send_now
+from patterns.waking import Wake
+
+logger = logging.getLogger(__name__)
 
 CALLER_SILENCE_MAX = 10.0
 """Seconds without a word of the caller after which a worker on another machine gives up; it is probed every second."""
@@ -51,6 +54,7 @@ class ControlThread(threading.Thread):
     """The control channel of one worker.
 
     Attributes:
+        wake: rings when the caller has said something, or the run is over.
         stopped: set when the run is over, by the caller's word or by its silence.
     """
 
@@ -66,8 +70,8 @@ class ControlThread(threading.Thread):
         self._outbox: deque[Message] = deque([hello])
         self._counts = Counts(0, False, False, {}, {}, 0, 0.0)
         self._is_over = False
-        self._own_wake, self._wake_own = _make_wake()
-        self.wake, self._wake_worker = _make_wake()
+        self.wake = Wake()
+        self._own_wake = Wake()
 
     # The worker's thread.
 
@@ -80,51 +84,45 @@ class ControlThread(threading.Thread):
         """Tells the caller something."""
         with self._lock:
             self._outbox.append(message)
-        _wake(self._wake_own)
+        self._own_wake.ring()
 
     def count(self, counts: Counts) -> None:
         """Sets what the next probe is answered with."""
         self._counts = counts
 
-    def clear_wake(self) -> None:
-        try:
-            self.wake.recv(4096)
-        except BlockingIOError:  # taken already
-            pass
-
     def end(self) -> None:
         """Sends what is left to say, and closes the channel."""
         with self._lock:
             self._is_over = True
-        _wake(self._wake_own)
+        self._own_wake.ring()
         self.join(2.0)
-        for one in (self._own_wake, self._wake_own, self.wake, self._wake_worker):
-            one.close()
+        self.wake.close()
+        self._own_wake.close()
 
     # Its own.
 
     def run(self) -> None:
         channel = make_socket(self._context, zmq.DEALER)
         set_patient(channel)
-        channel.connect(self._endpoint)
         poller = zmq.Poller()
         poller.register(channel, zmq.POLLIN)
         poller.register(self._own_wake, zmq.POLLIN)
         heard_at = time.monotonic()
         try:
+            channel.connect(self._endpoint)
             while not self._is_over or self._outbox:
                 self._send(channel)
                 if poller.poll(LOOK_MILLISECONDS):
-                    try:
-                        self._own_wake.recv(4096)
-                    except BlockingIOError:  # it was the channel
-                        pass
+                    self._own_wake.clear()
                 if self._receive(channel):
                     heard_at = time.monotonic()
                 if self._is_remote and time.monotonic() - heard_at > CALLER_SILENCE_MAX:
                     self._stop()
+        except zmq.ZMQError:
+            logger.exception("worker %d has no channel to its caller at %s", self._hello.worker, self._endpoint)
         finally:
             channel.close(500)
+            self._stop()  # without its channel nobody tells it when to end
 
     def _send(self, channel: Socket) -> None:
         while True:
@@ -151,25 +149,11 @@ class ControlThread(threading.Thread):
             else:
                 with self._lock:
                     self._inbox.append(message)
-                _wake(self._wake_worker)
+                self.wake.ring()
 
     def _stop(self) -> None:
         self.stopped.set()
-        _wake(self._wake_worker)
-
-
-def _make_wake() -> tuple[sockets.socket, sockets.socket]:
-    reader, writer = sockets.socketpair()
-    reader.setblocking(False)
-    writer.setblocking(False)
-    return reader, writer
-
-
-def _wake(writer: sockets.socket) -> None:
-    try:
-        writer.send(b"\0")
-    except OSError:  # enough wakes wait already, or the other end has closed
-        pass
+        self.wake.ring()
 
 
 class Session:
@@ -233,7 +217,7 @@ class Session:
             if isinstance(message, Assign):
                 return message
             self._poller.poll()
-            self._control.clear_wake()
+            self._control.wake.clear()
         return None
 
     def _prepare(self, assign: Assign) -> None:
@@ -280,7 +264,7 @@ class Session:
             return
         self._count(is_idle=True)
         self._poller.poll(None if next_at == float("inf") else max(1, int((next_at - now) * 1000)))
-        self._control.clear_wake()
+        self._control.wake.clear()
         self._count(is_idle=False)
 
     def _take(self, frames: list[bytes]) -> None:
@@ -319,7 +303,7 @@ class Session:
             for socket in self._links.blocked():
                 poller.register(socket, zmq.POLLOUT)
             poller.poll()
-            self._control.clear_wake()
+            self._control.wake.clear()
             self._obey()
 
     def _salvage(self, sent: list[Sent], chunk: Chunk | None) -> list[Sent]:

@@ -5,10 +5,24 @@ They are values and do nothing by themselves. Mistakes are raised here, when a p
 
 from __future__ import annotations
 
+import functools
+import inspect
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from enum import Enum
-from typing import Any, Generic, Literal, TypedDict, TypeVar, Unpack, get_args, get_origin, get_type_hints, overload
+from typing import (
+    Any,
+    Generic,
+    Literal,
+    TypedDict,
+    TypeVar,
+    Unpack,
+    cast,
+    get_args,
+    get_origin,
+    get_type_hints,
+    overload,
+)
 
 from patterns.pipeline import In_contra, Out_co, Piece, Pipeline, check_closed, check_name
 from patterns.references import reference_to
@@ -133,17 +147,27 @@ def stage(
     """
 
     def make(function: Callable[..., Any]) -> Any:
-        if not callable(function) or isinstance(function, Pipeline):
-            raise TypeError(f"stage: expected a function, got {function!r}")
-        given: dict[str, Any] = dict(arguments)
-        name = given.pop("name", None) or getattr(function, "__name__", type(function).__name__)
-        name = check_name(name.strip("<>"))
-        options = _check_options(name, StageOptions(flat=flat, **given))
-        made: Stage[Any, Any] | FlatStage[Any, Any] = (FlatStage if flat else Stage)("stage", function, name, options)
-        made.__doc__ = function.__doc__
-        return made
+        if inspect.isgeneratorfunction(function) and not flat:
+            raise ValueError(f"stage {function.__name__}: it yields its results one by one: say @stage(flat=True)")
+        return _make_stage(function, flat, arguments)
 
     return make if function is None else make(function)
+
+
+def _make_stage(
+    function: Callable[..., Any], flat: bool, arguments: StageArguments
+) -> Stage[Any, Any] | FlatStage[Any, Any]:
+    if not callable(function) or isinstance(function, Pipeline):
+        raise TypeError(f"stage: expected a function, got {function!r}")
+    given: dict[str, Any] = dict(arguments)
+    name = given.pop("name", None) or getattr(function, "__name__", type(function).__name__)
+    name = check_name(name.strip("<>"))
+    if inspect.iscoroutinefunction(function):
+        raise TypeError(f"stage {name}: expected a plain function, got an async one; use asyncio.run inside of it")
+    options = _check_options(name, StageOptions(flat=flat, **given))
+    made: Stage[Any, Any] | FlatStage[Any, Any] = (FlatStage if flat else Stage)("stage", function, name, options)
+    functools.update_wrapper(cast("Callable[..., Any]", made), function, updated=())
+    return made
 
 
 def _check_options(name: str, options: StageOptions) -> StageOptions:
@@ -312,13 +336,15 @@ def gather(join: Callable[[list[Part]], Out]) -> Gather[Part, Out]:
         join: called with the list of parts; a stage made with `@stage(...)` brings its options along.
     """
     function, name, options = _function_of("gather", join)
+    if inspect.isgeneratorfunction(function):
+        raise ValueError(f"gather({name}): it yields its results one by one: return one, a list if need be")
     if options.key is not None:
         raise ValueError(f"gather({name}): the parts of an item meet at one worker anyway; it can have no key")
     return Gather("gather", function, name, options)
 
 
 def _function_of(kind: str, function: Any) -> tuple[Callable[..., Any], str, StageOptions]:
-    made = function if isinstance(function, _Step) else stage(function)
+    made = function if isinstance(function, _Step) else _make_stage(function, False, {})
     if made.options.flat:
         raise ValueError(f"{kind}({made.step_name}): flat=True has no meaning here")
     return made.function, made.step_name, replace(made.options)

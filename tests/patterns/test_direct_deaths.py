@@ -21,7 +21,7 @@ from tests.patterns.leftovers import is_alive, processes_of
 from tests.patterns.raw_peers import wait_until
 from tests.patterns.shop import add_one, describe, die_on_sevens, digits, double, keep, tell_process, total
 
-ITEMS = 20_000
+ITEMS = 10_000
 
 VICTIMS: list[Pipeline[Any, Any]] = [
     double,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Literal
 
@@ -201,6 +202,25 @@ def test_empty_branches_are_refused() -> None:
         fan_out()
     with pytest.raises(ValueError, match=r"route\(parity\): expected at least one branch"):
         route(parity, {})
+
+
+def test_async_function_is_no_stage() -> None:
+    async def later(number: int) -> int:
+        return number
+
+    with pytest.raises(TypeError, match="stage later: expected a plain function, got an async one"):
+        stage(later)
+
+
+def test_generator_is_a_flat_stage_or_a_split() -> None:
+    def several(number: int) -> Iterator[int]:
+        yield number
+
+    with pytest.raises(ValueError, match=r"stage several: it yields its results one by one: say @stage\(flat=True\)"):
+        stage(several)
+    with pytest.raises(ValueError, match=r"gather\(several\): it yields its results one by one"):
+        gather(several)  # type: ignore[arg-type] # the mistake under test
+    assert scatter(several).label == "scatter(several)"
 
 
 @pytest.mark.parametrize(
