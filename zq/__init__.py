@@ -43,6 +43,7 @@ if TYPE_CHECKING:
     from zq.group import Group, GroupStatus
     from zq.middleware import Middleware, Submission
     from zq.pulled import PulledTask
+    from zq.reason import Reason
     from zq.receipt import Receipt, Receipts, TaskEvent, TaskStatus
     from zq.server import Coordinator
     from zq.store.lmdb import LmdbOptions
@@ -71,6 +72,7 @@ _MODULES = {
     "Middleware": "zq.middleware",
     "PulledTask": "zq.pulled",
     "QueueSettings": "zq.core.policies",
+    "Reason": "zq.reason",
     "Receipt": "zq.receipt",
     "Receipts": "zq.receipt",
     "Retry": "zq.task",
@@ -109,6 +111,7 @@ __all__ = [
     "PayloadTooLargeError",
     "PulledTask",
     "QueueSettings",
+    "Reason",
     "Receipt",
     "Receipts",
     "RemoteProtocolError",

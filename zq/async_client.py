@@ -16,6 +16,7 @@ from zq.dead_letters import AsyncDeadLetters
 from zq.flow import Entry
 from zq.group import GroupBase, GroupStatus, group_status_of, submit_group
 from zq.pulled import PulledBase, settle_together
+from zq.reason import Reason
 from zq.receipt import ReceiptBase, Receipts, TaskStatus, status_of
 from zq.submit_options import Policy, SubmitOptions
 from zq.wire.limits import BATCH_TASKS_MAX, PAYLOAD_BYTES_MAX
@@ -118,6 +119,11 @@ class AsyncClient:
         """Returns what the coordinator knows of a task; as `zq.Client.status`."""
         return status_of(id, await self._run(self._calls.query("task", {"id": id})))
 
+    async def why(self, id: str) -> Reason:
+        """Returns why a task does not run now; as `zq.Client.why`."""
+        reason: Reason = await self._run(self._calls.why(id))
+        return reason
+
     async def cancel(self, id: str) -> int:
         """Cancels a task, or all tasks of a batch; as `zq.Client.cancel`."""
         return int(await self._run(self._calls.cancel(id)))
@@ -134,6 +140,14 @@ class AsyncClient:
         """Sets policies of a queue; as `zq.Client.set_queue`."""
         value: dict[str, Any] = await self._run(self._calls.set_queue(name, policies))
         return value
+
+    async def pause_queue(self, name: str) -> dict[str, Any]:
+        """Lets nothing of a queue be assigned until it is resumed, over restarts too; submits are accepted, and what runs goes on."""
+        return await self.set_queue(name, paused=True)
+
+    async def resume_queue(self, name: str) -> dict[str, Any]:
+        """Lets a paused queue go on."""
+        return await self.set_queue(name, paused=False)
 
     async def query(self, what: str, **arguments: Any) -> Any:
         """Returns the answer to a query; as `zq.Client.query`."""

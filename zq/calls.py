@@ -33,6 +33,7 @@ from zq.errors import (
 )
 from zq.flow import WINDOW_BATCHES, WINDOW_BYTES, Flow, finish
 from zq.link import Link, resolve_address
+from zq.reason import Reason
 from zq.submit_options import SubmitOptions, check_id, check_name, make_options
 from zq.task import task_id
 from zq.wire.batch import PayloadPacker, decode_payload, pack_payloads, payload_at
@@ -264,6 +265,11 @@ class Calls:
 
     def command(self, verb: str, arguments: dict[str, Any]) -> Steps:
         return self.ask(Command(0, verb, arguments))
+
+    def why(self, id: str) -> Steps:
+        """Asks why a task does not run; returns a Reason."""
+        value = yield from self.query("why", {"id": id})
+        return Reason(id, value["code"], value["text"], value["details"])
 
     def set_queue(self, name: str, policies: Mapping[str, Any]) -> Steps:
         """Sets policies of a queue; what cannot be raises ValueError here, and nothing is sent."""

@@ -17,6 +17,7 @@ from zq.errors import TimedOutError
 from zq.flow import Entry
 from zq.group import Group, submit_group
 from zq.pulled import PulledTask, settle_together
+from zq.reason import Reason
 from zq.receipt import Receipt, Receipts, TaskStatus, status_of
 from zq.submit_options import Policy, SubmitOptions
 from zq.wire.limits import BATCH_TASKS_MAX, PAYLOAD_BYTES_MAX
@@ -225,6 +226,11 @@ class Client:
         """
         return status_of(id, self._run(self._calls.query("task", {"id": id})))
 
+    def why(self, id: str) -> Reason:
+        """Returns why a task does not run now, or that it does, or how it ended. Raises as `status`."""
+        reason: Reason = self._run(self._calls.why(id))
+        return reason
+
     def cancel(self, id: str) -> int:
         """Cancels a task, or all tasks of a batch; returns how many had not ended. Raises as `status`."""
         return int(self._run(self._calls.cancel(id)))
@@ -253,6 +259,14 @@ class Client:
         """
         value: dict[str, Any] = self._run(self._calls.set_queue(name, policies))
         return value
+
+    def pause_queue(self, name: str) -> dict[str, Any]:
+        """Lets nothing of a queue be assigned until it is resumed, over restarts too; submits are accepted, and what runs goes on. Raises as `set_queue`."""
+        return self.set_queue(name, paused=True)
+
+    def resume_queue(self, name: str) -> dict[str, Any]:
+        """Lets a paused queue go on. Raises as `set_queue`."""
+        return self.set_queue(name, paused=False)
 
     def query(self, what: str, **arguments: Any) -> Any:
         """Returns the answer to a query of docs/protocol.md, section 4.

@@ -186,6 +186,40 @@ def test_queue_is_shown_with_its_policies_and_put_back(invoke: Invoke) -> None:
     assert invoke("queues", "show", "nowhere").exit_code == 1
 
 
+def test_paused_queue_says_why_and_goes_on(invoke: Invoke, work: Callable[[], zq.Worker]) -> None:
+    assert invoke("queues", "pause", "orders").exit_code == 0
+    invoke("submit", "orders", '{"pizza": "a"}', "--id", "order-1", "--key", "k", "--ordered")
+
+    reason = json.loads(invoke("why", "order-1", "--json").stdout)
+    assert (reason["code"], reason["text"]) == ("paused", "queue orders is paused")
+    assert invoke("why", "order-1").stdout == "paused: queue orders is paused\n"
+    assert "1 wait" in invoke("queues", "resume", "orders").stderr
+    with work():
+        assert json.loads(invoke("submit", "orders", '{"pizza": "b"}', "--wait").stdout)
+    assert json.loads(invoke("why", "order-1", "--json").stdout)["code"] == "ended"
+
+
+def test_why_of_an_unknown_task_is_1(invoke: Invoke) -> None:
+    result = invoke("why", "never")
+
+    assert (result.exit_code, result.stdout) == (1, "unknown: the coordinator has no such task, or no longer\n")
+
+
+def test_limits_of_a_queue_are_set_and_shown(invoke: Invoke) -> None:
+    invoke(
+        "queues", "set", "orders", "--rate", "2.5", "--burst", "3", "--concurrency", "4", "--key-rate", "1", "--fair"
+    )
+
+    shown = json.loads(invoke("queues", "show", "orders", "--json").stdout)["policies"]
+    assert (shown["rate"], shown["burst"], shown["concurrency"], shown["key_rate"], shown["fair"]) == (
+        2.5,
+        3,
+        4,
+        1,
+        True,
+    )
+
+
 def test_workers_are_listed(invoke: Invoke, work: Callable[[], zq.Worker]) -> None:
     with work():
         invoke("submit", "orders", '{"pizza": "a"}', "--wait")

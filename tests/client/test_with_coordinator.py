@@ -86,6 +86,34 @@ def test_a_full_queue_takes_as_many_as_it_has_room_for(client: Client) -> None:
     assert len(client.pull("orders", max_tasks=100)) == 10
 
 
+def test_a_paused_queue_says_why_its_tasks_wait(client: Client) -> None:
+    assert client.pause_queue("orders")["closed_by"] == ["paused"]
+    receipt = client.submit("orders", 1)
+    reason = client.why(receipt.id)
+    assert (reason.code, str(reason)) == ("paused", f"{receipt.id}: queue orders is paused")
+    assert client.pull("orders") == []
+
+    async def resume() -> tuple[str, str]:
+        async with AsyncClient(client.address, timeout=20.0) as one:
+            await one.pause_queue("orders")
+            first = await one.why(receipt.id)
+            await one.resume_queue("orders")
+            return first.code, (await one.why(receipt.id)).code
+
+    assert asyncio.run(resume()) == ("paused", "no-worker")
+    assert len(client.pull("orders")) == 1
+
+
+def test_ordered_tasks_of_a_key_are_pulled_one_by_one(client: Client) -> None:
+    for number in range(3):
+        client.submit("orders", number, key="k", ordered=True)
+    payloads = []
+    while tasks := client.pull("orders", max_tasks=10):
+        payloads.append([task.payload for task in tasks])
+        tasks[0].done()
+    assert payloads == [[0], [1], [2]]
+
+
 def test_a_payload_over_the_coordinators_limit_hurts_no_neighbour(coordinator: Coordinator) -> None:
     async def submit_all() -> list[object]:
         async with AsyncClient(coordinator.address, timeout=20.0, payload_bytes_max=4 << 20) as one:

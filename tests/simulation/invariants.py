@@ -10,10 +10,11 @@ from zq.core.endings import DEAD, ENDED, PARKED, PENDING, SCHEDULED
 from zq.core.groups import OPEN, read_row
 from zq.core.holder import Life
 from zq.core.lines import line_of
+from zq.core.queue import Queue
 from zq.core.storage import Transaction
 
 
-def check_grants(books: Books) -> None:
+def check_grants(books: Books, now: float) -> None:
     """Checks what is in memory: leases, credit and counts agree with each other."""
     covered: dict[tuple[bytes, int], int] = {}
     for token, lease in books.leases.items():
@@ -38,23 +39,33 @@ def check_grants(books: Books) -> None:
         if worker.life is Life.LIVE and books.peers.get(worker.peer or b"") is not worker:
             raise Violation(f"{worker.name} is live and has no connection")
     for queue in books.queues.values():
-        for key in (
-            lease.batch.options.key
-            for lease in books.leases.values()
-            if lease.batch.queue is queue and lease.batch.options.ordered
-        ):
-            count = sum(
-                lease.mask.bit_count()
-                for lease in books.leases.values()
-                if lease.batch.queue is queue and lease.batch.options.ordered and lease.batch.options.key == key
-            )
-            if count > 1:
-                raise Violation(f"{count} ordered tasks of key {key} in queue {queue.name} are leased at once")
-        idle = [worker for worker in queue.workers.values() if worker.free > 0 and worker.held == 0]
-        if idle and any(
-            batch.servable() for batch in books.batches.values() if batch.queue is queue and batch.is_queued
-        ):
-            raise Violation(f"{idle[0].name} has nothing to do while {queue.total_waiting} tasks wait in {queue.name}")
+        _check_queue(books, queue, now)
+
+
+def _check_queue(books: Books, queue: Queue, now: float) -> None:
+    """At most one ordered task of a key is leased, and nobody is idle while there is something that may be leased."""
+    ordered: dict[str | None, int] = {}
+    for lease in books.leases.values():
+        if lease.batch.queue is queue and lease.batch.options.ordered:
+            key = lease.batch.options.key
+            ordered[key] = ordered.get(key, 0) + lease.mask.bit_count()
+    if any(count > 1 for count in ordered.values()):
+        raise Violation(f"ordered tasks of queue {queue.name} are leased at once: {ordered}")
+    idle = [worker for worker in queue.workers.values() if worker.free > 0 and worker.held == 0]
+    if not idle:
+        return
+    gate = queue.gate
+    if gate is None and not queue.lines:
+        is_stuck = queue.total_waiting > 0
+    else:
+        is_open = gate is None or all(limit.room > 0 for limit in gate.limits(queue.leased, now))
+        is_stuck = is_open and any(
+            batch.servable() and (gate is None or gate.key_room(batch.options.key, 1, now) > 0)
+            for batch in books.batches.values()
+            if batch.queue is queue and batch.is_queued
+        )
+    if is_stuck:
+        raise Violation(f"{idle[0].name} has nothing to do while {queue.total_waiting} tasks wait in {queue.name}")
 
 
 def check_books(books: Books, tx: Transaction) -> None:
@@ -136,6 +147,7 @@ def _check_reachable(books: Books, number: int, key: bytes, *, is_waiting: bool)
     is_elsewhere = (
         any(batch.key == key for batch in queue.places.values())
         or any(key == one for shop in queue.shops.values() for _, one in shop)
+        or (queue.gate is not None and any(key == one for held in queue.gate.held.values() for _, one in held))
         or ((live := books.batches.get(key)) is not None and not live.servable())  # one of its tasks is leased
     )
     is_in_lane = lane is not None and (key in lane.heap or (lane.cursor is not None and key >= lane.cursor))

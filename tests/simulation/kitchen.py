@@ -11,6 +11,7 @@ from typing import Any
 from tests.simulation.fates import check_expiry, check_fates, check_hand_out
 from tests.simulation.invariants import check_books, check_grants
 from tests.simulation.ledger import Ledger, Violation
+from tests.simulation.limits import LimitCheck
 from tests.simulation.lineage import COMPLAINTS, JOINED, check_joined
 from tests.simulation.peers import Customer, Worker
 from tests.simulation.session_worker import SessionWorker
@@ -29,6 +30,9 @@ from zq.wire.messages import Assign, Assignment, Goodbye, Hello, Options, Receip
 from zq.wire.retry import RetryPolicy
 
 TURN_SECONDS = 0.1
+RESUME_TURN = 130
+"""Of the healed time: pauses that were still on their way have come, and nobody looks yet whether all has drained."""
+
 FULL_CHECK_EVERY = 8
 """Turns between two checks of the whole store against the books; grants and counts are checked in each."""
 
@@ -49,6 +53,7 @@ class Kitchen:
         self.turns = 0
         self.ticked_wall = 0.0  # at the last tick
         self.latest_wall = 0.0  # that the machine has seen
+        self.limits = LimitCheck()
         self.acknowledges_early = False  # planted fault
         self.deletes_early = False  # planted fault
         self.heard: dict[bytes, float] = {}  # by connection
@@ -99,7 +104,7 @@ class Kitchen:
         lines = {key: list(line) for key, line in self.ledger.lines.items()}
         self.note_order(step, inbox)
         self.check_hand_outs(granted, step.wall)
-        check_grants(machine.books)
+        check_grants(machine.books, self.world.now)
         self.check_deaths(before, inbox)
         if self.acknowledges_early:
             self.send(step.outbox)
@@ -109,6 +114,7 @@ class Kitchen:
             self.crash()
             return
         tx.commit()
+        self.limits.check(machine.books, step, [message for _, message in inbox])
         if self.world.strikes("crash"):
             self.crash()
             return
@@ -298,7 +304,7 @@ def _storm(
             customer.bury_something()
         if i % 4 == 1 and world.has_replays:
             customer.wake_the_dead()
-        if i % 16 == 3:
+        if i % 8 == 3:
             customer.set_a_queue()
         _act(world, kitchen, customers, workers)
 
@@ -321,8 +327,11 @@ def _heal_and_drain(
         worker.paused_until = 0.0
     for i in range(900):
         world.run(world.now + (0.1 if i < 300 else 0.5))
+        if i == RESUME_TURN:
+            for name in ("pizza", "pasta"):
+                customers[0].set_queue(name, {"paused": False})
         _act(world, kitchen, customers, workers)
-        if i > 100 and i % 20 == 0 and _is_drained(kitchen, customers, workers):
+        if i > RESUME_TURN and i % 20 == 0 and _is_drained(kitchen, customers, workers):
             break
     for customer in customers:
         if customer.unanswered:

@@ -51,6 +51,15 @@ POLICIES: tuple[dict[str, Any], ...] = (
     {"assign": "hash"},
     {"assign": "least-loaded"},
     {"fair": True, "assign": "hash"},
+    {"paused": True},
+    {"paused": False, "concurrency": None, "key_concurrency": None, "rate": None, "key_rate": None},
+    {"concurrency": 1},
+    {"concurrency": 5, "fair": True},
+    {"key_concurrency": 1},
+    {"key_concurrency": 2, "assign": "hash"},
+    {"rate": 2.0, "burst": 6},
+    {"key_rate": 2.0, "key_burst": 4, "fair": True},
+    {"rate": 20.0, "burst": 2, "key_concurrency": 3},
 )
 """What customers set while everything runs."""
 
@@ -196,8 +205,10 @@ class Customer:
     def set_a_queue(self) -> None:
         """Changes how a queue behaves."""
         rng = self.world.rng
-        policies = rng.choice(POLICIES)
-        self.ask(Command(self.number(), "set-queue", {"queue": rng.choice(("pizza", "pasta")), **policies}))
+        self.set_queue(rng.choice(("pizza", "pasta")), rng.choice(POLICIES))
+
+    def set_queue(self, queue: str, policies: dict[str, Any]) -> None:
+        self.ask(Command(self.number(), "set-queue", {"queue": queue, **policies}))
 
     def wait_for_outcomes(self) -> None:
         """Asks how everything ends that is not known yet."""

@@ -10,6 +10,7 @@ import pytest
 
 from zq.core import (
     admission,
+    assignment,
     coordinator,
     dead_letters,
     endings,
@@ -19,14 +20,18 @@ from zq.core import (
     joins,
     lines,
     liveness,
+    queue,
     settling,
     tables,
 )
 from zq.core.batch import Batch
-from zq.core.books import Books, EndedMembers, Step, read_books
+from zq.core.books import Books, EndedMembers, Step
+from zq.core.gates import Gate
 from zq.core.groups import GroupRow
 from zq.core.holder import Holder, Lease
+from zq.core.opening import read_books
 from zq.core.options import CoordinatorOptions, Now
+from zq.core.policies import DEFAULT_POLICIES
 from zq.wire.messages import Batch as WireBatch
 
 IN_THE_PEERS = ("ack before commit", "delete before commit", "resend with new id", "nak after timeout")
@@ -200,8 +205,8 @@ def _turns_forgotten_at_a_restart(patch: pytest.MonkeyPatch) -> None:
         for key in [key for key, _ in tx.scan(tables.LINES)]:
             tx.delete(tables.LINES, key)
         books = real(options, now, tx)
-        for queue in books.queues.values():
-            queue.lines = 0
+        for one in books.queues.values():
+            one.lines = 0
         return books
 
     patch.setattr(coordinator, "read_books", forgetful)
@@ -241,7 +246,37 @@ def _replay_repeats_itself(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(dead_letters, "revive", revive)
 
 
+def _policies_forgotten_at_a_restart(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(queue, "policies_of", lambda record: DEFAULT_POLICIES)
+
+
+def _full_buckets_after_a_restart(patch: pytest.MonkeyPatch) -> None:
+    real = Gate.__init__
+    patch.setattr(Gate, "__init__", lambda self, policies, now, is_restart: real(self, policies, now, is_restart=False))
+
+
+def _key_not_reopened(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(Gate, "touch", lambda self, key: None)
+
+
+def _pulls_pass_the_gate(patch: pytest.MonkeyPatch) -> None:
+    real = assignment.serve_pull
+
+    def serve_pull(books: Books, step: Step, queue: Any, wait: Any) -> bool:
+        gate, queue.gate = queue.gate, None
+        try:
+            return real(books, step, queue, wait)
+        finally:
+            queue.gate = gate
+
+    patch.setattr(assignment, "serve_pull", serve_pull)
+
+
 _PATCHES = {
+    "policies forgotten at a restart": _policies_forgotten_at_a_restart,
+    "full buckets after a restart": _full_buckets_after_a_restart,
+    "key not reopened": _key_not_reopened,
+    "pulls pass the gate": _pulls_pass_the_gate,
     "key kept by the dead": _key_kept_by_the_dead,
     "turns forgotten at a restart": _turns_forgotten_at_a_restart,
     "rest of a batch overtakes its retry": _rest_of_a_batch_overtakes,

@@ -43,6 +43,7 @@ app.command()(serving.coordinator)
 app.command()(serving.worker)
 app.command()(serving.bench)
 app.command()(tasks.submit)
+app.command()(tasks.why)
 app.command()(listing.status)
 
 _GROUPS: list[tuple[str, str, dict[str, Any]]] = [
@@ -60,7 +61,13 @@ _GROUPS: list[tuple[str, str, dict[str, Any]]] = [
     (
         "queues",
         "Look at queues and set their policies.",
-        {"ls": queues.list_queues, "show": queues.show, "set": queues.set_queue},
+        {
+            "ls": queues.list_queues,
+            "show": queues.show,
+            "set": queues.set_queue,
+            "pause": queues.pause,
+            "resume": queues.resume,
+        },
     ),
     (
         "dead",

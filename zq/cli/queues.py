@@ -50,6 +50,12 @@ def set_queue(
         Literal["drop", "dead"] | None,
         typer.Option(help="What becomes of a task that was not started within its ttl."),
     ] = None,
+    concurrency: Annotated[int | None, typer.Option(min=1, help="Tasks that may be leased at once.")] = None,
+    key_concurrency: Annotated[int | None, typer.Option(min=1, help="Tasks of one key that may be.")] = None,
+    rate: Annotated[float | None, typer.Option(help="Tasks leased a second, in the long run.")] = None,
+    burst: Annotated[int | None, typer.Option(min=1, help="Tasks at once after a quiet time.")] = None,
+    key_rate: Annotated[float | None, typer.Option(help="As --rate, for each key.")] = None,
+    key_burst: Annotated[int | None, typer.Option(min=1, help="As --burst, for each key.")] = None,
     default: Annotated[
         list[str] | None, typer.Option(help="Name of a policy to put back to its default; may be given several times.")
     ] = None,
@@ -65,8 +71,32 @@ def set_queue(
         "retry": retry,
         "fair": fair,
         "on_expired": on_expired,
+        "concurrency": concurrency,
+        "key_concurrency": key_concurrency,
+        "rate": rate,
+        "burst": burst,
+        "key_rate": key_rate,
+        "key_burst": key_burst,
     }
     _set(name, named, default or [], address, timeout, as_json=as_json)
+
+
+def pause(name: Name, address: Address = None, timeout: Timeout = TIMEOUT) -> None:
+    """Pause a queue: submits are accepted and what runs goes on, but nothing is assigned."""
+    from zq.client import Client
+
+    with exit_codes(), Client(address, timeout=timeout) as client:
+        waiting = client.pause_queue(name)["waiting"]
+        typer.echo(f"{name} is paused, {waiting} wait", err=True)
+
+
+def resume(name: Name, address: Address = None, timeout: Timeout = TIMEOUT) -> None:
+    """Let a paused queue go on."""
+    from zq.client import Client
+
+    with exit_codes(), Client(address, timeout=timeout) as client:
+        waiting = client.resume_queue(name)["waiting"]
+        typer.echo(f"{name} goes on, {waiting} wait", err=True)
 
 
 def _set(

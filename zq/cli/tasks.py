@@ -200,6 +200,20 @@ def show(id: Id, address: Address = None, timeout: Timeout = TIMEOUT, as_json: J
             raise typer.Exit(FAILED)
 
 
+def why(id: Id, address: Address = None, timeout: Timeout = TIMEOUT, as_json: Json = False) -> None:
+    """Say why a task does not run now: not due, its key is held, no worker, a limit ..."""
+    from zq.client import Client
+
+    with exit_codes(), Client(address, timeout=timeout) as client:
+        reason = client.why(id)
+        if as_json:
+            print_json({"id": id, "code": reason.code, "text": reason.text, "details": reason.details})
+        else:
+            typer.echo(f"{reason.code}: {printable(reason.text)}")
+        if reason.code == "unknown":
+            raise typer.Exit(FAILED)
+
+
 def cancel(id: Id, address: Address = None, timeout: Timeout = TIMEOUT) -> None:
     """Cancel a task, or all tasks of a batch, that have not ended."""
     from zq.client import Client

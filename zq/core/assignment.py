@@ -8,6 +8,7 @@ it is set down at its *shop*, the worker's list, of which memory holds keys only
 from __future__ import annotations
 
 from heapq import heappop, heappush
+from math import inf
 
 from zq.core import expiry, lines
 from zq.core.batch import Batch, first_run
@@ -15,7 +16,7 @@ from zq.core.books import Books, Step
 from zq.core.holder import Holder, Lease, Life, PullWait, pull_name
 from zq.core.queue import Lane, Queue
 from zq.core.ring import Ring
-from zq.wire.limits import MESSAGE_BATCHES_MAX
+from zq.wire.limits import CREDIT_MAX, MESSAGE_BATCHES_MAX
 from zq.wire.messages import Assign, Assignment, Tasks
 
 LOAD_BOUND = 1.25
@@ -29,6 +30,9 @@ SHOP_BATCHES_MAX = 4096
 
 FAIR_TASKS = 16
 """Tasks that a key of a fair queue gets in its turn: few enough to be fair, and enough to let leases pay."""
+
+ASSIGN_TASKS_MAX = CREDIT_MAX
+"""Batches of one key that are put back into their lane at once: nobody can hold more tasks."""
 
 ASSIGN_BYTES_MAX = 4 << 20
 """Payloads in one assign message: a quarter of a frame."""
@@ -55,6 +59,8 @@ def assign_all(books: Books, step: Step) -> None:
     granted = Granted()
     first = books.turn % len(queues)
     for queue in queues[first:] + queues[:first]:
+        if queue.gate is not None:
+            _reopen(books, step, queue)
         _serve_pulls(books, step, queue)
         _serve_workers(books, step, queue, granted)
     leases = [lease for part in granted.by_holder.values() for lease in part]
@@ -71,31 +77,79 @@ def _serve_workers(books: Books, step: Step, queue: Queue, granted: Granted) -> 
     if queue.shops:
         _open_shops(books, step, queue, ready, sum(worker.free for worker in ready))
     share = max(1, -(-queue.total_waiting // len(ready)))  # equal parts of a short queue; of a long one all that fits
-    blocked: list[tuple[Lane, Batch]] = []
+    blocked: list[tuple[Lane, bytes]] = []
     expired: list[tuple[Lane, bytes]] = []  # they end in one of the next steps
     while ready and len(blocked) + len(expired) < BLOCKED_MAX:
-        found = books.head(step.tx, queue)
+        found = _next(books, step, queue, share)
         if found is None:
             break
-        lane, batch = found
+        lane, batch, most = found
         if batch.options.ttl is not None and expiry.is_expired(batch, step.wall):
             expired.append((lane, queue.set_aside(lane)))
             continue
         worker = _choose(books, queue, batch, ready)
         if worker is None:
             if batch.is_solo:
-                queue.set_aside(lane)
-                blocked.append(found)
+                blocked.append((lane, queue.set_aside(lane)))
             else:
                 _wait_in_shop(books, queue, lane, batch)
             continue
-        granted.add(_grant(books, step, lane, batch, worker, min(share, worker.free)))
+        granted.add(_grant(books, step, lane, batch, worker, min(most, worker.free)))
         if worker.free <= 0:
             ready.remove(worker)
-    for lane, batch in blocked:
-        lane.put_back(batch.key)
-    for lane, place in expired:
+    for lane, place in blocked + expired:
         lane.put_back(place)
+
+
+def _next(books: Books, step: Step, queue: Queue, most: int) -> tuple[Lane, Batch, int] | None:
+    """Returns the batch that is to be served next, at the head of its lane, and how many of its tasks may be, at most `most`."""
+    gate = queue.gate
+    if gate is None:
+        found = books.head(step.tx, queue)
+        return None if found is None else (*found, most)
+    room = gate.room(queue.leased, most, step.now)
+    while room > 0:
+        found = books.head(step.tx, queue)
+        if found is None:
+            return None
+        lane, batch = found
+        key = batch.options.key
+        key_room = gate.key_room(key, room, step.now)
+        if key is None or key_room > 0:
+            return lane, batch, key_room
+        gate.hold(key, lane.heap[0], batch.key, step.now)
+        _set_down(books, lane, batch)
+        books.gated[queue] = None
+    books.gated[queue] = None
+    return None
+
+
+def _set_down(books: Books, lane: Lane, batch: Batch) -> None:
+    """Takes the head of a lane out; somebody has noted its place and key."""
+    batch.queue.drop_head(lane, batch)
+    if not batch.leased:
+        books.drop(batch)
+
+
+def _reopen(books: Books, step: Step, queue: Queue) -> None:
+    """Puts batches back into their lanes whose key has room again."""
+    gate = queue.gate
+    assert gate is not None
+    for key in gate.take_reopened():
+        room = gate.key_room(key, ASSIGN_TASKS_MAX, step.now)
+        while room > 0 and (held := gate.take_held(key)) is not None:
+            room -= books.line_up(step.tx, *held)
+        gate.arm(key, step.now)
+        books.gated[queue] = None
+
+
+def ring_gates(books: Books, step: Step) -> None:
+    """Stirs the queues whose gate opens by time."""
+    for queue in list(books.gated):
+        if queue.gate is None or queue.gate.wake_at() == inf:
+            del books.gated[queue]
+        elif queue.gate.ring(step.now):
+            books.stirred[queue] = None
 
 
 def _grant(books: Books, step: Step, lane: Lane, batch: Batch, holder: Holder, most: int) -> Lease:
@@ -166,9 +220,12 @@ def _wait_in_shop(books: Books, queue: Queue, lane: Lane, batch: Batch) -> None:
     assert batch.options.key is not None
     owner = next(_ring(queue).owners(batch.options.key))
     heappush(queue.shops.setdefault(owner, []), (lane.heap[0], batch.key))
-    queue.drop_head(lane, batch)
-    if not batch.leased:
-        books.drop(batch)
+    _set_down(books, lane, batch)
+
+
+def shop_of(queue: Queue, batch: Batch) -> str | None:
+    """Returns the worker for which a batch waits, or None."""
+    return next((name for name, shop in queue.shops.items() if any(key == batch.key for _, key in shop)), None)
 
 
 def _open_shops(books: Books, step: Step, queue: Queue, ready: list[Holder], room: int) -> None:
@@ -245,13 +302,14 @@ def serve_pull(books: Books, step: Step, queue: Queue, wait: PullWait) -> bool:
     left = wait.max_tasks
     size = 0
     while left > 0 and size < ASSIGN_BYTES_MAX and len(expired) < BLOCKED_MAX:
-        found = books.head(step.tx, queue)
+        found = _next(books, step, queue, left)
         if found is None:
             break
-        if found[1].options.ttl is not None and expiry.is_expired(found[1], step.wall):
-            expired.append((found[0], queue.set_aside(found[0])))
+        lane, batch, most = found
+        if batch.options.ttl is not None and expiry.is_expired(batch, step.wall):
+            expired.append((lane, queue.set_aside(lane)))
             continue
-        lease = _grant(books, step, *found, holder, left)
+        lease = _grant(books, step, lane, batch, holder, most)
         lease.seconds = wait.lease
         lease.expires_at = step.now + wait.lease
         books.set_alarm(lease.expires_at, lease)

@@ -14,11 +14,12 @@ from math import inf
 from typing import TYPE_CHECKING, NamedTuple
 
 from zq.core import tables
-from zq.core.batch import Batch, mask_of, read_batch
-from zq.core.holder import Holder, Lease, Life, Peer
+from zq.core.batch import Batch, read_batch
+from zq.core.gates import Gate, needs_gate
+from zq.core.holder import Holder, Lease, Peer
 from zq.core.options import CoordinatorOptions, Now
 from zq.core.policies import QueuePolicies
-from zq.core.queue import Lane, Lining, Queue, read_queue
+from zq.core.queue import Lane, Lining, Queue
 from zq.core.storage import Transaction
 from zq.core.waits import Waits
 from zq.errors import StoreCorruptError
@@ -122,6 +123,7 @@ class Books:
         self.alarms: list[tuple[float, int, Lease]] = []  # heap of when leases end or tasks run out of time
         self.watch_at = 0.0  # not after the first time at which a worker may have to be suspected or buried
         self.pulled: dict[Queue, None] = {}  # queues in which pulls wait
+        self.gated: dict[Queue, None] = {}  # queues whose gate may open by time
         self.next_due_time = inf  # wall: the first row of `scheduled`
         self.next_expiry_time = inf  # wall: not after the first row of `expiry`
         self.next_forget_time = 0.0  # wall: before this nothing is to be forgotten
@@ -147,7 +149,7 @@ class Books:
             queue = Queue(self.queue_number, name)
             queue.rate_at = step.now
             self.add_queue(queue)
-            self.set_policies(queue, queue.policies)
+            self.prepare(queue, step.now, is_restart=False)
             self.changed[queue] = None
             self.is_changed = True
         return queue
@@ -156,11 +158,39 @@ class Books:
         self.queues[queue.name] = queue
         self.queues_by_number[queue.number] = queue
 
-    def set_policies(self, queue: Queue, policies: QueuePolicies) -> None:
-        """Sets how a queue behaves from now on."""
-        queue.policies = policies
-        by_key = self.assign_policy(queue) == "hash"
+    def prepare(self, queue: Queue, now: float, *, is_restart: bool) -> None:
+        """Makes what the policies of a queue need in memory.
+
+        Args:
+            queue: whose policies were set or read.
+            now: monotonic.
+            is_restart: whether they held in an earlier life of the coordinator.
+        """
+        policies = queue.policies
+        by_key = self.assign_policy(queue) == "hash" or policies.key_concurrency or policies.key_rate
         queue.lining = Lining.ALL if policies.fair else Lining.KEYED if by_key else Lining.NONE
+        if queue.gate is not None:
+            queue.gate.change(policies)
+        elif needs_gate(policies):
+            queue.gate = Gate(policies, now, is_restart=is_restart)
+
+    def set_policies(self, step: Step, queue: Queue, policies: QueuePolicies) -> None:
+        """Sets how a queue behaves from now on; what waited for the old policies is looked at by the new ones."""
+        queue.policies = policies
+        self.prepare(queue, step.now, is_restart=False)
+        waiting = [one for shop in queue.shops.values() for one in shop]
+        queue.shops.clear()
+        if queue.gate is not None:
+            queue.gate.leased.clear()
+            for lease in self.leases.values():
+                if lease.batch.queue is queue:
+                    queue.gate.count(lease.batch.options.key, lease.mask.bit_count())
+            if not needs_gate(policies):
+                waiting += [one for held in queue.gate.held.values() for one in held]
+                queue.gate = None
+        for place, key in waiting:
+            self.line_up(step.tx, place, key)
+        self.changed[queue] = None
         self.stirred[queue] = None  # a wider limit is of use at once
 
     def assign_policy(self, queue: Queue) -> str:
@@ -234,12 +264,14 @@ class Books:
                     self.drop(batch)
         return None
 
-    def line_up(self, tx: Transaction, place: bytes, key: bytes) -> None:
-        """Puts a batch that was set down elsewhere back to its place in its lane, if something of it still waits."""
+    def line_up(self, tx: Transaction, place: bytes, key: bytes) -> bool:
+        """Puts a batch that was set down elsewhere back to its place in its lane; False when nothing of it waits any more."""
         batch = self.fetch(tx, key)
-        if batch is not None and batch.servable():
-            self.keep(batch)
-            batch.queue.put_at(batch, place)
+        if batch is None or not batch.servable():
+            return False
+        self.keep(batch)
+        batch.queue.put_at(batch, place)
+        return True
 
     def may_move_behind(self, queue: Queue) -> bool:
         """Whether another batch may stay in memory while it waits for its next turn in a fair queue."""
@@ -275,6 +307,8 @@ class Books:
         queue.leased += count
         self.changed[queue] = None
         self.add_lease(lease)
+        if queue.gate is not None:
+            queue.gate.spend(batch.options.key, count, step.now)
         self.turn += 1
         holder.turn = self.turn
         return lease
@@ -287,6 +321,8 @@ class Books:
         self.leases[lease.token] = lease
         lease.holder.leases[lease.token] = lease
         lease.holder.held += lease.mask.bit_count()
+        if lease.batch.queue.gate is not None:
+            lease.batch.queue.gate.count(lease.batch.options.key, lease.mask.bit_count())
 
     def uncover(self, step: Step, lease: Lease, mask: int) -> None:
         """Takes tasks out of a lease, which ends with its last; the caller says what becomes of them."""
@@ -298,6 +334,9 @@ class Books:
         batch.leased &= ~mask
         if batch.options.ordered and batch.count > 1:
             self.serve_on(batch)
+        if batch.queue.gate is not None:
+            batch.queue.gate.give_back(batch.options.key, mask.bit_count())
+            self.stirred[batch.queue] = None
         for queue in lease.holder.queues:  # it has credit again
             self.stirred[queue] = None
         if lease.mask:
@@ -365,50 +404,3 @@ class Books:
             counters = (self.epoch, self.sequence, self.finish_sequence, self.queue_number, self.kept)
             tx.put(tables.META, tables.COUNTERS_KEY, tables.pack(counters))
             self.is_changed = False
-
-
-def read_books(options: CoordinatorOptions, now: Now, tx: Transaction) -> Books:
-    """Reads the books at a start: raises the epoch, and keeps every lease for its holder to claim (protocol 6.4)."""
-    books = Books(options)
-    value = tx.get(tables.META, tables.COUNTERS_KEY)
-    if value is not None:
-        books.epoch, books.sequence, books.finish_sequence, books.queue_number, books.kept = tables.unpack(value)
-    books.epoch += 1
-    books.is_changed = True
-    for key, record in tx.scan(tables.QUEUES):
-        queue = read_queue(int.from_bytes(key, "big"), record)
-        queue.rate_at = now.monotonic
-        books.add_queue(queue)
-        books.set_policies(queue, queue.policies)
-    for key, _ in islice(tx.scan(tables.SCHEDULED), 1):
-        books.next_due_time = tables.split_due_key(key)[0]
-    for key, _ in islice(tx.scan(tables.EXPIRY), 1):
-        books.next_expiry_time = tables.split_due_key(key)[0]
-    for key, record in list(tx.scan(tables.LEASES)):
-        _read_lease(books, now, tx, tables.token_of(key), record)
-    books.save(tx)
-    return books
-
-
-def _read_lease(books: Books, now: Now, tx: Transaction, token: int, record: bytes) -> None:
-    key, mask, is_puller, name, incarnation, seconds = tables.unpack(record)
-    batch = books.fetch(tx, key)
-    covered = 0 if batch is None else mask_of(mask) & ~batch.ended
-    if batch is None or not covered:
-        tx.delete(tables.LEASES, tables.token_key(token))
-        return
-    books.keep(batch)
-    holders = books.pullers if is_puller else books.workers
-    holder = holders.get(name)
-    if holder is None:
-        holder = holders[name] = Holder(name, incarnation, is_puller=is_puller)
-        holder.life = Life.ABSENT
-        holder.heard_at = now.monotonic
-    lease = Lease(token, batch, covered, holder, now.monotonic)
-    lease.is_solo = holder.solo = batch.is_solo and not is_puller
-    batch.leased |= covered
-    books.add_lease(lease)
-    if seconds is not None:
-        lease.seconds = seconds
-        lease.expires_at = now.monotonic + seconds
-        books.set_alarm(lease.expires_at, lease)

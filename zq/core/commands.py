@@ -104,9 +104,16 @@ def _set_queue(books: Books, step: Step, arguments: dict[str, Any]) -> dict[str,
     except ValueError as error:
         raise InvalidRequestError(str(error)) from None
     queue = books.queue(step, name)
-    books.set_policies(queue, queue.policies._replace(**changes))
-    books.changed[queue] = None
-    return queries.queue_fields(books, queue)
+    books.set_policies(step, queue, queue.policies._replace(**changes))
+    return queries.queue_fields(books, step, queue)
+
+
+def _pause(books: Books, step: Step, arguments: dict[str, Any]) -> dict[str, Any]:
+    return _set_queue(books, step, {"queue": arguments.get("queue"), "paused": True})
+
+
+def _resume(books: Books, step: Step, arguments: dict[str, Any]) -> dict[str, Any]:
+    return _set_queue(books, step, {"queue": arguments.get("queue"), "paused": False})
 
 
 COMMANDS: dict[str, Callable[[Books, Step, dict[str, Any]], Any]] = {
@@ -117,4 +124,6 @@ COMMANDS: dict[str, Callable[[Books, Step, dict[str, Any]], Any]] = {
     "purge-dead": _purge_dead,
     "bury": _bury,
     "set-queue": _set_queue,
+    "pause": _pause,
+    "resume": _resume,
 }

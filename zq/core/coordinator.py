@@ -36,8 +36,9 @@ from zq.core import (
     settling,
 )
 from zq.core.arguments import InvalidRequestError
-from zq.core.books import Books, Step, read_books
+from zq.core.books import Books, Step
 from zq.core.holder import Holder, Peer, PullWait, pull_name
+from zq.core.opening import read_books
 from zq.core.options import CoordinatorOptions, Now
 from zq.core.storage import Transaction
 from zq.core.waits import WaitEntry, outcome_messages
@@ -149,6 +150,8 @@ class Coordinator:
         if step.ended or step.notices:
             joins.follow_up(books, step)
         lines.end_turns(books, step)
+        if books.gated:
+            assignment.ring_gates(books, step)
         assignment.assign_all(books, step)
         self._end_pulls(step)
         retention.forget(books, step)
@@ -171,6 +174,8 @@ class Coordinator:
             at = min(at, dead_letters.next_at(books))
         if books.kept:
             at = min(at, now.monotonic + max(0.0, books.next_forget_time - now.wall))
+        for queue in books.gated:
+            at = min(at, inf if queue.gate is None else queue.gate.wake_at())
         for queue in books.pulled:
             at = min(at, min((wait.until for wait in queue.pull_waits), default=inf))
         return at

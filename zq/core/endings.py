@@ -172,6 +172,8 @@ def finish(books: Books, step: Step, batch: Batch, outcome: str, reason: str) ->
     batch.ended = batch.full
     if batch.queue.lines:
         books.turned[batch.key] = batch
+    if batch.queue.gate is not None:
+        batch.queue.gate.touch(batch.options.key)
     if not batch.is_queued:  # else its lane drops it when it comes to it
         books.drop(batch)
 
@@ -239,6 +241,8 @@ def bury(books: Books, step: Step, single: Batch, reason: str) -> None:
     single.queue.dead += 1
     if single.queue.lines:
         books.turned[key] = single
+    if single.queue.gate is not None:
+        single.queue.gate.touch(single.options.key)
     single.queue.note_finished(1)
     books.changed[single.queue] = None
     books.count("dead")

@@ -16,6 +16,11 @@ TASKS_MAX: Final = 1 << 40
 """Largest number that a limit on tasks may name: more than any store holds, and safe in a record."""
 
 
+RATE_MIN: Final = 1e-6
+RATE_MAX: Final = 1e9
+"""Tasks a second: from one in twelve days, so that times stay finite, to more than anyone can mean."""
+
+
 class QueuePolicies(NamedTuple):
     """How one queue behaves; None leaves it to the coordinator's options."""
 
@@ -25,6 +30,13 @@ class QueuePolicies(NamedTuple):
     retry: str | None = None  # text of a RetryPolicy
     fair: bool = False  # keys take turns
     on_expired: str | None = None  # "drop" (None) or "dead"
+    paused: bool = False  # nothing is assigned
+    concurrency: int | None = None  # tasks leased at once
+    key_concurrency: int | None = None  # of one key
+    rate: float | None = None  # tasks leased a second
+    burst: int | None = None  # tokens that are saved; None: a second's worth
+    key_rate: float | None = None  # of one key
+    key_burst: int | None = None
 
 
 DEFAULT_POLICIES: Final = QueuePolicies()
@@ -40,6 +52,13 @@ class QueueSettings(TypedDict, total=False):
         retry: a RetryPolicy or its text: when a task that failed is tried again, unless its submit says otherwise; the coordinator's by default.
         fair: True: keys take turns inside of a priority, so that none starves the others; False by default.
         on_expired: "drop" (the default) or "dead": whether a task that was not started within its ttl just ends, or becomes a dead letter.
+        paused: True: nothing is assigned; submits are accepted, and what runs goes on. False by default.
+        concurrency: tasks of the queue that may be leased at once, over all workers and pulls; no limit by default.
+        key_concurrency: tasks of one key that may be leased at once; no limit by default.
+        rate: tasks of the queue that are leased a second, in the long run; no limit by default.
+        burst: tasks that may be leased at once after a quiet time; a second's worth by default.
+        key_rate: as `rate`, for each key.
+        key_burst: as `burst`, for each key.
     """
 
     max_tasks: int | None
@@ -48,6 +67,13 @@ class QueueSettings(TypedDict, total=False):
     retry: RetryPolicy | str | None
     fair: bool | None
     on_expired: str | None
+    paused: bool | None
+    concurrency: int | None
+    key_concurrency: int | None
+    rate: float | None
+    burst: int | None
+    key_rate: float | None
+    key_burst: int | None
 
 
 def read_policies(values: Mapping[str, Any]) -> dict[str, Any]:
@@ -85,6 +111,12 @@ def _read_int(least: int, most: int) -> Callable[[str, Any], int]:
     return read
 
 
+def _read_rate(name: str, value: Any) -> float:
+    if not isinstance(value, int | float) or isinstance(value, bool) or not RATE_MIN <= value <= RATE_MAX:
+        raise ValueError(f"expected {name} from {RATE_MIN:g} to {RATE_MAX:g} a second, got {value!r}")
+    return float(value)
+
+
 def _read_bool(name: str, value: Any) -> bool:
     if not isinstance(value, bool):
         raise ValueError(f"expected {name} as true or false, got {value!r}")
@@ -114,4 +146,11 @@ _READERS: Final[dict[str, Callable[[str, Any], Any]]] = {
     "retry": _read_retry,
     "fair": _read_bool,
     "on_expired": _read_one_of("drop", "dead"),
+    "paused": _read_bool,
+    "concurrency": _read_int(1, TASKS_MAX),
+    "key_concurrency": _read_int(1, TASKS_MAX),
+    "rate": _read_rate,
+    "burst": _read_int(1, TASKS_MAX),
+    "key_rate": _read_rate,
+    "key_burst": _read_int(1, TASKS_MAX),
 }

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator
 from itertools import islice
 from typing import Any
 
-from zq.core import dead_letters, endings, groups, tables
+from zq.core import dead_letters, endings, groups, reasons, tables
 from zq.core.arguments import InvalidRequestError, limit, named_queue, optional_text, text
 from zq.core.batch import Batch, mask_of
 from zq.core.books import Books, Step
@@ -68,20 +68,35 @@ def queue_row(books: Books, queue: Queue) -> dict[str, Any]:
     }
 
 
+def _why(books: Books, step: Step, arguments: dict[str, Any]) -> dict[str, Any]:
+    return reasons.why(books, step, text(arguments, "id"))
+
+
 def _queues(books: Books, step: Step, arguments: dict[str, Any]) -> list[dict[str, Any]]:  # noqa: ARG001
     return [queue_row(books, queue) for queue in sorted(books.queues.values(), key=lambda queue: queue.name)]
 
 
-def _queue(books: Books, step: Step, arguments: dict[str, Any]) -> dict[str, Any]:  # noqa: ARG001
+def _queue(books: Books, step: Step, arguments: dict[str, Any]) -> dict[str, Any]:
     text(arguments, "queue")
     queue = named_queue(books, arguments)
     assert queue is not None
-    return queue_fields(books, queue)
+    return queue_fields(books, step, queue)
 
 
-def queue_fields(books: Books, queue: Queue) -> dict[str, Any]:
+def queue_fields(books: Books, step: Step, queue: Queue) -> dict[str, Any]:
     """Returns a queue as the query `queue` shows it: its row, and its policies as they were set."""
-    return {**queue_row(books, queue), "policies": queue.policies._asdict()}
+    return {**queue_row(books, queue), **_gate_fields(queue, step.now), "policies": queue.policies._asdict()}
+
+
+def _gate_fields(queue: Queue, now: float) -> dict[str, Any]:
+    """Returns what holds a queue back at the moment: the codes of `zq why`, and how many keys have no room."""
+    gate = queue.gate
+    if gate is None:
+        return {"closed_by": [], "held_keys": 0}
+    return {
+        "closed_by": [limit.code for limit in gate.limits(queue.leased, now) if limit.room <= 0],
+        "held_keys": len(gate.held),
+    }
 
 
 def _workers(books: Books, step: Step, arguments: dict[str, Any]) -> list[dict[str, Any]]:  # noqa: ARG001
@@ -307,6 +322,7 @@ QUERIES: dict[str, Callable[[Books, Step, dict[str, Any]], Any]] = {
     "queue": _queue,
     "workers": _workers,
     "replays": _replays,
+    "why": _why,
     "group": _group,
     "groups": _groups,
 }

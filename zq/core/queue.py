@@ -18,6 +18,7 @@ from zq.core.policies import DEFAULT_POLICIES, policies_of, policies_record
 
 if TYPE_CHECKING:
     from zq.core.batch import Batch
+    from zq.core.gates import Gate
     from zq.core.holder import Holder, PullWait
     from zq.core.ring import Ring
 
@@ -77,6 +78,7 @@ class Queue:
         "done",
         "expired",
         "finished_in_turn",
+        "gate",
         "lanes",
         "leased",
         "lines",
@@ -102,6 +104,7 @@ class Queue:
         self.name = name
         self.policies = DEFAULT_POLICIES
         self.lining = Lining.NONE
+        self.gate: Gate | None = None  # while a policy can hold tasks back
         self.waiting = [0] * PRIORITIES
         self.total_waiting = 0  # invariant: the sum of `waiting`
         self.leased = 0

@@ -1,0 +1,58 @@
+"""Opens the books: reads at a start what the tables have to be remembered, and leaves the rest to be read when it is asked for."""
+
+from itertools import islice
+
+from zq.core import tables
+from zq.core.batch import mask_of
+from zq.core.books import Books
+from zq.core.holder import Holder, Lease, Life
+from zq.core.options import CoordinatorOptions, Now
+from zq.core.queue import read_queue
+from zq.core.storage import Transaction
+
+
+def read_books(options: CoordinatorOptions, now: Now, tx: Transaction) -> Books:
+    """Reads the books at a start: raises the epoch, and keeps every lease for its holder to claim (protocol 6.4)."""
+    books = Books(options)
+    value = tx.get(tables.META, tables.COUNTERS_KEY)
+    if value is not None:
+        books.epoch, books.sequence, books.finish_sequence, books.queue_number, books.kept = tables.unpack(value)
+    books.epoch += 1
+    books.is_changed = True
+    for key, record in tx.scan(tables.QUEUES):
+        queue = read_queue(int.from_bytes(key, "big"), record)
+        queue.rate_at = now.monotonic
+        books.add_queue(queue)
+        books.prepare(queue, now.monotonic, is_restart=True)
+    for key, _ in islice(tx.scan(tables.SCHEDULED), 1):
+        books.next_due_time = tables.split_due_key(key)[0]
+    for key, _ in islice(tx.scan(tables.EXPIRY), 1):
+        books.next_expiry_time = tables.split_due_key(key)[0]
+    for key, record in list(tx.scan(tables.LEASES)):
+        _read_lease(books, now, tx, tables.token_of(key), record)
+    books.save(tx)
+    return books
+
+
+def _read_lease(books: Books, now: Now, tx: Transaction, token: int, record: bytes) -> None:
+    key, mask, is_puller, name, incarnation, seconds = tables.unpack(record)
+    batch = books.fetch(tx, key)
+    covered = 0 if batch is None else mask_of(mask) & ~batch.ended
+    if batch is None or not covered:
+        tx.delete(tables.LEASES, tables.token_key(token))
+        return
+    books.keep(batch)
+    holders = books.pullers if is_puller else books.workers
+    holder = holders.get(name)
+    if holder is None:
+        holder = holders[name] = Holder(name, incarnation, is_puller=is_puller)
+        holder.life = Life.ABSENT
+        holder.heard_at = now.monotonic
+    lease = Lease(token, batch, covered, holder, now.monotonic)
+    lease.is_solo = holder.solo = batch.is_solo and not is_puller
+    batch.leased |= covered
+    books.add_lease(lease)
+    if seconds is not None:
+        lease.seconds = seconds
+        lease.expires_at = now.monotonic + seconds
+        books.set_alarm(lease.expires_at, lease)
