@@ -329,7 +329,8 @@ def _heal_and_drain(
         world.run(world.now + (0.1 if i < 300 else 0.5))
         if i == RESUME_TURN:
             for name in ("pizza", "pasta"):
-                customers[0].set_queue(name, {"paused": False})
+                rate = world.rng.choice((None, 20.0))  # not one that keeps everybody waiting for minutes
+                customers[0].set_queue(name, {"paused": False, "rate": rate, "key_rate": rate})
         _act(world, kitchen, customers, workers)
         if i > RESUME_TURN and i % 20 == 0 and _is_drained(kitchen, customers, workers):
             break

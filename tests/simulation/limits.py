@@ -61,11 +61,14 @@ class LimitCheck:
         for lease in granted:
             key, count = lease.batch.options.key, lease.mask.bit_count()
             if policies.rate is not None:
-                self.levels.add((queue.name, None), count, policies.rate, policies.burst or 1, step.now)
+                self.levels.add(
+                    (queue.name, None), count, policies.rate, policies.burst or max(1, int(policies.rate)), step.now
+                )
             if key is None:
                 continue
             same = sum(one.mask.bit_count() for one in leases if one.batch.options.key == key)
             if policies.key_concurrency is not None and same > policies.key_concurrency:
                 raise Violation(f"key {key} of queue {queue.name} has {same} leased, not {policies.key_concurrency}")
             if policies.key_rate is not None:
-                self.levels.add((queue.name, key), count, policies.key_rate, policies.key_burst or 1, step.now)
+                burst = policies.key_burst or max(1, int(policies.key_rate))
+                self.levels.add((queue.name, key), count, policies.key_rate, burst, step.now)

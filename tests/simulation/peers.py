@@ -57,8 +57,9 @@ POLICIES: tuple[dict[str, Any], ...] = (
     {"concurrency": 5, "fair": True},
     {"key_concurrency": 1},
     {"key_concurrency": 2, "assign": "hash"},
-    {"rate": 2.0, "burst": 6},
-    {"key_rate": 2.0, "key_burst": 4, "fair": True},
+    {"rate": 0.5, "burst": 2},
+    {"rate": 1.0, "burst": 3, "concurrency": 4},
+    {"key_rate": 0.5, "key_burst": 2, "fair": True},
     {"rate": 20.0, "burst": 2, "key_concurrency": 3},
 )
 """What customers set while everything runs."""
