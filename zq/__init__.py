@@ -36,12 +36,14 @@ if TYPE_CHECKING:
         TaskUnknownError,
         TimedOutError,
         UnreachableError,
+        UnroutableError,
         WorkerFencedError,
         ZqError,
     )
     from zq.executor import Executor
     from zq.group import Group, GroupStatus
     from zq.middleware import Middleware, Submission
+    from zq.publications import PublishReceipt, PublishReceipts
     from zq.pulled import PulledTask
     from zq.reason import Reason
     from zq.receipt import Receipt, Receipts, TaskEvent, TaskStatus
@@ -70,6 +72,8 @@ _MODULES = {
     "GroupStatus": "zq.group",
     "LmdbOptions": "zq.store.lmdb",
     "Middleware": "zq.middleware",
+    "PublishReceipt": "zq.publications",
+    "PublishReceipts": "zq.publications",
     "PulledTask": "zq.pulled",
     "QueueSettings": "zq.core.policies",
     "Reason": "zq.reason",
@@ -109,6 +113,8 @@ __all__ = [
     "LmdbOptions",
     "Middleware",
     "PayloadTooLargeError",
+    "PublishReceipt",
+    "PublishReceipts",
     "PulledTask",
     "QueueSettings",
     "Reason",
@@ -138,6 +144,7 @@ __all__ = [
     "TimedOutError",
     "TypedReceipt",
     "UnreachableError",
+    "UnroutableError",
     "Worker",
     "WorkerFencedError",
     "ZqError",

@@ -5,8 +5,7 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections import deque
-from collections.abc import Iterable
-from functools import partial
+from collections.abc import Iterable, Mapping
 from types import TracebackType
 from typing import Any, Self, Unpack
 
@@ -15,6 +14,15 @@ from zq.core.policies import QueueSettings
 from zq.dead_letters import AsyncDeadLetters
 from zq.flow import Entry
 from zq.group import GroupBase, GroupStatus, group_status_of, submit_group
+from zq.publications import (
+    Publication,
+    PublishReceipt,
+    PublishReceipts,
+    binding_arguments,
+    match_arguments,
+    publish_many,
+    publish_one,
+)
 from zq.pulled import PulledBase, settle_together
 from zq.reason import Reason
 from zq.receipt import ReceiptBase, Receipts, TaskStatus, status_of
@@ -55,7 +63,7 @@ class AsyncClient:
     ) -> AsyncReceipt:
         """Submits a task; as `zq.Client.submit`."""
         outcome, index, accepted = await self._run(self._calls.submit(queue, payload, id, options))
-        return AsyncReceipt(self._calls, self._run, Entry(outcome, accepted.position, accepted.eta), index)
+        return self._make_receipt(Entry(outcome, accepted.position, accepted.eta), index)
 
     async def submit_many(
         self,
@@ -67,11 +75,57 @@ class AsyncClient:
     ) -> Receipts[AsyncReceipt]:
         """Submits many tasks with the same options; as `zq.Client.submit_many`."""
         entries, refusal = await self._run(self._calls.submit_many(queue, payloads, batch_size, options))
-        receipts = Receipts(partial(AsyncReceipt, self._calls, self._run), entries)
+        receipts = Receipts(self._make_receipt, entries)
         if refusal is not None:
             refusal.accepted = receipts
             raise refusal
         return receipts
+
+    async def publish(
+        self,
+        topic: str,
+        payload: Any,
+        *,
+        id: str | None = None,
+        mandatory: bool = True,
+        **options: Unpack[SubmitOptions],
+    ) -> PublishReceipt[AsyncReceipt]:
+        """Publishes to a topic; as `zq.Client.publish`."""
+        steps = publish_one(self._calls, topic, payload, id, options, is_mandatory=mandatory)
+        found: Publication = await self._run(steps)
+        return PublishReceipts(self._make_receipt, [found])[0]
+
+    async def publish_many(
+        self,
+        topic: str,
+        payloads: Iterable[Any],
+        *,
+        batch_size: int = BATCH_TASKS_MAX,
+        mandatory: bool = True,
+        **options: Unpack[SubmitOptions],
+    ) -> PublishReceipts[AsyncReceipt]:
+        """Publishes many payloads to one topic; as `zq.Client.publish_many`."""
+        steps = publish_many(self._calls, topic, payloads, batch_size, options, is_mandatory=mandatory)
+        stored, refusal = await self._run(steps)
+        receipts = PublishReceipts(self._make_receipt, stored)
+        if refusal is not None:
+            refusal.accepted = receipts
+            raise refusal
+        return receipts
+
+    async def bind(self, pattern: str, queue: str, headers: Mapping[str, str] | None = None) -> bool:
+        """Binds a queue to a pattern of topics; as `zq.Client.bind`."""
+        arguments = binding_arguments(pattern, queue, headers)
+        return bool(await self._run(self._calls.command("bind", arguments)))
+
+    async def unbind(self, pattern: str, queue: str, headers: Mapping[str, str] | None = None) -> int:
+        """Removes bindings of a queue; as `zq.Client.unbind`."""
+        arguments = binding_arguments(pattern, queue, headers)
+        return int(await self._run(self._calls.command("unbind", arguments)))
+
+    async def match(self, topic: str, headers: Mapping[str, str] | None = None) -> list[str]:
+        """Returns the queues that a publication would reach; as `zq.Client.match`."""
+        return list(await self._run(self._calls.query("match", match_arguments(topic, headers))))
 
     async def pull(
         self, queue: str, *, max_tasks: int = 1, wait: float = 0.0, lease: float = 30.0
@@ -176,6 +230,9 @@ class AsyncClient:
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         await self.close()
+
+    def _make_receipt(self, entry: Entry, index: int) -> AsyncReceipt:
+        return AsyncReceipt(self._calls, self._run, entry, index)
 
     async def _run(self, steps: Steps) -> Any:
         """Drives a call in the caller's event loop."""

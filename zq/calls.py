@@ -171,7 +171,7 @@ class Calls:
             raise ValueError(f"expected batch_size from 1 to {BATCH_TASKS_MAX}, got {batch_size}")
         made = make_options(**options)
         make_id = self.session.make_id
-        parts = self._cut(payloads, batch_size)
+        parts = self.cut(payloads, batch_size)
         return self.submit_batches(Batch(make_id(), queue, made, *pack_payloads(part)) for part in parts)
 
     def submit_batches(self, batches: Iterable[Batch]) -> Steps:
@@ -194,14 +194,14 @@ class Calls:
         yield Ask(partial(self._post, partial(flow.wait, 0, 0)), flow.deadline)
         return finish(flow)
 
-    def _cut(self, payloads: Iterable[Any], batch_size: int) -> Iterator[list[bytes]]:
+    def cut(self, payloads: Iterable[Any], batch_size: int, bytes_max: int = BATCH_BYTES_MAX) -> Iterator[list[bytes]]:
         """Yields encoded payloads in batches within the limits."""
         pack = PayloadPacker(self._payload_bytes_max).pack
         parts: list[bytes] = []
         size = 0
         for payload in payloads:
             data = pack(payload)
-            if len(parts) == batch_size or (parts and size + len(data) > BATCH_BYTES_MAX):
+            if len(parts) == batch_size or (parts and size + len(data) > bytes_max):
                 yield parts
                 parts, size = [], 0
             parts.append(data)

@@ -2,28 +2,30 @@
 
 from __future__ import annotations
 
-import threading
-import time
-from collections.abc import Iterable
-from functools import partial
+from collections.abc import Iterable, Mapping
 from types import TracebackType
 from typing import Any, Self, Unpack
 
 from zq.calls import Calls, Steps, outcome_of
-from zq.core.client_outcomes import FOREVER
 from zq.core.policies import QueueSettings
 from zq.dead_letters import DeadLetters
-from zq.errors import TimedOutError
 from zq.flow import Entry
 from zq.group import Group, submit_group
+from zq.publications import (
+    Publication,
+    PublishReceipt,
+    PublishReceipts,
+    binding_arguments,
+    match_arguments,
+    publish_many,
+    publish_one,
+)
 from zq.pulled import PulledTask, settle_together
 from zq.reason import Reason
 from zq.receipt import Receipt, Receipts, TaskStatus, status_of
 from zq.submit_options import Policy, SubmitOptions
+from zq.waiter import Waiter
 from zq.wire.limits import BATCH_TASKS_MAX, PAYLOAD_BYTES_MAX
-
-GRACE = 2.0
-"""Seconds after its deadline at which a caller stops waiting for a link that does not end the call itself."""
 
 
 class Client:
@@ -81,7 +83,7 @@ class Client:
             ClosedError: the client is closed.
         """
         outcome, index, accepted = self._run(self._calls.submit(queue, payload, id, options))
-        return Receipt(self._calls, self._run, Entry(outcome, accepted.position, accepted.eta), index)
+        return self._make_receipt(Entry(outcome, accepted.position, accepted.eta), index)
 
     def submit_many(
         self,
@@ -112,11 +114,116 @@ class Client:
             ClosedError: the client is closed.
         """
         entries, refusal = self._run(self._calls.submit_many(queue, payloads, batch_size, options))
-        receipts = Receipts(partial(Receipt, self._calls, self._run), entries)
+        receipts = Receipts(self._make_receipt, entries)
         if refusal is not None:
             refusal.accepted = receipts
             raise refusal
         return receipts
+
+    def publish(
+        self,
+        topic: str,
+        payload: Any,
+        *,
+        id: str | None = None,
+        mandatory: bool = True,
+        **options: Unpack[SubmitOptions],
+    ) -> PublishReceipt[Receipt]:
+        """Stores a task in every queue that is bound to a topic, in one transaction: in all of them, or in none.
+
+        Args:
+            topic: dot-separated words without wildcards.
+            payload: anything msgpack can hold.
+            id: as in `submit`: the same publication is stored once, and gets the same answer, however often it is
+                tried; at most 123 bytes.
+            mandatory: whether it is an error that no queue is bound to the topic. With False it is stored nowhere
+                then, and the receipt's `queues` are empty.
+            options: see `zq.task.SubmitOptions`; `group` is not for
+
+        Raises:
+            UnroutableError: no queue is bound to the topic; nothing was stored.
+            BusyError, InvalidTaskError: one of the queues refused it; nothing was stored anywhere.
+            PayloadTooLargeError, TypeError, ValueError: nothing was sent.
+            UnreachableError, TimedOutError, ClosedError: as `submit`.
+        """
+        steps = publish_one(self._calls, topic, payload, id, options, is_mandatory=mandatory)
+        found: Publication = self._run(steps)
+        return PublishReceipts(self._make_receipt, [found])[0]
+
+    def publish_many(
+        self,
+        topic: str,
+        payloads: Iterable[Any],
+        *,
+        batch_size: int = BATCH_TASKS_MAX,
+        mandatory: bool = True,
+        **options: Unpack[SubmitOptions],
+    ) -> PublishReceipts[Receipt]:
+        """Publishes many payloads to one topic with the same options, in batches; each batch is a publication of its own.
+
+        Args:
+            topic: as in `publish`.
+            payloads: each anything msgpack can hold; read as they are sent.
+            batch_size: payloads in a publication, 1 to 1,000; larger is faster.
+            mandatory: as in `publish`.
+            options: as in `publish`.
+
+        Raises:
+            BusyError, InvalidTaskError: after all payloads were tried; `refused` has the positions of those that were
+                not stored, `accepted` the receipts of all others.
+            UnroutableError: no queue is bound to the topic (any more); `accepted` has the receipts of what was
+                published before.
+            PayloadTooLargeError, TypeError, ValueError, UnreachableError, TimedOutError, ClosedError: as
+                `submit_many`.
+        """
+        steps = publish_many(self._calls, topic, payloads, batch_size, options, is_mandatory=mandatory)
+        stored, refusal = self._run(steps)
+        receipts = PublishReceipts(self._make_receipt, stored)
+        if refusal is not None:
+            refusal.accepted = receipts
+            raise refusal
+        return receipts
+
+    def bind(self, pattern: str, queue: str, headers: Mapping[str, str] | None = None) -> bool:
+        """Binds a queue to a pattern of topics: from now on it gets a task of each publication that matches; kept over restarts.
+
+        Args:
+            pattern: dot-separated words; `*` stands for one word, `#` for none or more.
+            queue: its name; it is made if need be.
+            headers: what a publication's headers must have, all of it; None for no condition.
+
+        Returns:
+            False when it is bound so already.
+
+        Raises:
+            ValueError, TypeError: an argument cannot be.
+            RemoteProtocolError: there are too many bindings.
+            UnreachableError, TimedOutError, ClosedError: as `submit`.
+        """
+        arguments = binding_arguments(pattern, queue, headers)
+        return bool(self._run(self._calls.command("bind", arguments)))
+
+    def unbind(self, pattern: str, queue: str, headers: Mapping[str, str] | None = None) -> int:
+        """Removes the bindings of a queue with a pattern; returns how many. Tasks that it has got stay.
+
+        Args:
+            pattern: as it was bound.
+            queue: its name.
+            headers: only the binding with exactly these; None for all with the pattern.
+
+        Raises:
+            ValueError, TypeError, UnreachableError, TimedOutError, ClosedError: as `bind`.
+        """
+        arguments = binding_arguments(pattern, queue, headers)
+        return int(self._run(self._calls.command("unbind", arguments)))
+
+    def match(self, topic: str, headers: Mapping[str, str] | None = None) -> list[str]:
+        """Returns the queues that a publication to a topic, with these headers, would reach now; nothing is published.
+
+        Raises:
+            ValueError, TypeError, UnreachableError, TimedOutError, ClosedError: as `bind`.
+        """
+        return list(self._run(self._calls.query("match", match_arguments(topic, headers))))
 
     def pull(self, queue: str, *, max_tasks: int = 1, wait: float = 0.0, lease: float = 30.0) -> list[PulledTask]:
         """Takes tasks to work on here; a task that is neither ended nor prolonged within its lease goes to someone
@@ -302,6 +409,9 @@ class Client:
     ) -> None:
         self.close()
 
+    def _make_receipt(self, entry: Entry, index: int) -> Receipt:
+        return Receipt(self._calls, self._run, entry, index)
+
     def _run(self, steps: Steps) -> Any:
         """Drives a call in the caller's thread."""
         try:
@@ -323,39 +433,3 @@ class Client:
                     ask = steps.send(value)
         except StopIteration as stop:
             return stop.value
-
-
-class Waiter:
-    """A reply for which a thread waits: a lock that is open once it is there, a fifth of the cost of a future."""
-
-    __slots__ = ("_error", "_lock", "value")
-
-    def __init__(self) -> None:
-        self.value: Any = None
-        self._error: Exception | None = None
-        self._lock = threading.Lock()
-        self._lock.acquire()
-
-    def resolve(self, value: Any) -> None:
-        self.value = value
-        self._lock.release()
-
-    def reject(self, error: Exception) -> None:
-        self._error = error
-        self._lock.release()
-
-    def wait(self, deadline: float) -> Any:
-        """Returns the value or raises the error.
-
-        Raises:
-            TimedOutError: neither came, even though the session should have seen to it.
-        """
-        if deadline == FOREVER:
-            self._lock.acquire()
-        else:
-            timeout = min(max(deadline - time.monotonic(), 0.0) + GRACE, threading.TIMEOUT_MAX)
-            if not self._lock.acquire(timeout=timeout):
-                raise TimedOutError("no answer came in time, and the connection's thread is stuck")
-        if self._error is not None:
-            raise self._error
-        return self.value

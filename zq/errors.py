@@ -3,6 +3,7 @@
 ZqError
 ├── BusyError                 a submit was refused for now; nothing was stored
 ├── InvalidTaskError          a submit was refused for good; nothing was stored
+├── UnroutableError           nobody is bound to a topic; nothing was stored
 ├── PayloadTooLargeError      a payload is over the limit; nothing was sent
 ├── ConversionError           a value and its annotation do not fit each other (also a TypeError)
 ├── TaskError                 how a task ended, when it was not done
@@ -61,6 +62,20 @@ class InvalidTaskError(ZqError):
     def __init__(self, reason: str, refused: tuple[int, ...] = ()) -> None:
         super().__init__(reason)
         self.refused = refused
+        self.accepted: Sequence[Any] = ()
+
+
+class UnroutableError(ZqError):
+    """No queue is bound to the topic of a publication; nothing was stored.
+
+    Attributes:
+        topic: as it was published to.
+        accepted: receipts of what was published before it, in the same call.
+    """
+
+    def __init__(self, topic: str, reason: str) -> None:
+        super().__init__(f"{reason}; bind a queue to it, or publish with mandatory=False")
+        self.topic = topic
         self.accepted: Sequence[Any] = ()
 
 

@@ -143,6 +143,11 @@ class Task:
         return self._assignment.options.headers or {}
 
     @property
+    def topic(self) -> str | None:
+        """The topic to which it was published; None for a task that was submitted."""
+        return self.headers.get("zq-topic")
+
+    @property
     def cancelled(self) -> bool:
         """True once the task is no longer the handler's to finish: cancelled, timed out, or given to another worker."""
         return self._owner.is_cancelled(self)

@@ -81,6 +81,11 @@ def test_defaults_of_the_store_are_those_of_the_library() -> None:
         ["dead", "replay"],
         ["status"],
         ["submit", "orders", "{}"],
+        ["publish", "orders.eu", "{}"],
+        ["topics", "ls"],
+        ["topics", "match", "orders.eu"],
+        ["topics", "bind", "orders.*", "orders"],
+        ["topics", "unbind", "orders.*", "orders"],
     ],
     ids=" ".join,
 )

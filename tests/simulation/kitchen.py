@@ -101,7 +101,7 @@ class Kitchen:
         machine.tick(step)
         self.ticked_wall = step.wall
         self.latest_wall = max(self.latest_wall, step.wall)
-        lines = {key: list(line) for key, line in self.ledger.lines.items()}
+        lines, stored = {key: list(line) for key, line in self.ledger.lines.items()}, dict(self.ledger.stored)
         self.note_order(step, inbox)
         self.check_hand_outs(granted, step.wall)
         check_grants(machine.books, self.world.now)
@@ -109,7 +109,7 @@ class Kitchen:
         if self.acknowledges_early:
             self.send(step.outbox)
         if self.world.strikes("crash"):
-            self.ledger.lines = lines
+            self.ledger.lines, self.ledger.stored = lines, stored
             tx.abort()
             self.crash()
             return
@@ -131,7 +131,10 @@ class Kitchen:
         accepted = {one.id for _, message in step.outbox if isinstance(message, Receipt) for one in message.accepted}
         for batch in batches:
             key, size = batch.options.key, len(batch.ends) >> 2
-            if batch.id in accepted and batch.options.ordered and key is not None and self.is_due(batch.options):
+            if batch.id not in accepted or batch.id in self.ledger.stored:
+                continue
+            self.ledger.stored[batch.id] = None
+            if batch.options.ordered and key is not None and self.is_due(batch.options):
                 ids = [task_id(batch.id, size, i) for i in range(size)]
                 if not any(self.has_ended(step, id) for id in ids):
                     self.ledger.line_up(batch.queue, key, ids)
@@ -306,6 +309,8 @@ def _storm(
             customer.wake_the_dead()
         if i % 8 == 3:
             customer.set_a_queue()
+        if i % 8 == 5:
+            customer.publish()
         _act(world, kitchen, customers, workers)
 
 

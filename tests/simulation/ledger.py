@@ -36,6 +36,7 @@ class Ledger:
         self.notices: dict[str, str] = {}  # by the id of what died, the id of the notice
         # By queue and key: the ordered tasks that are not known to have ended, as they were accepted.
         self.lines: dict[tuple[str, str], list[str]] = {}
+        self.stored: dict[str, None] = {}  # batches that have been accepted: the next receipt only repeats the first
 
     def attempt(self, id: str, order: str) -> None:
         self.entries.setdefault(id, Entry(id, order))
@@ -116,7 +117,11 @@ class Ledger:
                 raise Violation(f"{entry.id} was accepted and has no outcome")
             if entry.is_accepted and entry.outcome == "unknown":
                 raise Violation(f"{entry.id} was accepted and is lost")
-            if entry.wants_notice and (entry.outcome in ("dead", "expired")) != (entry.id in self.notices):
+            if (
+                entry.wants_notice
+                and entry.is_accepted
+                and (entry.outcome in ("dead", "expired")) != (entry.id in self.notices)
+            ):
                 raise Violation(f"{entry.id} ended as {entry.outcome}, its notice is {self.notices.get(entry.id)}")
             if entry.outcome == "done" or entry.completed_by:
                 if entry.order in made:

@@ -8,6 +8,7 @@ from typing import Any
 from tests.simulation.fates import FINAL
 from tests.simulation.ledger import Ledger
 from tests.simulation.lineage import COMPLAINTS, JOINED, fork, member_batch, nest, result_of
+from tests.simulation.publisher import TOPICS, Publications, bind_commands
 from tests.simulation.world import Connection, World
 from zq.task import task_id
 from zq.wire.batch import slice_tasks
@@ -31,6 +32,8 @@ from zq.wire.messages import (
     Options,
     Outcome,
     Progress,
+    Publish,
+    Published,
     Pull,
     Receipt,
     Release,
@@ -50,7 +53,8 @@ POLICIES: tuple[dict[str, Any], ...] = (
     {"fair": False},
     {"assign": "hash"},
     {"assign": "least-loaded"},
-    {"fair": True, "assign": "hash"},
+    {"fair": True, "assign": "hash", "max_tasks": None},
+    {"max_tasks": 4},
     {"paused": True},
     {"paused": False, "concurrency": None, "key_concurrency": None, "rate": None, "key_rate": None},
     {"concurrency": 1},
@@ -94,7 +98,12 @@ class Customer:
         self.missing: dict[str, set[int]] = {}
         self.gives_new_id = False  # planted fault
         self.takes_silence_for_refusal = False  # planted fault
+        self.publications = Publications(ledger)
+        self.published: list[Publish] = []  # that were accepted
+        self.resent: set[int] = set()  # requests that were sent more than once
         self.connection = world.connect(self)
+        for command in bind_commands(self.number):
+            self.ask(command)
 
     def number(self) -> int:
         self.request += 1
@@ -174,6 +183,23 @@ class Customer:
                 part = Batch(id, queue, options, *slice_tasks(whole.ends, whole.blob, lo, hi))
                 self.ask(Submit(self.number(), (part,)))
 
+    def publish(self) -> None:
+        """Publishes something, or again what was published before."""
+        rng = self.world.rng
+        if any(isinstance(message, Command) and message.verb == "bind" for message, _ in self.unanswered.values()):
+            return
+        if self.published and rng.random() < 0.3:
+            self.ask(rng.choice(self.published)._replace(request=self.number()))
+            return
+        self.made += 1
+        headers = rng.choice((None, {"city": "rome"}, {"city": "bari"}))
+        options = Options(priority=rng.choice((4, 9)), delay=rng.choice((0.0, 0.0, 1.5)), headers=headers)
+        payloads = pack([b"news"] * rng.choice((1, 1, 3)))
+        id = f"{self.name}-news-{self.made:04d}"
+        message = Publish(self.number(), id, rng.choice(TOPICS), options, rng.random() < 0.7, *payloads)
+        self.publications.attempt(message)
+        self.ask(message)
+
     def cancel_something(self) -> None:
         if self.submitted:
             id = self.world.rng.choice(sorted(self.submitted))
@@ -235,6 +261,10 @@ class Customer:
             self.waits.clear()
         self.wait_for_outcomes()
 
+    def is_sure(self, request: int) -> bool:
+        """Whether a refusal is the whole truth: of a request that arrived twice, the other copy may have found room."""
+        return request not in self.resent and not self.world.faults.duplicate
+
     def send_again(self, message: Any) -> None:
         if isinstance(message, Submit) and self.takes_silence_for_refusal:
             del self.unanswered[message.request]
@@ -248,6 +278,7 @@ class Customer:
                 _, number, _ = batch.blob.decode().split("/")[:3]
                 self.submit(f"{batch.id}x", int(number), len(batch.ends) >> 2, batch.options)
             return
+        self.resent.add(message.number if isinstance(message, Settle | Release) else message.request)
         self.connection.send_up(message)
 
     # What it hears.
@@ -267,6 +298,10 @@ class Customer:
                 for id, token in self.confirming.pop(number, []):
                     if not any(span.token == token for span in stale):
                         self.ledger.complete(id, token)
+            case Published(request):
+                asked = self.unanswered.pop(request, None)
+                if asked is not None:
+                    self.note_published(asked[0], message)
             case Error(request=None):
                 pass
             case Cancelled():
@@ -288,11 +323,18 @@ class Customer:
             for i in range(size):
                 self.ledger.accept(task_id(accepted.id, size, i))
         for refused in message.refused:
-            for i in range(sizes[refused.id]):
+            for i in range(sizes[refused.id] if self.is_sure(message.request) else 0):
                 self.ledger.refuse(task_id(refused.id, sizes[refused.id], i))
             group = asked[0].batches[0].options.group
             if group is not None:  # it will never be complete
                 self.ask(Cancel(self.number(), group[0]))
+
+    def note_published(self, asked: Publish, message: Published) -> None:
+        self.submitted |= self.publications.note(asked, message)
+        if message.refused is None:
+            self.published.append(asked)
+        elif message.refused.code == "busy":
+            self.world.after(1.0, lambda: self.ask(asked._replace(request=self.number())))
 
     def note_opened(self, group: Group, message: Receipt) -> None:
         for _ in message.refused:

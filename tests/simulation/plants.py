@@ -11,6 +11,7 @@ import pytest
 from zq.core import (
     admission,
     assignment,
+    commands,
     coordinator,
     dead_letters,
     endings,
@@ -20,6 +21,7 @@ from zq.core import (
     joins,
     lines,
     liveness,
+    publishing,
     queue,
     settling,
     tables,
@@ -272,11 +274,42 @@ def _pulls_pass_the_gate(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(assignment, "serve_pull", serve_pull)
 
 
+def _publication_in_part(patch: pytest.MonkeyPatch) -> None:
+    real = publishing._refusal
+
+    def refusal(books: Books, step: Step, message: Any, batches: list[WireBatch]) -> Any:
+        """Looks at one queue after the other, and has stored in the first when the second is full."""
+        refused = real(books, step, message, batches)
+        if refused is not None and refused.code == "busy" and real(books, step, message, batches[:1]) is None:
+            admission.store(books, step, books.queue(step, batches[0].queue), batches[0])
+        return refused
+
+    patch.setattr(publishing, "_refusal", refusal)
+
+
+def _publication_forgotten(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(publishing, "find", lambda step, id: None)
+
+
+def _binding_not_stored(patch: pytest.MonkeyPatch) -> None:
+    real = publishing.bind
+
+    def bind(books: Books, step: Step, arguments: dict[str, Any]) -> bool:
+        is_new = real(books, step, arguments)
+        step.tx.delete(tables.BINDINGS, tables.binding_key(books.bindings.last_number))
+        return is_new
+
+    patch.setitem(commands.COMMANDS, "bind", bind)
+
+
 _PATCHES = {
     "policies forgotten at a restart": _policies_forgotten_at_a_restart,
     "full buckets after a restart": _full_buckets_after_a_restart,
     "key not reopened": _key_not_reopened,
     "pulls pass the gate": _pulls_pass_the_gate,
+    "publication stored in a part of its queues": _publication_in_part,
+    "publication not known when it comes again": _publication_forgotten,
+    "binding not kept over a restart": _binding_not_stored,
     "key kept by the dead": _key_kept_by_the_dead,
     "turns forgotten at a restart": _turns_forgotten_at_a_restart,
     "rest of a batch overtakes its retry": _rest_of_a_batch_overtakes,

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from zq.cli import dead, groups, listing, queues, serving, tasks
+from zq.cli import dead, groups, listing, queues, serving, tasks, topics
 from zq.cli.extending import ExtensibleGroup
 from zq.cli.output import EXIT_CODES, INTERRUPTED
 
@@ -43,6 +43,7 @@ app.command()(serving.coordinator)
 app.command()(serving.worker)
 app.command()(serving.bench)
 app.command()(tasks.submit)
+app.command()(topics.publish)
 app.command()(tasks.why)
 app.command()(listing.status)
 
@@ -68,6 +69,11 @@ _GROUPS: list[tuple[str, str, dict[str, Any]]] = [
             "pause": queues.pause,
             "resume": queues.resume,
         },
+    ),
+    (
+        "topics",
+        "Look at the bindings of queues to topics, and change them.",
+        {"ls": topics.list_bindings, "match": topics.match, "bind": topics.bind, "unbind": topics.unbind},
     ),
     (
         "dead",

@@ -115,8 +115,8 @@ def _send(
     """Submits one task, or the lines of standard input in batches; returns the receipts, and the refusal of the rest."""
     try:
         if payload == "-":
-            return client.submit_many(queue, _read_lines(), **options), None
-        return [client.submit(queue, _parse(payload), id=id, **options)], None
+            return client.submit_many(queue, read_lines(), **options), None
+        return [client.submit(queue, parse(payload), id=id, **options)], None
     except (BusyError, InvalidTaskError) as error:
         return error.accepted, error
     except BadLineError as error:  # the command was right, what it was fed was not
@@ -127,18 +127,20 @@ class BadLineError(ValueError):
     """A line of standard input is not JSON."""
 
 
-def _parse(text: str) -> Any:
+def parse(text: str) -> Any:
+    """Returns what a payload given as JSON says; raises ValueError."""
     try:
         return json.loads(text)
     except json.JSONDecodeError as error:
         raise ValueError(f"expected JSON, got {text.strip()[:60]!r}: {error}") from None
 
 
-def _read_lines() -> Iterator[Any]:
+def read_lines() -> Iterator[Any]:
+    """Yields the payloads on standard input; raises BadLineError."""
     for number, line in enumerate(sys.stdin, 1):
         if line.strip():
             try:
-                yield _parse(line)
+                yield parse(line)
             except ValueError as error:
                 raise BadLineError(f"line {number} of standard input: {error}") from None
 

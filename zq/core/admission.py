@@ -27,18 +27,18 @@ def submit(books: Books, step: Step, peer: Peer, message: Submit) -> None:
     for batch in message.batches:
         known = endings.find(step, batch.id)
         if known is not None:
-            accepted.append(_repeat(books, batch, known))
+            accepted.append(repeat(books, batch, known))
             books.count("repeated")
             continue
         queue = books.queue(step, batch.queue)
-        refusal = _refusal(books, step, queue, batch)
-        if refusal is None:
+        answer = refusal(books, step, queue, batch)
+        if answer is None:
             if batch.options.group is not None:
                 groups.join(books, step, batch.options.group[0], len(batch.ends) >> 2)
             accepted.append(store(books, step, queue, batch))
         else:
-            refused.append(refusal)
-            books.count(refusal.code)
+            refused.append(answer)
+            books.count(answer.code)
     step.send(peer, Receipt(message.request, tuple(accepted), tuple(refused)))
 
 
@@ -107,9 +107,9 @@ def release_due(books: Books, step: Step, limit: int) -> None:
         endings.wait_again(books, step, batch)
 
 
-def _repeat(books: Books, batch: WireBatch, known: endings.Place | endings.End) -> Accepted:
+def repeat(books: Books, batch: WireBatch, known: endings.Place | endings.End | None) -> Accepted:
     """Makes the receipt of a batch that was stored before; one that no longer waits is at place 1."""
-    if isinstance(known, endings.End) or known.where != endings.PENDING:
+    if known is None or isinstance(known, endings.End) or known.where != endings.PENDING:
         return Accepted(batch.id, 1, None)
     queue = books.queues_by_number[tables.split_task_key(known.key)[0]]
     # The place it has now is unknown without counting the table; the end of its lane is an upper bound.
@@ -117,7 +117,8 @@ def _repeat(books: Books, batch: WireBatch, known: endings.Place | endings.End) 
     return Accepted(batch.id, position, queue.eta(position))
 
 
-def _refusal(books: Books, step: Step, queue: Queue, batch: WireBatch) -> Refused | None:
+def refusal(books: Books, step: Step, queue: Queue, batch: WireBatch) -> Refused | None:
+    """Returns why a new batch cannot be stored, or None when it can."""
     count = len(batch.ends) >> 2
     if TASK_SEPARATOR in batch.id:
         return Refused(batch.id, "invalid", None, f"an id may not contain {TASK_SEPARATOR!r}: {batch.id}")

@@ -4,6 +4,7 @@ from typing import Any
 
 from zq.core.books import Books
 from zq.core.queue import Queue
+from zq.submit_options import check_name
 
 LIST_MAX = 1000
 """Rows in an answer, and tasks that one command changes: bounds what a question costs everyone else."""
@@ -29,6 +30,14 @@ def number(arguments: dict[str, Any], name: str, least: float, most: float) -> f
     if not isinstance(value, int | float) or isinstance(value, bool) or not least <= value <= most:
         raise InvalidRequestError(f"expected {name} from {least:g} to {most:g}, got {value!r}")
     return float(value)
+
+
+def name(arguments: dict[str, Any], what: str) -> str:
+    """Reads the name of a queue or its kin, as new ones may be."""
+    try:
+        return check_name(what, arguments.get(what))
+    except (TypeError, ValueError) as error:
+        raise InvalidRequestError(str(error)) from None
 
 
 def limit(arguments: dict[str, Any], default: int) -> int:

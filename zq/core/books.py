@@ -21,6 +21,7 @@ from zq.core.options import CoordinatorOptions, Now
 from zq.core.policies import QueuePolicies
 from zq.core.queue import Lane, Lining, Queue
 from zq.core.storage import Transaction
+from zq.core.topics import Bindings
 from zq.core.waits import Waits
 from zq.errors import StoreCorruptError
 from zq.wire.messages import FromCoordinator
@@ -76,7 +77,7 @@ PLACES_MAX = 1024
 class Step:
     """One step of the coordinator: the time, the transaction, and the messages that leave when it is committed."""
 
-    __slots__ = ("ended", "notices", "now", "outbox", "tx", "wall")
+    __slots__ = ("ended", "fanout_bytes", "notices", "now", "outbox", "tx", "wall")
 
     def __init__(self, now: Now, tx: Transaction) -> None:
         self.now = now.monotonic
@@ -86,6 +87,7 @@ class Step:
         # What the ends of tasks entail; `joins.follow_up` carries it out after each message.
         self.ended: list[EndedMembers] = []
         self.notices: list[Notice] = []
+        self.fanout_bytes = 0  # payloads that publications have written, over all of their queues
 
     def send(self, peer: Peer | None, message: FromCoordinator) -> None:
         """Sends a message after the commit; a holder that is not connected has no peer and hears nothing."""
@@ -114,6 +116,7 @@ class Books:
         self.pullers: dict[str, Holder] = {}
         self.waits = Waits()
         self.replays: dict[str, Replay] = {}  # by id: dead letters that are brought back at a rate
+        self.bindings = Bindings()
         self.counters: dict[str, int] = {}
         self.stirred: dict[Queue, None] = {}  # queues in which something can perhaps be assigned
         self.changed: dict[Queue, None] = {}  # queues whose record must be written

@@ -11,6 +11,7 @@ from zq.wire.messages import (
     Extend,
     Open,
     Ping,
+    Publish,
     Pull,
     Query,
     Refused,
@@ -19,7 +20,7 @@ from zq.wire.messages import (
     ToCoordinator,
 )
 
-Ask = Cancel | Query | Command | Extend | Release | Settle | Open | Pull | Ping
+Ask = Cancel | Query | Command | Extend | Release | Settle | Open | Pull | Ping | Publish
 Expired = list[tuple[Reply, float]]
 """Those who waited too long, each with when it asked."""
 

@@ -36,13 +36,7 @@ from zq.core.client_requests import (
 from zq.core.client_settles import Settles, Settling, settle_message, take_expired
 from zq.core.client_submits import Load, Single, Submits
 from zq.core.ids import IdMaker
-from zq.errors import (
-    InvalidTaskError,
-    RemoteProtocolError,
-    TimedOutError,
-    UnreachableError,
-    ZqError,
-)
+from zq.errors import InvalidTaskError, RemoteProtocolError, TimedOutError, UnreachableError, ZqError
 from zq.wire.messages import (
     Answer,
     Assignment,
@@ -54,6 +48,7 @@ from zq.wire.messages import (
     Outcome,
     Ping,
     Pong,
+    Published,
     Pull,
     Receipt,
     Release,
@@ -145,7 +140,8 @@ class ClientSession:
         """Sends a request, which gets its number here, that has one answer.
 
         Resolves to the value of an `answer`, to the assignments of `tasks`, to the epoch of a `pong`, to None for a
-        release that is settled, to the stale spans of a settle, to None for a group that is open.
+        release that is settled, to the stale spans of a settle, to None for a group that is open, to a `published` as
+        it is.
         """
         if self._admit(reply, deadline):
             self._send(Request(message, now, deadline, reply))
@@ -193,6 +189,8 @@ class ClientSession:
                 self._watches.receive(message)
             case Answer():
                 self._resolve(message.request, message.value)
+            case Published():
+                self._resolve(message.request, message)
             case Tasks():
                 self._receive_tasks(now, message)
             case Settled():

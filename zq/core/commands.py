@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from typing import Any
 
-from zq.core import cancelling, dead_letters, endings, queries
+from zq.core import cancelling, dead_letters, endings, publishing, queries
 from zq.core.arguments import LIST_MAX, InvalidRequestError, limit, named_queue, number, optional_text, text
 from zq.core.books import Books, Step
 from zq.core.endings import DEAD, Place
@@ -126,4 +126,6 @@ COMMANDS: dict[str, Callable[[Books, Step, dict[str, Any]], Any]] = {
     "set-queue": _set_queue,
     "pause": _pause,
     "resume": _resume,
+    "bind": publishing.bind,
+    "unbind": publishing.unbind,
 }

@@ -31,6 +31,7 @@ from zq.core import (
     joins,
     lines,
     liveness,
+    publishing,
     queries,
     retention,
     settling,
@@ -56,6 +57,7 @@ from zq.wire.messages import (
     Ping,
     Pong,
     Progress,
+    Publish,
     Pull,
     Query,
     Release,
@@ -207,6 +209,8 @@ class Coordinator:
                 admission.submit(books, step, peer, message)
             case Open():
                 admission.open_group(books, step, peer, message)
+            case Publish():
+                publishing.publish(books, step, peer, message)
             case Wait(request, id, lo, hi):
                 ended, missing = joins.ended_spans(books, step, id, lo, hi)
                 for to, outcome in outcome_messages(peer, request, ended, is_last=not missing):

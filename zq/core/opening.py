@@ -9,6 +9,7 @@ from zq.core.holder import Holder, Lease, Life
 from zq.core.options import CoordinatorOptions, Now
 from zq.core.queue import read_queue
 from zq.core.storage import Transaction
+from zq.core.topics import Binding
 
 
 def read_books(options: CoordinatorOptions, now: Now, tx: Transaction) -> Books:
@@ -28,6 +29,8 @@ def read_books(options: CoordinatorOptions, now: Now, tx: Transaction) -> Books:
         books.next_due_time = tables.split_due_key(key)[0]
     for key, _ in islice(tx.scan(tables.EXPIRY), 1):
         books.next_expiry_time = tables.split_due_key(key)[0]
+    for key, record in tx.scan(tables.BINDINGS):
+        books.bindings.add(Binding(*tables.unpack(record)), int.from_bytes(key, "big"))
     for key, record in list(tx.scan(tables.LEASES)):
         _read_lease(books, now, tx, tables.token_of(key), record)
     books.save(tx)

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator
 from itertools import islice
 from typing import Any
 
-from zq.core import dead_letters, endings, groups, reasons, tables
+from zq.core import dead_letters, endings, groups, publishing, reasons, tables
 from zq.core.arguments import InvalidRequestError, limit, named_queue, optional_text, text
 from zq.core.batch import Batch, mask_of
 from zq.core.books import Books, Step
@@ -325,4 +325,6 @@ QUERIES: dict[str, Callable[[Books, Step, dict[str, Any]], Any]] = {
     "why": _why,
     "group": _group,
     "groups": _groups,
+    "bindings": publishing.list_bindings,
+    "match": publishing.match,
 }

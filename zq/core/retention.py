@@ -1,8 +1,9 @@
 """Forgetting what has ended: outcomes, results, histories and ids, by age and by count."""
 
 from itertools import islice
+from typing import Any
 
-from zq.core import groups, tables
+from zq.core import groups, publishing, tables
 from zq.core.books import Books, Step
 
 FORGET_MAX = 1000
@@ -16,9 +17,9 @@ def forget(books: Books, step: Step) -> None:
     options = books.options
     tx = step.tx
     books.next_forget_time = step.wall + options.keep_seconds_min
-    gone: list[tuple[bytes, str, bytes, bool, list[bool]]] = []
+    gone: list[tuple[bytes, str, bytes, bool, list[Any]]] = []
     for key, value in islice(tx.scan(tables.FINISHED), FORGET_MAX + 1):
-        finished_time, id, batch_key, has_results, *is_group = tables.unpack(value)
+        finished_time, id, batch_key, has_results, *kind = tables.unpack(value)
         is_over_count = books.kept - len(gone) > options.keep_count
         keep = options.keep_seconds_min if is_over_count else options.keep_seconds
         if finished_time + keep > step.wall:
@@ -27,10 +28,15 @@ def forget(books: Books, step: Step) -> None:
         if len(gone) == FORGET_MAX:
             books.next_forget_time = step.wall
             break
-        gone.append((key, id, batch_key, has_results, is_group))
-    for key, id, batch_key, has_results, is_group in gone:
+        gone.append((key, id, batch_key, has_results, kind))
+    forgotten = 0
+    for key, id, batch_key, has_results, kind in gone:
         tx.delete(tables.FINISHED, key)
-        if is_group:
+        if kind == [publishing.PUBLICATION]:
+            forgotten += publishing.forget(books, step, id)
+            continue
+        forgotten += 1
+        if kind:
             groups.forget(step, id)
             continue
         tx.delete(tables.INDEX, id.encode())
@@ -38,7 +44,7 @@ def forget(books: Books, step: Step) -> None:
             _delete_range(step, tables.RESULTS, batch_key, batch_key + b"\xff\xff\xff")
         _delete_range(step, tables.HISTORY, *tables.history_bounds(id))
     if gone:
-        books.kept -= len(gone)
+        books.kept -= forgotten
         books.is_changed = True
 
 

@@ -23,6 +23,8 @@ key or a record raises `SCHEMA` and the store refuses the directories of other v
 | groups | group id | what it waits for, and how it ended |
 | members | group id, 0, path u32... | count, outcome, ends, results or reason: of members that have ended, as a range |
 | roster | group id, 0, batch id or group id | kind u8: what was let into the group, for cancelling it |
+| bindings | number u32 | pattern, queue, headers |
+| publications | publication id | queue and batch id of everything that it became |
 
 A *line* is queue number u32, kind u8, length of key u16, key: the tasks of a queue that share a key and take turns (`zq.core.lines`).
 
@@ -57,10 +59,12 @@ REPLAYS: Final = "replays"
 GROUPS: Final = "groups"
 MEMBERS: Final = "members"
 ROSTER: Final = "roster"
+BINDINGS: Final = "bindings"
+PUBLICATIONS: Final = "publications"
 
 TABLES: Final = (
     META, QUEUES, PENDING, SCHEDULED, PARKED, LINES, DEAD, PROGRESS, LEASES, INDEX, RESULTS, FINISHED, HISTORY,
-    EXPIRY, REPLAYS, GROUPS, MEMBERS, ROSTER,
+    EXPIRY, REPLAYS, GROUPS, MEMBERS, ROSTER, BINDINGS, PUBLICATIONS,
 )  # fmt: skip
 
 AT_PENDING, AT_SCHEDULED, AT_DEAD, AT_ENDED, AT_PARKED = range(5)
@@ -131,6 +135,10 @@ def queue_bounds(queue: int) -> tuple[bytes, bytes]:
 
 
 def queue_key(number: int) -> bytes:
+    return _U32.pack(number)
+
+
+def binding_key(number: int) -> bytes:
     return _U32.pack(number)
 
 

@@ -19,9 +19,11 @@ from zq.wire.messages import (
     Error,
     Outcome,
     Pong,
+    Published,
     Receipt,
     Refused,
     Settled,
+    Stored,
     Tasks,
     Welcome,
 )
@@ -179,6 +181,22 @@ def _error(fields: list[Any]) -> Error:
     return Error(request, read_name(fields[1], "code"), read_text(fields[2], "text"))
 
 
+def _published(fields: list[Any]) -> Published:
+    expect_fields(fields, 3, "published")
+    request, stored, refused = fields
+    return Published(
+        read_int(request, "request"),
+        read_many(_stored, stored, "receipts"),
+        None if refused is None else _refused(refused),
+    )
+
+
+def _stored(value: Any) -> Stored:
+    if type(value) is not tuple or len(value) != 4:
+        raise Malformed("expected a receipt as [queue, id, position, eta]")
+    return Stored(read_name(value[0], "queue"), *_accepted(value[1:]))
+
+
 READERS: Final[dict[int, Callable[[list[Any]], Any]]] = {
     40: _receipt,
     41: _tasks,
@@ -191,4 +209,5 @@ READERS: Final[dict[int, Callable[[list[Any]], Any]]] = {
     48: _settled,
     49: _cancelled,
     50: _error,
+    51: _published,
 }

@@ -39,6 +39,8 @@ from zq.wire.messages import (
     Ping,
     Pong,
     Progress,
+    Publish,
+    Published,
     Pull,
     Query,
     Receipt,
@@ -71,6 +73,7 @@ KINDS: Final[dict[type[Any], int]] = {
     Ping: 7,
     Extend: 8,
     Open: 9,
+    Publish: 10,
     Hello: 20,
     Heartbeat: 21,
     Settle: 22,
@@ -89,6 +92,7 @@ KINDS: Final[dict[type[Any], int]] = {
     Settled: 48,
     Cancelled: 49,
     Error: 50,
+    Published: 51,
 }
 
 _OPTION_DEFAULTS: Final = DEFAULT_OPTIONS._asdict()
@@ -108,6 +112,8 @@ def encode(message: Message) -> bytes:
             fields = (number, credit, [_plain_done(one) for one in done], failed, *((True,) if whole else ()))
         case Open(request, group):
             fields = (request, _plain_group(group))
+        case Publish(request, id, topic, options):
+            fields = (request, id, topic, options_map(options), *message[4:])
         case Assign(assignments):
             fields = ([_plain_assignment(one) for one in assignments],)
         case Tasks(request, assignments):

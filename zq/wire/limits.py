@@ -59,6 +59,15 @@ PATH_MAX = 16
 PATH_NUMBER_MAX = (1 << 31) - 1
 """A number in a path; with the largest index added it still fits four bytes."""
 
+BINDINGS_MAX = 100_000
+"""Bindings of a coordinator, all of them in its memory: about 50 MB."""
+
+FANOUT_QUEUES_MAX = 1000
+"""Queues that one publication may reach: all of them are written in one transaction, and listed in one answer."""
+
+FANOUT_BYTES_MAX = 64 << 20
+"""Payloads that the publications of one step may write, over all of their queues: what a transaction may take without anybody noticing a pause."""
+
 LEASE_MAX = 43_200.0
 """Seconds a pulled task may be held without another word (12 h, as Amazon SQS)."""
 
@@ -70,6 +79,9 @@ DELAY_MAX = 31_536_000.0
 
 TIME_MAX = 253_402_300_799.0
 """The last second that a calendar can name, in seconds since 1970: the end of the year 9999."""
+
+PUBLICATION_ID_BYTES_MAX = ID_BYTES_MAX - 5
+"""The id of a publication: those of its batches are a dot and a number up to FANOUT_QUEUES_MAX longer."""
 
 TASK_SEPARATOR = "#"
 """Stands between a batch's id and a task's index: task 3 of batch b is b#3. Ids chosen by users may not hold it."""

@@ -65,9 +65,18 @@ class Refused(NamedTuple):
     """The refusal of one batch: surely nothing of it was stored."""
 
     id: str
-    code: str  # "busy" (come back later) or "invalid" (never as it is)
+    code: str  # "busy" (come back later), "invalid" (never as it is) or "unroutable" (nobody is bound to the topic)
     retry_after: float | None  # seconds; None unless busy
     reason: str
+
+
+class Stored(NamedTuple):
+    """What a publication became in one queue: a batch of as many tasks."""
+
+    queue: str
+    id: str
+    position: int  # as in Accepted
+    eta: float | None
 
 
 class Assignment(NamedTuple):
@@ -192,6 +201,18 @@ class Open(NamedTuple):
     group: Group
 
 
+class Publish(NamedTuple):
+    """1 to BATCH_TASKS_MAX tasks for every queue that is bound to a topic, in one transaction."""
+
+    request: int
+    id: str  # of the publication; each queue gets a batch with an id made of it
+    topic: str
+    options: Options
+    is_mandatory: bool  # whether a topic to which nobody is bound is refused
+    ends: bytes  # as in Batch
+    blob: bytes
+
+
 # From a worker; Settle and Release also from a client that pulled.
 
 
@@ -311,14 +332,24 @@ class Cancelled(NamedTuple):
     spans: tuple[Span, ...]
 
 
+class Published(NamedTuple):
+    """The answer to a Publish: what is on disk, or why nothing is."""
+
+    request: int
+    stored: tuple[Stored, ...]
+    refused: Refused | None
+
+
 class Error(NamedTuple):
     request: int | None
     code: str
     text: str
 
 
-FromClient = Submit | Pull | Wait | Cancel | Query | Command | Ping | Extend | Open
+FromClient = Submit | Pull | Wait | Cancel | Query | Command | Ping | Extend | Open | Publish
 FromWorker = Hello | Heartbeat | Settle | Release | Started | Progress | Goodbye
-FromCoordinator = Receipt | Tasks | Outcome | Answer | Pong | Welcome | Beat | Assign | Settled | Cancelled | Error
+FromCoordinator = (
+    Receipt | Tasks | Outcome | Answer | Pong | Welcome | Beat | Assign | Settled | Cancelled | Error | Published
+)
 ToCoordinator = FromClient | FromWorker
 Message = ToCoordinator | FromCoordinator

@@ -25,6 +25,7 @@ from zq.wire.messages import (
     Open,
     Ping,
     Progress,
+    Publish,
     Pull,
     Query,
     Release,
@@ -34,6 +35,7 @@ from zq.wire.messages import (
     Wait,
 )
 from zq.wire.options import POLICIES, read_options
+from zq.wire.topics import check_topic
 from zq.wire.values import (
     INT_MAX,
     Malformed,
@@ -114,6 +116,29 @@ def _extend(fields: list[Any]) -> Extend:
 def _open(fields: list[Any]) -> Open:
     expect_fields(fields, 2, "open")
     return Open(read_int(fields[0], "request"), read_group(fields[1]))
+
+
+def _publish(fields: list[Any]) -> Publish:
+    expect_fields(fields, 7, "publish")
+    request, id, topic, options, is_mandatory, ends, blob = fields
+    count = check_ends(ends, blob, "the publication")
+    most = limits.PAYLOAD_BYTES_CEILING if count == 1 else limits.BATCH_BYTES_MAX
+    if len(blob) > most:
+        raise TooLarge(f"expected at most {most} bytes in a publication of {count}, got {len(blob)}")
+    try:
+        check_topic(read_name(topic, "topic"))
+    except ValueError as error:
+        raise Malformed(str(error)) from None
+    read_name(id, "publication id", limits.PUBLICATION_ID_BYTES_MAX)
+    return Publish(
+        read_int(request, "request"),
+        read_id(id, "publication id"),
+        topic,
+        DEFAULT_OPTIONS if options is None else read_options(options),
+        read_bool(is_mandatory, "is_mandatory"),
+        ends,
+        blob,
+    )
 
 
 # From a worker; settle and release also from a client that pulled.
@@ -268,6 +293,7 @@ READERS: Final[dict[int, Callable[[list[Any]], Any]]] = {
     7: _ping,
     8: _extend,
     9: _open,
+    10: _publish,
     20: _hello,
     21: _heartbeat,
     22: _settle,

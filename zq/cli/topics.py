@@ -1,0 +1,158 @@
+"""Commands about topics: publishing, and which queues are bound to what."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from zq.cli.arguments import TIMEOUT, Address, Json, Limit, Queue, Timeout
+from zq.cli.listing import ask
+from zq.cli.output import exit_codes, fail, fail_with, print_json, print_rows, printable
+from zq.cli.tasks import BadLineError, parse, read_lines
+from zq.errors import BusyError, InvalidTaskError, UnroutableError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from zq.client import Client
+    from zq.publications import PublishReceipt
+    from zq.receipt import Receipt
+    from zq.submit_options import SubmitOptions
+
+Pattern = Annotated[
+    str, typer.Argument(help="Dot-separated words; * stands for one word, # for none or more (quote them).")
+]
+QueueName = Annotated[str, typer.Argument(help="Name of the queue.")]
+Headers = Annotated[
+    list[str] | None, typer.Option("--header", "-H", help="A header as name=text; may be given several times.")
+]
+
+
+def publish(
+    topic: Annotated[str, typer.Argument(help="Dot-separated words, such as orders.eu.created.")],
+    payload: Annotated[
+        str, typer.Argument(help="The payload as JSON, or - for one JSON value a line on standard input.")
+    ],
+    id: Annotated[
+        str | None, typer.Option(help="Id of the publication: published twice it is stored once. [default: made]")
+    ] = None,
+    priority: Annotated[int, typer.Option(min=0, max=9, help="9 is served first.")] = 4,
+    delay: Annotated[float, typer.Option(min=0.0, help="Seconds before the tasks may start.")] = 0.0,
+    key: Annotated[str | None, typer.Option(help="Key for consistent hashing, order and fairness.")] = None,
+    headers: Headers = None,
+    optional: Annotated[
+        bool, typer.Option("--optional", help="It is no error that no queue is bound to the topic.")
+    ] = False,
+    address: Address = None,
+    timeout: Timeout = 30.0,
+    as_json: Json = False,
+) -> None:
+    """Publish a task to every queue that is bound to a topic, in one transaction, and print the ids of the tasks."""
+    from zq.client import Client
+
+    options: SubmitOptions = {"priority": priority, "delay": delay, "key": key, "headers": _headers(headers)}
+    with exit_codes(), Client(address, timeout=timeout) as client:
+        if payload == "-" and id is not None:
+            raise ValueError("--id is for a single payload, not for lines of standard input")
+        receipts, refusal = _send(client, topic, payload, id, options, is_mandatory=not optional)
+        for receipt in receipts:
+            _print(receipt, as_json=as_json)
+        if refusal is not None:
+            fail(f"{len(receipts)} published, the rest was refused: {refusal}" if receipts else str(refusal))
+
+
+def _send(
+    client: Client, topic: str, payload: str, id: str | None, options: SubmitOptions, *, is_mandatory: bool
+) -> tuple[Sequence[PublishReceipt[Receipt]], Exception | None]:
+    try:
+        if payload == "-":
+            return client.publish_many(topic, read_lines(), mandatory=is_mandatory, **options), None
+        return [client.publish(topic, parse(payload), id=id, mandatory=is_mandatory, **options)], None
+    except (BusyError, InvalidTaskError, UnroutableError) as error:
+        return error.accepted, error
+    except BadLineError as error:
+        fail_with(error)
+
+
+def _print(receipt: PublishReceipt[Receipt], *, as_json: bool) -> None:
+    if as_json:
+        print_json({"id": receipt.id, "tasks": {queue: one.id for queue, one in receipt.receipts.items()}})
+        return
+    for queue, one in receipt.receipts.items():
+        typer.echo(f"{one.id}\t{queue}")
+    if not receipt.receipts:
+        typer.echo(f"{receipt.id}: no queue is bound to the topic", err=True)
+
+
+def list_bindings(
+    queue: Queue = None, limit: Limit = 1000, address: Address = None, timeout: Timeout = TIMEOUT, as_json: Json = False
+) -> None:
+    """List the bindings: which queue gets what is published to which topics."""
+    with exit_codes():
+        rows = ask(address, timeout, "bindings", queue=queue, limit=limit)
+        if not as_json:
+            for row in rows:
+                row["headers"] = [f"{name}={text}" for name, text in row["headers"].items()] or None
+        print_rows(rows, ["pattern", "queue", "headers"], as_json=as_json)
+
+
+def match(
+    topic: Annotated[str, typer.Argument(help="A topic, as it is published to.")],
+    headers: Headers = None,
+    address: Address = None,
+    timeout: Timeout = TIMEOUT,
+    as_json: Json = False,
+) -> None:
+    """Print the queues that a publication to a topic would reach; nothing is published."""
+    from zq.client import Client
+
+    with exit_codes(), Client(address, timeout=timeout) as client:
+        queues = client.match(topic, _headers(headers))
+        if as_json:
+            print_json(queues)
+            return
+        for queue in queues:
+            typer.echo(printable(queue))
+        if not queues:
+            fail(f"no queue is bound to {topic}")
+
+
+def bind(
+    pattern: Pattern,
+    queue: QueueName,
+    headers: Headers = None,
+    address: Address = None,
+    timeout: Timeout = TIMEOUT,
+) -> None:
+    """Bind a queue to a pattern of topics; with headers, only what has all of them."""
+    from zq.client import Client
+
+    with exit_codes(), Client(address, timeout=timeout) as client:
+        is_new = client.bind(pattern, queue, _headers(headers))
+        typer.echo(f"{queue} {'gets' if is_new else 'has been getting'} what matches {pattern}", err=True)
+
+
+def unbind(
+    pattern: Pattern,
+    queue: QueueName,
+    headers: Headers = None,
+    address: Address = None,
+    timeout: Timeout = TIMEOUT,
+) -> None:
+    """Remove the bindings of a queue with a pattern: with headers, only the one with exactly these."""
+    from zq.client import Client
+
+    with exit_codes(), Client(address, timeout=timeout) as client:
+        count = client.unbind(pattern, queue, _headers(headers))
+        if not count:
+            fail(f"{queue} was not bound to {pattern}")
+        typer.echo(f"removed {count}", err=True)
+
+
+def _headers(texts: list[str] | None) -> dict[str, str] | None:
+    if not texts:
+        return None
+    if not all("=" in text for text in texts):
+        raise typer.BadParameter("expected each header as name=text")
+    return {name: text for name, _, text in (one.partition("=") for one in texts)}

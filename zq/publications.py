@@ -1,0 +1,185 @@
+"""What clients publish: the calls, in the steps of `zq.calls`, and the receipts."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, Generic, NamedTuple, TypeVar, overload
+
+from zq.calls import Calls, Steps
+from zq.core.client_outcomes import BatchOutcome
+from zq.errors import BusyError, InvalidTaskError, UnroutableError
+from zq.flow import Entry
+from zq.submit_options import SubmitOptions, check_id, check_name, make_options
+from zq.wire.batch import pack_payloads
+from zq.wire.limits import BATCH_TASKS_MAX, PUBLICATION_ID_BYTES_MAX
+from zq.wire.messages import Options, Publish, Published, Refused
+from zq.wire.topics import check_pattern, check_topic
+
+R = TypeVar("R")
+
+PUBLICATION_BYTES = 128 << 10
+"""Payloads that publish_many puts in one publication: in 500 queues they are still within the limit of a transaction."""
+
+
+class Publication(NamedTuple):
+    """What is on disk of one message: the batch in each queue."""
+
+    id: str
+    size: int
+    entries: dict[str, Entry]  # by queue
+
+
+class PublishReceipt(Generic[R]):
+    """The durable answer to the publishing of one payload: it is in every queue that was bound to its topic.
+
+    Attributes:
+        id: of the publication; published again under it, nothing is stored twice.
+        receipts: of its tasks, by the name of the queue.
+    """
+
+    __slots__ = ("id", "receipts")
+
+    def __init__(self, id: str, receipts: Mapping[str, R]) -> None:
+        self.id = id
+        self.receipts = receipts
+
+    @property
+    def queues(self) -> tuple[str, ...]:
+        """The queues that it reached, sorted; empty only when it was published with mandatory=False."""
+        return tuple(self.receipts)
+
+    def __repr__(self) -> str:
+        return f"<PublishReceipt {self.id}, queues {', '.join(self.queues) or 'none'}>"
+
+
+class PublishReceipts(Sequence[PublishReceipt[R]], Generic[R]):
+    """The receipts of a publish_many, in the order of its payloads; each is made when it is looked at."""
+
+    def __init__(self, make: Callable[[Entry, int], R], publications: Sequence[Publication]) -> None:
+        self._make = make
+        self._publications = publications
+        self._places = [(one, index) for one in publications for index in range(one.size)]
+
+    def __len__(self) -> int:
+        return len(self._places)
+
+    @overload
+    def __getitem__(self, place: int) -> PublishReceipt[R]: ...
+
+    @overload
+    def __getitem__(self, place: slice) -> Sequence[PublishReceipt[R]]: ...
+
+    def __getitem__(self, place: int | slice) -> PublishReceipt[R] | Sequence[PublishReceipt[R]]:
+        if isinstance(place, slice):
+            return [self._receipt(*one) for one in self._places[place]]
+        return self._receipt(*self._places[place])
+
+    def __repr__(self) -> str:
+        return f"<PublishReceipts of {len(self)} payloads>"
+
+    def _receipt(self, publication: Publication, index: int) -> PublishReceipt[R]:
+        receipts = {queue: self._make(entry, index) for queue, entry in publication.entries.items()}
+        return PublishReceipt(publication.id, receipts)
+
+
+# Publishing.
+
+
+def publish_one(
+    calls: Calls, topic: str, payload: Any, id: str | None, options: SubmitOptions, *, is_mandatory: bool
+) -> Steps:
+    """Publishes one payload; returns its Publication."""
+    made = _check(topic, options)
+    data = calls.pack(payload)
+    if id is not None and len(check_id(id).encode()) > PUBLICATION_ID_BYTES_MAX:
+        raise ValueError(f"expected the id of a publication with at most {PUBLICATION_ID_BYTES_MAX} bytes, got {id!r}")
+    found = yield from _send(calls, topic, id, made, [data], is_mandatory=is_mandatory)
+    if isinstance(found, Refused):
+        raise _error(topic, found, ())
+    return found
+
+
+def publish_many(
+    calls: Calls, topic: str, payloads: Iterable[Any], batch_size: int, options: SubmitOptions, *, is_mandatory: bool
+) -> Steps:
+    """Publishes payloads in batches; returns the Publications of those that were stored, and the error to raise if others were refused."""
+    if not 1 <= batch_size <= BATCH_TASKS_MAX:
+        raise ValueError(f"expected batch_size from 1 to {BATCH_TASKS_MAX}, got {batch_size}")
+    made = _check(topic, options)
+    stored: list[Publication] = []
+    refused: list[int] = []
+    first_refusal: Refused | None = None
+    count = 0
+    try:
+        for part in calls.cut(payloads, batch_size, PUBLICATION_BYTES):
+            found = yield from _send(calls, topic, None, made, part, is_mandatory=is_mandatory)
+            if isinstance(found, Refused):
+                first_refusal = first_refusal or found
+                refused += range(count, count + len(part))
+                if found.code == "unroutable":
+                    break  # nor would the others reach anybody
+            else:
+                stored.append(found)
+            count += len(part)
+    except Exception as error:
+        done = sum(one.size for one in stored)
+        error.add_note(f"zq: of the first {count} payloads, {done} were published before this")
+        raise
+    return stored, None if first_refusal is None else _error(topic, first_refusal, tuple(refused))
+
+
+def _check(topic: str, options: SubmitOptions) -> Options:
+    check_topic(check_name("topic", topic))
+    made = make_options(**options)
+    if made.group is not None:
+        raise ValueError("a published task cannot be a member of a group: it is not known how many there will be")
+    return made
+
+
+def _send(
+    calls: Calls, topic: str, id: str | None, options: Options, part: list[bytes], *, is_mandatory: bool
+) -> Steps:
+    """Publishes one batch; returns a Publication or a Refused."""
+    ends, blob = pack_payloads(part)
+    message = Publish(0, calls.session.make_id() if id is None else id, topic, options, is_mandatory, ends, blob)
+    answer: Published = yield from calls.ask(message)
+    if answer.refused is not None:
+        return answer.refused
+    size = len(part)
+    entries = {one.queue: Entry(BatchOutcome(one.id, size, 0, size), one.position, one.eta) for one in answer.stored}
+    return Publication(message.id, size, entries)
+
+
+def _error(topic: str, refused: Refused, positions: tuple[int, ...]) -> BusyError | InvalidTaskError | UnroutableError:
+    if refused.code == "busy":
+        return BusyError(refused.retry_after or 0.0, refused.reason, positions)
+    if refused.code == "unroutable":
+        return UnroutableError(topic, refused.reason)
+    return InvalidTaskError(refused.reason, positions)
+
+
+# Bindings.
+
+
+def binding_arguments(pattern: str, queue: str | None, headers: Mapping[str, str] | None) -> dict[str, Any]:
+    """Returns the arguments of the commands `bind` and `unbind`.
+
+    Raises:
+        ValueError, TypeError: one of them cannot be.
+    """
+    arguments: dict[str, Any] = {"pattern": check_pattern(check_name("pattern", pattern))}
+    arguments["queue"] = check_name("queue", queue)
+    if headers is not None:
+        arguments["headers"] = header_list(headers)
+    return arguments
+
+
+def match_arguments(topic: str, headers: Mapping[str, str] | None) -> dict[str, Any]:
+    """Returns the arguments of the query `match`; raises as `binding_arguments`."""
+    return {"topic": check_topic(check_name("topic", topic)), "headers": header_list(headers or {})}
+
+
+def header_list(headers: Mapping[str, str]) -> list[str]:
+    """Returns headers as commands and queries have them: names and texts in turn."""
+    made = make_options(headers=headers).headers or {}
+    return [text for pair in made.items() for text in pair]
