@@ -62,6 +62,9 @@ CALL_INTERVAL = 1.0
 LOOK_INTERVAL = 0.05
 """Seconds between two looks at the child processes."""
 
+STALL_MAX = 2.0
+"""Seconds between two looks, above which this process was held up itself, and cannot say who was silent."""
+
 STOP_PATIENCE = 1.0
 """Seconds that workers have to end by themselves before they are killed."""
 
@@ -110,6 +113,7 @@ class Crew:
         self._probe = 0
         self._probe_at = 0.0
         self._probe_interval = PROBE_INTERVAL
+        self._looked_at = time.monotonic()
         self._is_closing = False
         self._error: Exception | None = None
         self._channel = make_socket(context, zmq.ROUTER)
@@ -411,9 +415,12 @@ class Crew:
     def _look(self) -> None:
         """Finds out who has died."""
         now = time.monotonic()
+        is_stalled, self._looked_at = now - self._looked_at > STALL_MAX, now
         for worker in list(self.workers.values()):
             if worker.is_dead:
                 continue
+            if is_stalled:
+                worker.heard_at = now
             if worker.call is not None and now - worker.heard_at > CALL_INTERVAL:
                 worker.heard_at = now
                 self._hiring.call_again(worker)  # it may have been in another run, or may not have been there

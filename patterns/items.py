@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from fractions import Fraction
+from math import prod
 from typing import Any, NamedTuple
 
 import msgpack
@@ -118,10 +119,23 @@ def number_of(origin: Origin) -> int:
 
 def share_of(path: Path) -> Fraction:
     """Returns the share of its item that a path stands for."""
-    product = 1
-    for count in path[1::2]:
-        product *= count
-    return Fraction(1, product)
+    return Fraction(1, prod(path[1::2]))
+
+
+def weight_of(chunk: Chunk) -> float:
+    """Returns how many source items a chunk stands for: a part counts as a part, and a batch as all that are in it. For measuring; books are kept in exact shares."""
+    if isinstance(chunk, Plain):
+        return float(len(chunk.values))
+    total = 0.0
+    for origin in chunk.origins:
+        if isinstance(origin, int):
+            total += 1.0
+        else:
+            members, inner = origin
+            total += prod(1 / count for path in inner for count in path[1::2]) * sum(
+                prod(1 / count for count in path[1::2]) for _, path in members
+            )
+    return total
 
 
 def compact(origins: list[Origin], values: list[Any]) -> Chunk:
@@ -141,7 +155,7 @@ def encode(target: int, chunk: Chunk, cost: float) -> bytes:
     Args:
         target: number of the node that it goes to.
         chunk: what goes there.
-        cost: seconds of work for an item at the slowest node it has passed.
+        cost: seconds of work for a source item at the slowest node it has passed.
 
     Raises:
         TypeError: a value is not what msgpack can hold.

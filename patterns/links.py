@@ -40,11 +40,7 @@ class _Link:
 
 
 class Links:
-    """The ways out of one sender. It belongs to one thread.
-
-    Attributes:
-        discarded: messages that were for workers that are dead.
-    """
+    """The ways out of one sender. It belongs to one thread."""
 
     def __init__(self, context: zmq.Context[Socket], sender: int, tag: bytes, plan: Plan) -> None:
         """Makes a sender without links.
@@ -55,7 +51,6 @@ class Links:
             tag: of the run, 8 bytes.
             plan: of the run.
         """
-        self.discarded = 0
         self._context = context
         self._head = HEAD.pack(tag, sender)
         self._plan = plan
@@ -100,7 +95,7 @@ class Links:
 
         Args:
             sent: the chunks, and the nodes they go to.
-            cost: seconds of work for an item at the slowest node so far.
+            cost: seconds of work for a source item at the slowest node so far.
             came: items in the chunk that they came of: if there are more now, they are shared out.
 
         Returns:
@@ -118,7 +113,7 @@ class Links:
         return sum(len(frame) for _, _, frame in frames)
 
     def pump(self) -> bool:
-        """Sends what the sockets take; returns whether that was all."""
+        """Sends what the sockets take, and drops what is for the dead alone; returns whether that was all."""
         unsent = self._unsent
         while unsent:
             number, index, frame = unsent[0]
@@ -127,9 +122,7 @@ class Links:
                 links = [link for link in links if link.index == index]
             elif len(links) > 1:
                 links = sorted(links, key=lambda link: (link.load, link.turn))
-            if not links:
-                self.discarded += 1
-            elif not any(self._send(link, frame) for link in links):
+            if links and not any(self._send(link, frame) for link in links):
                 return False
             unsent.popleft()
         return True

@@ -35,7 +35,7 @@ from patterns.control import (
 )
 from patterns.execution import Execution
 from patterns.hand import HandCalls
-from patterns.items import Chunk, Ended, Failure, Origin, Sent, compact, decode, origins_of, size_of
+from patterns.items import Chunk, Ended, Failure, Origin, Sent, compact, decode, origins_of, size_of, weight_of
 from patterns.links import HEAD, HIGH_WATER_MARK, Links, frames_of, set_patient
 from patterns.plan import Plan
 from patterns.sockets import Socket, bind, make_socket, send_now
@@ -48,6 +48,12 @@ CALLER_SILENCE_MAX = 10.0
 
 LOOK_MILLISECONDS = 500
 """Milliseconds between two looks at the clock while nothing comes."""
+
+STALL_MAX = 2.0
+"""Seconds between two looks, above which this process was held up itself, and cannot say who was silent."""
+
+COUNT_INTERVAL = 0.1
+"""Seconds after which the counts of a worker that never rests are set anew."""
 
 
 class ControlThread(threading.Thread):
@@ -107,16 +113,18 @@ class ControlThread(threading.Thread):
         poller = zmq.Poller()
         poller.register(channel, zmq.POLLIN)
         poller.register(self._own_wake, zmq.POLLIN)
-        heard_at = time.monotonic()
+        heard_at = looked_at = time.monotonic()
         try:
             channel.connect(self._endpoint)
             while not self._is_over or self._outbox:
                 self._send(channel)
                 if poller.poll(LOOK_MILLISECONDS):
                     self._own_wake.clear()
-                if self._receive(channel):
-                    heard_at = time.monotonic()
-                if self._is_remote and time.monotonic() - heard_at > CALLER_SILENCE_MAX:
+                now = time.monotonic()
+                if self._receive(channel) or now - looked_at > STALL_MAX:
+                    heard_at = now
+                looked_at = now
+                if self._is_remote and now - heard_at > CALLER_SILENCE_MAX:
                     self._stop()
         except zmq.ZMQError:
             logger.exception("worker %d has no channel to its caller at %s", self._hello.worker, self._endpoint)
@@ -188,6 +196,7 @@ class Session:
         self._received: dict[int, int] = {}
         self._items = 0
         self._seconds = 0.0
+        self._counted_at = 0.0
         self._senders: set[int] = set()
         self._opened: set[int] = set()
         self._is_wiring = False  # whether the caller waits for the first message of everyone who will give
@@ -286,7 +295,9 @@ class Session:
         seconds = time.monotonic() - began_at
         self._items += size
         self._seconds += seconds
-        self._give(sent, max(cost, seconds / max(size, 1)), size, chunk)
+        self._give(sent, max(cost, seconds / weight_of(chunk)), size, chunk)
+        if began_at - self._counted_at > COUNT_INTERVAL:
+            self._count(is_idle=False)
 
     def _give(self, sent: list[Sent], cost: float, came: int, chunk: Chunk | None = None) -> None:
         """Sends chunks on, for as long as that takes."""
@@ -357,6 +368,7 @@ class Session:
             self._control.say(Wired())
 
     def _count(self, *, is_idle: bool) -> None:
+        self._counted_at = time.monotonic()
         holding = self._execution.is_holding
         idle = is_idle and not self._links.has_unsent
         counts = Counts(0, idle, holding, dict(self._received), self._links.sent, self._items, self._seconds)

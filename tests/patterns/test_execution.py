@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from patterns import batch, fan_out, gather, route, scatter, stage
 from patterns.execution import Execution
-from patterns.items import Ended, Failure, Loose, Plain, decode, encode
+from patterns.items import Ended, Failure, Loose, Plain, decode, encode, weight_of
 from patterns.ledger import Ledger
 from patterns.pipeline import Pipeline
 from patterns.plan import SINK
@@ -211,6 +211,14 @@ def test_ordered_ledger_passes_over_what_was_lost() -> None:
     ledger.declare_lost()
 
     assert list(ledger.take()) == ["c"]
+
+
+def test_weight_of_a_chunk_is_in_source_items() -> None:
+    batch_of_two = (((2, (0, 2)), (3, ())), ())
+    part_of_four = (((5, ()),), ((1, 4),))
+
+    assert weight_of(Plain(0, [1, 2, 3])) == 3.0
+    assert weight_of(Loose([7, batch_of_two, part_of_four], ["a", "b", "c"])) == 1.0 + 1.5 + 0.25
 
 
 # Bytes.
