@@ -53,6 +53,7 @@ if TYPE_CHECKING:
     from zq.task import Bury, Retry, Task
     from zq.task_function import Arguments, AsyncTypedReceipt, TaskFunction, TypedReceipt
     from zq.wire.retry import RetryPolicy
+    from zq.wire.unique import Unique
     from zq.worker import Worker
 
 _MODULES = {
@@ -81,6 +82,7 @@ _MODULES = {
     "Receipts": "zq.receipt",
     "Retry": "zq.task",
     "RetryPolicy": "zq.wire.retry",
+    "Unique": "zq.wire.unique",
     "Submission": "zq.middleware",
     "SubmitOptions": "zq.submit_options",
     "Task": "zq.task",
@@ -143,6 +145,7 @@ __all__ = [
     "TaskUnknownError",
     "TimedOutError",
     "TypedReceipt",
+    "Unique",
     "UnreachableError",
     "UnroutableError",
     "Worker",

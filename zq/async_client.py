@@ -12,7 +12,7 @@ from typing import Any, Self, Unpack
 from zq.calls import Calls, Steps, outcome_of, result_of
 from zq.core.policies import QueueSettings
 from zq.dead_letters import AsyncDeadLetters
-from zq.flow import Entry
+from zq.flow import Entry, entry_of
 from zq.group import GroupBase, GroupStatus, group_status_of, submit_group
 from zq.publications import (
     Publication,
@@ -63,7 +63,7 @@ class AsyncClient:
     ) -> AsyncReceipt:
         """Submits a task; as `zq.Client.submit`."""
         outcome, index, accepted = await self._run(self._calls.submit(queue, payload, id, options))
-        return self._make_receipt(Entry(outcome, accepted.position, accepted.eta), index)
+        return self._make_receipt(entry_of(outcome, accepted), index)
 
     async def submit_many(
         self,

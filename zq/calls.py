@@ -151,12 +151,21 @@ class Calls:
     # Submitting.
 
     def submit(self, queue: str, payload: Any, id: str | None, options: SubmitOptions) -> Steps:
-        """Submits one task; returns (BatchOutcome, index, Accepted)."""
+        """Submits one task; returns (BatchOutcome, index, Accepted), of the task that has its unique key if one does."""
         data = self.pack(payload)
         made = make_options(**options)
         now = self.clock()
         deadline = now + self.timeout
         check_name("queue", queue)
+        if made.unique is not None:
+            id = self.session.make_id() if id is None else id
+            batch = Batch(check_id(id), queue, made, *pack_payloads([data]))
+            outcome, index, accepted = yield Ask(
+                partial(self._post, self.session.submit_batch, now, batch, deadline), deadline
+            )
+            if accepted.duplicate_of is not None:
+                outcome = BatchOutcome(accepted.duplicate_of, 1, 0, 1)
+            return outcome, index, accepted
         if id is None:
             return (yield Ask(partial(self._start_single, now, (queue, made, data, deadline)), deadline))
         batch = Batch(check_id(id), queue, made, *pack_payloads([data]))
@@ -170,6 +179,8 @@ class Calls:
         if not 1 <= batch_size <= BATCH_TASKS_MAX:
             raise ValueError(f"expected batch_size from 1 to {BATCH_TASKS_MAX}, got {batch_size}")
         made = make_options(**options)
+        if made.unique is not None:
+            raise ValueError("a unique key is for one task: submit tasks with unique one by one")
         make_id = self.session.make_id
         parts = self.cut(payloads, batch_size)
         return self.submit_batches(Batch(make_id(), queue, made, *pack_payloads(part)) for part in parts)
@@ -380,13 +391,15 @@ def result_of(outcome: BatchOutcome, index: int, ended: Ended) -> Any:
     id = task_id(outcome.id, outcome.size, index)
     if ended.outcome in ("dead", "unknown"):
         outcome.forget(index)  # a dead letter may be brought back, an id may come to be known
-    raise _END_ERRORS[ended.outcome](id, ended.reason or ended.outcome)
+    reason = f"not stored: a duplicate of task {ended.reason}" if ended.outcome == "duplicate" else ended.reason
+    raise _END_ERRORS[ended.outcome](id, reason or ended.outcome)
 
 
 _END_ERRORS: dict[str, type[TaskError]] = {
     "dead": TaskFailedError,
     "cancelled": TaskCancelledError,
     "expired": TaskExpiredError,
+    "duplicate": TaskCancelledError,
     "unknown": TaskUnknownError,
 }
 

@@ -9,7 +9,7 @@ from typing import Any, Self, Unpack
 from zq.calls import Calls, Steps, outcome_of
 from zq.core.policies import QueueSettings
 from zq.dead_letters import DeadLetters
-from zq.flow import Entry
+from zq.flow import Entry, entry_of
 from zq.group import Group, submit_group
 from zq.publications import (
     Publication,
@@ -83,7 +83,7 @@ class Client:
             ClosedError: the client is closed.
         """
         outcome, index, accepted = self._run(self._calls.submit(queue, payload, id, options))
-        return self._make_receipt(Entry(outcome, accepted.position, accepted.eta), index)
+        return self._make_receipt(entry_of(outcome, accepted), index)
 
     def submit_many(
         self,

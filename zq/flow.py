@@ -21,6 +21,12 @@ class Entry(NamedTuple):
     outcome: BatchOutcome
     position: int
     eta: float | None
+    is_duplicate: bool = False  # another task has its unique key, and this is that one's receipt
+
+
+def entry_of(outcome: BatchOutcome, accepted: Accepted) -> Entry:
+    """Makes the entry of a batch with one receipt."""
+    return Entry(outcome, accepted.position, accepted.eta, accepted.duplicate_of is not None)
 
 
 class Flow:

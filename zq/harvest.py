@@ -206,6 +206,8 @@ def gather_forwards(forwards: list[Forward]) -> list[Gathered]:
 
 def _continues(batch: Gathered, options: Options) -> bool:
     """Whether a task with these options can be the next of a batch: of members, the last number of the path counts up."""
+    if options.unique is not None:
+        return False
     if options.group is None or batch.options.group is None:
         return batch.options == options
     *front, last = batch.options.group[1]

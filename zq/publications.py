@@ -133,6 +133,8 @@ def _check(topic: str, options: SubmitOptions) -> Options:
     made = make_options(**options)
     if made.group is not None:
         raise ValueError("a published task cannot be a member of a group: it is not known how many there will be")
+    if made.unique is not None:
+        raise ValueError("a published task cannot have a unique key: a queue may have one of it already")
     return made
 
 

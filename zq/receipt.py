@@ -85,6 +85,11 @@ class ReceiptBase:
         """Seconds from then until it is likely to be finished; None when no rate was known yet."""
         return self._entry.eta
 
+    @property
+    def is_duplicate(self) -> bool:
+        """True when nothing was stored, because another task has the unique key: this is that one's receipt."""
+        return self._entry.is_duplicate
+
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self.id}, position {self.position}>"
 

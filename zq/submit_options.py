@@ -20,6 +20,7 @@ from zq.wire.limits import (
 )
 from zq.wire.messages import DEFAULT_OPTIONS, Group, Options
 from zq.wire.retry import RetryPolicy
+from zq.wire.unique import Unique
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -45,6 +46,7 @@ class SubmitOptions(TypedDict, total=False):
         on_dead: queue that gets a notice (the same payload, and headers that say what happened) when the task ends as dead or expired.
         group: id of a group and the path in it of the first task; the last number of the path counts up from task to task.
         ordered: True: of the tasks with this key in the queue one runs at a time, in the order of submission; False by default.
+        unique: a key, or a zq.Unique: of the tasks of the queue one has it at a time; another submit gets that one's receipt, or replaces it.
     """
 
     priority: int
@@ -60,6 +62,7 @@ class SubmitOptions(TypedDict, total=False):
     on_dead: str | None
     group: tuple[str, tuple[int, ...]] | None
     ordered: bool
+    unique: Unique | str | None
 
 
 def make_options(**options: Unpack[SubmitOptions]) -> Options:
@@ -89,6 +92,10 @@ def make_options(**options: Unpack[SubmitOptions]) -> Options:
         if values.get("delay"):
             raise ValueError("expected delay or at, got both")
         values["at"] = _seconds_since_1970(values["at"])
+    if values.get("unique") is not None:
+        if values.get("group") is not None:
+            raise ValueError("expected unique or group, got both: a duplicate would be missing in its group")
+        values["unique"] = Unique.read(values["unique"])
     return Options(**values)
 
 
@@ -154,6 +161,10 @@ def _check_retry(name: str, value: Any) -> None:  # noqa: ARG001 - alike in shap
     RetryPolicy.read(value)
 
 
+def _check_unique(name: str, value: Any) -> None:  # noqa: ARG001 - alike in shape
+    Unique.read(value)
+
+
 def _check_headers(name: str, value: Any) -> None:
     if not isinstance(value, Mapping) or not all(isinstance(text, str) for pair in value.items() for text in pair):
         raise TypeError(f"expected {name} as a mapping of text to text, got {value!r}")
@@ -196,6 +207,7 @@ _CHECKS: dict[str, Callable[[str, Any], None]] = {
     "on_dead": _or_none(_check_queue),
     "group": _or_none(_check_group),
     "ordered": _check_bool,
+    "unique": _or_none(_check_unique),
 }
 
 

@@ -65,6 +65,16 @@ def test_submit_takes_a_date_a_ttl_and_a_retry_policy(invoke: Invoke) -> None:
     assert "expected --at as" in wrong.stderr
 
 
+def test_duplicate_prints_the_task_that_has_its_unique_key(invoke: Invoke) -> None:
+    invoke("submit", "orders", "{}", "--unique", "table-7", "--id", "order-1")
+    result = invoke("submit", "orders", "{}", "--unique", "table-7")
+
+    assert (result.exit_code, result.stdout) == (0, "order-1\n")
+    assert "nothing was stored: this task has the unique key" in result.stderr
+    replaced = ["--unique", "table-7", "--unique-policy", "replace", "--unique-until", "started", "--id", "order-2"]
+    assert invoke("submit", "orders", "{}", *replaced).stdout == "order-2\n"
+
+
 def test_delayed_task_is_listed_as_scheduled(invoke: Invoke) -> None:
     invoke("submit", "orders", "{}", "--delay", "3600", "--id", "order-1")
 

@@ -175,3 +175,57 @@ def test_dead_letters_are_brought_back_at_a_rate_by_an_awaiting_client(
 
     asyncio.run(replay())
     assert wait_until(client, "t3", "waiting").queue == "orders"
+
+
+# Uniqueness.
+
+
+def test_a_duplicate_gets_the_receipt_of_the_task_that_has_its_key(client: zq.Client) -> None:
+    first = client.submit("orders", 1, unique="table-7")
+    second = client.submit("orders", 2, unique="table-7", id="mine")
+    (task,) = client.pull("orders", max_tasks=9)
+    task.done("served")
+
+    assert (first.is_duplicate, second.is_duplicate) == (False, True)
+    assert second.id == first.id
+    assert second.result(20) == "served"
+    assert client.status("mine").state == "duplicate"
+    with pytest.raises(zq.TaskCancelledError, match=f"a duplicate of task {first.id}"):
+        client.result("mine", 20)
+    assert not client.submit("orders", 3, unique="table-7").is_duplicate
+
+
+def test_a_waiting_task_is_replaced_for_an_awaiting_client(coordinator: zq.Coordinator) -> None:
+    async def order() -> None:
+        async with zq.AsyncClient(coordinator.address, timeout=20.0) as client:
+            newest = zq.Unique("table-7", policy="replace")
+            first = await client.submit("orders", 1, unique=newest)
+            second = await client.submit("orders", 2, unique=newest)
+            assert not second.is_duplicate
+            with pytest.raises(zq.TaskCancelledError, match=f"replaced by task {second.id}"):
+                await first.result(20)
+            assert [task.payload for task in await client.pull("orders", max_tasks=9)] == [2]
+            assert (await client.submit("orders", 3, unique=newest)).id == second.id
+
+    asyncio.run(order())
+
+
+def test_several_tasks_cannot_be_unique(client: zq.Client) -> None:
+    with pytest.raises(ValueError, match="a unique key is for one task"):
+        client.submit_many("orders", [1, 2], unique="table-7")
+    with pytest.raises(ValueError, match="expected until of a unique key as ended or started, got 'noon'"):
+        client.submit("orders", 1, unique=zq.Unique("table-7", until="noon"))
+
+
+def test_a_handler_forwards_many_unique_tasks_and_each_key_once(coordinator: zq.Coordinator, client: zq.Client) -> None:
+    worker = zq.Worker(coordinator.address)
+
+    @worker.task("orders")
+    def bake(task: zq.Task) -> None:
+        for number in (1, 2, 1, 3):
+            task.forward("boxes", number, unique=f"box-{number}")
+
+    with worker:
+        client.submit("orders", None).result(20)
+
+    assert [task.payload for task in client.pull("boxes", max_tasks=9)] == [1, 2, 3]

@@ -69,6 +69,28 @@ def _check_in_time(batch: Batch, mask: int, wall: float) -> None:
         raise Violation(f"{batch.own_id} waits {wall - batch.accepted_time - ttl:.3f} s after it should have expired")
 
 
+def check_unique(books: Books, tx: Transaction) -> None:
+    """Checks that a unique key has at most one live task, and that a row names one."""
+    holders = {key: value.decode() for key, value in tx.scan(tables.UNIQUE)}
+    alive: dict[str, Batch] = {}
+    records = [(key, value) for key, value in tx.scan(tables.PENDING)]
+    records += [tables.unpack(value) for _, value in tx.scan(tables.PARKED)]
+    records += [(tables.split_due_key(key)[1], value) for key, value in tx.scan(tables.SCHEDULED)]
+    for key, value in records:
+        batch = books.read(tx, key, value)
+        if batch.options.unique is not None and batch.unfinished:
+            alive[batch.own_id] = batch
+    for id, batch in alive.items():
+        wanted, until, _ = batch.options.unique or ("", "", "")
+        holder = holders.get(tables.unique_key(batch.queue.number, wanted))
+        if until == "ended" and holder != id:
+            raise Violation(f"{id} is alive and unique by {wanted}, which {holder} has")
+    for key, id in holders.items():
+        owner = alive.get(id)
+        if owner is None or tables.unique_key(owner.queue.number, (owner.options.unique or ("",))[0]) != key:
+            raise Violation(f"{id} has a unique key and is not alive with it")
+
+
 def _check_counts(books: Books, batch: Batch) -> None:
     if batch.failures > batch.attempts:
         raise Violation(f"{batch.own_id} has {batch.failures} failures in {batch.attempts} attempts")

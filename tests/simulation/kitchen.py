@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
-from tests.simulation.fates import check_expiry, check_fates, check_hand_out
+from tests.simulation.fates import check_expiry, check_fates, check_hand_out, check_unique
 from tests.simulation.invariants import check_books, check_grants
 from tests.simulation.ledger import Ledger, Violation
 from tests.simulation.limits import LimitCheck
@@ -181,6 +181,7 @@ class Kitchen:
             tx = self.store.begin()
             check_books(self.machine.books, tx)
             check_fates(self.machine.books, tx)
+            check_unique(self.machine.books, tx)
             check_expiry(self.machine.books, tx, self.ticked_wall)
             tx.abort()
 

@@ -23,6 +23,7 @@ class Entry:
     completed_by: set[int] = field(default_factory=set)  # tokens whose completion was confirmed
     confirmed_failures: set[int] = field(default_factory=set)
     outcome: str | None = None
+    duplicate_of: str | None = None
     wants_notice: bool = False  # a queue is to be told if it dies
     policy: str | None = None  # of a group; its callback is the task
 
@@ -66,6 +67,16 @@ class Ledger:
         before = line[: line.index(id)] if id in line else []
         if any(not has_ended(one) for one in before):
             raise Violation(f"{id} of key {key} was leased before {before} had ended")
+
+    def note_duplicate(self, id: str, original: str) -> None:
+        """A customer was told that its task was not stored, because another one has its unique key."""
+        if original not in self.entries:
+            raise Violation(f"{id} is a duplicate of {original}, which was never submitted")
+        entry = self.entries[id]
+        if entry.duplicate_of not in (None, original):
+            raise Violation(f"{id} is a duplicate of {entry.duplicate_of}, and then of {original}")
+        entry.duplicate_of = original
+        self.refuse(id)
 
     def grant(self, id: str, token: int) -> None:
         """A lease left the coordinator."""

@@ -47,6 +47,7 @@ from zq.wire.messages import (
     Welcome,
 )
 from zq.wire.retry import RetryPolicy
+from zq.wire.unique import Unique
 
 POLICIES: tuple[dict[str, Any], ...] = (
     {"fair": True},
@@ -133,6 +134,11 @@ class Customer:
         )
         if options.key is not None and rng.random() < 0.5 and not self.world.has_replays:
             options = options._replace(ordered=True)
+        if size == 1 and rng.random() < 0.3:
+            unique = Unique(
+                rng.choice("xy"), rng.choice(("ended", "ended", "started")), rng.choice(("keep", "replace"))
+            )
+            options = options._replace(unique=unique)
         self.submit(f"{self.name}-{self.made:04d}", self.made, size, options)
 
     def times(self) -> dict[str, Any]:
@@ -318,6 +324,9 @@ class Customer:
             return
         sizes = {batch.id: len(batch.ends) >> 2 for batch in asked[0].batches}
         for accepted in message.accepted:
+            if accepted.duplicate_of is not None:
+                self.ledger.note_duplicate(accepted.id, accepted.duplicate_of)
+                continue
             size = sizes[accepted.id]
             self.submitted[accepted.id] = size
             for i in range(size):

@@ -25,6 +25,7 @@ from zq.core import (
     queue,
     settling,
     tables,
+    uniqueness,
 )
 from zq.core.batch import Batch
 from zq.core.books import Books, EndedMembers, Step
@@ -302,6 +303,26 @@ def _binding_not_stored(patch: pytest.MonkeyPatch) -> None:
     patch.setitem(commands.COMMANDS, "bind", bind)
 
 
+def _unique_key_kept_by_the_dead(patch: pytest.MonkeyPatch) -> None:
+    real = endings.bury
+
+    def bury(books: Books, step: Step, single: Batch, reason: str) -> None:
+        patch.setattr(uniqueness, "free", lambda step, batch: None)
+        real(books, step, single, reason)
+        patch.setattr(uniqueness, "free", free)
+
+    free = uniqueness.free
+    patch.setattr(endings, "bury", bury)
+
+
+def _duplicate_forgotten(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(endings, "note_duplicate", lambda books, step, queue, id, original: None)
+
+
+def _replaced_and_not_cancelled(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(admission, "_replace_holder", lambda books, step, queue, batch: None)
+
+
 _PATCHES = {
     "policies forgotten at a restart": _policies_forgotten_at_a_restart,
     "full buckets after a restart": _full_buckets_after_a_restart,
@@ -329,6 +350,9 @@ _PATCHES = {
     "group not kept over a restart": _group_kept_in_memory,
     "notice lost": _notice_lost,
     "expired and handed out": _expired_handed_out,
+    "unique key kept by the dead": _unique_key_kept_by_the_dead,
+    "duplicate forgotten": _duplicate_forgotten,
+    "replaced and not cancelled": _replaced_and_not_cancelled,
     "replay without taking": _replay_repeats_itself,
     "expiry forgotten when given back": _expiry_forgotten_when_given_back,
 }

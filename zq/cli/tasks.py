@@ -45,6 +45,16 @@ def submit(
     ] = None,
     key: Annotated[str | None, typer.Option(help="What tasks share that belong together: a customer, say.")] = None,
     ordered: Annotated[bool, typer.Option("--ordered", help="One task of the key at a time, in order.")] = False,
+    unique: Annotated[
+        str | None,
+        typer.Option(help="Key of which the queue has one task at a time; a duplicate prints that one's id."),
+    ] = None,
+    unique_until: Annotated[
+        Literal["ended", "started"], typer.Option(help="How long the task has its unique key.")
+    ] = "ended",
+    unique_policy: Annotated[
+        Literal["keep", "replace"], typer.Option(help="Whether a waiting task of the same unique key is replaced.")
+    ] = "keep",
     on_lost: Annotated[
         Literal["reassign", "cancel", "dead"], typer.Option(help="What happens when its worker dies.")
     ] = "reassign",
@@ -75,6 +85,7 @@ def submit(
             ttl=ttl,
             key=key,
             ordered=ordered or None,
+            unique=None if unique is None else (unique, unique_until, unique_policy),
             on_lost=on_lost,
             max_attempts=max_attempts,
             retry=retry,
@@ -148,10 +159,14 @@ def read_lines() -> Iterator[Any]:
 def _print_receipts(receipts: Sequence[Receipt], *, as_json: bool) -> bool:
     for receipt in receipts:
         if as_json:
-            print_json({"id": receipt.id, "position": receipt.position, "eta": receipt.eta})
+            row = {"id": receipt.id, "position": receipt.position, "eta": receipt.eta}
+            print_json({**row, "is_duplicate": True} if receipt.is_duplicate else row)
         else:
             typer.echo(receipt.id)
     if len(receipts) == 1 and not as_json:
+        if receipts[0].is_duplicate:
+            typer.echo("nothing was stored: this task has the unique key", err=True)
+            return True
         eta = "" if receipts[0].eta is None else f", about {receipts[0].eta:.1f} s"
         typer.echo(f"accepted at place {receipts[0].position}{eta}", err=True)
     return True

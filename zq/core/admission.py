@@ -1,6 +1,6 @@
 """Submits: a receipt when the batch is stored, busy when there is no room, and the same receipt when it comes again."""
 
-from zq.core import endings, groups, tables
+from zq.core import cancelling, endings, groups, tables, uniqueness
 from zq.core.batch import Batch
 from zq.core.books import Books, Step
 from zq.core.holder import Peer
@@ -9,6 +9,7 @@ from zq.wire.batch import largest_payload
 from zq.wire.limits import TASK_SEPARATOR
 from zq.wire.messages import Accepted, Done, Open, Receipt, Refused, Submit
 from zq.wire.messages import Batch as WireBatch
+from zq.wire.unique import Unique
 
 RETRY_AFTER_MIN, RETRY_AFTER_MAX = 0.1, 30.0
 """Seconds within which a busy answer tells a client to come back."""
@@ -31,8 +32,17 @@ def submit(books: Books, step: Step, peer: Peer, message: Submit) -> None:
             books.count("repeated")
             continue
         queue = books.queue(step, batch.queue)
+        if batch.options.unique is not None and len(batch.ends) == 4:
+            original = _original(books, step, queue, batch)
+            if original is not None:
+                endings.note_duplicate(books, step, queue, batch.id, original)
+                accepted.append(Accepted(batch.id, 1, None, original))
+                books.count("duplicates")
+                continue
         answer = refusal(books, step, queue, batch)
         if answer is None:
+            if batch.options.unique is not None:
+                _replace_holder(books, step, queue, batch)
             if batch.options.group is not None:
                 groups.join(books, step, batch.options.group[0], len(batch.ends) >> 2)
             accepted.append(store(books, step, queue, batch))
@@ -69,6 +79,8 @@ def store(books: Books, step: Step, queue: Queue, wire: WireBatch) -> Accepted:
         groups.enroll(step, options.group[0], batch.id, groups.IS_TASK)
     if options.ttl is not None:
         books.watch_expiry(step, batch)
+    if options.unique is not None:
+        uniqueness.take(step, batch)
     delay = options.delay if options.at is None else options.at - step.wall
     if delay > 0:
         endings.schedule(books, step, batch, step.wall + delay)
@@ -83,9 +95,34 @@ def store_forwarded(books: Books, step: Step, own_group: str | None, done: Done)
         groups.open_group(books, step, group)
     fresh = tuple(batch for batch in done.forwards if endings.find(step, batch.id) is None)
     for batch in fresh:
-        store(books, step, books.queue(step, batch.queue), batch)
+        queue = books.queue(step, batch.queue)
+        if batch.options.unique is not None:
+            if _original(books, step, queue, batch) is not None:
+                books.count("duplicates")
+                continue
+            _replace_holder(books, step, queue, batch)
+        store(books, step, queue, batch)
         books.count("forwarded", len(batch.ends) >> 2)
     groups.follow_moves(books, step, own_group, done, fresh)
+
+
+def _original(books: Books, step: Step, queue: Queue, batch: WireBatch) -> str | None:
+    """Returns the task that has the unique key of a batch and keeps it; None when there is none, or it is to be replaced and can be."""
+    assert batch.options.unique is not None
+    id = uniqueness.holder(step, queue, batch.options.unique)
+    if id is None or Unique(*batch.options.unique).policy == "keep":
+        return id
+    place = endings.find(step, id)
+    held = endings.read_at(books, step, place) if isinstance(place, endings.Place) else None
+    return id if held is not None and held.leased else None
+
+
+def _replace_holder(books: Books, step: Step, queue: Queue, batch: WireBatch) -> None:
+    """Cancels the waiting task that has the unique key of a batch which is about to be stored."""
+    assert batch.options.unique is not None
+    id = uniqueness.holder(step, queue, batch.options.unique)
+    if id is not None:
+        cancelling.cancel_task(books, step, id, f"replaced by task {batch.id} of the same unique key")
 
 
 def release_due(books: Books, step: Step, limit: int) -> None:
@@ -109,6 +146,8 @@ def release_due(books: Books, step: Step, limit: int) -> None:
 
 def repeat(books: Books, batch: WireBatch, known: endings.Place | endings.End | None) -> Accepted:
     """Makes the receipt of a batch that was stored before; one that no longer waits is at place 1."""
+    if isinstance(known, endings.End) and known.outcome == "duplicate":
+        return Accepted(batch.id, 1, None, known.reason)
     if known is None or isinstance(known, endings.End) or known.where != endings.PENDING:
         return Accepted(batch.id, 1, None)
     queue = books.queues_by_number[tables.split_task_key(known.key)[0]]
@@ -120,6 +159,8 @@ def repeat(books: Books, batch: WireBatch, known: endings.Place | endings.End | 
 def refusal(books: Books, step: Step, queue: Queue, batch: WireBatch) -> Refused | None:
     """Returns why a new batch cannot be stored, or None when it can."""
     count = len(batch.ends) >> 2
+    if batch.options.unique is not None and count > 1:
+        return Refused(batch.id, "invalid", None, f"a unique key is for one task, this batch has {count}")
     if TASK_SEPARATOR in batch.id:
         return Refused(batch.id, "invalid", None, f"an id may not contain {TASK_SEPARATOR!r}: {batch.id}")
     payload_bytes_max = books.options.payload_bytes_max

@@ -13,7 +13,7 @@ from itertools import islice
 from math import inf
 from typing import TYPE_CHECKING, NamedTuple
 
-from zq.core import tables
+from zq.core import tables, uniqueness
 from zq.core.batch import Batch, read_batch
 from zq.core.gates import Gate, needs_gate
 from zq.core.holder import Holder, Lease, Peer
@@ -305,6 +305,8 @@ class Books:
         lease.is_solo = holder.solo = batch.is_solo and not holder.is_puller
         count = mask.bit_count()
         batch.leased |= mask
+        if batch.options.unique is not None:
+            uniqueness.note_start(step, batch)
         queue = batch.queue
         queue.add_waiting(batch.options.priority, -count)
         queue.leased += count

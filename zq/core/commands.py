@@ -36,9 +36,7 @@ def _retry(books: Books, step: Step, arguments: dict[str, Any]) -> bool:
 
 def _revive_one(books: Books, step: Step, id: str, to: Queue | None) -> bool:
     dead = _find_one(books, step, id)
-    if dead is not None:
-        dead_letters.revive(books, step, dead.batch, to)
-    return dead is not None
+    return dead is not None and dead_letters.revive(books, step, dead.batch, to)
 
 
 def _find_one(books: Books, step: Step, id: str) -> dead_letters.Dead | None:

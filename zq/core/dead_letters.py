@@ -11,7 +11,7 @@ from itertools import islice
 from math import inf
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from zq.core import endings, tables
+from zq.core import endings, tables, uniqueness
 from zq.core.batch import Batch
 
 if TYPE_CHECKING:
@@ -79,7 +79,7 @@ def find(
             yield Dead(key, books.read(step.tx, key, record), why, dead_time, death)
 
 
-def revive(books: Books, step: Step, single: Batch, to: Queue | None = None) -> None:
+def revive(books: Books, step: Step, single: Batch, to: Queue | None = None) -> bool:
     """Lets a dead task wait again, at once: no attempts are charged, its delay and ttl are dropped, and its group has had its end, so it is no member any more.
 
     Args:
@@ -87,7 +87,13 @@ def revive(books: Books, step: Step, single: Batch, to: Queue | None = None) -> 
         step: the running one.
         single: what `find` or `read_dead` returned.
         to: another queue, at the end of which it is to wait; None: where it was, in its old place.
+
+    Returns:
+        False when another task has its unique key: it stays dead.
     """
+    unique = single.options.unique
+    if unique is not None and uniqueness.holder(step, to or single.queue, unique) is not None:
+        return False
     step.tx.delete(tables.DEAD, single.key)
     single.queue.dead -= 1
     books.changed[single.queue] = None
@@ -103,15 +109,15 @@ def revive(books: Books, step: Step, single: Batch, to: Queue | None = None) -> 
         single.queue = to
     books.count("revived")
     endings.add_event(step, books, single.own_id, "revived", detail)
+    if unique is not None:
+        uniqueness.take(step, single)
     endings.wait_again(books, step, single)
+    return True
 
 
 def revive_some(books: Books, step: Step, found: Iterator[Dead], most: int, to: Queue | None) -> int:
     """Brings dead letters back at once; returns how many."""
-    dead = list(islice(found, most))
-    for one in dead:
-        revive(books, step, one.batch, to)
-    return len(dead)
+    return sum(revive(books, step, one.batch, to) for one in list(islice(found, most)))
 
 
 def purge(books: Books, step: Step, found: Iterator[Dead], most: int) -> int:
@@ -188,9 +194,8 @@ def _carry_on(books: Books, step: Step, replay: Replay) -> None:
             break
         replay.cursor = dead.key + b"\0"
         if dead.death < replay.before and (wanted is None or wanted in dead.reason.casefold()):
-            revive(books, step, dead.batch, to)
             replay.allowance -= 1.0
-            replay.moved += 1
+            replay.moved += revive(books, step, dead.batch, to)
     else:
         if len(seen) < REPLAY_SCAN_MAX:
             stop_replay(books, step, replay.id)

@@ -15,9 +15,10 @@ from __future__ import annotations
 from itertools import islice
 from typing import Any, NamedTuple
 
-from zq.core import lines, tables
+from zq.core import lines, tables, uniqueness
 from zq.core.batch import Accepted, Batch, mask_bytes, mask_of, runs
 from zq.core.books import MOVED, Books, EndedMembers, Notice, Step
+from zq.core.queue import Queue
 from zq.errors import StoreCorruptError
 from zq.task import task_id
 from zq.wire.messages import Ended
@@ -148,6 +149,8 @@ def finish(books: Books, step: Step, batch: Batch, outcome: str, reason: str) ->
     _forget_progress(books, step, batch)
     if batch.options.ttl is not None:
         tx.delete(tables.EXPIRY, batch.expiry_key())
+    if batch.options.unique is not None:
+        uniqueness.free(step, batch)
     end = (  # the fields of End: a named tuple costs three times as much, and is only packed
         ENDED,
         outcome,
@@ -161,14 +164,7 @@ def finish(books: Books, step: Step, batch: Batch, outcome: str, reason: str) ->
         batch.attempts,
         batch.failures,
     )
-    own_id = batch.own_id
-    tx.put(tables.INDEX, own_id.encode(), tables.pack(end))
-    books.finish_sequence += 1
-    books.kept += 1
-    books.is_changed = True
-    record = tables.pack((step.wall, own_id, batch.key, batch.has_results))
-    tx.put(tables.FINISHED, tables.finished_key(books.finish_sequence), record)
-    books.next_forget_time = min(books.next_forget_time, step.wall + books.options.keep_seconds_min)
+    note_finished(books, step, batch.own_id, end, batch.key, has_results=batch.has_results)
     batch.ended = batch.full
     if batch.queue.lines:
         books.turned[batch.key] = batch
@@ -176,6 +172,26 @@ def finish(books: Books, step: Step, batch: Batch, outcome: str, reason: str) ->
         batch.queue.gate.touch(batch.options.key)
     if not batch.is_queued:  # else its lane drops it when it comes to it
         books.drop(batch)
+
+
+def note_finished(
+    books: Books, step: Step, own_id: str, end: tuple[Any, ...], key: bytes, *, has_results: bool
+) -> None:
+    """Writes how something ended (the fields of an End) into the index, to be forgotten in time."""
+    step.tx.put(tables.INDEX, own_id.encode(), tables.pack(end))
+    books.finish_sequence += 1
+    books.kept += 1
+    books.is_changed = True
+    record = tables.pack((step.wall, own_id, key, has_results))
+    step.tx.put(tables.FINISHED, tables.finished_key(books.finish_sequence), record)
+    books.next_forget_time = min(books.next_forget_time, step.wall + books.options.keep_seconds_min)
+
+
+def note_duplicate(books: Books, step: Step, queue: Queue, id: str, original: str) -> None:
+    """Remembers that a batch was not stored because another task had its unique key, so that its receipt can be repeated."""
+    key = tables.task_key(queue.number, 0, 0)
+    end = End(ENDED, "duplicate", key, step.wall, original, (), b"", 1, False, 0, 0)
+    note_finished(books, step, id, end, key, has_results=False)
 
 
 def _forget_progress(books: Books, step: Step, batch: Batch) -> None:
@@ -238,6 +254,8 @@ def bury(books: Books, step: Step, single: Batch, reason: str) -> None:
     step.tx.put(tables.DEAD, key, tables.pack((single.record(), reason, step.wall, books.next_event())))
     set_place(step, single, DEAD, key)
     books.drop(single)  # if it was waiting; its lane finds that it is gone
+    if single.options.unique is not None:
+        uniqueness.free(step, single)
     single.queue.dead += 1
     if single.queue.lines:
         books.turned[key] = single

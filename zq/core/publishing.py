@@ -49,7 +49,7 @@ def publish(books: Books, step: Step, peer: Peer, message: Publish) -> None:
     stored = []
     for batch in batches:
         accepted = admission.store(books, step, books.queue(step, batch.queue), batch)
-        stored.append(Stored(batch.queue, *accepted))
+        stored.append(Stored(batch.queue, *accepted[:3]))
     _remember(books, step, message.id, [(batch.queue, batch.id) for batch in batches])
     books.count("published")
     step.send(peer, Published(message.request, tuple(stored), None))
@@ -87,6 +87,8 @@ def _fault(message: Publish, batches: list[Batch]) -> str | None:
     options = message.options
     if options.group is not None:
         return "a published task cannot be a member of a group: it is not known how many there will be"
+    if options.unique is not None:
+        return "a published task cannot have a unique key: a queue may have one of it already"
     if len(options.headers or {}) >= HEADERS_MAX:
         return f"expected at most {HEADERS_MAX - 1} headers, one is for the topic"
     if len(batches) > FANOUT_QUEUES_MAX:
@@ -133,7 +135,7 @@ def _repeat(books: Books, step: Step, message: Publish, known: list[tuple[str, s
     stored = []
     for queue, id in known:
         batch = Batch(id, queue, message.options, message.ends, message.blob)
-        stored.append(Stored(queue, *admission.repeat(books, batch, endings.find(step, id))))
+        stored.append(Stored(queue, *admission.repeat(books, batch, endings.find(step, id))[:3]))
     return tuple(stored)
 
 

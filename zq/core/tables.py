@@ -20,6 +20,7 @@ key or a record raises `SCHEMA` and the store refuses the directories of other v
 | history | id, 0, sequence u64 | time, event, detail |
 | expiry | expiry ms u64, batch id | nothing: what must have started by then |
 | replays | id | rate, what is brought back and where to, how far it is |
+| unique | queue number u32, unique key | id of the task that has it |
 | groups | group id | what it waits for, and how it ended |
 | members | group id, 0, path u32... | count, outcome, ends, results or reason: of members that have ended, as a range |
 | roster | group id, 0, batch id or group id | kind u8: what was let into the group, for cancelling it |
@@ -39,7 +40,7 @@ import msgpack
 
 from zq.wire import packing
 
-SCHEMA: Final = 6
+SCHEMA: Final = 7
 
 META: Final = "meta"
 QUEUES: Final = "queues"
@@ -56,6 +57,7 @@ FINISHED: Final = "finished"
 HISTORY: Final = "history"
 EXPIRY: Final = "expiry"
 REPLAYS: Final = "replays"
+UNIQUE: Final = "unique"
 GROUPS: Final = "groups"
 MEMBERS: Final = "members"
 ROSTER: Final = "roster"
@@ -64,7 +66,7 @@ PUBLICATIONS: Final = "publications"
 
 TABLES: Final = (
     META, QUEUES, PENDING, SCHEDULED, PARKED, LINES, DEAD, PROGRESS, LEASES, INDEX, RESULTS, FINISHED, HISTORY,
-    EXPIRY, REPLAYS, GROUPS, MEMBERS, ROSTER, BINDINGS, PUBLICATIONS,
+    EXPIRY, REPLAYS, UNIQUE, GROUPS, MEMBERS, ROSTER, BINDINGS, PUBLICATIONS,
 )  # fmt: skip
 
 AT_PENDING, AT_SCHEDULED, AT_DEAD, AT_ENDED, AT_PARKED = range(5)
@@ -140,6 +142,11 @@ def queue_key(number: int) -> bytes:
 
 def binding_key(number: int) -> bytes:
     return _U32.pack(number)
+
+
+def unique_key(number: int, key: str) -> bytes:
+    """Returns the key of the row that says who has a unique key."""
+    return _U32.pack(number) + key.encode()
 
 
 def token_key(token: int) -> bytes:

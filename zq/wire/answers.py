@@ -46,7 +46,7 @@ from zq.wire.values import (
     short,
 )
 
-OUTCOMES: Final = ("done", "cancelled", "expired", "dead", "unknown")
+OUTCOMES: Final = ("done", "cancelled", "expired", "dead", "duplicate", "unknown")
 
 
 def _receipt(fields: list[Any]) -> Receipt:
@@ -59,11 +59,14 @@ def _receipt(fields: list[Any]) -> Receipt:
 
 
 def _accepted(value: Any) -> Accepted:
-    if type(value) is not tuple or len(value) != 3:
-        raise Malformed("expected a receipt as [id, position, eta]")
-    id, position, eta = value
+    if type(value) is not tuple or len(value) != 4:
+        raise Malformed("expected a receipt as [id, position, eta, duplicate_of]")
+    id, position, eta, duplicate_of = value
     return Accepted(
-        read_id(id, "batch id"), read_int(position, "position"), None if eta is None else read_number(eta, "eta", inf)
+        read_id(id, "batch id"),
+        read_int(position, "position"),
+        None if eta is None else read_number(eta, "eta", inf),
+        None if duplicate_of is None else read_id(duplicate_of, "duplicate_of"),
     )
 
 
@@ -194,7 +197,7 @@ def _published(fields: list[Any]) -> Published:
 def _stored(value: Any) -> Stored:
     if type(value) is not tuple or len(value) != 4:
         raise Malformed("expected a receipt as [queue, id, position, eta]")
-    return Stored(read_name(value[0], "queue"), *_accepted(value[1:]))
+    return Stored(read_name(value[0], "queue"), *_accepted((*value[1:], None))[:3])
 
 
 READERS: Final[dict[int, Callable[[list[Any]], Any]]] = {

@@ -27,6 +27,7 @@ class Options(NamedTuple):
     ttl: float | None = (
         None  # seconds after acceptance in which the tasks must be started; in an assignment: that are left
     )
+    unique: tuple[str, str, str] | None = None  # the fields of a Unique: a key that one task of the queue has at a time
 
 
 DEFAULT_OPTIONS = Options()
@@ -59,6 +60,7 @@ class Accepted(NamedTuple):
     id: str
     position: int  # of its first task, counted from 1, among the tasks that wait in its queue
     eta: float | None  # seconds until that task is likely to be finished; None: no rate is known yet
+    duplicate_of: str | None = None  # id of the task that has its unique key already: nothing was stored
 
 
 class Refused(NamedTuple):

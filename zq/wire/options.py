@@ -8,6 +8,7 @@ from typing import Any, Final
 from zq.wire import limits
 from zq.wire.messages import Options
 from zq.wire.retry import RetryPolicy
+from zq.wire.unique import Unique
 from zq.wire.values import (
     Malformed,
     TooLarge,
@@ -38,6 +39,8 @@ def read_options(value: Any) -> Options:
         raise Malformed("expected a key with ordered")
     if "at" in read and read.get("delay"):
         raise Malformed("expected at or delay, got both")
+    if "unique" in read and "group" in read:
+        raise Malformed("expected unique or group, got both: a duplicate would be missing in its group")
     return Options(**read)
 
 
@@ -59,6 +62,15 @@ def _retry(value: Any) -> RetryPolicy:
         raise Malformed(f"expected retry as [kind, first, factor, largest], got {short(value)}")
     try:
         return RetryPolicy.read(value)
+    except (TypeError, ValueError) as error:
+        raise Malformed(str(error)) from None
+
+
+def _unique(value: Any) -> Unique:
+    if type(value) is not tuple:
+        raise Malformed(f"expected unique as [key, until, policy], got {short(value)}")
+    try:
+        return Unique.read(value)
     except (TypeError, ValueError) as error:
         raise Malformed(str(error)) from None
 
@@ -100,4 +112,5 @@ _OPTION_READERS: Final[dict[str, Callable[[Any], Any]]] = {
     "ordered": lambda value: read_bool(value, "ordered"),
     "at": lambda value: read_number(value, "at", limits.TIME_MAX),
     "ttl": lambda value: read_number(value, "ttl", least=0.001),
+    "unique": _unique,
 }
