@@ -53,6 +53,8 @@ def assign_all(books: Books, step: Step) -> None:
     if not books.stirred:
         return
     queues = [queue for queue in books.stirred if queue.total_waiting]
+    for queue in books.stirred:
+        books.unserved.pop(queue, None)
     books.stirred.clear()
     if not queues:
         return
@@ -63,6 +65,8 @@ def assign_all(books: Books, step: Step) -> None:
             _reopen(books, step, queue)
         _serve_pulls(books, step, queue)
         _serve_workers(books, step, queue, granted)
+        if queue.total_waiting:
+            books.unserved[queue] = None
     leases = [lease for part in granted.by_holder.values() for lease in part]
     books.store_leases(step, leases)
     for holder, part in granted.by_holder.items():

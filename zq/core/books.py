@@ -119,6 +119,7 @@ class Books:
         self.bindings = Bindings()
         self.counters: dict[str, int] = {}
         self.stirred: dict[Queue, None] = {}  # queues in which something can perhaps be assigned
+        self.unserved: dict[Queue, None] = {}  # invariant: between steps, every queue with workers in which tasks wait
         self.changed: dict[Queue, None] = {}  # queues whose record must be written
         self.unsaved: dict[bytes, Batch] = {}  # by task key, batches whose progress must be written
         self.fenced: dict[str, deque[str]] = {}  # by worker name, the last incarnations that were fenced
@@ -342,8 +343,7 @@ class Books:
         if batch.queue.gate is not None:
             batch.queue.gate.give_back(batch.options.key, mask.bit_count())
             self.stirred[batch.queue] = None
-        for queue in lease.holder.queues:  # it has credit again
-            self.stirred[queue] = None
+        self.stir_for(lease.holder)
         if lease.mask:
             return
         del self.leases[lease.token]
@@ -353,6 +353,18 @@ class Books:
             lease.holder.solo = False
         if lease.holder.is_puller and not lease.holder.leases:
             self.pullers.pop(lease.holder.name, None)
+
+    def stir_for(self, holder: Holder) -> None:
+        """Notes that a holder has room again, for the queues in which tasks wait for it; what waits from this step on is noted by itself."""
+        unserved = self.unserved
+        if len(unserved) < len(holder.queues):
+            for queue in unserved:
+                if holder.name in queue.workers:
+                    self.stirred[queue] = None
+        else:
+            for queue in holder.queues:
+                if queue in unserved:
+                    self.stirred[queue] = None
 
     def serve_on(self, batch: Batch) -> None:
         """Lets the next task of an ordered batch be served, of which one is leased no more."""

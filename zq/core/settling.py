@@ -61,8 +61,7 @@ def _finish_settling(
         books.count("stale", sum(span.hi - span.lo for span in stale))
     if sender is not None and credit is not None and credit != sender.credit:
         sender.credit = credit
-        for queue in sender.queues:
-            books.stirred[queue] = None
+        books.stir_for(sender)
     step.send(peer, Settled(number, tuple(stale)))
 
 
