@@ -23,6 +23,7 @@ from zq.core.holder import Peer
 from zq.core.options import CoordinatorOptions, Now
 from zq.core.tables import TABLES
 from zq.errors import ClosedError, RemoteProtocolError, StoreFullError
+from zq.socket_file import SocketFile
 from zq.store import LmdbOptions, LmdbStore
 from zq.wire.codec import decode_for_coordinator, encode
 from zq.wire.limits import FRAME_BYTES_MAX
@@ -82,6 +83,7 @@ class Server:
         self._context: zmq.Context[zmq.Socket[bytes]] | None = None
         self._machine: Machine
         self._socket: zmq.Socket[bytes]
+        self._socket_file: SocketFile | None = None
         self._unreachable: list[Peer] = []
         self._is_stopping = False
         self._faults = 0  # turns in a row that failed
@@ -119,6 +121,7 @@ class Server:
             self.close()
             raise OSError(error.errno, f"cannot bind {self.address}: {error.strerror}") from error
         self.address = self._socket.getsockopt_string(zmq.LAST_ENDPOINT)
+        self._socket_file = SocketFile(self.address)
 
     def run(self) -> None:
         """Serves until `stop`; raises StoreError when the disk fails, upon which the process should end."""
@@ -139,7 +142,10 @@ class Server:
             pass
 
     def close(self) -> None:
-        """Closes socket and store; what was accepted is on disk."""
+        """Closes socket and store, and removes the file of an `ipc://` address; what was accepted is on disk."""
+        if self._socket_file is not None:
+            self._socket_file.remove()
+            self._socket_file = None
         if self._context is not None:
             self._context.destroy(linger=0)
             self._context = None

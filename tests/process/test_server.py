@@ -1,4 +1,4 @@
-"""What the coordinator's shell does when the store is full, and when the program itself has a fault."""
+"""What the coordinator's shell does when the store is full, when the program itself has a fault, and when it stops."""
 
 from pathlib import Path
 from typing import Any
@@ -55,3 +55,21 @@ def test_message_that_finds_a_fault_is_refused_and_the_others_are_served(
         assert status["waiting"] == 2
         assert status["counters"]["error invalid"] >= 1
         assert client.status("poison").state == "unknown"
+
+
+def test_socket_file_is_gone_after_a_stop(tmp_path: Path) -> None:
+    with zq.Coordinator(tmp_path / "s.zq", bind=f"ipc://{tmp_path}/socket"):
+        assert (tmp_path / "socket").is_socket()
+
+    assert not (tmp_path / "socket").exists()
+
+
+def test_socket_file_that_another_coordinator_has_bound_since_stays(tmp_path: Path) -> None:
+    first = zq.Coordinator(tmp_path / "1.zq", bind=f"ipc://{tmp_path}/socket").open()
+    with zq.Coordinator(tmp_path / "2.zq", bind=f"ipc://{tmp_path}/socket") as second:
+        first.close()
+
+        assert (tmp_path / "socket").is_socket()
+        with zq.Client(second.address) as client:
+            assert client.submit("q", 1).id
+    assert not (tmp_path / "socket").exists()
