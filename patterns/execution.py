@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Callable, Iterable
-from fractions import Fraction
 from typing import Any
 
 import msgpack
@@ -25,15 +24,16 @@ from patterns.items import (
     Origin,
     Path,
     Plain,
+    Rest,
     Sent,
     compact,
     extend,
+    extend_all,
     merge,
     number_of,
     origins_of,
     pop,
     push,
-    share_of,
 )
 from patterns.plan import SINK, Node, Plan
 
@@ -254,17 +254,25 @@ class _ForkWork(_Work):
         origins: list[Origin] = []
         values: list[Any] = []
         failed, empty = _Failures(), _Failures()
+        function = self._calls.function
         for origin, value in zip(origins_of(chunk), chunk[1], strict=True):
-            results, failure = self._calls.call(value)
-            if failure is not None:
-                failed.add(origin, failure)
-            elif not results:
+            try:
+                results = function(value)
+            except (Exception, SystemExit) as error:  # belongs to this item
+                results, failure = self._calls.go_on(value, error)
+                if failure is not None:
+                    failed.add(origin, failure)
+                    continue
+            if not results:
                 empty.add(push(origin, 0, 1) if self._is_split else origin, None)
             else:
                 count = len(results)
-                fork = push if self._is_split else extend
-                is_one = count == 1 and not self._is_split  # keeps whole items whole
-                origins += [origin] if is_one else [fork(origin, index, count) for index in range(count)]
+                if self._is_split:
+                    origins += [push(origin, index, count) for index in range(count)]
+                elif count == 1:
+                    origins.append(origin)  # what is whole stays whole
+                else:
+                    origins += extend_all(origin, count)
                 values += results
         # An item without parts still has a join, which gets an empty list.
         sent = failed.sent_to(node.join) + empty.sent_to(node.closing if self._is_split else node.join)
@@ -273,13 +281,13 @@ class _ForkWork(_Work):
         return sent
 
 
-class _Group:
+class _Group(Rest):
     """What has come of the parts of one item."""
 
-    __slots__ = ("failures", "left", "parts")
+    __slots__ = ("failures", "parts")
 
     def __init__(self) -> None:
-        self.left = Fraction(1)
+        super().__init__()
         self.parts: list[tuple[Path, Any]] = []
         self.failures: list[tuple[Path, Failure]] = []
 
@@ -325,13 +333,14 @@ class _JoinWork(_Work):
         is_ended = isinstance(chunk, Ended)
         for part, value in zip(origins_of(chunk), chunk[1], strict=True):
             origin, path = pop(part)
-            group = self._groups.setdefault(origin, _Group())
+            group = self._groups.get(origin)
+            if group is None:
+                group = self._groups[origin] = _Group()
             if not is_ended:
                 group.parts.append((path, value))
             elif value is not None:
                 group.failures.append((path, value))
-            group.left -= share_of(path)
-            if group.left == 0:
+            if group.take(path):
                 yield origin
 
 

@@ -13,10 +13,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from fractions import Fraction
-from math import prod
+from math import gcd, prod
 from typing import Any, NamedTuple
 
 import msgpack
+
+WEIGHED_MAX = 16
+"""Items of a chunk that are weighed, for all: they are mostly alike."""
 
 Path = tuple[int, ...]
 Members = tuple[tuple[int, Path], ...]
@@ -83,6 +86,13 @@ def extend(origin: Origin, index: int, count: int) -> Origin:
     return tuple((number, path + fork) for number, path in members), ()
 
 
+def extend_all(origin: Origin, count: int) -> list[Origin]:
+    """Returns the origins of all `count` branches of an item."""
+    if isinstance(origin, int):  # nearly all, and worth the second way to say it
+        return [(((origin, (index, count)),), ()) for index in range(count)]
+    return [extend(origin, index, count) for index in range(count)]
+
+
 def push(origin: Origin, index: int, count: int) -> Origin:
     """Returns the origin of part `index` of `count` of an item that is scattered."""
     if isinstance(origin, int):
@@ -122,20 +132,49 @@ def share_of(path: Path) -> Fraction:
     return Fraction(1, prod(path[1::2]))
 
 
+class Rest:
+    """What is missing of a whole, exactly: starts as 1, and shares are taken away. Whole numbers over a common denominator: a Fraction costs ten times as much."""
+
+    __slots__ = ("_denominator", "_numerator")
+
+    def __init__(self) -> None:
+        self._numerator = self._denominator = 1
+
+    @property
+    def left(self) -> Fraction:
+        """What is missing, between 0 and 1."""
+        return Fraction(self._numerator, self._denominator)
+
+    @left.setter
+    def left(self, value: Fraction) -> None:
+        self._numerator, self._denominator = value.numerator, value.denominator
+
+    def take(self, path: Path) -> bool:
+        """Takes the share of a path away, and returns whether nothing is missing any more."""
+        product = path[1] if len(path) == 2 else prod(path[1::2])
+        if self._denominator % product:
+            factor = product // gcd(self._denominator, product)
+            self._numerator *= factor
+            self._denominator *= factor
+        self._numerator -= self._denominator // product
+        return self._numerator <= 0
+
+
 def weight_of(chunk: Chunk) -> float:
     """Returns how many source items a chunk stands for: a part counts as a part, and a batch as all that are in it. For measuring; books are kept in exact shares."""
     if isinstance(chunk, Plain):
         return float(len(chunk.values))
-    total = 0.0
-    for origin in chunk.origins:
-        if isinstance(origin, int):
-            total += 1.0
-        else:
-            members, inner = origin
-            total += prod(1 / count for path in inner for count in path[1::2]) * sum(
-                prod(1 / count for count in path[1::2]) for _, path in members
-            )
-    return total
+    origins = chunk.origins
+    some = origins[:: len(origins) // WEIGHED_MAX + 1]
+    return sum(map(_weight, some)) * len(origins) / len(some)
+
+
+def _weight(origin: Origin) -> float:
+    if isinstance(origin, int):
+        return 1.0
+    members, inner = origin
+    part = prod(prod(path[1::2]) for path in inner)
+    return sum(1 / prod(path[1::2]) for _, path in members) / part
 
 
 def compact(origins: list[Origin], values: list[Any]) -> Chunk:
@@ -166,9 +205,9 @@ def encode(target: int, chunk: Chunk, cost: float) -> bytes:
         case Plain(first, values):
             return msgpack.packb((target, cost, 0, first, values))
         case Loose(origins, values):
-            return msgpack.packb((target, cost, 1, origins, values))
+            return msgpack.packb((target, cost, 1, msgpack.packb(origins), values))
         case Ended(origins, failures):
-            return msgpack.packb((target, cost, 2, origins, failures))
+            return msgpack.packb((target, cost, 2, msgpack.packb(origins), failures))
 
 
 def decode(frame: bytes) -> tuple[int, Chunk, float]:
@@ -183,17 +222,18 @@ def decode(frame: bytes) -> tuple[int, Chunk, float]:
             case 0:
                 return target, Plain(origins, values), cost
             case 1:
-                return target, Loose([_freeze(origin) for origin in origins], values), cost
+                return target, Loose(_unpack_origins(origins, values), values), cost
             case 2:
                 failures = [None if one is None else Failure(*one) for one in values]
-                return target, Ended([_freeze(origin) for origin in origins], failures), cost
+                return target, Ended(_unpack_origins(origins, values), failures), cost
     except (ValueError, TypeError, msgpack.UnpackException) as error:
         raise ValueError(f"expected a chunk of items, got {frame[:32]!r} ...: {error}") from error
     raise ValueError(f"expected a chunk of form 0, 1 or 2, got {form!r}")
 
 
-def _freeze(origin: Any) -> Origin:
-    if isinstance(origin, int):
-        return origin
-    members, inner = origin
-    return tuple((number, tuple(path)) for number, path in members), tuple(tuple(path) for path in inner)
+def _unpack_origins(packed: bytes, values: list[Any]) -> Sequence[Origin]:
+    """Returns origins, which are packed apart because they are tuples all through, and values are not."""
+    origins: list[Origin] = list(msgpack.unpackb(packed, use_list=False))
+    if len(origins) != len(values):
+        raise ValueError(f"{len(origins)} origins for {len(values)} values")
+    return origins

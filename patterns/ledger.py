@@ -10,23 +10,26 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections import deque
-from fractions import Fraction
 from typing import Any
 
-from patterns.items import Chunk, Ended, Failure, Origin, Path, Plain, members_of, origins_of, share_of
+from patterns.items import Chunk, Ended, Failure, Origin, Path, Plain, Rest, members_of, origins_of
 
 FORGOTTEN_MAX = 1000
 """Chunks that have ended and may still stand in the list of all chunks: clearing it costs as much as it is long."""
 
 
-class _Open:
+class _Open(Rest):
     """A source item of which something has come back, but not all."""
 
-    __slots__ = ("has_failed", "left")
+    __slots__ = ("has_failed",)
 
     def __init__(self) -> None:
-        self.left = Fraction(1)
+        super().__init__()
         self.has_failed = False
+
+
+_UNTOUCHED = _Open()
+"""Stands for items of which nothing has come back, while others of their chunk have. It is never changed."""
 
 
 class Ledger:
@@ -86,10 +89,19 @@ class Ledger:
             return
         is_ended = isinstance(chunk, Ended)
         for origin, value in zip(origins_of(chunk), chunk[1], strict=True):
-            if is_ended:
+            if isinstance(origin, int) and not (is_ended and value is not None) and self._end_whole(origin):
+                if is_ended:
+                    self._close(origin)
+                elif self._order is None:
+                    self._ready.append(value)
+                else:
+                    self._order.add_plain(Plain(origin, [value]))
+            elif is_ended:
                 self._receive_one(origin, None, value, is_empty=value is None)
             else:
                 self._receive_one(origin, value, None, is_empty=False)
+        if self._order is not None:
+            self._order.release(self._ready)
 
     def take(self) -> deque[Any]:
         """Returns the outcomes that may be given now: values, and a Failure for each item that failed. The caller removes what it gives."""
@@ -106,6 +118,8 @@ class Ledger:
                 self.lost += 1
             self._close(number)
         self._whole.clear()
+        if self._order is not None:
+            self._order.release(self._ready)
         return self.lost - before
 
     def unresolved(self) -> list[int]:
@@ -125,22 +139,27 @@ class Ledger:
         members = [(number, path) for number, path in members_of(origin) if self._find(number) is not None]
         if not members:
             return
-        items = [self._open[number] for number, _ in members]
+        items = [self._touch(number) for number, _ in members]
         is_news = failure is None or not all(item.has_failed for item in items)
         if not is_empty and is_news:
             self._give(members[0], value if failure is None else failure)
         for (number, path), item in zip(members, items, strict=True):
             if failure is not None and not item.has_failed:
                 item.has_failed = True
-            item.left -= share_of(path)
-            if item.left <= 0:
+            if item.take(path):
                 if item.has_failed:
                     self.failed += 1
                 else:
                     self.completed += 1
                 self._close(number)
-        if self._order is not None:
-            self._order.release(self._ready)
+
+    def _end_whole(self, number: int) -> bool:
+        """Books an item that came back whole, the first time; False when that is not so simple."""
+        if self._open.get(number, _UNTOUCHED) is not _UNTOUCHED or self._find(number) is None:
+            return False
+        del self._open[number]
+        self.completed += 1
+        return True
 
     def _give(self, member: tuple[int, Path], outcome: Any) -> None:
         if self._order is None:
@@ -157,15 +176,20 @@ class Ledger:
         first = self._firsts[at]
         if at < 0 or number >= first + self._whole.get(first, 0):
             return None
-        for each in range(first, first + self._whole.pop(first)):
-            self._open[each] = _Open()
-        return self._open[number]
+        self._open.update(dict.fromkeys(range(first, first + self._whole.pop(first)), _UNTOUCHED))
+        return _UNTOUCHED
+
+    def _touch(self, number: int) -> _Open:
+        """Returns the books of one item, to be written in."""
+        found = self._open[number]
+        if found is _UNTOUCHED:
+            found = self._open[number] = _Open()
+        return found
 
     def _close(self, number: int) -> None:
         self._open.pop(number, None)
         if self._order is not None:
             self._order.close(number)
-            self._order.release(self._ready)
 
 
 class _Order:
