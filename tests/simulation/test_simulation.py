@@ -12,6 +12,7 @@ from tests.simulation.plants import PLANTS, planted
 
 SEEDS = 2000
 PARTS = 10
+FEW_SEEDS = 200
 PLANT_SEEDS_MAX = 1000
 
 
@@ -26,6 +27,15 @@ def test_every_promise_is_kept_under_every_seed(part: int) -> None:
         happened
     )
     assert not quiet, f"these faults never happened, so nothing was shown about them: {sorted(quiet)}"
+
+
+@pytest.mark.parametrize("batches", [1, 3])
+def test_every_promise_is_kept_when_lanes_are_read_from_disk(batches: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    # Else memory holds every backlog that a seed has.
+    monkeypatch.setattr("zq.core.queue.LANE_BATCHES_MAX", batches)
+    monkeypatch.setattr("zq.core.books.READ_BATCHES", batches + 1)
+    for seed in range(FEW_SEEDS):
+        run(seed)
 
 
 @pytest.mark.parametrize("plant", PLANTS)

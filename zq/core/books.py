@@ -253,7 +253,7 @@ class Books:
         for priority in range(len(queue.waiting) - 1, -1, -1):
             while queue.waiting[priority]:
                 lane = queue.lane(priority)
-                if lane.must_read():
+                while lane.must_read():  # all that is read may be leased: after a restart, by workers not yet back
                     self.read_lane(tx, queue, priority, lane)
                 if not lane.heap:
                     break
