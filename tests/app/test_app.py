@@ -219,6 +219,24 @@ def test_annotation_that_cannot_be_converted_is_refused_before_anything_runs() -
         app.worker()
 
 
+def test_annotations_may_name_what_is_local_and_what_comes_later(app: zq.App) -> None:
+    @dataclass
+    class Local:
+        name: str
+
+    @app.task
+    def bake(one: Local, other: Later | None = None) -> Local:
+        assert other == Later(1)
+        return Local(one.name * 2)
+
+    assert bake.submit(Local("a"), Later(1)).result() == Local("aa")
+
+
+@dataclass
+class Later:
+    number: int
+
+
 def test_second_function_of_a_queue_and_bad_options_are_refused(app: zq.App) -> None:
     @app.task(queue="q")
     def one() -> None: ...

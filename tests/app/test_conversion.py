@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import enum
+import subprocess
+import sys
 import typing
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -237,3 +239,20 @@ def test_payload_is_what_another_language_would_write() -> None:
         "half": {"name": "half", "toppings": [], "half": None},
     }
     assert msgpack.unpackb(msgpack.packb(plain)) == plain
+
+
+def test_optional_libraries_are_not_imported() -> None:
+    code = """
+import sys, zq
+from dataclasses import dataclass
+from zq.conversion import converter_of
+app = zq.App.memory()
+@app.task
+def bake(x: list[int]) -> dict[str, int]:
+    return {"x": sum(x)}
+assert bake.submit([1, 2]).result() == {"x": 3}
+print([name for name in ("msgspec", "pydantic") if name in sys.modules])
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True)
+
+    assert done.stdout.strip() == "[]"

@@ -245,6 +245,24 @@ def test_executor_that_cannot_be_is_refused(arguments: dict[str, Any], error: ty
         zq.Executor(**arguments)
 
 
+def test_refusal_of_the_coordinator_is_the_exception_of_the_future(tmp_path: Path) -> None:
+    options = zq.CoordinatorOptions(queue_tasks_max=1)
+    with zq.Coordinator(tmp_path / "s.zq", options=options) as coordinator, zq.Executor(coordinator) as executor:
+        first = executor.submit(pow, 2, 3)
+        wait_until(lambda: isinstance(first, CallFuture) and first.id, "its id")
+        with pytest.raises(zq.BusyError):
+            executor.submit(pow, 2, 4).result(60)
+        assert first.cancel()
+
+
+def test_coordinator_that_does_not_answer_is_the_exception_of_the_future(tmp_path: Path) -> None:
+    with zq.Executor(f"ipc://{tmp_path}/nobody", answer_timeout=0.2) as executor:
+        future = executor.submit(pow, 2, 3)
+        with pytest.raises(zq.UnreachableError):
+            future.result(60)
+        assert not future.cancel()
+
+
 def test_map_takes_no_chunks_below_one(executor: zq.Executor) -> None:
     with pytest.raises(ValueError, match="chunksize must be >= 1"):
         executor.map(pow, [1], [2], chunksize=0)

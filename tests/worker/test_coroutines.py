@@ -122,6 +122,41 @@ def test_task_that_is_stopped_before_its_first_step_never_runs() -> None:
     assert sum(one.hi - one.lo for report in reports for one in report.done) == 2
 
 
+def test_coroutine_that_suppresses_its_cancellation_runs_on_and_its_end_is_ignored() -> None:
+    seen: list[str] = []
+
+    async def handler(task: Task) -> int:
+        try:
+            await asyncio.Event().wait()
+        except asyncio.CancelledError:
+            await asyncio.sleep(0)
+            seen.append("ran on")
+        return 1
+
+    async def serve() -> list[Report]:
+        reports: list[Report] = []
+        ended = asyncio.Event()
+
+        def take(assignment: Assignment, indexes: list[int], report: Report) -> None:
+            reports.append(report)
+            ended.set()
+
+        engine = Coroutines({"q": handler}, Owner(), IdMaker("prefix"), take, lambda: None)
+        ends, blob = pack_payloads([encode_payload(1)])
+        engine.begin(Chunk(Assignment(7, "b", 1, "q", DEFAULT_OPTIONS, 1, 0, ends, blob), 0, 1), {})
+        await asyncio.sleep(0)
+        engine.stop(7, 0)
+        await asyncio.sleep(0)
+        assert len(engine) == 1  # it keeps its place
+        await ended.wait()
+        return reports
+
+    (report,) = asyncio.run(serve())
+
+    assert seen == ["ran on"]
+    assert (report.done, report.failed) == ([], [])
+
+
 def test_coroutine_functions_are_told_from_others() -> None:
     class Callable:
         async def __call__(self, task: Task) -> None: ...
