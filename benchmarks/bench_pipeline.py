@@ -12,6 +12,7 @@ import argparse
 import json
 import multiprocessing
 import os
+import resource
 import sys
 import tempfile
 import time
@@ -29,6 +30,11 @@ WINDOW = 1000
 @stage
 def touch(item: bytes) -> bytes:
     return item
+
+
+@stage
+def double(number: int) -> int:
+    return 2 * number
 
 
 def touch_in_pool(item: bytes) -> bytes:
@@ -62,6 +68,16 @@ def run_direct(count: int, size: int) -> float:
 def run_ordered(count: int, size: int) -> float:
     with touch.run(make_items(count, size), quiet=True, ordered=True) as run:
         return rate(count, iter(run))
+
+
+def run_long(count: int) -> tuple[float, int]:
+    """Runs small integers, and returns items a second and how many KiB the peak memory grew by after the first tenth."""
+    early = 0
+    began_at = time.perf_counter()
+    for number, _ in enumerate(double.run(range(count), quiet=True)):
+        if number == count // 10:
+            early = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return count / (time.perf_counter() - began_at), resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - early
 
 
 def run_pool(chunk: int) -> Callable[[int, int], float]:
@@ -120,6 +136,9 @@ def main() -> None:
     parser.add_argument("--items", type=int, default=300_000)
     parser.add_argument("--size", type=int, default=200)
     parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument(
+        "--long", type=int, default=10_000_000, help="small integers in the run that shows that memory is constant"
+    )
     parser.add_argument("--json", action="store_true")
     arguments = parser.parse_args()
     contestants: dict[str, tuple[Callable[[int, int], float], int]] = {
@@ -133,6 +152,7 @@ def main() -> None:
     for _ in range(arguments.rounds):
         for name, (run, share) in contestants.items():
             rates[name].append(run(arguments.items // share, arguments.size))
+    long_rate, growth_kib = run_long(arguments.long)
     best = {name: max(found) for name, found in rates.items()}
     best_pool = max((name for name in best if "Pool" in name), key=lambda name: best[name])
     direct = best["direct pipeline"]
@@ -145,6 +165,9 @@ def main() -> None:
         "rates": {name: round(value) for name, value in best.items()},
         "best_pool": best_pool,
         "direct_by_best_pool": round(direct / best[best_pool], 2),
+        "long_items": arguments.long,
+        "long_rate": round(long_rate),
+        "long_growth_kib": growth_kib,
         "direct_by_unchunked_pool": round(direct / best["multiprocessing.Pool, chunk 1"], 1),
     }
     if arguments.json:
@@ -152,6 +175,10 @@ def main() -> None:
         return
     for name, value in sorted(best.items(), key=lambda one: -one[1]):
         print(f"{value:12,.0f} items/s  {direct / value:6.2f} x  {name}")
+    print(
+        f"{arguments.long:,} small integers: {long_rate:,.0f} items/s; "
+        f"the peak of the caller's memory grew by {growth_kib} KiB after the first tenth"
+    )
     print(
         f"direct / best pool: {figures['direct_by_best_pool']}, direct / unchunked: {figures['direct_by_unchunked_pool']}"
     )

@@ -76,6 +76,13 @@ def test_error_of_the_source_comes_after_the_results_of_all_items_before_it(tidy
     assert taken == [2 * n for n in range(500)]
 
 
+def test_no_worker_gets_the_whole_burst(tidy: Path) -> None:
+    tell = stage(workers=3)(tell_process.function)
+
+    for results in (tell.run(range(60)), (double | tell).run(range(60))):
+        assert len({pid for pid, _ in results}) == 3
+
+
 def test_abandoned_run_leaves_nothing(tidy: Path) -> None:
     for result in tell_process.run(itertools.count()):
         pid = result[0]

@@ -138,6 +138,27 @@ def test_run_gives_results_while_its_input_is_open() -> None:
     assert process.returncode == 0
 
 
+def test_interrupted_run_is_130(tidy: Path) -> None:
+    process = subprocess.Popen(
+        [*ZQ, "pipeline", "run", "tests.patterns.served:pipeline"],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "TMPDIR": str(tidy)},
+    )
+    assert process.stdin is not None
+    assert process.stdout is not None
+    process.stdin.write("1\n")
+    process.stdin.flush()
+    assert process.stdout.readline() == '"<3>"\n'
+    process.send_signal(signal.SIGINT)
+    _, errors = process.communicate(timeout=30)
+
+    assert process.returncode == 130
+    assert errors.count("\n") == 1, errors  # the guarantee, and no traceback
+
+
 def test_run_with_failures_ends_with_1_and_says_which() -> None:
     found = run_zq("run", "tests.patterns.served:failing", "--on-error", "collect", stdin="6\n7\n8\n")
 
