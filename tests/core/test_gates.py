@@ -250,3 +250,13 @@ def test_pull_that_gets_a_token_leaves_the_others_their_wake_up() -> None:
     assert len(pull(desk, most=1)) == 1
 
     assert sum(lease.mask.bit_count() for lease in desk.leases) == 4
+
+
+def test_rate_limit_is_global_and_not_per_worker() -> None:
+    desk = desk_with(rate=5.0, burst=5)
+    for number in range(100):
+        desk.submit(f"{number}")
+
+    got = [count_of(desk.hello(f"peer-{number}".encode(), f"worker-{number}", 10)) for number in range(10)]
+
+    assert sum(got) == 5

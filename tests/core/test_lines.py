@@ -3,12 +3,27 @@
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from tests.core.desk import CLIENT, Desk, assigned, done, failed, only
 from zq.core import tables
+from zq.core.assignment import FAIR_TASKS
 from zq.core.ring import Ring
 from zq.submit_options import make_options
-from zq.wire.messages import Assignment, Cancel, Pull, Release, Settle, Settled, Span, Tasks
+from zq.wire.messages import (
+    Assignment,
+    Cancel,
+    Heartbeat,
+    Held,
+    Pull,
+    Release,
+    Settle,
+    Settled,
+    Span,
+    Started,
+    Tasks,
+)
 from zq.wire.options import read_options
 from zq.wire.retry import RetryPolicy
 from zq.wire.values import Malformed
@@ -97,7 +112,7 @@ def test_long_backlog_of_one_key_costs_the_others_nothing() -> None:
     assert len(reads) < 50
 
 
-def test_200_000_tasks_of_one_key_cost_the_next_key_a_few_reads() -> None:
+def test_one_bad_group_hides_no_other_behind_a_backlog_of_200_000_tasks() -> None:
     desk = Desk()
     desk.submit("noisy", key="noisy", ordered=True)
     park_copies(desk, 200_000)
@@ -399,3 +414,57 @@ def test_ordered_without_key_is_refused_at_both_ends() -> None:
         make_options(ordered=True)
     with pytest.raises(Malformed, match="expected a key with ordered"):
         read_options({"ordered": True})
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    st.lists(
+        st.tuples(st.sampled_from(["a", "b", "c", None]), st.integers(1, 40), st.sampled_from([0, 4])),
+        min_size=2,
+        max_size=12,
+    ),
+    st.integers(1, 7),
+)
+def test_key_waits_for_at_most_one_turn_of_each_other_key(
+    submits: list[tuple[str | None, int, int]], credit: int
+) -> None:
+    desk = Desk(suspect_after=1e6, gone_after=1e6)
+    desk.command("set-queue", queue="q", fair=True)
+    left: dict[tuple[str | None, int], int] = {}
+    for number, (key, count, priority) in enumerate(submits):
+        desk.submit(f"{number}", count, key=key, priority=priority)
+        left[key, priority] = left.get((key, priority), 0) + count
+    served: list[tuple[tuple[str | None, int], int]] = []
+    answers = desk.hello(W, "w", credit)
+    while found := assigned(answers):
+        served += [((one.options.key, one.options.priority), len(one.ends) >> 2) for one in found]
+        answers = desk.settle(W, *[done(one) for one in found], credit=credit)
+
+    waited: dict[tuple[str | None, int], dict[str | None, int]] = {name: {} for name in left}
+    for (key, priority), count in served:
+        left[key, priority] -= count
+        for (other, level), ahead in waited.items():
+            if level == priority and other != key and left[other, level]:
+                ahead[key] = ahead.get(key, 0) + count
+                assert ahead[key] <= FAIR_TASKS, f"{other} waited for {ahead[key]} tasks of {key}: {served}"
+        waited[key, priority] = {}
+    assert not any(left.values())
+
+
+# What users of other queues complained of.
+
+
+def test_dead_jobs_lock_does_not_block_its_key_for_ever() -> None:
+    desk = Desk(gone_after=5.0)
+    for id in ("a", "b"):
+        desk.submit(id, key="k", ordered=True, on_lost="dead")
+    (one,) = assigned(desk.hello(W, "w", 1))
+    desk.say(W, Started((Held(one.token, (0,)),)))
+    desk.restart()  # nobody is left who remembers the lock but the store
+    desk.hello(V, "v", 1)
+    for number in range(6):
+        desk.wait(1.0)
+        desk.say(V, Heartbeat(number, ()))
+
+    assert desk.task("a")["state"] == "dead"
+    assert [(lease.batch.id, lease.holder.name) for lease in desk.leases] == [("b", "v")]

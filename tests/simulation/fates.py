@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from tests.simulation.ledger import Violation
 from zq.core import tables
+from zq.core.admission import OVERFLOW_REASON
 from zq.core.batch import Batch, read_batch
 from zq.core.books import Books
 from zq.core.holder import Lease
@@ -116,6 +117,6 @@ def _check_death(books: Books, batch: Batch, reason: str) -> None:
     if batch.attempts > limit:
         raise Violation(f"{batch.own_id} died after {batch.attempts} attempts of {limit}")
     is_expired = batch.options.ttl is not None and not batch.attempts
-    is_decided = FINAL in reason or batch.options.on_lost == "dead" or is_expired
+    is_decided = FINAL in reason or reason == OVERFLOW_REASON or batch.options.on_lost == "dead" or is_expired
     if batch.attempts < limit and not is_decided:
         raise Violation(f"{batch.own_id} died after {batch.attempts} attempts of {limit}: {reason}")

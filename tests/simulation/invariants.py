@@ -74,6 +74,7 @@ def check_books(books: Books, tx: Transaction) -> None:
     """Checks the whole store: every task is in one place, the counters are right, the index finds everything."""
     # Waiting, leased, scheduled, dead, parked.
     counts = {queue.number: [0, 0, 0, 0, 0] for queue in books.queues.values()}
+    sizes = dict.fromkeys(books.queues_by_number, 0)
     places: dict[bytes, tuple[int, bytes]] = {}
     for key, value in tx.scan(tables.PENDING):
         batch = books.read(tx, key, value)
@@ -85,11 +86,13 @@ def check_books(books: Books, tx: Transaction) -> None:
             raise Violation(f"{batch.own_id} has ended and is still pending")
         counts[batch.queue.number][0] += (batch.full & ~batch.ended & ~leased).bit_count()
         counts[batch.queue.number][1] += leased.bit_count()
+        sizes[batch.queue.number] += len(batch.blob)
         places[batch.own_id.encode()] = (PENDING, key)
         _check_reachable(books, batch.queue.number, key, is_waiting=bool(batch.full & ~batch.ended & ~leased))
     for key, value in tx.scan(tables.SCHEDULED):
         batch = books.read(tx, tables.split_due_key(key)[1], value)
         counts[batch.queue.number][2] += batch.unfinished
+        sizes[batch.queue.number] += len(batch.blob)
         places[batch.own_id.encode()] = (SCHEDULED, key)
     for key, value in tx.scan(tables.DEAD):
         queue = books.queues_by_number[tables.split_task_key(key)[0]]
@@ -100,6 +103,7 @@ def check_books(books: Books, tx: Transaction) -> None:
         task_key, record = tables.unpack(value)
         batch = books.read(tx, task_key, record)
         counts[batch.queue.number][4] += batch.unfinished
+        sizes[batch.queue.number] += len(batch.blob)
         places[batch.own_id.encode()] = (PARKED, key)
         if not batch.unfinished:
             raise Violation(f"{batch.own_id} has ended and is still parked")
@@ -107,6 +111,8 @@ def check_books(books: Books, tx: Transaction) -> None:
         kept = [queue.total_waiting, queue.leased, queue.scheduled, queue.dead, queue.parked]
         if kept != counts[queue.number]:
             raise Violation(f"queue {queue.name} counts {kept}, the tables have {counts[queue.number]}")
+        if queue.bytes != sizes[queue.number]:
+            raise Violation(f"queue {queue.name} counts {queue.bytes} bytes, the tables have {sizes[queue.number]}")
         if sum(queue.waiting) != queue.total_waiting:
             raise Violation(f"queue {queue.name}: {queue.waiting} is not {queue.total_waiting}")
     _check_index(tx, places)
@@ -147,7 +153,7 @@ def _check_reachable(books: Books, number: int, key: bytes, *, is_waiting: bool)
     queue = books.queues_by_number[number]
     lane = queue.lanes[tables.split_task_key(key)[1]]
     is_elsewhere = (
-        any(batch.key == key for batch in queue.places.values())
+        key in queue.places.values()
         or any(key == one for shop in queue.shops.values() for _, one in shop)
         or (queue.gate is not None and any(key == one for held in queue.gate.held.values() for _, one in held))
         or ((live := books.batches.get(key)) is not None and not live.servable())  # one of its tasks is leased

@@ -15,6 +15,31 @@ COLUMNS = ["name", "waiting", "scheduled", "leased", "dead", "done", "rate", "ma
 Name = Annotated[str, typer.Argument(help="Name of the queue.")]
 
 
+MaxTasks = Annotated[int | None, typer.Option(min=1, help="Unfinished tasks above which submits are refused as busy.")]
+MaxBytes = Annotated[int | None, typer.Option(min=1, help="Bytes of payloads above which submits are refused as busy.")]
+Overflow = Annotated[
+    Literal["refuse", "dead-oldest"] | None, typer.Option(help="What happens above --max-tasks or --max-bytes.")
+]
+Assign = Annotated[
+    Literal["least-loaded", "hash"] | None, typer.Option(help="How workers are chosen; hash goes by the task's key.")
+]
+MaxAttempts = Annotated[
+    int | None, typer.Option(min=1, max=1000, help="Starts that may fail or be lost before a task is dead.")
+]
+Retry = Annotated[
+    str | None,
+    typer.Option(
+        help="Delay before a failed task is tried again: none, constant:5, linear:5:60, exponential:1:2:60 ..."
+    ),
+]
+OnExpired = Annotated[
+    Literal["drop", "dead"] | None, typer.Option(help="What becomes of a task that was not started within its ttl.")
+]
+Default = Annotated[
+    list[str] | None, typer.Option(help="Name of a policy to put back to its default; may be given several times.")
+]
+
+
 def list_queues(address: Address = None, timeout: Timeout = TIMEOUT, as_json: Json = False) -> None:
     """List the queues: tasks by state, and tasks finished a second."""
     with exit_codes():
@@ -29,55 +54,30 @@ def show(name: Name, address: Address = None, timeout: Timeout = TIMEOUT, as_jso
 
 def set_queue(
     name: Annotated[str, typer.Argument(help="Name of the queue; it is made if need be.")],
-    max_tasks: Annotated[
-        int | None, typer.Option(min=1, help="Unfinished tasks above which submits are refused as busy.")
-    ] = None,
-    assign: Annotated[
-        Literal["least-loaded", "hash"] | None,
-        typer.Option(help="How workers are chosen; hash goes by the task's key."),
-    ] = None,
-    max_attempts: Annotated[
-        int | None, typer.Option(min=1, max=1000, help="Starts that may fail or be lost before a task is dead.")
-    ] = None,
-    retry: Annotated[
-        str | None,
-        typer.Option(
-            help="Delay before a failed task is tried again: none, constant:5, linear:5:60, exponential:1:2:60 ..."
-        ),
-    ] = None,
+    max_tasks: MaxTasks = None,
+    max_bytes: MaxBytes = None,
+    overflow: Overflow = None,
+    assign: Assign = None,
+    ageing: Annotated[float | None, typer.Option(help="Seconds of waiting that count as one step of priority.")] = None,
+    max_attempts: MaxAttempts = None,
+    retry: Retry = None,
     fair: Annotated[bool | None, typer.Option("--fair/--unfair", help="Whether keys take turns.")] = None,
-    on_expired: Annotated[
-        Literal["drop", "dead"] | None,
-        typer.Option(help="What becomes of a task that was not started within its ttl."),
-    ] = None,
+    on_expired: OnExpired = None,
     concurrency: Annotated[int | None, typer.Option(min=1, help="Tasks that may be leased at once.")] = None,
     key_concurrency: Annotated[int | None, typer.Option(min=1, help="Tasks of one key that may be.")] = None,
     rate: Annotated[float | None, typer.Option(help="Tasks leased a second, in the long run.")] = None,
     burst: Annotated[int | None, typer.Option(min=1, help="Tasks at once after a quiet time.")] = None,
     key_rate: Annotated[float | None, typer.Option(help="As --rate, for each key.")] = None,
     key_burst: Annotated[int | None, typer.Option(min=1, help="As --burst, for each key.")] = None,
-    default: Annotated[
-        list[str] | None, typer.Option(help="Name of a policy to put back to its default; may be given several times.")
-    ] = None,
+    default: Default = None,
     address: Address = None,
     timeout: Timeout = TIMEOUT,
     as_json: Json = False,
 ) -> None:
     """Set policies of a queue, at once and over restarts; what is not named stays as it is."""
-    named: dict[str, Any] = {
-        "max_tasks": max_tasks,
-        "assign": assign,
-        "max_attempts": max_attempts,
-        "retry": retry,
-        "fair": fair,
-        "on_expired": on_expired,
-        "concurrency": concurrency,
-        "key_concurrency": key_concurrency,
-        "rate": rate,
-        "burst": burst,
-        "key_rate": key_rate,
-        "key_burst": key_burst,
-    }
+    named = dict(locals())  # every parameter is a policy, under its own name, but for these:
+    for other in ("name", "default", "address", "timeout", "as_json"):
+        del named[other]
     _set(name, named, default or [], address, timeout, as_json=as_json)
 
 

@@ -1,6 +1,6 @@
 """Submits: a receipt when the batch is stored, busy when there is no room, and the same receipt when it comes again."""
 
-from zq.core import cancelling, endings, groups, tables, uniqueness
+from zq.core import cancelling, endings, groups, heads, lines, tables, uniqueness
 from zq.core.batch import Batch
 from zq.core.books import Books, Step
 from zq.core.holder import Peer
@@ -16,6 +16,11 @@ RETRY_AFTER_MIN, RETRY_AFTER_MAX = 0.1, 30.0
 
 BUSY_PART = 10
 """Part of a full queue that should be free when a refused client comes back: else all of them come back for one place."""
+
+OVERFLOW_MAX = 1000
+"""Tasks that one step makes dead letters for want of room: a bounded part of its time; beyond, a submit is refused as busy."""
+
+OVERFLOW_REASON = "the queue was full, and it was the oldest task that waited"
 
 STORE_RETRY_AFTER = 5.0
 """Seconds, when the store is full: room comes with retention or with a person."""
@@ -141,6 +146,7 @@ def release_due(books: Books, step: Step, limit: int) -> None:
         step.tx.delete(tables.SCHEDULED, key)
         batch = books.read(step.tx, task_key, value)
         batch.queue.scheduled -= batch.unfinished
+        batch.queue.bytes -= len(batch.blob)
         endings.wait_again(books, step, batch)
 
 
@@ -174,11 +180,52 @@ def refusal(books: Books, step: Step, queue: Queue, batch: WireBatch) -> Refused
             return Refused(batch.id, "invalid", None, closed)
     if step.tx.is_full:
         return Refused(batch.id, "busy", STORE_RETRY_AFTER, "the store is full")
-    most = queue.policies.max_tasks or books.options.queue_tasks_max
+    return _overflow(books, step, queue, batch)
+
+
+def _overflow(books: Books, step: Step, queue: Queue, batch: WireBatch) -> Refused | None:
+    """Refuses a batch for which the queue has no room, unless its policy makes some."""
+    policies = queue.policies
+    count, size = len(batch.ends) >> 2, len(batch.blob)
+    most = policies.max_tasks or books.options.queue_tasks_max
+    most_bytes = policies.max_bytes
+    if queue.unfinished + count <= most and (most_bytes is None or queue.bytes + size <= most_bytes):
+        return None
+    may_fit = count <= most and (most_bytes is None or size <= most_bytes)
+    if policies.overflow == "dead-oldest" and may_fit and _make_room(books, step, queue, count, size, most, most_bytes):
+        return None
     excess = queue.unfinished + count - most
     if excess > 0:
         room = max(excess, most // BUSY_PART)
         wait = room / queue.rate if queue.rate > 0.001 else 1.0
-        wait = min(max(wait, RETRY_AFTER_MIN), RETRY_AFTER_MAX)
-        return Refused(batch.id, "busy", wait, f"queue {queue.name} is full: {queue.unfinished} of {most} tasks")
-    return None
+        reason = f"queue {queue.name} is full: {queue.unfinished} of {most} tasks"
+    else:
+        wait = max(1, queue.unfinished // BUSY_PART) / queue.rate if queue.rate > 0.001 else 1.0
+        reason = f"queue {queue.name} is full: {queue.bytes} of {most_bytes} bytes, and the batch has {size}"
+    return Refused(batch.id, "busy", min(max(wait, RETRY_AFTER_MIN), RETRY_AFTER_MAX), reason)
+
+
+def _make_room(
+    books: Books, step: Step, queue: Queue, count: int, size: int, most: int, most_bytes: int | None
+) -> bool:
+    """Makes dead letters of the oldest waiting tasks until there is room; False when they are not enough, or too many at once.
+
+    A batch frees its bytes with its last task, so with max_bytes it goes as a whole.
+    """
+    if queue.unfinished + count - most > min(queue.total_waiting + queue.parked, OVERFLOW_MAX - step.overflowed):
+        return False
+    while queue.unfinished + count > most or (most_bytes is not None and queue.bytes + size > most_bytes):
+        if step.overflowed >= OVERFLOW_MAX:
+            return False
+        batch = heads.oldest(books, step, queue)
+        if batch is None and books.turned:
+            lines.end_turns(books, step)  # of a key whose task was buried, the next one is the oldest
+            batch = heads.oldest(books, step, queue)
+        if batch is None:
+            return False
+        waiting = batch.available()
+        queue.add_waiting(batch.options.priority, -1)
+        step.overflowed += 1
+        books.count("overflowed")
+        endings.bury(books, step, endings.split_off(books, step, batch, waiting & -waiting), OVERFLOW_REASON)
+    return True

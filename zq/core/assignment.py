@@ -109,11 +109,11 @@ def _next(books: Books, step: Step, queue: Queue, most: int) -> tuple[Lane, Batc
     """Returns the batch that is to be served next, at the head of its lane, and how many of its tasks may be, at most `most`."""
     gate = queue.gate
     if gate is None:
-        found = books.head(step.tx, queue)
+        found = books.head(step, queue)
         return None if found is None else (*found, most)
     room = gate.room(queue.leased, most, step.now)
     while room > 0:
-        found = books.head(step.tx, queue)
+        found = books.head(step, queue)
         if found is None:
             return None
         lane, batch = found

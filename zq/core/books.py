@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from zq.core import tables, uniqueness
 from zq.core.batch import Batch, read_batch
 from zq.core.gates import Gate, needs_gate
+from zq.core.heads import aged_head
 from zq.core.holder import Holder, Lease, Peer
 from zq.core.options import CoordinatorOptions, Now
 from zq.core.policies import QueuePolicies
@@ -77,7 +78,7 @@ PLACES_MAX = 1024
 class Step:
     """One step of the coordinator: the time, the transaction, and the messages that leave when it is committed."""
 
-    __slots__ = ("ended", "fanout_bytes", "notices", "now", "outbox", "tx", "wall")
+    __slots__ = ("ended", "fanout_bytes", "notices", "now", "outbox", "overflowed", "tx", "wall")
 
     def __init__(self, now: Now, tx: Transaction) -> None:
         self.now = now.monotonic
@@ -88,6 +89,7 @@ class Step:
         self.ended: list[EndedMembers] = []
         self.notices: list[Notice] = []
         self.fanout_bytes = 0  # payloads that publications have written, over all of their queues
+        self.overflowed = 0  # tasks that became dead letters for want of room
 
     def send(self, peer: Peer | None, message: FromCoordinator) -> None:
         """Sends a message after the commit; a holder that is not connected has no peer and hears nothing."""
@@ -248,24 +250,38 @@ class Books:
             batch.read_progress(progress)
         return batch
 
-    def head(self, tx: Transaction, queue: Queue) -> tuple[Lane, Batch] | None:
+    def head(self, step: Step, queue: Queue) -> tuple[Lane, Batch] | None:
         """Returns the batch that is to be served next, at the head of its lane, or None."""
+        if queue.policies.ageing is not None:
+            return aged_head(self, step, queue, queue.policies.ageing)
         for priority in range(len(queue.waiting) - 1, -1, -1):
-            while queue.waiting[priority]:
-                lane = queue.lane(priority)
-                while lane.must_read():  # all that is read may be leased: after a restart, by workers not yet back
-                    self.read_lane(tx, queue, priority, lane)
-                if not lane.heap:
-                    break
-                batch = self.batches.get(lane.heap[0]) or queue.places.get(lane.heap[0])
+            if queue.waiting[priority]:
+                found = self.lane_head(step.tx, queue, priority)
+                if found is not None:
+                    return found
+        return None
+
+    def lane_head(self, tx: Transaction, queue: Queue, priority: int) -> tuple[Lane, Batch] | None:
+        """Returns the batch that is to be served next of one priority, or None."""
+        while queue.waiting[priority]:
+            lane = queue.lane(priority)
+            while lane.must_read():  # all that is read may be leased: after a restart, by workers not yet back
+                self.read_lane(tx, queue, priority, lane)
+            if not lane.heap:
+                break
+            place = lane.heap[0]
+            batch = self.batches.get(place)
+            if batch is None:
+                batch = self.batches.get(queue.places.get(place, place))
                 if batch is None:  # it was buried while it waited here
+                    queue.places.pop(place, None)
                     queue.set_aside(lane)
                     continue
-                if batch.servable():
-                    return lane, batch
-                queue.drop_head(lane, batch)
-                if not batch.leased:
-                    self.drop(batch)
+            if batch.servable():
+                return lane, batch
+            queue.drop_head(lane, batch)
+            if not batch.leased:
+                self.drop(batch)
         return None
 
     def line_up(self, tx: Transaction, place: bytes, key: bytes) -> bool:

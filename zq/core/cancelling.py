@@ -95,6 +95,7 @@ def _end_scheduled(books: Books, step: Step, key: bytes, batch: Batch, mask: int
     books.changed[batch.queue] = None
     if batch.unfinished == mask.bit_count():
         step.tx.delete(tables.SCHEDULED, key)
+        batch.queue.bytes -= len(batch.blob)
     for index in bits(mask):
         end(books, step, endings.split_off(books, step, batch, 1 << index))
     return mask.bit_count()

@@ -145,7 +145,8 @@ def mask_span(mask: int) -> tuple[int, int]:
 def finish(books: Books, step: Step, batch: Batch, outcome: str, reason: str) -> None:
     """Takes a batch whose last task has ended out of the pending table; the index keeps how it ended."""
     tx = step.tx
-    tx.delete(tables.PENDING, batch.key)
+    if tx.delete(tables.PENDING, batch.key):
+        batch.queue.bytes -= len(batch.blob)
     _forget_progress(books, step, batch)
     if batch.options.ttl is not None:
         tx.delete(tables.EXPIRY, batch.expiry_key())
@@ -207,7 +208,8 @@ def _forget_progress(books: Books, step: Step, batch: Batch) -> None:
 def split_off(books: Books, step: Step, batch: Batch, bit: int) -> Batch:
     """Takes one task, which is in no lease, out of the pending table, and returns it as a batch of one."""
     if batch.count == 1:
-        step.tx.delete(tables.PENDING, batch.key)
+        if step.tx.delete(tables.PENDING, batch.key):
+            batch.queue.bytes -= len(batch.blob)
         _forget_progress(books, step, batch)
         if not batch.is_queued:
             books.drop(batch)
@@ -233,6 +235,7 @@ def schedule(books: Books, step: Step, batch: Batch, due_time: float) -> None:
     step.tx.put(tables.SCHEDULED, key, batch.record())
     set_place(step, batch, SCHEDULED, key)
     batch.queue.scheduled += batch.unfinished
+    batch.queue.bytes += len(batch.blob)
     books.changed[batch.queue] = None
     books.next_due_time = min(books.next_due_time, tables.split_due_key(key)[0])
 
@@ -244,6 +247,7 @@ def wait_again(books: Books, step: Step, batch: Batch) -> None:
     step.tx.put(tables.PENDING, batch.key, batch.record())
     set_place(step, batch, PENDING, batch.key)
     batch.queue.add_waiting(batch.options.priority, batch.unfinished)
+    batch.queue.bytes += len(batch.blob)
     books.changed[batch.queue] = None
     books.offer(batch)
 

@@ -51,6 +51,7 @@ def _expire(books: Books, step: Step, id: str) -> int:
             batch.queue.add_waiting(batch.options.priority, -count)
         case endings.SCHEDULED:
             step.tx.delete(tables.SCHEDULED, known.key)
+            batch.queue.bytes -= len(batch.blob)
             batch.queue.scheduled -= count
         case endings.PARKED:
             lines.take_parked(books, step, known.key, batch, count)

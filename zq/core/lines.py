@@ -68,6 +68,7 @@ def keep_for_retry(books: Books, step: Step, single: Batch) -> None:
     if rest is not None and rest.unfinished:
         step.tx.delete(tables.PENDING, rest_key)
         rest.queue.add_waiting(rest.options.priority, -rest.unfinished)
+        rest.queue.bytes -= len(rest.blob)
         rest.is_parked = True
         _park(books, step, rest, tables.parked_key(line, FRONT, 0))
 
@@ -107,6 +108,7 @@ def take_parked(books: Books, step: Step, key: bytes, batch: Batch, count: int) 
     books.changed[batch.queue] = None
     if batch.unfinished == count:
         step.tx.delete(tables.PARKED, key)
+        batch.queue.bytes -= len(batch.blob)
 
 
 def _set_turn(books: Books, step: Step, line: bytes, batch: Batch) -> None:
@@ -118,6 +120,7 @@ def _park(books: Books, step: Step, batch: Batch, key: bytes) -> None:
     step.tx.put(tables.PARKED, key, tables.pack((batch.key, batch.record())))
     _set_place(step, batch, tables.AT_PARKED, key)
     batch.queue.parked += batch.unfinished
+    batch.queue.bytes += len(batch.blob)
     books.changed[batch.queue] = None
 
 

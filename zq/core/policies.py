@@ -16,6 +16,13 @@ TASKS_MAX: Final = 1 << 40
 """Largest number that a limit on tasks may name: more than any store holds, and safe in a record."""
 
 
+BYTES_MAX: Final = 1 << 60
+"""Largest number that a limit on bytes may name."""
+
+AGEING_MIN: Final = 0.001
+AGEING_MAX: Final = 31_536_000.0
+"""Seconds: a year is as good as never."""
+
 RATE_MIN: Final = 1e-6
 RATE_MAX: Final = 1e9
 """Tasks a second: from one in twelve days, so that times stay finite, to more than anyone can mean."""
@@ -25,7 +32,10 @@ class QueuePolicies(NamedTuple):
     """How one queue behaves; None leaves it to the coordinator's options."""
 
     max_tasks: int | None = None  # unfinished tasks above which submits are refused
+    max_bytes: int | None = None  # of payloads in the queue, above which submits are refused
+    overflow: str | None = None  # "refuse" (None) or "dead-oldest": what happens at max_tasks and max_bytes
     assign: str | None = None  # "least-loaded" or "hash"
+    ageing: float | None = None  # seconds of waiting that count as one step of priority
     max_attempts: int | None = None  # starts that may fail or be lost
     retry: str | None = None  # text of a RetryPolicy
     fair: bool = False  # keys take turns
@@ -47,9 +57,12 @@ class QueueSettings(TypedDict, total=False):
 
     Keys:
         max_tasks: unfinished tasks above which submits are refused as busy; the coordinator's by default.
+        max_bytes: bytes of the payloads that the queue holds, above which submits are refused as busy; no limit by default.
+        overflow: "refuse" (the default) or "dead-oldest": whether a submit above max_tasks or max_bytes is refused, or the oldest waiting tasks become dead letters.
         assign: "least-loaded" or "hash": how workers are chosen; the coordinator's by default.
         max_attempts: starts that may fail or be lost before a task is a dead letter, unless its submit says otherwise; the coordinator's by default.
         retry: a RetryPolicy or its text: when a task that failed is tried again, unless its submit says otherwise; the coordinator's by default.
+        ageing: seconds of waiting that count as one step of priority, so that low priorities come to be served; never by default.
         fair: True: keys take turns inside of a priority, so that none starves the others; False by default.
         on_expired: "drop" (the default) or "dead": whether a task that was not started within its ttl just ends, or becomes a dead letter.
         paused: True: nothing is assigned; submits are accepted, and what runs goes on. False by default.
@@ -62,7 +75,10 @@ class QueueSettings(TypedDict, total=False):
     """
 
     max_tasks: int | None
+    max_bytes: int | None
+    overflow: str | None
     assign: str | None
+    ageing: float | None
     max_attempts: int | None
     retry: RetryPolicy | str | None
     fair: bool | None
@@ -111,6 +127,12 @@ def _read_int(least: int, most: int) -> Callable[[str, Any], int]:
     return read
 
 
+def _read_seconds(name: str, value: Any) -> float:
+    if not isinstance(value, int | float) or isinstance(value, bool) or not AGEING_MIN <= value <= AGEING_MAX:
+        raise ValueError(f"expected {name} from {AGEING_MIN:g} to {AGEING_MAX:g} seconds, got {value!r}")
+    return float(value)
+
+
 def _read_rate(name: str, value: Any) -> float:
     if not isinstance(value, int | float) or isinstance(value, bool) or not RATE_MIN <= value <= RATE_MAX:
         raise ValueError(f"expected {name} from {RATE_MIN:g} to {RATE_MAX:g} a second, got {value!r}")
@@ -141,7 +163,10 @@ def _read_retry(name: str, value: Any) -> str:  # noqa: ARG001 - alike in shape
 
 _READERS: Final[dict[str, Callable[[str, Any], Any]]] = {
     "max_tasks": _read_int(1, TASKS_MAX),
+    "max_bytes": _read_int(1, BYTES_MAX),
+    "overflow": _read_one_of("refuse", "dead-oldest"),
     "assign": _read_one_of("least-loaded", "hash"),
+    "ageing": _read_seconds,
     "max_attempts": _read_int(1, ATTEMPTS_MAX),
     "retry": _read_retry,
     "fair": _read_bool,

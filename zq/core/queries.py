@@ -62,6 +62,7 @@ def queue_row(books: Books, queue: Queue) -> dict[str, Any]:
         "cancelled": queue.cancelled,
         "expired": queue.expired,
         "rate": round(queue.rate, 3),
+        "bytes": queue.bytes,
         "max_tasks": queue.policies.max_tasks or books.options.queue_tasks_max,
         "assign": books.assign_policy(queue),
         "workers": sum(1 for worker in queue.workers.values() if worker.peer is not None),

@@ -73,6 +73,7 @@ class Queue:
     """A named queue. Counts are of tasks; `waiting` is by priority."""
 
     __slots__ = (
+        "bytes",
         "cancelled",
         "dead",
         "done",
@@ -109,6 +110,7 @@ class Queue:
         self.total_waiting = 0  # invariant: the sum of `waiting`
         self.leased = 0
         self.scheduled = 0
+        self.bytes = 0  # of payloads in its records in pending, scheduled and parked
         self.parked = 0  # ready, and behind another of their line
         self.lines = 0  # rows of table `lines`
         self.dead = 0
@@ -116,7 +118,7 @@ class Queue:
         self.cancelled = 0
         self.expired = 0
         self.lanes: list[Lane | None] = [None] * PRIORITIES
-        self.places: dict[bytes, Batch] = {}  # batches that stand elsewhere in their lane than their key says
+        self.places: dict[bytes, bytes] = {}  # task keys of batches that stand elsewhere in their lane than these say
         self.shops: dict[
             str, list[tuple[bytes, bytes]]
         ] = {}  # by worker: heap of (place, key) of batches that wait for it
@@ -168,7 +170,7 @@ class Queue:
             self.put(batch)
         elif not batch.is_queued:
             batch.is_queued = True
-            self.places[place] = batch
+            self.places[place] = batch.key
             heappush(self.lane(batch.options.priority).heap, place)
 
     def put_behind(self, batch: Batch, sequence: int, turn: int) -> None:
@@ -219,6 +221,7 @@ class Queue:
                 self.done,
                 self.cancelled,
                 self.expired,
+                self.bytes,
             )
         )
 
@@ -231,7 +234,7 @@ def read_queue(number: int, value: bytes) -> Queue:
     queue.waiting = list(record[2])
     queue.total_waiting = sum(queue.waiting)
     queue.leased, queue.scheduled, queue.parked, queue.lines = record[3:7]
-    queue.dead, queue.done, queue.cancelled, queue.expired = record[7:11]
+    queue.dead, queue.done, queue.cancelled, queue.expired, queue.bytes = record[7:12]
     for priority, count in enumerate(queue.waiting):
         if count:
             queue.lanes[priority] = Lane(tables.lane_bounds(number, priority)[0])

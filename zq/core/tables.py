@@ -40,7 +40,7 @@ import msgpack
 
 from zq.wire import packing
 
-SCHEMA: Final = 7
+SCHEMA: Final = 8
 
 META: Final = "meta"
 QUEUES: Final = "queues"
