@@ -144,3 +144,8 @@ def make_large(number: int) -> bytes:
 def wait_for_ever(number: int) -> int:
     threading.Event().wait()
     return number
+
+
+@stage(workers=2, key=lambda number: "all alike")
+def tell_process_of_key(number: int) -> list[int]:
+    return [os.getpid(), number]

@@ -19,7 +19,17 @@ from patterns.pipeline import Pipeline
 from patterns.running import Run
 from tests.patterns.leftovers import is_alive, processes_of
 from tests.patterns.raw_peers import wait_until
-from tests.patterns.shop import add_one, describe, die_on_sevens, digits, double, keep, tell_process, total
+from tests.patterns.shop import (
+    add_one,
+    describe,
+    die_on_sevens,
+    digits,
+    double,
+    keep,
+    tell_process,
+    tell_process_of_key,
+    total,
+)
 
 ITEMS = 10_000
 
@@ -77,6 +87,17 @@ def test_run_that_may_lose_goes_on_with_a_new_worker(tidy: None) -> None:
     assert len(results) == run.completed
     assert set(run.lost) == {"die_on_sevens"}
     assert results[-1] == 40 or run.lost["die_on_sevens"] > 1
+
+
+def test_death_of_a_worker_that_held_nothing_loses_nothing(tidy: None) -> None:
+    run = (double | tell_process_of_key).run(range(ITEMS))
+    busy = next(run)[0]
+    (idle,) = (pid for pid, stage in workers_of(run).items() if stage == "tell_process_of_key" and pid != busy)
+
+    os.kill(idle, signal.SIGKILL)
+
+    assert len(list(run)) == ITEMS - 1
+    assert (run.completed, run.lost) == (ITEMS, {})
 
 
 @pytest.mark.parametrize("seed", range(3))
