@@ -24,6 +24,7 @@ from zq.publications import (
     publish_one,
 )
 from zq.pulled import PulledBase, settle_together
+from zq.queue_operations import AsyncQueueOperations
 from zq.reason import Reason
 from zq.receipt import ReceiptBase, Receipts, TaskStatus, status_of
 from zq.submit_options import Policy, SubmitOptions
@@ -52,6 +53,11 @@ class AsyncClient:
     def dead(self) -> AsyncDeadLetters:
         """The dead letters of the coordinator."""
         return AsyncDeadLetters(self._calls, self._run)
+
+    @property
+    def queues(self) -> AsyncQueueOperations:
+        """Operations on whole queues: purge, move, drain, delete."""
+        return AsyncQueueOperations(self._calls, self._run)
 
     @property
     def address(self) -> str:
@@ -200,8 +206,8 @@ class AsyncClient:
         return await self.set_queue(name, paused=True)
 
     async def resume_queue(self, name: str) -> dict[str, Any]:
-        """Lets a paused queue go on."""
-        return await self.set_queue(name, paused=False)
+        """Lets a paused or draining queue go on."""
+        return await self.set_queue(name, paused=False, draining=False)
 
     async def query(self, what: str, **arguments: Any) -> Any:
         """Returns the answer to a query; as `zq.Client.query`."""

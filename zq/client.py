@@ -21,6 +21,7 @@ from zq.publications import (
     publish_one,
 )
 from zq.pulled import PulledTask, settle_together
+from zq.queue_operations import QueueOperations
 from zq.reason import Reason
 from zq.receipt import Receipt, Receipts, TaskStatus, status_of
 from zq.submit_options import Policy, SubmitOptions
@@ -58,6 +59,11 @@ class Client:
     def dead(self) -> DeadLetters:
         """The dead letters of the coordinator."""
         return DeadLetters(self._calls, self._run)
+
+    @property
+    def queues(self) -> QueueOperations:
+        """Operations on whole queues: purge, move, drain, delete."""
+        return QueueOperations(self._calls, self._run)
 
     @property
     def address(self) -> str:
@@ -372,8 +378,8 @@ class Client:
         return self.set_queue(name, paused=True)
 
     def resume_queue(self, name: str) -> dict[str, Any]:
-        """Lets a paused queue go on. Raises as `set_queue`."""
-        return self.set_queue(name, paused=False)
+        """Lets a paused or draining queue go on. Raises as `set_queue`."""
+        return self.set_queue(name, paused=False, draining=False)
 
     def query(self, what: str, **arguments: Any) -> Any:
         """Returns the answer to a query of docs/protocol.md, section 4.

@@ -6,6 +6,7 @@ The process turns as the real shell does: drain, receive, tick, commit, send. It
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 from tests.simulation.fates import check_expiry, check_fates, check_hand_out, check_unique
@@ -136,22 +137,25 @@ class Kitchen:
             self.ledger.stored[batch.id] = None
             if batch.options.ordered and key is not None and self.is_due(batch.options):
                 ids = [task_id(batch.id, size, i) for i in range(size)]
-                if not any(self.has_ended(step, id) for id in ids):
+                if not any(self.is_gone(step, batch.queue, id) for id in ids):
                     self.ledger.line_up(batch.queue, key, ids)
         for lease in books.leases.values():
             of, options = lease.batch, lease.batch.options
             if options.ordered and options.key is not None and lease.granted_at == step.now:
                 for i in bits(lease.mask):
                     id = of.task_id(i + of.first)
-                    self.ledger.start_in_order(of.queue.name, options.key, id, lambda id: self.has_ended(step, id))
+                    queue = of.queue.name
+                    is_gone = partial(self.is_gone, step, queue)
+                    self.ledger.start_in_order(queue, options.key, id, is_gone)
 
     def is_due(self, options: Options) -> bool:
         return not options.delay and (options.at is None or options.at <= self.ticked_wall)
 
-    def has_ended(self, step: Step, id: str) -> bool:
+    def is_gone(self, step: Step, queue: str, id: str) -> bool:
+        """Whether a task has ended, or was moved to another queue."""
         assert self.machine is not None
-        state = answer(self.machine.books, step, "task", {"id": id})["state"]
-        return state not in ("waiting", "scheduled", "leased", "unknown")
+        row = answer(self.machine.books, step, "task", {"id": id})
+        return row["state"] not in ("waiting", "scheduled", "leased", "unknown") or row.get("queue", queue) != queue
 
     def check_hand_outs(self, before: int, wall: float) -> None:
         """Checks the leases that were granted since the number `before`."""
@@ -193,6 +197,14 @@ class Kitchen:
             if row.state == OPEN:
                 raise Violation(f"group {row.id} still waits for {row.outstanding} of its members")
         tx.abort()
+
+    def check_operations_ended(self, begun: list[str]) -> None:
+        """Checks, when everything is drained, that what was begun on whole queues has come to its end."""
+        assert self.machine is not None
+        states = {one.id: one.state for one in self.machine.books.operations.values()}
+        for id in begun:
+            if states.get(id) != "done":
+                raise Violation(f"operation {id} was begun and is {states.get(id, 'forgotten')}")
 
     def send(self, outbox: list[tuple[bytes, Any]]) -> None:
         for peer, message in outbox:
@@ -312,6 +324,8 @@ def _storm(
             customer.set_a_queue()
         if i % 8 == 5:
             customer.publish()
+        if i % 16 == 14 and rng.random() < 0.5:
+            customer.operate()
         _act(world, kitchen, customers, workers)
 
 
@@ -336,7 +350,7 @@ def _heal_and_drain(
         if i == RESUME_TURN:
             for name in ("pizza", "pasta"):
                 rate = world.rng.choice((None, 20.0))  # not one that keeps everybody waiting for minutes
-                customers[0].set_queue(name, {"paused": False, "rate": rate, "key_rate": rate})
+                customers[0].set_queue(name, {"paused": False, "draining": False, "rate": rate, "key_rate": rate})
         _act(world, kitchen, customers, workers)
         if i > RESUME_TURN and i % 20 == 0 and _is_drained(kitchen, customers, workers):
             break
@@ -349,6 +363,7 @@ def _heal_and_drain(
     ledger.check_drained()
     kitchen.check()
     kitchen.check_groups_ended()
+    kitchen.check_operations_ended([id for customer in customers for id in customer.operations])
     assert kitchen.machine is not None
     for queue in kitchen.machine.books.queues.values():
         if kitchen.machine.books.replays:

@@ -34,18 +34,20 @@ class LimitCheck:
     """Looks at each step after its commit."""
 
     def __init__(self) -> None:
-        self.expected: dict[str, QueuePolicies] = {}
+        self.expected: dict[int, QueuePolicies] = {}  # by number: a queue that is deleted and made anew is another
         self.levels = Levels()
 
     def check(self, books: Books, step: Step, inbox: list[Any]) -> None:
         """Checks the leases that a step granted; `inbox` has the messages that it received."""
-        changed = {message.arguments["queue"] for message in inbox if getattr(message, "verb", "") == "set-queue"}
+        changed = {
+            message.arguments["queue"] for message in inbox if getattr(message, "verb", "") in ("set-queue", "delete")
+        }
         for queue in books.queues.values():
-            if queue.name in changed or queue.name not in self.expected:
-                self.expected[queue.name] = queue.policies
+            if queue.name in changed or queue.number not in self.expected:
+                self.expected[queue.number] = queue.policies
                 self.levels.forget(queue.name)
-            elif self.expected[queue.name] != queue.policies:
-                raise Violation(f"queue {queue.name} forgot {self.expected[queue.name]}, it has {queue.policies}")
+            elif self.expected[queue.number] != queue.policies:
+                raise Violation(f"queue {queue.name} forgot {self.expected[queue.number]}, it has {queue.policies}")
             else:
                 self._check_queue(books, step, queue)
 

@@ -13,6 +13,7 @@ from tests.simulation.world import Connection, World
 from zq.task import task_id
 from zq.wire.batch import slice_tasks
 from zq.wire.messages import (
+    Answer,
     Assign,
     Assignment,
     Batch,
@@ -57,7 +58,8 @@ POLICIES: tuple[dict[str, Any], ...] = (
     {"fair": True, "assign": "hash", "max_tasks": None},
     {"max_tasks": 4},
     {"paused": True},
-    {"paused": False, "concurrency": None, "key_concurrency": None, "rate": None, "key_rate": None},
+    {"draining": True},
+    {"paused": False, "draining": False, "concurrency": None, "key_concurrency": None, "rate": None, "key_rate": None},
     {"concurrency": 1},
     {"ageing": 0.5},
     {"ageing": None, "max_tasks": 10, "overflow": "dead-oldest"},
@@ -105,6 +107,7 @@ class Customer:
         self.takes_silence_for_refusal = False  # planted fault
         self.publications = Publications(ledger)
         self.published: list[Publish] = []  # that were accepted
+        self.operations: list[str] = []  # that were begun on whole queues
         self.resent: set[int] = set()  # requests that were sent more than once
         self.connection = world.connect(self)
         for command in bind_commands(self.number):
@@ -210,6 +213,22 @@ class Customer:
         self.publications.attempt(message)
         self.ask(message)
 
+    def operate(self) -> None:
+        """Purges, moves or deletes a whole queue."""
+        rng = self.world.rng
+        self.made += 1
+        queue, to = rng.choice((("pizza", "pasta"), ("pasta", "pizza")))
+        states = rng.choice((None, ("waiting",), ("scheduled",), ("waiting", "scheduled", "dead")))
+        arguments: dict[str, Any] = {"id": f"{self.name}-operation-{self.made}", "queue": queue}
+        verb = rng.choice(("purge", "move", "move", "move", "delete"))
+        if verb == "delete":
+            arguments |= {"queue": JOINED, "purge": rng.random() < 0.5}  # the others are bound to topics
+        else:
+            arguments["states"] = states
+        if verb == "move":
+            arguments["to"] = to
+        self.ask(Command(self.number(), verb, arguments))
+
     def cancel_something(self) -> None:
         if self.submitted:
             id = self.world.rng.choice(sorted(self.submitted))
@@ -308,6 +327,9 @@ class Customer:
                 for id, token in self.confirming.pop(number, []):
                     if not any(span.token == token for span in stale):
                         self.ledger.complete(id, token)
+            case Answer(request, {"kind": _, "id": id}) if request in self.unanswered:
+                del self.unanswered[request]
+                self.operations.append(id)
             case Published(request):
                 asked = self.unanswered.pop(request, None)
                 if asked is not None:

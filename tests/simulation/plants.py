@@ -21,6 +21,8 @@ from zq.core import (
     joins,
     lines,
     liveness,
+    moving,
+    operations,
     publishing,
     queue,
     settling,
@@ -323,7 +325,30 @@ def _replaced_and_not_cancelled(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(admission, "_replace_holder", lambda books, step, queue, batch: None)
 
 
+def _operation_forgotten(patch: pytest.MonkeyPatch) -> None:
+    real = operations._save
+
+    def save(books: Books, step: Step, operation: operations.Operation) -> None:
+        real(books, step, operation)
+        step.tx.delete(tables.OPERATIONS, operation.id.encode())
+
+    patch.setattr(operations, "_save", save)
+
+
+def _moved_and_left_behind(patch: pytest.MonkeyPatch) -> None:
+    real = moving._transplant
+
+    def transplant(books: Books, step: Step, batch: Batch, to: Any) -> Batch:
+        fresh = real(books, step, batch, to)
+        step.tx.put(tables.PENDING, batch.key, batch.record())
+        return fresh
+
+    patch.setattr(moving, "_transplant", transplant)
+
+
 _PATCHES = {
+    "operation on a queue forgotten at a restart": _operation_forgotten,
+    "moved task left behind, too": _moved_and_left_behind,
     "policies forgotten at a restart": _policies_forgotten_at_a_restart,
     "full buckets after a restart": _full_buckets_after_a_restart,
     "key not reopened": _key_not_reopened,

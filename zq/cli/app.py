@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from zq.cli import dead, groups, listing, queues, serving, tasks, topics
+from zq.cli import dead, groups, listing, queue_operations, queues, serving, tasks, topics
 from zq.cli.extending import ExtensibleGroup
 from zq.cli.output import EXIT_CODES, INTERRUPTED
 
@@ -61,13 +61,18 @@ _GROUPS: list[tuple[str, str, dict[str, Any]]] = [
     ("workers", "Look at workers.", {"ls": listing.list_workers}),
     (
         "queues",
-        "Look at queues and set their policies.",
+        "Look at queues, set their policies, and purge, move or delete them.",
         {
             "ls": queues.list_queues,
             "show": queues.show,
             "set": queues.set_queue,
             "pause": queues.pause,
             "resume": queues.resume,
+            "drain": queue_operations.drain,
+            "purge": queue_operations.purge,
+            "move": queue_operations.move,
+            "rm": queue_operations.delete,
+            "operations": queue_operations.list_operations,
         },
     ),
     (

@@ -91,7 +91,7 @@ def pause(name: Name, address: Address = None, timeout: Timeout = TIMEOUT) -> No
 
 
 def resume(name: Name, address: Address = None, timeout: Timeout = TIMEOUT) -> None:
-    """Let a paused queue go on."""
+    """Let a paused or draining queue go on."""
     from zq.client import Client
 
     with exit_codes(), Client(address, timeout=timeout) as client:

@@ -178,6 +178,9 @@ def refusal(books: Books, step: Step, queue: Queue, batch: WireBatch) -> Refused
         closed = groups.closed_reason(step, batch.options.group[0], count)
         if closed is not None:
             return Refused(batch.id, "invalid", None, closed)
+    if queue.policies.draining:
+        reason = f"queue {queue.name} is draining: it accepts nothing new until it is resumed"
+        return Refused(batch.id, "busy", RETRY_AFTER_MAX, reason)
     if step.tx.is_full:
         return Refused(batch.id, "busy", STORE_RETRY_AFTER, "the store is full")
     return _overflow(books, step, queue, batch)

@@ -29,6 +29,7 @@ from zq.wire.messages import FromCoordinator
 
 if TYPE_CHECKING:
     from zq.core.dead_letters import Replay
+    from zq.core.operations import Operation
 
 EPOCH_SHIFT = 40
 """Tokens are epoch << 40 | number: a million million leases in one life of a coordinator, and they grow over restarts."""
@@ -119,6 +120,7 @@ class Books:
         self.waits = Waits()
         self.replays: dict[str, Replay] = {}  # by id: dead letters that are brought back at a rate
         self.bindings = Bindings()
+        self.operations: dict[str, Operation] = {}  # on whole queues, by id; also some that are done
         self.counters: dict[str, int] = {}
         self.stirred: dict[Queue, None] = {}  # queues in which something can perhaps be assigned
         self.unserved: dict[Queue, None] = {}  # invariant: between steps, every queue with workers in which tasks wait
@@ -198,6 +200,14 @@ class Books:
             self.line_up(step.tx, place, key)
         self.changed[queue] = None
         self.stirred[queue] = None  # a wider limit is of use at once
+
+    def forget_queue(self, queue: Queue) -> None:
+        """Forgets a queue in which nothing is left."""
+        for batch in [one for one in self.batches.values() if one.queue is queue]:
+            self.drop(batch)  # lanes hold what has ended until they come to it
+        del self.queues[queue.name], self.queues_by_number[queue.number]
+        for queues in (self.stirred, self.changed, self.pulled, self.gated):
+            queues.pop(queue, None)
 
     def assign_policy(self, queue: Queue) -> str:
         return queue.policies.assign or self.options.assign

@@ -10,6 +10,7 @@ from zq.wire.limits import TASK_SEPARATOR
 from zq.wire.messages import Cancelled, Span
 
 REASON = "cancelled by a client"
+PURGED = "its queue was purged"
 
 Ending = Callable[[Books, Step, Batch], None]
 """What ends a task that was split off."""
@@ -99,3 +100,40 @@ def _end_scheduled(books: Books, step: Step, key: bytes, batch: Batch, mask: int
     for index in bits(mask):
         end(books, step, endings.split_off(books, step, batch, 1 << index))
     return mask.bit_count()
+
+
+# Purging: what waits in a queue ends as cancelled, whole batches at once where it can be; what is leased goes on.
+
+
+def purge_waiting(books: Books, step: Step, batch: Batch) -> int:
+    """Ends the waiting tasks of a pending batch; returns how many."""
+    mask = batch.available()
+    batch.queue.add_waiting(batch.options.priority, -mask.bit_count())
+    return _purge(books, step, batch, mask)
+
+
+def purge_parked(books: Books, step: Step, key: bytes, batch: Batch) -> int:
+    """Ends the tasks of a parked batch; returns how many."""
+    mask = batch.available()
+    lines.take_parked(books, step, key, batch, mask.bit_count())
+    return _purge(books, step, batch, mask)
+
+
+def purge_scheduled(books: Books, step: Step, key: bytes, batch: Batch) -> int:
+    """Ends the tasks of a scheduled batch; returns how many."""
+    mask = batch.available()
+    step.tx.delete(tables.SCHEDULED, key)
+    batch.queue.bytes -= len(batch.blob)
+    batch.queue.scheduled -= mask.bit_count()
+    return _purge(books, step, batch, mask)
+
+
+def _purge(books: Books, step: Step, batch: Batch, mask: int) -> int:
+    count = mask.bit_count()
+    books.changed[batch.queue] = None
+    if mask == batch.full and batch.count > 1:
+        endings.cancel_whole(books, step, batch, PURGED)
+        return count
+    for index in bits(mask):
+        endings.cancel(books, step, endings.split_off(books, step, batch, 1 << index), PURGED)
+    return count

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from typing import Any
 
-from zq.core import cancelling, dead_letters, endings, publishing, queries
+from zq.core import cancelling, dead_letters, endings, operations, publishing, queries
 from zq.core.arguments import LIST_MAX, InvalidRequestError, limit, named_queue, number, optional_text, text
 from zq.core.books import Books, Step
 from zq.core.endings import DEAD, Place
@@ -110,8 +110,12 @@ def _pause(books: Books, step: Step, arguments: dict[str, Any]) -> dict[str, Any
     return _set_queue(books, step, {"queue": arguments.get("queue"), "paused": True})
 
 
+def _drain(books: Books, step: Step, arguments: dict[str, Any]) -> dict[str, Any]:
+    return _set_queue(books, step, {"queue": arguments.get("queue"), "draining": True})
+
+
 def _resume(books: Books, step: Step, arguments: dict[str, Any]) -> dict[str, Any]:
-    return _set_queue(books, step, {"queue": arguments.get("queue"), "paused": False})
+    return _set_queue(books, step, {"queue": arguments.get("queue"), "paused": False, "draining": False})
 
 
 COMMANDS: dict[str, Callable[[Books, Step, dict[str, Any]], Any]] = {
@@ -123,7 +127,11 @@ COMMANDS: dict[str, Callable[[Books, Step, dict[str, Any]], Any]] = {
     "bury": _bury,
     "set-queue": _set_queue,
     "pause": _pause,
+    "drain": _drain,
     "resume": _resume,
+    "purge": operations.purge,
+    "move": operations.move,
+    "delete": operations.delete,
     "bind": publishing.bind,
     "unbind": publishing.unbind,
 }

@@ -31,6 +31,7 @@ from zq.core import (
     joins,
     lines,
     liveness,
+    operations,
     publishing,
     queries,
     retention,
@@ -149,6 +150,8 @@ class Coordinator:
         admission.release_due(books, step, DUE_MAX)
         if books.replays:
             dead_letters.carry_on(books, step)
+        if books.operations:
+            operations.carry_on(books, step)
         if step.ended or step.notices:
             joins.follow_up(books, step)
         lines.end_turns(books, step)
@@ -172,6 +175,8 @@ class Coordinator:
             at = min(at, now.monotonic + max(0.0, books.next_due_time - now.wall))
         if books.next_expiry_time < inf:
             at = min(at, now.monotonic + max(0.0, books.next_expiry_time - now.wall))
+        if books.operations and operations.has_work(books):
+            return now.monotonic
         if books.replays:
             at = min(at, dead_letters.next_at(books))
         if books.kept:

@@ -147,7 +147,7 @@ def finish(books: Books, step: Step, batch: Batch, outcome: str, reason: str) ->
     tx = step.tx
     if tx.delete(tables.PENDING, batch.key):
         batch.queue.bytes -= len(batch.blob)
-    _forget_progress(books, step, batch)
+    forget_progress(books, step, batch)
     if batch.options.ttl is not None:
         tx.delete(tables.EXPIRY, batch.expiry_key())
     if batch.options.unique is not None:
@@ -195,7 +195,8 @@ def note_duplicate(books: Books, step: Step, queue: Queue, id: str, original: st
     note_finished(books, step, id, end, key, has_results=False)
 
 
-def _forget_progress(books: Books, step: Step, batch: Batch) -> None:
+def forget_progress(books: Books, step: Step, batch: Batch) -> None:
+    """Takes the progress of a batch that leaves its place out of the books."""
     books.unsaved.pop(batch.key, None)
     if batch.has_progress:
         step.tx.delete(tables.PROGRESS, batch.key)
@@ -210,7 +211,7 @@ def split_off(books: Books, step: Step, batch: Batch, bit: int) -> Batch:
     if batch.count == 1:
         if step.tx.delete(tables.PENDING, batch.key):
             batch.queue.bytes -= len(batch.blob)
-        _forget_progress(books, step, batch)
+        forget_progress(books, step, batch)
         if not batch.is_queued:
             books.drop(batch)
         return batch
@@ -306,6 +307,18 @@ def note_expired(books: Books, batch: Batch, count: int) -> None:
     batch.queue.note_finished(count)
     books.changed[batch.queue] = None
     books.count("expired", count)
+
+
+def cancel_whole(books: Books, step: Step, batch: Batch, reason: str) -> None:
+    """Ends a batch as cancelled of which nothing has been leased or has ended, and which no table's count has any more."""
+    lo, hi = batch.first, batch.first + batch.count
+    batch.queue.cancelled += batch.count
+    batch.queue.note_finished(batch.count)
+    books.count("cancelled", batch.count)
+    finish(books, step, batch, "cancelled", reason)
+    books.waits.note(batch.id, Ended(lo, hi, "cancelled", reason, b"", b""))
+    if batch.options.group is not None:
+        step.ended.append(EndedMembers(batch.options.group, lo, hi, "cancelled", reason, b"", b""))
 
 
 def note_end(books: Books, step: Step, single: Batch, outcome: str, reason: str) -> None:

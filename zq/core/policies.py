@@ -41,6 +41,7 @@ class QueuePolicies(NamedTuple):
     fair: bool = False  # keys take turns
     on_expired: str | None = None  # "drop" (None) or "dead"
     paused: bool = False  # nothing is assigned
+    draining: bool = False  # nothing new is accepted
     concurrency: int | None = None  # tasks leased at once
     key_concurrency: int | None = None  # of one key
     rate: float | None = None  # tasks leased a second
@@ -66,6 +67,7 @@ class QueueSettings(TypedDict, total=False):
         fair: True: keys take turns inside of a priority, so that none starves the others; False by default.
         on_expired: "drop" (the default) or "dead": whether a task that was not started within its ttl just ends, or becomes a dead letter.
         paused: True: nothing is assigned; submits are accepted, and what runs goes on. False by default.
+        draining: True: submits are refused as busy, and what is there is worked off. False by default.
         concurrency: tasks of the queue that may be leased at once, over all workers and pulls; no limit by default.
         key_concurrency: tasks of one key that may be leased at once; no limit by default.
         rate: tasks of the queue that are leased a second, in the long run; no limit by default.
@@ -84,6 +86,7 @@ class QueueSettings(TypedDict, total=False):
     fair: bool | None
     on_expired: str | None
     paused: bool | None
+    draining: bool | None
     concurrency: int | None
     key_concurrency: int | None
     rate: float | None
@@ -172,6 +175,7 @@ _READERS: Final[dict[str, Callable[[str, Any], Any]]] = {
     "fair": _read_bool,
     "on_expired": _read_one_of("drop", "dead"),
     "paused": _read_bool,
+    "draining": _read_bool,
     "concurrency": _read_int(1, TASKS_MAX),
     "key_concurrency": _read_int(1, TASKS_MAX),
     "rate": _read_rate,

@@ -71,10 +71,12 @@ def _refusal(books: Books, step: Step, message: Publish, batches: list[Batch]) -
         return Refused(message.id, "invalid", None, reason)
     if not batches and message.is_mandatory:
         return Refused(message.id, "unroutable", None, f"no queue is bound to topic {message.topic} with these headers")
-    for batch in batches:
+    queues = [(books.queue(step, batch.queue), batch) for batch in batches]
+    # Those that make room by burying their oldest come last: in vain it would be, if another one refuses.
+    for queue, batch in sorted(queues, key=lambda one: one[0].policies.overflow is not None):
         if endings.find(step, batch.id) is not None:
             return Refused(message.id, "invalid", None, f"there is a task {batch.id} of another origin")
-        refused = admission.refusal(books, step, books.queue(step, batch.queue), batch)
+        refused = admission.refusal(books, step, queue, batch)
         if refused is not None:
             return refused._replace(id=message.id)
     if step.fanout_bytes and step.fanout_bytes + len(message.blob) * len(batches) > FANOUT_BYTES_MAX:

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator
 from itertools import islice
 from typing import Any
 
-from zq.core import dead_letters, endings, groups, publishing, reasons, tables
+from zq.core import dead_letters, endings, groups, operations, publishing, reasons, tables
 from zq.core.arguments import InvalidRequestError, limit, named_queue, optional_text, text
 from zq.core.batch import Batch, mask_of
 from zq.core.books import Books, Step
@@ -328,4 +328,5 @@ QUERIES: dict[str, Callable[[Books, Step, dict[str, Any]], Any]] = {
     "groups": _groups,
     "bindings": publishing.list_bindings,
     "match": publishing.match,
+    "operations": operations.list_operations,
 }

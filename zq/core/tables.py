@@ -20,6 +20,7 @@ key or a record raises `SCHEMA` and the store refuses the directories of other v
 | history | id, 0, sequence u64 | time, event, detail |
 | expiry | expiry ms u64, batch id | nothing: what must have started by then |
 | replays | id | rate, what is brought back and where to, how far it is |
+| operations | operation id | what is done to a whole queue, and how far it is |
 | unique | queue number u32, unique key | id of the task that has it |
 | groups | group id | what it waits for, and how it ended |
 | members | group id, 0, path u32... | count, outcome, ends, results or reason: of members that have ended, as a range |
@@ -57,6 +58,7 @@ FINISHED: Final = "finished"
 HISTORY: Final = "history"
 EXPIRY: Final = "expiry"
 REPLAYS: Final = "replays"
+OPERATIONS: Final = "operations"
 UNIQUE: Final = "unique"
 GROUPS: Final = "groups"
 MEMBERS: Final = "members"
@@ -66,7 +68,7 @@ PUBLICATIONS: Final = "publications"
 
 TABLES: Final = (
     META, QUEUES, PENDING, SCHEDULED, PARKED, LINES, DEAD, PROGRESS, LEASES, INDEX, RESULTS, FINISHED, HISTORY,
-    EXPIRY, REPLAYS, UNIQUE, GROUPS, MEMBERS, ROSTER, BINDINGS, PUBLICATIONS,
+    EXPIRY, REPLAYS, OPERATIONS, UNIQUE, GROUPS, MEMBERS, ROSTER, BINDINGS, PUBLICATIONS,
 )  # fmt: skip
 
 AT_PENDING, AT_SCHEDULED, AT_DEAD, AT_ENDED, AT_PARKED = range(5)

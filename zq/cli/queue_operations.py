@@ -1,0 +1,131 @@
+"""Commands that do something to a whole queue; those that cannot be undone show what they would do, and ask."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from zq.cli.arguments import TIMEOUT, Address, Json, Timeout
+from zq.cli.listing import ask
+from zq.cli.output import USAGE, exit_codes, fail, print_json, print_rows
+
+if TYPE_CHECKING:
+    from zq.client import Client
+    from zq.queue_operations import TaskState
+
+Name = Annotated[str, typer.Argument(help="Name of the queue.")]
+States = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--state",
+        "-s",
+        help="waiting, parked, scheduled or dead; may be given several times. [default: waiting, scheduled]",
+    ),
+]
+IsSure = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]
+IsDry = Annotated[bool, typer.Option("--dry-run", help="Show what would be done, and do nothing.")]
+
+
+def purge(
+    name: Name,
+    states: States = None,
+    is_sure: IsSure = False,
+    is_dry: IsDry = False,
+    address: Address = None,
+    timeout: Timeout = TIMEOUT,
+) -> None:
+    """End the tasks of a queue as cancelled, or give its dead letters up; what runs goes on."""
+    from zq.client import Client
+
+    with exit_codes(), Client(address, timeout=timeout) as client:
+        named = _named(states)
+        if _is_wanted(client, name, named, "purge", is_sure=is_sure, is_dry=is_dry):
+            typer.echo(f"purged {client.queues.purge(name, named):,} tasks", err=True)
+
+
+def move(
+    name: Name,
+    to: Annotated[str, typer.Argument(help="The queue to which they go; it is made if need be.")],
+    states: States = None,
+    is_sure: IsSure = False,
+    is_dry: IsDry = False,
+    address: Address = None,
+    timeout: Timeout = TIMEOUT,
+) -> None:
+    """Move the tasks of a queue to another, with their order, attempts and history; what runs goes on."""
+    from zq.client import Client
+
+    with exit_codes(), Client(address, timeout=timeout) as client:
+        named = _named(states)
+        if _is_wanted(client, name, named, f"move to {to}", is_sure=is_sure, is_dry=is_dry):
+            typer.echo(f"moved {client.queues.move(name, to, named):,} tasks to {to}", err=True)
+
+
+def delete(
+    name: Name,
+    may_purge: Annotated[bool, typer.Option("--purge", help="Also when it is not empty: end what is in it.")] = False,
+    is_sure: IsSure = False,
+    is_dry: IsDry = False,
+    address: Address = None,
+    timeout: Timeout = TIMEOUT,
+) -> None:
+    """Forget a queue, its policies and its bindings; workers that ask for it make it anew."""
+    from zq.client import Client
+
+    every: list[TaskState] = ["waiting", "parked", "scheduled", "dead"]
+    with exit_codes(), Client(address, timeout=timeout) as client:
+        what = "purge and delete" if may_purge else "delete"
+        if _is_wanted(client, name, every, what, is_sure=is_sure, is_dry=is_dry):
+            is_done = client.queues.delete(name, purge=may_purge)
+            typer.echo(f"deleted {name}" if is_done else f"{name} goes when its running tasks have ended", err=True)
+
+
+def drain(name: Name, address: Address = None, timeout: Timeout = TIMEOUT) -> None:
+    """Accept nothing new in a queue and let it run empty; `resume` undoes it."""
+    from zq.client import Client
+
+    with exit_codes(), Client(address, timeout=timeout) as client:
+        queue = client.queues.drain(name)
+        typer.echo(f"{name} drains, {_counts(queue, ('waiting', 'parked', 'scheduled', 'leased'))} are left", err=True)
+
+
+def list_operations(address: Address = None, timeout: Timeout = TIMEOUT, as_json: Json = False) -> None:
+    """List the operations on whole queues that go on, and the last that are done."""
+    with exit_codes():
+        columns = ["id", "kind", "queue", "to", "states", "state", "tasks", "started_time", "finished_time"]
+        print_rows(ask(address, timeout, "operations"), columns, as_json=as_json)
+
+
+def _named(states: list[str] | None) -> list[TaskState]:
+    from zq.queue_operations import checked
+
+    named = checked(states or ["waiting", "scheduled"])
+    return [*named, "parked"] if "waiting" in named else named
+
+
+def _is_wanted(client: Client, name: str, states: list[TaskState], what: str, *, is_sure: bool, is_dry: bool) -> bool:
+    """Shows what would be touched, and asks unless that was answered before."""
+    queue = client.query("queue", queue=name)
+    counts = _counts(queue, states)
+    if is_dry:
+        if sys.stdout.isatty():
+            typer.echo(f"{counts}: {what}")
+        else:
+            print_json({state: queue[state] for state in sorted(set(states))})
+        return False
+    if is_sure:
+        return True
+    if not sys.stdin.isatty():
+        fail(f"{counts}: {what}? say --yes where nobody can be asked", USAGE)
+    if not typer.confirm(f"{counts}: {what}?", err=True):
+        fail("nothing was done")
+    return True
+
+
+def _counts(queue: dict[str, Any], states: Any) -> str:
+    """Returns counts for people; those that are parked are among the waiting ones."""
+    order = ("waiting", "scheduled", "leased", "dead") if "waiting" in states else ("parked", "scheduled", "dead")
+    shown = [f"{queue[state]:,} {state}" for state in order if state in states and queue[state]]
+    return ", ".join(shown) or "nothing"
