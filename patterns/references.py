@@ -61,11 +61,15 @@ def load_reference(reference: str) -> Any:
         found: Any = _load_file(place) if place.endswith(".py") else _load_module(place)
     finally:
         _loading.pop()
-    for part in qualname.split("."):
-        found = getattr(found, part, None)
+    found = _walk(found, qualname)
     if found is None:
         raise ValueError(f"there is no {qualname} in {place}")
     return found
+
+
+def named_by(function: Callable[..., Any]) -> Any:
+    """Returns what the module of a function has under its name: the function, or a stage made of it; None when there is nothing."""
+    return _walk(sys.modules.get(function.__module__), function.__qualname__)
 
 
 def is_loading() -> bool:
@@ -81,10 +85,14 @@ def _unreachable(stage: str, why: str) -> ValueError:
 
 
 def _is_at(module: ModuleType, qualname: str, function: Callable[..., Any]) -> bool:
-    found: Any = module
+    found = _walk(module, qualname)
+    return found is function or getattr(found, "function", None) is function
+
+
+def _walk(found: Any, qualname: str) -> Any:
     for part in qualname.split("."):
         found = getattr(found, part, None)
-    return found is function or getattr(found, "function", None) is function
+    return found
 
 
 def _place_of(module: ModuleType) -> str | None:

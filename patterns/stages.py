@@ -25,7 +25,7 @@ from typing import (
 )
 
 from patterns.pipeline import In_contra, Out_co, Piece, Pipeline, check_closed, check_name
-from patterns.references import reference_to
+from patterns.references import named_by, reference_to
 
 In = TypeVar("In")
 Out = TypeVar("Out")
@@ -192,9 +192,7 @@ def _check_range(name: str, what: str, value: Any, least: int, most: int) -> Non
 
 def has_importable_key(step: _Step[Any, Any]) -> bool:
     """Returns whether who imports the stage's function finds the stage there, and with it its key, which may be a lambda then."""
-    from patterns.references import load_reference
-
-    return load_reference(reference_to(step.function, step.step_name)) is step
+    return named_by(step.function) is step
 
 
 class FanOut(Piece[In_contra, Out_co]):

@@ -146,6 +146,22 @@ def test_function_of_a_script_is_named_by_its_file(tmp_path: Path) -> None:
     assert found.stdout.strip() == f"{script.resolve()}:written"
 
 
+def test_module_that_is_run_as_the_main_program_is_imported_by_its_name(tmp_path: Path) -> None:
+    (tmp_path / "kitchen").mkdir()
+    (tmp_path / "kitchen" / "__init__.py").write_text("")
+    (tmp_path / "kitchen" / "main.py").write_text(
+        "from patterns import stage\n@stage(key=lambda x: x % 2)\ndef bake(x): return -x\n"
+        "if __name__ == '__main__':\n"
+        "    print((bake | bake).plan().nodes[0].reference, list(bake.run([1, 2], ordered=True, quiet=True)))"
+    )
+
+    found = subprocess.run(
+        [sys.executable, "-m", "kitchen.main"], capture_output=True, text=True, check=True, cwd=tmp_path
+    )
+
+    assert found.stdout.strip() == "kitchen.main:bake [-1, -2]"
+
+
 def test_function_hidden_by_another_is_refused() -> None:
     def double(number: int) -> int:
         return number
