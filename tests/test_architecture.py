@@ -15,7 +15,9 @@ ROOT = Path(__file__).parent.parent
 FILE_LINES_MAX = 450
 FUNCTION_LINES_MAX = 60
 
-LONG_FILES: dict[str, str] = {}
+LONG_FILES: dict[str, str] = {
+    "zq/client.py": "one method for each call, each with its arguments and what it raises: the face of the library",
+}
 """Files that may be longer, each with its reason."""
 
 LONG_FUNCTIONS: dict[str, str] = {

@@ -27,6 +27,7 @@ from zq.pulled import PulledBase, settle_together
 from zq.queue_operations import AsyncQueueOperations
 from zq.reason import Reason
 from zq.receipt import ReceiptBase, Receipts, TaskStatus, status_of
+from zq.schedules import AsyncSchedules, CatchUp, make_schedule
 from zq.submit_options import Policy, SubmitOptions
 from zq.wire.limits import BATCH_TASKS_MAX, PAYLOAD_BYTES_MAX
 
@@ -58,6 +59,11 @@ class AsyncClient:
     def queues(self) -> AsyncQueueOperations:
         """Operations on whole queues: purge, move, drain, delete."""
         return AsyncQueueOperations(self._calls, self._run)
+
+    @property
+    def schedules(self) -> AsyncSchedules:
+        """The schedules of the coordinator; `schedule` makes one."""
+        return AsyncSchedules(self._calls, self._run)
 
     @property
     def address(self) -> str:
@@ -191,6 +197,23 @@ class AsyncClient:
     async def retry(self, id: str) -> bool:
         """Puts a dead letter back into its queue; as `zq.Client.retry`."""
         return bool(await self._run(self._calls.command("retry", {"id": id})))
+
+    async def schedule(
+        self,
+        name: str,
+        queue: str,
+        payload: Any,
+        *,
+        every: float | None = None,
+        cron: str | None = None,
+        timezone: str = "UTC",
+        catch_up: CatchUp = "one",
+        **options: Unpack[SubmitOptions],
+    ) -> dict[str, Any]:
+        """Makes a schedule; as `zq.Client.schedule`."""
+        steps = make_schedule(self._calls, name, queue, payload, every, cron, timezone, catch_up, options)
+        made: dict[str, Any] = await self._run(steps)
+        return made
 
     async def bury(self, id: str, reason: str = "buried by a client") -> int:
         """Makes a dead letter of a task, or of all tasks of a batch; as `zq.Client.bury`."""

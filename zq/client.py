@@ -24,6 +24,7 @@ from zq.pulled import PulledTask, settle_together
 from zq.queue_operations import QueueOperations
 from zq.reason import Reason
 from zq.receipt import Receipt, Receipts, TaskStatus, status_of
+from zq.schedules import CatchUp, Schedules, make_schedule
 from zq.submit_options import Policy, SubmitOptions
 from zq.waiter import Waiter
 from zq.wire.limits import BATCH_TASKS_MAX, PAYLOAD_BYTES_MAX
@@ -64,6 +65,11 @@ class Client:
     def queues(self) -> QueueOperations:
         """Operations on whole queues: purge, move, drain, delete."""
         return QueueOperations(self._calls, self._run)
+
+    @property
+    def schedules(self) -> Schedules:
+        """The schedules of the coordinator; `schedule` makes one."""
+        return Schedules(self._calls, self._run)
 
     @property
     def address(self) -> str:
@@ -351,6 +357,43 @@ class Client:
     def retry(self, id: str) -> bool:
         """Puts a dead letter back into its queue; returns False when it is not dead. Raises as `status`."""
         return bool(self._run(self._calls.command("retry", {"id": id})))
+
+    def schedule(
+        self,
+        name: str,
+        queue: str,
+        payload: Any,
+        *,
+        every: float | None = None,
+        cron: str | None = None,
+        timezone: str = "UTC",
+        catch_up: CatchUp = "one",
+        **options: Unpack[SubmitOptions],
+    ) -> dict[str, Any]:
+        """Makes a schedule: a task that comes again and again; one of the same name is changed, and goes on if its times are
+        the same.
+
+        Args:
+            name: of the schedule, at most 100 bytes; task ids are made of it.
+            queue: of the tasks.
+            payload: of each task.
+            every: seconds between two tasks, at least 1; the first one comes so long after this call. Or:
+            cron: a cron expression of five fields, minute to day of week, or of six with seconds first.
+            timezone: in which the cron expression is meant, such as "Europe/Berlin".
+            catch_up: what is done about times that came while the coordinator was away: "skip" them, one task for all, or all.
+            options: of each task; see `zq.submit_options.SubmitOptions`, without delay, at and group.
+
+        Returns:
+            The schedule, as `schedules.show` does.
+
+        Raises:
+            ValueError, TypeError, PayloadTooLargeError: nothing was sent.
+            RemoteProtocolError: the coordinator cannot do it: the expression or the zone cannot be, say.
+            UnreachableError, TimedOutError, ClosedError: as `submit`.
+        """
+        steps = make_schedule(self._calls, name, queue, payload, every, cron, timezone, catch_up, options)
+        made: dict[str, Any] = self._run(steps)
+        return made
 
     def bury(self, id: str, reason: str = "buried by a client") -> int:
         """Makes a dead letter of a task, or of all tasks of a batch; returns how many had not ended. Raises as `status`."""

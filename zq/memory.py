@@ -30,6 +30,7 @@ from zq.core.options import CoordinatorOptions, Now
 from zq.core.tables import TABLES
 from zq.core.worker_session import WorkerSession
 from zq.coroutines import is_coroutine_handler
+from zq.cron import CALENDAR
 from zq.errors import ClosedError, TimedOutError, ZqError
 from zq.harvest import Report
 from zq.link import Session
@@ -85,7 +86,7 @@ class Memory:
         self._store = MemoryStore(TABLES)
         self._lock = threading.RLock()  # guards the machines: a handler may submit from a thread of its own
         tx = self._store.begin()
-        self._machine = Coordinator(options, self._clocks(), tx, self._about)
+        self._machine = Coordinator(options, self._clocks(), tx, self._about, CALENDAR)
         tx.commit()
         self._sessions: dict[bytes, Session] = {}
         self._worker: WorkerSession | None = None

@@ -22,6 +22,7 @@ from zq.core.coordinator import Coordinator as Machine
 from zq.core.holder import Peer
 from zq.core.options import CoordinatorOptions, Now
 from zq.core.tables import TABLES
+from zq.cron import CALENDAR
 from zq.errors import ClosedError, RemoteProtocolError, StoreFullError
 from zq.socket_file import SocketFile
 from zq.store import LmdbOptions, LmdbStore
@@ -264,7 +265,7 @@ class Server:
     def _read_books(self) -> None:
         tx = self._open_store().begin()
         try:
-            self._machine = Machine(self.options, _now(), tx, self._about)
+            self._machine = Machine(self.options, _now(), tx, self._about, CALENDAR)
         except BaseException:
             tx.abort()
             raise

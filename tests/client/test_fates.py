@@ -229,3 +229,40 @@ def test_a_handler_forwards_many_unique_tasks_and_each_key_once(coordinator: zq.
         client.submit("orders", None).result(20)
 
     assert [task.payload for task in client.pull("boxes", max_tasks=9)] == [1, 2, 3]
+
+
+# Recurring tasks.
+
+
+def test_a_schedule_stores_its_tasks_by_itself(client: zq.Client) -> None:
+    made = client.schedule("beat", "beats", {"n": 1}, every=1.0, priority=7)
+    (task,) = client.pull("beats", wait=20)
+
+    assert task.id == f"beat@{datetime.fromtimestamp(made['next_time'], UTC).isoformat(timespec='milliseconds')[:-6]}Z"
+    assert (task.payload, task.priority) == ({"n": 1}, 7)
+    assert client.schedules.show("beat")["fired"] >= 1
+    assert client.schedules.pause("beat")["is_paused"]
+    assert client.schedules.resume("beat")["next_time"] is not None
+    assert client.schedules.set("beat", every=3600.0, catch_up="skip")["every"] == 3600.0
+    assert [one["name"] for one in client.schedules.find()] == ["beat"]
+    assert client.schedules.delete("beat")
+
+
+def test_an_awaiting_client_keeps_schedules_by_cron(coordinator: zq.Coordinator) -> None:
+    pytest.importorskip("cronsim", reason="the extra cron is not installed")
+
+    async def keep() -> None:
+        async with zq.AsyncClient(coordinator.address, timeout=20.0) as client:
+            made = await client.schedule("nightly", "reports", None, cron="30 2 * * *", timezone="Europe/Berlin")
+            assert made["next_time"] == (await client.schedules.show("nightly"))["next_time"]
+            assert (await client.schedules.pause("nightly"))["next_time"] is None
+            assert (await client.schedules.resume("nightly"))["next_time"] == made["next_time"]
+            assert (await client.schedules.set("nightly", every=60.0))["cron"] is None
+            assert len(await client.schedules.find()) == 1
+            assert await client.schedules.delete("nightly")
+            with pytest.raises(zq.RemoteProtocolError, match="expected a time zone"):
+                await client.schedule("nightly", "reports", None, cron="30 2 * * *", timezone="Mars/Olympus")
+            with pytest.raises(ValueError, match="expected either every or cron"):
+                await client.schedule("nightly", "reports", None)
+
+    asyncio.run(keep())

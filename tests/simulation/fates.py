@@ -8,6 +8,7 @@ from zq.core.admission import OVERFLOW_REASON
 from zq.core.batch import Batch, read_batch
 from zq.core.books import Books
 from zq.core.holder import Lease
+from zq.core.schedules import ScheduleRow
 from zq.core.storage import Transaction
 
 FINAL = "for good"
@@ -68,6 +69,19 @@ def _check_in_time(batch: Batch, mask: int, wall: float) -> None:
     ttl = batch.options.ttl
     if ttl is not None and mask and not batch.attempts and batch.accepted_time + ttl + 0.002 < wall:
         raise Violation(f"{batch.own_id} waits {wall - batch.accepted_time - ttl:.3f} s after it should have expired")
+
+
+def check_schedules(tx: Transaction, wall: float) -> None:
+    """Checks right after a turn that each time fired once: as many tasks were stored as the schedule says, and its next time is to come."""
+    ids = [key.decode().rpartition("@")[0] for key, _ in tx.scan(tables.INDEX) if b"-beat@" in key]
+    for key, value in tx.scan(tables.SCHEDULES, *tables.schedule_bounds()):
+        name, row = tables.split_schedule_key(key), ScheduleRow(*tables.unpack(value))
+        if row.next_time <= wall and row.catch_up != "all":
+            raise Violation(f"schedule {name} should have fired {wall - row.next_time:.1f} s ago")
+        if tx.get(tables.SCHEDULES, tables.schedule_time_key(row.next_time, name)) is None:
+            raise Violation(f"schedule {name} has no time")
+        if ids.count(name) < row.fired:
+            raise Violation(f"schedule {name} fired {row.fired} times, and {ids.count(name)} tasks of it are known")
 
 
 def check_unique(books: Books, tx: Transaction) -> None:

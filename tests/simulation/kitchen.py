@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
-from tests.simulation.fates import check_expiry, check_fates, check_hand_out, check_unique
+from tests.simulation.fates import check_expiry, check_fates, check_hand_out, check_schedules, check_unique
 from tests.simulation.invariants import check_books, check_grants
 from tests.simulation.ledger import Ledger, Violation
 from tests.simulation.limits import LimitCheck
@@ -24,7 +24,8 @@ from zq.core.groups import OPEN, read_row
 from zq.core.holder import Holder
 from zq.core.options import CoordinatorOptions
 from zq.core.queries import answer
-from zq.core.tables import GROUPS, PENDING, TABLES
+from zq.core.schedules import FIRE_MAX, ScheduleRow
+from zq.core.tables import GROUPS, PENDING, SCHEDULES, TABLES, schedule_bounds, unpack
 from zq.store.memory import MemoryStore
 from zq.task import task_id
 from zq.wire.messages import Assign, Assignment, Goodbye, Hello, Options, Receipt, Submit, Tasks
@@ -52,6 +53,7 @@ class Kitchen:
         self.inbox: list[tuple[Connection, Any]] = []
         self.machine: Coordinator | None = None
         self.turns = 0
+        self.fired: dict[str, int] = {}  # how often each schedule has fired
         self.ticked_wall = 0.0  # at the last tick
         self.latest_wall = 0.0  # that the machine has seen
         self.limits = LimitCheck()
@@ -166,6 +168,22 @@ class Kitchen:
             if lease is not None:
                 check_hand_out(lease, wall, self.latest_wall)
 
+    def has_schedules(self) -> bool:
+        tx = self.store.begin()
+        found = any(True for _ in tx.scan(SCHEDULES))
+        tx.abort()
+        return found or self.machine is None
+
+    def check_fired(self, tx: Any) -> None:
+        """Checks that a schedule fires no more often in a step than it should."""
+        for _, value in tx.scan(SCHEDULES, *schedule_bounds()):
+            row = ScheduleRow(*unpack(value))
+            id = str(row.created_time)
+            before = self.fired.get(id, 0)
+            if row.fired - before > (1 if row.catch_up != "all" else FIRE_MAX):
+                raise Violation(f"a schedule that catches up {row.catch_up} fired {row.fired - before} times at once")
+            self.fired[id] = row.fired
+
     def check_deaths(self, before: dict[str, Holder], inbox: list[tuple[Connection, Any]]) -> None:
         """Checks that nobody was buried who was heard of a short time ago, whatever the wall clock does."""
         assert self.machine is not None
@@ -186,6 +204,7 @@ class Kitchen:
             check_books(self.machine.books, tx)
             check_fates(self.machine.books, tx)
             check_unique(self.machine.books, tx)
+            check_schedules(tx, self.ticked_wall)
             check_expiry(self.machine.books, tx, self.ticked_wall)
             tx.abort()
 
@@ -318,6 +337,8 @@ def _storm(
             customer.pull()
         if i % 16 == 5:
             customer.bury_something()
+        if i % 16 == 6:
+            customer.schedule()
         if i % 4 == 1 and world.has_replays:
             customer.wake_the_dead()
         if i % 8 == 3:
@@ -342,6 +363,16 @@ def _heal_and_drain(
 ) -> None:
     """Nothing goes wrong any more; everything accepted must end within simulated minutes."""
     world.is_healed = True
+    for _ in range(1000):
+        if not any(customer.unanswered for customer in customers):
+            if not kitchen.has_schedules():
+                break
+            for customer in customers:  # again, if a message that made one was late
+                customer.forget_schedule()
+        world.run(world.now + 0.1)
+        _act(world, kitchen, customers, workers)
+    else:
+        raise Violation("schedules cannot be forgotten")
     world.wall_offset = WALL_OFFSET + 1e5  # a clock that stays an hour behind keeps delayed tasks waiting for an hour
     for worker in workers:
         worker.paused_until = 0.0

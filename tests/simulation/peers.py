@@ -38,6 +38,7 @@ from zq.wire.messages import (
     Pull,
     Receipt,
     Release,
+    Schedule,
     Settle,
     Settled,
     Span,
@@ -235,6 +236,16 @@ class Customer:
             size = self.submitted[id]
             index = self.world.rng.randrange(size)
             self.ask(Cancel(self.number(), task_id(id, size, index) if self.world.rng.random() < 0.7 else id))
+
+    def schedule(self) -> None:
+        """Makes its one schedule, or makes it again."""
+        every, catch_up = self.world.rng.choice(((2.0, "one"), (2.0, "skip"), (900.0, "all")))
+        ends, blob = pack([b"again"])
+        batch = Batch(f"{self.name}-beat", self.world.rng.choice(("pizza", "boxes")), Options(), ends, blob)
+        self.ask(Schedule(self.number(), batch, every, None, "UTC", catch_up))
+
+    def forget_schedule(self) -> None:
+        self.ask(Command(self.number(), "delete-schedule", {"name": f"{self.name}-beat"}))
 
     def bury_something(self) -> None:
         if self.submitted:

@@ -25,18 +25,21 @@ from zq.core import (
     operations,
     publishing,
     queue,
+    schedules,
     settling,
     tables,
     uniqueness,
 )
 from zq.core.batch import Batch
-from zq.core.books import Books, EndedMembers, Step
+from zq.core.books import Books, Step
+from zq.core.departures import EndedMembers
 from zq.core.gates import Gate
 from zq.core.groups import GroupRow
 from zq.core.holder import Holder, Lease
 from zq.core.opening import read_books
 from zq.core.options import CoordinatorOptions, Now
 from zq.core.policies import DEFAULT_POLICIES
+from zq.core.schedules import ScheduleRow
 from zq.wire.messages import Batch as WireBatch
 
 IN_THE_PEERS = ("ack before commit", "delete before commit", "resend with new id", "nak after timeout")
@@ -346,6 +349,22 @@ def _moved_and_left_behind(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(moving, "_transplant", transplant)
 
 
+def _schedule_not_moved(patch: pytest.MonkeyPatch) -> None:
+    real = schedules._save
+
+    def save(books: Books, step: Step, name: str, row: ScheduleRow) -> None:
+        """Remembers that it fired, and not until when."""
+        known = schedules.find(step, name)
+        fired = known is not None and row.fired > known.fired
+        real(books, step, name, row._replace(next_time=known.next_time) if known is not None and fired else row)
+
+    patch.setattr(schedules, "_save", save)
+
+
+def _schedule_not_atomic(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(admission, "store_if_new", lambda books, step, batch: None)
+
+
 _PATCHES = {
     "operation on a queue forgotten at a restart": _operation_forgotten,
     "moved task left behind, too": _moved_and_left_behind,
@@ -378,6 +397,8 @@ _PATCHES = {
     "unique key kept by the dead": _unique_key_kept_by_the_dead,
     "duplicate forgotten": _duplicate_forgotten,
     "replaced and not cancelled": _replaced_and_not_cancelled,
+    "schedule not moved": _schedule_not_moved,
+    "schedule without its task": _schedule_not_atomic,
     "replay without taking": _replay_repeats_itself,
     "expiry forgotten when given back": _expiry_forgotten_when_given_back,
 }

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from zq.cli import dead, groups, listing, queue_operations, queues, serving, tasks, topics
+from zq.cli import dead, groups, listing, queue_operations, queues, schedules, serving, tasks, topics
 from zq.cli.extending import ExtensibleGroup
 from zq.cli.output import EXIT_CODES, INTERRUPTED
 
@@ -79,6 +79,19 @@ _GROUPS: list[tuple[str, str, dict[str, Any]]] = [
         "topics",
         "Look at the bindings of queues to topics, and change them.",
         {"ls": topics.list_bindings, "match": topics.match, "bind": topics.bind, "unbind": topics.unbind},
+    ),
+    (
+        "schedules",
+        "Make, look at and change recurring tasks.",
+        {
+            "ls": schedules.list_schedules,
+            "show": schedules.show,
+            "add": schedules.add,
+            "set": schedules.set_schedule,
+            "pause": schedules.pause,
+            "resume": schedules.resume,
+            "rm": schedules.remove,
+        },
     ),
     (
         "dead",

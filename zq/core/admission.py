@@ -100,15 +100,25 @@ def store_forwarded(books: Books, step: Step, own_group: str | None, done: Done)
         groups.open_group(books, step, group)
     fresh = tuple(batch for batch in done.forwards if endings.find(step, batch.id) is None)
     for batch in fresh:
-        queue = books.queue(step, batch.queue)
-        if batch.options.unique is not None:
-            if _original(books, step, queue, batch) is not None:
-                books.count("duplicates")
-                continue
-            _replace_holder(books, step, queue, batch)
-        store(books, step, queue, batch)
+        _store_once(books, step, batch)
         books.count("forwarded", len(batch.ends) >> 2)
     groups.follow_moves(books, step, own_group, done, fresh)
+
+
+def store_if_new(books: Books, step: Step, batch: WireBatch) -> None:
+    """Stores a task whatever the limits, unless its id is known or its unique key is taken."""
+    if endings.find(step, batch.id) is None:
+        _store_once(books, step, batch)
+
+
+def _store_once(books: Books, step: Step, batch: WireBatch) -> None:
+    queue = books.queue(step, batch.queue)
+    if batch.options.unique is not None:
+        if _original(books, step, queue, batch) is not None:
+            books.count("duplicates")
+            return
+        _replace_holder(books, step, queue, batch)
+    store(books, step, queue, batch)
 
 
 def _original(books: Books, step: Step, queue: Queue, batch: WireBatch) -> str | None:

@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from heapq import heappop, heappush
 from itertools import islice
 from math import inf
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from zq.core import tables, uniqueness
 from zq.core.batch import Batch, read_batch
@@ -29,7 +29,9 @@ from zq.wire.messages import FromCoordinator
 
 if TYPE_CHECKING:
     from zq.core.dead_letters import Replay
+    from zq.core.departures import EndedMembers, Notice
     from zq.core.operations import Operation
+    from zq.core.schedules import Calendar
 
 EPOCH_SHIFT = 40
 """Tokens are epoch << 40 | number: a million million leases in one life of a coordinator, and they grow over restarts."""
@@ -42,35 +44,6 @@ WINDOW_BYTES_MAX = 32 << 20
 
 BATCH_OVERHEAD_BYTES = 1000
 """What a batch in memory takes beside its payloads, so that many small ones are bounded, too."""
-
-
-class EndedMembers(NamedTuple):
-    """Members lo <= index < hi of a batch have left their group: they ended, or their completion moved the membership."""
-
-    group: tuple[str, tuple[int, ...]]  # as the batch has it, so the path is that of index 0
-    lo: int
-    hi: int
-    outcome: str  # MOVED: what the completion forwarded takes their places
-    reason: str
-    ends: bytes
-    blob: bytes
-
-
-MOVED = "moved"
-
-
-class Notice(NamedTuple):
-    """A task, or a group, has ended badly, and a queue is to be told."""
-
-    queue: str
-    id: str
-    of: str  # the queue that it was in
-    outcome: str
-    reason: str
-    attempts: int
-    headers: dict[str, str] | None
-    payload: bytes
-
 
 PLACES_MAX = 1024
 """Partly served batches of a fair queue that may wait for their next turn: they are in memory. Beyond, a turn is a whole batch."""
@@ -118,6 +91,7 @@ class Books:
         self.peers: dict[Peer, Holder] = {}  # invariant: holder.peer is the key
         self.pullers: dict[str, Holder] = {}
         self.waits = Waits()
+        self.calendar: Calendar  # set by the coordinator
         self.replays: dict[str, Replay] = {}  # by id: dead letters that are brought back at a rate
         self.bindings = Bindings()
         self.operations: dict[str, Operation] = {}  # on whole queues, by id; also some that are done
@@ -133,6 +107,7 @@ class Books:
         self.pulled: dict[Queue, None] = {}  # queues in which pulls wait
         self.gated: dict[Queue, None] = {}  # queues whose gate may open by time
         self.next_due_time = inf  # wall: the first row of `scheduled`
+        self.next_fire_time = 0.0  # wall: not after the first time of a schedule
         self.next_expiry_time = inf  # wall: not after the first row of `expiry`
         self.next_forget_time = 0.0  # wall: before this nothing is to be forgotten
         self.turned: dict[bytes, Batch] = {}  # by task key: ended, and the turn of their line is to be passed on

@@ -16,11 +16,12 @@ from zq.wire.messages import (
     Query,
     Refused,
     Release,
+    Schedule,
     Settle,
     ToCoordinator,
 )
 
-Ask = Cancel | Query | Command | Extend | Release | Settle | Open | Pull | Ping | Publish
+Ask = Cancel | Query | Command | Extend | Release | Settle | Open | Pull | Ping | Publish | Schedule
 Expired = list[tuple[Reply, float]]
 """Those who waited too long, each with when it asked."""
 

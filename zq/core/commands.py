@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from typing import Any
 
-from zq.core import cancelling, dead_letters, endings, operations, publishing, queries
+from zq.core import cancelling, dead_letters, endings, operations, publishing, queries, schedules
 from zq.core.arguments import LIST_MAX, InvalidRequestError, limit, named_queue, number, optional_text, text
 from zq.core.books import Books, Step
 from zq.core.endings import DEAD, Place
@@ -118,6 +118,14 @@ def _resume(books: Books, step: Step, arguments: dict[str, Any]) -> dict[str, An
     return _set_queue(books, step, {"queue": arguments.get("queue"), "paused": False, "draining": False})
 
 
+def _set_schedule(books: Books, step: Step, arguments: dict[str, Any]) -> dict[str, Any]:
+    return schedules.change(books, step, text(arguments, "name"), schedules.check_changes(arguments))
+
+
+def _delete_schedule(books: Books, step: Step, arguments: dict[str, Any]) -> bool:  # noqa: ARG001 - alike in shape
+    return schedules.delete(step, text(arguments, "name"))
+
+
 COMMANDS: dict[str, Callable[[Books, Step, dict[str, Any]], Any]] = {
     "retry": _retry,
     "replay": _replay,
@@ -125,6 +133,8 @@ COMMANDS: dict[str, Callable[[Books, Step, dict[str, Any]], Any]] = {
     "stop-replay": _stop_replay,
     "purge-dead": _purge_dead,
     "bury": _bury,
+    "set-schedule": _set_schedule,
+    "delete-schedule": _delete_schedule,
     "set-queue": _set_queue,
     "pause": _pause,
     "drain": _drain,

@@ -35,6 +35,7 @@ from zq.core import (
     publishing,
     queries,
     retention,
+    schedules,
     settling,
 )
 from zq.core.arguments import InvalidRequestError
@@ -42,6 +43,7 @@ from zq.core.books import Books, Step
 from zq.core.holder import Holder, Peer, PullWait, pull_name
 from zq.core.opening import read_books
 from zq.core.options import CoordinatorOptions, Now
+from zq.core.schedules import NO_CALENDAR, Calendar
 from zq.core.storage import Transaction
 from zq.core.waits import WaitEntry, outcome_messages
 from zq.wire.messages import (
@@ -62,6 +64,7 @@ from zq.wire.messages import (
     Pull,
     Query,
     Release,
+    Schedule,
     Settle,
     Started,
     Submit,
@@ -78,7 +81,12 @@ class Coordinator:
     """One coordinator over one store. Not thread-safe: its shell's one thread calls it."""
 
     def __init__(
-        self, options: CoordinatorOptions, now: Now, tx: Transaction, about: Callable[[], dict[str, Any]] = dict
+        self,
+        options: CoordinatorOptions,
+        now: Now,
+        tx: Transaction,
+        about: Callable[[], dict[str, Any]] = dict,
+        calendar: Calendar = NO_CALENDAR,
     ) -> None:
         """Reads the books; the caller commits the transaction, which raises the epoch, before anything else.
 
@@ -87,10 +95,12 @@ class Coordinator:
             now: both clocks.
             tx: a transaction of the store.
             about: what the shell has to add to the answer to the query `status`.
+            calendar: what the shell knows about cron expressions and time zones.
         """
         self.options = options
         self._about = about
         self.books: Books = read_books(options, now, tx)
+        self.books.calendar = calendar
         dead_letters.read_replays(self.books, Step(now, tx))
         self._ticked_at = now.monotonic
 
@@ -148,6 +158,7 @@ class Coordinator:
             settling.ring_alarm(books, step, lease)
         expiry.expire_due(books, step)
         admission.release_due(books, step, DUE_MAX)
+        schedules.fire_due(books, step)
         if books.replays:
             dead_letters.carry_on(books, step)
         if books.operations:
@@ -173,6 +184,8 @@ class Coordinator:
         at = min(books.watch_at, books.alarms[0][0] if books.alarms else inf)
         if books.next_due_time < inf:
             at = min(at, now.monotonic + max(0.0, books.next_due_time - now.wall))
+        if books.next_fire_time < inf:
+            at = min(at, now.monotonic + max(0.0, books.next_fire_time - now.wall))
         if books.next_expiry_time < inf:
             at = min(at, now.monotonic + max(0.0, books.next_expiry_time - now.wall))
         if books.operations and operations.has_work(books):
@@ -214,6 +227,8 @@ class Coordinator:
                 admission.submit(books, step, peer, message)
             case Open():
                 admission.open_group(books, step, peer, message)
+            case Schedule(request):
+                self._answer(step, peer, request, lambda: schedules.define(books, step, message))
             case Publish():
                 publishing.publish(books, step, peer, message)
             case Wait(request, id, lo, hi):

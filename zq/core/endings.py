@@ -17,7 +17,8 @@ from typing import Any, NamedTuple
 
 from zq.core import lines, tables, uniqueness
 from zq.core.batch import Accepted, Batch, mask_bytes, mask_of, runs
-from zq.core.books import MOVED, Books, EndedMembers, Notice, Step
+from zq.core.books import Books, Step
+from zq.core.departures import MOVED, EndedMembers, Notice
 from zq.core.queue import Queue
 from zq.errors import StoreCorruptError
 from zq.task import task_id

@@ -9,7 +9,8 @@ from itertools import islice
 
 from zq.core import endings, lines, tables
 from zq.core.batch import Batch, bits
-from zq.core.books import Books, EndedMembers, Step
+from zq.core.books import Books, Step
+from zq.core.departures import EndedMembers
 from zq.wire.messages import Ended
 
 EXPIRE_MAX = 1000

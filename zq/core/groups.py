@@ -15,7 +15,8 @@ from collections.abc import Iterator
 
 from zq.core import endings, tables
 from zq.core.batch import Batch
-from zq.core.books import Books, EndedMembers, Notice, Step
+from zq.core.books import Books, Step
+from zq.core.departures import EndedMembers, Notice
 from zq.wire.batch import pack_payloads
 from zq.wire.messages import DEFAULT_OPTIONS, Accepted, Done, Ended, Group, Options, Refused
 from zq.wire.messages import Batch as WireBatch

@@ -9,7 +9,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from zq.core import admission, cancelling, endings, groups, tables
-from zq.core.books import MOVED, Books, EndedMembers, Notice, Step
+from zq.core.books import Books, Step
+from zq.core.departures import MOVED, EndedMembers, Notice
 from zq.core.groups import CANCELLED, DONE, FAILED, IS_GROUP, NIL, OPEN, GroupRow
 from zq.wire.batch import iterate_payloads, pack_payloads
 from zq.wire.limits import HEADERS_MAX, PAYLOAD_BYTES_CEILING

@@ -4,8 +4,8 @@ from collections.abc import Callable, Iterator
 from itertools import islice
 from typing import Any
 
-from zq.core import dead_letters, endings, groups, operations, publishing, reasons, tables
-from zq.core.arguments import InvalidRequestError, limit, named_queue, optional_text, text
+from zq.core import dead_letters, endings, groups, operations, publishing, reasons, schedules, tables
+from zq.core.arguments import LIST_MAX, InvalidRequestError, limit, named_queue, optional_text, text
 from zq.core.batch import Batch, mask_of
 from zq.core.books import Books, Step
 from zq.core.endings import DEAD, PARKED, PENDING, SCHEDULED, End, Place
@@ -279,6 +279,14 @@ def _list_scheduled(books: Books, step: Step, queue: Queue | None) -> Iterator[d
                 yield _live(books, Place(SCHEDULED, key), batch, id, bit)
 
 
+def _schedules(books: Books, step: Step, arguments: dict[str, Any]) -> list[dict[str, Any]]:  # noqa: ARG001
+    return schedules.list_all(step, limit(arguments, LIST_MAX))
+
+
+def _schedule(books: Books, step: Step, arguments: dict[str, Any]) -> dict[str, Any]:  # noqa: ARG001
+    return schedules.show(step, text(arguments, "name"))
+
+
 def _replays(books: Books, step: Step, arguments: dict[str, Any]) -> list[dict[str, Any]]:  # noqa: ARG001
     return [replay.as_map() for replay in books.replays.values()]
 
@@ -323,6 +331,8 @@ QUERIES: dict[str, Callable[[Books, Step, dict[str, Any]], Any]] = {
     "queue": _queue,
     "workers": _workers,
     "replays": _replays,
+    "schedules": _schedules,
+    "schedule": _schedule,
     "why": _why,
     "group": _group,
     "groups": _groups,

@@ -22,6 +22,8 @@ key or a record raises `SCHEMA` and the store refuses the directories of other v
 | replays | id | rate, what is brought back and where to, how far it is |
 | operations | operation id | what is done to a whole queue, and how far it is |
 | unique | queue number u32, unique key | id of the task that has it |
+| schedules | b"n", name | schedule |
+| schedules | b"t", ms u64, name | nothing: when a schedule is due that is not paused |
 | groups | group id | what it waits for, and how it ended |
 | members | group id, 0, path u32... | count, outcome, ends, results or reason: of members that have ended, as a range |
 | roster | group id, 0, batch id or group id | kind u8: what was let into the group, for cancelling it |
@@ -41,7 +43,7 @@ import msgpack
 
 from zq.wire import packing
 
-SCHEMA: Final = 8
+SCHEMA: Final = 9
 
 META: Final = "meta"
 QUEUES: Final = "queues"
@@ -60,6 +62,7 @@ EXPIRY: Final = "expiry"
 REPLAYS: Final = "replays"
 OPERATIONS: Final = "operations"
 UNIQUE: Final = "unique"
+SCHEDULES: Final = "schedules"
 GROUPS: Final = "groups"
 MEMBERS: Final = "members"
 ROSTER: Final = "roster"
@@ -68,7 +71,7 @@ PUBLICATIONS: Final = "publications"
 
 TABLES: Final = (
     META, QUEUES, PENDING, SCHEDULED, PARKED, LINES, DEAD, PROGRESS, LEASES, INDEX, RESULTS, FINISHED, HISTORY,
-    EXPIRY, REPLAYS, OPERATIONS, UNIQUE, GROUPS, MEMBERS, ROSTER, BINDINGS, PUBLICATIONS,
+    EXPIRY, REPLAYS, OPERATIONS, UNIQUE, SCHEDULES, GROUPS, MEMBERS, ROSTER, BINDINGS, PUBLICATIONS,
 )  # fmt: skip
 
 AT_PENDING, AT_SCHEDULED, AT_DEAD, AT_ENDED, AT_PARKED = range(5)
@@ -144,6 +147,32 @@ def queue_key(number: int) -> bytes:
 
 def binding_key(number: int) -> bytes:
     return _U32.pack(number)
+
+
+def schedule_key(name: str) -> bytes:
+    return b"n" + name.encode()
+
+
+def split_schedule_key(key: bytes) -> str:
+    return key[1:].decode()
+
+
+def schedule_bounds() -> tuple[bytes, bytes]:
+    return b"n", b"o"
+
+
+def schedule_time_key(time: float, name: str) -> bytes:
+    """Returns the key of the row that lets a schedule fire."""
+    return b"t" + _U64.pack(max(0, round(time * 1000))) + name.encode()
+
+
+def split_schedule_time_key(key: bytes) -> tuple[float, str]:
+    """Returns the time in seconds and the name."""
+    return int.from_bytes(key[1:9], "big") / 1000, key[9:].decode()
+
+
+def schedule_time_bounds() -> tuple[bytes, bytes]:
+    return b"t", b"u"
 
 
 def unique_key(number: int, key: str) -> bytes:

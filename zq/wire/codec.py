@@ -45,6 +45,7 @@ from zq.wire.messages import (
     Query,
     Receipt,
     Release,
+    Schedule,
     Settle,
     Settled,
     Started,
@@ -74,6 +75,7 @@ KINDS: Final[dict[type[Any], int]] = {
     Extend: 8,
     Open: 9,
     Publish: 10,
+    Schedule: 11,
     Hello: 20,
     Heartbeat: 21,
     Settle: 22,
@@ -114,6 +116,8 @@ def encode(message: Message) -> bytes:
             fields = (request, _plain_group(group))
         case Publish(request, id, topic, options):
             fields = (request, id, topic, options_map(options), *message[4:])
+        case Schedule(request, batch):
+            fields = (request, _plain_batch(batch), *message[2:])
         case Assign(assignments):
             fields = ([_plain_assignment(one) for one in assignments],)
         case Tasks(request, assignments):

@@ -77,6 +77,12 @@ WAIT_MAX = 60.0
 DELAY_MAX = 31_536_000.0
 """Seconds a task may be delayed or may run: one year."""
 
+CATCH_UP = ("skip", "one", "all")
+"""What a schedule does about times that it has missed."""
+
+EVERY_MIN = 1.0
+"""Seconds between two times of a schedule: what is to happen more often is a loop of a program."""
+
 TIME_MAX = 253_402_300_799.0
 """The last second that a calendar can name, in seconds since 1970: the end of the year 9999."""
 

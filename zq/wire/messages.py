@@ -348,7 +348,18 @@ class Error(NamedTuple):
     text: str
 
 
-FromClient = Submit | Pull | Wait | Cancel | Query | Command | Ping | Extend | Open | Publish
+class Schedule(NamedTuple):
+    """Makes or changes a schedule: `batch` is its one task, and the id of the batch its name."""
+
+    request: int
+    batch: Batch
+    every: float | None  # seconds between two times; None: by cron
+    cron: str | None
+    timezone: str  # in which the cron expression is meant
+    catch_up: str  # what is done about missed times: "skip", "one" (task for all of them) or "all"
+
+
+FromClient = Submit | Pull | Wait | Cancel | Query | Command | Ping | Extend | Open | Publish | Schedule
 FromWorker = Hello | Heartbeat | Settle | Release | Started | Progress | Goodbye
 FromCoordinator = (
     Receipt | Tasks | Outcome | Answer | Pong | Welcome | Beat | Assign | Settled | Cancelled | Error | Published

@@ -29,6 +29,7 @@ from zq.wire.messages import (
     Pull,
     Query,
     Release,
+    Schedule,
     Settle,
     Started,
     Submit,
@@ -138,6 +139,21 @@ def _publish(fields: list[Any]) -> Publish:
         read_bool(is_mandatory, "is_mandatory"),
         ends,
         blob,
+    )
+
+
+def _schedule(fields: list[Any]) -> Schedule:
+    expect_fields(fields, 6, "schedule")
+    request, batch, every, cron, timezone, catch_up = fields
+    if catch_up not in limits.CATCH_UP:
+        raise Malformed(f"expected catch_up as one of {', '.join(limits.CATCH_UP)}, got {short(catch_up)}")
+    return Schedule(
+        read_int(request, "request"),
+        read_batch(batch),
+        None if every is None else read_number(every, "every", least=limits.EVERY_MIN),
+        None if cron is None else read_text(cron, "cron", 256),
+        read_text(timezone, "timezone", 64),
+        catch_up,
     )
 
 
@@ -294,6 +310,7 @@ READERS: Final[dict[int, Callable[[list[Any]], Any]]] = {
     8: _extend,
     9: _open,
     10: _publish,
+    11: _schedule,
     20: _hello,
     21: _heartbeat,
     22: _settle,

@@ -1,0 +1,122 @@
+"""Commands about recurring tasks."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+import typer
+
+from zq.cli.arguments import TIMEOUT, Address, Json, Limit, Timeout
+from zq.cli.output import exit_codes, fail, print_fields, print_rows
+from zq.cli.tasks import parse
+
+COLUMNS = ["name", "queue", "every", "cron", "timezone", "catch_up", "is_paused", "next_time", "fired", "last_time"]
+
+Name = Annotated[str, typer.Argument(help="Name of the schedule.")]
+Every = Annotated[float | None, typer.Option(min=1.0, help="Seconds between two tasks.")]
+Cron = Annotated[str | None, typer.Option(help="Cron expression, such as '30 2 * * MON-FRI'.")]
+CatchUp = Literal["skip", "one", "all"]
+
+
+def list_schedules(
+    limit: Limit = 1000, address: Address = None, timeout: Timeout = TIMEOUT, as_json: Json = False
+) -> None:
+    """List schedules by name, with when each comes next."""
+    from zq.client import Client
+
+    with exit_codes(), Client(address, timeout=timeout) as client:
+        print_rows(client.schedules.find(limit), COLUMNS, as_json=as_json)
+
+
+def show(name: Name, address: Address = None, timeout: Timeout = TIMEOUT, as_json: Json = False) -> None:
+    """Show a schedule."""
+    from zq.client import Client
+
+    with exit_codes(), Client(address, timeout=timeout) as client:
+        print_fields(client.schedules.show(name), as_json=as_json)
+
+
+def add(
+    name: Name,
+    queue: Annotated[str, typer.Argument(help="Name of the queue.")],
+    payload: Annotated[str, typer.Argument(help="The payload as JSON.")],
+    every: Every = None,
+    cron: Cron = None,
+    timezone: Annotated[str, typer.Option(help="In which the cron expression is meant.")] = "UTC",
+    catch_up: Annotated[
+        CatchUp, typer.Option(help="What is done about times that were missed: nothing, one task, or all of them.")
+    ] = "one",
+    priority: Annotated[int, typer.Option(min=0, max=9, help="9 is served first.")] = 4,
+    ttl: Annotated[float | None, typer.Option(min=0.001, help="Seconds in which each task must be started.")] = None,
+    unique: Annotated[
+        str | None, typer.Option(help="Unique key: no task is stored while one of it waits or runs.")
+    ] = None,
+    address: Address = None,
+    timeout: Timeout = TIMEOUT,
+    as_json: Json = False,
+) -> None:
+    """Make a schedule, or give the one of this name another task; its times begin anew only if they are others."""
+    from zq.client import Client
+
+    with exit_codes(), Client(address, timeout=timeout) as client:
+        made = client.schedule(
+            name,
+            queue,
+            parse(payload),
+            every=every,
+            cron=cron,
+            timezone=timezone,
+            catch_up=catch_up,
+            priority=priority,
+            ttl=ttl,
+            unique=unique,
+        )
+        print_fields(made, as_json=as_json)
+
+
+def set_schedule(
+    name: Name,
+    every: Every = None,
+    cron: Cron = None,
+    timezone: Annotated[str | None, typer.Option(help="In which the cron expression is meant.")] = None,
+    catch_up: Annotated[CatchUp | None, typer.Option(help="What is done about times that were missed.")] = None,
+    address: Address = None,
+    timeout: Timeout = TIMEOUT,
+    as_json: Json = False,
+) -> None:
+    """Change when a schedule fires; what is not named stays as it is."""
+    from zq.client import Client
+
+    if all(one is None for one in (every, cron, timezone, catch_up)):
+        raise typer.BadParameter("nothing to set: give --every, --cron, --timezone or --catch-up")
+    with exit_codes(), Client(address, timeout=timeout) as client:
+        changed = client.schedules.set(name, every=every, cron=cron, timezone=timezone, catch_up=catch_up)
+        print_fields(changed, as_json=as_json)
+
+
+def pause(name: Name, address: Address = None, timeout: Timeout = TIMEOUT) -> None:
+    """Let a schedule fire no more until it is resumed."""
+    from zq.client import Client
+
+    with exit_codes(), Client(address, timeout=timeout) as client:
+        client.schedules.pause(name)
+        typer.echo(f"{name} is paused", err=True)
+
+
+def resume(name: Name, address: Address = None, timeout: Timeout = TIMEOUT) -> None:
+    """Let a paused schedule fire again; what it missed is left out."""
+    from zq.client import Client
+
+    with exit_codes(), Client(address, timeout=timeout) as client:
+        client.schedules.resume(name)
+        typer.echo(f"{name} goes on", err=True)
+
+
+def remove(name: Name, address: Address = None, timeout: Timeout = TIMEOUT) -> None:
+    """Forget a schedule; tasks that it has stored stay."""
+    from zq.client import Client
+
+    with exit_codes(), Client(address, timeout=timeout) as client:
+        if not client.schedules.delete(name):
+            fail(f"there is no schedule {name}")
+        typer.echo(f"{name} is forgotten", err=True)
