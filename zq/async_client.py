@@ -26,7 +26,7 @@ from zq.publications import (
 from zq.pulled import PulledBase, settle_together
 from zq.queue_operations import AsyncQueueOperations
 from zq.reason import Reason
-from zq.receipt import ReceiptBase, Receipts, TaskStatus, status_of
+from zq.receipt import ReceiptBase, Receipts, TaskEvent, TaskStatus, events_of, status_of
 from zq.schedules import AsyncSchedules, CatchUp, make_schedule
 from zq.submit_options import Policy, SubmitOptions
 from zq.wire.limits import BATCH_TASKS_MAX, PAYLOAD_BYTES_MAX
@@ -189,6 +189,10 @@ class AsyncClient:
         """Returns why a task does not run now; as `zq.Client.why`."""
         reason: Reason = await self._run(self._calls.why(id))
         return reason
+
+    async def trace(self, id: str) -> tuple[TaskEvent, ...]:
+        """Returns everything that has happened to a task, or a batch; as `zq.Client.trace`."""
+        return events_of(await self._run(self._calls.query("trace", {"id": id})))
 
     async def cancel(self, id: str) -> int:
         """Cancels a task, or all tasks of a batch; as `zq.Client.cancel`."""

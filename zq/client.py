@@ -23,7 +23,7 @@ from zq.publications import (
 from zq.pulled import PulledTask, settle_together
 from zq.queue_operations import QueueOperations
 from zq.reason import Reason
-from zq.receipt import Receipt, Receipts, TaskStatus, status_of
+from zq.receipt import Receipt, Receipts, TaskEvent, TaskStatus, events_of, status_of
 from zq.schedules import CatchUp, Schedules, make_schedule
 from zq.submit_options import Policy, SubmitOptions
 from zq.waiter import Waiter
@@ -349,6 +349,10 @@ class Client:
         """Returns why a task does not run now, or that it does, or how it ended. Raises as `status`."""
         reason: Reason = self._run(self._calls.why(id))
         return reason
+
+    def trace(self, id: str) -> tuple[TaskEvent, ...]:
+        """Returns everything that has happened to a task, or a batch, in the order of time; nothing when it is not known (any more). Raises as `status`."""
+        return events_of(self._run(self._calls.query("trace", {"id": id})))
 
     def cancel(self, id: str) -> int:
         """Cancels a task, or all tasks of a batch; returns how many had not ended. Raises as `status`."""

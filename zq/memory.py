@@ -222,7 +222,7 @@ class Memory:
     def disconnect(self, peer: bytes) -> None:
         with self._lock:
             self._sessions.pop(peer, None)
-            self._machine.disconnected(peer)
+            self._machine.disconnected(self._clocks(), peer)
 
     def say(self, function: Callable[[], None]) -> None:
         """Lets a session be told something, and carries all messages that follow from it."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, fields
 from typing import Any, Generic, TypeVar, overload
 
@@ -17,11 +17,11 @@ S = TypeVar("S")
 
 @dataclass(frozen=True, slots=True)
 class TaskEvent:
-    """Something that happened to a task: lost, retried, stale ... ; rare, so that most tasks have few."""
+    """Something that happened to a task: accepted, assigned, lost, retried ... (docs/semantics.md, Insight)."""
 
     time: float  # wall, seconds since 1970
     event: str
-    detail: str
+    detail: dict[str, Any]  # worker, token, reason ..., as the event has them
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +44,7 @@ class TaskStatus:
     due_time: float | None = None
     finished_time: float | None = None
     position: int | None = None
-    timeline: tuple[TaskEvent, ...] = ()
+    timeline: tuple[TaskEvent, ...] = ()  # what happened beside its plain way; `Client.trace` has all of it
 
 
 _STATUS_FIELDS = frozenset(field.name for field in fields(TaskStatus)) - {"timeline"}
@@ -53,9 +53,12 @@ _STATUS_FIELDS = frozenset(field.name for field in fields(TaskStatus)) - {"timel
 def status_of(id: str, value: dict[str, Any]) -> TaskStatus:
     """Makes a status of the answer to the query `task`; fields of a later protocol are left out."""
     known = {name: value[name] for name in _STATUS_FIELDS if name in value}
-    events = value.get("timeline") or ()
-    timeline = tuple(TaskEvent(event.get("time"), event.get("event"), event.get("detail") or "") for event in events)
-    return TaskStatus(**{"id": id, "state": "unknown", **known, "timeline": timeline})
+    return TaskStatus(**{"id": id, "state": "unknown", **known, "timeline": events_of(value.get("timeline") or ())})
+
+
+def events_of(rows: Iterable[dict[str, Any]]) -> tuple[TaskEvent, ...]:
+    """Makes a timeline of what the coordinator said."""
+    return tuple(TaskEvent(row["time"], row["event"], row.get("detail") or {}) for row in rows)
 
 
 class ReceiptBase:

@@ -219,9 +219,10 @@ class Server:
         tx = self._open_store().begin()
         machine = self._machine
         try:
-            step = machine.begin(_now(), tx)
+            now = _now()
+            step = machine.begin(now, tx)
             for peer in self._unreachable:
-                machine.disconnected(peer)
+                machine.disconnected(now, peer)
             if refused is not None:
                 machine.refuse(step, refused, "invalid", "this message cannot be handled; the log says why", None)
             for parts in messages:

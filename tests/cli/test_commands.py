@@ -301,3 +301,18 @@ def test_groups_are_listed_shown_and_cancelled(invoke: Invoke, coordinator: zq.C
     assert "cancelled 3" in cancelled.stderr
     assert (again.exit_code, again.stderr) == (1, "zq: g is not an open group\n")
     assert invoke("groups", "show", "nobody").exit_code == 1
+
+
+def test_tasks_trace_prints_an_event_a_line(invoke: Invoke) -> None:
+    invoke("submit", "orders", "1", "--id", "order-1")
+    invoke("tasks", "cancel", "order-1")
+
+    lines = invoke("tasks", "trace", "order-1").stdout.splitlines()
+    assert [line.split()[2] for line in lines] == ["accepted", "cancelled"]
+    assert "queue=orders" in lines[0]
+    rows = [json.loads(line) for line in invoke("tasks", "trace", "order-1", "--json").stdout.splitlines()]
+    assert [(row["event"], row["detail"].get("reason")) for row in rows] == [
+        ("accepted", None),
+        ("cancelled", "cancelled by a client"),
+    ]
+    assert invoke("tasks", "trace", "never").exit_code == 1

@@ -347,13 +347,13 @@ def test_a_status_has_what_the_coordinator_knows(coordinator: FakeCoordinator, c
         "queue": "orders",
         "state": "leased",
         "worker": "shop-1",
-        "timeline": [{"time": 5.0, "event": "lost", "detail": "shop-2"}],
+        "timeline": [{"time": 5.0, "event": "lost", "detail": {"worker": "shop-2"}}],
         "invented": 1,
     }
     coordinator.handler = lambda message: [Answer(message.request, value)] if isinstance(message, Query) else None
     status = client.status("a")
     assert (status.id, status.state, status.worker, status.priority) == ("a", "leased", "shop-1", None)
-    assert status.timeline == (TaskEvent(5.0, "lost", "shop-2"),)
+    assert status.timeline == (TaskEvent(5.0, "lost", {"worker": "shop-2"}),)
 
 
 def test_a_question_that_the_coordinator_refuses_raises(coordinator: FakeCoordinator, client: Client) -> None:

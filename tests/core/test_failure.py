@@ -153,6 +153,9 @@ def test_history_of_a_dead_letter_has_every_attempt_and_its_reason() -> None:
     timeline = desk.task("a")["timeline"]
 
     assert [event["event"] for event in timeline] == ["retry", "lost", "retry", "dead"]
-    assert timeline[0]["detail"] == {"attempt": 1, "failures": 1, "in": 0.0, "error": "too hot"}
+    detail = timeline[0]["detail"]
+    assert (detail["attempt"], detail["failures"], detail["in"], detail["error"]) == (1, 1, 0.0, "too hot")
+    assert detail["worker"] == "till/2"
     assert timeline[2]["detail"]["attempt"] == 2
-    assert timeline[3]["detail"] == {"attempt": 3, "failures": 2, "reason": "too cold"}
+    detail = timeline[3]["detail"]
+    assert (detail["attempt"], detail["failures"], detail["reason"]) == (3, 2, "too cold")

@@ -157,7 +157,7 @@ def test_move_keeps_order_attempts_and_history(desk: Desk) -> None:
     assert counts(desk, "r") == (6, 1, 0, 0)
     task = desk.task("tried")
     assert (task["queue"], task["attempts"], task["state"]) == ("r", 1, "scheduled")
-    assert [event["event"] for event in task["timeline"]] == ["retry"]
+    assert [event["event"] for event in task["timeline"]] == ["retry", "moved"]
     desk.wait(6.0)
     served = assigned(desk.hello(b"v", "other", 10, queues=("r",)))
     assert [one.id for one in served] == ["tried", "there-1", "first", "there-2", "second", "low"]

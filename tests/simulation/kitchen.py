@@ -16,6 +16,7 @@ from tests.simulation.limits import LimitCheck
 from tests.simulation.lineage import COMPLAINTS, JOINED, check_joined
 from tests.simulation.peers import Customer, Worker
 from tests.simulation.session_worker import SessionWorker
+from tests.simulation.timelines import check_traces
 from tests.simulation.world import WALL_OFFSET, Connection, World
 from zq.core.batch import bits
 from zq.core.books import EPOCH_SHIFT, Step
@@ -225,6 +226,13 @@ class Kitchen:
             if states.get(id) != "done":
                 raise Violation(f"operation {id} was begun and is {states.get(id, 'forgotten')}")
 
+    def check_traces(self) -> None:
+        """Checks, when everything is drained, what can be seen of each task."""
+        assert self.machine is not None
+        tx = self.store.begin()
+        check_traces(self.machine.books, tx, self.world.clocks(), self.ledger)
+        tx.abort()
+
     def send(self, outbox: list[tuple[bytes, Any]]) -> None:
         for peer, message in outbox:
             if isinstance(message, Assign | Tasks):
@@ -395,6 +403,7 @@ def _heal_and_drain(
     kitchen.check()
     kitchen.check_groups_ended()
     kitchen.check_operations_ended([id for customer in customers for id in customer.operations])
+    kitchen.check_traces()
     assert kitchen.machine is not None
     for queue in kitchen.machine.books.queues.values():
         if kitchen.machine.books.replays:

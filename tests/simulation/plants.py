@@ -18,6 +18,7 @@ from zq.core import (
     expiry,
     failing,
     groups,
+    history,
     joins,
     lines,
     liveness,
@@ -365,9 +366,19 @@ def _schedule_not_atomic(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(admission, "store_if_new", lambda books, step, batch: None)
 
 
+def _returned_and_not_traced(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(history, "note_returned", lambda books, step, lease, mask, why: None)
+
+
+def _history_lost_at_a_split(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(history, "inherit", lambda books, step, batch, single: None)
+
+
 _PATCHES = {
     "operation on a queue forgotten at a restart": _operation_forgotten,
     "moved task left behind, too": _moved_and_left_behind,
+    "given back and not in the trace": _returned_and_not_traced,
+    "history lost when a task is split off": _history_lost_at_a_split,
     "policies forgotten at a restart": _policies_forgotten_at_a_restart,
     "full buckets after a restart": _full_buckets_after_a_restart,
     "key not reopened": _key_not_reopened,

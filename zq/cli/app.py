@@ -51,7 +51,14 @@ _GROUPS: list[tuple[str, str, dict[str, Any]]] = [
     (
         "tasks",
         "Look at tasks, cancel them, try dead ones again.",
-        {"ls": tasks.list_tasks, "show": tasks.show, "cancel": tasks.cancel, "retry": tasks.retry, "bury": tasks.bury},
+        {
+            "ls": tasks.list_tasks,
+            "show": tasks.show,
+            "trace": tasks.trace,
+            "cancel": tasks.cancel,
+            "retry": tasks.retry,
+            "bury": tasks.bury,
+        },
     ),
     (
         "groups",

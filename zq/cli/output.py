@@ -107,14 +107,29 @@ def print_fields(row: dict[str, Any], *, as_json: bool) -> None:
     width = max(map(len, row), default=0)
     for name, value in row.items():
         if name == "timeline":
-            for event in value:
-                detail = " ".join(f"{key}={text}" for key, text in event["detail"].items())
-                typer.echo(f"  {_time(event['time'])}  {event['event']}  {printable(detail)}")
+            print_events(value, as_json=False, indent="  ")
         elif isinstance(value, dict):
             for key, inner in value.items():
                 typer.echo(f"{name}.{key}  {_cell(key, inner)}")
         else:
             typer.echo(f"{name:<{width}}  {_cell(name, value)}")
+
+
+def print_events(events: list[dict[str, Any]], *, as_json: bool, indent: str = "") -> None:
+    """Prints what happened, an event a line, to the millisecond."""
+    for event in events:
+        if as_json:
+            print_json(event)
+            continue
+        stamp = datetime.fromtimestamp(event["time"]).isoformat(" ", "milliseconds")
+        detail = " ".join(f"{name}={_detail(name, value)}" for name, value in event["detail"].items())
+        typer.echo(f"{indent}{stamp}  {event['event']:<9}  {printable(detail)}".rstrip())
+
+
+def _detail(name: str, value: Any) -> str:
+    if name.endswith("_time"):
+        return _time(value)
+    return json.dumps(value, default=_plain, ensure_ascii=False) if isinstance(value, dict | list) else str(value)
 
 
 def _cell(name: str, value: Any) -> str:

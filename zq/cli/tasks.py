@@ -13,7 +13,17 @@ import typer
 
 from zq.cli.arguments import TIMEOUT, Address, Json, Limit, Queue, Timeout
 from zq.cli.listing import ask
-from zq.cli.output import FAILED, exit_codes, fail, fail_with, print_fields, print_json, print_rows, printable
+from zq.cli.output import (
+    FAILED,
+    exit_codes,
+    fail,
+    fail_with,
+    print_events,
+    print_fields,
+    print_json,
+    print_rows,
+    printable,
+)
 from zq.errors import BusyError, InvalidTaskError, TaskError
 
 if TYPE_CHECKING:
@@ -215,6 +225,15 @@ def show(id: Id, address: Address = None, timeout: Timeout = TIMEOUT, as_json: J
         print_fields(task, as_json=as_json)
         if task["state"] == "unknown":
             raise typer.Exit(FAILED)
+
+
+def trace(id: Id, address: Address = None, timeout: Timeout = TIMEOUT, as_json: Json = False) -> None:
+    """Show everything that has happened to a task, or to a batch, in the order of time."""
+    with exit_codes():
+        events = ask(address, timeout, "trace", id=id)
+        print_events(events, as_json=as_json)
+        if not events:
+            fail(f"{id} is not known, or no longer")
 
 
 def why(id: Id, address: Address = None, timeout: Timeout = TIMEOUT, as_json: Json = False) -> None:

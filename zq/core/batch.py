@@ -12,8 +12,17 @@ from zq.task import task_id
 from zq.wire.batch import slice_tasks
 from zq.wire.messages import DEFAULT_OPTIONS, Options
 
-Accepted = tuple[int, int, int]
-"""A completion that was accepted: token, lo, hi."""
+Forwarded = tuple[tuple[str, str, int], ...]
+"""What a completion stored: id, queue and number of tasks of each batch; of a group the number is 0."""
+
+Accepted = tuple[int, int, int, str, float, float | None, float, Forwarded]
+"""A completion that was accepted: token, lo, hi, and for the trace of its tasks holder, when they were leased, started (if known) and done, what they forwarded."""
+
+Start = tuple[str, int, float, float | None]
+"""How a task came to a holder: its name, the token, when it was leased and when it was started, if known (wall)."""
+
+TOGETHER_SECONDS = 0.1
+"""Neighbours of one lease that are done within it share an entry, and its time: a trace is as exact as that, and costs nothing per task."""
 
 
 class Batch:
@@ -41,6 +50,7 @@ class Batch:
         "is_queued",
         "is_solo",
         "key",
+        "last_start",
         "leased",
         "options",
         "queue",
@@ -72,6 +82,7 @@ class Batch:
         self.is_parked = False  # in table parked, although its lane may still hold it
         self.has_progress = False
         self.has_results = False
+        self.last_start: Start | None = None  # of a single task that was just taken out of a lease, for its history
 
     def set_tasks(self, ends: bytes, blob: bytes) -> None:
         self.ends = ends
@@ -104,6 +115,14 @@ class Batch:
         ttl = self.options.ttl
         return inf if ttl is None or self.attempts else int((self.accepted_time + ttl) * 1000) / 1000
 
+    @property
+    def due_time(self) -> float | None:
+        """When it may start, as it was submitted (wall); None for at once."""
+        options = self.options
+        if options.at is not None:
+            return options.at
+        return self.accepted_time + options.delay if options.delay else None
+
     def expiry_key(self) -> bytes:
         """Returns the key of its row in table `expiry`."""
         return tables.due_key(self.accepted_time + (self.options.ttl or 0.0), self.own_id.encode())
@@ -126,15 +145,21 @@ class Batch:
         """Returns ends and payloads of the tasks with indexes lo <= index < hi."""
         return slice_tasks(self.ends, self.blob, lo - self.first, hi - self.first)
 
-    def accept(self, token: int, lo: int, hi: int) -> None:
-        """Notes an accepted completion; neighbours of one lease become one entry."""
+    def accept(self, entry: Accepted) -> None:
+        """Notes an accepted completion; neighbours of one lease that end together become one entry."""
         accepted = self.accepted
         if accepted:
             last = accepted[-1]
-            if last[0] == token and last[2] == lo:
-                accepted[-1] = (token, last[1], hi)
+            if (
+                last[0] == entry[0]
+                and last[2] == entry[1]
+                and entry[6] - last[6] < TOGETHER_SECONDS
+                and not (last[7] or entry[7])
+                and last[5] is entry[5] is None
+            ):
+                accepted[-1] = (*entry[:1], last[1], *entry[2:])
                 return
-        accepted.append((token, lo, hi))
+        accepted.append(entry)
 
     # Records.
 

@@ -303,7 +303,7 @@ class Books:
     def grant(self, step: Step, batch: Batch, mask: int, holder: Holder) -> Lease:
         """Leases waiting tasks to a holder."""
         self.lease_number += 1
-        lease = Lease(self.epoch << EPOCH_SHIFT | self.lease_number, batch, mask, holder, step.now)
+        lease = Lease(self.epoch << EPOCH_SHIFT | self.lease_number, batch, mask, holder, step.now, step.wall)
         lease.is_solo = holder.solo = batch.is_solo and not holder.is_puller
         count = mask.bit_count()
         batch.leased |= mask

@@ -2,8 +2,8 @@
 
 from collections.abc import Callable
 
-from zq.core import endings, lines, tables
-from zq.core.batch import Batch, bits, mask_of, runs
+from zq.core import endings, history, lines, tables
+from zq.core.batch import Batch, Start, bits, mask_of, runs
 from zq.core.books import Books, Step
 from zq.task import task_id
 from zq.wire.limits import TASK_SEPARATOR
@@ -71,15 +71,19 @@ def _end_pending(books: Books, step: Step, batch: Batch, mask: int, end: Ending)
     queue.add_waiting(batch.options.priority, -waiting.bit_count())
     books.changed[queue] = None
     holders = {lease.token: lease for lease in books.leases.values() if lease.batch is batch} if mask != waiting else {}
+    starts: dict[int, Start] = {}
     for lease in holders.values():
         covered = lease.mask & mask
+        starts |= {index: history.start_of(step, lease, 1 << index) for index in bits(covered)}
         spans = tuple(Span(lease.token, lo + batch.first, hi + batch.first) for lo, hi in runs(covered))
         if spans:
             step.send(lease.holder.peer, Cancelled(spans))
             books.uncover(step, lease, covered)
             queue.leased -= covered.bit_count()
     for index in bits(mask):
-        end(books, step, endings.split_off(books, step, batch, 1 << index))
+        single = endings.split_off(books, step, batch, 1 << index)
+        single.last_start = starts.get(index)
+        end(books, step, single)
     return mask.bit_count()
 
 

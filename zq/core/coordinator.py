@@ -145,9 +145,9 @@ class Coordinator:
         self.books.count(f"error {code}")
         step.send(peer, Error(request, code, text))
 
-    def disconnected(self, peer: Peer) -> None:
+    def disconnected(self, now: Now, peer: Peer) -> None:
         """Notes that a message could not be sent to a connection."""
-        liveness.disconnected(self.books, peer)
+        liveness.disconnected(self.books, now.wall, peer)
 
     def tick(self, step: Step) -> None:
         """Does what is due, assigns, and makes the step ready for its commit."""

@@ -11,7 +11,7 @@ from itertools import islice
 from math import inf
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from zq.core import endings, tables, uniqueness
+from zq.core import endings, history, tables, uniqueness
 from zq.core.batch import Batch
 
 if TYPE_CHECKING:
@@ -108,7 +108,7 @@ def revive(books: Books, step: Step, single: Batch, to: Queue | None = None) -> 
         single.key = tables.task_key(to.number, priority, books.sequence, sub)
         single.queue = to
     books.count("revived")
-    endings.add_event(step, books, single.own_id, "revived", detail)
+    history.add_event(step, books, single.own_id, "revived", detail)
     if unique is not None:
         uniqueness.take(step, single)
     endings.wait_again(books, step, single)
@@ -128,7 +128,7 @@ def purge(books: Books, step: Step, found: Iterator[Dead], most: int) -> int:
         one.batch.queue.dead -= 1
         books.changed[one.batch.queue] = None
         books.count("purged")
-        endings.add_event(step, books, one.batch.own_id, "purged", {})
+        history.add_event(step, books, one.batch.own_id, "purged", {})
         endings.finish(books, step, one.batch, "dead", one.reason)
     return len(dead)
 

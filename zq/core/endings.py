@@ -12,13 +12,13 @@ id, the place and the payload that it had.
 
 from __future__ import annotations
 
-from itertools import islice
 from typing import Any, NamedTuple
 
-from zq.core import lines, tables, uniqueness
-from zq.core.batch import Accepted, Batch, mask_bytes, mask_of, runs
+from zq.core import history, lines, tables, uniqueness
+from zq.core.batch import Accepted, Batch, Forwarded, mask_bytes, mask_of, runs
 from zq.core.books import Books, Step
 from zq.core.departures import MOVED, EndedMembers, Notice
+from zq.core.holder import Lease
 from zq.core.queue import Queue
 from zq.errors import StoreCorruptError
 from zq.task import task_id
@@ -26,10 +26,6 @@ from zq.wire.messages import Ended
 
 PENDING, SCHEDULED, DEAD, ENDED = tables.AT_PENDING, tables.AT_SCHEDULED, tables.AT_DEAD, tables.AT_ENDED
 PARKED = tables.AT_PARKED
-
-HISTORY_MAX = 100
-"""Events kept for one task: every attempt of a task with the default limit, several times over."""
-
 
 _TABLE_OF = {PENDING: tables.PENDING, SCHEDULED: tables.SCHEDULED, DEAD: tables.DEAD, PARKED: tables.PARKED}
 
@@ -55,6 +51,8 @@ class End(NamedTuple):
     has_results: bool
     attempts: int
     failures: int
+    accepted_time: float = 0.0  # wall
+    due_time: float | None = None  # as it was submitted
 
 
 def find(step: Step, id: str) -> Place | End | None:
@@ -64,6 +62,12 @@ def find(step: Step, id: str) -> Place | End | None:
         return None
     record = tables.unpack(value)
     return End(*record) if record[0] == ENDED else Place(*record)
+
+
+def queue_of(books: Books, end: End) -> str | None:
+    """Returns the name of the queue in which something ended; None when there is no such queue any more."""
+    queue = books.queues_by_number.get(tables.split_task_key(end.key)[0])
+    return None if queue is None else queue.name
 
 
 def read_at(books: Books, step: Step, place: Place) -> Batch | None:
@@ -83,38 +87,33 @@ def set_place(step: Step, batch: Batch, where: int, key: bytes) -> None:
     step.tx.put(tables.INDEX, batch.own_id.encode(), tables.pack((where, key)))
 
 
-def add_event(step: Step, books: Books, id: str, event: str, detail: dict[str, Any]) -> None:
-    """Adds to the history of a task: only rare events, a task that is done at its first start has none."""
-    start, stop = tables.history_bounds(id)
-    if sum(1 for _ in islice(step.tx.scan(tables.HISTORY, start, stop), HISTORY_MAX)) < HISTORY_MAX:
-        key = tables.history_key(id, books.next_event())
-        step.tx.put(tables.HISTORY, key, tables.pack((step.wall, event, detail)))
-
-
 # Ranges of a batch.
 
 
 def end_done(
     books: Books,
     step: Step,
-    batch: Batch,
+    lease: Lease,
     mask: int,
-    token: int,
     results: tuple[bytes, bytes],
     *,
     is_moved: bool = False,
+    started_at: float | None = None,
+    forwarded: Forwarded = (),
 ) -> None:
     """Ends tasks of one run as done; they are in no lease any more.
 
     Args:
         books: of the coordinator.
         step: the running one.
-        batch: whose tasks they are.
-        mask: which of them.
-        token: of their lease.
+        lease: that they were in.
+        mask: which of its batch they are.
         results: ends and payloads over the run, or empty.
         is_moved: what they forwarded takes their places in their group.
+        started_at: of a single task, when it was started (monotonic), if known.
+        forwarded: what they stored, for their trace.
     """
+    batch = lease.batch
     lo, hi = mask_span(mask)
     lo, hi = lo + batch.first, hi + batch.first
     queue = batch.queue
@@ -123,7 +122,8 @@ def end_done(
     queue.note_finished(hi - lo)
     books.changed[queue] = None
     batch.ended |= mask
-    batch.accept(token, lo, hi)
+    started_time = None if started_at is None else step.wall - (step.now - started_at)
+    batch.accept((lease.token, lo, hi, lease.holder.name, lease.granted_time, started_time, step.wall, forwarded))
     ends, blob = results
     if blob:
         batch.has_results = True
@@ -165,6 +165,8 @@ def finish(books: Books, step: Step, batch: Batch, outcome: str, reason: str) ->
         batch.has_results,
         batch.attempts,
         batch.failures,
+        batch.accepted_time,
+        batch.due_time,
     )
     note_finished(books, step, batch.own_id, end, batch.key, has_results=batch.has_results)
     batch.ended = batch.full
@@ -222,6 +224,7 @@ def split_off(books: Books, step: Step, batch: Batch, bit: int) -> Batch:
     single.options = batch.options
     single.accepted_time = batch.accepted_time
     single.set_tasks(*batch.slice(index, index + 1))
+    history.inherit(books, step, batch, single)
     batch.ended |= bit
     batch.split |= bit
     if batch.ended == batch.full:
@@ -271,7 +274,7 @@ def bury(books: Books, step: Step, single: Batch, reason: str) -> None:
     books.changed[single.queue] = None
     books.count("dead")
     detail = {"attempt": single.attempts, "failures": single.failures, "reason": reason[-500:]}
-    add_event(step, books, single.own_id, "dead", detail)
+    history.add_start_event(step, books, single, "dead", detail)
     note_end(books, step, single, "dead", reason)
 
 
@@ -281,33 +284,9 @@ def cancel(books: Books, step: Step, single: Batch, reason: str) -> None:
     single.queue.note_finished(1)
     books.changed[single.queue] = None
     books.count("cancelled")
-    add_event(step, books, single.own_id, "cancelled", {"reason": reason})
+    history.add_start_event(step, books, single, "cancelled", {"reason": reason})
     finish(books, step, single, "cancelled", reason)
     note_end(books, step, single, "cancelled", reason)
-
-
-def expire(books: Books, step: Step, single: Batch) -> None:
-    """Ends a task that was split off as expired, or makes it a dead letter where its queue says so."""
-    reason = expiry_reason(single)
-    if single.queue.policies.on_expired == "dead":
-        bury(books, step, single, reason)
-        return
-    note_expired(books, single, 1)
-    add_event(step, books, single.own_id, "expired", {"reason": reason})
-    finish(books, step, single, "expired", reason)
-    note_end(books, step, single, "expired", reason)
-
-
-def expiry_reason(batch: Batch) -> str:
-    return f"it was not started within its ttl of {batch.options.ttl:g} s"
-
-
-def note_expired(books: Books, batch: Batch, count: int) -> None:
-    """Counts tasks that expire."""
-    batch.queue.expired += count
-    batch.queue.note_finished(count)
-    books.changed[batch.queue] = None
-    books.count("expired", count)
 
 
 def cancel_whole(books: Books, step: Step, batch: Batch, reason: str) -> None:

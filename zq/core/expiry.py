@@ -7,7 +7,7 @@ with an attempt behind it never expires.
 
 from itertools import islice
 
-from zq.core import endings, lines, tables
+from zq.core import endings, history, lines, tables
 from zq.core.batch import Batch, bits
 from zq.core.books import Books, Step
 from zq.core.departures import EndedMembers
@@ -72,11 +72,35 @@ def _end(books: Books, step: Step, batch: Batch, mask: int) -> None:
         or batch.queue.policies.on_expired == "dead"
     ):
         for index in bits(mask):
-            endings.expire(books, step, endings.split_off(books, step, batch, 1 << index))
+            _expire_single(books, step, endings.split_off(books, step, batch, 1 << index))
         return
-    lo, hi, reason = batch.first, batch.first + batch.count, endings.expiry_reason(batch)
-    endings.note_expired(books, batch, batch.count)
+    lo, hi, reason = batch.first, batch.first + batch.count, _reason(batch)
+    _count(books, batch, batch.count)
     endings.finish(books, step, batch, "expired", reason)
     books.waits.note(batch.id, Ended(lo, hi, "expired", reason, b"", b""))
     if options.group is not None:
         step.ended.append(EndedMembers(options.group, lo, hi, "expired", reason, b"", b""))
+
+
+def _expire_single(books: Books, step: Step, single: Batch) -> None:
+    """Ends a task that was split off as expired, or makes it a dead letter where its queue says so."""
+    reason = _reason(single)
+    if single.queue.policies.on_expired == "dead":
+        endings.bury(books, step, single, reason)
+        return
+    _count(books, single, 1)
+    history.add_event(step, books, single.own_id, "expired", {"reason": reason})
+    endings.finish(books, step, single, "expired", reason)
+    endings.note_end(books, step, single, "expired", reason)
+
+
+def _reason(batch: Batch) -> str:
+    return f"it was not started within its ttl of {batch.options.ttl:g} s"
+
+
+def _count(books: Books, batch: Batch, count: int) -> None:
+    """Counts tasks that expire."""
+    batch.queue.expired += count
+    batch.queue.note_finished(count)
+    books.changed[batch.queue] = None
+    books.count("expired", count)

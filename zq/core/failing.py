@@ -2,7 +2,7 @@
 
 from zlib import crc32
 
-from zq.core import endings, lines
+from zq.core import endings, history, lines
 from zq.core.batch import Batch
 from zq.core.books import Books, Step
 from zq.wire.retry import RetryPolicy
@@ -49,7 +49,8 @@ def retry_policy(books: Books, batch: Batch) -> RetryPolicy:
 def try_again(books: Books, step: Step, single: Batch, error: str, delay: float) -> None:
     """Lets a task wait again, in its place, once the delay is over."""
     detail = {"attempt": single.attempts, "failures": single.failures, "in": delay, "error": error[-500:]}
-    endings.add_event(step, books, single.own_id, "retry", detail)
+    history.add_start_event(step, books, single, "retry", detail)
+    single.last_start = None
     books.count("retried")
     if single.options.ordered:
         lines.keep_for_retry(books, step, single)

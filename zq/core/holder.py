@@ -42,6 +42,7 @@ class Holder:
         "peer",
         "queues",
         "solo",
+        "suspected_time",
         "turn",
     )
 
@@ -58,6 +59,7 @@ class Holder:
         self.leases: dict[int, Lease] = {}  # by token, so in the order in which they were granted
         self.heard_at = 0.0
         self.connected_at = 0.0
+        self.suspected_time = 0.0  # wall; of a suspect
         self.turn = 0  # when it last got something, to choose the least recently used
         self.done = 0
         self.solo = False  # holds a task that may kill workers, and gets nothing beside it (protocol 3.1)
@@ -75,6 +77,7 @@ class Lease:
         "batch",
         "expires_at",
         "granted_at",
+        "granted_time",
         "holder",
         "is_solo",
         "mask",
@@ -84,9 +87,10 @@ class Lease:
         "token",
     )
 
-    def __init__(self, token: int, batch: Batch, mask: int, holder: Holder, now: float) -> None:
+    def __init__(self, token: int, batch: Batch, mask: int, holder: Holder, now: float, granted_time: float) -> None:
         self.token = token
         self.granted_at = now
+        self.granted_time = granted_time  # wall; over restarts, too
         self.batch = batch
         self.mask = mask  # tasks still covered; bits as in the batch
         self.holder = holder
@@ -106,9 +110,8 @@ class Lease:
 
     def record(self) -> bytes:
         holder = self.holder
-        return tables.pack(
-            (self.batch.key, mask_bytes(self.mask), holder.is_puller, holder.name, holder.incarnation, self.seconds)
-        )
+        head = (self.batch.key, mask_bytes(self.mask), holder.is_puller, holder.name, holder.incarnation)
+        return tables.pack((*head, self.seconds, self.granted_time))
 
 
 class PullWait:

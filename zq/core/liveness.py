@@ -74,7 +74,7 @@ def _claim(books: Books, step: Step, worker: Holder, held: tuple[Held, ...]) -> 
     tokens = {one.token for one in held}
     for token, lease in list(worker.leases.items()):
         if token not in tokens:
-            settling.give_back_all(books, step, lease)
+            settling.give_back_all(books, step, lease, "its worker came back without it")
     return note_held(books, step, worker, held)
 
 
@@ -98,7 +98,7 @@ def heartbeat(books: Books, step: Step, worker: Holder, message: Heartbeat) -> N
         for token, lease in list(worker.leases.items()):
             if token not in tokens and lease.granted_at < overdue:
                 books.count("never arrived")
-                settling.give_back_all(books, step, lease)
+                settling.give_back_all(books, step, lease, "it never reached its worker")
     refused = note_held(books, step, worker, message.held)
     step.send(worker.peer, Beat(message.number, books.epoch, refused))
 
@@ -111,7 +111,7 @@ def goodbye(books: Books, step: Step, worker: Holder, message: Goodbye) -> None:
     """Ends a session in peace: what the worker still holds goes back uncharged."""
     if message.incarnation == worker.incarnation:
         for lease in list(worker.leases.values()):
-            settling.give_back_all(books, step, lease)
+            settling.give_back_all(books, step, lease, "its worker said goodbye")
         _remove(books, worker)
 
 
@@ -144,19 +144,20 @@ def _remove(books: Books, worker: Holder) -> None:
         del books.workers[worker.name]
 
 
-def disconnected(books: Books, peer: Peer) -> None:
+def disconnected(books: Books, wall: float, peer: Peer) -> None:
     """A message to this connection could not be sent: nothing goes to it any more, and its worker may come back by another."""
     books.waits.drop_peer(peer)
     worker = books.peers.pop(peer, None)
     if worker is not None:
         worker.peer = None
-        suspect(books, worker)
+        suspect(books, wall, worker)
 
 
-def suspect(books: Books, worker: Holder) -> None:
+def suspect(books: Books, wall: float, worker: Holder) -> None:
     """Gives a worker nothing new until it is heard again; others take what would have waited for it."""
     if worker.life is Life.LIVE:
         worker.life = Life.SUSPECT
+        worker.suspected_time = wall
         books.count("suspected")
         for queue in worker.queues:
             books.stirred[queue] = None
@@ -177,7 +178,7 @@ def watch(books: Books, step: Step) -> None:
             settling.lose_all(books, step, worker, f"worker {worker.name} was silent for {silence:.1f} s")
             _remove(books, worker)
         elif silence >= options.suspect_after and worker.life is Life.LIVE:
-            suspect(books, worker)
+            suspect(books, step.wall, worker)
     books.watch_at = next_watch_at(books)
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from zq.core import dead_letters, endings, lines, tables, uniqueness
+from zq.core import dead_letters, endings, history, lines, tables, uniqueness
 from zq.core.batch import Batch, bits, read_batch
 from zq.core.books import Books, Step
 from zq.core.queue import Queue
@@ -113,6 +113,7 @@ def _transplant(books: Books, step: Step, batch: Batch, to: Queue) -> Batch:
     fresh = read_batch(tables.task_key(to.number, priority, sequence, sub), to, batch.record())
     fresh.ended, fresh.split, fresh.is_solo = batch.ended, batch.split, batch.is_solo
     fresh.accepted, fresh.has_results = list(batch.accepted), batch.has_results
+    history.add_event(step, books, batch.own_id, "moved", {"from": batch.queue.name, "to": to.name})
     if batch.options.unique is not None and _has_key(step, batch):
         uniqueness.free(step, batch)
         uniqueness.take(step, fresh)

@@ -41,7 +41,7 @@ def read_books(options: CoordinatorOptions, now: Now, tx: Transaction) -> Books:
 
 
 def _read_lease(books: Books, now: Now, tx: Transaction, token: int, record: bytes) -> None:
-    key, mask, is_puller, name, incarnation, seconds = tables.unpack(record)
+    key, mask, is_puller, name, incarnation, seconds, granted_time = tables.unpack(record)
     batch = books.fetch(tx, key)
     covered = 0 if batch is None else mask_of(mask) & ~batch.ended
     if batch is None or not covered:
@@ -54,7 +54,7 @@ def _read_lease(books: Books, now: Now, tx: Transaction, token: int, record: byt
         holder = holders[name] = Holder(name, incarnation, is_puller=is_puller)
         holder.life = Life.ABSENT
         holder.heard_at = now.monotonic
-    lease = Lease(token, batch, covered, holder, now.monotonic)
+    lease = Lease(token, batch, covered, holder, now.monotonic, granted_time)
     lease.is_solo = holder.solo = batch.is_solo and not is_puller
     batch.leased |= covered
     books.add_lease(lease)

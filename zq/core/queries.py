@@ -4,7 +4,18 @@ from collections.abc import Callable, Iterator
 from itertools import islice
 from typing import Any
 
-from zq.core import dead_letters, endings, groups, operations, publishing, reasons, schedules, tables
+from zq.core import (
+    dead_letters,
+    endings,
+    groups,
+    history,
+    operations,
+    publishing,
+    reasons,
+    schedules,
+    tables,
+    traces,
+)
 from zq.core.arguments import LIST_MAX, InvalidRequestError, limit, named_queue, optional_text, text
 from zq.core.batch import Batch, mask_of
 from zq.core.books import Books, Step
@@ -126,10 +137,12 @@ def _task(books: Books, step: Step, arguments: dict[str, Any]) -> dict[str, Any]
         row = _in_batch(books, step, id, known, int(index))
     else:
         row = _of_record(books, step, id, known)
-    start, stop = tables.history_bounds(id)
-    events = [tables.unpack(value) for _, value in step.tx.scan(tables.HISTORY, start, stop)]
-    row["timeline"] = [{"time": time, "event": event, "detail": detail} for time, event, detail in events]
+    row["timeline"] = [event._asdict() for event in history.events_of(step, id)]
     return row
+
+
+def _trace(books: Books, step: Step, arguments: dict[str, Any]) -> list[dict[str, Any]]:
+    return [event._asdict() for event in traces.trace(books, step, text(arguments, "id"))]
 
 
 def _in_batch(books: Books, step: Step, id: str, known: Place | End | None, index: int) -> dict[str, Any]:
@@ -179,17 +192,17 @@ def _fields(batch: Batch, id: str) -> dict[str, Any]:
 
 
 def _ended(books: Books, id: str, end: End) -> dict[str, Any]:
-    number, priority, _, _ = tables.split_task_key(end.key)
-    queue = books.queues_by_number.get(number)
     return {
         "id": id,
-        "queue": None if queue is None else queue.name,
+        "queue": endings.queue_of(books, end),
         "state": end.outcome,
-        "priority": priority,
+        "priority": tables.split_task_key(end.key)[1],
         "attempts": end.attempts,
         "failures": end.failures,
         "reason": end.reason or None,
+        "accepted_time": end.accepted_time or None,
         "finished_time": end.finished_time,
+        "worker": end.accepted[-1][3] if end.accepted else None,
         "token": end.accepted[-1][0] if end.accepted else None,
     }
 
@@ -334,6 +347,7 @@ QUERIES: dict[str, Callable[[Books, Step, dict[str, Any]], Any]] = {
     "schedules": _schedules,
     "schedule": _schedule,
     "why": _why,
+    "trace": _trace,
     "group": _group,
     "groups": _groups,
     "bindings": publishing.list_bindings,

@@ -2,8 +2,8 @@
 
 from collections.abc import Iterable
 
-from zq.core import admission, endings, failing, groups, tables
-from zq.core.batch import Accepted, Batch, bits, runs
+from zq.core import admission, endings, failing, groups, history, tables
+from zq.core.batch import Accepted, Batch, Forwarded, bits, runs
 from zq.core.books import Books, Step
 from zq.core.holder import Holder, Lease, Peer
 from zq.task import task_id
@@ -11,6 +11,12 @@ from zq.wire.batch import slice_tasks
 from zq.wire.messages import Cancelled, Done, Extend, Failed, Release, Settle, Settled, Span
 
 NO_RESULTS = (b"", b"")
+
+STALE_TASKS_MAX = 16
+"""Tasks of one stale completion that were split off and get a row each in their history: a liar must not fill the store."""
+
+FORWARDED_MAX = 16
+"""Batches and groups that the trace of a completion names; the rest is as a number."""
 
 
 def settle(books: Books, step: Step, peer: Peer, sender: Holder | None, message: Settle) -> None:
@@ -24,13 +30,13 @@ def settle(books: Books, step: Step, peer: Peer, sender: Holder | None, message:
     for done in message.done:
         lease = _lease_of(books, sender, done.token)
         if lease is None:
-            stale += _stale_spans(books, step, done)
+            stale += _stale_spans(books, step, sender, done)
         else:
             stale += _complete(books, step, lease, done)
     for failed in message.failed:
         lease = _lease_of(books, sender, failed.token)
         if lease is None or not lease.mask & lease.batch.span_mask(failed.index, failed.index + 1):
-            stale += _stale_failure(books, step, failed)
+            stale += _stale_failure(books, step, sender, failed)
         else:
             _fail(books, step, lease, failed)
     _finish_settling(books, step, peer, sender, message.number, message.credit, stale)
@@ -45,13 +51,18 @@ def release(books: Books, step: Step, peer: Peer, sender: Holder | None, message
         if lease is None or not mask:
             stale.append(span)
         else:
-            books.give_back(step, lease, mask)
+            _give_back(books, step, lease, mask, "its holder gave it back")
     _finish_settling(books, step, peer, sender, message.number, message.credit, stale)
 
 
-def give_back_all(books: Books, step: Step, lease: Lease) -> None:
+def give_back_all(books: Books, step: Step, lease: Lease, why: str) -> None:
     """Lets everything wait again that a lease covers; no attempt is charged."""
-    books.give_back(step, lease, lease.mask)
+    _give_back(books, step, lease, lease.mask, why)
+
+
+def _give_back(books: Books, step: Step, lease: Lease, mask: int, why: str) -> None:
+    history.note_returned(books, step, lease, mask, why)
+    books.give_back(step, lease, mask)
 
 
 def _finish_settling(
@@ -86,7 +97,7 @@ def _find_stale(books: Books, step: Step, sender: Holder | None, message: Settle
     for failed in message.failed:
         lease = _lease_of(books, sender, failed.token)
         if lease is None or not lease.mask & lease.batch.span_mask(failed.index, failed.index + 1):
-            stale += _stale_failure(books, step, failed)
+            stale += _stale_failure(books, step, sender, failed)
     return stale
 
 
@@ -101,8 +112,19 @@ def _complete(books: Books, step: Step, lease: Lease, done: Done) -> list[Span]:
     own_group = batch.options.group
     is_moved = own_group is not None and groups.is_moved(batch, done)
     if mask.bit_count() == done.hi - done.lo:
+        started_at = lease.started.get(done.lo) if lease.started and done.hi - done.lo == 1 else None
         books.uncover(step, lease, mask)
-        endings.end_done(books, step, batch, mask, done.token, (done.ends, done.blob), is_moved=is_moved)
+        forwarded = _forwarded(done) if done.forwards or done.groups else ()
+        endings.end_done(
+            books,
+            step,
+            lease,
+            mask,
+            (done.ends, done.blob),
+            is_moved=is_moved,
+            started_at=started_at,
+            forwarded=forwarded,
+        )
         stale: list[Span] = []
     else:
         stale = _complete_in_part(books, step, lease, done, mask, is_moved=is_moved)
@@ -112,52 +134,65 @@ def _complete(books: Books, step: Step, lease: Lease, done: Done) -> list[Span]:
     return stale
 
 
+def _forwarded(done: Done) -> Forwarded:
+    """Returns what a completion stores, for the trace of its tasks."""
+    made = [(group.id, group.queue or "", 0) for group in done.groups]
+    made += [(batch.id, batch.queue, len(batch.ends) >> 2) for batch in done.forwards]
+    if len(made) > FORWARDED_MAX:
+        made[FORWARDED_MAX:] = [("", "", len(made) - FORWARDED_MAX)]
+    return tuple(made)
+
+
 def _complete_in_part(books: Books, step: Step, lease: Lease, done: Done, mask: int, *, is_moved: bool) -> list[Span]:
     """Some tasks of the range were taken away (cancelled, say) while the holder did them."""
     batch = lease.batch
     books.uncover(step, lease, mask)
+    forwarded = _forwarded(done)
     asked = ((1 << (done.hi - done.lo)) - 1) << done.lo
     for lo, hi in runs(mask):
         results = NO_RESULTS
         if done.blob:
             results = slice_tasks(done.ends, done.blob, lo + batch.first - done.lo, hi + batch.first - done.lo)
         part = ((1 << (hi - lo)) - 1) << lo
-        endings.end_done(books, step, batch, part, done.token, results, is_moved=is_moved)
+        endings.end_done(books, step, lease, part, results, is_moved=is_moved, forwarded=forwarded)
+        forwarded = ()
     left = asked & ~(mask << batch.first)
     accepted = _accepted_mask(books, step, done.token, done.id, left)
     return [Span(done.token, lo, hi) for lo, hi in runs(left & ~accepted)]
 
 
-def _stale_spans(books: Books, step: Step, done: Done) -> list[Span]:
+def _stale_spans(books: Books, step: Step, sender: Holder | None, done: Done) -> list[Span]:
     """A completion without a current lease: a repeat of an accepted one is fine, the rest is stale."""
     asked = ((1 << (done.hi - done.lo)) - 1) << done.lo
     left = asked & ~_accepted_mask(books, step, done.token, done.id, asked)
     stale = [Span(done.token, lo, hi) for lo, hi in runs(left)]
     for span in stale:
-        _note_stale(books, step, done.id, span)
+        _note_stale(books, step, sender, done.id, span)
     return stale
 
 
-def _stale_failure(books: Books, step: Step, failed: Failed) -> list[Span]:
+def _stale_failure(books: Books, step: Step, sender: Holder | None, failed: Failed) -> list[Span]:
     for id in (task_id(failed.id, 0, failed.index), failed.id):
         place = endings.find(step, id)
         batch = endings.read_at(books, step, place) if isinstance(place, endings.Place) else None
         if batch is not None and batch.failed_token == failed.token:
             return []  # the report of a failure that was noted before
     span = Span(failed.token, failed.index, failed.index + 1)
-    _note_stale(books, step, failed.id, span)
+    _note_stale(books, step, sender, failed.id, span)
     return [span]
 
 
-def _note_stale(books: Books, step: Step, id: str, span: Span) -> None:
-    """Leaves a trace in the history of a task, if it is a single one that is known."""
-    if span.hi - span.lo == 1:
-        for own_id in (task_id(id, 0, span.lo), id):
-            known = endings.find(step, own_id)
-            if known is not None:
-                if own_id != id or endings.size_of(step, known) == 1:
-                    endings.add_event(step, books, own_id, "stale", {"token": span.token})
-                return
+def _note_stale(books: Books, step: Step, sender: Holder | None, id: str, span: Span) -> None:
+    """Leaves a trace in the history of the tasks, as far as they are known: of each that was split off, and of the batch."""
+    detail = {"token": span.token, "worker": None if sender is None else sender.name}
+    known = endings.find(step, id)
+    if known is not None:
+        is_single = endings.size_of(step, known) == 1
+        history.add_event(step, books, id, "stale", detail if is_single else {**detail, "spans": [span[1:]]})
+    for index in range(span.lo, min(span.hi, span.lo + STALE_TASKS_MAX)):
+        own_id = task_id(id, 0, index)
+        if endings.find(step, own_id) is not None:
+            history.add_event(step, books, own_id, "stale", detail)
 
 
 def _accepted_mask(books: Books, step: Step, token: int, id: str, asked: int) -> int:
@@ -178,9 +213,9 @@ def _accepted_in(books: Books, step: Step, token: int, id: str) -> int:
 
 def _spans_mask(spans: Iterable[Accepted], token: int) -> int:
     mask = 0
-    for one, lo, hi in spans:
-        if one == token:
-            mask |= ((1 << (hi - lo)) - 1) << lo
+    for entry in spans:
+        if entry[0] == token:
+            mask |= ((1 << (entry[2] - entry[1])) - 1) << entry[1]
     return mask
 
 
@@ -199,10 +234,13 @@ def _fail(books: Books, step: Step, lease: Lease, failed: Failed) -> None:
 def take_out(books: Books, step: Step, lease: Lease, bit: int) -> Batch:
     """Takes one leased task out of its lease and its batch; the caller says what becomes of it."""
     batch = lease.batch
+    start = history.start_of(step, lease, bit)
     books.uncover(step, lease, bit)
     batch.queue.leased -= 1
     books.changed[batch.queue] = None
-    return endings.split_off(books, step, batch, bit)
+    single = endings.split_off(books, step, batch, bit)
+    single.last_start = start
+    return single
 
 
 # Losses (protocol 3.1).
@@ -246,14 +284,15 @@ def lose(books: Books, step: Step, lease: Lease, why: str, suspects: int = 0) ->
     for bit_index in bits(started):
         lose_task(books, step, lease, 1 << bit_index, why)
     if lease.mask:
-        books.give_back(step, lease, lease.mask)
+        _give_back(books, step, lease, lease.mask, why)
 
 
 def lose_task(books: Books, step: Step, lease: Lease, bit: int, why: str) -> None:
     """Applies `on_lost` to a started task."""
-    detail = {"worker": lease.holder.name, "token": lease.token, "reason": why}
+    detail = {"reason": why, **history.suspicion(lease.holder)}
     single = take_out(books, step, lease, bit)
-    endings.add_event(step, books, single.own_id, "lost", detail)
+    history.add_start_event(step, books, single, "lost", detail)
+    single.last_start = None
     match single.options.on_lost:
         case "cancel":
             endings.cancel(books, step, single, why)

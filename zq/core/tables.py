@@ -13,7 +13,7 @@ key or a record raises `SCHEMA` and the store refuses the directories of other v
 | lines | line | task key of the batch that has the line's turn |
 | dead | task key | batch and why |
 | progress | task key | masks of a batch that was partly worked or split |
-| leases | token u64 | task key, mask, holder |
+| leases | token u64 | task key, mask, holder, when it was granted |
 | index | id | where it is, or how it ended |
 | results | task key, lo u16 | hi, ends, blob |
 | finished | finish sequence u64 | finish time, ids to forget, task key, whether it has results |
@@ -43,7 +43,7 @@ import msgpack
 
 from zq.wire import packing
 
-SCHEMA: Final = 9
+SCHEMA: Final = 10
 
 META: Final = "meta"
 QUEUES: Final = "queues"
