@@ -4,6 +4,7 @@ zq.ZqError
 └── PipelineError
     ├── StageError     a stage's function failed for an item, after its retries
     ├── LostError      a process of a direct pipeline died with items in hand
+    ├── TakenOverError another caller has taken over a durable run
     └── StartError     a worker of a pipeline could not be started, or does not fit
 
 Mistakes in the making of a pipeline are ValueError and TypeError, with the name of the stage.
@@ -61,3 +62,7 @@ class LostError(PipelineError):
 
 class StartError(PipelineError):
     """A worker of a pipeline could not be started, or runs another pipeline than ours."""
+
+
+class TakenOverError(PipelineError):
+    """Another caller has taken over this durable run, or has it; nothing is lost, and that one goes on."""

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections import deque
+from fractions import Fraction
 from typing import Any
 
 from patterns.items import Chunk, Ended, Failure, Origin, Path, Plain, Rest, members_of, origins_of
@@ -126,6 +127,43 @@ class Ledger:
         """Returns the numbers of the items under way, rising."""
         whole = [first + index for first, count in self._whole.items() for index in range(count)]
         return sorted([*whole, *self._open])
+
+    # For runs that are resumed.
+
+    @property
+    def outstanding(self) -> Fraction:
+        """What is under way, in source items and parts of them."""
+        return sum((one.left for one in self._open.values()), Fraction(sum(self._whole.values())))
+
+    @property
+    def next_to_give(self) -> int:
+        """Number of the first item of which something may still be given, in an ordered run; of the next to be sent in others."""
+        return self._next if self._order is None else self._order.next_number
+
+    def export(self) -> list[Any]:
+        """Returns the books as what msgpack can hold; without the outcomes that were not taken."""
+        # As text: the denominators of deep forks have more than the 64 bits that msgpack can hold.
+        opened = [[number, str(one.left), one.has_failed] for number, one in self._open.items()]
+        counts = [self.sent, self.completed, self.failed]
+        return [self._next, counts, [[first, count] for first, count in self._whole.items()], opened]
+
+    @classmethod
+    def restore(cls, exported: list[Any], *, ordered: bool) -> Ledger:
+        """Returns the books that were exported; items that have ended are given to nobody."""
+        next_number, counts, whole, opened = exported
+        found = cls(ordered=ordered, next_number=next_number)
+        found.sent, found.completed, found.failed = counts
+        found._whole = dict(sorted(whole))
+        found._firsts = list(found._whole)
+        for number, left, has_failed in opened:
+            one = found._open[number] = _Open()
+            one.left, one.has_failed = Fraction(left), has_failed
+        if found._order is not None:
+            unresolved = found.unresolved()
+            found._order = _Order(unresolved[0] if unresolved else next_number)
+            for number in set(range(found._order.next_number, next_number)) - set(unresolved):
+                found._order.close(number)
+        return found
 
     def _give_plain(self, chunk: Plain) -> None:
         if self._order is None:

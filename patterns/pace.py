@@ -28,16 +28,18 @@ class Pace:
         chunk: items in the next chunk, at least 1.
     """
 
-    def __init__(self, workers: int, held_max: int) -> None:
+    def __init__(self, workers: int, held_max: int, scale: int = 1) -> None:
         """Starts with single items.
 
         Args:
             workers: of all stages together.
             held_max: source items that may lie in unfinished batches; so many more must be under way.
+            scale: how much larger chunks may be where each costs more than a message between sockets.
         """
         self.chunk = 1
         self._workers = workers
         self._held_max = held_max
+        self._scale = scale
         self._cost = 0.0
         self._item_bytes = 0.0
 
@@ -61,6 +63,6 @@ class Pace:
         self._item_bytes = max(frame_bytes / items, 0.9 * self._item_bytes)
 
     def _adapt(self) -> None:
-        wanted = min(CHUNK_ITEMS_MAX, CHUNK_BYTES_MAX / max(self._item_bytes, 1.0))
+        wanted = self._scale * min(CHUNK_ITEMS_MAX, CHUNK_BYTES_MAX / max(self._item_bytes, 1.0))
         wanted = min(wanted, CHUNK_SECONDS / self._cost) if self._cost > 0 else 1.0
         self.chunk = max(1, min(int(wanted), self.chunk * GROWTH_MAX))

@@ -10,6 +10,7 @@ import atexit
 import sys
 from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from os import PathLike
 from types import TracebackType
 from typing import Any, Generic, Literal, Protocol, TypedDict, TypeVar
 
@@ -35,6 +36,11 @@ class RunOptions(TypedDict, total=False):
         threads: stages run in threads of this process; by default in child processes. A stage with a timeout calls its function in a child in any case.
         allow_loss: goes on when a process dies and items are lost, and says in `lost` how many; by default that ends the run with a LostError.
         endpoints: by stage, the endpoints (tcp://host:port) of workers that `zq pipeline serve` runs, here or on other machines.
+        data: directory of a coordinator inside this process (embedded grade); it is made if need be, and locked while the run is open.
+        address: of a running coordinator (shared grade).
+        run_id: of a durable run; one that was begun under it goes on, with the same pipeline and the same items. By default made, and said with the guarantee.
+        workers: False starts no workers for a durable run: others do, `zq worker kitchen:pipeline --stage bake`.
+        lease: seconds of silence after which the caller of a durable run is taken for dead, and another may take over.
         host: address of this machine at which those workers reach it; by default the one that leads to the first of them.
     """
 
@@ -46,6 +52,11 @@ class RunOptions(TypedDict, total=False):
     allow_loss: bool
     endpoints: Mapping[str, Sequence[str]]
     host: str | None
+    data: str | PathLike[str] | None
+    address: str | None
+    run_id: str | None
+    workers: bool
+    lease: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +71,20 @@ class Settings:
     allow_loss: bool = False
     endpoints: Mapping[str, Sequence[str]] = field(default_factory=dict)
     host: str | None = None
+    data: str | PathLike[str] | None = None
+    address: str | None = None
+    run_id: str | None = None
+    workers: bool = True
+    lease: float = 10.0
+
+    @property
+    def is_durable(self) -> bool:
+        return self.data is not None or self.address is not None
+
+
+DIRECT_ONLY = ("allow_loss", "endpoints", "host")
+DURABLE_ONLY = ("run_id", "workers", "lease")
+"""Options that mean nothing in other grades."""
 
 
 class Engine(Protocol):
@@ -153,6 +178,10 @@ def make_run(pipeline: Pipeline[Any, Any], items: Iterable[Any], options: RunOpt
         source = iter(items)
     except TypeError:
         raise TypeError(f"expected an iterable of items, got {type(items).__name__}") from None
+    if settings.is_durable:
+        from patterns.durable import DurableEngine
+
+        return Run(DurableEngine(plan, source, settings), settings)
     from patterns.direct import DirectEngine
 
     return Run(DirectEngine(plan, source, settings), settings)
@@ -165,6 +194,14 @@ def _settle(options: RunOptions) -> Settings:
     settings = Settings(**options)
     if settings.on_error not in ("raise", "skip", "collect"):
         raise ValueError(f"expected on_error as 'raise', 'skip' or 'collect', got {settings.on_error!r}")
+    if settings.data is not None and settings.address is not None:
+        raise ValueError("data (embedded) and address (shared) exclude each other")
+    grade, useless = ("durable", DIRECT_ONLY) if settings.is_durable else ("direct", DURABLE_ONLY)
+    for name in useless:
+        if name in options:
+            raise ValueError(f"{name} means nothing in a {grade} run; it has data or address, or neither")
+    if not 0.5 <= settings.lease <= 3600.0:
+        raise ValueError(f"expected lease from 0.5 to 3600 seconds, got {settings.lease}")
     return settings
 
 

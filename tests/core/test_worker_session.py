@@ -75,13 +75,12 @@ def test_hello_comes_first_and_lists_what_is_not_settled() -> None:
     ]
 
 
-def test_nothing_but_hello_is_said_before_the_welcome() -> None:
+def test_nothing_but_hello_and_goodbye_is_said_before_the_welcome() -> None:
     stage = Stage()
     stage.session.connected(0.0)
     stage.session.take_outbox()
     stage.session.finish([done(7)], [], 2)
     stage.session.progress(7, 0, 0.5)
-    stage.session.goodbye()
 
     assert stage.tick(1.0) == []
 
@@ -257,10 +256,21 @@ def test_refusal_of_what_it_said_ends_the_worker_in_words() -> None:
     assert "expected credit" in str(stage.session.failure)
 
 
-def test_progress_and_goodbye_are_said_while_it_is_welcome() -> None:
+def test_progress_is_said_while_it_is_welcome() -> None:
     stage = Stage()
     stage.connect()
     stage.session.progress(7, 0, 0.5)
     stage.session.goodbye()
 
     assert stage.session.take_outbox() == [Progress(7, 0, 0.5), Goodbye("shop", "life-1")]
+
+
+def test_worker_that_leaves_before_it_is_welcome_says_so() -> None:
+    stage = Stage()
+    stage.session.connected(0.0)
+    stage.session.goodbye()
+
+    hello, goodbye = stage.session.take_outbox()
+
+    assert isinstance(hello, Hello)
+    assert goodbye == Goodbye("shop", "life-1")

@@ -227,8 +227,8 @@ class WorkerSession:
             self._outbox.append(Progress(token, index, fraction))
 
     def goodbye(self) -> None:
-        if self.is_welcome:
-            self._outbox.append(Goodbye(self.name, self.incarnation))
+        """Leaves; also when the hello has no answer yet: else the coordinator, which has it, would give tasks to nobody for a while."""
+        self._outbox.append(Goodbye(self.name, self.incarnation))
 
     @property
     def is_settled(self) -> bool:

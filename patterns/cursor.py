@@ -1,0 +1,234 @@
+"""The cursor of a durable run: one task that says how far the run is, and whose lease makes its holder the only caller.
+
+A caller works in *moves*. A move is one settle, stored as a whole or not at all: it completes the cursor, forwards source items and the next cursor, and acknowledges the results
+that the next cursor counts as received. So at every moment the store has one cursor that fits what else is there, and whoever pulls it goes on from there, in another
+process too. A caller whose cursor was taken over finds its settle refused, and stops.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from typing import Any
+
+import zq
+from patterns.errors import TakenOverError
+from patterns.parcels import RESULT_ATTEMPTS_MAX, Parcel, cursor_queue
+from patterns.plan import Plan
+
+LOOK_INTERVAL = 0.25
+"""Seconds between two looks at a cursor that somebody holds; a caller that lives has moved it in between, or holds it."""
+
+TAKE_PATIENCE = 10.0
+"""Seconds in which the next cursor of one's own move can be pulled, the coordinator's restart not counted in."""
+
+
+@dataclass(slots=True)
+class State:
+    """What a cursor says.
+
+    Attributes:
+        move: its number: how many moves were made before.
+        books: the ledger, see `Ledger.export`; None before the first move.
+        owed: ids of results that are counted, but could not be acknowledged in the same move because their lease had run out.
+    """
+
+    move: int = 0
+    books: list[Any] | None = None
+    owed: list[str] = field(default_factory=list)
+
+    def payload(self, fingerprint: str) -> list[Any]:
+        return [self.move, self.books, self.owed, fingerprint]
+
+
+class Cursor:
+    """The cursor of one run, in the hands of its caller."""
+
+    def __init__(self, client: zq.Client, plan: Plan, run_id: str, lease: float) -> None:
+        """Makes the holder of a cursor that is not taken yet.
+
+        Args:
+            client: of the caller.
+            plan: of the pipeline.
+            run_id: of the run.
+            lease: seconds of silence after which the caller is taken for dead.
+        """
+        name = plan.name
+        self._lease = lease
+        self._client = client
+        self._queue = cursor_queue(name, run_id)
+        self._id = f"{name}.{run_id}"
+        self._what = f"run {run_id} of pipeline {name}"
+        self._fingerprint = plan.fingerprint
+        self._task: zq.PulledTask | None = None
+        self._move = 0
+
+    def take(self) -> State | None:
+        """Takes the cursor, or makes the first one; returns what it says, or None when the run has ended.
+
+        Raises:
+            TakenOverError: another caller is at it, and stays there.
+            ValueError: the run is one of another pipeline.
+        """
+        seen: str | None = None
+        give_up_at = time.monotonic() + 2 * self._lease + TAKE_PATIENCE
+        while time.monotonic() < give_up_at:
+            waiting = self._client.query("tasks", queue=self._queue, state="waiting") if self._is_known() else []
+            if waiting and waiting[0]["id"] == seen and self._pull(0.0):
+                return self._read()
+            seen = waiting[0]["id"] if waiting else None
+            if not waiting and not self._is_held():
+                if self._has_ended():
+                    return None
+                first = State().payload(self._fingerprint)
+                self._client.submit(self._queue, first, id=self._id, max_attempts=RESULT_ATTEMPTS_MAX)
+                if self._pull(TAKE_PATIENCE):
+                    return self._read()
+            time.sleep(LOOK_INTERVAL)
+        raise TakenOverError(f"{self._what} has another caller, which lives; one at a time can take its results")
+
+    def move(
+        self, state: State, forwards: Iterable[tuple[str, Parcel, dict[str, Any]]], done: list[zq.PulledTask]
+    ) -> list[zq.PulledTask]:
+        """Makes a move; returns the results that have to be acknowledged later, because their leases had run out.
+
+        Args:
+            state: what the next cursor says; its `move` and `owed` are set here.
+            forwards: queue, parcel and options of all that is submitted.
+            done: results that `state` counts.
+
+        Raises:
+            TakenOverError: another caller has the cursor.
+        """
+        pending = list(forwards)
+        lapsed: list[zq.PulledTask] = []
+        owed = list(state.owed)
+        while True:
+            task = self._hold()
+            task.forwards = None
+            for queue, parcel, options in pending:
+                task.forward(queue, parcel, **options)
+            state.move = self._move + 1
+            state.owed = [*owed, *(one.id for one in lapsed)]
+            task.forward(self._queue, state.payload(self._fingerprint), max_attempts=RESULT_ATTEMPTS_MAX)
+            stale = self._client.settle([task, *done], whole=True)
+            if not stale:
+                self._task = None
+                self._move = state.move
+                return lapsed
+            if task in stale:
+                self._task = None
+            done = [one for one in done if one not in stale]
+            lapsed += [one for one in stale if one is not task]
+
+    def held(self) -> tuple[zq.PulledTask, ...]:
+        """Returns the cursor if it is in hand; any thread may ask."""
+        task = self._task
+        return () if task is None else (task,)
+
+    def hold(self) -> None:
+        """Takes the cursor that the last move made.
+
+        Raises:
+            TakenOverError: another caller was faster.
+        """
+        self._hold()
+
+    def finish(self, done: list[zq.PulledTask]) -> bool:
+        """Ends the run; returns False when a result has to be acknowledged in a move before."""
+        task = self._hold()
+        task.forwards = None
+        stale = self._client.settle([task, *done], whole=True)
+        if stale:
+            if task in stale:
+                self._task = None
+            return False
+        self._task = None
+        return True
+
+    def release(self) -> None:
+        """Lets another caller go on at once."""
+        task, self._task = self._task, None
+        if task is not None:
+            task.release()
+
+    def _hold(self) -> zq.PulledTask:
+        if self._task is None and not self._pull(TAKE_PATIENCE):
+            raise TakenOverError(f"{self._what} was taken over by another caller")
+        assert self._task is not None
+        if self._task.payload[0] != self._move:
+            self.release()
+            raise TakenOverError(f"{self._what} was taken over by another caller, which has gone on")
+        return self._task
+
+    def _pull(self, wait: float) -> bool:
+        tasks = self._client.pull(self._queue, wait=wait, lease=self._lease)
+        self._task = tasks[0] if tasks else None
+        return bool(tasks)
+
+    def _read(self) -> State:
+        assert self._task is not None
+        move, books, owed, fingerprint = self._task.payload
+        if fingerprint != self._fingerprint:
+            self.release()
+            raise ValueError(
+                f"{self._what} was begun with other stages; a run is resumed with the pipeline that began it"
+            )
+        self._move = move
+        return State(move, books, list(owed))
+
+    # What the coordinator knows of the queue.
+
+    def _row(self) -> dict[str, Any]:
+        try:
+            row: dict[str, Any] = self._client.query("queue", queue=self._queue)
+        except zq.RemoteProtocolError:  # there is no such queue
+            return {}
+        return row
+
+    def _is_known(self) -> bool:
+        return bool(self._row())
+
+    def _is_held(self) -> bool:
+        return bool(self._row().get("leased"))
+
+    def _has_ended(self) -> bool:
+        row = self._row()
+        return bool(row.get("done")) and not (row["waiting"] or row["leased"] or row["scheduled"])
+
+
+class Keeper:
+    """Keeps the leases of a caller that is busy with a result: a thread that prolongs them while the process lives."""
+
+    def __init__(self, cursor: Cursor, held: Callable[[], list[zq.PulledTask]], lease: float) -> None:
+        """Makes a keeper.
+
+        Args:
+            cursor: whose lease it keeps.
+            held: returns the results whose leases it keeps, too; called in its thread.
+            lease: seconds.
+        """
+        self._cursor = cursor
+        self._held = held
+        self._lease = lease
+        self._closed = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="zq-keeper", daemon=True)
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def close(self) -> None:
+        self._closed.set()
+        self._thread.join()
+
+    def _run(self) -> None:
+        while not self._closed.wait(self._lease / 3):
+            for task in (*self._cursor.held(), *self._held()):
+                try:
+                    task.extend(self._lease)
+                except zq.ZqError:  # settled in between, or no coordinator: the caller will see
+                    continue
+                if self._closed.is_set():
+                    return

@@ -1,0 +1,449 @@
+"""The durable grades: each stage is a queue of a coordinator, hosted by the caller (embedded) or running elsewhere (shared), and nothing is lost.
+
+The caller submits chunks of the input, and what comes back waits in the queue of the run (patterns/parcels.py). It works in moves (patterns/cursor.py): one transaction submits
+input, acknowledges results that the program has taken, and says how far it is. Workers hand on what they make in the transaction in which they complete it
+(patterns/stage_work.py). So any process may be killed at any moment; a run with the same `run_id` goes on where the caller was.
+
+Two ledgers count the same items: one is ahead, and has outcomes for the program; the other has only what is acknowledged, and is what the cursor keeps.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+import threading
+import time
+from collections import deque
+from collections.abc import Iterator
+from itertools import islice
+from typing import Any
+
+import zq
+from patterns.batcher import Batcher
+from patterns.cursor import Cursor, Keeper, State
+from patterns.durable_crew import DurableCrew
+from patterns.errors import PipelineError
+from patterns.execution import Spreader
+from patterns.feeder import Feeder
+from patterns.items import Chunk, Ended, Failure, Origin, Plain, decode, members_of, origins_of, pop
+from patterns.ledger import Ledger
+from patterns.pace import Pace
+from patterns.parcels import Dispatch, Parcel, frames_in, origins_in, stage_queue
+from patterns.plan import SINK, Plan
+from patterns.progress import Progress
+from patterns.running import Settings
+
+CHUNKS_PER_TURN = 64
+"""Chunks that one move submits at most: bounds its bytes."""
+
+RESULTS_PER_TURN = 100
+"""Tasks with results that are taken at once, and wait in the caller's memory."""
+
+PULL_WAIT = 0.2
+"""Seconds that the caller waits for results when there is nothing else to do."""
+
+SHORT_WAIT = 0.01
+"""The same, while the input may bring something at any moment."""
+
+CHUNK_SCALE = 3
+"""A chunk is a task, which costs about a millisecond; with so much larger chunks it still fits a payload after its items have grown by a quarter."""
+
+WINDOW_FACTOR = 4
+"""By which more is under way than between sockets: every step of an item waits for the disk."""
+
+UNKNOWN_COST = 1e-6
+"""Seconds that an item is taken to cost which no stage has worked on yet."""
+
+PROGRESS_INTERVAL = 0.5
+"""Seconds between two questions to the coordinator for what progress shows."""
+
+CLIENT_TIMEOUT = 120.0
+"""Seconds in which a coordinator that was killed must be there again."""
+
+RUN_ID_CHARACTERS_MAX = 40
+
+
+class _Held:
+    """A result that was pulled and counted, and is not acknowledged yet."""
+
+    __slots__ = ("chunks", "last", "mark", "task")
+
+    def __init__(self, task: zq.PulledTask, chunks: list[Chunk], mark: int) -> None:
+        self.task = task
+        self.chunks = chunks
+        self.mark = mark  # outcomes that had been made when it was counted
+        numbers = [number for chunk in chunks for origin in origins_of(chunk) for number, _ in members_of(origin)]
+        self.last = max(numbers, default=-1)
+
+
+class DurableEngine:
+    """One durable run. It belongs to the thread that iterates; see `patterns.running.Engine` for what it is to a run."""
+
+    def __init__(self, plan: Plan, items: Iterator[Any], settings: Settings) -> None:
+        """Makes an engine; nothing is started yet.
+
+        Args:
+            plan: of the pipeline.
+            items: the input.
+            settings: of the run; it has `data` or `address`.
+
+        Raises:
+            ValueError: the run_id cannot be one.
+        """
+        self.run_id = check_run_id(settings.run_id) if settings.run_id is not None else secrets.token_hex(6)
+        self.ledger = Ledger(ordered=settings.ordered)
+        self.lost: dict[str, int] = {}
+        self._plan = plan
+        self._items = items
+        self._settings = settings
+        self._acked = Ledger(ordered=False)
+        self._dispatch = Dispatch(plan, self.run_id)
+        self._spreader = Spreader(plan)
+        self._batchers: dict[int, Batcher[zq.PulledTask]] = {
+            node.number: Batcher(node) for node in plan.working if node.kind == "batch"
+        }
+        self._held: deque[_Held] = deque()
+        self._owed: dict[str, zq.PulledTask | None] = {}  # by id: counted in the cursor, and not acknowledged
+        self._made = 0  # outcomes, since the start
+        self._marks: deque[tuple[int, int]] = (
+            deque()
+        )  # (outcomes, number): when so many are taken, all items before it are
+        self._given = 0  # items before this have been taken, in an ordered run
+        self._is_idle = False  # whether the last turn had nothing to do: then a chunk need not be full
+        self._wake = threading.Event()  # set when the input has something, after it was asked
+        self._feeder: Feeder | None = None
+        self._progress: Progress | None = None
+        self._progress_at = 0.0
+        self._coordinator: zq.Coordinator | None = None
+        self._client: zq.Client | None = None
+        self._crew: DurableCrew | None = None
+        self._keeper: Keeper | None = None
+
+    @property
+    def guarantee(self) -> str:
+        where = (
+            f"embedded in {self._settings.data}"
+            if self._settings.data is not None
+            else f"shared at {self._settings.address}"
+        )
+        return (
+            f"{where}: what was taken from the input is on disk until its results have been taken, whatever process dies; "
+            f"a function may be called again for an item, and a run that goes on with run_id={self.run_id!r} may give results again "
+            "that were taken just before a crash"
+        )
+
+    # What a run asks for.
+
+    def start(self) -> None:
+        """Opens or finds the coordinator, starts workers, and takes the cursor.
+
+        Raises:
+            StartError: a worker cannot be started.
+            TakenOverError: another caller has the run.
+            zq.ZqError: there is no coordinator.
+        """
+        settings, plan = self._settings, self._plan
+        address = settings.address
+        if settings.data is not None:
+            self._coordinator = zq.Coordinator(os.fspath(settings.data)).open()
+            address = self._coordinator.address
+        client = self._client = zq.Client(address, timeout=CLIENT_TIMEOUT, name="pipeline")
+        self._cursor = Cursor(client, plan, self.run_id, settings.lease)
+        for node in plan.working:
+            if node.options.key is not None:
+                client.set_queue(stage_queue(plan, node), assign="hash")
+        state = self._cursor.take()
+        self._is_ended = state is None
+        if state is None:
+            return
+        if state.books is not None:
+            self.ledger = Ledger.restore(state.books, ordered=settings.ordered)
+            self._acked = Ledger.restore(state.books, ordered=False)
+        self._owed = dict.fromkeys(state.owed)
+        workers = sum(node.options.workers for node in plan.working)
+        self._pace = Pace(workers * WINDOW_FACTOR, plan.held_max, CHUNK_SCALE)
+        self._feeder = Feeder(islice(self._items, self.ledger.sent, None), self._wake.set)
+        self._keeper = Keeper(self._cursor, self._leased, settings.lease)
+        if settings.workers:
+            self._crew = DurableCrew(client.address, plan, self.run_id, threads=settings.threads)
+            self._crew.start()
+        if settings.progress:
+            self._progress = Progress(plan, self._items)
+            self._progress.start()
+        self._feeder.start()
+        self._keeper.start()
+
+    def turn(self) -> bool:
+        """Makes a move if there is something to say, takes results, and returns whether the run is over.
+
+        Raises:
+            TakenOverError: another caller has taken over the run.
+            PipelineError: workers die one after the other, or a group of unknown items has failed.
+        """
+        if self._is_ended:
+            return True
+        feeder = self._feeder
+        assert feeder is not None
+        done = self._take_acknowledged()
+        forwards = self._feed(feeder)
+        forwards += self._cut_batches(done, feeder)
+        if forwards or done:
+            self._move(forwards, done)
+        if feeder.is_exhausted and not self.ledger.in_flight and not self._held:
+            return self._finish(feeder)
+        is_busy = bool(forwards or done)
+        received = self._receive(feeder, is_busy=is_busy)
+        self._is_idle = not is_busy and not received
+        if self._crew is not None:
+            self._crew.look()
+        self._show()
+        return False
+
+    def close(self) -> None:
+        """Ends workers and connections; the run can go on in another process, unless it has ended."""
+        if self._keeper is not None:
+            self._keeper.close()
+            self._keeper = None
+        crew, self._crew = self._crew, None
+        client, self._client = self._client, None
+        if client is not None and self._feeder is not None and not self._is_ended:
+            self._leave()
+        if self._feeder is not None:
+            self._feeder.close()
+        if crew is not None:
+            crew.close()
+        if self._progress is not None:
+            self._progress.close(self._counts, self.ledger)
+            self._progress = None
+        if client is not None:
+            client.close()
+        coordinator, self._coordinator = self._coordinator, None
+        if coordinator is not None:
+            coordinator.close()
+
+    # Moves.
+
+    def _move(self, forwards: list[tuple[str, Parcel, dict[str, Any]]], done: list[zq.PulledTask]) -> None:
+        """Makes a move; what could not be acknowledged is owed."""
+        state = State(books=self._acked.export(), owed=list(self._owed))
+        done += [task for task in self._owed.values() if task is not None]
+        acknowledged = {task.id for task in done}
+        state.owed = [id for id in state.owed if id not in acknowledged]
+        lapsed = self._cursor.move(state, forwards, done)
+        self._owed = dict.fromkeys(state.owed)
+        self._owed |= dict.fromkeys(task.id for task in lapsed)
+        self._cursor.hold()
+
+    def _feed(self, feeder: Feeder) -> list[tuple[str, Parcel, dict[str, Any]]]:
+        """Takes input, as much as may be under way, and returns what is to be submitted."""
+        forwards: list[tuple[str, Parcel, dict[str, Any]]] = []
+        for _ in range(CHUNKS_PER_TURN):
+            if self.ledger.in_flight + self._pace.chunk > self._pace.window and self.ledger.in_flight:
+                break
+            if self.ledger.sent - self.ledger.next_to_give > 8 * self._pace.window and self._settings.ordered:
+                break
+            values = feeder.take(self._pace.chunk, is_hasty=self._is_idle)
+            if not values:
+                break
+            first = self.ledger.send(len(values))
+            self._acked.send(len(values))
+            forwards += self._submissions(first, values)
+        return forwards
+
+    def _submissions(self, first: int, values: list[Any]) -> list[tuple[str, Parcel, dict[str, Any]]]:
+        found: list[tuple[str, Parcel, dict[str, Any]]] = []
+        try:
+            for number, chunk in self._spreader.spread(0, Plain(first, values)):
+                for place, parcel in self._dispatch.parcels(number, chunk, 0.0):
+                    self._pace.note_bytes(sum(map(len, parcel)), max(len(values), 1))
+                    found.append((place.queue, parcel, self._dispatch.options(place)))
+        except (TypeError, ValueError, OverflowError) as error:
+            raise TypeError(
+                f"an item of the input, number {first} or one of the {len(values) - 1} after it, cannot be sent: {error}; "
+                "items are what msgpack can hold: None, bool, int, float, str, bytes, list and dict"
+            ) from error
+        return found
+
+    def _cut_batches(self, done: list[zq.PulledTask], feeder: Feeder) -> list[tuple[str, Parcel, dict[str, Any]]]:
+        """Makes batches of what was gathered, and returns what is to be submitted; adds to `done` what is in them."""
+        if not self._batchers:
+            return []
+        now = time.monotonic()
+        gathered = sum(batcher.outstanding for batcher in self._batchers.values())
+        is_last = bool(gathered) and feeder.is_exhausted and gathered == self.ledger.outstanding
+        forwards: list[tuple[str, Parcel, dict[str, Any]]] = []
+        for (
+            batcher
+        ) in self._batchers.values():  # in the order of the pipeline: a later one may get more from an earlier
+            cut = batcher.cut(now, is_last=is_last)
+            if cut is None:
+                continue
+            is_last = False
+            done += cut.done
+            node = batcher.node
+            sent = self._spreader.spread(node.follower, cut.full)
+            for number, chunk in sent:
+                for place, parcel in self._dispatch.parcels(number, chunk, 0.0):
+                    forwards.append((place.queue, parcel, self._dispatch.options(place)))
+            if cut.rest is not None:
+                for place, parcel in self._dispatch.parcels(node.number, cut.rest, 0.0):
+                    forwards.append((place.queue, parcel, {**self._dispatch.options(place), "priority": 9}))
+        return forwards
+
+    # Results.
+
+    def _receive(self, feeder: Feeder, *, is_busy: bool) -> bool:
+        """Takes what came back, and waits for it if there is nothing else to do; returns whether there was anything."""
+        assert self._client is not None
+        if not self.ledger.in_flight and not self._owed:
+            if not feeder.ask():
+                self._wake.wait(PULL_WAIT)
+            self._wake.clear()
+            return False
+        wait = PULL_WAIT
+        if is_busy or self.ledger.take():
+            wait = 0.0
+        elif not feeder.is_exhausted and self.ledger.in_flight < self._pace.window:
+            wait = SHORT_WAIT
+        nearest = min((batcher.next_at() for batcher in self._batchers.values()), default=float("inf"))
+        wait = max(0.0, min(wait, nearest - time.monotonic()))
+        tasks = self._client.pull(
+            self._dispatch.home, max_tasks=RESULTS_PER_TURN, wait=wait, lease=self._settings.lease
+        )
+        for task in tasks:
+            if task.id in self._owed:
+                self._owed[task.id] = task
+            elif not self._renew(task):
+                self._count(task)
+        return bool(tasks)
+
+    def _renew(self, task: zq.PulledTask) -> bool:
+        """Takes the new lease of a result that is held already, after its old one has run out; False when it is not."""
+        for held in self._held:
+            if held.task.id == task.id:
+                held.task = task
+                return True
+        return any(batcher.renew(task) for batcher in self._batchers.values())
+
+    def _count(self, task: zq.PulledTask) -> None:
+        """Counts what a task brings: results, a notice, or items for a batch."""
+        chunks: list[Chunk] = []
+        if "zq-id" in task.headers:
+            chunks = self._read_notice(task)
+        else:
+            for frame in frames_in(task.payload):
+                number, chunk, cost = decode(frame)
+                if number != SINK:
+                    self._pace.note_cost(cost or UNKNOWN_COST)
+                    self._batchers[number].add(time.monotonic(), task, chunk)
+                    return
+                chunks.append(chunk)
+                if len(chunk[1]) and cost:
+                    self._pace.note_cost(cost)
+        ready = self.ledger.take()
+        before = len(ready)
+        for chunk in chunks:
+            self.ledger.receive(chunk)
+        self._made += len(ready) - before
+        self._marks.append((self._made, self.ledger.next_to_give))
+        self._held.append(_Held(task, chunks, self._made))
+
+    def _read_notice(self, task: zq.PulledTask) -> list[Chunk]:
+        """Returns what the death of a task means for the items in it."""
+        headers = task.headers
+        name = headers["zq-queue"].rpartition("/")[2]
+        reason = headers["zq-reason"]
+        origins: list[Origin] | None = origins_in(headers)
+        items: list[Any] = []
+        if origins is None:
+            origins = []
+            for frame in frames_in(task.payload or ()):
+                number, chunk, _ = decode(frame)
+                for origin, value in zip(origins_of(chunk), chunk[1], strict=True):
+                    is_part = number != SINK and self._plan.nodes[number].kind == "join"
+                    origins.append(pop(origin)[0] if is_part else origin)
+                    items.append(value)
+        if not origins:
+            raise PipelineError(f"stage {name}: a group of items failed, too many to be named: {reason}")
+        items = items or [None] * len(origins)
+        error = "ProcessError: " + reason.partition("\n")[0]
+        attempts = int(headers["zq-attempts"])
+        unique = dict(zip(origins, items, strict=True))
+        return [Ended(list(unique), [Failure(name, item, error, reason, attempts) for item in unique.values()])]
+
+    def _take_acknowledged(self) -> list[zq.PulledTask]:
+        """Returns the results that the program has taken, and counts them in the books of the cursor."""
+        taken = self._made - len(self.ledger.take())
+        while self._marks and self._marks[0][0] <= taken:
+            self._given = max(self._given, self._marks.popleft()[1])
+        kept: deque[_Held] = deque()
+        done: list[zq.PulledTask] = []
+        for held in self._held:
+            is_taken = held.last < self._given if self._settings.ordered else held.mark <= taken
+            if is_taken:
+                done.append(held.task)
+                for chunk in held.chunks:
+                    self._acked.receive(chunk)
+            else:
+                kept.append(held)
+        self._acked.take().clear()
+        self._held = kept
+        return done
+
+    def _leased(self) -> list[zq.PulledTask]:
+        """Returns what the keeper keeps; called in its thread."""
+        batches = [task for batcher in self._batchers.values() for task in batcher.held]
+        return [*(held.task for held in tuple(self._held)), *batches]
+
+    # The end.
+
+    def _finish(self, feeder: Feeder) -> bool:
+        """Ends the run, or its part until the input failed."""
+        if feeder.error is not None:
+            raise feeder.error
+        owed = [task for task in self._owed.values() if task is not None]
+        if len(owed) == len(self._owed):
+            self._is_ended = self._cursor.finish(owed)
+        if not self._is_ended:
+            self._receive(feeder, is_busy=False)  # leases have run out: what is owed comes again
+        return self._is_ended
+
+    def _leave(self) -> None:
+        """Acknowledges what was taken, and lets everything else go, so that the run can go on at once."""
+        try:
+            done = self._take_acknowledged()
+            if done:
+                self._move([], done)
+            for task in self._leased():
+                task.release()
+            self._cursor.release()
+        except zq.ZqError:  # the coordinator is away, or another caller has the run: leases run out
+            pass
+
+    # Progress.
+
+    _counts: dict[int, int] = {}
+
+    def _show(self) -> None:
+        if self._progress is None or self._client is None:
+            return
+        now = time.monotonic()
+        if now >= self._progress_at:
+            self._progress_at = now + PROGRESS_INTERVAL
+            rows = {row["name"]: row["done"] for row in self._client.query("queues")}
+            self._counts = {node.number: rows.get(stage_queue(self._plan, node), 0) for node in self._plan.working}
+        self._progress.update(self._counts, self.ledger)
+
+
+def check_run_id(run_id: str) -> str:
+    """Returns the id of a run if it can be one.
+
+    Raises:
+        ValueError: it is empty, too long, or has other characters than letters, digits, `-`, `_` and `.`.
+    """
+    is_plain = run_id.replace("-", "").replace("_", "").replace(".", "").isalnum() and run_id.isascii()
+    if not is_plain or len(run_id) > RUN_ID_CHARACTERS_MAX:
+        raise ValueError(
+            f"expected a run_id of 1 to {RUN_ID_CHARACTERS_MAX} ASCII letters, digits, '-', '_' and '.', got {run_id!r}"
+        )
+    return run_id

@@ -1,0 +1,120 @@
+"""The workers that a durable run starts: a process or thread for each worker of each stage; processes that die are started again under the same name.
+
+The name is what matters: when the new one says hello, the coordinator knows at once that the old one is dead, and gives its tasks to others. A run that goes on uses the
+names of the caller before.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+from dataclasses import dataclass
+
+import zq
+from patterns.childhood import child_environment
+from patterns.errors import StartError
+from patterns.plan import Node, Plan
+from patterns.stage_worker import make_worker, serving_nodes
+
+START_DEATHS_MAX = 3
+"""Processes of one worker that may end in a row within START_SECONDS before it is given up."""
+
+START_SECONDS = 5.0
+
+STOP_PATIENCE = 5.0
+"""Seconds that workers have to give back what they have not started."""
+
+
+@dataclass(slots=True)
+class _Child:
+    """One worker process."""
+
+    node: Node
+    name: str
+    process: subprocess.Popen[bytes]
+    started_at: float
+    deaths: int = 0  # in a row, soon after the start
+
+
+class DurableCrew:
+    """All workers of one run; its methods belong to the caller's thread."""
+
+    def __init__(self, address: str, plan: Plan, run_id: str, *, threads: bool) -> None:
+        """Makes a crew; nobody is started yet.
+
+        Args:
+            address: of the coordinator.
+            plan: of the pipeline.
+            run_id: of the run; the caller has its cursor, so nobody else starts workers of these names.
+            threads: whether all workers are threads, and not only those of stages that say so.
+        """
+        self._address = address
+        self._plan = plan
+        self._run_id = run_id
+        self._threads = threads
+        self._children: list[_Child] = []
+        self._workers: list[zq.Worker] = []
+
+    def start(self) -> None:
+        """Starts everybody, without waiting: tasks wait for workers anyway."""
+        for node in serving_nodes(self._plan, None):
+            name = f"{self._plan.name[:48]}-{self._run_id}-{node.number}"
+            if self._threads or node.options.threads:
+                worker = make_worker(self._plan, [node], self._address, name=name, concurrency=node.options.workers)
+                worker.start()
+                self._workers.append(worker)
+                continue
+            for index in range(node.options.workers):
+                own = f"{name}-{index}"
+                self._children.append(_Child(node, own, self._start(node, own), time.monotonic()))
+
+    def look(self) -> None:
+        """Starts processes again that have died.
+
+        Raises:
+            StartError: one dies whenever it is started.
+        """
+        for child in self._children:
+            code = child.process.poll()
+            if code is None:
+                continue
+            now = time.monotonic()
+            child.deaths = child.deaths + 1 if now - child.started_at < START_SECONDS and code > 0 else 0
+            if child.deaths >= START_DEATHS_MAX:
+                raise StartError(
+                    f"stage {child.node.name}: a worker cannot work: it ended with exit code {code} {child.deaths} times; its output says why"
+                )
+            child.process = self._start(child.node, child.name)
+            child.started_at = now
+
+    def close(self) -> None:
+        """Ends everybody: what runs is finished if it is quick, what has not started goes back."""
+        for child in self._children:
+            child.process.terminate()
+        for worker in self._workers:
+            worker.stop(0.0, drain=False)
+        give_up_at = time.monotonic() + STOP_PATIENCE
+        for child in self._children:
+            try:
+                child.process.wait(max(give_up_at - time.monotonic(), 0.0))
+            except subprocess.TimeoutExpired:
+                child.process.kill()
+                child.process.wait()
+        self._children.clear()
+        self._workers.clear()
+
+    def _start(self, node: Node, name: str) -> subprocess.Popen[bytes]:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "patterns.stage_process", self._address, name, str(node.number), str(os.getpid())],
+            stdin=subprocess.PIPE,
+            env=child_environment(),
+        )
+        assert process.stdin is not None
+        with process.stdin as pipe:
+            try:
+                pipe.write(self._plan.to_wire())
+            except BrokenPipeError:  # it died at once; `look` sees it
+                pass
+        return process

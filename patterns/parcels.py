@@ -1,0 +1,193 @@
+"""What the tasks of a durable pipeline carry, and the queues that they go to.
+
+The payload of a task is a *parcel*: a list of frames, each a chunk with the number of the node that it goes to (patterns/items.py). Frames that are not for the node whose queue
+the task is in are luggage: news for the join around it, which travels along until the members of a group end, and is joined with their results. So the parcel of a join is a
+list of lists: what each member of its group returned.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any, NamedTuple
+
+import msgpack
+
+from patterns.execution import divide
+from patterns.items import Chunk, Ended, Failure, Origin, Sent, compact, encode, origins_of, size_of
+from patterns.links import cut
+from patterns.plan import SINK, Node, Plan
+
+FRAME_BYTES_MAX = 1_000_000
+"""A frame has to fit a payload, which a coordinator takes up to 1 MiB, with room for what is around it."""
+
+KEY_SHARDS = 64
+"""Parts into which a chunk for a stage with a key is divided at most: each is a task with a key of its own, so that hashing gives it to one worker."""
+
+ATTEMPTS_MAX = 5
+"""Starts of a task that may be lost with their process; the first of them was a chunk, the others a single item."""
+
+RESULT_ATTEMPTS_MAX = 1000
+"""Pulls of a result that may be lost with the caller, or because the caller was busy with another result for longer than its lease."""
+
+ORIGIN_CHARACTERS_MAX = 4000
+"""Of origins in one header, which has at most 4,096 bytes."""
+
+ORIGIN_HEADERS_MAX = 20
+
+Parcel = list[bytes]
+
+
+def stage_queue(plan: Plan, node: Node) -> str:
+    """Returns the queue of a node, which all runs of a pipeline share."""
+    return f"{plan.name}/{node.name}"
+
+
+def run_queue(name: str, run_id: str) -> str:
+    """Returns the queue in which what comes back to the caller of a run waits: results, notices of what died, and items for batches."""
+    return f"{name}/runs/{run_id}"
+
+
+def cursor_queue(name: str, run_id: str) -> str:
+    """Returns the queue of the one task that says how far a run is."""
+    return f"{run_queue(name, run_id)}/cursor"
+
+
+def frames_in(payload: Any) -> Iterator[bytes]:
+    """Yields the frames of a parcel, also of one that was joined of others."""
+    for one in payload:
+        if isinstance(one, list):
+            yield from frames_in(one)
+        else:
+            yield one
+
+
+def frames_of(number: int, chunk: Chunk, cost: float) -> list[bytes]:
+    """Returns a chunk as frames that each fit a payload.
+
+    Raises:
+        TypeError, OverflowError: a value is not what msgpack can hold.
+        ValueError: the same, or an item is too large.
+    """
+    frame = encode(number, chunk, cost)
+    if len(frame) <= FRAME_BYTES_MAX:
+        return [frame]
+    size = size_of(chunk)
+    if size == 1:
+        raise ValueError(f"an item has {len(frame)} bytes; at most {FRAME_BYTES_MAX} fit into a task")
+    return [each for part in cut(chunk, -(-size // 2)) for each in frames_of(number, part, cost)]
+
+
+def salvage(node: Node, sent: list[Sent], came: Mapping[Origin, Any]) -> list[Sent]:
+    """Returns chunks without the values that cannot travel, which become failures.
+
+    Args:
+        node: that sends them.
+        sent: the chunks.
+        came: what the function was called with, by origin.
+    """
+    saved: list[Sent] = []
+    for number, chunk in sent:
+        origins: list[Origin] = []
+        values: list[Any] = []
+        for origin, value in zip(origins_of(chunk), chunk[1], strict=True):
+            one = Ended([origin], [value]) if isinstance(chunk, Ended) else compact([origin], [value])
+            try:
+                frames_of(number, one, 0.0)
+            except (TypeError, ValueError, OverflowError) as error:
+                what = f"{type(error).__name__}: its result cannot be sent on: {error}"
+                ended = Ended([origin], [Failure(node.name, _item(came.get(origin)), what, "", 1)])
+                # A failure inside of a scatter goes to its join: the split's own parts have one, too.
+                saved.append((node.closing if node.kind == "split" and number != node.join else node.join, ended))
+            else:
+                origins.append(origin)
+                values.append(value)
+        if origins:
+            saved.append((number, Ended(origins, values) if isinstance(chunk, Ended) else compact(origins, values)))
+    return saved
+
+
+def _item(value: Any) -> Any:
+    """Returns an item for an error, or its beginning in words when it cannot travel itself."""
+    try:
+        return value if len(msgpack.packb(value)) < FRAME_BYTES_MAX // 2 else f"{value!r:.200}"
+    except (TypeError, ValueError, OverflowError):
+        return f"{value!r:.200}"
+
+
+class Place(NamedTuple):
+    """Where a chunk goes: a queue, and the key of the task."""
+
+    queue: str
+    key: str | None
+
+
+class Dispatch:
+    """Finds the queues for chunks of one run."""
+
+    def __init__(self, plan: Plan, run_id: str) -> None:
+        """Prepares for a run.
+
+        Args:
+            plan: of the pipeline.
+            run_id: of the run.
+        """
+        self.plan = plan
+        self.home = run_queue(plan.name, run_id)
+        self.headers = {"run": run_id, "plan": plan.fingerprint}
+
+    def options(self, place: Place) -> dict[str, Any]:
+        """Returns the options of a task that is in no group."""
+        if place.queue == self.home:
+            return {"headers": self.headers, "max_attempts": RESULT_ATTEMPTS_MAX}
+        return {**self.inner_options(place), "on_dead": self.home}
+
+    def inner_options(self, place: Place) -> dict[str, Any]:
+        """Returns the options of a task that is in a group, which hears of its end."""
+        options: dict[str, Any] = {"headers": self.headers, "max_attempts": ATTEMPTS_MAX}
+        if place.key is not None:
+            options["key"] = place.key
+        return options
+
+    def parcels(self, number: int, chunk: Chunk, cost: float) -> Iterator[tuple[Place, Parcel]]:
+        """Yields where the parts of a chunk go, and the parcels; raises as `frames_of`."""
+        node = None if number == SINK else self.plan.nodes[number]
+        if node is None or node.kind == "batch":  # the caller makes batches
+            for frame in frames_of(number, chunk, cost):
+                yield Place(self.home, None), [frame]
+            return
+        queue = stage_queue(self.plan, node)
+        if node.options.key is None:
+            parts: list[tuple[str | None, Chunk]] = [(None, chunk)]
+        else:
+            parts = [(str(shard), part) for shard, part in divide(chunk, node, KEY_SHARDS)]
+        for key, part in parts:
+            for frame in frames_of(number, part, cost):
+                yield Place(queue, key), [frame]
+
+
+# Origins in headers: whom the failure of a whole group concerns.
+
+
+def origin_headers(origins: list[Origin]) -> dict[str, str]:
+    """Returns headers that name origins; none when they are too many."""
+    text = msgpack.packb(origins).hex()
+    parts = [text[at : at + ORIGIN_CHARACTERS_MAX] for at in range(0, len(text), ORIGIN_CHARACTERS_MAX)]
+    if len(parts) > ORIGIN_HEADERS_MAX:
+        return {}
+    return {f"origins-{number}": part for number, part in enumerate(parts)}
+
+
+def origins_in(headers: Mapping[str, str]) -> list[Origin] | None:
+    """Returns the origins in headers, or None when there are none."""
+    text = "".join(headers.get(f"origins-{number}", "") for number in range(ORIGIN_HEADERS_MAX))
+    if not text:
+        return None
+    return [freeze(origin) for origin in msgpack.unpackb(bytes.fromhex(text))]
+
+
+def freeze(origin: Any) -> Origin:
+    """Returns an origin as msgpack gave it, in tuples."""
+    if isinstance(origin, int):
+        return origin
+    members, inner = origin
+    return tuple((number, tuple(path)) for number, path in members), tuple(tuple(path) for path in inner)

@@ -1,0 +1,25 @@
+"""The main program of a stage worker that a durable run starts: `python -m patterns.stage_process ADDRESS NAME NODE PARENT`, with the plan on standard input."""
+
+from __future__ import annotations
+
+import os
+import sys
+
+from patterns.childhood import end_with_parent
+from patterns.plan import Plan
+from patterns.stage_worker import make_worker
+
+
+def main() -> None:
+    """Works until SIGTERM, or until the caller dies."""
+    address, name, number, parent = sys.argv[1:]
+    end_with_parent(int(parent))
+    plan = Plan.from_wire(sys.stdin.buffer.read())
+    os.dup2(2, 1)  # what stages print goes to stderr: stdout belongs to the caller
+    node = plan.nodes[int(number)]
+    plan.function(node.number)  # what cannot be imported shows now, and not with every item
+    make_worker(plan, [node], address, name=name).run()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,49 @@
+"""Workers of durable pipelines: zq workers whose handlers are stages."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import zq
+from patterns.parcels import stage_queue
+from patterns.plan import Node, Plan
+from patterns.stage_work import StageWork
+
+
+def serving_nodes(plan: Plan, stage: str | None) -> list[Node]:
+    """Returns the nodes that workers serve: one, or all; batches are made by callers.
+
+    Raises:
+        ValueError: there is no such stage, or it is a batch.
+    """
+    if stage is None:
+        return [node for node in plan.working if node.kind != "batch"]
+    node = plan.node_named(stage)
+    if node.kind == "batch":
+        raise ValueError(f"{stage} of {plan.name} needs no workers: batches are made by the caller of a run")
+    return [node]
+
+
+def make_worker(
+    plan: Plan,
+    nodes: Iterable[Node],
+    address: str | None,
+    *,
+    name: str | None = None,
+    concurrency: int = 1,
+    processes: int = 0,
+) -> zq.Worker:
+    """Returns a worker of some nodes, not started yet.
+
+    Args:
+        plan: of the pipeline.
+        nodes: that it serves.
+        address: of the coordinator; None as for `zq.Worker`.
+        name: of the worker; None makes one.
+        concurrency: items at once, in threads.
+        processes: child processes for them instead.
+    """
+    worker = zq.Worker(address, name=name, concurrency=concurrency, processes=processes)
+    for node in nodes:
+        worker.task(stage_queue(plan, node))(StageWork(plan, node))
+    return worker
