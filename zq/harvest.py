@@ -108,31 +108,44 @@ class Harvest:
         """Notes a task that returned or forwarded something; what cannot be encoded is the handler's failure."""
         index = task.index
         packed = b"" if result is None else self._packer.pack(result)
+        if task.forwards is not None:
+            self._add_forwards(task, packed)
+        else:
+            self.open_run(index)
+            self._bytes += len(packed)
+        if packed:
+            self._results[index] = packed
+
+    def _add_forwards(self, task: Task, packed: bytes) -> None:
+        index = task.index
         forwards = [
             Forward(index, queue, options, self._packer.pack(payload))
             for queue, options, payload in task.forwards or ()
         ]
-        groups = task.groups if task.forwards is not None else ()
-        batches, size = len(groups), len(packed) + sum(_header_bytes(group.options) for group in groups)
-        for batch in gather_forwards(forwards):
+        groups = task.groups
+        batches, size = len(groups), len(packed)
+        for group in groups:
+            size += _header_bytes(group.options)
+        if len(forwards) == 1:  # no need to gather it
             batches += 1
-            size += batch.size + 4 * len(batch.payloads) + _header_bytes(batch.options)
+            size += len(forwards[0].payload) + 4 + _header_bytes(forwards[0].options)
+        else:
+            for batch in gather_forwards(forwards):
+                batches += 1
+                size += batch.size + 4 * len(batch.payloads) + _header_bytes(batch.options)
         if batches > FORWARD_BATCHES_MAX or size > TASK_BYTES_MAX:
             raise PayloadTooLargeError(
                 f"a task returned and forwarded {size} bytes in {batches} batches of one queue and the same options, "
                 f"the limits are {TASK_BYTES_MAX} bytes and {FORWARD_BATCHES_MAX} batches"
             )
-        if (
-            task.forwards is not None and task.member_of is not None
-        ):  # it may be replaced in its group, which is said of it alone
+        if task.member_of is not None:  # it may be replaced in its group, which is said of it alone
             self._close_run()
             self._runs += (index, index + 1)
             self.hi = -1
         else:
             self.open_run(index)
-        self._groups += ((index, group) for group in groups)
-        if packed:
-            self._results[index] = packed
+        for group in groups:
+            self._groups.append((index, group))
         self._bytes += size
         self._batches_max += batches
         self._forwards += forwards
@@ -208,6 +221,8 @@ def _continues(batch: Gathered, options: Options) -> bool:
     """Whether a task with these options can be the next of a batch: of members, the last number of the path counts up."""
     if options.unique is not None:
         return False
+    if batch.options is options and options.group is None:
+        return True
     if options.group is None or batch.options.group is None:
         return batch.options == options
     *front, last = batch.options.group[1]
@@ -217,7 +232,9 @@ def _continues(batch: Gathered, options: Options) -> bool:
 
 def _header_bytes(options: Options) -> int:
     """Returns how long the headers are at most: a character takes up to four bytes."""
-    return sum(4 * (len(name) + len(text)) for name, text in (options.headers or {}).items())
+    if not options.headers:
+        return 0
+    return sum(4 * (len(name) + len(text)) for name, text in options.headers.items())
 
 
 def failure(assignment: Assignment, index: int, data: bytes, error: BaseException) -> Failed:

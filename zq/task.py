@@ -173,6 +173,7 @@ class Task:
         """
         if self.forwards is None:
             self.forwards = []
+            self._groups = []  # cheaper than that `groups` finds it missing
         self.forwards.append((check_name("queue", queue), make_options(**options), payload))
 
     def group(
