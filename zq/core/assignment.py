@@ -158,19 +158,22 @@ def ring_gates(books: Books, step: Step) -> None:
 
 def _grant(books: Books, step: Step, lane: Lane, batch: Batch, holder: Holder, most: int) -> Lease:
     """Leases the first waiting run of the batch at the head of a lane, or as much of it as is wanted."""
-    lo, hi = first_run(batch.servable())
-    if batch.options.ordered or (batch.is_solo and not holder.is_puller):
+    servable = batch.servable()
+    lo, hi = first_run(servable)
+    queue, is_ordered = batch.queue, batch.options.ordered
+    is_fair = queue.policies.fair
+    if is_ordered or (batch.is_solo and not holder.is_puller):
         most = 1
-    queue = batch.queue
-    if queue.policies.fair:
+    elif is_fair:
         most = min(most, FAIR_TASKS)
     hi = min(hi, lo + most)
-    lease = books.grant(step, batch, ((1 << (hi - lo)) - 1) << lo, holder)
-    if not batch.servable():
+    mask = ((1 << (hi - lo)) - 1) << lo
+    lease = books.grant(step, batch, mask, holder)
+    if is_ordered or mask == servable:
         queue.drop_head(lane, batch)
-        if queue.lines and not batch.options.ordered:
+        if queue.lines and not is_ordered:
             lines.pass_on(books, step, batch)
-    elif queue.policies.fair and books.may_move_behind(queue):
+    elif is_fair and books.may_move_behind(queue):
         queue.drop_head(lane, batch)
         queue.put_behind(batch, books.sequence, books.turn)
     return lease
