@@ -260,3 +260,16 @@ def test_rate_limit_is_global_and_not_per_worker() -> None:
     got = [count_of(desk.hello(f"peer-{number}".encode(), f"worker-{number}", 10)) for number in range(10)]
 
     assert sum(got) == 5
+
+
+def test_held_key_is_looked_at_again_when_what_was_next_is_cancelled() -> None:
+    desk = desk_with(key_concurrency=1)
+    for id, priority in (("a", 9), ("b", 5), ("c", 1)):
+        desk.submit(id, key="k", priority=priority)
+    (first,) = assigned(desk.hello(W, "w", 3))
+    desk.command("pause", queue="q")
+    desk.settle(W, done(first), credit=3)
+    desk.say(CLIENT, Cancel(1, "b"))
+    desk.command("resume", queue="q")
+
+    assert [lease.batch.id for lease in desk.leases] == ["c"]

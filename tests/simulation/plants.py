@@ -265,7 +265,7 @@ def _full_buckets_after_a_restart(patch: pytest.MonkeyPatch) -> None:
 
 
 def _key_not_reopened(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(Gate, "touch", lambda self, key: None)
+    patch.setattr(Gate, "touch", lambda self, key: False)
 
 
 def _pulls_pass_the_gate(patch: pytest.MonkeyPatch) -> None:

@@ -377,6 +377,12 @@ class Books:
             queue.put(batch)
         self.stirred[queue] = None
 
+    def reopen(self, batch: Batch) -> None:
+        """Has what is held of a key looked at again, because something of it is there no more; only where the queue has a gate."""
+        assert batch.queue.gate is not None
+        if batch.queue.gate.touch(batch.options.key):
+            self.stirred[batch.queue] = None
+
     def give_back(self, step: Step, lease: Lease, mask: int) -> None:
         """Lets leased tasks wait again, in their place; a lease that goes on is stored with what it still covers."""
         batch, queue = lease.batch, lease.batch.queue

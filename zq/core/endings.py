@@ -173,7 +173,7 @@ def finish(books: Books, step: Step, batch: Batch, outcome: str, reason: str) ->
     if batch.queue.lines:
         books.turned[batch.key] = batch
     if batch.queue.gate is not None:
-        batch.queue.gate.touch(batch.options.key)
+        books.reopen(batch)
     if not batch.is_queued:  # else its lane drops it when it comes to it
         books.drop(batch)
 
@@ -269,7 +269,7 @@ def bury(books: Books, step: Step, single: Batch, reason: str) -> None:
     if single.queue.lines:
         books.turned[key] = single
     if single.queue.gate is not None:
-        single.queue.gate.touch(single.options.key)
+        books.reopen(single)
     single.queue.note_finished(1)
     books.changed[single.queue] = None
     books.count("dead")

@@ -173,10 +173,12 @@ class Gate:
                 del self.leased[key]
         self.touch(key)
 
-    def touch(self, key: str | None) -> None:
-        """Notes that something of a key ended, so that what is held of it may have room."""
-        if key is not None and key in self.held:
-            self.reopened[key] = None
+    def touch(self, key: str | None) -> bool:
+        """Notes that something of a key ended, so that what is held of it may have room; returns whether anything is held."""
+        if key is None or key not in self.held:
+            return False
+        self.reopened[key] = None
+        return True
 
     # What waits.
 

@@ -122,6 +122,8 @@ def _transplant(books: Books, step: Step, batch: Batch, to: Queue) -> Batch:
             step.tx.delete(tables.RESULTS, key)
             step.tx.put(tables.RESULTS, fresh.key + key[len(batch.key) :], value)
     endings.forget_progress(books, step, batch)
+    if batch.queue.gate is not None:
+        books.reopen(batch)
     if fresh.ended or fresh.is_solo:
         books.unsaved[fresh.key] = fresh
     batch.ended = batch.full
