@@ -33,7 +33,7 @@ def test_every_promise_is_kept_under_every_seed(part: int) -> None:
 def test_every_promise_is_kept_when_lanes_are_read_from_disk(batches: int, monkeypatch: pytest.MonkeyPatch) -> None:
     # Else memory holds every backlog that a seed has.
     monkeypatch.setattr("zq.core.queue.LANE_BATCHES_MAX", batches)
-    monkeypatch.setattr("zq.core.books.READ_BATCHES", batches + 1)
+    monkeypatch.setattr("zq.core.heads.READ_BATCHES", batches + 1)
     for seed in range(FEW_SEEDS):
         run(seed)
 

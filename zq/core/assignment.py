@@ -10,7 +10,7 @@ from __future__ import annotations
 from heapq import heappop, heappush
 from math import inf
 
-from zq.core import expiry, lines
+from zq.core import expiry, heads, lines
 from zq.core.batch import Batch, first_run
 from zq.core.books import Books, Step
 from zq.core.holder import Holder, Lease, Life, PullWait, pull_name
@@ -109,11 +109,11 @@ def _next(books: Books, step: Step, queue: Queue, most: int) -> tuple[Lane, Batc
     """Returns the batch that is to be served next, at the head of its lane, and how many of its tasks may be, at most `most`."""
     gate = queue.gate
     if gate is None:
-        found = books.head(step, queue)
+        found = heads.head(books, step, queue)
         return None if found is None else (*found, most)
     room = gate.room(queue.leased, most, step.now)
     while room > 0:
-        found = books.head(step, queue)
+        found = heads.head(books, step, queue)
         if found is None:
             return None
         lane, batch = found
@@ -142,7 +142,7 @@ def _reopen(books: Books, step: Step, queue: Queue) -> None:
     for key in gate.take_reopened():
         room = gate.key_room(key, ASSIGN_TASKS_MAX, step.now)
         while room > 0 and (held := gate.take_held(key)) is not None:
-            room -= books.line_up(step.tx, *held)
+            room -= heads.line_up(books, step.tx, *held)
         gate.arm(key, step.now)
         books.gated[queue] = None
 
@@ -173,7 +173,7 @@ def _grant(books: Books, step: Step, lane: Lane, batch: Batch, holder: Holder, m
         queue.drop_head(lane, batch)
         if queue.lines and not is_ordered:
             lines.pass_on(books, step, batch)
-    elif is_fair and books.may_move_behind(queue):
+    elif is_fair and heads.may_move_behind(books, queue):
         queue.drop_head(lane, batch)
         queue.put_behind(batch, books.sequence, books.turn)
     return lease
@@ -251,7 +251,7 @@ def _open_shops(books: Books, step: Step, queue: Queue, ready: list[Holder], roo
             continue
         waiting = queue.shops[name]
         for _ in range(min(room, len(waiting))):
-            books.line_up(step.tx, *heappop(waiting))
+            heads.line_up(books, step.tx, *heappop(waiting))
         if not waiting:
             del queue.shops[name]
 

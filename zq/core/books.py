@@ -9,18 +9,16 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterable
 from heapq import heappop, heappush
-from itertools import islice
 from math import inf
 from typing import TYPE_CHECKING
 
-from zq.core import tables, uniqueness
+from zq.core import heads, tables, uniqueness
 from zq.core.batch import Batch, read_batch
 from zq.core.gates import Gate, needs_gate
-from zq.core.heads import aged_head
 from zq.core.holder import Holder, Lease, Peer
 from zq.core.options import CoordinatorOptions, Now
 from zq.core.policies import QueuePolicies
-from zq.core.queue import Lane, Lining, Queue
+from zq.core.queue import Lining, Queue
 from zq.core.storage import Transaction
 from zq.core.topics import Bindings
 from zq.core.waits import Waits
@@ -36,17 +34,11 @@ if TYPE_CHECKING:
 EPOCH_SHIFT = 40
 """Tokens are epoch << 40 | number: a million million leases in one life of a coordinator, and they grow over restarts."""
 
-READ_BATCHES = 64
-"""Batches that a lane reads at once when it has run dry."""
-
 WINDOW_BYTES_MAX = 32 << 20
 """Of the batches in memory; above it new ones wait on disk only."""
 
 BATCH_OVERHEAD_BYTES = 1000
 """What a batch in memory takes beside its payloads, so that many small ones are bounded, too."""
-
-PLACES_MAX = 1024
-"""Partly served batches of a fair queue that may wait for their next turn: they are in memory. Beyond, a turn is a whole batch."""
 
 
 class Step:
@@ -172,7 +164,7 @@ class Books:
                 waiting += [one for held in queue.gate.held.values() for one in held]
                 queue.gate = None
         for place, key in waiting:
-            self.line_up(step.tx, place, key)
+            heads.line_up(self, step.tx, place, key)
         self.changed[queue] = None
         self.stirred[queue] = None  # a wider limit is of use at once
 
@@ -202,11 +194,15 @@ class Books:
         if self.batches.pop(batch.key, None) is not None:
             self.window_bytes -= len(batch.blob) + BATCH_OVERHEAD_BYTES
 
+    def has_room(self) -> bool:
+        """Whether another batch that waits may be kept in memory."""
+        return self.window_bytes < WINDOW_BYTES_MAX
+
     def offer(self, batch: Batch) -> None:
         """Lets a batch wait that was just stored: in memory while there is room, else to be read when it is next."""
         queue = batch.queue
         lane = queue.lane(batch.options.priority)
-        if self.window_bytes < WINDOW_BYTES_MAX and lane.takes(batch.key):
+        if self.has_room() and lane.takes(batch.key):
             self.keep(batch)
             queue.put(batch)
         else:
@@ -234,69 +230,6 @@ class Books:
         if progress is not None:
             batch.read_progress(progress)
         return batch
-
-    def head(self, step: Step, queue: Queue) -> tuple[Lane, Batch] | None:
-        """Returns the batch that is to be served next, at the head of its lane, or None."""
-        if queue.policies.ageing is not None:
-            return aged_head(self, step, queue, queue.policies.ageing)
-        for priority in range(len(queue.waiting) - 1, -1, -1):
-            if queue.waiting[priority]:
-                found = self.lane_head(step.tx, queue, priority)
-                if found is not None:
-                    return found
-        return None
-
-    def lane_head(self, tx: Transaction, queue: Queue, priority: int) -> tuple[Lane, Batch] | None:
-        """Returns the batch that is to be served next of one priority, or None."""
-        while queue.waiting[priority]:
-            lane = queue.lane(priority)
-            while lane.must_read():  # all that is read may be leased: after a restart, by workers not yet back
-                self.read_lane(tx, queue, priority, lane)
-            if not lane.heap:
-                break
-            place = lane.heap[0]
-            batch = self.batches.get(place)
-            if batch is None:
-                batch = self.batches.get(queue.places.get(place, place))
-                if batch is None:  # it was buried while it waited here
-                    queue.places.pop(place, None)
-                    queue.set_aside(lane)
-                    continue
-            if batch.servable():
-                return lane, batch
-            queue.drop_head(lane, batch)
-            if not batch.leased:
-                self.drop(batch)
-        return None
-
-    def line_up(self, tx: Transaction, place: bytes, key: bytes) -> bool:
-        """Puts a batch that was set down elsewhere back to its place in its lane; False when nothing of it waits any more."""
-        batch = self.fetch(tx, key)
-        if batch is None or not batch.servable():
-            return False
-        self.keep(batch)
-        batch.queue.put_at(batch, place)
-        return True
-
-    def may_move_behind(self, queue: Queue) -> bool:
-        """Whether another batch may stay in memory while it waits for its next turn in a fair queue."""
-        return len(queue.places) < PLACES_MAX and self.window_bytes < WINDOW_BYTES_MAX
-
-    def read_lane(self, tx: Transaction, queue: Queue, priority: int, lane: Lane) -> None:
-        """Reads the next batches of a lane from the pending table."""
-        stop = tables.lane_bounds(queue.number, priority)[1]
-        assert lane.cursor is not None
-        rows = list(islice(tx.scan(tables.PENDING, lane.cursor, stop), READ_BATCHES))
-        lane.cursor = rows[-1][0] + b"\0" if len(rows) == READ_BATCHES else None
-        for key, value in rows:
-            batch = self.batches.get(key)
-            if batch is None:
-                batch = self.read(tx, key, value)
-                self.keep(batch)
-            if batch.servable():
-                queue.put(batch)
-            elif not batch.leased and not batch.is_queued:
-                self.drop(batch)
 
     # Leases.
 
@@ -370,7 +303,7 @@ class Books:
     def serve_on(self, batch: Batch) -> None:
         """Lets the next task of an ordered batch be served, of which one is leased no more."""
         queue = batch.queue
-        if queue.policies.fair and not batch.is_queued and self.may_move_behind(queue):
+        if queue.policies.fair and not batch.is_queued and heads.may_move_behind(self, queue):
             self.turn += 1
             queue.put_behind(batch, self.sequence, self.turn)
         else:
