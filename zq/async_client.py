@@ -23,7 +23,7 @@ from zq.publications import (
     publish_many,
     publish_one,
 )
-from zq.pulled import PulledBase, settle_together
+from zq.pulled import PulledBase, read_handle, settle_together
 from zq.queue_operations import AsyncQueueOperations
 from zq.reason import Reason
 from zq.receipt import ReceiptBase, Receipts, TaskEvent, TaskStatus, events_of, status_of
@@ -145,6 +145,10 @@ class AsyncClient:
         """Takes tasks to work on here; as `zq.Client.pull`."""
         tasks = await self._run(self._calls.pull(queue, max_tasks, wait, lease))
         return [AsyncPulledTask(self._calls, self._run, *task) for task in tasks]
+
+    def pulled(self, handle: str) -> AsyncPulledTask:
+        """Returns a task that was pulled by any client, by its handle; as `zq.Client.pulled`."""
+        return AsyncPulledTask(self._calls, self._run, *read_handle(handle))
 
     async def settle(
         self,

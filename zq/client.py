@@ -20,7 +20,7 @@ from zq.publications import (
     publish_many,
     publish_one,
 )
-from zq.pulled import PulledTask, settle_together
+from zq.pulled import PulledTask, read_handle, settle_together
 from zq.queue_operations import QueueOperations
 from zq.reason import Reason
 from zq.receipt import Receipt, Receipts, TaskEvent, TaskStatus, events_of, status_of
@@ -253,6 +253,13 @@ class Client:
         """
         tasks = self._run(self._calls.pull(queue, max_tasks, wait, lease))
         return [PulledTask(self._calls, self._run, *task) for task in tasks]
+
+    def pulled(self, handle: str) -> PulledTask:
+        """Returns a task that was pulled by any client, by its `handle`, to end it or to prolong its lease.
+
+        Nothing is asked: what is known of it is its id and its token, its payload is None. Raises ValueError when it is no handle.
+        """
+        return PulledTask(self._calls, self._run, *read_handle(handle))
 
     def settle(
         self,

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import Any, TypeVar
 
-from zq.calls import Calls, Steps
+from zq.calls import Calls, Steps, outcome_of
 from zq.errors import StaleLeaseError, ZqError
 from zq.harvest import Forward, gather_forwards
 from zq.task import Task
 from zq.wire.batch import pack_payloads
-from zq.wire.limits import TEXT_CHARS_MAX
-from zq.wire.messages import Assignment, Batch, Done, Extend, Failed, Release, Settle, Span
+from zq.wire.limits import TASK_SEPARATOR, TEXT_CHARS_MAX
+from zq.wire.messages import DEFAULT_OPTIONS, Assignment, Batch, Done, Extend, Failed, Release, Settle, Span
 
 
 class PulledBase(Task):
@@ -27,6 +27,11 @@ class PulledBase(Task):
         super().__init__(assignment, index, payload, _PullOwner(calls))
         self._calls = calls
         self._run = run  # drives a call: blocks, or returns an awaitable
+
+    @property
+    def handle(self) -> str:
+        """Text by which any client, in another process too, can end the task or prolong its lease: `Client.pulled(handle)`."""
+        return f"{self.token}:{self.id}"
 
     def _done(self, result: Any) -> Steps:
         return self._calls.settle(self._completion(result))
@@ -61,6 +66,20 @@ class PulledBase(Task):
         is_own = yield from self._calls.ask(Extend(0, self.token, lease))
         if not is_own:
             raise StaleLeaseError(f"task {self.id} is no longer held here: its lease ran out, or it was cancelled")
+
+
+def read_handle(handle: str) -> tuple[Assignment, int, None]:
+    """Returns what a handle says of a pulled task: its lease and its id, and not its payload.
+
+    Raises:
+        ValueError: it is no handle.
+    """
+    token, separator, id = handle.partition(":")
+    if not separator or not (token.isascii() and token.isdigit()):
+        raise ValueError(f"expected a handle such as 1099511627777:order-7, got {handle!r}")
+    outcome, index = outcome_of(id)
+    size = 1 if TASK_SEPARATOR not in id else 2  # more than one: only how the id is written hangs on it
+    return Assignment(int(token), outcome.id, size, "", DEFAULT_OPTIONS, 1, index, b"", b""), index, None
 
 
 class PulledTask(PulledBase):

@@ -266,3 +266,25 @@ def test_an_awaiting_client_keeps_schedules_by_cron(coordinator: zq.Coordinator)
                 await client.schedule("nightly", "reports", None)
 
     asyncio.run(keep())
+
+
+# Pulling.
+
+
+def test_a_pulled_task_is_ended_elsewhere_by_its_handle(coordinator: zq.Coordinator, client: zq.Client) -> None:
+    receipts = client.submit_many("orders", [1, 2])
+    handles = [task.handle for task in client.pull("orders", max_tasks=2)]
+
+    async def end() -> None:
+        async with zq.AsyncClient(coordinator.address, timeout=20.0) as elsewhere:
+            await elsewhere.pulled(handles[0]).extend(60.0)
+            await elsewhere.pulled(handles[0]).done("here")
+            with pytest.raises(zq.StaleLeaseError):
+                await elsewhere.pulled(handles[0]).release()
+
+    asyncio.run(end())
+    client.pulled(handles[1]).fail("burnt", final=True)
+    assert receipts[0].result(20) == "here"
+    assert receipts[1].status().state == "dead"
+    with pytest.raises(ValueError, match="expected a handle such as"):
+        client.pulled("7")

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from zq.cli import dead, groups, listing, queue_operations, queues, schedules, serving, tasks, topics
+from zq.cli import dead, groups, listing, pulling, queue_operations, queues, schedules, serving, tasks, topics
 from zq.cli.extending import ExtensibleGroup
 from zq.cli.output import EXIT_CODES, INTERRUPTED
 
@@ -43,6 +43,7 @@ app.command()(serving.coordinator)
 app.command()(serving.worker)
 app.command()(serving.bench)
 app.command()(tasks.submit)
+app.command()(pulling.pull)
 app.command()(topics.publish)
 app.command()(tasks.why)
 app.command()(listing.status)
@@ -86,6 +87,11 @@ _GROUPS: list[tuple[str, str, dict[str, Any]]] = [
         "topics",
         "Look at the bindings of queues to topics, and change them.",
         {"ls": topics.list_bindings, "match": topics.match, "bind": topics.bind, "unbind": topics.unbind},
+    ),
+    (
+        "pulled",
+        "End tasks that were pulled, or prolong their leases.",
+        {"done": pulling.done, "fail": pulling.fail, "release": pulling.release, "extend": pulling.extend},
     ),
     (
         "schedules",

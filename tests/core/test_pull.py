@@ -1,0 +1,190 @@
+"""The pull side: leases of pulled tasks, their end, and who else takes of the same queue (docs/semantics.md, Pull)."""
+
+from typing import Any
+
+import pytest
+
+from tests.core.desk import CLIENT, Desk, assigned, done, failed, only
+from zq.errors import RemoteProtocolError
+from zq.wire.codec import decode_for_coordinator, encode
+from zq.wire.limits import LEASE_MAX
+from zq.wire.messages import Answer, Batch, Extend, Options, Pull, Release, Settled, Span, Submit, Tasks
+from zq.wire.retry import RetryPolicy
+
+W = b"w-1"
+OTHER = b"other"
+
+
+def pull(desk: Desk, most: int = 1, lease: float = 30.0, wait: float = 0.0, peer: bytes = CLIENT) -> list[Any]:
+    desk.number += 1
+    return assigned(desk.say(peer, Pull(desk.number, peer.decode(), "q", most, wait, lease)))
+
+
+def extend(desk: Desk, token: int, lease: float, peer: bytes = CLIENT) -> bool:
+    desk.number += 1
+    return bool(only(desk.say(peer, Extend(desk.number, token, lease)), Answer).value)
+
+
+def release(desk: Desk, one: Any, lo: int, hi: int) -> tuple[Span, ...]:
+    desk.number += 1
+    return only(desk.say(CLIENT, Release(desk.number, None, (Span(one.token, lo, hi),))), Settled).stale
+
+
+def test_lease_may_be_twelve_hours_and_no_longer() -> None:
+    assert LEASE_MAX == 12 * 3600
+    assert decode_for_coordinator(encode(Pull(1, "till", "q", 1, 0.0, LEASE_MAX)))
+    for message in (Pull(1, "till", "q", 1, 0.0, LEASE_MAX + 1), Extend(1, 7, LEASE_MAX + 1)):
+        with pytest.raises(RemoteProtocolError, match=r"expected lease as a number from 0\.001 to 43200"):
+            decode_for_coordinator(encode(message))
+
+
+def test_extension_counts_from_the_call_and_may_shorten_the_lease() -> None:
+    desk = Desk()
+    desk.submit("a")
+    (one,) = pull(desk, lease=100.0)
+    desk.wait(5.0)
+    assert extend(desk, one.token, 2.0)
+    desk.wait(1.5)
+    assert desk.task("a")["state"] == "leased"
+    desk.wait(1.0)
+
+    assert desk.task("a")["state"] == "waiting"
+
+
+def test_extension_is_not_remembered_for_the_next_lease() -> None:
+    desk = Desk()
+    desk.submit("a")
+    (one,) = pull(desk, lease=5.0)
+    extend(desk, one.token, 1000.0)
+    release(desk, one, 0, 1)
+    pull(desk, lease=5.0)
+    desk.wait(6.0)
+
+    assert desk.task("a")["state"] == "waiting"
+
+
+def test_whoever_knows_the_token_may_extend_and_settle() -> None:
+    desk = Desk()
+    desk.submit("a")
+    (one,) = pull(desk)
+
+    assert extend(desk, one.token, 60.0, peer=OTHER)
+    assert only(desk.settle(OTHER, done(one), credit=None), Settled).stale == ()
+    assert desk.task("a")["state"] == "done"
+
+
+def test_old_handle_is_refused_and_said_so_in_every_way() -> None:
+    # Amazon SQS answers success to the deletion by an old receipt handle, and may not delete.
+    desk = Desk(retry=RetryPolicy.constant(0.0))
+    desk.submit("a")
+    (old,) = pull(desk, lease=5.0)
+    desk.wait(6.0)
+    (new,) = pull(desk, lease=60.0)
+
+    assert only(desk.settle(CLIENT, done(old), credit=None), Settled).stale == (Span(old.token, 0, 1),)
+    assert only(desk.settle(CLIENT, failed(old), credit=None), Settled).stale == (Span(old.token, 0, 1),)
+    assert release(desk, old, 0, 1) == (Span(old.token, 0, 1),)
+    assert not extend(desk, old.token, 60.0)
+    assert [event["event"] for event in desk.task("a")["timeline"]] == ["lost", "retry", "stale", "stale"]
+    assert only(desk.settle(CLIENT, done(new), credit=None), Settled).stale == ()
+    assert desk.task("a")["token"] == new.token
+
+
+def test_two_workers_cannot_finish_the_same_task() -> None:
+    desk = Desk()
+    desk.submit("a")
+    (slow,) = pull(desk, lease=5.0)
+    desk.wait(6.0)
+    (quick,) = pull(desk, peer=OTHER)
+    desk.settle(OTHER, done(quick, result="quick"), credit=None)
+
+    assert only(desk.settle(CLIENT, done(slow, result="slow"), credit=None), Settled).stale
+    assert desk.query("queue", queue="q")["done"] == 1
+
+
+def test_batch_that_was_pulled_is_answered_task_by_task() -> None:
+    desk = Desk(retry=RetryPolicy.constant(60.0))
+    desk.submit("a", 4)
+    (one,) = pull(desk, most=4)
+    desk.settle(CLIENT, done(one, 0, 1), failed(one, 1), credit=None)
+    release(desk, one, 2, 3)
+
+    assert [desk.task(f"a#{index}")["state"] for index in range(4)] == ["done", "scheduled", "waiting", "leased"]
+    assert extend(desk, one.token, 60.0)
+    desk.settle(CLIENT, done(one, 3, 4), credit=None)
+    assert not extend(desk, one.token, 60.0)
+
+
+def test_released_task_is_at_once_somebody_elses_in_its_place() -> None:
+    desk = Desk()
+    desk.submit("a")
+    desk.submit("b")
+    (one,) = pull(desk)
+    release(desk, one, 0, 1)
+
+    assert [found.id for found in pull(desk, most=2, peer=OTHER)] == ["a", "b"]
+
+
+def test_pulls_that_wait_are_served_in_the_order_in_which_they_came() -> None:
+    desk = Desk()
+    assert pull(desk, wait=20.0) == []
+    assert pull(desk, wait=20.0, peer=OTHER) == []
+    first = desk.number - 1
+    desk.number += 1
+    sent = desk.turn(submit_message(desk, "a"))
+    assert [(to, message.request) for to, message in sent if isinstance(message, Tasks)] == [(CLIENT, first)]
+    sent = desk.turn(submit_message(desk, "b"))
+
+    assert [to for to, message in sent if isinstance(message, Tasks)] == [OTHER]
+
+
+def submit_message(desk: Desk, id: str) -> tuple[bytes, Any]:
+    desk.number += 1
+    return b"shopper", Submit(desk.number, (Batch(id, "q", Options(), b"\x01\0\0\0", b"\x01"),))
+
+
+def test_long_poll_gets_a_task_that_becomes_due_or_comes_back() -> None:
+    desk = Desk()
+    desk.submit("late", delay=3.0)
+    assert pull(desk, wait=20.0) == []
+    sent = desk.wait(3.5)
+    assert [one.id for one in assigned([message for _, message in sent])] == ["late"]
+
+    desk.submit("back")
+    (one,) = pull(desk, peer=OTHER)
+    assert pull(desk, wait=20.0) == []
+    desk.number += 1
+    sent = desk.turn((OTHER, Release(desk.number, None, (Span(one.token, 0, 1),))))
+    assert [one.id for one in assigned([message for _, message in sent])] == ["back"]
+
+
+def test_workers_and_pulls_share_the_order_of_one_queue() -> None:
+    desk = Desk()
+    for number, priority in enumerate((1, 9, 5, 9)):
+        desk.submit(f"t{number}", priority=priority)
+    (first,) = pull(desk)
+    second = assigned(desk.hello(W, "w", 1))
+    (third,) = pull(desk)
+
+    assert [first.id, second[0].id, third.id] == ["t1", "t3", "t2"]
+
+
+def test_pulled_lease_goes_on_after_a_restart_from_its_beginning() -> None:
+    desk = Desk()
+    desk.submit("a")
+    (one,) = pull(desk, lease=10.0)
+    desk.wait(8.0)
+    desk.restart()
+    desk.wait(8.0)
+    assert desk.task("a")["state"] == "leased"
+    assert only(desk.settle(CLIENT, done(one), credit=None), Settled).stale == ()
+
+
+@pytest.mark.parametrize(("on_lost", "state"), [("reassign", "waiting"), ("cancel", "cancelled"), ("dead", "dead")])
+def test_pulled_task_whose_lease_runs_out_counts_as_started(on_lost: str, state: str) -> None:
+    desk = Desk()
+    desk.submit("a", on_lost=on_lost)
+    pull(desk, lease=5.0)
+    desk.wait(6.0)
+
+    assert desk.task("a")["state"] == state

@@ -1,0 +1,83 @@
+"""Commands that take tasks and end them, for workers that are shell scripts."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from zq.cli.arguments import TIMEOUT, Address, Timeout
+from zq.cli.output import exit_codes, print_json
+from zq.cli.tasks import parse
+
+Handle = Annotated[str, typer.Argument(help="Handle of the task, as zq pull printed it.")]
+
+
+def pull(
+    queue: Annotated[str, typer.Argument(help="Name of the queue.")],
+    max_tasks: Annotated[int, typer.Option(min=1, max=1000, help="At most so many.")] = 1,
+    wait: Annotated[float, typer.Option(min=0.0, help="Seconds to wait for the first one.")] = 0.0,
+    lease: Annotated[
+        float, typer.Option(min=0.001, max=43_200, help="Seconds until they go to somebody else, unless prolonged.")
+    ] = 30.0,
+    address: Address = None,
+    timeout: Timeout = TIMEOUT,
+) -> None:
+    """Take tasks to work on, one JSON object a line: end each with `zq pulled done HANDLE` or `zq pulled fail HANDLE`."""
+    from zq.client import Client
+
+    with exit_codes(), Client(address, timeout=timeout) as client:
+        for task in client.pull(queue, max_tasks=max_tasks, wait=wait, lease=lease):
+            row = {"handle": task.handle, "id": task.id, "attempt": task.attempt, "key": task.key}
+            print_json({**row, "headers": task.headers, "payload": task.payload})
+
+
+def done(
+    handle: Handle,
+    result: Annotated[str | None, typer.Argument(help="The result as JSON. [default: none]")] = None,
+    address: Address = None,
+    timeout: Timeout = TIMEOUT,
+) -> None:
+    """Complete a pulled task; refused when it is somebody else's by now."""
+    from zq.client import Client
+
+    with exit_codes(), Client(address, timeout=timeout) as client:
+        client.pulled(handle).done(None if result is None else parse(result))
+
+
+def fail(
+    handle: Handle,
+    error: Annotated[str, typer.Argument(help="Why, for people.")] = "failed from the command line",
+    retry_in: Annotated[
+        float | None, typer.Option(min=0.0, help="Seconds until the next attempt. [default: as its retry policy]")
+    ] = None,
+    final: Annotated[bool, typer.Option("--final", help="Make a dead letter of it at once.")] = False,
+    address: Address = None,
+    timeout: Timeout = TIMEOUT,
+) -> None:
+    """Report that a pulled task failed."""
+    from zq.client import Client
+
+    with exit_codes(), Client(address, timeout=timeout) as client:
+        client.pulled(handle).fail(error, retry_in=retry_in, final=final)
+
+
+def release(handle: Handle, address: Address = None, timeout: Timeout = TIMEOUT) -> None:
+    """Give a pulled task back, as if it had never been pulled."""
+    from zq.client import Client
+
+    with exit_codes(), Client(address, timeout=timeout) as client:
+        client.pulled(handle).release()
+
+
+def extend(
+    handle: Handle,
+    lease: Annotated[float, typer.Argument(min=0.001, max=43_200, help="Seconds from now.")],
+    address: Address = None,
+    timeout: Timeout = TIMEOUT,
+) -> None:
+    """Prolong the lease of a pulled task, and of what was leased together with it."""
+    from zq.client import Client
+
+    with exit_codes(), Client(address, timeout=timeout) as client:
+        client.pulled(handle).extend(lease)
