@@ -40,6 +40,8 @@ def test_ended_task_has_ended() -> None:
 
     assert why(desk, "a#0") == ("ended", "it has ended: done")
     assert why(desk, "a#1") == ("ended", "it has ended: dead; zq tasks retry brings it back")
+    assert detail(desk, "a#1")["reason"] == "it burnt"
+    assert why(desk, "a#2")[0] == "unknown"
 
 
 def test_delayed_task_and_one_that_is_retried_are_not_due() -> None:

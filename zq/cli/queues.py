@@ -10,7 +10,7 @@ from zq.cli.arguments import TIMEOUT, Address, Json, Timeout
 from zq.cli.listing import ask
 from zq.cli.output import exit_codes, print_fields, print_rows
 
-COLUMNS = ["name", "waiting", "scheduled", "leased", "dead", "done", "rate", "max_tasks", "assign", "workers"]
+COLUMNS = ["name", "waiting", "parked", "scheduled", "leased", "dead", "done", "rate", "max_tasks", "assign", "workers"]
 
 Name = Annotated[str, typer.Argument(help="Name of the queue.")]
 

@@ -33,13 +33,17 @@ def why(books: Books, step: Step, id: str) -> dict[str, Any]:
 
 def _why(books: Books, step: Step, id: str) -> tuple[str, str, Details]:
     known, batch, bit = _locate(books, step, id)
-    if isinstance(known, End) and not (bit and known.size > 1 and not known.outcome):
+    if isinstance(known, End):
         details: Details = {"outcome": known.outcome, "reason": known.reason, "finished_time": known.finished_time}
         return "ended", f"it has ended: {known.outcome}", details
-    if known is None or batch is None or not bit or isinstance(known, End):
+    if known is None or batch is None or not bit:
         return "unknown", "the coordinator has no such task, or no longer", {}
     if known.where == DEAD:
-        return "ended", "it has ended: dead; zq tasks retry brings it back", {"outcome": "dead"}
+        dead = endings.read_dead(books, step, known.key)
+        details = (
+            {"outcome": "dead"} if dead is None else {"outcome": "dead", "reason": dead[1], "finished_time": dead[2]}
+        )
+        return "ended", "it has ended: dead; zq tasks retry brings it back", details
     if batch.ended & bit:
         return "ended", "it has ended: done", {"outcome": "done"}
     if known.where == SCHEDULED:
@@ -60,6 +64,8 @@ def _locate(books: Books, step: Step, id: str) -> tuple[Place | End | None, Batc
         base, _, text = id.rpartition(TASK_SEPARATOR)
         if text.isdecimal():
             known, index = endings.find(step, base), int(text)
+    if isinstance(known, End) and index is not None and index >= known.size:
+        known = None
     if known is None or isinstance(known, End):
         return known, None, 0
     batch = endings.read_at(books, step, known)
