@@ -65,6 +65,15 @@ def run_direct(count: int, size: int) -> float:
         return rate(count, iter(run))
 
 
+def run_embedded(count: int, size: int) -> float:
+    """The same stage over an embedded coordinator: every item on disk."""
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        touch.run(make_items(count, size), quiet=True, data=f"{folder}/bench.zq") as run,
+    ):
+        return rate(count, iter(run))
+
+
 def run_ordered(count: int, size: int) -> float:
     with touch.run(make_items(count, size), quiet=True, ordered=True) as run:
         return rate(count, iter(run))
@@ -144,6 +153,7 @@ def main() -> None:
     contestants: dict[str, tuple[Callable[[int, int], float], int]] = {
         "direct pipeline": (run_direct, 1),
         "direct pipeline, ordered": (run_ordered, 1),
+        "embedded pipeline": (run_embedded, 1),
         **{f"multiprocessing.Pool, chunk {chunk}": (run_pool(chunk), 1) for chunk in POOL_CHUNKS},
         "multiprocessing.Pool, chunk 1": (run_pool(1), 10),
         "pyzmq PUSH/PULL, a message each": (run_raw, 3),
@@ -168,6 +178,7 @@ def main() -> None:
         "long_items": arguments.long,
         "long_rate": round(long_rate),
         "long_growth_kib": growth_kib,
+        "embedded_by_direct": round(best["embedded pipeline"] / direct, 2),
         "direct_by_unchunked_pool": round(direct / best["multiprocessing.Pool, chunk 1"], 1),
     }
     if arguments.json:
@@ -180,7 +191,8 @@ def main() -> None:
         f"the peak of the caller's memory grew by {growth_kib} KiB after the first tenth"
     )
     print(
-        f"direct / best pool: {figures['direct_by_best_pool']}, direct / unchunked: {figures['direct_by_unchunked_pool']}"
+        f"direct / best pool: {figures['direct_by_best_pool']}, direct / unchunked: {figures['direct_by_unchunked_pool']}, "
+        f"embedded / direct: {figures['embedded_by_direct']}"
     )
 
 
