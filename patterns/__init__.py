@@ -8,43 +8,43 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from patterns.errors import LostError, PipelineError, StageError, StartError
-    from patterns.freelance import FreelanceClient
-    from patterns.lazy_pirate import LazyPirateClient
-    from patterns.load_balancer import LoadBalancer
-    from patterns.majordomo import MajordomoBroker
-    from patterns.paranoid_pirate_queue import ParanoidPirateQueue
-    from patterns.paranoid_pirate_worker import ParanoidPirateWorker
+    from patterns.guide.freelance import FreelanceClient
+    from patterns.guide.lazy_pirate import LazyPirateClient
+    from patterns.guide.load_balancer import LoadBalancer
+    from patterns.guide.majordomo import MajordomoBroker
+    from patterns.guide.paranoid_pirate_queue import ParanoidPirateQueue
+    from patterns.guide.paranoid_pirate_worker import ParanoidPirateWorker
+    from patterns.guide.publisher import Publisher
+    from patterns.guide.sink import Sink
+    from patterns.guide.subscriber import Gap, Subscriber, Update
+    from patterns.guide.ventilator import Ventilator, VentilatorWorker
     from patterns.pipeline import Pipeline
-    from patterns.publisher import Publisher
     from patterns.running import Run, RunOptions
-    from patterns.sink import Sink
     from patterns.stages import FlatStage, Stage, batch, fan_out, gather, route, scatter, stage
-    from patterns.subscriber import Gap, Subscriber, Update
-    from patterns.ventilator import Ventilator, VentilatorWorker
 
 _MODULES = {
     "FlatStage": "patterns.stages",
-    "FreelanceClient": "patterns.freelance",
-    "Gap": "patterns.subscriber",
-    "LazyPirateClient": "patterns.lazy_pirate",
-    "LoadBalancer": "patterns.load_balancer",
+    "FreelanceClient": "patterns.guide.freelance",
+    "Gap": "patterns.guide.subscriber",
+    "LazyPirateClient": "patterns.guide.lazy_pirate",
+    "LoadBalancer": "patterns.guide.load_balancer",
     "LostError": "patterns.errors",
-    "MajordomoBroker": "patterns.majordomo",
-    "ParanoidPirateQueue": "patterns.paranoid_pirate_queue",
-    "ParanoidPirateWorker": "patterns.paranoid_pirate_worker",
+    "MajordomoBroker": "patterns.guide.majordomo",
+    "ParanoidPirateQueue": "patterns.guide.paranoid_pirate_queue",
+    "ParanoidPirateWorker": "patterns.guide.paranoid_pirate_worker",
     "Pipeline": "patterns.pipeline",
     "PipelineError": "patterns.errors",
-    "Publisher": "patterns.publisher",
+    "Publisher": "patterns.guide.publisher",
     "Run": "patterns.running",
     "RunOptions": "patterns.running",
-    "Sink": "patterns.sink",
+    "Sink": "patterns.guide.sink",
     "Stage": "patterns.stages",
     "StageError": "patterns.errors",
     "StartError": "patterns.errors",
-    "Subscriber": "patterns.subscriber",
-    "Update": "patterns.subscriber",
-    "Ventilator": "patterns.ventilator",
-    "VentilatorWorker": "patterns.ventilator",
+    "Subscriber": "patterns.guide.subscriber",
+    "Update": "patterns.guide.subscriber",
+    "Ventilator": "patterns.guide.ventilator",
+    "VentilatorWorker": "patterns.guide.ventilator",
     "batch": "patterns.stages",
     "fan_out": "patterns.stages",
     "gather": "patterns.stages",

@@ -10,7 +10,7 @@ import pytest
 import zmq
 
 from patterns import Sink, Ventilator
-from patterns.ventilator import TASKS_HIGH_WATER_MARK, VentilatorWorker
+from patterns.guide.ventilator import TASKS_HIGH_WATER_MARK, VentilatorWorker
 from tests.patterns.raw_peers import RawPeers, receive, wait_until
 from zq import TimedOutError
 

@@ -18,7 +18,7 @@ from collections import deque
 
 import zmq
 
-from patterns.device import Device
+from patterns.guide.device import Device
 from patterns.sockets import Frames, send_now
 from zq import ClosedError, TimedOutError
 

@@ -18,8 +18,8 @@ from collections import OrderedDict, deque
 
 import zmq
 
-from patterns.device import Device
-from patterns.liveness import Liveness
+from patterns.guide.device import Device
+from patterns.guide.liveness import Liveness
 from patterns.sockets import Frames, send_now, split_envelope
 
 logger = logging.getLogger(__name__)

@@ -19,7 +19,7 @@ from patterns import (
     Publisher,
     VentilatorWorker,
 )
-from patterns.device import Device
+from patterns.guide.device import Device
 from patterns.sockets import make_socket
 from tests.patterns.raw_peers import RawPeers, receive, wait_until
 from zq import ClosedError

@@ -11,7 +11,7 @@ import pytest
 import zmq
 
 from patterns import Gap, Publisher, Subscriber, Update
-from patterns.publisher import KEYS_MAX, OUTBOX_MAX
+from patterns.guide.publisher import KEYS_MAX, OUTBOX_MAX
 from tests.patterns.raw_peers import PATIENCE, RawPeers, Socket, receive, wait_until
 from zq import ClosedError, TimedOutError
 

@@ -17,7 +17,7 @@ from typing import Self
 
 import zmq
 
-from patterns.publisher import BEAT, UPDATE, encode_topic
+from patterns.guide.publisher import BEAT, UPDATE, encode_topic
 from patterns.sockets import HIGH_WATER_MARK, Frames, Socket, connect, make_socket
 from zq import ClosedError, TimedOutError
 

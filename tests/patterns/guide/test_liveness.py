@@ -1,6 +1,6 @@
 """Who is taken for gone, and when a heartbeat is due: with literal times."""
 
-from patterns.liveness import Liveness
+from patterns.guide.liveness import Liveness
 
 
 def test_a_peer_that_misses_its_heartbeats_is_gone_once() -> None:

@@ -18,9 +18,9 @@ from functools import partial
 
 import zmq
 
-from patterns.device import STOP_TIMEOUT, Device
-from patterns.liveness import Liveness
-from patterns.paranoid_pirate_queue import HEARTBEAT, READY
+from patterns.guide.device import STOP_TIMEOUT, Device
+from patterns.guide.liveness import Liveness
+from patterns.guide.paranoid_pirate_queue import HEARTBEAT, READY
 from patterns.sockets import Frames, Socket, connect, send_now, split_envelope
 
 logger = logging.getLogger(__name__)

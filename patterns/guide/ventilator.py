@@ -1,4 +1,4 @@
-"""Ventilator and workers of the guide: numbered tasks are spread over PUSH sockets; `patterns.sink` counts what comes of them."""
+"""Ventilator and workers of the guide: numbered tasks are spread over PUSH sockets; `patterns.guide.sink` counts what comes of them."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from typing import Self
 import zmq
 from zmq.utils.monitor import recv_monitor_message
 
-from patterns.device import Device
-from patterns.sink import END, NUMBER_MAX, RESULT, pack_number, unpack_number
+from patterns.guide.device import Device
+from patterns.guide.sink import END, NUMBER_MAX, RESULT, pack_number, unpack_number
 from patterns.sockets import Frames, Socket, SocketFile, bind, connect, make_socket, send_now
 from zq import TimedOutError
 

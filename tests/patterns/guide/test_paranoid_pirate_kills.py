@@ -11,7 +11,7 @@ from contextlib import ExitStack
 import zmq
 
 from patterns import ParanoidPirateQueue
-from patterns.paranoid_pirate_queue import ATTEMPTS_MAX
+from patterns.guide.paranoid_pirate_queue import ATTEMPTS_MAX
 from tests.patterns.raw_peers import RawPeers, receive
 
 REQUESTS = 400

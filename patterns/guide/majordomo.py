@@ -1,6 +1,6 @@
 """The Majordomo broker: the face that clients and workers of RFC 7/MDP see; its services are queues of a coordinator.
 
-This module speaks the protocol on one ROUTER socket; what is durable is in `patterns.majordomo_services`. The path of a
+This module speaks the protocol on one ROUTER socket; what is durable is in `patterns.guide.majordomo_services`. The path of a
 request: REQUEST of a client -> task in the queue of that name -> pulled under a lease for one worker -> REQUEST to the
 worker -> REPLY -> the task is done -> its result is the REPLY to the client.
 
@@ -20,9 +20,9 @@ from pathlib import Path
 
 import zmq
 
-from patterns.device import Device
-from patterns.liveness import Liveness
-from patterns.majordomo_services import MajordomoServices, MajordomoWorker
+from patterns.guide.device import Device
+from patterns.guide.liveness import Liveness
+from patterns.guide.majordomo_services import MajordomoServices, MajordomoWorker
 from patterns.sockets import Frames, send_now
 from zq import Coordinator
 

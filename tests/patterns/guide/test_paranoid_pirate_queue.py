@@ -9,7 +9,7 @@ import pytest
 import zmq
 
 from patterns import ParanoidPirateQueue
-from patterns.paranoid_pirate_queue import ATTEMPTS_MAX
+from patterns.guide.paranoid_pirate_queue import ATTEMPTS_MAX
 from tests.patterns.raw_peers import RawPeers, Socket, is_silent, receive, wait_until
 
 INTERVAL = 0.1

@@ -6,7 +6,7 @@ from collections import OrderedDict
 
 import zmq
 
-from patterns.device import Device
+from patterns.guide.device import Device
 from patterns.sockets import Frames, send_now, split_envelope
 
 READY = (b"\x01", b"READY")

@@ -1,0 +1,1 @@
+"""The patterns of the ZeroMQ guide, each in a file of its own; docs/patterns.md has their guarantees and weaknesses."""
