@@ -12,6 +12,7 @@ __version__ = "0.1.0"
 if TYPE_CHECKING:
     from zq.app import App
     from zq.async_client import AsyncClient, AsyncPulledTask, AsyncReceipt
+    from zq.browsing import StateFilter
     from zq.client import Client
     from zq.core.options import CoordinatorOptions
     from zq.core.policies import QueueSettings
@@ -86,6 +87,7 @@ _MODULES = {
     "Submission": "zq.middleware",
     "SubmitOptions": "zq.submit_options",
     "Task": "zq.task",
+    "StateFilter": "zq.browsing",
     "TaskEvent": "zq.receipt",
     "TaskFunction": "zq.task_function",
     "TaskStatus": "zq.receipt",
@@ -127,6 +129,7 @@ __all__ = [
     "RetryPolicy",
     "RunnerBrokenError",
     "StaleLeaseError",
+    "StateFilter",
     "StoreCorruptError",
     "StoreError",
     "StoreFullError",

@@ -5,10 +5,11 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections import deque
-from collections.abc import Iterable, Mapping
+from collections.abc import AsyncIterator, Iterable, Mapping
 from types import TracebackType
 from typing import Any, Self, Unpack
 
+from zq.browsing import StateFilter, payload, search, statuses
 from zq.calls import Calls, Steps, outcome_of, result_of
 from zq.core.policies import QueueSettings
 from zq.dead_letters import AsyncDeadLetters
@@ -197,6 +198,28 @@ class AsyncClient:
     async def trace(self, id: str) -> tuple[TaskEvent, ...]:
         """Returns everything that has happened to a task, or a batch; as `zq.Client.trace`."""
         return events_of(await self._run(self._calls.query("trace", {"id": id})))
+
+    async def tasks(
+        self,
+        state: StateFilter = "waiting",
+        *,
+        queue: str | None = None,
+        key: str | None = None,
+        headers: Mapping[str, str] | None = None,
+        worker: str | None = None,
+        reason: str | None = None,
+        older_than: float | None = None,
+        limit: int | None = None,
+    ) -> AsyncIterator[TaskStatus]:
+        """Looks for tasks; as `zq.Client.tasks`, for `async for`."""
+        found = search(state, queue, key, headers, worker, reason, older_than, limit)
+        while not found.is_over:
+            for task in statuses(await self._run(found.page(self._calls))):
+                yield task
+
+    async def payload(self, id: str) -> Any:
+        """Returns the payload of a task; as `zq.Client.payload`."""
+        return await self._run(payload(self._calls, id))
 
     async def cancel(self, id: str) -> int:
         """Cancels a task, or all tasks of a batch; as `zq.Client.cancel`."""

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from types import TracebackType
 from typing import Any, Self, Unpack
 
+from zq.browsing import Search, StateFilter, payload, search, statuses
 from zq.calls import Calls, Steps, outcome_of
 from zq.core.policies import QueueSettings
 from zq.dead_letters import DeadLetters
@@ -360,6 +361,45 @@ class Client:
     def trace(self, id: str) -> tuple[TaskEvent, ...]:
         """Returns everything that has happened to a task, or a batch, in the order of time; nothing when it is not known (any more). Raises as `status`."""
         return events_of(self._run(self._calls.query("trace", {"id": id})))
+
+    def tasks(
+        self,
+        state: StateFilter = "waiting",
+        *,
+        queue: str | None = None,
+        key: str | None = None,
+        headers: Mapping[str, str] | None = None,
+        worker: str | None = None,
+        reason: str | None = None,
+        older_than: float | None = None,
+        limit: int | None = None,
+    ) -> Iterator[TaskStatus]:
+        """Looks for tasks, which changes nothing; asks for the next page when it is wanted.
+
+        Args:
+            state: see `zq.StateFilter`.
+            queue: only of this one.
+            key: only with this key.
+            headers: only with all of these.
+            worker: only those it has, has completed, or had when they failed.
+            reason: text in the reason, or in the last error, in whatever case.
+            older_than: seconds since they were accepted.
+            limit: how many at most; None for all.
+
+        Raises:
+            ValueError, TypeError: an argument cannot be.
+            RemoteProtocolError: there is no such queue, or the state is not kept with keys and headers.
+            UnreachableError, TimedOutError, ClosedError: as `submit`.
+        """
+        found = search(state, queue, key, headers, worker, reason, older_than, limit)
+        return (task for page in iter(lambda: self._next_page(found), None) for task in statuses(page))
+
+    def _next_page(self, found: Search) -> list[dict[str, Any]] | None:
+        return None if found.is_over else self._run(found.page(self._calls))
+
+    def payload(self, id: str) -> Any:
+        """Returns the payload of a task that has not ended or is dead; raises TaskUnknownError of others, and as `status`."""
+        return self._run(payload(self._calls, id))
 
     def cancel(self, id: str) -> int:
         """Cancels a task, or all tasks of a batch; returns how many had not ended. Raises as `status`."""

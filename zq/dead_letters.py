@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from zq.browsing import search
 from zq.calls import Calls, Steps
 
 
@@ -18,8 +19,7 @@ class _DeadLetterCalls:
         self._run = run  # drives a call: blocks, or returns an awaitable
 
     def _find(self, queue: str | None, reason: str | None, limit: int) -> Any:
-        arguments = {"state": "dead", "queue": queue, "reason": reason, "limit": limit}
-        return self._run(self._calls.query("tasks", arguments))
+        return self._run(search("dead", queue, None, None, None, reason, None, limit).all(self._calls))
 
     def _replay(self, id: str | None, queue: str | None, reason: str | None, to: str | None, limit: int) -> Any:
         arguments = {"id": id, "queue": queue, "reason": reason, "to": to, "limit": limit}
@@ -51,7 +51,7 @@ class DeadLetters(_DeadLetterCalls):
     __slots__ = ()
 
     def find(self, *, queue: str | None = None, reason: str | None = None, limit: int = 100) -> list[dict[str, Any]]:
-        """Returns dead letters as the query `tasks` shows them, at most `limit` (1 to 1,000), the most urgent first."""
+        """Returns dead letters as the query `tasks` shows them, at most `limit`, the most urgent first."""
         found: list[dict[str, Any]] = self._find(queue, reason, limit)
         return found
 

@@ -316,3 +316,32 @@ def test_tasks_trace_prints_an_event_a_line(invoke: Invoke) -> None:
         ("cancelled", "cancelled by a client"),
     ]
     assert invoke("tasks", "trace", "never").exit_code == 1
+
+
+def test_tasks_are_listed_by_what_they_have(invoke: Invoke, coordinator: zq.Coordinator) -> None:
+    with zq.Client(coordinator.address) as client:
+        client.submit_many("orders", range(1200), key="customer-1", headers={"city": "rome"})
+        client.submit("orders", {"pizza": 1}, id="order-1", key="customer-2")
+
+    assert len(rows_of(invoke("tasks", "ls", "--all").stdout)) == 1201
+    assert len(rows_of(invoke("tasks", "ls", "--limit", "1100", "--header", "city=rome").stdout)) == 1100
+    [row] = [json.loads(line) for line in invoke("tasks", "ls", "--key", "customer-2", "--json").stdout.splitlines()]
+    assert row["id"] == "order-1"
+    assert rows_of(invoke("tasks", "ls", "--older-than", "5m").stdout) == []
+    assert rows_of(invoke("tasks", "ls", "--worker", "shop-1", "--state", "any").stdout) == []
+    assert rows_of(invoke("tasks", "ls", "--reason", "burnt", "--state", "dead").stdout) == []
+    result = invoke("tasks", "ls", "--older-than", "soon")
+    assert (result.exit_code, "expected a duration like 90" in result.stderr) == (2, True)
+
+
+def test_tasks_show_prints_the_payload_when_it_is_asked_for(invoke: Invoke, coordinator: zq.Coordinator) -> None:
+    with zq.Client(coordinator.address) as client:
+        client.submit("orders", {"pizza": [1, 2]}, id="order-1")
+        client.submit("orders", None, id="order-2")
+        client.cancel("order-2")
+
+    assert "payload" not in json.loads(invoke("tasks", "show", "order-1", "--json").stdout)
+    assert json.loads(invoke("tasks", "show", "order-1", "--payload", "--json").stdout)["payload"] == {"pizza": [1, 2]}
+    assert 'payload        {"pizza": [1, 2]}' in invoke("tasks", "show", "order-1", "--payload").stdout
+    gone = invoke("tasks", "show", "order-2", "--payload")
+    assert (gone.exit_code, "its payload is not there" in gone.stderr) == (0, True)

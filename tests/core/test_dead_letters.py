@@ -41,7 +41,7 @@ def test_dead_letters_are_found_by_queue_and_by_text_of_their_reason() -> None:
     kill(desk, "c", "TimeoutError: no cook", queue="other")
 
     def found(**arguments: Any) -> list[str]:
-        return [row["id"] for row in desk.query("tasks", state="dead", **arguments)]
+        return [row["id"] for row in desk.query("tasks", state="dead", **arguments)["rows"]]
 
     assert found() == ["a", "b", "c"]
     assert found(queue="q") == ["a", "b"]
@@ -180,7 +180,7 @@ def test_purged_dead_letter_is_given_up_and_its_end_known() -> None:
     assert desk.command("purge-dead", reason="oven") == 1
     assert desk.command("retry", id="a") is False
     assert (desk.task("a")["state"], desk.task("a")["reason"]) == ("dead", "no oven")
-    assert [row["id"] for row in desk.query("tasks", state="dead")] == ["b"]
+    assert [row["id"] for row in desk.query("tasks", state="dead")["rows"]] == ["b"]
     assert desk.command("purge-dead", id="b") == 1
     assert desk.query("queue", queue="q")["dead"] == 0
     desk.wait(300.0, every=10.0)

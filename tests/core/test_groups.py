@@ -321,7 +321,7 @@ def test_stale_completion_opens_and_forwards_nothing() -> None:
     party.end(forward(alone, 0, batch_of("parts", 2, ("g", (0,))), groups=(group,)))
 
     assert party.group()["state"] == "unknown"
-    assert party.query("tasks", state="waiting") == []
+    assert party.query("tasks", state="waiting")["rows"] == []
 
 
 def test_a_chord_fires_once_after_a_restart_between_its_parts() -> None:

@@ -62,7 +62,7 @@ def test_oldest_waiting_tasks_become_dead_letters_where_the_queue_says_so() -> N
 
     assert desk.submit("newest", 2).accepted
 
-    dead = [(row["id"], row["reason"]) for row in desk.query("tasks", queue="q", state="dead")]
+    dead = [(row["id"], row["reason"]) for row in desk.query("tasks", queue="q", state="dead")["rows"]]
     assert dead == [("old#1", OVERFLOW_REASON), ("old#2", OVERFLOW_REASON)]
     assert desk.task("old#0")["state"] == "leased"
     assert desk.query("queue", queue="q")["waiting"] == 4
@@ -76,7 +76,7 @@ def test_oldest_goes_until_the_bytes_fit() -> None:
 
     assert submit_bytes(desk, "c", 60).accepted
 
-    assert [row["id"] for row in desk.query("tasks", state="dead")] == ["a#0", "a#1"]
+    assert [row["id"] for row in desk.query("tasks", state="dead")["rows"]] == ["a#0", "a#1"]
     assert size_of(desk) == 90
 
 
@@ -88,7 +88,7 @@ def test_oldest_of_a_key_goes_first_and_the_next_takes_its_turn() -> None:
 
     assert desk.submit("d", 2, key="k", ordered=True).accepted
 
-    assert sorted(row["id"] for row in desk.query("tasks", state="dead")) == ["a", "b"]
+    assert sorted(row["id"] for row in desk.query("tasks", state="dead")["rows"]) == ["a", "b"]
     (one,) = assigned(desk.hello(W, "w", 1))
     assert one.id == "c"
 
@@ -101,7 +101,7 @@ def test_batch_for_which_no_room_can_be_made_is_refused_and_costs_nobody() -> No
 
     assert desk.submit("b", 2).refused
     assert desk.submit("c", 4).refused
-    assert desk.query("tasks", state="dead") == []
+    assert desk.query("tasks", state="dead")["rows"] == []
     assert desk.submit("d", 1).accepted
 
 

@@ -12,7 +12,32 @@ Address = Annotated[
 ]
 Json = Annotated[bool, typer.Option("--json", "-j", help="Print JSON, one object a line.")]
 Timeout = Annotated[float, typer.Option("--timeout", min=0.1, help="Seconds to wait for the coordinator.")]
+Headers = Annotated[
+    list[str] | None, typer.Option("--header", "-H", help="A header as name=text; may be given several times.")
+]
 Queue = Annotated[str | None, typer.Option("--queue", "-q", help="Only this queue. [default: all]")]
 Limit = Annotated[int, typer.Option("--limit", "-n", min=1, max=1000, help="At most so many rows.")]
 
 TIMEOUT = 5.0
+
+UNITS = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86_400.0}
+
+
+def parse_headers(texts: list[str] | None) -> dict[str, str] | None:
+    if not texts:
+        return None
+    if not all("=" in text for text in texts):
+        raise typer.BadParameter("expected each header as name=text")
+    return {name: text for name, _, text in (one.partition("=") for one in texts)}
+
+
+def parse_seconds(text: str) -> float:
+    """Returns a duration such as 90, 90s, 5m, 2h or 1d in seconds; raises ValueError."""
+    unit = UNITS.get(text[-1:])
+    try:
+        seconds = float(text if unit is None else text[:-1]) * (unit or 1.0)
+    except ValueError:
+        seconds = -1.0
+    if not seconds >= 0:
+        raise ValueError(f"expected a duration like 90, 90s, 5m, 2h or 1d, got {text!r}")
+    return seconds

@@ -8,9 +8,10 @@ from __future__ import annotations
 import json
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from datetime import datetime
+from itertools import chain
 from typing import Any, NoReturn
 
 import typer
@@ -78,15 +79,17 @@ def _with_text_keys(value: Any) -> Any:
     return [_with_text_keys(one) for one in value] if isinstance(value, list) else value
 
 
-def print_rows(rows: list[dict[str, Any]], columns: list[str], *, as_json: bool) -> None:
+def print_rows(rows: Iterable[dict[str, Any]], columns: list[str], *, as_json: bool) -> None:
     """Prints a table: pretty on a terminal, tab-separated in a pipe, or one JSON object a line."""
     if as_json:
         for row in rows:
             print_json(row)
         return
     if not _is_fancy():
+        found = iter(rows)
+        first = next(found, None)  # before anything is printed: the question may fail
         typer.echo("\t".join(columns))
-        for row in rows:
+        for row in () if first is None else chain((first,), found):
             typer.echo("\t".join(_cell(column, row.get(column)) for column in columns))
         return
     from rich.console import Console
@@ -108,6 +111,10 @@ def print_fields(row: dict[str, Any], *, as_json: bool) -> None:
     for name, value in row.items():
         if name == "timeline":
             print_events(value, as_json=False, indent="  ")
+        elif name == "payload":
+            typer.echo(
+                f"{name:<{width}}  {printable(json.dumps(_with_text_keys(value), default=_plain, ensure_ascii=False))}"
+            )
         elif isinstance(value, dict):
             for key, inner in value.items():
                 typer.echo(f"{name}.{key}  {_cell(key, inner)}")

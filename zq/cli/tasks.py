@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, cast
 
 import typer
 
-from zq.cli.arguments import TIMEOUT, Address, Json, Limit, Queue, Timeout
+from zq.cli.arguments import TIMEOUT, Address, Headers, Json, Queue, Timeout, parse_headers, parse_seconds
 from zq.cli.listing import ask
 from zq.cli.output import (
     FAILED,
@@ -204,27 +204,66 @@ def _print_results(receipts: Sequence[Receipt], timeout: float | None, *, as_jso
 
 def list_tasks(
     state: Annotated[
-        Literal["waiting", "scheduled", "leased", "dead"], typer.Option("--state", "-s", help="Which tasks.")
+        Literal["waiting", "leased", "scheduled", "dead", "done", "cancelled", "expired", "unfinished", "any"],
+        typer.Option("--state", "-s", help="Which tasks."),
     ] = "waiting",
     queue: Queue = None,
-    limit: Limit = 100,
+    key: Annotated[str | None, typer.Option("--key", "-k", help="Only with this key.")] = None,
+    headers: Headers = None,
+    worker: Annotated[
+        str | None, typer.Option("--worker", "-w", help="Only those it has, has completed, or had when they failed.")
+    ] = None,
+    reason: Annotated[str | None, typer.Option("--reason", "-r", help="Only with this in the reason.")] = None,
+    older_than: Annotated[
+        str | None, typer.Option(help="Only those accepted longer ago: 90, 90s, 5m, 2h or 1d.")
+    ] = None,
+    limit: Annotated[int, typer.Option("--limit", "-n", min=1, help="At most so many rows.")] = 100,
+    all_rows: Annotated[bool, typer.Option("--all", help="All there are, whatever --limit says.")] = False,
     address: Address = None,
     timeout: Timeout = TIMEOUT,
     as_json: Json = False,
 ) -> None:
-    """List tasks in the order of service."""
-    with exit_codes():
-        rows = ask(address, timeout, "tasks", queue=queue, state=state, limit=limit)
-        print_rows(rows, COLUMNS, as_json=as_json)
+    """List tasks in the order of service; this changes nothing, and reads page by page."""
+    from zq.browsing import search
+    from zq.client import Client
+
+    with exit_codes(), Client(address, timeout=timeout) as client:
+        age = None if older_than is None else parse_seconds(older_than)
+        most = None if all_rows else limit
+        found = search(state, queue, key, parse_headers(headers), worker, reason, age, most)
+        print_rows(found.rows(client.query), COLUMNS, as_json=as_json)
 
 
-def show(id: Id, address: Address = None, timeout: Timeout = TIMEOUT, as_json: Json = False) -> None:
+def show(
+    id: Id,
+    payload: Annotated[bool, typer.Option("--payload", "-p", help="Show its payload, too.")] = False,
+    address: Address = None,
+    timeout: Timeout = TIMEOUT,
+    as_json: Json = False,
+) -> None:
     """Show a task: where it is, and what happened to it."""
-    with exit_codes():
-        task = ask(address, timeout, "task", id=id)
+    from zq.client import Client
+
+    with exit_codes(), Client(address, timeout=timeout) as client:
+        task = client.query("task", id=id)
+        if payload:
+            task["payload"] = _payload_of(client, id)
         print_fields(task, as_json=as_json)
         if task["state"] == "unknown":
             raise typer.Exit(FAILED)
+
+
+def _payload_of(client: Client, id: str) -> Any:
+    """Returns a payload, and of one that is no msgpack its bytes; None when it is not there any more."""
+    from zq.errors import TaskUnknownError
+
+    try:
+        return client.payload(id)
+    except TaskUnknownError as error:
+        typer.echo(f"zq: {error}", err=True)
+        return None
+    except ValueError:
+        return client.query("payload", id=id)
 
 
 def trace(id: Id, address: Address = None, timeout: Timeout = TIMEOUT, as_json: Json = False) -> None:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from zq.cli.arguments import TIMEOUT, Address, Json, Limit, Queue, Timeout
+from zq.cli.arguments import TIMEOUT, Address, Headers, Json, Limit, Queue, Timeout, parse_headers
 from zq.cli.listing import ask
 from zq.cli.output import exit_codes, fail, fail_with, print_json, print_rows, printable
 from zq.cli.tasks import BadLineError, parse, read_lines
@@ -24,9 +24,6 @@ Pattern = Annotated[
     str, typer.Argument(help="Dot-separated words; * stands for one word, # for none or more (quote them).")
 ]
 QueueName = Annotated[str, typer.Argument(help="Name of the queue.")]
-Headers = Annotated[
-    list[str] | None, typer.Option("--header", "-H", help="A header as name=text; may be given several times.")
-]
 
 
 def publish(
@@ -51,7 +48,7 @@ def publish(
     """Publish a task to every queue that is bound to a topic, in one transaction, and print the ids of the tasks."""
     from zq.client import Client
 
-    options: SubmitOptions = {"priority": priority, "delay": delay, "key": key, "headers": _headers(headers)}
+    options: SubmitOptions = {"priority": priority, "delay": delay, "key": key, "headers": parse_headers(headers)}
     with exit_codes(), Client(address, timeout=timeout) as client:
         if payload == "-" and id is not None:
             raise ValueError("--id is for a single payload, not for lines of standard input")
@@ -108,7 +105,7 @@ def match(
     from zq.client import Client
 
     with exit_codes(), Client(address, timeout=timeout) as client:
-        queues = client.match(topic, _headers(headers))
+        queues = client.match(topic, parse_headers(headers))
         if as_json:
             print_json(queues)
             return
@@ -129,7 +126,7 @@ def bind(
     from zq.client import Client
 
     with exit_codes(), Client(address, timeout=timeout) as client:
-        is_new = client.bind(pattern, queue, _headers(headers))
+        is_new = client.bind(pattern, queue, parse_headers(headers))
         typer.echo(f"{queue} {'gets' if is_new else 'has been getting'} what matches {pattern}", err=True)
 
 
@@ -144,15 +141,7 @@ def unbind(
     from zq.client import Client
 
     with exit_codes(), Client(address, timeout=timeout) as client:
-        count = client.unbind(pattern, queue, _headers(headers))
+        count = client.unbind(pattern, queue, parse_headers(headers))
         if not count:
             fail(f"{queue} was not bound to {pattern}")
         typer.echo(f"removed {count}", err=True)
-
-
-def _headers(texts: list[str] | None) -> dict[str, str] | None:
-    if not texts:
-        return None
-    if not all("=" in text for text in texts):
-        raise typer.BadParameter("expected each header as name=text")
-    return {name: text for name, _, text in (one.partition("=") for one in texts)}

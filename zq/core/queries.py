@@ -1,11 +1,11 @@
 """What people and programs may ask of a coordinator (protocol 4); nothing here changes anything."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from itertools import islice
 from typing import Any
 
 from zq.core import (
-    dead_letters,
+    browsing,
     endings,
     groups,
     history,
@@ -14,21 +14,18 @@ from zq.core import (
     reasons,
     schedules,
     tables,
+    task_rows,
     traces,
 )
-from zq.core.arguments import LIST_MAX, InvalidRequestError, limit, named_queue, optional_text, text
-from zq.core.batch import Batch, mask_of
+from zq.core.arguments import LIST_MAX, InvalidRequestError, limit, named_queue, text
+from zq.core.batch import mask_of
 from zq.core.books import Books, Step
-from zq.core.endings import DEAD, PARKED, PENDING, SCHEDULED, End, Place
-from zq.core.holder import Lease
+from zq.core.endings import DEAD, End, Place
 from zq.core.queue import Queue
 from zq.wire.limits import TASK_SEPARATOR
 
 SCAN_MAX = 10_000
 """Rows that are read for an answer when a queue is named."""
-
-REASON_CHARS = 500
-"""Of the reason in a list: a thousand whole tracebacks would fit no message."""
 
 
 def answer(books: Books, step: Step, what: str, arguments: dict[str, Any]) -> Any:
@@ -150,146 +147,30 @@ def _in_batch(books: Books, step: Step, id: str, known: Place | End | None, inde
     if isinstance(known, End):
         if index >= known.size or mask_of(known.split) >> index & 1:
             return {"id": id, "state": "unknown"}
-        return _ended(books, id, known)
+        return task_rows.ended(books, id, known, index)
     batch = None if known is None or known.where == DEAD else endings.read_at(books, step, known)
     bit = 0 if batch is None else batch.span_mask(index, index + 1)
     if known is None or batch is None or not bit or batch.split & bit:
         return {"id": id, "state": "unknown"}
     if batch.ended & bit:
-        return {**_fields(batch, id), "state": "done"}
-    return _live(books, known, batch, id, bit)
+        return {**task_rows.fields(batch, id), "state": "done"}
+    return task_rows.live(books, known, batch, id, bit)
 
 
 def _of_record(books: Books, step: Step, id: str, known: Place | End | None) -> dict[str, Any]:
     if known is None:
         return {"id": id, "state": "unknown"}
     if isinstance(known, End):
-        return _ended(books, id, known)
+        return task_rows.ended(books, id, known)
     if known.where == DEAD:
         dead = endings.read_dead(books, step, known.key)
         if dead is None:
             return {"id": id, "state": "unknown"}
-        return _dead(id, *dead)
+        return task_rows.dead(id, *dead)
     batch = endings.read_at(books, step, known)
     if batch is None:
         return {"id": id, "state": "unknown"}
-    return _live(books, known, batch, id, batch.full & ~batch.ended)
-
-
-def _fields(batch: Batch, id: str) -> dict[str, Any]:
-    options = batch.options
-    return {
-        "id": id,
-        "queue": batch.queue.name,
-        "priority": options.priority,
-        "key": options.key,
-        "on_lost": options.on_lost,
-        "attempts": batch.attempts,
-        "failures": batch.failures,
-        "accepted_time": batch.accepted_time,
-        "tasks": batch.count,
-    }
-
-
-def _ended(books: Books, id: str, end: End) -> dict[str, Any]:
-    return {
-        "id": id,
-        "queue": endings.queue_of(books, end),
-        "state": end.outcome,
-        "priority": tables.split_task_key(end.key)[1],
-        "attempts": end.attempts,
-        "failures": end.failures,
-        "reason": end.reason or None,
-        "accepted_time": end.accepted_time or None,
-        "finished_time": end.finished_time,
-        "worker": end.accepted[-1][3] if end.accepted else None,
-        "token": end.accepted[-1][0] if end.accepted else None,
-    }
-
-
-def _dead(id: str, batch: Batch, reason: str, dead_time: float) -> dict[str, Any]:
-    return {**_fields(batch, id), "state": "dead", "reason": reason, "finished_time": dead_time}
-
-
-def _live(books: Books, known: Place, batch: Batch, id: str, mask: int) -> dict[str, Any]:
-    """A task, or the unfinished tasks of a batch, that wait or are leased."""
-    row = _fields(batch, id)
-    if known.where == SCHEDULED:
-        return {**row, "state": "scheduled", "due_time": tables.split_due_key(known.key)[0]}
-    lease = _lease_on(books, batch, mask) if batch.leased & mask else None
-    if lease is None:
-        return {**row, "state": "waiting"}
-    index = (mask & -mask).bit_length() - 1 + batch.first
-    return {
-        **row,
-        "state": "leased",
-        "worker": lease.holder.name,
-        "token": lease.token,
-        "started": index in lease.started,
-        "progress": lease.progress.get(index),
-    }
-
-
-def _lease_on(books: Books, batch: Batch, mask: int) -> Lease | None:
-    return next((one for one in books.leases.values() if one.batch is batch and one.mask & mask), None)
-
-
-def _tasks(books: Books, step: Step, arguments: dict[str, Any]) -> list[dict[str, Any]]:
-    queue = named_queue(books, arguments)
-    state = arguments.get("state") or "waiting"
-    most = limit(arguments, 100)
-    match state:
-        case "waiting" | "leased":
-            rows = _list_pending(books, step, queue, is_leased=state == "leased")
-        case "scheduled":
-            rows = _list_scheduled(books, step, queue)
-        case "dead":
-            rows = (
-                _dead(one.batch.own_id, one.batch, one.reason[:REASON_CHARS], one.dead_time)
-                for one in dead_letters.find(books, step, queue, optional_text(arguments, "reason"))
-            )
-        case _:
-            raise InvalidRequestError(f"expected state waiting, leased, scheduled or dead, got {state!r}")
-    return list(islice(rows, most))
-
-
-def _bounds(queue: Queue | None) -> tuple[bytes, bytes | None]:
-    return (b"", None) if queue is None else tables.queue_bounds(queue.number)
-
-
-def _list_pending(books: Books, step: Step, queue: Queue | None, *, is_leased: bool) -> Iterator[dict[str, Any]]:
-    if is_leased:
-        for lease in books.leases.values():
-            if queue is None or lease.batch.queue is queue:
-                place = Place(PENDING, lease.batch.key)
-                for row in _each(lease.batch, lease.mask):
-                    yield _live(books, place, lease.batch, *row)
-        return
-    for key, value in islice(step.tx.scan(tables.PENDING, *_bounds(queue)), SCAN_MAX):
-        batch = books.batches.get(key) or books.read(step.tx, key, value)
-        for row in _each(batch, batch.available()):
-            yield _live(books, Place(PENDING, key), batch, *row)
-    for key, value in islice(step.tx.scan(tables.PARKED, *_bounds(queue)), SCAN_MAX):
-        task_key, record = tables.unpack(value)
-        batch = books.batches.get(task_key) or books.read(step.tx, task_key, record)
-        for row in _each(batch, batch.available()):
-            yield _live(books, Place(PARKED, key), batch, *row)
-
-
-def _each(batch: Batch, mask: int) -> Iterator[tuple[str, int]]:
-    """Yields id and mask of each task of a mask."""
-    while mask:
-        bit = mask & -mask
-        yield batch.task_id(bit.bit_length() - 1 + batch.first), bit
-        mask ^= bit
-
-
-def _list_scheduled(books: Books, step: Step, queue: Queue | None) -> Iterator[dict[str, Any]]:
-    for key, value in islice(step.tx.scan(tables.SCHEDULED), SCAN_MAX):
-        batch = books.read(step.tx, tables.split_due_key(key)[1], value)
-        if queue is None or batch.queue is queue:
-            for id, bit in _each(batch, batch.full & ~batch.ended):
-                yield _live(books, Place(SCHEDULED, key), batch, id, bit)
+    return task_rows.live(books, known, batch, id, batch.full & ~batch.ended)
 
 
 def _schedules(books: Books, step: Step, arguments: dict[str, Any]) -> list[dict[str, Any]]:  # noqa: ARG001
@@ -330,7 +211,7 @@ def group_row(row: groups.GroupRow) -> dict[str, Any]:
         "outstanding": row.outstanding,
         "callback": row.queue,
         "bytes": row.bytes,
-        "reason": row.reason[:REASON_CHARS] or None,
+        "reason": row.reason[: task_rows.REASON_CHARS] or None,
         "opened_time": row.opened_time,
         "finished_time": row.finished_time or None,
     }
@@ -339,7 +220,8 @@ def group_row(row: groups.GroupRow) -> dict[str, Any]:
 QUERIES: dict[str, Callable[[Books, Step, dict[str, Any]], Any]] = {
     "status": _status,
     "task": _task,
-    "tasks": _tasks,
+    "tasks": browsing.tasks,
+    "payload": browsing.payload,
     "queues": _queues,
     "queue": _queue,
     "workers": _workers,

@@ -1,0 +1,106 @@
+"""Looking for tasks as a program does it: `client.tasks(...)`, which asks for one page after the other as they are wanted."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, Literal
+
+from zq.calls import Calls, Steps
+from zq.errors import TaskUnknownError
+from zq.publications import header_list
+from zq.receipt import TaskStatus, status_of
+from zq.submit_options import check_name
+from zq.wire.batch import decode_payload
+
+StateFilter = Literal["waiting", "leased", "scheduled", "dead", "done", "cancelled", "expired", "unfinished", "any"]
+"""Which tasks; `unfinished` are those that wait, are leased or scheduled. Of `any`, the dead and what has ended and is still known come last."""
+
+PAGE_ROWS = 500
+"""Rows that are asked for at once; the coordinator answers with fewer when it has read enough."""
+
+
+class Search:
+    """The pages of one search, the next of which `page` asks for.
+
+    Args:
+        arguments: of the query `tasks`, without limit and cursor.
+        limit: rows in all; None for all there are.
+
+    Attributes:
+        is_over: whether there are no more pages.
+    """
+
+    def __init__(self, arguments: dict[str, Any], limit: int | None) -> None:
+        if limit is not None and limit < 1:
+            raise ValueError(f"expected limit from 1, got {limit}")
+        self.is_over = False
+        self._arguments = arguments
+        self._left = limit
+        self._cursor: str | None = None
+
+    def page(self, calls: Calls) -> Steps:
+        """Returns the rows of the next page, which may be none although there are more pages."""
+        return self._take((yield from calls.query("tasks", self._ask())))
+
+    def all(self, calls: Calls) -> Steps:
+        """Returns the rows of all pages."""
+        rows: list[dict[str, Any]] = []
+        while not self.is_over:
+            rows += yield from self.page(calls)
+        return rows
+
+    def rows(self, query: Callable[..., Any]) -> Iterator[dict[str, Any]]:
+        """Yields all rows, as the coordinator shows them; `query` is that of a client."""
+        while not self.is_over:
+            yield from self._take(query("tasks", **self._ask()))
+
+    def _ask(self) -> dict[str, Any]:
+        most = PAGE_ROWS if self._left is None else min(self._left, PAGE_ROWS)
+        return {**self._arguments, "limit": most, "cursor": self._cursor}
+
+    def _take(self, found: dict[str, Any]) -> list[dict[str, Any]]:
+        rows: list[dict[str, Any]] = found["rows"]
+        self._cursor = found["cursor"]
+        if self._left is not None:
+            self._left -= len(rows)
+        self.is_over = self._cursor is None or self._left == 0
+        return rows
+
+
+def search(
+    state: StateFilter,
+    queue: str | None,
+    key: str | None,
+    headers: Mapping[str, str] | None,
+    worker: str | None,
+    reason: str | None,
+    older_than: float | None,
+    limit: int | None,
+) -> Search:
+    """Makes a search; raises ValueError and TypeError for what cannot be."""
+    if older_than is not None and not older_than >= 0:
+        raise ValueError(f"expected older_than as seconds from 0, got {older_than}")
+    arguments: dict[str, Any] = {
+        "state": state,
+        "queue": None if queue is None else check_name("queue", queue),
+        "key": key,
+        "headers": header_list(headers or {}),
+        "worker": worker,
+        "reason": reason,
+        "older_than": older_than,
+    }
+    return Search({name: value for name, value in arguments.items() if value not in (None, [])}, limit)
+
+
+def statuses(rows: list[dict[str, Any]]) -> list[TaskStatus]:
+    return [status_of(row["id"], row) for row in rows]
+
+
+def payload(calls: Calls, id: str) -> Steps:
+    """Returns the payload of a task."""
+    found = yield from calls.query("payload", {"id": id})
+    if found is None:
+        raise TaskUnknownError(
+            id, "its payload is not there, or no longer: it is kept until a task has ended, or with the dead"
+        )
+    return decode_payload(found)
