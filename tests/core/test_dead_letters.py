@@ -264,3 +264,15 @@ def test_expired_task_that_its_queue_keeps_is_not_handed_out_from_memory() -> No
 
     assert pull(desk) == []
     assert states(desk, "a") == ["dead"]
+
+
+def test_dead_letters_do_not_vanish_by_restarts_time_or_a_full_queue() -> None:
+    desk = Desk(keep_seconds=10.0, keep_seconds_min=1.0, keep_count=1, queue_tasks_max=2)
+    for number in range(5):
+        kill(desk, f"t{number}", "no oven")
+    desk.restart()
+    desk.wait(1000.0, every=50.0)
+    desk.restart()
+
+    assert [row["id"] for row in desk.query("tasks", state="dead")] == [f"t{number}" for number in range(5)]
+    assert [event["event"] for event in desk.task("t0")["timeline"]] == ["dead"]

@@ -199,3 +199,21 @@ def test_clock_that_jumps_back_delays_expiry_and_never_brings_it_back() -> None:
 
     assert desk.task("a")["state"] == "expired"
     assert desk.task("b")["state"] == "waiting"
+
+
+def test_task_that_becomes_due_is_moved_in_one_transaction() -> None:
+    # Where a due task is copied and then acknowledged, a crash between the two runs it twice.
+    desk = Desk()
+    desk.submit("a", delay=5.0)
+    desk.now += 5.0
+    desk.wall += 5.0
+    tx = desk.store.begin()
+    step = desk.machine.begin(desk.clocks(), tx)
+    desk.machine.tick(step)
+    tx.abort()
+    desk.restart()
+    assert (rows(desk, tables.SCHEDULED), rows(desk, tables.PENDING)) == (1, 0)
+    desk.turn()
+    assert (rows(desk, tables.SCHEDULED), rows(desk, tables.PENDING)) == (0, 1)
+
+    assert [one.id for one in pull(desk, 9)] == ["a"]
