@@ -61,26 +61,39 @@ def run(
         typer.Option(help="STAGE=tcp://host:port of a worker that `zq pipeline serve` runs; may be repeated."),
     ] = None,
     host: Annotated[str | None, typer.Option(help="Address of this machine at which those workers reach it.")] = None,
+    data: Annotated[
+        Path | None, typer.Option(help="Run durable, with a coordinator in this process that keeps this directory.")
+    ] = None,
+    address: Annotated[str | None, typer.Option(help="Run durable, over the coordinator at this address.")] = None,
+    run_id: Annotated[
+        str | None, typer.Option(help="Go on with the durable run of this id, or begin it.", show_default="made")
+    ] = None,
+    workers: Annotated[
+        bool, typer.Option("--workers/--no-workers", help="Start workers for a durable run, or leave that to others.")
+    ] = True,
 ) -> None:
     """Read items as JSON lines on stdin, and print results as JSON lines on stdout."""
     with _exit_codes():
         from patterns.pipeline import Pipeline
         from patterns.references import load_reference
+        from patterns.running import RunOptions
 
         _find_modules_here()
         pipeline = load_reference(spec)
         if not isinstance(pipeline, Pipeline):
             raise ValueError(f"expected a pipeline at {spec}, got {type(pipeline).__name__}")
-        with pipeline.run(
-            _read_items(),
-            ordered=ordered,
-            on_error=on_error,
-            allow_loss=allow_loss,
-            threads=threads,
-            progress=progress,
-            endpoints=_by_stage(endpoint or []),
-            host=host,
-        ) as results:
+        given: dict[str, Any] = {
+            "allow_loss": allow_loss or None,
+            "endpoints": _by_stage(endpoint or []) or None,
+            "host": host,
+            "data": data,
+            "address": address,
+            "run_id": run_id,
+            "workers": None if workers else False,
+        }
+        options: RunOptions = {"ordered": ordered, "on_error": on_error, "threads": threads, "progress": progress}
+        options.update({name: value for name, value in given.items() if value is not None})  # type: ignore[typeddict-item] # names of its keys
+        with pipeline.run(_read_items(), **options) as results:
             for result in results:
                 typer.echo(json.dumps(result, default=_plain, ensure_ascii=False))
         for error in results.errors:

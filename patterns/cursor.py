@@ -73,7 +73,7 @@ class Cursor:
             ValueError: the run is one of another pipeline.
         """
         seen: str | None = None
-        give_up_at = time.monotonic() + 2 * self._lease + TAKE_PATIENCE
+        give_up_at = time.monotonic() + 2 * self._lease + 1.0
         while time.monotonic() < give_up_at:
             waiting = self._client.query("tasks", queue=self._queue, state="waiting") if self._is_known() else []
             if waiting and waiting[0]["id"] == seen and self._pull(0.0):

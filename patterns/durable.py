@@ -3,8 +3,6 @@
 The caller submits chunks of the input, and what comes back waits in the queue of the run (patterns/parcels.py). It works in moves (patterns/cursor.py): one transaction submits
 input, acknowledges results that the program has taken, and says how far it is. Workers hand on what they make in the transaction in which they complete it
 (patterns/stage_work.py). So any process may be killed at any moment; a run with the same `run_id` goes on where the caller was.
-
-Two ledgers count the same items: one is ahead, and has outcomes for the program; the other has only what is acknowledged, and is what the cursor keeps.
 """
 
 from __future__ import annotations
@@ -13,7 +11,6 @@ import os
 import secrets
 import threading
 import time
-from collections import deque
 from collections.abc import Iterator
 from itertools import islice
 from typing import Any
@@ -25,13 +22,14 @@ from patterns.durable_crew import DurableCrew
 from patterns.errors import PipelineError
 from patterns.execution import Spreader
 from patterns.feeder import Feeder
-from patterns.items import Chunk, Ended, Failure, Origin, Plain, decode, members_of, origins_of, pop
+from patterns.items import Chunk, Ended, Failure, Origin, Plain, decode, origins_of, pop
 from patterns.ledger import Ledger
 from patterns.pace import Pace
 from patterns.parcels import Dispatch, Parcel, frames_in, origins_in, stage_queue
 from patterns.plan import SINK, Plan
 from patterns.progress import Progress
 from patterns.running import Settings
+from patterns.takings import Takings
 
 CHUNKS_PER_TURN = 64
 """Chunks that one move submits at most: bounds its bytes."""
@@ -63,19 +61,6 @@ CLIENT_TIMEOUT = 120.0
 RUN_ID_CHARACTERS_MAX = 40
 
 
-class _Held:
-    """A result that was pulled and counted, and is not acknowledged yet."""
-
-    __slots__ = ("chunks", "last", "mark", "task")
-
-    def __init__(self, task: zq.PulledTask, chunks: list[Chunk], mark: int) -> None:
-        self.task = task
-        self.chunks = chunks
-        self.mark = mark  # outcomes that had been made when it was counted
-        numbers = [number for chunk in chunks for origin in origins_of(chunk) for number, _ in members_of(origin)]
-        self.last = max(numbers, default=-1)
-
-
 class DurableEngine:
     """One durable run. It belongs to the thread that iterates; see `patterns.running.Engine` for what it is to a run."""
 
@@ -102,13 +87,7 @@ class DurableEngine:
         self._batchers: dict[int, Batcher[zq.PulledTask]] = {
             node.number: Batcher(node) for node in plan.working if node.kind == "batch"
         }
-        self._held: deque[_Held] = deque()
         self._owed: dict[str, zq.PulledTask | None] = {}  # by id: counted in the cursor, and not acknowledged
-        self._made = 0  # outcomes, since the start
-        self._marks: deque[tuple[int, int]] = (
-            deque()
-        )  # (outcomes, number): when so many are taken, all items before it are
-        self._given = 0  # items before this have been taken, in an ordered run
         self._is_idle = False  # whether the last turn had nothing to do: then a chunk need not be full
         self._wake = threading.Event()  # set when the input has something, after it was asked
         self._feeder: Feeder | None = None
@@ -159,6 +138,7 @@ class DurableEngine:
         if state.books is not None:
             self.ledger = Ledger.restore(state.books, ordered=settings.ordered)
             self._acked = Ledger.restore(state.books, ordered=False)
+        self._takings = Takings(self.ledger, self._acked, ordered=settings.ordered)
         self._owed = dict.fromkeys(state.owed)
         workers = sum(node.options.workers for node in plan.working)
         self._pace = Pace(workers * WINDOW_FACTOR, plan.held_max, CHUNK_SCALE)
@@ -184,12 +164,12 @@ class DurableEngine:
             return True
         feeder = self._feeder
         assert feeder is not None
-        done = self._take_acknowledged()
+        done = self._takings.acknowledge()
         forwards = self._feed(feeder)
         forwards += self._cut_batches(done, feeder)
         if forwards or done:
             self._move(forwards, done)
-        if feeder.is_exhausted and not self.ledger.in_flight and not self._held:
+        if feeder.is_exhausted and not self.ledger.in_flight and not self._takings:
             return self._finish(feeder)
         is_busy = bool(forwards or done)
         received = self._receive(feeder, is_busy=is_busy)
@@ -290,6 +270,11 @@ class DurableEngine:
                     forwards.append((place.queue, parcel, {**self._dispatch.options(place), "priority": 9}))
         return forwards
 
+    def _to_home(self, chunk: Chunk) -> list[tuple[str, Parcel, dict[str, Any]]]:
+        """Returns what brings results back into the queue of the run."""
+        parcels = self._dispatch.parcels(SINK, chunk, 0.0)
+        return [(place.queue, parcel, self._dispatch.options(place)) for place, parcel in parcels]
+
     # Results.
 
     def _receive(self, feeder: Feeder, *, is_busy: bool) -> bool:
@@ -319,36 +304,23 @@ class DurableEngine:
 
     def _renew(self, task: zq.PulledTask) -> bool:
         """Takes the new lease of a result that is held already, after its old one has run out; False when it is not."""
-        for held in self._held:
-            if held.task.id == task.id:
-                held.task = task
-                return True
-        return any(batcher.renew(task) for batcher in self._batchers.values())
+        return self._takings.renew(task) or any(batcher.renew(task) for batcher in self._batchers.values())
 
     def _count(self, task: zq.PulledTask) -> None:
         """Counts what a task brings: results, a notice, or items for a batch."""
-        chunks: list[Chunk] = []
         if "zq-id" in task.headers:
-            chunks = self._read_notice(task)
-        else:
-            for frame in frames_in(task.payload):
-                number, chunk, cost = decode(frame)
-                if number != SINK:
-                    self._pace.note_cost(cost or UNKNOWN_COST)
-                    self._batchers[number].add(time.monotonic(), task, chunk)
-                    return
-                chunks.append(chunk)
-                if len(chunk[1]) and cost:
-                    self._pace.note_cost(cost)
-        ready = self.ledger.take()
-        before = len(ready)
-        for chunk in chunks:
-            self.ledger.receive(chunk)
-        self._made += len(ready) - before
-        self._marks.append((self._made, self.ledger.next_to_give))
-        self._held.append(_Held(task, chunks, self._made))
+            self._takings.count(task, self._read_notice(task))
+            return
+        number, chunk, cost = decode(next(frames_in(task.payload)))
+        if number != SINK:
+            self._pace.note_cost(cost or UNKNOWN_COST)
+            self._batchers[number].add(time.monotonic(), task, chunk)
+            return
+        if cost:
+            self._pace.note_cost(cost)
+        self._takings.count(task, chunk)
 
-    def _read_notice(self, task: zq.PulledTask) -> list[Chunk]:
+    def _read_notice(self, task: zq.PulledTask) -> Chunk:
         """Returns what the death of a task means for the items in it."""
         headers = task.headers
         name = headers["zq-queue"].rpartition("/")[2]
@@ -369,31 +341,12 @@ class DurableEngine:
         error = "ProcessError: " + reason.partition("\n")[0]
         attempts = int(headers["zq-attempts"])
         unique = dict(zip(origins, items, strict=True))
-        return [Ended(list(unique), [Failure(name, item, error, reason, attempts) for item in unique.values()])]
-
-    def _take_acknowledged(self) -> list[zq.PulledTask]:
-        """Returns the results that the program has taken, and counts them in the books of the cursor."""
-        taken = self._made - len(self.ledger.take())
-        while self._marks and self._marks[0][0] <= taken:
-            self._given = max(self._given, self._marks.popleft()[1])
-        kept: deque[_Held] = deque()
-        done: list[zq.PulledTask] = []
-        for held in self._held:
-            is_taken = held.last < self._given if self._settings.ordered else held.mark <= taken
-            if is_taken:
-                done.append(held.task)
-                for chunk in held.chunks:
-                    self._acked.receive(chunk)
-            else:
-                kept.append(held)
-        self._acked.take().clear()
-        self._held = kept
-        return done
+        return Ended(list(unique), [Failure(name, item, error, reason, attempts) for item in unique.values()])
 
     def _leased(self) -> list[zq.PulledTask]:
         """Returns what the keeper keeps; called in its thread."""
         batches = [task for batcher in self._batchers.values() for task in batcher.held]
-        return [*(held.task for held in tuple(self._held)), *batches]
+        return [*self._takings.tasks, *batches]
 
     # The end.
 
@@ -411,9 +364,10 @@ class DurableEngine:
     def _leave(self) -> None:
         """Acknowledges what was taken, and lets everything else go, so that the run can go on at once."""
         try:
-            done = self._take_acknowledged()
-            if done:
-                self._move([], done)
+            done = self._takings.acknowledge()
+            rest, partly = self._takings.acknowledge_parts()
+            if done or partly:
+                self._move([one for chunk in rest for one in self._to_home(chunk)], done + partly)
             for task in self._leased():
                 task.release()
             self._cursor.release()

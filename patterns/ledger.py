@@ -140,6 +140,12 @@ class Ledger:
         """Number of the first item of which something may still be given, in an ordered run; of the next to be sent in others."""
         return self._next if self._order is None else self._order.next_number
 
+    def trace(self) -> deque[tuple[int, int]]:
+        """Has an ordered run note what it gives: (outcomes, items that they are of), for one item, or for so many with one outcome each. The caller removes them."""
+        assert self._order is not None, "what is given in any order says nothing about the items before it"
+        self._order.released = found = deque[tuple[int, int]]()
+        return found
+
     def export(self) -> list[Any]:
         """Returns the books as what msgpack can hold; without the outcomes that were not taken."""
         # As text: the denominators of deep forks have more than the 64 bits that msgpack can hold.
@@ -238,6 +244,7 @@ class _Order:
         self._outcomes: dict[int, list[tuple[Path, Any]]] = {}
         self._closed: set[int] = set()
         self._plain: dict[int, list[Any]] = {}
+        self.released: deque[tuple[int, int]] | None = None  # see `Ledger.trace`
 
     def add(self, number: int, path: Path, outcome: Any) -> None:
         self._outcomes.setdefault(number, []).append((path, outcome))
@@ -255,6 +262,8 @@ class _Order:
             if values is not None:
                 ready.extend(values)
                 self.next_number += len(values)
+                if self.released is not None:
+                    self.released.append((len(values), len(values)))
                 continue
             if self.next_number not in self._closed:
                 return
@@ -263,3 +272,5 @@ class _Order:
             outcomes.sort(key=lambda one: one[0])
             ready.extend(outcome for _, outcome in outcomes)
             self.next_number += 1
+            if self.released is not None:
+                self.released.append((len(outcomes), 1))

@@ -9,6 +9,7 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any, Generic, TypeVar, Unpack, cast
 
 if TYPE_CHECKING:
+    import zq
     from patterns.plan import Plan
     from patterns.running import Run, RunOptions
 
@@ -77,6 +78,18 @@ class Pipeline(Generic[In_contra, Out_co]):
         from patterns.running import make_run
 
         return cast("Run[Out_co]", make_run(self, items, options))
+
+    def __zq_worker__(self, part: str | None) -> zq.Worker:
+        """Returns a worker for a stage of durable runs of this pipeline, or for all; `zq worker kitchen:pipeline --stage bake` asks for it.
+
+        Raises:
+            ValueError: there is no such stage, or it is a batch.
+        """
+        from patterns.stage_worker import make_worker, serving_nodes
+
+        plan = self.plan()
+        nodes = serving_nodes(plan, part)
+        return make_worker(plan, nodes, None, concurrency=sum(node.options.workers for node in nodes))
 
     def diagram(self) -> str:
         """Returns the pipeline as the text of a Mermaid flowchart."""

@@ -9,11 +9,9 @@ Children are started afresh, never forked: neither LMDB nor ZeroMQ survives a fo
 
 from __future__ import annotations
 
-import importlib
 import logging
 import mmap
 import os
-import runpy
 import signal
 import struct
 import subprocess
@@ -21,15 +19,15 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Mapping
-from pathlib import Path
+from collections.abc import Callable
 from typing import Any, BinaryIO
 
-from zq.chunks import Chunk, Handler, Runner, Slot
+from zq.chunks import Chunk, Runner, Slot
 from zq.core.ids import IdMaker, make_prefix
 from zq.errors import RemoteProtocolError
 from zq.handlers import Bench
 from zq.harvest import Report
+from zq.specs import load_handlers
 from zq.task import Task
 from zq.wire.batch import slice_tasks
 from zq.wire.codec import decode_for_coordinator, decode_from_coordinator, encode
@@ -44,9 +42,6 @@ LENGTH = struct.Struct("<I")
 
 RESTART_MAX = 5.0
 """Seconds before a child that dies without running anything is started again; from 0.1, doubled each time."""
-
-MAIN_OF_CHILD = "__mp_main__"
-"""The name under which a script is run in a child, as in multiprocessing: `if __name__ == "__main__"` keeps it from running there."""
 
 
 # In the worker.
@@ -359,40 +354,6 @@ class _ChildOwner:
 
     def is_cancelled(self, task: Task) -> bool:  # noqa: ARG002 - the protocol's signature
         return False
-
-
-def load_handlers(spec: str) -> Mapping[str, Handler]:
-    """Imports a worker by `module:attribute` or `path.py:attribute` and returns its handlers.
-
-    Raises:
-        ValueError: there is no such worker.
-    """
-    worker = load_attribute(spec)
-    handlers = getattr(worker, "handlers", None)
-    if not isinstance(handlers, Mapping) or not handlers:
-        raise ValueError(f"expected a zq.Worker with handlers at {spec}, got {type(worker).__name__}")
-    return handlers
-
-
-def load_attribute(spec: str) -> Any:
-    """Imports `module:attribute`, or runs `path.py` and takes the attribute; raises ValueError when there is none, or it cannot be read as Python."""
-    place, separator, name = spec.rpartition(":")
-    if not separator or not place or not name:
-        raise ValueError(f"expected module:attribute, got {spec!r}")
-    try:
-        if place.endswith(".py"):
-            if not Path(place).is_file():
-                raise ValueError(f"there is no file {place}")
-            found: Any = runpy.run_path(place, run_name=MAIN_OF_CHILD).get(name)
-        else:
-            found = getattr(importlib.import_module(place), name, None)
-    except ModuleNotFoundError as error:
-        raise ValueError(f"there is no module {place}: {error}") from error
-    except SyntaxError as error:
-        raise ValueError(f"{error.filename} line {error.lineno} is not Python: {error.msg}") from error
-    if found is None:
-        raise ValueError(f"there is no {name} in {place}")
-    return found
 
 
 def main() -> None:

@@ -25,7 +25,6 @@ from zq.children import (
     describe_exit,
     end_child,
     falling_runs,
-    load_handlers,
     open_pipes,
     read_frame,
     start_child,
@@ -37,6 +36,7 @@ from zq.coroutines import Coroutines
 from zq.errors import RemoteProtocolError
 from zq.handlers import Bench
 from zq.harvest import Report
+from zq.specs import load_handlers
 from zq.task import Task
 from zq.wire.batch import slice_tasks
 from zq.wire.codec import decode_for_coordinator, decode_from_coordinator, encode

@@ -125,7 +125,12 @@ def is_local(address: str) -> bool:
 
 
 def worker(
-    spec: Annotated[str, typer.Argument(help="The worker or app to run, as module:attribute or path.py:attribute.")],
+    spec: Annotated[
+        str, typer.Argument(help="The worker, app or pipeline to run, as module:attribute or path.py:attribute.")
+    ],
+    stage: Annotated[
+        str | None, typer.Option(help="The stage of a pipeline to work for.", show_default="all of them")
+    ] = None,
     processes: Annotated[
         int | None,
         typer.Option(
@@ -156,8 +161,11 @@ def worker(
         )
     with exit_codes():
         from zq.client import Client
+        from zq.specs import PART_SEPARATOR
         from zq.worker import Worker
 
+        if stage is not None:
+            spec = f"{spec}{PART_SEPARATOR}{stage}"
         found = _load_worker(spec)
         if address:
             os.environ["ZQ_ADDRESS"] = address  # where handlers submit, also those in child processes
@@ -179,15 +187,15 @@ def worker(
 
 def _load_worker(spec: str) -> Worker:
     from zq.app import App
-    from zq.children import load_attribute
+    from zq.specs import load_provider
     from zq.worker import Worker
 
     sys.path.insert(0, str(Path.cwd()))  # as `python -m` does; a console script has its own folder there
-    found: Any = load_attribute(spec)
+    found: Any = load_provider(spec)
     if isinstance(found, App):
         found = found.worker()
     if not isinstance(found, Worker):
-        raise ValueError(f"expected a zq.Worker or zq.App at {spec}, got {type(found).__name__}")
+        raise ValueError(f"expected a zq.Worker, a zq.App or a pipeline at {spec}, got {type(found).__name__}")
     return found
 
 
