@@ -274,5 +274,5 @@ def test_dead_letters_do_not_vanish_by_restarts_time_or_a_full_queue() -> None:
     desk.wait(1000.0, every=50.0)
     desk.restart()
 
-    assert [row["id"] for row in desk.query("tasks", state="dead")] == [f"t{number}" for number in range(5)]
+    assert [row["id"] for row in desk.query("tasks", state="dead")["rows"]] == [f"t{number}" for number in range(5)]
     assert [event["event"] for event in desk.task("t0")["timeline"]] == ["dead"]
