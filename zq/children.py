@@ -38,6 +38,13 @@ log = logging.getLogger(__name__)
 PAGE = struct.Struct("<qqd")
 """Token, index and start of the running task."""
 
+CANCEL = struct.Struct("<qq")
+CANCEL_OFFSET = 64
+"""Token and index of the task that is cancelled, behind the running one: in another cache line, since another process writes it."""
+
+CANCEL_GRACE = 2.0
+"""Seconds that a handler has to notice `task.cancelled` and end by itself, before its process is killed."""
+
 LENGTH = struct.Struct("<I")
 
 RESTART_MAX = 5.0
@@ -95,13 +102,26 @@ class ChildRunner:
                 self._process.kill()
 
     def stop_task(self, token: int, index: int, reason: str | None) -> bool:
-        """Kills the child if it is at this task; what had ended before is kept."""
+        """Kills the child if it is at this task, one that was cancelled after a grace; what had ended before is kept."""
         with self._lock:
             if self._process is None or self._read_page()[:2] != (token, index):
                 return False
+            if reason is None:
+                CANCEL.pack_into(self._page, CANCEL_OFFSET, token, index)
+                timer = threading.Timer(CANCEL_GRACE, self._kill_at, (token, index))
+                timer.name, timer.daemon = "zq-grace", True
+                timer.start()
+                return True
             self._stop = (token, index, reason)
             self._process.kill()
             return True
+
+    def _kill_at(self, token: int, index: int) -> None:
+        """Kills the child if it is still at a task."""
+        with self._lock:
+            if self._process is not None and self._read_page()[:2] == (token, index):
+                self._stop = (token, index, None)
+                self._process.kill()
 
     def running(self) -> list[tuple[int, int, float]]:
         token, index, since = self._read_page()
@@ -113,6 +133,7 @@ class ChildRunner:
 
     def _clear_page(self) -> None:
         PAGE.pack_into(self._page, 0, 0, -1, 0.0)
+        CANCEL.pack_into(self._page, CANCEL_OFFSET, 0, -1)
 
     def _run(self) -> None:
         try:
@@ -344,16 +365,18 @@ class _PageSlot(Slot):
 
 
 class _ChildOwner:
-    """Passes progress to the worker. A task that is cancelled here is killed with its process."""
+    """Passes progress to the worker, and hears from it what is cancelled."""
 
-    def __init__(self, send: Callable[[Any], None]) -> None:
+    def __init__(self, send: Callable[[Any], None], page: mmap.mmap) -> None:
         self._send = send
+        self._page = page
 
     def note_progress(self, task: Task, fraction: float) -> None:
         self._send(Progress(task.token, task.index, fraction))
 
-    def is_cancelled(self, task: Task) -> bool:  # noqa: ARG002 - the protocol's signature
-        return False
+    def is_cancelled(self, task: Task) -> bool:
+        found: tuple[int, int] = CANCEL.unpack_from(self._page, CANCEL_OFFSET)
+        return found == (task.token, task.index)
 
 
 def main() -> None:
@@ -368,7 +391,7 @@ def main() -> None:
             write_frame(target, encode(message))
 
     ids = IdMaker(make_prefix(int.from_bytes(os.urandom(8), "little")))
-    runner = Runner(load_handlers(spec), _ChildOwner(send), ids, _PageSlot(page))
+    runner = Runner(load_handlers(spec), _ChildOwner(send, page), ids, _PageSlot(page))
     while (frame := read_frame(source)) is not None:
         message = decode_from_coordinator(frame)
         assert isinstance(message, Assign)

@@ -35,6 +35,15 @@ def bake_behind_a_gate(task: zq.Task) -> int:
     return task.token
 
 
+@worker.task("patient")
+def wait_to_be_cancelled(task: zq.Task) -> None:
+    """Ends by itself when it is cancelled."""
+    _note("start", task)
+    while not task.cancelled:
+        time.sleep(0.01)
+    _note("cancelled", task)
+
+
 @worker.task("crash")
 def crash(task: zq.Task) -> None:
     """Takes its process with it."""

@@ -317,3 +317,33 @@ def test_second_signal_ends_a_worker_at_once_and_gives_back_what_runs(kitchen: K
         assert worker.wait(30.0) == 0
         assert client.query("workers") == []
         assert client.query("status")["waiting"] == 1
+
+
+def test_cancelled_handler_in_a_child_process_is_told_and_may_end_by_itself(kitchen: Kitchen) -> None:
+    kitchen.start_coordinator()
+    kitchen.start_worker("shop", "--processes", "1")
+    with kitchen.client() as client:
+        receipt = client.submit("patient", {})
+        wait_until(lambda: _noted(kitchen, "start", receipt.id), "the task to start")
+        assert receipt.cancel()
+        wait_until(lambda: _noted(kitchen, "cancelled", receipt.id), "the handler to notice")
+
+        assert client.submit("orders", {}).result(30.0) is not None
+    assert len(list(kitchen.ledger.iterdir())) == 1  # one process, which was not killed
+
+
+def test_cancelled_handler_in_a_child_process_that_does_not_end_is_killed(kitchen: Kitchen) -> None:
+    kitchen.start_coordinator()
+    kitchen.start_worker("shop", "--processes", "1")
+    with kitchen.client() as client:
+        receipt = client.submit("gated", {"gate": "/nowhere"})
+        wait_until(lambda: _noted(kitchen, "start", receipt.id), "the task to start")
+        assert receipt.cancel()
+
+        assert client.submit("orders", {}).result(30.0) is not None
+        assert receipt.status().state == "cancelled"
+    assert len(list(kitchen.ledger.iterdir())) == 2
+
+
+def _noted(kitchen: Kitchen, event: str, id: str) -> bool:
+    return any((event, id) == one[:2] for one in kitchen.events())
