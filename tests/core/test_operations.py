@@ -199,6 +199,19 @@ def test_moved_keys_stay_in_order_and_what_stands_behind_a_running_task_stays(de
     assert assigned(desk.settle(b"w", done(held)))[0].id == "behind"
 
 
+def test_what_is_moved_and_moved_back_while_another_has_its_turn_is_not_lost(desk: Desk) -> None:
+    desk.submit("a", key="k", ordered=True, priority=1)
+    desk.command("move", id="there", queue="q", to="r")
+    desk.submit("b", key="k", ordered=True, priority=9)
+    desk.command("move", id="back", queue="r", to="q")
+    [first] = assigned(desk.hello(b"w", "shop"))
+
+    [second] = assigned(desk.settle(b"w", done(first)))
+
+    assert (first.id, second.id) == ("b", "a")
+    assert counts(desk) == (0, 0, 1, 0)
+
+
 def test_dead_letters_move_when_they_are_named(desk: Desk) -> None:
     desk.submit("bad", max_attempts=1)
     [lease] = assigned(desk.hello(b"w", "shop"))

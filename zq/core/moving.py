@@ -127,6 +127,5 @@ def _transplant(books: Books, step: Step, batch: Batch, to: Queue) -> Batch:
     if fresh.ended or fresh.is_solo:
         books.unsaved[fresh.key] = fresh
     batch.ended = batch.full
-    if not batch.is_queued:
-        books.drop(batch)
+    books.drop(batch)  # also if its lane still has its key: it may come back under it, as another
     return fresh
