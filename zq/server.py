@@ -9,6 +9,7 @@ from __future__ import annotations
 import errno
 import logging
 import os
+import struct
 import threading
 import time
 from collections.abc import Iterable
@@ -46,7 +47,7 @@ NOBLOCK, SEND_MORE = int(zmq.NOBLOCK), int(zmq.NOBLOCK | zmq.SNDMORE)
 HIGH_WATER_MARK = 20_000
 """Messages queued for one peer in each direction; credit and the clients' windows keep far below it."""
 
-FAULTS = (AssertionError, LookupError, TypeError, ValueError, ArithmeticError, AttributeError)
+FAULTS = (AssertionError, LookupError, TypeError, ValueError, ArithmeticError, AttributeError, struct.error)
 """What a mistake in this program raises; errors of the store are not among them, they end the process."""
 
 FAULTS_MAX = 10

@@ -14,13 +14,24 @@ from zq.submit_options import (
     make_options,
     read_members,
 )
-from zq.wire.limits import TASK_SEPARATOR
+from zq.wire.limits import BATCH_TASKS_MAX, TASK_SEPARATOR
 from zq.wire.messages import Assignment, Group, Options
+
+INDEX_DIGITS_MAX = len(str(BATCH_TASKS_MAX))
+"""Of an index in an id: what is longer is none, and is not read as a number."""
 
 
 def task_id(batch_id: str, size: int, index: int) -> str:
     """Returns the id of a task: its batch's id when it is alone there, else `batch#index` (protocol 1)."""
     return batch_id if size == 1 else f"{batch_id}{TASK_SEPARATOR}{index}"
+
+
+def split_task_id(id: str) -> tuple[str, int] | None:
+    """Returns the batch and the index in the id of a task that is not alone in its batch; None for any other text."""
+    batch_id, separator, index = id.rpartition(TASK_SEPARATOR)
+    if not (batch_id and separator and index.isascii() and index.isdecimal() and len(index) <= INDEX_DIGITS_MAX):
+        return None
+    return batch_id, int(index)
 
 
 class Retry(Exception):

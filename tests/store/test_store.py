@@ -62,6 +62,14 @@ def rows(store: Store, table: str = "left", *bounds: Any) -> list[tuple[bytes, b
     return found
 
 
+@pytest.mark.parametrize("key", [b"", b"x" * 600])
+def test_key_that_cannot_be_is_not_there(reopen: Opener, key: bytes) -> None:
+    tx = reopen().begin()
+    assert tx.get("left", key) is None
+    assert not tx.delete("left", key)
+    tx.abort()
+
+
 def test_committed_values_are_there_after_a_restart(reopen: Opener) -> None:
     fill(reopen(), ("left", b"a", b"1"), ("right", b"a", b"2"))
 

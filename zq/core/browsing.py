@@ -18,7 +18,7 @@ from zq.core.batch import Batch, mask_of
 from zq.core.endings import DEAD, PARKED, PENDING, SCHEDULED, End, Place
 from zq.core.holder import Lease
 from zq.core.task_rows import REASON_CHARS
-from zq.task import task_id
+from zq.task import split_task_id, task_id
 from zq.wire.limits import DELAY_MAX, TASK_SEPARATOR
 
 if TYPE_CHECKING:
@@ -106,10 +106,9 @@ def payload(books: Books, step: Step, arguments: dict[str, Any]) -> bytes | None
     """Answers the query `payload`: that of a task that has not ended, or is dead; None when it is not there (any more)."""
     id = text(arguments, "id")
     known = endings.find(step, id)
-    base, separator, index = id.rpartition(TASK_SEPARATOR)
     at = None
-    if known is None and separator and index.isascii() and index.isdecimal():
-        known, at = endings.find(step, base), int(index)
+    if known is None and (part := split_task_id(id)) is not None:
+        known, at = endings.find(step, part[0]), part[1]
     if not isinstance(known, Place):
         return None
     if known.where == DEAD:
@@ -256,8 +255,9 @@ def _if_dead(step: Step, wanted: Wanted, batch: Batch, reason: str, dead_time: f
 def _ended(books: Books, step: Step, wanted: Wanted, start: bytes) -> Iterator[Record]:
     for key, value in step.tx.scan(tables.FINISHED, start):
         _, id, batch_key, _, *kind = tables.unpack(value)
-        is_other = wanted.queue is not None and tables.split_task_key(batch_key)[0] != wanted.queue.number
-        end = None if kind or is_other else endings.find(step, id)
+        # Groups and publications have rows, too, and no task key.
+        is_other = kind or (wanted.queue is not None and tables.split_task_key(batch_key)[0] != wanted.queue.number)
+        end = None if is_other else endings.find(step, id)
         found = _in_end(books, wanted, id, end) if isinstance(end, End) else iter(())
         yield Record(key, len(value), found)
 

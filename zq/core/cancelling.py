@@ -5,8 +5,7 @@ from collections.abc import Callable
 from zq.core import endings, history, lines, tables
 from zq.core.batch import Batch, Start, bits, mask_of, runs
 from zq.core.books import Books, Step
-from zq.task import task_id
-from zq.wire.limits import TASK_SEPARATOR
+from zq.task import split_task_id, task_id
 from zq.wire.messages import Cancelled, Span
 
 REASON = "cancelled by a client"
@@ -28,10 +27,10 @@ def bury_task(books: Books, step: Step, id: str, reason: str) -> int:
 
 def _end_task(books: Books, step: Step, id: str, end: Ending) -> int:
     known = endings.find(step, id)
-    if known is None and TASK_SEPARATOR in id:
-        base, _, index = id.rpartition(TASK_SEPARATOR)
-        return _end_in_batch(books, step, base, int(index), end) if index.isdecimal() else 0
-    if known is None or (isinstance(known, endings.End) and not known.split):
+    if known is None:
+        part = split_task_id(id)
+        return 0 if part is None else _end_in_batch(books, step, *part, end)
+    if isinstance(known, endings.End) and not known.split:
         return 0
     if isinstance(known, endings.End):
         return sum(_end_task(books, step, task_id(id, 0, index), end) for index in bits(mask_of(known.split)))

@@ -22,7 +22,7 @@ from zq.core.batch import mask_of
 from zq.core.books import Books, Step
 from zq.core.endings import DEAD, End, Place
 from zq.core.queue import Queue
-from zq.wire.limits import TASK_SEPARATOR
+from zq.task import split_task_id
 
 SCAN_MAX = 10_000
 """Rows that are read for an answer when a queue is named."""
@@ -128,12 +128,11 @@ def _workers(books: Books, step: Step, arguments: dict[str, Any]) -> list[dict[s
 def _task(books: Books, step: Step, arguments: dict[str, Any]) -> dict[str, Any]:
     id = text(arguments, "id")
     known = endings.find(step, id)
-    base, separator, index = id.rpartition(TASK_SEPARATOR)
-    if known is None and separator and index.isdecimal():
-        known = endings.find(step, base)
-        row = _in_batch(books, step, id, known, int(index))
-    else:
+    part = split_task_id(id) if known is None else None
+    if part is None:
         row = _of_record(books, step, id, known)
+    else:
+        row = _in_batch(books, step, id, endings.find(step, part[0]), part[1])
     row["timeline"] = [event._asdict() for event in history.events_of(step, id)]
     return row
 

@@ -17,7 +17,7 @@ from zq.core.endings import DEAD, PARKED, SCHEDULED, End, Place
 from zq.core.gates import Limit
 from zq.core.holder import Lease, Life
 from zq.core.queue import Queue
-from zq.wire.limits import TASK_SEPARATOR
+from zq.task import split_task_id
 
 AHEAD_ROWS_MAX = 1000
 """Batches that are read to count the tasks before one; behind more of them the answer says "at least"."""
@@ -60,10 +60,8 @@ def _locate(books: Books, step: Step, id: str) -> tuple[Place | End | None, Batc
     """Returns what the index knows of a task, its batch, and its bit there."""
     known = endings.find(step, id)
     index: int | None = None
-    if known is None and TASK_SEPARATOR in id:
-        base, _, text = id.rpartition(TASK_SEPARATOR)
-        if text.isdecimal():
-            known, index = endings.find(step, base), int(text)
+    if known is None and (part := split_task_id(id)) is not None:
+        known, index = endings.find(step, part[0]), part[1]
     if isinstance(known, End) and index is not None and index >= known.size:
         known = None
     if known is None or isinstance(known, End):

@@ -10,7 +10,7 @@ from typing import NamedTuple, Protocol
 class Transaction(Protocol):
     """All changes of one step; they happen together at `commit`, or not at all.
 
-    Keys are 1 to 511 bytes and ordered bytewise. Reads see the transaction's own writes. Every call raises `zq.StoreCorruptError` when a value fails
+    Keys are 1 to 511 bytes and ordered bytewise; one that cannot be is not there. Reads see the transaction's own writes. Every call raises `zq.StoreCorruptError` when a value fails
     its checksum.
     """
 

@@ -15,6 +15,7 @@ from zq.core.batch import Accepted, Batch, mask_of, runs
 from zq.core.endings import DEAD, End, Place
 from zq.core.history import Event
 from zq.core.holder import Lease, Life
+from zq.task import split_task_id
 from zq.wire.limits import TASK_SEPARATOR
 
 if TYPE_CHECKING:
@@ -51,11 +52,8 @@ def trace(books: Books, step: Step, id: str) -> list[Event]:
 def _find(step: Step, id: str) -> tuple[Place | End | None, int | None]:
     """Returns the record of a task, or that of its batch and its index in it."""
     known = endings.find(step, id)
-    base, separator, index = id.rpartition(TASK_SEPARATOR)
-    if known is None and separator and index.isascii() and index.isdecimal():
-        known = endings.find(step, base)
-        return known, int(index)
-    return known, None
+    part = split_task_id(id) if known is None else None
+    return (known, None) if part is None else (endings.find(step, part[0]), part[1])
 
 
 def _read(books: Books, step: Step, place: Place) -> tuple[Batch | None, float]:

@@ -73,7 +73,10 @@ class LmdbTransaction:
         return self._store.is_full
 
     def get(self, table: str, key: bytes) -> bytes | None:
-        value: Any = self._txn.get(key, db=self._dbs[table])  # bytes: the transaction has no buffers
+        try:
+            value: Any = self._txn.get(key, db=self._dbs[table])  # bytes: the transaction has no buffers
+        except lmdb.BadValsizeError:
+            return None  # a key that cannot be is not there
         return None if value is None else _open_value(table, key, value)
 
     def put(self, table: str, key: bytes, value: bytes) -> None:
@@ -96,6 +99,8 @@ class LmdbTransaction:
     def delete(self, table: str, key: bytes) -> bool:
         try:
             return self._txn.delete(key, db=self._dbs[table])
+        except lmdb.BadValsizeError:
+            return False
         except lmdb.Error as error:
             raise _store_error(error, f"cannot delete from table {table}") from error
 
