@@ -337,6 +337,12 @@ class AsyncReceipt(ReceiptBase):
             return result_of(outcome, self._index, ended)
         return await self._run(self._calls.result(outcome, self._index, timeout))
 
+    async def progress(self, timeout: float | None = None) -> AsyncIterator[float]:
+        """Yields how far the handler is, whenever it has reported; as `zq.Receipt.progress`."""
+        seen, outcome = -1.0, self._entry.outcome
+        while (told := await self._run(self._calls.progress(outcome, self._index, seen, timeout))) is not None:
+            yield (seen := told)
+
     async def status(self) -> TaskStatus:
         """Returns what the coordinator knows of the task; as `zq.Receipt.status`."""
         return status_of(self.id, await self._run(self._calls.query("task", {"id": self.id})))

@@ -241,7 +241,7 @@ class Calls:
             now = self.clock()
             deadline = FOREVER if timeout is None else now + timeout
             try:
-                ended = yield Ask(partial(self._post, self.session.watch, now, outcome, index, deadline), deadline)
+                ended = yield self._watch(now, outcome, index, deadline, None)
             except UnreachableError:
                 raise
             except TimedOutError:
@@ -252,6 +252,18 @@ class Calls:
                     f"task {id} has not ended within {timeout:.1f} s; it goes on, wait for it again by its id"
                 ) from None
         return result_of(outcome, index, ended)
+
+    def progress(self, outcome: BatchOutcome, index: int, seen: float, timeout: float | None) -> Steps:
+        """Waits until a handler reports another progress than `seen`; returns it, or None when the task has ended."""
+        now = self.clock()
+        news = yield self._watch(now, outcome, index, FOREVER if timeout is None else now + timeout, seen)
+        return news if isinstance(news, float) else None
+
+    def _watch(self, now: float, outcome: BatchOutcome, index: int, deadline: float, seen: float | None) -> Ask:
+        def start(reply: Reply) -> None:
+            self._post(self.session.watch, now, outcome, index, deadline, reply, seen)
+
+        return Ask(start, deadline)
 
     def request(self, queue: str, payload: Any, timeout: float, options: SubmitOptions) -> Steps:
         """Submits a task and waits for its end; returns its result, or raises TaskError."""

@@ -122,6 +122,24 @@ class Receipt(ReceiptBase):
             return result_of(outcome, self._index, ended)
         return self._run(self._calls.result(outcome, self._index, timeout))
 
+    def progress(self, timeout: float | None = None) -> Iterator[float]:
+        """Yields how far the handler is, 0.0 to 1.0, whenever it has reported; ends when the task has ended.
+
+        Reports that come faster than they are taken are skipped, and a worker passes on at most ten a second. What was
+        reported before anybody waited for the task is not told.
+
+        Args:
+            timeout: seconds to wait for each report; None waits as long as it takes.
+
+        Raises:
+            TimedOutError: nothing was reported in time.
+            ClosedError: the client was closed.
+        """
+        seen = -1.0
+        while (told := self._run(self._calls.progress(self._entry.outcome, self._index, seen, timeout))) is not None:
+            seen = told
+            yield seen
+
     def status(self) -> TaskStatus:
         """Returns what the coordinator knows of the task; raises as `Client.status`."""
         return status_of(self.id, self._run(self._calls.query("task", {"id": self.id})))

@@ -1,6 +1,7 @@
 """Groups, requests and settling together, over a real coordinator."""
 
 import asyncio
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -128,6 +129,12 @@ def worker(coordinator: zq.Coordinator) -> Iterator[zq.Worker]:
     def join(task: zq.Task) -> Any:
         return task.payload
 
+    @worker.task("steps")
+    def steps(task: zq.Task) -> None:
+        for fraction in (0.25, 0.5):
+            task.progress(fraction)
+            threading.Event().wait(0.3)  # longer than the least time between two reports
+
     with worker:
         yield worker
 
@@ -210,3 +217,12 @@ def test_open_group_survives_a_restart(tmp_path: Path) -> None:
             done(client, "q", lambda task: task.payload)
             if part == 2:
                 assert group.result(10) == [0, 1, 2]
+
+
+def test_receipt_tells_the_progress_of_its_task(client: zq.Client, worker: zq.Worker) -> None:
+    receipt = client.submit("steps", None, delay=0.3)
+
+    assert list(receipt.progress(20.0)) == [0.25, 0.5]
+    assert list(receipt.progress(20.0)) == []
+    with pytest.raises(zq.TimedOutError):
+        next(client.submit("nobody", 1).progress(0.05))

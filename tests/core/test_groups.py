@@ -23,6 +23,7 @@ from zq.wire.messages import (
     Open,
     Options,
     Outcome,
+    Progress,
     Pull,
     Receipt,
     Settle,
@@ -500,3 +501,18 @@ def test_task_that_is_done_or_retried_leaves_no_notice() -> None:
     desk.do(0, "a", desk.hands[-1])
 
     assert desk.pulled("complaints") == []
+
+
+def test_progress_is_told_to_those_who_wait() -> None:
+    desk = Party()
+    desk.submit("pies", 2)
+    (hand,) = assigned(desk.hello(SHOP, "shop", 1000))
+    desk.turn((CLIENT, Wait(1, "pies", 1, 2)))
+
+    other = desk.turn((SHOP, Progress(hand.token, 0, 0.2)))
+    own = desk.turn((SHOP, Progress(hand.token, 1, 0.2)), (SHOP, Progress(hand.token, 1, 0.5)))
+    desk.end(done(hand))
+    late = desk.turn((SHOP, Progress(hand.token, 1, 0.9)))
+
+    assert other == late == []
+    assert own == [(CLIENT, Outcome(1, (), is_last=False, progress=((1, 0.5),)))]

@@ -28,12 +28,13 @@ class Reply(Protocol):
 
 
 class Watcher(NamedTuple):
-    """Someone waits for the end of one task."""
+    """Someone waits for the end of one task, or for news of its progress."""
 
     place: int  # the task's index
     deadline: float  # monotonic seconds
     asked_at: float
     reply: Reply
+    seen: float | None = None  # a fraction other than this is news, too; None: only the end is
 
 
 class BatchOutcome:
@@ -56,6 +57,7 @@ class BatchOutcome:
         "is_confirmed",
         "is_outdated",
         "ping",
+        "progress",
         "size",
         "slots",
         "wait",
@@ -73,6 +75,7 @@ class BatchOutcome:
         self.asked_at = 0.0  # when the wait was sent first
         self.is_confirmed = False  # whether the wait had an answer on this connection
         self.is_outdated = False  # whether an end that the wait has told was forgotten
+        self.progress: dict[int, float] = {}  # what handlers have reported, by index
         self.ping = 0  # the last ping before the wait was sent
 
     def get(self, index: int) -> Ended | None:
@@ -109,15 +112,23 @@ class BatchOutcome:
         if hi > lo and self.slots:
             self.slots[lo - self.first : hi - self.first] = [ended] * (hi - lo)
 
+    def news_for(self, watcher: Watcher) -> Ended | float | None:
+        """Returns how the task ended, or how far it is if that is asked for, or None."""
+        ended = self.get(watcher.place)
+        if ended is not None or watcher.seen is None:
+            return ended
+        fraction = self.progress.get(watcher.place)
+        return None if fraction == watcher.seen else fraction
+
     def resolve_watchers(self) -> int:
-        """Answers those whose task has ended; returns how many."""
+        """Answers those for whom there is news; returns how many."""
         left = []
         for watcher in self.watchers:
-            ended = self.get(watcher.place)
-            if ended is None:
+            news = self.news_for(watcher)
+            if news is None:
                 left.append(watcher)
             else:
-                watcher.reply.resolve(ended)
+                watcher.reply.resolve(news)
         resolved = len(self.watchers) - len(left)
         self.watchers = left
         return resolved
@@ -133,9 +144,9 @@ class Watches:
 
     def add(self, now: float, outcome: BatchOutcome, watcher: Watcher, ping: int) -> list[Wait]:
         """Answers at once when the end is known, else notes the watcher; returns what to send."""
-        ended = outcome.get(watcher.place)
-        if ended is not None:
-            watcher.reply.resolve(ended)
+        news = outcome.news_for(watcher)
+        if news is not None:
+            watcher.reply.resolve(news)
             return []
         outcome.watchers.append(watcher)
         self.watchers += 1
@@ -156,6 +167,7 @@ class Watches:
         outcome.is_confirmed = True
         for ended in message.ended:
             outcome.note(ended)
+        outcome.progress.update(message.progress)
         self.watchers -= outcome.resolve_watchers()
         if message.is_last:
             del self._waits[message.request]

@@ -146,10 +146,12 @@ class ClientSession:
         if self._admit(reply, deadline):
             self._send(Request(message, now, deadline, reply))
 
-    def watch(self, now: float, outcome: BatchOutcome, index: int, deadline: float, reply: Reply) -> None:
-        """Waits for the end of a task; resolves to an `Ended` that covers it."""
+    def watch(
+        self, now: float, outcome: BatchOutcome, index: int, deadline: float, reply: Reply, seen: float | None = None
+    ) -> None:
+        """Waits for news of a task, see `Watcher`; resolves to an `Ended` that covers it, or to its progress."""
         if self._admit(reply, deadline):
-            self._outbox += self._watches.add(now, outcome, Watcher(index, deadline, now, reply), self._ping)
+            self._outbox += self._watches.add(now, outcome, Watcher(index, deadline, now, reply, seen), self._ping)
 
     def abandon_pull(self, now: float, reply: Reply) -> None:
         """Nobody waits for this pull any more: tasks that still come go back."""

@@ -215,6 +215,7 @@ class Coordinator:
                 lease = worker.leases.get(token)
                 if lease is not None and lease.mask & lease.batch.span_mask(index, index + 1):
                     lease.progress[index] = fraction
+                    books.waits.note_progress(lease.batch.id, index, fraction)
             case Goodbye():
                 liveness.goodbye(books, step, worker, message)
             case _:

@@ -24,6 +24,7 @@ class Waits:
     def __init__(self) -> None:
         self.entries: dict[str, list[WaitEntry]] = {}
         self._ended: dict[WaitEntry, list[Ended]] = {}
+        self._progress: dict[WaitEntry, dict[int, float]] = {}
 
     def add(self, id: str, entry: WaitEntry) -> None:
         """Adds a wait, in place of an earlier one of the same request."""
@@ -47,11 +48,22 @@ class Waits:
         else:
             del self.entries[id]
 
+    def note_progress(self, id: str, index: int, fraction: float) -> None:
+        """Notes how far the handler of a task is, for whoever waits for it; of several reports in a step the last counts."""
+        for entry in self.entries.get(id, ()):
+            if entry.missing >> index & 1:
+                self._progress.setdefault(entry, {})[index] = fraction
+
     def take_messages(self) -> list[tuple[Peer, FromCoordinator]]:
         """Returns the outcomes that the step has brought."""
-        if not self._ended:
+        if not self._ended and not self._progress:
             return []
         messages: list[tuple[Peer, FromCoordinator]] = []
+        for entry, reported in self._progress.items():
+            progress = tuple((index, one) for index, one in reported.items() if entry.missing >> index & 1)
+            if progress:
+                messages.append((entry.peer, Outcome(entry.request, (), is_last=False, progress=progress)))
+        self._progress.clear()
         for entry, ended in self._ended.items():
             messages += outcome_messages(entry.peer, entry.request, ended, is_last=not entry.missing)
         self._ended.clear()

@@ -37,6 +37,7 @@ from zq.wire.values import (
     read_array,
     read_bool,
     read_id,
+    read_index,
     read_int,
     read_many,
     read_name,
@@ -116,9 +117,17 @@ def _ended(value: Any) -> Ended:
 
 
 def _outcome(fields: list[Any]) -> Outcome:
-    expect_fields(fields, 3, "outcome")
+    if len(fields) != 4:
+        expect_fields(fields, 3, "outcome")
     ended = tuple(map(_ended, read_array(fields[1], limits.HELD_MAX, "ended")))
-    return Outcome(read_int(fields[0], "request"), ended, read_bool(fields[2], "is_last"))
+    progress = tuple(map(_reported, read_array(fields[3], limits.HELD_MAX, "reports"))) if len(fields) == 4 else ()
+    return Outcome(read_int(fields[0], "request"), ended, read_bool(fields[2], "is_last"), progress)
+
+
+def _reported(value: Any) -> tuple[int, float]:
+    if type(value) is not tuple or len(value) != 2:
+        raise Malformed("expected a report of progress as [index, fraction]")
+    return read_index(value[0]), read_number(value[1], "fraction", 1.0)
 
 
 def _answer(fields: list[Any]) -> Answer:

@@ -122,6 +122,8 @@ def encode(message: Message) -> bytes:
             fields = ([_plain_assignment(one) for one in assignments],)
         case Tasks(request, assignments):
             fields = (request, [_plain_assignment(one) for one in assignments])
+        case Outcome(progress=()):
+            fields = message[:3]
         case _:
             pass
     return pack((VERSION, kind, *fields))

@@ -291,6 +291,7 @@ class Outcome(NamedTuple):
     request: int
     ended: tuple[Ended, ...]
     is_last: bool
+    progress: tuple[tuple[int, float], ...] = ()  # index and fraction of tasks whose handlers have reported
 
 
 class Answer(NamedTuple):
