@@ -199,6 +199,27 @@ def test_moved_keys_stay_in_order_and_what_stands_behind_a_running_task_stays(de
     assert assigned(desk.settle(b"w", done(held)))[0].id == "behind"
 
 
+@pytest.mark.usefixtures("small_portions")
+@pytest.mark.parametrize(("verb", "arguments"), [("purge", {}), ("move", {"to": "r"})])
+@pytest.mark.parametrize("restarts", [False, True])
+def test_what_waits_for_its_turn_in_a_fair_queue_is_reached(
+    desk: Desk, verb: str, arguments: dict[str, Any], restarts: bool
+) -> None:
+    desk.command("set-queue", queue="q", fair=True)
+    for number in range(12):
+        desk.submit(f"t{number}", key=f"k{number % 2}")
+    desk.command(verb, id="all", queue="q", **arguments)
+    desk.submit("later", key="k0")
+    if restarts:
+        desk.restart()
+
+    until_done(desk, "all")
+
+    assert [row["id"] for row in desk.query("tasks", queue="q")["rows"]] == ["later"]
+    if verb == "move":
+        assert counts(desk, "r")[0] == 12
+
+
 def test_what_is_moved_and_moved_back_while_another_has_its_turn_is_not_lost(desk: Desk) -> None:
     desk.submit("a", key="k", ordered=True, priority=1)
     desk.command("move", id="there", queue="q", to="r")

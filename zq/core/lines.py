@@ -132,8 +132,9 @@ def _unpark(books: Books, step: Step, before: Batch, line: bytes, key: bytes, va
     batch = books.batches.get(task_key) or books.read(step.tx, task_key, record)
     batch.is_parked = False
     queue.parked -= batch.unfinished
-    if queue.policies.fair and not batch.has_progress and task_key not in books.unsaved:
-        _, priority, _, sub = tables.split_task_key(task_key)
+    _, priority, sequence, sub = tables.split_task_key(task_key)
+    is_swept = sequence <= queue.swept_before  # an operation knows what it looks at by its sequence
+    if queue.policies.fair and not is_swept and not batch.has_progress and task_key not in books.unsaved:
         books.sequence += 1
         books.is_changed = True
         batch.key = tables.task_key(queue.number, priority, books.sequence, sub)  # behind all other lines

@@ -6,7 +6,7 @@ from zq.core import tables
 from zq.core.batch import mask_of
 from zq.core.books import Books
 from zq.core.holder import Holder, Lease, Life
-from zq.core.operations import read_operation
+from zq.core.operations import read_operation, resume_all
 from zq.core.options import CoordinatorOptions, Now
 from zq.core.queue import read_queue
 from zq.core.storage import Transaction
@@ -32,6 +32,7 @@ def read_books(options: CoordinatorOptions, now: Now, tx: Transaction) -> Books:
         books.next_expiry_time = tables.split_due_key(key)[0]
     found = [read_operation(key.decode(), record) for key, record in tx.scan(tables.OPERATIONS)]
     books.operations = {one.id: one for one in sorted(found, key=lambda one: one.started_time)}
+    resume_all(books)
     for key, record in tx.scan(tables.BINDINGS):
         books.bindings.add(Binding(*tables.unpack(record)), int.from_bytes(key, "big"))
     for key, record in list(tx.scan(tables.LEASES)):

@@ -118,6 +118,7 @@ def _begin(books: Books, step: Step, kind: str, arguments: dict[str, Any], state
     operation.before = LAST if kind == "delete" else books.sequence
     operation.started_time = step.wall
     books.operations[id] = operation
+    queue.swept_before = operation.before
     if kind == "delete" and (queue.unfinished or queue.dead):
         books.set_policies(step, queue, queue.policies._replace(draining=True, paused=True))
     _portion(books, step, operation)
@@ -188,6 +189,14 @@ def has_work(books: Books) -> bool:
     return any(one.state == RUNNING for one in books.operations.values())
 
 
+def resume_all(books: Books) -> None:
+    """Notes again, at a start, in which queues operations go on."""
+    for operation in books.operations.values():
+        queue = books.queues_by_number.get(operation.number)
+        if queue is not None and operation.state != DONE:
+            queue.swept_before = operation.before
+
+
 def list_operations(books: Books, step: Step, arguments: dict[str, Any]) -> list[dict[str, Any]]:  # noqa: ARG001 - a query
     """Answers the query `operations`: all that go on, and the last that are done, or the one with an id."""
     id = arguments.get("id")
@@ -197,7 +206,7 @@ def list_operations(books: Books, step: Step, arguments: dict[str, Any]) -> list
 def _portion(books: Books, step: Step, operation: Operation) -> None:
     queue = books.queues_by_number.get(operation.number)
     if queue is None:
-        _end(step, operation)
+        _end(books, step, operation)
         _save(books, step, operation)
         return
     before = operation.tasks
@@ -242,18 +251,21 @@ def _end_pass(books: Books, step: Step, operation: Operation, queue: Queue) -> N
         operation.phase = 0
         return
     if operation.kind != "delete":
-        _end(step, operation)
+        _end(books, step, operation)
     elif not (queue.unfinished or queue.dead):
         _forget(books, step, queue)
-        _end(step, operation)
+        _end(books, step, operation)
     else:
         operation.phase = 0
         operation.state = WAITING if queue.unfinished == queue.leased and not queue.dead else RUNNING
 
 
-def _end(step: Step, operation: Operation) -> None:
+def _end(books: Books, step: Step, operation: Operation) -> None:
     operation.state = DONE
     operation.finished_time = step.wall
+    queue = books.queues_by_number.get(operation.number)
+    if queue is not None:
+        queue.swept_before = 0
 
 
 def _forget(books: Books, step: Step, queue: Queue) -> None:

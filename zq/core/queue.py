@@ -95,6 +95,7 @@ class Queue:
         "ring",
         "scheduled",
         "shops",
+        "swept_before",
         "total_waiting",
         "waiting",
         "workers",
@@ -124,6 +125,7 @@ class Queue:
         ] = {}  # by worker: heap of (place, key) of batches that wait for it
         self.workers: dict[str, Holder] = {}  # by name, those that asked for this queue
         self.pull_waits: deque[PullWait] = deque()
+        self.swept_before = 0  # the last sequence that the operation which goes on in it looks at; 0: there is none
         self.ring: Ring | None = None  # made when it is asked for, dropped when the workers change
         self.rate = 0.0  # tasks finished a second
         self.rate_at = 0.0
