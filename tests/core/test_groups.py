@@ -8,6 +8,7 @@ import msgpack
 import pytest
 
 from tests.core.desk import CLIENT, Desk, assigned, done, failed, only
+from zq.core import tables
 from zq.wire.batch import encode_payload, pack_payloads
 from zq.wire.limits import PAYLOAD_BYTES_CEILING
 from zq.wire.messages import (
@@ -270,6 +271,31 @@ def test_members_that_are_forwarded_twice_in_one_message_are_counted_once() -> N
     assert party.group()["outstanding"] == 2
 
 
+def test_id_that_is_forwarded_twice_by_one_completion_is_stored_once() -> None:
+    party = Party()
+    party.open(size=1)
+    party.members(1)
+
+    party.end(forward(party.hands[0], 0, batch_of("f1", 2, ("g", (0, 0))), batch_of("f1", 2, ("g", (0, 2)))))
+
+    assert party.group()["outstanding"] == 2
+    assert party.query("queue", queue="q")["leased"] == 2
+
+
+def test_members_that_come_when_their_group_has_ended_leave_nothing_behind() -> None:
+    party = Party()
+    party.open(size=2)
+    party.members(2)
+    party.end(failed(party.hands[0], 0))
+
+    party.end(forward(party.hands[0], 1, batch_of("late", 1, ("g", (1, 0)))))
+
+    assert party.group()["state"] == "failed"
+    tx = party.store.begin()
+    assert list(tx.scan(tables.ROSTER)) == []
+    tx.abort()
+
+
 def test_group_inside_a_group_takes_the_place_of_the_member_that_opened_it() -> None:
     party = Party()
     party.open(size=1)
@@ -491,6 +517,19 @@ def test_dead_task_leaves_a_notice_with_its_payload_where_it_said() -> None:
     assert len(headers["zq-reason"]) <= 4096
     assert headers["zq-reason"].startswith("burnt burnt")
     assert desk.task("pie")["state"] == "dead"
+
+
+def test_notice_takes_no_id_that_somebody_gave_to_a_task() -> None:
+    desk = Party()
+    for number in range(10, 40):
+        desk.submit(f"zq.notice.{number:x}", queue="complaints")
+    desk.submit("pie", on_dead="complaints", max_attempts=1)
+    (pie,) = assigned(desk.hello(SHOP, "shop", 1000))
+
+    desk.end(failed(pie))
+
+    ids = [one.id for one in assigned(desk.say(CLIENT, Pull(900, "till", "complaints", 99, 0.0, 9.0)))]
+    assert len(ids) == len(set(ids)) == 31
 
 
 def test_task_that_is_done_or_retried_leaves_no_notice() -> None:

@@ -98,10 +98,12 @@ def store_forwarded(books: Books, step: Step, own_group: str | None, done: Done)
     """Stores what a completion opens and forwards, in its transaction and whatever the limits: what was accepted still completes."""
     for group in done.groups:
         groups.open_group(books, step, group)
-    fresh = tuple(batch for batch in done.forwards if endings.find(step, batch.id) is None)
-    for batch in fresh:
-        _store_once(books, step, batch)
-        books.count("forwarded", len(batch.ends) >> 2)
+    fresh: list[WireBatch] = []
+    for batch in done.forwards:  # one by one: a handler may have forwarded the same id twice
+        if endings.find(step, batch.id) is None:
+            _store_once(books, step, batch)
+            books.count("forwarded", len(batch.ends) >> 2)
+            fresh.append(batch)
     groups.follow_moves(books, step, own_group, done, fresh)
 
 

@@ -11,7 +11,7 @@ Members that end when their group has ended change nothing.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from zq.core import endings, tables
 from zq.core.batch import Batch
@@ -151,8 +151,10 @@ def join(books: Books, step: Step, id: str, count: int) -> None:
 
 
 def enroll(step: Step, id: str, member: str, kind: bytes) -> None:
-    """Notes a batch or group as a member, so that it can be found when the group is cancelled."""
-    step.tx.put(tables.ROSTER, tables.roster_key(id, member), kind)
+    """Notes a batch or group as a member, so that it can be found when the group is cancelled, while it is open."""
+    row = find(step, id)
+    if row is not None and row.state == OPEN:
+        step.tx.put(tables.ROSTER, tables.roster_key(id, member), kind)
 
 
 def roster(step: Step, id: str) -> Iterator[tuple[str, bytes]]:
@@ -175,7 +177,7 @@ def is_moved(batch: Batch, done: Done) -> bool:
     )
 
 
-def follow_moves(books: Books, step: Step, own: str | None, done: Done, forwards: tuple[WireBatch, ...]) -> None:
+def follow_moves(books: Books, step: Step, own: str | None, done: Done, forwards: Iterable[WireBatch]) -> None:
     """Counts what a completion has forwarded and opened into the groups that it is for.
 
     Args:
