@@ -131,6 +131,7 @@ class Kitchen:
         """Checks that what was leased in this step is next in the line of its key."""
         assert self.machine is not None
         books = self.machine.books
+        self.forget_moved(step)
         batches = [batch for _, message in inbox if isinstance(message, Submit) for batch in message.batches]
         accepted = {one.id for _, message in step.outbox if isinstance(message, Receipt) for one in message.accepted}
         for batch in batches:
@@ -150,6 +151,15 @@ class Kitchen:
                     queue = of.queue.name
                     is_gone = partial(self.is_gone, step, queue)
                     self.ledger.start_in_order(queue, options.key, id, is_gone)
+
+    def forget_moved(self, step: Step) -> None:
+        """Takes what is moved away out of its line: if it comes back, others may have the turn."""
+        assert self.machine is not None
+        for one in self.machine.books.operations.values():
+            if one.kind == "move" and one.finished_time in (None, step.wall):
+                for (queue, _), line in self.ledger.lines.items():
+                    if queue == one.queue:
+                        line[:] = [id for id in line if not self.is_gone(step, queue, id)]
 
     def is_due(self, options: Options) -> bool:
         return not options.delay and (options.at is None or options.at <= self.ticked_wall)
