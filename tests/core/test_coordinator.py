@@ -405,6 +405,18 @@ def test_jump_of_the_wall_clock_kills_nobody_and_loses_no_lease() -> None:
     assert desk.task("a")["state"] == "leased"
 
 
+def test_worker_whose_connection_another_takes_gets_nothing_any_more() -> None:
+    desk = Desk()
+    desk.hello(W, "w", 1)
+    desk.hello(W, "v", 1)
+
+    desk.submit("a")
+    desk.submit("b")
+
+    assert [lease.holder.name for lease in desk.leases] == ["v"]
+    assert desk.query("queue", queue="q")["waiting"] == 1
+
+
 def test_second_incarnation_of_a_name_fences_the_first() -> None:
     desk = Desk()
     desk.submit("a", on_lost="cancel")

@@ -45,6 +45,7 @@ def _attach(books: Books, step: Step, worker: Holder, peer: Peer, message: Hello
     earlier = books.peers.get(peer)
     if earlier is not None and earlier is not worker:
         earlier.peer = None
+        suspect(books, step.wall, earlier)
     books.peers[peer] = worker
     worker.peer = peer
     worker.life = Life.LIVE
