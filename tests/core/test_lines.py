@@ -303,6 +303,25 @@ def test_keys_of_a_fair_queue_take_turns() -> None:
     assert len([one for one in names[:60] if one == "nameless"]) == 5
 
 
+@pytest.mark.parametrize("policies", [{"fair": True}, {"key_concurrency": 5}])
+@pytest.mark.parametrize("end", ["cancel", "expire", "move"])
+def test_key_does_not_wait_for_what_runs_of_a_batch_whose_rest_is_gone(policies: dict[str, Any], end: str) -> None:
+    desk = Desk()
+    desk.command("set-queue", queue="q", **policies)
+    desk.submit("a", 2, key="k", ttl=10.0 if end == "expire" else None)
+    desk.hello(W, "w", 1)
+    if end == "move":
+        desk.command("move", id="m", queue="q", to="r")
+    desk.submit("b", key="k")
+    if end == "cancel":
+        desk.say(CLIENT, Cancel(1, "a#1"))
+    if end == "expire":
+        desk.now, desk.wall = desk.now + 10.0, desk.wall + 10.0
+        desk.turn()
+
+    assert tasks_of(desk.hello(V, "v", 1)) == ["b/0"]
+
+
 def test_noisy_key_of_small_batches_does_not_starve_a_quiet_one() -> None:
     desk = Desk()
     desk.command("set-queue", queue="q", fair=True)

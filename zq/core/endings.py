@@ -231,6 +231,8 @@ def split_off(books: Books, step: Step, batch: Batch, bit: int) -> Batch:
         finish(books, step, batch, "done", "")
     else:
         books.unsaved[batch.key] = batch
+        if batch.queue.lines and not (batch.options.ordered or batch.available()):
+            books.turned[batch.key] = batch  # what is left of it is leased: the next of its line need not wait for that
     return single
 
 

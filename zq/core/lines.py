@@ -11,7 +11,7 @@ one for each key and priority. One batch of a line has the turn: it is in pendin
   left of its batch is parked at the front (`keep_for_retry`).
 - The turn of any other batch ends when nothing of it waits any more. In a fair queue the next one of the line then stands behind all other lines.
 
-Invariant: a line with parked batches has a turn, and the batch that has it will end it: `finish` and `bury` note it in `Books.turned`, grants call `pass_on`.
+Invariant: a line with parked batches has a turn, and the batch that has it will end it: `finish`, `split_off` and `bury` note it in `Books.turned`, grants call `pass_on`.
 """
 
 from __future__ import annotations
