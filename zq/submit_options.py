@@ -250,14 +250,21 @@ def read_members(
     """
     if queue is not None:
         check_name("queue", queue)
-        made = make_options(**options)
+        made = _make_member(options)
         yield from ((queue, made, payload) for payload in members)
         return
     for member in members:
         if not isinstance(member, tuple) or len(member) not in (2, 3):
             raise TypeError(f"expected a member as (queue, payload) or (queue, payload, options), got {member!r}")
-        own = {**options, **(member[2] if len(member) == 3 else {})}
-        yield check_name("queue", member[0]), make_options(**own), member[1]
+        own: Any = {**options, **(member[2] if len(member) == 3 else {})}
+        yield check_name("queue", member[0]), _make_member(own), member[1]
+
+
+def _make_member(options: SubmitOptions) -> Options:
+    made = make_options(**options)
+    if made.unique is not None:
+        raise ValueError("a member of a group cannot have a unique key: a duplicate would be missing in its group")
+    return made
 
 
 def make_group(
@@ -290,6 +297,8 @@ def make_group(
         return Group(check_id(id), size, policy, skips_none, None, DEFAULT_OPTIONS)
     queue, options = (callback, SubmitOptions()) if isinstance(callback, str) else callback
     made = make_options(**options)
+    if made.unique is not None:
+        raise ValueError("a callback cannot have a unique key: it is stored once, whatever else has the key")
     if "group" not in options and inherited is not None:
         made = made._replace(group=inherited)
     return Group(check_id(id), size, policy, skips_none, check_name("callback", queue), made)

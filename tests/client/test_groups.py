@@ -35,6 +35,19 @@ def test_group_joins_the_results_of_its_members(client: zq.Client) -> None:
     assert group.status().state == "done"
 
 
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        {"members": [1], "queue": "q", "unique": "k"},
+        {"members": [("q", 1, {"unique": "k"})]},
+        {"members": [1], "queue": "q", "callback": ("sum", {"unique": "k"})},
+    ],
+)
+def test_neither_members_nor_callbacks_can_be_unique(client: zq.Client, arguments: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match="cannot have a unique key"):
+        client.group(**arguments)
+
+
 def test_members_may_be_of_several_queues_and_options_and_are_joined_in_their_order(client: zq.Client) -> None:
     members = [("a", 1), ("b", 2, {"priority": 9}), ("a", 3), ("a", 4)]
     group = client.group(members)

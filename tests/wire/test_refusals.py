@@ -15,6 +15,8 @@ FUZZ_FRAMES = 20_000
 
 BATCH = ["b", "q", None, b"\x01\0\0\0", b"x"]
 
+UNIQUE = {"unique": ["k", "ended", "keep"]}
+
 
 def frame(*parts: Any) -> bytes:
     return msgpack.packb([1, *parts])
@@ -91,6 +93,12 @@ def hello(**changes: Any) -> bytes:
         (frame(22, 1, 1, [[1, "b", 2, 1, b"", b"", []]], []), "malformed", "lo < hi"),
         (frame(22, 1, 1, [], [[1, "b", 0, "e" * 20_000, None, False]]), "too-large", "16384"),
         (frame(25, 1, 1, 1.5), "malformed", "fraction"),
+        (frame(9, 1, ["g", 1, "all", False, "q", UNIQUE]), "malformed", "a callback without unique"),
+        (
+            frame(22, 1, 1, [[1, "b", 0, 1, b"", b"", [["f", "q", UNIQUE, bytes(8), b""]]]], []),
+            "malformed",
+            "unique in a forwarded batch of one",
+        ),
     ],
 )
 def test_bad_message_is_refused_in_words(data: bytes, code: str, text: str) -> None:

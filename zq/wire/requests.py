@@ -241,6 +241,8 @@ def read_group(value: Any) -> Group:
     if count > limits.GROUP_MEMBERS_MAX:
         raise TooLarge(f"expected at most {limits.GROUP_MEMBERS_MAX} members in a group, got {count}")
     name = None if queue is None else read_name(queue, "queue")
+    if name is not None and read.unique is not None:
+        raise Malformed("expected a callback without unique: it is stored once, whatever else has the key")
     return Group(read_id(id, "group id"), count, policy, read_bool(skips_none, "skips_none"), name, read)
 
 
@@ -266,9 +268,16 @@ def _done(value: Any) -> Done:
     check_range(lo, hi, "done")
     check_results(ends, blob, hi - lo)
     if forwards != ():
-        forwards = tuple(map(read_batch, read_array(forwards, limits.MESSAGE_BATCHES_MAX, "forwards")))
+        forwards = tuple(map(_forward, read_array(forwards, limits.MESSAGE_BATCHES_MAX, "forwards")))
     groups = read_many(read_group, value[7], "groups") if len(value) == 8 else ()
     return Done(read_int(token, "token"), read_id(id, "batch id"), lo, hi, ends, blob, forwards, groups)
+
+
+def _forward(value: Any) -> Batch:
+    batch = read_batch(value)
+    if batch.options.unique is not None and len(batch.ends) > 4:
+        raise Malformed("expected unique in a forwarded batch of one task only")
+    return batch
 
 
 def _failed(value: Any) -> Failed:
