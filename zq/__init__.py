@@ -44,6 +44,7 @@ if TYPE_CHECKING:
     from zq.executor import Executor
     from zq.group import Group, GroupStatus
     from zq.middleware import Middleware, Submission
+    from zq.namespaces import NamespaceLimits
     from zq.publications import PublishReceipt, PublishReceipts
     from zq.pulled import PulledTask
     from zq.reason import Reason
@@ -74,6 +75,7 @@ _MODULES = {
     "GroupStatus": "zq.group",
     "LmdbOptions": "zq.store.lmdb",
     "Middleware": "zq.middleware",
+    "NamespaceLimits": "zq.namespaces",
     "PublishReceipt": "zq.publications",
     "PublishReceipts": "zq.publications",
     "PulledTask": "zq.pulled",
@@ -116,6 +118,7 @@ __all__ = [
     "InvalidTaskError",
     "LmdbOptions",
     "Middleware",
+    "NamespaceLimits",
     "PayloadTooLargeError",
     "PublishReceipt",
     "PublishReceipts",

@@ -15,8 +15,8 @@ from zq.core.policies import QueueSettings
 from zq.dead_letters import AsyncDeadLetters
 from zq.flow import Entry, entry_of
 from zq.group import GroupBase, GroupStatus, group_status_of, submit_group
+from zq.namespaces import NamespaceLimits, namespace_arguments
 from zq.publications import (
-    Publication,
     PublishReceipt,
     PublishReceipts,
     binding_arguments,
@@ -47,8 +47,9 @@ class AsyncClient:
         timeout: float = 30.0,
         name: str | None = None,
         payload_bytes_max: int = PAYLOAD_BYTES_MAX,
+        namespace: str | None = None,
     ) -> None:
-        self._calls = Calls(address, timeout, name, payload_bytes_max)
+        self._calls = Calls(address, timeout, name, payload_bytes_max, namespace=namespace)
         self._mailbox: Mailbox | None = None
 
     @property
@@ -105,8 +106,7 @@ class AsyncClient:
     ) -> PublishReceipt[AsyncReceipt]:
         """Publishes to a topic; as `zq.Client.publish`."""
         steps = publish_one(self._calls, topic, payload, id, options, is_mandatory=mandatory)
-        found: Publication = await self._run(steps)
-        return PublishReceipts(self._make_receipt, [found])[0]
+        return PublishReceipts(self._make_receipt, [await self._run(steps)])[0]
 
     async def publish_many(
         self,
@@ -262,6 +262,11 @@ class AsyncClient:
     async def resume_queue(self, name: str) -> dict[str, Any]:
         """Lets a paused or draining queue go on."""
         return await self.set_queue(name, paused=False, draining=False)
+
+    async def set_namespace(self, name: str, **limits: Unpack[NamespaceLimits]) -> dict[str, Any]:
+        """Sets the limits of a namespace; as `zq.Client.set_namespace`."""
+        arguments = namespace_arguments(name, limits)
+        return dict(await self._run(self._calls.command("set-namespace", arguments)))
 
     async def query(self, what: str, **arguments: Any) -> Any:
         """Returns the answer to a query; as `zq.Client.query`."""

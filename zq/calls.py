@@ -32,7 +32,7 @@ from zq.errors import (
     UnreachableError,
 )
 from zq.flow import WINDOW_BATCHES, WINDOW_BYTES, Flow, finish
-from zq.link import Link, resolve_address
+from zq.link import Link, resolve_address, resolve_namespace
 from zq.reason import Reason
 from zq.submit_options import SubmitOptions, check_id, check_name, make_options
 from zq.task import task_id
@@ -108,6 +108,7 @@ class Calls:
         name: shown to the coordinator; None for a neutral one.
         payload_bytes_max: limit of one encoded payload.
         medium: what carries it; None makes a link with a thread and a socket.
+        namespace: of the link; None as in `zq.link.resolve_namespace`.
 
     Raises:
         ValueError: an argument is out of its range.
@@ -120,6 +121,7 @@ class Calls:
         name: str | None,
         payload_bytes_max: int,
         medium: Medium | None = None,
+        namespace: str | None = None,
     ) -> None:
         if not timeout > 0:
             raise ValueError(f"expected timeout as seconds above 0, got {timeout}")
@@ -136,7 +138,7 @@ class Calls:
         if medium is not None:
             self.link = medium.connect(self.session)
         else:
-            link = self.link = Link(address, self.session, f"zq-{name or 'client'}")
+            link = self.link = Link(address, self.session, f"zq-{name or 'client'}", resolve_namespace(namespace))
             link.start()
 
     def pack(self, value: Any) -> bytes:

@@ -12,6 +12,7 @@ from zq.core.policies import QueueSettings
 from zq.dead_letters import DeadLetters
 from zq.flow import Entry, entry_of
 from zq.group import Group, submit_group
+from zq.namespaces import NamespaceLimits, namespace_arguments
 from zq.publications import (
     Publication,
     PublishReceipt,
@@ -27,7 +28,7 @@ from zq.reason import Reason
 from zq.receipt import Receipt, Receipts, TaskEvent, TaskStatus, events_of, status_of
 from zq.schedules import CatchUp, Schedules, make_schedule
 from zq.submit_options import Policy, SubmitOptions
-from zq.waiter import Waiter
+from zq.waiter import drive
 from zq.wire.limits import BATCH_TASKS_MAX, PAYLOAD_BYTES_MAX
 
 
@@ -42,6 +43,7 @@ class Client:
         timeout: seconds within which each call must be answered (waits for results and pulls come on top).
         name: shown to the coordinator; without spaces.
         payload_bytes_max: limit of one encoded payload; the coordinator has its own, which is the same by default.
+        namespace: in which all names are that are given; None takes ZQ_NAMESPACE from the environment, "" is none.
 
     Raises:
         ValueError: an argument cannot be.
@@ -54,8 +56,9 @@ class Client:
         timeout: float = 30.0,
         name: str | None = None,
         payload_bytes_max: int = PAYLOAD_BYTES_MAX,
+        namespace: str | None = None,
     ) -> None:
-        self._calls = Calls(address, timeout, name, payload_bytes_max)
+        self._calls = Calls(address, timeout, name, payload_bytes_max, namespace=namespace)
 
     @property
     def dead(self) -> DeadLetters:
@@ -475,6 +478,24 @@ class Client:
         """Lets a paused or draining queue go on. Raises as `set_queue`."""
         return self.set_queue(name, paused=False, draining=False)
 
+    def set_namespace(self, name: str, **limits: Unpack[NamespaceLimits]) -> dict[str, Any]:
+        """Limits what the queues of a namespace hold together, at once and over restarts.
+
+        Args:
+            name: of the namespace; within that of the client, if it has one.
+            limits: max_tasks (unfinished tasks) and max_bytes (of their payloads), above which submits are refused as
+                busy; what is not named stays as it is, None takes a limit away.
+
+        Returns:
+            The namespace as the query `namespaces` shows it.
+
+        Raises:
+            ValueError: the name or a limit cannot be.
+            UnreachableError, TimedOutError, ClosedError: as `submit`.
+        """
+        value: dict[str, Any] = self._run(self._calls.command("set-namespace", namespace_arguments(name, limits)))
+        return value
+
     def query(self, what: str, **arguments: Any) -> Any:
         """Returns the answer to a query of docs/protocol.md, section 4.
 
@@ -513,23 +534,4 @@ class Client:
         return Receipt(self._calls, self._run, entry, index)
 
     def _run(self, steps: Steps) -> Any:
-        """Drives a call in the caller's thread."""
-        try:
-            ask = next(steps)
-            while True:
-                waiter = Waiter()
-                try:
-                    ask.start(waiter)
-                    value = waiter.wait(ask.deadline)
-                except Exception as error:
-                    self._calls.abandon(ask, waiter)
-                    ask = steps.throw(error)
-                except (
-                    BaseException
-                ):  # KeyboardInterrupt and its kin: the call ends, but what it asked for is not left lying about
-                    self._calls.abandon(ask, waiter)
-                    raise
-                else:
-                    ask = steps.send(value)
-        except StopIteration as stop:
-            return stop.value
+        return drive(self._calls, steps)

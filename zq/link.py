@@ -31,6 +31,7 @@ from zq.errors import ClosedError, RemoteProtocolError
 from zq.wire.codec import decode_from_coordinator, encode
 from zq.wire.limits import FRAME_BYTES_MAX
 from zq.wire.messages import FromCoordinator, ToCoordinator
+from zq.wire.namespaces import Namespace
 
 logger = logging.getLogger(__name__)
 
@@ -112,6 +113,17 @@ def resolve_address(address: str | None) -> str:
     return address
 
 
+def resolve_namespace(name: str | None) -> Namespace | None:
+    """Returns the given namespace, else that of ZQ_NAMESPACE in the environment, else None; empty text is none.
+
+    Raises:
+        ValueError: it cannot be one.
+    """
+    if name is None:
+        name = os.environ.get("ZQ_NAMESPACE") or ""
+    return Namespace(name) if name else None
+
+
 class Link:
     """Runs a session on a thread of its own; any thread may use `call` and `close`.
 
@@ -119,6 +131,7 @@ class Link:
         address: of the coordinator, tcp://host:port or ipc://path; None as in `resolve_address`.
         session: driven on the link's thread only.
         name: of the thread, for debuggers.
+        namespace: in which everything is that the session says and hears; None for none.
 
     Attributes:
         bad_frames: how many frames from the coordinator could not be read.
@@ -127,8 +140,9 @@ class Link:
         ValueError: the address cannot be one.
     """
 
-    def __init__(self, address: str | None, session: Session, name: str) -> None:
+    def __init__(self, address: str | None, session: Session, name: str, namespace: Namespace | None = None) -> None:
         self.address = resolve_address(address)
+        self.namespace = namespace
         self.bad_frames = 0
         self._session = session
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
@@ -273,14 +287,14 @@ class Link:
                 logger.warning("dropped a frame of %d bytes from %s: %s", len(frame), self.address, error)
             else:
                 self._failures = 0
-                self._session.receive(now, message)
+                self._session.receive(now, message if self.namespace is None else self.namespace.out_of(message))
 
     def _send(self) -> None:
         socket, backlog = self._socket, self._backlog
         if socket is None:
             return
         for message in self._session.take_outbox():
-            backlog.append(encode(message))
+            backlog.append(encode(message if self.namespace is None else self.namespace.into(message)))
         try:
             while backlog:
                 socket.send(backlog[0], NOBLOCK)

@@ -6,6 +6,7 @@ import threading
 import time
 from typing import Any
 
+from zq.calls import Calls, Steps
 from zq.core.client_outcomes import FOREVER
 from zq.errors import TimedOutError
 
@@ -47,3 +48,25 @@ class Waiter:
         if self._error is not None:
             raise self._error
         return self.value
+
+
+def drive(calls: Calls, steps: Steps) -> Any:
+    """Drives a call in the caller's thread."""
+    try:
+        ask = next(steps)
+        while True:
+            waiter = Waiter()
+            try:
+                ask.start(waiter)
+                value = waiter.wait(ask.deadline)
+            except Exception as error:
+                calls.abandon(ask, waiter)
+                ask = steps.throw(error)
+            except BaseException:
+                # KeyboardInterrupt and its kin: the call ends, but what it asked for is not left lying about
+                calls.abandon(ask, waiter)
+                raise
+            else:
+                ask = steps.send(value)
+    except StopIteration as stop:
+        return stop.value

@@ -15,7 +15,7 @@ from typing import Any, TypeVar
 
 from zq.chunks import Handler
 from zq.errors import ClosedError
-from zq.link import resolve_address
+from zq.link import resolve_address, resolve_namespace
 from zq.submit_options import check_name
 from zq.task import Task
 from zq.worker_life import Life
@@ -36,7 +36,13 @@ class Worker:
     """
 
     def __init__(
-        self, address: str | None = None, *, name: str | None = None, concurrency: int = 1, processes: int = 0
+        self,
+        address: str | None = None,
+        *,
+        name: str | None = None,
+        concurrency: int = 1,
+        processes: int = 0,
+        namespace: str | None = None,
     ) -> None:
         """Makes a worker that is not connected yet.
 
@@ -46,11 +52,13 @@ class Worker:
             concurrency: handlers that run at once: plain functions in threads of this process, and as many coroutines in one event loop.
             processes: 0, or how many child processes run the plain functions instead, one task each at a time; the event loop of the coroutines is then
                 in a child process, too. A handler that holds the interpreter's lock for long silences the heartbeat of its process: give such handlers processes.
+            namespace: in which its name, its queues and all names are that handlers see; None takes ZQ_NAMESPACE from the environment, "" is none.
 
         Raises:
-            ValueError: a number is out of range, or the address or name cannot be one.
+            ValueError: a number is out of range, or the address, name or namespace cannot be one.
         """
         self.address = resolve_address(address)
+        self.namespace = resolve_namespace(namespace)
         self.name = check_name("name", name or f"{socket.gethostname()}-{os.getpid()}-{os.urandom(3).hex()}")
         if not 1 <= concurrency <= 1000:
             raise ValueError(f"expected concurrency from 1 to 1000, got {concurrency}")

@@ -93,7 +93,7 @@ class Life:
         self.next_look_at = float("inf")
         queues = tuple(worker.handlers)
         self.session = WorkerSession(worker.name, incarnation, queues, threads + coroutines, self.running)
-        self._link = Link(worker.address, _WorkerLink(self, self.session), f"zq-{worker.name}")
+        self._link = Link(worker.address, _WorkerLink(self, self.session), f"zq-{worker.name}", worker.namespace)
         self._reports: list[Report] = []
         self._lock = threading.Lock()  # guards _reports
         self._event = threading.Event()

@@ -233,6 +233,19 @@ def test_what_is_moved_and_moved_back_while_another_has_its_turn_is_not_lost(des
     assert counts(desk) == (0, 0, 1, 0)
 
 
+def test_tasks_that_move_there_and_back_are_served_as_before(desk: Desk) -> None:
+    for number in range(5):
+        desk.submit(f"t{number}", 2)
+
+    desk.command("move", id="m", queue="q", to="r")
+    desk.submit("new")
+    desk.command("move", id="n", queue="r", to="q")
+
+    served = assigned(desk.hello(b"w", "shop", 100))
+    assert [one.id for one in served] == ["t0", "t1", "t2", "t3", "t4", "new"]
+    assert counts(desk) == (0, 0, 11, 0)
+
+
 def test_dead_letters_move_when_they_are_named(desk: Desk) -> None:
     desk.submit("bad", max_attempts=1)
     [lease] = assigned(desk.hello(b"w", "shop"))

@@ -16,6 +16,7 @@ from tests.simulation.limits import LimitCheck
 from tests.simulation.lineage import COMPLAINTS, JOINED, check_joined
 from tests.simulation.peers import Customer, Worker
 from tests.simulation.session_worker import SessionWorker
+from tests.simulation.shares import QUEUES, ShareCheck
 from tests.simulation.timelines import check_traces
 from tests.simulation.world import WALL_OFFSET, Connection, World
 from zq.core.batch import bits
@@ -58,6 +59,7 @@ class Kitchen:
         self.ticked_wall = 0.0  # at the last tick
         self.latest_wall = 0.0  # that the machine has seen
         self.limits = LimitCheck()
+        self.shares = ShareCheck()
         self.acknowledges_early = False  # planted fault
         self.deletes_early = False  # planted fault
         self.heard: dict[bytes, float] = {}  # by connection
@@ -119,6 +121,7 @@ class Kitchen:
             return
         tx.commit()
         self.limits.check(machine.books, step, [message for _, message in inbox])
+        self.shares.check(machine.books, step, [message for _, message in inbox])
         if self.world.strikes("crash"):
             self.crash()
             return
@@ -311,7 +314,7 @@ def run(seed: int, *, orders: int = 6, plant: str | None = None) -> Report:
     ledger.has_replays = world.has_replays
     kitchen = Kitchen(world, ledger, MemoryStore(TABLES))
     customers = [Customer(world, ledger, name) for name in ("ann", "bob")]
-    queues = ("pizza", "pasta", "boxes", JOINED, COMPLAINTS)
+    queues = ("pizza", "pasta", "boxes", *QUEUES, JOINED, COMPLAINTS)
     workers: list[Worker | SessionWorker] = [Worker(world, ledger, f"shop-{i}", queues) for i in range(2)]
     workers += [SessionWorker(world, ledger, f"house-{i}", queues) for i in range(2)]
     _plant(plant, kitchen, customers)

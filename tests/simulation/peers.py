@@ -9,6 +9,7 @@ from tests.simulation.fates import FINAL
 from tests.simulation.ledger import Ledger
 from tests.simulation.lineage import COMPLAINTS, JOINED, fork, member_batch, nest, result_of
 from tests.simulation.publisher import TOPICS, Publications, bind_commands
+from tests.simulation.shares import LIMITS, NAMESPACE, QUEUES
 from tests.simulation.world import Connection, World
 from zq.task import task_id
 from zq.wire.batch import slice_tasks
@@ -166,7 +167,8 @@ class Customer:
             self.ledger.attempt(task_id(id, size, i), text)
             self.ledger.entries[task_id(id, size, i)].wants_notice = options.on_dead is not None
         ends, blob = pack([text.encode() for text in orders])
-        queue = self.world.rng.choice(("pizza", "pasta"))
+        names = ("pizza",) if options.unique is not None else ("pizza", "pasta", "pizza", "pasta", *QUEUES)
+        queue = self.world.rng.choice(names)  # fewer queues, so that unique keys meet
         self.ask(Submit(self.number(), (Batch(id, queue, options, ends, blob),)))
 
     def open_group(self) -> None:
@@ -273,6 +275,7 @@ class Customer:
         """Changes how a queue behaves."""
         rng = self.world.rng
         self.set_queue(rng.choice(("pizza", "pasta")), rng.choice(POLICIES))
+        self.ask(Command(self.number(), "set-namespace", {"name": NAMESPACE, "max_tasks": rng.choice(LIMITS)}))
 
     def set_queue(self, queue: str, policies: dict[str, Any]) -> None:
         self.ask(Command(self.number(), "set-queue", {"queue": queue, **policies}))

@@ -28,6 +28,7 @@ from zq.core import (
     queue,
     schedules,
     settling,
+    shares,
     tables,
     uniqueness,
 )
@@ -374,7 +375,25 @@ def _history_lost_at_a_split(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(history, "inherit", lambda books, step, batch, single: None)
 
 
+def _namespace_counts_one_queue(patch: pytest.MonkeyPatch) -> None:
+    real = shares.refusal
+
+    def refusal(books: Books, queues: list[Any], count: int, size: int) -> str | None:
+        """Looks at the queue that is asked for alone, as if the others of the namespace were empty."""
+        held = {share: share.queues for share in books.shares.values()}
+        for share in held:
+            share.queues = {queue.name: queue for queue in queues if queue.name in share.queues}
+        try:
+            return real(books, queues, count, size)
+        finally:
+            for share, kept in held.items():
+                share.queues = kept
+
+    patch.setattr(shares, "refusal", refusal)
+
+
 _PATCHES = {
+    "namespace counts one queue only": _namespace_counts_one_queue,
     "operation on a queue forgotten at a restart": _operation_forgotten,
     "moved task left behind, too": _moved_and_left_behind,
     "given back and not in the trace": _returned_and_not_traced,

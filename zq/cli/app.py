@@ -2,12 +2,27 @@
 
 from __future__ import annotations
 
+import os
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Annotated, Any
 
 import typer
 
-from zq.cli import dead, groups, listing, pulling, queue_operations, queues, schedules, serving, tasks, topics
+from zq.cli import (
+    dead,
+    groups,
+    listing,
+    namespaces,
+    pulling,
+    queue_operations,
+    queues,
+    schedules,
+    serving,
+    tasks,
+    topics,
+)
 from zq.cli.extending import ExtensibleGroup
 from zq.cli.output import EXIT_CODES, INTERRUPTED
 
@@ -30,13 +45,36 @@ def _show_version(value: bool) -> None:
         raise typer.Exit
 
 
+@contextmanager
+def _environment(namespace: str) -> Iterator[None]:
+    """Lets everything that a command makes, its child processes too, be in a namespace."""
+    before = os.environ.get("ZQ_NAMESPACE")
+    os.environ["ZQ_NAMESPACE"] = namespace
+    try:
+        yield
+    finally:
+        if before is None:
+            del os.environ["ZQ_NAMESPACE"]
+        else:
+            os.environ["ZQ_NAMESPACE"] = before
+
+
 @app.callback()
 def options(
-    version: Annotated[
+    context: typer.Context,
+    version: Annotated[  # noqa: ARG001 - its callback has done it
         bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Print the version and exit.")
     ] = False,
+    namespace: Annotated[
+        str | None,
+        typer.Option(
+            "--namespace", "-N", envvar="ZQ_NAMESPACE", help="Namespace in which all names are, such as team-a."
+        ),
+    ] = None,
 ) -> None:
     """Durable task queues on ZeroMQ, with no broker to install."""
+    if namespace is not None:
+        context.with_resource(_environment(namespace))
 
 
 app.command()(serving.coordinator)
@@ -82,6 +120,11 @@ _GROUPS: list[tuple[str, str, dict[str, Any]]] = [
             "rm": queue_operations.delete,
             "operations": queue_operations.list_operations,
         },
+    ),
+    (
+        "namespaces",
+        "Look at namespaces, and limit what their queues hold together.",
+        {"ls": namespaces.list_namespaces, "show": namespaces.show, "set": namespaces.set_namespace},
     ),
     (
         "topics",

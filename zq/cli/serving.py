@@ -174,6 +174,7 @@ def worker(
             processes = 0 if concurrency else found.concurrency
         concurrency = concurrency or found.coroutines
         runner = Worker(address or found.address, name=name or found.name, concurrency=concurrency, processes=processes)
+        runner.namespace = found.namespace
         runner.handlers.update(found.handlers)
         runner.spec = spec
         if burst:  # a worker waits for its coordinator for ever; one that is to end must not

@@ -1,6 +1,6 @@
 """Submits: a receipt when the batch is stored, busy when there is no room, and the same receipt when it comes again."""
 
-from zq.core import cancelling, endings, groups, heads, lines, tables, uniqueness
+from zq.core import cancelling, endings, groups, heads, lines, shares, tables, uniqueness
 from zq.core.batch import Batch
 from zq.core.books import Books, Step
 from zq.core.holder import Peer
@@ -21,6 +21,9 @@ OVERFLOW_MAX = 1000
 """Tasks that one step makes dead letters for want of room: a bounded part of its time; beyond, a submit is refused as busy."""
 
 OVERFLOW_REASON = "the queue was full, and it was the oldest task that waited"
+
+SHARE_RETRY_AFTER = 1.0
+"""Seconds, when a namespace is full: it has no rate of its own."""
 
 STORE_RETRY_AFTER = 5.0
 """Seconds, when the store is full: room comes with retention or with a person."""
@@ -195,6 +198,8 @@ def refusal(books: Books, step: Step, queue: Queue, batch: WireBatch) -> Refused
         return Refused(batch.id, "busy", RETRY_AFTER_MAX, reason)
     if step.tx.is_full:
         return Refused(batch.id, "busy", STORE_RETRY_AFTER, "the store is full")
+    if books.shares and (full := shares.refusal(books, [queue], count, len(batch.blob))) is not None:
+        return Refused(batch.id, "busy", SHARE_RETRY_AFTER, full)
     return _overflow(books, step, queue, batch)
 
 

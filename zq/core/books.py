@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from zq.core.departures import EndedMembers, Notice
     from zq.core.operations import Operation
     from zq.core.schedules import Calendar
+    from zq.core.shares import Share
 
 EPOCH_SHIFT = 40
 """Tokens are epoch << 40 | number: a million million leases in one life of a coordinator, and they grow over restarts."""
@@ -86,6 +87,7 @@ class Books:
         self.calendar: Calendar  # set by the coordinator
         self.replays: dict[str, Replay] = {}  # by id: dead letters that are brought back at a rate
         self.bindings = Bindings()
+        self.shares: dict[str, Share] = {}  # by name, the namespaces that have limits
         self.operations: dict[str, Operation] = {}  # on whole queues, by id; also some that are done
         self.counters: dict[str, int] = {}
         self.stirred: dict[Queue, None] = {}  # queues in which something can perhaps be assigned
@@ -132,6 +134,9 @@ class Books:
     def add_queue(self, queue: Queue) -> None:
         self.queues[queue.name] = queue
         self.queues_by_number[queue.number] = queue
+        for share in self.shares.values():
+            if share.takes(queue.name):
+                share.queues[queue.name] = queue
 
     def prepare(self, queue: Queue, now: float, *, is_restart: bool) -> None:
         """Makes what the policies of a queue need in memory.
@@ -167,14 +172,6 @@ class Books:
             heads.line_up(self, step.tx, place, key)
         self.changed[queue] = None
         self.stirred[queue] = None  # a wider limit is of use at once
-
-    def forget_queue(self, queue: Queue) -> None:
-        """Forgets a queue in which nothing is left."""
-        for batch in [one for one in self.batches.values() if one.queue is queue]:
-            self.drop(batch)  # lanes hold what has ended until they come to it
-        del self.queues[queue.name], self.queues_by_number[queue.number]
-        for queues in (self.stirred, self.changed, self.pulled, self.gated):
-            queues.pop(queue, None)
 
     def assign_policy(self, queue: Queue) -> str:
         return queue.policies.assign or self.options.assign

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import msgpack
 
-from zq.core import endings, history, tables, task_rows
+from zq.core import endings, history, shares, tables, task_rows
 from zq.core.arguments import InvalidRequestError, limit, named_queue, number, optional_text, text
 from zq.core.batch import Batch, mask_of
 from zq.core.endings import DEAD, PARKED, PENDING, SCHEDULED, End, Place
@@ -83,6 +83,7 @@ def tasks(books: Books, step: Step, arguments: dict[str, Any]) -> dict[str, Any]
     """Answers the query `tasks`: the next rows, and the cursor to go on with, which is None when there are no more."""
     stages, wanted = _read_wanted(books, step, arguments)
     most = limit(arguments, 100)
+    inside = shares.prefix(arguments)
     stage, start, first = _read_cursor(arguments, len(stages))
     rows: list[Row] = []
     read = size = 0
@@ -93,7 +94,7 @@ def tasks(books: Books, step: Step, arguments: dict[str, Any]) -> dict[str, Any]
             read += 1
             size += record.size
             for index, row in record.found:
-                if record.key == start and index < first:
+                if (record.key == start and index < first) or not (row["queue"] or "").startswith(inside):
                     continue
                 if len(rows) == most:
                     return {"rows": rows, "cursor": _cursor(at, record.key, index)}

@@ -1,9 +1,9 @@
 """What people and programs may have a coordinator do beside a task's own life (protocol 4); each command is one transaction."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
-from zq.core import cancelling, dead_letters, endings, operations, publishing, queries, schedules
+from zq.core import cancelling, dead_letters, endings, operations, publishing, queries, schedules, shares
 from zq.core.arguments import LIST_MAX, InvalidRequestError, limit, named_queue, number, optional_text, text
 from zq.core.books import Books, Step
 from zq.core.endings import DEAD, Place
@@ -52,11 +52,20 @@ def _replay(books: Books, step: Step, arguments: dict[str, Any]) -> int:
     id = optional_text(arguments, "id")
     if id is not None:
         return int(_revive_one(books, step, id, to))
-    found = dead_letters.find(books, step, named_queue(books, arguments), optional_text(arguments, "reason"))
+    found = _find_dead(books, step, arguments)
     return dead_letters.revive_some(books, step, found, limit(arguments, LIST_MAX), to)
 
 
+def _find_dead(books: Books, step: Step, arguments: dict[str, Any]) -> Iterator[dead_letters.Dead]:
+    """Finds the dead letters of a queue, or of all queues of the namespace that asks, by their reason."""
+    inside = shares.prefix(arguments)
+    found = dead_letters.find(books, step, named_queue(books, arguments), optional_text(arguments, "reason"))
+    return (one for one in found if one.batch.queue.name.startswith(inside))
+
+
 def _start_replay(books: Books, step: Step, arguments: dict[str, Any]) -> dict[str, Any]:
+    if arguments.get("namespace") is not None and arguments.get("queue") is None:
+        raise InvalidRequestError("expected a queue: a replay within a namespace is of one queue")
     rate = number(arguments, "rate", REPLAY_RATE_MIN, REPLAY_RATE_MAX)
     id = _name(arguments, "id")
     if len(books.replays) >= REPLAYS_MAX and id not in books.replays:
@@ -86,7 +95,7 @@ def _purge_dead(books: Books, step: Step, arguments: dict[str, Any]) -> int:
     if id is not None:
         one = _find_one(books, step, id)
         return dead_letters.purge(books, step, iter([] if one is None else [one]), 1)
-    found = dead_letters.find(books, step, named_queue(books, arguments), optional_text(arguments, "reason"))
+    found = _find_dead(books, step, arguments)
     return dead_letters.purge(books, step, found, limit(arguments, LIST_MAX))
 
 
@@ -98,7 +107,9 @@ def _bury(books: Books, step: Step, arguments: dict[str, Any]) -> int:
 def _set_queue(books: Books, step: Step, arguments: dict[str, Any]) -> dict[str, Any]:
     name = text(arguments, "queue")
     try:
-        changes = read_policies({policy: value for policy, value in arguments.items() if policy != "queue"})
+        changes = read_policies(
+            {policy: value for policy, value in arguments.items() if policy not in ("queue", "namespace")}
+        )
     except ValueError as error:
         raise InvalidRequestError(str(error)) from None
     queue = books.queue(step, name)
@@ -119,7 +130,8 @@ def _resume(books: Books, step: Step, arguments: dict[str, Any]) -> dict[str, An
 
 
 def _set_schedule(books: Books, step: Step, arguments: dict[str, Any]) -> dict[str, Any]:
-    return schedules.change(books, step, text(arguments, "name"), schedules.check_changes(arguments))
+    changes = {name: value for name, value in arguments.items() if name != "namespace"}
+    return schedules.change(books, step, text(arguments, "name"), schedules.check_changes(changes))
 
 
 def _delete_schedule(books: Books, step: Step, arguments: dict[str, Any]) -> bool:  # noqa: ARG001 - alike in shape
@@ -142,6 +154,7 @@ COMMANDS: dict[str, Callable[[Books, Step, dict[str, Any]], Any]] = {
     "purge": operations.purge,
     "move": operations.move,
     "delete": operations.delete,
+    "set-namespace": shares.set_limits,
     "bind": publishing.bind,
     "unbind": publishing.unbind,
 }

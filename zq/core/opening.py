@@ -2,7 +2,7 @@
 
 from itertools import islice
 
-from zq.core import tables
+from zq.core import shares, tables
 from zq.core.batch import mask_of
 from zq.core.books import Books
 from zq.core.holder import Holder, Lease, Life
@@ -33,6 +33,8 @@ def read_books(options: CoordinatorOptions, now: Now, tx: Transaction) -> Books:
     found = [read_operation(key.decode(), record) for key, record in tx.scan(tables.OPERATIONS)]
     books.operations = {one.id: one for one in sorted(found, key=lambda one: one.started_time)}
     resume_all(books)
+    for key, record in tx.scan(tables.NAMESPACES):
+        shares.add(books, shares.Share(key.decode(), *tables.unpack(record)))
     for key, record in tx.scan(tables.BINDINGS):
         books.bindings.add(Binding(*tables.unpack(record)), int.from_bytes(key, "big"))
     for key, record in list(tx.scan(tables.LEASES)):

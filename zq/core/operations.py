@@ -15,7 +15,7 @@ from collections.abc import Callable
 from itertools import islice
 from typing import Any, Final, NamedTuple
 
-from zq.core import cancelling, dead_letters, lines, moving, publishing, tables
+from zq.core import cancelling, dead_letters, lines, moving, publishing, shares, tables
 from zq.core.arguments import InvalidRequestError, name, text
 from zq.core.batch import Batch
 from zq.core.books import Books, Step
@@ -199,8 +199,9 @@ def resume_all(books: Books) -> None:
 
 def list_operations(books: Books, step: Step, arguments: dict[str, Any]) -> list[dict[str, Any]]:  # noqa: ARG001 - a query
     """Answers the query `operations`: all that go on, and the last that are done, or the one with an id."""
-    id = arguments.get("id")
-    return [one.as_map() for one in books.operations.values() if id in (None, one.id)]
+    id, inside = arguments.get("id"), shares.prefix(arguments)
+    found = [one for one in books.operations.values() if id in (None, one.id)]
+    return [one.as_map() for one in found if one.queue.startswith(inside)]
 
 
 def _portion(books: Books, step: Step, operation: Operation) -> None:
@@ -273,7 +274,7 @@ def _forget(books: Books, step: Step, queue: Queue) -> None:
     publishing.remove(books, step, books.bindings.of(queue.name))
     for replay in [one for one in books.replays.values() if queue.name in (one.queue, one.to)]:
         dead_letters.stop_replay(books, step, replay.id)
-    books.forget_queue(queue)
+    _forget_in_memory(books, queue)
     step.tx.delete(tables.QUEUES, tables.queue_key(queue.number))
     if not (queue.workers or queue.pull_waits):
         return
@@ -284,6 +285,16 @@ def _forget(books: Books, step: Step, queue: Queue) -> None:
     fresh.pull_waits = queue.pull_waits
     if fresh.pull_waits:
         books.pulled[fresh] = None
+
+
+def _forget_in_memory(books: Books, queue: Queue) -> None:
+    for batch in [one for one in books.batches.values() if one.queue is queue]:
+        books.drop(batch)  # lanes hold what has ended until they come to it
+    del books.queues[queue.name], books.queues_by_number[queue.number]
+    for share in books.shares.values():
+        share.queues.pop(queue.name, None)
+    for queues in (books.stirred, books.changed, books.pulled, books.gated):
+        queues.pop(queue, None)
 
 
 # The phases: each returns how many tasks it has ended or moved, and whether it has seen all of its table.

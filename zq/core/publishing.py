@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from zq.core import admission, endings, tables
+from zq.core import admission, endings, shares, tables
 from zq.core.arguments import LIST_MAX, InvalidRequestError, limit, name, text
 from zq.core.books import Books, Step
 from zq.core.holder import Peer
@@ -79,6 +79,10 @@ def _refusal(books: Books, step: Step, message: Publish, batches: list[Batch]) -
         refused = admission.refusal(books, step, queue, batch)
         if refused is not None:
             return refused._replace(id=message.id)
+    count = len(message.ends) >> 2
+    reason = shares.refusal(books, [queue for queue, _ in queues], count, len(message.blob)) if books.shares else None
+    if reason is not None:
+        return Refused(message.id, "busy", admission.SHARE_RETRY_AFTER, reason)
     if step.fanout_bytes and step.fanout_bytes + len(message.blob) * len(batches) > FANOUT_BYTES_MAX:
         return Refused(message.id, "busy", CROWDED_RETRY_AFTER, "much is being published at this moment")
     return None
@@ -176,7 +180,8 @@ def list_bindings(books: Books, step: Step, arguments: dict[str, Any]) -> list[d
     """Answers the query `bindings`."""
     queue = arguments.get("queue")
     found = list(books.bindings) if queue is None else books.bindings.of(text(arguments, "queue"))
-    rows = sorted(found)[: limit(arguments, LIST_MAX)]
+    inside = shares.prefix(arguments)
+    rows = sorted(one for one in found if one.queue.startswith(inside))[: limit(arguments, LIST_MAX)]
     return [{"pattern": one.pattern, "queue": one.queue, "headers": dict(one.headers)} for one in rows]
 
 

@@ -13,6 +13,7 @@ from zq.core import (
     publishing,
     reasons,
     schedules,
+    shares,
     tables,
     task_rows,
     traces,
@@ -21,6 +22,7 @@ from zq.core.arguments import LIST_MAX, InvalidRequestError, limit, named_queue,
 from zq.core.batch import mask_of
 from zq.core.books import Books, Step
 from zq.core.endings import DEAD, End, Place
+from zq.core.holder import Holder
 from zq.core.queue import Queue
 from zq.task import split_task_id
 
@@ -41,11 +43,14 @@ def answer(books: Books, step: Step, what: str, arguments: dict[str, Any]) -> An
 
 
 def _status(books: Books, step: Step, arguments: dict[str, Any]) -> dict[str, Any]:  # noqa: ARG001 - alike in shape
-    queues = books.queues.values()
+    inside = shares.prefix(arguments)
+    queues = _queues_inside(books, inside)
     return {
         "epoch": books.epoch,
-        "queues": len(books.queues),
-        "workers": sum(1 for worker in books.workers.values() if worker.peer is not None),
+        "queues": len(queues),
+        "workers": sum(
+            1 for worker in books.workers.values() if worker.peer is not None and _is_inside(worker, inside)
+        ),
         "waiting": sum(queue.total_waiting + queue.parked for queue in queues),
         "scheduled": sum(queue.scheduled for queue in queues),
         "leased": sum(queue.leased for queue in queues),
@@ -55,6 +60,15 @@ def _status(books: Books, step: Step, arguments: dict[str, Any]) -> dict[str, An
         "expired": sum(queue.expired for queue in queues),
         "counters": dict(sorted(books.counters.items())),
     }
+
+
+def _queues_inside(books: Books, inside: str) -> list[Queue]:
+    return sorted((one for one in books.queues.values() if one.name.startswith(inside)), key=lambda queue: queue.name)
+
+
+def _is_inside(worker: Holder, inside: str) -> bool:
+    """Whether a worker works for a namespace: by its name, or by what it asks for."""
+    return any(name.startswith(inside) for name in (worker.name, *(queue.name for queue in worker.queues)))
 
 
 def queue_row(books: Books, queue: Queue) -> dict[str, Any]:
@@ -82,7 +96,7 @@ def _why(books: Books, step: Step, arguments: dict[str, Any]) -> dict[str, Any]:
 
 
 def _queues(books: Books, step: Step, arguments: dict[str, Any]) -> list[dict[str, Any]]:  # noqa: ARG001
-    return [queue_row(books, queue) for queue in sorted(books.queues.values(), key=lambda queue: queue.name)]
+    return [queue_row(books, queue) for queue in _queues_inside(books, shares.prefix(arguments))]
 
 
 def _queue(books: Books, step: Step, arguments: dict[str, Any]) -> dict[str, Any]:
@@ -108,7 +122,7 @@ def _gate_fields(queue: Queue, now: float) -> dict[str, Any]:
     }
 
 
-def _workers(books: Books, step: Step, arguments: dict[str, Any]) -> list[dict[str, Any]]:  # noqa: ARG001
+def _workers(books: Books, step: Step, arguments: dict[str, Any]) -> list[dict[str, Any]]:
     return [
         {
             "name": worker.name,
@@ -122,6 +136,7 @@ def _workers(books: Books, step: Step, arguments: dict[str, Any]) -> list[dict[s
             "done": worker.done,
         }
         for worker in sorted(books.workers.values(), key=lambda worker: worker.name)
+        if _is_inside(worker, shares.prefix(arguments))
     ]
 
 
@@ -173,7 +188,7 @@ def _of_record(books: Books, step: Step, id: str, known: Place | End | None) -> 
 
 
 def _schedules(books: Books, step: Step, arguments: dict[str, Any]) -> list[dict[str, Any]]:  # noqa: ARG001
-    return schedules.list_all(step, limit(arguments, LIST_MAX))
+    return schedules.list_all(step, limit(arguments, LIST_MAX), shares.prefix(arguments))
 
 
 def _schedule(books: Books, step: Step, arguments: dict[str, Any]) -> dict[str, Any]:  # noqa: ARG001
@@ -181,7 +196,8 @@ def _schedule(books: Books, step: Step, arguments: dict[str, Any]) -> dict[str, 
 
 
 def _replays(books: Books, step: Step, arguments: dict[str, Any]) -> list[dict[str, Any]]:  # noqa: ARG001
-    return [replay.as_map() for replay in books.replays.values()]
+    inside = shares.prefix(arguments)
+    return [replay.as_map() for replay in books.replays.values() if replay.id.startswith(inside)]
 
 
 def _group(books: Books, step: Step, arguments: dict[str, Any]) -> dict[str, Any]:  # noqa: ARG001
@@ -195,7 +211,8 @@ def _groups(books: Books, step: Step, arguments: dict[str, Any]) -> list[dict[st
     if state not in (None, groups.OPEN, *groups.OUTCOMES):
         raise InvalidRequestError(f"expected state open, done, failed or cancelled, got {state!r}")
     rows = (groups.read_row(key.decode(), value) for key, value in islice(step.tx.scan(tables.GROUPS), SCAN_MAX))
-    found = (group_row(row) for row in rows if state in (None, row.state))
+    inside = shares.prefix(arguments)
+    found = (group_row(row) for row in rows if state in (None, row.state) and row.id.startswith(inside))
     return list(islice(found, limit(arguments, 100)))
 
 
@@ -234,4 +251,5 @@ QUERIES: dict[str, Callable[[Books, Step, dict[str, Any]], Any]] = {
     "bindings": publishing.list_bindings,
     "match": publishing.match,
     "operations": operations.list_operations,
+    "namespaces": shares.list_namespaces,
 }

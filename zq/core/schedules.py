@@ -193,9 +193,10 @@ def show(step: Step, name: str) -> dict[str, Any]:
     return row.as_map(name)
 
 
-def list_all(step: Step, most: int) -> list[dict[str, Any]]:
-    """Returns schedules, by name."""
-    return [_read(value).as_map(name) for name, value in islice(_names(step), most)]
+def list_all(step: Step, most: int, front: str = "") -> list[dict[str, Any]]:
+    """Returns schedules whose names begin so, by name."""
+    found = ((name, value) for name, value in _names(step) if name.startswith(front))
+    return [_read(value).as_map(name) for name, value in islice(found, most)]
 
 
 # Firing.

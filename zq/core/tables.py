@@ -28,6 +28,7 @@ key or a record raises `SCHEMA` and the store refuses the directories of other v
 | members | group id, 0, path u32... | count, outcome, ends, results or reason: of members that have ended, as a range |
 | roster | group id, 0, batch id or group id | kind u8: what was let into the group, for cancelling it |
 | bindings | number u32 | pattern, queue, headers |
+| namespaces | namespace | max_tasks, max_bytes |
 | publications | publication id | queue and batch id of everything that it became |
 
 A *line* is queue number u32, kind u8, length of key u16, key: the tasks of a queue that share a key and take turns (`zq.core.lines`).
@@ -63,6 +64,7 @@ REPLAYS: Final = "replays"
 OPERATIONS: Final = "operations"
 UNIQUE: Final = "unique"
 SCHEDULES: Final = "schedules"
+NAMESPACES: Final = "namespaces"
 GROUPS: Final = "groups"
 MEMBERS: Final = "members"
 ROSTER: Final = "roster"
@@ -71,7 +73,7 @@ PUBLICATIONS: Final = "publications"
 
 TABLES: Final = (
     META, QUEUES, PENDING, SCHEDULED, PARKED, LINES, DEAD, PROGRESS, LEASES, INDEX, RESULTS, FINISHED, HISTORY,
-    EXPIRY, REPLAYS, OPERATIONS, UNIQUE, SCHEDULES, GROUPS, MEMBERS, ROSTER, BINDINGS, PUBLICATIONS,
+    EXPIRY, REPLAYS, OPERATIONS, UNIQUE, SCHEDULES, GROUPS, MEMBERS, ROSTER, BINDINGS, PUBLICATIONS, NAMESPACES,
 )  # fmt: skip
 
 AT_PENDING, AT_SCHEDULED, AT_DEAD, AT_ENDED, AT_PARKED = range(5)

@@ -1,0 +1,40 @@
+"""What a limit of a namespace promises, checked against every submit that was committed; it counts the queues' tasks itself."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from tests.simulation.ledger import Violation
+from zq.core.books import Books, Step
+from zq.wire.messages import Receipt, Submit
+
+NAMESPACE = "back"
+QUEUES = (f"{NAMESPACE}/pizza", f"{NAMESPACE}/pasta")
+"""Only submits bring tasks into these, so that whatever is above the limit was let in."""
+
+LIMITS = (2, 6, None)
+
+
+class ShareCheck:
+    """Looks at each step after its commit."""
+
+    def __init__(self) -> None:
+        self.limit: int | None = None
+        self.stored: dict[str, None] = {}  # batches that were accepted
+
+    def check(self, books: Books, step: Step, inbox: list[Any]) -> None:
+        """Checks that the limit is the one that was set last, and that nothing was accepted above it."""
+        share = books.shares.get(NAMESPACE)
+        limit = None if share is None else share.max_tasks
+        is_set = any(getattr(message, "verb", "") == "set-namespace" for message in inbox)
+        if limit != self.limit and not is_set:
+            raise Violation(f"namespace {NAMESPACE} forgot its limit {self.limit}, it has {limit}")
+        self.limit = limit
+        batches = [batch for message in inbox if isinstance(message, Submit) for batch in message.batches]
+        asked = {batch.id: batch.queue for batch in batches}
+        accepted = [one.id for _, message in step.outbox if isinstance(message, Receipt) for one in message.accepted]
+        fresh = [id for id in accepted if asked.get(id) in QUEUES and id not in self.stored]
+        self.stored |= dict.fromkeys(accepted)
+        total = sum(books.queues[name].unfinished for name in QUEUES if name in books.queues)
+        if fresh and not is_set and limit is not None and total > limit:
+            raise Violation(f"{fresh} were accepted into namespace {NAMESPACE}, which has {total} of {limit} tasks")

@@ -1,0 +1,66 @@
+"""Commands about namespaces: what their queues have together, and how much that may be."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from zq.cli.arguments import TIMEOUT, Address, Json, Limit, Timeout
+from zq.cli.listing import ask
+from zq.cli.output import exit_codes, fail, print_fields, print_rows
+
+if TYPE_CHECKING:
+    from zq.namespaces import NamespaceLimits
+
+COLUMNS = ["name", "queues", "waiting", "scheduled", "leased", "dead", "done", "bytes", "max_tasks", "max_bytes"]
+
+Name = Annotated[str, typer.Argument(help="Name of the namespace, such as team-a.")]
+
+
+def list_namespaces(
+    limit: Limit = 1000, address: Address = None, timeout: Timeout = TIMEOUT, as_json: Json = False
+) -> None:
+    """List the namespaces that queues are in, or that have limits: tasks of all of their queues by state."""
+    with exit_codes():
+        print_rows(ask(address, timeout, "namespaces", limit=limit), COLUMNS, as_json=as_json)
+
+
+def show(name: Name, address: Address = None, timeout: Timeout = TIMEOUT, as_json: Json = False) -> None:
+    """Show a namespace."""
+    with exit_codes():
+        found = ask(address, timeout, "namespaces", name=name)
+        if not found:
+            fail(f"there is no namespace {name}: no queue is in it, and it has no limits")
+        print_fields(found[0], as_json=as_json)
+
+
+def set_namespace(
+    name: Name,
+    max_tasks: Annotated[
+        int | None, typer.Option(min=0, help="Unfinished tasks in all of its queues above which submits are refused.")
+    ] = None,
+    max_bytes: Annotated[int | None, typer.Option(min=0, help="Bytes of the payloads of these tasks.")] = None,
+    default: Annotated[
+        list[str] | None, typer.Option(help="Name of a limit to take away; may be given several times.")
+    ] = None,
+    address: Address = None,
+    timeout: Timeout = TIMEOUT,
+    as_json: Json = False,
+) -> None:
+    """Limit what the queues of a namespace hold together, at once and over restarts."""
+    from zq.client import Client
+
+    limits: NamespaceLimits = {}
+    if max_tasks is not None:
+        limits["max_tasks"] = max_tasks
+    if max_bytes is not None:
+        limits["max_bytes"] = max_bytes
+    for one in default or []:
+        if one.replace("-", "_") not in ("max_tasks", "max_bytes"):
+            raise typer.BadParameter(f"expected max-tasks or max-bytes as --default, got {one}")
+        limits[one.replace("-", "_")] = None  # type: ignore[literal-required]  # it was checked in the line before
+    if not limits:
+        raise typer.BadParameter("nothing to set: give a limit, such as --max-tasks")
+    with exit_codes(), Client(address, timeout=timeout) as client:
+        print_fields(client.set_namespace(name, **limits), as_json=as_json)

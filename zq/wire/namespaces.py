@@ -1,0 +1,212 @@
+"""Namespaces: the names that a client or worker says and hears, as the coordinator knows them.
+
+A namespace is the front of a name, `team-a` in `team-a/orders`; it may have several parts, `team-a/eu`. Whoever works in a namespace says `orders` and means `team-a/orders`: every message that leaves
+is put into the namespace, and every one that comes is taken out of it, here and nowhere else, so that sessions, faces and handlers know nothing of it. Ids, groups, topics,
+patterns and the names of workers are put into it like queues, so two teams may use the same.
+
+A name that begins with `/` is a whole name, and reaches out of the namespace: `/audit` is the queue `audit`. What is outside is heard like that, too. This is a convention, not a wall.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from zq.wire.messages import (
+    Accepted,
+    Answer,
+    Assign,
+    Assignment,
+    Batch,
+    Cancel,
+    Command,
+    Done,
+    FromCoordinator,
+    Goodbye,
+    Group,
+    Hello,
+    Open,
+    Options,
+    Publish,
+    Published,
+    Pull,
+    Query,
+    Receipt,
+    Schedule,
+    Settle,
+    Submit,
+    Tasks,
+    ToCoordinator,
+    Wait,
+)
+from zq.wire.topics import MANY, NAMESPACE_SEPARATOR, ONE
+
+NAMESPACE_BYTES_MAX: Final = 64
+"""Half of a name: something must be left for what is in it."""
+
+ARGUMENTS: Final = frozenset({"id", "queue", "to", "pattern", "topic", "name", "worker", "group"})
+"""Arguments of queries and commands that are names."""
+
+FIELDS: Final = ARGUMENTS | {"callback", "queues", "task", "workers", "suspect", "from", "last_id"}
+"""Fields of answers that are names, lists of names, or maps by name."""
+
+HEADERS: Final = ("zq-id", "zq-queue", "zq-topic")
+"""Headers that the coordinator writes, and that are names."""
+
+
+def check_namespace(text: Any) -> str:
+    """Returns a namespace, if it is one.
+
+    Raises:
+        ValueError: it is not parts between slashes, or too long.
+    """
+    if not isinstance(text, str) or not text or len(text.encode(errors="replace")) > NAMESPACE_BYTES_MAX:
+        raise ValueError(f"expected a namespace of 1 to {NAMESPACE_BYTES_MAX} bytes, got {text!r}")
+    is_clean = text.isprintable() and not any(one in text for one in (" ", "#", ONE, MANY))
+    if not is_clean or not all(text.split(NAMESPACE_SEPARATOR)):
+        raise ValueError(f"expected a namespace like team-a or team-a/eu, without spaces and wildcards, got {text!r}")
+    return text
+
+
+class Namespace:
+    """Puts messages into a namespace, and takes them out of it.
+
+    Raises:
+        ValueError: the name cannot be one.
+    """
+
+    def __init__(self, name: str) -> None:
+        self.name = check_namespace(name)
+        self._prefix = name + NAMESPACE_SEPARATOR
+
+    def whole(self, name: str) -> str:
+        """Returns the whole name of what is called so in the namespace."""
+        return name[1:] if name.startswith(NAMESPACE_SEPARATOR) else self._prefix + name
+
+    def short(self, name: str) -> str:
+        """Returns what a whole name is called in the namespace."""
+        return name[len(self._prefix) :] if name.startswith(self._prefix) else NAMESPACE_SEPARATOR + name
+
+    # Messages to the coordinator.
+
+    def into(self, message: ToCoordinator) -> ToCoordinator:
+        """Returns a message with whole names."""
+        whole = self.whole
+        match message:
+            case Submit(request, batches):
+                return Submit(request, tuple(map(self._whole_batch, batches)))
+            case Settle(number, credit, done, failed):
+                ended = tuple(one._replace(id=whole(one.id)) for one in failed)
+                return Settle(number, credit, tuple(map(self._whole_done, done)), ended)
+            case Hello():
+                queues = tuple(map(whole, message.queues))
+                return message._replace(name=whole(message.name), queues=queues)
+            case Query(request, what, arguments):
+                return Query(request, what, self._whole_arguments(arguments))
+            case Command(request, verb, arguments):
+                return Command(request, verb, self._whole_arguments(arguments))
+            case Open(request, group):
+                return Open(request, self._whole_group(group))
+            case Publish():
+                options = self._whole_options(message.options)
+                return message._replace(id=whole(message.id), topic=whole(message.topic), options=options)
+            case Pull():
+                return message._replace(client=whole(message.client), queue=whole(message.queue))
+            case Schedule():
+                return message._replace(batch=self._whole_batch(message.batch))
+            case Wait() | Cancel():
+                return message._replace(id=whole(message.id))
+            case Goodbye():
+                return message._replace(name=whole(message.name))
+            case _:
+                return message
+
+    def _whole_batch(self, batch: Batch) -> Batch:
+        id, queue, options, ends, blob = batch
+        return Batch(self.whole(id), self.whole(queue), self._whole_options(options), ends, blob)
+
+    def _whole_done(self, done: Done) -> Done:
+        forwards = tuple(map(self._whole_batch, done.forwards))
+        return done._replace(
+            id=self.whole(done.id), forwards=forwards, groups=tuple(map(self._whole_group, done.groups))
+        )
+
+    def _whole_group(self, group: Group) -> Group:
+        queue = None if group.queue is None else self.whole(group.queue)
+        return group._replace(id=self.whole(group.id), queue=queue, options=self._whole_options(group.options))
+
+    def _whole_options(self, options: Options) -> Options:
+        if options.on_dead is not None:
+            options = options._replace(on_dead=self.whole(options.on_dead))
+        if options.group is not None:
+            options = options._replace(group=(self.whole(options.group[0]), options.group[1]))
+        return options
+
+    def _whole_arguments(self, arguments: dict[str, Any]) -> dict[str, Any]:
+        named = {
+            name: self.whole(value) if name in ARGUMENTS and isinstance(value, str) else value
+            for name, value in arguments.items()
+        }
+        return {**named, "namespace": self.name}
+
+    # Messages from the coordinator.
+
+    def out_of(self, message: FromCoordinator) -> FromCoordinator:
+        """Returns a message with the names that they have in the namespace."""
+        short = self.short
+        match message:
+            case Receipt(request, accepted, refused):
+                receipts = tuple(map(self._short_accepted, accepted))
+                return Receipt(request, receipts, tuple(one._replace(id=short(one.id)) for one in refused))
+            case Assign(assignments):
+                return Assign(tuple(map(self._short_assignment, assignments)))
+            case Tasks(request, assignments):
+                return Tasks(request, tuple(map(self._short_assignment, assignments)))
+            case Answer(request, value):
+                if isinstance(value, list | tuple):
+                    return Answer(
+                        request, [short(one) if isinstance(one, str) else self._short_value(one) for one in value]
+                    )
+                return Answer(request, self._short_value(value))
+            case Published(request, stored, refused):
+                kept = tuple(one._replace(queue=short(one.queue), id=short(one.id)) for one in stored)
+                return Published(request, kept, None if refused is None else refused._replace(id=short(refused.id)))
+            case _:
+                return message
+
+    def _short_accepted(self, one: Accepted) -> Accepted:
+        first = None if one.duplicate_of is None else self.short(one.duplicate_of)
+        return one._replace(id=self.short(one.id), duplicate_of=first)
+
+    def _short_assignment(self, one: Assignment) -> Assignment:
+        return one._replace(
+            id=self.short(one.id), queue=self.short(one.queue), options=self._short_options(one.options)
+        )
+
+    def _short_options(self, options: Options) -> Options:
+        if options.on_dead is not None:
+            options = options._replace(on_dead=self.short(options.on_dead))
+        if options.group is not None:
+            options = options._replace(group=(self.short(options.group[0]), options.group[1]))
+        if options.headers is not None and any(name in options.headers for name in HEADERS):
+            headers = {name: self.short(text) if name in HEADERS else text for name, text in options.headers.items()}
+            options = options._replace(headers=headers)
+        return options
+
+    def _short_value(self, value: Any) -> Any:
+        """Shortens the names in an answer, at whatever depth."""
+        if isinstance(value, dict):
+            return {
+                key: self._short_field(one) if key in FIELDS else self._short_value(one) for key, one in value.items()
+            }
+        if isinstance(value, list | tuple):
+            return [self._short_value(one) for one in value]
+        return value
+
+    def _short_field(self, value: Any) -> Any:
+        if isinstance(value, str):
+            return self.short(value)
+        if isinstance(value, list | tuple):
+            return [self._short_field(one) for one in value]
+        if isinstance(value, dict):
+            return {self.short(key): one for key, one in value.items()}
+        return value
