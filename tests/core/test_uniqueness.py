@@ -69,6 +69,37 @@ def test_id_of_a_task_that_waits_or_is_dead_is_known_however_long() -> None:
     assert desk.query("status")["counters"]["accepted"] == 2
 
 
+def test_coordinator_that_keeps_nothing_sleeps_while_a_task_keeps_its_batch() -> None:
+    desk = Desk(keep_seconds=0.0, keep_seconds_min=0.0)
+    desk.submit("a", 2)
+    [lease] = pull(desk, max_tasks=2)
+    desk.settle(CLIENT, done(lease, 0, 1), failed(lease, 1, retry_in=1000.0), credit=None)
+    desk.wait(1.0)
+
+    assert desk.machine.next_at(desk.clocks()) > desk.now
+
+
+def test_id_of_a_batch_is_known_as_long_as_a_task_of_it() -> None:
+    desk = Desk(keep_seconds=100.0, keep_seconds_min=10.0)
+    desk.submit("a", 3)
+    [lease] = pull(desk, max_tasks=3)
+    desk.settle(CLIENT, done(lease, 0, 2, "baked"), failed(lease, 2, retry_in=1000.0), credit=None)
+    desk.wait(900.0, every=50.0)
+
+    desk.submit("a", 3)
+    [outcome] = desk.say(CLIENT, Wait(900, "a", 0, 3))
+    assert isinstance(outcome, Outcome)
+    assert [(one.lo, one.hi, one.outcome) for one in outcome.ended] == [(0, 2, "done")]
+    assert [row["id"] for row in desk.query("tasks", state="done")["rows"]] == ["a#0", "a#1"]
+
+    desk.wait(101.0, every=50.0)
+    desk.settle(CLIENT, done(pull(desk)[0]), credit=None)
+    desk.wait(250.0, every=50.0)
+    assert desk.task("a")["state"] == "unknown"
+    assert desk.query("status")["counters"]["accepted"] == 3
+    assert desk.machine.books.kept == 0
+
+
 # Unique keys.
 
 

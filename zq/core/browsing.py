@@ -257,7 +257,9 @@ def _ended(books: Books, step: Step, wanted: Wanted, start: bytes) -> Iterator[R
     for key, value in step.tx.scan(tables.FINISHED, start):
         _, id, batch_key, _, *kind = tables.unpack(value)
         # Groups and publications have rows, too, and no task key.
-        is_other = kind or (wanted.queue is not None and tables.split_task_key(batch_key)[0] != wanted.queue.number)
+        is_other = kind not in ([], [endings.SPLIT]) or (
+            wanted.queue is not None and tables.split_task_key(batch_key)[0] != wanted.queue.number
+        )
         end = None if is_other else endings.find(step, id)
         found = _in_end(books, wanted, id, end) if isinstance(end, End) else iter(())
         yield Record(key, len(value), found)

@@ -27,6 +27,9 @@ from zq.wire.messages import Ended
 PENDING, SCHEDULED, DEAD, ENDED = tables.AT_PENDING, tables.AT_SCHEDULED, tables.AT_DEAD, tables.AT_ENDED
 PARKED = tables.AT_PARKED
 
+SPLIT = "split"
+"""Kind of a row of `finished`: a batch of which tasks were split off, and which is known as long as one of them is."""
+
 _TABLE_OF = {PENDING: tables.PENDING, SCHEDULED: tables.SCHEDULED, DEAD: tables.DEAD, PARKED: tables.PARKED}
 
 
@@ -168,7 +171,8 @@ def finish(books: Books, step: Step, batch: Batch, outcome: str, reason: str) ->
         batch.accepted_time,
         batch.due_time,
     )
-    note_finished(books, step, batch.own_id, end, batch.key, has_results=batch.has_results)
+    kind = SPLIT if batch.split else None
+    note_finished(books, step, batch.own_id, end, batch.key, has_results=batch.has_results, kind=kind)
     batch.ended = batch.full
     if batch.queue.lines:
         books.turned[batch.key] = batch
@@ -179,14 +183,28 @@ def finish(books: Books, step: Step, batch: Batch, outcome: str, reason: str) ->
 
 
 def note_finished(
-    books: Books, step: Step, own_id: str, end: tuple[Any, ...], key: bytes, *, has_results: bool
+    books: Books,
+    step: Step,
+    own_id: str,
+    end: tuple[Any, ...],
+    key: bytes,
+    *,
+    has_results: bool,
+    kind: str | None = None,
 ) -> None:
     """Writes how something ended (the fields of an End) into the index, to be forgotten in time."""
     step.tx.put(tables.INDEX, own_id.encode(), tables.pack(end))
-    books.finish_sequence += 1
     books.kept += 1
+    let_finish(books, step, own_id, key, has_results=has_results, kind=kind)
+
+
+def let_finish(books: Books, step: Step, own_id: str, key: bytes, *, has_results: bool, kind: str | None) -> None:
+    """Notes that something that is in the index as ended is to be forgotten in time, counted from now."""
+    books.finish_sequence += 1
     books.is_changed = True
-    record = tables.pack((step.wall, own_id, key, has_results))
+    record = tables.pack(
+        (step.wall, own_id, key, has_results) if kind is None else (step.wall, own_id, key, has_results, kind)
+    )
     step.tx.put(tables.FINISHED, tables.finished_key(books.finish_sequence), record)
     books.next_forget_time = min(books.next_forget_time, step.wall + books.options.keep_seconds_min)
 

@@ -3,11 +3,16 @@
 from itertools import islice
 from typing import Any
 
-from zq.core import groups, publishing, tables
+from zq.core import endings, groups, publishing, tables
+from zq.core.batch import bits, mask_of
 from zq.core.books import Books, Step
+from zq.task import task_id
 
 FORGET_MAX = 1000
 """Ended batches forgotten in one step: more than a step can finish in the long run, and a bounded part of its time."""
+
+LOOK_SECONDS = 0.1
+"""Until what had to stay is looked at again, at least, whatever `keep_seconds_min` is: no turn without end."""
 
 
 def forget(books: Books, step: Step) -> None:
@@ -35,17 +40,30 @@ def forget(books: Books, step: Step) -> None:
         if kind == [publishing.PUBLICATION]:
             forgotten += publishing.forget(books, step, id)
             continue
+        if kind == [endings.SPLIT] and _has_parts(step, id):
+            endings.let_finish(books, step, id, batch_key, has_results=has_results, kind=endings.SPLIT)
+            continue  # it is looked at again
         forgotten += 1
-        if kind:
+        if kind and kind != [endings.SPLIT]:
             groups.forget(step, id)
             continue
         tx.delete(tables.INDEX, id.encode())
         if has_results:
             _delete_range(step, tables.RESULTS, batch_key, batch_key + b"\xff\xff\xff")
         _delete_range(step, tables.HISTORY, *tables.history_bounds(id))
+    if forgotten < len(gone):  # some will be looked at again, which must not be at once
+        books.next_forget_time = max(books.next_forget_time, step.wall + LOOK_SECONDS)
     if gone:
         books.kept -= forgotten
         books.is_changed = True
+
+
+def _has_parts(step: Step, id: str) -> bool:
+    """Whether a task that was split off from a batch is still known: as long, its batch is, too."""
+    end = endings.find(step, id)
+    return isinstance(end, endings.End) and any(
+        endings.find(step, task_id(id, end.size, index)) is not None for index in bits(mask_of(end.split))
+    )
 
 
 def _delete_range(step: Step, table: str, start: bytes, stop: bytes) -> None:

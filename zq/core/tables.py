@@ -16,7 +16,7 @@ key or a record raises `SCHEMA` and the store refuses the directories of other v
 | leases | token u64 | task key, mask, holder, when it was granted |
 | index | id | where it is, or how it ended |
 | results | task key, lo u16 | hi, ends, blob |
-| finished | finish sequence u64 | finish time, ids to forget, task key, whether it has results |
+| finished | finish sequence u64 | finish time, id to forget, task key, whether it has results, kind if it is not a batch or was split |
 | history | id, 0, sequence u64 | time, event, detail |
 | expiry | expiry ms u64, batch id | nothing: what must have started by then |
 | replays | id | rate, what is brought back and where to, how far it is |
