@@ -75,11 +75,11 @@ class Cursor:
         seen: str | None = None
         give_up_at = time.monotonic() + 2 * self._lease + 1.0
         while time.monotonic() < give_up_at:
-            waiting = self._client.query("tasks", queue=self._queue, state="waiting") if self._is_known() else []
-            if waiting and waiting[0]["id"] == seen and self._pull(0.0):
+            waiting = self._find_waiting()
+            if waiting is not None and waiting == seen and self._pull(0.0):
                 return self._read()
-            seen = waiting[0]["id"] if waiting else None
-            if not waiting and not self._is_held():
+            seen = waiting
+            if waiting is None and not self._is_held():
                 if self._has_ended():
                     return None
                 first = State().payload(self._fingerprint)
@@ -188,8 +188,11 @@ class Cursor:
             return {}
         return row
 
-    def _is_known(self) -> bool:
-        return bool(self._row())
+    def _find_waiting(self) -> str | None:
+        """Returns the id of the cursor if nobody holds it."""
+        if not self._row():
+            return None
+        return next((task.id for task in self._client.tasks("waiting", queue=self._queue, limit=1)), None)
 
     def _is_held(self) -> bool:
         return bool(self._row().get("leased"))

@@ -52,7 +52,7 @@ def source(count: int) -> Iterator[int]:
 
 def main() -> None:
     notes, count, run_id, grade, place, threads = sys.argv[1:]
-    options: RunOptions = {"run_id": run_id, "quiet": True, "lease": 1.0, "threads": threads == "threads"}
+    options: RunOptions = {"run_id": run_id, "quiet": True, "lease": 0.5, "threads": threads == "threads"}
     if grade == "embedded":
         options["data"] = place
     else:
