@@ -69,6 +69,15 @@ def test_id_of_a_task_that_waits_or_is_dead_is_known_however_long() -> None:
     assert desk.query("status")["counters"]["accepted"] == 2
 
 
+def test_coordinator_sleeps_until_an_outcome_is_old_enough() -> None:
+    desk = Desk(keep_seconds=100.0, keep_seconds_min=0.0)
+    desk.submit("a")
+    desk.settle(CLIENT, done(pull(desk)[0]), credit=None)
+    desk.turn()
+
+    assert desk.machine.next_at(desk.clocks()) > desk.now
+
+
 def test_coordinator_that_keeps_nothing_sleeps_while_a_task_keeps_its_batch() -> None:
     desk = Desk(keep_seconds=0.0, keep_seconds_min=0.0)
     desk.submit("a", 2)
