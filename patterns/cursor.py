@@ -224,7 +224,8 @@ class Keeper:
 
     def close(self) -> None:
         self._closed.set()
-        self._thread.join()
+        if self._thread.ident is not None:  # else the run could not be started
+            self._thread.join()
 
     def _run(self) -> None:
         while not self._closed.wait(self._lease / 3):
