@@ -41,6 +41,7 @@ if TYPE_CHECKING:
         WorkerFencedError,
         ZqError,
     )
+    from zq.events import EVENT_KINDS, AsyncEventStream, Event, EventStream
     from zq.executor import Executor
     from zq.group import Group, GroupStatus
     from zq.middleware import Middleware, Submission
@@ -89,6 +90,10 @@ _MODULES = {
     "Submission": "zq.middleware",
     "SubmitOptions": "zq.submit_options",
     "Task": "zq.task",
+    "EVENT_KINDS": "zq.events",
+    "AsyncEventStream": "zq.events",
+    "Event": "zq.events",
+    "EventStream": "zq.events",
     "StateFilter": "zq.browsing",
     "TaskEvent": "zq.receipt",
     "TaskFunction": "zq.task_function",
@@ -98,9 +103,11 @@ _MODULES = {
 }
 
 __all__ = [
+    "EVENT_KINDS",
     "App",
     "Arguments",
     "AsyncClient",
+    "AsyncEventStream",
     "AsyncGroup",
     "AsyncPulledTask",
     "AsyncReceipt",
@@ -112,6 +119,8 @@ __all__ = [
     "ConversionError",
     "Coordinator",
     "CoordinatorOptions",
+    "Event",
+    "EventStream",
     "Executor",
     "Group",
     "GroupStatus",

@@ -13,6 +13,7 @@ from zq.browsing import StateFilter, payload, search, statuses
 from zq.calls import Calls, Steps, outcome_of, result_of
 from zq.core.policies import QueueSettings
 from zq.dead_letters import AsyncDeadLetters
+from zq.events import AsyncEventStream
 from zq.flow import Entry, entry_of
 from zq.group import GroupBase, GroupStatus, group_status_of, submit_group
 from zq.namespaces import NamespaceLimits, namespace_arguments
@@ -220,6 +221,12 @@ class AsyncClient:
     async def payload(self, id: str) -> Any:
         """Returns the payload of a task; as `zq.Client.payload`."""
         return await self._run(payload(self._calls, id))
+
+    def events(
+        self, queue: str | None = None, kinds: Iterable[str] | None = None, *, timeout: float | None = None
+    ) -> AsyncEventStream:
+        """Follows what happens, for `async for` and `async with`; as `zq.Client.events`."""
+        return AsyncEventStream(self._calls, self._run, queue, kinds, timeout)
 
     async def cancel(self, id: str) -> int:
         """Cancels a task, or all tasks of a batch; as `zq.Client.cancel`."""

@@ -10,6 +10,7 @@ from zq.browsing import Search, StateFilter, payload, search, statuses
 from zq.calls import Calls, Steps, outcome_of
 from zq.core.policies import QueueSettings
 from zq.dead_letters import DeadLetters
+from zq.events import EventStream
 from zq.flow import Entry, entry_of
 from zq.group import Group, submit_group
 from zq.namespaces import NamespaceLimits, namespace_arguments
@@ -403,6 +404,26 @@ class Client:
     def payload(self, id: str) -> Any:
         """Returns the payload of a task that has not ended or is dead; raises TaskUnknownError of others, and as `status`."""
         return self._run(payload(self._calls, id))
+
+    def events(
+        self, queue: str | None = None, kinds: Iterable[str] | None = None, *, timeout: float | None = None
+    ) -> EventStream:
+        """Follows what happens from now on: an iterator of `zq.Event`, and a context manager.
+
+        Nothing that it tells is undone: events come after the commit. Whoever is too slow misses some, and is told how
+        many by an event of the kind "dropped".
+
+        Args:
+            queue: only of this one; None for all, workers and stale reports included.
+            kinds: of `zq.EVENT_KINDS`; None for all.
+            timeout: seconds without an event after which the iteration ends; None for never.
+
+        Raises:
+            ValueError, TypeError: an argument cannot be.
+            RemoteProtocolError: too many follow the coordinator's events.
+            UnreachableError, TimedOutError, ClosedError: as `submit`.
+        """
+        return EventStream(self._calls, self._run, queue, kinds, timeout)
 
     def cancel(self, id: str) -> int:
         """Cancels a task, or all tasks of a batch; returns how many had not ended. Raises as `status`."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from threading import Event
+from threading import Event, Thread
 
 import pytest
 
@@ -345,3 +345,29 @@ def test_tasks_show_prints_the_payload_when_it_is_asked_for(invoke: Invoke, coor
     assert 'payload        {"pizza": [1, 2]}' in invoke("tasks", "show", "order-1", "--payload").stdout
     gone = invoke("tasks", "show", "order-2", "--payload")
     assert (gone.exit_code, "its payload is not there" in gone.stderr) == (0, True)
+
+
+def test_events_are_printed_as_they_happen(invoke: Invoke, coordinator: zq.Coordinator) -> None:
+    done = Event()
+
+    def act() -> None:
+        with zq.Client(coordinator.address) as client:
+            while not done.wait(0.01):  # until the command that watches has seen enough
+                client.submit("other", 1)
+                client.submit_many("orders", [1, 2, 3], batch_size=3)
+
+    thread = Thread(target=act)
+    thread.start()
+    try:
+        shown = invoke("events", "--queue", "orders", "--kind", "accepted", "--limit", "1")
+        as_json = invoke("events", "--queue", "orders", "--limit", "1", "--json")
+    finally:
+        done.set()
+        thread.join()
+
+    assert shown.stdout.split()[2] == "accepted"
+    assert "queue=orders" in shown.stdout
+    assert "#0-2" in shown.stdout
+    row = json.loads(as_json.stdout)
+    assert (row["kind"], row["queue"], row["hi"]) == ("accepted", "orders", 3)
+    assert invoke("events", "--kind", "tired").exit_code == 2

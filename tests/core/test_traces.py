@@ -220,8 +220,8 @@ def test_completion_tells_what_it_forwarded() -> None:
     desk.settle(W, done(one)._replace(forwards=boxes))
 
     forwarded = detail(desk, "a", "forwarded")
-    assert forwarded["to"][0] == {"id": "box-0", "queue": "boxes", "tasks": 1}
-    assert (len(forwarded["to"]), forwarded["more"]) == (16, 4)
+    assert forwarded["batches"][0] == {"id": "box-0", "queue": "boxes", "tasks": 1}
+    assert (len(forwarded["batches"]), forwarded["more"]) == (16, 4)
     assert [event for _, event in steps(desk, "a")][-2:] == ["forwarded", "done"]
 
 

@@ -18,6 +18,7 @@ from tests.simulation.peers import Customer, Worker
 from tests.simulation.session_worker import SessionWorker
 from tests.simulation.shares import QUEUES, ShareCheck
 from tests.simulation.timelines import check_traces
+from tests.simulation.watching import Eye
 from tests.simulation.world import WALL_OFFSET, Connection, World
 from zq.core.batch import bits
 from zq.core.books import EPOCH_SHIFT, Step
@@ -73,6 +74,7 @@ class Kitchen:
         tx.commit()
         self.booted_at = self.world.now
         self.inbox.clear()
+        self.eye = Eye()
 
     def crash(self) -> None:
         """Ends the process: memory, unsent messages and connections are gone. It is started again after a while."""
@@ -96,6 +98,7 @@ class Kitchen:
         step = machine.begin(self.world.clocks(), tx)
         before = dict(machine.books.workers)
         granted = machine.books.lease_number
+        self.eye.look(machine, step)
         for connection, message in inbox:
             self.heard[connection.peer] = self.world.now
             if connection.is_open:
@@ -105,6 +108,7 @@ class Kitchen:
                 self.crash()
                 return
         machine.tick(step)
+        self.eye.check(machine.books, step)
         self.ticked_wall = step.wall
         self.latest_wall = max(self.latest_wall, step.wall)
         lines, stored = {key: list(line) for key, line in self.ledger.lines.items()}, dict(self.ledger.stored)

@@ -31,6 +31,7 @@ from zq.core import (
     shares,
     tables,
     uniqueness,
+    watching,
 )
 from zq.core.batch import Batch
 from zq.core.books import Books, Step
@@ -392,8 +393,19 @@ def _namespace_counts_one_queue(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(shares, "refusal", refusal)
 
 
+def _end_not_told(patch: pytest.MonkeyPatch) -> None:
+    real = watching.Watchers.note
+
+    def note(self: watching.Watchers, kind: str, queue: str | None, id: str = "", *rest: Any, **named: Any) -> None:
+        if kind != "done" or not id.endswith("3"):
+            real(self, kind, queue, id, *rest, **named)
+
+    patch.setattr(watching.Watchers, "note", note)
+
+
 _PATCHES = {
     "namespace counts one queue only": _namespace_counts_one_queue,
+    "end of a task that a watcher is not told": _end_not_told,
     "operation on a queue forgotten at a restart": _operation_forgotten,
     "moved task left behind, too": _moved_and_left_behind,
     "given back and not in the trace": _returned_and_not_traced,

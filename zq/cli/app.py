@@ -85,6 +85,7 @@ app.command()(pulling.pull)
 app.command()(topics.publish)
 app.command()(tasks.why)
 app.command()(listing.status)
+app.command()(listing.events)
 
 _GROUPS: list[tuple[str, str, dict[str, Any]]] = [
     (

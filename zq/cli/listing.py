@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any
+import sys
+from dataclasses import asdict
+from itertools import islice
+from typing import Annotated, Any
 
-from zq.cli.arguments import TIMEOUT, Address, Json, Timeout
-from zq.cli.output import exit_codes, print_fields, print_rows
+import typer
+
+from zq.cli.arguments import TIMEOUT, Address, Json, Queue, Timeout
+from zq.cli.output import exit_codes, print_events, print_fields, print_json, print_rows
 
 
 def ask(address: str | None, timeout: float, what: str, **arguments: Any) -> Any:
@@ -20,6 +25,34 @@ def status(address: Address = None, timeout: Timeout = TIMEOUT, as_json: Json = 
     """Show what the coordinator has and does."""
     with exit_codes():
         print_fields(ask(address, timeout, "status"), as_json=as_json)
+
+
+def events(
+    queue: Queue = None,
+    kind: Annotated[list[str] | None, typer.Option("--kind", "-k", help="Only this kind; repeatable.")] = None,
+    limit: Annotated[int | None, typer.Option("--limit", "-n", min=1, help="End after so many events.")] = None,
+    idle: Annotated[float | None, typer.Option(min=0.0, help="End after so many seconds without an event.")] = None,
+    address: Address = None,
+    timeout: Timeout = TIMEOUT,
+    as_json: Json = False,
+) -> None:
+    """Follow what happens, an event a line, until it is interrupted. A slow reader misses some, and is told how many."""
+    from zq.client import Client
+    from zq.events import shown
+
+    with (
+        exit_codes(),
+        Client(address, timeout=timeout) as client,
+        client.events(queue, kind, timeout=idle) as stream,
+    ):
+        for event in islice(stream, limit):
+            if as_json:
+                print_json(asdict(event))
+            else:
+                about = {"queue": event.queue, "tasks": shown(event), "worker": event.worker, "token": event.token}
+                detail = {name: value for name, value in about.items() if value not in (None, "")}
+                print_events([{"time": event.time, "event": event.kind, "detail": detail, "text": event.text}])
+            sys.stdout.flush()
 
 
 def list_workers(address: Address = None, timeout: Timeout = TIMEOUT, as_json: Json = False) -> None:

@@ -122,7 +122,7 @@ def print_fields(row: dict[str, Any], *, as_json: bool) -> None:
             typer.echo(f"{name:<{width}}  {_cell(name, value)}")
 
 
-def print_events(events: list[dict[str, Any]], *, as_json: bool, indent: str = "") -> None:
+def print_events(events: list[dict[str, Any]], *, as_json: bool = False, indent: str = "") -> None:
     """Prints what happened, an event a line, to the millisecond."""
     for event in events:
         if as_json:
@@ -130,7 +130,8 @@ def print_events(events: list[dict[str, Any]], *, as_json: bool, indent: str = "
             continue
         stamp = datetime.fromtimestamp(event["time"]).isoformat(" ", "milliseconds")
         detail = " ".join(f"{name}={_detail(name, value)}" for name, value in event["detail"].items())
-        typer.echo(f"{indent}{stamp}  {event['event']:<9}  {printable(detail)}".rstrip())
+        text = f"  {event['text']}" if event.get("text") else ""
+        typer.echo(f"{indent}{stamp}  {event['event']:<9}  {printable(detail + text)}".rstrip())
 
 
 def _detail(name: str, value: Any) -> str:

@@ -57,6 +57,9 @@ def submit(books: Books, step: Step, peer: Peer, message: Submit) -> None:
         else:
             refused.append(answer)
             books.count(answer.code)
+            if books.events is not None:
+                count = len(batch.ends) >> 2
+                books.events.note("refused", queue.name, batch.id, 0, count, text=f"{answer.code}: {answer.reason}")
     step.send(peer, Receipt(message.request, tuple(accepted), tuple(refused)))
 
 
@@ -83,6 +86,8 @@ def store(books: Books, step: Step, queue: Queue, wire: WireBatch) -> Accepted:
     position = queue.position(options.priority)
     eta = queue.eta(position)
     books.count("accepted", batch.count)
+    if books.events is not None:
+        books.events.note("accepted", queue.name, batch.id, 0, batch.count)
     if options.group is not None:
         groups.enroll(step, options.group[0], batch.id, groups.IS_TASK)
     if options.ttl is not None:

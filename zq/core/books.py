@@ -22,6 +22,7 @@ from zq.core.queue import Lining, Queue
 from zq.core.storage import Transaction
 from zq.core.topics import Bindings
 from zq.core.waits import Waits
+from zq.core.watching import Watchers
 from zq.errors import StoreCorruptError
 from zq.wire.messages import FromCoordinator
 
@@ -84,6 +85,7 @@ class Books:
         self.peers: dict[Peer, Holder] = {}  # invariant: holder.peer is the key
         self.pullers: dict[str, Holder] = {}
         self.waits = Waits()
+        self.events: Watchers | None = None  # None: nobody watches
         self.calendar: Calendar  # set by the coordinator
         self.replays: dict[str, Replay] = {}  # by id: dead letters that are brought back at a rate
         self.bindings = Bindings()
@@ -248,6 +250,9 @@ class Books:
             queue.gate.spend(batch.options.key, count, step.now)
         self.turn += 1
         holder.turn = self.turn
+        if self.events is not None:
+            lo, hi = (mask & -mask).bit_length() - 1 + batch.first, mask.bit_length() + batch.first
+            self.events.note("assigned", queue.name, batch.id, lo, hi, holder.name, lease.token)
         return lease
 
     def store_leases(self, step: Step, leases: list[Lease]) -> None:

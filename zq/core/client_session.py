@@ -34,15 +34,18 @@ from zq.core.client_requests import (
     replies_of,
 )
 from zq.core.client_settles import Settles, Settling, settle_message, take_expired
+from zq.core.client_streams import LEASE, Stream, Streams
 from zq.core.client_submits import Load, Single, Submits
 from zq.core.ids import IdMaker
-from zq.errors import InvalidTaskError, RemoteProtocolError, TimedOutError, UnreachableError, ZqError
+from zq.errors import RemoteProtocolError, TimedOutError, UnreachableError, ZqError
 from zq.wire.messages import (
     Answer,
     Assignment,
     Batch,
     Cancelled,
     Error,
+    Events,
+    Follow,
     FromCoordinator,
     Open,
     Outcome,
@@ -92,6 +95,7 @@ class ClientSession:
     Attributes:
         name: as given.
         make_id: returns a new batch id; any thread may call it.
+        streams: of events that are followed; the link's thread only.
         unassigned_errors: how many error messages named no request that is outstanding.
     """
 
@@ -105,6 +109,7 @@ class ClientSession:
         self._outstanding: dict[int, Request] = {}
         self._submits = Submits(self.make_id)
         self._settles = Settles()
+        self.streams = Streams()
         self._watches = Watches(lambda: next(self._numbers))
         self._cancelled: deque[Span] = deque(maxlen=CANCELLED_MAX)
         self._outbox: list[ToCoordinator] = []
@@ -153,6 +158,12 @@ class ClientSession:
         if self._admit(reply, deadline):
             self._outbox += self._watches.add(now, outcome, Watcher(index, deadline, now, reply, seen), self._ping)
 
+    def follow(self, now: float, stream: Stream, deadline: float, reply: Reply) -> None:
+        """Begins to follow events; resolves when the coordinator says that it tells them from now on."""
+        if self._admit(reply, deadline):
+            number = self._send(Request(Follow(0, stream.queue, stream.kinds, LEASE, 0), now, deadline, reply))
+            self.streams.add(now, number, stream)
+
     def abandon_pull(self, now: float, reply: Reply) -> None:
         """Nobody waits for this pull any more: tasks that still come go back."""
         for request in self._outstanding.values():
@@ -171,7 +182,7 @@ class ClientSession:
 
     # The link's side.
 
-    def connected(self, now: float) -> None:  # noqa: ARG002  # part of zq.link.Session
+    def connected(self, now: float) -> None:
         """Says everything again that has no answer yet, on a connection on which nothing was said."""
         self._outbox.clear()
         self._pinged_at = -FOREVER
@@ -179,6 +190,7 @@ class ClientSession:
         for request in self._outstanding.values():
             self._say(request)
         self._outbox += self._watches.connected(self._ping)
+        self.streams.connected(now)
 
     def receive(self, now: float, message: FromCoordinator) -> None:
         self._heard_at = now
@@ -191,6 +203,9 @@ class ClientSession:
                 self._watches.receive(message)
             case Answer():
                 self._resolve(message.request, message.value)
+            case Events():
+                self.streams.receive(message)
+                self._resolve(message.request, None)
             case Published():
                 self._resolve(message.request, message)
             case Tasks():
@@ -210,6 +225,7 @@ class ClientSession:
         if now >= max(self._deadline, self._scanned_at + SCAN_INTERVAL):
             self._expire(now)
         self._send_gathered(now)
+        self._outbox += self.streams.tick(now)
         if not self._is_waited_for():
             self._silent_since = None
             return
@@ -225,7 +241,7 @@ class ClientSession:
             self._outbox.append(Ping(self._ping))
 
     def next_at(self) -> float:
-        due_at = max(self._deadline, self._scanned_at + SCAN_INTERVAL)
+        due_at = min(max(self._deadline, self._scanned_at + SCAN_INTERVAL), self.streams.next_at())
         if self._is_waited_for():
             due_at = min(due_at, self._pinged_at + PING_INTERVAL)
             if self._silent_since is not None:
@@ -239,7 +255,8 @@ class ClientSession:
     def failed(self, error: Exception) -> None:
         """Everything that waits, and everything that is asked from now on, ends with ClosedError."""
         self._failure = error
-        replies = self._submits.take_all() + self._settles.take_all() + self._watches.take_all()
+        replies = self.streams.take_all(closed_error(error))
+        replies += self._submits.take_all() + self._settles.take_all() + self._watches.take_all()
         for request in self._outstanding.values():
             replies += replies_of(request)
         self._outstanding.clear()
@@ -258,7 +275,7 @@ class ClientSession:
         return True
 
     def _is_waited_for(self) -> bool:
-        return bool(self._outstanding) or self._watches.watchers > 0
+        return bool(self._outstanding) or self._watches.watchers > 0 or bool(self.streams.by_number)
 
     def _send(self, request: Request) -> int:
         """Numbers a request, and sends it; returns the number."""
@@ -367,33 +384,16 @@ class ClientSession:
         number = -1 if message.request is None else message.request
         request = self._outstanding.get(number)
         if request is None:
-            if not self._watches.reject(number, message.code, message.text):
-                self.unassigned_errors += 1
+            parts = (self._watches, self.streams)
+            self.unassigned_errors += not any(one.reject(number, message.code, message.text) for one in parts)
             return
         self._forget(number, request)
+        self.streams.reject(number, message.code, message.text)
         if isinstance(request.load, Load):
-            self._take_apart(now, request.load, message)
+            self._submits.take_apart(now, request.load, message)
             return
         for reply in replies_of(request):
             reply.reject(RemoteProtocolError(message.code, message.text, number))
-
-    def _take_apart(self, now: float, load: Load, message: Error) -> None:
-        """An error does not tell which batch was at fault, and none was stored: each goes again in a message of its
-        own.
-        """
-        if len(load.parts) > 1:
-            for part in reversed(load.parts.values()):
-                self._submits.add_alone(part)
-            return
-        for part in load.parts.values():
-            if len(part.singles) > 1:
-                self._submits.add_apart(now, part)
-                return
-            for reply in part.take_replies():
-                if message.code == "invalid":
-                    reply.reject(InvalidTaskError(message.text))
-                else:
-                    reply.reject(RemoteProtocolError(message.code, message.text, message.request))
 
     # Giving up.
 

@@ -14,9 +14,10 @@ from collections.abc import Callable, Hashable, Iterable
 from typing import NamedTuple
 
 from zq.core.client_outcomes import Reply
+from zq.errors import InvalidTaskError, RemoteProtocolError
 from zq.wire.batch import pack_payloads
 from zq.wire.limits import BATCH_BYTES_MAX, BATCH_TASKS_MAX, MESSAGE_BATCHES_MAX
-from zq.wire.messages import DEFAULT_OPTIONS, Batch, Options
+from zq.wire.messages import DEFAULT_OPTIONS, Batch, Error, Options
 
 FULL_BYTES, FULL_TASKS = 256 << 10, 1000
 """When this much has gathered it does not wait for a receipt: the cost per message is small enough."""
@@ -240,6 +241,24 @@ class Submits:
         self._open.clear()
         self._bytes = self._tasks = 0
         return replies
+
+    def take_apart(self, now: float, load: Load, message: Error) -> None:
+        """An error does not tell which batch was at fault, and none was stored: each goes again in a message of its
+        own.
+        """
+        if len(load.parts) > 1:
+            for part in reversed(load.parts.values()):
+                self.add_alone(part)
+            return
+        for part in load.parts.values():
+            if len(part.singles) > 1:
+                self.add_apart(now, part)
+                return
+            for reply in part.take_replies():
+                if message.code == "invalid":
+                    reply.reject(InvalidTaskError(message.text))
+                else:
+                    reply.reject(RemoteProtocolError(message.code, message.text, message.request))
 
     def _push(self, parts: Iterable[Part], *, is_first: bool = False) -> None:
         parts = list(parts)

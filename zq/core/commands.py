@@ -114,6 +114,9 @@ def _set_queue(books: Books, step: Step, arguments: dict[str, Any]) -> dict[str,
         raise InvalidRequestError(str(error)) from None
     queue = books.queue(step, name)
     books.set_policies(step, queue, queue.policies._replace(**changes))
+    if books.events is not None:
+        text_of = ", ".join(f"{policy}={value}" for policy, value in changes.items())
+        books.events.note("queue", queue.name, text=f"set {text_of}")
     return queries.queue_fields(books, step, queue)
 
 

@@ -37,6 +37,7 @@ from zq.core import (
     retention,
     schedules,
     settling,
+    watching,
 )
 from zq.core.arguments import InvalidRequestError
 from zq.core.books import Books, Step
@@ -52,6 +53,7 @@ from zq.wire.messages import (
     Command,
     Error,
     Extend,
+    Follow,
     FromClient,
     Goodbye,
     Heartbeat,
@@ -175,6 +177,7 @@ class Coordinator:
             queue.measure_rate(step.now)
         for peer, message in books.waits.take_messages():
             step.send(peer, message)
+        watching.flush(books, step)
         books.save(step.tx)
         self._ticked_at = step.now
 
@@ -246,6 +249,8 @@ class Coordinator:
                 self._answer(step, peer, request, lambda: self._query(step, what, arguments))
             case Command(request, verb, arguments):
                 self._answer(step, peer, request, lambda: commands.carry_out(books, step, verb, arguments))
+            case Follow():
+                watching.follow(books, step, peer, message)
             case Ping(request):
                 step.send(peer, Pong(request, books.epoch))
             case Extend(request):

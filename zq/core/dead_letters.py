@@ -11,7 +11,7 @@ from itertools import islice
 from math import inf
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from zq.core import endings, history, tables, uniqueness
+from zq.core import endings, history, tables, uniqueness, watching
 from zq.core.batch import Batch
 
 if TYPE_CHECKING:
@@ -108,6 +108,7 @@ def revive(books: Books, step: Step, single: Batch, to: Queue | None = None) -> 
         single.key = tables.task_key(to.number, priority, books.sequence, sub)
         single.queue = to
     books.count("revived")
+    watching.note_batch(books, single, "revived", "" if to is None else f"to queue {to.name}")
     history.add_event(step, books, single.own_id, "revived", detail)
     if unique is not None:
         uniqueness.take(step, single)

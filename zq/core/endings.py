@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
-from zq.core import history, lines, tables, uniqueness
+from zq.core import history, lines, tables, uniqueness, watching
 from zq.core.batch import Accepted, Batch, Forwarded, mask_bytes, mask_of, runs
 from zq.core.books import Books, Step
 from zq.core.departures import MOVED, EndedMembers, Notice
@@ -65,12 +65,6 @@ def find(step: Step, id: str) -> Place | End | None:
         return None
     record = tables.unpack(value)
     return End(*record) if record[0] == ENDED else Place(*record)
-
-
-def queue_of(books: Books, end: End) -> str | None:
-    """Returns the name of the queue in which something ended; None when there is no such queue any more."""
-    queue = books.queues_by_number.get(tables.split_task_key(end.key)[0])
-    return None if queue is None else queue.name
 
 
 def read_at(books: Books, step: Step, place: Place) -> Batch | None:
@@ -125,6 +119,8 @@ def end_done(
     queue.note_finished(hi - lo)
     books.changed[queue] = None
     batch.ended |= mask
+    if books.events is not None:
+        books.events.note("done", queue.name, batch.id, lo, hi, lease.holder.name, lease.token)
     started_time = None if started_at is None else step.wall - (step.now - started_at)
     batch.accept((lease.token, lo, hi, lease.holder.name, lease.granted_time, started_time, step.wall, forwarded))
     ends, blob = results
@@ -293,6 +289,7 @@ def bury(books: Books, step: Step, single: Batch, reason: str) -> None:
     single.queue.note_finished(1)
     books.changed[single.queue] = None
     books.count("dead")
+    watching.note_batch(books, single, "dead", reason)
     detail = {"attempt": single.attempts, "failures": single.failures, "reason": reason[-500:]}
     history.add_start_event(step, books, single, "dead", detail)
     note_end(books, step, single, "dead", reason)
@@ -304,6 +301,7 @@ def cancel(books: Books, step: Step, single: Batch, reason: str) -> None:
     single.queue.note_finished(1)
     books.changed[single.queue] = None
     books.count("cancelled")
+    watching.note_batch(books, single, "cancelled", reason)
     history.add_start_event(step, books, single, "cancelled", {"reason": reason})
     finish(books, step, single, "cancelled", reason)
     note_end(books, step, single, "cancelled", reason)
@@ -315,6 +313,7 @@ def cancel_whole(books: Books, step: Step, batch: Batch, reason: str) -> None:
     batch.queue.cancelled += batch.count
     batch.queue.note_finished(batch.count)
     books.count("cancelled", batch.count)
+    watching.note_batch(books, batch, "cancelled", reason)
     finish(books, step, batch, "cancelled", reason)
     books.waits.note(batch.id, Ended(lo, hi, "cancelled", reason, b"", b""))
     if batch.options.group is not None:

@@ -7,7 +7,7 @@ with an attempt behind it never expires.
 
 from itertools import islice
 
-from zq.core import endings, history, lines, tables
+from zq.core import endings, history, lines, tables, watching
 from zq.core.batch import Batch, bits
 from zq.core.books import Books, Step
 from zq.core.departures import EndedMembers
@@ -76,6 +76,7 @@ def _end(books: Books, step: Step, batch: Batch, mask: int) -> None:
         return
     lo, hi, reason = batch.first, batch.first + batch.count, _reason(batch)
     _count(books, batch, batch.count)
+    watching.note_batch(books, batch, "expired", reason)
     endings.finish(books, step, batch, "expired", reason)
     books.waits.note(batch.id, Ended(lo, hi, "expired", reason, b"", b""))
     if options.group is not None:
@@ -89,6 +90,7 @@ def _expire_single(books: Books, step: Step, single: Batch) -> None:
         endings.bury(books, step, single, reason)
         return
     _count(books, single, 1)
+    watching.note_batch(books, single, "expired", reason)
     history.add_event(step, books, single.own_id, "expired", {"reason": reason})
     endings.finish(books, step, single, "expired", reason)
     endings.note_end(books, step, single, "expired", reason)

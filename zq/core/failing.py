@@ -2,7 +2,7 @@
 
 from zlib import crc32
 
-from zq.core import endings, history, lines
+from zq.core import endings, history, lines, watching
 from zq.core.batch import Batch
 from zq.core.books import Books, Step
 from zq.wire.retry import RetryPolicy
@@ -12,6 +12,7 @@ def fail(
     books: Books, step: Step, single: Batch, error: str, *, retry_in: float | None = None, is_final: bool = False
 ) -> None:
     """Charges a start that failed to a task that was split off: it is tried again, or it is dead."""
+    watching.note_batch(books, single, "failed", error)
     single.attempts += 1
     single.failures += 1
     policy = retry_policy(books, single)
@@ -49,6 +50,7 @@ def retry_policy(books: Books, batch: Batch) -> RetryPolicy:
 def try_again(books: Books, step: Step, single: Batch, error: str, delay: float) -> None:
     """Lets a task wait again, in its place, once the delay is over."""
     detail = {"attempt": single.attempts, "failures": single.failures, "in": delay, "error": error[-500:]}
+    watching.note_batch(books, single, "retried", f"in {delay:g} s, after {single.attempts} attempts: {error}")
     history.add_start_event(step, books, single, "retry", detail)
     single.last_start = None
     books.count("retried")

@@ -29,6 +29,7 @@ def hello(books: Books, step: Step, peer: Peer, message: Hello) -> None:
         worker = None
     if worker is None:
         worker = books.workers[message.name] = Holder(message.name, message.incarnation, is_puller=False)
+        _note(books, worker, "hello")
     refused = _claim(books, step, worker, message.held)
     _attach(books, step, worker, peer, message)
     options = books.options
@@ -113,6 +114,7 @@ def goodbye(books: Books, step: Step, worker: Holder, message: Goodbye) -> None:
     if message.incarnation == worker.incarnation:
         for lease in list(worker.leases.values()):
             settling.give_back_all(books, step, lease, "its worker said goodbye")
+        _note(books, worker, "goodbye")
         _remove(books, worker)
 
 
@@ -121,15 +123,23 @@ def note_life(books: Books, step: Step, worker: Holder) -> None:
     worker.heard_at = step.now
     if worker.life is Life.SUSPECT:
         worker.life = Life.LIVE
+        _note(books, worker, "heard again")
         books.watch_at = min(books.watch_at, step.now + books.options.suspect_after)
         for queue in worker.queues:
             books.stirred[queue] = None
+
+
+def _note(books: Books, worker: Holder, text: str) -> None:
+    """Tells those who watch about a worker."""
+    if books.events is not None:
+        books.events.note("worker", None, worker=worker.name, text=text)
 
 
 def _fence(books: Books, step: Step, worker: Holder) -> None:
     """Ends the session of an incarnation whose name another one takes."""
     step.send(worker.peer, Error(None, "fenced", f"another worker took the name {worker.name}"))
     books.count("fenced")
+    _note(books, worker, "fenced")
     books.fenced.setdefault(worker.name, deque(maxlen=FENCED_MAX)).append(worker.incarnation)
     settling.lose_all(books, step, worker, f"worker {worker.name} was replaced by another of its name")
     _remove(books, worker)
@@ -148,6 +158,8 @@ def _remove(books: Books, worker: Holder) -> None:
 def disconnected(books: Books, wall: float, peer: Peer) -> None:
     """A message to this connection could not be sent: nothing goes to it any more, and its worker may come back by another."""
     books.waits.drop_peer(peer)
+    if books.events is not None:
+        books.events.drop_peer(peer)
     worker = books.peers.pop(peer, None)
     if worker is not None:
         worker.peer = None
@@ -160,6 +172,7 @@ def suspect(books: Books, wall: float, worker: Holder) -> None:
         worker.life = Life.SUSPECT
         worker.suspected_time = wall
         books.count("suspected")
+        _note(books, worker, "suspect")
         for queue in worker.queues:
             books.stirred[queue] = None
 
@@ -176,6 +189,7 @@ def watch(books: Books, step: Step) -> None:
         silence = step.now - worker.heard_at
         if silence >= options.gone_after:
             books.count("gone")
+            _note(books, worker, f"gone: silent for {silence:.1f} s")
             settling.lose_all(books, step, worker, f"worker {worker.name} was silent for {silence:.1f} s")
             _remove(books, worker)
         elif silence >= options.suspect_after and worker.life is Life.LIVE:

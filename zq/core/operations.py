@@ -119,6 +119,8 @@ def _begin(books: Books, step: Step, kind: str, arguments: dict[str, Any], state
     operation.started_time = step.wall
     books.operations[id] = operation
     queue.swept_before = operation.before
+    if books.events is not None:
+        books.events.note("queue", queue.name, text=kind if to is None else f"{kind} to {to.name}")
     if kind == "delete" and (queue.unfinished or queue.dead):
         books.set_policies(step, queue, queue.policies._replace(draining=True, paused=True))
     _portion(books, step, operation)

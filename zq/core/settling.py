@@ -70,6 +70,10 @@ def _finish_settling(
 ) -> None:
     if stale:
         books.count("stale", sum(span.hi - span.lo for span in stale))
+        if books.events is not None:
+            name = None if sender is None else sender.name
+            for span in stale:
+                books.events.note("stale", None, "", span.lo, span.hi, name, span.token)
     if sender is not None and credit is not None and credit != sender.credit:
         sender.credit = credit
         books.stir_for(sender)
@@ -281,6 +285,10 @@ def lose(books: Books, step: Step, lease: Lease, why: str, suspects: int = 0) ->
         else:
             started |= suspects & lease.mask
     books.count("lost", lease.mask.bit_count())
+    if books.events is not None:
+        for lo, hi in runs(lease.mask):
+            at = batch.first
+            books.events.note("lost", batch.queue.name, batch.id, lo + at, hi + at, lease.holder.name, lease.token, why)
     for bit_index in bits(started):
         lose_task(books, step, lease, 1 << bit_index, why)
     if lease.mask:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from zq.core import endings, tables
+from zq.core import tables
 from zq.core.batch import Accepted, Batch
 from zq.core.endings import SCHEDULED, End, Place
 from zq.core.holder import Lease
@@ -37,7 +37,7 @@ def ended(books: Books, id: str, end: End, index: int = 0) -> dict[str, Any]:
     entry = completion(end, index)
     return {
         "id": id,
-        "queue": endings.queue_of(books, end),
+        "queue": queue_of(books, end),
         "state": end.outcome,
         "priority": tables.split_task_key(end.key)[1],
         "attempts": end.attempts,
@@ -85,3 +85,9 @@ def live(books: Books, known: Place, batch: Batch, id: str, mask: int, lease: Le
 
 def _lease_on(books: Books, batch: Batch, mask: int) -> Lease | None:
     return next((one for one in books.leases.values() if one.batch is batch and one.mask & mask), None)
+
+
+def queue_of(books: Books, end: End) -> str | None:
+    """Returns the name of the queue in which something ended; None when there is no such queue any more."""
+    queue = books.queues_by_number.get(tables.split_task_key(end.key)[0])
+    return None if queue is None else queue.name

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from math import inf
 from typing import TYPE_CHECKING, Any
 
-from zq.core import endings, history
+from zq.core import endings, history, task_rows
 from zq.core.batch import Accepted, Batch, mask_of, runs
 from zq.core.endings import DEAD, End, Place
 from zq.core.history import Event
@@ -66,7 +66,7 @@ def _read(books: Books, step: Step, place: Place) -> tuple[Batch | None, float]:
 
 def _of_end(books: Books, end: End, index: int | None) -> Iterator[Event]:
     if end.accepted_time:
-        yield Event(end.accepted_time, "accepted", {"queue": endings.queue_of(books, end), "tasks": end.size})
+        yield Event(end.accepted_time, "accepted", {"queue": task_rows.queue_of(books, end), "tasks": end.size})
     if end.due_time is not None and end.due_time <= end.finished_time:
         yield Event(end.due_time, "due", {})
     yield from _of_completions(end.accepted, index)
@@ -94,7 +94,7 @@ def _of_completions(accepted: tuple[Accepted, ...] | list[Accepted], index: int 
         if forwarded:
             names = [{"id": id, "queue": queue or None, "tasks": tasks} for id, queue, tasks in forwarded if id]
             more = sum(count for id, _, count in forwarded if not id)
-            yield Event(done_time, "forwarded", {**who, "to": names, "more": more})
+            yield Event(done_time, "forwarded", {**who, "batches": names, "more": more})
         yield Event(done_time, "done", who)
 
 

@@ -17,6 +17,8 @@ from zq.wire.messages import (
     Cancelled,
     Ended,
     Error,
+    Event,
+    Events,
     Outcome,
     Pong,
     Published,
@@ -209,6 +211,35 @@ def _stored(value: Any) -> Stored:
     return Stored(read_name(value[0], "queue"), *_accepted((*value[1:], None))[:3])
 
 
+def _events(fields: list[Any]) -> Events:
+    expect_fields(fields, 6, "events")
+    request, number, time, dropped, is_first, events = fields
+    return Events(
+        read_int(request, "request"),
+        read_int(number, "number"),
+        read_number(time, "time", inf, -inf),
+        read_int(dropped, "dropped"),
+        read_bool(is_first, "is_first"),
+        read_many(_event, events, "events"),
+    )
+
+
+def _event(value: Any) -> Event:
+    if type(value) is not tuple or len(value) != 8:
+        raise Malformed("expected an event as [kind, queue, id, lo, hi, worker, token, text]")
+    kind, queue, id, lo, hi, worker, token, text = value
+    return Event(
+        read_name(kind, "kind"),
+        None if queue is None else read_name(queue, "queue"),
+        read_text(id, "id"),
+        read_int(lo, "lo"),
+        read_int(hi, "hi"),
+        None if worker is None else read_text(worker, "worker"),
+        None if token is None else read_int(token, "token"),
+        read_text(text, "text"),
+    )
+
+
 READERS: Final[dict[int, Callable[[list[Any]], Any]]] = {
     40: _receipt,
     41: _tasks,
@@ -222,4 +253,5 @@ READERS: Final[dict[int, Callable[[list[Any]], Any]]] = {
     49: _cancelled,
     50: _error,
     51: _published,
+    52: _events,
 }

@@ -26,7 +26,9 @@ from zq.wire.messages import (
     Command,
     Done,
     Error,
+    Events,
     Extend,
+    Follow,
     FromCoordinator,
     Goodbye,
     Group,
@@ -76,6 +78,7 @@ KINDS: Final[dict[type[Any], int]] = {
     Open: 9,
     Publish: 10,
     Schedule: 11,
+    Follow: 12,
     Hello: 20,
     Heartbeat: 21,
     Settle: 22,
@@ -95,6 +98,7 @@ KINDS: Final[dict[type[Any], int]] = {
     Cancelled: 49,
     Error: 50,
     Published: 51,
+    Events: 52,
 }
 
 _OPTION_DEFAULTS: Final = DEFAULT_OPTIONS._asdict()

@@ -91,3 +91,9 @@ PUBLICATION_ID_BYTES_MAX = ID_BYTES_MAX - 5
 
 TASK_SEPARATOR = "#"
 """Stands between a batch's id and a task's index: task 3 of batch b is b#3. Ids chosen by users may not hold it."""
+
+FOLLOW_MAX = 60.0
+"""Seconds for which a watcher follows without saying so again: a dead one is forgotten soon."""
+
+EVENT_KINDS_MAX = 100
+"""Kinds of events that a watcher names."""

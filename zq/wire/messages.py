@@ -215,6 +215,16 @@ class Publish(NamedTuple):
     blob: bytes
 
 
+class Follow(NamedTuple):
+    """Asks to be told what happens, for a time; said again to go on, and to tell what was seen."""
+
+    request: int
+    queue: str | None  # None: of all queues
+    kinds: tuple[str, ...]  # empty: all
+    lease: float  # seconds from now; 0 ends it
+    seen: int  # number of the last Events that was looked at
+
+
 # From a worker; Settle and Release also from a client that pulled.
 
 
@@ -343,6 +353,30 @@ class Published(NamedTuple):
     refused: Refused | None
 
 
+class Event(NamedTuple):
+    """Something that happened to the tasks lo <= index < hi of a batch, or to a worker or a queue."""
+
+    kind: str
+    queue: str | None
+    id: str  # of the batch; empty when it is not about tasks, or theirs is not known
+    lo: int
+    hi: int
+    worker: str | None
+    token: int | None
+    text: str
+
+
+class Events(NamedTuple):
+    """What a step has brought, for one who follows."""
+
+    request: int
+    number: int  # counts up, from 1
+    time: float  # wall, of all events
+    dropped: int  # events that did not fit since the message before
+    is_first: bool  # True: what happened before was not followed
+    events: tuple[Event, ...]
+
+
 class Error(NamedTuple):
     request: int | None
     code: str
@@ -360,10 +394,22 @@ class Schedule(NamedTuple):
     catch_up: str  # what is done about missed times: "skip", "one" (task for all of them) or "all"
 
 
-FromClient = Submit | Pull | Wait | Cancel | Query | Command | Ping | Extend | Open | Publish | Schedule
+FromClient = Submit | Pull | Wait | Cancel | Query | Command | Ping | Extend | Open | Publish | Schedule | Follow
 FromWorker = Hello | Heartbeat | Settle | Release | Started | Progress | Goodbye
 FromCoordinator = (
-    Receipt | Tasks | Outcome | Answer | Pong | Welcome | Beat | Assign | Settled | Cancelled | Error | Published
+    Receipt
+    | Tasks
+    | Outcome
+    | Answer
+    | Pong
+    | Welcome
+    | Beat
+    | Assign
+    | Settled
+    | Cancelled
+    | Error
+    | Published
+    | Events
 )
 ToCoordinator = FromClient | FromWorker
 Message = ToCoordinator | FromCoordinator

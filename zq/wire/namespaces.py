@@ -20,6 +20,9 @@ from zq.wire.messages import (
     Cancel,
     Command,
     Done,
+    Event,
+    Events,
+    Follow,
     FromCoordinator,
     Goodbye,
     Group,
@@ -94,9 +97,9 @@ class Namespace:
         match message:
             case Submit(request, batches):
                 return Submit(request, tuple(map(self._whole_batch, batches)))
-            case Settle(number, credit, done, failed):
+            case Settle(_, _, done, failed):
                 ended = tuple(one._replace(id=whole(one.id)) for one in failed)
-                return Settle(number, credit, tuple(map(self._whole_done, done)), ended)
+                return message._replace(done=tuple(map(self._whole_done, done)), failed=ended)
             case Hello():
                 queues = tuple(map(whole, message.queues))
                 return message._replace(name=whole(message.name), queues=queues)
@@ -113,6 +116,8 @@ class Namespace:
                 return message._replace(client=whole(message.client), queue=whole(message.queue))
             case Schedule():
                 return message._replace(batch=self._whole_batch(message.batch))
+            case Follow():  # of all queues: a name that ends with the separator stands for those of the namespace
+                return message._replace(queue=self._prefix if message.queue is None else whole(message.queue))
             case Wait() | Cancel():
                 return message._replace(id=whole(message.id))
             case Goodbye():
@@ -167,11 +172,17 @@ class Namespace:
                         request, [short(one) if isinstance(one, str) else self._short_value(one) for one in value]
                     )
                 return Answer(request, self._short_value(value))
+            case Events():
+                return message._replace(events=tuple(map(self._short_event, message.events)))
             case Published(request, stored, refused):
                 kept = tuple(one._replace(queue=short(one.queue), id=short(one.id)) for one in stored)
                 return Published(request, kept, None if refused is None else refused._replace(id=short(refused.id)))
             case _:
                 return message
+
+    def _short_event(self, event: Event) -> Event:
+        queue, worker = [None if one is None else self.short(one) for one in (event.queue, event.worker)]
+        return event._replace(queue=queue, id=self.short(event.id) if event.id else "", worker=worker)
 
     def _short_accepted(self, one: Accepted) -> Accepted:
         first = None if one.duplicate_of is None else self.short(one.duplicate_of)

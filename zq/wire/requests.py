@@ -17,6 +17,7 @@ from zq.wire.messages import (
     Done,
     Extend,
     Failed,
+    Follow,
     Goodbye,
     Group,
     Heartbeat,
@@ -117,6 +118,18 @@ def _extend(fields: list[Any]) -> Extend:
 def _open(fields: list[Any]) -> Open:
     expect_fields(fields, 2, "open")
     return Open(read_int(fields[0], "request"), read_group(fields[1]))
+
+
+def _follow(fields: list[Any]) -> Follow:
+    expect_fields(fields, 5, "follow")
+    request, queue, kinds, lease, seen = fields
+    return Follow(
+        read_int(request, "request"),
+        None if queue is None else read_name(queue, "queue"),
+        tuple(read_name(kind, "kind") for kind in read_array(kinds, limits.EVENT_KINDS_MAX, "kinds")),
+        read_number(lease, "lease", limits.FOLLOW_MAX),
+        read_int(seen, "seen"),
+    )
 
 
 def _publish(fields: list[Any]) -> Publish:
@@ -320,6 +333,7 @@ READERS: Final[dict[int, Callable[[list[Any]], Any]]] = {
     9: _open,
     10: _publish,
     11: _schedule,
+    12: _follow,
     20: _hello,
     21: _heartbeat,
     22: _settle,

@@ -1,0 +1,200 @@
+"""Live events as a program sees them: `for event in client.events(queue="orders"): ...`."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Coroutine, Iterable
+from dataclasses import dataclass
+from functools import partial
+from types import TracebackType
+from typing import Any, Self
+
+from zq.calls import Ask, Calls, Steps
+from zq.core.client_outcomes import FOREVER
+from zq.core.client_streams import Stream
+from zq.core.watching import KINDS
+from zq.submit_options import check_name
+from zq.task import task_id
+from zq.wire.messages import Event as WireEvent
+from zq.wire.messages import Events
+
+EVENT_KINDS = KINDS
+"""What may be followed; docs/semantics.md says what each is."""
+
+DROPPED = "dropped"
+"""The kind of an event that tells how many others did not come, or that the connection broke in between."""
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """Something that has happened, and is on the coordinator's disk. It is about the tasks lo <= index < hi of a batch, or about a worker or a queue."""
+
+    time: float  # wall, seconds since 1970, of the coordinator
+    kind: str
+    queue: str | None = None
+    id: str = ""  # of the batch, or of the task when it is one
+    lo: int = 0
+    hi: int = 0
+    worker: str | None = None
+    token: int | None = None
+    text: str = ""
+    dropped: int = 0  # of kind "dropped": how many events did not come; 0 when the connection broke and nobody knows
+
+    @property
+    def tasks(self) -> int:
+        """How many tasks it is about."""
+        return self.hi - self.lo
+
+
+class _Stream:
+    """What both streams do: turns messages into events."""
+
+    def __init__(self, calls: Calls, queue: str | None, kinds: Iterable[str] | None, timeout: float | None) -> None:
+        if isinstance(kinds, str):
+            raise TypeError(f"expected kinds as a list of texts, got {kinds!r}")
+        named = tuple(kinds or ())
+        unknown = [kind for kind in named if kind not in KINDS]
+        if unknown:
+            raise ValueError(f"expected kinds of {', '.join(KINDS)}, got {unknown[0]!r}")
+        if timeout is not None and not timeout >= 0:
+            raise ValueError(f"expected timeout as seconds from 0, got {timeout}")
+        self._calls = calls
+        self._timeout = timeout
+        self._stream = Stream(None if queue is None else check_name("queue", queue), named)
+        self._is_open = False
+        self._is_closed = False
+        self._firsts = 0
+        self._events: deque[Event] = deque()
+
+    def _open(self) -> Steps:
+        """Begins to follow; what happens from its end on is told."""
+        if not self._is_open:
+            self._is_open = True
+            now = self._calls.clock()
+            deadline = now + self._calls.timeout
+            start = partial(self._post, self._calls.session.follow, now, self._stream, deadline)
+            try:
+                yield Ask(start, deadline)
+            except BaseException:
+                self._close()
+                raise
+
+    def _next(self) -> Steps:
+        """Returns the next event, or None when none came in time or the stream is closed."""
+        yield from self._open()
+        stop_at = FOREVER if self._timeout is None else self._calls.clock() + self._timeout
+        while not self._events and not self._is_closed:
+            start = partial(self._post, self._calls.session.streams.take, self._stream, stop_at)
+            messages = yield Ask(start, stop_at)
+            if not messages:
+                return None
+            for message in messages:
+                self._take(message)
+        return self._events.popleft() if self._events else None
+
+    def _take(self, message: Events) -> None:
+        if message.is_first:
+            self._firsts += 1
+            if self._firsts > 1:
+                text = "the connection broke: what happened meanwhile is not known"
+                self._events.append(Event(message.time, DROPPED, text=text))
+        if message.dropped:
+            text = f"{message.dropped} events did not fit and were dropped"
+            self._events.append(Event(message.time, DROPPED, text=text, dropped=message.dropped))
+        self._events += [_event(message.time, one) for one in message.events]
+
+    def _post(self, function: Callable[..., None], *arguments: Any) -> None:
+        self._calls.link.call(partial(function, *arguments))
+
+    def _close(self) -> None:
+        if not self._is_closed:
+            self._is_closed = True
+            if self._is_open and not self._calls.link.is_over:
+                self._post(self._calls.session.streams.close, self._stream)
+
+
+class EventStream(_Stream):
+    """Events as they happen, from its making on; an iterator and a context manager. One thread at a time may use it."""
+
+    def __init__(
+        self,
+        calls: Calls,
+        run: Callable[[Steps], Any],
+        queue: str | None,
+        kinds: Iterable[str] | None,
+        timeout: float | None,
+    ) -> None:
+        super().__init__(calls, queue, kinds, timeout)
+        self._run = run
+        run(self._open())
+
+    def __iter__(self) -> Self:
+        return self
+
+    def __next__(self) -> Event:
+        event: Event | None = self._run(self._next())
+        if event is None:
+            raise StopIteration
+        return event
+
+    def close(self) -> None:
+        """Ends it; the coordinator is told. An iteration that goes on ends with the events that have come."""
+        self._close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+class AsyncEventStream(_Stream):
+    """Events as they happen, from `async with` or the first `async for` on; as `EventStream`, awaited."""
+
+    def __init__(
+        self,
+        calls: Calls,
+        run: Callable[[Steps], Coroutine[Any, Any, Any]],
+        queue: str | None,
+        kinds: Iterable[str] | None,
+        timeout: float | None,
+    ) -> None:
+        super().__init__(calls, queue, kinds, timeout)
+        self._run = run
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> Event:
+        event: Event | None = await self._run(self._next())
+        if event is None:
+            raise StopAsyncIteration
+        return event
+
+    def close(self) -> None:
+        """Ends it; the coordinator is told."""
+        self._close()
+
+    async def __aenter__(self) -> Self:
+        await self._run(self._open())
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+def _event(time: float, one: WireEvent) -> Event:
+    return Event(time, *one)
+
+
+def shown(event: Event) -> str:
+    """Returns what tasks an event is about, for people: `batch#3`, `batch#0-99`, or the id of a task."""
+    if not event.id or event.tasks == 0:
+        return event.id
+    if event.tasks == 1:
+        return event.id if event.lo == 0 else task_id(event.id, 0, event.lo)
+    return f"{event.id}#{event.lo}-{event.hi - 1}"
