@@ -405,6 +405,21 @@ def test_jump_of_the_wall_clock_kills_nobody_and_loses_no_lease() -> None:
     assert desk.task("a")["state"] == "leased"
 
 
+def test_worker_is_suspected_at_the_time_for_which_the_coordinator_woke() -> None:
+    desk = Desk(suspect_after=3.0, gone_after=15.0)
+    desk.now = 125.2
+    desk.turn()
+    desk.hello(W, "w", 1)
+    for now in (125.7, 126.2, 126.7, 127.2, 127.7):
+        desk.now = now
+        desk.turn()
+
+    desk.now = desk.machine.next_at(desk.clocks())  # 128.2, which is 2.999999999999986 s later
+    desk.turn()
+
+    assert desk.query("workers")[0]["state"] == "suspect"
+
+
 def test_worker_whose_connection_another_takes_gets_nothing_any_more() -> None:
     desk = Desk()
     desk.hello(W, "w", 1)

@@ -186,13 +186,14 @@ def watch(books: Books, step: Step) -> None:
         return
     options = books.options
     for worker in list(books.workers.values()):
-        silence = step.now - worker.heard_at
-        if silence >= options.gone_after:
+        # The sums are those of `next_watch_at`: a difference may be rounded the other way, and nothing would be due at the time that it named.
+        if step.now >= worker.heard_at + options.gone_after:
             books.count("gone")
+            silence = step.now - worker.heard_at
             _note(books, worker, f"gone: silent for {silence:.1f} s")
             settling.lose_all(books, step, worker, f"worker {worker.name} was silent for {silence:.1f} s")
             _remove(books, worker)
-        elif silence >= options.suspect_after and worker.life is Life.LIVE:
+        elif step.now >= worker.heard_at + options.suspect_after and worker.life is Life.LIVE:
             suspect(books, step.wall, worker)
     books.watch_at = next_watch_at(books)
 
