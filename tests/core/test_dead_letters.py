@@ -119,6 +119,20 @@ def test_replay_at_a_rate_brings_back_one_after_the_other() -> None:
     assert desk.query("replays") == []
 
 
+@pytest.mark.parametrize("rate", [0.3, 0.7, 1.1, 3.0, 7.0])
+def test_replay_has_something_to_do_at_each_time_for_which_the_coordinator_wakes(rate: float) -> None:
+    desk = Desk(gone_after=1e6, suspect_after=1e6)
+    for number in range(30):
+        kill(desk, f"t{number}", "no oven")
+    desk.now = 1000.1
+    desk.command("start-replay", id="r", rate=rate)
+    for _ in range(32):
+        desk.now = desk.machine.next_at(desk.clocks())
+        desk.turn()
+
+    assert desk.query("replays") == []
+
+
 def test_replay_goes_on_after_a_restart_where_it_was() -> None:
     desk = Desk()
     for number in range(5):
