@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 
 from tests.core.desk import CLIENT, Desk, assigned, done, failed, only
+from zq.core.books import ALARMS_SWEEP_MIN
 from zq.errors import RemoteProtocolError
 from zq.wire.codec import decode_for_coordinator, encode
 from zq.wire.limits import LEASE_MAX
@@ -36,6 +37,25 @@ def test_lease_may_be_twelve_hours_and_no_longer() -> None:
     for message in (Pull(1, "till", "q", 1, 0.0, LEASE_MAX + 1), Extend(1, 7, LEASE_MAX + 1)):
         with pytest.raises(RemoteProtocolError, match=r"expected lease as a number from 0\.001 to 43200"):
             decode_for_coordinator(encode(message))
+
+
+def test_long_leases_that_last_a_moment_leave_nothing_in_memory() -> None:
+    desk = Desk()
+    desk.submit("long")
+    (long,) = pull(desk, lease=LEASE_MAX)
+    for number in range(2000):
+        desk.submit(f"t{number}")
+        desk.now += 0.001
+        assert extend(desk, long.token, LEASE_MAX - 100.0)
+        desk.settle(CLIENT, done(pull(desk, lease=LEASE_MAX)[0]), credit=None)
+
+    assert len(desk.machine.books.alarms) <= ALARMS_SWEEP_MIN
+    desk.now += LEASE_MAX - 101.0
+    desk.turn()
+    assert desk.task("long")["state"] == "leased"
+    desk.now += 2.0
+    desk.turn()
+    assert desk.task("long")["state"] == "waiting"
 
 
 def test_extension_counts_from_the_call_and_may_shorten_the_lease() -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterable
-from heapq import heappop, heappush
+from heapq import heapify, heappop, heappush
 from math import inf
 from typing import TYPE_CHECKING
 
@@ -38,6 +38,9 @@ EPOCH_SHIFT = 40
 
 WINDOW_BYTES_MAX = 32 << 20
 """Of the batches in memory; above it new ones wait on disk only."""
+
+ALARMS_SWEEP_MIN = 1024
+"""Alarms from which on those without a lease are looked for; afterwards whenever they have doubled."""
 
 BATCH_OVERHEAD_BYTES = 1000
 """What a batch in memory takes beside its payloads, so that many small ones are bounded, too."""
@@ -98,7 +101,8 @@ class Books:
         self.unsaved: dict[bytes, Batch] = {}  # by task key, batches whose progress must be written
         self.fenced: dict[str, deque[str]] = {}  # by worker name, the last incarnations that were fenced
         self.is_changed = False  # whether the counters must be written
-        self.alarms: list[tuple[float, int, Lease]] = []  # heap of when leases end or tasks run out of time
+        self.alarms: list[tuple[float, int]] = []  # heap of when leases end or tasks run out of time, and their tokens
+        self.sweep_at = ALARMS_SWEEP_MIN  # alarms, at which those are looked for whose lease is gone
         self.watch_at = 0.0  # not after the first time at which a worker may have to be suspected or buried
         self.pulled: dict[Queue, None] = {}  # queues in which pulls wait
         self.gated: dict[Queue, None] = {}  # queues whose gate may open by time
@@ -339,12 +343,25 @@ class Books:
         self.next_expiry_time = min(self.next_expiry_time, batch.expires_time)
 
     def set_alarm(self, at: float, lease: Lease) -> None:
-        heappush(self.alarms, (at, lease.token, lease))
+        heappush(self.alarms, (at, lease.token))
+        if len(self.alarms) >= self.sweep_at:
+            self._sweep_alarms()
+
+    def _sweep_alarms(self) -> None:
+        """Forgets alarms of leases that have ended, or were extended since: a lease may be of hours, and last for a moment."""
+        leases = self.leases
+        self.alarms = [
+            (at, token)
+            for at, token in self.alarms
+            if (lease := leases.get(token)) is not None and (lease.seconds is None or lease.expires_at == at)
+        ]
+        heapify(self.alarms)
+        self.sweep_at = max(ALARMS_SWEEP_MIN, 2 * len(self.alarms))
 
     def due_alarms(self, now: float) -> Iterable[Lease]:
         while self.alarms and self.alarms[0][0] <= now:
-            lease = heappop(self.alarms)[2]
-            if self.leases.get(lease.token) is lease:
+            lease = self.leases.get(heappop(self.alarms)[1])
+            if lease is not None:
                 yield lease
 
     # Records.
