@@ -92,6 +92,20 @@ def test_cron_follows_the_calendar() -> None:
     assert hall.pull() == ["tick@1970-01-12T13:47:00Z", "tick@1970-01-12T13:48:00Z"]
 
 
+def test_schedule_waits_while_its_queue_drains_and_holds_up_no_other() -> None:
+    hall = Hall()
+    hall.schedule("tick", every=10.0)
+    hall.schedule("tock", "r", every=10.0)
+    hall.command("drain", queue="q")
+    hall.wait(25.0)
+
+    assert hall.pull() == []
+    assert len(hall.pull(queue="r")) == 2
+    assert hall.machine.next_at(hall.clocks()) > hall.now
+    hall.command("resume", queue="q")
+    assert [id.split("@")[0] for id in hall.pull()] == ["tick"]
+
+
 def test_time_is_not_fired_twice_by_a_restart() -> None:
     hall = Hall()
     hall.schedule(every=10.0)

@@ -222,7 +222,7 @@ class Kitchen:
             check_books(self.machine.books, tx)
             check_fates(self.machine.books, tx)
             check_unique(self.machine.books, tx)
-            check_schedules(tx, self.ticked_wall)
+            check_schedules(self.machine.books, tx, self.ticked_wall)
             check_expiry(self.machine.books, tx, self.ticked_wall)
             tx.abort()
 

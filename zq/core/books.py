@@ -178,6 +178,7 @@ class Books:
             heads.line_up(self, step.tx, place, key)
         self.changed[queue] = None
         self.stirred[queue] = None  # a wider limit is of use at once
+        self.next_fire_time = 0.0  # a schedule may have waited until the queue drains no more
 
     def assign_policy(self, queue: Queue) -> str:
         return queue.policies.assign or self.options.assign

@@ -31,8 +31,8 @@ LATE_MAX: Final = 15.0
 NAME_BYTES_MAX: Final = 100
 """Of a schedule's name: with the time behind it, it must be an id."""
 
-STORE_RETRY_AFTER: Final = 5.0
-"""Seconds until a schedule is looked at again that found the store full."""
+RETRY_AFTER: Final = 5.0
+"""Seconds until a schedule is looked at again that found the store full or its queue draining."""
 
 
 class Calendar(NamedTuple):
@@ -202,28 +202,40 @@ def list_all(step: Step, most: int, front: str = "") -> list[dict[str, Any]]:
 # Firing.
 
 
-def next_fire_time(step: Step) -> float:
-    """Returns when the first schedule is due (wall), or infinity."""
-    for key, _ in islice(step.tx.scan(tables.SCHEDULES, *tables.schedule_time_bounds()), 1):
-        return tables.split_schedule_time_key(key)[0]
-    return float("inf")
-
-
 def fire_due(books: Books, step: Step) -> None:
     """Stores the tasks whose time has come, and moves their schedules on."""
     if books.next_fire_time > step.wall:
         return
     if step.tx.is_full:
-        books.next_fire_time = step.wall + STORE_RETRY_AFTER
+        books.next_fire_time = step.wall + RETRY_AFTER
         return
-    rows = list(islice(step.tx.scan(tables.SCHEDULES, *tables.schedule_time_bounds()), FIRE_MAX))
     left = FIRE_MAX
-    for key, _ in rows:
-        time, name = tables.split_schedule_time_key(key)
-        if time > step.wall or left <= 0:
+    for time, name in _take_due(books, step):
+        if left <= 0:
+            books.next_fire_time = min(books.next_fire_time, time)
             break
         left -= max(1, _fire(books, step, name, left))
-    books.next_fire_time = next_fire_time(step)
+
+
+def _take_due(books: Books, step: Step) -> list[tuple[float, str]]:
+    """Returns time and name of schedules that are due, and notes when to look again; one whose queue is draining waits."""
+    due: list[tuple[float, str]] = []
+    books.next_fire_time = float("inf")
+    is_held = False
+    for key, _ in step.tx.scan(tables.SCHEDULES, *tables.schedule_time_bounds()):
+        time, name = tables.split_schedule_time_key(key)
+        if time > step.wall or len(due) == FIRE_MAX:
+            books.next_fire_time = time
+            break
+        row = find(step, name)
+        queue = None if row is None else books.queues.get(row.queue)
+        if queue is not None and queue.policies.draining:
+            is_held = True
+        else:
+            due.append((time, name))
+    if is_held:
+        books.next_fire_time = min(books.next_fire_time, step.wall + RETRY_AFTER)
+    return due
 
 
 def _fire(books: Books, step: Step, name: str, most: int) -> int:
