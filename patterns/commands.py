@@ -32,9 +32,9 @@ def draw(
 ) -> None:
     """Print a pipeline as text."""
     with _exit_codes():
+        from patterns.direct.serving import load_plan
         from patterns.drawing import draw_mermaid
         from patterns.references import load_reference
-        from patterns.serving import load_plan
 
         _find_modules_here()
         plan = load_plan(spec)
@@ -120,7 +120,7 @@ def serve(
 ) -> None:
     """Run workers of a stage for direct pipelines that are run elsewhere, until SIGTERM or Ctrl-C."""
     with _exit_codes():
-        from patterns.serving import Server, is_local
+        from patterns.direct.serving import Server, is_local
 
         _find_modules_here()
         server = Server(spec, stage, bind)

@@ -11,7 +11,7 @@ when the shares of what became of it (results, the news that there are none, fai
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from fractions import Fraction
 from math import gcd, prod
 from typing import Any, NamedTuple
@@ -237,3 +237,15 @@ def _unpack_origins(packed: bytes, values: list[Any]) -> Sequence[Origin]:
     if len(origins) != len(values):
         raise ValueError(f"{len(origins)} origins for {len(values)} values")
     return origins
+
+
+def cut(chunk: Chunk, size: int) -> Iterator[Chunk]:
+    """Yields a chunk in pieces of `size` items."""
+    for start in range(0, size_of(chunk), size):
+        match chunk:
+            case Plain(first, values):
+                yield Plain(first + start, values[start : start + size])
+            case Loose(origins, values):
+                yield Loose(origins[start : start + size], values[start : start + size])
+            case Ended(origins, failures):
+                yield Ended(origins[start : start + size], failures[start : start + size])

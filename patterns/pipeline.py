@@ -85,7 +85,7 @@ class Pipeline(Generic[In_contra, Out_co]):
         Raises:
             ValueError: there is no such stage, or it is a batch.
         """
-        from patterns.stage_worker import make_worker, serving_nodes
+        from patterns.durable.stage_worker import make_worker, serving_nodes
 
         plan = self.plan()
         nodes = serving_nodes(plan, part)

@@ -12,7 +12,6 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, TaskID, TextColumn, TimeElapsedColumn
 from rich.progress import Progress as Display
 
-from patterns.control import Counts
 from patterns.ledger import Ledger
 from patterns.plan import Plan
 
@@ -68,16 +67,3 @@ class Progress:
         """Shows the last state, and leaves it on the screen."""
         self._show(counts, ledger)
         self._display.stop()
-
-
-def by_node(counts: Mapping[int, Counts], nodes: Mapping[int, int]) -> dict[int, int]:
-    """Returns the items that each node has worked on, from what its workers have counted.
-
-    Args:
-        counts: by worker.
-        nodes: number of its node, by worker.
-    """
-    found: dict[int, int] = {}
-    for worker, one in counts.items():
-        found[nodes[worker]] = found.get(nodes[worker], 0) + one.items
-    return found

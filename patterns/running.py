@@ -1,4 +1,4 @@
-"""Runs of pipelines: what a caller sees, whatever the grade. An engine does the work: `patterns/direct.py` is one.
+"""Runs of pipelines: what a caller sees, whatever the grade. An engine does the work: `patterns/direct/engine.py` is one.
 
 A run is lazy: it starts with the first `next`, and takes from its input only as fast as results come. It ends, and leaves no process and no socket, when its results are
 exhausted, when an error leaves it, when it is closed, or when nobody refers to it any more.
@@ -179,10 +179,10 @@ def make_run(pipeline: Pipeline[Any, Any], items: Iterable[Any], options: RunOpt
     except TypeError:
         raise TypeError(f"expected an iterable of items, got {type(items).__name__}") from None
     if settings.is_durable:
-        from patterns.durable import DurableEngine
+        from patterns.durable.engine import DurableEngine
 
         return Run(DurableEngine(plan, source, settings), settings)
-    from patterns.direct import DirectEngine
+    from patterns.direct.engine import DirectEngine
 
     return Run(DirectEngine(plan, source, settings), settings)
 

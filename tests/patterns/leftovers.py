@@ -10,7 +10,9 @@ def processes_of(place: Path) -> list[str]:
     """Returns the worker processes whose folders are in a place."""
     listed = subprocess.run(["ps", "-eww", "-o", "pid=,stat=,args="], capture_output=True, text=True, check=True).stdout
     return [
-        line for line in listed.splitlines() if "patterns.process" in line and str(place) in line and " Z" not in line
+        line
+        for line in listed.splitlines()
+        if "patterns.direct.process" in line and str(place) in line and " Z" not in line
     ]
 
 

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from patterns import LostError, batch, gather, scatter
-from patterns.direct import DirectEngine
+from patterns.direct.engine import DirectEngine
 from patterns.pipeline import Pipeline
 from patterns.running import Run
 from tests.patterns.leftovers import is_alive, processes_of

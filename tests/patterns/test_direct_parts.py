@@ -7,13 +7,13 @@ from collections.abc import Iterator
 
 import pytest
 
-from patterns.control import Counts, Gone, Hello, Probe, Target, Wire, pack, unpack
+from patterns.direct.control import Counts, Gone, Hello, Probe, Target, Wire, pack, unpack
+from patterns.direct.links import frames_of
+from patterns.direct.places import Places, own_host
+from patterns.direct.quiescence import Quiescence
 from patterns.feeder import Feeder
-from patterns.items import Ended, Loose, Plain
-from patterns.links import cut, frames_of
+from patterns.items import Ended, Loose, Plain, cut
 from patterns.pace import CHUNK_BYTES_MAX, CHUNK_ITEMS_MAX, Pace
-from patterns.places import Places, own_host
-from patterns.quiescence import Quiescence
 from tests.patterns.raw_peers import wait_until
 
 # Pace.

@@ -16,8 +16,8 @@ import pytest
 
 import zq
 from patterns import StageError, gather, scatter, stage
+from patterns.durable.parcels import run_queue
 from patterns.errors import TakenOverError
-from patterns.parcels import run_queue
 from patterns.running import RunOptions
 from tests.patterns.kitchen import pipeline as kitchen
 from tests.patterns.shop import die_on_sevens, double, fail_on_sevens, repeat, total
@@ -109,7 +109,7 @@ def test_second_caller_is_refused_while_the_first_lives(shared: RunOptions) -> N
 
 
 def test_caller_that_was_taken_over_stops(shared: RunOptions, monkeypatch: pytest.MonkeyPatch) -> None:
-    from patterns.cursor import Keeper
+    from patterns.durable.cursor import Keeper
 
     monkeypatch.setattr(Keeper, "start", lambda self: None)
     monkeypatch.setattr(Keeper, "close", lambda self: None)

@@ -14,7 +14,8 @@ from pathlib import Path
 
 import pytest
 
-from patterns import LostError, StartError, crew
+from patterns import LostError, StartError
+from patterns.direct import crew
 from tests.patterns.leftovers import is_alive
 from tests.patterns.raw_peers import wait_until
 from tests.patterns.served import pipeline

@@ -1,7 +1,7 @@
 """The main program of a worker process, started by the caller of a direct pipeline, or by `zq pipeline serve`.
 
-python -m patterns.process work CONTROL WORKER SECRET PARENT FOLDER
-python -m patterns.process serve SPEC STAGE ENDPOINT PARENT
+python -m patterns.direct.process work CONTROL WORKER SECRET PARENT FOLDER
+python -m patterns.direct.process serve SPEC STAGE ENDPOINT PARENT
 """
 
 from __future__ import annotations
@@ -12,8 +12,8 @@ import sys
 import zmq
 
 from patterns.childhood import end_with_parent
-from patterns.control import Hello
-from patterns.session import ControlThread, Session
+from patterns.direct.control import Hello
+from patterns.direct.session import ControlThread, Session
 
 
 def main() -> None:
@@ -23,7 +23,7 @@ def main() -> None:
         endpoint, worker, secret, parent, folder = sys.argv[2:]
         work_for(endpoint, Hello(int(worker), secret), int(parent), folder)
     else:
-        from patterns.serving import serve_one_run
+        from patterns.direct.serving import serve_one_run
 
         spec, stage, endpoint, parent = sys.argv[2:]
         serve_one_run(spec, stage, endpoint, int(parent))

@@ -21,12 +21,12 @@ import msgpack
 import zmq
 
 from patterns.childhood import child_environment, end_with_parent
-from patterns.control import Failed, Hello
-from patterns.hiring import JOIN
+from patterns.direct.control import Failed, Hello
+from patterns.direct.hiring import JOIN
+from patterns.direct.session import ControlThread, Session, make_pull
 from patterns.pipeline import Pipeline
 from patterns.plan import Plan
 from patterns.references import load_reference
-from patterns.session import ControlThread, Session, make_pull
 from patterns.sockets import bind
 
 RESTART_MAX = 5.0
@@ -83,7 +83,9 @@ class Server:
         while not self._stopped.is_set():
             began_at = time.monotonic()
             process = subprocess.Popen(
-                [sys.executable, "-m", "patterns.process", *command], stdin=subprocess.DEVNULL, env=child_environment()
+                [sys.executable, "-m", "patterns.direct.process", *command],
+                stdin=subprocess.DEVNULL,
+                env=child_environment(),
             )
             while process.poll() is None and not self._stopped.wait(0.05):
                 pass

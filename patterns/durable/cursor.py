@@ -14,8 +14,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import zq
+from patterns.durable.parcels import RESULT_ATTEMPTS_MAX, Parcel, cursor_queue
 from patterns.errors import TakenOverError
-from patterns.parcels import RESULT_ATTEMPTS_MAX, Parcel, cursor_queue
 from patterns.plan import Plan
 
 LOOK_INTERVAL = 0.25

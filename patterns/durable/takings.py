@@ -8,9 +8,8 @@ from __future__ import annotations
 from collections import deque
 
 import zq
-from patterns.items import Chunk, Origin, members_of, origins_of
+from patterns.items import Chunk, Origin, cut, members_of, origins_of
 from patterns.ledger import Ledger
-from patterns.links import cut
 
 
 class _Held:

@@ -16,7 +16,7 @@ from typing import Any
 import zmq
 
 from patterns.calls import Calls
-from patterns.control import (
+from patterns.direct.control import (
     Assign,
     Counts,
     Failed,
@@ -33,13 +33,13 @@ from patterns.control import (
     pack,
     unpack,
 )
+from patterns.direct.links import HEAD, HIGH_WATER_MARK, Links, frames_of, set_patient
+from patterns.direct.waking import Wake
 from patterns.execution import Execution
 from patterns.hand import HandCalls
 from patterns.items import Chunk, Ended, Failure, Origin, Sent, compact, decode, origins_of, size_of, weight_of
-from patterns.links import HEAD, HIGH_WATER_MARK, Links, frames_of, set_patient
 from patterns.plan import Plan
 from patterns.sockets import Socket, bind, make_socket, send_now
-from patterns.waking import Wake
 
 logger = logging.getLogger(__name__)
 

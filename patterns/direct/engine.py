@@ -2,32 +2,32 @@
 
 Each worker binds a PULL socket, and whoever gives it items connects a PUSH socket to it. The caller takes from the iterable only as fast as results come back, so all memory is
 bounded (patterns/feeder.py reads it, patterns/pace.py says how far ahead). Nothing is stored: what a process held when it died is lost. The caller knows the numbers of all items under way, so it can say exactly how many: after a death it
-sends nothing more, lets everything come to rest (patterns/quiescence.py), and what has not come back then is lost: `sent == completed + failed + lost`.
+sends nothing more, lets everything come to rest (patterns/direct/quiescence.py), and what has not come back then is lost: `sent == completed + failed + lost`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import zmq
 
-from patterns.control import CALLER, Counts
-from patterns.crew import Crew
+from patterns.direct.control import CALLER, Counts
+from patterns.direct.crew import Crew
+from patterns.direct.hiring import Worker
+from patterns.direct.links import HEAD, Links
+from patterns.direct.places import Places, own_host
+from patterns.direct.quiescence import Quiescence
+from patterns.direct.session import make_pull
 from patterns.errors import LostError, PipelineError
 from patterns.execution import Spreader
 from patterns.feeder import Feeder
-from patterns.hiring import Worker
 from patterns.items import Plain, decode, size_of
 from patterns.ledger import Ledger
-from patterns.links import HEAD, Links
 from patterns.pace import Pace
-from patterns.places import Places, own_host
 from patterns.plan import SINK, Plan
-from patterns.progress import Progress, by_node
-from patterns.quiescence import Quiescence
+from patterns.progress import Progress
 from patterns.running import Settings
-from patterns.session import make_pull
 from patterns.sockets import Socket, bind
 
 GUARANTEE = (
@@ -170,7 +170,7 @@ class DirectEngine:
 
     @staticmethod
     def _worked(crew: Crew) -> dict[int, int]:
-        return by_node(
+        return _by_node(
             {number: worker.counts for number, worker in crew.workers.items() if worker.counts is not None},
             {number: worker.node.number for number, worker in crew.workers.items()},
         )
@@ -372,3 +372,16 @@ class DirectEngine:
             left -= taken
         shares[stages[-1]] += left
         return {stage: share for stage, share in shares.items() if share}
+
+
+def _by_node(counts: Mapping[int, Counts], nodes: Mapping[int, int]) -> dict[int, int]:
+    """Returns the items that each node has worked on, from what its workers have counted.
+
+    Args:
+        counts: by worker.
+        nodes: number of its node, by worker.
+    """
+    found: dict[int, int] = {}
+    for worker, one in counts.items():
+        found[nodes[worker]] = found.get(nodes[worker], 0) + one.items
+    return found

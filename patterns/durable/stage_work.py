@@ -15,11 +15,7 @@ from typing import Any
 
 import zq
 from patterns.calls import Calls
-from patterns.execution import Execution
-from patterns.hand import HandCalls
-from patterns.items import Chunk, Origin, Sent, compact, decode, encode, origins_of, size_of, weight_of
-from patterns.links import cut
-from patterns.parcels import (
+from patterns.durable.parcels import (
     ATTEMPTS_MAX,
     FRAME_BYTES_MAX,
     Dispatch,
@@ -31,6 +27,9 @@ from patterns.parcels import (
     salvage,
     stage_queue,
 )
+from patterns.execution import Execution
+from patterns.hand import HandCalls
+from patterns.items import Chunk, Origin, Sent, compact, cut, decode, encode, origins_of, size_of, weight_of
 from patterns.plan import SINK, Node, Plan
 
 OUT_BYTES_MAX = 1 << 20

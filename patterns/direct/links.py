@@ -8,13 +8,12 @@ from __future__ import annotations
 
 import struct
 from collections import deque
-from collections.abc import Iterator
 
 import zmq
 
-from patterns.control import Target
+from patterns.direct.control import Target
 from patterns.execution import divide
-from patterns.items import Chunk, Ended, Loose, Plain, Sent, encode, size_of
+from patterns.items import Chunk, Sent, cut, encode, size_of
 from patterns.plan import SINK, Plan
 from patterns.sockets import MESSAGE_BYTES_MAX, Socket, make_socket
 
@@ -175,18 +174,6 @@ def set_patient(socket: Socket) -> None:
     """Turns ZeroMQ's own heartbeats off: a worker that a debugger holds must not lose its messages. Who is dead, the control channel says."""
     socket.setsockopt(zmq.HEARTBEAT_IVL, 0)
     socket.setsockopt(zmq.RCVHWM, HIGH_WATER_MARK)
-
-
-def cut(chunk: Chunk, size: int) -> Iterator[Chunk]:
-    """Yields a chunk in pieces of `size` items."""
-    for start in range(0, size_of(chunk), size):
-        match chunk:
-            case Plain(first, values):
-                yield Plain(first + start, values[start : start + size])
-            case Loose(origins, values):
-                yield Loose(origins[start : start + size], values[start : start + size])
-            case Ended(origins, failures):
-                yield Ended(origins[start : start + size], failures[start : start + size])
 
 
 def frames_of(number: int, chunk: Chunk, cost: float) -> list[bytes]:

@@ -1,8 +1,8 @@
 """The durable grades: each stage is a queue of a coordinator, hosted by the caller (embedded) or running elsewhere (shared), and nothing is lost.
 
-The caller submits chunks of the input, and what comes back waits in the queue of the run (patterns/parcels.py). It works in moves (patterns/cursor.py): one transaction submits
+The caller submits chunks of the input, and what comes back waits in the queue of the run (patterns/durable/parcels.py). It works in moves (patterns/durable/cursor.py): one transaction submits
 input, acknowledges results that the program has taken, and says how far it is. Workers hand on what they make in the transaction in which they complete it
-(patterns/stage_work.py). So any process may be killed at any moment; a run with the same `run_id` goes on where the caller was.
+(patterns/durable/stage_work.py). So any process may be killed at any moment; a run with the same `run_id` goes on where the caller was.
 """
 
 from __future__ import annotations
@@ -16,20 +16,20 @@ from itertools import islice
 from typing import Any
 
 import zq
-from patterns.batcher import Batcher
-from patterns.cursor import Cursor, Keeper, State
-from patterns.durable_crew import DurableCrew
+from patterns.durable.batcher import Batcher
+from patterns.durable.crew import DurableCrew
+from patterns.durable.cursor import Cursor, Keeper, State
+from patterns.durable.parcels import Dispatch, Parcel, frames_in, origins_in, stage_queue
+from patterns.durable.takings import Takings
 from patterns.errors import PipelineError
 from patterns.execution import Spreader
 from patterns.feeder import Feeder
 from patterns.items import Chunk, Ended, Failure, Origin, Plain, decode, origins_of, pop
 from patterns.ledger import Ledger
 from patterns.pace import Pace
-from patterns.parcels import Dispatch, Parcel, frames_in, origins_in, stage_queue
 from patterns.plan import SINK, Plan
 from patterns.progress import Progress
 from patterns.running import Settings
-from patterns.takings import Takings
 
 CHUNKS_PER_TURN = 64
 """Chunks that one move submits at most: bounds its bytes."""

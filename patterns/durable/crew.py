@@ -14,9 +14,9 @@ from dataclasses import dataclass
 
 import zq
 from patterns.childhood import child_environment
+from patterns.durable.stage_worker import make_worker, serving_nodes
 from patterns.errors import StartError
 from patterns.plan import Node, Plan
-from patterns.stage_worker import make_worker, serving_nodes
 
 START_DEATHS_MAX = 3
 """Processes of one worker that may end in a row within START_SECONDS before it is given up."""
@@ -107,7 +107,15 @@ class DurableCrew:
 
     def _start(self, node: Node, name: str) -> subprocess.Popen[bytes]:
         process = subprocess.Popen(
-            [sys.executable, "-m", "patterns.stage_process", self._address, name, str(node.number), str(os.getpid())],
+            [
+                sys.executable,
+                "-m",
+                "patterns.durable.stage_process",
+                self._address,
+                name,
+                str(node.number),
+                str(os.getpid()),
+            ],
             stdin=subprocess.PIPE,
             env=child_environment(),
         )

@@ -15,7 +15,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 import zmq
 
-from patterns.control import (
+from patterns.direct.control import (
     CALLER,
     Assign,
     Counts,
@@ -34,13 +34,13 @@ from patterns.control import (
     pack,
     unpack,
 )
+from patterns.direct.hiring import Hiring, Worker, senders_to, targets_of, why_not
+from patterns.direct.links import set_patient
+from patterns.direct.places import Places
+from patterns.direct.waking import Wake
 from patterns.errors import StartError
-from patterns.hiring import Hiring, Worker, senders_to, targets_of, why_not
-from patterns.links import set_patient
-from patterns.places import Places
 from patterns.plan import SINK, Node, Plan
 from patterns.sockets import Socket, bind, make_socket, send_now
-from patterns.waking import Wake
 
 START_TIMEOUT = 60.0
 """Seconds in which a worker must be ready: imports of a large program on a busy machine take many."""

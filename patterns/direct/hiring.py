@@ -14,10 +14,10 @@ import msgpack
 import zmq
 
 from patterns.childhood import child_environment
-from patterns.control import CALLER, Counts, Hello, Target
-from patterns.places import Places
+from patterns.direct.control import CALLER, Counts, Hello, Target
+from patterns.direct.places import Places
+from patterns.direct.session import ControlThread, Session
 from patterns.plan import SINK, Node, Plan
-from patterns.session import ControlThread, Session
 from patterns.sockets import Socket, make_socket, send_now
 
 JOIN = b"join"
@@ -93,7 +93,7 @@ class Hiring:
             self._places.folder or "",
         ]
         worker.process = subprocess.Popen(
-            [sys.executable, "-m", "patterns.process", "work", *arguments],
+            [sys.executable, "-m", "patterns.direct.process", "work", *arguments],
             stdin=subprocess.DEVNULL,
             env=child_environment(),
         )

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 import zq
-from patterns.parcels import stage_queue
+from patterns.durable.parcels import stage_queue
+from patterns.durable.stage_work import StageWork
 from patterns.plan import Node, Plan
-from patterns.stage_work import StageWork
 
 
 def serving_nodes(plan: Plan, stage: str | None) -> list[Node]:

@@ -13,8 +13,7 @@ from typing import Any, NamedTuple
 import msgpack
 
 from patterns.execution import divide
-from patterns.items import Chunk, Ended, Failure, Origin, Sent, compact, encode, origins_of, size_of
-from patterns.links import cut
+from patterns.items import Chunk, Ended, Failure, Origin, Sent, compact, cut, encode, origins_of, size_of
 from patterns.plan import SINK, Node, Plan
 
 FRAME_BYTES_MAX = 1_000_000

@@ -1,4 +1,4 @@
-"""The main program of a stage worker that a durable run starts: `python -m patterns.stage_process ADDRESS NAME NODE PARENT`, with the plan on standard input."""
+"""The main program of a stage worker that a durable run starts: `python -m patterns.durable.stage_process ADDRESS NAME NODE PARENT`, with the plan on standard input."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ import os
 import sys
 
 from patterns.childhood import end_with_parent
+from patterns.durable.stage_worker import make_worker
 from patterns.plan import Plan
-from patterns.stage_worker import make_worker
 
 
 def main() -> None:

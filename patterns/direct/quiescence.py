@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from patterns.control import CALLER, Counts
+from patterns.direct.control import CALLER, Counts
 
 
 class Quiescence:

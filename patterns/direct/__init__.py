@@ -1,0 +1,1 @@
+"""The direct grade: a pipeline over PUSH and PULL sockets, with no third process."""

@@ -1,0 +1,1 @@
+"""The embedded and the shared grade: a pipeline over the queues of a coordinator."""
