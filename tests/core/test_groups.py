@@ -9,6 +9,7 @@ import pytest
 
 from tests.core.desk import CLIENT, Desk, assigned, done, failed, only
 from zq.core import tables
+from zq.core.assignment import assignment_of
 from zq.wire.batch import encode_payload, pack_payloads
 from zq.wire.limits import PAYLOAD_BYTES_CEILING
 from zq.wire.messages import (
@@ -59,6 +60,10 @@ class Party(Desk):
         sent = self.turn((CLIENT, Submit(self.number, (batch,))))
         self.hands += assigned([message for peer, message in sent if peer == SHOP])
         return only([message for _, message in sent], Receipt)
+
+    def leases_of(self, id: str) -> list[Assignment]:
+        """Returns what the shop was given of a batch that was submitted behind its back."""
+        return [assignment_of(lease, self.wall) for lease in self.leases if lease.batch.id == id]
 
     def end(self, *ended: Any) -> list[tuple[bytes, Any]]:
         """Settles, and takes in hand what comes of it."""

@@ -7,7 +7,7 @@ from zq.core import tables
 from zq.core.batch import read_batch
 from zq.core.books import Books
 from zq.core.endings import DEAD, ENDED, PARKED, PENDING, SCHEDULED
-from zq.core.groups import OPEN, read_row
+from zq.core.groups import IS_BOTH, IS_GROUP, IS_TASK, OPEN, read_row
 from zq.core.holder import Life
 from zq.core.lines import line_of
 from zq.core.queue import Queue
@@ -182,16 +182,22 @@ def _check_groups(books: Books, tx: Transaction) -> None:
     """An open group waits for what is still to be submitted, its tasks that have not ended, and its groups that are open."""
     rows = {key.decode(): read_row(key.decode(), value) for key, value in tx.scan(tables.GROUPS)}
     out = {id: row.size - row.joined for id, row in rows.items() if row.state == OPEN}
+    roster = dict(tx.scan(tables.ROSTER))
     stored = [(key, value) for key, value in tx.scan(tables.PENDING)]
     stored += [(tables.split_due_key(key)[1], value) for key, value in tx.scan(tables.SCHEDULED)]
     stored += [tables.unpack(value) for _, value in tx.scan(tables.PARKED)]
     for key, value in stored:
         batch = books.read(tx, key, value)
-        if batch.options.group is not None and batch.options.group[0] in out:
-            out[batch.options.group[0]] += batch.unfinished
+        own = batch.options.group
+        if own is not None and own[0] in out and roster.get(tables.roster_key(own[0], batch.id)) in (IS_TASK, IS_BOTH):
+            out[own[0]] += batch.unfinished
     for row in rows.values():
         outer = row.options.group if row.state == OPEN and row.queue is not None else None
-        if outer is not None and outer[0] in out:
+        if (
+            outer is not None
+            and outer[0] in out
+            and roster.get(tables.roster_key(outer[0], row.id)) in (IS_GROUP, IS_BOTH)
+        ):
             out[outer[0]] += 1
     for id, count in out.items():
         if rows[id].outstanding != count:

@@ -53,6 +53,7 @@ def submit(books: Books, step: Step, peer: Peer, message: Submit) -> None:
                 _replace_holder(books, step, queue, batch)
             if batch.options.group is not None:
                 groups.join(books, step, batch.options.group[0], len(batch.ends) >> 2)
+                groups.enroll(step, batch.options.group[0], batch.id, groups.IS_TASK)
             accepted.append(store(books, step, queue, batch))
         else:
             refused.append(answer)
@@ -74,7 +75,7 @@ def open_group(books: Books, step: Step, peer: Peer, message: Open) -> None:
 
 
 def store(books: Books, step: Step, queue: Queue, wire: WireBatch) -> Accepted:
-    """Stores a new batch, whatever the limits; the caller has checked that its id is new."""
+    """Stores a new batch, whatever the limits; the caller has checked that its id is new, and enrols it in its group."""
     options = wire.options
     books.sequence += 1
     books.is_changed = True
@@ -88,8 +89,6 @@ def store(books: Books, step: Step, queue: Queue, wire: WireBatch) -> Accepted:
     books.count("accepted", batch.count)
     if books.events is not None:
         books.events.note("accepted", queue.name, batch.id, 0, batch.count)
-    if options.group is not None:
-        groups.enroll(step, options.group[0], batch.id, groups.IS_TASK)
     if options.ttl is not None:
         books.watch_expiry(step, batch)
     if options.unique is not None:
@@ -104,15 +103,14 @@ def store(books: Books, step: Step, queue: Queue, wire: WireBatch) -> Accepted:
 
 def store_forwarded(books: Books, step: Step, own_group: str | None, done: Done) -> None:
     """Stores what a completion opens and forwards, in its transaction and whatever the limits: what was accepted still completes."""
-    for group in done.groups:
-        groups.open_group(books, step, group)
+    opened = [group for group in done.groups if groups.open_group(books, step, group)]
     fresh: list[WireBatch] = []
     for batch in done.forwards:  # one by one: a handler may have forwarded the same id twice
         if endings.find(step, batch.id) is None:
             _store_once(books, step, batch)
             books.count("forwarded", len(batch.ends) >> 2)
             fresh.append(batch)
-    groups.follow_moves(books, step, own_group, done, fresh)
+    groups.follow_moves(books, step, own_group, opened, fresh)
 
 
 def store_if_new(books: Books, step: Step, batch: WireBatch) -> None:
@@ -128,6 +126,8 @@ def _store_once(books: Books, step: Step, batch: WireBatch) -> None:
             books.count("duplicates")
             return
         _replace_holder(books, step, queue, batch)
+    if batch.options.group is not None:
+        groups.enroll(step, batch.options.group[0], batch.id, groups.IS_TASK)
     store(books, step, queue, batch)
 
 

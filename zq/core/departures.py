@@ -7,12 +7,14 @@ class EndedMembers(NamedTuple):
     """Members lo <= index < hi of a batch have left their group: they ended, or their completion moved the membership."""
 
     group: tuple[str, tuple[int, ...]]  # as the batch has it, so the path is that of index 0
+    id: str  # of the batch, or of the group inside
     lo: int
     hi: int
     outcome: str  # MOVED: what the completion forwarded takes their places
     reason: str
     ends: bytes
     blob: bytes
+    is_group: bool = False
 
 
 MOVED = "moved"

@@ -130,7 +130,7 @@ def end_done(
     books.waits.note(batch.id, Ended(lo, hi, "done", "", ends, blob))
     if batch.options.group is not None:
         outcome = MOVED if is_moved else "done"
-        step.ended.append(EndedMembers(batch.options.group, lo, hi, outcome, "", ends, blob))
+        step.ended.append(EndedMembers(batch.options.group, batch.id, lo, hi, outcome, "", ends, blob))
     if batch.ended == batch.full:
         finish(books, step, batch, "done", "")
     else:
@@ -317,7 +317,7 @@ def cancel_whole(books: Books, step: Step, batch: Batch, reason: str) -> None:
     finish(books, step, batch, "cancelled", reason)
     books.waits.note(batch.id, Ended(lo, hi, "cancelled", reason, b"", b""))
     if batch.options.group is not None:
-        step.ended.append(EndedMembers(batch.options.group, lo, hi, "cancelled", reason, b"", b""))
+        step.ended.append(EndedMembers(batch.options.group, batch.id, lo, hi, "cancelled", reason, b"", b""))
 
 
 def note_end(books: Books, step: Step, single: Batch, outcome: str, reason: str) -> None:
@@ -326,7 +326,7 @@ def note_end(books: Books, step: Step, single: Batch, outcome: str, reason: str)
     lo = single.first
     books.waits.note(single.id, Ended(lo, lo + 1, outcome, reason, b"", b""))
     if options.group is not None:
-        step.ended.append(EndedMembers(options.group, lo, lo + 1, outcome, reason, b"", b""))
+        step.ended.append(EndedMembers(options.group, single.id, lo, lo + 1, outcome, reason, b"", b""))
     if options.on_dead is not None and outcome in ("dead", "expired"):
         own_id, queue = single.own_id, single.queue.name
         notice = Notice(options.on_dead, own_id, queue, outcome, reason, single.attempts, options.headers, single.blob)

@@ -80,7 +80,7 @@ def _end(books: Books, step: Step, batch: Batch, mask: int) -> None:
     endings.finish(books, step, batch, "expired", reason)
     books.waits.note(batch.id, Ended(lo, hi, "expired", reason, b"", b""))
     if options.group is not None:
-        step.ended.append(EndedMembers(options.group, lo, hi, "expired", reason, b"", b""))
+        step.ended.append(EndedMembers(options.group, batch.id, lo, hi, "expired", reason, b"", b""))
 
 
 def _expire_single(books: Books, step: Step, single: Batch) -> None:

@@ -5,6 +5,9 @@ Theory of operation. A group is opened for `size` members. `outstanding` starts 
 what was forwarded, less one), so that chains, forks and flat stages inside a group are still waited for. A group that is opened with a callback in another
 group is a member of that one, from its opening to the end of its callback.
 
+A task is a member if the group was open when the task was stored; so is a group, by its opening. The roster says who was let in, and goes with the group. What was
+stored before the group was opened, or outlived an earlier group of that id, names it and is no member: it was not counted in, and is not counted out.
+
 Invariant, which the simulation counts afresh: of an open group, outstanding = (size - joined) + its tasks that have not ended + its groups that are open.
 Members that end when their group has ended change nothing.
 """
@@ -24,8 +27,8 @@ from zq.wire.messages import Batch as WireBatch
 OPEN, DONE, FAILED, CANCELLED = "open", "done", "failed", "cancelled"
 """States of a group: done means that its callback was made or, without one, that its results are there."""
 
-IS_TASK, IS_GROUP = b"\0", b"\1"
-"""What a row of the roster names."""
+IS_TASK, IS_GROUP, IS_BOTH = b"\0", b"\1", b"\2"
+"""What a row of the roster names; both when a task was submitted under the id of a group, which will fail by it."""
 
 NIL = b"\xc0"
 """None in msgpack: the payload of a notice about a group, which has none."""
@@ -92,10 +95,10 @@ def save(step: Step, row: GroupRow) -> None:
 # Opening and joining.
 
 
-def open_group(books: Books, step: Step, group: Group) -> None:
-    """Stores a group that is not known yet; one that is known stays as it is. An empty one is joined in this step."""
+def open_group(books: Books, step: Step, group: Group) -> bool:
+    """Stores a group that is not known yet, an empty one is joined in this step; False when it is known, and stays as it is."""
     if find(step, group.id) is not None:
-        return
+        return False
     row = GroupRow(group, step.wall)
     save(step, row)
     books.count("groups opened")
@@ -103,7 +106,8 @@ def open_group(books: Books, step: Step, group: Group) -> None:
     if group.queue is not None and outer is not None:
         enroll(step, outer[0], group.id, IS_GROUP)
     if not group.size:
-        step.ended.append(EndedMembers((group.id, (0,)), 0, 0, "done", "", b"", b""))
+        step.ended.append(EndedMembers((group.id, (0,)), group.id, 0, 0, "done", "", b"", b""))
+    return True
 
 
 def admit(books: Books, step: Step, group: Group) -> Accepted | Refused:
@@ -151,10 +155,23 @@ def join(books: Books, step: Step, id: str, count: int) -> None:
 
 
 def enroll(step: Step, id: str, member: str, kind: bytes) -> None:
-    """Notes a batch or group as a member, so that it can be found when the group is cancelled, while it is open."""
+    """Lets a batch or group in as a member, if the group is open."""
     row = find(step, id)
     if row is not None and row.state == OPEN:
-        step.tx.put(tables.ROSTER, tables.roster_key(id, member), kind)
+        key = tables.roster_key(id, member)
+        step.tx.put(tables.ROSTER, key, kind if step.tx.get(tables.ROSTER, key) in (None, kind) else IS_BOTH)
+
+
+def is_member(step: Step, id: str, member: str, kind: bytes) -> bool:
+    """Whether a batch or group was let in while this group was open: only then it is counted out when it ends."""
+    return step.tx.get(tables.ROSTER, tables.roster_key(id, member)) in (kind, IS_BOTH)
+
+
+def enroll_callback(step: Step, row: GroupRow) -> None:
+    """Puts the callback of a group that is done in its place, in the group around it."""
+    outer = row.options.group
+    if outer is not None and is_member(step, outer[0], row.id, IS_GROUP):
+        step.tx.put(tables.ROSTER, tables.roster_key(outer[0], row.id), IS_TASK)
 
 
 def roster(step: Step, id: str) -> Iterator[tuple[str, bytes]]:
@@ -177,17 +194,19 @@ def is_moved(batch: Batch, done: Done) -> bool:
     )
 
 
-def follow_moves(books: Books, step: Step, own: str | None, done: Done, forwards: Iterable[WireBatch]) -> None:
+def follow_moves(
+    books: Books, step: Step, own: str | None, opened: Iterable[Group], forwards: Iterable[WireBatch]
+) -> None:
     """Counts what a completion has forwarded and opened into the groups that it is for.
 
     Args:
         books: of the coordinator.
         step: the running one.
         own: group of the completed tasks: what is for it takes their places, and is not of those that it was opened for.
-        done: the completion.
+        opened: the groups of the completion that were not known.
         forwards: what was stored of it.
     """
-    for group in done.groups:
+    for group in opened:
         if group.queue is not None and group.options.group is not None:
             _count_in(books, step, own, group.options.group[0], 1)
     for batch in forwards:
@@ -233,7 +252,7 @@ def end(books: Books, step: Step, row: GroupRow, state: str, reason: str) -> Non
         return
     options = row.options
     if options.group is not None:
-        step.ended.append(EndedMembers(options.group, 0, 1, OUTCOMES[state], reason, b"", b""))
+        step.ended.append(EndedMembers(options.group, row.id, 0, 1, OUTCOMES[state], reason, b"", b"", True))
     if options.on_dead is not None and state == FAILED:
         notice = Notice(options.on_dead, row.id, row.queue, OUTCOMES[state], reason, 0, options.headers, NIL)
         step.notices.append(notice)

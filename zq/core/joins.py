@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from zq.core import admission, cancelling, endings, groups, tables
 from zq.core.books import Books, Step
 from zq.core.departures import MOVED, EndedMembers, Notice
-from zq.core.groups import CANCELLED, DONE, FAILED, IS_GROUP, NIL, OPEN, GroupRow
+from zq.core.groups import CANCELLED, DONE, FAILED, IS_GROUP, IS_TASK, NIL, OPEN, GroupRow
 from zq.wire.batch import iterate_payloads, pack_payloads
 from zq.wire.limits import HEADERS_MAX, PAYLOAD_BYTES_CEILING
 from zq.wire.messages import Batch, Ended, Options
@@ -41,9 +41,12 @@ def _leave(books: Books, step: Step, members: EndedMembers) -> None:
     row = groups.find(step, members.group[0])
     if row is None or row.state != OPEN:
         return
-    row.outstanding -= members.hi - members.lo
+    count = members.hi - members.lo
+    if count and not groups.is_member(step, row.id, members.id, IS_GROUP if members.is_group else IS_TASK):
+        return
+    row.outstanding -= count
     groups.save(step, row)
-    if members.outcome != MOVED and members.hi > members.lo and not _decide(books, step, row, members):
+    if members.outcome != MOVED and count and not _decide(books, step, row, members):
         return
     if row.outstanding <= 0:
         _complete(books, step, row)
@@ -113,6 +116,7 @@ def _complete(books: Books, step: Step, row: GroupRow) -> None:
         return
     groups.end(books, step, row, DONE, "")
     batch = Batch(row.id, row.queue, row.options, *pack_payloads([payload]))
+    groups.enroll_callback(step, row)
     admission.store(books, step, books.queue(step, row.queue), batch)
 
 
@@ -195,7 +199,10 @@ def cancel(books: Books, step: Step, id: str) -> int:
     groups.end(books, step, row, CANCELLED, cancelling.REASON)
     count = 1
     for member, kind in members:
-        count += cancel(books, step, member) if kind == IS_GROUP else cancelling.cancel_task(books, step, member)
+        if kind != IS_TASK:
+            count += cancel(books, step, member)
+        if kind != IS_GROUP:
+            count += cancelling.cancel_task(books, step, member)
     return count
 
 

@@ -134,7 +134,8 @@ def _complete(books: Books, step: Step, lease: Lease, done: Done) -> list[Span]:
         stale = _complete_in_part(books, step, lease, done, mask, is_moved=is_moved)
     holder.done += mask.bit_count()
     if (done.forwards or done.groups) and mask:
-        admission.store_forwarded(books, step, None if own_group is None else own_group[0], done)
+        is_member = own_group is not None and groups.is_member(step, own_group[0], batch.id, groups.IS_TASK)
+        admission.store_forwarded(books, step, own_group[0] if own_group is not None and is_member else None, done)
     return stale
 
 

@@ -26,7 +26,7 @@ key or a record raises `SCHEMA` and the store refuses the directories of other v
 | schedules | b"t", ms u64, name | nothing: when a schedule is due that is not paused |
 | groups | group id | what it waits for, and how it ended |
 | members | group id, 0, path u32... | count, outcome, ends, results or reason: of members that have ended, as a range |
-| roster | group id, 0, batch id or group id | kind u8: what was let into the group, for cancelling it |
+| roster | group id, 0, batch id or group id | kind u8 (0 task, 1 group, 2 both): what was let into the group while it was open |
 | bindings | number u32 | pattern, queue, headers |
 | namespaces | namespace | max_tasks, max_bytes |
 | publications | publication id | queue and batch id of everything that it became |
