@@ -8,8 +8,8 @@ from tests.core.desk import CLIENT, Desk, assigned, done, failed, only
 from zq.core.books import ALARMS_SWEEP_MIN
 from zq.errors import RemoteProtocolError
 from zq.wire.codec import decode_for_coordinator, encode
-from zq.wire.limits import LEASE_MAX
-from zq.wire.messages import Answer, Batch, Extend, Options, Pull, Release, Settled, Span, Submit, Tasks
+from zq.wire.limits import LEASE_MAX, PULLS_WAITING_MAX
+from zq.wire.messages import Answer, Batch, Error, Extend, Options, Pull, Release, Settled, Span, Submit, Tasks
 from zq.wire.retry import RetryPolicy
 
 W = b"w-1"
@@ -208,3 +208,65 @@ def test_pulled_task_whose_lease_runs_out_counts_as_started(on_lost: str, state:
     desk.wait(6.0)
 
     assert desk.task("a")["state"] == state
+
+
+def ask(desk: Desk, request: int, queue: str = "q", wait: float = 20.0, peer: bytes = CLIENT) -> list[Any]:
+    return desk.say(peer, Pull(request, "till", queue, 1, wait, 30.0))
+
+
+def test_connection_has_a_limited_number_of_pulls_waiting() -> None:
+    desk = Desk()
+    for request in range(PULLS_WAITING_MAX):
+        assert ask(desk, request) == []
+
+    [refused] = ask(desk, PULLS_WAITING_MAX, "r")
+    assert (refused.request, refused.code) == (PULLS_WAITING_MAX, "too-large")
+    assert "expected at most 1000 pulls of a connection that wait" in refused.text
+    assert ask(desk, 7) == []  # one that comes again takes no more room
+    assert desk.say(OTHER, Pull(1, "other", "q", 1, 20.0, 30.0)) == []
+    desk.submit("a")  # one of them is served
+    assert ask(desk, PULLS_WAITING_MAX, "r") == []
+
+
+def test_room_of_pulls_that_have_waited_long_enough_is_free_again() -> None:
+    desk = Desk()
+    for request in range(PULLS_WAITING_MAX):
+        ask(desk, request, wait=5.0)
+    desk.wait(6.0)
+
+    assert desk.machine.books.pulls_of == {}
+    assert ask(desk, PULLS_WAITING_MAX) == []
+
+
+def test_pull_that_waits_may_not_be_one_of_another_queue_too() -> None:
+    desk = Desk()
+    ask(desk, 1, "q")
+
+    [refused] = ask(desk, 1, "r", peer=OTHER)
+
+    assert refused == Error(1, "invalid", "pull 1 of till is for queue q; give one for r another number")
+    desk.submit("a", queue="r")
+    assert desk.task("a")["state"] == "waiting"
+
+
+def test_pull_that_has_leases_may_not_be_one_of_another_queue_too() -> None:
+    desk = Desk()
+    desk.submit("a")
+    desk.submit("b", queue="r")
+    [one] = assigned(ask(desk, 1, "q"))
+
+    [refused] = ask(desk, 1, "r")
+
+    assert refused.code == "invalid"
+    assert desk.task("b")["state"] == "waiting"
+    assert [again.token for again in assigned(ask(desk, 1, "q"))] == [one.token]
+
+
+def test_pull_that_waits_and_comes_again_on_another_connection_is_answered_there() -> None:
+    desk = Desk()
+    ask(desk, 1)
+    ask(desk, 1, peer=OTHER)
+    sent = desk.turn(submit_message(desk, "a"), submit_message(desk, "b"))
+
+    assert [to for to, message in sent if isinstance(message, Tasks)] == [OTHER]
+    assert desk.machine.books.pulls_of == {}

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections import Counter
+
 from tests.simulation.ledger import Violation
 from zq.core import tables
 from zq.core.batch import read_batch
 from zq.core.books import Books
 from zq.core.endings import DEAD, ENDED, PARKED, PENDING, SCHEDULED
 from zq.core.groups import IS_BOTH, IS_GROUP, IS_TASK, OPEN, read_row
-from zq.core.holder import Life
+from zq.core.holder import Life, pull_name
 from zq.core.lines import line_of
 from zq.core.queue import Queue
 from zq.core.storage import Transaction
@@ -40,6 +42,20 @@ def check_grants(books: Books, now: float) -> None:
             raise Violation(f"{worker.name} is live and has no connection")
     for queue in books.queues.values():
         _check_queue(books, queue, now)
+    _check_pulls(books)
+
+
+def _check_pulls(books: Books) -> None:
+    """A pull waits in one place, or has leases; each that waits is counted for its connection."""
+    waits = [wait for queue in books.queues.values() for wait in queue.pull_waits]
+    names = [pull_name(wait.client, wait.request) for wait in waits]
+    if sorted(names) != sorted(books.pulls) or Counter(wait.peer for wait in waits) != books.pulls_of:
+        raise Violation(f"pulls {sorted(names)} wait, the books say {sorted(books.pulls)} of {books.pulls_of}")
+    if both := books.pulls.keys() & books.pullers.keys():
+        raise Violation(f"pulls {sorted(both)} wait and have leases")
+    for lease in books.leases.values():
+        if lease.holder.is_puller and books.pullers.get(lease.holder.name) is not lease.holder:
+            raise Violation(f"lease {lease.token} is of a pull that the books do not know")
 
 
 def _check_queue(books: Books, queue: Queue, now: float) -> None:

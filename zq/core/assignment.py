@@ -294,7 +294,7 @@ def _serve_pulls(books: Books, step: Step, queue: Queue) -> None:
     while queue.pull_waits and queue.total_waiting:
         if not serve_pull(books, step, queue, queue.pull_waits[0]):
             return
-        queue.pull_waits.popleft()
+        books.end_pull(queue.pull_waits.popleft())
 
 
 def serve_pull(books: Books, step: Step, queue: Queue, wait: PullWait) -> bool:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from zq.core import heads, tables, uniqueness
 from zq.core.batch import Batch, read_batch
 from zq.core.gates import Gate, needs_gate
-from zq.core.holder import Holder, Lease, Peer
+from zq.core.holder import Holder, Lease, Peer, PullWait, pull_name
 from zq.core.options import CoordinatorOptions, Now
 from zq.core.policies import QueuePolicies
 from zq.core.queue import Lining, Queue
@@ -87,6 +87,8 @@ class Books:
         self.workers: dict[str, Holder] = {}
         self.peers: dict[Peer, Holder] = {}  # invariant: holder.peer is the key
         self.pullers: dict[str, Holder] = {}
+        self.pulls: dict[str, PullWait] = {}  # those that wait, by the same names
+        self.pulls_of: dict[Peer, int] = {}  # how many of a connection wait
         self.waits = Waits()
         self.events: Watchers | None = None  # None: nobody watches
         self.calendar: Calendar  # set by the coordinator
@@ -294,6 +296,21 @@ class Books:
             lease.holder.solo = False
         if lease.holder.is_puller and not lease.holder.leases:
             self.pullers.pop(lease.holder.name, None)
+
+    def add_pull(self, queue: Queue, wait: PullWait) -> None:
+        """Lets a pull wait in a queue."""
+        queue.pull_waits.append(wait)
+        self.pulled[queue] = None
+        self.stirred[queue] = None
+        self.pulls[pull_name(wait.client, wait.request)] = wait
+        self.pulls_of[wait.peer] = self.pulls_of.get(wait.peer, 0) + 1
+
+    def end_pull(self, wait: PullWait) -> None:
+        """Notes that a pull does not wait any more; its queue has it no longer."""
+        del self.pulls[pull_name(wait.client, wait.request)]
+        self.pulls_of[wait.peer] -= 1
+        if not self.pulls_of[wait.peer]:
+            del self.pulls_of[wait.peer]
 
     def stir_for(self, holder: Holder) -> None:
         """Notes that a holder has room again, for the queues in which tasks wait for it; what waits from this step on is noted by itself."""

@@ -33,6 +33,7 @@ from zq.core import (
     liveness,
     operations,
     publishing,
+    pulls,
     queries,
     retention,
     schedules,
@@ -41,7 +42,7 @@ from zq.core import (
 )
 from zq.core.arguments import InvalidRequestError
 from zq.core.books import Books, Step
-from zq.core.holder import Holder, Peer, PullWait, pull_name
+from zq.core.holder import Holder, Peer
 from zq.core.opening import read_books
 from zq.core.options import CoordinatorOptions, Now
 from zq.core.schedules import NO_CALENDAR, Calendar
@@ -70,7 +71,6 @@ from zq.wire.messages import (
     Settle,
     Started,
     Submit,
-    Tasks,
     ToCoordinator,
     Wait,
 )
@@ -171,7 +171,7 @@ class Coordinator:
         if books.gated:
             assignment.ring_gates(books, step)
         assignment.assign_all(books, step)
-        self._end_pulls(step)
+        pulls.end_due(books, step)
         retention.forget(books, step)
         for queue in books.changed:
             queue.measure_rate(step.now)
@@ -199,9 +199,7 @@ class Coordinator:
             at = min(at, now.monotonic + max(0.0, books.next_forget_time - now.wall))
         for queue in books.gated:
             at = min(at, inf if queue.gate is None else queue.gate.wake_at())
-        for queue in books.pulled:
-            at = min(at, min((wait.until for wait in queue.pull_waits), default=inf))
-        return at
+        return min(at, pulls.next_at(books))
 
     # Messages.
 
@@ -242,7 +240,7 @@ class Coordinator:
                 if missing:
                     books.waits.add(id, WaitEntry(peer, request, missing))
             case Pull():
-                self._pull(step, peer, message)
+                pulls.pull(books, step, peer, message)
             case Cancel(request, id):
                 step.send(peer, Answer(request, joins.cancel(books, step, id)))
             case Query(request, what, arguments):
@@ -274,33 +272,6 @@ class Coordinator:
     def _say_hello(self, step: Step, peer: Peer) -> None:
         self.books.count("error say-hello")
         step.send(peer, Error(None, "say-hello", "expected hello first on this connection"))
-
-    def _pull(self, step: Step, peer: Peer, message: Pull) -> None:
-        books = self.books
-        held = books.pullers.get(pull_name(message.client, message.request))
-        if held is not None:
-            held.peer = peer  # the answer was lost: the same leases again (protocol 2, pull)
-            assignments = tuple(assignment.assignment_of(lease, step.wall) for lease in held.leases.values())
-            step.send(peer, Tasks(message.request, assignments))
-            return
-        queue = books.queue(step, message.queue)
-        wait = PullWait(peer, message, step.now + message.wait)
-        asked = (message.client, message.request)
-        for earlier in [one for one in queue.pull_waits if (one.client, one.request) == asked]:
-            queue.pull_waits.remove(earlier)
-        if queue.pull_waits or not assignment.serve_pull(books, step, queue, wait):
-            queue.pull_waits.append(wait)
-            books.pulled[queue] = None
-            books.stirred[queue] = None
-
-    def _end_pulls(self, step: Step) -> None:
-        """Answers pulls that have waited long enough with nothing."""
-        for queue in list(self.books.pulled):
-            for wait in [wait for wait in queue.pull_waits if wait.until <= step.now]:
-                queue.pull_waits.remove(wait)
-                step.send(wait.peer, Tasks(wait.request, ()))
-            if not queue.pull_waits:
-                del self.books.pulled[queue]
 
     def _excuse_stall(self, step: Step) -> None:
         """When this machine itself stood still for longer than a heartbeat, nobody is blamed for that time."""

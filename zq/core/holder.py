@@ -117,11 +117,12 @@ class Lease:
 class PullWait:
     """A pull that waits for its first task."""
 
-    __slots__ = ("client", "lease", "max_tasks", "peer", "request", "until")
+    __slots__ = ("client", "lease", "max_tasks", "peer", "queue", "request", "until")
 
     def __init__(self, peer: Peer, pull: Any, until: float) -> None:
         self.peer = peer
         self.client: str = pull.client
+        self.queue: str = pull.queue
         self.request: int = pull.request
         self.max_tasks: int = pull.max_tasks
         self.lease: float = pull.lease

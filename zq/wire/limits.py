@@ -74,6 +74,9 @@ LEASE_MAX = 43_200.0
 WAIT_MAX = 60.0
 """Seconds a pull may wait at the coordinator; clients ask again."""
 
+PULLS_WAITING_MAX = 1000
+"""Pulls of one connection that wait at a time: more than a program has threads to pull with, and well under a megabyte."""
+
 DELAY_MAX = 31_536_000.0
 """Seconds a task may be delayed or may run: one year."""
 
