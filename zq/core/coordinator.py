@@ -185,18 +185,13 @@ class Coordinator:
         """Returns the monotonic time of the next tick that has something to do, or infinity."""
         books = self.books
         at = min(books.watch_at, books.alarms[0][0] if books.alarms else inf)
-        if books.next_due_time < inf:
-            at = min(at, now.monotonic + max(0.0, books.next_due_time - now.wall))
-        if books.next_fire_time < inf:
-            at = min(at, now.monotonic + max(0.0, books.next_fire_time - now.wall))
-        if books.next_expiry_time < inf:
-            at = min(at, now.monotonic + max(0.0, books.next_expiry_time - now.wall))
+        forget_time = books.next_forget_time if books.kept else inf
+        wall = min(books.next_due_time, books.next_fire_time, books.next_expiry_time, forget_time)
+        at = min(at, now.monotonic + max(0.0, wall - now.wall))
         if books.operations and operations.has_work(books):
             return now.monotonic
         if books.replays:
             at = min(at, dead_letters.next_at(books))
-        if books.kept:
-            at = min(at, now.monotonic + max(0.0, books.next_forget_time - now.wall))
         for queue in books.gated:
             at = min(at, inf if queue.gate is None else queue.gate.wake_at())
         return min(at, pulls.next_at(books))

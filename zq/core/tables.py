@@ -88,7 +88,6 @@ _U64 = struct.Struct(">Q")
 _U32 = struct.Struct(">I")
 _U16 = struct.Struct(">H")
 
-TASK_KEY_BYTES: Final = _TASK_KEY.size
 POSITION_BYTES: Final = _POSITION.size
 
 
