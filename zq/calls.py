@@ -12,12 +12,6 @@ from contextlib import suppress
 from functools import partial
 from typing import Any, NamedTuple, Protocol
 
-from zq.core.client_outcomes import FOREVER, BatchOutcome, Reply
-from zq.core.client_requests import Ask as AskMessage
-from zq.core.client_session import ClientSession
-from zq.core.client_settles import Settling
-from zq.core.client_submits import Single
-from zq.core.ids import PREFIX_LENGTH, make_prefix
 from zq.core.policies import read_policies
 from zq.errors import (
     ClosedError,
@@ -34,6 +28,12 @@ from zq.errors import (
 from zq.flow import WINDOW_BATCHES, WINDOW_BYTES, Flow, finish
 from zq.link import Link, resolve_address, resolve_namespace
 from zq.reason import Reason
+from zq.sessions.client import ClientSession
+from zq.sessions.ids import PREFIX_LENGTH, make_prefix
+from zq.sessions.outcomes import FOREVER, BatchOutcome, Reply
+from zq.sessions.requests import Ask as AskMessage
+from zq.sessions.settles import Settling
+from zq.sessions.submits import Single
 from zq.submit_options import SubmitOptions, check_id, check_name, make_options
 from zq.task import task_id
 from zq.wire.batch import PayloadPacker, decode_payload, pack_payloads, payload_at

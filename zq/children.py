@@ -23,10 +23,10 @@ from collections.abc import Callable
 from typing import Any, BinaryIO
 
 from zq.chunks import Chunk, Runner, Slot
-from zq.core.ids import IdMaker, make_prefix
 from zq.errors import RemoteProtocolError
 from zq.handlers import Bench
 from zq.harvest import Report
+from zq.sessions.ids import IdMaker, make_prefix
 from zq.specs import load_handlers
 from zq.task import Task
 from zq.wire.batch import slice_tasks

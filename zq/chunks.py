@@ -10,8 +10,8 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
-from zq.core.ids import IdMaker
 from zq.harvest import Harvest, Report
+from zq.sessions.ids import IdMaker
 from zq.task import Task, TaskOwner
 from zq.wire.batch import decode_payload, offsets_of
 from zq.wire.messages import Assignment

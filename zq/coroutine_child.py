@@ -31,11 +31,11 @@ from zq.children import (
     write_frame,
 )
 from zq.chunks import Chunk
-from zq.core.ids import IdMaker, make_prefix
 from zq.coroutines import Coroutines
 from zq.errors import RemoteProtocolError
 from zq.handlers import Bench
 from zq.harvest import Report
+from zq.sessions.ids import IdMaker, make_prefix
 from zq.specs import load_handlers
 from zq.task import Task
 from zq.wire.batch import slice_tasks

@@ -18,9 +18,9 @@ from functools import partial
 from typing import Any
 
 from zq.chunks import Chunk, Handler
-from zq.core.ids import IdMaker
 from zq.handlers import Bench
 from zq.harvest import Harvest, Report
+from zq.sessions.ids import IdMaker
 from zq.task import Task, TaskOwner
 from zq.wire.batch import decode_payload, payload_at
 from zq.wire.messages import Assignment

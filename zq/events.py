@@ -10,9 +10,9 @@ from types import TracebackType
 from typing import Any, Self
 
 from zq.calls import Ask, Calls, Steps
-from zq.core.client_outcomes import FOREVER
-from zq.core.client_streams import Stream
 from zq.core.watching import KINDS
+from zq.sessions.outcomes import FOREVER
+from zq.sessions.streams import Stream
 from zq.submit_options import check_name
 from zq.task import task_id
 from zq.wire.messages import Event as WireEvent

@@ -252,7 +252,7 @@ def _end(future: CallFuture[Any], plain: Any) -> None:
 
 
 class _Reply:
-    """The end of one step; see `zq.core.client_outcomes.Reply`."""
+    """The end of one step; see `zq.sessions.outcomes.Reply`."""
 
     __slots__ = ("_advance", "_inbox")
 

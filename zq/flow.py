@@ -2,8 +2,8 @@
 
 from typing import NamedTuple
 
-from zq.core.client_outcomes import BatchOutcome, Reply
 from zq.errors import BusyError, InvalidTaskError
+from zq.sessions.outcomes import BatchOutcome, Reply
 from zq.wire.messages import Accepted
 
 WINDOW_BYTES = 16 << 20

@@ -14,8 +14,8 @@ from math import inf
 from typing import Protocol
 
 from zq.chunks import REPORT_AFTER, Chunk, Handler, Runner, Slot
-from zq.core.ids import IdMaker
 from zq.harvest import Report
+from zq.sessions.ids import IdMaker
 from zq.task import TaskOwner
 from zq.wire.limits import CREDIT_MAX
 from zq.wire.messages import Assignment, Span

@@ -8,8 +8,8 @@ from __future__ import annotations
 import traceback
 from typing import Any, NamedTuple
 
-from zq.core.ids import IdMaker
 from zq.errors import ConversionError, PayloadTooLargeError
+from zq.sessions.ids import IdMaker
 from zq.task import Bury, Retry, Task
 from zq.wire.batch import PayloadPacker, decode_payload, pack_payloads
 from zq.wire.limits import BATCH_BYTES_MAX, BATCH_TASKS_MAX, MESSAGE_BATCHES_MAX, TEXT_CHARS_MAX

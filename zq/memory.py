@@ -23,17 +23,17 @@ from zq.async_client import AsyncClient
 from zq.calls import Calls, Medium, Steps
 from zq.chunks import Chunk, Handler, Runner, Slot
 from zq.client import Client
-from zq.core.client_session import ClientSession
 from zq.core.coordinator import Coordinator
-from zq.core.ids import IdMaker, make_prefix
 from zq.core.options import CoordinatorOptions, Now
 from zq.core.tables import TABLES
-from zq.core.worker_session import WorkerSession
 from zq.coroutines import is_coroutine_handler
 from zq.cron import CALENDAR
 from zq.errors import ClosedError, TimedOutError, ZqError
 from zq.harvest import Report
 from zq.link import Session
+from zq.sessions.client import ClientSession
+from zq.sessions.ids import IdMaker, make_prefix
+from zq.sessions.worker import WorkerSession
 from zq.store.memory import MemoryStore
 from zq.task import Task
 from zq.wire.codec import decode_for_coordinator, decode_from_coordinator, encode
@@ -340,7 +340,7 @@ class _Line:
 
 
 class _Reply:
-    """The end of a call; see `zq.core.client_outcomes.Reply`."""
+    """The end of a call; see `zq.sessions.outcomes.Reply`."""
 
     __slots__ = ("error", "is_over", "value")
 

@@ -6,9 +6,9 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Generic, NamedTuple, TypeVar, overload
 
 from zq.calls import Calls, Steps
-from zq.core.client_outcomes import BatchOutcome
 from zq.errors import BusyError, InvalidTaskError, UnroutableError
 from zq.flow import Entry
+from zq.sessions.outcomes import BatchOutcome
 from zq.submit_options import SubmitOptions, check_id, check_name, make_options
 from zq.wire.batch import pack_payloads
 from zq.wire.limits import BATCH_TASKS_MAX, PUBLICATION_ID_BYTES_MAX

@@ -7,8 +7,8 @@ import time
 from typing import Any
 
 from zq.calls import Calls, Steps
-from zq.core.client_outcomes import FOREVER
 from zq.errors import TimedOutError
+from zq.sessions.outcomes import FOREVER
 
 GRACE = 2.0
 """Seconds after its deadline at which a caller stops waiting for a link that does not end the call itself."""

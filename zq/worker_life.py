@@ -15,14 +15,14 @@ from types import FrameType
 from typing import TYPE_CHECKING
 
 from zq.children import ChildRunner
-from zq.core.ids import IdMaker, make_prefix
-from zq.core.worker_session import WorkerSession
 from zq.coroutine_child import CoroutineChildRunner
 from zq.coroutines import LoopRunner, is_coroutine_handler
 from zq.errors import ClosedError, RunnerBrokenError
 from zq.handlers import Bench, RunnerThread, ThreadRunner
 from zq.harvest import Report
 from zq.link import Link
+from zq.sessions.ids import IdMaker, make_prefix
+from zq.sessions.worker import WorkerSession
 from zq.task import Task
 from zq.wire.messages import Failed, FromCoordinator, Progress, Span, ToCoordinator
 

@@ -5,11 +5,6 @@ from typing import Any, TypeVar
 
 import pytest
 
-from zq.core import client_session
-from zq.core.client_outcomes import BatchOutcome
-from zq.core.client_session import ClientSession
-from zq.core.client_settles import Settling
-from zq.core.client_submits import SMALL_MESSAGES, WINDOW_MESSAGES, Single
 from zq.errors import (
     BusyError,
     ClosedError,
@@ -19,6 +14,11 @@ from zq.errors import (
     TimedOutError,
     UnreachableError,
 )
+from zq.sessions import client
+from zq.sessions.client import ClientSession
+from zq.sessions.outcomes import BatchOutcome
+from zq.sessions.settles import Settling
+from zq.sessions.submits import SMALL_MESSAGES, WINDOW_MESSAGES, Single
 from zq.wire.batch import iterate_payloads, pack_payloads
 from zq.wire.messages import (
     DEFAULT_OPTIONS,
@@ -687,6 +687,6 @@ def test_thousands_of_deadlines_are_looked_at_a_bounded_number_of_times() -> Non
         session.ask(0.0, Query(0, "status", {}), 1.0 + place / 1_000_000, reply)
         replies.append(reply)
     said(session, 1.0)
-    assert session.next_at() >= 1.0 + client_session.SCAN_INTERVAL / 2
-    said(session, 1.0 + client_session.SCAN_INTERVAL)
+    assert session.next_at() >= 1.0 + client.SCAN_INTERVAL / 2
+    said(session, 1.0 + client.SCAN_INTERVAL)
     assert all(reply.ends for reply in replies)

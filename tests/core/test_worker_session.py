@@ -2,8 +2,8 @@
 
 from typing import Any
 
-from zq.core.worker_session import STARTED_AFTER, WELCOME_PATIENCE, WorkerSession
 from zq.errors import RemoteProtocolError, WorkerFencedError
+from zq.sessions.worker import STARTED_AFTER, WELCOME_PATIENCE, WorkerSession
 from zq.wire.messages import (
     DEFAULT_OPTIONS,
     Assign,

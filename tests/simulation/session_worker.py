@@ -8,7 +8,7 @@ from typing import Any
 from tests.simulation.ledger import Ledger
 from tests.simulation.lineage import result_of
 from tests.simulation.world import Connection, World
-from zq.core.worker_session import WorkerSession
+from zq.sessions.worker import WorkerSession
 from zq.task import task_id
 from zq.wire.messages import Assignment, Done, Failed, Settle, Settled, Span
 

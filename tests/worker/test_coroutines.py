@@ -16,9 +16,9 @@ from tests.process.kitchen import wait_until
 from tests.worker import coroutine_shop
 from zq import coroutine_child
 from zq.chunks import Chunk
-from zq.core.ids import IdMaker
 from zq.coroutines import Coroutines, is_coroutine_handler
 from zq.harvest import Report
+from zq.sessions.ids import IdMaker
 from zq.task import Task
 from zq.wire.batch import decode_payload, encode_payload, iterate_payloads, pack_payloads
 from zq.wire.messages import DEFAULT_OPTIONS, Assignment

@@ -13,8 +13,8 @@ from collections import deque
 from collections.abc import Callable, Hashable, Iterable
 from typing import NamedTuple
 
-from zq.core.client_outcomes import Reply
 from zq.errors import InvalidTaskError, RemoteProtocolError
+from zq.sessions.outcomes import Reply
 from zq.wire.batch import pack_payloads
 from zq.wire.limits import BATCH_BYTES_MAX, BATCH_TASKS_MAX, MESSAGE_BATCHES_MAX
 from zq.wire.messages import DEFAULT_OPTIONS, Batch, Error, Options

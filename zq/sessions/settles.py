@@ -4,7 +4,7 @@ flight goes out together with the next.
 
 from collections import deque
 
-from zq.core.client_outcomes import FOREVER, Reply
+from zq.sessions.outcomes import FOREVER, Reply
 from zq.wire.limits import MESSAGE_BATCHES_MAX
 from zq.wire.messages import Done, Failed, Settle, Span
 

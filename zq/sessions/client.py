@@ -21,8 +21,10 @@ from collections.abc import Iterable
 from itertools import count
 from typing import Any
 
-from zq.core.client_outcomes import FOREVER, BatchOutcome, Reply, Watcher, Watches
-from zq.core.client_requests import (
+from zq.errors import RemoteProtocolError, TimedOutError, UnreachableError, ZqError
+from zq.sessions.ids import IdMaker
+from zq.sessions.outcomes import FOREVER, BatchOutcome, Reply, Watcher, Watches
+from zq.sessions.requests import (
     Ask,
     Expired,
     Request,
@@ -33,11 +35,9 @@ from zq.core.client_requests import (
     refusal_error,
     replies_of,
 )
-from zq.core.client_settles import Settles, Settling, settle_message, take_expired
-from zq.core.client_streams import LEASE, Stream, Streams
-from zq.core.client_submits import Load, Single, Submits
-from zq.core.ids import IdMaker
-from zq.errors import RemoteProtocolError, TimedOutError, UnreachableError, ZqError
+from zq.sessions.settles import Settles, Settling, settle_message, take_expired
+from zq.sessions.streams import LEASE, Stream, Streams
+from zq.sessions.submits import Load, Single, Submits
 from zq.wire.messages import (
     Answer,
     Assignment,

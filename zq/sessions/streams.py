@@ -8,8 +8,8 @@ from __future__ import annotations
 from collections import deque
 from typing import Any
 
-from zq.core.client_outcomes import FOREVER, Reply
 from zq.errors import RemoteProtocolError
+from zq.sessions.outcomes import FOREVER, Reply
 from zq.wire.messages import Events, Follow
 
 LEASE = 15.0

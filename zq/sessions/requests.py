@@ -1,9 +1,9 @@
 """What a client has outstanding, and how it ends for those who wait."""
 
-from zq.core.client_outcomes import FOREVER, BatchOutcome, Reply
-from zq.core.client_settles import Settling
-from zq.core.client_submits import Load, Part
 from zq.errors import BusyError, ClosedError, InvalidTaskError, StaleLeaseError, ZqError
+from zq.sessions.outcomes import FOREVER, BatchOutcome, Reply
+from zq.sessions.settles import Settling
+from zq.sessions.submits import Load, Part
 from zq.wire.messages import (
     Accepted,
     Cancel,
