@@ -94,7 +94,7 @@ def layer_of(module: str) -> str:
 
 
 def target_of(found: Import) -> str:
-    """Returns the module that an import loads: `from zq.core import books` loads zq.core.books."""
+    """Returns the module that an import loads: `from zq.core import books` loads zq.core.state.books."""
     if found.name is not None and (ROOT / found.module.replace(".", "/") / f"{found.name}.py").exists():
         return f"{found.module}.{found.name}"
     return found.module

@@ -15,7 +15,6 @@ if TYPE_CHECKING:
     from zq.browsing import StateFilter
     from zq.client import Client
     from zq.core.options import CoordinatorOptions
-    from zq.core.policies import QueueSettings
     from zq.errors import (
         BusyError,
         ClosedError,
@@ -55,6 +54,7 @@ if TYPE_CHECKING:
     from zq.submit_options import SubmitOptions
     from zq.task import Bury, Retry, Task
     from zq.task_function import Arguments, AsyncTypedReceipt, TaskFunction, TypedReceipt
+    from zq.wire.policies import QueueSettings
     from zq.wire.retry import RetryPolicy
     from zq.wire.unique import Unique
     from zq.worker import Worker
@@ -80,7 +80,7 @@ _MODULES = {
     "PublishReceipt": "zq.publications",
     "PublishReceipts": "zq.publications",
     "PulledTask": "zq.pulled",
-    "QueueSettings": "zq.core.policies",
+    "QueueSettings": "zq.wire.policies",
     "Reason": "zq.reason",
     "Receipt": "zq.receipt",
     "Receipts": "zq.receipt",

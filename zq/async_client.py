@@ -11,7 +11,6 @@ from typing import Any, Self, Unpack
 
 from zq.browsing import StateFilter, payload, search, statuses
 from zq.calls import Calls, Steps, outcome_of, result_of
-from zq.core.policies import QueueSettings
 from zq.dead_letters import AsyncDeadLetters
 from zq.events import AsyncEventStream
 from zq.flow import Entry, entry_of
@@ -32,6 +31,7 @@ from zq.receipt import ReceiptBase, Receipts, TaskEvent, TaskStatus, events_of, 
 from zq.schedules import AsyncSchedules, CatchUp, make_schedule
 from zq.submit_options import Policy, SubmitOptions
 from zq.wire.limits import BATCH_TASKS_MAX, PAYLOAD_BYTES_MAX
+from zq.wire.policies import QueueSettings
 
 
 class AsyncClient:

@@ -12,7 +12,6 @@ from contextlib import suppress
 from functools import partial
 from typing import Any, NamedTuple, Protocol
 
-from zq.core.policies import read_policies
 from zq.errors import (
     ClosedError,
     PayloadTooLargeError,
@@ -60,6 +59,7 @@ from zq.wire.messages import (
     Query,
     Settle,
 )
+from zq.wire.policies import read_policies
 
 SETTLE_BYTES_MAX = FRAME_BYTES_MAX * 3 // 4
 """One settle that a caller put together; the rest is room for what another process adds on the way."""

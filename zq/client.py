@@ -8,7 +8,6 @@ from typing import Any, Self, Unpack
 
 from zq.browsing import Search, StateFilter, payload, search, statuses
 from zq.calls import Calls, Steps, outcome_of
-from zq.core.policies import QueueSettings
 from zq.dead_letters import DeadLetters
 from zq.events import EventStream
 from zq.flow import Entry, entry_of
@@ -31,6 +30,7 @@ from zq.schedules import CatchUp, Schedules, make_schedule
 from zq.submit_options import Policy, SubmitOptions
 from zq.waiter import drive
 from zq.wire.limits import BATCH_TASKS_MAX, PAYLOAD_BYTES_MAX
+from zq.wire.policies import QueueSettings
 
 
 class Client:

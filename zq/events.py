@@ -10,7 +10,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from zq.calls import Ask, Calls, Steps
-from zq.core.watching import KINDS
+from zq.core.state.event_streams import KINDS
 from zq.sessions.outcomes import FOREVER
 from zq.sessions.streams import Stream
 from zq.submit_options import check_name

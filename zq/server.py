@@ -20,8 +20,8 @@ from typing import Any
 import zmq
 
 from zq.core.coordinator import Coordinator as Machine
-from zq.core.holder import Peer
 from zq.core.options import CoordinatorOptions, Now
+from zq.core.state.leases import Peer
 from zq.core.tables import TABLES
 from zq.cron import CALENDAR
 from zq.errors import ClosedError, RemoteProtocolError, StoreFullError

@@ -16,7 +16,7 @@ import pytest
 from tests.core.desk import CLIENT, Desk
 from tests.simulation.fates import check_unique
 from tests.simulation.invariants import check_books, check_grants
-from zq.core import operations
+from zq.core.admin import operations
 from zq.errors import StoreError
 from zq.wire.batch import encode_payload, pack_payloads
 from zq.wire.codec import decode_for_coordinator, encode

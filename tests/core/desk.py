@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Any, TypeVar
 
 from zq.core.coordinator import Coordinator
-from zq.core.holder import Lease
 from zq.core.options import CoordinatorOptions, Now
+from zq.core.state.leases import Lease
 from zq.core.tables import TABLES
 from zq.store.memory import MemoryStore
 from zq.wire.batch import encode_payload, pack_payloads

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from tests.core.desk import Desk, assigned
-from zq.core.heads import READ_BATCHES
+from zq.core.state.service_order import READ_BATCHES
 
 
 def test_rest_of_a_queue_is_served_at_once_behind_leases_of_workers_that_have_not_come_back() -> None:

@@ -5,7 +5,8 @@ from typing import Any
 import pytest
 
 from tests.core.desk import CLIENT, Desk, assigned, done, failed, only
-from zq.core import browsing, tables
+from zq.core import tables
+from zq.core.insight import browsing
 from zq.wire.messages import Cancel, Error, Pull, Query, Release, Span
 
 W, V = b"worker-1", b"worker-2"

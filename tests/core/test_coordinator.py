@@ -5,10 +5,9 @@ from typing import Any
 import pytest
 
 from tests.core.desk import CLIENT, WALL, Desk, assigned, done, failed, only
-from zq.core.commands import COMMANDS
+from zq.core.admin.commands import COMMANDS
+from zq.core.insight.queries import QUERIES
 from zq.core.options import CoordinatorOptions
-from zq.core.policies import QueuePolicies
-from zq.core.queries import QUERIES
 from zq.wire.messages import (
     DEFAULT_OPTIONS,
     Answer,
@@ -39,6 +38,7 @@ from zq.wire.messages import (
     Wait,
     Welcome,
 )
+from zq.wire.policies import QueuePolicies
 from zq.wire.retry import RetryPolicy
 
 W, V = b"worker-1", b"worker-2"

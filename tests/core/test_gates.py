@@ -5,9 +5,9 @@ from typing import Any
 import pytest
 
 from tests.core.desk import CLIENT, Desk, assigned, done, only
-from zq.core.gates import Gate
-from zq.core.policies import DEFAULT_POLICIES
+from zq.core.state.throttle import Gate
 from zq.wire.messages import Assignment, Cancel, Pull, Release, Settle, Settled, Span
+from zq.wire.policies import DEFAULT_POLICIES
 
 W, V = b"worker-1", b"worker-2"
 
@@ -235,7 +235,7 @@ def test_full_buckets_of_keys_are_forgotten() -> None:
 @pytest.mark.parametrize("name", ["rate", "key_rate"])
 @pytest.mark.parametrize("value", [0, -1.0, True, "5", float("nan"), float("inf")])
 def test_rate_that_cannot_be_is_refused(name: str, value: Any) -> None:
-    from zq.core.policies import read_policies
+    from zq.wire.policies import read_policies
 
     with pytest.raises(ValueError, match=f"expected {name} from 1e-06 to 1e\\+09 a second"):
         read_policies({name: value})

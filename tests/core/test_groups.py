@@ -9,7 +9,7 @@ import pytest
 
 from tests.core.desk import CLIENT, Desk, assigned, done, failed, only
 from zq.core import tables
-from zq.core.assignment import assignment_of
+from zq.core.tasks.assignment import assignment_of
 from zq.wire.batch import encode_payload, pack_payloads
 from zq.wire.limits import PAYLOAD_BYTES_CEILING
 from zq.wire.messages import (

@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 
 from tests.core.desk import CLIENT, Desk, assigned, done, failed, only
 from zq.core import tables
-from zq.core.assignment import FAIR_TASKS
-from zq.core.ring import Ring
+from zq.core.state.ring import Ring
+from zq.core.tasks.assignment import FAIR_TASKS
 from zq.submit_options import make_options
 from zq.wire.messages import (
     Assignment,

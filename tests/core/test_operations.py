@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from tests.core.desk import CLIENT, Desk, assigned, done, failed
-from zq.core import operations
+from zq.core.admin import operations
 from zq.wire.messages import Command, Error, Wait
 
 

@@ -3,7 +3,7 @@
 from typing import Any
 
 from tests.core.desk import CLIENT, WALL, Desk, assigned, done
-from zq.core.admission import OVERFLOW_MAX, OVERFLOW_REASON
+from zq.core.tasks.admission import OVERFLOW_MAX, OVERFLOW_REASON
 from zq.wire.batch import encode_payload, pack_payloads
 from zq.wire.messages import Batch, Cancel, Options, Submit
 
@@ -143,7 +143,7 @@ def test_waiting_counts_as_priority_where_the_queue_says_so() -> None:
 
 
 def lease_of(lease: Any) -> Any:
-    from zq.core.assignment import assignment_of
+    from zq.core.tasks.assignment import assignment_of
 
     return assignment_of(lease, WALL)
 

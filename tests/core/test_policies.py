@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from tests.core.desk import Desk
-from zq.core.policies import DEFAULT_POLICIES, QueuePolicies, QueueSettings, policies_of, policies_record, read_policies
+from zq.wire.policies import DEFAULT_POLICIES, QueuePolicies, QueueSettings, policies_of, policies_record, read_policies
 
 
 def test_every_policy_has_a_setting_and_a_reader() -> None:

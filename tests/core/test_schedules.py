@@ -5,9 +5,9 @@ from typing import Any
 import pytest
 
 from tests.core.desk import CLIENT, WALL, Desk, assigned, done, only
-from zq.core import schedules
 from zq.core.coordinator import Coordinator
-from zq.core.schedules import Calendar
+from zq.core.tasks import schedules
+from zq.core.tasks.schedules import Calendar
 from zq.wire.batch import encode_payload, pack_payloads
 from zq.wire.messages import Answer, Batch, Command, Error, Options, Pull, Schedule
 from zq.wire.unique import Unique

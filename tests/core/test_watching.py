@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from tests.core.desk import CLIENT, WALL, Desk, assigned, done, failed, only
-from zq.core import watching
+from zq.core.state import event_streams
 from zq.wire.messages import Cancel, Done, Error, Event, Events, Follow, Goodbye, Held, Ping, Pong, Started
 from zq.wire.retry import RetryPolicy
 
@@ -167,7 +167,7 @@ def test_filters_by_queue_and_kind_hold() -> None:
 
 
 def test_message_is_bounded_and_the_rest_of_a_step_is_dropped_and_counted(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(watching, "EVENTS_MAX", 3)
+    monkeypatch.setattr(event_streams, "EVENTS_MAX", 3)
     desk = patient()
     eye = Eye(desk, None, "cancelled")
     desk.submit("a", 10)
@@ -184,9 +184,9 @@ def test_message_is_bounded_and_the_rest_of_a_step_is_dropped_and_counted(monkey
 def test_watcher_that_sees_nothing_stops_to_get_messages_and_learns_what_it_missed() -> None:
     desk = patient()
     eye = Eye(desk, None, "accepted")
-    for index in range(watching.WINDOW + 36):
+    for index in range(event_streams.WINDOW + 36):
         desk.submit(f"t{index}")
-    assert (len(eye.events), eye.messages) == (watching.WINDOW, watching.WINDOW + 1)
+    assert (len(eye.events), eye.messages) == (event_streams.WINDOW, event_streams.WINDOW + 1)
     eye.told()
 
     assert eye.dropped == 36
@@ -219,7 +219,7 @@ def test_watcher_whose_connection_is_gone_is_forgotten() -> None:
 
 def test_there_are_at_most_so_many_watchers_and_kinds_that_exist() -> None:
     desk = patient()
-    for index in range(watching.WATCHERS_MAX):
+    for index in range(event_streams.WATCHERS_MAX):
         Eye(desk, peer=b"eye-%d" % index)
     error = only(desk.say(EYE, Follow(1, None, (), 15.0, 0)), Error)
     assert (error.request, error.code, error.text[:11]) == (1, "invalid", "16 watchers")

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 import zq
-from zq.core import admission
+from zq.core.tasks import admission
 from zq.wire.messages import Submit
 
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from tests.simulation.ledger import Violation
 from zq.core import tables
-from zq.core.admission import OVERFLOW_REASON
-from zq.core.batch import Batch, read_batch
-from zq.core.books import Books
-from zq.core.holder import Lease
-from zq.core.schedules import ScheduleRow
+from zq.core.state.batch import Batch, read_batch
+from zq.core.state.books import Books
+from zq.core.state.leases import Lease
 from zq.core.storage import Transaction
+from zq.core.tasks.admission import OVERFLOW_REASON
+from zq.core.tasks.schedules import ScheduleRow
 
 FINAL = "for good"
 """In the text of every failure of the simulation that is final."""

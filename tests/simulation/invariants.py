@@ -6,14 +6,14 @@ from collections import Counter
 
 from tests.simulation.ledger import Violation
 from zq.core import tables
-from zq.core.batch import read_batch
-from zq.core.books import Books
-from zq.core.endings import DEAD, ENDED, PARKED, PENDING, SCHEDULED
-from zq.core.groups import IS_BOTH, IS_GROUP, IS_TASK, OPEN, read_row
-from zq.core.holder import Life, pull_name
-from zq.core.lines import line_of
-from zq.core.queue import Queue
+from zq.core.state.batch import read_batch
+from zq.core.state.books import Books
+from zq.core.state.key_turns import line_of
+from zq.core.state.leases import Life, pull_name
+from zq.core.state.queue import Queue
 from zq.core.storage import Transaction
+from zq.core.tasks.endings import DEAD, ENDED, PARKED, PENDING, SCHEDULED
+from zq.core.tasks.groups import IS_BOTH, IS_GROUP, IS_TASK, OPEN, read_row
 
 
 def check_grants(books: Books, now: float) -> None:

@@ -20,15 +20,15 @@ from tests.simulation.shares import QUEUES, ShareCheck
 from tests.simulation.timelines import check_traces
 from tests.simulation.watching import Eye
 from tests.simulation.world import WALL_OFFSET, Connection, World
-from zq.core.batch import bits
-from zq.core.books import EPOCH_SHIFT, Step
 from zq.core.coordinator import Coordinator
-from zq.core.groups import OPEN, read_row
-from zq.core.holder import Holder
+from zq.core.insight.queries import answer
 from zq.core.options import CoordinatorOptions
-from zq.core.queries import answer
-from zq.core.schedules import FIRE_MAX, ScheduleRow
+from zq.core.state.batch import bits
+from zq.core.state.books import EPOCH_SHIFT, Step
+from zq.core.state.leases import Holder
 from zq.core.tables import GROUPS, PENDING, SCHEDULES, TABLES, schedule_bounds, unpack
+from zq.core.tasks.groups import OPEN, read_row
+from zq.core.tasks.schedules import FIRE_MAX, ScheduleRow
 from zq.store.memory import MemoryStore
 from zq.task import task_id
 from zq.wire.messages import Assign, Assignment, Goodbye, Hello, Options, Receipt, Submit, Tasks

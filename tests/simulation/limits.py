@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 from tests.simulation.ledger import Violation
-from zq.core.books import Books, Step
-from zq.core.policies import QueuePolicies
-from zq.core.queue import Queue
+from zq.core.state.books import Books, Step
+from zq.core.state.queue import Queue
+from zq.wire.policies import QueuePolicies
 
 TOLERANCE = 1e-6
 """Of a token: sums of floats."""

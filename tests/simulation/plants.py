@@ -8,42 +8,34 @@ from typing import Any
 
 import pytest
 
-from zq.core import (
+from zq.core import coordinator, tables
+from zq.core.admin import commands, moving, operations
+from zq.core.opening import read_books
+from zq.core.options import CoordinatorOptions, Now
+from zq.core.state import event_streams, history, key_turns, namespace_limits, queue, unique_keys
+from zq.core.state.batch import Batch
+from zq.core.state.books import Books, Step
+from zq.core.state.departures import EndedMembers
+from zq.core.state.leases import Holder, Lease
+from zq.core.state.throttle import Gate
+from zq.core.tasks import (
     admission,
     assignment,
-    commands,
-    coordinator,
     dead_letters,
     endings,
     expiry,
-    failing,
+    follow_up,
     groups,
-    history,
-    joins,
-    lines,
     liveness,
-    moving,
-    operations,
     publishing,
-    queue,
+    retrying,
     schedules,
     settling,
-    shares,
-    tables,
-    uniqueness,
-    watching,
 )
-from zq.core.batch import Batch
-from zq.core.books import Books, Step
-from zq.core.departures import EndedMembers
-from zq.core.gates import Gate
-from zq.core.groups import GroupRow
-from zq.core.holder import Holder, Lease
-from zq.core.opening import read_books
-from zq.core.options import CoordinatorOptions, Now
-from zq.core.policies import DEFAULT_POLICIES
-from zq.core.schedules import ScheduleRow
+from zq.core.tasks.groups import GroupRow
+from zq.core.tasks.schedules import ScheduleRow
 from zq.wire.messages import Batch as WireBatch
+from zq.wire.policies import DEFAULT_POLICIES
 
 IN_THE_PEERS = ("ack before commit", "delete before commit", "resend with new id", "nak after timeout")
 """These are in the simulated shell and clients, see `kitchen`."""
@@ -133,19 +125,19 @@ def _dead_without_record(patch: pytest.MonkeyPatch) -> None:
 
 
 def _attempt_too_many(patch: pytest.MonkeyPatch) -> None:
-    real = failing.attempts_limit
-    patch.setattr(failing, "attempts_limit", lambda books, batch: real(books, batch) + 1)
+    real = retrying.attempts_limit
+    patch.setattr(retrying, "attempts_limit", lambda books, batch: real(books, batch) + 1)
 
 
 def _retry_without_delay(patch: pytest.MonkeyPatch) -> None:
-    real = failing.try_again
+    real = retrying.try_again
     patch.setattr(
-        failing, "try_again", lambda books, step, single, error, delay: real(books, step, single, error, delay / 2)
+        retrying, "try_again", lambda books, step, single, error, delay: real(books, step, single, error, delay / 2)
     )
 
 
 def _group_fires_twice(patch: pytest.MonkeyPatch) -> None:
-    real = joins._complete
+    real = follow_up._complete
 
     def complete(books: Books, step: Step, row: GroupRow) -> None:
         real(books, step, row)
@@ -155,18 +147,18 @@ def _group_fires_twice(patch: pytest.MonkeyPatch) -> None:
             wire = WireBatch(f"{row.id}-again", batch.queue.name, batch.options, batch.ends, batch.blob)
             admission.store(books, step, batch.queue, wire)
 
-    patch.setattr(joins, "_complete", complete)
+    patch.setattr(follow_up, "_complete", complete)
 
 
 def _group_fires_early(patch: pytest.MonkeyPatch) -> None:
-    real = joins._decide
+    real = follow_up._decide
 
     def decide(books: Books, step: Step, row: GroupRow, members: EndedMembers) -> bool:
         if row.outstanding == 1 and row.policy == "all":
             row.outstanding = 0
         return real(books, step, row, members)
 
-    patch.setattr(joins, "_decide", decide)
+    patch.setattr(follow_up, "_decide", decide)
 
 
 def _membership_lost(patch: pytest.MonkeyPatch) -> None:
@@ -193,7 +185,7 @@ def _group_kept_in_memory(patch: pytest.MonkeyPatch) -> None:
 
 
 def _notice_lost(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(joins, "_store_notice", lambda books, step, notice: None)
+    patch.setattr(follow_up, "_store_notice", lambda books, step, notice: None)
 
 
 def _key_kept_by_the_dead(patch: pytest.MonkeyPatch) -> None:
@@ -224,7 +216,7 @@ def _turns_forgotten_at_a_restart(patch: pytest.MonkeyPatch) -> None:
 
 
 def _rest_of_a_batch_overtakes(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(lines, "keep_for_retry", lambda books, step, single: None)
+    patch.setattr(key_turns, "keep_for_retry", lambda books, step, single: None)
 
 
 def _expired_handed_out(patch: pytest.MonkeyPatch) -> None:
@@ -315,11 +307,11 @@ def _unique_key_kept_by_the_dead(patch: pytest.MonkeyPatch) -> None:
     real = endings.bury
 
     def bury(books: Books, step: Step, single: Batch, reason: str) -> None:
-        patch.setattr(uniqueness, "free", lambda step, batch: None)
+        patch.setattr(unique_keys, "free", lambda step, batch: None)
         real(books, step, single, reason)
-        patch.setattr(uniqueness, "free", free)
+        patch.setattr(unique_keys, "free", free)
 
-    free = uniqueness.free
+    free = unique_keys.free
     patch.setattr(endings, "bury", bury)
 
 
@@ -377,7 +369,7 @@ def _history_lost_at_a_split(patch: pytest.MonkeyPatch) -> None:
 
 
 def _namespace_counts_one_queue(patch: pytest.MonkeyPatch) -> None:
-    real = shares.refusal
+    real = namespace_limits.refusal
 
     def refusal(books: Books, queues: list[Any], count: int, size: int) -> str | None:
         """Looks at the queue that is asked for alone, as if the others of the namespace were empty."""
@@ -390,17 +382,19 @@ def _namespace_counts_one_queue(patch: pytest.MonkeyPatch) -> None:
             for share, kept in held.items():
                 share.queues = kept
 
-    patch.setattr(shares, "refusal", refusal)
+    patch.setattr(namespace_limits, "refusal", refusal)
 
 
 def _end_not_told(patch: pytest.MonkeyPatch) -> None:
-    real = watching.Watchers.note
+    real = event_streams.Watchers.note
 
-    def note(self: watching.Watchers, kind: str, queue: str | None, id: str = "", *rest: Any, **named: Any) -> None:
+    def note(
+        self: event_streams.Watchers, kind: str, queue: str | None, id: str = "", *rest: Any, **named: Any
+    ) -> None:
         if kind != "done" or not id.endswith("3"):
             real(self, kind, queue, id, *rest, **named)
 
-    patch.setattr(watching.Watchers, "note", note)
+    patch.setattr(event_streams.Watchers, "note", note)
 
 
 _PATCHES = {

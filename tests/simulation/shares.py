@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from tests.simulation.ledger import Violation
-from zq.core.books import Books, Step
+from zq.core.state.books import Books, Step
 from zq.wire.messages import Receipt, Submit
 
 NAMESPACE = "back"

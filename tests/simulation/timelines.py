@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from tests.simulation.ledger import Ledger, Violation
-from zq.core.books import Books, Step
-from zq.core.history import HISTORY_MINOR_MAX
+from zq.core.insight.traces import trace
 from zq.core.options import Now
+from zq.core.state.books import Books, Step
+from zq.core.state.history import HISTORY_MINOR_MAX
 from zq.core.storage import Transaction
-from zq.core.traces import trace
 
 OPEN_ENDED = ("lost", "returned", "retry", "cancelled", "dead", "done")
 """Events that say how a start ended."""

@@ -2,8 +2,8 @@
 
 from typing import Any
 
-from zq.core.books import Books
-from zq.core.queue import Queue
+from zq.core.state.books import Books
+from zq.core.state.queue import Queue
 from zq.submit_options import check_name
 
 LIST_MAX = 1000

@@ -22,32 +22,30 @@ from collections.abc import Callable
 from math import inf
 from typing import Any, assert_never
 
-from zq.core import (
+from zq.core.admin import commands, operations
+from zq.core.arguments import InvalidRequestError
+from zq.core.insight import queries
+from zq.core.opening import read_books
+from zq.core.options import CoordinatorOptions, Now
+from zq.core.state import event_streams, key_turns
+from zq.core.state.books import Books, Step
+from zq.core.state.leases import Holder, Peer
+from zq.core.state.outcome_waits import WaitEntry, outcome_messages
+from zq.core.storage import Transaction
+from zq.core.tasks import (
     admission,
     assignment,
-    commands,
     dead_letters,
     expiry,
-    joins,
-    lines,
+    follow_up,
     liveness,
-    operations,
     publishing,
     pulls,
-    queries,
     retention,
     schedules,
     settling,
-    watching,
 )
-from zq.core.arguments import InvalidRequestError
-from zq.core.books import Books, Step
-from zq.core.holder import Holder, Peer
-from zq.core.opening import read_books
-from zq.core.options import CoordinatorOptions, Now
-from zq.core.schedules import NO_CALENDAR, Calendar
-from zq.core.storage import Transaction
-from zq.core.waits import WaitEntry, outcome_messages
+from zq.core.tasks.schedules import NO_CALENDAR, Calendar
 from zq.wire.messages import (
     Answer,
     Cancel,
@@ -137,7 +135,7 @@ class Coordinator:
             case _:
                 self._receive_from_client(step, peer, message)
         if step.ended or step.notices:
-            joins.follow_up(books, step)
+            follow_up.follow_up(books, step)
 
     def refuse(self, step: Step, peer: Peer, code: str, text: str, request: int | None) -> None:
         """Answers a message that could not be decoded."""
@@ -166,8 +164,8 @@ class Coordinator:
         if books.operations:
             operations.carry_on(books, step)
         if step.ended or step.notices:
-            joins.follow_up(books, step)
-        lines.end_turns(books, step)
+            follow_up.follow_up(books, step)
+        key_turns.end_turns(books, step)
         if books.gated:
             assignment.ring_gates(books, step)
         assignment.assign_all(books, step)
@@ -177,7 +175,7 @@ class Coordinator:
             queue.measure_rate(step.now)
         for peer, message in books.waits.take_messages():
             step.send(peer, message)
-        watching.flush(books, step)
+        event_streams.flush(books, step)
         books.save(step.tx)
         self._ticked_at = step.now
 
@@ -229,7 +227,7 @@ class Coordinator:
             case Publish():
                 publishing.publish(books, step, peer, message)
             case Wait(request, id, lo, hi):
-                ended, missing = joins.ended_spans(books, step, id, lo, hi)
+                ended, missing = follow_up.ended_spans(books, step, id, lo, hi)
                 for to, outcome in outcome_messages(peer, request, ended, is_last=not missing):
                     step.send(to, outcome)
                 if missing:
@@ -237,13 +235,13 @@ class Coordinator:
             case Pull():
                 pulls.pull(books, step, peer, message)
             case Cancel(request, id):
-                step.send(peer, Answer(request, joins.cancel(books, step, id)))
+                step.send(peer, Answer(request, follow_up.cancel(books, step, id)))
             case Query(request, what, arguments):
                 self._answer(step, peer, request, lambda: self._query(step, what, arguments))
             case Command(request, verb, arguments):
                 self._answer(step, peer, request, lambda: commands.carry_out(books, step, verb, arguments))
             case Follow():
-                watching.follow(books, step, peer, message)
+                event_streams.follow(books, step, peer, message)
             case Ping(request):
                 step.send(peer, Pong(request, books.epoch))
             case Extend(request):

@@ -2,15 +2,16 @@
 
 from itertools import islice
 
-from zq.core import shares, tables
-from zq.core.batch import mask_of
-from zq.core.books import Books
-from zq.core.holder import Holder, Lease, Life
-from zq.core.operations import read_operation, resume_all
+from zq.core import tables
+from zq.core.admin.operations import read_operation, resume_all
 from zq.core.options import CoordinatorOptions, Now
-from zq.core.queue import read_queue
+from zq.core.state import namespace_limits
+from zq.core.state.batch import mask_of
+from zq.core.state.bindings import Binding
+from zq.core.state.books import Books
+from zq.core.state.leases import Holder, Lease, Life
+from zq.core.state.queue import read_queue
 from zq.core.storage import Transaction
-from zq.core.topics import Binding
 
 
 def read_books(options: CoordinatorOptions, now: Now, tx: Transaction) -> Books:
@@ -34,7 +35,7 @@ def read_books(options: CoordinatorOptions, now: Now, tx: Transaction) -> Books:
     books.operations = {one.id: one for one in sorted(found, key=lambda one: one.started_time)}
     resume_all(books)
     for key, record in tx.scan(tables.NAMESPACES):
-        shares.add(books, shares.Share(key.decode(), *tables.unpack(record)))
+        namespace_limits.add(books, namespace_limits.Share(key.decode(), *tables.unpack(record)))
     for key, record in tx.scan(tables.BINDINGS):
         books.bindings.add(Binding(*tables.unpack(record)), int.from_bytes(key, "big"))
     for key, record in list(tx.scan(tables.LEASES)):

@@ -31,7 +31,7 @@ key or a record raises `SCHEMA` and the store refuses the directories of other v
 | namespaces | namespace | max_tasks, max_bytes |
 | publications | publication id | queue and batch id of everything that it became |
 
-A *line* is queue number u32, kind u8, length of key u16, key: the tasks of a queue that share a key and take turns (`zq.core.lines`).
+A *line* is queue number u32, kind u8, length of key u16, key: the tasks of a queue that share a key and take turns (`zq.core.state.key_turns`).
 
 A *task key* is queue number u32, 9 - priority u8, sequence u64, sub u16. `sub` is 0 for a batch as it was submitted; a task that was split off has the
 sequence of its batch and its own index + 1, so that it keeps its place.

@@ -1,0 +1,166 @@
+"""What people and programs may have a coordinator do beside a task's own life (protocol 4); each command is one transaction."""
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from zq.core.admin import operations
+from zq.core.arguments import LIST_MAX, InvalidRequestError, limit, named_queue, number, optional_text, text
+from zq.core.insight import queries
+from zq.core.state import namespace_limits
+from zq.core.state.books import Books, Step
+from zq.core.state.queue import Queue
+from zq.core.tasks import cancelling, dead_letters, endings, publishing, schedules
+from zq.core.tasks.endings import DEAD, Place
+from zq.wire.policies import read_policies
+from zq.wire.values import Malformed, TooLarge, read_name
+
+REPLAY_RATE_MIN, REPLAY_RATE_MAX = 0.001, 100_000.0
+"""Dead letters a second that a replay may bring back: from a few an hour to what the coordinator can do."""
+
+REPLAYS_MAX = 100
+"""Replays at the same time: each is looked at in every step."""
+
+
+def carry_out(books: Books, step: Step, verb: str, arguments: dict[str, Any]) -> Any:
+    """Carries out a command.
+
+    Raises:
+        InvalidRequestError: there is no such command, or an argument cannot be; nothing was changed.
+    """
+    command = COMMANDS.get(verb)
+    if command is None:
+        raise InvalidRequestError(f"expected a command of {', '.join(COMMANDS)}, got {verb!r}")
+    return command(books, step, arguments)
+
+
+def _retry(books: Books, step: Step, arguments: dict[str, Any]) -> bool:
+    return _revive_one(books, step, text(arguments, "id"), None)
+
+
+def _revive_one(books: Books, step: Step, id: str, to: Queue | None) -> bool:
+    dead = _find_one(books, step, id)
+    return dead is not None and dead_letters.revive(books, step, dead.batch, to)
+
+
+def _find_one(books: Books, step: Step, id: str) -> dead_letters.Dead | None:
+    known = endings.find(step, id)
+    if not isinstance(known, Place) or known.where != DEAD:
+        return None
+    dead = endings.read_dead(books, step, known.key)
+    return None if dead is None else dead_letters.Dead(known.key, *dead, 0)
+
+
+def _replay(books: Books, step: Step, arguments: dict[str, Any]) -> int:
+    to = _target(books, step, arguments)
+    id = optional_text(arguments, "id")
+    if id is not None:
+        return int(_revive_one(books, step, id, to))
+    found = _find_dead(books, step, arguments)
+    return dead_letters.revive_some(books, step, found, limit(arguments, LIST_MAX), to)
+
+
+def _find_dead(books: Books, step: Step, arguments: dict[str, Any]) -> Iterator[dead_letters.Dead]:
+    """Finds the dead letters of a queue, or of all queues of the namespace that asks, by their reason."""
+    inside = namespace_limits.prefix(arguments)
+    found = dead_letters.find(books, step, named_queue(books, arguments), optional_text(arguments, "reason"))
+    return (one for one in found if one.batch.queue.name.startswith(inside))
+
+
+def _start_replay(books: Books, step: Step, arguments: dict[str, Any]) -> dict[str, Any]:
+    if arguments.get("namespace") is not None and arguments.get("queue") is None:
+        raise InvalidRequestError("expected a queue: a replay within a namespace is of one queue")
+    rate = number(arguments, "rate", REPLAY_RATE_MIN, REPLAY_RATE_MAX)
+    id = _name(arguments, "id")
+    if len(books.replays) >= REPLAYS_MAX and id not in books.replays:
+        raise InvalidRequestError(f"{REPLAYS_MAX} replays are going on, which is the most there may be")
+    queue, reason = named_queue(books, arguments), optional_text(arguments, "reason")
+    return dead_letters.start_replay(books, step, id, rate, queue, reason, _target(books, step, arguments)).as_map()
+
+
+def _stop_replay(books: Books, step: Step, arguments: dict[str, Any]) -> bool:
+    return dead_letters.stop_replay(books, step, text(arguments, "id"))
+
+
+def _target(books: Books, step: Step, arguments: dict[str, Any]) -> Queue | None:
+    """Returns the queue to which dead letters are to go; it is made if need be, as by a submit."""
+    return None if arguments.get("to") is None else books.queue(step, _name(arguments, "to"))
+
+
+def _name(arguments: dict[str, Any], what: str) -> str:
+    try:
+        return read_name(arguments.get(what), what)
+    except (Malformed, TooLarge) as error:
+        raise InvalidRequestError(str(error)) from None
+
+
+def _purge_dead(books: Books, step: Step, arguments: dict[str, Any]) -> int:
+    id = optional_text(arguments, "id")
+    if id is not None:
+        one = _find_one(books, step, id)
+        return dead_letters.purge(books, step, iter([] if one is None else [one]), 1)
+    found = _find_dead(books, step, arguments)
+    return dead_letters.purge(books, step, found, limit(arguments, LIST_MAX))
+
+
+def _bury(books: Books, step: Step, arguments: dict[str, Any]) -> int:
+    reason = optional_text(arguments, "reason") or "buried by a client"
+    return cancelling.bury_task(books, step, text(arguments, "id"), reason)
+
+
+def _set_queue(books: Books, step: Step, arguments: dict[str, Any]) -> dict[str, Any]:
+    name = text(arguments, "queue")
+    try:
+        changes = read_policies(
+            {policy: value for policy, value in arguments.items() if policy not in ("queue", "namespace")}
+        )
+    except ValueError as error:
+        raise InvalidRequestError(str(error)) from None
+    queue = books.queue(step, name)
+    books.set_policies(step, queue, queue.policies._replace(**changes))
+    if books.events is not None:
+        text_of = ", ".join(f"{policy}={value}" for policy, value in changes.items())
+        books.events.note("queue", queue.name, text=f"set {text_of}")
+    return queries.queue_fields(books, step, queue)
+
+
+def _pause(books: Books, step: Step, arguments: dict[str, Any]) -> dict[str, Any]:
+    return _set_queue(books, step, {"queue": arguments.get("queue"), "paused": True})
+
+
+def _drain(books: Books, step: Step, arguments: dict[str, Any]) -> dict[str, Any]:
+    return _set_queue(books, step, {"queue": arguments.get("queue"), "draining": True})
+
+
+def _resume(books: Books, step: Step, arguments: dict[str, Any]) -> dict[str, Any]:
+    return _set_queue(books, step, {"queue": arguments.get("queue"), "paused": False, "draining": False})
+
+
+def _set_schedule(books: Books, step: Step, arguments: dict[str, Any]) -> dict[str, Any]:
+    changes = {name: value for name, value in arguments.items() if name != "namespace"}
+    return schedules.change(books, step, text(arguments, "name"), schedules.check_changes(changes))
+
+
+def _delete_schedule(books: Books, step: Step, arguments: dict[str, Any]) -> bool:  # noqa: ARG001 - alike in shape
+    return schedules.delete(step, text(arguments, "name"))
+
+
+COMMANDS: dict[str, Callable[[Books, Step, dict[str, Any]], Any]] = {
+    "retry": _retry,
+    "replay": _replay,
+    "start-replay": _start_replay,
+    "stop-replay": _stop_replay,
+    "purge-dead": _purge_dead,
+    "bury": _bury,
+    "set-schedule": _set_schedule,
+    "delete-schedule": _delete_schedule,
+    "set-queue": _set_queue,
+    "pause": _pause,
+    "drain": _drain,
+    "resume": _resume,
+    "purge": operations.purge,
+    "move": operations.move,
+    "delete": operations.delete,
+    "set-namespace": namespace_limits.set_limits,
+    "bind": publishing.bind,
+    "unbind": publishing.unbind,
+}

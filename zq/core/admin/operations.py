@@ -1,0 +1,412 @@
+"""Operations on whole queues: purge, move and delete.
+
+Theory of operation. A queue may hold more than one step can touch, so an operation is stored, and each step does a bounded portion of it: the rest waits for the next step, or for the next
+life of the coordinator. It looks at what was accepted before it began, in the order of service, and leaves alone what is leased. Done operations are remembered for a while, so that
+one that is asked for again, by its id, is only reported.
+
+- *purge* ends tasks as cancelled, and gives dead letters up.
+- *move* gives tasks a place in another queue: see `moving`.
+- *delete* purges until nothing is left, and forgets the queue. Meanwhile the queue accepts and assigns nothing; what runs is waited for.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from itertools import islice
+from typing import Any, Final, NamedTuple
+
+from zq.core import tables
+from zq.core.admin import moving
+from zq.core.arguments import InvalidRequestError, name, text
+from zq.core.state import key_turns, namespace_limits
+from zq.core.state.batch import Batch
+from zq.core.state.books import Books, Step
+from zq.core.state.queue import Queue
+from zq.core.tasks import cancelling, dead_letters, publishing
+
+STATES: Final = ("waiting", "parked", "scheduled", "dead")
+DEFAULT_STATES: Final = ("waiting", "parked", "scheduled")
+
+PORTION_TASKS: Final = 1000
+PORTION_ROWS: Final = 500
+PORTION_BYTES: Final = 4 << 20
+"""What one step does of an operation: a few milliseconds. Rows are also those that it only passes by."""
+
+PASSES_MAX: Final = 2
+"""Passes of an operation in one step: the second finds nothing any more, if little was there."""
+
+RUNNING_MAX: Final = 100
+"""Operations at the same time: each takes its portion of every step."""
+
+KEPT_MAX: Final = 100
+"""Done operations that are remembered."""
+
+RUNNING, WAITING, DONE = "running", "waiting", "done"
+"""States of an operation: waiting means that only running tasks keep it from its end."""
+
+LAST: Final = (1 << 63) - 1
+
+
+class Operation:
+    """One operation, as it is stored."""
+
+    __slots__ = ("before", "cursor", "finished_time", "has_found", "id", "kind", "number", "phase", "queue", "started_time", "state", "states", "tasks", "to")  # fmt: skip
+
+    def __init__(self, id: str, kind: str, queue: str, number: int, to: str | None, states: tuple[str, ...]) -> None:
+        self.id = id
+        self.kind = kind  # "purge", "move" or "delete"
+        self.queue = queue
+        self.number = number  # of the queue: one that is made anew under the name is another
+        self.to = to
+        self.states = states
+        self.before = 0  # the last sequence that it looks at
+        self.state = RUNNING
+        self.phase = 0  # index in `states`
+        self.cursor = b""  # what it has looked at in this phase comes before this key
+        self.has_found = False  # whether this pass has found anything
+        self.tasks = 0  # ended or moved so far
+        self.started_time = 0.0  # wall
+        self.finished_time: float | None = None
+
+    def record(self) -> bytes:
+        head = (self.kind, self.queue, self.number, self.to, self.states, self.before)
+        tail = (self.state, self.phase, self.cursor, self.has_found, self.tasks, self.started_time, self.finished_time)
+        return tables.pack(head + tail)
+
+    def as_map(self) -> dict[str, Any]:
+        names = ("id", "kind", "queue", "to", "states", "state", "tasks", "started_time", "finished_time")
+        return {name: getattr(self, name) for name in names}
+
+
+def read_operation(id: str, value: bytes) -> Operation:
+    """Makes an operation of its record."""
+    kind, queue, number, to, states, before, *rest = tables.unpack(value)
+    operation = Operation(id, kind, queue, number, to, tuple(states))
+    operation.before = before
+    operation.state, operation.phase, operation.cursor, operation.has_found = rest[:4]
+    operation.tasks, operation.started_time, operation.finished_time = rest[4:]
+    return operation
+
+
+# Commands.
+
+
+def purge(books: Books, step: Step, arguments: dict[str, Any]) -> dict[str, Any]:
+    """Begins to end what waits in a queue."""
+    return _begin(books, step, "purge", arguments, _states(arguments)).as_map()
+
+
+def move(books: Books, step: Step, arguments: dict[str, Any]) -> dict[str, Any]:
+    """Begins to move what waits in a queue to another, which is made if need be."""
+    return _begin(books, step, "move", arguments, _states(arguments)).as_map()
+
+
+def delete(books: Books, step: Step, arguments: dict[str, Any]) -> dict[str, Any]:
+    """Begins to delete a queue, which must be empty unless it is to be purged."""
+    return _begin(books, step, "delete", arguments, STATES).as_map()
+
+
+def _begin(books: Books, step: Step, kind: str, arguments: dict[str, Any], states: tuple[str, ...]) -> Operation:
+    id = text(arguments, "id")
+    if id in books.operations:
+        return books.operations[id]
+    queue = books.queues.get(text(arguments, "queue"))
+    if queue is None:
+        raise InvalidRequestError(f"there is no queue {arguments['queue']!r}")
+    _check_free(books, id, queue)
+    to = _target(books, step, queue, arguments) if kind == "move" else None
+    if kind == "delete":
+        _check_deletable(queue, may_purge=arguments.get("purge") is True)
+    operation = Operation(id, kind, queue.name, queue.number, None if to is None else to.name, states)
+    operation.before = LAST if kind == "delete" else books.sequence
+    operation.started_time = step.wall
+    books.operations[id] = operation
+    queue.swept_before = operation.before
+    if books.events is not None:
+        books.events.note("queue", queue.name, text=kind if to is None else f"{kind} to {to.name}")
+    if kind == "delete" and (queue.unfinished or queue.dead):
+        books.set_policies(step, queue, queue.policies._replace(draining=True, paused=True))
+    _portion(books, step, operation)
+    return operation
+
+
+def _states(arguments: dict[str, Any]) -> tuple[str, ...]:
+    named = arguments.get("states")
+    if named is None:
+        return DEFAULT_STATES
+    if not isinstance(named, tuple) or not named or not set(named) <= set(STATES):
+        raise InvalidRequestError(f"expected states as a list of {', '.join(STATES)}, got {named!r}")
+    if "waiting" in named:  # what waits behind its key is next when those before it are gone
+        named = (*named, "parked")
+    return tuple(state for state in STATES if state in named)
+
+
+def _check_free(books: Books, id: str, queue: Queue) -> None:
+    running = [one for one in books.operations.values() if one.state != DONE]
+    if len(running) >= RUNNING_MAX:
+        raise InvalidRequestError(f"{RUNNING_MAX} operations are going on, which is the most there may be")
+    for one in running:
+        if queue.name in (one.queue, one.to):
+            raise InvalidRequestError(f"operation {one.id} ({one.kind}) goes on in queue {queue.name}; wait for it")
+    if len(id.encode()) > 128:
+        raise InvalidRequestError("expected an id of at most 128 bytes")
+
+
+def _target(books: Books, step: Step, queue: Queue, arguments: dict[str, Any]) -> Queue:
+    to = books.queue(step, name(arguments, "to"))
+    if to is queue:
+        raise InvalidRequestError(f"expected another queue than {queue.name} to move to")
+    if to.policies.draining:
+        raise InvalidRequestError(f"queue {to.name} is draining; resume it first")
+    for one in books.operations.values():
+        if one.state != DONE and to.name == one.queue:
+            raise InvalidRequestError(f"operation {one.id} ({one.kind}) goes on in queue {to.name}; wait for it")
+    return to
+
+
+def _check_deletable(queue: Queue, *, may_purge: bool) -> None:
+    if (queue.unfinished or queue.dead) and not may_purge:
+        raise InvalidRequestError(
+            f"queue {queue.name} is not empty: {queue.total_waiting + queue.parked} wait, {queue.scheduled} are scheduled, "
+            f"{queue.leased} run, {queue.dead} are dead; purge it, too"
+        )
+
+
+# Going on.
+
+
+def carry_on(books: Books, step: Step) -> None:
+    """Does a portion of each operation that goes on."""
+    for operation in list(books.operations.values()):
+        if operation.state == RUNNING or (operation.state == WAITING and _is_over(books, operation)):
+            operation.state = RUNNING
+            _portion(books, step, operation)
+
+
+def _is_over(books: Books, operation: Operation) -> bool:
+    """Whether there is something to do again for an operation that waited for running tasks."""
+    queue = books.queues_by_number.get(operation.number)
+    return queue is None or not queue.leased or queue.unfinished > queue.leased or queue.dead > 0
+
+
+def has_work(books: Books) -> bool:
+    """Whether the next step has a portion to do at once."""
+    return any(one.state == RUNNING for one in books.operations.values())
+
+
+def resume_all(books: Books) -> None:
+    """Notes again, at a start, in which queues operations go on."""
+    for operation in books.operations.values():
+        queue = books.queues_by_number.get(operation.number)
+        if queue is not None and operation.state != DONE:
+            queue.swept_before = operation.before
+
+
+def list_operations(books: Books, step: Step, arguments: dict[str, Any]) -> list[dict[str, Any]]:  # noqa: ARG001 - a query
+    """Answers the query `operations`: all that go on, and the last that are done, or the one with an id."""
+    id, inside = arguments.get("id"), namespace_limits.prefix(arguments)
+    found = [one for one in books.operations.values() if id in (None, one.id)]
+    return [one.as_map() for one in found if one.queue.startswith(inside)]
+
+
+def _portion(books: Books, step: Step, operation: Operation) -> None:
+    queue = books.queues_by_number.get(operation.number)
+    if queue is None:
+        _end(books, step, operation)
+        _save(books, step, operation)
+        return
+    before = operation.tasks
+    for _ in range(PASSES_MAX):
+        if not _pass(books, step, operation, queue, before + PORTION_TASKS):
+            break
+        _end_pass(books, step, operation, queue)
+        if operation.state != RUNNING:
+            break
+    _save(books, step, operation)
+
+
+def _pass(books: Books, step: Step, operation: Operation, queue: Queue, most: int) -> bool:
+    """Goes on with a pass, until the operation has had so many tasks; returns whether it has seen everything."""
+    while operation.phase < len(operation.states):
+        count, is_over = _PHASES[operation.states[operation.phase]](books, step, operation, queue)
+        operation.tasks += count
+        operation.has_found = operation.has_found or count > 0
+        if not is_over:
+            return False
+        operation.phase += 1
+        operation.cursor = b""
+        if operation.tasks >= most:
+            break
+    return operation.phase == len(operation.states)
+
+
+def _save(books: Books, step: Step, operation: Operation) -> None:
+    step.tx.put(tables.OPERATIONS, operation.id.encode(), operation.record())
+    if operation.state == DONE:
+        done = [one for one in books.operations.values() if one.state == DONE]
+        for one in done[: max(0, len(done) - KEPT_MAX)]:
+            del books.operations[one.id]
+            step.tx.delete(tables.OPERATIONS, one.id.encode())
+
+
+def _end_pass(books: Books, step: Step, operation: Operation, queue: Queue) -> None:
+    """Everything was looked at: once more, if that can have brought something to light behind the cursor."""
+    key_turns.end_turns(books, step)
+    has_found, operation.has_found = operation.has_found, False
+    if has_found:
+        operation.phase = 0
+        return
+    if operation.kind != "delete":
+        _end(books, step, operation)
+    elif not (queue.unfinished or queue.dead):
+        _forget(books, step, queue)
+        _end(books, step, operation)
+    else:
+        operation.phase = 0
+        operation.state = WAITING if queue.unfinished == queue.leased and not queue.dead else RUNNING
+
+
+def _end(books: Books, step: Step, operation: Operation) -> None:
+    operation.state = DONE
+    operation.finished_time = step.wall
+    queue = books.queues_by_number.get(operation.number)
+    if queue is not None:
+        queue.swept_before = 0
+
+
+def _forget(books: Books, step: Step, queue: Queue) -> None:
+    """Forgets a queue in which nothing is left; who asks for its name makes it anew, workers and pulls at once."""
+    publishing.remove(books, step, books.bindings.of(queue.name))
+    for replay in [one for one in books.replays.values() if queue.name in (one.queue, one.to)]:
+        dead_letters.stop_replay(books, step, replay.id)
+    _forget_in_memory(books, queue)
+    step.tx.delete(tables.QUEUES, tables.queue_key(queue.number))
+    if not (queue.workers or queue.pull_waits):
+        return
+    fresh = books.queue(step, queue.name)
+    for worker in queue.workers.values():
+        worker.queues = [fresh if one is queue else one for one in worker.queues]
+        fresh.workers[worker.name] = worker
+    fresh.pull_waits = queue.pull_waits
+    if fresh.pull_waits:
+        books.pulled[fresh] = None
+
+
+def _forget_in_memory(books: Books, queue: Queue) -> None:
+    for batch in [one for one in books.batches.values() if one.queue is queue]:
+        books.drop(batch)  # lanes hold what has ended until they come to it
+    del books.queues[queue.name], books.queues_by_number[queue.number]
+    for share in books.shares.values():
+        share.queues.pop(queue.name, None)
+    for queues in (books.stirred, books.changed, books.pulled, books.gated):
+        queues.pop(queue, None)
+
+
+# The phases: each returns how many tasks it has ended or moved, and whether it has seen all of its table.
+
+Phase = tuple[int, bool]
+
+
+class Row(NamedTuple):
+    key: bytes
+    value: bytes
+
+
+def _rows(step: Step, table: str, start: bytes, stop: bytes | None) -> tuple[list[Row], bool]:
+    """Returns rows of a table, as many as are for one portion, and whether these are the last."""
+    rows: list[Row] = []
+    size = 0
+    for key, value in islice(step.tx.scan(table, start, stop), PORTION_ROWS + 1):
+        if len(rows) == PORTION_ROWS or size > PORTION_BYTES:
+            return rows, False
+        rows.append(Row(key, value))
+        size += len(value)
+    return rows, True
+
+
+def _waiting(books: Books, step: Step, operation: Operation, queue: Queue) -> Phase:
+    to = None if operation.to is None else books.queue(step, operation.to)
+    start, stop = tables.queue_bounds(queue.number)
+    rows, is_last = _rows(step, tables.PENDING, max(start, operation.cursor), stop)
+    count = 0
+    for key, value in rows:
+        if count >= PORTION_TASKS:
+            return count, False
+        operation.cursor = key + b"\0"
+        _, priority, sequence, _ = tables.split_task_key(key)
+        if sequence > operation.before:  # all behind it in its lane are newer
+            operation.cursor = tables.lane_bounds(queue.number, priority)[1]
+            return count, priority == 0
+        if step.tx.get(tables.PENDING, key) is None:
+            continue  # moved with the others of its line
+        batch = books.batches.get(key) or books.read(step.tx, key, value)
+        if to is not None:
+            count += moving.move_line(books, step, batch, to, operation.before, PORTION_TASKS)
+        else:
+            count += cancelling.purge_waiting(books, step, batch)
+    return count, is_last
+
+
+def _parked(books: Books, step: Step, operation: Operation, queue: Queue) -> Phase:
+    if operation.kind == "move":
+        return 0, True  # they go with the one that has the turn of their line, or stay with it
+    start, stop = tables.queue_bounds(queue.number)
+    rows, is_last = _rows(step, tables.PARKED, max(start, operation.cursor), stop)
+    count = 0
+    for key, _ in rows:
+        if count >= PORTION_TASKS:
+            return count, False
+        operation.cursor = key + b"\0"
+        batch = key_turns.read_parked(books, step, key)
+        if batch is not None and _sequence(batch) <= operation.before:
+            count += cancelling.purge_parked(books, step, key, batch)
+    return count, is_last
+
+
+def _scheduled(books: Books, step: Step, operation: Operation, queue: Queue) -> Phase:
+    to = None if operation.to is None else books.queue(step, operation.to)
+    rows, is_last = _rows(step, tables.SCHEDULED, operation.cursor, None)
+    count = 0
+    for key, value in rows if queue.scheduled else ():
+        if count >= PORTION_TASKS:
+            return count, False
+        operation.cursor = key + b"\0"
+        due_time, task_key = tables.split_due_key(key)
+        number, _, sequence, _ = tables.split_task_key(task_key)
+        if number != queue.number or sequence > operation.before:
+            continue
+        batch = books.read(step.tx, task_key, value)
+        if to is not None:
+            count += moving.move_scheduled(books, step, batch, to, key, due_time)
+        else:
+            count += cancelling.purge_scheduled(books, step, key, batch)
+    if rows:
+        operation.cursor = rows[-1].key + b"\0"
+    return count, is_last or not queue.scheduled
+
+
+def _dead(books: Books, step: Step, operation: Operation, queue: Queue) -> Phase:
+    to = None if operation.to is None else books.queue(step, operation.to)
+    found = list(islice(dead_letters.find(books, step, queue, None, operation.cursor), PORTION_ROWS))
+    count = 0
+    for dead in found:
+        operation.cursor = dead.key + b"\0"
+        if _sequence(dead.batch) > operation.before:
+            continue
+        if to is not None:
+            count += moving.move_dead(books, step, dead, to)
+        else:
+            count += dead_letters.purge(books, step, iter((dead,)), 1)
+    return count, len(found) < PORTION_ROWS
+
+
+_PHASES: dict[str, Callable[[Books, Step, Operation, Queue], Phase]] = {
+    "waiting": _waiting,
+    "parked": _parked,
+    "scheduled": _scheduled,
+    "dead": _dead,
+}
+
+
+def _sequence(batch: Batch) -> int:
+    return tables.split_task_key(batch.key)[2]

@@ -1,0 +1,301 @@
+"""Looking for tasks by state, queue, key, headers, worker, reason and age, page by page; nothing is changed by it.
+
+Theory of operation. A question reads at most READ_MAX records, or READ_BYTES_MAX of them, in the order of the tables, whatever it finds among them; what it answers has a cursor with which the next question
+goes on. So looking through any backlog takes many questions, and none of them holds up anybody. Between two questions tasks move: one that goes to another state, or is
+served, may be seen twice or not at all.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import msgpack
+
+from zq.core import tables
+from zq.core.arguments import InvalidRequestError, limit, named_queue, number, optional_text, text
+from zq.core.insight import task_rows
+from zq.core.insight.task_rows import REASON_CHARS
+from zq.core.state import history, namespace_limits
+from zq.core.state.batch import Batch, mask_of
+from zq.core.state.leases import Lease
+from zq.core.tasks import endings
+from zq.core.tasks.endings import DEAD, PARKED, PENDING, SCHEDULED, End, Place
+from zq.task import split_task_id, task_id
+from zq.wire.limits import DELAY_MAX, TASK_SEPARATOR
+
+if TYPE_CHECKING:
+    from zq.core.state.books import Books, Step
+    from zq.core.state.queue import Queue
+
+READ_MAX = 1000
+"""Records that one question reads: a few milliseconds."""
+
+READ_BYTES_MAX = 8 << 20
+"""Bytes that one question reads, at most one record above it."""
+
+Row = dict[str, Any]
+
+
+class Wanted(NamedTuple):
+    """What is looked for; None means any."""
+
+    queue: Queue | None
+    key: str | None
+    headers: dict[str, str]  # that a task has, among others
+    worker: str | None  # that holds it, completed it, or had it when it failed; or the client of a pull
+    reason: str | None  # text in the reason or last error, in lower case
+    accepted_until: float | None  # wall
+    outcomes: frozenset[str]  # of those that have ended
+
+    def bounds(self, start: bytes) -> tuple[bytes, bytes | None]:
+        """Returns where to read in a table whose keys begin with the queue."""
+        first, stop = (b"", None) if self.queue is None else tables.queue_bounds(self.queue.number)
+        return max(first, start), stop
+
+    def has(self, batch: Batch) -> bool:
+        """Whether tasks of a batch may be wanted, by what they have in common."""
+        if self.queue is not None and batch.queue is not self.queue:
+            return False
+        if self.key is not None and batch.options.key != self.key:
+            return False
+        if self.accepted_until is not None and batch.accepted_time > self.accepted_until:
+            return False
+        own = batch.options.headers or {}
+        return all(own.get(name) == value for name, value in self.headers.items())
+
+    def has_reason(self, reason: str) -> bool:
+        return self.reason is None or self.reason in reason.casefold()
+
+    def is_by(self, worker: str) -> bool:
+        return self.worker is None or worker == self.worker or worker.startswith(f"{self.worker}/")
+
+
+class Record(NamedTuple):
+    """A record that was read."""
+
+    key: bytes  # where it is in its table
+    size: int
+    found: Iterator[tuple[int, Row]]  # index and row of each task in it that is wanted
+
+
+Stage = Callable[["Books", "Step", Wanted, bytes], Iterator[Record]]
+
+
+def tasks(books: Books, step: Step, arguments: dict[str, Any]) -> dict[str, Any]:
+    """Answers the query `tasks`: the next rows, and the cursor to go on with, which is None when there are no more."""
+    stages, wanted = _read_wanted(books, step, arguments)
+    most = limit(arguments, 100)
+    inside = namespace_limits.prefix(arguments)
+    stage, start, first = _read_cursor(arguments, len(stages))
+    rows: list[Row] = []
+    read = size = 0
+    for at in range(stage, len(stages)):
+        for record in stages[at](books, step, wanted, start):
+            if read == READ_MAX or size > READ_BYTES_MAX:
+                return {"rows": rows, "cursor": _cursor(at, record.key, 0)}
+            read += 1
+            size += record.size
+            for index, row in record.found:
+                if (record.key == start and index < first) or not (row["queue"] or "").startswith(inside):
+                    continue
+                if len(rows) == most:
+                    return {"rows": rows, "cursor": _cursor(at, record.key, index)}
+                rows.append(row)
+        start, first = b"", 0
+    return {"rows": rows, "cursor": None}
+
+
+def payload(books: Books, step: Step, arguments: dict[str, Any]) -> bytes | None:
+    """Answers the query `payload`: that of a task that has not ended, or is dead; None when it is not there (any more)."""
+    id = text(arguments, "id")
+    known = endings.find(step, id)
+    at = None
+    if known is None and (part := split_task_id(id)) is not None:
+        known, at = endings.find(step, part[0]), part[1]
+    if not isinstance(known, Place):
+        return None
+    if known.where == DEAD:
+        dead = endings.read_dead(books, step, known.key)
+        batch = None if dead is None else dead[0]
+    else:
+        batch = endings.read_at(books, step, known)
+    if batch is None or (at is None and batch.count > 1):
+        return None
+    at = batch.first if at is None else at
+    if not batch.span_mask(at, at + 1) & ~batch.split:
+        return None
+    return batch.slice(at, at + 1)[1]
+
+
+# What is looked for.
+
+
+def _read_wanted(books: Books, step: Step, arguments: dict[str, Any]) -> tuple[tuple[Stage, ...], Wanted]:
+    state = arguments.get("state") or "waiting"
+    stages = STAGES.get(state)
+    if stages is None:
+        raise InvalidRequestError(f"expected state {', '.join(STAGES)}, got {state!r}")
+    reason = optional_text(arguments, "reason")
+    older_than = None if arguments.get("older_than") is None else number(arguments, "older_than", 0.0, 100 * DELAY_MAX)
+    wanted = Wanted(
+        named_queue(books, arguments),
+        optional_text(arguments, "key"),
+        _read_headers(arguments),
+        optional_text(arguments, "worker"),
+        None if reason is None else reason.casefold(),
+        None if older_than is None else step.wall - older_than,
+        frozenset(OUTCOMES if state == "any" else (state,)),
+    )
+    if state in OUTCOMES and (wanted.key is not None or wanted.headers):
+        raise InvalidRequestError(f"expected neither key nor headers with state {state}: they are not kept that long")
+    return stages, wanted
+
+
+def _read_headers(arguments: dict[str, Any]) -> dict[str, str]:
+    """Reads headers as `bind` has them: names and texts in turn."""
+    flat = arguments.get("headers") or ()
+    if not isinstance(flat, tuple | list) or len(flat) % 2 or not all(isinstance(one, str) for one in flat):
+        raise InvalidRequestError(f"expected headers as a list of names and texts in turn, got {flat!r}")
+    return dict(zip(flat[::2], flat[1::2], strict=True))
+
+
+def _cursor(stage: int, key: bytes, index: int) -> str:
+    return bytes(tables.pack((stage, key, index))).hex()
+
+
+def _read_cursor(arguments: dict[str, Any], stages: int) -> tuple[int, bytes, int]:
+    value = optional_text(arguments, "cursor")
+    if value is None:
+        return 0, b"", 0
+    try:
+        stage, key, index = tables.unpack(bytes.fromhex(value))
+    except (ValueError, TypeError, msgpack.UnpackException):
+        raise InvalidRequestError("expected cursor as an earlier answer has it") from None
+    if type(stage) is not int or not 0 <= stage < stages or type(key) is not bytes or type(index) is not int:
+        raise InvalidRequestError("expected cursor as an earlier answer to the same question has it")
+    return stage, key, index
+
+
+# Where it is looked for.
+
+
+def _pending(books: Books, step: Step, wanted: Wanted, start: bytes) -> Iterator[Record]:
+    for key, value in step.tx.scan(tables.PENDING, *wanted.bounds(start)):
+        batch = books.batches.get(key) or books.read(step.tx, key, value)
+        yield Record(key, len(value), _in_batch(books, step, wanted, batch, Place(PENDING, key)))
+
+
+def _parked(books: Books, step: Step, wanted: Wanted, start: bytes) -> Iterator[Record]:
+    for key, value in step.tx.scan(tables.PARKED, *wanted.bounds(start)):
+        task_key, record = tables.unpack(value)
+        batch = books.batches.get(task_key) or books.read(step.tx, task_key, record)
+        yield Record(key, len(value), _in_batch(books, step, wanted, batch, Place(PARKED, key)))
+
+
+def _scheduled(books: Books, step: Step, wanted: Wanted, start: bytes) -> Iterator[Record]:
+    for key, value in step.tx.scan(tables.SCHEDULED, start):
+        batch = books.read(step.tx, tables.split_due_key(key)[1], value)
+        yield Record(key, len(value), _in_batch(books, step, wanted, batch, Place(SCHEDULED, key)))
+
+
+def _in_batch(books: Books, step: Step, wanted: Wanted, batch: Batch, place: Place) -> Iterator[tuple[int, Row]]:
+    """Yields the tasks of a batch that wait, if they are wanted."""
+    if not wanted.has(batch) or not _has_history(step, wanted, batch):
+        return
+    mask = batch.available()
+    for index in range(batch.first, batch.first + batch.count):
+        bit = batch.span_mask(index, index + 1)
+        if mask & bit:
+            yield index, task_rows.live(books, place, batch, batch.task_id(index), bit)
+
+
+def _has_history(step: Step, wanted: Wanted, batch: Batch) -> bool:
+    """Whether worker and reason are those of an earlier start of a task that waits."""
+    if wanted.worker is None and wanted.reason is None:
+        return True
+    if not batch.attempts:
+        return False
+    details = [event.detail for event in history.events_of(step, batch.own_id)]
+    return _was_at(wanted, details) and wanted.has_reason(str(details[-1].get("error", "")) if details else "")
+
+
+def _was_at(wanted: Wanted, details: list[dict[str, Any]]) -> bool:
+    return wanted.worker is None or any(wanted.is_by(str(detail.get("worker"))) for detail in details)
+
+
+def _leased(books: Books, step: Step, wanted: Wanted, start: bytes) -> Iterator[Record]:  # noqa: ARG001 - alike in shape
+    first = tables.token_of(start) if start else 0
+    for token, lease in books.leases.items():  # tokens rise
+        if token >= first:
+            yield Record(tables.token_key(token), 0, _in_lease(books, wanted, lease))
+
+
+def _in_lease(books: Books, wanted: Wanted, lease: Lease) -> Iterator[tuple[int, Row]]:
+    batch = lease.batch
+    if not wanted.has(batch) or not wanted.is_by(lease.holder.name) or wanted.reason is not None:
+        return
+    for index in range(batch.first, batch.first + batch.count):
+        bit = batch.span_mask(index, index + 1)
+        if lease.mask & bit:
+            place = Place(PENDING, batch.key)
+            yield index, task_rows.live(books, place, batch, batch.task_id(index), bit, lease)
+
+
+def _dead(books: Books, step: Step, wanted: Wanted, start: bytes) -> Iterator[Record]:
+    for key, value in step.tx.scan(tables.DEAD, *wanted.bounds(start)):
+        record, reason, dead_time, _ = tables.unpack(value)
+        batch = books.read(step.tx, key, record)
+        yield Record(key, len(value), _if_dead(step, wanted, batch, reason, dead_time))
+
+
+def _if_dead(step: Step, wanted: Wanted, batch: Batch, reason: str, dead_time: float) -> Iterator[tuple[int, Row]]:
+    if not wanted.has(batch) or not wanted.has_reason(reason):
+        return
+    if wanted.worker is None or _was_at(wanted, [one.detail for one in history.events_of(step, batch.own_id)]):
+        yield batch.first, task_rows.dead(batch.own_id, batch, reason[:REASON_CHARS], dead_time)
+
+
+def _ended(books: Books, step: Step, wanted: Wanted, start: bytes) -> Iterator[Record]:
+    for key, value in step.tx.scan(tables.FINISHED, start):
+        _, id, batch_key, _, *kind = tables.unpack(value)
+        # Groups and publications have rows, too, and no task key.
+        is_other = kind not in ([], [endings.SPLIT]) or (
+            wanted.queue is not None and tables.split_task_key(batch_key)[0] != wanted.queue.number
+        )
+        end = None if is_other else endings.find(step, id)
+        found = _in_end(books, wanted, id, end) if isinstance(end, End) else iter(())
+        yield Record(key, len(value), found)
+
+
+def _in_end(books: Books, wanted: Wanted, id: str, end: End) -> Iterator[tuple[int, Row]]:
+    """Yields the tasks of something that has ended; those that were split off have a record of their own."""
+    is_young = wanted.accepted_until is not None and end.accepted_time > wanted.accepted_until
+    if end.outcome not in wanted.outcomes or is_young or wanted.key is not None or wanted.headers:
+        return
+    if not wanted.has_reason(end.reason):
+        return
+    is_single = TASK_SEPARATOR in id or end.size == 1
+    split = 0 if is_single else mask_of(end.split)
+    for index in range(1 if is_single else end.size):
+        if split >> index & 1:
+            continue
+        own_id = id if is_single else task_id(id, end.size, index)
+        at = int(id.rpartition(TASK_SEPARATOR)[2]) if is_single and TASK_SEPARATOR in id else index
+        row = task_rows.ended(books, own_id, end, at)
+        if wanted.worker is None or (row["worker"] is not None and wanted.is_by(row["worker"])):
+            yield index, {**row, "reason": (row["reason"] or "")[:REASON_CHARS] or None}
+
+
+OUTCOMES = ("done", "cancelled", "expired")
+"""How those have ended that are kept for a while; the dead have a table of their own."""
+
+STAGES: dict[str, tuple[Stage, ...]] = {
+    "waiting": (_pending, _parked),
+    "leased": (_leased,),
+    "scheduled": (_scheduled,),
+    "dead": (_dead,),
+    "unfinished": (_leased, _pending, _parked, _scheduled),
+    **dict.fromkeys(OUTCOMES, (_ended,)),
+    "any": (_leased, _pending, _parked, _scheduled, _dead, _ended),
+}

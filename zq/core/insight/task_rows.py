@@ -1,0 +1,93 @@
+"""A task as answers show it: one map for each of its states."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from zq.core import tables
+from zq.core.state.batch import Accepted, Batch
+from zq.core.state.leases import Lease
+from zq.core.tasks.endings import SCHEDULED, End, Place
+
+if TYPE_CHECKING:
+    from zq.core.state.books import Books
+
+REASON_CHARS = 500
+"""Of the reason in a list: a thousand whole tracebacks would fit no message."""
+
+
+def fields(batch: Batch, id: str) -> dict[str, Any]:
+    """What is known of a task, or of all of a batch, wherever it is."""
+    options = batch.options
+    return {
+        "id": id,
+        "queue": batch.queue.name,
+        "priority": options.priority,
+        "key": options.key,
+        "on_lost": options.on_lost,
+        "attempts": batch.attempts,
+        "failures": batch.failures,
+        "accepted_time": batch.accepted_time,
+        "tasks": batch.count,
+    }
+
+
+def ended(books: Books, id: str, end: End, index: int = 0) -> dict[str, Any]:
+    """A task that has ended, or all of a batch; `index` is its own in the batch."""
+    entry = completion(end, index)
+    return {
+        "id": id,
+        "queue": queue_of(books, end),
+        "state": end.outcome,
+        "priority": tables.split_task_key(end.key)[1],
+        "attempts": end.attempts,
+        "failures": end.failures,
+        "reason": end.reason or None,
+        "accepted_time": end.accepted_time or None,
+        "finished_time": end.finished_time,
+        "worker": None if entry is None else entry[3],
+        "token": None if entry is None else entry[0],
+    }
+
+
+def completion(end: End, index: int) -> Accepted | None:
+    """Returns the completion that ended a task; of a task that was split off there is one at most."""
+    return next(
+        (one for one in end.accepted if one[1] <= index < one[2]),
+        end.accepted[-1] if end.size == 1 and end.accepted else None,
+    )
+
+
+def dead(id: str, batch: Batch, reason: str, dead_time: float) -> dict[str, Any]:
+    """A dead letter."""
+    return {**fields(batch, id), "state": "dead", "reason": reason, "finished_time": dead_time}
+
+
+def live(books: Books, known: Place, batch: Batch, id: str, mask: int, lease: Lease | None = None) -> dict[str, Any]:
+    """A task, or the unfinished tasks of a batch, that wait or are leased; `lease` need not be looked for if it is given."""
+    row = fields(batch, id)
+    if known.where == SCHEDULED:
+        return {**row, "state": "scheduled", "due_time": tables.split_due_key(known.key)[0]}
+    if lease is None and batch.leased & mask:
+        lease = _lease_on(books, batch, mask)
+    if lease is None:
+        return {**row, "state": "waiting"}
+    index = (mask & -mask).bit_length() - 1 + batch.first
+    return {
+        **row,
+        "state": "leased",
+        "worker": lease.holder.name,
+        "token": lease.token,
+        "started": index in lease.started,
+        "progress": lease.progress.get(index),
+    }
+
+
+def _lease_on(books: Books, batch: Batch, mask: int) -> Lease | None:
+    return next((one for one in books.leases.values() if one.batch is batch and one.mask & mask), None)
+
+
+def queue_of(books: Books, end: End) -> str | None:
+    """Returns the name of the queue in which something ended; None when there is no such queue any more."""
+    queue = books.queues_by_number.get(tables.split_task_key(end.key)[0])
+    return None if queue is None else queue.name

@@ -1,0 +1,159 @@
+"""The timeline of a task, or of a batch: put together, when somebody asks, from the records that there are anyway and from table `history`.
+
+What each part tells: the batch, or the index record of its end, when it was accepted and due; its accepted completions, who was given which tasks, when and under which token, and what they
+forwarded; the leases in memory, who has them now; the history, everything else.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from math import inf
+from typing import TYPE_CHECKING, Any
+
+from zq.core.insight import task_rows
+from zq.core.state import history
+from zq.core.state.batch import Accepted, Batch, mask_of, runs
+from zq.core.state.history import Event
+from zq.core.state.leases import Lease, Life
+from zq.core.tasks import endings
+from zq.core.tasks.endings import DEAD, End, Place
+from zq.task import split_task_id
+from zq.wire.limits import TASK_SEPARATOR
+
+if TYPE_CHECKING:
+    from zq.core.state.books import Books, Step
+
+ORDER = ("accepted", "due", "assigned", "started", "suspect", "", "forwarded", "done")
+"""Events of the same time, one after the other; all that are not named come in the middle."""
+
+
+def trace(books: Books, step: Step, id: str) -> list[Event]:
+    """Returns what has happened to a task, or to a batch, in the order of time; nothing when it is not known, or no longer."""
+    known, index = _find(step, id)
+    own_id = id if index is None else id.rpartition(TASK_SEPARATOR)[0]
+    events: list[Event] = []
+    if isinstance(known, End):
+        if index is not None and (index >= known.size or mask_of(known.split) >> index & 1):
+            return []
+        events += _of_end(books, known, index)
+    elif known is not None:
+        batch, until = _read(books, step, known)
+        if batch is None or (index is not None and not batch.span_mask(index, index + 1) & ~batch.split):
+            return []
+        events += _of_batch(books, step, batch, index, until)
+    else:
+        return []
+    for event in history.events_of(step, own_id, index):
+        events += _unfold(event)
+    if isinstance(known, End) and known.outcome != "done" and all(one.event != known.outcome for one in events):
+        events.append(Event(known.finished_time, known.outcome, {"reason": known.reason}))  # a whole batch at once
+    is_batch = index is None and TASK_SEPARATOR not in id and endings.size_of(step, known) > 1
+    return _arrange(step, events, has_ranges=is_batch)
+
+
+def _find(step: Step, id: str) -> tuple[Place | End | None, int | None]:
+    """Returns the record of a task, or that of its batch and its index in it."""
+    known = endings.find(step, id)
+    part = split_task_id(id) if known is None else None
+    return (known, None) if part is None else (endings.find(step, part[0]), part[1])
+
+
+def _read(books: Books, step: Step, place: Place) -> tuple[Batch | None, float]:
+    """Returns the batch at a place, and when it stopped to wait for its time (infinity unless it is dead)."""
+    if place.where == DEAD:
+        found = endings.read_dead(books, step, place.key)
+        return (None, inf) if found is None else (found[0], found[2])
+    return endings.read_at(books, step, place), inf
+
+
+def _of_end(books: Books, end: End, index: int | None) -> Iterator[Event]:
+    if end.accepted_time:
+        yield Event(end.accepted_time, "accepted", {"queue": task_rows.queue_of(books, end), "tasks": end.size})
+    if end.due_time is not None and end.due_time <= end.finished_time:
+        yield Event(end.due_time, "due", {})
+    yield from _of_completions(end.accepted, index)
+
+
+def _of_batch(books: Books, step: Step, batch: Batch, index: int | None, until: float) -> Iterator[Event]:
+    yield Event(batch.accepted_time, "accepted", {"queue": batch.queue.name, "tasks": batch.size})
+    if batch.due_time is not None and batch.due_time <= until:
+        yield Event(batch.due_time, "due", {})
+    yield from _of_completions(batch.accepted, index)
+    wanted = batch.full if index is None else batch.span_mask(index, index + 1)
+    for lease in books.leases.values():
+        if lease.batch is batch and lease.mask & wanted:
+            yield from _of_lease(step, lease, lease.mask & wanted, index)
+
+
+def _of_completions(accepted: tuple[Accepted, ...] | list[Accepted], index: int | None) -> Iterator[Event]:
+    for token, lo, hi, worker, granted_time, started_time, done_time, forwarded in accepted:
+        if index is not None and not lo <= index < hi:
+            continue
+        who = {"worker": worker, "token": token, "lo": lo, "hi": hi}
+        yield Event(granted_time, "assigned", who)
+        if started_time is not None:
+            yield Event(started_time, "started", who)
+        if forwarded:
+            names = [{"id": id, "queue": queue or None, "tasks": tasks} for id, queue, tasks in forwarded if id]
+            more = sum(count for id, _, count in forwarded if not id)
+            yield Event(done_time, "forwarded", {**who, "batches": names, "more": more})
+        yield Event(done_time, "done", who)
+
+
+def _of_lease(step: Step, lease: Lease, mask: int, index: int | None) -> Iterator[Event]:
+    """What is known of tasks that are leased now."""
+    first = lease.batch.first
+    who = {"worker": lease.holder.name, "token": lease.token}
+    for lo, hi in runs(mask):
+        yield Event(lease.granted_time, "assigned", {**who, "lo": lo + first, "hi": hi + first})
+    for one, started_at in lease.started.items():
+        if index is None or one == index:
+            yield Event(step.wall - (step.now - started_at), "started", {**who, "lo": one, "hi": one + 1})
+    if lease.holder.life is Life.SUSPECT:
+        yield Event(lease.holder.suspected_time, "suspect", who)
+
+
+def _unfold(event: Event) -> Iterator[Event]:
+    """Makes of an event that ended a start the events of that start, too."""
+    detail = dict(event.detail)
+    suspect_time = detail.pop("suspect_time", None)
+    assigned_time, started_time = detail.pop("assigned_time", None), detail.pop("started_time", None)
+    who: dict[str, Any] = {name: detail[name] for name in ("worker", "token", "spans") if name in detail}
+    if assigned_time is not None:
+        yield Event(assigned_time, "assigned", who)
+    if started_time is not None:
+        yield Event(started_time, "started", who)
+    if suspect_time is not None:
+        yield Event(suspect_time, "suspect", who)
+    yield Event(event.time, event.event, detail)
+
+
+def _arrange(step: Step, events: list[Event], *, has_ranges: bool) -> list[Event]:
+    """Returns events in the order of time, each once: what one lease covered was assigned together, however it ended.
+
+    Args:
+        step: the running one.
+        events: in any order; those of a lease may say several times that it was assigned.
+        has_ranges: whether `lo` and `hi` mean something to who asks.
+    """
+    found: dict[tuple[Any, ...], Event] = {}
+    for event in sorted(events, key=lambda event: (event.time, _rank(event))):
+        detail = dict(event.detail)
+        if not has_ranges:
+            detail.pop("lo", None)
+            detail.pop("hi", None)
+        key: tuple[Any, ...] = (event.time, event.event, str(detail))
+        if event.event == "assigned":
+            key = (detail.get("token"),)
+            if key in found and "lo" in detail and "lo" in found[key].detail:
+                earlier = found[key].detail
+                earlier["lo"], earlier["hi"] = min(earlier["lo"], detail["lo"]), max(earlier["hi"], detail["hi"])
+        if (
+            event.time <= step.wall or event.event != "due"
+        ):  # what has happened has, even if the clock was set back since
+            found.setdefault(key, event._replace(detail=detail))
+    return list(found.values())
+
+
+def _rank(event: Event) -> int:
+    return ORDER.index(event.event if event.event in ORDER else "")

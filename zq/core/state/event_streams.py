@@ -1,0 +1,167 @@
+"""Live events: what happens, told after the commit to whoever watches.
+
+Theory of operation. A watcher is a connection and the number of its request, with filters and a lease that its client renews; one that does not is forgotten. Events are noted while a step runs, a range of a batch at
+a time, and leave at the end of the step, in one message to each watcher. When nobody watches, `Books.events` is None and nothing is noted.
+
+A watcher never holds up the coordinator: a message has at most EVENTS_MAX events, and at most WINDOW messages are on their way that it has not said to have seen. What does not fit is dropped, and how many
+were is in the next message. Watchers are in memory only: after a restart their clients come again.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from zq.core.state.leases import Peer
+from zq.wire.messages import Error, Event, Events, Follow
+from zq.wire.topics import NAMESPACE_SEPARATOR
+
+if TYPE_CHECKING:
+    from zq.core.state.batch import Batch
+    from zq.core.state.books import Books, Step
+
+KINDS = (
+    "accepted", "refused", "assigned", "done", "failed", "retried", "lost", "stale",
+    "expired", "dead", "cancelled", "revived", "worker", "queue",
+)  # fmt: skip
+
+EVENTS_MAX = 256
+"""Events in one message: about 30 kB."""
+
+WINDOW = 64
+"""Messages that may be on their way to a watcher: two megabytes at most, far below what a socket may hold."""
+
+WATCHERS_MAX = 16
+"""At the same time: each costs every event a comparison."""
+
+TEXT_CHARS = 200
+"""Of a reason or error in an event."""
+
+
+class Watcher:
+    """One stream of events to one client."""
+
+    __slots__ = ("dropped", "events", "expires_at", "kinds", "number", "peer", "queue", "request", "seen")
+
+    def __init__(self, peer: Peer, message: Follow) -> None:
+        self.peer = peer
+        self.request = message.request
+        self.queue = message.queue
+        self.kinds = frozenset(message.kinds or KINDS)
+        self.expires_at = 0.0  # monotonic
+        self.number = message.seen  # of the last message to it
+        self.seen = message.seen
+        self.events: list[Event] = []
+        self.dropped = 0
+
+    @property
+    def has_room(self) -> bool:
+        """Whether another message may be on its way to it."""
+        return self.number - self.seen < WINDOW
+
+    def wants(self, queue: str | None, worker: str | None) -> bool:
+        """Whether it follows a queue, or all, or, with a name that ends with a slash, those of a namespace and its workers."""
+        wanted = self.queue
+        if wanted is None or wanted == queue:
+            return True
+        return wanted.endswith(NAMESPACE_SEPARATOR) and (queue or worker or "").startswith(wanted)
+
+    def note(self, event: Event) -> None:
+        if len(self.events) < EVENTS_MAX and self.has_room:
+            self.events.append(event)
+        else:
+            self.dropped += 1
+
+    def take_message(self, wall: float) -> Events | None:
+        """Returns what there is to tell, if anything, and there is room to tell it."""
+        if not (self.events or self.dropped) or not self.has_room:
+            return None
+        self.number += 1
+        message = Events(self.request, self.number, wall, self.dropped, False, tuple(self.events))
+        self.events.clear()
+        self.dropped = 0
+        return message
+
+
+class Watchers:
+    """All that watch; it exists only while there are some."""
+
+    def __init__(self) -> None:
+        self.by_request: dict[tuple[Peer, int], Watcher] = {}
+
+    def note(
+        self,
+        kind: str,
+        queue: str | None,
+        id: str = "",
+        lo: int = 0,
+        hi: int = 0,
+        worker: str | None = None,
+        token: int | None = None,
+        text: str = "",
+    ) -> None:
+        """Notes that something has happened to the tasks lo to hi-1 of a batch, or to a worker or queue."""
+        event: Event | None = None
+        for watcher in self.by_request.values():
+            if kind in watcher.kinds and watcher.wants(queue, worker):
+                if event is None:
+                    event = Event(kind, queue, id, lo, hi, worker, token, text[:TEXT_CHARS])
+                watcher.note(event)
+
+    def drop_peer(self, peer: Peer) -> None:
+        """Forgets the watchers of a connection that is gone."""
+        for key in [key for key in self.by_request if key[0] == peer]:
+            del self.by_request[key]
+
+
+def note_batch(books: Books, batch: Batch, kind: str, text: str) -> None:
+    """Tells those who watch what has happened to all tasks of a batch, or to a task that was split off."""
+    if books.events is not None:
+        worker, token = batch.last_start[:2] if batch.last_start is not None else (None, None)
+        lo, hi = batch.first, batch.first + batch.count
+        books.events.note(kind, batch.queue.name, batch.id, lo, hi, worker, token, text)
+
+
+def follow(books: Books, step: Step, peer: Peer, message: Follow) -> None:
+    """Begins, renews or ends a watch; a watcher that has seen nothing yet begins anew."""
+    watchers = books.events or Watchers()
+    key = (peer, message.request)
+    watcher = watchers.by_request.get(key)
+    if not message.lease:
+        watchers.by_request.pop(key, None)
+        return
+    if watcher is None or not message.seen:
+        if watcher is None and len(watchers.by_request) >= WATCHERS_MAX:
+            books.count("error invalid")
+            text = f"{WATCHERS_MAX} watchers follow the events, which is the most there may be"
+            step.send(peer, Error(message.request, "invalid", text))
+            return
+        unknown = [kind for kind in message.kinds if kind not in KINDS]
+        if unknown:
+            books.count("error invalid")
+            step.send(
+                peer, Error(message.request, "invalid", f"expected kinds of {', '.join(KINDS)}, got {unknown[0]!r}")
+            )
+            return
+        watcher = watchers.by_request[key] = Watcher(peer, message)
+        books.events = watchers
+        watcher.number += 1
+        # At once, not with the events of the step: a pong may not come before it (protocol 2).
+        step.send(peer, Events(watcher.request, watcher.number, step.wall, 0, True, ()))
+    watcher.expires_at = step.now + message.lease
+    watcher.seen = min(max(watcher.seen, message.seen), watcher.number)
+
+
+def flush(books: Books, step: Step) -> None:
+    """Tells the watchers what the step has brought, and forgets those that have not renewed their lease."""
+    watchers = books.events
+    if watchers is None:
+        return
+    for key, watcher in list(watchers.by_request.items()):
+        if watcher.expires_at <= step.now:
+            del watchers.by_request[key]
+            continue
+        message = watcher.take_message(step.wall)
+        if message is not None:
+            step.send(watcher.peer, message)
+    if not watchers.by_request:
+        books.events = None

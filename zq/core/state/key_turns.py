@@ -1,0 +1,149 @@
+"""Lines: tasks that share a key take turns, and those whose turn has not come are *parked*, out of the way of everybody else.
+
+A line is a queue, a kind and a key. There is one for the `ordered` tasks of each key, and, in queues that go by key (policies `fair`, `assign=hash` and the limits by key),
+one for each key and priority. One batch of a line has the turn: it is in pending, scheduled for its retry, or leased, and the table `lines` names it. All others are in
+`parked`, in the order of submission. So the backlog of a key costs the others nothing, however long it is, and nothing has to be searched.
+
+    ready ── turn is free ──> pending ── turn ends ──> the next of the line leaves parked
+       └──── turn is taken ──> parked
+
+- The turn of an *ordered* batch ends when its last task has ended. Its tasks are leased one at a time; one that is to be tried again takes the turn with it, and what is
+  left of its batch is parked at the front (`keep_for_retry`).
+- The turn of any other batch ends when nothing of it waits any more. In a fair queue the next one of the line then stands behind all other lines.
+
+Invariant: a line with parked batches has a turn, and the batch that has it will end it: `finish`, `split_off` and `bury` note it in `Books.turned`, grants call `pass_on`.
+"""
+
+from __future__ import annotations
+
+from itertools import islice
+from typing import Final
+
+from zq.core import tables
+from zq.core.state.batch import Batch
+from zq.core.state.books import Books, Step
+
+ORDERED: Final = 10
+"""Kind of the line of ordered tasks; the others are 0 to 9, by priority."""
+
+FRONT: Final = 0
+"""Position before all others: sequences begin at 1."""
+
+
+def line_of(batch: Batch) -> bytes:
+    """Returns the line to which a batch belongs if its queue goes by key; tasks without a key count as one key."""
+    options = batch.options
+    return tables.line_key(batch.queue.number, ORDERED if options.ordered else options.priority, options.key or "")
+
+
+def enter(books: Books, step: Step, batch: Batch) -> bool:
+    """Gives a batch that is ready the turn of its line, or parks it; returns whether it was parked."""
+    if not (batch.options.ordered or batch.queue.takes_lines(batch.options.key)):
+        return False
+    line = line_of(batch)
+    turn = step.tx.get(tables.LINES, line)
+    if turn is None:
+        _set_turn(books, step, line, batch)
+        batch.queue.lines += 1
+        return False
+    if turn == batch.key:  # tried again, or brought back in the step in which it ended
+        books.turned.pop(batch.key, None)
+        return False
+    _, _, sequence, sub = tables.split_task_key(batch.key)
+    _park(books, step, batch, tables.parked_key(line, sequence, sub))
+    return True
+
+
+def keep_for_retry(books: Books, step: Step, single: Batch) -> None:
+    """Lets an ordered task that will be tried again keep the turn of its line, before what is left of its batch."""
+    line = line_of(single)
+    turn = step.tx.get(tables.LINES, line)
+    number, priority, sequence, _ = tables.split_task_key(single.key)
+    rest_key = tables.task_key(number, priority, sequence)
+    if turn == single.key or turn != rest_key:
+        return
+    books.turned.pop(rest_key, None)
+    _set_turn(books, step, line, single)
+    rest = books.fetch(step.tx, rest_key)
+    if rest is not None and rest.unfinished:
+        step.tx.delete(tables.PENDING, rest_key)
+        rest.queue.add_waiting(rest.options.priority, -rest.unfinished)
+        rest.queue.bytes -= len(rest.blob)
+        rest.is_parked = True
+        _park(books, step, rest, tables.parked_key(line, FRONT, 0))
+
+
+def pass_on(books: Books, step: Step, batch: Batch) -> None:
+    """Ends the turn of a batch, if it has the one of its line: the next of the line comes out of parked."""
+    line = line_of(batch)
+    if step.tx.get(tables.LINES, line) != batch.key:
+        return
+    for key, value in islice(step.tx.scan(tables.PARKED, *tables.parked_bounds(line)), 1):
+        _unpark(books, step, batch, line, key, value)
+        return
+    step.tx.delete(tables.LINES, line)
+    batch.queue.lines -= 1
+    books.changed[batch.queue] = None
+
+
+def end_turns(books: Books, step: Step) -> None:
+    """Ends the turns of the batches that ended since this was last called."""
+    while books.turned:
+        _, batch = books.turned.popitem()
+        pass_on(books, step, batch)
+
+
+def read_parked(books: Books, step: Step, key: bytes) -> Batch | None:
+    """Returns the batch that is parked at a key."""
+    value = step.tx.get(tables.PARKED, key)
+    if value is None:
+        return None
+    task_key, record = tables.unpack(value)
+    return books.batches.get(task_key) or books.read(step.tx, task_key, record)
+
+
+def take_parked(books: Books, step: Step, key: bytes, batch: Batch, count: int) -> None:
+    """Counts out tasks of a parked batch that are about to end, and its record when they are the last."""
+    batch.queue.parked -= count
+    books.changed[batch.queue] = None
+    if batch.unfinished == count:
+        step.tx.delete(tables.PARKED, key)
+        batch.queue.bytes -= len(batch.blob)
+
+
+def _set_turn(books: Books, step: Step, line: bytes, batch: Batch) -> None:
+    step.tx.put(tables.LINES, line, batch.key)
+    books.changed[batch.queue] = None
+
+
+def _park(books: Books, step: Step, batch: Batch, key: bytes) -> None:
+    step.tx.put(tables.PARKED, key, tables.pack((batch.key, batch.record())))
+    _set_place(step, batch, tables.AT_PARKED, key)
+    batch.queue.parked += batch.unfinished
+    batch.queue.bytes += len(batch.blob)
+    books.changed[batch.queue] = None
+
+
+def _unpark(books: Books, step: Step, before: Batch, line: bytes, key: bytes, value: bytes) -> None:
+    """Moves a batch from parked to pending, and gives it the turn."""
+    queue = before.queue
+    task_key, record = tables.unpack(value)
+    step.tx.delete(tables.PARKED, key)
+    batch = books.batches.get(task_key) or books.read(step.tx, task_key, record)
+    batch.is_parked = False
+    queue.parked -= batch.unfinished
+    _, priority, sequence, sub = tables.split_task_key(task_key)
+    is_swept = sequence <= queue.swept_before  # an operation knows what it looks at by its sequence
+    if queue.policies.fair and not is_swept and not batch.has_progress and task_key not in books.unsaved:
+        books.sequence += 1
+        books.is_changed = True
+        batch.key = tables.task_key(queue.number, priority, books.sequence, sub)  # behind all other lines
+    step.tx.put(tables.PENDING, batch.key, batch.record())
+    _set_place(step, batch, tables.AT_PENDING, batch.key)
+    _set_turn(books, step, line, batch)
+    queue.add_waiting(batch.options.priority, batch.unfinished)
+    books.offer(batch)
+
+
+def _set_place(step: Step, batch: Batch, where: int, key: bytes) -> None:
+    step.tx.put(tables.INDEX, batch.own_id.encode(), tables.pack((where, key)))

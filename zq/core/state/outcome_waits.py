@@ -1,0 +1,97 @@
+"""Who waits for how tasks end. Waits live in memory only: a client whose connection or coordinator went asks again."""
+
+from zq.core.state.leases import Peer
+from zq.wire.messages import Ended, FromCoordinator, Outcome
+
+OUTCOME_BYTES_MAX = 4 << 20
+"""Results and reasons in one outcome message, at most one task above it: a quarter of a frame."""
+
+
+class WaitEntry:
+    """One wait of one client, for the tasks in `missing` (bit i is index i) of a batch."""
+
+    __slots__ = ("missing", "peer", "request")
+
+    def __init__(self, peer: Peer, request: int, missing: int) -> None:
+        self.peer = peer
+        self.request = request
+        self.missing = missing
+
+
+class Waits:
+    """The waits by batch id; what has ended in the current step is collected, and leaves in few messages."""
+
+    def __init__(self) -> None:
+        self.entries: dict[str, list[WaitEntry]] = {}
+        self._ended: dict[WaitEntry, list[Ended]] = {}
+        self._progress: dict[WaitEntry, dict[int, float]] = {}
+
+    def add(self, id: str, entry: WaitEntry) -> None:
+        """Adds a wait, in place of an earlier one of the same request."""
+        entries = self.entries.setdefault(id, [])
+        entries[:] = [one for one in entries if (one.peer, one.request) != (entry.peer, entry.request)]
+        entries.append(entry)
+
+    def note(self, id: str, ended: Ended) -> None:
+        """Notes that tasks of a batch ended, for whoever waits for them."""
+        entries = self.entries.get(id)
+        if entries is None:
+            return
+        mask = ((1 << (ended.hi - ended.lo)) - 1) << ended.lo
+        for entry in entries:
+            if entry.missing & mask:
+                entry.missing &= ~mask
+                self._ended.setdefault(entry, []).append(ended)
+        left = [entry for entry in entries if entry.missing]
+        if left:
+            self.entries[id] = left
+        else:
+            del self.entries[id]
+
+    def note_progress(self, id: str, index: int, fraction: float) -> None:
+        """Notes how far the handler of a task is, for whoever waits for it; of several reports in a step the last counts."""
+        for entry in self.entries.get(id, ()):
+            if entry.missing >> index & 1:
+                self._progress.setdefault(entry, {})[index] = fraction
+
+    def take_messages(self) -> list[tuple[Peer, FromCoordinator]]:
+        """Returns the outcomes that the step has brought."""
+        if not self._ended and not self._progress:
+            return []
+        messages: list[tuple[Peer, FromCoordinator]] = []
+        for entry, reported in self._progress.items():
+            progress = tuple((index, one) for index, one in reported.items() if entry.missing >> index & 1)
+            if progress:
+                messages.append((entry.peer, Outcome(entry.request, (), is_last=False, progress=progress)))
+        self._progress.clear()
+        for entry, ended in self._ended.items():
+            messages += outcome_messages(entry.peer, entry.request, ended, is_last=not entry.missing)
+        self._ended.clear()
+        return messages
+
+    def drop_peer(self, peer: Peer) -> None:
+        """Forgets the waits of a connection that is gone."""
+        for id, entries in list(self.entries.items()):
+            left = [entry for entry in entries if entry.peer != peer]
+            if not left:
+                del self.entries[id]
+            elif len(left) < len(entries):
+                self.entries[id] = left
+
+
+def outcome_messages(
+    peer: Peer, request: int, ended: list[Ended], *, is_last: bool
+) -> list[tuple[Peer, FromCoordinator]]:
+    """Cuts an answer to a wait into messages of bounded size."""
+    messages: list[tuple[Peer, FromCoordinator]] = []
+    part: list[Ended] = []
+    size = 0
+    for one in ended:
+        one_size = len(one.blob) + 4 * len(one.reason)
+        if size + one_size > OUTCOME_BYTES_MAX and part:
+            messages.append((peer, Outcome(request, tuple(part), is_last=False)))
+            part, size = [], 0
+        part.append(one)
+        size += one_size
+    messages.append((peer, Outcome(request, tuple(part), is_last=is_last)))
+    return messages

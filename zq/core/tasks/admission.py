@@ -1,0 +1,258 @@
+"""Submits: a receipt when the batch is stored, busy when there is no room, and the same receipt when it comes again."""
+
+from zq.core import tables
+from zq.core.state import key_turns, namespace_limits, service_order, unique_keys
+from zq.core.state.batch import Batch
+from zq.core.state.books import Books, Step
+from zq.core.state.leases import Peer
+from zq.core.state.queue import Queue
+from zq.core.tasks import cancelling, endings, groups
+from zq.wire.batch import largest_payload
+from zq.wire.limits import TASK_SEPARATOR
+from zq.wire.messages import Accepted, Done, Open, Receipt, Refused, Submit
+from zq.wire.messages import Batch as WireBatch
+from zq.wire.unique import Unique
+
+RETRY_AFTER_MIN, RETRY_AFTER_MAX = 0.1, 30.0
+"""Seconds within which a busy answer tells a client to come back."""
+
+BUSY_PART = 10
+"""Part of a full queue that should be free when a refused client comes back: else all of them come back for one place."""
+
+OVERFLOW_MAX = 1000
+"""Tasks that one step makes dead letters for want of room: a bounded part of its time; beyond, a submit is refused as busy."""
+
+OVERFLOW_REASON = "the queue was full, and it was the oldest task that waited"
+
+SHARE_RETRY_AFTER = 1.0
+"""Seconds, when a namespace is full: it has no rate of its own."""
+
+STORE_RETRY_AFTER = 5.0
+"""Seconds, when the store is full: room comes with retention or with a person."""
+
+
+def submit(books: Books, step: Step, peer: Peer, message: Submit) -> None:
+    """Stores what there is room for and answers with a receipt (protocol 2)."""
+    accepted: list[Accepted] = []
+    refused: list[Refused] = []
+    for batch in message.batches:
+        known = endings.find(step, batch.id)
+        if known is not None:
+            accepted.append(repeat(books, batch, known))
+            books.count("repeated")
+            continue
+        queue = books.queue(step, batch.queue)
+        if batch.options.unique is not None and len(batch.ends) == 4:
+            original = _original(books, step, queue, batch)
+            if original is not None:
+                endings.note_duplicate(books, step, queue, batch.id, original)
+                accepted.append(Accepted(batch.id, 1, None, original))
+                books.count("duplicates")
+                continue
+        answer = refusal(books, step, queue, batch)
+        if answer is None:
+            if batch.options.unique is not None:
+                _replace_holder(books, step, queue, batch)
+            if batch.options.group is not None:
+                groups.join(books, step, batch.options.group[0], len(batch.ends) >> 2)
+                groups.enroll(step, batch.options.group[0], batch.id, groups.IS_TASK)
+            accepted.append(store(books, step, queue, batch))
+        else:
+            refused.append(answer)
+            books.count(answer.code)
+            if books.events is not None:
+                count = len(batch.ends) >> 2
+                books.events.note("refused", queue.name, batch.id, 0, count, text=f"{answer.code}: {answer.reason}")
+    step.send(peer, Receipt(message.request, tuple(accepted), tuple(refused)))
+
+
+def open_group(books: Books, step: Step, peer: Peer, message: Open) -> None:
+    """Opens a group, or says again that it is open."""
+    answer = groups.admit(books, step, message.group)
+    if isinstance(answer, Accepted):
+        step.send(peer, Receipt(message.request, (answer,), ()))
+    else:
+        books.count(answer.code)
+        step.send(peer, Receipt(message.request, (), (answer,)))
+
+
+def store(books: Books, step: Step, queue: Queue, wire: WireBatch) -> Accepted:
+    """Stores a new batch, whatever the limits; the caller has checked that its id is new, and enrols it in its group."""
+    options = wire.options
+    books.sequence += 1
+    books.is_changed = True
+    key = tables.task_key(queue.number, options.priority, books.sequence)
+    batch = Batch(key, queue, wire.id, len(wire.ends) >> 2, 0)
+    batch.options = options
+    batch.accepted_time = step.wall
+    batch.set_tasks(wire.ends, wire.blob)
+    position = queue.position(options.priority)
+    eta = queue.eta(position)
+    books.count("accepted", batch.count)
+    if books.events is not None:
+        books.events.note("accepted", queue.name, batch.id, 0, batch.count)
+    if options.ttl is not None:
+        books.watch_expiry(step, batch)
+    if options.unique is not None:
+        unique_keys.take(step, batch)
+    delay = options.delay if options.at is None else options.at - step.wall
+    if delay > 0:
+        endings.schedule(books, step, batch, step.wall + delay)
+        return Accepted(wire.id, position, delay + (eta or 0.0))
+    endings.wait_again(books, step, batch)
+    return Accepted(wire.id, position, eta)
+
+
+def store_forwarded(books: Books, step: Step, own_group: str | None, done: Done) -> None:
+    """Stores what a completion opens and forwards, in its transaction and whatever the limits: what was accepted still completes."""
+    opened = [group for group in done.groups if groups.open_group(books, step, group)]
+    fresh: list[WireBatch] = []
+    for batch in done.forwards:  # one by one: a handler may have forwarded the same id twice
+        if endings.find(step, batch.id) is None:
+            _store_once(books, step, batch)
+            books.count("forwarded", len(batch.ends) >> 2)
+            fresh.append(batch)
+    groups.follow_moves(books, step, own_group, opened, fresh)
+
+
+def store_if_new(books: Books, step: Step, batch: WireBatch) -> None:
+    """Stores a task whatever the limits, unless its id is known or its unique key is taken."""
+    if endings.find(step, batch.id) is None:
+        _store_once(books, step, batch)
+
+
+def _store_once(books: Books, step: Step, batch: WireBatch) -> None:
+    queue = books.queue(step, batch.queue)
+    if batch.options.unique is not None:
+        if _original(books, step, queue, batch) is not None:
+            books.count("duplicates")
+            return
+        _replace_holder(books, step, queue, batch)
+    if batch.options.group is not None:
+        groups.enroll(step, batch.options.group[0], batch.id, groups.IS_TASK)
+    store(books, step, queue, batch)
+
+
+def _original(books: Books, step: Step, queue: Queue, batch: WireBatch) -> str | None:
+    """Returns the task that has the unique key of a batch and keeps it; None when there is none, or it is to be replaced and can be."""
+    assert batch.options.unique is not None
+    id = unique_keys.holder(step, queue, batch.options.unique)
+    if id is None or Unique(*batch.options.unique).policy == "keep":
+        return id
+    place = endings.find(step, id)
+    held = endings.read_at(books, step, place) if isinstance(place, endings.Place) else None
+    return id if held is not None and held.leased else None
+
+
+def _replace_holder(books: Books, step: Step, queue: Queue, batch: WireBatch) -> None:
+    """Cancels the waiting task that has the unique key of a batch which is about to be stored."""
+    assert batch.options.unique is not None
+    id = unique_keys.holder(step, queue, batch.options.unique)
+    if id is not None:
+        cancelling.cancel_task(books, step, id, f"replaced by task {batch.id} of the same unique key")
+
+
+def release_due(books: Books, step: Step, limit: int) -> None:
+    """Moves batches whose time has come from scheduled to pending, at most `limit` of them in one step."""
+    if books.next_due_time > step.wall:
+        return
+    rows: list[tuple[bytes, bytes, bytes]] = []
+    books.next_due_time = float("inf")
+    for key, value in step.tx.scan(tables.SCHEDULED):
+        due_time, task_key = tables.split_due_key(key)
+        if due_time > step.wall or len(rows) == limit:
+            books.next_due_time = due_time
+            break
+        rows.append((key, task_key, value))
+    for key, task_key, value in rows:
+        step.tx.delete(tables.SCHEDULED, key)
+        batch = books.read(step.tx, task_key, value)
+        batch.queue.scheduled -= batch.unfinished
+        batch.queue.bytes -= len(batch.blob)
+        endings.wait_again(books, step, batch)
+
+
+def repeat(books: Books, batch: WireBatch, known: endings.Place | endings.End | None) -> Accepted:
+    """Makes the receipt of a batch that was stored before; one that no longer waits is at place 1."""
+    if isinstance(known, endings.End) and known.outcome == "duplicate":
+        return Accepted(batch.id, 1, None, known.reason)
+    if known is None or isinstance(known, endings.End) or known.where != endings.PENDING:
+        return Accepted(batch.id, 1, None)
+    queue = books.queues_by_number[tables.split_task_key(known.key)[0]]
+    # The place it has now is unknown without counting the table; the end of its lane is an upper bound.
+    position = max(1, queue.position(batch.options.priority) - (len(batch.ends) >> 2))
+    return Accepted(batch.id, position, queue.eta(position))
+
+
+def refusal(books: Books, step: Step, queue: Queue, batch: WireBatch) -> Refused | None:
+    """Returns why a new batch cannot be stored, or None when it can."""
+    count = len(batch.ends) >> 2
+    if batch.options.unique is not None and count > 1:
+        return Refused(batch.id, "invalid", None, f"a unique key is for one task, this batch has {count}")
+    if TASK_SEPARATOR in batch.id:
+        return Refused(batch.id, "invalid", None, f"an id may not contain {TASK_SEPARATOR!r}: {batch.id}")
+    payload_bytes_max = books.options.payload_bytes_max
+    # All of them together are rarely over the limit of one, and then none has to be looked at.
+    if len(batch.blob) > payload_bytes_max and (largest := largest_payload(batch.ends, batch.blob)) > payload_bytes_max:
+        reason = f"a payload has {largest} bytes, the coordinator allows {payload_bytes_max}"
+        return Refused(batch.id, "invalid", None, reason)
+    if batch.options.group is not None:
+        closed = groups.closed_reason(step, batch.options.group[0], count)
+        if closed is not None:
+            return Refused(batch.id, "invalid", None, closed)
+    if queue.policies.draining:
+        reason = f"queue {queue.name} is draining: it accepts nothing new until it is resumed"
+        return Refused(batch.id, "busy", RETRY_AFTER_MAX, reason)
+    if step.tx.is_full:
+        return Refused(batch.id, "busy", STORE_RETRY_AFTER, "the store is full")
+    if books.shares and (full := namespace_limits.refusal(books, [queue], count, len(batch.blob))) is not None:
+        return Refused(batch.id, "busy", SHARE_RETRY_AFTER, full)
+    return _overflow(books, step, queue, batch)
+
+
+def _overflow(books: Books, step: Step, queue: Queue, batch: WireBatch) -> Refused | None:
+    """Refuses a batch for which the queue has no room, unless its policy makes some."""
+    policies = queue.policies
+    count, size = len(batch.ends) >> 2, len(batch.blob)
+    most = policies.max_tasks or books.options.queue_tasks_max
+    most_bytes = policies.max_bytes
+    if queue.unfinished + count <= most and (most_bytes is None or queue.bytes + size <= most_bytes):
+        return None
+    may_fit = count <= most and (most_bytes is None or size <= most_bytes)
+    if policies.overflow == "dead-oldest" and may_fit and _make_room(books, step, queue, count, size, most, most_bytes):
+        return None
+    excess = queue.unfinished + count - most
+    if excess > 0:
+        room = max(excess, most // BUSY_PART)
+        wait = room / queue.rate if queue.rate > 0.001 else 1.0
+        reason = f"queue {queue.name} is full: {queue.unfinished} of {most} tasks"
+    else:
+        wait = max(1, queue.unfinished // BUSY_PART) / queue.rate if queue.rate > 0.001 else 1.0
+        reason = f"queue {queue.name} is full: {queue.bytes} of {most_bytes} bytes, and the batch has {size}"
+    return Refused(batch.id, "busy", min(max(wait, RETRY_AFTER_MIN), RETRY_AFTER_MAX), reason)
+
+
+def _make_room(
+    books: Books, step: Step, queue: Queue, count: int, size: int, most: int, most_bytes: int | None
+) -> bool:
+    """Makes dead letters of the oldest waiting tasks until there is room; False when they are not enough, or too many at once.
+
+    A batch frees its bytes with its last task, so with max_bytes it goes as a whole.
+    """
+    if queue.unfinished + count - most > min(queue.total_waiting + queue.parked, OVERFLOW_MAX - step.overflowed):
+        return False
+    while queue.unfinished + count > most or (most_bytes is not None and queue.bytes + size > most_bytes):
+        if step.overflowed >= OVERFLOW_MAX:
+            return False
+        batch = service_order.oldest(books, step, queue)
+        if batch is None and books.turned:
+            key_turns.end_turns(books, step)  # of a key whose task was buried, the next one is the oldest
+            batch = service_order.oldest(books, step, queue)
+        if batch is None:
+            return False
+        waiting = batch.available()
+        queue.add_waiting(batch.options.priority, -1)
+        step.overflowed += 1
+        books.count("overflowed")
+        endings.bury(books, step, endings.split_off(books, step, batch, waiting & -waiting), OVERFLOW_REASON)
+    return True

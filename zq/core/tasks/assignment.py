@@ -1,0 +1,334 @@
+"""Which worker gets what: the head of each queue goes to whoever has credit for it.
+
+*least-loaded*: the worker with the most free credit, the least recently used among equals. *hash*: the owner of the task's key on the ring of live workers; when it
+has no room and holds more than LOAD_BOUND times the mean, or somebody is idle, the next one on the ring. A task that must wait for its worker blocks nobody behind it:
+it is set down at its *shop*, the worker's list, of which memory holds keys only.
+"""
+
+from __future__ import annotations
+
+from heapq import heappop, heappush
+from math import inf
+
+from zq.core.state import key_turns, service_order
+from zq.core.state.batch import Batch, first_run
+from zq.core.state.books import Books, Step
+from zq.core.state.leases import Holder, Lease, Life, PullWait, pull_name
+from zq.core.state.queue import Lane, Queue
+from zq.core.state.ring import Ring
+from zq.core.tasks import expiry
+from zq.wire.limits import CREDIT_MAX, MESSAGE_BATCHES_MAX
+from zq.wire.messages import Assign, Assignment, Tasks
+
+LOAD_BOUND = 1.25
+"""Consistent hashing with bounded loads (Mirrokni et al., 2016): a quarter above the mean before a key leaves its worker."""
+
+BLOCKED_MAX = 256
+"""Batches at the head of a queue that may wait for their workers while those behind them are served."""
+
+SHOP_BATCHES_MAX = 4096
+"""Batches, each of another key, that wait for one worker; those behind them are not worth waiting with, and others help."""
+
+FAIR_TASKS = 16
+"""Tasks that a key of a fair queue gets in its turn: few enough to be fair, and enough to let leases pay."""
+
+ASSIGN_TASKS_MAX = CREDIT_MAX
+"""Batches of one key that are put back into their lane at once: nobody can hold more tasks."""
+
+ASSIGN_BYTES_MAX = 4 << 20
+"""Payloads in one assign message: a quarter of a frame."""
+
+
+class Granted:
+    """The leases of one step by holder, sent together."""
+
+    def __init__(self) -> None:
+        self.by_holder: dict[Holder, list[Lease]] = {}
+
+    def add(self, lease: Lease) -> None:
+        self.by_holder.setdefault(lease.holder, []).append(lease)
+
+
+def assign_all(books: Books, step: Step) -> None:
+    """Serves every queue in which something has changed; the first of them in turn, so that no queue starves another."""
+    if not books.stirred:
+        return
+    queues = [queue for queue in books.stirred if queue.total_waiting]
+    for queue in books.stirred:
+        books.unserved.pop(queue, None)
+    books.stirred.clear()
+    if not queues:
+        return
+    granted = Granted()
+    first = books.turn % len(queues)
+    for queue in queues[first:] + queues[:first]:
+        if queue.gate is not None:
+            _reopen(books, step, queue)
+        _serve_pulls(books, step, queue)
+        _serve_workers(books, step, queue, granted)
+        if queue.total_waiting:
+            books.unserved[queue] = None
+    leases = [lease for part in granted.by_holder.values() for lease in part]
+    books.store_leases(step, leases)
+    for holder, part in granted.by_holder.items():
+        for assignments in assignment_parts(part, step.wall):
+            step.send(holder.peer, Assign(assignments))
+
+
+def _serve_workers(books: Books, step: Step, queue: Queue, granted: Granted) -> None:
+    ready = [worker for worker in queue.workers.values() if worker.free > 0]
+    if not ready:
+        return
+    if queue.shops:
+        _open_shops(books, step, queue, ready, sum(worker.free for worker in ready))
+    share = max(1, -(-queue.total_waiting // len(ready)))  # equal parts of a short queue; of a long one all that fits
+    blocked: list[tuple[Lane, bytes]] = []
+    expired: list[tuple[Lane, bytes]] = []  # they end in one of the next steps
+    while ready and len(blocked) + len(expired) < BLOCKED_MAX:
+        found = _next(books, step, queue, share)
+        if found is None:
+            break
+        lane, batch, most = found
+        if batch.options.ttl is not None and expiry.is_expired(batch, step.wall):
+            expired.append((lane, queue.set_aside(lane)))
+            continue
+        worker = _choose(books, queue, batch, ready)
+        if worker is None:
+            if batch.is_solo:
+                blocked.append((lane, queue.set_aside(lane)))
+            else:
+                _wait_in_shop(books, queue, lane, batch)
+            continue
+        granted.add(_grant(books, step, lane, batch, worker, min(most, worker.free)))
+        if worker.free <= 0:
+            ready.remove(worker)
+    for lane, place in blocked + expired:
+        lane.put_back(place)
+
+
+def _next(books: Books, step: Step, queue: Queue, most: int) -> tuple[Lane, Batch, int] | None:
+    """Returns the batch that is to be served next, at the head of its lane, and how many of its tasks may be, at most `most`."""
+    gate = queue.gate
+    if gate is None:
+        found = service_order.head(books, step, queue)
+        return None if found is None else (*found, most)
+    room = gate.room(queue.leased, most, step.now)
+    while room > 0:
+        found = service_order.head(books, step, queue)
+        if found is None:
+            return None
+        lane, batch = found
+        key = batch.options.key
+        key_room = gate.key_room(key, room, step.now)
+        if key is None or key_room > 0:
+            return lane, batch, key_room
+        gate.hold(key, lane.heap[0], batch.key, step.now)
+        _set_down(books, lane, batch)
+        books.gated[queue] = None
+    books.gated[queue] = None
+    return None
+
+
+def _set_down(books: Books, lane: Lane, batch: Batch) -> None:
+    """Takes the head of a lane out; somebody has noted its place and key."""
+    batch.queue.drop_head(lane, batch)
+    if not batch.leased:
+        books.drop(batch)
+
+
+def _reopen(books: Books, step: Step, queue: Queue) -> None:
+    """Puts batches back into their lanes whose key has room again."""
+    gate = queue.gate
+    assert gate is not None
+    for key in gate.take_reopened():
+        room = gate.key_room(key, ASSIGN_TASKS_MAX, step.now)
+        while room > 0 and (held := gate.take_held(key)) is not None:
+            room -= service_order.line_up(books, step.tx, *held)
+        gate.arm(key, step.now)
+        books.gated[queue] = None
+
+
+def ring_gates(books: Books, step: Step) -> None:
+    """Stirs the queues whose gate opens by time."""
+    for queue in list(books.gated):
+        if queue.gate is None or queue.gate.wake_at() == inf:
+            del books.gated[queue]
+        elif queue.gate.ring(step.now):
+            books.stirred[queue] = None
+
+
+def _grant(books: Books, step: Step, lane: Lane, batch: Batch, holder: Holder, most: int) -> Lease:
+    """Leases the first waiting run of the batch at the head of a lane, or as much of it as is wanted."""
+    servable = batch.servable()
+    lo, hi = first_run(servable)
+    queue, is_ordered = batch.queue, batch.options.ordered
+    is_fair = queue.policies.fair
+    if is_ordered or (batch.is_solo and not holder.is_puller):
+        most = 1
+    elif is_fair:
+        most = min(most, FAIR_TASKS)
+    hi = min(hi, lo + most)
+    mask = ((1 << (hi - lo)) - 1) << lo
+    lease = books.grant(step, batch, mask, holder)
+    if is_ordered or mask == servable:
+        queue.drop_head(lane, batch)
+        if queue.lines and not is_ordered:
+            key_turns.pass_on(books, step, batch)
+    elif is_fair and service_order.may_move_behind(books, queue):
+        queue.drop_head(lane, batch)
+        queue.put_behind(batch, books.sequence, books.turn)
+    return lease
+
+
+def _choose(books: Books, queue: Queue, batch: Batch, ready: list[Holder]) -> Holder | None:
+    """Returns the worker for the next tasks of a batch, or None when they have to wait for one."""
+    if batch.is_solo:
+        ready = [worker for worker in ready if worker.held == 0]
+    elif batch.options.key is not None and books.assign_policy(queue) == "hash":
+        return _choose_by_key(queue, batch.options.key, ready)
+    if len(ready) < 2:
+        return ready[0] if ready else None
+    return max(ready, key=_idleness)
+
+
+def _idleness(worker: Holder) -> tuple[int, int]:
+    return (worker.free, -worker.turn)
+
+
+def _choose_by_key(queue: Queue, key: str, ready: list[Holder]) -> Holder | None:
+    """Returns the owner of a key, or who stands in for it: the next on the ring with room, unless the owner is worth waiting for."""
+    owners = (queue.workers[name] for name in _ring(queue).owners(key))
+    owner = next(owners)
+    if owner.free > 0:
+        return owner
+    return None if _is_worth_waiting(queue, owner, ready) else next((one for one in owners if one.free > 0), None)
+
+
+def _is_worth_waiting(queue: Queue, owner: Holder, ready: list[Holder]) -> bool:
+    """Whether tasks should wait for a worker without room: it is no busier than LOAD_BOUND times the mean, and nobody is idle.
+
+    Then the customer waits for its own shop.
+    """
+    bound = LOAD_BOUND * sum(worker.held for worker in queue.workers.values()) / len(queue.workers)
+    is_full = len(queue.shops.get(owner.name, ())) >= SHOP_BATCHES_MAX
+    return owner.life is Life.LIVE and owner.held <= bound and not is_full and all(worker.held for worker in ready)
+
+
+def _ring(queue: Queue) -> Ring:
+    if queue.ring is None:
+        queue.ring = Ring(queue.workers)
+    return queue.ring
+
+
+# Shops.
+
+
+def _wait_in_shop(books: Books, queue: Queue, lane: Lane, batch: Batch) -> None:
+    """Takes the head of a lane out until its worker has room, or is not worth waiting for any more."""
+    assert batch.options.key is not None
+    owner = next(_ring(queue).owners(batch.options.key))
+    heappush(queue.shops.setdefault(owner, []), (lane.heap[0], batch.key))
+    _set_down(books, lane, batch)
+
+
+def shop_of(queue: Queue, batch: Batch) -> str | None:
+    """Returns the worker for which a batch waits, or None."""
+    return next((name for name, shop in queue.shops.items() if any(key == batch.key for _, key in shop)), None)
+
+
+def _open_shops(books: Books, step: Step, queue: Queue, ready: list[Holder], room: int) -> None:
+    """Lets batches stand in their lanes again which need not wait for their worker any more, as many as can be of use.
+
+    Args:
+        books: all of them.
+        step: the step.
+        queue: whose shops.
+        ready: workers with room; none for a pull, which takes whatever there is.
+        room: how many tasks can be taken.
+    """
+    for name in list(queue.shops):
+        owner = queue.workers.get(name)
+        if ready and owner is not None and owner.free <= 0 and _is_worth_waiting(queue, owner, ready):
+            continue
+        waiting = queue.shops[name]
+        for _ in range(min(room, len(waiting))):
+            service_order.line_up(books, step.tx, *heappop(waiting))
+        if not waiting:
+            del queue.shops[name]
+
+
+def assignment_of(lease: Lease, wall: float) -> Assignment:
+    """Makes the message for a lease; what it covers is one run. A ttl is what is left of it."""
+    batch = lease.batch
+    options = batch.options
+    if options.ttl is not None:
+        left = None if batch.attempts else max(batch.expires_time - wall, 0.001)
+        options = options._replace(ttl=left)
+    lo, hi = first_run(lease.mask)
+    lo, hi = lo + batch.first, hi + batch.first
+    ends, blob = (batch.ends, batch.blob) if lease.mask == batch.full else batch.slice(lo, hi)
+    return Assignment(lease.token, batch.id, batch.size, batch.queue.name, options, batch.attempts + 1, lo, ends, blob)
+
+
+def assignment_parts(leases: list[Lease], wall: float) -> list[tuple[Assignment, ...]]:
+    """Makes the assignments of some leases, cut to messages of bounded size."""
+    parts: list[tuple[Assignment, ...]] = []
+    part: list[Assignment] = []
+    size = 0
+    for lease in leases:
+        assignment = assignment_of(lease, wall)
+        if part and (size + len(assignment.blob) > ASSIGN_BYTES_MAX or len(part) == MESSAGE_BATCHES_MAX):
+            parts.append(tuple(part))
+            part, size = [], 0
+        part.append(assignment)
+        size += len(assignment.blob)
+    if part:
+        parts.append(tuple(part))
+    return parts
+
+
+# Pulls.
+
+
+def _serve_pulls(books: Books, step: Step, queue: Queue) -> None:
+    """Serves the pulls that wait, in the order in which they came."""
+    while queue.pull_waits and queue.total_waiting:
+        if not serve_pull(books, step, queue, queue.pull_waits[0]):
+            return
+        books.end_pull(queue.pull_waits.popleft())
+
+
+def serve_pull(books: Books, step: Step, queue: Queue, wait: PullWait) -> bool:
+    """Answers a pull with what waits; False when nothing does."""
+    name = pull_name(wait.client, wait.request)
+    holder = Holder(name, "", is_puller=True)
+    holder.peer = wait.peer
+    if queue.shops:
+        _open_shops(books, step, queue, [], wait.max_tasks)
+    leases: list[Lease] = []
+    expired: list[tuple[Lane, bytes]] = []
+    left = wait.max_tasks
+    size = 0
+    while left > 0 and size < ASSIGN_BYTES_MAX and len(expired) < BLOCKED_MAX:
+        found = _next(books, step, queue, left)
+        if found is None:
+            break
+        lane, batch, most = found
+        if batch.options.ttl is not None and expiry.is_expired(batch, step.wall):
+            expired.append((lane, queue.set_aside(lane)))
+            continue
+        lease = _grant(books, step, lane, batch, holder, most)
+        lease.seconds = wait.lease
+        lease.expires_at = step.now + wait.lease
+        books.set_alarm(lease.expires_at, lease)
+        leases.append(lease)
+        left -= lease.mask.bit_count()
+        size += len(lease.batch.blob)
+    for lane, place in expired:
+        lane.put_back(place)
+    if not leases:
+        return False
+    books.pullers[name] = holder
+    books.store_leases(step, leases)
+    step.send(wait.peer, Tasks(wait.request, tuple(assignment_of(lease, step.wall) for lease in leases)))
+    return True

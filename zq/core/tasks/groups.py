@@ -1,0 +1,276 @@
+"""Groups: which tasks belong together, how many are out, and how the group ended.
+
+Theory of operation. A group is opened for `size` members. `outstanding` starts there and falls by one for each member that ends, in the transaction of its end; at
+0 the group is joined (see `joins`). A completed member whose forwards carry its group does not end: what it forwarded takes its place (`outstanding` grows by
+what was forwarded, less one), so that chains, forks and flat stages inside a group are still waited for. A group that is opened with a callback in another
+group is a member of that one, from its opening to the end of its callback.
+
+A task is a member if the group was open when the task was stored; so is a group, by its opening. The roster says who was let in, and goes with the group. What was
+stored before the group was opened, or outlived an earlier group of that id, names it and is no member: it was not counted in, and is not counted out.
+
+Invariant, which the simulation counts afresh: of an open group, outstanding = (size - joined) + its tasks that have not ended + its groups that are open.
+Members that end when their group has ended change nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+from zq.core import tables
+from zq.core.state.batch import Batch
+from zq.core.state.books import Books, Step
+from zq.core.state.departures import EndedMembers, Notice
+from zq.core.tasks import endings
+from zq.wire.batch import pack_payloads
+from zq.wire.messages import DEFAULT_OPTIONS, Accepted, Done, Ended, Group, Options, Refused
+from zq.wire.messages import Batch as WireBatch
+
+OPEN, DONE, FAILED, CANCELLED = "open", "done", "failed", "cancelled"
+"""States of a group: done means that its callback was made or, without one, that its results are there."""
+
+IS_TASK, IS_GROUP, IS_BOTH = b"\0", b"\1", b"\2"
+"""What a row of the roster names; both when a task was submitted under the id of a group, which will fail by it."""
+
+NIL = b"\xc0"
+"""None in msgpack: the payload of a notice about a group, which has none."""
+
+OUTCOMES = {DONE: "done", FAILED: "dead", CANCELLED: "cancelled"}
+"""What those are told who wait for a group as if it were a task."""
+
+
+class GroupRow:
+    """A group as it is stored; changed and stored again within one step."""
+
+    __slots__ = (
+        "bytes",
+        "finished_time",
+        "id",
+        "joined",
+        "opened_time",
+        "options",
+        "outstanding",
+        "policy",
+        "queue",
+        "reason",
+        "size",
+        "skips_none",
+        "state",
+    )
+
+    def __init__(self, group: Group, opened_time: float) -> None:
+        self.id, self.size, self.policy, self.skips_none, self.queue, self.options = group
+        self.opened_time = opened_time  # wall
+        self.state = OPEN
+        self.joined = 0  # members that have been stored, of `size`
+        self.outstanding = self.size
+        self.bytes = 0  # of the results so far
+        self.reason = ""
+        self.finished_time = 0.0  # wall
+
+    def record(self) -> bytes:
+        options = None if self.options is DEFAULT_OPTIONS else tuple(self.options)
+        head = (self.size, self.policy, self.skips_none, self.queue, options, self.opened_time)
+        tail = (self.state, self.joined, self.outstanding, self.bytes, self.reason, self.finished_time)
+        return tables.pack(head + tail)
+
+
+def read_row(id: str, value: bytes) -> GroupRow:
+    """Makes a group of its record."""
+    size, policy, skips_none, queue, options, opened_time, *rest = tables.unpack(value)
+    read = DEFAULT_OPTIONS if options is None else Options(*options)
+    row = GroupRow(Group(id, size, policy, skips_none, queue, read), opened_time)
+    row.state, row.joined, row.outstanding, row.bytes, row.reason, row.finished_time = rest
+    return row
+
+
+def find(step: Step, id: str) -> GroupRow | None:
+    """Returns a group that is known here."""
+    value = step.tx.get(tables.GROUPS, id.encode())
+    return None if value is None else read_row(id, value)
+
+
+def save(step: Step, row: GroupRow) -> None:
+    step.tx.put(tables.GROUPS, row.id.encode(), row.record())
+
+
+# Opening and joining.
+
+
+def open_group(books: Books, step: Step, group: Group) -> bool:
+    """Stores a group that is not known yet, an empty one is joined in this step; False when it is known, and stays as it is."""
+    if find(step, group.id) is not None:
+        return False
+    row = GroupRow(group, step.wall)
+    save(step, row)
+    books.count("groups opened")
+    outer = group.options.group
+    if group.queue is not None and outer is not None:
+        enroll(step, outer[0], group.id, IS_GROUP)
+    if not group.size:
+        step.ended.append(EndedMembers((group.id, (0,)), group.id, 0, 0, "done", "", b"", b""))
+    return True
+
+
+def admit(books: Books, step: Step, group: Group) -> Accepted | Refused:
+    """Opens a group for a client, which may say so again."""
+    if find(step, group.id) is None:
+        refused = _refusal(step, group)
+        if refused is not None:
+            return refused
+        open_group(books, step, group)
+        if group.queue is not None and group.options.group is not None:
+            join(books, step, group.options.group[0], 1)
+    return Accepted(group.id, 1, None)
+
+
+def _refusal(step: Step, group: Group) -> Refused | None:
+    if endings.find(step, group.id) is not None:
+        return Refused(group.id, "invalid", None, f"{group.id} is the id of a task; give the group another")
+    if step.tx.is_full:
+        return Refused(group.id, "busy", 5.0, "the store is full")
+    outer = group.options.group if group.queue is not None else None
+    reason = None if outer is None else closed_reason(step, outer[0], 1)
+    return None if reason is None else Refused(group.id, "invalid", None, reason)
+
+
+def closed_reason(step: Step, id: str, count: int) -> str | None:
+    """Returns why a group cannot take more members from a client, or None when it can."""
+    row = find(step, id)
+    if row is None:
+        return f"there is no group {id}: open it before its members are submitted"
+    if row.state != OPEN:
+        return f"group {id} has ended: {row.state}"
+    if row.joined + count > row.size:
+        return f"group {id} was opened for {row.size} members, and {row.joined} were submitted before these {count}"
+    return None
+
+
+def join(books: Books, step: Step, id: str, count: int) -> None:
+    """Counts members that were stored, of those for which the group was opened."""
+    row = find(step, id)
+    if row is not None and row.state == OPEN:
+        row.joined += count
+        save(step, row)
+        if row.joined > row.size:
+            end(books, step, row, FAILED, f"it was opened for {row.size} members, and {row.joined} came")
+
+
+def enroll(step: Step, id: str, member: str, kind: bytes) -> None:
+    """Lets a batch or group in as a member, if the group is open."""
+    row = find(step, id)
+    if row is not None and row.state == OPEN:
+        key = tables.roster_key(id, member)
+        step.tx.put(tables.ROSTER, key, kind if step.tx.get(tables.ROSTER, key) in (None, kind) else IS_BOTH)
+
+
+def is_member(step: Step, id: str, member: str, kind: bytes) -> bool:
+    """Whether a batch or group was let in while this group was open: only then it is counted out when it ends."""
+    return step.tx.get(tables.ROSTER, tables.roster_key(id, member)) in (kind, IS_BOTH)
+
+
+def enroll_callback(step: Step, row: GroupRow) -> None:
+    """Puts the callback of a group that is done in its place, in the group around it."""
+    outer = row.options.group
+    if outer is not None and is_member(step, outer[0], row.id, IS_GROUP):
+        step.tx.put(tables.ROSTER, tables.roster_key(outer[0], row.id), IS_TASK)
+
+
+def roster(step: Step, id: str) -> Iterator[tuple[str, bytes]]:
+    """Yields the members that were let in, each with what it is."""
+    start, stop = tables.group_bounds(id)
+    for key, kind in step.tx.scan(tables.ROSTER, start, stop):
+        yield key[len(start) :].decode(), kind
+
+
+# Moving.
+
+
+def is_moved(batch: Batch, done: Done) -> bool:
+    """Whether a completion hands the membership of its tasks on to what it forwards or opens."""
+    own = batch.options.group
+    if own is None:
+        return False
+    return any(_carries(one.options, own[0]) for one in done.forwards) or any(
+        group.queue is not None and _carries(group.options, own[0]) for group in done.groups
+    )
+
+
+def follow_moves(
+    books: Books, step: Step, own: str | None, opened: Iterable[Group], forwards: Iterable[WireBatch]
+) -> None:
+    """Counts what a completion has forwarded and opened into the groups that it is for.
+
+    Args:
+        books: of the coordinator.
+        step: the running one.
+        own: group of the completed tasks: what is for it takes their places, and is not of those that it was opened for.
+        opened: the groups of the completion that were not known.
+        forwards: what was stored of it.
+    """
+    for group in opened:
+        if group.queue is not None and group.options.group is not None:
+            _count_in(books, step, own, group.options.group[0], 1)
+    for batch in forwards:
+        if batch.options.group is not None:
+            _count_in(books, step, own, batch.options.group[0], len(batch.ends) >> 2)
+
+
+def _carries(options: Options, id: str) -> bool:
+    return options.group is not None and options.group[0] == id
+
+
+def _count_in(books: Books, step: Step, own: str | None, id: str, count: int) -> None:
+    if id != own:
+        join(books, step, id, count)
+        return
+    row = find(step, id)
+    if row is not None and row.state == OPEN:
+        row.outstanding += count
+        save(step, row)
+
+
+# Ending.
+
+
+def end(books: Books, step: Step, row: GroupRow, state: str, reason: str) -> None:
+    """Ends a group: those who wait are told, a group around it loses a member, and what is not needed any more is forgotten."""
+    row.state, row.reason, row.finished_time = state, reason, step.wall
+    save(step, row)
+    books.count(f"groups {state}")
+    _delete(step, tables.ROSTER, row.id)
+    if state != DONE or row.queue is not None:
+        _delete(step, tables.MEMBERS, row.id)
+    books.finish_sequence += 1
+    books.kept += 1
+    books.is_changed = True
+    record = tables.pack((step.wall, row.id, b"", False, True))
+    step.tx.put(tables.FINISHED, tables.finished_key(books.finish_sequence), record)
+    books.next_forget_time = min(books.next_forget_time, step.wall + books.options.keep_seconds_min)
+    if state == DONE:
+        return
+    books.waits.note(row.id, Ended(0, 1, OUTCOMES[state], reason, b"", b""))
+    if row.queue is None:
+        return
+    options = row.options
+    if options.group is not None:
+        step.ended.append(EndedMembers(options.group, row.id, 0, 1, OUTCOMES[state], reason, b"", b"", True))
+    if options.on_dead is not None and state == FAILED:
+        notice = Notice(options.on_dead, row.id, row.queue, OUTCOMES[state], reason, 0, options.headers, NIL)
+        step.notices.append(notice)
+
+
+def forget(step: Step, id: str) -> None:
+    """Forgets a group that has ended long ago."""
+    step.tx.delete(tables.GROUPS, id.encode())
+    _delete(step, tables.MEMBERS, id)
+
+
+def _delete(step: Step, table: str, id: str) -> None:
+    start, stop = tables.group_bounds(id)
+    for key in [key for key, _ in step.tx.scan(table, start, stop)]:
+        step.tx.delete(table, key)
+
+
+def pack_results(blob: bytes) -> tuple[bytes, bytes]:
+    """Returns joined results as those of one task."""
+    return pack_payloads([blob])

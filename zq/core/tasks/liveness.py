@@ -1,0 +1,214 @@
+"""Workers: who they are, whether they live, and what becomes of the leases of one that does not (protocol 3).
+
+Theory of operation. A worker is named by itself and lives in incarnations: a second process of the same name is another incarnation and fences the first. Silence is
+measured on the monotonic clock from the last message of any kind. Two thresholds: *suspect* gets no new tasks, *gone* loses its leases. The coordinator's own
+stall is not the workers' silence: `excuse_stall` moves what was last heard by it.
+"""
+
+from collections import deque
+from math import inf
+
+from zq.core.state.books import Books, Step
+from zq.core.state.leases import Holder, Life, Peer
+from zq.core.tasks import settling
+from zq.wire.messages import Beat, Error, Goodbye, Heartbeat, Held, Hello, Started, Welcome
+
+FENCED_MAX = 8
+"""Fenced incarnations remembered for each name: a late message of one of them must not fence its successor."""
+
+
+def hello(books: Books, step: Step, peer: Peer, message: Hello) -> None:
+    """Begins or resumes a session: fences an older incarnation, takes up claimed leases, gives back unclaimed ones."""
+    worker = books.workers.get(message.name)
+    if message.incarnation in books.fenced.get(message.name, ()):
+        step.send(peer, Error(None, "fenced", f"another worker took the name {message.name}"))
+        books.count("error fenced")
+        return
+    if worker is not None and worker.incarnation != message.incarnation:
+        _fence(books, step, worker)
+        worker = None
+    if worker is None:
+        worker = books.workers[message.name] = Holder(message.name, message.incarnation, is_puller=False)
+        _note(books, worker, "hello")
+    refused = _claim(books, step, worker, message.held)
+    _attach(books, step, worker, peer, message)
+    options = books.options
+    step.send(
+        peer,
+        Welcome(books.epoch, options.heartbeat_interval, options.suspect_after, options.gone_after, refused),
+    )
+
+
+def _attach(books: Books, step: Step, worker: Holder, peer: Peer, message: Hello) -> None:
+    """Ties the worker to its connection and its queues."""
+    if worker.peer is not None:
+        books.peers.pop(worker.peer, None)
+    earlier = books.peers.get(peer)
+    if earlier is not None and earlier is not worker:
+        earlier.peer = None
+        suspect(books, step.wall, earlier)
+    books.peers[peer] = worker
+    worker.peer = peer
+    worker.life = Life.LIVE
+    worker.heard_at = worker.connected_at = step.now
+    books.watch_at = min(books.watch_at, step.now + books.options.suspect_after)
+    worker.credit = message.credit
+    worker.concurrency = message.concurrency
+    _leave_queues(books, worker)
+    worker.queues = [books.queue(step, name) for name in message.queues]
+    for queue in worker.queues:
+        queue.workers[worker.name] = worker
+        queue.ring = None
+        books.stirred[queue] = None
+
+
+def _leave_queues(books: Books, worker: Holder) -> None:
+    for queue in worker.queues:
+        books.stirred[queue] = None  # keys that it owned have another worker now
+        if queue.workers.get(worker.name) is worker:
+            del queue.workers[worker.name]
+        queue.ring = None
+    worker.queues = []
+
+
+def _claim(books: Books, step: Step, worker: Holder, held: tuple[Held, ...]) -> tuple[int, ...]:
+    """Matches what the worker says it holds with the leases; what it does not list never reached it and goes back."""
+    tokens = {one.token for one in held}
+    for token, lease in list(worker.leases.items()):
+        if token not in tokens:
+            settling.give_back_all(books, step, lease, "its worker came back without it")
+    return note_held(books, step, worker, held)
+
+
+def note_held(books: Books, step: Step, worker: Holder, held: tuple[Held, ...]) -> tuple[int, ...]:
+    """Notes what runs at a worker; returns the tokens that are no longer its own."""
+    refused = []
+    for token, started in held:
+        lease = worker.leases.get(token)
+        if lease is None:
+            refused.append(token)
+        elif started:
+            settling.note_started(books, step, lease, started)
+    return tuple(refused)
+
+
+def heartbeat(books: Books, step: Step, worker: Holder, message: Heartbeat) -> None:
+    """Answers a ping. A lease that the worker has not listed for so long that its assignment must be lost goes back."""
+    if len(message.held) < len(worker.leases):
+        tokens = {one.token for one in message.held}
+        overdue = step.now - books.options.gone_after
+        for token, lease in list(worker.leases.items()):
+            if token not in tokens and lease.granted_at < overdue:
+                books.count("never arrived")
+                settling.give_back_all(books, step, lease, "it never reached its worker")
+    refused = note_held(books, step, worker, message.held)
+    step.send(worker.peer, Beat(message.number, books.epoch, refused))
+
+
+def started(books: Books, step: Step, worker: Holder, message: Started) -> None:
+    note_held(books, step, worker, message.held)
+
+
+def goodbye(books: Books, step: Step, worker: Holder, message: Goodbye) -> None:
+    """Ends a session in peace: what the worker still holds goes back uncharged."""
+    if message.incarnation == worker.incarnation:
+        for lease in list(worker.leases.values()):
+            settling.give_back_all(books, step, lease, "its worker said goodbye")
+        _note(books, worker, "goodbye")
+        _remove(books, worker)
+
+
+def note_life(books: Books, step: Step, worker: Holder) -> None:
+    """Any message counts as life."""
+    worker.heard_at = step.now
+    if worker.life is Life.SUSPECT:
+        worker.life = Life.LIVE
+        _note(books, worker, "heard again")
+        books.watch_at = min(books.watch_at, step.now + books.options.suspect_after)
+        for queue in worker.queues:
+            books.stirred[queue] = None
+
+
+def _note(books: Books, worker: Holder, text: str) -> None:
+    """Tells those who watch about a worker."""
+    if books.events is not None:
+        books.events.note("worker", None, worker=worker.name, text=text)
+
+
+def _fence(books: Books, step: Step, worker: Holder) -> None:
+    """Ends the session of an incarnation whose name another one takes."""
+    step.send(worker.peer, Error(None, "fenced", f"another worker took the name {worker.name}"))
+    books.count("fenced")
+    _note(books, worker, "fenced")
+    books.fenced.setdefault(worker.name, deque(maxlen=FENCED_MAX)).append(worker.incarnation)
+    settling.lose_all(books, step, worker, f"worker {worker.name} was replaced by another of its name")
+    _remove(books, worker)
+
+
+def _remove(books: Books, worker: Holder) -> None:
+    if worker.peer is not None:
+        books.peers.pop(worker.peer, None)
+    _leave_queues(books, worker)
+    worker.life = Life.ABSENT
+    worker.peer = None
+    if books.workers.get(worker.name) is worker:
+        del books.workers[worker.name]
+
+
+def disconnected(books: Books, wall: float, peer: Peer) -> None:
+    """A message to this connection could not be sent: nothing goes to it any more, and its worker may come back by another."""
+    books.waits.drop_peer(peer)
+    if books.events is not None:
+        books.events.drop_peer(peer)
+    worker = books.peers.pop(peer, None)
+    if worker is not None:
+        worker.peer = None
+        suspect(books, wall, worker)
+
+
+def suspect(books: Books, wall: float, worker: Holder) -> None:
+    """Gives a worker nothing new until it is heard again; others take what would have waited for it."""
+    if worker.life is Life.LIVE:
+        worker.life = Life.SUSPECT
+        worker.suspected_time = wall
+        books.count("suspected")
+        _note(books, worker, "suspect")
+        for queue in worker.queues:
+            books.stirred[queue] = None
+
+
+def watch(books: Books, step: Step) -> None:
+    """Suspects and buries workers by their silence.
+
+    All workers are looked at only when the first of them can be due: being heard moves that time away, so the one that is known is never too late.
+    """
+    if step.now < books.watch_at:
+        return
+    options = books.options
+    for worker in list(books.workers.values()):
+        # The sums are those of `next_watch_at`: a difference may be rounded the other way, and nothing would be due at the time that it named.
+        if step.now >= worker.heard_at + options.gone_after:
+            books.count("gone")
+            silence = step.now - worker.heard_at
+            _note(books, worker, f"gone: silent for {silence:.1f} s")
+            settling.lose_all(books, step, worker, f"worker {worker.name} was silent for {silence:.1f} s")
+            _remove(books, worker)
+        elif step.now >= worker.heard_at + options.suspect_after and worker.life is Life.LIVE:
+            suspect(books, step.wall, worker)
+    books.watch_at = next_watch_at(books)
+
+
+def next_watch_at(books: Books) -> float:
+    """Returns when the next worker may have to be suspected or buried (monotonic), or infinity."""
+    options = books.options
+    at = inf
+    for worker in books.workers.values():
+        limit = options.suspect_after if worker.life is Life.LIVE else options.gone_after
+        at = min(at, worker.heard_at + limit)
+    return at
+
+
+def excuse_stall(books: Books, seconds: float) -> None:
+    """Moves everything that was heard by the time in which the coordinator itself stood still."""
+    for worker in books.workers.values():
+        worker.heard_at += seconds

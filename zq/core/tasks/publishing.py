@@ -1,0 +1,221 @@
+"""Publishing: one task, or one batch, in every queue that is bound to a topic, in one transaction; and the bindings themselves.
+
+All or none: when one of the queues would refuse its batch, the publication is refused and nothing is stored. So a publisher hears one of the three answers of a submit (stored,
+surely not stored, unknown) and can do the same about each; with a part stored, coming back later would mean to know which. The price is that a full queue holds up
+who publishes to it: its owner widens its limit, or unbinds it.
+
+A publication is known by its id as long as any of its batches is, and a repeated one gets the same answer, whatever has been bound since.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from zq.core import tables
+from zq.core.arguments import LIST_MAX, InvalidRequestError, limit, name, text
+from zq.core.state import namespace_limits
+from zq.core.state.bindings import Binding, Filter
+from zq.core.state.books import Books, Step
+from zq.core.state.leases import Peer
+from zq.core.tasks import admission, endings
+from zq.wire.limits import BINDINGS_MAX, FANOUT_BYTES_MAX, FANOUT_QUEUES_MAX, HEADERS_MAX
+from zq.wire.messages import Batch, Options, Publish, Published, Refused, Stored
+from zq.wire.topics import check_pattern, check_topic
+
+TOPIC_HEADER = "zq-topic"
+"""The header in which a task says to which topic it was published."""
+
+PUBLICATION = "publication"
+"""What a row of `finished` is about, where it is not a batch."""
+
+CROWDED_RETRY_AFTER = 0.1
+"""Seconds, when other publications have written enough in this step."""
+
+
+def publish(books: Books, step: Step, peer: Peer, message: Publish) -> None:
+    """Stores a publication in all queues that are bound to its topic, or in none."""
+    known = find(step, message.id)
+    if known is not None:
+        books.count("repeated")
+        step.send(peer, Published(message.request, _repeat(books, step, message, known), None))
+        return
+    names = books.bindings.match(message.topic, message.options.headers or {})
+    batches = _batches(message, names)
+    refused = _refusal(books, step, message, batches)
+    if refused is not None:
+        books.count(refused.code)
+        step.send(peer, Published(message.request, (), refused))
+        return
+    step.fanout_bytes += len(message.blob) * len(batches)
+    stored = []
+    for batch in batches:
+        accepted = admission.store(books, step, books.queue(step, batch.queue), batch)
+        stored.append(Stored(batch.queue, *accepted[:3]))
+    _remember(books, step, message.id, [(batch.queue, batch.id) for batch in batches])
+    books.count("published")
+    step.send(peer, Published(message.request, tuple(stored), None))
+
+
+def _batches(message: Publish, names: list[str]) -> list[Batch]:
+    headers = {**(message.options.headers or {}), TOPIC_HEADER: message.topic}
+    options: Options = message.options._replace(headers=headers)
+    return [
+        Batch(f"{message.id}.{number}", name, options, message.ends, message.blob)
+        for number, name in enumerate(names, 1)
+    ]
+
+
+def _refusal(books: Books, step: Step, message: Publish, batches: list[Batch]) -> Refused | None:
+    """Returns why nothing of a publication can be stored, or None."""
+    reason = _fault(message, batches)
+    if reason is not None:
+        return Refused(message.id, "invalid", None, reason)
+    if not batches and message.is_mandatory:
+        return Refused(message.id, "unroutable", None, f"no queue is bound to topic {message.topic} with these headers")
+    queues = [(books.queue(step, batch.queue), batch) for batch in batches]
+    # Those that make room by burying their oldest come last: in vain it would be, if another one refuses.
+    for queue, batch in sorted(queues, key=lambda one: one[0].policies.overflow is not None):
+        if endings.find(step, batch.id) is not None:
+            return Refused(message.id, "invalid", None, f"there is a task {batch.id} of another origin")
+        refused = admission.refusal(books, step, queue, batch)
+        if refused is not None:
+            return refused._replace(id=message.id)
+    count = len(message.ends) >> 2
+    reason = (
+        namespace_limits.refusal(books, [queue for queue, _ in queues], count, len(message.blob))
+        if books.shares
+        else None
+    )
+    if reason is not None:
+        return Refused(message.id, "busy", admission.SHARE_RETRY_AFTER, reason)
+    if step.fanout_bytes and step.fanout_bytes + len(message.blob) * len(batches) > FANOUT_BYTES_MAX:
+        return Refused(message.id, "busy", CROWDED_RETRY_AFTER, "much is being published at this moment")
+    return None
+
+
+def _fault(message: Publish, batches: list[Batch]) -> str | None:
+    """Returns what is wrong with a publication, whatever the queues hold."""
+    options = message.options
+    if options.group is not None:
+        return "a published task cannot be a member of a group: it is not known how many there will be"
+    if options.unique is not None:
+        return "a published task cannot have a unique key: a queue may have one of it already"
+    if len(options.headers or {}) >= HEADERS_MAX:
+        return f"expected at most {HEADERS_MAX - 1} headers, one is for the topic"
+    if len(batches) > FANOUT_QUEUES_MAX:
+        return f"topic {message.topic} reaches {len(batches)} queues, the limit is {FANOUT_QUEUES_MAX}"
+    if len(message.blob) * len(batches) > FANOUT_BYTES_MAX:
+        return f"{len(message.blob)} bytes in {len(batches)} queues are above the limit of {FANOUT_BYTES_MAX} together"
+    return None
+
+
+# What was published.
+
+
+def find(step: Step, id: str) -> list[tuple[str, str]] | None:
+    """Returns queue and batch id of everything that a publication became, or None when it is not known."""
+    value = step.tx.get(tables.PUBLICATIONS, id.encode())
+    return None if value is None else list(tables.unpack(value))
+
+
+def _remember(books: Books, step: Step, id: str, parts: list[tuple[str, str]]) -> None:
+    step.tx.put(tables.PUBLICATIONS, id.encode(), tables.pack(parts))
+    books.finish_sequence += 1
+    books.kept += 1
+    _let_finish(books, step, id)
+
+
+def _let_finish(books: Books, step: Step, id: str) -> None:
+    books.is_changed = True
+    record = tables.pack((step.wall, id, b"", False, PUBLICATION))
+    step.tx.put(tables.FINISHED, tables.finished_key(books.finish_sequence), record)
+    books.next_forget_time = min(books.next_forget_time, step.wall + books.options.keep_seconds_min)
+
+
+def forget(books: Books, step: Step, id: str) -> bool:
+    """Forgets a publication, unless a batch of it is still known: then it is looked at again later. Returns whether it was forgotten."""
+    if any(endings.find(step, batch_id) is not None for _, batch_id in find(step, id) or ()):
+        books.finish_sequence += 1
+        _let_finish(books, step, id)
+        return False
+    step.tx.delete(tables.PUBLICATIONS, id.encode())
+    return True
+
+
+def _repeat(books: Books, step: Step, message: Publish, known: list[tuple[str, str]]) -> tuple[Stored, ...]:
+    stored = []
+    for queue, id in known:
+        batch = Batch(id, queue, message.options, message.ends, message.blob)
+        stored.append(Stored(queue, *admission.repeat(books, batch, endings.find(step, id))[:3]))
+    return tuple(stored)
+
+
+# Bindings.
+
+
+def bind(books: Books, step: Step, arguments: dict[str, Any]) -> bool:
+    """Binds a queue to a pattern; returns False when it is already bound so."""
+    binding = Binding(_pattern(arguments), name(arguments, "queue"), _headers(arguments) or ())
+    bindings = books.bindings
+    if binding in bindings.numbers:
+        return False
+    if len(bindings) >= BINDINGS_MAX:
+        raise InvalidRequestError(f"there are {BINDINGS_MAX} bindings, which is the limit; unbind some")
+    books.queue(step, binding.queue)
+    bindings.add(binding, bindings.last_number + 1)
+    step.tx.put(tables.BINDINGS, tables.binding_key(bindings.last_number), tables.pack(binding))
+    return True
+
+
+def unbind(books: Books, step: Step, arguments: dict[str, Any]) -> int:
+    """Removes the bindings of a queue with a pattern: those with exactly the headers if any are given, else all; returns how many."""
+    headers = _headers(arguments)
+    found = books.bindings.of(text(arguments, "queue"), _pattern(arguments))
+    return remove(books, step, [one for one in found if headers is None or one.headers == headers])
+
+
+def remove(books: Books, step: Step, bindings: list[Binding]) -> int:
+    """Removes bindings; returns how many."""
+    for binding in bindings:
+        step.tx.delete(tables.BINDINGS, tables.binding_key(books.bindings.remove(binding)))
+    return len(bindings)
+
+
+def list_bindings(books: Books, step: Step, arguments: dict[str, Any]) -> list[dict[str, Any]]:  # noqa: ARG001 - a query
+    """Answers the query `bindings`."""
+    queue = arguments.get("queue")
+    found = list(books.bindings) if queue is None else books.bindings.of(text(arguments, "queue"))
+    inside = namespace_limits.prefix(arguments)
+    rows = sorted(one for one in found if one.queue.startswith(inside))[: limit(arguments, LIST_MAX)]
+    return [{"pattern": one.pattern, "queue": one.queue, "headers": dict(one.headers)} for one in rows]
+
+
+def match(books: Books, step: Step, arguments: dict[str, Any]) -> list[str]:  # noqa: ARG001 - a query
+    """Answers the query `match`: which queues a publication would reach now."""
+    topic = text(arguments, "topic")
+    try:
+        check_topic(topic)
+    except ValueError as error:
+        raise InvalidRequestError(str(error)) from None
+    return books.bindings.match(topic, dict(_headers(arguments) or ()))
+
+
+def _pattern(arguments: dict[str, Any]) -> str:
+    try:
+        return check_pattern(name(arguments, "pattern"))
+    except ValueError as error:
+        raise InvalidRequestError(str(error)) from None
+
+
+def _headers(arguments: dict[str, Any]) -> Filter | None:
+    """Reads headers, which travel as a list of names and texts in turn, since arguments have no maps."""
+    flat = arguments.get("headers")
+    if flat is None:
+        return None
+    if not isinstance(flat, tuple) or len(flat) % 2 or not all(isinstance(one, str) for one in flat):
+        raise InvalidRequestError("expected headers as a list of names and texts in turn")
+    headers: Mapping[str, str] = dict(zip(flat[::2], flat[1::2], strict=True))
+    if len(headers) > HEADERS_MAX:
+        raise InvalidRequestError(f"expected at most {HEADERS_MAX} headers, got {len(headers)}")
+    return tuple(sorted(headers.items()))

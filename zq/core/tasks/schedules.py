@@ -1,0 +1,361 @@
+"""Recurring tasks: schedules that are stored, and store a task whenever their time comes.
+
+Theory of operation. A schedule has one row with all that it is, and, unless it is paused, one row by its next time. When that time comes, the task is stored, and the
+schedule moved to its next time, in one transaction; the id of the task is made of the name and of the time for which it was due, and is never stored twice while it is known. So a time fires once: not again
+after a restart, and not again when the wall clock jumps back. The core has no calendar: the shell brings one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import UTC, datetime
+from itertools import islice
+from math import floor
+from typing import Any, Final, NamedTuple
+
+from zq.core import tables
+from zq.core.arguments import InvalidRequestError
+from zq.core.state.books import Books, Step
+from zq.core.tasks import admission
+from zq.wire.limits import CATCH_UP, DELAY_MAX, EVERY_MIN
+from zq.wire.messages import DEFAULT_OPTIONS, Batch, Options, Schedule
+
+SCHEDULES_MAX: Final = 10_000
+"""Schedules of one coordinator."""
+
+FIRE_MAX: Final = 100
+"""Tasks that schedules store in one step."""
+
+LATE_MAX: Final = 15.0
+"""Seconds after which a time counts as missed for a schedule that skips what it has missed: the grace after a restart."""
+
+NAME_BYTES_MAX: Final = 100
+"""Of a schedule's name: with the time behind it, it must be an id."""
+
+RETRY_AFTER: Final = 5.0
+"""Seconds until a schedule is looked at again that found the store full or its queue draining."""
+
+
+class Calendar(NamedTuple):
+    """What the shell knows about cron expressions and time zones; both take expression, zone and time (wall), and raise ValueError for what cannot be."""
+
+    next_after: Callable[[str, str, float], float]  # the first time after that one
+    last_until: Callable[[str, str, float], float]  # the last time that is not after it
+
+
+def _no_cron(expression: str, zone: str, time: float) -> float:  # noqa: ARG001 - a Calendar's functions
+    raise ValueError("this coordinator has no calendar, so it cannot do cron; every= works")
+
+
+NO_CALENDAR: Final = Calendar(_no_cron, _no_cron)
+
+
+class ScheduleRow(NamedTuple):
+    """A schedule as it is stored."""
+
+    queue: str
+    options: Options
+    ends: bytes
+    blob: bytes
+    every: float | None  # seconds; None: by cron
+    cron: str | None
+    timezone: str
+    catch_up: str
+    is_paused: bool
+    next_time: float
+    created_time: float
+    fired: int = 0
+    last_time: float | None = None  # for which it last stored a task
+    last_id: str | None = None
+    error: str | None = None  # why it was paused by itself
+
+    def as_map(self, name: str) -> dict[str, Any]:
+        """Returns it as the query `schedules` shows it."""
+        left_out = ("options", "ends", "blob")
+        row = {name: value for name, value in self._asdict().items() if name not in left_out}
+        next_time = None if self.is_paused else self.next_time
+        return {"name": name, **row, "next_time": next_time, "payload_bytes": len(self.blob)}
+
+
+# Defining.
+
+
+def define(books: Books, step: Step, message: Schedule) -> dict[str, Any]:
+    """Makes a schedule, or gives the one of this name another task; its times begin anew only if they are others.
+
+    Raises:
+        InvalidRequestError: it cannot be; nothing was changed.
+    """
+    batch = message.batch
+    name = batch.id
+    _check(books, step, message)
+    row = ScheduleRow(
+        batch.queue, batch.options, batch.ends, batch.blob, message.every, message.cron, message.timezone,
+        message.catch_up, False, 0.0, step.wall,
+    )  # fmt: skip
+    known = find(step, name)
+    books.queue(step, batch.queue)
+    if known is None:
+        _save(books, step, name, row._replace(next_time=_first_time(books, step, row)))
+    else:
+        is_same = (known.every, known.cron, known.timezone) == (row.every, row.cron, row.timezone)
+        next_time = known.next_time if is_same else _first_time(books, step, row)
+        kept = {
+            field: getattr(known, field) for field in ("is_paused", "created_time", "fired", "last_time", "last_id")
+        }
+        _unwatch(step, name, known)
+        _save(books, step, name, row._replace(next_time=next_time, **kept))
+    return show(step, name)
+
+
+def _check(books: Books, step: Step, message: Schedule) -> None:
+    batch, options = message.batch, message.batch.options
+    if len(batch.ends) != 4:
+        raise InvalidRequestError(f"expected one task in a schedule, got {len(batch.ends) >> 2}")
+    if len(batch.id.encode()) > NAME_BYTES_MAX:
+        raise InvalidRequestError(f"expected a name of at most {NAME_BYTES_MAX} bytes, got {len(batch.id.encode())}")
+    if options.delay or options.at is not None or options.group is not None:
+        raise InvalidRequestError(
+            "a schedule says when its tasks start, and they are members of no group: leave out delay, at and group"
+        )
+    if (message.every is None) == (message.cron is None):
+        raise InvalidRequestError("expected either every or cron")
+    if len(batch.blob) > books.options.payload_bytes_max:
+        raise InvalidRequestError(
+            f"a payload has {len(batch.blob)} bytes, the coordinator allows {books.options.payload_bytes_max}"
+        )
+    if find(step, batch.id) is None and sum(1 for _ in _names(step)) >= SCHEDULES_MAX:
+        raise InvalidRequestError(f"there are {SCHEDULES_MAX} schedules, which is the most there may be")
+    if step.tx.is_full:
+        raise InvalidRequestError("the store is full")
+
+
+def _first_time(books: Books, step: Step, row: ScheduleRow) -> float:
+    try:
+        return _next_time(books, row, step.wall, step.wall)
+    except ValueError as error:
+        raise InvalidRequestError(str(error)) from None
+
+
+def change(books: Books, step: Step, name: str, changes: dict[str, Any]) -> dict[str, Any]:
+    """Changes when a schedule fires, or pauses or resumes it; what it missed while it was paused is not caught up.
+
+    Args:
+        books: of the coordinator.
+        step: the running one.
+        name: of the schedule.
+        changes: any of every, cron, timezone, catch_up, is_paused, checked.
+
+    Raises:
+        InvalidRequestError: there is no such schedule, or it cannot be so; nothing was changed.
+    """
+    known = find(step, name)
+    if known is None:
+        raise InvalidRequestError(f"there is no schedule {name!r}")
+    if changes.get("every") is not None:
+        changes = {"cron": None, **changes}
+    elif changes.get("cron") is not None:
+        changes = {"every": None, **changes}
+    row = known._replace(**changes, error=None)
+    if (row.every is None) == (row.cron is None):
+        raise InvalidRequestError("expected either every or cron")
+    is_same = (known.every, known.cron, known.timezone) == (row.every, row.cron, row.timezone)
+    if not is_same or (known.is_paused and not row.is_paused):
+        on_grid = is_same and row.every is not None
+        start = known.next_time if on_grid and row.every is not None else step.wall
+        try:
+            row = row._replace(next_time=_next_time(books, row, start, step.wall))
+        except ValueError as error:
+            raise InvalidRequestError(str(error)) from None
+    _unwatch(step, name, known)
+    _save(books, step, name, row)
+    return show(step, name)
+
+
+def delete(step: Step, name: str) -> bool:
+    """Forgets a schedule; tasks that it has stored stay. False when there is none of the name."""
+    known = find(step, name)
+    if known is not None:
+        _unwatch(step, name, known)
+        step.tx.delete(tables.SCHEDULES, tables.schedule_key(name))
+    return known is not None
+
+
+def find(step: Step, name: str) -> ScheduleRow | None:
+    value = step.tx.get(tables.SCHEDULES, tables.schedule_key(name))
+    return None if value is None else _read(value)
+
+
+def show(step: Step, name: str) -> dict[str, Any]:
+    """Returns a schedule as the query shows it; raises InvalidRequestError when there is none."""
+    row = find(step, name)
+    if row is None:
+        raise InvalidRequestError(f"there is no schedule {name!r}")
+    return row.as_map(name)
+
+
+def list_all(step: Step, most: int, front: str = "") -> list[dict[str, Any]]:
+    """Returns schedules whose names begin so, by name."""
+    found = ((name, value) for name, value in _names(step) if name.startswith(front))
+    return [_read(value).as_map(name) for name, value in islice(found, most)]
+
+
+# Firing.
+
+
+def fire_due(books: Books, step: Step) -> None:
+    """Stores the tasks whose time has come, and moves their schedules on."""
+    if books.next_fire_time > step.wall:
+        return
+    if step.tx.is_full:
+        books.next_fire_time = step.wall + RETRY_AFTER
+        return
+    left = FIRE_MAX
+    for time, name in _take_due(books, step):
+        if left <= 0:
+            books.next_fire_time = min(books.next_fire_time, time)
+            break
+        left -= max(1, _fire(books, step, name, left))
+
+
+def _take_due(books: Books, step: Step) -> list[tuple[float, str]]:
+    """Returns time and name of schedules that are due, and notes when to look again; one whose queue is draining waits."""
+    due: list[tuple[float, str]] = []
+    books.next_fire_time = float("inf")
+    is_held = False
+    for key, _ in step.tx.scan(tables.SCHEDULES, *tables.schedule_time_bounds()):
+        time, name = tables.split_schedule_time_key(key)
+        if time > step.wall or len(due) == FIRE_MAX:
+            books.next_fire_time = time
+            break
+        row = find(step, name)
+        queue = None if row is None else books.queues.get(row.queue)
+        if queue is not None and queue.policies.draining:
+            is_held = True
+        else:
+            due.append((time, name))
+    if is_held:
+        books.next_fire_time = min(books.next_fire_time, step.wall + RETRY_AFTER)
+    return due
+
+
+def _fire(books: Books, step: Step, name: str, most: int) -> int:
+    """Fires one schedule as often as it should, and at most so often; returns how often."""
+    row = find(step, name)
+    assert row is not None, "a time without its schedule"
+    _unwatch(step, name, row)
+    count = 0
+    try:
+        if row.catch_up == "all":
+            while row.next_time <= step.wall and count < most:
+                row = _store(books, step, name, row, row.next_time)
+                row = row._replace(next_time=_next_time(books, row, row.next_time, row.next_time))
+                count += 1
+        else:
+            due_time = _last_time(books, row, step.wall)
+            if row.catch_up == "one" or due_time >= step.wall - LATE_MAX:
+                row = _store(books, step, name, row, due_time)
+                count = 1
+            row = row._replace(next_time=_next_time(books, row, due_time, step.wall))
+    except ValueError as error:  # the calendar has changed since, or there is none any more
+        row = row._replace(is_paused=True, error=str(error))
+    _save(books, step, name, row)
+    return count
+
+
+def _store(books: Books, step: Step, name: str, row: ScheduleRow, time: float) -> ScheduleRow:
+    id = task_id(name, time)
+    admission.store_if_new(books, step, Batch(id, row.queue, row.options, row.ends, row.blob))
+    books.count("fired")
+    return row._replace(fired=row.fired + 1, last_time=time, last_id=id)
+
+
+def task_id(name: str, time: float) -> str:
+    """Returns the id of the task of a schedule for a time: in UTC, to the millisecond if need be."""
+    at = datetime.fromtimestamp(time, UTC)
+    timespec = "milliseconds" if round(time * 1000) % 1000 else "seconds"
+    return f"{name}@{at.isoformat(timespec=timespec).replace('+00:00', 'Z')}"
+
+
+def _next_time(books: Books, row: ScheduleRow, start: float, after: float) -> float:
+    """Returns the first time of a schedule after one; an interval counts in steps from `start`."""
+    if row.cron is not None:
+        return books.calendar.next_after(row.cron, row.timezone, after)
+    assert row.every is not None
+    return (
+        _milliseconds(start + (floor(max(0.0, after - start) / row.every) + 1) * row.every) if start <= after else start
+    )
+
+
+def _last_time(books: Books, row: ScheduleRow, until: float) -> float:
+    """Returns the last time of a schedule, from its next one on, that has come."""
+    if row.cron is not None:
+        return max(row.next_time, books.calendar.last_until(row.cron, row.timezone, until))
+    assert row.every is not None
+    return _milliseconds(row.next_time + floor(max(0.0, until - row.next_time) / row.every) * row.every)
+
+
+def _milliseconds(time: float) -> float:
+    return round(time * 1000) / 1000
+
+
+# Rows.
+
+
+def _save(books: Books, step: Step, name: str, row: ScheduleRow) -> None:
+    options = None if row.options == DEFAULT_OPTIONS else tuple(row.options)
+    step.tx.put(tables.SCHEDULES, tables.schedule_key(name), tables.pack(row._replace(options=options)))  # type: ignore[arg-type]  # as it is packed
+    if not row.is_paused:
+        step.tx.put(tables.SCHEDULES, tables.schedule_time_key(row.next_time, name), b"")
+        books.next_fire_time = min(books.next_fire_time, row.next_time)
+
+
+def _unwatch(step: Step, name: str, row: ScheduleRow) -> None:
+    step.tx.delete(tables.SCHEDULES, tables.schedule_time_key(row.next_time, name))
+
+
+def _read(value: bytes) -> ScheduleRow:
+    row = ScheduleRow(*tables.unpack(value))
+    options = DEFAULT_OPTIONS if row.options is None else Options(*row.options)
+    return row._replace(options=options)
+
+
+def _names(step: Step) -> Any:
+    for key, value in step.tx.scan(tables.SCHEDULES, *tables.schedule_bounds()):
+        yield tables.split_schedule_key(key), value
+
+
+def check_changes(arguments: dict[str, Any]) -> dict[str, Any]:
+    """Returns what is to be changed of a schedule, checked.
+
+    Raises:
+        InvalidRequestError: something cannot be changed, or not to this.
+    """
+    found: dict[str, Any] = {}
+    for name, value in arguments.items():
+        check = _CHECKS.get(name)
+        if name == "name" or value is None:
+            continue
+        if check is None:
+            raise InvalidRequestError(f"expected {', '.join(_CHECKS)}, got {name}")
+        if not check(value):
+            raise InvalidRequestError(f"expected {name} as {_EXPECTED[name]}, got {value!r}")
+        found[name] = value
+    return found
+
+
+_CHECKS: Final[dict[str, Callable[[Any], bool]]] = {
+    "every": lambda value: type(value) in (int, float) and EVERY_MIN <= value <= DELAY_MAX,
+    "cron": lambda value: isinstance(value, str) and 0 < len(value) <= 256,
+    "timezone": lambda value: isinstance(value, str) and 0 < len(value) <= 64,
+    "catch_up": lambda value: value in CATCH_UP,
+    "is_paused": lambda value: isinstance(value, bool),
+}
+
+_EXPECTED: Final = {
+    "every": "seconds from 1 to a year",
+    "cron": "a cron expression",
+    "timezone": "the name of a time zone",
+    "catch_up": " or ".join(CATCH_UP),
+    "is_paused": "true or false",
+}

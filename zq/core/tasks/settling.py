@@ -1,0 +1,352 @@
+"""Completions, failures, releases and losses: what ends a lease. Here tokens are compared, inside the transaction (the fence)."""
+
+from collections.abc import Iterable
+
+from zq.core import tables
+from zq.core.state import history
+from zq.core.state.batch import Accepted, Batch, Forwarded, bits, runs
+from zq.core.state.books import Books, Step
+from zq.core.state.leases import Holder, Lease, Peer
+from zq.core.tasks import admission, endings, groups, retrying
+from zq.task import task_id
+from zq.wire.batch import slice_tasks
+from zq.wire.messages import Cancelled, Done, Extend, Failed, Release, Settle, Settled, Span
+
+NO_RESULTS = (b"", b"")
+
+STALE_TASKS_MAX = 16
+"""Tasks of one stale completion that were split off and get a row each in their history: a liar must not fill the store."""
+
+FORWARDED_MAX = 16
+"""Batches and groups that the trace of a completion names; the rest is as a number."""
+
+
+def settle(books: Books, step: Step, peer: Peer, sender: Holder | None, message: Settle) -> None:
+    """Carries out completions and failures; those whose token is not current are listed as stale (protocol 3, settle)."""
+    stale: list[Span] = []
+    if message.whole:
+        stale = _find_stale(books, step, sender, message)
+        if stale:
+            _finish_settling(books, step, peer, sender, message.number, message.credit, stale)
+            return
+    for done in message.done:
+        lease = _lease_of(books, sender, done.token)
+        if lease is None:
+            stale += _stale_spans(books, step, sender, done)
+        else:
+            stale += _complete(books, step, lease, done)
+    for failed in message.failed:
+        lease = _lease_of(books, sender, failed.token)
+        if lease is None or not lease.mask & lease.batch.span_mask(failed.index, failed.index + 1):
+            stale += _stale_failure(books, step, sender, failed)
+        else:
+            _fail(books, step, lease, failed)
+    _finish_settling(books, step, peer, sender, message.number, message.credit, stale)
+
+
+def release(books: Books, step: Step, peer: Peer, sender: Holder | None, message: Release) -> None:
+    """Lets tasks wait again that their holder has not started; no attempt is charged."""
+    stale: list[Span] = []
+    for span in message.spans:
+        lease = _lease_of(books, sender, span.token)
+        mask = 0 if lease is None else lease.mask & lease.batch.span_mask(span.lo, span.hi)
+        if lease is None or not mask:
+            stale.append(span)
+        else:
+            _give_back(books, step, lease, mask, "its holder gave it back")
+    _finish_settling(books, step, peer, sender, message.number, message.credit, stale)
+
+
+def give_back_all(books: Books, step: Step, lease: Lease, why: str) -> None:
+    """Lets everything wait again that a lease covers; no attempt is charged."""
+    _give_back(books, step, lease, lease.mask, why)
+
+
+def _give_back(books: Books, step: Step, lease: Lease, mask: int, why: str) -> None:
+    history.note_returned(books, step, lease, mask, why)
+    books.give_back(step, lease, mask)
+
+
+def _finish_settling(
+    books: Books, step: Step, peer: Peer, sender: Holder | None, number: int, credit: int | None, stale: list[Span]
+) -> None:
+    if stale:
+        books.count("stale", sum(span.hi - span.lo for span in stale))
+        if books.events is not None:
+            name = None if sender is None else sender.name
+            for span in stale:
+                books.events.note("stale", None, "", span.lo, span.hi, name, span.token)
+    if sender is not None and credit is not None and credit != sender.credit:
+        sender.credit = credit
+        books.stir_for(sender)
+    step.send(peer, Settled(number, tuple(stale)))
+
+
+def _lease_of(books: Books, sender: Holder | None, token: int) -> Lease | None:
+    """Returns the lease of a token if the sender may speak for it: a worker for its own, anyone who knows it for a pull's."""
+    lease = books.leases.get(token)
+    if lease is None or (lease.holder is not sender and not lease.holder.is_puller):
+        return None
+    return lease
+
+
+def _find_stale(books: Books, step: Step, sender: Holder | None, message: Settle) -> list[Span]:
+    """Returns what would be refused of a message that is to be carried out as a whole, or not at all."""
+    stale: list[Span] = []
+    for done in message.done:
+        lease = _lease_of(books, sender, done.token)
+        held = 0 if lease is None else (lease.mask & lease.batch.span_mask(done.lo, done.hi)) << lease.batch.first
+        left = ((1 << (done.hi - done.lo)) - 1) << done.lo & ~held
+        if left:
+            left &= ~_accepted_mask(books, step, done.token, done.id, left)
+            stale += [Span(done.token, lo, hi) for lo, hi in runs(left)]
+    for failed in message.failed:
+        lease = _lease_of(books, sender, failed.token)
+        if lease is None or not lease.mask & lease.batch.span_mask(failed.index, failed.index + 1):
+            stale += _stale_failure(books, step, sender, failed)
+    return stale
+
+
+# Completions.
+
+
+def _complete(books: Books, step: Step, lease: Lease, done: Done) -> list[Span]:
+    """Ends the tasks of a completion that the lease still covers, and returns the others."""
+    batch = lease.batch
+    holder = lease.holder
+    mask = lease.mask & batch.span_mask(done.lo, done.hi)
+    own_group = batch.options.group
+    is_moved = own_group is not None and groups.is_moved(batch, done)
+    if mask.bit_count() == done.hi - done.lo:
+        started_at = lease.started.get(done.lo) if lease.started and done.hi - done.lo == 1 else None
+        books.uncover(step, lease, mask)
+        forwarded = _forwarded(done) if done.forwards or done.groups else ()
+        endings.end_done(
+            books,
+            step,
+            lease,
+            mask,
+            (done.ends, done.blob),
+            is_moved=is_moved,
+            started_at=started_at,
+            forwarded=forwarded,
+        )
+        stale: list[Span] = []
+    else:
+        stale = _complete_in_part(books, step, lease, done, mask, is_moved=is_moved)
+    holder.done += mask.bit_count()
+    if (done.forwards or done.groups) and mask:
+        is_member = own_group is not None and groups.is_member(step, own_group[0], batch.id, groups.IS_TASK)
+        admission.store_forwarded(books, step, own_group[0] if own_group is not None and is_member else None, done)
+    return stale
+
+
+def _forwarded(done: Done) -> Forwarded:
+    """Returns what a completion stores, for the trace of its tasks."""
+    made = [(group.id, group.queue or "", 0) for group in done.groups]
+    made += [(batch.id, batch.queue, len(batch.ends) >> 2) for batch in done.forwards]
+    if len(made) > FORWARDED_MAX:
+        made[FORWARDED_MAX:] = [("", "", len(made) - FORWARDED_MAX)]
+    return tuple(made)
+
+
+def _complete_in_part(books: Books, step: Step, lease: Lease, done: Done, mask: int, *, is_moved: bool) -> list[Span]:
+    """Some tasks of the range were taken away (cancelled, say) while the holder did them."""
+    batch = lease.batch
+    books.uncover(step, lease, mask)
+    forwarded = _forwarded(done)
+    asked = ((1 << (done.hi - done.lo)) - 1) << done.lo
+    for lo, hi in runs(mask):
+        results = NO_RESULTS
+        if done.blob:
+            results = slice_tasks(done.ends, done.blob, lo + batch.first - done.lo, hi + batch.first - done.lo)
+        part = ((1 << (hi - lo)) - 1) << lo
+        endings.end_done(books, step, lease, part, results, is_moved=is_moved, forwarded=forwarded)
+        forwarded = ()
+    left = asked & ~(mask << batch.first)
+    accepted = _accepted_mask(books, step, done.token, done.id, left)
+    return [Span(done.token, lo, hi) for lo, hi in runs(left & ~accepted)]
+
+
+def _stale_spans(books: Books, step: Step, sender: Holder | None, done: Done) -> list[Span]:
+    """A completion without a current lease: a repeat of an accepted one is fine, the rest is stale."""
+    asked = ((1 << (done.hi - done.lo)) - 1) << done.lo
+    left = asked & ~_accepted_mask(books, step, done.token, done.id, asked)
+    stale = [Span(done.token, lo, hi) for lo, hi in runs(left)]
+    for span in stale:
+        _note_stale(books, step, sender, done.id, span)
+    return stale
+
+
+def _stale_failure(books: Books, step: Step, sender: Holder | None, failed: Failed) -> list[Span]:
+    for id in (task_id(failed.id, 0, failed.index), failed.id):
+        place = endings.find(step, id)
+        batch = endings.read_at(books, step, place) if isinstance(place, endings.Place) else None
+        if batch is not None and batch.failed_token == failed.token:
+            return []  # the report of a failure that was noted before
+    span = Span(failed.token, failed.index, failed.index + 1)
+    _note_stale(books, step, sender, failed.id, span)
+    return [span]
+
+
+def _note_stale(books: Books, step: Step, sender: Holder | None, id: str, span: Span) -> None:
+    """Leaves a trace in the history of the tasks, as far as they are known: of each that was split off, and of the batch."""
+    detail = {"token": span.token, "worker": None if sender is None else sender.name}
+    known = endings.find(step, id)
+    if known is not None:
+        is_single = endings.size_of(step, known) == 1
+        history.add_event(step, books, id, "stale", detail if is_single else {**detail, "spans": [span[1:]]})
+    for index in range(span.lo, min(span.hi, span.lo + STALE_TASKS_MAX)):
+        own_id = task_id(id, 0, index)
+        if endings.find(step, own_id) is not None:
+            history.add_event(step, books, own_id, "stale", detail)
+
+
+def _accepted_mask(books: Books, step: Step, token: int, id: str, asked: int) -> int:
+    """Returns which tasks of a batch (bit i is index i) were completed under this token before."""
+    accepted = _accepted_in(books, step, token, id)
+    for index in bits(asked & ~accepted):
+        accepted |= _accepted_in(books, step, token, task_id(id, 0, index)) & (1 << index)
+    return accepted & asked
+
+
+def _accepted_in(books: Books, step: Step, token: int, id: str) -> int:
+    record = endings.find(step, id)
+    if isinstance(record, endings.End):
+        return _spans_mask(record.accepted, token)
+    batch = None if record is None else endings.read_at(books, step, record)
+    return 0 if batch is None else _spans_mask(batch.accepted, token)
+
+
+def _spans_mask(spans: Iterable[Accepted], token: int) -> int:
+    mask = 0
+    for entry in spans:
+        if entry[0] == token:
+            mask |= ((1 << (entry[2] - entry[1])) - 1) << entry[1]
+    return mask
+
+
+# Failures.
+
+
+def _fail(books: Books, step: Step, lease: Lease, failed: Failed) -> None:
+    batch = lease.batch
+    bit = batch.span_mask(failed.index, failed.index + 1)
+    single = take_out(books, step, lease, bit)
+    single.failed_token = lease.token
+    books.count("failed")
+    retrying.fail(books, step, single, failed.error, retry_in=failed.retry_in, is_final=failed.is_final)
+
+
+def take_out(books: Books, step: Step, lease: Lease, bit: int) -> Batch:
+    """Takes one leased task out of its lease and its batch; the caller says what becomes of it."""
+    batch = lease.batch
+    start = history.start_of(step, lease, bit)
+    books.uncover(step, lease, bit)
+    batch.queue.leased -= 1
+    books.changed[batch.queue] = None
+    single = endings.split_off(books, step, batch, bit)
+    single.last_start = start
+    return single
+
+
+# Losses (protocol 3.1).
+
+
+def lose_all(books: Books, step: Step, holder: Holder, why: str) -> None:
+    """Ends all leases of a holder that is gone: what it had started is charged, what it had not goes back."""
+    leases = list(holder.leases.values())
+    suspects = {} if any(lease.started for lease in leases) else _suspects(leases, holder.concurrency)
+    for lease in leases:
+        lose(books, step, lease, why, suspects.get(lease.token, 0))
+
+
+def _suspects(leases: list[Lease], concurrency: int) -> dict[int, int]:
+    """Returns the tasks that the holder may have been at, by token: the first ones, as it starts them in order."""
+    found: dict[int, int] = {}
+    left = concurrency
+    for lease in leases:
+        for bit_index in bits(lease.mask)[:left]:
+            found[lease.token] = found.get(lease.token, 0) | 1 << bit_index
+            left -= 1
+        if left == 0:
+            break
+    return found
+
+
+def lose(books: Books, step: Step, lease: Lease, why: str, suspects: int = 0) -> None:
+    """Ends one lease whose holder is gone, or whose time is up; `suspects` may have been started."""
+    batch = lease.batch
+    if lease.holder.is_puller or lease.is_solo:
+        started = lease.mask
+    else:
+        started = lease.mask & sum(1 << (index - batch.first) for index in lease.started)
+    if suspects:
+        if batch.options.on_lost == "reassign":
+            batch.is_solo = True
+            books.unsaved[batch.key] = batch
+        else:
+            started |= suspects & lease.mask
+    books.count("lost", lease.mask.bit_count())
+    if books.events is not None:
+        for lo, hi in runs(lease.mask):
+            at = batch.first
+            books.events.note("lost", batch.queue.name, batch.id, lo + at, hi + at, lease.holder.name, lease.token, why)
+    for bit_index in bits(started):
+        lose_task(books, step, lease, 1 << bit_index, why)
+    if lease.mask:
+        _give_back(books, step, lease, lease.mask, why)
+
+
+def lose_task(books: Books, step: Step, lease: Lease, bit: int, why: str) -> None:
+    """Applies `on_lost` to a started task."""
+    detail = {"reason": why, **history.suspicion(lease.holder)}
+    single = take_out(books, step, lease, bit)
+    history.add_start_event(step, books, single, "lost", detail)
+    single.last_start = None
+    match single.options.on_lost:
+        case "cancel":
+            endings.cancel(books, step, single, why)
+        case "dead":
+            endings.bury(books, step, single, why)
+        case _:
+            books.count("reassigned")
+            retrying.lose(books, step, single, why)
+
+
+def ring_alarm(books: Books, step: Step, lease: Lease) -> None:
+    """A lease's time is up, or one of its tasks has run longer than its timeout."""
+    if lease.expires_at <= step.now:
+        lose(books, step, lease, f"the lease of {lease.seconds:g} s ran out")
+        return
+    timeout = lease.batch.options.timeout
+    if timeout is None:
+        return
+    grace = books.options.suspect_after  # the worker knows the timeout too, and is the first to act on it
+    for index, started_at in list(lease.started.items()):
+        if started_at + timeout + grace <= step.now:
+            step.send(lease.holder.peer, Cancelled((Span(lease.token, index, index + 1),)))
+            single = take_out(books, step, lease, lease.batch.span_mask(index, index + 1))
+            retrying.fail(books, step, single, f"ran longer than its timeout of {timeout:g} s")
+
+
+def note_started(books: Books, step: Step, lease: Lease, started: tuple[int, ...]) -> None:
+    """Notes what a worker says it has started, and when its time is up."""
+    timeout = lease.batch.options.timeout
+    for index in started:
+        if index not in lease.started and lease.mask & lease.batch.span_mask(index, index + 1):
+            lease.started[index] = step.now
+            if timeout is not None:
+                books.set_alarm(step.now + timeout + books.options.suspect_after, lease)
+
+
+def extend(books: Books, step: Step, message: Extend) -> bool:
+    """Prolongs the lease of a pull, from now on; False when it is no longer there."""
+    lease = books.leases.get(message.token)
+    if lease is None or not lease.holder.is_puller:
+        return False
+    lease.seconds = message.lease
+    lease.expires_at = step.now + message.lease
+    books.set_alarm(lease.expires_at, lease)
+    step.tx.put(tables.LEASES, tables.token_key(lease.token), lease.record())
+    return True
