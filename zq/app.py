@@ -20,9 +20,9 @@ from zq.async_client import AsyncClient
 from zq.chunks import Handler
 from zq.client import Client
 from zq.errors import ZqError
-from zq.link import resolve_address
 from zq.middleware import Handling, Middleware
 from zq.parameters import Parameters, name_of
+from zq.sockets.link import resolve_address
 from zq.submit_options import SubmitOptions, check_name, make_options
 from zq.task import Task
 from zq.task_function import TaskFunction

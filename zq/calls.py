@@ -25,7 +25,6 @@ from zq.errors import (
     UnreachableError,
 )
 from zq.flow import WINDOW_BATCHES, WINDOW_BYTES, Flow, finish
-from zq.link import Link, resolve_address, resolve_namespace
 from zq.reason import Reason
 from zq.sessions.client import ClientSession
 from zq.sessions.ids import PREFIX_LENGTH, make_prefix
@@ -33,6 +32,7 @@ from zq.sessions.outcomes import FOREVER, BatchOutcome, Reply
 from zq.sessions.requests import Ask as AskMessage
 from zq.sessions.settles import Settling
 from zq.sessions.submits import Single
+from zq.sockets.link import Link, resolve_address, resolve_namespace
 from zq.submit_options import SubmitOptions, check_id, check_name, make_options
 from zq.task import task_id
 from zq.wire.batch import PayloadPacker, decode_payload, pack_payloads, payload_at
@@ -66,7 +66,7 @@ SETTLE_BYTES_MAX = FRAME_BYTES_MAX * 3 // 4
 
 
 class Connection(Protocol):
-    """What carries a session to its coordinator: a `zq.link.Link`, or its double in memory."""
+    """What carries a session to its coordinator: a `zq.sockets.link.Link`, or its double in memory."""
 
     @property
     def address(self) -> str: ...
@@ -103,12 +103,12 @@ class Calls:
     it.
 
     Args:
-        address: of the coordinator; None as in `zq.link.resolve_address`.
+        address: of the coordinator; None as in `zq.sockets.link.resolve_address`.
         timeout: seconds within which a call must be answered.
         name: shown to the coordinator; None for a neutral one.
         payload_bytes_max: limit of one encoded payload.
         medium: what carries it; None makes a link with a thread and a socket.
-        namespace: of the link; None as in `zq.link.resolve_namespace`.
+        namespace: of the link; None as in `zq.sockets.link.resolve_namespace`.
 
     Raises:
         ValueError: an argument is out of its range.

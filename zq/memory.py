@@ -30,10 +30,10 @@ from zq.coroutines import is_coroutine_handler
 from zq.cron import CALENDAR
 from zq.errors import ClosedError, TimedOutError, ZqError
 from zq.harvest import Report
-from zq.link import Session
 from zq.sessions.client import ClientSession
 from zq.sessions.ids import IdMaker, make_prefix
 from zq.sessions.worker import WorkerSession
+from zq.sockets.link import Session
 from zq.store.memory import MemoryStore
 from zq.task import Task
 from zq.wire.codec import decode_for_coordinator, decode_from_coordinator, encode

@@ -25,7 +25,7 @@ from zq.core.state.leases import Peer
 from zq.core.tables import TABLES
 from zq.cron import CALENDAR
 from zq.errors import ClosedError, RemoteProtocolError, StoreFullError
-from zq.socket_file import SocketFile
+from zq.sockets.socket_file import SocketFile
 from zq.store import LmdbOptions, LmdbStore
 from zq.wire.codec import decode_for_coordinator, encode
 from zq.wire.limits import FRAME_BYTES_MAX

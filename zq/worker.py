@@ -15,7 +15,7 @@ from typing import Any, TypeVar
 
 from zq.chunks import Handler
 from zq.errors import ClosedError
-from zq.link import resolve_address, resolve_namespace
+from zq.sockets.link import resolve_address, resolve_namespace
 from zq.submit_options import check_name
 from zq.task import Task
 from zq.worker_life import Life

@@ -20,9 +20,9 @@ from zq.coroutines import LoopRunner, is_coroutine_handler
 from zq.errors import ClosedError, RunnerBrokenError
 from zq.handlers import Bench, RunnerThread, ThreadRunner
 from zq.harvest import Report
-from zq.link import Link
 from zq.sessions.ids import IdMaker, make_prefix
 from zq.sessions.worker import WorkerSession
+from zq.sockets.link import Link
 from zq.task import Task
 from zq.wire.messages import Failed, FromCoordinator, Progress, Span, ToCoordinator
 

@@ -11,7 +11,7 @@ from tests.client.conftest import Spawned
 from tests.client.fake_coordinator import FakeCoordinator, pack, wait_until
 from zq.client import Client
 from zq.errors import ClosedError
-from zq.link import Link
+from zq.sockets.link import Link
 from zq.wire.messages import (
     Answer,
     Ended,
@@ -146,7 +146,7 @@ def test_bad_frames_from_the_coordinator_are_counted_and_do_no_harm(
     ]
     link = client._calls.link
     assert isinstance(link, Link)
-    with caplog.at_level(logging.WARNING, logger="zq.link"):
+    with caplog.at_level(logging.WARNING, logger="zq.sockets.link"):
         coordinator.send_frames(*frames)
         wait_until(lambda: link.bad_frames == len(frames))
     assert len(caplog.records) == len(frames)
@@ -241,7 +241,7 @@ def test_a_bug_in_the_thread_fails_the_session_and_refuses_what_comes(
     session = FakeSession()
     link = Link(coordinator.address, session, "zq-test")
     link.start()
-    with caplog.at_level(logging.ERROR, logger="zq.link"):
+    with caplog.at_level(logging.ERROR, logger="zq.sockets.link"):
         if where == "call":
             link.call(break_down)
         else:
