@@ -26,8 +26,8 @@ from zq.chunks import Chunk, Runner, Slot
 from zq.errors import RemoteProtocolError
 from zq.handlers import Bench
 from zq.harvest import Report
+from zq.processes.references import load_handlers
 from zq.sessions.ids import IdMaker, make_prefix
-from zq.specs import load_handlers
 from zq.task import Task
 from zq.wire.batch import slice_tasks
 from zq.wire.codec import decode_for_coordinator, decode_from_coordinator, encode

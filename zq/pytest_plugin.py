@@ -107,7 +107,7 @@ def zq_app(request: pytest.FixtureRequest) -> Iterator[zq.App]:
     if not spec:
         yield App.memory()
         return
-    from zq.specs import load_attribute
+    from zq.processes.references import load_attribute
 
     app = load_attribute(spec)
     if not isinstance(app, App):

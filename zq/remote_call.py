@@ -23,7 +23,7 @@ from zq.conversion import converter_of
 from zq.converters import INT_MAX, INT_MIN, Converter
 from zq.errors import ConversionError, TaskFailedError
 from zq.parameters import Parameters
-from zq.specs import MAIN_OF_CHILD
+from zq.processes.references import MAIN_OF_CHILD
 from zq.wire.limits import TEXT_CHARS_MAX
 
 TUPLE, SET, FROZENSET, COMPLEX, LARGE_INT = range(1, 6)

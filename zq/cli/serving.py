@@ -161,7 +161,7 @@ def worker(
         )
     with exit_codes():
         from zq.client import Client
-        from zq.specs import PART_SEPARATOR
+        from zq.processes.references import PART_SEPARATOR
         from zq.worker import Worker
 
         if stage is not None:
@@ -188,7 +188,7 @@ def worker(
 
 def _load_worker(spec: str) -> Worker:
     from zq.app import App
-    from zq.specs import load_provider
+    from zq.processes.references import load_provider
     from zq.worker import Worker
 
     sys.path.insert(0, str(Path.cwd()))  # as `python -m` does; a console script has its own folder there
