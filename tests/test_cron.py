@@ -5,7 +5,7 @@ from itertools import pairwise
 
 import pytest
 
-from zq.cron import CALENDAR, last_until, next_after
+from zq.server.calendar import CALENDAR, last_until, next_after
 
 pytest.importorskip("cronsim", reason="the extra cron is not installed")
 

@@ -49,7 +49,7 @@ if TYPE_CHECKING:
     from zq.pulled import PulledTask
     from zq.reason import Reason
     from zq.receipt import Receipt, Receipts, TaskEvent, TaskStatus
-    from zq.server import Coordinator
+    from zq.server.loop import Coordinator
     from zq.store.lmdb import LmdbOptions
     from zq.submit_options import SubmitOptions
     from zq.task import Bury, Retry, Task
@@ -69,7 +69,7 @@ _MODULES = {
     "AsyncTypedReceipt": "zq.task_function",
     "Bury": "zq.task",
     "Client": "zq.client",
-    "Coordinator": "zq.server",
+    "Coordinator": "zq.server.loop",
     "CoordinatorOptions": "zq.core.options",
     "Executor": "zq.executor",
     "Group": "zq.group",

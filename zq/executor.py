@@ -17,7 +17,7 @@ from zq.app import App
 from zq.executor_engine import CallFuture, Engine
 from zq.executor_worker import ALLOW, QUEUE, make_worker
 from zq.remote_call import describe, pack_call
-from zq.server import Coordinator
+from zq.server.loop import Coordinator
 from zq.submit_options import SubmitOptions, check_name, make_options
 from zq.wire.retry import RetryPolicy
 

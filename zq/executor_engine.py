@@ -23,7 +23,7 @@ from zq.client import Client
 from zq.errors import TaskCancelledError, ZqError
 from zq.executor_worker import make_worker
 from zq.remote_call import Callee, unpack_result
-from zq.server import Coordinator
+from zq.server.loop import Coordinator
 from zq.submit_options import SubmitOptions
 from zq.task import task_id
 from zq.worker import Worker

@@ -27,9 +27,9 @@ from zq.core.coordinator import Coordinator
 from zq.core.options import CoordinatorOptions, Now
 from zq.core.tables import TABLES
 from zq.coroutines import is_coroutine_handler
-from zq.cron import CALENDAR
 from zq.errors import ClosedError, TimedOutError, ZqError
 from zq.harvest import Report
+from zq.server.calendar import CALENDAR
 from zq.sessions.client import ClientSession
 from zq.sessions.ids import IdMaker, make_prefix
 from zq.sessions.worker import WorkerSession

@@ -9,7 +9,7 @@ import pytest
 from zq.async_client import AsyncClient
 from zq.client import Client
 from zq.errors import BusyError, InvalidTaskError, StaleLeaseError, TaskCancelledError, TaskFailedError
-from zq.server import Coordinator
+from zq.server.loop import Coordinator
 
 
 @pytest.fixture

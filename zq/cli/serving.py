@@ -19,7 +19,7 @@ from zq.core.options import CoordinatorOptions
 from zq.wire.retry import RetryPolicy
 
 if TYPE_CHECKING:
-    from zq.server import Server
+    from zq.server.loop import Server
     from zq.worker import Worker
 
 DEFAULTS = CoordinatorOptions()
@@ -56,7 +56,7 @@ def coordinator(
     log_level: LogLevel = "info",
 ) -> None:  # fmt: skip
     """Run a coordinator until SIGTERM or Ctrl-C. What it accepted is on disk."""
-    from zq.server import Server
+    from zq.server.loop import Server
     from zq.store import LmdbOptions
 
     with exit_codes():

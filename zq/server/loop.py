@@ -23,8 +23,8 @@ from zq.core.coordinator import Coordinator as Machine
 from zq.core.options import CoordinatorOptions, Now
 from zq.core.state.leases import Peer
 from zq.core.tables import TABLES
-from zq.cron import CALENDAR
 from zq.errors import ClosedError, RemoteProtocolError, StoreFullError
+from zq.server.calendar import CALENDAR
 from zq.sockets.socket_file import SocketFile
 from zq.store import LmdbOptions, LmdbStore
 from zq.wire.codec import decode_for_coordinator, encode
