@@ -11,9 +11,16 @@ __version__ = "0.1.0"
 
 if TYPE_CHECKING:
     from zq.app import App
-    from zq.async_client import AsyncClient, AsyncPulledTask, AsyncReceipt
-    from zq.browsing import StateFilter
-    from zq.client import Client
+    from zq.client.async_client import AsyncClient, AsyncPulledTask, AsyncReceipt
+    from zq.client.browsing import StateFilter
+    from zq.client.client import Client
+    from zq.client.events import EVENT_KINDS, AsyncEventStream, Event, EventStream
+    from zq.client.group import Group, GroupStatus
+    from zq.client.insight import Reason
+    from zq.client.namespaces import NamespaceLimits
+    from zq.client.publications import PublishReceipt, PublishReceipts
+    from zq.client.pulled import PulledTask
+    from zq.client.receipt import Receipt, Receipts, TaskEvent, TaskStatus
     from zq.core.options import CoordinatorOptions
     from zq.errors import (
         BusyError,
@@ -40,15 +47,8 @@ if TYPE_CHECKING:
         WorkerFencedError,
         ZqError,
     )
-    from zq.events import EVENT_KINDS, AsyncEventStream, Event, EventStream
     from zq.executor import Executor
-    from zq.group import Group, GroupStatus
     from zq.middleware import Middleware, Submission
-    from zq.namespaces import NamespaceLimits
-    from zq.publications import PublishReceipt, PublishReceipts
-    from zq.pulled import PulledTask
-    from zq.reason import Reason
-    from zq.receipt import Receipt, Receipts, TaskEvent, TaskStatus
     from zq.server.loop import Coordinator
     from zq.store.lmdb import LmdbOptions
     from zq.submit_options import SubmitOptions
@@ -62,42 +62,42 @@ if TYPE_CHECKING:
 _MODULES = {
     "App": "zq.app",
     "Arguments": "zq.task_function",
-    "AsyncClient": "zq.async_client",
-    "AsyncGroup": "zq.async_client",
-    "AsyncPulledTask": "zq.async_client",
-    "AsyncReceipt": "zq.async_client",
+    "AsyncClient": "zq.client.async_client",
+    "AsyncGroup": "zq.client.async_client",
+    "AsyncPulledTask": "zq.client.async_client",
+    "AsyncReceipt": "zq.client.async_client",
     "AsyncTypedReceipt": "zq.task_function",
     "Bury": "zq.task",
-    "Client": "zq.client",
+    "Client": "zq.client.client",
     "Coordinator": "zq.server.loop",
     "CoordinatorOptions": "zq.core.options",
     "Executor": "zq.executor",
-    "Group": "zq.group",
-    "GroupStatus": "zq.group",
+    "Group": "zq.client.group",
+    "GroupStatus": "zq.client.group",
     "LmdbOptions": "zq.store.lmdb",
     "Middleware": "zq.middleware",
-    "NamespaceLimits": "zq.namespaces",
-    "PublishReceipt": "zq.publications",
-    "PublishReceipts": "zq.publications",
-    "PulledTask": "zq.pulled",
+    "NamespaceLimits": "zq.client.namespaces",
+    "PublishReceipt": "zq.client.publications",
+    "PublishReceipts": "zq.client.publications",
+    "PulledTask": "zq.client.pulled",
     "QueueSettings": "zq.wire.policies",
-    "Reason": "zq.reason",
-    "Receipt": "zq.receipt",
-    "Receipts": "zq.receipt",
+    "Reason": "zq.client.insight",
+    "Receipt": "zq.client.receipt",
+    "Receipts": "zq.client.receipt",
     "Retry": "zq.task",
     "RetryPolicy": "zq.wire.retry",
     "Unique": "zq.wire.unique",
     "Submission": "zq.middleware",
     "SubmitOptions": "zq.submit_options",
     "Task": "zq.task",
-    "EVENT_KINDS": "zq.events",
-    "AsyncEventStream": "zq.events",
-    "Event": "zq.events",
-    "EventStream": "zq.events",
-    "StateFilter": "zq.browsing",
-    "TaskEvent": "zq.receipt",
+    "EVENT_KINDS": "zq.client.events",
+    "AsyncEventStream": "zq.client.events",
+    "Event": "zq.client.events",
+    "EventStream": "zq.client.events",
+    "StateFilter": "zq.client.browsing",
+    "TaskEvent": "zq.client.receipt",
     "TaskFunction": "zq.task_function",
-    "TaskStatus": "zq.receipt",
+    "TaskStatus": "zq.client.receipt",
     "TypedReceipt": "zq.task_function",
     "Worker": "zq.worker",
 }

@@ -16,9 +16,9 @@ from contextlib import contextmanager
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, Self, TypeVar, Unpack, overload
 
-from zq.async_client import AsyncClient
 from zq.chunks import Handler
-from zq.client import Client
+from zq.client.async_client import AsyncClient
+from zq.client.client import Client
 from zq.errors import ZqError
 from zq.middleware import Handling, Middleware
 from zq.parameters import Parameters, name_of

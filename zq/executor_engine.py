@@ -1,6 +1,6 @@
 """What a `zq.Executor` runs on: the futures, the courses of the calls, and the coordinator and worker of its own.
 
-Each call is a course of steps (`zq.calls`), driven by what comes back: the first step in the thread that submits, all others in one thread of the engine, which also
+Each call is a course of steps (`zq.client.calls`), driven by what comes back: the first step in the thread that submits, all others in one thread of the engine, which also
 sets the futures. That thread closes everything when the last call has ended after a shutdown, so an executor may be forgotten while its calls still run.
 """
 
@@ -18,8 +18,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
-from zq.calls import Ask, Steps
-from zq.client import Client
+from zq.client.calls import Ask, Steps
+from zq.client.client import Client
 from zq.errors import TaskCancelledError, ZqError
 from zq.executor_worker import make_worker
 from zq.remote_call import Callee, unpack_result

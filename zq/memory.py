@@ -19,10 +19,10 @@ from concurrent.futures import ThreadPoolExecutor
 from math import inf
 from typing import TYPE_CHECKING, Any
 
-from zq.async_client import AsyncClient
-from zq.calls import Calls, Medium, Steps
 from zq.chunks import Chunk, Handler, Runner, Slot
-from zq.client import Client
+from zq.client.async_client import AsyncClient
+from zq.client.calls import Calls, Medium, Steps
+from zq.client.client import Client
 from zq.core.coordinator import Coordinator
 from zq.core.options import CoordinatorOptions, Now
 from zq.core.tables import TABLES
@@ -208,7 +208,7 @@ class Memory:
     # The coordinator.
 
     def connect(self, session: ClientSession) -> _Line:
-        """Makes the connection of a client; see `zq.calls.Calls`."""
+        """Makes the connection of a client; see `zq.client.calls.Calls`."""
         peer = b"client-%d" % len(self._sessions)
         self._sessions[peer] = session
         session.connected(self._now)
@@ -319,7 +319,7 @@ class Memory:
 
 
 class _Line:
-    """The connection of a client; see `zq.calls.Connection`."""
+    """The connection of a client; see `zq.client.calls.Connection`."""
 
     def __init__(self, world: Memory, peer: bytes, session: ClientSession) -> None:
         self.address = "ipc://memory"

@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from zq.receipt import ReceiptBase, Receipts
+from zq.client.receipt import ReceiptBase, Receipts
 from zq.task import Task
 
 log = logging.getLogger(__name__)

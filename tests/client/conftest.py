@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from tests.client.fake_coordinator import FakeCoordinator, wait_until
-from zq.client import Client
+from zq.client.client import Client
 
 
 @pytest.fixture(autouse=True)

@@ -8,7 +8,7 @@ import pytest
 
 from tests.client.fake_coordinator import FakeCoordinator, wait_until
 from tests.client.test_pulled import TOKEN, assign, serve
-from zq.async_client import AsyncClient
+from zq.client.async_client import AsyncClient
 from zq.errors import BusyError, ClosedError, StaleLeaseError, TaskFailedError, TimedOutError, UnreachableError
 from zq.wire.batch import encode_payload, pack_payloads
 from zq.wire.messages import (

@@ -10,7 +10,8 @@ import pytest
 
 from tests.client.conftest import Spawned
 from tests.client.fake_coordinator import FakeCoordinator, wait_until
-from zq.client import Client
+from zq.client.client import Client
+from zq.client.receipt import TaskEvent
 from zq.errors import (
     BusyError,
     ClosedError,
@@ -24,7 +25,6 @@ from zq.errors import (
     TimedOutError,
     UnreachableError,
 )
-from zq.receipt import TaskEvent
 from zq.wire.batch import decode_payload, encode_payload, iterate_payloads, pack_payloads
 from zq.wire.messages import (
     Accepted,

@@ -9,7 +9,7 @@ import pytest
 
 from tests.client.conftest import Spawned
 from tests.client.fake_coordinator import FakeCoordinator, pack, wait_until
-from zq.client import Client
+from zq.client.client import Client
 from zq.errors import ClosedError
 from zq.sockets.link import Link
 from zq.wire.messages import (

@@ -4,7 +4,7 @@ import pytest
 
 from tests.client.conftest import Spawned
 from tests.client.fake_coordinator import FakeCoordinator, wait_until
-from zq.client import Client
+from zq.client.client import Client
 from zq.errors import PayloadTooLargeError, StaleLeaseError, TimedOutError, ZqError
 from zq.wire.batch import decode_payload, encode_payload, pack_payloads
 from zq.wire.messages import (

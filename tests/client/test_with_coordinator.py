@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from zq.async_client import AsyncClient
-from zq.client import Client
+from zq.client.async_client import AsyncClient
+from zq.client.client import Client
 from zq.errors import BusyError, InvalidTaskError, StaleLeaseError, TaskCancelledError, TaskFailedError
 from zq.server.loop import Coordinator
 

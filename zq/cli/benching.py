@@ -13,7 +13,7 @@ from contextlib import ExitStack, contextmanager
 from statistics import quantiles
 from typing import Any, NamedTuple
 
-from zq.client import Client
+from zq.client.client import Client
 from zq.errors import UnreachableError, ZqError
 from zq.task import Task
 from zq.worker import Worker

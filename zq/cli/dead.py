@@ -25,7 +25,7 @@ def list_dead(
     as_json: Json = False,
 ) -> None:
     """List dead letters, with the reason of each; `zq tasks show ID` has its whole history."""
-    from zq.client import Client
+    from zq.client.client import Client
 
     with exit_codes(), Client(address, timeout=timeout) as client:
         print_rows(client.dead.find(queue=queue, reason=reason, limit=limit), COLUMNS, as_json=as_json)
@@ -46,7 +46,7 @@ def replay(
     as_json: Json = False,
 ) -> None:
     """Put dead tasks back into their queues, the most urgent first, with no attempts charged."""
-    from zq.client import Client
+    from zq.client.client import Client
 
     if rate is not None and id is not None:
         raise typer.BadParameter("--rate is for many, not for the one task of an id")
@@ -69,7 +69,7 @@ def kick(
     timeout: Timeout = TIMEOUT,
 ) -> None:
     """Put the first dead tasks of a queue back into it."""
-    from zq.client import Client
+    from zq.client.client import Client
 
     with exit_codes(), Client(address, timeout=timeout) as client:
         typer.echo(f"{client.dead.kick(queue, count)} wait again", err=True)
@@ -77,7 +77,7 @@ def kick(
 
 def list_replays(address: Address = None, timeout: Timeout = TIMEOUT, as_json: Json = False) -> None:
     """List the replays that are going on."""
-    from zq.client import Client
+    from zq.client.client import Client
 
     with exit_codes(), Client(address, timeout=timeout) as client:
         print_rows(client.dead.replays(), REPLAY_COLUMNS, as_json=as_json)
@@ -89,7 +89,7 @@ def stop(
     timeout: Timeout = TIMEOUT,
 ) -> None:
     """Stop a replay; what it has brought back stays back."""
-    from zq.client import Client
+    from zq.client.client import Client
 
     with exit_codes(), Client(address, timeout=timeout) as client:
         if not client.dead.stop_replay(id):
@@ -106,7 +106,7 @@ def purge(
     timeout: Timeout = TIMEOUT,
 ) -> None:
     """Give dead letters up for good."""
-    from zq.client import Client
+    from zq.client.client import Client
 
     with exit_codes(), Client(address, timeout=timeout) as client:
         if not is_sure and id is None:

@@ -40,7 +40,7 @@ def show(id: Id, address: Address = None, timeout: Timeout = TIMEOUT, as_json: J
 
 def cancel(id: Id, address: Address = None, timeout: Timeout = TIMEOUT) -> None:
     """Cancel an open group with all of its members."""
-    from zq.client import Client
+    from zq.client.client import Client
 
     with exit_codes(), Client(address, timeout=timeout) as client:
         if client.query("group", id=id)["state"] != "open":

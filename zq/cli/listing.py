@@ -15,7 +15,7 @@ from zq.cli.output import exit_codes, print_events, print_fields, print_json, pr
 
 def ask(address: str | None, timeout: float, what: str, **arguments: Any) -> Any:
     """Asks a coordinator one question."""
-    from zq.client import Client
+    from zq.client.client import Client
 
     with Client(address, timeout=timeout) as client:
         return client.query(what, **arguments)
@@ -37,8 +37,8 @@ def events(
     as_json: Json = False,
 ) -> None:
     """Follow what happens, an event a line, until it is interrupted. A slow reader misses some, and is told how many."""
-    from zq.client import Client
-    from zq.events import shown
+    from zq.client.client import Client
+    from zq.client.events import shown
 
     with (
         exit_codes(),

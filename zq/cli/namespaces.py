@@ -11,7 +11,7 @@ from zq.cli.listing import ask
 from zq.cli.output import exit_codes, fail, print_fields, print_rows
 
 if TYPE_CHECKING:
-    from zq.namespaces import NamespaceLimits
+    from zq.client.namespaces import NamespaceLimits
 
 COLUMNS = ["name", "queues", "waiting", "scheduled", "leased", "dead", "done", "bytes", "max_tasks", "max_bytes"]
 
@@ -49,7 +49,7 @@ def set_namespace(
     as_json: Json = False,
 ) -> None:
     """Limit what the queues of a namespace hold together, at once and over restarts."""
-    from zq.client import Client
+    from zq.client.client import Client
 
     limits: NamespaceLimits = {}
     if max_tasks is not None:

@@ -24,7 +24,7 @@ def pull(
     timeout: Timeout = TIMEOUT,
 ) -> None:
     """Take tasks to work on, one JSON object a line: end each with `zq pulled done HANDLE` or `zq pulled fail HANDLE`."""
-    from zq.client import Client
+    from zq.client.client import Client
 
     with exit_codes(), Client(address, timeout=timeout) as client:
         for task in client.pull(queue, max_tasks=max_tasks, wait=wait, lease=lease):
@@ -39,7 +39,7 @@ def done(
     timeout: Timeout = TIMEOUT,
 ) -> None:
     """Complete a pulled task; refused when it is somebody else's by now."""
-    from zq.client import Client
+    from zq.client.client import Client
 
     with exit_codes(), Client(address, timeout=timeout) as client:
         client.pulled(handle).done(None if result is None else parse(result))
@@ -56,7 +56,7 @@ def fail(
     timeout: Timeout = TIMEOUT,
 ) -> None:
     """Report that a pulled task failed."""
-    from zq.client import Client
+    from zq.client.client import Client
 
     with exit_codes(), Client(address, timeout=timeout) as client:
         client.pulled(handle).fail(error, retry_in=retry_in, final=final)
@@ -64,7 +64,7 @@ def fail(
 
 def release(handle: Handle, address: Address = None, timeout: Timeout = TIMEOUT) -> None:
     """Give a pulled task back, as if it had never been pulled."""
-    from zq.client import Client
+    from zq.client.client import Client
 
     with exit_codes(), Client(address, timeout=timeout) as client:
         client.pulled(handle).release()
@@ -77,7 +77,7 @@ def extend(
     timeout: Timeout = TIMEOUT,
 ) -> None:
     """Prolong the lease of a pulled task, and of what was leased together with it."""
-    from zq.client import Client
+    from zq.client.client import Client
 
     with exit_codes(), Client(address, timeout=timeout) as client:
         client.pulled(handle).extend(lease)

@@ -12,8 +12,8 @@ from zq.cli.listing import ask
 from zq.cli.output import USAGE, exit_codes, fail, print_json, print_rows
 
 if TYPE_CHECKING:
-    from zq.client import Client
-    from zq.queue_operations import TaskState
+    from zq.client.client import Client
+    from zq.client.queue_operations import TaskState
 
 Name = Annotated[str, typer.Argument(help="Name of the queue.")]
 States = Annotated[
@@ -37,7 +37,7 @@ def purge(
     timeout: Timeout = TIMEOUT,
 ) -> None:
     """End the tasks of a queue as cancelled, or give its dead letters up; what runs goes on."""
-    from zq.client import Client
+    from zq.client.client import Client
 
     with exit_codes(), Client(address, timeout=timeout) as client:
         named = _named(states)
@@ -55,7 +55,7 @@ def move(
     timeout: Timeout = TIMEOUT,
 ) -> None:
     """Move the tasks of a queue to another, with their order, attempts and history; what runs goes on."""
-    from zq.client import Client
+    from zq.client.client import Client
 
     with exit_codes(), Client(address, timeout=timeout) as client:
         named = _named(states)
@@ -72,7 +72,7 @@ def delete(
     timeout: Timeout = TIMEOUT,
 ) -> None:
     """Forget a queue, its policies and its bindings; workers that ask for it make it anew."""
-    from zq.client import Client
+    from zq.client.client import Client
 
     every: list[TaskState] = ["waiting", "parked", "scheduled", "dead"]
     with exit_codes(), Client(address, timeout=timeout) as client:
@@ -84,7 +84,7 @@ def delete(
 
 def drain(name: Name, address: Address = None, timeout: Timeout = TIMEOUT) -> None:
     """Accept nothing new in a queue and let it run empty; `resume` undoes it."""
-    from zq.client import Client
+    from zq.client.client import Client
 
     with exit_codes(), Client(address, timeout=timeout) as client:
         queue = client.queues.drain(name)
@@ -99,7 +99,7 @@ def list_operations(address: Address = None, timeout: Timeout = TIMEOUT, as_json
 
 
 def _named(states: list[str] | None) -> list[TaskState]:
-    from zq.queue_operations import checked
+    from zq.client.queue_operations import checked
 
     named = checked(states or ["waiting", "scheduled"])
     return [*named, "parked"] if "waiting" in named else named

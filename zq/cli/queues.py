@@ -83,7 +83,7 @@ def set_queue(
 
 def pause(name: Name, address: Address = None, timeout: Timeout = TIMEOUT) -> None:
     """Pause a queue: submits are accepted and what runs goes on, but nothing is assigned."""
-    from zq.client import Client
+    from zq.client.client import Client
 
     with exit_codes(), Client(address, timeout=timeout) as client:
         waiting = client.pause_queue(name)["waiting"]
@@ -92,7 +92,7 @@ def pause(name: Name, address: Address = None, timeout: Timeout = TIMEOUT) -> No
 
 def resume(name: Name, address: Address = None, timeout: Timeout = TIMEOUT) -> None:
     """Let a paused or draining queue go on."""
-    from zq.client import Client
+    from zq.client.client import Client
 
     with exit_codes(), Client(address, timeout=timeout) as client:
         waiting = client.resume_queue(name)["waiting"]
@@ -102,7 +102,7 @@ def resume(name: Name, address: Address = None, timeout: Timeout = TIMEOUT) -> N
 def _set(
     name: str, named: dict[str, Any], defaults: list[str], address: str | None, timeout: float, *, as_json: bool
 ) -> None:
-    from zq.client import Client
+    from zq.client.client import Client
 
     changes: dict[str, Any] = {policy: value for policy, value in named.items() if value is not None}
     changes |= {policy.replace("-", "_"): None for policy in defaults}

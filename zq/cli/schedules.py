@@ -22,7 +22,7 @@ def list_schedules(
     limit: Limit = 1000, address: Address = None, timeout: Timeout = TIMEOUT, as_json: Json = False
 ) -> None:
     """List schedules by name, with when each comes next."""
-    from zq.client import Client
+    from zq.client.client import Client
 
     with exit_codes(), Client(address, timeout=timeout) as client:
         print_rows(client.schedules.find(limit), COLUMNS, as_json=as_json)
@@ -30,7 +30,7 @@ def list_schedules(
 
 def show(name: Name, address: Address = None, timeout: Timeout = TIMEOUT, as_json: Json = False) -> None:
     """Show a schedule."""
-    from zq.client import Client
+    from zq.client.client import Client
 
     with exit_codes(), Client(address, timeout=timeout) as client:
         print_fields(client.schedules.show(name), as_json=as_json)
@@ -56,7 +56,7 @@ def add(
     as_json: Json = False,
 ) -> None:
     """Make a schedule, or give the one of this name another task; its times begin anew only if they are others."""
-    from zq.client import Client
+    from zq.client.client import Client
 
     with exit_codes(), Client(address, timeout=timeout) as client:
         made = client.schedule(
@@ -85,7 +85,7 @@ def set_schedule(
     as_json: Json = False,
 ) -> None:
     """Change when a schedule fires; what is not named stays as it is."""
-    from zq.client import Client
+    from zq.client.client import Client
 
     if all(one is None for one in (every, cron, timezone, catch_up)):
         raise typer.BadParameter("nothing to set: give --every, --cron, --timezone or --catch-up")
@@ -96,7 +96,7 @@ def set_schedule(
 
 def pause(name: Name, address: Address = None, timeout: Timeout = TIMEOUT) -> None:
     """Let a schedule fire no more until it is resumed."""
-    from zq.client import Client
+    from zq.client.client import Client
 
     with exit_codes(), Client(address, timeout=timeout) as client:
         client.schedules.pause(name)
@@ -105,7 +105,7 @@ def pause(name: Name, address: Address = None, timeout: Timeout = TIMEOUT) -> No
 
 def resume(name: Name, address: Address = None, timeout: Timeout = TIMEOUT) -> None:
     """Let a paused schedule fire again; what it missed is left out."""
-    from zq.client import Client
+    from zq.client.client import Client
 
     with exit_codes(), Client(address, timeout=timeout) as client:
         client.schedules.resume(name)
@@ -114,7 +114,7 @@ def resume(name: Name, address: Address = None, timeout: Timeout = TIMEOUT) -> N
 
 def remove(name: Name, address: Address = None, timeout: Timeout = TIMEOUT) -> None:
     """Forget a schedule; tasks that it has stored stay."""
-    from zq.client import Client
+    from zq.client.client import Client
 
     with exit_codes(), Client(address, timeout=timeout) as client:
         if not client.schedules.delete(name):

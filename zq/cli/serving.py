@@ -160,7 +160,7 @@ def worker(
             "--processes and --concurrency exclude each other: handlers run in children or in threads"
         )
     with exit_codes():
-        from zq.client import Client
+        from zq.client.client import Client
         from zq.processes.references import PART_SEPARATOR
         from zq.worker import Worker
 

@@ -27,8 +27,8 @@ from zq.cli.output import (
 from zq.errors import BusyError, InvalidTaskError, TaskError
 
 if TYPE_CHECKING:
-    from zq.client import Client
-    from zq.receipt import Receipt
+    from zq.client.client import Client
+    from zq.client.receipt import Receipt
     from zq.submit_options import SubmitOptions
 
 Id = Annotated[str, typer.Argument(help="Id of the task, as submit printed it.")]
@@ -85,7 +85,7 @@ def submit(
     as_json: Json = False,
 ) -> None:
     """Submit a task, and print its id: it is on disk when that is printed."""
-    from zq.client import Client
+    from zq.client.client import Client
 
     with exit_codes(), Client(address, timeout=timeout) as client:
         options = _given(
@@ -224,8 +224,8 @@ def list_tasks(
     as_json: Json = False,
 ) -> None:
     """List tasks in the order of service; this changes nothing, and reads page by page."""
-    from zq.browsing import search
-    from zq.client import Client
+    from zq.client.browsing import search
+    from zq.client.client import Client
 
     with exit_codes(), Client(address, timeout=timeout) as client:
         age = None if older_than is None else parse_seconds(older_than)
@@ -242,7 +242,7 @@ def show(
     as_json: Json = False,
 ) -> None:
     """Show a task: where it is, and what happened to it."""
-    from zq.client import Client
+    from zq.client.client import Client
 
     with exit_codes(), Client(address, timeout=timeout) as client:
         task = client.query("task", id=id)
@@ -277,7 +277,7 @@ def trace(id: Id, address: Address = None, timeout: Timeout = TIMEOUT, as_json: 
 
 def why(id: Id, address: Address = None, timeout: Timeout = TIMEOUT, as_json: Json = False) -> None:
     """Say why a task does not run now: not due, its key is held, no worker, a limit ..."""
-    from zq.client import Client
+    from zq.client.client import Client
 
     with exit_codes(), Client(address, timeout=timeout) as client:
         reason = client.why(id)
@@ -291,7 +291,7 @@ def why(id: Id, address: Address = None, timeout: Timeout = TIMEOUT, as_json: Js
 
 def cancel(id: Id, address: Address = None, timeout: Timeout = TIMEOUT) -> None:
     """Cancel a task, or all tasks of a batch, that have not ended."""
-    from zq.client import Client
+    from zq.client.client import Client
 
     with exit_codes(), Client(address, timeout=timeout) as client:
         count = client.cancel(id)
@@ -302,7 +302,7 @@ def cancel(id: Id, address: Address = None, timeout: Timeout = TIMEOUT) -> None:
 
 def retry(id: Id, address: Address = None, timeout: Timeout = TIMEOUT) -> None:
     """Put a dead task back into its queue, with no attempts charged."""
-    from zq.client import Client
+    from zq.client.client import Client
 
     with exit_codes(), Client(address, timeout=timeout) as client:
         if not client.command("retry", id=id):
@@ -317,7 +317,7 @@ def bury(
     timeout: Timeout = TIMEOUT,
 ) -> None:
     """Make a dead letter of a task, or of all tasks of a batch, that have not ended."""
-    from zq.client import Client
+    from zq.client.client import Client
 
     with exit_codes(), Client(address, timeout=timeout) as client:
         count = client.bury(id, reason)

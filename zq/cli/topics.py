@@ -15,9 +15,9 @@ from zq.errors import BusyError, InvalidTaskError, UnroutableError
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from zq.client import Client
-    from zq.publications import PublishReceipt
-    from zq.receipt import Receipt
+    from zq.client.client import Client
+    from zq.client.publications import PublishReceipt
+    from zq.client.receipt import Receipt
     from zq.submit_options import SubmitOptions
 
 Pattern = Annotated[
@@ -46,7 +46,7 @@ def publish(
     as_json: Json = False,
 ) -> None:
     """Publish a task to every queue that is bound to a topic, in one transaction, and print the ids of the tasks."""
-    from zq.client import Client
+    from zq.client.client import Client
 
     options: SubmitOptions = {"priority": priority, "delay": delay, "key": key, "headers": parse_headers(headers)}
     with exit_codes(), Client(address, timeout=timeout) as client:
@@ -102,7 +102,7 @@ def match(
     as_json: Json = False,
 ) -> None:
     """Print the queues that a publication to a topic would reach; nothing is published."""
-    from zq.client import Client
+    from zq.client.client import Client
 
     with exit_codes(), Client(address, timeout=timeout) as client:
         queues = client.match(topic, parse_headers(headers))
@@ -123,7 +123,7 @@ def bind(
     timeout: Timeout = TIMEOUT,
 ) -> None:
     """Bind a queue to a pattern of topics; with headers, only what has all of them."""
-    from zq.client import Client
+    from zq.client.client import Client
 
     with exit_codes(), Client(address, timeout=timeout) as client:
         is_new = client.bind(pattern, queue, parse_headers(headers))
@@ -138,7 +138,7 @@ def unbind(
     timeout: Timeout = TIMEOUT,
 ) -> None:
     """Remove the bindings of a queue with a pattern: with headers, only the one with exactly these."""
-    from zq.client import Client
+    from zq.client.client import Client
 
     with exit_codes(), Client(address, timeout=timeout) as client:
         count = client.unbind(pattern, queue, parse_headers(headers))

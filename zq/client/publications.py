@@ -1,13 +1,13 @@
-"""What clients publish: the calls, in the steps of `zq.calls`, and the receipts."""
+"""What clients publish: the calls, in the steps of `zq.client.calls`, and the receipts."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Generic, NamedTuple, TypeVar, overload
 
-from zq.calls import Calls, Steps
+from zq.client.calls import Calls, Steps
+from zq.client.flow import Entry
 from zq.errors import BusyError, InvalidTaskError, UnroutableError
-from zq.flow import Entry
 from zq.sessions.outcomes import BatchOutcome
 from zq.submit_options import SubmitOptions, check_id, check_name, make_options
 from zq.wire.batch import pack_payloads

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import Any, Literal, get_args
 
-from zq.calls import Calls, Steps
+from zq.client.calls import Calls, Steps
 from zq.submit_options import check_name
 
 TaskState = Literal["waiting", "parked", "scheduled", "dead"]

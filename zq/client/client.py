@@ -6,14 +6,16 @@ from collections.abc import Iterable, Iterator, Mapping
 from types import TracebackType
 from typing import Any, Self, Unpack
 
-from zq.browsing import Search, StateFilter, payload, search, statuses
-from zq.calls import Calls, Steps, outcome_of
-from zq.dead_letters import DeadLetters
-from zq.events import EventStream
-from zq.flow import Entry, entry_of
-from zq.group import Group, submit_group
-from zq.namespaces import NamespaceLimits, namespace_arguments
-from zq.publications import (
+from zq.client.blocking import drive
+from zq.client.browsing import Search, StateFilter, payload, search, statuses
+from zq.client.calls import Calls, Steps, outcome_of
+from zq.client.dead_letters import DeadLetters
+from zq.client.events import EventStream
+from zq.client.flow import Entry, entry_of
+from zq.client.group import Group, submit_group
+from zq.client.insight import Reason
+from zq.client.namespaces import NamespaceLimits, namespace_arguments
+from zq.client.publications import (
     Publication,
     PublishReceipt,
     PublishReceipts,
@@ -22,13 +24,11 @@ from zq.publications import (
     publish_many,
     publish_one,
 )
-from zq.pulled import PulledTask, read_handle, settle_together
-from zq.queue_operations import QueueOperations
-from zq.reason import Reason
-from zq.receipt import Receipt, Receipts, TaskEvent, TaskStatus, events_of, status_of
-from zq.schedules import CatchUp, Schedules, make_schedule
+from zq.client.pulled import PulledTask, read_handle, settle_together
+from zq.client.queue_operations import QueueOperations
+from zq.client.receipt import Receipt, Receipts, TaskEvent, TaskStatus, events_of, status_of
+from zq.client.schedules import CatchUp, Schedules, make_schedule
 from zq.submit_options import Policy, SubmitOptions
-from zq.waiter import drive
 from zq.wire.limits import BATCH_TASKS_MAX, PAYLOAD_BYTES_MAX
 from zq.wire.policies import QueueSettings
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import Any, TypeVar
 
-from zq.calls import Calls, Steps, outcome_of
+from zq.client.calls import Calls, Steps, outcome_of
 from zq.errors import StaleLeaseError, ZqError
 from zq.harvest import Forward, gather_forwards
 from zq.task import Task

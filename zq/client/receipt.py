@@ -7,8 +7,8 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, fields
 from typing import Any, Generic, TypeVar, overload
 
-from zq.calls import Calls, Steps, result_of
-from zq.flow import Entry
+from zq.client.calls import Calls, Steps, result_of
+from zq.client.flow import Entry
 from zq.task import task_id
 
 R = TypeVar("R")

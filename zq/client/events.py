@@ -9,7 +9,7 @@ from functools import partial
 from types import TracebackType
 from typing import Any, Self
 
-from zq.calls import Ask, Calls, Steps
+from zq.client.calls import Ask, Calls, Steps
 from zq.core.state.event_streams import KINDS
 from zq.sessions.outcomes import FOREVER
 from zq.sessions.streams import Stream

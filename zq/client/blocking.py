@@ -6,7 +6,7 @@ import threading
 import time
 from typing import Any
 
-from zq.calls import Calls, Steps
+from zq.client.calls import Calls, Steps
 from zq.errors import TimedOutError
 from zq.sessions.outcomes import FOREVER
 

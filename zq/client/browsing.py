@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Literal
 
-from zq.calls import Calls, Steps
+from zq.client.calls import Calls, Steps
+from zq.client.publications import header_list
+from zq.client.receipt import TaskStatus, status_of
 from zq.errors import TaskUnknownError
-from zq.publications import header_list
-from zq.receipt import TaskStatus, status_of
 from zq.submit_options import check_name
 from zq.wire.batch import decode_payload
 

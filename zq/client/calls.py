@@ -1,7 +1,7 @@
 """What clients do, written once for callers that block and callers that await.
 
-Each call is a generator of `Ask`: it yields what to start and gets back how that ended. `zq.client` drives it by
-blocking the calling thread, `zq.async_client` by awaiting a future; neither knows the protocol.
+Each call is a generator of `Ask`: it yields what to start and gets back how that ended. `zq.client.client` drives it by
+blocking the calling thread, `zq.client.async_client` by awaiting a future; neither knows the protocol.
 """
 
 import secrets
@@ -12,6 +12,8 @@ from contextlib import suppress
 from functools import partial
 from typing import Any, NamedTuple, Protocol
 
+from zq.client.flow import WINDOW_BATCHES, WINDOW_BYTES, Flow, finish
+from zq.client.insight import Reason
 from zq.errors import (
     ClosedError,
     PayloadTooLargeError,
@@ -24,8 +26,6 @@ from zq.errors import (
     TimedOutError,
     UnreachableError,
 )
-from zq.flow import WINDOW_BATCHES, WINDOW_BYTES, Flow, finish
-from zq.reason import Reason
 from zq.sessions.client import ClientSession
 from zq.sessions.ids import PREFIX_LENGTH, make_prefix
 from zq.sessions.outcomes import FOREVER, BatchOutcome, Reply

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, fields
 from typing import Any
 
-from zq.calls import Calls, Steps, outcome_of
+from zq.client.calls import Calls, Steps, outcome_of
 from zq.harvest import Forward, gather_forwards
 from zq.submit_options import Policy, SubmitOptions, make_group, read_members
 from zq.wire.batch import pack_payloads

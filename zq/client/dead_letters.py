@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from zq.browsing import search
-from zq.calls import Calls, Steps
+from zq.client.browsing import search
+from zq.client.calls import Calls, Steps
 
 
 class _DeadLetterCalls:

@@ -1,4 +1,4 @@
-"""The client that awaits: the calls of `zq.client`, over the same session and the same thread for its socket."""
+"""The client that awaits: the calls of `zq.client.client`, over the same session and the same thread for its socket."""
 
 from __future__ import annotations
 
@@ -9,14 +9,15 @@ from collections.abc import AsyncIterator, Iterable, Mapping
 from types import TracebackType
 from typing import Any, Self, Unpack
 
-from zq.browsing import StateFilter, payload, search, statuses
-from zq.calls import Calls, Steps, outcome_of, result_of
-from zq.dead_letters import AsyncDeadLetters
-from zq.events import AsyncEventStream
-from zq.flow import Entry, entry_of
-from zq.group import GroupBase, GroupStatus, group_status_of, submit_group
-from zq.namespaces import NamespaceLimits, namespace_arguments
-from zq.publications import (
+from zq.client.browsing import StateFilter, payload, search, statuses
+from zq.client.calls import Calls, Steps, outcome_of, result_of
+from zq.client.dead_letters import AsyncDeadLetters
+from zq.client.events import AsyncEventStream
+from zq.client.flow import Entry, entry_of
+from zq.client.group import GroupBase, GroupStatus, group_status_of, submit_group
+from zq.client.insight import Reason
+from zq.client.namespaces import NamespaceLimits, namespace_arguments
+from zq.client.publications import (
     PublishReceipt,
     PublishReceipts,
     binding_arguments,
@@ -24,11 +25,10 @@ from zq.publications import (
     publish_many,
     publish_one,
 )
-from zq.pulled import PulledBase, read_handle, settle_together
-from zq.queue_operations import AsyncQueueOperations
-from zq.reason import Reason
-from zq.receipt import ReceiptBase, Receipts, TaskEvent, TaskStatus, events_of, status_of
-from zq.schedules import AsyncSchedules, CatchUp, make_schedule
+from zq.client.pulled import PulledBase, read_handle, settle_together
+from zq.client.queue_operations import AsyncQueueOperations
+from zq.client.receipt import ReceiptBase, Receipts, TaskEvent, TaskStatus, events_of, status_of
+from zq.client.schedules import AsyncSchedules, CatchUp, make_schedule
 from zq.submit_options import Policy, SubmitOptions
 from zq.wire.limits import BATCH_TASKS_MAX, PAYLOAD_BYTES_MAX
 from zq.wire.policies import QueueSettings

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, Literal
 
-from zq.calls import Calls, Steps
+from zq.client.calls import Calls, Steps
 from zq.submit_options import SubmitOptions, check_id, check_name, make_options
 from zq.wire.batch import pack_payloads
 from zq.wire.messages import Batch, Schedule
