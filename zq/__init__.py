@@ -57,7 +57,7 @@ if TYPE_CHECKING:
     from zq.wire.policies import QueueSettings
     from zq.wire.retry import RetryPolicy
     from zq.wire.unique import Unique
-    from zq.worker import Worker
+    from zq.worker.worker import Worker
 
 _MODULES = {
     "App": "zq.app",
@@ -99,7 +99,7 @@ _MODULES = {
     "TaskFunction": "zq.task_function",
     "TaskStatus": "zq.client.receipt",
     "TypedReceipt": "zq.task_function",
-    "Worker": "zq.worker",
+    "Worker": "zq.worker.worker",
 }
 
 __all__ = [

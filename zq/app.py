@@ -16,7 +16,6 @@ from contextlib import contextmanager
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, Self, TypeVar, Unpack, overload
 
-from zq.chunks import Handler
 from zq.client.async_client import AsyncClient
 from zq.client.client import Client
 from zq.errors import ZqError
@@ -27,10 +26,11 @@ from zq.submit_options import SubmitOptions, check_name, make_options
 from zq.task import Task
 from zq.task_function import TaskFunction
 from zq.wire.limits import PAYLOAD_BYTES_MAX
+from zq.worker.runner import Handler
 
 if TYPE_CHECKING:
     from zq.memory import Memory
-    from zq.worker import Worker
+    from zq.worker.worker import Worker
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -294,7 +294,7 @@ class App:
             ConversionError: an annotation of a task function is none that a payload can follow.
             ValueError: as `zq.Worker`.
         """
-        from zq.worker import Worker
+        from zq.worker.worker import Worker
 
         for one in self.tasks.values():
             one.parameters.check()

@@ -26,7 +26,7 @@ from zq.remote_call import Callee, unpack_result
 from zq.server.loop import Coordinator
 from zq.submit_options import SubmitOptions
 from zq.task import task_id
-from zq.worker import Worker
+from zq.worker.worker import Worker
 
 log = logging.getLogger(__name__)
 

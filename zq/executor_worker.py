@@ -8,10 +8,10 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from zq.chunks import Handler
 from zq.remote_call import Callee, ScriptCache, run_call
 from zq.task import Bury, Task
-from zq.worker import Worker
+from zq.worker.runner import Handler
+from zq.worker.worker import Worker
 
 QUEUE = "zq.executor"
 """Where calls go, unless an executor says otherwise."""

@@ -1,7 +1,7 @@
 """An app on a coordinator in memory, in virtual time: for tests that neither sleep nor leave anything behind.
 
 Everything is the real thing but the sockets, the threads and the clock: the machine of `zq.core.coordinator` over the memory store, the sessions of client and
-worker, every message through the codec, the loop of `zq.chunks` that calls handlers. What passes for the network is a list, and a turn of the coordinator is taken
+worker, every message through the codec, the loop of `zq.worker.runner` that calls handlers. What passes for the network is a list, and a turn of the coordinator is taken
 whenever something is said.
 
 Time stands still unless it is asked to pass: by `advance`, or by waiting (a `result`, a `pull` with a wait), which lets it jump from one moment at which something is
@@ -19,16 +19,13 @@ from concurrent.futures import ThreadPoolExecutor
 from math import inf
 from typing import TYPE_CHECKING, Any
 
-from zq.chunks import Chunk, Handler, Runner, Slot
 from zq.client.async_client import AsyncClient
 from zq.client.calls import Calls, Medium, Steps
 from zq.client.client import Client
 from zq.core.coordinator import Coordinator
 from zq.core.options import CoordinatorOptions, Now
 from zq.core.tables import TABLES
-from zq.coroutines import is_coroutine_handler
 from zq.errors import ClosedError, TimedOutError, ZqError
-from zq.harvest import Report
 from zq.server.calendar import CALENDAR
 from zq.sessions.client import ClientSession
 from zq.sessions.ids import IdMaker, make_prefix
@@ -38,6 +35,9 @@ from zq.store.memory import MemoryStore
 from zq.task import Task
 from zq.wire.codec import decode_for_coordinator, decode_from_coordinator, encode
 from zq.wire.limits import PAYLOAD_BYTES_MAX
+from zq.worker.harvest import Report
+from zq.worker.loop_runner import is_coroutine_handler
+from zq.worker.runner import Chunk, Handler, Runner, Slot
 
 if TYPE_CHECKING:
     from zq.app import App

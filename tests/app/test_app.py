@@ -15,8 +15,8 @@ import pytest
 import zq
 from tests.app import pizzeria
 from tests.process.kitchen import Kitchen, wait_until
-from zq.chunks import Runner
 from zq.core.coordinator import Coordinator
+from zq.worker.runner import Runner
 
 
 @dataclass

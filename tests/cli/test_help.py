@@ -152,7 +152,7 @@ def test_version_is_that_of_the_package(invoke_alone: Invoke) -> None:
 def test_help_imports_neither_sockets_nor_stores_nor_tables() -> None:
     code = (
         "import sys, zq.cli.app\n"
-        "heavy = {'zmq', 'lmdb', 'msgpack', 'rich', 'pydantic', 'asyncio', 'zq.client.client', 'zq.server.loop', 'zq.worker'}\n"
+        "heavy = {'zmq', 'lmdb', 'msgpack', 'rich', 'pydantic', 'asyncio', 'zq.client.client', 'zq.server.loop', 'zq.worker.worker'}\n"
         "print(sorted(heavy & sys.modules.keys()))"
     )
 

@@ -4,12 +4,12 @@ from typing import Any
 
 import pytest
 
-from zq.chunks import Chunk, Runner, Slot
-from zq.harvest import Report
 from zq.sessions.ids import IdMaker
 from zq.task import Bury, Retry, Task
 from zq.wire.batch import decode_payload, iterate_payloads, pack_payloads
 from zq.wire.messages import DEFAULT_OPTIONS, Assignment, Options
+from zq.worker.harvest import Report
+from zq.worker.runner import Chunk, Runner, Slot
 
 
 class Owner:

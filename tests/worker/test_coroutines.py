@@ -14,14 +14,14 @@ import pytest
 import zq
 from tests.process.kitchen import wait_until
 from tests.worker import coroutine_shop
-from zq import coroutine_child
-from zq.chunks import Chunk
-from zq.coroutines import Coroutines, is_coroutine_handler
-from zq.harvest import Report
 from zq.sessions.ids import IdMaker
 from zq.task import Task
 from zq.wire.batch import decode_payload, encode_payload, iterate_payloads, pack_payloads
 from zq.wire.messages import DEFAULT_OPTIONS, Assignment
+from zq.worker import loop_child_runner
+from zq.worker.harvest import Report
+from zq.worker.loop_runner import Coroutines, is_coroutine_handler
+from zq.worker.runner import Chunk
 
 OPTIONS = zq.CoordinatorOptions(
     heartbeat_interval=0.1, suspect_after=0.3, gone_after=0.6, retry=zq.RetryPolicy.exponential(0.01)
@@ -309,7 +309,7 @@ def test_child_that_dies_is_charged_for_what_ran_and_everything_runs_again(clien
 def test_child_whose_loop_is_held_by_a_cancelled_coroutine_is_killed(
     client: zq.Client, ledger: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(coroutine_child, "STOP_GRACE", 0.6)
+    monkeypatch.setattr(loop_child_runner, "STOP_GRACE", 0.6)
     receipt = client.submit("block", None)
     wait_noted(ledger, "blocking-1")
 

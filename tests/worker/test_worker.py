@@ -10,10 +10,10 @@ import pytest
 
 import zq
 from tests.process.kitchen import PATIENCE, wait_until
-from zq.handlers import Bench, Reports
-from zq.harvest import Report
 from zq.wire.messages import DEFAULT_OPTIONS, Assignment, Done, Span
-from zq.worker_life import SETTLE_PATIENCE
+from zq.worker.bench import Bench, Reports
+from zq.worker.harvest import Report
+from zq.worker.run import SETTLE_PATIENCE
 
 ADDRESS = "tcp://127.0.0.1:1"
 
@@ -185,7 +185,7 @@ def test_worker_whose_runner_breaks_fails_the_task_and_ends(
         self._slot.token, self._slot.index = chunk.assignment.token, chunk.lo
         raise AssertionError("a fault of the runner")
 
-    monkeypatch.setattr("zq.chunks.Runner.run", broken)
+    monkeypatch.setattr("zq.worker.runner.Runner.run", broken)
     with zq.Coordinator(tmp_path / "data") as coordinator, zq.Client(coordinator.address) as client:
         receipt = client.submit("q", 1, max_attempts=1)
         worker = zq.Worker(coordinator.address)

@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 from zq.client.client import Client
 from zq.errors import UnreachableError, ZqError
 from zq.task import Task
-from zq.worker import Worker
+from zq.worker.worker import Worker
 
 QUEUE_VARIABLE = "ZQ_BENCH_QUEUE"
 

@@ -20,7 +20,7 @@ from zq.wire.retry import RetryPolicy
 
 if TYPE_CHECKING:
     from zq.server.loop import Server
-    from zq.worker import Worker
+    from zq.worker.worker import Worker
 
 DEFAULTS = CoordinatorOptions()
 MIB = 1 << 20
@@ -162,7 +162,7 @@ def worker(
     with exit_codes():
         from zq.client.client import Client
         from zq.processes.references import PART_SEPARATOR
-        from zq.worker import Worker
+        from zq.worker.worker import Worker
 
         if stage is not None:
             spec = f"{spec}{PART_SEPARATOR}{stage}"
@@ -189,7 +189,7 @@ def worker(
 def _load_worker(spec: str) -> Worker:
     from zq.app import App
     from zq.processes.references import load_provider
-    from zq.worker import Worker
+    from zq.worker.worker import Worker
 
     sys.path.insert(0, str(Path.cwd()))  # as `python -m` does; a console script has its own folder there
     found: Any = load_provider(spec)

@@ -1,6 +1,6 @@
 """The worker: takes tasks from a coordinator, runs their handlers, reports how they end.
 
-What programs call; `zq.worker_life` is one run of it, with its threads.
+What programs call; `zq.worker.run` is one run of it, with its threads.
 """
 
 from __future__ import annotations
@@ -13,12 +13,12 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, TypeVar
 
-from zq.chunks import Handler
 from zq.errors import ClosedError
 from zq.sockets.link import resolve_address, resolve_namespace
 from zq.submit_options import check_name
 from zq.task import Task
-from zq.worker_life import Life
+from zq.worker.run import Life
+from zq.worker.runner import Handler
 
 H = TypeVar("H", bound=Callable[[Task], Any])
 

@@ -1,4 +1,4 @@
-"""Where the tasks in hand wait for a runner, and the threads that run them; coroutines are in `zq.coroutines`.
+"""Where the tasks in hand wait for a runner, and the threads that run them; coroutines are in `zq.worker.loop_runner`.
 
 `Bench` is shared by the link's thread, which puts assignments on it, and the runners, which take chunks from it in the order in which they came. It also measures
 how long tasks take, from which it knows the size of a chunk and how many tasks the worker should hold.
@@ -13,12 +13,12 @@ from collections.abc import Callable, Mapping
 from math import inf
 from typing import Protocol
 
-from zq.chunks import REPORT_AFTER, Chunk, Handler, Runner, Slot
-from zq.harvest import Report
 from zq.sessions.ids import IdMaker
 from zq.task import TaskOwner
 from zq.wire.limits import CREDIT_MAX
 from zq.wire.messages import Assignment, Span
+from zq.worker.harvest import Report
+from zq.worker.runner import REPORT_AFTER, Chunk, Handler, Runner, Slot
 
 CHUNK_SECONDS = 0.01
 """Work in one chunk: small enough that runners share a lease and reports are frequent, large enough that handing it over costs nothing."""

@@ -1,6 +1,6 @@
 """Runs coroutine handlers in a child process: one event loop there, many tasks at once, and a worker whose heart beats whatever they do.
 
-As in `zq.children`, both sides speak the wire protocol over two pipes: `assign` and `cancelled` go to the child, `settle`, `release` (for what ended without a report) and
+As in `zq.worker.child_runner`, both sides speak the wire protocol over two pipes: `assign` and `cancelled` go to the child, `settle`, `release` (for what ended without a report) and
 `progress` come back. What runs is in shared memory, one place per task, and the first place holds when the loop last turned. When the child dies, the tasks that ran
 are charged and the others run again; when a cancelled coroutine holds the loop, the child is killed, since nothing else would end it.
 """
@@ -19,7 +19,15 @@ import time
 from collections.abc import Callable
 from typing import Any, BinaryIO
 
-from zq.children import (
+from zq.errors import RemoteProtocolError
+from zq.processes.references import load_handlers
+from zq.sessions.ids import IdMaker, make_prefix
+from zq.task import Task
+from zq.wire.batch import slice_tasks
+from zq.wire.codec import decode_for_coordinator, decode_from_coordinator, encode
+from zq.wire.messages import Assign, Assignment, Cancelled, Done, Failed, Progress, Release, Settle, Span
+from zq.worker.bench import Bench
+from zq.worker.child_runner import (
     PAGE,
     RESTART_MAX,
     describe_exit,
@@ -30,17 +38,9 @@ from zq.children import (
     start_child,
     write_frame,
 )
-from zq.chunks import Chunk
-from zq.coroutines import Coroutines
-from zq.errors import RemoteProtocolError
-from zq.handlers import Bench
-from zq.harvest import Report
-from zq.processes.references import load_handlers
-from zq.sessions.ids import IdMaker, make_prefix
-from zq.task import Task
-from zq.wire.batch import slice_tasks
-from zq.wire.codec import decode_for_coordinator, decode_from_coordinator, encode
-from zq.wire.messages import Assign, Assignment, Cancelled, Done, Failed, Progress, Release, Settle, Span
+from zq.worker.harvest import Report
+from zq.worker.loop_runner import Coroutines
+from zq.worker.runner import Chunk
 
 log = logging.getLogger(__name__)
 
@@ -183,7 +183,7 @@ class CoroutineChildRunner:
         if self._failures:
             time.sleep(min(0.1 * 2**self._failures, RESTART_MAX))
         self._clear_page()
-        process = start_child("zq.coroutine_child", self._spec, self._file.fileno(), str(self._concurrency))
+        process = start_child("zq.worker.loop_child_runner", self._spec, self._file.fileno(), str(self._concurrency))
         if process is None:
             self._failures += 1
             return None

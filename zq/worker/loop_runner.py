@@ -1,6 +1,6 @@
 """Runs coroutine handlers: many tasks at once in one event loop, which has a thread of its own.
 
-`Coroutines` is the engine, which lives in one loop and knows neither bench nor pipes; `LoopRunner` runs it in a thread of the worker, `zq.coroutine_child` in a
+`Coroutines` is the engine, which lives in one loop and knows neither bench nor pipes; `LoopRunner` runs it in a thread of the worker, `zq.worker.loop_child_runner` in a
 child process. What ends within one turn of the loop is reported together, so that a thousand coroutines that end at once cost one report per lease.
 
 The thread that beats is another one: handlers that block the loop hold up each other and nothing else.
@@ -17,13 +17,13 @@ from collections.abc import Awaitable, Callable, Mapping
 from functools import partial
 from typing import Any
 
-from zq.chunks import Chunk, Handler
-from zq.handlers import Bench
-from zq.harvest import Harvest, Report
 from zq.sessions.ids import IdMaker
 from zq.task import Task, TaskOwner
 from zq.wire.batch import decode_payload, payload_at
 from zq.wire.messages import Assignment
+from zq.worker.bench import Bench
+from zq.worker.harvest import Harvest, Report
+from zq.worker.runner import Chunk, Handler
 
 log = logging.getLogger(__name__)
 

@@ -14,20 +14,20 @@ from collections.abc import Callable, Iterable
 from types import FrameType
 from typing import TYPE_CHECKING
 
-from zq.children import ChildRunner
-from zq.coroutine_child import CoroutineChildRunner
-from zq.coroutines import LoopRunner, is_coroutine_handler
 from zq.errors import ClosedError, RunnerBrokenError
-from zq.handlers import Bench, RunnerThread, ThreadRunner
-from zq.harvest import Report
 from zq.sessions.ids import IdMaker, make_prefix
 from zq.sessions.worker import WorkerSession
 from zq.sockets.link import Link
 from zq.task import Task
 from zq.wire.messages import Failed, FromCoordinator, Progress, Span, ToCoordinator
+from zq.worker.bench import Bench, RunnerThread, ThreadRunner
+from zq.worker.child_runner import ChildRunner
+from zq.worker.harvest import Report
+from zq.worker.loop_child_runner import CoroutineChildRunner
+from zq.worker.loop_runner import LoopRunner, is_coroutine_handler
 
 if TYPE_CHECKING:
-    from zq.worker import Worker
+    from zq.worker.worker import Worker
 
 BURST_IDLE = 0.5
 """Seconds without a task after which a worker in burst mode ends."""

@@ -10,11 +10,11 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
-from zq.harvest import Harvest, Report
 from zq.sessions.ids import IdMaker
 from zq.task import Task, TaskOwner
 from zq.wire.batch import decode_payload, offsets_of
 from zq.wire.messages import Assignment
+from zq.worker.harvest import Harvest, Report
 
 REPORT_AFTER = 0.01
 """Seconds of work after which a report goes out."""

@@ -22,16 +22,16 @@ import time
 from collections.abc import Callable
 from typing import Any, BinaryIO
 
-from zq.chunks import Chunk, Runner, Slot
 from zq.errors import RemoteProtocolError
-from zq.handlers import Bench
-from zq.harvest import Report
 from zq.processes.references import load_handlers
 from zq.sessions.ids import IdMaker, make_prefix
 from zq.task import Task
 from zq.wire.batch import slice_tasks
 from zq.wire.codec import decode_for_coordinator, decode_from_coordinator, encode
 from zq.wire.messages import Assign, Failed, Progress, Settle
+from zq.worker.bench import Bench
+from zq.worker.harvest import Report
+from zq.worker.runner import Chunk, Runner, Slot
 
 log = logging.getLogger(__name__)
 
@@ -231,7 +231,7 @@ class ChildRunner:
             if self._process is not None and self._process.poll() is None:
                 return self._process
             self._clear_page()
-            self._process = start_child("zq.children", self._spec, self._file.fileno(), stdout=self._stdout)
+            self._process = start_child("zq.worker.child_runner", self._spec, self._file.fileno(), stdout=self._stdout)
             return self._process
 
     def _end_child(self) -> None:

@@ -38,7 +38,7 @@ class Harvest:
     """What has ended of one lease since the last report.
 
     Attributes:
-        hi: where the last run of tasks that ended well ends, -1 when there is none; `zq.chunks` lengthens it itself, since that is the hot path.
+        hi: where the last run of tasks that ended well ends, -1 when there is none; `zq.worker.runner` lengthens it itself, since that is the hot path.
     """
 
     __slots__ = (

@@ -1,0 +1,4 @@
+"""Workers: what holds tasks in hand, and what runs handlers, in threads, event loops and child processes.
+
+May import: sessions, sockets, processes, task, submit_options, wire, errors.
+"""
