@@ -10,7 +10,9 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
-    from zq.app import App
+    from zq.app.app import App
+    from zq.app.middleware import Middleware, Submission
+    from zq.app.task_function import Arguments, AsyncTypedReceipt, TaskFunction, TypedReceipt
     from zq.client.async_client import AsyncClient, AsyncPulledTask, AsyncReceipt
     from zq.client.browsing import StateFilter
     from zq.client.client import Client
@@ -48,25 +50,23 @@ if TYPE_CHECKING:
         ZqError,
     )
     from zq.executor import Executor
-    from zq.middleware import Middleware, Submission
     from zq.server.loop import Coordinator
     from zq.store.lmdb import LmdbOptions
     from zq.submit_options import SubmitOptions
     from zq.task import Bury, Retry, Task
-    from zq.task_function import Arguments, AsyncTypedReceipt, TaskFunction, TypedReceipt
     from zq.wire.policies import QueueSettings
     from zq.wire.retry import RetryPolicy
     from zq.wire.unique import Unique
     from zq.worker.worker import Worker
 
 _MODULES = {
-    "App": "zq.app",
-    "Arguments": "zq.task_function",
+    "App": "zq.app.app",
+    "Arguments": "zq.app.task_function",
     "AsyncClient": "zq.client.async_client",
     "AsyncGroup": "zq.client.async_client",
     "AsyncPulledTask": "zq.client.async_client",
     "AsyncReceipt": "zq.client.async_client",
-    "AsyncTypedReceipt": "zq.task_function",
+    "AsyncTypedReceipt": "zq.app.task_function",
     "Bury": "zq.task",
     "Client": "zq.client.client",
     "Coordinator": "zq.server.loop",
@@ -75,7 +75,7 @@ _MODULES = {
     "Group": "zq.client.group",
     "GroupStatus": "zq.client.group",
     "LmdbOptions": "zq.store.lmdb",
-    "Middleware": "zq.middleware",
+    "Middleware": "zq.app.middleware",
     "NamespaceLimits": "zq.client.namespaces",
     "PublishReceipt": "zq.client.publications",
     "PublishReceipts": "zq.client.publications",
@@ -87,7 +87,7 @@ _MODULES = {
     "Retry": "zq.task",
     "RetryPolicy": "zq.wire.retry",
     "Unique": "zq.wire.unique",
-    "Submission": "zq.middleware",
+    "Submission": "zq.app.middleware",
     "SubmitOptions": "zq.submit_options",
     "Task": "zq.task",
     "EVENT_KINDS": "zq.client.events",
@@ -96,9 +96,9 @@ _MODULES = {
     "EventStream": "zq.client.events",
     "StateFilter": "zq.client.browsing",
     "TaskEvent": "zq.client.receipt",
-    "TaskFunction": "zq.task_function",
+    "TaskFunction": "zq.app.task_function",
     "TaskStatus": "zq.client.receipt",
-    "TypedReceipt": "zq.task_function",
+    "TypedReceipt": "zq.app.task_function",
     "Worker": "zq.worker.worker",
 }
 

@@ -13,7 +13,7 @@ from concurrent import futures
 from pathlib import Path
 from typing import Any, ParamSpec, TypeVar, Unpack
 
-from zq.app import App
+from zq.app.app import App
 from zq.executor_engine import CallFuture, Engine
 from zq.executor_worker import ALLOW, QUEUE, make_worker
 from zq.remote_call import describe, pack_call

@@ -19,10 +19,10 @@ from typing import Any, NamedTuple
 
 import msgpack
 
-from zq.conversion import converter_of
-from zq.converters import INT_MAX, INT_MIN, Converter
+from zq.app.conversion import converter_of
+from zq.app.converters import INT_MAX, INT_MIN, Converter
+from zq.app.parameters import Parameters
 from zq.errors import ConversionError, TaskFailedError
-from zq.parameters import Parameters
 from zq.processes.references import MAIN_OF_CHILD
 from zq.wire.limits import TEXT_CHARS_MAX
 

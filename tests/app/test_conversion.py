@@ -18,7 +18,7 @@ import msgpack
 import pydantic
 import pytest
 
-from zq.conversion import converter_of
+from zq.app.conversion import converter_of
 from zq.errors import ConversionError
 from zq.wire.batch import decode_payload, encode_payload
 
@@ -245,7 +245,7 @@ def test_optional_libraries_are_not_imported() -> None:
     code = """
 import sys, zq
 from dataclasses import dataclass
-from zq.conversion import converter_of
+from zq.app.conversion import converter_of
 app = zq.App.memory()
 @app.task
 def bake(x: list[int]) -> dict[str, int]:

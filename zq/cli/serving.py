@@ -187,7 +187,7 @@ def worker(
 
 
 def _load_worker(spec: str) -> Worker:
-    from zq.app import App
+    from zq.app.app import App
     from zq.processes.references import load_provider
     from zq.worker.worker import Worker
 

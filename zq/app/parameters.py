@@ -14,8 +14,8 @@ from inspect import BoundArguments, Parameter, Signature
 from types import NoneType
 from typing import Any
 
-from zq.conversion import converter_of
-from zq.converters import Converter
+from zq.app.conversion import converter_of
+from zq.app.converters import Converter
 from zq.errors import ConversionError
 from zq.task import Task
 

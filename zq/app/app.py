@@ -1,7 +1,7 @@
 """`zq.App`: task functions that are submitted as they are called, with arguments and results of their own types.
 
 An app makes no connection and no thread before something is submitted. What it has of handlers (`handlers`) is what a `zq.Worker` has, so a worker, or a child process,
-finds in the module of an app what it needs. `App.memory` puts a coordinator in memory under the same functions; see `zq.memory`.
+finds in the module of an app what it needs. `App.memory` puts a coordinator in memory under the same functions; see `zq.app.memory`.
 """
 
 from __future__ import annotations
@@ -16,20 +16,20 @@ from contextlib import contextmanager
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, Self, TypeVar, Unpack, overload
 
+from zq.app.middleware import Handling, Middleware
+from zq.app.parameters import Parameters, name_of
+from zq.app.task_function import TaskFunction
 from zq.client.async_client import AsyncClient
 from zq.client.client import Client
 from zq.errors import ZqError
-from zq.middleware import Handling, Middleware
-from zq.parameters import Parameters, name_of
 from zq.sockets.link import resolve_address
 from zq.submit_options import SubmitOptions, check_name, make_options
 from zq.task import Task
-from zq.task_function import TaskFunction
 from zq.wire.limits import PAYLOAD_BYTES_MAX
 from zq.worker.runner import Handler
 
 if TYPE_CHECKING:
-    from zq.memory import Memory
+    from zq.app.memory import Memory
     from zq.worker.worker import Worker
 
 P = ParamSpec("P")
@@ -120,9 +120,9 @@ class App:
         Args:
             middleware: as for any app.
             payload_bytes_max: as for any app.
-            world: `options` and `start_time` of `zq.memory.Memory`.
+            world: `options` and `start_time` of `zq.app.memory.Memory`.
         """
-        from zq.memory import Memory
+        from zq.app.memory import Memory
 
         app = cls("ipc://memory", middleware=middleware, payload_bytes_max=payload_bytes_max)
         app._memory = Memory(app, payload_bytes_max=payload_bytes_max, **world)
@@ -131,7 +131,7 @@ class App:
     @contextmanager
     def in_memory(self, **world: Any) -> Iterator[Self]:
         """Puts this app on a coordinator in memory for the length of a `with`; arguments as in `memory`."""
-        from zq.memory import Memory
+        from zq.app.memory import Memory
 
         before, self._memory = self._memory, Memory(self, payload_bytes_max=self._payload_bytes_max, **world)
         try:

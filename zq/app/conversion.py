@@ -28,7 +28,7 @@ from collections import abc
 from collections.abc import Callable
 from typing import Any
 
-from zq.converters import (
+from zq.app.converters import (
     TEXTS,
     BytesConverter,
     Converter,

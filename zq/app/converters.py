@@ -1,4 +1,4 @@
-"""Converters, one class for each kind of value; `zq.conversion` chooses them."""
+"""Converters, one class for each kind of value; `zq.app.conversion` chooses them."""
 
 from __future__ import annotations
 

@@ -7,16 +7,16 @@ import functools
 from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING, Any, Generic, ParamSpec, TypeVar, Unpack
 
+from zq.app.middleware import Submission, Submitting
+from zq.app.parameters import Parameters, name_of
 from zq.client.async_client import AsyncReceipt
 from zq.client.receipt import Receipt, ReceiptBase, Receipts
 from zq.errors import BusyError, InvalidTaskError
-from zq.middleware import Submission, Submitting
-from zq.parameters import Parameters, name_of
 from zq.submit_options import SubmitOptions, make_options
 from zq.wire.limits import BATCH_TASKS_MAX
 
 if TYPE_CHECKING:
-    from zq.app import App
+    from zq.app.app import App
 
 Q = ParamSpec("Q")
 C = TypeVar("C")

@@ -40,7 +40,7 @@ from zq.worker.loop_runner import is_coroutine_handler
 from zq.worker.runner import Chunk, Handler, Runner, Slot
 
 if TYPE_CHECKING:
-    from zq.app import App
+    from zq.app.app import App
 
 START_TIME = 1_767_225_600.0
 """The first of January 2026, midnight in UTC: any moment will do, as long as it is always the same."""
