@@ -21,8 +21,8 @@ import zq
 from tests.executor import functions
 from tests.executor.functions import Point
 from tests.process.kitchen import Kitchen, wait_until
-from zq.executor_engine import CallFuture
-from zq.remote_call import RemoteTraceback, pack, unpack
+from zq.executor.engine import CallFuture
+from zq.executor.remote_call import RemoteTraceback, pack, unpack
 
 ROOT = Path(__file__).parent.parent.parent
 

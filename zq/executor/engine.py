@@ -21,8 +21,8 @@ from typing import Any, TypeVar
 from zq.client.calls import Ask, Steps
 from zq.client.client import Client
 from zq.errors import TaskCancelledError, ZqError
-from zq.executor_worker import make_worker
-from zq.remote_call import Callee, unpack_result
+from zq.executor.remote_call import Callee, unpack_result
+from zq.executor.workers import make_worker
 from zq.server.loop import Coordinator
 from zq.submit_options import SubmitOptions
 from zq.task import task_id

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from zq.remote_call import Callee, ScriptCache, run_call
+from zq.executor.remote_call import Callee, ScriptCache, run_call
 from zq.task import Bury, Task
 from zq.worker.runner import Handler
 from zq.worker.worker import Worker

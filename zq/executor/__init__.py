@@ -14,9 +14,9 @@ from pathlib import Path
 from typing import Any, ParamSpec, TypeVar, Unpack
 
 from zq.app.app import App
-from zq.executor_engine import CallFuture, Engine
-from zq.executor_worker import ALLOW, QUEUE, make_worker
-from zq.remote_call import describe, pack_call
+from zq.executor.engine import CallFuture, Engine
+from zq.executor.remote_call import describe, pack_call
+from zq.executor.workers import ALLOW, QUEUE, make_worker
 from zq.server.loop import Coordinator
 from zq.submit_options import SubmitOptions, check_name, make_options
 from zq.wire.retry import RetryPolicy
