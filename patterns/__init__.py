@@ -18,12 +18,12 @@ if TYPE_CHECKING:
     from patterns.guide.sink import Sink
     from patterns.guide.subscriber import Gap, Subscriber, Update
     from patterns.guide.ventilator import Ventilator, VentilatorWorker
-    from patterns.pipeline import Pipeline
-    from patterns.running import Run, RunOptions
-    from patterns.stages import FlatStage, Stage, batch, fan_out, gather, route, scatter, stage
+    from patterns.pipeline.pipeline import Pipeline
+    from patterns.pipeline.stages import FlatStage, Stage, batch, fan_out, gather, route, scatter, stage
+    from patterns.run.running import Run, RunOptions
 
 _MODULES = {
-    "FlatStage": "patterns.stages",
+    "FlatStage": "patterns.pipeline.stages",
     "FreelanceClient": "patterns.guide.freelance",
     "Gap": "patterns.guide.subscriber",
     "LazyPirateClient": "patterns.guide.lazy_pirate",
@@ -32,25 +32,25 @@ _MODULES = {
     "MajordomoBroker": "patterns.guide.majordomo",
     "ParanoidPirateQueue": "patterns.guide.paranoid_pirate_queue",
     "ParanoidPirateWorker": "patterns.guide.paranoid_pirate_worker",
-    "Pipeline": "patterns.pipeline",
+    "Pipeline": "patterns.pipeline.pipeline",
     "PipelineError": "patterns.errors",
     "Publisher": "patterns.guide.publisher",
-    "Run": "patterns.running",
-    "RunOptions": "patterns.running",
+    "Run": "patterns.run.running",
+    "RunOptions": "patterns.run.running",
     "Sink": "patterns.guide.sink",
-    "Stage": "patterns.stages",
+    "Stage": "patterns.pipeline.stages",
     "StageError": "patterns.errors",
     "StartError": "patterns.errors",
     "Subscriber": "patterns.guide.subscriber",
     "Update": "patterns.guide.subscriber",
     "Ventilator": "patterns.guide.ventilator",
     "VentilatorWorker": "patterns.guide.ventilator",
-    "batch": "patterns.stages",
-    "fan_out": "patterns.stages",
-    "gather": "patterns.stages",
-    "route": "patterns.stages",
-    "scatter": "patterns.stages",
-    "stage": "patterns.stages",
+    "batch": "patterns.pipeline.stages",
+    "fan_out": "patterns.pipeline.stages",
+    "gather": "patterns.pipeline.stages",
+    "route": "patterns.pipeline.stages",
+    "scatter": "patterns.pipeline.stages",
+    "stage": "patterns.pipeline.stages",
 }
 
 __all__ = [

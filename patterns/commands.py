@@ -33,8 +33,8 @@ def draw(
     """Print a pipeline as text."""
     with _exit_codes():
         from patterns.direct.serving import load_plan
-        from patterns.drawing import draw_mermaid
-        from patterns.references import load_reference
+        from patterns.work.drawing import draw_mermaid
+        from patterns.work.references import load_reference
 
         _find_modules_here()
         plan = load_plan(spec)
@@ -74,9 +74,9 @@ def run(
 ) -> None:
     """Read items as JSON lines on stdin, and print results as JSON lines on stdout."""
     with _exit_codes():
-        from patterns.pipeline import Pipeline
-        from patterns.references import load_reference
-        from patterns.running import RunOptions
+        from patterns.pipeline.pipeline import Pipeline
+        from patterns.run.running import RunOptions
+        from patterns.work.references import load_reference
 
         _find_modules_here()
         pipeline = load_reference(spec)

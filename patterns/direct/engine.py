@@ -1,7 +1,7 @@
 """The direct grade: items go through PUSH and PULL sockets from worker to worker, with no third process; the caller is source and sink.
 
 Each worker binds a PULL socket, and whoever gives it items connects a PUSH socket to it. The caller takes from the iterable only as fast as results come back, so all memory is
-bounded (patterns/feeder.py reads it, patterns/pace.py says how far ahead). Nothing is stored: what a process held when it died is lost. The caller knows the numbers of all items under way, so it can say exactly how many: after a death it
+bounded (patterns/run/feeder.py reads it, patterns/run/pace.py says how far ahead). Nothing is stored: what a process held when it died is lost. The caller knows the numbers of all items under way, so it can say exactly how many: after a death it
 sends nothing more, lets everything come to rest (patterns/direct/quiescence.py), and what has not come back then is lost: `sent == completed + failed + lost`.
 """
 
@@ -20,15 +20,15 @@ from patterns.direct.places import Places, own_host
 from patterns.direct.quiescence import Quiescence
 from patterns.direct.session import make_pull
 from patterns.errors import LostError, PipelineError
-from patterns.execution import Spreader
-from patterns.feeder import Feeder
-from patterns.items import Plain, decode, size_of
-from patterns.ledger import Ledger
-from patterns.pace import Pace
-from patterns.plan import SINK, Plan
-from patterns.progress import Progress
-from patterns.running import Settings
+from patterns.run.feeder import Feeder
+from patterns.run.pace import Pace
+from patterns.run.progress import Progress
+from patterns.run.running import Settings
 from patterns.sockets import Socket, bind
+from patterns.work.execution import Spreader
+from patterns.work.items import Plain, decode, size_of
+from patterns.work.ledger import Ledger
+from patterns.work.plan import SINK, Plan
 
 GUARANTEE = (
     "direct: items pass through memory and sockets only; those that a process holds when it dies are lost, counted and reported, "
@@ -52,7 +52,7 @@ TURN_MILLISECONDS = 250
 
 
 class DirectEngine:
-    """One direct run. It belongs to the thread that iterates; see `patterns.running.Engine` for what it is to a run."""
+    """One direct run. It belongs to the thread that iterates; see `patterns.run.running.Engine` for what it is to a run."""
 
     guarantee = GUARANTEE
 

@@ -13,12 +13,12 @@ from dataclasses import dataclass, field
 import msgpack
 import zmq
 
-from patterns.childhood import child_environment
 from patterns.direct.control import CALLER, Counts, Hello, Target
 from patterns.direct.places import Places
 from patterns.direct.session import ControlThread, Session
-from patterns.plan import SINK, Node, Plan
 from patterns.sockets import Socket, make_socket, send_now
+from patterns.work.childhood import child_environment
+from patterns.work.plan import SINK, Node, Plan
 
 JOIN = b"join"
 """First frame of what a serving worker is called with, in the place of a head."""

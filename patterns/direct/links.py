@@ -12,10 +12,10 @@ from collections import deque
 import zmq
 
 from patterns.direct.control import Target
-from patterns.execution import divide
-from patterns.items import Chunk, Sent, cut, encode, size_of
-from patterns.plan import SINK, Plan
 from patterns.sockets import MESSAGE_BYTES_MAX, Socket, make_socket
+from patterns.work.execution import divide
+from patterns.work.items import Chunk, Sent, cut, encode, size_of
+from patterns.work.plan import SINK, Plan
 
 HIGH_WATER_MARK = 4
 """Chunks that wait in a socket: enough that nobody idles while a message travels."""

@@ -11,9 +11,9 @@ import sys
 
 import zmq
 
-from patterns.childhood import end_with_parent
 from patterns.direct.control import Hello
 from patterns.direct.session import ControlThread, Session
+from patterns.work.childhood import end_with_parent
 
 
 def main() -> None:

@@ -20,14 +20,14 @@ from urllib.parse import urlsplit
 import msgpack
 import zmq
 
-from patterns.childhood import child_environment, end_with_parent
 from patterns.direct.control import Failed, Hello
 from patterns.direct.hiring import JOIN
 from patterns.direct.session import ControlThread, Session, make_pull
-from patterns.pipeline import Pipeline
-from patterns.plan import Plan
-from patterns.references import load_reference
+from patterns.pipeline.pipeline import Pipeline
 from patterns.sockets import bind
+from patterns.work.childhood import child_environment, end_with_parent
+from patterns.work.plan import Plan
+from patterns.work.references import load_reference
 
 RESTART_MAX = 5.0
 """Seconds before a process that ended without a run is started again; from 0.1, doubled each time."""

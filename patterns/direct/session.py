@@ -15,7 +15,6 @@ from typing import Any
 
 import zmq
 
-from patterns.calls import Calls
 from patterns.direct.control import (
     Assign,
     Counts,
@@ -35,11 +34,12 @@ from patterns.direct.control import (
 )
 from patterns.direct.links import HEAD, HIGH_WATER_MARK, Links, frames_of, set_patient
 from patterns.direct.waking import Wake
-from patterns.execution import Execution
-from patterns.hand import HandCalls
-from patterns.items import Chunk, Ended, Failure, Origin, Sent, compact, decode, origins_of, size_of, weight_of
-from patterns.plan import Plan
 from patterns.sockets import Socket, bind, make_socket, send_now
+from patterns.work.calls import Calls
+from patterns.work.execution import Execution
+from patterns.work.hand import HandCalls
+from patterns.work.items import Chunk, Ended, Failure, Origin, Sent, compact, decode, origins_of, size_of, weight_of
+from patterns.work.plan import Plan
 
 logger = logging.getLogger(__name__)
 

@@ -9,8 +9,8 @@ from collections import deque
 from fractions import Fraction
 from typing import Any, Generic, NamedTuple, Protocol, TypeVar
 
-from patterns.items import Chunk, Origin, compact, members_of, merge, origins_of, share_of
-from patterns.plan import Node
+from patterns.work.items import Chunk, Origin, compact, members_of, merge, origins_of, share_of
+from patterns.work.plan import Node
 
 
 class _Identified(Protocol):

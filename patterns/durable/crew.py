@@ -13,10 +13,10 @@ import time
 from dataclasses import dataclass
 
 import zq
-from patterns.childhood import child_environment
 from patterns.durable.stage_worker import make_worker, serving_nodes
 from patterns.errors import StartError
-from patterns.plan import Node, Plan
+from patterns.work.childhood import child_environment
+from patterns.work.plan import Node, Plan
 
 START_DEATHS_MAX = 3
 """Processes of one worker that may end in a row within START_SECONDS before it is given up."""

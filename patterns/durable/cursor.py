@@ -16,7 +16,7 @@ from typing import Any
 import zq
 from patterns.durable.parcels import RESULT_ATTEMPTS_MAX, Parcel, cursor_queue
 from patterns.errors import TakenOverError
-from patterns.plan import Plan
+from patterns.work.plan import Plan
 
 LOOK_INTERVAL = 0.25
 """Seconds between two looks at a cursor that somebody holds; a caller that lives has moved it in between, or holds it."""

@@ -22,14 +22,14 @@ from patterns.durable.cursor import Cursor, Keeper, State
 from patterns.durable.parcels import Dispatch, Parcel, frames_in, origins_in, stage_queue
 from patterns.durable.takings import Takings
 from patterns.errors import PipelineError
-from patterns.execution import Spreader
-from patterns.feeder import Feeder
-from patterns.items import Chunk, Ended, Failure, Origin, Plain, decode, origins_of, pop
-from patterns.ledger import Ledger
-from patterns.pace import Pace
-from patterns.plan import SINK, Plan
-from patterns.progress import Progress
-from patterns.running import Settings
+from patterns.run.feeder import Feeder
+from patterns.run.pace import Pace
+from patterns.run.progress import Progress
+from patterns.run.running import Settings
+from patterns.work.execution import Spreader
+from patterns.work.items import Chunk, Ended, Failure, Origin, Plain, decode, origins_of, pop
+from patterns.work.ledger import Ledger
+from patterns.work.plan import SINK, Plan
 
 CHUNKS_PER_TURN = 64
 """Chunks that one move submits at most: bounds its bytes."""
@@ -62,7 +62,7 @@ RUN_ID_CHARACTERS_MAX = 40
 
 
 class DurableEngine:
-    """One durable run. It belongs to the thread that iterates; see `patterns.running.Engine` for what it is to a run."""
+    """One durable run. It belongs to the thread that iterates; see `patterns.run.running.Engine` for what it is to a run."""
 
     def __init__(self, plan: Plan, items: Iterator[Any], settings: Settings) -> None:
         """Makes an engine; nothing is started yet.

@@ -1,6 +1,6 @@
 """What the tasks of a durable pipeline carry, and the queues that they go to.
 
-The payload of a task is a *parcel*: a list of frames, each a chunk with the number of the node that it goes to (patterns/items.py). Frames that are not for the node whose queue
+The payload of a task is a *parcel*: a list of frames, each a chunk with the number of the node that it goes to (patterns/work/items.py). Frames that are not for the node whose queue
 the task is in are luggage: news for the join around it, which travels along until the members of a group end, and is joined with their results. So the parcel of a join is a
 list of lists: what each member of its group returned.
 """
@@ -12,9 +12,9 @@ from typing import Any, NamedTuple
 
 import msgpack
 
-from patterns.execution import divide
-from patterns.items import Chunk, Ended, Failure, Origin, Sent, compact, cut, encode, origins_of, size_of
-from patterns.plan import SINK, Node, Plan
+from patterns.work.execution import divide
+from patterns.work.items import Chunk, Ended, Failure, Origin, Sent, compact, cut, encode, origins_of, size_of
+from patterns.work.plan import SINK, Node, Plan
 
 FRAME_BYTES_MAX = 1_000_000
 """A frame has to fit a payload, which a coordinator takes up to 1 MiB, with room for what is around it."""

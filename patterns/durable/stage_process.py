@@ -5,9 +5,9 @@ from __future__ import annotations
 import os
 import sys
 
-from patterns.childhood import end_with_parent
 from patterns.durable.stage_worker import make_worker
-from patterns.plan import Plan
+from patterns.work.childhood import end_with_parent
+from patterns.work.plan import Plan
 
 
 def main() -> None:

@@ -14,7 +14,6 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import zq
-from patterns.calls import Calls
 from patterns.durable.parcels import (
     ATTEMPTS_MAX,
     FRAME_BYTES_MAX,
@@ -27,10 +26,11 @@ from patterns.durable.parcels import (
     salvage,
     stage_queue,
 )
-from patterns.execution import Execution
-from patterns.hand import HandCalls
-from patterns.items import Chunk, Origin, Sent, compact, cut, decode, encode, origins_of, size_of, weight_of
-from patterns.plan import SINK, Node, Plan
+from patterns.work.calls import Calls
+from patterns.work.execution import Execution
+from patterns.work.hand import HandCalls
+from patterns.work.items import Chunk, Origin, Sent, compact, cut, decode, encode, origins_of, size_of, weight_of
+from patterns.work.plan import SINK, Node, Plan
 
 OUT_BYTES_MAX = 1 << 20
 """What one task may send on before the rest of its chunk is left to another: a completion is one message."""

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 import zq
 from patterns.durable.parcels import stage_queue
 from patterns.durable.stage_work import StageWork
-from patterns.plan import Node, Plan
+from patterns.work.plan import Node, Plan
 
 
 def serving_nodes(plan: Plan, stage: str | None) -> list[Node]:

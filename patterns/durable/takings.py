@@ -8,8 +8,8 @@ from __future__ import annotations
 from collections import deque
 
 import zq
-from patterns.items import Chunk, Origin, cut, members_of, origins_of
-from patterns.ledger import Ledger
+from patterns.work.items import Chunk, Origin, cut, members_of, origins_of
+from patterns.work.ledger import Ledger
 
 
 class _Held:

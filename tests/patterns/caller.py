@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from patterns import gather, scatter, stage
-from patterns.running import RunOptions
+from patterns.run.running import RunOptions
 
 SECONDS = 0.002
 

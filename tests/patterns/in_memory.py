@@ -7,12 +7,12 @@ from collections.abc import Iterable
 from random import Random
 from typing import Any
 
-from patterns.execution import Execution, Spreader, divide
-from patterns.items import Plain, Sent, decode, encode
-from patterns.ledger import Ledger
-from patterns.pipeline import Pipeline
-from patterns.plan import SINK
-from patterns.stages import Batch, FanOut, FlatStage, Gather, Route, Scatter, Stage
+from patterns.pipeline.pipeline import Pipeline
+from patterns.pipeline.stages import Batch, FanOut, FlatStage, Gather, Route, Scatter, Stage
+from patterns.work.execution import Execution, Spreader, divide
+from patterns.work.items import Plain, Sent, decode, encode
+from patterns.work.ledger import Ledger
+from patterns.work.plan import SINK
 
 
 def run_in_memory(

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from typing import Any, NamedTuple
 
 from patterns import batch, fan_out, gather, route, scatter
-from patterns.pipeline import Pipeline
+from patterns.pipeline.pipeline import Pipeline
 from tests.patterns.shop import (
     add_one,
     countdown,

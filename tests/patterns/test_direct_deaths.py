@@ -15,8 +15,8 @@ import pytest
 
 from patterns import LostError, batch, gather, scatter
 from patterns.direct.engine import DirectEngine
-from patterns.pipeline import Pipeline
-from patterns.running import Run
+from patterns.pipeline.pipeline import Pipeline
+from patterns.run.running import Run
 from tests.patterns.leftovers import is_alive, processes_of
 from tests.patterns.raw_peers import wait_until
 from tests.patterns.shop import (

@@ -11,9 +11,9 @@ from patterns.direct.control import Counts, Gone, Hello, Probe, Target, Wire, pa
 from patterns.direct.links import frames_of
 from patterns.direct.places import Places, own_host
 from patterns.direct.quiescence import Quiescence
-from patterns.feeder import Feeder
-from patterns.items import Ended, Loose, Plain, cut
-from patterns.pace import CHUNK_BYTES_MAX, CHUNK_ITEMS_MAX, Pace
+from patterns.run.feeder import Feeder
+from patterns.run.pace import CHUNK_BYTES_MAX, CHUNK_ITEMS_MAX, Pace
+from patterns.work.items import Ended, Loose, Plain, cut
 from tests.patterns.raw_peers import wait_until
 
 # Pace.

@@ -7,7 +7,7 @@ from typing import Any
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from patterns.pipeline import Pipeline
+from patterns.pipeline.pipeline import Pipeline
 from tests.patterns.in_memory import FailedItem, evaluate
 from tests.patterns.test_execution import pipelines
 

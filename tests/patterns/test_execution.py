@@ -11,11 +11,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from patterns import batch, fan_out, gather, route, scatter, stage
-from patterns.execution import Execution
-from patterns.items import Ended, Failure, Loose, Plain, decode, encode, weight_of
-from patterns.ledger import Ledger
-from patterns.pipeline import Pipeline
-from patterns.plan import SINK
+from patterns.pipeline.pipeline import Pipeline
+from patterns.work.execution import Execution
+from patterns.work.items import Ended, Failure, Loose, Plain, decode, encode, weight_of
+from patterns.work.ledger import Ledger
+from patterns.work.plan import SINK
 from tests.patterns.in_memory import FailedItem, evaluate, run_in_memory
 from tests.patterns.shop import (
     add_one,

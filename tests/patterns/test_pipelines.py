@@ -11,8 +11,8 @@ from typing import Literal
 import pytest
 
 from patterns import Stage, batch, fan_out, gather, route, scatter, stage
-from patterns.plan import SINK, Plan
-from patterns.references import load_reference, reference_to
+from patterns.work.plan import SINK, Plan
+from patterns.work.references import load_reference, reference_to
 from tests.patterns import shop
 from tests.patterns.shop import add_one, describe, digits, double, keep, parity, repeat, tally, total
 

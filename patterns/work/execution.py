@@ -15,8 +15,8 @@ from typing import Any
 
 import msgpack
 
-from patterns.calls import Calls, failure_from
-from patterns.items import (
+from patterns.work.calls import Calls, failure_from
+from patterns.work.items import (
     Chunk,
     Ended,
     Failure,
@@ -35,7 +35,7 @@ from patterns.items import (
     pop,
     push,
 )
-from patterns.plan import SINK, Node, Plan
+from patterns.work.plan import SINK, Node, Plan
 
 
 class Spreader:

@@ -13,7 +13,7 @@ from collections import deque
 from fractions import Fraction
 from typing import Any
 
-from patterns.items import Chunk, Ended, Failure, Origin, Path, Plain, Rest, members_of, origins_of
+from patterns.work.items import Chunk, Ended, Failure, Origin, Path, Plain, Rest, members_of, origins_of
 
 FORGOTTEN_MAX = 1000
 """Chunks that have ended and may still stand in the list of all chunks: clearing it costs as much as it is long."""

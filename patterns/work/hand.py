@@ -18,10 +18,10 @@ from typing import IO, Any
 
 import msgpack
 
-from patterns.calls import Calls, failure_from
-from patterns.childhood import child_environment, end_with_parent
-from patterns.plan import Node
-from patterns.references import load_reference
+from patterns.work.calls import Calls, failure_from
+from patterns.work.childhood import child_environment, end_with_parent
+from patterns.work.plan import Node
+from patterns.work.references import load_reference
 
 LENGTH = struct.Struct("<I")
 READ_BYTES_MAX = 1 << 20
@@ -93,7 +93,7 @@ class HandCalls(Calls):
     def _start(self) -> subprocess.Popen[bytes]:
         """Starts the process, and waits until it has imported the function: that is not part of a call's time."""
         process = subprocess.Popen(
-            [sys.executable, "-m", "patterns.hand", *self._command, str(os.getpid())],
+            [sys.executable, "-m", "patterns.work.hand", *self._command, str(os.getpid())],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             env=child_environment(),

@@ -24,8 +24,8 @@ from typing import (
     overload,
 )
 
-from patterns.pipeline import In_contra, Out_co, Piece, Pipeline, check_closed, check_name
-from patterns.references import named_by, reference_to
+from patterns.pipeline.pipeline import In_contra, Out_co, Piece, Pipeline, check_closed, check_name
+from patterns.work.references import named_by, reference_to
 
 In = TypeVar("In")
 Out = TypeVar("Out")

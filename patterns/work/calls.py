@@ -9,9 +9,9 @@ import traceback
 from collections.abc import Callable
 from typing import Any
 
-from patterns.items import Failure
-from patterns.plan import Function
-from patterns.stages import StageOptions
+from patterns.pipeline.stages import StageOptions
+from patterns.work.items import Failure
+from patterns.work.plan import Function
 
 TRACEBACK_CHARACTERS_MAX = 16_384
 """As the error texts of zq: longer ones keep their end, where the cause stands."""

@@ -12,8 +12,8 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, TaskID, TextColumn, TimeElapsedColumn
 from rich.progress import Progress as Display
 
-from patterns.ledger import Ledger
-from patterns.plan import Plan
+from patterns.work.ledger import Ledger
+from patterns.work.plan import Plan
 
 UPDATE_INTERVAL = 0.1
 """Seconds between two updates: faster than eyes follow."""

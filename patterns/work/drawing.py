@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from patterns.pipeline import Piece, Pipeline
-from patterns.plan import SINK, Node, Plan
-from patterns.stages import FanOut, Route, _Step
+from patterns.pipeline.pipeline import Piece, Pipeline
+from patterns.pipeline.stages import FanOut, Route, _Step
+from patterns.work.plan import SINK, Node, Plan
 
 SHAPES = {
     "stage": ("[", "]"),

@@ -14,9 +14,9 @@ from typing import Any, Literal
 
 import msgpack
 
-from patterns.pipeline import Pipeline, check_closed, check_name
-from patterns.references import load_reference, reference_to
-from patterns.stages import Batch, FanOut, Route, StageOptions, _Step, has_importable_key
+from patterns.pipeline.pipeline import Pipeline, check_closed, check_name
+from patterns.pipeline.stages import Batch, FanOut, Route, StageOptions, _Step, has_importable_key
+from patterns.work.references import load_reference, reference_to
 
 SINK = -1
 """The number of the place where results go: the caller."""

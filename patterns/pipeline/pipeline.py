@@ -1,6 +1,6 @@
 """The pipeline as a value: pieces in sequence, made with `|`, immutable, and checked when it is made.
 
-A piece (patterns/stages.py) is itself a pipeline of one. What a pipeline *does* is in its plan (patterns/plan.py); how it is run, in patterns/running.py.
+A piece (patterns/pipeline/stages.py) is itself a pipeline of one. What a pipeline *does* is in its plan (patterns/work/plan.py); how it is run, in patterns/run/running.py.
 """
 
 from __future__ import annotations
@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar, Unpack, cast
 
 if TYPE_CHECKING:
     import zq
-    from patterns.plan import Plan
-    from patterns.running import Run, RunOptions
+    from patterns.run.running import Run, RunOptions
+    from patterns.work.plan import Plan
 
 In_contra = TypeVar("In_contra", contravariant=True)
 Out_co = TypeVar("Out_co", covariant=True)
@@ -60,7 +60,7 @@ class Pipeline(Generic[In_contra, Out_co]):
         Raises:
             ValueError: it has a scatter without a gather, or a function that no other process can import.
         """
-        from patterns.plan import make_plan
+        from patterns.work.plan import make_plan
 
         return make_plan(self)
 
@@ -75,7 +75,7 @@ class Pipeline(Generic[In_contra, Out_co]):
             ValueError: the pipeline is not complete, or an option is out of range.
             TypeError: an option is unknown.
         """
-        from patterns.running import make_run
+        from patterns.run.running import make_run
 
         return cast("Run[Out_co]", make_run(self, items, options))
 
@@ -93,12 +93,12 @@ class Pipeline(Generic[In_contra, Out_co]):
 
     def diagram(self) -> str:
         """Returns the pipeline as the text of a Mermaid flowchart."""
-        from patterns.drawing import draw_mermaid
+        from patterns.work.drawing import draw_mermaid
 
         return draw_mermaid(self.plan())
 
     def __str__(self) -> str:
-        from patterns.drawing import draw_text
+        from patterns.work.drawing import draw_text
 
         return draw_text(self)
 

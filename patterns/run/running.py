@@ -15,10 +15,10 @@ from types import TracebackType
 from typing import Any, Generic, Literal, Protocol, TypedDict, TypeVar
 
 from patterns.errors import StageError
-from patterns.items import Failure
-from patterns.ledger import Ledger
-from patterns.pipeline import Pipeline
-from patterns.references import is_loading
+from patterns.pipeline.pipeline import Pipeline
+from patterns.work.items import Failure
+from patterns.work.ledger import Ledger
+from patterns.work.references import is_loading
 
 Out = TypeVar("Out")
 
