@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from zq.client.async_client import AsyncClient, AsyncPulledTask, AsyncReceipt
     from zq.client.browsing import StateFilter
     from zq.client.client import Client
-    from zq.client.events import EVENT_KINDS, AsyncEventStream, Event, EventStream
+    from zq.client.events import AsyncEventStream, Event, EventStream
     from zq.client.group import Group, GroupStatus
     from zq.client.insight import Reason
     from zq.client.namespaces import NamespaceLimits
@@ -50,10 +50,11 @@ if TYPE_CHECKING:
         ZqError,
     )
     from zq.executor import Executor
-    from zq.server.loop import Coordinator
+    from zq.server.embedded import Coordinator
     from zq.store.lmdb import LmdbOptions
     from zq.submit_options import SubmitOptions
     from zq.task import Bury, Retry, Task
+    from zq.wire.events import EVENT_KINDS
     from zq.wire.policies import QueueSettings
     from zq.wire.retry import RetryPolicy
     from zq.wire.unique import Unique
@@ -69,7 +70,7 @@ _MODULES = {
     "AsyncTypedReceipt": "zq.app.task_function",
     "Bury": "zq.task",
     "Client": "zq.client.client",
-    "Coordinator": "zq.server.loop",
+    "Coordinator": "zq.server.embedded",
     "CoordinatorOptions": "zq.core.options",
     "Executor": "zq.executor",
     "Group": "zq.client.group",
@@ -90,7 +91,7 @@ _MODULES = {
     "Submission": "zq.app.middleware",
     "SubmitOptions": "zq.submit_options",
     "Task": "zq.task",
-    "EVENT_KINDS": "zq.client.events",
+    "EVENT_KINDS": "zq.wire.events",
     "AsyncEventStream": "zq.client.events",
     "Event": "zq.client.events",
     "EventStream": "zq.client.events",

@@ -9,7 +9,7 @@ import pytest
 from zq.client.async_client import AsyncClient
 from zq.client.client import Client
 from zq.errors import BusyError, InvalidTaskError, StaleLeaseError, TaskCancelledError, TaskFailedError
-from zq.server.loop import Coordinator
+from zq.server.embedded import Coordinator
 
 
 @pytest.fixture

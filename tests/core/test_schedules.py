@@ -6,8 +6,8 @@ import pytest
 
 from tests.core.desk import CLIENT, WALL, Desk, assigned, done, only
 from zq.core.coordinator import Coordinator
+from zq.core.options import NO_CALENDAR, Calendar
 from zq.core.tasks import schedules
-from zq.core.tasks.schedules import Calendar
 from zq.wire.batch import encode_payload, pack_payloads
 from zq.wire.messages import Answer, Batch, Command, Error, Options, Pull, Schedule
 from zq.wire.unique import Unique
@@ -248,7 +248,7 @@ def test_tasks_of_a_schedule_are_stored_although_their_queue_is_full() -> None:
 def test_schedule_whose_calendar_fails_is_paused_and_says_why() -> None:
     hall = Hall()
     hall.schedule(cron="*/10")
-    hall.calendar = schedules.NO_CALENDAR
+    hall.calendar = NO_CALENDAR
     hall.stop_for(20.0)
     hall.turn()
     shown = hall.query("schedule", name="tick")

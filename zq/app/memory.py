@@ -29,8 +29,8 @@ from zq.errors import ClosedError, TimedOutError, ZqError
 from zq.server.calendar import CALENDAR
 from zq.sessions.client import ClientSession
 from zq.sessions.ids import IdMaker, make_prefix
+from zq.sessions.session import Session
 from zq.sessions.worker import WorkerSession
-from zq.sockets.link import Session
 from zq.store.memory import MemoryStore
 from zq.task import Task
 from zq.wire.codec import decode_for_coordinator, decode_from_coordinator, encode

@@ -10,16 +10,13 @@ from types import TracebackType
 from typing import Any, Self
 
 from zq.client.calls import Ask, Calls, Steps
-from zq.core.state.event_streams import KINDS
 from zq.sessions.outcomes import FOREVER
 from zq.sessions.streams import Stream
 from zq.submit_options import check_name
 from zq.task import task_id
+from zq.wire.events import EVENT_KINDS
 from zq.wire.messages import Event as WireEvent
 from zq.wire.messages import Events
-
-EVENT_KINDS = KINDS
-"""What may be followed; docs/semantics.md says what each is."""
 
 DROPPED = "dropped"
 """The kind of an event that tells how many others did not come, or that the connection broke in between."""
@@ -53,9 +50,9 @@ class _Stream:
         if isinstance(kinds, str):
             raise TypeError(f"expected kinds as a list of texts, got {kinds!r}")
         named = tuple(kinds or ())
-        unknown = [kind for kind in named if kind not in KINDS]
+        unknown = [kind for kind in named if kind not in EVENT_KINDS]
         if unknown:
-            raise ValueError(f"expected kinds of {', '.join(KINDS)}, got {unknown[0]!r}")
+            raise ValueError(f"expected kinds of {', '.join(EVENT_KINDS)}, got {unknown[0]!r}")
         if timeout is not None and not timeout >= 0:
             raise ValueError(f"expected timeout as seconds from 0, got {timeout}")
         self._calls = calls

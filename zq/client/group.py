@@ -7,10 +7,10 @@ from dataclasses import dataclass, fields
 from typing import Any
 
 from zq.client.calls import Calls, Steps, outcome_of
+from zq.sessions.forwards import Forward, gather_forwards
 from zq.submit_options import Policy, SubmitOptions, make_group, read_members
 from zq.wire.batch import pack_payloads
 from zq.wire.messages import Batch, Open
-from zq.worker.harvest import Forward, gather_forwards
 
 MEMBERS_SUFFIX = "."
 """Between a group's id and the number of a batch of its members: the same call makes the same ids, so it may be made again."""

@@ -7,11 +7,11 @@ from typing import Any, TypeVar
 
 from zq.client.calls import Calls, Steps, outcome_of
 from zq.errors import StaleLeaseError, ZqError
+from zq.sessions.forwards import Forward, gather_forwards
 from zq.task import Task
 from zq.wire.batch import pack_payloads
 from zq.wire.limits import TASK_SEPARATOR, TEXT_CHARS_MAX
 from zq.wire.messages import DEFAULT_OPTIONS, Assignment, Batch, Done, Extend, Failed, Release, Settle, Span
-from zq.worker.harvest import Forward, gather_forwards
 
 
 class PulledBase(Task):

@@ -26,7 +26,7 @@ from zq.core.admin import commands, operations
 from zq.core.arguments import InvalidRequestError
 from zq.core.insight import queries
 from zq.core.opening import read_books
-from zq.core.options import CoordinatorOptions, Now
+from zq.core.options import NO_CALENDAR, Calendar, CoordinatorOptions, Now
 from zq.core.state import event_streams, key_turns
 from zq.core.state.books import Books, Step
 from zq.core.state.leases import Holder, Peer
@@ -45,7 +45,6 @@ from zq.core.tasks import (
     schedules,
     settling,
 )
-from zq.core.tasks.schedules import NO_CALENDAR, Calendar
 from zq.wire.messages import (
     Answer,
     Cancel,

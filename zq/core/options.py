@@ -1,8 +1,9 @@
 """How a coordinator behaves: every setting with its unit, default and the reason for it."""
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal, NamedTuple
+from typing import Final, Literal, NamedTuple
 
 from zq.wire.limits import DELAY_MAX, PAYLOAD_BYTES_CEILING, PAYLOAD_BYTES_MAX
 from zq.wire.retry import RetryPolicy
@@ -69,3 +70,17 @@ class CoordinatorOptions:
         self.retry.checked()
         if self.assign not in ("least-loaded", "hash"):
             raise ValueError(f"assign must be least-loaded or hash, got {self.assign!r}")
+
+
+class Calendar(NamedTuple):
+    """What the shell knows about cron expressions and time zones; both take expression, zone and time (wall), and raise ValueError for what cannot be."""
+
+    next_after: Callable[[str, str, float], float]  # the first time after that one
+    last_until: Callable[[str, str, float], float]  # the last time that is not after it
+
+
+def _no_cron(expression: str, zone: str, time: float) -> float:  # noqa: ARG001 - a Calendar's functions
+    raise ValueError("this coordinator has no calendar, so it cannot do cron; every= works")
+
+
+NO_CALENDAR: Final = Calendar(_no_cron, _no_cron)

@@ -2,6 +2,8 @@
 
 Without an address it has everything of its own: a coordinator in a directory, and child processes that run the calls. With one it is a client, and the calls are run by
 whoever takes its queue, such as `zq worker zq.executor:worker`.
+
+May import: app, client, worker, server, processes and what they may. It stands on the public faces of the others.
 """
 
 from __future__ import annotations
@@ -17,7 +19,7 @@ from zq.app.app import App
 from zq.executor.engine import CallFuture, Engine
 from zq.executor.remote_call import describe, pack_call
 from zq.executor.workers import ALLOW, QUEUE, make_worker
-from zq.server.loop import Coordinator
+from zq.server.embedded import Coordinator
 from zq.submit_options import SubmitOptions, check_name, make_options
 from zq.wire.retry import RetryPolicy
 

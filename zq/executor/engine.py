@@ -23,7 +23,7 @@ from zq.client.client import Client
 from zq.errors import TaskCancelledError, ZqError
 from zq.executor.remote_call import Callee, unpack_result
 from zq.executor.workers import make_worker
-from zq.server.loop import Coordinator
+from zq.server.embedded import Coordinator
 from zq.submit_options import SubmitOptions
 from zq.task import task_id
 from zq.worker.worker import Worker

@@ -10,7 +10,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from zq.core.tasks.schedules import Calendar
+from zq.core.options import Calendar
 
 if TYPE_CHECKING:
     from cronsim import CronSim

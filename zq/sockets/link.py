@@ -23,14 +23,13 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable
-from typing import Protocol
 
 import zmq
 
 from zq.errors import ClosedError, RemoteProtocolError
+from zq.sessions.session import Session
 from zq.wire.codec import decode_from_coordinator, encode
 from zq.wire.limits import FRAME_BYTES_MAX
-from zq.wire.messages import FromCoordinator, ToCoordinator
 from zq.wire.namespaces import Namespace
 
 logger = logging.getLogger(__name__)
@@ -71,31 +70,6 @@ NOBLOCK = int(zmq.NOBLOCK)
 """As a plain number: pyzmq's enumeration costs more than a send."""
 
 _ADDRESS = re.compile(r"tcp://(?:\[[0-9A-Fa-f:.%]+\]|[^\s:/\[\]*]+):(?P<port>[0-9]{1,5})|ipc://\S+")
-
-
-class Session(Protocol):
-    """A machine that a link drives; every call comes from the link's thread, with `now` in monotonic seconds."""
-
-    wants_reconnect: bool
-    """Set by the session when it gave the connection up; the link clears it, and calls `connected` when there is
-    another.
-    """
-
-    def connected(self, now: float) -> None:
-        """There is a new socket: nothing that was said before will be answered, and what was in the outbox is gone."""
-
-    def receive(self, now: float, message: FromCoordinator) -> None: ...
-
-    def tick(self, now: float) -> None: ...
-
-    def next_at(self) -> float:
-        """Returns when `tick` is due next; infinity when nothing is."""
-
-    def take_outbox(self) -> list[ToCoordinator]:
-        """Returns and forgets the messages to send, in order."""
-
-    def failed(self, error: Exception) -> None:
-        """The link has ended: everything that waits, and everything that is asked from now on, ends with this error."""
 
 
 def resolve_address(address: str | None) -> str:

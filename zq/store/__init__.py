@@ -1,4 +1,7 @@
-"""Where the core's transactions happen: on disk by LMDB, or in memory."""
+"""Where the core's transactions happen: on disk by LMDB, or in memory.
+
+May import: `zq.core.storage` and `zq.core.tables`, errors. A store knows tables and bytes, never what the bytes mean.
+"""
 
 from zq.store.lmdb import LmdbOptions, LmdbStore
 from zq.store.memory import MemoryStore

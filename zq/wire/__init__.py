@@ -1,1 +1,4 @@
-"""The protocol: messages as values, their bytes, and the limits of both; docs/protocol.md is the specification."""
+"""The protocol: messages as values, their bytes, and the limits of both; docs/protocol.md is the specification.
+
+May import: errors. What a message means to a coordinator, a client or a worker does not belong here, only what is valid.
+"""

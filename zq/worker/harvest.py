@@ -9,10 +9,11 @@ import traceback
 from typing import Any, NamedTuple
 
 from zq.errors import ConversionError, PayloadTooLargeError
+from zq.sessions.forwards import Forward, gather_forwards
 from zq.sessions.ids import IdMaker
 from zq.task import Bury, Retry, Task
 from zq.wire.batch import PayloadPacker, decode_payload, pack_payloads
-from zq.wire.limits import BATCH_BYTES_MAX, BATCH_TASKS_MAX, MESSAGE_BATCHES_MAX, TEXT_CHARS_MAX
+from zq.wire.limits import MESSAGE_BATCHES_MAX, TEXT_CHARS_MAX
 from zq.wire.messages import DEFAULT_OPTIONS, Assignment, Batch, Done, Failed, Group, Options
 
 REPORT_BYTES = 4 << 20
@@ -202,59 +203,6 @@ class Harvest:
         return tuple(
             Batch(self._ids.next(), batch.queue, batch.options, *pack_payloads(batch.payloads)) for batch in gathered
         )
-
-
-class Forward(NamedTuple):
-    """A task that a handler forwarded."""
-
-    source: int  # index of the task that was handled
-    queue: str
-    options: Options
-    payload: bytes
-
-
-class Gathered:
-    """Forwarded tasks that become one batch."""
-
-    __slots__ = ("options", "payloads", "queue", "size")
-
-    def __init__(self, queue: str, options: Options) -> None:
-        self.queue = queue
-        self.options = options
-        self.payloads: list[bytes] = []
-        self.size = 0
-
-
-def gather_forwards(forwards: list[Forward]) -> list[Gathered]:
-    """Gathers neighbours in a queue that have the same options, so that each queue gets its tasks in order."""
-    found: list[Gathered] = []
-    newest: dict[str, Gathered] = {}
-    for _, queue, options, payload in forwards:
-        batch = newest.get(queue)
-        if (
-            batch is None
-            or not (options is batch.options is DEFAULT_OPTIONS or _continues(batch, options))
-            or len(batch.payloads) == BATCH_TASKS_MAX
-            or batch.size + len(payload) > BATCH_BYTES_MAX
-        ):
-            batch = newest[queue] = Gathered(queue, options)
-            found.append(batch)
-        batch.payloads.append(payload)
-        batch.size += len(payload)
-    return found
-
-
-def _continues(batch: Gathered, options: Options) -> bool:
-    """Whether a task with these options can be the next of a batch: of members, the last number of the path counts up."""
-    if options.unique is not None:
-        return False
-    if batch.options is options and options.group is None:
-        return True
-    if options.group is None or batch.options.group is None:
-        return batch.options == options
-    *front, last = batch.options.group[1]
-    expected = (batch.options.group[0], (*front, last + len(batch.payloads)))
-    return batch.options._replace(group=expected) == options
 
 
 def _header_bytes(options: Options) -> int:

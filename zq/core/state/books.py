@@ -13,7 +13,7 @@ from math import inf
 from typing import TYPE_CHECKING
 
 from zq.core import tables
-from zq.core.options import CoordinatorOptions, Now
+from zq.core.options import Calendar, CoordinatorOptions, Now
 from zq.core.state import service_order, unique_keys
 from zq.core.state.batch import Batch, read_batch
 from zq.core.state.bindings import Bindings
@@ -32,7 +32,6 @@ if TYPE_CHECKING:
     from zq.core.state.departures import EndedMembers, Notice
     from zq.core.state.namespace_limits import Share
     from zq.core.tasks.dead_letters import Replay
-    from zq.core.tasks.schedules import Calendar
 
 EPOCH_SHIFT = 40
 """Tokens are epoch << 40 | number: a million million leases in one life of a coordinator, and they grow over restarts."""

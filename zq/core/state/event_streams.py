@@ -12,6 +12,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from zq.core.state.leases import Peer
+from zq.wire.events import EVENT_KINDS
 from zq.wire.messages import Error, Event, Events, Follow
 from zq.wire.topics import NAMESPACE_SEPARATOR
 
@@ -19,10 +20,6 @@ if TYPE_CHECKING:
     from zq.core.state.batch import Batch
     from zq.core.state.books import Books, Step
 
-KINDS = (
-    "accepted", "refused", "assigned", "done", "failed", "retried", "lost", "stale",
-    "expired", "dead", "cancelled", "revived", "worker", "queue",
-)  # fmt: skip
 
 EVENTS_MAX = 256
 """Events in one message: about 30 kB."""
@@ -46,7 +43,7 @@ class Watcher:
         self.peer = peer
         self.request = message.request
         self.queue = message.queue
-        self.kinds = frozenset(message.kinds or KINDS)
+        self.kinds = frozenset(message.kinds or EVENT_KINDS)
         self.expires_at = 0.0  # monotonic
         self.number = message.seen  # of the last message to it
         self.seen = message.seen
@@ -135,11 +132,12 @@ def follow(books: Books, step: Step, peer: Peer, message: Follow) -> None:
             text = f"{WATCHERS_MAX} watchers follow the events, which is the most there may be"
             step.send(peer, Error(message.request, "invalid", text))
             return
-        unknown = [kind for kind in message.kinds if kind not in KINDS]
+        unknown = [kind for kind in message.kinds if kind not in EVENT_KINDS]
         if unknown:
             books.count("error invalid")
             step.send(
-                peer, Error(message.request, "invalid", f"expected kinds of {', '.join(KINDS)}, got {unknown[0]!r}")
+                peer,
+                Error(message.request, "invalid", f"expected kinds of {', '.join(EVENT_KINDS)}, got {unknown[0]!r}"),
             )
             return
         watcher = watchers.by_request[key] = Watcher(peer, message)

@@ -36,20 +36,6 @@ RETRY_AFTER: Final = 5.0
 """Seconds until a schedule is looked at again that found the store full or its queue draining."""
 
 
-class Calendar(NamedTuple):
-    """What the shell knows about cron expressions and time zones; both take expression, zone and time (wall), and raise ValueError for what cannot be."""
-
-    next_after: Callable[[str, str, float], float]  # the first time after that one
-    last_until: Callable[[str, str, float], float]  # the last time that is not after it
-
-
-def _no_cron(expression: str, zone: str, time: float) -> float:  # noqa: ARG001 - a Calendar's functions
-    raise ValueError("this coordinator has no calendar, so it cannot do cron; every= works")
-
-
-NO_CALENDAR: Final = Calendar(_no_cron, _no_cron)
-
-
 class ScheduleRow(NamedTuple):
     """A schedule as it is stored."""
 

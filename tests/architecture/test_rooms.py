@@ -1,0 +1,219 @@
+"""Which room may import which: every import counts, those for type checkers and those inside of functions too."""
+
+from __future__ import annotations
+
+import ast
+from collections import Counter
+from collections.abc import Iterable
+from graphlib import CycleError, TopologicalSorter
+from pathlib import Path
+
+import pytest
+
+from tests.architecture.tree import ROOT, Import, all_imports, is_under, parsed, sources, target_of
+
+FILES_PER_FOLDER_MAX = 20
+
+ROOMS: dict[str, str] = {
+    "zq.errors": "",
+    "zq.wire": "zq.errors",
+    "zq.submit_options": "zq.wire zq.errors",
+    "zq.task": "zq.submit_options zq.wire zq.errors",
+    "zq.core": "zq.task zq.submit_options zq.wire zq.errors",
+    "zq.sessions": "zq.wire zq.errors",
+    "zq.processes": "zq.errors",
+    "zq.sockets": "zq.sessions zq.wire zq.errors",
+    "zq.store": "zq.core.storage zq.core.tables zq.errors",
+    "zq.server": "zq.core zq.store zq.sockets zq.wire zq.errors",
+    "zq.client": "zq.sessions zq.sockets zq.task zq.submit_options zq.wire zq.errors",
+    "zq.worker": "zq.sessions zq.sockets zq.processes zq.task zq.submit_options zq.wire zq.errors",
+    "zq.app": "zq.client zq.worker zq.server.calendar zq.core zq.store zq.sessions zq.sockets zq.task zq.submit_options zq.wire zq.errors",
+    "zq.executor": "zq.app zq.client zq.worker zq.server zq.processes zq.sessions zq.sockets zq.task zq.submit_options zq.wire zq.errors",
+    "zq.cli": "zq",
+    "zq.pytest_plugin": "zq",
+    "patterns.errors": "",
+    "patterns.sockets": "patterns.errors",
+    "patterns.pipeline": "patterns.sockets patterns.errors",
+    "patterns.work": "patterns.pipeline patterns.sockets patterns.errors",
+    "patterns.run": "patterns.work patterns.pipeline patterns.sockets patterns.errors",
+    "patterns.direct": "patterns.run patterns.work patterns.pipeline patterns.sockets patterns.errors",
+    "patterns.durable": "patterns.run patterns.work patterns.pipeline patterns.sockets patterns.errors",
+    "patterns.guide": "patterns.sockets patterns.errors",
+    "patterns.commands": "patterns",
+}
+"""What each room may import beside itself, by prefix. `zq` alone is the package and everything in it."""
+
+FLOORS: dict[str, int] = {
+    "zq.core.options": 0,
+    "zq.core.storage": 0,
+    "zq.core.tables": 0,
+    "zq.core.arguments": 0,
+    "zq.core.state": 1,
+    "zq.core.tasks": 2,
+    "zq.core.admin": 3,
+    "zq.core.insight": 4,
+    "zq.core.opening": 5,
+    "zq.core.coordinator": 5,
+}
+"""Inside of the core: who stands higher may import who stands lower, never the other way."""
+
+OF_ZQ_FOR_PATTERNS = ("zq", "zq.processes")
+"""What patterns may import of zq: the public names, and processes."""
+
+ROOFS = ("zq", "patterns")
+"""The packages themselves name everything that is public; whoever imports them from below could reach what is above."""
+
+EXCEPTIONS: dict[tuple[str, str], str] = {
+    ("zq.core.arguments", "zq.core.state.books"): "named_queue, which belongs to the books",
+    ("zq.core.arguments", "zq.core.state.queue"): "the same",
+    ("zq.core.state.books", "zq.core.tasks.dead_letters"): "the value Replay, which belongs to the state",
+    ("zq.core.state.books", "zq.core.admin.operations"): "the value Operation, which belongs to the state",
+    ("zq.core.admin.commands", "zq.core.insight.queries"): "the fields of a queue, which belong to the state",
+    (
+        "patterns.pipeline.pipeline",
+        "patterns.run.running",
+    ): "a pipeline's methods load what runs it when they are called",
+    ("patterns.pipeline.pipeline", "patterns.work.plan"): "the same",
+    ("patterns.pipeline.pipeline", "patterns.work.drawing"): "the same",
+    ("patterns.pipeline.pipeline", "patterns.durable.stage_worker"): "the same",
+    ("patterns.pipeline.stages", "patterns.work.references"): "references, which belong to zq.processes",
+    ("patterns.run.running", "patterns.direct.engine"): "a run chooses its engine when it starts",
+    ("patterns.run.running", "patterns.durable.engine"): "the same",
+}
+"""Imports (by, target) that the rule does not allow and that stand all the same, each with its reason."""
+
+
+CIRCLES: set[str] = {
+    "zq.core.state.books",
+    "zq.core.state.leases",
+    "zq.core.state.queue",
+    "zq.worker.worker",
+    "zq.app.app",
+    "patterns.run.progress",
+    "patterns.durable.stage_work",
+}
+"""Files whose imports still close a circle."""
+
+
+def room_of(module: str) -> str:
+    return next((room for room in ROOMS if is_under(module, room)), module)
+
+
+def floor_of(module: str) -> int:
+    return next((floor for place, floor in FLOORS.items() if is_under(module, place)), -1)
+
+
+def is_allowed(found: Import) -> bool:
+    by, target = found.by, target_of(found)
+    if by in ROOFS:
+        return not (by == "zq" and is_under(target, "patterns"))
+    if (by, target) in EXCEPTIONS:
+        return True
+    if is_under(by, "zq") and is_under(target, "patterns"):
+        return False
+    if is_under(by, "patterns") and is_under(target, "zq"):
+        return target in OF_ZQ_FOR_PATTERNS or is_under(target, "zq.processes")
+    room = room_of(by)
+    if target == "zq" and found.name == "__version__":
+        return True
+    if is_under(target, room):
+        return not is_under(by, "zq.core") or 0 <= floor_of(target) <= floor_of(by)
+    return any(is_under(target, may) for may in ROOMS[room].split())
+
+
+def wrong_imports(imports: Iterable[Import]) -> list[Import]:
+    return [found for found in imports if any(is_under(found.module, roof) for roof in ROOFS) and not is_allowed(found)]
+
+
+def test_rooms_import_only_what_they_may() -> None:
+    wrong = wrong_imports(all_imports("zq", "patterns"))
+
+    assert not wrong, "\n".join(map(str, wrong))
+
+
+PLANTED = [
+    Import("zq.wire.codec", "zq.core.tables", "SCHEMA"),  # below imports above
+    Import("zq.core.state.books", "zq.core.tasks.settling", "settle"),  # a floor of the core imports a higher one
+    Import("zq.core.tasks.settling", "zq.core.insight", "queries"),  # the same, by the name of a module
+    Import("zq.core.coordinator", "zq.store.memory", "MemoryStore"),  # the core knows a store
+    Import("zq.sessions.client", "zq.core.tables", None),  # a session knows the coordinator
+    Import("zq.client.client", "zq.worker.harvest", "Report"),  # two faces know each other
+    Import("zq.client.client", "zq.core.state.books", "Books"),  # a client knows the coordinator
+    Import("zq.worker.worker", "zq.client.receipt", "Receipt"),  # the other way round
+    Import("zq.server.loop", "zq.client", None),  # a coordinator knows its clients
+    Import("zq.processes.references", "zq.task", "Task"),  # processes know tasks
+    Import("zq.store.lmdb", "zq.core.state.queue", "Queue"),  # a store knows what is stored
+    Import("zq.sockets.link", "zq", "Client"),  # the way round over the package itself
+    Import("zq.cli.tasks", "patterns", "stage"),  # zq knows patterns
+    Import("patterns.run.feeder", "zq.client.client", "Client"),  # patterns see what zq does not export
+    Import("patterns.direct.engine", "patterns.durable.engine", None),  # two grades know each other
+    Import("patterns.work.plan", "patterns.run", "running"),  # a floor of patterns imports a higher one
+    Import("patterns.guide.sink", "patterns.pipeline.stages", "stage"),  # the guide stands on sockets alone
+    Import("patterns.pipeline.stages", "patterns", "Run"),  # the way round over the package itself
+]
+
+
+@pytest.mark.parametrize("planted", PLANTED, ids=str)
+def test_the_rule_finds_a_planted_import(planted: Import) -> None:
+    assert wrong_imports([planted]) == [planted]
+
+
+def test_every_module_has_a_room() -> None:
+    found = {found.by for found in all_imports("zq", "patterns")} - set(ROOFS)
+
+    assert not [module for module in found if room_of(module) not in ROOMS]
+    assert not [module for module in found if is_under(module, "zq.core.") and floor_of(module) < 0]
+
+
+def test_every_exception_is_still_needed() -> None:
+    found = {(one.by, target_of(one)) for one in all_imports("zq", "patterns")}
+
+    assert EXCEPTIONS.keys() <= found
+
+
+def graph_of(imports: Iterable[Import]) -> dict[str, set[str]]:
+    graph: dict[str, set[str]] = {}
+    for found in imports:
+        target = target_of(found)
+        is_ours = any(is_under(target, roof) for roof in ROOFS) and found.by not in ROOFS and target not in ROOFS
+        if is_ours and (found.by, target) not in EXCEPTIONS:
+            graph.setdefault(found.by, set()).add(target)
+    return graph
+
+
+def circle_in(imports: Iterable[Import]) -> list[str]:
+    """Returns the files of a circle, or nothing when there is none."""
+    try:
+        list(TopologicalSorter(graph_of(imports)).static_order())
+    except CycleError as error:
+        return list(error.args[1])
+    return []
+
+
+def test_there_is_no_circle_of_files() -> None:
+    assert not circle_in(found for found in all_imports("zq", "patterns") if found.by not in CIRCLES)
+
+
+def test_a_planted_circle_is_found() -> None:
+    planted = Import("zq.errors", "zq.wire.codec", "encode")
+
+    assert circle_in([planted, *(found for found in all_imports("zq") if is_under(found.by, "zq.wire"))])
+
+
+def test_folders_hold_a_number_of_files_that_can_be_looked_over() -> None:
+    files = Counter(path.parent for path in sources("zq", "patterns"))
+    crowded = {str(folder.relative_to(ROOT)): count for folder, count in files.items() if count > FILES_PER_FOLDER_MAX}
+
+    assert not crowded
+
+
+@pytest.mark.parametrize(
+    "path",
+    [path for path in sources("zq", "patterns") if path.name == "__init__.py"],
+    ids=lambda path: path.parent.name,
+)
+def test_every_room_says_what_it_is_and_what_it_may_import(path: Path) -> None:
+    text = ast.get_docstring(parsed(path)) or ""
+
+    assert text.split("\n")[0].endswith(".")
+    assert "ay import" in text or path.parent.name in ROOFS, "say what it is, what it may import, what does not belong"

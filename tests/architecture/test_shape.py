@@ -1,0 +1,86 @@
+"""The shape of the code, as tests: what the core may not know, how long files and functions get."""
+
+from __future__ import annotations
+
+import ast
+from pathlib import Path
+
+import pytest
+
+from tests.architecture.tree import ROOT, all_imports, module_name, parsed, sources
+
+FILE_LINES_MAX = 450
+FUNCTION_LINES_MAX = 60
+
+LONG_FILES: dict[str, str] = {
+    "zq/client/async_client.py": "the same methods, awaited",
+    "zq/client/client.py": "one method for each call, each with its arguments and what it raises: the face of the library",
+}
+"""Files that may be longer, each with its reason."""
+
+LONG_FUNCTIONS: dict[str, str] = {
+    "zq/cli/tasks.py:submit": "every option of a submit is a parameter of it, which is how typer reads them",
+}
+"""Functions (`path:name`) that may be longer, each with its reason."""
+
+OUTSIDE_THE_CORE = {"asyncio", "lmdb", "logging", "os", "random", "secrets", "threading", "time", "uuid", "zmq"}
+"""Clocks, chance, disks, sockets and threads: what the core gets as arguments (README, map of the files)."""
+
+FORBIDDEN_EVERYWHERE = {"pickle", "cPickle", "cloudpickle", "dill", "marshal", "shelve", "click"}
+"""Formats that run what they read; and click, since typer carries its own."""
+
+
+def test_there_is_something_to_look_at() -> None:
+    modules = {module_name(path) for path in sources("zq", "patterns")}
+
+    assert {"zq", "zq.errors", "zq.core.coordinator", "zq.cli", "patterns"} <= modules
+
+
+def test_core_knows_no_clock_no_chance_no_disk_and_no_socket() -> None:
+    found = [one for one in all_imports("zq/core", "zq/sessions") if one.module.split(".")[0] in OUTSIDE_THE_CORE]
+
+    assert not found, "\n".join(map(str, found))
+
+
+def test_only_one_module_knows_lmdb() -> None:
+    found = {one.by for one in all_imports("zq", "patterns") if one.module.split(".")[0] == "lmdb"}
+
+    assert found == {"zq.store.lmdb"}
+
+
+def test_nothing_loads_what_could_run() -> None:
+    found = [one for one in all_imports("zq", "patterns") if one.module.split(".")[0] in FORBIDDEN_EVERYWHERE]
+
+    assert not found, "\n".join(map(str, found))
+
+
+def test_files_have_names_that_say_something() -> None:
+    found = [
+        path for path in sources("zq", "patterns") if path.stem in {"common", "compat", "helpers", "misc", "utils"}
+    ]
+
+    assert not found
+
+
+@pytest.mark.parametrize("path", sources("zq", "patterns"), ids=lambda path: str(path.relative_to(ROOT)))
+def test_files_and_functions_can_be_read_in_one_sitting(path: Path) -> None:
+    text = path.read_text(encoding="utf-8")
+    name = path.relative_to(ROOT).as_posix()
+    functions = {
+        f"{name}:{node.name}": (node.end_lineno or node.lineno) - node.lineno + 1
+        for node in ast.walk(parsed(path))
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
+    }
+
+    too_long = {key: lines for key, lines in functions.items() if lines > FUNCTION_LINES_MAX}
+    assert too_long.keys() <= LONG_FUNCTIONS.keys(), too_long
+    lines = len(text.splitlines())
+    assert lines <= FILE_LINES_MAX or name in LONG_FILES, f"{lines} lines"
+
+
+def test_exceptions_to_the_length_are_still_needed() -> None:
+    short = [
+        name for name in LONG_FILES if len((ROOT / name).read_text(encoding="utf-8").splitlines()) <= FILE_LINES_MAX
+    ]
+
+    assert not short

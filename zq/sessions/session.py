@@ -1,0 +1,30 @@
+"""What every session is to whoever drives it: the protocol between a machine and its link."""
+
+from typing import Protocol
+
+from zq.wire.messages import FromCoordinator, ToCoordinator
+
+
+class Session(Protocol):
+    """A machine that a link drives; every call comes from one thread, with `now` in monotonic seconds."""
+
+    wants_reconnect: bool
+    """Set by the session when it gave the connection up; the link clears it, and calls `connected` when there is
+    another.
+    """
+
+    def connected(self, now: float) -> None:
+        """There is a new socket: nothing that was said before will be answered, and what was in the outbox is gone."""
+
+    def receive(self, now: float, message: FromCoordinator) -> None: ...
+
+    def tick(self, now: float) -> None: ...
+
+    def next_at(self) -> float:
+        """Returns when `tick` is due next; infinity when nothing is."""
+
+    def take_outbox(self) -> list[ToCoordinator]:
+        """Returns and forgets the messages to send, in order."""
+
+    def failed(self, error: Exception) -> None:
+        """The link has ended: everything that waits, and everything that is asked from now on, ends with this error."""
