@@ -1,4 +1,5 @@
-"""Measures zq against bare code on the same machine in the same run: `python benchmarks [--only NAME ...] [--quick] [--json FILE] [--markdown FILE]`.
+"""Measures zq against bare code on the same machine in the same run: `python benchmarks [--only NAME ...] [--quick]
+[--json FILE] [--markdown FILE]`.
 
 Absolute figures do not hold on shared machines; the ratios do. docs/performance.md explains the table.
 """

@@ -1,8 +1,9 @@
 """The floor for batched work: three processes with the same steps as zq's and none of its semantics.
 
-The client packs each payload, cuts batches and waits for receipts. The store writes each batch to LMDB with sync on, commits what has gathered at once, and only then
-sends the receipts and hands the batches on. The worker unpacks each payload and calls a function for each. What it reports as done is deleted with the next commit.
-No ids, leases, tokens, checksums, liveness, limits, restarts: whatever zq adds to this is the price of its promises.
+The client packs each payload, cuts batches and waits for receipts. The store writes each batch to LMDB with sync on,
+commits what has gathered at once, and only then sends the receipts and hands the batches on. The worker unpacks each
+payload and calls a function for each. What it reports as done is deleted with the next commit. No ids, leases, tokens,
+checksums, liveness, limits, restarts: whatever zq adds to this is the price of its promises.
 """
 
 from __future__ import annotations

@@ -85,7 +85,9 @@ def keys(scale: Scale, policy: str) -> Iterator[Row]:
 
 
 def ordered(scale: Scale) -> Iterator[Row]:
-    """Orders of which each customer has one in work at a time: each task is a lease of its own, so also against batches of one."""
+    """Orders of which each customer has one in work at a time: each task is a lease of its own, so also against batches
+    of one.
+    """
     plain = Order(scale.tasks(50_000), 100, payload_of(scale.size), workers=2, options=lambda _: {})
     keyed = plain._replace(options=lambda number: {"key": f"customer-{number % FEW_KEYS}", "ordered": True})
     yield _against(plain, keyed, scale, "keys, ordered", ">= 0.3")

@@ -2,8 +2,9 @@
 
 python benchmarks/bench_pipeline.py [--items 300000] [--size 200] [--rounds 3] [--json]
 
-One worker process each, the same function, distinct items of 200 bytes, results counted. The rounds of all contestants take turns, so that a busy neighbour harms all alike; the
-best round of each is shown. Processes are started before the clock is.
+One worker process each, the same function, distinct items of 200 bytes, results counted. The rounds of all contestants
+take turns, so that a busy neighbour harms all alike; the best round of each is shown. Processes are started before the
+clock is.
 """
 
 from __future__ import annotations
@@ -80,7 +81,9 @@ def run_ordered(count: int, size: int) -> float:
 
 
 def run_long(count: int) -> tuple[float, int]:
-    """Runs small integers, and returns items a second and how many KiB the peak memory grew by after the first tenth."""
+    """Runs small integers, and returns items a second and how many KiB the peak memory grew by after the first
+    tenth.
+    """
     early = 0
     began_at = time.perf_counter()
     for number, _ in enumerate(double.run(range(count), quiet=True)):

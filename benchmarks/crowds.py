@@ -64,7 +64,8 @@ def _start_seconds() -> float:
 def idle_workers(scale: Scale) -> Iterator[Row]:
     """1,000 connected workers that only beat, once a second each: what their liveness costs the coordinator.
 
-    They are sockets of this process that speak the worker's part of the protocol: a thousand real ones would be what is measured, on a small machine.
+    They are sockets of this process that speak the worker's part of the protocol: a thousand real ones would be what is
+    measured, on a small machine.
     """
     count = 1000
     context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()

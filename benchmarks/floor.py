@@ -1,4 +1,6 @@
-"""What the machine itself can do, with bare code: LMDB commits, ZeroMQ messages, msgpack and a call. Every figure of zq is printed as a ratio to these."""
+"""What the machine itself can do, with bare code: LMDB commits, ZeroMQ messages, msgpack and a call. Every figure of zq
+is printed as a ratio to these.
+"""
 
 from __future__ import annotations
 
@@ -121,7 +123,9 @@ def measure_round_trip(seconds: float) -> float:
 
 
 def measure_hand_over(threads: int, seconds: float) -> float:
-    """Returns the requests a second that so many threads hand to another one and wait for, with nothing done about them."""
+    """Returns the requests a second that so many threads hand to another one and wait for, with nothing done about
+    them.
+    """
     requests: deque[threading.Lock] = deque()
     bell = threading.Semaphore(0)
     until = time.perf_counter() + seconds

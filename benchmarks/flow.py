@@ -92,7 +92,9 @@ def run(order: Order) -> Flow:
 
 
 def submit(rig: Rig, order: Order, tasks: int) -> None:
-    """Submits in one call; batches with options of their own from several threads, since each such call waits for its receipt."""
+    """Submits in one call; batches with options of their own from several threads, since each such call waits for its
+    receipt.
+    """
     options = order.options
     if options is None:
         rig.client.submit_many(QUEUE, repeat(order.payload, tasks), batch_size=order.batch)
@@ -107,7 +109,9 @@ def submit(rig: Rig, order: Order, tasks: int) -> None:
 
 
 def pairs(order: Order, other: Callable[[], float], count: int) -> tuple[Flow, float, float]:
-    """Runs a flow and what it is compared with in turn; returns the median flow, the median of the other, and the median ratio of the pairs."""
+    """Runs a flow and what it is compared with in turn; returns the median flow, the median of the other, and the
+    median ratio of the pairs.
+    """
     others, flows = [], []
     for _ in range(count):
         others.append(other())

@@ -137,7 +137,9 @@ def coroutines(scale: Scale) -> Iterator[Row]:
 
 
 def _singles_row(name: str, taken: list[float], meter: Meter, scale: Scale, hand_over: float) -> Row:
-    """Compares with what 16 callers could reach: each waits for a commit and a round trip, and threads for a hand-over in between."""
+    """Compares with what 16 callers could reach: each waits for a commit and a round trip, and threads for a hand-over
+    in between.
+    """
     ceiling = min(THREADS / _bare_seconds(scale), hand_over)
     rate = len(taken) / meter.usage.seconds
     p50, p99 = percentiles(taken)

@@ -1,4 +1,6 @@
-"""The processes of a measurement, and what they use: a real `zq coordinator` on an LMDB directory with sync on, and workers."""
+"""The processes of a measurement, and what they use: a real `zq coordinator` on an LMDB directory with sync on, and
+workers.
+"""
 
 from __future__ import annotations
 
@@ -49,7 +51,9 @@ class Process(NamedTuple):
     log: Any
 
     def cpu(self) -> float:
-        """Returns the seconds that its threads have used, exactly: the ticks of `stat` count too much for what a timer wakes."""
+        """Returns the seconds that its threads have used, exactly: the ticks of `stat` count too much for what a timer
+        wakes.
+        """
         try:
             tasks = list(Path(f"/proc/{self.popen.pid}/task").iterdir())
             return sum(int((task / "schedstat").read_text().split()[0]) for task in tasks) / 1e9

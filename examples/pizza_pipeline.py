@@ -1,4 +1,5 @@
-"""The pizza kitchen as a pipeline: an order becomes pizzas, the pizzas are baked in parallel, the box waits for all of them.
+"""The pizza kitchen as a pipeline: an order becomes pizzas, the pizzas are baked in parallel, the box waits for all of
+them.
 
 python examples/pizza_pipeline.py
 """

@@ -1,4 +1,5 @@
-"""Counts the words of all text files of a folder: each file is cut into parts, the parts are counted in parallel, and put together again.
+"""Counts the words of all text files of a folder: each file is cut into parts, the parts are counted in parallel, and
+put together again.
 
 python examples/word_count.py FOLDER [--top 10]
 """

@@ -1,6 +1,9 @@
-"""Patterns over zq: pipelines composed in code (docs/pipelines.md), and the patterns of the ZeroMQ guide (docs/patterns.md).
+"""Patterns over zq: pipelines composed in code, and the patterns of the ZeroMQ guide.
 
-This package sees only the names that `zq` exports. Names are loaded when they are first used, so that `import patterns` costs nothing and a worker process loads no more than it needs.
+docs/pipelines.md and docs/patterns.md have their guarantees and weaknesses.
+
+This package sees only the names that `zq` exports. Names are loaded when they are first used, so that `import patterns`
+costs nothing and a worker process loads no more than it needs.
 """
 
 from importlib import import_module

@@ -1,4 +1,6 @@
-"""The commands `zq pipeline ...`, which the entry point `zq.commands` adds to the command line of zq. Loads nothing that `--help` does not need."""
+"""The commands `zq pipeline ...`, which the entry point `zq.commands` adds to the command line of zq. Loads nothing
+that `--help` does not need.
+"""
 
 from __future__ import annotations
 

@@ -24,8 +24,8 @@ HANDSHAKE_TIMEOUT = 3.0
 KEEPALIVE_IDLE, KEEPALIVE_INTERVAL, KEEPALIVE_COUNT = 10, 5, 3
 """Seconds and probes of TCP's keep-alive, which closes connections whose other end is gone after about 25 s.
 
-ZeroMQ's own heartbeats would be quicker, but the REQ sockets of libzmq 4.2 hang up at the first one (libzmq issue 3060), and
-peers of any age and language are meant to join.
+ZeroMQ's own heartbeats would be quicker, but the REQ sockets of libzmq 4.2 hang up at the first one (libzmq issue
+3060), and peers of any age and language are meant to join.
 """
 
 

@@ -8,5 +8,6 @@ from hypothesis import settings
 settings.register_profile("zq", deadline=None, print_blob=True)
 settings.load_profile("zq")
 
-# A shell that starts the tests in the background has them ignore SIGINT, and so would every process that they start and interrupt.
+# A shell that starts the tests in the background has them ignore SIGINT, and so would every process that they start and
+# interrupt.
 signal.signal(signal.SIGINT, signal.default_int_handler)

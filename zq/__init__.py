@@ -1,7 +1,7 @@
 """zq: durable task queues on ZeroMQ, with no broker to install.
 
-Clients submit tasks, a coordinator keeps them on disk and assigns them, workers run them; see README.md for the first five minutes and docs/ for the rest.
-Names are loaded when they are first used, so that `import zq` costs nothing.
+Clients submit tasks, a coordinator keeps them on disk and assigns them, workers run them; see README.md for the first
+five minutes and docs/ for the rest. Names are loaded when they are first used, so that `import zq` costs nothing.
 """
 
 from importlib import import_module

@@ -1,7 +1,7 @@
 """The pytest plugin: coordinators, workers and apps as fixtures.
 
-It is loaded in every run of pytest where zq is installed, so it imports nothing that is not there already; the fixtures import what they need when a test asks
-for one. docs/faces.md has their rules.
+It is loaded in every run of pytest where zq is installed, so it imports nothing that is not there already; the fixtures
+import what they need when a test asks for one. docs/faces.md has their rules.
 """
 
 from __future__ import annotations
@@ -42,7 +42,9 @@ def zq_coordinator(
     monkeypatch: pytest.MonkeyPatch,
     zq_coordinator_options: zq.CoordinatorOptions,
 ) -> Iterator[zq.Coordinator]:
-    """A real coordinator, on a free port of this machine and in a directory of its own; ZQ_ADDRESS is its address while the test runs."""
+    """A real coordinator, on a free port of this machine and in a directory of its own; ZQ_ADDRESS is its address while
+    the test runs.
+    """
     from zq import Coordinator
 
     path: Path = tmp_path_factory.mktemp("zq") / "coordinator.zq"
@@ -62,9 +64,11 @@ def zq_client(zq_coordinator: zq.Coordinator) -> Iterator[zq.Client]:
 
 @pytest.fixture
 def zq_worker(zq_coordinator: zq.Coordinator) -> Iterator[MakeWorker]:
-    """Starts workers of `zq_coordinator`: `zq_worker(app)`, `zq_worker(worker)` or `zq_worker({"queue": handler})`; they end with the test.
+    """Starts workers of `zq_coordinator`: `zq_worker(app)`, `zq_worker(worker)` or `zq_worker({"queue": handler})`;
+    they end with the test.
 
-    The app, too, submits to `zq_coordinator` until the test ends. Options are those of `zq.Worker`: name, concurrency and processes.
+    The app, too, submits to `zq_coordinator` until the test ends. Options are those of `zq.Worker`: name, concurrency
+    and processes.
     """
     with ExitStack() as stack:
 
@@ -100,7 +104,9 @@ def _copy(source: zq.Worker | Mapping[str, Any], address: str, options: dict[str
 
 @pytest.fixture
 def zq_app(request: pytest.FixtureRequest) -> Iterator[zq.App]:
-    """An app in memory, in virtual time: that of the ini option `zq_app`, for as long as the test runs, or a new one."""
+    """An app in memory, in virtual time: that of the ini option `zq_app`, for as long as the test runs, or a new
+    one.
+    """
     from zq import App
 
     spec = request.config.getini("zq_app")

@@ -1,4 +1,6 @@
-"""What a caller may say about tasks and groups: the options of a submit, names and ids, checked before anything is sent."""
+"""What a caller may say about tasks and groups: the options of a submit, names and ids, checked before anything is
+sent.
+"""
 
 from __future__ import annotations
 
@@ -35,18 +37,24 @@ class SubmitOptions(TypedDict, total=False):
     Keys:
         priority: 0 (last) to 9 (first); 4 by default. Strict: a lower one waits while a higher one waits.
         delay: seconds before the task may start; 0 by default.
-        at: when the task may start, instead of `delay`: a datetime with a time zone, or seconds since 1970; a time that is over means at once.
+        at: when the task may start, instead of `delay`: a datetime with a time zone, or seconds since 1970; a time that
+            is over means at once.
         ttl: seconds after its acceptance within which the task must be started, else it expires; no limit by default.
         key: text that tasks share which belong together: for `ordered`, and for what a queue does by key.
         on_lost: what happens to a started task whose worker died: "reassign" (the default), "cancel" or "dead".
         max_attempts: starts that may fail or be lost before the task is a dead letter; the queue's by default.
-        retry: a RetryPolicy or its text, such as "exponential:1:2:60" or "none": when it is tried again after a failure; the queue's by default.
+        retry: a RetryPolicy or its text, such as "exponential:1:2:60" or "none": when it is tried again after a
+            failure; the queue's by default.
         timeout: seconds that a started task may run; no limit by default.
         headers: text by text, passed on untouched.
-        on_dead: queue that gets a notice (the same payload, and headers that say what happened) when the task ends as dead or expired.
-        group: id of a group and the path in it of the first task; the last number of the path counts up from task to task.
-        ordered: True: of the tasks with this key in the queue one runs at a time, in the order of submission; False by default.
-        unique: a key, or a zq.Unique: of the tasks of the queue one has it at a time; another submit gets that one's receipt, or replaces it.
+        on_dead: queue that gets a notice (the same payload, and headers that say what happened) when the task ends as
+            dead or expired.
+        group: id of a group and the path in it of the first task; the last number of the path counts up from task to
+            task.
+        ordered: True: of the tasks with this key in the queue one runs at a time, in the order of submission; False by
+            default.
+        unique: a key, or a zq.Unique: of the tasks of the queue one has it at a time; another submit gets that one's
+            receipt, or replaces it.
     """
 
     priority: int

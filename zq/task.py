@@ -112,7 +112,9 @@ class Task:
 
     @property
     def token(self) -> int:
-        """The lease's fencing token. It only grows per task, so a database of your own can refuse writes with an older one."""
+        """The lease's fencing token. It only grows per task, so a database of your own can refuse writes with an older
+        one.
+        """
         return self._assignment.token
 
     @property
@@ -132,7 +134,8 @@ class Task:
     def member_of(self) -> tuple[str, tuple[int, ...]] | None:
         """The group that the task is a member of, and its path there; None when it is in none.
 
-        A task that forwards others with `group=task.member_of`, or with longer paths in that group, is replaced by them there.
+        A task that forwards others with `group=task.member_of`, or with longer paths in that group, is replaced by them
+        there.
         """
         group = self._assignment.options.group
         if group is None:
@@ -174,10 +177,11 @@ class Task:
         self._owner.note_progress(self, float(fraction))
 
     def forward(self, queue: str, payload: Any, **options: Unpack[SubmitOptions]) -> None:
-        """Submits another task in the same transaction in which this one is completed; if it is not completed, nothing is submitted.
+        """Submits another task in the same transaction in which this one is completed; if it is not completed, nothing
+        is submitted.
 
-        A task that forwards more than 4 MiB in all fails, and so does one that forwards more than 500 batches; what goes to one queue with the same options
-        is one batch, up to 1,000 tasks or 1 MiB.
+        A task that forwards more than 4 MiB in all fails, and so does one that forwards more than 500 batches; what
+        goes to one queue with the same options is one batch, up to 1,000 tasks or 1 MiB.
 
         Raises:
             ValueError, TypeError: the queue or an option cannot be.
@@ -199,11 +203,13 @@ class Task:
     ) -> str:
         """Opens a group and forwards its members, in the same transaction in which this task is completed.
 
-        When the last member has ended, the coordinator makes the callback: a task whose payload is the list of their results. If this task is a member of a group,
-        the callback takes its place there, unless its options name another `group` or None.
+        When the last member has ended, the coordinator makes the callback: a task whose payload is the list of their
+        results. If this task is a member of a group, the callback takes its place there, unless its options name
+        another `group` or None.
 
         Args:
-            members: payloads, when `queue` is given; else tuples of queue and payload, or of queue, payload and options.
+            members: payloads, when `queue` is given; else tuples of queue and payload, or of queue, payload and
+                options.
             queue: of all members.
             callback: its queue, or queue and options.
             policy: "all", "any" or "settled": see docs/semantics.md, groups.

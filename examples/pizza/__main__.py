@@ -1,7 +1,8 @@
 """An evening at the pizza shops: `python examples/pizza [--orders 160 --shops 3 --no-crash --seed 1 --json]`.
 
-A coordinator and the shops run as separate processes. While orders come in, one shop is killed with SIGKILL as it bakes: its takeaway orders are cancelled and the
-customers told, its delivery orders go to other shops. At the end the books must add up, or the exit code is 1.
+A coordinator and the shops run as separate processes. While orders come in, one shop is killed with SIGKILL as it
+bakes: its takeaway orders are cancelled and the customers told, its delivery orders go to other shops. At the end the
+books must add up, or the exit code is 1.
 """
 
 from __future__ import annotations
@@ -23,7 +24,9 @@ from town import Town
 import zq
 
 PAUSE = 0.06
-"""Mean seconds between two customers: a little more than the shops can bake, so that some are told to come back later."""
+"""Mean seconds between two customers: a little more than the shops can bake, so that some are told to come back
+later.
+"""
 
 
 def evening(arguments: argparse.Namespace) -> Ledger:

@@ -1,4 +1,6 @@
-"""A pizza shop: a zq worker. Run one by hand with `zq worker examples/pizza/shop.py:worker --name Napoli --processes 0 --concurrency 3`."""
+"""A pizza shop: a zq worker. Run one by hand with `zq worker examples/pizza/shop.py:worker --name Napoli --processes 0
+--concurrency 3`.
+"""
 
 import time
 

@@ -50,7 +50,9 @@ class Town:
             time.sleep(0.02)
 
     def kill_a_busy_shop(self, client: zq.Client) -> str | None:
-        """Kills, with SIGKILL, a shop that is baking both a delivery and a takeaway; returns its name, None when there is none now."""
+        """Kills, with SIGKILL, a shop that is baking both a delivery and a takeaway; returns its name, None when there
+        is none now.
+        """
         baking: dict[str, set[str]] = {}
         for task in client.query("tasks", queue="orders", state="leased", limit=1000)["rows"]:
             if task["started"] and (task["progress"] or 0.0) < 0.8:

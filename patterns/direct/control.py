@@ -1,7 +1,9 @@
-"""What the caller of a direct pipeline and its workers say to each other beside the items: a msgpack array `[kind, field ...]` each.
+"""What the caller of a direct pipeline and its workers say to each other beside the items: a msgpack array `[kind,
+field ...]` each.
 
-A worker says hello, is told what it is to do, and says when it is ready; is told whom to give to and who gives to it, and says when it is wired: every link has carried a
-first message, so nothing can be lost, or pile up at one worker, because another is slow to join. Then it answers probes, which are heartbeats too, until it is told to stop.
+A worker says hello, is told what it is to do, and says when it is ready; is told whom to give to and who gives to it,
+and says when it is wired: every link has carried a first message, so nothing can be lost, or pile up at one worker,
+because another is slow to join. Then it answers probes, which are heartbeats too, until it is told to stop.
 
 Numbers of workers start at 1 and are not used again in a run; the caller is 0.
 """

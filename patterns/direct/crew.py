@@ -1,7 +1,8 @@
 """The workers of a direct pipeline, as their caller sees them: started, wired, watched, replaced and stopped.
 
-A thread owns the control socket and looks after the processes, so that workers on other machines hear from the caller also while its program is busy with a result. The
-caller's own thread asks for what it wants with the methods here, and is woken through `wake` when something has changed.
+A thread owns the control socket and looks after the processes, so that workers on other machines hear from the caller
+also while its program is busy with a result. The caller's own thread asks for what it wants with the methods here, and
+is woken through `wake` when something has changed.
 """
 
 from __future__ import annotations
@@ -49,12 +50,16 @@ PROBE_INTERVAL = 1.0
 """Seconds between probes in normal times; they are the heartbeats."""
 
 QUICK_PROBE_INTERVAL = 0.02
-"""Seconds between the first probes while the caller waits for everything to come to rest; each later interval is longer, because that may take hours."""
+"""Seconds between the first probes while the caller waits for everything to come to rest; each later interval is
+longer, because that may take hours.
+"""
 
 PROBE_GROWTH = 1.2
 
 GONE_AFTER = 6.0
-"""Seconds of silence after which a worker on another machine is gone. A child process shows by itself that it has ended."""
+"""Seconds of silence after which a worker on another machine is gone. A child process shows by itself that it has
+ended.
+"""
 
 CALL_INTERVAL = 1.0
 """Seconds between two calls of a worker that serves at an endpoint, until it answers."""

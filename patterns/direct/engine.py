@@ -1,8 +1,12 @@
-"""The direct grade: items go through PUSH and PULL sockets from worker to worker, with no third process; the caller is source and sink.
+"""The direct grade: items go through PUSH and PULL sockets from worker to worker, with no third process; the caller is
+source and sink.
 
-Each worker binds a PULL socket, and whoever gives it items connects a PUSH socket to it. The caller takes from the iterable only as fast as results come back, so all memory is
-bounded (patterns/run/feeder.py reads it, patterns/run/pace.py says how far ahead). Nothing is stored: what a process held when it died is lost. The caller knows the numbers of all items under way, so it can say exactly how many: after a death it
-sends nothing more, lets everything come to rest (patterns/direct/quiescence.py), and what has not come back then is lost: `sent == completed + failed + lost`.
+Each worker binds a PULL socket, and whoever gives it items connects a PUSH socket to it. The caller takes from the
+iterable only as fast as results come back, so all memory is bounded (patterns/run/feeder.py reads it,
+patterns/run/pace.py says how far ahead). Nothing is stored: what a process held when it died is lost. The caller knows
+the numbers of all items under way, so it can say exactly how many: after a death it sends nothing more, lets everything
+come to rest (patterns/direct/quiescence.py), and what has not come back then is lost: `sent == completed + failed +
+lost`.
 """
 
 from __future__ import annotations
@@ -52,7 +56,9 @@ TURN_MILLISECONDS = 250
 
 
 class DirectEngine:
-    """One direct run. It belongs to the thread that iterates; see `patterns.run.running.Engine` for what it is to a run."""
+    """One direct run. It belongs to the thread that iterates; see `patterns.run.running.Engine` for what it is to a
+    run.
+    """
 
     guarantee = GUARANTEE
 
@@ -259,7 +265,8 @@ class DirectEngine:
         """Waits until everybody is wired, and has opened its link to here.
 
         Args:
-            fresh: those that have just been started, or None for all. The others may die meanwhile, which is looked into later.
+            fresh: those that have just been started, or None for all. The others may die meanwhile, which is looked
+                into later.
         """
         crew = self._crew
         assert crew is not None
@@ -275,7 +282,9 @@ class DirectEngine:
             self._receive()
 
     def _learn(self, crew: Crew) -> None:
-        """Learns what items cost from the workers' counts, while no result says so: a large batch may be the first to come."""
+        """Learns what items cost from the workers' counts, while no result says so: a large batch may be the first to
+        come.
+        """
         costs = [one.seconds / one.items for one in crew.round[1].values() if one.items]
         if self._pace.is_blind and costs:
             self._pace.note_cost(max(costs))
@@ -359,7 +368,8 @@ class DirectEngine:
     def _attribute(dead: list[Worker], count: int) -> dict[str, int]:
         """Returns how many of the lost items were lost with which stage.
 
-        With deaths in one stage that is exact. With deaths in several, what each had taken and not given when it was last asked decides, as far as it goes.
+        With deaths in one stage that is exact. With deaths in several, what each had taken and not given when it was
+        last asked decides, as far as it goes.
         """
         stages = list(dict.fromkeys(worker.node.name for worker in dead))
         shares = dict.fromkeys(stages, 0)

@@ -1,4 +1,6 @@
-"""The workers of a direct pipeline one by one: what is known of each, how it is started, and whom it is to be connected with."""
+"""The workers of a direct pipeline one by one: what is known of each, how it is started, and whom it is to be connected
+with.
+"""
 
 from __future__ import annotations
 

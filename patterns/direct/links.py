@@ -1,7 +1,9 @@
-"""The PUSH sockets of one who gives items, the caller or a worker: one for each worker that takes them, so that who got what is known and counted.
+"""The PUSH sockets of one who gives items, the caller or a worker: one for each worker that takes them, so that who got
+what is known and counted.
 
-A message is two frames: a head (the run's tag and the sender's number), and a chunk; an empty second frame opens the link. Nothing here waits: `put` keeps what is to be
-sent, `pump` sends what the sockets take. High-water marks are finite, so a stage that is slow holds up those before it.
+A message is two frames: a head (the run's tag and the sender's number), and a chunk; an empty second frame opens the
+link. Nothing here waits: `put` keeps what is to be sent, `pump` sends what the sockets take. High-water marks are
+finite, so a stage that is slow holds up those before it.
 """
 
 from __future__ import annotations
@@ -171,7 +173,9 @@ class Links:
 
 
 def set_patient(socket: Socket) -> None:
-    """Turns ZeroMQ's own heartbeats off: a worker that a debugger holds must not lose its messages. Who is dead, the control channel says."""
+    """Turns ZeroMQ's own heartbeats off: a worker that a debugger holds must not lose its messages. Who is dead, the
+    control channel says.
+    """
     socket.setsockopt(zmq.HEARTBEAT_IVL, 0)
     socket.setsockopt(zmq.RCVHWM, HIGH_WATER_MARK)
 

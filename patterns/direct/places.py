@@ -1,4 +1,6 @@
-"""Where the sockets of one run are bound: in a private folder, in this process, or on an address that other machines can reach."""
+"""Where the sockets of one run are bound: in a private folder, in this process, or on an address that other machines
+can reach.
+"""
 
 from __future__ import annotations
 

@@ -1,7 +1,8 @@
 """Decides that nothing moves any more in a direct pipeline, from the counters of all who take part.
 
-After Mattern's four counters: when everybody is idle and everything sent between the living has been received, twice in a row with the same counts, nothing was on its way in
-between. Messages of the dead that are still in the kernel's hands have no counter at their sender; they show as a change of the receivers' counts.
+After Mattern's four counters: when everybody is idle and everything sent between the living has been received, twice in
+a row with the same counts, nothing was on its way in between. Messages of the dead that are still in the kernel's hands
+have no counter at their sender; they show as a change of the receivers' counts.
 """
 
 from __future__ import annotations

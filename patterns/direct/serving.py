@@ -1,7 +1,8 @@
 """Workers of direct pipelines that wait at an endpoint to be called: how stages run on other machines.
 
-A supervisor keeps one process for each endpoint. A process serves one run and ends, so that nothing of a run, a hanging function included, is left for the next one; the
-supervisor starts it again. Who reaches the endpoint can have the stage's function called with items of its own, and nothing else.
+A supervisor keeps one process for each endpoint. A process serves one run and ends, so that nothing of a run, a hanging
+function included, is left for the next one; the supervisor starts it again. Who reaches the endpoint can have the
+stage's function called with items of its own, and nothing else.
 """
 
 from __future__ import annotations

@@ -1,7 +1,8 @@
 """A worker of a direct pipeline, from hello to stop: what runs in a child process, in a thread, or on another machine.
 
-Two threads. The control thread owns the control socket: it answers probes at once, whatever the user's function does, and notices that the caller is silent. The worker's own
-thread owns the sockets for items and calls the function. They share an inbox, an outbox and the counts, under one lock.
+Two threads. The control thread owns the control socket: it answers probes at once, whatever the user's function does,
+and notices that the caller is silent. The worker's own thread owns the sockets for items and calls the function. They
+share an inbox, an outbox and the counts, under one lock.
 """
 
 from __future__ import annotations

@@ -1,6 +1,7 @@
 """Batches of a durable pipeline: the caller makes them, of items that wait in the queue of its run; a pure machine.
 
-Items stay leased until their batch is forwarded, in the same move that acknowledges them: what a caller that dies had gathered is gathered again by the next one.
+Items stay leased until their batch is forwarded, in the same move that acknowledges them: what a caller that dies had
+gathered is gathered again by the next one.
 """
 
 from __future__ import annotations

@@ -1,7 +1,8 @@
-"""The workers that a durable run starts: a process or thread for each worker of each stage; processes that die are started again under the same name.
+"""The workers that a durable run starts: a process or thread for each worker of each stage; processes that die are
+started again under the same name.
 
-The name is what matters: when the new one says hello, the coordinator knows at once that the old one is dead, and gives its tasks to others. A run that goes on uses the
-names of the caller before.
+The name is what matters: when the new one says hello, the coordinator knows at once that the old one is dead, and gives
+its tasks to others. A run that goes on uses the names of the caller before.
 """
 
 from __future__ import annotations

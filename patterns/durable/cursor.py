@@ -1,7 +1,8 @@
 """The cursor of a durable run: one task that says how far the run is, and whose lease makes its holder the only caller.
 
-A caller works in *moves*. A move is one settle, stored as a whole or not at all: it completes the cursor, forwards source items and the next cursor, and acknowledges the results
-that the next cursor counts as received. So at every moment the store has one cursor that fits what else is there, and whoever pulls it goes on from there, in another
+A caller works in *moves*. A move is one settle, stored as a whole or not at all: it completes the cursor, forwards
+source items and the next cursor, and acknowledges the results that the next cursor counts as received. So at every
+moment the store has one cursor that fits what else is there, and whoever pulls it goes on from there, in another
 process too. A caller whose cursor was taken over finds its settle refused, and stops.
 """
 
@@ -19,7 +20,9 @@ from patterns.errors import TakenOverError
 from patterns.work.plan import Plan
 
 LOOK_INTERVAL = 0.25
-"""Seconds between two looks at a cursor that somebody holds; a caller that lives has moved it in between, or holds it."""
+"""Seconds between two looks at a cursor that somebody holds; a caller that lives has moved it in between, or holds
+it.
+"""
 
 TAKE_PATIENCE = 10.0
 """Seconds in which the next cursor of one's own move can be pulled, the coordinator's restart not counted in."""
@@ -32,7 +35,8 @@ class State:
     Attributes:
         move: its number: how many moves were made before.
         books: the ledger, see `Ledger.export`; None before the first move.
-        owed: ids of results that are counted, but could not be acknowledged in the same move because their lease had run out.
+        owed: ids of results that are counted, but could not be acknowledged in the same move because their lease had
+            run out.
     """
 
     move: int = 0

@@ -1,8 +1,11 @@
-"""The durable grades: each stage is a queue of a coordinator, hosted by the caller (embedded) or running elsewhere (shared), and nothing is lost.
+"""The durable grades: each stage is a queue of a coordinator, hosted by the caller (embedded) or running elsewhere
+(shared), and nothing is lost.
 
-The caller submits chunks of the input, and what comes back waits in the queue of the run (patterns/durable/parcels.py). It works in moves (patterns/durable/cursor.py): one transaction submits
-input, acknowledges results that the program has taken, and says how far it is. Workers hand on what they make in the transaction in which they complete it
-(patterns/durable/stage_work.py). So any process may be killed at any moment; a run with the same `run_id` goes on where the caller was.
+The caller submits chunks of the input, and what comes back waits in the queue of the run (patterns/durable/parcels.py).
+It works in moves (patterns/durable/cursor.py): one transaction submits input, acknowledges results that the program has
+taken, and says how far it is. Workers hand on what they make in the transaction in which they complete it
+(patterns/durable/stage_work.py). So any process may be killed at any moment; a run with the same `run_id` goes on where
+the caller was.
 """
 
 from __future__ import annotations
@@ -44,7 +47,9 @@ SHORT_WAIT = 0.01
 """The same, while the input may bring something at any moment."""
 
 CHUNK_SCALE = 3
-"""A chunk is a task, which costs about a millisecond; with so much larger chunks it still fits a payload after its items have grown by a quarter."""
+"""A chunk is a task, which costs about a millisecond; with so much larger chunks it still fits a payload after its
+items have grown by a quarter.
+"""
 
 WINDOW_FACTOR = 4
 """By which more is under way than between sockets: every step of an item waits for the disk."""
@@ -62,7 +67,9 @@ RUN_ID_CHARACTERS_MAX = 40
 
 
 class DurableEngine:
-    """One durable run. It belongs to the thread that iterates; see `patterns.run.running.Engine` for what it is to a run."""
+    """One durable run. It belongs to the thread that iterates; see `patterns.run.running.Engine` for what it is to a
+    run.
+    """
 
     def __init__(self, plan: Plan, items: Iterator[Any], settings: Settings) -> None:
         """Makes an engine; nothing is started yet.

@@ -1,8 +1,9 @@
 """What the tasks of a durable pipeline carry, and the queues that they go to.
 
-The payload of a task is a *parcel*: a list of frames, each a chunk with the number of the node that it goes to (patterns/work/items.py). Frames that are not for the node whose queue
-the task is in are luggage: news for the join around it, which travels along until the members of a group end, and is joined with their results. So the parcel of a join is a
-list of lists: what each member of its group returned.
+The payload of a task is a *parcel*: a list of frames, each a chunk with the number of the node that it goes to
+(patterns/work/items.py). Frames that are not for the node whose queue the task is in are luggage: news for the join
+around it, which travels along until the members of a group end, and is joined with their results. So the parcel of a
+join is a list of lists: what each member of its group returned.
 """
 
 from __future__ import annotations
@@ -20,13 +21,17 @@ FRAME_BYTES_MAX = 1_000_000
 """A frame has to fit a payload, which a coordinator takes up to 1 MiB, with room for what is around it."""
 
 KEY_SHARDS = 64
-"""Parts into which a chunk for a stage with a key is divided at most: each is a task with a key of its own, so that hashing gives it to one worker."""
+"""Parts into which a chunk for a stage with a key is divided at most: each is a task with a key of its own, so that
+hashing gives it to one worker.
+"""
 
 ATTEMPTS_MAX = 5
 """Starts of a task that may be lost with their process; the first of them was a chunk, the others a single item."""
 
 RESULT_ATTEMPTS_MAX = 1000
-"""Pulls of a result that may be lost with the caller, or because the caller was busy with another result for longer than its lease."""
+"""Pulls of a result that may be lost with the caller, or because the caller was busy with another result for longer
+than its lease.
+"""
 
 ORIGIN_CHARACTERS_MAX = 4000
 """Of origins in one header, which has at most 4,096 bytes."""
@@ -42,7 +47,9 @@ def stage_queue(plan: Plan, node: Node) -> str:
 
 
 def run_queue(name: str, run_id: str) -> str:
-    """Returns the queue in which what comes back to the caller of a run waits: results, notices of what died, and items for batches."""
+    """Returns the queue in which what comes back to the caller of a run waits: results, notices of what died, and items
+    for batches.
+    """
     return f"{name}/runs/{run_id}"
 
 

@@ -1,4 +1,6 @@
-"""The main program of a stage worker that a durable run starts: `python -m patterns.durable.stage_process ADDRESS NAME NODE PARENT`, with the plan on standard input."""
+"""The main program of a stage worker that a durable run starts: `python -m patterns.durable.stage_process ADDRESS NAME
+NODE PARENT`, with the plan on standard input.
+"""
 
 from __future__ import annotations
 

@@ -1,9 +1,11 @@
 """What a worker of a durable pipeline does with a task: the completion forwards what comes of it, in one transaction.
 
-Outside of a scatter, what a node sends on is forwarded, and results go to the queue of the run. A scatter opens a *group* of zq whose members are the parts, several in a task,
-and whose callback is the task of its join. Inside, what a node sends on carries the group along; what goes to the join (parts that are ready, failures, news of parts without
-results) is what the member returns when nothing else comes of it, and luggage of what is forwarded otherwise. The coordinator counts members in the same transactions, and
-makes the join's task when the last has ended, of all that they returned. So nothing of a pipeline is in the memory of a worker between two tasks.
+Outside of a scatter, what a node sends on is forwarded, and results go to the queue of the run. A scatter opens a
+*group* of zq whose members are the parts, several in a task, and whose callback is the task of its join. Inside, what a
+node sends on carries the group along; what goes to the join (parts that are ready, failures, news of parts without
+results) is what the member returns when nothing else comes of it, and luggage of what is forwarded otherwise. The
+coordinator counts members in the same transactions, and makes the join's task when the last has ended, of all that they
+returned. So nothing of a pipeline is in the memory of a worker between two tasks.
 """
 
 from __future__ import annotations
@@ -36,10 +38,14 @@ OUT_BYTES_MAX = 1 << 20
 """What one task may send on before the rest of its chunk is left to another: a completion is one message."""
 
 PIECE_BYTES = FRAME_BYTES_MAX
-"""What should come of a piece of a chunk, between two looks at how much it was: nearly always the chunk is one piece, and stays whole."""
+"""What should come of a piece of a chunk, between two looks at how much it was: nearly always the chunk is one piece,
+and stays whole.
+"""
 
 GROUP_ITEMS_MAX, GROUP_PARTS_MAX, GROUP_BYTES_MAX = 64, 500, 256 << 10
-"""Items, parts and bytes that one group is opened for at most: their results come together in one task, which has at most 8 MiB."""
+"""Items, parts and bytes that one group is opened for at most: their results come together in one task, which has at
+most 8 MiB.
+"""
 
 TOKEN_BITS = 21
 """Of a token in a number of a path, which has 31."""
@@ -265,7 +271,9 @@ class Delivery:
         self._task.group(members, callback=(place.queue, options), skips_none=True)  # type: ignore[arg-type] # a TypedDict in the making
 
     def finish(self) -> Parcel | None:
-        """Returns what the task returns: what is for the join around it, if it is little and nothing else comes of the task."""
+        """Returns what the task returns: what is for the join around it, if it is little and nothing else comes of the
+        task.
+        """
         parcels = list(_parcels_of(self._luggage))
         if self._group is None or not parcels:
             return None
@@ -306,7 +314,8 @@ class Delivery:
         count = self._count[place.queue] = self._count.get(place.queue, -1) + 1
         queue = list(self._count).index(place.queue)
         token, low = self._task.token, (1 << TOKEN_BITS) - 1
-        # No other completion has this token and index, so no other path in the group is like it, however deep pipelines go.
+        # No other completion has this token and index, so no other path in the group is like it, however deep pipelines
+        # go.
         path = (token >> 2 * TOKEN_BITS, token >> TOKEN_BITS & low, token & low, self._task.index, queue, count)
         return {**self._dispatch.inner_options(place), "group": (self._group[0], path)}
 

@@ -1,6 +1,8 @@
-"""The results that the caller of a durable run holds: counted, handed out to the program one by one, and acknowledged when the program has taken them.
+"""The results that the caller of a durable run holds: counted, handed out to the program one by one, and acknowledged
+when the program has taken them.
 
-Two ledgers count the same items: one is ahead, and has outcomes for the program; the other has only what is acknowledged, and is what the cursor keeps.
+Two ledgers count the same items: one is ahead, and has outcomes for the program; the other has only what is
+acknowledged, and is what the cursor keeps.
 """
 
 from __future__ import annotations
@@ -89,7 +91,9 @@ class Takings:
         return done
 
     def acknowledge_parts(self) -> tuple[list[Chunk], list[zq.PulledTask]]:
-        """Returns results of which the program has taken a part, and the rest of them, which has to go back: for a caller that leaves."""
+        """Returns results of which the program has taken a part, and the rest of them, which has to go back: for a
+        caller that leaves.
+        """
         taken = self._note_given()
         rest: list[Chunk] = []
         done: list[zq.PulledTask] = []

@@ -1,7 +1,8 @@
 """The loop of every long-running pattern: one thread makes its sockets, turns until it is stopped, and closes them.
 
 One turn: wait for a message, a call of `wake`, or the time that the last tick named; take a bounded number of messages
-from each socket; do what other threads asked for; tick. The bound is what lets heartbeats out on time under any traffic.
+from each socket; do what other threads asked for; tick. The bound is what lets heartbeats out on time under any
+traffic.
 """
 
 from __future__ import annotations
@@ -35,8 +36,8 @@ STOP_TIMEOUT = 10.0
 class Device:
     """A loop over sockets, run once: `with device: ...` runs it in a thread, `device.run()` in the caller's.
 
-    A subclass overrides `_open`, and as needed `_tick`, `_woken`, `_may_end` and `_close`; all of them are called by the
-    thread that runs, which alone touches the sockets. Any thread, and a signal handler, may call `stop`.
+    A subclass overrides `_open`, and as needed `_tick`, `_woken`, `_may_end` and `_close`; all of them are called by
+    the thread that runs, which alone touches the sockets. Any thread, and a signal handler, may call `stop`.
 
     Attributes:
         malformed: messages that were not what the protocol allows, and were dropped.

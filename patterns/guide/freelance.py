@@ -1,9 +1,9 @@
 """The Freelance client: several servers, no broker between, and the client chooses.
 
 Of the guide's models this is the tracked one: it asks the server that answered last, and goes on to the next when that
-one is silent. The shotgun (ask all at once) multiplies the work by the number of servers; simple failover waits for a dead
-server at each request anew. Frames are those of the guide's second model, so that any REP server can serve: it gets
-`[number, content ...]` and answers `[number, reply ...]`.
+one is silent. The shotgun (ask all at once) multiplies the work by the number of servers; simple failover waits for a
+dead server at each request anew. Frames are those of the guide's second model, so that any REP server can serve: it
+gets `[number, content ...]` and answers `[number, reply ...]`.
 """
 
 from __future__ import annotations
@@ -29,8 +29,8 @@ SERVER_HIGH_WATER_MARK = 10
 class FreelanceClient:
     """Asks one of several equal servers and never hangs; one thread at a time may use it.
 
-    Guarantee: `request` returns a reply to this very request from some server, or raises within `timeout`. More than one
-    server may have worked on it, so it should be safe to repeat.
+    Guarantee: `request` returns a reply to this very request from some server, or raises within `timeout`. More than
+    one server may have worked on it, so it should be safe to repeat.
 
     Args:
         servers: their addresses, best first.

@@ -15,8 +15,8 @@ from zq import ClosedError, TimedOutError
 class LazyPirateClient:
     """A client that asks a server (REP or ROUTER, in any language) and never hangs; one thread at a time may use it.
 
-    Guarantee: `request` returns the reply to this very request, or raises within (retries + 1) x timeout seconds. Silence
-    means unknown: the server may have worked on the request once for each try, so it should be safe to repeat.
+    Guarantee: `request` returns the reply to this very request, or raises within (retries + 1) x timeout seconds.
+    Silence means unknown: the server may have worked on the request once for each try, so it should be safe to repeat.
 
     Args:
         address: of the server, or of a queue before servers.

@@ -1,4 +1,6 @@
-"""Who was heard when: decides that a peer is gone, and when the next heartbeat is due. It knows no clock and no socket."""
+"""Who was heard when: decides that a peer is gone, and when the next heartbeat is due. It knows no clock and no
+socket.
+"""
 
 from __future__ import annotations
 

@@ -19,8 +19,9 @@ class LoadBalancer(Device):
     A worker sends READY, gets `[client, b"", content ...]`, and sends `[client, b"", reply ...]`, upon which it is free
     again. The least recently used worker is first.
 
-    Guarantee: a request goes to a worker that is free, and to one only; it holds no more than one request itself. It does
-    not watch its workers: what a dying worker holds is lost, and its client must ask again (`ParanoidPirateQueue` does).
+    Guarantee: a request goes to a worker that is free, and to one only; it holds no more than one request itself. It
+    does not watch its workers: what a dying worker holds is lost, and its client must ask again (`ParanoidPirateQueue`
+    does).
 
     Args:
         frontend: where clients connect; port `*` takes a free one.

@@ -1,8 +1,8 @@
 """The Majordomo broker: the face that clients and workers of RFC 7/MDP see; its services are queues of a coordinator.
 
-This module speaks the protocol on one ROUTER socket; what is durable is in `patterns.guide.majordomo_services`. The path of a
-request: REQUEST of a client -> task in the queue of that name -> pulled under a lease for one worker -> REQUEST to the
-worker -> REPLY -> the task is done -> its result is the REPLY to the client.
+This module speaks the protocol on one ROUTER socket; what is durable is in `patterns.guide.majordomo_services`. The
+path of a request: REQUEST of a client -> task in the queue of that name -> pulled under a lease for one worker ->
+REQUEST to the worker -> REPLY -> the task is done -> its result is the REPLY to the client.
 
 A worker is in `_workers` from READY until it disconnects, is silent too long, or does what RFC 7 does not allow. The
 client address that a worker sees is the task's id: opaque to it, and proof that a reply is to the request in hand.
@@ -58,9 +58,9 @@ DISMISSED_MAX = 1000
 class MajordomoBroker(Device):
     """A broker for clients and workers of RFC 7 (MDP/0.1), in any language, with durable services.
 
-    Guarantee: a request that reached the coordinator is a task on disk, and is worked on until a worker has replied, also
-    over deaths of workers, of this broker and of the coordinator; at least once. The reply reaches the client if broker
-    and client live; MDP has no way to ask for it again.
+    Guarantee: a request that reached the coordinator is a task on disk, and is worked on until a worker has replied,
+    also over deaths of workers, of this broker and of the coordinator; at least once. The reply reaches the client if
+    broker and client live; MDP has no way to ask for it again.
 
     Args:
         bind: where clients and workers connect; port `*` takes a free one.

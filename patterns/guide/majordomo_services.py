@@ -1,8 +1,8 @@
 """What is durable about the Majordomo broker: requests are tasks, services are queues, a worker at work is a lease.
 
-An event loop in a thread of its own runs one short coroutine for each request that waits for its result, and one for each
-worker, which reads like the life of that worker: pull, hand over, hold the lease, settle, again. The broker's thread calls
-`submit`, `hire`, `replied`, `dismiss` and `look_up`; answers go back to it through `post`.
+An event loop in a thread of its own runs one short coroutine for each request that waits for its result, and one for
+each worker, which reads like the life of that worker: pull, hand over, hold the lease, settle, again. The broker's
+thread calls `submit`, `hire`, `replied`, `dismiss` and `look_up`; answers go back to it through `post`.
 """
 
 from __future__ import annotations

@@ -7,7 +7,8 @@ of the guide, the queue keeps each request until its reply has come, and gives i
     HEARTBEAT  is life, and nothing else: it never makes a worker free
     REPLY      is taken from the worker that holds the request, and makes it free
 
-Invariants: a request is in `_waiting`, or in the hands of exactly one worker, or has ended; a worker in `_free` holds none.
+Invariants: a request is in `_waiting`, or in the hands of exactly one worker, or has ended; a worker in `_free` holds
+none.
 """
 
 from __future__ import annotations
@@ -53,8 +54,9 @@ class Request:
 class ParanoidPirateQueue(Device):
     """A queue between clients and workers, in any language, that speak RFC 6.
 
-    Guarantee: while the queue lives, a request that it took is answered once, by a worker that was free; it may be worked
-    on more than once. Nothing is on disk: what the queue holds dies with it, and only the client's retry brings it back.
+    Guarantee: while the queue lives, a request that it took is answered once, by a worker that was free; it may be
+    worked on more than once. Nothing is on disk: what the queue holds dies with it, and only the client's retry brings
+    it back.
 
     Args:
         frontend: where clients connect, as tcp://127.0.0.1:5555; port `*` takes a free one.
@@ -62,8 +64,8 @@ class ParanoidPirateQueue(Device):
         heartbeat_interval: seconds; workers should have the same.
         missed_max: heartbeats in a row whose absence means that a worker is gone.
         requests_max: requests that wait for a worker, from 1.
-        request_ttl: seconds after which a request that still waits is dropped, since its client has surely given up; None
-            keeps it.
+        request_ttl: seconds after which a request that still waits is dropped, since its client has surely given up;
+            None keeps it.
 
     Attributes:
         frontend, backend: where they were bound, known once it runs.

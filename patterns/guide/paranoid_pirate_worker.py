@@ -43,8 +43,8 @@ class ParanoidPirateWorker(Device):
 
     Args:
         address: the queue's backend.
-        handler: gets the content frames of a request and returns those of the reply, one at least; called in a thread of
-            its own, one request at a time.
+        handler: gets the content frames of a request and returns those of the reply, one at least; called in a thread
+            of its own, one request at a time.
         heartbeat_interval: seconds; the queue should have the same.
         missed_max: heartbeats in a row whose absence means that the queue is gone.
 

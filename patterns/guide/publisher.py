@@ -1,4 +1,5 @@
-"""The publisher of the guide's Clone pattern: numbered updates for all, and snapshots of last values for who comes late.
+"""The publisher of the guide's Clone pattern: numbered updates for all, and snapshots of last values for who comes
+late.
 
     updates    (XPUB)    [topic NUL, UPDATE, publisher, number, key, value]
                          [topic NUL, BEAT, publisher, number of the last update]
@@ -6,8 +7,9 @@
                          -> [topic NUL, publisher, number, key, its number, value, key, its number, value, ...]
 
 Numbers are 8 bytes, big-endian, from 1 in each topic; `publisher` is drawn at the start, so that a new one is told from
-the old. The NUL ends a topic, since ZeroMQ filters by prefix. A beat follows each subscription at once, and proves to the
-subscriber that its subscription works: a snapshot that it asks for after that has no gap to the updates that it will get.
+the old. The NUL ends a topic, since ZeroMQ filters by prefix. A beat follows each subscription at once, and proves to
+the subscriber that its subscription works: a snapshot that it asks for after that has no gap to the updates that it
+will get.
 """
 
 from __future__ import annotations

@@ -4,7 +4,8 @@
     worker      [RESULT, number, result]     to the sink
     ventilator  [END, how many]              to the sink, when all have been sent
 
-The numbers are what makes loss visible: PUSH and PULL themselves say nothing about what a dead worker had in its buffers.
+The numbers are what makes loss visible: PUSH and PULL themselves say nothing about what a dead worker had in its
+buffers.
 """
 
 from __future__ import annotations

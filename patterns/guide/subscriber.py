@@ -64,8 +64,8 @@ class _Topic:
 class Subscriber:
     """Follows topics of a publisher; one thread uses it, and a context manager closes it.
 
-    Guarantee: of each topic, from its first snapshot on, updates come in order and once, and what is missing is reported
-    as a `Gap` before the next update, or at the next beat: sent = received + reported.
+    Guarantee: of each topic, from its first snapshot on, updates come in order and once, and what is missing is
+    reported as a `Gap` before the next update, or at the next beat: sent = received + reported.
 
     Args:
         updates: the publisher's address of that name.

@@ -1,4 +1,6 @@
-"""Ventilator and workers of the guide: numbered tasks are spread over PUSH sockets; `patterns.guide.sink` counts what comes of them."""
+"""Ventilator and workers of the guide: numbered tasks are spread over PUSH sockets; `patterns.guide.sink` counts what
+comes of them.
+"""
 
 from __future__ import annotations
 
@@ -20,7 +22,9 @@ from zq import TimedOutError
 logger = logging.getLogger(__name__)
 
 TASKS_HIGH_WATER_MARK = 10
-"""Tasks that wait at each end of a worker's connection: what a dying worker takes along, beside the kernel's buffers."""
+"""Tasks that wait at each end of a worker's connection: what a dying worker takes along, beside the kernel's
+buffers.
+"""
 
 TASKS_LINGER = 30.0
 """Seconds for which a closing ventilator waits for workers to take the last tasks."""

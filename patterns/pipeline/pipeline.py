@@ -1,6 +1,7 @@
 """The pipeline as a value: pieces in sequence, made with `|`, immutable, and checked when it is made.
 
-A piece (patterns/pipeline/stages.py) is itself a pipeline of one. What a pipeline *does* is in its plan (patterns/work/plan.py); how it is run, in patterns/run/running.py.
+A piece (patterns/pipeline/stages.py) is itself a pipeline of one. What a pipeline *does* is in its plan
+(patterns/work/plan.py); how it is run, in patterns/run/running.py.
 """
 
 from __future__ import annotations
@@ -80,7 +81,8 @@ class Pipeline(Generic[In_contra, Out_co]):
         return cast("Run[Out_co]", make_run(self, items, options))
 
     def __zq_worker__(self, part: str | None) -> zq.Worker:
-        """Returns a worker for a stage of durable runs of this pipeline, or for all; `zq worker kitchen:pipeline --stage bake` asks for it.
+        """Returns a worker for a stage of durable runs of this pipeline, or for all; `zq worker kitchen:pipeline
+        --stage bake` asks for it.
 
         Raises:
             ValueError: there is no such stage, or it is a batch.

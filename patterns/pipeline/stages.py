@@ -1,6 +1,7 @@
 """The pieces of pipelines: `stage`, `fan_out`, `route`, `scatter` and `gather`, `batch`.
 
-They are values and do nothing by themselves. Mistakes are raised here, when a pipeline is made, with the name of the stage.
+They are values and do nothing by themselves. Mistakes are raised here, when a pipeline is made, with the name of the
+stage.
 """
 
 from __future__ import annotations
@@ -55,7 +56,8 @@ class StageOptions:
         workers: processes (or threads) that run it, 1 to 256.
         retries: calls after the first one that failed, 0 to 999.
         backoff: seconds before the first retry, growth from retry to retry, largest seconds.
-        timeout: seconds that one call may take, or None; the process of one that takes longer is killed and replaced, and the item fails.
+        timeout: seconds that one call may take, or None; the process of one that takes longer is killed and replaced,
+            and the item fails.
         flat: whether the function returns an iterable of results, many or none, instead of one result.
         threads: whether its workers are threads of the caller's process.
         key: function of an item; items with equal keys go to the same worker. None: to any.
@@ -191,7 +193,9 @@ def _check_range(name: str, what: str, value: Any, least: int, most: int) -> Non
 
 
 def has_importable_key(step: _Step[Any, Any]) -> bool:
-    """Returns whether who imports the stage's function finds the stage there, and with it its key, which may be a lambda then."""
+    """Returns whether who imports the stage's function finds the stage there, and with it its key, which may be a
+    lambda then.
+    """
     return named_by(step.function) is step
 
 
@@ -259,7 +263,8 @@ def route(
     """Gives each item to one branch.
 
     Args:
-        choose: returns the label of the branch for an item. If its return type is a Literal or an Enum of text, each of its values needs a branch.
+        choose: returns the label of the branch for an item. If its return type is a Literal or an Enum of text, each of
+            its values needs a branch.
         branches: by label: text, whole numbers, booleans or None.
         otherwise: takes the items whose label has no branch; None: such an item fails.
         threads: whether all stages that give items to it run in threads, so that `choose` need not be importable.
@@ -367,7 +372,8 @@ def batch(size: int, within: float | None = None) -> Batch[Any]:
 
     Args:
         size: items in a list, 1 to 100,000.
-        within: seconds after its first item came when a list goes on, full or not; None: when it is full, or when all input has ended.
+        within: seconds after its first item came when a list goes on, full or not; None: when it is full, or when all
+            input has ended.
 
     Raises:
         ValueError: an argument is out of range.

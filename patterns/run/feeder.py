@@ -1,7 +1,8 @@
-"""Reads the input of a run in a thread of its own, a little ahead, so that results are given out while the next item is waited for.
+"""Reads the input of a run in a thread of its own, a little ahead, so that results are given out while the next item is
+waited for.
 
-It may be a generator that waits an hour between two items: those that came are sent on at once. What it raises ends the input, and is raised to the caller after the results
-of all items before it.
+It may be a generator that waits an hour between two items: those that came are sent on at once. What it raises ends the
+input, and is raised to the caller after the results of all items before it.
 """
 
 from __future__ import annotations
@@ -54,7 +55,9 @@ class Feeder:
         self._thread.start()
 
     def take(self, size: int, *, is_hasty: bool) -> list[Any]:
-        """Returns the next items: as many as asked for, or none; those that are there if it is hasty or there are no more."""
+        """Returns the next items: as many as asked for, or none; those that are there if it is hasty or there are no
+        more.
+        """
         buffer = self._buffer
         self._limit = size * AHEAD_MAX
         if len(buffer) < size:

@@ -1,4 +1,5 @@
-"""How many items travel together, and how many are under way: small enough to share out and to stop quickly, large enough to cost little each.
+"""How many items travel together, and how many are under way: small enough to share out and to stop quickly, large
+enough to cost little each.
 
 A pure machine: what it learns from is given to it.
 """
@@ -54,7 +55,9 @@ class Pace:
         return self._held_max + self.chunk * (CHUNKS_PER_WORKER * self._workers + 1)
 
     def note_cost(self, seconds: float) -> None:
-        """Learns what an item costs at the slowest stage; the memory of it fades, so that one odd chunk decides nothing for long."""
+        """Learns what an item costs at the slowest stage; the memory of it fades, so that one odd chunk decides nothing
+        for long.
+        """
         self._cost = seconds if not self._cost else 0.7 * self._cost + 0.3 * seconds
         self._adapt()
 

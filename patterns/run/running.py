@@ -1,7 +1,9 @@
-"""Runs of pipelines: what a caller sees, whatever the grade. An engine does the work: `patterns/direct/engine.py` is one.
+"""Runs of pipelines: what a caller sees, whatever the grade. An engine does the work: `patterns/direct/engine.py` is
+one.
 
-A run is lazy: it starts with the first `next`, and takes from its input only as fast as results come. It ends, and leaves no process and no socket, when its results are
-exhausted, when an error leaves it, when it is closed, or when nobody refers to it any more.
+A run is lazy: it starts with the first `next`, and takes from its input only as fast as results come. It ends, and
+leaves no process and no socket, when its results are exhausted, when an error leaves it, when it is closed, or when
+nobody refers to it any more.
 """
 
 from __future__ import annotations
@@ -30,18 +32,25 @@ class RunOptions(TypedDict, total=False):
 
     Keys:
         ordered: results come in the order of the input; by default as they are ready.
-        on_error: what an item does that a stage fails for: "raise" (the default) ends the run with a StageError, "skip" counts it, "collect" keeps the StageError in `errors`.
+        on_error: what an item does that a stage fails for: "raise" (the default) ends the run with a StageError, "skip"
+            counts it, "collect" keeps the StageError in `errors`.
         progress: shows a line for each stage on stderr.
         quiet: does not say on stderr which guarantee the run gives.
-        threads: stages run in threads of this process; by default in child processes. A stage with a timeout calls its function in a child in any case.
-        allow_loss: goes on when a process dies and items are lost, and says in `lost` how many; by default that ends the run with a LostError.
-        endpoints: by stage, the endpoints (tcp://host:port) of workers that `zq pipeline serve` runs, here or on other machines.
-        data: directory of a coordinator inside this process (embedded grade); it is made if need be, and locked while the run is open.
+        threads: stages run in threads of this process; by default in child processes. A stage with a timeout calls its
+            function in a child in any case.
+        allow_loss: goes on when a process dies and items are lost, and says in `lost` how many; by default that ends
+            the run with a LostError.
+        endpoints: by stage, the endpoints (tcp://host:port) of workers that `zq pipeline serve` runs, here or on other
+            machines.
+        data: directory of a coordinator inside this process (embedded grade); it is made if need be, and locked while
+            the run is open.
         address: of a running coordinator (shared grade).
-        run_id: of a durable run; one that was begun under it goes on, with the same pipeline and the same items. By default made, and said with the guarantee.
+        run_id: of a durable run; one that was begun under it goes on, with the same pipeline and the same items. By
+            default made, and said with the guarantee.
         workers: False starts no workers for a durable run: others do, `zq worker kitchen:pipeline --stage bake`.
         lease: seconds of silence after which the caller of a durable run is taken for dead, and another may take over.
-        host: address of this machine at which those workers reach it; by default the one that leads to the first of them.
+        host: address of this machine at which those workers reach it; by default the one that leads to the first of
+            them.
     """
 
     ordered: bool
@@ -126,7 +135,8 @@ class Run(Generic[Out]):
         self.guarantee = engine.guarantee
         self.errors: list[StageError] = []
         self._engine = engine
-        # The generator refers to the engine and not to the run: when nobody holds it any more it is closed at once, and the engine with it.
+        # The generator refers to the engine and not to the run: when nobody holds it any more it is closed at once, and
+        # the engine with it.
         self._results = _results(engine, settings, self.errors)
 
     @property

@@ -61,7 +61,9 @@ class Calls:
 
 
 def failure_from(stage: str, item: Any, error: BaseException, attempts: int) -> Failure:
-    """Returns an exception as a value; a `text` attribute of it that says `remote_traceback` is taken as its traceback."""
+    """Returns an exception as a value; a `text` attribute of it that says `remote_traceback` is taken as its
+    traceback.
+    """
     remote = getattr(error, "remote_traceback", None)
     text = remote if isinstance(remote, str) else "".join(traceback.format_exception(error))
     description = getattr(error, "description", None) or f"{type(error).__name__}: {error}"

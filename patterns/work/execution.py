@@ -1,10 +1,11 @@
 """What a node does with a chunk: the part of a pipeline that every grade shares, without any transport.
 
-`Execution` is one worker of one node as a machine: `receive` a chunk, get the chunks that come of it, each with the number of the node that it goes to. Routes and fan_outs
-have no workers: `Spreader` does theirs on the way out. Everything that goes wrong with an item becomes a `Failure` that travels like a result.
+`Execution` is one worker of one node as a machine: `receive` a chunk, get the chunks that come of it, each with the
+number of the node that it goes to. Routes and fan_outs have no workers: `Spreader` does theirs on the way out.
+Everything that goes wrong with an item becomes a `Failure` that travels like a result.
 
-Invariants: the shares that leave a node for an item add up to those that came in, whatever its function does; a join calls its function once for an item, when all shares
-are in, and not at all if a part failed.
+Invariants: the shares that leave a node for an item add up to those that came in, whatever its function does; a join
+calls its function once for an item, when all shares are in, and not at all if a part failed.
 """
 
 from __future__ import annotations
@@ -416,7 +417,9 @@ def divide(chunk: Chunk, node: Node, workers: int) -> list[tuple[int, Chunk]]:
 
 
 def _hash_key(node: Node, value: Any) -> int:
-    """Returns a hash of an item's key, the same in every process; a key function that fails decides nothing, the stage gets the item anyway."""
+    """Returns a hash of an item's key, the same in every process; a key function that fails decides nothing, the stage
+    gets the item anyway.
+    """
     assert node.options.key is not None
     try:
         return zlib.crc32(msgpack.packb(node.options.key(value)))

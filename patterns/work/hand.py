@@ -1,7 +1,8 @@
 """Calls a function in a process of its own, which can be killed when a call takes too long; for stages with a timeout.
 
-The process reads an item on its standard input and writes the result on its standard output, each a msgpack array behind its length. It is started with the first call and
-again after it died; a call that kills it is a call that failed, and harms no other item.
+The process reads an item on its standard input and writes the result on its standard output, each a msgpack array
+behind its length. It is started with the first call and again after it died; a call that kills it is a call that
+failed, and harms no other item.
 """
 
 from __future__ import annotations

@@ -2,11 +2,14 @@
 
 The number of a source item is its place in the input, from 0. An *origin* says what an item stands for:
 
-- a number: the whole of that source item. Nearly all items are so, and their chunks carry no more than the first of consecutive numbers;
-- `(members, inner)`: members are `(number, path)` pairs, more than one only after a batch; inner is a path for each scatter around the item, the innermost last.
+- a number: the whole of that source item. Nearly all items are so, and their chunks carry no more than the first of
+  consecutive numbers;
+- `(members, inner)`: members are `(number, path)` pairs, more than one only after a batch; inner is a path for each
+  scatter around the item, the innermost last.
 
-A path is a flat tuple `(index, count, index, count ...)`: branch `index` of `count` at each fork. It stands for the share 1/count/count... of its item; an item is complete
-when the shares of what became of it (results, the news that there are none, failures) add up to 1. That is counted exactly, so the order of arrival does not matter.
+A path is a flat tuple `(index, count, index, count ...)`: branch `index` of `count` at each fork. It stands for the
+share 1/count/count... of its item; an item is complete when the shares of what became of it (results, the news that
+there are none, failures) add up to 1. That is counted exactly, so the order of arrival does not matter.
 """
 
 from __future__ import annotations
@@ -41,7 +44,9 @@ class Loose(NamedTuple):
 
 
 class Ended(NamedTuple):
-    """News of items that have no result: `failures` has None where there was simply none. They go to the join around them, or to the sink."""
+    """News of items that have no result: `failures` has None where there was simply none. They go to the join around
+    them, or to the sink.
+    """
 
     origins: Sequence[Origin]
     failures: list[Failure | None]
@@ -133,7 +138,9 @@ def share_of(path: Path) -> Fraction:
 
 
 class Rest:
-    """What is missing of a whole, exactly: starts as 1, and shares are taken away. Whole numbers over a common denominator: a Fraction costs ten times as much."""
+    """What is missing of a whole, exactly: starts as 1, and shares are taken away. Whole numbers over a common
+    denominator: a Fraction costs ten times as much.
+    """
 
     __slots__ = ("_denominator", "_numerator")
 
@@ -161,7 +168,9 @@ class Rest:
 
 
 def weight_of(chunk: Chunk) -> float:
-    """Returns how many source items a chunk stands for: a part counts as a part, and a batch as all that are in it. For measuring; books are kept in exact shares."""
+    """Returns how many source items a chunk stands for: a part counts as a part, and a batch as all that are in it. For
+    measuring; books are kept in exact shares.
+    """
     if isinstance(chunk, Plain):
         return float(len(chunk.values))
     origins = chunk.origins

@@ -1,7 +1,10 @@
-"""The books of a run: which source items are under way, which are complete, failed or lost, and what may be given to the caller.
+"""The books of a run: which source items are under way, which are complete, failed or lost, and what may be given to
+the caller.
 
-A pure machine, without any transport. `send` books what leaves, `receive` what comes back at the sink; `take` gives outcomes in the order that was asked for: as they come, or
-in the order of the input. An outcome is a bare value, because nearly all are, and wrapping each would cost more than all the rest; what failed is a Failure, which no value can be.
+A pure machine, without any transport. `send` books what leaves, `receive` what comes back at the sink; `take` gives
+outcomes in the order that was asked for: as they come, or in the order of the input. An outcome is a bare value,
+because nearly all are, and wrapping each would cost more than all the rest; what failed is a Failure, which no value
+can be.
 
 Invariants: `sent == completed + failed + lost + in_flight`; an item is counted once, whatever comes twice or late.
 """
@@ -67,7 +70,9 @@ class Ledger:
 
     @property
     def held(self) -> int:
-        """Source items that cannot be given to the caller yet, because an earlier one is under way; 0 when the order does not matter."""
+        """Source items that cannot be given to the caller yet, because an earlier one is under way; 0 when the order
+        does not matter.
+        """
         return self._next - self._order.next_number if self._order is not None else 0
 
     def send(self, count: int) -> int:
@@ -105,7 +110,9 @@ class Ledger:
             self._order.release(self._ready)
 
     def take(self) -> deque[Any]:
-        """Returns the outcomes that may be given now: values, and a Failure for each item that failed. The caller removes what it gives."""
+        """Returns the outcomes that may be given now: values, and a Failure for each item that failed. The caller
+        removes what it gives.
+        """
         return self._ready
 
     def declare_lost(self) -> int:
@@ -137,11 +144,15 @@ class Ledger:
 
     @property
     def next_to_give(self) -> int:
-        """Number of the first item of which something may still be given, in an ordered run; of the next to be sent in others."""
+        """Number of the first item of which something may still be given, in an ordered run; of the next to be sent in
+        others.
+        """
         return self._next if self._order is None else self._order.next_number
 
     def trace(self) -> deque[tuple[int, int]]:
-        """Has an ordered run note what it gives: (outcomes, items that they are of), for one item, or for so many with one outcome each. The caller removes them."""
+        """Has an ordered run note what it gives: (outcomes, items that they are of), for one item, or for so many with
+        one outcome each. The caller removes them.
+        """
         assert self._order is not None, "what is given in any order says nothing about the items before it"
         self._order.released = found = deque[tuple[int, int]]()
         return found

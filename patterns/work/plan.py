@@ -1,8 +1,9 @@
 """The plan: a pipeline as a flat tuple of nodes, which any process can make again from its wire form.
 
-A node is a place where something is done with items: `stage`, `split`, `join` and `batch` have workers of their own; `route` and `fan_out` cost next to nothing and are
-done by whoever gives items to them. Nodes are numbered in the order in which one reads them; SINK is where results go. The functions stay outside of the wire form: a node
-has the name by which they are imported.
+A node is a place where something is done with items: `stage`, `split`, `join` and `batch` have workers of their own;
+`route` and `fan_out` cost next to nothing and are done by whoever gives items to them. Nodes are numbered in the order
+in which one reads them; SINK is where results go. The functions stay outside of the wire form: a node has the name by
+which they are imported.
 """
 
 from __future__ import annotations
@@ -40,9 +41,11 @@ class Node:
         kind: what is done there.
         name: unlike every other node's.
         follower: number of the node that gets what comes out (of a route or fan_out: of its branches), or SINK.
-        join: number of the join that ends the scatter around it, or SINK: failures, and the news that an item has no results, go there.
+        join: number of the join that ends the scatter around it, or SINK: failures, and the news that an item has no
+            results, go there.
         branches: first nodes of the branches of a route or fan_out.
-        labels: of a route, one for each branch; what has no label and takes all others is the last branch, when there is one more.
+        labels: of a route, one for each branch; what has no label and takes all others is the last branch, when there
+            is one more.
         closing: of a split: number of its own join.
         options: how it is run; its `key` is not part of the wire form.
         reference: by which its function is imported, or None: it runs in threads only, or has none.
@@ -104,7 +107,9 @@ class Plan:
 
     @property
     def held_max(self) -> int:
-        """How many source items can at most lie in unfinished batches: so many must be in flight before anything need come out."""
+        """How many source items can at most lie in unfinished batches: so many must be in flight before anything need
+        come out.
+        """
         held, factor = 0, 1
         for node in self.nodes:
             if node.kind == "batch":  # a batch of batches holds the items of all of them
@@ -142,7 +147,9 @@ class Plan:
         raise ValueError(f"there is no stage {name!r} in {self.name}; expected one of {names}")
 
     def followers(self, number: int) -> frozenset[int]:
-        """Returns the nodes with workers, and SINK, that a node (or, for SINK, the source) may give items or news of their end to."""
+        """Returns the nodes with workers, and SINK, that a node (or, for SINK, the source) may give items or news of
+        their end to.
+        """
         found: set[int] = set()
         waiting = [0]
         if number != SINK:
@@ -184,7 +191,9 @@ def make_plan(pipeline: Pipeline[Any, Any]) -> Plan:
 
 
 class _Maker:
-    """Makes nodes from the last to the first, because a node names the one that follows; `finish` turns the numbers around."""
+    """Makes nodes from the last to the first, because a node names the one that follows; `finish` turns the numbers
+    around.
+    """
 
     def __init__(self) -> None:
         self._nodes: list[Node] = []

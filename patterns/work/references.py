@@ -1,4 +1,5 @@
-"""How a function is named so that another process can import it: `module:qualname`, or `/path/file.py:qualname` for a script.
+"""How a function is named so that another process can import it: `module:qualname`, or `/path/file.py:qualname` for a
+script.
 
 Functions travel by name and never by value: what a process runs is what stands in its own files.
 """
@@ -14,7 +15,9 @@ from types import ModuleType
 from typing import Any
 
 MAIN_OF_WORKER = "__mp_main__"
-"""The name under which a script is run in a worker, as in multiprocessing: `if __name__ == "__main__"` keeps its main part from running there."""
+"""The name under which a script is run in a worker, as in multiprocessing: `if __name__ == "__main__"` keeps its main
+part from running there.
+"""
 
 _loading: list[str] = []
 """References that are being imported now: a pipeline must not be run by the import of its own stages."""
@@ -68,7 +71,9 @@ def load_reference(reference: str) -> Any:
 
 
 def named_by(function: Callable[..., Any]) -> Any:
-    """Returns what the module of a function has under its name: the function, or a stage made of it; None when there is nothing."""
+    """Returns what the module of a function has under its name: the function, or a stage made of it; None when there is
+    nothing.
+    """
     return _walk(sys.modules.get(function.__module__), function.__qualname__)
 
 

@@ -1,7 +1,7 @@
 """A coordinator that does what a test tells it to, over a real ROUTER socket in a thread of its own.
 
-By itself it accepts every batch, answers every ping, and leaves everything else unanswered. Tests read `received` and wait for
-conditions; all changes are made under `lock`, as is all handling of messages.
+By itself it accepts every batch, answers every ping, and leaves everything else unanswered. Tests read `received` and
+wait for conditions; all changes are made under `lock`, as is all handling of messages.
 """
 
 import threading

@@ -178,7 +178,8 @@ def test_tasks_that_came_just_before_their_pull_was_cancelled_go_back(coordinato
         call = asyncio.create_task(client.pull("orders", wait=20))
         await wait_for(lambda: coordinator.of_kind(Pull))
         coordinator.send(Tasks(coordinator.of_kind(Pull)[0].request, (assign(b"x"),)))
-        # The loop is held here until the tasks are on their way to the coroutine, which is cancelled before it sees them.
+        # The loop is held here until the tasks are on their way to the coroutine, which is cancelled before it sees
+        # them.
         wait_until(lambda: client._mailbox is not None and client._mailbox._letters)
         call.cancel()
         with pytest.raises(asyncio.CancelledError):

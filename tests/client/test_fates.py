@@ -1,4 +1,6 @@
-"""When tasks start, expire, fail and come back, as a program sees it: over a real socket and a real store, with both clients."""
+"""When tasks start, expire, fail and come back, as a program sees it: over a real socket and a real store, with both
+clients.
+"""
 
 import asyncio
 import time

@@ -1,7 +1,9 @@
-"""Draws messages of every kind that a coordinator hears, valid one by one and in no sensible order; `python -m tests.core.any_messages --seeds 100000` plays more of them.
+"""Draws messages of every kind that a coordinator hears, valid one by one and in no sensible order; `python -m
+tests.core.any_messages --seeds 100000` plays more of them.
 
-The simulation plays clients and workers that keep to the protocol. Nobody here does: a connection says hello under two names, settles leases of others, opens a group
-under the id of a task, moves a queue while it is purged. Names are few, so that all of it meets.
+The simulation plays clients and workers that keep to the protocol. Nobody here does: a connection says hello under two
+names, settles leases of others, opens a group under the id of a task, moves a queue while it is purged. Names are few,
+so that all of it meets.
 """
 
 from __future__ import annotations
@@ -57,10 +59,14 @@ CLIENT_PEERS = [CLIENT, b"c2"]
 STATES = ["waiting", "leased", "scheduled", "dead", "done", "any", "unfinished", "cancelled", "expired"]
 
 ROUNDS = 150
-"""What happens in one play: messages, time that passes, crashes. After as many, queues and ids have been made and forgotten."""
+"""What happens in one play: messages, time that passes, crashes. After as many, queues and ids have been made and
+forgotten.
+"""
 
 TURNS_MAX = 300
-"""Turns without time after which the coordinator should have nothing more to do; the most that any seed needs is a tenth."""
+"""Turns without time after which the coordinator should have nothing more to do; the most that any seed needs is a
+tenth.
+"""
 
 SHOWN = 8
 """How many of the last rounds a failure shows."""

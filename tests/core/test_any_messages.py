@@ -1,7 +1,8 @@
 """Messages in no sensible order, from the decoder into the core (see `any_messages`).
 
-After each turn: nothing has escaped but a StoreError, the books and the store agree (the invariants of the simulation), every answer can be encoded, and when time
-stands still the coordinator comes to an end of what it has to do. A failing seed is named with the command that replays it, and the last rounds.
+After each turn: nothing has escaped but a StoreError, the books and the store agree (the invariants of the simulation),
+every answer can be encoded, and when time stands still the coordinator comes to an end of what it has to do. A failing
+seed is named with the command that replays it, and the last rounds.
 """
 
 from __future__ import annotations

@@ -1,4 +1,6 @@
-"""What users of other queues complain of most, each as a test of what happens here; others stand with the feature that answers them."""
+"""What users of other queues complain of most, each as a test of what happens here; others stand with the feature that
+answers them.
+"""
 
 from tests.core.desk import CLIENT, Desk, assigned, done, only
 from zq.wire.messages import Cancel, Heartbeat, Held, Hello, Settled, Span, Started

@@ -1,4 +1,6 @@
-"""Dead letters: found, brought back at once and at a rate, to other queues, purged; burying (docs/semantics.md, Failure)."""
+"""Dead letters: found, brought back at once and at a rate, to other queues, purged; burying (docs/semantics.md,
+Failure).
+"""
 
 from typing import Any
 

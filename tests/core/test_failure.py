@@ -1,4 +1,6 @@
-"""What becomes of tasks whose starts fail or are lost: retry policies, attempts, dead letters (docs/semantics.md, Failure)."""
+"""What becomes of tasks whose starts fail or are lost: retry policies, attempts, dead letters (docs/semantics.md,
+Failure).
+"""
 
 from typing import Any
 

@@ -1,4 +1,6 @@
-"""Pause, concurrency and rates, of queues and of keys, for pushed and pulled tasks alike (docs/semantics.md, Limits)."""
+"""Pause, concurrency and rates, of queues and of keys, for pushed and pulled tasks alike (docs/semantics.md,
+Limits).
+"""
 
 from typing import Any
 

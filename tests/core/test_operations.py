@@ -1,4 +1,6 @@
-"""Operations on whole queues, on a coordinator with literal times: what they end, move and leave alone, and that they survive a restart."""
+"""Operations on whole queues, on a coordinator with literal times: what they end, move and leave alone, and that they
+survive a restart.
+"""
 
 from __future__ import annotations
 

@@ -1,10 +1,13 @@
-"""CPython's own tests of executors, run against `zq.Executor` where the Python that runs this has them (Debian's and many containers' have not).
+"""CPython's own tests of executors, run against `zq.Executor` where the Python that runs this has them (Debian's and
+many containers' have not).
 
-They are taken as they are: only the executor is another one, and in the scripts that a test starts, the import of it. What is skipped is skipped by name, each with its
-reason; a name that the tests no longer have fails `test_what_is_skipped_is_there`.
+They are taken as they are: only the executor is another one, and in the scripts that a test starts, the import of it.
+What is skipped is skipped by name, each with its reason; a name that the tests no longer have fails
+`test_what_is_skipped_is_there`.
 
-Whole files that are not run: test_future (the Future class of the standard library itself, which ours extends), test_thread_pool and most of test_process_pool's
-constructors (the pools' own), test_init (there is no initializer), test_deadlock (values whose pickling or unpickling fails: there is no pickle).
+Whole files that are not run: test_future (the Future class of the standard library itself, which ours extends),
+test_thread_pool and most of test_process_pool's constructors (the pools' own), test_init (there is no initializer),
+test_deadlock (values whose pickling or unpickling fails: there is no pickle).
 """
 
 from __future__ import annotations

@@ -1,4 +1,6 @@
-"""`zq.Executor`: what it adds to, and what it leaves out of, the executors of the standard library; CPython's own tests are in test_cpython.py."""
+"""`zq.Executor`: what it adds to, and what it leaves out of, the executors of the standard library; CPython's own tests
+are in test_cpython.py.
+"""
 
 from __future__ import annotations
 

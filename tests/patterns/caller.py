@@ -1,4 +1,6 @@
-"""A program that runs a durable pipeline and notes every result in a file: `python -m tests.patterns.caller NOTES COUNT RUN_ID GRADE PLACE THREADS`. Killed, it is started again."""
+"""A program that runs a durable pipeline and notes every result in a file: `python -m tests.patterns.caller NOTES COUNT
+RUN_ID GRADE PLACE THREADS`. Killed, it is started again.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""Two ways to evaluate a pipeline without any transport: nodes that exchange messages in a random order, and a few lines of plain Python."""
+"""Two ways to evaluate a pipeline without any transport: nodes that exchange messages in a random order, and a few
+lines of plain Python.
+"""
 
 from __future__ import annotations
 
@@ -18,7 +20,9 @@ from patterns.work.plan import SINK
 def run_in_memory(
     pipeline: Pipeline[Any, Any], items: Iterable[Any], random: Random, *, ordered: bool = False
 ) -> tuple[list[Any], Ledger]:
-    """Runs a pipeline with all its workers in this thread; messages to different workers overtake each other at random."""
+    """Runs a pipeline with all its workers in this thread; messages to different workers overtake each other at
+    random.
+    """
     plan = pipeline.plan()
     ledger = Ledger(ordered=ordered)
     spreader = Spreader(plan)

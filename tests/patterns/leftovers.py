@@ -1,4 +1,6 @@
-"""Finds what a run of a pipeline has left behind: processes and socket files. Every run of a test has its folders in one place, and its processes name theirs."""
+"""Finds what a run of a pipeline has left behind: processes and socket files. Every run of a test has its folders in
+one place, and its processes name theirs.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""Every shape of pipeline, with items and what must come out: the contract that each grade keeps, with processes and with threads."""
+"""Every shape of pipeline, with items and what must come out: the contract that each grade keeps, with processes and
+with threads.
+"""
 
 from __future__ import annotations
 

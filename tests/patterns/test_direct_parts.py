@@ -1,4 +1,6 @@
-"""The pure parts of direct runs, with literal times and counts: pace, quiescence, control messages, places, and the reader of the input."""
+"""The pure parts of direct runs, with literal times and counts: pace, quiescence, control messages, places, and the
+reader of the input.
+"""
 
 from __future__ import annotations
 

@@ -1,6 +1,8 @@
-"""kill -9 of everything that a durable pipeline is made of, judged by what the caller has noted: each input has exactly its results, and joins are complete.
+"""kill -9 of everything that a durable pipeline is made of, judged by what the caller has noted: each input has exactly
+its results, and joins are complete.
 
-A caller that is killed between taking a result and acknowledging it is given that result again when it goes on, so a line may stand there twice, and never two different ones.
+A caller that is killed between taking a result and acknowledging it is given that result again when it goes on, so a
+line may stand there twice, and never two different ones.
 """
 
 from __future__ import annotations

@@ -1,4 +1,6 @@
-"""The types that a type checker sees through a pipeline; mypy checks this file, and running it checks that it is true."""
+"""The types that a type checker sees through a pipeline; mypy checks this file, and running it checks that it is
+true.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""A worker whose handlers keep a ledger of their own: a line when a task starts and one when it ends, in a file per process."""
+"""A worker whose handlers keep a ledger of their own: a line when a task starts and one when it ends, in a file per
+process.
+"""
 
 import os
 import time

@@ -1,4 +1,6 @@
-"""A real coordinator process: garbage on its port, a second one on its directory, a large backlog, and the everyday path through public names."""
+"""A real coordinator process: garbage on its port, a second one on its directory, a large backlog, and the everyday
+path through public names.
+"""
 
 import os
 import re

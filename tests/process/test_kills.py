@@ -17,7 +17,9 @@ CYCLES = 25
 
 
 class Customers:
-    """Threads that submit until they are told to stop; every receipt is noted. A submit that gets no answer goes on being sent under its id."""
+    """Threads that submit until they are told to stop; every receipt is noted. A submit that gets no answer goes on
+    being sent under its id.
+    """
 
     def __init__(self, kitchen: Kitchen, seconds: float) -> None:
         self.client = kitchen.client()

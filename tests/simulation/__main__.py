@@ -1,4 +1,6 @@
-"""Runs many seeds: `python -m tests.simulation --seeds 300000 --from 0`; stops at the first broken promise and prints its seed."""
+"""Runs many seeds: `python -m tests.simulation --seeds 300000 --from 0`; stops at the first broken promise and prints
+its seed.
+"""
 
 import argparse
 import time

@@ -37,7 +37,9 @@ def check_fates(books: Books, tx: Transaction) -> None:
 
 
 def check_hand_out(lease: Lease, wall: float, latest_wall: float) -> None:
-    """Checks that what leaves for a handler may start: it is due, or was before the clock jumped back, and it has not expired."""
+    """Checks that what leaves for a handler may start: it is due, or was before the clock jumped back, and it has not
+    expired.
+    """
     options, batch = lease.batch.options, lease.batch
     if batch.attempts:
         return
@@ -72,7 +74,9 @@ def _check_in_time(batch: Batch, mask: int, wall: float) -> None:
 
 
 def check_schedules(books: Books, tx: Transaction, wall: float) -> None:
-    """Checks right after a turn that each time fired once: as many tasks were stored as the schedule says, and its next time is to come, unless its queue drains."""
+    """Checks right after a turn that each time fired once: as many tasks were stored as the schedule says, and its next
+    time is to come, unless its queue drains.
+    """
     ids = [key.decode().rpartition("@")[0] for key, _ in tx.scan(tables.INDEX) if b"-beat@" in key]
     for key, value in tx.scan(tables.SCHEDULES, *tables.schedule_bounds()):
         name, row = tables.split_schedule_key(key), ScheduleRow(*tables.unpack(value))

@@ -195,7 +195,9 @@ def _check_index(tx: Transaction, places: dict[bytes, tuple[int, bytes]]) -> Non
 
 
 def _check_groups(books: Books, tx: Transaction) -> None:
-    """An open group waits for what is still to be submitted, its tasks that have not ended, and its groups that are open."""
+    """An open group waits for what is still to be submitted, its tasks that have not ended, and its groups that are
+    open.
+    """
     rows = {key.decode(): read_row(key.decode(), value) for key, value in tx.scan(tables.GROUPS)}
     out = {id: row.size - row.joined for id, row in rows.items() if row.state == OPEN}
     roster = dict(tx.scan(tables.ROSTER))

@@ -1,6 +1,7 @@
 """The simulated coordinator process, and one run of everything under one seed.
 
-The process turns as the real shell does: drain, receive, tick, commit, send. It can crash at every point of a turn; what was not committed is lost then.
+The process turns as the real shell does: drain, receive, tick, commit, send. It can crash at every point of a turn;
+what was not committed is lost then.
 """
 
 from __future__ import annotations

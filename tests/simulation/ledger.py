@@ -1,4 +1,6 @@
-"""What the clients and workers of the simulation saw, against which the coordinator is checked; it shares no code with it."""
+"""What the clients and workers of the simulation saw, against which the coordinator is checked; it shares no code with
+it.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""What the policies of a queue promise, checked against every lease that was committed; it shares no code with the gates of the core."""
+"""What the policies of a queue promise, checked against every lease that was committed; it shares no code with the
+gates of the core.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +16,9 @@ TOLERANCE = 1e-6
 
 
 class Levels:
-    """Leaky buckets, one for each queue and key: what was leased and has not drained yet. None may ever hold more than its burst."""
+    """Leaky buckets, one for each queue and key: what was leased and has not drained yet. None may ever hold more than
+    its burst.
+    """
 
     def __init__(self) -> None:
         self.levels: dict[tuple[str, str | None], tuple[float, float]] = {}  # level, when

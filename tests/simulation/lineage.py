@@ -1,7 +1,9 @@
-"""What the members of a group carry, so that whoever gets joined results can tell whether they are all there, once each.
+"""What the members of a group carry, so that whoever gets joined results can tell whether they are all there, once
+each.
 
-A member knows its *lineage* in its group: for each fork on the way to it, which one it is of how many. The shares of the results in a joined payload, each the product of
-1 / count, have to add up to exactly 1. The results of members are their lineages.
+A member knows its *lineage* in its group: for each fork on the way to it, which one it is of how many. The shares of
+the results in a joined payload, each the product of 1 / count, have to add up to exactly 1. The results of members are
+their lineages.
 """
 
 from __future__ import annotations

@@ -1,4 +1,6 @@
-"""Customers and workers of the simulation: they keep to the protocol, except where a fault makes them crash, hang, stop or lie."""
+"""Customers and workers of the simulation: they keep to the protocol, except where a fault makes them crash, hang, stop
+or lie.
+"""
 
 from __future__ import annotations
 
@@ -91,7 +93,9 @@ def pack(payloads: list[bytes]) -> tuple[bytes, bytes]:
 
 
 class Customer:
-    """Submits orders until each has a receipt or a refusal, then waits for how they end; some are cancelled, some pulled."""
+    """Submits orders until each has a receipt or a refusal, then waits for how they end; some are cancelled, some
+    pulled.
+    """
 
     def __init__(self, world: World, ledger: Ledger, name: str) -> None:
         self.world = world

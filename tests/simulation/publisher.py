@@ -1,4 +1,6 @@
-"""What the simulation publishes, and what a publication must have become; the rule for patterns is written down here a second time."""
+"""What the simulation publishes, and what a publication must have become; the rule for patterns is written down here a
+second time.
+"""
 
 from __future__ import annotations
 
@@ -58,7 +60,8 @@ class Publications:
                 self.ledger.attempt(task_id(f"{message.id}.{place}", size, index), f"{message.id} in {queue}/{index}")
 
     def note(self, message: Publish, answer: Published) -> dict[str, int]:
-        """Checks an answer against the bindings and earlier answers; returns the batches that were accepted, with their sizes.
+        """Checks an answer against the bindings and earlier answers; returns the batches that were accepted, with their
+        sizes.
 
         Raises:
             Violation: the publication reached others than it should, or nobody, or was answered in two ways.

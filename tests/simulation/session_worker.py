@@ -1,4 +1,6 @@
-"""A worker of the simulation that speaks through the real `WorkerSession`, as the shell does; its faults are those of processes and handlers."""
+"""A worker of the simulation that speaks through the real `WorkerSession`, as the shell does; its faults are those of
+processes and handlers.
+"""
 
 from __future__ import annotations
 

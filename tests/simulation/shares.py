@@ -1,4 +1,6 @@
-"""What a limit of a namespace promises, checked against every submit that was committed; it counts the queues' tasks itself."""
+"""What a limit of a namespace promises, checked against every submit that was committed; it counts the queues' tasks
+itself.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""The core under every storm that a seed can draw. `python -m tests.simulation --seeds 300000` runs more than the suite does."""
+"""The core under every storm that a seed can draw. `python -m tests.simulation --seeds 300000` runs more than the suite
+does.
+"""
 
 import os
 import subprocess

@@ -14,7 +14,9 @@ OPEN_ENDED = ("lost", "returned", "retry", "cancelled", "dead", "done")
 
 
 def check_traces(books: Books, tx: Transaction, now: Now, ledger: Ledger) -> None:
-    """Checks that each task begins by being accepted, that every lease of it that was sent is told, and how it ended."""
+    """Checks that each task begins by being accepted, that every lease of it that was sent is told, and how it
+    ended.
+    """
     step = Step(now, tx)
     for entry in ledger.entries.values():
         events = trace(books, step, entry.id)

@@ -1,7 +1,8 @@
-"""The simulated world: one event queue, one clock that only it moves, and a network that misbehaves as it was seeded to.
+"""The simulated world: one event queue, one clock that only it moves, and a network that misbehaves as it was seeded
+to.
 
-A connection keeps the order of its messages, as TCP does, and between connections there is none. Everything drawn at random comes from one generator, and nothing
-iterates over a set, so a seed replays exactly.
+A connection keeps the order of its messages, as TCP does, and between connections there is none. Everything drawn at
+random comes from one generator, and nothing iterates over a set, so a seed replays exactly.
 """
 
 from __future__ import annotations

@@ -1,4 +1,6 @@
-"""A worker whose handlers are coroutines, imported by child processes; what they do is told by files in ZQ_TEST_LEDGER."""
+"""A worker whose handlers are coroutines, imported by child processes; what they do is told by files in
+ZQ_TEST_LEDGER.
+"""
 
 import asyncio
 import os

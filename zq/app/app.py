@@ -1,7 +1,8 @@
 """`zq.App`: task functions that are submitted as they are called, with arguments and results of their own types.
 
-An app makes no connection and no thread before something is submitted. What it has of handlers (`handlers`) is what a `zq.Worker` has, so a worker, or a child process,
-finds in the module of an app what it needs. `App.memory` puts a coordinator in memory under the same functions; see `zq.app.memory`.
+An app makes no connection and no thread before something is submitted. What it has of handlers (`handlers`) is what a
+`zq.Worker` has, so a worker, or a child process, finds in the module of an app what it needs. `App.memory` puts a
+coordinator in memory under the same functions; see `zq.app.memory`.
 """
 
 from __future__ import annotations
@@ -70,7 +71,8 @@ class App:
     """Task functions, where they are submitted, and how they are run. Any thread may use it.
 
     Args:
-        address: of the coordinator; None takes ZQ_ADDRESS from the environment when it is needed, else tcp://127.0.0.1:7700.
+        address: of the coordinator; None takes ZQ_ADDRESS from the environment when it is needed, else
+            tcp://127.0.0.1:7700.
         timeout: seconds within which the coordinator must answer a submit.
         concurrency: of its workers; see `zq.Worker`.
         processes: of its workers; see `zq.Worker`.
@@ -329,7 +331,8 @@ class App:
         return self._world().run_pending(tasks_max)
 
     def advance(self, seconds: float) -> int:
-        """Lets virtual time pass, and runs what becomes due at the moment at which it is due; only for an app in memory.
+        """Lets virtual time pass, and runs what becomes due at the moment at which it is due; only for an app in
+        memory.
 
         Args:
             seconds: from now, 0 or more.

@@ -1,8 +1,9 @@
 """Values to payloads and back, by annotations.
 
-A *converter* belongs to an annotation. Its `dump` makes of a value what msgpack holds, and checks on the way that the value is of that type; its `load` makes the value
-again, and trusts nothing: it is given what came over the wire. Without an annotation (or with `Any`) values pass as they are, and only what msgpack holds by itself
-may pass: nobody would make a dataclass of its map again.
+A *converter* belongs to an annotation. Its `dump` makes of a value what msgpack holds, and checks on the way that the
+value is of that type; its `load` makes the value again, and trusts nothing: it is given what came over the wire.
+Without an annotation (or with `Any`) values pass as they are, and only what msgpack holds by itself may pass: nobody
+would make a dataclass of its map again.
 
 | annotation | in the payload |
 | --- | --- |
@@ -15,7 +16,8 @@ may pass: nobody would make a dataclass of its map again.
 | datetime, date, time; timedelta; Decimal, UUID, Path | text in ISO 8601; seconds; text |
 | unions | the first alternative that fits, in the order in which they are written |
 
-msgspec and pydantic are used when a class of theirs is met, which means that they are loaded already; they are never imported for their own sake.
+msgspec and pydantic are used when a class of theirs is met, which means that they are loaded already; they are never
+imported for their own sake.
 """
 
 from __future__ import annotations

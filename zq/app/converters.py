@@ -307,7 +307,9 @@ class RecordConverter:
 
     @property
     def _required(self) -> set[str]:
-        """The keys that a TypedDict must have. Where annotations are text, the class itself does not see NotRequired."""
+        """The keys that a TypedDict must have. Where annotations are text, the class itself does not see
+        NotRequired.
+        """
         known = getattr(self._kind, "__required_keys__", ())
         origins = {name: typing.get_origin(hint) for name, hint in self._hints().items()}
         return {

@@ -1,13 +1,15 @@
 """An app on a coordinator in memory, in virtual time: for tests that neither sleep nor leave anything behind.
 
-Everything is the real thing but the sockets, the threads and the clock: the machine of `zq.core.coordinator` over the memory store, the sessions of client and
-worker, every message through the codec, the loop of `zq.worker.runner` that calls handlers. What passes for the network is a list, and a turn of the coordinator is taken
-whenever something is said.
+Everything is the real thing but the sockets, the threads and the clock: the machine of `zq.core.coordinator` over the
+memory store, the sessions of client and worker, every message through the codec, the loop of `zq.worker.runner` that
+calls handlers. What passes for the network is a list, and a turn of the coordinator is taken whenever something is
+said.
 
-Time stands still unless it is asked to pass: by `advance`, or by waiting (a `result`, a `pull` with a wait), which lets it jump from one moment at which something is
-due to the next. Handlers take no virtual time.
+Time stands still unless it is asked to pass: by `advance`, or by waiting (a `result`, a `pull` with a wait), which lets
+it jump from one moment at which something is due to the next. Handlers take no virtual time.
 
-Invariants: between two calls from outside nothing is on its way; no handler runs but within `run_pending` and what calls it; the worker has credit only there.
+Invariants: between two calls from outside nothing is on its way; no handler runs but within `run_pending` and what
+calls it; the worker has credit only there.
 """
 
 from __future__ import annotations
@@ -61,7 +63,9 @@ WORKER = b"worker"
 
 
 class Memory:
-    """A coordinator, a worker of the app's tasks, and clients, all in memory. Its methods belong to one thread at a time."""
+    """A coordinator, a worker of the app's tasks, and clients, all in memory. Its methods belong to one thread at a
+    time.
+    """
 
     def __init__(
         self,
@@ -156,7 +160,9 @@ class Memory:
         return count
 
     def _handle(self, worker: WorkerSession, chunk: Chunk) -> int:
-        """Runs one chunk, which is one task unless the coordinator was asked for more; returns how many were started."""
+        """Runs one chunk, which is one task unless the coordinator was asked for more; returns how many were
+        started.
+        """
         reports: list[Report] = []
         self._is_handling = True
         try:
@@ -248,7 +254,9 @@ class Memory:
                     self._revoked.setdefault(token, set()).update(range(lo, hi))
 
     def _said(self, session: Session) -> list[Any]:
-        """Returns what a session has to say; its clock comes after its mouth, so that a wait of no time gets its answer."""
+        """Returns what a session has to say; its clock comes after its mouth, so that a wait of no time gets its
+        answer.
+        """
         messages = session.take_outbox()
         if not messages:
             session.tick(self._now)
@@ -382,7 +390,9 @@ class _MemoryAsyncClient(AsyncClient):
 
 
 def _blocking(handler: Handler) -> Handler:
-    """Returns a coroutine handler as one that is called; in a thread with a loop of its own when this one has a loop that runs."""
+    """Returns a coroutine handler as one that is called; in a thread with a loop of its own when this one has a loop
+    that runs.
+    """
 
     def handle(task: Task) -> Any:
         awaitable: Coroutine[Any, Any, Any] = handler(task)

@@ -1,7 +1,7 @@
 """Hooks around submitting and around handling, for the tasks of a `zq.App`.
 
-The befores are called in the order of the list, the afters in the opposite order, and only of those whose before was reached and did not raise: each middleware
-encloses the ones that come later.
+The befores are called in the order of the list, the afters in the opposite order, and only of those whose before was
+reached and did not raise: each middleware encloses the ones that come later.
 """
 
 from __future__ import annotations
@@ -27,7 +27,8 @@ class Submission:
         name: of the task function, `module:qualname`.
         queue: to which it goes.
         options: of the submit, as in `zq.SubmitOptions`; a dict of its own.
-        payload: the arguments by name as they will travel; None for `submit_many`, whose payloads are made while they are sent.
+        payload: the arguments by name as they will travel; None for `submit_many`, whose payloads are made while they
+            are sent.
     """
 
     name: str
@@ -39,8 +40,8 @@ class Submission:
 class Middleware:
     """Hooks that do nothing; override those that you need.
 
-    They are plain functions. Those around handling run where the handler runs: in a thread of the worker, in a child process, or, around a coroutine, in
-    its event loop, which they must not hold up. One object serves all threads.
+    They are plain functions. Those around handling run where the handler runs: in a thread of the worker, in a child
+    process, or, around a coroutine, in its event loop, which they must not hold up. One object serves all threads.
     """
 
     def before_submit(self, submission: Submission) -> None:
@@ -52,10 +53,13 @@ class Middleware:
         """Called after a submit, with its receipt or the error; what it raises is logged, since the task is stored."""
 
     def before_task(self, task: Task) -> None:
-        """Called before a handler, with its arguments not converted yet; what it raises is the failure of the task, and the handler is not called."""
+        """Called before a handler, with its arguments not converted yet; what it raises is the failure of the task, and
+        the handler is not called.
+        """
 
     def after_task(self, task: Task, outcome: Outcome, error: BaseException | None) -> None:
-        """Called when a handler has ended, before that is reported; what it raises is logged, since the effects of the handler are there.
+        """Called when a handler has ended, before that is reported; what it raises is logged, since the effects of the
+        handler are there.
 
         Args:
             task: that was handled.

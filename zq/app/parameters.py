@@ -1,7 +1,8 @@
 """The parameters of a task function: from a call to a payload, and from a payload to a call.
 
-The payload is a map of the arguments by their names, so that other languages and the command line can write it, and a parameter with a default may be added later.
-Only the arguments that a call gives are in it. `*args` is a list under its name, `**kwargs` a map.
+The payload is a map of the arguments by their names, so that other languages and the command line can write it, and a
+parameter with a default may be added later. Only the arguments that a call gives are in it. `*args` is a list under its
+name, `**kwargs` a map.
 """
 
 from __future__ import annotations
@@ -80,7 +81,8 @@ class Parameters:
         """Returns the payload of a call.
 
         Raises:
-            TypeError: the arguments do not fit the parameters; ConversionError, which is one, when a value does not fit its annotation.
+            TypeError: the arguments do not fit the parameters; ConversionError, which is one, when a value does not fit
+                its annotation.
         """
         try:
             bound = self.given.bind(*args, **kwargs)

@@ -71,8 +71,8 @@ class Arguments(Generic[R]):
 class TaskFunction(Generic[Q, C, P, R]):
     """A function whose calls can be tasks; made by `App.task`.
 
-    `Q` and `C` are the parameters of the function and what calling it returns; `P` and `R` those of a submit (without the task, if the function takes that first)
-    and of its result (awaited, for coroutines).
+    `Q` and `C` are the parameters of the function and what calling it returns; `P` and `R` those of a submit (without
+    the task, if the function takes that first) and of its result (awaited, for coroutines).
 
     Attributes:
         function: as it was written.
@@ -121,7 +121,8 @@ class TaskFunction(Generic[Q, C, P, R]):
         """Returns the arguments of a call, for `submit_many`.
 
         Raises:
-            TypeError: they do not fit the parameters; ConversionError, which is one, when a value does not fit its annotation.
+            TypeError: they do not fit the parameters; ConversionError, which is one, when a value does not fit its
+                annotation.
         """
         return Arguments(self, self.parameters.dump(args, kwargs))
 
@@ -159,7 +160,8 @@ class TaskFunction(Generic[Q, C, P, R]):
     def submit_many(
         self, calls: Iterable[Arguments[R]], *, batch_size: int = BATCH_TASKS_MAX
     ) -> Receipts[TypedReceipt[R]]:
-        """Submits many calls: `bake.submit_many(bake.arguments(pizza) for pizza in pizzas)`; as `zq.Client.submit_many`.
+        """Submits many calls: `bake.submit_many(bake.arguments(pizza) for pizza in pizzas)`; as
+        `zq.Client.submit_many`.
 
         Raises:
             TypeError: one of the calls is another function's.

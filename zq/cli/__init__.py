@@ -1,7 +1,7 @@
 """The command line. This module stays small: `zq --help` and `zq status` load nothing that they do not need.
 
-May import: everything, inside of the functions that need it. What a command does beside reading arguments and printing belongs
-where programs find it, too.
+May import: everything, inside of the functions that need it. What a command does beside reading arguments and printing
+belongs where programs find it, too.
 """
 
 

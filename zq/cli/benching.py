@@ -21,7 +21,9 @@ from zq.worker.worker import Worker
 QUEUE_VARIABLE = "ZQ_BENCH_QUEUE"
 
 QUEUE = os.environ.get(QUEUE_VARIABLE) or f"zq-bench-{secrets.token_hex(4)}"
-"""Each measurement has a queue of its own, which its worker gets from the environment: a coordinator with other work can be measured, too."""
+"""Each measurement has a queue of its own, which its worker gets from the environment: a coordinator with other work
+can be measured, too.
+"""
 
 START_PATIENCE = 10.0
 """Seconds for a process to start."""

@@ -1,6 +1,7 @@
 """Commands that other packages add to `zq`, by an entry point in the group `zq.commands` whose value is a typer.Typer.
 
-They are looked for only when a command is not one of zq's own, and for the list in `zq --help`: reading the metadata of all packages takes longer than most commands.
+They are looked for only when a command is not one of zq's own, and for the list in `zq --help`: reading the metadata of
+all packages takes longer than most commands.
 """
 
 from __future__ import annotations

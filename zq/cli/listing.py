@@ -36,7 +36,9 @@ def events(
     timeout: Timeout = TIMEOUT,
     as_json: Json = False,
 ) -> None:
-    """Follow what happens, an event a line, until it is interrupted. A slow reader misses some, and is told how many."""
+    """Follow what happens, an event a line, until it is interrupted. A slow reader misses some, and is told how
+    many.
+    """
     from zq.client.client import Client
     from zq.client.events import shown
 

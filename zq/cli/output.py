@@ -1,6 +1,7 @@
 """What the command line prints: data on stdout, everything else on stderr, and exit codes that mean something.
 
-What peers have said (keys, errors, names) is shown without control characters: a task must not be able to drive somebody's terminal.
+What peers have said (keys, errors, names) is shown without control characters: a task must not be able to drive
+somebody's terminal.
 """
 
 from __future__ import annotations

@@ -23,7 +23,9 @@ def pull(
     address: Address = None,
     timeout: Timeout = TIMEOUT,
 ) -> None:
-    """Take tasks to work on, one JSON object a line: end each with `zq pulled done HANDLE` or `zq pulled fail HANDLE`."""
+    """Take tasks to work on, one JSON object a line: end each with `zq pulled done HANDLE` or `zq pulled fail
+    HANDLE`.
+    """
     from zq.client.client import Client
 
     with exit_codes(), Client(address, timeout=timeout) as client:

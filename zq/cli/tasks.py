@@ -133,7 +133,9 @@ def _parse_time(text: str) -> datetime | float:
 def _send(
     client: Client, queue: str, payload: str, id: str | None, options: SubmitOptions
 ) -> tuple[Sequence[Receipt], BusyError | InvalidTaskError | None]:
-    """Submits one task, or the lines of standard input in batches; returns the receipts, and the refusal of the rest."""
+    """Submits one task, or the lines of standard input in batches; returns the receipts, and the refusal of the
+    rest.
+    """
     try:
         if payload == "-":
             return client.submit_many(queue, read_lines(), **options), None

@@ -263,7 +263,9 @@ class AsyncClient:
         return value
 
     async def pause_queue(self, name: str) -> dict[str, Any]:
-        """Lets nothing of a queue be assigned until it is resumed, over restarts too; submits are accepted, and what runs goes on."""
+        """Lets nothing of a queue be assigned until it is resumed, over restarts too; submits are accepted, and what
+        runs goes on.
+        """
         return await self.set_queue(name, paused=True)
 
     async def resume_queue(self, name: str) -> dict[str, Any]:

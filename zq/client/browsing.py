@@ -1,4 +1,6 @@
-"""Looking for tasks as a program does it: `client.tasks(...)`, which asks for one page after the other as they are wanted."""
+"""Looking for tasks as a program does it: `client.tasks(...)`, which asks for one page after the other as they are
+wanted.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +15,9 @@ from zq.submit_options import check_name
 from zq.wire.batch import decode_payload
 
 StateFilter = Literal["waiting", "leased", "scheduled", "dead", "done", "cancelled", "expired", "unfinished", "any"]
-"""Which tasks; `unfinished` are those that wait, are leased or scheduled. Of `any`, the dead and what has ended and is still known come last."""
+"""Which tasks; `unfinished` are those that wait, are leased or scheduled. Of `any`, the dead and what has ended and is
+still known come last.
+"""
 
 PAGE_ROWS = 500
 """Rows that are asked for at once; the coordinator answers with fewer when it has read enough."""

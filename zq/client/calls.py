@@ -153,7 +153,9 @@ class Calls:
     # Submitting.
 
     def submit(self, queue: str, payload: Any, id: str | None, options: SubmitOptions) -> Steps:
-        """Submits one task; returns (BatchOutcome, index, Accepted), of the task that has its unique key if one does."""
+        """Submits one task; returns (BatchOutcome, index, Accepted), of the task that has its unique key if one
+        does.
+        """
         data = self.pack(payload)
         made = make_options(**options)
         now = self.clock()
@@ -332,7 +334,9 @@ class Calls:
         return (yield from self.ask(message))
 
     def settle(self, entry: Done | Failed) -> Steps:
-        """Reports the end of a pulled task; raises StaleLeaseError, and what cannot be sent where the caller can mend it."""
+        """Reports the end of a pulled task; raises StaleLeaseError, and what cannot be sent where the caller can mend
+        it.
+        """
         done, failed = ((entry,), ()) if isinstance(entry, Done) else ((), (entry,))
         message = Settle(0, None, done, failed)
         _check(message)

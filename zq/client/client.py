@@ -176,7 +176,8 @@ class Client:
         mandatory: bool = True,
         **options: Unpack[SubmitOptions],
     ) -> PublishReceipts[Receipt]:
-        """Publishes many payloads to one topic with the same options, in batches; each batch is a publication of its own.
+        """Publishes many payloads to one topic with the same options, in batches; each batch is a publication of its
+        own.
 
         Args:
             topic: as in `publish`.
@@ -202,7 +203,8 @@ class Client:
         return receipts
 
     def bind(self, pattern: str, queue: str, headers: Mapping[str, str] | None = None) -> bool:
-        """Binds a queue to a pattern of topics: from now on it gets a task of each publication that matches; kept over restarts.
+        """Binds a queue to a pattern of topics: from now on it gets a task of each publication that matches; kept over
+        restarts.
 
         Args:
             pattern: dot-separated words; `*` stands for one word, `#` for none or more.
@@ -262,7 +264,8 @@ class Client:
     def pulled(self, handle: str) -> PulledTask:
         """Returns a task that was pulled by any client, by its `handle`, to end it or to prolong its lease.
 
-        Nothing is asked: what is known of it is its id and its token, its payload is None. Raises ValueError when it is no handle.
+        Nothing is asked: what is known of it is its id and its token, its payload is None. Raises ValueError when it is
+        no handle.
         """
         return PulledTask(self._calls, self._run, *read_handle(handle))
 
@@ -281,7 +284,8 @@ class Client:
             whole: True: when one task is not held here any more, nothing of it all is stored.
 
         Returns:
-            The tasks that are not held here any more: with `whole` nothing was stored unless the list is empty, else nothing of these.
+            The tasks that are not held here any more: with `whole` nothing was stored unless the list is empty, else
+            nothing of these.
 
         Raises:
             TypeError, PayloadTooLargeError, ValueError: something cannot be sent, or it is too much for one message.
@@ -363,7 +367,9 @@ class Client:
         return reason
 
     def trace(self, id: str) -> tuple[TaskEvent, ...]:
-        """Returns everything that has happened to a task, or a batch, in the order of time; nothing when it is not known (any more). Raises as `status`."""
+        """Returns everything that has happened to a task, or a batch, in the order of time; nothing when it is not
+        known (any more). Raises as `status`.
+        """
         return events_of(self._run(self._calls.query("trace", {"id": id})))
 
     def tasks(
@@ -402,7 +408,9 @@ class Client:
         return None if found.is_over else self._run(found.page(self._calls))
 
     def payload(self, id: str) -> Any:
-        """Returns the payload of a task that has not ended or is dead; raises TaskUnknownError of others, and as `status`."""
+        """Returns the payload of a task that has not ended or is dead; raises TaskUnknownError of others, and as
+        `status`.
+        """
         return self._run(payload(self._calls, id))
 
     def events(
@@ -445,8 +453,8 @@ class Client:
         catch_up: CatchUp = "one",
         **options: Unpack[SubmitOptions],
     ) -> dict[str, Any]:
-        """Makes a schedule: a task that comes again and again; one of the same name is changed, and goes on if its times are
-        the same.
+        """Makes a schedule: a task that comes again and again; one of the same name is changed, and goes on if its
+        times are the same.
 
         Args:
             name: of the schedule, at most 100 bytes; task ids are made of it.
@@ -455,7 +463,8 @@ class Client:
             every: seconds between two tasks, at least 1; the first one comes so long after this call. Or:
             cron: a cron expression of five fields, minute to day of week, or of six with seconds first.
             timezone: in which the cron expression is meant, such as "Europe/Berlin".
-            catch_up: what is done about times that came while the coordinator was away: "skip" them, one task for all, or all.
+            catch_up: what is done about times that came while the coordinator was away: "skip" them, one task for all,
+                or all.
             options: of each task; see `zq.submit_options.SubmitOptions`, without delay, at and group.
 
         Returns:
@@ -471,7 +480,9 @@ class Client:
         return made
 
     def bury(self, id: str, reason: str = "buried by a client") -> int:
-        """Makes a dead letter of a task, or of all tasks of a batch; returns how many had not ended. Raises as `status`."""
+        """Makes a dead letter of a task, or of all tasks of a batch; returns how many had not ended. Raises as
+        `status`.
+        """
         return int(self._run(self._calls.command("bury", {"id": id, "reason": reason})))
 
     def set_queue(self, name: str, **policies: Unpack[QueueSettings]) -> dict[str, Any]:
@@ -492,7 +503,9 @@ class Client:
         return value
 
     def pause_queue(self, name: str) -> dict[str, Any]:
-        """Lets nothing of a queue be assigned until it is resumed, over restarts too; submits are accepted, and what runs goes on. Raises as `set_queue`."""
+        """Lets nothing of a queue be assigned until it is resumed, over restarts too; submits are accepted, and what
+        runs goes on. Raises as `set_queue`.
+        """
         return self.set_queue(name, paused=True)
 
     def resume_queue(self, name: str) -> dict[str, Any]:

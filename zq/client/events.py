@@ -24,7 +24,9 @@ DROPPED = "dropped"
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """Something that has happened, and is on the coordinator's disk. It is about the tasks lo <= index < hi of a batch, or about a worker or a queue."""
+    """Something that has happened, and is on the coordinator's disk. It is about the tasks lo <= index < hi of a batch,
+    or about a worker or a queue.
+    """
 
     time: float  # wall, seconds since 1970, of the coordinator
     kind: str

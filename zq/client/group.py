@@ -13,7 +13,9 @@ from zq.wire.batch import pack_payloads
 from zq.wire.messages import Batch, Open
 
 MEMBERS_SUFFIX = "."
-"""Between a group's id and the number of a batch of its members: the same call makes the same ids, so it may be made again."""
+"""Between a group's id and the number of a batch of its members: the same call makes the same ids, so it may be made
+again.
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +101,8 @@ class Group(GroupBase):
     __slots__ = ()
 
     def result(self, timeout: float | None = None) -> Any:
-        """Waits for the callback to end and returns what its handler returned; without a callback, the list of the members' results.
+        """Waits for the callback to end and returns what its handler returned; without a callback, the list of the
+        members' results.
 
         Args:
             timeout: seconds; None waits as long as it takes.
@@ -117,5 +120,7 @@ class Group(GroupBase):
         return group_status_of(self._run(self._calls.query("group", {"id": self.id})))
 
     def cancel(self) -> int:
-        """Cancels the group with its members; returns how many tasks had not ended, the callback counting as one. Raises as `Client.cancel`."""
+        """Cancels the group with its members; returns how many tasks had not ended, the callback counting as one.
+        Raises as `Client.cancel`.
+        """
         return int(self._run(self._calls.cancel(self.id)))

@@ -14,7 +14,8 @@ class Reason:
         id: of the task.
         code: one of docs/semantics.md, Insight, such as "not-due", "key-held" or "no-worker"; for programs.
         text: the same in a sentence, for people.
-        details: what it rests on, by name; which names there are depends on the code. Times are wall, in seconds since 1970.
+        details: what it rests on, by name; which names there are depends on the code. Times are wall, in seconds since
+            1970.
     """
 
     id: str

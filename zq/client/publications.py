@@ -18,7 +18,9 @@ from zq.wire.topics import check_pattern, check_topic
 R = TypeVar("R")
 
 PUBLICATION_BYTES = 128 << 10
-"""Payloads that publish_many puts in one publication: in 500 queues they are still within the limit of a transaction."""
+"""Payloads that publish_many puts in one publication: in 500 queues they are still within the limit of a
+transaction.
+"""
 
 
 class Publication(NamedTuple):
@@ -102,7 +104,9 @@ def publish_one(
 def publish_many(
     calls: Calls, topic: str, payloads: Iterable[Any], batch_size: int, options: SubmitOptions, *, is_mandatory: bool
 ) -> Steps:
-    """Publishes payloads in batches; returns the Publications of those that were stored, and the error to raise if others were refused."""
+    """Publishes payloads in batches; returns the Publications of those that were stored, and the error to raise if
+    others were refused.
+    """
     if not 1 <= batch_size <= BATCH_TASKS_MAX:
         raise ValueError(f"expected batch_size from 1 to {BATCH_TASKS_MAX}, got {batch_size}")
     made = _check(topic, options)

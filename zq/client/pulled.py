@@ -30,7 +30,9 @@ class PulledBase(Task):
 
     @property
     def handle(self) -> str:
-        """Text by which any client, in another process too, can end the task or prolong its lease: `Client.pulled(handle)`."""
+        """Text by which any client, in another process too, can end the task or prolong its lease:
+        `Client.pulled(handle)`.
+        """
         return f"{self.token}:{self.id}"
 
     def _done(self, result: Any) -> Steps:

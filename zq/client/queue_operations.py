@@ -1,4 +1,6 @@
-"""Operations on whole queues as a program sees them: `client.queues.purge(...)`, `.move(...)`, `.drain(...)`, `.delete(...)`."""
+"""Operations on whole queues as a program sees them: `client.queues.purge(...)`, `.move(...)`, `.drain(...)`,
+`.delete(...)`.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +18,9 @@ STATES: tuple[TaskState, ...] = ("waiting", "scheduled")
 
 
 def operate(calls: Calls, verb: str, arguments: dict[str, Any]) -> Steps:
-    """Begins an operation and stays with it until it is done, or only running tasks keep it from its end; returns it as a map."""
+    """Begins an operation and stays with it until it is done, or only running tasks keep it from its end; returns it as
+    a map.
+    """
     id = calls.session.make_id()
     row = yield from calls.command(verb, {"id": id, **arguments})
     while row["state"] == "running":  # each question is answered after another portion
@@ -65,10 +69,10 @@ class _QueueCalls:
 class QueueOperations(_QueueCalls):
     """Operations on the queues of a coordinator; any thread may use it while its client is open.
 
-    Purging, moving and deleting take as many steps of the coordinator as they need, block nobody else, and go on without this
-    client and over restarts. They look at what was accepted before they began and leave alone what runs. All raise
-    RemoteProtocolError for what the coordinator refuses (a queue that is not there, say), ValueError for what cannot
-    be, and UnreachableError, TimedOutError and ClosedError as `Client.submit`.
+    Purging, moving and deleting take as many steps of the coordinator as they need, block nobody else, and go on
+    without this client and over restarts. They look at what was accepted before they began and leave alone what runs.
+    All raise RemoteProtocolError for what the coordinator refuses (a queue that is not there, say), ValueError for what
+    cannot be, and UnreachableError, TimedOutError and ClosedError as `Client.submit`.
     """
 
     __slots__ = ()
@@ -83,7 +87,8 @@ class QueueOperations(_QueueCalls):
         return int(self._run(purge(self._calls, name, states))["tasks"])
 
     def move(self, name: str, to: str, states: Iterable[TaskState] = STATES) -> int:
-        """Moves tasks to another queue, with their ids, order, attempts and history, whatever its limits; returns how many.
+        """Moves tasks to another queue, with their ids, order, attempts and history, whatever its limits; returns how
+        many.
 
         Args:
             name: of the queue.
@@ -93,7 +98,9 @@ class QueueOperations(_QueueCalls):
         return int(self._run(move(self._calls, name, to, states))["tasks"])
 
     def drain(self, name: str) -> dict[str, Any]:
-        """Accepts nothing new in a queue, which is made if need be, and lets it run empty, until `Client.resume_queue`; returns it as `Client.set_queue`."""
+        """Accepts nothing new in a queue, which is made if need be, and lets it run empty, until `Client.resume_queue`;
+        returns it as `Client.set_queue`.
+        """
         queue: dict[str, Any] = self._set(name, draining=True)
         return queue
 
@@ -105,12 +112,15 @@ class QueueOperations(_QueueCalls):
             purge: whether to end what is in it; without, it must be empty.
 
         Returns:
-            False when tasks of it still run: it accepts and assigns nothing, and is deleted when the last one has ended.
+            False when tasks of it still run: it accepts and assigns nothing, and is deleted when the last one has
+            ended.
         """
         return bool(self._run(delete(self._calls, name, may_purge=purge))["state"] == "done")
 
     def operations(self) -> list[dict[str, Any]]:
-        """Returns the operations that go on, and the last 100 that are done: id, kind, queue, to, states, state, tasks, times."""
+        """Returns the operations that go on, and the last 100 that are done: id, kind, queue, to, states, state, tasks,
+        times.
+        """
         found: list[dict[str, Any]] = self._operations()
         return found
 

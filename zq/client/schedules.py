@@ -62,8 +62,8 @@ class _ScheduleCalls:
 class Schedules(_ScheduleCalls):
     """The schedules of a coordinator; any thread may use it while its client is open.
 
-    A schedule is a map: name, queue, every, cron, timezone, catch_up, is_paused, next_time, fired, last_time, last_id, created_time,
-    payload_bytes, and error when it was paused because its times could not be found any more. All raise
+    A schedule is a map: name, queue, every, cron, timezone, catch_up, is_paused, next_time, fired, last_time, last_id,
+    created_time, payload_bytes, and error when it was paused because its times could not be found any more. All raise
     RemoteProtocolError for what the coordinator refuses (a schedule that is not there, say), and UnreachableError,
     TimedOutError and ClosedError as `Client.submit`.
     """
@@ -89,7 +89,9 @@ class Schedules(_ScheduleCalls):
         timezone: str | None = None,
         catch_up: CatchUp | None = None,
     ) -> dict[str, Any]:
-        """Changes when a schedule fires; what is None stays as it is. Its queue, payload and options change with `Client.schedule`."""
+        """Changes when a schedule fires; what is None stays as it is. Its queue, payload and options change with
+        `Client.schedule`.
+        """
         changed: dict[str, Any] = self._set(name, every=every, cron=cron, timezone=timezone, catch_up=catch_up)
         return changed
 

@@ -8,8 +8,8 @@ Theory of operation. A shell owns the sockets and the clock and turns in a loop:
     tx.commit()                             # group commit: one flush for all of it
     send(step.outbox)                       # protocol 6.1: only now
 
-Nothing in here waits, sleeps, logs or looks at a clock. When the commit fails, the machine is thrown away: what is in memory may be ahead of the disk, and
-nothing that rests on it has been sent. A new one reads the books again.
+Nothing in here waits, sleeps, logs or looks at a clock. When the commit fails, the machine is thrown away: what is in
+memory may be ahead of the disk, and nothing that rests on it has been sent. A new one reads the books again.
 
 Invariants, which the simulation checks after each step:
 - a task that was accepted is in exactly one of pending, scheduled, dead, or has ended;

@@ -1,4 +1,6 @@
-"""Opens the books: reads at a start what the tables have to be remembered, and leaves the rest to be read when it is asked for."""
+"""Opens the books: reads at a start what the tables have to be remembered, and leaves the rest to be read when it is
+asked for.
+"""
 
 from itertools import islice
 

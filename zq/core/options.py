@@ -15,7 +15,9 @@ DEFAULT_RETRY = RetryPolicy.full_jitter(1.0, factor=2.0, largest=60.0)
 
 
 class Now(NamedTuple):
-    """One reading of both clocks, in seconds: `monotonic` for leases and liveness, `wall` (since 1970) for delays and retention."""
+    """One reading of both clocks, in seconds: `monotonic` for leases and liveness, `wall` (since 1970) for delays and
+    retention.
+    """
 
     monotonic: float
     wall: float
@@ -26,7 +28,8 @@ class CoordinatorOptions:
     """Settings of a coordinator; durations in seconds.
 
     Attributes:
-        heartbeat_interval: how often workers ping. One second costs a thousand workers a thousand small messages a second.
+        heartbeat_interval: how often workers ping. One second costs a thousand workers a thousand small messages a
+            second.
         suspect_after: silence after which a worker gets no new tasks: three missed beats.
         gone_after: silence after which its leases are lost. A false death costs a second execution, so it is long.
         max_attempts: starts that may fail or be lost before a task is a dead letter, unless its submit says otherwise.
@@ -35,7 +38,8 @@ class CoordinatorOptions:
         payload_bytes_max: largest payload that is accepted.
         keep_seconds: how long outcomes, results and the ids of ended batches are kept.
         keep_count: how many ended batches are kept at most, if they are older than `keep_seconds_min`.
-        keep_seconds_min: how long an ended batch is kept in any case, so that a submit that is sent again is recognised.
+        keep_seconds_min: how long an ended batch is kept in any case, so that a submit that is sent again is
+            recognised.
         assign: how workers are chosen in queues that say nothing else.
     """
 
@@ -73,7 +77,9 @@ class CoordinatorOptions:
 
 
 class Calendar(NamedTuple):
-    """What the shell knows about cron expressions and time zones; both take expression, zone and time (wall), and raise ValueError for what cannot be."""
+    """What the shell knows about cron expressions and time zones; both take expression, zone and time (wall), and raise
+    ValueError for what cannot be.
+    """
 
     next_after: Callable[[str, str, float], float]  # the first time after that one
     last_until: Callable[[str, str, float], float]  # the last time that is not after it

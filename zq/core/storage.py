@@ -10,8 +10,8 @@ from typing import NamedTuple, Protocol
 class Transaction(Protocol):
     """All changes of one step; they happen together at `commit`, or not at all.
 
-    Keys are 1 to 511 bytes and ordered bytewise; one that cannot be is not there. Reads see the transaction's own writes. Every call raises `zq.StoreCorruptError` when a value fails
-    its checksum.
+    Keys are 1 to 511 bytes and ordered bytewise; one that cannot be is not there. Reads see the transaction's own
+    writes. Every call raises `zq.StoreCorruptError` when a value fails its checksum.
     """
 
     @property
@@ -29,7 +29,9 @@ class Transaction(Protocol):
         """Returns whether the key was there."""
 
     def scan(self, table: str, start: bytes = b"", stop: bytes | None = None) -> Iterator[tuple[bytes, bytes]]:
-        """Yields (key, value) with start <= key < stop in order; the table must not be written before the iterator is done with."""
+        """Yields (key, value) with start <= key < stop in order; the table must not be written before the iterator is
+        done with.
+        """
 
     def commit(self) -> None:
         """Makes all changes durable, in one; returns when they are. Raises `zq.StoreFullError` or `zq.StoreError`."""

@@ -1,7 +1,8 @@
 """The coordinator's tables: keys, records, and the rule for changing them.
 
-Every key starts with what it is read by, in big-endian, so that bytewise order is the order of service. Records are msgpack arrays. Whoever changes a
-key or a record raises `SCHEMA` and the store refuses the directories of other versions.
+Every key starts with what it is read by, in big-endian, so that bytewise order is the order of service. Records are
+msgpack arrays. Whoever changes a key or a record raises `SCHEMA` and the store refuses the directories of other
+versions.
 
 | table | key | record |
 | --- | --- | --- |
@@ -16,7 +17,7 @@ key or a record raises `SCHEMA` and the store refuses the directories of other v
 | leases | token u64 | task key, mask, holder, when it was granted |
 | index | id | where it is, or how it ended |
 | results | task key, lo u16 | hi, ends, blob |
-| finished | finish sequence u64 | finish time, id to forget, task key, whether it has results, kind if it is not a batch or was split |
+| finished | finish sequence u64 | finish time, id to forget, task key, has results, kind: a split batch, a group ... |
 | history | id, 0, sequence u64 | time, event, detail |
 | expiry | expiry ms u64, batch id | nothing: what must have started by then |
 | replays | id | rate, what is brought back and where to, how far it is |
@@ -26,15 +27,16 @@ key or a record raises `SCHEMA` and the store refuses the directories of other v
 | schedules | b"t", ms u64, name | nothing: when a schedule is due that is not paused |
 | groups | group id | what it waits for, and how it ended |
 | members | group id, 0, path u32... | count, outcome, ends, results or reason: of members that have ended, as a range |
-| roster | group id, 0, batch id or group id | kind u8 (0 task, 1 group, 2 both): what was let into the group while it was open |
+| roster | group id, 0, batch or group id | kind u8 (0 task, 1 group, 2 both): what was let in while it was open |
 | bindings | number u32 | pattern, queue, headers |
 | namespaces | namespace | max_tasks, max_bytes |
 | publications | publication id | queue and batch id of everything that it became |
 
-A *line* is queue number u32, kind u8, length of key u16, key: the tasks of a queue that share a key and take turns (`zq.core.state.key_turns`).
+A *line* is queue number u32, kind u8, length of key u16, key: the tasks of a queue that share a key and take turns
+(`zq.core.state.key_turns`).
 
-A *task key* is queue number u32, 9 - priority u8, sequence u64, sub u16. `sub` is 0 for a batch as it was submitted; a task that was split off has the
-sequence of its batch and its own index + 1, so that it keeps its place.
+A *task key* is queue number u32, 9 - priority u8, sequence u64, sub u16. `sub` is 0 for a batch as it was submitted; a
+task that was split off has the sequence of its batch and its own index + 1, so that it keeps its place.
 """
 
 import struct

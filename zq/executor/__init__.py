@@ -1,7 +1,7 @@
 """`zq.Executor`: a `concurrent.futures.Executor` whose calls are tasks.
 
-Without an address it has everything of its own: a coordinator in a directory, and child processes that run the calls. With one it is a client, and the calls are run by
-whoever takes its queue, such as `zq worker zq.executor:worker`.
+Without an address it has everything of its own: a coordinator in a directory, and child processes that run the calls.
+With one it is a client, and the calls are run by whoever takes its queue, such as `zq worker zq.executor:worker`.
 
 May import: app, client, worker, server, processes and what they may. It stands on the public faces of the others.
 """
@@ -30,8 +30,8 @@ T = TypeVar("T")
 class Executor(futures.Executor):
     """Calls importable functions as tasks. Any thread may use it; a context manager shuts it down.
 
-    Functions must be importable (`module:qualname`, or the top of the script that is run), arguments and results what msgpack holds or what the function's
-    annotations convert; see docs/faces.md. No pickle anywhere.
+    Functions must be importable (`module:qualname`, or the top of the script that is run), arguments and results what
+    msgpack holds or what the function's annotations convert; see docs/faces.md. No pickle anywhere.
     """
 
     def __init__(
@@ -48,12 +48,14 @@ class Executor(futures.Executor):
 
         Args:
             where: the coordinator: its address, the object, or an app that has one. None makes one of its own.
-            max_workers: child processes of its own that run calls. None: as many as there are processors without `where`, none with it.
-            directory: of its own coordinator; what was not finished there is run again. None: a temporary one, which is removed.
+            max_workers: child processes of its own that run calls. None: as many as there are processors without
+                `where`, none with it.
+            directory: of its own coordinator; what was not finished there is run again. None: a temporary one, which is
+                removed.
             queue: of the calls.
             answer_timeout: seconds within which the coordinator must answer a submit.
-            options: of the submits; see `zq.SubmitOptions`. A call that fails because its process died is not tried again unless `retry` says so; a call whose
-                whole worker is lost is.
+            options: of the submits; see `zq.SubmitOptions`. A call that fails because its process died is not tried
+                again unless `retry` says so; a call whose whole worker is lost is.
 
         Raises:
             ValueError: an argument is out of its range, or they contradict each other.
@@ -77,8 +79,8 @@ class Executor(futures.Executor):
         """Submits a call.
 
         Returns:
-            Its future, a `CallFuture`. It raises what the function raised, or TaskFailedError when the process that ran it died, BusyError when the
-            coordinator refused it, UnreachableError when it did not answer.
+            Its future, a `CallFuture`. It raises what the function raised, or TaskFailedError when the process that ran
+            it died, BusyError when the coordinator refused it, UnreachableError when it did not answer.
 
         Raises:
             TypeError: the function cannot be imported, or an argument cannot be sent.
@@ -138,7 +140,9 @@ def _address_of(where: str | App | Coordinator | None) -> str | None:
 
 
 def __getattr__(name: str) -> Any:
-    """Makes `worker` (for `zq worker zq.executor:worker`) and `local_worker` (for the children of an executor) when they are asked for."""
+    """Makes `worker` (for `zq worker zq.executor:worker`) and `local_worker` (for the children of an executor) when
+    they are asked for.
+    """
     if name == "worker":
         return make_worker(allow=[one.strip() for one in os.environ.get(ALLOW, "").split(",") if one.strip()])
     if name == "local_worker":

@@ -1,7 +1,8 @@
 """What a `zq.Executor` runs on: the futures, the courses of the calls, and the coordinator and worker of its own.
 
-Each call is a course of steps (`zq.client.calls`), driven by what comes back: the first step in the thread that submits, all others in one thread of the engine, which also
-sets the futures. That thread closes everything when the last call has ended after a shutdown, so an executor may be forgotten while its calls still run.
+Each call is a course of steps (`zq.client.calls`), driven by what comes back: the first step in the thread that
+submits, all others in one thread of the engine, which also sets the futures. That thread closes everything when the
+last call has ended after a shutdown, so an executor may be forgotten while its calls still run.
 """
 
 from __future__ import annotations
@@ -48,7 +49,8 @@ class CallFuture(futures.Future[T]):
         self._ending = threading.RLock()  # one of those who end it comes first
 
     def cancel(self) -> bool:
-        """Cancels the call, also one that runs: in a child process it is stopped. Asks the coordinator, and waits for the answer.
+        """Cancels the call, also one that runs: in a child process it is stopped. Asks the coordinator, and waits for
+        the answer.
 
         Returns:
             False when it has ended already.
@@ -278,7 +280,9 @@ def _nothing() -> None:
 
 @atexit.register
 def _at_exit() -> None:
-    """Calls that were submitted are run before the interpreter ends, as by the executors of the standard library; other coordinators keep theirs."""
+    """Calls that were submitted are run before the interpreter ends, as by the executors of the standard library; other
+    coordinators keep theirs.
+    """
     engines = list(_engines)
     for engine in engines:
         engine.shut_down(cancels=False)

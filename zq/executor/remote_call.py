@@ -1,8 +1,10 @@
 """A call of an importable function as bytes: what `zq.Executor` submits, and what its workers run.
 
-A function travels as its name, never as code: `module:qualname`, or `file.py:qualname` for a script that is run itself. Its arguments and its result are converted by its
-annotations where those say something that a payload can follow; everything else must be what msgpack holds, or one of tuple, set, frozenset, complex and large int, which
-are kept as they are here, since both ends are Python. What a function raises is part of its result: an exception of a known class is made again on the other side.
+A function travels as its name, never as code: `module:qualname`, or `file.py:qualname` for a script that is run itself.
+Its arguments and its result are converted by its annotations where those say something that a payload can follow;
+everything else must be what msgpack holds, or one of tuple, set, frozenset, complex and large int, which are kept as
+they are here, since both ends are Python. What a function raises is part of its result: an exception of a known class
+is made again on the other side.
 """
 
 from __future__ import annotations
@@ -283,7 +285,9 @@ class ScriptCache:
 
 
 def run_call(callee: Callee, payload: dict[str, Any], task: Any) -> dict[str, Any]:
-    """Calls a function and returns its result, or what it raised, as a payload; raises nothing but KeyboardInterrupt."""
+    """Calls a function and returns its result, or what it raised, as a payload; raises nothing but
+    KeyboardInterrupt.
+    """
     try:
         if "arguments" in payload and callee.parameters is not None:
             bound = callee.parameters.load(unpack(payload["arguments"]), task)

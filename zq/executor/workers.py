@@ -1,6 +1,7 @@
 """Workers that run the calls of `zq.Executor`.
 
-Whoever can submit to the queue can have called what the worker allows, so a worker that others can reach allows nothing unless it is told what.
+Whoever can submit to the queue can have called what the worker allows, so a worker that others can reach allows nothing
+unless it is told what.
 """
 
 from __future__ import annotations
@@ -17,7 +18,9 @@ QUEUE = "zq.executor"
 """Where calls go, unless an executor says otherwise."""
 
 ALLOW = "ZQ_EXECUTOR_ALLOW"
-"""The environment variable that names the modules of which a worker calls functions: `shop,lib.maths`, with all that is below them; `*` allows all."""
+"""The environment variable that names the modules of which a worker calls functions: `shop,lib.maths`, with all that is
+below them; `*` allows all.
+"""
 
 
 class _Handlers(dict[str, Handler]):
@@ -44,7 +47,8 @@ def make_worker(
 
     Args:
         address: of the coordinator; as of `zq.Worker`.
-        allow: modules whose functions may be called, with all that is below them; `*` allows all. Whoever can submit can call what is allowed.
+        allow: modules whose functions may be called, with all that is below them; `*` allows all. Whoever can submit
+            can call what is allowed.
         queue: of the calls.
         name: as of `zq.Worker`.
         concurrency: as of `zq.Worker`.

@@ -1,7 +1,9 @@
-"""How a worker is named so that another process finds it: `module:attribute` or `path.py:attribute`, and `...@part` for a part of what is there.
+"""How a worker is named so that another process finds it: `module:attribute` or `path.py:attribute`, and `...@part` for
+a part of what is there.
 
-What is there is a `zq.Worker`, a `zq.App`, or any object with the method `__zq_worker__(part)`, which returns a `zq.Worker` for a part of it (None: for all): so packages over zq bring
-workers of their own to `zq worker` and to child processes.
+What is there is a `zq.Worker`, a `zq.App`, or any object with the method `__zq_worker__(part)`, which returns a
+`zq.Worker` for a part of it (None: for all): so packages over zq bring workers of their own to `zq worker` and to child
+processes.
 """
 
 from __future__ import annotations
@@ -14,7 +16,9 @@ from pathlib import Path
 from typing import Any
 
 MAIN_OF_CHILD = "__mp_main__"
-"""The name under which a script is run in a child, as in multiprocessing: `if __name__ == "__main__"` keeps it from running there."""
+"""The name under which a script is run in a child, as in multiprocessing: `if __name__ == "__main__"` keeps it from
+running there.
+"""
 
 PART_SEPARATOR = "@"
 
@@ -50,7 +54,9 @@ def load_provider(spec: str) -> Any:
 
 
 def load_attribute(spec: str) -> Any:
-    """Imports `module:attribute`, or runs `path.py` and takes the attribute; raises ValueError when there is none, or it cannot be read as Python."""
+    """Imports `module:attribute`, or runs `path.py` and takes the attribute; raises ValueError when there is none, or
+    it cannot be read as Python.
+    """
     place, separator, name = spec.rpartition(":")
     if not separator or not place or not name:
         raise ValueError(f"expected module:attribute, got {spec!r}")

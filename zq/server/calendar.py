@@ -1,7 +1,8 @@
 """Cron expressions and time zones, for the coordinator: what the core is given as its calendar.
 
-The library cronsim does what Debian's cron does when clocks are changed: a time that a day does not have comes at the end of the gap, one that it has twice comes once.
-It belongs to the extra `cron`, and is loaded when the first cron expression comes.
+The library cronsim does what Debian's cron does when clocks are changed: a time that a day does not have comes at the
+end of the gap, one that it has twice comes once. It belongs to the extra `cron`, and is loaded when the first cron
+expression comes.
 """
 
 from __future__ import annotations

@@ -17,7 +17,8 @@ log = logging.getLogger(__name__)
 class Coordinator:
     """A coordinator inside this program: `with Coordinator("./orders.zq") as c: Client(c.address)`.
 
-    It runs in a thread of its own. The directory is locked while it is open; what was accepted is there at the next start.
+    It runs in a thread of its own. The directory is locked while it is open; what was accepted is there at the next
+    start.
     """
 
     def __init__(

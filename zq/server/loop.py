@@ -1,7 +1,8 @@
-"""The coordinator's shell: one thread that owns the ROUTER socket, the store and the clock, and turns the machine in `zq.core.coordinator`.
+"""The coordinator's shell: one thread that owns the ROUTER socket, the store and the clock, and turns the machine in
+`zq.core.coordinator`.
 
-Each turn drains what has come, up to a bound, and commits it in one transaction. While the disk is busy the next drain fills up: batches grow with the load by
-themselves, and no message waits for a timer.
+Each turn drains what has come, up to a bound, and commits it in one transaction. While the disk is busy the next drain
+fills up: batches grow with the load by themselves, and no message waits for a timer.
 """
 
 from __future__ import annotations
@@ -160,13 +161,17 @@ class Server:
     # A turn.
 
     def _patience(self) -> int:
-        """Returns the milliseconds until something is due; at least two ticks in a heartbeat interval, to notice a stall."""
+        """Returns the milliseconds until something is due; at least two ticks in a heartbeat interval, to notice a
+        stall.
+        """
         now = _now()
         seconds = min(self._machine.next_at(now) - now.monotonic, self.options.heartbeat_interval / 2)
         return max(0, int(seconds * 1000) + 1)
 
     def _drain(self) -> list[list[bytes]]:
-        """Takes what has come, up to the bounds of one turn: of each message the connection and its frames, which arrive together."""
+        """Takes what has come, up to the bounds of one turn: of each message the connection and its frames, which
+        arrive together.
+        """
         receive = self._socket.recv
         found: list[list[bytes]] = []
         size = 0
@@ -187,8 +192,8 @@ class Server:
     def _turn(self, messages: list[list[bytes]]) -> None:
         """Carries out one step, whatever is among its messages.
 
-        A fault of this program must not stop it, nor may books that are half changed be used: they are read again, and the messages are handled
-        one by one, so that only the one that does it is refused.
+        A fault of this program must not stop it, nor may books that are half changed be used: they are read again, and
+        the messages are handled one by one, so that only the one that does it is refused.
         """
         try:
             self._step(messages)

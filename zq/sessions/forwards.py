@@ -47,7 +47,9 @@ def gather_forwards(forwards: list[Forward]) -> list[Gathered]:
 
 
 def _continues(batch: Gathered, options: Options) -> bool:
-    """Whether a task with these options can be the next of a batch: of members, the last number of the path counts up."""
+    """Whether a task with these options can be the next of a batch: of members, the last number of the path counts
+    up.
+    """
     if options.unique is not None:
         return False
     if batch.options is options and options.group is None:

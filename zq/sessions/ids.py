@@ -1,4 +1,6 @@
-"""Ids of batches that a process makes: a prefix of its own and a counter, so that they sort in the order in which they were made."""
+"""Ids of batches that a process makes: a prefix of its own and a counter, so that they sort in the order in which they
+were made.
+"""
 
 from itertools import count
 

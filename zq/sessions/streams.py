@@ -1,6 +1,8 @@
-"""The streams of events that a client follows: what has come and was not taken yet, and when the coordinator has to be told so.
+"""The streams of events that a client follows: what has come and was not taken yet, and when the coordinator has to be
+told so.
 
-What a consumer has not taken is not said to be seen, so a slow one fills its window at the coordinator, which drops what does not fit and says how many it were. Everything here runs on the link's thread.
+What a consumer has not taken is not said to be seen, so a slow one fills its window at the coordinator, which drops
+what does not fit and says how many it were. Everything here runs on the link's thread.
 """
 
 from __future__ import annotations
@@ -93,7 +95,9 @@ class Streams:
             self._outbox.append(stream.follow(0.0))
 
     def connected(self, now: float) -> None:
-        """On a new connection everything is followed anew; what was never answered is outstanding, and said again as such."""
+        """On a new connection everything is followed anew; what was never answered is outstanding, and said again as
+        such.
+        """
         self._outbox.clear()
         for stream in self.by_number.values():
             if not stream.is_begun:

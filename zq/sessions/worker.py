@@ -1,10 +1,12 @@
-"""What a worker says to its coordinator: hello, heartbeats, settles, and all of it again when a connection was lost; a pure machine.
+"""What a worker says to its coordinator: hello, heartbeats, settles, and all of it again when a connection was lost; a
+pure machine.
 
-The shell runs the tasks. It takes what arrived (`take_arrivals`), asks what was taken away (`take_revoked`), and reports ends with `finish` and `release`. The
-session keeps, for each lease, the tasks that are not settled: exactly those that hello and heartbeats list.
+The shell runs the tasks. It takes what arrived (`take_arrivals`), asks what was taken away (`take_revoked`), and
+reports ends with `finish` and `release`. The session keeps, for each lease, the tasks that are not settled: exactly
+those that hello and heartbeats list.
 
-A settle is kept until `settled` answers it. It is sent again on a new connection after the welcome, and when a beat shows that a heartbeat sent after it was
-answered and it was not (messages of one connection are answered in order).
+A settle is kept until `settled` answers it. It is sent again on a new connection after the welcome, and when a beat
+shows that a heartbeat sent after it was answered and it was not (messages of one connection are answered in order).
 """
 
 from __future__ import annotations
@@ -192,7 +194,9 @@ class WorkerSession:
         return arrivals
 
     def take_revoked(self) -> list[Span]:
-        """Returns what is no longer this worker's: what has not started of it must not, the rest is told that it is cancelled."""
+        """Returns what is no longer this worker's: what has not started of it must not, the rest is told that it is
+        cancelled.
+        """
         revoked, self._revoked = self._revoked, []
         return revoked
 
@@ -227,7 +231,9 @@ class WorkerSession:
             self._outbox.append(Progress(token, index, fraction))
 
     def goodbye(self) -> None:
-        """Leaves; also when the hello has no answer yet: else the coordinator, which has it, would give tasks to nobody for a while."""
+        """Leaves; also when the hello has no answer yet: else the coordinator, which has it, would give tasks to nobody
+        for a while.
+        """
         self._outbox.append(Goodbye(self.name, self.incarnation))
 
     @property

@@ -1,8 +1,8 @@
 """The store on disk: one LMDB environment in a directory, one process at a time, a checksum before each value.
 
-Durability: sync and metasync on, writemap off, so that `commit` returns when the data and the page that makes it current are flushed. The directory must be on a
-local disk. Room: admission stops (`is_full`) at FULL_FRACTION of the map, or when the disk runs low, because LMDB needs free pages to delete, too; what is left is
-for completions.
+Durability: sync and metasync on, writemap off, so that `commit` returns when the data and the page that makes it
+current are flushed. The directory must be on a local disk. Room: admission stops (`is_full`) at FULL_FRACTION of the
+map, or when the disk runs low, because LMDB needs free pages to delete, too; what is left is for completions.
 """
 
 from __future__ import annotations
@@ -28,10 +28,14 @@ FULL_FRACTION = 0.8
 """Of the map: above it nothing new is admitted."""
 
 LOOK_EVERY = 64
-"""Transactions between two looks at the room left: a look costs as much as a small transaction, and 64 small ones fill little of a reserve."""
+"""Transactions between two looks at the room left: a look costs as much as a small transaction, and 64 small ones fill
+little of a reserve.
+"""
 
 LOOK_BYTES = 256 << 10
-"""Bytes written after which the next transaction looks, however few they were: large payloads fill a reserve quickly."""
+"""Bytes written after which the next transaction looks, however few they were: large payloads fill a reserve
+quickly.
+"""
 
 INFO_TABLE = b"zq"
 SCHEMA_KEY = b"schema"
@@ -263,7 +267,8 @@ class LmdbStore:
         return StoreInfo(used, self._options.map_bytes, free, is_full)
 
     def _is_low(self, used: int, free: int) -> bool:
-        """Returns whether the disk runs low: LMDB's file never shrinks, so what has become free inside it counts as room, too.
+        """Returns whether the disk runs low: LMDB's file never shrinks, so what has become free inside it counts as
+        room, too.
 
         Some of the disk has to be free all the same, since a large value may find no gap inside.
         """

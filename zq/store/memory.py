@@ -1,6 +1,7 @@
 """A store in memory: the twin of the LMDB store for tests and simulation. It keeps nothing over the end of the process.
 
-Each table is a dict and a sorted list of its keys. A transaction writes in place and notes what it replaced; `abort` puts that back.
+Each table is a dict and a sorted list of its keys. A transaction writes in place and notes what it replaced; `abort`
+puts that back.
 """
 
 from bisect import bisect_left, insort

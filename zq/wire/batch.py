@@ -1,6 +1,8 @@
-"""The payloads of a batch: joined in one blob, with the offsets at which they end (protocol 1); and what a single payload may be.
+"""The payloads of a batch: joined in one blob, with the offsets at which they end (protocol 1); and what a single
+payload may be.
 
-Offsets are little-endian uint32 on the wire and on disk. Everything here works on whole batches at C speed, or costs one function call per task.
+Offsets are little-endian uint32 on the wire and on disk. Everything here works on whole batches at C speed, or costs
+one function call per task.
 """
 
 import sys

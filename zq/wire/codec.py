@@ -1,7 +1,8 @@
 """The border between bytes and messages: `encode`, and two `decode` functions that let only valid messages through.
 
-A frame is a msgpack array [version, kind, field, ...]. Decoding checks everything that docs/protocol.md says, in time and memory bounded by the frame's own size, and
-raises `RemoteProtocolError` for anything else, whatever the bytes. The core behind it needs no checks of its own.
+A frame is a msgpack array [version, kind, field, ...]. Decoding checks everything that docs/protocol.md says, in time
+and memory bounded by the frame's own size, and raises `RemoteProtocolError` for anything else, whatever the bytes. The
+core behind it needs no checks of its own.
 """
 
 from __future__ import annotations

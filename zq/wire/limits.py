@@ -6,7 +6,9 @@ FRAME_BYTES_MAX = 16 << 20
 """One message. It leaves room for a dozen full batches and bounds what a peer can make a process allocate at once."""
 
 BATCH_TASKS_MAX = 1000
-"""Tasks in a batch: where the cost per batch has become small beside the cost per payload; masks of 1000 bits stay cheap."""
+"""Tasks in a batch: where the cost per batch has become small beside the cost per payload; masks of 1000 bits stay
+cheap.
+"""
 
 BATCH_BYTES_MAX = 1 << 20
 """Where a client cuts a batch that has more than one task; a single task may be larger, up to the payload limit."""
@@ -21,7 +23,9 @@ MESSAGE_BATCHES_MAX = 1000
 """Batches in one submit, assignments in one assign, entries in one settle: bounds the work of one step."""
 
 HELD_MAX = 20_000
-"""Leases that one worker may list: CREDIT_MAX batches of one, and as many again that are finished and not yet settled."""
+"""Leases that one worker may list: CREDIT_MAX batches of one, and as many again that are finished and not yet
+settled.
+"""
 
 CREDIT_MAX = 10_000
 """Tasks that one worker may hold: 100 ms of work at 100,000 tasks a second."""
@@ -48,7 +52,9 @@ RETRY_FACTOR_MAX = 1000.0
 """Growth of a delay from retry to retry; ten such retries are beyond any delay."""
 
 DEPTH_MAX = 8
-"""Nesting of a control message (payloads are opaque bytes and have their own depth limit at the end that decodes them)."""
+"""Nesting of a control message (payloads are opaque bytes and have their own depth limit at the end that decodes
+them).
+"""
 
 GROUP_MEMBERS_MAX = 100_000
 """Members that a group may be opened for: joining them is one step of the coordinator."""
@@ -66,7 +72,9 @@ FANOUT_QUEUES_MAX = 1000
 """Queues that one publication may reach: all of them are written in one transaction, and listed in one answer."""
 
 FANOUT_BYTES_MAX = 64 << 20
-"""Payloads that the publications of one step may write, over all of their queues: what a transaction may take without anybody noticing a pause."""
+"""Payloads that the publications of one step may write, over all of their queues: what a transaction may take without
+anybody noticing a pause.
+"""
 
 LEASE_MAX = 43_200.0
 """Seconds a pulled task may be held without another word (12 h, as Amazon SQS)."""
@@ -75,7 +83,9 @@ WAIT_MAX = 60.0
 """Seconds a pull may wait at the coordinator; clients ask again."""
 
 PULLS_WAITING_MAX = 1000
-"""Pulls of one connection that wait at a time: more than a program has threads to pull with, and well under a megabyte."""
+"""Pulls of one connection that wait at a time: more than a program has threads to pull with, and well under a
+megabyte.
+"""
 
 DELAY_MAX = 31_536_000.0
 """Seconds a task may be delayed or may run: one year."""

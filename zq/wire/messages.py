@@ -1,7 +1,8 @@
 """The messages of the protocol, as values; docs/protocol.md says what each means.
 
-A message is a named tuple whose fields stand in wire order, so that encoding is one call of msgpack on the tuple itself. A frozen dataclass costs
-four times as much to make and would have to be taken apart again for each frame, and this is the hot path of every process.
+A message is a named tuple whose fields stand in wire order, so that encoding is one call of msgpack on the tuple
+itself. A frozen dataclass costs four times as much to make and would have to be taken apart again for each frame, and
+this is the hot path of every process.
 
 Nothing here checks anything: `zq.wire.codec` is the border at which bytes become these values and bad ones are refused.
 """
@@ -44,7 +45,9 @@ class Batch(NamedTuple):
 
 
 class Group(NamedTuple):
-    """Tasks whose results are joined when the last of them has ended; `queue` and `options` are those of the callback."""
+    """Tasks whose results are joined when the last of them has ended; `queue` and `options` are those of the
+    callback.
+    """
 
     id: str  # also of the callback
     size: int  # members that it is opened for

@@ -1,10 +1,12 @@
 """Namespaces: the names that a client or worker says and hears, as the coordinator knows them.
 
-A namespace is the front of a name, `team-a` in `team-a/orders`; it may have several parts, `team-a/eu`. Whoever works in a namespace says `orders` and means `team-a/orders`: every message that leaves
-is put into the namespace, and every one that comes is taken out of it, here and nowhere else, so that sessions, faces and handlers know nothing of it. Ids, groups, topics,
-patterns and the names of workers are put into it like queues, so two teams may use the same.
+A namespace is the front of a name, `team-a` in `team-a/orders`; it may have several parts, `team-a/eu`. Whoever works
+in a namespace says `orders` and means `team-a/orders`: every message that leaves is put into the namespace, and every
+one that comes is taken out of it, here and nowhere else, so that sessions, faces and handlers know nothing of it. Ids,
+groups, topics, patterns and the names of workers are put into it like queues, so two teams may use the same.
 
-A name that begins with `/` is a whole name, and reaches out of the namespace: `/audit` is the queue `audit`. What is outside is heard like that, too. This is a convention, not a wall.
+A name that begins with `/` is a whole name, and reaches out of the namespace: `/audit` is the queue `audit`. What is
+outside is heard like that, too. This is a convention, not a wall.
 """
 
 from __future__ import annotations

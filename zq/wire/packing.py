@@ -1,7 +1,9 @@
-"""Encodes messages and records with one msgpack packer that is kept, since making one for each costs more than using it: it allocates 256 KiB.
+"""Encodes messages and records with one msgpack packer that is kept, since making one for each costs more than using
+it: it allocates 256 KiB.
 
-Any thread may call `pack`. The packer is a C object that runs no Python code while it packs what messages and records are made of (tuples, lists, dicts, text,
-bytes, numbers, None), so that the interpreter's lock makes each call whole; without that lock msgpack takes one of its own.
+Any thread may call `pack`. The packer is a C object that runs no Python code while it packs what messages and records
+are made of (tuples, lists, dicts, text, bytes, numbers, None), so that the interpreter's lock makes each call whole;
+without that lock msgpack takes one of its own.
 """
 
 from typing import Any

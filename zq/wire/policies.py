@@ -1,7 +1,8 @@
 """The policies of a queue: what may be set for one queue while the coordinator runs, and how each value is read.
 
-One frozen value, which `Queue` holds and the queue's record keeps as a map of what differs from the defaults, so that a policy can be added without a new schema. A
-new one is a field here with its default, a reader in `_READERS`, a key in `QueueSettings`, a row in docs/semantics.md, and an option of `zq queues set`.
+One frozen value, which `Queue` holds and the queue's record keeps as a map of what differs from the defaults, so that a
+policy can be added without a new schema. A new one is a field here with its default, a reader in `_READERS`, a key in
+`QueueSettings`, a row in docs/semantics.md, and an option of `zq queues set`.
 """
 
 from __future__ import annotations
@@ -58,14 +59,20 @@ class QueueSettings(TypedDict, total=False):
 
     Keys:
         max_tasks: unfinished tasks above which submits are refused as busy; the coordinator's by default.
-        max_bytes: bytes of the payloads that the queue holds, above which submits are refused as busy; no limit by default.
-        overflow: "refuse" (the default) or "dead-oldest": whether a submit above max_tasks or max_bytes is refused, or the oldest waiting tasks become dead letters.
+        max_bytes: bytes of the payloads that the queue holds, above which submits are refused as busy; no limit by
+            default.
+        overflow: "refuse" (the default) or "dead-oldest": whether a submit above max_tasks or max_bytes is refused, or
+            the oldest waiting tasks become dead letters.
         assign: "least-loaded" or "hash": how workers are chosen; the coordinator's by default.
-        max_attempts: starts that may fail or be lost before a task is a dead letter, unless its submit says otherwise; the coordinator's by default.
-        retry: a RetryPolicy or its text: when a task that failed is tried again, unless its submit says otherwise; the coordinator's by default.
-        ageing: seconds of waiting that count as one step of priority, so that low priorities come to be served; never by default.
+        max_attempts: starts that may fail or be lost before a task is a dead letter, unless its submit says otherwise;
+            the coordinator's by default.
+        retry: a RetryPolicy or its text: when a task that failed is tried again, unless its submit says otherwise; the
+            coordinator's by default.
+        ageing: seconds of waiting that count as one step of priority, so that low priorities come to be served; never
+            by default.
         fair: True: keys take turns inside of a priority, so that none starves the others; False by default.
-        on_expired: "drop" (the default) or "dead": whether a task that was not started within its ttl just ends, or becomes a dead letter.
+        on_expired: "drop" (the default) or "dead": whether a task that was not started within its ttl just ends, or
+            becomes a dead letter.
         paused: True: nothing is assigned; submits are accepted, and what runs goes on. False by default.
         draining: True: submits are refused as busy, and what is there is worked off. False by default.
         concurrency: tasks of the queue that may be leased at once, over all workers and pulls; no limit by default.

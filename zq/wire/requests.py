@@ -1,6 +1,8 @@
-"""Reads the messages to a coordinator: one reader for each kind, which takes the decoded fields and returns the message or raises.
+"""Reads the messages to a coordinator: one reader for each kind, which takes the decoded fields and returns the message
+or raises.
 
-The readers of submit and settle check in bulk and inline, because every task of a busy system passes through them; the others prefer to be short.
+The readers of submit and settle check in bulk and inline, because every task of a busy system passes through them; the
+others prefer to be short.
 """
 
 from __future__ import annotations

@@ -55,7 +55,8 @@ class RetryPolicy(NamedTuple):
 
     @classmethod
     def parse(cls, text: str) -> Self:
-        """Reads `none`, `constant:SECONDS`, `linear:FIRST:LARGEST`, `exponential:FIRST:FACTOR:LARGEST` or `full-jitter:...`; what is left out has its default.
+        """Reads `none`, `constant:SECONDS`, `linear:FIRST:LARGEST`, `exponential:FIRST:FACTOR:LARGEST` or
+        `full-jitter:...`; what is left out has its default.
 
         Raises:
             ValueError: it is none of these.

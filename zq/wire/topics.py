@@ -1,7 +1,8 @@
 """Topics and patterns: what each may be, as text.
 
-A topic is dot-separated words, `orders.eu.created`. A pattern has the wildcards `*`, which stands for one word, and `#`, which stands for none or more, each as a whole word.
-What stands before the last `/` of either is its namespace, and has no wildcards: a pattern matches topics of its own namespace only.
+A topic is dot-separated words, `orders.eu.created`. A pattern has the wildcards `*`, which stands for one word, and
+`#`, which stands for none or more, each as a whole word. What stands before the last `/` of either is its namespace,
+and has no wildcards: a pattern matches topics of its own namespace only.
 """
 
 from typing import Final

@@ -16,7 +16,8 @@ class Unique(NamedTuple):
     Attributes:
         key: text; the queue is its scope.
         until: "ended" (done, cancelled, expired or dead) or "started" (handed out for the first time).
-        policy: what a submit does while another task has the key: "keep" that one and store nothing, or "replace" it while it waits.
+        policy: what a submit does while another task has the key: "keep" that one and store nothing, or "replace" it
+            while it waits.
     """
 
     key: str

@@ -1,4 +1,6 @@
-"""Reads single values out of what msgpack decoded, and raises for what is not one: the parts of which the messages' readers are made."""
+"""Reads single values out of what msgpack decoded, and raises for what is not one: the parts of which the messages'
+readers are made.
+"""
 
 from __future__ import annotations
 

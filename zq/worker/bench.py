@@ -1,7 +1,8 @@
 """Where the tasks in hand wait for a runner, and the threads that run them; coroutines are in `zq.worker.loop_runner`.
 
-`Bench` is shared by the link's thread, which puts assignments on it, and the runners, which take chunks from it in the order in which they came. It also measures
-how long tasks take, from which it knows the size of a chunk and how many tasks the worker should hold.
+`Bench` is shared by the link's thread, which puts assignments on it, and the runners, which take chunks from it in the
+order in which they came. It also measures how long tasks take, from which it knows the size of a chunk and how many
+tasks the worker should hold.
 """
 
 from __future__ import annotations
@@ -21,7 +22,9 @@ from zq.worker.harvest import Report
 from zq.worker.runner import REPORT_AFTER, Chunk, Handler, Runner, Slot
 
 CHUNK_SECONDS = 0.01
-"""Work in one chunk: small enough that runners share a lease and reports are frequent, large enough that handing it over costs nothing."""
+"""Work in one chunk: small enough that runners share a lease and reports are frequent, large enough that handing it
+over costs nothing.
+"""
 
 IN_HAND_SECONDS = 0.1
 """Work that a worker asks to hold: fast tasks never wait for the coordinator, slow ones are not hoarded."""
@@ -93,7 +96,8 @@ class Bench:
             return self._pop(self._chunk_size(self._waiting[0].assignment.queue))
 
     def take_some(self) -> list[Chunk]:
-        """Waits for work and returns as much of it as `take`, which may be several small chunks of one queue; none when the bench is closed.
+        """Waits for work and returns as much of it as `take`, which may be several small chunks of one queue; none when
+        the bench is closed.
 
         A lock, a report and a wake-up for each lease would cost more than short tasks in small batches.
         """
@@ -125,7 +129,9 @@ class Bench:
         return False
 
     def _pop(self, most: int) -> Chunk:
-        """Takes the first tasks that wait, at most so many, and leaves the rest of their lease in front for another runner."""
+        """Takes the first tasks that wait, at most so many, and leaves the rest of their lease in front for another
+        runner.
+        """
         assignment, lo, hi = self._waiting.popleft()
         if self._expiries and assignment.token in self._expiries:
             most = 1  # so that each is looked at when its turn comes
@@ -139,7 +145,9 @@ class Bench:
         return Chunk(assignment, lo, hi)
 
     def take_coroutines(self, tasks_max: int) -> Chunk | None:
-        """Returns, without waiting, a chunk of at most so many tasks (above 0) of coroutine handlers; None when there is none."""
+        """Returns, without waiting, a chunk of at most so many tasks (above 0) of coroutine handlers; None when there
+        is none.
+        """
         with self._changed:
             while not self._is_closed and self._coroutines:
                 chunk = assignment, lo, hi = self._coroutines.popleft()
@@ -239,8 +247,9 @@ class RunnerThread(Protocol):
         """Stops a task if it is running here; called on the link's thread, so it must not wait.
 
         Returns:
-            True when the runner reports the failure itself, with this reason (None reports nothing). False when it is not running here, or when it was
-            only asked to stop, or cannot be stopped: the caller reports, and what the task still does is ignored.
+            True when the runner reports the failure itself, with this reason (None reports nothing). False when it is
+            not running here, or when it was only asked to stop, or cannot be stopped: the caller reports, and what the
+            task still does is ignored.
         """
 
     def join(self, timeout: float) -> None: ...
@@ -250,7 +259,9 @@ class RunnerThread(Protocol):
 
 
 class ThreadRunner:
-    """Runs handlers in a thread of this process. Python cannot stop a thread: a task that is taken away runs on, and its end is ignored."""
+    """Runs handlers in a thread of this process. Python cannot stop a thread: a task that is taken away runs on, and
+    its end is ignored.
+    """
 
     def __init__(
         self,
@@ -299,7 +310,9 @@ class ThreadRunner:
 
 
 class Reports:
-    """The reports of several chunks of a queue, passed on as one, but not later than after REPORT_AFTER seconds of work."""
+    """The reports of several chunks of a queue, passed on as one, but not later than after REPORT_AFTER seconds of
+    work.
+    """
 
     __slots__ = ("_pass_on", "_queue", "_reports", "_seconds")
 

@@ -1,8 +1,10 @@
-"""Runs handlers in child processes: one busy, crashed or hung handler harms nothing but its own task, and can be killed.
+"""Runs handlers in child processes: one busy, crashed or hung handler harms nothing but its own task, and can be
+killed.
 
-Each `ChildRunner` is a thread of the worker with one child process. They speak the wire protocol over two pipes: the thread sends a chunk as `assign`, the child answers with
-`settle` messages, number 0 while it goes on and number 1 with the last. What runs is in a page of shared memory, where it can be read when the child is dead: the task
-that was running is charged, those that had ended are reported or run again, the others go back on the bench.
+Each `ChildRunner` is a thread of the worker with one child process. They speak the wire protocol over two pipes: the
+thread sends a chunk as `assign`, the child answers with `settle` messages, number 0 while it goes on and number 1 with
+the last. What runs is in a page of shared memory, where it can be read when the child is dead: the task that was
+running is charged, those that had ended are reported or run again, the others go back on the bench.
 
 Children are started afresh, never forked: neither LMDB nor ZeroMQ survives a fork.
 """
@@ -40,7 +42,9 @@ PAGE = struct.Struct("<qqd")
 
 CANCEL = struct.Struct("<qq")
 CANCEL_OFFSET = 64
-"""Token and index of the task that is cancelled, behind the running one: in another cache line, since another process writes it."""
+"""Token and index of the task that is cancelled, behind the running one: in another cache line, since another process
+writes it.
+"""
 
 CANCEL_GRACE = 2.0
 """Seconds that a handler has to notice `task.cancelled` and end by itself, before its process is killed."""
@@ -102,7 +106,9 @@ class ChildRunner:
                 self._process.kill()
 
     def stop_task(self, token: int, index: int, reason: str | None) -> bool:
-        """Kills the child if it is at this task, one that was cancelled after a grace; what had ended before is kept."""
+        """Kills the child if it is at this task, one that was cancelled after a grace; what had ended before is
+        kept.
+        """
         with self._lock:
             if self._process is None or self._read_page()[:2] != (token, index):
                 return False
@@ -406,7 +412,8 @@ def main() -> None:
 def open_pipes(parent: int, prints: int) -> tuple[BinaryIO, BinaryIO]:
     """Makes this process a child of a worker; returns what to read from and what to write to.
 
-    Handlers and the programs that they start do not get the pipes: they read nothing, and what they print goes to the descriptor `prints`.
+    Handlers and the programs that they start do not get the pipes: they read nothing, and what they print goes to the
+    descriptor `prints`.
     """
     threading.Thread(target=end_with, args=(parent,), daemon=True).start()
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the worker decides when a child ends

@@ -1,4 +1,5 @@
-"""What has ended of a lease and is not reported yet: gathers completions, results, forwards and failures, and makes the report of them.
+"""What has ended of a lease and is not reported yet: gathers completions, results, forwards and failures, and makes the
+report of them.
 
 What ends in a row becomes one completion; a failure stands alone.
 """
@@ -20,7 +21,9 @@ REPORT_BYTES = 4 << 20
 """Results, forwards and error texts after which a report goes out: a quarter of a frame."""
 
 TASK_BYTES_MAX = 4 << 20
-"""Bytes that one task may return and forward: with a report and a settle that are almost full it still fits in a frame."""
+"""Bytes that one task may return and forward: with a report and a settle that are almost full it still fits in a
+frame.
+"""
 
 FORWARD_BATCHES_MAX = MESSAGE_BATCHES_MAX // 2
 """Batches that one task may forward, and after which a report goes out: so a completion never has more than it may."""
@@ -39,7 +42,8 @@ class Harvest:
     """What has ended of one lease since the last report.
 
     Attributes:
-        hi: where the last run of tasks that ended well ends, -1 when there is none; `zq.worker.runner` lengthens it itself, since that is the hot path.
+        hi: where the last run of tasks that ended well ends, -1 when there is none; `zq.worker.runner` lengthens it
+            itself, since that is the hot path.
     """
 
     __slots__ = (
@@ -154,9 +158,11 @@ class Harvest:
         self._forwards += forwards
 
     def _add_one_forward(self, task: Task, packed: bytes) -> bool:
-        """Notes what a task of no group forwarded, if it is one task and nothing else; False when it needs a closer look.
+        """Notes what a task of no group forwarded, if it is one task and nothing else; False when it needs a closer
+        look.
 
-        It is what stages of pipelines do, and a fifth cheaper than the rest, with decoding the payload and calling the handler.
+        It is what stages of pipelines do, and a fifth cheaper than the rest, with decoding the payload and calling the
+        handler.
         """
         asked = task.forwards
         if asked is None or len(asked) != 1 or task.groups or task.member_of is not None:

@@ -1,8 +1,11 @@
-"""Runs coroutine handlers in a child process: one event loop there, many tasks at once, and a worker whose heart beats whatever they do.
+"""Runs coroutine handlers in a child process: one event loop there, many tasks at once, and a worker whose heart beats
+whatever they do.
 
-As in `zq.worker.child_runner`, both sides speak the wire protocol over two pipes: `assign` and `cancelled` go to the child, `settle`, `release` (for what ended without a report) and
-`progress` come back. What runs is in shared memory, one place per task, and the first place holds when the loop last turned. When the child dies, the tasks that ran
-are charged and the others run again; when a cancelled coroutine holds the loop, the child is killed, since nothing else would end it.
+As in `zq.worker.child_runner`, both sides speak the wire protocol over two pipes: `assign` and `cancelled` go to the
+child, `settle`, `release` (for what ended without a report) and `progress` come back. What runs is in shared memory,
+one place per task, and the first place holds when the loop last turned. When the child dies, the tasks that ran are
+charged and the others run again; when a cancelled coroutine holds the loop, the child is killed, since nothing else
+would end it.
 """
 
 from __future__ import annotations

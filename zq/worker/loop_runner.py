@@ -1,7 +1,8 @@
 """Runs coroutine handlers: many tasks at once in one event loop, which has a thread of its own.
 
-`Coroutines` is the engine, which lives in one loop and knows neither bench nor pipes; `LoopRunner` runs it in a thread of the worker, `zq.worker.loop_child_runner` in a
-child process. What ends within one turn of the loop is reported together, so that a thousand coroutines that end at once cost one report per lease.
+`Coroutines` is the engine, which lives in one loop and knows neither bench nor pipes; `LoopRunner` runs it in a thread
+of the worker, `zq.worker.loop_child_runner` in a child process. What ends within one turn of the loop is reported
+together, so that a thousand coroutines that end at once cost one report per lease.
 
 The thread that beats is another one: handlers that block the loop hold up each other and nothing else.
 """
@@ -31,7 +32,9 @@ CoroutineHandler = Callable[[Task], Awaitable[Any]]
 
 
 def is_coroutine_handler(handler: Handler) -> bool:
-    """Returns whether calling a handler makes a coroutine: an `async def` function, or an object whose `__call__` is one."""
+    """Returns whether calling a handler makes a coroutine: an `async def` function, or an object whose `__call__` is
+    one.
+    """
     return inspect.iscoroutinefunction(handler) or inspect.iscoroutinefunction(getattr(handler, "__call__", None))  # noqa: B004 - it is looked at, not for
 
 

@@ -1,7 +1,8 @@
 """One run of a worker, from start to stop: what stands between its session, its runners and whoever waits for it.
 
-Three kinds of threads. The link's thread talks to the coordinator and beats on time, whatever handlers do; it looks at the runners before each tick. Runners (threads, event
-loops, or threads with a child process each) take chunks from the bench and run them. The caller of `Worker.run` waits, and decides when to drain.
+Three kinds of threads. The link's thread talks to the coordinator and beats on time, whatever handlers do; it looks at
+the runners before each tick. Runners (threads, event loops, or threads with a child process each) take chunks from the
+bench and run them. The caller of `Worker.run` waits, and decides when to drain.
 """
 
 from __future__ import annotations
@@ -39,7 +40,9 @@ SETTLE_PATIENCE = 10.0
 """Seconds that a draining worker waits for the answer to its last reports."""
 
 HASTE = 0.2
-"""Seconds that a worker that is to end at once waits for each of its runners: a killed child's last report is worth as much."""
+"""Seconds that a worker that is to end at once waits for each of its runners: a killed child's last report is worth as
+much.
+"""
 
 LOOK_INTERVAL = 0.02
 """Seconds between two looks at what runs, while something does."""
@@ -188,7 +191,9 @@ class Life:
                         runner.stop_task(token, index, None)
 
     def _look_for_overdue(self, now: float) -> None:
-        """Fails tasks that have run longer than their timeout; children are killed, coroutines cancelled, threads left to themselves."""
+        """Fails tasks that have run longer than their timeout; children are killed, coroutines cancelled, threads left
+        to themselves.
+        """
         for token, index, since in self.running():
             hand = self.session.hands.get(token)
             timeout = None if hand is None else hand.assignment.options.timeout
@@ -203,7 +208,9 @@ class Life:
             self.bench.revoke([Span(token, index, index + 1)])
 
     def _look_for_broken(self) -> None:
-        """Ends the worker when a runner has ended by itself: the coordinator would take the worker for healthy, and the task for running, for ever."""
+        """Ends the worker when a runner has ended by itself: the coordinator would take the worker for healthy, and the
+        task for running, for ever.
+        """
         for runner in self.runners:
             if runner.thread.ident is not None and not runner.thread.is_alive():
                 reason = "the thread that ran it ended by a fault that is not the handler's; the worker's log has it"
@@ -284,7 +291,9 @@ class Life:
         return restore
 
     def stop(self, timeout: float) -> None:
-        """Drains: gives back what has not started, waits for what runs and for the coordinator's answer, says goodbye."""
+        """Drains: gives back what has not started, waits for what runs and for the coordinator's answer, says
+        goodbye.
+        """
         stop_at = time.monotonic() + timeout
         self._is_stopping = True
         left = self.bench.close()

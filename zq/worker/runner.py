@@ -1,7 +1,7 @@
 """Runs tasks: the loop that calls handlers, the same in a thread of the worker and in a child process.
 
-A *chunk* is some consecutive tasks of one lease. What ends in a row becomes one completion; a failure stands alone. Reports go out when the chunk ends and, in between,
-every REPORT_AFTER seconds, so that a crash repeats little.
+A *chunk* is some consecutive tasks of one lease. What ends in a row becomes one completion; a failure stands alone.
+Reports go out when the chunk ends and, in between, every REPORT_AFTER seconds, so that a crash repeats little.
 """
 
 from __future__ import annotations

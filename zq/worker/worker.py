@@ -26,7 +26,8 @@ H = TypeVar("H", bound=Callable[[Task], Any])
 class Worker:
     """Runs the tasks of some queues.
 
-    Register handlers with `task`, then `run`. All methods may be called from any thread; handlers run in threads of the worker, or in child processes of it.
+    Register handlers with `task`, then `run`. All methods may be called from any thread; handlers run in threads of the
+    worker, or in child processes of it.
 
     Attributes:
         name: under which it is known; a second worker of the same name takes this one's place.
@@ -49,10 +50,13 @@ class Worker:
         Args:
             address: of the coordinator; None takes ZQ_ADDRESS from the environment, else tcp://127.0.0.1:7700.
             name: unlike every other worker's; None makes one of host, process and chance.
-            concurrency: handlers that run at once: plain functions in threads of this process, and as many coroutines in one event loop.
-            processes: 0, or how many child processes run the plain functions instead, one task each at a time; the event loop of the coroutines is then
-                in a child process, too. A handler that holds the interpreter's lock for long silences the heartbeat of its process: give such handlers processes.
-            namespace: in which its name, its queues and all names are that handlers see; None takes ZQ_NAMESPACE from the environment, "" is none.
+            concurrency: handlers that run at once: plain functions in threads of this process, and as many coroutines
+                in one event loop.
+            processes: 0, or how many child processes run the plain functions instead, one task each at a time; the
+                event loop of the coroutines is then in a child process, too. A handler that holds the interpreter's
+                lock for long silences the heartbeat of its process: give such handlers processes.
+            namespace: in which its name, its queues and all names are that handlers see; None takes ZQ_NAMESPACE from
+                the environment, "" is none.
 
         Raises:
             ValueError: a number is out of range, or the address, name or namespace cannot be one.
@@ -76,7 +80,8 @@ class Worker:
         self._life: Life | None = None
 
     def task(self, queue: str) -> Callable[[H], H]:
-        """Returns a decorator that makes a function, plain or `async def`, the handler of a queue; the function stays as it is.
+        """Returns a decorator that makes a function, plain or `async def`, the handler of a queue; the function stays
+        as it is.
 
         Raises:
             ValueError: the queue has a handler already, or its name cannot be one.
@@ -98,8 +103,9 @@ class Worker:
     def run(self, *, burst: bool = False) -> None:
         """Works until it is stopped: by SIGTERM or SIGINT, if this is the main thread, or by `stop`.
 
-        The first signal drains: what runs is finished, what has not started goes back. The second ends it at once: child processes are killed, and all goes back;
-        a handler in a thread cannot be killed and runs until the process ends. The third is left to Python.
+        The first signal drains: what runs is finished, what has not started goes back. The second ends it at once:
+        child processes are killed, and all goes back; a handler in a thread cannot be killed and runs until the process
+        ends. The third is left to Python.
 
         Args:
             burst: end when nothing has come for half a second.
@@ -107,7 +113,8 @@ class Worker:
         Raises:
             ValueError: it has no handler, or is running.
             WorkerFencedError: another worker took its name.
-            RunnerBrokenError: a thread that runs handlers ended by a fault that is not a handler's; the tasks that it ran have failed.
+            RunnerBrokenError: a thread that runs handlers ended by a fault that is not a handler's; the tasks that it
+                ran have failed.
         """
         life = self.start()
         restore = life.take_signals()

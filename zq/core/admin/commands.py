@@ -1,4 +1,6 @@
-"""What people and programs may have a coordinator do beside a task's own life (protocol 4); each command is one transaction."""
+"""What people and programs may have a coordinator do beside a task's own life (protocol 4); each command is one
+transaction.
+"""
 
 from collections.abc import Callable, Iterator
 from typing import Any

@@ -1,7 +1,8 @@
 """Moving tasks to another queue: each keeps its id, its place by age, its attempts, history and results.
 
-A task key begins with the number of its queue; the rest of it stays. What stands behind an ordered task that is running or waits for its retry stays with it, so that the order
-of the key holds, and so does a task whose unique key another task of the other queue has.
+A task key begins with the number of its queue; the rest of it stays. What stands behind an ordered task that is running
+or waits for its retry stays with it, so that the order of the key holds, and so does a task whose unique key another
+task of the other queue has.
 """
 
 from __future__ import annotations

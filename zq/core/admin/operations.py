@@ -1,12 +1,14 @@
 """Operations on whole queues: purge, move and delete.
 
-Theory of operation. A queue may hold more than one step can touch, so an operation is stored, and each step does a bounded portion of it: the rest waits for the next step, or for the next
-life of the coordinator. It looks at what was accepted before it began, in the order of service, and leaves alone what is leased. Done operations are remembered for a while, so that
-one that is asked for again, by its id, is only reported.
+Theory of operation. A queue may hold more than one step can touch, so an operation is stored, and each step does a
+bounded portion of it: the rest waits for the next step, or for the next life of the coordinator. It looks at what was
+accepted before it began, in the order of service, and leaves alone what is leased. Done operations are remembered for a
+while, so that one that is asked for again, by its id, is only reported.
 
 - *purge* ends tasks as cancelled, and gives dead letters up.
 - *move* gives tasks a place in another queue: see `moving`.
-- *delete* purges until nothing is left, and forgets the queue. Meanwhile the queue accepts and assigns nothing; what runs is waited for.
+- *delete* purges until nothing is left, and forgets the queue. Meanwhile the queue accepts and assigns nothing; what
+  runs is waited for.
 """
 
 from __future__ import annotations

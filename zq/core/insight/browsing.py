@@ -1,8 +1,9 @@
 """Looking for tasks by state, queue, key, headers, worker, reason and age, page by page; nothing is changed by it.
 
-Theory of operation. A question reads at most READ_MAX records, or READ_BYTES_MAX of them, in the order of the tables, whatever it finds among them; what it answers has a cursor with which the next question
-goes on. So looking through any backlog takes many questions, and none of them holds up anybody. Between two questions tasks move: one that goes to another state, or is
-served, may be seen twice or not at all.
+Theory of operation. A question reads at most READ_MAX records, or READ_BYTES_MAX of them, in the order of the tables,
+whatever it finds among them; what it answers has a cursor with which the next question goes on. So looking through any
+backlog takes many questions, and none of them holds up anybody. Between two questions tasks move: one that goes to
+another state, or is served, may be seen twice or not at all.
 """
 
 from __future__ import annotations
@@ -107,7 +108,9 @@ def tasks(books: Books, step: Step, arguments: dict[str, Any]) -> dict[str, Any]
 
 
 def payload(books: Books, step: Step, arguments: dict[str, Any]) -> bytes | None:
-    """Answers the query `payload`: that of a task that has not ended, or is dead; None when it is not there (any more)."""
+    """Answers the query `payload`: that of a task that has not ended, or is dead; None when it is not there (any
+    more).
+    """
     id = text(arguments, "id")
     known = endings.find(step, id)
     at = None

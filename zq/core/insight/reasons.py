@@ -1,7 +1,8 @@
 """Why a task does not run now, as the query `why` tells it: one code, one sentence, and what it rests on.
 
-It asks what assignment asks: the line of a key, the gate of the queue, the shops, the credit of workers; nothing is decided anew here. Of several reasons it names the first that
-would still hold if those behind it were gone, in the order of `_reason_to_wait`.
+It asks what assignment asks: the line of a key, the gate of the queue, the shops, the credit of workers; nothing is
+decided anew here. Of several reasons it names the first that would still hold if those behind it were gone, in the
+order of `_reason_to_wait`.
 """
 
 from __future__ import annotations

@@ -64,7 +64,9 @@ def dead(id: str, batch: Batch, reason: str, dead_time: float) -> dict[str, Any]
 
 
 def live(books: Books, known: Place, batch: Batch, id: str, mask: int, lease: Lease | None = None) -> dict[str, Any]:
-    """A task, or the unfinished tasks of a batch, that wait or are leased; `lease` need not be looked for if it is given."""
+    """A task, or the unfinished tasks of a batch, that wait or are leased; `lease` need not be looked for if it is
+    given.
+    """
     row = fields(batch, id)
     if known.where == SCHEDULED:
         return {**row, "state": "scheduled", "due_time": tables.split_due_key(known.key)[0]}

@@ -1,7 +1,9 @@
-"""The timeline of a task, or of a batch: put together, when somebody asks, from the records that there are anyway and from table `history`.
+"""The timeline of a task, or of a batch: put together, when somebody asks, from the records that there are anyway and
+from table `history`.
 
-What each part tells: the batch, or the index record of its end, when it was accepted and due; its accepted completions, who was given which tasks, when and under which token, and what they
-forwarded; the leases in memory, who has them now; the history, everything else.
+What each part tells: the batch, or the index record of its end, when it was accepted and due; its accepted completions,
+who was given which tasks, when and under which token, and what they forwarded; the leases in memory, who has them now;
+the history, everything else.
 """
 
 from __future__ import annotations
@@ -15,7 +17,7 @@ from zq.core.state import history
 from zq.core.state.batch import Accepted, Batch, mask_of, runs
 from zq.core.state.history import Event
 from zq.core.state.leases import Lease, Life
-from zq.core.tasks import endings
+from zq.core.tasks import endings, outcomes
 from zq.core.tasks.endings import DEAD, End, Place
 from zq.task import split_task_id
 from zq.wire.limits import TASK_SEPARATOR
@@ -28,7 +30,9 @@ ORDER = ("accepted", "due", "assigned", "started", "suspect", "", "forwarded", "
 
 
 def trace(books: Books, step: Step, id: str) -> list[Event]:
-    """Returns what has happened to a task, or to a batch, in the order of time; nothing when it is not known, or no longer."""
+    """Returns what has happened to a task, or to a batch, in the order of time; nothing when it is not known, or no
+    longer.
+    """
     known, index = _find(step, id)
     own_id = id if index is None else id.rpartition(TASK_SEPARATOR)[0]
     events: list[Event] = []
@@ -47,7 +51,7 @@ def trace(books: Books, step: Step, id: str) -> list[Event]:
         events += _unfold(event)
     if isinstance(known, End) and known.outcome != "done" and all(one.event != known.outcome for one in events):
         events.append(Event(known.finished_time, known.outcome, {"reason": known.reason}))  # a whole batch at once
-    is_batch = index is None and TASK_SEPARATOR not in id and endings.size_of(step, known) > 1
+    is_batch = index is None and TASK_SEPARATOR not in id and outcomes.size_of(step, known) > 1
     return _arrange(step, events, has_ranges=is_batch)
 
 

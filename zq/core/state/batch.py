@@ -1,7 +1,8 @@
 """A stored batch in memory: which of its tasks wait, are leased, or have ended.
 
-Sets of tasks are integers used as bit masks, bit i for the i-th task of the batch, so that a step on a thousand tasks costs what one on a single task does.
-Invariants: `ended` and `leased` are disjoint; `split` is part of `ended`; a batch whose tasks have all ended is in no table but `index` and `results`.
+Sets of tasks are integers used as bit masks, bit i for the i-th task of the batch, so that a step on a thousand tasks
+costs what one on a single task does. Invariants: `ended` and `leased` are disjoint; `split` is part of `ended`; a batch
+whose tasks have all ended is in no table but `index` and `results`.
 """
 
 from math import inf
@@ -16,13 +17,17 @@ Forwarded = tuple[tuple[str, str, int], ...]
 """What a completion stored: id, queue and number of tasks of each batch; of a group the number is 0."""
 
 Accepted = tuple[int, int, int, str, float, float | None, float, Forwarded]
-"""A completion that was accepted: token, lo, hi, and for the trace of its tasks holder, when they were leased, started (if known) and done, what they forwarded."""
+"""A completion that was accepted: token, lo, hi, and for the trace of its tasks holder, when they were leased, started
+(if known) and done, what they forwarded.
+"""
 
 Start = tuple[str, int, float, float | None]
 """How a task came to a holder: its name, the token, when it was leased and when it was started, if known (wall)."""
 
 TOGETHER_SECONDS = 0.1
-"""Neighbours of one lease that are done within it share an entry, and its time: a trace is as exact as that, and costs nothing per task."""
+"""Neighbours of one lease that are done within it share an entry, and its time: a trace is as exact as that, and costs
+nothing per task.
+"""
 
 
 class Batch:
@@ -111,7 +116,9 @@ class Batch:
 
     @property
     def expires_time(self) -> float:
-        """When what has not started expires (wall, to the millisecond); infinity without a ttl, and for a task that has been started."""
+        """When what has not started expires (wall, to the millisecond); infinity without a ttl, and for a task that has
+        been started.
+        """
         ttl = self.options.ttl
         return inf if ttl is None or self.attempts else int((self.accepted_time + ttl) * 1000) / 1000
 

@@ -1,9 +1,10 @@
 """Bindings in memory: which queues want what is published to a topic.
 
-Theory of operation. The patterns of each namespace are a trie of words, whose branches `*` and `#` are the wildcards. A topic is matched word by word with the set of nodes
-that are reached so far, as a nondeterministic automaton is run: a node is in the set once, so no pattern makes matching take more than nodes times words, and a topic
-costs a few look-ups per word, however many bindings there are. Of the bindings at a node those with header filters stand under one of their headers, so that many
-filters on one pattern are not tried one after the other.
+Theory of operation. The patterns of each namespace are a trie of words, whose branches `*` and `#` are the wildcards. A
+topic is matched word by word with the set of nodes that are reached so far, as a nondeterministic automaton is run: a
+node is in the set once, so no pattern makes matching take more than nodes times words, and a topic costs a few look-ups
+per word, however many bindings there are. Of the bindings at a node those with header filters stand under one of their
+headers, so that many filters on one pattern are not tried one after the other.
 
 Invariant: `Bindings.numbers` and the nodes hold the same bindings, and the table `bindings` holds them by number.
 """

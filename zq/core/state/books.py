@@ -1,7 +1,8 @@
 """The coordinator's books: what it keeps in memory, and the step in which it is changed.
 
-Memory holds what is leased, the workers, the queues' counts and a window of waiting batches; the tables hold everything that must survive. Each function of the
-core that changes both does so within one *step*, which is one transaction; when its commit fails, the books are thrown away and read again.
+Memory holds what is leased, the workers, the queues' counts and a window of waiting batches; the tables hold everything
+that must survive. Each function of the core that changes both does so within one *step*, which is one transaction; when
+its commit fails, the books are thrown away and read again.
 """
 
 from __future__ import annotations
@@ -34,7 +35,9 @@ if TYPE_CHECKING:
     from zq.core.tasks.dead_letters import Replay
 
 EPOCH_SHIFT = 40
-"""Tokens are epoch << 40 | number: a million million leases in one life of a coordinator, and they grow over restarts."""
+"""Tokens are epoch << 40 | number: a million million leases in one life of a coordinator, and they grow over
+restarts.
+"""
 
 WINDOW_BYTES_MAX = 32 << 20
 """Of the batches in memory; above it new ones wait on disk only."""
@@ -313,7 +316,9 @@ class Books:
             del self.pulls_of[wait.peer]
 
     def stir_for(self, holder: Holder) -> None:
-        """Notes that a holder has room again, for the queues in which tasks wait for it; what waits from this step on is noted by itself."""
+        """Notes that a holder has room again, for the queues in which tasks wait for it; what waits from this step on
+        is noted by itself.
+        """
         unserved = self.unserved
         if len(unserved) < len(holder.queues):
             for queue in unserved:
@@ -335,7 +340,9 @@ class Books:
         self.stirred[queue] = None
 
     def reopen(self, batch: Batch) -> None:
-        """Has what is held of a key looked at again, because something of it is there no more; only where the queue has a gate."""
+        """Has what is held of a key looked at again, because something of it is there no more; only where the queue has
+        a gate.
+        """
         assert batch.queue.gate is not None
         if batch.queue.gate.touch(batch.options.key):
             self.stirred[batch.queue] = None
@@ -366,7 +373,9 @@ class Books:
             self._sweep_alarms()
 
     def _sweep_alarms(self) -> None:
-        """Forgets alarms of leases that have ended, or were extended since: a lease may be of hours, and last for a moment."""
+        """Forgets alarms of leases that have ended, or were extended since: a lease may be of hours, and last for a
+        moment.
+        """
         leases = self.leases
         self.alarms = [
             (at, token)

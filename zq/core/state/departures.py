@@ -1,10 +1,14 @@
-"""What one step notes about tasks that ended, for those who have to follow up in the same step: groups and notices (`zq.core.tasks.follow_up`)."""
+"""What one step notes about tasks that ended, for those who have to follow up in the same step: groups and notices
+(`zq.core.tasks.follow_up`).
+"""
 
 from typing import NamedTuple
 
 
 class EndedMembers(NamedTuple):
-    """Members lo <= index < hi of a batch have left their group: they ended, or their completion moved the membership."""
+    """Members lo <= index < hi of a batch have left their group: they ended, or their completion moved the
+    membership.
+    """
 
     group: tuple[str, tuple[int, ...]]  # as the batch has it, so the path is that of index 0
     id: str  # of the batch, or of the group inside

@@ -1,10 +1,12 @@
 """Live events: what happens, told after the commit to whoever watches.
 
-Theory of operation. A watcher is a connection and the number of its request, with filters and a lease that its client renews; one that does not is forgotten. Events are noted while a step runs, a range of a batch at
-a time, and leave at the end of the step, in one message to each watcher. When nobody watches, `Books.events` is None and nothing is noted.
+Theory of operation. A watcher is a connection and the number of its request, with filters and a lease that its client
+renews; one that does not is forgotten. Events are noted while a step runs, a range of a batch at a time, and leave at
+the end of the step, in one message to each watcher. When nobody watches, `Books.events` is None and nothing is noted.
 
-A watcher never holds up the coordinator: a message has at most EVENTS_MAX events, and at most WINDOW messages are on their way that it has not said to have seen. What does not fit is dropped, and how many
-were is in the next message. Watchers are in memory only: after a restart their clients come again.
+A watcher never holds up the coordinator: a message has at most EVENTS_MAX events, and at most WINDOW messages are on
+their way that it has not said to have seen. What does not fit is dropped, and how many were is in the next message.
+Watchers are in memory only: after a restart their clients come again.
 """
 
 from __future__ import annotations
@@ -56,7 +58,9 @@ class Watcher:
         return self.number - self.seen < WINDOW
 
     def wants(self, queue: str | None, worker: str | None) -> bool:
-        """Whether it follows a queue, or all, or, with a name that ends with a slash, those of a namespace and its workers."""
+        """Whether it follows a queue, or all, or, with a name that ends with a slash, those of a namespace and its
+        workers.
+        """
         wanted = self.queue
         if wanted is None or wanted == queue:
             return True

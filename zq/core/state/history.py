@@ -1,7 +1,8 @@
-"""What has happened to tasks beside their plain way: rows of table `history`, which are kept as long as the task, and deleted with it.
+"""What has happened to tasks beside their plain way: rows of table `history`, which are kept as long as the task, and
+deleted with it.
 
-A task that is done at its first start has no row; the times of its lease and its end stand in the records that there are anyway (`Batch.accepted`). What happens to
-several tasks of a batch at once is one row of the batch, with `spans`.
+A task that is done at its first start has no row; the times of its lease and its end stand in the records that there
+are anyway (`Batch.accepted`). What happens to several tasks of a batch at once is one row of the batch, with `spans`.
 """
 
 from __future__ import annotations
@@ -85,7 +86,8 @@ class Event(NamedTuple):
 
 
 def events_of(step: Step, id: str, index: int | None = None) -> list[Event]:
-    """Returns the rows of a task or batch, in the order in which they were written; with the start that an event ended as its worker and token.
+    """Returns the rows of a task or batch, in the order in which they were written; with the start that an event ended
+    as its worker and token.
 
     Args:
         step: the running one.

@@ -1,17 +1,22 @@
-"""Lines: tasks that share a key take turns, and those whose turn has not come are *parked*, out of the way of everybody else.
+"""Lines: tasks that share a key take turns, and those whose turn has not come are *parked*, out of the way of everybody
+else.
 
-A line is a queue, a kind and a key. There is one for the `ordered` tasks of each key, and, in queues that go by key (policies `fair`, `assign=hash` and the limits by key),
-one for each key and priority. One batch of a line has the turn: it is in pending, scheduled for its retry, or leased, and the table `lines` names it. All others are in
-`parked`, in the order of submission. So the backlog of a key costs the others nothing, however long it is, and nothing has to be searched.
+A line is a queue, a kind and a key. There is one for the `ordered` tasks of each key, and, in queues that go by key
+(policies `fair`, `assign=hash` and the limits by key), one for each key and priority. One batch of a line has the turn:
+it is in pending, scheduled for its retry, or leased, and the table `lines` names it. All others are in `parked`, in the
+order of submission. So the backlog of a key costs the others nothing, however long it is, and nothing has to be
+searched.
 
     ready ── turn is free ──> pending ── turn ends ──> the next of the line leaves parked
        └──── turn is taken ──> parked
 
-- The turn of an *ordered* batch ends when its last task has ended. Its tasks are leased one at a time; one that is to be tried again takes the turn with it, and what is
-  left of its batch is parked at the front (`keep_for_retry`).
-- The turn of any other batch ends when nothing of it waits any more. In a fair queue the next one of the line then stands behind all other lines.
+- The turn of an *ordered* batch ends when its last task has ended. Its tasks are leased one at a time; one that is to
+  be tried again takes the turn with it, and what is left of its batch is parked at the front (`keep_for_retry`).
+- The turn of any other batch ends when nothing of it waits any more. In a fair queue the next one of the line then
+  stands behind all other lines.
 
-Invariant: a line with parked batches has a turn, and the batch that has it will end it: `finish`, `split_off` and `bury` note it in `Books.turned`, grants call `pass_on`.
+Invariant: a line with parked batches has a turn, and the batch that has it will end it: `finish`, `split_off` and
+`bury` note it in `Books.turned`, grants call `pass_on`.
 """
 
 from __future__ import annotations

@@ -1,7 +1,8 @@
 """Namespaces as the coordinator sees them: what the queues of one have together, and how much that may be.
 
-A queue is in every namespace in front of its name: `team-a/eu/orders` is in `team-a/eu` and in `team-a`. Limits are kept in the store; what they limit is summed up over the queues when a
-submit asks, so that nothing has to be counted for those who set none.
+A queue is in every namespace in front of its name: `team-a/eu/orders` is in `team-a/eu` and in `team-a`. Limits are
+kept in the store; what they limit is summed up over the queues when a submit asks, so that nothing has to be counted
+for those who set none.
 
 Invariant: `Share.queues` are the queues whose names are in the namespace.
 """

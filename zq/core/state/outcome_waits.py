@@ -49,7 +49,9 @@ class Waits:
             del self.entries[id]
 
     def note_progress(self, id: str, index: int, fraction: float) -> None:
-        """Notes how far the handler of a task is, for whoever waits for it; of several reports in a step the last counts."""
+        """Notes how far the handler of a task is, for whoever waits for it; of several reports in a step the last
+        counts.
+        """
         for entry in self.entries.get(id, ()):
             if entry.missing >> index & 1:
                 self._progress.setdefault(entry, {})[index] = fraction

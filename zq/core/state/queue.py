@@ -1,7 +1,8 @@
 """A queue: its counts, its policies, and the lanes in which tasks wait in the order of service.
 
-There is a lane for each priority. A lane is a window on its part of the pending table: the batches that are next are in memory, in a heap by task key; from
-`cursor` on the table has to be read. Memory therefore does not grow with the backlog.
+There is a lane for each priority. A lane is a window on its part of the pending table: the batches that are next are in
+memory, in a heap by task key; from `cursor` on the table has to be read. Memory therefore does not grow with the
+backlog.
 
 Invariant of a lane: every batch with waiting tasks is in the heap, or its key is at or behind the cursor.
 """
@@ -24,7 +25,9 @@ if TYPE_CHECKING:
 
 PRIORITIES = 10
 LANE_BATCHES_MAX = 1024
-"""New batches that a lane keeps in memory beyond which they stay on disk until they are next: a worker's largest credit in batches of ten."""
+"""New batches that a lane keeps in memory beyond which they stay on disk until they are next: a worker's largest credit
+in batches of ten.
+"""
 
 RATE_WEIGHT = 0.3
 """Of the newest second, in the average rate of completions: settles within about five seconds."""
@@ -186,7 +189,9 @@ class Queue:
         self.put_at(batch, tables.place_key(self.number, batch.options.priority, sequence, turn))
 
     def set_aside(self, lane: Lane) -> bytes:
-        """Takes the head of a lane out for the rest of a step and returns its place; it still counts as queued, so that it is not read again."""
+        """Takes the head of a lane out for the rest of a step and returns its place; it still counts as queued, so that
+        it is not read again.
+        """
         return heappop(lane.heap)
 
     def note_finished(self, count: int) -> None:

@@ -1,7 +1,8 @@
 """Consistent hashing of keys over workers: when a worker comes or goes, only its own keys move.
 
-A classic ring with virtual nodes (Karger et al., 1997). The order in which the ring lists the workers behind a key is the order in which they are asked when the
-first has no room; the bound on their load is the caller's (`zq.core.tasks.assignment`).
+A classic ring with virtual nodes (Karger et al., 1997). The order in which the ring lists the workers behind a key is
+the order in which they are asked when the first has no room; the bound on their load is the caller's
+(`zq.core.tasks.assignment`).
 """
 
 from bisect import bisect_right

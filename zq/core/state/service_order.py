@@ -20,7 +20,9 @@ READ_BATCHES = 64
 """Batches that a lane reads at once when it has run dry."""
 
 PLACES_MAX = 1024
-"""Partly served batches of a fair queue that may wait for their next turn: they are in memory. Beyond, a turn is a whole batch."""
+"""Partly served batches of a fair queue that may wait for their next turn: they are in memory. Beyond, a turn is a
+whole batch.
+"""
 
 
 def head(books: Books, step: Step, queue: Queue) -> tuple[Lane, Batch] | None:
@@ -60,7 +62,9 @@ def lane_head(books: Books, tx: Transaction, queue: Queue, priority: int) -> tup
 
 
 def aged_head(books: Books, step: Step, queue: Queue, ageing: float) -> tuple[Lane, Batch] | None:
-    """Returns the batch that is to be served next when each `ageing` seconds of waiting count as one step of priority."""
+    """Returns the batch that is to be served next when each `ageing` seconds of waiting count as one step of
+    priority.
+    """
     best: tuple[Lane, Batch] | None = None
     most = 0.0
     for priority in range(len(queue.waiting) - 1, -1, -1):
@@ -86,7 +90,9 @@ def oldest(books: Books, step: Step, queue: Queue) -> Batch | None:
 
 
 def line_up(books: Books, tx: Transaction, place: bytes, key: bytes) -> bool:
-    """Puts a batch that was set down elsewhere back to its place in its lane; False when nothing of it waits any more."""
+    """Puts a batch that was set down elsewhere back to its place in its lane; False when nothing of it waits any
+    more.
+    """
     batch = books.fetch(tx, key)
     if batch is None or not batch.servable():
         return False

@@ -1,13 +1,17 @@
-"""Gates: what holds the tasks of a queue back although workers have room: a pause, limits on how many run at once, and rates; of the queue and by key.
+"""Gates: what holds the tasks of a queue back although workers have room: a pause, limits on how many run at once, and
+rates; of the queue and by key.
 
-Theory of operation. A queue has a gate while one of these policies is set. Assignment asks it for room before each lease, and tells it of each lease and of each end. What is closed opens again by
-one of three events, and each of them stirs the queue: the end of a lease, the time at which a token comes, a change of policies. A batch whose *key* is closed is set down behind
-the gate (`held`: memory has its key only), so that nobody waits behind it.
+Theory of operation. A queue has a gate while one of these policies is set. Assignment asks it for room before each
+lease, and tells it of each lease and of each end. What is closed opens again by one of three events, and each of them
+stirs the queue: the end of a lease, the time at which a token comes, a change of policies. A batch whose *key* is
+closed is set down behind the gate (`held`: memory has its key only), so that nobody waits behind it.
 
-A rate is a token bucket (Turner, 1986): a lease takes a token for each of its tasks, `rate` tokens come a second, at most `burst` are saved. So in any window of T seconds at most burst + rate * T
-tasks are leased. Time is monotonic, and buckets are empty after a restart, so that this holds over restarts, too.
+A rate is a token bucket (Turner, 1986): a lease takes a token for each of its tasks, `rate` tokens come a second, at
+most `burst` are saved. So in any window of T seconds at most burst + rate * T tasks are leased. Time is monotonic, and
+buckets are empty after a restart, so that this holds over restarts, too.
 
-Invariant: a key in `held` has a lease, or is in `_armed` or `reopened`, or has a batch in its lane, whose lease or end will reopen it.
+Invariant: a key in `held` has a lease, or is in `_armed` or `reopened`, or has a batch in its lane, whose lease or end
+will reopen it.
 """
 
 from __future__ import annotations
@@ -23,7 +27,9 @@ BUCKETS_SWEEP_MIN: Final = 1024
 """Buckets of keys from which on those that are full again are looked for: a full one is as good as none."""
 
 WAKE_SECONDS: Final = 0.01
-"""A queue's rate lets so much time pass between two looks, if its burst allows: a rate of 10,000 a second is no reason to turn as often."""
+"""A queue's rate lets so much time pass between two looks, if its burst allows: a rate of 10,000 a second is no reason
+to turn as often.
+"""
 
 ALMOST: Final = 1e-9
 """Of a token, or of a second, forgiven: sums of floats must not make a token late."""
@@ -174,7 +180,9 @@ class Gate:
         self.touch(key)
 
     def touch(self, key: str | None) -> bool:
-        """Notes that something of a key ended, so that what is held of it may have room; returns whether anything is held."""
+        """Notes that something of a key ended, so that what is held of it may have room; returns whether anything is
+        held.
+        """
         if key is None or key not in self.held:
             return False
         self.reopened[key] = None

@@ -1,6 +1,8 @@
-"""Unique keys: which task of a queue holds a key. The row is written and deleted in the transaction in which its holder begins and ends to hold it.
+"""Unique keys: which task of a queue holds a key. The row is written and deleted in the transaction in which its holder
+begins and ends to hold it.
 
-Invariant: a row of table `unique` names a task that waits, is scheduled, parked or leased; a task that is unique until it has ended has its row as long as it lives.
+Invariant: a row of table `unique` names a task that waits, is scheduled, parked or leased; a task that is unique until
+it has ended has its row as long as it lives.
 """
 
 from __future__ import annotations

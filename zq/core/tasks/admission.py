@@ -17,10 +17,14 @@ RETRY_AFTER_MIN, RETRY_AFTER_MAX = 0.1, 30.0
 """Seconds within which a busy answer tells a client to come back."""
 
 BUSY_PART = 10
-"""Part of a full queue that should be free when a refused client comes back: else all of them come back for one place."""
+"""Part of a full queue that should be free when a refused client comes back: else all of them come back for one
+place.
+"""
 
 OVERFLOW_MAX = 1000
-"""Tasks that one step makes dead letters for want of room: a bounded part of its time; beyond, a submit is refused as busy."""
+"""Tasks that one step makes dead letters for want of room: a bounded part of its time; beyond, a submit is refused as
+busy.
+"""
 
 OVERFLOW_REASON = "the queue was full, and it was the oldest task that waited"
 
@@ -77,7 +81,9 @@ def open_group(books: Books, step: Step, peer: Peer, message: Open) -> None:
 
 
 def store(books: Books, step: Step, queue: Queue, wire: WireBatch) -> Accepted:
-    """Stores a new batch, whatever the limits; the caller has checked that its id is new, and enrols it in its group."""
+    """Stores a new batch, whatever the limits; the caller has checked that its id is new, and enrols it in its
+    group.
+    """
     options = wire.options
     books.sequence += 1
     books.is_changed = True
@@ -104,7 +110,9 @@ def store(books: Books, step: Step, queue: Queue, wire: WireBatch) -> Accepted:
 
 
 def store_forwarded(books: Books, step: Step, own_group: str | None, done: Done) -> None:
-    """Stores what a completion opens and forwards, in its transaction and whatever the limits: what was accepted still completes."""
+    """Stores what a completion opens and forwards, in its transaction and whatever the limits: what was accepted still
+    completes.
+    """
     opened = [group for group in done.groups if groups.open_group(books, step, group)]
     fresh: list[WireBatch] = []
     for batch in done.forwards:  # one by one: a handler may have forwarded the same id twice
@@ -134,7 +142,9 @@ def _store_once(books: Books, step: Step, batch: WireBatch) -> None:
 
 
 def _original(books: Books, step: Step, queue: Queue, batch: WireBatch) -> str | None:
-    """Returns the task that has the unique key of a batch and keeps it; None when there is none, or it is to be replaced and can be."""
+    """Returns the task that has the unique key of a batch and keeps it; None when there is none, or it is to be
+    replaced and can be.
+    """
     assert batch.options.unique is not None
     id = unique_keys.holder(step, queue, batch.options.unique)
     if id is None or Unique(*batch.options.unique).policy == "keep":
@@ -235,7 +245,8 @@ def _overflow(books: Books, step: Step, queue: Queue, batch: WireBatch) -> Refus
 def _make_room(
     books: Books, step: Step, queue: Queue, count: int, size: int, most: int, most_bytes: int | None
 ) -> bool:
-    """Makes dead letters of the oldest waiting tasks until there is room; False when they are not enough, or too many at once.
+    """Makes dead letters of the oldest waiting tasks until there is room; False when they are not enough, or too many
+    at once.
 
     A batch frees its bytes with its last task, so with max_bytes it goes as a whole.
     """

@@ -1,8 +1,10 @@
 """Which worker gets what: the head of each queue goes to whoever has credit for it.
 
-*least-loaded*: the worker with the most free credit, the least recently used among equals. *hash*: the owner of the task's key on the ring of live workers; when it
-has no room and holds more than LOAD_BOUND times the mean, or somebody is idle, the next one on the ring. A task that must wait for its worker blocks nobody behind it:
-it is set down at its *shop*, the worker's list, of which memory holds keys only.
+*least-loaded*: the worker with the most free credit, the least recently used among equals. *hash*: the owner of the
+task's key on the ring of live workers; when it
+has no room and holds more than LOAD_BOUND times the mean, or somebody is idle, the next one on the ring. A task that
+must wait for its worker blocks nobody behind it: it is set down at its *shop*, the worker's list, of which memory holds
+keys only.
 """
 
 from __future__ import annotations
@@ -21,13 +23,17 @@ from zq.wire.limits import CREDIT_MAX, MESSAGE_BATCHES_MAX
 from zq.wire.messages import Assign, Assignment, Tasks
 
 LOAD_BOUND = 1.25
-"""Consistent hashing with bounded loads (Mirrokni et al., 2016): a quarter above the mean before a key leaves its worker."""
+"""Consistent hashing with bounded loads (Mirrokni et al., 2016): a quarter above the mean before a key leaves its
+worker.
+"""
 
 BLOCKED_MAX = 256
 """Batches at the head of a queue that may wait for their workers while those behind them are served."""
 
 SHOP_BATCHES_MAX = 4096
-"""Batches, each of another key, that wait for one worker; those behind them are not worth waiting with, and others help."""
+"""Batches, each of another key, that wait for one worker; those behind them are not worth waiting with, and others
+help.
+"""
 
 FAIR_TASKS = 16
 """Tasks that a key of a fair queue gets in its turn: few enough to be fair, and enough to let leases pay."""
@@ -50,7 +56,9 @@ class Granted:
 
 
 def assign_all(books: Books, step: Step) -> None:
-    """Serves every queue in which something has changed; the first of them in turn, so that no queue starves another."""
+    """Serves every queue in which something has changed; the first of them in turn, so that no queue starves
+    another.
+    """
     if not books.stirred:
         return
     queues = [queue for queue in books.stirred if queue.total_waiting]
@@ -107,7 +115,9 @@ def _serve_workers(books: Books, step: Step, queue: Queue, granted: Granted) -> 
 
 
 def _next(books: Books, step: Step, queue: Queue, most: int) -> tuple[Lane, Batch, int] | None:
-    """Returns the batch that is to be served next, at the head of its lane, and how many of its tasks may be, at most `most`."""
+    """Returns the batch that is to be served next, at the head of its lane, and how many of its tasks may be, at most
+    `most`.
+    """
     gate = queue.gate
     if gate is None:
         found = service_order.head(books, step, queue)
@@ -196,7 +206,9 @@ def _idleness(worker: Holder) -> tuple[int, int]:
 
 
 def _choose_by_key(queue: Queue, key: str, ready: list[Holder]) -> Holder | None:
-    """Returns the owner of a key, or who stands in for it: the next on the ring with room, unless the owner is worth waiting for."""
+    """Returns the owner of a key, or who stands in for it: the next on the ring with room, unless the owner is worth
+    waiting for.
+    """
     owners = (queue.workers[name] for name in _ring(queue).owners(key))
     owner = next(owners)
     if owner.free > 0:
@@ -205,7 +217,8 @@ def _choose_by_key(queue: Queue, key: str, ready: list[Holder]) -> Holder | None
 
 
 def _is_worth_waiting(queue: Queue, owner: Holder, ready: list[Holder]) -> bool:
-    """Whether tasks should wait for a worker without room: it is no busier than LOAD_BOUND times the mean, and nobody is idle.
+    """Whether tasks should wait for a worker without room: it is no busier than LOAD_BOUND times the mean, and nobody
+    is idle.
 
     Then the customer waits for its own shop.
     """

@@ -1,4 +1,6 @@
-"""Cancelling and burying: a task, or all of a batch, ends before it is done, wherever it is; whoever holds it is told."""
+"""Cancelling and burying: a task, or all of a batch, ends before it is done, wherever it is; whoever holds it is
+told.
+"""
 
 from collections.abc import Callable
 
@@ -23,7 +25,9 @@ def cancel_task(books: Books, step: Step, id: str, reason: str = REASON) -> int:
 
 
 def bury_task(books: Books, step: Step, id: str, reason: str) -> int:
-    """Makes a dead letter of a task, or of every task of a batch, that has not ended; holders are told. Returns how many."""
+    """Makes a dead letter of a task, or of every task of a batch, that has not ended; holders are told. Returns how
+    many.
+    """
     return _end_task(books, step, id, lambda books, step, single: endings.bury(books, step, single, reason))
 
 

@@ -1,7 +1,8 @@
-"""Dead letters: kept with their history until somebody decides. They are found by queue and reason, brought back at once or slowly, or purged.
+"""Dead letters: kept with their history until somebody decides. They are found by queue and reason, brought back at
+once or slowly, or purged.
 
-A *replay* brings dead letters back at a rate. It is stored, so it goes on after a restart, and it is over when it has seen every dead letter that there was when
-it began: what dies again while it runs is not brought back by it.
+A *replay* brings dead letters back at a rate. It is stored, so it goes on after a restart, and it is over when it has
+seen every dead letter that there was when it began: what dies again while it runs is not brought back by it.
 """
 
 from __future__ import annotations
@@ -86,7 +87,8 @@ def find(
 
 
 def revive(books: Books, step: Step, single: Batch, to: Queue | None = None) -> bool:
-    """Lets a dead task wait again, at once: no attempts are charged, its delay and ttl are dropped, and its group has had its end, so it is no member any more.
+    """Lets a dead task wait again, at once: no attempts are charged, its delay and ttl are dropped, and its group has
+    had its end, so it is no member any more.
 
     Args:
         books: of the coordinator.
@@ -146,7 +148,9 @@ def purge(books: Books, step: Step, found: Iterator[Dead], most: int) -> int:
 def start_replay(
     books: Books, step: Step, id: str, rate: float, queue: Queue | None, reason: str | None, to: Queue | None
 ) -> Replay:
-    """Begins to bring dead letters back at a rate, the first one at once; asked for again by its id, it is the one that goes on."""
+    """Begins to bring dead letters back at a rate, the first one at once; asked for again by its id, it is the one that
+    goes on.
+    """
     if id in books.replays:
         return books.replays[id]
     names = [None if one is None else one.name for one in (queue, to)]

@@ -1,7 +1,7 @@
 """How tasks leave the pending table: done, retried later, dead, cancelled; and the index that remembers it.
 
-Whole ranges of a batch end at once. A single task with a fate of its own is *split off*: its bit is set in the batch, and it goes on as a batch of one with the
-id, the place and the payload that it had.
+Whole ranges of a batch end at once. A single task with a fate of its own is *split off*: its bit is set in the batch,
+and it goes on as a batch of one with the id, the place and the payload that it had.
 
     pending ── done, cancelled ──> ended ── retention ──> forgotten
        │  ^ ^
@@ -16,13 +16,11 @@ from typing import Any, NamedTuple
 
 from zq.core import tables
 from zq.core.state import event_streams, history, key_turns, unique_keys
-from zq.core.state.batch import Accepted, Batch, Forwarded, mask_bytes, mask_of, runs
+from zq.core.state.batch import Accepted, Batch, Forwarded, mask_bytes
 from zq.core.state.books import Books, Step
 from zq.core.state.departures import MOVED, EndedMembers, Notice
 from zq.core.state.leases import Lease
 from zq.core.state.queue import Queue
-from zq.errors import StoreCorruptError
-from zq.task import task_id
 from zq.wire.messages import Ended
 
 PENDING, SCHEDULED, DEAD, ENDED = tables.AT_PENDING, tables.AT_SCHEDULED, tables.AT_DEAD, tables.AT_ENDED
@@ -31,7 +29,7 @@ PARKED = tables.AT_PARKED
 SPLIT = "split"
 """Kind of a row of `finished`: a batch of which tasks were split off, and which is known as long as one of them is."""
 
-_TABLE_OF = {PENDING: tables.PENDING, SCHEDULED: tables.SCHEDULED, DEAD: tables.DEAD, PARKED: tables.PARKED}
+TABLE_OF = {PENDING: tables.PENDING, SCHEDULED: tables.SCHEDULED, DEAD: tables.DEAD, PARKED: tables.PARKED}
 
 
 class Place(NamedTuple):
@@ -42,7 +40,9 @@ class Place(NamedTuple):
 
 
 class End(NamedTuple):
-    """The index record of a task or batch that has ended; `split` tells which of its tasks have a record of their own."""
+    """The index record of a task or batch that has ended; `split` tells which of its tasks have a record of their
+    own.
+    """
 
     where: int
     outcome: str
@@ -207,7 +207,9 @@ def let_finish(books: Books, step: Step, own_id: str, key: bytes, *, has_results
 
 
 def note_duplicate(books: Books, step: Step, queue: Queue, id: str, original: str) -> None:
-    """Remembers that a batch was not stored because another task had its unique key, so that its receipt can be repeated."""
+    """Remembers that a batch was not stored because another task had its unique key, so that its receipt can be
+    repeated.
+    """
     key = tables.task_key(queue.number, 0, 0)
     end = End(ENDED, "duplicate", key, step.wall, original, (), b"", 1, False, 0, 0)
     note_finished(books, step, id, end, key, has_results=False)
@@ -309,7 +311,9 @@ def cancel(books: Books, step: Step, single: Batch, reason: str) -> None:
 
 
 def cancel_whole(books: Books, step: Step, batch: Batch, reason: str) -> None:
-    """Ends a batch as cancelled of which nothing has been leased or has ended, and which no table's count has any more."""
+    """Ends a batch as cancelled of which nothing has been leased or has ended, and which no table's count has any
+    more.
+    """
     lo, hi = batch.first, batch.first + batch.count
     batch.queue.cancelled += batch.count
     batch.queue.note_finished(batch.count)
@@ -322,7 +326,9 @@ def cancel_whole(books: Books, step: Step, batch: Batch, reason: str) -> None:
 
 
 def note_end(books: Books, step: Step, single: Batch, outcome: str, reason: str) -> None:
-    """Tells all who have to know how a task that was split off ended: those who wait, its group, the queue for its notice."""
+    """Tells all who have to know how a task that was split off ended: those who wait, its group, the queue for its
+    notice.
+    """
     options = single.options
     lo = single.first
     books.waits.note(single.id, Ended(lo, lo + 1, outcome, reason, b"", b""))
@@ -344,106 +350,3 @@ def read_dead(books: Books, step: Step, key: bytes) -> tuple[Batch, str, float] 
 
 
 # What has ended.
-
-
-def ended_spans(books: Books, step: Step, id: str, lo: int, hi: int) -> tuple[list[Ended], int]:
-    """Returns how tasks of a batch have ended so far, and the mask (bit i is index i) of those that have not.
-
-    Args:
-        id: of the batch as it was submitted.
-        lo: first index that is asked for.
-        hi: index behind the last.
-    """
-    record = find(step, id)
-    if record is None:
-        return [_unknown(lo, hi)], 0
-    asked = ((1 << (hi - lo)) - 1) << lo
-    size = size_of(step, record)
-    if hi > size:
-        found, missing = ended_spans(books, step, id, lo, size) if lo < size else ([], 0)
-        return [*found, _unknown(max(lo, size), hi)], missing
-    if isinstance(record, End):
-        return _ended_of(step, id, record, asked)
-    if record.where == DEAD:
-        return [_dead_span(step, record.key, lo)], 0
-    batch = read_at(books, step, record) if record.where in (PENDING, PARKED) else None
-    if batch is None:
-        return [], asked
-    ended = batch.ended & asked
-    found = _done_spans(step, batch.key, ended & ~batch.split, batch.has_results)
-    own, missing = _split_spans(step, id, batch.split & asked)
-    return found + own, (asked & ~ended) | missing
-
-
-def _unknown(lo: int, hi: int) -> Ended:
-    return Ended(lo, hi, "unknown", "the coordinator has no such task, or no longer", b"", b"")
-
-
-def size_of(step: Step, place: Place | End) -> int:
-    """Returns how many tasks the batch of an index record was submitted with."""
-    if isinstance(place, End):
-        return place.size
-    table = _TABLE_OF[place.where]
-    value = step.tx.get(table, place.key)
-    if value is None:
-        raise StoreCorruptError(f"the index names key {place.key.hex()} of table {table}, which is not there")
-    record = tables.unpack(value)
-    if place.where == DEAD:
-        record = tables.unpack(record[0])
-    elif place.where == PARKED:
-        record = tables.unpack(record[1])
-    return int(record[1])
-
-
-def _ended_of(step: Step, id: str, record: End, asked: int) -> tuple[list[Ended], int]:
-    if record.outcome != "done":
-        return [Ended(lo, hi, record.outcome, record.reason, b"", b"") for lo, hi in runs(asked)], 0
-    split = mask_of(record.split)
-    found = _done_spans(step, record.key, asked & ~split, record.has_results)
-    own, missing = _split_spans(step, id, split & asked)
-    return found + own, missing
-
-
-def _done_spans(step: Step, key: bytes, mask: int, has_results: bool) -> list[Ended]:
-    """Returns the tasks of a mask as done, with the results that are stored under a task key."""
-    found = []
-    if has_results:
-        for row_key, value in step.tx.scan(tables.RESULTS, key, key + b"\xff\xff\xff"):
-            lo = int.from_bytes(row_key[-2:], "big")
-            hi, ends, blob = tables.unpack(value)
-            covered = ((1 << (hi - lo)) - 1) << lo
-            if mask & covered:
-                found.append(Ended(lo, hi, "done", "", ends, blob))
-                mask &= ~covered
-    found += [Ended(lo, hi, "done", "", b"", b"") for lo, hi in runs(mask)]
-    return found
-
-
-def _split_spans(step: Step, id: str, mask: int) -> tuple[list[Ended], int]:
-    """Looks up tasks that were split off, one by one."""
-    found: list[Ended] = []
-    missing = 0
-    for lo, hi in runs(mask):
-        for index in range(lo, hi):
-            record = find(step, task_id(id, 0, index))
-            if record is None:
-                found.append(_unknown(index, index + 1))
-            elif isinstance(record, End):
-                found += _single_end(step, record, index)
-            elif record.where == DEAD:
-                found.append(_dead_span(step, record.key, index))
-            else:
-                missing |= 1 << index
-    return found, missing
-
-
-def _single_end(step: Step, record: End, index: int) -> list[Ended]:
-    if record.outcome == "done":
-        return _done_spans(step, record.key, 1 << index, record.has_results)
-    return [Ended(index, index + 1, record.outcome, record.reason, b"", b"")]
-
-
-def _dead_span(step: Step, key: bytes, index: int) -> Ended:
-    value = step.tx.get(tables.DEAD, key)
-    reason = "" if value is None else tables.unpack(value)[1]
-    return Ended(index, index + 1, "dead", reason, b"", b"")

@@ -1,8 +1,9 @@
 """Expiry: what has not started within its time to live ends, on time, also when nobody asks for it.
 
-Theory of operation. A batch with a ttl has a row in table `expiry`, by the time at which it expires. When that comes, the tasks of it that wait end; those that are
-leased count as started. If some of them come back unstarted (released, given back by a worker that was too busy), the batch gets its row again and they end at once. A task
-with an attempt behind it never expires.
+Theory of operation. A batch with a ttl has a row in table `expiry`, by the time at which it expires. When that comes,
+the tasks of it that wait end; those that are leased count as started. If some of them come back unstarted (released,
+given back by a worker that was too busy), the batch gets its row again and they end at once. A task with an attempt
+behind it never expires.
 """
 
 from itertools import islice

@@ -1,7 +1,9 @@
-"""What follows from the ends of tasks, in the same transaction: groups that are complete are joined, and queues that asked for it get a notice.
+"""What follows from the ends of tasks, in the same transaction: groups that are complete are joined, and queues that
+asked for it get a notice.
 
-`endings` notes in the step what has ended; `follow_up` is called after each message and does the rest, until nothing follows any more (a failed group may end the
-group around it). The results of members are msgpack already, and so is what is made of them: an array header and the results as they are.
+`endings` notes in the step what has ended; `follow_up` is called after each message and does the rest, until nothing
+follows any more (a failed group may end the group around it). The results of members are msgpack already, and so is
+what is made of them: an array header and the results as they are.
 """
 
 from __future__ import annotations
@@ -11,7 +13,7 @@ from collections.abc import Iterator
 from zq.core import tables
 from zq.core.state.books import Books, Step
 from zq.core.state.departures import MOVED, EndedMembers, Notice
-from zq.core.tasks import admission, cancelling, endings, groups
+from zq.core.tasks import admission, cancelling, endings, groups, outcomes
 from zq.core.tasks.groups import CANCELLED, DONE, FAILED, IS_GROUP, IS_TASK, NIL, OPEN, GroupRow
 from zq.wire.batch import iterate_payloads, pack_payloads
 from zq.wire.limits import HEADERS_MAX, PAYLOAD_BYTES_CEILING
@@ -176,8 +178,10 @@ def array_header(count: int) -> bytes:
 
 
 def ended_spans(books: Books, step: Step, id: str, lo: int, hi: int) -> tuple[list[Ended], int]:
-    """Returns how tasks of a batch have ended, as `endings.ended_spans`; a group is waited for as the task that it will become."""
-    found, missing = endings.ended_spans(books, step, id, lo, hi)
+    """Returns how tasks of a batch have ended, as `outcomes.ended_spans`; a group is waited for as the task that it
+    will become.
+    """
+    found, missing = outcomes.ended_spans(books, step, id, lo, hi)
     if missing or [one.outcome for one in found] != ["unknown"]:
         return found, missing
     row = groups.find(step, id)
@@ -192,7 +196,9 @@ def ended_spans(books: Books, step: Step, id: str, lo: int, hi: int) -> tuple[li
 
 
 def cancel(books: Books, step: Step, id: str) -> int:
-    """Cancels a task, a batch, or an open group with all of its members; returns how many had not ended, a group counting as one more."""
+    """Cancels a task, a batch, or an open group with all of its members; returns how many had not ended, a group
+    counting as one more.
+    """
     row = groups.find(step, id)
     if row is None or row.state != OPEN:
         return cancelling.cancel_task(books, step, id)

@@ -1,15 +1,17 @@
 """Groups: which tasks belong together, how many are out, and how the group ended.
 
-Theory of operation. A group is opened for `size` members. `outstanding` starts there and falls by one for each member that ends, in the transaction of its end; at
-0 the group is joined (see `joins`). A completed member whose forwards carry its group does not end: what it forwarded takes its place (`outstanding` grows by
-what was forwarded, less one), so that chains, forks and flat stages inside a group are still waited for. A group that is opened with a callback in another
-group is a member of that one, from its opening to the end of its callback.
+Theory of operation. A group is opened for `size` members. `outstanding` starts there and falls by one for each member
+that ends, in the transaction of its end; at 0 the group is joined (see `joins`). A completed member whose forwards
+carry its group does not end: what it forwarded takes its place (`outstanding` grows by what was forwarded, less one),
+so that chains, forks and flat stages inside a group are still waited for. A group that is opened with a callback in
+another group is a member of that one, from its opening to the end of its callback.
 
-A task is a member if the group was open when the task was stored; so is a group, by its opening. The roster says who was let in, and goes with the group. What was
-stored before the group was opened, or outlived an earlier group of that id, names it and is no member: it was not counted in, and is not counted out.
+A task is a member if the group was open when the task was stored; so is a group, by its opening. The roster says who
+was let in, and goes with the group. What was stored before the group was opened, or outlived an earlier group of that
+id, names it and is no member: it was not counted in, and is not counted out.
 
-Invariant, which the simulation counts afresh: of an open group, outstanding = (size - joined) + its tasks that have not ended + its groups that are open.
-Members that end when their group has ended change nothing.
+Invariant, which the simulation counts afresh: of an open group, outstanding = (size - joined) + its tasks that have not
+ended + its groups that are open. Members that end when their group has ended change nothing.
 """
 
 from __future__ import annotations
@@ -97,7 +99,9 @@ def save(step: Step, row: GroupRow) -> None:
 
 
 def open_group(books: Books, step: Step, group: Group) -> bool:
-    """Stores a group that is not known yet, an empty one is joined in this step; False when it is known, and stays as it is."""
+    """Stores a group that is not known yet, an empty one is joined in this step; False when it is known, and stays as
+    it is.
+    """
     if find(step, group.id) is not None:
         return False
     row = GroupRow(group, step.wall)
@@ -203,7 +207,8 @@ def follow_moves(
     Args:
         books: of the coordinator.
         step: the running one.
-        own: group of the completed tasks: what is for it takes their places, and is not of those that it was opened for.
+        own: group of the completed tasks: what is for it takes their places, and is not of those that it was opened
+            for.
         opened: the groups of the completion that were not known.
         forwards: what was stored of it.
     """
@@ -233,7 +238,9 @@ def _count_in(books: Books, step: Step, own: str | None, id: str, count: int) ->
 
 
 def end(books: Books, step: Step, row: GroupRow, state: str, reason: str) -> None:
-    """Ends a group: those who wait are told, a group around it loses a member, and what is not needed any more is forgotten."""
+    """Ends a group: those who wait are told, a group around it loses a member, and what is not needed any more is
+    forgotten.
+    """
     row.state, row.reason, row.finished_time = state, reason, step.wall
     save(step, row)
     books.count(f"groups {state}")

@@ -1,8 +1,9 @@
 """Workers: who they are, whether they live, and what becomes of the leases of one that does not (protocol 3).
 
-Theory of operation. A worker is named by itself and lives in incarnations: a second process of the same name is another incarnation and fences the first. Silence is
-measured on the monotonic clock from the last message of any kind. Two thresholds: *suspect* gets no new tasks, *gone* loses its leases. The coordinator's own
-stall is not the workers' silence: `excuse_stall` moves what was last heard by it.
+Theory of operation. A worker is named by itself and lives in incarnations: a second process of the same name is another
+incarnation and fences the first. Silence is measured on the monotonic clock from the last message of any kind. Two
+thresholds: *suspect* gets no new tasks, *gone* loses its leases. The coordinator's own stall is not the workers'
+silence: `excuse_stall` moves what was last heard by it.
 """
 
 from collections import deque
@@ -156,7 +157,9 @@ def _remove(books: Books, worker: Holder) -> None:
 
 
 def disconnected(books: Books, wall: float, peer: Peer) -> None:
-    """A message to this connection could not be sent: nothing goes to it any more, and its worker may come back by another."""
+    """A message to this connection could not be sent: nothing goes to it any more, and its worker may come back by
+    another.
+    """
     books.waits.drop_peer(peer)
     if books.events is not None:
         books.events.drop_peer(peer)
@@ -180,13 +183,15 @@ def suspect(books: Books, wall: float, worker: Holder) -> None:
 def watch(books: Books, step: Step) -> None:
     """Suspects and buries workers by their silence.
 
-    All workers are looked at only when the first of them can be due: being heard moves that time away, so the one that is known is never too late.
+    All workers are looked at only when the first of them can be due: being heard moves that time away, so the one that
+    is known is never too late.
     """
     if step.now < books.watch_at:
         return
     options = books.options
     for worker in list(books.workers.values()):
-        # The sums are those of `next_watch_at`: a difference may be rounded the other way, and nothing would be due at the time that it named.
+        # The sums are those of `next_watch_at`: a difference may be rounded the other way, and nothing would be due at
+        # the time that it named.
         if step.now >= worker.heard_at + options.gone_after:
             books.count("gone")
             silence = step.now - worker.heard_at

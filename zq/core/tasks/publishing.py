@@ -1,10 +1,13 @@
-"""Publishing: one task, or one batch, in every queue that is bound to a topic, in one transaction; and the bindings themselves.
+"""Publishing: one task, or one batch, in every queue that is bound to a topic, in one transaction; and the bindings
+themselves.
 
-All or none: when one of the queues would refuse its batch, the publication is refused and nothing is stored. So a publisher hears one of the three answers of a submit (stored,
-surely not stored, unknown) and can do the same about each; with a part stored, coming back later would mean to know which. The price is that a full queue holds up
-who publishes to it: its owner widens its limit, or unbinds it.
+All or none: when one of the queues would refuse its batch, the publication is refused and nothing is stored. So a
+publisher hears one of the three answers of a submit (stored, surely not stored, unknown) and can do the same about
+each; with a part stored, coming back later would mean to know which. The price is that a full queue holds up who
+publishes to it: its owner widens its limit, or unbinds it.
 
-A publication is known by its id as long as any of its batches is, and a repeated one gets the same answer, whatever has been bound since.
+A publication is known by its id as long as any of its batches is, and a repeated one gets the same answer, whatever has
+been bound since.
 """
 
 from __future__ import annotations
@@ -134,7 +137,9 @@ def _let_finish(books: Books, step: Step, id: str) -> None:
 
 
 def forget(books: Books, step: Step, id: str) -> bool:
-    """Forgets a publication, unless a batch of it is still known: then it is looked at again later. Returns whether it was forgotten."""
+    """Forgets a publication, unless a batch of it is still known: then it is looked at again later. Returns whether it
+    was forgotten.
+    """
     if any(endings.find(step, batch_id) is not None for _, batch_id in find(step, id) or ()):
         books.finish_sequence += 1
         _let_finish(books, step, id)
@@ -169,7 +174,9 @@ def bind(books: Books, step: Step, arguments: dict[str, Any]) -> bool:
 
 
 def unbind(books: Books, step: Step, arguments: dict[str, Any]) -> int:
-    """Removes the bindings of a queue with a pattern: those with exactly the headers if any are given, else all; returns how many."""
+    """Removes the bindings of a queue with a pattern: those with exactly the headers if any are given, else all;
+    returns how many.
+    """
     headers = _headers(arguments)
     found = books.bindings.of(text(arguments, "queue"), _pattern(arguments))
     return remove(books, step, [one for one in found if headers is None or one.headers == headers])

@@ -1,7 +1,8 @@
 """Pulls: a client asks for tasks and gets them at once, when some come, or none when it has waited long enough.
 
-`client` and `request` name a pull (protocol 2). One name waits in one place or has leases, never both, nor in two queues: else the leases of one would hide those of
-the other. What a connection has waiting is limited, since each pull costs memory for as long as it waits.
+`client` and `request` name a pull (protocol 2). One name waits in one place or has leases, never both, nor in two
+queues: else the leases of one would hide those of the other. What a connection has waiting is limited, since each pull
+costs memory for as long as it waits.
 """
 
 from __future__ import annotations

@@ -1,4 +1,6 @@
-"""What becomes of a task whose start failed or was lost: it is tried again by its retry policy, or its attempts are used up."""
+"""What becomes of a task whose start failed or was lost: it is tried again by its retry policy, or its attempts are
+used up.
+"""
 
 from zlib import crc32
 
@@ -20,14 +22,17 @@ def fail(
     if is_final or single.attempts >= attempts_limit(books, single) or (policy.kind == "none" and retry_in is None):
         endings.bury(books, step, single, error)
         return
-    # Chance is a hash of the task and the attempt, so that the core needs no random numbers and still no two tasks keep step.
+    # Chance is a hash of the task and the attempt, so that the core needs no random numbers and still no two tasks keep
+    # step.
     chance = crc32(f"{single.own_id}/{single.attempts}".encode()) / 0xFFFFFFFF
     delay = policy.delay(single.failures, chance) if retry_in is None else retry_in
     try_again(books, step, single, error, delay)
 
 
 def lose(books: Books, step: Step, single: Batch, why: str) -> None:
-    """Charges a start that was lost, which is no failure of the handler: the task is tried again at once, or it is dead."""
+    """Charges a start that was lost, which is no failure of the handler: the task is tried again at once, or it is
+    dead.
+    """
     single.attempts += 1
     if single.attempts >= attempts_limit(books, single):
         endings.bury(books, step, single, why)
@@ -36,7 +41,9 @@ def lose(books: Books, step: Step, single: Batch, why: str) -> None:
 
 
 def attempts_limit(books: Books, batch: Batch) -> int:
-    """Returns how many starts of a task may fail or be lost: the task's own limit, else its queue's, else the coordinator's."""
+    """Returns how many starts of a task may fail or be lost: the task's own limit, else its queue's, else the
+    coordinator's.
+    """
     return batch.options.max_attempts or batch.queue.policies.max_attempts or books.options.max_attempts
 
 

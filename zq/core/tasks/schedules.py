@@ -1,8 +1,10 @@
 """Recurring tasks: schedules that are stored, and store a task whenever their time comes.
 
-Theory of operation. A schedule has one row with all that it is, and, unless it is paused, one row by its next time. When that time comes, the task is stored, and the
-schedule moved to its next time, in one transaction; the id of the task is made of the name and of the time for which it was due, and is never stored twice while it is known. So a time fires once: not again
-after a restart, and not again when the wall clock jumps back. The core has no calendar: the shell brings one.
+Theory of operation. A schedule has one row with all that it is, and, unless it is paused, one row by its next time.
+When that time comes, the task is stored, and the schedule moved to its next time, in one transaction; the id of the
+task is made of the name and of the time for which it was due, and is never stored twice while it is known. So a time
+fires once: not again after a restart, and not again when the wall clock jumps back. The core has no calendar: the shell
+brings one.
 """
 
 from __future__ import annotations
@@ -27,7 +29,9 @@ FIRE_MAX: Final = 100
 """Tasks that schedules store in one step."""
 
 LATE_MAX: Final = 15.0
-"""Seconds after which a time counts as missed for a schedule that skips what it has missed: the grace after a restart."""
+"""Seconds after which a time counts as missed for a schedule that skips what it has missed: the grace after a
+restart.
+"""
 
 NAME_BYTES_MAX: Final = 100
 """Of a schedule's name: with the time behind it, it must be an id."""
@@ -205,7 +209,9 @@ def fire_due(books: Books, step: Step) -> None:
 
 
 def _take_due(books: Books, step: Step) -> list[tuple[float, str]]:
-    """Returns time and name of schedules that are due, and notes when to look again; one whose queue is draining waits."""
+    """Returns time and name of schedules that are due, and notes when to look again; one whose queue is draining
+    waits.
+    """
     due: list[tuple[float, str]] = []
     books.next_fire_time = float("inf")
     is_held = False

@@ -1,4 +1,6 @@
-"""Completions, failures, releases and losses: what ends a lease. Here tokens are compared, inside the transaction (the fence)."""
+"""Completions, failures, releases and losses: what ends a lease. Here tokens are compared, inside the transaction (the
+fence).
+"""
 
 from collections.abc import Iterable
 
@@ -7,7 +9,7 @@ from zq.core.state import history
 from zq.core.state.batch import Accepted, Batch, Forwarded, bits, runs
 from zq.core.state.books import Books, Step
 from zq.core.state.leases import Holder, Lease, Peer
-from zq.core.tasks import admission, endings, groups, retrying
+from zq.core.tasks import admission, endings, groups, outcomes, retrying
 from zq.task import task_id
 from zq.wire.batch import slice_tasks
 from zq.wire.messages import Cancelled, Done, Extend, Failed, Release, Settle, Settled, Span
@@ -15,14 +17,18 @@ from zq.wire.messages import Cancelled, Done, Extend, Failed, Release, Settle, S
 NO_RESULTS = (b"", b"")
 
 STALE_TASKS_MAX = 16
-"""Tasks of one stale completion that were split off and get a row each in their history: a liar must not fill the store."""
+"""Tasks of one stale completion that were split off and get a row each in their history: a liar must not fill the
+store.
+"""
 
 FORWARDED_MAX = 16
 """Batches and groups that the trace of a completion names; the rest is as a number."""
 
 
 def settle(books: Books, step: Step, peer: Peer, sender: Holder | None, message: Settle) -> None:
-    """Carries out completions and failures; those whose token is not current are listed as stale (protocol 3, settle)."""
+    """Carries out completions and failures; those whose token is not current are listed as stale (protocol 3,
+    settle).
+    """
     stale: list[Span] = []
     if message.whole:
         stale = _find_stale(books, step, sender, message)
@@ -83,7 +89,9 @@ def _finish_settling(
 
 
 def _lease_of(books: Books, sender: Holder | None, token: int) -> Lease | None:
-    """Returns the lease of a token if the sender may speak for it: a worker for its own, anyone who knows it for a pull's."""
+    """Returns the lease of a token if the sender may speak for it: a worker for its own, anyone who knows it for a
+    pull's.
+    """
     lease = books.leases.get(token)
     if lease is None or (lease.holder is not sender and not lease.holder.is_puller):
         return None
@@ -190,11 +198,13 @@ def _stale_failure(books: Books, step: Step, sender: Holder | None, failed: Fail
 
 
 def _note_stale(books: Books, step: Step, sender: Holder | None, id: str, span: Span) -> None:
-    """Leaves a trace in the history of the tasks, as far as they are known: of each that was split off, and of the batch."""
+    """Leaves a trace in the history of the tasks, as far as they are known: of each that was split off, and of the
+    batch.
+    """
     detail = {"token": span.token, "worker": None if sender is None else sender.name}
     known = endings.find(step, id)
     if known is not None:
-        is_single = endings.size_of(step, known) == 1
+        is_single = outcomes.size_of(step, known) == 1
         history.add_event(step, books, id, "stale", detail if is_single else {**detail, "spans": [span[1:]]})
     for index in range(span.lo, min(span.hi, span.lo + STALE_TASKS_MAX)):
         own_id = task_id(id, 0, index)
