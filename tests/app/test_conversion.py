@@ -230,6 +230,49 @@ def test_annotation_that_no_payload_can_follow_is_refused(annotation: Any) -> No
         converter_of(annotation)
 
 
+@pytest.mark.parametrize(
+    ("annotation", "value", "plain"),
+    [
+        (float, 3, 3.0),
+        (tuple[int, str], (1, "a"), [1, "a"]),
+        (set[int], {1}, [1]),
+        (Point, Point(1), {"x": 1, "y": 0}),
+        (Order, {"pizza": Pizza("a")}, {"pizza": {"name": "a", "toppings": [], "half": None}}),
+        (Size, Size.LARGE, ["l", 2]),
+        (Literal[Size.SMALL], Size.SMALL, "s"),
+        (datetime, AT, "2026-01-02T03:04:05.000006+00:00"),
+        (datetime, datetime(2026, 1, 2), "2026-01-02T00:00:00"),
+        (date, date(2026, 1, 2), "2026-01-02"),
+        (time, time(1, 2), "01:02:00"),
+        (timedelta, timedelta(days=1, microseconds=5), 86400.000005),
+        (Decimal, Decimal("1.10"), "1.10"),
+        (UUID, UUID(int=7), "00000000-0000-0000-0000-000000000007"),
+        (Path, Path("/tmp/a"), "/tmp/a"),
+        (Struct, Struct("a", AT), {"name": "a", "at": "2026-01-02T03:04:05.000006Z", "raw": b""}),
+    ],
+)
+def test_payload_stays_as_it_is_for_tasks_that_lie_on_disk(annotation: Any, value: Any, plain: Any) -> None:
+    dumped = decode_payload(encode_payload(converter_of(annotation).dump(value)))
+
+    assert (type(dumped), dumped) == (type(plain), plain)
+    assert converter_of(annotation).load(plain) == value
+
+
+@pytest.mark.parametrize(
+    ("annotation", "plain", "value"),
+    [
+        (datetime, "2026-01-02T03:04:05.000006Z", AT),
+        (datetime, "2026-01-02", datetime(2026, 1, 2)),
+        (time, "01:02", time(1, 2)),
+        (timedelta, 5, timedelta(seconds=5)),
+        (Decimal, 1.5, Decimal("1.5")),
+        (UUID, "00000000000000000000000000000007", UUID(int=7)),
+    ],
+)
+def test_other_ways_to_write_a_value_are_read_too(annotation: Any, plain: Any, value: Any) -> None:
+    assert converter_of(annotation).load(plain) == value
+
+
 def test_payload_is_what_another_language_would_write() -> None:
     plain = converter_of(Pizza).dump(PIZZA)
 
