@@ -136,6 +136,14 @@ def test_what_goes_in_comes_out(annotation: Any, value: Any) -> None:
     assert type(converter.load(plain)) is type(value)
 
 
+def test_alternatives_are_tried_in_the_order_of_their_own_annotation() -> None:
+    # Unions of the same types are equal in whatever order they are written, also inside of other annotations.
+    assert isinstance(converter_of(list[int | float]).load([3])[0], int)
+    assert isinstance(converter_of(list[float | int]).load([3])[0], float)
+    assert converter_of(str | Path).load("a") == "a"
+    assert converter_of(Path | str).load("a") == Path("a")
+
+
 def test_int_will_do_for_a_float() -> None:
     assert converter_of(float).dump(3) == 3.0
     assert isinstance(converter_of(float).load(3), float)

@@ -58,17 +58,15 @@ def converter_of(annotation: Any) -> Converter:
     Raises:
         ConversionError: there is none, since nothing in a payload could stand for such values.
     """
-    try:
-        found = _cache.get(annotation)
-    except TypeError:  # a Literal or Annotated that holds something without a hash
+    if not isinstance(annotation, type):
         return _make(annotation)
-    if found is None:
-        found = _make(annotation)
-        _cache[annotation] = found
-    return found
+    if annotation not in _cache:
+        _cache[annotation] = _make(annotation)
+    return _cache[annotation]
 
 
-_cache: dict[Any, Converter] = {}
+_cache: dict[type, Converter] = {}
+"""Of classes only: `int | str` and `str | int` are equal, and `list[int | str]` and `list[str | int]` are."""
 
 
 def _make(annotation: Any) -> Converter:
