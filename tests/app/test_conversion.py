@@ -144,6 +144,21 @@ def test_alternatives_are_tried_in_the_order_of_their_own_annotation() -> None:
     assert converter_of(Path | str).load("a") == Path("a")
 
 
+def test_fields_of_a_class_are_looked_up_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    looked_up: list[Any] = []
+    evaluate = typing.get_type_hints
+    monkeypatch.setattr(typing, "get_type_hints", lambda kind, **more: looked_up.append(kind) or evaluate(kind, **more))
+
+    @dataclass
+    class Box:
+        number: int
+
+    for number in range(3):
+        assert converter_of(Box).load(converter_of(Box).dump(Box(number))) == Box(number)
+
+    assert looked_up == [Box]
+
+
 def test_int_will_do_for_a_float() -> None:
     assert converter_of(float).dump(3) == 3.0
     assert isinstance(converter_of(float).load(3), float)

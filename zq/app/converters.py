@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime
 import decimal
 import enum
+import functools
 import pathlib
 import sys
 import types
@@ -281,15 +282,13 @@ class RecordConverter:
         self._converter_of = converter_of
         self._names = names
         self._take = take
-        self._fields: dict[str, Converter] | None = None
 
-    @property
+    @functools.cached_property
     def fields(self) -> dict[str, Converter]:
-        if self._fields is None:
-            names = self._names()
-            self._fields = {name: self._converter_of(hint) for name, hint in self._hints().items() if name in names}
-        return self._fields
+        names = self._names()
+        return {name: self._converter_of(hint) for name, hint in self._hints.items() if name in names}
 
+    @functools.cached_property
     def _hints(self) -> dict[str, Any]:
         return typing.get_type_hints(self._kind, include_extras=True)
 
@@ -305,13 +304,13 @@ class RecordConverter:
             raise _unfit(f"{self._kind.__name__} with the keys {', '.join(self.fields)}", value)
         return {name: self._field(self.fields[name].dump, one, name) for name, one in value.items()}
 
-    @property
+    @functools.cached_property
     def _required(self) -> set[str]:
         """The keys that a TypedDict must have. Where annotations are text, the class itself does not see
         NotRequired.
         """
         known = getattr(self._kind, "__required_keys__", ())
-        origins = {name: typing.get_origin(hint) for name, hint in self._hints().items()}
+        origins = {name: typing.get_origin(hint) for name, hint in self._hints.items()}
         return {
             name
             for name, origin in origins.items()
