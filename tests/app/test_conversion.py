@@ -147,7 +147,12 @@ def test_alternatives_are_tried_in_the_order_of_their_own_annotation() -> None:
 def test_fields_of_a_class_are_looked_up_once(monkeypatch: pytest.MonkeyPatch) -> None:
     looked_up: list[Any] = []
     evaluate = typing.get_type_hints
-    monkeypatch.setattr(typing, "get_type_hints", lambda kind, **more: looked_up.append(kind) or evaluate(kind, **more))
+
+    def look_up(kind: Any, **more: Any) -> dict[str, Any]:
+        looked_up.append(kind)
+        return evaluate(kind, **more)
+
+    monkeypatch.setattr(typing, "get_type_hints", look_up)
 
     @dataclass
     class Box:
@@ -296,6 +301,14 @@ def test_other_ways_to_write_a_value_are_read_too(annotation: Any, plain: Any, v
     assert converter_of(annotation).load(plain) == value
 
 
+def test_class_that_no_payload_can_follow_is_told_what_it_could_be() -> None:
+    with pytest.raises(
+        ConversionError,
+        match=r"got the class complex: make it a dataclass, .*a msgspec Struct \(pip install 'zq\[types\]'\) or a pydantic",
+    ):
+        converter_of(complex)
+
+
 def test_payload_is_what_another_language_would_write() -> None:
     plain = converter_of(Pizza).dump(PIZZA)
 
@@ -322,3 +335,37 @@ print([name for name in ("msgspec", "pydantic") if name in sys.modules])
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True)
 
     assert done.stdout.strip() == "[]"
+
+
+def test_everything_else_is_converted_where_the_optional_libraries_are_not_installed() -> None:
+    code = """
+from __future__ import annotations
+import sys
+sys.modules["msgspec"] = sys.modules["pydantic"] = None  # what an import finds then is an ImportError
+import enum
+import zq
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Literal, NamedTuple, TypedDict
+from uuid import UUID
+class Size(enum.Enum):
+    SMALL = "s"
+class Point(NamedTuple):
+    x: int
+class Order(TypedDict):
+    size: Size
+@dataclass
+class Pizza:
+    at: datetime
+    after: timedelta
+    half: Pizza | None = None
+app = zq.App.memory()
+@app.task
+def bake(pizza: Pizza, id: UUID, point: Point, order: Order, *kinds: Literal["a"] | set[int]) -> list[str]:
+    return [str(one) for one in (pizza.half.at.year, pizza.half.after, id.int, point.x, order["size"], *kinds)]
+pizza = Pizza(datetime.now(UTC), timedelta(1), Pizza(datetime(2026, 1, 1), timedelta(2)))
+print(*bake.submit(pizza, UUID(int=7), Point(5), {"size": Size.SMALL}, "a", {6}).result(), sep="|")
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True)
+
+    assert done.stdout.strip() == "2026|2 days, 0:00:00|7|5|Size.SMALL|a|{6}"
