@@ -144,6 +144,13 @@ def test_alternatives_are_tried_in_the_order_of_their_own_annotation() -> None:
     assert converter_of(Path | str).load("a") == Path("a")
 
 
+def test_datetime_is_no_date_that_may_lose_its_time() -> None:
+    with pytest.raises(ConversionError, match=r"expected date, got datetime datetime\.datetime\(2026, 1, 2, 3, 4, 5"):
+        converter_of(date).dump(AT)
+    either = converter_of(date | datetime)
+    assert either.load(either.dump(AT)) == AT
+
+
 def test_fields_of_a_class_are_looked_up_once(monkeypatch: pytest.MonkeyPatch) -> None:
     looked_up: list[Any] = []
     evaluate = typing.get_type_hints

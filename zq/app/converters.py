@@ -286,9 +286,15 @@ class Text(NamedTuple):
     form: str = "str"
 
 
+def _write_date(value: date) -> str:
+    if isinstance(value, datetime):  # is a date, whose time would be lost
+        raise _unfit("date", value)
+    return value.isoformat()
+
+
 TEXTS: dict[type, Text] = {
     datetime: Text(datetime.isoformat, datetime.fromisoformat),  # before date, of which it is one
-    date: Text(date.isoformat, date.fromisoformat),
+    date: Text(_write_date, date.fromisoformat),
     time: Text(time.isoformat, time.fromisoformat),
     timedelta: Text(timedelta.total_seconds, lambda plain: timedelta(seconds=plain), "float"),
     Decimal: Text(str, lambda plain: Decimal(str(plain))),
