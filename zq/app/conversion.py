@@ -17,8 +17,8 @@ would make a dataclass of its map again.
 | unions | the first alternative that fits, in the order in which they are written |
 
 msgspec and pydantic are used when a class of theirs is met, which means that they are loaded already; they are never
-imported for their own sake. msgspec converts its Structs, in a tenth of the time that a dataclass takes. It would make
-the same of most other values, too (39 of the 47 in our tests), and yet these are converted here:
+imported for their own sake. msgspec converts its Structs, in an eighth of the time that a dataclass takes. It would
+make the same of most other values, too (39 of the 47 in our tests), and yet these are converted here:
 
 - Its `to_builtins` follows the value and knows no annotation. What does not fit would be found by a worker, later, and
   the fields that a subclass adds would be sent and ignored. Whatever dumps and checks would be ours all the same.
