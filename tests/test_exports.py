@@ -1,5 +1,6 @@
-"""What `import zq` and `import patterns` offer: the same names for people, for type checkers and at run time, and a
-name for everything that is handed out.
+"""What `import zq` and `import patterns` offer.
+
+The same names for people, for type checkers and at run time, and a name for everything that is handed out.
 """
 
 from __future__ import annotations
