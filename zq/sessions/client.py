@@ -1,7 +1,7 @@
 """What a client says to its coordinator, and says again after silence; a machine without sockets, clocks and threads.
 
 Every request has a number and stays outstanding until it is answered or given up. It is sent again, with the same
-number and content, when
+number and content, when:
 
 - there is a new connection (`connected`): nothing that was said on an older one will be answered;
 - a pong shows that all that was said before its ping is answered, and this is not (protocol 2): it was lost. Pulls
