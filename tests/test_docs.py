@@ -72,9 +72,7 @@ def docstrings(path: Path) -> Iterator[str]:
 
 
 def is_there(name: str) -> bool:
-    """Returns whether a dotted name is a module, or is defined in it: what a module only imports is not at home
-    there.
-    """
+    """Returns whether a dotted name is a module, or defined in it: what a module only imports is not at home there."""
     parts = name.split(".")
     for cut in range(len(parts), 0, -1):
         try:
