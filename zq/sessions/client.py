@@ -86,7 +86,7 @@ CANCELLED_MAX = 1000
 
 
 class ClientSession:
-    """The client's side of the protocol; `zq.sockets.link.Session` says who calls what.
+    """The client's side of the protocol; `zq.sessions.session.Session` says who calls what.
 
     Args:
         prefix: of the ids that the session makes, different from that of any other session.
