@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
+from tests.simulation.deadlines import Clocks, check_deadlines
 from tests.simulation.fates import check_expiry, check_fates, check_hand_out, check_schedules, check_unique
 from tests.simulation.invariants import check_books, check_grants
 from tests.simulation.ledger import Ledger, Violation
@@ -129,6 +130,7 @@ class Kitchen:
             return
         if not self.acknowledges_early:
             self.send(outbox)
+        self.check_deadlines()
         if self.turns % FULL_CHECK_EVERY == 0:
             self.check()
 
@@ -248,6 +250,14 @@ class Kitchen:
             silence = self.world.now - max(self.heard.get(worker.peer or b"", 0.0), self.booted_at)
             if silence > 3 * self.options.gone_after:
                 raise Violation(f"{name} is still believed alive after {silence:.1f} s of silence")
+
+    def check_deadlines(self) -> None:
+        """Checks that the shell would wake in time for whatever is due next."""
+        assert self.machine is not None
+        now = self.world.clocks()
+        tx = self.store.begin()
+        check_deadlines(self.machine.books, tx, Clocks(*now, self.latest_wall), self.machine.next_at(now))
+        tx.abort()
 
     def check(self) -> None:
         if self.machine is not None:

@@ -19,34 +19,30 @@ Invariants, which the simulation checks after each step:
 - the counters of a queue are the counts of its tasks.
 """
 
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
-from math import inf
+from collections.abc import Callable, Iterable
 from typing import Any, assert_never
 
-from zq.core.admin import commands, operations
+from zq.core.admin import commands
 from zq.core.arguments import InvalidRequestError
 from zq.core.insight import queries
 from zq.core.opening import read_books
 from zq.core.options import NO_CALENDAR, Calendar, CoordinatorOptions, Now
-from zq.core.state import event_streams, key_turns
+from zq.core.state import event_streams
 from zq.core.state.books import Books, Step
 from zq.core.state.leases import Holder, Peer
 from zq.core.state.outcome_waits import WaitEntry, outcome_messages
-from zq.core.storage import Store, Transaction
+from zq.core.storage import Store
 from zq.core.tasks import (
     admission,
-    assignment,
     dead_letters,
-    expiry,
     follow_up,
     liveness,
     publishing,
     pulls,
-    retention,
     schedules,
     settling,
 )
+from zq.core.upkeep import Upkeep
 from zq.wire.messages import (
     Answer,
     Cancel,
@@ -75,9 +71,6 @@ from zq.wire.messages import (
     Wait,
 )
 
-DUE_MAX = 1000
-"""Scheduled batches that one step moves to pending."""
-
 
 class Coordinator:
     """One coordinator over one store. Not thread-safe: its shell's one thread calls it."""
@@ -103,10 +96,16 @@ class Coordinator:
         self._about = about
         self._store = store
         self._ticked_at = now.monotonic
-        with _transaction(store) as tx:
+        tx = store.begin()
+        try:
             self.books: Books = read_books(options, now, tx)
             dead_letters.read_replays(self.books, Step(now, tx))
+        except BaseException:
+            tx.abort()
+            raise
+        tx.commit()
         self.books.calendar = calendar
+        self._upkeep = Upkeep(self.books)
 
     def turn(
         self, now: Now, messages: Iterable[tuple[Peer, ToCoordinator | Error]] = (), unreachable: Iterable[Peer] = ()
@@ -122,29 +121,23 @@ class Coordinator:
         Raises:
             StoreError: of the store; StoreFullError when not even its reserve has room.
         """
-        with _transaction(self._store) as tx:
+        tx = self._store.begin()
+        try:
             step = Step(now, tx)
             for peer in unreachable:
                 liveness.disconnected(self.books, step.wall, peer)
             for peer, message in messages:
                 self._receive(step, peer, message)
             self._tick(step)
+        except BaseException:
+            tx.abort()
+            raise
+        tx.commit()
         return step.outbox
 
     def next_at(self, now: Now) -> float:
-        """Returns the monotonic time of the next tick that has something to do, or infinity."""
-        books = self.books
-        at = min(books.watch_at, books.alarms[0][0] if books.alarms else inf)
-        forget_time = books.next_forget_time if books.kept else inf
-        wall = min(books.next_due_time, books.next_fire_time, books.next_expiry_time, forget_time)
-        at = min(at, now.monotonic + max(0.0, wall - now.wall))
-        if books.operations and operations.has_work(books):
-            return now.monotonic
-        if books.replays:
-            at = min(at, dead_letters.next_at(books))
-        for queue in books.gated:
-            at = min(at, inf if queue.gate is None else queue.gate.wake_at())
-        return min(at, pulls.next_at(books))
+        """Returns the monotonic time of the next turn that has something to do, at the earliest now, or infinity."""
+        return self._upkeep.next_at(now)
 
     # A turn.
 
@@ -184,24 +177,7 @@ class Coordinator:
         """Does what is due, assigns, and makes the step ready for its commit."""
         books = self.books
         self._excuse_stall(step)
-        liveness.watch(books, step)
-        for lease in books.due_alarms(step.now):
-            settling.ring_alarm(books, step, lease)
-        expiry.expire_due(books, step)
-        admission.release_due(books, step, DUE_MAX)
-        schedules.fire_due(books, step)
-        if books.replays:
-            dead_letters.carry_on(books, step)
-        if books.operations:
-            operations.carry_on(books, step)
-        if step.ended or step.notices:
-            follow_up.follow_up(books, step)
-        key_turns.end_turns(books, step)
-        if books.gated:
-            assignment.ring_gates(books, step)
-        assignment.assign_all(books, step)
-        pulls.end_due(books, step)
-        retention.forget(books, step)
+        self._upkeep.carry_out(step)
         for queue in books.changed:
             queue.measure_rate(step.now)
         for peer, message in books.waits.take_messages():
@@ -286,16 +262,4 @@ class Coordinator:
         """When this machine itself stood still for longer than a heartbeat, nobody is blamed for that time."""
         stall = step.now - self._ticked_at - self.options.heartbeat_interval
         if stall > 0:
-            liveness.excuse_stall(self.books, stall)
-
-
-@contextmanager
-def _transaction(store: Store) -> Iterator[Transaction]:
-    """Commits what is done inside, or nothing of it."""
-    tx = store.begin()
-    try:
-        yield tx
-    except BaseException:
-        tx.abort()
-        raise
-    tx.commit()
+            liveness.excuse_stall(self.books, step.now, stall)

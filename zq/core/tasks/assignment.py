@@ -18,6 +18,7 @@ from zq.core.state.books import Books, Step
 from zq.core.state.leases import Holder, Lease, Life, PullWait, pull_name
 from zq.core.state.queue import Lane, Queue
 from zq.core.state.ring import Ring
+from zq.core.state.throttle import Gate
 from zq.core.tasks import expiry
 from zq.wire.limits import CREDIT_MAX, MESSAGE_BATCHES_MAX
 from zq.wire.messages import Assign, Assignment, Tasks
@@ -55,12 +56,18 @@ class Granted:
         self.by_holder.setdefault(lease.holder, []).append(lease)
 
 
-def assign_all(books: Books, step: Step) -> None:
+def assign_all(books: Books, step: Step) -> float:
+    """Assigns what can be; returns when to look again, because a gate opens by time."""
+    next_at = _ring_gates(books, step) if books.gated else inf
+    if books.stirred:
+        _serve_queues(books, step)
+    return next_at
+
+
+def _serve_queues(books: Books, step: Step) -> None:
     """Serves every queue in which something has changed; the first of them in turn, so that no queue starves
     another.
     """
-    if not books.stirred:
-        return
     queues = [queue for queue in books.stirred if queue.total_waiting]
     for queue in books.stirred:
         books.unserved.pop(queue, None)
@@ -134,8 +141,8 @@ def _next(books: Books, step: Step, queue: Queue, most: int) -> tuple[Lane, Batc
             return lane, batch, key_room
         gate.hold(key, lane.heap[0], batch.key, step.now)
         _set_down(books, lane, batch)
-        books.gated[queue] = None
-    books.gated[queue] = None
+        _watch_gate(books, queue, gate)
+    _watch_gate(books, queue, gate)
     return None
 
 
@@ -155,16 +162,28 @@ def _reopen(books: Books, step: Step, queue: Queue) -> None:
         while room > 0 and (held := gate.take_held(key)) is not None:
             room -= service_order.line_up(books, step.tx, *held)
         gate.arm(key, step.now)
+        _watch_gate(books, queue, gate)
+
+
+def _watch_gate(books: Books, queue: Queue, gate: Gate) -> None:
+    """Notes when a gate opens by time, if it does."""
+    opens_at = gate.wake_at()
+    if opens_at < inf:
         books.gated[queue] = None
+        books.deadlines.gates.bring_forward(opens_at)
 
 
-def ring_gates(books: Books, step: Step) -> None:
-    """Stirs the queues whose gate opens by time."""
+def _ring_gates(books: Books, step: Step) -> float:
+    """Stirs the queues whose gate opens by time; returns when to look again."""
+    next_at = inf
     for queue in list(books.gated):
-        if queue.gate is None or queue.gate.wake_at() == inf:
-            del books.gated[queue]
-        elif queue.gate.ring(step.now):
+        if queue.gate is not None and queue.gate.ring(step.now):
             books.stirred[queue] = None
+        opens_at = inf if queue.gate is None else queue.gate.wake_at()
+        next_at = min(next_at, opens_at)
+        if opens_at == inf:
+            del books.gated[queue]
+    return next_at
 
 
 def _grant(books: Books, step: Step, lane: Lane, batch: Batch, holder: Holder, most: int) -> Lease:
@@ -180,6 +199,8 @@ def _grant(books: Books, step: Step, lane: Lane, batch: Batch, holder: Holder, m
     hi = min(hi, lo + most)
     mask = ((1 << (hi - lo)) - 1) << lo
     lease = books.grant(step, batch, mask, holder)
+    if queue.gate is not None:
+        _watch_gate(books, queue, queue.gate)  # the last token of a key may be gone, of which more is held
     if is_ordered or mask == servable:
         queue.drop_head(lane, batch)
         if queue.lines and not is_ordered:
@@ -333,7 +354,7 @@ def serve_pull(books: Books, step: Step, queue: Queue, wait: PullWait) -> bool:
         lease = _grant(books, step, lane, batch, holder, most)
         lease.seconds = wait.lease
         lease.expires_at = step.now + wait.lease
-        books.set_alarm(lease.expires_at, lease)
+        books.alarms.set(lease.expires_at, lease)
         leases.append(lease)
         left -= lease.mask.bit_count()
         size += len(lease.batch.blob)
