@@ -136,9 +136,10 @@ def _opening(books: Books, tx: Transaction, queue: Queue, now: float) -> float:
     gate, found = queue.gate, inf
     if gate is None:
         return inf
-    for key, held in gate.held.items():
-        batches = [books.fetch(tx, task_key) for _, task_key in held]
-        if any(batch is not None and batch.servable() for batch in batches):
+    for task_key, _ in list(tx.scan(tables.PENDING, *tables.queue_bounds(queue.number))) if gate.held else ():
+        key = gate.held.reason_of(task_key)
+        batch = books.fetch(tx, task_key)
+        if key is not None and batch is not None and batch.servable():
             found = min([found, *(limit.opens_at for limit in gate.key_limits(key, now) if limit.opens_at > now)])
     if queue.total_waiting and any(worker.free > 0 and not worker.held for worker in queue.workers.values()):
         opening = [limit.opens_at for limit in gate.limits(queue.leased, now) if limit.room <= 0]

@@ -18,7 +18,7 @@ from zq.core.state.books import Books, Step
 from zq.core.state.leases import Lease, Life
 from zq.core.state.queue import Queue
 from zq.core.state.throttle import Limit
-from zq.core.tasks import assignment, endings
+from zq.core.tasks import endings
 from zq.core.tasks.endings import DEAD, PARKED, SCHEDULED, End, Place
 from zq.task import split_task_id
 
@@ -140,7 +140,7 @@ def _reason_to_wait(books: Books, step: Step, batch: Batch, bit: int) -> tuple[s
         return "no-worker", f"no worker for queue {queue.name} is there", details
     if closed:
         return _closed(step, queue, key, closed[0], details)
-    owner = assignment.shop_of(queue, batch)
+    owner = queue.awaiting.reason_of(batch.key)
     if owner is not None:
         return "shop", f"it waits for {owner}, the worker of key {key!r}", {**details, "worker": owner}
     free = [worker for worker in live if worker.free > 0]

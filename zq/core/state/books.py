@@ -159,15 +159,14 @@ class Books:
         """Sets how a queue behaves from now on; what waited for the old policies is looked at by the new ones."""
         queue.policies = policies
         self.prepare(queue, step.now, is_restart=False)
-        waiting = [one for shop in queue.shops.values() for one in shop]
-        queue.shops.clear()
+        waiting = queue.awaiting.take_all()
         if queue.gate is not None:
             queue.gate.leased.clear()
             for lease in self.leases.values():
                 if lease.batch.queue is queue:
                     queue.gate.count(lease.batch.options.key, lease.mask.bit_count())
             if not needs_gate(policies):
-                waiting += [one for held in queue.gate.held.values() for one in held]
+                waiting += queue.gate.held.take_all()
                 queue.gate = None
         for place, key in waiting:
             service_order.line_up(self, step.tx, place, key)
