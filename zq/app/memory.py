@@ -90,9 +90,8 @@ class Memory:
         self._now = 0.0
         self._store = MemoryStore(TABLES)
         self._lock = threading.RLock()  # guards the machines: a handler may submit from a thread of its own
-        tx = self._store.begin()
-        self._machine = Coordinator(options, self._clocks(), tx, self._about, CALENDAR)
-        tx.commit()
+        self._machine = Coordinator(options, self._clocks(), self._store, self._about, CALENDAR)
+        self._gone: list[bytes] = []  # connections of which the coordinator has not heard yet that they are closed
         self._namespace = resolve_namespace(app.namespace or "")  # of all clients and the worker
         self._sessions: dict[bytes, Session] = {}
         self._worker: WorkerSession | None = None
@@ -230,7 +229,7 @@ class Memory:
     def disconnect(self, peer: bytes) -> None:
         with self._lock:
             self._sessions.pop(peer, None)
-            self._machine.disconnected(self._clocks(), peer)
+            self._gone.append(peer)
 
     def say(self, function: Callable[[], None]) -> None:
         """Lets a session be told something, and carries all messages that follow from it."""
@@ -266,24 +265,20 @@ class Memory:
         return messages
 
     def _turn(self, messages: list[tuple[bytes, Any]]) -> int:
-        """One step of the coordinator; returns how many messages it has sent."""
-        tx = self._store.begin()
-        try:
-            step = self._machine.begin(self._clocks(), tx)
-            for peer, message in messages:
-                sent = message if self._namespace is None else self._namespace.into(message)
-                self._machine.receive(step, peer, decode_for_coordinator(encode(sent)))
-            self._machine.tick(step)
-        except BaseException:
-            tx.abort()
-            raise
-        tx.commit()
-        for peer, answer in step.outbox:
+        """One turn of the coordinator; returns how many messages it has sent."""
+        namespace = self._namespace
+        carried = [
+            (peer, decode_for_coordinator(encode(message if namespace is None else namespace.into(message))))
+            for peer, message in messages
+        ]
+        gone, self._gone = self._gone, []
+        outbox = self._machine.turn(self._clocks(), carried, gone)
+        for peer, answer in outbox:
             session = self._sessions.get(peer)
             if session is not None:
                 heard = decode_from_coordinator(encode(answer))
-                session.receive(self._now, heard if self._namespace is None else self._namespace.out_of(heard))
-        return len(step.outbox)
+                session.receive(self._now, heard if namespace is None else namespace.out_of(heard))
+        return len(outbox)
 
     def _about(self) -> dict[str, Any]:
         return {"store": self._store.info()._asdict()}
