@@ -28,8 +28,9 @@ from zq.core.coordinator import Coordinator
 from zq.core.insight.queries import answer
 from zq.core.options import CoordinatorOptions
 from zq.core.state.batch import bits
-from zq.core.state.books import EPOCH_SHIFT, Books, Step
+from zq.core.state.books import EPOCH_SHIFT, Books
 from zq.core.state.leases import Holder
+from zq.core.state.step import Step
 from zq.core.storage import StoreInfo, Transaction
 from zq.core.tables import GROUPS, PENDING, SCHEDULES, TABLES, schedule_bounds, unpack
 from zq.core.tasks.groups import OPEN, read_row

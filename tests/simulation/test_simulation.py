@@ -37,7 +37,7 @@ def test_every_promise_is_kept_under_every_seed(part: int) -> None:
 @pytest.mark.parametrize("batches", [1, 3])
 def test_every_promise_is_kept_when_lanes_are_read_from_disk(batches: int, monkeypatch: pytest.MonkeyPatch) -> None:
     # Else memory holds every backlog that a seed has.
-    monkeypatch.setattr("zq.core.state.queue.LANE_BATCHES_MAX", batches)
+    monkeypatch.setattr("zq.core.state.lane.LANE_BATCHES_MAX", batches)
     monkeypatch.setattr("zq.core.state.service_order.READ_BATCHES", batches + 1)
     for seed in range(FEW_SEEDS):
         run(seed)

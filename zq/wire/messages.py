@@ -9,6 +9,8 @@ Nothing here checks anything: `zq.wire.codec` is the border at which bytes becom
 
 from typing import Any, NamedTuple
 
+from zq.wire.batch import count_tasks
+
 
 class Options(NamedTuple):
     """What a submit says about all tasks of one batch; the defaults are the protocol's."""
@@ -42,6 +44,11 @@ class Batch(NamedTuple):
     options: Options
     ends: bytes  # little-endian uint32 per task: where its payload ends in `blob`
     blob: bytes  # the payloads, joined
+
+    @property
+    def tasks(self) -> int:
+        """How many there are."""
+        return count_tasks(self.ends)
 
 
 class Group(NamedTuple):
@@ -96,6 +103,16 @@ class Assignment(NamedTuple):
     lo: int  # index in the batch of the first task of this lease
     ends: bytes
     blob: bytes
+
+    @property
+    def tasks(self) -> int:
+        """How many the lease covers."""
+        return count_tasks(self.ends)
+
+    @property
+    def hi(self) -> int:
+        """The index behind the last of them."""
+        return self.lo + count_tasks(self.ends)
 
 
 class Held(NamedTuple):
@@ -216,6 +233,11 @@ class Publish(NamedTuple):
     is_mandatory: bool  # whether a topic to which nobody is bound is refused
     ends: bytes  # as in Batch
     blob: bytes
+
+    @property
+    def tasks(self) -> int:
+        """How many every queue gets."""
+        return count_tasks(self.ends)
 
 
 class Follow(NamedTuple):
