@@ -18,6 +18,7 @@ from tests.simulation.invariants import check_books, check_grants
 from tests.simulation.ledger import Ledger, Violation
 from tests.simulation.limits import LimitCheck
 from tests.simulation.lineage import COMPLAINTS, JOINED, check_joined
+from tests.simulation.lives import Lives
 from tests.simulation.peers import Customer, Worker
 from tests.simulation.session_worker import SessionWorker
 from tests.simulation.shares import QUEUES, ShareCheck
@@ -88,6 +89,7 @@ class Kitchen:
         self.latest_wall = 0.0  # that the machine has seen
         self.limits = LimitCheck()
         self.shares = ShareCheck()
+        self.lives = Lives()
         self.acknowledges_early = False  # planted fault
         self.heard: dict[bytes, float] = {}  # by connection
         world.deliver_to_coordinator = self.deliver
@@ -264,6 +266,7 @@ class Kitchen:
         if self.machine is not None:
             tx = self.store.begin()
             check_books(self.machine.books, tx)
+            self.lives.check(self.machine.books, tx)
             check_fates(self.machine.books, tx)
             check_unique(self.machine.books, tx)
             check_schedules(self.machine.books, tx, self.ticked_wall)

@@ -207,16 +207,6 @@ class Books:
         if lease.batch.queue.gate is not None:
             lease.batch.queue.gate.count(lease.batch.options.key, lease.mask.bit_count())
 
-    def end_lease(self, lease: Lease) -> None:
-        """Forgets a lease that covers nothing any more."""
-        holder = lease.holder
-        del self.leases[lease.token]
-        del holder.leases[lease.token]
-        if lease.is_solo:
-            holder.solo = False
-        if holder.is_puller and not holder.leases:
-            self.pullers.pop(holder.name, None)
-
     def add_pull(self, queue: Queue, wait: PullWait) -> None:
         """Lets a pull wait in a queue."""
         queue.pull_waits.append(wait)

@@ -197,43 +197,40 @@ _READERS: dict[int, Callable[[Books, Step, bytes], Batch | None]] = {
 
 def enter_pending(books: Books, step: Step, batch: Batch) -> None:
     """Lets a batch wait in its place in the order of service."""
-    step.tx.put(tables.PENDING, batch.key, batch.record())
-    _enter(step, batch, AT_PENDING, batch.key)
+    key = batch.key
+    # As `_enter`, which would be a call more for every submit.
+    step.tx.put(tables.PENDING, key, batch.record())
+    step.tx.put(tables.INDEX, batch.own_id.encode(), tables.pack((AT_PENDING, key)))
+    batch.queue.bring_in(batch.origin, WAITING, batch.unfinished, batch.options.priority, len(batch.blob))
     books.offer(batch)
 
 
 def enter_scheduled(books: Books, step: Step, batch: Batch, due_time: float) -> None:
     """Stores a batch until its time comes."""
     key = tables.due_key(due_time, batch.key)
-    step.tx.put(tables.SCHEDULED, key, batch.record())
-    _enter(step, batch, AT_SCHEDULED, key)
+    _enter(step, batch, AT_SCHEDULED, key, batch.record())
     books.deadlines.delays.bring_forward(tables.split_due_key(key)[0])
 
 
 def enter_parked(step: Step, batch: Batch, key: bytes) -> None:
     """Lets a batch wait behind another of its line, at a key that gives its position there."""
     batch.is_parked = True
-    step.tx.put(tables.PARKED, key, tables.pack((batch.key, batch.record())))
-    _enter(step, batch, AT_PARKED, key)
-
-
-def _enter(step: Step, batch: Batch, where: int, key: bytes) -> None:
-    queue = batch.queue
-    _set_place(step, batch, where, key)
-    queue.bring_in(batch.origin, STATES[where], batch.unfinished, batch.options.priority)
-    queue.add_bytes(len(batch.blob))
+    _enter(step, batch, AT_PARKED, key, tables.pack((batch.key, batch.record())))
 
 
 def enter_dead(step: Step, dead: Dead) -> None:
     """Keeps a task as a dead letter until somebody decides."""
-    single = dead.batch
-    step.tx.put(tables.DEAD, single.key, tables.pack((single.record(), *dead[1:])))
-    _set_place(step, single, AT_DEAD, single.key)
-    single.queue.bring_in(single.origin, DEAD, 1, single.options.priority)
+    _enter(step, dead.batch, AT_DEAD, dead.batch.key, tables.pack((dead.batch.record(), *dead[1:])))
 
 
-def _set_place(step: Step, batch: Batch, where: int, key: bytes) -> None:
+def _enter(step: Step, batch: Batch, where: int, key: bytes, row: bytes) -> None:
+    """Writes a row and its record in the index, and counts the tasks in."""
+    step.tx.put(TABLE_OF[where], key, row)
     step.tx.put(tables.INDEX, batch.own_id.encode(), tables.pack((where, key)))
+    is_dead = where == AT_DEAD
+    size = 0 if is_dead else len(batch.blob)
+    state = DEAD if is_dead else STATES[where]
+    batch.queue.bring_in(batch.origin, state, batch.unfinished, batch.options.priority, size)
 
 
 # Ways out, into the hand.
@@ -254,7 +251,7 @@ def leave(step: Step, place: Place, batch: Batch, mask: int) -> None:
     if mask == batch.full & ~batch.ended:
         batch.is_parked = False
         if step.tx.delete(TABLE_OF[place.where], place.key):
-            batch.queue.add_bytes(-len(batch.blob))
+            batch.queue.free_bytes(len(batch.blob))
 
 
 def leave_pending(step: Step, batch: Batch, mask: int) -> None:
@@ -265,7 +262,7 @@ def leave_pending(step: Step, batch: Batch, mask: int) -> None:
 def drop_pending(step: Step, batch: Batch) -> None:
     """Deletes the row of a batch in pending whose last tasks were leased, if it is there."""
     if step.tx.delete(tables.PENDING, batch.key):
-        batch.queue.add_bytes(-len(batch.blob))
+        batch.queue.free_bytes(len(batch.blob))
 
 
 def leave_dead(step: Step, single: Batch) -> None:
@@ -287,6 +284,10 @@ class Kind(Enum):
     PUBLICATION = "publication"
 
 
+TASKS, SPLIT = Kind.TASKS, Kind.SPLIT
+"""By themselves, since finding them in their class costs a call."""
+
+
 class Finished(NamedTuple):
     """A row of `finished`: something that has ended, and is to be forgotten in time."""
 
@@ -299,12 +300,16 @@ class Finished(NamedTuple):
     size: int  # bytes of the row
 
 
-def enter_ended(
-    books: Books, step: Step, id: str, end: tuple[Any, ...], key: bytes, *, has_results: bool, kind: Kind
-) -> None:
-    """Writes how tasks ended (the fields of an End) into the index, to be forgotten in time."""
+def enter_ended(books: Books, step: Step, batch: Batch, end: tuple[Any, ...]) -> None:
+    """Takes a batch out of pending, if it is there, whose last task has ended; the index keeps how it ended (the fields
+    of an End), to be forgotten in time.
+    """
+    if step.tx.delete(tables.PENDING, batch.key):
+        batch.queue.free_bytes(len(batch.blob))
+    id = batch.own_id
     step.tx.put(tables.INDEX, id.encode(), tables.pack(end))
-    enter_finished(books, step, id, kind, key, has_results=has_results)
+    kind = SPLIT if batch.split else TASKS
+    enter_finished(books, step, id, kind, batch.key, has_results=batch.has_results)
 
 
 def enter_finished(
@@ -317,7 +322,7 @@ def enter_finished(
     books.kept += is_new
     books.is_changed = True
     fields = (step.wall, id, key, has_results)
-    record = tables.pack(fields if kind is Kind.TASKS else (*fields, kind.value))
+    record = tables.pack(fields if kind is TASKS else (*fields, kind.value))
     step.tx.put(tables.FINISHED, tables.finished_key(books.finish_sequence), record)
     books.deadlines.retention.bring_forward(step.wall + books.options.keep_seconds_min)
 
@@ -340,7 +345,8 @@ def note_duplicate(books: Books, step: Step, queue: Queue, id: str, original: st
     """
     key = tables.task_key(queue.number, 0, 0)
     end = End(AT_ENDED, "duplicate", key, step.wall, original, (), b"", 1, False, 0, 0)
-    enter_ended(books, step, id, end, key, has_results=False, kind=Kind.TASKS)
+    step.tx.put(tables.INDEX, id.encode(), tables.pack(end))
+    enter_finished(books, step, id, TASKS, key)
 
 
 def forget(step: Step, row: Finished) -> None:

@@ -10,9 +10,8 @@ from itertools import islice
 from zq.core import tables
 from zq.core.state.batch import Batch
 from zq.core.state.books import Books
-from zq.core.state.lane import Lane
+from zq.core.state.lane import Lane, SetAside
 from zq.core.state.queue import Queue
-from zq.core.state.set_aside import SetAside
 from zq.core.state.step import Step
 from zq.core.storage import Transaction
 

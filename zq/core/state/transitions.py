@@ -76,6 +76,10 @@ MAY_BECOME: Final = tuple(tuple(to in set(allowed(origin)) for to in sorted(Stat
 """Whether there is a way, by both states: looked up for every count, so it is no set."""
 
 
+IS_END: Final = tuple(DEAD <= state <= EXPIRED for state in sorted(State))
+"""Whether a task has ended there, so that its queue has finished one; comparing members of an enum costs more."""
+
+
 def picture() -> str:
     """Returns the table as text: a line for each event and state that it starts from."""
     rows = [(origin.name.lower(), move) for origin in (NEW, *sorted(State)[:NEW]) for move in _from(origin)]

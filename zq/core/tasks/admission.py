@@ -96,10 +96,11 @@ def store(books: Books, step: Step, queue: Queue, wire: WireBatch) -> Accepted:
     books.sequence += 1
     books.is_changed = True
     key = tables.task_key(queue.number, options.priority, books.sequence)
-    batch = Batch(key, queue, wire.id, wire.tasks, 0)
+    batch = Batch(key, queue, wire.id, 0, 0)
     batch.options = options
     batch.accepted_time = step.wall
     batch.set_tasks(wire.ends, wire.blob)
+    batch.size = batch.count
     position = queue.position(options.priority)
     eta = queue.eta(position)
     books.count("accepted", batch.count)
@@ -223,13 +224,13 @@ def refusal(books: Books, step: Step, queue: Queue, batch: WireBatch) -> Refused
         and (full := namespace_limits.refusal(books.shares.values(), [queue], count, len(batch.blob))) is not None
     ):
         return Refused(batch.id, "busy", SHARE_RETRY_AFTER, full)
-    return _overflow(books, step, queue, batch)
+    return _overflow(books, step, queue, batch, count)
 
 
-def _overflow(books: Books, step: Step, queue: Queue, batch: WireBatch) -> Refused | None:
-    """Refuses a batch for which the queue has no room, unless its policy makes some."""
+def _overflow(books: Books, step: Step, queue: Queue, batch: WireBatch, count: int) -> Refused | None:
+    """Refuses a batch of so many tasks for which the queue has no room, unless its policy makes some."""
     policies = queue.policies
-    count, size = batch.tasks, len(batch.blob)
+    size = len(batch.blob)
     most = policies.max_tasks or books.options.queue_tasks_max
     most_bytes = policies.max_bytes
     if queue.unfinished + count <= most and (most_bytes is None or queue.stored_bytes + size <= most_bytes):

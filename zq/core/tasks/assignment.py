@@ -12,7 +12,7 @@ from math import inf
 
 from zq.core.ring import Ring
 from zq.core.state import service_order
-from zq.core.state.batch import Batch, first_run, run_mask
+from zq.core.state.batch import Batch, first_run
 from zq.core.state.books import Books
 from zq.core.state.holder import Life, PullWait, pull_name
 from zq.core.state.lane import Lane
@@ -191,7 +191,7 @@ def _grant(books: Books, step: Step, lane: Lane, batch: Batch, holder: Holder, m
     elif is_fair:
         most = min(most, FAIR_TASKS)
     hi = min(hi, lo + most)
-    mask = run_mask(lo, hi)
+    mask = ((1 << (hi - lo)) - 1) << lo  # as `run_mask`, which would be a call for each lease
     lease = leasing.grant(books, step, batch, mask, holder)
     if queue.gate is not None:
         _watch_gate(books, queue, queue.gate)  # the last token of a key may be gone, of which more is held

@@ -13,7 +13,7 @@ from zq.core.state import event_streams, history, places, unique_keys
 from zq.core.state.batch import Batch, Forwarded, bits, mask_bytes, span_of
 from zq.core.state.books import Books
 from zq.core.state.leases import Lease
-from zq.core.state.places import Dead, Kind
+from zq.core.state.places import Dead
 from zq.core.state.step import MOVED, EndedMembers, Notice, Step
 from zq.core.state.transitions import DONE, LEASED, State
 from zq.core.tables import AT_ENDED, split_task_key, task_key
@@ -57,7 +57,8 @@ def end_done(
     ends, blob = results
     if blob:
         places.put_results(step, batch, lo, hi, results)
-    books.waits.note(batch.id, Ended(lo, hi, "done", "", ends, blob))
+    if batch.id in books.waits.entries:
+        books.waits.note(batch.id, Ended(lo, hi, "done", "", ends, blob))
     if batch.options.group is not None:
         outcome = MOVED if is_moved else "done"
         step.ended.append(EndedMembers(batch.options.group, batch.id, lo, hi, outcome, "", ends, blob))
@@ -69,8 +70,8 @@ def end_done(
 
 def finish(books: Books, step: Step, batch: Batch, outcome: str, reason: str) -> None:
     """Takes a batch whose last task has ended out of the pending table; the index keeps how it ended."""
-    places.drop_pending(step, batch)
-    books.forget_progress(step, batch)
+    if batch.has_progress or books.unsaved:
+        books.forget_progress(step, batch)
     if batch.options.ttl is not None:
         places.forget_expiry(step, batch.expiry_key())
     if batch.options.unique is not None:
@@ -90,10 +91,10 @@ def finish(books: Books, step: Step, batch: Batch, outcome: str, reason: str) ->
         batch.accepted_time,
         batch.due_time,
     )
-    kind = Kind.SPLIT if batch.split else Kind.TASKS
-    places.enter_ended(books, step, batch.own_id, end, batch.key, has_results=batch.has_results, kind=kind)
+    places.enter_ended(books, step, batch, end)
     batch.ended = batch.full
-    key_turns.end_later(books, batch)
+    if batch.queue.lines:
+        key_turns.end_later(books, batch)
     if batch.queue.gate is not None:
         books.reopen(batch)
     if not batch.is_queued:  # else its lane drops it when it comes to it
@@ -134,7 +135,7 @@ def split_off(books: Books, step: Step, batch: Batch, bit: int, origin: State) -
         finish(books, step, batch, "done", "")
     else:
         books.save_progress(batch)
-        if not (batch.options.ordered or batch.available()):
+        if batch.queue.lines and not (batch.options.ordered or batch.available()):
             key_turns.end_later(books, batch)  # the rest is leased: the next of its line need not wait for that
     return single
 
@@ -152,7 +153,8 @@ def bury(books: Books, step: Step, single: Batch, reason: str) -> None:
     books.drop(single)  # if it was waiting; its lane finds that it is gone
     if single.options.unique is not None:
         unique_keys.free(step, single)
-    key_turns.end_later(books, single)
+    if single.queue.lines:
+        key_turns.end_later(books, single)
     if single.queue.gate is not None:
         books.reopen(single)
     books.count("dead")

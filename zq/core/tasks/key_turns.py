@@ -90,9 +90,8 @@ def pass_on(books: Books, step: Step, batch: Batch) -> None:
 
 
 def end_later(books: Books, batch: Batch) -> None:
-    """Notes that the turn of a batch is to be passed on, if it has one, when this step has done what it is at."""
-    if batch.queue.lines:
-        books.turned[batch.key] = batch
+    """Notes that the turn of a batch is to be passed on, if it has one, when the step has done what it is at."""
+    books.turned[batch.key] = batch
 
 
 def end_turns(books: Books, step: Step) -> None:

@@ -61,8 +61,13 @@ def uncover(books: Books, step: Step, lease: Lease, mask: int) -> None:
         books.stirred[batch.queue] = None
     books.stir_for(lease.holder)
     if not lease.mask:
-        books.end_lease(lease)
-        forget(step.tx, lease.token)
+        holder = lease.holder
+        del books.leases[lease.token], holder.leases[lease.token]
+        if lease.is_solo:
+            holder.solo = False
+        if holder.is_puller and not holder.leases:
+            books.pullers.pop(holder.name, None)
+        step.tx.delete(tables.LEASES, tables.token_key(lease.token))
 
 
 def give_back(books: Books, step: Step, lease: Lease, mask: int) -> None:

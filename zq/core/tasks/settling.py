@@ -2,7 +2,7 @@
 fence).
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 
 from zq.core.state import history, places
 from zq.core.state.batch import Accepted, Batch, Forwarded, bits, run_mask, runs
@@ -43,9 +43,10 @@ def settle(books: Books, step: Step, peer: Peer, sender: Holder | None, message:
             if lease is not None:
                 _fail(books, step, lease, bit, failed)
             stale += left
-    for id, span in stale:
-        _note_stale(books, step, sender, id, span)
-    spans = [span for _, span in stale]
+    if stale:
+        for id, span in stale:
+            _note_stale(books, step, sender, id, span)
+    spans = [span for _, span in stale] if stale else []
     _finish_settling(books, step, peer, sender, message.number, message.credit, spans)
 
 
@@ -103,14 +104,16 @@ Stale = tuple[str, Span]
 """What is refused of a message: the id of its batch, and the tasks."""
 
 
-def _judge_done(books: Books, step: Step, sender: Holder | None, done: Done) -> tuple[Lease | None, int, list[Stale]]:
+def _judge_done(
+    books: Books, step: Step, sender: Holder | None, done: Done
+) -> tuple[Lease | None, int, Sequence[Stale]]:
     """Returns the lease and the tasks of it that a completion may end; and what is stale of it: neither covered by
     the lease of its token, nor a repeat of what was accepted under that token.
     """
     lease = _lease_of(books, sender, done.token)
     mask = 0 if lease is None else lease.mask & lease.batch.span_mask(done.lo, done.hi)
     if lease is not None and mask.bit_count() == done.hi - done.lo:
-        return lease, mask, []
+        return lease, mask, ()
     left = run_mask(done.lo, done.hi) & ~(mask << (0 if lease is None else lease.batch.first))
     left &= ~_accepted_mask(books, step, done.token, done.id, left)
     return lease, mask, [(done.id, Span(done.token, lo, hi)) for lo, hi in runs(left)]
@@ -118,18 +121,18 @@ def _judge_done(books: Books, step: Step, sender: Holder | None, done: Done) -> 
 
 def _judge_failed(
     books: Books, step: Step, sender: Holder | None, failed: Failed
-) -> tuple[Lease | None, int, list[Stale]]:
+) -> tuple[Lease | None, int, Sequence[Stale]]:
     """Returns the lease and the task of it that has failed; else whether its report is stale, and not the repeat of one
     that was noted before.
     """
     lease = _lease_of(books, sender, failed.token)
     bit = 0 if lease is None else lease.mask & lease.batch.span_mask(failed.index, failed.index + 1)
     if bit:
-        return lease, bit, []
+        return lease, bit, ()
     for id in (task_id(failed.id, 0, failed.index), failed.id):
         batch = places.read(books, step, places.find(step, id))
         if batch is not None and batch.failed_token == failed.token:
-            return None, 0, []
+            return None, 0, ()
     return None, 0, [(failed.id, Span(failed.token, failed.index, failed.index + 1))]
 
 
