@@ -1,7 +1,8 @@
 """Where waiting batches stand: in a lane, in the order of service, or set aside until something comes.
 
-A lane, one for each priority of a queue, is a window on its part of the pending table: the batches that are next are in memory, in a heap by task key;
-from `cursor` on the table has to be read. Memory therefore does not grow with the backlog.
+A lane, one for each priority of a queue, is a window on its part of the pending table: the batches that are next are in
+memory, in a heap by task key; from `cursor` on the table has to be read. Memory therefore does not grow with the
+backlog.
 
 Invariant of a lane: every batch with waiting tasks is in the heap, or its key is at or behind the cursor.
 """
