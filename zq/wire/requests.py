@@ -248,17 +248,24 @@ def read_batch(value: Any) -> Batch:
 def read_group(value: Any) -> Group:
     if type(value) is not tuple or len(value) != 6:
         raise Malformed("expected a group as [id, size, policy, skips_none, queue, options]")
-    id, size, policy, skips_none, queue, options = value
+    options = DEFAULT_OPTIONS if value[5] is None else read_options(value[5])
+    return check_group(Group(*value[:5], options))
+
+
+def check_group(group: Group) -> Group:
+    """Returns a group whose options are known to be right, if the rest is right, too."""
+    id, size, policy, skips_none, queue, options = group
     if policy not in POLICIES:
-        raise Malformed(f"expected a policy of {', '.join(POLICIES)}, got {short(policy)}")
-    read = DEFAULT_OPTIONS if options is None else read_options(options)
-    count = read_int(size, "size", 0)
-    if count > limits.GROUP_MEMBERS_MAX:
-        raise TooLarge(f"expected at most {limits.GROUP_MEMBERS_MAX} members in a group, got {count}")
-    name = None if queue is None else read_name(queue, "queue")
-    if name is not None and read.unique is not None:
-        raise Malformed("expected a callback without unique: it is stored once, whatever else has the key")
-    return Group(read_id(id, "group id"), count, policy, read_bool(skips_none, "skips_none"), name, read)
+        raise Malformed(f"expected policy as all, any or settled, got {short(policy)}")
+    if read_int(size, "size") > limits.GROUP_MEMBERS_MAX:
+        raise TooLarge(f"expected at most {limits.GROUP_MEMBERS_MAX} members in a group, got {size}")
+    if queue is not None:
+        read_name(queue, "callback")
+        if options.unique is not None:
+            raise Malformed("a callback cannot have a unique key: it is stored once, whatever else has the key")
+    read_id(id, "group id")
+    read_bool(skips_none, "skips_none")
+    return group
 
 
 def read_held(value: Any) -> Held:
