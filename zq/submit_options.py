@@ -1,31 +1,19 @@
 """What a caller may say about tasks and groups: the options of a submit, names and ids, checked before anything is
-sent.
+sent. What they may be, the readers of the wire say; here it is brought into the form in which it travels.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import datetime
-from typing import TYPE_CHECKING, Any, Literal, TypedDict, Unpack
+from typing import Any, Final, Literal, TypedDict, Unpack
 
-from zq.wire.limits import (
-    ATTEMPTS_MAX,
-    DELAY_MAX,
-    GROUP_MEMBERS_MAX,
-    HEADER_BYTES_MAX,
-    HEADERS_MAX,
-    NAME_BYTES_MAX,
-    PATH_MAX,
-    PATH_NUMBER_MAX,
-    TASK_SEPARATOR,
-    TIME_MAX,
-)
 from zq.wire.messages import DEFAULT_OPTIONS, Group, Options
+from zq.wire.options import header_list, read_options
+from zq.wire.requests import check_group
 from zq.wire.retry import RetryPolicy
 from zq.wire.unique import Unique
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
+from zq.wire.values import Malformed, TooLarge, WrongType, read_id, read_name, read_seconds
 
 OnLost = Literal["reassign", "cancel", "dead"]
 Policy = Literal["all", "any", "settled"]
@@ -82,141 +70,75 @@ def make_options(**options: Unpack[SubmitOptions]) -> Options:
     """
     if not options:
         return DEFAULT_OPTIONS
-    for name, value in options.items():
-        check = _CHECKS.get(name)
-        if check is None:
-            raise TypeError(f"unknown option {name!r}; expected one of {', '.join(_CHECKS)}")
-        check(name, value)
-    values: dict[str, Any] = dict(options)
-    if values.get("headers") is not None:
-        values["headers"] = dict(values["headers"])
-    if values.get("group") is not None:
-        values["group"] = (values["group"][0], tuple(values["group"][1]))
-    if values.get("retry") is not None:
-        values["retry"] = RetryPolicy.read(values["retry"])
-    if values.get("ordered") and values.get("key") is None:
-        raise ValueError("expected a key with ordered: it says which tasks are in order")
-    if values.get("at") is not None:
-        if values.get("delay"):
-            raise ValueError("expected delay or at, got both")
-        values["at"] = _seconds_since_1970(values["at"])
-    if values.get("unique") is not None:
-        if values.get("group") is not None:
-            raise ValueError("expected unique or group, got both: a duplicate would be missing in its group")
-        values["unique"] = Unique.read(values["unique"])
-    return Options(**values)
-
-
-def _check_int(least: int, most: int) -> Callable[[str, Any], None]:
-    def check(name: str, value: Any) -> None:
-        if not isinstance(value, int) or isinstance(value, bool):
-            raise TypeError(f"expected {name} as an int, got {value!r}")
-        if not least <= value <= most:
-            raise ValueError(f"expected {name} from {least} to {most}, got {value}")
-
-    return check
-
-
-def check_seconds(name: str, value: Any) -> None:
-    if not isinstance(value, int | float) or isinstance(value, bool):
-        raise TypeError(f"expected {name} in seconds, got {value!r}")
-    if not 0 <= value <= DELAY_MAX:
-        raise ValueError(f"expected {name} from 0 to {DELAY_MAX:.0f} seconds, got {value}")
-
-
-def _check_time(name: str, value: Any) -> None:
-    if isinstance(value, datetime):
-        if value.tzinfo is None or value.utcoffset() is None:
-            raise ValueError(f"expected {name} with a time zone, got {value!r}: datetime.now(UTC), or .astimezone()")
-    elif not isinstance(value, int | float) or isinstance(value, bool):
-        raise TypeError(f"expected {name} as a datetime with a time zone or as seconds since 1970, got {value!r}")
-    if not 0 <= _seconds_since_1970(value) <= TIME_MAX:
-        raise ValueError(f"expected {name} from the year 1970 to 9999, got {value!r}")
-
-
-def _seconds_since_1970(value: datetime | float) -> float:
-    return value.timestamp() if isinstance(value, datetime) else float(value)
-
-
-def _check_timeout(name: str, value: Any) -> None:
-    check_seconds(name, value)
-    if value < 0.001:
-        raise ValueError(f"expected {name} of at least 0.001 seconds, got {value}")
-
-
-def _check_text(name: str, value: Any, bytes_max: int = NAME_BYTES_MAX) -> None:
-    if not isinstance(value, str):
-        raise TypeError(f"expected {name} as text, got {value!r}")
+    if _HAVE_OTHER_FORMS.isdisjoint(options):
+        try:  # as it is first: nearly always what a program says is what travels
+            return read_options(options)
+        except (Malformed, TooLarge):
+            pass
     try:
-        size = len(value.encode())
-    except UnicodeEncodeError:
-        raise ValueError(f"expected {name} as text that UTF-8 can hold, got {value!r}") from None
-    if size > bytes_max:
-        raise ValueError(f"expected {name} of at most {bytes_max} bytes, got {size}")
+        return read_options(_travelling(**options))
+    except (Malformed, TooLarge) as error:
+        raise _callers_error(error) from None
 
 
-def _check_bool(name: str, value: Any) -> None:
-    if not isinstance(value, bool):
-        raise TypeError(f"expected {name} as True or False, got {value!r}")
+def _callers_error(error: Malformed | TooLarge) -> TypeError | ValueError:
+    """Returns what a reader of the wire says as an error of the program that said it."""
+    return TypeError(str(error)) if isinstance(error, WrongType) else ValueError(str(error))
 
 
-def _check_on_lost(name: str, value: Any) -> None:
-    if value not in ("reassign", "cancel", "dead"):
-        raise ValueError(f"expected {name} as reassign, cancel or dead, got {value!r}")
+# What a program may say, as msgpack would bring it: that is what the readers of the wire judge.
 
 
-def _check_retry(name: str, value: Any) -> None:  # noqa: ARG001 - alike in shape
-    RetryPolicy.read(value)
+def _travelling(**options: Any) -> dict[str, Any]:
+    return {
+        name: _OTHER_FORMS.get(name, _plain)(value)
+        for name, value in options.items()
+        if value is not None or name not in _NONE_IS_DEFAULT
+    }
 
 
-def _check_unique(name: str, value: Any) -> None:  # noqa: ARG001 - alike in shape
-    Unique.read(value)
+def _plain(value: Any) -> Any:
+    """Returns numbers and texts of a plain type, mappings as a dict, and lists as tuples; anything else as it is."""
+    if type(value) in _PLAIN:
+        return value
+    if isinstance(value, str):
+        return str.__str__(value)  # of an enum's member its text, where str(value) may be its name
+    if isinstance(value, int | float):
+        return int(value) if isinstance(value, int) else float(value)
+    if isinstance(value, Mapping):
+        return {_plain(name): _plain(one) for name, one in value.items()}
+    return tuple(map(_plain, value)) if isinstance(value, tuple | list) else value
 
 
-def _check_headers(name: str, value: Any) -> None:
-    if not isinstance(value, Mapping) or not all(isinstance(text, str) for pair in value.items() for text in pair):
-        raise TypeError(f"expected {name} as a mapping of text to text, got {value!r}")
-    if len(value) > HEADERS_MAX:
-        raise ValueError(f"expected at most {HEADERS_MAX} {name}, got {len(value)}")
-    for header, text in value.items():
-        _check_text("the name of a header", header)
-        _check_text(f"header {header}", text, HEADER_BYTES_MAX)
+def _time(value: Any) -> Any:
+    if not isinstance(value, datetime):
+        if not isinstance(value, int | float) or isinstance(value, bool):
+            raise TypeError(f"expected at as a datetime with a time zone or as seconds since 1970, got {value!r}")
+        return _plain(value)
+    if value.tzinfo is None or value.utcoffset() is None:
+        raise ValueError(f"expected at with a time zone, got {value!r}: datetime.now(UTC), or .astimezone()")
+    return value.timestamp()
 
 
-def _check_group(name: str, value: Any) -> None:
-    if not isinstance(value, tuple | list) or len(value) != 2 or not isinstance(value[1], tuple | list):
-        raise TypeError(f"expected {name} as (id, path), got {value!r}")
-    check_id(value[0])
-    if not 1 <= len(value[1]) <= PATH_MAX:
-        raise ValueError(f"expected a path of 1 to {PATH_MAX} numbers, got {value[1]!r}")
-    for number in value[1]:
-        _check_int(0, PATH_NUMBER_MAX)("a number of the path", number)
+def _unique(value: Any) -> Any:
+    return (value, *_UNIQUE_DEFAULTS) if isinstance(value, str) else Unique.read(value)
 
 
-def _check_queue(name: str, value: Any) -> None:
-    check_name(name, value)
+_PLAIN: Final = frozenset({bool, int, float, str})
+
+_UNIQUE_DEFAULTS: Final = Unique("")[1:]
+
+_OTHER_FORMS: Final[dict[str, Callable[[Any], Any]]] = {"at": _time, "retry": RetryPolicy.read, "unique": _unique}
+"""The options that programs say in another form than they travel in."""
+
+_HAVE_OTHER_FORMS: Final = frozenset(_OTHER_FORMS)
+
+_NONE_IS_DEFAULT: Final = frozenset(name for name, value in DEFAULT_OPTIONS._asdict().items() if value is None)
 
 
-def _or_none(check: Callable[[str, Any], None]) -> Callable[[str, Any], None]:
-    return lambda name, value: None if value is None else check(name, value)
-
-
-_CHECKS: dict[str, Callable[[str, Any], None]] = {
-    "priority": _check_int(0, 9),
-    "delay": check_seconds,
-    "at": _or_none(_check_time),
-    "ttl": _or_none(_check_timeout),
-    "key": _or_none(_check_text),
-    "on_lost": _check_on_lost,
-    "max_attempts": _or_none(_check_int(1, ATTEMPTS_MAX)),
-    "retry": _or_none(_check_retry),
-    "timeout": _or_none(_check_timeout),
-    "headers": _or_none(_check_headers),
-    "on_dead": _or_none(_check_queue),
-    "group": _or_none(_check_group),
-    "ordered": _check_bool,
-    "unique": _or_none(_check_unique),
-}
+def make_header_list(headers: Mapping[str, str]) -> list[str]:
+    """Returns checked headers as queries and commands have them; raises as `make_options`."""
+    return header_list(make_options(headers=headers).headers or {})
 
 
 def check_name(name: str, value: Any) -> str:
@@ -226,21 +148,28 @@ def check_name(name: str, value: Any) -> str:
         ValueError: it is empty, too long, or has spaces or control characters.
         TypeError: it is not text.
     """
-    if not isinstance(value, str):
-        raise TypeError(f"expected {name} as text, got {value!r}")
-    if not value or " " in value or not value.isprintable() or len(value.encode()) > NAME_BYTES_MAX:
-        raise ValueError(
-            f"expected {name} of 1 to {NAME_BYTES_MAX} bytes without spaces and control characters, got {value!r}"
-        )
-    return value
+    try:
+        return read_name(value, name)
+    except (Malformed, TooLarge) as error:
+        if isinstance(value, str) and type(value) is not str:
+            return check_name(name, _plain(value))
+        raise _callers_error(error) from None
 
 
 def check_id(value: Any) -> str:
     """Returns an id that a caller chose, if it can be one; raises as `check_name`."""
-    id = check_name("id", value)
-    if TASK_SEPARATOR in id:
-        raise ValueError(f"expected an id without {TASK_SEPARATOR!r}, got {id!r}")
-    return id
+    try:
+        return read_id(value if type(value) is str else _plain(value), "an id")
+    except (Malformed, TooLarge) as error:
+        raise _callers_error(error) from None
+
+
+def check_seconds(name: str, value: Any) -> float:
+    """Returns seconds from 0 to a year; raises as `check_name`."""
+    try:
+        return read_seconds(_plain(value), name)
+    except (Malformed, TooLarge) as error:
+        raise _callers_error(error) from None
 
 
 def read_members(
@@ -297,16 +226,11 @@ def make_group(
     Raises:
         ValueError, TypeError: something is out of its range.
     """
-    if policy not in ("all", "any", "settled"):
-        raise ValueError(f"expected policy as all, any or settled, got {policy!r}")
-    if size > GROUP_MEMBERS_MAX:
-        raise ValueError(f"expected at most {GROUP_MEMBERS_MAX} members in a group, got {size}")
-    if callback is None:
-        return Group(check_id(id), size, policy, skips_none, None, DEFAULT_OPTIONS)
-    queue, options = (callback, SubmitOptions()) if isinstance(callback, str) else callback
+    queue, options = (callback, SubmitOptions()) if callback is None or isinstance(callback, str) else callback
     made = make_options(**options)
-    if made.unique is not None:
-        raise ValueError("a callback cannot have a unique key: it is stored once, whatever else has the key")
-    if "group" not in options and inherited is not None:
+    if inherited is not None and callback is not None and "group" not in options:
         made = made._replace(group=inherited)
-    return Group(check_id(id), size, policy, skips_none, check_name("callback", queue), made)
+    try:
+        return check_group(Group(_plain(id), size, policy, skips_none, _plain(queue), made))
+    except (Malformed, TooLarge) as error:
+        raise _callers_error(error) from None

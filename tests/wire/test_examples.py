@@ -2,13 +2,22 @@
 
 import re
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 
 from zq.errors import RemoteProtocolError
 from zq.wire import messages
-from zq.wire.codec import KINDS, decode_for_coordinator, decode_from_coordinator, encode
+from zq.wire.codec import (
+    CLIENT,
+    COORDINATOR,
+    KINDS,
+    WORKER,
+    Kind,
+    decode_for_coordinator,
+    decode_from_coordinator,
+    encode,
+)
 
 DOCUMENT = (Path(__file__).parents[2] / "docs" / "protocol.md").read_text(encoding="utf-8")
 EXAMPLES = DOCUMENT.partition("\n## 7. Examples\n")[2].partition("\n### 7.1 Refused\n")
@@ -27,7 +36,8 @@ def _bad() -> list[Any]:
 
 
 def _decode(data: bytes, message: Any) -> Any:
-    return (decode_from_coordinator if KINDS[type(message)] >= 40 else decode_for_coordinator)(data)
+    is_coordinators = isinstance(message, messages.FromCoordinator)
+    return (decode_from_coordinator if is_coordinators else decode_for_coordinator)(data)
 
 
 @pytest.mark.parametrize(("text", "data"), _good())
@@ -49,11 +59,24 @@ def test_refused_example_is_refused_with_its_code(code: str, data: bytes) -> Non
 def test_every_kind_has_an_example() -> None:
     shown = {parameter.values[0].split("(")[0] for parameter in _good()}
 
-    assert shown == {kind.__name__ for kind in KINDS}
+    assert shown == {kind.message.__name__ for kind in KINDS}
     assert len(_bad()) >= 8
 
 
-@pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.__name__)
-def test_table_of_the_document_has_number_and_fields_of_the_kind(kind: Any) -> None:
-    fields = ", ".join(kind._fields)
-    assert re.search(rf"^\| {KINDS[kind]} \| {kind.__name__.lower()} \| {fields} \|$", DOCUMENT, re.MULTILINE)
+@pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.message.__name__)
+def test_table_of_the_document_has_number_and_fields_of_the_kind(kind: Kind) -> None:
+    name, fields = kind.message.__name__.lower(), ", ".join(kind.message._fields)
+    assert re.search(rf"^\| {kind.number} \| {name} \| {fields} \|$", DOCUMENT, re.MULTILINE)
+
+
+def test_every_kind_stands_in_the_union_of_those_who_say_it() -> None:
+    said: dict[str, Any] = {
+        CLIENT: messages.FromClient,
+        WORKER: messages.FromWorker,
+        COORDINATOR: messages.FromCoordinator,
+    }
+
+    assert {by: {kind.message for kind in KINDS if kind.said_by == by} for by in said} == {
+        by: set(get_args(union)) for by, union in said.items()
+    }
+    assert len({kind.number for kind in KINDS}) == len({kind.message for kind in KINDS}) == len(KINDS)

@@ -60,7 +60,7 @@ def hello(**changes: Any) -> bytes:
         (submit(options={"delay": -1}), "malformed", "delay"),
         (submit(options={"delay": float("nan")}), "malformed", "delay"),
         (submit(options={"delay": 4e7}), "malformed", "delay"),
-        (submit(options={"on_lost": "explode"}), "malformed", "reassign, cancel, dead"),
+        (submit(options={"on_lost": "explode"}), "malformed", "reassign, cancel or dead"),
         (submit(options={"key": "k" * 129}), "too-large", "key"),
         (submit(options={"max_attempts": 0}), "malformed", "max_attempts"),
         (submit(options={"retry": ["never", 1, 2, 3]}), "malformed", "retry policy"),
@@ -93,7 +93,7 @@ def hello(**changes: Any) -> bytes:
         (frame(22, 1, 1, [[1, "b", 2, 1, b"", b"", []]], []), "malformed", "lo < hi"),
         (frame(22, 1, 1, [], [[1, "b", 0, "e" * 20_000, None, False]]), "too-large", "16384"),
         (frame(25, 1, 1, 1.5), "malformed", "fraction"),
-        (frame(9, 1, ["g", 1, "all", False, "q", UNIQUE]), "malformed", "a callback without unique"),
+        (frame(9, 1, ["g", 1, "all", False, "q", UNIQUE]), "malformed", "a callback cannot have a unique key"),
         (
             frame(22, 1, 1, [[1, "b", 0, 1, b"", b"", [["f", "q", UNIQUE, bytes(8), b""]]]], []),
             "malformed",

@@ -217,7 +217,7 @@ def test_progress_out_of_range_is_refused() -> None:
         ({"on_lost": "explode"}, "expected on_lost as reassign, cancel or dead"),
         ({"headers": {"a": 1}}, "expected headers as a mapping of text to text"),
         ({"headers": {"a": "\ud800"}}, "expected header a as text that UTF-8 can hold"),
-        ({"headers": {"a": "x" * 4097}}, "expected header a of at most 4096 bytes, got 4097"),
+        ({"headers": {"a": "x" * 4097}}, "expected header a of at most 4096 characters, got 4097"),
         ({"key": "\ud800"}, "expected key as text that UTF-8 can hold"),
         ({"retry": "exponential:1:1001"}, "expected factor of a retry policy from 0 to 1000, got 1001.0"),
     ],

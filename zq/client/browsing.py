@@ -8,10 +8,9 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Literal
 
 from zq.client.calls import Calls, Steps
-from zq.client.publications import header_list
 from zq.client.receipt import TaskStatus, status_of
 from zq.errors import TaskUnknownError
-from zq.submit_options import check_name
+from zq.submit_options import check_name, make_header_list
 from zq.wire.batch import decode_payload
 
 StateFilter = Literal["waiting", "leased", "scheduled", "dead", "done", "cancelled", "expired", "unfinished", "any"]
@@ -88,7 +87,7 @@ def search(
         "state": state,
         "queue": None if queue is None else check_name("queue", queue),
         "key": key,
-        "headers": header_list(headers or {}),
+        "headers": make_header_list(headers or {}),
         "worker": worker,
         "reason": reason,
         "older_than": older_than,

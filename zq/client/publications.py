@@ -9,10 +9,11 @@ from zq.client.calls import Calls, Steps
 from zq.client.flow import Entry
 from zq.errors import BusyError, InvalidTaskError, UnroutableError
 from zq.sessions.outcomes import BatchOutcome
-from zq.submit_options import SubmitOptions, check_id, check_name, make_options
+from zq.submit_options import SubmitOptions, check_id, check_name, make_header_list, make_options
 from zq.wire.batch import pack_payloads
 from zq.wire.limits import BATCH_TASKS_MAX, PUBLICATION_ID_BYTES_MAX
 from zq.wire.messages import Options, Publish, Published, Refused
+from zq.wire.options import publication_fault
 from zq.wire.topics import check_pattern, check_topic
 
 R = TypeVar("R")
@@ -135,10 +136,9 @@ def publish_many(
 def _check(topic: str, options: SubmitOptions) -> Options:
     check_topic(check_name("topic", topic))
     made = make_options(**options)
-    if made.group is not None:
-        raise ValueError("a published task cannot be a member of a group: it is not known how many there will be")
-    if made.unique is not None:
-        raise ValueError("a published task cannot have a unique key: a queue may have one of it already")
+    fault = publication_fault(made)
+    if fault is not None:
+        raise ValueError(fault)
     return made
 
 
@@ -176,16 +176,10 @@ def binding_arguments(pattern: str, queue: str | None, headers: Mapping[str, str
     arguments: dict[str, Any] = {"pattern": check_pattern(check_name("pattern", pattern))}
     arguments["queue"] = check_name("queue", queue)
     if headers is not None:
-        arguments["headers"] = header_list(headers)
+        arguments["headers"] = make_header_list(headers)
     return arguments
 
 
 def match_arguments(topic: str, headers: Mapping[str, str] | None) -> dict[str, Any]:
     """Returns the arguments of the query `match`; raises as `binding_arguments`."""
-    return {"topic": check_topic(check_name("topic", topic)), "headers": header_list(headers or {})}
-
-
-def header_list(headers: Mapping[str, str]) -> list[str]:
-    """Returns headers as commands and queries have them: names and texts in turn."""
-    made = make_options(headers=headers).headers or {}
-    return [text for pair in made.items() for text in pair]
+    return {"topic": check_topic(check_name("topic", topic)), "headers": make_header_list(headers or {})}

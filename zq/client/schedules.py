@@ -9,6 +9,7 @@ from zq.client.calls import Calls, Steps
 from zq.submit_options import SubmitOptions, check_id, check_name, make_options
 from zq.wire.batch import pack_payloads
 from zq.wire.messages import Batch, Schedule
+from zq.wire.options import schedule_fault
 
 CatchUp = Literal["skip", "one", "all"]
 
@@ -26,10 +27,9 @@ def make_schedule(
 ) -> Steps:
     """Makes or changes a schedule; returns its map."""
     made = make_options(**options)
-    if made.delay or made.at is not None or made.group is not None:
-        raise ValueError(
-            "a schedule says when its tasks start, and they are members of no group: leave out delay, at and group"
-        )
+    fault = schedule_fault(made)
+    if fault is not None:
+        raise ValueError(fault)
     if (every is None) == (cron is None):
         raise ValueError("expected either every or cron")
     batch = Batch(check_id(name), check_name("queue", queue), made, *pack_payloads([calls.pack(payload)]))

@@ -2,8 +2,9 @@
 
 from typing import Any
 
-from zq.submit_options import check_name
+from zq.wire.options import read_header_list
 from zq.wire.topics import NAMESPACE_SEPARATOR
+from zq.wire.values import Malformed, TooLarge, read_name
 
 LIST_MAX = 1000
 """Rows in an answer, and tasks that one command changes: bounds what a question costs everyone else."""
@@ -34,8 +35,18 @@ def number(arguments: dict[str, Any], name: str, least: float, most: float) -> f
 def name(arguments: dict[str, Any], what: str) -> str:
     """Reads the name of a queue or its kin, as new ones may be."""
     try:
-        return check_name(what, arguments.get(what))
-    except (TypeError, ValueError) as error:
+        return read_name(arguments.get(what), what)
+    except (Malformed, TooLarge) as error:
+        raise InvalidRequestError(str(error)) from None
+
+
+def headers(arguments: dict[str, Any]) -> dict[str, str] | None:
+    """Reads headers, or None when nothing is said about them."""
+    if arguments.get("headers") is None:
+        return None
+    try:
+        return read_header_list(arguments["headers"])
+    except (Malformed, TooLarge) as error:
         raise InvalidRequestError(str(error)) from None
 
 

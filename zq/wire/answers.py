@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from math import inf
 from typing import Any, Final
 
@@ -55,7 +54,7 @@ OUTCOMES: Final = ("done", "cancelled", "expired", "dead", "duplicate", "unknown
 _NESTING: Final = frozenset((tuple, dict))
 
 
-def _receipt(fields: list[Any]) -> Receipt:
+def read_receipt(fields: list[Any]) -> Receipt:
     expect_fields(fields, 3, "receipt")
     return Receipt(
         read_int(fields[0], "request"),
@@ -105,7 +104,7 @@ def _assignment(value: Any) -> Assignment:
     )
 
 
-def _tasks(fields: list[Any]) -> Tasks:
+def read_tasks(fields: list[Any]) -> Tasks:
     expect_fields(fields, 2, "tasks")
     return Tasks(read_int(fields[0], "request"), read_many(_assignment, fields[1], "assignments"))
 
@@ -121,7 +120,7 @@ def _ended(value: Any) -> Ended:
     return Ended(lo, hi, outcome, read_text(reason, "reason"), ends, blob)
 
 
-def _outcome(fields: list[Any]) -> Outcome:
+def read_outcome(fields: list[Any]) -> Outcome:
     if len(fields) != 4:
         expect_fields(fields, 3, "outcome")
     ended = tuple(map(_ended, read_array(fields[1], limits.HELD_MAX, "ended")))
@@ -135,7 +134,7 @@ def _reported(value: Any) -> tuple[int, float]:
     return read_index(value[0]), read_number(value[1], "fraction", 1.0)
 
 
-def _answer(fields: list[Any]) -> Answer:
+def read_answer(fields: list[Any]) -> Answer:
     expect_fields(fields, 2, "answer")
     value = fields[1]
     return Answer(read_int(fields[0], "request"), _lists(value, 2) if type(value) in _NESTING else value)
@@ -158,7 +157,7 @@ def _lists(value: Any, level: int) -> Any:
     return {name: _lists(one, inner) if type(one) in _NESTING else one for name, one in value.items()}
 
 
-def _pong(fields: list[Any]) -> Pong:
+def read_pong(fields: list[Any]) -> Pong:
     expect_fields(fields, 2, "pong")
     return Pong(read_int(fields[0], "request"), read_int(fields[1], "epoch"))
 
@@ -167,7 +166,7 @@ def _tokens(value: Any) -> tuple[int, ...]:
     return tuple(read_int(token, "token") for token in read_array(value, limits.HELD_MAX, "tokens"))
 
 
-def _welcome(fields: list[Any]) -> Welcome:
+def read_welcome(fields: list[Any]) -> Welcome:
     expect_fields(fields, 5, "welcome")
     epoch, interval, suspect_after, gone_after, refused = fields
     return Welcome(
@@ -179,35 +178,35 @@ def _welcome(fields: list[Any]) -> Welcome:
     )
 
 
-def _beat(fields: list[Any]) -> Beat:
+def read_beat(fields: list[Any]) -> Beat:
     expect_fields(fields, 3, "beat")
     return Beat(read_int(fields[0], "number"), read_int(fields[1], "epoch"), _tokens(fields[2]))
 
 
-def _assign(fields: list[Any]) -> Assign:
+def read_assign(fields: list[Any]) -> Assign:
     expect_fields(fields, 1, "assign")
     return Assign(read_many(_assignment, fields[0], "assignments"))
 
 
-def _settled(fields: list[Any]) -> Settled:
+def read_settled(fields: list[Any]) -> Settled:
     expect_fields(fields, 2, "settled")
     return Settled(
         read_int(fields[0], "number"), tuple(map(read_span, read_array(fields[1], limits.HELD_MAX, "spans")))
     )
 
 
-def _cancelled(fields: list[Any]) -> Cancelled:
+def read_cancelled(fields: list[Any]) -> Cancelled:
     expect_fields(fields, 1, "cancelled")
     return Cancelled(tuple(map(read_span, read_array(fields[0], limits.HELD_MAX, "spans"))))
 
 
-def _error(fields: list[Any]) -> Error:
+def read_error(fields: list[Any]) -> Error:
     expect_fields(fields, 3, "error")
     request = None if fields[0] is None else read_int(fields[0], "request")
     return Error(request, read_name(fields[1], "code"), read_text(fields[2], "text"))
 
 
-def _published(fields: list[Any]) -> Published:
+def read_published(fields: list[Any]) -> Published:
     expect_fields(fields, 3, "published")
     request, stored, refused = fields
     return Published(
@@ -223,7 +222,7 @@ def _stored(value: Any) -> Stored:
     return Stored(read_name(value[0], "queue"), *_accepted((*value[1:], None))[:3])
 
 
-def _events(fields: list[Any]) -> Events:
+def read_events(fields: list[Any]) -> Events:
     expect_fields(fields, 6, "events")
     request, number, time, dropped, is_first, events = fields
     return Events(
@@ -250,20 +249,3 @@ def _event(value: Any) -> Event:
         None if token is None else read_int(token, "token"),
         read_text(text, "text"),
     )
-
-
-READERS: Final[dict[int, Callable[[list[Any]], Any]]] = {
-    40: _receipt,
-    41: _tasks,
-    42: _outcome,
-    43: _answer,
-    44: _pong,
-    45: _welcome,
-    46: _beat,
-    47: _assign,
-    48: _settled,
-    49: _cancelled,
-    50: _error,
-    51: _published,
-    52: _events,
-}

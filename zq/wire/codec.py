@@ -8,55 +8,31 @@ core behind it needs no checks of its own.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, Final
+from typing import Any, Final, Literal, NamedTuple
 
 import msgpack
 
 from zq.errors import RemoteProtocolError
-from zq.wire import answers, requests
+from zq.wire import answers, messages, requests
 from zq.wire.limits import FRAME_BYTES_MAX, HELD_MAX, TEXT_CHARS_MAX, VERSION
 from zq.wire.messages import (
     DEFAULT_OPTIONS,
-    Answer,
     Assign,
     Assignment,
     Batch,
-    Beat,
-    Cancel,
-    Cancelled,
-    Command,
     Done,
-    Error,
-    Events,
-    Extend,
-    Follow,
     FromCoordinator,
-    Goodbye,
     Group,
-    Heartbeat,
-    Hello,
     Message,
     Open,
     Options,
     Outcome,
-    Ping,
-    Pong,
-    Progress,
     Publish,
-    Published,
-    Pull,
-    Query,
-    Receipt,
-    Release,
     Schedule,
     Settle,
-    Settled,
-    Started,
     Submit,
     Tasks,
     ToCoordinator,
-    Wait,
-    Welcome,
 )
 from zq.wire.packing import pack
 from zq.wire.values import Malformed, TooLarge
@@ -67,42 +43,12 @@ MAP_MAX: Final = 100
 STR_MAX: Final = TEXT_CHARS_MAX * 4
 """Bytes of a text: characters take up to four."""
 
-KINDS: Final[dict[type[Any], int]] = {
-    Submit: 1,
-    Pull: 2,
-    Wait: 3,
-    Cancel: 4,
-    Query: 5,
-    Command: 6,
-    Ping: 7,
-    Extend: 8,
-    Open: 9,
-    Publish: 10,
-    Schedule: 11,
-    Follow: 12,
-    Hello: 20,
-    Heartbeat: 21,
-    Settle: 22,
-    Release: 23,
-    Started: 24,
-    Progress: 25,
-    Goodbye: 26,
-    Receipt: 40,
-    Tasks: 41,
-    Outcome: 42,
-    Answer: 43,
-    Pong: 44,
-    Welcome: 45,
-    Beat: 46,
-    Assign: 47,
-    Settled: 48,
-    Cancelled: 49,
-    Error: 50,
-    Published: 51,
-    Events: 52,
-}
-
 _OPTION_DEFAULTS: Final = DEFAULT_OPTIONS._asdict()
+
+CLIENT: Final = "client"
+WORKER: Final = "worker"
+COORDINATOR: Final = "coordinator"
+Speaker = Literal["client", "worker", "coordinator"]
 
 
 # Encoding.
@@ -110,28 +56,44 @@ _OPTION_DEFAULTS: Final = DEFAULT_OPTIONS._asdict()
 
 def encode(message: Message) -> bytes:
     """Returns the frame of a message."""
-    kind = KINDS[type(message)]
-    fields: tuple[Any, ...] = message
-    match message:
-        case Submit(request, batches):
-            fields = (request, [_plain_batch(batch) for batch in batches])
-        case Settle(number, credit, done, failed, whole):
-            fields = (number, credit, [_plain_done(one) for one in done], failed, *((True,) if whole else ()))
-        case Open(request, group):
-            fields = (request, _plain_group(group))
-        case Publish(request, id, topic, options):
-            fields = (request, id, topic, options_map(options), *message[4:])
-        case Schedule(request, batch):
-            fields = (request, _plain_batch(batch), *message[2:])
-        case Assign(assignments):
-            fields = ([_plain_assignment(one) for one in assignments],)
-        case Tasks(request, assignments):
-            fields = (request, [_plain_assignment(one) for one in assignments])
-        case Outcome(progress=()):
-            fields = message[:3]
-        case _:
-            pass
-    return pack((VERSION, kind, *fields))
+    number, fields = _SENT[type(message)]
+    return pack((VERSION, number, *(message if fields is None else fields(message))))
+
+
+# Fields of messages that have parts, as they travel.
+
+
+def _submit(message: Submit) -> tuple[Any, ...]:
+    return message.request, [_plain_batch(batch) for batch in message.batches]
+
+
+def _settle(message: Settle) -> tuple[Any, ...]:
+    number, credit, done, failed, whole = message
+    return (number, credit, [_plain_done(one) for one in done], failed, *((True,) if whole else ()))
+
+
+def _open(message: Open) -> tuple[Any, ...]:
+    return message.request, _plain_group(message.group)
+
+
+def _publish(message: Publish) -> tuple[Any, ...]:
+    return (*message[:3], options_map(message.options), *message[4:])
+
+
+def _schedule(message: Schedule) -> tuple[Any, ...]:
+    return (message.request, _plain_batch(message.batch), *message[2:])
+
+
+def _assign(message: Assign) -> tuple[Any, ...]:
+    return ([_plain_assignment(one) for one in message.assignments],)
+
+
+def _tasks(message: Tasks) -> tuple[Any, ...]:
+    return message.request, [_plain_assignment(one) for one in message.assignments]
+
+
+def _outcome(message: Outcome) -> tuple[Any, ...]:
+    return message if message.progress else message[:3]
 
 
 def options_map(options: Options) -> dict[str, Any] | None:
@@ -167,6 +129,62 @@ def _plain_assignment(one: Assignment) -> tuple[Any, ...]:
     return (token, id, size, queue, plain, attempt, lo, ends, blob)
 
 
+# The kinds.
+
+
+class Kind(NamedTuple):
+    """A kind of message."""
+
+    number: int  # protocol 2 to 4
+    message: type[Any]
+    reader: Callable[[list[Any]], Any]  # makes the message of its fields, or raises Malformed or TooLarge
+    said_by: Speaker
+    fields: Callable[[Any], tuple[Any, ...]] | None = None  # as they travel; None: as they are
+
+
+KINDS: Final = (
+    Kind(1, messages.Submit, requests.read_submit, CLIENT, _submit),
+    Kind(2, messages.Pull, requests.read_pull, CLIENT),
+    Kind(3, messages.Wait, requests.read_wait, CLIENT),
+    Kind(4, messages.Cancel, requests.read_cancel, CLIENT),
+    Kind(5, messages.Query, requests.read_query, CLIENT),
+    Kind(6, messages.Command, requests.read_command, CLIENT),
+    Kind(7, messages.Ping, requests.read_ping, CLIENT),
+    Kind(8, messages.Extend, requests.read_extend, CLIENT),
+    Kind(9, messages.Open, requests.read_open, CLIENT, _open),
+    Kind(10, messages.Publish, requests.read_publish, CLIENT, _publish),
+    Kind(11, messages.Schedule, requests.read_schedule, CLIENT, _schedule),
+    Kind(12, messages.Follow, requests.read_follow, CLIENT),
+    Kind(20, messages.Hello, requests.read_hello, WORKER),
+    Kind(21, messages.Heartbeat, requests.read_heartbeat, WORKER),
+    Kind(22, messages.Settle, requests.read_settle, WORKER, _settle),
+    Kind(23, messages.Release, requests.read_release, WORKER),
+    Kind(24, messages.Started, requests.read_started, WORKER),
+    Kind(25, messages.Progress, requests.read_progress, WORKER),
+    Kind(26, messages.Goodbye, requests.read_goodbye, WORKER),
+    Kind(40, messages.Receipt, answers.read_receipt, COORDINATOR),
+    Kind(41, messages.Tasks, answers.read_tasks, COORDINATOR, _tasks),
+    Kind(42, messages.Outcome, answers.read_outcome, COORDINATOR, _outcome),
+    Kind(43, messages.Answer, answers.read_answer, COORDINATOR),
+    Kind(44, messages.Pong, answers.read_pong, COORDINATOR),
+    Kind(45, messages.Welcome, answers.read_welcome, COORDINATOR),
+    Kind(46, messages.Beat, answers.read_beat, COORDINATOR),
+    Kind(47, messages.Assign, answers.read_assign, COORDINATOR, _assign),
+    Kind(48, messages.Settled, answers.read_settled, COORDINATOR),
+    Kind(49, messages.Cancelled, answers.read_cancelled, COORDINATOR),
+    Kind(50, messages.Error, answers.read_error, COORDINATOR),
+    Kind(51, messages.Published, answers.read_published, COORDINATOR),
+    Kind(52, messages.Events, answers.read_events, COORDINATOR),
+)
+"""All kinds of messages. A new one has its class and a place in a union in messages.py, its reader, a row here, and
+what docs/protocol.md says about it; names in it are for namespaces.py.
+"""
+
+_SENT: Final = {kind.message: (kind.number, kind.fields) for kind in KINDS}
+_BY_COORDINATOR: Final = {kind.number: kind.reader for kind in KINDS if kind.said_by == COORDINATOR}
+_TO_COORDINATOR: Final = {kind.number: kind.reader for kind in KINDS if kind.said_by != COORDINATOR}
+
+
 # Decoding.
 
 
@@ -176,12 +194,12 @@ def decode_for_coordinator(frame: bytes) -> ToCoordinator:
     Raises:
         RemoteProtocolError: with the code of protocol 5, and the number of the request if it could be read.
     """
-    return _decode(frame, requests.READERS)  # type: ignore[no-any-return]
+    return _decode(frame, _TO_COORDINATOR)  # type: ignore[no-any-return]
 
 
 def decode_from_coordinator(frame: bytes) -> FromCoordinator:
     """Reads a message that a coordinator sent; raises as `decode_for_coordinator`."""
-    return _decode(frame, answers.READERS)  # type: ignore[no-any-return]
+    return _decode(frame, _BY_COORDINATOR)  # type: ignore[no-any-return]
 
 
 def _decode(frame: bytes, readers: dict[int, Callable[[list[Any]], Any]]) -> Any:

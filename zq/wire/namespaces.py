@@ -22,6 +22,7 @@ from zq.wire.messages import (
     Cancel,
     Command,
     Done,
+    Error,
     Event,
     Events,
     Follow,
@@ -43,19 +44,23 @@ from zq.wire.messages import (
     ToCoordinator,
     Wait,
 )
+from zq.wire.questions import COMMANDS, QUERIES, SCHEDULE, Question, Shape
 from zq.wire.topics import MANY, NAMESPACE_SEPARATOR, ONE
 
 NAMESPACE_BYTES_MAX: Final = 64
 """Half of a name: something must be left for what is in it."""
 
-ARGUMENTS: Final = frozenset({"id", "queue", "to", "pattern", "topic", "name", "worker", "group"})
-"""Arguments of queries and commands that are names."""
-
-FIELDS: Final = ARGUMENTS | {"callback", "queues", "task", "workers", "suspect", "from", "last_id"}
-"""Fields of answers that are names, lists of names, or maps by name."""
-
 HEADERS: Final = ("zq-id", "zq-queue", "zq-topic")
 """Headers that the coordinator writes, and that are names."""
+
+ASKED_MAX: Final = 10_000
+"""Questions whose answers are waited for: more than a program has callers at a time. An answer that comes later than
+so many others is one that nobody waits for any more.
+"""
+
+
+UNKNOWN: Final = Question(frozenset(), {})
+"""What only a newer coordinator knows: nothing in it is known to be a name."""
 
 
 def check_namespace(text: Any) -> str:
@@ -73,7 +78,9 @@ def check_namespace(text: Any) -> str:
 
 
 class Namespace:
-    """Puts messages into a namespace, and takes them out of it.
+    """Puts the messages of one connection into a namespace, and takes them out of it.
+
+    An answer does not say what was asked: where there are names in it is remembered by the number of the request.
 
     Raises:
         ValueError: the name cannot be one.
@@ -82,6 +89,7 @@ class Namespace:
     def __init__(self, name: str) -> None:
         self.name = check_namespace(name)
         self._prefix = name + NAMESPACE_SEPARATOR
+        self._asked: dict[int, Shape | None] = {}
 
     def whole(self, name: str) -> str:
         """Returns the whole name of what is called so in the namespace."""
@@ -106,9 +114,9 @@ class Namespace:
                 queues = tuple(map(whole, message.queues))
                 return message._replace(name=whole(message.name), queues=queues)
             case Query(request, what, arguments):
-                return Query(request, what, self._whole_arguments(arguments))
+                return Query(request, what, self._whole_arguments(request, QUERIES.get(what, UNKNOWN), arguments))
             case Command(request, verb, arguments):
-                return Command(request, verb, self._whole_arguments(arguments))
+                return Command(request, verb, self._whole_arguments(request, COMMANDS.get(verb, UNKNOWN), arguments))
             case Open(request, group):
                 return Open(request, self._whole_group(group))
             case Publish():
@@ -117,6 +125,7 @@ class Namespace:
             case Pull():
                 return message._replace(client=whole(message.client), queue=whole(message.queue))
             case Schedule():
+                self._remember(message.request, SCHEDULE)
                 return message._replace(batch=self._whole_batch(message.batch))
             case Follow():  # of all queues: a name that ends with the separator stands for those of the namespace
                 return message._replace(queue=self._prefix if message.queue is None else whole(message.queue))
@@ -148,12 +157,19 @@ class Namespace:
             options = options._replace(group=(self.whole(options.group[0]), options.group[1]))
         return options
 
-    def _whole_arguments(self, arguments: dict[str, Any]) -> dict[str, Any]:
+    def _whole_arguments(self, request: int, question: Question, arguments: dict[str, Any]) -> dict[str, Any]:
+        self._remember(request, question.answer)
         named = {
-            name: self.whole(value) if name in ARGUMENTS and isinstance(value, str) else value
+            name: self.whole(value) if name in question.arguments and isinstance(value, str) else value
             for name, value in arguments.items()
         }
         return {**named, "namespace": self.name}
+
+    def _remember(self, request: int, answer: Shape | None) -> None:
+        if answer != {}:
+            self._asked[request] = answer
+            if len(self._asked) > ASKED_MAX:
+                del self._asked[next(iter(self._asked))]
 
     # Messages from the coordinator.
 
@@ -169,11 +185,10 @@ class Namespace:
             case Tasks(request, assignments):
                 return Tasks(request, tuple(map(self._short_assignment, assignments)))
             case Answer(request, value):
-                if isinstance(value, list | tuple):
-                    return Answer(
-                        request, [short(one) if isinstance(one, str) else self._short_value(one) for one in value]
-                    )
-                return Answer(request, self._short_value(value))
+                return Answer(request, self._short_value(value, self._asked.pop(request, {})))
+            case Error():
+                self._asked.pop(-1 if message.request is None else message.request, None)
+                return message
             case Events():
                 return message._replace(events=tuple(map(self._short_event, message.events)))
             case Published(request, stored, refused):
@@ -205,21 +220,14 @@ class Namespace:
             options = options._replace(headers=headers)
         return options
 
-    def _short_value(self, value: Any) -> Any:
-        """Shortens the names in an answer, at whatever depth."""
-        if isinstance(value, dict):
-            return {
-                key: self._short_field(one) if key in FIELDS else self._short_value(one) for key, one in value.items()
-            }
+    def _short_value(self, value: Any, shape: Shape | None) -> Any:
+        """Shortens the names in the value of an answer, or in a part of it."""
         if isinstance(value, list | tuple):
-            return [self._short_value(one) for one in value]
-        return value
-
-    def _short_field(self, value: Any) -> Any:
-        if isinstance(value, str):
-            return self.short(value)
-        if isinstance(value, list | tuple):
-            return [self._short_field(one) for one in value]
+            return [self._short_value(one, shape) for one in value]
+        if shape is None:
+            if isinstance(value, dict):
+                return {self.short(name): one for name, one in value.items()}
+            return self.short(value) if isinstance(value, str) else value
         if isinstance(value, dict):
-            return {self.short(key): one for key, one in value.items()}
+            return {name: self._short_value(one, shape[name]) if name in shape else one for name, one in value.items()}
         return value

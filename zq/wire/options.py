@@ -1,23 +1,29 @@
-"""Reads the options of a batch: one reader for each, by its name on the wire."""
+"""Reads the options of a batch: one reader for each, by its name on the wire; and what options may not be where.
+
+Everything that takes options judges them here: a coordinator what a peer has sent, a program what its caller says
+before it is sent.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 from zq.wire import limits
-from zq.wire.messages import Options
+from zq.wire.messages import DEFAULT_OPTIONS, Options
 from zq.wire.retry import RetryPolicy
 from zq.wire.unique import Unique
 from zq.wire.values import (
     Malformed,
     TooLarge,
+    WrongType,
+    bytes_of,
     read_array,
     read_bool,
     read_id,
     read_int,
     read_name,
-    read_number,
+    read_seconds,
     read_text,
     short,
 )
@@ -29,37 +35,82 @@ POLICIES: Final = ("all", "any", "settled")
 def read_options(value: Any) -> Options:
     if type(value) is not dict:
         raise Malformed(f"expected options as a map or nil, got {short(value)}")
-    read: dict[str, Any] = {}
+    fields = list(DEFAULT_OPTIONS)
     for name, one in value.items():
-        reader = _OPTION_READERS.get(name)
-        if reader is None:
-            raise Malformed(f"unknown option {short(name)}; expected one of {', '.join(_OPTION_READERS)}")
-        read[name] = reader(one)
-    if read.get("ordered") and read.get("key") is None:
-        raise Malformed("expected a key with ordered")
-    if "at" in read and read.get("delay"):
-        raise Malformed("expected at or delay, got both")
-    if "unique" in read and "group" in read:
+        try:
+            place, reader = _OPTIONS[name]
+        except KeyError:
+            raise WrongType(f"unknown option {short(name)}; expected one of {', '.join(_OPTIONS)}") from None
+        fields[place] = reader(one)
+    options = Options._make(fields)
+    if options.ordered and options.key is None:
+        raise Malformed("expected a key with ordered: it says which tasks are in order")
+    if options.at is not None and options.delay:
+        raise Malformed("expected delay or at, got both")
+    if options.unique is not None and options.group is not None:
         raise Malformed("expected unique or group, got both: a duplicate would be missing in its group")
-    return Options(**read)
+    return options
+
+
+# What options may not be where; both return the reason, or None when nothing is wrong.
+
+
+def schedule_fault(options: Options) -> str | None:
+    if options.delay or options.at is not None or options.group is not None:
+        return "a schedule says when its tasks start, and they are members of no group: leave out delay, at and group"
+    return None
+
+
+def publication_fault(options: Options) -> str | None:
+    if options.group is not None:
+        return "a published task cannot be a member of a group: it is not known how many there will be"
+    if options.unique is not None:
+        return "a published task cannot have a unique key: a queue may have one of it already"
+    return None
+
+
+# Headers where only lists may stand, since arguments of queries and commands have no maps: names and texts in turn.
+
+
+def header_list(headers: Mapping[str, str]) -> list[str]:
+    return [text for pair in headers.items() for text in pair]
+
+
+def read_header_list(value: Any) -> dict[str, str]:
+    if not isinstance(value, tuple | list) or len(value) % 2 or not all(isinstance(one, str) for one in value):
+        raise Malformed(f"expected headers as a list of names and texts in turn, got {value!r}")
+    return _headers(dict(zip(value[::2], value[1::2], strict=True)))
+
+
+# One reader for each option.
 
 
 def _on_lost(value: Any) -> str:
     if value not in ON_LOST:
-        raise Malformed(f"expected on_lost as one of {', '.join(ON_LOST)}, got {short(value)}")
+        raise Malformed(f"expected on_lost as reassign, cancel or dead, got {short(value)}")
     return str(value)
 
 
 def _key(value: Any) -> str:
-    text = read_text(value, "key", limits.NAME_BYTES_MAX)
-    if not text.isascii() and len(text.encode()) > limits.NAME_BYTES_MAX:  # it is part of keys in the store, which end
-        raise TooLarge(f"expected key of at most {limits.NAME_BYTES_MAX} bytes, got {len(text.encode())}")
-    return text
+    if type(value) is not str:
+        raise WrongType(f"expected key as text, got {short(value)}")
+    size = len(value) if value.isascii() else bytes_of(value, "key")
+    if size > limits.NAME_BYTES_MAX:  # it is part of keys in the store, which end
+        raise TooLarge(f"expected key of at most {limits.NAME_BYTES_MAX} bytes, got {size}")
+    return value
+
+
+def _at(value: Any) -> float:
+    if type(value) not in (int, float):
+        raise WrongType(f"expected at as seconds since 1970, got {short(value)}")
+    if not 0 <= value <= limits.TIME_MAX:
+        raise Malformed(f"expected at from the year 1970 to 9999, in seconds since 1970, got {short(value)}")
+    return float(value)
 
 
 def _retry(value: Any) -> RetryPolicy:
-    if type(value) is not tuple:
-        raise Malformed(f"expected retry as [kind, first, factor, largest], got {short(value)}")
+    if not isinstance(value, tuple):
+        raise WrongType(f"expected retry as [kind, first, factor, largest], got {short(value)}")
     try:
         return RetryPolicy.read(value)
     except (TypeError, ValueError) as error:
@@ -67,8 +118,8 @@ def _retry(value: Any) -> RetryPolicy:
 
 
 def _unique(value: Any) -> Unique:
-    if type(value) is not tuple:
-        raise Malformed(f"expected unique as [key, until, policy], got {short(value)}")
+    if not isinstance(value, tuple):
+        raise WrongType(f"expected unique as [key, until, policy], got {short(value)}")
     try:
         return Unique.read(value)
     except (TypeError, ValueError) as error:
@@ -77,18 +128,20 @@ def _unique(value: Any) -> Unique:
 
 def _headers(value: Any) -> dict[str, str]:
     if type(value) is not dict:
-        raise Malformed(f"expected headers as a map, got {short(value)}")
+        raise WrongType(f"expected headers as a mapping of text to text, got {short(value)}")
     if len(value) > limits.HEADERS_MAX:
         raise TooLarge(f"expected at most {limits.HEADERS_MAX} headers, got {len(value)}")
-    return {
-        read_text(name, "header name", limits.NAME_BYTES_MAX): read_text(text, "header", limits.HEADER_BYTES_MAX)
-        for name, text in value.items()
-    }
+    for name, text in value.items():
+        if type(name) is not str or type(text) is not str:
+            raise WrongType(f"expected headers as a mapping of text to text, got {short(name)}: {short(text)}")
+        read_text(name, "the name of a header", limits.NAME_BYTES_MAX)
+        read_text(text, f"header {name}", limits.HEADER_BYTES_MAX)
+    return dict(value)
 
 
 def _group(value: Any) -> tuple[str, tuple[int, ...]]:
     if type(value) is not tuple or len(value) != 2:
-        raise Malformed("expected group as [id, path]")
+        raise WrongType(f"expected group as [id, path], got {short(value)}")
     path = read_array(value[1], limits.PATH_MAX, "numbers in a path")
     if not path:
         raise Malformed("expected a path of at least one number")
@@ -98,19 +151,22 @@ def _group(value: Any) -> tuple[str, tuple[int, ...]]:
     )
 
 
-_OPTION_READERS: Final[dict[str, Callable[[Any], Any]]] = {
+_READERS: Final[dict[str, Callable[[Any], Any]]] = {
     "priority": lambda value: read_int(value, "priority", 0, 9),
-    "delay": lambda value: read_number(value, "delay"),
+    "delay": lambda value: read_seconds(value, "delay"),
     "on_lost": _on_lost,
     "key": _key,
     "max_attempts": lambda value: read_int(value, "max_attempts", 1, limits.ATTEMPTS_MAX),
     "retry": _retry,
-    "timeout": lambda value: read_number(value, "timeout", least=0.001),
+    "timeout": lambda value: read_seconds(value, "timeout", 0.001),
     "headers": _headers,
     "on_dead": lambda value: read_name(value, "on_dead"),
     "group": _group,
     "ordered": lambda value: read_bool(value, "ordered"),
-    "at": lambda value: read_number(value, "at", limits.TIME_MAX),
-    "ttl": lambda value: read_number(value, "ttl", least=0.001),
+    "at": _at,
+    "ttl": lambda value: read_seconds(value, "ttl", 0.001),
     "unique": _unique,
 }
+
+_OPTIONS: Final = {name: (Options._fields.index(name), reader) for name, reader in _READERS.items()}
+"""Place and reader of each option: a list in the order of the fields is filled faster than keywords are passed."""

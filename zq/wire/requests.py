@@ -7,8 +7,7 @@ others prefer to be short.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any, Final
+from typing import Any
 
 from zq.wire import limits
 from zq.wire.messages import (
@@ -64,7 +63,7 @@ from zq.wire.values import (
 # From a client.
 
 
-def _submit(fields: list[Any]) -> Submit:
+def read_submit(fields: list[Any]) -> Submit:
     expect_fields(fields, 2, "submit")
     batches = read_many(read_batch, fields[1], "batches")
     if not batches:
@@ -72,7 +71,7 @@ def _submit(fields: list[Any]) -> Submit:
     return Submit(read_int(fields[0], "request"), batches)
 
 
-def _pull(fields: list[Any]) -> Pull:
+def read_pull(fields: list[Any]) -> Pull:
     expect_fields(fields, 6, "pull")
     request, client, queue, max_tasks, wait, lease = fields
     return Pull(
@@ -85,44 +84,44 @@ def _pull(fields: list[Any]) -> Pull:
     )
 
 
-def _wait(fields: list[Any]) -> Wait:
+def read_wait(fields: list[Any]) -> Wait:
     expect_fields(fields, 4, "wait")
     check_range(fields[2], fields[3], "wait")
     return Wait(read_int(fields[0], "request"), read_id(fields[1], "batch id"), fields[2], fields[3])
 
 
-def _cancel(fields: list[Any]) -> Cancel:
+def read_cancel(fields: list[Any]) -> Cancel:
     expect_fields(fields, 2, "cancel")
     return Cancel(read_int(fields[0], "request"), read_name(fields[1], "id", limits.ID_BYTES_MAX + 5))
 
 
-def _query(fields: list[Any]) -> Query:
+def read_query(fields: list[Any]) -> Query:
     expect_fields(fields, 3, "query")
     return Query(read_int(fields[0], "request"), read_name(fields[1], "what"), _arguments(fields[2]))
 
 
-def _command(fields: list[Any]) -> Command:
+def read_command(fields: list[Any]) -> Command:
     expect_fields(fields, 3, "command")
     return Command(read_int(fields[0], "request"), read_name(fields[1], "verb"), _arguments(fields[2]))
 
 
-def _ping(fields: list[Any]) -> Ping:
+def read_ping(fields: list[Any]) -> Ping:
     expect_fields(fields, 1, "ping")
     return Ping(read_int(fields[0], "request"))
 
 
-def _extend(fields: list[Any]) -> Extend:
+def read_extend(fields: list[Any]) -> Extend:
     expect_fields(fields, 3, "extend")
     lease = read_number(fields[2], "lease", limits.LEASE_MAX, 0.001)
     return Extend(read_int(fields[0], "request"), read_int(fields[1], "token"), lease)
 
 
-def _open(fields: list[Any]) -> Open:
+def read_open(fields: list[Any]) -> Open:
     expect_fields(fields, 2, "open")
     return Open(read_int(fields[0], "request"), read_group(fields[1]))
 
 
-def _follow(fields: list[Any]) -> Follow:
+def read_follow(fields: list[Any]) -> Follow:
     expect_fields(fields, 5, "follow")
     request, queue, kinds, lease, seen = fields
     return Follow(
@@ -134,7 +133,7 @@ def _follow(fields: list[Any]) -> Follow:
     )
 
 
-def _publish(fields: list[Any]) -> Publish:
+def read_publish(fields: list[Any]) -> Publish:
     expect_fields(fields, 7, "publish")
     request, id, topic, options, is_mandatory, ends, blob = fields
     count = check_ends(ends, blob, "the publication")
@@ -157,7 +156,7 @@ def _publish(fields: list[Any]) -> Publish:
     )
 
 
-def _schedule(fields: list[Any]) -> Schedule:
+def read_schedule(fields: list[Any]) -> Schedule:
     expect_fields(fields, 6, "schedule")
     request, batch, every, cron, timezone, catch_up = fields
     if catch_up not in limits.CATCH_UP:
@@ -175,7 +174,7 @@ def _schedule(fields: list[Any]) -> Schedule:
 # From a worker; settle and release also from a client that pulled.
 
 
-def _hello(fields: list[Any]) -> Hello:
+def read_hello(fields: list[Any]) -> Hello:
     expect_fields(fields, 6, "hello")
     name, incarnation, queues, credit, concurrency, held = fields
     names = tuple(read_name(queue, "queue") for queue in read_array(queues, limits.MESSAGE_BATCHES_MAX, "queues"))
@@ -191,12 +190,12 @@ def _hello(fields: list[Any]) -> Hello:
     )
 
 
-def _heartbeat(fields: list[Any]) -> Heartbeat:
+def read_heartbeat(fields: list[Any]) -> Heartbeat:
     expect_fields(fields, 2, "heartbeat")
     return Heartbeat(read_int(fields[0], "number"), read_helds(fields[1]))
 
 
-def _settle(fields: list[Any]) -> Settle:
+def read_settle(fields: list[Any]) -> Settle:
     if len(fields) != 5:
         expect_fields(fields, 4, "settle")
     number, credit, done, failed = fields[:4]
@@ -209,23 +208,23 @@ def _settle(fields: list[Any]) -> Settle:
     )
 
 
-def _release(fields: list[Any]) -> Release:
+def read_release(fields: list[Any]) -> Release:
     expect_fields(fields, 3, "release")
     credit = None if fields[1] is None else read_credit(fields[1])
     return Release(read_int(fields[0], "number"), credit, read_many(read_span, fields[2], "spans"))
 
 
-def _started(fields: list[Any]) -> Started:
+def read_started(fields: list[Any]) -> Started:
     expect_fields(fields, 1, "started")
     return Started(read_helds(fields[0]))
 
 
-def _progress(fields: list[Any]) -> Progress:
+def read_progress(fields: list[Any]) -> Progress:
     expect_fields(fields, 3, "progress")
     return Progress(read_int(fields[0], "token"), read_index(fields[1]), read_number(fields[2], "fraction", 1.0))
 
 
-def _goodbye(fields: list[Any]) -> Goodbye:
+def read_goodbye(fields: list[Any]) -> Goodbye:
     expect_fields(fields, 2, "goodbye")
     return Goodbye(read_name(fields[0], "name"), read_name(fields[1], "incarnation"))
 
@@ -248,17 +247,24 @@ def read_batch(value: Any) -> Batch:
 def read_group(value: Any) -> Group:
     if type(value) is not tuple or len(value) != 6:
         raise Malformed("expected a group as [id, size, policy, skips_none, queue, options]")
-    id, size, policy, skips_none, queue, options = value
+    options = DEFAULT_OPTIONS if value[5] is None else read_options(value[5])
+    return check_group(Group(*value[:5], options))
+
+
+def check_group(group: Group) -> Group:
+    """Returns a group whose options are known to be right, if the rest is right, too."""
+    id, size, policy, skips_none, queue, options = group
     if policy not in POLICIES:
-        raise Malformed(f"expected a policy of {', '.join(POLICIES)}, got {short(policy)}")
-    read = DEFAULT_OPTIONS if options is None else read_options(options)
-    count = read_int(size, "size", 0)
-    if count > limits.GROUP_MEMBERS_MAX:
-        raise TooLarge(f"expected at most {limits.GROUP_MEMBERS_MAX} members in a group, got {count}")
-    name = None if queue is None else read_name(queue, "queue")
-    if name is not None and read.unique is not None:
-        raise Malformed("expected a callback without unique: it is stored once, whatever else has the key")
-    return Group(read_id(id, "group id"), count, policy, read_bool(skips_none, "skips_none"), name, read)
+        raise Malformed(f"expected policy as all, any or settled, got {short(policy)}")
+    if read_int(size, "size") > limits.GROUP_MEMBERS_MAX:
+        raise TooLarge(f"expected at most {limits.GROUP_MEMBERS_MAX} members in a group, got {size}")
+    if queue is not None:
+        read_name(queue, "callback")
+        if options.unique is not None:
+            raise Malformed("a callback cannot have a unique key: it is stored once, whatever else has the key")
+    read_id(id, "group id")
+    read_bool(skips_none, "skips_none")
+    return group
 
 
 def read_held(value: Any) -> Held:
@@ -321,26 +327,3 @@ def _arguments(value: Any) -> dict[str, Any]:
         if not all(part is None or type(part) in (bool, int, float, str) for part in parts):
             raise Malformed(f"expected argument {short(name)} as text, number, truth, nil or a list of those")
     return value
-
-
-READERS: Final[dict[int, Callable[[list[Any]], Any]]] = {
-    1: _submit,
-    2: _pull,
-    3: _wait,
-    4: _cancel,
-    5: _query,
-    6: _command,
-    7: _ping,
-    8: _extend,
-    9: _open,
-    10: _publish,
-    11: _schedule,
-    12: _follow,
-    20: _hello,
-    21: _heartbeat,
-    22: _settle,
-    23: _release,
-    24: _started,
-    25: _progress,
-    26: _goodbye,
-}

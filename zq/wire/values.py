@@ -23,6 +23,12 @@ class Malformed(Exception):
     """The fields are not those of their kind."""
 
 
+class WrongType(Malformed):
+    """A field is of another type than its kind has; what a program says, too, is judged by these readers, and wants to
+    know it as a TypeError.
+    """
+
+
 class TooLarge(Exception):
     """A field is over a limit."""
 
@@ -34,7 +40,7 @@ def expect_fields(fields: list[Any] | tuple[Any, ...], count: int, what: str) ->
 
 def read_array(value: Any, most: int, what: str) -> tuple[Any, ...]:
     if type(value) is not tuple:
-        raise Malformed(f"expected an array of {what}, got {type(value).__name__}")
+        raise WrongType(f"expected an array of {what}, got {type(value).__name__}")
     if len(value) > most:
         raise TooLarge(f"expected at most {most} {what}, got {len(value)}")
     return value
@@ -42,38 +48,62 @@ def read_array(value: Any, most: int, what: str) -> tuple[Any, ...]:
 
 def read_int(value: Any, what: str, least: int = 0, most: int = INT_MAX) -> int:
     if type(value) is not int or not least <= value <= most:
-        raise Malformed(f"expected {what} from {least} to {most}, got {short(value)}")
+        error = Malformed if type(value) is int else WrongType
+        raise error(f"expected {what} from {least} to {most}, got {short(value)}")
     return value
+
+
+def read_seconds(value: Any, what: str, least: float = 0.0) -> float:
+    if type(value) not in (int, float):
+        raise WrongType(f"expected {what} in seconds, got {short(value)}")
+    if 0 <= value < least:
+        raise Malformed(f"expected {what} of at least {least:g} seconds, got {short(value)}")
+    if not least <= value <= limits.DELAY_MAX:
+        raise Malformed(f"expected {what} from {least:g} to {limits.DELAY_MAX:.0f} seconds, got {short(value)}")
+    return float(value)
 
 
 def read_number(value: Any, what: str, most: float = limits.DELAY_MAX, least: float = 0.0) -> float:
     if type(value) not in (int, float) or not isfinite(value) or not least <= value <= most:
-        raise Malformed(f"expected {what} as a number from {least:g} to {most:g}, got {short(value)}")
+        error = Malformed if type(value) in (int, float) else WrongType
+        raise error(f"expected {what} as a number from {least:g} to {most:.15g}, got {short(value)}")
     return float(value)
 
 
 def read_bool(value: Any, what: str) -> bool:
     if type(value) is not bool:
-        raise Malformed(f"expected {what} as true or false, got {short(value)}")
+        raise WrongType(f"expected {what} as true or false, got {short(value)}")
     return value
 
 
 def read_text(value: Any, what: str, most: int = limits.TEXT_CHARS_MAX) -> str:
     if type(value) is not str:
-        raise Malformed(f"expected {what} as text, got {short(value)}")
+        raise WrongType(f"expected {what} as text, got {short(value)}")
     if len(value) > most:
         raise TooLarge(f"expected {what} of at most {most} characters, got {len(value)}")
+    if not value.isascii():
+        bytes_of(value, what)
     return value
+
+
+def bytes_of(text: str, what: str) -> int:
+    """Returns the size of a text in UTF-8, which cannot hold what a program may have in a text."""
+    try:
+        return len(text.encode())
+    except UnicodeEncodeError:
+        raise Malformed(f"expected {what} as text that UTF-8 can hold, got {short(text)}") from None
 
 
 def read_name(value: Any, what: str, most: int = limits.NAME_BYTES_MAX) -> str:
     """A name or id: not empty, no space, nothing invisible."""
-    if type(value) is not str or not value:
-        raise Malformed(f"expected {what} as text that is not empty, got {short(value)}")
+    if type(value) is not str:
+        raise WrongType(f"expected {what} as text, got {short(value)}")
+    if not value or not value.isprintable() or " " in value:
+        raise Malformed(
+            f"expected {what} of 1 to {most} bytes without spaces and control characters, got {short(value)}"
+        )
     if len(value) > most or (not value.isascii() and len(value.encode()) > most):
         raise TooLarge(f"expected {what} of at most {most} bytes, got {len(value.encode())}")
-    if not value.isprintable() or " " in value:
-        raise Malformed(f"expected {what} without spaces and control characters, got {short(value)}")
     return value
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from zq.core.admin import namespaces, operations
 from zq.core.admin.policies import set_policies
-from zq.core.arguments import LIST_MAX, InvalidRequestError, limit, number, optional_text, prefix, text
+from zq.core.arguments import LIST_MAX, InvalidRequestError, limit, name, number, optional_text, prefix, text
 from zq.core.state import places
 from zq.core.state.books import Books, named_queue
 from zq.core.state.places import Dead
@@ -15,7 +15,6 @@ from zq.core.state.queue import Queue, queue_fields
 from zq.core.state.step import Step
 from zq.core.tasks import cancelling, dead_letters, publishing, schedules
 from zq.wire.policies import read_policies
-from zq.wire.values import Malformed, TooLarge, read_name
 
 REPLAY_RATE_MIN, REPLAY_RATE_MAX = 0.001, 100_000.0
 """Dead letters a second that a replay may bring back: from a few an hour to what the coordinator can do."""
@@ -70,7 +69,7 @@ def _start_replay(books: Books, step: Step, arguments: dict[str, Any]) -> dict[s
     if arguments.get("namespace") is not None and arguments.get("queue") is None:
         raise InvalidRequestError("expected a queue: a replay within a namespace is of one queue")
     rate = number(arguments, "rate", REPLAY_RATE_MIN, REPLAY_RATE_MAX)
-    id = _name(arguments, "id")
+    id = name(arguments, "id")
     if len(books.replays) >= REPLAYS_MAX and id not in books.replays:
         raise InvalidRequestError(f"{REPLAYS_MAX} replays are going on, which is the most there may be")
     queue, reason = named_queue(books, arguments), optional_text(arguments, "reason")
@@ -83,14 +82,7 @@ def _stop_replay(books: Books, step: Step, arguments: dict[str, Any]) -> bool:
 
 def _target(books: Books, step: Step, arguments: dict[str, Any]) -> Queue | None:
     """Returns the queue to which dead letters are to go; it is made if need be, as by a submit."""
-    return None if arguments.get("to") is None else books.queue(step, _name(arguments, "to"))
-
-
-def _name(arguments: dict[str, Any], what: str) -> str:
-    try:
-        return read_name(arguments.get(what), what)
-    except (Malformed, TooLarge) as error:
-        raise InvalidRequestError(str(error)) from None
+    return None if arguments.get("to") is None else books.queue(step, name(arguments, "to"))
 
 
 def _purge_dead(books: Books, step: Step, arguments: dict[str, Any]) -> int:

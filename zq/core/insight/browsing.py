@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 import msgpack
 
 from zq.core import tables
-from zq.core.arguments import InvalidRequestError, limit, number, optional_text, prefix, text
+from zq.core.arguments import InvalidRequestError, headers, limit, number, optional_text, prefix, text
 from zq.core.insight import task_rows
 from zq.core.insight.lookup import look
 from zq.core.insight.task_rows import REASON_CHARS
@@ -132,7 +132,7 @@ def _read_wanted(books: Books, step: Step, arguments: dict[str, Any]) -> tuple[t
     wanted = Wanted(
         named_queue(books, arguments),
         optional_text(arguments, "key"),
-        _read_headers(arguments),
+        headers(arguments) or {},
         optional_text(arguments, "worker"),
         None if reason is None else reason.casefold(),
         None if older_than is None else step.wall - older_than,
@@ -141,14 +141,6 @@ def _read_wanted(books: Books, step: Step, arguments: dict[str, Any]) -> tuple[t
     if state in OUTCOMES and (wanted.key is not None or wanted.headers):
         raise InvalidRequestError(f"expected neither key nor headers with state {state}: they are not kept that long")
     return stages, wanted
-
-
-def _read_headers(arguments: dict[str, Any]) -> dict[str, str]:
-    """Reads headers as `bind` has them: names and texts in turn."""
-    flat = arguments.get("headers") or ()
-    if not isinstance(flat, tuple | list) or len(flat) % 2 or not all(isinstance(one, str) for one in flat):
-        raise InvalidRequestError(f"expected headers as a list of names and texts in turn, got {flat!r}")
-    return dict(zip(flat[::2], flat[1::2], strict=True))
 
 
 def _cursor(stage: int, key: bytes, index: int) -> str:

@@ -12,11 +12,10 @@ been bound since.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 
 from zq.core import tables
-from zq.core.arguments import LIST_MAX, InvalidRequestError, limit, name, prefix, text
+from zq.core.arguments import LIST_MAX, InvalidRequestError, headers, limit, name, prefix, text
 from zq.core.bindings import Binding, Filter
 from zq.core.state import namespace_limits, places
 from zq.core.state.books import Books
@@ -26,6 +25,7 @@ from zq.core.state.step import Step
 from zq.core.tasks import admission
 from zq.wire.limits import BINDINGS_MAX, FANOUT_BYTES_MAX, FANOUT_QUEUES_MAX, HEADERS_MAX
 from zq.wire.messages import Batch, Options, Publish, Published, Refused, Stored
+from zq.wire.options import publication_fault
 from zq.wire.topics import check_pattern, check_topic
 
 TOPIC_HEADER = "zq-topic"
@@ -60,8 +60,8 @@ def publish(books: Books, step: Step, peer: Peer, message: Publish) -> None:
 
 
 def _batches(message: Publish, names: list[str]) -> list[Batch]:
-    headers = {**(message.options.headers or {}), TOPIC_HEADER: message.topic}
-    options: Options = message.options._replace(headers=headers)
+    with_topic = {**(message.options.headers or {}), TOPIC_HEADER: message.topic}
+    options: Options = message.options._replace(headers=with_topic)
     return [
         Batch(f"{message.id}.{number}", name, options, message.ends, message.blob)
         for number, name in enumerate(names, 1)
@@ -99,10 +99,9 @@ def _refusal(books: Books, step: Step, message: Publish, batches: list[Batch]) -
 def _fault(message: Publish, batches: list[Batch]) -> str | None:
     """Returns what is wrong with a publication, whatever the queues hold."""
     options = message.options
-    if options.group is not None:
-        return "a published task cannot be a member of a group: it is not known how many there will be"
-    if options.unique is not None:
-        return "a published task cannot have a unique key: a queue may have one of it already"
+    fault = publication_fault(options)
+    if fault is not None:
+        return fault
     if len(options.headers or {}) >= HEADERS_MAX:
         return f"expected at most {HEADERS_MAX - 1} headers, one is for the topic"
     if len(batches) > FANOUT_QUEUES_MAX:
@@ -150,7 +149,7 @@ def _repeat(books: Books, step: Step, message: Publish, known: list[tuple[str, s
 
 def bind(books: Books, step: Step, arguments: dict[str, Any]) -> bool:
     """Binds a queue to a pattern; returns False when it is already bound so."""
-    binding = Binding(_pattern(arguments), name(arguments, "queue"), _headers(arguments) or ())
+    binding = Binding(_pattern(arguments), name(arguments, "queue"), _filter(arguments) or ())
     bindings = books.bindings
     if binding in bindings.numbers:
         return False
@@ -166,9 +165,9 @@ def unbind(books: Books, step: Step, arguments: dict[str, Any]) -> int:
     """Removes the bindings of a queue with a pattern: those with exactly the headers if any are given, else all;
     returns how many.
     """
-    headers = _headers(arguments)
+    wanted = _filter(arguments)
     found = books.bindings.of(text(arguments, "queue"), _pattern(arguments))
-    return remove(books, step, [one for one in found if headers is None or one.headers == headers])
+    return remove(books, step, [one for one in found if wanted is None or one.headers == wanted])
 
 
 def remove(books: Books, step: Step, bindings: list[Binding]) -> int:
@@ -194,7 +193,7 @@ def match(books: Books, step: Step, arguments: dict[str, Any]) -> list[str]:  # 
         check_topic(topic)
     except ValueError as error:
         raise InvalidRequestError(str(error)) from None
-    return books.bindings.match(topic, dict(_headers(arguments) or ()))
+    return books.bindings.match(topic, headers(arguments) or {})
 
 
 def _pattern(arguments: dict[str, Any]) -> str:
@@ -204,14 +203,6 @@ def _pattern(arguments: dict[str, Any]) -> str:
         raise InvalidRequestError(str(error)) from None
 
 
-def _headers(arguments: dict[str, Any]) -> Filter | None:
-    """Reads headers, which travel as a list of names and texts in turn, since arguments have no maps."""
-    flat = arguments.get("headers")
-    if flat is None:
-        return None
-    if not isinstance(flat, tuple) or len(flat) % 2 or not all(isinstance(one, str) for one in flat):
-        raise InvalidRequestError("expected headers as a list of names and texts in turn")
-    headers: Mapping[str, str] = dict(zip(flat[::2], flat[1::2], strict=True))
-    if len(headers) > HEADERS_MAX:
-        raise InvalidRequestError(f"expected at most {HEADERS_MAX} headers, got {len(headers)}")
-    return tuple(sorted(headers.items()))
+def _filter(arguments: dict[str, Any]) -> Filter | None:
+    found = headers(arguments)
+    return None if found is None else tuple(sorted(found.items()))

@@ -22,6 +22,7 @@ from zq.core.state.step import Step
 from zq.core.tasks import admission
 from zq.wire.limits import CATCH_UP, DELAY_MAX, EVERY_MIN
 from zq.wire.messages import DEFAULT_OPTIONS, Batch, Options, Schedule
+from zq.wire.options import schedule_fault
 
 SCHEDULES_MAX: Final = 10_000
 """Schedules of one coordinator."""
@@ -105,10 +106,9 @@ def _check(books: Books, step: Step, message: Schedule) -> None:
         raise InvalidRequestError(f"expected one task in a schedule, got {batch.tasks}")
     if len(batch.id.encode()) > NAME_BYTES_MAX:
         raise InvalidRequestError(f"expected a name of at most {NAME_BYTES_MAX} bytes, got {len(batch.id.encode())}")
-    if options.delay or options.at is not None or options.group is not None:
-        raise InvalidRequestError(
-            "a schedule says when its tasks start, and they are members of no group: leave out delay, at and group"
-        )
+    fault = schedule_fault(options)
+    if fault is not None:
+        raise InvalidRequestError(fault)
     if (message.every is None) == (message.cron is None):
         raise InvalidRequestError("expected either every or cron")
     if len(batch.blob) > books.options.payload_bytes_max:

@@ -1,0 +1,94 @@
+"""What may be asked of a coordinator and what it may be told to do, by name, and which texts of each are names.
+
+Whoever speaks from within a namespace needs to know it: names are made whole on their way in, and short on their way
+out (`zq.wire.namespaces`). The coordinator answers exactly these (`zq.core.insight.queries`, `zq.core.admin.commands`):
+a test holds the tables against each other, and looks for names that were forgotten.
+"""
+
+from __future__ import annotations
+
+from typing import Final, NamedTuple
+
+Shape = dict[str, "Shape | None"]
+"""The fields of a map, or of each map of a list, in which there are names: None for a name, a list of names, or a map
+by name.
+"""
+
+
+class Question(NamedTuple):
+    """A query or a command.
+
+    Attributes:
+        arguments: those that are names.
+        answer: where names are in the value of its answer; None: the value is a list of names.
+    """
+
+    arguments: frozenset[str]
+    answer: Shape | None
+
+
+def _question(arguments: str = "", *answer: str) -> Question:
+    return Question(frozenset(arguments.split()), _shape(*answer))
+
+
+def _shape(*paths: str) -> Shape:
+    shape: Shape = {}
+    for path in paths:
+        *outer, last = path.split(".")
+        inner = shape
+        for field in outer:
+            deeper = inner.setdefault(field, {})
+            assert deeper is not None, f"{field} of {path} is a name, and has no fields"
+            inner = deeper
+        inner[last] = None
+    return shape
+
+
+_EVENT = ("worker", "queue", "from", "to", "batches.id", "batches.queue")
+_SCHEDULE = ("name", "queue", "last_id")
+_REPLAY = _OPERATION = ("id", "queue", "to")
+
+SCHEDULE: Final = _shape(*_SCHEDULE)
+"""In the answer to the message `schedule`."""
+
+QUERIES: Final[dict[str, Question]] = {
+    "status": _question(),
+    "task": _question("id", "id", "queue", "worker", *(f"timeline.detail.{field}" for field in _EVENT)),
+    "tasks": _question("queue worker", "rows.id", "rows.queue", "rows.worker"),
+    "payload": _question("id"),
+    "queues": _question("", "name"),
+    "queue": _question("queue", "name"),
+    "workers": _question("", "name", "queues"),
+    "replays": _question("", *_REPLAY),
+    "schedules": _question("", *_SCHEDULE),
+    "schedule": _question("name", *_SCHEDULE),
+    "why": _question("id", "id", "details.task", "details.worker", "details.workers", "details.suspect"),
+    "trace": _question("id", *(f"detail.{field}" for field in _EVENT)),
+    "group": _question("id", "id", "callback"),
+    "groups": _question("", "id", "callback"),
+    "bindings": _question("queue", "pattern", "queue"),
+    "match": Question(frozenset({"topic"}), None),
+    "operations": _question("id", *_OPERATION),
+    "namespaces": _question("name", "name"),
+}
+
+COMMANDS: Final[dict[str, Question]] = {
+    "retry": _question("id"),
+    "replay": _question("id queue to"),
+    "start-replay": _question("id queue to", *_REPLAY),
+    "stop-replay": _question("id"),
+    "purge-dead": _question("id queue"),
+    "bury": _question("id"),
+    "set-schedule": _question("name", *_SCHEDULE),
+    "delete-schedule": _question("name"),
+    "set-queue": _question("queue", "name"),
+    "pause": _question("queue", "name"),
+    "drain": _question("queue", "name"),
+    "resume": _question("queue", "name"),
+    "purge": _question("id queue", *_OPERATION),
+    "move": _question("id queue to", *_OPERATION),
+    "delete": _question("id queue", *_OPERATION),
+    "set-namespace": _question("name", "name"),
+    "bind": _question("pattern queue"),
+    "unbind": _question("pattern queue"),
+}
