@@ -10,7 +10,6 @@ from __future__ import annotations
 import asyncio
 import inspect
 import os
-import sys
 import threading
 from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -127,7 +126,7 @@ class App:
         from zq.app.memory import Memory
 
         app = cls("ipc://memory", middleware=middleware, payload_bytes_max=payload_bytes_max)
-        app._memory = Memory(app, payload_bytes_max=payload_bytes_max, **world)
+        app._memory = Memory(app.handlers, payload_bytes_max=payload_bytes_max, **world)
         return app
 
     @contextmanager
@@ -135,7 +134,7 @@ class App:
         """Puts this app on a coordinator in memory for the length of a `with`; arguments as in `memory`."""
         from zq.app.memory import Memory
 
-        before, self._memory = self._memory, Memory(self, payload_bytes_max=self._payload_bytes_max, **world)
+        before, self._memory = self._memory, Memory(self.handlers, payload_bytes_max=self._payload_bytes_max, **world)
         try:
             yield self
         finally:
@@ -404,4 +403,7 @@ def _locals_of(function: Any, depth: int) -> Mapping[str, Any] | None:
     """Returns the local names where a function inside of another is decorated: its annotations may name them."""
     if "<locals>" not in getattr(function, "__qualname__", ""):
         return None
-    return dict(sys._getframe(depth + 1).f_locals)
+    frame = inspect.currentframe()
+    for _ in range(depth + 1):
+        frame = frame and frame.f_back
+    return None if frame is None else dict(frame.f_locals)

@@ -7,9 +7,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Literal
 
-from zq.client.calls import Calls, Steps
-from zq.client.publications import header_list
-from zq.client.receipt import TaskStatus, status_of
+from zq.client.calls import Calls
+from zq.client.driving import Call
+from zq.client.insight import TaskStatus, status_of
+from zq.client.topics import header_list
 from zq.errors import TaskUnknownError
 from zq.submit_options import check_name
 from zq.wire.batch import decode_payload
@@ -24,7 +25,7 @@ PAGE_ROWS = 500
 
 
 class Search:
-    """The pages of one search, the next of which `page` asks for.
+    """The pages of one search.
 
     Args:
         arguments: of the query `tasks`, without limit and cursor.
@@ -42,15 +43,21 @@ class Search:
         self._left = limit
         self._cursor: str | None = None
 
-    def page(self, calls: Calls) -> Steps:
-        """Returns the rows of the next page, which may be none although there are more pages."""
-        return self._take((yield from calls.query("tasks", self._ask())))
+    def pages(self, calls: Calls) -> Iterator[Call[list[TaskStatus]]]:
+        """Yields a call for each page, which may have no tasks although there are more pages; one is carried out before
+        the next is asked for.
+        """
+        while not self.is_over:
+            yield self._page(calls)
 
-    def all(self, calls: Calls) -> Steps:
+    def _page(self, calls: Calls) -> Call[list[TaskStatus]]:
+        return [status_of(row) for row in self._take((yield from calls.query("tasks", self._ask())))]
+
+    def all(self, calls: Calls) -> Call[list[dict[str, Any]]]:
         """Returns the rows of all pages."""
         rows: list[dict[str, Any]] = []
         while not self.is_over:
-            rows += yield from self.page(calls)
+            rows += self._take((yield from calls.query("tasks", self._ask())))
         return rows
 
     def rows(self, query: Callable[..., Any]) -> Iterator[dict[str, Any]]:
@@ -73,13 +80,14 @@ class Search:
 
 def search(
     state: StateFilter,
-    queue: str | None,
-    key: str | None,
-    headers: Mapping[str, str] | None,
-    worker: str | None,
-    reason: str | None,
-    older_than: float | None,
-    limit: int | None,
+    *,
+    queue: str | None = None,
+    key: str | None = None,
+    headers: Mapping[str, str] | None = None,
+    worker: str | None = None,
+    reason: str | None = None,
+    older_than: float | None = None,
+    limit: int | None = None,
 ) -> Search:
     """Makes a search; raises ValueError and TypeError for what cannot be."""
     if older_than is not None and not older_than >= 0:
@@ -96,11 +104,7 @@ def search(
     return Search({name: value for name, value in arguments.items() if value not in (None, [])}, limit)
 
 
-def statuses(rows: list[dict[str, Any]]) -> list[TaskStatus]:
-    return [status_of(row["id"], row) for row in rows]
-
-
-def payload(calls: Calls, id: str) -> Steps:
+def payload(calls: Calls, id: str) -> Call[Any]:
     """Returns the payload of a task."""
     found = yield from calls.query("payload", {"id": id})
     if found is None:
