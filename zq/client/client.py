@@ -102,7 +102,6 @@ class Client(Face[Run]):
         """Submits a task; it is on the coordinator's disk when this returns.
 
         Args:
-            queue: its name.
             payload: anything msgpack can hold.
             id: chosen by the caller, so that the same submit is stored once, however often it is tried; None: made
                 here.
@@ -133,7 +132,6 @@ class Client(Face[Run]):
         in batches; a batch is accepted or refused as a whole.
 
         Args:
-            queue: its name.
             payloads: each anything msgpack can hold.
             batch_size: tasks in a batch, 1 to 1,000; larger is faster.
             options: see `zq.SubmitOptions`.
@@ -193,19 +191,16 @@ class Client(Face[Run]):
         own.
 
         Args:
-            topic: as in `publish`.
             payloads: each anything msgpack can hold; read as they are sent.
             batch_size: payloads in a publication, 1 to 1,000; larger is faster.
-            is_mandatory: as in `publish`.
-            options: as in `publish`.
+            is_mandatory, options: as in `publish`.
 
         Raises:
             BusyError, InvalidTaskError: after all payloads were tried; `refused` has the positions of those that were
                 not stored, `accepted` the receipts of all others.
             UnroutableError: no queue is bound to the topic (any more); `accepted` has the receipts of what was
                 published before.
-            PayloadTooLargeError, TypeError, ValueError, UnreachableError, TimedOutError, ClosedError: as
-                `submit_many`.
+            PayloadTooLargeError, TypeError, ValueError, UnreachableError ...: as `submit_many`.
         """
         call = publish_many(self._calls, topic, payloads, batch_size, options, is_mandatory=is_mandatory)
         stored, refusal = self._run(call)
@@ -216,7 +211,6 @@ class Client(Face[Run]):
         else.
 
         Args:
-            queue: its name.
             max_tasks: 1 to 1,000.
             wait: seconds to wait for the first task.
             lease: seconds for which the tasks are held.
@@ -301,15 +295,13 @@ class Client(Face[Run]):
         When the time is up the task stays: it is durable like any other.
 
         Args:
-            queue: its name.
             payload: anything msgpack can hold.
             timeout: seconds for both; given by place, since the option of that name limits how long the task may run.
             options: see `zq.SubmitOptions`.
 
         Raises:
             TaskFailedError, TaskCancelledError, TaskExpiredError, TimedOutError: as `Receipt.result`.
-            BusyError, InvalidTaskError, PayloadTooLargeError, TypeError, ValueError, UnreachableError, ClosedError: as
-                `submit`.
+            BusyError, InvalidTaskError, PayloadTooLargeError, TypeError, ValueError ...: as `submit`.
         """
         return self._run(self._calls.request(queue, payload, timeout, options))
 
@@ -353,8 +345,7 @@ class Client(Face[Run]):
 
         Args:
             state: see `zq.StateFilter`.
-            queue: only of this one.
-            key: only with this key.
+            queue, key: only of this one.
             headers: only with all of these.
             worker: only those it has, has completed, or had when they failed.
             reason: text in the reason, or in the last error, in whatever case.
@@ -427,11 +418,7 @@ class Client(Face[Run]):
         return self._run(self._calls.ping())
 
     def close(self, timeout: float = 5.0) -> None:
-        """Ends the connection; calls that still wait raise ClosedError.
-
-        Args:
-            timeout: seconds to wait for it.
-        """
+        """Ends the connection, and waits up to `timeout` seconds for it; calls that still wait raise ClosedError."""
         self._calls.link.close(timeout)
 
     def __enter__(self) -> Self:
