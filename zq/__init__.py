@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from zq.app.middleware import Middleware, Submission
     from zq.app.task_function import Arguments, AsyncTypedReceipt, TaskFunction, TypedReceipt
     from zq.client.async_client import AsyncClient
-    from zq.client.browsing import StateFilter
+    from zq.client.browsing import StateFilter, TaskFilters
     from zq.client.client import Client
     from zq.client.dead_letters import AsyncDeadLetters, DeadLetter, DeadLetters, ReplayStatus
     from zq.client.events import AsyncEventStream, Event, EventStream
@@ -119,6 +119,7 @@ _MODULES = {
     "SubmitOptions": "zq.submit_options",
     "Task": "zq.task",
     "TaskEvent": "zq.client.insight",
+    "TaskFilters": "zq.client.browsing",
     "TaskFunction": "zq.app.task_function",
     "TaskStatus": "zq.client.insight",
     "Topics": "zq.client.topics",
@@ -200,6 +201,7 @@ __all__ = [
     "TaskEvent",
     "TaskExpiredError",
     "TaskFailedError",
+    "TaskFilters",
     "TaskFunction",
     "TaskStatus",
     "TaskUnknownError",

@@ -84,6 +84,20 @@ def test_what_only_one_face_has_is_there() -> None:
         assert hasattr(getattr(zq, kind), member)
 
 
+@pytest.mark.parametrize("name", [*TWINS, *TWINS.values()])
+def test_booleans_are_given_by_name(name: str) -> None:
+    kind = getattr(zq, name)
+    by_place = [
+        f"{member}: {one.name}"
+        for member, value in members_of(kind).items()
+        if callable(value)
+        for one in inspect.signature(value).parameters.values()
+        if str(one.annotation).startswith("bool") and one.kind is not one.KEYWORD_ONLY
+    ]
+
+    assert not by_place
+
+
 class Oven:
     def __init__(self, size: int) -> None: ...
 

@@ -3,30 +3,32 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterable, Mapping
+from collections.abc import AsyncIterator, Iterable
 from types import TracebackType
-from typing import Any, Self, Unpack
+from typing import TYPE_CHECKING, Any, Self, Unpack
 
 from zq.client import insight
 from zq.client.awaiting import Awaiting
-from zq.client.browsing import StateFilter, payload, search
+from zq.client.browsing import StateFilter, TaskFilters, payload, search
 from zq.client.calls import Calls, Face, outcome_of
-from zq.client.dead_letters import AsyncDeadLetters
 from zq.client.driving import AsyncRun
 from zq.client.events import AsyncEventStream
 from zq.client.flow import Entry, entry_of, unless_refused
 from zq.client.group import AsyncGroup, submit_group
 from zq.client.insight import Reason, TaskEvent, TaskStatus
-from zq.client.namespaces import AsyncNamespaces
 from zq.client.publications import PublishReceipt, PublishReceipts, publish_many, publish_one
 from zq.client.pulled import AsyncPulledTask, read_handle, settle_together
-from zq.client.queues import AsyncQueues
 from zq.client.receipt import AsyncReceipt, Receipts
-from zq.client.schedules import AsyncSchedules
-from zq.client.topics import AsyncTopics
-from zq.client.workers import AsyncWorkers
 from zq.submit_options import Policy, SubmitOptions
 from zq.wire.limits import BATCH_TASKS_MAX, PAYLOAD_BYTES_MAX
+
+if TYPE_CHECKING:  # loaded when they are asked for: most programs need few of them, if any
+    from zq.client.dead_letters import AsyncDeadLetters
+    from zq.client.namespaces import AsyncNamespaces
+    from zq.client.queues import AsyncQueues
+    from zq.client.schedules import AsyncSchedules
+    from zq.client.topics import AsyncTopics
+    from zq.client.workers import AsyncWorkers
 
 
 class AsyncClient(Face[AsyncRun]):
@@ -58,31 +60,43 @@ class AsyncClient(Face[AsyncRun]):
     @property
     def queues(self) -> AsyncQueues:
         """As `zq.Client.queues`."""
+        from zq.client.queues import AsyncQueues
+
         return AsyncQueues(self._calls, self._run)
 
     @property
     def dead(self) -> AsyncDeadLetters:
         """As `zq.Client.dead`."""
+        from zq.client.dead_letters import AsyncDeadLetters
+
         return AsyncDeadLetters(self._calls, self._run)
 
     @property
     def schedules(self) -> AsyncSchedules:
         """As `zq.Client.schedules`."""
+        from zq.client.schedules import AsyncSchedules
+
         return AsyncSchedules(self._calls, self._run)
 
     @property
     def topics(self) -> AsyncTopics:
         """As `zq.Client.topics`."""
+        from zq.client.topics import AsyncTopics
+
         return AsyncTopics(self._calls, self._run)
 
     @property
     def namespaces(self) -> AsyncNamespaces:
         """As `zq.Client.namespaces`."""
+        from zq.client.namespaces import AsyncNamespaces
+
         return AsyncNamespaces(self._calls, self._run)
 
     @property
     def workers(self) -> AsyncWorkers:
         """As `zq.Client.workers`."""
+        from zq.client.workers import AsyncWorkers
+
         return AsyncWorkers(self._calls, self._run)
 
     @property
@@ -194,28 +208,10 @@ class AsyncClient(Face[AsyncRun]):
         return await self._run(insight.trace(self._calls, id))
 
     async def tasks(
-        self,
-        state: StateFilter = "waiting",
-        *,
-        queue: str | None = None,
-        key: str | None = None,
-        headers: Mapping[str, str] | None = None,
-        worker: str | None = None,
-        reason: str | None = None,
-        older_than: float | None = None,
-        limit: int | None = None,
+        self, state: StateFilter = "waiting", *, limit: int | None = None, **filters: Unpack[TaskFilters]
     ) -> AsyncIterator[TaskStatus]:
         """Looks for tasks; as `zq.Client.tasks`, for `async for`."""
-        found = search(
-            state,
-            queue=queue,
-            key=key,
-            headers=headers,
-            worker=worker,
-            reason=reason,
-            older_than=older_than,
-            limit=limit,
-        )
+        found = search(state, limit=limit, **filters)
         for call in found.pages(self._calls):
             for task in await self._run(call):
                 yield task

@@ -5,20 +5,40 @@ wanted.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any, Literal
+from typing import Any, Literal, TypedDict
 
 from zq.client.calls import Calls
 from zq.client.driving import Call
 from zq.client.insight import TaskStatus, status_of
-from zq.client.topics import header_list
 from zq.errors import TaskUnknownError
-from zq.submit_options import check_name
+from zq.submit_options import check_name, make_options
 from zq.wire.batch import decode_payload
 
 StateFilter = Literal["waiting", "leased", "scheduled", "dead", "done", "cancelled", "expired", "unfinished", "any"]
 """Which tasks; `unfinished` are those that wait, are leased or scheduled. Of `any`, the dead and what has ended and is
 still known come last.
 """
+
+
+class TaskFilters(TypedDict, total=False):
+    """What `Client.tasks` may look for: tasks that have all of it. None is no condition.
+
+    Keys:
+        queue: in which they are, or were.
+        key: of the tasks.
+        headers: all of these, whatever others they have.
+        worker: that has them, has completed them, or had them when they failed.
+        reason: text in the reason, or in the last error, in whatever case.
+        older_than: seconds since they were accepted.
+    """
+
+    queue: str | None
+    key: str | None
+    headers: Mapping[str, str] | None
+    worker: str | None
+    reason: str | None
+    older_than: float | None
+
 
 PAGE_ROWS = 500
 """Rows that are asked for at once; the coordinator answers with fewer when it has read enough."""
@@ -89,7 +109,7 @@ def search(
     older_than: float | None = None,
     limit: int | None = None,
 ) -> Search:
-    """Makes a search; raises ValueError and TypeError for what cannot be."""
+    """Makes a search, of what `TaskFilters` says; raises ValueError and TypeError for what cannot be."""
     if older_than is not None and not older_than >= 0:
         raise ValueError(f"expected older_than as seconds from 0, got {older_than}")
     arguments: dict[str, Any] = {
@@ -112,3 +132,9 @@ def payload(calls: Calls, id: str) -> Call[Any]:
             id, "its payload is not there, or no longer: it is kept until a task has ended, or with the dead"
         )
     return decode_payload(found)
+
+
+def header_list(headers: Mapping[str, str]) -> list[str]:
+    """Returns headers as commands and queries have them: names and texts in turn."""
+    made = make_options(headers=headers).headers or {}
+    return [text for pair in made.items() for text in pair]

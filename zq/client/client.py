@@ -2,29 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from types import TracebackType
-from typing import Any, Self, Unpack
+from typing import TYPE_CHECKING, Any, Self, Unpack
 
 from zq.client import insight
-from zq.client.browsing import StateFilter, payload, search
+from zq.client.browsing import StateFilter, TaskFilters, payload, search
 from zq.client.calls import Calls, Face, outcome_of
-from zq.client.dead_letters import DeadLetters
 from zq.client.driving import Blocking, Run
 from zq.client.events import EventStream
 from zq.client.flow import Entry, entry_of, unless_refused
 from zq.client.group import Group, submit_group
 from zq.client.insight import Reason, TaskEvent, TaskStatus
-from zq.client.namespaces import Namespaces
 from zq.client.publications import PublishReceipt, PublishReceipts, publish_many, publish_one
 from zq.client.pulled import PulledTask, read_handle, settle_together
-from zq.client.queues import Queues
 from zq.client.receipt import Receipt, Receipts
-from zq.client.schedules import Schedules
-from zq.client.topics import Topics
-from zq.client.workers import Workers
 from zq.submit_options import Policy, SubmitOptions
 from zq.wire.limits import BATCH_TASKS_MAX, PAYLOAD_BYTES_MAX
+
+if TYPE_CHECKING:  # loaded when they are asked for: most programs need few of them, if any
+    from zq.client.dead_letters import DeadLetters
+    from zq.client.namespaces import Namespaces
+    from zq.client.queues import Queues
+    from zq.client.schedules import Schedules
+    from zq.client.topics import Topics
+    from zq.client.workers import Workers
 
 
 class Client(Face[Run]):
@@ -66,31 +68,43 @@ class Client(Face[Run]):
     @property
     def queues(self) -> Queues:
         """The queues of the coordinator: their counts and policies, and what is done to a whole one."""
+        from zq.client.queues import Queues
+
         return Queues(self._calls, self._run)
 
     @property
     def dead(self) -> DeadLetters:
         """The dead letters of the coordinator."""
+        from zq.client.dead_letters import DeadLetters
+
         return DeadLetters(self._calls, self._run)
 
     @property
     def schedules(self) -> Schedules:
         """The schedules of the coordinator."""
+        from zq.client.schedules import Schedules
+
         return Schedules(self._calls, self._run)
 
     @property
     def topics(self) -> Topics:
         """Which queues of the coordinator get what is published."""
+        from zq.client.topics import Topics
+
         return Topics(self._calls, self._run)
 
     @property
     def namespaces(self) -> Namespaces:
         """The namespaces of the coordinator."""
+        from zq.client.namespaces import Namespaces
+
         return Namespaces(self._calls, self._run)
 
     @property
     def workers(self) -> Workers:
         """The workers of the coordinator."""
+        from zq.client.workers import Workers
+
         return Workers(self._calls, self._run)
 
     @property
@@ -330,43 +344,21 @@ class Client(Face[Run]):
         return self._run(insight.trace(self._calls, id))
 
     def tasks(
-        self,
-        state: StateFilter = "waiting",
-        *,
-        queue: str | None = None,
-        key: str | None = None,
-        headers: Mapping[str, str] | None = None,
-        worker: str | None = None,
-        reason: str | None = None,
-        older_than: float | None = None,
-        limit: int | None = None,
+        self, state: StateFilter = "waiting", *, limit: int | None = None, **filters: Unpack[TaskFilters]
     ) -> Iterator[TaskStatus]:
         """Looks for tasks, which changes nothing; asks for the next page when it is wanted.
 
         Args:
             state: see `zq.StateFilter`.
-            queue, key: only of this one.
-            headers: only with all of these.
-            worker: only those it has, has completed, or had when they failed.
-            reason: text in the reason, or in the last error, in whatever case.
-            older_than: seconds since they were accepted.
             limit: how many at most; None for all.
+            filters: see `zq.TaskFilters`; without any, all of the state.
 
         Raises:
             ValueError, TypeError: an argument cannot be.
             RemoteProtocolError: there is no such queue, or the state is not kept with keys and headers.
             UnreachableError, TimedOutError, ClosedError: as `submit`.
         """
-        found = search(
-            state,
-            queue=queue,
-            key=key,
-            headers=headers,
-            worker=worker,
-            reason=reason,
-            older_than=older_than,
-            limit=limit,
-        )
+        found = search(state, limit=limit, **filters)
         return (task for call in found.pages(self._calls) for task in self._run(call))
 
     def payload(self, id: str) -> Any:

@@ -8,10 +8,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from zq.client.browsing import header_list
 from zq.client.calls import Calls, Face
 from zq.client.driving import AsyncRun, Call, Run
 from zq.client.insight import values_of
-from zq.submit_options import check_name, make_options
+from zq.submit_options import check_name
 from zq.wire.topics import check_pattern, check_topic
 
 
@@ -124,9 +125,3 @@ def _match(calls: Calls, topic: str, headers: Mapping[str, str] | None) -> Call[
 
 def _list(calls: Calls, queue: str | None, limit: int) -> Call[list[Binding]]:
     return values_of(Binding, (yield from calls.query("bindings", {"queue": queue, "limit": limit})))
-
-
-def header_list(headers: Mapping[str, str]) -> list[str]:
-    """Returns headers as commands and queries have them: names and texts in turn."""
-    made = make_options(headers=headers).headers or {}
-    return [text for pair in made.items() for text in pair]
