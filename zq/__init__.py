@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from zq.client.queues import AsyncQueues, OperationStatus, Queues, QueueStatus
     from zq.client.receipt import AsyncReceipt, Receipt, Receipts
     from zq.client.schedules import AsyncSchedules, Schedules, ScheduleStatus
-    from zq.client.topics import AsyncTopics, Binding, Topics
+    from zq.client.topics import AsyncTopics, TopicBinding, Topics
     from zq.client.workers import AsyncWorkers, Workers, WorkerStatus
     from zq.core.options import CoordinatorOptions
     from zq.errors import (
@@ -81,7 +81,6 @@ _MODULES = {
     "AsyncTopics": "zq.client.topics",
     "AsyncTypedReceipt": "zq.app.task_function",
     "AsyncWorkers": "zq.client.workers",
-    "Binding": "zq.client.topics",
     "Bury": "zq.task",
     "Client": "zq.client.client",
     "Coordinator": "zq.server.embedded",
@@ -122,6 +121,7 @@ _MODULES = {
     "TaskFilters": "zq.client.browsing",
     "TaskFunction": "zq.app.task_function",
     "TaskStatus": "zq.client.insight",
+    "TopicBinding": "zq.client.topics",
     "Topics": "zq.client.topics",
     "TypedReceipt": "zq.app.task_function",
     "Unique": "zq.wire.unique",
@@ -146,7 +146,6 @@ __all__ = [
     "AsyncTopics",
     "AsyncTypedReceipt",
     "AsyncWorkers",
-    "Binding",
     "Bury",
     "BusyError",
     "Client",
@@ -206,6 +205,7 @@ __all__ = [
     "TaskStatus",
     "TaskUnknownError",
     "TimedOutError",
+    "TopicBinding",
     "Topics",
     "TypedReceipt",
     "Unique",

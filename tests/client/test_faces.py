@@ -34,7 +34,7 @@ def members_of(kind: type[Any]) -> dict[str, Any]:
 
 def plain(annotation: object) -> str:
     """Returns an annotation with the names of what blocks; a D is what carries calls out, in either way."""
-    return re.sub(r"\bAsync(?=[A-Z])", "", re.sub(r"\bD\b", "Run", str(annotation)))
+    return re.sub(r"\bAsync(?=[A-Z])", "", re.sub(r"\bD\b", "Driver", str(annotation)))
 
 
 def shape_of(name: str, member: Any) -> list[str]:

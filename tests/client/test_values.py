@@ -100,7 +100,7 @@ def test_a_value_leaves_out_what_a_newer_coordinator_says() -> None:
 @pytest.mark.parametrize(
     "kind",
     [
-        zq.Binding,
+        zq.TopicBinding,
         zq.DeadLetter,
         zq.NamespaceStatus,
         zq.OperationStatus,

@@ -24,7 +24,7 @@ from typing import Any, TypeVar
 from zq.client.async_client import AsyncClient
 from zq.client.calls import Calls
 from zq.client.client import Client
-from zq.client.driving import AsyncRun, Call, Medium, Run
+from zq.client.driving import AsyncDriver, Call, Driver, Medium
 from zq.core.coordinator import Coordinator
 from zq.core.options import CoordinatorOptions, Now
 from zq.core.tables import TABLES
@@ -288,7 +288,7 @@ class Memory:
 
     # Waiting.
 
-    def _run(self, calls: Calls) -> Run:
+    def _run(self, calls: Calls) -> Driver:
         """Returns what carries out the calls of a client; waiting lets time pass."""
 
         def run(call: Call[T], /) -> T:
@@ -296,7 +296,7 @@ class Memory:
 
         return run
 
-    def _async_run(self, calls: Calls) -> AsyncRun:
+    def _async_run(self, calls: Calls) -> AsyncDriver:
         """Returns the same for a client that awaits: its calls have ended when they are awaited."""
 
         async def run(call: Call[T], /) -> T:

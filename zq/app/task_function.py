@@ -11,7 +11,7 @@ from zq.app.parameters import Parameters, name_of
 from zq.client.async_client import AsyncClient
 from zq.client.calls import Calls
 from zq.client.client import Client
-from zq.client.driving import AsyncRun, Run
+from zq.client.driving import AsyncDriver, Driver
 from zq.client.flow import Entry
 from zq.client.receipt import AsyncReceipt, Receipt, Receipts
 from zq.errors import BusyError, InvalidTaskError
@@ -43,7 +43,7 @@ class TypedReceipt(Receipt, Generic[R]):
 
     __slots__ = ("_load",)
 
-    def __init__(self, calls: Calls, run: Run, entry: Entry, index: int, load: Callable[[Any], R]) -> None:
+    def __init__(self, calls: Calls, run: Driver, entry: Entry, index: int, load: Callable[[Any], R]) -> None:
         super().__init__(calls, run, entry, index)
         self._load = load
 
@@ -62,7 +62,7 @@ class AsyncTypedReceipt(AsyncReceipt, Generic[R]):
 
     __slots__ = ("_load",)
 
-    def __init__(self, calls: Calls, run: AsyncRun, entry: Entry, index: int, load: Callable[[Any], R]) -> None:
+    def __init__(self, calls: Calls, run: AsyncDriver, entry: Entry, index: int, load: Callable[[Any], R]) -> None:
         super().__init__(calls, run, entry, index)
         self._load = load
 

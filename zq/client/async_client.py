@@ -11,7 +11,7 @@ from zq.client import insight
 from zq.client.awaiting import Awaiting
 from zq.client.browsing import StateFilter, TaskFilters, payload, search
 from zq.client.calls import Calls, Face, outcome_of
-from zq.client.driving import AsyncRun
+from zq.client.driving import AsyncDriver
 from zq.client.events import AsyncEventStream
 from zq.client.flow import Entry, entry_of, unless_refused
 from zq.client.group import AsyncGroup, submit_group
@@ -31,7 +31,7 @@ if TYPE_CHECKING:  # loaded when they are asked for: most programs need few of t
     from zq.client.workers import AsyncWorkers
 
 
-class AsyncClient(Face[AsyncRun]):
+class AsyncClient(Face[AsyncDriver]):
     """A connection to a coordinator for coroutines of any event loop; an async context manager closes it.
 
     Arguments, results and errors are those of `zq.Client`. Cancelling an await gives up the waiting only: a submit
@@ -51,7 +51,7 @@ class AsyncClient(Face[AsyncRun]):
         super().__init__(calls, Awaiting(calls.abandon))
 
     @classmethod
-    def over(cls, calls: Calls, run: AsyncRun) -> Self:
+    def over(cls, calls: Calls, run: AsyncDriver) -> Self:
         """Makes a client of calls that are there already, and of what carries them out; as `zq.Client.over`."""
         client = cls.__new__(cls)
         Face.__init__(client, calls, run)

@@ -13,7 +13,7 @@ T = TypeVar("T")
 
 
 class Awaiting:
-    """Carries calls out in the event loop in which they are awaited; an `AsyncRun`. Loops of several threads may use
+    """Carries calls out in the event loop in which they are awaited; an `AsyncDriver`. Loops of several threads may use
     it.
     """
 

@@ -13,7 +13,7 @@ from contextlib import suppress
 from functools import partial
 from typing import Any, Generic, TypeAlias, TypeVar
 
-from zq.client.driving import Ask, AsyncRun, Call, Connection, Medium, Run
+from zq.client.driving import Ask, AsyncDriver, Call, Connection, Driver, Medium
 from zq.client.flow import WINDOW_BATCHES, WINDOW_BYTES, Entry, Flow, finish
 from zq.errors import (
     BusyError,
@@ -62,7 +62,7 @@ from zq.wire.messages import (
     Query,
 )
 
-D = TypeVar("D", bound=Run | AsyncRun)
+D = TypeVar("D", bound=Driver | AsyncDriver)
 
 
 Submitted: TypeAlias = tuple[BatchOutcome, int, Accepted]

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Self, Unpack
 from zq.client import insight
 from zq.client.browsing import StateFilter, TaskFilters, payload, search
 from zq.client.calls import Calls, Face, outcome_of
-from zq.client.driving import Blocking, Run
+from zq.client.driving import Blocking, Driver
 from zq.client.events import EventStream
 from zq.client.flow import Entry, entry_of, unless_refused
 from zq.client.group import Group, submit_group
@@ -29,7 +29,7 @@ if TYPE_CHECKING:  # loaded when they are asked for: most programs need few of t
     from zq.client.workers import Workers
 
 
-class Client(Face[Run]):
+class Client(Face[Driver]):
     """A connection to a coordinator; any thread may use it, and a context manager closes it.
 
     Nothing is done before the first call, which waits for the coordinator up to its timeout. A connection that breaks
@@ -59,7 +59,7 @@ class Client(Face[Run]):
         super().__init__(calls, Blocking(calls.abandon))
 
     @classmethod
-    def over(cls, calls: Calls, run: Run) -> Self:
+    def over(cls, calls: Calls, run: Driver) -> Self:
         """Makes a client of calls that are there already, and of what carries them out: its double in memory, say."""
         client = cls.__new__(cls)
         Face.__init__(client, calls, run)

@@ -7,10 +7,10 @@ from typing import Any
 
 from zq.client.browsing import search
 from zq.client.calls import Calls, Face
-from zq.client.driving import AsyncRun, Call, Run
+from zq.client.driving import AsyncDriver, Call, Driver
 from zq.client.insight import value_of, values_of
 
-REASON = "buried by a client"
+BURIED = "buried by a client"
 """Why a task was buried, when nothing else is said."""
 
 
@@ -43,7 +43,7 @@ class ReplayStatus:
     moved: int  # so far
 
 
-class DeadLetters(Face[Run]):
+class DeadLetters(Face[Driver]):
     """The dead letters of a coordinator; any thread may use it while its client is open.
 
     `queue` None means all queues; `reason` is text that the reason must contain, in whatever case, None means any. All
@@ -73,7 +73,7 @@ class DeadLetters(Face[Run]):
         """
         return self._run(_replay(self._calls, id, queue, reason, to, limit))
 
-    def bury(self, id: str, reason: str = REASON) -> int:
+    def bury(self, id: str, reason: str = BURIED) -> int:
         """Makes a dead letter of a task, or of all tasks of a batch; returns how many had not ended.
 
         Args:
@@ -117,7 +117,7 @@ class DeadLetters(Face[Run]):
         return self._run(_list(self._calls, queue, reason, limit))
 
 
-class AsyncDeadLetters(Face[AsyncRun]):
+class AsyncDeadLetters(Face[AsyncDriver]):
     """The dead letters of a coordinator, awaited; as `DeadLetters`."""
 
     __slots__ = ()
@@ -134,7 +134,7 @@ class AsyncDeadLetters(Face[AsyncRun]):
         """As `DeadLetters.replay`."""
         return await self._run(_replay(self._calls, id, queue, reason, to, limit))
 
-    async def bury(self, id: str, reason: str = REASON) -> int:
+    async def bury(self, id: str, reason: str = BURIED) -> int:
         """As `DeadLetters.bury`."""
         return await self._run(_bury(self._calls, id, reason))
 

@@ -59,13 +59,13 @@ Abandon: TypeAlias = Callable[[Ask, Reply], None]
 """What is told when nobody waits for the reply of an ask any more: `Calls.abandon`."""
 
 
-class Run(Protocol):
+class Driver(Protocol):
     """Carries calls out in the thread that calls it."""
 
     def __call__(self, call: Call[T], /) -> T: ...
 
 
-class AsyncRun(Protocol):
+class AsyncDriver(Protocol):
     """Carries calls out in the event loop in which they are awaited."""
 
     def __call__(self, call: Call[T], /) -> Coroutine[Any, Any, T]: ...
@@ -108,7 +108,7 @@ class Waiter:
 
 
 class Blocking:
-    """Carries calls out in the thread that calls it, which waits; a `Run`. Any thread may use it."""
+    """Carries calls out in the thread that calls it, which waits; a `Driver`. Any thread may use it."""
 
     __slots__ = ("_abandon",)
 

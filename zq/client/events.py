@@ -10,7 +10,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from zq.client.calls import Calls, D, Face
-from zq.client.driving import Ask, AsyncRun, Call, Run
+from zq.client.driving import Ask, AsyncDriver, Call, Driver
 from zq.sessions.outcomes import FOREVER
 from zq.sessions.streams import Stream
 from zq.submit_options import check_name
@@ -115,13 +115,13 @@ class _Stream(Face[D]):
                 self._post(self._calls.session.streams.close, self._stream)
 
 
-class EventStream(_Stream[Run]):
+class EventStream(_Stream[Driver]):
     """Events as they happen, from its making on; an iterator and a context manager. One thread at a time may use it."""
 
     def __init__(
         self,
         calls: Calls,
-        run: Run,
+        run: Driver,
         queue: str | None,
         kinds: Iterable[str] | None,
         timeout: float | None,
@@ -151,7 +151,7 @@ class EventStream(_Stream[Run]):
         self.close()
 
 
-class AsyncEventStream(_Stream[AsyncRun]):
+class AsyncEventStream(_Stream[AsyncDriver]):
     """Events as they happen, from `async with` or the first `async for` on; as `EventStream`, awaited."""
 
     def __aiter__(self) -> Self:

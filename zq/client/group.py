@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from zq.client.calls import Calls, D, Face, outcome_of
-from zq.client.driving import AsyncRun, Call, Run
+from zq.client.driving import AsyncDriver, Call, Driver
 from zq.client.insight import value_of
 from zq.sessions.forwards import Forward, gather_forwards
 from zq.submit_options import Policy, SubmitOptions, make_group, read_members
@@ -93,7 +93,7 @@ class GroupBase(Face[D]):
         return f"<{type(self).__name__} {self.id}>"
 
 
-class Group(GroupBase[Run]):
+class Group(GroupBase[Driver]):
     """A group that `Client.group` opened; any thread may use it while its client is open."""
 
     __slots__ = ()
@@ -124,7 +124,7 @@ class Group(GroupBase[Run]):
         return self._run(self._calls.cancel(self.id))
 
 
-class AsyncGroup(GroupBase[AsyncRun]):
+class AsyncGroup(GroupBase[AsyncDriver]):
     """A group that `AsyncClient.group` opened, awaited; as `Group`."""
 
     __slots__ = ()

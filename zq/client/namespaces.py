@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any, TypedDict, Unpack
 
 from zq.client.calls import Calls, Face
-from zq.client.driving import AsyncRun, Call, Run
+from zq.client.driving import AsyncDriver, Call, Driver
 from zq.client.insight import value_of, values_of
 from zq.wire.namespaces import check_namespace
 
@@ -40,7 +40,7 @@ class NamespaceStatus:
     max_bytes: int | None  # None: no limit
 
 
-class Namespaces(Face[Run]):
+class Namespaces(Face[Driver]):
     """The namespaces of a coordinator; any thread may use it while its client is open. Their names are within the
     namespace of the client, if it has one.
 
@@ -67,7 +67,7 @@ class Namespaces(Face[Run]):
         return self._run(_list(self._calls, limit))
 
 
-class AsyncNamespaces(Face[AsyncRun]):
+class AsyncNamespaces(Face[AsyncDriver]):
     """The namespaces of a coordinator, awaited; as `Namespaces`."""
 
     __slots__ = ()

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from typing import Any, Generic, TypeVar
 
 from zq.client.calls import Calls, D, check_message, outcome_of
-from zq.client.driving import AsyncRun, Call, Run
+from zq.client.driving import AsyncDriver, Call, Driver
 from zq.errors import PayloadTooLargeError, StaleLeaseError, ZqError
 from zq.sessions.forwards import Forward, gather_forwards
 from zq.task import Task
@@ -15,7 +15,7 @@ from zq.wire.codec import encode
 from zq.wire.limits import FRAME_BYTES_MAX, PAYLOAD_BYTES_CEILING, TASK_SEPARATOR, TEXT_CHARS_MAX
 from zq.wire.messages import DEFAULT_OPTIONS, Assignment, Batch, Done, Extend, Failed, Release, Settle, Span
 
-SETTLE_BYTES_MAX = FRAME_BYTES_MAX * 3 // 4
+SETTLED_TOGETHER_BYTES_MAX = FRAME_BYTES_MAX * 3 // 4
 """One settle that a caller put together; the rest is room for what another process adds on the way."""
 
 
@@ -53,7 +53,7 @@ def read_handle(handle: str) -> tuple[Assignment, int, None]:
     return Assignment(int(token), outcome.id, size, "", DEFAULT_OPTIONS, 1, index, b"", b""), index, None
 
 
-class PulledTask(PulledBase[Run]):
+class PulledTask(PulledBase[Driver]):
     """A task that `Client.pull` returned; any thread may use it while its client is open, and end it once."""
 
     __slots__ = ()
@@ -101,7 +101,7 @@ class PulledTask(PulledBase[Run]):
         self._run(_extend(self._calls, self, lease))
 
 
-class AsyncPulledTask(PulledBase[AsyncRun]):
+class AsyncPulledTask(PulledBase[AsyncDriver]):
     """A task that `AsyncClient.pull` returned, awaited; as `PulledTask`."""
 
     __slots__ = ()
@@ -198,8 +198,10 @@ def settle_together(
         return []
     message = Settle(0, None, tuple(dones), tuple(failures), is_whole)
     size = len(encode(message))
-    if size > SETTLE_BYTES_MAX:
-        raise ValueError(f"expected a settle of at most {SETTLE_BYTES_MAX} bytes, got {size}: settle fewer at once")
+    if size > SETTLED_TOGETHER_BYTES_MAX:
+        raise ValueError(
+            f"expected a settle of at most {SETTLED_TOGETHER_BYTES_MAX} bytes, got {size}: settle fewer at once"
+        )
     stale: tuple[Span, ...] = yield from calls.ask(message)
     refused = {(span.token, index) for span in stale for index in range(span.lo, span.hi)}
     return [task for task in tasks if (task.token, task.index) in refused]

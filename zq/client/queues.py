@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Literal, Unpack, get_args
 
 from zq.client.calls import Calls, Face
-from zq.client.driving import AsyncRun, Call, Run
+from zq.client.driving import AsyncDriver, Call, Driver
 from zq.client.insight import value_of, values_of
 from zq.submit_options import check_name
 from zq.wire.policies import QueuePolicies, QueueSettings, read_policies
@@ -15,7 +15,7 @@ from zq.wire.policies import QueuePolicies, QueueSettings, read_policies
 TaskState = Literal["waiting", "parked", "scheduled", "dead"]
 """Tasks of a queue that can be purged or moved; parked ones wait behind others of their key."""
 
-STATES: tuple[TaskState, ...] = ("waiting", "scheduled")
+USUAL_STATES: tuple[TaskState, ...] = ("waiting", "scheduled")
 """What is purged and moved when nothing else is said; those that are parked go with the waiting ones."""
 
 
@@ -59,7 +59,7 @@ class OperationStatus:
     finished_time: float | None  # None while it goes on
 
 
-class Queues(Face[Run]):
+class Queues(Face[Driver]):
     """The queues of a coordinator; any thread may use it while its client is open.
 
     Purging, moving and deleting take as many steps of the coordinator as they need, block nobody else, and go on
@@ -99,7 +99,7 @@ class Queues(Face[Run]):
         """
         return self._run(_set(self._calls, name, {"draining": True}))
 
-    def purge(self, name: str, states: Iterable[TaskState] = STATES) -> int:
+    def purge(self, name: str, states: Iterable[TaskState] = USUAL_STATES) -> int:
         """Ends the tasks of a queue as cancelled, and gives its dead letters up if they are named; returns how many.
 
         Args:
@@ -108,7 +108,7 @@ class Queues(Face[Run]):
         """
         return self._run(_purge(self._calls, name, states))
 
-    def move(self, name: str, to: str, states: Iterable[TaskState] = STATES) -> int:
+    def move(self, name: str, to: str, states: Iterable[TaskState] = USUAL_STATES) -> int:
         """Moves tasks to another queue, with their ids, order, attempts and history, whatever its limits; returns how
         many.
 
@@ -141,7 +141,7 @@ class Queues(Face[Run]):
         return self._run(_list(self._calls))
 
 
-class AsyncQueues(Face[AsyncRun]):
+class AsyncQueues(Face[AsyncDriver]):
     """The queues of a coordinator, awaited; as `Queues`."""
 
     __slots__ = ()
@@ -166,11 +166,11 @@ class AsyncQueues(Face[AsyncRun]):
         """As `Queues.drain`."""
         return await self._run(_set(self._calls, name, {"draining": True}))
 
-    async def purge(self, name: str, states: Iterable[TaskState] = STATES) -> int:
+    async def purge(self, name: str, states: Iterable[TaskState] = USUAL_STATES) -> int:
         """As `Queues.purge`."""
         return await self._run(_purge(self._calls, name, states))
 
-    async def move(self, name: str, to: str, states: Iterable[TaskState] = STATES) -> int:
+    async def move(self, name: str, to: str, states: Iterable[TaskState] = USUAL_STATES) -> int:
         """As `Queues.move`."""
         return await self._run(_move(self._calls, name, to, states))
 

@@ -8,7 +8,7 @@ from typing import Any, Concatenate, Generic, ParamSpec, TypeVar, overload
 
 from zq.client import insight
 from zq.client.calls import Calls, D, Face, result_of
-from zq.client.driving import AsyncRun, Run
+from zq.client.driving import AsyncDriver, Driver
 from zq.client.flow import Entry
 from zq.client.insight import TaskStatus
 from zq.task import task_id
@@ -58,7 +58,7 @@ class ReceiptBase(Face[D]):
         return f"<{type(self).__name__} {self.id}, position {self.position}>"
 
 
-class Receipt(ReceiptBase[Run]):
+class Receipt(ReceiptBase[Driver]):
     """The durable answer to the submit of one task; any thread may use it while its client is open."""
 
     __slots__ = ()
@@ -110,7 +110,7 @@ class Receipt(ReceiptBase[Run]):
         return bool(self._run(self._calls.cancel(self.id)))
 
 
-class AsyncReceipt(ReceiptBase[AsyncRun]):
+class AsyncReceipt(ReceiptBase[AsyncDriver]):
     """The durable answer to the submit of one task, awaited; as `Receipt`."""
 
     __slots__ = ()

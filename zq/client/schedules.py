@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any, Literal, Unpack
 
 from zq.client.calls import Calls, Face
-from zq.client.driving import AsyncRun, Call, Run
+from zq.client.driving import AsyncDriver, Call, Driver
 from zq.client.insight import value_of, values_of
 from zq.submit_options import SubmitOptions, check_id, check_name, make_options
 from zq.wire.batch import pack_payloads
@@ -35,7 +35,7 @@ class ScheduleStatus:
     payload_bytes: int  # of the payload of each task
 
 
-class Schedules(Face[Run]):
+class Schedules(Face[Driver]):
     """The schedules of a coordinator; any thread may use it while its client is open.
 
     All raise RemoteProtocolError for what the coordinator refuses (a schedule that is not there, say), and
@@ -113,7 +113,7 @@ class Schedules(Face[Run]):
         return self._run(_list(self._calls, limit))
 
 
-class AsyncSchedules(Face[AsyncRun]):
+class AsyncSchedules(Face[AsyncDriver]):
     """The schedules of a coordinator, awaited; as `Schedules`."""
 
     __slots__ = ()

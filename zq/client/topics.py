@@ -10,14 +10,14 @@ from typing import Any
 
 from zq.client.browsing import header_list
 from zq.client.calls import Calls, Face
-from zq.client.driving import AsyncRun, Call, Run
+from zq.client.driving import AsyncDriver, Call, Driver
 from zq.client.insight import values_of
 from zq.submit_options import check_name
 from zq.wire.topics import check_pattern, check_topic
 
 
 @dataclass(frozen=True, slots=True)
-class Binding:
+class TopicBinding:
     """A queue gets a task of each publication whose topic matches a pattern, and whose headers have all of these."""
 
     pattern: str
@@ -25,7 +25,7 @@ class Binding:
     headers: dict[str, str]  # empty: no condition
 
 
-class Topics(Face[Run]):
+class Topics(Face[Driver]):
     """The bindings of a coordinator's queues to topics; any thread may use it while its client is open.
 
     All raise ValueError and TypeError for what cannot be, and UnreachableError, TimedOutError and ClosedError as
@@ -67,7 +67,7 @@ class Topics(Face[Run]):
         """
         return self._run(_match(self._calls, topic, headers))
 
-    def list(self, *, queue: str | None = None, limit: int = 1000) -> list[Binding]:
+    def list(self, *, queue: str | None = None, limit: int = 1000) -> list[TopicBinding]:
         """Returns bindings by pattern, at most `limit` (1 to 1,000).
 
         Args:
@@ -77,7 +77,7 @@ class Topics(Face[Run]):
         return self._run(_list(self._calls, queue, limit))
 
 
-class AsyncTopics(Face[AsyncRun]):
+class AsyncTopics(Face[AsyncDriver]):
     """The bindings of a coordinator's queues to topics, awaited; as `Topics`."""
 
     __slots__ = ()
@@ -94,7 +94,7 @@ class AsyncTopics(Face[AsyncRun]):
         """As `Topics.match`."""
         return await self._run(_match(self._calls, topic, headers))
 
-    async def list(self, *, queue: str | None = None, limit: int = 1000) -> list[Binding]:
+    async def list(self, *, queue: str | None = None, limit: int = 1000) -> list[TopicBinding]:
         """As `Topics.list`."""
         return await self._run(_list(self._calls, queue, limit))
 
@@ -123,5 +123,5 @@ def _match(calls: Calls, topic: str, headers: Mapping[str, str] | None) -> Call[
     return calls.query("match", arguments)
 
 
-def _list(calls: Calls, queue: str | None, limit: int) -> Call[list[Binding]]:
-    return values_of(Binding, (yield from calls.query("bindings", {"queue": queue, "limit": limit})))
+def _list(calls: Calls, queue: str | None, limit: int) -> Call[list[TopicBinding]]:
+    return values_of(TopicBinding, (yield from calls.query("bindings", {"queue": queue, "limit": limit})))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from zq.client.calls import Calls, Face
-from zq.client.driving import AsyncRun, Call, Run
+from zq.client.driving import AsyncDriver, Call, Driver
 from zq.client.insight import values_of
 
 
@@ -24,7 +24,7 @@ class WorkerStatus:
     done: int  # tasks that it has completed, since it or the coordinator was started
 
 
-class Workers(Face[Run]):
+class Workers(Face[Driver]):
     """The workers of a coordinator; any thread may use it while its client is open.
 
     All raise UnreachableError, TimedOutError and ClosedError as `Client.submit`.
@@ -37,7 +37,7 @@ class Workers(Face[Run]):
         return self._run(_list(self._calls))
 
 
-class AsyncWorkers(Face[AsyncRun]):
+class AsyncWorkers(Face[AsyncDriver]):
     """The workers of a coordinator, awaited; as `Workers`."""
 
     __slots__ = ()
