@@ -22,7 +22,7 @@ from zq.app.task_function import TaskFunction
 from zq.client.async_client import AsyncClient
 from zq.client.client import Client
 from zq.errors import ZqError
-from zq.sockets.link import resolve_address
+from zq.sockets.link import resolve_address, resolve_namespace
 from zq.submit_options import SubmitOptions, check_name, make_options
 from zq.task import Task
 from zq.wire.limits import PAYLOAD_BYTES_MAX
@@ -77,13 +77,15 @@ class App:
         processes: of its workers; see `zq.Worker`.
         middleware: hooks around submitting and handling; see `zq.Middleware`.
         payload_bytes_max: limit of one encoded payload.
+        namespace: in which it submits and works; None takes ZQ_NAMESPACE from the environment when it is needed, "" is
+            none.
 
     Attributes:
         tasks: the task functions, by queue.
         middleware: the hooks, in order; may be changed before the first use.
 
     Raises:
-        ValueError: the address cannot be one.
+        ValueError: the address or namespace cannot be one.
     """
 
     def __init__(
@@ -95,10 +97,13 @@ class App:
         processes: int = 0,
         middleware: Sequence[Middleware] = (),
         payload_bytes_max: int = PAYLOAD_BYTES_MAX,
+        namespace: str | None = None,
     ) -> None:
         if address is not None:
             resolve_address(address)
+        resolve_namespace(namespace)
         self._address = address
+        self._namespace = namespace
         self._timeout = timeout
         self._payload_bytes_max = payload_bytes_max
         self._concurrency = concurrency
@@ -114,19 +119,25 @@ class App:
 
     @classmethod
     def memory(
-        cls, *, middleware: Sequence[Middleware] = (), payload_bytes_max: int = PAYLOAD_BYTES_MAX, **world: Any
+        cls,
+        *,
+        middleware: Sequence[Middleware] = (),
+        payload_bytes_max: int = PAYLOAD_BYTES_MAX,
+        namespace: str | None = None,
+        **world: Any,
     ) -> App:
         """Returns an app on a coordinator in memory, in virtual time, without sockets and threads.
 
         Args:
             middleware: as for any app.
             payload_bytes_max: as for any app.
+            namespace: as for any app.
             world: `options` and `start_time` of `zq.app.memory.Memory`.
         """
         from zq.app.memory import Memory
 
-        app = cls("ipc://memory", middleware=middleware, payload_bytes_max=payload_bytes_max)
-        app._memory = Memory(app.handlers, payload_bytes_max=payload_bytes_max, **world)
+        app = cls("ipc://memory", middleware=middleware, payload_bytes_max=payload_bytes_max, namespace=namespace)
+        app._memory = Memory(app.handlers, payload_bytes_max=payload_bytes_max, namespace=app.namespace or "", **world)
         return app
 
     @contextmanager
@@ -134,7 +145,10 @@ class App:
         """Puts this app on a coordinator in memory for the length of a `with`; arguments as in `memory`."""
         from zq.app.memory import Memory
 
-        before, self._memory = self._memory, Memory(self.handlers, payload_bytes_max=self._payload_bytes_max, **world)
+        memory = Memory(
+            self.handlers, payload_bytes_max=self._payload_bytes_max, namespace=self.namespace or "", **world
+        )
+        before, self._memory = self._memory, memory
         try:
             yield self
         finally:
@@ -225,6 +239,12 @@ class App:
         return resolve_address(self._address)
 
     @property
+    def namespace(self) -> str | None:
+        """The namespace in which it submits and works, None for none."""
+        found = resolve_namespace(self._namespace)
+        return None if found is None else found.name
+
+    @property
     def client(self) -> Client:
         """The client with which it submits; made when it is first asked for, and closed by `close`."""
         if self._memory is not None:
@@ -233,7 +253,11 @@ class App:
             self._forget_parent()
             if self._client is None:
                 self._client = Client(
-                    self._address, timeout=self._timeout, payload_bytes_max=self._payload_bytes_max, name="app"
+                    self._address,
+                    timeout=self._timeout,
+                    payload_bytes_max=self._payload_bytes_max,
+                    name="app",
+                    namespace=self._namespace,
                 )
             return self._client
 
@@ -246,7 +270,11 @@ class App:
             self._forget_parent()
             if self._async_client is None:
                 self._async_client = AsyncClient(
-                    self._address, timeout=self._timeout, payload_bytes_max=self._payload_bytes_max, name="app"
+                    self._address,
+                    timeout=self._timeout,
+                    payload_bytes_max=self._payload_bytes_max,
+                    name="app",
+                    namespace=self._namespace,
                 )
             return self._async_client
 
@@ -288,6 +316,7 @@ class App:
         name: str | None = None,
         concurrency: int | None = None,
         processes: int | None = None,
+        namespace: str | None = None,
     ) -> Worker:
         """Returns a worker of its tasks, not started; arguments as of `zq.Worker`, None takes the app's.
 
@@ -304,6 +333,7 @@ class App:
             name=name,
             concurrency=self._concurrency if concurrency is None else concurrency,
             processes=self._processes if processes is None else processes,
+            namespace=self._namespace if namespace is None else namespace,
         )
         made.owner = self
         made.handlers.update(self._handlers)

@@ -1,6 +1,6 @@
 """What clients do, written once for callers that block and callers that await.
 
-A call (`zq.client.driving.Call`) says what to start and what to make of how that ended; who carries it out decides how
+A `Call` (see `zq.client.driving`) says what to start and what to make of how that ended; who carries it out decides how
 to wait. What programs see of it are faces, two of each, side by side: the same methods, one giving its calls to what
 blocks, the other to what awaits.
 """

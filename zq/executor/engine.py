@@ -1,6 +1,6 @@
 """What a `zq.Executor` runs on: the futures, the courses of the calls, and the coordinator and worker of its own.
 
-Each call is a course (a `zq.client.driving.Call`), driven by what comes back: its first step in the thread that
+Each call is a course (a `Call` of `zq.client.driving`), driven by what comes back: its first step in the thread that
 submits, all others in one thread of the engine, which also sets the futures. That thread closes everything when the
 last call has ended after a shutdown, so an executor may be forgotten while its calls still run.
 """
@@ -17,7 +17,7 @@ from collections.abc import Callable
 from concurrent import futures
 from functools import partial
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 from zq.client.calls import Calls
 from zq.client.driving import Ask, Blocking, Call
@@ -70,20 +70,27 @@ class CallFuture(futures.Future[T]):
             return super().cancel() and not self.set_running_or_notify_cancel()
 
 
+class Destination(NamedTuple):
+    """Where calls go: `address` is None for a coordinator of the executor's own, `namespace` empty for none."""
+
+    address: str | None
+    namespace: str
+    queue: str
+
+
 class Engine:
     """What an executor runs on; it lives until its last call has ended, also without the executor."""
 
     def __init__(
         self,
-        address: str | None,
+        destination: Destination,
         processes: int,
         directory: str | Path | None,
-        queue: str,
         timeout: float,
         options: SubmitOptions,
     ) -> None:
         """Opens what it needs; the arguments are those of `zq.Executor`, checked."""
-        self._queue = queue
+        address, namespace, self._queue = destination
         self._options = options
         self._temporary: str | None = None
         self._coordinator: Coordinator | None = None
@@ -93,11 +100,13 @@ class Engine:
             address = self._open_coordinator(directory)
         try:
             if processes:
-                self._worker = make_worker(address, allow=(), queue=queue, processes=processes)
+                self._worker = make_worker(
+                    address, allow=(), queue=self._queue, processes=processes, namespace=namespace
+                )
                 self._worker.spec = f"zq.executor:{'local_worker' if self.is_own else 'worker'}"
                 self._worker.child_stdout = 1  # what functions print goes where this program prints
                 self._worker.start()
-            self._calls = Calls(address, timeout=timeout, name="executor")
+            self._calls = Calls(address, timeout=timeout, name="executor", namespace=namespace)
         except BaseException:
             self._close_own()
             raise
