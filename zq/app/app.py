@@ -134,25 +134,23 @@ class App:
             namespace: as for any app.
             world: `options` and `start_time` of `zq.app.memory.Memory`.
         """
-        from zq.app.memory import Memory
-
         app = cls("ipc://memory", middleware=middleware, payload_bytes_max=payload_bytes_max, namespace=namespace)
-        app._memory = Memory(app.handlers, payload_bytes_max=payload_bytes_max, namespace=app.namespace or "", **world)
+        app._memory = app._make_memory(**world)
         return app
 
     @contextmanager
     def in_memory(self, **world: Any) -> Iterator[Self]:
         """Puts this app on a coordinator in memory for the length of a `with`; arguments as in `memory`."""
-        from zq.app.memory import Memory
-
-        memory = Memory(
-            self.handlers, payload_bytes_max=self._payload_bytes_max, namespace=self.namespace or "", **world
-        )
-        before, self._memory = self._memory, memory
+        before, self._memory = self._memory, self._make_memory(**world)
         try:
             yield self
         finally:
             self._memory = before
+
+    def _make_memory(self, **world: Any) -> Memory:
+        from zq.app.memory import Memory
+
+        return Memory(self.handlers, payload_bytes_max=self._payload_bytes_max, namespace=self.namespace, **world)
 
     @contextmanager
     def at(self, address: str) -> Iterator[Self]:

@@ -75,7 +75,7 @@ class Memory:
         options: CoordinatorOptions = OPTIONS,
         start_time: float = START_TIME,
         payload_bytes_max: int = PAYLOAD_BYTES_MAX,
-        namespace: str = "",
+        namespace: str | None = None,
     ) -> None:
         """Makes a world without tasks.
 
@@ -84,7 +84,7 @@ class Memory:
             options: of the coordinator; heartbeats cost turns, so the default has long ones.
             start_time: wall time at which it begins, in seconds since 1970.
             payload_bytes_max: limit of its clients for one encoded payload.
-            namespace: of its clients and its worker; empty for none.
+            namespace: of all clients and the worker; None for none.
         """
         self._handlers = handlers
         self._payload_bytes_max = payload_bytes_max
@@ -95,7 +95,7 @@ class Memory:
         tx = self._store.begin()
         self._machine = Coordinator(options, self._clocks(), tx, self._about, CALENDAR)
         tx.commit()
-        self._namespace = resolve_namespace(namespace)  # of all clients and the worker
+        self._namespace = resolve_namespace(namespace or "")
         self._sessions: dict[bytes, Session] = {}
         self._worker: WorkerSession | None = None
         self._revoked: dict[int, set[int]] = {}
