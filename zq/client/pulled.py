@@ -15,7 +15,7 @@ from zq.wire.codec import encode
 from zq.wire.limits import FRAME_BYTES_MAX, PAYLOAD_BYTES_CEILING, TASK_SEPARATOR, TEXT_CHARS_MAX
 from zq.wire.messages import DEFAULT_OPTIONS, Assignment, Batch, Done, Extend, Failed, Release, Settle, Span
 
-SETTLED_TOGETHER_BYTES_MAX = FRAME_BYTES_MAX * 3 // 4
+CALLER_SETTLE_BYTES_MAX = FRAME_BYTES_MAX * 3 // 4
 """One settle that a caller put together; the rest is room for what another process adds on the way."""
 
 
@@ -198,9 +198,9 @@ def settle_together(
         return []
     message = Settle(0, None, tuple(dones), tuple(failures), is_whole)
     size = len(encode(message))
-    if size > SETTLED_TOGETHER_BYTES_MAX:
+    if size > CALLER_SETTLE_BYTES_MAX:
         raise ValueError(
-            f"expected a settle of at most {SETTLED_TOGETHER_BYTES_MAX} bytes, got {size}: settle fewer at once"
+            f"expected a settle of at most {CALLER_SETTLE_BYTES_MAX} bytes, got {size}: settle fewer at once"
         )
     stale: tuple[Span, ...] = yield from calls.ask(message)
     refused = {(span.token, index) for span in stale for index in range(span.lo, span.hi)}
