@@ -83,7 +83,6 @@ EXCEPTIONS: dict[tuple[str, str], str] = {
 
 CIRCLES: set[str] = {
     "zq.worker.worker",
-    "zq.app.app",
     "patterns.run.progress",
     "patterns.durable.stage_work",
 }

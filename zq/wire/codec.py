@@ -68,8 +68,8 @@ def _submit(message: Submit) -> tuple[Any, ...]:
 
 
 def _settle(message: Settle) -> tuple[Any, ...]:
-    number, credit, done, failed, whole = message
-    return (number, credit, [_plain_done(one) for one in done], failed, *((True,) if whole else ()))
+    number, credit, done, failed, is_whole = message
+    return (number, credit, [_plain_done(one) for one in done], failed, *((True,) if is_whole else ()))
 
 
 def _open(message: Open) -> tuple[Any, ...]:

@@ -31,7 +31,7 @@ def settle(books: Books, step: Step, peer: Peer, sender: Holder | None, message:
     """Carries out completions and failures; those whose token is not current are listed as stale (protocol 3,
     settle).
     """
-    stale = list(_all_stale(books, step, sender, message)) if message.whole else []
+    stale = list(_all_stale(books, step, sender, message)) if message.is_whole else []
     if not stale:
         for done in message.done:
             lease, mask, left = _judge_done(books, step, sender, done)
