@@ -253,8 +253,6 @@ def _open_shops(books: Books, step: Step, queue: Queue, ready: list[Holder], roo
     """Lets batches stand in their lanes again which need not wait for their worker any more, as many as can be of use.
 
     Args:
-        books: all of them.
-        step: the step.
         queue: whose shops.
         ready: workers with room; none for a pull, which takes whatever there is.
         room: how many tasks can be taken.

@@ -91,8 +91,6 @@ def revive(books: Books, step: Step, single: Batch, to: Queue | None = None) -> 
     had its end, so it is no member any more.
 
     Args:
-        books: of the coordinator.
-        step: the running one.
         single: what `find` or `read_dead` returned.
         to: another queue, at the end of which it is to wait; None: where it was, in its old place.
 

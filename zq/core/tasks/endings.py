@@ -102,8 +102,6 @@ def end_done(
     """Ends tasks of one run as done; they are in no lease any more.
 
     Args:
-        books: of the coordinator.
-        step: the running one.
         lease: that they were in.
         mask: which of its batch they are.
         results: ends and payloads over the run, or empty.

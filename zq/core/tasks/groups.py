@@ -205,8 +205,6 @@ def follow_moves(
     """Counts what a completion has forwarded and opened into the groups that it is for.
 
     Args:
-        books: of the coordinator.
-        step: the running one.
         own: group of the completed tasks: what is for it takes their places, and is not of those that it was opened
             for.
         opened: the groups of the completion that were not known.
