@@ -50,6 +50,13 @@ def test_links_lead_somewhere(document: Path) -> None:
     assert broken == []
 
 
+def test_contents_of_semantics_list_every_section_in_its_order() -> None:
+    sections = read_sections(ROOT / "docs" / "semantics.md")
+    contents = [(text, target) for text, target in links_of(sections[1].text) if target.startswith("#")]
+
+    assert contents == [(one.title, f"#{one.anchor}") for one in sections if one.level > 1][1:]
+
+
 def test_map_has_a_row_for_each_folder() -> None:
     rows = next(one for one in read_sections(README) if one.title == "Map").text
     listed = re.findall(r"^\| \[`([^`]+)`\]\(([^)]+)\) \| .", rows, re.MULTILINE)
