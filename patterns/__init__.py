@@ -2,15 +2,15 @@
 
 docs/pipelines.md and docs/patterns.md have their guarantees and weaknesses.
 
-This package sees only the names that `zq` exports. Names are loaded when they are first used, so that `import patterns`
-costs nothing and a worker process loads no more than it needs.
+This package sees only the names that `zq` exports, and `zq.processes`. Names are loaded when they are first used, so
+that `import patterns` costs nothing and a worker process loads no more than it needs.
 """
 
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from patterns.errors import LostError, PipelineError, StageError, StartError
+    from patterns.errors import LostError, PipelineError, StageError, StartError, TakenOverError
     from patterns.guide.freelance import FreelanceClient
     from patterns.guide.lazy_pirate import LazyPirateClient
     from patterns.guide.load_balancer import LoadBalancer
@@ -45,6 +45,7 @@ _MODULES = {
     "StageError": "patterns.errors",
     "StartError": "patterns.errors",
     "Subscriber": "patterns.guide.subscriber",
+    "TakenOverError": "patterns.errors",
     "Update": "patterns.guide.subscriber",
     "Ventilator": "patterns.guide.ventilator",
     "VentilatorWorker": "patterns.guide.ventilator",
@@ -76,6 +77,7 @@ __all__ = [
     "StageError",
     "StartError",
     "Subscriber",
+    "TakenOverError",
     "Update",
     "Ventilator",
     "VentilatorWorker",

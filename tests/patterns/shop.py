@@ -116,6 +116,12 @@ def crash_on_sevens(number: int) -> int:
     return number
 
 
+@stage(timeout=5.0)
+def die_of_a_signal_without_a_name(number: int) -> int:
+    os.kill(os.getpid(), 40)
+    return number
+
+
 @stage(timeout=5.0, flat=True)
 def fail_slowly(number: int) -> Iterable[int]:
     yield number
@@ -133,6 +139,18 @@ def die_on_sevens(number: int) -> int:
 @stage
 def make_object(number: int) -> object:
     return object() if number == 7 else number
+
+
+@stage(timeout=5.0)
+def fail_unreadably(number: int) -> int:
+    raise FileNotFoundError("no caf\udce9")
+
+
+def split_unreadable(name: str) -> list[str]:
+    """Cuts a name into its letters, or fails with a text that UTF-8 cannot hold."""
+    if name == "caf?":
+        raise FileNotFoundError("no caf\udce9")
+    return list(name)
 
 
 @stage

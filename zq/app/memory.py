@@ -33,6 +33,7 @@ from zq.sessions.client import ClientSession
 from zq.sessions.ids import IdMaker, make_prefix
 from zq.sessions.session import Session
 from zq.sessions.worker import WorkerSession
+from zq.sockets.link import resolve_namespace
 from zq.store.memory import MemoryStore
 from zq.task import Task
 from zq.wire.codec import decode_for_coordinator, decode_from_coordinator, encode
@@ -92,6 +93,7 @@ class Memory:
         tx = self._store.begin()
         self._machine = Coordinator(options, self._clocks(), tx, self._about, CALENDAR)
         tx.commit()
+        self._namespace = resolve_namespace(app.namespace or "")  # of all clients and the worker
         self._sessions: dict[bytes, Session] = {}
         self._worker: WorkerSession | None = None
         self._revoked: dict[int, set[int]] = {}
@@ -269,7 +271,8 @@ class Memory:
         try:
             step = self._machine.begin(self._clocks(), tx)
             for peer, message in messages:
-                self._machine.receive(step, peer, decode_for_coordinator(encode(message)))
+                sent = message if self._namespace is None else self._namespace.into(message)
+                self._machine.receive(step, peer, decode_for_coordinator(encode(sent)))
             self._machine.tick(step)
         except BaseException:
             tx.abort()
@@ -278,7 +281,8 @@ class Memory:
         for peer, answer in step.outbox:
             session = self._sessions.get(peer)
             if session is not None:
-                session.receive(self._now, decode_from_coordinator(encode(answer)))
+                heard = decode_from_coordinator(encode(answer))
+                session.receive(self._now, heard if self._namespace is None else self._namespace.out_of(heard))
         return len(step.outbox)
 
     def _about(self) -> dict[str, Any]:

@@ -1,4 +1,5 @@
-"""Processes: functions named so that another process finds them, children, what goes between them, how they ended.
+"""Other processes: what everybody who starts one needs, be it a worker or a pipeline.
 
-May import: errors. Nothing in here knows tasks: a worker's children and a pipeline's stages both stand on it.
+It imports nothing of zq but errors. What a process *does* is not in here: that is with whoever starts it. `patterns`
+may import this room, too.
 """
