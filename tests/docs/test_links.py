@@ -17,6 +17,9 @@ FOLDERS = ("zq", "patterns", "tests", "examples", "benchmarks", "docs")
 
 _PATH = re.compile(rf"(?<![\w/.:@-])((?:{'|'.join(FOLDERS)})/[\w./-]*[\w/])")
 
+_TEST = re.compile(r"`(?:tests/)?([\w/]*test_\w+\.py)?(?:::(test_\w+))?`")
+"""A file of tests, a test of it, or a test of the file that was named last."""
+
 
 def paths_in(text: str) -> Iterator[str]:
     """Yields the files and folders of this repository that a text names, with the folder that they are in."""
@@ -48,6 +51,17 @@ def test_links_lead_somewhere(document: Path) -> None:
             broken.append(target)
 
     assert broken == []
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))
+def test_tests_are_in_the_files_that_are_named_with_them(document: Path) -> None:
+    file, missing = "", []
+    for named, test in _TEST.findall(text_of(document)):
+        file = named or file
+        if test and f"def {test}(" not in (ROOT / "tests" / file).read_text(encoding="utf-8"):
+            missing.append(f"{file}::{test}")
+
+    assert missing == []
 
 
 def test_contents_of_semantics_list_every_section_in_its_order() -> None:
