@@ -1,4 +1,6 @@
-"""The snippets of docs/faces.md and docs/pipelines.md run as they stand, but for the addresses of other machines."""
+"""The snippets of docs/faces.md and docs/pipelines.md, and the quickstart of the README, run as they stand, but for the
+addresses of other machines.
+"""
 
 from __future__ import annotations
 
@@ -23,6 +25,8 @@ PIPELINES = {one.title: one for one in read_sections(ROOT / "docs" / "pipelines.
 SHOP, USE_OF_SHOP = FACES["2. Apps"].fences_in("python")
 KITCHEN = PIPELINES["Pipelines"].fences_in("python")[0]
 
+QUICKSTART = next(one for one in read_sections(ROOT / "README.md") if one.title == "Quickstart")
+
 PLUGIN = "6. The pytest plugin"
 
 BOXES = "{'box': [{'name': 'funghi', 'baked': True}, {'name': 'diavola', 'baked': True}]}"
@@ -42,7 +46,7 @@ class Desk:
         text = fence.text
         for theirs, ours in self.addresses.items():
             text = text.replace(theirs, ours)
-        run_python(Fence(fence.language, text, fence.line), names, f"<docs/{file}>")
+        run_python(Fence(fence.language, text, fence.line), names, f"<{file}>")
         return names
 
     def start(self, *command: str) -> subprocess.Popen[str]:
@@ -53,7 +57,7 @@ class Desk:
 
 @pytest.fixture
 def desk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Desk]:
-    with zq.Coordinator(tmp_path / "orders.zq", bind=f"ipc://{tmp_path}/socket") as coordinator:
+    with zq.Coordinator(tmp_path / "coordinator", bind=f"ipc://{tmp_path}/socket") as coordinator:
         monkeypatch.setenv("ZQ_ADDRESS", coordinator.address)
         monkeypatch.delenv("ZQ_NAMESPACE", raising=False)
         monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(tmp_path), str(ROOT)]))
@@ -76,7 +80,7 @@ def test_snippet_of_faces_runs_as_it_stands(section: Section, desk: Desk) -> Non
     for fence in section.fences_in("python"):
         if fence is SHOP:
             continue  # it is a file, which is imported by the next one
-        names = desk.run(fence, "faces.md")
+        names = desk.run(fence, "docs/faces.md")
         for name, value in names.items():
             if name.startswith("test_"):
                 value()
@@ -100,7 +104,7 @@ def test_kitchen_is_a_program(desk: Desk) -> None:
 def test_kitchen_runs_durably(desk: Desk) -> None:
     import kitchen  # type: ignore[import-not-found]  # it is written by the fixture
 
-    desk.run(PIPELINES["Durable runs"].fences_in("python")[0], "pipelines.md", **vars(kitchen))
+    desk.run(PIPELINES["Durable runs"].fences_in("python")[0], "docs/pipelines.md", **vars(kitchen))
 
 
 def test_kitchen_runs_on_other_machines(desk: Desk) -> None:
@@ -111,11 +115,20 @@ def test_kitchen_runs_on_other_machines(desk: Desk) -> None:
     binds = [word for endpoint in ours for word in ("--bind", endpoint)]
     server = desk.start("-m", "zq.cli", "pipeline", "serve", "kitchen:kitchen", "--stage", "bake", *binds)
     try:
-        desk.run(PIPELINES["Other machines"].fences_in("python")[0], "pipelines.md", **vars(kitchen))
+        desk.run(PIPELINES["Other machines"].fences_in("python")[0], "docs/pipelines.md", **vars(kitchen))
     finally:
         server.send_signal(signal.SIGTERM)
         code, output = endings(server)
     assert code == 0, output
+
+
+def test_quickstart_of_the_readme_bakes_pizzas(desk: Desk, capsys: pytest.CaptureFixture[str]) -> None:
+    shop, program, *_ = QUICKSTART.fences_in("python")
+    desk.run(program, "README.md")
+    assert capsys.readouterr().out.splitlines()[-1] == "{'baked': 'funghi'}"
+
+    with desk.run(shop, "README.md")["worker"], zq.Client() as client:
+        assert client.request("orders", {"pizza": "margherita"}, 30) == {"baked": "margherita"}
 
 
 def free_endpoint() -> str:
