@@ -13,19 +13,21 @@ if TYPE_CHECKING:
     from zq.app.app import App
     from zq.app.middleware import Middleware, Submission
     from zq.app.task_function import Arguments, AsyncTypedReceipt, TaskFunction, TypedReceipt
-    from zq.client.async_client import AsyncClient, AsyncGroup, AsyncPulledTask, AsyncReceipt
-    from zq.client.browsing import StateFilter
+    from zq.client.async_client import AsyncClient
+    from zq.client.browsing import StateFilter, TaskFilters
     from zq.client.client import Client
-    from zq.client.dead_letters import AsyncDeadLetters, DeadLetters
+    from zq.client.dead_letters import AsyncDeadLetters, DeadLetter, DeadLetters, ReplayStatus
     from zq.client.events import AsyncEventStream, Event, EventStream
-    from zq.client.group import Group, GroupStatus
-    from zq.client.insight import Reason
-    from zq.client.namespaces import NamespaceLimits
+    from zq.client.group import AsyncGroup, Group, GroupStatus
+    from zq.client.insight import Reason, TaskEvent, TaskStatus
+    from zq.client.namespaces import AsyncNamespaces, NamespaceLimits, Namespaces, NamespaceStatus
     from zq.client.publications import PublishReceipt, PublishReceipts
-    from zq.client.pulled import PulledTask
-    from zq.client.queue_operations import AsyncQueueOperations, QueueOperations
-    from zq.client.receipt import Receipt, Receipts, TaskEvent, TaskStatus
-    from zq.client.schedules import AsyncSchedules, Schedules
+    from zq.client.pulled import AsyncPulledTask, PulledTask
+    from zq.client.queues import AsyncQueues, OperationStatus, Queues, QueueStatus
+    from zq.client.receipt import AsyncReceipt, Receipt, Receipts
+    from zq.client.schedules import AsyncSchedules, Schedules, ScheduleStatus
+    from zq.client.topics import AsyncTopics, Binding, Topics
+    from zq.client.workers import AsyncWorkers, Workers, WorkerStatus
     from zq.core.options import CoordinatorOptions
     from zq.errors import (
         BusyError,
@@ -58,7 +60,7 @@ if TYPE_CHECKING:
     from zq.submit_options import SubmitOptions
     from zq.task import Bury, Retry, Task
     from zq.wire.events import EVENT_KINDS
-    from zq.wire.policies import QueueSettings
+    from zq.wire.policies import QueuePolicies, QueueSettings
     from zq.wire.retry import RetryPolicy
     from zq.wire.unique import Unique
     from zq.worker.worker import Worker
@@ -70,16 +72,21 @@ _MODULES = {
     "AsyncClient": "zq.client.async_client",
     "AsyncDeadLetters": "zq.client.dead_letters",
     "AsyncEventStream": "zq.client.events",
-    "AsyncGroup": "zq.client.async_client",
-    "AsyncPulledTask": "zq.client.async_client",
-    "AsyncQueueOperations": "zq.client.queue_operations",
-    "AsyncReceipt": "zq.client.async_client",
+    "AsyncGroup": "zq.client.group",
+    "AsyncNamespaces": "zq.client.namespaces",
+    "AsyncPulledTask": "zq.client.pulled",
+    "AsyncQueues": "zq.client.queues",
+    "AsyncReceipt": "zq.client.receipt",
     "AsyncSchedules": "zq.client.schedules",
+    "AsyncTopics": "zq.client.topics",
     "AsyncTypedReceipt": "zq.app.task_function",
+    "AsyncWorkers": "zq.client.workers",
+    "Binding": "zq.client.topics",
     "Bury": "zq.task",
     "Client": "zq.client.client",
     "Coordinator": "zq.server.embedded",
     "CoordinatorOptions": "zq.core.options",
+    "DeadLetter": "zq.client.dead_letters",
     "DeadLetters": "zq.client.dead_letters",
     "Event": "zq.client.events",
     "EventStream": "zq.client.events",
@@ -89,27 +96,38 @@ _MODULES = {
     "LmdbOptions": "zq.store.lmdb",
     "Middleware": "zq.app.middleware",
     "NamespaceLimits": "zq.client.namespaces",
+    "NamespaceStatus": "zq.client.namespaces",
+    "Namespaces": "zq.client.namespaces",
+    "OperationStatus": "zq.client.queues",
     "PublishReceipt": "zq.client.publications",
     "PublishReceipts": "zq.client.publications",
     "PulledTask": "zq.client.pulled",
-    "QueueOperations": "zq.client.queue_operations",
+    "QueuePolicies": "zq.wire.policies",
     "QueueSettings": "zq.wire.policies",
+    "QueueStatus": "zq.client.queues",
+    "Queues": "zq.client.queues",
     "Reason": "zq.client.insight",
     "Receipt": "zq.client.receipt",
     "Receipts": "zq.client.receipt",
+    "ReplayStatus": "zq.client.dead_letters",
     "Retry": "zq.task",
     "RetryPolicy": "zq.wire.retry",
+    "ScheduleStatus": "zq.client.schedules",
     "Schedules": "zq.client.schedules",
     "StateFilter": "zq.client.browsing",
     "Submission": "zq.app.middleware",
     "SubmitOptions": "zq.submit_options",
     "Task": "zq.task",
-    "TaskEvent": "zq.client.receipt",
+    "TaskEvent": "zq.client.insight",
+    "TaskFilters": "zq.client.browsing",
     "TaskFunction": "zq.app.task_function",
-    "TaskStatus": "zq.client.receipt",
+    "TaskStatus": "zq.client.insight",
+    "Topics": "zq.client.topics",
     "TypedReceipt": "zq.app.task_function",
     "Unique": "zq.wire.unique",
     "Worker": "zq.worker.worker",
+    "WorkerStatus": "zq.client.workers",
+    "Workers": "zq.client.workers",
 }
 
 __all__ = [
@@ -120,11 +138,15 @@ __all__ = [
     "AsyncDeadLetters",
     "AsyncEventStream",
     "AsyncGroup",
+    "AsyncNamespaces",
     "AsyncPulledTask",
-    "AsyncQueueOperations",
+    "AsyncQueues",
     "AsyncReceipt",
     "AsyncSchedules",
+    "AsyncTopics",
     "AsyncTypedReceipt",
+    "AsyncWorkers",
+    "Binding",
     "Bury",
     "BusyError",
     "Client",
@@ -132,6 +154,7 @@ __all__ = [
     "ConversionError",
     "Coordinator",
     "CoordinatorOptions",
+    "DeadLetter",
     "DeadLetters",
     "Event",
     "EventStream",
@@ -142,19 +165,26 @@ __all__ = [
     "LmdbOptions",
     "Middleware",
     "NamespaceLimits",
+    "NamespaceStatus",
+    "Namespaces",
+    "OperationStatus",
     "PayloadTooLargeError",
     "PublishReceipt",
     "PublishReceipts",
     "PulledTask",
-    "QueueOperations",
+    "QueuePolicies",
     "QueueSettings",
+    "QueueStatus",
+    "Queues",
     "Reason",
     "Receipt",
     "Receipts",
     "RemoteProtocolError",
+    "ReplayStatus",
     "Retry",
     "RetryPolicy",
     "RunnerBrokenError",
+    "ScheduleStatus",
     "Schedules",
     "StaleLeaseError",
     "StateFilter",
@@ -171,16 +201,20 @@ __all__ = [
     "TaskEvent",
     "TaskExpiredError",
     "TaskFailedError",
+    "TaskFilters",
     "TaskFunction",
     "TaskStatus",
     "TaskUnknownError",
     "TimedOutError",
+    "Topics",
     "TypedReceipt",
     "Unique",
     "UnreachableError",
     "UnroutableError",
     "Worker",
     "WorkerFencedError",
+    "WorkerStatus",
+    "Workers",
     "ZqError",
     "__version__",
 ]

@@ -74,7 +74,7 @@ class UnroutableError(ZqError):
     """
 
     def __init__(self, topic: str, reason: str) -> None:
-        super().__init__(f"{reason}; bind a queue to it, or publish with mandatory=False")
+        super().__init__(f"{reason}; bind a queue to it, or publish with is_mandatory=False")
         self.topic = topic
         self.accepted: Sequence[Any] = ()
 

@@ -58,7 +58,7 @@ def watch(town: Town, client: zq.Client, screen: Screen, crowd: threading.Thread
     """Draws until the crowd has gone home, and lets one shop crash on the way."""
     crash_at = time.monotonic() + 1.5
     while crowd.is_alive():
-        screen.show(client.query("workers"), client.query("queues"))
+        screen.show(client.workers.list(), client.queues.list())
         if with_crash and time.monotonic() > crash_at:
             name = town.kill_a_busy_shop(client)
             if name is not None:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import threading
 from collections import deque
-from typing import Any
 
 from ledger import Ledger
 from rich.console import Console, Group
 from rich.live import Live
 from rich.panel import Panel
 from rich.table import Table
+
+import zq
 
 LINES = 12
 
@@ -41,17 +42,17 @@ class Screen:
         if self._live is None:
             self._console.print(text, highlight=False, soft_wrap=True)
 
-    def show(self, workers: list[dict[str, Any]], queues: list[dict[str, Any]]) -> None:
+    def show(self, workers: list[zq.WorkerStatus], queues: list[zq.QueueStatus]) -> None:
         """Draws the present state."""
         if self._live is None:
             return
         shops = Table("shop", "state", "in the oven", "baked", title="Shops", expand=True)
         for worker in workers:
-            shops.add_row(worker["name"], worker["state"], "🍕" * worker["held"], str(worker["done"]))
+            shops.add_row(worker.name, worker.state, "🍕" * worker.held, str(worker.done))
         books = Table("", "orders", title="Books", expand=True)
         for name in ("accepted", "refused", "came_back", "delivered", "cancelled", "paid"):
             books.add_row(name.replace("_", " "), str(getattr(self._ledger, name)))
-        waiting = next((queue["waiting"] for queue in queues if queue["name"] == "orders"), 0)
+        waiting = next((queue.waiting for queue in queues if queue.name == "orders"), 0)
         with self._lock:
             said = "\n".join(self._said)
         self._live.update(Group(shops, books, Panel(said, title=f"{waiting} orders wait")))

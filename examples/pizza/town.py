@@ -44,7 +44,7 @@ class Town:
     def wait_until_open(self, client: zq.Client) -> None:
         """Waits for the coordinator and all shops."""
         give_up_at = time.monotonic() + START_PATIENCE
-        while len(client.query("workers")) < len(self.shops):
+        while len(client.workers.list()) < len(self.shops):
             if time.monotonic() > give_up_at or self._coordinator.poll() is not None:
                 raise RuntimeError(f"the shops did not open; see {self.directory / 'log.txt'}")
             time.sleep(0.02)

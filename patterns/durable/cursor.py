@@ -117,7 +117,7 @@ class Cursor:
             state.move = self._move + 1
             state.owed = [*owed, *(one.id for one in lapsed)]
             task.forward(self._queue, state.payload(self._fingerprint), max_attempts=RESULT_ATTEMPTS_MAX)
-            stale = self._client.settle([task, *done], whole=True)
+            stale = self._client.settle([task, *done], is_whole=True)
             if not stale:
                 self._task = None
                 self._move = state.move
@@ -144,7 +144,7 @@ class Cursor:
         """Ends the run; returns False when a result has to be acknowledged in a move before."""
         task = self._hold()
         task.forwards = None
-        stale = self._client.settle([task, *done], whole=True)
+        stale = self._client.settle([task, *done], is_whole=True)
         if stale:
             if task in stale:
                 self._task = None
@@ -185,25 +185,25 @@ class Cursor:
 
     # What the coordinator knows of the queue.
 
-    def _row(self) -> dict[str, Any]:
+    def _status(self) -> zq.QueueStatus | None:
         try:
-            row: dict[str, Any] = self._client.query("queue", queue=self._queue)
+            return self._client.queues.show(self._queue)
         except zq.RemoteProtocolError:  # there is no such queue
-            return {}
-        return row
+            return None
 
     def _find_waiting(self) -> str | None:
         """Returns the id of the cursor if nobody holds it."""
-        if not self._row():
+        if self._status() is None:
             return None
         return next((task.id for task in self._client.tasks("waiting", queue=self._queue, limit=1)), None)
 
     def _is_held(self) -> bool:
-        return bool(self._row().get("leased"))
+        queue = self._status()
+        return queue is not None and queue.leased > 0
 
     def _has_ended(self) -> bool:
-        row = self._row()
-        return bool(row.get("done")) and not (row["waiting"] or row["leased"] or row["scheduled"])
+        queue = self._status()
+        return queue is not None and queue.done > 0 and not (queue.waiting or queue.leased or queue.scheduled)
 
 
 class Keeper:

@@ -137,7 +137,7 @@ class DurableEngine:
         self._cursor = Cursor(client, plan, self.run_id, settings.lease)
         for node in plan.working:
             if node.options.key is not None:
-                client.set_queue(stage_queue(plan, node), assign="hash")
+                client.queues.set(stage_queue(plan, node), assign="hash")
         state = self._cursor.take()
         self._is_ended = state is None
         if state is None:
@@ -391,8 +391,8 @@ class DurableEngine:
         now = time.monotonic()
         if now >= self._progress_at:
             self._progress_at = now + PROGRESS_INTERVAL
-            rows = {row["name"]: row["done"] for row in self._client.query("queues")}
-            self._counts = {node.number: rows.get(stage_queue(self._plan, node), 0) for node in self._plan.working}
+            done = {queue.name: queue.done for queue in self._client.queues.list()}
+            self._counts = {node.number: done.get(stage_queue(self._plan, node), 0) for node in self._plan.working}
         self._progress.update(self._counts, self.ledger)
 
 

@@ -181,7 +181,7 @@ class MajordomoServices:
     async def _has_workers(self, service: str) -> bool:
         if self._workers[service] > 0:
             return True
-        return any(row["name"] == service and row["workers"] for row in await self._client.query("queues"))
+        return any(one.name == service and one.workers for one in await self._client.queues.list())
 
     # A request.
 
@@ -285,13 +285,13 @@ class MajordomoServices:
                 pass  # the broker stops, and the coordinator has not answered for seconds: the lease runs out
             return
 
-    async def _give_back(self, task: AsyncPulledTask, lost_because: str | None, is_final: bool = False) -> None:
+    async def _give_back(self, task: AsyncPulledTask, lost_because: str | None, *, is_final: bool = False) -> None:
         try:
             if lost_because is None:
                 await task.release()
             else:
                 # charged: a request may be what kills its workers
-                await task.fail(lost_because, retry_in=0.0, final=is_final)
+                await task.fail(lost_because, retry_in=0.0, is_final=is_final)
         except ZqError as error:
             logger.info("task %s was not given back: %s; its lease runs out", task.id, error)
 

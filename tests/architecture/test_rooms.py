@@ -88,7 +88,6 @@ CIRCLES: set[str] = {
     "zq.core.state.leases",
     "zq.core.state.queue",
     "zq.worker.worker",
-    "zq.app.app",
     "patterns.run.progress",
     "patterns.durable.stage_work",
 }

@@ -16,7 +16,7 @@ def dead(coordinator: zq.Coordinator) -> None:
     with zq.Client(coordinator.address) as client:
         for id, reason in (("a", "no oven"), ("b", "burnt"), ("c", "no oven")):
             client.submit("orders", {"pizza": id}, id=id)
-            client.bury(id, reason)
+            client.dead.bury(id, reason)
 
 
 def states(coordinator: zq.Coordinator, *ids: str) -> list[str]:

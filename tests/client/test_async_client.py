@@ -9,6 +9,7 @@ import pytest
 from tests.client.fake_coordinator import FakeCoordinator, wait_until
 from tests.client.test_pulled import TOKEN, assign, serve
 from zq.client.async_client import AsyncClient
+from zq.client.awaiting import Awaiting
 from zq.errors import BusyError, ClosedError, StaleLeaseError, TaskFailedError, TimedOutError, UnreachableError
 from zq.wire.batch import encode_payload, pack_payloads
 from zq.wire.messages import (
@@ -96,7 +97,7 @@ def test_questions_are_awaited(coordinator: FakeCoordinator) -> None:
         assert await receipt.cancel()
         assert await client.cancel("b") == 1
         assert await client.query("status") == {"id": "b", "state": "waiting"}
-        assert await client.set_queue("orders", max_tasks=3) == {"queue": "orders", "max_tasks": 3}
+        assert await client.command("set-queue", queue="orders", max_tasks=3) == {"queue": "orders", "max_tasks": 3}
         assert await client.ping() > 0
 
     coordinator.handler = handle
@@ -180,7 +181,9 @@ def test_tasks_that_came_just_before_their_pull_was_cancelled_go_back(coordinato
         coordinator.send(Tasks(coordinator.of_kind(Pull)[0].request, (assign(b"x"),)))
         # The loop is held here until the tasks are on their way to the coroutine, which is cancelled before it sees
         # them.
-        wait_until(lambda: client._mailbox is not None and client._mailbox._letters)
+        driver = client._run
+        assert isinstance(driver, Awaiting)
+        wait_until(lambda: driver._mailbox is not None and driver._mailbox._letters)
         call.cancel()
         with pytest.raises(asyncio.CancelledError):
             await call

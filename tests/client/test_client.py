@@ -11,7 +11,7 @@ import pytest
 from tests.client.conftest import Spawned
 from tests.client.fake_coordinator import FakeCoordinator, wait_until
 from zq.client.client import Client
-from zq.client.receipt import TaskEvent
+from zq.client.insight import TaskEvent
 from zq.errors import (
     BusyError,
     ClosedError,
@@ -327,16 +327,16 @@ def test_questions_and_commands_are_answered(coordinator: FakeCoordinator, clien
 
     coordinator.handler = handle
     assert client.query("tasks", queue="orders", limit=5) == {"workers": 3}
-    assert client.set_queue("orders", max_tasks=10) is True  # type: ignore[comparison-overlap]  # the fake says so
+    assert client.command("set-queue", queue="orders", max_tasks=10) is True
     with pytest.raises(ValueError, match="expected max_tasks from 1"):
-        client.set_queue("orders", max_tasks=0)
-    assert client.retry("a") is True
+        client.queues.set("orders", max_tasks=0)
+    assert client.dead.bury("a", "burnt") is True  # the fake says so
     assert client.cancel("a#1") == 2
     assert client.submit("orders", 1, id="b").cancel() is True
     assert [message[1:] for message in coordinator.of_kind(Query)] == [("tasks", {"queue": "orders", "limit": 5})]
     assert [message[1:] for message in coordinator.of_kind(Command)] == [
         ("set-queue", {"queue": "orders", "max_tasks": 10}),
-        ("retry", {"id": "a"}),
+        ("bury", {"id": "a", "reason": "burnt"}),
     ]
     assert [message.id for message in coordinator.of_kind(Cancel)] == ["a#1", "b"]
 

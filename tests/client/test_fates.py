@@ -140,18 +140,18 @@ def test_a_retry_policy_and_a_handler_that_knows_better(coordinator: zq.Coordina
 
 def die(client: zq.Client, id: str, reason: str) -> None:
     client.submit("orders", id, id=id)
-    client.bury(id, reason)
+    client.dead.bury(id, reason)
 
 
 def test_dead_letters_are_found_brought_back_and_given_up(client: zq.Client) -> None:
     for id, reason in (("a", "no oven"), ("b", "burnt"), ("c", "no oven"), ("d", "wet")):
         die(client, id, reason)
 
-    assert [row["id"] for row in client.dead.find(queue="orders", reason="oven")] == ["a", "c"]
+    assert [letter.id for letter in client.dead.list(queue="orders", reason="oven")] == ["a", "c"]
     assert client.dead.replay("b") == 1
     assert client.dead.replay(reason="oven", to="repair") == 2
     assert client.dead.purge("d") == 1
-    assert client.dead.kick("orders", 5) == 0
+    assert client.dead.replay(queue="orders", limit=5) == 0
     assert [client.status(id).queue for id in "abc"] == ["repair", "orders", "repair"]
     with pytest.raises(zq.RemoteProtocolError, match="there is no queue 'nowhere'"):
         client.dead.replay(queue="nowhere")
@@ -166,14 +166,14 @@ def test_dead_letters_are_brought_back_at_a_rate_by_an_awaiting_client(
     async def replay() -> None:
         async with zq.AsyncClient(coordinator.address, timeout=20.0) as awaiting:
             slow = await awaiting.dead.start_replay(0.001, queue="orders", reason="oven")
-            assert [one["id"] for one in await awaiting.dead.replays()] == [slow["id"]]
-            assert await awaiting.dead.stop_replay(slow["id"])
+            assert [one.id for one in await awaiting.dead.replays()] == [slow.id]
+            assert await awaiting.dead.stop_replay(slow.id)
             await awaiting.dead.start_replay(10_000.0)
-            assert len(await awaiting.dead.find()) < 4
-            assert await awaiting.dead.kick("orders", 1) <= 1
+            assert len(await awaiting.dead.list()) < 4
+            assert await awaiting.dead.replay(queue="orders", limit=1) <= 1
             assert await awaiting.dead.replay(queue="orders") <= 3
             assert await awaiting.dead.purge(queue="orders") == 0
-            assert await awaiting.bury("t0") == 1
+            assert await awaiting.dead.bury("t0") == 1
 
     asyncio.run(replay())
     assert wait_until(client, "t3", "waiting").queue == "orders"
@@ -237,16 +237,18 @@ def test_a_handler_forwards_many_unique_tasks_and_each_key_once(coordinator: zq.
 
 
 def test_a_schedule_stores_its_tasks_by_itself(client: zq.Client) -> None:
-    made = client.schedule("beat", "beats", {"n": 1}, every=1.0, priority=7)
+    made = client.schedules.define("beat", "beats", {"n": 1}, every=1.0, priority=7)
     (task,) = client.pull("beats", wait=20)
 
-    assert task.id == f"beat@{datetime.fromtimestamp(made['next_time'], UTC).isoformat(timespec='milliseconds')[:-6]}Z"
+    assert (
+        task.id == f"beat@{datetime.fromtimestamp(made.next_time or 0.0, UTC).isoformat(timespec='milliseconds')[:-6]}Z"
+    )
     assert (task.payload, task.priority) == ({"n": 1}, 7)
-    assert client.schedules.show("beat")["fired"] >= 1
-    assert client.schedules.pause("beat")["is_paused"]
-    assert client.schedules.resume("beat")["next_time"] is not None
-    assert client.schedules.set("beat", every=3600.0, catch_up="skip")["every"] == 3600.0
-    assert [one["name"] for one in client.schedules.find()] == ["beat"]
+    assert client.schedules.show("beat").fired >= 1
+    assert client.schedules.pause("beat").is_paused
+    assert client.schedules.resume("beat").next_time is not None
+    assert client.schedules.set("beat", every=3600.0, catch_up="skip").every == 3600.0
+    assert [one.name for one in client.schedules.list()] == ["beat"]
     assert client.schedules.delete("beat")
 
 
@@ -255,17 +257,19 @@ def test_an_awaiting_client_keeps_schedules_by_cron(coordinator: zq.Coordinator)
 
     async def keep() -> None:
         async with zq.AsyncClient(coordinator.address, timeout=20.0) as client:
-            made = await client.schedule("nightly", "reports", None, cron="30 2 * * *", timezone="Europe/Berlin")
-            assert made["next_time"] == (await client.schedules.show("nightly"))["next_time"]
-            assert (await client.schedules.pause("nightly"))["next_time"] is None
-            assert (await client.schedules.resume("nightly"))["next_time"] == made["next_time"]
-            assert (await client.schedules.set("nightly", every=60.0))["cron"] is None
-            assert len(await client.schedules.find()) == 1
+            made = await client.schedules.define(
+                "nightly", "reports", None, cron="30 2 * * *", timezone="Europe/Berlin"
+            )
+            assert made == await client.schedules.show("nightly")
+            assert (await client.schedules.pause("nightly")).next_time is None
+            assert (await client.schedules.resume("nightly")).next_time == made.next_time
+            assert (await client.schedules.set("nightly", every=60.0)).cron is None
+            assert len(await client.schedules.list()) == 1
             assert await client.schedules.delete("nightly")
             with pytest.raises(zq.RemoteProtocolError, match="expected a time zone"):
-                await client.schedule("nightly", "reports", None, cron="30 2 * * *", timezone="Mars/Olympus")
+                await client.schedules.define("nightly", "reports", None, cron="30 2 * * *", timezone="Mars/Olympus")
             with pytest.raises(ValueError, match="expected either every or cron"):
-                await client.schedule("nightly", "reports", None)
+                await client.schedules.define("nightly", "reports", None)
 
     asyncio.run(keep())
 
@@ -285,7 +289,7 @@ def test_a_pulled_task_is_ended_elsewhere_by_its_handle(coordinator: zq.Coordina
                 await elsewhere.pulled(handles[0]).release()
 
     asyncio.run(end())
-    client.pulled(handles[1]).fail("burnt", final=True)
+    client.pulled(handles[1]).fail("burnt", is_final=True)
     assert receipts[0].result(20) == "here"
     assert receipts[1].status().state == "dead"
     with pytest.raises(ValueError, match="expected a handle such as"):

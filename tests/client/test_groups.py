@@ -70,7 +70,7 @@ def test_group_that_is_opened_again_by_the_same_call_is_the_same(client: zq.Clie
 def test_group_fails_with_its_member_and_says_why(client: zq.Client) -> None:
     group = client.group([1, 2], queue="q", callback=("joined", {"on_dead": "complaints"}))
     [task] = client.pull("q", wait=10)
-    task.fail("burnt", final=True)
+    task.fail("burnt", is_final=True)
 
     with pytest.raises(zq.TaskFailedError, match="member 0 ended as dead: burnt"):
         group.result(10)
@@ -94,11 +94,11 @@ def test_member_of_a_group_that_is_not_there_is_refused(client: zq.Client) -> No
 
 
 def test_refused_members_say_how_to_go_on(client: zq.Client) -> None:
-    client.set_queue("small", max_tasks=1)
+    client.queues.set("small", max_tasks=1)
     with pytest.raises(zq.BusyError) as caught:
         client.group([("other", 0), ("small", 1), ("small", 2)], id="g")
     assert "call again with id='g'" in caught.value.__notes__[-1]
-    client.set_queue("small", max_tasks=None)
+    client.queues.set("small", max_tasks=None)
 
     group = client.group([("other", 0), ("small", 1), ("small", 2)], id="g")
 
@@ -190,10 +190,10 @@ def test_settling_as_a_whole_stores_nothing_when_one_task_is_lost(client: zq.Cli
     client.cancel(tasks[1].id)
     tasks[0].forward("next", "box")
 
-    assert client.settle(tasks, whole=True) == [tasks[1]]
+    assert client.settle(tasks, is_whole=True) == [tasks[1]]
     assert client.status(tasks[0].id).state == "leased"
-    assert client.settle(tasks[:1], whole=True) == []
-    assert client.settle(tasks[:1], whole=True) == []  # again, as after an answer that was lost
+    assert client.settle(tasks[:1], is_whole=True) == []
+    assert client.settle(tasks[:1], is_whole=True) == []  # again, as after an answer that was lost
 
 
 def test_settling_too_much_at_once_is_refused_before_it_is_sent(client: zq.Client) -> None:
@@ -214,7 +214,7 @@ def test_groups_and_settles_can_be_awaited(coordinator: zq.Coordinator) -> None:
             tasks = await client.pull("q", max_tasks=2, wait=10)
             assert await client.settle([(tasks[0], 10)]) == []
             assert (await group.status()).outstanding == 1
-            await tasks[1].fail("burnt", final=True)
+            await tasks[1].fail("burnt", is_final=True)
             assert await group.result(10) == [["done", 10], ["dead", "burnt"]]
             assert await group.cancel() == 0
             with pytest.raises(zq.TimedOutError):

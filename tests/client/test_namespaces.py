@@ -42,7 +42,7 @@ def test_same_names_and_ids_of_two_teams_do_not_meet(team: zq.Client, coordinato
 
         assert mine.result(10) == team.result("order-1", 10) == "mine"
         assert other.status("order-1").state == "waiting"
-        assert [row["name"] for row in other.query("queues")] == ["orders"]
+        assert [queue.name for queue in other.queues.list()] == ["orders"]
 
 
 def test_handlers_see_the_names_of_their_namespace(team: zq.Client, client: zq.Client) -> None:
@@ -56,13 +56,13 @@ def test_handlers_see_the_names_of_their_namespace(team: zq.Client, client: zq.C
         task.forward("/audit", 2)
         return "baked"
 
-    team.bind("menu.*", "orders")
+    team.topics.bind("menu.*", "orders")
     thread = threading.Thread(target=worker.run)
     thread.start()
     try:
         receipt = team.publish("menu.new", {}, id="news")
         assert receipt.receipts["orders"].result(10) == "baked"
-        assert [row["name"] for row in team.query("workers")] == ["shop"]
+        assert [worker.name for worker in team.workers.list()] == ["shop"]
     finally:
         worker.stop()
         thread.join(20)
@@ -70,7 +70,7 @@ def test_handlers_see_the_names_of_their_namespace(team: zq.Client, client: zq.C
     assert seen == {"id": "news.1", "queue": "orders", "topic": "menu.new"}
     assert [task.payload for task in team.pull("boxes", wait=10)] == [1]
     assert [task.payload for task in client.pull("audit", wait=10)] == [2]
-    assert client.query("bindings")[0]["pattern"] == "team-a/menu.*"
+    assert client.topics.list()[0].pattern == "team-a/menu.*"
 
 
 def test_groups_and_notices_stay_within_the_namespace(team: zq.Client) -> None:
@@ -84,14 +84,14 @@ def test_groups_and_notices_stay_within_the_namespace(team: zq.Client) -> None:
 
     receipt = team.submit("orders", 1, on_dead="complaints")
     [task] = team.pull("orders", wait=10)
-    task.fail("burnt", final=True)
+    task.fail("burnt", is_final=True)
     [notice] = team.pull("complaints", wait=10)
     assert (notice.headers["zq-id"], notice.headers["zq-queue"]) == (receipt.id, "orders")
-    assert team.retry(notice.headers["zq-id"])
+    assert team.dead.replay(notice.headers["zq-id"])
 
 
 def test_full_namespace_is_busy_and_says_so(team: zq.Client, client: zq.Client) -> None:
-    client.set_namespace("team-a", max_tasks=3)
+    client.namespaces.set("team-a", max_tasks=3)
     team.submit_many("orders", range(3))
 
     with pytest.raises(zq.BusyError, match="namespace team-a is full: 3 of 3 tasks"):
@@ -101,15 +101,17 @@ def test_full_namespace_is_busy_and_says_so(team: zq.Client, client: zq.Client) 
 
 
 def test_policies_and_operations_are_of_the_namespace(team: zq.Client, client: zq.Client) -> None:
-    team.set_queue("orders", max_tasks=5)
+    team.queues.set("orders", max_tasks=5)
     team.submit_many("orders", range(4))
     client.submit("orders", 1)
 
-    assert client.query("queue", queue="team-a/orders")["policies"]["max_tasks"] == 5
+    policies = client.queues.show("team-a/orders").policies
+    assert policies is not None
+    assert policies.max_tasks == 5
     assert team.queues.move("orders", "later") == 4
     assert team.queues.purge("later") == 4
-    assert [row["queue"] for row in team.queues.operations()] == ["orders", "later"]
-    assert client.query("queue", queue="orders")["waiting"] == 1
+    assert [one.queue for one in team.queues.operations()] == ["orders", "later"]
+    assert client.queues.show("orders").waiting == 1
 
 
 def test_namespace_comes_from_the_environment(
@@ -119,7 +121,7 @@ def test_namespace_comes_from_the_environment(
     with zq.Client(coordinator.address) as one:
         one.submit("orders", 1)
 
-    assert [row["name"] for row in client.query("queues")] == ["team-c/orders"]
+    assert [queue.name for queue in client.queues.list()] == ["team-c/orders"]
 
 
 @pytest.mark.parametrize("name", ["/a", "a/", "a//b", "a b", "a#", "x" * 65])

@@ -123,7 +123,7 @@ def test_fail_settles_with_the_error(coordinator: FakeCoordinator, client: Clien
     serve(coordinator, "one", "two")
     first, second = client.pull("orders", max_tasks=2)
     first.fail(ValueError("too hot"), retry_in=5)
-    second.fail("x" * 20_000 + "end", final=True)
+    second.fail("x" * 20_000 + "end", is_final=True)
     one, two = [message.failed[0] for message in coordinator.of_kind(Settle)]
     assert one[1:] == ("b", 3, "ValueError: too hot", 5, False)
     assert (two.index, two.is_final, len(two.error), two.error[-3:]) == (4, True, 16_384, "end")

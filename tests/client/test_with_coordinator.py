@@ -65,17 +65,17 @@ def test_cancelled_and_failed_tasks_raise_and_a_dead_letter_can_be_retried(clien
     with pytest.raises(TaskCancelledError):
         receipts[1].result(10)
     tasks = client.pull("orders", max_tasks=3, wait=10)
-    tasks[0].fail("oven broken", final=True)
+    tasks[0].fail("oven broken", is_final=True)
     with pytest.raises(TaskFailedError, match="oven broken"):
         receipts[0].result(10)
-    assert client.retry(receipts[0].id)
+    assert client.dead.replay(receipts[0].id)
     [again] = client.pull("orders", wait=10)
     again.done("mended")
     assert receipts[0].result(10) == "mended"
 
 
 def test_a_full_queue_takes_as_many_as_it_has_room_for(client: Client) -> None:
-    assert client.set_queue("orders", max_tasks=10)["max_tasks"] == 10
+    assert client.queues.set("orders", max_tasks=10).max_tasks == 10
 
     async def submit_all() -> list[object]:
         async with AsyncClient(client.address, timeout=20.0) as one:
@@ -87,7 +87,7 @@ def test_a_full_queue_takes_as_many_as_it_has_room_for(client: Client) -> None:
 
 
 def test_a_paused_queue_says_why_its_tasks_wait(client: Client) -> None:
-    assert client.pause_queue("orders")["closed_by"] == ["paused"]
+    assert client.queues.pause("orders").closed_by == ("paused",)
     receipt = client.submit("orders", 1)
     reason = client.why(receipt.id)
     assert (reason.code, str(reason)) == ("paused", f"{receipt.id}: queue orders is paused")
@@ -95,9 +95,9 @@ def test_a_paused_queue_says_why_its_tasks_wait(client: Client) -> None:
 
     async def resume() -> tuple[str, str]:
         async with AsyncClient(client.address, timeout=20.0) as one:
-            await one.pause_queue("orders")
+            await one.queues.pause("orders")
             first = await one.why(receipt.id)
-            await one.resume_queue("orders")
+            await one.queues.resume("orders")
             return first.code, (await one.why(receipt.id)).code
 
     assert asyncio.run(resume()) == ("paused", "no-worker")

@@ -16,14 +16,14 @@ class Till(Desk):
         self.number += 1
         return assigned(self.say(CLIENT, Pull(self.number, "till", queue, count, 0.0, 60.0)))
 
-    def end(self, *ended: Done | Failed, whole: bool) -> Settled:
+    def end(self, *ended: Done | Failed, is_whole: bool) -> Settled:
         self.number += 1
-        return self.send(self.number, *ended, whole=whole)
+        return self.send(self.number, *ended, is_whole=is_whole)
 
-    def send(self, number: int, *ended: Done | Failed, whole: bool) -> Settled:
+    def send(self, number: int, *ended: Done | Failed, is_whole: bool) -> Settled:
         dones = tuple(one for one in ended if isinstance(one, Done))
         fails = tuple(one for one in ended if isinstance(one, Failed))
-        return only(self.say(CLIENT, Settle(number, None, dones, fails, whole)), Settled)
+        return only(self.say(CLIENT, Settle(number, None, dones, fails, is_whole)), Settled)
 
 
 def next_one(assignment: Assignment, id: str) -> Done:
@@ -48,7 +48,7 @@ def states(till: Till, *ids: str) -> list[Any]:
 def test_several_tasks_end_in_one_message() -> None:
     till, a, b = make(stale=False)
 
-    answer = till.end(next_one(a, "c"), failed(b, is_final=True), whole=True)
+    answer = till.end(next_one(a, "c"), failed(b, is_final=True), is_whole=True)
 
     assert answer.stale == ()
     assert states(till, "a", "b", "c") == ["done", "dead", "waiting"]
@@ -57,7 +57,7 @@ def test_several_tasks_end_in_one_message() -> None:
 def test_nothing_of_a_whole_settle_is_stored_when_one_entry_is_stale() -> None:
     till, a, b = make(stale=True)
 
-    answer = till.end(next_one(a, "c"), next_one(b, "d"), whole=True)
+    answer = till.end(next_one(a, "c"), next_one(b, "d"), is_whole=True)
 
     assert [span.token for span in answer.stale] == [b.token]
     assert states(till, "a", "b", "c", "d") == ["leased", "cancelled", "unknown", "unknown"]
@@ -66,7 +66,7 @@ def test_nothing_of_a_whole_settle_is_stored_when_one_entry_is_stale() -> None:
 def test_nothing_of_a_whole_settle_is_stored_when_a_failure_is_stale() -> None:
     till, a, b = make(stale=True)
 
-    answer = till.end(next_one(a, "c"), failed(b), whole=True)
+    answer = till.end(next_one(a, "c"), failed(b), is_whole=True)
 
     assert [span.token for span in answer.stale] == [b.token]
     assert states(till, "a", "c") == ["leased", "unknown"]
@@ -75,7 +75,7 @@ def test_nothing_of_a_whole_settle_is_stored_when_a_failure_is_stale() -> None:
 def test_other_entries_are_stored_when_the_settle_is_not_whole() -> None:
     till, a, b = make(stale=True)
 
-    answer = till.end(next_one(a, "c"), next_one(b, "d"), whole=False)
+    answer = till.end(next_one(a, "c"), next_one(b, "d"), is_whole=False)
 
     assert [span.token for span in answer.stale] == [b.token]
     assert states(till, "a", "b", "c", "d") == ["done", "cancelled", "waiting", "unknown"]
@@ -84,10 +84,10 @@ def test_other_entries_are_stored_when_the_settle_is_not_whole() -> None:
 def test_whole_settle_that_is_sent_again_is_not_stale_and_done_once() -> None:
     till, a, b = make(stale=False)
     entries = (next_one(a, "c"), next_one(b, "d"))
-    till.send(70, *entries, whole=True)
+    till.send(70, *entries, is_whole=True)
     till.restart()
 
-    again = till.send(70, *entries, whole=True)
+    again = till.send(70, *entries, is_whole=True)
 
     assert again.stale == ()
     assert till.query("status")["waiting"] == 2

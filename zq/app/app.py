@@ -10,7 +10,6 @@ from __future__ import annotations
 import asyncio
 import inspect
 import os
-import sys
 import threading
 from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -135,22 +134,23 @@ class App:
             namespace: as for any app.
             world: `options` and `start_time` of `zq.app.memory.Memory`.
         """
-        from zq.app.memory import Memory
-
         app = cls("ipc://memory", middleware=middleware, payload_bytes_max=payload_bytes_max, namespace=namespace)
-        app._memory = Memory(app, payload_bytes_max=payload_bytes_max, **world)
+        app._memory = app._make_memory(**world)
         return app
 
     @contextmanager
     def in_memory(self, **world: Any) -> Iterator[Self]:
         """Puts this app on a coordinator in memory for the length of a `with`; arguments as in `memory`."""
-        from zq.app.memory import Memory
-
-        before, self._memory = self._memory, Memory(self, payload_bytes_max=self._payload_bytes_max, **world)
+        before, self._memory = self._memory, self._make_memory(**world)
         try:
             yield self
         finally:
             self._memory = before
+
+    def _make_memory(self, **world: Any) -> Memory:
+        from zq.app.memory import Memory
+
+        return Memory(self.handlers, payload_bytes_max=self._payload_bytes_max, namespace=self.namespace, **world)
 
     @contextmanager
     def at(self, address: str) -> Iterator[Self]:
@@ -431,4 +431,7 @@ def _locals_of(function: Any, depth: int) -> Mapping[str, Any] | None:
     """Returns the local names where a function inside of another is decorated: its annotations may name them."""
     if "<locals>" not in getattr(function, "__qualname__", ""):
         return None
-    return dict(sys._getframe(depth + 1).f_locals)
+    frame = inspect.currentframe()
+    for _ in range(depth + 1):
+        frame = frame and frame.f_back
+    return None if frame is None else dict(frame.f_locals)

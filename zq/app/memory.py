@@ -16,14 +16,15 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from math import inf
-from typing import TYPE_CHECKING, Any
+from typing import Any, TypeVar
 
 from zq.client.async_client import AsyncClient
-from zq.client.calls import Calls, Medium, Steps
+from zq.client.calls import Calls
 from zq.client.client import Client
+from zq.client.driving import AsyncRun, Call, Medium, Run
 from zq.core.coordinator import Coordinator
 from zq.core.options import CoordinatorOptions, Now
 from zq.core.tables import TABLES
@@ -42,8 +43,7 @@ from zq.worker.harvest import Report
 from zq.worker.loop_runner import is_coroutine_handler
 from zq.worker.runner import Chunk, Handler, Runner, Slot
 
-if TYPE_CHECKING:
-    from zq.app.app import App
+T = TypeVar("T")
 
 START_TIME = 1_767_225_600.0
 """The first of January 2026, midnight in UTC: any moment will do, as long as it is always the same."""
@@ -70,21 +70,23 @@ class Memory:
 
     def __init__(
         self,
-        app: App,
+        handlers: Mapping[str, Handler],
         *,
         options: CoordinatorOptions = OPTIONS,
         start_time: float = START_TIME,
         payload_bytes_max: int = PAYLOAD_BYTES_MAX,
+        namespace: str | None = None,
     ) -> None:
         """Makes a world without tasks.
 
         Args:
-            app: whose handlers are run.
+            handlers: of an app, by queue; those that it gets later are run, too.
             options: of the coordinator; heartbeats cost turns, so the default has long ones.
             start_time: wall time at which it begins, in seconds since 1970.
             payload_bytes_max: limit of its clients for one encoded payload.
+            namespace: of all clients and the worker; None for none.
         """
-        self._app = app
+        self._handlers = handlers
         self._payload_bytes_max = payload_bytes_max
         self._start_time = start_time
         self._now = 0.0
@@ -93,14 +95,15 @@ class Memory:
         tx = self._store.begin()
         self._machine = Coordinator(options, self._clocks(), tx, self._about, CALENDAR)
         tx.commit()
-        self._namespace = resolve_namespace(app.namespace or "")  # of all clients and the worker
+        self._namespace = resolve_namespace(namespace or "")
         self._sessions: dict[bytes, Session] = {}
         self._worker: WorkerSession | None = None
         self._revoked: dict[int, set[int]] = {}
         self._is_handling = False
         self._runner = Runner({}, self, IdMaker("memory"), Slot())
-        self.client: Client = _MemoryClient(self)
-        self.async_client: AsyncClient = _MemoryAsyncClient(self)
+        calls, async_calls = self.make_calls(), self.make_calls()
+        self.client = Client.over(calls, self._run(calls))
+        self.async_client = AsyncClient.over(async_calls, self._async_run(async_calls))
 
     # Time.
 
@@ -180,7 +183,7 @@ class Memory:
 
     def _hire(self) -> None:
         """Gives the coordinator a worker for the queues that the app has now."""
-        queues = tuple(self._app.handlers)
+        queues = tuple(self._handlers)
         if not queues or (self._worker is not None and self._worker.queues == queues):
             return
         if self._worker is not None:
@@ -188,7 +191,7 @@ class Memory:
             self._settle()
         handlers = {
             queue: _blocking(handler) if is_coroutine_handler(handler) else handler
-            for queue, handler in self._app.handlers.items()
+            for queue, handler in self._handlers.items()
         }
         self._runner = Runner(handlers, self, IdMaker(f"memory{len(queues)}"), Slot())
         worker = self._worker = WorkerSession("memory", f"memory-{len(queues)}", queues, 1, tuple)
@@ -225,7 +228,8 @@ class Memory:
     def make_calls(self) -> Calls:
         """Returns the calls of a client that has just connected."""
         prefix = make_prefix(len(self._sessions) + 1)
-        return Calls("ipc://memory", 30.0, None, self._payload_bytes_max, Medium(self.connect, self.clock, prefix))
+        medium = Medium(self.connect, self.clock, prefix)
+        return Calls("ipc://memory", payload_bytes_max=self._payload_bytes_max, medium=medium)
 
     def disconnect(self, peer: bytes) -> None:
         with self._lock:
@@ -290,10 +294,25 @@ class Memory:
 
     # Waiting.
 
-    def drive(self, calls: Calls, steps: Steps) -> Any:
-        """Carries out a call of a client; waiting lets time pass."""
+    def _run(self, calls: Calls) -> Run:
+        """Returns what carries out the calls of a client; waiting lets time pass."""
+
+        def run(call: Call[T], /) -> T:
+            return self._drive(calls, call)
+
+        return run
+
+    def _async_run(self, calls: Calls) -> AsyncRun:
+        """Returns the same for a client that awaits: its calls have ended when they are awaited."""
+
+        async def run(call: Call[T], /) -> T:
+            return self._drive(calls, call)
+
+        return run
+
+    def _drive(self, calls: Calls, call: Call[T]) -> T:
         try:
-            ask = next(steps)
+            ask = next(call)
             while True:
                 reply = _Reply()
                 try:
@@ -303,11 +322,12 @@ class Memory:
                         raise reply.error
                 except Exception as error:
                     calls.abandon(ask, reply)
-                    ask = steps.throw(error)
+                    ask = call.throw(error)
                 else:
-                    ask = steps.send(reply.value)
+                    ask = call.send(reply.value)
         except StopIteration as stop:
-            return stop.value
+            result: T = stop.value
+            return result
 
     def _wait(self, reply: _Reply, deadline: float) -> None:
         if reply.is_over:
@@ -331,7 +351,7 @@ class Memory:
 
 
 class _Line:
-    """The connection of a client; see `zq.client.calls.Connection`."""
+    """The connection of a client; see `zq.client.driving.Connection`."""
 
     def __init__(self, world: Memory, peer: bytes, session: ClientSession) -> None:
         self.address = "ipc://memory"
@@ -368,29 +388,6 @@ class _Reply:
     def reject(self, error: Exception) -> None:
         self.error = error
         self.is_over = True
-
-
-class _MemoryClient(Client):
-    """A client whose waiting lets virtual time pass."""
-
-    def __init__(self, world: Memory) -> None:
-        self._world = world
-        self._calls = world.make_calls()
-
-    def _run(self, steps: Steps) -> Any:
-        return self._world.drive(self._calls, steps)
-
-
-class _MemoryAsyncClient(AsyncClient):
-    """As `_MemoryClient`: its calls have ended when they are awaited."""
-
-    def __init__(self, world: Memory) -> None:
-        self._world = world
-        self._calls = world.make_calls()
-        self._mailbox = None
-
-    async def _run(self, steps: Steps) -> Any:
-        return self._world.drive(self._calls, steps)
 
 
 def _blocking(handler: Handler) -> Handler:

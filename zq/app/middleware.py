@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from zq.client.receipt import ReceiptBase, Receipts
+from zq.client.receipt import AsyncReceipt, Receipt, Receipts
 from zq.task import Task
 
 log = logging.getLogger(__name__)
@@ -48,7 +48,10 @@ class Middleware:
         """Called before a submit; what it raises is raised to the caller, and nothing is sent."""
 
     def after_submit(
-        self, submission: Submission, receipt: ReceiptBase | Receipts[Any] | None, error: BaseException | None
+        self,
+        submission: Submission,
+        receipt: Receipt | AsyncReceipt | Receipts[Any] | None,
+        error: BaseException | None,
     ) -> None:
         """Called after a submit, with its receipt or the error; what it raises is logged, since the task is stored."""
 
@@ -86,7 +89,7 @@ class Submitting:
                 raise
             self._entered.append(one)
 
-    def leave(self, receipt: ReceiptBase | Receipts[Any] | None, error: BaseException | None) -> None:
+    def leave(self, receipt: Receipt | AsyncReceipt | Receipts[Any] | None, error: BaseException | None) -> None:
         for one in reversed(self._entered):
             _call(one, "after_submit", one.after_submit, self.submission, receipt, error)
 

@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
-import copy
 import functools
-from collections.abc import Callable, Iterable, Iterator
-from typing import TYPE_CHECKING, Any, Generic, ParamSpec, TypeVar, Unpack
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Any, Generic, ParamSpec, Protocol, TypeVar, Unpack
 
-from zq.app.middleware import Submission, Submitting
+from zq.app.middleware import Middleware, Submission, Submitting
 from zq.app.parameters import Parameters, name_of
-from zq.client.async_client import AsyncReceipt
-from zq.client.receipt import Receipt, ReceiptBase, Receipts
+from zq.client.async_client import AsyncClient
+from zq.client.calls import Calls
+from zq.client.client import Client
+from zq.client.driving import AsyncRun, Run
+from zq.client.flow import Entry
+from zq.client.receipt import AsyncReceipt, Receipt, Receipts
 from zq.errors import BusyError, InvalidTaskError
 from zq.submit_options import SubmitOptions, make_options
 from zq.wire.limits import BATCH_TASKS_MAX
-
-if TYPE_CHECKING:
-    from zq.app.app import App
 
 Q = ParamSpec("Q")
 C = TypeVar("C")
@@ -25,13 +25,26 @@ R = TypeVar("R")
 T = TypeVar("T")
 
 
+class Submitter(Protocol):
+    """What submits the calls of task functions: an app."""
+
+    @property
+    def client(self) -> Client: ...
+
+    @property
+    def async_client(self) -> AsyncClient: ...
+
+    @property
+    def middleware(self) -> Sequence[Middleware]: ...
+
+
 class TypedReceipt(Receipt, Generic[R]):
     """The receipt of a task function's submit: its result is of the function's own type."""
 
     __slots__ = ("_load",)
 
-    def __init__(self, receipt: ReceiptBase, load: Callable[[Any], R]) -> None:
-        super().__init__(receipt._calls, receipt._run, receipt._entry, receipt._index)
+    def __init__(self, calls: Calls, run: Run, entry: Entry, index: int, load: Callable[[Any], R]) -> None:
+        super().__init__(calls, run, entry, index)
         self._load = load
 
     def result(self, timeout: float | None = None) -> R:
@@ -49,8 +62,8 @@ class AsyncTypedReceipt(AsyncReceipt, Generic[R]):
 
     __slots__ = ("_load",)
 
-    def __init__(self, receipt: ReceiptBase, load: Callable[[Any], R]) -> None:
-        super().__init__(receipt._calls, receipt._run, receipt._entry, receipt._index)
+    def __init__(self, calls: Calls, run: AsyncRun, entry: Entry, index: int, load: Callable[[Any], R]) -> None:
+        super().__init__(calls, run, entry, index)
         self._load = load
 
     async def result(self, timeout: float | None = None) -> R:
@@ -81,7 +94,13 @@ class TaskFunction(Generic[Q, C, P, R]):
     """
 
     def __init__(
-        self, app: App, function: Callable[Q, C], queue: str, options: SubmitOptions, parameters: Parameters
+        self,
+        app: Submitter,
+        function: Callable[Q, C],
+        queue: str,
+        options: SubmitOptions,
+        parameters: Parameters,
+        id: str | None = None,
     ) -> None:
         functools.update_wrapper(self, function)
         self._app = app
@@ -90,7 +109,7 @@ class TaskFunction(Generic[Q, C, P, R]):
         self.parameters = parameters
         make_options(**options)
         self._options = options
-        self._id: str | None = None
+        self._id = id
 
     @property
     def name(self) -> str:
@@ -111,11 +130,9 @@ class TaskFunction(Generic[Q, C, P, R]):
         Raises:
             ValueError, TypeError: an option cannot be.
         """
-        other = copy.copy(self)
-        other._options = {**self._options, **options}
-        other._id = id if id is not None else self._id
-        make_options(**other._options)
-        return other
+        mixed: SubmitOptions = {**self._options, **options}
+        id = self._id if id is None else id
+        return TaskFunction(self._app, self.function, self.queue, mixed, self.parameters, id)
 
     def arguments(self, *args: P.args, **kwargs: P.kwargs) -> Arguments[R]:
         """Returns the arguments of a call, for `submit_many`.
@@ -140,7 +157,7 @@ class TaskFunction(Generic[Q, C, P, R]):
         except BaseException as error:
             hooks.leave(None, error)
             raise
-        receipt = TypedReceipt[R](found, self.parameters.load_result)
+        receipt = self._typed(found)
         hooks.leave(receipt, None)
         return receipt
 
@@ -153,7 +170,7 @@ class TaskFunction(Generic[Q, C, P, R]):
         except BaseException as error:
             hooks.leave(None, error)
             raise
-        receipt = AsyncTypedReceipt[R](found, self.parameters.load_result)
+        receipt = self._async_typed(found)
         hooks.leave(receipt, None)
         return receipt
 
@@ -214,10 +231,10 @@ class TaskFunction(Generic[Q, C, P, R]):
             yield call.payload
 
     def _typed(self, receipt: Receipt) -> TypedReceipt[R]:
-        return TypedReceipt(receipt, self.parameters.load_result)
+        return receipt.into(TypedReceipt, self.parameters.load_result)
 
     def _async_typed(self, receipt: AsyncReceipt) -> AsyncTypedReceipt[R]:
-        return AsyncTypedReceipt(receipt, self.parameters.load_result)
+        return receipt.into(AsyncTypedReceipt, self.parameters.load_result)
 
     def _type_accepted(self, error: BaseException, make: Callable[[Any], T]) -> None:
         if isinstance(error, BusyError | InvalidTaskError) and isinstance(error.accepted, Receipts):

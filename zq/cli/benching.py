@@ -14,6 +14,7 @@ from statistics import quantiles
 from typing import Any, NamedTuple
 
 from zq.client.client import Client
+from zq.client.queues import QueueStatus
 from zq.errors import UnreachableError, ZqError
 from zq.processes.exits import describe_exit
 from zq.task import Task
@@ -69,7 +70,7 @@ def measure(plan: Plan) -> dict[str, Any]:
         if plan.single:
             figures |= _measure_singles(client, plan)
         _wait_done(client, plan.tasks + plan.single, check)
-        figures["done"] = int(_row(client)["done"])
+        figures["done"] = _queue(client).done
         figures["commits"] = client.query("status")["commits"] - commits
     return figures
 
@@ -99,19 +100,19 @@ def _measure_singles(client: Client, plan: Plan) -> dict[str, Any]:
     }
 
 
-def _row(client: Client) -> dict[str, Any]:
-    """Returns the counters of the queue that is measured."""
-    return next(row for row in client.query("queues") if row["name"] == QUEUE)
+def _queue(client: Client) -> QueueStatus:
+    """Returns the queue that is measured."""
+    return next(queue for queue in client.queues.list() if queue.name == QUEUE)
 
 
 def _wait_done(client: Client, count: int, check: Callable[[], None]) -> None:
     known, give_up_at = -1, 0.0
-    while (row := _row(client))["done"] < count:
+    while (queue := _queue(client)).done < count:
         check()
-        if row["dead"]:
-            raise ZqError(f"{row['dead']} tasks of the measurement failed")
-        if row["done"] > known:
-            known, give_up_at = row["done"], time.monotonic() + STALL_PATIENCE
+        if queue.dead:
+            raise ZqError(f"{queue.dead} tasks of the measurement failed")
+        if queue.done > known:
+            known, give_up_at = queue.done, time.monotonic() + STALL_PATIENCE
         elif time.monotonic() > give_up_at:
             raise ZqError(f"no task was done for {STALL_PATIENCE:.0f} s; {known} of {count} are")
         time.sleep(POLL_INTERVAL)
@@ -119,7 +120,7 @@ def _wait_done(client: Client, count: int, check: Callable[[], None]) -> None:
 
 def _wait_for_worker(client: Client, check: Callable[[], None]) -> None:
     give_up_at = time.monotonic() + START_PATIENCE
-    while not any(QUEUE in row["queues"] for row in client.query("workers")):
+    while not any(QUEUE in worker.queues for worker in client.workers.list()):
         check()
         if time.monotonic() > give_up_at:
             raise ZqError("the worker process did not start")

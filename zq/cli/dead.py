@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from zq.cli.arguments import TIMEOUT, Address, Json, Limit, Queue, Timeout
-from zq.cli.output import exit_codes, fail, print_rows
+from zq.cli.output import as_map, exit_codes, fail, print_rows
 
 Reason = Annotated[str | None, typer.Option("--reason", "-r", help="Only those whose reason contains this text.")]
 Id = Annotated[str | None, typer.Argument(help="Id of one task. [default: all of the queue and reason]")]
@@ -25,10 +25,12 @@ def list_dead(
     as_json: Json = False,
 ) -> None:
     """List dead letters, with the reason of each; `zq tasks show ID` has its whole history."""
+    from zq.client.browsing import search
     from zq.client.client import Client
 
     with exit_codes(), Client(address, timeout=timeout) as client:
-        print_rows(client.dead.find(queue=queue, reason=reason, limit=limit), COLUMNS, as_json=as_json)
+        found = search("dead", queue=queue, reason=reason, limit=limit)
+        print_rows(found.rows(client.query), COLUMNS, as_json=as_json)
 
 
 def replay(
@@ -53,8 +55,8 @@ def replay(
     with exit_codes(), Client(address, timeout=timeout) as client:
         if rate is not None:
             started = client.dead.start_replay(rate, queue=queue, reason=reason, to=to)
-            print_rows([started], REPLAY_COLUMNS, as_json=as_json)
-            typer.echo(f"replay {started['id']} goes on by itself; zq dead replays shows it", err=True)
+            print_rows([as_map(started)], REPLAY_COLUMNS, as_json=as_json)
+            typer.echo(f"replay {started.id} goes on by itself; zq dead replays shows it", err=True)
             return
         count = client.dead.replay(id, queue=queue, reason=reason, to=to, limit=limit)
         if id is not None and not count:
@@ -72,7 +74,7 @@ def kick(
     from zq.client.client import Client
 
     with exit_codes(), Client(address, timeout=timeout) as client:
-        typer.echo(f"{client.dead.kick(queue, count)} wait again", err=True)
+        typer.echo(f"{client.dead.replay(queue=queue, limit=count)} wait again", err=True)
 
 
 def list_replays(address: Address = None, timeout: Timeout = TIMEOUT, as_json: Json = False) -> None:
@@ -80,7 +82,7 @@ def list_replays(address: Address = None, timeout: Timeout = TIMEOUT, as_json: J
     from zq.client.client import Client
 
     with exit_codes(), Client(address, timeout=timeout) as client:
-        print_rows(client.dead.replays(), REPLAY_COLUMNS, as_json=as_json)
+        print_rows(map(as_map, client.dead.replays()), REPLAY_COLUMNS, as_json=as_json)
 
 
 def stop(
@@ -110,7 +112,7 @@ def purge(
 
     with exit_codes(), Client(address, timeout=timeout) as client:
         if not is_sure and id is None:
-            found = client.dead.find(queue=queue, reason=reason, limit=1000)
+            found = client.dead.list(queue=queue, reason=reason, limit=1000)
             count = f"{len(found)} or more" if len(found) == 1000 else str(len(found))
             if not typer.confirm(f"give up {count} dead letters?", err=True):
                 fail("nothing was done")

@@ -8,7 +8,7 @@ import typer
 
 from zq.cli.arguments import TIMEOUT, Address, Json, Limit, Timeout
 from zq.cli.listing import ask
-from zq.cli.output import exit_codes, fail, print_fields, print_rows
+from zq.cli.output import as_map, exit_codes, fail, print_fields, print_rows
 
 if TYPE_CHECKING:
     from zq.client.namespaces import NamespaceLimits
@@ -63,4 +63,4 @@ def set_namespace(
     if not limits:
         raise typer.BadParameter("nothing to set: give a limit, such as --max-tasks")
     with exit_codes(), Client(address, timeout=timeout) as client:
-        print_fields(client.set_namespace(name, **limits), as_json=as_json)
+        print_fields(as_map(client.namespaces.set(name, **limits)), as_json=as_json)

@@ -11,6 +11,7 @@ import os
 import sys
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from dataclasses import fields
 from datetime import datetime
 from itertools import chain
 from typing import Any, NoReturn
@@ -59,6 +60,14 @@ def exit_codes() -> Iterator[None]:
         fail(error.strerror or str(error))
     except KeyboardInterrupt:
         raise typer.Exit(INTERRUPTED) from None
+
+
+def as_map(value: Any) -> dict[str, Any]:
+    """Returns a value that a client returned as the map that the coordinator made of it, in its order."""
+    return {
+        field.name: one._asdict() if hasattr(one := getattr(value, field.name), "_asdict") else one
+        for field in fields(value)
+    }
 
 
 def print_json(value: Any) -> None:

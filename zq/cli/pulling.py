@@ -53,7 +53,7 @@ def fail(
     retry_in: Annotated[
         float | None, typer.Option(min=0.0, help="Seconds until the next attempt. [default: as its retry policy]")
     ] = None,
-    final: Annotated[bool, typer.Option("--final", help="Make a dead letter of it at once.")] = False,
+    is_final: Annotated[bool, typer.Option("--final", help="Make a dead letter of it at once.")] = False,
     address: Address = None,
     timeout: Timeout = TIMEOUT,
 ) -> None:
@@ -61,7 +61,7 @@ def fail(
     from zq.client.client import Client
 
     with exit_codes(), Client(address, timeout=timeout) as client:
-        client.pulled(handle).fail(error, retry_in=retry_in, final=final)
+        client.pulled(handle).fail(error, retry_in=retry_in, is_final=is_final)
 
 
 def release(handle: Handle, address: Address = None, timeout: Timeout = TIMEOUT) -> None:

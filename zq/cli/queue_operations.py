@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import sys
-from typing import TYPE_CHECKING, Annotated, Any
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -13,7 +14,7 @@ from zq.cli.output import USAGE, exit_codes, fail, print_json, print_rows
 
 if TYPE_CHECKING:
     from zq.client.client import Client
-    from zq.client.queue_operations import TaskState
+    from zq.client.queues import QueueStatus, TaskState
 
 Name = Annotated[str, typer.Argument(help="Name of the queue.")]
 States = Annotated[
@@ -78,7 +79,7 @@ def delete(
     with exit_codes(), Client(address, timeout=timeout) as client:
         what = "purge and delete" if may_purge else "delete"
         if _is_wanted(client, name, every, what, is_sure=is_sure, is_dry=is_dry):
-            is_done = client.queues.delete(name, purge=may_purge)
+            is_done = client.queues.delete(name, may_purge=may_purge)
             typer.echo(f"deleted {name}" if is_done else f"{name} goes when its running tasks have ended", err=True)
 
 
@@ -99,7 +100,7 @@ def list_operations(address: Address = None, timeout: Timeout = TIMEOUT, as_json
 
 
 def _named(states: list[str] | None) -> list[TaskState]:
-    from zq.client.queue_operations import checked
+    from zq.client.queues import checked
 
     named = checked(states or ["waiting", "scheduled"])
     return [*named, "parked"] if "waiting" in named else named
@@ -107,13 +108,13 @@ def _named(states: list[str] | None) -> list[TaskState]:
 
 def _is_wanted(client: Client, name: str, states: list[TaskState], what: str, *, is_sure: bool, is_dry: bool) -> bool:
     """Shows what would be touched, and asks unless that was answered before."""
-    queue = client.query("queue", queue=name)
+    queue = client.queues.show(name)
     counts = _counts(queue, states)
     if is_dry:
         if sys.stdout.isatty():
             typer.echo(f"{counts}: {what}")
         else:
-            print_json({state: queue[state] for state in sorted(set(states))})
+            print_json({state: getattr(queue, state) for state in sorted(set(states))})
         return False
     if is_sure:
         return True
@@ -124,8 +125,9 @@ def _is_wanted(client: Client, name: str, states: list[TaskState], what: str, *,
     return True
 
 
-def _counts(queue: dict[str, Any], states: Any) -> str:
+def _counts(queue: QueueStatus, states: Iterable[str]) -> str:
     """Returns counts for people; those that are parked are among the waiting ones."""
     order = ("waiting", "scheduled", "leased", "dead") if "waiting" in states else ("parked", "scheduled", "dead")
-    shown = [f"{queue[state]:,} {state}" for state in order if state in states and queue[state]]
+    counts = {state: getattr(queue, state) for state in order if state in states}
+    shown = [f"{count:,} {state}" for state, count in counts.items() if count]
     return ", ".join(shown) or "nothing"

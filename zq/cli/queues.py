@@ -8,7 +8,7 @@ import typer
 
 from zq.cli.arguments import TIMEOUT, Address, Json, Timeout
 from zq.cli.listing import ask
-from zq.cli.output import exit_codes, print_fields, print_rows
+from zq.cli.output import as_map, exit_codes, print_fields, print_rows
 
 COLUMNS = ["name", "waiting", "parked", "scheduled", "leased", "dead", "done", "rate", "max_tasks", "assign", "workers"]
 
@@ -86,7 +86,7 @@ def pause(name: Name, address: Address = None, timeout: Timeout = TIMEOUT) -> No
     from zq.client.client import Client
 
     with exit_codes(), Client(address, timeout=timeout) as client:
-        waiting = client.pause_queue(name)["waiting"]
+        waiting = client.queues.pause(name).waiting
         typer.echo(f"{name} is paused, {waiting} wait", err=True)
 
 
@@ -95,7 +95,7 @@ def resume(name: Name, address: Address = None, timeout: Timeout = TIMEOUT) -> N
     from zq.client.client import Client
 
     with exit_codes(), Client(address, timeout=timeout) as client:
-        waiting = client.resume_queue(name)["waiting"]
+        waiting = client.queues.resume(name).waiting
         typer.echo(f"{name} goes on, {waiting} wait", err=True)
 
 
@@ -109,4 +109,4 @@ def _set(
     if not changes:
         raise typer.BadParameter("nothing to set: give a policy, such as --max-tasks")
     with exit_codes(), Client(address, timeout=timeout) as client:
-        print_fields(client.set_queue(name, **changes), as_json=as_json)
+        print_fields(as_map(client.queues.set(name, **changes)), as_json=as_json)

@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 import typer
 
 from zq.cli.arguments import TIMEOUT, Address, Json, Limit, Timeout
-from zq.cli.output import exit_codes, fail, print_fields, print_rows
+from zq.cli.output import as_map, exit_codes, fail, print_fields, print_rows
 from zq.cli.tasks import parse
 
 COLUMNS = ["name", "queue", "every", "cron", "timezone", "catch_up", "is_paused", "next_time", "fired", "last_time"]
@@ -25,7 +25,7 @@ def list_schedules(
     from zq.client.client import Client
 
     with exit_codes(), Client(address, timeout=timeout) as client:
-        print_rows(client.schedules.find(limit), COLUMNS, as_json=as_json)
+        print_rows(map(as_map, client.schedules.list(limit)), COLUMNS, as_json=as_json)
 
 
 def show(name: Name, address: Address = None, timeout: Timeout = TIMEOUT, as_json: Json = False) -> None:
@@ -33,7 +33,7 @@ def show(name: Name, address: Address = None, timeout: Timeout = TIMEOUT, as_jso
     from zq.client.client import Client
 
     with exit_codes(), Client(address, timeout=timeout) as client:
-        print_fields(client.schedules.show(name), as_json=as_json)
+        print_fields(as_map(client.schedules.show(name)), as_json=as_json)
 
 
 def add(
@@ -59,7 +59,7 @@ def add(
     from zq.client.client import Client
 
     with exit_codes(), Client(address, timeout=timeout) as client:
-        made = client.schedule(
+        made = client.schedules.define(
             name,
             queue,
             parse(payload),
@@ -71,7 +71,7 @@ def add(
             ttl=ttl,
             unique=unique,
         )
-        print_fields(made, as_json=as_json)
+        print_fields(as_map(made), as_json=as_json)
 
 
 def set_schedule(
@@ -91,7 +91,7 @@ def set_schedule(
         raise typer.BadParameter("nothing to set: give --every, --cron, --timezone or --catch-up")
     with exit_codes(), Client(address, timeout=timeout) as client:
         changed = client.schedules.set(name, every=every, cron=cron, timezone=timezone, catch_up=catch_up)
-        print_fields(changed, as_json=as_json)
+        print_fields(as_map(changed), as_json=as_json)
 
 
 def pause(name: Name, address: Address = None, timeout: Timeout = TIMEOUT) -> None:

@@ -232,7 +232,16 @@ def list_tasks(
     with exit_codes(), Client(address, timeout=timeout) as client:
         age = None if older_than is None else parse_seconds(older_than)
         most = None if all_rows else limit
-        found = search(state, queue, key, parse_headers(headers), worker, reason, age, most)
+        found = search(
+            state,
+            queue=queue,
+            key=key,
+            headers=parse_headers(headers),
+            worker=worker,
+            reason=reason,
+            older_than=age,
+            limit=most,
+        )
         print_rows(found.rows(client.query), COLUMNS, as_json=as_json)
 
 
@@ -307,7 +316,7 @@ def retry(id: Id, address: Address = None, timeout: Timeout = TIMEOUT) -> None:
     from zq.client.client import Client
 
     with exit_codes(), Client(address, timeout=timeout) as client:
-        if not client.command("retry", id=id):
+        if not client.dead.replay(id):
             fail(f"{id} is not a dead letter")
         typer.echo(f"{id} waits again", err=True)
 
@@ -322,7 +331,7 @@ def bury(
     from zq.client.client import Client
 
     with exit_codes(), Client(address, timeout=timeout) as client:
-        count = client.bury(id, reason)
+        count = client.dead.bury(id, reason)
         if not count:
             fail(f"nothing of {id} was there to bury: it has ended, or is not known")
         typer.echo(f"buried {count}", err=True)

@@ -64,8 +64,8 @@ def _send(
 ) -> tuple[Sequence[PublishReceipt[Receipt]], Exception | None]:
     try:
         if payload == "-":
-            return client.publish_many(topic, read_lines(), mandatory=is_mandatory, **options), None
-        return [client.publish(topic, parse(payload), id=id, mandatory=is_mandatory, **options)], None
+            return client.publish_many(topic, read_lines(), is_mandatory=is_mandatory, **options), None
+        return [client.publish(topic, parse(payload), id=id, is_mandatory=is_mandatory, **options)], None
     except (BusyError, InvalidTaskError, UnroutableError) as error:
         return error.accepted, error
     except BadLineError as error:
@@ -105,7 +105,7 @@ def match(
     from zq.client.client import Client
 
     with exit_codes(), Client(address, timeout=timeout) as client:
-        queues = client.match(topic, parse_headers(headers))
+        queues = client.topics.match(topic, parse_headers(headers))
         if as_json:
             print_json(queues)
             return
@@ -126,7 +126,7 @@ def bind(
     from zq.client.client import Client
 
     with exit_codes(), Client(address, timeout=timeout) as client:
-        is_new = client.bind(pattern, queue, parse_headers(headers))
+        is_new = client.topics.bind(pattern, queue, parse_headers(headers))
         typer.echo(f"{queue} {'gets' if is_new else 'has been getting'} what matches {pattern}", err=True)
 
 
@@ -141,7 +141,7 @@ def unbind(
     from zq.client.client import Client
 
     with exit_codes(), Client(address, timeout=timeout) as client:
-        count = client.unbind(pattern, queue, parse_headers(headers))
+        count = client.topics.unbind(pattern, queue, parse_headers(headers))
         if not count:
             fail(f"{queue} was not bound to {pattern}")
         typer.echo(f"removed {count}", err=True)

@@ -5,13 +5,13 @@ wanted.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any, Literal
+from typing import Any, Literal, TypedDict
 
-from zq.client.calls import Calls, Steps
-from zq.client.publications import header_list
-from zq.client.receipt import TaskStatus, status_of
+from zq.client.calls import Calls
+from zq.client.driving import Call
+from zq.client.insight import TaskStatus, status_of
 from zq.errors import TaskUnknownError
-from zq.submit_options import check_name
+from zq.submit_options import check_name, make_options
 from zq.wire.batch import decode_payload
 
 StateFilter = Literal["waiting", "leased", "scheduled", "dead", "done", "cancelled", "expired", "unfinished", "any"]
@@ -19,12 +19,33 @@ StateFilter = Literal["waiting", "leased", "scheduled", "dead", "done", "cancell
 still known come last.
 """
 
+
+class TaskFilters(TypedDict, total=False):
+    """What `Client.tasks` may look for: tasks that have all of it. None is no condition.
+
+    Keys:
+        queue: in which they are, or were.
+        key: of the tasks.
+        headers: all of these, whatever others they have.
+        worker: that has them, has completed them, or had them when they failed.
+        reason: text in the reason, or in the last error, in whatever case.
+        older_than: seconds since they were accepted.
+    """
+
+    queue: str | None
+    key: str | None
+    headers: Mapping[str, str] | None
+    worker: str | None
+    reason: str | None
+    older_than: float | None
+
+
 PAGE_ROWS = 500
 """Rows that are asked for at once; the coordinator answers with fewer when it has read enough."""
 
 
 class Search:
-    """The pages of one search, the next of which `page` asks for.
+    """The pages of one search.
 
     Args:
         arguments: of the query `tasks`, without limit and cursor.
@@ -42,15 +63,21 @@ class Search:
         self._left = limit
         self._cursor: str | None = None
 
-    def page(self, calls: Calls) -> Steps:
-        """Returns the rows of the next page, which may be none although there are more pages."""
-        return self._take((yield from calls.query("tasks", self._ask())))
+    def pages(self, calls: Calls) -> Iterator[Call[list[TaskStatus]]]:
+        """Yields a call for each page, which may have no tasks although there are more pages; one is carried out before
+        the next is asked for.
+        """
+        while not self.is_over:
+            yield self._page(calls)
 
-    def all(self, calls: Calls) -> Steps:
+    def _page(self, calls: Calls) -> Call[list[TaskStatus]]:
+        return [status_of(row) for row in self._take((yield from calls.query("tasks", self._ask())))]
+
+    def all(self, calls: Calls) -> Call[list[dict[str, Any]]]:
         """Returns the rows of all pages."""
         rows: list[dict[str, Any]] = []
         while not self.is_over:
-            rows += yield from self.page(calls)
+            rows += self._take((yield from calls.query("tasks", self._ask())))
         return rows
 
     def rows(self, query: Callable[..., Any]) -> Iterator[dict[str, Any]]:
@@ -73,15 +100,16 @@ class Search:
 
 def search(
     state: StateFilter,
-    queue: str | None,
-    key: str | None,
-    headers: Mapping[str, str] | None,
-    worker: str | None,
-    reason: str | None,
-    older_than: float | None,
-    limit: int | None,
+    *,
+    queue: str | None = None,
+    key: str | None = None,
+    headers: Mapping[str, str] | None = None,
+    worker: str | None = None,
+    reason: str | None = None,
+    older_than: float | None = None,
+    limit: int | None = None,
 ) -> Search:
-    """Makes a search; raises ValueError and TypeError for what cannot be."""
+    """Makes a search, of what `TaskFilters` says; raises ValueError and TypeError for what cannot be."""
     if older_than is not None and not older_than >= 0:
         raise ValueError(f"expected older_than as seconds from 0, got {older_than}")
     arguments: dict[str, Any] = {
@@ -96,11 +124,7 @@ def search(
     return Search({name: value for name, value in arguments.items() if value not in (None, [])}, limit)
 
 
-def statuses(rows: list[dict[str, Any]]) -> list[TaskStatus]:
-    return [status_of(row["id"], row) for row in rows]
-
-
-def payload(calls: Calls, id: str) -> Steps:
+def payload(calls: Calls, id: str) -> Call[Any]:
     """Returns the payload of a task."""
     found = yield from calls.query("payload", {"id": id})
     if found is None:
@@ -108,3 +132,9 @@ def payload(calls: Calls, id: str) -> Steps:
             id, "its payload is not there, or no longer: it is kept until a task has ended, or with the dead"
         )
     return decode_payload(found)
+
+
+def header_list(headers: Mapping[str, str]) -> list[str]:
+    """Returns headers as commands and queries have them: names and texts in turn."""
+    made = make_options(headers=headers).headers or {}
+    return [text for pair in made.items() for text in pair]

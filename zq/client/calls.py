@@ -1,22 +1,24 @@
 """What clients do, written once for callers that block and callers that await.
 
-Each call is a generator of `Ask`: it yields what to start and gets back how that ended. `zq.client.client` drives it by
-blocking the calling thread, `zq.client.async_client` by awaiting a future; neither knows the protocol.
+A call (`zq.client.driving.Call`) says what to start and what to make of how that ended; who carries it out decides how
+to wait. What programs see of it are faces, two of each, side by side: the same methods, one giving its calls to what
+blocks, the other to what awaits.
 """
 
 import secrets
 import threading
 import time
-from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from functools import partial
-from typing import Any, NamedTuple, Protocol
+from typing import Any, Generic, TypeAlias, TypeVar
 
-from zq.client.flow import WINDOW_BATCHES, WINDOW_BYTES, Flow, finish
-from zq.client.insight import Reason
+from zq.client.driving import Ask, AsyncRun, Call, Connection, Medium, Run
+from zq.client.flow import WINDOW_BATCHES, WINDOW_BYTES, Entry, Flow, finish
 from zq.errors import (
+    BusyError,
     ClosedError,
-    PayloadTooLargeError,
+    InvalidTaskError,
     RemoteProtocolError,
     TaskCancelledError,
     TaskError,
@@ -40,12 +42,13 @@ from zq.wire.codec import decode_for_coordinator, encode
 from zq.wire.limits import (
     BATCH_BYTES_MAX,
     BATCH_TASKS_MAX,
-    FRAME_BYTES_MAX,
     PAYLOAD_BYTES_CEILING,
+    PAYLOAD_BYTES_MAX,
     TASK_SEPARATOR,
     WAIT_MAX,
 )
 from zq.wire.messages import (
+    Accepted,
     Assignment,
     Batch,
     Cancel,
@@ -57,45 +60,16 @@ from zq.wire.messages import (
     Ping,
     Pull,
     Query,
-    Settle,
 )
-from zq.wire.policies import read_policies
 
-SETTLE_BYTES_MAX = FRAME_BYTES_MAX * 3 // 4
-"""One settle that a caller put together; the rest is room for what another process adds on the way."""
+D = TypeVar("D", bound=Run | AsyncRun)
 
 
-class Connection(Protocol):
-    """What carries a session to its coordinator: a `zq.sockets.link.Link`, or its double in memory."""
+Submitted: TypeAlias = tuple[BatchOutcome, int, Accepted]
+"""What is known of one task that was accepted: the outcome of its batch, its index there, and the answer."""
 
-    @property
-    def address(self) -> str: ...
-
-    @property
-    def is_over(self) -> bool: ...
-
-    def call(self, function: Callable[[], None]) -> None: ...
-
-    def close(self, timeout: float = 5.0) -> None: ...
-
-
-class Medium(NamedTuple):
-    """What calls go through, when it is not a socket."""
-
-    connect: Callable[[ClientSession], Connection]
-    clock: Callable[[], float]  # monotonic seconds
-    prefix: str  # of ids; unlike that of any other client of the coordinator
-
-
-class Ask(NamedTuple):
-    """One thing to wait for."""
-
-    start: Callable[[Reply], None]  # starts it; from the caller's thread
-    deadline: float  # monotonic seconds at which the session ends it
-    is_pull: bool = False  # brings tasks, which must go back when nobody waits for them any more
-
-
-Steps = Generator[Ask, Any, Any]
+Pulled: TypeAlias = tuple[Assignment, int, Any]
+"""A task that was pulled: its lease, its index in that, and its payload."""
 
 
 class Calls:
@@ -117,9 +91,10 @@ class Calls:
     def __init__(
         self,
         address: str | None,
-        timeout: float,
-        name: str | None,
-        payload_bytes_max: int,
+        *,
+        timeout: float = 30.0,
+        name: str | None = None,
+        payload_bytes_max: int = PAYLOAD_BYTES_MAX,
         medium: Medium | None = None,
         namespace: str | None = None,
     ) -> None:
@@ -152,10 +127,8 @@ class Calls:
 
     # Submitting.
 
-    def submit(self, queue: str, payload: Any, id: str | None, options: SubmitOptions) -> Steps:
-        """Submits one task; returns (BatchOutcome, index, Accepted), of the task that has its unique key if one
-        does.
-        """
+    def submit(self, queue: str, payload: Any, id: str | None, options: SubmitOptions) -> Call[Submitted]:
+        """Submits one task; returns what was accepted, of the task that has its unique key if one does."""
         data = self.pack(payload)
         made = make_options(**options)
         now = self.clock()
@@ -171,11 +144,16 @@ class Calls:
                 outcome = BatchOutcome(accepted.duplicate_of, 1, 0, 1)
             return outcome, index, accepted
         if id is None:
-            return (yield Ask(partial(self._start_single, now, (queue, made, data, deadline)), deadline))
-        batch = Batch(check_id(id), queue, made, *pack_payloads([data]))
-        return (yield Ask(partial(self._post, self.session.submit_batch, now, batch, deadline), deadline))
+            start = partial(self._start_single, now, (queue, made, data, deadline))
+        else:
+            batch = Batch(check_id(id), queue, made, *pack_payloads([data]))
+            start = partial(self._post, self.session.submit_batch, now, batch, deadline)
+        submitted: Submitted = yield Ask(start, deadline)
+        return submitted
 
-    def submit_many(self, queue: str, payloads: Iterable[Any], batch_size: int, options: SubmitOptions) -> Steps:
+    def submit_many(
+        self, queue: str, payloads: Iterable[Any], batch_size: int, options: SubmitOptions
+    ) -> Call[tuple[list[Entry], BusyError | InvalidTaskError | None]]:
         """Submits many tasks in batches; returns the entries of those that were accepted, and the error to raise if
         others were refused.
         """
@@ -189,7 +167,7 @@ class Calls:
         parts = self.cut(payloads, batch_size)
         return self.submit_batches(Batch(make_id(), queue, made, *pack_payloads(part)) for part in parts)
 
-    def submit_batches(self, batches: Iterable[Batch]) -> Steps:
+    def submit_batches(self, batches: Iterable[Batch]) -> Call[tuple[list[Entry], BusyError | InvalidTaskError | None]]:
         """Submits batches as they are, no more at once than the session sends; returns as `submit_many`."""
         flow = Flow()
         try:
@@ -238,7 +216,7 @@ class Calls:
 
     # Outcomes.
 
-    def result(self, outcome: BatchOutcome, index: int, timeout: float | None) -> Steps:
+    def result(self, outcome: BatchOutcome, index: int, timeout: float | None) -> Call[Any]:
         """Waits for the end of a task; returns its result, or raises TaskError."""
         ended = outcome.get(index)
         if ended is None:
@@ -257,7 +235,7 @@ class Calls:
                 ) from None
         return result_of(outcome, index, ended)
 
-    def progress(self, outcome: BatchOutcome, index: int, seen: float, timeout: float | None) -> Steps:
+    def progress(self, outcome: BatchOutcome, index: int, seen: float, timeout: float | None) -> Call[float | None]:
         """Waits until a handler reports another progress than `seen`; returns it, or None when the task has ended."""
         now = self.clock()
         news = yield self._watch(now, outcome, index, FOREVER if timeout is None else now + timeout, seen)
@@ -269,7 +247,7 @@ class Calls:
 
         return Ask(start, deadline)
 
-    def request(self, queue: str, payload: Any, timeout: float, options: SubmitOptions) -> Steps:
+    def request(self, queue: str, payload: Any, timeout: float, options: SubmitOptions) -> Call[Any]:
         """Submits a task and waits for its end; returns its result, or raises TaskError."""
         give_up_at = self.clock() + timeout
         outcome, index, _ = yield from self.submit(queue, payload, None, options)
@@ -277,32 +255,23 @@ class Calls:
 
     # Requests with one answer.
 
-    def ask(self, message: AskMessage) -> Steps:
+    def ask(self, message: AskMessage) -> Call[Any]:
         """Sends a request; returns the value of its answer."""
-        _check(message)
+        check_message(message)
         now = self.clock()
         deadline = now + self.timeout
         return (yield Ask(partial(self._post, self.session.ask, now, message, deadline), deadline))
 
-    def query(self, what: str, arguments: dict[str, Any]) -> Steps:
+    def query(self, what: str, arguments: dict[str, Any]) -> Call[Any]:
         return self.ask(Query(0, what, arguments))
 
-    def cancel(self, id: str) -> Steps:
-        return self.ask(Cancel(0, id))
-
-    def command(self, verb: str, arguments: dict[str, Any]) -> Steps:
+    def command(self, verb: str, arguments: dict[str, Any]) -> Call[Any]:
         return self.ask(Command(0, verb, arguments))
 
-    def why(self, id: str) -> Steps:
-        """Asks why a task does not run; returns a Reason."""
-        value = yield from self.query("why", {"id": id})
-        return Reason(id, value["code"], value["text"], value["details"])
+    def cancel(self, id: str) -> Call[int]:
+        return self.ask(Cancel(0, id))
 
-    def set_queue(self, name: str, policies: Mapping[str, Any]) -> Steps:
-        """Sets policies of a queue; what cannot be raises ValueError here, and nothing is sent."""
-        return self.command("set-queue", {"queue": check_name("queue", name), **read_policies(policies)})
-
-    def ping(self) -> Steps:
+    def ping(self) -> Call[float]:
         """Returns the seconds that the answer took."""
         started_at = self.clock()
         yield from self.ask(Ping(0))
@@ -310,8 +279,8 @@ class Calls:
 
     # Pulling.
 
-    def pull(self, queue: str, max_tasks: int, wait: float, lease: float) -> Steps:
-        """Pulls tasks; returns (Assignment, index, payload) for each."""
+    def pull(self, queue: str, max_tasks: int, wait: float, lease: float) -> Call[list[Pulled]]:
+        """Pulls tasks, and waits for the first one."""
         if not wait >= 0:
             raise ValueError(f"expected wait as seconds from 0, got {wait}")
         stop_at = self.clock() + wait
@@ -319,39 +288,22 @@ class Calls:
             now = self.clock()
             part = min(max(stop_at - now, 0.0), WAIT_MAX)
             message = Pull(0, self.session.name, queue, max_tasks, part, lease)
-            _check(message)
+            check_message(message)
             deadline = now + part + self.timeout
             start = partial(self._post, self.session.ask, now, message, deadline)
             assignments = yield Ask(start, deadline, is_pull=True)
             if assignments or self.clock() >= stop_at:
                 return self._decode(assignments)
 
-    def settle_together(self, message: Settle) -> Steps:
-        """Reports the ends of several pulled tasks in one message; returns the spans that were stale."""
-        size = len(encode(message))
-        if size > SETTLE_BYTES_MAX:
-            raise ValueError(f"expected a settle of at most {SETTLE_BYTES_MAX} bytes, got {size}: settle fewer at once")
-        return (yield from self.ask(message))
-
-    def settle(self, entry: Done | Failed) -> Steps:
-        """Reports the end of a pulled task; raises StaleLeaseError, and what cannot be sent where the caller can mend
-        it.
-        """
-        done, failed = ((entry,), ()) if isinstance(entry, Done) else ((), (entry,))
-        message = Settle(0, None, done, failed)
-        _check(message)
-        size = len(encode(message))
-        if size > PAYLOAD_BYTES_CEILING:
-            raise PayloadTooLargeError(
-                f"result and forwards of a task have {size} bytes, the limit is {PAYLOAD_BYTES_CEILING}"
-            )
+    def settle(self, entry: Done | Failed) -> Call[None]:
+        """Reports the end of a pulled task; raises StaleLeaseError."""
         now = self.clock()
         deadline = now + self.timeout
 
         def start(reply: Reply) -> None:
             self._post(self.session.settle, now, Settling(entry, deadline, reply))
 
-        return (yield Ask(start, deadline))
+        yield Ask(start, deadline)
 
     def abandon(self, ask: Ask, reply: Reply) -> None:
         """The caller waits no longer. Most calls just run to their end; the tasks of a pull go back."""
@@ -365,7 +317,7 @@ class Calls:
         self.session.give_back(now, getattr(reply, "value", None) or ())
         self.session.abandon_pull(now, reply)
 
-    def _decode(self, assignments: tuple[Assignment, ...]) -> list[tuple[Assignment, int, Any]]:
+    def _decode(self, assignments: tuple[Assignment, ...]) -> list[Pulled]:
         tasks = []
         for assignment in assignments:
             for at in range(len(assignment.ends) >> 2):
@@ -422,7 +374,7 @@ _END_ERRORS: dict[str, type[TaskError]] = {
 }
 
 
-def _check(message: AskMessage) -> None:
+def check_message(message: AskMessage) -> None:
     """Raises ValueError where the coordinator would call a message malformed: the caller's thread is where it can be
     mended.
     """
@@ -430,6 +382,16 @@ def _check(message: AskMessage) -> None:
         decode_for_coordinator(encode(message))
     except RemoteProtocolError as error:
         raise ValueError(error.text) from None
+
+
+class Face(Generic[D]):
+    """What programs hold: the calls of a client, and what carries them out, which says whether it blocks or awaits."""
+
+    __slots__ = ("_calls", "_run")
+
+    def __init__(self, calls: Calls, run: D) -> None:
+        self._calls = calls
+        self._run = run
 
 
 class _Nobody:

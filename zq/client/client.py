@@ -2,38 +2,34 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from types import TracebackType
-from typing import Any, Self, Unpack
+from typing import TYPE_CHECKING, Any, Self, Unpack
 
-from zq.client.blocking import drive
-from zq.client.browsing import Search, StateFilter, payload, search, statuses
-from zq.client.calls import Calls, Steps, outcome_of
-from zq.client.dead_letters import DeadLetters
+from zq.client import insight
+from zq.client.browsing import StateFilter, TaskFilters, payload, search
+from zq.client.calls import Calls, Face, outcome_of
+from zq.client.driving import Blocking, Run
 from zq.client.events import EventStream
-from zq.client.flow import Entry, entry_of
+from zq.client.flow import Entry, entry_of, unless_refused
 from zq.client.group import Group, submit_group
-from zq.client.insight import Reason
-from zq.client.namespaces import NamespaceLimits, namespace_arguments
-from zq.client.publications import (
-    Publication,
-    PublishReceipt,
-    PublishReceipts,
-    binding_arguments,
-    match_arguments,
-    publish_many,
-    publish_one,
-)
+from zq.client.insight import Reason, TaskEvent, TaskStatus
+from zq.client.publications import PublishReceipt, PublishReceipts, publish_many, publish_one
 from zq.client.pulled import PulledTask, read_handle, settle_together
-from zq.client.queue_operations import QueueOperations
-from zq.client.receipt import Receipt, Receipts, TaskEvent, TaskStatus, events_of, status_of
-from zq.client.schedules import CatchUp, Schedules, make_schedule
+from zq.client.receipt import Receipt, Receipts
 from zq.submit_options import Policy, SubmitOptions
 from zq.wire.limits import BATCH_TASKS_MAX, PAYLOAD_BYTES_MAX
-from zq.wire.policies import QueueSettings
+
+if TYPE_CHECKING:  # loaded when they are asked for: most programs need few of them, if any
+    from zq.client.dead_letters import DeadLetters
+    from zq.client.namespaces import Namespaces
+    from zq.client.queues import Queues
+    from zq.client.schedules import Schedules
+    from zq.client.topics import Topics
+    from zq.client.workers import Workers
 
 
-class Client:
+class Client(Face[Run]):
     """A connection to a coordinator; any thread may use it, and a context manager closes it.
 
     Nothing is done before the first call, which waits for the coordinator up to its timeout. A connection that breaks
@@ -59,22 +55,57 @@ class Client:
         payload_bytes_max: int = PAYLOAD_BYTES_MAX,
         namespace: str | None = None,
     ) -> None:
-        self._calls = Calls(address, timeout, name, payload_bytes_max, namespace=namespace)
+        calls = Calls(address, timeout=timeout, name=name, payload_bytes_max=payload_bytes_max, namespace=namespace)
+        super().__init__(calls, Blocking(calls.abandon))
+
+    @classmethod
+    def over(cls, calls: Calls, run: Run) -> Self:
+        """Makes a client of calls that are there already, and of what carries them out: its double in memory, say."""
+        client = cls.__new__(cls)
+        Face.__init__(client, calls, run)
+        return client
+
+    @property
+    def queues(self) -> Queues:
+        """The queues of the coordinator: their counts and policies, and what is done to a whole one."""
+        from zq.client.queues import Queues
+
+        return Queues(self._calls, self._run)
 
     @property
     def dead(self) -> DeadLetters:
         """The dead letters of the coordinator."""
+        from zq.client.dead_letters import DeadLetters
+
         return DeadLetters(self._calls, self._run)
 
     @property
-    def queues(self) -> QueueOperations:
-        """Operations on whole queues: purge, move, drain, delete."""
-        return QueueOperations(self._calls, self._run)
+    def schedules(self) -> Schedules:
+        """The schedules of the coordinator."""
+        from zq.client.schedules import Schedules
+
+        return Schedules(self._calls, self._run)
 
     @property
-    def schedules(self) -> Schedules:
-        """The schedules of the coordinator; `schedule` makes one."""
-        return Schedules(self._calls, self._run)
+    def topics(self) -> Topics:
+        """Which queues of the coordinator get what is published."""
+        from zq.client.topics import Topics
+
+        return Topics(self._calls, self._run)
+
+    @property
+    def namespaces(self) -> Namespaces:
+        """The namespaces of the coordinator."""
+        from zq.client.namespaces import Namespaces
+
+        return Namespaces(self._calls, self._run)
+
+    @property
+    def workers(self) -> Workers:
+        """The workers of the coordinator."""
+        from zq.client.workers import Workers
+
+        return Workers(self._calls, self._run)
 
     @property
     def address(self) -> str:
@@ -85,11 +116,10 @@ class Client:
         """Submits a task; it is on the coordinator's disk when this returns.
 
         Args:
-            queue: its name.
             payload: anything msgpack can hold.
             id: chosen by the caller, so that the same submit is stored once, however often it is tried; None: made
                 here.
-            options: see `zq.submit_options.SubmitOptions`.
+            options: see `zq.SubmitOptions`.
 
         Raises:
             BusyError: it was not stored; try again after `retry_after`.
@@ -116,10 +146,9 @@ class Client:
         in batches; a batch is accepted or refused as a whole.
 
         Args:
-            queue: its name.
             payloads: each anything msgpack can hold.
             batch_size: tasks in a batch, 1 to 1,000; larger is faster.
-            options: see `zq.submit_options.SubmitOptions`.
+            options: see `zq.SubmitOptions`.
 
         Raises:
             BusyError, InvalidTaskError: after all payloads were tried; `refused` has the positions of those that were
@@ -131,11 +160,7 @@ class Client:
             ClosedError: the client is closed.
         """
         entries, refusal = self._run(self._calls.submit_many(queue, payloads, batch_size, options))
-        receipts = Receipts(self._make_receipt, entries)
-        if refusal is not None:
-            refusal.accepted = receipts
-            raise refusal
-        return receipts
+        return unless_refused(Receipts(self._make_receipt, entries), refusal)
 
     def publish(
         self,
@@ -143,7 +168,7 @@ class Client:
         payload: Any,
         *,
         id: str | None = None,
-        mandatory: bool = True,
+        is_mandatory: bool = True,
         **options: Unpack[SubmitOptions],
     ) -> PublishReceipt[Receipt]:
         """Stores a task in every queue that is bound to a topic, in one transaction: in all of them, or in none.
@@ -153,7 +178,7 @@ class Client:
             payload: anything msgpack can hold.
             id: as in `submit`: the same publication is stored once, and gets the same answer, however often it is
                 tried; at most 123 bytes.
-            mandatory: whether it is an error that no queue is bound to the topic. With False it is stored nowhere
+            is_mandatory: whether it is an error that no queue is bound to the topic. With False it is stored nowhere
                 then, and the receipt's `queues` are empty.
             options: see `zq.SubmitOptions`; `group` and `unique` are not for publications, since it is not known how
                 many tasks there will be, and one of the queues may have a task with the key already.
@@ -164,9 +189,8 @@ class Client:
             PayloadTooLargeError, TypeError, ValueError: nothing was sent.
             UnreachableError, TimedOutError, ClosedError: as `submit`.
         """
-        steps = publish_one(self._calls, topic, payload, id, options, is_mandatory=mandatory)
-        found: Publication = self._run(steps)
-        return PublishReceipts(self._make_receipt, [found])[0]
+        call = publish_one(self._calls, topic, payload, id, options, is_mandatory=is_mandatory)
+        return PublishReceipts(self._make_receipt, [self._run(call)])[0]
 
     def publish_many(
         self,
@@ -174,83 +198,33 @@ class Client:
         payloads: Iterable[Any],
         *,
         batch_size: int = BATCH_TASKS_MAX,
-        mandatory: bool = True,
+        is_mandatory: bool = True,
         **options: Unpack[SubmitOptions],
     ) -> PublishReceipts[Receipt]:
         """Publishes many payloads to one topic with the same options, in batches; each batch is a publication of its
         own.
 
         Args:
-            topic: as in `publish`.
             payloads: each anything msgpack can hold; read as they are sent.
             batch_size: payloads in a publication, 1 to 1,000; larger is faster.
-            mandatory: as in `publish`.
-            options: as in `publish`.
+            is_mandatory, options: as in `publish`.
 
         Raises:
             BusyError, InvalidTaskError: after all payloads were tried; `refused` has the positions of those that were
                 not stored, `accepted` the receipts of all others.
             UnroutableError: no queue is bound to the topic (any more); `accepted` has the receipts of what was
                 published before.
-            PayloadTooLargeError, TypeError, ValueError, UnreachableError, TimedOutError, ClosedError: as
-                `submit_many`.
+            PayloadTooLargeError, TypeError, ValueError, UnreachableError ...: as `submit_many`.
         """
-        steps = publish_many(self._calls, topic, payloads, batch_size, options, is_mandatory=mandatory)
-        stored, refusal = self._run(steps)
-        receipts = PublishReceipts(self._make_receipt, stored)
-        if refusal is not None:
-            refusal.accepted = receipts
-            raise refusal
-        return receipts
-
-    def bind(self, pattern: str, queue: str, headers: Mapping[str, str] | None = None) -> bool:
-        """Binds a queue to a pattern of topics: from now on it gets a task of each publication that matches; kept over
-        restarts.
-
-        Args:
-            pattern: dot-separated words; `*` stands for one word, `#` for none or more.
-            queue: its name; it is made if need be.
-            headers: what a publication's headers must have, all of it; None for no condition.
-
-        Returns:
-            False when it is bound so already.
-
-        Raises:
-            ValueError, TypeError: an argument cannot be.
-            RemoteProtocolError: there are too many bindings.
-            UnreachableError, TimedOutError, ClosedError: as `submit`.
-        """
-        arguments = binding_arguments(pattern, queue, headers)
-        return bool(self._run(self._calls.command("bind", arguments)))
-
-    def unbind(self, pattern: str, queue: str, headers: Mapping[str, str] | None = None) -> int:
-        """Removes the bindings of a queue with a pattern; returns how many. Tasks that it has got stay.
-
-        Args:
-            pattern: as it was bound.
-            queue: its name.
-            headers: only the binding with exactly these; None for all with the pattern.
-
-        Raises:
-            ValueError, TypeError, UnreachableError, TimedOutError, ClosedError: as `bind`.
-        """
-        arguments = binding_arguments(pattern, queue, headers)
-        return int(self._run(self._calls.command("unbind", arguments)))
-
-    def match(self, topic: str, headers: Mapping[str, str] | None = None) -> list[str]:
-        """Returns the queues that a publication to a topic, with these headers, would reach now; nothing is published.
-
-        Raises:
-            ValueError, TypeError, UnreachableError, TimedOutError, ClosedError: as `bind`.
-        """
-        return list(self._run(self._calls.query("match", match_arguments(topic, headers))))
+        call = publish_many(self._calls, topic, payloads, batch_size, options, is_mandatory=is_mandatory)
+        stored, refusal = self._run(call)
+        return unless_refused(PublishReceipts(self._make_receipt, stored), refusal)
 
     def pull(self, queue: str, *, max_tasks: int = 1, wait: float = 0.0, lease: float = 30.0) -> list[PulledTask]:
         """Takes tasks to work on here; a task that is neither ended nor prolonged within its lease goes to someone
         else.
 
         Args:
-            queue: its name.
             max_tasks: 1 to 1,000.
             wait: seconds to wait for the first task.
             lease: seconds for which the tasks are held.
@@ -275,25 +249,24 @@ class Client:
         done: Iterable[PulledTask | tuple[PulledTask, Any]] = (),
         failed: Iterable[tuple[PulledTask, str | BaseException]] = (),
         *,
-        whole: bool = False,
+        is_whole: bool = False,
     ) -> list[PulledTask]:
         """Ends several pulled tasks in one message and one transaction; durable on return.
 
         Args:
             done: tasks, or tuples of task and result; what a task forwarded is submitted as by its `done`.
             failed: tuples of task and error.
-            whole: True: when one task is not held here any more, nothing of it all is stored.
+            is_whole: True: when one task is not held here any more, nothing of it all is stored.
 
         Returns:
-            The tasks that are not held here any more: with `whole` nothing was stored unless the list is empty, else
+            The tasks that are not held here any more: with `is_whole` nothing was stored unless the list is empty, else
             nothing of these.
 
         Raises:
             TypeError, PayloadTooLargeError, ValueError: something cannot be sent, or it is too much for one message.
             TimedOutError: no answer in time; whether it was stored is unknown, and it may be called again.
         """
-        stale: list[PulledTask] = self._run(settle_together(self._calls, done, failed, whole=whole))
-        return stale
+        return self._run(settle_together(self._calls, done, failed, is_whole=is_whole))
 
     def group(
         self,
@@ -319,7 +292,7 @@ class Client:
                 "settled" (the list has outcome and result, or reason, of each).
             skips_none: whether members that return None contribute nothing to the list.
             id: chosen by the caller, so that the same call, made again, opens the same group; None: made here.
-            options: of all members; see `zq.submit_options.SubmitOptions`.
+            options: of all members; see `zq.SubmitOptions`.
 
         Raises:
             BusyError, InvalidTaskError: the group, or some of its members, were refused; a note on the error says how
@@ -336,15 +309,13 @@ class Client:
         When the time is up the task stays: it is durable like any other.
 
         Args:
-            queue: its name.
             payload: anything msgpack can hold.
             timeout: seconds for both; given by place, since the option of that name limits how long the task may run.
-            options: see `zq.submit_options.SubmitOptions`.
+            options: see `zq.SubmitOptions`.
 
         Raises:
             TaskFailedError, TaskCancelledError, TaskExpiredError, TimedOutError: as `Receipt.result`.
-            BusyError, InvalidTaskError, PayloadTooLargeError, TypeError, ValueError, UnreachableError, ClosedError: as
-                `submit`.
+            BusyError, InvalidTaskError, PayloadTooLargeError, TypeError, ValueError ...: as `submit`.
         """
         return self._run(self._calls.request(queue, payload, timeout, options))
 
@@ -360,53 +331,35 @@ class Client:
             ValueError: it cannot be an id.
             UnreachableError, TimedOutError, ClosedError: as `submit`.
         """
-        return status_of(id, self._run(self._calls.query("task", {"id": id})))
+        return self._run(insight.status(self._calls, id))
 
     def why(self, id: str) -> Reason:
         """Returns why a task does not run now, or that it does, or how it ended. Raises as `status`."""
-        reason: Reason = self._run(self._calls.why(id))
-        return reason
+        return self._run(insight.why(self._calls, id))
 
     def trace(self, id: str) -> tuple[TaskEvent, ...]:
         """Returns everything that has happened to a task, or a batch, in the order of time; nothing when it is not
         known (any more). Raises as `status`.
         """
-        return events_of(self._run(self._calls.query("trace", {"id": id})))
+        return self._run(insight.trace(self._calls, id))
 
     def tasks(
-        self,
-        state: StateFilter = "waiting",
-        *,
-        queue: str | None = None,
-        key: str | None = None,
-        headers: Mapping[str, str] | None = None,
-        worker: str | None = None,
-        reason: str | None = None,
-        older_than: float | None = None,
-        limit: int | None = None,
+        self, state: StateFilter = "waiting", *, limit: int | None = None, **filters: Unpack[TaskFilters]
     ) -> Iterator[TaskStatus]:
         """Looks for tasks, which changes nothing; asks for the next page when it is wanted.
 
         Args:
             state: see `zq.StateFilter`.
-            queue: only of this one.
-            key: only with this key.
-            headers: only with all of these.
-            worker: only those it has, has completed, or had when they failed.
-            reason: text in the reason, or in the last error, in whatever case.
-            older_than: seconds since they were accepted.
             limit: how many at most; None for all.
+            filters: see `zq.TaskFilters`; without any, all of the state.
 
         Raises:
             ValueError, TypeError: an argument cannot be.
             RemoteProtocolError: there is no such queue, or the state is not kept with keys and headers.
             UnreachableError, TimedOutError, ClosedError: as `submit`.
         """
-        found = search(state, queue, key, headers, worker, reason, older_than, limit)
-        return (task for page in iter(lambda: self._next_page(found), None) for task in statuses(page))
-
-    def _next_page(self, found: Search) -> list[dict[str, Any]] | None:
-        return None if found.is_over else self._run(found.page(self._calls))
+        found = search(state, limit=limit, **filters)
+        return (task for call in found.pages(self._calls) for task in self._run(call))
 
     def payload(self, id: str) -> Any:
         """Returns the payload of a task that has not ended or is dead; raises TaskUnknownError of others, and as
@@ -436,100 +389,7 @@ class Client:
 
     def cancel(self, id: str) -> int:
         """Cancels a task, or all tasks of a batch; returns how many had not ended. Raises as `status`."""
-        return int(self._run(self._calls.cancel(id)))
-
-    def retry(self, id: str) -> bool:
-        """Puts a dead letter back into its queue; returns False when it is not dead. Raises as `status`."""
-        return bool(self._run(self._calls.command("retry", {"id": id})))
-
-    def schedule(
-        self,
-        name: str,
-        queue: str,
-        payload: Any,
-        *,
-        every: float | None = None,
-        cron: str | None = None,
-        timezone: str = "UTC",
-        catch_up: CatchUp = "one",
-        **options: Unpack[SubmitOptions],
-    ) -> dict[str, Any]:
-        """Makes a schedule: a task that comes again and again; one of the same name is changed, and goes on if its
-        times are the same.
-
-        Args:
-            name: of the schedule, at most 100 bytes; task ids are made of it.
-            queue: of the tasks.
-            payload: of each task.
-            every: seconds between two tasks, at least 1; the first one comes so long after this call. Or:
-            cron: a cron expression of five fields, minute to day of week, or of six with seconds first.
-            timezone: in which the cron expression is meant, such as "Europe/Berlin".
-            catch_up: what is done about times that came while the coordinator was away: "skip" them, one task for all,
-                or all.
-            options: of each task; see `zq.submit_options.SubmitOptions`, without delay, at and group.
-
-        Returns:
-            The schedule, as `schedules.show` does.
-
-        Raises:
-            ValueError, TypeError, PayloadTooLargeError: nothing was sent.
-            RemoteProtocolError: the coordinator cannot do it: the expression or the zone cannot be, say.
-            UnreachableError, TimedOutError, ClosedError: as `submit`.
-        """
-        steps = make_schedule(self._calls, name, queue, payload, every, cron, timezone, catch_up, options)
-        made: dict[str, Any] = self._run(steps)
-        return made
-
-    def bury(self, id: str, reason: str = "buried by a client") -> int:
-        """Makes a dead letter of a task, or of all tasks of a batch; returns how many had not ended. Raises as
-        `status`.
-        """
-        return int(self._run(self._calls.command("bury", {"id": id, "reason": reason})))
-
-    def set_queue(self, name: str, **policies: Unpack[QueueSettings]) -> dict[str, Any]:
-        """Sets policies of a queue, which is made if need be; they hold at once and over restarts.
-
-        Args:
-            name: of the queue.
-            policies: see `zq.QueueSettings`; what is not named stays as it is, None puts it back to its default.
-
-        Returns:
-            The queue as the query `queue` shows it.
-
-        Raises:
-            ValueError: the name or a policy cannot be.
-            UnreachableError, TimedOutError, ClosedError: as `submit`.
-        """
-        value: dict[str, Any] = self._run(self._calls.set_queue(name, policies))
-        return value
-
-    def pause_queue(self, name: str) -> dict[str, Any]:
-        """Lets nothing of a queue be assigned until it is resumed, over restarts too; submits are accepted, and what
-        runs goes on. Raises as `set_queue`.
-        """
-        return self.set_queue(name, paused=True)
-
-    def resume_queue(self, name: str) -> dict[str, Any]:
-        """Lets a paused or draining queue go on. Raises as `set_queue`."""
-        return self.set_queue(name, paused=False, draining=False)
-
-    def set_namespace(self, name: str, **limits: Unpack[NamespaceLimits]) -> dict[str, Any]:
-        """Limits what the queues of a namespace hold together, at once and over restarts.
-
-        Args:
-            name: of the namespace; within that of the client, if it has one.
-            limits: max_tasks (unfinished tasks) and max_bytes (of their payloads), above which submits are refused as
-                busy; what is not named stays as it is, None takes a limit away.
-
-        Returns:
-            The namespace as the query `namespaces` shows it.
-
-        Raises:
-            ValueError: the name or a limit cannot be.
-            UnreachableError, TimedOutError, ClosedError: as `submit`.
-        """
-        value: dict[str, Any] = self._run(self._calls.command("set-namespace", namespace_arguments(name, limits)))
-        return value
+        return self._run(self._calls.cancel(id))
 
     def query(self, what: str, **arguments: Any) -> Any:
         """Returns the answer to a query of docs/protocol.md, section 4.
@@ -547,14 +407,10 @@ class Client:
 
     def ping(self) -> float:
         """Returns the seconds that the coordinator took to answer; raises as `submit`."""
-        return float(self._run(self._calls.ping()))
+        return self._run(self._calls.ping())
 
     def close(self, timeout: float = 5.0) -> None:
-        """Ends the connection; calls that still wait raise ClosedError.
-
-        Args:
-            timeout: seconds to wait for it.
-        """
+        """Ends the connection, and waits up to `timeout` seconds for it; calls that still wait raise ClosedError."""
         self._calls.link.close(timeout)
 
     def __enter__(self) -> Self:
@@ -567,6 +423,3 @@ class Client:
 
     def _make_receipt(self, entry: Entry, index: int) -> Receipt:
         return Receipt(self._calls, self._run, entry, index)
-
-    def _run(self, steps: Steps) -> Any:
-        return drive(self._calls, steps)

@@ -1,46 +1,49 @@
-"""Dead letters as a program sees them: `client.dead.find(...)`, `.replay(...)`, `.purge(...)`."""
+"""Dead letters as a program sees them: `client.dead.list(...)`, `.replay(...)`, `.bury(...)`, `.purge(...)`."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 from zq.client.browsing import search
-from zq.client.calls import Calls, Steps
+from zq.client.calls import Calls, Face
+from zq.client.driving import AsyncRun, Call, Run
+from zq.client.insight import value_of, values_of
+
+REASON = "buried by a client"
+"""Why a task was buried, when nothing else is said."""
 
 
-class _DeadLetterCalls:
-    """The calls, written once for both clients."""
+@dataclass(frozen=True, slots=True)
+class DeadLetter:
+    """A task that is dead. Times are wall, in seconds since 1970; `Client.trace` has its history."""
 
-    __slots__ = ("_calls", "_run")
-
-    def __init__(self, calls: Calls, run: Callable[[Steps], Any]) -> None:
-        self._calls = calls
-        self._run = run  # drives a call: blocks, or returns an awaitable
-
-    def _find(self, queue: str | None, reason: str | None, limit: int) -> Any:
-        return self._run(search("dead", queue, None, None, None, reason, None, limit).all(self._calls))
-
-    def _replay(self, id: str | None, queue: str | None, reason: str | None, to: str | None, limit: int) -> Any:
-        arguments = {"id": id, "queue": queue, "reason": reason, "to": to, "limit": limit}
-        return self._run(self._calls.command("replay", arguments))
-
-    def _start_replay(self, rate: float, queue: str | None, reason: str | None, to: str | None) -> Any:
-        arguments = {"id": self._calls.session.make_id(), "rate": rate, "queue": queue, "reason": reason, "to": to}
-        return self._run(self._calls.command("start-replay", arguments))
-
-    def _replays(self) -> Any:
-        return self._run(self._calls.query("replays", {}))
-
-    def _stop_replay(self, id: str) -> Any:
-        return self._run(self._calls.command("stop-replay", {"id": id}))
-
-    def _purge(self, id: str | None, queue: str | None, reason: str | None, limit: int) -> Any:
-        arguments = {"id": id, "queue": queue, "reason": reason, "limit": limit}
-        return self._run(self._calls.command("purge-dead", arguments))
+    id: str
+    queue: str
+    reason: str  # the first 500 characters of it
+    priority: int
+    key: str | None  # None when it has none
+    on_lost: str  # "reassign", "cancel" or "dead"
+    attempts: int  # starts that failed or were lost
+    failures: int  # of these, the ones that failed
+    accepted_time: float
+    finished_time: float  # when it became one
 
 
-class DeadLetters(_DeadLetterCalls):
+@dataclass(frozen=True, slots=True)
+class ReplayStatus:
+    """A replay of dead letters at a rate, which goes on by itself."""
+
+    id: str  # stops it
+    rate: float  # dead letters a second
+    queue: str | None  # where they are; None: all queues
+    reason: str | None  # text that the reason of each contains; None: any
+    to: str | None  # the queue to which they go; None: their own
+    started_time: float  # wall, seconds since 1970
+    moved: int  # so far
+
+
+class DeadLetters(Face[Run]):
     """The dead letters of a coordinator; any thread may use it while its client is open.
 
     `queue` None means all queues; `reason` is text that the reason must contain, in whatever case, None means any. All
@@ -49,11 +52,6 @@ class DeadLetters(_DeadLetterCalls):
     """
 
     __slots__ = ()
-
-    def find(self, *, queue: str | None = None, reason: str | None = None, limit: int = 100) -> list[dict[str, Any]]:
-        """Returns dead letters as the query `tasks` shows them, at most `limit`, the most urgent first."""
-        found: list[dict[str, Any]] = self._find(queue, reason, limit)
-        return found
 
     def replay(
         self,
@@ -64,7 +62,7 @@ class DeadLetters(_DeadLetterCalls):
         to: str | None = None,
         limit: int = 1000,
     ) -> int:
-        """Brings dead letters back at once, with no attempts charged, and returns how many.
+        """Brings dead letters back at once, with no attempts charged, the most urgent first; returns how many.
 
         Args:
             id: of one task; None: those of the queue and reason.
@@ -73,15 +71,20 @@ class DeadLetters(_DeadLetterCalls):
             to: another queue, in which they go to the end; None: their own, in their old places.
             limit: at most so many, 1 to 1,000.
         """
-        return int(self._replay(id, queue, reason, to, limit))
+        return self._run(_replay(self._calls, id, queue, reason, to, limit))
 
-    def kick(self, queue: str, count: int) -> int:
-        """Brings the first dead letters of a queue back, 1 to 1,000 of them; returns how many."""
-        return int(self._replay(None, queue, None, None, count))
+    def bury(self, id: str, reason: str = REASON) -> int:
+        """Makes a dead letter of a task, or of all tasks of a batch; returns how many had not ended.
+
+        Args:
+            id: of the task or batch.
+            reason: for people.
+        """
+        return self._run(_bury(self._calls, id, reason))
 
     def start_replay(
         self, rate: float, *, queue: str | None = None, reason: str | None = None, to: str | None = None
-    ) -> dict[str, Any]:
+    ) -> ReplayStatus:
         """Begins to bring back the dead letters that there are now, at a rate; it goes on over restarts.
 
         Args:
@@ -91,38 +94,33 @@ class DeadLetters(_DeadLetterCalls):
             to: another queue; None: their own.
 
         Returns:
-            The replay, as `replays` shows it; its `id` stops it.
+            The replay; its `id` stops it.
         """
-        replay: dict[str, Any] = self._start_replay(rate, queue, reason, to)
-        return replay
+        return self._run(_start_replay(self._calls, rate, queue, reason, to))
 
-    def replays(self) -> list[dict[str, Any]]:
-        """Returns the replays that are going on: id, rate, queue, reason, to, started_time, and moved so far."""
-        found: list[dict[str, Any]] = self._replays()
-        return found
+    def replays(self) -> list[ReplayStatus]:
+        """Returns the replays that are going on."""
+        return self._run(_replays(self._calls))
 
     def stop_replay(self, id: str) -> bool:
         """Stops a replay; returns False when it is over already. What it has brought back stays back."""
-        return bool(self._stop_replay(id))
+        return self._run(_stop_replay(self._calls, id))
 
     def purge(
         self, id: str | None = None, *, queue: str | None = None, reason: str | None = None, limit: int = 1000
     ) -> int:
         """Gives dead letters up for good, as `replay` finds them; returns how many."""
-        return int(self._purge(id, queue, reason, limit))
+        return self._run(_purge(self._calls, id, queue, reason, limit))
+
+    def list(self, *, queue: str | None = None, reason: str | None = None, limit: int = 100) -> list[DeadLetter]:
+        """Returns dead letters, at most `limit`, the most urgent first."""
+        return self._run(_list(self._calls, queue, reason, limit))
 
 
-class AsyncDeadLetters(_DeadLetterCalls):
+class AsyncDeadLetters(Face[AsyncRun]):
     """The dead letters of a coordinator, awaited; as `DeadLetters`."""
 
     __slots__ = ()
-
-    async def find(
-        self, *, queue: str | None = None, reason: str | None = None, limit: int = 100
-    ) -> list[dict[str, Any]]:
-        """As `DeadLetters.find`."""
-        found: list[dict[str, Any]] = await self._find(queue, reason, limit)
-        return found
 
     async def replay(
         self,
@@ -134,30 +132,69 @@ class AsyncDeadLetters(_DeadLetterCalls):
         limit: int = 1000,
     ) -> int:
         """As `DeadLetters.replay`."""
-        return int(await self._replay(id, queue, reason, to, limit))
+        return await self._run(_replay(self._calls, id, queue, reason, to, limit))
 
-    async def kick(self, queue: str, count: int) -> int:
-        """As `DeadLetters.kick`."""
-        return int(await self._replay(None, queue, None, None, count))
+    async def bury(self, id: str, reason: str = REASON) -> int:
+        """As `DeadLetters.bury`."""
+        return await self._run(_bury(self._calls, id, reason))
 
     async def start_replay(
         self, rate: float, *, queue: str | None = None, reason: str | None = None, to: str | None = None
-    ) -> dict[str, Any]:
+    ) -> ReplayStatus:
         """As `DeadLetters.start_replay`."""
-        replay: dict[str, Any] = await self._start_replay(rate, queue, reason, to)
-        return replay
+        return await self._run(_start_replay(self._calls, rate, queue, reason, to))
 
-    async def replays(self) -> list[dict[str, Any]]:
+    async def replays(self) -> list[ReplayStatus]:
         """As `DeadLetters.replays`."""
-        found: list[dict[str, Any]] = await self._replays()
-        return found
+        return await self._run(_replays(self._calls))
 
     async def stop_replay(self, id: str) -> bool:
         """As `DeadLetters.stop_replay`."""
-        return bool(await self._stop_replay(id))
+        return await self._run(_stop_replay(self._calls, id))
 
     async def purge(
         self, id: str | None = None, *, queue: str | None = None, reason: str | None = None, limit: int = 1000
     ) -> int:
         """As `DeadLetters.purge`."""
-        return int(await self._purge(id, queue, reason, limit))
+        return await self._run(_purge(self._calls, id, queue, reason, limit))
+
+    async def list(self, *, queue: str | None = None, reason: str | None = None, limit: int = 100) -> list[DeadLetter]:
+        """As `DeadLetters.list`."""
+        return await self._run(_list(self._calls, queue, reason, limit))
+
+
+# The calls, written once for both.
+
+
+def _list(calls: Calls, queue: str | None, reason: str | None, limit: int) -> Call[list[DeadLetter]]:
+    return values_of(DeadLetter, (yield from search("dead", queue=queue, reason=reason, limit=limit).all(calls)))
+
+
+def _replay(
+    calls: Calls, id: str | None, queue: str | None, reason: str | None, to: str | None, limit: int
+) -> Call[int]:
+    arguments: dict[str, Any] = {"id": id, "queue": queue, "reason": reason, "to": to, "limit": limit}
+    return calls.command("replay", arguments)
+
+
+def _bury(calls: Calls, id: str, reason: str) -> Call[int]:
+    return calls.command("bury", {"id": id, "reason": reason})
+
+
+def _start_replay(
+    calls: Calls, rate: float, queue: str | None, reason: str | None, to: str | None
+) -> Call[ReplayStatus]:
+    arguments = {"id": calls.session.make_id(), "rate": rate, "queue": queue, "reason": reason, "to": to}
+    return value_of(ReplayStatus, (yield from calls.command("start-replay", arguments)))
+
+
+def _replays(calls: Calls) -> Call[list[ReplayStatus]]:
+    return values_of(ReplayStatus, (yield from calls.query("replays", {})))
+
+
+def _stop_replay(calls: Calls, id: str) -> Call[bool]:
+    return calls.command("stop-replay", {"id": id})
+
+
+def _purge(calls: Calls, id: str | None, queue: str | None, reason: str | None, limit: int) -> Call[int]:
+    return calls.command("purge-dead", {"id": id, "queue": queue, "reason": reason, "limit": limit})

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Coroutine, Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import partial
 from types import TracebackType
 from typing import Any, Self
 
-from zq.client.calls import Ask, Calls, Steps
+from zq.client.calls import Calls, D, Face
+from zq.client.driving import Ask, AsyncRun, Call, Run
 from zq.sessions.outcomes import FOREVER
 from zq.sessions.streams import Stream
 from zq.submit_options import check_name
@@ -45,10 +46,12 @@ class Event:
         return self.hi - self.lo
 
 
-class _Stream:
+class _Stream(Face[D]):
     """What both streams do: turns messages into events."""
 
-    def __init__(self, calls: Calls, queue: str | None, kinds: Iterable[str] | None, timeout: float | None) -> None:
+    def __init__(
+        self, calls: Calls, run: D, queue: str | None, kinds: Iterable[str] | None, timeout: float | None
+    ) -> None:
         if isinstance(kinds, str):
             raise TypeError(f"expected kinds as a list of texts, got {kinds!r}")
         named = tuple(kinds or ())
@@ -57,7 +60,7 @@ class _Stream:
             raise ValueError(f"expected kinds of {', '.join(EVENT_KINDS)}, got {unknown[0]!r}")
         if timeout is not None and not timeout >= 0:
             raise ValueError(f"expected timeout as seconds from 0, got {timeout}")
-        self._calls = calls
+        super().__init__(calls, run)
         self._timeout = timeout
         self._stream = Stream(None if queue is None else check_name("queue", queue), named)
         self._is_open = False
@@ -65,7 +68,7 @@ class _Stream:
         self._firsts = 0
         self._events: deque[Event] = deque()
 
-    def _open(self) -> Steps:
+    def _open(self) -> Call[None]:
         """Begins to follow; what happens from its end on is told."""
         if not self._is_open:
             self._is_open = True
@@ -78,7 +81,7 @@ class _Stream:
                 self._close()
                 raise
 
-    def _next(self) -> Steps:
+    def _next(self) -> Call[Event | None]:
         """Returns the next event, or None when none came in time or the stream is closed."""
         yield from self._open()
         stop_at = FOREVER if self._timeout is None else self._calls.clock() + self._timeout
@@ -112,26 +115,25 @@ class _Stream:
                 self._post(self._calls.session.streams.close, self._stream)
 
 
-class EventStream(_Stream):
+class EventStream(_Stream[Run]):
     """Events as they happen, from its making on; an iterator and a context manager. One thread at a time may use it."""
 
     def __init__(
         self,
         calls: Calls,
-        run: Callable[[Steps], Any],
+        run: Run,
         queue: str | None,
         kinds: Iterable[str] | None,
         timeout: float | None,
     ) -> None:
-        super().__init__(calls, queue, kinds, timeout)
-        self._run = run
+        super().__init__(calls, run, queue, kinds, timeout)
         run(self._open())
 
     def __iter__(self) -> Self:
         return self
 
     def __next__(self) -> Event:
-        event: Event | None = self._run(self._next())
+        event = self._run(self._next())
         if event is None:
             raise StopIteration
         return event
@@ -149,25 +151,14 @@ class EventStream(_Stream):
         self.close()
 
 
-class AsyncEventStream(_Stream):
+class AsyncEventStream(_Stream[AsyncRun]):
     """Events as they happen, from `async with` or the first `async for` on; as `EventStream`, awaited."""
-
-    def __init__(
-        self,
-        calls: Calls,
-        run: Callable[[Steps], Coroutine[Any, Any, Any]],
-        queue: str | None,
-        kinds: Iterable[str] | None,
-        timeout: float | None,
-    ) -> None:
-        super().__init__(calls, queue, kinds, timeout)
-        self._run = run
 
     def __aiter__(self) -> Self:
         return self
 
     async def __anext__(self) -> Event:
-        event: Event | None = await self._run(self._next())
+        event = await self._run(self._next())
         if event is None:
             raise StopAsyncIteration
         return event

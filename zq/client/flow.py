@@ -1,10 +1,16 @@
 """The batches of one submit_many on their way: what is in flight, what was accepted, what was refused."""
 
-from typing import NamedTuple
+from collections.abc import Sequence
+from typing import Any, NamedTuple, TypeAlias, TypeVar
 
-from zq.errors import BusyError, InvalidTaskError
+from zq.errors import BusyError, InvalidTaskError, UnroutableError
 from zq.sessions.outcomes import BatchOutcome, Reply
 from zq.wire.messages import Accepted
+
+S = TypeVar("S", bound=Sequence[Any])
+
+Refusal: TypeAlias = BusyError | InvalidTaskError | UnroutableError
+"""What is raised after all payloads were tried, with the receipts of those that were accepted."""
 
 WINDOW_BYTES = 16 << 20
 """Bytes of one submit_many that wait for their receipts: twice what the session has in flight, so that it never runs
@@ -27,6 +33,14 @@ class Entry(NamedTuple):
 def entry_of(outcome: BatchOutcome, accepted: Accepted) -> Entry:
     """Makes the entry of a batch with one receipt."""
     return Entry(outcome, accepted.position, accepted.eta, accepted.duplicate_of is not None)
+
+
+def unless_refused(receipts: S, refusal: Refusal | None) -> S:
+    """Returns the receipts, or raises the refusal of the others with them."""
+    if refusal is not None:
+        refusal.accepted = receipts
+        raise refusal
+    return receipts
 
 
 class Flow:

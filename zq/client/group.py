@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass, fields
+from collections.abc import Iterable
+from dataclasses import dataclass
 from typing import Any
 
-from zq.client.calls import Calls, Steps, outcome_of
+from zq.client.calls import Calls, D, Face, outcome_of
+from zq.client.driving import AsyncRun, Call, Run
+from zq.client.insight import value_of
 from zq.sessions.forwards import Forward, gather_forwards
 from zq.submit_options import Policy, SubmitOptions, make_group, read_members
 from zq.wire.batch import pack_payloads
@@ -34,14 +36,6 @@ class GroupStatus:
     finished_time: float | None = None
 
 
-_STATUS_FIELDS = frozenset(field.name for field in fields(GroupStatus))
-
-
-def group_status_of(value: dict[str, Any]) -> GroupStatus:
-    """Makes a status of the answer to the query `group`; fields of a later protocol are left out."""
-    return GroupStatus(**{name: one for name, one in value.items() if name in _STATUS_FIELDS})
-
-
 def submit_group(
     calls: Calls,
     id: str | None,
@@ -51,7 +45,7 @@ def submit_group(
     policy: Policy,
     skips_none: bool,
     options: SubmitOptions,
-) -> Steps:
+) -> Call[str]:
     """Opens a group and submits its members; returns its id."""
     id = id or calls.session.make_id()
     forwards = [
@@ -74,28 +68,32 @@ def submit_group(
     return id
 
 
-class GroupBase:
+def _result(calls: Calls, id: str, timeout: float | None) -> Call[Any]:
+    return calls.result(*outcome_of(id), timeout)
+
+
+def _status(calls: Calls, id: str) -> Call[GroupStatus]:
+    return value_of(GroupStatus, (yield from calls.query("group", {"id": id})))
+
+
+class GroupBase(Face[D]):
     """A group that was opened; what its faces share.
 
     Attributes:
         id: of the group, and of its callback.
     """
 
-    __slots__ = ("_calls", "_run", "id")
+    __slots__ = ("id",)
 
-    def __init__(self, calls: Calls, run: Callable[[Steps], Any], id: str) -> None:
-        self._calls = calls
-        self._run = run  # drives a call: blocks, or returns an awaitable
+    def __init__(self, calls: Calls, run: D, id: str) -> None:
+        super().__init__(calls, run)
         self.id = id
-
-    def _result(self, timeout: float | None) -> Steps:
-        return self._calls.result(*outcome_of(self.id), timeout)
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self.id}>"
 
 
-class Group(GroupBase):
+class Group(GroupBase[Run]):
     """A group that `Client.group` opened; any thread may use it while its client is open."""
 
     __slots__ = ()
@@ -113,14 +111,32 @@ class Group(GroupBase):
             TimedOutError: it has not ended in time.
             ClosedError: the client was closed.
         """
-        return self._run(self._result(timeout))
+        return self._run(_result(self._calls, self.id, timeout))
 
     def status(self) -> GroupStatus:
         """Returns what the coordinator knows of the group; raises as `Client.status`."""
-        return group_status_of(self._run(self._calls.query("group", {"id": self.id})))
+        return self._run(_status(self._calls, self.id))
 
     def cancel(self) -> int:
         """Cancels the group with its members; returns how many tasks had not ended, the callback counting as one.
         Raises as `Client.cancel`.
         """
-        return int(self._run(self._calls.cancel(self.id)))
+        return self._run(self._calls.cancel(self.id))
+
+
+class AsyncGroup(GroupBase[AsyncRun]):
+    """A group that `AsyncClient.group` opened, awaited; as `Group`."""
+
+    __slots__ = ()
+
+    async def result(self, timeout: float | None = None) -> Any:
+        """As `Group.result`."""
+        return await self._run(_result(self._calls, self.id, timeout))
+
+    async def status(self) -> GroupStatus:
+        """As `Group.status`."""
+        return await self._run(_status(self._calls, self.id))
+
+    async def cancel(self) -> int:
+        """As `Group.cancel`."""
+        return await self._run(self._calls.cancel(self.id))

@@ -1,9 +1,68 @@
-"""Why a task does not run now, as a client is told."""
+"""What is known of a task, as a client is told, and how answers are made into values."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar, Protocol, TypeVar
+
+from zq.client.calls import Calls
+from zq.client.driving import Call
+
+
+class _Dataclass(Protocol):
+    __dataclass_fields__: ClassVar[dict[str, Any]]
+
+
+V = TypeVar("V", bound=_Dataclass)
+
+
+def value_of(kind: type[V], row: Mapping[str, Any]) -> V:
+    """Makes a value of a row of an answer, by name: fields of a later protocol are left out, and what the row does not
+    have is what the class says.
+    """
+    known = kind.__dataclass_fields__
+    return kind(**{name: _frozen(value) for name, value in row.items() if name in known})
+
+
+def values_of(kind: type[V], rows: Iterable[Mapping[str, Any]]) -> list[V]:
+    return [value_of(kind, row) for row in rows]
+
+
+def _frozen(value: Any) -> Any:
+    return tuple(value) if isinstance(value, list) else value
+
+
+@dataclass(frozen=True, slots=True)
+class TaskEvent:
+    """Something that happened to a task: accepted, assigned, lost, retried ... (docs/semantics.md, Insight)."""
+
+    time: float  # wall, seconds since 1970
+    event: str
+    detail: dict[str, Any]  # worker, token, reason ..., as the event has them
+
+
+@dataclass(frozen=True, slots=True)
+class TaskStatus:
+    """What the coordinator knows of a task; None where it knows nothing. Times are wall, in seconds since 1970."""
+
+    id: str
+    state: str  # "waiting", "scheduled", "leased", "done", "cancelled", "expired", "dead" or "unknown"
+    queue: str | None = None
+    priority: int | None = None
+    key: str | None = None
+    on_lost: str | None = None
+    attempts: int | None = None  # starts that failed or were lost
+    failures: int | None = None  # of these, the ones that failed
+    worker: str | None = None
+    token: int | None = None
+    progress: float | None = None
+    reason: str | None = None
+    accepted_time: float | None = None
+    due_time: float | None = None
+    finished_time: float | None = None
+    position: int | None = None
+    timeline: tuple[TaskEvent, ...] = ()  # what happened beside its plain way; `Client.trace` has all of it
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,3 +84,29 @@ class Reason:
 
     def __str__(self) -> str:
         return f"{self.id}: {self.text}"
+
+
+def status(calls: Calls, id: str) -> Call[TaskStatus]:
+    """Asks what is known of a task."""
+    row = yield from calls.query("task", {"id": id})
+    return status_of({"id": id, "state": "unknown", **row})
+
+
+def status_of(row: Mapping[str, Any]) -> TaskStatus:
+    """Makes a status of a row of the queries `task` and `tasks`."""
+    return value_of(TaskStatus, {**row, "timeline": _events_of(row.get("timeline") or ())})
+
+
+def why(calls: Calls, id: str) -> Call[Reason]:
+    """Asks why a task does not run."""
+    row = yield from calls.query("why", {"id": id})
+    return Reason(id, row["code"], row["text"], row["details"])
+
+
+def trace(calls: Calls, id: str) -> Call[tuple[TaskEvent, ...]]:
+    """Asks for everything that has happened to a task."""
+    return _events_of((yield from calls.query("trace", {"id": id})))
+
+
+def _events_of(rows: Iterable[Mapping[str, Any]]) -> tuple[TaskEvent, ...]:
+    return tuple(TaskEvent(row["time"], row["event"], row.get("detail") or {}) for row in rows)

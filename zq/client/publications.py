@@ -1,19 +1,20 @@
-"""What clients publish: the calls, in the steps of `zq.client.calls`, and the receipts."""
+"""What clients publish: the calls, and the receipts."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Generic, NamedTuple, TypeVar, overload
 
-from zq.client.calls import Calls, Steps
-from zq.client.flow import Entry
+from zq.client.calls import Calls
+from zq.client.driving import Call
+from zq.client.flow import Entry, Refusal
 from zq.errors import BusyError, InvalidTaskError, UnroutableError
 from zq.sessions.outcomes import BatchOutcome
 from zq.submit_options import SubmitOptions, check_id, check_name, make_options
 from zq.wire.batch import pack_payloads
 from zq.wire.limits import BATCH_TASKS_MAX, PUBLICATION_ID_BYTES_MAX
 from zq.wire.messages import Options, Publish, Published, Refused
-from zq.wire.topics import check_pattern, check_topic
+from zq.wire.topics import check_topic
 
 R = TypeVar("R")
 
@@ -47,7 +48,7 @@ class PublishReceipt(Generic[R]):
 
     @property
     def queues(self) -> tuple[str, ...]:
-        """The queues that it reached, sorted; empty only when it was published with mandatory=False."""
+        """The queues that it reached, sorted; empty only when it was published with is_mandatory=False."""
         return tuple(self.receipts)
 
     def __repr__(self) -> str:
@@ -89,8 +90,8 @@ class PublishReceipts(Sequence[PublishReceipt[R]], Generic[R]):
 
 def publish_one(
     calls: Calls, topic: str, payload: Any, id: str | None, options: SubmitOptions, *, is_mandatory: bool
-) -> Steps:
-    """Publishes one payload; returns its Publication."""
+) -> Call[Publication]:
+    """Publishes one payload."""
     made = _check(topic, options)
     data = calls.pack(payload)
     if id is not None and len(check_id(id).encode()) > PUBLICATION_ID_BYTES_MAX:
@@ -103,7 +104,7 @@ def publish_one(
 
 def publish_many(
     calls: Calls, topic: str, payloads: Iterable[Any], batch_size: int, options: SubmitOptions, *, is_mandatory: bool
-) -> Steps:
+) -> Call[tuple[list[Publication], Refusal | None]]:
     """Publishes payloads in batches; returns the Publications of those that were stored, and the error to raise if
     others were refused.
     """
@@ -144,8 +145,8 @@ def _check(topic: str, options: SubmitOptions) -> Options:
 
 def _send(
     calls: Calls, topic: str, id: str | None, options: Options, part: list[bytes], *, is_mandatory: bool
-) -> Steps:
-    """Publishes one batch; returns a Publication or a Refused."""
+) -> Call[Publication | Refused]:
+    """Publishes one batch."""
     ends, blob = pack_payloads(part)
     message = Publish(0, calls.session.make_id() if id is None else id, topic, options, is_mandatory, ends, blob)
     answer: Published = yield from calls.ask(message)
@@ -156,36 +157,9 @@ def _send(
     return Publication(message.id, size, entries)
 
 
-def _error(topic: str, refused: Refused, positions: tuple[int, ...]) -> BusyError | InvalidTaskError | UnroutableError:
+def _error(topic: str, refused: Refused, positions: tuple[int, ...]) -> Refusal:
     if refused.code == "busy":
         return BusyError(refused.retry_after or 0.0, refused.reason, positions)
     if refused.code == "unroutable":
         return UnroutableError(topic, refused.reason)
     return InvalidTaskError(refused.reason, positions)
-
-
-# Bindings.
-
-
-def binding_arguments(pattern: str, queue: str | None, headers: Mapping[str, str] | None) -> dict[str, Any]:
-    """Returns the arguments of the commands `bind` and `unbind`.
-
-    Raises:
-        ValueError, TypeError: one of them cannot be.
-    """
-    arguments: dict[str, Any] = {"pattern": check_pattern(check_name("pattern", pattern))}
-    arguments["queue"] = check_name("queue", queue)
-    if headers is not None:
-        arguments["headers"] = header_list(headers)
-    return arguments
-
-
-def match_arguments(topic: str, headers: Mapping[str, str] | None) -> dict[str, Any]:
-    """Returns the arguments of the query `match`; raises as `binding_arguments`."""
-    return {"topic": check_topic(check_name("topic", topic)), "headers": header_list(headers or {})}
-
-
-def header_list(headers: Mapping[str, str]) -> list[str]:
-    """Returns headers as commands and queries have them: names and texts in turn."""
-    made = make_options(headers=headers).headers or {}
-    return [text for pair in made.items() for text in pair]

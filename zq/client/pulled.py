@@ -2,31 +2,34 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
-from typing import Any, TypeVar
+from collections.abc import Iterable
+from typing import Any, Generic, TypeVar
 
-from zq.client.calls import Calls, Steps, outcome_of
-from zq.errors import StaleLeaseError, ZqError
+from zq.client.calls import Calls, D, check_message, outcome_of
+from zq.client.driving import AsyncRun, Call, Run
+from zq.errors import PayloadTooLargeError, StaleLeaseError, ZqError
 from zq.sessions.forwards import Forward, gather_forwards
 from zq.task import Task
 from zq.wire.batch import pack_payloads
-from zq.wire.limits import TASK_SEPARATOR, TEXT_CHARS_MAX
+from zq.wire.codec import encode
+from zq.wire.limits import FRAME_BYTES_MAX, PAYLOAD_BYTES_CEILING, TASK_SEPARATOR, TEXT_CHARS_MAX
 from zq.wire.messages import DEFAULT_OPTIONS, Assignment, Batch, Done, Extend, Failed, Release, Settle, Span
 
+SETTLE_BYTES_MAX = FRAME_BYTES_MAX * 3 // 4
+"""One settle that a caller put together; the rest is room for what another process adds on the way."""
 
-class PulledBase(Task):
+
+class PulledBase(Task, Generic[D]):
     """A pulled task; what its faces share. `forward` collects, as for a handler, what `done` submits in the same
     transaction.
     """
 
     __slots__ = ("_calls", "_run")
 
-    def __init__(
-        self, calls: Calls, run: Callable[[Steps], Any], assignment: Assignment, index: int, payload: Any
-    ) -> None:
+    def __init__(self, calls: Calls, run: D, assignment: Assignment, index: int, payload: Any) -> None:
         super().__init__(assignment, index, payload, _PullOwner(calls))
         self._calls = calls
-        self._run = run  # drives a call: blocks, or returns an awaitable
+        self._run = run
 
     @property
     def handle(self) -> str:
@@ -34,40 +37,6 @@ class PulledBase(Task):
         `Client.pulled(handle)`.
         """
         return f"{self.token}:{self.id}"
-
-    def _done(self, result: Any) -> Steps:
-        return self._calls.settle(self._completion(result))
-
-    def _completion(self, result: Any) -> Done:
-        """Returns the entry of a settle that completes the task; raises as `done`."""
-        pack, make_id = self._calls.pack, self._calls.session.make_id
-        ends, blob = (b"", b"") if result is None else pack_payloads([pack(result)])
-        collected = [
-            Forward(self.index, queue, options, pack(payload)) for queue, options, payload in self.forwards or ()
-        ]
-        forwards = tuple(
-            Batch(make_id(), batch.queue, batch.options, *pack_payloads(batch.payloads))
-            for batch in gather_forwards(collected)
-        )
-        groups = () if self.forwards is None else tuple(self.groups)
-        return Done(self.token, self.batch_id, self.index, self.index + 1, ends, blob, forwards, groups)
-
-    def _fail(self, error: str | BaseException, retry_in: float | None, is_final: bool) -> Steps:
-        return self._calls.settle(self._failure(error, retry_in, is_final))
-
-    def _failure(self, error: str | BaseException, retry_in: float | None, is_final: bool) -> Failed:
-        """Returns the entry of a settle that reports a failure."""
-        text = f"{type(error).__name__}: {error}" if isinstance(error, BaseException) else str(error)
-        text = text.encode(errors="backslashreplace").decode()  # UTF-8 has no place for surrogates
-        return Failed(self.token, self.batch_id, self.index, text[-TEXT_CHARS_MAX:], retry_in, is_final)
-
-    def _release(self) -> Steps:
-        return self._calls.ask(Release(0, None, (Span(self.token, self.index, self.index + 1),)))
-
-    def _extend(self, lease: float) -> Steps:
-        is_own = yield from self._calls.ask(Extend(0, self.token, lease))
-        if not is_own:
-            raise StaleLeaseError(f"task {self.id} is no longer held here: its lease ran out, or it was cancelled")
 
 
 def read_handle(handle: str) -> tuple[Assignment, int, None]:
@@ -84,7 +53,7 @@ def read_handle(handle: str) -> tuple[Assignment, int, None]:
     return Assignment(int(token), outcome.id, size, "", DEFAULT_OPTIONS, 1, index, b"", b""), index, None
 
 
-class PulledTask(PulledBase):
+class PulledTask(PulledBase[Run]):
     """A task that `Client.pull` returned; any thread may use it while its client is open, and end it once."""
 
     __slots__ = ()
@@ -100,24 +69,24 @@ class PulledTask(PulledBase):
             TypeError, PayloadTooLargeError: the result or a forwarded payload cannot be sent; nothing was stored.
             TimedOutError: no answer in time; whether it was stored is unknown, and it may be called again.
         """
-        self._run(self._done(result))
+        self._run(_settle(self._calls, _completion(self._calls, self, result)))
 
-    def fail(self, error: str | BaseException, retry_in: float | None = None, final: bool = False) -> None:
+    def fail(self, error: str | BaseException, retry_in: float | None = None, *, is_final: bool = False) -> None:
         """Reports that the task failed: it is tried again, or becomes a dead letter when its attempts are used up.
 
         Args:
             error: for people; the end of a long one is kept.
             retry_in: seconds until the next attempt; None leaves it to the task's retry policy.
-            final: True: a dead letter at once.
+            is_final: True: a dead letter at once.
 
         Raises:
             StaleLeaseError, TimedOutError: as `done`.
         """
-        self._run(self._fail(error, retry_in, final))
+        self._run(_settle(self._calls, _failure(self, error, retry_in, is_final=is_final)))
 
     def release(self) -> None:
         """Gives the task back, as if it had never been pulled; raises as `done`."""
-        self._run(self._release())
+        self._run(_release(self._calls, self))
 
     def extend(self, lease: float) -> None:
         """Prolongs the lease, and that of all tasks that were pulled under the same token.
@@ -129,15 +98,87 @@ class PulledTask(PulledBase):
             StaleLeaseError, TimedOutError: as `done`.
             ValueError: the lease is out of its range.
         """
-        self._run(self._extend(lease))
+        self._run(_extend(self._calls, self, lease))
 
 
-P = TypeVar("P", bound=PulledBase)
+class AsyncPulledTask(PulledBase[AsyncRun]):
+    """A task that `AsyncClient.pull` returned, awaited; as `PulledTask`."""
+
+    __slots__ = ()
+
+    async def done(self, result: Any = None) -> None:
+        """As `PulledTask.done`."""
+        await self._run(_settle(self._calls, _completion(self._calls, self, result)))
+
+    async def fail(self, error: str | BaseException, retry_in: float | None = None, *, is_final: bool = False) -> None:
+        """As `PulledTask.fail`."""
+        await self._run(_settle(self._calls, _failure(self, error, retry_in, is_final=is_final)))
+
+    async def release(self) -> None:
+        """As `PulledTask.release`."""
+        await self._run(_release(self._calls, self))
+
+    async def extend(self, lease: float) -> None:
+        """As `PulledTask.extend`."""
+        await self._run(_extend(self._calls, self, lease))
+
+
+# The calls, written once for both.
+
+
+def _completion(calls: Calls, task: Task, result: Any) -> Done:
+    """Returns the entry of a settle that completes a task; raises TypeError and PayloadTooLargeError."""
+    pack, make_id = calls.pack, calls.session.make_id
+    ends, blob = (b"", b"") if result is None else pack_payloads([pack(result)])
+    collected = [Forward(task.index, queue, options, pack(payload)) for queue, options, payload in task.forwards or ()]
+    forwards = tuple(
+        Batch(make_id(), batch.queue, batch.options, *pack_payloads(batch.payloads))
+        for batch in gather_forwards(collected)
+    )
+    groups = () if task.forwards is None else tuple(task.groups)
+    return Done(task.token, task.batch_id, task.index, task.index + 1, ends, blob, forwards, groups)
+
+
+def _failure(task: Task, error: str | BaseException, retry_in: float | None, *, is_final: bool) -> Failed:
+    """Returns the entry of a settle that reports a failure."""
+    text = f"{type(error).__name__}: {error}" if isinstance(error, BaseException) else str(error)
+    text = text.encode(errors="backslashreplace").decode()  # UTF-8 has no place for surrogates
+    return Failed(task.token, task.batch_id, task.index, text[-TEXT_CHARS_MAX:], retry_in, is_final)
+
+
+def _settle(calls: Calls, entry: Done | Failed) -> Call[None]:
+    """Reports the end of a task; what cannot be sent is raised here, where the caller can mend it."""
+    done, failed = ((entry,), ()) if isinstance(entry, Done) else ((), (entry,))
+    message = Settle(0, None, done, failed)
+    check_message(message)
+    size = len(encode(message))
+    if size > PAYLOAD_BYTES_CEILING:
+        raise PayloadTooLargeError(
+            f"result and forwards of a task have {size} bytes, the limit is {PAYLOAD_BYTES_CEILING}"
+        )
+    return calls.settle(entry)
+
+
+def _release(calls: Calls, task: Task) -> Call[None]:
+    return calls.ask(Release(0, None, (Span(task.token, task.index, task.index + 1),)))
+
+
+def _extend(calls: Calls, task: Task, lease: float) -> Call[None]:
+    is_own = yield from calls.ask(Extend(0, task.token, lease))
+    if not is_own:
+        raise StaleLeaseError(f"task {task.id} is no longer held here: its lease ran out, or it was cancelled")
+
+
+P = TypeVar("P", bound=Task)
 
 
 def settle_together(
-    calls: Calls, done: Iterable[P | tuple[P, Any]], failed: Iterable[tuple[P, str | BaseException]], *, whole: bool
-) -> Steps:
+    calls: Calls,
+    done: Iterable[P | tuple[P, Any]],
+    failed: Iterable[tuple[P, str | BaseException]],
+    *,
+    is_whole: bool,
+) -> Call[list[P]]:
     """Ends several pulled tasks in one message; returns those that were stale, in the order in which they were given.
 
     Raises:
@@ -148,14 +189,18 @@ def settle_together(
     for one in done:
         task, result = one if isinstance(one, tuple) else (one, None)
         tasks.append(task)
-        _add_completion(dones, task._completion(result))
+        _add_completion(dones, _completion(calls, task, result))
     failures = []
     for task, error in failed:
         tasks.append(task)
-        failures.append(task._failure(error, None, False))
+        failures.append(_failure(task, error, None, is_final=False))
     if not tasks:
         return []
-    stale = yield from calls.settle_together(Settle(0, None, tuple(dones), tuple(failures), whole))
+    message = Settle(0, None, tuple(dones), tuple(failures), is_whole)
+    size = len(encode(message))
+    if size > SETTLE_BYTES_MAX:
+        raise ValueError(f"expected a settle of at most {SETTLE_BYTES_MAX} bytes, got {size}: settle fewer at once")
+    stale: tuple[Span, ...] = yield from calls.ask(message)
     refused = {(span.token, index) for span in stale for index in range(span.lo, span.hi)}
     return [task for task in tasks if (task.token, task.index) in refused]
 

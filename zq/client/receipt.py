@@ -1,74 +1,31 @@
-"""What a submit returns, and what is known of a task."""
+"""What a submit returns: the receipt of a task, and those of many."""
 
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, fields
-from typing import Any, Generic, TypeVar, overload
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from typing import Any, Concatenate, Generic, ParamSpec, TypeVar, overload
 
-from zq.client.calls import Calls, Steps, result_of
+from zq.client import insight
+from zq.client.calls import Calls, D, Face, result_of
+from zq.client.driving import AsyncRun, Run
 from zq.client.flow import Entry
+from zq.client.insight import TaskStatus
 from zq.task import task_id
 
+P = ParamSpec("P")
 R = TypeVar("R")
 S = TypeVar("S")
 
 
-@dataclass(frozen=True, slots=True)
-class TaskEvent:
-    """Something that happened to a task: accepted, assigned, lost, retried ... (docs/semantics.md, Insight)."""
-
-    time: float  # wall, seconds since 1970
-    event: str
-    detail: dict[str, Any]  # worker, token, reason ..., as the event has them
-
-
-@dataclass(frozen=True, slots=True)
-class TaskStatus:
-    """What the coordinator knows of a task; None where it knows nothing. Times are wall, in seconds since 1970."""
-
-    id: str
-    state: str  # "waiting", "scheduled", "leased", "done", "cancelled", "expired", "dead" or "unknown"
-    queue: str | None = None
-    priority: int | None = None
-    key: str | None = None
-    on_lost: str | None = None
-    attempts: int | None = None  # starts that failed or were lost
-    failures: int | None = None  # of these, the ones that failed
-    worker: str | None = None
-    token: int | None = None
-    progress: float | None = None
-    reason: str | None = None
-    accepted_time: float | None = None
-    due_time: float | None = None
-    finished_time: float | None = None
-    position: int | None = None
-    timeline: tuple[TaskEvent, ...] = ()  # what happened beside its plain way; `Client.trace` has all of it
-
-
-_STATUS_FIELDS = frozenset(field.name for field in fields(TaskStatus)) - {"timeline"}
-
-
-def status_of(id: str, value: dict[str, Any]) -> TaskStatus:
-    """Makes a status of the answer to the query `task`; fields of a later protocol are left out."""
-    known = {name: value[name] for name in _STATUS_FIELDS if name in value}
-    return TaskStatus(**{"id": id, "state": "unknown", **known, "timeline": events_of(value.get("timeline") or ())})
-
-
-def events_of(rows: Iterable[dict[str, Any]]) -> tuple[TaskEvent, ...]:
-    """Makes a timeline of what the coordinator said."""
-    return tuple(TaskEvent(row["time"], row["event"], row.get("detail") or {}) for row in rows)
-
-
-class ReceiptBase:
+class ReceiptBase(Face[D]):
     """The durable answer to the submit of one task; what its faces share."""
 
-    __slots__ = ("_calls", "_entry", "_index", "_run")
+    __slots__ = ("_entry", "_index")
 
-    def __init__(self, calls: Calls, run: Callable[[Steps], Any], entry: Entry, index: int) -> None:
-        self._calls = calls
-        self._run = run  # drives a call: blocks, or returns an awaitable
+    def __init__(self, calls: Calls, run: D, entry: Entry, index: int) -> None:
+        self._calls = calls  # not by the constructor of Face: there are as many of these as of tasks
+        self._run = run
         self._entry = entry
         self._index = index
 
@@ -93,11 +50,15 @@ class ReceiptBase:
         """True when nothing was stored, because another task has the unique key: this is that one's receipt."""
         return self._entry.is_duplicate
 
+    def into(self, kind: Callable[Concatenate[Calls, D, Entry, int, P], S], *args: P.args, **kwargs: P.kwargs) -> S:
+        """Returns another kind of receipt of the same task, made with what else that one takes."""
+        return kind(self._calls, self._run, self._entry, self._index, *args, **kwargs)
+
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self.id}, position {self.position}>"
 
 
-class Receipt(ReceiptBase):
+class Receipt(ReceiptBase[Run]):
     """The durable answer to the submit of one task; any thread may use it while its client is open."""
 
     __slots__ = ()
@@ -135,18 +96,47 @@ class Receipt(ReceiptBase):
             TimedOutError: nothing was reported in time.
             ClosedError: the client was closed.
         """
-        seen = -1.0
-        while (told := self._run(self._calls.progress(self._entry.outcome, self._index, seen, timeout))) is not None:
+        seen, outcome = -1.0, self._entry.outcome
+        while (told := self._run(self._calls.progress(outcome, self._index, seen, timeout))) is not None:
             seen = told
             yield seen
 
     def status(self) -> TaskStatus:
         """Returns what the coordinator knows of the task; raises as `Client.status`."""
-        return status_of(self.id, self._run(self._calls.query("task", {"id": self.id})))
+        return self._run(insight.status(self._calls, self.id))
 
     def cancel(self) -> bool:
         """Cancels the task; returns False when it had ended already. Raises as `Client.cancel`."""
         return bool(self._run(self._calls.cancel(self.id)))
+
+
+class AsyncReceipt(ReceiptBase[AsyncRun]):
+    """The durable answer to the submit of one task, awaited; as `Receipt`."""
+
+    __slots__ = ()
+
+    async def result(self, timeout: float | None = None) -> Any:
+        """As `Receipt.result`."""
+        outcome = self._entry.outcome
+        ended = outcome.get(self._index)
+        if ended is not None:
+            return result_of(outcome, self._index, ended)
+        return await self._run(self._calls.result(outcome, self._index, timeout))
+
+    async def progress(self, timeout: float | None = None) -> AsyncIterator[float]:
+        """As `Receipt.progress`."""
+        seen, outcome = -1.0, self._entry.outcome
+        while (told := await self._run(self._calls.progress(outcome, self._index, seen, timeout))) is not None:
+            seen = told
+            yield seen
+
+    async def status(self) -> TaskStatus:
+        """As `Receipt.status`."""
+        return await self._run(insight.status(self._calls, self.id))
+
+    async def cancel(self) -> bool:
+        """As `Receipt.cancel`."""
+        return bool(await self._run(self._calls.cancel(self.id)))
 
 
 class Receipts(Sequence[R], Generic[R]):

@@ -1,16 +1,174 @@
-"""Schedules as a program sees them: `client.schedule(...)` makes one, `client.schedules` shows and changes them."""
+"""Schedules as a program sees them: `client.schedules.define(...)`, `.list()`, `.pause(...)` and their like."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any, Literal
+from dataclasses import dataclass
+from typing import Any, Literal, Unpack
 
-from zq.client.calls import Calls, Steps
+from zq.client.calls import Calls, Face
+from zq.client.driving import AsyncRun, Call, Run
+from zq.client.insight import value_of, values_of
 from zq.submit_options import SubmitOptions, check_id, check_name, make_options
 from zq.wire.batch import pack_payloads
 from zq.wire.messages import Batch, Schedule
 
 CatchUp = Literal["skip", "one", "all"]
+
+
+@dataclass(frozen=True, slots=True)
+class ScheduleStatus:
+    """A recurring task. Times are wall, in seconds since 1970."""
+
+    name: str
+    queue: str  # of its tasks
+    every: float | None  # seconds between two; None: by cron
+    cron: str | None  # None: by interval
+    timezone: str  # in which the cron expression is meant
+    catch_up: str  # "skip", "one" or "all": what is done about times that were missed
+    is_paused: bool
+    next_time: float | None  # when it fires next; None while it is paused
+    created_time: float
+    fired: int  # tasks that it has stored
+    last_time: float | None  # for which it last stored one; None: for none yet
+    last_id: str | None  # of that task
+    error: str | None  # why it was paused by itself: its times could not be found any more
+    payload_bytes: int  # of the payload of each task
+
+
+class Schedules(Face[Run]):
+    """The schedules of a coordinator; any thread may use it while its client is open.
+
+    All raise RemoteProtocolError for what the coordinator refuses (a schedule that is not there, say), and
+    UnreachableError, TimedOutError and ClosedError as `Client.submit`.
+    """
+
+    __slots__ = ()
+
+    def define(
+        self,
+        name: str,
+        queue: str,
+        payload: Any,
+        *,
+        every: float | None = None,
+        cron: str | None = None,
+        timezone: str = "UTC",
+        catch_up: CatchUp = "one",
+        **options: Unpack[SubmitOptions],
+    ) -> ScheduleStatus:
+        """Makes a schedule: a task that comes again and again; one of the same name is changed, and goes on if its
+        times are the same.
+
+        Args:
+            name: of the schedule, at most 100 bytes; task ids are made of it.
+            queue: of the tasks.
+            payload: of each task.
+            every: seconds between two tasks, at least 1; the first one comes so long after this call. Or:
+            cron: a cron expression of five fields, minute to day of week, or of six with seconds first.
+            timezone: in which the cron expression is meant, such as "Europe/Berlin".
+            catch_up: what is done about times that came while the coordinator was away: "skip" them, one task for all,
+                or all.
+            options: of each task; see `zq.SubmitOptions`, without delay, at and group.
+
+        Raises:
+            ValueError, TypeError, PayloadTooLargeError: nothing was sent.
+            RemoteProtocolError: the coordinator cannot do it: the expression or the zone cannot be, say.
+        """
+        return self._run(make_schedule(self._calls, name, queue, payload, every, cron, timezone, catch_up, options))
+
+    def show(self, name: str) -> ScheduleStatus:
+        """Returns one schedule."""
+        return self._run(_show(self._calls, name))
+
+    def set(
+        self,
+        name: str,
+        *,
+        every: float | None = None,
+        cron: str | None = None,
+        timezone: str | None = None,
+        catch_up: CatchUp | None = None,
+    ) -> ScheduleStatus:
+        """Changes when a schedule fires; what is None stays as it is. Its queue, payload and options change with
+        `define`. Returns the schedule.
+        """
+        return self._run(_set(self._calls, name, every=every, cron=cron, timezone=timezone, catch_up=catch_up))
+
+    def pause(self, name: str) -> ScheduleStatus:
+        """Lets a schedule fire no more until it is resumed; returns it."""
+        return self._run(_set(self._calls, name, is_paused=True))
+
+    def resume(self, name: str) -> ScheduleStatus:
+        """Lets a paused schedule fire again, from its next time on; what it missed while it was paused is left out.
+        Returns the schedule.
+        """
+        return self._run(_set(self._calls, name, is_paused=False))
+
+    def delete(self, name: str) -> bool:
+        """Forgets a schedule; returns False when there is none of the name. Tasks that it has stored stay."""
+        return self._run(_delete(self._calls, name))
+
+    def list(self, limit: int = 1000) -> list[ScheduleStatus]:
+        """Returns schedules by name, at most `limit` (1 to 1,000)."""
+        return self._run(_list(self._calls, limit))
+
+
+class AsyncSchedules(Face[AsyncRun]):
+    """The schedules of a coordinator, awaited; as `Schedules`."""
+
+    __slots__ = ()
+
+    async def define(
+        self,
+        name: str,
+        queue: str,
+        payload: Any,
+        *,
+        every: float | None = None,
+        cron: str | None = None,
+        timezone: str = "UTC",
+        catch_up: CatchUp = "one",
+        **options: Unpack[SubmitOptions],
+    ) -> ScheduleStatus:
+        """As `Schedules.define`."""
+        return await self._run(
+            make_schedule(self._calls, name, queue, payload, every, cron, timezone, catch_up, options)
+        )
+
+    async def show(self, name: str) -> ScheduleStatus:
+        """As `Schedules.show`."""
+        return await self._run(_show(self._calls, name))
+
+    async def set(
+        self,
+        name: str,
+        *,
+        every: float | None = None,
+        cron: str | None = None,
+        timezone: str | None = None,
+        catch_up: CatchUp | None = None,
+    ) -> ScheduleStatus:
+        """As `Schedules.set`."""
+        return await self._run(_set(self._calls, name, every=every, cron=cron, timezone=timezone, catch_up=catch_up))
+
+    async def pause(self, name: str) -> ScheduleStatus:
+        """As `Schedules.pause`."""
+        return await self._run(_set(self._calls, name, is_paused=True))
+
+    async def resume(self, name: str) -> ScheduleStatus:
+        """As `Schedules.resume`."""
+        return await self._run(_set(self._calls, name, is_paused=False))
+
+    async def delete(self, name: str) -> bool:
+        """As `Schedules.delete`."""
+        return await self._run(_delete(self._calls, name))
+
+    async def list(self, limit: int = 1000) -> list[ScheduleStatus]:
+        """As `Schedules.list`."""
+        return await self._run(_list(self._calls, limit))
+
+
+# The calls, written once for both.
 
 
 def make_schedule(
@@ -23,8 +181,8 @@ def make_schedule(
     timezone: str,
     catch_up: CatchUp,
     options: SubmitOptions,
-) -> Steps:
-    """Makes or changes a schedule; returns its map."""
+) -> Call[ScheduleStatus]:
+    """Makes or changes a schedule."""
     made = make_options(**options)
     if made.delay or made.at is not None or made.group is not None:
         raise ValueError(
@@ -33,121 +191,22 @@ def make_schedule(
     if (every is None) == (cron is None):
         raise ValueError("expected either every or cron")
     batch = Batch(check_id(name), check_name("queue", queue), made, *pack_payloads([calls.pack(payload)]))
-    return (yield from calls.ask(Schedule(0, batch, every, cron, timezone, catch_up)))
+    row = yield from calls.ask(Schedule(0, batch, every, cron, timezone, catch_up))
+    return value_of(ScheduleStatus, row)
 
 
-class _ScheduleCalls:
-    """The calls, written once for both clients."""
-
-    __slots__ = ("_calls", "_run")
-
-    def __init__(self, calls: Calls, run: Callable[[Steps], Any]) -> None:
-        self._calls = calls
-        self._run = run  # drives a call: blocks, or returns an awaitable
-
-    def _find(self, limit: int) -> Any:
-        return self._run(self._calls.query("schedules", {"limit": limit}))
-
-    def _show(self, name: str) -> Any:
-        return self._run(self._calls.query("schedule", {"name": name}))
-
-    def _set(self, name: str, **changes: Any) -> Any:
-        given = {field: value for field, value in changes.items() if value is not None}
-        return self._run(self._calls.command("set-schedule", {"name": name, **given}))
-
-    def _delete(self, name: str) -> Any:
-        return self._run(self._calls.command("delete-schedule", {"name": name}))
+def _list(calls: Calls, limit: int) -> Call[list[ScheduleStatus]]:
+    return values_of(ScheduleStatus, (yield from calls.query("schedules", {"limit": limit})))
 
 
-class Schedules(_ScheduleCalls):
-    """The schedules of a coordinator; any thread may use it while its client is open.
-
-    A schedule is a map: name, queue, every, cron, timezone, catch_up, is_paused, next_time, fired, last_time, last_id,
-    created_time, payload_bytes, and error when it was paused because its times could not be found any more. All raise
-    RemoteProtocolError for what the coordinator refuses (a schedule that is not there, say), and UnreachableError,
-    TimedOutError and ClosedError as `Client.submit`.
-    """
-
-    __slots__ = ()
-
-    def find(self, limit: int = 1000) -> list[dict[str, Any]]:
-        """Returns schedules by name, at most `limit` (1 to 1,000)."""
-        found: list[dict[str, Any]] = self._find(limit)
-        return found
-
-    def show(self, name: str) -> dict[str, Any]:
-        """Returns one schedule."""
-        schedule: dict[str, Any] = self._show(name)
-        return schedule
-
-    def set(
-        self,
-        name: str,
-        *,
-        every: float | None = None,
-        cron: str | None = None,
-        timezone: str | None = None,
-        catch_up: CatchUp | None = None,
-    ) -> dict[str, Any]:
-        """Changes when a schedule fires; what is None stays as it is. Its queue, payload and options change with
-        `Client.schedule`.
-        """
-        changed: dict[str, Any] = self._set(name, every=every, cron=cron, timezone=timezone, catch_up=catch_up)
-        return changed
-
-    def pause(self, name: str) -> dict[str, Any]:
-        """Lets a schedule fire no more until it is resumed."""
-        changed: dict[str, Any] = self._set(name, is_paused=True)
-        return changed
-
-    def resume(self, name: str) -> dict[str, Any]:
-        """Lets a paused schedule fire again, from its next time on; what it missed while it was paused is left out."""
-        changed: dict[str, Any] = self._set(name, is_paused=False)
-        return changed
-
-    def delete(self, name: str) -> bool:
-        """Forgets a schedule; returns False when there is none of the name. Tasks that it has stored stay."""
-        return bool(self._delete(name))
+def _show(calls: Calls, name: str) -> Call[ScheduleStatus]:
+    return value_of(ScheduleStatus, (yield from calls.query("schedule", {"name": name})))
 
 
-class AsyncSchedules(_ScheduleCalls):
-    """The schedules of a coordinator, awaited; as `Schedules`."""
+def _set(calls: Calls, name: str, **changes: Any) -> Call[ScheduleStatus]:
+    given = {field: value for field, value in changes.items() if value is not None}
+    return value_of(ScheduleStatus, (yield from calls.command("set-schedule", {"name": name, **given})))
 
-    __slots__ = ()
 
-    async def find(self, limit: int = 1000) -> list[dict[str, Any]]:
-        """As `Schedules.find`."""
-        found: list[dict[str, Any]] = await self._find(limit)
-        return found
-
-    async def show(self, name: str) -> dict[str, Any]:
-        """As `Schedules.show`."""
-        schedule: dict[str, Any] = await self._show(name)
-        return schedule
-
-    async def set(
-        self,
-        name: str,
-        *,
-        every: float | None = None,
-        cron: str | None = None,
-        timezone: str | None = None,
-        catch_up: CatchUp | None = None,
-    ) -> dict[str, Any]:
-        """As `Schedules.set`."""
-        changed: dict[str, Any] = await self._set(name, every=every, cron=cron, timezone=timezone, catch_up=catch_up)
-        return changed
-
-    async def pause(self, name: str) -> dict[str, Any]:
-        """As `Schedules.pause`."""
-        changed: dict[str, Any] = await self._set(name, is_paused=True)
-        return changed
-
-    async def resume(self, name: str) -> dict[str, Any]:
-        """As `Schedules.resume`."""
-        changed: dict[str, Any] = await self._set(name, is_paused=False)
-        return changed
-
-    async def delete(self, name: str) -> bool:
-        """As `Schedules.delete`."""
-        return bool(await self._delete(name))
+def _delete(calls: Calls, name: str) -> Call[bool]:
+    return calls.command("delete-schedule", {"name": name})

@@ -1,6 +1,6 @@
 """What a `zq.Executor` runs on: the futures, the courses of the calls, and the coordinator and worker of its own.
 
-Each call is a course of steps (`zq.client.calls`), driven by what comes back: the first step in the thread that
+Each call is a course (a `zq.client.driving.Call`), driven by what comes back: its first step in the thread that
 submits, all others in one thread of the engine, which also sets the futures. That thread closes everything when the
 last call has ended after a shutdown, so an executor may be forgotten while its calls still run.
 """
@@ -19,8 +19,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
-from zq.client.calls import Ask, Steps
-from zq.client.client import Client
+from zq.client.calls import Calls
+from zq.client.driving import Ask, Blocking, Call
 from zq.errors import TaskCancelledError, ZqError
 from zq.executor.remote_call import Callee, unpack_result
 from zq.executor.workers import make_worker
@@ -106,11 +106,11 @@ class Engine:
                 self._worker.spec = f"zq.executor:{'local_worker' if self.is_own else 'worker'}"
                 self._worker.child_stdout = 1  # what functions print goes where this program prints
                 self._worker.start()
-            self._client = Client(address, timeout=timeout, name="executor", namespace=namespace)
+            self._calls = Calls(address, timeout=timeout, name="executor", namespace=namespace)
         except BaseException:
             self._close_own()
             raise
-        self._calls = self._client._calls
+        self._block = Blocking(self._calls.abandon)
         self._inbox: queues.SimpleQueue[Callable[[], None]] = queues.SimpleQueue()
         self._lock = threading.Lock()  # guards _pending and _is_shut
         self._pending: set[CallFuture[Any]] = set()
@@ -157,7 +157,7 @@ class Engine:
             self._advance(self._cancel(future), None, None)
             return future.end_cancelled()
         future.accepted.wait()
-        if future.id is not None and self._client.cancel(future.id):
+        if future.id is not None and self._block(self._calls.cancel(future.id)):
             return future.end_cancelled()
         return future.cancelled()
 
@@ -178,7 +178,7 @@ class Engine:
 
     # Courses.
 
-    def _course(self, future: CallFuture[Any], payload: dict[str, Any]) -> Steps:
+    def _course(self, future: CallFuture[Any], payload: dict[str, Any]) -> Call[None]:
         """One call from its submit to its end, which ends the future."""
         try:
             outcome, index, _ = yield from self._calls.submit(self._queue, payload, None, self._options)
@@ -198,23 +198,23 @@ class Engine:
             with self._lock:
                 self._pending.discard(future)
 
-    def _cancel_waiting(self, future: CallFuture[Any]) -> Steps:
+    def _cancel_waiting(self, future: CallFuture[Any]) -> Call[None]:
         """Cancels a call unless it has been given to a worker."""
         status = yield from self._calls.query("task", {"id": future.id})
         if status.get("state") in ("waiting", "scheduled"):
             yield from self._cancel(future)
 
-    def _cancel(self, future: CallFuture[Any]) -> Steps:
+    def _cancel(self, future: CallFuture[Any]) -> Call[None]:
         if future.id is not None:
             yield from self._calls.cancel(future.id)
 
-    def _advance(self, steps: Steps, value: Any, error: Exception | None) -> None:
+    def _advance(self, course: Call[None], value: Any, error: Exception | None) -> None:
         """Takes the next step of a course; what comes of it goes on in the executor's thread."""
         try:
             while True:
-                ask: Ask = steps.send(value) if error is None else steps.throw(error)
+                ask: Ask = course.send(value) if error is None else course.throw(error)
                 try:
-                    ask.start(_Reply(self._inbox, partial(self._advance, steps)))
+                    ask.start(_Reply(self._inbox, partial(self._advance, course)))
                 except ZqError as problem:
                     error = problem
                 else:
@@ -237,7 +237,7 @@ class Engine:
                     break
         _engines.discard(self)
         try:
-            self._client.close()
+            self._calls.link.close()
         finally:
             self._close_own()
 

@@ -115,8 +115,8 @@ def encode(message: Message) -> bytes:
     match message:
         case Submit(request, batches):
             fields = (request, [_plain_batch(batch) for batch in batches])
-        case Settle(number, credit, done, failed, whole):
-            fields = (number, credit, [_plain_done(one) for one in done], failed, *((True,) if whole else ()))
+        case Settle(number, credit, done, failed, is_whole):
+            fields = (number, credit, [_plain_done(one) for one in done], failed, *((True,) if is_whole else ()))
         case Open(request, group):
             fields = (request, _plain_group(group))
         case Publish(request, id, topic, options):

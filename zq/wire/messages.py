@@ -252,7 +252,7 @@ class Settle(NamedTuple):
     credit: int | None
     done: tuple[Done, ...]
     failed: tuple[Failed, ...]
-    whole: bool = False  # True: when one entry is stale nothing of it is stored
+    is_whole: bool = False  # True: when one entry is stale nothing of it is stored
 
 
 class Release(NamedTuple):

@@ -55,7 +55,7 @@ DEFAULT_POLICIES: Final = QueuePolicies()
 
 
 class QueueSettings(TypedDict, total=False):
-    """What `Client.set_queue` may set; None puts a policy back to its default.
+    """What `Client.queues.set` may set; None puts a policy back to its default.
 
     Keys:
         max_tasks: unfinished tasks above which submits are refused as busy; the coordinator's by default.

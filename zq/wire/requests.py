@@ -205,7 +205,7 @@ def _settle(fields: list[Any]) -> Settle:
         None if credit is None else read_credit(credit),
         read_many(_done, done, "completions"),
         read_many(_failed, failed, "failures"),
-        len(fields) == 5 and read_bool(fields[4], "whole"),
+        len(fields) == 5 and read_bool(fields[4], "is_whole"),
     )
 
 

@@ -34,6 +34,10 @@ class Worker:
         handlers: by queue.
         concurrency: plain functions that run at once.
         coroutines: coroutines that run at once.
+        spec: `module:name` or `file.py:name` that its child processes import to find the handlers; None: `owner` is
+            looked for in the module of the handlers when it starts.
+        owner: what is looked for: this worker, or the app that made it.
+        child_stdout: descriptor to which plain functions in child processes print; None: standard error.
     """
 
     def __init__(
@@ -73,10 +77,8 @@ class Worker:
         self.concurrency = processes or concurrency
         self.coroutines = concurrency
         self.spec: str | None = None
-        self.owner: object = self  # what child processes import, to find the handlers: this, or the app that made it
-        self.child_stdout: int | None = (
-            None  # descriptor to which plain functions in children print; None: standard error
-        )
+        self.owner: object = self
+        self.child_stdout: int | None = None
         self._life: Life | None = None
 
     def task(self, queue: str) -> Callable[[H], H]:

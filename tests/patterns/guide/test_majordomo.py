@@ -379,7 +379,7 @@ def test_a_request_that_fails_for_good_is_counted(
 ) -> None:
     ask(peers, broker, b"bake", b"one")
     with zq.Client(coordinator.address) as shop:
-        shop.pull("bake", wait=20)[0].fail("the oven is broken", final=True)
+        shop.pull("bake", wait=20)[0].fail("the oven is broken", is_final=True)
     wait_until(lambda: broker.services.failed == 1 and broker._requests == 0)
 
 

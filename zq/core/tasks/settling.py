@@ -30,7 +30,7 @@ def settle(books: Books, step: Step, peer: Peer, sender: Holder | None, message:
     settle).
     """
     stale: list[Span] = []
-    if message.whole:
+    if message.is_whole:
         stale = _find_stale(books, step, sender, message)
         if stale:
             _finish_settling(books, step, peer, sender, message.number, message.credit, stale)

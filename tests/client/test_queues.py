@@ -28,7 +28,7 @@ def test_purge_of_more_than_a_step_holds_ends_everything(client: zq.Client) -> N
 
     with pytest.raises(zq.TaskCancelledError, match="its queue was purged"):
         receipts[29_999].result(10)
-    assert client.query("queue", queue="orders")["waiting"] == 0
+    assert client.queues.show("orders").waiting == 0
 
 
 def test_move_of_more_than_a_step_holds_keeps_the_order(client: zq.Client) -> None:
@@ -48,10 +48,10 @@ def test_drain_and_delete(client: zq.Client) -> None:
     with pytest.raises(zq.RemoteProtocolError, match="not empty"):
         client.queues.delete("orders")
     [task] = client.pull("orders", wait=5)
-    assert client.queues.delete("orders", purge=True) is False
+    assert client.queues.delete("orders", may_purge=True) is False
     task.done()
     assert client.submit("orders", 3).status().state == "waiting"
-    assert [row["state"] for row in client.queues.operations()] == ["done"]
+    assert [one.state for one in client.queues.operations()] == ["done"]
 
 
 def test_states_are_checked_before_anything_is_sent(client: zq.Client) -> None:

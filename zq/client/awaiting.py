@@ -1,0 +1,109 @@
+"""How a call is carried out in an event loop; `zq.client.driving` has what a call is, and the way that blocks."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections import deque
+from typing import Any, TypeVar
+
+from zq.client.driving import Abandon, Call
+
+T = TypeVar("T")
+
+
+class Awaiting:
+    """Carries calls out in the event loop in which they are awaited; an `AsyncRun`. Loops of several threads may use
+    it.
+    """
+
+    def __init__(self, abandon: Abandon) -> None:
+        self._abandon = abandon
+        self._mailbox: Mailbox | None = None
+
+    async def __call__(self, call: Call[T], /) -> T:
+        mailbox = self._open_mailbox()
+        try:
+            ask = next(call)
+            while True:
+                reply = AsyncReply(mailbox)
+                try:
+                    ask.start(reply)
+                    answer = await reply.future
+                except Exception as error:
+                    self._abandon(ask, reply)
+                    ask = call.throw(error)
+                except BaseException:  # cancelled
+                    self._abandon(ask, reply)
+                    raise
+                else:
+                    ask = call.send(answer)
+        except StopIteration as stop:
+            result: T = stop.value
+            return result
+
+    def _open_mailbox(self) -> Mailbox:
+        """Returns the mailbox of the running loop; another loop gets another."""
+        loop = asyncio.get_running_loop()
+        mailbox = self._mailbox
+        if mailbox is None or mailbox.loop is not loop:
+            mailbox = self._mailbox = Mailbox(loop)
+        return mailbox
+
+
+class Mailbox:
+    """Carries ends of calls from the link's thread to an event loop; what comes together wakes the loop once."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self.loop = loop
+        self._letters: deque[AsyncReply] = deque()
+        self._lock = threading.Lock()
+        self._is_called = False  # whether the loop will look
+
+    def put(self, letter: AsyncReply) -> None:
+        """Hands a reply over; on the link's thread."""
+        with self._lock:
+            self._letters.append(letter)
+            if self._is_called:
+                return
+            self._is_called = True
+        try:
+            self.loop.call_soon_threadsafe(self._open)
+        except RuntimeError:
+            pass  # the loop is closed: nobody awaits any more
+
+    def _open(self) -> None:
+        with self._lock:
+            letters, self._letters = self._letters, deque()
+            self._is_called = False
+        for letter in letters:
+            letter.deliver()
+
+
+class AsyncReply:
+    """A reply that a coroutine awaits."""
+
+    __slots__ = ("_error", "_mailbox", "future", "value")
+
+    def __init__(self, mailbox: Mailbox) -> None:
+        self.value: Any = None
+        self._error: Exception | None = None
+        self._mailbox = mailbox
+        self.future: asyncio.Future[Any] = mailbox.loop.create_future()
+
+    def resolve(self, value: Any) -> None:
+        self.value = value
+        self._mailbox.put(self)
+
+    def reject(self, error: Exception) -> None:
+        self._error = error
+        self._mailbox.put(self)
+
+    def deliver(self) -> None:
+        """Ends the future; in its loop."""
+        if self.future.done():
+            return  # the await was cancelled
+        if self._error is None:
+            self.future.set_result(self.value)
+        else:
+            self.future.set_exception(self._error)

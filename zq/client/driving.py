@@ -1,0 +1,137 @@
+"""How a call is carried out: what it yields, what carries it, and the way that blocks. `zq.client.awaiting` has the one
+that awaits.
+
+A `Call` is a generator of `Ask`. It yields what to start; the driver starts it, waits in its own way until that has
+ended, and sends back how. So every call is written once, and no driver knows the protocol.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Coroutine, Generator
+from typing import Any, NamedTuple, Protocol, TypeAlias, TypeVar
+
+from zq.errors import TimedOutError
+from zq.sessions.client import ClientSession
+from zq.sessions.outcomes import FOREVER, Reply
+
+T = TypeVar("T")
+
+GRACE = 2.0
+"""Seconds after its deadline at which a caller stops waiting for a link that does not end the call itself."""
+
+
+class Connection(Protocol):
+    """What carries a session to its coordinator: a `zq.sockets.link.Link`, or its double in memory."""
+
+    @property
+    def address(self) -> str: ...
+
+    @property
+    def is_over(self) -> bool: ...
+
+    def call(self, function: Callable[[], None]) -> None: ...
+
+    def close(self, timeout: float = 5.0) -> None: ...
+
+
+class Medium(NamedTuple):
+    """What calls go through, when it is not a socket."""
+
+    connect: Callable[[ClientSession], Connection]
+    clock: Callable[[], float]  # monotonic seconds
+    prefix: str  # of ids; unlike that of any other client of the coordinator
+
+
+class Ask(NamedTuple):
+    """One thing to wait for."""
+
+    start: Callable[[Reply], None]  # starts it; from the caller's thread
+    deadline: float  # monotonic seconds at which the session ends it
+    is_pull: bool = False  # brings tasks, which must go back when nobody waits for them any more
+
+
+Call: TypeAlias = Generator[Ask, Any, T]
+"""A call that returns a T. What it gets back for an `Ask` is whatever the session resolves that with."""
+
+Abandon: TypeAlias = Callable[[Ask, Reply], None]
+"""What is told when nobody waits for the reply of an ask any more: `Calls.abandon`."""
+
+
+class Run(Protocol):
+    """Carries calls out in the thread that calls it."""
+
+    def __call__(self, call: Call[T], /) -> T: ...
+
+
+class AsyncRun(Protocol):
+    """Carries calls out in the event loop in which they are awaited."""
+
+    def __call__(self, call: Call[T], /) -> Coroutine[Any, Any, T]: ...
+
+
+class Waiter:
+    """A reply for which a thread waits: a lock that is open once it is there, a fifth of the cost of a future."""
+
+    __slots__ = ("_error", "_lock", "value")
+
+    def __init__(self) -> None:
+        self.value: Any = None
+        self._error: Exception | None = None
+        self._lock = threading.Lock()
+        self._lock.acquire()
+
+    def resolve(self, value: Any) -> None:
+        self.value = value
+        self._lock.release()
+
+    def reject(self, error: Exception) -> None:
+        self._error = error
+        self._lock.release()
+
+    def wait(self, deadline: float) -> Any:
+        """Returns the value or raises the error.
+
+        Raises:
+            TimedOutError: neither came, even though the session should have seen to it.
+        """
+        if deadline == FOREVER:
+            self._lock.acquire()
+        else:
+            timeout = min(max(deadline - time.monotonic(), 0.0) + GRACE, threading.TIMEOUT_MAX)
+            if not self._lock.acquire(timeout=timeout):
+                raise TimedOutError("no answer came in time, and the connection's thread is stuck")
+        if self._error is not None:
+            raise self._error
+        return self.value
+
+
+class Blocking:
+    """Carries calls out in the thread that calls it, which waits; a `Run`. Any thread may use it."""
+
+    __slots__ = ("_abandon",)
+
+    def __init__(self, abandon: Abandon) -> None:
+        self._abandon = abandon
+
+    def __call__(self, call: Call[T], /) -> T:
+        try:
+            ask = next(call)
+            while True:
+                waiter = Waiter()
+                try:
+                    ask.start(waiter)
+                    answer = waiter.wait(ask.deadline)
+                except Exception as error:
+                    self._abandon(ask, waiter)
+                    ask = call.throw(error)
+                except BaseException:
+                    # KeyboardInterrupt and its kin: the call ends, but what it asked for is not left lying about
+                    self._abandon(ask, waiter)
+                    raise
+                else:
+                    ask = call.send(answer)
+        except StopIteration as stop:
+            result: T = stop.value
+            return result

@@ -1,0 +1,249 @@
+"""Queues as a program sees them: `client.queues.set(...)`, `.pause(...)`, `.purge(...)`, `.move(...)` ..."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any, Literal, Unpack, get_args
+
+from zq.client.calls import Calls, Face
+from zq.client.driving import AsyncRun, Call, Run
+from zq.client.insight import value_of, values_of
+from zq.submit_options import check_name
+from zq.wire.policies import QueuePolicies, QueueSettings, read_policies
+
+TaskState = Literal["waiting", "parked", "scheduled", "dead"]
+"""Tasks of a queue that can be purged or moved; parked ones wait behind others of their key."""
+
+STATES: tuple[TaskState, ...] = ("waiting", "scheduled")
+"""What is purged and moved when nothing else is said; those that are parked go with the waiting ones."""
+
+
+@dataclass(frozen=True, slots=True)
+class QueueStatus:
+    """A queue as it is now: tasks by state, and what it has been told. The last three fields are None in a list, which
+    does not tell them.
+    """
+
+    name: str
+    waiting: int  # tasks that could be assigned, those that are parked included
+    parked: int  # of these, the ones that wait behind others of their ordered key
+    scheduled: int  # tasks that are not due yet
+    leased: int  # tasks that run, or are with a worker or a pull
+    dead: int  # dead letters
+    done: int  # how many have ended so, ever
+    cancelled: int
+    expired: int
+    rate: float  # tasks finished a second, lately
+    bytes: int  # of the payloads of the unfinished tasks
+    max_tasks: int  # unfinished tasks above which submits are refused, whoever has said so
+    assign: str  # "least-loaded" or "hash", whoever has said so
+    workers: int  # that are connected and take from it
+    closed_by: tuple[str, ...] | None = None  # codes of `zq why` that hold all of it back; empty when nothing does
+    held_keys: int | None = None  # keys that are at a limit of their own
+    policies: QueuePolicies | None = None  # as they were set; None in it is the coordinator's default, or no limit
+
+
+@dataclass(frozen=True, slots=True)
+class OperationStatus:
+    """An operation on a whole queue. Times are wall, in seconds since 1970."""
+
+    id: str
+    kind: str  # "purge", "move" or "delete"
+    queue: str
+    to: str | None  # the queue to which a move goes; None for the others
+    states: tuple[str, ...]  # of the tasks that it is about
+    state: str  # "running", "waiting" (only running tasks keep it from its end) or "done"
+    tasks: int  # ended or moved so far
+    started_time: float
+    finished_time: float | None  # None while it goes on
+
+
+class Queues(Face[Run]):
+    """The queues of a coordinator; any thread may use it while its client is open.
+
+    Purging, moving and deleting take as many steps of the coordinator as they need, block nobody else, and go on
+    without this client and over restarts. They look at what was accepted before they began and leave alone what runs.
+    All raise RemoteProtocolError for what the coordinator refuses (a queue that is not there, say), ValueError for what
+    cannot be, and UnreachableError, TimedOutError and ClosedError as `Client.submit`.
+    """
+
+    __slots__ = ()
+
+    def show(self, name: str) -> QueueStatus:
+        """Returns one queue."""
+        return self._run(_show(self._calls, name))
+
+    def set(self, name: str, **policies: Unpack[QueueSettings]) -> QueueStatus:
+        """Sets policies of a queue, which is made if need be; they hold at once and over restarts. Returns the queue.
+
+        Args:
+            name: of the queue.
+            policies: see `zq.QueueSettings`; what is not named stays as it is, None puts it back to its default.
+        """
+        return self._run(_set(self._calls, name, policies))
+
+    def pause(self, name: str) -> QueueStatus:
+        """Lets nothing of a queue be assigned until it is resumed, over restarts too; submits are accepted, and what
+        runs goes on. Returns the queue.
+        """
+        return self._run(_set(self._calls, name, {"paused": True}))
+
+    def resume(self, name: str) -> QueueStatus:
+        """Lets a paused or draining queue go on; returns it."""
+        return self._run(_set(self._calls, name, {"paused": False, "draining": False}))
+
+    def drain(self, name: str) -> QueueStatus:
+        """Accepts nothing new in a queue, which is made if need be, and lets it run empty, until it is resumed; returns
+        it.
+        """
+        return self._run(_set(self._calls, name, {"draining": True}))
+
+    def purge(self, name: str, states: Iterable[TaskState] = STATES) -> int:
+        """Ends the tasks of a queue as cancelled, and gives its dead letters up if they are named; returns how many.
+
+        Args:
+            name: of the queue.
+            states: which; "waiting" includes "parked".
+        """
+        return self._run(_purge(self._calls, name, states))
+
+    def move(self, name: str, to: str, states: Iterable[TaskState] = STATES) -> int:
+        """Moves tasks to another queue, with their ids, order, attempts and history, whatever its limits; returns how
+        many.
+
+        Args:
+            name: of the queue.
+            to: the other one; it is made if need be, and may not be draining.
+            states: which; "waiting" includes "parked". What stands behind a running task of its ordered key stays.
+        """
+        return self._run(_move(self._calls, name, to, states))
+
+    def delete(self, name: str, *, may_purge: bool = False) -> bool:
+        """Forgets a queue with its policies and bindings; workers that ask for it make it anew.
+
+        Args:
+            name: of the queue.
+            may_purge: whether to end what is in it; without, it must be empty.
+
+        Returns:
+            False when tasks of it still run: it accepts and assigns nothing, and is deleted when the last one has
+            ended.
+        """
+        return self._run(_delete(self._calls, name, may_purge=may_purge))
+
+    def operations(self) -> list[OperationStatus]:
+        """Returns the operations that go on, and the last 100 that are done."""
+        return self._run(_operations(self._calls))
+
+    def list(self) -> list[QueueStatus]:
+        """Returns all queues, by name."""
+        return self._run(_list(self._calls))
+
+
+class AsyncQueues(Face[AsyncRun]):
+    """The queues of a coordinator, awaited; as `Queues`."""
+
+    __slots__ = ()
+
+    async def show(self, name: str) -> QueueStatus:
+        """As `Queues.show`."""
+        return await self._run(_show(self._calls, name))
+
+    async def set(self, name: str, **policies: Unpack[QueueSettings]) -> QueueStatus:
+        """As `Queues.set`."""
+        return await self._run(_set(self._calls, name, policies))
+
+    async def pause(self, name: str) -> QueueStatus:
+        """As `Queues.pause`."""
+        return await self._run(_set(self._calls, name, {"paused": True}))
+
+    async def resume(self, name: str) -> QueueStatus:
+        """As `Queues.resume`."""
+        return await self._run(_set(self._calls, name, {"paused": False, "draining": False}))
+
+    async def drain(self, name: str) -> QueueStatus:
+        """As `Queues.drain`."""
+        return await self._run(_set(self._calls, name, {"draining": True}))
+
+    async def purge(self, name: str, states: Iterable[TaskState] = STATES) -> int:
+        """As `Queues.purge`."""
+        return await self._run(_purge(self._calls, name, states))
+
+    async def move(self, name: str, to: str, states: Iterable[TaskState] = STATES) -> int:
+        """As `Queues.move`."""
+        return await self._run(_move(self._calls, name, to, states))
+
+    async def delete(self, name: str, *, may_purge: bool = False) -> bool:
+        """As `Queues.delete`."""
+        return await self._run(_delete(self._calls, name, may_purge=may_purge))
+
+    async def operations(self) -> list[OperationStatus]:
+        """As `Queues.operations`."""
+        return await self._run(_operations(self._calls))
+
+    async def list(self) -> list[QueueStatus]:
+        """As `Queues.list`."""
+        return await self._run(_list(self._calls))
+
+
+# The calls, written once for both.
+
+
+def _list(calls: Calls) -> Call[list[QueueStatus]]:
+    return values_of(QueueStatus, (yield from calls.query("queues", {})))
+
+
+def _show(calls: Calls, name: str) -> Call[QueueStatus]:
+    return _status_of((yield from calls.query("queue", {"queue": check_name("queue", name)})))
+
+
+def _set(calls: Calls, name: str, policies: Mapping[str, Any]) -> Call[QueueStatus]:
+    """What cannot be raises ValueError here, and nothing is sent."""
+    arguments = {"queue": check_name("queue", name), **read_policies(policies)}
+    return _status_of((yield from calls.command("set-queue", arguments)))
+
+
+def _status_of(row: Mapping[str, Any]) -> QueueStatus:
+    known = {name: value for name, value in row["policies"].items() if name in QueuePolicies._fields}
+    return value_of(QueueStatus, {**row, "policies": QueuePolicies(**known)})
+
+
+def _purge(calls: Calls, name: str, states: Iterable[TaskState]) -> Call[int]:
+    row = yield from _operate(calls, "purge", {"queue": check_name("queue", name), "states": checked(states)})
+    return int(row["tasks"])
+
+
+def _move(calls: Calls, name: str, to: str, states: Iterable[TaskState]) -> Call[int]:
+    arguments = {"queue": check_name("queue", name), "to": check_name("to", to), "states": checked(states)}
+    row = yield from _operate(calls, "move", arguments)
+    return int(row["tasks"])
+
+
+def _delete(calls: Calls, name: str, *, may_purge: bool) -> Call[bool]:
+    row = yield from _operate(calls, "delete", {"queue": check_name("queue", name), "purge": may_purge})
+    return bool(row["state"] == "done")
+
+
+def _operate(calls: Calls, verb: str, arguments: dict[str, Any]) -> Call[dict[str, Any]]:
+    """Begins an operation and stays with it until it is done, or only running tasks keep it from its end; returns its
+    row.
+    """
+    id = calls.session.make_id()
+    row: dict[str, Any] = yield from calls.command(verb, {"id": id, **arguments})
+    while row["state"] == "running":  # each question is answered after another portion
+        found = yield from calls.query("operations", {"id": id})
+        row = found[0] if found else {**row, "state": "done"}
+    return row
+
+
+def _operations(calls: Calls) -> Call[list[OperationStatus]]:
+    return values_of(OperationStatus, (yield from calls.query("operations", {})))
+
+
+def checked(states: Iterable[str]) -> list[TaskState]:
+    """Returns the states if they are some; raises ValueError."""
+    named = [states] if isinstance(states, str) else list(states)
+    if not named or not set(named) <= set(get_args(TaskState)):
+        raise ValueError(f"expected states of {', '.join(get_args(TaskState))}, got {named!r}")
+    return [state for state in get_args(TaskState) if state in named]
