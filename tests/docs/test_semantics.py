@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,9 @@ FEATURES = [one for one in SECTIONS if one.level == 3]
 
 COMMANDS_PER_SECTION = (3, 8)
 """Lines of code and commands that a section begins with: enough to see it, few enough to be read."""
+
+PARAGRAPH_CHARS_MAX = 600
+"""Of a paragraph or an item of a list: what is longer is several thoughts."""
 
 
 class Stand:
@@ -86,6 +90,15 @@ def test_section_begins_with_code_and_a_command(section: Section) -> None:
     assert section.fences_in("sh"), "no command"
     assert least <= sum(len(one.code_lines) for one in section.fences) <= most
     assert "Pinned by" in section.text
+
+
+@pytest.mark.parametrize("section", FEATURES, ids=lambda one: one.anchor)
+def test_paragraphs_are_short(section: Section) -> None:
+    paragraphs = re.split(r"\n\n|\n(?=- )", section.text)
+
+    assert [
+        one for one in paragraphs if len(one) > PARAGRAPH_CHARS_MAX and not one.startswith(("|", "Pinned by"))
+    ] == []
 
 
 def test_every_fence_is_run() -> None:
