@@ -8,6 +8,7 @@ import re
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
+from types import GenericAlias
 
 import pytest
 
@@ -83,7 +84,8 @@ def is_there(name: str) -> bool:
             if not hasattr(found, part):
                 return part in getattr(found, "__annotations__", {})
             found = getattr(found, part)
-        home = getattr(found, "__module__", None)
+        # An alias of a type says where the type is from, and not where it has its name.
+        home = None if isinstance(found, GenericAlias) else getattr(found, "__module__", None)
         return cut == 1 or cut == len(parts) or len(parts) > cut + 1 or home in (None, ".".join(parts[:cut]))
     return False
 
