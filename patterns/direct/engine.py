@@ -30,7 +30,7 @@ from patterns.run.progress import Progress
 from patterns.run.running import Settings
 from patterns.sockets import Socket, bind
 from patterns.work.execution import Spreader
-from patterns.work.items import Plain, decode, size_of
+from patterns.work.items import UNSENDABLE, Plain, decode, size_of
 from patterns.work.ledger import Ledger
 from patterns.work.plan import SINK, Plan
 
@@ -206,7 +206,7 @@ class DirectEngine:
             self.ledger.receive(one)
         try:
             kept = self._links.put(sent, 0.0, len(values))
-        except (TypeError, ValueError, OverflowError) as error:
+        except UNSENDABLE as error:
             raise TypeError(
                 f"an item of the input, number {first} or one of the {len(values) - 1} after it, cannot be sent: {error}; "
                 "items are what msgpack can hold: None, bool, int, float, str, bytes, list and dict"

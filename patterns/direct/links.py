@@ -16,7 +16,7 @@ import zmq
 from patterns.direct.control import Target
 from patterns.sockets import MESSAGE_BYTES_MAX, Socket, make_socket
 from patterns.work.execution import divide
-from patterns.work.items import Chunk, Sent, cut, encode, size_of
+from patterns.work.items import Chunk, Sent, cut, frames_of, size_of
 from patterns.work.plan import SINK, Plan
 
 HIGH_WATER_MARK = 4
@@ -109,7 +109,7 @@ class Links:
         frames: list[tuple[int, int | None, bytes]] = []
         for number, chunk in sent:
             for index, part in self._parts(number, chunk, came):
-                frames += [(number, index, frame) for frame in frames_of(number, part, cost)]
+                frames += [(number, index, frame) for frame in frames_of(number, part, cost, MESSAGE_BYTES_MAX)]
         self._unsent += frames
         return sum(len(frame) for _, _, frame in frames)
 
@@ -178,14 +178,3 @@ def set_patient(socket: Socket) -> None:
     """
     socket.setsockopt(zmq.HEARTBEAT_IVL, 0)
     socket.setsockopt(zmq.RCVHWM, HIGH_WATER_MARK)
-
-
-def frames_of(number: int, chunk: Chunk, cost: float) -> list[bytes]:
-    """Returns a chunk as bytes, in several messages if one would be too large; raises as `Links.put`."""
-    frame = encode(number, chunk, cost)
-    if len(frame) <= MESSAGE_BYTES_MAX:
-        return [frame]
-    size = size_of(chunk)
-    if size == 1:
-        raise ValueError(f"an item has {len(frame)} bytes; at most {MESSAGE_BYTES_MAX} fit into a message")
-    return [each for part in cut(chunk, -(-size // 2)) for each in frames_of(number, part, cost)]

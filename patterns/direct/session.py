@@ -12,7 +12,6 @@ import threading
 import time
 import traceback
 from collections import deque
-from typing import Any
 
 import zmq
 
@@ -33,14 +32,15 @@ from patterns.direct.control import (
     pack,
     unpack,
 )
-from patterns.direct.links import HEAD, HIGH_WATER_MARK, Links, frames_of, set_patient
+from patterns.direct.links import HEAD, HIGH_WATER_MARK, Links, set_patient
 from patterns.direct.waking import Wake
-from patterns.sockets import Socket, bind, make_socket, send_now
+from patterns.sockets import MESSAGE_BYTES_MAX, Socket, bind, make_socket, send_now
 from patterns.work.calls import Calls
 from patterns.work.execution import Execution
 from patterns.work.hand import HandCalls
-from patterns.work.items import Chunk, Ended, Failure, Origin, Sent, compact, decode, origins_of, size_of, weight_of
+from patterns.work.items import UNSENDABLE, Chunk, Sent, decode, size_of, weight_of
 from patterns.work.plan import Plan
+from patterns.work.salvage import salvage
 
 logger = logging.getLogger(__name__)
 
@@ -306,8 +306,8 @@ class Session:
             return
         try:
             self._links.put(sent, cost, came)
-        except (TypeError, ValueError, OverflowError):
-            self._links.put(self._salvage(sent, chunk), cost, came)
+        except UNSENDABLE:
+            self._links.put(salvage(self._execution.node, sent, chunk, MESSAGE_BYTES_MAX), cost, came)
         while not self._links.pump() and not self._control.stopped.is_set():
             self._count(is_idle=False)
             poller = zmq.Poller()
@@ -317,29 +317,6 @@ class Session:
             poller.poll()
             self._control.wake.clear()
             self._obey()
-
-    def _salvage(self, sent: list[Sent], chunk: Chunk | None) -> list[Sent]:
-        """Returns the chunks without the values that cannot travel, which become failures."""
-        came = dict(zip(origins_of(chunk), chunk[1], strict=True)) if chunk is not None else {}
-        node = self._execution.node
-        saved: list[Sent] = []
-        for number, one in sent:
-            origins: list[Origin] = []
-            values: list[Any] = []
-            for origin, value in zip(origins_of(one), one[1], strict=True):
-                try:
-                    frames_of(number, _alone(one, origin, value), 0.0)
-                except (TypeError, ValueError, OverflowError) as error:
-                    what = f"{type(error).__name__}: its result cannot be sent on: {error}"
-                    failure = Failure(node.name, came.get(origin), what, "", 1)
-                    # A failure inside of a scatter goes to its join: the split's own parts have one, too.
-                    saved.append((node.closing if node.kind == "split" else node.join, Ended([origin], [failure])))
-                else:
-                    origins.append(origin)
-                    values.append(value)
-            if origins:
-                saved.append((number, Ended(origins, values) if isinstance(one, Ended) else compact(origins, values)))
-        return saved
 
     def _obey(self) -> None:
         """Does what the caller said."""
@@ -389,7 +366,3 @@ def make_pull(context: zmq.Context[Socket]) -> Socket:
     pull = make_socket(context, zmq.PULL, high_water_mark=HIGH_WATER_MARK)
     set_patient(pull)
     return pull
-
-
-def _alone(chunk: Chunk, origin: Origin, value: Any) -> Chunk:
-    return Ended([origin], [value]) if isinstance(chunk, Ended) else compact([origin], [value])

@@ -30,7 +30,7 @@ from patterns.run.pace import Pace
 from patterns.run.progress import Progress
 from patterns.run.running import Settings
 from patterns.work.execution import Spreader
-from patterns.work.items import Chunk, Ended, Failure, Origin, Plain, decode, origins_of, pop
+from patterns.work.items import UNSENDABLE, Chunk, Ended, Failure, Origin, Plain, decode, origins_of, pop
 from patterns.work.ledger import Ledger
 from patterns.work.plan import SINK, Plan
 
@@ -244,7 +244,7 @@ class DurableEngine:
                 for place, parcel in self._dispatch.parcels(number, chunk, 0.0):
                     self._pace.note_bytes(sum(map(len, parcel)), max(len(values), 1))
                     found.append((place.queue, parcel, self._dispatch.options(place)))
-        except (TypeError, ValueError, OverflowError) as error:
+        except UNSENDABLE as error:
             raise TypeError(
                 f"an item of the input, number {first} or one of the {len(values) - 1} after it, cannot be sent: {error}; "
                 "items are what msgpack can hold: None, bool, int, float, str, bytes, list and dict"

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 import msgpack
 
 from patterns.work.execution import divide
-from patterns.work.items import Chunk, Ended, Failure, Origin, Sent, compact, cut, encode, origins_of, size_of
+from patterns.work.items import Chunk, Origin, frames_of
 from patterns.work.plan import SINK, Node, Plan
 
 FRAME_BYTES_MAX = 1_000_000
@@ -67,59 +67,6 @@ def frames_in(payload: Any) -> Iterator[bytes]:
             yield one
 
 
-def frames_of(number: int, chunk: Chunk, cost: float) -> list[bytes]:
-    """Returns a chunk as frames that each fit a payload.
-
-    Raises:
-        TypeError, OverflowError: a value is not what msgpack can hold.
-        ValueError: the same, or an item is too large.
-    """
-    frame = encode(number, chunk, cost)
-    if len(frame) <= FRAME_BYTES_MAX:
-        return [frame]
-    size = size_of(chunk)
-    if size == 1:
-        raise ValueError(f"an item has {len(frame)} bytes; at most {FRAME_BYTES_MAX} fit into a task")
-    return [each for part in cut(chunk, -(-size // 2)) for each in frames_of(number, part, cost)]
-
-
-def salvage(node: Node, sent: list[Sent], came: Mapping[Origin, Any]) -> list[Sent]:
-    """Returns chunks without the values that cannot travel, which become failures.
-
-    Args:
-        node: that sends them.
-        sent: the chunks.
-        came: what the function was called with, by origin.
-    """
-    saved: list[Sent] = []
-    for number, chunk in sent:
-        origins: list[Origin] = []
-        values: list[Any] = []
-        for origin, value in zip(origins_of(chunk), chunk[1], strict=True):
-            one = Ended([origin], [value]) if isinstance(chunk, Ended) else compact([origin], [value])
-            try:
-                frames_of(number, one, 0.0)
-            except (TypeError, ValueError, OverflowError) as error:
-                what = f"{type(error).__name__}: its result cannot be sent on: {error}"
-                ended = Ended([origin], [Failure(node.name, _item(came.get(origin)), what, "", 1)])
-                # A failure inside of a scatter goes to its join: the split's own parts have one, too.
-                saved.append((node.closing if node.kind == "split" and number != node.join else node.join, ended))
-            else:
-                origins.append(origin)
-                values.append(value)
-        if origins:
-            saved.append((number, Ended(origins, values) if isinstance(chunk, Ended) else compact(origins, values)))
-    return saved
-
-
-def _item(value: Any) -> Any:
-    """Returns an item for an error, or its beginning in words when it cannot travel itself."""
-    try:
-        return value if len(msgpack.packb(value)) < FRAME_BYTES_MAX // 2 else f"{value!r:.200}"
-    except (TypeError, ValueError, OverflowError):
-        return f"{value!r:.200}"
-
-
 class Place(NamedTuple):
     """Where a chunk goes: a queue, and the key of the task."""
 
@@ -158,7 +105,7 @@ class Dispatch:
         """Yields where the parts of a chunk go, and the parcels; raises as `frames_of`."""
         node = None if number == SINK else self.plan.nodes[number]
         if node is None or node.kind == "batch":  # the caller makes batches
-            for frame in frames_of(number, chunk, cost):
+            for frame in frames_of(number, chunk, cost, FRAME_BYTES_MAX):
                 yield Place(self.home, None), [frame]
             return
         queue = stage_queue(self.plan, node)
@@ -167,7 +114,7 @@ class Dispatch:
         else:
             parts = [(str(shard), part) for shard, part in divide(chunk, node, KEY_SHARDS)]
         for key, part in parts:
-            for frame in frames_of(number, part, cost):
+            for frame in frames_of(number, part, cost, FRAME_BYTES_MAX):
                 yield Place(queue, key), [frame]
 
 

@@ -23,16 +23,28 @@ from patterns.durable.parcels import (
     Parcel,
     Place,
     frames_in,
-    frames_of,
     origin_headers,
-    salvage,
     stage_queue,
 )
 from patterns.work.calls import Calls
 from patterns.work.execution import Execution
 from patterns.work.hand import HandCalls
-from patterns.work.items import Chunk, Origin, Sent, compact, cut, decode, encode, origins_of, size_of, weight_of
+from patterns.work.items import (
+    UNSENDABLE,
+    Chunk,
+    Origin,
+    Sent,
+    compact,
+    cut,
+    decode,
+    encode,
+    frames_of,
+    origins_of,
+    size_of,
+    weight_of,
+)
 from patterns.work.plan import SINK, Node, Plan
+from patterns.work.salvage import salvage
 
 OUT_BYTES_MAX = 1 << 20
 """What one task may send on before the rest of its chunk is left to another: a completion is one message."""
@@ -160,9 +172,8 @@ class StageWork:
                 spent = max(cost, (time.monotonic() - began_at) / weight_of(item))
                 try:
                     scattered.add(self.node, item, sent, spent)
-                except (TypeError, ValueError, OverflowError):
-                    came = dict(zip(origins_of(item), item[1], strict=True))
-                    scattered.add(self.node, item, salvage(self.node, sent, came), spent)
+                except UNSENDABLE:
+                    scattered.add(self.node, item, salvage(self.node, sent, item, FRAME_BYTES_MAX), spent)
                 if scattered.is_full:
                     delivery.scatter(scattered)
                     scattered = Scattered()
@@ -191,15 +202,19 @@ class Scattered:
     def add(self, node: Node, item: Chunk, sent: list[Sent], cost: float) -> None:
         """Adds what came of one item; raises as `frames_of`, and then has added nothing."""
         closing = [
-            frame for number, chunk in sent if number == node.closing for frame in frames_of(number, chunk, cost)
+            frame
+            for number, chunk in sent
+            if number == node.closing
+            for frame in frames_of(number, chunk, cost, FRAME_BYTES_MAX)
         ]
+        outside = [one for one in sent if one[0] == node.join]
         inside = [one for one in sent if one[0] not in (node.closing, node.join)]
         size = sum(len(encode(number, chunk, cost)) for number, chunk in inside)
-        for _, chunk in inside:
+        for _, chunk in (*outside, *inside):
             for part in cut(chunk, 1):
-                frames_of(0, part, cost)
+                frames_of(0, part, cost, FRAME_BYTES_MAX)
         self.cost = max(self.cost, cost)
-        self.outside += [one for one in sent if one[0] == node.join]
+        self.outside += outside
         self.closing += closing
         self.origins += origins_of(item)
         self._bytes += size + sum(map(len, closing))
@@ -235,9 +250,8 @@ class Delivery:
         """Sends on what a chunk became."""
         try:
             parcels = list(self._parcels(sent, cost))
-        except (TypeError, ValueError, OverflowError):
-            items = {} if came is None else dict(zip(origins_of(came), came[1], strict=True))
-            parcels = list(self._parcels(salvage(self._node, sent, items), cost))
+        except UNSENDABLE:
+            parcels = list(self._parcels(salvage(self._node, sent, came, FRAME_BYTES_MAX), cost))
         for place, parcel in parcels:
             self.bytes += sum(map(len, parcel))
             if place is None:
@@ -287,7 +301,7 @@ class Delivery:
         """Yields parcels with their places, None for the join around this node."""
         for number, chunk in sent:
             if self._group is not None and number == self._node.join and number != SINK:
-                for frame in frames_of(number, chunk, cost):
+                for frame in frames_of(number, chunk, cost, FRAME_BYTES_MAX):
                     yield None, [frame]
             else:
                 yield from self._dispatch.parcels(number, chunk, cost)

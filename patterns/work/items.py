@@ -24,6 +24,9 @@ import msgpack
 WEIGHED_MAX = 16
 """Items of a chunk that are weighed, for all: they are mostly alike."""
 
+UNSENDABLE = (TypeError, ValueError, OverflowError)
+"""What `encode` and `frames_of` raise for a value that cannot travel."""
+
 Path = tuple[int, ...]
 Members = tuple[tuple[int, Path], ...]
 Origin = int | tuple[Members, tuple[Path, ...]]
@@ -217,6 +220,22 @@ def encode(target: int, chunk: Chunk, cost: float) -> bytes:
             return msgpack.packb((target, cost, 1, msgpack.packb(origins), values))
         case Ended(origins, failures):
             return msgpack.packb((target, cost, 2, msgpack.packb(origins), failures))
+
+
+def frames_of(target: int, chunk: Chunk, cost: float, bytes_max: int) -> list[bytes]:
+    """Returns a chunk as frames of at most `bytes_max` bytes, in several pieces if one would be too large.
+
+    Raises:
+        TypeError, OverflowError: as `encode`.
+        ValueError: as `encode`, or one item alone is too large.
+    """
+    frame = encode(target, chunk, cost)
+    if len(frame) <= bytes_max:
+        return [frame]
+    size = size_of(chunk)
+    if size == 1:
+        raise ValueError(f"an item has {len(frame)} bytes; at most {bytes_max} fit into a message")
+    return [each for part in cut(chunk, -(-size // 2)) for each in frames_of(target, part, cost, bytes_max)]
 
 
 def decode(frame: bytes) -> tuple[int, Chunk, float]:

@@ -135,6 +135,13 @@ def make_object(number: int) -> object:
     return object() if number == 7 else number
 
 
+def split_unreadable(name: str) -> list[str]:
+    """Cuts a name into its letters, or fails with a text that UTF-8 cannot hold."""
+    if name == "caf?":
+        raise FileNotFoundError("no caf\udce9")
+    return list(name)
+
+
 @stage
 def make_large(number: int) -> bytes:
     return bytes(number << 20)

@@ -13,7 +13,7 @@ import zq
 from patterns import StageError, batch, fan_out, gather, scatter
 from patterns.run.running import RunOptions
 from tests.patterns.shapes import SHAPES, Shape
-from tests.patterns.shop import describe, digits, double, fail_on_sevens, make_object, total
+from tests.patterns.shop import describe, digits, double, fail_on_sevens, make_object, split_unreadable, tally, total
 
 GRADES = ("direct", "embedded", "shared")
 
@@ -133,6 +133,18 @@ def test_result_that_cannot_travel_fails_its_item_alone_in_each_grade(grade: str
     (error,) = run.errors
     assert (error.stage, error.item) == ("make_object", 7)
     assert "its result cannot be sent on: can not serialize 'object' object" in error.error
+
+
+@pytest.mark.parametrize("grade", GRADES)
+def test_failure_of_a_split_that_cannot_travel_fails_its_item_alone(grade: str, choose: Choose, tidy: None) -> None:
+    options: RunOptions = {**choose(grade), "on_error": "collect", "ordered": True, "threads": True}
+    pipeline = scatter(split_unreadable) | describe | gather(tally)
+
+    run = pipeline.run(["tea", "caf?", "mate"], **options)
+
+    assert list(run) == [3, 4]
+    assert [(error.stage, error.item) for error in run.errors] == [("split_unreadable", "caf?")]
+    assert (run.sent, run.completed, run.failed, run.lost) == (3, 2, 1, {})
 
 
 @pytest.mark.parametrize("grade", GRADES)

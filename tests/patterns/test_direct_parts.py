@@ -10,12 +10,12 @@ from collections.abc import Iterator
 import pytest
 
 from patterns.direct.control import Counts, Gone, Hello, Probe, Target, Wire, pack, unpack
-from patterns.direct.links import frames_of
 from patterns.direct.places import Places, own_host
 from patterns.direct.quiescence import Quiescence
 from patterns.run.feeder import Feeder
 from patterns.run.pace import CHUNK_BYTES_MAX, CHUNK_ITEMS_MAX, Pace
-from patterns.work.items import Ended, Loose, Plain, cut
+from patterns.sockets import MESSAGE_BYTES_MAX
+from patterns.work.items import Ended, Loose, Plain, cut, frames_of
 from tests.patterns.raw_peers import wait_until
 
 # Pace.
@@ -151,7 +151,7 @@ def test_chunks_are_cut_whatever_their_form() -> None:
 
 
 def test_chunk_too_large_for_a_message_becomes_several() -> None:
-    frames = frames_of(0, Plain(0, [bytes(6 << 20)] * 5), 0.0)
+    frames = frames_of(0, Plain(0, [bytes(6 << 20)] * 5), 0.0, MESSAGE_BYTES_MAX)
 
     assert [len(frame) >> 20 for frame in frames] == [12, 6, 12]
 
