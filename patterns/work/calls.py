@@ -67,4 +67,10 @@ def failure_from(stage: str, item: Any, error: BaseException, attempts: int) -> 
     remote = getattr(error, "remote_traceback", None)
     text = remote if isinstance(remote, str) else "".join(traceback.format_exception(error))
     description = getattr(error, "description", None) or f"{type(error).__name__}: {error}"
-    return Failure(stage, item, description[:TRACEBACK_CHARACTERS_MAX], text[-TRACEBACK_CHARACTERS_MAX:], attempts)
+    described, told = _sendable(description), _sendable(text)
+    return Failure(stage, item, described[:TRACEBACK_CHARACTERS_MAX], told[-TRACEBACK_CHARACTERS_MAX:], attempts)
+
+
+def _sendable(text: str) -> str:
+    """Returns a text that UTF-8 can hold: surrogates, as in the name of a file that is not UTF-8, are escaped."""
+    return text.encode(errors="backslashreplace").decode()

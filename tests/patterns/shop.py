@@ -135,6 +135,11 @@ def make_object(number: int) -> object:
     return object() if number == 7 else number
 
 
+@stage(timeout=5.0)
+def fail_unreadably(number: int) -> int:
+    raise FileNotFoundError("no caf\udce9")
+
+
 def split_unreadable(name: str) -> list[str]:
     """Cuts a name into its letters, or fails with a text that UTF-8 cannot hold."""
     if name == "caf?":

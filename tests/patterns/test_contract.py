@@ -136,14 +136,16 @@ def test_result_that_cannot_travel_fails_its_item_alone_in_each_grade(grade: str
 
 
 @pytest.mark.parametrize("grade", GRADES)
-def test_failure_of_a_split_that_cannot_travel_fails_its_item_alone(grade: str, choose: Choose, tidy: None) -> None:
+def test_failure_whose_text_utf_8_cannot_hold_fails_its_item_alone(grade: str, choose: Choose, tidy: None) -> None:
     options: RunOptions = {**choose(grade), "on_error": "collect", "ordered": True, "threads": True}
     pipeline = scatter(split_unreadable) | describe | gather(tally)
 
     run = pipeline.run(["tea", "caf?", "mate"], **options)
 
     assert list(run) == [3, 4]
-    assert [(error.stage, error.item) for error in run.errors] == [("split_unreadable", "caf?")]
+    (error,) = run.errors
+    assert (error.stage, error.item, error.error) == ("split_unreadable", "caf?", "FileNotFoundError: no caf\\udce9")
+    assert "in split_unreadable" in error.remote_traceback
     assert (run.sent, run.completed, run.failed, run.lost) == (3, 2, 1, {})
 
 

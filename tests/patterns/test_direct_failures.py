@@ -18,6 +18,7 @@ from tests.patterns.shop import (
     fail_on_sevens,
     fail_slowly,
     fail_twice,
+    fail_unreadably,
     hang_on_sevens,
     make_large,
     make_object,
@@ -87,6 +88,14 @@ def test_failure_in_a_process_with_a_timeout_keeps_its_traceback() -> None:
     assert list(run) == [1]
     assert run.errors[0].error == "LookupError: seven"
     assert "in fail_slowly" in run.errors[0].remote_traceback
+
+
+def test_failure_in_a_process_with_a_timeout_may_have_a_text_that_utf_8_cannot_hold() -> None:
+    run = fail_unreadably.run([1], on_error="collect")
+
+    assert list(run) == []
+    assert run.errors[0].error == "FileNotFoundError: no caf\\udce9"
+    assert "in fail_unreadably" in run.errors[0].remote_traceback
 
 
 @pytest.mark.parametrize("threads", [False, True])
