@@ -2,8 +2,8 @@
 
 docs/pipelines.md and docs/patterns.md have their guarantees and weaknesses.
 
-This package sees only the names that `zq` exports. Names are loaded when they are first used, so that `import patterns`
-costs nothing and a worker process loads no more than it needs.
+This package sees only the names that `zq` exports, and `zq.processes`. Names are loaded when they are first used, so
+that `import patterns` costs nothing and a worker process loads no more than it needs.
 """
 
 from importlib import import_module

@@ -21,6 +21,7 @@ from patterns.direct.session import ControlThread, Session
 from patterns.sockets import Socket, make_socket, send_now
 from patterns.work.childhood import child_environment
 from patterns.work.plan import SINK, Node, Plan
+from zq.processes.exits import describe_exit
 
 JOIN = b"join"
 """First frame of what a serving worker is called with, in the place of a head."""
@@ -142,8 +143,6 @@ def why_not(worker: Worker) -> str:
         return f"stage {worker.node.name}: a worker cannot work: {worker.failure}"
     code = worker.process.poll() if worker.process is not None else None
     what = (
-        f"ended with exit code {code} before it could take items; its output says why"
-        if code is not None
-        else "fell silent"
+        f"{describe_exit(code)} before it could take items; its output says why" if code is not None else "fell silent"
     )
     return f"stage {worker.node.name}: a worker {what}"

@@ -18,6 +18,7 @@ from patterns.durable.stage_worker import make_worker, serving_nodes
 from patterns.errors import StartError
 from patterns.work.childhood import child_environment
 from patterns.work.plan import Node, Plan
+from zq.processes.exits import describe_exit
 
 START_DEATHS_MAX = 3
 """Processes of one worker that may end in a row within START_SECONDS before it is given up."""
@@ -85,7 +86,8 @@ class DurableCrew:
             child.deaths = child.deaths + 1 if now - child.started_at < START_SECONDS and code > 0 else 0
             if child.deaths >= START_DEATHS_MAX:
                 raise StartError(
-                    f"stage {child.node.name}: a worker cannot work: it ended with exit code {code} {child.deaths} times; its output says why"
+                    f"stage {child.node.name}: a worker cannot work: it {describe_exit(code)} {child.deaths} times; "
+                    "its output says why"
                 )
             child.process = self._start(child.node, child.name)
             child.started_at = now

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import os
 import select
-import signal
 import struct
 import subprocess
 import sys
@@ -23,6 +22,7 @@ from patterns.work.calls import Calls, failure_from
 from patterns.work.childhood import child_environment, end_with_parent
 from patterns.work.plan import Node
 from patterns.work.references import load_reference
+from zq.processes.exits import describe_exit
 
 LENGTH = struct.Struct("<I")
 READ_BYTES_MAX = 1 << 20
@@ -84,8 +84,7 @@ class HandCalls(Calls):
         if frame is None:
             code = process.wait()
             self.close()
-            how = f"died of {signal.Signals(-code).name}" if code < 0 else f"ended with exit code {code}"
-            raise RemoteCallError(f"ProcessError: the process that ran it {how}")
+            raise RemoteCallError(f"ProcessError: the process that ran it {describe_exit(code)}")
         answer = msgpack.unpackb(frame, strict_map_key=False)
         if len(answer) == 1:
             return answer[0]

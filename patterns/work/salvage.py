@@ -1,6 +1,4 @@
-"""Saves what can travel of chunks that cannot, in every grade: the values that no message can hold become failures of
-their items.
-"""
+"""Saves what can travel of chunks that cannot: values that no message can hold become failures of their items."""
 
 from __future__ import annotations
 

@@ -116,6 +116,12 @@ def crash_on_sevens(number: int) -> int:
     return number
 
 
+@stage(timeout=5.0)
+def die_of_a_signal_without_a_name(number: int) -> int:
+    os.kill(os.getpid(), 40)
+    return number
+
+
 @stage(timeout=5.0, flat=True)
 def fail_slowly(number: int) -> Iterable[int]:
     yield number

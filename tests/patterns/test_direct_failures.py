@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from patterns.run.running import RunOptions
 from tests.patterns.shop import (
     add_one,
     crash_on_sevens,
+    die_of_a_signal_without_a_name,
     digits,
     double,
     fail_on_sevens,
@@ -79,7 +81,15 @@ def test_call_with_a_timeout_that_crashes_its_process_fails_its_item_alone() -> 
     run = crash_on_sevens.run(range(10), on_error="collect", ordered=True)
 
     assert list(run) == [n for n in range(10) if n != 7]
-    assert [error.error for error in run.errors] == ["ProcessError: the process that ran it died of SIGKILL"]
+    assert [error.error for error in run.errors] == ["ProcessError: the process that ran it died of signal 9 (SIGKILL)"]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="signal 40 is Linux's")
+def test_process_with_a_timeout_that_dies_of_a_signal_without_a_name_fails_its_item_alone() -> None:
+    run = die_of_a_signal_without_a_name.run([1], on_error="collect")
+
+    assert list(run) == []
+    assert run.errors[0].error == "ProcessError: the process that ran it died of signal 40"
 
 
 def test_failure_in_a_process_with_a_timeout_keeps_its_traceback() -> None:

@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 
 from zq.client.client import Client
 from zq.errors import UnreachableError, ZqError
+from zq.processes.exits import describe_exit
 from zq.task import Task
 from zq.worker.worker import Worker
 
@@ -151,7 +152,7 @@ def _process(*arguments: str) -> Iterator[Callable[[], None]]:
         if process.poll() is not None:
             log.seek(0)
             said = log.read().decode(errors="replace").strip()
-            raise ZqError(f"the {arguments[0]} process ended with code {process.returncode}: {said}")
+            raise ZqError(f"the {arguments[0]} process {describe_exit(process.returncode)}: {said}")
 
     try:
         yield check

@@ -25,6 +25,7 @@ from collections.abc import Callable
 from typing import Any, BinaryIO
 
 from zq.errors import RemoteProtocolError
+from zq.processes.exits import describe_exit
 from zq.processes.references import load_handlers
 from zq.sessions.ids import IdMaker, make_prefix
 from zq.task import Task
@@ -291,16 +292,6 @@ def end_child(process: subprocess.Popen[bytes]) -> None:
         process.kill()
         process.wait()
     process.stdout.close()
-
-
-def describe_exit(code: int) -> str:
-    """Returns, for people, how a process ended."""
-    if code >= 0:
-        return f"ended with exit code {code}"
-    try:
-        return f"died of signal {-code} ({signal.Signals(-code).name})"
-    except ValueError:  # most real-time signals have no name
-        return f"died of signal {-code}"
 
 
 def falling_runs(indexes: list[int]) -> list[tuple[int, int]]:

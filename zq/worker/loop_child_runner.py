@@ -23,6 +23,7 @@ from collections.abc import Callable
 from typing import Any, BinaryIO
 
 from zq.errors import RemoteProtocolError
+from zq.processes.exits import describe_exit
 from zq.processes.references import load_handlers
 from zq.sessions.ids import IdMaker, make_prefix
 from zq.task import Task
@@ -33,7 +34,6 @@ from zq.worker.bench import Bench
 from zq.worker.child_runner import (
     PAGE,
     RESTART_MAX,
-    describe_exit,
     end_child,
     falling_runs,
     open_pipes,
