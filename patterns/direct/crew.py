@@ -38,10 +38,10 @@ from patterns.direct.control import (
 from patterns.direct.hiring import Hiring, Worker, senders_to, targets_of, why_not
 from patterns.direct.links import set_patient
 from patterns.direct.places import Places
-from patterns.direct.waking import Wake
 from patterns.errors import StartError
 from patterns.sockets import Socket, bind, make_socket, send_now
 from patterns.work.plan import SINK, Node, Plan
+from zq.processes.wake import Wake
 
 START_TIMEOUT = 60.0
 """Seconds in which a worker must be ready: imports of a large program on a busy machine take many."""

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import os
 import signal
-import subprocess
 import sys
 import threading
 import time
@@ -26,9 +25,9 @@ from patterns.direct.hiring import JOIN
 from patterns.direct.session import ControlThread, Session, make_pull
 from patterns.pipeline.pipeline import Pipeline
 from patterns.sockets import bind
-from patterns.work.childhood import child_environment, end_with_parent
 from patterns.work.plan import Plan
 from patterns.work.references import load_reference
+from zq.processes.children import become_child, start_program
 
 RESTART_MAX = 5.0
 """Seconds before a process that ended without a run is started again; from 0.1, doubled each time."""
@@ -54,7 +53,7 @@ class Server:
         load_plan(spec).node_named(stage)
         for endpoint in endpoints:
             check_endpoint(endpoint)
-        self._commands = [["serve", spec, stage, endpoint, str(os.getpid())] for endpoint in endpoints]
+        self._commands = [[spec, stage, endpoint] for endpoint in endpoints]
         self._stopped = threading.Event()
 
     def run(self) -> None:
@@ -83,11 +82,7 @@ class Server:
         failures = 0
         while not self._stopped.is_set():
             began_at = time.monotonic()
-            process = subprocess.Popen(
-                [sys.executable, "-m", "patterns.direct.process", *command],
-                stdin=subprocess.DEVNULL,
-                env=child_environment(),
-            )
+            process = start_program(__name__, *command)
             while process.poll() is None and not self._stopped.wait(0.05):
                 pass
             if process.poll() is None:
@@ -130,9 +125,13 @@ def is_local(endpoint: str) -> bool:
         return False
 
 
-def serve_one_run(spec: str, stage: str, endpoint: str, parent: int) -> None:
-    """Waits to be called, and works for one run; the main part of a serving process."""
-    end_with_parent(parent)
+# In a process that serves.
+
+
+def main() -> None:
+    """Waits to be called, and works for one run: `python -m patterns.direct.serving PARENT SPEC STAGE ENDPOINT`."""
+    spec, stage, endpoint = become_child()
+    os.dup2(2, 1)  # what stages print goes to stderr, as in all workers
     plan = load_plan(spec)
     node = plan.node_named(stage)
     context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
@@ -171,3 +170,7 @@ def _end_when_stopped(control: ControlThread) -> None:
     control.stopped.wait()
     time.sleep(1.0)
     os._exit(0)
+
+
+if __name__ == "__main__":
+    main()
