@@ -26,8 +26,8 @@ from patterns.direct.session import ControlThread, Session, make_pull
 from patterns.pipeline.pipeline import Pipeline
 from patterns.sockets import bind
 from patterns.work.plan import Plan
-from patterns.work.references import load_reference
 from zq.processes.children import become_child, start_program
+from zq.processes.references import load_reference
 
 RESTART_MAX = 5.0
 """Seconds before a process that ended without a run is started again; from 0.1, doubled each time."""

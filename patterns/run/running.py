@@ -20,7 +20,7 @@ from patterns.errors import StageError
 from patterns.pipeline.pipeline import Pipeline
 from patterns.work.items import Failure
 from patterns.work.ledger import Ledger
-from patterns.work.references import is_loading
+from zq.processes.references import is_loading
 
 Out = TypeVar("Out")
 

@@ -15,10 +15,10 @@ import msgpack
 
 from patterns.work.calls import Calls, failure_from
 from patterns.work.plan import Node
-from patterns.work.references import load_reference
 from zq.processes.children import become_child, end_child, open_pipes, start_child
 from zq.processes.exits import describe_exit
 from zq.processes.frames import read_frame, wait_frame, write_frame
+from zq.processes.references import load_reference
 
 
 class RemoteCallError(Exception):

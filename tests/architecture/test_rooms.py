@@ -76,7 +76,6 @@ EXCEPTIONS: dict[tuple[str, str], str] = {
     ("patterns.pipeline.pipeline", "patterns.work.plan"): "the same",
     ("patterns.pipeline.pipeline", "patterns.work.drawing"): "the same",
     ("patterns.pipeline.pipeline", "patterns.durable.stage_worker"): "the same",
-    ("patterns.pipeline.stages", "patterns.work.references"): "references, which belong to zq.processes",
     ("patterns.run.running", "patterns.direct.engine"): "a run chooses its engine when it starts",
     ("patterns.run.running", "patterns.durable.engine"): "the same",
 }

@@ -94,7 +94,7 @@ class Engine:
         try:
             if processes:
                 self._worker = make_worker(address, allow=(), queue=queue, processes=processes)
-                self._worker.spec = f"zq.executor:{'local_worker' if self.is_own else 'worker'}"
+                self._worker.spec = f"{__package__}:{'local_worker' if self.is_own else 'worker'}"
                 self._worker.child_stdout = 1  # what functions print goes where this program prints
                 self._worker.start()
             self._client = Client(address, timeout=timeout, name="executor")

@@ -9,11 +9,11 @@ import os
 import socket
 import sys
 from collections.abc import Callable
-from pathlib import Path
 from types import TracebackType
 from typing import Any, TypeVar
 
 from zq.errors import ClosedError
+from zq.processes.references import place_of
 from zq.sockets.link import resolve_address, resolve_namespace
 from zq.submit_options import check_name
 from zq.task import Task
@@ -174,11 +174,11 @@ class Worker:
         """
         if self.spec is not None:
             return self.spec
-        for module in {handler.__module__ for handler in self.handlers.values()}:
-            for name, value in vars(sys.modules[module]).items():
-                if value is self.owner:
-                    file = getattr(sys.modules[module], "__file__", None)
-                    return f"{Path(file).resolve()}:{name}" if module == "__main__" and file else f"{module}:{name}"
+        for module in {sys.modules[handler.__module__] for handler in self.handlers.values()}:
+            place = place_of(module)
+            for name, value in vars(module).items():
+                if value is self.owner and place is not None:
+                    return f"{place}:{name}"
         raise ValueError(
             f"worker {self.name} has processes, so it (or its app) must be a global variable of the module of its handlers: "
             "child processes import it from there"
