@@ -23,7 +23,8 @@ if TYPE_CHECKING:
     from patterns.guide.ventilator import Ventilator, VentilatorWorker
     from patterns.pipeline.pipeline import Pipeline
     from patterns.pipeline.stages import FlatStage, Stage, batch, fan_out, gather, route, scatter, stage
-    from patterns.run.running import Run, RunOptions
+    from patterns.run.running import Run
+    from patterns.run.settings import RunOptions
 
 _MODULES = {
     "FlatStage": "patterns.pipeline.stages",
@@ -39,7 +40,7 @@ _MODULES = {
     "PipelineError": "patterns.errors",
     "Publisher": "patterns.guide.publisher",
     "Run": "patterns.run.running",
-    "RunOptions": "patterns.run.running",
+    "RunOptions": "patterns.run.settings",
     "Sink": "patterns.guide.sink",
     "Stage": "patterns.pipeline.stages",
     "StageError": "patterns.errors",

@@ -77,7 +77,7 @@ def run(
     """Read items as JSON lines on stdin, and print results as JSON lines on stdout."""
     with _exit_codes():
         from patterns.pipeline.pipeline import Pipeline
-        from patterns.run.running import RunOptions
+        from patterns.run.settings import RunOptions
         from zq.processes.references import load_reference
 
         _find_modules_here()
