@@ -22,15 +22,13 @@ import zmq
 
 from patterns.direct.control import Failed, Hello
 from patterns.direct.hiring import JOIN
+from patterns.direct.places import split_endpoint
 from patterns.direct.session import ControlThread, Session, make_pull
 from patterns.pipeline.pipeline import Pipeline
 from patterns.sockets import bind
 from patterns.work.plan import Plan
-from zq.processes.children import become_child, start_program
+from zq.processes.children import become_child, restart_pause, start_program
 from zq.processes.references import load_reference
-
-RESTART_MAX = 5.0
-"""Seconds before a process that ended without a run is started again; from 0.1, doubled each time."""
 
 LONG_RUN = 1.0
 """Seconds after which a process that ended is no sign of trouble."""
@@ -52,7 +50,7 @@ class Server:
         """
         load_plan(spec).node_named(stage)
         for endpoint in endpoints:
-            check_endpoint(endpoint)
+            split_endpoint(endpoint)
         self._commands = [[spec, stage, endpoint] for endpoint in endpoints]
         self._stopped = threading.Event()
 
@@ -90,7 +88,7 @@ class Server:
             is_fine = process.wait() == 0 or time.monotonic() - began_at > LONG_RUN
             failures = 0 if is_fine else failures + 1
             if failures:
-                self._stopped.wait(min(0.1 * 2**failures, RESTART_MAX))
+                self._stopped.wait(restart_pause(failures))
 
 
 def load_plan(spec: str) -> Plan:
@@ -103,17 +101,6 @@ def load_plan(spec: str) -> Plan:
     if not isinstance(found, Pipeline):
         raise ValueError(f"expected a pipeline at {spec}, got {type(found).__name__}")
     return found.plan()
-
-
-def check_endpoint(endpoint: str) -> None:
-    """Raises ValueError unless an endpoint is tcp://host:port."""
-    parts = urlsplit(endpoint)
-    try:
-        port = parts.port
-    except ValueError:
-        port = None
-    if parts.scheme != "tcp" or not parts.hostname or not port:
-        raise ValueError(f"expected an endpoint as tcp://host:port, got {endpoint!r}")
 
 
 def is_local(endpoint: str) -> bool:

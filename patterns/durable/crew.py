@@ -16,7 +16,7 @@ from patterns.durable import stage_process
 from patterns.durable.stage_worker import make_worker, serving_nodes
 from patterns.errors import StartError
 from patterns.work.plan import Node, Plan
-from zq.processes.children import start_program
+from zq.processes.children import start_program, wait_or_kill
 from zq.processes.exits import describe_exit
 
 START_DEATHS_MAX = 3
@@ -99,11 +99,7 @@ class DurableCrew:
             worker.stop(0.0, drain=False)
         give_up_at = time.monotonic() + STOP_PATIENCE
         for child in self._children:
-            try:
-                child.process.wait(max(give_up_at - time.monotonic(), 0.0))
-            except subprocess.TimeoutExpired:
-                child.process.kill()
-                child.process.wait()
+            wait_or_kill(child.process, give_up_at - time.monotonic())
         self._children.clear()
         self._workers.clear()
 

@@ -10,7 +10,7 @@ import tempfile
 from tests.patterns.leftovers import is_alive
 from tests.process import child
 from tests.process.kitchen import wait_until
-from zq.processes.children import end_child, start_child
+from zq.processes.children import end_child, restart_pause, start_child
 from zq.processes.frames import read_frame, write_frame
 
 
@@ -42,3 +42,7 @@ def test_child_that_hangs_ends_when_its_parent_has_died() -> None:
     pid = int(found.stdout)
 
     wait_until(lambda: not is_alive(pid), "the end of a child that hangs")
+
+
+def test_child_is_started_again_after_longer_and_longer_pauses_for_ever() -> None:
+    assert [restart_pause(failures) for failures in (1, 2, 3, 6, 10_000)] == [0.2, 0.4, 0.8, 5.0, 5.0]

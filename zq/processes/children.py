@@ -24,6 +24,9 @@ PARENT_LOOK_INTERVAL = 0.25
 END_PATIENCE = 2.0
 """Seconds that a child has to end by itself when its input has ended."""
 
+RESTART_MIN, RESTART_MAX = 0.1, 5.0
+"""Seconds before a child is started again that is of no use: doubled with each in a row."""
+
 
 # In the parent.
 
@@ -104,12 +107,26 @@ def end_child(process: subprocess.Popen[bytes], patience: float = END_PATIENCE) 
         process.stdin.close()
     except OSError:
         pass  # it has died, and what was still to be said was said to nobody
+    wait_or_kill(process, patience)
+    process.stdout.close()
+
+
+def wait_or_kill(process: subprocess.Popen[bytes], patience: float) -> None:
+    """Waits for the end of a process, and makes it if it does not come within `patience` seconds."""
     try:
-        process.wait(patience or None)
+        process.wait(max(patience, 0.0))
     except subprocess.TimeoutExpired:
         process.kill()
         process.wait()
-    process.stdout.close()
+
+
+def restart_pause(failures: int) -> float:
+    """Returns the seconds to wait before a child is started again.
+
+    Args:
+        failures: how many children in a row were of no use, the last one included; at least 1.
+    """
+    return min(RESTART_MIN * (1 << min(failures, 10)), RESTART_MAX)
 
 
 # In the child.

@@ -143,33 +143,24 @@ def is_loading() -> bool:
 
 def loaded_module(place: str) -> ModuleType | None:
     """Returns the module of this process that is at a place (module name or file); None when it is not loaded."""
-    main = sys.modules.get(MAIN)
-    if main is not None and place_of(main) == place:
-        return main
-    if place.endswith(".py"):
-        return _scripts.get(place)
-    return sys.modules.get(place)
+    for name in (MAIN, MAIN_OF_CHILD):  # the second one may be from multiprocessing
+        module = sys.modules.get(name)
+        if module is not None and place_of(module) == place:
+            return module
+    return _scripts.get(place) or sys.modules.get(place)
 
 
 def _load(place: str) -> ModuleType:
     if place.endswith(".py"):
-        return _load_file(Path(place))
-    main = sys.modules.get(MAIN)
-    is_own = main is not None and place_of(main) == place
-    return main if is_own and main is not None else importlib.import_module(place)
+        file = str(Path(place).resolve())
+        with _lock:
+            return loaded_module(file) or _run_file(place, file)
+    own = loaded_module(place)
+    return own if own is not None and is_script(own.__name__) else importlib.import_module(place)
 
 
-def _load_file(path: Path) -> ModuleType:
-    file = str(path.resolve())
-    with _lock:
-        other = sys.modules.get(MAIN_OF_CHILD)  # by multiprocessing
-        if other is not None and place_of(other) == file:
-            return other
-        return loaded_module(file) or _run_file(path, file)
-
-
-def _run_file(path: Path, file: str) -> ModuleType:
-    if not path.is_file():
+def _run_file(path: str, file: str) -> ModuleType:
+    if not Path(file).is_file():
         raise ValueError(f"there is no file {path}")
     name = MAIN_OF_CHILD
     while name in sys.modules:

@@ -21,7 +21,7 @@ from collections.abc import Callable
 from typing import Any
 
 from zq.errors import RemoteProtocolError
-from zq.processes.children import become_child, end_child, open_pipes, start_child
+from zq.processes.children import become_child, end_child, open_pipes, restart_pause, start_child
 from zq.processes.exits import describe_exit
 from zq.processes.frames import read_frame, write_frame
 from zq.processes.references import load_handlers
@@ -47,9 +47,6 @@ writes it.
 
 CANCEL_GRACE = 2.0
 """Seconds that a handler has to notice `task.cancelled` and end by itself, before its process is killed."""
-
-RESTART_MAX = 5.0
-"""Seconds before a child that dies without running anything is started again; from 0.1, doubled each time."""
 
 
 # In the worker.
@@ -227,7 +224,7 @@ class ChildRunner:
         if not self._bench.is_closed or failed:
             self._report(Report([], failed, len(failed), seconds))
         if not is_at_task:
-            time.sleep(min(0.1 * 2**self._failures, RESTART_MAX))
+            time.sleep(restart_pause(self._failures))
 
     def _start_child(self) -> subprocess.Popen[bytes] | None:
         with self._lock:

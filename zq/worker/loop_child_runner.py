@@ -22,7 +22,7 @@ from collections.abc import Callable
 from typing import Any, BinaryIO
 
 from zq.errors import RemoteProtocolError
-from zq.processes.children import become_child, end_child, open_pipes
+from zq.processes.children import become_child, end_child, open_pipes, restart_pause
 from zq.processes.exits import describe_exit
 from zq.processes.frames import read_frame, write_frame
 from zq.processes.references import load_handlers
@@ -32,7 +32,7 @@ from zq.wire.batch import slice_tasks
 from zq.wire.codec import decode_for_coordinator, decode_from_coordinator, encode
 from zq.wire.messages import Assign, Assignment, Cancelled, Done, Failed, Progress, Release, Settle, Span
 from zq.worker.bench import Bench
-from zq.worker.child_runner import PAGE, RESTART_MAX, falling_runs, start_runner
+from zq.worker.child_runner import PAGE, falling_runs, start_runner
 from zq.worker.harvest import Report
 from zq.worker.loop_runner import Coroutines
 from zq.worker.runner import Chunk
@@ -176,7 +176,7 @@ class CoroutineChildRunner:
         if process is not None and process.poll() is None:
             return process
         if self._failures:
-            time.sleep(min(0.1 * 2**self._failures, RESTART_MAX))
+            time.sleep(restart_pause(self._failures))
         self._clear_page()
         page = self._file.fileno()
         process = start_runner(__name__, self._spec, str(page), str(self._concurrency), page=page)
