@@ -10,7 +10,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from patterns.errors import LostError, PipelineError, StageError, StartError
+    from patterns.errors import LostError, PipelineError, StageError, StartError, TakenOverError
     from patterns.pipeline.pipeline import Pipeline
     from patterns.pipeline.stages import FlatStage, Stage, batch, fan_out, gather, route, scatter, stage
     from patterns.run.running import Run
@@ -26,6 +26,7 @@ _MODULES = {
     "Stage": "patterns.pipeline.stages",
     "StageError": "patterns.errors",
     "StartError": "patterns.errors",
+    "TakenOverError": "patterns.errors",
     "batch": "patterns.pipeline.stages",
     "fan_out": "patterns.pipeline.stages",
     "gather": "patterns.pipeline.stages",
@@ -44,6 +45,7 @@ __all__ = [
     "Stage",
     "StageError",
     "StartError",
+    "TakenOverError",
     "batch",
     "fan_out",
     "gather",

@@ -1,28 +1,116 @@
-"""Documents that name the tests of their rules name tests that are there."""
+"""What documents and docstrings name is there: tests of rules, and modules, classes and functions of ours."""
 
 from __future__ import annotations
 
+import ast
+import importlib
 import re
+from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 import pytest
 
 ROOT = Path(__file__).parent.parent
 
-NAMED = re.compile(r"`(?:[\w/.]*::)?(test_[a-z0-9_]+)`")
+DOCUMENTS = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").rglob("*.md"))]
 
-CPYTHON = {"test_interpreter_shutdown"}
+SOURCES = sorted(path for package in ("zq", "patterns") for path in (ROOT / package).rglob("*.py"))
+
+NAMED = re.compile(r"(?<![\w/])(?:[\w/.]*::|[\w/]+/)?(test_[a-z0-9_]+)\b(?!\.py)(?!\.md)")
+"""A test, as in `test_x`, `::test_x` and `core/test_y.py::test_x`; files of tests are looked for by their paths."""
+
+FENCED = re.compile(r"^```.*?^```", re.MULTILINE | re.DOTALL)
+
+FILE = re.compile(r"\b(?:tests/)?((?:\w+/)*test_\w+\.py)\b")
+
+DOTTED = re.compile(r"`((?:zq|patterns)(?:\.\w+)+)")
+
+CPYTHON = {"test_interpreter_shutdown", "test_concurrent_futures"}
 """Tests that come with Python."""
 
+ELSEWHERE = {
+    "zq.commands": "a group of entry points",
+    "zq.executor.make_worker": "its public address",
+}
+"""Dotted names that are not where something of Python is defined, each with what it is."""
 
-@pytest.mark.parametrize("document", ["faces.md"])
-def test_named_tests_are_there(document: str) -> None:
-    known = {
+
+DANGLING = re.compile(r"a|an|and|are|as|at|but|by|for|from|if|in|is|not|of|on|or|so|that|the|to|when|which|with")
+"""Words after which something must come."""
+
+
+@cache
+def known_tests() -> set[str]:
+    return {
         name
         for path in (ROOT / "tests").rglob("*.py")
-        for name in re.findall(r"^def (test_\w+)", path.read_text(encoding="utf-8"), re.MULTILINE)
+        for name in re.findall(r"^(?:async )?def (test_\w+)", path.read_text(encoding="utf-8"), re.MULTILINE)
     }
-    named = set(NAMED.findall((ROOT / "docs" / document).read_text(encoding="utf-8")))
 
-    assert len(named) > 50
-    assert named - known - CPYTHON == set()
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))
+def test_named_tests_are_there(document: Path) -> None:
+    text = FENCED.sub("", document.read_text(encoding="utf-8"))
+    files = {path.relative_to(ROOT / "tests").as_posix() for path in (ROOT / "tests").rglob("test_*.py")}
+    names = {path.rpartition("/")[2] for path in files}
+
+    assert set(NAMED.findall(text)) - known_tests() - CPYTHON == set()
+    assert {one for one in FILE.findall(text) if one not in files | names} == set()
+
+
+def test_documents_name_tests() -> None:
+    found = {name for path in DOCUMENTS for name in NAMED.findall(path.read_text(encoding="utf-8"))}
+
+    assert len(found) > 150
+
+
+def docstrings(path: Path) -> Iterator[str]:
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
+            yield ast.get_docstring(node) or ""
+
+
+def is_there(name: str) -> bool:
+    """Returns whether a dotted name is a module, or defined in it: what a module only imports is not at home there."""
+    parts = name.split(".")
+    for cut in range(len(parts), 0, -1):
+        try:
+            found = importlib.import_module(".".join(parts[:cut]))
+        except ModuleNotFoundError:
+            continue
+        is_exported = cut < len(parts) and parts[cut] in getattr(found, "__all__", ())
+        for part in parts[cut:]:
+            if not hasattr(found, part):
+                return part in getattr(found, "__annotations__", {})
+            found = getattr(found, part)
+        home = getattr(found, "__module__", None)
+        return (
+            is_exported
+            or cut == 1
+            or cut == len(parts)
+            or len(parts) > cut + 1
+            or home in (None, ".".join(parts[:cut]))
+        )
+    return False
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_names_in_docstrings_are_there(path: Path) -> None:
+    named = {name for text in docstrings(path) for name in DOTTED.findall(text)} - ELSEWHERE.keys()
+
+    assert {name for name in named if not is_there(name)} == set()
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_no_docstring_ends_in_mid_sentence(path: Path) -> None:
+    paragraphs = [part.split() for text in docstrings(path) for part in re.split(r"\n\s*\n", text)]
+
+    assert [" ".join(words[-8:]) for words in paragraphs if words and DANGLING.fullmatch(words[-1])] == []
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))
+def test_names_in_documents_are_there(document: Path) -> None:
+    named = set(DOTTED.findall(document.read_text(encoding="utf-8"))) - ELSEWHERE.keys()
+
+    assert {name for name in named if not is_there(name)} == set()

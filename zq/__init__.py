@@ -13,16 +13,19 @@ if TYPE_CHECKING:
     from zq.app.app import App
     from zq.app.middleware import Middleware, Submission
     from zq.app.task_function import Arguments, AsyncTypedReceipt, TaskFunction, TypedReceipt
-    from zq.client.async_client import AsyncClient, AsyncPulledTask, AsyncReceipt
+    from zq.client.async_client import AsyncClient, AsyncGroup, AsyncPulledTask, AsyncReceipt
     from zq.client.browsing import StateFilter
     from zq.client.client import Client
+    from zq.client.dead_letters import AsyncDeadLetters, DeadLetters
     from zq.client.events import AsyncEventStream, Event, EventStream
     from zq.client.group import Group, GroupStatus
     from zq.client.insight import Reason
     from zq.client.namespaces import NamespaceLimits
     from zq.client.publications import PublishReceipt, PublishReceipts
     from zq.client.pulled import PulledTask
+    from zq.client.queue_operations import AsyncQueueOperations, QueueOperations
     from zq.client.receipt import Receipt, Receipts, TaskEvent, TaskStatus
+    from zq.client.schedules import AsyncSchedules, Schedules
     from zq.core.options import CoordinatorOptions
     from zq.errors import (
         BusyError,
@@ -61,17 +64,25 @@ if TYPE_CHECKING:
     from zq.worker.worker import Worker
 
 _MODULES = {
+    "EVENT_KINDS": "zq.wire.events",
     "App": "zq.app.app",
     "Arguments": "zq.app.task_function",
     "AsyncClient": "zq.client.async_client",
+    "AsyncDeadLetters": "zq.client.dead_letters",
+    "AsyncEventStream": "zq.client.events",
     "AsyncGroup": "zq.client.async_client",
     "AsyncPulledTask": "zq.client.async_client",
+    "AsyncQueueOperations": "zq.client.queue_operations",
     "AsyncReceipt": "zq.client.async_client",
+    "AsyncSchedules": "zq.client.schedules",
     "AsyncTypedReceipt": "zq.app.task_function",
     "Bury": "zq.task",
     "Client": "zq.client.client",
     "Coordinator": "zq.server.embedded",
     "CoordinatorOptions": "zq.core.options",
+    "DeadLetters": "zq.client.dead_letters",
+    "Event": "zq.client.events",
+    "EventStream": "zq.client.events",
     "Executor": "zq.executor",
     "Group": "zq.client.group",
     "GroupStatus": "zq.client.group",
@@ -81,25 +92,23 @@ _MODULES = {
     "PublishReceipt": "zq.client.publications",
     "PublishReceipts": "zq.client.publications",
     "PulledTask": "zq.client.pulled",
+    "QueueOperations": "zq.client.queue_operations",
     "QueueSettings": "zq.wire.policies",
     "Reason": "zq.client.insight",
     "Receipt": "zq.client.receipt",
     "Receipts": "zq.client.receipt",
     "Retry": "zq.task",
     "RetryPolicy": "zq.wire.retry",
-    "Unique": "zq.wire.unique",
+    "Schedules": "zq.client.schedules",
+    "StateFilter": "zq.client.browsing",
     "Submission": "zq.app.middleware",
     "SubmitOptions": "zq.submit_options",
     "Task": "zq.task",
-    "EVENT_KINDS": "zq.wire.events",
-    "AsyncEventStream": "zq.client.events",
-    "Event": "zq.client.events",
-    "EventStream": "zq.client.events",
-    "StateFilter": "zq.client.browsing",
     "TaskEvent": "zq.client.receipt",
     "TaskFunction": "zq.app.task_function",
     "TaskStatus": "zq.client.receipt",
     "TypedReceipt": "zq.app.task_function",
+    "Unique": "zq.wire.unique",
     "Worker": "zq.worker.worker",
 }
 
@@ -108,10 +117,13 @@ __all__ = [
     "App",
     "Arguments",
     "AsyncClient",
+    "AsyncDeadLetters",
     "AsyncEventStream",
     "AsyncGroup",
     "AsyncPulledTask",
+    "AsyncQueueOperations",
     "AsyncReceipt",
+    "AsyncSchedules",
     "AsyncTypedReceipt",
     "Bury",
     "BusyError",
@@ -120,6 +132,7 @@ __all__ = [
     "ConversionError",
     "Coordinator",
     "CoordinatorOptions",
+    "DeadLetters",
     "Event",
     "EventStream",
     "Executor",
@@ -133,6 +146,7 @@ __all__ = [
     "PublishReceipt",
     "PublishReceipts",
     "PulledTask",
+    "QueueOperations",
     "QueueSettings",
     "Reason",
     "Receipt",
@@ -141,6 +155,7 @@ __all__ = [
     "Retry",
     "RetryPolicy",
     "RunnerBrokenError",
+    "Schedules",
     "StaleLeaseError",
     "StateFilter",
     "StoreCorruptError",

@@ -93,6 +93,7 @@ def _copy(source: zq.Worker | Mapping[str, Any], address: str, options: dict[str
         worker = Worker(address, **{"concurrency": source.coroutines, "processes": source.processes, **options})
         worker.handlers.update(source.handlers)
         worker.owner = source.owner
+        worker.namespace = source.namespace
         return worker
     if isinstance(source, Mapping):
         worker = Worker(address, **options)

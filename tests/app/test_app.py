@@ -528,7 +528,7 @@ def test_same_program_has_the_same_course() -> None:
 
 def test_memory_drives_the_real_machine_and_the_real_loop(app: zq.App, monkeypatch: pytest.MonkeyPatch) -> None:
     calls: list[str] = []
-    for kind, name in ((Coordinator, "receive"), (Coordinator, "tick"), (Runner, "run")):
+    for kind, name in ((Coordinator, "turn"), (Runner, "run")):
         real = getattr(kind, name)
 
         def spy(self: Any, *args: Any, real: Any = real, name: str = name) -> Any:
@@ -543,7 +543,7 @@ def test_memory_drives_the_real_machine_and_the_real_loop(app: zq.App, monkeypat
 
     bake.submit().result()
 
-    assert set(calls) == {"receive", "tick", "run"}
+    assert set(calls) == {"turn", "run"}
     assert threading.active_count() == threads
 
 

@@ -136,6 +136,41 @@ def test_what_goes_in_comes_out(annotation: Any, value: Any) -> None:
     assert type(converter.load(plain)) is type(value)
 
 
+def test_alternatives_are_tried_in_the_order_of_their_own_annotation() -> None:
+    # Unions of the same types are equal in whatever order they are written, also inside of other annotations.
+    assert isinstance(converter_of(list[int | float]).load([3])[0], int)
+    assert isinstance(converter_of(list[float | int]).load([3])[0], float)
+    assert converter_of(str | Path).load("a") == "a"
+    assert converter_of(Path | str).load("a") == Path("a")
+
+
+def test_datetime_is_no_date_that_may_lose_its_time() -> None:
+    with pytest.raises(ConversionError, match=r"expected date, got datetime datetime\.datetime\(2026, 1, 2, 3, 4, 5"):
+        converter_of(date).dump(AT)
+    either = converter_of(date | datetime)
+    assert either.load(either.dump(AT)) == AT
+
+
+def test_fields_of_a_class_are_looked_up_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    looked_up: list[Any] = []
+    evaluate = typing.get_type_hints
+
+    def look_up(kind: Any, **more: Any) -> dict[str, Any]:
+        looked_up.append(kind)
+        return evaluate(kind, **more)
+
+    monkeypatch.setattr(typing, "get_type_hints", look_up)
+
+    @dataclass
+    class Box:
+        number: int
+
+    for number in range(3):
+        assert converter_of(Box).load(converter_of(Box).dump(Box(number))) == Box(number)
+
+    assert looked_up == [Box]
+
+
 def test_int_will_do_for_a_float() -> None:
     assert converter_of(float).dump(3) == 3.0
     assert isinstance(converter_of(float).load(3), float)
@@ -230,6 +265,54 @@ def test_annotation_that_no_payload_can_follow_is_refused(annotation: Any) -> No
         converter_of(annotation)
 
 
+@pytest.mark.parametrize(
+    ("annotation", "value", "plain"),
+    [
+        (float, 3, 3.0),
+        (tuple[int, str], (1, "a"), [1, "a"]),
+        (set[int], {1}, [1]),
+        (Point, Point(1), {"x": 1, "y": 0}),
+        (Order, {"pizza": Pizza("a")}, {"pizza": {"name": "a", "toppings": [], "half": None}}),
+        (Size, Size.LARGE, ["l", 2]),
+        (Literal[Size.SMALL], Size.SMALL, "s"),
+        (datetime, AT, "2026-01-02T03:04:05.000006+00:00"),
+        (datetime, datetime(2026, 1, 2), "2026-01-02T00:00:00"),
+        (date, date(2026, 1, 2), "2026-01-02"),
+        (time, time(1, 2), "01:02:00"),
+        (timedelta, timedelta(days=1, microseconds=5), 86400.000005),
+        (Decimal, Decimal("1.10"), "1.10"),
+        (UUID, UUID(int=7), "00000000-0000-0000-0000-000000000007"),
+        (Path, Path("/tmp/a"), "/tmp/a"),
+        (Struct, Struct("a", AT), {"name": "a", "at": "2026-01-02T03:04:05.000006Z", "raw": b""}),
+    ],
+)
+def test_payload_stays_as_it_is_for_tasks_that_lie_on_disk(annotation: Any, value: Any, plain: Any) -> None:
+    dumped = decode_payload(encode_payload(converter_of(annotation).dump(value)))
+
+    assert (type(dumped), dumped) == (type(plain), plain)
+    assert converter_of(annotation).load(plain) == value
+
+
+@pytest.mark.parametrize(
+    ("annotation", "plain", "value"),
+    [
+        (datetime, "2026-01-02T03:04:05.000006Z", AT),
+        (datetime, "2026-01-02", datetime(2026, 1, 2)),
+        (time, "01:02", time(1, 2)),
+        (timedelta, 5, timedelta(seconds=5)),
+        (Decimal, 1.5, Decimal("1.5")),
+        (UUID, "00000000000000000000000000000007", UUID(int=7)),
+    ],
+)
+def test_other_ways_to_write_a_value_are_read_too(annotation: Any, plain: Any, value: Any) -> None:
+    assert converter_of(annotation).load(plain) == value
+
+
+def test_class_that_no_payload_can_follow_is_told_what_it_could_be() -> None:
+    with pytest.raises(ConversionError, match=r"got the class complex: make it a dataclass, .*install 'zq\[types\]'"):
+        converter_of(complex)
+
+
 def test_payload_is_what_another_language_would_write() -> None:
     plain = converter_of(Pizza).dump(PIZZA)
 
@@ -256,3 +339,37 @@ print([name for name in ("msgspec", "pydantic") if name in sys.modules])
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True)
 
     assert done.stdout.strip() == "[]"
+
+
+def test_everything_else_is_converted_where_the_optional_libraries_are_not_installed() -> None:
+    code = """
+from __future__ import annotations
+import sys
+sys.modules["msgspec"] = sys.modules["pydantic"] = None  # what an import finds then is an ImportError
+import enum
+import zq
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Literal, NamedTuple, TypedDict
+from uuid import UUID
+class Size(enum.Enum):
+    SMALL = "s"
+class Point(NamedTuple):
+    x: int
+class Order(TypedDict):
+    size: Size
+@dataclass
+class Pizza:
+    at: datetime
+    after: timedelta
+    half: Pizza | None = None
+app = zq.App.memory()
+@app.task
+def bake(pizza: Pizza, id: UUID, point: Point, order: Order, *kinds: Literal["a"] | set[int]) -> list[str]:
+    return [str(one) for one in (pizza.half.at.year, pizza.half.after, id.int, point.x, order["size"], *kinds)]
+pizza = Pizza(datetime.now(UTC), timedelta(1), Pizza(datetime(2026, 1, 1), timedelta(2)))
+print(*bake.submit(pizza, UUID(int=7), Point(5), {"size": Size.SMALL}, "a", {6}).result(), sep="|")
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True)
+
+    assert done.stdout.strip() == "2026|2 days, 0:00:00|7|5|Size.SMALL|a|{6}"

@@ -54,6 +54,7 @@ FLOORS: dict[str, int] = {
     "zq.core.admin": 3,
     "zq.core.insight": 4,
     "zq.core.opening": 5,
+    "zq.core.upkeep": 5,
     "zq.core.coordinator": 5,
 }
 """Inside of the core: who stands higher may import who stands lower, never the other way."""

@@ -1,5 +1,6 @@
 """Clients and workers of two teams at one coordinator, over a real socket and a real store."""
 
+import asyncio
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -127,3 +128,95 @@ def test_what_cannot_be_a_namespace_is_refused(name: str) -> None:
         zq.Client("ipc:///tmp/nobody", namespace=name)
     with pytest.raises(ValueError, match="expected a namespace"):
         zq.Worker("ipc:///tmp/nobody", namespace=name)
+
+
+def test_app_submits_and_works_in_its_namespace(client: zq.Client, coordinator: zq.Coordinator) -> None:
+    app = zq.App(coordinator.address, namespace="team-a")
+
+    @app.task
+    def bake(task: zq.Task, pizza: str) -> list[str]:
+        return [task.queue, pizza]
+
+    async def bake_two() -> list[Any]:
+        first, second = await bake.asubmit("funghi"), await bake.asubmit("marinara")
+        return [await first.result(10), await second.result(10)]
+
+    receipt = bake.submit("regina")
+    assert [row["name"] for row in client.query("queues")] == ["team-a/bake"]
+    with app, app.worker(name="shop"):
+        assert receipt.result(10) == ["bake", "regina"]
+        assert asyncio.run(bake_two()) == [["bake", "funghi"], ["bake", "marinara"]]
+        assert [row["name"] for row in client.query("workers")] == ["team-a/shop"]
+    assert (app.namespace, zq.App(namespace="").namespace) == ("team-a", None)
+
+
+def test_worker_of_an_app_may_be_in_another_namespace(coordinator: zq.Coordinator) -> None:
+    app = zq.App(coordinator.address, namespace="team-a")
+    bake = app.task(_bake)
+
+    with zq.Client(coordinator.address, namespace="team-b") as other, app.worker(namespace="team-b"):
+        assert other.submit("_bake", {}).result(10) == "baked"
+
+    assert bake.submit().status().state == "waiting"
+    app.close()
+
+
+def _bake() -> str:
+    return "baked"
+
+
+def test_app_takes_its_namespace_from_the_environment_when_it_is_needed(
+    client: zq.Client, coordinator: zq.Coordinator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with zq.App(coordinator.address) as app:
+        monkeypatch.setenv("ZQ_NAMESPACE", "team-a")
+        app.task(_bake).submit()
+
+        assert app.namespace == "team-a"
+    assert [row["name"] for row in client.query("queues")] == ["team-a/_bake"]
+
+
+@pytest.mark.parametrize("make", [zq.App, zq.App.memory, zq.Executor])
+def test_what_cannot_be_a_namespace_is_refused_at_once(make: Any) -> None:
+    with pytest.raises(ValueError, match="expected a namespace like team-a"):
+        make(namespace="team a")
+
+
+def test_executor_calls_in_its_namespace(
+    client: zq.Client, coordinator: zq.Coordinator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ZQ_EXECUTOR_ALLOW", "builtins")
+    with zq.Executor(coordinator.address, max_workers=1, namespace="team-a") as executor:
+        assert executor.submit(pow, 2, 8).result(60) == 256
+
+        assert [row["name"] for row in client.query("queues")] == ["team-a/zq.executor"]
+        assert [row["name"].partition("/")[0] for row in client.query("workers")] == ["team-a"]
+
+
+def test_executor_of_an_app_is_in_the_namespace_of_the_app(
+    client: zq.Client, coordinator: zq.Coordinator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ZQ_EXECUTOR_ALLOW", "builtins")
+    app = zq.App(coordinator.address, namespace="team-a")
+    with zq.Executor(app, max_workers=1) as ours, zq.Executor(app, max_workers=1, namespace="team-b") as theirs:
+        assert ours.submit(pow, 2, 8).result(60) == theirs.submit(pow, 2, 8).result(60) == 256
+
+        assert {row["name"] for row in client.query("queues")} == {"team-a/zq.executor", "team-b/zq.executor"}
+
+
+def test_app_in_memory_has_the_names_of_its_namespace() -> None:
+    app = zq.App.memory(namespace="team-a")
+
+    @app.task
+    def bake(task: zq.Task) -> str:
+        task.forward("/audit", task.id)
+        return task.queue
+
+    receipt = bake.options(id="order-1").submit()
+
+    assert receipt.result() == "bake"
+    assert receipt.id == "order-1"
+    assert [task.payload for task in app.client.pull("/audit")] == ["order-1"]
+    assert [row["name"] for row in app.client.query("queues")] == ["bake"]
+    with zq.App(namespace="team-a").in_memory() as other:
+        assert other.namespace == "team-a"

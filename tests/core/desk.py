@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from typing import Any, TypeVar
 
+import pytest
+
 from zq.core.coordinator import Coordinator
 from zq.core.options import CoordinatorOptions, Now
 from zq.core.state.leases import Lease
 from zq.core.tables import TABLES
-from zq.store.memory import MemoryStore
+from zq.errors import StoreError
+from zq.store.memory import MemoryStore, MemoryTransaction
 from zq.wire.batch import encode_payload, pack_payloads
 from zq.wire.messages import (
     Answer,
@@ -35,12 +38,28 @@ M = TypeVar("M")
 CLIENT = b"client"
 
 
+class Disk(MemoryStore):
+    """A store in memory that fails at a commit when it is told to, and has nothing of it then."""
+
+    fails = False
+
+    def begin(self) -> MemoryTransaction:
+        tx = super().begin()
+        return FailingTransaction(self) if self.fails else tx
+
+
+class FailingTransaction(MemoryTransaction):
+    def commit(self) -> None:
+        self.abort()
+        raise StoreError("the power is gone")
+
+
 class Desk:
     """One coordinator over a memory store; `now` moves when a test says so."""
 
     def __init__(self, **options: Any) -> None:
         self.options = CoordinatorOptions(**options)
-        self.store = MemoryStore(TABLES)
+        self.store = Disk(TABLES)
         self.now = 0.0
         self.wall = WALL
         self.number = 0
@@ -51,19 +70,23 @@ class Desk:
 
     def restart(self) -> None:
         """Throws the memory away and reads the store, as after a crash."""
-        tx = self.store.begin()
-        self.machine = Coordinator(self.options, self.clocks(), tx)
-        tx.commit()
+        self.machine = Coordinator(self.options, self.clocks(), self.store)
+
+    def crash(self, *messages: tuple[bytes, Any]) -> None:
+        """A turn that ends at its commit, of which nothing is stored or sent; and a restart."""
+        self.store.fails = True
+        with pytest.raises(StoreError):
+            self.turn(*messages)
+        self.store.fails = False
+        self.restart()
 
     def turn(self, *messages: tuple[bytes, Any]) -> list[tuple[bytes, Any]]:
-        """One step; returns what is sent."""
-        tx = self.store.begin()
-        step = self.machine.begin(self.clocks(), tx)
-        for peer, message in messages:
-            self.machine.receive(step, peer, message)
-        self.machine.tick(step)
-        tx.commit()
-        return step.outbox
+        """One turn; returns what is sent."""
+        return self.machine.turn(self.clocks(), messages)
+
+    def lose(self, *peers: bytes) -> list[tuple[bytes, Any]]:
+        """One turn in which connections turn out to be gone; returns what is sent."""
+        return self.machine.turn(self.clocks(), unreachable=peers)
 
     def say(self, peer: bytes, message: Any) -> list[Any]:
         """One step with one message; returns what this peer is sent."""

@@ -393,6 +393,19 @@ def test_stall_of_the_coordinator_kills_nobody() -> None:
     assert desk.query("workers")[0]["state"] == "live"
 
 
+def test_worker_that_was_heard_after_a_stall_is_suspected_in_time() -> None:
+    desk = Desk(suspect_after=3.0, gone_after=6.0)
+    desk.hello(W, "w")
+    desk.now += 5.0  # four of them are a stall
+    desk.say(W, Heartbeat(1, ()))
+    desk.say(W, Heartbeat(2, ()))
+    desk.wait(2.9)
+    assert desk.query("workers")[0]["state"] == "live"
+    desk.wait(0.1)
+
+    assert desk.query("workers")[0]["state"] == "suspect"
+
+
 def test_jump_of_the_wall_clock_kills_nobody_and_loses_no_lease() -> None:
     desk = Desk()
     desk.submit("a")

@@ -7,7 +7,9 @@ from typing import Any
 import pytest
 
 from tests.core.desk import CLIENT, Desk, assigned, done, only
+from zq.core.state.bindings import Binding
 from zq.wire.batch import encode_payload, pack_payloads
+from zq.wire.limits import BINDINGS_MAX, FANOUT_BYTES_MAX, FANOUT_QUEUES_MAX
 from zq.wire.messages import Command, Error, Options, Publish, Published, Pull, Query, Tasks
 
 
@@ -160,19 +162,47 @@ def test_binding_that_cannot_be_is_refused(desk: Desk, verb: str, arguments: dic
     assert text in answer.text
 
 
-def test_group_and_too_many_bytes_are_refused_for_good(desk: Desk) -> None:
+def test_group_is_refused_for_good(desk: Desk) -> None:
     desk.command("bind", pattern="a", queue="one")
     grouped = publish(desk, "a", group=("g", (0,))).refused
     assert grouped is not None
     assert (grouped.code, "group" in grouped.reason) == ("invalid", True)
 
-    for number in range(70):
+
+def test_publication_writes_bytes_up_to_the_limit_and_more_are_refused_for_good(desk: Desk) -> None:
+    size = 1 << 20
+    for number in range(FANOUT_BYTES_MAX // size):
         desk.command("bind", pattern="big", queue=f"q{number}")
-    payloads = pack_payloads([b"x" * (1 << 20)])
-    desk.number += 1
-    answer = only(desk.say(CLIENT, Publish(desk.number, "big", "big", Options(), True, *payloads)), Published)
-    assert answer.refused is not None
-    assert "above the limit" in answer.refused.reason
+    payloads = pack_payloads([b"x" * size])
+    [answer] = desk.say(CLIENT, Publish(1, "one", "big", Options(), True, *payloads))
+    assert answer.refused is None
+
+    desk.command("bind", pattern="big", queue="more")
+    [answer] = desk.say(CLIENT, Publish(2, "two", "big", Options(), True, *payloads))
+    assert (answer.stored, answer.refused.code) == ((), "invalid")
+    assert "above the limit of 67108864 together" in answer.refused.reason
+
+
+def test_publication_reaches_queues_up_to_the_limit_and_more_are_refused_for_good(desk: Desk) -> None:
+    for number in range(FANOUT_QUEUES_MAX):
+        desk.command("bind", pattern="wide", queue=f"q{number}")
+    assert len(reached(publish(desk, "wide", "one"))) == FANOUT_QUEUES_MAX
+
+    desk.command("bind", pattern="wide", queue="more")
+    refused = publish(desk, "wide", "two").refused
+    assert refused is not None
+    assert (refused.code, refused.reason) == ("invalid", "topic wide reaches 1001 queues, the limit is 1000")
+
+
+def test_there_may_be_bindings_up_to_the_limit(desk: Desk) -> None:
+    bindings = desk.machine.books.bindings
+    for number in range(1, BINDINGS_MAX):
+        bindings.add(Binding("a", f"q{number}", ()), number)
+    assert desk.command("bind", pattern="b", queue="last") is True
+
+    [refused] = desk.say(CLIENT, Command(1, "bind", {"pattern": "b", "queue": "more"}))
+    assert (refused.code, refused.text) == ("invalid", "there are 100000 bindings, which is the limit; unbind some")
+    assert desk.command("bind", pattern="b", queue="last") is False  # one that is there takes no more room
 
 
 def test_publications_beyond_what_one_step_may_write_are_told_to_come_back(desk: Desk) -> None:

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from tests.core.desk import CLIENT, Desk, assigned, done, failed, only
-from zq.core.state.books import ALARMS_SWEEP_MIN
+from zq.core.state.deadlines import ALARMS_SWEEP_MIN
 from zq.errors import RemoteProtocolError
 from zq.wire.codec import decode_for_coordinator, encode
 from zq.wire.limits import LEASE_MAX, PULLS_WAITING_MAX

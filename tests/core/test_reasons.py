@@ -4,7 +4,7 @@ from typing import Any
 
 from tests.core.desk import CLIENT, WALL, Desk, assigned, done, failed
 from zq.core.state.ring import Ring
-from zq.wire.messages import Goodbye, Held, Pull, Started
+from zq.wire.messages import Answer, Goodbye, Held, Hello, Pull, Query, Settle, Started
 from zq.wire.retry import RetryPolicy
 
 W, V = b"worker-1", b"worker-2"
@@ -133,6 +133,33 @@ def test_full_workers_are_told_with_who_goes_first() -> None:
 
     assert why(desk, "a#2") == ("no-credit", "the 1 worker has no room, and 3 tasks go first")
     assert detail(desk, "a#2") == {"ahead": 3, "ahead_is_least": False, "workers": {"shop": 1}}
+
+
+def ask_on_the_way(desk: Desk, *ids: str) -> list[tuple[str, str]]:
+    """Asks in the turn in which a worker has room, before anything is assigned in it."""
+    settle = Settle(1, 5, (), ())
+    queries = [(CLIENT, Query(number, "why", {"id": id})) for number, id in enumerate(ids)]
+    sent = desk.turn((W, settle), *queries)
+    return [(one.value["code"], one.value["text"]) for _, one in sent if isinstance(one, Answer)]
+
+
+def test_first_task_is_next_and_the_others_are_behind() -> None:
+    desk = patient()
+    desk.hello(W, "w", 0)
+    desk.submit("a", 3)
+
+    assert ask_on_the_way(desk, "a#0", "a#2") == [("next", "it is next"), ("behind", "it waits behind 2 tasks")]
+
+
+def test_task_that_may_have_killed_a_worker_waits_for_one_that_holds_nothing() -> None:
+    desk = patient()
+    desk.submit("busy", queue="other")
+    desk.hello(W, "w", 1, queues=("q", "other"))
+    desk.submit("a", 3)
+    desk.hello(V, "v", 3)  # gets all of them, and is replaced before it says that it started one
+    desk.say(b"worker-3", Hello("v", "again", ("nothing",), 1, 1, ()))
+
+    assert [code for code, _ in ask_on_the_way(desk, "a#0")] == ["solo"]
 
 
 def test_task_waits_for_its_shop() -> None:

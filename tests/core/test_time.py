@@ -207,11 +207,7 @@ def test_task_that_becomes_due_is_moved_in_one_transaction() -> None:
     desk.submit("a", delay=5.0)
     desk.now += 5.0
     desk.wall += 5.0
-    tx = desk.store.begin()
-    step = desk.machine.begin(desk.clocks(), tx)
-    desk.machine.tick(step)
-    tx.abort()
-    desk.restart()
+    desk.crash()
     assert (rows(desk, tables.SCHEDULED), rows(desk, tables.PENDING)) == (1, 0)
     desk.turn()
     assert (rows(desk, tables.SCHEDULED), rows(desk, tables.PENDING)) == (0, 1)

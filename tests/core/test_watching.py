@@ -211,8 +211,7 @@ def test_watcher_that_does_not_renew_is_forgotten_and_begins_anew_when_it_comes_
 def test_watcher_whose_connection_is_gone_is_forgotten() -> None:
     desk = patient()
     Eye(desk)
-    desk.machine.disconnected(desk.clocks(), EYE)
-    desk.turn()
+    desk.lose(EYE)
 
     assert desk.machine.books.events is None
 

@@ -15,9 +15,8 @@ from typing import Any
 import pytest
 
 import zq
-from patterns import StageError, gather, scatter, stage
+from patterns import StageError, TakenOverError, gather, scatter, stage
 from patterns.durable.parcels import run_queue
-from patterns.errors import TakenOverError
 from patterns.run.settings import RunOptions
 from tests.patterns.kitchen import pipeline as kitchen
 from tests.patterns.shop import die_on_sevens, double, fail_on_sevens, repeat, total

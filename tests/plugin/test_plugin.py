@@ -120,6 +120,13 @@ def test_workers_run_against_a_real_coordinator_and_end_with_the_test(shop: pyte
                 assert client.submit("add", 1).result(timeout=30) == 3
                 assert [one["name"] for one in client.query("workers")] == ["adder"]
 
+        def test_worker_of_a_namespace(zq_worker):
+            source = zq.Worker(namespace="team-a")
+            source.task("cut")(lambda task: task.queue)
+            assert zq_worker(source).namespace is source.namespace
+            with zq.Client(namespace="team-a") as client:
+                assert client.submit("cut", 1).result(timeout=30) == "cut"
+
         def test_children(zq_worker):
             zq_worker(shop.app, processes=1)
             assert shop.bake.submit("funghi").result(timeout=30) == "baked funghi"
@@ -131,7 +138,7 @@ def test_workers_run_against_a_real_coordinator_and_end_with_the_test(shop: pyte
         def test_nothing_is_left():
             assert not [one.name for one in threading.enumerate() if one.name.startswith("zq-")]
         """,
-        passed=7,
+        passed=8,
     )
 
 

@@ -170,8 +170,8 @@ def _check_reachable(books: Books, number: int, key: bytes, *, is_waiting: bool)
     lane = queue.lanes[tables.split_task_key(key)[1]]
     is_elsewhere = (
         key in queue.places.values()
-        or any(key == one for shop in queue.shops.values() for _, one in shop)
-        or (queue.gate is not None and any(key == one for held in queue.gate.held.values() for _, one in held))
+        or queue.awaiting.reason_of(key) is not None
+        or (queue.gate is not None and queue.gate.held.reason_of(key) is not None)
         or ((live := books.batches.get(key)) is not None and not live.servable())  # one of its tasks is leased
     )
     is_in_lane = lane is not None and (key in lane.heap or (lane.cursor is not None and key >= lane.cursor))

@@ -1,15 +1,18 @@
 """The simulated coordinator process, and one run of everything under one seed.
 
-The process turns as the real shell does: drain, receive, tick, commit, send. It can crash at every point of a turn;
-what was not committed is lost then.
+The process turns as the real shell does: it drains, lets the coordinator take its turn, and sends. It can crash at
+every point of that: after each message, before the commit, and between the commit and the sending. What was not
+committed is lost then.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
+from tests.simulation.deadlines import Clocks, check_deadlines
 from tests.simulation.fates import check_expiry, check_fates, check_hand_out, check_schedules, check_unique
 from tests.simulation.invariants import check_books, check_grants
 from tests.simulation.ledger import Ledger, Violation
@@ -25,8 +28,9 @@ from zq.core.coordinator import Coordinator
 from zq.core.insight.queries import answer
 from zq.core.options import CoordinatorOptions
 from zq.core.state.batch import bits
-from zq.core.state.books import EPOCH_SHIFT, Step
+from zq.core.state.books import EPOCH_SHIFT, Books, Step
 from zq.core.state.leases import Holder
+from zq.core.storage import StoreInfo, Transaction
 from zq.core.tables import GROUPS, PENDING, SCHEDULES, TABLES, schedule_bounds, unpack
 from zq.core.tasks.groups import OPEN, read_row
 from zq.core.tasks.schedules import FIRE_MAX, ScheduleRow
@@ -43,6 +47,22 @@ FULL_CHECK_EVERY = 8
 """Turns between two checks of the whole store against the books; grants and counts are checked in each."""
 
 
+class Crash(Exception):
+    """The process ends here."""
+
+
+class Cook(Coordinator):
+    """The coordinator as it is, which shows the kitchen each step at its end, before the commit."""
+
+    def __init__(self, kitchen: Kitchen) -> None:
+        super().__init__(kitchen.options, kitchen.world.clocks(), kitchen.disk)
+        self._kitchen = kitchen
+
+    def _tick(self, step: Step) -> None:
+        super()._tick(step)
+        self._kitchen.look_at(step)
+
+
 class Kitchen:
     """The coordinator's process."""
 
@@ -50,12 +70,17 @@ class Kitchen:
         self.world = world
         self.ledger = ledger
         self.store = store
+        self.disk = Disk(store)
         self.options = CoordinatorOptions(
             suspect_after=3.0, gone_after=6.0, max_attempts=3, keep_seconds=1e6,
             retry=RetryPolicy.full_jitter(0.5, largest=2.0), queue_tasks_max=world.rng.choice((30, 1000)), assign=world.rng.choice(("least-loaded", "hash")),
         )  # fmt: skip
         self.inbox: list[tuple[Connection, Any]] = []
-        self.machine: Coordinator | None = None
+        self.machine: Cook | None = None
+        self.step: Step  # the last one
+        self.received: list[tuple[Connection, Any]] = []  # in it
+        self.workers_before: dict[str, Holder] = {}
+        self.leases_before = 0  # the number of the last one
         self.turns = 0
         self.fired: dict[str, int] = {}  # how often each schedule has fired
         self.ticked_wall = 0.0  # at the last tick
@@ -63,16 +88,13 @@ class Kitchen:
         self.limits = LimitCheck()
         self.shares = ShareCheck()
         self.acknowledges_early = False  # planted fault
-        self.deletes_early = False  # planted fault
         self.heard: dict[bytes, float] = {}  # by connection
         world.deliver_to_coordinator = self.deliver
         self.boot()
 
     def boot(self) -> None:
         """Starts the process on what the store has."""
-        tx = self.store.begin()
-        self.machine = Coordinator(self.options, self.world.clocks(), tx)
-        tx.commit()
+        self.machine = Cook(self)
         self.booted_at = self.world.now
         self.inbox.clear()
         self.eye = Eye()
@@ -90,50 +112,62 @@ class Kitchen:
 
     def turn(self) -> None:
         """One turn of the shell's loop."""
-        if self.machine is None or self.world.strikes("stall"):
-            return
         machine = self.machine
-        self.turns += 1
-        inbox, self.inbox = self.inbox, []
-        tx = self.store.begin() if not self.deletes_early else EagerDeletes(self.store)
-        step = machine.begin(self.world.clocks(), tx)
-        before = dict(machine.books.workers)
-        granted = machine.books.lease_number
-        self.eye.look(machine, step)
-        for connection, message in inbox:
-            self.heard[connection.peer] = self.world.now
-            if connection.is_open:
-                machine.receive(step, connection.peer, message)
-            if self.world.strikes("crash"):
-                tx.abort()
-                self.crash()
-                return
-        machine.tick(step)
-        self.eye.check(machine.books, step)
-        self.ticked_wall = step.wall
-        self.latest_wall = max(self.latest_wall, step.wall)
-        lines, stored = {key: list(line) for key, line in self.ledger.lines.items()}, dict(self.ledger.stored)
-        self.note_order(step, inbox)
-        self.check_hand_outs(granted, step.wall)
-        check_grants(machine.books, self.world.now)
-        self.check_deaths(before, inbox)
-        if self.acknowledges_early:
-            self.send(step.outbox)
-        if self.world.strikes("crash"):
-            self.ledger.lines, self.ledger.stored = lines, stored
-            tx.abort()
-            self.crash()
+        if machine is None or self.world.strikes("stall"):
             return
-        tx.commit()
-        self.limits.check(machine.books, step, [message for _, message in inbox])
-        self.shares.check(machine.books, step, [message for _, message in inbox])
-        if self.world.strikes("crash"):
+        self.turns += 1
+        self.received, self.inbox = self.inbox, []
+        self.workers_before = dict(machine.books.workers)
+        self.leases_before = machine.books.lease_number
+        try:
+            outbox = machine.turn(self.world.clocks(), self.messages(machine.books))
+            received = [message for _, message in self.received]
+            self.limits.check(machine.books, self.step, received)
+            self.shares.check(machine.books, self.step, received)
+            self.may_crash()
+        except Crash:
             self.crash()
             return
         if not self.acknowledges_early:
-            self.send(step.outbox)
+            self.send(outbox)
+        self.check_deadlines()
         if self.turns % FULL_CHECK_EVERY == 0:
             self.check()
+
+    def may_crash(self) -> None:
+        """Ends the process here, if this seed wants it."""
+        if self.world.strikes("crash"):
+            raise Crash
+
+    def messages(self, books: Books) -> Iterator[tuple[bytes, Any]]:
+        """Yields what the machine receives in a turn; it may crash after each."""
+        yield from self.eye.look(books)
+        for connection, message in self.received:
+            self.heard[connection.peer] = self.world.now
+            if connection.is_open:
+                yield connection.peer, message
+            self.may_crash()
+
+    def look_at(self, step: Step) -> None:
+        """Checks a step that is about to be committed, and lets it crash."""
+        assert self.machine is not None
+        books = self.machine.books
+        self.step = step
+        self.eye.check(books, step)
+        self.ticked_wall = step.wall
+        self.latest_wall = max(self.latest_wall, step.wall)
+        lines, stored = {key: list(line) for key, line in self.ledger.lines.items()}, dict(self.ledger.stored)
+        self.note_order(step, self.received)
+        self.check_hand_outs(self.leases_before, step.wall)
+        check_grants(books, self.world.now)
+        self.check_deaths(self.workers_before, self.received)
+        if self.acknowledges_early:
+            self.send(step.outbox)
+        try:
+            self.may_crash()
+        except Crash:
+            self.ledger.lines, self.ledger.stored = lines, stored
+            raise
 
     def note_order(self, step: Step, inbox: list[tuple[Connection, Any]]) -> None:
         """Checks that what was leased in this step is next in the line of its key."""
@@ -217,6 +251,14 @@ class Kitchen:
             if silence > 3 * self.options.gone_after:
                 raise Violation(f"{name} is still believed alive after {silence:.1f} s of silence")
 
+    def check_deadlines(self) -> None:
+        """Checks that the shell would wake in time for whatever is due next."""
+        assert self.machine is not None
+        now = self.world.clocks()
+        tx = self.store.begin()
+        check_deadlines(self.machine.books, tx, Clocks(*now, self.latest_wall), self.machine.next_at(now))
+        tx.abort()
+
     def check(self) -> None:
         if self.machine is not None:
             tx = self.store.begin()
@@ -269,6 +311,25 @@ class Kitchen:
             check_joined(assignment, entry.policy)
         for i in range(len(assignment.ends) >> 2):
             self.ledger.grant(task_id(assignment.id, assignment.size, assignment.lo + i), assignment.token)
+
+
+class Disk:
+    """The store as the coordinator has it; with a planted fault, some of a transaction happens whether or not it is
+    committed.
+    """
+
+    def __init__(self, store: MemoryStore) -> None:
+        self._store = store
+        self.deletes_early = False  # planted fault
+
+    def begin(self) -> Transaction:
+        return EagerDeletes(self._store) if self.deletes_early else self._store.begin()
+
+    def info(self) -> StoreInfo:
+        return self._store.info()
+
+    def close(self) -> None:
+        self._store.close()
 
 
 class EagerDeletes:
@@ -335,7 +396,7 @@ def run(seed: int, *, orders: int = 6, plant: str | None = None) -> Report:
 
 def _plant(plant: str | None, kitchen: Kitchen, customers: list[Customer]) -> None:
     kitchen.acknowledges_early = plant == "ack before commit"
-    kitchen.deletes_early = plant == "delete before commit"
+    kitchen.disk.deletes_early = plant == "delete before commit"
     for customer in customers:
         customer.gives_new_id = plant == "resend with new id"
         customer.takes_silence_for_refusal = plant == "nak after timeout"

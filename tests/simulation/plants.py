@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 import pytest
 
-from zq.core import coordinator, tables
+from tests.simulation import deadlines
+from zq.core import coordinator, tables, upkeep
 from zq.core.admin import commands, moving, operations
 from zq.core.opening import read_books
 from zq.core.options import CoordinatorOptions, Now
 from zq.core.state import event_streams, history, key_turns, namespace_limits, queue, unique_keys
 from zq.core.state.batch import Batch
 from zq.core.state.books import Books, Step
+from zq.core.state.deadlines import Deadline, Deadlines
 from zq.core.state.departures import EndedMembers
 from zq.core.state.leases import Holder, Lease
 from zq.core.state.throttle import Gate
@@ -34,6 +37,7 @@ from zq.core.tasks import (
 )
 from zq.core.tasks.groups import GroupRow
 from zq.core.tasks.schedules import ScheduleRow
+from zq.core.upkeep import Part
 from zq.wire.messages import Batch as WireBatch
 from zq.wire.policies import DEFAULT_POLICIES
 
@@ -239,12 +243,13 @@ def _replay_repeats_itself(patch: pytest.MonkeyPatch) -> None:
     """Leaves what it brought back among the dead, as a copy that is never acknowledged."""
     real = dead_letters.revive
 
-    def revive(books: Books, step: Step, single: Batch, to: Any = None) -> None:
+    def revive(books: Books, step: Step, single: Batch, to: Any = None) -> bool:
         value = step.tx.get(tables.DEAD, single.key) or b""
         key = single.key
-        real(books, step, single, to)
+        is_back = real(books, step, single, to)
         step.tx.put(tables.DEAD, key, value)
         single.queue.dead += 1
+        return is_back
 
     patch.setattr(dead_letters, "revive", revive)
 
@@ -397,7 +402,70 @@ def _end_not_told(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(event_streams.Watchers, "note", note)
 
 
-_PATCHES = {
+LATE_SECONDS = 5.0
+
+
+def _part_is_late(patch: pytest.MonkeyPatch, kind: str) -> None:
+    """Lets a part of the upkeep say too late a time."""
+
+    if kind == "operations":
+        patch.setattr(operations, "PORTION_TASKS", 1)  # else they have come to their end in one step
+
+    def spoil(part: Part) -> Part:
+        return part._replace(due=lambda books, step: part.due(books, step) + LATE_SECONDS)
+
+    _spoil_part(patch, kind, spoil)
+
+
+def _part_is_deaf(patch: pytest.MonkeyPatch, kind: str) -> None:
+    """Lets a part of the upkeep go by what it found itself, whatever is entered before it looks again."""
+
+    class Deaf(Deadline):
+        __slots__ = ("hears",)
+
+        def __init__(self, *, is_wall: bool) -> None:
+            super().__init__(is_wall=is_wall)
+            self.hears = False
+
+        def bring_forward(self, when: float) -> None:
+            if self.hears:
+                super().bring_forward(when)
+            self.hears = False
+
+    def spoil(part: Part) -> Part:
+        deadline = part.deadline
+        assert isinstance(deadline, Deaf)
+
+        def due(books: Books, step: Step) -> float:
+            next_at = part.due(books, step)
+            deadline.hears = True
+            return next_at
+
+        return part._replace(due=due)
+
+    real = Deadlines.__init__
+
+    def init(self: Deadlines) -> None:
+        real(self)
+        setattr(self, kind, Deaf(is_wall=getattr(self, kind).is_wall))
+
+    patch.setattr(Deadlines, "__init__", init)
+    _spoil_part(patch, kind, spoil)
+
+
+def _spoil_part(patch: pytest.MonkeyPatch, kind: str, spoil: Callable[[Part], Part]) -> None:
+    real = upkeep.parts_of
+
+    def parts_of(books: Books) -> tuple[Part, ...]:
+        deadline = getattr(books.deadlines, kind)
+        return tuple(spoil(part) if part.deadline is deadline else part for part in real(books))
+
+    patch.setattr(upkeep, "parts_of", parts_of)
+
+
+_PATCHES: dict[str, Callable[[pytest.MonkeyPatch], None]] = {
+    **{f"{kind} said too late": partial(_part_is_late, kind=kind) for kind in deadlines.KINDS},
+    **{f"{kind} not told what is entered": partial(_part_is_deaf, kind=kind) for kind in deadlines.KINDS_TOLD},
     "namespace counts one queue only": _namespace_counts_one_queue,
     "end of a task that a watcher is not told": _end_not_told,
     "operation on a queue forgotten at a restart": _operation_forgotten,

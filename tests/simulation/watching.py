@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from tests.simulation.ledger import Violation
-from zq.core.coordinator import Coordinator
 from zq.core.state.books import Books, Step
 from zq.core.state.event_streams import EVENTS_MAX, WINDOW
 from zq.wire.messages import Events, Follow
@@ -22,13 +21,14 @@ class Eye:
         self.turns = 0
         self.done: dict[int, int] = {}  # by queue number, before the step
 
-    def look(self, machine: Coordinator, step: Step) -> None:
-        """Follows on, before anything else happens in a step."""
-        if self.turns % LOOKS_EVERY == 0 or not self.seen:
+    def look(self, books: Books) -> list[tuple[bytes, Follow]]:
+        """Notes what was before a turn; returns what the eye has to say in it, before anything else happens."""
+        is_to_say = self.turns % LOOKS_EVERY == 0 or not self.seen
+        if is_to_say:
             self.seen = self.number
-            machine.receive(step, EYE, Follow(1, None, (), 60.0, self.seen))
         self.turns += 1
-        self.done = {queue.number: queue.done for queue in machine.books.queues.values()}
+        self.done = {queue.number: queue.done for queue in books.queues.values()}
+        return [(EYE, Follow(1, None, (), 60.0, self.seen))] if is_to_say else []
 
     def check(self, books: Books, step: Step) -> None:
         """Compares what is told of a step with the counters of the queues."""

@@ -23,7 +23,7 @@ from zq.app.task_function import TaskFunction
 from zq.client.async_client import AsyncClient
 from zq.client.client import Client
 from zq.errors import ZqError
-from zq.sockets.link import resolve_address
+from zq.sockets.link import resolve_address, resolve_namespace
 from zq.submit_options import SubmitOptions, check_name, make_options
 from zq.task import Task
 from zq.wire.limits import PAYLOAD_BYTES_MAX
@@ -78,13 +78,15 @@ class App:
         processes: of its workers; see `zq.Worker`.
         middleware: hooks around submitting and handling; see `zq.Middleware`.
         payload_bytes_max: limit of one encoded payload.
+        namespace: in which it submits and works; None takes ZQ_NAMESPACE from the environment when it is needed, "" is
+            none.
 
     Attributes:
         tasks: the task functions, by queue.
         middleware: the hooks, in order; may be changed before the first use.
 
     Raises:
-        ValueError: the address cannot be one.
+        ValueError: the address or namespace cannot be one.
     """
 
     def __init__(
@@ -96,10 +98,13 @@ class App:
         processes: int = 0,
         middleware: Sequence[Middleware] = (),
         payload_bytes_max: int = PAYLOAD_BYTES_MAX,
+        namespace: str | None = None,
     ) -> None:
         if address is not None:
             resolve_address(address)
+        resolve_namespace(namespace)
         self._address = address
+        self._namespace = namespace
         self._timeout = timeout
         self._payload_bytes_max = payload_bytes_max
         self._concurrency = concurrency
@@ -115,18 +120,24 @@ class App:
 
     @classmethod
     def memory(
-        cls, *, middleware: Sequence[Middleware] = (), payload_bytes_max: int = PAYLOAD_BYTES_MAX, **world: Any
+        cls,
+        *,
+        middleware: Sequence[Middleware] = (),
+        payload_bytes_max: int = PAYLOAD_BYTES_MAX,
+        namespace: str | None = None,
+        **world: Any,
     ) -> App:
         """Returns an app on a coordinator in memory, in virtual time, without sockets and threads.
 
         Args:
             middleware: as for any app.
             payload_bytes_max: as for any app.
+            namespace: as for any app.
             world: `options` and `start_time` of `zq.app.memory.Memory`.
         """
         from zq.app.memory import Memory
 
-        app = cls("ipc://memory", middleware=middleware, payload_bytes_max=payload_bytes_max)
+        app = cls("ipc://memory", middleware=middleware, payload_bytes_max=payload_bytes_max, namespace=namespace)
         app._memory = Memory(app, payload_bytes_max=payload_bytes_max, **world)
         return app
 
@@ -226,6 +237,12 @@ class App:
         return resolve_address(self._address)
 
     @property
+    def namespace(self) -> str | None:
+        """The namespace in which it submits and works, None for none."""
+        found = resolve_namespace(self._namespace)
+        return None if found is None else found.name
+
+    @property
     def client(self) -> Client:
         """The client with which it submits; made when it is first asked for, and closed by `close`."""
         if self._memory is not None:
@@ -234,7 +251,11 @@ class App:
             self._forget_parent()
             if self._client is None:
                 self._client = Client(
-                    self._address, timeout=self._timeout, payload_bytes_max=self._payload_bytes_max, name="app"
+                    self._address,
+                    timeout=self._timeout,
+                    payload_bytes_max=self._payload_bytes_max,
+                    name="app",
+                    namespace=self._namespace,
                 )
             return self._client
 
@@ -247,7 +268,11 @@ class App:
             self._forget_parent()
             if self._async_client is None:
                 self._async_client = AsyncClient(
-                    self._address, timeout=self._timeout, payload_bytes_max=self._payload_bytes_max, name="app"
+                    self._address,
+                    timeout=self._timeout,
+                    payload_bytes_max=self._payload_bytes_max,
+                    name="app",
+                    namespace=self._namespace,
                 )
             return self._async_client
 
@@ -289,6 +314,7 @@ class App:
         name: str | None = None,
         concurrency: int | None = None,
         processes: int | None = None,
+        namespace: str | None = None,
     ) -> Worker:
         """Returns a worker of its tasks, not started; arguments as of `zq.Worker`, None takes the app's.
 
@@ -305,6 +331,7 @@ class App:
             name=name,
             concurrency=self._concurrency if concurrency is None else concurrency,
             processes=self._processes if processes is None else processes,
+            namespace=self._namespace if namespace is None else namespace,
         )
         made.owner = self
         made.handlers.update(self._handlers)

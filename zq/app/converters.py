@@ -1,20 +1,24 @@
-"""Converters, one class for each kind of value; `zq.app.conversion` chooses them."""
+"""Converters, one function for each kind of value; `zq.app.conversion` chooses them."""
 
 from __future__ import annotations
 
-import datetime
-import decimal
+import dataclasses
 import enum
-import pathlib
 import sys
 import types
 import typing
-import uuid
-from collections import abc
-from collections.abc import Callable, Iterable
-from typing import Any, Protocol
+from collections.abc import Callable, Iterable, Mapping
+from datetime import date, datetime, time, timedelta
+from decimal import Decimal
+from functools import cached_property
+from itertools import repeat
+from pathlib import Path, PurePath
+from typing import Any, NamedTuple
+from uuid import UUID
 
 from zq.errors import ConversionError
+
+Convert = Callable[[Any], Any]
 
 INT_MIN, INT_MAX = -(1 << 63), (1 << 64) - 1
 """What msgpack holds."""
@@ -22,368 +26,342 @@ INT_MIN, INT_MAX = -(1 << 63), (1 << 64) - 1
 DEPTH_MAX = 100
 """Levels of a value without annotation; msgpack itself reads 512, and a value that holds itself has no end."""
 
-NATIVE = "None, bool, int, float, str, bytes, list and dict"
+
+class Converter(NamedTuple):
+    """Converts the values of one annotation, both ways; any thread may use it."""
+
+    dump: Convert  # returns what msgpack holds; raises ConversionError when the value is not of the type
+    load: Convert  # returns the value; raises ConversionError when the payload is not one of the type
 
 
-class Converter(Protocol):
-    """Converts the values of one annotation; any thread may use it."""
-
-    def dump(self, value: Any) -> Any:
-        """Returns what msgpack holds; raises ConversionError when the value is not of the type."""
-
-    def load(self, plain: Any) -> Any:
-        """Returns the value; raises ConversionError when the payload is not one of the type."""
+# What msgpack holds by itself: one check for both ways.
 
 
-class NativeConverter:
-    """Whatever msgpack holds by itself."""
-
-    def dump(self, value: Any) -> Any:
-        self._check(value, 0)
+def check_native(value: Any, depth: int = 0) -> Any:
+    """Returns a value without annotation if msgpack holds it."""
+    kind = type(value)
+    if kind in (str, bytes, bool, float, types.NoneType):
         return value
-
-    def load(self, plain: Any) -> Any:
-        return plain
-
-    def _check(self, value: Any, depth: int) -> None:
-        kind = type(value)
-        if kind in (str, bytes, bool, float, types.NoneType):
-            return
-        if depth > DEPTH_MAX:
-            raise ConversionError(f"expected a value of at most {DEPTH_MAX} levels")
-        if isinstance(value, int):
-            if not INT_MIN <= value <= INT_MAX:
-                raise _unfit("an int of 64 bits", value)
-        elif kind in (list, tuple):
-            for index, one in enumerate(value):
-                self._check_part(one, depth, f"[{index}]")
-        elif kind is dict:
-            for key, one in value.items():
-                if not isinstance(key, str | bytes | int):
-                    raise _unfit("a key of str, bytes or int", key)
-                self._check_part(one, depth, f"[{key!r}]")
-        elif not isinstance(value, str | bytes | float):
-            raise _unfit(f"{NATIVE}, since there is no annotation that says otherwise", value)
-
-    def _check_part(self, value: Any, depth: int, place: str) -> None:
+    if depth > DEPTH_MAX:
+        raise ConversionError(f"expected a value of at most {DEPTH_MAX} levels")
+    parts: Iterable[tuple[Any, Any]] = ()
+    if kind is dict:
+        for key in value:
+            if not isinstance(key, str | bytes | int):
+                raise _unfit("a key of str, bytes or int", key)
+        parts = value.items()
+    elif kind in (list, tuple):
+        parts = enumerate(value)
+    elif isinstance(value, int):
+        check_int(value)
+    elif not isinstance(value, str | bytes | float):
+        raise _unfit(
+            "None, bool, int, float, str, bytes, list and dict, since there is no annotation that says otherwise", value
+        )
+    for place, one in parts:
         try:
-            self._check(value, depth + 1)
+            check_native(one, depth + 1)
         except ConversionError as error:
-            raise at(error, place) from None
+            raise _at(error, f"[{place!r}]") from None
+    return value
 
 
-class ExactConverter:
-    """Values that are what they are; also bool, which is no int here."""
-
-    def __init__(self, kind: type) -> None:
-        self._kind = kind
-
-    def dump(self, value: Any) -> Any:
-        if not isinstance(value, self._kind):
-            raise _unfit("None" if self._kind is types.NoneType else self._kind.__name__, value)
-        return value
-
-    load = dump
+def check_int(value: Any) -> int:
+    if not isinstance(value, int) or isinstance(value, bool):
+        raise _unfit("int", value)
+    if not INT_MIN <= value <= INT_MAX:
+        raise _unfit("an int of 64 bits", value)
+    return int(value)
 
 
-class IntConverter(ExactConverter):
-    def dump(self, value: Any) -> Any:
-        if not isinstance(value, int) or isinstance(value, bool):
-            raise _unfit("int", value)
-        if not INT_MIN <= value <= INT_MAX:
-            raise _unfit("an int of 64 bits", value)
-        return int(value)
-
-    load = dump
+def check_float(value: Any) -> float:
+    if not isinstance(value, float | int) or isinstance(value, bool):
+        raise _unfit("float", value)
+    return float(value)
 
 
-class FloatConverter(ExactConverter):
-    def dump(self, value: Any) -> Any:
-        if not isinstance(value, float | int) or isinstance(value, bool):
-            raise _unfit("float", value)
-        return float(value)
-
-    load = dump
+def check_bytes(value: Any) -> bytes:
+    return bytes(_expect((bytes, bytearray, memoryview), value, "bytes"))
 
 
-class BytesConverter(ExactConverter):
-    def dump(self, value: Any) -> Any:
-        if not isinstance(value, bytes | bytearray | memoryview):
-            raise _unfit("bytes", value)
-        return bytes(value)
+CHECKS: dict[type, Convert] = {
+    types.NoneType: lambda value: _expect(types.NoneType, value, "None"),
+    bool: lambda value: _expect(bool, value, "bool"),
+    int: check_int,
+    float: check_float,
+    str: lambda value: _expect(str, value, "str"),
+    bytes: check_bytes,
+}
 
-    load = dump
+NATIVE = Converter(check_native, lambda plain: plain)
 
 
-class ListConverter:
+# What holds others.
+
+
+def sequence(item: Converter, accepted: tuple[type, ...], make: Callable[[list[Any]], Any]) -> Converter:
     """A list, or what is made of one."""
+    expected = " or ".join(kind.__name__ for kind in accepted)
 
-    def __init__(self, item: Converter, accepted: tuple[type, ...], make: Callable[[list[Any]], Any]) -> None:
-        self._item = item
-        self._accepted = accepted
-        self._make = make
+    def dump(value: Any) -> Any:
+        return _each(repeat(item.dump), _expect(accepted, value, expected))
 
-    def dump(self, value: Any) -> Any:
-        if not isinstance(value, self._accepted) or isinstance(value, str | bytes | dict):
-            raise _unfit(" or ".join(kind.__name__ for kind in self._accepted), value)
-        items = typing.cast(Iterable[Any], value)
-        return [_part(self._item.dump, one, index) for index, one in enumerate(items)]
-
-    def load(self, plain: Any) -> Any:
-        if not isinstance(plain, list | tuple):
-            raise _unfit("a list", plain)
+    def load(plain: Any) -> Any:
+        items = _each(repeat(item.load), _expect((list, tuple), plain, "a list"))
         try:
-            return self._make([_part(self._item.load, one, index) for index, one in enumerate(plain)])
+            return make(items)
         except TypeError as error:  # a set of what has no hash
-            if isinstance(error, ConversionError):
-                raise
             raise ConversionError(str(error)) from error
 
-
-def _part(convert: Callable[[Any], Any], value: Any, place: Any) -> Any:
-    try:
-        return convert(value)
-    except ConversionError as error:
-        raise at(error, f"[{place!r}]") from None
+    return Converter(dump, load)
 
 
-class TupleConverter:
+def fixed_tuple(items: list[Converter]) -> Converter:
     """A tuple with a converter for each place."""
 
-    def __init__(self, items: list[Converter]) -> None:
-        self._items = items
+    def expect(kinds: Any, value: Any) -> Any:
+        if not isinstance(value, kinds) or len(value) != len(items):
+            raise _unfit(f"a tuple of {len(items)}", value)
+        return value
 
-    def dump(self, value: Any) -> Any:
-        return self._convert(value, "dump", tuple)
-
-    def load(self, plain: Any) -> Any:
-        return tuple(self._convert(plain, "load", list | tuple))
-
-    def _convert(self, value: Any, verb: str, kind: Any) -> list[Any]:
-        if not isinstance(value, kind) or len(value) != len(self._items):
-            raise _unfit(f"a tuple of {len(self._items)}", value)
-        return [
-            _part(getattr(item, verb), one, n) for n, (item, one) in enumerate(zip(self._items, value, strict=True))
-        ]
+    dumps, loads = zip(*items, strict=True) if items else ((), ())
+    return Converter(
+        lambda value: _each(dumps, expect(tuple, value)),
+        lambda plain: tuple(_each(loads, expect((list, tuple), plain))),
+    )
 
 
-class DictConverter:
+def mapping(of_keys: Converter, of_values: Converter) -> Converter:
     """A map."""
 
-    def __init__(self, key: Converter, value: Converter) -> None:
-        self._key = key
-        self._value = value
+    def convert(keys: Convert, values: Convert, pairs: Mapping[Any, Any]) -> dict[Any, Any]:
+        made = {}
+        name = None
+        try:
+            for name, one in pairs.items():
+                key = keys(name)
+                made[key] = values(one)
+        except ConversionError as error:
+            raise _at(error, f"[{name!r}]") from None
+        return made
 
-    def dump(self, value: Any) -> Any:
-        if not isinstance(value, abc.Mapping):
-            raise _unfit("a mapping", value)
-        return {_part(self._key.dump, key, key): _part(self._value.dump, one, key) for key, one in value.items()}
-
-    def load(self, plain: Any) -> Any:
-        if not isinstance(plain, dict):
-            raise _unfit("a map", plain)
-        return {_part(self._key.load, key, key): _part(self._value.load, one, key) for key, one in plain.items()}
+    return Converter(
+        lambda value: convert(of_keys.dump, of_values.dump, _expect(Mapping, value, "a mapping")),
+        lambda plain: convert(of_keys.load, of_values.load, _expect(dict, plain, "a map")),
+    )
 
 
-class UnionConverter:
-    """One of several."""
+def union(alternatives: list[Converter], annotation: Any) -> Converter:
+    """One of several, the first that fits."""
 
-    def __init__(self, alternatives: list[Converter], annotation: Any) -> None:
-        self._alternatives = alternatives
-        self._annotation = annotation
-
-    def dump(self, value: Any) -> Any:
-        return self._convert(value, "dump")
-
-    def load(self, plain: Any) -> Any:
-        return self._convert(plain, "load")
-
-    def _convert(self, value: Any, verb: str) -> Any:
+    def convert(converts: Iterable[Convert], value: Any) -> Any:
         problems = []
-        for alternative in self._alternatives:
+        for one in converts:
             try:
-                return getattr(alternative, verb)(value)
+                return one(value)
             except ConversionError as error:
                 problems.append(str(error))
-        raise ConversionError(f"expected {self._annotation}: {'; '.join(problems)}")
+        raise ConversionError(f"expected {annotation}: {'; '.join(problems)}")
+
+    dumps, loads = zip(*alternatives, strict=True)
+    return Converter(lambda value: convert(dumps, value), lambda plain: convert(loads, plain))
 
 
-class LiteralConverter:
-    """One of some values."""
-
-    def __init__(self, values: tuple[Any, ...]) -> None:
-        self._values = values
-
-    def dump(self, value: Any) -> Any:
-        plain = value.value if isinstance(value, enum.Enum) else value
-        self.load(plain)
-        return plain
-
-    def load(self, plain: Any) -> Any:
-        for value in self._values:
-            known = value.value if isinstance(value, enum.Enum) else value
-            if type(known) is type(plain) and known == plain:
-                return value
-        raise _unfit(f"one of {', '.join(map(repr, self._values))}", plain)
+def _each(converts: Iterable[Convert], values: Iterable[Any]) -> list[Any]:
+    made: list[Any] = []
+    try:
+        for convert, one in zip(converts, values, strict=False):  # those of a list have no end
+            made.append(convert(one))
+    except ConversionError as error:
+        raise _at(error, f"[{len(made)}]") from None
+    return made
 
 
-class EnumConverter:
-    """A member, by its value."""
+class Record:
+    """A map of the fields of a class; they are found when the first value is met, so that a class may hold itself.
 
-    def __init__(self, kind: type[enum.Enum]) -> None:
-        self._kind = kind
+    Args:
+        kind: a dataclass, a NamedTuple or a TypedDict.
+        converter_of: chooses the converters of the fields.
+    """
 
-    def dump(self, value: Any) -> Any:
-        if not isinstance(value, self._kind):
-            raise _unfit(f"a member of {self._kind.__name__}", value)
-        return NativeConverter().dump(value.value)
-
-    def load(self, plain: Any) -> Any:
-        try:
-            return self._kind(tuple(plain) if isinstance(plain, list) else plain)
-        except (ValueError, TypeError):
-            raise _unfit(f"a value of {self._kind.__name__}", plain) from None
-
-
-class TextConverter:
-    """What is written as text, or as a number."""
-
-    def __init__(self, kind: type, write: Callable[[Any], Any], read: Callable[[Any], Any]) -> None:
-        self._kind = kind
-        self._write = write
-        self._read = read
-
-    def dump(self, value: Any) -> Any:
-        if not isinstance(value, self._kind):
-            raise _unfit(self._kind.__name__, value)
-        return self._write(value)
-
-    def load(self, plain: Any) -> Any:
-        try:
-            return self._read(plain)
-        except (ValueError, TypeError, AttributeError, ArithmeticError):
-            raise _unfit(
-                f"{self._kind.__name__} as {type(self._write(_SAMPLES[self._kind])).__name__}", plain
-            ) from None
-
-
-class RecordConverter:
-    """A map of fields; their converters are made when the first value is met, so that a class may hold itself."""
-
-    def __init__(
-        self,
-        kind: type,
-        names: Callable[[], set[str]],
-        take: Callable[[Any, str], Any],
-        converter_of: Callable[[Any], Converter],
-    ) -> None:
+    def __init__(self, kind: Any, converter_of: Callable[[Any], Converter]) -> None:
         self._kind = kind
         self._converter_of = converter_of
-        self._names = names
-        self._take = take
-        self._fields: dict[str, Converter] | None = None
+        self.converter = Converter(self._dump_map if typing.is_typeddict(kind) else self._dump, self._load)
 
-    @property
-    def fields(self) -> dict[str, Converter]:
-        if self._fields is None:
-            names = self._names()
-            self._fields = {name: self._converter_of(hint) for name, hint in self._hints().items() if name in names}
-        return self._fields
-
+    @cached_property
     def _hints(self) -> dict[str, Any]:
         return typing.get_type_hints(self._kind, include_extras=True)
 
-    def dump(self, value: Any) -> Any:
-        if typing.is_typeddict(self._kind):
-            return self._dump_map(value)
-        if type(value) is not self._kind:
-            raise _unfit(self._kind.__name__, value)
-        return {name: self._field(one.dump, self._take(value, name), name) for name, one in self.fields.items()}
+    @cached_property
+    def _fields(self) -> dict[str, Converter]:
+        if dataclasses.is_dataclass(self._kind):
+            names = {field.name for field in dataclasses.fields(self._kind) if field.init}
+        else:
+            names = set(getattr(self._kind, "_fields", self._hints))
+        return {name: self._converter_of(hint) for name, hint in self._hints.items() if name in names}
 
-    def _dump_map(self, value: Any) -> Any:
-        if not isinstance(value, dict) or value.keys() - self.fields.keys() or self._required - value.keys():
-            raise _unfit(f"{self._kind.__name__} with the keys {', '.join(self.fields)}", value)
-        return {name: self._field(self.fields[name].dump, one, name) for name, one in value.items()}
-
-    @property
+    @cached_property
     def _required(self) -> set[str]:
-        """The keys that a TypedDict must have. Where annotations are text, the class itself does not see
-        NotRequired.
-        """
-        known = getattr(self._kind, "__required_keys__", ())
-        origins = {name: typing.get_origin(hint) for name, hint in self._hints().items()}
-        return {
-            name
-            for name, origin in origins.items()
-            if origin is typing.Required or (name in known and origin is not typing.NotRequired)
+        """The keys that a TypedDict must have; where annotations are text, the class does not see NotRequired."""
+        marks = {name: typing.get_origin(hint) for name, hint in self._hints.items()}
+        required = {name for name, mark in marks.items() if mark is typing.Required}
+        return required | {
+            name for name in getattr(self._kind, "__required_keys__", ()) if marks[name] is not typing.NotRequired
         }
 
-    def load(self, plain: Any) -> Any:
+    def _dump(self, value: Any) -> Any:
+        if type(value) is not self._kind:
+            raise _unfit(self._kind.__name__, value)
+        return self._convert(0, ((name, getattr(value, name)) for name in self._fields))
+
+    def _dump_map(self, value: Any) -> Any:
+        if not isinstance(value, dict) or value.keys() - self._fields.keys() or self._required - value.keys():
+            raise _unfit(f"{self._kind.__name__} with the keys {', '.join(self._fields)}", value)
+        return self._convert(0, value.items())
+
+    def _load(self, plain: Any) -> Any:
         name = self._kind.__name__
-        if not isinstance(plain, dict):
-            raise _unfit(f"a map of the fields of {name}", plain)
-        unknown = plain.keys() - self.fields.keys()
-        if unknown:
+        _expect(dict, plain, f"a map of the fields of {name}")
+        if unknown := plain.keys() - self._fields.keys():
             raise ConversionError(f"expected the fields of {name}, got also {', '.join(map(str, unknown))}")
-        values = {key: self._field(self.fields[key].load, one, key) for key, one in plain.items()}
-        if self._required - values.keys():
-            raise ConversionError(
-                f"expected all fields of {name}, got none for {', '.join(sorted(self._required - values.keys()))}"
-            )
+        values = self._convert(1, plain.items())
+        if missing := self._required - values.keys():
+            raise ConversionError(f"expected all fields of {name}, got none for {', '.join(sorted(missing))}")
         try:
             return self._kind(**values)
         except Exception as error:  # its __init__ and __post_init__ are the user's
             raise ConversionError(f"cannot make {name}: {type(error).__name__}: {error}") from error
 
-    def _field(self, convert: Callable[[Any], Any], value: Any, name: str) -> Any:
+    def _convert(self, way: int, values: Iterable[tuple[str, Any]]) -> dict[str, Any]:
+        """Returns the fields, dumped (0) or loaded (1)."""
+        made = {}
+        name = ""
         try:
-            return convert(value)
+            for name, one in values:
+                made[name] = self._fields[name][way](one)
         except ConversionError as error:
-            raise at(error, f".{name}") from None
+            raise _at(error, f".{name}") from None
+        return made
 
 
-class StructConverter:
+# What stands for a value.
+
+
+def literal(values: tuple[Any, ...]) -> Converter:
+    """One of some values."""
+    plains = [value.value if isinstance(value, enum.Enum) else value for value in values]
+
+    def load(plain: Any) -> Any:
+        for known, value in zip(plains, values, strict=True):
+            if type(known) is type(plain) and known == plain:
+                return value
+        raise _unfit(f"one of {', '.join(map(repr, values))}", plain)
+
+    def dump(value: Any) -> Any:
+        plain = value.value if isinstance(value, enum.Enum) else value
+        load(plain)
+        return plain
+
+    return Converter(dump, load)
+
+
+def member(kind: type[enum.Enum]) -> Converter:
+    """A member of an Enum, by its value."""
+    name = kind.__name__
+    return _written(
+        kind,
+        lambda value: check_native(value.value),
+        lambda plain: kind(tuple(plain) if isinstance(plain, list) else plain),
+        (f"a member of {name}", f"a value of {name}"),
+    )
+
+
+class Text(NamedTuple):
+    """How a value is written; `form` is the type of what is written, for messages."""
+
+    write: Convert
+    read: Convert
+    form: str = "str"
+
+
+def _write_date(value: date) -> str:
+    if isinstance(value, datetime):  # is a date, whose time would be lost
+        raise _unfit("date", value)
+    return value.isoformat()
+
+
+TEXTS: dict[type, Text] = {
+    datetime: Text(datetime.isoformat, datetime.fromisoformat),  # before date, of which it is one
+    date: Text(_write_date, date.fromisoformat),
+    time: Text(time.isoformat, time.fromisoformat),
+    timedelta: Text(timedelta.total_seconds, lambda plain: timedelta(seconds=plain), "float"),
+    Decimal: Text(str, lambda plain: Decimal(str(plain))),
+    UUID: Text(str, UUID),
+    Path: Text(str, Path),
+    PurePath: Text(str, PurePath),
+}
+
+
+def text(kind: type) -> Converter:
+    """What is written as text, or as a number."""
+    write, read, form = TEXTS[kind]
+    return _written(kind, write, read, (kind.__name__, f"{kind.__name__} as {form}"))
+
+
+def _written(kind: type, write: Convert, read: Convert, expected: tuple[str, str]) -> Converter:
+    def load(plain: Any) -> Any:
+        try:
+            return read(plain)
+        except (ValueError, TypeError, AttributeError, ArithmeticError):
+            raise _unfit(expected[1], plain) from None
+
+    return Converter(lambda value: write(_expect(kind, value, expected[0])), load)
+
+
+# What other libraries convert.
+
+
+def struct(annotation: Any, kind: type) -> Converter:
     """A msgspec Struct."""
-
-    def __init__(self, annotation: Any, kind: type) -> None:
-        self._msgspec: Any = sys.modules["msgspec"]  # it made the class, so it is there
-        self._annotation = annotation
-        self._kind = kind
-
-    def dump(self, value: Any) -> Any:
-        if not isinstance(value, self._kind):
-            raise _unfit(self._kind.__name__, value)
-        try:
-            return self._msgspec.to_builtins(value, builtin_types=(bytes, bytearray))
-        except (TypeError, ValueError) as error:
-            raise ConversionError(f"cannot dump {self._kind.__name__}: {error}") from error
-
-    def load(self, plain: Any) -> Any:
-        try:
-            return self._msgspec.convert(plain, self._annotation, builtin_types=(bytes, bytearray))
-        except (self._msgspec.ValidationError, TypeError, ValueError) as error:
-            raise ConversionError(f"cannot make {self._kind.__name__}: {error}") from error
+    msgspec: Any = sys.modules["msgspec"]  # it made the class, so it is there
+    kept = (bytes, bytearray)
+    return _converted(
+        kind,
+        lambda value: msgspec.to_builtins(value, builtin_types=kept),
+        lambda plain: msgspec.convert(plain, annotation, builtin_types=kept),
+        msgspec.ValidationError,
+    )
 
 
-class ModelConverter:
+def model(kind: Any) -> Converter:
     """A pydantic model."""
+    return _converted(
+        kind,
+        lambda value: _plain(value.model_dump(by_alias=True, round_trip=True)),
+        kind.model_validate,
+        ValueError,  # pydantic's ValidationError is one
+    )
 
-    def __init__(self, kind: Any) -> None:
-        self._kind = kind
 
-    def dump(self, value: Any) -> Any:
-        if not isinstance(value, self._kind):
-            raise _unfit(self._kind.__name__, value)
+def _converted(kind: type, write: Convert, read: Convert, invalid: type[Exception]) -> Converter:
+    name = kind.__name__
+
+    def dump(value: Any) -> Any:
+        _expect(kind, value, name)
         try:
-            return _plain(value.model_dump(by_alias=True, round_trip=True))
-        except ConversionError as error:
-            raise ConversionError(f"cannot dump {self._kind.__name__}: {error}") from error
+            return write(value)
+        except (TypeError, ValueError) as error:
+            raise ConversionError(f"cannot dump {name}: {error}") from error
 
-    def load(self, plain: Any) -> Any:
+    def load(plain: Any) -> Any:
         try:
-            return self._kind.model_validate(plain)
-        except ValueError as error:  # pydantic's ValidationError is one
-            raise ConversionError(f"cannot make {self._kind.__name__}: {error}") from error
+            return read(plain)
+        except (TypeError, ValueError, invalid) as error:
+            raise ConversionError(f"cannot make {name}: {error}") from error
+
+    return Converter(dump, load)
 
 
 def _plain(value: Any) -> Any:
@@ -394,10 +372,20 @@ def _plain(value: Any) -> Any:
         return [_plain(one) for one in value]
     if isinstance(value, enum.Enum):
         return _plain(value.value)
-    for kind, (write, _) in TEXTS.items():
+    for kind, form in TEXTS.items():
         if isinstance(value, kind):
-            return write(value)
-    return NativeConverter().dump(value)
+            return form.write(value)
+    return check_native(value)
+
+
+# Errors.
+
+
+def _expect(kinds: Any, value: Any, expected: str) -> Any:
+    """Returns a value that is of one of the kinds."""
+    if not isinstance(value, kinds):
+        raise _unfit(expected, value)
+    return value
 
 
 def _unfit(expected: str, value: Any) -> ConversionError:
@@ -410,30 +398,6 @@ def _unfit(expected: str, value: Any) -> ConversionError:
     )
 
 
-def at(error: ConversionError, place: str) -> ConversionError:
+def _at(error: ConversionError, place: str) -> ConversionError:
     """Returns an error that says where in a value it was."""
     return ConversionError(error.text, place + error.place)
-
-
-TEXTS: dict[Any, tuple[Callable[[Any], Any], Callable[[Any], Any]]] = {
-    # datetime before date, of which it is one.
-    datetime.datetime: (datetime.datetime.isoformat, datetime.datetime.fromisoformat),
-    datetime.date: (datetime.date.isoformat, datetime.date.fromisoformat),
-    datetime.time: (datetime.time.isoformat, datetime.time.fromisoformat),
-    datetime.timedelta: (datetime.timedelta.total_seconds, lambda plain: datetime.timedelta(seconds=plain)),
-    decimal.Decimal: (str, lambda plain: decimal.Decimal(str(plain))),
-    uuid.UUID: (str, uuid.UUID),
-    pathlib.Path: (str, pathlib.Path),
-    pathlib.PurePath: (str, pathlib.PurePath),
-}
-
-_SAMPLES: dict[Any, Any] = {
-    datetime.datetime: datetime.datetime(2000, 1, 1),
-    datetime.date: datetime.date(2000, 1, 1),
-    datetime.time: datetime.time(),
-    datetime.timedelta: datetime.timedelta(),
-    decimal.Decimal: decimal.Decimal(0),
-    uuid.UUID: uuid.UUID(int=0),
-    pathlib.Path: pathlib.Path(),
-    pathlib.PurePath: pathlib.PurePath(),
-}

@@ -33,6 +33,7 @@ from zq.sessions.client import ClientSession
 from zq.sessions.ids import IdMaker, make_prefix
 from zq.sessions.session import Session
 from zq.sessions.worker import WorkerSession
+from zq.sockets.link import resolve_namespace
 from zq.store.memory import MemoryStore
 from zq.task import Task
 from zq.wire.codec import decode_for_coordinator, decode_from_coordinator, encode
@@ -89,9 +90,9 @@ class Memory:
         self._now = 0.0
         self._store = MemoryStore(TABLES)
         self._lock = threading.RLock()  # guards the machines: a handler may submit from a thread of its own
-        tx = self._store.begin()
-        self._machine = Coordinator(options, self._clocks(), tx, self._about, CALENDAR)
-        tx.commit()
+        self._machine = Coordinator(options, self._clocks(), self._store, self._about, CALENDAR)
+        self._gone: list[bytes] = []  # connections of which the coordinator has not heard yet that they are closed
+        self._namespace = resolve_namespace(app.namespace or "")  # of all clients and the worker
         self._sessions: dict[bytes, Session] = {}
         self._worker: WorkerSession | None = None
         self._revoked: dict[int, set[int]] = {}
@@ -228,7 +229,7 @@ class Memory:
     def disconnect(self, peer: bytes) -> None:
         with self._lock:
             self._sessions.pop(peer, None)
-            self._machine.disconnected(self._clocks(), peer)
+            self._gone.append(peer)
 
     def say(self, function: Callable[[], None]) -> None:
         """Lets a session be told something, and carries all messages that follow from it."""
@@ -264,22 +265,20 @@ class Memory:
         return messages
 
     def _turn(self, messages: list[tuple[bytes, Any]]) -> int:
-        """One step of the coordinator; returns how many messages it has sent."""
-        tx = self._store.begin()
-        try:
-            step = self._machine.begin(self._clocks(), tx)
-            for peer, message in messages:
-                self._machine.receive(step, peer, decode_for_coordinator(encode(message)))
-            self._machine.tick(step)
-        except BaseException:
-            tx.abort()
-            raise
-        tx.commit()
-        for peer, answer in step.outbox:
+        """One turn of the coordinator; returns how many messages it has sent."""
+        namespace = self._namespace
+        carried = [
+            (peer, decode_for_coordinator(encode(message if namespace is None else namespace.into(message))))
+            for peer, message in messages
+        ]
+        gone, self._gone = self._gone, []
+        outbox = self._machine.turn(self._clocks(), carried, gone)
+        for peer, answer in outbox:
             session = self._sessions.get(peer)
             if session is not None:
-                session.receive(self._now, decode_from_coordinator(encode(answer)))
-        return len(step.outbox)
+                heard = decode_from_coordinator(encode(answer))
+                session.receive(self._now, heard if namespace is None else namespace.out_of(heard))
+        return len(outbox)
 
     def _about(self) -> dict[str, Any]:
         return {"store": self._store.info()._asdict()}

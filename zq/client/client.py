@@ -155,7 +155,8 @@ class Client:
                 tried; at most 123 bytes.
             mandatory: whether it is an error that no queue is bound to the topic. With False it is stored nowhere
                 then, and the receipt's `queues` are empty.
-            options: see `zq.task.SubmitOptions`; `group` is not for
+            options: see `zq.SubmitOptions`; `group` and `unique` are not for publications, since it is not known how
+                many tasks there will be, and one of the queues may have a task with the key already.
 
         Raises:
             UnroutableError: no queue is bound to the topic; nothing was stored.

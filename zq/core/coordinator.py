@@ -2,14 +2,15 @@
 
 Theory of operation. A shell owns the sockets and the clock and turns in a loop:
 
-    step = coordinator.begin(now, tx)       # a transaction of the store
-    coordinator.receive(step, peer, message)   # for each message that has come
-    coordinator.tick(step)                  # what is due, then assignment
-    tx.commit()                             # group commit: one flush for all of it
-    send(step.outbox)                       # protocol 6.1: only now
+    sleep until coordinator.next_at(now), or until something comes
+    send(coordinator.turn(now, messages))
 
-Nothing in here waits, sleeps, logs or looks at a clock. When the commit fails, the machine is thrown away: what is in
-memory may be ahead of the disk, and nothing that rests on it has been sent. A new one reads the books again.
+A *turn* is the one way to do anything, and this is the only place that knows its order: a transaction of the store is
+begun; each message that has come is received; what is due is done and what can be assigned is assigned; the transaction
+is committed, one flush for all of it; and only when the commit has returned is what may be sent handed out (protocol
+6.1). Nothing else in here waits, and nothing sleeps, logs or looks at a clock. When a turn raises, its commit too, the
+machine is to be thrown away: what is in memory may be ahead of the disk, and nothing that rests on it was handed out. A
+new one reads the books again.
 
 Invariants, which the simulation checks after each step:
 - a task that was accepted is in exactly one of pending, scheduled, dead, or has ended;
@@ -18,33 +19,30 @@ Invariants, which the simulation checks after each step:
 - the counters of a queue are the counts of its tasks.
 """
 
-from collections.abc import Callable
-from math import inf
+from collections.abc import Callable, Iterable
 from typing import Any, assert_never
 
-from zq.core.admin import commands, operations
+from zq.core.admin import commands
 from zq.core.arguments import InvalidRequestError
 from zq.core.insight import queries
 from zq.core.opening import read_books
 from zq.core.options import NO_CALENDAR, Calendar, CoordinatorOptions, Now
-from zq.core.state import event_streams, key_turns
+from zq.core.state import event_streams
 from zq.core.state.books import Books, Step
 from zq.core.state.leases import Holder, Peer
 from zq.core.state.outcome_waits import WaitEntry, outcome_messages
-from zq.core.storage import Transaction
+from zq.core.storage import Store
 from zq.core.tasks import (
     admission,
-    assignment,
     dead_letters,
-    expiry,
     follow_up,
     liveness,
     publishing,
     pulls,
-    retention,
     schedules,
     settling,
 )
+from zq.core.upkeep import Upkeep
 from zq.wire.messages import (
     Answer,
     Cancel,
@@ -53,6 +51,7 @@ from zq.wire.messages import (
     Extend,
     Follow,
     FromClient,
+    FromCoordinator,
     Goodbye,
     Heartbeat,
     Hello,
@@ -72,9 +71,6 @@ from zq.wire.messages import (
     Wait,
 )
 
-DUE_MAX = 1000
-"""Scheduled batches that one step moves to pending."""
-
 
 class Coordinator:
     """One coordinator over one store. Not thread-safe: its shell's one thread calls it."""
@@ -83,32 +79,70 @@ class Coordinator:
         self,
         options: CoordinatorOptions,
         now: Now,
-        tx: Transaction,
+        store: Store,
         about: Callable[[], dict[str, Any]] = dict,
         calendar: Calendar = NO_CALENDAR,
     ) -> None:
-        """Reads the books; the caller commits the transaction, which raises the epoch, before anything else.
+        """Reads the books, and raises the epoch on disk before anything else can happen.
 
         Args:
             options: how it behaves.
             now: both clocks.
-            tx: a transaction of the store.
+            store: where everything is that must survive; nobody else writes to it.
             about: what the shell has to add to the answer to the query `status`.
             calendar: what the shell knows about cron expressions and time zones.
         """
         self.options = options
         self._about = about
-        self.books: Books = read_books(options, now, tx)
-        self.books.calendar = calendar
-        dead_letters.read_replays(self.books, Step(now, tx))
+        self._store = store
         self._ticked_at = now.monotonic
+        tx = store.begin()
+        try:
+            self.books: Books = read_books(options, now, tx)
+            dead_letters.read_replays(self.books, Step(now, tx))
+        except BaseException:
+            tx.abort()
+            raise
+        tx.commit()
+        self.books.calendar = calendar
+        self._upkeep = Upkeep(self.books)
 
-    def begin(self, now: Now, tx: Transaction) -> Step:
-        """Starts a step; every message that is received and the tick belong to it."""
-        return Step(now, tx)
+    def turn(
+        self, now: Now, messages: Iterable[tuple[Peer, ToCoordinator | Error]] = (), unreachable: Iterable[Peer] = ()
+    ) -> list[tuple[Peer, FromCoordinator]]:
+        """Takes one turn, and returns what is to be sent: it may be, for the commit has returned.
 
-    def receive(self, step: Step, peer: Peer, message: ToCoordinator) -> None:
-        """Handles one message from a connection; it has been decoded and checked."""
+        Args:
+            now: both clocks.
+            messages: what has come, with its connection, decoded and checked; an Error instead of a message that could
+                not be read is the answer to it.
+            unreachable: connections to which something could not be sent.
+
+        Raises:
+            StoreError: of the store; StoreFullError when not even its reserve has room.
+        """
+        tx = self._store.begin()
+        try:
+            step = Step(now, tx)
+            for peer in unreachable:
+                liveness.disconnected(self.books, step.wall, peer)
+            for peer, message in messages:
+                self._receive(step, peer, message)
+            self._tick(step)
+        except BaseException:
+            tx.abort()
+            raise
+        tx.commit()
+        return step.outbox
+
+    def next_at(self, now: Now) -> float:
+        """Returns the monotonic time of the next turn that has something to do, at the earliest now, or infinity."""
+        return self._upkeep.next_at(now)
+
+    # A turn.
+
+    def _receive(self, step: Step, peer: Peer, message: ToCoordinator | Error) -> None:
+        """Handles one message from a connection."""
         books = self.books
         sender = books.peers.get(peer)
         if sender is not None:
@@ -131,45 +165,19 @@ class Coordinator:
                     self._say_hello(step, peer)
                 else:
                     self._receive_from_worker(step, sender, message)
+            case Error(code=code):
+                books.count(f"error {code}")
+                step.send(peer, message)
             case _:
                 self._receive_from_client(step, peer, message)
         if step.ended or step.notices:
             follow_up.follow_up(books, step)
 
-    def refuse(self, step: Step, peer: Peer, code: str, text: str, request: int | None) -> None:
-        """Answers a message that could not be decoded."""
-        sender = self.books.peers.get(peer)
-        if sender is not None:
-            liveness.note_life(self.books, step, sender)
-        self.books.count(f"error {code}")
-        step.send(peer, Error(request, code, text))
-
-    def disconnected(self, now: Now, peer: Peer) -> None:
-        """Notes that a message could not be sent to a connection."""
-        liveness.disconnected(self.books, now.wall, peer)
-
-    def tick(self, step: Step) -> None:
+    def _tick(self, step: Step) -> None:
         """Does what is due, assigns, and makes the step ready for its commit."""
         books = self.books
         self._excuse_stall(step)
-        liveness.watch(books, step)
-        for lease in books.due_alarms(step.now):
-            settling.ring_alarm(books, step, lease)
-        expiry.expire_due(books, step)
-        admission.release_due(books, step, DUE_MAX)
-        schedules.fire_due(books, step)
-        if books.replays:
-            dead_letters.carry_on(books, step)
-        if books.operations:
-            operations.carry_on(books, step)
-        if step.ended or step.notices:
-            follow_up.follow_up(books, step)
-        key_turns.end_turns(books, step)
-        if books.gated:
-            assignment.ring_gates(books, step)
-        assignment.assign_all(books, step)
-        pulls.end_due(books, step)
-        retention.forget(books, step)
+        self._upkeep.carry_out(step)
         for queue in books.changed:
             queue.measure_rate(step.now)
         for peer, message in books.waits.take_messages():
@@ -177,21 +185,6 @@ class Coordinator:
         event_streams.flush(books, step)
         books.save(step.tx)
         self._ticked_at = step.now
-
-    def next_at(self, now: Now) -> float:
-        """Returns the monotonic time of the next tick that has something to do, or infinity."""
-        books = self.books
-        at = min(books.watch_at, books.alarms[0][0] if books.alarms else inf)
-        forget_time = books.next_forget_time if books.kept else inf
-        wall = min(books.next_due_time, books.next_fire_time, books.next_expiry_time, forget_time)
-        at = min(at, now.monotonic + max(0.0, wall - now.wall))
-        if books.operations and operations.has_work(books):
-            return now.monotonic
-        if books.replays:
-            at = min(at, dead_letters.next_at(books))
-        for queue in books.gated:
-            at = min(at, inf if queue.gate is None else queue.gate.wake_at())
-        return min(at, pulls.next_at(books))
 
     # Messages.
 
@@ -269,4 +262,4 @@ class Coordinator:
         """When this machine itself stood still for longer than a heartbeat, nobody is blamed for that time."""
         stall = step.now - self._ticked_at - self.options.heartbeat_interval
         if stall > 0:
-            liveness.excuse_stall(self.books, stall)
+            liveness.excuse_stall(self.books, step.now, stall)

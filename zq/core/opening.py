@@ -2,8 +2,6 @@
 asked for.
 """
 
-from itertools import islice
-
 from zq.core import tables
 from zq.core.admin.operations import read_operation, resume_all
 from zq.core.options import CoordinatorOptions, Now
@@ -29,10 +27,6 @@ def read_books(options: CoordinatorOptions, now: Now, tx: Transaction) -> Books:
         queue.rate_at = now.monotonic
         books.add_queue(queue)
         books.prepare(queue, now.monotonic, is_restart=True)
-    for key, _ in islice(tx.scan(tables.SCHEDULED), 1):
-        books.next_due_time = tables.split_due_key(key)[0]
-    for key, _ in islice(tx.scan(tables.EXPIRY), 1):
-        books.next_expiry_time = tables.split_due_key(key)[0]
     found = [read_operation(key.decode(), record) for key, record in tx.scan(tables.OPERATIONS)]
     books.operations = {one.id: one for one in sorted(found, key=lambda one: one.started_time)}
     resume_all(books)
@@ -67,4 +61,4 @@ def _read_lease(books: Books, now: Now, tx: Transaction, token: int, record: byt
     if seconds is not None:
         lease.seconds = seconds
         lease.expires_at = now.monotonic + seconds
-        books.set_alarm(lease.expires_at, lease)
+        books.alarms.set(lease.expires_at, lease)

@@ -16,10 +16,11 @@ from pathlib import Path
 from typing import Any, ParamSpec, TypeVar, Unpack
 
 from zq.app.app import App
-from zq.executor.engine import CallFuture, Engine
+from zq.executor.engine import CallFuture, Destination, Engine
 from zq.executor.remote_call import describe, pack_call
 from zq.executor.workers import ALLOW, QUEUE, make_worker
 from zq.server.embedded import Coordinator
+from zq.sockets.link import resolve_namespace
 from zq.submit_options import SubmitOptions, check_name, make_options
 from zq.wire.retry import RetryPolicy
 
@@ -42,6 +43,7 @@ class Executor(futures.Executor):
         directory: str | Path | None = None,
         queue: str = QUEUE,
         answer_timeout: float = 30.0,
+        namespace: str | None = None,
         **options: Unpack[SubmitOptions],
     ) -> None:
         """Makes an executor that can be used at once.
@@ -54,6 +56,8 @@ class Executor(futures.Executor):
                 removed.
             queue: of the calls.
             answer_timeout: seconds within which the coordinator must answer a submit.
+            namespace: in which the queue and its workers are. None takes that of the app if `where` is one, else
+                ZQ_NAMESPACE from the environment; "" is none.
             options: of the submits; see `zq.SubmitOptions`. A call that fails because its process died is not tried
                 again unless `retry` says so; a call whose whole worker is lost is.
 
@@ -71,7 +75,8 @@ class Executor(futures.Executor):
         check_name("queue", queue)
         self._max_workers = max_workers or (os.cpu_count() or 1)
         processes = self._max_workers if where is None else (max_workers or 0)
-        self._engine = Engine(_address_of(where), processes, directory, queue, answer_timeout, options)
+        destination = Destination(_address_of(where), _namespace_of(where, namespace), queue)
+        self._engine = Engine(destination, processes, directory, answer_timeout, options)
         self._finalizer = weakref.finalize(self, self._engine.shut_down, cancels=False)
         self._finalizer.atexit = False  # `_at_exit` waits, too
 
@@ -137,6 +142,14 @@ def _address_of(where: str | App | Coordinator | None) -> str | None:
         case Coordinator():
             return where.address
     raise TypeError(f"expected an address, a zq.App or a zq.Coordinator, got {type(where).__name__}")
+
+
+def _namespace_of(where: str | App | Coordinator | None, name: str | None) -> str:
+    """Returns the name of a namespace, empty for none: the environment is read once, for the client and the workers."""
+    if name is None and isinstance(where, App):
+        return where.namespace or ""
+    found = resolve_namespace(name)
+    return "" if found is None else found.name
 
 
 def __getattr__(name: str) -> Any:

@@ -17,7 +17,7 @@ from collections.abc import Callable
 from concurrent import futures
 from functools import partial
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 from zq.client.calls import Ask, Steps
 from zq.client.client import Client
@@ -70,20 +70,27 @@ class CallFuture(futures.Future[T]):
             return super().cancel() and not self.set_running_or_notify_cancel()
 
 
+class Destination(NamedTuple):
+    """Where calls go: `address` is None for a coordinator of the executor's own, `namespace` empty for none."""
+
+    address: str | None
+    namespace: str
+    queue: str
+
+
 class Engine:
     """What an executor runs on; it lives until its last call has ended, also without the executor."""
 
     def __init__(
         self,
-        address: str | None,
+        destination: Destination,
         processes: int,
         directory: str | Path | None,
-        queue: str,
         timeout: float,
         options: SubmitOptions,
     ) -> None:
         """Opens what it needs; the arguments are those of `zq.Executor`, checked."""
-        self._queue = queue
+        address, namespace, self._queue = destination
         self._options = options
         self._temporary: str | None = None
         self._coordinator: Coordinator | None = None
@@ -93,11 +100,13 @@ class Engine:
             address = self._open_coordinator(directory)
         try:
             if processes:
-                self._worker = make_worker(address, allow=(), queue=queue, processes=processes)
+                self._worker = make_worker(
+                    address, allow=(), queue=self._queue, processes=processes, namespace=namespace
+                )
                 self._worker.spec = f"{__package__}:{'local_worker' if self.is_own else 'worker'}"
                 self._worker.child_stdout = 1  # what functions print goes where this program prints
                 self._worker.start()
-            self._client = Client(address, timeout=timeout, name="executor")
+            self._client = Client(address, timeout=timeout, name="executor", namespace=namespace)
         except BaseException:
             self._close_own()
             raise

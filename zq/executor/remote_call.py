@@ -30,6 +30,9 @@ TUPLE, SET, FROZENSET, COMPLEX, LARGE_INT = range(1, 6)
 BASES: tuple[type[Any], ...] = (str, bytes, float, list, dict)
 """Of whose subclasses the value is sent."""
 
+OPEN = Converter(lambda value: value, lambda plain: plain)
+"""Converts nothing: what cannot be packed is found when it is packed."""
+
 LARGE_INT_BYTES_MAX = 1 << 16
 """Of an int: half a million bits."""
 
@@ -89,23 +92,13 @@ def _parameters(function: Callable[..., Any]) -> Parameters | None:
     return made
 
 
-class _Open(NamedTuple):
-    """Converts nothing: what cannot be packed is found when it is packed."""
-
-    def dump(self, value: Any) -> Any:
-        return value
-
-    def load(self, plain: Any) -> Any:
-        return plain
-
-
 def _choose(annotation: Any) -> Converter:
     if annotation is Any or annotation is object:
-        return _Open()
+        return OPEN
     try:
         return converter_of(annotation)
     except ConversionError:
-        return _Open()
+        return OPEN
 
 
 # Values.

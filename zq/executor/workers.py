@@ -42,6 +42,7 @@ def make_worker(
     name: str | None = None,
     concurrency: int = 1,
     processes: int = 0,
+    namespace: str | None = None,
 ) -> Worker:
     """Returns a worker that runs calls, not started.
 
@@ -53,8 +54,9 @@ def make_worker(
         name: as of `zq.Worker`.
         concurrency: as of `zq.Worker`.
         processes: as of `zq.Worker`.
+        namespace: as of `zq.Worker`.
     """
-    made = Worker(address, name=name, concurrency=concurrency, processes=processes)
+    made = Worker(address, name=name, concurrency=concurrency, processes=processes, namespace=namespace)
     made.handlers = _Handlers(queue, _make_handler(tuple(allow)))
     return made
 

@@ -11,7 +11,7 @@ import errno
 import logging
 import struct
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +28,7 @@ from zq.server.calendar import CALENDAR
 from zq.store import LmdbOptions, LmdbStore
 from zq.wire.codec import decode_for_coordinator, encode
 from zq.wire.limits import FRAME_BYTES_MAX
-from zq.wire.messages import FromCoordinator
+from zq.wire.messages import Error, FromCoordinator, ToCoordinator
 
 log = logging.getLogger(__name__)
 
@@ -182,13 +182,13 @@ class Server:
         return found
 
     def _turn(self, messages: list[list[bytes]]) -> None:
-        """Carries out one step, whatever is among its messages.
+        """Takes one turn, whatever is among its messages.
 
         A fault of this program must not stop it, nor may books that are half changed be used: they are read again, and
         the messages are handled one by one, so that only the one that does it is refused.
         """
         try:
-            self._step(messages)
+            self._step(self._read(messages))
             self._faults = 0
         except StoreFullError:
             log.exception("the store is full beyond its reserve: nothing of this turn was stored or answered")
@@ -204,41 +204,30 @@ class Server:
 
     def _step_alone(self, parts: list[bytes]) -> None:
         try:
-            self._step([parts])
+            self._step(self._read([parts]))
         except FAULTS:
             log.exception("a message could not be handled and is refused")
             self._read_books()
-            self._step([], refused=parts[0])
+            self._step([(parts[0], Error(None, "invalid", "this message cannot be handled; the log says why"))])
 
-    def _step(self, messages: list[list[bytes]], refused: Peer | None = None) -> None:
-        """Receives, ticks, commits, and only then sends (protocol 6.1)."""
-        tx = self._open_store().begin()
-        machine = self._machine
-        try:
-            now = _now()
-            step = machine.begin(now, tx)
-            for peer in self._unreachable:
-                machine.disconnected(now, peer)
-            if refused is not None:
-                machine.refuse(step, refused, "invalid", "this message cannot be handled; the log says why", None)
-            for parts in messages:
-                try:
-                    peer, frame = parts
-                    message = decode_for_coordinator(frame)
-                except RemoteProtocolError as error:
-                    machine.refuse(step, peer, error.code, error.text, error.request)
-                except ValueError:
-                    text = f"expected a message of one frame, got {len(parts) - 1}"
-                    machine.refuse(step, parts[0], "malformed", text, None)
-                else:
-                    machine.receive(step, peer, message)
-            machine.tick(step)
-        except BaseException:
-            tx.abort()
-            raise
-        tx.commit()
+    def _step(self, messages: Iterable[tuple[Peer, ToCoordinator | Error]]) -> None:
+        """Lets the machine take a turn, and sends what it hands out, which is committed by then (protocol 6.1)."""
+        outbox = self._machine.turn(_now(), messages, self._unreachable)
         self.commits += 1
-        self._unreachable = self._send(step.outbox)
+        self._unreachable = self._send(outbox)
+
+    def _read(self, received: list[list[bytes]]) -> Iterator[tuple[Peer, ToCoordinator | Error]]:
+        """Yields each message with its connection, or the answer to one that cannot be read."""
+        for parts in received:
+            try:
+                peer, frame = parts
+                message: ToCoordinator | Error = decode_for_coordinator(frame)
+            except RemoteProtocolError as error:
+                message = Error(error.request, error.code, error.text)
+            except ValueError:
+                peer = parts[0]
+                message = Error(None, "malformed", f"expected a message of one frame, got {len(parts) - 1}")
+            yield peer, message
 
     def _send(self, outbox: Iterable[tuple[Peer, FromCoordinator]]) -> list[Peer]:
         """Sends without ever waiting, and returns the connections that took nothing: gone, or full."""
@@ -260,13 +249,7 @@ class Server:
     # Books.
 
     def _read_books(self) -> None:
-        tx = self._open_store().begin()
-        try:
-            self._machine = Machine(self.options, _now(), tx, self._about, CALENDAR)
-        except BaseException:
-            tx.abort()
-            raise
-        tx.commit()
+        self._machine = Machine(self.options, _now(), self._open_store(), self._about, CALENDAR)
 
     def _open_store(self) -> LmdbStore:
         if self._store is None:

@@ -1,7 +1,7 @@
 """What a client says to its coordinator, and says again after silence; a machine without sockets, clocks and threads.
 
 Every request has a number and stays outstanding until it is answered or given up. It is sent again, with the same
-number and content, when
+number and content, when:
 
 - there is a new connection (`connected`): nothing that was said on an older one will be answered;
 - a pong shows that all that was said before its ping is answered, and this is not (protocol 2): it was lost. Pulls
@@ -86,7 +86,7 @@ CANCELLED_MAX = 1000
 
 
 class ClientSession:
-    """The client's side of the protocol; `zq.sockets.link.Session` says who calls what.
+    """The client's side of the protocol; `zq.sessions.session.Session` says who calls what.
 
     Args:
         prefix: of the ids that the session makes, different from that of any other session.

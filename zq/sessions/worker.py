@@ -82,7 +82,7 @@ class Unsettled:
 
 
 class WorkerSession:
-    """The worker's side of the protocol; driven by one thread (see `zq.sockets.link.Session`)."""
+    """The worker's side of the protocol; driven by one thread (see `zq.sessions.session.Session`)."""
 
     def __init__(
         self, name: str, incarnation: str, queues: tuple[str, ...], concurrency: int, running: Running

@@ -32,6 +32,7 @@ from zq.wire.messages import (
 from zq.wire.options import read_options
 from zq.wire.values import (
     Malformed,
+    TooLarge,
     check_ends,
     check_range,
     check_results,
@@ -50,6 +51,8 @@ from zq.wire.values import (
 )
 
 OUTCOMES: Final = ("done", "cancelled", "expired", "dead", "duplicate", "unknown")
+
+_NESTING: Final = frozenset((tuple, dict))
 
 
 def _receipt(fields: list[Any]) -> Receipt:
@@ -134,16 +137,25 @@ def _reported(value: Any) -> tuple[int, float]:
 
 def _answer(fields: list[Any]) -> Answer:
     expect_fields(fields, 2, "answer")
-    return Answer(read_int(fields[0], "request"), _lists(fields[1]))
+    value = fields[1]
+    return Answer(read_int(fields[0], "request"), _lists(value, 2) if type(value) in _NESTING else value)
 
 
-def _lists(value: Any) -> Any:
-    """Returns the value of an answer with lists where msgpack gave tuples: people compare and print it."""
+def _lists(value: Any, level: int) -> Any:
+    """Returns the value of an answer with lists where msgpack gave tuples: people compare and print it.
+
+    This is the only field of all messages that may be anything, and so the only one that could nest too deeply.
+
+    Args:
+        value: a tuple or map.
+        level: of it; the message is the first.
+    """
+    if level > limits.DEPTH_MAX:
+        raise TooLarge(f"expected at most {limits.DEPTH_MAX} levels of nesting in a message, got more")
+    inner = level + 1
     if type(value) is tuple:
-        return [_lists(one) for one in value]
-    if type(value) is dict:
-        return {name: _lists(one) for name, one in value.items()}
-    return value
+        return [_lists(one, inner) if type(one) in _NESTING else one for one in value]
+    return {name: _lists(one, inner) if type(one) in _NESTING else one for name, one in value.items()}
 
 
 def _pong(fields: list[Any]) -> Pong:

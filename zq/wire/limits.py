@@ -52,8 +52,8 @@ RETRY_FACTOR_MAX = 1000.0
 """Growth of a delay from retry to retry; ten such retries are beyond any delay."""
 
 DEPTH_MAX = 8
-"""Nesting of a control message (payloads are opaque bytes and have their own depth limit at the end that decodes
-them).
+"""Arrays and maps in each other in a message, itself the first: as deep as the path of a group goes in the options of a
+task that a completion forwards. Payloads are opaque bytes, and have their own limit at the end that decodes them.
 """
 
 GROUP_MEMBERS_MAX = 100_000

@@ -21,8 +21,6 @@ def move_line(books: Books, step: Step, batch: Batch, to: Queue, before: int, mo
     """Moves a waiting batch, and those that were parked behind it, one after the other; returns how many tasks.
 
     Args:
-        books: of the coordinator.
-        step: the running one.
         batch: in pending.
         to: the other queue.
         before: the last sequence that is moved.

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from itertools import islice
+from math import inf
 from typing import Any, Final, NamedTuple
 
 from zq.core import tables
@@ -177,23 +178,21 @@ def _check_deletable(queue: Queue, *, may_purge: bool) -> None:
 # Going on.
 
 
-def carry_on(books: Books, step: Step) -> None:
-    """Does a portion of each operation that goes on."""
+def carry_on(books: Books, step: Step) -> float:
+    """Does a portion of each operation that goes on; returns when the next one is to be done: at once, or never."""
+    if not books.operations:
+        return inf
     for operation in list(books.operations.values()):
         if operation.state == RUNNING or (operation.state == WAITING and _is_over(books, operation)):
             operation.state = RUNNING
             _portion(books, step, operation)
+    return step.now if any(one.state == RUNNING for one in books.operations.values()) else inf
 
 
 def _is_over(books: Books, operation: Operation) -> bool:
     """Whether there is something to do again for an operation that waited for running tasks."""
     queue = books.queues_by_number.get(operation.number)
     return queue is None or not queue.leased or queue.unfinished > queue.leased or queue.dead > 0
-
-
-def has_work(books: Books) -> bool:
-    """Whether the next step has a portion to do at once."""
-    return any(one.state == RUNNING for one in books.operations.values())
 
 
 def resume_all(books: Books) -> None:

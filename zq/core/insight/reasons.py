@@ -1,8 +1,8 @@
 """Why a task does not run now, as the query `why` tells it: one code, one sentence, and what it rests on.
 
-It asks what assignment asks: the line of a key, the gate of the queue, the shops, the credit of workers; nothing is
-decided anew here. Of several reasons it names the first that would still hold if those behind it were gone, in the
-order of `_reason_to_wait`.
+It asks what assignment asks: the turn of a key, the gate of the queue, what is set aside, the credit of workers;
+nothing is decided anew here. `zq.core.insight.waiting` lists all reasons, with their sentences. Of several it names the
+first that would still hold if those behind it were gone, in the order of that page.
 """
 
 from __future__ import annotations
@@ -12,13 +12,13 @@ from math import inf
 from typing import Any
 
 from zq.core import tables
+from zq.core.insight.waiting import REASONS
 from zq.core.state import key_turns
 from zq.core.state.batch import Batch
 from zq.core.state.books import Books, Step
-from zq.core.state.leases import Lease, Life
-from zq.core.state.queue import Queue
+from zq.core.state.leases import Holder, Lease, Life
 from zq.core.state.throttle import Limit
-from zq.core.tasks import assignment, endings
+from zq.core.tasks import endings
 from zq.core.tasks.endings import DEAD, PARKED, SCHEDULED, End, Place
 from zq.task import split_task_id
 
@@ -28,27 +28,36 @@ AHEAD_ROWS_MAX = 1000
 Details = dict[str, Any]
 
 
+Answer = tuple[str, str, Details]
+"""Code, sentence and details."""
+
+
 def why(books: Books, step: Step, id: str) -> dict[str, Any]:
     """Returns code, text and details for a task, or for the first task of a batch that has not ended."""
     code, text, details = _why(books, step, id)
     return {"id": id, "code": code, "text": text, "details": details}
 
 
-def _why(books: Books, step: Step, id: str) -> tuple[str, str, Details]:
+def _because(code: str, details: Details, **words: Any) -> Answer:
+    """Makes the answer of a code; the words are those that its sentence names."""
+    return code, REASONS[code].says.format(**words), details
+
+
+def _why(books: Books, step: Step, id: str) -> Answer:
     known, batch, bit = _locate(books, step, id)
     if isinstance(known, End):
         details: Details = {"outcome": known.outcome, "reason": known.reason, "finished_time": known.finished_time}
-        return "ended", f"it has ended: {known.outcome}", details
+        return _because("ended", details, outcome=known.outcome)
     if known is None or batch is None or not bit:
-        return "unknown", "the coordinator has no such task, or no longer", {}
+        return _because("unknown", {})
     if known.where == DEAD:
         dead = endings.read_dead(books, step, known.key)
         details = (
             {"outcome": "dead"} if dead is None else {"outcome": "dead", "reason": dead[1], "finished_time": dead[2]}
         )
-        return "ended", "it has ended: dead; zq tasks retry brings it back", details
+        return _because("ended", details, outcome="dead; zq tasks retry brings it back")
     if batch.ended & bit:
-        return "ended", "it has ended: done", {"outcome": "done"}
+        return _because("ended", {"outcome": "done"}, outcome="done")
     if known.where == SCHEDULED:
         return _not_due(step, known, batch)
     lease = next((one for one in books.leases.values() if one.batch is batch and one.mask & bit), None)
@@ -78,26 +87,26 @@ def _locate(books: Books, step: Step, id: str) -> tuple[Place | End | None, Batc
     return known, batch, left & -left
 
 
-def _not_due(step: Step, known: Place, batch: Batch) -> tuple[str, str, Details]:
+def _not_due(step: Step, known: Place, batch: Batch) -> Answer:
     due_time = tables.split_due_key(known.key)[0]
-    seconds = max(0.0, due_time - step.wall)
     what = "to be tried again" if batch.attempts else "due"
-    return "not-due", f"it is {what} in {seconds:.1f} s", {"due_time": due_time, "attempts": batch.attempts}
+    details = {"due_time": due_time, "attempts": batch.attempts}
+    return _because("not-due", details, what=what, seconds=max(0.0, due_time - step.wall))
 
 
-def _running(step: Step, lease: Lease, bit: int) -> tuple[str, str, Details]:
+def _running(step: Step, lease: Lease, bit: int) -> Answer:
     index = bit.bit_length() - 1 + lease.batch.first
-    started_at = lease.started.get(index)
-    details: Details = {"worker": lease.holder.name, "token": lease.token, "progress": lease.progress.get(index)}
-    if lease.holder.life is Life.ABSENT and not lease.holder.is_puller:
-        return "leased", f"it is leased to {lease.holder.name}, which has not come back since a restart", details
+    holder, started_at = lease.holder, lease.started.get(index)
+    details: Details = {"worker": holder.name, "token": lease.token, "progress": lease.progress.get(index)}
+    if holder.life is Life.ABSENT and not holder.is_puller:
+        return _because("leased", details, holder=holder.name, what="has not come back since a restart")
     if started_at is None:
-        return "leased", f"it is leased to {lease.holder.name}, which has not said that it started it", details
+        return _because("leased", details, holder=holder.name, what="has not said that it started it")
     details["running_for"] = round(step.now - started_at, 3)
-    return "running", f"it runs at {lease.holder.name} for {step.now - started_at:.1f} s", details
+    return _because("running", details, holder=holder.name, seconds=step.now - started_at)
 
 
-def _behind_its_key(books: Books, step: Step, batch: Batch) -> tuple[str, str, Details]:
+def _behind_its_key(books: Books, step: Step, batch: Batch) -> Answer:
     """It is parked: another batch of its line has the turn."""
     key = batch.options.key
     other = None
@@ -106,22 +115,22 @@ def _behind_its_key(books: Books, step: Step, batch: Batch) -> tuple[str, str, D
         other = books.fetch(step.tx, turn)
     if not batch.options.ordered:
         details: Details = {"key": key, "task": None if other is None else other.own_id}
-        return "key-turn", f"other tasks of key {key!r} go first, and keys take turns", details
+        return _because("key-turn", details, key=key)
     if other is None:  # the turn is kept by a task whose retry is scheduled
-        return "key-held", f"key {key!r} is held by a task that will be tried again", {"key": key, "task": None}
+        return _because("key-held", {"key": key, "task": None}, key=key, task="a task that will be tried again")
     return _held_by(books, other, key)
 
 
-def _held_by(books: Books, other: Batch, key: str | None) -> tuple[str, str, Details]:
+def _held_by(books: Books, other: Batch, key: str | None) -> Answer:
     left = other.leased or (other.full & ~other.ended)
     id = other.task_id((left & -left).bit_length() - 1 + other.first)
     lease = next((one for one in books.leases.values() if one.batch is other), None)
     details: Details = {"key": key, "task": id, "worker": None if lease is None else lease.holder.name}
-    where = "which waits itself" if lease is None else f"which is at {lease.holder.name}"
-    return "key-held", f"key {key!r} is held by task {id}, {where}", details
+    where = "waits itself" if lease is None else f"is at {lease.holder.name}"
+    return _because("key-held", details, key=key, task=f"task {id}, which {where}")
 
 
-def _reason_to_wait(books: Books, step: Step, batch: Batch, bit: int) -> tuple[str, str, Details]:
+def _reason_to_wait(books: Books, step: Step, batch: Batch, bit: int) -> Answer:
     """It is ready, and has the turn of its line if it has one."""
     queue, key = batch.queue, batch.options.key
     first = batch.full & ~batch.ended
@@ -133,44 +142,45 @@ def _reason_to_wait(books: Books, step: Step, batch: Batch, bit: int) -> tuple[s
     limits += [] if queue.gate is None else list(queue.gate.key_limits(key, step.now))
     closed = [limit for limit in limits if limit.room <= 0]
     if any(limit.code == "paused" for limit in closed):
-        return "paused", f"queue {queue.name} is paused", details
+        return _because("paused", details, queue=queue.name)
     live = [worker for worker in queue.workers.values() if worker.life is Life.LIVE]
     if not live and not queue.pull_waits:
         details["suspect"] = [worker.name for worker in queue.workers.values()]
-        return "no-worker", f"no worker for queue {queue.name} is there", details
+        return _because("no-worker", details, queue=queue.name)
     if closed:
-        return _closed(step, queue, key, closed[0], details)
-    owner = assignment.shop_of(queue, batch)
+        return _closed(step, batch, closed[0], details)
+    return _not_assigned(batch, live, details)
+
+
+def _not_assigned(batch: Batch, live: list[Holder], details: Details) -> Answer:
+    """Nothing holds it back but that there is nobody for it, or others go first."""
+    queue, ahead = batch.queue, details["ahead"]
+    owner = queue.awaiting.reason_of(batch.key)
     if owner is not None:
-        return "shop", f"it waits for {owner}, the worker of key {key!r}", {**details, "worker": owner}
+        return _because("shop", {**details, "worker": owner}, worker=owner, key=batch.options.key)
     free = [worker for worker in live if worker.free > 0]
     if not free:
         details["workers"] = {worker.name: worker.held for worker in live}
-        count = len(live)
-        return (
-            "no-credit",
-            f"the {count} {'worker has' if count == 1 else 'workers have'} no room{_after(ahead)}",
-            details,
-        )
+        workers = "1 worker has" if len(live) == 1 else f"{len(live)} workers have"
+        return _because("no-credit", details, workers=workers, after=_after(ahead))
     if batch.is_solo and all(worker.held for worker in free):
-        return "solo", "it may have killed a worker, and waits for one that holds nothing else", details
+        return _because("solo", details)
     if ahead:
-        return "behind", f"it waits behind {'at least ' if is_least else ''}{ahead} tasks", details
-    return "next", "it is next", details
+        return _because("behind", details, ahead=f"at least {ahead}" if details["ahead_is_least"] else ahead)
+    return _because("next", details)
 
 
-def _closed(step: Step, queue: Queue, key: str | None, limit: Limit, details: Details) -> tuple[str, str, Details]:
+def _closed(step: Step, batch: Batch, limit: Limit, details: Details) -> Answer:
     """A limit of the queue or of the key."""
-    whose = f"key {key!r}" if limit.code.startswith("key") else f"queue {queue.name}"
     assert limit.most is not None
-    if limit.opens_at == inf:
-        text = f"{limit.most:g} of {limit.most:g} tasks of {whose} are leased, its limit"
-        return limit.code, text + _after(details["ahead"]), {**details, "limit": limit.most}
-    seconds = max(0.0, limit.opens_at - step.now)
-    text = f"the rate of {whose}, {limit.most:g} a second, has room in {seconds:.1f} s"
-    return limit.code, text + _after(details["ahead"]), {
-        **details, "limit": limit.most, "until_time": step.wall + seconds,
+    words = {
+        "queue": batch.queue.name, "key": batch.options.key, "limit": limit.most, "after": _after(details["ahead"]),
     }  # fmt: skip
+    if limit.opens_at == inf:
+        return _because(limit.code, {**details, "limit": limit.most}, **words)
+    seconds = max(0.0, limit.opens_at - step.now)
+    known = {**details, "limit": limit.most, "until_time": step.wall + seconds}
+    return _because(limit.code, known, **words, seconds=seconds)
 
 
 def _after(ahead: int) -> str:

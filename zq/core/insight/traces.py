@@ -136,7 +136,6 @@ def _arrange(step: Step, events: list[Event], *, has_ranges: bool) -> list[Event
     """Returns events in the order of time, each once: what one lease covered was assigned together, however it ended.
 
     Args:
-        step: the running one.
         events: in any order; those of a lease may say several times that it was assigned.
         has_ranges: whether `lo` and `hi` mean something to who asks.
     """

@@ -8,9 +8,6 @@ its commit fails, the books are thrown away and read again.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable
-from heapq import heapify, heappop, heappush
-from math import inf
 from typing import TYPE_CHECKING
 
 from zq.core import tables
@@ -18,6 +15,7 @@ from zq.core.options import Calendar, CoordinatorOptions, Now
 from zq.core.state import service_order, unique_keys
 from zq.core.state.batch import Batch, read_batch
 from zq.core.state.bindings import Bindings
+from zq.core.state.deadlines import Alarms, Deadlines
 from zq.core.state.event_streams import Watchers
 from zq.core.state.leases import Holder, Lease, Peer, PullWait, pull_name
 from zq.core.state.outcome_waits import Waits
@@ -41,9 +39,6 @@ restarts.
 
 WINDOW_BYTES_MAX = 32 << 20
 """Of the batches in memory; above it new ones wait on disk only."""
-
-ALARMS_SWEEP_MIN = 1024
-"""Alarms from which on those without a lease are looked for; afterwards whenever they have doubled."""
 
 BATCH_OVERHEAD_BYTES = 1000
 """What a batch in memory takes beside its payloads, so that many small ones are bounded, too."""
@@ -87,6 +82,8 @@ class Books:
         self.batches: dict[bytes, Batch] = {}  # in memory, by task key
         self.window_bytes = 0  # that they take
         self.leases: dict[int, Lease] = {}
+        self.deadlines = Deadlines()
+        self.alarms = Alarms(self.leases, self.deadlines.alarms)
         self.workers: dict[str, Holder] = {}
         self.peers: dict[Peer, Holder] = {}  # invariant: holder.peer is the key
         self.pullers: dict[str, Holder] = {}
@@ -106,15 +103,8 @@ class Books:
         self.unsaved: dict[bytes, Batch] = {}  # by task key, batches whose progress must be written
         self.fenced: dict[str, deque[str]] = {}  # by worker name, the last incarnations that were fenced
         self.is_changed = False  # whether the counters must be written
-        self.alarms: list[tuple[float, int]] = []  # heap of when leases end or tasks run out of time, and their tokens
-        self.sweep_at = ALARMS_SWEEP_MIN  # alarms, at which those are looked for whose lease is gone
-        self.watch_at = 0.0  # not after the first time at which a worker may have to be suspected or buried
         self.pulled: dict[Queue, None] = {}  # queues in which pulls wait
         self.gated: dict[Queue, None] = {}  # queues whose gate may open by time
-        self.next_due_time = inf  # wall: the first row of `scheduled`
-        self.next_fire_time = 0.0  # wall: not after the first time of a schedule
-        self.next_expiry_time = inf  # wall: not after the first row of `expiry`
-        self.next_forget_time = 0.0  # wall: before this nothing is to be forgotten
         self.turned: dict[bytes, Batch] = {}  # by task key: ended, and the turn of their line is to be passed on
         self.turn = 0
         self.event_number = 0
@@ -169,21 +159,20 @@ class Books:
         """Sets how a queue behaves from now on; what waited for the old policies is looked at by the new ones."""
         queue.policies = policies
         self.prepare(queue, step.now, is_restart=False)
-        waiting = [one for shop in queue.shops.values() for one in shop]
-        queue.shops.clear()
+        waiting = queue.awaiting.take_all()
         if queue.gate is not None:
             queue.gate.leased.clear()
             for lease in self.leases.values():
                 if lease.batch.queue is queue:
                     queue.gate.count(lease.batch.options.key, lease.mask.bit_count())
             if not needs_gate(policies):
-                waiting += [one for held in queue.gate.held.values() for one in held]
+                waiting += queue.gate.held.take_all()
                 queue.gate = None
         for place, key in waiting:
             service_order.line_up(self, step.tx, place, key)
         self.changed[queue] = None
         self.stirred[queue] = None  # a wider limit is of use at once
-        self.next_fire_time = 0.0  # a schedule may have waited until the queue drains no more
+        self.deadlines.schedules.bring_forward(step.wall)  # a schedule may have waited until the queue drains no more
 
     def assign_policy(self, queue: Queue) -> str:
         return queue.policies.assign or self.options.assign
@@ -304,6 +293,7 @@ class Books:
         """Lets a pull wait in a queue."""
         queue.pull_waits.append(wait)
         self.pulled[queue] = None
+        self.deadlines.pulls.bring_forward(wait.until)
         self.stirred[queue] = None
         self.pulls[pull_name(wait.client, wait.request)] = wait
         self.pulls_of[wait.peer] = self.pulls_of.get(wait.peer, 0) + 1
@@ -365,31 +355,7 @@ class Books:
     def watch_expiry(self, step: Step, batch: Batch) -> None:
         """Notes when waiting tasks expire."""
         step.tx.put(tables.EXPIRY, batch.expiry_key(), b"")
-        self.next_expiry_time = min(self.next_expiry_time, batch.expires_time)
-
-    def set_alarm(self, at: float, lease: Lease) -> None:
-        heappush(self.alarms, (at, lease.token))
-        if len(self.alarms) >= self.sweep_at:
-            self._sweep_alarms()
-
-    def _sweep_alarms(self) -> None:
-        """Forgets alarms of leases that have ended, or were extended since: a lease may be of hours, and last for a
-        moment.
-        """
-        leases = self.leases
-        self.alarms = [
-            (at, token)
-            for at, token in self.alarms
-            if (lease := leases.get(token)) is not None and (lease.seconds is None or lease.expires_at == at)
-        ]
-        heapify(self.alarms)
-        self.sweep_at = max(ALARMS_SWEEP_MIN, 2 * len(self.alarms))
-
-    def due_alarms(self, now: float) -> Iterable[Lease]:
-        while self.alarms and self.alarms[0][0] <= now:
-            lease = self.leases.get(heappop(self.alarms)[1])
-            if lease is not None:
-                yield lease
+        self.deadlines.expiry.bring_forward(batch.expires_time)
 
     # Records.
 

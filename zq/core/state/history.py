@@ -90,7 +90,6 @@ def events_of(step: Step, id: str, index: int | None = None) -> list[Event]:
     as its worker and token.
 
     Args:
-        step: the running one.
         id: of the task or batch.
         index: only what happened to this task of the batch; None: everything.
     """

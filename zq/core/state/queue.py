@@ -15,6 +15,7 @@ from heapq import heappop, heappush
 from typing import TYPE_CHECKING, Any
 
 from zq.core import tables
+from zq.core.state.set_aside import SetAside
 from zq.wire.policies import DEFAULT_POLICIES, policies_of, policies_record
 
 if TYPE_CHECKING:
@@ -51,7 +52,7 @@ class Lane:
         self.cursor = cursor  # None: nothing waits that is not in the heap
 
     def put_back(self, key: bytes) -> None:
-        """Puts a batch back that was set aside."""
+        """Puts a batch back that was passed over."""
         heappush(self.heap, key)
 
     def leave(self, key: bytes) -> None:
@@ -76,6 +77,7 @@ class Queue:
     """A named queue. Counts are of tasks; `waiting` is by priority."""
 
     __slots__ = (
+        "awaiting",
         "bytes",
         "cancelled",
         "dead",
@@ -97,7 +99,6 @@ class Queue:
         "rate_at",
         "ring",
         "scheduled",
-        "shops",
         "swept_before",
         "total_waiting",
         "waiting",
@@ -123,9 +124,7 @@ class Queue:
         self.expired = 0
         self.lanes: list[Lane | None] = [None] * PRIORITIES
         self.places: dict[bytes, bytes] = {}  # task keys of batches that stand elsewhere in their lane than these say
-        self.shops: dict[
-            str, list[tuple[bytes, bytes]]
-        ] = {}  # by worker: heap of (place, key) of batches that wait for it
+        self.awaiting = SetAside()  # by worker: batches that wait for it to have room
         self.workers: dict[str, Holder] = {}  # by name, those that asked for this queue
         self.pull_waits: deque[PullWait] = deque()
         self.swept_before = 0  # the last sequence that the operation which goes on in it looks at; 0: there is none
@@ -188,7 +187,7 @@ class Queue:
         """
         self.put_at(batch, tables.place_key(self.number, batch.options.priority, sequence, turn))
 
-    def set_aside(self, lane: Lane) -> bytes:
+    def pass_over(self, lane: Lane) -> bytes:
         """Takes the head of a lane out for the rest of a step and returns its place; it still counts as queued, so that
         it is not read again.
         """

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from zq.core.state.batch import Batch
     from zq.core.state.books import Books, Step
     from zq.core.state.queue import Lane, Queue
+    from zq.core.state.set_aside import SetAside
     from zq.core.storage import Transaction
 
 READ_BATCHES = 64
@@ -51,7 +52,7 @@ def lane_head(books: Books, tx: Transaction, queue: Queue, priority: int) -> tup
             batch = books.batches.get(queue.places.get(place, place))
             if batch is None:  # it was buried while it waited here
                 queue.places.pop(place, None)
-                queue.set_aside(lane)
+                queue.pass_over(lane)
                 continue
         if batch.servable():
             return lane, batch
@@ -89,8 +90,22 @@ def oldest(books: Books, step: Step, queue: Queue) -> Batch | None:
     return min(waiting, key=lambda batch: tables.split_task_key(batch.key)[2:], default=None)
 
 
+def set_aside(books: Books, lane: Lane, batch: Batch, aside: SetAside, reason: str) -> None:
+    """Takes the head of a lane out of it, to wait for something without being in the way of anybody."""
+    aside.put(reason, lane.heap[0], batch.key)
+    batch.queue.drop_head(lane, batch)
+    if not batch.leased:
+        books.drop(batch)
+
+
+def bring_back(books: Books, tx: Transaction, aside: SetAside, reason: str, room: int) -> None:
+    """Puts batches that were set aside for a reason back into their lanes, the first ones and at most `room`."""
+    while room > 0 and (first := aside.take(reason)) is not None:
+        room -= line_up(books, tx, *first)
+
+
 def line_up(books: Books, tx: Transaction, place: bytes, key: bytes) -> bool:
-    """Puts a batch that was set down elsewhere back to its place in its lane; False when nothing of it waits any
+    """Puts a batch that was set aside back to its place in its lane; False when nothing of it waits any
     more.
     """
     batch = books.fetch(tx, key)

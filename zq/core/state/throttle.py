@@ -4,14 +4,14 @@ rates; of the queue and by key.
 Theory of operation. A queue has a gate while one of these policies is set. Assignment asks it for room before each
 lease, and tells it of each lease and of each end. What is closed opens again by one of three events, and each of them
 stirs the queue: the end of a lease, the time at which a token comes, a change of policies. A batch whose *key* is
-closed is set down behind the gate (`held`: memory has its key only), so that nobody waits behind it.
+closed is set aside (`held`, see `zq.core.state.set_aside`), so that nobody waits behind it.
 
 A rate is a token bucket (Turner, 1986): a lease takes a token for each of its tasks, `rate` tokens come a second, at
 most `burst` are saved. So in any window of T seconds at most burst + rate * T tasks are leased. Time is monotonic, and
 buckets are empty after a restart, so that this holds over restarts, too.
 
-Invariant: a key in `held` has a lease, or is in `_armed` or `reopened`, or has a batch in its lane, whose lease or end
-will reopen it.
+Invariant: a key in `held` has a lease, or is in `_armed` or opened, or has a batch in its lane, whose lease or end will
+open it.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from heapq import heappop, heappush
 from math import inf
 from typing import Final, NamedTuple
 
+from zq.core.state.set_aside import SetAside
 from zq.wire.policies import QueuePolicies
 
 BUCKETS_SWEEP_MIN: Final = 1024
@@ -64,7 +65,7 @@ class Gate:
     """The gate of one queue."""
 
     __slots__ = (
-        "_alarms", "_armed", "_bucket", "_buckets", "_empty_at", "_sweep_at", "held", "leased", "opens_at", "policies", "reopened",
+        "_alarms", "_armed", "_bucket", "_buckets", "_empty_at", "_sweep_at", "held", "leased", "opens_at", "policies",
     )  # fmt: skip
 
     def __init__(self, policies: QueuePolicies, now: float, *, is_restart: bool) -> None:
@@ -77,8 +78,7 @@ class Gate:
         """
         self.policies = policies
         self.leased: dict[str, int] = {}  # by key
-        self.held: dict[str, list[tuple[bytes, bytes]]] = {}  # by key: heap of (place, task key)
-        self.reopened: dict[str, None] = {}  # keys of `held` that may have room now
+        self.held = SetAside()  # by key: batches for which it has no room
         self.opens_at = inf  # when the queue's own rate has tokens again, if that is what is waited for
         self._empty_at = now if is_restart else -inf  # when a bucket that is not there was empty
         self._bucket = Bucket(0.0, self._empty_at)
@@ -93,7 +93,7 @@ class Gate:
         self.opens_at = inf
         self._alarms.clear()
         self._armed.clear()
-        self.reopened.update(dict.fromkeys(self.held))
+        self.held.open_all()
 
     # What is closed.
 
@@ -183,33 +183,9 @@ class Gate:
         """Notes that something of a key ended, so that what is held of it may have room; returns whether anything is
         held.
         """
-        if key is None or key not in self.held:
-            return False
-        self.reopened[key] = None
-        return True
+        return key is not None and self.held.open(key)
 
     # What waits.
-
-    def hold(self, key: str, place: bytes, task_key: bytes, now: float) -> None:
-        """Sets a batch down whose key has no room."""
-        heappush(self.held.setdefault(key, []), (place, task_key))
-        self.arm(key, now)
-
-    def take_reopened(self) -> list[str]:
-        """Returns the keys that may have room again."""
-        keys = [key for key in self.reopened if key in self.held]
-        self.reopened.clear()
-        return keys
-
-    def take_held(self, key: str) -> tuple[bytes, bytes] | None:
-        """Returns place and key of the first batch that is held of a key, which is held no more."""
-        waiting = self.held.get(key)
-        if not waiting:
-            return None
-        first = heappop(waiting)
-        if not waiting:
-            del self.held[key]
-        return first
 
     def arm(self, key: str, now: float) -> None:
         """Sees to it that a held key is looked at when its rate has a token, if that is what it waits for."""
@@ -229,7 +205,7 @@ class Gate:
         is_open = self.opens_at <= now
         if is_open:
             self.opens_at = inf
-        return is_open or bool(self.reopened)
+        return is_open or self.held.has_opened
 
     def wake_at(self) -> float:
         """Returns when `ring` has something to do (monotonic), or infinity."""

@@ -1,5 +1,7 @@
 """Submits: a receipt when the batch is stored, busy when there is no room, and the same receipt when it comes again."""
 
+from math import inf
+
 from zq.core import tables
 from zq.core.state import key_turns, namespace_limits, service_order, unique_keys
 from zq.core.state.batch import Batch
@@ -33,6 +35,9 @@ SHARE_RETRY_AFTER = 1.0
 
 STORE_RETRY_AFTER = 5.0
 """Seconds, when the store is full: room comes with retention or with a person."""
+
+RELEASE_MAX = 1000
+"""Scheduled batches that one step moves to pending: a bounded part of its time."""
 
 
 def submit(books: Books, step: Step, peer: Peer, message: Submit) -> None:
@@ -162,16 +167,14 @@ def _replace_holder(books: Books, step: Step, queue: Queue, batch: WireBatch) ->
         cancelling.cancel_task(books, step, id, f"replaced by task {batch.id} of the same unique key")
 
 
-def release_due(books: Books, step: Step, limit: int) -> None:
-    """Moves batches whose time has come from scheduled to pending, at most `limit` of them in one step."""
-    if books.next_due_time > step.wall:
-        return
+def release_due(books: Books, step: Step) -> float:
+    """Moves batches whose time has come from scheduled to pending; returns when to look again (wall)."""
     rows: list[tuple[bytes, bytes, bytes]] = []
-    books.next_due_time = float("inf")
+    next_time = inf
     for key, value in step.tx.scan(tables.SCHEDULED):
         due_time, task_key = tables.split_due_key(key)
-        if due_time > step.wall or len(rows) == limit:
-            books.next_due_time = due_time
+        if due_time > step.wall or len(rows) == RELEASE_MAX:
+            next_time = due_time
             break
         rows.append((key, task_key, value))
     for key, task_key, value in rows:
@@ -180,6 +183,7 @@ def release_due(books: Books, step: Step, limit: int) -> None:
         batch.queue.scheduled -= batch.unfinished
         batch.queue.bytes -= len(batch.blob)
         endings.wait_again(books, step, batch)
+    return next_time
 
 
 def repeat(books: Books, batch: WireBatch, known: endings.Place | endings.End | None) -> Accepted:

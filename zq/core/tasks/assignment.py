@@ -3,13 +3,11 @@
 *least-loaded*: the worker with the most free credit, the least recently used among equals. *hash*: the owner of the
 task's key on the ring of live workers; when it
 has no room and holds more than LOAD_BOUND times the mean, or somebody is idle, the next one on the ring. A task that
-must wait for its worker blocks nobody behind it: it is set down at its *shop*, the worker's list, of which memory holds
-keys only.
+must wait for its worker blocks nobody behind it: it is set aside until that one has room (`Queue.awaiting`).
 """
 
 from __future__ import annotations
 
-from heapq import heappop, heappush
 from math import inf
 
 from zq.core.state import key_turns, service_order
@@ -18,6 +16,7 @@ from zq.core.state.books import Books, Step
 from zq.core.state.leases import Holder, Lease, Life, PullWait, pull_name
 from zq.core.state.queue import Lane, Queue
 from zq.core.state.ring import Ring
+from zq.core.state.throttle import Gate
 from zq.core.tasks import expiry
 from zq.wire.limits import CREDIT_MAX, MESSAGE_BATCHES_MAX
 from zq.wire.messages import Assign, Assignment, Tasks
@@ -30,7 +29,7 @@ worker.
 BLOCKED_MAX = 256
 """Batches at the head of a queue that may wait for their workers while those behind them are served."""
 
-SHOP_BATCHES_MAX = 4096
+AWAITING_MAX = 4096
 """Batches, each of another key, that wait for one worker; those behind them are not worth waiting with, and others
 help.
 """
@@ -55,12 +54,18 @@ class Granted:
         self.by_holder.setdefault(lease.holder, []).append(lease)
 
 
-def assign_all(books: Books, step: Step) -> None:
+def assign_all(books: Books, step: Step) -> float:
+    """Assigns what can be; returns when to look again, because a gate opens by time."""
+    next_at = _ring_gates(books, step) if books.gated else inf
+    if books.stirred:
+        _serve_queues(books, step)
+    return next_at
+
+
+def _serve_queues(books: Books, step: Step) -> None:
     """Serves every queue in which something has changed; the first of them in turn, so that no queue starves
     another.
     """
-    if not books.stirred:
-        return
     queues = [queue for queue in books.stirred if queue.total_waiting]
     for queue in books.stirred:
         books.unserved.pop(queue, None)
@@ -87,8 +92,8 @@ def _serve_workers(books: Books, step: Step, queue: Queue, granted: Granted) -> 
     ready = [worker for worker in queue.workers.values() if worker.free > 0]
     if not ready:
         return
-    if queue.shops:
-        _open_shops(books, step, queue, ready, sum(worker.free for worker in ready))
+    if queue.awaiting:
+        _stop_awaiting(books, step, queue, ready, sum(worker.free for worker in ready))
     share = max(1, -(-queue.total_waiting // len(ready)))  # equal parts of a short queue; of a long one all that fits
     blocked: list[tuple[Lane, bytes]] = []
     expired: list[tuple[Lane, bytes]] = []  # they end in one of the next steps
@@ -98,14 +103,16 @@ def _serve_workers(books: Books, step: Step, queue: Queue, granted: Granted) -> 
             break
         lane, batch, most = found
         if batch.options.ttl is not None and expiry.is_expired(batch, step.wall):
-            expired.append((lane, queue.set_aside(lane)))
+            expired.append((lane, queue.pass_over(lane)))
             continue
         worker = _choose(books, queue, batch, ready)
         if worker is None:
             if batch.is_solo:
-                blocked.append((lane, queue.set_aside(lane)))
+                blocked.append((lane, queue.pass_over(lane)))
             else:
-                _wait_in_shop(books, queue, lane, batch)
+                assert batch.options.key is not None
+                owner = next(_ring(queue).owners(batch.options.key))
+                service_order.set_aside(books, lane, batch, queue.awaiting, owner)
             continue
         granted.add(_grant(books, step, lane, batch, worker, min(most, worker.free)))
         if worker.free <= 0:
@@ -132,39 +139,42 @@ def _next(books: Books, step: Step, queue: Queue, most: int) -> tuple[Lane, Batc
         key_room = gate.key_room(key, room, step.now)
         if key is None or key_room > 0:
             return lane, batch, key_room
-        gate.hold(key, lane.heap[0], batch.key, step.now)
-        _set_down(books, lane, batch)
-        books.gated[queue] = None
-    books.gated[queue] = None
+        service_order.set_aside(books, lane, batch, gate.held, key)
+        gate.arm(key, step.now)
+        _watch_gate(books, queue, gate)
+    _watch_gate(books, queue, gate)
     return None
-
-
-def _set_down(books: Books, lane: Lane, batch: Batch) -> None:
-    """Takes the head of a lane out; somebody has noted its place and key."""
-    batch.queue.drop_head(lane, batch)
-    if not batch.leased:
-        books.drop(batch)
 
 
 def _reopen(books: Books, step: Step, queue: Queue) -> None:
     """Puts batches back into their lanes whose key has room again."""
     gate = queue.gate
     assert gate is not None
-    for key in gate.take_reopened():
-        room = gate.key_room(key, ASSIGN_TASKS_MAX, step.now)
-        while room > 0 and (held := gate.take_held(key)) is not None:
-            room -= service_order.line_up(books, step.tx, *held)
+    for key in gate.held.take_opened():
+        service_order.bring_back(books, step.tx, gate.held, key, gate.key_room(key, ASSIGN_TASKS_MAX, step.now))
         gate.arm(key, step.now)
+        _watch_gate(books, queue, gate)
+
+
+def _watch_gate(books: Books, queue: Queue, gate: Gate) -> None:
+    """Notes when a gate opens by time, if it does."""
+    opens_at = gate.wake_at()
+    if opens_at < inf:
         books.gated[queue] = None
+        books.deadlines.gates.bring_forward(opens_at)
 
 
-def ring_gates(books: Books, step: Step) -> None:
-    """Stirs the queues whose gate opens by time."""
+def _ring_gates(books: Books, step: Step) -> float:
+    """Stirs the queues whose gate opens by time; returns when to look again."""
+    next_at = inf
     for queue in list(books.gated):
-        if queue.gate is None or queue.gate.wake_at() == inf:
-            del books.gated[queue]
-        elif queue.gate.ring(step.now):
+        if queue.gate is not None and queue.gate.ring(step.now):
             books.stirred[queue] = None
+        opens_at = inf if queue.gate is None else queue.gate.wake_at()
+        next_at = min(next_at, opens_at)
+        if opens_at == inf:
+            del books.gated[queue]
+    return next_at
 
 
 def _grant(books: Books, step: Step, lane: Lane, batch: Batch, holder: Holder, most: int) -> Lease:
@@ -180,6 +190,8 @@ def _grant(books: Books, step: Step, lane: Lane, batch: Batch, holder: Holder, m
     hi = min(hi, lo + most)
     mask = ((1 << (hi - lo)) - 1) << lo
     lease = books.grant(step, batch, mask, holder)
+    if queue.gate is not None:
+        _watch_gate(books, queue, queue.gate)  # the last token of a key may be gone, of which more is held
     if is_ordered or mask == servable:
         queue.drop_head(lane, batch)
         if queue.lines and not is_ordered:
@@ -220,10 +232,10 @@ def _is_worth_waiting(queue: Queue, owner: Holder, ready: list[Holder]) -> bool:
     """Whether tasks should wait for a worker without room: it is no busier than LOAD_BOUND times the mean, and nobody
     is idle.
 
-    Then the customer waits for its own shop.
+    Then a task waits for the worker that knows its key.
     """
     bound = LOAD_BOUND * sum(worker.held for worker in queue.workers.values()) / len(queue.workers)
-    is_full = len(queue.shops.get(owner.name, ())) >= SHOP_BATCHES_MAX
+    is_full = queue.awaiting.count(owner.name) >= AWAITING_MAX
     return owner.life is Life.LIVE and owner.held <= bound and not is_full and all(worker.held for worker in ready)
 
 
@@ -233,41 +245,19 @@ def _ring(queue: Queue) -> Ring:
     return queue.ring
 
 
-# Shops.
-
-
-def _wait_in_shop(books: Books, queue: Queue, lane: Lane, batch: Batch) -> None:
-    """Takes the head of a lane out until its worker has room, or is not worth waiting for any more."""
-    assert batch.options.key is not None
-    owner = next(_ring(queue).owners(batch.options.key))
-    heappush(queue.shops.setdefault(owner, []), (lane.heap[0], batch.key))
-    _set_down(books, lane, batch)
-
-
-def shop_of(queue: Queue, batch: Batch) -> str | None:
-    """Returns the worker for which a batch waits, or None."""
-    return next((name for name, shop in queue.shops.items() if any(key == batch.key for _, key in shop)), None)
-
-
-def _open_shops(books: Books, step: Step, queue: Queue, ready: list[Holder], room: int) -> None:
+def _stop_awaiting(books: Books, step: Step, queue: Queue, ready: list[Holder], room: int) -> None:
     """Lets batches stand in their lanes again which need not wait for their worker any more, as many as can be of use.
 
     Args:
-        books: all of them.
-        step: the step.
-        queue: whose shops.
+        queue: whose batches.
         ready: workers with room; none for a pull, which takes whatever there is.
         room: how many tasks can be taken.
     """
-    for name in list(queue.shops):
+    for name in queue.awaiting:
         owner = queue.workers.get(name)
         if ready and owner is not None and owner.free <= 0 and _is_worth_waiting(queue, owner, ready):
             continue
-        waiting = queue.shops[name]
-        for _ in range(min(room, len(waiting))):
-            service_order.line_up(books, step.tx, *heappop(waiting))
-        if not waiting:
-            del queue.shops[name]
+        service_order.bring_back(books, step.tx, queue.awaiting, name, room)
 
 
 def assignment_of(lease: Lease, wall: float) -> Assignment:
@@ -316,8 +306,8 @@ def serve_pull(books: Books, step: Step, queue: Queue, wait: PullWait) -> bool:
     name = pull_name(wait.client, wait.request)
     holder = Holder(name, "", is_puller=True)
     holder.peer = wait.peer
-    if queue.shops:
-        _open_shops(books, step, queue, [], wait.max_tasks)
+    if queue.awaiting:
+        _stop_awaiting(books, step, queue, [], wait.max_tasks)
     leases: list[Lease] = []
     expired: list[tuple[Lane, bytes]] = []
     left = wait.max_tasks
@@ -328,12 +318,12 @@ def serve_pull(books: Books, step: Step, queue: Queue, wait: PullWait) -> bool:
             break
         lane, batch, most = found
         if batch.options.ttl is not None and expiry.is_expired(batch, step.wall):
-            expired.append((lane, queue.set_aside(lane)))
+            expired.append((lane, queue.pass_over(lane)))
             continue
         lease = _grant(books, step, lane, batch, holder, most)
         lease.seconds = wait.lease
         lease.expires_at = step.now + wait.lease
-        books.set_alarm(lease.expires_at, lease)
+        books.alarms.set(lease.expires_at, lease)
         leases.append(lease)
         left -= lease.mask.bit_count()
         size += len(lease.batch.blob)

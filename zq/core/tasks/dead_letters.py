@@ -91,8 +91,6 @@ def revive(books: Books, step: Step, single: Batch, to: Queue | None = None) -> 
     had its end, so it is no member any more.
 
     Args:
-        books: of the coordinator.
-        step: the running one.
         single: what `find` or `read_dead` returned.
         to: another queue, at the end of which it is to wait; None: where it was, in its old place.
 
@@ -160,6 +158,7 @@ def start_replay(
     replay.at = step.now
     replay.allowance = 1.0
     books.replays[replay.id] = replay
+    books.deadlines.replays.bring_forward(step.now)
     _save(step, replay)
     return replay
 
@@ -180,18 +179,14 @@ def read_replays(books: Books, step: Step) -> None:
         books.replays[replay.id] = replay
 
 
-def carry_on(books: Books, step: Step) -> None:
-    """Brings back what the replays may bring back by now."""
+def carry_on(books: Books, step: Step) -> float:
+    """Brings back what the replays may bring back by now; returns when to look again."""
     for replay in list(books.replays.values()):
         most = max(1.0, replay.rate * BURST_SECONDS)
         replay.allowance = min(replay.allowance + (step.now - replay.at) * replay.rate, most)
         replay.at = step.now
         if replay.allowance >= ONE:
             _carry_on(books, step, replay)
-
-
-def next_at(books: Books) -> float:
-    """Returns when a replay has something to do (monotonic), or infinity."""
     return min((replay.next_at() for replay in books.replays.values()), default=inf)
 
 

@@ -102,8 +102,6 @@ def end_done(
     """Ends tasks of one run as done; they are in no lease any more.
 
     Args:
-        books: of the coordinator.
-        step: the running one.
         lease: that they were in.
         mask: which of its batch they are.
         results: ends and payloads over the run, or empty.
@@ -203,7 +201,7 @@ def let_finish(books: Books, step: Step, own_id: str, key: bytes, *, has_results
         (step.wall, own_id, key, has_results) if kind is None else (step.wall, own_id, key, has_results, kind)
     )
     step.tx.put(tables.FINISHED, tables.finished_key(books.finish_sequence), record)
-    books.next_forget_time = min(books.next_forget_time, step.wall + books.options.keep_seconds_min)
+    books.deadlines.retention.bring_forward(step.wall + books.options.keep_seconds_min)
 
 
 def note_duplicate(books: Books, step: Step, queue: Queue, id: str, original: str) -> None:
@@ -261,7 +259,7 @@ def schedule(books: Books, step: Step, batch: Batch, due_time: float) -> None:
     batch.queue.scheduled += batch.unfinished
     batch.queue.bytes += len(batch.blob)
     books.changed[batch.queue] = None
-    books.next_due_time = min(books.next_due_time, tables.split_due_key(key)[0])
+    books.deadlines.delays.bring_forward(tables.split_due_key(key)[0])
 
 
 def wait_again(books: Books, step: Step, batch: Batch) -> None:

@@ -7,6 +7,7 @@ behind it never expires.
 """
 
 from itertools import islice
+from math import inf
 
 from zq.core import tables
 from zq.core.state import event_streams, history, key_turns
@@ -20,19 +21,16 @@ EXPIRE_MAX = 1000
 """Tasks, within one batch, that one step lets expire: a bounded part of its time."""
 
 
-def expire_due(books: Books, step: Step) -> None:
-    """Ends what has expired, in the order of the times."""
-    if books.next_expiry_time > step.wall:
-        return
-    books.next_expiry_time = float("inf")
+def expire_due(books: Books, step: Step) -> float:
+    """Ends what has expired, in the order of the times; returns when to look again (wall)."""
     count = 0
     for key, _ in list(islice(step.tx.scan(tables.EXPIRY), EXPIRE_MAX + 1)):
         expires_time, id = tables.split_due_key(key)
         if expires_time > step.wall or count >= EXPIRE_MAX:
-            books.next_expiry_time = expires_time
-            break
+            return expires_time
         step.tx.delete(tables.EXPIRY, key)
         count += max(1, _expire(books, step, id.decode()))
+    return inf
 
 
 def is_expired(batch: Batch, wall: float) -> bool:

@@ -205,8 +205,6 @@ def follow_moves(
     """Counts what a completion has forwarded and opened into the groups that it is for.
 
     Args:
-        books: of the coordinator.
-        step: the running one.
         own: group of the completed tasks: what is for it takes their places, and is not of those that it was opened
             for.
         opened: the groups of the completion that were not known.
@@ -252,7 +250,7 @@ def end(books: Books, step: Step, row: GroupRow, state: str, reason: str) -> Non
     books.is_changed = True
     record = tables.pack((step.wall, row.id, b"", False, True))
     step.tx.put(tables.FINISHED, tables.finished_key(books.finish_sequence), record)
-    books.next_forget_time = min(books.next_forget_time, step.wall + books.options.keep_seconds_min)
+    books.deadlines.retention.bring_forward(step.wall + books.options.keep_seconds_min)
     if state == DONE:
         return
     books.waits.note(row.id, Ended(0, 1, OUTCOMES[state], reason, b"", b""))

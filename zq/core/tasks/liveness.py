@@ -52,7 +52,7 @@ def _attach(books: Books, step: Step, worker: Holder, peer: Peer, message: Hello
     worker.peer = peer
     worker.life = Life.LIVE
     worker.heard_at = worker.connected_at = step.now
-    books.watch_at = min(books.watch_at, step.now + books.options.suspect_after)
+    books.deadlines.silence.bring_forward(step.now + books.options.suspect_after)
     worker.credit = message.credit
     worker.concurrency = message.concurrency
     _leave_queues(books, worker)
@@ -125,7 +125,7 @@ def note_life(books: Books, step: Step, worker: Holder) -> None:
     if worker.life is Life.SUSPECT:
         worker.life = Life.LIVE
         _note(books, worker, "heard again")
-        books.watch_at = min(books.watch_at, step.now + books.options.suspect_after)
+        books.deadlines.silence.bring_forward(step.now + books.options.suspect_after)
         for queue in worker.queues:
             books.stirred[queue] = None
 
@@ -180,17 +180,15 @@ def suspect(books: Books, wall: float, worker: Holder) -> None:
             books.stirred[queue] = None
 
 
-def watch(books: Books, step: Step) -> None:
-    """Suspects and buries workers by their silence.
+def watch(books: Books, step: Step) -> float:
+    """Suspects and buries workers by their silence; returns when to look again.
 
     All workers are looked at only when the first of them can be due: being heard moves that time away, so the one that
     is known is never too late.
     """
-    if step.now < books.watch_at:
-        return
     options = books.options
     for worker in list(books.workers.values()):
-        # The sums are those of `next_watch_at`: a difference may be rounded the other way, and nothing would be due at
+        # The sums are those of `_next_watch_at`: a difference may be rounded the other way, and nothing would be due at
         # the time that it named.
         if step.now >= worker.heard_at + options.gone_after:
             books.count("gone")
@@ -200,10 +198,10 @@ def watch(books: Books, step: Step) -> None:
             _remove(books, worker)
         elif step.now >= worker.heard_at + options.suspect_after and worker.life is Life.LIVE:
             suspect(books, step.wall, worker)
-    books.watch_at = next_watch_at(books)
+    return _next_watch_at(books)
 
 
-def next_watch_at(books: Books) -> float:
+def _next_watch_at(books: Books) -> float:
     """Returns when the next worker may have to be suspected or buried (monotonic), or infinity."""
     options = books.options
     at = inf
@@ -213,7 +211,9 @@ def next_watch_at(books: Books) -> float:
     return at
 
 
-def excuse_stall(books: Books, seconds: float) -> None:
-    """Moves everything that was heard by the time in which the coordinator itself stood still."""
+def excuse_stall(books: Books, now: float, seconds: float) -> None:
+    """Moves everything that was heard by the time in which the coordinator itself stood still, but for what came
+    after.
+    """
     for worker in books.workers.values():
-        worker.heard_at += seconds
+        worker.heard_at = min(now, worker.heard_at + seconds)

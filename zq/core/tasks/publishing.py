@@ -133,7 +133,7 @@ def _let_finish(books: Books, step: Step, id: str) -> None:
     books.is_changed = True
     record = tables.pack((step.wall, id, b"", False, PUBLICATION))
     step.tx.put(tables.FINISHED, tables.finished_key(books.finish_sequence), record)
-    books.next_forget_time = min(books.next_forget_time, step.wall + books.options.keep_seconds_min)
+    books.deadlines.retention.bring_forward(step.wall + books.options.keep_seconds_min)
 
 
 def forget(books: Books, step: Step, id: str) -> bool:

@@ -35,18 +35,14 @@ def pull(books: Books, step: Step, peer: Peer, message: Pull) -> None:
         _serve_or_wait(books, step, peer, message)
 
 
-def end_due(books: Books, step: Step) -> None:
-    """Answers pulls that have waited long enough with nothing."""
+def end_due(books: Books, step: Step) -> float:
+    """Answers pulls that have waited long enough with nothing; returns when to look again."""
     for queue in list(books.pulled):
         for wait in [wait for wait in queue.pull_waits if wait.until <= step.now]:
             _drop(books, wait)
             step.send(wait.peer, Tasks(wait.request, ()))
         if not queue.pull_waits:
             del books.pulled[queue]
-
-
-def next_at(books: Books) -> float:
-    """Returns when the next pull has waited long enough, or infinity."""
     return min((wait.until for queue in books.pulled for wait in queue.pull_waits), default=inf)
 
 

@@ -13,32 +13,19 @@ from zq.task import task_id
 FORGET_MAX = 1000
 """Ended batches forgotten in one step: more than a step can finish in the long run, and a bounded part of its time."""
 
+Row = tuple[bytes, str, bytes, bool, list[Any]]
+"""Of table `finished`: its key, the id, the key of the batch, whether it has results, its kind if it is no batch."""
+
 LOOK_SECONDS = 0.1
 """Until what had to stay is looked at again, at least, whatever `keep_seconds_min` is: no turn without end."""
 
 
-def forget(books: Books, step: Step) -> None:
-    """Forgets the oldest of what has ended, when it is too old or too much, and notes when to look again."""
-    if step.wall < books.next_forget_time:
-        return
-    options = books.options
-    tx = step.tx
-    books.next_forget_time = inf  # whatever ends from now on says when
-    gone: list[tuple[bytes, str, bytes, bool, list[Any]]] = []
-    for key, value in islice(tx.scan(tables.FINISHED), FORGET_MAX + 1):
-        finished_time, id, batch_key, has_results, *kind = tables.unpack(value)
-        is_over_count = books.kept - len(gone) > options.keep_count
-        keep = options.keep_seconds_min if is_over_count else options.keep_seconds
-        if finished_time + keep > step.wall:
-            books.next_forget_time = min(books.next_forget_time, finished_time + keep)
-            break
-        if len(gone) == FORGET_MAX:
-            books.next_forget_time = step.wall
-            break
-        gone.append((key, id, batch_key, has_results, kind))
+def forget(books: Books, step: Step) -> float:
+    """Forgets the oldest of what has ended, when it is too old or too much; returns when to look again (wall)."""
+    gone, next_time = _find_due(books, step)
     forgotten = 0
     for key, id, batch_key, has_results, kind in gone:
-        tx.delete(tables.FINISHED, key)
+        step.tx.delete(tables.FINISHED, key)
         if kind == [publishing.PUBLICATION]:
             forgotten += publishing.forget(books, step, id)
             continue
@@ -49,15 +36,34 @@ def forget(books: Books, step: Step) -> None:
         if kind and kind != [endings.SPLIT]:
             groups.forget(step, id)
             continue
-        tx.delete(tables.INDEX, id.encode())
+        step.tx.delete(tables.INDEX, id.encode())
         if has_results:
             _delete_range(step, tables.RESULTS, batch_key, batch_key + b"\xff\xff\xff")
         _delete_range(step, tables.HISTORY, *tables.history_bounds(id))
     if forgotten < len(gone):  # some will be looked at again, which must not be at once
-        books.next_forget_time = max(books.next_forget_time, step.wall + LOOK_SECONDS)
+        look_time = step.wall + LOOK_SECONDS
+        books.deadlines.retention.when = max(books.deadlines.retention.when, look_time)
+        next_time = max(next_time, look_time)
     if gone:
         books.kept -= forgotten
         books.is_changed = True
+    return next_time
+
+
+def _find_due(books: Books, step: Step) -> tuple[list[Row], float]:
+    """Returns what is to be forgotten, and when the next of it will be; whatever ends from now on says when."""
+    options = books.options
+    gone: list[Row] = []
+    for key, value in islice(step.tx.scan(tables.FINISHED), FORGET_MAX + 1):
+        finished_time, id, batch_key, has_results, *kind = tables.unpack(value)
+        is_over_count = books.kept - len(gone) > options.keep_count
+        keep = options.keep_seconds_min if is_over_count else options.keep_seconds
+        if finished_time + keep > step.wall:
+            return gone, finished_time + keep
+        if len(gone) == FORGET_MAX:
+            return gone, step.wall
+        gone.append((key, id, batch_key, has_results, kind))
+    return gone, inf
 
 
 def _has_parts(step: Step, id: str) -> bool:

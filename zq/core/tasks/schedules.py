@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from datetime import UTC, datetime
 from itertools import islice
-from math import floor
+from math import floor, inf
 from typing import Any, Final, NamedTuple
 
 from zq.core import tables
@@ -131,8 +131,6 @@ def change(books: Books, step: Step, name: str, changes: dict[str, Any]) -> dict
     """Changes when a schedule fires, or pauses or resumes it; what it missed while it was paused is not caught up.
 
     Args:
-        books: of the coordinator.
-        step: the running one.
         name: of the schedule.
         changes: any of every, cron, timezone, catch_up, is_paused, checked.
 
@@ -193,42 +191,34 @@ def list_all(step: Step, most: int, front: str = "") -> list[dict[str, Any]]:
 # Firing.
 
 
-def fire_due(books: Books, step: Step) -> None:
-    """Stores the tasks whose time has come, and moves their schedules on."""
-    if books.next_fire_time > step.wall:
-        return
+def fire_due(books: Books, step: Step) -> float:
+    """Stores the tasks whose time has come, and moves their schedules on; returns when to look again (wall)."""
     if step.tx.is_full:
-        books.next_fire_time = step.wall + RETRY_AFTER
-        return
+        return step.wall + RETRY_AFTER
     left = FIRE_MAX
-    for time, name in _take_due(books, step):
+    due, next_time = _find_due(books, step)
+    for time, name in due:
         if left <= 0:
-            books.next_fire_time = min(books.next_fire_time, time)
-            break
+            return min(next_time, time)
         left -= max(1, _fire(books, step, name, left))
+    return next_time
 
 
-def _take_due(books: Books, step: Step) -> list[tuple[float, str]]:
-    """Returns time and name of schedules that are due, and notes when to look again; one whose queue is draining
-    waits.
-    """
+def _find_due(books: Books, step: Step) -> tuple[list[tuple[float, str]], float]:
+    """Returns time and name of schedules that are due, and when to look again; one whose queue is draining waits."""
     due: list[tuple[float, str]] = []
-    books.next_fire_time = float("inf")
-    is_held = False
+    next_time = inf
     for key, _ in step.tx.scan(tables.SCHEDULES, *tables.schedule_time_bounds()):
         time, name = tables.split_schedule_time_key(key)
         if time > step.wall or len(due) == FIRE_MAX:
-            books.next_fire_time = time
-            break
+            return due, min(next_time, time)
         row = find(step, name)
         queue = None if row is None else books.queues.get(row.queue)
         if queue is not None and queue.policies.draining:
-            is_held = True
+            next_time = step.wall + RETRY_AFTER
         else:
             due.append((time, name))
-    if is_held:
-        books.next_fire_time = min(books.next_fire_time, step.wall + RETRY_AFTER)
-    return due
+    return due, next_time
 
 
 def _fire(books: Books, step: Step, name: str, most: int) -> int:
@@ -299,7 +289,7 @@ def _save(books: Books, step: Step, name: str, row: ScheduleRow) -> None:
     step.tx.put(tables.SCHEDULES, tables.schedule_key(name), tables.pack(row._replace(options=options)))  # type: ignore[arg-type]  # as it is packed
     if not row.is_paused:
         step.tx.put(tables.SCHEDULES, tables.schedule_time_key(row.next_time, name), b"")
-        books.next_fire_time = min(books.next_fire_time, row.next_time)
+        books.deadlines.schedules.bring_forward(row.next_time)
 
 
 def _unwatch(step: Step, name: str, row: ScheduleRow) -> None:

@@ -324,7 +324,14 @@ def lose_task(books: Books, step: Step, lease: Lease, bit: int, why: str) -> Non
             retrying.lose(books, step, single, why)
 
 
-def ring_alarm(books: Books, step: Step, lease: Lease) -> None:
+def ring_alarms(books: Books, step: Step) -> float:
+    """Takes back what has run out of time; returns when to look again."""
+    for lease in books.alarms.take_due(step.now):
+        _ring_alarm(books, step, lease)
+    return books.alarms.next_at()
+
+
+def _ring_alarm(books: Books, step: Step, lease: Lease) -> None:
     """A lease's time is up, or one of its tasks has run longer than its timeout."""
     if lease.expires_at <= step.now:
         lose(books, step, lease, f"the lease of {lease.seconds:g} s ran out")
@@ -347,7 +354,7 @@ def note_started(books: Books, step: Step, lease: Lease, started: tuple[int, ...
         if index not in lease.started and lease.mask & lease.batch.span_mask(index, index + 1):
             lease.started[index] = step.now
             if timeout is not None:
-                books.set_alarm(step.now + timeout + books.options.suspect_after, lease)
+                books.alarms.set(step.now + timeout + books.options.suspect_after, lease)
 
 
 def extend(books: Books, step: Step, message: Extend) -> bool:
@@ -357,6 +364,6 @@ def extend(books: Books, step: Step, message: Extend) -> bool:
         return False
     lease.seconds = message.lease
     lease.expires_at = step.now + message.lease
-    books.set_alarm(lease.expires_at, lease)
+    books.alarms.set(lease.expires_at, lease)
     step.tx.put(tables.LEASES, tables.token_key(lease.token), lease.record())
     return True
