@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from tests.core.desk import CLIENT, Desk, assigned, done, only
-from zq.core.state.bindings import Binding
+from zq.core.bindings import Binding
 from zq.wire.batch import encode_payload, pack_payloads
 from zq.wire.limits import BINDINGS_MAX, FANOUT_BYTES_MAX, FANOUT_QUEUES_MAX
 from zq.wire.messages import Command, Error, Options, Publish, Published, Pull, Query, Tasks

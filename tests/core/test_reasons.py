@@ -3,7 +3,7 @@
 from typing import Any
 
 from tests.core.desk import CLIENT, WALL, Desk, assigned, done, failed
-from zq.core.state.ring import Ring
+from zq.core.ring import Ring
 from zq.wire.messages import Answer, Goodbye, Held, Hello, Pull, Query, Settle, Started
 from zq.wire.retry import RetryPolicy
 

@@ -1,6 +1,6 @@
 """What waits outside of its lane: in order for each thing that is waited for, and found by what has come."""
 
-from zq.core.state.set_aside import SetAside
+from zq.core.state.lane import SetAside
 
 
 def test_first_in_place_is_taken_first_and_what_is_empty_is_waited_for_no_more() -> None:

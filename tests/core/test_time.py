@@ -213,3 +213,27 @@ def test_task_that_becomes_due_is_moved_in_one_transaction() -> None:
     assert (rows(desk, tables.SCHEDULED), rows(desk, tables.PENDING)) == (0, 1)
 
     assert [one.id for one in pull(desk, 9)] == ["a"]
+
+
+def test_end_of_a_task_is_told_although_the_rest_of_its_batch_is_not_due() -> None:
+    desk = Desk()
+    desk.submit("a", 3, delay=5.0)
+    desk.say(CLIENT, Cancel(1, "a#1"))
+
+    outcome = only(desk.say(CLIENT, Wait(2, "a", 0, 3)), Outcome)
+
+    assert [(one.lo, one.hi, one.outcome) for one in outcome.ended] == [(1, 2, "cancelled")]
+    assert not outcome.is_last
+
+
+def test_cancel_of_a_batch_that_is_not_due_reaches_a_task_of_it_that_was_brought_back() -> None:
+    desk = Desk()
+    desk.submit("a", 3, delay=5.0)
+    desk.command("bury", id="a#1")
+    desk.command("retry", id="a#1")
+    assert desk.task("a#1")["state"] == "waiting"
+
+    answer = only(desk.say(CLIENT, Cancel(1, "a")), Answer)
+
+    assert answer.value == 3
+    assert desk.task("a#1")["state"] == "cancelled"

@@ -7,7 +7,7 @@ import re
 
 import pytest
 
-from zq.core.state.bindings import Binding, Bindings
+from zq.core.bindings import Binding, Bindings
 from zq.wire.topics import check_pattern, check_topic
 
 

@@ -6,7 +6,7 @@ import pytest
 
 from tests.core.desk import CLIENT, WALL, Desk, only
 from zq.core import tables
-from zq.core.state.leases import Life
+from zq.core.state.holder import Life
 from zq.errors import StoreError
 from zq.wire.batch import encode_payload, pack_payloads
 from zq.wire.messages import Batch, Error, Options, Ping, Pong, Receipt, Submit

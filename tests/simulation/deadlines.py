@@ -8,10 +8,10 @@ from typing import NamedTuple
 
 from tests.simulation.ledger import Violation
 from zq.core import tables
-from zq.core.admin.operations import RUNNING
 from zq.core.state.batch import Batch
 from zq.core.state.books import Books
-from zq.core.state.leases import Life
+from zq.core.state.holder import Life
+from zq.core.state.operation import RUNNING
 from zq.core.state.queue import Queue
 from zq.core.state.throttle import WAKE_SECONDS
 from zq.core.storage import Transaction

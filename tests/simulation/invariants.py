@@ -8,12 +8,12 @@ from tests.simulation.ledger import Violation
 from zq.core import tables
 from zq.core.state.batch import read_batch
 from zq.core.state.books import Books
-from zq.core.state.key_turns import line_of
-from zq.core.state.leases import Life, pull_name
+from zq.core.state.holder import Life, pull_name
 from zq.core.state.queue import Queue
 from zq.core.storage import Transaction
-from zq.core.tasks.endings import DEAD, ENDED, PARKED, PENDING, SCHEDULED
+from zq.core.tables import AT_DEAD, AT_ENDED, AT_PARKED, AT_PENDING, AT_SCHEDULED
 from zq.core.tasks.groups import IS_BOTH, IS_GROUP, IS_TASK, OPEN, read_row
+from zq.core.tasks.key_turns import line_of
 
 
 def check_grants(books: Books, now: float) -> None:
@@ -103,32 +103,34 @@ def check_books(books: Books, tx: Transaction) -> None:
         counts[batch.queue.number][0] += (batch.full & ~batch.ended & ~leased).bit_count()
         counts[batch.queue.number][1] += leased.bit_count()
         sizes[batch.queue.number] += len(batch.blob)
-        places[batch.own_id.encode()] = (PENDING, key)
+        places[batch.own_id.encode()] = (AT_PENDING, key)
         _check_reachable(books, batch.queue.number, key, is_waiting=bool(batch.full & ~batch.ended & ~leased))
     for key, value in tx.scan(tables.SCHEDULED):
         batch = books.read(tx, tables.split_due_key(key)[1], value)
         counts[batch.queue.number][2] += batch.unfinished
         sizes[batch.queue.number] += len(batch.blob)
-        places[batch.own_id.encode()] = (SCHEDULED, key)
+        places[batch.own_id.encode()] = (AT_SCHEDULED, key)
     for key, value in tx.scan(tables.DEAD):
         queue = books.queues_by_number[tables.split_task_key(key)[0]]
         batch = read_batch(key, queue, tables.unpack(value)[0])
         counts[queue.number][3] += 1
-        places[batch.own_id.encode()] = (DEAD, key)
+        places[batch.own_id.encode()] = (AT_DEAD, key)
     for key, value in tx.scan(tables.PARKED):
         task_key, record = tables.unpack(value)
         batch = books.read(tx, task_key, record)
         counts[batch.queue.number][4] += batch.unfinished
         sizes[batch.queue.number] += len(batch.blob)
-        places[batch.own_id.encode()] = (PARKED, key)
+        places[batch.own_id.encode()] = (AT_PARKED, key)
         if not batch.unfinished:
             raise Violation(f"{batch.own_id} has ended and is still parked")
     for queue in books.queues.values():
         kept = [queue.total_waiting, queue.leased, queue.scheduled, queue.dead, queue.parked]
         if kept != counts[queue.number]:
             raise Violation(f"queue {queue.name} counts {kept}, the tables have {counts[queue.number]}")
-        if queue.bytes != sizes[queue.number]:
-            raise Violation(f"queue {queue.name} counts {queue.bytes} bytes, the tables have {sizes[queue.number]}")
+        if queue.stored_bytes != sizes[queue.number]:
+            raise Violation(
+                f"queue {queue.name} counts {queue.stored_bytes} bytes, the tables have {sizes[queue.number]}"
+            )
         if sum(queue.waiting) != queue.total_waiting:
             raise Violation(f"queue {queue.name}: {queue.waiting} is not {queue.total_waiting}")
     _check_index(tx, places)
@@ -183,7 +185,7 @@ def _check_index(tx: Transaction, places: dict[bytes, tuple[int, bytes]]) -> Non
     seen = 0
     for id, value in tx.scan(tables.INDEX):
         record = tables.unpack(value)
-        if record[0] == ENDED:
+        if record[0] == AT_ENDED:
             if id in places:
                 raise Violation(f"{id.decode()} has ended and is in a table")
             continue

@@ -18,6 +18,7 @@ from tests.simulation.invariants import check_books, check_grants
 from tests.simulation.ledger import Ledger, Violation
 from tests.simulation.limits import LimitCheck
 from tests.simulation.lineage import COMPLAINTS, JOINED, check_joined
+from tests.simulation.lives import Lives
 from tests.simulation.peers import Customer, Worker
 from tests.simulation.session_worker import SessionWorker
 from tests.simulation.shares import QUEUES, ShareCheck
@@ -28,8 +29,9 @@ from zq.core.coordinator import Coordinator
 from zq.core.insight.queries import answer
 from zq.core.options import CoordinatorOptions
 from zq.core.state.batch import bits
-from zq.core.state.books import EPOCH_SHIFT, Books, Step
+from zq.core.state.books import EPOCH_SHIFT, Books
 from zq.core.state.leases import Holder
+from zq.core.state.step import Step
 from zq.core.storage import StoreInfo, Transaction
 from zq.core.tables import GROUPS, PENDING, SCHEDULES, TABLES, schedule_bounds, unpack
 from zq.core.tasks.groups import OPEN, read_row
@@ -87,6 +89,7 @@ class Kitchen:
         self.latest_wall = 0.0  # that the machine has seen
         self.limits = LimitCheck()
         self.shares = ShareCheck()
+        self.lives = Lives()
         self.acknowledges_early = False  # planted fault
         self.heard: dict[bytes, float] = {}  # by connection
         world.deliver_to_coordinator = self.deliver
@@ -263,6 +266,7 @@ class Kitchen:
         if self.machine is not None:
             tx = self.store.begin()
             check_books(self.machine.books, tx)
+            self.lives.check(self.machine.books, tx)
             check_fates(self.machine.books, tx)
             check_unique(self.machine.books, tx)
             check_schedules(self.machine.books, tx, self.ticked_wall)

@@ -7,8 +7,9 @@ from __future__ import annotations
 from typing import Any
 
 from tests.simulation.ledger import Violation
-from zq.core.state.books import Books, Step
+from zq.core.state.books import Books
 from zq.core.state.queue import Queue
+from zq.core.state.step import Step
 from zq.wire.policies import QueuePolicies
 
 TOLERANCE = 1e-6

@@ -14,13 +14,15 @@ from zq.core import coordinator, tables, upkeep
 from zq.core.admin import commands, moving, operations
 from zq.core.opening import read_books
 from zq.core.options import CoordinatorOptions, Now
-from zq.core.state import event_streams, history, key_turns, namespace_limits, queue, unique_keys
+from zq.core.state import event_streams, history, namespace_limits, places, queue, unique_keys
 from zq.core.state.batch import Batch
-from zq.core.state.books import Books, Step
+from zq.core.state.books import Books
 from zq.core.state.deadlines import Deadline, Deadlines
-from zq.core.state.departures import EndedMembers
 from zq.core.state.leases import Holder, Lease
+from zq.core.state.operation import Operation
+from zq.core.state.step import EndedMembers, Step
 from zq.core.state.throttle import Gate
+from zq.core.state.transitions import State
 from zq.core.tasks import (
     admission,
     assignment,
@@ -29,6 +31,8 @@ from zq.core.tasks import (
     expiry,
     follow_up,
     groups,
+    key_turns,
+    leasing,
     liveness,
     publishing,
     retrying,
@@ -67,9 +71,9 @@ def _no_token_check(patch: pytest.MonkeyPatch) -> None:
 def _no_dedup(patch: pytest.MonkeyPatch) -> None:
     class Blind:
         def __getattr__(self, name: str) -> Any:
-            return (lambda step, id: None) if name == "find" else getattr(endings, name)
+            return (lambda step, id: None) if name == "find" else getattr(places, name)
 
-    patch.setattr(admission, "endings", Blind())
+    patch.setattr(admission, "places", Blind())
 
 
 def _wall_clock(patch: pytest.MonkeyPatch) -> None:
@@ -88,34 +92,34 @@ def _heartbeat_marks_ready(patch: pytest.MonkeyPatch) -> None:
 
 
 def _lease_not_cleared(patch: pytest.MonkeyPatch) -> None:
-    real = Books.uncover
+    real = leasing.uncover
 
-    def uncover(self: Books, step: Step, lease: Lease, mask: int) -> None:
-        real(self, step, lease, mask)
+    def uncover(books: Books, step: Step, lease: Lease, mask: int) -> None:
+        real(books, step, lease, mask)
         if not lease.mask:
             step.tx.put(tables.LEASES, tables.token_key(lease.token), lease.record())
 
-    patch.setattr(Books, "uncover", uncover)
+    patch.setattr(leasing, "uncover", uncover)
 
 
 def _epoch_not_raised(patch: pytest.MonkeyPatch) -> None:
-    real = Books.grant
+    real = leasing.grant
 
-    def grant(self: Books, step: Step, batch: Batch, mask: int, holder: Holder) -> Lease:
-        self.epoch = 1
-        return real(self, step, batch, mask, holder)
+    def grant(books: Books, step: Step, batch: Batch, mask: int, holder: Holder) -> Lease:
+        books.epoch = 1
+        return real(books, step, batch, mask, holder)
 
-    patch.setattr(Books, "grant", grant)
+    patch.setattr(leasing, "grant", grant)
 
 
 def _credit_not_returned(patch: pytest.MonkeyPatch) -> None:
-    real = Books.uncover
+    real = leasing.uncover
 
-    def uncover(self: Books, step: Step, lease: Lease, mask: int) -> None:
-        real(self, step, lease, mask)
+    def uncover(books: Books, step: Step, lease: Lease, mask: int) -> None:
+        real(books, step, lease, mask)
         lease.holder.held += mask.bit_count()
 
-    patch.setattr(Books, "uncover", uncover)
+    patch.setattr(leasing, "uncover", uncover)
 
 
 def _dead_without_record(patch: pytest.MonkeyPatch) -> None:
@@ -145,8 +149,7 @@ def _group_fires_twice(patch: pytest.MonkeyPatch) -> None:
 
     def complete(books: Books, step: Step, row: GroupRow) -> None:
         real(books, step, row)
-        known = endings.find(step, row.id)
-        batch = endings.read_at(books, step, known) if isinstance(known, endings.Place) else None
+        batch = places.read(books, step, places.find(step, row.id))
         if batch is not None:
             wire = WireBatch(f"{row.id}-again", batch.queue.name, batch.options, batch.ends, batch.blob)
             admission.store(books, step, batch.queue, wire)
@@ -213,7 +216,7 @@ def _turns_forgotten_at_a_restart(patch: pytest.MonkeyPatch) -> None:
             tx.delete(tables.LINES, key)
         books = real(options, now, tx)
         for one in books.queues.values():
-            one.lines = 0
+            one.add_lines(-one.lines)
         return books
 
     patch.setattr(coordinator, "read_books", forgetful)
@@ -229,14 +232,14 @@ def _expired_handed_out(patch: pytest.MonkeyPatch) -> None:
 
 
 def _expiry_forgotten_when_given_back(patch: pytest.MonkeyPatch) -> None:
-    def give_back(self: Books, step: Step, lease: Lease, mask: int) -> None:
+    def give_back(books: Books, step: Step, lease: Lease, mask: int) -> None:
         batch = lease.batch
         options, batch.options = batch.options, batch.options._replace(ttl=None)
-        real(self, step, lease, mask)
+        real(books, step, lease, mask)
         batch.options = options
 
-    real = Books.give_back
-    patch.setattr(Books, "give_back", give_back)
+    real = leasing.give_back
+    patch.setattr(leasing, "give_back", give_back)
 
 
 def _replay_repeats_itself(patch: pytest.MonkeyPatch) -> None:
@@ -248,7 +251,7 @@ def _replay_repeats_itself(patch: pytest.MonkeyPatch) -> None:
         key = single.key
         is_back = real(books, step, single, to)
         step.tx.put(tables.DEAD, key, value)
-        single.queue.dead += 1
+        single.queue.bring_in(State.LEASED, State.DEAD, 1, 0)
         return is_back
 
     patch.setattr(dead_letters, "revive", revive)
@@ -321,7 +324,7 @@ def _unique_key_kept_by_the_dead(patch: pytest.MonkeyPatch) -> None:
 
 
 def _duplicate_forgotten(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(endings, "note_duplicate", lambda books, step, queue, id, original: None)
+    patch.setattr(places, "note_duplicate", lambda books, step, queue, id, original: None)
 
 
 def _replaced_and_not_cancelled(patch: pytest.MonkeyPatch) -> None:
@@ -331,7 +334,7 @@ def _replaced_and_not_cancelled(patch: pytest.MonkeyPatch) -> None:
 def _operation_forgotten(patch: pytest.MonkeyPatch) -> None:
     real = operations._save
 
-    def save(books: Books, step: Step, operation: operations.Operation) -> None:
+    def save(books: Books, step: Step, operation: Operation) -> None:
         real(books, step, operation)
         step.tx.delete(tables.OPERATIONS, operation.id.encode())
 
@@ -376,13 +379,13 @@ def _history_lost_at_a_split(patch: pytest.MonkeyPatch) -> None:
 def _namespace_counts_one_queue(patch: pytest.MonkeyPatch) -> None:
     real = namespace_limits.refusal
 
-    def refusal(books: Books, queues: list[Any], count: int, size: int) -> str | None:
+    def refusal(shares: Any, queues: list[Any], count: int, size: int) -> str | None:
         """Looks at the queue that is asked for alone, as if the others of the namespace were empty."""
-        held = {share: share.queues for share in books.shares.values()}
+        held = {share: share.queues for share in shares}
         for share in held:
             share.queues = {queue.name: queue for queue in queues if queue.name in share.queues}
         try:
-            return real(books, queues, count, size)
+            return real(held, queues, count, size)
         finally:
             for share, kept in held.items():
                 share.queues = kept

@@ -7,7 +7,8 @@ from __future__ import annotations
 from typing import Any
 
 from tests.simulation.ledger import Violation
-from zq.core.state.books import Books, Step
+from zq.core.state.books import Books
+from zq.core.state.step import Step
 from zq.wire.messages import Receipt, Submit
 
 NAMESPACE = "back"

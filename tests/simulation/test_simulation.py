@@ -10,6 +10,7 @@ import pytest
 
 from tests.simulation.kitchen import run
 from tests.simulation.ledger import Violation
+from tests.simulation.lives import WAYS, counted_moves
 from tests.simulation.plants import PLANTS, planted
 
 SEEDS = 2000
@@ -37,7 +38,7 @@ def test_every_promise_is_kept_under_every_seed(part: int) -> None:
 @pytest.mark.parametrize("batches", [1, 3])
 def test_every_promise_is_kept_when_lanes_are_read_from_disk(batches: int, monkeypatch: pytest.MonkeyPatch) -> None:
     # Else memory holds every backlog that a seed has.
-    monkeypatch.setattr("zq.core.state.queue.LANE_BATCHES_MAX", batches)
+    monkeypatch.setattr("zq.core.state.lane.LANE_BATCHES_MAX", batches)
     monkeypatch.setattr("zq.core.state.service_order.READ_BATCHES", batches + 1)
     for seed in range(FEW_SEEDS):
         run(seed)
@@ -59,6 +60,16 @@ def test_planted_fault_is_caught(plant: str) -> None:
                 assert not isinstance(caught.__cause__, BROKEN_PLANTS), f"{plant} does not fit any more: {caught}"
                 return
     pytest.fail(f"{PLANT_SEEDS_MAX} seeds did not notice: {plant}")
+
+
+def test_every_way_between_two_states_happens_and_no_other() -> None:
+    with counted_moves() as ways:
+        for seed in range(FEW_SEEDS):
+            run(seed)
+            if ways >= WAYS:
+                break
+
+    assert ways == WAYS
 
 
 def test_there_are_at_least_fourteen_planted_faults() -> None:

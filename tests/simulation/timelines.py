@@ -5,8 +5,9 @@ from __future__ import annotations
 from tests.simulation.ledger import Ledger, Violation
 from zq.core.insight.traces import trace
 from zq.core.options import Now
-from zq.core.state.books import Books, Step
+from zq.core.state.books import Books
 from zq.core.state.history import HISTORY_MINOR_MAX
+from zq.core.state.step import Step
 from zq.core.storage import Transaction
 
 OPEN_ENDED = ("lost", "returned", "retry", "cancelled", "dead", "done")

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from tests.simulation.ledger import Violation
-from zq.core.state.books import Books, Step
+from zq.core.state.books import Books
 from zq.core.state.event_streams import EVENTS_MAX, WINDOW
+from zq.core.state.step import Step
 from zq.wire.messages import Events, Follow
 
 EYE = b"eye"

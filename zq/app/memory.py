@@ -150,7 +150,7 @@ class Memory:
             while tasks_max is None or count < tasks_max:
                 worker.release([], 1)
                 self._settle()
-                chunks = [Chunk(one, one.lo, one.lo + (len(one.ends) >> 2)) for one in worker.take_arrivals()]
+                chunks = [Chunk(one, one.lo, one.hi) for one in worker.take_arrivals()]
                 if not chunks:
                     break
                 for chunk in chunks:

@@ -227,7 +227,7 @@ class Calls:
     def _start_batch(self, flow: Flow, batch: Batch) -> None:
         now = self.clock()
         deadline = now + self.timeout
-        reply = flow.start(len(batch.ends) >> 2, len(batch.blob) + len(batch.ends), deadline)
+        reply = flow.start(batch.tasks, len(batch.blob) + len(batch.ends), deadline)
         self._post(self.session.submit_batch, now, batch, deadline, reply)
 
     def _start_single(self, now: float, fields: tuple[str, Options, bytes, float], reply: Reply) -> None:
@@ -368,7 +368,7 @@ class Calls:
     def _decode(self, assignments: tuple[Assignment, ...]) -> list[tuple[Assignment, int, Any]]:
         tasks = []
         for assignment in assignments:
-            for at in range(len(assignment.ends) >> 2):
+            for at in range(assignment.tasks):
                 index = assignment.lo + at
                 try:
                     payload = decode_payload(payload_at(assignment.ends, assignment.blob, at))

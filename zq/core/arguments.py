@@ -2,9 +2,8 @@
 
 from typing import Any
 
-from zq.core.state.books import Books
-from zq.core.state.queue import Queue
 from zq.submit_options import check_name
+from zq.wire.topics import NAMESPACE_SEPARATOR
 
 LIST_MAX = 1000
 """Rows in an answer, and tasks that one command changes: bounds what a question costs everyone else."""
@@ -47,11 +46,7 @@ def limit(arguments: dict[str, Any], default: int) -> int:
     return value
 
 
-def named_queue(books: Books, arguments: dict[str, Any]) -> Queue | None:
-    name = arguments.get("queue")
-    if name is None:
-        return None
-    queue = books.queues.get(text(arguments, "queue"))
-    if queue is None:
-        raise InvalidRequestError(f"there is no queue {name!r}")
-    return queue
+def prefix(arguments: dict[str, Any]) -> str:
+    """Returns what the names must begin with that a question is about: those of its namespace, or all."""
+    namespace = arguments.get("namespace")
+    return "" if namespace is None else f"{namespace}{NAMESPACE_SEPARATOR}"

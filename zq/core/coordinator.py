@@ -24,13 +24,14 @@ from typing import Any, assert_never
 
 from zq.core.admin import commands
 from zq.core.arguments import InvalidRequestError
-from zq.core.insight import queries
+from zq.core.insight import following, queries
 from zq.core.opening import read_books
 from zq.core.options import NO_CALENDAR, Calendar, CoordinatorOptions, Now
-from zq.core.state import event_streams
-from zq.core.state.books import Books, Step
-from zq.core.state.leases import Holder, Peer
+from zq.core.state.books import Books
+from zq.core.state.holder import Peer
+from zq.core.state.leases import Holder
 from zq.core.state.outcome_waits import WaitEntry, outcome_messages
+from zq.core.state.step import Step
 from zq.core.storage import Store
 from zq.core.tasks import (
     admission,
@@ -182,7 +183,7 @@ class Coordinator:
             queue.measure_rate(step.now)
         for peer, message in books.waits.take_messages():
             step.send(peer, message)
-        event_streams.flush(books, step)
+        following.flush(books, step)
         books.save(step.tx)
         self._ticked_at = step.now
 
@@ -233,7 +234,7 @@ class Coordinator:
             case Command(request, verb, arguments):
                 self._answer(step, peer, request, lambda: commands.carry_out(books, step, verb, arguments))
             case Follow():
-                event_streams.follow(books, step, peer, message)
+                following.follow(books, step, peer, message)
             case Ping(request):
                 step.send(peer, Pong(request, books.epoch))
             case Extend(request):

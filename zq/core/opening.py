@@ -3,15 +3,18 @@ asked for.
 """
 
 from zq.core import tables
-from zq.core.admin.operations import read_operation, resume_all
+from zq.core.admin.operations import resume_all
+from zq.core.bindings import Binding
 from zq.core.options import CoordinatorOptions, Now
-from zq.core.state import namespace_limits
 from zq.core.state.batch import mask_of
-from zq.core.state.bindings import Binding
 from zq.core.state.books import Books
-from zq.core.state.leases import Holder, Lease, Life
+from zq.core.state.holder import Life
+from zq.core.state.leases import Holder, Lease
+from zq.core.state.namespace_limits import Share
+from zq.core.state.operation import read_operation
 from zq.core.state.queue import read_queue
 from zq.core.storage import Transaction
+from zq.core.tasks import leasing
 
 
 def read_books(options: CoordinatorOptions, now: Now, tx: Transaction) -> Books:
@@ -23,7 +26,7 @@ def read_books(options: CoordinatorOptions, now: Now, tx: Transaction) -> Books:
     books.epoch += 1
     books.is_changed = True
     for key, record in tx.scan(tables.QUEUES):
-        queue = read_queue(int.from_bytes(key, "big"), record)
+        queue = read_queue(int.from_bytes(key, "big"), record, books.changed)
         queue.rate_at = now.monotonic
         books.add_queue(queue)
         books.prepare(queue, now.monotonic, is_restart=True)
@@ -31,7 +34,7 @@ def read_books(options: CoordinatorOptions, now: Now, tx: Transaction) -> Books:
     books.operations = {one.id: one for one in sorted(found, key=lambda one: one.started_time)}
     resume_all(books)
     for key, record in tx.scan(tables.NAMESPACES):
-        namespace_limits.add(books, namespace_limits.Share(key.decode(), *tables.unpack(record)))
+        books.add_share(Share(key.decode(), *tables.unpack(record)))
     for key, record in tx.scan(tables.BINDINGS):
         books.bindings.add(Binding(*tables.unpack(record)), int.from_bytes(key, "big"))
     for key, record in list(tx.scan(tables.LEASES)):
@@ -45,7 +48,7 @@ def _read_lease(books: Books, now: Now, tx: Transaction, token: int, record: byt
     batch = books.fetch(tx, key)
     covered = 0 if batch is None else mask_of(mask) & ~batch.ended
     if batch is None or not covered:
-        tx.delete(tables.LEASES, tables.token_key(token))
+        leasing.forget(tx, token)
         return
     books.keep(batch)
     holders = books.pullers if is_puller else books.workers

@@ -33,7 +33,7 @@ versions.
 | publications | publication id | queue and batch id of everything that it became |
 
 A *line* is queue number u32, kind u8, length of key u16, key: the tasks of a queue that share a key and take turns
-(`zq.core.state.key_turns`).
+(`zq.core.tasks.key_turns`).
 
 A *task key* is queue number u32, 9 - priority u8, sequence u64, sub u16. `sub` is 0 for a batch as it was submitted; a
 task that was split off has the sequence of its batch and its own index + 1, so that it keeps its place.
@@ -207,6 +207,11 @@ def split_due_key(key: bytes) -> tuple[float, bytes]:
 
 def result_key(key: bytes, lo: int) -> bytes:
     return key + _U16.pack(lo)
+
+
+def result_bounds(key: bytes) -> tuple[bytes, bytes]:
+    """Returns the keys between which the results of a batch lie."""
+    return key, key + b"\xff\xff\xff"
 
 
 def history_key(id: str, sequence: int) -> bytes:

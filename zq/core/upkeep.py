@@ -17,15 +17,16 @@ from typing import Final, NamedTuple
 
 from zq.core.admin import operations
 from zq.core.options import Now
-from zq.core.state import key_turns
-from zq.core.state.books import Books, Step
+from zq.core.state.books import Books
 from zq.core.state.deadlines import Deadline
+from zq.core.state.step import Step
 from zq.core.tasks import (
     admission,
     assignment,
     dead_letters,
     expiry,
     follow_up,
+    key_turns,
     liveness,
     pulls,
     retention,

@@ -19,7 +19,7 @@ import zmq
 
 from zq.core.coordinator import Coordinator as Machine
 from zq.core.options import CoordinatorOptions, Now
-from zq.core.state.leases import Peer
+from zq.core.state.holder import Peer
 from zq.core.tables import TABLES
 from zq.errors import ClosedError, RemoteProtocolError, StoreFullError
 from zq.processes.socket_file import SocketFile

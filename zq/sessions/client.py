@@ -172,7 +172,7 @@ class ClientSession:
 
     def give_back(self, now: float, assignments: Iterable[Assignment]) -> None:
         """Gives pulled tasks back that nobody will look at."""
-        spans = tuple(Span(one.token, one.lo, one.lo + (len(one.ends) >> 2)) for one in assignments)
+        spans = tuple(Span(one.token, one.lo, one.hi) for one in assignments)
         if spans:
             self.ask(now, Release(0, None, spans), now + ORPHAN_PATIENCE, None)
 

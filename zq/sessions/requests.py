@@ -57,7 +57,7 @@ def refusal_error(refused: Refused) -> ZqError:
 
 def accept(part: Part, accepted: Accepted) -> None:
     assert part.batch is not None, "a part that was sent has its batch"
-    size = len(part.batch.ends) >> 2
+    size = part.batch.tasks
     outcome = BatchOutcome(accepted.id, size, 0, size)
     if part.reply is not None:
         part.reply.resolve((outcome, 0, accepted))

@@ -168,7 +168,7 @@ class Submits:
         part.asked_at = now
         part.batch = batch
         part.reply = reply
-        part.tasks = len(batch.ends) >> 2
+        part.tasks = batch.tasks
         part.bytes += len(batch.ends) + len(batch.blob)
         self._push([part])
 

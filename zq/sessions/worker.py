@@ -62,7 +62,7 @@ class Hand:
 
     def __init__(self, assignment: Assignment) -> None:
         self.assignment = assignment
-        self.open = (1 << (len(assignment.ends) >> 2)) - 1  # bit i: task lo + i is not settled
+        self.open = (1 << assignment.tasks) - 1  # bit i: task lo + i is not settled
 
     def mask(self, lo: int, hi: int) -> int:
         """Returns the open tasks among the indexes lo <= index < hi."""
@@ -340,7 +340,7 @@ class WorkerSession:
             hand = self.hands.get(token)
             if hand is not None and not self._is_settling(token):
                 first = hand.assignment.lo
-                self._revoke(Span(token, first, first + (len(hand.assignment.ends) >> 2)))
+                self._revoke(Span(token, first, hand.assignment.hi))
 
     def _is_settling(self, token: int) -> bool:
         """Whether a report on a lease is under way: its answer, not this one, says what became of the tasks."""

@@ -17,6 +17,11 @@ from zq.errors import PayloadTooLargeError
 from zq.wire.limits import PAYLOAD_BYTES_MAX
 
 
+def count_tasks(ends: bytes) -> int:
+    """Returns how many payloads there are."""
+    return len(ends) >> 2
+
+
 def offsets_of(ends: bytes) -> list[int]:
     """Returns where each payload ends."""
     offsets = array("I", ends)

@@ -43,6 +43,11 @@ class Batch(NamedTuple):
     ends: bytes  # little-endian uint32 per task: where its payload ends in `blob`
     blob: bytes  # the payloads, joined
 
+    @property
+    def tasks(self) -> int:
+        """How many there are."""
+        return len(self.ends) >> 2
+
 
 class Group(NamedTuple):
     """Tasks whose results are joined when the last of them has ended; `queue` and `options` are those of the
@@ -96,6 +101,16 @@ class Assignment(NamedTuple):
     lo: int  # index in the batch of the first task of this lease
     ends: bytes
     blob: bytes
+
+    @property
+    def tasks(self) -> int:
+        """How many the lease covers."""
+        return len(self.ends) >> 2
+
+    @property
+    def hi(self) -> int:
+        """The index behind the last of them."""
+        return self.lo + (len(self.ends) >> 2)
 
 
 class Held(NamedTuple):
@@ -216,6 +231,11 @@ class Publish(NamedTuple):
     is_mandatory: bool  # whether a topic to which nobody is bound is refused
     ends: bytes  # as in Batch
     blob: bytes
+
+    @property
+    def tasks(self) -> int:
+        """How many every queue gets."""
+        return len(self.ends) >> 2
 
 
 class Follow(NamedTuple):

@@ -11,6 +11,7 @@ from math import isfinite
 from typing import Any, Final, TypeVar
 
 from zq.wire import limits
+from zq.wire.batch import count_tasks
 from zq.wire.messages import Span
 
 T = TypeVar("T")
@@ -142,4 +143,4 @@ def check_results(ends: Any, blob: Any, count: int) -> None:
     if ends == b"" and blob == b"":
         return
     if check_ends(ends, blob, "the results") != count:
-        raise Malformed(f"expected {count} results, got {len(ends) >> 2}")
+        raise Malformed(f"expected {count} results, got {count_tasks(ends)}")

@@ -61,7 +61,7 @@ class Bench:
         """Adds what the coordinator assigned."""
         with self._changed:
             for assignment in assignments:
-                count = len(assignment.ends) >> 2
+                count = assignment.tasks
                 chunk = Chunk(assignment, assignment.lo, assignment.lo + count)
                 if assignment.options.ttl is not None:
                     self._expiries[assignment.token] = time.monotonic() + assignment.options.ttl

@@ -339,7 +339,7 @@ def main() -> None:
         message = decode_from_coordinator(frame)
         assert isinstance(message, Assign)
         (part,) = message.assignments
-        hi = part.lo + (len(part.ends) >> 2)
+        hi = part.hi
         runner.run(
             Chunk(part, part.lo, hi), {}, lambda report: send(Settle(0, None, tuple(report.done), tuple(report.failed)))
         )

@@ -366,7 +366,7 @@ class _Child:
         match message:
             case Assign(assignments):
                 for part in assignments:
-                    self._engine.begin(Chunk(part, part.lo, part.lo + (len(part.ends) >> 2)), {})
+                    self._engine.begin(Chunk(part, part.lo, part.hi), {})
             case Cancelled(spans):
                 for token, lo, hi in spans:
                     for index in range(lo, hi):

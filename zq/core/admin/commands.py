@@ -5,14 +5,15 @@ transaction.
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from zq.core.admin import operations
-from zq.core.arguments import LIST_MAX, InvalidRequestError, limit, named_queue, number, optional_text, text
-from zq.core.insight import queries
-from zq.core.state import namespace_limits
-from zq.core.state.books import Books, Step
-from zq.core.state.queue import Queue
-from zq.core.tasks import cancelling, dead_letters, endings, publishing, schedules
-from zq.core.tasks.endings import DEAD, Place
+from zq.core.admin import namespaces, operations
+from zq.core.admin.policies import set_policies
+from zq.core.arguments import LIST_MAX, InvalidRequestError, limit, number, optional_text, prefix, text
+from zq.core.state import places
+from zq.core.state.books import Books, named_queue
+from zq.core.state.places import Dead
+from zq.core.state.queue import Queue, queue_fields
+from zq.core.state.step import Step
+from zq.core.tasks import cancelling, dead_letters, publishing, schedules
 from zq.wire.policies import read_policies
 from zq.wire.values import Malformed, TooLarge, read_name
 
@@ -44,12 +45,9 @@ def _revive_one(books: Books, step: Step, id: str, to: Queue | None) -> bool:
     return dead is not None and dead_letters.revive(books, step, dead.batch, to)
 
 
-def _find_one(books: Books, step: Step, id: str) -> dead_letters.Dead | None:
-    known = endings.find(step, id)
-    if not isinstance(known, Place) or known.where != DEAD:
-        return None
-    dead = endings.read_dead(books, step, known.key)
-    return None if dead is None else dead_letters.Dead(known.key, *dead, 0)
+def _find_one(books: Books, step: Step, id: str) -> Dead | None:
+    known = places.find(step, id)
+    return None if known is None else places.read_dead(books, step, known.key)
 
 
 def _replay(books: Books, step: Step, arguments: dict[str, Any]) -> int:
@@ -61,9 +59,9 @@ def _replay(books: Books, step: Step, arguments: dict[str, Any]) -> int:
     return dead_letters.revive_some(books, step, found, limit(arguments, LIST_MAX), to)
 
 
-def _find_dead(books: Books, step: Step, arguments: dict[str, Any]) -> Iterator[dead_letters.Dead]:
+def _find_dead(books: Books, step: Step, arguments: dict[str, Any]) -> Iterator[Dead]:
     """Finds the dead letters of a queue, or of all queues of the namespace that asks, by their reason."""
-    inside = namespace_limits.prefix(arguments)
+    inside = prefix(arguments)
     found = dead_letters.find(books, step, named_queue(books, arguments), optional_text(arguments, "reason"))
     return (one for one in found if one.batch.queue.name.startswith(inside))
 
@@ -118,11 +116,11 @@ def _set_queue(books: Books, step: Step, arguments: dict[str, Any]) -> dict[str,
     except ValueError as error:
         raise InvalidRequestError(str(error)) from None
     queue = books.queue(step, name)
-    books.set_policies(step, queue, queue.policies._replace(**changes))
+    set_policies(books, step, queue, queue.policies._replace(**changes))
     if books.events is not None:
         text_of = ", ".join(f"{policy}={value}" for policy, value in changes.items())
         books.events.note("queue", queue.name, text=f"set {text_of}")
-    return queries.queue_fields(books, step, queue)
+    return queue_fields(queue, books.options, step.now)
 
 
 def _pause(books: Books, step: Step, arguments: dict[str, Any]) -> dict[str, Any]:
@@ -162,7 +160,7 @@ COMMANDS: dict[str, Callable[[Books, Step, dict[str, Any]], Any]] = {
     "purge": operations.purge,
     "move": operations.move,
     "delete": operations.delete,
-    "set-namespace": namespace_limits.set_limits,
+    "set-namespace": namespaces.set_limits,
     "bind": publishing.bind,
     "unbind": publishing.unbind,
 }

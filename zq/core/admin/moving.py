@@ -10,11 +10,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from zq.core import tables
-from zq.core.state import history, key_turns, unique_keys
+from zq.core.state import history, places, unique_keys
 from zq.core.state.batch import Batch, bits, read_batch
-from zq.core.state.books import Books, Step
+from zq.core.state.books import Books
+from zq.core.state.places import Dead, Place
 from zq.core.state.queue import Queue
-from zq.core.tasks import dead_letters, endings
+from zq.core.state.step import Step
+from zq.core.tasks import endings, key_turns
 
 
 def move_line(books: Books, step: Step, batch: Batch, to: Queue, before: int, most: int) -> int:
@@ -53,20 +55,16 @@ def _move_waiting(books: Books, step: Step, batch: Batch, to: Queue) -> int:
     mask = batch.available()
     if not mask or (batch.options.ordered and batch.leased) or not _may_go(step, batch, to):
         return 0
-    count = mask.bit_count()
-    batch.queue.add_waiting(batch.options.priority, -count)
-    books.changed[batch.queue] = None
+    places.leave_pending(step, batch, mask)
     if not batch.leased:
-        step.tx.delete(tables.PENDING, batch.key)
-        batch.queue.bytes -= len(batch.blob)
         endings.wait_again(books, step, _transplant(books, step, batch, to))
-        return count
+        return mask.bit_count()
     for index in bits(mask):
-        fresh = _transplant(books, step, endings.split_off(books, step, batch, 1 << index), to)
+        fresh = _transplant(books, step, endings.split_off(books, step, batch, 1 << index, batch.origin), to)
         if fresh.options.ttl is not None:
-            books.watch_expiry(step, fresh)
+            places.watch_expiry(books, step, fresh)
         endings.wait_again(books, step, fresh)
-    return count
+    return mask.bit_count()
 
 
 def move_scheduled(books: Books, step: Step, batch: Batch, to: Queue, key: bytes, due_time: float) -> int:
@@ -74,26 +72,15 @@ def move_scheduled(books: Books, step: Step, batch: Batch, to: Queue, key: bytes
     if (batch.options.ordered and batch.attempts) or not _may_go(step, batch, to):
         return 0  # an ordered task that is tried again has the turn of its key
     count = batch.unfinished
-    step.tx.delete(tables.SCHEDULED, key)
-    batch.queue.bytes -= len(batch.blob)
-    batch.queue.scheduled -= count
-    books.changed[batch.queue] = None
-    endings.schedule(books, step, _transplant(books, step, batch, to), due_time)
+    places.leave(step, Place(tables.AT_SCHEDULED, key), batch, batch.full & ~batch.ended)
+    places.enter_scheduled(books, step, _transplant(books, step, batch, to), due_time)
     return count
 
 
-def move_dead(books: Books, step: Step, dead: dead_letters.Dead, to: Queue) -> int:
+def move_dead(books: Books, step: Step, dead: Dead, to: Queue) -> int:
     """Moves a dead letter; returns how many, which is one."""
-    value = step.tx.get(tables.DEAD, dead.key)
-    assert value is not None, "it was found in this step"
-    step.tx.delete(tables.DEAD, dead.key)
-    dead.batch.queue.dead -= 1
-    books.changed[dead.batch.queue] = None
-    fresh = _transplant(books, step, dead.batch, to)
-    step.tx.put(tables.DEAD, fresh.key, value)
-    endings.set_place(step, fresh, endings.DEAD, fresh.key)
-    to.dead += 1
-    books.changed[to] = None
+    places.leave_dead(step, dead.batch)
+    places.enter_dead(step, dead._replace(batch=_transplant(books, step, dead.batch, to)))
     return 1
 
 
@@ -112,21 +99,19 @@ def _transplant(books: Books, step: Step, batch: Batch, to: Queue) -> Batch:
     """Returns a batch as it is in the other queue; its row there is for the caller to write, its old self is over."""
     _, priority, sequence, sub = tables.split_task_key(batch.key)
     fresh = read_batch(tables.task_key(to.number, priority, sequence, sub), to, batch.record())
+    fresh.origin = batch.origin
     fresh.ended, fresh.split, fresh.is_solo = batch.ended, batch.split, batch.is_solo
     fresh.accepted, fresh.has_results = list(batch.accepted), batch.has_results
     history.add_event(step, books, batch.own_id, "moved", {"from": batch.queue.name, "to": to.name})
     if batch.options.unique is not None and _has_key(step, batch):
         unique_keys.free(step, batch)
         unique_keys.take(step, fresh)
-    if batch.has_results:
-        for key, value in list(step.tx.scan(tables.RESULTS, batch.key, batch.key + b"\xff\xff\xff")):
-            step.tx.delete(tables.RESULTS, key)
-            step.tx.put(tables.RESULTS, fresh.key + key[len(batch.key) :], value)
-    endings.forget_progress(books, step, batch)
+    places.move_results(step, batch, fresh)
+    books.forget_progress(step, batch)
     if batch.queue.gate is not None:
         books.reopen(batch)
     if fresh.ended or fresh.is_solo:
-        books.unsaved[fresh.key] = fresh
+        books.save_progress(fresh)
     batch.ended = batch.full
     books.drop(batch)  # also if its lane still has its key: it may come back under it, as another
     return fresh

@@ -20,12 +20,16 @@ from typing import Any, Final, NamedTuple
 
 from zq.core import tables
 from zq.core.admin import moving
-from zq.core.arguments import InvalidRequestError, name, text
-from zq.core.state import key_turns, namespace_limits
+from zq.core.admin.policies import set_policies
+from zq.core.arguments import InvalidRequestError, name, prefix, text
+from zq.core.state import places
 from zq.core.state.batch import Batch
-from zq.core.state.books import Books, Step
+from zq.core.state.books import Books
+from zq.core.state.operation import DONE, RUNNING, WAITING, Operation
+from zq.core.state.places import Place
 from zq.core.state.queue import Queue
-from zq.core.tasks import cancelling, dead_letters, publishing
+from zq.core.state.step import Step
+from zq.core.tasks import cancelling, dead_letters, key_turns, publishing
 
 STATES: Final = ("waiting", "parked", "scheduled", "dead")
 DEFAULT_STATES: Final = ("waiting", "parked", "scheduled")
@@ -44,51 +48,7 @@ RUNNING_MAX: Final = 100
 KEPT_MAX: Final = 100
 """Done operations that are remembered."""
 
-RUNNING, WAITING, DONE = "running", "waiting", "done"
-"""States of an operation: waiting means that only running tasks keep it from its end."""
-
 LAST: Final = (1 << 63) - 1
-
-
-class Operation:
-    """One operation, as it is stored."""
-
-    __slots__ = ("before", "cursor", "finished_time", "has_found", "id", "kind", "number", "phase", "queue", "started_time", "state", "states", "tasks", "to")  # fmt: skip
-
-    def __init__(self, id: str, kind: str, queue: str, number: int, to: str | None, states: tuple[str, ...]) -> None:
-        self.id = id
-        self.kind = kind  # "purge", "move" or "delete"
-        self.queue = queue
-        self.number = number  # of the queue: one that is made anew under the name is another
-        self.to = to
-        self.states = states
-        self.before = 0  # the last sequence that it looks at
-        self.state = RUNNING
-        self.phase = 0  # index in `states`
-        self.cursor = b""  # what it has looked at in this phase comes before this key
-        self.has_found = False  # whether this pass has found anything
-        self.tasks = 0  # ended or moved so far
-        self.started_time = 0.0  # wall
-        self.finished_time: float | None = None
-
-    def record(self) -> bytes:
-        head = (self.kind, self.queue, self.number, self.to, self.states, self.before)
-        tail = (self.state, self.phase, self.cursor, self.has_found, self.tasks, self.started_time, self.finished_time)
-        return tables.pack(head + tail)
-
-    def as_map(self) -> dict[str, Any]:
-        names = ("id", "kind", "queue", "to", "states", "state", "tasks", "started_time", "finished_time")
-        return {name: getattr(self, name) for name in names}
-
-
-def read_operation(id: str, value: bytes) -> Operation:
-    """Makes an operation of its record."""
-    kind, queue, number, to, states, before, *rest = tables.unpack(value)
-    operation = Operation(id, kind, queue, number, to, tuple(states))
-    operation.before = before
-    operation.state, operation.phase, operation.cursor, operation.has_found = rest[:4]
-    operation.tasks, operation.started_time, operation.finished_time = rest[4:]
-    return operation
 
 
 # Commands.
@@ -128,7 +88,7 @@ def _begin(books: Books, step: Step, kind: str, arguments: dict[str, Any], state
     if books.events is not None:
         books.events.note("queue", queue.name, text=kind if to is None else f"{kind} to {to.name}")
     if kind == "delete" and (queue.unfinished or queue.dead):
-        books.set_policies(step, queue, queue.policies._replace(draining=True, paused=True))
+        set_policies(books, step, queue, queue.policies._replace(draining=True, paused=True))
     _portion(books, step, operation)
     return operation
 
@@ -205,7 +165,7 @@ def resume_all(books: Books) -> None:
 
 def list_operations(books: Books, step: Step, arguments: dict[str, Any]) -> list[dict[str, Any]]:  # noqa: ARG001 - a query
     """Answers the query `operations`: all that go on, and the last that are done, or the one with an id."""
-    id, inside = arguments.get("id"), namespace_limits.prefix(arguments)
+    id, inside = arguments.get("id"), prefix(arguments)
     found = [one for one in books.operations.values() if id in (None, one.id)]
     return [one.as_map() for one in found if one.queue.startswith(inside)]
 
@@ -280,27 +240,15 @@ def _forget(books: Books, step: Step, queue: Queue) -> None:
     publishing.remove(books, step, books.bindings.of(queue.name))
     for replay in [one for one in books.replays.values() if queue.name in (one.queue, one.to)]:
         dead_letters.stop_replay(books, step, replay.id)
-    _forget_in_memory(books, queue)
-    step.tx.delete(tables.QUEUES, tables.queue_key(queue.number))
+    books.remove_queue(step, queue)
     if not (queue.workers or queue.pull_waits):
         return
     fresh = books.queue(step, queue.name)
     for worker in queue.workers.values():
-        worker.queues = [fresh if one is queue else one for one in worker.queues]
         fresh.workers[worker.name] = worker
     fresh.pull_waits = queue.pull_waits
     if fresh.pull_waits:
         books.pulled[fresh] = None
-
-
-def _forget_in_memory(books: Books, queue: Queue) -> None:
-    for batch in [one for one in books.batches.values() if one.queue is queue]:
-        books.drop(batch)  # lanes hold what has ended until they come to it
-    del books.queues[queue.name], books.queues_by_number[queue.number]
-    for share in books.shares.values():
-        share.queues.pop(queue.name, None)
-    for queues in (books.stirred, books.changed, books.pulled, books.gated):
-        queues.pop(queue, None)
 
 
 # The phases: each returns how many tasks it has ended or moved, and whether it has seen all of its table.
@@ -344,7 +292,7 @@ def _waiting(books: Books, step: Step, operation: Operation, queue: Queue) -> Ph
         if to is not None:
             count += moving.move_line(books, step, batch, to, operation.before, PORTION_TASKS)
         else:
-            count += cancelling.purge_waiting(books, step, batch)
+            count += cancelling.purge(books, step, Place(tables.AT_PENDING, key), batch)
     return count, is_last
 
 
@@ -358,9 +306,9 @@ def _parked(books: Books, step: Step, operation: Operation, queue: Queue) -> Pha
         if count >= PORTION_TASKS:
             return count, False
         operation.cursor = key + b"\0"
-        batch = key_turns.read_parked(books, step, key)
+        batch = places.read_parked(books, step, key)
         if batch is not None and _sequence(batch) <= operation.before:
-            count += cancelling.purge_parked(books, step, key, batch)
+            count += cancelling.purge(books, step, Place(tables.AT_PARKED, key), batch)
     return count, is_last
 
 
@@ -380,7 +328,7 @@ def _scheduled(books: Books, step: Step, operation: Operation, queue: Queue) -> 
         if to is not None:
             count += moving.move_scheduled(books, step, batch, to, key, due_time)
         else:
-            count += cancelling.purge_scheduled(books, step, key, batch)
+            count += cancelling.purge(books, step, Place(tables.AT_SCHEDULED, key), batch)
     if rows:
         operation.cursor = rows[-1].key + b"\0"
     return count, is_last or not queue.scheduled
@@ -391,7 +339,7 @@ def _dead(books: Books, step: Step, operation: Operation, queue: Queue) -> Phase
     found = list(islice(dead_letters.find(books, step, queue, None, operation.cursor), PORTION_ROWS))
     count = 0
     for dead in found:
-        operation.cursor = dead.key + b"\0"
+        operation.cursor = dead.batch.key + b"\0"
         if _sequence(dead.batch) > operation.before:
             continue
         if to is not None:

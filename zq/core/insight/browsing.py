@@ -9,25 +9,24 @@ another state, or is served, may be seen twice or not at all.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import msgpack
 
 from zq.core import tables
-from zq.core.arguments import InvalidRequestError, limit, named_queue, number, optional_text, text
+from zq.core.arguments import InvalidRequestError, limit, number, optional_text, prefix, text
 from zq.core.insight import task_rows
+from zq.core.insight.lookup import look
 from zq.core.insight.task_rows import REASON_CHARS
-from zq.core.state import history, namespace_limits
+from zq.core.state import history, places
 from zq.core.state.batch import Batch, mask_of
+from zq.core.state.books import Books, named_queue
 from zq.core.state.leases import Lease
-from zq.core.tasks import endings
-from zq.core.tasks.endings import DEAD, PARKED, PENDING, SCHEDULED, End, Place
-from zq.task import split_task_id, task_id
+from zq.core.state.places import Dead, End, Finished, Kind
+from zq.core.state.queue import Queue
+from zq.core.state.step import Step
+from zq.task import task_id
 from zq.wire.limits import DELAY_MAX, TASK_SEPARATOR
-
-if TYPE_CHECKING:
-    from zq.core.state.books import Books, Step
-    from zq.core.state.queue import Queue
 
 READ_MAX = 1000
 """Records that one question reads: a few milliseconds."""
@@ -87,7 +86,7 @@ def tasks(books: Books, step: Step, arguments: dict[str, Any]) -> dict[str, Any]
     """Answers the query `tasks`: the next rows, and the cursor to go on with, which is None when there are no more."""
     stages, wanted = _read_wanted(books, step, arguments)
     most = limit(arguments, 100)
-    inside = namespace_limits.prefix(arguments)
+    inside = prefix(arguments)
     stage, start, first = _read_cursor(arguments, len(stages))
     rows: list[Row] = []
     read = size = 0
@@ -112,22 +111,11 @@ def payload(books: Books, step: Step, arguments: dict[str, Any]) -> bytes | None
     more).
     """
     id = text(arguments, "id")
-    known = endings.find(step, id)
-    at = None
-    if known is None and (part := split_task_id(id)) is not None:
-        known, at = endings.find(step, part[0]), part[1]
-    if not isinstance(known, Place):
+    sight = look(books, step, id)
+    batch = sight.batch
+    if batch is None or (sight.at is None and batch.count > 1):
         return None
-    if known.where == DEAD:
-        dead = endings.read_dead(books, step, known.key)
-        batch = None if dead is None else dead[0]
-    else:
-        batch = endings.read_at(books, step, known)
-    if batch is None or (at is None and batch.count > 1):
-        return None
-    at = batch.first if at is None else at
-    if not batch.span_mask(at, at + 1) & ~batch.split:
-        return None
+    at = batch.first if sight.at is None else sight.at
     return batch.slice(at, at + 1)[1]
 
 
@@ -186,31 +174,35 @@ def _read_cursor(arguments: dict[str, Any], stages: int) -> tuple[int, bytes, in
 def _pending(books: Books, step: Step, wanted: Wanted, start: bytes) -> Iterator[Record]:
     for key, value in step.tx.scan(tables.PENDING, *wanted.bounds(start)):
         batch = books.batches.get(key) or books.read(step.tx, key, value)
-        yield Record(key, len(value), _in_batch(books, step, wanted, batch, Place(PENDING, key)))
+        yield Record(key, len(value), _in_batch(books, step, wanted, batch))
 
 
 def _parked(books: Books, step: Step, wanted: Wanted, start: bytes) -> Iterator[Record]:
     for key, value in step.tx.scan(tables.PARKED, *wanted.bounds(start)):
-        task_key, record = tables.unpack(value)
-        batch = books.batches.get(task_key) or books.read(step.tx, task_key, record)
-        yield Record(key, len(value), _in_batch(books, step, wanted, batch, Place(PARKED, key)))
+        batch = places.parked_batch(books, step, value)
+        yield Record(key, len(value), _in_batch(books, step, wanted, batch))
 
 
 def _scheduled(books: Books, step: Step, wanted: Wanted, start: bytes) -> Iterator[Record]:
     for key, value in step.tx.scan(tables.SCHEDULED, start):
-        batch = books.read(step.tx, tables.split_due_key(key)[1], value)
-        yield Record(key, len(value), _in_batch(books, step, wanted, batch, Place(SCHEDULED, key)))
+        due_time, task_key = tables.split_due_key(key)
+        batch = books.read(step.tx, task_key, value)
+        yield Record(key, len(value), _in_batch(books, step, wanted, batch, due_time))
 
 
-def _in_batch(books: Books, step: Step, wanted: Wanted, batch: Batch, place: Place) -> Iterator[tuple[int, Row]]:
-    """Yields the tasks of a batch that wait, if they are wanted."""
+def _in_batch(
+    books: Books, step: Step, wanted: Wanted, batch: Batch, due_time: float | None = None
+) -> Iterator[tuple[int, Row]]:
+    """Yields the tasks of a batch that wait, for their time if there is one, if they are wanted."""
     if not wanted.has(batch) or not _has_history(step, wanted, batch):
         return
     mask = batch.available()
     for index in range(batch.first, batch.first + batch.count):
         bit = batch.span_mask(index, index + 1)
-        if mask & bit:
-            yield index, task_rows.live(books, place, batch, batch.task_id(index), bit)
+        if mask & bit and due_time is not None:
+            yield index, task_rows.scheduled(batch, batch.task_id(index), due_time)
+        elif mask & bit:
+            yield index, task_rows.live(books, batch, batch.task_id(index), bit)
 
 
 def _has_history(step: Step, wanted: Wanted, batch: Batch) -> bool:
@@ -241,34 +233,32 @@ def _in_lease(books: Books, wanted: Wanted, lease: Lease) -> Iterator[tuple[int,
     for index in range(batch.first, batch.first + batch.count):
         bit = batch.span_mask(index, index + 1)
         if lease.mask & bit:
-            place = Place(PENDING, batch.key)
-            yield index, task_rows.live(books, place, batch, batch.task_id(index), bit, lease)
+            yield index, task_rows.live(books, batch, batch.task_id(index), bit, lease)
 
 
 def _dead(books: Books, step: Step, wanted: Wanted, start: bytes) -> Iterator[Record]:
     for key, value in step.tx.scan(tables.DEAD, *wanted.bounds(start)):
-        record, reason, dead_time, _ = tables.unpack(value)
-        batch = books.read(step.tx, key, record)
-        yield Record(key, len(value), _if_dead(step, wanted, batch, reason, dead_time))
+        yield Record(key, len(value), _if_dead(step, wanted, places.dead_letter(books, step, key, value)))
 
 
-def _if_dead(step: Step, wanted: Wanted, batch: Batch, reason: str, dead_time: float) -> Iterator[tuple[int, Row]]:
-    if not wanted.has(batch) or not wanted.has_reason(reason):
+def _if_dead(step: Step, wanted: Wanted, dead: Dead) -> Iterator[tuple[int, Row]]:
+    batch = dead.batch
+    if not wanted.has(batch) or not wanted.has_reason(dead.reason):
         return
     if wanted.worker is None or _was_at(wanted, [one.detail for one in history.events_of(step, batch.own_id)]):
-        yield batch.first, task_rows.dead(batch.own_id, batch, reason[:REASON_CHARS], dead_time)
+        yield batch.first, task_rows.dead(batch.own_id, dead, REASON_CHARS)
 
 
 def _ended(books: Books, step: Step, wanted: Wanted, start: bytes) -> Iterator[Record]:
-    for key, value in step.tx.scan(tables.FINISHED, start):
-        _, id, batch_key, _, *kind = tables.unpack(value)
-        # Groups and publications have rows, too, and no task key.
-        is_other = kind not in ([], [endings.SPLIT]) or (
-            wanted.queue is not None and tables.split_task_key(batch_key)[0] != wanted.queue.number
-        )
-        end = None if is_other else endings.find(step, id)
-        found = _in_end(books, wanted, id, end) if isinstance(end, End) else iter(())
-        yield Record(key, len(value), found)
+    for row in places.finished_rows(step, start):
+        end = places.find(step, row.id) if _may_want(wanted, row) else None
+        yield Record(row.key, row.size, _in_end(books, wanted, row.id, end) if isinstance(end, End) else iter(()))
+
+
+def _may_want(wanted: Wanted, row: Finished) -> bool:
+    """Whether a row is about tasks, and about those of the queue that is looked in."""
+    is_of_tasks = row.kind in (Kind.TASKS, Kind.SPLIT)
+    return is_of_tasks and (wanted.queue is None or tables.split_task_key(row.batch_key)[0] == wanted.queue.number)
 
 
 def _in_end(books: Books, wanted: Wanted, id: str, end: End) -> Iterator[tuple[int, Row]]:

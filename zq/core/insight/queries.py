@@ -5,17 +5,16 @@ from itertools import islice
 from typing import Any
 
 from zq.core import tables
-from zq.core.admin import operations
-from zq.core.arguments import LIST_MAX, InvalidRequestError, limit, named_queue, text
+from zq.core.admin import namespaces, operations
+from zq.core.arguments import LIST_MAX, InvalidRequestError, limit, prefix, text
 from zq.core.insight import browsing, reasons, task_rows, traces
-from zq.core.state import history, namespace_limits
-from zq.core.state.batch import mask_of
-from zq.core.state.books import Books, Step
+from zq.core.insight.lookup import Sight, look
+from zq.core.state import history, places
+from zq.core.state.books import Books, named_queue
 from zq.core.state.leases import Holder
-from zq.core.state.queue import Queue
-from zq.core.tasks import endings, groups, publishing, schedules
-from zq.core.tasks.endings import DEAD, End, Place
-from zq.task import split_task_id
+from zq.core.state.queue import Queue, queue_fields, queue_row
+from zq.core.state.step import Step
+from zq.core.tasks import groups, publishing, schedules
 
 SCAN_MAX = 10_000
 """Rows that are read for an answer when a queue is named."""
@@ -34,7 +33,7 @@ def answer(books: Books, step: Step, what: str, arguments: dict[str, Any]) -> An
 
 
 def _status(books: Books, step: Step, arguments: dict[str, Any]) -> dict[str, Any]:  # noqa: ARG001 - alike in shape
-    inside = namespace_limits.prefix(arguments)
+    inside = prefix(arguments)
     queues = _queues_inside(books, inside)
     return {
         "epoch": books.epoch,
@@ -59,27 +58,7 @@ def _queues_inside(books: Books, inside: str) -> list[Queue]:
 
 def _is_inside(worker: Holder, inside: str) -> bool:
     """Whether a worker works for a namespace: by its name, or by what it asks for."""
-    return any(name.startswith(inside) for name in (worker.name, *(queue.name for queue in worker.queues)))
-
-
-def queue_row(books: Books, queue: Queue) -> dict[str, Any]:
-    """Returns a queue as the query `queues` shows it."""
-    return {
-        "name": queue.name,
-        "waiting": queue.total_waiting + queue.parked,
-        "parked": queue.parked,
-        "scheduled": queue.scheduled,
-        "leased": queue.leased,
-        "dead": queue.dead,
-        "done": queue.done,
-        "cancelled": queue.cancelled,
-        "expired": queue.expired,
-        "rate": round(queue.rate, 3),
-        "bytes": queue.bytes,
-        "max_tasks": queue.policies.max_tasks or books.options.queue_tasks_max,
-        "assign": books.assign_policy(queue),
-        "workers": sum(1 for worker in queue.workers.values() if worker.peer is not None),
-    }
+    return any(name.startswith(inside) for name in (worker.name, *worker.queues))
 
 
 def _why(books: Books, step: Step, arguments: dict[str, Any]) -> dict[str, Any]:
@@ -87,30 +66,14 @@ def _why(books: Books, step: Step, arguments: dict[str, Any]) -> dict[str, Any]:
 
 
 def _queues(books: Books, step: Step, arguments: dict[str, Any]) -> list[dict[str, Any]]:  # noqa: ARG001
-    return [queue_row(books, queue) for queue in _queues_inside(books, namespace_limits.prefix(arguments))]
+    return [queue_row(queue, books.options) for queue in _queues_inside(books, prefix(arguments))]
 
 
 def _queue(books: Books, step: Step, arguments: dict[str, Any]) -> dict[str, Any]:
     text(arguments, "queue")
     queue = named_queue(books, arguments)
     assert queue is not None
-    return queue_fields(books, step, queue)
-
-
-def queue_fields(books: Books, step: Step, queue: Queue) -> dict[str, Any]:
-    """Returns a queue as the query `queue` shows it: its row, and its policies as they were set."""
-    return {**queue_row(books, queue), **_gate_fields(queue, step.now), "policies": queue.policies._asdict()}
-
-
-def _gate_fields(queue: Queue, now: float) -> dict[str, Any]:
-    """Returns what holds a queue back at the moment: the codes of `zq why`, and how many keys have no room."""
-    gate = queue.gate
-    if gate is None:
-        return {"closed_by": [], "held_keys": 0}
-    return {
-        "closed_by": [limit.code for limit in gate.limits(queue.leased, now) if limit.room <= 0],
-        "held_keys": len(gate.held),
-    }
+    return queue_fields(queue, books.options, step.now)
 
 
 def _workers(books: Books, step: Step, arguments: dict[str, Any]) -> list[dict[str, Any]]:
@@ -118,7 +81,7 @@ def _workers(books: Books, step: Step, arguments: dict[str, Any]) -> list[dict[s
         {
             "name": worker.name,
             "state": worker.life.value,
-            "queues": [queue.name for queue in worker.queues],
+            "queues": list(worker.queues),
             "credit": worker.credit,
             "held": worker.held,
             "running": sum(len(lease.started) for lease in worker.leases.values()),
@@ -127,18 +90,13 @@ def _workers(books: Books, step: Step, arguments: dict[str, Any]) -> list[dict[s
             "done": worker.done,
         }
         for worker in sorted(books.workers.values(), key=lambda worker: worker.name)
-        if _is_inside(worker, namespace_limits.prefix(arguments))
+        if _is_inside(worker, prefix(arguments))
     ]
 
 
 def _task(books: Books, step: Step, arguments: dict[str, Any]) -> dict[str, Any]:
     id = text(arguments, "id")
-    known = endings.find(step, id)
-    part = split_task_id(id) if known is None else None
-    if part is None:
-        row = _of_record(books, step, id, known)
-    else:
-        row = _in_batch(books, step, id, endings.find(step, part[0]), part[1])
+    row = _row(books, id, look(books, step, id))
     row["timeline"] = [event._asdict() for event in history.events_of(step, id)]
     return row
 
@@ -147,39 +105,24 @@ def _trace(books: Books, step: Step, arguments: dict[str, Any]) -> list[dict[str
     return [event._asdict() for event in traces.trace(books, step, text(arguments, "id"))]
 
 
-def _in_batch(books: Books, step: Step, id: str, known: Place | End | None, index: int) -> dict[str, Any]:
-    """A task that has no record of its own: its batch tells."""
-    if isinstance(known, End):
-        if index >= known.size or mask_of(known.split) >> index & 1:
-            return {"id": id, "state": "unknown"}
-        return task_rows.ended(books, id, known, index)
-    batch = None if known is None or known.where == DEAD else endings.read_at(books, step, known)
-    bit = 0 if batch is None else batch.span_mask(index, index + 1)
-    if known is None or batch is None or not bit or batch.split & bit:
+def _row(books: Books, id: str, sight: Sight) -> dict[str, Any]:
+    if sight.end is not None:
+        return task_rows.ended(books, id, sight.end, sight.at or 0)
+    batch, place = sight.batch, sight.place
+    if batch is None or place is None:
         return {"id": id, "state": "unknown"}
-    if batch.ended & bit:
+    if sight.dead is not None:
+        return task_rows.dead(id, sight.dead)
+    if batch.ended & sight.mask:
         return {**task_rows.fields(batch, id), "state": "done"}
-    return task_rows.live(books, known, batch, id, bit)
-
-
-def _of_record(books: Books, step: Step, id: str, known: Place | End | None) -> dict[str, Any]:
-    if known is None:
-        return {"id": id, "state": "unknown"}
-    if isinstance(known, End):
-        return task_rows.ended(books, id, known)
-    if known.where == DEAD:
-        dead = endings.read_dead(books, step, known.key)
-        if dead is None:
-            return {"id": id, "state": "unknown"}
-        return task_rows.dead(id, *dead)
-    batch = endings.read_at(books, step, known)
-    if batch is None:
-        return {"id": id, "state": "unknown"}
-    return task_rows.live(books, known, batch, id, batch.full & ~batch.ended)
+    due_time = places.due_time_of(place)
+    if due_time is not None:
+        return task_rows.scheduled(batch, id, due_time)
+    return task_rows.live(books, batch, id, sight.mask)
 
 
 def _schedules(books: Books, step: Step, arguments: dict[str, Any]) -> list[dict[str, Any]]:  # noqa: ARG001
-    return schedules.list_all(step, limit(arguments, LIST_MAX), namespace_limits.prefix(arguments))
+    return schedules.list_all(step, limit(arguments, LIST_MAX), prefix(arguments))
 
 
 def _schedule(books: Books, step: Step, arguments: dict[str, Any]) -> dict[str, Any]:  # noqa: ARG001
@@ -187,7 +130,7 @@ def _schedule(books: Books, step: Step, arguments: dict[str, Any]) -> dict[str, 
 
 
 def _replays(books: Books, step: Step, arguments: dict[str, Any]) -> list[dict[str, Any]]:  # noqa: ARG001
-    inside = namespace_limits.prefix(arguments)
+    inside = prefix(arguments)
     return [replay.as_map() for replay in books.replays.values() if replay.id.startswith(inside)]
 
 
@@ -202,7 +145,7 @@ def _groups(books: Books, step: Step, arguments: dict[str, Any]) -> list[dict[st
     if state not in (None, groups.OPEN, *groups.OUTCOMES):
         raise InvalidRequestError(f"expected state open, done, failed or cancelled, got {state!r}")
     rows = (groups.read_row(key.decode(), value) for key, value in islice(step.tx.scan(tables.GROUPS), SCAN_MAX))
-    inside = namespace_limits.prefix(arguments)
+    inside = prefix(arguments)
     found = (group_row(row) for row in rows if state in (None, row.state) and row.id.startswith(inside))
     return list(islice(found, limit(arguments, 100)))
 
@@ -242,5 +185,5 @@ QUERIES: dict[str, Callable[[Books, Step, dict[str, Any]], Any]] = {
     "bindings": publishing.list_bindings,
     "match": publishing.match,
     "operations": operations.list_operations,
-    "namespaces": namespace_limits.list_namespaces,
+    "namespaces": namespaces.list_namespaces,
 }

@@ -12,15 +12,16 @@ from math import inf
 from typing import Any
 
 from zq.core import tables
+from zq.core.insight.lookup import look
 from zq.core.insight.waiting import REASONS
-from zq.core.state import key_turns
+from zq.core.state import places
 from zq.core.state.batch import Batch
-from zq.core.state.books import Books, Step
-from zq.core.state.leases import Holder, Lease, Life
+from zq.core.state.books import Books
+from zq.core.state.holder import Life
+from zq.core.state.leases import Holder, Lease
+from zq.core.state.step import Step
 from zq.core.state.throttle import Limit
-from zq.core.tasks import endings
-from zq.core.tasks.endings import DEAD, PARKED, SCHEDULED, End, Place
-from zq.task import split_task_id
+from zq.core.tasks import key_turns
 
 AHEAD_ROWS_MAX = 1000
 """Batches that are read to count the tasks before one; behind more of them the answer says "at least"."""
@@ -44,51 +45,30 @@ def _because(code: str, details: Details, **words: Any) -> Answer:
 
 
 def _why(books: Books, step: Step, id: str) -> Answer:
-    known, batch, bit = _locate(books, step, id)
-    if isinstance(known, End):
-        details: Details = {"outcome": known.outcome, "reason": known.reason, "finished_time": known.finished_time}
-        return _because("ended", details, outcome=known.outcome)
-    if known is None or batch is None or not bit:
+    sight = look(books, step, id)
+    end, place, batch, bit = sight.end, sight.place, sight.batch, sight.mask & -sight.mask
+    if end is not None:
+        details: Details = {"outcome": end.outcome, "reason": end.reason, "finished_time": end.finished_time}
+        return _because("ended", details, outcome=end.outcome)
+    if place is None or batch is None:
         return _because("unknown", {})
-    if known.where == DEAD:
-        dead = endings.read_dead(books, step, known.key)
-        details = (
-            {"outcome": "dead"} if dead is None else {"outcome": "dead", "reason": dead[1], "finished_time": dead[2]}
-        )
+    if sight.dead is not None:
+        details = {"outcome": "dead", "reason": sight.dead.reason, "finished_time": sight.dead.dead_time}
         return _because("ended", details, outcome="dead; zq tasks retry brings it back")
     if batch.ended & bit:
         return _because("ended", {"outcome": "done"}, outcome="done")
-    if known.where == SCHEDULED:
-        return _not_due(step, known, batch)
+    due_time = places.due_time_of(place)
+    if due_time is not None:
+        return _not_due(step, due_time, batch)
     lease = next((one for one in books.leases.values() if one.batch is batch and one.mask & bit), None)
     if lease is not None:
         return _running(step, lease, bit)
-    if known.where == PARKED:
+    if place.where == tables.AT_PARKED:
         return _behind_its_key(books, step, batch)
     return _reason_to_wait(books, step, batch, bit)
 
 
-def _locate(books: Books, step: Step, id: str) -> tuple[Place | End | None, Batch | None, int]:
-    """Returns what the index knows of a task, its batch, and its bit there."""
-    known = endings.find(step, id)
-    index: int | None = None
-    if known is None and (part := split_task_id(id)) is not None:
-        known, index = endings.find(step, part[0]), part[1]
-    if isinstance(known, End) and index is not None and index >= known.size:
-        known = None
-    if known is None or isinstance(known, End):
-        return known, None, 0
-    batch = endings.read_at(books, step, known)
-    if batch is None:
-        return known, None, 0
-    if index is not None:
-        return known, batch, batch.span_mask(index, index + 1)
-    left = (batch.full & ~batch.ended) or batch.full
-    return known, batch, left & -left
-
-
-def _not_due(step: Step, known: Place, batch: Batch) -> Answer:
-    due_time = tables.split_due_key(known.key)[0]
+def _not_due(step: Step, due_time: float, batch: Batch) -> Answer:
     what = "to be tried again" if batch.attempts else "due"
     details = {"due_time": due_time, "attempts": batch.attempts}
     return _because("not-due", details, what=what, seconds=max(0.0, due_time - step.wall))

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from zq.core import tables
 from zq.core.state.batch import Accepted, Batch
+from zq.core.state.books import Books
 from zq.core.state.leases import Lease
-from zq.core.tasks.endings import SCHEDULED, End, Place
-
-if TYPE_CHECKING:
-    from zq.core.state.books import Books
+from zq.core.state.places import Dead, End
 
 REASON_CHARS = 500
 """Of the reason in a list: a thousand whole tracebacks would fit no message."""
@@ -58,18 +56,22 @@ def completion(end: End, index: int) -> Accepted | None:
     )
 
 
-def dead(id: str, batch: Batch, reason: str, dead_time: float) -> dict[str, Any]:
-    """A dead letter."""
-    return {**fields(batch, id), "state": "dead", "reason": reason, "finished_time": dead_time}
+def dead(id: str, letter: Dead, chars: int | None = None) -> dict[str, Any]:
+    """A dead letter; of its reason at most so many characters."""
+    reason = letter.reason[:chars]
+    return {**fields(letter.batch, id), "state": "dead", "reason": reason, "finished_time": letter.dead_time}
 
 
-def live(books: Books, known: Place, batch: Batch, id: str, mask: int, lease: Lease | None = None) -> dict[str, Any]:
+def scheduled(batch: Batch, id: str, due_time: float) -> dict[str, Any]:
+    """A task, or those of a batch, whose time has not come."""
+    return {**fields(batch, id), "state": "scheduled", "due_time": due_time}
+
+
+def live(books: Books, batch: Batch, id: str, mask: int, lease: Lease | None = None) -> dict[str, Any]:
     """A task, or the unfinished tasks of a batch, that wait or are leased; `lease` need not be looked for if it is
     given.
     """
     row = fields(batch, id)
-    if known.where == SCHEDULED:
-        return {**row, "state": "scheduled", "due_time": tables.split_due_key(known.key)[0]}
     if lease is None and batch.leased & mask:
         lease = _lease_on(books, batch, mask)
     if lease is None:

@@ -10,20 +10,19 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from math import inf
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from zq.core.insight import task_rows
+from zq.core.insight.lookup import look
 from zq.core.state import history
-from zq.core.state.batch import Accepted, Batch, mask_of, runs
+from zq.core.state.batch import Accepted, Batch, runs
+from zq.core.state.books import Books
 from zq.core.state.history import Event
-from zq.core.state.leases import Lease, Life
-from zq.core.tasks import endings, outcomes
-from zq.core.tasks.endings import DEAD, End, Place
-from zq.task import split_task_id
+from zq.core.state.holder import Life
+from zq.core.state.leases import Lease
+from zq.core.state.places import End
+from zq.core.state.step import Step
 from zq.wire.limits import TASK_SEPARATOR
-
-if TYPE_CHECKING:
-    from zq.core.state.books import Books, Step
 
 ORDER = ("accepted", "due", "assigned", "started", "suspect", "", "forwarded", "done")
 """Events of the same time, one after the other; all that are not named come in the middle."""
@@ -33,41 +32,23 @@ def trace(books: Books, step: Step, id: str) -> list[Event]:
     """Returns what has happened to a task, or to a batch, in the order of time; nothing when it is not known, or no
     longer.
     """
-    known, index = _find(step, id)
+    sight = look(books, step, id)
+    index, end, batch = sight.at, sight.end, sight.batch
     own_id = id if index is None else id.rpartition(TASK_SEPARATOR)[0]
     events: list[Event] = []
-    if isinstance(known, End):
-        if index is not None and (index >= known.size or mask_of(known.split) >> index & 1):
-            return []
-        events += _of_end(books, known, index)
-    elif known is not None:
-        batch, until = _read(books, step, known)
-        if batch is None or (index is not None and not batch.span_mask(index, index + 1) & ~batch.split):
-            return []
+    if end is not None:
+        events += _of_end(books, end, index)
+    elif batch is not None:
+        until = inf if sight.dead is None else sight.dead.dead_time  # it has stopped to wait for its time then
         events += _of_batch(books, step, batch, index, until)
     else:
         return []
     for event in history.events_of(step, own_id, index):
         events += _unfold(event)
-    if isinstance(known, End) and known.outcome != "done" and all(one.event != known.outcome for one in events):
-        events.append(Event(known.finished_time, known.outcome, {"reason": known.reason}))  # a whole batch at once
-    is_batch = index is None and TASK_SEPARATOR not in id and outcomes.size_of(step, known) > 1
-    return _arrange(step, events, has_ranges=is_batch)
-
-
-def _find(step: Step, id: str) -> tuple[Place | End | None, int | None]:
-    """Returns the record of a task, or that of its batch and its index in it."""
-    known = endings.find(step, id)
-    part = split_task_id(id) if known is None else None
-    return (known, None) if part is None else (endings.find(step, part[0]), part[1])
-
-
-def _read(books: Books, step: Step, place: Place) -> tuple[Batch | None, float]:
-    """Returns the batch at a place, and when it stopped to wait for its time (infinity unless it is dead)."""
-    if place.where == DEAD:
-        found = endings.read_dead(books, step, place.key)
-        return (None, inf) if found is None else (found[0], found[2])
-    return endings.read_at(books, step, place), inf
+    if end is not None and end.outcome != "done" and all(one.event != end.outcome for one in events):
+        events.append(Event(end.finished_time, end.outcome, {"reason": end.reason}))  # a whole batch at once
+    size = batch.size if batch is not None else end.size if end is not None else 0
+    return _arrange(step, events, has_ranges=index is None and TASK_SEPARATOR not in id and size > 1)
 
 
 def _of_end(books: Books, end: End, index: int | None) -> Iterator[Event]:

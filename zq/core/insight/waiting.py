@@ -60,12 +60,12 @@ REASONS: Final[dict[str, Why]] = {
     "key-held": Why(
         "it is ordered, and another task of its key goes first",
         "key {key!r} is held by {task}",
-        "zq.core.state.key_turns",
+        "zq.core.tasks.key_turns",
     ),
     "key-turn": Why(
         "its key has its turn with other tasks",
         "other tasks of key {key!r} go first, and keys take turns",
-        "zq.core.state.key_turns",
+        "zq.core.tasks.key_turns",
     ),
     "paused": Why(
         "its queue is paused",

@@ -9,6 +9,7 @@ from math import inf
 
 from zq.core import tables
 from zq.core.state.queue import Queue
+from zq.core.state.transitions import NEW, State
 from zq.task import task_id
 from zq.wire.batch import slice_tasks
 from zq.wire.messages import DEFAULT_OPTIONS, Options
@@ -58,6 +59,7 @@ class Batch:
         "last_start",
         "leased",
         "options",
+        "origin",
         "queue",
         "size",
         "split",
@@ -77,6 +79,7 @@ class Batch:
         self.accepted_time = 0.0  # wall
         self.attempts = 0  # starts that failed or were lost; only a batch of one has any
         self.failures = 0  # of these, the ones that failed: the handler reported it, or ran out of its time
+        self.origin: State = NEW  # in which its tasks were when they were last taken in hand
         self.failed_token = 0  # under which its holder reported the last failure, to know a repeated report
         self.ended = 0  # finished, or split off
         self.split = 0  # split off: each goes on under its own key
@@ -138,7 +141,7 @@ class Batch:
         """Returns the mask of the tasks with indexes lo <= index < hi that are in this record."""
         lo = max(lo - self.first, 0)
         hi = min(hi - self.first, self.count)
-        return ((1 << (hi - lo)) - 1) << lo if hi > lo else 0
+        return ((1 << (hi - lo)) - 1) << lo if hi > lo else 0  # as `run_mask`; asked several times for each message
 
     def task_id(self, index: int) -> str:
         return task_id(self.id, self.size, index)
@@ -210,6 +213,11 @@ def mask_of(value: bytes) -> int:
     return int.from_bytes(value, "little")
 
 
+def run_mask(lo: int, hi: int) -> int:
+    """Returns the mask of the bits lo <= bit < hi."""
+    return ((1 << (hi - lo)) - 1) << lo
+
+
 def runs(mask: int) -> list[tuple[int, int]]:
     """Returns the unbroken runs of set bits as (lo, hi), from the lowest."""
     found = []
@@ -223,6 +231,11 @@ def runs(mask: int) -> list[tuple[int, int]]:
         mask >>= length
         base += length
     return found
+
+
+def span_of(mask: int) -> tuple[int, int]:
+    """Returns lo and hi of a mask that is one run."""
+    return (mask & -mask).bit_length() - 1, mask.bit_length()
 
 
 def first_run(mask: int) -> tuple[int, int]:

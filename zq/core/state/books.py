@@ -1,4 +1,4 @@
-"""The coordinator's books: what it keeps in memory, and the step in which it is changed.
+"""The coordinator's books: what it keeps in memory.
 
 Memory holds what is leased, the workers, the queues' counts and a window of waiting batches; the tables hold everything
 that must survive. Each function of the core that changes both does so within one *step*, which is one transaction; when
@@ -8,29 +8,26 @@ its commit fails, the books are thrown away and read again.
 from __future__ import annotations
 
 from collections import deque
-from typing import TYPE_CHECKING
+from typing import Any
 
 from zq.core import tables
-from zq.core.options import Calendar, CoordinatorOptions, Now
-from zq.core.state import service_order, unique_keys
+from zq.core.arguments import InvalidRequestError, text
+from zq.core.bindings import Bindings
+from zq.core.options import Calendar, CoordinatorOptions
 from zq.core.state.batch import Batch, read_batch
-from zq.core.state.bindings import Bindings
 from zq.core.state.deadlines import Alarms, Deadlines
 from zq.core.state.event_streams import Watchers
-from zq.core.state.leases import Holder, Lease, Peer, PullWait, pull_name
+from zq.core.state.holder import Peer, PullWait, pull_name
+from zq.core.state.leases import Holder, Lease
+from zq.core.state.namespace_limits import Share
+from zq.core.state.operation import Operation
 from zq.core.state.outcome_waits import Waits
-from zq.core.state.queue import Lining, Queue
+from zq.core.state.queue import Lining, Queue, assign_policy
+from zq.core.state.replay import Replay
+from zq.core.state.step import Step
 from zq.core.state.throttle import Gate, needs_gate
 from zq.core.storage import Transaction
 from zq.errors import StoreCorruptError
-from zq.wire.messages import FromCoordinator
-from zq.wire.policies import QueuePolicies
-
-if TYPE_CHECKING:
-    from zq.core.admin.operations import Operation
-    from zq.core.state.departures import EndedMembers, Notice
-    from zq.core.state.namespace_limits import Share
-    from zq.core.tasks.dead_letters import Replay
 
 EPOCH_SHIFT = 40
 """Tokens are epoch << 40 | number: a million million leases in one life of a coordinator, and they grow over
@@ -42,28 +39,6 @@ WINDOW_BYTES_MAX = 32 << 20
 
 BATCH_OVERHEAD_BYTES = 1000
 """What a batch in memory takes beside its payloads, so that many small ones are bounded, too."""
-
-
-class Step:
-    """One step of the coordinator: the time, the transaction, and the messages that leave when it is committed."""
-
-    __slots__ = ("ended", "fanout_bytes", "notices", "now", "outbox", "overflowed", "tx", "wall")
-
-    def __init__(self, now: Now, tx: Transaction) -> None:
-        self.now = now.monotonic
-        self.wall = now.wall
-        self.tx = tx
-        self.outbox: list[tuple[Peer, FromCoordinator]] = []
-        # What the ends of tasks entail; `joins.follow_up` carries it out after each message.
-        self.ended: list[EndedMembers] = []
-        self.notices: list[Notice] = []
-        self.fanout_bytes = 0  # payloads that publications have written, over all of their queues
-        self.overflowed = 0  # tasks that became dead letters for want of room
-
-    def send(self, peer: Peer | None, message: FromCoordinator) -> None:
-        """Sends a message after the commit; a holder that is not connected has no peer and hears nothing."""
-        if peer is not None:
-            self.outbox.append((peer, message))
 
 
 class Books:
@@ -124,13 +99,29 @@ class Books:
         queue = self.queues.get(name)
         if queue is None:
             self.queue_number += 1
-            queue = Queue(self.queue_number, name)
+            queue = Queue(self.queue_number, name, self.changed)
             queue.rate_at = step.now
             self.add_queue(queue)
             self.prepare(queue, step.now, is_restart=False)
-            self.changed[queue] = None
+            queue.save_later()
             self.is_changed = True
         return queue
+
+    def remove_queue(self, step: Step, queue: Queue) -> None:
+        """Forgets a queue in which nothing is left."""
+        for batch in [one for one in self.batches.values() if one.queue is queue]:
+            self.drop(batch)  # lanes hold what has ended until they come to it
+        del self.queues[queue.name], self.queues_by_number[queue.number]
+        for share in self.shares.values():
+            share.queues.pop(queue.name, None)
+        for queues in (self.stirred, self.changed, self.pulled, self.gated):
+            queues.pop(queue, None)
+        step.tx.delete(tables.QUEUES, tables.queue_key(queue.number))
+
+    def add_share(self, share: Share) -> None:
+        """Takes in the limits of a namespace."""
+        self.shares[share.name] = share
+        share.queues = {name: queue for name, queue in self.queues.items() if share.takes(name)}
 
     def add_queue(self, queue: Queue) -> None:
         self.queues[queue.name] = queue
@@ -148,34 +139,12 @@ class Books:
             is_restart: whether they held in an earlier life of the coordinator.
         """
         policies = queue.policies
-        by_key = self.assign_policy(queue) == "hash" or policies.key_concurrency or policies.key_rate
+        by_key = assign_policy(queue, self.options) == "hash" or policies.key_concurrency or policies.key_rate
         queue.lining = Lining.ALL if policies.fair else Lining.KEYED if by_key else Lining.NONE
         if queue.gate is not None:
             queue.gate.change(policies)
         elif needs_gate(policies):
             queue.gate = Gate(policies, now, is_restart=is_restart)
-
-    def set_policies(self, step: Step, queue: Queue, policies: QueuePolicies) -> None:
-        """Sets how a queue behaves from now on; what waited for the old policies is looked at by the new ones."""
-        queue.policies = policies
-        self.prepare(queue, step.now, is_restart=False)
-        waiting = queue.awaiting.take_all()
-        if queue.gate is not None:
-            queue.gate.leased.clear()
-            for lease in self.leases.values():
-                if lease.batch.queue is queue:
-                    queue.gate.count(lease.batch.options.key, lease.mask.bit_count())
-            if not needs_gate(policies):
-                waiting += queue.gate.held.take_all()
-                queue.gate = None
-        for place, key in waiting:
-            service_order.line_up(self, step.tx, place, key)
-        self.changed[queue] = None
-        self.stirred[queue] = None  # a wider limit is of use at once
-        self.deadlines.schedules.bring_forward(step.wall)  # a schedule may have waited until the queue drains no more
-
-    def assign_policy(self, queue: Queue) -> str:
-        return queue.policies.assign or self.options.assign
 
     # Batches in memory.
 
@@ -231,63 +200,12 @@ class Books:
 
     # Leases.
 
-    def grant(self, step: Step, batch: Batch, mask: int, holder: Holder) -> Lease:
-        """Leases waiting tasks to a holder."""
-        self.lease_number += 1
-        lease = Lease(self.epoch << EPOCH_SHIFT | self.lease_number, batch, mask, holder, step.now, step.wall)
-        lease.is_solo = holder.solo = batch.is_solo and not holder.is_puller
-        count = mask.bit_count()
-        batch.leased |= mask
-        if batch.options.unique is not None:
-            unique_keys.note_start(step, batch)
-        queue = batch.queue
-        queue.add_waiting(batch.options.priority, -count)
-        queue.leased += count
-        self.changed[queue] = None
-        self.add_lease(lease)
-        if queue.gate is not None:
-            queue.gate.spend(batch.options.key, count, step.now)
-        self.turn += 1
-        holder.turn = self.turn
-        if self.events is not None:
-            lo, hi = (mask & -mask).bit_length() - 1 + batch.first, mask.bit_length() + batch.first
-            self.events.note("assigned", queue.name, batch.id, lo, hi, holder.name, lease.token)
-        return lease
-
-    def store_leases(self, step: Step, leases: list[Lease]) -> None:
-        if leases:
-            step.tx.put_many(tables.LEASES, [(tables.token_key(lease.token), lease.record()) for lease in leases])
-
     def add_lease(self, lease: Lease) -> None:
         self.leases[lease.token] = lease
         lease.holder.leases[lease.token] = lease
         lease.holder.held += lease.mask.bit_count()
         if lease.batch.queue.gate is not None:
             lease.batch.queue.gate.count(lease.batch.options.key, lease.mask.bit_count())
-
-    def uncover(self, step: Step, lease: Lease, mask: int) -> None:
-        """Takes tasks out of a lease, which ends with its last; the caller says what becomes of them."""
-        lease.mask &= ~mask
-        if lease.started:
-            lease.forget_started(mask)
-        lease.holder.held -= mask.bit_count()
-        batch = lease.batch
-        batch.leased &= ~mask
-        if batch.options.ordered and batch.count > 1:
-            self.serve_on(batch)
-        if batch.queue.gate is not None:
-            batch.queue.gate.give_back(batch.options.key, mask.bit_count())
-            self.stirred[batch.queue] = None
-        self.stir_for(lease.holder)
-        if lease.mask:
-            return
-        del self.leases[lease.token]
-        del lease.holder.leases[lease.token]
-        step.tx.delete(tables.LEASES, tables.token_key(lease.token))
-        if lease.is_solo:
-            lease.holder.solo = False
-        if lease.holder.is_puller and not lease.holder.leases:
-            self.pullers.pop(lease.holder.name, None)
 
     def add_pull(self, queue: Queue, wait: PullWait) -> None:
         """Lets a pull wait in a queue."""
@@ -315,19 +233,10 @@ class Books:
                 if holder.name in queue.workers:
                     self.stirred[queue] = None
         else:
-            for queue in holder.queues:
+            for name in holder.queues:
+                queue = self.queues[name]
                 if queue in unserved:
                     self.stirred[queue] = None
-
-    def serve_on(self, batch: Batch) -> None:
-        """Lets the next task of an ordered batch be served, of which one is leased no more."""
-        queue = batch.queue
-        if queue.policies.fair and not batch.is_queued and service_order.may_move_behind(self, queue):
-            self.turn += 1
-            queue.put_behind(batch, self.sequence, self.turn)
-        else:
-            queue.put(batch)
-        self.stirred[queue] = None
 
     def reopen(self, batch: Batch) -> None:
         """Has what is held of a key looked at again, because something of it is there no more; only where the queue has
@@ -337,27 +246,18 @@ class Books:
         if batch.queue.gate.touch(batch.options.key):
             self.stirred[batch.queue] = None
 
-    def give_back(self, step: Step, lease: Lease, mask: int) -> None:
-        """Lets leased tasks wait again, in their place; a lease that goes on is stored with what it still covers."""
-        batch, queue = lease.batch, lease.batch.queue
-        self.uncover(step, lease, mask)
-        if lease.mask:
-            step.tx.put(tables.LEASES, tables.token_key(lease.token), lease.record())
-        count = mask.bit_count()
-        queue.leased -= count
-        queue.add_waiting(batch.options.priority, count)
-        queue.put(batch)
-        if batch.options.ttl is not None:
-            self.watch_expiry(step, batch)
-        self.changed[queue] = None
-        self.stirred[queue] = None
-
-    def watch_expiry(self, step: Step, batch: Batch) -> None:
-        """Notes when waiting tasks expire."""
-        step.tx.put(tables.EXPIRY, batch.expiry_key(), b"")
-        self.deadlines.expiry.bring_forward(batch.expires_time)
-
     # Records.
+
+    def save_progress(self, batch: Batch) -> None:
+        """Notes that the progress of a batch must be written."""
+        self.unsaved[batch.key] = batch
+
+    def forget_progress(self, step: Step, batch: Batch) -> None:
+        """Takes the progress of a batch out that leaves its place."""
+        self.unsaved.pop(batch.key, None)
+        if batch.has_progress:
+            step.tx.delete(tables.PROGRESS, batch.key)
+            batch.has_progress = False
 
     def save(self, tx: Transaction) -> None:
         """Writes the counters and the progress that the step has changed."""
@@ -373,3 +273,14 @@ class Books:
             counters = (self.epoch, self.sequence, self.finish_sequence, self.queue_number, self.kept)
             tx.put(tables.META, tables.COUNTERS_KEY, tables.pack(counters))
             self.is_changed = False
+
+
+def named_queue(books: Books, arguments: dict[str, Any]) -> Queue | None:
+    """Reads the name of a queue that there is; None when none is named."""
+    name = arguments.get("queue")
+    if name is None:
+        return None
+    queue = books.queues.get(text(arguments, "queue"))
+    if queue is None:
+        raise InvalidRequestError(f"there is no queue {name!r}")
+    return queue

@@ -11,17 +11,11 @@ Watchers are in memory only: after a restart their clients come again.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
-from zq.core.state.leases import Peer
+from zq.core.state.batch import Batch
+from zq.core.state.holder import Peer
 from zq.wire.events import EVENT_KINDS
-from zq.wire.messages import Error, Event, Events, Follow
+from zq.wire.messages import Event, Events, Follow
 from zq.wire.topics import NAMESPACE_SEPARATOR
-
-if TYPE_CHECKING:
-    from zq.core.state.batch import Batch
-    from zq.core.state.books import Books, Step
-
 
 EVENTS_MAX = 256
 """Events in one message: about 30 kB."""
@@ -114,56 +108,9 @@ class Watchers:
             del self.by_request[key]
 
 
-def note_batch(books: Books, batch: Batch, kind: str, text: str) -> None:
+def note_batch(events: Watchers | None, batch: Batch, kind: str, text: str) -> None:
     """Tells those who watch what has happened to all tasks of a batch, or to a task that was split off."""
-    if books.events is not None:
+    if events is not None:
         worker, token = batch.last_start[:2] if batch.last_start is not None else (None, None)
         lo, hi = batch.first, batch.first + batch.count
-        books.events.note(kind, batch.queue.name, batch.id, lo, hi, worker, token, text)
-
-
-def follow(books: Books, step: Step, peer: Peer, message: Follow) -> None:
-    """Begins, renews or ends a watch; a watcher that has seen nothing yet begins anew."""
-    watchers = books.events or Watchers()
-    key = (peer, message.request)
-    watcher = watchers.by_request.get(key)
-    if not message.lease:
-        watchers.by_request.pop(key, None)
-        return
-    if watcher is None or not message.seen:
-        if watcher is None and len(watchers.by_request) >= WATCHERS_MAX:
-            books.count("error invalid")
-            text = f"{WATCHERS_MAX} watchers follow the events, which is the most there may be"
-            step.send(peer, Error(message.request, "invalid", text))
-            return
-        unknown = [kind for kind in message.kinds if kind not in EVENT_KINDS]
-        if unknown:
-            books.count("error invalid")
-            step.send(
-                peer,
-                Error(message.request, "invalid", f"expected kinds of {', '.join(EVENT_KINDS)}, got {unknown[0]!r}"),
-            )
-            return
-        watcher = watchers.by_request[key] = Watcher(peer, message)
-        books.events = watchers
-        watcher.number += 1
-        # At once, not with the events of the step: a pong may not come before it (protocol 2).
-        step.send(peer, Events(watcher.request, watcher.number, step.wall, 0, True, ()))
-    watcher.expires_at = step.now + message.lease
-    watcher.seen = min(max(watcher.seen, message.seen), watcher.number)
-
-
-def flush(books: Books, step: Step) -> None:
-    """Tells the watchers what the step has brought, and forgets those that have not renewed their lease."""
-    watchers = books.events
-    if watchers is None:
-        return
-    for key, watcher in list(watchers.by_request.items()):
-        if watcher.expires_at <= step.now:
-            del watchers.by_request[key]
-            continue
-        message = watcher.take_message(step.wall)
-        if message is not None:
-            step.send(watcher.peer, message)
-    if not watchers.by_request:
-        books.events = None
+        events.note(kind, batch.queue.name, batch.id, lo, hi, worker, token, text)

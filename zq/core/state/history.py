@@ -8,14 +8,14 @@ are anyway (`Batch.accepted`). What happens to several tasks of a batch at once 
 from __future__ import annotations
 
 from itertools import islice
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 from zq.core import tables
 from zq.core.state.batch import Batch, Start, runs
-from zq.core.state.leases import Holder, Lease, Life
-
-if TYPE_CHECKING:
-    from zq.core.state.books import Books, Step
+from zq.core.state.books import Books
+from zq.core.state.holder import Life
+from zq.core.state.leases import Holder, Lease
+from zq.core.state.step import Step
 
 HISTORY_MAX = 100
 """Events kept for one task: every attempt of a task with the default limit, several times over."""
@@ -70,6 +70,12 @@ def inherit(books: Books, step: Step, batch: Batch, single: Batch) -> None:
             detail.pop("spans", None)
             key = tables.history_key(single.own_id, books.next_event())
             step.tx.put(tables.HISTORY, key, tables.pack((time, event, detail)))
+
+
+def forget(step: Step, id: str) -> None:
+    """Deletes the history of a task or batch."""
+    for key in [key for key, _ in step.tx.scan(tables.HISTORY, *tables.history_bounds(id))]:
+        step.tx.delete(tables.HISTORY, key)
 
 
 def covers(detail: dict[str, Any], index: int) -> bool:

@@ -1,6 +1,7 @@
 """Who waits for how tasks end. Waits live in memory only: a client whose connection or coordinator went asks again."""
 
-from zq.core.state.leases import Peer
+from zq.core.state.batch import run_mask
+from zq.core.state.holder import Peer
 from zq.wire.messages import Ended, FromCoordinator, Outcome
 
 OUTCOME_BYTES_MAX = 4 << 20
@@ -37,7 +38,7 @@ class Waits:
         entries = self.entries.get(id)
         if entries is None:
             return
-        mask = ((1 << (ended.hi - ended.lo)) - 1) << ended.lo
+        mask = run_mask(ended.lo, ended.hi)
         for entry in entries:
             if entry.missing & mask:
                 entry.missing &= ~mask

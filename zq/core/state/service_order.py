@@ -1,21 +1,19 @@
 """What of a queue is served next: the heads of its lanes, by priority, or by age as well; and how lanes are read.
 
-A lane's heap holds what is next of a priority; from its cursor on the table has to be read (`zq.core.state.queue`).
+A lane's heap holds what is next of a priority; from its cursor on the table has to be read (`zq.core.state.lane`).
 """
 
 from __future__ import annotations
 
 from itertools import islice
-from typing import TYPE_CHECKING
 
 from zq.core import tables
-
-if TYPE_CHECKING:
-    from zq.core.state.batch import Batch
-    from zq.core.state.books import Books, Step
-    from zq.core.state.queue import Lane, Queue
-    from zq.core.state.set_aside import SetAside
-    from zq.core.storage import Transaction
+from zq.core.state.batch import Batch
+from zq.core.state.books import Books
+from zq.core.state.lane import Lane, SetAside
+from zq.core.state.queue import Queue
+from zq.core.state.step import Step
+from zq.core.storage import Transaction
 
 READ_BATCHES = 64
 """Batches that a lane reads at once when it has run dry."""

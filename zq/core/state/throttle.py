@@ -4,7 +4,7 @@ rates; of the queue and by key.
 Theory of operation. A queue has a gate while one of these policies is set. Assignment asks it for room before each
 lease, and tells it of each lease and of each end. What is closed opens again by one of three events, and each of them
 stirs the queue: the end of a lease, the time at which a token comes, a change of policies. A batch whose *key* is
-closed is set aside (`held`, see `zq.core.state.set_aside`), so that nobody waits behind it.
+closed is set aside (`held`, see `zq.core.state.lane`), so that nobody waits behind it.
 
 A rate is a token bucket (Turner, 1986): a lease takes a token for each of its tasks, `rate` tokens come a second, at
 most `burst` are saved. So in any window of T seconds at most burst + rate * T tasks are leased. Time is monotonic, and
@@ -21,7 +21,7 @@ from heapq import heappop, heappush
 from math import inf
 from typing import Final, NamedTuple
 
-from zq.core.state.set_aside import SetAside
+from zq.core.state.lane import SetAside
 from zq.wire.policies import QueuePolicies
 
 BUCKETS_SWEEP_MIN: Final = 1024

@@ -7,15 +7,11 @@ it has ended has its row as long as it lives.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from zq.core import tables
+from zq.core.state.batch import Batch
+from zq.core.state.queue import Queue
+from zq.core.state.step import Step
 from zq.wire.unique import Unique
-
-if TYPE_CHECKING:
-    from zq.core.state.batch import Batch
-    from zq.core.state.books import Step
-    from zq.core.state.queue import Queue
 
 
 def holder(step: Step, queue: Queue, unique: tuple[str, str, str]) -> str | None:

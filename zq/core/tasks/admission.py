@@ -3,12 +3,15 @@
 from math import inf
 
 from zq.core import tables
-from zq.core.state import key_turns, namespace_limits, service_order, unique_keys
+from zq.core.state import namespace_limits, places, service_order, unique_keys
 from zq.core.state.batch import Batch
-from zq.core.state.books import Books, Step
-from zq.core.state.leases import Peer
+from zq.core.state.books import Books
+from zq.core.state.holder import Peer
+from zq.core.state.places import End, Known, Place
 from zq.core.state.queue import Queue
-from zq.core.tasks import cancelling, endings, groups
+from zq.core.state.step import Step
+from zq.core.state.transitions import WAITING
+from zq.core.tasks import cancelling, endings, groups, key_turns
 from zq.wire.batch import largest_payload
 from zq.wire.limits import TASK_SEPARATOR
 from zq.wire.messages import Accepted, Done, Open, Receipt, Refused, Submit
@@ -45,16 +48,16 @@ def submit(books: Books, step: Step, peer: Peer, message: Submit) -> None:
     accepted: list[Accepted] = []
     refused: list[Refused] = []
     for batch in message.batches:
-        known = endings.find(step, batch.id)
+        known = places.find(step, batch.id)
         if known is not None:
             accepted.append(repeat(books, batch, known))
             books.count("repeated")
             continue
         queue = books.queue(step, batch.queue)
-        if batch.options.unique is not None and len(batch.ends) == 4:
+        if batch.options.unique is not None and batch.tasks == 1:
             original = _original(books, step, queue, batch)
             if original is not None:
-                endings.note_duplicate(books, step, queue, batch.id, original)
+                places.note_duplicate(books, step, queue, batch.id, original)
                 accepted.append(Accepted(batch.id, 1, None, original))
                 books.count("duplicates")
                 continue
@@ -63,14 +66,14 @@ def submit(books: Books, step: Step, peer: Peer, message: Submit) -> None:
             if batch.options.unique is not None:
                 _replace_holder(books, step, queue, batch)
             if batch.options.group is not None:
-                groups.join(books, step, batch.options.group[0], len(batch.ends) >> 2)
+                groups.join(books, step, batch.options.group[0], batch.tasks)
                 groups.enroll(step, batch.options.group[0], batch.id, groups.IS_TASK)
             accepted.append(store(books, step, queue, batch))
         else:
             refused.append(answer)
             books.count(answer.code)
             if books.events is not None:
-                count = len(batch.ends) >> 2
+                count = batch.tasks
                 books.events.note("refused", queue.name, batch.id, 0, count, text=f"{answer.code}: {answer.reason}")
     step.send(peer, Receipt(message.request, tuple(accepted), tuple(refused)))
 
@@ -93,22 +96,23 @@ def store(books: Books, step: Step, queue: Queue, wire: WireBatch) -> Accepted:
     books.sequence += 1
     books.is_changed = True
     key = tables.task_key(queue.number, options.priority, books.sequence)
-    batch = Batch(key, queue, wire.id, len(wire.ends) >> 2, 0)
+    batch = Batch(key, queue, wire.id, 0, 0)
     batch.options = options
     batch.accepted_time = step.wall
     batch.set_tasks(wire.ends, wire.blob)
+    batch.size = batch.count
     position = queue.position(options.priority)
     eta = queue.eta(position)
     books.count("accepted", batch.count)
     if books.events is not None:
         books.events.note("accepted", queue.name, batch.id, 0, batch.count)
     if options.ttl is not None:
-        books.watch_expiry(step, batch)
+        places.watch_expiry(books, step, batch)
     if options.unique is not None:
         unique_keys.take(step, batch)
     delay = options.delay if options.at is None else options.at - step.wall
     if delay > 0:
-        endings.schedule(books, step, batch, step.wall + delay)
+        places.enter_scheduled(books, step, batch, step.wall + delay)
         return Accepted(wire.id, position, delay + (eta or 0.0))
     endings.wait_again(books, step, batch)
     return Accepted(wire.id, position, eta)
@@ -121,16 +125,16 @@ def store_forwarded(books: Books, step: Step, own_group: str | None, done: Done)
     opened = [group for group in done.groups if groups.open_group(books, step, group)]
     fresh: list[WireBatch] = []
     for batch in done.forwards:  # one by one: a handler may have forwarded the same id twice
-        if endings.find(step, batch.id) is None:
+        if places.find(step, batch.id) is None:
             _store_once(books, step, batch)
-            books.count("forwarded", len(batch.ends) >> 2)
+            books.count("forwarded", batch.tasks)
             fresh.append(batch)
     groups.follow_moves(books, step, own_group, opened, fresh)
 
 
 def store_if_new(books: Books, step: Step, batch: WireBatch) -> None:
     """Stores a task whatever the limits, unless its id is known or its unique key is taken."""
-    if endings.find(step, batch.id) is None:
+    if places.find(step, batch.id) is None:
         _store_once(books, step, batch)
 
 
@@ -154,8 +158,7 @@ def _original(books: Books, step: Step, queue: Queue, batch: WireBatch) -> str |
     id = unique_keys.holder(step, queue, batch.options.unique)
     if id is None or Unique(*batch.options.unique).policy == "keep":
         return id
-    place = endings.find(step, id)
-    held = endings.read_at(books, step, place) if isinstance(place, endings.Place) else None
+    held = places.read(books, step, places.find(step, id))
     return id if held is not None and held.leased else None
 
 
@@ -178,29 +181,26 @@ def release_due(books: Books, step: Step) -> float:
             break
         rows.append((key, task_key, value))
     for key, task_key, value in rows:
-        step.tx.delete(tables.SCHEDULED, key)
         batch = books.read(step.tx, task_key, value)
-        batch.queue.scheduled -= batch.unfinished
-        batch.queue.bytes -= len(batch.blob)
+        places.leave(step, Place(tables.AT_SCHEDULED, key), batch, batch.full & ~batch.ended)
         endings.wait_again(books, step, batch)
     return next_time
 
 
-def repeat(books: Books, batch: WireBatch, known: endings.Place | endings.End | None) -> Accepted:
+def repeat(books: Books, batch: WireBatch, known: Known) -> Accepted:
     """Makes the receipt of a batch that was stored before; one that no longer waits is at place 1."""
-    if isinstance(known, endings.End) and known.outcome == "duplicate":
-        return Accepted(batch.id, 1, None, known.reason)
-    if known is None or isinstance(known, endings.End) or known.where != endings.PENDING:
-        return Accepted(batch.id, 1, None)
+    if isinstance(known, End) or known is None or known.where != tables.AT_PENDING:
+        is_duplicate = isinstance(known, End) and known.outcome == "duplicate"
+        return Accepted(batch.id, 1, None, known.reason if isinstance(known, End) and is_duplicate else None)
     queue = books.queues_by_number[tables.split_task_key(known.key)[0]]
     # The place it has now is unknown without counting the table; the end of its lane is an upper bound.
-    position = max(1, queue.position(batch.options.priority) - (len(batch.ends) >> 2))
+    position = max(1, queue.position(batch.options.priority) - batch.tasks)
     return Accepted(batch.id, position, queue.eta(position))
 
 
 def refusal(books: Books, step: Step, queue: Queue, batch: WireBatch) -> Refused | None:
     """Returns why a new batch cannot be stored, or None when it can."""
-    count = len(batch.ends) >> 2
+    count = batch.tasks
     if batch.options.unique is not None and count > 1:
         return Refused(batch.id, "invalid", None, f"a unique key is for one task, this batch has {count}")
     if TASK_SEPARATOR in batch.id:
@@ -219,18 +219,21 @@ def refusal(books: Books, step: Step, queue: Queue, batch: WireBatch) -> Refused
         return Refused(batch.id, "busy", RETRY_AFTER_MAX, reason)
     if step.tx.is_full:
         return Refused(batch.id, "busy", STORE_RETRY_AFTER, "the store is full")
-    if books.shares and (full := namespace_limits.refusal(books, [queue], count, len(batch.blob))) is not None:
+    if (
+        books.shares
+        and (full := namespace_limits.refusal(books.shares.values(), [queue], count, len(batch.blob))) is not None
+    ):
         return Refused(batch.id, "busy", SHARE_RETRY_AFTER, full)
-    return _overflow(books, step, queue, batch)
+    return _overflow(books, step, queue, batch, count)
 
 
-def _overflow(books: Books, step: Step, queue: Queue, batch: WireBatch) -> Refused | None:
-    """Refuses a batch for which the queue has no room, unless its policy makes some."""
+def _overflow(books: Books, step: Step, queue: Queue, batch: WireBatch, count: int) -> Refused | None:
+    """Refuses a batch of so many tasks for which the queue has no room, unless its policy makes some."""
     policies = queue.policies
-    count, size = len(batch.ends) >> 2, len(batch.blob)
+    size = len(batch.blob)
     most = policies.max_tasks or books.options.queue_tasks_max
     most_bytes = policies.max_bytes
-    if queue.unfinished + count <= most and (most_bytes is None or queue.bytes + size <= most_bytes):
+    if queue.unfinished + count <= most and (most_bytes is None or queue.stored_bytes + size <= most_bytes):
         return None
     may_fit = count <= most and (most_bytes is None or size <= most_bytes)
     if policies.overflow == "dead-oldest" and may_fit and _make_room(books, step, queue, count, size, most, most_bytes):
@@ -242,7 +245,7 @@ def _overflow(books: Books, step: Step, queue: Queue, batch: WireBatch) -> Refus
         reason = f"queue {queue.name} is full: {queue.unfinished} of {most} tasks"
     else:
         wait = max(1, queue.unfinished // BUSY_PART) / queue.rate if queue.rate > 0.001 else 1.0
-        reason = f"queue {queue.name} is full: {queue.bytes} of {most_bytes} bytes, and the batch has {size}"
+        reason = f"queue {queue.name} is full: {queue.stored_bytes} of {most_bytes} bytes, and the batch has {size}"
     return Refused(batch.id, "busy", min(max(wait, RETRY_AFTER_MIN), RETRY_AFTER_MAX), reason)
 
 
@@ -256,7 +259,7 @@ def _make_room(
     """
     if queue.unfinished + count - most > min(queue.total_waiting + queue.parked, OVERFLOW_MAX - step.overflowed):
         return False
-    while queue.unfinished + count > most or (most_bytes is not None and queue.bytes + size > most_bytes):
+    while queue.unfinished + count > most or (most_bytes is not None and queue.stored_bytes + size > most_bytes):
         if step.overflowed >= OVERFLOW_MAX:
             return False
         batch = service_order.oldest(books, step, queue)
@@ -266,8 +269,9 @@ def _make_room(
         if batch is None:
             return False
         waiting = batch.available()
-        queue.add_waiting(batch.options.priority, -1)
+        oldest = waiting & -waiting
+        places.leave_pending(step, batch, oldest)
         step.overflowed += 1
         books.count("overflowed")
-        endings.bury(books, step, endings.split_off(books, step, batch, waiting & -waiting), OVERFLOW_REASON)
+        endings.bury(books, step, endings.split_off(books, step, batch, oldest, WAITING), OVERFLOW_REASON)
     return True

@@ -10,14 +10,17 @@ from __future__ import annotations
 
 from math import inf
 
-from zq.core.state import key_turns, service_order
+from zq.core.ring import Ring
+from zq.core.state import service_order
 from zq.core.state.batch import Batch, first_run
-from zq.core.state.books import Books, Step
-from zq.core.state.leases import Holder, Lease, Life, PullWait, pull_name
-from zq.core.state.queue import Lane, Queue
-from zq.core.state.ring import Ring
+from zq.core.state.books import Books
+from zq.core.state.holder import Life, PullWait, pull_name
+from zq.core.state.lane import Lane
+from zq.core.state.leases import Holder, Lease
+from zq.core.state.queue import Queue, assign_policy
+from zq.core.state.step import Step
 from zq.core.state.throttle import Gate
-from zq.core.tasks import expiry
+from zq.core.tasks import expiry, key_turns, leasing
 from zq.wire.limits import CREDIT_MAX, MESSAGE_BATCHES_MAX
 from zq.wire.messages import Assign, Assignment, Tasks
 
@@ -82,7 +85,7 @@ def _serve_queues(books: Books, step: Step) -> None:
         if queue.total_waiting:
             books.unserved[queue] = None
     leases = [lease for part in granted.by_holder.values() for lease in part]
-    books.store_leases(step, leases)
+    leasing.store(step, leases)
     for holder, part in granted.by_holder.items():
         for assignments in assignment_parts(part, step.wall):
             step.send(holder.peer, Assign(assignments))
@@ -188,8 +191,8 @@ def _grant(books: Books, step: Step, lane: Lane, batch: Batch, holder: Holder, m
     elif is_fair:
         most = min(most, FAIR_TASKS)
     hi = min(hi, lo + most)
-    mask = ((1 << (hi - lo)) - 1) << lo
-    lease = books.grant(step, batch, mask, holder)
+    mask = ((1 << (hi - lo)) - 1) << lo  # as `run_mask`, which would be a call for each lease
+    lease = leasing.grant(books, step, batch, mask, holder)
     if queue.gate is not None:
         _watch_gate(books, queue, queue.gate)  # the last token of a key may be gone, of which more is held
     if is_ordered or mask == servable:
@@ -206,7 +209,7 @@ def _choose(books: Books, queue: Queue, batch: Batch, ready: list[Holder]) -> Ho
     """Returns the worker for the next tasks of a batch, or None when they have to wait for one."""
     if batch.is_solo:
         ready = [worker for worker in ready if worker.held == 0]
-    elif batch.options.key is not None and books.assign_policy(queue) == "hash":
+    elif batch.options.key is not None and assign_policy(queue, books.options) == "hash":
         return _choose_by_key(queue, batch.options.key, ready)
     if len(ready) < 2:
         return ready[0] if ready else None
@@ -321,9 +324,7 @@ def serve_pull(books: Books, step: Step, queue: Queue, wait: PullWait) -> bool:
             expired.append((lane, queue.pass_over(lane)))
             continue
         lease = _grant(books, step, lane, batch, holder, most)
-        lease.seconds = wait.lease
-        lease.expires_at = step.now + wait.lease
-        books.alarms.set(lease.expires_at, lease)
+        leasing.prolong(books, step, lease, wait.lease)
         leases.append(lease)
         left -= lease.mask.bit_count()
         size += len(lease.batch.blob)
@@ -332,6 +333,6 @@ def serve_pull(books: Books, step: Step, queue: Queue, wait: PullWait) -> bool:
     if not leases:
         return False
     books.pullers[name] = holder
-    books.store_leases(step, leases)
+    leasing.store(step, leases)
     step.send(wait.peer, Tasks(wait.request, tuple(assignment_of(lease, step.wall) for lease in leases)))
     return True

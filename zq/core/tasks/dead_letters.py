@@ -10,16 +10,17 @@ from __future__ import annotations
 from collections.abc import Iterator
 from itertools import islice
 from math import inf
-from typing import TYPE_CHECKING, Any, NamedTuple
 
 from zq.core import tables
-from zq.core.state import event_streams, history, unique_keys
+from zq.core.state import event_streams, history, places, unique_keys
 from zq.core.state.batch import Batch
+from zq.core.state.books import Books
+from zq.core.state.places import Dead
+from zq.core.state.queue import Queue
+from zq.core.state.replay import Replay, read_replay
+from zq.core.state.step import Step
+from zq.core.state.transitions import DEAD, PURGED
 from zq.core.tasks import endings
-
-if TYPE_CHECKING:
-    from zq.core.state.books import Books, Step
-    from zq.core.state.queue import Queue
 
 REPLAY_SCAN_MAX = 1000
 """Dead letters that one replay looks at in one step: a bounded part of its time."""
@@ -32,48 +33,6 @@ ONE = 1.0 - 1e-9
 """Dead letter, of which the replay waits for the last billionth no more: sums of floats must not make it late."""
 
 
-class Dead(NamedTuple):
-    """A dead letter."""
-
-    key: bytes
-    batch: Batch
-    reason: str
-    dead_time: float  # wall
-    death: int  # number of the event: later deaths have larger ones
-
-
-class Replay:
-    """A replay that goes on; stored in table `replays` but for what it may do now."""
-
-    __slots__ = ("allowance", "at", "before", "cursor", "id", "moved", "queue", "rate", "reason", "started_time", "to")
-
-    def __init__(self, id: str, rate: float, queue: str | None, reason: str | None, to: str | None) -> None:
-        self.id = id
-        self.rate = rate  # dead letters a second
-        self.queue = queue  # None: of all queues
-        self.reason = reason  # text that the reason must contain; None: any
-        self.to = to  # None: back to where they were
-        self.started_time = 0.0  # wall
-        self.before = 0  # number of an event: what has died after it is not brought back
-        self.cursor = b""  # what it has looked at comes before this key
-        self.moved = 0
-        self.allowance = 0.0  # dead letters that it may bring back now
-        self.at = 0.0  # monotonic, when the allowance was counted
-
-    def record(self) -> bytes:
-        return tables.pack(
-            (self.rate, self.queue, self.reason, self.to, self.started_time, self.before, self.cursor, self.moved)
-        )
-
-    def next_at(self) -> float:
-        """Returns when it may bring the next one back (monotonic)."""
-        return self.at + max(0.0, 1.0 - self.allowance) / self.rate
-
-    def as_map(self) -> dict[str, Any]:
-        names = ("id", "rate", "queue", "reason", "to", "started_time", "moved")
-        return {name: getattr(self, name) for name in names}
-
-
 def find(
     books: Books, step: Step, queue: Queue | None, reason: str | None = None, start: bytes = b""
 ) -> Iterator[Dead]:
@@ -81,9 +40,9 @@ def find(
     first, stop = (b"", None) if queue is None else tables.queue_bounds(queue.number)
     wanted = None if reason is None else reason.casefold()
     for key, value in step.tx.scan(tables.DEAD, max(first, start), stop):
-        record, why, dead_time, death = tables.unpack(value)
-        if wanted is None or wanted in why.casefold():
-            yield Dead(key, books.read(step.tx, key, record), why, dead_time, death)
+        dead = places.dead_letter(books, step, key, value)
+        if wanted is None or wanted in dead.reason.casefold():
+            yield dead
 
 
 def revive(books: Books, step: Step, single: Batch, to: Queue | None = None) -> bool:
@@ -100,9 +59,7 @@ def revive(books: Books, step: Step, single: Batch, to: Queue | None = None) -> 
     unique = single.options.unique
     if unique is not None and unique_keys.holder(step, to or single.queue, unique) is not None:
         return False
-    step.tx.delete(tables.DEAD, single.key)
-    single.queue.dead -= 1
-    books.changed[single.queue] = None
+    places.leave_dead(step, single)
     single.options = single.options._replace(group=None, delay=0.0, at=None, ttl=None)
     single.attempts = single.failures = 0
     detail = {}
@@ -114,7 +71,7 @@ def revive(books: Books, step: Step, single: Batch, to: Queue | None = None) -> 
         single.key = tables.task_key(to.number, priority, books.sequence, sub)
         single.queue = to
     books.count("revived")
-    event_streams.note_batch(books, single, "revived", "" if to is None else f"to queue {to.name}")
+    event_streams.note_batch(books.events, single, "revived", "" if to is None else f"to queue {to.name}")
     history.add_event(step, books, single.own_id, "revived", detail)
     if unique is not None:
         unique_keys.take(step, single)
@@ -131,9 +88,8 @@ def purge(books: Books, step: Step, found: Iterator[Dead], most: int) -> int:
     """Gives dead letters up: how they ended is known as long as that of any other task. Returns how many."""
     dead = list(islice(found, most))
     for one in dead:
-        step.tx.delete(tables.DEAD, one.key)
-        one.batch.queue.dead -= 1
-        books.changed[one.batch.queue] = None
+        places.leave_dead(step, one.batch)
+        one.batch.queue.bring_in(DEAD, PURGED, 1, one.batch.options.priority)
         books.count("purged")
         history.add_event(step, books, one.batch.own_id, "purged", {})
         endings.finish(books, step, one.batch, "dead", one.reason)
@@ -172,9 +128,7 @@ def stop_replay(books: Books, step: Step, id: str) -> bool:
 def read_replays(books: Books, step: Step) -> None:
     """Takes up the replays that were going on."""
     for key, value in step.tx.scan(tables.REPLAYS):
-        rate, queue, reason, to, started_time, before, cursor, moved = tables.unpack(value)
-        replay = Replay(key.decode(), rate, queue, reason, to)
-        replay.started_time, replay.before, replay.cursor, replay.moved = started_time, before, cursor, moved
+        replay = read_replay(key.decode(), value)
         replay.at = step.now
         books.replays[replay.id] = replay
 
@@ -198,7 +152,7 @@ def _carry_on(books: Books, step: Step, replay: Replay) -> None:
     for dead in seen:
         if replay.allowance < ONE:
             break
-        replay.cursor = dead.key + b"\0"
+        replay.cursor = dead.batch.key + b"\0"
         if dead.death < replay.before and (wanted is None or wanted in dead.reason.casefold()):
             replay.allowance -= 1.0
             replay.moved += revive(books, step, dead.batch, to)

@@ -11,9 +11,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from zq.core import tables
-from zq.core.state.books import Books, Step
-from zq.core.state.departures import MOVED, EndedMembers, Notice
-from zq.core.tasks import admission, cancelling, endings, groups, outcomes
+from zq.core.state import places
+from zq.core.state.books import Books
+from zq.core.state.step import MOVED, EndedMembers, Notice, Step
+from zq.core.tasks import admission, cancelling, groups, outcomes
 from zq.core.tasks.groups import CANCELLED, DONE, FAILED, IS_GROUP, IS_TASK, NIL, OPEN, GroupRow
 from zq.wire.batch import iterate_payloads, pack_payloads
 from zq.wire.limits import HEADERS_MAX, PAYLOAD_BYTES_CEILING
@@ -84,13 +85,11 @@ def _path_at(members: EndedMembers) -> str:
 def _store(step: Step, row: GroupRow, members: EndedMembers) -> bool:
     """Stores the results of a range of members under the path of the first; False when there is something."""
     *front, last = members.group[1]
-    key = tables.member_key(row.id, (*front, last + members.lo))
-    if step.tx.get(tables.MEMBERS, key) is not None:
-        return False
     reason = short(members.reason)
+    record = (members.hi - members.lo, members.outcome, members.ends, members.blob, reason)
+    if not groups.store_members(step, row.id, (*front, last + members.lo), record):
+        return False
     row.bytes += len(members.blob) + len(reason)
-    count = members.hi - members.lo
-    step.tx.put(tables.MEMBERS, key, tables.pack((count, members.outcome, members.ends, members.blob, reason)))
     groups.save(step, row)
     return True
 
@@ -114,7 +113,7 @@ def _complete(books: Books, step: Step, row: GroupRow) -> None:
         groups.end(books, step, row, DONE, "")
         books.waits.note(row.id, Ended(0, 1, "done", "", *groups.pack_results(payload)))
         return
-    if endings.find(step, row.id) is not None:
+    if places.find(step, row.id) is not None:
         groups.end(books, step, row, FAILED, f"a task was submitted under its id {row.id}")
         return
     groups.end(books, step, row, DONE, "")
@@ -228,7 +227,7 @@ def _store_notice(books: Books, step: Step, notice: Notice) -> None:
         if len(headers) < HEADERS_MAX:
             headers.setdefault(name, text)
     number = books.sequence + 1  # the sequence is stored and never falls
-    while endings.find(step, id := f"{NOTICE_PREFIX}{number:x}") is not None:
+    while places.find(step, id := f"{NOTICE_PREFIX}{number:x}") is not None:
         number += 1  # somebody gave such an id to a task
     batch = Batch(id, notice.queue, Options(headers=headers), *pack_payloads([notice.payload]))
     admission.store(books, step, books.queue(step, notice.queue), batch)

@@ -17,12 +17,14 @@ ended + its groups that are open. Members that end when their group has ended ch
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from typing import Any
 
 from zq.core import tables
+from zq.core.state import places
 from zq.core.state.batch import Batch
-from zq.core.state.books import Books, Step
-from zq.core.state.departures import EndedMembers, Notice
-from zq.core.tasks import endings
+from zq.core.state.books import Books
+from zq.core.state.places import Kind
+from zq.core.state.step import EndedMembers, Notice, Step
 from zq.wire.batch import pack_payloads
 from zq.wire.messages import DEFAULT_OPTIONS, Accepted, Done, Ended, Group, Options, Refused
 from zq.wire.messages import Batch as WireBatch
@@ -128,7 +130,7 @@ def admit(books: Books, step: Step, group: Group) -> Accepted | Refused:
 
 
 def _refusal(step: Step, group: Group) -> Refused | None:
-    if endings.find(step, group.id) is not None:
+    if places.find(step, group.id) is not None:
         return Refused(group.id, "invalid", None, f"{group.id} is the id of a task; give the group another")
     if step.tx.is_full:
         return Refused(group.id, "busy", 5.0, "the store is full")
@@ -186,6 +188,15 @@ def roster(step: Step, id: str) -> Iterator[tuple[str, bytes]]:
         yield key[len(start) :].decode(), kind
 
 
+def store_members(step: Step, id: str, path: tuple[int, ...], record: tuple[Any, ...]) -> bool:
+    """Stores how a range of members ended, under the path of the first; False when there is something."""
+    key = tables.member_key(id, path)
+    if step.tx.get(tables.MEMBERS, key) is not None:
+        return False
+    step.tx.put(tables.MEMBERS, key, tables.pack(record))
+    return True
+
+
 # Moving.
 
 
@@ -215,7 +226,7 @@ def follow_moves(
             _count_in(books, step, own, group.options.group[0], 1)
     for batch in forwards:
         if batch.options.group is not None:
-            _count_in(books, step, own, batch.options.group[0], len(batch.ends) >> 2)
+            _count_in(books, step, own, batch.options.group[0], batch.tasks)
 
 
 def _carries(options: Options, id: str) -> bool:
@@ -242,15 +253,11 @@ def end(books: Books, step: Step, row: GroupRow, state: str, reason: str) -> Non
     row.state, row.reason, row.finished_time = state, reason, step.wall
     save(step, row)
     books.count(f"groups {state}")
-    _delete(step, tables.ROSTER, row.id)
+    for key in _keys(step, tables.ROSTER, row.id):
+        step.tx.delete(tables.ROSTER, key)
     if state != DONE or row.queue is not None:
-        _delete(step, tables.MEMBERS, row.id)
-    books.finish_sequence += 1
-    books.kept += 1
-    books.is_changed = True
-    record = tables.pack((step.wall, row.id, b"", False, True))
-    step.tx.put(tables.FINISHED, tables.finished_key(books.finish_sequence), record)
-    books.deadlines.retention.bring_forward(step.wall + books.options.keep_seconds_min)
+        _forget_members(step, row.id)
+    places.enter_finished(books, step, row.id, Kind.GROUP)
     if state == DONE:
         return
     books.waits.note(row.id, Ended(0, 1, OUTCOMES[state], reason, b"", b""))
@@ -267,13 +274,16 @@ def end(books: Books, step: Step, row: GroupRow, state: str, reason: str) -> Non
 def forget(step: Step, id: str) -> None:
     """Forgets a group that has ended long ago."""
     step.tx.delete(tables.GROUPS, id.encode())
-    _delete(step, tables.MEMBERS, id)
+    _forget_members(step, id)
 
 
-def _delete(step: Step, table: str, id: str) -> None:
-    start, stop = tables.group_bounds(id)
-    for key in [key for key, _ in step.tx.scan(table, start, stop)]:
-        step.tx.delete(table, key)
+def _forget_members(step: Step, id: str) -> None:
+    for key in _keys(step, tables.MEMBERS, id):
+        step.tx.delete(tables.MEMBERS, key)
+
+
+def _keys(step: Step, table: str, id: str) -> list[bytes]:
+    return [key for key, _ in step.tx.scan(table, *tables.group_bounds(id))]
 
 
 def pack_results(blob: bytes) -> tuple[bytes, bytes]:

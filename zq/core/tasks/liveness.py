@@ -9,8 +9,11 @@ silence: `excuse_stall` moves what was last heard by it.
 from collections import deque
 from math import inf
 
-from zq.core.state.books import Books, Step
-from zq.core.state.leases import Holder, Life, Peer
+from zq.core.state.books import Books
+from zq.core.state.holder import Life, Peer
+from zq.core.state.leases import Holder
+from zq.core.state.queue import Queue
+from zq.core.state.step import Step
 from zq.core.tasks import settling
 from zq.wire.messages import Beat, Error, Goodbye, Heartbeat, Held, Hello, Started, Welcome
 
@@ -56,20 +59,24 @@ def _attach(books: Books, step: Step, worker: Holder, peer: Peer, message: Hello
     worker.credit = message.credit
     worker.concurrency = message.concurrency
     _leave_queues(books, worker)
-    worker.queues = [books.queue(step, name) for name in message.queues]
-    for queue in worker.queues:
+    worker.queues = tuple(message.queues)
+    for queue in [books.queue(step, name) for name in worker.queues]:
         queue.workers[worker.name] = worker
         queue.ring = None
         books.stirred[queue] = None
 
 
 def _leave_queues(books: Books, worker: Holder) -> None:
-    for queue in worker.queues:
+    for queue in _queues_of(books, worker):
         books.stirred[queue] = None  # keys that it owned have another worker now
         if queue.workers.get(worker.name) is worker:
             del queue.workers[worker.name]
         queue.ring = None
-    worker.queues = []
+    worker.queues = ()
+
+
+def _queues_of(books: Books, worker: Holder) -> list[Queue]:
+    return [books.queues[name] for name in worker.queues]
 
 
 def _claim(books: Books, step: Step, worker: Holder, held: tuple[Held, ...]) -> tuple[int, ...]:
@@ -126,7 +133,7 @@ def note_life(books: Books, step: Step, worker: Holder) -> None:
         worker.life = Life.LIVE
         _note(books, worker, "heard again")
         books.deadlines.silence.bring_forward(step.now + books.options.suspect_after)
-        for queue in worker.queues:
+        for queue in _queues_of(books, worker):
             books.stirred[queue] = None
 
 
@@ -176,7 +183,7 @@ def suspect(books: Books, wall: float, worker: Holder) -> None:
         worker.suspected_time = wall
         books.count("suspected")
         _note(books, worker, "suspect")
-        for queue in worker.queues:
+        for queue in _queues_of(books, worker):
             books.stirred[queue] = None
 
 

@@ -16,21 +16,20 @@ from collections.abc import Mapping
 from typing import Any
 
 from zq.core import tables
-from zq.core.arguments import LIST_MAX, InvalidRequestError, limit, name, text
-from zq.core.state import namespace_limits
-from zq.core.state.bindings import Binding, Filter
-from zq.core.state.books import Books, Step
-from zq.core.state.leases import Peer
-from zq.core.tasks import admission, endings
+from zq.core.arguments import LIST_MAX, InvalidRequestError, limit, name, prefix, text
+from zq.core.bindings import Binding, Filter
+from zq.core.state import namespace_limits, places
+from zq.core.state.books import Books
+from zq.core.state.holder import Peer
+from zq.core.state.places import Kind
+from zq.core.state.step import Step
+from zq.core.tasks import admission
 from zq.wire.limits import BINDINGS_MAX, FANOUT_BYTES_MAX, FANOUT_QUEUES_MAX, HEADERS_MAX
 from zq.wire.messages import Batch, Options, Publish, Published, Refused, Stored
 from zq.wire.topics import check_pattern, check_topic
 
 TOPIC_HEADER = "zq-topic"
 """The header in which a task says to which topic it was published."""
-
-PUBLICATION = "publication"
-"""What a row of `finished` is about, where it is not a batch."""
 
 CROWDED_RETRY_AFTER = 0.1
 """Seconds, when other publications have written enough in this step."""
@@ -79,14 +78,14 @@ def _refusal(books: Books, step: Step, message: Publish, batches: list[Batch]) -
     queues = [(books.queue(step, batch.queue), batch) for batch in batches]
     # Those that make room by burying their oldest come last: in vain it would be, if another one refuses.
     for queue, batch in sorted(queues, key=lambda one: one[0].policies.overflow is not None):
-        if endings.find(step, batch.id) is not None:
+        if places.find(step, batch.id) is not None:
             return Refused(message.id, "invalid", None, f"there is a task {batch.id} of another origin")
         refused = admission.refusal(books, step, queue, batch)
         if refused is not None:
             return refused._replace(id=message.id)
-    count = len(message.ends) >> 2
+    count = message.tasks
     reason = (
-        namespace_limits.refusal(books, [queue for queue, _ in queues], count, len(message.blob))
+        namespace_limits.refusal(books.shares.values(), [queue for queue, _ in queues], count, len(message.blob))
         if books.shares
         else None
     )
@@ -124,25 +123,15 @@ def find(step: Step, id: str) -> list[tuple[str, str]] | None:
 
 def _remember(books: Books, step: Step, id: str, parts: list[tuple[str, str]]) -> None:
     step.tx.put(tables.PUBLICATIONS, id.encode(), tables.pack(parts))
-    books.finish_sequence += 1
-    books.kept += 1
-    _let_finish(books, step, id)
-
-
-def _let_finish(books: Books, step: Step, id: str) -> None:
-    books.is_changed = True
-    record = tables.pack((step.wall, id, b"", False, PUBLICATION))
-    step.tx.put(tables.FINISHED, tables.finished_key(books.finish_sequence), record)
-    books.deadlines.retention.bring_forward(step.wall + books.options.keep_seconds_min)
+    places.enter_finished(books, step, id, Kind.PUBLICATION)
 
 
 def forget(books: Books, step: Step, id: str) -> bool:
     """Forgets a publication, unless a batch of it is still known: then it is looked at again later. Returns whether it
     was forgotten.
     """
-    if any(endings.find(step, batch_id) is not None for _, batch_id in find(step, id) or ()):
-        books.finish_sequence += 1
-        _let_finish(books, step, id)
+    if any(places.find(step, batch_id) is not None for _, batch_id in find(step, id) or ()):
+        places.enter_finished(books, step, id, Kind.PUBLICATION, is_new=False)
         return False
     step.tx.delete(tables.PUBLICATIONS, id.encode())
     return True
@@ -152,7 +141,7 @@ def _repeat(books: Books, step: Step, message: Publish, known: list[tuple[str, s
     stored = []
     for queue, id in known:
         batch = Batch(id, queue, message.options, message.ends, message.blob)
-        stored.append(Stored(queue, *admission.repeat(books, batch, endings.find(step, id))[:3]))
+        stored.append(Stored(queue, *admission.repeat(books, batch, places.find(step, id))[:3]))
     return tuple(stored)
 
 
@@ -193,7 +182,7 @@ def list_bindings(books: Books, step: Step, arguments: dict[str, Any]) -> list[d
     """Answers the query `bindings`."""
     queue = arguments.get("queue")
     found = list(books.bindings) if queue is None else books.bindings.of(text(arguments, "queue"))
-    inside = namespace_limits.prefix(arguments)
+    inside = prefix(arguments)
     rows = sorted(one for one in found if one.queue.startswith(inside))[: limit(arguments, LIST_MAX)]
     return [{"pattern": one.pattern, "queue": one.queue, "headers": dict(one.headers)} for one in rows]
 

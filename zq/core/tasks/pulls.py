@@ -9,8 +9,10 @@ from __future__ import annotations
 
 from math import inf
 
-from zq.core.state.books import Books, Step
-from zq.core.state.leases import Holder, Peer, PullWait, pull_name
+from zq.core.state.books import Books
+from zq.core.state.holder import Peer, PullWait, pull_name
+from zq.core.state.leases import Holder
+from zq.core.state.step import Step
 from zq.core.tasks import assignment
 from zq.wire.limits import PULLS_WAITING_MAX
 from zq.wire.messages import Error, Pull, Tasks

@@ -2,19 +2,17 @@
 
 from itertools import islice
 from math import inf
-from typing import Any
 
-from zq.core import tables
+from zq.core.state import history, places
 from zq.core.state.batch import bits, mask_of
-from zq.core.state.books import Books, Step
-from zq.core.tasks import endings, groups, publishing
+from zq.core.state.books import Books
+from zq.core.state.places import End, Finished, Kind
+from zq.core.state.step import Step
+from zq.core.tasks import groups, publishing
 from zq.task import task_id
 
 FORGET_MAX = 1000
 """Ended batches forgotten in one step: more than a step can finish in the long run, and a bounded part of its time."""
-
-Row = tuple[bytes, str, bytes, bool, list[Any]]
-"""Of table `finished`: its key, the id, the key of the batch, whether it has results, its kind if it is no batch."""
 
 LOOK_SECONDS = 0.1
 """Until what had to stay is looked at again, at least, whatever `keep_seconds_min` is: no turn without end."""
@@ -23,23 +21,7 @@ LOOK_SECONDS = 0.1
 def forget(books: Books, step: Step) -> float:
     """Forgets the oldest of what has ended, when it is too old or too much; returns when to look again (wall)."""
     gone, next_time = _find_due(books, step)
-    forgotten = 0
-    for key, id, batch_key, has_results, kind in gone:
-        step.tx.delete(tables.FINISHED, key)
-        if kind == [publishing.PUBLICATION]:
-            forgotten += publishing.forget(books, step, id)
-            continue
-        if kind == [endings.SPLIT] and _has_parts(step, id):
-            endings.let_finish(books, step, id, batch_key, has_results=has_results, kind=endings.SPLIT)
-            continue  # it is looked at again
-        forgotten += 1
-        if kind and kind != [endings.SPLIT]:
-            groups.forget(step, id)
-            continue
-        step.tx.delete(tables.INDEX, id.encode())
-        if has_results:
-            _delete_range(step, tables.RESULTS, batch_key, batch_key + b"\xff\xff\xff")
-        _delete_range(step, tables.HISTORY, *tables.history_bounds(id))
+    forgotten = sum(_forget(books, step, row) for row in gone)
     if forgotten < len(gone):  # some will be looked at again, which must not be at once
         look_time = step.wall + LOOK_SECONDS
         books.deadlines.retention.when = max(books.deadlines.retention.when, look_time)
@@ -50,30 +32,43 @@ def forget(books: Books, step: Step) -> float:
     return next_time
 
 
-def _find_due(books: Books, step: Step) -> tuple[list[Row], float]:
+def _find_due(books: Books, step: Step) -> tuple[list[Finished], float]:
     """Returns what is to be forgotten, and when the next of it will be; whatever ends from now on says when."""
     options = books.options
-    gone: list[Row] = []
-    for key, value in islice(step.tx.scan(tables.FINISHED), FORGET_MAX + 1):
-        finished_time, id, batch_key, has_results, *kind = tables.unpack(value)
+    gone: list[Finished] = []
+    for row in islice(places.finished_rows(step), FORGET_MAX + 1):
         is_over_count = books.kept - len(gone) > options.keep_count
         keep = options.keep_seconds_min if is_over_count else options.keep_seconds
-        if finished_time + keep > step.wall:
-            return gone, finished_time + keep
+        if row.finished_time + keep > step.wall:
+            return gone, row.finished_time + keep
         if len(gone) == FORGET_MAX:
             return gone, step.wall
-        gone.append((key, id, batch_key, has_results, kind))
+        gone.append(row)
     return gone, inf
+
+
+def _forget(books: Books, step: Step, row: Finished) -> bool:
+    """Forgets one thing that has ended; False when a part of it is still known, and it is looked at again later."""
+    places.leave_finished(step, row)
+    match row.kind:
+        case Kind.PUBLICATION:
+            return publishing.forget(books, step, row.id)
+        case Kind.GROUP:
+            groups.forget(step, row.id)
+            return True
+        case Kind.SPLIT if _has_parts(step, row.id):
+            places.enter_finished(
+                books, step, row.id, row.kind, row.batch_key, has_results=row.has_results, is_new=False
+            )
+            return False
+    places.forget(step, row)
+    history.forget(step, row.id)
+    return True
 
 
 def _has_parts(step: Step, id: str) -> bool:
     """Whether a task that was split off from a batch is still known: as long, its batch is, too."""
-    end = endings.find(step, id)
-    return isinstance(end, endings.End) and any(
-        endings.find(step, task_id(id, end.size, index)) is not None for index in bits(mask_of(end.split))
+    end = places.find(step, id)
+    return isinstance(end, End) and any(
+        places.find(step, task_id(id, end.size, index)) is not None for index in bits(mask_of(end.split))
     )
-
-
-def _delete_range(step: Step, table: str, start: bytes, stop: bytes) -> None:
-    for key in [key for key, _ in step.tx.scan(table, start, stop)]:
-        step.tx.delete(table, key)

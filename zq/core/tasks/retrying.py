@@ -4,10 +4,11 @@ used up.
 
 from zlib import crc32
 
-from zq.core.state import event_streams, history, key_turns
+from zq.core.state import event_streams, history, places
 from zq.core.state.batch import Batch
-from zq.core.state.books import Books, Step
-from zq.core.tasks import endings
+from zq.core.state.books import Books
+from zq.core.state.step import Step
+from zq.core.tasks import endings, key_turns
 from zq.wire.retry import RetryPolicy
 
 
@@ -15,7 +16,7 @@ def fail(
     books: Books, step: Step, single: Batch, error: str, *, retry_in: float | None = None, is_final: bool = False
 ) -> None:
     """Charges a start that failed to a task that was split off: it is tried again, or it is dead."""
-    event_streams.note_batch(books, single, "failed", error)
+    event_streams.note_batch(books.events, single, "failed", error)
     single.attempts += 1
     single.failures += 1
     policy = retry_policy(books, single)
@@ -58,15 +59,17 @@ def retry_policy(books: Books, batch: Batch) -> RetryPolicy:
 def try_again(books: Books, step: Step, single: Batch, error: str, delay: float) -> None:
     """Lets a task wait again, in its place, once the delay is over."""
     detail = {"attempt": single.attempts, "failures": single.failures, "in": delay, "error": error[-500:]}
-    event_streams.note_batch(books, single, "retried", f"in {delay:g} s, after {single.attempts} attempts: {error}")
+    event_streams.note_batch(
+        books.events, single, "retried", f"in {delay:g} s, after {single.attempts} attempts: {error}"
+    )
     history.add_start_event(step, books, single, "retry", detail)
     single.last_start = None
     books.count("retried")
     if single.options.ordered:
         key_turns.keep_for_retry(books, step, single)
     if single.is_solo:
-        books.unsaved[single.key] = single
+        books.save_progress(single)
     if delay > 0:
-        endings.schedule(books, step, single, step.wall + delay)
+        places.enter_scheduled(books, step, single, step.wall + delay)
     else:
         endings.wait_again(books, step, single)

@@ -17,7 +17,8 @@ from typing import Any, Final, NamedTuple
 
 from zq.core import tables
 from zq.core.arguments import InvalidRequestError
-from zq.core.state.books import Books, Step
+from zq.core.state.books import Books
+from zq.core.state.step import Step
 from zq.core.tasks import admission
 from zq.wire.limits import CATCH_UP, DELAY_MAX, EVERY_MIN
 from zq.wire.messages import DEFAULT_OPTIONS, Batch, Options, Schedule
@@ -100,8 +101,8 @@ def define(books: Books, step: Step, message: Schedule) -> dict[str, Any]:
 
 def _check(books: Books, step: Step, message: Schedule) -> None:
     batch, options = message.batch, message.batch.options
-    if len(batch.ends) != 4:
-        raise InvalidRequestError(f"expected one task in a schedule, got {len(batch.ends) >> 2}")
+    if batch.tasks != 1:
+        raise InvalidRequestError(f"expected one task in a schedule, got {batch.tasks}")
     if len(batch.id.encode()) > NAME_BYTES_MAX:
         raise InvalidRequestError(f"expected a name of at most {NAME_BYTES_MAX} bytes, got {len(batch.id.encode())}")
     if options.delay or options.at is not None or options.group is not None:

@@ -2,14 +2,16 @@
 fence).
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Sequence
 
-from zq.core import tables
-from zq.core.state import history
-from zq.core.state.batch import Accepted, Batch, Forwarded, bits, runs
-from zq.core.state.books import Books, Step
-from zq.core.state.leases import Holder, Lease, Peer
-from zq.core.tasks import admission, endings, groups, outcomes, retrying
+from zq.core.state import history, places
+from zq.core.state.batch import Accepted, Batch, Forwarded, bits, run_mask, runs
+from zq.core.state.books import Books
+from zq.core.state.holder import Peer
+from zq.core.state.leases import Holder, Lease
+from zq.core.state.step import Step
+from zq.core.state.transitions import CANCELLED, LEASED
+from zq.core.tasks import admission, endings, groups, leasing, retrying
 from zq.task import task_id
 from zq.wire.batch import slice_tasks
 from zq.wire.messages import Cancelled, Done, Extend, Failed, Release, Settle, Settled, Span
@@ -29,25 +31,23 @@ def settle(books: Books, step: Step, peer: Peer, sender: Holder | None, message:
     """Carries out completions and failures; those whose token is not current are listed as stale (protocol 3,
     settle).
     """
-    stale: list[Span] = []
-    if message.whole:
-        stale = _find_stale(books, step, sender, message)
-        if stale:
-            _finish_settling(books, step, peer, sender, message.number, message.credit, stale)
-            return
-    for done in message.done:
-        lease = _lease_of(books, sender, done.token)
-        if lease is None:
-            stale += _stale_spans(books, step, sender, done)
-        else:
-            stale += _complete(books, step, lease, done)
-    for failed in message.failed:
-        lease = _lease_of(books, sender, failed.token)
-        if lease is None or not lease.mask & lease.batch.span_mask(failed.index, failed.index + 1):
-            stale += _stale_failure(books, step, sender, failed)
-        else:
-            _fail(books, step, lease, failed)
-    _finish_settling(books, step, peer, sender, message.number, message.credit, stale)
+    stale = list(_all_stale(books, step, sender, message)) if message.whole else []
+    if not stale:
+        for done in message.done:
+            lease, mask, left = _judge_done(books, step, sender, done)
+            if lease is not None:
+                _complete(books, step, lease, done, mask)
+            stale += left
+        for failed in message.failed:
+            lease, bit, left = _judge_failed(books, step, sender, failed)
+            if lease is not None:
+                _fail(books, step, lease, bit, failed)
+            stale += left
+    if stale:
+        for id, span in stale:
+            _note_stale(books, step, sender, id, span)
+    spans = [span for _, span in stale] if stale else []
+    _finish_settling(books, step, peer, sender, message.number, message.credit, spans)
 
 
 def release(books: Books, step: Step, peer: Peer, sender: Holder | None, message: Release) -> None:
@@ -70,7 +70,7 @@ def give_back_all(books: Books, step: Step, lease: Lease, why: str) -> None:
 
 def _give_back(books: Books, step: Step, lease: Lease, mask: int, why: str) -> None:
     history.note_returned(books, step, lease, mask, why)
-    books.give_back(step, lease, mask)
+    leasing.give_back(books, step, lease, mask)
 
 
 def _finish_settling(
@@ -98,36 +98,95 @@ def _lease_of(books: Books, sender: Holder | None, token: int) -> Lease | None:
     return lease
 
 
-def _find_stale(books: Books, step: Step, sender: Holder | None, message: Settle) -> list[Span]:
-    """Returns what would be refused of a message that is to be carried out as a whole, or not at all."""
-    stale: list[Span] = []
+# What is stale (the fence): decided here, and nowhere else.
+
+Stale = tuple[str, Span]
+"""What is refused of a message: the id of its batch, and the tasks."""
+
+
+def _judge_done(
+    books: Books, step: Step, sender: Holder | None, done: Done
+) -> tuple[Lease | None, int, Sequence[Stale]]:
+    """Returns the lease and the tasks of it that a completion may end; and what is stale of it: neither covered by
+    the lease of its token, nor a repeat of what was accepted under that token.
+    """
+    lease = _lease_of(books, sender, done.token)
+    mask = 0 if lease is None else lease.mask & lease.batch.span_mask(done.lo, done.hi)
+    if lease is not None and mask.bit_count() == done.hi - done.lo:
+        return lease, mask, ()
+    left = run_mask(done.lo, done.hi) & ~(mask << (0 if lease is None else lease.batch.first))
+    left &= ~_accepted_mask(books, step, done.token, done.id, left)
+    return lease, mask, [(done.id, Span(done.token, lo, hi)) for lo, hi in runs(left)]
+
+
+def _judge_failed(
+    books: Books, step: Step, sender: Holder | None, failed: Failed
+) -> tuple[Lease | None, int, Sequence[Stale]]:
+    """Returns the lease and the task of it that has failed; else whether its report is stale, and not the repeat of one
+    that was noted before.
+    """
+    lease = _lease_of(books, sender, failed.token)
+    bit = 0 if lease is None else lease.mask & lease.batch.span_mask(failed.index, failed.index + 1)
+    if bit:
+        return lease, bit, ()
+    for id in (task_id(failed.id, 0, failed.index), failed.id):
+        batch = places.read(books, step, places.find(step, id))
+        if batch is not None and batch.failed_token == failed.token:
+            return None, 0, ()
+    return None, 0, [(failed.id, Span(failed.token, failed.index, failed.index + 1))]
+
+
+def _all_stale(books: Books, step: Step, sender: Holder | None, message: Settle) -> Iterator[Stale]:
+    """Yields what would be refused of a message that is to be carried out as a whole, or not at all."""
     for done in message.done:
-        lease = _lease_of(books, sender, done.token)
-        held = 0 if lease is None else (lease.mask & lease.batch.span_mask(done.lo, done.hi)) << lease.batch.first
-        left = ((1 << (done.hi - done.lo)) - 1) << done.lo & ~held
-        if left:
-            left &= ~_accepted_mask(books, step, done.token, done.id, left)
-            stale += [Span(done.token, lo, hi) for lo, hi in runs(left)]
+        yield from _judge_done(books, step, sender, done)[2]
     for failed in message.failed:
-        lease = _lease_of(books, sender, failed.token)
-        if lease is None or not lease.mask & lease.batch.span_mask(failed.index, failed.index + 1):
-            stale += _stale_failure(books, step, sender, failed)
-    return stale
+        yield from _judge_failed(books, step, sender, failed)[2]
+
+
+def _accepted_mask(books: Books, step: Step, token: int, id: str, asked: int) -> int:
+    """Returns which tasks of a batch (bit i is index i) were completed under this token before."""
+    accepted = _spans_mask(places.accepted_of(books, step, places.find(step, id)), token)
+    for index in bits(asked & ~accepted):
+        own = places.find(step, task_id(id, 0, index))
+        accepted |= _spans_mask(places.accepted_of(books, step, own), token) & (1 << index)
+    return accepted & asked
+
+
+def _spans_mask(spans: Iterable[Accepted], token: int) -> int:
+    mask = 0
+    for entry in spans:
+        if entry[0] == token:
+            mask |= run_mask(entry[1], entry[2])
+    return mask
+
+
+def _note_stale(books: Books, step: Step, sender: Holder | None, id: str, span: Span) -> None:
+    """Leaves a trace in the history of the tasks, as far as they are known: of each that was split off, and of the
+    batch.
+    """
+    detail = {"token": span.token, "worker": None if sender is None else sender.name}
+    known = places.find(step, id)
+    if known is not None:
+        is_single = places.size_of(step, known) == 1
+        history.add_event(step, books, id, "stale", detail if is_single else {**detail, "spans": [span[1:]]})
+    for index in range(span.lo, min(span.hi, span.lo + STALE_TASKS_MAX)):
+        own_id = task_id(id, 0, index)
+        if places.find(step, own_id) is not None:
+            history.add_event(step, books, own_id, "stale", detail)
 
 
 # Completions.
 
 
-def _complete(books: Books, step: Step, lease: Lease, done: Done) -> list[Span]:
-    """Ends the tasks of a completion that the lease still covers, and returns the others."""
+def _complete(books: Books, step: Step, lease: Lease, done: Done, mask: int) -> None:
+    """Ends the tasks of a completion that its lease covers."""
     batch = lease.batch
-    holder = lease.holder
-    mask = lease.mask & batch.span_mask(done.lo, done.hi)
     own_group = batch.options.group
     is_moved = own_group is not None and groups.is_moved(batch, done)
     if mask.bit_count() == done.hi - done.lo:
         started_at = lease.started.get(done.lo) if lease.started and done.hi - done.lo == 1 else None
-        books.uncover(step, lease, mask)
+        leasing.uncover(books, step, lease, mask)
         forwarded = _forwarded(done) if done.forwards or done.groups else ()
         endings.end_done(
             books,
@@ -139,109 +198,40 @@ def _complete(books: Books, step: Step, lease: Lease, done: Done) -> list[Span]:
             started_at=started_at,
             forwarded=forwarded,
         )
-        stale: list[Span] = []
     else:
-        stale = _complete_in_part(books, step, lease, done, mask, is_moved=is_moved)
-    holder.done += mask.bit_count()
+        _complete_in_part(books, step, lease, done, mask, is_moved=is_moved)
+    lease.holder.done += mask.bit_count()
     if (done.forwards or done.groups) and mask:
         is_member = own_group is not None and groups.is_member(step, own_group[0], batch.id, groups.IS_TASK)
         admission.store_forwarded(books, step, own_group[0] if own_group is not None and is_member else None, done)
-    return stale
 
 
 def _forwarded(done: Done) -> Forwarded:
     """Returns what a completion stores, for the trace of its tasks."""
     made = [(group.id, group.queue or "", 0) for group in done.groups]
-    made += [(batch.id, batch.queue, len(batch.ends) >> 2) for batch in done.forwards]
+    made += [(batch.id, batch.queue, batch.tasks) for batch in done.forwards]
     if len(made) > FORWARDED_MAX:
         made[FORWARDED_MAX:] = [("", "", len(made) - FORWARDED_MAX)]
     return tuple(made)
 
 
-def _complete_in_part(books: Books, step: Step, lease: Lease, done: Done, mask: int, *, is_moved: bool) -> list[Span]:
+def _complete_in_part(books: Books, step: Step, lease: Lease, done: Done, mask: int, *, is_moved: bool) -> None:
     """Some tasks of the range were taken away (cancelled, say) while the holder did them."""
     batch = lease.batch
-    books.uncover(step, lease, mask)
+    leasing.uncover(books, step, lease, mask)
     forwarded = _forwarded(done)
-    asked = ((1 << (done.hi - done.lo)) - 1) << done.lo
     for lo, hi in runs(mask):
         results = NO_RESULTS
         if done.blob:
             results = slice_tasks(done.ends, done.blob, lo + batch.first - done.lo, hi + batch.first - done.lo)
-        part = ((1 << (hi - lo)) - 1) << lo
-        endings.end_done(books, step, lease, part, results, is_moved=is_moved, forwarded=forwarded)
+        endings.end_done(books, step, lease, run_mask(lo, hi), results, is_moved=is_moved, forwarded=forwarded)
         forwarded = ()
-    left = asked & ~(mask << batch.first)
-    accepted = _accepted_mask(books, step, done.token, done.id, left)
-    return [Span(done.token, lo, hi) for lo, hi in runs(left & ~accepted)]
-
-
-def _stale_spans(books: Books, step: Step, sender: Holder | None, done: Done) -> list[Span]:
-    """A completion without a current lease: a repeat of an accepted one is fine, the rest is stale."""
-    asked = ((1 << (done.hi - done.lo)) - 1) << done.lo
-    left = asked & ~_accepted_mask(books, step, done.token, done.id, asked)
-    stale = [Span(done.token, lo, hi) for lo, hi in runs(left)]
-    for span in stale:
-        _note_stale(books, step, sender, done.id, span)
-    return stale
-
-
-def _stale_failure(books: Books, step: Step, sender: Holder | None, failed: Failed) -> list[Span]:
-    for id in (task_id(failed.id, 0, failed.index), failed.id):
-        place = endings.find(step, id)
-        batch = endings.read_at(books, step, place) if isinstance(place, endings.Place) else None
-        if batch is not None and batch.failed_token == failed.token:
-            return []  # the report of a failure that was noted before
-    span = Span(failed.token, failed.index, failed.index + 1)
-    _note_stale(books, step, sender, failed.id, span)
-    return [span]
-
-
-def _note_stale(books: Books, step: Step, sender: Holder | None, id: str, span: Span) -> None:
-    """Leaves a trace in the history of the tasks, as far as they are known: of each that was split off, and of the
-    batch.
-    """
-    detail = {"token": span.token, "worker": None if sender is None else sender.name}
-    known = endings.find(step, id)
-    if known is not None:
-        is_single = outcomes.size_of(step, known) == 1
-        history.add_event(step, books, id, "stale", detail if is_single else {**detail, "spans": [span[1:]]})
-    for index in range(span.lo, min(span.hi, span.lo + STALE_TASKS_MAX)):
-        own_id = task_id(id, 0, index)
-        if endings.find(step, own_id) is not None:
-            history.add_event(step, books, own_id, "stale", detail)
-
-
-def _accepted_mask(books: Books, step: Step, token: int, id: str, asked: int) -> int:
-    """Returns which tasks of a batch (bit i is index i) were completed under this token before."""
-    accepted = _accepted_in(books, step, token, id)
-    for index in bits(asked & ~accepted):
-        accepted |= _accepted_in(books, step, token, task_id(id, 0, index)) & (1 << index)
-    return accepted & asked
-
-
-def _accepted_in(books: Books, step: Step, token: int, id: str) -> int:
-    record = endings.find(step, id)
-    if isinstance(record, endings.End):
-        return _spans_mask(record.accepted, token)
-    batch = None if record is None else endings.read_at(books, step, record)
-    return 0 if batch is None else _spans_mask(batch.accepted, token)
-
-
-def _spans_mask(spans: Iterable[Accepted], token: int) -> int:
-    mask = 0
-    for entry in spans:
-        if entry[0] == token:
-            mask |= ((1 << (entry[2] - entry[1])) - 1) << entry[1]
-    return mask
 
 
 # Failures.
 
 
-def _fail(books: Books, step: Step, lease: Lease, failed: Failed) -> None:
-    batch = lease.batch
-    bit = batch.span_mask(failed.index, failed.index + 1)
+def _fail(books: Books, step: Step, lease: Lease, bit: int, failed: Failed) -> None:
     single = take_out(books, step, lease, bit)
     single.failed_token = lease.token
     books.count("failed")
@@ -252,10 +242,9 @@ def take_out(books: Books, step: Step, lease: Lease, bit: int) -> Batch:
     """Takes one leased task out of its lease and its batch; the caller says what becomes of it."""
     batch = lease.batch
     start = history.start_of(step, lease, bit)
-    books.uncover(step, lease, bit)
-    batch.queue.leased -= 1
-    books.changed[batch.queue] = None
-    single = endings.split_off(books, step, batch, bit)
+    leasing.uncover(books, step, lease, bit)
+    batch.queue.take_out(LEASED, 1, batch.options.priority)
+    single = endings.split_off(books, step, batch, bit, LEASED)
     single.last_start = start
     return single
 
@@ -294,7 +283,7 @@ def lose(books: Books, step: Step, lease: Lease, why: str, suspects: int = 0) ->
     if suspects:
         if batch.options.on_lost == "reassign":
             batch.is_solo = True
-            books.unsaved[batch.key] = batch
+            books.save_progress(batch)
         else:
             started |= suspects & lease.mask
     books.count("lost", lease.mask.bit_count())
@@ -316,7 +305,7 @@ def lose_task(books: Books, step: Step, lease: Lease, bit: int, why: str) -> Non
     single.last_start = None
     match single.options.on_lost:
         case "cancel":
-            endings.cancel(books, step, single, why)
+            endings.end(books, step, single, CANCELLED, why)
         case "dead":
             endings.bury(books, step, single, why)
         case _:
@@ -362,8 +351,6 @@ def extend(books: Books, step: Step, message: Extend) -> bool:
     lease = books.leases.get(message.token)
     if lease is None or not lease.holder.is_puller:
         return False
-    lease.seconds = message.lease
-    lease.expires_at = step.now + message.lease
-    books.alarms.set(lease.expires_at, lease)
-    step.tx.put(tables.LEASES, tables.token_key(lease.token), lease.record())
+    leasing.prolong(books, step, lease, message.lease)
+    leasing.store(step, [lease])
     return True

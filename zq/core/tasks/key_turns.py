@@ -16,7 +16,7 @@ searched.
   stands behind all other lines.
 
 Invariant: a line with parked batches has a turn, and the batch that has it will end it: `finish`, `split_off` and
-`bury` note it in `Books.turned`, grants call `pass_on`.
+`bury` note it by `end_later`, grants call `pass_on`.
 """
 
 from __future__ import annotations
@@ -25,8 +25,10 @@ from itertools import islice
 from typing import Final
 
 from zq.core import tables
+from zq.core.state import places
 from zq.core.state.batch import Batch
-from zq.core.state.books import Books, Step
+from zq.core.state.books import Books
+from zq.core.state.step import Step
 
 ORDERED: Final = 10
 """Kind of the line of ordered tasks; the others are 0 to 9, by priority."""
@@ -48,14 +50,14 @@ def enter(books: Books, step: Step, batch: Batch) -> bool:
     line = line_of(batch)
     turn = step.tx.get(tables.LINES, line)
     if turn is None:
-        _set_turn(books, step, line, batch)
-        batch.queue.lines += 1
+        _set_turn(step, line, batch)
+        batch.queue.add_lines(1)
         return False
     if turn == batch.key:  # tried again, or brought back in the step in which it ended
         books.turned.pop(batch.key, None)
         return False
     _, _, sequence, sub = tables.split_task_key(batch.key)
-    _park(books, step, batch, tables.parked_key(line, sequence, sub))
+    places.enter_parked(step, batch, tables.parked_key(line, sequence, sub))
     return True
 
 
@@ -68,14 +70,11 @@ def keep_for_retry(books: Books, step: Step, single: Batch) -> None:
     if turn == single.key or turn != rest_key:
         return
     books.turned.pop(rest_key, None)
-    _set_turn(books, step, line, single)
+    _set_turn(step, line, single)
     rest = books.fetch(step.tx, rest_key)
     if rest is not None and rest.unfinished:
-        step.tx.delete(tables.PENDING, rest_key)
-        rest.queue.add_waiting(rest.options.priority, -rest.unfinished)
-        rest.queue.bytes -= len(rest.blob)
-        rest.is_parked = True
-        _park(books, step, rest, tables.parked_key(line, FRONT, 0))
+        places.leave_pending(step, rest, rest.full & ~rest.ended)
+        places.enter_parked(step, rest, tables.parked_key(line, FRONT, 0))
 
 
 def pass_on(books: Books, step: Step, batch: Batch) -> None:
@@ -87,8 +86,12 @@ def pass_on(books: Books, step: Step, batch: Batch) -> None:
         _unpark(books, step, batch, line, key, value)
         return
     step.tx.delete(tables.LINES, line)
-    batch.queue.lines -= 1
-    books.changed[batch.queue] = None
+    batch.queue.add_lines(-1)
+
+
+def end_later(books: Books, batch: Batch) -> None:
+    """Notes that the turn of a batch is to be passed on, if it has one, when the step has done what it is at."""
+    books.turned[batch.key] = batch
 
 
 def end_turns(books: Books, step: Step) -> None:
@@ -98,57 +101,20 @@ def end_turns(books: Books, step: Step) -> None:
         pass_on(books, step, batch)
 
 
-def read_parked(books: Books, step: Step, key: bytes) -> Batch | None:
-    """Returns the batch that is parked at a key."""
-    value = step.tx.get(tables.PARKED, key)
-    if value is None:
-        return None
-    task_key, record = tables.unpack(value)
-    return books.batches.get(task_key) or books.read(step.tx, task_key, record)
-
-
-def take_parked(books: Books, step: Step, key: bytes, batch: Batch, count: int) -> None:
-    """Counts out tasks of a parked batch that are about to end, and its record when they are the last."""
-    batch.queue.parked -= count
-    books.changed[batch.queue] = None
-    if batch.unfinished == count:
-        step.tx.delete(tables.PARKED, key)
-        batch.queue.bytes -= len(batch.blob)
-
-
-def _set_turn(books: Books, step: Step, line: bytes, batch: Batch) -> None:
+def _set_turn(step: Step, line: bytes, batch: Batch) -> None:
     step.tx.put(tables.LINES, line, batch.key)
-    books.changed[batch.queue] = None
-
-
-def _park(books: Books, step: Step, batch: Batch, key: bytes) -> None:
-    step.tx.put(tables.PARKED, key, tables.pack((batch.key, batch.record())))
-    _set_place(step, batch, tables.AT_PARKED, key)
-    batch.queue.parked += batch.unfinished
-    batch.queue.bytes += len(batch.blob)
-    books.changed[batch.queue] = None
 
 
 def _unpark(books: Books, step: Step, before: Batch, line: bytes, key: bytes, value: bytes) -> None:
     """Moves a batch from parked to pending, and gives it the turn."""
     queue = before.queue
-    task_key, record = tables.unpack(value)
-    step.tx.delete(tables.PARKED, key)
-    batch = books.batches.get(task_key) or books.read(step.tx, task_key, record)
-    batch.is_parked = False
-    queue.parked -= batch.unfinished
-    _, priority, sequence, sub = tables.split_task_key(task_key)
+    batch = places.parked_batch(books, step, value)
+    places.leave(step, places.Place(tables.AT_PARKED, key), batch, batch.full & ~batch.ended)
+    _, priority, sequence, sub = tables.split_task_key(batch.key)
     is_swept = sequence <= queue.swept_before  # an operation knows what it looks at by its sequence
-    if queue.policies.fair and not is_swept and not batch.has_progress and task_key not in books.unsaved:
+    if queue.policies.fair and not is_swept and not batch.has_progress and batch.key not in books.unsaved:
         books.sequence += 1
         books.is_changed = True
         batch.key = tables.task_key(queue.number, priority, books.sequence, sub)  # behind all other lines
-    step.tx.put(tables.PENDING, batch.key, batch.record())
-    _set_place(step, batch, tables.AT_PENDING, batch.key)
-    _set_turn(books, step, line, batch)
-    queue.add_waiting(batch.options.priority, batch.unfinished)
-    books.offer(batch)
-
-
-def _set_place(step: Step, batch: Batch, where: int, key: bytes) -> None:
-    step.tx.put(tables.INDEX, batch.own_id.encode(), tables.pack((where, key)))
+    _set_turn(step, line, batch)
+    places.enter_pending(books, step, batch)

@@ -1,19 +1,72 @@
-"""Batches that are ready and wait outside of their lane for one thing, so that nobody waits behind them: for their key
-to have room (`Gate.held`), or for the worker of their key (`Queue.awaiting`).
+"""Where waiting batches stand: in a lane, in the order of service, or set aside until something comes.
 
-Memory has the place and the key of each, however many they are. When what they wait for has come, or is not worth
-waiting for any more, they stand in their place in the lane again (`zq.core.state.service_order.bring_back`). One that
-ended meanwhile, or was moved, is found out then.
+A lane, one for each priority of a queue, is a window on its part of the pending table: the batches that are next are in memory, in a heap by task key;
+from `cursor` on the table has to be read. Memory therefore does not grow with the backlog.
+
+Invariant of a lane: every batch with waiting tasks is in the heap, or its key is at or behind the cursor.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from heapq import heappop, heappush
+from typing import Protocol
+
+from zq.wire.messages import Options
+
+LANE_BATCHES_MAX = 1024
+"""New batches that a lane keeps in memory beyond which they stay on disk until they are next: a worker's largest credit
+in batches of ten.
+"""
+
+
+class Standing(Protocol):
+    """What a lane has to know of a batch that stands in it."""
+
+    key: bytes
+    options: Options
+    is_queued: bool
+
+
+class Lane:
+    """The tasks of one priority that wait; keys only, the batches are in the books."""
+
+    __slots__ = ("cursor", "heap")
+
+    def __init__(self, cursor: bytes | None = None) -> None:
+        self.heap: list[bytes] = []
+        self.cursor = cursor  # None: nothing waits that is not in the heap
+
+    def put_back(self, key: bytes) -> None:
+        """Puts a batch back that was set aside."""
+        heappush(self.heap, key)
+
+    def leave(self, key: bytes) -> None:
+        """Leaves a stored batch to be read later."""
+        if self.cursor is None or key < self.cursor:
+            self.cursor = key
+
+    def takes(self, key: bytes) -> bool:
+        """Whether a new batch may be kept in memory."""
+        if len(self.heap) >= LANE_BATCHES_MAX and key > self.heap[0]:
+            return (
+                False  # one that is next is taken all the same: left on disk, it would have its neighbours read again
+            )
+        return self.cursor is None or key < self.cursor
+
+    def must_read(self) -> bool:
+        """Whether the next batch in order may be one that is not in memory."""
+        return self.cursor is not None and (not self.heap or self.cursor <= self.heap[0])
 
 
 class SetAside:
-    """Batches by what they wait for, and of that what has come."""
+    """Batches that are ready and wait outside of their lane for one thing, so that nobody waits behind them: for their
+    key to have room (`Gate.held`), or for the worker of their key (`Queue.awaiting`).
+
+    Memory has the place and the key of each, however many they are. When what they wait for has come, or is not worth
+    waiting for any more, they stand in their place in the lane again (`zq.core.state.service_order.bring_back`). One
+    that ended meanwhile, or was moved, is found out then.
+    """
 
     __slots__ = ("_heaps", "_opened")
 

@@ -1,0 +1,126 @@
+"""The states that tasks go through: each must have come from where it was by moves of the table of transitions."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import pytest
+
+from tests.simulation.ledger import Violation
+from zq.core import tables
+from zq.core.state.batch import Batch, bits, mask_of
+from zq.core.state.books import Books
+from zq.core.state.places import End
+from zq.core.state.queue import Queue
+from zq.core.state.transitions import (
+    DEAD,
+    DONE,
+    FORGOTTEN,
+    LEASED,
+    MOVES,
+    NEW,
+    PARKED,
+    PURGED,
+    SCHEDULED,
+    WAITING,
+    State,
+    allowed,
+)
+from zq.core.storage import Transaction
+from zq.task import task_id
+from zq.wire.limits import TASK_SEPARATOR
+
+WAYS = {(origin, to) for move in MOVES for origin in move.origins for to in move.targets if to is not FORGOTTEN}
+"""Every way between two states that a queue counts."""
+
+
+def _reachable(origin: State) -> set[State]:
+    found, new = {origin}, [origin]
+    while new:
+        for to in allowed(new.pop()):
+            if to not in found:
+                found.add(to)
+                new.append(to)
+    return found
+
+
+REACHABLE = {origin: _reachable(origin) for origin in State}
+
+
+class Lives:
+    """In which state every task was when it was last looked at."""
+
+    def __init__(self) -> None:
+        self.states: dict[str, State] = {}
+
+    def check(self, books: Books, tx: Transaction) -> None:
+        found: dict[str, State] = {}
+        for id, state in states_of(books, tx):
+            if id in found:
+                raise Violation(f"task {id} is both {found[id].name} and {state.name}")
+            found[id] = state
+        for id in self.states.keys() | found.keys():
+            before, now = self.states.get(id, NEW), found.get(id, FORGOTTEN)
+            if now not in REACHABLE[before]:
+                raise Violation(f"task {id} was {before.name} and is {now.name}: the table of transitions has no way")
+        self.states = found
+
+
+def states_of(books: Books, tx: Transaction) -> Iterator[tuple[str, State]]:
+    """Yields every task that the tables know, with its state."""
+    for key, value in tx.scan(tables.PENDING):
+        batch, live = books.read(tx, key, value), books.batches.get(key)
+        leased = 0 if live is None else live.leased
+        for id, state in _of_batch(batch, WAITING):
+            yield id, LEASED if state is WAITING and leased >> _index(batch, id) & 1 else state
+    for key, value in tx.scan(tables.SCHEDULED):
+        yield from _of_batch(books.read(tx, tables.split_due_key(key)[1], value), SCHEDULED)
+    for _, value in tx.scan(tables.PARKED):
+        yield from _of_batch(books.read(tx, *tables.unpack(value)), PARKED)
+    for key, value in tx.scan(tables.DEAD):
+        yield from _of_batch(books.read(tx, key, tables.unpack(value)[0]), DEAD)
+    for key, value in tx.scan(tables.INDEX):
+        record = tables.unpack(value)
+        if record[0] == tables.AT_ENDED and record[1] != "duplicate":
+            yield from _of_end(key.decode(), End(*record))
+
+
+def _index(batch: Batch, id: str) -> int:
+    return 0 if batch.count == 1 else int(id.rpartition(TASK_SEPARATOR)[2]) - batch.first
+
+
+def _of_batch(batch: Batch, state: State) -> Iterator[tuple[str, State]]:
+    for bit in bits(batch.full & ~batch.split):
+        yield batch.task_id(batch.first + bit), DONE if batch.ended >> bit & 1 else state
+
+
+def _of_end(id: str, end: End) -> Iterator[tuple[str, State]]:
+    state = PURGED if end.outcome == "dead" else State[end.outcome.upper()]
+    if TASK_SEPARATOR in id or end.size == 1:
+        yield id, state
+    else:
+        for index in bits((1 << end.size) - 1 & ~mask_of(end.split)):
+            yield task_id(id, end.size, index), state
+
+
+@contextmanager
+def counted_moves() -> Iterator[set[tuple[State, State]]]:
+    """Collects the ways that tasks go, as their queues count them."""
+    ways: set[tuple[State, State]] = set()
+    move, bring_in = Queue.move, Queue.bring_in
+
+    def noted_move(self: Queue, origin: State, to: State, tasks: int, priority: int) -> None:
+        if tasks:
+            ways.add((origin, to))
+        move(self, origin, to, tasks, priority)
+
+    def noted_bring_in(self: Queue, origin: State, to: State, tasks: int, priority: int, stored_bytes: int = 0) -> None:
+        if tasks:
+            ways.add((origin, to))
+        bring_in(self, origin, to, tasks, priority, stored_bytes)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Queue, "move", noted_move)
+        patch.setattr(Queue, "bring_in", noted_bring_in)
+        yield ways

@@ -1,0 +1,106 @@
+"""Leases are granted, shrink and end here, and nowhere else; also their rows, which a restart reads.
+
+`grant` and `give_back` say what becomes of the tasks; `uncover` only takes them out of their lease, and the caller says
+what becomes of them. Tokens are compared in `settling`.
+"""
+
+from __future__ import annotations
+
+from zq.core import tables
+from zq.core.state import places, service_order, unique_keys
+from zq.core.state.batch import Batch, span_of
+from zq.core.state.books import EPOCH_SHIFT, Books
+from zq.core.state.leases import Holder, Lease
+from zq.core.state.step import Step
+from zq.core.state.transitions import LEASED, WAITING
+from zq.core.storage import Transaction
+
+
+def grant(books: Books, step: Step, batch: Batch, mask: int, holder: Holder) -> Lease:
+    """Leases waiting tasks to a holder; `store` writes the row."""
+    books.lease_number += 1
+    lease = Lease(books.epoch << EPOCH_SHIFT | books.lease_number, batch, mask, holder, step.now, step.wall)
+    lease.is_solo = holder.solo = batch.is_solo and not holder.is_puller
+    count = mask.bit_count()
+    batch.leased |= mask
+    if batch.options.unique is not None:
+        unique_keys.note_start(step, batch)
+    queue = batch.queue
+    queue.move(WAITING, LEASED, count, batch.options.priority)
+    books.add_lease(lease)
+    if queue.gate is not None:
+        queue.gate.spend(batch.options.key, count, step.now)
+    books.turn += 1
+    holder.turn = books.turn
+    if books.events is not None:
+        lo, hi = span_of(mask)
+        books.events.note(
+            "assigned", queue.name, batch.id, lo + batch.first, hi + batch.first, holder.name, lease.token
+        )
+    return lease
+
+
+def store(step: Step, leases: list[Lease]) -> None:
+    """Writes the rows of leases that were granted, or go on with what they still cover."""
+    if leases:
+        step.tx.put_many(tables.LEASES, [(tables.token_key(lease.token), lease.record()) for lease in leases])
+
+
+def uncover(books: Books, step: Step, lease: Lease, mask: int) -> None:
+    """Takes tasks out of a lease, which ends with its last; the caller says what becomes of them."""
+    lease.mask &= ~mask
+    if lease.started:
+        lease.forget_started(mask)
+    lease.holder.held -= mask.bit_count()
+    batch = lease.batch
+    batch.leased &= ~mask
+    if batch.options.ordered and batch.count > 1:
+        _serve_on(books, batch)
+    if batch.queue.gate is not None:
+        batch.queue.gate.give_back(batch.options.key, mask.bit_count())
+        books.stirred[batch.queue] = None
+    books.stir_for(lease.holder)
+    if not lease.mask:
+        holder = lease.holder
+        del books.leases[lease.token], holder.leases[lease.token]
+        if lease.is_solo:
+            holder.solo = False
+        if holder.is_puller and not holder.leases:
+            books.pullers.pop(holder.name, None)
+        step.tx.delete(tables.LEASES, tables.token_key(lease.token))
+
+
+def give_back(books: Books, step: Step, lease: Lease, mask: int) -> None:
+    """Lets leased tasks wait again, in their place; a lease that goes on is stored with what it still covers."""
+    batch, queue = lease.batch, lease.batch.queue
+    uncover(books, step, lease, mask)
+    if lease.mask:
+        store(step, [lease])
+    queue.move(LEASED, WAITING, mask.bit_count(), batch.options.priority)
+    queue.put(batch)
+    if batch.options.ttl is not None:
+        places.watch_expiry(books, step, batch)
+    books.stirred[queue] = None
+
+
+def prolong(books: Books, step: Step, lease: Lease, seconds: float) -> None:
+    """Lets the lease of a pull last for so long from now."""
+    lease.seconds = seconds
+    lease.expires_at = step.now + seconds
+    books.alarms.set(lease.expires_at, lease)
+
+
+def forget(tx: Transaction, token: int) -> None:
+    """Deletes the row of a lease that has ended."""
+    tx.delete(tables.LEASES, tables.token_key(token))
+
+
+def _serve_on(books: Books, batch: Batch) -> None:
+    """Lets the next task of an ordered batch be served, of which one is leased no more."""
+    queue = batch.queue
+    if queue.policies.fair and not batch.is_queued and service_order.may_move_behind(books, queue):
+        books.turn += 1
+        queue.put_behind(batch, books.sequence, books.turn)
+    else:
+        queue.put(batch)
+    books.stirred[queue] = None
