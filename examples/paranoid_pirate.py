@@ -8,7 +8,7 @@ import subprocess
 import sys
 from collections import Counter
 
-from patterns import LazyPirateClient, ParanoidPirateQueue, ParanoidPirateWorker
+from patterns.guide import LazyPirateClient, ParanoidPirateQueue, ParanoidPirateWorker
 
 ORDERS = 6
 HEARTBEAT_INTERVAL = 0.5

@@ -1,6 +1,6 @@
-"""Patterns over zq: pipelines composed in code, and the patterns of the ZeroMQ guide.
+"""Pipelines composed in code, over zq; docs/pipelines.md has their guarantees.
 
-docs/pipelines.md and docs/patterns.md have their guarantees and weaknesses.
+The patterns of the ZeroMQ guide are in `patterns.guide`.
 
 This package sees only the names that `zq` exports, and `zq.processes`. Names are loaded when they are first used, so
 that `import patterns` costs nothing and a worker process loads no more than it needs.
@@ -11,44 +11,22 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from patterns.errors import LostError, PipelineError, StageError, StartError, TakenOverError
-    from patterns.guide.freelance import FreelanceClient
-    from patterns.guide.lazy_pirate import LazyPirateClient
-    from patterns.guide.load_balancer import LoadBalancer
-    from patterns.guide.majordomo import MajordomoBroker
-    from patterns.guide.paranoid_pirate_queue import ParanoidPirateQueue
-    from patterns.guide.paranoid_pirate_worker import ParanoidPirateWorker
-    from patterns.guide.publisher import Publisher
-    from patterns.guide.sink import Sink
-    from patterns.guide.subscriber import Gap, Subscriber, Update
-    from patterns.guide.ventilator import Ventilator, VentilatorWorker
     from patterns.pipeline.pipeline import Pipeline
     from patterns.pipeline.stages import FlatStage, Stage, batch, fan_out, gather, route, scatter, stage
-    from patterns.run.running import Run, RunOptions
+    from patterns.run.running import Run
+    from patterns.run.settings import RunOptions
 
 _MODULES = {
     "FlatStage": "patterns.pipeline.stages",
-    "FreelanceClient": "patterns.guide.freelance",
-    "Gap": "patterns.guide.subscriber",
-    "LazyPirateClient": "patterns.guide.lazy_pirate",
-    "LoadBalancer": "patterns.guide.load_balancer",
     "LostError": "patterns.errors",
-    "MajordomoBroker": "patterns.guide.majordomo",
-    "ParanoidPirateQueue": "patterns.guide.paranoid_pirate_queue",
-    "ParanoidPirateWorker": "patterns.guide.paranoid_pirate_worker",
     "Pipeline": "patterns.pipeline.pipeline",
     "PipelineError": "patterns.errors",
-    "Publisher": "patterns.guide.publisher",
     "Run": "patterns.run.running",
-    "RunOptions": "patterns.run.running",
-    "Sink": "patterns.guide.sink",
+    "RunOptions": "patterns.run.settings",
     "Stage": "patterns.pipeline.stages",
     "StageError": "patterns.errors",
     "StartError": "patterns.errors",
-    "Subscriber": "patterns.guide.subscriber",
     "TakenOverError": "patterns.errors",
-    "Update": "patterns.guide.subscriber",
-    "Ventilator": "patterns.guide.ventilator",
-    "VentilatorWorker": "patterns.guide.ventilator",
     "batch": "patterns.pipeline.stages",
     "fan_out": "patterns.pipeline.stages",
     "gather": "patterns.pipeline.stages",
@@ -59,28 +37,15 @@ _MODULES = {
 
 __all__ = [
     "FlatStage",
-    "FreelanceClient",
-    "Gap",
-    "LazyPirateClient",
-    "LoadBalancer",
     "LostError",
-    "MajordomoBroker",
-    "ParanoidPirateQueue",
-    "ParanoidPirateWorker",
     "Pipeline",
     "PipelineError",
-    "Publisher",
     "Run",
     "RunOptions",
-    "Sink",
     "Stage",
     "StageError",
     "StartError",
-    "Subscriber",
     "TakenOverError",
-    "Update",
-    "Ventilator",
-    "VentilatorWorker",
     "batch",
     "fan_out",
     "gather",

@@ -36,7 +36,7 @@ def draw(
     with _exit_codes():
         from patterns.direct.serving import load_plan
         from patterns.work.drawing import draw_mermaid
-        from patterns.work.references import load_reference
+        from zq.processes.references import load_reference
 
         _find_modules_here()
         plan = load_plan(spec)
@@ -77,8 +77,8 @@ def run(
     """Read items as JSON lines on stdin, and print results as JSON lines on stdout."""
     with _exit_codes():
         from patterns.pipeline.pipeline import Pipeline
-        from patterns.run.running import RunOptions
-        from patterns.work.references import load_reference
+        from patterns.run.settings import RunOptions
+        from zq.processes.references import load_reference
 
         _find_modules_here()
         pipeline = load_reference(spec)

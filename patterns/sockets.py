@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import zmq
 
 Socket = zmq.Socket[bytes]
@@ -74,25 +72,6 @@ def bind(socket: Socket, address: str) -> str:
     except zmq.ZMQError as error:
         raise OSError(error.errno, f"cannot bind {address}: {error.strerror}") from error
     return socket.getsockopt_string(zmq.LAST_ENDPOINT)
-
-
-class SocketFile:
-    """The file of an ipc:// endpoint that was bound here, which ZeroMQ leaves behind; of others there is none."""
-
-    def __init__(self, endpoint: str) -> None:
-        self._path = Path(endpoint.removeprefix("ipc://")) if endpoint.startswith("ipc://") else None
-        self._inode = self._find_inode()
-
-    def remove(self) -> None:
-        """Removes it, unless another has bound the same address since."""
-        if self._path is not None and self._inode is not None and self._find_inode() == self._inode:
-            self._path.unlink(missing_ok=True)
-
-    def _find_inode(self) -> int | None:
-        try:
-            return None if self._path is None else self._path.stat().st_ino
-        except OSError:
-            return None  # gone, or a name without a file (ipc://@...)
 
 
 def connect(socket: Socket, address: str) -> None:

@@ -8,7 +8,7 @@ import re
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
-from types import GenericAlias
+from typing import get_origin
 
 import pytest
 
@@ -80,13 +80,15 @@ def is_there(name: str) -> bool:
             found = importlib.import_module(".".join(parts[:cut]))
         except ModuleNotFoundError:
             continue
+        is_exported = cut < len(parts) and parts[cut] in getattr(found, "__all__", ())
         for part in parts[cut:]:
             if not hasattr(found, part):
                 return part in getattr(found, "__annotations__", {})
             found = getattr(found, part)
         # An alias of a type says where the type is from, and not where it has its name.
-        home = None if isinstance(found, GenericAlias) else getattr(found, "__module__", None)
-        return cut == 1 or cut == len(parts) or len(parts) > cut + 1 or home in (None, ".".join(parts[:cut]))
+        home = None if get_origin(found) is not None else getattr(found, "__module__", None)
+        is_module = cut == len(parts) or len(parts) > cut + 1
+        return is_exported or cut == 1 or is_module or home in (None, ".".join(parts[:cut]))
     return False
 
 

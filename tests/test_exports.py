@@ -1,4 +1,4 @@
-"""What `import zq` and `import patterns` offer.
+"""What `import zq`, `import patterns` and `import patterns.guide` offer.
 
 The same names for people, for type checkers and at run time, and a name for everything that is handed out.
 """
@@ -18,17 +18,20 @@ import pytest
 
 import patterns
 import patterns.errors
+import patterns.guide
 import zq
 import zq.errors
 
 ROOT = Path(__file__).parent.parent
 
-PACKAGES = pytest.mark.parametrize("package", [zq, patterns], ids=["zq", "patterns"])
+EXPORTING = (zq, patterns, patterns.guide)
+
+PACKAGES = pytest.mark.parametrize("package", EXPORTING, ids=lambda package: package.__name__)
 
 INNER: dict[str, str] = {
     "zq.app.app.TaskDecorator": "used at once, as a decorator",
     "zq.wire.messages.Group": "what a handler has collected, for the worker that takes it",
-    "zq.worker.run.Life": "one run of a worker, for what runs workers; people call run and stop",
+    "zq.worker.run.WorkerRun": "one run of a worker, for what runs workers; people call run and stop",
     "patterns.work.plan.Plan": "what an engine needs of a pipeline",
     "patterns.pipeline.pipeline.Piece": "a pipeline of one, and to people a pipeline",
     **{f"patterns.pipeline.stages.{name}": "as Piece" for name in ("Batch", "FanOut", "Gather", "Route", "Scatter")},
@@ -103,7 +106,7 @@ def test_what_is_not_exported_is_not_there(package: ModuleType) -> None:
         package.Pizza  # noqa: B018 - it raises
 
 
-@PACKAGES
+@pytest.mark.parametrize("package", [zq, patterns], ids=["zq", "patterns"])
 def test_every_public_error_is_exported(package: ModuleType) -> None:
     assert errors_of(package) <= set(package.__all__)
 
@@ -165,7 +168,7 @@ def handed_out(package: ModuleType) -> Iterator[tuple[str, str]]:
 
 @PACKAGES
 def test_every_class_that_is_handed_out_is_exported(package: ModuleType) -> None:
-    exported = {f"{module}.{name}" for one in (zq, patterns) for name, module in names_at_run_time(one).items()}
+    exported = {f"{module}.{name}" for one in EXPORTING for name, module in names_at_run_time(one).items()}
 
     missing = {f"{by}: {home}" for by, home in handed_out(package) if home not in exported and home not in INNER}
 
@@ -173,6 +176,6 @@ def test_every_class_that_is_handed_out_is_exported(package: ModuleType) -> None
 
 
 def test_classes_without_a_name_are_still_handed_out() -> None:
-    found = {home for package in (zq, patterns) for _, home in handed_out(package)}
+    found = {home for package in EXPORTING for _, home in handed_out(package)}
 
     assert INNER.keys() <= found

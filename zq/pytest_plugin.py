@@ -114,9 +114,9 @@ def zq_app(request: pytest.FixtureRequest) -> Iterator[zq.App]:
     if not spec:
         yield App.memory()
         return
-    from zq.processes.references import load_attribute
+    from zq.processes.references import load_reference
 
-    app = load_attribute(spec)
+    app = load_reference(spec)
     if not isinstance(app, App):
         raise pytest.UsageError(f"expected a zq.App at {spec} (ini option zq_app), got {type(app).__name__}")
     with app.in_memory():

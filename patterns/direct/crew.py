@@ -8,7 +8,6 @@ is woken through `wake` when something has changed.
 from __future__ import annotations
 
 import secrets
-import subprocess
 import threading
 import time
 from collections import deque
@@ -38,10 +37,11 @@ from patterns.direct.control import (
 from patterns.direct.hiring import Hiring, Worker, senders_to, targets_of, why_not
 from patterns.direct.links import set_patient
 from patterns.direct.places import Places
-from patterns.direct.waking import Wake
 from patterns.errors import StartError
 from patterns.sockets import Socket, bind, make_socket, send_now
 from patterns.work.plan import SINK, Node, Plan
+from zq.processes.children import wait_or_kill
+from zq.processes.wake import Wake
 
 START_TIMEOUT = 60.0
 """Seconds in which a worker must be ready: imports of a large program on a busy machine take many."""
@@ -302,11 +302,7 @@ class Crew:
             if worker.process is not None and worker.route is None:
                 worker.process.kill()  # it has not said hello, and hears nothing
         for process in processes:
-            try:
-                process.wait(max(deadline - time.monotonic(), 0.0))
-            except subprocess.TimeoutExpired:
-                process.kill()
-                process.wait()
+            wait_or_kill(process, deadline - time.monotonic())
         for worker in self.workers.values():
             if worker.thread is not None:
                 worker.thread.join(max(deadline - time.monotonic(), 0.1))

@@ -27,7 +27,7 @@ from patterns.errors import LostError, PipelineError
 from patterns.run.feeder import Feeder
 from patterns.run.pace import Pace
 from patterns.run.progress import Progress
-from patterns.run.running import Settings
+from patterns.run.settings import Settings
 from patterns.sockets import Socket, bind
 from patterns.work.execution import Spreader
 from patterns.work.items import UNSENDABLE, Plain, decode, size_of
@@ -56,7 +56,7 @@ TURN_MILLISECONDS = 250
 
 
 class DirectEngine:
-    """One direct run. It belongs to the thread that iterates; see `patterns.run.running.Engine` for what it is to a
+    """One direct run. It belongs to the thread that iterates; see `patterns.run.settings.Engine` for what it is to a
     run.
     """
 

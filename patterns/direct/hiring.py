@@ -4,10 +4,8 @@ with.
 
 from __future__ import annotations
 
-import os
 import secrets
 import subprocess
-import sys
 import threading
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -15,12 +13,13 @@ from dataclasses import dataclass, field
 import msgpack
 import zmq
 
+from patterns.direct import process
 from patterns.direct.control import CALLER, Counts, Hello, Target
 from patterns.direct.places import Places
 from patterns.direct.session import ControlThread, Session
 from patterns.sockets import Socket, make_socket, send_now
-from patterns.work.childhood import child_environment
 from patterns.work.plan import SINK, Node, Plan
+from zq.processes.children import start_program
 from zq.processes.exits import describe_exit
 
 JOIN = b"join"
@@ -88,17 +87,8 @@ class Hiring:
             self._start_process(worker)
 
     def _start_process(self, worker: Worker) -> None:
-        arguments = [
-            self._control_endpoint,
-            str(worker.number),
-            self.secret,
-            str(os.getpid()),
-            self._places.folder or "",
-        ]
-        worker.process = subprocess.Popen(
-            [sys.executable, "-m", "patterns.direct.process", "work", *arguments],
-            stdin=subprocess.DEVNULL,
-            env=child_environment(),
+        worker.process = start_program(
+            process.__name__, self._control_endpoint, str(worker.number), self.secret, self._places.folder or ""
         )
 
     def _start_thread(self, worker: Worker) -> None:

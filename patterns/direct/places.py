@@ -70,18 +70,28 @@ def own_host(endpoints: Iterable[str]) -> str | None:
     """
     found = None
     for endpoint in endpoints:
-        parts = urlsplit(endpoint)
-        try:
-            port = parts.port
-        except ValueError:  # not a number
-            port = None
-        if parts.scheme != "tcp" or not parts.hostname or not port:
-            raise ValueError(f"expected an endpoint as tcp://host:port, got {endpoint!r}")
+        address = split_endpoint(endpoint)
         if found is None:
             try:
                 with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
-                    probe.connect((parts.hostname, port))  # sends nothing; it only finds the way
+                    probe.connect(address)  # sends nothing; it only finds the way
                     found = str(probe.getsockname()[0])
             except OSError as error:
                 raise ValueError(f"there is no way to {endpoint}: {error}") from error
     return found
+
+
+def split_endpoint(endpoint: str) -> tuple[str, int]:
+    """Returns host and port of an endpoint.
+
+    Raises:
+        ValueError: it is not `tcp://host:port`.
+    """
+    parts = urlsplit(endpoint)
+    try:
+        port = parts.port
+    except ValueError:  # not a number
+        port = None
+    if parts.scheme != "tcp" or not parts.hostname or not port:
+        raise ValueError(f"expected an endpoint as tcp://host:port, got {endpoint!r}")
+    return parts.hostname, port

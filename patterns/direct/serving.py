@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import os
 import signal
-import subprocess
 import sys
 import threading
 import time
@@ -23,15 +22,13 @@ import zmq
 
 from patterns.direct.control import Failed, Hello
 from patterns.direct.hiring import JOIN
+from patterns.direct.places import split_endpoint
 from patterns.direct.session import ControlThread, Session, make_pull
 from patterns.pipeline.pipeline import Pipeline
 from patterns.sockets import bind
-from patterns.work.childhood import child_environment, end_with_parent
 from patterns.work.plan import Plan
-from patterns.work.references import load_reference
-
-RESTART_MAX = 5.0
-"""Seconds before a process that ended without a run is started again; from 0.1, doubled each time."""
+from zq.processes.children import become_child, restart_pause, start_program
+from zq.processes.references import load_reference
 
 LONG_RUN = 1.0
 """Seconds after which a process that ended is no sign of trouble."""
@@ -53,8 +50,8 @@ class Server:
         """
         load_plan(spec).node_named(stage)
         for endpoint in endpoints:
-            check_endpoint(endpoint)
-        self._commands = [["serve", spec, stage, endpoint, str(os.getpid())] for endpoint in endpoints]
+            split_endpoint(endpoint)
+        self._commands = [[spec, stage, endpoint] for endpoint in endpoints]
         self._stopped = threading.Event()
 
     def run(self) -> None:
@@ -83,11 +80,7 @@ class Server:
         failures = 0
         while not self._stopped.is_set():
             began_at = time.monotonic()
-            process = subprocess.Popen(
-                [sys.executable, "-m", "patterns.direct.process", *command],
-                stdin=subprocess.DEVNULL,
-                env=child_environment(),
-            )
+            process = start_program(__name__, *command)
             while process.poll() is None and not self._stopped.wait(0.05):
                 pass
             if process.poll() is None:
@@ -95,7 +88,7 @@ class Server:
             is_fine = process.wait() == 0 or time.monotonic() - began_at > LONG_RUN
             failures = 0 if is_fine else failures + 1
             if failures:
-                self._stopped.wait(min(0.1 * 2**failures, RESTART_MAX))
+                self._stopped.wait(restart_pause(failures))
 
 
 def load_plan(spec: str) -> Plan:
@@ -110,17 +103,6 @@ def load_plan(spec: str) -> Plan:
     return found.plan()
 
 
-def check_endpoint(endpoint: str) -> None:
-    """Raises ValueError unless an endpoint is tcp://host:port."""
-    parts = urlsplit(endpoint)
-    try:
-        port = parts.port
-    except ValueError:
-        port = None
-    if parts.scheme != "tcp" or not parts.hostname or not port:
-        raise ValueError(f"expected an endpoint as tcp://host:port, got {endpoint!r}")
-
-
 def is_local(endpoint: str) -> bool:
     """Returns whether only this machine can reach an endpoint."""
     host = urlsplit(endpoint).hostname or ""
@@ -130,9 +112,13 @@ def is_local(endpoint: str) -> bool:
         return False
 
 
-def serve_one_run(spec: str, stage: str, endpoint: str, parent: int) -> None:
-    """Waits to be called, and works for one run; the main part of a serving process."""
-    end_with_parent(parent)
+# In a process that serves.
+
+
+def main() -> None:
+    """Waits to be called, and works for one run: `python -m patterns.direct.serving PARENT SPEC STAGE ENDPOINT`."""
+    spec, stage, endpoint = become_child()
+    os.dup2(2, 1)  # what stages print goes to stderr, as in all workers
     plan = load_plan(spec)
     node = plan.node_named(stage)
     context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
@@ -171,3 +157,7 @@ def _end_when_stopped(control: ControlThread) -> None:
     control.stopped.wait()
     time.sleep(1.0)
     os._exit(0)
+
+
+if __name__ == "__main__":
+    main()

@@ -33,7 +33,6 @@ from patterns.direct.control import (
     unpack,
 )
 from patterns.direct.links import HEAD, HIGH_WATER_MARK, Links, set_patient
-from patterns.direct.waking import Wake
 from patterns.sockets import MESSAGE_BYTES_MAX, Socket, bind, make_socket, send_now
 from patterns.work.calls import Calls
 from patterns.work.execution import Execution
@@ -41,6 +40,7 @@ from patterns.work.hand import HandCalls
 from patterns.work.items import UNSENDABLE, Chunk, Sent, decode, size_of, weight_of
 from patterns.work.plan import Plan
 from patterns.work.salvage import salvage
+from zq.processes.wake import Wake
 
 logger = logging.getLogger(__name__)
 

@@ -10,7 +10,7 @@ from collections import deque
 from fractions import Fraction
 from typing import Any, Generic, NamedTuple, Protocol, TypeVar
 
-from patterns.work.items import Chunk, Origin, compact, members_of, merge, origins_of, share_of
+from patterns.work.items import Chunk, Origin, compact, lists_of, members_of, origins_of, share_of
 from patterns.work.plan import Node
 
 
@@ -83,10 +83,7 @@ class Batcher(Generic[T]):
             count = len(self._values)
         if not count:
             return None
-        stops = [min(start + size, count) for start in range(0, count, size)]
-        starts = range(0, count, size)
-        origins: list[Origin] = [merge(self._origins[a:b]) for a, b in zip(starts, stops, strict=True)]
-        values: list[Any] = [self._values[a:b] for a, b in zip(starts, stops, strict=True)]
+        full = lists_of(self._origins[:count], self._values[:count], size)
         done: list[T] = []
         taken = 0
         while taken < count:
@@ -96,4 +93,4 @@ class Batcher(Generic[T]):
         rest = compact(self._origins[count:taken], self._values[count:taken]) if taken > count else None
         del self._origins[:taken], self._values[:taken]
         self._full_at = now + self.node.within if self._values and self.node.within is not None else float("inf")
-        return Cut(compact(origins, values), rest, done)
+        return Cut(full, rest, done)

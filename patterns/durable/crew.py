@@ -7,17 +7,16 @@ its tasks to others. A run that goes on uses the names of the caller before.
 
 from __future__ import annotations
 
-import os
 import subprocess
-import sys
 import time
 from dataclasses import dataclass
 
 import zq
+from patterns.durable import stage_process
 from patterns.durable.stage_worker import make_worker, serving_nodes
 from patterns.errors import StartError
-from patterns.work.childhood import child_environment
 from patterns.work.plan import Node, Plan
+from zq.processes.children import start_program, wait_or_kill
 from zq.processes.exits import describe_exit
 
 START_DEATHS_MAX = 3
@@ -100,28 +99,12 @@ class DurableCrew:
             worker.stop(0.0, drain=False)
         give_up_at = time.monotonic() + STOP_PATIENCE
         for child in self._children:
-            try:
-                child.process.wait(max(give_up_at - time.monotonic(), 0.0))
-            except subprocess.TimeoutExpired:
-                child.process.kill()
-                child.process.wait()
+            wait_or_kill(child.process, give_up_at - time.monotonic())
         self._children.clear()
         self._workers.clear()
 
     def _start(self, node: Node, name: str) -> subprocess.Popen[bytes]:
-        process = subprocess.Popen(
-            [
-                sys.executable,
-                "-m",
-                "patterns.durable.stage_process",
-                self._address,
-                name,
-                str(node.number),
-                str(os.getpid()),
-            ],
-            stdin=subprocess.PIPE,
-            env=child_environment(),
-        )
+        process = start_program(stage_process.__name__, self._address, name, str(node.number), stdin=subprocess.PIPE)
         assert process.stdin is not None
         with process.stdin as pipe:
             try:

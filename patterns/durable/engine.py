@@ -28,7 +28,7 @@ from patterns.errors import PipelineError
 from patterns.run.feeder import Feeder
 from patterns.run.pace import Pace
 from patterns.run.progress import Progress
-from patterns.run.running import Settings
+from patterns.run.settings import Settings
 from patterns.work.execution import Spreader
 from patterns.work.items import UNSENDABLE, Chunk, Ended, Failure, Origin, Plain, decode, origins_of, pop
 from patterns.work.ledger import Ledger
@@ -67,7 +67,7 @@ RUN_ID_CHARACTERS_MAX = 40
 
 
 class DurableEngine:
-    """One durable run. It belongs to the thread that iterates; see `patterns.run.running.Engine` for what it is to a
+    """One durable run. It belongs to the thread that iterates; see `patterns.run.settings.Engine` for what it is to a
     run.
     """
 

@@ -1,5 +1,6 @@
-"""The main program of a stage worker that a durable run starts: `python -m patterns.durable.stage_process ADDRESS NAME
-NODE PARENT`, with the plan on standard input.
+"""The main program of a stage worker that a durable run starts, with the plan on standard input.
+
+python -m patterns.durable.stage_process PARENT ADDRESS NAME NODE
 """
 
 from __future__ import annotations
@@ -8,14 +9,13 @@ import os
 import sys
 
 from patterns.durable.stage_worker import make_worker
-from patterns.work.childhood import end_with_parent
 from patterns.work.plan import Plan
+from zq.processes.children import become_child
 
 
 def main() -> None:
     """Works until SIGTERM, or until the caller dies."""
-    address, name, number, parent = sys.argv[1:]
-    end_with_parent(int(parent))
+    address, name, number = become_child()
     plan = Plan.from_wire(sys.stdin.buffer.read())
     os.dup2(2, 1)  # what stages print goes to stderr: stdout belongs to the caller
     node = plan.nodes[int(number)]

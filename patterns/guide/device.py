@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import logging
 import math
-import socket as sockets
 import threading
 import time
 from collections.abc import Callable
@@ -18,8 +17,10 @@ from typing import Self
 
 import zmq
 
-from patterns.sockets import HIGH_WATER_MARK, LINGER, Frames, Socket, SocketFile, bind, make_socket
+from patterns.sockets import HIGH_WATER_MARK, LINGER, Frames, Socket, bind, make_socket
 from zq import ClosedError
+from zq.processes.socket_file import SocketFile
+from zq.processes.wake import Wake
 
 logger = logging.getLogger(__name__)
 
@@ -49,8 +50,7 @@ class Device:
         self._poller = zmq.Poller()
         self._handlers: dict[Socket, Callable[[Frames], None] | None] = {}
         self._files: list[SocketFile] = []
-        self._wake_reader: sockets.socket | None = None
-        self._wake_writer: sockets.socket | None = None
+        self._wake: Wake | None = None
         self._is_stopping = False
         self._is_begun = False
         self._opened = threading.Event()
@@ -113,12 +113,8 @@ class Device:
 
     def wake(self) -> None:
         """Has the loop look at what other threads left for it; from any thread."""
-        writer = self._wake_writer
-        if writer is not None:
-            try:
-                writer.send(b"\0")
-            except OSError:  # enough signals wait already, or the loop has ended
-                pass
+        if self._wake is not None:
+            self._wake.ring()
 
     # What a user calls.
 
@@ -134,13 +130,11 @@ class Device:
         self._is_begun = True
         self._context = zmq.Context()
         try:
-            self._wake_reader, self._wake_writer = sockets.socketpair()
-            for end in (self._wake_reader, self._wake_writer):
-                end.setblocking(False)
-            self._poller.register(self._wake_reader, zmq.POLLIN)
+            wake = self._wake = Wake()
+            self._poller.register(wake, zmq.POLLIN)
             self._open()
             self._opened.set()
-            self._serve(self._wake_reader)
+            self._serve(wake)
         finally:
             self._end()
 
@@ -183,7 +177,7 @@ class Device:
         finally:
             self._opened.set()
 
-    def _serve(self, wake_reader: sockets.socket) -> None:
+    def _serve(self, wake: Wake) -> None:
         next_at = self._tick(time.monotonic())
         while not (self._is_stopping and self._may_end()):
             patience = min(max(next_at - time.monotonic(), 0.0), POLL_MAX)
@@ -191,10 +185,7 @@ class Device:
                 if isinstance(ready, zmq.Socket):
                     self._drain(ready)
                 else:
-                    try:
-                        wake_reader.recv(4096)
-                    except BlockingIOError:  # taken with an earlier signal
-                        pass
+                    wake.clear()
                     self._woken()
             next_at = self._tick(time.monotonic())
 
@@ -218,11 +209,10 @@ class Device:
         try:
             self._close()
         finally:
+            for file in self._files:
+                file.remove()
             for socket in list(self._handlers):
                 self._drop(socket)
             self._context.term()  # waits for the linger; would wait for ever for a socket that was forgotten
-            for file in self._files:
-                file.remove()
-            for end in (self._wake_reader, self._wake_writer):
-                if end is not None:
-                    end.close()
+            if self._wake is not None:
+                self._wake.close()

@@ -17,8 +17,9 @@ from typing import Self
 
 import zmq
 
-from patterns.sockets import Frames, Socket, SocketFile, bind, make_socket
+from patterns.sockets import Frames, Socket, bind, make_socket
 from zq import TimedOutError
+from zq.processes.socket_file import SocketFile
 
 RESULT = b"\x01"
 END = b"\x02"
@@ -106,9 +107,9 @@ class Sink:
     def close(self) -> None:
         """Closes the socket; what still comes is lost."""
         if not self._socket.closed:
+            self._file.remove()
             self._socket.close()
             self._context.term()
-            self._file.remove()
 
     def __enter__(self) -> Self:
         return self

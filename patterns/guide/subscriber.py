@@ -1,4 +1,4 @@
-"""The subscriber to a `patterns.Publisher`: last values first, then every update, and a report of each that is missing.
+"""The subscriber to a `patterns.guide.Publisher`: last values first, then every update, and a report of each gap.
 
 Per topic: subscribe; the first beat proves that the subscription works; ask for a snapshot, and hold updates meanwhile;
 give out the snapshot, then the held updates after it, then what comes. `next` is the number that is expected: a higher

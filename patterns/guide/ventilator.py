@@ -16,8 +16,9 @@ from zmq.utils.monitor import recv_monitor_message
 
 from patterns.guide.device import Device
 from patterns.guide.sink import END, NUMBER_MAX, RESULT, pack_number, unpack_number
-from patterns.sockets import Frames, Socket, SocketFile, bind, connect, make_socket, send_now
+from patterns.sockets import Frames, Socket, bind, connect, make_socket, send_now
 from zq import TimedOutError
+from zq.processes.socket_file import SocketFile
 
 logger = logging.getLogger(__name__)
 
@@ -115,7 +116,7 @@ class Ventilator:
             self._tasks.close()
             self._sink.close()
             self._context.term()
-            self._file.remove()
+            self._file.remove()  # last: until here workers that come late still get what was sent
 
     def __enter__(self) -> Self:
         return self

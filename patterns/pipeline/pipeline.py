@@ -1,7 +1,8 @@
 """The pipeline as a value: pieces in sequence, made with `|`, immutable, and checked when it is made.
 
 A piece (patterns/pipeline/stages.py) is itself a pipeline of one. What a pipeline *does* is in its plan
-(patterns/work/plan.py); how it is run, in patterns/run/running.py.
+(patterns/work/plan.py); how it is run, in patterns/run/running.py. What is above this room is loaded by the
+methods that need it, so that pipelines are made without any of it.
 """
 
 from __future__ import annotations
@@ -11,7 +12,8 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar, Unpack, cast
 
 if TYPE_CHECKING:
     import zq
-    from patterns.run.running import Run, RunOptions
+    from patterns.run.running import Run
+    from patterns.run.settings import RunOptions
     from patterns.work.plan import Plan
 
 In_contra = TypeVar("In_contra", contravariant=True)
@@ -76,7 +78,7 @@ class Pipeline(Generic[In_contra, Out_co]):
             ValueError: the pipeline is not complete, or an option is out of range.
             TypeError: an option is unknown.
         """
-        from patterns.run.running import make_run
+        from patterns.start import make_run
 
         return cast("Run[Out_co]", make_run(self, items, options))
 

@@ -26,7 +26,7 @@ from typing import (
 )
 
 from patterns.pipeline.pipeline import In_contra, Out_co, Piece, Pipeline, check_closed, check_name
-from patterns.work.references import named_by, reference_to
+from zq.processes.references import named_by, reference_to
 
 In = TypeVar("In")
 Out = TypeVar("Out")
@@ -96,9 +96,9 @@ class _Step(Piece[In_contra, Out_co]):
 
     def check(self) -> None:
         if not self.options.threads:
-            reference_to(self.function, self.step_name)
+            reference_of(self.function, self.step_name)
             if self.options.key is not None and not has_importable_key(self):
-                reference_to(self.options.key, f"{self.step_name} (its key)")
+                reference_of(self.options.key, f"{self.step_name} (its key)")
 
 
 class Stage(_Step[In_contra, Out_co]):
@@ -199,6 +199,25 @@ def has_importable_key(step: _Step[Any, Any]) -> bool:
     return named_by(step.function) is step
 
 
+def reference_of(function: Callable[..., Any], stage: str) -> str:
+    """Returns the name by which another process can import a function; what has that name may also be a stage of it.
+
+    Args:
+        function: to be named.
+        stage: name of the stage, for the error.
+
+    Raises:
+        ValueError: no other process can import it.
+    """
+    try:
+        return reference_to(function, held_as="function")
+    except ValueError as why:
+        raise ValueError(
+            f"stage {stage}: no other process can import its function: {why}; "
+            "define it at the top level of a module or script, or give the stage threads=True"
+        ) from None
+
+
 class FanOut(Piece[In_contra, Out_co]):
     """Gives each item to all of its branches."""
 
@@ -248,7 +267,7 @@ class Route(Piece[In_contra, Out_co]):
 
     def check(self) -> None:
         if not self.threads:
-            reference_to(self.function, self.step_name)
+            reference_of(self.function, self.step_name)
         for branch in self.all_branches:
             check_closed(branch, f"branch of {self.label}")
 

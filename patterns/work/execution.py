@@ -30,7 +30,7 @@ from patterns.work.items import (
     compact,
     extend,
     extend_all,
-    merge,
+    lists_of,
     number_of,
     origins_of,
     pop,
@@ -386,12 +386,9 @@ class _BatchWork(_Work):
         """Returns the first `end` items as lists, and keeps the others."""
         if not end:
             return []
-        starts = range(0, end, self._node.size)
-        stops = [min(start + self._node.size, end) for start in starts]
-        origins: list[Origin] = [merge(self._origins[start:stop]) for start, stop in zip(starts, stops, strict=True)]
-        values: list[Any] = [self._values[start:stop] for start, stop in zip(starts, stops, strict=True)]
+        full = lists_of(self._origins[:end], self._values[:end], self._node.size)
         del self._origins[:end], self._values[:end]
-        return [(self._node.follower, compact(origins, values))]
+        return [(self._node.follower, full)]
 
 
 def divide(chunk: Chunk, node: Node, workers: int) -> list[tuple[int, Chunk]]:

@@ -7,27 +7,18 @@ failed, and harms no other item.
 
 from __future__ import annotations
 
-import os
-import select
-import struct
 import subprocess
-import sys
-import time
 from collections.abc import Callable
-from typing import IO, Any
+from typing import Any
 
 import msgpack
 
 from patterns.work.calls import Calls, failure_from
-from patterns.work.childhood import child_environment, end_with_parent
 from patterns.work.plan import Node
-from patterns.work.references import load_reference
+from zq.processes.children import become_child, end_child, open_pipes, start_child
 from zq.processes.exits import describe_exit
-
-LENGTH = struct.Struct("<I")
-READ_BYTES_MAX = 1 << 20
-LOOK_INTERVAL = 0.1
-"""Seconds between two looks whether the run is over."""
+from zq.processes.frames import read_frame, wait_frame, write_frame
+from zq.processes.references import load_reference
 
 
 class RemoteCallError(Exception):
@@ -66,9 +57,7 @@ class HandCalls(Calls):
         """Ends the process."""
         process, self._process = self._process, None
         if process is not None:
-            process.kill()
-            process.wait()
-            _close_pipes(process)
+            end_child(process, patience=0)
 
     def _ask(self, item: Any) -> Any:
         process = self._process
@@ -78,7 +67,10 @@ class HandCalls(Calls):
         assert process.stdin is not None and process.stdout is not None
         try:
             write_frame(process.stdin, msgpack.packb(item))
-            frame = self._read(process.stdout)
+            frame = wait_frame(process.stdout, self._timeout, self._is_over)
+        except TimeoutError:
+            self.close()
+            raise RemoteCallError(f"TimeoutError: ran longer than its timeout of {self._timeout:g} s") from None
         except OSError:  # the pipe broke: it died
             frame = None
         if frame is None:
@@ -92,65 +84,12 @@ class HandCalls(Calls):
 
     def _start(self) -> subprocess.Popen[bytes]:
         """Starts the process, and waits until it has imported the function: that is not part of a call's time."""
-        process = subprocess.Popen(
-            [sys.executable, "-m", "patterns.work.hand", *self._command, str(os.getpid())],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            env=child_environment(),
-        )
+        process = start_child(__name__, *self._command)
         assert process.stdout is not None
         if read_frame(process.stdout) is None:
-            process.wait()
-            _close_pipes(process)
+            end_child(process)
             raise RemoteCallError("ProcessError: the process for it could not be started; its output says why")
         return process
-
-    def _read(self, pipe: IO[bytes]) -> bytes | None:
-        """Returns the answer, or None when the process died.
-
-        Raises:
-            RemoteCallError: the time is over, and the process was killed.
-        """
-        deadline = time.monotonic() + self._timeout
-        found = bytearray()
-        descriptor = pipe.fileno()
-        while len(found) < LENGTH.size or len(found) < LENGTH.size + LENGTH.unpack_from(found)[0]:
-            left = deadline - time.monotonic()
-            if left <= 0 or self._is_over():
-                self.close()
-                raise RemoteCallError(f"TimeoutError: ran longer than its timeout of {self._timeout:g} s")
-            if not select.select([descriptor], [], [], min(left, LOOK_INTERVAL))[0]:
-                continue
-            part = os.read(descriptor, READ_BYTES_MAX)
-            if not part:
-                return None
-            found += part
-        return bytes(found[LENGTH.size :])
-
-
-def write_frame(pipe: IO[bytes], frame: bytes) -> None:
-    """Writes bytes behind their length."""
-    pipe.write(LENGTH.pack(len(frame)) + frame)
-    pipe.flush()
-
-
-def read_frame(pipe: IO[bytes]) -> bytes | None:
-    """Returns the next bytes that `write_frame` wrote, or None at the end."""
-    head = pipe.read(LENGTH.size)
-    if len(head) < LENGTH.size:
-        return None
-    size: int = LENGTH.unpack(head)[0]
-    frame = pipe.read(size)
-    return frame if len(frame) == size else None
-
-
-def _close_pipes(process: subprocess.Popen[bytes]) -> None:
-    for pipe in (process.stdin, process.stdout):
-        if pipe is not None:
-            try:
-                pipe.close()
-            except BrokenPipeError:  # what was to be flushed has nobody to read it
-                pass
 
 
 # In the process.
@@ -158,11 +97,8 @@ def _close_pipes(process: subprocess.Popen[bytes]) -> None:
 
 def main() -> None:
     """Answers calls until standard input ends."""
-    reference, how_many, parent = sys.argv[1:]
-    end_with_parent(int(parent))
-    source = sys.stdin.buffer
-    target = os.fdopen(os.dup(1), "wb")
-    os.dup2(2, 1)  # what the function prints goes where the log goes, and not into the pipe
+    prints, reference, how_many = become_child()
+    source, target = open_pipes(prints)
     found = load_reference(reference)
     function = getattr(found, "function", found)
     is_many = how_many == "many"

@@ -125,6 +125,13 @@ def merge(origins: Iterable[Origin]) -> Origin:
     return (tuple(members), ()) if len(members) > 1 or members[0][1] else members[0][0]
 
 
+def lists_of(origins: Sequence[Origin], values: list[Any], size: int) -> Chunk:
+    """Returns items in lists of `size`, the last of which may be shorter: a chunk whose items are these lists."""
+    starts = range(0, len(values), size)
+    merged = [merge(origins[start : start + size]) for start in starts]
+    return compact(merged, [values[start : start + size] for start in starts])
+
+
 def members_of(origin: Origin) -> Members:
     """Returns the (number, path) pairs that an item stands for."""
     return ((origin, ()),) if isinstance(origin, int) else origin[0]

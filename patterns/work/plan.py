@@ -16,8 +16,8 @@ from typing import Any, Literal
 import msgpack
 
 from patterns.pipeline.pipeline import Pipeline, check_closed, check_name
-from patterns.pipeline.stages import Batch, FanOut, Route, StageOptions, _Step, has_importable_key
-from patterns.work.references import load_reference, reference_to
+from patterns.pipeline.stages import Batch, FanOut, Route, StageOptions, _Step, has_importable_key, reference_of
+from zq.processes.references import load_reference
 
 SINK = -1
 """The number of the place where results go: the caller."""
@@ -222,7 +222,7 @@ class _Maker:
                         piece.function,
                         branches=branches,
                         labels=tuple(piece.branches),
-                        reference=None if piece.threads else reference_to(piece.function, piece.step_name),
+                        reference=None if piece.threads else reference_of(piece.function, piece.step_name),
                     )
                 case Batch():
                     follower = self._append("batch", "batch", follower, joins[-1], size=piece.size, within=piece.within)
@@ -254,9 +254,9 @@ class _Maker:
         options = piece.options
         reference = key_reference = None
         if not options.threads:
-            reference = reference_to(piece.function, piece.step_name)
+            reference = reference_of(piece.function, piece.step_name)
             if options.key is not None and not has_importable_key(piece):
-                key_reference = reference_to(options.key, piece.step_name)
+                key_reference = reference_of(options.key, piece.step_name)
         return self._append(
             _KINDS[piece.kind],
             piece.step_name,

@@ -128,7 +128,7 @@ def test_address_may_come_from_the_environment(invoke_alone: Invoke) -> None:
         (["coordinator", "--gone-after", "1", "--suspect-after", "2"], "suspect_after <= gone_after"),
         (["coordinator", "--assign", "chance"], "least-loaded"),
         (["worker", "tests.cli.kitchen:worker", "--processes", "2", "--concurrency", "2"], "exclude each other"),
-        (["worker", "tests.cli.kitchen"], "expected module:attribute"),
+        (["worker", "tests.cli.kitchen"], "expected module:name or file.py:name"),
         (["worker", "tests.cli.nowhere:worker"], "there is no module"),
         (["worker", "tests.cli.kitchen:nobody"], "there is no nobody"),
         (["worker", "tests.cli.kitchen:idle"], "expected a zq.Worker"),

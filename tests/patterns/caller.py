@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from patterns import gather, scatter, stage
-from patterns.run.running import RunOptions
+from patterns.run.settings import RunOptions
 
 SECONDS = 0.002
 

@@ -11,7 +11,7 @@ import pytest
 
 import zq
 from patterns import StageError, batch, fan_out, gather, scatter
-from patterns.run.running import RunOptions
+from patterns.run.settings import RunOptions
 from tests.patterns.shapes import SHAPES, Shape
 from tests.patterns.shop import describe, digits, double, fail_on_sevens, make_object, split_unreadable, tally, total
 

@@ -10,7 +10,7 @@ import pytest
 
 from patterns import Stage, StageError, StartError, scatter, stage
 from patterns import gather as gather_parts
-from patterns.run.running import RunOptions
+from patterns.run.settings import RunOptions
 from tests.patterns.shop import (
     add_one,
     crash_on_sevens,

@@ -17,7 +17,7 @@ import pytest
 import zq
 from patterns import StageError, TakenOverError, gather, scatter, stage
 from patterns.durable.parcels import run_queue
-from patterns.run.running import RunOptions
+from patterns.run.settings import RunOptions
 from tests.patterns.kitchen import pipeline as kitchen
 from tests.patterns.shop import die_on_sevens, double, fail_on_sevens, repeat, total
 from tests.process.kitchen import wait_until

@@ -11,10 +11,11 @@ from typing import Literal
 import pytest
 
 from patterns import Stage, batch, fan_out, gather, route, scatter, stage
+from patterns.pipeline.stages import reference_of
 from patterns.work.plan import SINK, Plan
-from patterns.work.references import load_reference, reference_to
 from tests.patterns import shop
 from tests.patterns.shop import add_one, describe, digits, double, keep, parity, repeat, tally, total
+from zq.processes.references import load_reference
 
 
 def test_stage_is_still_the_function() -> None:
@@ -263,7 +264,7 @@ def test_batch_size_is_checked() -> None:
 
 
 def test_reference_leads_back_to_the_function() -> None:
-    reference = reference_to(double.function, "double")
+    reference = reference_of(double.function, "double")
 
     assert reference == "tests.patterns.shop:double"
     assert load_reference(reference) is double

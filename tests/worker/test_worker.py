@@ -11,9 +11,10 @@ import pytest
 import zq
 from tests.process.kitchen import PATIENCE, wait_until
 from zq.wire.messages import DEFAULT_OPTIONS, Assignment, Done, Span
-from zq.worker.bench import Bench, Reports
+from zq.worker.bench import Bench
 from zq.worker.harvest import Report
 from zq.worker.run import SETTLE_PATIENCE
+from zq.worker.thread_runner import Reports
 
 ADDRESS = "tcp://127.0.0.1:1"
 

@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 from zq.client.client import Client
 from zq.client.queues import QueueStatus
 from zq.errors import UnreachableError, ZqError
+from zq.processes.children import wait_or_kill
 from zq.processes.exits import describe_exit
 from zq.task import Task
 from zq.worker.worker import Worker
@@ -159,11 +160,7 @@ def _process(*arguments: str) -> Iterator[Callable[[], None]]:
         yield check
     finally:
         process.terminate()
-        try:
-            process.wait(10.0)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
+        wait_or_kill(process, 10.0)
         log.close()
 
 

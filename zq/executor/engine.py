@@ -103,7 +103,7 @@ class Engine:
                 self._worker = make_worker(
                     address, allow=(), queue=self._queue, processes=processes, namespace=namespace
                 )
-                self._worker.spec = f"zq.executor:{'local_worker' if self.is_own else 'worker'}"
+                self._worker.spec = f"{__package__}:{'local_worker' if self.is_own else 'worker'}"
                 self._worker.child_stdout = 1  # what functions print goes where this program prints
                 self._worker.start()
             self._calls = Calls(address, timeout=timeout, name="executor", namespace=namespace)

@@ -10,13 +10,9 @@ is made again on the other side.
 from __future__ import annotations
 
 import functools
-import importlib
 import inspect
-import runpy
-import sys
 import traceback
 from collections.abc import Callable, Hashable
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import msgpack
@@ -25,7 +21,7 @@ from zq.app.conversion import converter_of
 from zq.app.converters import INT_MAX, INT_MIN, Converter
 from zq.app.parameters import Parameters
 from zq.errors import ConversionError, TaskFailedError
-from zq.processes.references import MAIN_OF_CHILD
+from zq.processes.references import MAIN, is_script, load_reference, loaded_module, reference_to
 from zq.wire.limits import TEXT_CHARS_MAX
 
 TUPLE, SET, FROZENSET, COMPLEX, LARGE_INT = range(1, 6)
@@ -79,33 +75,11 @@ def _describe(function: Any) -> Callee:
         raise TypeError(
             f"expected a plain function, got the coroutine function {function!r}; `async def` is for zq.App and zq.Worker"
         )
-    owner = getattr(function, "__self__", None)
-    name = getattr(function, "__qualname__", "")
-    module = getattr(function, "__module__", None) or "builtins"
-    if isinstance(owner, type) and inspect.ismethod(function):
-        module, name = owner.__module__, f"{owner.__qualname__}.{function.__name__}"
-    path = f"{module}:{name}"
-    if "<" in name or not name:
-        raise TypeError(f"expected a function that can be imported, got {path}: define it at the top of a module")
     try:
-        found = _attribute(sys.modules[module], name)
-    except (KeyError, AttributeError):
-        found = None
-    if found is not function and found != function:
-        raise TypeError(
-            f"expected a function that can be imported, got {function!r}: {path} is not it; methods of objects, partial and decorated "
-            "functions have no name by which another process could find them"
-        )
-    if module == "__main__":
-        file = getattr(sys.modules[module], "__file__", None)
-        if file is None:
-            raise TypeError(f"expected a function that can be imported, got {path} of a session without a file")
-        path = f"{Path(file).resolve()}:{name}"
+        path = reference_to(function)
+    except ValueError as why:
+        raise TypeError(f"expected a function that can be imported, got {function!r}: {why}") from why
     return Callee(path, function, _parameters(function))
-
-
-def _attribute(place: Any, name: str) -> Any:
-    return functools.reduce(getattr, name.split("."), place)
 
 
 def _parameters(function: Callable[..., Any]) -> Parameters | None:
@@ -238,7 +212,7 @@ def _make_exception(id: str, path: str, args: Any, text: str) -> BaseException:
     """Makes an exception again, if its class is loaded here: nothing is imported because a worker says so."""
     module, _, name = path.partition(":")
     try:
-        kind = _attribute(sys.modules[module], name)
+        kind = functools.reduce(getattr, name.split("."), loaded_module(module))
         if isinstance(kind, type) and issubclass(kind, BaseException) and isinstance(args, bytes):
             return kind(*unpack(args))
     except Exception:  # the constructor is anybody's code
@@ -249,32 +223,19 @@ def _make_exception(id: str, path: str, args: Any, text: str) -> BaseException:
 # A call, where it is run.
 
 
-class ScriptCache:
-    """The scripts that this process has run to find their functions."""
+def find(path: str) -> Callee:
+    """Returns the function of a path.
 
-    def __init__(self) -> None:
-        self._scripts: dict[str, dict[str, Any]] = {}
-
-    def find(self, path: str) -> Callee:
-        """Returns the function of a path.
-
-        Raises:
-            ValueError: there is none.
-        """
-        place, _, name = path.rpartition(":")
-        try:
-            if place.endswith(".py"):
-                if place not in self._scripts:
-                    self._scripts[place] = runpy.run_path(place, run_name=MAIN_OF_CHILD)
-                first, _, rest = name.partition(".")
-                function = _attribute(self._scripts[place][first], rest) if rest else self._scripts[place][first]
-            else:
-                function = _attribute(importlib.import_module(place), name)
-        except (ImportError, AttributeError, KeyError, OSError, ValueError) as error:
-            raise ValueError(f"there is no function {path} here: {type(error).__name__}: {error}") from error
-        if not callable(function):
-            raise ValueError(f"expected a function at {path}, got {type(function).__name__}")
-        return Callee(path, function, _parameters(function))
+    Raises:
+        ValueError: there is none.
+    """
+    try:
+        function = load_reference(path)
+    except (ImportError, AttributeError, KeyError, OSError, ValueError) as error:
+        raise ValueError(f"there is no function {path} here: {type(error).__name__}: {error}") from error
+    if not callable(function):
+        raise ValueError(f"expected a function at {path}, got {type(function).__name__}")
+    return Callee(path, function, _parameters(function))
 
 
 def run_call(callee: Callee, payload: dict[str, Any], task: Any) -> dict[str, Any]:
@@ -302,5 +263,5 @@ def _pack_exception(error: BaseException) -> dict[str, Any]:
     except Exception:
         args = None
     kind = type(error)
-    module = kind.__module__ if kind.__module__ != MAIN_OF_CHILD else "__main__"
+    module = MAIN if is_script(kind.__module__) else kind.__module__
     return {"raised": f"{module}:{kind.__qualname__}", "args": args, "text": text}

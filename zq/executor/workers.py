@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from zq.executor.remote_call import Callee, ScriptCache, run_call
+from zq.executor.remote_call import Callee, find, run_call
 from zq.task import Bury, Task
 from zq.worker.runner import Handler
 from zq.worker.worker import Worker
@@ -62,7 +62,6 @@ def make_worker(
 
 
 def _make_handler(allow: tuple[str, ...]) -> Handler:
-    scripts = ScriptCache()
     callees: dict[str, Callee] = {}
 
     def call(task: Task) -> Any:
@@ -76,7 +75,7 @@ def _make_handler(allow: tuple[str, ...]) -> Handler:
             )
         if path not in callees:
             try:
-                callees[path] = scripts.find(path)
+                callees[path] = find(path)
             except ValueError as error:
                 raise Bury(str(error)) from error
         return run_call(callees[path], payload, task)

@@ -1,5 +1,7 @@
-"""Other processes: what everybody who starts one needs, be it a worker or a pipeline.
+"""Processes: functions named so that another process finds them, children, what goes between them, how they ended.
 
-It imports nothing of zq but errors. What a process *does* is not in here: that is with whoever starts it. `patterns`
-may import this room, too.
+And what stands beside a socket without being one: what wakes a thread that polls, the file that an address leaves.
+
+May import: errors. Nothing in here knows tasks or messages, and nothing knows ZeroMQ: the coordinator, workers and
+their children, and the patterns all stand on it. Of all rooms of zq this is the one that `patterns` may import, too.
 """

@@ -1,9 +1,18 @@
-"""How a worker is named so that another process finds it: `module:attribute` or `path.py:attribute`, and `...@part` for
-a part of what is there.
+"""How a thing is named so that another process can import it: `module:name`, or `path/file.py:name` for a script.
 
-What is there is a `zq.Worker`, a `zq.App`, or any object with the method `__zq_worker__(part)`, which returns a
-`zq.Worker` for a part of it (None: for all): so packages over zq bring workers of their own to `zq worker` and to child
-processes.
+Functions, workers, apps and pipelines travel by name and never by value: what a process runs is what stands in its own
+files. The name may have dots (`module:Class.method`).
+
+A script, which has no module name by which it could be imported, is named by its file, and whoever loads one gets it by
+one rule: *a file is run once in a process, as a module that stays*. It is run under the name `__mp_main__`, as in
+multiprocessing, so that `if __name__ == "__main__"` keeps its main part from running there; a second script in the same
+process has a number behind that name. It is in `sys.modules` from the beginning, so that classes of it are found by
+their module. The script that the process itself was started with is that module, and is never run again; the same is
+true of `python -m package.module`, which is named by its module.
+
+A worker is named in the same way, and `...@part` names a part of what is there. That is a `zq.Worker`, a `zq.App`, or
+any object with the method `__zq_worker__(part)`, which returns a `zq.Worker` for a part of it (None: for all): so
+packages over zq bring workers of their own to `zq worker` and to child processes.
 """
 
 from __future__ import annotations
@@ -11,16 +20,181 @@ from __future__ import annotations
 import importlib
 import importlib.util
 import sys
-from collections.abc import Mapping
+import threading
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
+MAIN = "__main__"
 MAIN_OF_CHILD = "__mp_main__"
-"""The name under which a script is run in a child, as in multiprocessing: `if __name__ == "__main__"` keeps it from
-running there.
-"""
 
 PART_SEPARATOR = "@"
+
+_scripts: dict[str, ModuleType] = {}
+"""The scripts that were run here, by their resolved files."""
+
+_lock = threading.RLock()
+"""Guards `_scripts`: a file is run once, whoever asks for it at the same time."""
+
+
+class _Loading(threading.local):
+    depth = 0
+
+
+_loading = _Loading()
+
+
+# Names.
+
+
+def reference_to(function: Callable[..., Any], *, held_as: str | None = None) -> str:
+    """Returns the name by which another process can import a function.
+
+    Args:
+        function: to be named; also a class, or a method of one.
+        held_as: attribute in which what has its name may hold the function, instead of being it.
+
+    Raises:
+        ValueError: no other process can import it; the text says why.
+    """
+    owner = getattr(function, "__self__", None)
+    qualname: str | None = getattr(function, "__qualname__", None)
+    module_name = getattr(function, "__module__", None) or "builtins"
+    if isinstance(owner, type) and qualname is not None:  # a method of a class, perhaps inherited
+        module_name, qualname = owner.__module__, f"{owner.__qualname__}.{function.__name__}"
+    if not qualname:
+        raise ValueError(f"a {type(function).__name__} has no name to import it by")
+    if "<lambda>" in qualname:
+        raise ValueError("a lambda has no name to import it by")
+    if "<" in qualname:
+        raise ValueError(f"{qualname} exists only while the function around it runs")
+    module = sys.modules.get(module_name)
+    found = _walk(module, qualname)
+    is_held = held_as is not None and getattr(found, held_as, None) is function
+    if module is None or not (is_held or found is function or found == function):
+        raise ValueError(
+            f"there is another thing, or nothing, at {module_name}.{qualname}; "
+            "methods of objects, partial and decorated functions have no name of their own"
+        )
+    place = place_of(module)
+    if place is None:
+        raise ValueError(f"{qualname} was typed in or read from standard input, and is in no file")
+    return f"{place}:{qualname}"
+
+
+def place_of(module: ModuleType) -> str | None:
+    """Returns the module name or the file by which another process can load a module, or None."""
+    if not is_script(module.__name__):
+        return module.__name__
+    spec = getattr(module, "__spec__", None)
+    if spec is not None and not is_script(spec.name) and not spec.name.endswith(f".{MAIN}"):
+        return str(spec.name)  # python -m package.module
+    file = getattr(module, "__file__", None)
+    return None if file is None or not Path(file).is_file() else str(Path(file).resolve())
+
+
+def is_script(module_name: str) -> bool:
+    """Returns whether a module of this name is the main program of a process, or was run as one."""
+    return module_name == MAIN or module_name.startswith(MAIN_OF_CHILD)
+
+
+def named_by(function: Callable[..., Any]) -> Any:
+    """Returns what the module of a function has under its name, which may hold it; None when there is nothing."""
+    return _walk(sys.modules.get(function.__module__), function.__qualname__)
+
+
+def _walk(found: Any, qualname: str) -> Any:
+    for part in qualname.split("."):
+        found = getattr(found, part, None)
+    return found
+
+
+# Things.
+
+
+def load_reference(reference: str) -> Any:
+    """Imports what a reference names.
+
+    Raises:
+        ValueError: there is no such thing, or its file is not Python.
+    """
+    place, separator, qualname = reference.rpartition(":")
+    if not separator or not place or not qualname:
+        raise ValueError(f"expected module:name or file.py:name, got {reference!r}")
+    _loading.depth += 1
+    try:
+        found = _walk(_load(place), qualname)
+    except ModuleNotFoundError as error:
+        raise ValueError(f"there is no module {place}: {error}") from error
+    except SyntaxError as error:
+        raise ValueError(f"{error.filename} line {error.lineno} is not Python: {error.msg}") from error
+    finally:
+        _loading.depth -= 1
+    if found is None:
+        raise ValueError(f"there is no {qualname} in {place}")
+    return found
+
+
+def is_loading() -> bool:
+    """Returns whether this thread is importing something by its reference."""
+    return _loading.depth > 0
+
+
+def loaded_module(place: str) -> ModuleType | None:
+    """Returns the module of this process that is at a place (module name or file); None when it is not loaded."""
+    for name in (MAIN, MAIN_OF_CHILD):  # the second one may be from multiprocessing
+        module = sys.modules.get(name)
+        if module is not None and place_of(module) == place:
+            return module
+    return _scripts.get(place) or sys.modules.get(place)
+
+
+def _load(place: str) -> ModuleType:
+    if place.endswith(".py"):
+        file = str(Path(place).resolve())
+        with _lock:
+            return loaded_module(file) or _run_file(place, file)
+    own = loaded_module(place)
+    return own if own is not None and is_script(own.__name__) else importlib.import_module(place)
+
+
+def _run_file(path: str, file: str) -> ModuleType:
+    if not Path(file).is_file():
+        raise ValueError(f"there is no file {path}")
+    name = MAIN_OF_CHILD
+    while name in sys.modules:
+        name = f"{MAIN_OF_CHILD}{int(name.removeprefix(MAIN_OF_CHILD) or 1) + 1}"
+    spec = importlib.util.spec_from_file_location(name, file)
+    assert spec is not None and spec.loader is not None  # the name ends in .py
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = _scripts[file] = module
+    try:
+        spec.loader.exec_module(module)
+    except BaseException:  # as an import does: who asks again finds out again
+        del sys.modules[name], _scripts[file]
+        raise
+    return module
+
+
+# Workers.
+
+
+def load_provider(spec: str) -> Any:
+    """Imports what a spec names; of what has `__zq_worker__`, the worker that this returns.
+
+    Raises:
+        ValueError: there is no such thing, or it has no such part.
+    """
+    place, _, name = spec.rpartition(":")
+    name, separator, part = name.partition(PART_SEPARATOR)
+    found = load_reference(f"{place}:{name}" if separator else spec)
+    make = getattr(found, "__zq_worker__", None)
+    if make is not None:
+        return make(part or None)
+    if separator:
+        raise ValueError(f"a {type(found).__name__} has no parts, so there is no {part!r} of {place}:{name}")
+    return found
 
 
 def load_handlers(spec: str) -> Mapping[str, Any]:
@@ -34,54 +208,3 @@ def load_handlers(spec: str) -> Mapping[str, Any]:
     if not isinstance(handlers, Mapping) or not handlers:
         raise ValueError(f"expected a zq.Worker with handlers at {spec}, got {type(worker).__name__}")
     return handlers
-
-
-def load_provider(spec: str) -> Any:
-    """Imports what a spec names; of what has `__zq_worker__`, the worker that this returns.
-
-    Raises:
-        ValueError: there is no such thing, or it has no such part.
-    """
-    place, _, name = spec.rpartition(":")
-    name, separator, part = name.partition(PART_SEPARATOR)
-    found = load_attribute(f"{place}:{name}" if separator else spec)
-    make = getattr(found, "__zq_worker__", None)
-    if make is not None:
-        return make(part or None)
-    if separator:
-        raise ValueError(f"a {type(found).__name__} has no parts, so there is no {part!r} of {place}:{name}")
-    return found
-
-
-def load_attribute(spec: str) -> Any:
-    """Imports `module:attribute`, or runs `path.py` and takes the attribute; raises ValueError when there is none, or
-    it cannot be read as Python.
-    """
-    place, separator, name = spec.rpartition(":")
-    if not separator or not place or not name:
-        raise ValueError(f"expected module:attribute, got {spec!r}")
-    try:
-        found: Any = _run_file(place, name) if place.endswith(".py") else _import(place, name)
-    except ModuleNotFoundError as error:
-        raise ValueError(f"there is no module {place}: {error}") from error
-    except SyntaxError as error:
-        raise ValueError(f"{error.filename} line {error.lineno} is not Python: {error.msg}") from error
-    if found is None:
-        raise ValueError(f"there is no {name} in {place}")
-    return found
-
-
-def _import(module: str, name: str) -> Any:
-    return getattr(importlib.import_module(module), name, None)
-
-
-def _run_file(path: str, name: str) -> Any:
-    """Runs a script as a module that stays: what it defines can be found again by its module's name."""
-    if not Path(path).is_file():
-        raise ValueError(f"there is no file {path}")
-    spec = importlib.util.spec_from_file_location(MAIN_OF_CHILD, path)
-    assert spec is not None and spec.loader is not None  # the name ends in .py
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[MAIN_OF_CHILD] = module
-    spec.loader.exec_module(module)
-    return getattr(module, name, None)

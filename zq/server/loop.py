@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import errno
 import logging
-import os
 import struct
 import time
 from collections.abc import Iterable, Iterator
@@ -23,8 +22,9 @@ from zq.core.options import CoordinatorOptions, Now
 from zq.core.state.holder import Peer
 from zq.core.tables import TABLES
 from zq.errors import ClosedError, RemoteProtocolError, StoreFullError
+from zq.processes.socket_file import SocketFile
+from zq.processes.wake import Wake
 from zq.server.calendar import CALENDAR
-from zq.sockets.socket_file import SocketFile
 from zq.store import LmdbOptions, LmdbStore
 from zq.wire.codec import decode_for_coordinator, encode
 from zq.wire.limits import FRAME_BYTES_MAX
@@ -89,9 +89,7 @@ class Server:
         self._is_stopping = False
         self._faults = 0  # turns in a row that failed
         self._started_at = 0.0
-        self._wake_read, self._wake_write = os.pipe()
-        os.set_blocking(self._wake_read, False)
-        os.set_blocking(self._wake_write, False)
+        self._wake = Wake()
 
     def open(self) -> None:
         """Locks and opens the directory, reads the books and binds.
@@ -128,7 +126,7 @@ class Server:
         """Serves until `stop`; raises StoreError when the disk fails, upon which the process should end."""
         poller = zmq.Poller()
         poller.register(self._socket, zmq.POLLIN)
-        poller.register(self._wake_read, zmq.POLLIN)
+        poller.register(self._wake, zmq.POLLIN)
         while not self._is_stopping:
             poller.poll(self._patience())
             self._turn(self._drain())
@@ -137,10 +135,7 @@ class Server:
     def stop(self) -> None:
         """Ends `run` after its current turn."""
         self._is_stopping = True
-        try:
-            os.write(self._wake_write, b"x")
-        except OSError:  # the pipe is full, so it wakes anyway, or it is closed, so nothing runs
-            pass
+        self._wake.ring()
 
     def close(self) -> None:
         """Closes socket and store, and removes the file of an `ipc://` address; what was accepted is on disk."""
@@ -153,10 +148,7 @@ class Server:
         if self._store is not None:
             self._store.close()
             self._store = None
-        if self._wake_read >= 0:
-            os.close(self._wake_read)
-            os.close(self._wake_write)
-            self._wake_read = self._wake_write = -1
+        self._wake.close()
 
     # A turn.
 

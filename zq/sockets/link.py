@@ -18,7 +18,6 @@ import logging
 import os
 import random
 import re
-import socket as sockets
 import threading
 import time
 from collections import deque
@@ -27,6 +26,7 @@ from collections.abc import Callable
 import zmq
 
 from zq.errors import ClosedError, RemoteProtocolError
+from zq.processes.wake import Wake
 from zq.sessions.session import Session
 from zq.wire.codec import decode_from_coordinator, encode
 from zq.wire.limits import FRAME_BYTES_MAX
@@ -126,9 +126,7 @@ class Link:
         self._is_woken = False  # True while the thread will look at _calls without a signal
         self._is_closing = False
         self._is_over = False
-        self._wake_reader, self._wake_writer = sockets.socketpair()
-        self._wake_reader.setblocking(False)
-        self._wake_writer.setblocking(False)
+        self._wake = Wake()
         self._backlog: deque[bytes] = deque()  # encoded, not yet taken by the socket
         self._context: zmq.Context[zmq.Socket[bytes]] | None = None
         self._socket: zmq.Socket[bytes] | None = None
@@ -158,7 +156,7 @@ class Link:
             if self._is_woken:
                 return
             self._is_woken = True
-        self._signal()
+        self._wake.ring()
 
     def close(self, timeout: float = 5.0) -> None:
         """Sends what the session had to say, ends the thread and closes the socket; what still waits fails with
@@ -170,7 +168,7 @@ class Link:
         if os.getpid() != self._pid:
             return
         self._is_closing = True
-        self._signal()
+        self._wake.ring()
         if self._thread.ident is None:
             self._end(ClosedError("closed before it was started"))
         elif self._thread is not threading.current_thread():
@@ -181,19 +179,13 @@ class Link:
         """True once the link has closed or failed."""
         return self._is_over
 
-    def _signal(self) -> None:
-        try:
-            self._wake_writer.send(b"\0")
-        except (BlockingIOError, OSError):
-            pass  # enough signals are waiting, or the thread has ended and needs none
-
     # The link's thread.
 
     def _run(self) -> None:
         error: Exception = ClosedError("the connection was closed")
         try:
             self._context = zmq.Context()
-            self._poller.register(self._wake_reader, zmq.POLLIN)
+            self._poller.register(self._wake, zmq.POLLIN)
             while not self._is_closing:
                 self._turn()
             self._flush()
@@ -228,11 +220,8 @@ class Link:
             timeout = 0.0 if self._calls else min(max(due_at - time.monotonic(), 0.0), POLL_MAX)
         events = dict(self._poller.poll(int(timeout * 1000 + 0.999)))
         self._is_woken = True  # a caller that saw False has signalled or will: at worst one idle turn
-        if self._wake_reader.fileno() in events:
-            try:
-                self._wake_reader.recv(4096)
-            except BlockingIOError:
-                pass  # the signal was taken with an earlier one
+        if self._wake.fileno() in events:
+            self._wake.clear()
         self._is_readable = self._socket in events
         if self._monitor is not None and self._monitor in events:
             logger.info("the connection to %s broke; connecting again", self.address)
@@ -351,5 +340,4 @@ class Link:
                 self._drop_socket(linger=int(FLUSH_MAX * 1000))
                 self._context.term()  # waits for the linger, so that a goodbye has left when the process ends
         finally:
-            self._wake_reader.close()
-            self._wake_writer.close()
+            self._wake.close()

@@ -5,8 +5,6 @@ Each `ChildRunner` is a thread of the worker with one child process. They speak 
 thread sends a chunk as `assign`, the child answers with `settle` messages, number 0 while it goes on and number 1 with
 the last. What runs is in a page of shared memory, where it can be read when the child is dead: the task that was
 running is charged, those that had ended are reported or run again, the others go back on the bench.
-
-Children are started afresh, never forked: neither LMDB nor ZeroMQ survives a fork.
 """
 
 from __future__ import annotations
@@ -14,18 +12,18 @@ from __future__ import annotations
 import logging
 import mmap
 import os
-import signal
 import struct
 import subprocess
-import sys
 import tempfile
 import threading
 import time
 from collections.abc import Callable
-from typing import Any, BinaryIO
+from typing import Any
 
 from zq.errors import RemoteProtocolError
+from zq.processes.children import become_child, end_child, open_pipes, restart_pause, start_child
 from zq.processes.exits import describe_exit
+from zq.processes.frames import read_frame, write_frame
 from zq.processes.references import load_handlers
 from zq.sessions.ids import IdMaker, make_prefix
 from zq.task import Task
@@ -49,11 +47,6 @@ writes it.
 
 CANCEL_GRACE = 2.0
 """Seconds that a handler has to notice `task.cancelled` and end by itself, before its process is killed."""
-
-LENGTH = struct.Struct("<I")
-
-RESTART_MAX = 5.0
-"""Seconds before a child that dies without running anything is started again; from 0.1, doubled each time."""
 
 
 # In the worker.
@@ -231,14 +224,15 @@ class ChildRunner:
         if not self._bench.is_closed or failed:
             self._report(Report([], failed, len(failed), seconds))
         if not is_at_task:
-            time.sleep(min(0.1 * 2**self._failures, RESTART_MAX))
+            time.sleep(restart_pause(self._failures))
 
     def _start_child(self) -> subprocess.Popen[bytes] | None:
         with self._lock:
             if self._process is not None and self._process.poll() is None:
                 return self._process
             self._clear_page()
-            self._process = start_child("zq.worker.child_runner", self._spec, self._file.fileno(), stdout=self._stdout)
+            page = self._file.fileno()
+            self._process = start_runner(__name__, self._spec, str(page), page=page, stdout=self._stdout)
             return self._process
 
     def _end_child(self) -> None:
@@ -248,50 +242,20 @@ class ChildRunner:
             end_child(process)
 
 
-def start_child(
-    module: str, spec: str, descriptor: int, *more: str, stdout: int | None = None
-) -> subprocess.Popen[bytes] | None:
-    """Starts a module of zq as a child with two pipes and a shared page; None, and a line in the log, when that fails.
+def start_runner(module: str, *arguments: str, page: int, stdout: int | None = None) -> subprocess.Popen[bytes] | None:
+    """Starts a module of this room as a child; None, and a line in the log, when that fails.
 
     Args:
-        module: what to run.
-        spec: where it finds the handlers.
-        descriptor: of the page.
-        more: arguments for it.
+        module: its name.
+        arguments: for it.
+        page: descriptor of the shared memory.
         stdout: descriptor to which handlers print; None: standard error.
     """
-    prints = -1
     try:
-        prints = os.dup(2 if stdout is None else stdout)  # under its own number the child has a pipe
-        return subprocess.Popen(
-            [sys.executable, "-m", module, spec, str(descriptor), str(os.getpid()), str(prints), *more],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            pass_fds=(descriptor, prints),
-            env={**os.environ, "PYTHONPATH": os.pathsep.join(path or "." for path in sys.path)},
-        )
+        return start_child(module, *arguments, stdout=stdout, pass_fds=(page,))
     except OSError:
         log.exception("cannot start a child process")
         return None
-    finally:
-        if prints >= 0:
-            os.close(prints)
-
-
-def end_child(process: subprocess.Popen[bytes]) -> None:
-    """Ends a child by the end of its input, or by force when that does not help."""
-    assert process.stdin is not None
-    assert process.stdout is not None
-    try:
-        process.stdin.close()
-    except OSError:
-        pass  # it has died, and what was still to be said was said to nobody
-    try:
-        process.wait(2.0)
-    except subprocess.TimeoutExpired:
-        process.kill()
-        process.wait()
-    process.stdout.close()
 
 
 def falling_runs(indexes: list[int]) -> list[tuple[int, int]]:
@@ -303,24 +267,6 @@ def falling_runs(indexes: list[int]) -> list[tuple[int, int]]:
         else:
             found.append((index, index + 1))
     return found
-
-
-# Frames over a pipe.
-
-
-def write_frame(pipe: BinaryIO | Any, frame: bytes) -> None:
-    pipe.write(LENGTH.pack(len(frame)) + frame)
-    pipe.flush()
-
-
-def read_frame(pipe: BinaryIO | Any) -> bytes | None:
-    """Returns the next frame, or None at the end of the pipe."""
-    head = pipe.read(LENGTH.size)
-    if head is None or len(head) < LENGTH.size:
-        return None
-    size = LENGTH.unpack(head)[0]
-    frame: bytes = pipe.read(size)
-    return frame if len(frame) == size else None
 
 
 # In the child.
@@ -378,9 +324,9 @@ class _ChildOwner:
 
 def main() -> None:
     """Runs chunks from standard input until it ends."""
-    spec, descriptor, parent = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
-    source, target = open_pipes(parent, int(sys.argv[4]))
-    page = mmap.mmap(descriptor, mmap.PAGESIZE)
+    prints, spec, descriptor = become_child()
+    source, target = open_pipes(prints)
+    page = mmap.mmap(int(descriptor), mmap.PAGESIZE)
     lock = threading.Lock()
 
     def send(message: Any) -> None:
@@ -398,33 +344,6 @@ def main() -> None:
             Chunk(part, part.lo, hi), {}, lambda report: send(Settle(0, None, tuple(report.done), tuple(report.failed)))
         )
         send(Settle(1, None, (), ()))
-
-
-def open_pipes(parent: int, prints: int) -> tuple[BinaryIO, BinaryIO]:
-    """Makes this process a child of a worker; returns what to read from and what to write to.
-
-    Handlers and the programs that they start do not get the pipes: they read nothing, and what they print goes to the
-    descriptor `prints`.
-    """
-    threading.Thread(target=end_with, args=(parent,), daemon=True).start()
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the worker decides when a child ends
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)
-    source = os.fdopen(os.dup(0), "rb")
-    target = os.fdopen(os.dup(1), "wb")
-    nothing = os.open(os.devnull, os.O_RDONLY)
-    os.dup2(nothing, 0)
-    os.close(nothing)
-    os.dup2(prints, 1)
-    os.close(prints)
-    sys.stdout = open(1, "w", buffering=1, encoding=sys.stderr.encoding, errors=sys.stderr.errors, closefd=False)  # noqa: SIM115 - for good
-    return source, target
-
-
-def end_with(parent: int) -> None:
-    """Ends this process when its worker has died, whatever its handler does."""
-    while os.getppid() == parent:
-        time.sleep(1.0)
-    os._exit(1)
 
 
 if __name__ == "__main__":

@@ -15,7 +15,6 @@ import logging
 import mmap
 import os
 import subprocess
-import sys
 import tempfile
 import threading
 import time
@@ -23,7 +22,9 @@ from collections.abc import Callable
 from typing import Any, BinaryIO
 
 from zq.errors import RemoteProtocolError
+from zq.processes.children import become_child, end_child, open_pipes, restart_pause
 from zq.processes.exits import describe_exit
+from zq.processes.frames import read_frame, write_frame
 from zq.processes.references import load_handlers
 from zq.sessions.ids import IdMaker, make_prefix
 from zq.task import Task
@@ -31,16 +32,7 @@ from zq.wire.batch import slice_tasks
 from zq.wire.codec import decode_for_coordinator, decode_from_coordinator, encode
 from zq.wire.messages import Assign, Assignment, Cancelled, Done, Failed, Progress, Release, Settle, Span
 from zq.worker.bench import Bench
-from zq.worker.child_runner import (
-    PAGE,
-    RESTART_MAX,
-    end_child,
-    falling_runs,
-    open_pipes,
-    read_frame,
-    start_child,
-    write_frame,
-)
+from zq.worker.child_runner import PAGE, falling_runs, start_runner
 from zq.worker.harvest import Report
 from zq.worker.loop_runner import Coroutines
 from zq.worker.runner import Chunk
@@ -184,9 +176,10 @@ class CoroutineChildRunner:
         if process is not None and process.poll() is None:
             return process
         if self._failures:
-            time.sleep(min(0.1 * 2**self._failures, RESTART_MAX))
+            time.sleep(restart_pause(self._failures))
         self._clear_page()
-        process = start_child("zq.worker.loop_child_runner", self._spec, self._file.fileno(), str(self._concurrency))
+        page = self._file.fileno()
+        process = start_runner(__name__, self._spec, str(page), str(self._concurrency), page=page)
         if process is None:
             self._failures += 1
             return None
@@ -403,9 +396,10 @@ def _nothing() -> None:
 
 def main() -> None:
     """Runs coroutines for the worker until standard input ends."""
-    spec, descriptor, parent, places = sys.argv[1], int(sys.argv[2]), int(sys.argv[3]), int(sys.argv[5])
-    source, target = open_pipes(parent, int(sys.argv[4]))
-    page = mmap.mmap(descriptor, PAGE.size * (places + 1))
+    prints, spec, descriptor, concurrency = become_child()
+    source, target = open_pipes(prints)
+    places = int(concurrency)
+    page = mmap.mmap(int(descriptor), PAGE.size * (places + 1))
     asyncio.run(_Child(spec, page, places, source, target).serve())
 
 

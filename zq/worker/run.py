@@ -11,24 +11,24 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
 from types import FrameType
-from typing import TYPE_CHECKING
 
 from zq.errors import ClosedError, RunnerBrokenError
 from zq.sessions.ids import IdMaker, make_prefix
 from zq.sessions.worker import WorkerSession
 from zq.sockets.link import Link
 from zq.task import Task
-from zq.wire.messages import Failed, FromCoordinator, Progress, Span, ToCoordinator
-from zq.worker.bench import Bench, RunnerThread, ThreadRunner
+from zq.wire.messages import Failed, Progress, Span
+from zq.wire.namespaces import Namespace
+from zq.worker.bench import Bench
 from zq.worker.child_runner import ChildRunner
 from zq.worker.harvest import Report
 from zq.worker.loop_child_runner import CoroutineChildRunner
 from zq.worker.loop_runner import LoopRunner, is_coroutine_handler
-
-if TYPE_CHECKING:
-    from zq.worker.worker import Worker
+from zq.worker.runner import Handler
+from zq.worker.thread_runner import RunnerThread, ThreadRunner
 
 BURST_IDLE = 0.5
 """Seconds without a task after which a worker in burst mode ends."""
@@ -48,55 +48,55 @@ LOOK_INTERVAL = 0.02
 """Seconds between two looks at what runs, while something does."""
 
 
-class _WorkerLink:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WorkerOptions:
+    """What a run needs to know of its worker, which says what each means.
+
+    Attributes:
+        spec: where child processes find the handlers; None: they run in this process.
+    """
+
+    address: str
+    namespace: Namespace | None
+    name: str
+    handlers: Mapping[str, Handler]
+    concurrency: int
+    coroutines: int
+    spec: str | None
+    child_stdout: int | None
+
+
+class _WatchingSession(WorkerSession):
     """The session of a worker, with the worker's own look at its runners before each tick."""
 
-    def __init__(self, life: Life, session: WorkerSession) -> None:
-        self._life = life
-        self._session = session
-
-    @property
-    def wants_reconnect(self) -> bool:
-        return self._session.wants_reconnect
-
-    @wants_reconnect.setter
-    def wants_reconnect(self, value: bool) -> None:
-        self._session.wants_reconnect = value
-
-    def connected(self, now: float) -> None:
-        self._session.connected(now)
-
-    def receive(self, now: float, message: FromCoordinator) -> None:
-        self._session.receive(now, message)
+    def __init__(self, run: WorkerRun, name: str, queues: tuple[str, ...], concurrency: int) -> None:
+        super().__init__(name, _make_prefix(), queues, concurrency, run.running)
+        self._run = run
 
     def tick(self, now: float) -> None:
-        self._life.look(now)
-        self._session.tick(now)
+        self._run.look(now)
+        super().tick(now)
 
     def next_at(self) -> float:
-        return min(self._session.next_at(), self._life.next_look_at)
-
-    def take_outbox(self) -> list[ToCoordinator]:
-        return self._session.take_outbox()
+        return min(super().next_at(), self._run.next_look_at)
 
     def failed(self, error: Exception) -> None:
-        self._session.failed(error)
-        self._life.wake()
+        super().failed(error)
+        self._run.wake()
 
 
-class Life:
+class WorkerRun:
     """One run of a worker, from start to stop."""
 
-    def __init__(self, worker: Worker) -> None:
-        incarnation = make_prefix(int.from_bytes(os.urandom(8), "little"))
-        coroutine_queues = frozenset(queue for queue, one in worker.handlers.items() if is_coroutine_handler(one))
-        threads = worker.concurrency if len(coroutine_queues) < len(worker.handlers) else 0
-        coroutines = worker.coroutines if coroutine_queues else 0
+    def __init__(self, options: WorkerOptions) -> None:
+        handlers = options.handlers
+        coroutine_queues = frozenset(queue for queue, one in handlers.items() if is_coroutine_handler(one))
+        threads = options.concurrency if len(coroutine_queues) < len(handlers) else 0
+        coroutines = options.coroutines if coroutine_queues else 0
         self.bench = Bench(threads + coroutines, coroutine_queues)
         self.next_look_at = float("inf")
-        queues = tuple(worker.handlers)
-        self.session = WorkerSession(worker.name, incarnation, queues, threads + coroutines, self.running)
-        self._link = Link(worker.address, _WorkerLink(self, self.session), f"zq-{worker.name}", worker.namespace)
+        self.session: WorkerSession = _WatchingSession(self, options.name, tuple(handlers), threads + coroutines)
+        self._link = Link(options.address, self.session, f"zq-{options.name}", options.namespace)
         self._reports: list[Report] = []
         self._lock = threading.Lock()  # guards _reports
         self._event = threading.Event()
@@ -106,21 +106,20 @@ class Life:
         self._told: dict[tuple[int, int], float] = {}  # progress, by task
         self._overdue: set[tuple[int, int]] = set()
         self._busy_at = time.monotonic()
-        self.runners: list[RunnerThread] = [self._make_runner(worker) for _ in range(threads)]
+        self.runners: list[RunnerThread] = [self._make_runner(options) for _ in range(threads)]
         if coroutines:
-            self.runners.append(self._make_loop(worker))
+            self.runners.append(self._make_loop(options))
 
-    def _make_runner(self, worker: Worker) -> RunnerThread:
-        if worker.processes:
-            assert worker.spec is not None  # `start` has found it
-            return ChildRunner(self.bench, worker.spec, self.report, self._pass_progress, worker.child_stdout)
-        return ThreadRunner(self.bench, worker.handlers, self, _make_ids(), self.report)
+    def _make_runner(self, options: WorkerOptions) -> RunnerThread:
+        if options.spec is not None:
+            return ChildRunner(self.bench, options.spec, self.report, self._pass_progress, options.child_stdout)
+        return ThreadRunner(self.bench, options.handlers, self, IdMaker(_make_prefix()), self.report)
 
-    def _make_loop(self, worker: Worker) -> RunnerThread:
-        if worker.processes:
-            assert worker.spec is not None  # `start` has found it
-            return CoroutineChildRunner(self.bench, worker.spec, self.report, self._pass_progress, worker.coroutines)
-        return LoopRunner(self.bench, worker.handlers, self, _make_ids(), self.report, worker.coroutines)
+    def _make_loop(self, options: WorkerOptions) -> RunnerThread:
+        if options.spec is not None:
+            return CoroutineChildRunner(self.bench, options.spec, self.report, self._pass_progress, options.coroutines)
+        ids = IdMaker(_make_prefix())
+        return LoopRunner(self.bench, options.handlers, self, ids, self.report, options.coroutines)
 
     def start(self) -> None:
         self._link.start()
@@ -328,8 +327,8 @@ class Life:
             pass  # the link has failed: there is nobody to tell
 
 
-def _make_ids() -> IdMaker:
-    return IdMaker(make_prefix(int.from_bytes(os.urandom(8), "little")))
+def _make_prefix() -> str:
+    return make_prefix(int.from_bytes(os.urandom(8), "little"))
 
 
 def _nothing() -> None:

@@ -9,15 +9,15 @@ import os
 import socket
 import sys
 from collections.abc import Callable
-from pathlib import Path
 from types import TracebackType
 from typing import Any, TypeVar
 
 from zq.errors import ClosedError
+from zq.processes.references import place_of
 from zq.sockets.link import resolve_address, resolve_namespace
 from zq.submit_options import check_name
 from zq.task import Task
-from zq.worker.run import Life
+from zq.worker.run import WorkerOptions, WorkerRun
 from zq.worker.runner import Handler
 
 H = TypeVar("H", bound=Callable[[Task], Any])
@@ -79,7 +79,7 @@ class Worker:
         self.spec: str | None = None
         self.owner: object = self
         self.child_stdout: int | None = None
-        self._life: Life | None = None
+        self._run: WorkerRun | None = None
 
     def task(self, queue: str) -> Callable[[H], H]:
         """Returns a decorator that makes a function, plain or `async def`, the handler of a queue; the function stays
@@ -118,30 +118,40 @@ class Worker:
             RunnerBrokenError: a thread that runs handlers ended by a fault that is not a handler's; the tasks that it
                 ran have failed.
         """
-        life = self.start()
-        restore = life.take_signals()
+        run = self.start()
+        restore = run.take_signals()
         try:
-            life.wait(burst=burst)
+            run.wait(burst=burst)
         finally:
             try:
                 self.stop()
             finally:
                 restore()  # not before: the second signal comes while it drains
-        failure = life.failure or life.session.failure
+        failure = run.failure or run.session.failure
         if failure is not None and not isinstance(failure, ClosedError):
             raise failure
 
-    def start(self) -> Life:
+    def start(self) -> WorkerRun:
         """Starts working in the background; `stop` ends it. Raises as `run`."""
-        if self._life is not None:
+        if self._run is not None:
             raise ValueError(f"worker {self.name} is running")
         if not self.handlers:
             raise ValueError(f"worker {self.name} has no handler; register one with @worker.task(queue)")
         if self.processes:
             self.spec = self.child_spec()
-        self._life = Life(self)
-        self._life.start()
-        return self._life
+        options = WorkerOptions(
+            address=self.address,
+            namespace=self.namespace,
+            name=self.name,
+            handlers=self.handlers,
+            concurrency=self.concurrency,
+            coroutines=self.coroutines,
+            spec=self.spec if self.processes else None,
+            child_stdout=self.child_stdout,
+        )
+        self._run = WorkerRun(options)
+        self._run.start()
+        return self._run
 
     def stop(self, timeout: float = 30.0, *, drain: bool = True) -> None:
         """Ends the work.
@@ -150,14 +160,14 @@ class Worker:
             timeout: seconds to let running handlers finish; their tasks are given back when it is over.
             drain: False does not wait for them at all.
         """
-        life, self._life = self._life, None
-        if life is not None:
-            life.stop(timeout if drain else 0.0)
+        run, self._run = self._run, None
+        if run is not None:
+            run.stop(timeout if drain else 0.0)
 
     @property
     def counters(self) -> dict[str, int]:
         """Tasks by how they ended here: done, failed, stale (refused by the coordinator), cancelled."""
-        return dict(self._life.session.counters) if self._life is not None else {}
+        return dict(self._run.session.counters) if self._run is not None else {}
 
     def __enter__(self) -> Worker:
         self.start()
@@ -176,11 +186,11 @@ class Worker:
         """
         if self.spec is not None:
             return self.spec
-        for module in {handler.__module__ for handler in self.handlers.values()}:
-            for name, value in vars(sys.modules[module]).items():
-                if value is self.owner:
-                    file = getattr(sys.modules[module], "__file__", None)
-                    return f"{Path(file).resolve()}:{name}" if module == "__main__" and file else f"{module}:{name}"
+        for module in {sys.modules[handler.__module__] for handler in self.handlers.values()}:
+            place = place_of(module)
+            for name, value in vars(module).items():
+                if value is self.owner and place is not None:
+                    return f"{place}:{name}"
         raise ValueError(
             f"worker {self.name} has processes, so it (or its app) must be a global variable of the module of its handlers: "
             "child processes import it from there"

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 import zmq
 
-from patterns import (
+from patterns.guide import (
     LoadBalancer,
     MajordomoBroker,
     ParanoidPirateQueue,
@@ -159,7 +159,7 @@ def descriptors() -> set[str]:
 
 DEVICE = """
 import signal
-from patterns import ParanoidPirateQueue
+from patterns.guide import ParanoidPirateQueue
 queue = ParanoidPirateQueue(frontend="tcp://127.0.0.1:*", backend="tcp://127.0.0.1:*")
 signal.signal(signal.SIGTERM, lambda *_: queue.stop())
 print("ready", flush=True)

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import pytest
 import zmq
 
-from patterns import FreelanceClient
+from patterns.guide import FreelanceClient
 from tests.patterns.raw_peers import RawPeers, receive
 from zq import ClosedError, TimedOutError
 

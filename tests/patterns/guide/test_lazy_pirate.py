@@ -8,7 +8,7 @@ from collections.abc import Callable
 import pytest
 import zmq
 
-from patterns import LazyPirateClient
+from patterns.guide import LazyPirateClient
 from tests.patterns.raw_peers import RawPeers, Socket, receive
 from zq import ClosedError, TimedOutError
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import pytest
 import zmq
 
-from patterns import LoadBalancer
+from patterns.guide import LoadBalancer
 from tests.patterns.raw_peers import RawPeers, Socket, receive, wait_until
 
 

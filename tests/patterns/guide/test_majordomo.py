@@ -13,7 +13,7 @@ import pytest
 import zmq
 
 import zq
-from patterns import MajordomoBroker
+from patterns.guide import MajordomoBroker
 from tests.patterns.raw_peers import RawPeers, Socket, is_silent, receive, wait_until
 
 BEAT = [b"", b"MDPW01", b"\x04"]
@@ -270,7 +270,7 @@ def test_requests_survive_the_broker_and_its_coordinator(peers: RawPeers, tmp_pa
 
 BROKER = """
 import sys
-from patterns import MajordomoBroker
+from patterns.guide import MajordomoBroker
 broker = MajordomoBroker(bind="tcp://127.0.0.1:*", address=sys.argv[1], lease=0.5)
 with broker:
     print(broker.bind, flush=True)

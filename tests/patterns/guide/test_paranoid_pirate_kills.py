@@ -10,7 +10,7 @@ from contextlib import ExitStack
 
 import zmq
 
-from patterns import ParanoidPirateQueue
+from patterns.guide import ParanoidPirateQueue
 from patterns.guide.paranoid_pirate_queue import ATTEMPTS_MAX
 from tests.patterns.raw_peers import RawPeers, receive
 
@@ -20,7 +20,7 @@ KILLS = ATTEMPTS_MAX - 1
 
 WORKER = """
 import sys, time
-from patterns import ParanoidPirateWorker
+from patterns.guide import ParanoidPirateWorker
 
 def bake(content):
     time.sleep(0.002)

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import pytest
 import zmq
 
-from patterns import ParanoidPirateQueue
+from patterns.guide import ParanoidPirateQueue
 from patterns.guide.paranoid_pirate_queue import ATTEMPTS_MAX
 from tests.patterns.raw_peers import RawPeers, Socket, is_silent, receive, wait_until
 

@@ -7,7 +7,7 @@ import threading
 import pytest
 import zmq
 
-from patterns import ParanoidPirateQueue, ParanoidPirateWorker
+from patterns.guide import ParanoidPirateQueue, ParanoidPirateWorker
 from tests.patterns.raw_peers import RawPeers, is_silent, receive, wait_until
 
 INTERVAL = 0.1

@@ -10,7 +10,7 @@ from contextlib import ExitStack
 import pytest
 import zmq
 
-from patterns import Gap, Publisher, Subscriber, Update
+from patterns.guide import Gap, Publisher, Subscriber, Update
 from patterns.guide.publisher import KEYS_MAX, OUTBOX_MAX
 from tests.patterns.raw_peers import PATIENCE, RawPeers, Socket, receive, wait_until
 from zq import ClosedError, TimedOutError

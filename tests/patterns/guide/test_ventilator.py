@@ -9,7 +9,7 @@ from contextlib import ExitStack
 import pytest
 import zmq
 
-from patterns import Sink, Ventilator
+from patterns.guide import Sink, Ventilator
 from patterns.guide.ventilator import TASKS_HIGH_WATER_MARK, VentilatorWorker
 from tests.patterns.raw_peers import RawPeers, receive, wait_until
 from zq import TimedOutError

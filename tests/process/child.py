@@ -1,0 +1,31 @@
+"""A child that says what it was given, and then echoes; or, as the program `parent`, one that starts it and dies."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+
+from zq.processes.children import become_child, open_pipes, start_child
+from zq.processes.frames import read_frame, write_frame
+
+
+def main() -> None:
+    prints, *arguments = become_child()
+    source, target = open_pipes(prints)
+    print("printed")
+    write_frame(target, repr([os.getpid(), sys.stdin.read(), arguments]).encode())
+    if arguments == ["hang"]:
+        signal.pause()
+    while (frame := read_frame(source)) is not None:
+        write_frame(target, frame)
+
+
+if __name__ == "__main__" and sys.argv[1] == "parent":
+    process = start_child("tests.process.child", "hang")
+    assert process.stdout is not None
+    read_frame(process.stdout)
+    print(process.pid, flush=True)
+    os._exit(0)
+elif __name__ == "__main__":
+    main()

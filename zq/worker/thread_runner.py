@@ -1,0 +1,123 @@
+"""Runs handlers in threads of the worker's process.
+
+`RunnerThread` is what every runner is to the worker, those with a child process (`zq.worker.child_runner`) or an event
+loop (`zq.worker.loop_runner`), too.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Mapping
+from typing import Protocol
+
+from zq.sessions.ids import IdMaker
+from zq.task import TaskOwner
+from zq.worker.bench import Bench
+from zq.worker.harvest import Report
+from zq.worker.runner import REPORT_AFTER, Handler, Runner, Slot
+
+
+class RunnerThread(Protocol):
+    """A thread that takes chunks from a bench; it ends when the bench is closed and its chunk is done."""
+
+    thread: threading.Thread
+
+    def start(self) -> None: ...
+
+    def running(self) -> list[tuple[int, int, float]]:
+        """Returns token, index and start (monotonic seconds) of the tasks that run now; any thread may ask."""
+
+    def stop_task(self, token: int, index: int, reason: str | None) -> bool:
+        """Stops a task if it is running here; called on the link's thread, so it must not wait.
+
+        Returns:
+            True when the runner reports the failure itself, with this reason (None reports nothing). False when it is
+            not running here, or when it was only asked to stop, or cannot be stopped: the caller reports, and what the
+            task still does is ignored.
+        """
+
+    def join(self, timeout: float) -> None: ...
+
+    def kill(self) -> None:
+        """Ends it at once if it can."""
+
+
+class ThreadRunner:
+    """Runs handlers in a thread of this process. Python cannot stop a thread: a task that is taken away runs on, and
+    its end is ignored.
+    """
+
+    def __init__(
+        self,
+        bench: Bench,
+        handlers: Mapping[str, Handler],
+        owner: TaskOwner,
+        ids: IdMaker,
+        report: Callable[[Report], None],
+    ) -> None:
+        self._slot = Slot()
+        self._bench = bench
+        self._report = report
+        self._runner = Runner(handlers, owner, ids, self._slot)
+        self.thread = threading.Thread(target=self._run, name="zq-handler", daemon=True)
+
+    def start(self) -> None:
+        self.thread.start()
+
+    def running(self) -> list[tuple[int, int, float]]:
+        slot = self._slot
+        token, index, since = slot.token, slot.index, slot.since
+        return [(token, index, since)] if index >= 0 else []
+
+    def stop_task(self, token: int, index: int, reason: str | None) -> bool:  # noqa: ARG002 - the protocol's signature
+        return False
+
+    def join(self, timeout: float) -> None:
+        self.thread.join(timeout)
+
+    def kill(self) -> None:
+        """Cannot be done; the thread is a daemon and ends with the process."""
+
+    def _run(self) -> None:
+        bench = self._bench
+        while chunks := bench.take_some():
+            gathered = Reports(chunks[0].assignment.queue, self._pass_on)
+            try:
+                for chunk in chunks:
+                    self._runner.run(chunk, bench.revoked, gathered.add)
+            finally:  # a fault of the runner itself ends this thread, and what had ended before is still true
+                gathered.flush()
+
+    def _pass_on(self, queue: str, report: Report) -> None:
+        self._bench.measure(queue, report)
+        self._report(report)
+
+
+class Reports:
+    """The reports of several chunks of a queue, passed on as one, but not later than after REPORT_AFTER seconds of
+    work.
+    """
+
+    __slots__ = ("_pass_on", "_queue", "_reports", "_seconds")
+
+    def __init__(self, queue: str, pass_on: Callable[[str, Report], None]) -> None:
+        self._queue = queue
+        self._pass_on = pass_on
+        self._reports: list[Report] = []
+        self._seconds = 0.0
+
+    def add(self, report: Report) -> None:
+        self._reports.append(report)
+        self._seconds += report.seconds
+        if self._seconds >= REPORT_AFTER:
+            self.flush()
+
+    def flush(self) -> None:
+        reports, seconds = self._reports, self._seconds
+        self._reports, self._seconds = [], 0.0
+        if len(reports) == 1:
+            self._pass_on(self._queue, reports[0])
+        elif reports:
+            done = [one for report in reports for one in report.done]
+            failed = [one for report in reports for one in report.failed]
+            self._pass_on(self._queue, Report(done, failed, sum(report.tasks for report in reports), seconds))
