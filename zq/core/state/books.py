@@ -11,7 +11,7 @@ from collections import deque
 from collections.abc import Iterable
 from heapq import heapify, heappop, heappush
 from math import inf
-from typing import Any
+from typing import Any, NamedTuple
 
 from zq.core import tables
 from zq.core.arguments import InvalidRequestError, text
@@ -46,6 +46,16 @@ BATCH_OVERHEAD_BYTES = 1000
 """What a batch in memory takes beside its payloads, so that many small ones are bounded, too."""
 
 
+class CountersRecord(NamedTuple):
+    """What is stored of the numbers that only grow, and of what is kept."""
+
+    epoch: int
+    sequence: int
+    finish_sequence: int
+    queue_number: int
+    kept: int
+
+
 class Books:
     """Everything that the coordinator knows without reading. One thread, one step at a time."""
 
@@ -54,13 +64,13 @@ class Books:
         self.epoch = 0
         self.sequence = 0  # of the newest batch
         self.finish_sequence = 0
-        self.queue_number = 0
+        self._queue_number = 0
         self.kept = 0  # rows of `finished`
         self.lease_number = 0
         self.queues: dict[str, Queue] = {}
         self.queues_by_number: dict[int, Queue] = {}
         self.batches: dict[bytes, Batch] = {}  # in memory, by task key
-        self.window_bytes = 0  # that they take
+        self._window_bytes = 0  # that they take
         self.leases: dict[int, Lease] = {}
         self.workers: dict[str, Holder] = {}
         self.peers: dict[Peer, Holder] = {}  # invariant: holder.peer is the key
@@ -82,7 +92,7 @@ class Books:
         self.fenced: dict[str, deque[str]] = {}  # by worker name, the last incarnations that were fenced
         self.is_changed = False  # whether the counters must be written
         self.alarms: list[tuple[float, int]] = []  # heap of when leases end or tasks run out of time, and their tokens
-        self.sweep_at = ALARMS_SWEEP_MIN  # alarms, at which those are looked for whose lease is gone
+        self._sweep_at = ALARMS_SWEEP_MIN  # alarms, at which those are looked for whose lease is gone
         self.watch_at = 0.0  # not after the first time at which a worker may have to be suspected or buried
         self.pulled: dict[Queue, None] = {}  # queues in which pulls wait
         self.gated: dict[Queue, None] = {}  # queues whose gate may open by time
@@ -92,12 +102,18 @@ class Books:
         self.next_forget_time = 0.0  # wall: before this nothing is to be forgotten
         self.turned: dict[bytes, Batch] = {}  # by task key: ended, and the turn of their line is to be passed on
         self.turn = 0
-        self.event_number = 0
+        self._event_number = 0
 
     def next_event(self) -> int:
         """Returns a number that is larger than all before, over restarts too."""
-        self.event_number += 1
-        return self.epoch << EPOCH_SHIFT | self.event_number
+        self._event_number += 1
+        return self.epoch << EPOCH_SHIFT | self._event_number
+
+    def next_sequence(self) -> int:
+        """Returns the sequence of a new batch: larger than all before, over restarts too."""
+        self.sequence += 1
+        self.is_changed = True
+        return self.sequence
 
     def count(self, name: str, amount: int = 1) -> None:
         self.counters[name] = self.counters.get(name, 0) + amount
@@ -108,8 +124,8 @@ class Books:
         """Returns the queue of a name, which is made when it is first named."""
         queue = self.queues.get(name)
         if queue is None:
-            self.queue_number += 1
-            queue = Queue(self.queue_number, name, self.changed)
+            self._queue_number += 1
+            queue = Queue(self._queue_number, name, self.changed)
             queue.rate_at = step.now
             self.add_queue(queue)
             self.prepare(queue, step.now, is_restart=False)
@@ -161,25 +177,25 @@ class Books:
     def keep(self, batch: Batch) -> None:
         earlier = self.batches.get(batch.key)
         if earlier is not batch:
-            self.window_bytes += len(batch.blob) + BATCH_OVERHEAD_BYTES
+            self._window_bytes += len(batch.blob) + BATCH_OVERHEAD_BYTES
             if earlier is not None:
-                self.window_bytes -= len(earlier.blob) + BATCH_OVERHEAD_BYTES
+                self._window_bytes -= len(earlier.blob) + BATCH_OVERHEAD_BYTES
             self.batches[batch.key] = batch
 
     def drop(self, batch: Batch) -> None:
         """Forgets a batch that is in no lane and has no lease."""
         if self.batches.pop(batch.key, None) is not None:
-            self.window_bytes -= len(batch.blob) + BATCH_OVERHEAD_BYTES
+            self._window_bytes -= len(batch.blob) + BATCH_OVERHEAD_BYTES
 
     def has_room(self) -> bool:
         """Whether another batch that waits may be kept in memory."""
-        return self.window_bytes < WINDOW_BYTES_MAX
+        return self._window_bytes < WINDOW_BYTES_MAX
 
     def offer(self, batch: Batch) -> None:
         """Lets a batch wait that was just stored: in memory while there is room, else to be read when it is next."""
         queue = batch.queue
         lane = queue.lane(batch.options.priority)
-        if self.has_room() and lane.takes(batch.key):
+        if self._window_bytes < WINDOW_BYTES_MAX and lane.takes(batch.key):
             self.keep(batch)
             queue.put(batch)
         else:
@@ -257,7 +273,7 @@ class Books:
 
     def set_alarm(self, at: float, lease: Lease) -> None:
         heappush(self.alarms, (at, lease.token))
-        if len(self.alarms) >= self.sweep_at:
+        if len(self.alarms) >= self._sweep_at:
             self._sweep_alarms()
 
     def _sweep_alarms(self) -> None:
@@ -271,7 +287,7 @@ class Books:
             if (lease := leases.get(token)) is not None and (lease.seconds is None or lease.expires_at == at)
         ]
         heapify(self.alarms)
-        self.sweep_at = max(ALARMS_SWEEP_MIN, 2 * len(self.alarms))
+        self._sweep_at = max(ALARMS_SWEEP_MIN, 2 * len(self.alarms))
 
     def due_alarms(self, now: float) -> Iterable[Lease]:
         while self.alarms and self.alarms[0][0] <= now:
@@ -292,6 +308,15 @@ class Books:
             step.tx.delete(tables.PROGRESS, batch.key)
             batch.has_progress = False
 
+    def begin_epoch(self, value: bytes | None) -> None:
+        """Takes up the numbers of the life before, as they are stored, and begins another epoch."""
+        if value is not None:
+            record = CountersRecord(*tables.unpack(value))
+            self.epoch, self.sequence, self.finish_sequence = record.epoch, record.sequence, record.finish_sequence
+            self._queue_number, self.kept = record.queue_number, record.kept
+        self.epoch += 1
+        self.is_changed = True
+
     def save(self, tx: Transaction) -> None:
         """Writes the counters and the progress that the step has changed."""
         if self.unsaved:
@@ -303,8 +328,8 @@ class Books:
             tx.put_many(tables.QUEUES, [(tables.queue_key(queue.number), queue.record()) for queue in self.changed])
             self.changed.clear()
         if self.is_changed:
-            counters = (self.epoch, self.sequence, self.finish_sequence, self.queue_number, self.kept)
-            tx.put(tables.META, tables.COUNTERS_KEY, tables.pack(counters))
+            record = CountersRecord(self.epoch, self.sequence, self.finish_sequence, self._queue_number, self.kept)
+            tx.put(tables.META, tables.COUNTERS_KEY, tables.pack(record))
             self.is_changed = False
 
 
