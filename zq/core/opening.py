@@ -20,11 +20,7 @@ from zq.core.tasks import leasing
 def read_books(options: CoordinatorOptions, now: Now, tx: Transaction) -> Books:
     """Reads the books at a start: raises the epoch, and keeps every lease for its holder to claim (protocol 6.4)."""
     books = Books(options)
-    value = tx.get(tables.META, tables.COUNTERS_KEY)
-    if value is not None:
-        books.epoch, books.sequence, books.finish_sequence, books.queue_number, books.kept = tables.unpack(value)
-    books.epoch += 1
-    books.is_changed = True
+    books.begin_epoch(tx.get(tables.META, tables.COUNTERS_KEY))
     for key, record in tx.scan(tables.QUEUES):
         queue = read_queue(int.from_bytes(key, "big"), record, books.changed)
         queue.rate_at = now.monotonic

@@ -8,7 +8,7 @@ its commit fails, the books are thrown away and read again.
 from __future__ import annotations
 
 from collections import deque
-from typing import Any
+from typing import Any, NamedTuple
 
 from zq.core import tables
 from zq.core.arguments import InvalidRequestError, text
@@ -41,6 +41,16 @@ BATCH_OVERHEAD_BYTES = 1000
 """What a batch in memory takes beside its payloads, so that many small ones are bounded, too."""
 
 
+class CountersRecord(NamedTuple):
+    """What is stored of the numbers that only grow, and of what is kept."""
+
+    epoch: int
+    sequence: int
+    finish_sequence: int
+    queue_number: int
+    kept: int
+
+
 class Books:
     """Everything that the coordinator knows without reading. One thread, one step at a time."""
 
@@ -49,13 +59,13 @@ class Books:
         self.epoch = 0
         self.sequence = 0  # of the newest batch
         self.finish_sequence = 0
-        self.queue_number = 0
+        self._queue_number = 0
         self.kept = 0  # rows of `finished`
         self.lease_number = 0
         self.queues: dict[str, Queue] = {}
         self.queues_by_number: dict[int, Queue] = {}
         self.batches: dict[bytes, Batch] = {}  # in memory, by task key
-        self.window_bytes = 0  # that they take
+        self._window_bytes = 0  # that they take
         self.leases: dict[int, Lease] = {}
         self.deadlines = Deadlines()
         self.alarms = Alarms(self.leases, self.deadlines.alarms)
@@ -82,12 +92,18 @@ class Books:
         self.gated: dict[Queue, None] = {}  # queues whose gate may open by time
         self.turned: dict[bytes, Batch] = {}  # by task key: ended, and the turn of their line is to be passed on
         self.turn = 0
-        self.event_number = 0
+        self._event_number = 0
 
     def next_event(self) -> int:
         """Returns a number that is larger than all before, over restarts too."""
-        self.event_number += 1
-        return self.epoch << EPOCH_SHIFT | self.event_number
+        self._event_number += 1
+        return self.epoch << EPOCH_SHIFT | self._event_number
+
+    def next_sequence(self) -> int:
+        """Returns the sequence of a new batch: larger than all before, over restarts too."""
+        self.sequence += 1
+        self.is_changed = True
+        return self.sequence
 
     def count(self, name: str, amount: int = 1) -> None:
         self.counters[name] = self.counters.get(name, 0) + amount
@@ -98,8 +114,8 @@ class Books:
         """Returns the queue of a name, which is made when it is first named."""
         queue = self.queues.get(name)
         if queue is None:
-            self.queue_number += 1
-            queue = Queue(self.queue_number, name, self.changed)
+            self._queue_number += 1
+            queue = Queue(self._queue_number, name, self.changed)
             queue.rate_at = step.now
             self.add_queue(queue)
             self.prepare(queue, step.now, is_restart=False)
@@ -151,25 +167,25 @@ class Books:
     def keep(self, batch: Batch) -> None:
         earlier = self.batches.get(batch.key)
         if earlier is not batch:
-            self.window_bytes += len(batch.blob) + BATCH_OVERHEAD_BYTES
+            self._window_bytes += len(batch.blob) + BATCH_OVERHEAD_BYTES
             if earlier is not None:
-                self.window_bytes -= len(earlier.blob) + BATCH_OVERHEAD_BYTES
+                self._window_bytes -= len(earlier.blob) + BATCH_OVERHEAD_BYTES
             self.batches[batch.key] = batch
 
     def drop(self, batch: Batch) -> None:
         """Forgets a batch that is in no lane and has no lease."""
         if self.batches.pop(batch.key, None) is not None:
-            self.window_bytes -= len(batch.blob) + BATCH_OVERHEAD_BYTES
+            self._window_bytes -= len(batch.blob) + BATCH_OVERHEAD_BYTES
 
     def has_room(self) -> bool:
         """Whether another batch that waits may be kept in memory."""
-        return self.window_bytes < WINDOW_BYTES_MAX
+        return self._window_bytes < WINDOW_BYTES_MAX
 
     def offer(self, batch: Batch) -> None:
         """Lets a batch wait that was just stored: in memory while there is room, else to be read when it is next."""
         queue = batch.queue
         lane = queue.lane(batch.options.priority)
-        if self.has_room() and lane.takes(batch.key):
+        if self._window_bytes < WINDOW_BYTES_MAX and lane.takes(batch.key):
             self.keep(batch)
             queue.put(batch)
         else:
@@ -259,6 +275,15 @@ class Books:
             step.tx.delete(tables.PROGRESS, batch.key)
             batch.has_progress = False
 
+    def begin_epoch(self, value: bytes | None) -> None:
+        """Takes up the numbers of the life before, as they are stored, and begins another epoch."""
+        if value is not None:
+            record = CountersRecord(*tables.unpack(value))
+            self.epoch, self.sequence, self.finish_sequence = record.epoch, record.sequence, record.finish_sequence
+            self._queue_number, self.kept = record.queue_number, record.kept
+        self.epoch += 1
+        self.is_changed = True
+
     def save(self, tx: Transaction) -> None:
         """Writes the counters and the progress that the step has changed."""
         if self.unsaved:
@@ -270,8 +295,8 @@ class Books:
             tx.put_many(tables.QUEUES, [(tables.queue_key(queue.number), queue.record()) for queue in self.changed])
             self.changed.clear()
         if self.is_changed:
-            counters = (self.epoch, self.sequence, self.finish_sequence, self.queue_number, self.kept)
-            tx.put(tables.META, tables.COUNTERS_KEY, tables.pack(counters))
+            record = CountersRecord(self.epoch, self.sequence, self.finish_sequence, self._queue_number, self.kept)
+            tx.put(tables.META, tables.COUNTERS_KEY, tables.pack(record))
             self.is_changed = False
 
 

@@ -93,9 +93,7 @@ def store(books: Books, step: Step, queue: Queue, wire: WireBatch) -> Accepted:
     group.
     """
     options = wire.options
-    books.sequence += 1
-    books.is_changed = True
-    key = tables.task_key(queue.number, options.priority, books.sequence)
+    key = tables.task_key(queue.number, options.priority, books.next_sequence())
     batch = Batch(key, queue, wire.id, 0, 0)
     batch.options = options
     batch.accepted_time = step.wall
@@ -189,9 +187,10 @@ def release_due(books: Books, step: Step) -> float:
 
 def repeat(books: Books, batch: WireBatch, known: Known) -> Accepted:
     """Makes the receipt of a batch that was stored before; one that no longer waits is at place 1."""
-    if isinstance(known, End) or known is None or known.where != tables.AT_PENDING:
-        is_duplicate = isinstance(known, End) and known.outcome == "duplicate"
-        return Accepted(batch.id, 1, None, known.reason if isinstance(known, End) and is_duplicate else None)
+    if isinstance(known, End):
+        return Accepted(batch.id, 1, None, known.reason if known.outcome == "duplicate" else None)
+    if known is None or known.where != tables.AT_PENDING:
+        return Accepted(batch.id, 1, None)
     queue = books.queues_by_number[tables.split_task_key(known.key)[0]]
     # The place it has now is unknown without counting the table; the end of its lane is an upper bound.
     position = max(1, queue.position(batch.options.priority) - batch.tasks)

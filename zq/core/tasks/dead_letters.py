@@ -66,9 +66,7 @@ def revive(books: Books, step: Step, single: Batch, to: Queue | None = None) -> 
     if to is not None and to is not single.queue:
         detail = {"from": single.queue.name, "to": to.name}
         _, priority, _, sub = tables.split_task_key(single.key)
-        books.sequence += 1
-        books.is_changed = True
-        single.key = tables.task_key(to.number, priority, books.sequence, sub)
+        single.key = tables.task_key(to.number, priority, books.next_sequence(), sub)
         single.queue = to
     books.count("revived")
     event_streams.note_batch(books.events, single, "revived", "" if to is None else f"to queue {to.name}")

@@ -1,4 +1,4 @@
-"""How tasks leave the pending table: done, retried later, dead, cancelled; and the index that remembers it.
+"""How tasks end: done, dead, cancelled, expired; and how one that does not waits again.
 
 Whole ranges of a batch end at once. A single task with a fate of its own is *split off*: its bit is set in the batch,
 and it goes on as a batch of one with the id, the place and the payload that it had.

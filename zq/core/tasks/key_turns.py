@@ -113,8 +113,6 @@ def _unpark(books: Books, step: Step, before: Batch, line: bytes, key: bytes, va
     _, priority, sequence, sub = tables.split_task_key(batch.key)
     is_swept = sequence <= queue.swept_before  # an operation knows what it looks at by its sequence
     if queue.policies.fair and not is_swept and not batch.has_progress and batch.key not in books.unsaved:
-        books.sequence += 1
-        books.is_changed = True
-        batch.key = tables.task_key(queue.number, priority, books.sequence, sub)  # behind all other lines
+        batch.key = tables.task_key(queue.number, priority, books.next_sequence(), sub)  # behind all other lines
     _set_turn(step, line, batch)
     places.enter_pending(books, step, batch)

@@ -1,0 +1,206 @@
+"""Workers: whether they live, and what becomes of the leases of one that does not."""
+
+from tests.core.desk import Desk, assigned, done, only
+from zq.wire.messages import (
+    Beat,
+    Error,
+    Goodbye,
+    Heartbeat,
+    Held,
+    Hello,
+    Progress,
+    Release,
+    Settled,
+    Started,
+    Welcome,
+)
+
+W, V = b"worker-1", b"worker-2"
+
+
+def test_silent_worker_gets_nothing_new_and_then_loses_its_leases() -> None:
+    desk = Desk(suspect_after=3.0, gone_after=15.0)
+    desk.submit("a", 2)
+    desk.hello(W, "w", 1)
+    desk.wait(3.5)
+    assert desk.query("workers")[0]["state"] == "suspect"
+    desk.wait(11.0)
+    assert desk.task("a#0")["state"] == "leased"
+
+    desk.wait(1.0)
+
+    assert desk.query("workers") == []
+    assert desk.task("a#0")["state"] == "waiting"
+
+
+def test_any_message_counts_as_life() -> None:
+    desk = Desk(suspect_after=3.0, gone_after=5.0)
+    desk.submit("a")
+    (one,) = assigned(desk.hello(W, "w"))
+    for fraction in (0.1, 0.5, 0.9):
+        desk.wait(2.5)
+        desk.say(W, Progress(one.token, 0, fraction))
+
+    assert desk.query("workers")[0]["state"] == "live"
+    assert desk.task("a")["progress"] == 0.9
+
+
+def test_stall_of_the_coordinator_kills_nobody() -> None:
+    desk = Desk(suspect_after=3.0, gone_after=15.0)
+    desk.hello(W, "w")
+
+    desk.now += 60.0
+    desk.turn()
+
+    assert desk.query("workers")[0]["state"] == "live"
+
+
+def test_worker_that_was_heard_after_a_stall_is_suspected_in_time() -> None:
+    desk = Desk(suspect_after=3.0, gone_after=6.0)
+    desk.hello(W, "w")
+    desk.now += 5.0  # four of them are a stall
+    desk.say(W, Heartbeat(1, ()))
+    desk.say(W, Heartbeat(2, ()))
+    desk.wait(2.9)
+    assert desk.query("workers")[0]["state"] == "live"
+    desk.wait(0.1)
+
+    assert desk.query("workers")[0]["state"] == "suspect"
+
+
+def test_jump_of_the_wall_clock_kills_nobody_and_loses_no_lease() -> None:
+    desk = Desk()
+    desk.submit("a")
+    desk.hello(W, "w")
+    for jump in (-86_400.0, 2 * 86_400.0):
+        desk.wall += jump
+        desk.turn()
+
+    assert desk.query("workers")[0]["state"] == "live"
+    assert desk.task("a")["state"] == "leased"
+
+
+def test_worker_is_suspected_at_the_time_for_which_the_coordinator_woke() -> None:
+    desk = Desk(suspect_after=3.0, gone_after=15.0)
+    desk.now = 125.2
+    desk.turn()
+    desk.hello(W, "w", 1)
+    for now in (125.7, 126.2, 126.7, 127.2, 127.7):
+        desk.now = now
+        desk.turn()
+
+    desk.now = desk.machine.next_at(desk.clocks())  # 128.2, which is 2.999999999999986 s later
+    desk.turn()
+
+    assert desk.query("workers")[0]["state"] == "suspect"
+
+
+def test_worker_whose_connection_another_takes_gets_nothing_any_more() -> None:
+    desk = Desk()
+    desk.hello(W, "w", 1)
+    desk.hello(W, "v", 1)
+
+    desk.submit("a")
+    desk.submit("b")
+
+    assert [lease.holder.name for lease in desk.leases] == ["v"]
+    assert desk.query("queue", queue="q")["waiting"] == 1
+
+
+def test_second_incarnation_of_a_name_fences_the_first() -> None:
+    desk = Desk()
+    desk.submit("a", on_lost="cancel")
+    (one,) = assigned(desk.hello(W, "w"))
+    desk.say(W, Started((Held(one.token, (0,)),)))
+
+    sent = desk.turn((V, Hello("w", "second", ("q",), 1, 1, ())))
+
+    assert (W, Error(None, "fenced", "another worker took the name w")) in sent
+    assert desk.task("a")["state"] == "cancelled"
+    assert only(desk.hello(W, "w", 1, one.token), Error).code == "fenced"
+    assert desk.query("workers")[0]["state"] == "live"
+
+
+def test_worker_without_hello_is_told_to_say_it() -> None:
+    desk = Desk()
+    for message in (Heartbeat(1, ()), Started(()), Goodbye("w", "w"), Release(1, 1, ())):
+        assert only(desk.say(W, message), Error).code == "say-hello"
+    assert only(desk.settle(W), Error).code == "say-hello"
+    assert desk.query("status")["counters"]["error say-hello"] == 5
+
+
+def test_hello_gives_back_what_it_does_not_list_and_refuses_what_is_not_its_own() -> None:
+    desk = Desk()
+    desk.submit("a")
+    desk.submit("b")
+    one, two = assigned(desk.hello(W, "w", 2))
+
+    answers = desk.hello(b"new connection", "w", 0, two.token, 12345)
+
+    assert only(answers, Welcome).refused == (12345,)
+    assert desk.task("a")["state"] == "waiting"
+    assert desk.task("a")["attempts"] == 0
+    assert desk.task("b")["token"] == two.token
+    assert one.token != two.token
+
+
+def test_lease_that_heartbeats_never_list_goes_back() -> None:
+    desk = Desk(gone_after=5.0)
+    desk.submit("a")
+    desk.hello(W, "w")
+    for number in range(5):
+        desk.wait(1.0)
+        desk.say(W, Heartbeat(number, ()))
+    desk.wait(0.5)
+
+    sent = desk.say(W, Heartbeat(9, ()))
+
+    assert [one.id for one in assigned(sent)] == ["a"]  # lost on the way, so assigned again
+    assert desk.query("status")["counters"]["never arrived"] == 1
+
+
+def test_beat_lists_the_tokens_that_are_no_longer_the_workers() -> None:
+    desk = Desk()
+    desk.hello(W, "w")
+
+    assert only(desk.say(W, Heartbeat(7, (Held(99, ()),))), Beat) == Beat(7, 1, (99,))
+
+
+def test_goodbye_gives_everything_back_uncharged() -> None:
+    desk = Desk()
+    desk.submit("a", on_lost="cancel")
+    (one,) = assigned(desk.hello(W, "w"))
+    desk.say(W, Started((Held(one.token, (0,)),)))
+
+    desk.say(W, Goodbye("w", "w"))
+
+    assert (desk.task("a")["state"], desk.task("a")["attempts"]) == ("waiting", 0)
+    assert desk.query("workers") == []
+
+
+def test_restart_keeps_leases_for_workers_that_claim_them() -> None:
+    desk = Desk(gone_after=5.0)
+    desk.submit("a", 2)
+    (one,) = assigned(desk.hello(W, "w", 2))
+    desk.restart()
+    assert desk.query("status")["leased"] == 2
+    desk.wait(4.0)
+
+    welcome = only(desk.hello(V, "w", 2, one.token), Welcome)
+
+    assert (welcome.epoch, welcome.refused) == (2, ())
+    assert not only(desk.settle(V, done(one)), Settled).stale
+
+
+def test_restart_loses_leases_that_nobody_claims_within_the_grace() -> None:
+    desk = Desk(gone_after=5.0)
+    desk.submit("a")
+    (one,) = assigned(desk.hello(W, "w"))
+    desk.restart()
+
+    desk.wait(5.5)
+
+    (again,) = assigned(desk.hello(V, "v"))
+    assert again.token > one.token
+    desk.hello(W, "w", 0, one.token)
+    assert only(desk.settle(W, done(one), credit=0), Settled).stale
