@@ -64,7 +64,7 @@ ended.
 CALL_INTERVAL = 1.0
 """Seconds between two calls of a worker that serves at an endpoint, until it answers."""
 
-LOOK_INTERVAL = 0.05
+CREW_LOOK_INTERVAL = 0.05
 """Seconds between two looks at the child processes."""
 
 STALL_MAX = 2.0
@@ -323,7 +323,7 @@ class Crew:
         poller.register(self._own_wake, zmq.POLLIN)
         try:
             while not self._is_closing or self._outbox:
-                patience = min(LOOK_INTERVAL, max(self._probe_at - time.monotonic(), 0.001))
+                patience = min(CREW_LOOK_INTERVAL, max(self._probe_at - time.monotonic(), 0.001))
                 if poller.poll(int(patience * 1000) + 1):
                     self._own_wake.clear()
                 with self._changed:

@@ -19,7 +19,7 @@ from patterns.work.execution import divide
 from patterns.work.items import Chunk, Sent, cut, frames_of, size_of
 from patterns.work.plan import SINK, Plan
 
-HIGH_WATER_MARK = 4
+CHUNKS_HIGH_WATER_MARK = 4
 """Chunks that wait in a socket: enough that nobody idles while a message travels."""
 
 TAG_BYTES = 8
@@ -73,7 +73,7 @@ class Links:
 
     def connect(self, target: Target) -> None:
         """Opens a link; the first message goes out with the next `pump`s."""
-        socket = make_socket(self._context, zmq.PUSH, high_water_mark=HIGH_WATER_MARK)
+        socket = make_socket(self._context, zmq.PUSH, high_water_mark=CHUNKS_HIGH_WATER_MARK)
         set_patient(socket)
         socket.connect(target.endpoint)
         link = _Link(target, socket)
@@ -177,4 +177,4 @@ def set_patient(socket: Socket) -> None:
     control channel says.
     """
     socket.setsockopt(zmq.HEARTBEAT_IVL, 0)
-    socket.setsockopt(zmq.RCVHWM, HIGH_WATER_MARK)
+    socket.setsockopt(zmq.RCVHWM, CHUNKS_HIGH_WATER_MARK)

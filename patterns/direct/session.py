@@ -32,7 +32,7 @@ from patterns.direct.control import (
     pack,
     unpack,
 )
-from patterns.direct.links import HEAD, HIGH_WATER_MARK, Links, set_patient
+from patterns.direct.links import CHUNKS_HIGH_WATER_MARK, HEAD, Links, set_patient
 from patterns.sockets import MESSAGE_BYTES_MAX, Socket, bind, make_socket, send_now
 from patterns.work.calls import Calls
 from patterns.work.execution import Execution
@@ -363,6 +363,6 @@ class Session:
 
 def make_pull(context: zmq.Context[Socket]) -> Socket:
     """Returns the socket of one who takes items, not bound yet."""
-    pull = make_socket(context, zmq.PULL, high_water_mark=HIGH_WATER_MARK)
+    pull = make_socket(context, zmq.PULL, high_water_mark=CHUNKS_HIGH_WATER_MARK)
     set_patient(pull)
     return pull

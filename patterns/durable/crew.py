@@ -24,7 +24,7 @@ START_DEATHS_MAX = 3
 
 START_SECONDS = 5.0
 
-STOP_PATIENCE = 5.0
+CREW_STOP_PATIENCE = 5.0
 """Seconds that workers have to give back what they have not started."""
 
 
@@ -97,7 +97,7 @@ class DurableCrew:
             child.process.terminate()
         for worker in self._workers:
             worker.stop(0.0, drain=False)
-        give_up_at = time.monotonic() + STOP_PATIENCE
+        give_up_at = time.monotonic() + CREW_STOP_PATIENCE
         for child in self._children:
             wait_or_kill(child.process, give_up_at - time.monotonic())
         self._children.clear()

@@ -19,7 +19,7 @@ from patterns.durable.parcels import RESULT_ATTEMPTS_MAX, Parcel, cursor_queue
 from patterns.errors import TakenOverError
 from patterns.work.plan import Plan
 
-LOOK_INTERVAL = 0.25
+CURSOR_LOOK_INTERVAL = 0.25
 """Seconds between two looks at a cursor that somebody holds; a caller that lives has moved it in between, or holds
 it.
 """
@@ -90,7 +90,7 @@ class Cursor:
                 self._client.submit(self._queue, first, id=self._id, max_attempts=RESULT_ATTEMPTS_MAX)
                 if self._pull(TAKE_PATIENCE):
                     return self._read()
-            time.sleep(LOOK_INTERVAL)
+            time.sleep(CURSOR_LOOK_INTERVAL)
         raise TakenOverError(f"{self._what} has another caller, which lives; one at a time can take its results")
 
     def move(

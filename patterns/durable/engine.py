@@ -40,7 +40,7 @@ CHUNKS_PER_TURN = 64
 RESULTS_PER_TURN = 100
 """Tasks with results that are taken at once, and wait in the caller's memory."""
 
-PULL_WAIT = 0.2
+RESULT_WAIT = 0.2
 """Seconds that the caller waits for results when there is nothing else to do."""
 
 SHORT_WAIT = 0.01
@@ -57,7 +57,7 @@ WINDOW_FACTOR = 4
 UNKNOWN_COST = 1e-6
 """Seconds that an item is taken to cost which no stage has worked on yet."""
 
-PROGRESS_INTERVAL = 0.5
+STATUS_INTERVAL = 0.5
 """Seconds between two questions to the coordinator for what progress shows."""
 
 CLIENT_TIMEOUT = 120.0
@@ -289,10 +289,10 @@ class DurableEngine:
         assert self._client is not None
         if not self.ledger.in_flight and not self._owed:
             if not feeder.ask():
-                self._wake.wait(PULL_WAIT)
+                self._wake.wait(RESULT_WAIT)
             self._wake.clear()
             return False
-        wait = PULL_WAIT
+        wait = RESULT_WAIT
         if is_busy or self.ledger.take():
             wait = 0.0
         elif not feeder.is_exhausted and self.ledger.in_flight < self._pace.window:
@@ -390,7 +390,7 @@ class DurableEngine:
             return
         now = time.monotonic()
         if now >= self._progress_at:
-            self._progress_at = now + PROGRESS_INTERVAL
+            self._progress_at = now + STATUS_INTERVAL
             done = {queue.name: queue.done for queue in self._client.queues.list()}
             self._counts = {node.number: done.get(stage_queue(self._plan, node), 0) for node in self._plan.working}
         self._progress.update(self._counts, self.ledger)

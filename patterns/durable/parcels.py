@@ -17,7 +17,7 @@ from patterns.work.execution import divide
 from patterns.work.items import Chunk, Origin, frames_of
 from patterns.work.plan import SINK, Node, Plan
 
-FRAME_BYTES_MAX = 1_000_000
+PARCEL_FRAME_BYTES_MAX = 1_000_000
 """A frame has to fit a payload, which a coordinator takes up to 1 MiB, with room for what is around it."""
 
 KEY_SHARDS = 64
@@ -25,7 +25,7 @@ KEY_SHARDS = 64
 hashing gives it to one worker.
 """
 
-ATTEMPTS_MAX = 5
+CHUNK_ATTEMPTS_MAX = 5
 """Starts of a task that may be lost with their process; the first of them was a chunk, the others a single item."""
 
 RESULT_ATTEMPTS_MAX = 1000
@@ -96,7 +96,7 @@ class Dispatch:
 
     def inner_options(self, place: Place) -> dict[str, Any]:
         """Returns the options of a task that is in a group, which hears of its end."""
-        options: dict[str, Any] = {"headers": self.headers, "max_attempts": ATTEMPTS_MAX}
+        options: dict[str, Any] = {"headers": self.headers, "max_attempts": CHUNK_ATTEMPTS_MAX}
         if place.key is not None:
             options["key"] = place.key
         return options
@@ -105,7 +105,7 @@ class Dispatch:
         """Yields where the parts of a chunk go, and the parcels; raises as `frames_of`."""
         node = None if number == SINK else self.plan.nodes[number]
         if node is None or node.kind == "batch":  # the caller makes batches
-            for frame in frames_of(number, chunk, cost, FRAME_BYTES_MAX):
+            for frame in frames_of(number, chunk, cost, PARCEL_FRAME_BYTES_MAX):
                 yield Place(self.home, None), [frame]
             return
         queue = stage_queue(self.plan, node)
@@ -114,7 +114,7 @@ class Dispatch:
         else:
             parts = [(str(shard), part) for shard, part in divide(chunk, node, KEY_SHARDS)]
         for key, part in parts:
-            for frame in frames_of(number, part, cost, FRAME_BYTES_MAX):
+            for frame in frames_of(number, part, cost, PARCEL_FRAME_BYTES_MAX):
                 yield Place(queue, key), [frame]
 
 

@@ -17,8 +17,8 @@ from typing import Any
 
 import zq
 from patterns.durable.parcels import (
-    ATTEMPTS_MAX,
-    FRAME_BYTES_MAX,
+    CHUNK_ATTEMPTS_MAX,
+    PARCEL_FRAME_BYTES_MAX,
     Dispatch,
     Parcel,
     Place,
@@ -49,7 +49,7 @@ from patterns.work.salvage import salvage
 OUT_BYTES_MAX = 1 << 20
 """What one task may send on before the rest of its chunk is left to another: a completion is one message."""
 
-PIECE_BYTES = FRAME_BYTES_MAX
+PIECE_BYTES = PARCEL_FRAME_BYTES_MAX
 """What should come of a piece of a chunk, between two looks at how much it was: nearly always the chunk is one piece,
 and stays whole.
 """
@@ -173,7 +173,7 @@ class StageWork:
                 try:
                     scattered.add(self.node, item, sent, spent)
                 except UNSENDABLE:
-                    scattered.add(self.node, item, salvage(self.node, sent, item, FRAME_BYTES_MAX), spent)
+                    scattered.add(self.node, item, salvage(self.node, sent, item, PARCEL_FRAME_BYTES_MAX), spent)
                 if scattered.is_full:
                     delivery.scatter(scattered)
                     scattered = Scattered()
@@ -205,14 +205,14 @@ class Scattered:
             frame
             for number, chunk in sent
             if number == node.closing
-            for frame in frames_of(number, chunk, cost, FRAME_BYTES_MAX)
+            for frame in frames_of(number, chunk, cost, PARCEL_FRAME_BYTES_MAX)
         ]
         outside = [one for one in sent if one[0] == node.join]
         inside = [one for one in sent if one[0] not in (node.closing, node.join)]
         size = sum(len(encode(number, chunk, cost)) for number, chunk in inside)
         for _, chunk in (*outside, *inside):
             for part in cut(chunk, 1):
-                frames_of(0, part, cost, FRAME_BYTES_MAX)
+                frames_of(0, part, cost, PARCEL_FRAME_BYTES_MAX)
         self.cost = max(self.cost, cost)
         self.outside += outside
         self.closing += closing
@@ -251,7 +251,7 @@ class Delivery:
         try:
             parcels = list(self._parcels(sent, cost))
         except UNSENDABLE:
-            parcels = list(self._parcels(salvage(self._node, sent, came, FRAME_BYTES_MAX), cost))
+            parcels = list(self._parcels(salvage(self._node, sent, came, PARCEL_FRAME_BYTES_MAX), cost))
         for place, parcel in parcels:
             self.bytes += sum(map(len, parcel))
             if place is None:
@@ -281,7 +281,7 @@ class Delivery:
         own = Place(self._own_queue, None)  # whose handler returns luggage as it is
         members += [(own.queue, parcel, self._dispatch.inner_options(own)) for parcel in closing]
         self.bytes += sum(len(frame) for _, parcel, _ in members for frame in parcel)
-        options = self._options(place) | {"headers": headers, "max_attempts": ATTEMPTS_MAX}
+        options = self._options(place) | {"headers": headers, "max_attempts": CHUNK_ATTEMPTS_MAX}
         self._task.group(members, callback=(place.queue, options), skips_none=True)  # type: ignore[arg-type] # a TypedDict in the making
 
     def finish(self) -> Parcel | None:
@@ -301,7 +301,7 @@ class Delivery:
         """Yields parcels with their places, None for the join around this node."""
         for number, chunk in sent:
             if self._group is not None and number == self._node.join and number != SINK:
-                for frame in frames_of(number, chunk, cost, FRAME_BYTES_MAX):
+                for frame in frames_of(number, chunk, cost, PARCEL_FRAME_BYTES_MAX):
                     yield None, [frame]
             else:
                 yield from self._dispatch.parcels(number, chunk, cost)
@@ -339,7 +339,7 @@ def _parcels_of(frames: list[bytes]) -> Iterator[Parcel]:
     parcel: Parcel = []
     size = 0
     for frame in frames:
-        if parcel and size + len(frame) > FRAME_BYTES_MAX:
+        if parcel and size + len(frame) > PARCEL_FRAME_BYTES_MAX:
             yield parcel
             parcel, size = [], 0
         parcel.append(frame)

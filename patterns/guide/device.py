@@ -27,7 +27,7 @@ logger = logging.getLogger(__name__)
 MESSAGES_PER_TURN_MAX = 100
 """Messages taken from one socket before the other sockets and the clock are looked at: milliseconds of work."""
 
-POLL_MAX = 60.0
+DEVICE_POLL_MAX = 60.0
 """Seconds of the longest sleep, whatever the tick says."""
 
 STOP_TIMEOUT = 10.0
@@ -180,7 +180,7 @@ class Device:
     def _serve(self, wake: Wake) -> None:
         next_at = self._tick(time.monotonic())
         while not (self._is_stopping and self._may_end()):
-            patience = min(max(next_at - time.monotonic(), 0.0), POLL_MAX)
+            patience = min(max(next_at - time.monotonic(), 0.0), DEVICE_POLL_MAX)
             for ready, _ in self._poller.poll(int(patience * 1000 + 0.999)):
                 if isinstance(ready, zmq.Socket):
                     self._drain(ready)

@@ -9,7 +9,7 @@ import zmq
 from patterns.guide.device import Device
 from patterns.sockets import Frames, send_now, split_envelope
 
-READY = (b"\x01", b"READY")
+READY_FRAMES = (b"\x01", b"READY")
 """What a worker says first: the guide has both."""
 
 
@@ -56,7 +56,7 @@ class LoadBalancer(Device):
         worker, empty, *message = frames if len(frames) > 2 else [frames[0], b"?"]
         if empty or not message:
             raise ValueError("expected an empty frame, as REQ sockets send it, and READY or a reply")
-        if message[0] not in READY or len(message) > 1:
+        if message[0] not in READY_FRAMES or len(message) > 1:
             split_envelope(message[1:])
             if send_now(self._clients, message):
                 self.answered += 1

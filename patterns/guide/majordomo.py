@@ -28,8 +28,8 @@ from zq import Coordinator
 
 logger = logging.getLogger(__name__)
 
-CLIENT = b"MDPC01"
-WORKER = b"MDPW01"
+CLIENT_HEADER = b"MDPC01"
+WORKER_HEADER = b"MDPW01"
 
 
 class Command:
@@ -144,9 +144,9 @@ class MajordomoBroker(Device):
         sender = frames[0]
         try:
             match frames[1:]:
-                case [b"", header, service, *body] if header == CLIENT and body:
+                case [b"", header, service, *body] if header == CLIENT_HEADER and body:
                     self._receive_request(sender, _service(service), body)
-                case [b"", header, command, *arguments] if header == WORKER:
+                case [b"", header, command, *arguments] if header == WORKER_HEADER:
                     self._receive_command(sender, command, arguments)
                 case _:
                     raise ValueError("expected an empty frame and a command of MDPC01 or MDPW01")
@@ -169,7 +169,7 @@ class MajordomoBroker(Device):
             self.services.submit(service, body, reply, self._forget_request)
 
     def _reply(self, client: bytes, service: str, body: Frames) -> None:
-        if not send_now(self._socket, [client, b"", CLIENT, service.encode(), *body]):
+        if not send_now(self._socket, [client, b"", CLIENT_HEADER, service.encode(), *body]):
             self.undeliverable += 1
 
     def _forget_request(self) -> None:
@@ -214,7 +214,7 @@ class MajordomoBroker(Device):
             self._command(worker.address, Command.REQUEST, task_id, b"", *body)
 
     def _command(self, address: bytes, command: bytes, *arguments: bytes) -> None:
-        if not send_now(self._socket, [address, b"", WORKER, command, *arguments]):
+        if not send_now(self._socket, [address, b"", WORKER_HEADER, command, *arguments]):
             self._lose(address, "has disconnected")
 
     def _dismiss(self, address: bytes) -> None:
@@ -224,7 +224,7 @@ class MajordomoBroker(Device):
             self._dismissed[address] = None
             if len(self._dismissed) > DISMISSED_MAX:
                 self._dismissed.popitem(last=False)
-            send_now(self._socket, [address, b"", WORKER, Command.DISCONNECT])
+            send_now(self._socket, [address, b"", WORKER_HEADER, Command.DISCONNECT])
 
     def _lose(self, address: bytes, why: str) -> None:
         if address in self._workers:

@@ -28,13 +28,13 @@ logger = logging.getLogger(__name__)
 READY = b"\x01"
 HEARTBEAT = b"\x02"
 
-REQUESTS_MAX = 1000
+WAITING_REQUESTS_MAX = 1000
 """Requests that wait for a worker; beyond them clients are held up by their own sockets."""
 
 WAITING_BYTES_MAX = 64 << 20
 """Content of waiting requests, at most one request above it; the same happens beyond."""
 
-ATTEMPTS_MAX = 5
+REQUEST_ATTEMPTS_MAX = 5
 """Workers that may be lost with the same request in hand before it is taken for what kills them."""
 
 
@@ -70,7 +70,7 @@ class ParanoidPirateQueue(Device):
     Attributes:
         frontend, backend: where they were bound, known once it runs.
         answered, reassigned: replies that were sent on; requests that were taken back from a lost worker.
-        abandoned: requests that were dropped, too old or after ATTEMPTS_MAX lost workers.
+        abandoned: requests that were dropped, too old or after REQUEST_ATTEMPTS_MAX lost workers.
         undeliverable: replies to clients that were gone, for example because they had tried again on a fresh socket.
 
     Raises:
@@ -84,7 +84,7 @@ class ParanoidPirateQueue(Device):
         backend: str,
         heartbeat_interval: float = 1.0,
         missed_max: int = 3,
-        requests_max: int = REQUESTS_MAX,
+        requests_max: int = WAITING_REQUESTS_MAX,
         request_ttl: float | None = None,
     ) -> None:
         super().__init__()
@@ -192,7 +192,7 @@ class ParanoidPirateQueue(Device):
         if request is None:
             return
         request.attempts += 1
-        if request.attempts >= ATTEMPTS_MAX:
+        if request.attempts >= REQUEST_ATTEMPTS_MAX:
             self.abandoned += 1
             logger.warning("dropped a request with which %d workers were lost", request.attempts)
             return

@@ -27,7 +27,7 @@ logger = logging.getLogger(__name__)
 
 Handler = Callable[[Frames], Frames]
 
-PAUSE_FIRST, PAUSE_MAX = 0.1, 5.0
+RECONNECT_FIRST, RECONNECT_MAX = 0.1, 5.0
 """Seconds before a silent queue is tried anew: doubled each time, then drawn between half and all of it, so that the
 workers of a queue that comes back do not all come at once."""
 
@@ -111,7 +111,7 @@ class ParanoidPirateWorker(Device):
             self._drop(self._queue, linger=0)
         self._queue = None
         self._envelope = None
-        pause = min(PAUSE_FIRST * 2 ** min(self._pauses, 10), PAUSE_MAX)
+        pause = min(RECONNECT_FIRST * 2 ** min(self._pauses, 10), RECONNECT_MAX)
         self._pauses += 1
         self._connect_at = now + pause * random.uniform(0.5, 1.0)
 

@@ -24,7 +24,7 @@ from zq import ClosedError, TimedOutError
 SNAPSHOT_INTERVAL = 1.0
 """Seconds after which a snapshot that did not come is asked for again."""
 
-HELD_MAX = 10_000
+HELD_UPDATES_MAX = 10_000
 """Updates of a topic that are kept while its snapshot is on its way; more are dropped, and reported as a gap."""
 
 
@@ -58,7 +58,7 @@ class _Topic:
     next: int | None = None  # the number that is expected; None before the first snapshot
     wants_snapshot: bool = False
     asked_at: float = 0.0
-    held: deque[tuple[int, Update | None]] = field(default_factory=lambda: deque(maxlen=HELD_MAX))
+    held: deque[tuple[int, Update | None]] = field(default_factory=lambda: deque(maxlen=HELD_UPDATES_MAX))
 
 
 class Subscriber:

@@ -6,7 +6,7 @@ A pure machine: what it learns from is given to it.
 
 from __future__ import annotations
 
-CHUNK_SECONDS = 0.01
+STAGE_CHUNK_SECONDS = 0.01
 """Work in a chunk: a hundredth of a second hides the cost of a message and delays nobody."""
 
 CHUNK_ITEMS_MAX = 2000
@@ -67,5 +67,5 @@ class Pace:
 
     def _adapt(self) -> None:
         wanted = self._scale * min(CHUNK_ITEMS_MAX, CHUNK_BYTES_MAX / max(self._item_bytes, 1.0))
-        wanted = min(wanted, CHUNK_SECONDS / self._cost) if self._cost > 0 else 1.0
+        wanted = min(wanted, STAGE_CHUNK_SECONDS / self._cost) if self._cost > 0 else 1.0
         self.chunk = max(1, min(int(wanted), self.chunk * GROWTH_MAX))

@@ -129,7 +129,7 @@ def test_question_reads_a_bounded_number_of_records_and_the_next_goes_on(monkeyp
     assert (first["rows"], first["cursor"] is None) == ([], False)
     assert find(desk, "unfinished", key="rare") == ["t29"]
     monkeypatch.setattr(browsing, "READ_MAX", 1000)
-    monkeypatch.setattr(browsing, "READ_BYTES_MAX", 150)
+    monkeypatch.setattr(browsing, "SCAN_BYTES_MAX", 150)
     assert desk.query("tasks", state="unfinished", key="rare")["rows"] == []
     assert find(desk, "unfinished", key="rare") == ["t29"]
 

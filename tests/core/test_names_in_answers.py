@@ -26,7 +26,7 @@ from zq.wire.messages import (
     Span,
 )
 from zq.wire.namespaces import Namespace
-from zq.wire.questions import COMMANDS, QUERIES
+from zq.wire.questions import NAMES_IN_COMMANDS, NAMES_IN_QUERIES
 
 TEXTS = {"reason", "text", "error"}
 """Sentences for people, in which names are as the coordinator knows them."""
@@ -125,11 +125,11 @@ def ask(desk: TeamDesk, what: str, kind: type[Query] | type[Command]) -> Iterato
 
 
 def test_every_query_and_command_says_which_of_its_texts_are_names() -> None:
-    assert ANSWERED.keys() == QUERIES.keys()
-    assert CARRIED_OUT.keys() == COMMANDS.keys()
+    assert ANSWERED.keys() == NAMES_IN_QUERIES.keys()
+    assert CARRIED_OUT.keys() == NAMES_IN_COMMANDS.keys()
 
 
-@pytest.mark.parametrize("what", QUERIES)
+@pytest.mark.parametrize("what", NAMES_IN_QUERIES)
 def test_answers_have_the_names_of_the_namespace_and_nothing_else_is_touched(desk: TeamDesk, what: str) -> None:
     desk.command("start-replay", id="r", rate=0.001, queue="q", to="again")
     desk.command("move", id="o", queue="boxes", to="other")
@@ -140,7 +140,7 @@ def test_answers_have_the_names_of_the_namespace_and_nothing_else_is_touched(des
     assert values != [[]], "nothing was found"
 
 
-@pytest.mark.parametrize("verb", COMMANDS)
+@pytest.mark.parametrize("verb", NAMES_IN_COMMANDS)
 def test_commands_hear_the_names_of_the_namespace_and_nothing_else_is_touched(desk: TeamDesk, verb: str) -> None:
     values = list(ask(desk, verb, Command))
 
@@ -148,7 +148,7 @@ def test_commands_hear_the_names_of_the_namespace_and_nothing_else_is_touched(de
 
 
 def test_a_name_that_is_forgotten_is_found(desk: TeamDesk, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(QUERIES, "workers", QUERIES["status"])
+    monkeypatch.setitem(NAMES_IN_QUERIES, "workers", NAMES_IN_QUERIES["status"])
     [value] = ask(desk, "workers", Query)
 
     assert {path for path, text in texts_of(value) if is_odd(text)} == {".name", ".queues"}

@@ -20,10 +20,10 @@ from zq.errors import ConversionError
 
 Convert = Callable[[Any], Any]
 
-INT_MIN, INT_MAX = -(1 << 63), (1 << 64) - 1
+MSGPACK_INT_MIN, MSGPACK_INT_MAX = -(1 << 63), (1 << 64) - 1
 """What msgpack holds."""
 
-DEPTH_MAX = 100
+VALUE_DEPTH_MAX = 100
 """Levels of a value without annotation; msgpack itself reads 512, and a value that holds itself has no end."""
 
 
@@ -42,8 +42,8 @@ def check_native(value: Any, depth: int = 0) -> Any:
     kind = type(value)
     if kind in (str, bytes, bool, float, types.NoneType):
         return value
-    if depth > DEPTH_MAX:
-        raise ConversionError(f"expected a value of at most {DEPTH_MAX} levels")
+    if depth > VALUE_DEPTH_MAX:
+        raise ConversionError(f"expected a value of at most {VALUE_DEPTH_MAX} levels")
     parts: Iterable[tuple[Any, Any]] = ()
     if kind is dict:
         for key in value:
@@ -69,7 +69,7 @@ def check_native(value: Any, depth: int = 0) -> Any:
 def check_int(value: Any) -> int:
     if not isinstance(value, int) or isinstance(value, bool):
         raise _unfit("int", value)
-    if not INT_MIN <= value <= INT_MAX:
+    if not MSGPACK_INT_MIN <= value <= MSGPACK_INT_MAX:
         raise _unfit("an int of 64 bits", value)
     return int(value)
 

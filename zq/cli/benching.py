@@ -23,7 +23,7 @@ from zq.worker.worker import Worker
 
 QUEUE_VARIABLE = "ZQ_BENCH_QUEUE"
 
-QUEUE = os.environ.get(QUEUE_VARIABLE) or f"zq-bench-{secrets.token_hex(4)}"
+BENCH_QUEUE = os.environ.get(QUEUE_VARIABLE) or f"zq-bench-{secrets.token_hex(4)}"
 """Each measurement has a queue of its own, which its worker gets from the environment: a coordinator with other work
 can be measured, too.
 """
@@ -36,11 +36,11 @@ STALL_PATIENCE = 60.0
 
 POLL_INTERVAL = 0.005
 
-worker = Worker("tcp://127.0.0.1:7700", name=QUEUE)
+worker = Worker("tcp://127.0.0.1:7700", name=BENCH_QUEUE)
 """What the worker process runs; its address comes from the command line."""
 
 
-@worker.task(QUEUE)
+@worker.task(BENCH_QUEUE)
 def handle(task: Task) -> None:
     """Does nothing: what is measured is everything around it."""
 
@@ -79,7 +79,7 @@ def measure(plan: Plan) -> dict[str, Any]:
 def _measure_batches(client: Client, plan: Plan, check: Callable[[], None]) -> dict[str, Any]:
     payload = b"x" * max(1, plan.size - 2)  # msgpack adds two bytes
     started = time.perf_counter()
-    client.submit_many(QUEUE, (payload for _ in range(plan.tasks)), batch_size=plan.batch)
+    client.submit_many(BENCH_QUEUE, (payload for _ in range(plan.tasks)), batch_size=plan.batch)
     accepted = time.perf_counter() - started
     _wait_done(client, plan.tasks, check)
     ended = time.perf_counter() - started
@@ -91,7 +91,7 @@ def _measure_singles(client: Client, plan: Plan) -> dict[str, Any]:
     latencies = []
     for _ in range(plan.single):
         started = time.perf_counter()
-        client.submit(QUEUE, payload)
+        client.submit(BENCH_QUEUE, payload)
         latencies.append(time.perf_counter() - started)
     cuts = quantiles(latencies, n=100) if len(latencies) > 1 else latencies * 99
     return {
@@ -103,7 +103,7 @@ def _measure_singles(client: Client, plan: Plan) -> dict[str, Any]:
 
 def _queue(client: Client) -> QueueStatus:
     """Returns the queue that is measured."""
-    return next(queue for queue in client.queues.list() if queue.name == QUEUE)
+    return next(queue for queue in client.queues.list() if queue.name == BENCH_QUEUE)
 
 
 def _wait_done(client: Client, count: int, check: Callable[[], None]) -> None:
@@ -121,7 +121,7 @@ def _wait_done(client: Client, count: int, check: Callable[[], None]) -> None:
 
 def _wait_for_worker(client: Client, check: Callable[[], None]) -> None:
     give_up_at = time.monotonic() + START_PATIENCE
-    while not any(QUEUE in worker.queues for worker in client.workers.list()):
+    while not any(BENCH_QUEUE in worker.queues for worker in client.workers.list()):
         check()
         if time.monotonic() > give_up_at:
             raise ZqError("the worker process did not start")
@@ -148,7 +148,7 @@ def _process(*arguments: str) -> Iterator[Callable[[], None]]:
     """Runs a command of zq; yields a function that raises, with what the process said, if it has ended."""
     command = [sys.executable, "-m", "zq.cli", *arguments, "--log-level", "warning"]
     log = tempfile.TemporaryFile()  # noqa: SIM115 - closed with the process; a pipe that nobody reads would fill up
-    process = subprocess.Popen(command, stderr=log, env={**os.environ, QUEUE_VARIABLE: QUEUE})
+    process = subprocess.Popen(command, stderr=log, env={**os.environ, QUEUE_VARIABLE: BENCH_QUEUE})
 
     def check() -> None:
         if process.poll() is not None:

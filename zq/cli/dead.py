@@ -12,7 +12,7 @@ from zq.cli.output import as_map, exit_codes, fail, print_rows
 Reason = Annotated[str | None, typer.Option("--reason", "-r", help="Only those whose reason contains this text.")]
 Id = Annotated[str | None, typer.Argument(help="Id of one task. [default: all of the queue and reason]")]
 
-COLUMNS = ["id", "queue", "attempts", "failures", "finished_time", "reason"]
+DEAD_COLUMNS = ["id", "queue", "attempts", "failures", "finished_time", "reason"]
 REPLAY_COLUMNS = ["id", "rate", "queue", "reason", "to", "started_time", "moved"]
 
 
@@ -30,7 +30,7 @@ def list_dead(
 
     with exit_codes(), Client(address, timeout=timeout) as client:
         found = search("dead", queue=queue, reason=reason, limit=limit)
-        print_rows(found.rows(client.query), COLUMNS, as_json=as_json)
+        print_rows(found.rows(client.query), DEAD_COLUMNS, as_json=as_json)
 
 
 def replay(

@@ -12,7 +12,7 @@ from zq.cli.output import FAILED, exit_codes, fail, print_fields, print_rows
 
 Id = Annotated[str, typer.Argument(help="Id of the group, which is that of its callback, too.")]
 
-COLUMNS = ["id", "state", "policy", "size", "joined", "outstanding", "callback", "opened_time", "reason"]
+GROUP_COLUMNS = ["id", "state", "policy", "size", "joined", "outstanding", "callback", "opened_time", "reason"]
 
 
 def list_groups(
@@ -26,7 +26,7 @@ def list_groups(
 ) -> None:
     """List groups: how many members each was opened for, and how many it still waits for."""
     with exit_codes():
-        print_rows(ask(address, timeout, "groups", state=state, limit=limit), COLUMNS, as_json=as_json)
+        print_rows(ask(address, timeout, "groups", state=state, limit=limit), GROUP_COLUMNS, as_json=as_json)
 
 
 def show(id: Id, address: Address = None, timeout: Timeout = TIMEOUT, as_json: Json = False) -> None:

@@ -13,7 +13,18 @@ from zq.cli.output import as_map, exit_codes, fail, print_fields, print_rows
 if TYPE_CHECKING:
     from zq.client.namespaces import NamespaceLimits
 
-COLUMNS = ["name", "queues", "waiting", "scheduled", "leased", "dead", "done", "bytes", "max_tasks", "max_bytes"]
+NAMESPACE_COLUMNS = [
+    "name",
+    "queues",
+    "waiting",
+    "scheduled",
+    "leased",
+    "dead",
+    "done",
+    "bytes",
+    "max_tasks",
+    "max_bytes",
+]
 
 Name = Annotated[str, typer.Argument(help="Name of the namespace, such as team-a.")]
 
@@ -23,7 +34,7 @@ def list_namespaces(
 ) -> None:
     """List the namespaces that queues are in, or that have limits: tasks of all of their queues by state."""
     with exit_codes():
-        print_rows(ask(address, timeout, "namespaces", limit=limit), COLUMNS, as_json=as_json)
+        print_rows(ask(address, timeout, "namespaces", limit=limit), NAMESPACE_COLUMNS, as_json=as_json)
 
 
 def show(name: Name, address: Address = None, timeout: Timeout = TIMEOUT, as_json: Json = False) -> None:

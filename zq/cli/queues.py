@@ -10,7 +10,19 @@ from zq.cli.arguments import TIMEOUT, Address, Json, Timeout
 from zq.cli.listing import ask
 from zq.cli.output import as_map, exit_codes, print_fields, print_rows
 
-COLUMNS = ["name", "waiting", "parked", "scheduled", "leased", "dead", "done", "rate", "max_tasks", "assign", "workers"]
+QUEUE_COLUMNS = [
+    "name",
+    "waiting",
+    "parked",
+    "scheduled",
+    "leased",
+    "dead",
+    "done",
+    "rate",
+    "max_tasks",
+    "assign",
+    "workers",
+]
 
 Name = Annotated[str, typer.Argument(help="Name of the queue.")]
 
@@ -43,7 +55,7 @@ Default = Annotated[
 def list_queues(address: Address = None, timeout: Timeout = TIMEOUT, as_json: Json = False) -> None:
     """List the queues: tasks by state, and tasks finished a second."""
     with exit_codes():
-        print_rows(ask(address, timeout, "queues"), COLUMNS, as_json=as_json)
+        print_rows(ask(address, timeout, "queues"), QUEUE_COLUMNS, as_json=as_json)
 
 
 def show(name: Name, address: Address = None, timeout: Timeout = TIMEOUT, as_json: Json = False) -> None:

@@ -10,7 +10,18 @@ from zq.cli.arguments import TIMEOUT, Address, Json, Limit, Timeout
 from zq.cli.output import as_map, exit_codes, fail, print_fields, print_rows
 from zq.cli.tasks import parse
 
-COLUMNS = ["name", "queue", "every", "cron", "timezone", "catch_up", "is_paused", "next_time", "fired", "last_time"]
+SCHEDULE_COLUMNS = [
+    "name",
+    "queue",
+    "every",
+    "cron",
+    "timezone",
+    "catch_up",
+    "is_paused",
+    "next_time",
+    "fired",
+    "last_time",
+]
 
 Name = Annotated[str, typer.Argument(help="Name of the schedule.")]
 Every = Annotated[float | None, typer.Option(min=1.0, help="Seconds between two tasks.")]
@@ -25,7 +36,7 @@ def list_schedules(
     from zq.client.client import Client
 
     with exit_codes(), Client(address, timeout=timeout) as client:
-        print_rows(map(as_map, client.schedules.list(limit)), COLUMNS, as_json=as_json)
+        print_rows(map(as_map, client.schedules.list(limit)), SCHEDULE_COLUMNS, as_json=as_json)
 
 
 def show(name: Name, address: Address = None, timeout: Timeout = TIMEOUT, as_json: Json = False) -> None:

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
 Id = Annotated[str, typer.Argument(help="Id of the task, as submit printed it.")]
 
-COLUMNS = ["id", "queue", "state", "priority", "key", "attempts", "failures", "worker", "accepted_time"]
+TASK_COLUMNS = ["id", "queue", "state", "priority", "key", "attempts", "failures", "worker", "accepted_time"]
 
 
 def submit(
@@ -242,7 +242,7 @@ def list_tasks(
             older_than=age,
             limit=most,
         )
-        print_rows(found.rows(client.query), COLUMNS, as_json=as_json)
+        print_rows(found.rows(client.query), TASK_COLUMNS, as_json=as_json)
 
 
 def show(

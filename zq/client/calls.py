@@ -14,7 +14,7 @@ from functools import partial
 from typing import Any, Generic, TypeAlias, TypeVar
 
 from zq.client.driving import Ask, AsyncDriver, Call, Connection, Driver, Medium
-from zq.client.flow import WINDOW_BATCHES, WINDOW_BYTES, Entry, Flow, finish
+from zq.client.flow import FLOW_WINDOW_BATCHES, FLOW_WINDOW_BYTES, Entry, Flow, finish
 from zq.errors import (
     BusyError,
     ClosedError,
@@ -174,7 +174,7 @@ class Calls:
             for batch in batches:
                 self._start_batch(flow, batch)
                 if flow.is_full:
-                    room = partial(flow.wait, WINDOW_BYTES // 2, WINDOW_BATCHES // 2)
+                    room = partial(flow.wait, FLOW_WINDOW_BYTES // 2, FLOW_WINDOW_BATCHES // 2)
                     yield Ask(partial(self._post, room), flow.deadline)
                     if flow.error is not None:
                         break

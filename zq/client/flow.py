@@ -12,12 +12,12 @@ S = TypeVar("S", bound=Sequence[Any])
 Refusal: TypeAlias = BusyError | InvalidTaskError | UnroutableError
 """What is raised after all payloads were tried, with the receipts of those that were accepted."""
 
-WINDOW_BYTES = 16 << 20
+FLOW_WINDOW_BYTES = 16 << 20
 """Bytes of one submit_many that wait for their receipts: twice what the session has in flight, so that it never runs
 dry.
 """
 
-WINDOW_BATCHES = 512
+FLOW_WINDOW_BATCHES = 512
 """Batches of one submit_many that wait for their receipts."""
 
 
@@ -70,8 +70,8 @@ class Flow:
     def is_full(self) -> bool:
         """Whether the caller should wait for receipts before it starts another batch."""
         return (
-            self.started_bytes - self._ended_bytes >= WINDOW_BYTES
-            or len(self.batches) - self._ended >= WINDOW_BATCHES
+            self.started_bytes - self._ended_bytes >= FLOW_WINDOW_BYTES
+            or len(self.batches) - self._ended >= FLOW_WINDOW_BATCHES
             or self.error is not None
         )
 

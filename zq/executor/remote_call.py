@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 import msgpack
 
 from zq.app.conversion import converter_of
-from zq.app.converters import INT_MAX, INT_MIN, Converter
+from zq.app.converters import MSGPACK_INT_MAX, MSGPACK_INT_MIN, Converter
 from zq.app.parameters import Parameters
 from zq.errors import ConversionError, TaskFailedError
 from zq.processes.references import MAIN, is_script, load_reference, loaded_module, reference_to
@@ -126,7 +126,7 @@ def _pack_more(value: Any) -> Any:
     if isinstance(value, complex):
         return msgpack.ExtType(COMPLEX, msgpack.packb([value.real, value.imag]))
     if isinstance(value, int) and not isinstance(value, bool):
-        if INT_MIN <= value <= INT_MAX:
+        if MSGPACK_INT_MIN <= value <= MSGPACK_INT_MAX:
             return int(value)  # of a subclass, such as an IntEnum
         size = value.bit_length() // 8 + 1
         if size > LARGE_INT_BYTES_MAX:

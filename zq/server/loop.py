@@ -43,7 +43,7 @@ DRAIN_BYTES_MAX = 8 << 20
 NOBLOCK, SEND_MORE = int(zmq.NOBLOCK), int(zmq.NOBLOCK | zmq.SNDMORE)
 """As plain numbers: pyzmq's enumerations and its loops over parts cost more than the rest of receiving and sending."""
 
-HIGH_WATER_MARK = 20_000
+COORDINATOR_HIGH_WATER_MARK = 20_000
 """Messages queued for one peer in each direction; credit and the clients' windows keep far below it."""
 
 FAULTS = (AssertionError, LookupError, TypeError, ValueError, ArithmeticError, AttributeError, struct.error)
@@ -107,8 +107,8 @@ class Server:
             (zmq.LINGER, 0),
             (zmq.ROUTER_MANDATORY, 1),
             (zmq.MAXMSGSIZE, FRAME_BYTES_MAX),
-            (zmq.SNDHWM, HIGH_WATER_MARK),
-            (zmq.RCVHWM, HIGH_WATER_MARK),
+            (zmq.SNDHWM, COORDINATOR_HIGH_WATER_MARK),
+            (zmq.RCVHWM, COORDINATOR_HIGH_WATER_MARK),
             (zmq.HANDSHAKE_IVL, 3000),  # milliseconds: half-open connections are closed
             (zmq.HEARTBEAT_IVL, 2000),
             (zmq.HEARTBEAT_TIMEOUT, 6000),

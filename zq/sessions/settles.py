@@ -8,7 +8,7 @@ from zq.sessions.outcomes import FOREVER, Reply
 from zq.wire.limits import MESSAGE_BATCHES_MAX
 from zq.wire.messages import Done, Failed, Settle, Span
 
-SETTLE_BYTES_MAX = 2 << 20
+PULLER_SETTLE_BYTES_MAX = 2 << 20
 """Where a settle is cut, unless one completion is larger: an eighth of a frame."""
 
 ENTRY_OVERHEAD_BYTES = 64
@@ -59,7 +59,7 @@ class Settles:
         size = 0
         while self._queue and not self.is_in_flight and len(load) < MESSAGE_BATCHES_MAX:
             size += self._queue[0].bytes
-            if load and size > SETTLE_BYTES_MAX:
+            if load and size > PULLER_SETTLE_BYTES_MAX:
                 break
             settling = self._queue.popleft()
             if settling.reply is not None:

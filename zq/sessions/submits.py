@@ -22,7 +22,7 @@ from zq.wire.messages import DEFAULT_OPTIONS, Batch, Error, Options
 FULL_BYTES, FULL_TASKS = 256 << 10, 1000
 """When this much has gathered it does not wait for a receipt: the cost per message is small enough."""
 
-MESSAGE_BYTES_MAX = 2 << 20
+SUBMIT_BYTES_MAX = 2 << 20
 """Where a message is cut, unless one batch is larger: an eighth of a frame, so that several are under way at once."""
 
 WINDOW_BYTES = 8 << 20
@@ -36,7 +36,7 @@ SMALL_MESSAGES = 2
 smaller and nothing faster.
 """
 
-BATCH_OVERHEAD_BYTES = 64
+PART_OVERHEAD_BYTES = 64
 TASK_OVERHEAD_BYTES = 4
 """What a batch and a task count for beside the payload."""
 
@@ -74,7 +74,7 @@ class Part:
         self.batch: Batch | None = None
         self.reply: Reply | None = None  # of a batch that the caller made; None when it timed out
         self.singles: list[Single] = []
-        self.bytes = BATCH_OVERHEAD_BYTES
+        self.bytes = PART_OVERHEAD_BYTES
         self.tasks = 0
         self.is_alone = False  # True: goes in a message of its own
 
@@ -185,7 +185,7 @@ class Submits:
             part = self._queue[0]
             if part.batch is not None and part.batch.id in parts:
                 break  # the same id twice: the second asks again when the first has its receipt
-            if parts and (part.is_alone or size + part.bytes > MESSAGE_BYTES_MAX):
+            if parts and (part.is_alone or size + part.bytes > SUBMIT_BYTES_MAX):
                 break
             self._pop()
             if part.is_wanted:

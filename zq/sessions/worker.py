@@ -45,7 +45,7 @@ WELCOME_PATIENCE = 5.0
 STARTED_AFTER = 0.02
 """Seconds that a task runs before it is reported as started (protocol 3, started)."""
 
-SETTLE_BYTES_MAX = 4 << 20
+WORKER_SETTLE_BYTES_MAX = 4 << 20
 """Results and forwards in one settle, at most one completion above it: a quarter of a frame."""
 
 FAILURES_MAX = 200
@@ -208,7 +208,7 @@ class WorkerSession:
         for one in done:
             part.append(one)
             size += len(one.blob) + sum(len(batch.blob) for batch in one.forwards)
-            if len(part) == MESSAGE_BATCHES_MAX or size >= SETTLE_BYTES_MAX:
+            if len(part) == MESSAGE_BATCHES_MAX or size >= WORKER_SETTLE_BYTES_MAX:
                 self._settle(part, [])
                 part, size = [], 0
         while part or failed:

@@ -39,7 +39,7 @@ DEFAULT_ADDRESS = "tcp://127.0.0.1:7700"
 FRAMES_PER_TURN_MAX = 1000
 """Frames taken before the session may send again, so that a flood of answers does not hold back pings."""
 
-HIGH_WATER_MARK = 10_000
+LINK_HIGH_WATER_MARK = 10_000
 """Frames that may wait in the socket in each direction; the session's own windows are far below."""
 
 BACKLOG_FRAMES_MAX = 10_000
@@ -272,7 +272,7 @@ class Link:
         assert self._context is not None
         socket: zmq.Socket[bytes] = self._context.socket(zmq.DEALER)
         socket.linger = 0
-        socket.sndhwm = socket.rcvhwm = HIGH_WATER_MARK
+        socket.sndhwm = socket.rcvhwm = LINK_HIGH_WATER_MARK
         socket.maxmsgsize = FRAME_BYTES_MAX + 4096  # an answer may be as large as a frame; a little more does no harm
         socket.reconnect_ivl = int(random.uniform(RETRY_MIN, RETRY_MAX) * 1000)
         socket.reconnect_ivl_max = 0

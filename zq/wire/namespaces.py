@@ -44,7 +44,7 @@ from zq.wire.messages import (
     ToCoordinator,
     Wait,
 )
-from zq.wire.questions import COMMANDS, QUERIES, SCHEDULE, Question, Shape
+from zq.wire.questions import NAMES_IN_COMMANDS, NAMES_IN_QUERIES, NAMES_IN_SCHEDULE, Question, Shape
 from zq.wire.topics import MANY, NAMESPACE_SEPARATOR, ONE
 
 NAMESPACE_BYTES_MAX: Final = 64
@@ -114,9 +114,13 @@ class Namespace:
                 queues = tuple(map(whole, message.queues))
                 return message._replace(name=whole(message.name), queues=queues)
             case Query(request, what, arguments):
-                return Query(request, what, self._whole_arguments(request, QUERIES.get(what, UNKNOWN), arguments))
+                return Query(
+                    request, what, self._whole_arguments(request, NAMES_IN_QUERIES.get(what, UNKNOWN), arguments)
+                )
             case Command(request, verb, arguments):
-                return Command(request, verb, self._whole_arguments(request, COMMANDS.get(verb, UNKNOWN), arguments))
+                return Command(
+                    request, verb, self._whole_arguments(request, NAMES_IN_COMMANDS.get(verb, UNKNOWN), arguments)
+                )
             case Open(request, group):
                 return Open(request, self._whole_group(group))
             case Publish():
@@ -125,7 +129,7 @@ class Namespace:
             case Pull():
                 return message._replace(client=whole(message.client), queue=whole(message.queue))
             case Schedule():
-                self._remember(message.request, SCHEDULE)
+                self._remember(message.request, NAMES_IN_SCHEDULE)
                 return message._replace(batch=self._whole_batch(message.batch))
             case Follow():  # of all queues: a name that ends with the separator stands for those of the namespace
                 return message._replace(queue=self._prefix if message.queue is None else whole(message.queue))

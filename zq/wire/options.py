@@ -29,7 +29,7 @@ from zq.wire.values import (
 )
 
 ON_LOST: Final = ("reassign", "cancel", "dead")
-POLICIES: Final = ("all", "any", "settled")
+GROUP_POLICIES: Final = ("all", "any", "settled")
 
 
 def read_options(value: Any) -> Options:

@@ -48,10 +48,10 @@ _EVENT = ("worker", "queue", "from", "to", "batches.id", "batches.queue")
 _SCHEDULE = ("name", "queue", "last_id")
 _REPLAY = _OPERATION = ("id", "queue", "to")
 
-SCHEDULE: Final = _shape(*_SCHEDULE)
+NAMES_IN_SCHEDULE: Final = _shape(*_SCHEDULE)
 """In the answer to the message `schedule`."""
 
-QUERIES: Final[dict[str, Question]] = {
+NAMES_IN_QUERIES: Final[dict[str, Question]] = {
     "status": _question(),
     "task": _question("id", "id", "queue", "worker", *(f"timeline.detail.{field}" for field in _EVENT)),
     "tasks": _question("queue worker", "rows.id", "rows.queue", "rows.worker"),
@@ -72,7 +72,7 @@ QUERIES: Final[dict[str, Question]] = {
     "namespaces": _question("name", "name"),
 }
 
-COMMANDS: Final[dict[str, Question]] = {
+NAMES_IN_COMMANDS: Final[dict[str, Question]] = {
     "retry": _question("id"),
     "replay": _question("id queue to"),
     "start-replay": _question("id queue to", *_REPLAY),

@@ -37,7 +37,7 @@ from zq.wire.messages import (
     Submit,
     Wait,
 )
-from zq.wire.options import POLICIES, read_options
+from zq.wire.options import GROUP_POLICIES, read_options
 from zq.wire.topics import check_topic
 from zq.wire.values import (
     INT_MAX,
@@ -254,7 +254,7 @@ def read_group(value: Any) -> Group:
 def check_group(group: Group) -> Group:
     """Returns a group whose options are known to be right, if the rest is right, too."""
     id, size, policy, skips_none, queue, options = group
-    if policy not in POLICIES:
+    if policy not in GROUP_POLICIES:
         raise Malformed(f"expected policy as all, any or settled, got {short(policy)}")
     if read_int(size, "size") > limits.GROUP_MEMBERS_MAX:
         raise TooLarge(f"expected at most {limits.GROUP_MEMBERS_MAX} members in a group, got {size}")

@@ -7,7 +7,7 @@ from typing import Any, Final, NamedTuple, Self
 
 from zq.wire.limits import DELAY_MAX, RETRY_FACTOR_MAX
 
-KINDS: Final = ("none", "constant", "linear", "exponential", "full-jitter")
+RETRY_KINDS: Final = ("none", "constant", "linear", "exponential", "full-jitter")
 
 EXPONENT_MAX: Final = 64
 """Failures beyond which an exponential delay grows no more: floats end soon after."""
@@ -17,7 +17,7 @@ class RetryPolicy(NamedTuple):
     """When a task that failed is tried again; make one with its class methods, or by its text with `parse`.
 
     Attributes:
-        kind: one of `KINDS`.
+        kind: one of `RETRY_KINDS`.
         first: seconds before the first retry.
         factor: growth of an exponential delay from retry to retry.
         largest: seconds above which no delay grows.
@@ -97,7 +97,7 @@ class RetryPolicy(NamedTuple):
             ValueError: it has an unknown kind, or a number is out of its range.
         """
         if self.kind not in _PARTS:
-            raise ValueError(f"expected a retry policy of {', '.join(KINDS)}, got {self.kind!r}")
+            raise ValueError(f"expected a retry policy of {', '.join(RETRY_KINDS)}, got {self.kind!r}")
         for name, most in (("first", DELAY_MAX), ("factor", RETRY_FACTOR_MAX), ("largest", DELAY_MAX)):
             number = getattr(self, name)
             if not isfinite(number) or not 0 <= number <= most:

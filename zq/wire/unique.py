@@ -7,7 +7,7 @@ from typing import Any, Final, NamedTuple, Self
 from zq.wire.limits import NAME_BYTES_MAX
 
 UNTIL: Final = ("ended", "started")
-POLICIES: Final = ("keep", "replace")
+UNIQUE_POLICIES: Final = ("keep", "replace")
 
 
 class Unique(NamedTuple):
@@ -45,6 +45,6 @@ class Unique(NamedTuple):
             raise ValueError(f"expected a unique key of 1 to {NAME_BYTES_MAX} bytes, got {size}")
         if until not in UNTIL:
             raise ValueError(f"expected until of a unique key as {' or '.join(UNTIL)}, got {until!r}")
-        if policy not in POLICIES:
-            raise ValueError(f"expected policy of a unique key as {' or '.join(POLICIES)}, got {policy!r}")
+        if policy not in UNIQUE_POLICIES:
+            raise ValueError(f"expected policy of a unique key as {' or '.join(UNIQUE_POLICIES)}, got {policy!r}")
         return cls(key, until, policy)

@@ -44,7 +44,7 @@ HASTE = 0.2
 much.
 """
 
-LOOK_INTERVAL = 0.02
+RUNNING_LOOK_INTERVAL = 0.02
 """Seconds between two looks at what runs, while something does."""
 
 
@@ -163,7 +163,7 @@ class WorkerRun:
             self._look_for_broken()
         if session.hands:
             self._busy_at = now
-            self.next_look_at = now + LOOK_INTERVAL
+            self.next_look_at = now + RUNNING_LOOK_INTERVAL
         else:
             self.next_look_at = float("inf")
             self._overdue.clear()

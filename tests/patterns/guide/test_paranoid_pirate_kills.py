@@ -11,11 +11,11 @@ from contextlib import ExitStack
 import zmq
 
 from patterns.guide import ParanoidPirateQueue
-from patterns.guide.paranoid_pirate_queue import ATTEMPTS_MAX
+from patterns.guide.paranoid_pirate_queue import REQUEST_ATTEMPTS_MAX
 from tests.patterns.raw_peers import RawPeers, receive
 
 REQUESTS = 400
-KILLS = ATTEMPTS_MAX - 1
+KILLS = REQUEST_ATTEMPTS_MAX - 1
 """So that no request can be dropped for having been in the hands of too many."""
 
 WORKER = """

@@ -9,7 +9,7 @@ import pytest
 import zmq
 
 from patterns.guide import ParanoidPirateQueue
-from patterns.guide.paranoid_pirate_queue import ATTEMPTS_MAX
+from patterns.guide.paranoid_pirate_queue import REQUEST_ATTEMPTS_MAX
 from tests.patterns.raw_peers import RawPeers, Socket, is_silent, receive, wait_until
 
 INTERVAL = 0.1
@@ -171,7 +171,7 @@ def test_ready_from_a_busy_worker_begins_a_new_conversation(peers: RawPeers, que
 def test_a_request_that_kills_its_workers_is_dropped(peers: RawPeers, queue: ParanoidPirateQueue) -> None:
     worker = ready_worker(peers, queue)
     ask(peers, queue, b"poison")
-    for _ in range(ATTEMPTS_MAX):
+    for _ in range(REQUEST_ATTEMPTS_MAX):
         receive(worker, skip=BEAT)
         worker.send(b"\x01")
     wait_until(lambda: queue.abandoned == 1)

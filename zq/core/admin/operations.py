@@ -31,7 +31,7 @@ from zq.core.state.queue import Queue
 from zq.core.state.step import Step
 from zq.core.tasks import cancelling, dead_letters, key_turns, publishing
 
-STATES: Final = ("waiting", "parked", "scheduled", "dead")
+ALL_STATES: Final = ("waiting", "parked", "scheduled", "dead")
 DEFAULT_STATES: Final = ("waiting", "parked", "scheduled")
 
 PORTION_TASKS: Final = 1000
@@ -66,7 +66,7 @@ def move(books: Books, step: Step, arguments: dict[str, Any]) -> dict[str, Any]:
 
 def delete(books: Books, step: Step, arguments: dict[str, Any]) -> dict[str, Any]:
     """Begins to delete a queue, which must be empty unless it is to be purged."""
-    return _begin(books, step, "delete", arguments, STATES).as_map()
+    return _begin(books, step, "delete", arguments, ALL_STATES).as_map()
 
 
 def _begin(books: Books, step: Step, kind: str, arguments: dict[str, Any], states: tuple[str, ...]) -> Operation:
@@ -97,11 +97,11 @@ def _states(arguments: dict[str, Any]) -> tuple[str, ...]:
     named = arguments.get("states")
     if named is None:
         return DEFAULT_STATES
-    if not isinstance(named, tuple) or not named or not set(named) <= set(STATES):
-        raise InvalidRequestError(f"expected states as a list of {', '.join(STATES)}, got {named!r}")
+    if not isinstance(named, tuple) or not named or not set(named) <= set(ALL_STATES):
+        raise InvalidRequestError(f"expected states as a list of {', '.join(ALL_STATES)}, got {named!r}")
     if "waiting" in named:  # what waits behind its key is next when those before it are gone
         named = (*named, "parked")
-    return tuple(state for state in STATES if state in named)
+    return tuple(state for state in ALL_STATES if state in named)
 
 
 def _check_free(books: Books, id: str, queue: Queue) -> None:

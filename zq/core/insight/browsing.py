@@ -1,6 +1,6 @@
 """Looking for tasks by state, queue, key, headers, worker, reason and age, page by page; nothing is changed by it.
 
-Theory of operation. A question reads at most READ_MAX records, or READ_BYTES_MAX of them, in the order of the tables,
+Theory of operation. A question reads at most READ_MAX records, or SCAN_BYTES_MAX of them, in the order of the tables,
 whatever it finds among them; what it answers has a cursor with which the next question goes on. So looking through any
 backlog takes many questions, and none of them holds up anybody. Between two questions tasks move: one that goes to
 another state, or is served, may be seen twice or not at all.
@@ -17,7 +17,7 @@ from zq.core import tables
 from zq.core.arguments import InvalidRequestError, headers, limit, number, optional_text, prefix, text
 from zq.core.insight import task_rows
 from zq.core.insight.lookup import look
-from zq.core.insight.task_rows import REASON_CHARS
+from zq.core.insight.task_rows import LISTED_REASON_CHARS
 from zq.core.state import history, places
 from zq.core.state.batch import Batch, mask_of
 from zq.core.state.books import Books, named_queue
@@ -31,7 +31,7 @@ from zq.wire.limits import DELAY_MAX, TASK_SEPARATOR
 READ_MAX = 1000
 """Records that one question reads: a few milliseconds."""
 
-READ_BYTES_MAX = 8 << 20
+SCAN_BYTES_MAX = 8 << 20
 """Bytes that one question reads, at most one record above it."""
 
 Row = dict[str, Any]
@@ -92,7 +92,7 @@ def tasks(books: Books, step: Step, arguments: dict[str, Any]) -> dict[str, Any]
     read = size = 0
     for at in range(stage, len(stages)):
         for record in stages[at](books, step, wanted, start):
-            if read == READ_MAX or size > READ_BYTES_MAX:
+            if read == READ_MAX or size > SCAN_BYTES_MAX:
                 return {"rows": rows, "cursor": _cursor(at, record.key, 0)}
             read += 1
             size += record.size
@@ -136,9 +136,9 @@ def _read_wanted(books: Books, step: Step, arguments: dict[str, Any]) -> tuple[t
         optional_text(arguments, "worker"),
         None if reason is None else reason.casefold(),
         None if older_than is None else step.wall - older_than,
-        frozenset(OUTCOMES if state == "any" else (state,)),
+        frozenset(KEPT_OUTCOMES if state == "any" else (state,)),
     )
-    if state in OUTCOMES and (wanted.key is not None or wanted.headers):
+    if state in KEPT_OUTCOMES and (wanted.key is not None or wanted.headers):
         raise InvalidRequestError(f"expected neither key nor headers with state {state}: they are not kept that long")
     return stages, wanted
 
@@ -238,7 +238,7 @@ def _if_dead(step: Step, wanted: Wanted, dead: Dead) -> Iterator[tuple[int, Row]
     if not wanted.has(batch) or not wanted.has_reason(dead.reason):
         return
     if wanted.worker is None or _was_at(wanted, [one.detail for one in history.events_of(step, batch.own_id)]):
-        yield batch.first, task_rows.dead(batch.own_id, dead, REASON_CHARS)
+        yield batch.first, task_rows.dead(batch.own_id, dead, LISTED_REASON_CHARS)
 
 
 def _ended(books: Books, step: Step, wanted: Wanted, start: bytes) -> Iterator[Record]:
@@ -269,10 +269,10 @@ def _in_end(books: Books, wanted: Wanted, id: str, end: End) -> Iterator[tuple[i
         at = int(id.rpartition(TASK_SEPARATOR)[2]) if is_single and TASK_SEPARATOR in id else index
         row = task_rows.ended(books, own_id, end, at)
         if wanted.worker is None or (row["worker"] is not None and wanted.is_by(row["worker"])):
-            yield index, {**row, "reason": (row["reason"] or "")[:REASON_CHARS] or None}
+            yield index, {**row, "reason": (row["reason"] or "")[:LISTED_REASON_CHARS] or None}
 
 
-OUTCOMES = ("done", "cancelled", "expired")
+KEPT_OUTCOMES = ("done", "cancelled", "expired")
 """How those have ended that are kept for a while; the dead have a table of their own."""
 
 STAGES: dict[str, tuple[Stage, ...]] = {
@@ -281,6 +281,6 @@ STAGES: dict[str, tuple[Stage, ...]] = {
     "scheduled": (_scheduled,),
     "dead": (_dead,),
     "unfinished": (_leased, _pending, _parked, _scheduled),
-    **dict.fromkeys(OUTCOMES, (_ended,)),
+    **dict.fromkeys(KEPT_OUTCOMES, (_ended,)),
     "any": (_leased, _pending, _parked, _scheduled, _dead, _ended),
 }

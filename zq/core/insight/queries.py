@@ -142,7 +142,7 @@ def _group(books: Books, step: Step, arguments: dict[str, Any]) -> dict[str, Any
 
 def _groups(books: Books, step: Step, arguments: dict[str, Any]) -> list[dict[str, Any]]:  # noqa: ARG001
     state = arguments.get("state")
-    if state not in (None, groups.OPEN, *groups.OUTCOMES):
+    if state not in (None, groups.OPEN, *groups.GROUP_OUTCOMES):
         raise InvalidRequestError(f"expected state open, done, failed or cancelled, got {state!r}")
     rows = (groups.read_row(key.decode(), value) for key, value in islice(step.tx.scan(tables.GROUPS), SCAN_MAX))
     inside = prefix(arguments)
@@ -161,7 +161,7 @@ def group_row(row: groups.GroupRow) -> dict[str, Any]:
         "outstanding": row.outstanding,
         "callback": row.queue,
         "bytes": row.bytes,
-        "reason": row.reason[: task_rows.REASON_CHARS] or None,
+        "reason": row.reason[: task_rows.LISTED_REASON_CHARS] or None,
         "opened_time": row.opened_time,
         "finished_time": row.finished_time or None,
     }

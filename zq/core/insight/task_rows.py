@@ -10,7 +10,7 @@ from zq.core.state.books import Books
 from zq.core.state.leases import Lease
 from zq.core.state.places import Dead, End
 
-REASON_CHARS = 500
+LISTED_REASON_CHARS = 500
 """Of the reason in a list: a thousand whole tracebacks would fit no message."""
 
 

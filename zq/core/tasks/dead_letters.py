@@ -29,7 +29,7 @@ BURST_SECONDS = 1.0
 """Of its rate, that a replay may catch up at once after the coordinator was busy."""
 
 
-ONE = 1.0 - 1e-9
+ONE_ALLOWED = 1.0 - 1e-9
 """Dead letter, of which the replay waits for the last billionth no more: sums of floats must not make it late."""
 
 
@@ -137,7 +137,7 @@ def carry_on(books: Books, step: Step) -> float:
         most = max(1.0, replay.rate * BURST_SECONDS)
         replay.allowance = min(replay.allowance + (step.now - replay.at) * replay.rate, most)
         replay.at = step.now
-        if replay.allowance >= ONE:
+        if replay.allowance >= ONE_ALLOWED:
             _carry_on(books, step, replay)
     return min((replay.next_at() for replay in books.replays.values()), default=inf)
 
@@ -148,7 +148,7 @@ def _carry_on(books: Books, step: Step, replay: Replay) -> None:
     wanted = None if replay.reason is None else replay.reason.casefold()
     seen = list(islice(find(books, step, queue, None, replay.cursor), REPLAY_SCAN_MAX))
     for dead in seen:
-        if replay.allowance < ONE:
+        if replay.allowance < ONE_ALLOWED:
             break
         replay.cursor = dead.batch.key + b"\0"
         if dead.death < replay.before and (wanted is None or wanted in dead.reason.casefold()):

@@ -20,7 +20,7 @@ from zq.wire.batch import iterate_payloads, pack_payloads
 from zq.wire.limits import HEADERS_MAX, PAYLOAD_BYTES_CEILING
 from zq.wire.messages import Batch, Ended, Options
 
-REASON_CHARS = 4096
+HEADER_REASON_CHARS = 4096
 """Of a reason in a header (protocol 1.1) or in a joined result; of a longer one both ends are kept."""
 
 NOTICE_PREFIX = "zq.notice."
@@ -96,8 +96,8 @@ def _store(step: Step, row: GroupRow, members: EndedMembers) -> bool:
 
 def short(reason: str) -> str:
     """Returns a reason that fits a header; of a traceback the end says most."""
-    half = REASON_CHARS // 2 - 4
-    return reason if len(reason) <= REASON_CHARS else f"{reason[:half]}\n...\n{reason[-half:]}"
+    half = HEADER_REASON_CHARS // 2 - 4
+    return reason if len(reason) <= HEADER_REASON_CHARS else f"{reason[:half]}\n...\n{reason[-half:]}"
 
 
 # Joining.
@@ -189,7 +189,7 @@ def ended_spans(books: Books, step: Step, id: str, lo: int, hi: int) -> tuple[li
     if row.state == OPEN:
         return [], 1 if lo == 0 else 0
     if row.state != DONE:
-        return [Ended(0, 1, groups.OUTCOMES[row.state], row.reason, b"", b"")], 0
+        return [Ended(0, 1, groups.GROUP_OUTCOMES[row.state], row.reason, b"", b"")], 0
     payload = joined(step, row)
     return [Ended(0, 1, "done", "", *groups.pack_results(payload if isinstance(payload, bytes) else NIL))], 0
 

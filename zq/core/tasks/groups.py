@@ -38,7 +38,7 @@ IS_TASK, IS_GROUP, IS_BOTH = b"\0", b"\1", b"\2"
 NIL = b"\xc0"
 """None in msgpack: the payload of a notice about a group, which has none."""
 
-OUTCOMES = {DONE: "done", FAILED: "dead", CANCELLED: "cancelled"}
+GROUP_OUTCOMES = {DONE: "done", FAILED: "dead", CANCELLED: "cancelled"}
 """What those are told who wait for a group as if it were a task."""
 
 
@@ -260,14 +260,14 @@ def end(books: Books, step: Step, row: GroupRow, state: str, reason: str) -> Non
     places.enter_finished(books, step, row.id, Kind.GROUP)
     if state == DONE:
         return
-    books.waits.note(row.id, Ended(0, 1, OUTCOMES[state], reason, b"", b""))
+    books.waits.note(row.id, Ended(0, 1, GROUP_OUTCOMES[state], reason, b"", b""))
     if row.queue is None:
         return
     options = row.options
     if options.group is not None:
-        step.ended.append(EndedMembers(options.group, row.id, 0, 1, OUTCOMES[state], reason, b"", b"", True))
+        step.ended.append(EndedMembers(options.group, row.id, 0, 1, GROUP_OUTCOMES[state], reason, b"", b"", True))
     if options.on_dead is not None and state == FAILED:
-        notice = Notice(options.on_dead, row.id, row.queue, OUTCOMES[state], reason, 0, options.headers, NIL)
+        notice = Notice(options.on_dead, row.id, row.queue, GROUP_OUTCOMES[state], reason, 0, options.headers, NIL)
         step.notices.append(notice)
 
 

@@ -35,7 +35,7 @@ LATE_MAX: Final = 15.0
 restart.
 """
 
-NAME_BYTES_MAX: Final = 100
+SCHEDULE_NAME_BYTES_MAX: Final = 100
 """Of a schedule's name: with the time behind it, it must be an id."""
 
 RETRY_AFTER: Final = 5.0
@@ -104,8 +104,10 @@ def _check(books: Books, step: Step, message: Schedule) -> None:
     batch, options = message.batch, message.batch.options
     if batch.tasks != 1:
         raise InvalidRequestError(f"expected one task in a schedule, got {batch.tasks}")
-    if len(batch.id.encode()) > NAME_BYTES_MAX:
-        raise InvalidRequestError(f"expected a name of at most {NAME_BYTES_MAX} bytes, got {len(batch.id.encode())}")
+    if len(batch.id.encode()) > SCHEDULE_NAME_BYTES_MAX:
+        raise InvalidRequestError(
+            f"expected a name of at most {SCHEDULE_NAME_BYTES_MAX} bytes, got {len(batch.id.encode())}"
+        )
     fault = schedule_fault(options)
     if fault is not None:
         raise InvalidRequestError(fault)
