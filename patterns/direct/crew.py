@@ -35,7 +35,7 @@ from patterns.direct.control import (
     unpack,
 )
 from patterns.direct.hiring import Hiring, Worker, senders_to, targets_of, why_not
-from patterns.direct.links import set_patient
+from patterns.direct.links import STALL_MAX, set_patient
 from patterns.direct.places import Places
 from patterns.errors import StartError
 from patterns.sockets import Socket, bind, make_socket, send_now
@@ -66,9 +66,6 @@ CALL_INTERVAL = 1.0
 
 CREW_LOOK_INTERVAL = 0.05
 """Seconds between two looks at the child processes."""
-
-STALL_MAX = 2.0
-"""Seconds between two looks, above which this process was held up itself, and cannot say who was silent."""
 
 STOP_PATIENCE = 1.0
 """Seconds that workers have to end by themselves before they are killed."""

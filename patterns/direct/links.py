@@ -22,6 +22,9 @@ from patterns.work.plan import SINK, Plan
 CHUNKS_HIGH_WATER_MARK = 4
 """Chunks that wait in a socket: enough that nobody idles while a message travels."""
 
+STALL_MAX = 2.0
+"""Seconds between two looks, above which this process was held up itself, and cannot say who was silent."""
+
 TAG_BYTES = 8
 HEAD = struct.Struct(f"<{TAG_BYTES}sI")
 """Tag of the run and number of the sender."""

@@ -32,7 +32,7 @@ from patterns.direct.control import (
     pack,
     unpack,
 )
-from patterns.direct.links import CHUNKS_HIGH_WATER_MARK, HEAD, Links, set_patient
+from patterns.direct.links import CHUNKS_HIGH_WATER_MARK, HEAD, STALL_MAX, Links, set_patient
 from patterns.sockets import MESSAGE_BYTES_MAX, Socket, bind, make_socket, send_now
 from patterns.work.calls import Calls
 from patterns.work.execution import Execution
@@ -49,9 +49,6 @@ CALLER_SILENCE_MAX = 10.0
 
 LOOK_MILLISECONDS = 500
 """Milliseconds between two looks at the clock while nothing comes."""
-
-STALL_MAX = 2.0
-"""Seconds between two looks, above which this process was held up itself, and cannot say who was silent."""
 
 COUNT_INTERVAL = 0.1
 """Seconds after which the counts of a worker that never rests are set anew."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from zq.client import calls, flow, publications
+from zq.client import flow, publications, pulled
 from zq.core import arguments, tables
 from zq.core.insight import task_rows
 from zq.core.tasks import follow_up, schedules
@@ -48,7 +48,7 @@ def test_settles_fit_a_frame_with_one_completion_above_what_was_gathered() -> No
 
     for gathered in (worker.WORKER_SETTLE_BYTES_MAX, settles.PULLER_SETTLE_BYTES_MAX):
         assert gathered + limits.PAYLOAD_BYTES_CEILING + entries <= limits.FRAME_BYTES_MAX
-    assert limits.PAYLOAD_BYTES_CEILING <= calls.CALLER_SETTLE_BYTES_MAX < limits.FRAME_BYTES_MAX
+    assert limits.PAYLOAD_BYTES_CEILING <= pulled.CALLER_SETTLE_BYTES_MAX < limits.FRAME_BYTES_MAX
 
 
 def test_a_failure_fits_a_settle_whatever_its_text() -> None:

@@ -6,6 +6,9 @@
 from collections.abc import Iterable, Iterator
 from typing import NamedTuple, Protocol
 
+FULL_FRACTION = 0.8
+"""Of the room of a store: above it nothing new is admitted (`Transaction.is_full`), the rest is for completions."""
+
 
 class Transaction(Protocol):
     """All changes of one step; they happen together at `commit`, or not at all.

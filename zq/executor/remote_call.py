@@ -30,7 +30,7 @@ TUPLE, SET, FROZENSET, COMPLEX, LARGE_INT = range(1, 6)
 BASES: tuple[type[Any], ...] = (str, bytes, float, list, dict)
 """Of whose subclasses the value is sent."""
 
-OPEN = Converter(lambda value: value, lambda plain: plain)
+AS_IT_IS = Converter(lambda value: value, lambda plain: plain)
 """Converts nothing: what cannot be packed is found when it is packed."""
 
 LARGE_INT_BYTES_MAX = 1 << 16
@@ -94,11 +94,11 @@ def _parameters(function: Callable[..., Any]) -> Parameters | None:
 
 def _choose(annotation: Any) -> Converter:
     if annotation is Any or annotation is object:
-        return OPEN
+        return AS_IT_IS
     try:
         return converter_of(annotation)
     except ConversionError:
-        return OPEN
+        return AS_IT_IS
 
 
 # Values.

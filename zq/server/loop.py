@@ -27,12 +27,10 @@ from zq.processes.wake import Wake
 from zq.server.calendar import CALENDAR
 from zq.store import LmdbOptions, LmdbStore
 from zq.wire.codec import decode_for_coordinator, encode
-from zq.wire.limits import FRAME_BYTES_MAX
+from zq.wire.limits import DEFAULT_ADDRESS, FRAME_BYTES_MAX
 from zq.wire.messages import Error, FromCoordinator, ToCoordinator
 
 log = logging.getLogger(__name__)
-
-DEFAULT_ADDRESS = "tcp://127.0.0.1:7700"
 
 DRAIN_MESSAGES_MAX = 1000
 """Messages in one turn: the group commit of a busy system, while a turn stays in the milliseconds."""

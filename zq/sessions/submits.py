@@ -14,7 +14,7 @@ from collections.abc import Callable, Hashable, Iterable
 from typing import NamedTuple
 
 from zq.errors import InvalidTaskError, RemoteProtocolError
-from zq.sessions.outcomes import Reply
+from zq.sessions.outcomes import FOREVER, Reply
 from zq.wire.batch import pack_payloads
 from zq.wire.limits import BATCH_BYTES_MAX, BATCH_TASKS_MAX, MESSAGE_BATCHES_MAX
 from zq.wire.messages import DEFAULT_OPTIONS, Batch, Error, Options
@@ -39,8 +39,6 @@ smaller and nothing faster.
 PART_OVERHEAD_BYTES = 64
 TASK_OVERHEAD_BYTES = 4
 """What a batch and a task count for beside the payload."""
-
-FOREVER = float("inf")
 
 
 class Single:

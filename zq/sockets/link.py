@@ -29,12 +29,10 @@ from zq.errors import ClosedError, RemoteProtocolError
 from zq.processes.wake import Wake
 from zq.sessions.session import Session
 from zq.wire.codec import decode_from_coordinator, encode
-from zq.wire.limits import FRAME_BYTES_MAX
+from zq.wire.limits import DEFAULT_ADDRESS, FRAME_BYTES_MAX
 from zq.wire.namespaces import Namespace
 
 logger = logging.getLogger(__name__)
-
-DEFAULT_ADDRESS = "tcp://127.0.0.1:7700"
 
 FRAMES_PER_TURN_MAX = 1000
 """Frames taken before the session may send again, so that a flood of answers does not hold back pings."""

@@ -20,12 +20,9 @@ from zlib import crc32
 
 import lmdb
 
-from zq.core.storage import StoreInfo
+from zq.core.storage import FULL_FRACTION, StoreInfo
 from zq.core.tables import SCHEMA
 from zq.errors import StoreCorruptError, StoreError, StoreFullError, StoreLockedError, StoreVersionError
-
-FULL_FRACTION = 0.8
-"""Of the map: above it nothing new is admitted."""
 
 LOOK_EVERY = 64
 """Transactions between two looks at the room left: a look costs as much as a small transaction, and 64 small ones fill

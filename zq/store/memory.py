@@ -7,11 +7,8 @@ puts that back.
 from bisect import bisect_left, insort
 from collections.abc import Iterable, Iterator
 
-from zq.core.storage import StoreInfo
+from zq.core.storage import FULL_FRACTION, StoreInfo
 from zq.errors import StoreError, StoreFullError
-
-FULL_FRACTION = 0.8
-"""Of the capacity: above it nothing new should be admitted, the rest is for completions."""
 
 Undo = tuple[str, bytes, bytes | None]
 

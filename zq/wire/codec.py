@@ -45,9 +45,6 @@ STR_MAX: Final = TEXT_CHARS_MAX * 4
 
 _OPTION_DEFAULTS: Final = DEFAULT_OPTIONS._asdict()
 
-CLIENT: Final = "client"
-WORKER: Final = "worker"
-COORDINATOR: Final = "coordinator"
 Speaker = Literal["client", "worker", "coordinator"]
 
 
@@ -143,46 +140,46 @@ class Kind(NamedTuple):
 
 
 KINDS: Final = (
-    Kind(1, messages.Submit, requests.read_submit, CLIENT, _submit),
-    Kind(2, messages.Pull, requests.read_pull, CLIENT),
-    Kind(3, messages.Wait, requests.read_wait, CLIENT),
-    Kind(4, messages.Cancel, requests.read_cancel, CLIENT),
-    Kind(5, messages.Query, requests.read_query, CLIENT),
-    Kind(6, messages.Command, requests.read_command, CLIENT),
-    Kind(7, messages.Ping, requests.read_ping, CLIENT),
-    Kind(8, messages.Extend, requests.read_extend, CLIENT),
-    Kind(9, messages.Open, requests.read_open, CLIENT, _open),
-    Kind(10, messages.Publish, requests.read_publish, CLIENT, _publish),
-    Kind(11, messages.Schedule, requests.read_schedule, CLIENT, _schedule),
-    Kind(12, messages.Follow, requests.read_follow, CLIENT),
-    Kind(20, messages.Hello, requests.read_hello, WORKER),
-    Kind(21, messages.Heartbeat, requests.read_heartbeat, WORKER),
-    Kind(22, messages.Settle, requests.read_settle, WORKER, _settle),
-    Kind(23, messages.Release, requests.read_release, WORKER),
-    Kind(24, messages.Started, requests.read_started, WORKER),
-    Kind(25, messages.Progress, requests.read_progress, WORKER),
-    Kind(26, messages.Goodbye, requests.read_goodbye, WORKER),
-    Kind(40, messages.Receipt, answers.read_receipt, COORDINATOR),
-    Kind(41, messages.Tasks, answers.read_tasks, COORDINATOR, _tasks),
-    Kind(42, messages.Outcome, answers.read_outcome, COORDINATOR, _outcome),
-    Kind(43, messages.Answer, answers.read_answer, COORDINATOR),
-    Kind(44, messages.Pong, answers.read_pong, COORDINATOR),
-    Kind(45, messages.Welcome, answers.read_welcome, COORDINATOR),
-    Kind(46, messages.Beat, answers.read_beat, COORDINATOR),
-    Kind(47, messages.Assign, answers.read_assign, COORDINATOR, _assign),
-    Kind(48, messages.Settled, answers.read_settled, COORDINATOR),
-    Kind(49, messages.Cancelled, answers.read_cancelled, COORDINATOR),
-    Kind(50, messages.Error, answers.read_error, COORDINATOR),
-    Kind(51, messages.Published, answers.read_published, COORDINATOR),
-    Kind(52, messages.Events, answers.read_events, COORDINATOR),
+    Kind(1, messages.Submit, requests.read_submit, "client", _submit),
+    Kind(2, messages.Pull, requests.read_pull, "client"),
+    Kind(3, messages.Wait, requests.read_wait, "client"),
+    Kind(4, messages.Cancel, requests.read_cancel, "client"),
+    Kind(5, messages.Query, requests.read_query, "client"),
+    Kind(6, messages.Command, requests.read_command, "client"),
+    Kind(7, messages.Ping, requests.read_ping, "client"),
+    Kind(8, messages.Extend, requests.read_extend, "client"),
+    Kind(9, messages.Open, requests.read_open, "client", _open),
+    Kind(10, messages.Publish, requests.read_publish, "client", _publish),
+    Kind(11, messages.Schedule, requests.read_schedule, "client", _schedule),
+    Kind(12, messages.Follow, requests.read_follow, "client"),
+    Kind(20, messages.Hello, requests.read_hello, "worker"),
+    Kind(21, messages.Heartbeat, requests.read_heartbeat, "worker"),
+    Kind(22, messages.Settle, requests.read_settle, "worker", _settle),
+    Kind(23, messages.Release, requests.read_release, "worker"),
+    Kind(24, messages.Started, requests.read_started, "worker"),
+    Kind(25, messages.Progress, requests.read_progress, "worker"),
+    Kind(26, messages.Goodbye, requests.read_goodbye, "worker"),
+    Kind(40, messages.Receipt, answers.read_receipt, "coordinator"),
+    Kind(41, messages.Tasks, answers.read_tasks, "coordinator", _tasks),
+    Kind(42, messages.Outcome, answers.read_outcome, "coordinator", _outcome),
+    Kind(43, messages.Answer, answers.read_answer, "coordinator"),
+    Kind(44, messages.Pong, answers.read_pong, "coordinator"),
+    Kind(45, messages.Welcome, answers.read_welcome, "coordinator"),
+    Kind(46, messages.Beat, answers.read_beat, "coordinator"),
+    Kind(47, messages.Assign, answers.read_assign, "coordinator", _assign),
+    Kind(48, messages.Settled, answers.read_settled, "coordinator"),
+    Kind(49, messages.Cancelled, answers.read_cancelled, "coordinator"),
+    Kind(50, messages.Error, answers.read_error, "coordinator"),
+    Kind(51, messages.Published, answers.read_published, "coordinator"),
+    Kind(52, messages.Events, answers.read_events, "coordinator"),
 )
 """All kinds of messages. A new one has its class and a place in a union in messages.py, its reader, a row here, and
 what docs/protocol.md says about it; names in it are for namespaces.py.
 """
 
 _SENT: Final = {kind.message: (kind.number, kind.fields) for kind in KINDS}
-_BY_COORDINATOR: Final = {kind.number: kind.reader for kind in KINDS if kind.said_by == COORDINATOR}
-_TO_COORDINATOR: Final = {kind.number: kind.reader for kind in KINDS if kind.said_by != COORDINATOR}
+_BY_COORDINATOR: Final = {kind.number: kind.reader for kind in KINDS if kind.said_by == "coordinator"}
+_TO_COORDINATOR: Final = {kind.number: kind.reader for kind in KINDS if kind.said_by != "coordinator"}
 
 
 # Decoding.

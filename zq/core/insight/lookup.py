@@ -22,7 +22,7 @@ class Sight(NamedTuple):
     dead: Dead | None = None  # if that batch is a dead letter
 
 
-UNKNOWN = Sight()
+NOTHING_SEEN = Sight()
 
 
 def look(books: Books, step: Step, id: str) -> Sight:
@@ -30,12 +30,12 @@ def look(books: Books, step: Step, id: str) -> Sight:
     known, index = places.find_task(step, id)
     if isinstance(known, End):
         is_elsewhere = index is not None and (index >= known.size or mask_of(known.split) >> index & 1)
-        return UNKNOWN if is_elsewhere else Sight(index, end=known)
+        return NOTHING_SEEN if is_elsewhere else Sight(index, end=known)
     if known is None:
-        return UNKNOWN
+        return NOTHING_SEEN
     dead = places.read_dead(books, step, known.key) if places.is_dead(known) else None
     batch = places.read(books, step, known) if dead is None else dead.batch
     if batch is None:
-        return UNKNOWN
+        return NOTHING_SEEN
     mask = batch.full & ~batch.ended if index is None else batch.span_mask(index, index + 1) & ~batch.split
-    return Sight(index, None, known, batch, mask, dead) if mask else UNKNOWN
+    return Sight(index, None, known, batch, mask, dead) if mask else NOTHING_SEEN

@@ -15,7 +15,7 @@ from zq.task import split_task_id, task_id
 from zq.wire.messages import Cancelled, Span
 
 REASON = "cancelled by a client"
-PURGED = "its queue was purged"
+PURGED_REASON = "its queue was purged"
 
 Ending = Callable[[Books, Step, Batch], None]
 """What ends a task that was split off."""
@@ -89,13 +89,13 @@ def purge(books: Books, step: Step, place: Place, batch: Batch) -> int:
     mask = batch.available()
     places.leave(step, place, batch, mask)
     if mask == batch.full and batch.count > 1:
-        endings.end(books, step, batch, CANCELLED, PURGED)
+        endings.end(books, step, batch, CANCELLED, PURGED_REASON)
     else:
         endings.end_each(
             books,
             step,
             batch,
             mask,
-            lambda books, step, single: endings.end(books, step, single, CANCELLED, PURGED),
+            lambda books, step, single: endings.end(books, step, single, CANCELLED, PURGED_REASON),
         )
     return mask.bit_count()

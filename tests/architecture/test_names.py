@@ -1,0 +1,75 @@
+"""One name, one thing: no constant of the product has a name that another one has, too."""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections import defaultdict
+from collections.abc import Iterable, Iterator
+
+from tests.architecture.tree import module_name, parsed, sources
+
+OF_ZQ = "patterns see nothing of zq but its public names, and mean the same by it"
+PLACE = "a table, and the place of what is in it"
+STATE = "a word for a state or an end, which several kinds of things have: a command, an operation, a group"
+
+CONSTANTS_TWICE: dict[str, str] = {
+    "CANCELLED": STATE,
+    "DEAD": PLACE,
+    "DONE": STATE,
+    "FAILED": STATE,
+    "HANDSHAKE_TIMEOUT": OF_ZQ,
+    "INTERRUPTED": OF_ZQ,
+    "NOBLOCK": "zmq's own, as a plain number, which costs less at each call than its enum",
+    "PARKED": PLACE,
+    "SCHEDULED": PLACE,
+    "USAGE": OF_ZQ,
+    "WAITING": STATE,
+}
+"""Names of constants that stand in several modules, each with its reason. Those that begin with an underscore are known
+in one file only, and are not looked at.
+"""
+
+Found = dict[str, set[str]]
+
+
+def constants_in(tree: ast.Module) -> Iterator[str]:
+    """Yields the constants of a module; a single letter is a variable for types."""
+    for node in tree.body:
+        if isinstance(node, ast.Assign | ast.AnnAssign):
+            for target in node.targets if isinstance(node, ast.Assign) else [node.target]:
+                names = [one.id for one in ast.walk(target) if isinstance(one, ast.Name)]
+                yield from (name for name in names if re.fullmatch(r"[A-Z][A-Z0-9_]+", name))
+
+
+def borne_twice(found: Iterable[tuple[str, str]]) -> Found:
+    """Returns the names that several modules define, with these."""
+    modules: Found = defaultdict(set)
+    for module, name in found:
+        modules[name].add(module)
+    return {name: homes for name, homes in modules.items() if len(homes) > 1}
+
+
+def constants() -> list[tuple[str, str]]:
+    return [(module_name(path), name) for path in sources("zq", "patterns") for name in constants_in(parsed(path))]
+
+
+def wrong(found: Found, allowed: dict[str, str]) -> list[str]:
+    return [f"{name}: {', '.join(sorted(homes))}" for name, homes in sorted(found.items()) if name not in allowed]
+
+
+def test_no_constant_has_a_name_that_another_one_has() -> None:
+    twice = wrong(borne_twice(constants()), CONSTANTS_TWICE)
+
+    assert not twice, "\n" + "\n".join(twice)
+
+
+def test_a_planted_constant_is_found() -> None:
+    planted = ast.parse("VERSION, OTHER = 2, 3\n_HIDDEN = 1\nT = TypeVar('T')\n")
+    found = [*constants(), *(("patterns.planted", name) for name in constants_in(planted))]
+
+    assert wrong(borne_twice(found), CONSTANTS_TWICE) == ["VERSION: patterns.planted, zq.wire.limits"]
+
+
+def test_every_exception_is_still_needed() -> None:
+    assert CONSTANTS_TWICE.keys() <= borne_twice(constants()).keys()
