@@ -14,25 +14,25 @@ class InvalidRequestError(Exception):
     """A question that can be read but not answered; the text goes to who asked."""
 
 
-def text(arguments: dict[str, Any], name: str) -> str:
+def text_in(arguments: dict[str, Any], name: str) -> str:
     value = arguments.get(name)
     if not isinstance(value, str) or not value:
         raise InvalidRequestError(f"expected text for {name}, got {value!r}")
     return value
 
 
-def optional_text(arguments: dict[str, Any], name: str) -> str | None:
-    return None if arguments.get(name) is None else text(arguments, name)
+def optional_text_in(arguments: dict[str, Any], name: str) -> str | None:
+    return None if arguments.get(name) is None else text_in(arguments, name)
 
 
-def number(arguments: dict[str, Any], name: str, least: float, most: float) -> float:
+def number_in(arguments: dict[str, Any], name: str, least: float, most: float) -> float:
     value = arguments.get(name)
     if not isinstance(value, int | float) or isinstance(value, bool) or not least <= value <= most:
         raise InvalidRequestError(f"expected {name} from {least:g} to {most:g}, got {value!r}")
     return float(value)
 
 
-def name(arguments: dict[str, Any], what: str) -> str:
+def name_in(arguments: dict[str, Any], what: str) -> str:
     """Reads the name of a queue or its kin, as new ones may be."""
     try:
         return read_name(arguments.get(what), what)
@@ -40,7 +40,7 @@ def name(arguments: dict[str, Any], what: str) -> str:
         raise InvalidRequestError(str(error)) from None
 
 
-def headers(arguments: dict[str, Any]) -> dict[str, str] | None:
+def headers_in(arguments: dict[str, Any]) -> dict[str, str] | None:
     """Reads headers, or None when nothing is said about them."""
     if arguments.get("headers") is None:
         return None
@@ -50,7 +50,7 @@ def headers(arguments: dict[str, Any]) -> dict[str, str] | None:
         raise InvalidRequestError(str(error)) from None
 
 
-def limit(arguments: dict[str, Any], default: int) -> int:
+def limit_in(arguments: dict[str, Any], default: int) -> int:
     value = arguments.get("limit", default)
     if not isinstance(value, int) or isinstance(value, bool) or not 1 <= value <= LIST_MAX:
         raise InvalidRequestError(f"expected limit from 1 to {LIST_MAX}, got {value!r}")

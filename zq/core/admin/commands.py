@@ -7,7 +7,16 @@ from typing import Any
 
 from zq.core.admin import namespaces, operations
 from zq.core.admin.policies import set_policies
-from zq.core.arguments import LIST_MAX, InvalidRequestError, limit, name, number, optional_text, prefix, text
+from zq.core.arguments import (
+    LIST_MAX,
+    InvalidRequestError,
+    limit_in,
+    name_in,
+    number_in,
+    optional_text_in,
+    prefix,
+    text_in,
+)
 from zq.core.state import places
 from zq.core.state.books import Books, named_queue
 from zq.core.state.places import Dead
@@ -36,7 +45,7 @@ def carry_out(books: Books, step: Step, verb: str, arguments: dict[str, Any]) ->
 
 
 def _retry(books: Books, step: Step, arguments: dict[str, Any]) -> bool:
-    return _revive_one(books, step, text(arguments, "id"), None)
+    return _revive_one(books, step, text_in(arguments, "id"), None)
 
 
 def _revive_one(books: Books, step: Step, id: str, to: Queue | None) -> bool:
@@ -51,56 +60,56 @@ def _find_one(books: Books, step: Step, id: str) -> Dead | None:
 
 def _replay(books: Books, step: Step, arguments: dict[str, Any]) -> int:
     to = _target(books, step, arguments)
-    id = optional_text(arguments, "id")
+    id = optional_text_in(arguments, "id")
     if id is not None:
         return int(_revive_one(books, step, id, to))
     found = _find_dead(books, step, arguments)
-    return dead_letters.revive_some(books, step, found, limit(arguments, LIST_MAX), to)
+    return dead_letters.revive_some(books, step, found, limit_in(arguments, LIST_MAX), to)
 
 
 def _find_dead(books: Books, step: Step, arguments: dict[str, Any]) -> Iterator[Dead]:
     """Finds the dead letters of a queue, or of all queues of the namespace that asks, by their reason."""
     inside = prefix(arguments)
-    found = dead_letters.find(books, step, named_queue(books, arguments), optional_text(arguments, "reason"))
+    found = dead_letters.find(books, step, named_queue(books, arguments), optional_text_in(arguments, "reason"))
     return (one for one in found if one.batch.queue.name.startswith(inside))
 
 
 def _start_replay(books: Books, step: Step, arguments: dict[str, Any]) -> dict[str, Any]:
     if arguments.get("namespace") is not None and arguments.get("queue") is None:
         raise InvalidRequestError("expected a queue: a replay within a namespace is of one queue")
-    rate = number(arguments, "rate", REPLAY_RATE_MIN, REPLAY_RATE_MAX)
-    id = name(arguments, "id")
+    rate = number_in(arguments, "rate", REPLAY_RATE_MIN, REPLAY_RATE_MAX)
+    id = name_in(arguments, "id")
     if len(books.replays) >= REPLAYS_MAX and id not in books.replays:
         raise InvalidRequestError(f"{REPLAYS_MAX} replays are going on, which is the most there may be")
-    queue, reason = named_queue(books, arguments), optional_text(arguments, "reason")
+    queue, reason = named_queue(books, arguments), optional_text_in(arguments, "reason")
     return dead_letters.start_replay(books, step, id, rate, queue, reason, _target(books, step, arguments)).as_map()
 
 
 def _stop_replay(books: Books, step: Step, arguments: dict[str, Any]) -> bool:
-    return dead_letters.stop_replay(books, step, text(arguments, "id"))
+    return dead_letters.stop_replay(books, step, text_in(arguments, "id"))
 
 
 def _target(books: Books, step: Step, arguments: dict[str, Any]) -> Queue | None:
     """Returns the queue to which dead letters are to go; it is made if need be, as by a submit."""
-    return None if arguments.get("to") is None else books.queue(step, name(arguments, "to"))
+    return None if arguments.get("to") is None else books.queue(step, name_in(arguments, "to"))
 
 
 def _purge_dead(books: Books, step: Step, arguments: dict[str, Any]) -> int:
-    id = optional_text(arguments, "id")
+    id = optional_text_in(arguments, "id")
     if id is not None:
         one = _find_one(books, step, id)
         return dead_letters.purge(books, step, iter([] if one is None else [one]), 1)
     found = _find_dead(books, step, arguments)
-    return dead_letters.purge(books, step, found, limit(arguments, LIST_MAX))
+    return dead_letters.purge(books, step, found, limit_in(arguments, LIST_MAX))
 
 
 def _bury(books: Books, step: Step, arguments: dict[str, Any]) -> int:
-    reason = optional_text(arguments, "reason") or "buried by a client"
-    return cancelling.bury_task(books, step, text(arguments, "id"), reason)
+    reason = optional_text_in(arguments, "reason") or "buried by a client"
+    return cancelling.bury_task(books, step, text_in(arguments, "id"), reason)
 
 
 def _set_queue(books: Books, step: Step, arguments: dict[str, Any]) -> dict[str, Any]:
-    name = text(arguments, "queue")
+    name = text_in(arguments, "queue")
     try:
         changes = read_policies(
             {policy: value for policy, value in arguments.items() if policy not in ("queue", "namespace")}
@@ -129,11 +138,11 @@ def _resume(books: Books, step: Step, arguments: dict[str, Any]) -> dict[str, An
 
 def _set_schedule(books: Books, step: Step, arguments: dict[str, Any]) -> dict[str, Any]:
     changes = {name: value for name, value in arguments.items() if name != "namespace"}
-    return schedules.change(books, step, text(arguments, "name"), schedules.check_changes(changes))
+    return schedules.change(books, step, text_in(arguments, "name"), schedules.check_changes(changes))
 
 
 def _delete_schedule(books: Books, step: Step, arguments: dict[str, Any]) -> bool:  # noqa: ARG001 - alike in shape
-    return schedules.delete(step, text(arguments, "name"))
+    return schedules.delete(step, text_in(arguments, "name"))
 
 
 COMMANDS: dict[str, Callable[[Books, Step, dict[str, Any]], Any]] = {

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from zq.core import tables
-from zq.core.arguments import InvalidRequestError, limit, prefix
+from zq.core.arguments import InvalidRequestError, limit_in, prefix
 from zq.core.state.books import Books
 from zq.core.state.namespace_limits import Share
 from zq.core.state.step import Step
@@ -60,7 +60,7 @@ def list_namespaces(books: Books, step: Step, arguments: dict[str, Any]) -> list
     wanted = arguments.get("name")
     inside = prefix(arguments)
     found = [name for name in sorted(names) if name.startswith(inside) and wanted in (None, name)]
-    return [_row(books, name) for name in found[: limit(arguments, 1000)]]
+    return [_row(books, name) for name in found[: limit_in(arguments, 1000)]]
 
 
 def _limit(arguments: dict[str, Any], name: str, present: int | None) -> int | None:

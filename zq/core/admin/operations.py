@@ -21,7 +21,7 @@ from typing import Any, Final, NamedTuple
 from zq.core import tables
 from zq.core.admin import moving
 from zq.core.admin.policies import set_policies
-from zq.core.arguments import InvalidRequestError, name, prefix, text
+from zq.core.arguments import InvalidRequestError, name_in, prefix, text_in
 from zq.core.state import places
 from zq.core.state.batch import Batch
 from zq.core.state.books import Books
@@ -70,10 +70,10 @@ def delete(books: Books, step: Step, arguments: dict[str, Any]) -> dict[str, Any
 
 
 def _begin(books: Books, step: Step, kind: str, arguments: dict[str, Any], states: tuple[str, ...]) -> Operation:
-    id = text(arguments, "id")
+    id = text_in(arguments, "id")
     if id in books.operations:
         return books.operations[id]
-    queue = books.queues.get(text(arguments, "queue"))
+    queue = books.queues.get(text_in(arguments, "queue"))
     if queue is None:
         raise InvalidRequestError(f"there is no queue {arguments['queue']!r}")
     _check_free(books, id, queue)
@@ -116,7 +116,7 @@ def _check_free(books: Books, id: str, queue: Queue) -> None:
 
 
 def _target(books: Books, step: Step, queue: Queue, arguments: dict[str, Any]) -> Queue:
-    to = books.queue(step, name(arguments, "to"))
+    to = books.queue(step, name_in(arguments, "to"))
     if to is queue:
         raise InvalidRequestError(f"expected another queue than {queue.name} to move to")
     if to.policies.draining:

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 import msgpack
 
 from zq.core import tables
-from zq.core.arguments import InvalidRequestError, headers, limit, number, optional_text, prefix, text
+from zq.core.arguments import InvalidRequestError, headers_in, limit_in, number_in, optional_text_in, prefix, text_in
 from zq.core.insight import task_rows
 from zq.core.insight.lookup import look
 from zq.core.insight.task_rows import LISTED_REASON_CHARS
@@ -85,7 +85,7 @@ Stage = Callable[["Books", "Step", Wanted, bytes], Iterator[Record]]
 def tasks(books: Books, step: Step, arguments: dict[str, Any]) -> dict[str, Any]:
     """Answers the query `tasks`: the next rows, and the cursor to go on with, which is None when there are no more."""
     stages, wanted = _read_wanted(books, step, arguments)
-    most = limit(arguments, 100)
+    most = limit_in(arguments, 100)
     inside = prefix(arguments)
     stage, start, first = _read_cursor(arguments, len(stages))
     rows: list[Row] = []
@@ -110,7 +110,7 @@ def payload(books: Books, step: Step, arguments: dict[str, Any]) -> bytes | None
     """Answers the query `payload`: that of a task that has not ended, or is dead; None when it is not there (any
     more).
     """
-    id = text(arguments, "id")
+    id = text_in(arguments, "id")
     sight = look(books, step, id)
     batch = sight.batch
     if batch is None or (sight.at is None and batch.count > 1):
@@ -127,13 +127,15 @@ def _read_wanted(books: Books, step: Step, arguments: dict[str, Any]) -> tuple[t
     stages = STAGES.get(state)
     if stages is None:
         raise InvalidRequestError(f"expected state {', '.join(STAGES)}, got {state!r}")
-    reason = optional_text(arguments, "reason")
-    older_than = None if arguments.get("older_than") is None else number(arguments, "older_than", 0.0, 100 * DELAY_MAX)
+    reason = optional_text_in(arguments, "reason")
+    older_than = (
+        None if arguments.get("older_than") is None else number_in(arguments, "older_than", 0.0, 100 * DELAY_MAX)
+    )
     wanted = Wanted(
         named_queue(books, arguments),
-        optional_text(arguments, "key"),
-        headers(arguments) or {},
-        optional_text(arguments, "worker"),
+        optional_text_in(arguments, "key"),
+        headers_in(arguments) or {},
+        optional_text_in(arguments, "worker"),
         None if reason is None else reason.casefold(),
         None if older_than is None else step.wall - older_than,
         frozenset(KEPT_OUTCOMES if state == "any" else (state,)),
@@ -148,7 +150,7 @@ def _cursor(stage: int, key: bytes, index: int) -> str:
 
 
 def _read_cursor(arguments: dict[str, Any], stages: int) -> tuple[int, bytes, int]:
-    value = optional_text(arguments, "cursor")
+    value = optional_text_in(arguments, "cursor")
     if value is None:
         return 0, b"", 0
     try:

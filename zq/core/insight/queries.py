@@ -6,7 +6,7 @@ from typing import Any
 
 from zq.core import tables
 from zq.core.admin import namespaces, operations
-from zq.core.arguments import LIST_MAX, InvalidRequestError, limit, prefix, text
+from zq.core.arguments import LIST_MAX, InvalidRequestError, limit_in, prefix, text_in
 from zq.core.insight import browsing, reasons, task_rows, traces
 from zq.core.insight.lookup import Sight, look
 from zq.core.state import history, places
@@ -62,7 +62,7 @@ def _is_inside(worker: Holder, inside: str) -> bool:
 
 
 def _why(books: Books, step: Step, arguments: dict[str, Any]) -> dict[str, Any]:
-    return reasons.why(books, step, text(arguments, "id"))
+    return reasons.why(books, step, text_in(arguments, "id"))
 
 
 def _queues(books: Books, step: Step, arguments: dict[str, Any]) -> list[dict[str, Any]]:  # noqa: ARG001
@@ -70,7 +70,7 @@ def _queues(books: Books, step: Step, arguments: dict[str, Any]) -> list[dict[st
 
 
 def _queue(books: Books, step: Step, arguments: dict[str, Any]) -> dict[str, Any]:
-    text(arguments, "queue")
+    text_in(arguments, "queue")
     queue = named_queue(books, arguments)
     assert queue is not None
     return queue_fields(queue, books.options, step.now)
@@ -95,14 +95,14 @@ def _workers(books: Books, step: Step, arguments: dict[str, Any]) -> list[dict[s
 
 
 def _task(books: Books, step: Step, arguments: dict[str, Any]) -> dict[str, Any]:
-    id = text(arguments, "id")
+    id = text_in(arguments, "id")
     row = _row(books, id, look(books, step, id))
     row["timeline"] = [event._asdict() for event in history.events_of(step, id)]
     return row
 
 
 def _trace(books: Books, step: Step, arguments: dict[str, Any]) -> list[dict[str, Any]]:
-    return [event._asdict() for event in traces.trace(books, step, text(arguments, "id"))]
+    return [event._asdict() for event in traces.trace(books, step, text_in(arguments, "id"))]
 
 
 def _row(books: Books, id: str, sight: Sight) -> dict[str, Any]:
@@ -122,11 +122,11 @@ def _row(books: Books, id: str, sight: Sight) -> dict[str, Any]:
 
 
 def _schedules(books: Books, step: Step, arguments: dict[str, Any]) -> list[dict[str, Any]]:  # noqa: ARG001
-    return schedules.list_all(step, limit(arguments, LIST_MAX), prefix(arguments))
+    return schedules.list_all(step, limit_in(arguments, LIST_MAX), prefix(arguments))
 
 
 def _schedule(books: Books, step: Step, arguments: dict[str, Any]) -> dict[str, Any]:  # noqa: ARG001
-    return schedules.show(step, text(arguments, "name"))
+    return schedules.show(step, text_in(arguments, "name"))
 
 
 def _replays(books: Books, step: Step, arguments: dict[str, Any]) -> list[dict[str, Any]]:  # noqa: ARG001
@@ -135,7 +135,7 @@ def _replays(books: Books, step: Step, arguments: dict[str, Any]) -> list[dict[s
 
 
 def _group(books: Books, step: Step, arguments: dict[str, Any]) -> dict[str, Any]:  # noqa: ARG001
-    id = text(arguments, "id")
+    id = text_in(arguments, "id")
     row = groups.find(step, id)
     return {"id": id, "state": "unknown"} if row is None else group_row(row)
 
@@ -147,7 +147,7 @@ def _groups(books: Books, step: Step, arguments: dict[str, Any]) -> list[dict[st
     rows = (groups.read_row(key.decode(), value) for key, value in islice(step.tx.scan(tables.GROUPS), SCAN_MAX))
     inside = prefix(arguments)
     found = (group_row(row) for row in rows if state in (None, row.state) and row.id.startswith(inside))
-    return list(islice(found, limit(arguments, 100)))
+    return list(islice(found, limit_in(arguments, 100)))
 
 
 def group_row(row: groups.GroupRow) -> dict[str, Any]:

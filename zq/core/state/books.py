@@ -11,7 +11,7 @@ from collections import deque
 from typing import Any, NamedTuple
 
 from zq.core import tables
-from zq.core.arguments import InvalidRequestError, text
+from zq.core.arguments import InvalidRequestError, text_in
 from zq.core.bindings import Bindings
 from zq.core.options import Calendar, CoordinatorOptions
 from zq.core.state.batch import Batch, read_batch
@@ -305,7 +305,7 @@ def named_queue(books: Books, arguments: dict[str, Any]) -> Queue | None:
     name = arguments.get("queue")
     if name is None:
         return None
-    queue = books.queues.get(text(arguments, "queue"))
+    queue = books.queues.get(text_in(arguments, "queue"))
     if queue is None:
         raise InvalidRequestError(f"there is no queue {name!r}")
     return queue

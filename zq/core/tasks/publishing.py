@@ -15,7 +15,7 @@ from __future__ import annotations
 from typing import Any
 
 from zq.core import tables
-from zq.core.arguments import LIST_MAX, InvalidRequestError, headers, limit, name, prefix, text
+from zq.core.arguments import LIST_MAX, InvalidRequestError, headers_in, limit_in, name_in, prefix, text_in
 from zq.core.bindings import Binding, Filter
 from zq.core.state import namespace_limits, places
 from zq.core.state.books import Books
@@ -149,7 +149,7 @@ def _repeat(books: Books, step: Step, message: Publish, known: list[tuple[str, s
 
 def bind(books: Books, step: Step, arguments: dict[str, Any]) -> bool:
     """Binds a queue to a pattern; returns False when it is already bound so."""
-    binding = Binding(_pattern(arguments), name(arguments, "queue"), _filter(arguments) or ())
+    binding = Binding(_pattern(arguments), name_in(arguments, "queue"), _filter(arguments) or ())
     bindings = books.bindings
     if binding in bindings.numbers:
         return False
@@ -166,7 +166,7 @@ def unbind(books: Books, step: Step, arguments: dict[str, Any]) -> int:
     returns how many.
     """
     wanted = _filter(arguments)
-    found = books.bindings.of(text(arguments, "queue"), _pattern(arguments))
+    found = books.bindings.of(text_in(arguments, "queue"), _pattern(arguments))
     return remove(books, step, [one for one in found if wanted is None or one.headers == wanted])
 
 
@@ -180,29 +180,29 @@ def remove(books: Books, step: Step, bindings: list[Binding]) -> int:
 def list_bindings(books: Books, step: Step, arguments: dict[str, Any]) -> list[dict[str, Any]]:  # noqa: ARG001 - a query
     """Answers the query `bindings`."""
     queue = arguments.get("queue")
-    found = list(books.bindings) if queue is None else books.bindings.of(text(arguments, "queue"))
+    found = list(books.bindings) if queue is None else books.bindings.of(text_in(arguments, "queue"))
     inside = prefix(arguments)
-    rows = sorted(one for one in found if one.queue.startswith(inside))[: limit(arguments, LIST_MAX)]
+    rows = sorted(one for one in found if one.queue.startswith(inside))[: limit_in(arguments, LIST_MAX)]
     return [{"pattern": one.pattern, "queue": one.queue, "headers": dict(one.headers)} for one in rows]
 
 
 def match(books: Books, step: Step, arguments: dict[str, Any]) -> list[str]:  # noqa: ARG001 - a query
     """Answers the query `match`: which queues a publication would reach now."""
-    topic = text(arguments, "topic")
+    topic = text_in(arguments, "topic")
     try:
         check_topic(topic)
     except ValueError as error:
         raise InvalidRequestError(str(error)) from None
-    return books.bindings.match(topic, headers(arguments) or {})
+    return books.bindings.match(topic, headers_in(arguments) or {})
 
 
 def _pattern(arguments: dict[str, Any]) -> str:
     try:
-        return check_pattern(name(arguments, "pattern"))
+        return check_pattern(name_in(arguments, "pattern"))
     except ValueError as error:
         raise InvalidRequestError(str(error)) from None
 
 
 def _filter(arguments: dict[str, Any]) -> Filter | None:
-    found = headers(arguments)
+    found = headers_in(arguments)
     return None if found is None else tuple(sorted(found.items()))
