@@ -21,23 +21,21 @@ from collections.abc import Iterable
 from itertools import count
 from typing import Any
 
-from zq.errors import RemoteProtocolError, TimedOutError, UnreachableError, ZqError
+from zq.errors import TimedOutError, UnreachableError, ZqError
 from zq.sessions.ids import IdMaker
 from zq.sessions.outcomes import FOREVER, BatchOutcome, Reply, Watcher, Watches
 from zq.sessions.requests import (
+    ORPHAN_PATIENCE,
     Ask,
-    Expired,
+    PullRequest,
     Request,
-    accept,
+    SettleRequest,
+    SubmitRequest,
     closed_error,
-    deadline_of,
-    end_settling,
-    refusal_error,
-    replies_of,
 )
-from zq.sessions.settles import Settles, Settling, settle_message, take_expired
+from zq.sessions.settles import Settles, Settling
 from zq.sessions.streams import LEASE, Stream, Streams
-from zq.sessions.submits import Load, Single, Submits
+from zq.sessions.submits import Single, Submits
 from zq.wire.messages import (
     Answer,
     Assignment,
@@ -47,7 +45,6 @@ from zq.wire.messages import (
     Events,
     Follow,
     FromCoordinator,
-    Open,
     Outcome,
     Ping,
     Pong,
@@ -55,10 +52,8 @@ from zq.wire.messages import (
     Pull,
     Receipt,
     Release,
-    Settle,
     Settled,
     Span,
-    Submit,
     Tasks,
     ToCoordinator,
 )
@@ -74,11 +69,6 @@ storm a slow coordinator.
 SCAN_INTERVAL = 0.01
 """Seconds between two looks for passed deadlines: bounds the cost when thousands of requests time out one after the
 other.
-"""
-
-ORPHAN_PATIENCE = 60.0
-"""Seconds for which tasks that come for a pull that was given up are still sent back; then their lease runs out by
-itself.
 """
 
 CANCELLED_MAX = 1000
@@ -149,7 +139,8 @@ class ClientSession:
         it is.
         """
         if self._admit(reply, deadline):
-            self._send(Request(message, now, deadline, reply))
+            kind = PullRequest if type(message) is Pull else Request
+            self._send(kind(message, now, deadline, reply))
 
     def watch(
         self, now: float, outcome: BatchOutcome, index: int, deadline: float, reply: Reply, seen: float | None = None
@@ -167,8 +158,9 @@ class ClientSession:
     def abandon_pull(self, now: float, reply: Reply) -> None:
         """Nobody waits for this pull any more: tasks that still come go back."""
         for request in self._outstanding.values():
-            if request.reply is reply:
-                self._orphan(now, request)
+            if request.reply is reply and isinstance(request, PullRequest):
+                request.orphan(now)
+                self._deadline = min(self._deadline, request.deadline)
 
     def give_back(self, now: float, assignments: Iterable[Assignment]) -> None:
         """Gives pulled tasks back that nobody will look at."""
@@ -258,7 +250,7 @@ class ClientSession:
         replies = self.streams.take_all(closed_error(error))
         replies += self._submits.take_all() + self._settles.take_all() + self._watches.take_all()
         for request in self._outstanding.values():
-            replies += replies_of(request)
+            replies += request.take_replies()
         self._outstanding.clear()
         self._deadline = FOREVER
         for reply in replies:
@@ -293,14 +285,9 @@ class ClientSession:
     def _send_gathered(self, now: float) -> None:
         """Sends what was submitted and settled, as far as it should not wait for an answer to gather more."""
         while (load := self._submits.take_load()) is not None:
-            batches = tuple([part.close(self.make_id) for part in load.parts.values()])
-            request = Request(Submit(0, batches), now, FOREVER, None)
-            request.load = load
-            self._send(request)
+            self._send(SubmitRequest(load, self._submits, now))
         if settlings := self._settles.take_load():
-            request = Request(settle_message(0, settlings), now, FOREVER, None)
-            request.load = settlings
-            self._send(request)
+            self._send(SettleRequest(settlings, self._settles, now))
 
     # Receiving. An answer to what is not outstanding came twice, or too late.
 
@@ -311,41 +298,9 @@ class ClientSession:
 
     def _receive_receipt(self, now: float, message: Receipt) -> None:
         request = self._outstanding.get(message.request)
-        if request is None:
-            return
-        if not isinstance(request.load, Load):
-            self._receive_opened(request, message)
-            return
-        self._forget(message.request, request)
-        parts = request.load.parts
-        for accepted in message.accepted:
-            part = parts.pop(accepted.id, None)
-            if part is not None:
-                accept(part, accepted)
-        for refused in message.refused:
-            part = parts.pop(refused.id, None)
-            if part is None:
-                continue
-            if len(part.singles) > 1:
-                self._submits.add_apart(now, part)
-            else:
-                for reply in part.take_replies():
-                    reply.reject(refusal_error(refused))
-        for part in parts.values():
-            for reply in part.take_replies():
-                reply.reject(RemoteProtocolError("malformed", "a receipt leaves out a batch of its submit"))
-
-    def _receive_opened(self, request: Request, message: Receipt) -> None:
-        """The answer to an open: its group is there, or was refused."""
-        if not isinstance(request.message, Open):
-            return
-        self._forget(message.request, request)
-        if request.reply is None:
-            return
-        if message.refused:
-            request.reply.reject(refusal_error(message.refused[0]))
-        else:
-            request.reply.resolve(None)
+        if request is not None and request.takes_receipt:
+            self._forget(message.request, request)
+            request.receive_receipt(now, message)
 
     def _receive_tasks(self, now: float, message: Tasks) -> None:
         request = self._outstanding.get(message.request)
@@ -355,19 +310,9 @@ class ClientSession:
 
     def _receive_settled(self, message: Settled) -> None:
         request = self._outstanding.get(message.number)
-        if request is None:
-            return
-        self._forget(message.number, request)
-        if isinstance(request.load, list):
-            for settling in request.load:
-                if settling.reply is not None:
-                    end_settling(settling.reply, is_stale=settling.is_in(message.stale))
-        elif request.reply is None:
-            pass
-        elif isinstance(request.message, Settle):
-            request.reply.resolve(message.stale)
-        else:
-            end_settling(request.reply, is_stale=bool(message.stale))
+        if request is not None:
+            self._forget(message.number, request)
+            request.receive_settled(message)
 
     def _receive_pong(self, message: Pong) -> None:
         is_other_epoch = self._epoch is not None and self._epoch != message.epoch
@@ -376,7 +321,7 @@ class ClientSession:
         pong = -1 if message.request in self._outstanding else message.request
         self._resolve(message.request, message.epoch)
         for request in self._outstanding.values():
-            if is_other_epoch if isinstance(request.message, Pull) else request.ping < pong:
+            if request.is_lost(pong, is_other_epoch=is_other_epoch):
                 self._say(request)
         self._outbox += self._watches.unanswered(pong, self._ping, is_other_epoch=is_other_epoch)
 
@@ -389,26 +334,14 @@ class ClientSession:
             return
         self._forget(number, request)
         self.streams.reject(number, message.code, message.text)
-        if isinstance(request.load, Load):
-            self._submits.take_apart(now, request.load, message)
-            return
-        for reply in replies_of(request):
-            reply.reject(RemoteProtocolError(message.code, message.text, number))
+        request.receive_error(now, message)
 
     # Giving up.
 
     def _forget(self, number: int, request: Request) -> None:
         """Takes a request out of those that are outstanding, and out of what is in flight."""
         del self._outstanding[number]
-        if isinstance(request.load, Load):
-            self._submits.settle(request.load)
-        elif request.load is not None:
-            self._settles.is_in_flight = False
-
-    def _orphan(self, now: float, request: Request) -> None:
-        request.reply = None
-        request.deadline = now + ORPHAN_PATIENCE
-        self._deadline = min(self._deadline, request.deadline)
+        request.leave()
 
     def _expire(self, now: float) -> None:
         """Ends what waits past its deadline, and finds the next deadline."""
@@ -416,32 +349,15 @@ class ClientSession:
         expired = self._submits.take_expired(now) + self._settles.take_expired(now) + self._watches.take_expired(now)
         first = min(self._submits.deadline(), self._settles.deadline(), self._watches.deadline())
         for number, request in list(self._outstanding.items()):
-            expired += self._expire_request(now, number, request)
-            first = min(first, deadline_of(request))
+            late, is_over = request.take_expired(now)
+            expired += late
+            if is_over:
+                self._forget(number, request)
+            else:
+                first = min(first, request.first_deadline())
         self._deadline = first
         for reply, asked_at in expired:
             reply.reject(self._late(now, asked_at))
-
-    def _expire_request(self, now: float, number: int, request: Request) -> Expired:
-        if isinstance(request.load, Load):
-            parts = request.load.parts.values()
-            expired = [one for part in parts for one in part.take_expired(now)]
-            if expired and not any(part.is_wanted for part in parts):
-                self._forget(number, request)
-            return expired
-        if isinstance(request.load, list):
-            expired = take_expired(request.load, now)
-            if expired and all(settling.reply is None for settling in request.load):
-                self._forget(number, request)
-            return expired
-        if request.deadline > now:
-            return []
-        reply = request.reply
-        if reply is not None and isinstance(request.message, Pull):
-            self._orphan(now, request)
-        else:
-            self._forget(number, request)
-        return [] if reply is None else [(reply, request.asked_at)]
 
     def _late(self, now: float, asked_at: float) -> ZqError:
         is_silent = self._silent_since is not None and now >= self._silent_since + PING_INTERVAL

@@ -129,7 +129,8 @@ class Part:
 class Load(NamedTuple):
     """What one submit carries."""
 
-    parts: dict[str, Part]  # by batch id
+    batches: tuple[Batch, ...]
+    parts: dict[str, Part]  # by batch id; those that have no answer yet
     bytes: int
     is_small: bool  # others gather until its receipt comes
 
@@ -177,6 +178,7 @@ class Submits:
         is_small = self._bytes < FULL_BYTES and self._tasks < FULL_TASKS
         if is_small and self._small_in_flight >= SMALL_MESSAGES:
             return None
+        batches: list[Batch] = []
         parts: dict[str, Part] = {}
         size = 0
         while self._queue and len(parts) < MESSAGE_BATCHES_MAX:
@@ -187,7 +189,9 @@ class Submits:
                 break
             self._pop()
             if part.is_wanted:
-                parts[part.close(self._make_id).id] = part
+                batch = part.close(self._make_id)
+                batches.append(batch)
+                parts[batch.id] = part
                 size += part.bytes
                 if part.is_alone:
                     break
@@ -196,7 +200,7 @@ class Submits:
         self._messages_in_flight += 1
         self._bytes_in_flight += size
         self._small_in_flight += is_small
-        return Load(parts, size, is_small)
+        return Load(tuple(batches), parts, size, is_small)
 
     def settle(self, load: Load) -> None:
         """A message was answered or given up: what gathered behind it may go."""
