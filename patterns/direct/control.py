@@ -18,7 +18,7 @@ CALLER = 0
 """The number of the caller, as one who gives items and as one who takes results."""
 
 
-class Assign(NamedTuple):
+class Become(NamedTuple):
     """Caller to worker: what to be."""
 
     node: int
@@ -112,10 +112,10 @@ class Counts(NamedTuple):
     seconds: float
 
 
-Message = Assign | Wire | Gone | Probe | Flush | Forget | Stop | Hello | Ready | Wired | Failed | Counts
+Message = Become | Wire | Gone | Probe | Flush | Forget | Stop | Hello | Ready | Wired | Failed | Counts
 
 _KINDS: tuple[type[Message], ...] = (
-    *(Assign, Wire, Gone, Probe, Flush, Forget, Stop),
+    *(Become, Wire, Gone, Probe, Flush, Forget, Stop),
     *(Hello, Ready, Wired, Failed, Counts),
 )
 _NUMBERS = {kind: number for number, kind in enumerate(_KINDS)}

@@ -17,7 +17,7 @@ import zmq
 
 from patterns.direct.control import (
     CALLER,
-    Assign,
+    Become,
     Counts,
     Failed,
     Flush,
@@ -383,10 +383,10 @@ class Crew:
                 worker.heard_at = time.monotonic()
                 self._note(worker, message)
 
-    def _assignment(self, worker: Worker) -> Assign:
+    def _assignment(self, worker: Worker) -> Become:
         plan = b"" if worker.thread is not None or worker.place is not None else self._plan.to_wire()
         endpoint = worker.place or self._places.worker(worker.number)
-        return Assign(worker.node.number, plan, self.tag, endpoint)
+        return Become(worker.node.number, plan, self.tag, endpoint)
 
     def _note(self, worker: Worker, message: Message) -> None:
         match message:

@@ -16,7 +16,7 @@ from collections import deque
 import zmq
 
 from patterns.direct.control import (
-    Assign,
+    Become,
     Counts,
     Failed,
     Flush,
@@ -218,16 +218,16 @@ class Session:
         finally:
             self._close()
 
-    def _wait_assign(self) -> Assign | None:
+    def _wait_assign(self) -> Become | None:
         while not self._control.stopped.is_set():
             message = self._control.take()
-            if isinstance(message, Assign):
+            if isinstance(message, Become):
                 return message
             self._poller.poll()
             self._control.wake.clear()
         return None
 
-    def _prepare(self, assign: Assign) -> None:
+    def _prepare(self, assign: Become) -> None:
         """Imports the function and binds the socket, and says so."""
         plan = self._plan if self._plan is not None else Plan.from_wire(assign.plan)
         self._tag = assign.tag
