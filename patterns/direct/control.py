@@ -67,7 +67,7 @@ class Stop(NamedTuple):
     """Caller to worker: the run is over."""
 
 
-class Hello(NamedTuple):
+class Arrived(NamedTuple):
     """Worker to caller, first of all. `secret` is what the caller gave to it."""
 
     worker: int
@@ -112,11 +112,11 @@ class Counts(NamedTuple):
     seconds: float
 
 
-Message = Become | Wire | Gone | Probe | Flush | Forget | Stop | Hello | Ready | Wired | Failed | Counts
+Message = Become | Wire | Gone | Probe | Flush | Forget | Stop | Arrived | Ready | Wired | Failed | Counts
 
 _KINDS: tuple[type[Message], ...] = (
     *(Become, Wire, Gone, Probe, Flush, Forget, Stop),
-    *(Hello, Ready, Wired, Failed, Counts),
+    *(Arrived, Ready, Wired, Failed, Counts),
 )
 _NUMBERS = {kind: number for number, kind in enumerate(_KINDS)}
 
@@ -138,7 +138,7 @@ def unpack(frame: bytes) -> Message:
         message: Message = kind(*fields)
         if isinstance(message, Wire):
             return Wire(message.senders, [Target(*target) for target in message.targets])
-        if isinstance(message, Hello) and not (isinstance(message.worker, int) and isinstance(message.secret, str)):
+        if isinstance(message, Arrived) and not (isinstance(message.worker, int) and isinstance(message.secret, str)):
             raise TypeError(f"{message} has fields of other types")  # the only message that anybody may send
     except (ValueError, TypeError, IndexError, msgpack.UnpackException) as error:
         raise ValueError(f"expected a control message, got {frame[:32]!r} ...: {error}") from error

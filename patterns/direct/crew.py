@@ -17,13 +17,13 @@ import zmq
 
 from patterns.direct.control import (
     CALLER,
+    Arrived,
     Become,
     Counts,
     Failed,
     Flush,
     Forget,
     Gone,
-    Hello,
     Message,
     Probe,
     Ready,
@@ -372,7 +372,7 @@ class Crew:
             except (ValueError, IndexError):  # nobody of ours
                 continue
             worker = routes.get(route)
-            if isinstance(message, Hello):
+            if isinstance(message, Arrived):
                 worker = self.workers.get(message.worker)
                 if worker is None or worker.route is not None or message.secret != self._hiring.secret:
                     continue

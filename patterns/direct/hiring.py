@@ -14,7 +14,7 @@ import msgpack
 import zmq
 
 from patterns.direct import process
-from patterns.direct.control import CALLER, Counts, Hello, Target
+from patterns.direct.control import CALLER, Arrived, Counts, Target
 from patterns.direct.places import Places
 from patterns.direct.session import ControlThread, Session
 from patterns.sockets import Socket, make_socket, send_now
@@ -92,7 +92,7 @@ class Hiring:
         )
 
     def _start_thread(self, worker: Worker) -> None:
-        hello = Hello(worker.number, self.secret)
+        hello = Arrived(worker.number, self.secret)
         control = ControlThread(self._context, self._control_endpoint, hello, is_remote=False)
         session = Session(self._context, control, worker.number, plan=self._plan)
         worker.thread = threading.Thread(target=session.run, name=f"zq-stage-{worker.node.name}", daemon=True)

@@ -9,7 +9,7 @@ import os
 
 import zmq
 
-from patterns.direct.control import Hello
+from patterns.direct.control import Arrived
 from patterns.direct.session import ControlThread, Session
 from zq.processes.children import become_child
 
@@ -19,7 +19,7 @@ def main() -> None:
     endpoint, worker, secret, _ = become_child(folder_at=3)
     os.dup2(2, 1)  # what stages print goes to stderr: stdout belongs to the caller
     context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
-    hello = Hello(int(worker), secret)
+    hello = Arrived(int(worker), secret)
     control = ControlThread(context, endpoint, hello, is_remote=False)
     Session(context, control, hello.worker).run()
     context.term()

@@ -20,7 +20,7 @@ from urllib.parse import urlsplit
 import msgpack
 import zmq
 
-from patterns.direct.control import Failed, Hello
+from patterns.direct.control import Arrived, Failed
 from patterns.direct.hiring import JOIN
 from patterns.direct.places import split_endpoint
 from patterns.direct.session import ControlThread, Session, make_pull
@@ -126,7 +126,7 @@ def main() -> None:
     bind(pull, endpoint)
     sys.stderr.write(f"zq pipeline serve: stage {stage} at {endpoint}\n")
     control_endpoint, worker, secret, name, fingerprint = _wait_call(pull)
-    control = ControlThread(context, control_endpoint, Hello(worker, secret), is_remote=True)
+    control = ControlThread(context, control_endpoint, Arrived(worker, secret), is_remote=True)
     if name != stage or fingerprint != plan.fingerprint:
         what = f"stage {stage} is served here" if name != stage else "another version of the pipeline is served here"
         control.say(Failed(f"{what}, at {endpoint}; serve the same pipeline that is run"))

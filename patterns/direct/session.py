@@ -16,13 +16,13 @@ from collections import deque
 import zmq
 
 from patterns.direct.control import (
+    Arrived,
     Become,
     Counts,
     Failed,
     Flush,
     Forget,
     Gone,
-    Hello,
     Message,
     Probe,
     Ready,
@@ -62,7 +62,7 @@ class ControlThread(threading.Thread):
         stopped: set when the run is over, by the caller's word or by its silence.
     """
 
-    def __init__(self, context: zmq.Context[Socket], endpoint: str, hello: Hello, *, is_remote: bool) -> None:
+    def __init__(self, context: zmq.Context[Socket], endpoint: str, hello: Arrived, *, is_remote: bool) -> None:
         super().__init__(name=f"zq-control-{hello.worker}", daemon=True)
         self.stopped = threading.Event()
         self._context = context

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from patterns.direct.control import Counts, Gone, Hello, Probe, Target, Wire, pack, unpack
+from patterns.direct.control import Arrived, Counts, Gone, Probe, Target, Wire, pack, unpack
 from patterns.direct.places import Places, own_host
 from patterns.direct.quiescence import Quiescence
 from patterns.run.feeder import Feeder
@@ -125,14 +125,14 @@ def test_what_was_sent_to_the_dead_does_not_count() -> None:
 @pytest.mark.parametrize(
     "message",
     [
-        Hello(3, "abc"),
+        Arrived(3, "abc"),
         Wire([0, 1], [Target(4, 2, 0, "ipc://x")]),
         Gone(4),
         Probe(9),
         Counts(9, True, False, {0: 3}, {4: 2}, 10, 0.5),
     ],
 )
-def test_control_message_survives_the_wire(message: Hello) -> None:
+def test_control_message_survives_the_wire(message: Arrived) -> None:
     assert unpack(pack(message)) == message
 
 
