@@ -84,7 +84,7 @@ class Wired(NamedTuple):
     """Worker to caller: a first message has come from everyone who will give."""
 
 
-class Failed(NamedTuple):
+class Unable(NamedTuple):
     """Worker to caller: it cannot work, and why."""
 
     text: str
@@ -112,11 +112,11 @@ class Counts(NamedTuple):
     seconds: float
 
 
-Message = Become | Wire | Gone | Probe | Flush | Forget | Stop | Arrived | Ready | Wired | Failed | Counts
+Message = Become | Wire | Gone | Probe | Flush | Forget | Stop | Arrived | Ready | Wired | Unable | Counts
 
 _KINDS: tuple[type[Message], ...] = (
     *(Become, Wire, Gone, Probe, Flush, Forget, Stop),
-    *(Arrived, Ready, Wired, Failed, Counts),
+    *(Arrived, Ready, Wired, Unable, Counts),
 )
 _NUMBERS = {kind: number for number, kind in enumerate(_KINDS)}
 

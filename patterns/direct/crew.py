@@ -20,7 +20,6 @@ from patterns.direct.control import (
     Arrived,
     Become,
     Counts,
-    Failed,
     Flush,
     Forget,
     Gone,
@@ -29,6 +28,7 @@ from patterns.direct.control import (
     Ready,
     Stop,
     Target,
+    Unable,
     Wire,
     Wired,
     pack,
@@ -397,7 +397,7 @@ class Crew:
                     worker.call = None
             case Wired():
                 worker.is_wired = True
-            case Failed(text):
+            case Unable(text):
                 worker.failure = text
                 self.wake.ring()
             case Counts():

@@ -20,7 +20,7 @@ from urllib.parse import urlsplit
 import msgpack
 import zmq
 
-from patterns.direct.control import Arrived, Failed
+from patterns.direct.control import Arrived, Unable
 from patterns.direct.hiring import JOIN
 from patterns.direct.places import split_endpoint
 from patterns.direct.session import ControlThread, Session, make_pull
@@ -129,7 +129,7 @@ def main() -> None:
     control = ControlThread(context, control_endpoint, Arrived(worker, secret), is_remote=True)
     if name != stage or fingerprint != plan.fingerprint:
         what = f"stage {stage} is served here" if name != stage else "another version of the pipeline is served here"
-        control.say(Failed(f"{what}, at {endpoint}; serve the same pipeline that is run"))
+        control.say(Unable(f"{what}, at {endpoint}; serve the same pipeline that is run"))
         control.start()
         control.stopped.wait(5.0)
         control.end()

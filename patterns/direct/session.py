@@ -19,7 +19,6 @@ from patterns.direct.control import (
     Arrived,
     Become,
     Counts,
-    Failed,
     Flush,
     Forget,
     Gone,
@@ -27,6 +26,7 @@ from patterns.direct.control import (
     Probe,
     Ready,
     Stop,
+    Unable,
     Wire,
     Wired,
     pack,
@@ -213,7 +213,7 @@ class Session:
                 self._prepare(assign)
                 self._work()
         except Exception as error:
-            self._control.say(Failed(f"{type(error).__name__}: {error}\n{traceback.format_exc()}"))
+            self._control.say(Unable(f"{type(error).__name__}: {error}\n{traceback.format_exc()}"))
             self._control.stopped.wait(5.0)  # the caller reads it and says stop
         finally:
             self._close()
