@@ -375,7 +375,7 @@ def _function_of(kind: str, function: Any) -> tuple[Callable[..., Any], str, Sta
 Member = TypeVar("Member")
 
 
-class Batch(Piece[Member, list[Member]], Generic[Member]):
+class BatchPiece(Piece[Member, list[Member]], Generic[Member]):
     """Puts items together into lists."""
 
     is_batch = True
@@ -386,7 +386,7 @@ class Batch(Piece[Member, list[Member]], Generic[Member]):
         self.label = f"batch({size})" if within is None else f"batch({size}, within={within:g})"
 
 
-def batch(size: int, within: float | None = None) -> Batch[Any]:
+def batch(size: int, within: float | None = None) -> BatchPiece[Any]:
     """Puts items together into lists of `size`; the last one, and those that would take too long to fill, are shorter.
 
     Args:
@@ -400,4 +400,4 @@ def batch(size: int, within: float | None = None) -> Batch[Any]:
     _check_range("batch", "size", size, 1, BATCH_MAX)
     if within is not None and not 0 < within <= SECONDS_MAX:
         raise ValueError(f"batch: expected within from above 0 to {SECONDS_MAX:.0f} s, got {within}")
-    return Batch(size, within)
+    return BatchPiece(size, within)

@@ -16,7 +16,7 @@ from typing import Any, Literal
 import msgpack
 
 from patterns.pipeline.pipeline import Pipeline, check_closed, check_name
-from patterns.pipeline.stages import Batch, FanOut, Route, StageOptions, _Step, has_importable_key, reference_of
+from patterns.pipeline.stages import BatchPiece, FanOut, Route, StageOptions, _Step, has_importable_key, reference_of
 from zq.processes.references import load_reference
 
 SINK = -1
@@ -224,7 +224,7 @@ class _Maker:
                         labels=tuple(piece.branches),
                         reference=None if piece.threads else reference_of(piece.function, piece.step_name),
                     )
-                case Batch():
+                case BatchPiece():
                     follower = self._append("batch", "batch", follower, joins[-1], size=piece.size, within=piece.within)
         return follower
 

@@ -10,7 +10,7 @@ from random import Random
 from typing import Any
 
 from patterns.pipeline.pipeline import Pipeline
-from patterns.pipeline.stages import Batch, FanOut, FlatStage, Gather, Route, Scatter, Stage
+from patterns.pipeline.stages import BatchPiece, FanOut, FlatStage, Gather, Route, Scatter, Stage
 from patterns.work.execution import Execution, Spreader, divide
 from patterns.work.items import Plain, Sent, decode, encode
 from patterns.work.ledger import Ledger
@@ -98,7 +98,7 @@ def _evaluate(pieces: list[Any], item: Any) -> list[Any]:
             worked = [result for part in parts for result in _evaluate(inside, part)]
             failed = [one for one in worked if isinstance(one, FailedItem)]
             results = failed[:1] or [_call(join, worked)]
-        case Batch() | _:
+        case BatchPiece() | _:
             raise TypeError(f"cannot evaluate {piece!r}")
     return [found for result in results for found in _evaluate(rest, result)]
 
