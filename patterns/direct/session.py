@@ -34,7 +34,7 @@ from patterns.direct.control import (
 )
 from patterns.direct.links import CHUNKS_HIGH_WATER_MARK, HEAD, STALL_MAX, Links, set_patient
 from patterns.sockets import MESSAGE_BYTES_MAX, Socket, bind, make_socket, send_now
-from patterns.work.calls import Calls
+from patterns.work.calls import StageCalls
 from patterns.work.execution import Execution
 from patterns.work.hand import HandCalls
 from patterns.work.items import UNSENDABLE, Chunk, Sent, decode, size_of, weight_of
@@ -234,7 +234,7 @@ class Session:
         if self._node not in (None, assign.node):
             raise ValueError(f"node {self._node} is served here, and node {assign.node} was asked for")
         node = plan.nodes[assign.node]
-        calls: Calls | None = None
+        calls: StageCalls | None = None
         if node.options.timeout is not None:
             calls = HandCalls(node, self._pause, self._control.stopped.is_set)
         self._execution = Execution(plan, assign.node, self._pause, calls)

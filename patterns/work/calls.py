@@ -17,7 +17,7 @@ TRACEBACK_CHARACTERS_MAX = 16_384
 """As the error texts of zq: longer ones keep their end, where the cause stands."""
 
 
-class Calls:
+class StageCalls:
     """One function with the retries of its stage."""
 
     def __init__(self, stage: str, function: Function, options: StageOptions, sleep: Callable[[float], None]) -> None:

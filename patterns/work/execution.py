@@ -16,7 +16,7 @@ from typing import Any
 
 import msgpack
 
-from patterns.work.calls import Calls, failure_from
+from patterns.work.calls import StageCalls, failure_from
 from patterns.work.items import (
     Chunk,
     Ended,
@@ -114,7 +114,9 @@ class Execution:
         node: whose worker it is.
     """
 
-    def __init__(self, plan: Plan, number: int, sleep: Callable[[float], None], calls: Calls | None = None) -> None:
+    def __init__(
+        self, plan: Plan, number: int, sleep: Callable[[float], None], calls: StageCalls | None = None
+    ) -> None:
         """Makes a worker of a node.
 
         Args:
@@ -129,7 +131,7 @@ class Execution:
         self.node = node = plan.nodes[number]
         assert node.has_workers, f"{node.kind} {node.name} has no workers"
         if calls is None and node.kind != "batch":
-            calls = Calls(node.name, plan.function(number), node.options, sleep)
+            calls = StageCalls(node.name, plan.function(number), node.options, sleep)
         self._calls = calls
         self._spreader = Spreader(plan)
         self._work = _make_work(node, calls)
@@ -189,7 +191,7 @@ class _Work:
         """Drops what is held back."""
 
 
-def _make_work(node: Node, calls: Calls | None) -> _Work:
+def _make_work(node: Node, calls: StageCalls | None) -> _Work:
     if node.kind == "batch":
         return _BatchWork(node)
     assert calls is not None
@@ -201,7 +203,7 @@ def _make_work(node: Node, calls: Calls | None) -> _Work:
 class _StageWork(_Work):
     """Calls a function that gives one result."""
 
-    def __init__(self, node: Node, calls: Calls) -> None:
+    def __init__(self, node: Node, calls: StageCalls) -> None:
         self._node = node
         self._calls = calls
 
@@ -241,7 +243,7 @@ class _StageWork(_Work):
 class _ForkWork(_Work):
     """Calls a function that gives many results: a flat stage, or a split."""
 
-    def __init__(self, node: Node, calls: Calls) -> None:
+    def __init__(self, node: Node, calls: StageCalls) -> None:
         self._node = node
         self._calls = calls
         self._is_split = node.kind == "split"
@@ -296,7 +298,7 @@ class _Group(Rest):
 class _JoinWork(_Work):
     """Gathers the parts of items, and calls its function for each item whose parts are all in."""
 
-    def __init__(self, node: Node, calls: Calls) -> None:
+    def __init__(self, node: Node, calls: StageCalls) -> None:
         self._node = node
         self._calls = calls
         self._groups: dict[Origin, _Group] = {}

@@ -13,7 +13,7 @@ from typing import Any
 
 import msgpack
 
-from patterns.work.calls import Calls, failure_from
+from patterns.work.calls import StageCalls, failure_from
 from patterns.work.plan import Node
 from zq.processes.children import become_child, end_child, open_pipes, start_child
 from zq.processes.exits import describe_exit
@@ -35,7 +35,7 @@ class RemoteCallError(Exception):
         self.remote_traceback = remote_traceback
 
 
-class HandCalls(Calls):
+class HandCalls(StageCalls):
     """Calls the function of a node in another process. It belongs to one thread."""
 
     def __init__(self, node: Node, sleep: Callable[[float], None], is_over: Callable[[], bool]) -> None:
