@@ -32,7 +32,7 @@ CLIENT_HEADER = b"MDPC01"
 WORKER_HEADER = b"MDPW01"
 
 
-class Command:
+class MajordomoCommand:
     """The second frame of the messages between broker and workers."""
 
     READY = b"\x01"
@@ -137,7 +137,7 @@ class MajordomoBroker(Device):
             self._lose(address, "was not heard any more")
         if self._liveness.take_beat(now):
             for address in list(self._workers):
-                self._command(address, Command.HEARTBEAT)
+                self._command(address, MajordomoCommand.HEARTBEAT)
         return self._liveness.next_at()
 
     def _receive(self, frames: Frames) -> None:
@@ -180,21 +180,21 @@ class MajordomoBroker(Device):
     def _receive_command(self, address: bytes, command: bytes, arguments: Frames) -> None:
         worker = self._workers.get(address)
         match command, arguments:
-            case Command.READY, [name]:
+            case MajordomoCommand.READY, [name]:
                 self._receive_ready(address, worker, _service(name))
-            case Command.REPLY, [task_id, b"", *body] if body:
+            case MajordomoCommand.REPLY, [task_id, b"", *body] if body:
                 if worker is None or worker.task_id != task_id:
                     self._dismiss(address)
                 else:
                     worker.task_id = None
                     self._liveness.heard(address, time.monotonic())
                     self.services.replied(worker, body)
-            case Command.HEARTBEAT, []:
+            case MajordomoCommand.HEARTBEAT, []:
                 if worker is None:
                     self._dismiss(address)
                 else:
                     self._liveness.heard(address, time.monotonic())
-            case Command.DISCONNECT, []:
+            case MajordomoCommand.DISCONNECT, []:
                 self._remove(address, None)
             case _:
                 raise ValueError("expected READY, REPLY, HEARTBEAT or DISCONNECT with its frames")
@@ -211,7 +211,7 @@ class MajordomoBroker(Device):
     def _give(self, worker: MajordomoWorker, task_id: bytes, body: Frames) -> None:
         if self._workers.get(worker.address) is worker:
             worker.task_id = task_id
-            self._command(worker.address, Command.REQUEST, task_id, b"", *body)
+            self._command(worker.address, MajordomoCommand.REQUEST, task_id, b"", *body)
 
     def _command(self, address: bytes, command: bytes, *arguments: bytes) -> None:
         if not send_now(self._socket, [address, b"", WORKER_HEADER, command, *arguments]):
@@ -224,7 +224,7 @@ class MajordomoBroker(Device):
             self._dismissed[address] = None
             if len(self._dismissed) > DISMISSED_MAX:
                 self._dismissed.popitem(last=False)
-            send_now(self._socket, [address, b"", WORKER_HEADER, Command.DISCONNECT])
+            send_now(self._socket, [address, b"", WORKER_HEADER, MajordomoCommand.DISCONNECT])
 
     def _lose(self, address: bytes, why: str) -> None:
         if address in self._workers:
