@@ -30,7 +30,7 @@ from patterns.run.pace import Pace
 from patterns.run.progress import Progress
 from patterns.run.settings import Settings
 from patterns.work.execution import Spreader
-from patterns.work.items import UNSENDABLE, Chunk, Ended, Failure, Origin, Plain, decode, origins_of, pop
+from patterns.work.items import UNSENDABLE, Chunk, Failure, Origin, Plain, WithoutResult, decode, origins_of, pop
 from patterns.work.ledger import Ledger
 from patterns.work.plan import SINK, Plan
 
@@ -348,7 +348,7 @@ class DurableEngine:
         error = "ProcessError: " + reason.partition("\n")[0]
         attempts = int(headers["zq-attempts"])
         unique = dict(zip(origins, items, strict=True))
-        return Ended(list(unique), [Failure(name, item, error, reason, attempts) for item in unique.values()])
+        return WithoutResult(list(unique), [Failure(name, item, error, reason, attempts) for item in unique.values()])
 
     def _leased(self) -> list[zq.PulledTask]:
         """Returns what the keeper keeps; called in its thread."""

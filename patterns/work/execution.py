@@ -19,7 +19,6 @@ import msgpack
 from patterns.work.calls import StageCalls, failure_from
 from patterns.work.items import (
     Chunk,
-    Ended,
     Failure,
     Loose,
     Origin,
@@ -27,6 +26,7 @@ from patterns.work.items import (
     Plain,
     Rest,
     Sent,
+    WithoutResult,
     compact,
     extend,
     extend_all,
@@ -104,7 +104,7 @@ class _Failures:
         self._failures.append(failure)
 
     def sent_to(self, number: int) -> list[Sent]:
-        return [(number, Ended(self._origins, self._failures))] if self._origins else []
+        return [(number, WithoutResult(self._origins, self._failures))] if self._origins else []
 
 
 class Execution:
@@ -333,7 +333,7 @@ class _JoinWork(_Work):
 
     def _complete(self, chunk: Chunk) -> Iterable[Origin]:
         """Books the parts of a chunk, and yields the items that are complete with them."""
-        is_ended = isinstance(chunk, Ended)
+        is_ended = isinstance(chunk, WithoutResult)
         for part, value in zip(origins_of(chunk), chunk[1], strict=True):
             origin, path = pop(part)
             group = self._groups.get(origin)
@@ -410,8 +410,8 @@ def divide(chunk: Chunk, node: Node, workers: int) -> list[tuple[int, Chunk]]:
         origins, values = parts.setdefault(at % workers, ([], []))
         origins.append(origin)
         values.append(value)
-    if isinstance(chunk, Ended):
-        return [(index, Ended(origins, values)) for index, (origins, values) in parts.items()]
+    if isinstance(chunk, WithoutResult):
+        return [(index, WithoutResult(origins, values)) for index, (origins, values) in parts.items()]
     return [(index, compact(origins, values)) for index, (origins, values) in parts.items()]
 
 

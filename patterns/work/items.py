@@ -46,7 +46,7 @@ class Loose(NamedTuple):
     values: list[Any]
 
 
-class Ended(NamedTuple):
+class WithoutResult(NamedTuple):
     """News of items that have no result: `failures` has None where there was simply none. They go to the join around
     them, or to the sink.
     """
@@ -65,7 +65,7 @@ class Failure(NamedTuple):
     attempts: int
 
 
-Chunk = Plain | Loose | Ended
+Chunk = Plain | Loose | WithoutResult
 Sent = tuple[int, Chunk]
 """A chunk, and the number of the node that it goes to."""
 
@@ -225,7 +225,7 @@ def encode(target: int, chunk: Chunk, cost: float) -> bytes:
             return msgpack.packb((target, cost, 0, first, values))
         case Loose(origins, values):
             return msgpack.packb((target, cost, 1, msgpack.packb(origins), values))
-        case Ended(origins, failures):
+        case WithoutResult(origins, failures):
             return msgpack.packb((target, cost, 2, msgpack.packb(origins), failures))
 
 
@@ -260,7 +260,7 @@ def decode(frame: bytes) -> tuple[int, Chunk, float]:
                 return target, Loose(_unpack_origins(origins, values), values), cost
             case 2:
                 failures = [None if one is None else Failure(*one) for one in values]
-                return target, Ended(_unpack_origins(origins, values), failures), cost
+                return target, WithoutResult(_unpack_origins(origins, values), failures), cost
     except (ValueError, TypeError, msgpack.UnpackException) as error:
         raise ValueError(f"expected a chunk of items, got {frame[:32]!r} ...: {error}") from error
     raise ValueError(f"expected a chunk of form 0, 1 or 2, got {form!r}")
@@ -282,5 +282,5 @@ def cut(chunk: Chunk, size: int) -> Iterator[Chunk]:
                 yield Plain(first + start, values[start : start + size])
             case Loose(origins, values):
                 yield Loose(origins[start : start + size], values[start : start + size])
-            case Ended(origins, failures):
-                yield Ended(origins[start : start + size], failures[start : start + size])
+            case WithoutResult(origins, failures):
+                yield WithoutResult(origins[start : start + size], failures[start : start + size])

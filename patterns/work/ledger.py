@@ -16,7 +16,7 @@ from collections import deque
 from fractions import Fraction
 from typing import Any
 
-from patterns.work.items import Chunk, Ended, Failure, Origin, Path, Plain, Rest, members_of, origins_of
+from patterns.work.items import Chunk, Failure, Origin, Path, Plain, Rest, WithoutResult, members_of, origins_of
 
 FORGOTTEN_MAX = 1000
 """Chunks that have ended and may still stand in the list of all chunks: clearing it costs as much as it is long."""
@@ -93,7 +93,7 @@ class Ledger:
             self.completed += len(chunk.values)
             self._give_plain(chunk)
             return
-        is_ended = isinstance(chunk, Ended)
+        is_ended = isinstance(chunk, WithoutResult)
         for origin, value in zip(origins_of(chunk), chunk[1], strict=True):
             if isinstance(origin, int) and not (is_ended and value is not None) and self._end_whole(origin):
                 if is_ended:

@@ -7,7 +7,7 @@ from typing import Any
 
 import msgpack
 
-from patterns.work.items import UNSENDABLE, Chunk, Ended, Failure, Origin, Sent, compact, frames_of, origins_of
+from patterns.work.items import UNSENDABLE, Chunk, Failure, Origin, Sent, WithoutResult, compact, frames_of, origins_of
 from patterns.work.plan import Node
 
 
@@ -48,12 +48,12 @@ def _hearer_of(node: Node, number: int) -> int:
 
 
 def _like(chunk: Chunk, origins: list[Origin], values: list[Any]) -> Chunk:
-    return Ended(origins, values) if isinstance(chunk, Ended) else compact(origins, values)
+    return WithoutResult(origins, values) if isinstance(chunk, WithoutResult) else compact(origins, values)
 
 
-def _failed(node: Node, origin: Origin, items: Mapping[Origin, Any], error: Exception, bytes_max: int) -> Ended:
+def _failed(node: Node, origin: Origin, items: Mapping[Origin, Any], error: Exception, bytes_max: int) -> WithoutResult:
     what = f"{type(error).__name__}: its result cannot be sent on: {error}"
-    return Ended([origin], [Failure(node.name, _shown(items.get(origin), bytes_max), what, "", 1)])
+    return WithoutResult([origin], [Failure(node.name, _shown(items.get(origin), bytes_max), what, "", 1)])
 
 
 def _shown(item: Any, bytes_max: int) -> Any:

@@ -15,7 +15,7 @@ from patterns.direct.quiescence import Quiescence
 from patterns.run.feeder import Feeder
 from patterns.run.pace import CHUNK_BYTES_MAX, CHUNK_ITEMS_MAX, Pace
 from patterns.sockets import MESSAGE_BYTES_MAX
-from patterns.work.items import Ended, Loose, Plain, cut, frames_of
+from patterns.work.items import Loose, Plain, WithoutResult, cut, frames_of
 from tests.patterns.raw_peers import wait_until
 
 # Pace.
@@ -147,7 +147,7 @@ def test_what_is_no_control_message_is_refused(frame: bytes) -> None:
 def test_chunks_are_cut_whatever_their_form() -> None:
     assert list(cut(Plain(5, [1, 2, 3]), 2)) == [Plain(5, [1, 2]), Plain(7, [3])]
     assert list(cut(Loose([5, 9], ["a", "b"]), 1)) == [Loose([5], ["a"]), Loose([9], ["b"])]
-    assert list(cut(Ended([5, 9], [None, None]), 1)) == [Ended([5], [None]), Ended([9], [None])]
+    assert list(cut(WithoutResult([5, 9], [None, None]), 1)) == [WithoutResult([5], [None]), WithoutResult([9], [None])]
 
 
 def test_chunk_too_large_for_a_message_becomes_several() -> None:

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from patterns import batch, fan_out, gather, route, scatter, stage
 from patterns.pipeline.pipeline import Pipeline
 from patterns.work.execution import Execution
-from patterns.work.items import Ended, Failure, Loose, Plain, decode, encode, weight_of
+from patterns.work.items import Failure, Loose, Plain, WithoutResult, decode, encode, weight_of
 from patterns.work.ledger import Ledger
 from patterns.work.plan import SINK
 from tests.patterns.in_memory import FailedItem, evaluate, run_in_memory
@@ -124,7 +124,7 @@ def test_failure_names_stage_item_traceback_and_attempts() -> None:
 
     number, ended = bad
     assert number == SINK
-    assert isinstance(ended, Ended)
+    assert isinstance(ended, WithoutResult)
     (failure,) = ended.failures
     assert failure is not None
     assert ended.origins == [6]
@@ -178,7 +178,7 @@ def test_ledger_counts_what_was_lost_exactly() -> None:
     ledger.send(10)
     ledger.receive(Plain(0, list(range(10))))
     ledger.receive(Plain(13, [13, 14]))
-    ledger.receive(Ended([15], [Failure("bake", 15, "burnt", "", 1)]))
+    ledger.receive(WithoutResult([15], [Failure("bake", 15, "burnt", "", 1)]))
 
     assert ledger.declare_lost() == 7
     assert (ledger.sent, ledger.completed, ledger.failed, ledger.lost, ledger.in_flight) == (20, 12, 1, 7, 0)
@@ -197,7 +197,7 @@ def test_ledger_drops_late_news_of_lost_items() -> None:
 def test_ledger_counts_an_item_with_a_failed_branch_as_failed_even_if_the_other_is_lost() -> None:
     ledger = Ledger(ordered=False)
     ledger.send(1)
-    ledger.receive(Ended([(((0, (0, 2)),), ())], [Failure("bake", 0, "burnt", "", 1)]))
+    ledger.receive(WithoutResult([(((0, (0, 2)),), ())], [Failure("bake", 0, "burnt", "", 1)]))
 
     assert ledger.declare_lost() == 0
     assert (ledger.failed, ledger.lost) == (1, 0)
@@ -229,7 +229,7 @@ def test_weight_of_a_chunk_is_in_source_items() -> None:
     [
         Plain(7, [1, "two", b"three", [4], {5: 6}, None, 0.5]),
         Loose([1, (((2, (0, 2)), (3, ())), ((0, 1), (1, 3)))], ["a", "b"]),
-        Ended([1, 2], [None, Failure("bake", {"a": 1}, "ValueError: x", "trace", 2)]),
+        WithoutResult([1, 2], [None, Failure("bake", {"a": 1}, "ValueError: x", "trace", 2)]),
     ],
 )
 def test_chunk_survives_the_wire(chunk: Any) -> None:

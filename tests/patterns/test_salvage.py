@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from patterns import Pipeline, gather, scatter
-from patterns.work.items import Chunk, Ended, Failure, Loose, Plain, Sent
+from patterns.work.items import Chunk, Failure, Loose, Plain, Sent, WithoutResult
 from patterns.work.plan import SINK
 from patterns.work.salvage import salvage
 from tests.patterns.shop import add_one, describe, digits, split_unreadable, tally
@@ -21,7 +21,7 @@ def save(pipeline: Pipeline[Any, Any], name: str, sent: list[Sent], came: Chunk 
 
 def failure_in(sent: Sent) -> Failure:
     _, ended = sent
-    assert isinstance(ended, Ended)
+    assert isinstance(ended, WithoutResult)
     (failure,) = ended.failures
     assert failure is not None
     return failure
@@ -71,7 +71,7 @@ def test_part_that_cannot_travel_fails_at_the_join_of_its_split() -> None:
 def test_failure_of_a_split_that_cannot_travel_does_not_go_to_the_join_of_its_parts() -> None:
     pipeline = scatter(split_unreadable) | describe | gather(tally)
 
-    (bad,) = save(pipeline, "split_unreadable", [(SINK, Ended([0], [FAILED_SPLIT]))], Plain(0, ["caf?"]))
+    (bad,) = save(pipeline, "split_unreadable", [(SINK, WithoutResult([0], [FAILED_SPLIT]))], Plain(0, ["caf?"]))
 
     assert bad[0] == SINK
     assert failure_in(bad).item == "caf?"
@@ -85,7 +85,7 @@ def test_failure_of_an_inner_split_that_cannot_travel_goes_to_the_join_around_it
     part = (((0, ()),), ((0, 1),))
 
     ((number, _),) = save(
-        pipeline, "split_unreadable", [(outer, Ended([part], [FAILED_SPLIT]))], Loose([part], ["caf?"])
+        pipeline, "split_unreadable", [(outer, WithoutResult([part], [FAILED_SPLIT]))], Loose([part], ["caf?"])
     )
 
     assert number == outer
