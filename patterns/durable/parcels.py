@@ -67,7 +67,7 @@ def frames_in(payload: Any) -> Iterator[bytes]:
             yield one
 
 
-class Place(NamedTuple):
+class Destination(NamedTuple):
     """Where a chunk goes: a queue, and the key of the task."""
 
     queue: str
@@ -88,25 +88,25 @@ class Dispatch:
         self.home = run_queue(plan.name, run_id)
         self.headers = {"run": run_id, "plan": plan.fingerprint}
 
-    def options(self, place: Place) -> dict[str, Any]:
+    def options(self, place: Destination) -> dict[str, Any]:
         """Returns the options of a task that is in no group."""
         if place.queue == self.home:
             return {"headers": self.headers, "max_attempts": RESULT_ATTEMPTS_MAX}
         return {**self.inner_options(place), "on_dead": self.home}
 
-    def inner_options(self, place: Place) -> dict[str, Any]:
+    def inner_options(self, place: Destination) -> dict[str, Any]:
         """Returns the options of a task that is in a group, which hears of its end."""
         options: dict[str, Any] = {"headers": self.headers, "max_attempts": CHUNK_ATTEMPTS_MAX}
         if place.key is not None:
             options["key"] = place.key
         return options
 
-    def parcels(self, number: int, chunk: Chunk, cost: float) -> Iterator[tuple[Place, Parcel]]:
+    def parcels(self, number: int, chunk: Chunk, cost: float) -> Iterator[tuple[Destination, Parcel]]:
         """Yields where the parts of a chunk go, and the parcels; raises as `frames_of`."""
         node = None if number == SINK else self.plan.nodes[number]
         if node is None or node.kind == "batch":  # the caller makes batches
             for frame in frames_of(number, chunk, cost, PARCEL_FRAME_BYTES_MAX):
-                yield Place(self.home, None), [frame]
+                yield Destination(self.home, None), [frame]
             return
         queue = stage_queue(self.plan, node)
         if node.options.key is None:
@@ -115,7 +115,7 @@ class Dispatch:
             parts = [(str(shard), part) for shard, part in divide(chunk, node, KEY_SHARDS)]
         for key, part in parts:
             for frame in frames_of(number, part, cost, PARCEL_FRAME_BYTES_MAX):
-                yield Place(queue, key), [frame]
+                yield Destination(queue, key), [frame]
 
 
 # Origins in headers: whom the failure of a whole group concerns.

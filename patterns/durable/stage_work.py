@@ -19,9 +19,9 @@ import zq
 from patterns.durable.parcels import (
     CHUNK_ATTEMPTS_MAX,
     PARCEL_FRAME_BYTES_MAX,
+    Destination,
     Dispatch,
     Parcel,
-    Place,
     frames_in,
     origin_headers,
     stage_queue,
@@ -272,13 +272,13 @@ class Delivery:
             return
         join = plan.nodes[self._node.closing]
         headers = {**self._dispatch.headers, **origin_headers(scattered.origins)}
-        place = Place(stage_queue(plan, join), None)
+        place = Destination(stage_queue(plan, join), None)
         closing = list(_parcels_of(scattered.closing))
         if not scattered.inside and len(closing) == 1:
             self._forward(place, closing[0], headers)
             return
         members = list(self._members(scattered))
-        own = Place(self._own_queue, None)  # whose handler returns luggage as it is
+        own = Destination(self._own_queue, None)  # whose handler returns luggage as it is
         members += [(own.queue, parcel, self._dispatch.inner_options(own)) for parcel in closing]
         self.bytes += sum(len(frame) for _, parcel, _ in members for frame in parcel)
         options = self._options(place) | {"headers": headers, "max_attempts": CHUNK_ATTEMPTS_MAX}
@@ -294,10 +294,10 @@ class Delivery:
         if len(parcels) == 1 and not self._count:
             return parcels[0]
         for parcel in parcels:  # whoever gets it returns it as it is
-            self._forward(Place(self._own_queue, None), parcel)
+            self._forward(Destination(self._own_queue, None), parcel)
         return None
 
-    def _parcels(self, sent: list[Sent], cost: float) -> Iterator[tuple[Place | None, Parcel]]:
+    def _parcels(self, sent: list[Sent], cost: float) -> Iterator[tuple[Destination | None, Parcel]]:
         """Yields parcels with their places, None for the join around this node."""
         for number, chunk in sent:
             if self._group is not None and number == self._node.join and number != SINK:
@@ -315,13 +315,13 @@ class Delivery:
                 for place, parcel in self._dispatch.parcels(number, piece, scattered.cost):
                     yield place.queue, parcel, self._dispatch.inner_options(place)
 
-    def _forward(self, place: Place, parcel: Parcel, headers: dict[str, str] | None = None) -> None:
+    def _forward(self, place: Destination, parcel: Parcel, headers: dict[str, str] | None = None) -> None:
         options = self._options(place)
         if headers is not None:
             options["headers"] = headers
         self._task.forward(place.queue, parcel, **options)
 
-    def _options(self, place: Place) -> dict[str, Any]:
+    def _options(self, place: Destination) -> dict[str, Any]:
         """Returns the options of what takes this task's place."""
         if self._group is None:
             return self._dispatch.options(place)
