@@ -26,7 +26,7 @@ from patterns.direct.session import make_pull
 from patterns.errors import LostError, PipelineError
 from patterns.run.feeder import Feeder
 from patterns.run.pace import Pace
-from patterns.run.progress import Progress
+from patterns.run.progress import StageProgress
 from patterns.run.settings import Settings
 from patterns.sockets import Socket, bind
 from patterns.work.execution import Spreader
@@ -85,7 +85,7 @@ class DirectEngine:
         self._crew: Crew | None = None
         self._spreader = Spreader(plan)
         self._has_batches = any(node.kind == "batch" for node in plan.nodes)
-        self._progress: Progress | None = None
+        self._progress: StageProgress | None = None
 
     # What a run asks for.
 
@@ -120,7 +120,7 @@ class DirectEngine:
         self._pace = Pace(len(crew.workers), plan.held_max)
         self._feeder = Feeder(self._items, crew.wake.ring)
         if settings.progress:
-            self._progress = Progress(plan, self._items)
+            self._progress = StageProgress(plan, self._items)
             self._progress.start()
         self._feeder.start()
         crew.hurry(is_hurried=True)  # until it is known what items cost

@@ -27,7 +27,7 @@ from patterns.durable.takings import Takings
 from patterns.errors import PipelineError
 from patterns.run.feeder import Feeder
 from patterns.run.pace import Pace
-from patterns.run.progress import Progress
+from patterns.run.progress import StageProgress
 from patterns.run.settings import Settings
 from patterns.work.execution import Spreader
 from patterns.work.items import UNSENDABLE, Chunk, Failure, Origin, Plain, WithoutResult, decode, origins_of, pop
@@ -98,7 +98,7 @@ class DurableEngine:
         self._is_idle = False  # whether the last turn had nothing to do: then a chunk need not be full
         self._wake = threading.Event()  # set when the input has something, after it was asked
         self._feeder: Feeder | None = None
-        self._progress: Progress | None = None
+        self._progress: StageProgress | None = None
         self._progress_at = 0.0
         self._coordinator: zq.Coordinator | None = None
         self._client: zq.Client | None = None
@@ -155,7 +155,7 @@ class DurableEngine:
             self._crew = DurableCrew(client.address, plan, self.run_id, threads=settings.threads)
             self._crew.start()
         if settings.progress:
-            self._progress = Progress(plan, self._items)
+            self._progress = StageProgress(plan, self._items)
             self._progress.start()
         self._feeder.start()
         self._keeper.start()

@@ -19,7 +19,7 @@ UPDATE_INTERVAL = 0.1
 """Seconds between two updates: faster than eyes follow."""
 
 
-class Progress:
+class StageProgress:
     """What the stages have done so far."""
 
     def __init__(self, plan: Plan, items: Iterable[Any]) -> None:
