@@ -38,7 +38,7 @@ REQUEST_ATTEMPTS_MAX = 5
 """Workers that may be lost with the same request in hand before it is taken for what kills them."""
 
 
-class Request:
+class WaitingRequest:
     """A request, until its reply has come."""
 
     __slots__ = ("attempts", "content", "envelope", "expires_at", "size")
@@ -99,8 +99,8 @@ class ParanoidPirateQueue(Device):
         self._ttl = float("inf") if request_ttl is None else request_ttl
         self._liveness = Liveness(heartbeat_interval, missed_max, time.monotonic())
         self._free: OrderedDict[bytes, None] = OrderedDict()  # least recently used first
-        self._busy: dict[bytes, Request] = {}
-        self._waiting: deque[Request] = deque()
+        self._busy: dict[bytes, WaitingRequest] = {}
+        self._waiting: deque[WaitingRequest] = deque()
         self._waiting_bytes = 0
 
     def _open(self) -> None:
@@ -124,7 +124,7 @@ class ParanoidPirateQueue(Device):
 
     def _receive_request(self, frames: Frames) -> None:
         envelope, content = split_envelope(frames[1:])
-        request = Request([frames[0], *envelope], content, time.monotonic() + self._ttl)
+        request = WaitingRequest([frames[0], *envelope], content, time.monotonic() + self._ttl)
         self._waiting.append(request)
         self._waiting_bytes += request.size
         self._listen(self._clients, self._has_room())
@@ -200,6 +200,6 @@ class ParanoidPirateQueue(Device):
         request.expires_at = float("inf")  # it was started: no longer one that nobody looked at
         self._put_back(request)
 
-    def _put_back(self, request: Request) -> None:
+    def _put_back(self, request: WaitingRequest) -> None:
         self._waiting.appendleft(request)
         self._waiting_bytes += request.size
