@@ -122,10 +122,10 @@ def serve(
 ) -> None:
     """Run workers of a stage for direct pipelines that are run elsewhere, until SIGTERM or Ctrl-C."""
     with _exit_codes():
-        from patterns.direct.serving import Server, is_local
+        from patterns.direct.serving import StageServer, is_local
 
         _find_modules_here()
-        server = Server(spec, stage, bind)
+        server = StageServer(spec, stage, bind)
         for endpoint in bind:
             if not insecure_bind and not is_local(endpoint):
                 raise ValueError(

@@ -34,7 +34,7 @@ LONG_RUN = 1.0
 """Seconds after which a process that ended is no sign of trouble."""
 
 
-class Server:
+class StageServer:
     """Keeps workers at endpoints."""
 
     def __init__(self, spec: str, stage: str, endpoints: Sequence[str]) -> None:
