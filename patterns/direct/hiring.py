@@ -16,7 +16,7 @@ import zmq
 from patterns.direct import process
 from patterns.direct.control import CALLER, Arrived, Counts, Target
 from patterns.direct.places import Places
-from patterns.direct.session import ControlThread, Session
+from patterns.direct.session import ControlThread, StageSession
 from patterns.sockets import Socket, make_socket, send_now
 from patterns.work.plan import SINK, Node, Plan
 from zq.processes.children import start_program
@@ -94,7 +94,7 @@ class Hiring:
     def _start_thread(self, worker: Worker) -> None:
         hello = Arrived(worker.number, self.secret)
         control = ControlThread(self._context, self._control_endpoint, hello, is_remote=False)
-        session = Session(self._context, control, worker.number, plan=self._plan)
+        session = StageSession(self._context, control, worker.number, plan=self._plan)
         worker.thread = threading.Thread(target=session.run, name=f"zq-stage-{worker.node.name}", daemon=True)
         worker.thread.start()
 

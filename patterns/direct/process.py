@@ -10,7 +10,7 @@ import os
 import zmq
 
 from patterns.direct.control import Arrived
-from patterns.direct.session import ControlThread, Session
+from patterns.direct.session import ControlThread, StageSession
 from zq.processes.children import become_child
 
 
@@ -21,7 +21,7 @@ def main() -> None:
     context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
     hello = Arrived(int(worker), secret)
     control = ControlThread(context, endpoint, hello, is_remote=False)
-    Session(context, control, hello.worker).run()
+    StageSession(context, control, hello.worker).run()
     context.term()
 
 

@@ -23,7 +23,7 @@ import zmq
 from patterns.direct.control import Arrived, Unable
 from patterns.direct.hiring import JOIN
 from patterns.direct.places import split_endpoint
-from patterns.direct.session import ControlThread, Session, make_pull
+from patterns.direct.session import ControlThread, StageSession, make_pull
 from patterns.pipeline.pipeline import Pipeline
 from patterns.sockets import bind
 from patterns.work.plan import Plan
@@ -136,7 +136,7 @@ def main() -> None:
         pull.close(0)
     else:
         threading.Thread(target=_end_when_stopped, args=(control,), daemon=True).start()
-        Session(context, control, worker, plan=plan, pull=pull, node=node.number).run()
+        StageSession(context, control, worker, plan=plan, pull=pull, node=node.number).run()
     context.term()
 
 

@@ -162,7 +162,7 @@ class ControlThread(threading.Thread):
         self.wake.ring()
 
 
-class Session:
+class StageSession:
     """One worker in one run. Call `run` once, from the thread that is to work."""
 
     def __init__(
