@@ -34,7 +34,7 @@ from patterns.direct.control import (
     pack,
     unpack,
 )
-from patterns.direct.hiring import Hiring, Worker, senders_to, targets_of, why_not
+from patterns.direct.hiring import Hired, Hiring, senders_to, targets_of, why_not
 from patterns.direct.links import STALL_MAX, set_patient
 from patterns.direct.places import Places
 from patterns.errors import StartError
@@ -98,7 +98,7 @@ class Crew:
             endpoints: by stage, of serving workers on this or other machines, which are called instead of starting any.
             threads: whether all other workers are threads, and not only those of stages that say so.
         """
-        self.workers: dict[int, Worker] = {}
+        self.workers: dict[int, Hired] = {}
         self.round: tuple[int, dict[int, Counts]] = (0, {})
         self.tag = secrets.token_bytes(8)
         self.wake = Wake()
@@ -108,9 +108,9 @@ class Crew:
         self._places = places
         self._endpoints = endpoints
         self._changed = threading.Condition()  # guards all that the thread and the caller share
-        self._outbox: deque[tuple[Worker, Message]] = deque()
-        self._dead: list[Worker] = []
-        self._buried: list[Worker] = []  # all that ever died
+        self._outbox: deque[tuple[Hired, Message]] = deque()
+        self._dead: list[Hired] = []
+        self._buried: list[Hired] = []  # all that ever died
         self._last_number = CALLER
         self._probe = 0
         self._probe_at = 0.0
@@ -166,7 +166,7 @@ class Crew:
             if not worker.is_dead and SINK in self._plan.followers(worker.node.number)
         }
 
-    def wait_wired(self, pump: Callable[[], object], fresh: list[Worker] | None = None) -> None:
+    def wait_wired(self, pump: Callable[[], object], fresh: list[Hired] | None = None) -> None:
         """Waits until every link between the living has carried a first message.
 
         Args:
@@ -183,7 +183,7 @@ class Crew:
 
         self._wait(is_done, list(self.workers.values()) if fresh is None else fresh, "be wired")
 
-    def replace(self, dead: list[Worker], sink: str) -> list[Worker]:
+    def replace(self, dead: list[Hired], sink: str) -> list[Hired]:
         """Starts workers in the places of dead ones, and wires them in; `wait_wired` says when that is done.
 
         Returns:
@@ -215,18 +215,18 @@ class Crew:
             self._say(worker, message)
         return fresh
 
-    def _add(self, node: Node, index: int, place: str | None) -> Worker:
+    def _add(self, node: Node, index: int, place: str | None) -> Hired:
         self._last_number += 1
-        worker = self.workers[self._last_number] = Worker(self._last_number, node, index, place)
+        worker = self.workers[self._last_number] = Hired(self._last_number, node, index, place)
         return worker
 
-    def _launch(self, workers: list[Worker]) -> None:
+    def _launch(self, workers: list[Hired]) -> None:
         for worker in workers:
             worker.heard_at = time.monotonic()
             self._hiring.start(worker)
         self._wait(lambda: all(worker.endpoint for worker in workers), workers, "start")
 
-    def _wait(self, is_done: Callable[[], bool], workers: list[Worker], what: str) -> None:
+    def _wait(self, is_done: Callable[[], bool], workers: list[Hired], what: str) -> None:
         deadline = time.monotonic() + START_TIMEOUT
         with self._changed:
             while not is_done():
@@ -245,7 +245,7 @@ class Crew:
 
     # Watching.
 
-    def take_dead(self) -> list[Worker]:
+    def take_dead(self) -> list[Hired]:
         """Returns the workers that have died since the last time; all others have been told."""
         with self._changed:
             dead, self._dead = self._dead, []
@@ -260,7 +260,7 @@ class Crew:
         self._own_wake.ring()
         return self._probe
 
-    def flush(self, worker: Worker) -> None:
+    def flush(self, worker: Hired) -> None:
         """Has a worker give what it holds back."""
         self._say(worker, Flush())
 
@@ -279,7 +279,7 @@ class Crew:
             raise self._error
         return next((why_not(worker) for worker in self.workers.values() if worker.failure), None)
 
-    def _say(self, worker: Worker, message: Message) -> None:
+    def _say(self, worker: Hired, message: Message) -> None:
         with self._changed:
             self._outbox.append((worker, message))
         self._own_wake.ring()
@@ -334,7 +334,7 @@ class Crew:
             self.wake.ring()
 
     def _send(self) -> None:
-        waiting: list[tuple[Worker, Message]] = []
+        waiting: list[tuple[Hired, Message]] = []
         while self._outbox:
             worker, message = self._outbox.popleft()
             if worker.is_dead:
@@ -383,12 +383,12 @@ class Crew:
                 worker.heard_at = time.monotonic()
                 self._note(worker, message)
 
-    def _assignment(self, worker: Worker) -> Become:
+    def _assignment(self, worker: Hired) -> Become:
         plan = b"" if worker.thread is not None or worker.place is not None else self._plan.to_wire()
         endpoint = worker.place or self._places.worker(worker.number)
         return Become(worker.node.number, plan, self.tag, endpoint)
 
-    def _note(self, worker: Worker, message: Message) -> None:
+    def _note(self, worker: Hired, message: Message) -> None:
         match message:
             case Ready(endpoint):
                 worker.endpoint = worker.place or endpoint

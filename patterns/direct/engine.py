@@ -18,7 +18,7 @@ import zmq
 
 from patterns.direct.control import CALLER, Counts
 from patterns.direct.crew import Crew
-from patterns.direct.hiring import Worker
+from patterns.direct.hiring import Hired
 from patterns.direct.links import HEAD, Links
 from patterns.direct.places import Places, own_host
 from patterns.direct.quiescence import Quiescence
@@ -78,7 +78,7 @@ class DirectEngine:
         self._is_hasty = False  # whether an unfinished chunk has waited long enough
         self._received: dict[int, int] = {}
         self._opened: set[int] = set()
-        self._dead: list[Worker] = []
+        self._dead: list[Hired] = []
         self._is_learning = True
         self._loss: LostError | None = None
         self._rest: Quiescence | None = None  # while everything is to come to rest
@@ -261,7 +261,7 @@ class DirectEngine:
             if size_of(chunk):
                 self._pace.note_cost(cost)
 
-    def _wait_opened(self, fresh: list[Worker] | None = None) -> None:
+    def _wait_opened(self, fresh: list[Hired] | None = None) -> None:
         """Waits until everybody is wired, and has opened its link to here.
 
         Args:
@@ -340,7 +340,7 @@ class DirectEngine:
         if self._dead:
             self._settle_deaths(crew)
 
-    def _first_batch(self, crew: Crew, counts: dict[int, Counts]) -> Worker | None:
+    def _first_batch(self, crew: Crew, counts: dict[int, Counts]) -> Hired | None:
         """Returns the worker of the first batch that holds items; those after it may get more from it."""
         holding = [crew.workers[number] for number, one in counts.items() if one.is_holding]
         batches = [worker for worker in holding if worker.node.kind == "batch"]
@@ -365,7 +365,7 @@ class DirectEngine:
         self._wait_opened(fresh)
 
     @staticmethod
-    def _attribute(dead: list[Worker], count: int) -> dict[str, int]:
+    def _attribute(dead: list[Hired], count: int) -> dict[str, int]:
         """Returns how many of the lost items were lost with which stage.
 
         With deaths in one stage that is exact. With deaths in several, what each had taken and not given when it was

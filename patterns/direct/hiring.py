@@ -27,7 +27,7 @@ JOIN = b"join"
 
 
 @dataclass(slots=True)
-class Worker:
+class Hired:
     """One worker. `place` is where a serving worker listens; None for processes and threads of this machine."""
 
     number: int
@@ -77,7 +77,7 @@ class Hiring:
         self._control_endpoint = control_endpoint
         self._threads = threads
 
-    def start(self, worker: Worker) -> None:
+    def start(self, worker: Hired) -> None:
         """Starts a process or a thread for a worker, or calls the one that serves at its place."""
         if worker.place is not None:
             self._call(worker, worker.place)
@@ -86,31 +86,31 @@ class Hiring:
         else:
             self._start_process(worker)
 
-    def _start_process(self, worker: Worker) -> None:
+    def _start_process(self, worker: Hired) -> None:
         worker.process = start_program(
             process.__name__, self._control_endpoint, str(worker.number), self.secret, self._places.folder or ""
         )
 
-    def _start_thread(self, worker: Worker) -> None:
+    def _start_thread(self, worker: Hired) -> None:
         hello = Arrived(worker.number, self.secret)
         control = ControlThread(self._context, self._control_endpoint, hello, is_remote=False)
         session = StageSession(self._context, control, worker.number, plan=self._plan)
         worker.thread = threading.Thread(target=session.run, name=f"zq-stage-{worker.node.name}", daemon=True)
         worker.thread.start()
 
-    def _call(self, worker: Worker, place: str) -> None:
+    def _call(self, worker: Hired, place: str) -> None:
         worker.call = make_socket(self._context, zmq.PUSH)
         worker.call.connect(place)
         self.call_again(worker)
 
-    def call_again(self, worker: Worker) -> None:
+    def call_again(self, worker: Hired) -> None:
         """Asks a serving worker to join."""
         assert worker.call is not None
         call = [self._control_endpoint, worker.number, self.secret, worker.node.name, self._plan.fingerprint]
         send_now(worker.call, [JOIN, msgpack.packb(call)])
 
 
-def senders_to(plan: Plan, workers: Mapping[int, Worker], node: Node) -> list[int]:
+def senders_to(plan: Plan, workers: Mapping[int, Hired], node: Node) -> list[int]:
     """Returns the numbers of all that give to the workers of a node."""
     senders = [
         number
@@ -120,14 +120,14 @@ def senders_to(plan: Plan, workers: Mapping[int, Worker], node: Node) -> list[in
     return [*senders, *([CALLER] if node.number in plan.followers(SINK) else [])]
 
 
-def targets_of(plan: Plan, workers: Mapping[int, Worker], node: Node, sink: str) -> list[Target]:
+def targets_of(plan: Plan, workers: Mapping[int, Hired], node: Node, sink: str) -> list[Target]:
     """Returns all that the workers of a node give to; `sink` is where the caller takes results."""
     followers = plan.followers(node.number)
     targets = [worker.target() for worker in workers.values() if not worker.is_dead and worker.node.number in followers]
     return [*targets, *([Target(CALLER, SINK, 0, sink)] if SINK in followers else [])]
 
 
-def why_not(worker: Worker) -> str:
+def why_not(worker: Hired) -> str:
     """Returns why a worker is of no use, for people."""
     if worker.failure:
         return f"stage {worker.node.name}: a worker cannot work: {worker.failure}"
