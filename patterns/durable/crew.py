@@ -29,7 +29,7 @@ CREW_STOP_PATIENCE = 5.0
 
 
 @dataclass(slots=True)
-class _Child:
+class _WorkerProcess:
     """One worker process."""
 
     node: Node
@@ -55,7 +55,7 @@ class DurableCrew:
         self._plan = plan
         self._run_id = run_id
         self._threads = threads
-        self._children: list[_Child] = []
+        self._children: list[_WorkerProcess] = []
         self._workers: list[zq.Worker] = []
 
     def start(self) -> None:
@@ -69,7 +69,7 @@ class DurableCrew:
                 continue
             for index in range(node.options.workers):
                 own = f"{name}-{index}"
-                self._children.append(_Child(node, own, self._start(node, own), time.monotonic()))
+                self._children.append(_WorkerProcess(node, own, self._start(node, own), time.monotonic()))
 
     def look(self) -> None:
         """Starts processes again that have died.
