@@ -22,7 +22,7 @@ FORGOTTEN_MAX = 1000
 """Chunks that have ended and may still stand in the list of all chunks: clearing it costs as much as it is long."""
 
 
-class _Open(Rest):
+class _OpenItem(Rest):
     """A source item of which something has come back, but not all."""
 
     __slots__ = ("has_failed",)
@@ -32,7 +32,7 @@ class _Open(Rest):
         self.has_failed = False
 
 
-_UNTOUCHED = _Open()
+_UNTOUCHED = _OpenItem()
 """Stands for items of which nothing has come back, while others of their chunk have. It is never changed."""
 
 
@@ -58,7 +58,7 @@ class Ledger:
             int, int
         ] = {}  # first number -> count, in rising order: chunks of which nothing has come back
         self._firsts: list[int] = []  # what was ever in _whole, but for the oldest; to find the chunk of a number
-        self._open: dict[int, _Open] = {}  # by number: items of chunks that came back in pieces
+        self._open: dict[int, _OpenItem] = {}  # by number: items of chunks that came back in pieces
         self._next = next_number
         self._ready: deque[Any] = deque()
         self._order = _Order(next_number) if ordered else None
@@ -173,7 +173,7 @@ class Ledger:
         found._whole = dict(sorted(whole))
         found._firsts = list(found._whole)
         for number, left, has_failed in opened:
-            one = found._open[number] = _Open()
+            one = found._open[number] = _OpenItem()
             one.left, one.has_failed = Fraction(left), has_failed
         if found._order is not None:
             unresolved = found.unresolved()
@@ -222,7 +222,7 @@ class Ledger:
         else:
             self._order.add(*member, outcome)
 
-    def _find(self, number: int) -> _Open | None:
+    def _find(self, number: int) -> _OpenItem | None:
         """Returns the books of one item, taken out of its chunk if need be; None when it has ended."""
         found = self._open.get(number)
         if found is not None or not self._whole:
@@ -234,11 +234,11 @@ class Ledger:
         self._open.update(dict.fromkeys(range(first, first + self._whole.pop(first)), _UNTOUCHED))
         return _UNTOUCHED
 
-    def _touch(self, number: int) -> _Open:
+    def _touch(self, number: int) -> _OpenItem:
         """Returns the books of one item, to be written in."""
         found = self._open[number]
         if found is _UNTOUCHED:
-            found = self._open[number] = _Open()
+            found = self._open[number] = _OpenItem()
         return found
 
     def _close(self, number: int) -> None:
