@@ -309,7 +309,7 @@ class Memory:
         try:
             ask = next(call)
             while True:
-                reply = _Reply()
+                reply = _MemoryReply()
                 try:
                     ask.start(reply)
                     self._wait(reply, ask.deadline)
@@ -324,7 +324,7 @@ class Memory:
             result: T = stop.value
             return result
 
-    def _wait(self, reply: _Reply, deadline: float) -> None:
+    def _wait(self, reply: _MemoryReply, deadline: float) -> None:
         if reply.is_over:
             return
         self._check_not_handling("wait for another task")
@@ -366,7 +366,7 @@ class _Line:
         self._world.disconnect(self._peer)
 
 
-class _Reply:
+class _MemoryReply:
     """The end of a call; see `zq.sessions.outcomes.Reply`."""
 
     __slots__ = ("error", "is_over", "value")
