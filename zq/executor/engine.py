@@ -214,7 +214,7 @@ class Engine:
             while True:
                 ask: Ask = course.send(value) if error is None else course.throw(error)
                 try:
-                    ask.start(_Reply(self._inbox, partial(self._advance, course)))
+                    ask.start(_StepReply(self._inbox, partial(self._advance, course)))
                 except ZqError as problem:
                     error = problem
                 else:
@@ -262,7 +262,7 @@ def _end(future: CallFuture[Any], plain: Any) -> None:
         future.set_result(value)
 
 
-class _Reply:
+class _StepReply:
     """The end of one step; see `zq.sessions.outcomes.Reply`."""
 
     __slots__ = ("_advance", "_inbox")
