@@ -45,7 +45,7 @@ def handle(task: Task) -> None:
     """Does nothing: what is measured is everything around it."""
 
 
-class Plan(NamedTuple):
+class BenchPlan(NamedTuple):
     """Parameters of a measurement; counts are of tasks, `size` is in bytes."""
 
     tasks: int
@@ -56,7 +56,7 @@ class Plan(NamedTuple):
     address: str | None
 
 
-def measure(plan: Plan) -> dict[str, Any]:
+def measure(plan: BenchPlan) -> dict[str, Any]:
     """Runs the measurement and returns parameters and figures; rates are tasks a second, latencies seconds."""
     with ExitStack() as stack:
         address = plan.address or stack.enter_context(_coordinator())
@@ -76,7 +76,7 @@ def measure(plan: Plan) -> dict[str, Any]:
     return figures
 
 
-def _measure_batches(client: Client, plan: Plan, check: Callable[[], None]) -> dict[str, Any]:
+def _measure_batches(client: Client, plan: BenchPlan, check: Callable[[], None]) -> dict[str, Any]:
     payload = b"x" * max(1, plan.size - 2)  # msgpack adds two bytes
     started = time.perf_counter()
     client.submit_many(BENCH_QUEUE, (payload for _ in range(plan.tasks)), batch_size=plan.batch)
@@ -86,7 +86,7 @@ def _measure_batches(client: Client, plan: Plan, check: Callable[[], None]) -> d
     return {"accepted_per_second": round(plan.tasks / accepted), "done_per_second": round(plan.tasks / ended)}
 
 
-def _measure_singles(client: Client, plan: Plan) -> dict[str, Any]:
+def _measure_singles(client: Client, plan: BenchPlan) -> dict[str, Any]:
     payload = b"x" * max(1, plan.size - 2)
     latencies = []
     for _ in range(plan.single):

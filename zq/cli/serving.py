@@ -217,11 +217,11 @@ def bench(
     as_json: Json = False,
 ) -> None:
     """Measure durable end to end: public Client and Worker, a worker process, every task on disk and acknowledged."""
-    from zq.cli.benching import Plan, measure, text
+    from zq.cli.benching import BenchPlan, measure, text
 
     _configure_log("warning")
     with exit_codes():
-        figures = measure(Plan(tasks, batch, size, single, processes, address))
+        figures = measure(BenchPlan(tasks, batch, size, single, processes, address))
         if as_json:
             print_json(figures)
         else:
