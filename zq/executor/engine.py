@@ -40,7 +40,7 @@ SOCKET_PATH_MAX = 100
 class CallFuture(futures.Future[T]):
     """The future of a call; made by `Executor.submit`."""
 
-    def __init__(self, engine: Engine, callee: Callee) -> None:
+    def __init__(self, engine: ExecutorEngine, callee: Callee) -> None:
         super().__init__()
         self.callee = callee
         self.accepted = threading.Event()  # its id is known, or it has ended
@@ -78,7 +78,7 @@ class Destination(NamedTuple):
     queue: str
 
 
-class Engine:
+class ExecutorEngine:
     """What an executor runs on; it lives until its last call has ended, also without the executor."""
 
     def __init__(
@@ -280,7 +280,7 @@ class _StepReply:
         self._inbox.put(partial(self._advance, None, error))
 
 
-_engines: set[Engine] = set()
+_engines: set[ExecutorEngine] = set()
 
 
 def _nothing() -> None:
