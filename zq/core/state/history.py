@@ -83,7 +83,7 @@ def covers(detail: dict[str, Any], index: int) -> bool:
     return "spans" not in detail or any(lo <= index < hi for lo, hi in detail["spans"])
 
 
-class Event(NamedTuple):
+class HistoryEvent(NamedTuple):
     """Something that happened to a task, or to some of a batch."""
 
     time: float  # wall
@@ -91,7 +91,7 @@ class Event(NamedTuple):
     detail: dict[str, Any]
 
 
-def events_of(step: Step, id: str, index: int | None = None) -> list[Event]:
+def events_of(step: Step, id: str, index: int | None = None) -> list[HistoryEvent]:
     """Returns the rows of a task or batch, in the order in which they were written; with the start that an event ended
     as its worker and token.
 
@@ -99,7 +99,9 @@ def events_of(step: Step, id: str, index: int | None = None) -> list[Event]:
         id: of the task or batch.
         index: only what happened to this task of the batch; None: everything.
     """
-    found = [Event(*tables.unpack(value)) for _, value in step.tx.scan(tables.HISTORY, *tables.history_bounds(id))]
+    found = [
+        HistoryEvent(*tables.unpack(value)) for _, value in step.tx.scan(tables.HISTORY, *tables.history_bounds(id))
+    ]
     return [one._replace(detail=_readable(one.detail)) for one in found if index is None or covers(one.detail, index)]
 
 
