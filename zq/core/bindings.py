@@ -28,13 +28,13 @@ class Binding(NamedTuple):
     headers: Filter
 
 
-class Node:
+class TrieNode:
     """A place in the trie: the patterns that end here, and how they go on."""
 
     __slots__ = ("by_header", "children", "plain")
 
     def __init__(self) -> None:
-        self.children: dict[str, Node] = {}
+        self.children: dict[str, TrieNode] = {}
         self.plain: dict[str, None] = {}  # queues whose binding has no filter
         self.by_header: dict[tuple[str, str], dict[tuple[str, Filter], None]] = {}  # the others, by their first header
 
@@ -74,7 +74,7 @@ class Bindings:
         self.numbers: dict[Binding, int] = {}  # each with the number under which it is stored
         self.by_queue: dict[str, dict[Binding, None]] = {}
         self.last_number = 0
-        self._roots: dict[str, Node] = {}  # by namespace
+        self._roots: dict[str, TrieNode] = {}  # by namespace
 
     def __len__(self) -> int:
         return len(self.numbers)
@@ -88,9 +88,9 @@ class Bindings:
         self.last_number = max(self.last_number, number)
         self.by_queue.setdefault(binding.queue, {})[binding] = None
         namespace, words = split(binding.pattern)
-        node = self._roots.setdefault(namespace, Node())
+        node = self._roots.setdefault(namespace, TrieNode())
         for word in words:
-            node = node.children.setdefault(word, Node())
+            node = node.children.setdefault(word, TrieNode())
         node.add(binding)
 
     def remove(self, binding: Binding) -> int:
@@ -123,10 +123,10 @@ class Bindings:
         root = self._roots.get(namespace)
         found: dict[str, None] = {}
         if root is not None:
-            nodes: dict[Node, bool] = {}  # reached, and whether by `#`, which takes more words
+            nodes: dict[TrieNode, bool] = {}  # reached, and whether by `#`, which takes more words
             _reach(nodes, root, is_many=False)
             for word in words:
-                after: dict[Node, bool] = {}
+                after: dict[TrieNode, bool] = {}
                 for node, is_many in nodes.items():
                     if is_many:
                         _reach(after, node, is_many=True)
@@ -140,7 +140,7 @@ class Bindings:
         return sorted(found)
 
 
-def _reach(nodes: dict[Node, bool], node: Node, *, is_many: bool) -> None:
+def _reach(nodes: dict[TrieNode, bool], node: TrieNode, *, is_many: bool) -> None:
     """Adds a node, and what follows it by a `#` that stands for no word."""
     nodes[node] = nodes.get(node, False) or is_many
     following = node.children.get(MANY)
