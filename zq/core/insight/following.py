@@ -32,7 +32,7 @@ def follow(books: Books, step: Step, peer: Peer, message: Follow) -> None:
                 Error(message.request, "invalid", f"expected kinds of {', '.join(EVENT_KINDS)}, got {unknown[0]!r}"),
             )
             return
-        watcher = watchers.by_request[key] = event_streams.Watcher(peer, message)
+        watcher = watchers.by_request[key] = event_streams.Follower(peer, message)
         books.events = watchers
         watcher.number += 1
         # At once, not with the events of the step: a pong may not come before it (protocol 2).

@@ -30,7 +30,7 @@ TEXT_CHARS = 200
 """Of a reason or error in an event."""
 
 
-class Watcher:
+class Follower:
     """One stream of events to one client."""
 
     __slots__ = ("dropped", "events", "expires_at", "kinds", "number", "peer", "queue", "request", "seen")
@@ -81,7 +81,7 @@ class Watchers:
     """All that watch; it exists only while there are some."""
 
     def __init__(self) -> None:
-        self.by_request: dict[tuple[Peer, int], Watcher] = {}
+        self.by_request: dict[tuple[Peer, int], Follower] = {}
 
     def note(
         self,
