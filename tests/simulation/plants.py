@@ -394,15 +394,15 @@ def _namespace_counts_one_queue(patch: pytest.MonkeyPatch) -> None:
 
 
 def _end_not_told(patch: pytest.MonkeyPatch) -> None:
-    real = event_streams.Watchers.note
+    real = event_streams.Followers.note
 
     def note(
-        self: event_streams.Watchers, kind: str, queue: str | None, id: str = "", *rest: Any, **named: Any
+        self: event_streams.Followers, kind: str, queue: str | None, id: str = "", *rest: Any, **named: Any
     ) -> None:
         if kind != "done" or not id.endswith("3"):
             real(self, kind, queue, id, *rest, **named)
 
-    patch.setattr(event_streams.Watchers, "note", note)
+    patch.setattr(event_streams.Followers, "note", note)
 
 
 LATE_SECONDS = 5.0

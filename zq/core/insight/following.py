@@ -12,7 +12,7 @@ from zq.wire.messages import Error, Events, Follow
 
 def follow(books: Books, step: Step, peer: Peer, message: Follow) -> None:
     """Begins, renews or ends a watch; a watcher that has seen nothing yet begins anew."""
-    watchers = books.events or event_streams.Watchers()
+    watchers = books.events or event_streams.Followers()
     key = (peer, message.request)
     watcher = watchers.by_request.get(key)
     if not message.lease:

@@ -16,7 +16,7 @@ from zq.core.bindings import Bindings
 from zq.core.options import Calendar, CoordinatorOptions
 from zq.core.state.batch import Batch, read_batch
 from zq.core.state.deadlines import Alarms, Deadlines
-from zq.core.state.event_streams import Watchers
+from zq.core.state.event_streams import Followers
 from zq.core.state.holder import Peer, PullWait, pull_name
 from zq.core.state.leases import Holder, Lease
 from zq.core.state.namespace_limits import Share
@@ -75,7 +75,7 @@ class Books:
         self.pulls: dict[str, PullWait] = {}  # those that wait, by the same names
         self.pulls_of: dict[Peer, int] = {}  # how many of a connection wait
         self.waits = Waits()
-        self.events: Watchers | None = None  # None: nobody watches
+        self.events: Followers | None = None  # None: nobody watches
         self.calendar: Calendar  # set by the coordinator
         self.replays: dict[str, Replay] = {}  # by id: dead letters that are brought back at a rate
         self.bindings = Bindings()

@@ -77,7 +77,7 @@ class Follower:
         return message
 
 
-class Watchers:
+class Followers:
     """All that watch; it exists only while there are some."""
 
     def __init__(self) -> None:
@@ -108,7 +108,7 @@ class Watchers:
             del self.by_request[key]
 
 
-def note_batch(events: Watchers | None, batch: Batch, kind: str, text: str) -> None:
+def note_batch(events: Followers | None, batch: Batch, kind: str, text: str) -> None:
     """Tells those who watch what has happened to all tasks of a batch, or to a task that was split off."""
     if events is not None:
         worker, token = batch.last_start[:2] if batch.last_start is not None else (None, None)
