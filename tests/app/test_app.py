@@ -15,7 +15,7 @@ import pytest
 import zq
 from tests.app import pizzeria
 from tests.process.kitchen import Kitchen, wait_until
-from zq.core.coordinator import Coordinator
+from zq.core.coordinator import Machine
 from zq.worker.runner import Runner
 
 
@@ -528,7 +528,7 @@ def test_same_program_has_the_same_course() -> None:
 
 def test_memory_drives_the_real_machine_and_the_real_loop(app: zq.App, monkeypatch: pytest.MonkeyPatch) -> None:
     calls: list[str] = []
-    for kind, name in ((Coordinator, "turn"), (Runner, "run")):
+    for kind, name in ((Machine, "turn"), (Runner, "run")):
         real = getattr(kind, name)
 
         def spy(self: Any, *args: Any, real: Any = real, name: str = name) -> Any:

@@ -6,7 +6,7 @@ from typing import Any, TypeVar
 
 import pytest
 
-from zq.core.coordinator import Coordinator
+from zq.core.coordinator import Machine
 from zq.core.options import CoordinatorOptions, Now
 from zq.core.state.leases import Lease
 from zq.core.tables import TABLES
@@ -70,7 +70,7 @@ class Desk:
 
     def restart(self) -> None:
         """Throws the memory away and reads the store, as after a crash."""
-        self.machine = Coordinator(self.options, self.clocks(), self.store)
+        self.machine = Machine(self.options, self.clocks(), self.store)
 
     def crash(self, *messages: tuple[bytes, Any]) -> None:
         """A turn that ends at its commit, of which nothing is stored or sent; and a restart."""

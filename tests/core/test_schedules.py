@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from tests.core.desk import CLIENT, WALL, Desk, assigned, done, only
-from zq.core.coordinator import Coordinator
+from zq.core.coordinator import Machine
 from zq.core.options import NO_CALENDAR, Calendar
 from zq.core.tasks import schedules
 from zq.wire.batch import encode_payload, pack_payloads
@@ -32,7 +32,7 @@ class Hall(Desk):
     calendar = Calendar(after, until)
 
     def restart(self) -> None:
-        self.machine = Coordinator(self.options, self.clocks(), self.store, calendar=self.calendar)
+        self.machine = Machine(self.options, self.clocks(), self.store, calendar=self.calendar)
 
     def schedule(self, name: str = "tick", queue: str = "q", **given: Any) -> Any:
         """Makes a schedule; returns its map, or the refusal."""

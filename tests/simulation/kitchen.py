@@ -25,7 +25,7 @@ from tests.simulation.shares import QUEUES, ShareCheck
 from tests.simulation.timelines import check_traces
 from tests.simulation.watching import Eye
 from tests.simulation.world import WALL_OFFSET, Connection, World
-from zq.core.coordinator import Coordinator
+from zq.core.coordinator import Machine
 from zq.core.insight.queries import answer
 from zq.core.options import CoordinatorOptions
 from zq.core.state.batch import bits
@@ -53,7 +53,7 @@ class Crash(Exception):
     """The process ends here."""
 
 
-class Cook(Coordinator):
+class Cook(Machine):
     """The coordinator as it is, which shows the kitchen each step at its end, before the commit."""
 
     def __init__(self, kitchen: Kitchen) -> None:

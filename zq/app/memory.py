@@ -25,7 +25,7 @@ from zq.client.async_client import AsyncClient
 from zq.client.calls import Calls
 from zq.client.client import Client
 from zq.client.driving import AsyncDriver, Call, Driver, Medium
-from zq.core.coordinator import Coordinator
+from zq.core.coordinator import Machine
 from zq.core.options import CoordinatorOptions, Now
 from zq.core.tables import TABLES
 from zq.errors import ClosedError, TimedOutError, ZqError
@@ -92,7 +92,7 @@ class Memory:
         self._now = 0.0
         self._store = MemoryStore(TABLES)
         self._lock = threading.RLock()  # guards the machines: a handler may submit from a thread of its own
-        self._machine = Coordinator(options, self._clocks(), self._store, self._about, CALENDAR)
+        self._machine = Machine(options, self._clocks(), self._store, self._about, CALENDAR)
         self._gone: list[bytes] = []  # connections of which the coordinator has not heard yet that they are closed
         self._namespace = resolve_namespace(namespace or "")  # of all clients and the worker
         self._sessions: dict[bytes, Session] = {}

@@ -73,7 +73,7 @@ from zq.wire.messages import (
 )
 
 
-class Coordinator:
+class Machine:
     """One coordinator over one store. Not thread-safe: its shell's one thread calls it."""
 
     def __init__(

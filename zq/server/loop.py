@@ -17,7 +17,7 @@ from typing import Any
 
 import zmq
 
-from zq.core.coordinator import Coordinator as Machine
+from zq.core.coordinator import Machine
 from zq.core.options import CoordinatorOptions, Now
 from zq.core.state.holder import Peer
 from zq.core.tables import TABLES
