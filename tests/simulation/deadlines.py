@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from tests.simulation.ledger import Violation
 from zq.core import tables
-from zq.core.state.batch import Batch
+from zq.core.state.batch import StoredBatch
 from zq.core.state.books import Books
 from zq.core.state.holder import Life
 from zq.core.state.operation import RUNNING
@@ -56,7 +56,7 @@ def _expiry(books: Books, tx: Transaction, now: Clocks) -> float:
     )
 
 
-def _waiting(books: Books, tx: Transaction) -> Iterator[Batch]:
+def _waiting(books: Books, tx: Transaction) -> Iterator[StoredBatch]:
     """Yields the batches of which something waits that was never started."""
     for key, value in tx.scan(tables.PENDING):
         batch = books.batches.get(key) or books.read(tx, key, value)

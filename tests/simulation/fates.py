@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from tests.simulation.ledger import Violation
 from zq.core import tables
-from zq.core.state.batch import Batch, read_batch
+from zq.core.state.batch import StoredBatch, read_batch
 from zq.core.state.books import Books
 from zq.core.state.leases import Lease
 from zq.core.storage import Transaction
@@ -15,7 +15,7 @@ FINAL = "for good"
 """In the text of every failure of the simulation that is final."""
 
 
-def attempts_limit(books: Books, batch: Batch) -> int:
+def attempts_limit(books: Books, batch: StoredBatch) -> int:
     """The rule of docs/semantics.md, as it stands there."""
     own, queues = batch.options.max_attempts, batch.queue.policies.max_attempts
     return own if own is not None else queues if queues is not None else books.options.max_attempts
@@ -67,7 +67,7 @@ def check_expiry(books: Books, tx: Transaction, wall: float) -> None:
         _check_in_time(batch, batch.full & ~batch.ended, wall)
 
 
-def _check_in_time(batch: Batch, mask: int, wall: float) -> None:
+def _check_in_time(batch: StoredBatch, mask: int, wall: float) -> None:
     ttl = batch.options.ttl
     if ttl is not None and mask and not batch.attempts and batch.accepted_time + ttl + 0.002 < wall:
         raise Violation(f"{batch.own_id} waits {wall - batch.accepted_time - ttl:.3f} s after it should have expired")
@@ -93,7 +93,7 @@ def check_schedules(books: Books, tx: Transaction, wall: float) -> None:
 def check_unique(books: Books, tx: Transaction) -> None:
     """Checks that a unique key has at most one live task, and that a row names one."""
     holders = {key: value.decode() for key, value in tx.scan(tables.UNIQUE)}
-    alive: dict[str, Batch] = {}
+    alive: dict[str, StoredBatch] = {}
     records = [(key, value) for key, value in tx.scan(tables.PENDING)]
     records += [tables.unpack(value) for _, value in tx.scan(tables.PARKED)]
     records += [(tables.split_due_key(key)[1], value) for key, value in tx.scan(tables.SCHEDULED)]
@@ -112,14 +112,14 @@ def check_unique(books: Books, tx: Transaction) -> None:
             raise Violation(f"{id} has a unique key and is not alive with it")
 
 
-def _check_counts(books: Books, batch: Batch) -> None:
+def _check_counts(books: Books, batch: StoredBatch) -> None:
     if batch.failures > batch.attempts:
         raise Violation(f"{batch.own_id} has {batch.failures} failures in {batch.attempts} attempts")
     if batch.attempts >= attempts_limit(books, batch):
         raise Violation(f"{batch.own_id} has used up its attempts ({batch.attempts}) and lives")
 
 
-def _check_delay(tx: Transaction, batch: Batch, due_time: float) -> None:
+def _check_delay(tx: Transaction, batch: StoredBatch, due_time: float) -> None:
     """A task that waits for a retry waits as long as its policy says; those of the simulation's tasks are constant."""
     if batch.options.retry is None or not batch.attempts:
         return
@@ -132,7 +132,7 @@ def _check_delay(tx: Transaction, batch: Batch, due_time: float) -> None:
         raise Violation(f"{batch.own_id} comes back {due_time - event_time:.3f} s after its failure, not {seconds} s")
 
 
-def _check_death(books: Books, batch: Batch, reason: str) -> None:
+def _check_death(books: Books, batch: StoredBatch, reason: str) -> None:
     limit = attempts_limit(books, batch)
     if batch.attempts > limit:
         raise Violation(f"{batch.own_id} died after {batch.attempts} attempts of {limit}")

@@ -9,7 +9,7 @@ import pytest
 
 from tests.simulation.ledger import Violation
 from zq.core import tables
-from zq.core.state.batch import Batch, bits, mask_of
+from zq.core.state.batch import StoredBatch, bits, mask_of
 from zq.core.state.books import Books
 from zq.core.state.places import End
 from zq.core.state.queue import Queue
@@ -86,11 +86,11 @@ def states_of(books: Books, tx: Transaction) -> Iterator[tuple[str, State]]:
             yield from _of_end(key.decode(), End(*record))
 
 
-def _index(batch: Batch, id: str) -> int:
+def _index(batch: StoredBatch, id: str) -> int:
     return 0 if batch.count == 1 else int(id.rpartition(TASK_SEPARATOR)[2]) - batch.first
 
 
-def _of_batch(batch: Batch, state: State) -> Iterator[tuple[str, State]]:
+def _of_batch(batch: StoredBatch, state: State) -> Iterator[tuple[str, State]]:
     for bit in bits(batch.full & ~batch.split):
         yield batch.task_id(batch.first + bit), DONE if batch.ended >> bit & 1 else state
 

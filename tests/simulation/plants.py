@@ -15,7 +15,7 @@ from zq.core.admin import commands, moving, operations
 from zq.core.opening import read_books
 from zq.core.options import CoordinatorOptions, Now
 from zq.core.state import event_streams, history, namespace_limits, places, queue, unique_keys
-from zq.core.state.batch import Batch
+from zq.core.state.batch import StoredBatch
 from zq.core.state.books import Books
 from zq.core.state.deadlines import Deadline, Deadlines
 from zq.core.state.leases import Holder, Lease
@@ -105,7 +105,7 @@ def _lease_not_cleared(patch: pytest.MonkeyPatch) -> None:
 def _epoch_not_raised(patch: pytest.MonkeyPatch) -> None:
     real = leasing.grant
 
-    def grant(books: Books, step: Step, batch: Batch, mask: int, holder: Holder) -> Lease:
+    def grant(books: Books, step: Step, batch: StoredBatch, mask: int, holder: Holder) -> Lease:
         books.epoch = 1
         return real(books, step, batch, mask, holder)
 
@@ -125,7 +125,7 @@ def _credit_not_returned(patch: pytest.MonkeyPatch) -> None:
 def _dead_without_record(patch: pytest.MonkeyPatch) -> None:
     real = endings.bury
 
-    def bury(books: Books, step: Step, single: Batch, reason: str) -> None:
+    def bury(books: Books, step: Step, single: StoredBatch, reason: str) -> None:
         real(books, step, single, reason)
         step.tx.delete(tables.DEAD, single.key)
 
@@ -246,7 +246,7 @@ def _replay_repeats_itself(patch: pytest.MonkeyPatch) -> None:
     """Leaves what it brought back among the dead, as a copy that is never acknowledged."""
     real = dead_letters.revive
 
-    def revive(books: Books, step: Step, single: Batch, to: Any = None) -> bool:
+    def revive(books: Books, step: Step, single: StoredBatch, to: Any = None) -> bool:
         value = step.tx.get(tables.DEAD, single.key) or b""
         key = single.key
         is_back = real(books, step, single, to)
@@ -314,7 +314,7 @@ def _binding_not_stored(patch: pytest.MonkeyPatch) -> None:
 def _unique_key_kept_by_the_dead(patch: pytest.MonkeyPatch) -> None:
     real = endings.bury
 
-    def bury(books: Books, step: Step, single: Batch, reason: str) -> None:
+    def bury(books: Books, step: Step, single: StoredBatch, reason: str) -> None:
         patch.setattr(unique_keys, "free", lambda step, batch: None)
         real(books, step, single, reason)
         patch.setattr(unique_keys, "free", free)
@@ -344,7 +344,7 @@ def _operation_forgotten(patch: pytest.MonkeyPatch) -> None:
 def _moved_and_left_behind(patch: pytest.MonkeyPatch) -> None:
     real = moving._transplant
 
-    def transplant(books: Books, step: Step, batch: Batch, to: Any) -> Batch:
+    def transplant(books: Books, step: Step, batch: StoredBatch, to: Any) -> StoredBatch:
         fresh = real(books, step, batch, to)
         step.tx.put(tables.PENDING, batch.key, batch.record())
         return fresh

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 
 from zq.core import tables
 from zq.core.state import history, places, unique_keys
-from zq.core.state.batch import Batch, bits, read_batch
+from zq.core.state.batch import StoredBatch, bits, read_batch
 from zq.core.state.books import Books
 from zq.core.state.places import Dead, Place
 from zq.core.state.queue import Queue
@@ -19,7 +19,7 @@ from zq.core.state.step import Step
 from zq.core.tasks import endings, key_turns
 
 
-def move_line(books: Books, step: Step, batch: Batch, to: Queue, before: int, most: int) -> int:
+def move_line(books: Books, step: Step, batch: StoredBatch, to: Queue, before: int, most: int) -> int:
     """Moves a waiting batch, and those that were parked behind it, one after the other; returns how many tasks.
 
     Args:
@@ -39,7 +39,7 @@ def move_line(books: Books, step: Step, batch: Batch, to: Queue, before: int, mo
     return count
 
 
-def _line(books: Books, step: Step, batch: Batch, before: int) -> Iterator[Batch]:
+def _line(books: Books, step: Step, batch: StoredBatch, before: int) -> Iterator[StoredBatch]:
     """Yields a batch, and then whichever has got the turn of its line."""
     line = key_turns.line_of(batch)
     yield batch
@@ -51,7 +51,7 @@ def _line(books: Books, step: Step, batch: Batch, before: int) -> Iterator[Batch
         yield batch
 
 
-def _move_waiting(books: Books, step: Step, batch: Batch, to: Queue) -> int:
+def _move_waiting(books: Books, step: Step, batch: StoredBatch, to: Queue) -> int:
     mask = batch.available()
     if not mask or (batch.options.ordered and batch.leased) or not _may_go(step, batch, to):
         return 0
@@ -67,7 +67,7 @@ def _move_waiting(books: Books, step: Step, batch: Batch, to: Queue) -> int:
     return mask.bit_count()
 
 
-def move_scheduled(books: Books, step: Step, batch: Batch, to: Queue, key: bytes, due_time: float) -> int:
+def move_scheduled(books: Books, step: Step, batch: StoredBatch, to: Queue, key: bytes, due_time: float) -> int:
     """Moves a scheduled batch, which keeps its time; returns how many tasks."""
     if (batch.options.ordered and batch.attempts) or not _may_go(step, batch, to):
         return 0  # an ordered task that is tried again has the turn of its key
@@ -84,18 +84,18 @@ def move_dead(books: Books, step: Step, dead: Dead, to: Queue) -> int:
     return 1
 
 
-def _may_go(step: Step, batch: Batch, to: Queue) -> bool:
+def _may_go(step: Step, batch: StoredBatch, to: Queue) -> bool:
     """Whether the unique key of a batch, if it has one, is free in the other queue."""
     unique = batch.options.unique
     return unique is None or not _has_key(step, batch) or unique_keys.holder(step, to, unique) is None
 
 
-def _has_key(step: Step, batch: Batch) -> bool:
+def _has_key(step: Step, batch: StoredBatch) -> bool:
     assert batch.options.unique is not None
     return unique_keys.holder(step, batch.queue, batch.options.unique) == batch.own_id
 
 
-def _transplant(books: Books, step: Step, batch: Batch, to: Queue) -> Batch:
+def _transplant(books: Books, step: Step, batch: StoredBatch, to: Queue) -> StoredBatch:
     """Returns a batch as it is in the other queue; its row there is for the caller to write, its old self is over."""
     _, priority, sequence, sub = tables.split_task_key(batch.key)
     fresh = read_batch(tables.task_key(to.number, priority, sequence, sub), to, batch.record())

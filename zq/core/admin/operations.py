@@ -23,7 +23,7 @@ from zq.core.admin import moving
 from zq.core.admin.policies import set_policies
 from zq.core.arguments import InvalidRequestError, name_in, prefix, text_in
 from zq.core.state import places
-from zq.core.state.batch import Batch
+from zq.core.state.batch import StoredBatch
 from zq.core.state.books import Books
 from zq.core.state.operation import DONE, RUNNING, WAITING, Operation
 from zq.core.state.places import Place
@@ -357,5 +357,5 @@ _PHASES: dict[str, Callable[[Books, Step, Operation, Queue], Phase]] = {
 }
 
 
-def _sequence(batch: Batch) -> int:
+def _sequence(batch: StoredBatch) -> int:
     return tables.split_task_key(batch.key)[2]

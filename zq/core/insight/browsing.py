@@ -19,7 +19,7 @@ from zq.core.insight import task_rows
 from zq.core.insight.lookup import look
 from zq.core.insight.task_rows import LISTED_REASON_CHARS
 from zq.core.state import history, places
-from zq.core.state.batch import Batch, mask_of
+from zq.core.state.batch import StoredBatch, mask_of
 from zq.core.state.books import Books, named_queue
 from zq.core.state.leases import Lease
 from zq.core.state.places import Dead, End, Finished, Kind
@@ -53,7 +53,7 @@ class Wanted(NamedTuple):
         first, stop = (b"", None) if self.queue is None else tables.queue_bounds(self.queue.number)
         return max(first, start), stop
 
-    def has(self, batch: Batch) -> bool:
+    def has(self, batch: StoredBatch) -> bool:
         """Whether tasks of a batch may be wanted, by what they have in common."""
         if self.queue is not None and batch.queue is not self.queue:
             return False
@@ -185,7 +185,7 @@ def _scheduled(books: Books, step: Step, wanted: Wanted, start: bytes) -> Iterat
 
 
 def _in_batch(
-    books: Books, step: Step, wanted: Wanted, batch: Batch, due_time: float | None = None
+    books: Books, step: Step, wanted: Wanted, batch: StoredBatch, due_time: float | None = None
 ) -> Iterator[tuple[int, Row]]:
     """Yields the tasks of a batch that wait, for their time if there is one, if they are wanted."""
     if not wanted.has(batch) or not _has_history(step, wanted, batch):
@@ -199,7 +199,7 @@ def _in_batch(
             yield index, task_rows.live(books, batch, batch.task_id(index), bit)
 
 
-def _has_history(step: Step, wanted: Wanted, batch: Batch) -> bool:
+def _has_history(step: Step, wanted: Wanted, batch: StoredBatch) -> bool:
     """Whether worker and reason are those of an earlier start of a task that waits."""
     if wanted.worker is None and wanted.reason is None:
         return True

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from zq.core.state import places
-from zq.core.state.batch import Batch, mask_of
+from zq.core.state.batch import StoredBatch, mask_of
 from zq.core.state.books import Books
 from zq.core.state.places import Dead, End, Place
 from zq.core.state.step import Step
@@ -17,7 +17,7 @@ class Sight(NamedTuple):
     at: int | None = None  # in its batch, if it has no record of its own
     end: End | None = None
     place: Place | None = None  # of what has not ended
-    batch: Batch | None = None  # that is there
+    batch: StoredBatch | None = None  # that is there
     mask: int = 0  # the task in it, or those that have not ended
     dead: Dead | None = None  # if that batch is a dead letter
 

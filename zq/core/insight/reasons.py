@@ -15,7 +15,7 @@ from zq.core import tables
 from zq.core.insight.lookup import look
 from zq.core.insight.waiting import REASONS
 from zq.core.state import places
-from zq.core.state.batch import Batch
+from zq.core.state.batch import StoredBatch
 from zq.core.state.books import Books
 from zq.core.state.holder import Life
 from zq.core.state.leases import Holder, Lease
@@ -68,7 +68,7 @@ def _why(books: Books, step: Step, id: str) -> Answer:
     return _reason_to_wait(books, step, batch, bit)
 
 
-def _not_due(step: Step, due_time: float, batch: Batch) -> Answer:
+def _not_due(step: Step, due_time: float, batch: StoredBatch) -> Answer:
     what = "to be tried again" if batch.attempts else "due"
     details = {"due_time": due_time, "attempts": batch.attempts}
     return _because("not-due", details, what=what, seconds=max(0.0, due_time - step.wall))
@@ -86,7 +86,7 @@ def _running(step: Step, lease: Lease, bit: int) -> Answer:
     return _because("running", details, holder=holder.name, seconds=step.now - started_at)
 
 
-def _behind_its_key(books: Books, step: Step, batch: Batch) -> Answer:
+def _behind_its_key(books: Books, step: Step, batch: StoredBatch) -> Answer:
     """It is parked: another batch of its line has the turn."""
     key = batch.options.key
     other = None
@@ -101,7 +101,7 @@ def _behind_its_key(books: Books, step: Step, batch: Batch) -> Answer:
     return _held_by(books, other, key)
 
 
-def _held_by(books: Books, other: Batch, key: str | None) -> Answer:
+def _held_by(books: Books, other: StoredBatch, key: str | None) -> Answer:
     left = other.leased or (other.full & ~other.ended)
     id = other.task_id((left & -left).bit_length() - 1 + other.first)
     lease = next((one for one in books.leases.values() if one.batch is other), None)
@@ -110,7 +110,7 @@ def _held_by(books: Books, other: Batch, key: str | None) -> Answer:
     return _because("key-held", details, key=key, task=f"task {id}, which {where}")
 
 
-def _reason_to_wait(books: Books, step: Step, batch: Batch, bit: int) -> Answer:
+def _reason_to_wait(books: Books, step: Step, batch: StoredBatch, bit: int) -> Answer:
     """It is ready, and has the turn of its line if it has one."""
     queue, key = batch.queue, batch.options.key
     first = batch.full & ~batch.ended
@@ -132,7 +132,7 @@ def _reason_to_wait(books: Books, step: Step, batch: Batch, bit: int) -> Answer:
     return _not_assigned(batch, live, details)
 
 
-def _not_assigned(batch: Batch, live: list[Holder], details: Details) -> Answer:
+def _not_assigned(batch: StoredBatch, live: list[Holder], details: Details) -> Answer:
     """Nothing holds it back but that there is nobody for it, or others go first."""
     queue, ahead = batch.queue, details["ahead"]
     owner = queue.awaiting.reason_of(batch.key)
@@ -150,7 +150,7 @@ def _not_assigned(batch: Batch, live: list[Holder], details: Details) -> Answer:
     return _because("next", details)
 
 
-def _closed(step: Step, batch: Batch, limit: Limit, details: Details) -> Answer:
+def _closed(step: Step, batch: StoredBatch, limit: Limit, details: Details) -> Answer:
     """A limit of the queue or of the key."""
     assert limit.most is not None
     words = {
@@ -167,7 +167,7 @@ def _after(ahead: int) -> str:
     return f", and {ahead} tasks go first" if ahead else ""
 
 
-def _ahead(books: Books, step: Step, batch: Batch, bit: int) -> tuple[int, bool]:
+def _ahead(books: Books, step: Step, batch: StoredBatch, bit: int) -> tuple[int, bool]:
     """Returns how many waiting tasks are served before one, by priority and age, and whether there may be more."""
     queue, priority = batch.queue, batch.options.priority
     count = sum(queue.waiting[priority + 1 :]) + (batch.available() & (bit - 1)).bit_count()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from zq.core import tables
-from zq.core.state.batch import Accepted, Batch
+from zq.core.state.batch import Accepted, StoredBatch
 from zq.core.state.books import Books
 from zq.core.state.leases import Lease
 from zq.core.state.places import Dead, End
@@ -14,7 +14,7 @@ LISTED_REASON_CHARS = 500
 """Of the reason in a list: a thousand whole tracebacks would fit no message."""
 
 
-def fields(batch: Batch, id: str) -> dict[str, Any]:
+def fields(batch: StoredBatch, id: str) -> dict[str, Any]:
     """What is known of a task, or of all of a batch, wherever it is."""
     options = batch.options
     return {
@@ -62,12 +62,12 @@ def dead(id: str, letter: Dead, chars: int | None = None) -> dict[str, Any]:
     return {**fields(letter.batch, id), "state": "dead", "reason": reason, "finished_time": letter.dead_time}
 
 
-def scheduled(batch: Batch, id: str, due_time: float) -> dict[str, Any]:
+def scheduled(batch: StoredBatch, id: str, due_time: float) -> dict[str, Any]:
     """A task, or those of a batch, whose time has not come."""
     return {**fields(batch, id), "state": "scheduled", "due_time": due_time}
 
 
-def live(books: Books, batch: Batch, id: str, mask: int, lease: Lease | None = None) -> dict[str, Any]:
+def live(books: Books, batch: StoredBatch, id: str, mask: int, lease: Lease | None = None) -> dict[str, Any]:
     """A task, or the unfinished tasks of a batch, that wait or are leased; `lease` need not be looked for if it is
     given.
     """
@@ -87,7 +87,7 @@ def live(books: Books, batch: Batch, id: str, mask: int, lease: Lease | None = N
     }
 
 
-def _lease_on(books: Books, batch: Batch, mask: int) -> Lease | None:
+def _lease_on(books: Books, batch: StoredBatch, mask: int) -> Lease | None:
     return next((one for one in books.leases.values() if one.batch is batch and one.mask & mask), None)
 
 

@@ -15,7 +15,7 @@ from typing import Any
 from zq.core.insight import task_rows
 from zq.core.insight.lookup import look
 from zq.core.state import history
-from zq.core.state.batch import Accepted, Batch, runs
+from zq.core.state.batch import Accepted, StoredBatch, runs
 from zq.core.state.books import Books
 from zq.core.state.history import HistoryEvent
 from zq.core.state.holder import Life
@@ -59,7 +59,7 @@ def _of_end(books: Books, end: End, index: int | None) -> Iterator[HistoryEvent]
     yield from _of_completions(end.accepted, index)
 
 
-def _of_batch(books: Books, step: Step, batch: Batch, index: int | None, until: float) -> Iterator[HistoryEvent]:
+def _of_batch(books: Books, step: Step, batch: StoredBatch, index: int | None, until: float) -> Iterator[HistoryEvent]:
     yield HistoryEvent(batch.accepted_time, "accepted", {"queue": batch.queue.name, "tasks": batch.size})
     if batch.due_time is not None and batch.due_time <= until:
         yield HistoryEvent(batch.due_time, "due", {})

@@ -31,7 +31,7 @@ nothing per task.
 """
 
 
-class Batch:
+class StoredBatch:
     """Tasks first, first + 1, ... of the batch `id`: all of it, or one task that was split off.
 
     Not frozen, and without accessors: it is touched several times for each message.
@@ -192,10 +192,10 @@ class Batch:
         self.has_progress = True
 
 
-def read_batch(key: bytes, queue: Queue, value: bytes) -> Batch:
+def read_batch(key: bytes, queue: Queue, value: bytes) -> StoredBatch:
     """Makes a batch of its record."""
     id, size, first, accepted_time, options, attempts, failures, failed_token, ends, blob = tables.unpack(value)
-    batch = Batch(key, queue, id, size, first)
+    batch = StoredBatch(key, queue, id, size, first)
     batch.options = DEFAULT_OPTIONS if options is None else Options(*options)
     batch.accepted_time = accepted_time
     batch.attempts = attempts

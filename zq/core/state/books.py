@@ -14,7 +14,7 @@ from zq.core import tables
 from zq.core.arguments import InvalidRequestError, text_in
 from zq.core.bindings import Bindings
 from zq.core.options import Calendar, CoordinatorOptions
-from zq.core.state.batch import Batch, read_batch
+from zq.core.state.batch import StoredBatch, read_batch
 from zq.core.state.deadlines import Alarms, Deadlines
 from zq.core.state.event_streams import Followers
 from zq.core.state.holder import Peer, PullWait, pull_name
@@ -64,7 +64,7 @@ class Books:
         self.lease_number = 0
         self.queues: dict[str, Queue] = {}
         self.queues_by_number: dict[int, Queue] = {}
-        self.batches: dict[bytes, Batch] = {}  # in memory, by task key
+        self.batches: dict[bytes, StoredBatch] = {}  # in memory, by task key
         self._window_bytes = 0  # that they take
         self.leases: dict[int, Lease] = {}
         self.deadlines = Deadlines()
@@ -85,12 +85,12 @@ class Books:
         self.stirred: dict[Queue, None] = {}  # queues in which something can perhaps be assigned
         self.unserved: dict[Queue, None] = {}  # invariant: between steps, every queue with workers in which tasks wait
         self.changed: dict[Queue, None] = {}  # queues whose record must be written
-        self.unsaved: dict[bytes, Batch] = {}  # by task key, batches whose progress must be written
+        self.unsaved: dict[bytes, StoredBatch] = {}  # by task key, batches whose progress must be written
         self.fenced: dict[str, deque[str]] = {}  # by worker name, the last incarnations that were fenced
         self.is_changed = False  # whether the counters must be written
         self.pulled: dict[Queue, None] = {}  # queues in which pulls wait
         self.gated: dict[Queue, None] = {}  # queues whose gate may open by time
-        self.turned: dict[bytes, Batch] = {}  # by task key: ended, and the turn of their line is to be passed on
+        self.turned: dict[bytes, StoredBatch] = {}  # by task key: ended, and the turn of their line is to be passed on
         self.turn = 0
         self._event_number = 0
 
@@ -164,7 +164,7 @@ class Books:
 
     # Batches in memory.
 
-    def keep(self, batch: Batch) -> None:
+    def keep(self, batch: StoredBatch) -> None:
         earlier = self.batches.get(batch.key)
         if earlier is not batch:
             self._window_bytes += len(batch.blob) + BATCH_OVERHEAD_BYTES
@@ -172,7 +172,7 @@ class Books:
                 self._window_bytes -= len(earlier.blob) + BATCH_OVERHEAD_BYTES
             self.batches[batch.key] = batch
 
-    def drop(self, batch: Batch) -> None:
+    def drop(self, batch: StoredBatch) -> None:
         """Forgets a batch that is in no lane and has no lease."""
         if self.batches.pop(batch.key, None) is not None:
             self._window_bytes -= len(batch.blob) + BATCH_OVERHEAD_BYTES
@@ -181,7 +181,7 @@ class Books:
         """Whether another batch that waits may be kept in memory."""
         return self._window_bytes < WINDOW_BYTES_MAX
 
-    def offer(self, batch: Batch) -> None:
+    def offer(self, batch: StoredBatch) -> None:
         """Lets a batch wait that was just stored: in memory while there is room, else to be read when it is next."""
         queue = batch.queue
         lane = queue.lane(batch.options.priority)
@@ -192,7 +192,7 @@ class Books:
             lane.leave(batch.key)
         self.stirred[queue] = None
 
-    def fetch(self, tx: Transaction, key: bytes) -> Batch | None:
+    def fetch(self, tx: Transaction, key: bytes) -> StoredBatch | None:
         """Returns the pending batch of a key from memory or disk; it is not kept."""
         batch = self.batches.get(key)
         if batch is None:
@@ -200,7 +200,7 @@ class Books:
             batch = None if value is None else self.read(tx, key, value)
         return batch
 
-    def read(self, tx: Transaction, key: bytes, value: bytes) -> Batch:
+    def read(self, tx: Transaction, key: bytes, value: bytes) -> StoredBatch:
         """Makes a batch of its record and its progress."""
         changed = self.unsaved.get(key)
         if changed is not None:
@@ -254,7 +254,7 @@ class Books:
                 if queue in unserved:
                     self.stirred[queue] = None
 
-    def reopen(self, batch: Batch) -> None:
+    def reopen(self, batch: StoredBatch) -> None:
         """Has what is held of a key looked at again, because something of it is there no more; only where the queue has
         a gate.
         """
@@ -264,11 +264,11 @@ class Books:
 
     # Records.
 
-    def save_progress(self, batch: Batch) -> None:
+    def save_progress(self, batch: StoredBatch) -> None:
         """Notes that the progress of a batch must be written."""
         self.unsaved[batch.key] = batch
 
-    def forget_progress(self, step: Step, batch: Batch) -> None:
+    def forget_progress(self, step: Step, batch: StoredBatch) -> None:
         """Takes the progress of a batch out that leaves its place."""
         self.unsaved.pop(batch.key, None)
         if batch.has_progress:

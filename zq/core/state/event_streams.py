@@ -11,7 +11,7 @@ Watchers are in memory only: after a restart their clients come again.
 
 from __future__ import annotations
 
-from zq.core.state.batch import Batch
+from zq.core.state.batch import StoredBatch
 from zq.core.state.holder import Peer
 from zq.wire.events import EVENT_KINDS
 from zq.wire.messages import Event, Events, Follow
@@ -108,7 +108,7 @@ class Followers:
             del self.by_request[key]
 
 
-def note_batch(events: Followers | None, batch: Batch, kind: str, text: str) -> None:
+def note_batch(events: Followers | None, batch: StoredBatch, kind: str, text: str) -> None:
     """Tells those who watch what has happened to all tasks of a batch, or to a task that was split off."""
     if events is not None:
         worker, token = batch.last_start[:2] if batch.last_start is not None else (None, None)

@@ -2,7 +2,7 @@
 deleted with it.
 
 A task that is done at its first start has no row; the times of its lease and its end stand in the records that there
-are anyway (`Batch.accepted`). What happens to several tasks of a batch at once is one row of the batch, with `spans`.
+are anyway (`StoredBatch.accepted`). What happens to several tasks of a batch at once is one row of it, with `spans`.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from itertools import islice
 from typing import Any, NamedTuple
 
 from zq.core import tables
-from zq.core.state.batch import Batch, Start, runs
+from zq.core.state.batch import Start, StoredBatch, runs
 from zq.core.state.books import Books
 from zq.core.state.holder import Life
 from zq.core.state.leases import Holder, Lease
@@ -33,7 +33,7 @@ def add_event(step: Step, books: Books, id: str, event: str, detail: dict[str, A
         step.tx.put(tables.HISTORY, key, tables.pack((step.wall, event, detail)))
 
 
-def add_start_event(step: Step, books: Books, single: Batch, event: str, detail: dict[str, Any]) -> None:
+def add_start_event(step: Step, books: Books, single: StoredBatch, event: str, detail: dict[str, Any]) -> None:
     """Adds to the history of a task that was split off, with the start that this was the end of, if there was one."""
     if single.last_start is not None:
         detail = {**detail, "start": single.last_start}
@@ -62,7 +62,7 @@ def suspicion(holder: Holder) -> dict[str, float]:
     return {"suspect_time": holder.suspected_time} if holder.life is Life.SUSPECT else {}
 
 
-def inherit(books: Books, step: Step, batch: Batch, single: Batch) -> None:
+def inherit(books: Books, step: Step, batch: StoredBatch, single: StoredBatch) -> None:
     """Gives a task that is split off what has happened to it as part of its batch, which it may outlive."""
     for _, value in list(step.tx.scan(tables.HISTORY, *tables.history_bounds(batch.own_id))):
         time, event, detail = tables.unpack(value)

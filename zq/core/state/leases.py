@@ -5,7 +5,7 @@ from __future__ import annotations
 from math import inf
 
 from zq.core import tables
-from zq.core.state.batch import Batch, mask_bytes
+from zq.core.state.batch import StoredBatch, mask_bytes
 from zq.core.state.holder import HolderOf
 
 
@@ -26,7 +26,9 @@ class Lease:
         "token",
     )
 
-    def __init__(self, token: int, batch: Batch, mask: int, holder: Holder, now: float, granted_time: float) -> None:
+    def __init__(
+        self, token: int, batch: StoredBatch, mask: int, holder: Holder, now: float, granted_time: float
+    ) -> None:
         self.token = token
         self.granted_at = now
         self.granted_time = granted_time  # wall; over restarts, too

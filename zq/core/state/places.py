@@ -2,7 +2,7 @@
 
 A task that has not ended is in one row of pending, scheduled, parked or dead, as part of its batch or on its own; one
 that has ended is in the index alone, and in `finished` until it is forgotten. Tasks that are taken out of a row are *in
-hand*: `Batch.origin` says in which state they were, and whoever takes them in counts the move from there
+hand*: `StoredBatch.origin` says in which state they were, and whoever takes them in counts the move from there
 (`zq.core.state.transitions`).
 
 Nothing else writes the tables pending, scheduled, parked, dead, index, results, finished and expiry.
@@ -18,7 +18,7 @@ from enum import Enum
 from typing import Any, NamedTuple
 
 from zq.core import tables
-from zq.core.state.batch import Accepted, Batch, mask_of
+from zq.core.state.batch import Accepted, StoredBatch, mask_of
 from zq.core.state.books import Books
 from zq.core.state.queue import Queue
 from zq.core.state.step import Step
@@ -91,13 +91,13 @@ def find_task(step: Step, id: str) -> tuple[Known, int | None]:
     return (known, None) if part is None else (find(step, part[0]), part[1])
 
 
-def read(books: Books, step: Step, known: Known) -> Batch | None:
+def read(books: Books, step: Step, known: Known) -> StoredBatch | None:
     """Returns the batch at a place; None of what has ended or is not known."""
     reader = None if known is None else _READERS.get(known.where)
     return None if known is None or reader is None else reader(books, step, known.key)
 
 
-def read_unfinished(books: Books, step: Step, known: Known) -> tuple[Place, Batch] | None:
+def read_unfinished(books: Books, step: Step, known: Known) -> tuple[Place, StoredBatch] | None:
     """Returns place and batch of what is neither dead nor has ended."""
     batch = read(books, step, known) if isinstance(known, Place) and known.where in STATES else None
     return None if batch is None or not isinstance(known, Place) else (known, batch)
@@ -141,18 +141,18 @@ def size_of(step: Step, known: Place | End) -> int:
     return int((record if at is None else tables.unpack(record[at]))[1])
 
 
-def _read_scheduled(books: Books, step: Step, key: bytes) -> Batch | None:
+def _read_scheduled(books: Books, step: Step, key: bytes) -> StoredBatch | None:
     value = step.tx.get(tables.SCHEDULED, key)
     return None if value is None else books.read(step.tx, tables.split_due_key(key)[1], value)
 
 
-def read_parked(books: Books, step: Step, key: bytes) -> Batch | None:
+def read_parked(books: Books, step: Step, key: bytes) -> StoredBatch | None:
     """Returns the batch that is parked at a key."""
     value = step.tx.get(tables.PARKED, key)
     return None if value is None else parked_batch(books, step, value)
 
 
-def parked_batch(books: Books, step: Step, value: bytes) -> Batch:
+def parked_batch(books: Books, step: Step, value: bytes) -> StoredBatch:
     """Makes the batch of a row of `parked`, or returns the one in memory."""
     task_key, record = tables.unpack(value)
     return books.batches.get(task_key) or books.read(step.tx, task_key, record)
@@ -161,7 +161,7 @@ def parked_batch(books: Books, step: Step, value: bytes) -> Batch:
 class Dead(NamedTuple):
     """A dead letter."""
 
-    batch: Batch
+    batch: StoredBatch
     reason: str
     dead_time: float  # wall
     death: int  # number of the event: later deaths have larger ones
@@ -179,12 +179,12 @@ def dead_letter(books: Books, step: Step, key: bytes, value: bytes) -> Dead:
     return Dead(books.read(step.tx, key, record), reason, dead_time, death)
 
 
-def _read_dead_batch(books: Books, step: Step, key: bytes) -> Batch | None:
+def _read_dead_batch(books: Books, step: Step, key: bytes) -> StoredBatch | None:
     dead = read_dead(books, step, key)
     return None if dead is None else dead.batch
 
 
-_READERS: dict[int, Callable[[Books, Step, bytes], Batch | None]] = {
+_READERS: dict[int, Callable[[Books, Step, bytes], StoredBatch | None]] = {
     AT_PENDING: lambda books, step, key: books.fetch(step.tx, key),
     AT_SCHEDULED: _read_scheduled,
     AT_PARKED: read_parked,
@@ -195,7 +195,7 @@ _READERS: dict[int, Callable[[Books, Step, bytes], Batch | None]] = {
 # Ways in. The tasks are in hand, all that are unfinished of their batch.
 
 
-def enter_pending(books: Books, step: Step, batch: Batch) -> None:
+def enter_pending(books: Books, step: Step, batch: StoredBatch) -> None:
     """Lets a batch wait in its place in the order of service."""
     key = batch.key
     # As `_enter`, which would be a call more for every submit.
@@ -205,14 +205,14 @@ def enter_pending(books: Books, step: Step, batch: Batch) -> None:
     books.offer(batch)
 
 
-def enter_scheduled(books: Books, step: Step, batch: Batch, due_time: float) -> None:
+def enter_scheduled(books: Books, step: Step, batch: StoredBatch, due_time: float) -> None:
     """Stores a batch until its time comes."""
     key = tables.due_key(due_time, batch.key)
     _enter(step, batch, AT_SCHEDULED, key, batch.record())
     books.deadlines.delays.bring_forward(tables.split_due_key(key)[0])
 
 
-def enter_parked(step: Step, batch: Batch, key: bytes) -> None:
+def enter_parked(step: Step, batch: StoredBatch, key: bytes) -> None:
     """Lets a batch wait behind another of its line, at a key that gives its position there."""
     batch.is_parked = True
     _enter(step, batch, AT_PARKED, key, tables.pack((batch.key, batch.record())))
@@ -223,7 +223,7 @@ def enter_dead(step: Step, dead: Dead) -> None:
     _enter(step, dead.batch, AT_DEAD, dead.batch.key, tables.pack((dead.batch.record(), *dead[1:])))
 
 
-def _enter(step: Step, batch: Batch, where: int, key: bytes, row: bytes) -> None:
+def _enter(step: Step, batch: StoredBatch, where: int, key: bytes, row: bytes) -> None:
     """Writes a row and its record in the index, and counts the tasks in."""
     step.tx.put(TABLE_OF[where], key, row)
     step.tx.put(tables.INDEX, batch.own_id.encode(), tables.pack((where, key)))
@@ -236,7 +236,7 @@ def _enter(step: Step, batch: Batch, where: int, key: bytes, row: bytes) -> None
 # Ways out, into the hand.
 
 
-def leave(step: Step, place: Place, batch: Batch, mask: int) -> None:
+def leave(step: Step, place: Place, batch: StoredBatch, mask: int) -> None:
     """Takes tasks out that wait at a place; their row goes with the last that was unfinished in it.
 
     Args:
@@ -254,18 +254,18 @@ def leave(step: Step, place: Place, batch: Batch, mask: int) -> None:
             batch.queue.free_bytes(len(batch.blob))
 
 
-def leave_pending(step: Step, batch: Batch, mask: int) -> None:
+def leave_pending(step: Step, batch: StoredBatch, mask: int) -> None:
     """Takes tasks out of the order of service."""
     leave(step, Place(AT_PENDING, batch.key), batch, mask)
 
 
-def drop_pending(step: Step, batch: Batch) -> None:
+def drop_pending(step: Step, batch: StoredBatch) -> None:
     """Deletes the row of a batch in pending whose last tasks were leased, if it is there."""
     if step.tx.delete(tables.PENDING, batch.key):
         batch.queue.free_bytes(len(batch.blob))
 
 
-def leave_dead(step: Step, single: Batch) -> None:
+def leave_dead(step: Step, single: StoredBatch) -> None:
     """Takes a dead letter out."""
     step.tx.delete(tables.DEAD, single.key)
     single.queue.take_out(DEAD, 1, single.options.priority)
@@ -300,7 +300,7 @@ class Finished(NamedTuple):
     size: int  # bytes of the row
 
 
-def enter_ended(books: Books, step: Step, batch: Batch, end: tuple[Any, ...]) -> None:
+def enter_ended(books: Books, step: Step, batch: StoredBatch, end: tuple[Any, ...]) -> None:
     """Takes a batch out of pending, if it is there, whose last task has ended; the index keeps how it ended (the fields
     of an End), to be forgotten in time.
     """
@@ -360,7 +360,7 @@ def forget(step: Step, row: Finished) -> None:
 # Results of tasks, under the task key of their batch.
 
 
-def put_results(step: Step, batch: Batch, lo: int, hi: int, results: tuple[bytes, bytes]) -> None:
+def put_results(step: Step, batch: StoredBatch, lo: int, hi: int, results: tuple[bytes, bytes]) -> None:
     """Stores the results, ends and payloads, of a run of tasks."""
     batch.has_results = True
     step.tx.put(tables.RESULTS, tables.result_key(batch.key, lo), tables.pack((hi, *results)))
@@ -373,7 +373,7 @@ def results_of(step: Step, key: bytes) -> Iterator[tuple[int, int, bytes, bytes]
         yield int.from_bytes(row_key[-2:], "big"), hi, ends, blob
 
 
-def move_results(step: Step, batch: Batch, fresh: Batch) -> None:
+def move_results(step: Step, batch: StoredBatch, fresh: StoredBatch) -> None:
     """Gives the results of a batch to what it has become under another key."""
     if batch.has_results:
         for key, value in list(step.tx.scan(tables.RESULTS, *tables.result_bounds(batch.key))):
@@ -384,7 +384,7 @@ def move_results(step: Step, batch: Batch, fresh: Batch) -> None:
 # When batches expire.
 
 
-def watch_expiry(books: Books, step: Step, batch: Batch) -> None:
+def watch_expiry(books: Books, step: Step, batch: StoredBatch) -> None:
     """Notes when waiting tasks expire."""
     step.tx.put(tables.EXPIRY, batch.expiry_key(), b"")
     books.deadlines.expiry.bring_forward(batch.expires_time)

@@ -8,7 +8,7 @@ from __future__ import annotations
 from itertools import islice
 
 from zq.core import tables
-from zq.core.state.batch import Batch
+from zq.core.state.batch import StoredBatch
 from zq.core.state.books import Books
 from zq.core.state.lane import Lane, SetAside
 from zq.core.state.queue import Queue
@@ -24,7 +24,7 @@ whole batch.
 """
 
 
-def head(books: Books, step: Step, queue: Queue) -> tuple[Lane, Batch] | None:
+def head(books: Books, step: Step, queue: Queue) -> tuple[Lane, StoredBatch] | None:
     """Returns the batch that is to be served next, at the head of its lane, or None."""
     if queue.policies.ageing is not None:
         return aged_head(books, step, queue, queue.policies.ageing)
@@ -36,7 +36,7 @@ def head(books: Books, step: Step, queue: Queue) -> tuple[Lane, Batch] | None:
     return None
 
 
-def lane_head(books: Books, tx: Transaction, queue: Queue, priority: int) -> tuple[Lane, Batch] | None:
+def lane_head(books: Books, tx: Transaction, queue: Queue, priority: int) -> tuple[Lane, StoredBatch] | None:
     """Returns the batch that is to be served next of one priority, or None."""
     while queue.waiting[priority]:
         lane = queue.lane(priority)
@@ -60,11 +60,11 @@ def lane_head(books: Books, tx: Transaction, queue: Queue, priority: int) -> tup
     return None
 
 
-def aged_head(books: Books, step: Step, queue: Queue, ageing: float) -> tuple[Lane, Batch] | None:
+def aged_head(books: Books, step: Step, queue: Queue, ageing: float) -> tuple[Lane, StoredBatch] | None:
     """Returns the batch that is to be served next when each `ageing` seconds of waiting count as one step of
     priority.
     """
-    best: tuple[Lane, Batch] | None = None
+    best: tuple[Lane, StoredBatch] | None = None
     most = 0.0
     for priority in range(len(queue.waiting) - 1, -1, -1):
         found = lane_head(books, step.tx, queue, priority)
@@ -75,20 +75,20 @@ def aged_head(books: Books, step: Step, queue: Queue, ageing: float) -> tuple[La
     return best
 
 
-def ready_time(batch: Batch) -> float:
+def ready_time(batch: StoredBatch) -> float:
     """Returns since when a batch waits (wall): its delay is no waiting."""
     options = batch.options
     return batch.accepted_time + options.delay if options.at is None else max(batch.accepted_time, options.at)
 
 
-def oldest(books: Books, step: Step, queue: Queue) -> Batch | None:
+def oldest(books: Books, step: Step, queue: Queue) -> StoredBatch | None:
     """Returns the batch that was stored first of those at the heads of the lanes, or None when nothing waits there."""
     heads = [lane_head(books, step.tx, queue, priority) for priority in range(len(queue.waiting))]
     waiting = [found[1] for found in heads if found is not None]
     return min(waiting, key=lambda batch: tables.split_task_key(batch.key)[2:], default=None)
 
 
-def set_aside(books: Books, lane: Lane, batch: Batch, aside: SetAside, reason: str) -> None:
+def set_aside(books: Books, lane: Lane, batch: StoredBatch, aside: SetAside, reason: str) -> None:
     """Takes the head of a lane out of it, to wait for something without being in the way of anybody."""
     aside.put(reason, lane.heap[0], batch.key)
     batch.queue.drop_head(lane, batch)

@@ -8,7 +8,7 @@ it has ended has its row as long as it lives.
 from __future__ import annotations
 
 from zq.core import tables
-from zq.core.state.batch import Batch
+from zq.core.state.batch import StoredBatch
 from zq.core.state.queue import Queue
 from zq.core.state.step import Step
 from zq.wire.unique import Unique
@@ -20,7 +20,7 @@ def holder(step: Step, queue: Queue, unique: tuple[str, str, str]) -> str | None
     return None if value is None else value.decode()
 
 
-def take(step: Step, batch: Batch) -> bool:
+def take(step: Step, batch: StoredBatch) -> bool:
     """Gives a task its key, unless another one has it."""
     unique = batch.options.unique
     assert unique is not None
@@ -30,7 +30,7 @@ def take(step: Step, batch: Batch) -> bool:
     return known in (None, batch.own_id)
 
 
-def free(step: Step, batch: Batch) -> None:
+def free(step: Step, batch: StoredBatch) -> None:
     """Takes its key from a task, if it has it."""
     unique = batch.options.unique
     assert unique is not None
@@ -38,7 +38,7 @@ def free(step: Step, batch: Batch) -> None:
         step.tx.delete(tables.UNIQUE, tables.unique_key(batch.queue.number, unique[0]))
 
 
-def note_start(step: Step, batch: Batch) -> None:
+def note_start(step: Step, batch: StoredBatch) -> None:
     """Takes its key from a task that has it only until it starts."""
     unique = batch.options.unique
     if unique is not None and Unique(*unique).until == "started":

@@ -4,7 +4,7 @@ from math import inf
 
 from zq.core import tables
 from zq.core.state import namespace_limits, places, service_order, unique_keys
-from zq.core.state.batch import Batch
+from zq.core.state.batch import StoredBatch
 from zq.core.state.books import Books
 from zq.core.state.holder import Peer
 from zq.core.state.places import End, Known, Place
@@ -94,7 +94,7 @@ def store(books: Books, step: Step, queue: Queue, wire: WireBatch) -> Accepted:
     """
     options = wire.options
     key = tables.task_key(queue.number, options.priority, books.next_sequence())
-    batch = Batch(key, queue, wire.id, 0, 0)
+    batch = StoredBatch(key, queue, wire.id, 0, 0)
     batch.options = options
     batch.accepted_time = step.wall
     batch.set_tasks(wire.ends, wire.blob)

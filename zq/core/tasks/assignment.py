@@ -12,7 +12,7 @@ from math import inf
 
 from zq.core.ring import Ring
 from zq.core.state import service_order
-from zq.core.state.batch import Batch, first_run
+from zq.core.state.batch import StoredBatch, first_run
 from zq.core.state.books import Books
 from zq.core.state.holder import Life, PullWait, pull_name
 from zq.core.state.lane import Lane
@@ -124,7 +124,7 @@ def _serve_workers(books: Books, step: Step, queue: Queue, granted: Granted) -> 
         lane.put_back(place)
 
 
-def _next(books: Books, step: Step, queue: Queue, most: int) -> tuple[Lane, Batch, int] | None:
+def _next(books: Books, step: Step, queue: Queue, most: int) -> tuple[Lane, StoredBatch, int] | None:
     """Returns the batch that is to be served next, at the head of its lane, and how many of its tasks may be, at most
     `most`.
     """
@@ -180,7 +180,7 @@ def _ring_gates(books: Books, step: Step) -> float:
     return next_at
 
 
-def _grant(books: Books, step: Step, lane: Lane, batch: Batch, holder: Holder, most: int) -> Lease:
+def _grant(books: Books, step: Step, lane: Lane, batch: StoredBatch, holder: Holder, most: int) -> Lease:
     """Leases the first waiting run of the batch at the head of a lane, or as much of it as is wanted."""
     servable = batch.servable()
     lo, hi = first_run(servable)
@@ -205,7 +205,7 @@ def _grant(books: Books, step: Step, lane: Lane, batch: Batch, holder: Holder, m
     return lease
 
 
-def _choose(books: Books, queue: Queue, batch: Batch, ready: list[Holder]) -> Holder | None:
+def _choose(books: Books, queue: Queue, batch: StoredBatch, ready: list[Holder]) -> Holder | None:
     """Returns the worker for the next tasks of a batch, or None when they have to wait for one."""
     if batch.is_solo:
         ready = [worker for worker in ready if worker.held == 0]

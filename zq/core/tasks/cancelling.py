@@ -5,7 +5,7 @@ told.
 from collections.abc import Callable
 
 from zq.core.state import history, places
-from zq.core.state.batch import Batch, Start, bits, runs
+from zq.core.state.batch import Start, StoredBatch, bits, runs
 from zq.core.state.books import Books
 from zq.core.state.places import Place
 from zq.core.state.step import Step
@@ -17,7 +17,7 @@ from zq.wire.messages import Cancelled, Span
 REASON = "cancelled by a client"
 PURGED_REASON = "its queue was purged"
 
-Ending = Callable[[Books, Step, Batch], None]
+Ending = Callable[[Books, Step, StoredBatch], None]
 """What ends a task that was split off."""
 
 
@@ -52,7 +52,7 @@ def _end_in_batch(books: Books, step: Step, base: str, index: int, ending: Endin
     return _end_tasks(books, step, place, batch, batch.span_mask(index, index + 1), ending)
 
 
-def _end_tasks(books: Books, step: Step, place: Place, batch: Batch, mask: int, ending: Ending) -> int:
+def _end_tasks(books: Books, step: Step, place: Place, batch: StoredBatch, mask: int, ending: Ending) -> int:
     """Ends tasks of a batch, those that wait and those that are leased; returns how many."""
     mask &= batch.full & ~batch.ended
     waiting = mask & batch.available()
@@ -68,7 +68,7 @@ def _end_tasks(books: Books, step: Step, place: Place, batch: Batch, mask: int, 
     return mask.bit_count()
 
 
-def _take_from_holders(books: Books, step: Step, batch: Batch, mask: int) -> dict[int, Start]:
+def _take_from_holders(books: Books, step: Step, batch: StoredBatch, mask: int) -> dict[int, Start]:
     """Takes leased tasks from those who have them, and tells them; returns how each came to its holder."""
     starts: dict[int, Start] = {}
     for lease in [lease for lease in books.leases.values() if lease.batch is batch and lease.mask & mask]:
@@ -84,7 +84,7 @@ def _take_from_holders(books: Books, step: Step, batch: Batch, mask: int) -> dic
 # Purging: what waits in a queue ends as cancelled, whole batches at once where it can be; what is leased goes on.
 
 
-def purge(books: Books, step: Step, place: Place, batch: Batch) -> int:
+def purge(books: Books, step: Step, place: Place, batch: StoredBatch) -> int:
     """Ends the tasks of a batch that wait at a place; returns how many."""
     mask = batch.available()
     places.leave(step, place, batch, mask)

@@ -13,7 +13,7 @@ from math import inf
 
 from zq.core import tables
 from zq.core.state import event_streams, history, places, unique_keys
-from zq.core.state.batch import Batch
+from zq.core.state.batch import StoredBatch
 from zq.core.state.books import Books
 from zq.core.state.places import Dead
 from zq.core.state.queue import Queue
@@ -45,7 +45,7 @@ def find(
             yield dead
 
 
-def revive(books: Books, step: Step, single: Batch, to: Queue | None = None) -> bool:
+def revive(books: Books, step: Step, single: StoredBatch, to: Queue | None = None) -> bool:
     """Lets a dead task wait again, at once: no attempts are charged, its delay and ttl are dropped, and its group has
     had its end, so it is no member any more.
 

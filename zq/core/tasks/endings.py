@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from zq.core.state import event_streams, history, places, unique_keys
-from zq.core.state.batch import Batch, Forwarded, bits, mask_bytes, span_of
+from zq.core.state.batch import Forwarded, StoredBatch, bits, mask_bytes, span_of
 from zq.core.state.books import Books
 from zq.core.state.leases import Lease
 from zq.core.state.places import Dead
@@ -68,7 +68,7 @@ def end_done(
         books.save_progress(batch)
 
 
-def finish(books: Books, step: Step, batch: Batch, outcome: str, reason: str) -> None:
+def finish(books: Books, step: Step, batch: StoredBatch, outcome: str, reason: str) -> None:
     """Takes a batch whose last task has ended out of the pending table; the index keeps how it ended."""
     if batch.has_progress or books.unsaved:
         books.forget_progress(step, batch)
@@ -104,7 +104,7 @@ def finish(books: Books, step: Step, batch: Batch, outcome: str, reason: str) ->
 # Single tasks.
 
 
-def split_off(books: Books, step: Step, batch: Batch, bit: int, origin: State) -> Batch:
+def split_off(books: Books, step: Step, batch: StoredBatch, bit: int, origin: State) -> StoredBatch:
     """Takes one task out of the batch with which it came, and returns it as a batch of one, in hand.
 
     Args:
@@ -123,7 +123,7 @@ def split_off(books: Books, step: Step, batch: Batch, bit: int, origin: State) -
         return batch
     index = bit.bit_length() - 1 + batch.first
     queue, priority, sequence, _ = split_task_key(batch.key)
-    single = Batch(task_key(queue, priority, sequence, index + 1), batch.queue, batch.id, batch.size, index)
+    single = StoredBatch(task_key(queue, priority, sequence, index + 1), batch.queue, batch.id, batch.size, index)
     single.origin = origin
     single.options = batch.options
     single.accepted_time = batch.accepted_time
@@ -140,14 +140,14 @@ def split_off(books: Books, step: Step, batch: Batch, bit: int, origin: State) -
     return single
 
 
-def wait_again(books: Books, step: Step, batch: Batch) -> None:
+def wait_again(books: Books, step: Step, batch: StoredBatch) -> None:
     """Lets a batch in hand wait in its place, or parks it while another of its line has the turn."""
     if (batch.options.ordered or batch.queue.lining) and key_turns.enter(books, step, batch):
         return
     places.enter_pending(books, step, batch)
 
 
-def bury(books: Books, step: Step, single: Batch, reason: str) -> None:
+def bury(books: Books, step: Step, single: StoredBatch, reason: str) -> None:
     """Makes a task in hand a dead letter."""
     places.enter_dead(step, Dead(single, reason, step.wall, books.next_event()))
     books.drop(single)  # if it was waiting; its lane finds that it is gone
@@ -164,7 +164,7 @@ def bury(books: Books, step: Step, single: Batch, reason: str) -> None:
     _note_end(books, step, single, "dead", reason)
 
 
-def end(books: Books, step: Step, batch: Batch, state: State, reason: str) -> None:
+def end(books: Books, step: Step, batch: StoredBatch, state: State, reason: str) -> None:
     """Ends a task in hand as cancelled or expired, or a whole batch of which nothing was ever leased."""
     outcome = state.name.lower()
     batch.queue.bring_in(batch.origin, state, batch.count, batch.options.priority)
@@ -176,13 +176,15 @@ def end(books: Books, step: Step, batch: Batch, state: State, reason: str) -> No
     _note_end(books, step, batch, outcome, reason)
 
 
-def end_each(books: Books, step: Step, batch: Batch, mask: int, ending: Callable[[Books, Step, Batch], None]) -> None:
+def end_each(
+    books: Books, step: Step, batch: StoredBatch, mask: int, ending: Callable[[Books, Step, StoredBatch], None]
+) -> None:
     """Ends tasks that were taken out of where they waited, one by one."""
     for index in bits(mask):
         ending(books, step, split_off(books, step, batch, 1 << index, batch.origin))
 
 
-def _note_end(books: Books, step: Step, batch: Batch, outcome: str, reason: str) -> None:
+def _note_end(books: Books, step: Step, batch: StoredBatch, outcome: str, reason: str) -> None:
     """Tells all who have to know how tasks ended: those who wait, their group, the queue for a notice."""
     options = batch.options
     lo, hi = batch.first, batch.first + batch.count

@@ -11,7 +11,7 @@ from math import inf
 
 from zq.core import tables
 from zq.core.state import places
-from zq.core.state.batch import Batch
+from zq.core.state.batch import StoredBatch
 from zq.core.state.books import Books
 from zq.core.state.step import Step
 from zq.core.state.transitions import EXPIRED
@@ -33,7 +33,7 @@ def expire_due(books: Books, step: Step) -> float:
     return inf
 
 
-def is_expired(batch: Batch, wall: float) -> bool:
+def is_expired(batch: StoredBatch, wall: float) -> bool:
     """Whether the waiting tasks of a batch must not be handed out any more."""
     return batch.options.ttl is not None and batch.expires_time <= wall
 
@@ -54,7 +54,7 @@ def _expire(books: Books, step: Step, id: str) -> int:
     return mask.bit_count()
 
 
-def _expire_single(books: Books, step: Step, single: Batch) -> None:
+def _expire_single(books: Books, step: Step, single: StoredBatch) -> None:
     """Ends a task that was split off as expired, or makes it a dead letter where its queue says so."""
     if single.queue.policies.on_expired == "dead":
         endings.bury(books, step, single, _reason(single))
@@ -62,5 +62,5 @@ def _expire_single(books: Books, step: Step, single: Batch) -> None:
         endings.end(books, step, single, EXPIRED, _reason(single))
 
 
-def _reason(batch: Batch) -> str:
+def _reason(batch: StoredBatch) -> str:
     return f"it was not started within its ttl of {batch.options.ttl:g} s"

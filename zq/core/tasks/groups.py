@@ -21,7 +21,7 @@ from typing import Any
 
 from zq.core import tables
 from zq.core.state import places
-from zq.core.state.batch import Batch
+from zq.core.state.batch import StoredBatch
 from zq.core.state.books import Books
 from zq.core.state.places import Kind
 from zq.core.state.step import EndedMembers, Notice, Step
@@ -200,7 +200,7 @@ def store_members(step: Step, id: str, path: tuple[int, ...], record: tuple[Any,
 # Moving.
 
 
-def is_moved(batch: Batch, done: Done) -> bool:
+def is_moved(batch: StoredBatch, done: Done) -> bool:
     """Whether a completion hands the membership of its tasks on to what it forwards or opens."""
     own = batch.options.group
     if own is None:

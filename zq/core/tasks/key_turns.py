@@ -26,7 +26,7 @@ from typing import Final
 
 from zq.core import tables
 from zq.core.state import places
-from zq.core.state.batch import Batch
+from zq.core.state.batch import StoredBatch
 from zq.core.state.books import Books
 from zq.core.state.step import Step
 
@@ -37,13 +37,13 @@ FRONT: Final = 0
 """Position before all others: sequences begin at 1."""
 
 
-def line_of(batch: Batch) -> bytes:
+def line_of(batch: StoredBatch) -> bytes:
     """Returns the line to which a batch belongs if its queue goes by key; tasks without a key count as one key."""
     options = batch.options
     return tables.line_key(batch.queue.number, ORDERED if options.ordered else options.priority, options.key or "")
 
 
-def enter(books: Books, step: Step, batch: Batch) -> bool:
+def enter(books: Books, step: Step, batch: StoredBatch) -> bool:
     """Gives a batch that is ready the turn of its line, or parks it; returns whether it was parked."""
     if not (batch.options.ordered or batch.queue.takes_lines(batch.options.key)):
         return False
@@ -61,7 +61,7 @@ def enter(books: Books, step: Step, batch: Batch) -> bool:
     return True
 
 
-def keep_for_retry(books: Books, step: Step, single: Batch) -> None:
+def keep_for_retry(books: Books, step: Step, single: StoredBatch) -> None:
     """Lets an ordered task that will be tried again keep the turn of its line, before what is left of its batch."""
     line = line_of(single)
     turn = step.tx.get(tables.LINES, line)
@@ -77,7 +77,7 @@ def keep_for_retry(books: Books, step: Step, single: Batch) -> None:
         places.enter_parked(step, rest, tables.parked_key(line, FRONT, 0))
 
 
-def pass_on(books: Books, step: Step, batch: Batch) -> None:
+def pass_on(books: Books, step: Step, batch: StoredBatch) -> None:
     """Ends the turn of a batch, if it has the one of its line: the next of the line comes out of parked."""
     line = line_of(batch)
     if step.tx.get(tables.LINES, line) != batch.key:
@@ -89,7 +89,7 @@ def pass_on(books: Books, step: Step, batch: Batch) -> None:
     batch.queue.add_lines(-1)
 
 
-def end_later(books: Books, batch: Batch) -> None:
+def end_later(books: Books, batch: StoredBatch) -> None:
     """Notes that the turn of a batch is to be passed on, if it has one, when the step has done what it is at."""
     books.turned[batch.key] = batch
 
@@ -101,11 +101,11 @@ def end_turns(books: Books, step: Step) -> None:
         pass_on(books, step, batch)
 
 
-def _set_turn(step: Step, line: bytes, batch: Batch) -> None:
+def _set_turn(step: Step, line: bytes, batch: StoredBatch) -> None:
     step.tx.put(tables.LINES, line, batch.key)
 
 
-def _unpark(books: Books, step: Step, before: Batch, line: bytes, key: bytes, value: bytes) -> None:
+def _unpark(books: Books, step: Step, before: StoredBatch, line: bytes, key: bytes, value: bytes) -> None:
     """Moves a batch from parked to pending, and gives it the turn."""
     queue = before.queue
     batch = places.parked_batch(books, step, value)

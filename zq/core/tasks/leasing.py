@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from zq.core import tables
 from zq.core.state import places, service_order, unique_keys
-from zq.core.state.batch import Batch, span_of
+from zq.core.state.batch import StoredBatch, span_of
 from zq.core.state.books import EPOCH_SHIFT, Books
 from zq.core.state.leases import Holder, Lease
 from zq.core.state.step import Step
@@ -16,7 +16,7 @@ from zq.core.state.transitions import LEASED, WAITING
 from zq.core.storage import Transaction
 
 
-def grant(books: Books, step: Step, batch: Batch, mask: int, holder: Holder) -> Lease:
+def grant(books: Books, step: Step, batch: StoredBatch, mask: int, holder: Holder) -> Lease:
     """Leases waiting tasks to a holder; `store` writes the row."""
     books.lease_number += 1
     lease = Lease(books.epoch << EPOCH_SHIFT | books.lease_number, batch, mask, holder, step.now, step.wall)
@@ -95,7 +95,7 @@ def forget(tx: Transaction, token: int) -> None:
     tx.delete(tables.LEASES, tables.token_key(token))
 
 
-def _serve_on(books: Books, batch: Batch) -> None:
+def _serve_on(books: Books, batch: StoredBatch) -> None:
     """Lets the next task of an ordered batch be served, of which one is leased no more."""
     queue = batch.queue
     if queue.policies.fair and not batch.is_queued and service_order.may_move_behind(books, queue):

@@ -5,7 +5,7 @@ used up.
 from zlib import crc32
 
 from zq.core.state import event_streams, history, places
-from zq.core.state.batch import Batch
+from zq.core.state.batch import StoredBatch
 from zq.core.state.books import Books
 from zq.core.state.step import Step
 from zq.core.tasks import endings, key_turns
@@ -13,7 +13,7 @@ from zq.wire.retry import RetryPolicy
 
 
 def fail(
-    books: Books, step: Step, single: Batch, error: str, *, retry_in: float | None = None, is_final: bool = False
+    books: Books, step: Step, single: StoredBatch, error: str, *, retry_in: float | None = None, is_final: bool = False
 ) -> None:
     """Charges a start that failed to a task that was split off: it is tried again, or it is dead."""
     event_streams.note_batch(books.events, single, "failed", error)
@@ -30,7 +30,7 @@ def fail(
     try_again(books, step, single, error, delay)
 
 
-def lose(books: Books, step: Step, single: Batch, why: str) -> None:
+def lose(books: Books, step: Step, single: StoredBatch, why: str) -> None:
     """Charges a start that was lost, which is no failure of the handler: the task is tried again at once, or it is
     dead.
     """
@@ -41,14 +41,14 @@ def lose(books: Books, step: Step, single: Batch, why: str) -> None:
         try_again(books, step, single, why, 0.0)
 
 
-def attempts_limit(books: Books, batch: Batch) -> int:
+def attempts_limit(books: Books, batch: StoredBatch) -> int:
     """Returns how many starts of a task may fail or be lost: the task's own limit, else its queue's, else the
     coordinator's.
     """
     return batch.options.max_attempts or batch.queue.policies.max_attempts or books.options.max_attempts
 
 
-def retry_policy(books: Books, batch: Batch) -> RetryPolicy:
+def retry_policy(books: Books, batch: StoredBatch) -> RetryPolicy:
     """Returns when a task is tried again: as it says itself, else as its queue, else as the coordinator."""
     if batch.options.retry is not None:
         return RetryPolicy(*batch.options.retry)
@@ -56,7 +56,7 @@ def retry_policy(books: Books, batch: Batch) -> RetryPolicy:
     return books.options.retry if text is None else RetryPolicy.parse(text)
 
 
-def try_again(books: Books, step: Step, single: Batch, error: str, delay: float) -> None:
+def try_again(books: Books, step: Step, single: StoredBatch, error: str, delay: float) -> None:
     """Lets a task wait again, in its place, once the delay is over."""
     detail = {"attempt": single.attempts, "failures": single.failures, "in": delay, "error": error[-500:]}
     event_streams.note_batch(

@@ -5,7 +5,7 @@ fence).
 from collections.abc import Iterable, Iterator, Sequence
 
 from zq.core.state import history, places
-from zq.core.state.batch import Accepted, Batch, Forwarded, bits, run_mask, runs
+from zq.core.state.batch import Accepted, Forwarded, StoredBatch, bits, run_mask, runs
 from zq.core.state.books import Books
 from zq.core.state.holder import Peer
 from zq.core.state.leases import Holder, Lease
@@ -238,7 +238,7 @@ def _fail(books: Books, step: Step, lease: Lease, bit: int, failed: Failed) -> N
     retrying.fail(books, step, single, failed.error, retry_in=failed.retry_in, is_final=failed.is_final)
 
 
-def take_out(books: Books, step: Step, lease: Lease, bit: int) -> Batch:
+def take_out(books: Books, step: Step, lease: Lease, bit: int) -> StoredBatch:
     """Takes one leased task out of its lease and its batch; the caller says what becomes of it."""
     batch = lease.batch
     start = history.start_of(step, lease, bit)
