@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any, ParamSpec, TypeVar, Unpack
 
 from zq.app.app import App
-from zq.executor.engine import CallFuture, Destination, ExecutorEngine
+from zq.executor.engine import CallDestination, CallFuture, ExecutorEngine
 from zq.executor.remote_call import describe, pack_call
 from zq.executor.workers import ALLOW, QUEUE, make_worker
 from zq.server.embedded import Coordinator
@@ -75,7 +75,7 @@ class Executor(futures.Executor):
         check_name("queue", queue)
         self._max_workers = max_workers or (os.cpu_count() or 1)
         processes = self._max_workers if where is None else (max_workers or 0)
-        destination = Destination(_address_of(where), _namespace_of(where, namespace), queue)
+        destination = CallDestination(_address_of(where), _namespace_of(where, namespace), queue)
         self._engine = ExecutorEngine(destination, processes, directory, answer_timeout, options)
         self._finalizer = weakref.finalize(self, self._engine.shut_down, cancels=False)
         self._finalizer.atexit = False  # `_at_exit` waits, too

@@ -70,7 +70,7 @@ class CallFuture(futures.Future[T]):
             return super().cancel() and not self.set_running_or_notify_cancel()
 
 
-class Destination(NamedTuple):
+class CallDestination(NamedTuple):
     """Where calls go: `address` is None for a coordinator of the executor's own, `namespace` empty for none."""
 
     address: str | None
@@ -83,7 +83,7 @@ class ExecutorEngine:
 
     def __init__(
         self,
-        destination: Destination,
+        destination: CallDestination,
         processes: int,
         directory: str | Path | None,
         timeout: float,
