@@ -1,11 +1,13 @@
-"""One name, one thing: no constant of the product has a name that another one has, too."""
+"""One name, one thing: no class and no constant of the product has a name that another one has, too."""
 
 from __future__ import annotations
 
 import ast
 import re
 from collections import defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+
+import pytest
 
 from tests.architecture.tree import module_name, parsed, sources
 
@@ -30,6 +32,16 @@ CONSTANTS_TWICE: dict[str, str] = {
 in one file only, and are not looked at.
 """
 
+SHOWN = "what travels, by the name that docs/protocol.md gives it, and what a program sees of it, by its public name"
+
+CLASSES_TWICE: dict[str, str] = {
+    "Event": SHOWN,
+    "Group": SHOWN,
+    "Receipt": SHOWN,
+    "SocketFile": OF_ZQ,
+}
+"""Names of classes that stand in several modules, private ones too, each with its reason."""
+
 Found = dict[str, set[str]]
 
 
@@ -42,6 +54,11 @@ def constants_in(tree: ast.Module) -> Iterator[str]:
                 yield from (name for name in names if re.fullmatch(r"[A-Z][A-Z0-9_]+", name))
 
 
+def classes_in(tree: ast.Module) -> Iterator[str]:
+    """Yields the classes of a module, those inside of others and of functions, too."""
+    yield from (node.name for node in ast.walk(tree) if isinstance(node, ast.ClassDef))
+
+
 def borne_twice(found: Iterable[tuple[str, str]]) -> Found:
     """Returns the names that several modules define, with these."""
     modules: Found = defaultdict(set)
@@ -50,26 +67,38 @@ def borne_twice(found: Iterable[tuple[str, str]]) -> Found:
     return {name: homes for name, homes in modules.items() if len(homes) > 1}
 
 
-def constants() -> list[tuple[str, str]]:
-    return [(module_name(path), name) for path in sources("zq", "patterns") for name in constants_in(parsed(path))]
+def all_of(names_in: Callable[[ast.Module], Iterator[str]]) -> list[tuple[str, str]]:
+    """Returns module and name of everything of a kind in the product."""
+    return [(module_name(path), name) for path in sources("zq", "patterns") for name in names_in(parsed(path))]
 
 
 def wrong(found: Found, allowed: dict[str, str]) -> list[str]:
     return [f"{name}: {', '.join(sorted(homes))}" for name, homes in sorted(found.items()) if name not in allowed]
 
 
-def test_no_constant_has_a_name_that_another_one_has() -> None:
-    twice = wrong(borne_twice(constants()), CONSTANTS_TWICE)
+@pytest.mark.parametrize(
+    ("names_in", "allowed"), [(classes_in, CLASSES_TWICE), (constants_in, CONSTANTS_TWICE)], ids=["class", "constant"]
+)
+def test_no_name_is_borne_twice(names_in: Callable[[ast.Module], Iterator[str]], allowed: dict[str, str]) -> None:
+    twice = wrong(borne_twice(all_of(names_in)), allowed)
 
     assert not twice, "\n" + "\n".join(twice)
 
 
+def test_a_planted_class_is_found() -> None:
+    planted = ast.parse("class Batch: ...\ndef make():\n    class _Reader: ...\nclass _Reader: ...\n")
+    found = [*all_of(classes_in), *(("patterns.planted", name) for name in classes_in(planted))]
+
+    assert wrong(borne_twice(found), CLASSES_TWICE) == ["Batch: patterns.planted, zq.wire.messages"]
+
+
 def test_a_planted_constant_is_found() -> None:
     planted = ast.parse("VERSION, OTHER = 2, 3\n_HIDDEN = 1\nT = TypeVar('T')\n")
-    found = [*constants(), *(("patterns.planted", name) for name in constants_in(planted))]
+    found = [*all_of(constants_in), *(("patterns.planted", name) for name in constants_in(planted))]
 
     assert wrong(borne_twice(found), CONSTANTS_TWICE) == ["VERSION: patterns.planted, zq.wire.limits"]
 
 
 def test_every_exception_is_still_needed() -> None:
-    assert CONSTANTS_TWICE.keys() <= borne_twice(constants()).keys()
+    assert CLASSES_TWICE.keys() <= borne_twice(all_of(classes_in)).keys()
+    assert CONSTANTS_TWICE.keys() <= borne_twice(all_of(constants_in)).keys()
