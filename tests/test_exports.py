@@ -34,7 +34,10 @@ INNER: dict[str, str] = {
     "zq.worker.run.WorkerRun": "one run of a worker, for what runs workers; people call run and stop",
     "patterns.work.plan.Plan": "what an engine needs of a pipeline",
     "patterns.pipeline.pipeline.Piece": "a pipeline of one, and to people a pipeline",
-    **{f"patterns.pipeline.stages.{name}": "as Piece" for name in ("Batch", "FanOut", "Gather", "Route", "Scatter")},
+    **{
+        f"patterns.pipeline.stages.{name}": "as Piece"
+        for name in ("BatchPiece", "FanOut", "Gather", "Route", "Scatter")
+    },
 }
 """Classes without a public name that public methods return all the same, each with its reason."""
 

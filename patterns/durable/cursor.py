@@ -29,7 +29,7 @@ TAKE_PATIENCE = 10.0
 
 
 @dataclass(slots=True)
-class State:
+class CursorState:
     """What a cursor says.
 
     Attributes:
@@ -69,7 +69,7 @@ class Cursor:
         self._task: zq.PulledTask | None = None
         self._move = 0
 
-    def take(self) -> State | None:
+    def take(self) -> CursorState | None:
         """Takes the cursor, or makes the first one; returns what it says, or None when the run has ended.
 
         Raises:
@@ -86,7 +86,7 @@ class Cursor:
             if waiting is None and not self._is_held():
                 if self._has_ended():
                     return None
-                first = State().payload(self._fingerprint)
+                first = CursorState().payload(self._fingerprint)
                 self._client.submit(self._queue, first, id=self._id, max_attempts=RESULT_ATTEMPTS_MAX)
                 if self._pull(TAKE_PATIENCE):
                     return self._read()
@@ -94,7 +94,7 @@ class Cursor:
         raise TakenOverError(f"{self._what} has another caller, which lives; one at a time can take its results")
 
     def move(
-        self, state: State, forwards: Iterable[tuple[str, Parcel, dict[str, Any]]], done: list[zq.PulledTask]
+        self, state: CursorState, forwards: Iterable[tuple[str, Parcel, dict[str, Any]]], done: list[zq.PulledTask]
     ) -> list[zq.PulledTask]:
         """Makes a move; returns the results that have to be acknowledged later, because their leases had run out.
 
@@ -172,7 +172,7 @@ class Cursor:
         self._task = tasks[0] if tasks else None
         return bool(tasks)
 
-    def _read(self) -> State:
+    def _read(self) -> CursorState:
         assert self._task is not None
         move, books, owed, fingerprint = self._task.payload
         if fingerprint != self._fingerprint:
@@ -181,7 +181,7 @@ class Cursor:
                 f"{self._what} was begun with other stages; a run is resumed with the pipeline that began it"
             )
         self._move = move
-        return State(move, books, list(owed))
+        return CursorState(move, books, list(owed))
 
     # What the coordinator knows of the queue.
 

@@ -21,7 +21,7 @@ from typing import Any
 import zq
 from patterns.durable.batcher import Batcher
 from patterns.durable.crew import DurableCrew
-from patterns.durable.cursor import Cursor, Keeper, State
+from patterns.durable.cursor import Cursor, CursorState, Keeper
 from patterns.durable.parcels import Dispatch, Parcel, frames_in, origins_in, stage_queue
 from patterns.durable.takings import Takings
 from patterns.errors import PipelineError
@@ -212,7 +212,7 @@ class DurableEngine:
 
     def _move(self, forwards: list[tuple[str, Parcel, dict[str, Any]]], done: list[zq.PulledTask]) -> None:
         """Makes a move; what could not be acknowledged is owed."""
-        state = State(books=self._acked.export(), owed=list(self._owed))
+        state = CursorState(books=self._acked.export(), owed=list(self._owed))
         done += [task for task in self._owed.values() if task is not None]
         acknowledged = {task.id for task in done}
         state.owed = [id for id in state.owed if id not in acknowledged]

@@ -38,7 +38,6 @@ CLASSES_TWICE: dict[str, str] = {
     "Event": SHOWN,
     "Group": SHOWN,
     "Receipt": SHOWN,
-    "SocketFile": OF_ZQ,
 }
 """Names of classes that stand in several modules, private ones too, each with its reason."""
 

@@ -19,7 +19,7 @@ ROOMS: dict[str, str] = {
     "zq.wire": "zq.errors",
     "zq.submit_options": "zq.wire zq.errors",
     "zq.task": "zq.submit_options zq.wire zq.errors",
-    "zq.core": "zq.task zq.submit_options zq.wire zq.errors",
+    "zq.core": "zq.task zq.wire zq.errors",
     "zq.sessions": "zq.wire zq.errors",
     "zq.processes": "zq.errors",
     "zq.sockets": "zq.sessions zq.processes zq.wire zq.errors",

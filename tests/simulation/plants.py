@@ -41,7 +41,7 @@ from zq.core.tasks import (
 )
 from zq.core.tasks.groups import GroupRow
 from zq.core.tasks.schedules import ScheduleRow
-from zq.core.upkeep import Part
+from zq.core.upkeep import UpkeepPart
 from zq.wire.messages import Batch as WireBatch
 from zq.wire.policies import DEFAULT_POLICIES
 
@@ -414,7 +414,7 @@ def _part_is_late(patch: pytest.MonkeyPatch, kind: str) -> None:
     if kind == "operations":
         patch.setattr(operations, "PORTION_TASKS", 1)  # else they have come to their end in one step
 
-    def spoil(part: Part) -> Part:
+    def spoil(part: UpkeepPart) -> UpkeepPart:
         return part._replace(due=lambda books, step: part.due(books, step) + LATE_SECONDS)
 
     _spoil_part(patch, kind, spoil)
@@ -435,7 +435,7 @@ def _part_is_deaf(patch: pytest.MonkeyPatch, kind: str) -> None:
                 super().bring_forward(when)
             self.hears = False
 
-    def spoil(part: Part) -> Part:
+    def spoil(part: UpkeepPart) -> UpkeepPart:
         deadline = part.deadline
         assert isinstance(deadline, Deaf)
 
@@ -456,10 +456,10 @@ def _part_is_deaf(patch: pytest.MonkeyPatch, kind: str) -> None:
     _spoil_part(patch, kind, spoil)
 
 
-def _spoil_part(patch: pytest.MonkeyPatch, kind: str, spoil: Callable[[Part], Part]) -> None:
+def _spoil_part(patch: pytest.MonkeyPatch, kind: str, spoil: Callable[[UpkeepPart], UpkeepPart]) -> None:
     real = upkeep.parts_of
 
-    def parts_of(books: Books) -> tuple[Part, ...]:
+    def parts_of(books: Books) -> tuple[UpkeepPart, ...]:
         deadline = getattr(books.deadlines, kind)
         return tuple(spoil(part) if part.deadline is deadline else part for part in real(books))
 

@@ -44,7 +44,7 @@ from zq.app.converters import (
     NATIVE,
     TEXTS,
     Converter,
-    Record,
+    RecordConverter,
     fixed_tuple,
     literal,
     mapping,
@@ -127,7 +127,7 @@ def _make_class(annotation: Any, kind: type) -> Converter:
         return model(kind)
     is_named_tuple = issubclass(kind, tuple) and hasattr(kind, "_fields")
     if is_named_tuple or dataclasses.is_dataclass(kind) or typing.is_typeddict(kind):
-        return Record(kind, converter_of).converter
+        return RecordConverter(kind, converter_of).converter
     raise ConversionError(
         f"expected an annotation that a payload can follow, got the class {kind.__qualname__}: make it a dataclass, "
         "a NamedTuple, a TypedDict, a msgspec Struct (pip install 'zq[types]') or a pydantic model"

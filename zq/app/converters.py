@@ -177,7 +177,7 @@ def _each(converts: Iterable[Convert], values: Iterable[Any]) -> list[Any]:
     return made
 
 
-class Record:
+class RecordConverter:
     """A map of the fields of a class; they are found when the first value is met, so that a class may hold itself.
 
     Args:

@@ -35,7 +35,7 @@ from zq.core.tasks import (
 )
 
 
-class Part(NamedTuple):
+class UpkeepPart(NamedTuple):
     """One part of the upkeep."""
 
     due: Callable[[Books, Step], float]
@@ -43,21 +43,25 @@ class Part(NamedTuple):
     is_in_each_step: bool = False  # whether time has come or not
 
 
-def parts_of(books: Books) -> tuple[Part, ...]:
+def parts_of(books: Books) -> tuple[UpkeepPart, ...]:
     """Returns what is to be done, in order."""
     at = books.deadlines
     return (
-        Part(liveness.watch, at.silence),
-        Part(settling.ring_alarms, at.alarms),
-        Part(expiry.expire_due, at.expiry),
-        Part(admission.release_due, at.delays),
-        Part(schedules.fire_due, at.schedules),
-        Part(dead_letters.carry_on, at.replays),
-        Part(operations.carry_on, at.operations, is_in_each_step=True),  # one may wait for what runs, which has ended
-        Part(_follow_up, Deadline(is_wall=False), is_in_each_step=True),
-        Part(assignment.assign_all, at.gates, is_in_each_step=True),  # what waits, waits for a gate's time or an event
-        Part(pulls.end_due, at.pulls),
-        Part(retention.forget, at.retention),
+        UpkeepPart(liveness.watch, at.silence),
+        UpkeepPart(settling.ring_alarms, at.alarms),
+        UpkeepPart(expiry.expire_due, at.expiry),
+        UpkeepPart(admission.release_due, at.delays),
+        UpkeepPart(schedules.fire_due, at.schedules),
+        UpkeepPart(dead_letters.carry_on, at.replays),
+        UpkeepPart(
+            operations.carry_on, at.operations, is_in_each_step=True
+        ),  # one may wait for what runs, which has ended
+        UpkeepPart(_follow_up, Deadline(is_wall=False), is_in_each_step=True),
+        UpkeepPart(
+            assignment.assign_all, at.gates, is_in_each_step=True
+        ),  # what waits, waits for a gate's time or an event
+        UpkeepPart(pulls.end_due, at.pulls),
+        UpkeepPart(retention.forget, at.retention),
     )
 
 

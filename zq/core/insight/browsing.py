@@ -22,7 +22,7 @@ from zq.core.state import history, places
 from zq.core.state.batch import StoredBatch, mask_of
 from zq.core.state.books import Books, named_queue
 from zq.core.state.leases import Lease
-from zq.core.state.places import Dead, End, Finished, Kind
+from zq.core.state.places import Dead, End, Finished, FinishedKind
 from zq.core.state.queue import Queue
 from zq.core.state.step import Step
 from zq.task import task_id
@@ -251,7 +251,7 @@ def _ended(books: Books, step: Step, wanted: Wanted, start: bytes) -> Iterator[R
 
 def _may_want(wanted: Wanted, row: Finished) -> bool:
     """Whether a row is about tasks, and about those of the queue that is looked in."""
-    is_of_tasks = row.kind in (Kind.TASKS, Kind.SPLIT)
+    is_of_tasks = row.kind in (FinishedKind.TASKS, FinishedKind.SPLIT)
     return is_of_tasks and (wanted.queue is None or tables.split_task_key(row.batch_key)[0] == wanted.queue.number)
 
 

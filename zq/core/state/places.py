@@ -275,7 +275,7 @@ def leave_dead(step: Step, single: StoredBatch) -> None:
 # What has ended.
 
 
-class Kind(Enum):
+class FinishedKind(Enum):
     """What a row of `finished` is about, as it is stored."""
 
     TASKS = None
@@ -284,7 +284,7 @@ class Kind(Enum):
     PUBLICATION = "publication"
 
 
-TASKS, SPLIT = Kind.TASKS, Kind.SPLIT
+TASKS, SPLIT = FinishedKind.TASKS, FinishedKind.SPLIT
 """By themselves, since finding them in their class costs a call."""
 
 
@@ -296,7 +296,7 @@ class Finished(NamedTuple):
     id: str
     batch_key: bytes  # empty but of tasks
     has_results: bool
-    kind: Kind
+    kind: FinishedKind
     size: int  # bytes of the row
 
 
@@ -313,7 +313,14 @@ def enter_ended(books: Books, step: Step, batch: StoredBatch, end: tuple[Any, ..
 
 
 def enter_finished(
-    books: Books, step: Step, id: str, kind: Kind, key: bytes = b"", *, has_results: bool = False, is_new: bool = True
+    books: Books,
+    step: Step,
+    id: str,
+    kind: FinishedKind,
+    key: bytes = b"",
+    *,
+    has_results: bool = False,
+    is_new: bool = True,
 ) -> None:
     """Notes that something that has ended is to be forgotten in time, counted from now; one that was noted before is
     not new.
@@ -331,7 +338,9 @@ def finished_rows(step: Step, start: bytes = b"") -> Iterator[Finished]:
     """Yields what has ended, from a key on, the oldest first; the table must not be written meanwhile."""
     for key, value in step.tx.scan(tables.FINISHED, start):
         finished_time, id, batch_key, has_results, *kind = tables.unpack(value)
-        yield Finished(key, finished_time, id, batch_key, has_results, Kind(kind[0] if kind else None), len(value))
+        yield Finished(
+            key, finished_time, id, batch_key, has_results, FinishedKind(kind[0] if kind else None), len(value)
+        )
 
 
 def leave_finished(step: Step, row: Finished) -> None:

@@ -23,7 +23,7 @@ from zq.core import tables
 from zq.core.state import places
 from zq.core.state.batch import StoredBatch
 from zq.core.state.books import Books
-from zq.core.state.places import Kind
+from zq.core.state.places import FinishedKind
 from zq.core.state.step import EndedMembers, Notice, Step
 from zq.wire.batch import pack_payloads
 from zq.wire.messages import DEFAULT_OPTIONS, Accepted, Done, Ended, Group, Options, Refused
@@ -257,7 +257,7 @@ def end(books: Books, step: Step, row: GroupRow, state: str, reason: str) -> Non
         step.tx.delete(tables.ROSTER, key)
     if state != DONE or row.queue is not None:
         _forget_members(step, row.id)
-    places.enter_finished(books, step, row.id, Kind.GROUP)
+    places.enter_finished(books, step, row.id, FinishedKind.GROUP)
     if state == DONE:
         return
     books.waits.note(row.id, Ended(0, 1, GROUP_OUTCOMES[state], reason, b"", b""))

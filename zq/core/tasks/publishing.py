@@ -20,7 +20,7 @@ from zq.core.bindings import Binding, Filter
 from zq.core.state import namespace_limits, places
 from zq.core.state.books import Books
 from zq.core.state.holder import Peer
-from zq.core.state.places import Kind
+from zq.core.state.places import FinishedKind
 from zq.core.state.step import Step
 from zq.core.tasks import admission
 from zq.wire.limits import BINDINGS_MAX, FANOUT_BYTES_MAX, FANOUT_QUEUES_MAX, HEADERS_MAX
@@ -122,7 +122,7 @@ def find(step: Step, id: str) -> list[tuple[str, str]] | None:
 
 def _remember(books: Books, step: Step, id: str, parts: list[tuple[str, str]]) -> None:
     step.tx.put(tables.PUBLICATIONS, id.encode(), tables.pack(parts))
-    places.enter_finished(books, step, id, Kind.PUBLICATION)
+    places.enter_finished(books, step, id, FinishedKind.PUBLICATION)
 
 
 def forget(books: Books, step: Step, id: str) -> bool:
@@ -130,7 +130,7 @@ def forget(books: Books, step: Step, id: str) -> bool:
     was forgotten.
     """
     if any(places.find(step, batch_id) is not None for _, batch_id in find(step, id) or ()):
-        places.enter_finished(books, step, id, Kind.PUBLICATION, is_new=False)
+        places.enter_finished(books, step, id, FinishedKind.PUBLICATION, is_new=False)
         return False
     step.tx.delete(tables.PUBLICATIONS, id.encode())
     return True

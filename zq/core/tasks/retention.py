@@ -6,7 +6,7 @@ from math import inf
 from zq.core.state import history, places
 from zq.core.state.batch import bits, mask_of
 from zq.core.state.books import Books
-from zq.core.state.places import End, Finished, Kind
+from zq.core.state.places import End, Finished, FinishedKind
 from zq.core.state.step import Step
 from zq.core.tasks import groups, publishing
 from zq.task import task_id
@@ -51,12 +51,12 @@ def _forget(books: Books, step: Step, row: Finished) -> bool:
     """Forgets one thing that has ended; False when a part of it is still known, and it is looked at again later."""
     places.leave_finished(step, row)
     match row.kind:
-        case Kind.PUBLICATION:
+        case FinishedKind.PUBLICATION:
             return publishing.forget(books, step, row.id)
-        case Kind.GROUP:
+        case FinishedKind.GROUP:
             groups.forget(step, row.id)
             return True
-        case Kind.SPLIT if _has_parts(step, row.id):
+        case FinishedKind.SPLIT if _has_parts(step, row.id):
             places.enter_finished(
                 books, step, row.id, row.kind, row.batch_key, has_results=row.has_results, is_new=False
             )
