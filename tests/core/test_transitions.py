@@ -5,7 +5,18 @@ from pathlib import Path
 import pytest
 
 from zq.core.state.queue import Queue
-from zq.core.state.transitions import CANCELLED, DEAD, DONE, LEASED, NEW, SCHEDULED, WAITING, State, allowed, picture
+from zq.core.state.transitions import (
+    CANCELLED,
+    DEAD,
+    DONE,
+    LEASED,
+    NEW,
+    SCHEDULED,
+    WAITING,
+    TaskState,
+    allowed,
+    picture,
+)
 
 DOCUMENT = (Path(__file__).parents[2] / "docs" / "semantics.md").read_text(encoding="utf-8")
 
@@ -20,14 +31,14 @@ def test_document_has_the_picture_that_the_table_makes() -> None:
 
 
 def test_tasks_that_have_ended_only_get_forgotten() -> None:
-    ended = (DONE, CANCELLED, State.EXPIRED, State.PURGED)
+    ended = (DONE, CANCELLED, TaskState.EXPIRED, TaskState.PURGED)
 
-    assert {to for state in ended for to in allowed(state)} == {State.FORGOTTEN}
-    assert not list(allowed(State.FORGOTTEN))
+    assert {to for state in ended for to in allowed(state)} == {TaskState.FORGOTTEN}
+    assert not list(allowed(TaskState.FORGOTTEN))
 
 
 @pytest.mark.parametrize(("origin", "to"), [(WAITING, DONE), (DONE, WAITING), (DEAD, LEASED), (SCHEDULED, LEASED)])
-def test_move_that_is_not_in_the_table_is_refused(queue: Queue, origin: State, to: State) -> None:
+def test_move_that_is_not_in_the_table_is_refused(queue: Queue, origin: TaskState, to: TaskState) -> None:
     with pytest.raises(AssertionError, match=f"{origin.name} cannot become {to.name}"):
         queue.move(origin, to, 1, 4)
 

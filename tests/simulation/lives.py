@@ -24,7 +24,7 @@ from zq.core.state.transitions import (
     PURGED,
     SCHEDULED,
     WAITING,
-    State,
+    TaskState,
     allowed,
 )
 from zq.core.storage import Transaction
@@ -35,7 +35,7 @@ WAYS = {(origin, to) for move in MOVES for origin in move.origins for to in move
 """Every way between two states that a queue counts."""
 
 
-def _reachable(origin: State) -> set[State]:
+def _reachable(origin: TaskState) -> set[TaskState]:
     found, new = {origin}, [origin]
     while new:
         for to in allowed(new.pop()):
@@ -45,17 +45,17 @@ def _reachable(origin: State) -> set[State]:
     return found
 
 
-REACHABLE = {origin: _reachable(origin) for origin in State}
+REACHABLE = {origin: _reachable(origin) for origin in TaskState}
 
 
 class Lives:
     """In which state every task was when it was last looked at."""
 
     def __init__(self) -> None:
-        self.states: dict[str, State] = {}
+        self.states: dict[str, TaskState] = {}
 
     def check(self, books: Books, tx: Transaction) -> None:
-        found: dict[str, State] = {}
+        found: dict[str, TaskState] = {}
         for id, state in states_of(books, tx):
             if id in found:
                 raise Violation(f"task {id} is both {found[id].name} and {state.name}")
@@ -67,7 +67,7 @@ class Lives:
         self.states = found
 
 
-def states_of(books: Books, tx: Transaction) -> Iterator[tuple[str, State]]:
+def states_of(books: Books, tx: Transaction) -> Iterator[tuple[str, TaskState]]:
     """Yields every task that the tables know, with its state."""
     for key, value in tx.scan(tables.PENDING):
         batch, live = books.read(tx, key, value), books.batches.get(key)
@@ -90,13 +90,13 @@ def _index(batch: Batch, id: str) -> int:
     return 0 if batch.count == 1 else int(id.rpartition(TASK_SEPARATOR)[2]) - batch.first
 
 
-def _of_batch(batch: Batch, state: State) -> Iterator[tuple[str, State]]:
+def _of_batch(batch: Batch, state: TaskState) -> Iterator[tuple[str, TaskState]]:
     for bit in bits(batch.full & ~batch.split):
         yield batch.task_id(batch.first + bit), DONE if batch.ended >> bit & 1 else state
 
 
-def _of_end(id: str, end: End) -> Iterator[tuple[str, State]]:
-    state = PURGED if end.outcome == "dead" else State[end.outcome.upper()]
+def _of_end(id: str, end: End) -> Iterator[tuple[str, TaskState]]:
+    state = PURGED if end.outcome == "dead" else TaskState[end.outcome.upper()]
     if TASK_SEPARATOR in id or end.size == 1:
         yield id, state
     else:
@@ -105,17 +105,19 @@ def _of_end(id: str, end: End) -> Iterator[tuple[str, State]]:
 
 
 @contextmanager
-def counted_moves() -> Iterator[set[tuple[State, State]]]:
+def counted_moves() -> Iterator[set[tuple[TaskState, TaskState]]]:
     """Collects the ways that tasks go, as their queues count them."""
-    ways: set[tuple[State, State]] = set()
+    ways: set[tuple[TaskState, TaskState]] = set()
     move, bring_in = Queue.move, Queue.bring_in
 
-    def noted_move(self: Queue, origin: State, to: State, tasks: int, priority: int) -> None:
+    def noted_move(self: Queue, origin: TaskState, to: TaskState, tasks: int, priority: int) -> None:
         if tasks:
             ways.add((origin, to))
         move(self, origin, to, tasks, priority)
 
-    def noted_bring_in(self: Queue, origin: State, to: State, tasks: int, priority: int, stored_bytes: int = 0) -> None:
+    def noted_bring_in(
+        self: Queue, origin: TaskState, to: TaskState, tasks: int, priority: int, stored_bytes: int = 0
+    ) -> None:
         if tasks:
             ways.add((origin, to))
         bring_in(self, origin, to, tasks, priority, stored_bytes)

@@ -13,7 +13,7 @@ from enum import IntEnum
 from typing import Final, NamedTuple
 
 
-class State(IntEnum):
+class TaskState(IntEnum):
     """Of a task. Those before DEAD are unfinished; a queue counts all but NEW and FORGOTTEN."""
 
     WAITING = 0  # in its place in the order of service
@@ -29,17 +29,23 @@ class State(IntEnum):
     FORGOTTEN = 10  # not known any more
 
 
-NEW, WAITING, PARKED, SCHEDULED, LEASED = State.NEW, State.WAITING, State.PARKED, State.SCHEDULED, State.LEASED
-DEAD, DONE, CANCELLED, EXPIRED = State.DEAD, State.DONE, State.CANCELLED, State.EXPIRED
-PURGED, FORGOTTEN = State.PURGED, State.FORGOTTEN
+NEW, WAITING, PARKED, SCHEDULED, LEASED = (
+    TaskState.NEW,
+    TaskState.WAITING,
+    TaskState.PARKED,
+    TaskState.SCHEDULED,
+    TaskState.LEASED,
+)
+DEAD, DONE, CANCELLED, EXPIRED = TaskState.DEAD, TaskState.DONE, TaskState.CANCELLED, TaskState.EXPIRED
+PURGED, FORGOTTEN = TaskState.PURGED, TaskState.FORGOTTEN
 
 
 class Move(NamedTuple):
     """An event that takes tasks from any of some states to one of others."""
 
     event: str
-    origins: tuple[State, ...]
-    targets: tuple[State, ...]
+    origins: tuple[TaskState, ...]
+    targets: tuple[TaskState, ...]
     why: str
 
 
@@ -65,24 +71,24 @@ MOVES: Final = (
 """Every way between two states. Events of the same ends differ in what they cost: an attempt, a delay, nothing."""
 
 
-def allowed(origin: State) -> Iterator[State]:
+def allowed(origin: TaskState) -> Iterator[TaskState]:
     """Yields the states to which there is a way from one."""
     for move in MOVES:
         if origin in move.origins:
             yield from move.targets
 
 
-MAY_BECOME: Final = tuple(tuple(to in set(allowed(origin)) for to in sorted(State)) for origin in sorted(State))
+MAY_BECOME: Final = tuple(tuple(to in set(allowed(origin)) for to in sorted(TaskState)) for origin in sorted(TaskState))
 """Whether there is a way, by both states: looked up for every count, so it is no set."""
 
 
-IS_END: Final = tuple(DEAD <= state <= EXPIRED for state in sorted(State))
+IS_END: Final = tuple(DEAD <= state <= EXPIRED for state in sorted(TaskState))
 """Whether a task has ended there, so that its queue has finished one; comparing members of an enum costs more."""
 
 
 def picture() -> str:
     """Returns the table as text: a line for each event and state that it starts from."""
-    rows = [(origin.name.lower(), move) for origin in (NEW, *sorted(State)[:NEW]) for move in _from(origin)]
+    rows = [(origin.name.lower(), move) for origin in (NEW, *sorted(TaskState)[:NEW]) for move in _from(origin)]
     lines, before = [], ""
     for name, move in rows:
         targets = ", ".join(to.name.lower() for to in move.targets)
@@ -91,7 +97,7 @@ def picture() -> str:
     return "\n".join(lines)
 
 
-def _from(origin: State) -> Iterator[Move]:
+def _from(origin: TaskState) -> Iterator[Move]:
     return (move for move in MOVES if origin in move.origins)
 
 

@@ -15,7 +15,7 @@ from zq.core.state.books import Books
 from zq.core.state.leases import Lease
 from zq.core.state.places import Dead
 from zq.core.state.step import MOVED, EndedMembers, Notice, Step
-from zq.core.state.transitions import DONE, LEASED, State
+from zq.core.state.transitions import DONE, LEASED, TaskState
 from zq.core.tables import AT_ENDED, split_task_key, task_key
 from zq.core.tasks import key_turns
 from zq.wire.messages import Ended
@@ -106,7 +106,7 @@ def finish(books: Books, step: Step, batch: Batch, outcome: str, reason: str) ->
 # Single tasks.
 
 
-def split_off(books: Books, step: Step, batch: Batch, bit: int, origin: State) -> Batch:
+def split_off(books: Books, step: Step, batch: Batch, bit: int, origin: TaskState) -> Batch:
     """Takes one task out of the batch with which it came, and returns it as a batch of one, in hand.
 
     Args:
@@ -166,7 +166,7 @@ def bury(books: Books, step: Step, single: Batch, reason: str) -> None:
     _note_end(books, step, single, "dead", reason)
 
 
-def end(books: Books, step: Step, batch: Batch, state: State, reason: str) -> None:
+def end(books: Books, step: Step, batch: Batch, state: TaskState, reason: str) -> None:
     """Ends a task in hand as cancelled or expired, or a whole batch of which nothing was ever leased."""
     outcome = state.name.lower()
     batch.queue.bring_in(batch.origin, state, batch.count, batch.options.priority)
