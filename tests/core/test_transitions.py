@@ -9,8 +9,12 @@ from zq.core.state.transitions import (
     CANCELLED,
     DEAD,
     DONE,
+    EXPIRED,
+    FORGOTTEN,
     LEASED,
+    NAMES,
     NEW,
+    PURGED,
     SCHEDULED,
     WAITING,
     TaskState,
@@ -31,15 +35,15 @@ def test_document_has_the_picture_that_the_table_makes() -> None:
 
 
 def test_tasks_that_have_ended_only_get_forgotten() -> None:
-    ended = (DONE, CANCELLED, TaskState.EXPIRED, TaskState.PURGED)
+    ended = (DONE, CANCELLED, EXPIRED, PURGED)
 
-    assert {to for state in ended for to in allowed(state)} == {TaskState.FORGOTTEN}
-    assert not list(allowed(TaskState.FORGOTTEN))
+    assert {to for state in ended for to in allowed(state)} == {FORGOTTEN}
+    assert not list(allowed(FORGOTTEN))
 
 
 @pytest.mark.parametrize(("origin", "to"), [(WAITING, DONE), (DONE, WAITING), (DEAD, LEASED), (SCHEDULED, LEASED)])
 def test_move_that_is_not_in_the_table_is_refused(queue: Queue, origin: TaskState, to: TaskState) -> None:
-    with pytest.raises(AssertionError, match=f"{origin.name} cannot become {to.name}"):
+    with pytest.raises(AssertionError, match=f"{NAMES[origin]} cannot become {NAMES[to]}"):
         queue.move(origin, to, 1, 4)
 
 
@@ -47,7 +51,7 @@ def test_task_in_hand_can_only_go_where_the_table_says(queue: Queue) -> None:
     queue.bring_in(NEW, SCHEDULED, 1, 4, 10)
     queue.take_out(SCHEDULED, 1, 4)
 
-    with pytest.raises(AssertionError, match="was SCHEDULED cannot become DONE"):
+    with pytest.raises(AssertionError, match="was scheduled cannot become done"):
         queue.bring_in(SCHEDULED, DONE, 1, 4)
 
 

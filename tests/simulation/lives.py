@@ -14,11 +14,13 @@ from zq.core.state.books import Books
 from zq.core.state.places import End
 from zq.core.state.queue import Queue
 from zq.core.state.transitions import (
+    ALL,
     DEAD,
     DONE,
     FORGOTTEN,
     LEASED,
     MOVES,
+    NAMES,
     NEW,
     PARKED,
     PURGED,
@@ -31,7 +33,7 @@ from zq.core.storage import Transaction
 from zq.task import task_id
 from zq.wire.limits import TASK_SEPARATOR
 
-WAYS = {(origin, to) for move in MOVES for origin in move.origins for to in move.targets if to is not FORGOTTEN}
+WAYS = {(origin, to) for move in MOVES for origin in move.origins for to in move.targets if to != FORGOTTEN}
 """Every way between two states that a queue counts."""
 
 
@@ -45,7 +47,7 @@ def _reachable(origin: TaskState) -> set[TaskState]:
     return found
 
 
-REACHABLE = {origin: _reachable(origin) for origin in TaskState}
+REACHABLE = {origin: _reachable(origin) for origin in ALL}
 
 
 class Lives:
@@ -58,12 +60,14 @@ class Lives:
         found: dict[str, TaskState] = {}
         for id, state in states_of(books, tx):
             if id in found:
-                raise Violation(f"task {id} is both {found[id].name} and {state.name}")
+                raise Violation(f"task {id} is both {NAMES[found[id]]} and {NAMES[state]}")
             found[id] = state
         for id in self.states.keys() | found.keys():
             before, now = self.states.get(id, NEW), found.get(id, FORGOTTEN)
             if now not in REACHABLE[before]:
-                raise Violation(f"task {id} was {before.name} and is {now.name}: the table of transitions has no way")
+                raise Violation(
+                    f"task {id} was {NAMES[before]} and is {NAMES[now]}: the table of transitions has no way"
+                )
         self.states = found
 
 
@@ -73,7 +77,7 @@ def states_of(books: Books, tx: Transaction) -> Iterator[tuple[str, TaskState]]:
         batch, live = books.read(tx, key, value), books.batches.get(key)
         leased = 0 if live is None else live.leased
         for id, state in _of_batch(batch, WAITING):
-            yield id, LEASED if state is WAITING and leased >> _index(batch, id) & 1 else state
+            yield id, LEASED if state == WAITING and leased >> _index(batch, id) & 1 else state
     for key, value in tx.scan(tables.SCHEDULED):
         yield from _of_batch(books.read(tx, tables.split_due_key(key)[1], value), SCHEDULED)
     for _, value in tx.scan(tables.PARKED):
@@ -96,7 +100,7 @@ def _of_batch(batch: Batch, state: TaskState) -> Iterator[tuple[str, TaskState]]
 
 
 def _of_end(id: str, end: End) -> Iterator[tuple[str, TaskState]]:
-    state = PURGED if end.outcome == "dead" else TaskState[end.outcome.upper()]
+    state = PURGED if end.outcome == "dead" else NAMES.index(end.outcome)
     if TASK_SEPARATOR in id or end.size == 1:
         yield id, state
     else:

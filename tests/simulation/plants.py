@@ -19,7 +19,7 @@ from zq.core.state.leases import Holder, Lease
 from zq.core.state.operation import Operation
 from zq.core.state.step import EndedMembers, Step
 from zq.core.state.throttle import Gate
-from zq.core.state.transitions import TaskState
+from zq.core.state.transitions import DEAD, LEASED
 from zq.core.tasks import (
     admission,
     assignment,
@@ -248,7 +248,7 @@ def _replay_repeats_itself(patch: pytest.MonkeyPatch) -> None:
         key = single.key
         real(books, step, single, to)
         step.tx.put(tables.DEAD, key, value)
-        single.queue.bring_in(TaskState.LEASED, TaskState.DEAD, 1, 0)
+        single.queue.bring_in(LEASED, DEAD, 1, 0)
 
     patch.setattr(dead_letters, "revive", revive)
 

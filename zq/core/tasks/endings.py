@@ -15,7 +15,7 @@ from zq.core.state.books import Books
 from zq.core.state.leases import Lease
 from zq.core.state.places import Dead
 from zq.core.state.step import MOVED, EndedMembers, Notice, Step
-from zq.core.state.transitions import DONE, LEASED, TaskState
+from zq.core.state.transitions import DONE, LEASED, NAMES, TaskState
 from zq.core.tables import AT_ENDED, split_task_key, task_key
 from zq.core.tasks import key_turns
 from zq.wire.messages import Ended
@@ -168,7 +168,7 @@ def bury(books: Books, step: Step, single: Batch, reason: str) -> None:
 
 def end(books: Books, step: Step, batch: Batch, state: TaskState, reason: str) -> None:
     """Ends a task in hand as cancelled or expired, or a whole batch of which nothing was ever leased."""
-    outcome = state.name.lower()
+    outcome = NAMES[state]
     batch.queue.bring_in(batch.origin, state, batch.count, batch.options.priority)
     books.count(outcome, batch.count)
     event_streams.note_batch(books.events, batch, outcome, reason)
