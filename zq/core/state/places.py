@@ -112,6 +112,16 @@ def is_dead(known: Known) -> bool:
     return known is not None and known.where == AT_DEAD
 
 
+def end_of(step: Step, known: Known) -> tuple[str, str] | None:
+    """Returns outcome and reason of what has ended otherwise than done; None of the rest."""
+    if isinstance(known, End):
+        return None if known.outcome == "done" else (known.outcome, known.reason)
+    if known is None or known.where != AT_DEAD:
+        return None
+    value = step.tx.get(tables.DEAD, known.key)
+    return "dead", "" if value is None else tables.unpack(value)[1]
+
+
 def split_of(books: Books, step: Step, known: Known) -> int:
     """Returns which tasks of a batch have a record of their own."""
     if isinstance(known, End):
