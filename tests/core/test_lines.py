@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from tests.core.desk import CLIENT, Desk, assigned, done, failed, only
 from zq.core import tables
 from zq.core.ring import Ring
-from zq.core.state.transitions import State
+from zq.core.state.transitions import NEW, PARKED
 from zq.core.tasks.assignment import FAIR_TASKS
 from zq.submit_options import make_options
 from zq.wire.messages import (
@@ -139,7 +139,7 @@ def park_copies(desk: Desk, count: int) -> None:
         )
     tx.commit()
     books = desk.machine.books
-    books.queues["q"].bring_in(State.NEW, State.PARKED, count - 2, 4)
+    books.queues["q"].bring_in(NEW, PARKED, count - 2, 4)
     books.sequence += 1000 + count
     books.is_changed = True
     books.changed[books.queues["q"]] = None

@@ -5,7 +5,22 @@ from pathlib import Path
 import pytest
 
 from zq.core.state.queue import Queue
-from zq.core.state.transitions import CANCELLED, DEAD, DONE, LEASED, NEW, SCHEDULED, WAITING, State, allowed, picture
+from zq.core.state.transitions import (
+    CANCELLED,
+    DEAD,
+    DONE,
+    EXPIRED,
+    FORGOTTEN,
+    LEASED,
+    NAMES,
+    NEW,
+    PURGED,
+    SCHEDULED,
+    WAITING,
+    TaskState,
+    allowed,
+    picture,
+)
 
 DOCUMENT = (Path(__file__).parents[2] / "docs" / "semantics.md").read_text(encoding="utf-8")
 
@@ -20,15 +35,15 @@ def test_document_has_the_picture_that_the_table_makes() -> None:
 
 
 def test_tasks_that_have_ended_only_get_forgotten() -> None:
-    ended = (DONE, CANCELLED, State.EXPIRED, State.PURGED)
+    ended = (DONE, CANCELLED, EXPIRED, PURGED)
 
-    assert {to for state in ended for to in allowed(state)} == {State.FORGOTTEN}
-    assert not list(allowed(State.FORGOTTEN))
+    assert {to for state in ended for to in allowed(state)} == {FORGOTTEN}
+    assert not list(allowed(FORGOTTEN))
 
 
 @pytest.mark.parametrize(("origin", "to"), [(WAITING, DONE), (DONE, WAITING), (DEAD, LEASED), (SCHEDULED, LEASED)])
-def test_move_that_is_not_in_the_table_is_refused(queue: Queue, origin: State, to: State) -> None:
-    with pytest.raises(AssertionError, match=f"{origin.name} cannot become {to.name}"):
+def test_move_that_is_not_in_the_table_is_refused(queue: Queue, origin: TaskState, to: TaskState) -> None:
+    with pytest.raises(AssertionError, match=f"{NAMES[origin]} cannot become {NAMES[to]}"):
         queue.move(origin, to, 1, 4)
 
 
@@ -36,7 +51,7 @@ def test_task_in_hand_can_only_go_where_the_table_says(queue: Queue) -> None:
     queue.bring_in(NEW, SCHEDULED, 1, 4, 10)
     queue.take_out(SCHEDULED, 1, 4)
 
-    with pytest.raises(AssertionError, match="was SCHEDULED cannot become DONE"):
+    with pytest.raises(AssertionError, match="was scheduled cannot become done"):
         queue.bring_in(SCHEDULED, DONE, 1, 4)
 
 

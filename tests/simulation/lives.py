@@ -14,28 +14,30 @@ from zq.core.state.books import Books
 from zq.core.state.places import End
 from zq.core.state.queue import Queue
 from zq.core.state.transitions import (
+    ALL,
     DEAD,
     DONE,
     FORGOTTEN,
     LEASED,
     MOVES,
+    NAMES,
     NEW,
     PARKED,
     PURGED,
     SCHEDULED,
     WAITING,
-    State,
+    TaskState,
     allowed,
 )
 from zq.core.storage import Transaction
 from zq.task import task_id
 from zq.wire.limits import TASK_SEPARATOR
 
-WAYS = {(origin, to) for move in MOVES for origin in move.origins for to in move.targets if to is not FORGOTTEN}
+WAYS = {(origin, to) for move in MOVES for origin in move.origins for to in move.targets if to != FORGOTTEN}
 """Every way between two states that a queue counts."""
 
 
-def _reachable(origin: State) -> set[State]:
+def _reachable(origin: TaskState) -> set[TaskState]:
     found, new = {origin}, [origin]
     while new:
         for to in allowed(new.pop()):
@@ -45,35 +47,37 @@ def _reachable(origin: State) -> set[State]:
     return found
 
 
-REACHABLE = {origin: _reachable(origin) for origin in State}
+REACHABLE = {origin: _reachable(origin) for origin in ALL}
 
 
 class Lives:
     """In which state every task was when it was last looked at."""
 
     def __init__(self) -> None:
-        self.states: dict[str, State] = {}
+        self.states: dict[str, TaskState] = {}
 
     def check(self, books: Books, tx: Transaction) -> None:
-        found: dict[str, State] = {}
+        found: dict[str, TaskState] = {}
         for id, state in states_of(books, tx):
             if id in found:
-                raise Violation(f"task {id} is both {found[id].name} and {state.name}")
+                raise Violation(f"task {id} is both {NAMES[found[id]]} and {NAMES[state]}")
             found[id] = state
         for id in self.states.keys() | found.keys():
             before, now = self.states.get(id, NEW), found.get(id, FORGOTTEN)
             if now not in REACHABLE[before]:
-                raise Violation(f"task {id} was {before.name} and is {now.name}: the table of transitions has no way")
+                raise Violation(
+                    f"task {id} was {NAMES[before]} and is {NAMES[now]}: the table of transitions has no way"
+                )
         self.states = found
 
 
-def states_of(books: Books, tx: Transaction) -> Iterator[tuple[str, State]]:
+def states_of(books: Books, tx: Transaction) -> Iterator[tuple[str, TaskState]]:
     """Yields every task that the tables know, with its state."""
     for key, value in tx.scan(tables.PENDING):
         batch, live = books.read(tx, key, value), books.batches.get(key)
         leased = 0 if live is None else live.leased
         for id, state in _of_batch(batch, WAITING):
-            yield id, LEASED if state is WAITING and leased >> _index(batch, id) & 1 else state
+            yield id, LEASED if state == WAITING and leased >> _index(batch, id) & 1 else state
     for key, value in tx.scan(tables.SCHEDULED):
         yield from _of_batch(books.read(tx, tables.split_due_key(key)[1], value), SCHEDULED)
     for _, value in tx.scan(tables.PARKED):
@@ -90,13 +94,13 @@ def _index(batch: StoredBatch, id: str) -> int:
     return 0 if batch.count == 1 else int(id.rpartition(TASK_SEPARATOR)[2]) - batch.first
 
 
-def _of_batch(batch: StoredBatch, state: State) -> Iterator[tuple[str, State]]:
+def _of_batch(batch: StoredBatch, state: TaskState) -> Iterator[tuple[str, TaskState]]:
     for bit in bits(batch.full & ~batch.split):
         yield batch.task_id(batch.first + bit), DONE if batch.ended >> bit & 1 else state
 
 
-def _of_end(id: str, end: End) -> Iterator[tuple[str, State]]:
-    state = PURGED if end.outcome == "dead" else State[end.outcome.upper()]
+def _of_end(id: str, end: End) -> Iterator[tuple[str, TaskState]]:
+    state = PURGED if end.outcome == "dead" else NAMES.index(end.outcome)
     if TASK_SEPARATOR in id or end.size == 1:
         yield id, state
     else:
@@ -105,17 +109,19 @@ def _of_end(id: str, end: End) -> Iterator[tuple[str, State]]:
 
 
 @contextmanager
-def counted_moves() -> Iterator[set[tuple[State, State]]]:
+def counted_moves() -> Iterator[set[tuple[TaskState, TaskState]]]:
     """Collects the ways that tasks go, as their queues count them."""
-    ways: set[tuple[State, State]] = set()
+    ways: set[tuple[TaskState, TaskState]] = set()
     move, bring_in = Queue.move, Queue.bring_in
 
-    def noted_move(self: Queue, origin: State, to: State, tasks: int, priority: int) -> None:
+    def noted_move(self: Queue, origin: TaskState, to: TaskState, tasks: int, priority: int) -> None:
         if tasks:
             ways.add((origin, to))
         move(self, origin, to, tasks, priority)
 
-    def noted_bring_in(self: Queue, origin: State, to: State, tasks: int, priority: int, stored_bytes: int = 0) -> None:
+    def noted_bring_in(
+        self: Queue, origin: TaskState, to: TaskState, tasks: int, priority: int, stored_bytes: int = 0
+    ) -> None:
         if tasks:
             ways.add((origin, to))
         bring_in(self, origin, to, tasks, priority, stored_bytes)

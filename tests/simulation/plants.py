@@ -22,10 +22,11 @@ from zq.core.state.leases import Holder, Lease
 from zq.core.state.operation import Operation
 from zq.core.state.step import EndedMembers, Step
 from zq.core.state.throttle import Gate
-from zq.core.state.transitions import State
+from zq.core.state.transitions import DEAD, LEASED
 from zq.core.tasks import (
     admission,
     assignment,
+    cancelling,
     dead_letters,
     endings,
     expiry,
@@ -251,7 +252,7 @@ def _replay_repeats_itself(patch: pytest.MonkeyPatch) -> None:
         key = single.key
         is_back = real(books, step, single, to)
         step.tx.put(tables.DEAD, key, value)
-        single.queue.bring_in(State.LEASED, State.DEAD, 1, 0)
+        single.queue.bring_in(LEASED, DEAD, 1, 0)
         return is_back
 
     patch.setattr(dead_letters, "revive", revive)
@@ -393,6 +394,19 @@ def _namespace_counts_one_queue(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(namespace_limits, "refusal", refusal)
 
 
+def _cancel_rewrites_an_end(patch: pytest.MonkeyPatch) -> None:
+    real = cancelling.cancel_task
+
+    def cancel_task(books: Books, step: Step, id: str, reason: str = cancelling.REASON) -> int:
+        """Says of what was done long ago that it was cancelled."""
+        known = places.find(step, id)
+        if isinstance(known, places.End) and known.outcome == "done":
+            step.tx.put(tables.INDEX, id.encode(), tables.pack(known._replace(outcome="cancelled")))
+        return real(books, step, id, reason)
+
+    patch.setattr(cancelling, "cancel_task", cancel_task)
+
+
 def _end_not_told(patch: pytest.MonkeyPatch) -> None:
     real = event_streams.Followers.note
 
@@ -471,6 +485,7 @@ _PATCHES: dict[str, Callable[[pytest.MonkeyPatch], None]] = {
     **{f"{kind} not told what is entered": partial(_part_is_deaf, kind=kind) for kind in deadlines.KINDS_TOLD},
     "namespace counts one queue only": _namespace_counts_one_queue,
     "end of a task that a watcher is not told": _end_not_told,
+    "cancel that rewrites how a task ended": _cancel_rewrites_an_end,
     "operation on a queue forgotten at a restart": _operation_forgotten,
     "moved task left behind, too": _moved_and_left_behind,
     "given back and not in the trace": _returned_and_not_traced,

@@ -9,7 +9,7 @@ from zq.core.options import CoordinatorOptions, Now
 from zq.core.state.batch import mask_of
 from zq.core.state.books import Books
 from zq.core.state.holder import Life
-from zq.core.state.leases import Holder, Lease
+from zq.core.state.leases import Holder, Lease, LeaseRecord
 from zq.core.state.namespace_limits import Share
 from zq.core.state.operation import read_operation
 from zq.core.state.queue import read_queue
@@ -40,24 +40,24 @@ def read_books(options: CoordinatorOptions, now: Now, tx: Transaction) -> Books:
 
 
 def _read_lease(books: Books, now: Now, tx: Transaction, token: int, record: bytes) -> None:
-    key, mask, is_puller, name, incarnation, seconds, granted_time = tables.unpack(record)
-    batch = books.fetch(tx, key)
-    covered = 0 if batch is None else mask_of(mask) & ~batch.ended
+    stored = LeaseRecord(*tables.unpack(record))
+    batch = books.fetch(tx, stored.key)
+    covered = 0 if batch is None else mask_of(stored.mask) & ~batch.ended
     if batch is None or not covered:
         leasing.forget(tx, token)
         return
     books.keep(batch)
-    holders = books.pullers if is_puller else books.workers
-    holder = holders.get(name)
+    holders = books.pullers if stored.is_puller else books.workers
+    holder = holders.get(stored.holder)
     if holder is None:
-        holder = holders[name] = Holder(name, incarnation, is_puller=is_puller)
+        holder = holders[stored.holder] = Holder(stored.holder, stored.incarnation, is_puller=stored.is_puller)
         holder.life = Life.ABSENT
         holder.heard_at = now.monotonic
-    lease = Lease(token, batch, covered, holder, now.monotonic, granted_time)
-    lease.is_solo = holder.solo = batch.is_solo and not is_puller
+    lease = Lease(token, batch, covered, holder, now.monotonic, stored.granted_time)
+    lease.is_solo = holder.solo = batch.is_solo and not stored.is_puller
     batch.leased |= covered
     books.add_lease(lease)
-    if seconds is not None:
-        lease.seconds = seconds
-        lease.expires_at = now.monotonic + seconds
+    if stored.seconds is not None:
+        lease.seconds = stored.seconds
+        lease.expires_at = now.monotonic + stored.seconds
         books.alarms.set(lease.expires_at, lease)

@@ -26,8 +26,9 @@ from zq.processes.socket_file import SocketFile
 from zq.processes.wake import Wake
 from zq.server.calendar import CALENDAR
 from zq.store import LmdbOptions, LmdbStore
+from zq.wire.address import DEFAULT_ADDRESS
 from zq.wire.codec import decode_for_coordinator, encode
-from zq.wire.limits import DEFAULT_ADDRESS, FRAME_BYTES_MAX
+from zq.wire.limits import FRAME_BYTES_MAX
 from zq.wire.messages import Error, FromCoordinator, ToCoordinator
 
 log = logging.getLogger(__name__)

@@ -17,7 +17,6 @@ no socket is used.
 import logging
 import os
 import random
-import re
 import threading
 import time
 from collections import deque
@@ -28,8 +27,9 @@ import zmq
 from zq.errors import ClosedError, RemoteProtocolError
 from zq.processes.wake import Wake
 from zq.sessions.session import Session
+from zq.wire.address import DEFAULT_ADDRESS, check_address
 from zq.wire.codec import decode_from_coordinator, encode
-from zq.wire.limits import DEFAULT_ADDRESS, FRAME_BYTES_MAX
+from zq.wire.limits import FRAME_BYTES_MAX
 from zq.wire.namespaces import Namespace
 
 logger = logging.getLogger(__name__)
@@ -67,8 +67,6 @@ FLUSH_MAX = 0.5
 NOBLOCK = int(zmq.NOBLOCK)
 """As a plain number: pyzmq's enumeration costs more than a send."""
 
-_ADDRESS = re.compile(r"tcp://(?:\[[0-9A-Fa-f:.%]+\]|[^\s:/\[\]*]+):(?P<port>[0-9]{1,5})|ipc://\S+")
-
 
 def resolve_address(address: str | None) -> str:
     """Returns a checked address: the given one, else that of ZQ_ADDRESS in the environment, else
@@ -77,12 +75,7 @@ def resolve_address(address: str | None) -> str:
     Raises:
         ValueError: it is not tcp://host:port or ipc://path.
     """
-    if address is None:
-        address = os.environ.get("ZQ_ADDRESS") or DEFAULT_ADDRESS
-    match = _ADDRESS.fullmatch(address)
-    if match is None or (match["port"] is not None and not 1 <= int(match["port"]) <= 65535):
-        raise ValueError(f"expected an address like tcp://host:7700 or ipc:///path/to/socket, got {address!r}")
-    return address
+    return check_address(os.environ.get("ZQ_ADDRESS") or DEFAULT_ADDRESS if address is None else address)
 
 
 def resolve_namespace(name: str | None) -> Namespace | None:

@@ -2,9 +2,6 @@
 
 VERSION = 1
 
-DEFAULT_ADDRESS = "tcp://127.0.0.1:7700"
-"""Where a coordinator is, and is looked for, when nobody says otherwise."""
-
 FRAME_BYTES_MAX = 16 << 20
 """One message. It leaves room for a dozen full batches and bounds what a peer can make a process allocate at once."""
 

@@ -9,7 +9,7 @@ from math import inf
 
 from zq.core import tables
 from zq.core.state.queue import Queue
-from zq.core.state.transitions import NEW, State
+from zq.core.state.transitions import NEW, TaskState
 from zq.task import task_id
 from zq.wire.batch import slice_tasks
 from zq.wire.messages import DEFAULT_OPTIONS, Options
@@ -79,7 +79,7 @@ class StoredBatch:
         self.accepted_time = 0.0  # wall
         self.attempts = 0  # starts that failed or were lost; only a batch of one has any
         self.failures = 0  # of these, the ones that failed: the handler reported it, or ran out of its time
-        self.origin: State = NEW  # in which its tasks were when they were last taken in hand
+        self.origin: TaskState = NEW  # in which its tasks were when they were last taken in hand
         self.failed_token = 0  # under which its holder reported the last failure, to know a repeated report
         self.ended = 0  # finished, or split off
         self.split = 0  # split off: each goes on under its own key

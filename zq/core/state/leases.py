@@ -3,10 +3,23 @@
 from __future__ import annotations
 
 from math import inf
+from typing import NamedTuple
 
 from zq.core import tables
 from zq.core.state.batch import StoredBatch, mask_bytes
 from zq.core.state.holder import HolderOf
+
+
+class LeaseRecord(NamedTuple):
+    """A lease as it is stored."""
+
+    key: bytes  # task key of its batch
+    mask: bytes
+    is_puller: bool
+    holder: str
+    incarnation: str
+    seconds: float | None
+    granted_time: float
 
 
 class Lease:
@@ -51,8 +64,8 @@ class Lease:
 
     def record(self) -> bytes:
         holder = self.holder
-        head = (self.batch.key, mask_bytes(self.mask), holder.is_puller, holder.name, holder.incarnation)
-        return tables.pack((*head, self.seconds, self.granted_time))
+        who = (holder.is_puller, holder.name, holder.incarnation)  # the fields of a LeaseRecord, which is only packed
+        return tables.pack((self.batch.key, mask_bytes(self.mask), *who, self.seconds, self.granted_time))
 
 
 Holder = HolderOf[Lease]

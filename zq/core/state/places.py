@@ -22,7 +22,7 @@ from zq.core.state.batch import Accepted, StoredBatch, mask_of
 from zq.core.state.books import Books
 from zq.core.state.queue import Queue
 from zq.core.state.step import Step
-from zq.core.state.transitions import DEAD, PARKED, SCHEDULED, WAITING, State
+from zq.core.state.transitions import DEAD, PARKED, SCHEDULED, WAITING, TaskState
 from zq.core.tables import AT_DEAD, AT_ENDED, AT_PARKED, AT_PENDING, AT_SCHEDULED
 from zq.errors import StoreCorruptError
 from zq.task import split_task_id
@@ -58,7 +58,7 @@ class End(NamedTuple):
 Known = Place | End | None
 """What the index has of an id."""
 
-STATES: dict[int, State] = {AT_PENDING: WAITING, AT_SCHEDULED: SCHEDULED, AT_PARKED: PARKED}
+STATES: dict[int, TaskState] = {AT_PENDING: WAITING, AT_SCHEDULED: SCHEDULED, AT_PARKED: PARKED}
 """The places of the unfinished, and the state of the tasks there that are in nobody's hands."""
 
 TABLE_OF = {
@@ -110,6 +110,16 @@ def due_time_of(place: Place) -> float | None:
 
 def is_dead(known: Known) -> bool:
     return known is not None and known.where == AT_DEAD
+
+
+def end_of(step: Step, known: Known) -> tuple[str, str] | None:
+    """Returns outcome and reason of what has ended otherwise than done; None of the rest."""
+    if isinstance(known, End):
+        return None if known.outcome == "done" else (known.outcome, known.reason)
+    if known is None or known.where != AT_DEAD:
+        return None
+    value = step.tx.get(tables.DEAD, known.key)
+    return "dead", "" if value is None else tables.unpack(value)[1]
 
 
 def split_of(books: Books, step: Step, known: Known) -> int:

@@ -26,10 +26,11 @@ from zq.core.state.transitions import (
     IS_END,
     LEASED,
     MAY_BECOME,
+    NAMES,
     PARKED,
     SCHEDULED,
     WAITING,
-    State,
+    TaskState,
 )
 from zq.wire.policies import DEFAULT_POLICIES, QueuePolicies, policies_of, policies_record
 
@@ -105,7 +106,7 @@ class Queue:
         self.gate: Gate | None = None  # while a policy can hold tasks back
         self.waiting = [0] * PRIORITIES
         self._changed = changed
-        self._counts = [0] * len(State)  # invariant: that of WAITING is the sum of `waiting`
+        self._counts = [0] * len(NAMES)  # invariant: that of WAITING is the sum of `waiting`
         self.stored_bytes = 0  # of payloads in its records in pending, scheduled and parked
         self.lines = 0  # rows of table `lines`
         self.lanes: list[Lane | None] = [None] * PRIORITIES
@@ -159,37 +160,37 @@ class Queue:
         counts = self._counts
         return counts[WAITING] + counts[PARKED] + counts[SCHEDULED] + counts[LEASED]
 
-    def move(self, origin: State, to: State, tasks: int, priority: int) -> None:
+    def move(self, origin: TaskState, to: TaskState, tasks: int, priority: int) -> None:
         """Counts tasks that go from one state to another, which the table of transitions must allow."""
-        assert MAY_BECOME[origin][to], f"a task that is {origin.name} cannot become {to.name}"
+        assert MAY_BECOME[origin][to], f"a task that is {NAMES[origin]} cannot become {NAMES[to]}"
         counts = self._counts
         counts[origin] -= tasks
         counts[to] += tasks
-        if origin is WAITING:
+        if origin == WAITING:
             self.waiting[priority] -= tasks
-        if to is WAITING:
+        if to == WAITING:
             self.waiting[priority] += tasks
         elif IS_END[to]:
             self._finished_in_turn += tasks
         self._changed[self] = None
 
-    def take_out(self, origin: State, tasks: int, priority: int) -> None:
+    def take_out(self, origin: TaskState, tasks: int, priority: int) -> None:
         """Counts tasks out that are in hand now; whoever has them brings them in elsewhere."""
         self._counts[origin] -= tasks
-        if origin is WAITING:
+        if origin == WAITING:
             self.waiting[priority] -= tasks
         self._changed[self] = None
 
-    def bring_in(self, origin: State, to: State, tasks: int, priority: int, stored_bytes: int = 0) -> None:
+    def bring_in(self, origin: TaskState, to: TaskState, tasks: int, priority: int, stored_bytes: int = 0) -> None:
         """Counts tasks in that were in hand, and in a state before that, perhaps in another queue; and the payloads of
         the record that was written of them.
         """
-        assert MAY_BECOME[origin][to], f"a task that was {origin.name} cannot become {to.name}"
+        assert MAY_BECOME[origin][to], f"a task that was {NAMES[origin]} cannot become {NAMES[to]}"
         self._counts[to] += tasks
         self.stored_bytes += stored_bytes
-        if to is WAITING:
+        if to == WAITING:
             self.waiting[priority] += tasks
-        elif IS_END[to] and origin is not DEAD:
+        elif IS_END[to] and origin != DEAD:
             self._finished_in_turn += tasks
         self._changed[self] = None
 

@@ -9,37 +9,39 @@ their names, the others in the index alone, which remembers how they ended (`zq.
 """
 
 from collections.abc import Iterator
-from enum import IntEnum
 from typing import Final, NamedTuple
 
+TaskState = int
+"""One of the numbers below. Plain ones, since a queue counts by them several times for every batch, and members of an
+enum cost a submit one percent.
+"""
 
-class State(IntEnum):
-    """Of a task. Those before DEAD are unfinished; a queue counts all but NEW and FORGOTTEN."""
+WAITING: Final = 0  # in its place in the order of service
+PARKED: Final = 1  # ready, and behind another of its line
+SCHEDULED: Final = 2  # until its time comes
+LEASED: Final = 3  # in somebody's hands
+DEAD: Final = 4  # a dead letter, until somebody decides
+DONE: Final = 5
+CANCELLED: Final = 6
+EXPIRED: Final = 7
+PURGED: Final = 8  # a dead letter that was given up; it is remembered as dead
+NEW: Final = 9  # not stored yet
+FORGOTTEN: Final = 10  # not known any more
 
-    WAITING = 0  # in its place in the order of service
-    PARKED = 1  # ready, and behind another of its line
-    SCHEDULED = 2  # until its time comes
-    LEASED = 3  # in somebody's hands
-    DEAD = 4  # a dead letter, until somebody decides
-    DONE = 5
-    CANCELLED = 6
-    EXPIRED = 7
-    PURGED = 8  # a dead letter that was given up; it is remembered as dead
-    NEW = 9  # not stored yet
-    FORGOTTEN = 10  # not known any more
+NAMES: Final = (
+    "waiting", "parked", "scheduled", "leased", "dead", "done", "cancelled", "expired", "purged", "new", "forgotten",
+)  # fmt: skip
+"""By state. Those before DEAD are unfinished; a queue counts all but the last two."""
 
-
-NEW, WAITING, PARKED, SCHEDULED, LEASED = State.NEW, State.WAITING, State.PARKED, State.SCHEDULED, State.LEASED
-DEAD, DONE, CANCELLED, EXPIRED = State.DEAD, State.DONE, State.CANCELLED, State.EXPIRED
-PURGED, FORGOTTEN = State.PURGED, State.FORGOTTEN
+ALL: Final = range(len(NAMES))
 
 
 class Move(NamedTuple):
     """An event that takes tasks from any of some states to one of others."""
 
     event: str
-    origins: tuple[State, ...]
-    targets: tuple[State, ...]
+    origins: tuple[TaskState, ...]
+    targets: tuple[TaskState, ...]
     why: str
 
 
@@ -65,33 +67,33 @@ MOVES: Final = (
 """Every way between two states. Events of the same ends differ in what they cost: an attempt, a delay, nothing."""
 
 
-def allowed(origin: State) -> Iterator[State]:
+def allowed(origin: TaskState) -> Iterator[TaskState]:
     """Yields the states to which there is a way from one."""
     for move in MOVES:
         if origin in move.origins:
             yield from move.targets
 
 
-MAY_BECOME: Final = tuple(tuple(to in set(allowed(origin)) for to in sorted(State)) for origin in sorted(State))
+MAY_BECOME: Final = tuple(tuple(to in set(allowed(origin)) for to in ALL) for origin in ALL)
 """Whether there is a way, by both states: looked up for every count, so it is no set."""
 
 
-IS_END: Final = tuple(DEAD <= state <= EXPIRED for state in sorted(State))
-"""Whether a task has ended there, so that its queue has finished one; comparing members of an enum costs more."""
+IS_END: Final = tuple(DEAD <= state <= EXPIRED for state in ALL)
+"""Whether a task has ended there, by state, so that its queue has finished one."""
 
 
 def picture() -> str:
     """Returns the table as text: a line for each event and state that it starts from."""
-    rows = [(origin.name.lower(), move) for origin in (NEW, *sorted(State)[:NEW]) for move in _from(origin)]
+    rows = [(NAMES[origin], move) for origin in (NEW, *ALL[:NEW]) for move in _from(origin)]
     lines, before = [], ""
     for name, move in rows:
-        targets = ", ".join(to.name.lower() for to in move.targets)
+        targets = ", ".join(NAMES[to] for to in move.targets)
         lines.append(f"{'' if name == before else name:<10} ── {move.event + ' ':─<12}> {targets:<28} {move.why}")
         before = name
     return "\n".join(lines)
 
 
-def _from(origin: State) -> Iterator[Move]:
+def _from(origin: TaskState) -> Iterator[Move]:
     return (move for move in MOVES if origin in move.origins)
 
 

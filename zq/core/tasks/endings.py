@@ -15,7 +15,7 @@ from zq.core.state.books import Books
 from zq.core.state.leases import Lease
 from zq.core.state.places import Dead
 from zq.core.state.step import MOVED, EndedMembers, Notice, Step
-from zq.core.state.transitions import DONE, LEASED, State
+from zq.core.state.transitions import DONE, LEASED, NAMES, TaskState
 from zq.core.tables import AT_ENDED, split_task_key, task_key
 from zq.core.tasks import key_turns
 from zq.wire.messages import Ended
@@ -104,7 +104,7 @@ def finish(books: Books, step: Step, batch: StoredBatch, outcome: str, reason: s
 # Single tasks.
 
 
-def split_off(books: Books, step: Step, batch: StoredBatch, bit: int, origin: State) -> StoredBatch:
+def split_off(books: Books, step: Step, batch: StoredBatch, bit: int, origin: TaskState) -> StoredBatch:
     """Takes one task out of the batch with which it came, and returns it as a batch of one, in hand.
 
     Args:
@@ -164,9 +164,9 @@ def bury(books: Books, step: Step, single: StoredBatch, reason: str) -> None:
     _note_end(books, step, single, "dead", reason)
 
 
-def end(books: Books, step: Step, batch: StoredBatch, state: State, reason: str) -> None:
+def end(books: Books, step: Step, batch: StoredBatch, state: TaskState, reason: str) -> None:
     """Ends a task in hand as cancelled or expired, or a whole batch of which nothing was ever leased."""
-    outcome = state.name.lower()
+    outcome = NAMES[state]
     batch.queue.bring_in(batch.origin, state, batch.count, batch.options.priority)
     books.count(outcome, batch.count)
     event_streams.note_batch(books.events, batch, outcome, reason)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from zq.core import tables
 from zq.core.state import places
 from zq.core.state.batch import bits, mask_of, run_mask, runs
 from zq.core.state.books import Books
@@ -52,14 +51,8 @@ def _unknown(lo: int, hi: int) -> Ended:
 
 def _final(step: Step, known: places.Known, asked: int) -> list[Ended] | None:
     """Returns how tasks have ended that have the end of their record, which is not "done"; else None."""
-    if places.is_dead(known):
-        value = None if known is None else step.tx.get(tables.DEAD, known.key)
-        outcome, reason = "dead", "" if value is None else tables.unpack(value)[1]
-    elif isinstance(known, End) and known.outcome != "done":
-        outcome, reason = known.outcome, known.reason
-    else:
-        return None
-    return [Ended(lo, hi, outcome, reason, b"", b"") for lo, hi in runs(asked)]
+    end = places.end_of(step, known)
+    return None if end is None else [Ended(lo, hi, *end, b"", b"") for lo, hi in runs(asked)]
 
 
 def _done_spans(step: Step, key: bytes, mask: int, has_results: bool) -> list[Ended]:
