@@ -3,6 +3,7 @@
 import re
 
 DEFAULT_ADDRESS = "tcp://127.0.0.1:7700"
+"""Where a coordinator is, and is looked for, when nobody says otherwise."""
 
 _ADDRESS = re.compile(r"tcp://(?:\[[0-9A-Fa-f:.%]+\]|[^\s:/\[\]*]+):(?P<port>[0-9]{1,5})|ipc://\S+")
 
