@@ -1,4 +1,4 @@
 """The embedded and the shared grade: a pipeline over the queues of a coordinator.
 
-May import: `patterns.run` and what it may. Of zq it sees the public names only.
+May import: run, work, errors; of zq its public names and `zq.processes`.
 """

@@ -2,7 +2,7 @@
 
 Names are loaded when they are first used.
 
-May import: `patterns.sockets`, `patterns.errors`, `zq`, `zq.processes`. Neither pipelines nor their runs.
+May import: sockets; of zq its public names and `zq.processes`. Neither pipelines nor their runs.
 """
 
 from importlib import import_module

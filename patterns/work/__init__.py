@@ -1,4 +1,4 @@
 """What is done with items, whatever carries them: the plan of a pipeline, its functions called, its books.
 
-May import: `patterns.pipeline` and what it may. No transport, no run.
+May import: pipeline; of zq its public names and `zq.processes`. No transport, no run.
 """

@@ -2,6 +2,7 @@
 
 And what stands beside a socket without being one: what wakes a thread that polls, the file that an address leaves.
 
-May import: errors. Nothing in here knows tasks or messages, and nothing knows ZeroMQ: the coordinator, workers and
-their children, and the patterns all stand on it. Of all rooms of zq this is the one that `patterns` may import, too.
+May import: nothing of zq. Nothing in here knows tasks or messages, and nothing knows ZeroMQ: the coordinator, workers
+and their children, and the patterns all stand on it. Of all rooms of zq this is the one that `patterns` may import,
+too.
 """
