@@ -22,7 +22,7 @@ def main() -> None:
 
 
 if __name__ == "__main__" and sys.argv[1] == "parent":
-    process = start_child("tests.process.child", "hang")
+    process = start_child("tests.processes.child", "hang")
     assert process.stdout is not None
     read_frame(process.stdout)
     print(process.pid, flush=True)

@@ -8,8 +8,8 @@ import sys
 import tempfile
 
 from tests.patterns.leftovers import is_alive
-from tests.process import child
 from tests.process.kitchen import wait_until
+from tests.processes import child
 from zq.processes.children import end_child, restart_pause, start_child
 from zq.processes.frames import read_frame, write_frame
 
