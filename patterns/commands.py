@@ -94,7 +94,8 @@ def run(
             "workers": None if workers else False,
         }
         options: RunOptions = {"ordered": ordered, "on_error": on_error, "threads": threads, "progress": progress}
-        options.update({name: value for name, value in given.items() if value is not None})  # type: ignore[typeddict-item] # names of its keys
+        # They have the names of its keys.
+        options.update({name: value for name, value in given.items() if value is not None})  # type: ignore[typeddict-item]
         with pipeline.run(_read_items(), **options) as results:
             for result in results:
                 typer.echo(json.dumps(result, default=_plain, ensure_ascii=False))

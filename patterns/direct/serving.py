@@ -72,7 +72,8 @@ class StageServer:
         """Ends serving; runs that use the workers lose what they hold."""
         self._stopped.set()
 
-    def _on_signal(self, number: int, frame: FrameType | None) -> None:  # noqa: ARG002 - the signature of signal handlers
+    # the signature of signal handlers
+    def _on_signal(self, number: int, frame: FrameType | None) -> None:  # noqa: ARG002
         self.stop()
 
     def _keep(self, command: list[str]) -> None:

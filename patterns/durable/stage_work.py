@@ -282,7 +282,8 @@ class Delivery:
         members += [(own.queue, parcel, self._dispatch.inner_options(own)) for parcel in closing]
         self.bytes += sum(len(frame) for _, parcel, _ in members for frame in parcel)
         options = self._options(place) | {"headers": headers, "max_attempts": CHUNK_ATTEMPTS_MAX}
-        self._task.group(members, callback=(place.queue, options), skips_none=True)  # type: ignore[arg-type] # a TypedDict in the making
+        # The options are a TypedDict in the making.
+        self._task.group(members, callback=(place.queue, options), skips_none=True)  # type: ignore[arg-type]
 
     def finish(self) -> Parcel | None:
         """Returns what the task returns: what is for the join around it, if it is little and nothing else comes of the

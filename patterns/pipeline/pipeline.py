@@ -123,8 +123,9 @@ class Piece(Pipeline[In_contra, Out_co]):
     opens: int = 0
     is_batch: bool = False
 
+    # A constant of its own class: a field would be a cycle.
     @property
-    def pieces(self) -> tuple[Piece[Any, Any], ...]:  # type: ignore[override] # a constant of its own class: a field would be a cycle
+    def pieces(self) -> tuple[Piece[Any, Any], ...]:  # type: ignore[override]
         return (self,)
 
     def check(self) -> None:

@@ -40,8 +40,23 @@ def writes_in(module: str, tree: ast.Module) -> Iterator[Write]:
             yield Write(module, node.lineno, named.attr if isinstance(named, ast.Attribute) and is_named else None)
 
 
+def hidden_in(module: str, tree: ast.Module) -> Iterator[str]:
+    """Yields where a module gives a transaction, or how it is written, another name: its writes could not be seen."""
+    called = {id(node.func) for node in ast.walk(tree) if isinstance(node, ast.Call)}
+    for node in ast.walk(tree):
+        taken = node if isinstance(node, ast.Attribute) and node.attr in WRITES and id(node) not in called else None
+        if taken is not None and ast.unparse(taken.value).rpartition(".")[2] == "tx":
+            yield f"{module} line {taken.lineno}: {ast.unparse(taken)}"
+        if isinstance(node, ast.Assign) and ast.unparse(node.value).rpartition(".")[2] == "tx":
+            yield from (
+                f"{module} line {node.lineno}: {ast.unparse(node)}"
+                for target in node.targets
+                if ast.unparse(target).rpartition(".")[2] != "tx"
+            )
+
+
 def all_writes() -> list[Write]:
-    return [write for path in sources("zq/core") for write in writes_in(module_name(path), parsed(path))]
+    return [write for path in sources("zq") for write in writes_in(module_name(path), parsed(path))]
 
 
 def shared(writes: list[Write]) -> dict[str, set[str]]:
@@ -63,6 +78,15 @@ def test_every_table_has_a_writer() -> None:
     written = {getattr(tables, write.table) for write in all_writes() if write.table is not None}
 
     assert written | {tables.SCHEDULED, tables.PARKED, tables.DEAD} == set(tables.TABLES)  # these three by `places`
+
+
+def test_a_transaction_is_called_tx_wherever_it_is_written() -> None:
+    assert not [line for path in sources("zq") for line in hidden_in(module_name(path), parsed(path))]
+
+
+@pytest.mark.parametrize("planted", ["t = step.tx", "put = step.tx.put"])
+def test_a_planted_other_name_of_a_transaction_is_found(planted: str) -> None:
+    assert list(hidden_in("zq.core.tasks.planted", ast.parse(planted)))
 
 
 @pytest.mark.parametrize(

@@ -198,7 +198,8 @@ def test_calls_run_on_the_links_thread_in_order_and_each_once(coordinator: FakeC
     link.start()
     seen: list[tuple[int, str]] = []
     for place in range(5000):
-        link.call(lambda place=place: seen.append((place, threading.current_thread().name)))  # type: ignore[misc]  # mypy cannot infer a lambda with a default
+        # mypy cannot infer a lambda with a default
+        link.call(lambda place=place: seen.append((place, threading.current_thread().name)))  # type: ignore[misc]
     link.close()
     assert seen == [(place, "zq-test") for place in range(5000)]
 

@@ -40,7 +40,8 @@ def plain(annotation: object) -> str:
 def shape_of(name: str, member: Any) -> list[str]:
     """Returns what a caller must know of a member: what it is, its parameters and what it returns."""
     if isinstance(member, property):
-        return ["property", f"returns {plain(inspect.signature(member.fget).return_annotation)}"]  # type: ignore[arg-type]  # it has one
+        # Each property has a getter.
+        return ["property", f"returns {plain(inspect.signature(member.fget).return_annotation)}"]  # type: ignore[arg-type]
     if not callable(member):
         return ["field"]
     signature = inspect.signature(member)

@@ -144,7 +144,8 @@ def test_call_whose_process_dies_fails_and_the_next_runs(executor: zq.Executor) 
 
 
 def test_function_may_ask_for_its_task(executor: zq.Executor) -> None:
-    assert executor.submit(functions.attempt_of).result(60) == ("zq.executor", 1)  # type: ignore[call-arg]  # zq fills it in
+    # zq fills it in
+    assert executor.submit(functions.attempt_of).result(60) == ("zq.executor", 1)  # type: ignore[call-arg]
 
 
 def test_cancel_stops_a_call_that_runs(executor: zq.Executor, tmp_path: Path) -> None:

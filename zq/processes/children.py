@@ -172,5 +172,6 @@ def open_pipes(prints: str) -> tuple[BinaryIO, BinaryIO]:
     os.close(nothing)
     os.dup2(int(prints), 1)
     os.close(int(prints))
-    sys.stdout = open(1, "w", buffering=1, encoding=sys.stderr.encoding, errors=sys.stderr.errors, closefd=False)  # noqa: SIM115 - for good
+    # It is open for good.
+    sys.stdout = open(1, "w", buffering=1, encoding=sys.stderr.encoding, errors=sys.stderr.errors, closefd=False)  # noqa: SIM115
     return source, target

@@ -107,7 +107,8 @@ class CoroutineChildRunner:
     def running(self) -> list[tuple[int, int, float]]:
         return [place for place in list(PAGE.iter_unpack(self._page[PAGE.size :])) if place[1] >= 0]
 
-    def stop_task(self, token: int, index: int, reason: str | None) -> bool:  # noqa: ARG002 - the worker reports it: the coroutine may take its time
+    # the worker reports it: the coroutine may take its time
+    def stop_task(self, token: int, index: int, reason: str | None) -> bool:  # noqa: ARG002
         self._new_stops.append(Span(token, index, index + 1))
         self._stirred.set()
         return False

@@ -35,7 +35,8 @@ def is_coroutine_handler(handler: Handler) -> bool:
     """Returns whether calling a handler makes a coroutine: an `async def` function, or an object whose `__call__` is
     one.
     """
-    return inspect.iscoroutinefunction(handler) or inspect.iscoroutinefunction(getattr(handler, "__call__", None))  # noqa: B004 - it is looked at, not for
+    # it is looked at, not for
+    return inspect.iscoroutinefunction(handler) or inspect.iscoroutinefunction(getattr(handler, "__call__", None))  # noqa: B004
 
 
 class _Run:
@@ -220,7 +221,8 @@ class LoopRunner:
     def running(self) -> list[tuple[int, int, float]]:
         return self._engine.running()
 
-    def stop_task(self, token: int, index: int, reason: str | None) -> bool:  # noqa: ARG002 - the worker reports it: the coroutine may take its time
+    # the worker reports it: the coroutine may take its time
+    def stop_task(self, token: int, index: int, reason: str | None) -> bool:  # noqa: ARG002
         self._call(partial(self._engine.stop, token, index))
         return False
 
@@ -257,7 +259,8 @@ class LoopRunner:
         if bench.is_closed and not len(engine) and self._over is not None:
             self._over.set()
 
-    def _take_report(self, assignment: Assignment, indexes: list[int], report: Report) -> None:  # noqa: ARG002 - what the engine tells
+    # what the engine tells
+    def _take_report(self, assignment: Assignment, indexes: list[int], report: Report) -> None:  # noqa: ARG002
         self._bench.measure(assignment.queue, report)
         self._report(report)
 

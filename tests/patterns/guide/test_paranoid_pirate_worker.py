@@ -19,7 +19,8 @@ def echo(content: list[bytes]) -> list[bytes]:
 
 
 def worker_of(address: str, handler: object = echo, missed_max: int = 100) -> ParanoidPirateWorker:
-    return ParanoidPirateWorker(address, handler, heartbeat_interval=INTERVAL, missed_max=missed_max)  # type: ignore[arg-type]  # some tests pass bad ones
+    # Some tests pass bad ones.
+    return ParanoidPirateWorker(address, handler, heartbeat_interval=INTERVAL, missed_max=missed_max)  # type: ignore[arg-type]
 
 
 def test_ready_is_first_and_heartbeats_follow(peers: RawPeers) -> None:

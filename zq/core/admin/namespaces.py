@@ -52,7 +52,8 @@ def namespaces_of(name: str) -> list[str]:
     return [front for front in fronts if front]
 
 
-def list_namespaces(books: Books, step: Step, arguments: dict[str, Any]) -> list[dict[str, Any]]:  # noqa: ARG001 - a query
+# a query
+def list_namespaces(books: Books, step: Step, arguments: dict[str, Any]) -> list[dict[str, Any]]:  # noqa: ARG001
     """Answers the query `namespaces`: those that queues are in, and those with limits."""
     names = set(books.shares)
     for queue in books.queues:

@@ -163,7 +163,8 @@ def resume_all(books: Books) -> None:
             queue.swept_before = operation.before
 
 
-def list_operations(books: Books, step: Step, arguments: dict[str, Any]) -> list[dict[str, Any]]:  # noqa: ARG001 - a query
+# a query
+def list_operations(books: Books, step: Step, arguments: dict[str, Any]) -> list[dict[str, Any]]:  # noqa: ARG001
     """Answers the query `operations`: all that go on, and the last that are done, or the one with an id."""
     id, inside = arguments.get("id"), prefix(arguments)
     found = [one for one in books.operations.values() if id in (None, one.id)]

@@ -177,7 +177,8 @@ def remove(books: Books, step: Step, bindings: list[Binding]) -> int:
     return len(bindings)
 
 
-def list_bindings(books: Books, step: Step, arguments: dict[str, Any]) -> list[dict[str, Any]]:  # noqa: ARG001 - a query
+# a query
+def list_bindings(books: Books, step: Step, arguments: dict[str, Any]) -> list[dict[str, Any]]:  # noqa: ARG001
     """Answers the query `bindings`."""
     queue = arguments.get("queue")
     found = list(books.bindings) if queue is None else books.bindings.of(text_in(arguments, "queue"))

@@ -289,7 +289,8 @@ def _milliseconds(time: float) -> float:
 
 def _save(books: Books, step: Step, name: str, row: ScheduleRow) -> None:
     options = None if row.options == DEFAULT_OPTIONS else tuple(row.options)
-    step.tx.put(tables.SCHEDULES, tables.schedule_key(name), tables.pack(row._replace(options=options)))  # type: ignore[arg-type]  # as it is packed
+    # The row as it is packed has them as a list.
+    step.tx.put(tables.SCHEDULES, tables.schedule_key(name), tables.pack(row._replace(options=options)))  # type: ignore[arg-type]
     if not row.is_paused:
         step.tx.put(tables.SCHEDULES, tables.schedule_time_key(row.next_time, name), b"")
         books.deadlines.schedules.bring_forward(row.next_time)
