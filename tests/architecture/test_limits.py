@@ -17,7 +17,7 @@ NAME = "n" * limits.NAME_BYTES_MAX
 ID = "i" * limits.ID_BYTES_MAX
 PATH = (limits.PATH_NUMBER_MAX,) * limits.PATH_MAX
 HEADERS = {
-    f"{number:0{limits.NAME_BYTES_MAX}}": "\u20ac" * limits.HEADER_BYTES_MAX for number in range(limits.HEADERS_MAX)
+    f"{number:0{limits.NAME_BYTES_MAX}}": "\u20ac" * limits.HEADER_CHARACTERS_MAX for number in range(limits.HEADERS_MAX)
 }
 LARGEST = Options(
     key=NAME, retry=("exponential", 1.0, 2.0, 60.0), timeout=1.0, headers=HEADERS, on_dead=NAME, group=(ID, PATH),
@@ -90,7 +90,7 @@ def test_keys_of_the_store_hold_the_longest_names_and_paths() -> None:
 
 def test_answers_and_notices_hold_the_reasons_that_they_show() -> None:
     assert arguments.LIST_MAX * 4 * task_rows.LISTED_REASON_CHARS < limits.FRAME_BYTES_MAX
-    assert follow_up.HEADER_REASON_CHARS <= limits.HEADER_BYTES_MAX
+    assert follow_up.HEADER_REASON_CHARS <= limits.HEADER_CHARACTERS_MAX
     assert max(limits.HEADERS_MAX, len(Options._fields)) <= codec.MAP_MAX
 
 

@@ -42,7 +42,7 @@ TEXT_CHARS_MAX = 16_384
 HEADERS_MAX = 32
 """Headers of a batch."""
 
-HEADER_BYTES_MAX = 4096
+HEADER_CHARACTERS_MAX = 4096
 """The text of a header: room for a trace context or a token, not for a payload."""
 
 ATTEMPTS_MAX = 1000

@@ -135,7 +135,7 @@ def _headers(value: Any) -> dict[str, str]:
         if type(name) is not str or type(text) is not str:
             raise WrongType(f"expected headers as a mapping of text to text, got {short(name)}: {short(text)}")
         read_text(name, "the name of a header", limits.NAME_BYTES_MAX)
-        read_text(text, f"header {name}", limits.HEADER_BYTES_MAX)
+        read_text(text, f"header {name}", limits.HEADER_CHARACTERS_MAX)
     return dict(value)
 
 
