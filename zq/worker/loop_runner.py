@@ -22,9 +22,9 @@ from zq.sessions.ids import IdMaker
 from zq.task import Task, TaskOwner
 from zq.wire.batch import decode_payload, payload_at
 from zq.wire.messages import Assignment
-from zq.worker.bench import Bench
 from zq.worker.harvest import Harvest, Report
-from zq.worker.runner import Chunk, Handler
+from zq.worker.runner import Chunk, Handler, random_prefix
+from zq.worker.thread_runner import RunnerHost, RunnerThread
 
 log = logging.getLogger(__name__)
 
@@ -181,40 +181,27 @@ def _index(run: _Run) -> int:
     return run.index
 
 
-class LoopRunner:
+class LoopRunner(RunnerThread):
     """A thread of the worker with an event loop, which takes from the bench as many tasks as it may run at once."""
 
-    def __init__(
-        self,
-        bench: Bench,
-        handlers: Mapping[str, Handler],
-        owner: TaskOwner,
-        ids: IdMaker,
-        report: Callable[[Report], None],
-        concurrency: int,
-    ) -> None:
+    def __init__(self, host: RunnerHost, handlers: Mapping[str, Handler], concurrency: int) -> None:
         """Makes a runner that is not started.
 
         Args:
-            bench: from which it takes; its `stir` becomes this runner's.
+            host: from whose bench it takes; the bench's `stir` becomes this runner's.
             handlers: by queue.
-            owner: of the tasks, for progress and cancelling.
-            ids: for what is forwarded.
-            report: takes what has ended.
             concurrency: coroutines at once.
         """
-        self._bench = bench
-        self._report = report
+        super().__init__(host, "zq-coroutines")
         self._concurrency = concurrency
-        self._engine = Coroutines(handlers, owner, ids, self._take_report, self._feed)
+        self._engine = Coroutines(handlers, host, IdMaker(random_prefix()), self._take_report, self._feed)
         self._loop: asyncio.AbstractEventLoop | None = None
         self._over: asyncio.Event | None = None
         self._opened = threading.Event()
-        self.thread = threading.Thread(target=self._run, name="zq-coroutines", daemon=True)
 
     def start(self) -> None:
         self._bench.stir = self._stir
-        self.thread.start()
+        super().start()
         self._opened.wait()
 
     def running(self) -> list[tuple[int, int, float]]:
@@ -223,9 +210,6 @@ class LoopRunner:
     def stop_task(self, token: int, index: int, reason: str | None) -> bool:  # noqa: ARG002 - the worker reports it: the coroutine may take its time
         self._call(partial(self._engine.stop, token, index))
         return False
-
-    def join(self, timeout: float) -> None:
-        self.thread.join(timeout)
 
     def kill(self) -> None:
         """Cancels all coroutines; what they do then is not waited for."""
@@ -258,8 +242,7 @@ class LoopRunner:
             self._over.set()
 
     def _take_report(self, assignment: Assignment, indexes: list[int], report: Report) -> None:  # noqa: ARG002 - what the engine tells
-        self._bench.measure(assignment.queue, report)
-        self._report(report)
+        self._pass_on(assignment.queue, report)
 
     def _stir(self) -> None:
         self._call(self._feed)
