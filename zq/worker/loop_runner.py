@@ -16,6 +16,7 @@ import threading
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from functools import partial
+from operator import attrgetter
 from typing import Any
 
 from zq.sessions.ids import IdMaker
@@ -146,15 +147,14 @@ class Coroutines:
 
     def _report_ended(self) -> None:
         ended, self._ended = self._ended, {}
-        harvest = self._harvest
         for runs in ended.values():
-            runs.sort(key=_index)  # neighbours become one completion
+            runs.sort(key=attrgetter("index"))  # neighbours become one completion
             over: list[_Run] = []
             for run in runs:
                 over.append(run)
                 if not run.is_stopped:
-                    self._note(harvest, run)
-                if harvest.is_full:
+                    self._note(run)
+                if self._harvest.is_full:
                     self._report_runs(over)
                     over = []
             if over:
@@ -166,19 +166,15 @@ class Coroutines:
         report = self._harvest.take_report(assignment, len(runs), sum(run.seconds for run in runs))
         self._report(assignment, [run.index for run in runs], report)
 
-    def _note(self, harvest: Harvest, run: _Run) -> None:
+    def _note(self, run: _Run) -> None:
         error = run.error
         if error is None and run.task is not None:
             try:
-                harvest.add(run.task, run.result)
+                self._harvest.add(run.task, run.result)
             except Exception as problem:
                 error = problem
         if error is not None:
-            harvest.fail(run.assignment, run.index, run.data, error)
-
-
-def _index(run: _Run) -> int:
-    return run.index
+            self._harvest.fail(run.assignment, run.index, run.data, error)
 
 
 class LoopRunner(RunnerThread):

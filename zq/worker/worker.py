@@ -137,8 +137,6 @@ class Worker:
             raise ValueError(f"worker {self.name} is running")
         if not self.handlers:
             raise ValueError(f"worker {self.name} has no handler; register one with @worker.task(queue)")
-        if self.processes:
-            self.spec = self.child_spec()
         options = WorkerOptions(
             address=self.address,
             namespace=self.namespace,
@@ -146,7 +144,7 @@ class Worker:
             handlers=self.handlers,
             concurrency=self.concurrency,
             coroutines=self.coroutines,
-            spec=self.spec if self.processes else None,
+            spec=self.child_spec() if self.processes else None,
             child_stdout=self.child_stdout,
         )
         self._run = WorkerRun(options)
