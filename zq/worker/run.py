@@ -10,9 +10,9 @@ from __future__ import annotations
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable
 from types import FrameType
+from typing import Protocol
 
 from zq.errors import ClosedError, RunnerBrokenError
 from zq.sessions.worker import WorkerSession
@@ -46,21 +46,15 @@ RUNNING_LOOK_INTERVAL = 0.02
 """Seconds between two looks at what runs, while something does."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class WorkerOptions:
-    """What a run needs to know of its worker, which says what each means.
-
-    Attributes:
-        spec: where child processes find the handlers; None: they run in this process.
-    """
+class RunSettings(Protocol):
+    """What a run needs to know of its worker, which says what each means; it is read when the run is made."""
 
     address: str
     namespace: Namespace | None
     name: str
-    handlers: Mapping[str, Handler]
+    handlers: dict[str, Handler]
     concurrency: int
     coroutines: int
-    spec: str | None
     child_stdout: int | None
 
 
@@ -86,15 +80,21 @@ class _WatchingSession(WorkerSession):
 class WorkerRun:
     """One run of a worker, from start to stop."""
 
-    def __init__(self, options: WorkerOptions) -> None:
-        handlers = options.handlers
+    def __init__(self, settings: RunSettings, spec: str | None) -> None:
+        """Makes a run that is not started.
+
+        Args:
+            settings: the worker.
+            spec: where child processes find the handlers; None: they run in this process.
+        """
+        handlers = settings.handlers
         coroutine_queues = frozenset(queue for queue, one in handlers.items() if is_coroutine_handler(one))
-        threads = options.concurrency if len(coroutine_queues) < len(handlers) else 0
-        coroutines = options.coroutines if coroutine_queues else 0
+        threads = settings.concurrency if len(coroutine_queues) < len(handlers) else 0
+        coroutines = settings.coroutines if coroutine_queues else 0
         self.bench = Bench(threads + coroutines, coroutine_queues)
         self.next_look_at = float("inf")
-        self.session: WorkerSession = _WatchingSession(self, options.name, tuple(handlers), threads + coroutines)
-        self._link = Link(options.address, self.session, f"zq-{options.name}", options.namespace)
+        self.session: WorkerSession = _WatchingSession(self, settings.name, tuple(handlers), threads + coroutines)
+        self._link = Link(settings.address, self.session, f"zq-{settings.name}", settings.namespace)
         self._reports: list[Report] = []
         self._lock = threading.Lock()  # guards _reports
         self._event = threading.Event()
@@ -104,19 +104,15 @@ class WorkerRun:
         self._told: dict[tuple[int, int], float] = {}  # progress, by task
         self._overdue: set[tuple[int, int]] = set()
         self._busy_at = time.monotonic()
-        self.runners: list[RunnerThread] = [self._make_runner(options) for _ in range(threads)]
+        self.runners: list[RunnerThread] = []
+        for _ in range(threads):
+            self.runners.append(
+                ThreadRunner(self, handlers) if spec is None else ChildRunner(self, spec, settings.child_stdout)
+            )
         if coroutines:
-            self.runners.append(self._make_loop(options))
-
-    def _make_runner(self, options: WorkerOptions) -> RunnerThread:
-        if options.spec is not None:
-            return ChildRunner(self, options.spec, options.child_stdout)
-        return ThreadRunner(self, options.handlers)
-
-    def _make_loop(self, options: WorkerOptions) -> RunnerThread:
-        if options.spec is not None:
-            return CoroutineChildRunner(self, options.spec, options.coroutines)
-        return LoopRunner(self, options.handlers, options.coroutines)
+            self.runners.append(
+                LoopRunner(self, handlers, coroutines) if spec is None else CoroutineChildRunner(self, spec, coroutines)
+            )
 
     def start(self) -> None:
         self._link.start()
