@@ -103,7 +103,9 @@ class ChildRunner(ChildThread):
         part = part_of(assignment, lo, hi)
         ended: set[int] = set()
         started_at = time.monotonic()
-        process = self._living_child() or self._start_child(__name__)
+        process = self._process
+        if process is None or process.poll() is not None:
+            process = self._start_child(__name__)
         if process is not None and self._ask(process, part, ended):
             self._failures = 0
             return

@@ -71,10 +71,6 @@ class ChildThread(RunnerThread):
         for place in range(self._places):
             PLACE.pack_into(self._page, place * PLACE.size, 0, -1, 0.0)
 
-    def _living_child(self) -> subprocess.Popen[bytes] | None:
-        process = self._process
-        return process if process is not None and process.poll() is None else None
-
     def _start_child(self, module: str, *arguments: str) -> subprocess.Popen[bytes] | None:
         """Starts a module of this room as the child; None, and a line in the log, when that fails.
 

@@ -129,9 +129,11 @@ class CoroutineChildRunner(ChildThread):
                 return
 
     def _live_child(self) -> subprocess.Popen[bytes] | None:
-        process = self._living_child()
+        process = self._process
         if process is not None:
-            return process
+            if process.poll() is None:
+                return process
+            self._note_death(process)  # before the shared memory is cleared: its reader may not know yet
         if self._failures:
             time.sleep(restart_pause(self._failures))
         process = self._start_child(__name__, str(self._concurrency))
@@ -209,13 +211,16 @@ class CoroutineChildRunner(ChildThread):
         return queue, tasks, seconds
 
     def _note_death(self, process: subprocess.Popen[bytes]) -> None:
-        """Charges the tasks that ran, and puts the others back."""
+        """Charges the tasks that ran, and puts the others back, unless another child runs by now: then the feeding
+        thread has done so, and what is in hand is that child's.
+        """
         how = describe_exit(process.wait())
         with self._lock:
+            if self._process not in (process, None):
+                return
+            self._process = None
             hands, self._hands, self._count = self._hands, {}, 0
             running = {(token, index) for token, index, _ in self.running()}
-            if self._process is process:
-                self._process = None
         failed = []
         for token, hand in hands.items():
             assignment = hand.assignment
