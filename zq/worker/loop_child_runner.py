@@ -79,7 +79,7 @@ class CoroutineChildRunner(ChildThread):
         super().start()
 
     def running(self) -> list[tuple[int, int, float]]:
-        return [place for place in list(PLACE.iter_unpack(self._page[PLACE.size :])) if place[1] >= 0]
+        return [place for place in PLACE.iter_unpack(self._page[PLACE.size :]) if place[1] >= 0]
 
     def stop_task(self, token: int, index: int, reason: str | None) -> bool:  # noqa: ARG002 - the worker reports it: the coroutine may take its time
         self._new_stops.append(Span(token, index, index + 1))

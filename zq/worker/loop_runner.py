@@ -196,7 +196,7 @@ class LoopRunner(RunnerThread):
         self._opened = threading.Event()
 
     def start(self) -> None:
-        self._bench.stir = self._stir
+        self._bench.stir = partial(self._call, self._feed)
         super().start()
         self._opened.wait()
 
@@ -239,9 +239,6 @@ class LoopRunner(RunnerThread):
 
     def _take_report(self, assignment: Assignment, indexes: list[int], report: Report) -> None:  # noqa: ARG002 - what the engine tells
         self._pass_on(assignment.queue, report)
-
-    def _stir(self) -> None:
-        self._call(self._feed)
 
     def _call(self, function: Callable[[], object]) -> None:
         if self._loop is not None:
