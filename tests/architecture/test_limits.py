@@ -17,7 +17,8 @@ NAME = "n" * limits.NAME_BYTES_MAX
 ID = "i" * limits.ID_BYTES_MAX
 PATH = (limits.PATH_NUMBER_MAX,) * limits.PATH_MAX
 HEADERS = {
-    f"{number:0{limits.NAME_BYTES_MAX}}": "\u20ac" * limits.HEADER_CHARACTERS_MAX for number in range(limits.HEADERS_MAX)
+    f"{number:0{limits.NAME_BYTES_MAX}}": "\u20ac" * limits.HEADER_CHARACTERS_MAX
+    for number in range(limits.HEADERS_MAX)
 }
 LARGEST = Options(
     key=NAME, retry=("exponential", 1.0, 2.0, 60.0), timeout=1.0, headers=HEADERS, on_dead=NAME, group=(ID, PATH),

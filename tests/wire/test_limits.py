@@ -105,7 +105,12 @@ EDGES: list[tuple[str, float, Callable[[Any], bytes], str]] = [
     ),
     ("characters of an error", limits.TEXT_CHARS_MAX, lambda n: failure("ä" * n), "too-large"),
     ("headers", limits.HEADERS_MAX, with_option("headers", lambda n: {str(i): "" for i in range(n)}), "too-large"),
-    ("characters of a header", limits.HEADER_CHARACTERS_MAX, with_option("headers", lambda n: {"h": "x" * n}), "too-large"),
+    (
+        "characters of a header",
+        limits.HEADER_CHARACTERS_MAX,
+        with_option("headers", lambda n: {"h": "x" * n}),
+        "too-large",
+    ),
     ("attempts", limits.ATTEMPTS_MAX, with_option("max_attempts", int), "malformed"),
     (
         "growth of delays",

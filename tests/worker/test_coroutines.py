@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import subprocess
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -19,6 +20,7 @@ from zq.task import Task
 from zq.wire.batch import decode_payload, encode_payload, iterate_payloads, pack_payloads
 from zq.wire.messages import DEFAULT_OPTIONS, Assignment
 from zq.worker import loop_child_runner
+from zq.worker.child_thread import ChildThread
 from zq.worker.harvest import Report
 from zq.worker.loop_runner import Coroutines, is_coroutine_handler
 from zq.worker.runner import Chunk
@@ -303,6 +305,33 @@ def test_child_that_dies_is_charged_for_what_ran_and_everything_runs_again(clien
     wait_noted(ledger, "started-1-2")
     (ledger / "release-1").touch()
     assert waiting.result(timeout=60) == "attempt 2"
+
+
+@pytest.mark.parametrize("processes", [1], indirect=True, ids=["child"])
+def test_child_whose_death_is_noticed_late_is_charged_for_what_ran_all_the_same(
+    client: zq.Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = ChildThread._answers
+    has_died, may_notice = threading.Event(), threading.Event()
+    children: list[int] = []
+
+    def answers(self: ChildThread, process: subprocess.Popen[bytes]) -> Iterator[Any]:
+        children.append(process.pid)
+        yield from real(self, process)
+        process.wait()
+        has_died.set()
+        may_notice.wait()
+
+    monkeypatch.setattr(ChildThread, "_answers", answers)
+    try:
+        dead = client.submit("die", None)
+        assert has_died.wait(60)
+
+        assert client.submit("meet", 0).result(timeout=60)
+    finally:
+        may_notice.set()
+    assert dead.result(timeout=60) == "attempt 2"
+    assert len(children) == 2
 
 
 @pytest.mark.parametrize("processes", [1], indirect=True, ids=["child"])

@@ -96,9 +96,9 @@ class ExecutorEngine:
         self._coordinator: Coordinator | None = None
         self._worker: Worker | None = None
         self.is_own = address is None
-        if address is None:
-            address = self._open_coordinator(directory)
         try:
+            if address is None:
+                address = self._open_coordinator(directory)
             if processes:
                 self._worker = make_worker(
                     address, allow=(), queue=self._queue, processes=processes, namespace=namespace
@@ -125,18 +125,11 @@ class ExecutorEngine:
         self._temporary = tempfile.mkdtemp(prefix="zq-executor-")
         socket = f"{self._temporary}/socket"
         if len(socket.encode()) > SOCKET_PATH_MAX:
-            shutil.rmtree(self._temporary)
             raise OSError(
                 f"expected a path of at most {SOCKET_PATH_MAX} bytes for a socket, got {socket}; set TMPDIR to a shorter one"
             )
-        coordinator = Coordinator(directory or f"{self._temporary}/data.zq", bind=f"ipc://{socket}")
-        try:
-            coordinator.open()
-        except BaseException:
-            shutil.rmtree(self._temporary, ignore_errors=True)
-            raise
-        self._coordinator = coordinator
-        return coordinator.address
+        self._coordinator = Coordinator(directory or f"{self._temporary}/data.zq", bind=f"ipc://{socket}").open()
+        return self._coordinator.address
 
     # Any thread.
 

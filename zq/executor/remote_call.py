@@ -27,6 +27,11 @@ from zq.wire.limits import TEXT_CHARS_MAX
 TUPLE, SET, FROZENSET, COMPLEX, LARGE_INT = range(1, 6)
 """Extension types of msgpack in arguments and results."""
 
+COLLECTIONS: dict[type[Any], int] = {tuple: TUPLE, frozenset: FROZENSET, set: SET}
+"""Of which the items are sent, as a list; also those of subclasses."""
+
+COLLECTIONS_BY_TYPE = {code: kind for kind, code in COLLECTIONS.items()}
+
 BASES: tuple[type[Any], ...] = (str, bytes, float, list, dict)
 """Of whose subclasses the value is sent."""
 
@@ -117,12 +122,9 @@ def pack(value: Any, what: str) -> bytes:
 
 
 def _pack_more(value: Any) -> Any:
-    if isinstance(value, tuple):
-        return msgpack.ExtType(TUPLE, _pack_items(value))
-    if isinstance(value, frozenset):
-        return msgpack.ExtType(FROZENSET, _pack_items(value))
-    if isinstance(value, set):
-        return msgpack.ExtType(SET, _pack_items(value))
+    for kind, code in COLLECTIONS.items():
+        if isinstance(value, kind):
+            return msgpack.ExtType(code, msgpack.packb(list(value), default=_pack_more, strict_types=True))
     if isinstance(value, complex):
         return msgpack.ExtType(COMPLEX, msgpack.packb([value.real, value.imag]))
     if isinstance(value, int) and not isinstance(value, bool):
@@ -141,11 +143,6 @@ def _pack_more(value: Any) -> Any:
     )
 
 
-def _pack_items(values: Any) -> bytes:
-    packed: bytes = msgpack.packb(list(values), default=_pack_more, strict_types=True)
-    return packed
-
-
 def unpack(data: bytes) -> Any:
     """Returns the value of some bytes; raises ValueError when they are not one."""
     try:
@@ -157,17 +154,12 @@ def unpack(data: bytes) -> Any:
 
 
 def _unpack_more(code: int, data: bytes) -> Any:
-    match code:
-        case 1:
-            return tuple(unpack(data))
-        case 2:
-            return set(unpack(data))
-        case 3:
-            return frozenset(unpack(data))
-        case 4:
-            return complex(*unpack(data))
-        case 5:
-            return int.from_bytes(data, "little", signed=True)
+    if code in COLLECTIONS_BY_TYPE:
+        return COLLECTIONS_BY_TYPE[code](unpack(data))
+    if code == COMPLEX:
+        return complex(*unpack(data))
+    if code == LARGE_INT:
+        return int.from_bytes(data, "little", signed=True)
     raise ValueError(f"unknown extension type {code}")
 
 

@@ -12,6 +12,7 @@ import logging
 import struct
 import time
 from collections.abc import Iterable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,7 @@ from zq.core.coordinator import Machine
 from zq.core.options import CoordinatorOptions, Now
 from zq.core.state.holder import Peer
 from zq.core.tables import TABLES
-from zq.errors import ClosedError, RemoteProtocolError, StoreFullError
+from zq.errors import RemoteProtocolError, StoreFullError
 from zq.processes.socket_file import SocketFile
 from zq.processes.wake import Wake
 from zq.server.calendar import CALENDAR
@@ -79,11 +80,10 @@ class Server:
         self.options = options or CoordinatorOptions()
         self.commits = 0
         self._store_options = store_options or LmdbOptions()
-        self._store: LmdbStore | None = None
-        self._context: zmq.Context[zmq.Socket[bytes]] | None = None
+        self._store: LmdbStore
         self._machine: Machine
         self._socket: zmq.Socket[bytes]
-        self._socket_file: SocketFile | None = None
+        self._opened = ExitStack()  # closes what `open` has opened, the last first
         self._unreachable: list[Peer] = []
         self._is_stopping = False
         self._faults = 0  # turns in a row that failed
@@ -98,10 +98,12 @@ class Server:
             OSError: the address cannot be bound.
         """
         self._store = LmdbStore(self.path, TABLES, self._store_options)
+        self._opened.callback(self._store.close)
         self._started_at = time.monotonic()
         self._read_books()
-        self._context = zmq.Context()
-        self._socket = self._context.socket(zmq.ROUTER)
+        context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
+        self._opened.callback(context.destroy, linger=0)
+        self._socket = context.socket(zmq.ROUTER)
         for name, value in (
             (zmq.LINGER, 0),
             (zmq.ROUTER_MANDATORY, 1),
@@ -119,7 +121,7 @@ class Server:
             self.close()
             raise OSError(error.errno, f"cannot bind {self.address}: {error.strerror}") from error
         self.address = self._socket.getsockopt_string(zmq.LAST_ENDPOINT)
-        self._socket_file = SocketFile(self.address)
+        self._opened.callback(SocketFile(self.address).remove)
 
     def run(self) -> None:
         """Serves until `stop`; raises StoreError when the disk fails, upon which the process should end."""
@@ -138,15 +140,7 @@ class Server:
 
     def close(self) -> None:
         """Closes socket and store, and removes the file of an `ipc://` address; what was accepted is on disk."""
-        if self._socket_file is not None:
-            self._socket_file.remove()
-            self._socket_file = None
-        if self._context is not None:
-            self._context.destroy(linger=0)
-            self._context = None
-        if self._store is not None:
-            self._store.close()
-            self._store = None
+        self._opened.close()
         self._wake.close()
 
     # A turn.
@@ -248,12 +242,7 @@ class Server:
     # Books.
 
     def _read_books(self) -> None:
-        self._machine = Machine(self.options, _now(), self._open_store(), self._about, CALENDAR)
-
-    def _open_store(self) -> LmdbStore:
-        if self._store is None:
-            raise ClosedError("the coordinator is closed")
-        return self._store
+        self._machine = Machine(self.options, _now(), self._store, self._about, CALENDAR)
 
     def _about(self) -> dict[str, Any]:
         from zq import __version__
@@ -262,7 +251,7 @@ class Server:
             "version": __version__,
             "uptime": round(time.monotonic() - self._started_at, 3),
             "commits": self.commits,
-            "store": self._open_store().info()._asdict(),
+            "store": self._store.info()._asdict(),
         }
 
 

@@ -100,6 +100,7 @@ class Link:
 
     Attributes:
         bad_frames: how many frames from the coordinator could not be read.
+        is_over: whether the link has closed or failed.
 
     Raises:
         ValueError: the address cannot be one.
@@ -113,10 +114,10 @@ class Link:
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
         self._pid = os.getpid()
         self._calls: deque[Callable[[], None]] = deque()
-        self._lock = threading.Lock()  # guards _calls against _is_over: a call is accepted or refused, never lost
+        self._lock = threading.Lock()  # guards _calls against is_over: a call is accepted or refused, never lost
         self._is_woken = False  # True while the thread will look at _calls without a signal
         self._is_closing = False
-        self._is_over = False
+        self.is_over = False
         self._wake = Wake()
         self._backlog: deque[bytes] = deque()  # encoded, not yet taken by the socket
         self._context: zmq.Context[zmq.Socket[bytes]] | None = None
@@ -141,7 +142,7 @@ class Link:
         if os.getpid() != self._pid:
             raise ClosedError("this connection belongs to the parent process; make a new client or worker after a fork")
         with self._lock:
-            if self._is_over:
+            if self.is_over:
                 raise ClosedError("the connection is closed")
             self._calls.append(function)
             if self._is_woken:
@@ -164,11 +165,6 @@ class Link:
             self._end(ClosedError("closed before it was started"))
         elif self._thread is not threading.current_thread():
             self._thread.join(timeout)
-
-    @property
-    def is_over(self) -> bool:
-        """True once the link has closed or failed."""
-        return self._is_over
 
     # The link's thread.
 
@@ -318,11 +314,11 @@ class Link:
         try:
             self._session.failed(error)
             with self._lock:
-                self._is_over = True
+                self.is_over = True
             while self._calls:
                 self._calls.popleft()()
         finally:
-            self._is_over = True
+            self.is_over = True
             self._close_sockets()
 
     def _close_sockets(self) -> None:

@@ -54,7 +54,7 @@ class Bench:
         self._expiries: dict[int, float] = {}  # by token, of leases with a ttl of which something is here: monotonic
         self._expired: list[Span] = []  # found to be expired when their turn came
         self._seconds: dict[str, float] = {}  # average per task, by queue
-        self._is_closed = False
+        self.is_closed = False
         self._changed = threading.Condition()
 
     def put(self, assignments: list[Assignment]) -> None:
@@ -115,7 +115,7 @@ class Bench:
 
     def _wait(self) -> bool:
         """Waits for something that may be run, and lets go what has expired; False when the bench is closed."""
-        while not self._is_closed:
+        while not self.is_closed:
             if not self._waiting:
                 self._changed.wait()
             elif self._expiries and self._drops_expired(self._waiting[0]):
@@ -146,7 +146,7 @@ class Bench:
         is none.
         """
         with self._changed:
-            while not self._is_closed and self._coroutines:
+            while not self.is_closed and self._coroutines:
                 chunk = assignment, lo, hi = self._coroutines.popleft()
                 if self._expiries and self._drops_expired(chunk):
                     continue
@@ -216,7 +216,7 @@ class Bench:
     def close(self) -> list[Span]:
         """Ends all `take`, and returns what was never started."""
         with self._changed:
-            self._is_closed = True
+            self.is_closed = True
             chunks = [*self._waiting, *self._coroutines]
             self._waiting.clear()
             self._coroutines.clear()
@@ -224,10 +224,6 @@ class Bench:
             self._changed.notify_all()
         self.stir()
         return [Span(chunk.assignment.token, chunk.lo, chunk.hi) for chunk in chunks]
-
-    @property
-    def is_closed(self) -> bool:
-        return self._is_closed
 
 
 def _nothing() -> None:

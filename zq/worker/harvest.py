@@ -62,7 +62,6 @@ class Harvest:
     def __init__(self, ids: IdMaker) -> None:
         self._ids = ids  # for what is forwarded
         self._packer = PayloadPacker()
-        self.hi = -1
         self.reset()
 
     def reset(self) -> None:

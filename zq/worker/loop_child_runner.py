@@ -1,11 +1,10 @@
 """Runs coroutine handlers in a child process: one event loop there, many tasks at once, and a worker whose heart beats
 whatever they do.
 
-As in `zq.worker.child_runner`, both sides speak the wire protocol over two pipes: `assign` and `cancelled` go to the
-child, `settle`, `release` (for what ended without a report) and `progress` come back. What runs is in shared memory,
-one place per task, and the first place holds when the loop last turned. When the child dies, the tasks that ran are
-charged and the others run again; when a cancelled coroutine holds the loop, the child is killed, since nothing else
-would end it.
+As in `zq.worker.child_runner` (what both share is in `zq.worker.child_thread`), but the child also gets `cancelled`. In
+the shared memory there is one place per task, and the first place holds when the loop last turned. When the child dies,
+the tasks that ran are charged and the others run again; when a cancelled coroutine holds the loop, the child is killed,
+since nothing else would end it.
 """
 
 from __future__ import annotations
@@ -13,29 +12,24 @@ from __future__ import annotations
 import asyncio
 import logging
 import mmap
-import os
 import subprocess
-import tempfile
 import threading
 import time
-from collections.abc import Callable
 from typing import Any, BinaryIO
 
-from zq.errors import RemoteProtocolError
 from zq.processes.children import become_child, end_child, open_pipes, restart_pause
 from zq.processes.exits import describe_exit
-from zq.processes.frames import read_frame, write_frame
+from zq.processes.frames import read_frame
 from zq.processes.references import load_handlers
-from zq.sessions.ids import IdMaker, make_prefix
+from zq.sessions.ids import IdMaker
 from zq.task import Task
-from zq.wire.batch import slice_tasks
-from zq.wire.codec import decode_for_coordinator, decode_from_coordinator, encode
-from zq.wire.messages import Assign, Assignment, Cancelled, Done, Failed, Progress, Release, Settle, Span
-from zq.worker.bench import Bench
-from zq.worker.child_runner import PAGE, falling_runs, start_runner
+from zq.wire.codec import decode_from_coordinator
+from zq.wire.messages import Assign, Assignment, Cancelled, Done, Failed, Release, Settle, Span
+from zq.worker.child_thread import PLACE, ChildThread, ChildVoice, falling_runs, part_of
 from zq.worker.harvest import Report
 from zq.worker.loop_runner import Coroutines
-from zq.worker.runner import Chunk
+from zq.worker.runner import Chunk, random_prefix
+from zq.worker.thread_runner import RunnerHost
 
 log = logging.getLogger(__name__)
 
@@ -60,67 +54,38 @@ class _Hand:
         self.sent_at = 0.0
 
 
-class CoroutineChildRunner:
+class CoroutineChildRunner(ChildThread):
     """Has a child process run coroutines: one thread feeds it, another reads what it says."""
 
-    def __init__(
-        self,
-        bench: Bench,
-        spec: str,
-        report: Callable[[Report], None],
-        progress: Callable[[Progress], None],
-        concurrency: int,
-    ) -> None:
-        """Makes a runner; the child starts with the first chunk.
+    def __init__(self, host: RunnerHost, spec: str, concurrency: int) -> None:
+        """Makes a runner that is not started.
 
         Args:
-            bench: from which it takes; its `stir` becomes this runner's.
-            spec: where the child finds the handlers: `module:attribute` or `path.py:attribute`.
-            report: takes what has ended.
-            progress: takes what handlers report meanwhile.
+            host: from whose bench it takes; the bench's `stir` becomes this runner's.
+            spec: as of `ChildThread`.
             concurrency: coroutines at once.
         """
-        self._bench = bench
-        self._spec = spec
-        self._report = report
-        self._progress = progress
+        super().__init__(host, "zq-coroutines", spec, concurrency + 1)
         self._concurrency = concurrency
-        self.thread = threading.Thread(target=self._run, name="zq-coroutines", daemon=True)
         self._stirred = threading.Event()
-        self._lock = threading.Lock()  # guards _process, _hands and _count; never held while a pipe is written
-        self._process: subprocess.Popen[bytes] | None = None
         self._reader: threading.Thread | None = None
-        self._hands: dict[int, _Hand] = {}
+        self._hands: dict[int, _Hand] = {}  # guarded by _lock, as is _count
         self._count = 0  # tasks in `_hands`
         self._asked: dict[tuple[int, int], float] = {}  # tasks that were asked to stop, and when
         self._new_stops: list[Span] = []
-        self._failures = 0
-        self._file = tempfile.TemporaryFile()  # noqa: SIM115 - it lives as long as the runner
-        self._file.truncate(PAGE.size * (concurrency + 1))
-        self._page = mmap.mmap(self._file.fileno(), PAGE.size * (concurrency + 1))
-        self._clear_page()
 
     def start(self) -> None:
         self._bench.stir = self._stirred.set
-        self.thread.start()
+        super().start()
 
     def running(self) -> list[tuple[int, int, float]]:
-        return [place for place in list(PAGE.iter_unpack(self._page[PAGE.size :])) if place[1] >= 0]
+        return [place for place in PLACE.iter_unpack(self._page[PLACE.size :]) if place[1] >= 0]
 
     # the worker reports it: the coroutine may take its time
     def stop_task(self, token: int, index: int, reason: str | None) -> bool:  # noqa: ARG002
         self._new_stops.append(Span(token, index, index + 1))
         self._stirred.set()
         return False
-
-    def join(self, timeout: float) -> None:
-        self.thread.join(timeout)
-
-    def kill(self) -> None:
-        """Ends the child at once."""
-        with self._lock:
-            if self._process is not None:
-                self._process.kill()
 
     # The feeding thread.
 
@@ -132,10 +97,7 @@ class CoroutineChildRunner:
                 self._send_stops()
                 self._kill_stuck()
         finally:
-            with self._lock:
-                process, self._process = self._process, None
-            if process is not None:
-                end_child(process)
+            self._end_child()
             if self._reader is not None:
                 self._reader.join(2.0)
             self._file.close()
@@ -155,37 +117,30 @@ class CoroutineChildRunner:
         indexes = [index for index in range(lo, hi) if index not in gone]
         process = self._live_child()
         if process is None:
-            for left in falling_runs(indexes[::-1]):
-                self._bench.put_back(Chunk(assignment, *left))
+            self._put_back(assignment, indexes)
             return
-        assert process.stdin is not None
         with self._lock:
             hand = self._hands.setdefault(assignment.token, _Hand(assignment))
             hand.indexes.update(indexes)
             hand.sent_at = time.monotonic()
             self._count += len(indexes)
-        try:
-            for part_lo, part_hi in falling_runs(indexes[::-1]):
-                first = assignment.lo
-                ends, blob = slice_tasks(assignment.ends, assignment.blob, part_lo - first, part_hi - first)
-                write_frame(process.stdin, encode(Assign((assignment._replace(lo=part_lo, ends=ends, blob=blob),))))
-        except (OSError, ValueError):
-            self._note_death(process)  # perhaps for the second time: the reader may have been before the hand-over
+        for part_lo, part_hi in falling_runs(indexes):
+            if not self._write(process, Assign((part_of(assignment, part_lo, part_hi),))):
+                self._note_death(process)  # perhaps for the second time: the reader may have been before the hand-over
+                return
 
     def _live_child(self) -> subprocess.Popen[bytes] | None:
         process = self._process
-        if process is not None and process.poll() is None:
-            return process
+        if process is not None:
+            if process.poll() is None:
+                return process
+            self._note_death(process)  # before the shared memory is cleared: its reader may not know yet
         if self._failures:
             time.sleep(restart_pause(self._failures))
-        self._clear_page()
-        page = self._file.fileno()
-        process = start_runner(__name__, self._spec, str(page), str(self._concurrency), page=page)
+        process = self._start_child(__name__, str(self._concurrency))
         if process is None:
             self._failures += 1
             return None
-        with self._lock:
-            self._process = process
         self._reader = threading.Thread(target=self._read, args=(process,), name="zq-coroutines-reader", daemon=True)
         self._reader.start()
         return process
@@ -193,15 +148,12 @@ class CoroutineChildRunner:
     def _send_stops(self) -> None:
         stops, self._new_stops = self._new_stops, []
         process = self._process
-        if not stops or process is None or process.stdin is None:
+        if not stops or process is None:
             return
         now = time.monotonic()
         for span in stops:
             self._asked[span.token, span.lo] = now
-        try:
-            write_frame(process.stdin, encode(Cancelled(tuple(stops))))
-        except (OSError, ValueError):
-            pass  # it died, which its reader notes
+        self._write(process, Cancelled(tuple(stops)))  # if it has died, its reader notes that
 
     def _kill_stuck(self) -> None:
         """Kills the child when a task that shall end holds its loop."""
@@ -210,38 +162,21 @@ class CoroutineChildRunner:
         running = {(token, index) for token, index, _ in self.running()}
         self._asked = {task: at for task, at in self._asked.items() if task in running}
         now = time.monotonic()
-        turned_at = PAGE.unpack_from(self._page)[2]
+        turned_at = PLACE.unpack_from(self._page)[2]
         if self._asked and min(self._asked.values()) < now - STOP_GRACE and turned_at < now - STOP_GRACE:
             log.warning("a cancelled coroutine holds its event loop; the child process is killed")
             self.kill()
 
-    def _clear_page(self) -> None:
-        PAGE.pack_into(self._page, 0, 0, 0, time.monotonic())
-        for place in range(1, self._concurrency + 1):
-            PAGE.pack_into(self._page, place * PAGE.size, 0, -1, 0.0)
-
     # The reading thread.
 
     def _read(self, process: subprocess.Popen[bytes]) -> None:
-        assert process.stdout is not None
-        try:
-            while (frame := read_frame(process.stdout)) is not None:
-                message = decode_for_coordinator(frame)
-                match message:
-                    case Progress():
-                        self._progress(message)
-                    case Settle(_, _, done, failed):
-                        self._note_settle(done, failed)
-                    case Release(_, _, spans):
-                        self._take_hands([(span.token, range(span.lo, span.hi)) for span in spans])
-                        self._stirred.set()
-                    case _:
-                        raise ValueError(f"unexpected message {type(message).__name__}")
-        except OSError:
-            pass  # the pipe broke: it died
-        except (ValueError, RemoteProtocolError):
-            log.exception("a child process sent what cannot be read; it is ended")
-            process.kill()
+        for message in self._answers(process):
+            match message:
+                case Settle(_, _, done, failed):
+                    self._note_settle(done, failed)
+                case Release(_, _, spans):
+                    self._take_hands([(span.token, range(span.lo, span.hi)) for span in spans])
+                    self._stirred.set()
         self._note_death(process)
         end_child(process)
 
@@ -253,7 +188,7 @@ class CoroutineChildRunner:
         report = Report(list(done), list(failed), tasks, seconds)
         if queue is not None:
             self._bench.measure(queue, report)
-        self._report(report)
+        self._host.report(report)
         self._stirred.set()
 
     def _take_hands(self, over: list[tuple[int, range]]) -> tuple[str | None, int, float]:
@@ -277,13 +212,16 @@ class CoroutineChildRunner:
         return queue, tasks, seconds
 
     def _note_death(self, process: subprocess.Popen[bytes]) -> None:
-        """Charges the tasks that ran, and puts the others back."""
+        """Charges the tasks that ran, and puts the others back, unless another child runs by now: then the feeding
+        thread has done so, and what is in hand is that child's.
+        """
         how = describe_exit(process.wait())
         with self._lock:
+            if self._process not in (process, None):
+                return
+            self._process = None
             hands, self._hands, self._count = self._hands, {}, 0
             running = {(token, index) for token, index, _ in self.running()}
-            if self._process is process:
-                self._process = None
         failed = []
         for token, hand in hands.items():
             assignment = hand.assignment
@@ -292,13 +230,12 @@ class CoroutineChildRunner:
                 Failed(token, assignment.id, index, f"the child process that ran it {how}", None, False)
                 for index in charged
             ]
-            for left in falling_runs(sorted(hand.indexes.difference(charged), reverse=True)):
-                self._bench.put_back(Chunk(assignment, *left))
+            self._put_back(assignment, hand.indexes.difference(charged))
         if hands:
             self._failures += not failed
             log.warning("child process %s with %d coroutines; it is started again", how, len(failed))
         if failed:
-            self._report(Report([], failed, 0, 0.0))
+            self._host.report(Report([], failed, 0, 0.0))
         self._stirred.set()
 
 
@@ -316,26 +253,25 @@ class _Places:
     def note(self, token: int, index: int, since: float | None) -> None:
         if since is not None:
             place = self._taken[token, index] = self._free.pop()
-            PAGE.pack_into(self._page, place * PAGE.size, token, index, since)
+            PLACE.pack_into(self._page, place * PLACE.size, token, index, since)
         else:
             place = self._taken.pop((token, index))
-            PAGE.pack_into(self._page, place * PAGE.size, 0, -1, 0.0)
+            PLACE.pack_into(self._page, place * PLACE.size, 0, -1, 0.0)
             self._free.append(place)
 
     def note_turn(self) -> None:
-        PAGE.pack_into(self._page, 0, 0, 0, time.monotonic())
+        PLACE.pack_into(self._page, 0, 0, 0, time.monotonic())
         asyncio.get_running_loop().call_later(TURN_INTERVAL, self.note_turn)
 
 
-class _Child:
+class _Child(ChildVoice):
     """The loop of a child process."""
 
     def __init__(self, spec: str, page: mmap.mmap, places: int, source: BinaryIO, target: BinaryIO) -> None:
+        super().__init__(target)
         self._source = source
-        self._target = target
-        self._lock = threading.Lock()  # guards `_target`: a handler may report progress from a thread of its own
         self._places = _Places(page, places)
-        ids = IdMaker(make_prefix(int.from_bytes(os.urandom(8), "little")))
+        ids = IdMaker(random_prefix())
         self._engine = Coroutines(load_handlers(spec), self, ids, self._report, _nothing, self._places.note)
         self._loop: asyncio.AbstractEventLoop
         self._over: asyncio.Event
@@ -349,9 +285,6 @@ class _Child:
         await self._over.wait()
 
     # The owner of the tasks.
-
-    def note_progress(self, task: Task, fraction: float) -> None:
-        self._send(Progress(task.token, task.index, fraction))
 
     def is_cancelled(self, task: Task) -> bool:
         return (task.token, task.index) in self._stopped
@@ -380,15 +313,11 @@ class _Child:
         token = assignment.token
         told = {index for one in report.done for index in range(one.lo, one.hi)} | {one.index for one in report.failed}
         if told:
-            self._send(Settle(0, None, tuple(report.done), tuple(report.failed)))
+            self.send(Settle(0, None, tuple(report.done), tuple(report.failed)))
         untold = tuple(Span(token, index, index + 1) for index in indexes if index not in told)
         if untold:
             self._stopped.difference_update((token, span.lo) for span in untold)
-            self._send(Release(0, None, untold))
-
-    def _send(self, message: Any) -> None:
-        with self._lock:
-            write_frame(self._target, encode(message))
+            self.send(Release(0, None, untold))
 
 
 def _nothing() -> None:
@@ -400,7 +329,7 @@ def main() -> None:
     prints, spec, descriptor, concurrency = become_child()
     source, target = open_pipes(prints)
     places = int(concurrency)
-    page = mmap.mmap(int(descriptor), PAGE.size * (places + 1))
+    page = mmap.mmap(int(descriptor), PLACE.size * (places + 1))
     asyncio.run(_Child(spec, page, places, source, target).serve())
 
 

@@ -16,15 +16,16 @@ import threading
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from functools import partial
+from operator import attrgetter
 from typing import Any
 
 from zq.sessions.ids import IdMaker
 from zq.task import Task, TaskOwner
 from zq.wire.batch import decode_payload, payload_at
 from zq.wire.messages import Assignment
-from zq.worker.bench import Bench
 from zq.worker.harvest import Harvest, Report
-from zq.worker.runner import Chunk, Handler
+from zq.worker.runner import Chunk, Handler, random_prefix
+from zq.worker.thread_runner import RunnerHost, RunnerThread
 
 log = logging.getLogger(__name__)
 
@@ -147,15 +148,14 @@ class Coroutines:
 
     def _report_ended(self) -> None:
         ended, self._ended = self._ended, {}
-        harvest = self._harvest
         for runs in ended.values():
-            runs.sort(key=_index)  # neighbours become one completion
+            runs.sort(key=attrgetter("index"))  # neighbours become one completion
             over: list[_Run] = []
             for run in runs:
                 over.append(run)
                 if not run.is_stopped:
-                    self._note(harvest, run)
-                if harvest.is_full:
+                    self._note(run)
+                if self._harvest.is_full:
                     self._report_runs(over)
                     over = []
             if over:
@@ -167,55 +167,38 @@ class Coroutines:
         report = self._harvest.take_report(assignment, len(runs), sum(run.seconds for run in runs))
         self._report(assignment, [run.index for run in runs], report)
 
-    def _note(self, harvest: Harvest, run: _Run) -> None:
+    def _note(self, run: _Run) -> None:
         error = run.error
         if error is None and run.task is not None:
             try:
-                harvest.add(run.task, run.result)
+                self._harvest.add(run.task, run.result)
             except Exception as problem:
                 error = problem
         if error is not None:
-            harvest.fail(run.assignment, run.index, run.data, error)
+            self._harvest.fail(run.assignment, run.index, run.data, error)
 
 
-def _index(run: _Run) -> int:
-    return run.index
-
-
-class LoopRunner:
+class LoopRunner(RunnerThread):
     """A thread of the worker with an event loop, which takes from the bench as many tasks as it may run at once."""
 
-    def __init__(
-        self,
-        bench: Bench,
-        handlers: Mapping[str, Handler],
-        owner: TaskOwner,
-        ids: IdMaker,
-        report: Callable[[Report], None],
-        concurrency: int,
-    ) -> None:
+    def __init__(self, host: RunnerHost, handlers: Mapping[str, Handler], concurrency: int) -> None:
         """Makes a runner that is not started.
 
         Args:
-            bench: from which it takes; its `stir` becomes this runner's.
+            host: from whose bench it takes; the bench's `stir` becomes this runner's.
             handlers: by queue.
-            owner: of the tasks, for progress and cancelling.
-            ids: for what is forwarded.
-            report: takes what has ended.
             concurrency: coroutines at once.
         """
-        self._bench = bench
-        self._report = report
+        super().__init__(host, "zq-coroutines")
         self._concurrency = concurrency
-        self._engine = Coroutines(handlers, owner, ids, self._take_report, self._feed)
+        self._engine = Coroutines(handlers, host, IdMaker(random_prefix()), self._take_report, self._feed)
         self._loop: asyncio.AbstractEventLoop | None = None
         self._over: asyncio.Event | None = None
         self._opened = threading.Event()
-        self.thread = threading.Thread(target=self._run, name="zq-coroutines", daemon=True)
 
     def start(self) -> None:
-        self._bench.stir = self._stir
-        self.thread.start()
+        self._bench.stir = partial(self._call, self._feed)
+        super().start()
         self._opened.wait()
 
     def running(self) -> list[tuple[int, int, float]]:
@@ -225,9 +208,6 @@ class LoopRunner:
     def stop_task(self, token: int, index: int, reason: str | None) -> bool:  # noqa: ARG002
         self._call(partial(self._engine.stop, token, index))
         return False
-
-    def join(self, timeout: float) -> None:
-        self.thread.join(timeout)
 
     def kill(self) -> None:
         """Cancels all coroutines; what they do then is not waited for."""
@@ -259,13 +239,9 @@ class LoopRunner:
         if bench.is_closed and not len(engine) and self._over is not None:
             self._over.set()
 
-    # what the engine tells
+    # The indexes are what the engine tells.
     def _take_report(self, assignment: Assignment, indexes: list[int], report: Report) -> None:  # noqa: ARG002
-        self._bench.measure(assignment.queue, report)
-        self._report(report)
-
-    def _stir(self) -> None:
-        self._call(self._feed)
+        self._pass_on(assignment.queue, report)
 
     def _call(self, function: Callable[[], object]) -> None:
         if self._loop is not None:

@@ -7,16 +7,14 @@ bench and run them. The caller of `Worker.run` waits, and decides when to drain.
 
 from __future__ import annotations
 
-import os
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable
 from types import FrameType
+from typing import Protocol
 
 from zq.errors import ClosedError, RunnerBrokenError
-from zq.sessions.ids import IdMaker, make_prefix
 from zq.sessions.worker import WorkerSession
 from zq.sockets.link import Link
 from zq.task import Task
@@ -27,7 +25,7 @@ from zq.worker.child_runner import ChildRunner
 from zq.worker.harvest import Report
 from zq.worker.loop_child_runner import CoroutineChildRunner
 from zq.worker.loop_runner import LoopRunner, is_coroutine_handler
-from zq.worker.runner import Handler
+from zq.worker.runner import Handler, random_prefix
 from zq.worker.thread_runner import RunnerThread, ThreadRunner
 
 BURST_IDLE = 0.5
@@ -48,21 +46,15 @@ RUNNING_LOOK_INTERVAL = 0.02
 """Seconds between two looks at what runs, while something does."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class WorkerOptions:
-    """What a run needs to know of its worker, which says what each means.
-
-    Attributes:
-        spec: where child processes find the handlers; None: they run in this process.
-    """
+class RunSettings(Protocol):
+    """What a run needs to know of its worker, which says what each means; it is read when the run is made."""
 
     address: str
     namespace: Namespace | None
     name: str
-    handlers: Mapping[str, Handler]
+    handlers: dict[str, Handler]
     concurrency: int
     coroutines: int
-    spec: str | None
     child_stdout: int | None
 
 
@@ -70,7 +62,7 @@ class _WatchingSession(WorkerSession):
     """The session of a worker, with the worker's own look at its runners before each tick."""
 
     def __init__(self, run: WorkerRun, name: str, queues: tuple[str, ...], concurrency: int) -> None:
-        super().__init__(name, _make_prefix(), queues, concurrency, run.running)
+        super().__init__(name, random_prefix(), queues, concurrency, run.running)
         self._run = run
 
     def tick(self, now: float) -> None:
@@ -88,15 +80,21 @@ class _WatchingSession(WorkerSession):
 class WorkerRun:
     """One run of a worker, from start to stop."""
 
-    def __init__(self, options: WorkerOptions) -> None:
-        handlers = options.handlers
+    def __init__(self, settings: RunSettings, spec: str | None) -> None:
+        """Makes a run that is not started.
+
+        Args:
+            settings: the worker.
+            spec: where child processes find the handlers; None: they run in this process.
+        """
+        handlers = settings.handlers
         coroutine_queues = frozenset(queue for queue, one in handlers.items() if is_coroutine_handler(one))
-        threads = options.concurrency if len(coroutine_queues) < len(handlers) else 0
-        coroutines = options.coroutines if coroutine_queues else 0
+        threads = settings.concurrency if len(coroutine_queues) < len(handlers) else 0
+        coroutines = settings.coroutines if coroutine_queues else 0
         self.bench = Bench(threads + coroutines, coroutine_queues)
         self.next_look_at = float("inf")
-        self.session: WorkerSession = _WatchingSession(self, options.name, tuple(handlers), threads + coroutines)
-        self._link = Link(options.address, self.session, f"zq-{options.name}", options.namespace)
+        self.session: WorkerSession = _WatchingSession(self, settings.name, tuple(handlers), threads + coroutines)
+        self._link = Link(settings.address, self.session, f"zq-{settings.name}", settings.namespace)
         self._reports: list[Report] = []
         self._lock = threading.Lock()  # guards _reports
         self._event = threading.Event()
@@ -106,20 +104,15 @@ class WorkerRun:
         self._told: dict[tuple[int, int], float] = {}  # progress, by task
         self._overdue: set[tuple[int, int]] = set()
         self._busy_at = time.monotonic()
-        self.runners: list[RunnerThread] = [self._make_runner(options) for _ in range(threads)]
+        self.runners: list[RunnerThread] = []
+        for _ in range(threads):
+            self.runners.append(
+                ThreadRunner(self, handlers) if spec is None else ChildRunner(self, spec, settings.child_stdout)
+            )
         if coroutines:
-            self.runners.append(self._make_loop(options))
-
-    def _make_runner(self, options: WorkerOptions) -> RunnerThread:
-        if options.spec is not None:
-            return ChildRunner(self.bench, options.spec, self.report, self._pass_progress, options.child_stdout)
-        return ThreadRunner(self.bench, options.handlers, self, IdMaker(_make_prefix()), self.report)
-
-    def _make_loop(self, options: WorkerOptions) -> RunnerThread:
-        if options.spec is not None:
-            return CoroutineChildRunner(self.bench, options.spec, self.report, self._pass_progress, options.coroutines)
-        ids = IdMaker(_make_prefix())
-        return LoopRunner(self.bench, options.handlers, self, ids, self.report, options.coroutines)
+            self.runners.append(
+                LoopRunner(self, handlers, coroutines) if spec is None else CoroutineChildRunner(self, spec, coroutines)
+            )
 
     def start(self) -> None:
         self._link.start()
@@ -231,10 +224,7 @@ class WorkerRun:
             self._reports.append(report)
             is_first = len(self._reports) == 1
         if is_first:
-            try:
-                self._link.call(_nothing)
-            except ClosedError:
-                pass  # the worker was ended in haste: the coordinator gives the task to another
+            self._call(_nothing)
 
     def note_progress(self, task: Task, fraction: float) -> None:
         """Passes progress on, not too often."""
@@ -244,13 +234,10 @@ class WorkerRun:
             if len(self._told) > 1000:
                 self._told.clear()
             self._told[at] = now
-            self._pass_progress(Progress(task.token, task.index, fraction))
+            self.pass_progress(Progress(task.token, task.index, fraction))
 
-    def _pass_progress(self, message: Progress) -> None:
-        try:
-            self._link.call(lambda: self.session.progress(*message))
-        except ClosedError:
-            pass  # nobody is interested any more
+    def pass_progress(self, message: Progress) -> None:
+        self._call(lambda: self.session.progress(*message))
 
     def is_cancelled(self, task: Task) -> bool:
         return task.index in self.bench.revoked.get(task.token, ())
@@ -302,7 +289,7 @@ class WorkerRun:
         for runner in self.runners:
             if time.monotonic() >= stop_at or self._is_hasty:
                 runner.kill()
-            runner.join(max(0.0, min(stop_at - time.monotonic(), HASTE if self._is_hasty else 3.0)))
+            runner.thread.join(max(0.0, min(stop_at - time.monotonic(), HASTE if self._is_hasty else 3.0)))
         settle_at = time.monotonic() + (0.0 if self._is_hasty else min(SETTLE_PATIENCE, max(timeout, 0.5)))
         while not self._is_reported() and time.monotonic() < settle_at and self.session.failure is None:
             time.sleep(0.005)
@@ -321,14 +308,11 @@ class WorkerRun:
             return not self._reports and self.session.is_settled
 
     def _call(self, function: Callable[[], None]) -> None:
+        """Has something done on the link's thread, from any other."""
         try:
             self._link.call(function)
         except ClosedError:
-            pass  # the link has failed: there is nobody to tell
-
-
-def _make_prefix() -> str:
-    return make_prefix(int.from_bytes(os.urandom(8), "little"))
+            pass  # it has failed, or the worker was ended in haste: the coordinator gives the tasks to another
 
 
 def _nothing() -> None:

@@ -6,11 +6,12 @@ Reports go out when the chunk ends and, in between, every REPORT_AFTER seconds, 
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
-from zq.sessions.ids import IdMaker
+from zq.sessions.ids import IdMaker, make_prefix
 from zq.task import Task, TaskOwner
 from zq.wire.batch import decode_payload, offsets_of
 from zq.wire.messages import Assignment
@@ -20,6 +21,11 @@ REPORT_AFTER = 0.01
 """Seconds of work after which a report goes out."""
 
 Handler = Callable[[Task], Any]
+
+
+def random_prefix() -> str:
+    """Returns a prefix of ids that nobody else has."""
+    return make_prefix(int.from_bytes(os.urandom(8), "little"))
 
 
 class Chunk(NamedTuple):
@@ -37,8 +43,8 @@ class Slot:
 
     def __init__(self) -> None:
         self.token = 0
-        self.index = -1  # of the task that runs, -1 when none does
         self.since = 0.0  # monotonic
+        self.index = -1  # of the task that runs, -1 when none does; written last, when the others are true
 
 
 class Runner:

@@ -1,32 +1,59 @@
 """Runs handlers in threads of the worker's process.
 
-`RunnerThread` is what every runner is to the worker, those with a child process (`zq.worker.child_runner`) or an event
+`RunnerThread` is what every runner is to the worker, those with a child process (`zq.worker.child_thread`) or an event
 loop (`zq.worker.loop_runner`), too.
 """
 
 from __future__ import annotations
 
 import threading
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from typing import Protocol
 
 from zq.sessions.ids import IdMaker
 from zq.task import TaskOwner
+from zq.wire.messages import Progress
 from zq.worker.bench import Bench
 from zq.worker.harvest import Report
-from zq.worker.runner import REPORT_AFTER, Handler, Runner, Slot
+from zq.worker.runner import REPORT_AFTER, Handler, Runner, Slot, random_prefix
 
 
-class RunnerThread(Protocol):
+class RunnerHost(TaskOwner, Protocol):
+    """For whom runners run tasks: one run of a worker, as they see it; they call it from their own threads."""
+
+    @property
+    def bench(self) -> Bench: ...
+
+    def report(self, report: Report) -> None:
+        """Takes what has ended."""
+
+    def pass_progress(self, message: Progress) -> None:
+        """Takes what a handler in a child process reports meanwhile."""
+
+
+class RunnerThread(ABC):
     """A thread that takes chunks from a bench; it ends when the bench is closed and its chunk is done."""
 
-    thread: threading.Thread
+    def __init__(self, host: RunnerHost, name: str) -> None:
+        """Makes a runner that is not started.
 
-    def start(self) -> None: ...
+        Args:
+            host: whose bench it takes from.
+            name: of the thread, for debuggers.
+        """
+        self._host = host
+        self._bench = host.bench
+        self.thread = threading.Thread(target=self._run, name=name, daemon=True)
 
+    def start(self) -> None:
+        self.thread.start()
+
+    @abstractmethod
     def running(self) -> list[tuple[int, int, float]]:
         """Returns token, index and start (monotonic seconds) of the tasks that run now; any thread may ask."""
 
+    @abstractmethod
     def stop_task(self, token: int, index: int, reason: str | None) -> bool:
         """Stops a task if it is running here; called on the link's thread, so it must not wait.
 
@@ -36,44 +63,36 @@ class RunnerThread(Protocol):
             task still does is ignored.
         """
 
-    def join(self, timeout: float) -> None: ...
-
+    @abstractmethod
     def kill(self) -> None:
         """Ends it at once if it can."""
 
+    @abstractmethod
+    def _run(self) -> None:
+        """What the thread does."""
 
-class ThreadRunner:
+    def _pass_on(self, queue: str, report: Report) -> None:
+        self._bench.measure(queue, report)
+        self._host.report(report)
+
+
+class ThreadRunner(RunnerThread):
     """Runs handlers in a thread of this process. Python cannot stop a thread: a task that is taken away runs on, and
     its end is ignored.
     """
 
-    def __init__(
-        self,
-        bench: Bench,
-        handlers: Mapping[str, Handler],
-        owner: TaskOwner,
-        ids: IdMaker,
-        report: Callable[[Report], None],
-    ) -> None:
+    def __init__(self, host: RunnerHost, handlers: Mapping[str, Handler]) -> None:
+        super().__init__(host, "zq-handler")
         self._slot = Slot()
-        self._bench = bench
-        self._report = report
-        self._runner = Runner(handlers, owner, ids, self._slot)
-        self.thread = threading.Thread(target=self._run, name="zq-handler", daemon=True)
-
-    def start(self) -> None:
-        self.thread.start()
+        self._runner = Runner(handlers, host, IdMaker(random_prefix()), self._slot)
 
     def running(self) -> list[tuple[int, int, float]]:
         slot = self._slot
         token, index, since = slot.token, slot.index, slot.since
         return [(token, index, since)] if index >= 0 else []
 
-    def stop_task(self, token: int, index: int, reason: str | None) -> bool:  # noqa: ARG002 - the protocol's signature
+    def stop_task(self, token: int, index: int, reason: str | None) -> bool:  # noqa: ARG002 - the signature of all
         return False
-
-    def join(self, timeout: float) -> None:
-        self.thread.join(timeout)
 
     def kill(self) -> None:
         """Cannot be done; the thread is a daemon and ends with the process."""
@@ -87,10 +106,6 @@ class ThreadRunner:
                     self._runner.run(chunk, bench.revoked, gathered.add)
             finally:  # a fault of the runner itself ends this thread, and what had ended before is still true
                 gathered.flush()
-
-    def _pass_on(self, queue: str, report: Report) -> None:
-        self._bench.measure(queue, report)
-        self._report(report)
 
 
 class Reports:

@@ -17,7 +17,7 @@ from zq.processes.references import place_of
 from zq.sockets.link import resolve_address, resolve_namespace
 from zq.submit_options import check_name
 from zq.task import Task
-from zq.worker.run import WorkerOptions, WorkerRun
+from zq.worker.run import WorkerRun
 from zq.worker.runner import Handler
 
 H = TypeVar("H", bound=Callable[[Task], Any])
@@ -137,19 +137,7 @@ class Worker:
             raise ValueError(f"worker {self.name} is running")
         if not self.handlers:
             raise ValueError(f"worker {self.name} has no handler; register one with @worker.task(queue)")
-        if self.processes:
-            self.spec = self.child_spec()
-        options = WorkerOptions(
-            address=self.address,
-            namespace=self.namespace,
-            name=self.name,
-            handlers=self.handlers,
-            concurrency=self.concurrency,
-            coroutines=self.coroutines,
-            spec=self.spec if self.processes else None,
-            child_stdout=self.child_stdout,
-        )
-        self._run = WorkerRun(options)
+        self._run = WorkerRun(self, self.child_spec() if self.processes else None)
         self._run.start()
         return self._run
 

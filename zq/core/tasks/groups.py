@@ -1,10 +1,10 @@
 """Groups: which tasks belong together, how many are out, and how the group ended.
 
 Theory of operation. A group is opened for `size` members. `outstanding` starts there and falls by one for each member
-that ends, in the transaction of its end; at 0 the group is joined (see `zq.core.tasks.follow_up`). A completed member whose forwards
-carry its group does not end: what it forwarded takes its place (`outstanding` grows by what was forwarded, less one),
-so that chains, forks and flat stages inside a group are still waited for. A group that is opened with a callback in
-another group is a member of that one, from its opening to the end of its callback.
+that ends, in the transaction of its end; at 0 the group is joined (see `zq.core.tasks.follow_up`). A completed member
+whose forwards carry its group does not end: what it forwarded takes its place (`outstanding` grows by what was
+forwarded, less one), so that chains, forks and flat stages inside a group are still waited for. A group that is opened
+with a callback in another group is a member of that one, from its opening to the end of its callback.
 
 A task is a member if the group was open when the task was stored; so is a group, by its opening. The roster says who
 was let in, and goes with the group. What was stored before the group was opened, or outlived an earlier group of that
