@@ -124,9 +124,6 @@ class Publisher(Device):
         if self._opened.is_set():
             self._send_outbox()
 
-    def _woken(self) -> None:
-        self._send_outbox()
-
     def _tick(self, now: float) -> float:
         self._send_outbox()
         if now >= self._beat_at:

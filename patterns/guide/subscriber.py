@@ -10,15 +10,13 @@ from __future__ import annotations
 import time
 from collections import deque
 from collections.abc import Iterable
-from contextlib import ExitStack
 from dataclasses import dataclass, field
-from types import TracebackType
-from typing import Self
 
 import zmq
 
 from patterns.guide.publisher import BEAT, UPDATE, encode_topic
-from patterns.sockets import HIGH_WATER_MARK, Frames, Socket, connect, make_socket
+from patterns.guide.socket_owner import SocketOwner
+from patterns.sockets import HIGH_WATER_MARK, Frames, connect, make_socket
 from zq import ClosedError, TimedOutError
 
 SNAPSHOT_INTERVAL = 1.0
@@ -61,7 +59,7 @@ class _Topic:
     held: deque[tuple[int, Update | None]] = field(default_factory=lambda: deque(maxlen=HELD_UPDATES_MAX))
 
 
-class Subscriber:
+class Subscriber(SocketOwner):
     """Follows topics of a publisher; one thread uses it, and a context manager closes it.
 
     Guarantee: of each topic, from its first snapshot on, updates come in order and once, and what is missing is
@@ -87,17 +85,15 @@ class Subscriber:
         self._topics = {encode_topic(name): _Topic(name) for name in topics}
         if not self._topics:
             raise ValueError("expected one or more topics, got none")
+        super().__init__()
         self._events: deque[Update | Gap] = deque()
-        self._context: zmq.Context[Socket] = zmq.Context()
-        with ExitStack() as undo:
-            undo.callback(self._context.destroy, linger=0)
+        with self._opening():
             self._updates = make_socket(self._context, zmq.SUB, high_water_mark=high_water_mark, linger=0)
             self._snapshots = make_socket(self._context, zmq.DEALER, linger=0)
             for name in self._topics:
                 self._updates.setsockopt(zmq.SUBSCRIBE, name)
             connect(self._updates, updates)
             connect(self._snapshots, snapshots)
-            undo.pop_all()
         self._poller = zmq.Poller()
         self._poller.register(self._updates, zmq.POLLIN)
         self._poller.register(self._snapshots, zmq.POLLIN)
@@ -140,21 +136,6 @@ class Subscriber:
         if found is None:
             raise ValueError(f"expected one of the topics that were subscribed, got {topic!r}")
         found.wants_snapshot = found.publisher is not None  # else the first one is still to come
-
-    def close(self) -> None:
-        """Closes the sockets; never waits."""
-        if not self._updates.closed:
-            self._updates.close()
-            self._snapshots.close()
-            self._context.term()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        self.close()
 
     def _ask_for_snapshots(self, now: float) -> None:
         for name, topic in self._topics.items():
