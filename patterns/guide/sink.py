@@ -15,7 +15,7 @@ from collections.abc import Iterator
 import zmq
 
 from patterns.guide.socket_owner import SocketOwner
-from patterns.sockets import Frames, bind, make_socket
+from patterns.sockets import Frames, bind, make_socket, unpack_number
 from zq import TimedOutError
 from zq.processes.socket_file import SocketFile
 
@@ -85,9 +85,9 @@ class Sink(SocketOwner):
     def _receive(self, frames: Frames) -> tuple[int, bytes] | None:
         match frames:
             case [kind, number, result] if kind == RESULT:
-                return self._note(unpack_number(number), result)
+                return self._note(task_number(number), result)
             case [kind, number] if kind == END:
-                self.sent = unpack_number(number)
+                self.sent = task_number(number)
                 return None
         raise ValueError(f"expected a result or the end, got {len(frames)} frames")
 
@@ -107,13 +107,9 @@ class Sink(SocketOwner):
         super().close()
 
 
-def pack_number(number: int) -> bytes:
-    return number.to_bytes(8, "big")
-
-
-def unpack_number(number: bytes) -> int:
+def task_number(frame: bytes) -> int:
     """Returns the number of a task; raises ValueError."""
-    value = int.from_bytes(number, "big")
-    if len(number) != 8 or value > NUMBER_MAX:
-        raise ValueError(f"expected a number of 8 bytes up to {NUMBER_MAX}, got {number[:16].hex() or 'nothing'}")
-    return value
+    number = unpack_number(frame)
+    if number > NUMBER_MAX:
+        raise ValueError(f"expected a number up to {NUMBER_MAX}, got {number}")
+    return number

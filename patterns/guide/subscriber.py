@@ -16,7 +16,7 @@ import zmq
 
 from patterns.guide.publisher import BEAT, UPDATE, encode_topic
 from patterns.guide.socket_owner import SocketOwner
-from patterns.sockets import HIGH_WATER_MARK, Frames, connect, make_socket
+from patterns.sockets import HIGH_WATER_MARK, Frames, connect, make_socket, unpack_number
 from zq import ClosedError, TimedOutError
 
 SNAPSHOT_INTERVAL = 1.0
@@ -152,7 +152,7 @@ class Subscriber(SocketOwner):
             case [kind, publisher, number] if kind == BEAT:
                 pass
             case [kind, publisher, number, key, value] if kind == UPDATE and topic is not None:
-                update = Update(topic.name, key.decode(), _unpack(number), value)
+                update = Update(topic.name, key.decode(), unpack_number(number), value)
             case _:
                 raise ValueError(f"expected an update or a beat, got {len(frames)} frames")
         if topic is None or len(publisher) != 8:
@@ -160,9 +160,9 @@ class Subscriber(SocketOwner):
         if topic.publisher != publisher:
             self._begin(topic, publisher)
         if topic.next is None:
-            topic.held.append((_unpack(number), update))
+            topic.held.append((unpack_number(number), update))
         else:
-            self._advance(topic, _unpack(number), update)
+            self._advance(topic, unpack_number(number), update)
 
     def _begin(self, topic: _Topic, publisher: bytes) -> None:
         if topic.next is not None:
@@ -177,9 +177,9 @@ class Subscriber(SocketOwner):
         topic = self._topics.get(frames[0])
         if topic is None or len(frames) < 3 or len(frames) % 3:
             raise ValueError(f"expected a snapshot of a topic that was subscribed, got {len(frames)} frames")
-        number = _unpack(frames[2])
+        number = unpack_number(frames[2])
         values = [
-            Update(topic.name, key.decode(), _unpack(at), value, is_snapshot=True)
+            Update(topic.name, key.decode(), unpack_number(at), value, is_snapshot=True)
             for key, at, value in zip(frames[3::3], frames[4::3], frames[5::3], strict=True)
         ]
         if not topic.wants_snapshot or topic.publisher != frames[1]:
@@ -203,9 +203,3 @@ class Subscriber(SocketOwner):
         if update is not None:
             self._events.append(update)
         topic.next = number + 1
-
-
-def _unpack(number: bytes) -> int:
-    if len(number) != 8:
-        raise ValueError(f"expected a number of 8 bytes, got {len(number)}")
-    return int.from_bytes(number, "big")

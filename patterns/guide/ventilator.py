@@ -12,9 +12,9 @@ import zmq
 from zmq.utils.monitor import recv_monitor_message
 
 from patterns.guide.device import Device
-from patterns.guide.sink import END, NUMBER_MAX, RESULT, pack_number, unpack_number
+from patterns.guide.sink import END, NUMBER_MAX, RESULT, task_number
 from patterns.guide.socket_owner import SocketOwner
-from patterns.sockets import Frames, bind, connect, make_socket, send_now
+from patterns.sockets import Frames, bind, connect, make_socket, pack_number, send_now
 from zq import TimedOutError
 from zq.processes.socket_file import SocketFile
 
@@ -141,12 +141,12 @@ class VentilatorWorker(Device):
 
     def _work(self, frames: Frames) -> None:
         number, payload = frames if len(frames) == 2 else (b"", b"")
-        unpack_number(number)
+        task_number(number)
         try:
             self._result = [RESULT, number, self._handler(payload)]
         except Exception:
             self.failures += 1
-            logger.exception("the handler failed; the sink will report task %d as missing", unpack_number(number))
+            logger.exception("the handler failed; the sink will report task %d as missing", task_number(number))
         self._tick(time.monotonic())
 
     def _tick(self, now: float) -> float:
