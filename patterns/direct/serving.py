@@ -22,8 +22,9 @@ import zmq
 
 from patterns.direct.control import Arrived, Unable
 from patterns.direct.hiring import JOIN
+from patterns.direct.links import Intake
 from patterns.direct.places import split_endpoint
-from patterns.direct.session import ControlThread, StageSession, make_pull
+from patterns.direct.session import ControlThread, StageSession
 from patterns.pipeline.pipeline import Pipeline
 from patterns.sockets import bind
 from patterns.work.plan import Plan
@@ -122,10 +123,10 @@ def main() -> None:
     plan = load_plan(spec)
     node = plan.node_named(stage)
     context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
-    pull = make_pull(context)
-    bind(pull, endpoint)
+    intake = Intake(context)
+    bind(intake.socket, endpoint)
     sys.stderr.write(f"zq pipeline serve: stage {stage} at {endpoint}\n")
-    control_endpoint, worker, secret, name, fingerprint = _wait_call(pull)
+    control_endpoint, worker, secret, name, fingerprint = _wait_call(intake.socket)
     control = ControlThread(context, control_endpoint, Arrived(worker, secret), is_remote=True)
     if name != stage or fingerprint != plan.fingerprint:
         what = f"stage {stage} is served here" if name != stage else "another version of the pipeline is served here"
@@ -133,10 +134,10 @@ def main() -> None:
         control.start()
         control.stopped.wait(5.0)
         control.end()
-        pull.close(0)
+        intake.socket.close(0)
     else:
         threading.Thread(target=_end_when_stopped, args=(control,), daemon=True).start()
-        StageSession(context, control, worker, plan=plan, pull=pull, node=node.number).run()
+        StageSession(context, control, worker, plan=plan, intake=intake, node=node.number).run()
     context.term()
 
 
