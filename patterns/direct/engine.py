@@ -24,7 +24,7 @@ from patterns.direct.links import Intake, Links
 from patterns.direct.places import Places, own_host
 from patterns.direct.quiescence import Quiescence
 from patterns.errors import LostError, PipelineError
-from patterns.run.feeder import Feeder
+from patterns.run.feeder import Feeder, unsendable_input
 from patterns.run.pace import Pace
 from patterns.run.progress import StageProgress
 from patterns.run.settings import Settings
@@ -207,10 +207,7 @@ class DirectEngine:
         try:
             kept = self._links.put(sent, 0.0, len(values))
         except UNSENDABLE as error:
-            raise TypeError(
-                f"an item of the input, number {first} or one of the {len(values) - 1} after it, cannot be sent: {error}; "
-                "items are what msgpack can hold: None, bool, int, float, str, bytes, list and dict"
-            ) from error
+            raise unsendable_input(first, len(values), error) from error
         self._pace.note_bytes(kept, len(values))
 
     # Items in.
