@@ -34,9 +34,7 @@ from patterns.direct.control import (
 )
 from patterns.direct.links import STALL_MAX, Intake, Links, set_patient
 from patterns.sockets import MESSAGE_BYTES_MAX, Socket, bind, make_socket, send_now
-from patterns.work.calls import StageCalls
 from patterns.work.execution import Execution
-from patterns.work.hand import HandCalls
 from patterns.work.items import UNSENDABLE, Chunk, Sent, decode, size_of, weight_of
 from patterns.work.plan import Plan
 from patterns.work.salvage import salvage
@@ -231,11 +229,7 @@ class StageSession:
         self._intake.tag = assign.tag
         if self._node not in (None, assign.node):
             raise ValueError(f"node {self._node} is served here, and node {assign.node} was asked for")
-        node = plan.nodes[assign.node]
-        calls: StageCalls | None = None
-        if node.options.timeout is not None:
-            calls = HandCalls(node, self._pause, self._control.stopped.is_set)
-        self._execution = Execution(plan, assign.node, self._pause, calls)
+        self._execution = Execution(plan, assign.node, self._pause, self._control.stopped.is_set)
         self._links = Links(self._context, self._number, assign.tag, plan)
         endpoint = assign.endpoint
         if self._served is None:

@@ -26,9 +26,7 @@ from patterns.durable.parcels import (
     origin_headers,
     stage_queue,
 )
-from patterns.work.calls import StageCalls
 from patterns.work.execution import Execution
-from patterns.work.hand import HandCalls
 from patterns.work.items import (
     UNSENDABLE,
     Chunk,
@@ -114,10 +112,7 @@ class StageWork:
         """Returns the execution of this thread, clean."""
         execution: Execution | None = getattr(self._local, "execution", None)
         if execution is None:
-            calls: StageCalls | None = None
-            if self.node.options.timeout is not None:
-                calls = HandCalls(self.node, time.sleep, lambda: False)
-            execution = self._local.execution = Execution(self._plan, self.node.number, time.sleep, calls)
+            execution = self._local.execution = Execution(self._plan, self.node.number, time.sleep)
         execution.forget()  # parts of a task that failed half-way
         return execution
 
