@@ -25,6 +25,7 @@ from patterns.durable.cursor import Cursor, CursorState, Keeper
 from patterns.durable.parcels import Dispatch, Submission, frames_in, origins_in, stage_queue
 from patterns.durable.takings import Takings
 from patterns.errors import PipelineError
+from patterns.pipeline.pipeline import check_name
 from patterns.run.feeder import Feeder, unsendable_input
 from patterns.run.pace import Pace
 from patterns.run.progress import StageProgress
@@ -82,7 +83,8 @@ class DurableEngine:
         Raises:
             ValueError: the run_id cannot be one.
         """
-        self.run_id = check_run_id(settings.run_id) if settings.run_id is not None else secrets.token_hex(6)
+        run_id = settings.run_id if settings.run_id is not None else secrets.token_hex(6)
+        self.run_id = check_name(run_id, "run_id", RUN_ID_CHARACTERS_MAX)
         self.ledger = Ledger(ordered=settings.ordered)
         self.lost: dict[str, int] = {}
         self._plan = plan
@@ -383,17 +385,3 @@ class DurableEngine:
             done = {queue.name: queue.done for queue in self._client.queues.list()}
             self._counts = {node.number: done.get(stage_queue(self._plan, node), 0) for node in self._plan.working}
         self._progress.update(self._counts, self.ledger)
-
-
-def check_run_id(run_id: str) -> str:
-    """Returns the id of a run if it can be one.
-
-    Raises:
-        ValueError: it is empty, too long, or has other characters than letters, digits, `-`, `_` and `.`.
-    """
-    is_plain = run_id.replace("-", "").replace("_", "").replace(".", "").isalnum() and run_id.isascii()
-    if not is_plain or len(run_id) > RUN_ID_CHARACTERS_MAX:
-        raise ValueError(
-            f"expected a run_id of 1 to {RUN_ID_CHARACTERS_MAX} ASCII letters, digits, '-', '_' and '.', got {run_id!r}"
-        )
-    return run_id
