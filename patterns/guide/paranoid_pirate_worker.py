@@ -12,7 +12,6 @@ import queue
 import random
 import threading
 import time
-from collections import deque
 from collections.abc import Callable
 from functools import partial
 
@@ -67,7 +66,6 @@ class ParanoidPirateWorker(Device):
         self._envelope: Frames | None = None  # of the request in hand; None in hand, too, once its queue has gone
         self._is_working = False
         self._requests: queue.SimpleQueue[Frames | None] = queue.SimpleQueue()
-        self._replies: deque[Frames | None] = deque()  # None: the handler has failed
         self._bench = threading.Thread(target=self._work, name="zq-handler", daemon=True)
 
     def _open(self) -> None:
@@ -126,19 +124,18 @@ class ParanoidPirateWorker(Device):
         self._is_working = True
         self._requests.put(content)
 
-    def _woken(self) -> None:
-        while self._replies:
-            reply = self._replies.popleft()
-            self._is_working = False
-            envelope, self._envelope = self._envelope, None
-            if reply is None:
-                self.failures += 1
-                if self._queue is not None and envelope is not None and not self._is_stopping:
-                    send_now(self._queue, [READY])
-            elif self._queue is None or envelope is None or not send_now(self._queue, [*envelope, *reply]):
-                self.lost += 1
-            else:
-                self.handled += 1
+    def _finish(self, reply: Frames | None) -> None:
+        """Answers the request in hand; None: the handler has failed."""
+        self._is_working = False
+        envelope, self._envelope = self._envelope, None
+        if reply is None:
+            self.failures += 1
+            if self._queue is not None and envelope is not None and not self._is_stopping:
+                send_now(self._queue, [READY])
+        elif self._queue is None or envelope is None or not send_now(self._queue, [*envelope, *reply]):
+            self.lost += 1
+        else:
+            self.handled += 1
 
     # The handler's thread.
 
@@ -149,8 +146,7 @@ class ParanoidPirateWorker(Device):
                 reply = _checked(self._handler(content))
             except Exception:
                 logger.exception("the handler failed; the request is left to another worker")
-            self._replies.append(reply)
-            self.wake()
+            self._post(partial(self._finish, reply))
 
 
 def _checked(reply: object) -> Frames:
