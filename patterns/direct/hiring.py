@@ -91,7 +91,7 @@ class Hiring:
     def _start_thread(self, worker: Hired) -> None:
         hello = Arrived(worker.number, self.secret)
         control = ControlThread(self._context, self._control_endpoint, hello, is_remote=False)
-        session = StageSession(self._context, control, worker.number, plan=self._plan)
+        session = StageSession(self._context, control, plan=self._plan)
         worker.thread = threading.Thread(target=session.run, name=f"zq-stage-{worker.node.name}", daemon=True)
         worker.thread.start()
 

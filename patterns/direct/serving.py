@@ -123,7 +123,7 @@ def main() -> None:
         intake.socket.close(0)
     else:
         threading.Thread(target=_end_when_stopped, args=(control,), daemon=True).start()
-        StageSession(context, control, worker, plan=plan, intake=intake, node=node.number).run()
+        StageSession(context, control, plan=plan, intake=intake, node=node.number).run()
     context.term()
 
 

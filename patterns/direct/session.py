@@ -56,6 +56,7 @@ class ControlThread(threading.Thread):
     """The control channel of one worker.
 
     Attributes:
+        hello: what it says first: which worker this is.
         wake: rings when the caller has said something, or the run is over.
         stopped: set when the run is over, by the caller's word or by its silence.
     """
@@ -65,7 +66,7 @@ class ControlThread(threading.Thread):
         self.stopped = threading.Event()
         self._context = context
         self._endpoint = endpoint
-        self._hello = hello
+        self.hello = hello
         self._is_remote = is_remote
         self._lock = threading.Lock()  # guards the four below
         self._inbox: deque[Message] = deque()
@@ -123,7 +124,7 @@ class ControlThread(threading.Thread):
                 if self._is_remote and now - heard_at > CALLER_SILENCE_MAX:
                     self._stop()
         except zmq.ZMQError:
-            logger.exception("worker %d has no channel to its caller at %s", self._hello.worker, self._endpoint)
+            logger.exception("worker %d has no channel to its caller at %s", self.hello.worker, self._endpoint)
         finally:
             channel.close(500)
             self._stop()  # without its channel nobody tells it when to end
@@ -167,7 +168,6 @@ class StageSession:
         self,
         context: zmq.Context[Socket],
         control: ControlThread,
-        number: int,
         *,
         plan: Plan | None = None,
         intake: Intake | None = None,
@@ -178,14 +178,12 @@ class StageSession:
         Args:
             context: for its sockets.
             control: its channel to the caller, not started yet.
-            number: of the worker.
             plan: the caller's own, for a thread of its process; None: it is told.
             intake: bound already, for a worker that serves an endpoint; None: it binds what it is told.
             node: what such a worker serves; None: it is told.
         """
         self._context = context
         self._control = control
-        self._number = number
         self._plan = plan
         self._served = intake
         self._node = node
@@ -230,7 +228,7 @@ class StageSession:
         if self._node not in (None, assign.node):
             raise ValueError(f"node {self._node} is served here, and node {assign.node} was asked for")
         self._execution = Execution(plan, assign.node, self._pause, self._control.stopped.is_set)
-        self._links = Links(self._context, self._number, assign.tag, plan)
+        self._links = Links(self._context, self._control.hello.worker, assign.tag, plan)
         endpoint = assign.endpoint
         if self._served is None:
             endpoint = bind(self._intake.socket, assign.endpoint)
