@@ -119,7 +119,7 @@ class Crew:
         self._error: Exception | None = None
         self._channel = make_socket(context, zmq.ROUTER)
         set_patient(self._channel)
-        self._hiring = Hiring(context, plan, places, bind(self._channel, places.control()), threads=threads)
+        self._hiring = Hiring(context, plan, places, bind(self._channel, places.place("control")), threads=threads)
         self._thread = threading.Thread(target=self._run, name="zq-crew", daemon=True)
 
     # Starting.
@@ -381,7 +381,7 @@ class Crew:
 
     def _assignment(self, worker: Hired) -> Become:
         plan = b"" if worker.thread is not None or worker.place is not None else self._plan.to_wire()
-        endpoint = worker.place or self._places.worker(worker.number)
+        endpoint = worker.place or self._places.place(f"worker-{worker.number}")
         return Become(worker.node.number, plan, self.tag, endpoint)
 
     def _note(self, worker: Hired, message: Message) -> None:

@@ -102,7 +102,7 @@ class DirectEngine:
         self._places = Places(host=settings.host or host, is_threaded=is_threaded)
         self._context: zmq.Context[Socket] = zmq.Context()
         self._sink = Intake(self._context)
-        endpoint = self._endpoint = bind(self._sink.socket, self._places.sink())
+        endpoint = self._endpoint = bind(self._sink.socket, self._places.place("sink"))
         crew = self._crew = Crew(self._context, plan, self._places, settings.endpoints, threads=settings.threads)
         self._sink.tag = crew.tag
         self._links = Links(self._context, CALLER, crew.tag, plan)
@@ -331,8 +331,8 @@ class DirectEngine:
 
     def _first_batch(self, crew: Crew, counts: dict[int, Counts]) -> Hired | None:
         """Returns the worker of the first batch that holds items; those after it may get more from it."""
-        holding = [crew.workers[number] for number, one in counts.items() if one.is_holding]
-        batches = [worker for worker in holding if worker.node.kind == "batch"]
+        holding = (crew.workers[number] for number, one in counts.items() if one.is_holding)
+        batches = (worker for worker in holding if worker.node.kind == "batch")
         return min(batches, key=lambda worker: worker.node.number, default=None)
 
     def _settle_deaths(self, crew: Crew) -> None:

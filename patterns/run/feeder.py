@@ -46,11 +46,6 @@ class Feeder:
         """Whether all items have been taken, and there are no more."""
         return self._is_over and not self._buffer
 
-    @property
-    def count(self) -> int:
-        """Items that can be taken now."""
-        return len(self._buffer)
-
     def start(self) -> None:
         self._thread.start()
 
