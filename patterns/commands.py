@@ -34,13 +34,12 @@ def draw(
 ) -> None:
     """Print a pipeline as text."""
     with _exit_codes():
-        from patterns.direct.serving import load_plan
-        from patterns.work.drawing import draw_mermaid
-        from zq.processes.references import load_reference
+        from patterns.pipeline.pipeline import load_pipeline
 
         _find_modules_here()
-        plan = load_plan(spec)
-        typer.echo(draw_mermaid(plan).rstrip() if mermaid else str(load_reference(spec)))
+        pipeline = load_pipeline(spec)
+        diagram = pipeline.diagram()  # also looks whether it is complete
+        typer.echo(diagram.rstrip() if mermaid else str(pipeline))
 
 
 @app.command()
@@ -76,14 +75,11 @@ def run(
 ) -> None:
     """Read items as JSON lines on stdin, and print results as JSON lines on stdout."""
     with _exit_codes():
-        from patterns.pipeline.pipeline import Pipeline
+        from patterns.pipeline.pipeline import load_pipeline
         from patterns.run.settings import RunOptions
-        from zq.processes.references import load_reference
 
         _find_modules_here()
-        pipeline = load_reference(spec)
-        if not isinstance(pipeline, Pipeline):
-            raise ValueError(f"expected a pipeline at {spec}, got {type(pipeline).__name__}")
+        pipeline = load_pipeline(spec)
         given: dict[str, Any] = {
             "allow_loss": allow_loss or None,
             "endpoints": _by_stage(endpoint or []) or None,

@@ -97,6 +97,22 @@ def send_now(socket: Socket, frames: Frames) -> bool:
     return True
 
 
+def pack_number(number: int) -> bytes:
+    """Returns a number as 8 bytes, big-endian."""
+    return number.to_bytes(8, "big")
+
+
+def unpack_number(frame: bytes) -> int:
+    """Returns the number that 8 bytes stand for.
+
+    Raises:
+        ValueError: they are not 8.
+    """
+    if len(frame) != 8:
+        raise ValueError(f"expected a number of 8 bytes, got {frame[:16].hex() or 'nothing'}")
+    return int.from_bytes(frame, "big")
+
+
 def split_envelope(frames: Frames) -> tuple[Frames, Frames]:
     """Returns an address stack with its empty delimiter, and the content behind it.
 

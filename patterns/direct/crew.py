@@ -34,7 +34,7 @@ from patterns.direct.control import (
     pack,
     unpack,
 )
-from patterns.direct.hiring import Hired, Hiring, senders_to, targets_of, why_not
+from patterns.direct.hiring import Hired, Hiring, why_not
 from patterns.direct.links import STALL_MAX, set_patient
 from patterns.direct.places import Places
 from patterns.errors import StartError
@@ -110,8 +110,7 @@ class Crew:
         self._changed = threading.Condition()  # guards all that the thread and the caller share
         self._outbox: deque[tuple[Hired, Message]] = deque()
         self._dead: list[Hired] = []
-        self._buried: list[Hired] = []  # all that ever died
-        self._last_number = CALLER
+        self._hired: list[Hired] = []  # all that ever were, by number
         self._probe = 0
         self._probe_at = 0.0
         self._probe_interval = PROBE_INTERVAL
@@ -120,7 +119,7 @@ class Crew:
         self._error: Exception | None = None
         self._channel = make_socket(context, zmq.ROUTER)
         set_patient(self._channel)
-        self._hiring = Hiring(context, plan, places, bind(self._channel, places.control()), threads=threads)
+        self._hiring = Hiring(context, plan, places, bind(self._channel, places.place("control")), threads=threads)
         self._thread = threading.Thread(target=self._run, name="zq-crew", daemon=True)
 
     # Starting.
@@ -138,20 +137,32 @@ class Crew:
         self._thread.start()
         self._launch(list(self.workers.values()))
 
-    def wire(self, sink: str) -> None:
-        """Tells each worker whom to give to and who will give.
+    def wire(self, sink: str, fresh: list[Hired] | None = None) -> None:
+        """Tells workers whom to give to and who will give: new ones of everybody, the others of the new ones.
 
         Args:
             sink: where the caller takes results.
+            fresh: those that are new, or None for all.
         """
-        for worker in self.workers.values():
-            self._say(
-                worker,
-                Wire(
-                    senders_to(self._plan, self.workers, worker.node),
-                    targets_of(self._plan, self.workers, worker.node, sink),
-                ),
-            )
+        living = [worker for worker in self.workers.values() if not worker.is_dead]
+        fresh = living if fresh is None else fresh
+        for worker in living:
+            is_fresh = worker in fresh
+            message = self._wiring(worker.node, living if is_fresh else fresh, sink if is_fresh else None)
+            if is_fresh or message.senders or message.targets:
+                worker.is_wired = False
+                self._say(worker, message)
+
+    def _wiring(self, node: Node, others: list[Hired], sink: str | None) -> Wire:
+        """Returns who gives to a node and who takes from it, of some workers, and the caller if `sink` says where."""
+        followers = self._plan.followers(node.number)
+        senders = [one.number for one in others if node.number in self._plan.followers(one.node.number)]
+        targets = [one.target() for one in others if one.node.number in followers]
+        if sink is not None and node.number in self._plan.followers(SINK):
+            senders.append(CALLER)
+        if sink is not None and SINK in followers:
+            targets.append(Target(CALLER, SINK, 0, sink))
+        return Wire(senders, targets)
 
     def entries(self) -> list[Target]:
         """Returns the workers that the caller gives to."""
@@ -197,27 +208,13 @@ class Crew:
                 self.workers.pop(worker.number, None)
             fresh = [self._add(worker.node, worker.index, worker.place) for worker in dead]
         self._launch(fresh)
-        numbers = {worker.number for worker in fresh}
-        for worker in list(self.workers.values()):
-            if worker.number in numbers:
-                message = Wire(
-                    senders_to(self._plan, self.workers, worker.node),
-                    targets_of(self._plan, self.workers, worker.node, sink),
-                )
-            else:
-                followers = self._plan.followers(worker.node.number)
-                targets = [one.target() for one in fresh if one.node.number in followers]
-                senders = [one.number for one in fresh if worker.node.number in self._plan.followers(one.node.number)]
-                if not targets and not senders:
-                    continue
-                message = Wire(senders, targets)
-                worker.is_wired = False
-            self._say(worker, message)
+        self.wire(sink, fresh)
         return fresh
 
     def _add(self, node: Node, index: int, place: str | None) -> Hired:
-        self._last_number += 1
-        worker = self.workers[self._last_number] = Hired(self._last_number, node, index, place)
+        worker = Hired(len(self._hired) + 1, node, index, place)
+        self._hired.append(worker)
+        self.workers[worker.number] = worker
         return worker
 
     def _launch(self, workers: list[Hired]) -> None:
@@ -293,8 +290,7 @@ class Crew:
         for worker in self.workers.values():
             self._say(worker, Stop())
         deadline = time.monotonic() + STOP_PATIENCE
-        processes = [worker.process for worker in self.workers.values() if worker.process is not None]
-        processes += [worker.process for worker in self._buried if worker.process is not None]
+        processes = [worker.process for worker in self._hired if worker.process is not None]
         for worker in self.workers.values():
             if worker.process is not None and worker.route is None:
                 worker.process.kill()  # it has not said hello, and hears nothing
@@ -385,7 +381,7 @@ class Crew:
 
     def _assignment(self, worker: Hired) -> Become:
         plan = b"" if worker.thread is not None or worker.place is not None else self._plan.to_wire()
-        endpoint = worker.place or self._places.worker(worker.number)
+        endpoint = worker.place or self._places.place(f"worker-{worker.number}")
         return Become(worker.node.number, plan, self.tag, endpoint)
 
     def _note(self, worker: Hired, message: Message) -> None:
@@ -427,7 +423,6 @@ class Crew:
             if is_ended or is_silent:
                 worker.is_dead = True
                 self._dead.append(worker)
-                self._buried.append(worker)
                 for other in self.workers.values():
                     self._outbox.append((other, Gone(worker.number)))
                 self.wake.ring()

@@ -11,7 +11,8 @@ lost`.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections import Counter
+from collections.abc import Iterator
 from typing import Any
 
 import zmq
@@ -19,12 +20,11 @@ import zmq
 from patterns.direct.control import CALLER, Counts
 from patterns.direct.crew import Crew
 from patterns.direct.hiring import Hired
-from patterns.direct.links import HEAD, Links
+from patterns.direct.links import Intake, Links
 from patterns.direct.places import Places, own_host
 from patterns.direct.quiescence import Quiescence
-from patterns.direct.session import make_pull
 from patterns.errors import LostError, PipelineError
-from patterns.run.feeder import Feeder
+from patterns.run.feeder import Feeder, unsendable_input
 from patterns.run.pace import Pace
 from patterns.run.progress import StageProgress
 from patterns.run.settings import Settings
@@ -76,8 +76,6 @@ class DirectEngine:
         self._items = items
         self._settings = settings
         self._is_hasty = False  # whether an unfinished chunk has waited long enough
-        self._received: dict[int, int] = {}
-        self._opened: set[int] = set()
         self._dead: list[Hired] = []
         self._is_learning = True
         self._loss: LostError | None = None
@@ -103,12 +101,13 @@ class DirectEngine:
         is_threaded = all(settings.threads or node.options.threads for node in plan.working)
         self._places = Places(host=settings.host or host, is_threaded=is_threaded)
         self._context: zmq.Context[Socket] = zmq.Context()
-        self._sink = make_pull(self._context)
-        endpoint = self._endpoint = bind(self._sink, self._places.sink())
+        self._sink = Intake(self._context)
+        endpoint = self._endpoint = bind(self._sink.socket, self._places.place("sink"))
         crew = self._crew = Crew(self._context, plan, self._places, settings.endpoints, threads=settings.threads)
+        self._sink.tag = crew.tag
         self._links = Links(self._context, CALLER, crew.tag, plan)
         self._poller = zmq.Poller()
-        self._poller.register(self._sink, zmq.POLLIN)
+        self._poller.register(self._sink.socket, zmq.POLLIN)
         self._poller.register(crew.wake, zmq.POLLIN)
         crew.start()
         crew.wire(endpoint)
@@ -170,16 +169,17 @@ class DirectEngine:
         if hasattr(self, "_feeder"):
             self._feeder.close()
         if hasattr(self, "_sink"):
-            self._sink.close(0)
             self._context.destroy(linger=0)
             self._places.close()
 
     @staticmethod
-    def _worked(crew: Crew) -> dict[int, int]:
-        return _by_node(
-            {number: worker.counts for number, worker in crew.workers.items() if worker.counts is not None},
-            {number: worker.node.number for number, worker in crew.workers.items()},
-        )
+    def _worked(crew: Crew) -> Counter[int]:
+        """Returns the items that each node has worked on, from what its workers have counted."""
+        found: Counter[int] = Counter()
+        for worker in crew.workers.values():
+            if worker.counts is not None:
+                found[worker.node.number] += worker.counts.items
+        return found
 
     # Items out.
 
@@ -207,10 +207,7 @@ class DirectEngine:
         try:
             kept = self._links.put(sent, 0.0, len(values))
         except UNSENDABLE as error:
-            raise TypeError(
-                f"an item of the input, number {first} or one of the {len(values) - 1} after it, cannot be sent: {error}; "
-                "items are what msgpack can hold: None, bool, int, float, str, bytes, list and dict"
-            ) from error
+            raise unsendable_input(first, len(values), error) from error
         self._pace.note_bytes(kept, len(values))
 
     # Items in.
@@ -240,22 +237,14 @@ class DirectEngine:
         return not self._dead and self._rest is None
 
     def _receive(self) -> None:
-        assert self._crew is not None
         for _ in range(FRAMES_PER_TURN):
-            try:
-                frames = self._sink.recv_multipart(zmq.NOBLOCK)
-            except zmq.Again:
+            message = self._sink.take()
+            if message is None:
                 return
-            if len(frames) != 2 or len(frames[0]) != HEAD.size:
+            sender, frame = message
+            if not frame:
                 continue
-            tag, sender = HEAD.unpack(frames[0])
-            if tag != self._crew.tag:
-                continue  # of an earlier run, on an address that others can reach
-            self._received[sender] = self._received.get(sender, 0) + 1
-            if not frames[1]:
-                self._opened.add(sender)
-                continue
-            _, chunk, cost = decode(frames[1])
+            _, chunk, cost = decode(frame)
             self.ledger.receive(chunk)
             self._links.note_return(sender)
             if size_of(chunk):
@@ -276,7 +265,7 @@ class DirectEngine:
             self._receive()
 
         crew.wait_wired(pump, fresh)
-        while not crew.exits() <= self._opened:  # they are under way: a worker is wired when it has opened its own
+        while not crew.exits() <= self._sink.opened:  # they are under way: a worker is wired when it has opened its own
             self._poller.poll(TURN_MILLISECONDS)
             crew.wake.clear()
             self._receive()
@@ -328,7 +317,7 @@ class DirectEngine:
             return
         if self._links.has_unsent:
             return  # it is sent, or dropped if it is for the dead, in the next turns
-        if living and not rest.observe(number, counts, self._links.sent, self._received):
+        if living and not rest.observe(number, counts, self._links.sent, self._sink.received):
             return
         holding = self._first_batch(crew, counts)
         if holding is not None:
@@ -342,8 +331,8 @@ class DirectEngine:
 
     def _first_batch(self, crew: Crew, counts: dict[int, Counts]) -> Hired | None:
         """Returns the worker of the first batch that holds items; those after it may get more from it."""
-        holding = [crew.workers[number] for number, one in counts.items() if one.is_holding]
-        batches = [worker for worker in holding if worker.node.kind == "batch"]
+        holding = (crew.workers[number] for number, one in counts.items() if one.is_holding)
+        batches = (worker for worker in holding if worker.node.kind == "batch")
         return min(batches, key=lambda worker: worker.node.number, default=None)
 
     def _settle_deaths(self, crew: Crew) -> None:
@@ -382,16 +371,3 @@ class DirectEngine:
             left -= taken
         shares[stages[-1]] += left
         return {stage: share for stage, share in shares.items() if share}
-
-
-def _by_node(counts: Mapping[int, Counts], nodes: Mapping[int, int]) -> dict[int, int]:
-    """Returns the items that each node has worked on, from what its workers have counted.
-
-    Args:
-        counts: by worker.
-        nodes: number of its node, by worker.
-    """
-    found: dict[int, int] = {}
-    for worker, one in counts.items():
-        found[nodes[worker]] = found.get(nodes[worker], 0) + one.items
-    return found

@@ -1,24 +1,21 @@
-"""The workers of a direct pipeline one by one: what is known of each, how it is started, and whom it is to be connected
-with.
-"""
+"""The workers of a direct pipeline one by one: what is known of each, and how it is started."""
 
 from __future__ import annotations
 
 import secrets
 import subprocess
 import threading
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 import msgpack
 import zmq
 
 from patterns.direct import process
-from patterns.direct.control import CALLER, Arrived, Counts, Target
+from patterns.direct.control import Arrived, Counts, Target
 from patterns.direct.places import Places
 from patterns.direct.session import ControlThread, StageSession
 from patterns.sockets import Socket, make_socket, send_now
-from patterns.work.plan import SINK, Node, Plan
+from patterns.work.plan import Node, Plan
 from zq.processes.children import start_program
 from zq.processes.exits import describe_exit
 
@@ -26,7 +23,7 @@ JOIN = b"join"
 """First frame of what a serving worker is called with, in the place of a head."""
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class Hired:
     """One worker. `place` is where a serving worker listens; None for processes and threads of this machine."""
 
@@ -94,7 +91,7 @@ class Hiring:
     def _start_thread(self, worker: Hired) -> None:
         hello = Arrived(worker.number, self.secret)
         control = ControlThread(self._context, self._control_endpoint, hello, is_remote=False)
-        session = StageSession(self._context, control, worker.number, plan=self._plan)
+        session = StageSession(self._context, control, plan=self._plan)
         worker.thread = threading.Thread(target=session.run, name=f"zq-stage-{worker.node.name}", daemon=True)
         worker.thread.start()
 
@@ -108,23 +105,6 @@ class Hiring:
         assert worker.call is not None
         call = [self._control_endpoint, worker.number, self.secret, worker.node.name, self._plan.fingerprint]
         send_now(worker.call, [JOIN, msgpack.packb(call)])
-
-
-def senders_to(plan: Plan, workers: Mapping[int, Hired], node: Node) -> list[int]:
-    """Returns the numbers of all that give to the workers of a node."""
-    senders = [
-        number
-        for number, worker in workers.items()
-        if not worker.is_dead and node.number in plan.followers(worker.node.number)
-    ]
-    return [*senders, *([CALLER] if node.number in plan.followers(SINK) else [])]
-
-
-def targets_of(plan: Plan, workers: Mapping[int, Hired], node: Node, sink: str) -> list[Target]:
-    """Returns all that the workers of a node give to; `sink` is where the caller takes results."""
-    followers = plan.followers(node.number)
-    targets = [worker.target() for worker in workers.values() if not worker.is_dead and worker.node.number in followers]
-    return [*targets, *([Target(CALLER, SINK, 0, sink)] if SINK in followers else [])]
 
 
 def why_not(worker: Hired) -> str:

@@ -9,7 +9,8 @@ finite, so a stage that is slow holds up those before it.
 from __future__ import annotations
 
 import struct
-from collections import deque
+from collections import Counter, deque
+from dataclasses import dataclass
 
 import zmq
 
@@ -30,17 +31,13 @@ HEAD = struct.Struct(f"<{TAG_BYTES}sI")
 """Tag of the run and number of the sender."""
 
 
+@dataclass(slots=True, eq=False)
 class _Link:
-    __slots__ = ("index", "load", "node", "sent", "socket", "turn", "worker")
-
-    def __init__(self, target: Target, socket: Socket) -> None:
-        self.worker = target.worker
-        self.node = target.node
-        self.index = target.place
-        self.socket = socket
-        self.sent = 0
-        self.load = 0
-        self.turn = 0  # of its last message, so that the links take turns
+    target: Target
+    socket: Socket
+    sent: int = 0
+    load: int = 0
+    turn: int = 0  # of its last message, so that the links take turns
 
 
 class Links:
@@ -72,7 +69,7 @@ class Links:
     @property
     def sent(self) -> dict[int, int]:
         """Messages by the worker that they went to."""
-        return {link.worker: link.sent for link in self._links.values()}
+        return {worker: link.sent for worker, link in self._links.items()}
 
     def connect(self, target: Target) -> None:
         """Opens a link; the first message goes out with the next `pump`s."""
@@ -82,7 +79,7 @@ class Links:
         link = _Link(target, socket)
         self._links[target.worker] = link
         self._by_node.setdefault(target.node, []).append(link)
-        self._by_node[target.node].sort(key=lambda one: one.index)
+        self._by_node[target.node].sort(key=lambda one: one.target.place)
         self._width[target.node] = max(self._width.get(target.node, 0), target.place + 1)
         socket.send_multipart([self._head, b""], zmq.NOBLOCK)  # its queue is new and takes it
         link.sent += 1
@@ -91,7 +88,7 @@ class Links:
         """Closes the link to a worker that is dead, if there is one; what waits in it is lost."""
         link = self._links.pop(worker, None)
         if link is not None:
-            self._by_node[link.node].remove(link)
+            self._by_node[link.target.node].remove(link)
             link.socket.close(0)
 
     def put(self, sent: list[Sent], cost: float, came: int) -> int:
@@ -123,7 +120,7 @@ class Links:
             number, index, frame = unsent[0]
             links = self._by_node.get(number, ())
             if index is not None:
-                links = [link for link in links if link.index == index]
+                links = [link for link in links if link.target.place == index]
             elif len(links) > 1:
                 links = sorted(links, key=lambda link: (link.load, link.turn))
             if links and not any(self._send(link, frame) for link in links):
@@ -168,11 +165,46 @@ class Links:
             return [(None, chunk)]
         node = self._plan.nodes[number]
         if node.is_keyed:
-            return [(index, part) for index, part in divide(chunk, node, width)]
+            return [*divide(chunk, node, width)]
         size = size_of(chunk)
         if size <= came:
             return [(None, chunk)]
         return [(None, part) for part in cut(chunk, -(-size // (2 * width)))]
+
+
+class Intake:
+    """The PULL socket of one who takes items, the caller or a worker. It belongs to one thread.
+
+    Attributes:
+        socket: not bound yet.
+        tag: of the run; messages of others are dropped.
+        received: messages, by who sent them.
+        opened: who has opened its link to here.
+    """
+
+    def __init__(self, context: zmq.Context[Socket]) -> None:
+        self.socket = make_socket(context, zmq.PULL, high_water_mark=CHUNKS_HIGH_WATER_MARK)
+        set_patient(self.socket)
+        self.tag = b""
+        self.received: Counter[int] = Counter()
+        self.opened: set[int] = set()
+
+    def take(self) -> tuple[int, bytes] | None:
+        """Returns the sender and the chunk of a message, which is empty when it opens the link; None when none came."""
+        while True:
+            try:
+                frames = self.socket.recv_multipart(zmq.NOBLOCK)
+            except zmq.Again:
+                return None
+            if len(frames) != 2 or len(frames[0]) != HEAD.size:
+                continue
+            tag, sender = HEAD.unpack(frames[0])
+            if tag != self.tag:
+                continue  # of an earlier run, on an address that others can reach
+            self.received[sender] += 1
+            if not frames[1]:
+                self.opened.add(sender)
+            return sender, frames[1]
 
 
 def set_patient(socket: Socket) -> None:

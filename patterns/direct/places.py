@@ -36,21 +36,13 @@ class Places:
         self._is_threaded = is_threaded and host is None
         self.folder = _make_folder() if host is None and not is_threaded else None
 
-    def control(self) -> str:
-        return self._place("control")
-
-    def sink(self) -> str:
-        return self._place("sink")
-
-    def worker(self, number: int) -> str:
-        return self._place(f"worker-{number}")
-
     def close(self) -> None:
         """Removes the folder with everything in it."""
         if self.folder is not None:
             shutil.rmtree(self.folder, ignore_errors=True)
 
-    def _place(self, name: str) -> str:
+    def place(self, name: str) -> str:
+        """Returns the address to bind the socket of that name to."""
         if self._host is not None:
             return f"tcp://{self._host}:*"
         return f"inproc://zq-{self._run}-{name}" if self._is_threaded else f"ipc://{self.folder}/{name}"

@@ -19,9 +19,8 @@ def main() -> None:
     endpoint, worker, secret, _ = become_child(folder_at=3)
     os.dup2(2, 1)  # what stages print goes to stderr: stdout belongs to the caller
     context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
-    hello = Arrived(int(worker), secret)
-    control = ControlThread(context, endpoint, hello, is_remote=False)
-    StageSession(context, control, hello.worker).run()
+    control = ControlThread(context, endpoint, Arrived(int(worker), secret), is_remote=False)
+    StageSession(context, control).run()
     context.term()
 
 

@@ -22,13 +22,12 @@ import zmq
 
 from patterns.direct.control import Arrived, Unable
 from patterns.direct.hiring import JOIN
+from patterns.direct.links import Intake
 from patterns.direct.places import split_endpoint
-from patterns.direct.session import ControlThread, StageSession, make_pull
-from patterns.pipeline.pipeline import Pipeline
+from patterns.direct.session import ControlThread, StageSession
+from patterns.pipeline.pipeline import load_pipeline
 from patterns.sockets import bind
-from patterns.work.plan import Plan
 from zq.processes.children import become_child, restart_pause, start_program
-from zq.processes.references import load_reference
 
 LONG_RUN = 1.0
 """Seconds after which a process that ended is no sign of trouble."""
@@ -48,7 +47,7 @@ class StageServer:
         Raises:
             ValueError: there is no such pipeline or stage, or an endpoint has no port.
         """
-        load_plan(spec).node_named(stage)
+        load_pipeline(spec).plan().node_named(stage)
         for endpoint in endpoints:
             split_endpoint(endpoint)
         self._commands = [[spec, stage, endpoint] for endpoint in endpoints]
@@ -92,18 +91,6 @@ class StageServer:
                 self._stopped.wait(restart_pause(failures))
 
 
-def load_plan(spec: str) -> Plan:
-    """Returns the plan of a pipeline that can be imported, named as it is called there unless it has a name.
-
-    Raises:
-        ValueError: there is none, or it is not complete.
-    """
-    found = load_reference(spec)
-    if not isinstance(found, Pipeline):
-        raise ValueError(f"expected a pipeline at {spec}, got {type(found).__name__}")
-    return found.plan()
-
-
 def is_local(endpoint: str) -> bool:
     """Returns whether only this machine can reach an endpoint."""
     host = urlsplit(endpoint).hostname or ""
@@ -120,13 +107,13 @@ def main() -> None:
     """Waits to be called, and works for one run: `python -m patterns.direct.serving PARENT SPEC STAGE ENDPOINT`."""
     spec, stage, endpoint = become_child()
     os.dup2(2, 1)  # what stages print goes to stderr, as in all workers
-    plan = load_plan(spec)
+    plan = load_pipeline(spec).plan()
     node = plan.node_named(stage)
     context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
-    pull = make_pull(context)
-    bind(pull, endpoint)
+    intake = Intake(context)
+    bind(intake.socket, endpoint)
     sys.stderr.write(f"zq pipeline serve: stage {stage} at {endpoint}\n")
-    control_endpoint, worker, secret, name, fingerprint = _wait_call(pull)
+    control_endpoint, worker, secret, name, fingerprint = _wait_call(intake.socket)
     control = ControlThread(context, control_endpoint, Arrived(worker, secret), is_remote=True)
     if name != stage or fingerprint != plan.fingerprint:
         what = f"stage {stage} is served here" if name != stage else "another version of the pipeline is served here"
@@ -134,10 +121,10 @@ def main() -> None:
         control.start()
         control.stopped.wait(5.0)
         control.end()
-        pull.close(0)
+        intake.socket.close(0)
     else:
         threading.Thread(target=_end_when_stopped, args=(control,), daemon=True).start()
-        StageSession(context, control, worker, plan=plan, pull=pull, node=node.number).run()
+        StageSession(context, control, plan=plan, intake=intake, node=node.number).run()
     context.term()
 
 

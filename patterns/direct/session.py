@@ -32,11 +32,9 @@ from patterns.direct.control import (
     pack,
     unpack,
 )
-from patterns.direct.links import CHUNKS_HIGH_WATER_MARK, HEAD, STALL_MAX, Links, set_patient
+from patterns.direct.links import STALL_MAX, Intake, Links, set_patient
 from patterns.sockets import MESSAGE_BYTES_MAX, Socket, bind, make_socket, send_now
-from patterns.work.calls import StageCalls
 from patterns.work.execution import Execution
-from patterns.work.hand import HandCalls
 from patterns.work.items import UNSENDABLE, Chunk, Sent, decode, size_of, weight_of
 from patterns.work.plan import Plan
 from patterns.work.salvage import salvage
@@ -58,6 +56,7 @@ class ControlThread(threading.Thread):
     """The control channel of one worker.
 
     Attributes:
+        hello: what it says first: which worker this is.
         wake: rings when the caller has said something, or the run is over.
         stopped: set when the run is over, by the caller's word or by its silence.
     """
@@ -67,7 +66,7 @@ class ControlThread(threading.Thread):
         self.stopped = threading.Event()
         self._context = context
         self._endpoint = endpoint
-        self._hello = hello
+        self.hello = hello
         self._is_remote = is_remote
         self._lock = threading.Lock()  # guards the four below
         self._inbox: deque[Message] = deque()
@@ -125,7 +124,7 @@ class ControlThread(threading.Thread):
                 if self._is_remote and now - heard_at > CALLER_SILENCE_MAX:
                     self._stop()
         except zmq.ZMQError:
-            logger.exception("worker %d has no channel to its caller at %s", self._hello.worker, self._endpoint)
+            logger.exception("worker %d has no channel to its caller at %s", self.hello.worker, self._endpoint)
         finally:
             channel.close(500)
             self._stop()  # without its channel nobody tells it when to end
@@ -169,10 +168,9 @@ class StageSession:
         self,
         context: zmq.Context[Socket],
         control: ControlThread,
-        number: int,
         *,
         plan: Plan | None = None,
-        pull: Socket | None = None,
+        intake: Intake | None = None,
         node: int | None = None,
     ) -> None:
         """Makes a worker.
@@ -180,31 +178,27 @@ class StageSession:
         Args:
             context: for its sockets.
             control: its channel to the caller, not started yet.
-            number: of the worker.
             plan: the caller's own, for a thread of its process; None: it is told.
-            pull: a socket that is bound already, for a worker that serves an endpoint; None: it binds what it is told.
+            intake: bound already, for a worker that serves an endpoint; None: it binds what it is told.
             node: what such a worker serves; None: it is told.
         """
         self._context = context
         self._control = control
-        self._number = number
         self._plan = plan
-        self._pull = pull
+        self._served = intake
         self._node = node
-        self._received: dict[int, int] = {}
         self._items = 0
         self._seconds = 0.0
         self._counted_at = 0.0
         self._senders: set[int] = set()
-        self._opened: set[int] = set()
         self._is_wiring = False  # whether the caller waits for the first message of everyone who will give
         self._execution: Execution
         self._links: Links
-        self._tag = b""
         self._poller = zmq.Poller()
 
     def run(self) -> None:
         """Works until the run is over. What goes wrong is told to the caller."""
+        self._intake = self._served or Intake(self._context)
         self._control.start()
         self._poller.register(self._control.wake, zmq.POLLIN)
         try:
@@ -230,37 +224,30 @@ class StageSession:
     def _prepare(self, assign: Become) -> None:
         """Imports the function and binds the socket, and says so."""
         plan = self._plan if self._plan is not None else Plan.from_wire(assign.plan)
-        self._tag = assign.tag
+        self._intake.tag = assign.tag
         if self._node not in (None, assign.node):
             raise ValueError(f"node {self._node} is served here, and node {assign.node} was asked for")
-        node = plan.nodes[assign.node]
-        calls: StageCalls | None = None
-        if node.options.timeout is not None:
-            calls = HandCalls(node, self._pause, self._control.stopped.is_set)
-        self._execution = Execution(plan, assign.node, self._pause, calls)
-        self._links = Links(self._context, self._number, assign.tag, plan)
+        self._execution = Execution(plan, assign.node, self._pause, self._control.stopped.is_set)
+        self._links = Links(self._context, self._control.hello.worker, assign.tag, plan)
         endpoint = assign.endpoint
-        if self._pull is None:
-            self._pull = make_pull(self._context)
-            endpoint = bind(self._pull, assign.endpoint)
-        self._poller.register(self._pull, zmq.POLLIN)
+        if self._served is None:
+            endpoint = bind(self._intake.socket, assign.endpoint)
+        self._poller.register(self._intake.socket, zmq.POLLIN)
         self._control.say(Ready(endpoint))
 
     def _pause(self, seconds: float) -> None:
         self._control.stopped.wait(seconds)
 
     def _work(self) -> None:
-        pull = self._pull
-        assert pull is not None
-        stopped = self._control.stopped
-        while not stopped.is_set():
+        while not self._control.stopped.is_set():
             self._obey()
-            try:
-                frames = pull.recv_multipart(zmq.NOBLOCK)
-            except zmq.Again:
+            message = self._intake.take()
+            if message is None:
                 self._rest()
-                continue
-            self._take(frames)
+            elif message[1]:
+                self._take(message[1])
+            else:
+                self._check_wired()
 
     def _rest(self) -> None:
         """Waits for something to do."""
@@ -274,19 +261,9 @@ class StageSession:
         self._control.wake.clear()
         self._count(is_idle=False)
 
-    def _take(self, frames: list[bytes]) -> None:
-        """Takes one message; what is not of this run is dropped."""
-        if len(frames) != 2 or len(frames[0]) != HEAD.size:
-            return
-        tag, sender = HEAD.unpack(frames[0])
-        if tag != self._tag:
-            return
-        self._received[sender] = self._received.get(sender, 0) + 1
-        if not frames[1]:
-            self._opened.add(sender)
-            self._check_wired()
-            return
-        _, chunk, cost = decode(frames[1])
+    def _take(self, frame: bytes) -> None:
+        """Has a chunk worked on, and sends on what comes of it."""
+        _, chunk, cost = decode(frame)
         size = size_of(chunk)
         began_at = time.monotonic()
         sent = self._execution.receive(began_at, chunk)
@@ -338,7 +315,7 @@ class StageSession:
             self._count(is_idle=False)
 
     def _check_wired(self) -> None:
-        if self._is_wiring and self._senders <= self._opened:
+        if self._is_wiring and self._senders <= self._intake.opened:
             self._is_wiring = False
             self._control.say(Wired())
 
@@ -346,20 +323,12 @@ class StageSession:
         self._counted_at = time.monotonic()
         holding = self._execution.is_holding
         idle = is_idle and not self._links.has_unsent
-        counts = Counts(0, idle, holding, dict(self._received), self._links.sent, self._items, self._seconds)
+        counts = Counts(0, idle, holding, dict(self._intake.received), self._links.sent, self._items, self._seconds)
         self._control.count(counts)
 
     def _close(self) -> None:
         if hasattr(self, "_execution"):
             self._execution.close()
             self._links.close()
-        if self._pull is not None:
-            self._pull.close(0)
+        self._intake.socket.close(0)
         self._control.end()
-
-
-def make_pull(context: zmq.Context[Socket]) -> Socket:
-    """Returns the socket of one who takes items, not bound yet."""
-    pull = make_socket(context, zmq.PULL, high_water_mark=CHUNKS_HIGH_WATER_MARK)
-    set_patient(pull)
-    return pull

@@ -10,12 +10,12 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
 import zq
-from patterns.durable.parcels import RESULT_ATTEMPTS_MAX, Parcel, cursor_queue
+from patterns.durable.parcels import RESULT_ATTEMPTS_MAX, Submission, cursor_queue
 from patterns.errors import TakenOverError
 from patterns.work.plan import Plan
 
@@ -79,12 +79,13 @@ class Cursor:
         seen: str | None = None
         give_up_at = time.monotonic() + 2 * self._lease + 1.0
         while time.monotonic() < give_up_at:
-            waiting = self._find_waiting()
+            queue = self._status()
+            waiting = self._find_waiting() if queue is not None and queue.waiting else None
             if waiting is not None and waiting == seen and self._pull(0.0):
                 return self._read()
             seen = waiting
-            if waiting is None and not self._is_held():
-                if self._has_ended():
+            if queue is None or not (queue.waiting or queue.leased or queue.scheduled):
+                if queue is not None and queue.done:
                     return None
                 first = CursorState().payload(self._fingerprint)
                 self._client.submit(self._queue, first, id=self._id, max_attempts=RESULT_ATTEMPTS_MAX)
@@ -93,9 +94,7 @@ class Cursor:
             time.sleep(CURSOR_LOOK_INTERVAL)
         raise TakenOverError(f"{self._what} has another caller, which lives; one at a time can take its results")
 
-    def move(
-        self, state: CursorState, forwards: Iterable[tuple[str, Parcel, dict[str, Any]]], done: list[zq.PulledTask]
-    ) -> list[zq.PulledTask]:
+    def move(self, state: CursorState, forwards: list[Submission], done: list[zq.PulledTask]) -> list[zq.PulledTask]:
         """Makes a move; returns the results that have to be acknowledged later, because their leases had run out.
 
         Args:
@@ -106,24 +105,20 @@ class Cursor:
         Raises:
             TakenOverError: another caller has the cursor.
         """
-        pending = list(forwards)
         lapsed: list[zq.PulledTask] = []
         owed = list(state.owed)
         while True:
-            task = self._hold()
+            task = self.hold()
             task.forwards = None
-            for queue, parcel, options in pending:
+            for queue, parcel, options in forwards:
                 task.forward(queue, parcel, **options)
             state.move = self._move + 1
             state.owed = [*owed, *(one.id for one in lapsed)]
             task.forward(self._queue, state.payload(self._fingerprint), max_attempts=RESULT_ATTEMPTS_MAX)
-            stale = self._client.settle([task, *done], is_whole=True)
+            stale = self._settle(task, done)
             if not stale:
-                self._task = None
                 self._move = state.move
                 return lapsed
-            if task in stale:
-                self._task = None
             done = [one for one in done if one not in stale]
             lapsed += [one for one in stale if one is not task]
 
@@ -132,25 +127,11 @@ class Cursor:
         task = self._task
         return () if task is None else (task,)
 
-    def hold(self) -> None:
-        """Takes the cursor that the last move made.
-
-        Raises:
-            TakenOverError: another caller was faster.
-        """
-        self._hold()
-
     def finish(self, done: list[zq.PulledTask]) -> bool:
         """Ends the run; returns False when a result has to be acknowledged in a move before."""
-        task = self._hold()
+        task = self.hold()
         task.forwards = None
-        stale = self._client.settle([task, *done], is_whole=True)
-        if stale:
-            if task in stale:
-                self._task = None
-            return False
-        self._task = None
-        return True
+        return not self._settle(task, done)
 
     def release(self) -> None:
         """Lets another caller go on at once."""
@@ -158,7 +139,21 @@ class Cursor:
         if task is not None:
             task.release()
 
-    def _hold(self) -> zq.PulledTask:
+    def _settle(self, task: zq.PulledTask, done: list[zq.PulledTask]) -> list[zq.PulledTask]:
+        """Completes the cursor and results, all or none; returns those whose leases had run out, because of which it is
+        none.
+        """
+        stale = self._client.settle([task, *done], is_whole=True)
+        if not stale or task in stale:
+            self._task = None
+        return stale
+
+    def hold(self) -> zq.PulledTask:
+        """Returns the cursor; takes the one that the last move made.
+
+        Raises:
+            TakenOverError: another caller was faster.
+        """
         if self._task is None and not self._pull(TAKE_PATIENCE):
             raise TakenOverError(f"{self._what} was taken over by another caller")
         assert self._task is not None
@@ -193,17 +188,7 @@ class Cursor:
 
     def _find_waiting(self) -> str | None:
         """Returns the id of the cursor if nobody holds it."""
-        if self._status() is None:
-            return None
         return next((task.id for task in self._client.tasks("waiting", queue=self._queue, limit=1)), None)
-
-    def _is_held(self) -> bool:
-        queue = self._status()
-        return queue is not None and queue.leased > 0
-
-    def _has_ended(self) -> bool:
-        queue = self._status()
-        return queue is not None and queue.done > 0 and not (queue.waiting or queue.leased or queue.scheduled)
 
 
 class Keeper:

@@ -22,10 +22,11 @@ import zq
 from patterns.durable.batcher import Batcher
 from patterns.durable.crew import DurableCrew
 from patterns.durable.cursor import Cursor, CursorState, Keeper
-from patterns.durable.parcels import Dispatch, Parcel, frames_in, origins_in, stage_queue
+from patterns.durable.parcels import Dispatch, Submission, frames_in, origins_in, stage_queue
 from patterns.durable.takings import Takings
 from patterns.errors import PipelineError
-from patterns.run.feeder import Feeder
+from patterns.pipeline.pipeline import check_name
+from patterns.run.feeder import Feeder, unsendable_input
 from patterns.run.pace import Pace
 from patterns.run.progress import StageProgress
 from patterns.run.settings import Settings
@@ -82,7 +83,8 @@ class DurableEngine:
         Raises:
             ValueError: the run_id cannot be one.
         """
-        self.run_id = check_run_id(settings.run_id) if settings.run_id is not None else secrets.token_hex(6)
+        run_id = settings.run_id if settings.run_id is not None else secrets.token_hex(6)
+        self.run_id = check_name(run_id, "run_id", RUN_ID_CHARACTERS_MAX)
         self.ledger = Ledger(ordered=settings.ordered)
         self.lost: dict[str, int] = {}
         self._plan = plan
@@ -210,7 +212,7 @@ class DurableEngine:
 
     # Moves.
 
-    def _move(self, forwards: list[tuple[str, Parcel, dict[str, Any]]], done: list[zq.PulledTask]) -> None:
+    def _move(self, forwards: list[Submission], done: list[zq.PulledTask]) -> None:
         """Makes a move; what could not be acknowledged is owed."""
         state = CursorState(books=self._acked.export(), owed=list(self._owed))
         done += [task for task in self._owed.values() if task is not None]
@@ -221,9 +223,9 @@ class DurableEngine:
         self._owed |= dict.fromkeys(task.id for task in lapsed)
         self._cursor.hold()
 
-    def _feed(self, feeder: Feeder) -> list[tuple[str, Parcel, dict[str, Any]]]:
+    def _feed(self, feeder: Feeder) -> list[Submission]:
         """Takes input, as much as may be under way, and returns what is to be submitted."""
-        forwards: list[tuple[str, Parcel, dict[str, Any]]] = []
+        forwards: list[Submission] = []
         for _ in range(CHUNKS_PER_TURN):
             if self.ledger.in_flight + self._pace.chunk > self._pace.window and self.ledger.in_flight:
                 break
@@ -237,50 +239,39 @@ class DurableEngine:
             forwards += self._submissions(first, values)
         return forwards
 
-    def _submissions(self, first: int, values: list[Any]) -> list[tuple[str, Parcel, dict[str, Any]]]:
-        found: list[tuple[str, Parcel, dict[str, Any]]] = []
+    def _submissions(self, first: int, values: list[Any]) -> list[Submission]:
         try:
-            for number, chunk in self._spreader.spread(0, Plain(first, values)):
-                for place, parcel in self._dispatch.parcels(number, chunk, 0.0):
-                    self._pace.note_bytes(sum(map(len, parcel)), max(len(values), 1))
-                    found.append((place.queue, parcel, self._dispatch.options(place)))
+            found = self._spread(0, Plain(first, values))
         except UNSENDABLE as error:
-            raise TypeError(
-                f"an item of the input, number {first} or one of the {len(values) - 1} after it, cannot be sent: {error}; "
-                "items are what msgpack can hold: None, bool, int, float, str, bytes, list and dict"
-            ) from error
+            raise unsendable_input(first, len(values), error) from error
+        for _, parcel, _ in found:
+            self._pace.note_bytes(sum(map(len, parcel)), len(values))
         return found
 
-    def _cut_batches(self, done: list[zq.PulledTask], feeder: Feeder) -> list[tuple[str, Parcel, dict[str, Any]]]:
+    def _spread(self, number: int, chunk: Chunk) -> list[Submission]:
+        """Returns what is submitted for a chunk that goes to node `number`."""
+        return [one for sent in self._spreader.spread(number, chunk) for one in self._dispatch.submissions(*sent)]
+
+    def _cut_batches(self, done: list[zq.PulledTask], feeder: Feeder) -> list[Submission]:
         """Makes batches of what was gathered, and returns what is to be submitted; adds to `done` what is in them."""
         if not self._batchers:
             return []
         now = time.monotonic()
         gathered = sum(batcher.outstanding for batcher in self._batchers.values())
         is_last = bool(gathered) and feeder.is_exhausted and gathered == self.ledger.outstanding
-        forwards: list[tuple[str, Parcel, dict[str, Any]]] = []
-        for (
-            batcher
-        ) in self._batchers.values():  # in the order of the pipeline: a later one may get more from an earlier
+        forwards: list[Submission] = []
+        # In the order of the pipeline: a later one may get more from an earlier.
+        for batcher in self._batchers.values():
             cut = batcher.cut(now, is_last=is_last)
             if cut is None:
                 continue
             is_last = False
             done += cut.done
-            node = batcher.node
-            sent = self._spreader.spread(node.follower, cut.full)
-            for number, chunk in sent:
-                for place, parcel in self._dispatch.parcels(number, chunk, 0.0):
-                    forwards.append((place.queue, parcel, self._dispatch.options(place)))
+            forwards += self._spread(batcher.node.follower, cut.full)
             if cut.rest is not None:
-                for place, parcel in self._dispatch.parcels(node.number, cut.rest, 0.0):
-                    forwards.append((place.queue, parcel, {**self._dispatch.options(place), "priority": 9}))
+                rest = self._dispatch.submissions(batcher.node.number, cut.rest)
+                forwards += [(queue, parcel, {**options, "priority": 9}) for queue, parcel, options in rest]
         return forwards
-
-    def _to_home(self, chunk: Chunk) -> list[tuple[str, Parcel, dict[str, Any]]]:
-        """Returns what brings results back into the queue of the run."""
-        parcels = self._dispatch.parcels(SINK, chunk, 0.0)
-        return [(place.queue, parcel, self._dispatch.options(place)) for place, parcel in parcels]
 
     # Results.
 
@@ -374,7 +365,7 @@ class DurableEngine:
             done = self._takings.acknowledge()
             rest, partly = self._takings.acknowledge_parts()
             if done or partly:
-                self._move([one for chunk in rest for one in self._to_home(chunk)], done + partly)
+                self._move([one for chunk in rest for one in self._dispatch.submissions(SINK, chunk)], done + partly)
             for task in self._leased():
                 task.release()
             self._cursor.release()
@@ -394,17 +385,3 @@ class DurableEngine:
             done = {queue.name: queue.done for queue in self._client.queues.list()}
             self._counts = {node.number: done.get(stage_queue(self._plan, node), 0) for node in self._plan.working}
         self._progress.update(self._counts, self.ledger)
-
-
-def check_run_id(run_id: str) -> str:
-    """Returns the id of a run if it can be one.
-
-    Raises:
-        ValueError: it is empty, too long, or has other characters than letters, digits, `-`, `_` and `.`.
-    """
-    is_plain = run_id.replace("-", "").replace("_", "").replace(".", "").isalnum() and run_id.isascii()
-    if not is_plain or len(run_id) > RUN_ID_CHARACTERS_MAX:
-        raise ValueError(
-            f"expected a run_id of 1 to {RUN_ID_CHARACTERS_MAX} ASCII letters, digits, '-', '_' and '.', got {run_id!r}"
-        )
-    return run_id

@@ -39,6 +39,8 @@ ORIGIN_CHARACTERS_MAX = 4000
 ORIGIN_HEADERS_MAX = 20
 
 Parcel = list[bytes]
+Submission = tuple[str, Parcel, dict[str, Any]]
+"""A task to be submitted or forwarded: its queue, payload and options."""
 
 
 def stage_queue(plan: Plan, node: Node) -> str:
@@ -100,6 +102,10 @@ class Dispatch:
         if place.key is not None:
             options["key"] = place.key
         return options
+
+    def submissions(self, number: int, chunk: Chunk) -> list[Submission]:
+        """Returns what the caller submits for a chunk; raises as `frames_of`."""
+        return [(place.queue, parcel, self.options(place)) for place, parcel in self.parcels(number, chunk, 0.0)]
 
     def parcels(self, number: int, chunk: Chunk, cost: float) -> Iterator[tuple[Destination, Parcel]]:
         """Yields where the parts of a chunk go, and the parcels; raises as `frames_of`."""

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import zq
@@ -26,9 +26,7 @@ from patterns.durable.parcels import (
     origin_headers,
     stage_queue,
 )
-from patterns.work.calls import StageCalls
 from patterns.work.execution import Execution
-from patterns.work.hand import HandCalls
 from patterns.work.items import (
     UNSENDABLE,
     Chunk,
@@ -62,29 +60,29 @@ most 8 MiB.
 TOKEN_BITS = 21
 """Of a token in a number of a path, which has 31."""
 
+Costly = tuple[Chunk, float]
+"""A chunk, and seconds of work for a source item at the slowest node so far."""
+
 
 class StageWork:
     """The handler of one node. Any thread may call it."""
 
-    def __init__(self, plan: Plan, node: Node, is_over: Callable[[], bool] = lambda: False) -> None:
+    def __init__(self, plan: Plan, node: Node) -> None:
         """Makes a handler.
 
         Args:
             plan: of the pipeline.
             node: whose handler it is: of any kind but `batch`, which callers do.
-            is_over: whether nobody waits for results any more.
         """
         self.node = node
         self._plan = plan
-        self._is_over = is_over
         self._item_bytes = 0.0  # what comes of an item; the memory of large ones fades
         self._local = threading.local()
-        self._executions: list[Execution] = []
 
     def __call__(self, task: zq.Task) -> Parcel | None:
         """Works off a parcel; returns what is for the join around it."""
         dispatch = self._dispatch(task)
-        own: list[tuple[Chunk, float]] = []
+        own: list[Costly] = []
         luggage: list[bytes] = []
         for frame in frames_in(task.payload):
             number, chunk, cost = decode(frame)
@@ -93,19 +91,15 @@ class StageWork:
             else:
                 luggage.append(frame)
         delivery = Delivery(dispatch, self.node, task, luggage)
+        execution = self._execution()
         match self.node.kind:
             case "join":
-                self._join(own, delivery)
+                self._join(execution, own, delivery)
             case "split":
-                self._split(task, own, delivery)
+                self._split(execution, self._pieces(task, own, delivery), delivery)
             case _:
-                self._work(task, own, delivery)
+                self._work(execution, self._pieces(task, own, delivery), delivery)
         return delivery.finish()
-
-    def close(self) -> None:
-        """Lets go of processes that calls need."""
-        for execution in self._executions:
-            execution.close()
 
     def _dispatch(self, task: zq.Task) -> Dispatch:
         if task.headers.get("plan") != self._plan.fingerprint:
@@ -118,66 +112,57 @@ class StageWork:
         """Returns the execution of this thread, clean."""
         execution: Execution | None = getattr(self._local, "execution", None)
         if execution is None:
-            calls: StageCalls | None = None
-            if self.node.options.timeout is not None:
-                calls = HandCalls(self.node, time.sleep, self._is_over)
-            execution = self._local.execution = Execution(self._plan, self.node.number, time.sleep, calls)
-            self._executions.append(execution)
+            execution = self._local.execution = Execution(self._plan, self.node.number, time.sleep)
         execution.forget()  # parts of a task that failed half-way
         return execution
 
     # Kinds of nodes.
 
-    def _work(self, task: zq.Task, own: list[tuple[Chunk, float]], delivery: Delivery) -> None:
-        """Does a stage. A chunk whose process died is cut up, so that the item that kills does it alone."""
-        execution = self._execution()
-        for chunk, cost in own:
-            if task.attempt > 1 and size_of(chunk) > 1:
-                for part in cut(chunk, 1):
-                    delivery.send_back(part, cost)
-                continue
-            size = max(1, int(PIECE_BYTES / max(self._item_bytes, 1.0)))
-            for part in cut(chunk, size):
-                if delivery.bytes > OUT_BYTES_MAX:
-                    delivery.send_back(part, cost)
-                    continue
-                began_at, before = time.monotonic(), delivery.bytes
-                sent = execution.receive(began_at, part)
-                spent = (time.monotonic() - began_at) / weight_of(part)
-                delivery.send(sent, max(cost, spent), part)
-                self._item_bytes = max((delivery.bytes - before) / size_of(part), 0.9 * self._item_bytes)
+    def _work(self, execution: Execution, pieces: Iterator[Costly], delivery: Delivery) -> None:
+        """Does a stage."""
+        for part, cost in pieces:
+            before = delivery.bytes
+            sent, spent = _receive(execution, part, cost)
+            delivery.send(sent, spent, part)
+            self._item_bytes = max((delivery.bytes - before) / size_of(part), 0.9 * self._item_bytes)
 
-    def _join(self, own: list[tuple[Chunk, float]], delivery: Delivery) -> None:
-        execution = self._execution()
+    def _join(self, execution: Execution, own: list[Costly], delivery: Delivery) -> None:
         for chunk, cost in own:
-            began_at = time.monotonic()
-            sent = execution.receive(began_at, chunk)
-            delivery.send(sent, max(cost, (time.monotonic() - began_at) / weight_of(chunk)), None)
+            delivery.send(*_receive(execution, chunk, cost), None)
 
-    def _split(self, task: zq.Task, own: list[tuple[Chunk, float]], delivery: Delivery) -> None:
+    def _split(self, execution: Execution, pieces: Iterator[Costly], delivery: Delivery) -> None:
         """Cuts items into parts, and opens groups for them."""
-        execution = self._execution()
         scattered = Scattered()
-        for chunk, cost in own:
-            if task.attempt > 1 and size_of(chunk) > 1:
-                for part in cut(chunk, 1):
-                    delivery.send_back(part, cost)
-                continue
-            for item in cut(chunk, 1):
-                if delivery.bytes > OUT_BYTES_MAX:
-                    delivery.send_back(item, cost)
-                    continue
-                began_at = time.monotonic()
-                sent = execution.receive(began_at, item)
-                spent = max(cost, (time.monotonic() - began_at) / weight_of(item))
-                try:
-                    scattered.add(self.node, item, sent, spent)
-                except UNSENDABLE:
-                    scattered.add(self.node, item, salvage(self.node, sent, item, PARCEL_FRAME_BYTES_MAX), spent)
-                if scattered.is_full:
-                    delivery.scatter(scattered)
-                    scattered = Scattered()
+        for item, cost in pieces:
+            sent, spent = _receive(execution, item, cost)
+            try:
+                scattered.add(self.node, item, sent, spent)
+            except UNSENDABLE:
+                scattered.add(self.node, item, salvage(self.node, sent, item, PARCEL_FRAME_BYTES_MAX), spent)
+            if scattered.is_full:
+                delivery.scatter(scattered)
+                scattered = Scattered()
         delivery.scatter(scattered)
+
+    def _pieces(self, task: zq.Task, own: list[Costly], delivery: Delivery) -> Iterator[Costly]:
+        """Yields what is to be done now, and leaves the rest to other tasks. A chunk whose process died is cut up, so
+        that the item that kills does it alone.
+        """
+        for chunk, cost in own:
+            is_suspect = task.attempt > 1 and size_of(chunk) > 1
+            is_one_by_one = is_suspect or self.node.kind == "split"
+            for part in cut(chunk, 1 if is_one_by_one else max(1, int(PIECE_BYTES / max(self._item_bytes, 1.0)))):
+                if is_suspect or delivery.bytes > OUT_BYTES_MAX:
+                    delivery.send_back(part, cost)
+                else:
+                    yield part, cost
+
+
+def _receive(execution: Execution, chunk: Chunk, cost: float) -> tuple[list[Sent], float]:
+    """Has a node work on a chunk; returns what comes of it, and what an item has cost at the slowest node."""
+    began_at = time.monotonic()
+    sent = execution.receive(began_at, chunk)
+    return sent, max(cost, (time.monotonic() - began_at) / weight_of(chunk))
 
 
 class Scattered:

@@ -31,7 +31,6 @@ def make_worker(
     *,
     name: str | None = None,
     concurrency: int = 1,
-    processes: int = 0,
 ) -> zq.Worker:
     """Returns a worker of some nodes, not started yet.
 
@@ -41,9 +40,8 @@ def make_worker(
         address: of the coordinator; None as for `zq.Worker`.
         name: of the worker; None makes one.
         concurrency: items at once, in threads.
-        processes: child processes for them instead.
     """
-    worker = zq.Worker(address, name=name, concurrency=concurrency, processes=processes)
+    worker = zq.Worker(address, name=name, concurrency=concurrency)
     for node in nodes:
         worker.task(stage_queue(plan, node))(StageWork(plan, node))
     return worker

@@ -11,6 +11,7 @@ import logging
 import math
 import threading
 import time
+from collections import deque
 from collections.abc import Callable
 from types import TracebackType
 from typing import Self
@@ -37,7 +38,7 @@ STOP_TIMEOUT = 10.0
 class Device:
     """A loop over sockets, run once: `with device: ...` runs it in a thread, `device.run()` in the caller's.
 
-    A subclass overrides `_open`, and as needed `_tick`, `_woken`, `_may_end` and `_close`; all of them are called by
+    A subclass overrides `_open`, and as needed `_tick`, `_may_end` and `_close`; all of them are called by
     the thread that runs, which alone touches the sockets. Any thread, and a signal handler, may call `stop`.
 
     Attributes:
@@ -51,6 +52,7 @@ class Device:
         self._handlers: dict[Socket, Callable[[Frames], None] | None] = {}
         self._files: list[SocketFile] = []
         self._wake: Wake | None = None
+        self._posts: deque[Callable[[], None]] = deque()
         self._is_stopping = False
         self._is_begun = False
         self._opened = threading.Event()
@@ -66,9 +68,6 @@ class Device:
     def _tick(self, now: float) -> float:  # noqa: ARG002  # for subclasses
         """Does what is due; returns the monotonic seconds at which something is due next."""
         return math.inf
-
-    def _woken(self) -> None:
-        """Another thread has called `wake`."""
 
     def _may_end(self) -> bool:
         """Whether a loop that was told to stop has nothing left to finish."""
@@ -111,8 +110,13 @@ class Device:
         del self._handlers[socket]
         socket.close(int(linger * 1000))
 
+    def _post(self, function: Callable[[], None]) -> None:
+        """Has `function` called by the thread that runs; from any thread."""
+        self._posts.append(function)
+        self.wake()
+
     def wake(self) -> None:
-        """Has the loop look at what other threads left for it; from any thread."""
+        """Has the loop tick; from any thread."""
         if self._wake is not None:
             self._wake.ring()
 
@@ -186,7 +190,8 @@ class Device:
                     self._drain(ready)
                 else:
                     wake.clear()
-                    self._woken()
+                    while self._posts:
+                        self._posts.popleft()()
             next_at = self._tick(time.monotonic())
 
     def _drain(self, socket: Socket) -> None:

@@ -10,12 +10,10 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from contextlib import ExitStack
-from types import TracebackType
-from typing import Self
 
 import zmq
 
+from patterns.guide.socket_owner import SocketOwner
 from patterns.sockets import Frames, Socket, connect, make_socket
 from zq import ClosedError, TimedOutError
 
@@ -26,7 +24,7 @@ SERVER_HIGH_WATER_MARK = 10
 """Requests that may wait for one server; only those of tries that came to nothing ever do."""
 
 
-class FreelanceClient:
+class FreelanceClient(SocketOwner):
     """Asks one of several equal servers and never hangs; one thread at a time may use it.
 
     Guarantee: `request` returns a reply to this very request from some server, or raises within `timeout`. More than
@@ -49,19 +47,17 @@ class FreelanceClient:
     def __init__(self, servers: Sequence[str], *, timeout: float = 5.0, try_timeout: float = 0.5) -> None:
         if isinstance(servers, str) or not servers or not (timeout > 0 and try_timeout > 0):
             raise ValueError(f"expected one or more servers and times above 0, got {servers!r}")
+        super().__init__()
         self.servers = list(dict.fromkeys(servers))
         self.failovers = self.malformed = 0
         self._timeout = timeout
         self._try_timeout = try_timeout
         self._number = 0
-        self._context: zmq.Context[Socket] = zmq.Context()
         self._poller = zmq.Poller()
         self._sockets: dict[str, Socket] = {}
-        with ExitStack() as undo:
-            undo.callback(self._context.destroy, linger=0)
+        with self._opening():
             for server in self.servers:
                 self._sockets[server] = self._connect(server)
-            undo.pop_all()
 
     def request(self, *content: bytes) -> Frames:
         """Asks, and returns the frames of the first reply.
@@ -76,7 +72,7 @@ class FreelanceClient:
         """
         if not content:
             raise ValueError("expected one or more frames, got none")
-        if not self._sockets:
+        if self._context.closed:
             raise ClosedError("the client is closed")
         self._number += 1
         stop_at = time.monotonic() + self._timeout
@@ -136,19 +132,3 @@ class FreelanceClient:
         """The server that answered is asked first from now on, those that were silent last."""
         others = [one for one in self.servers if one != server and one not in silent]
         self.servers = [server, *others, *silent]
-
-    def close(self) -> None:
-        """Closes the sockets; never waits."""
-        for socket in self._sockets.values():
-            socket.close()
-        if self._sockets:
-            self._sockets = {}
-            self._context.term()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        self.close()

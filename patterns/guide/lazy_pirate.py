@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import time
-from types import TracebackType
-from typing import Self
 
 import zmq
 
+from patterns.guide.socket_owner import SocketOwner
 from patterns.sockets import Frames, Socket, connect, make_socket
 from zq import ClosedError, TimedOutError
 
 
-class LazyPirateClient:
+class LazyPirateClient(SocketOwner):
     """A client that asks a server (REP or ROUTER, in any language) and never hangs; one thread at a time may use it.
 
     Guarantee: `request` returns the reply to this very request, or raises within (retries + 1) x timeout seconds.
@@ -33,11 +32,11 @@ class LazyPirateClient:
     def __init__(self, address: str, *, timeout: float = 2.5, retries: int = 3) -> None:
         if not timeout > 0 or retries < 0:
             raise ValueError(f"expected a timeout above 0 and retries from 0, got {timeout} seconds and {retries}")
+        super().__init__()
         self.address = address
         self.retried = 0
         self._timeout = timeout
         self._retries = retries
-        self._context: zmq.Context[Socket] | None = zmq.Context()
         self._socket: Socket | None = None
 
     def request(self, *content: bytes) -> Frames:
@@ -53,6 +52,8 @@ class LazyPirateClient:
         """
         if not content:
             raise ValueError("expected one or more frames, got none")
+        if self._context.closed:
+            raise ClosedError("the client is closed")
         for attempt in range(self._retries + 1):
             self.retried += attempt > 0
             reply = self._try(list(content))
@@ -79,8 +80,6 @@ class LazyPirateClient:
                 self._drop()
 
     def _connect(self) -> Socket:
-        if self._context is None:
-            raise ClosedError("the client is closed")
         self._socket = make_socket(self._context, zmq.REQ, linger=0)
         connect(self._socket, self.address)
         return self._socket
@@ -89,18 +88,3 @@ class LazyPirateClient:
         if self._socket is not None:
             self._socket.close()
             self._socket = None
-
-    def close(self) -> None:
-        """Closes the socket; never waits."""
-        self._drop()
-        if self._context is not None:
-            self._context.term()
-            self._context = None
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        self.close()

@@ -12,8 +12,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections import OrderedDict, deque
-from collections.abc import Callable
+from collections import OrderedDict
 from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
@@ -107,7 +106,6 @@ class MajordomoBroker(Device):
         self._workers: dict[bytes, MajordomoWorker] = {}
         self._dismissed: OrderedDict[bytes, None] = OrderedDict()
         self._liveness = Liveness(heartbeat_interval, missed_max, time.monotonic())
-        self._posts: deque[Callable[[], None]] = deque()
         self._durable = ExitStack()
 
     def _open(self) -> None:
@@ -122,15 +120,6 @@ class MajordomoBroker(Device):
         for worker in list(self._workers.values()):
             self._dismiss(worker.address)
         self._durable.close()
-
-    def _post(self, function: Callable[[], None]) -> None:
-        """Has `function` run by the socket's thread; from any thread."""
-        self._posts.append(function)
-        self.wake()
-
-    def _woken(self) -> None:
-        while self._posts:
-            self._posts.popleft()()
 
     def _tick(self, now: float) -> float:
         for address in self._liveness.take_expired(now):

@@ -144,7 +144,7 @@ class MajordomoServices:
         self._loop.call_soon_threadsafe(function)
 
     def _start(self, steps: Coroutine[Any, Any, None]) -> None:
-        self._call(lambda: void(self._start_in_loop(steps, self._lives)))
+        self._loop.call_soon_threadsafe(self._start_in_loop, steps, self._lives)
 
     # The event loop.
 
@@ -303,7 +303,3 @@ def frames_of(value: Any) -> Frames:
     if isinstance(value, list) and value and all(isinstance(frame, bytes) for frame in value):
         return value
     return [b""] if value is None else [msgpack.packb(value)]
-
-
-def void(_: object) -> None:
-    """Takes what nobody needs."""

@@ -12,7 +12,6 @@ import queue
 import random
 import threading
 import time
-from collections import deque
 from collections.abc import Callable
 from functools import partial
 
@@ -30,9 +29,6 @@ Handler = Callable[[Frames], Frames]
 RECONNECT_FIRST, RECONNECT_MAX = 0.1, 5.0
 """Seconds before a silent queue is tried anew: doubled each time, then drawn between half and all of it, so that the
 workers of a queue that comes back do not all come at once."""
-
-BROKEN = object()
-"""Stands for a reply that a handler did not return."""
 
 
 class ParanoidPirateWorker(Device):
@@ -70,7 +66,6 @@ class ParanoidPirateWorker(Device):
         self._envelope: Frames | None = None  # of the request in hand; None in hand, too, once its queue has gone
         self._is_working = False
         self._requests: queue.SimpleQueue[Frames | None] = queue.SimpleQueue()
-        self._replies: deque[object] = deque()
         self._bench = threading.Thread(target=self._work, name="zq-handler", daemon=True)
 
     def _open(self) -> None:
@@ -129,34 +124,32 @@ class ParanoidPirateWorker(Device):
         self._is_working = True
         self._requests.put(content)
 
-    def _woken(self) -> None:
-        while self._replies:
-            reply = self._replies.popleft()
-            self._is_working = False
-            envelope, self._envelope = self._envelope, None
-            if reply is BROKEN:
-                self.failures += 1
-                if self._queue is not None and envelope is not None and not self._is_stopping:
-                    send_now(self._queue, [READY])
-            elif self._queue is None or envelope is None or not send_now(self._queue, [*envelope, *_content(reply)]):
-                self.lost += 1
-            else:
-                self.handled += 1
+    def _finish(self, reply: Frames | None) -> None:
+        """Answers the request in hand; None: the handler has failed."""
+        self._is_working = False
+        envelope, self._envelope = self._envelope, None
+        if reply is None:
+            self.failures += 1
+            if self._queue is not None and envelope is not None and not self._is_stopping:
+                send_now(self._queue, [READY])
+        elif self._queue is None or envelope is None or not send_now(self._queue, [*envelope, *reply]):
+            self.lost += 1
+        else:
+            self.handled += 1
 
     # The handler's thread.
 
     def _work(self) -> None:
         while (content := self._requests.get()) is not None:
-            reply: object = BROKEN
+            reply: Frames | None = None
             try:
-                reply = _content(self._handler(content))
+                reply = _checked(self._handler(content))
             except Exception:
                 logger.exception("the handler failed; the request is left to another worker")
-            self._replies.append(reply)
-            self.wake()
+            self._post(partial(self._finish, reply))
 
 
-def _content(reply: object) -> Frames:
+def _checked(reply: object) -> Frames:
     """Returns a reply if it can be one.
 
     Raises:

@@ -21,7 +21,7 @@ from collections import deque
 import zmq
 
 from patterns.guide.device import Device
-from patterns.sockets import Frames, send_now
+from patterns.sockets import Frames, pack_number, send_now, unpack_number
 from zq import ClosedError, TimedOutError
 
 UPDATE = b"\x01"
@@ -109,7 +109,7 @@ class Publisher(Device):
             number = self._numbers[name] = self._numbers.get(name, 0) + 1
             values[key_bytes] = number, value
             self._values[name] = values
-            self._outbox.append([name, UPDATE, self._publisher, _pack(number), key_bytes, value])
+            self._outbox.append([name, UPDATE, self._publisher, pack_number(number), key_bytes, value])
         self.wake()
         return number
 
@@ -123,9 +123,6 @@ class Publisher(Device):
     def _close(self) -> None:
         if self._opened.is_set():
             self._send_outbox()
-
-    def _woken(self) -> None:
-        self._send_outbox()
 
     def _tick(self, now: float) -> float:
         self._send_outbox()
@@ -141,10 +138,10 @@ class Publisher(Device):
             self._room.notify_all()
         for frames in updates:
             send_now(self._updates, frames)  # full subscribers are left out by ZeroMQ, and see it by the numbers
-            self._sent[frames[0]] = int.from_bytes(frames[3], "big")
+            self._sent[frames[0]] = unpack_number(frames[3])
 
     def _beat(self, topic: bytes) -> None:
-        send_now(self._updates, [topic, BEAT, self._publisher, _pack(self._sent.get(topic, 0))])
+        send_now(self._updates, [topic, BEAT, self._publisher, pack_number(self._sent.get(topic, 0))])
 
     def _receive_subscription(self, frames: Frames) -> None:
         if frames[0][:1] == b"\x01":
@@ -159,9 +156,9 @@ class Publisher(Device):
         topic = frames[1]
         _check_topic(topic)
         with self._room:
-            reply = [topic, self._publisher, _pack(self._numbers.get(topic, 0))]
+            reply = [topic, self._publisher, pack_number(self._numbers.get(topic, 0))]
             for key, (number, value) in self._values.get(topic, {}).items():
-                reply += [key, _pack(number), value]
+                reply += [key, pack_number(number), value]
         if not send_now(self._snapshots, [frames[0], *reply]):
             self.undeliverable += 1
 
@@ -176,7 +173,3 @@ def encode_topic(topic: str) -> bytes:
 def _check_topic(name: bytes) -> None:
     if not 1 < len(name) <= TOPIC_BYTES_MAX + 1 or name.index(b"\0") != len(name) - 1:
         raise ValueError(f"expected a topic of 1 to {TOPIC_BYTES_MAX} bytes that ends in NUL, and has no other")
-
-
-def _pack(number: int) -> bytes:
-    return number.to_bytes(8, "big")

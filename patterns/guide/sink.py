@@ -11,13 +11,11 @@ buffers.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import ExitStack
-from types import TracebackType
-from typing import Self
 
 import zmq
 
-from patterns.sockets import Frames, Socket, bind, make_socket
+from patterns.guide.socket_owner import SocketOwner
+from patterns.sockets import Frames, bind, make_socket, unpack_number
 from zq import TimedOutError
 from zq.processes.socket_file import SocketFile
 
@@ -28,7 +26,7 @@ NUMBER_MAX = 1 << 24
 """Tasks of one batch: the sink remembers each in a byte, and no message can make it allocate more than 16 MiB."""
 
 
-class Sink:
+class Sink(SocketOwner):
     """Collects the results of one batch and knows which are missing; one thread uses it, a context manager closes it.
 
     Args:
@@ -45,16 +43,14 @@ class Sink:
     """
 
     def __init__(self, *, results: str = "tcp://127.0.0.1:*") -> None:
+        super().__init__()
         self.sent: int | None = None
         self.received = self.malformed = 0
         self._came = bytearray()  # by number: 1 when its result has come
-        self._context: zmq.Context[Socket] = zmq.Context()
-        with ExitStack() as undo:
-            undo.callback(self._context.destroy, linger=0)
+        with self._opening():
             self._socket = make_socket(self._context, zmq.PULL)
             self.results = bind(self._socket, results)
             self._file = SocketFile(self.results)
-            undo.pop_all()
 
     def collect(self, patience: float = 30.0) -> Iterator[tuple[int, bytes]]:
         """Yields number and result as they come; ends when all are here, or when nothing came for a while.
@@ -89,9 +85,9 @@ class Sink:
     def _receive(self, frames: Frames) -> tuple[int, bytes] | None:
         match frames:
             case [kind, number, result] if kind == RESULT:
-                return self._note(unpack_number(number), result)
+                return self._note(task_number(number), result)
             case [kind, number] if kind == END:
-                self.sent = unpack_number(number)
+                self.sent = task_number(number)
                 return None
         raise ValueError(f"expected a result or the end, got {len(frames)} frames")
 
@@ -108,25 +104,12 @@ class Sink:
         """Closes the socket; what still comes is lost."""
         if not self._socket.closed:
             self._file.remove()
-            self._socket.close()
-            self._context.term()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        self.close()
+        super().close()
 
 
-def pack_number(number: int) -> bytes:
-    return number.to_bytes(8, "big")
-
-
-def unpack_number(number: bytes) -> int:
+def task_number(frame: bytes) -> int:
     """Returns the number of a task; raises ValueError."""
-    value = int.from_bytes(number, "big")
-    if len(number) != 8 or value > NUMBER_MAX:
-        raise ValueError(f"expected a number of 8 bytes up to {NUMBER_MAX}, got {number[:16].hex() or 'nothing'}")
-    return value
+    number = unpack_number(frame)
+    if number > NUMBER_MAX:
+        raise ValueError(f"expected a number up to {NUMBER_MAX}, got {number}")
+    return number

@@ -10,15 +10,13 @@ from __future__ import annotations
 import time
 from collections import deque
 from collections.abc import Iterable
-from contextlib import ExitStack
 from dataclasses import dataclass, field
-from types import TracebackType
-from typing import Self
 
 import zmq
 
 from patterns.guide.publisher import BEAT, UPDATE, encode_topic
-from patterns.sockets import HIGH_WATER_MARK, Frames, Socket, connect, make_socket
+from patterns.guide.socket_owner import SocketOwner
+from patterns.sockets import HIGH_WATER_MARK, Frames, connect, make_socket, unpack_number
 from zq import ClosedError, TimedOutError
 
 SNAPSHOT_INTERVAL = 1.0
@@ -61,7 +59,7 @@ class _Topic:
     held: deque[tuple[int, Update | None]] = field(default_factory=lambda: deque(maxlen=HELD_UPDATES_MAX))
 
 
-class Subscriber:
+class Subscriber(SocketOwner):
     """Follows topics of a publisher; one thread uses it, and a context manager closes it.
 
     Guarantee: of each topic, from its first snapshot on, updates come in order and once, and what is missing is
@@ -87,17 +85,15 @@ class Subscriber:
         self._topics = {encode_topic(name): _Topic(name) for name in topics}
         if not self._topics:
             raise ValueError("expected one or more topics, got none")
+        super().__init__()
         self._events: deque[Update | Gap] = deque()
-        self._context: zmq.Context[Socket] = zmq.Context()
-        with ExitStack() as undo:
-            undo.callback(self._context.destroy, linger=0)
+        with self._opening():
             self._updates = make_socket(self._context, zmq.SUB, high_water_mark=high_water_mark, linger=0)
             self._snapshots = make_socket(self._context, zmq.DEALER, linger=0)
             for name in self._topics:
                 self._updates.setsockopt(zmq.SUBSCRIBE, name)
             connect(self._updates, updates)
             connect(self._snapshots, snapshots)
-            undo.pop_all()
         self._poller = zmq.Poller()
         self._poller.register(self._updates, zmq.POLLIN)
         self._poller.register(self._snapshots, zmq.POLLIN)
@@ -141,21 +137,6 @@ class Subscriber:
             raise ValueError(f"expected one of the topics that were subscribed, got {topic!r}")
         found.wants_snapshot = found.publisher is not None  # else the first one is still to come
 
-    def close(self) -> None:
-        """Closes the sockets; never waits."""
-        if not self._updates.closed:
-            self._updates.close()
-            self._snapshots.close()
-            self._context.term()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        self.close()
-
     def _ask_for_snapshots(self, now: float) -> None:
         for name, topic in self._topics.items():
             if topic.wants_snapshot and topic.asked_at <= now - SNAPSHOT_INTERVAL:
@@ -171,7 +152,7 @@ class Subscriber:
             case [kind, publisher, number] if kind == BEAT:
                 pass
             case [kind, publisher, number, key, value] if kind == UPDATE and topic is not None:
-                update = Update(topic.name, key.decode(), _unpack(number), value)
+                update = Update(topic.name, key.decode(), unpack_number(number), value)
             case _:
                 raise ValueError(f"expected an update or a beat, got {len(frames)} frames")
         if topic is None or len(publisher) != 8:
@@ -179,9 +160,9 @@ class Subscriber:
         if topic.publisher != publisher:
             self._begin(topic, publisher)
         if topic.next is None:
-            topic.held.append((_unpack(number), update))
+            topic.held.append((unpack_number(number), update))
         else:
-            self._advance(topic, _unpack(number), update)
+            self._advance(topic, unpack_number(number), update)
 
     def _begin(self, topic: _Topic, publisher: bytes) -> None:
         if topic.next is not None:
@@ -196,9 +177,9 @@ class Subscriber:
         topic = self._topics.get(frames[0])
         if topic is None or len(frames) < 3 or len(frames) % 3:
             raise ValueError(f"expected a snapshot of a topic that was subscribed, got {len(frames)} frames")
-        number = _unpack(frames[2])
+        number = unpack_number(frames[2])
         values = [
-            Update(topic.name, key.decode(), _unpack(at), value, is_snapshot=True)
+            Update(topic.name, key.decode(), unpack_number(at), value, is_snapshot=True)
             for key, at, value in zip(frames[3::3], frames[4::3], frames[5::3], strict=True)
         ]
         if not topic.wants_snapshot or topic.publisher != frames[1]:
@@ -222,9 +203,3 @@ class Subscriber:
         if update is not None:
             self._events.append(update)
         topic.next = number + 1
-
-
-def _unpack(number: bytes) -> int:
-    if len(number) != 8:
-        raise ValueError(f"expected a number of 8 bytes, got {len(number)}")
-    return int.from_bytes(number, "big")

@@ -7,16 +7,14 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable
-from contextlib import ExitStack
-from types import TracebackType
-from typing import Self
 
 import zmq
 from zmq.utils.monitor import recv_monitor_message
 
 from patterns.guide.device import Device
-from patterns.guide.sink import END, NUMBER_MAX, RESULT, pack_number, unpack_number
-from patterns.sockets import Frames, Socket, bind, connect, make_socket, send_now
+from patterns.guide.sink import END, NUMBER_MAX, RESULT, task_number
+from patterns.guide.socket_owner import SocketOwner
+from patterns.sockets import Frames, bind, connect, make_socket, pack_number, send_now
 from zq import TimedOutError
 from zq.processes.socket_file import SocketFile
 
@@ -31,7 +29,7 @@ TASKS_LINGER = 30.0
 """Seconds for which a closing ventilator waits for workers to take the last tasks."""
 
 
-class Ventilator:
+class Ventilator(SocketOwner):
     """Spreads tasks over workers; one thread uses it, and a context manager closes it.
 
     Guarantee: a task goes to one worker. Nothing is sent before `wait_workers` if it is called first, so that the first
@@ -51,11 +49,10 @@ class Ventilator:
     """
 
     def __init__(self, *, sink: str, tasks: str = "tcp://127.0.0.1:*") -> None:
+        super().__init__()
         self.sent = 0
         self._workers = 0
-        self._context: zmq.Context[Socket] = zmq.Context()
-        with ExitStack() as undo:
-            undo.callback(self._context.destroy, linger=0)
+        with self._opening():
             self._tasks = make_socket(
                 self._context, zmq.PUSH, high_water_mark=TASKS_HIGH_WATER_MARK, linger=TASKS_LINGER
             )
@@ -65,7 +62,6 @@ class Ventilator:
             self._file = SocketFile(self.tasks)
             self._sink = make_socket(self._context, zmq.PUSH, linger=TASKS_LINGER)
             connect(self._sink, sink)
-            undo.pop_all()
 
     def wait_workers(self, count: int, timeout: float = 30.0) -> None:
         """Waits until `count` workers are connected, so that they start together.
@@ -112,19 +108,8 @@ class Ventilator:
         """Closes the sockets; waits up to TASKS_LINGER seconds for workers and sink to take what was sent."""
         if not self._tasks.closed:
             self._tasks.disable_monitor()
-            self._monitor.close(0)
-            self._tasks.close()
-            self._sink.close()
-            self._context.term()
+            super().close()
             self._file.remove()  # last: until here workers that come late still get what was sent
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        self.close()
 
 
 class VentilatorWorker(Device):
@@ -156,12 +141,12 @@ class VentilatorWorker(Device):
 
     def _work(self, frames: Frames) -> None:
         number, payload = frames if len(frames) == 2 else (b"", b"")
-        unpack_number(number)
+        task_number(number)
         try:
             self._result = [RESULT, number, self._handler(payload)]
         except Exception:
             self.failures += 1
-            logger.exception("the handler failed; the sink will report task %d as missing", unpack_number(number))
+            logger.exception("the handler failed; the sink will report task %d as missing", task_number(number))
         self._tick(time.monotonic())
 
     def _tick(self, now: float) -> float:

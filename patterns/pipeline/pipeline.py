@@ -10,6 +10,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any, Generic, TypeVar, Unpack, cast
 
+from zq.processes.references import load_reference
+
 if TYPE_CHECKING:
     import zq
     from patterns.run.running import Run
@@ -116,24 +118,40 @@ class Piece(Pipeline[In_contra, Out_co]):
     Attributes:
         label: how it is called in errors and drawings.
         opens: scatters that it leaves open (1 for a scatter), or closes (-1 for a gather).
-        is_batch: whether it, or a branch of it, makes batches.
+        all_branches: pipelines to which it gives items.
     """
 
     label: str
     opens: int = 0
-    is_batch: bool = False
+    all_branches: tuple[Pipeline[Any, Any], ...] = ()
 
     # A constant of its own class: a field would be a cycle.
     @property
     def pieces(self) -> tuple[Piece[Any, Any], ...]:  # type: ignore[override]
         return (self,)
 
+    @property
+    def is_batch(self) -> bool:
+        """Whether it, or a branch of it, makes batches."""
+        return any(piece.is_batch for branch in self.all_branches for piece in branch.pieces)
+
     def check(self) -> None:
         """Raises ValueError when no process can run it, as far as can be known now."""
+        for branch in self.all_branches:
+            check_closed(branch, f"branch of {self.label}")
 
 
 def _sequence(pieces: tuple[Piece[Any, Any], ...], name: str | None) -> Pipeline[Any, Any]:
     """Makes a pipeline of pieces that fit together; a scatter at the end may still be open."""
+    _open_scatters(pieces)
+    pipeline: Pipeline[Any, Any] = Pipeline()
+    pipeline.pieces = pieces
+    pipeline.name = name
+    return pipeline
+
+
+def _open_scatters(pieces: tuple[Piece[Any, Any], ...], where: str = "") -> list[str]:
+    """Returns the labels of the scatters that have no gather; raises ValueError when pieces do not fit together."""
     opened: list[str] = []
     for piece in pieces:
         piece.check()
@@ -145,12 +163,26 @@ def _sequence(pieces: tuple[Piece[Any, Any], ...], name: str | None) -> Pipeline
             opened.append(piece.label)
         elif piece.opens < 0:
             if not opened:
-                raise ValueError(f"{piece.label} has no scatter of its own before it: each gather closes one scatter")
+                raise ValueError(
+                    f"{where}{piece.label} has no scatter of its own before it: each gather closes one scatter"
+                )
             opened.pop()
-    pipeline: Pipeline[Any, Any] = Pipeline()
-    pipeline.pieces = pieces
-    pipeline.name = name
-    return pipeline
+    return opened
+
+
+def load_pipeline(spec: str) -> Pipeline[Any, Any]:
+    """Returns a pipeline that can be imported.
+
+    Args:
+        spec: `module:attribute` or `file.py:attribute`.
+
+    Raises:
+        ValueError: there is none.
+    """
+    found = load_reference(spec)
+    if not isinstance(found, Pipeline):
+        raise ValueError(f"expected a pipeline at {spec}, got {type(found).__name__}")
+    return found
 
 
 def check_closed(pipeline: Pipeline[Any, Any], where: str) -> None:
@@ -160,28 +192,25 @@ def check_closed(pipeline: Pipeline[Any, Any], where: str) -> None:
         pipeline: to be looked at.
         where: what it is about to be used in, for the error.
     """
-    opened: list[str] = []
-    for piece in pipeline.pieces:
-        piece.check()
-        if piece.opens > 0:
-            opened.append(piece.label)
-        elif piece.opens < 0:
-            if not opened:
-                raise ValueError(f"{where}: {piece.label} has no scatter before it")
-            opened.pop()
+    opened = _open_scatters(pipeline.pieces, f"{where}: ")
     if opened:
         raise ValueError(f"{where}: {opened[-1]} has no gather after it: end it with | gather(join)")
 
 
-def check_name(name: str) -> str:
-    """Returns a name if it can be one of a stage or pipeline.
+def check_name(name: str, what: str = "name", characters_max: int = NAME_CHARACTERS_MAX) -> str:
+    """Returns a name if it can be one of a stage or pipeline, or of something else.
+
+    Args:
+        name: to be looked at.
+        what: it is, for the error.
+        characters_max: that it may have.
 
     Raises:
         ValueError: it is empty, too long, or has other characters than letters, digits, `-`, `_` and `.`.
     """
     is_plain = name.replace("-", "").replace("_", "").replace(".", "").isalnum() and name.isascii()
-    if not is_plain or len(name) > NAME_CHARACTERS_MAX:
+    if not is_plain or len(name) > characters_max:
         raise ValueError(
-            f"expected a name of 1 to {NAME_CHARACTERS_MAX} ASCII letters, digits, '-', '_' and '.', got {name!r}"
+            f"expected a {what} of 1 to {characters_max} ASCII letters, digits, '-', '_' and '.', got {name!r}"
         )
     return name

@@ -94,11 +94,24 @@ class _Step(Piece[In_contra, Out_co]):
         self.label = label if kind == "stage" else f"{kind}({label})"
         self.options = options
 
+    def references(self) -> tuple[str | None, str | None]:
+        """Returns the names by which another process can import the function and the key, both None for threads.
+
+        The key has none when it is found with the function: who imports that finds this stage, and with it its key,
+        which may be a lambda then.
+
+        Raises:
+            ValueError: no other process can import one of them.
+        """
+        if self.options.threads:
+            return None, None
+        reference = reference_of(self.function, self.step_name)
+        if self.options.key is None or named_by(self.function) is self:
+            return reference, None
+        return reference, reference_of(self.options.key, f"{self.step_name} (its key)")
+
     def check(self) -> None:
-        if not self.options.threads:
-            reference_of(self.function, self.step_name)
-            if self.options.key is not None and not has_importable_key(self):
-                reference_of(self.options.key, f"{self.step_name} (its key)")
+        self.references()
 
 
 class Stage(_Step[In_contra, Out_co]):
@@ -192,13 +205,6 @@ def _check_range(name: str, what: str, value: Any, least: int, most: int) -> Non
         raise ValueError(f"{name}: expected {what} as a whole number from {least} to {most}, got {value!r}")
 
 
-def has_importable_key(step: _Step[Any, Any]) -> bool:
-    """Returns whether who imports the stage's function finds the stage there, and with it its key, which may be a
-    lambda then.
-    """
-    return named_by(step.function) is step
-
-
 def reference_of(function: Callable[..., Any], stage: str) -> str:
     """Returns the name by which another process can import a function; what has that name may also be a stage of it.
 
@@ -224,12 +230,7 @@ class FanOut(Piece[In_contra, Out_co]):
     label = "fan_out"
 
     def __init__(self, branches: tuple[Pipeline[Any, Any], ...]) -> None:
-        self.branches = branches
-        self.is_batch = any(piece.is_batch for branch in branches for piece in branch.pieces)
-
-    def check(self) -> None:
-        for branch in self.branches:
-            check_closed(branch, "branch of fan_out")
+        self.branches = self.all_branches = branches
 
 
 def fan_out(*branches: Pipeline[In, Out]) -> FanOut[In, Out]:
@@ -263,13 +264,14 @@ class Route(Piece[In_contra, Out_co]):
         self.otherwise = otherwise
         self.threads = threads
         self.all_branches = (*self.branches.values(), *(() if otherwise is None else (otherwise,)))
-        self.is_batch = any(piece.is_batch for branch in self.all_branches for piece in branch.pieces)
+
+    def reference(self) -> str | None:
+        """Returns the name by which another process can import the function, or None; raises as `reference_of`."""
+        return None if self.threads else reference_of(self.function, self.step_name)
 
     def check(self) -> None:
-        if not self.threads:
-            reference_of(self.function, self.step_name)
-        for branch in self.all_branches:
-            check_closed(branch, f"branch of {self.label}")
+        self.reference()
+        super().check()
 
 
 def route(

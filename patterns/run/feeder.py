@@ -46,11 +46,6 @@ class Feeder:
         """Whether all items have been taken, and there are no more."""
         return self._is_over and not self._buffer
 
-    @property
-    def count(self) -> int:
-        """Items that can be taken now."""
-        return len(self._buffer)
-
     def start(self) -> None:
         self._thread.start()
 
@@ -106,3 +101,17 @@ class Feeder:
                 len(self._buffer) >= self._limit and not self._is_closed
             ):  # it may have been set just before it was cleared
                 self._room.wait()
+
+
+def unsendable_input(first: int, count: int, error: Exception) -> TypeError:
+    """Returns the error of a run whose input has what cannot travel.
+
+    Args:
+        first: number of the first of the items that were to be sent together.
+        count: how many they are.
+        error: what came of it.
+    """
+    return TypeError(
+        f"an item of the input, number {first} or one of the {count - 1} after it, cannot be sent: {error}; "
+        "items are what msgpack can hold: None, bool, int, float, str, bytes, list and dict"
+    )

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from patterns.pipeline.pipeline import Piece, Pipeline
-from patterns.pipeline.stages import FanOut, Route, _Step
+from patterns.pipeline.stages import Route, _Step
 from patterns.work.plan import SINK, Node, Plan
 
 SHAPES = {
@@ -23,21 +23,18 @@ SHAPES = {
 def draw_text(pipeline: Pipeline[Any, Any]) -> str:
     """Returns a pipeline as lines of text: one line as long as it has no branches."""
     pieces = pipeline.pieces
-    if not any(isinstance(piece, FanOut | Route) for piece in pieces):
+    if not any(piece.all_branches for piece in pieces):
         return " | ".join(_describe(piece) for piece in pieces)
     return "\n".join(line for piece in pieces for line in _lines(piece))
 
 
 def _lines(piece: Piece[Any, Any]) -> Iterator[str]:
-    branches: list[tuple[str, Pipeline[Any, Any]]] = []
-    if isinstance(piece, FanOut):
-        branches = [("", branch) for branch in piece.branches]
-    elif isinstance(piece, Route):
-        branches = [(f"{label}: ", branch) for label, branch in piece.branches.items()]
-        if piece.otherwise is not None:
-            branches.append(("otherwise: ", piece.otherwise))
+    branches = piece.all_branches
+    labels = [""] * len(branches)
+    if isinstance(piece, Route):
+        labels = [*(f"{label}: " for label in piece.branches), "otherwise: "]
     yield _describe(piece)
-    for at, (label, branch) in enumerate(branches):
+    for at, (label, branch) in enumerate(zip(labels, branches, strict=False)):
         is_last = at == len(branches) - 1
         first, *others = draw_text(branch).split("\n")
         yield f"{'└─' if is_last else '├─'} {label}{first}"

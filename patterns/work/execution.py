@@ -17,6 +17,7 @@ from typing import Any
 import msgpack
 
 from patterns.work.calls import StageCalls, failure_from
+from patterns.work.hand import HandCalls
 from patterns.work.items import (
     Chunk,
     Failure,
@@ -115,7 +116,7 @@ class Execution:
     """
 
     def __init__(
-        self, plan: Plan, number: int, sleep: Callable[[float], None], calls: StageCalls | None = None
+        self, plan: Plan, number: int, sleep: Callable[[float], None], is_over: Callable[[], bool] = lambda: False
     ) -> None:
         """Makes a worker of a node.
 
@@ -123,14 +124,17 @@ class Execution:
             plan: of which the node is.
             number: of the node; it must be one with workers.
             sleep: waits for seconds, between retries.
-            calls: calls the function of the node; None makes calls in this process.
+            is_over: whether nobody waits for results any more, and a call with a timeout may end.
 
         Raises:
             ValueError: the function cannot be imported.
         """
         self.node = node = plan.nodes[number]
         assert node.has_workers, f"{node.kind} {node.name} has no workers"
-        if calls is None and node.kind != "batch":
+        calls: StageCalls | None = None
+        if node.options.timeout is not None:
+            calls = HandCalls(node, sleep, is_over)
+        elif node.kind != "batch":
             calls = StageCalls(node.name, plan.function(number), node.options, sleep)
         self._calls = calls
         self._spreader = Spreader(plan)

@@ -16,7 +16,7 @@ from typing import Any, Literal
 import msgpack
 
 from patterns.pipeline.pipeline import Pipeline, check_closed, check_name
-from patterns.pipeline.stages import BatchPiece, FanOut, Route, StageOptions, _Step, has_importable_key, reference_of
+from patterns.pipeline.stages import BatchPiece, FanOut, Route, StageOptions, _Step
 from zq.processes.references import load_reference
 
 SINK = -1
@@ -130,10 +130,6 @@ class Plan:
             found = self._functions[number] = getattr(thing := load_reference(reference), "function", thing)
         return found
 
-    def key(self, number: int) -> Callable[[Any], str | int] | None:
-        """Returns the key function of a node, or None."""
-        return self.nodes[number].options.key
-
     def node_named(self, name: str) -> Node:
         """Returns a node with workers.
 
@@ -174,7 +170,7 @@ class Plan:
         Raises:
             ValueError: a key cannot be imported.
         """
-        name, nodes = msgpack.unpackb(wire)
+        name, nodes = msgpack.unpackb(wire, use_list=False)
         return cls(tuple(_from_wire(node) for node in nodes), name, {})
 
 
@@ -185,19 +181,23 @@ def make_plan(pipeline: Pipeline[Any, Any]) -> Plan:
         ValueError: it has a scatter without a gather, or a function that no other process can import.
     """
     check_closed(pipeline, "pipeline")
-    maker = _Maker()
+    maker = _Maker(_count(pipeline))
     maker.add(pipeline, SINK, SINK)
     return maker.finish(pipeline.name)
 
 
-class _Maker:
-    """Makes nodes from the last to the first, because a node names the one that follows; `finish` turns the numbers
-    around.
-    """
+def _count(pipeline: Pipeline[Any, Any]) -> int:
+    """Returns how many nodes a pipeline becomes."""
+    return sum(1 + sum(map(_count, piece.all_branches)) for piece in pipeline.pieces)
 
-    def __init__(self) -> None:
-        self._nodes: list[Node] = []
-        self._functions: list[Function | None] = []
+
+class _Maker:
+    """Makes nodes from the last to the first, because a node names the one that follows."""
+
+    def __init__(self, count: int) -> None:
+        self._count = count
+        self._nodes: list[Node] = []  # the last one first
+        self._functions: dict[int, Function] = {}
 
     def add(self, pipeline: Pipeline[Any, Any], follower: int, join: int) -> int:
         """Adds the nodes of a pipeline that gives to `follower`, and returns the number of its first one."""
@@ -222,41 +222,22 @@ class _Maker:
                         piece.function,
                         branches=branches,
                         labels=tuple(piece.branches),
-                        reference=None if piece.threads else reference_of(piece.function, piece.step_name),
+                        reference=piece.reference(),
                     )
                 case BatchPiece():
                     follower = self._append("batch", "batch", follower, joins[-1], size=piece.size, within=piece.within)
         return follower
 
     def finish(self, name: str | None) -> Plan:
-        last = len(self._nodes) - 1
         taken: set[str] = set()
-        nodes = []
-        for node in reversed(self._nodes):
-            nodes.append(
-                replace(
-                    node,
-                    number=last - node.number,
-                    name=_unlike(node.name, taken),
-                    follower=SINK if node.follower == SINK else last - node.follower,
-                    join=SINK if node.join == SINK else last - node.join,
-                    closing=SINK if node.closing == SINK else last - node.closing,
-                    branches=tuple(last - branch for branch in node.branches),
-                )
-            )
-        functions = {last - at: function for at, function in enumerate(self._functions) if function is not None}
-        return Plan(tuple(nodes), name, functions)
+        nodes = tuple(replace(node, name=_unlike(node.name, taken)) for node in reversed(self._nodes))
+        return Plan(nodes, name, self._functions)
 
     def _add_branches(self, branches: tuple[Pipeline[Any, Any], ...], follower: int, join: int) -> tuple[int, ...]:
         return tuple(self.add(branch, follower, join) for branch in reversed(branches))[::-1]
 
     def _add_step(self, piece: _Step[Any, Any], follower: int, join: int, closing: int) -> int:
-        options = piece.options
-        reference = key_reference = None
-        if not options.threads:
-            reference = reference_of(piece.function, piece.step_name)
-            if options.key is not None and not has_importable_key(piece):
-                key_reference = reference_of(options.key, piece.step_name)
+        reference, key_reference = piece.references()
         return self._append(
             _KINDS[piece.kind],
             piece.step_name,
@@ -264,7 +245,7 @@ class _Maker:
             join,
             piece.function,
             closing=closing,
-            options=options,
+            options=piece.options,
             reference=reference,
             key_reference=key_reference,
         )
@@ -272,9 +253,10 @@ class _Maker:
     def _append(
         self, kind: Kind, name: str, follower: int, join: int, function: Function | None = None, **more: Any
     ) -> int:
-        number = len(self._nodes)
+        number = self._count - len(self._nodes) - 1
         self._nodes.append(Node(number, kind, check_name(name), follower, join, **more))
-        self._functions.append(function)
+        if function is not None:
+            self._functions[number] = function
         return number
 
 
@@ -291,13 +273,8 @@ def _fingerprint(nodes: tuple[Node, ...]) -> str:
     shape = [
         [
             *(node.kind, node.name, node.follower, node.join, node.branches, node.labels, node.size, node.within),
-            *(
-                node.join,
-                node.closing,
-                node.options.flat,
-                node.options.key is not None,
-                (node.reference or "").rpartition(":")[2],
-            ),
+            *(node.join, node.closing, node.options.flat, node.options.key is not None),
+            (node.reference or "").rpartition(":")[2],
         ]
         for node in nodes
     ]
@@ -314,31 +291,14 @@ def _to_wire(node: Node) -> list[Any]:
     ]
 
 
-def _from_wire(wire: list[Any]) -> Node:
-    (
-        number,
-        kind,
-        name,
-        follower,
-        join,
-        branches,
-        labels,
-        closing,
-        options,
-        has_key,
-        reference,
-        key_reference,
-        size,
-        within,
-    ) = wire
+def _from_wire(wire: tuple[Any, ...]) -> Node:
+    *place, options, has_key, reference, key_reference, size, within = wire
     workers, retries, backoff, timeout, flat, threads = options
     key = None
     if has_key and key_reference is not None:
         key = load_reference(key_reference)
     elif has_key and reference is not None:
         key = load_reference(reference).options.key
-    made = StageOptions(workers, retries, tuple(backoff), timeout, flat, threads, key)
-    return Node(
-        *(number, kind, name, follower, join, tuple(branches), tuple(labels), closing),
-        *(made, reference, key_reference, size, within),
-    )
+    made = StageOptions(workers, retries, backoff, timeout, flat, threads, key)
+    fields = [*place, made, reference, key_reference, size, within]
+    return Node(*fields)

@@ -166,10 +166,10 @@ def test_places_of_processes_are_files_and_of_threads_are_not() -> None:
         Places(host="10.0.0.1", is_threaded=False),
     )
 
-    assert files.worker(3) == f"ipc://{files.folder}/worker-3"
-    assert names.control().startswith("inproc://")
-    assert names.control() != Places(host=None, is_threaded=True).control()
-    assert (far.sink(), far.folder) == ("tcp://10.0.0.1:*", None)
+    assert files.place("worker-3") == f"ipc://{files.folder}/worker-3"
+    assert names.place("control").startswith("inproc://")
+    assert names.place("control") != Places(host=None, is_threaded=True).place("control")
+    assert (far.place("sink"), far.folder) == ("tcp://10.0.0.1:*", None)
     files.close()
 
 
@@ -193,12 +193,12 @@ def test_feeder_reads_no_further_ahead_than_two_chunks() -> None:
 
     feeder = Feeder(source(), lambda: None)
     feeder.start()
-    wait_until(lambda: feeder.count == 2)
+    wait_until(lambda: len(asked) == 2)
 
     assert feeder.take(4, is_hasty=False) == []
-    wait_until(lambda: feeder.count == 8)
+    wait_until(lambda: len(asked) == 8)
     assert feeder.take(4, is_hasty=False) == [0, 1, 2, 3]
-    wait_until(lambda: feeder.count == 8)
+    wait_until(lambda: len(asked) == 12)
     assert len(asked) <= 13
     feeder.close()
 

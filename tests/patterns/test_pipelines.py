@@ -93,7 +93,7 @@ def test_plan_survives_the_wire() -> None:
     assert again.nodes == plan.nodes
     assert (again.name, again.fingerprint) == ("shop", plan.fingerprint)
     assert again.function(0)(3) == 3
-    assert again.key(0) is keep.options.key
+    assert again.nodes[0].options.key is keep.options.key
 
 
 def test_fingerprint_tells_pipelines_apart_and_ignores_workers() -> None:
