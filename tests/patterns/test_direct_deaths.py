@@ -86,7 +86,7 @@ def test_run_that_may_lose_goes_on_with_a_new_worker(tidy: None) -> None:
     assert run.sent == 40 == run.completed + sum(run.lost.values())
     assert len(results) == run.completed
     assert set(run.lost) == {"die_on_sevens"}
-    assert results[-1] == 40 or run.lost["die_on_sevens"] > 1
+    assert 40 in results or run.lost["die_on_sevens"] > 1
 
 
 def test_death_of_a_worker_that_held_nothing_loses_nothing(tidy: None) -> None:
