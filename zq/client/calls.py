@@ -11,9 +11,9 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from functools import partial
-from typing import Any, Generic, TypeAlias, TypeVar
+from typing import Any, Generic, Self, TypeAlias, TypeVar
 
-from zq.client.driving import Ask, AsyncDriver, Call, Connection, Driver, Medium
+from zq.client.driving import Abandon, Ask, AsyncDriver, Call, Connection, Driver, Medium
 from zq.client.flow import FLOW_WINDOW_BATCHES, FLOW_WINDOW_BYTES, Entry, Flow, finish
 from zq.errors import (
     BusyError,
@@ -387,6 +387,37 @@ class Face(Generic[D]):
     def __init__(self, calls: Calls, run: D) -> None:
         self._calls = calls
         self._run = run
+
+
+class ClientFace(Face[D]):
+    """A client; what its faces share. Arguments as of `zq.Client`."""
+
+    def __init__(
+        self,
+        address: str | None = None,
+        *,
+        timeout: float = 30.0,
+        name: str | None = None,
+        payload_bytes_max: int = PAYLOAD_BYTES_MAX,
+        namespace: str | None = None,
+    ) -> None:
+        calls = Calls(address, timeout=timeout, name=name, payload_bytes_max=payload_bytes_max, namespace=namespace)
+        super().__init__(calls, self._make_driver(calls.abandon))
+
+    @classmethod
+    def over(cls, calls: Calls, run: D) -> Self:
+        """Makes a client of calls that are there already, and of what carries them out: its double in memory, say."""
+        client = cls.__new__(cls)
+        Face.__init__(client, calls, run)
+        return client
+
+    @property
+    def address(self) -> str:
+        """Where it connects to."""
+        return self._calls.link.address
+
+    def _make_driver(self, abandon: Abandon) -> D:
+        raise NotImplementedError
 
 
 class _Nobody:
