@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -39,6 +39,12 @@ def connected(address: str | None, timeout: float) -> Iterator[Client]:
 
     with exit_codes(), Client(address, timeout=timeout) as client:
         yield client
+
+
+def changes_of(named: Mapping[str, Any], defaults: Iterable[str]) -> dict[str, Any]:
+    """Returns what was given of some options, and None for those that go back to their defaults."""
+    given = {name: value for name, value in named.items() if value is not None}
+    return given | {name.replace("-", "_"): None for name in defaults}
 
 
 def parse_headers(texts: list[str] | None) -> dict[str, str] | None:

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
-from zq.cli.arguments import TIMEOUT, Address, Json, Limit, Timeout, connected
+from zq.cli.arguments import TIMEOUT, Address, Json, Limit, Timeout, changes_of, connected
 from zq.cli.output import as_map, fail, print_fields, print_rows
-
-if TYPE_CHECKING:
-    from zq.client.namespaces import NamespaceLimits
 
 NAMESPACE_COLUMNS = [
     "name",
@@ -59,15 +56,10 @@ def set_namespace(
     as_json: Json = False,
 ) -> None:
     """Limit what the queues of a namespace hold together, at once and over restarts."""
-    limits: NamespaceLimits = {}
-    if max_tasks is not None:
-        limits["max_tasks"] = max_tasks
-    if max_bytes is not None:
-        limits["max_bytes"] = max_bytes
     for one in default or []:
         if one.replace("-", "_") not in ("max_tasks", "max_bytes"):
             raise typer.BadParameter(f"expected max-tasks or max-bytes as --default, got {one}")
-        limits[one.replace("-", "_")] = None  # type: ignore[literal-required]  # it was checked in the line before
+    limits = changes_of({"max_tasks": max_tasks, "max_bytes": max_bytes}, default or [])
     if not limits:
         raise typer.BadParameter("nothing to set: give a limit, such as --max-tasks")
     with connected(address, timeout) as client:

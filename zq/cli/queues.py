@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 import typer
 
-from zq.cli.arguments import TIMEOUT, Address, Json, Timeout, connected
+from zq.cli.arguments import TIMEOUT, Address, Json, Timeout, changes_of, connected
 from zq.cli.output import as_map, print_fields, print_rows
 
 QUEUE_COLUMNS = [
@@ -89,7 +89,11 @@ def set_queue(
     named = dict(locals())  # every parameter is a policy, under its own name, but for these:
     for other in ("name", "default", "address", "timeout", "as_json"):
         del named[other]
-    _set(name, named, default or [], address, timeout, as_json=as_json)
+    changes = changes_of(named, default or [])
+    if not changes:
+        raise typer.BadParameter("nothing to set: give a policy, such as --max-tasks")
+    with connected(address, timeout) as client:
+        print_fields(as_map(client.queues.set(name, **changes)), as_json=as_json)
 
 
 def pause(name: Name, address: Address = None, timeout: Timeout = TIMEOUT) -> None:
@@ -104,14 +108,3 @@ def resume(name: Name, address: Address = None, timeout: Timeout = TIMEOUT) -> N
     with connected(address, timeout) as client:
         waiting = client.queues.resume(name).waiting
         typer.echo(f"{name} goes on, {waiting} wait", err=True)
-
-
-def _set(
-    name: str, named: dict[str, Any], defaults: list[str], address: str | None, timeout: float, *, as_json: bool
-) -> None:
-    changes: dict[str, Any] = {policy: value for policy, value in named.items() if value is not None}
-    changes |= {policy.replace("-", "_"): None for policy in defaults}
-    if not changes:
-        raise typer.BadParameter("nothing to set: give a policy, such as --max-tasks")
-    with connected(address, timeout) as client:
-        print_fields(as_map(client.queues.set(name, **changes)), as_json=as_json)
