@@ -12,16 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, cast
 import typer
 
 from zq.cli.arguments import TIMEOUT, Address, Headers, Json, Queue, Timeout, connected, parse_headers, parse_seconds
-from zq.cli.output import (
-    FAILED,
-    fail,
-    fail_with,
-    print_events,
-    print_fields,
-    print_json,
-    print_rows,
-    printable,
-)
+from zq.cli.output import FAILED, fail, fail_with, print_events, print_fields, print_json, print_rows, printable
 from zq.errors import BusyError, InvalidTaskError, TaskError
 
 if TYPE_CHECKING:
