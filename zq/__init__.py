@@ -4,231 +4,135 @@ Clients submit tasks, a coordinator keeps them on disk and assigns them, workers
 five minutes and docs/ for the rest. Names are loaded when they are first used, so that `import zq` costs nothing.
 """
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from zq.lazy import TYPE_CHECKING, load_lazily
 
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
-    from zq.app.app import App
-    from zq.app.middleware import Middleware, Submission
-    from zq.app.task_function import Arguments, AsyncTypedReceipt, TaskFunction, TypedReceipt
-    from zq.client.async_client import AsyncClient
-    from zq.client.browsing import StateFilter, TaskFilters
-    from zq.client.client import Client
-    from zq.client.dead_letters import AsyncDeadLetters, DeadLetter, DeadLetters, ReplayStatus
-    from zq.client.events import AsyncEventStream, Event, EventStream
-    from zq.client.group import AsyncGroup, Group, GroupStatus
-    from zq.client.insight import Reason, TaskEvent, TaskStatus
-    from zq.client.namespaces import AsyncNamespaces, NamespaceLimits, Namespaces, NamespaceStatus
-    from zq.client.publications import PublishReceipt, PublishReceipts
-    from zq.client.pulled import AsyncPulledTask, PulledTask
-    from zq.client.queues import AsyncQueues, OperationStatus, Queues, QueueStatus
-    from zq.client.receipt import AsyncReceipt, Receipt, Receipts
-    from zq.client.schedules import AsyncSchedules, Schedules, ScheduleStatus
-    from zq.client.topics import AsyncTopics, TopicBinding, Topics
-    from zq.client.workers import AsyncWorkers, Workers, WorkerStatus
-    from zq.core.options import CoordinatorOptions
-    from zq.errors import (
-        BusyError,
-        ClosedError,
-        ConversionError,
-        InvalidTaskError,
-        PayloadTooLargeError,
-        RemoteProtocolError,
-        RunnerBrokenError,
-        StaleLeaseError,
-        StoreCorruptError,
-        StoreError,
-        StoreFullError,
-        StoreLockedError,
-        StoreVersionError,
-        TaskCancelledError,
-        TaskError,
-        TaskExpiredError,
-        TaskFailedError,
-        TaskUnknownError,
-        TimedOutError,
-        UnreachableError,
-        UnroutableError,
-        WorkerFencedError,
-        ZqError,
-    )
-    from zq.executor import Executor
-    from zq.server.embedded import Coordinator
-    from zq.store.lmdb import LmdbOptions
-    from zq.submit_options import SubmitOptions
-    from zq.task import Bury, Retry, Task
-    from zq.wire.events import EVENT_KINDS
-    from zq.wire.policies import QueuePolicies, QueueSettings
-    from zq.wire.retry import RetryPolicy
-    from zq.wire.unique import Unique
-    from zq.worker.worker import Worker
+    from zq.app.app import App as App
+    from zq.app.middleware import Middleware as Middleware
+    from zq.app.middleware import Submission as Submission
+    from zq.app.task_function import Arguments as Arguments
+    from zq.app.task_function import AsyncTypedReceipt as AsyncTypedReceipt
+    from zq.app.task_function import TaskFunction as TaskFunction
+    from zq.app.task_function import TypedReceipt as TypedReceipt
+    from zq.client.async_client import AsyncClient as AsyncClient
+    from zq.client.browsing import StateFilter as StateFilter
+    from zq.client.browsing import TaskFilters as TaskFilters
+    from zq.client.client import Client as Client
+    from zq.client.dead_letters import AsyncDeadLetters as AsyncDeadLetters
+    from zq.client.dead_letters import DeadLetter as DeadLetter
+    from zq.client.dead_letters import DeadLetters as DeadLetters
+    from zq.client.dead_letters import ReplayStatus as ReplayStatus
+    from zq.client.events import AsyncEventStream as AsyncEventStream
+    from zq.client.events import Event as Event
+    from zq.client.events import EventStream as EventStream
+    from zq.client.group import AsyncGroup as AsyncGroup
+    from zq.client.group import Group as Group
+    from zq.client.group import GroupStatus as GroupStatus
+    from zq.client.insight import Reason as Reason
+    from zq.client.insight import TaskEvent as TaskEvent
+    from zq.client.insight import TaskStatus as TaskStatus
+    from zq.client.namespaces import AsyncNamespaces as AsyncNamespaces
+    from zq.client.namespaces import NamespaceLimits as NamespaceLimits
+    from zq.client.namespaces import Namespaces as Namespaces
+    from zq.client.namespaces import NamespaceStatus as NamespaceStatus
+    from zq.client.publications import PublishReceipt as PublishReceipt
+    from zq.client.publications import PublishReceipts as PublishReceipts
+    from zq.client.pulled import AsyncPulledTask as AsyncPulledTask
+    from zq.client.pulled import PulledTask as PulledTask
+    from zq.client.queues import AsyncQueues as AsyncQueues
+    from zq.client.queues import OperationStatus as OperationStatus
+    from zq.client.queues import Queues as Queues
+    from zq.client.queues import QueueStatus as QueueStatus
+    from zq.client.receipt import AsyncReceipt as AsyncReceipt
+    from zq.client.receipt import Receipt as Receipt
+    from zq.client.receipt import Receipts as Receipts
+    from zq.client.schedules import AsyncSchedules as AsyncSchedules
+    from zq.client.schedules import Schedules as Schedules
+    from zq.client.schedules import ScheduleStatus as ScheduleStatus
+    from zq.client.topics import AsyncTopics as AsyncTopics
+    from zq.client.topics import TopicBinding as TopicBinding
+    from zq.client.topics import Topics as Topics
+    from zq.client.workers import AsyncWorkers as AsyncWorkers
+    from zq.client.workers import Workers as Workers
+    from zq.client.workers import WorkerStatus as WorkerStatus
+    from zq.core.options import CoordinatorOptions as CoordinatorOptions
+    from zq.errors import BusyError as BusyError
+    from zq.errors import ClosedError as ClosedError
+    from zq.errors import ConversionError as ConversionError
+    from zq.errors import InvalidTaskError as InvalidTaskError
+    from zq.errors import PayloadTooLargeError as PayloadTooLargeError
+    from zq.errors import RemoteProtocolError as RemoteProtocolError
+    from zq.errors import RunnerBrokenError as RunnerBrokenError
+    from zq.errors import StaleLeaseError as StaleLeaseError
+    from zq.errors import StoreCorruptError as StoreCorruptError
+    from zq.errors import StoreError as StoreError
+    from zq.errors import StoreFullError as StoreFullError
+    from zq.errors import StoreLockedError as StoreLockedError
+    from zq.errors import StoreVersionError as StoreVersionError
+    from zq.errors import TaskCancelledError as TaskCancelledError
+    from zq.errors import TaskError as TaskError
+    from zq.errors import TaskExpiredError as TaskExpiredError
+    from zq.errors import TaskFailedError as TaskFailedError
+    from zq.errors import TaskUnknownError as TaskUnknownError
+    from zq.errors import TimedOutError as TimedOutError
+    from zq.errors import UnreachableError as UnreachableError
+    from zq.errors import UnroutableError as UnroutableError
+    from zq.errors import WorkerFencedError as WorkerFencedError
+    from zq.errors import ZqError as ZqError
+    from zq.executor import Executor as Executor
+    from zq.server.embedded import Coordinator as Coordinator
+    from zq.store.lmdb import LmdbOptions as LmdbOptions
+    from zq.submit_options import SubmitOptions as SubmitOptions
+    from zq.task import Bury as Bury
+    from zq.task import Retry as Retry
+    from zq.task import Task as Task
+    from zq.wire.events import EVENT_KINDS as EVENT_KINDS
+    from zq.wire.policies import QueuePolicies as QueuePolicies
+    from zq.wire.policies import QueueSettings as QueueSettings
+    from zq.wire.retry import RetryPolicy as RetryPolicy
+    from zq.wire.unique import Unique as Unique
+    from zq.worker.worker import Worker as Worker
 
-_MODULES = {
-    "EVENT_KINDS": "zq.wire.events",
-    "App": "zq.app.app",
-    "Arguments": "zq.app.task_function",
-    "AsyncClient": "zq.client.async_client",
-    "AsyncDeadLetters": "zq.client.dead_letters",
-    "AsyncEventStream": "zq.client.events",
-    "AsyncGroup": "zq.client.group",
-    "AsyncNamespaces": "zq.client.namespaces",
-    "AsyncPulledTask": "zq.client.pulled",
-    "AsyncQueues": "zq.client.queues",
-    "AsyncReceipt": "zq.client.receipt",
-    "AsyncSchedules": "zq.client.schedules",
-    "AsyncTopics": "zq.client.topics",
-    "AsyncTypedReceipt": "zq.app.task_function",
-    "AsyncWorkers": "zq.client.workers",
-    "Bury": "zq.task",
-    "Client": "zq.client.client",
-    "Coordinator": "zq.server.embedded",
-    "CoordinatorOptions": "zq.core.options",
-    "DeadLetter": "zq.client.dead_letters",
-    "DeadLetters": "zq.client.dead_letters",
-    "Event": "zq.client.events",
-    "EventStream": "zq.client.events",
-    "Executor": "zq.executor",
-    "Group": "zq.client.group",
-    "GroupStatus": "zq.client.group",
-    "LmdbOptions": "zq.store.lmdb",
-    "Middleware": "zq.app.middleware",
-    "NamespaceLimits": "zq.client.namespaces",
-    "NamespaceStatus": "zq.client.namespaces",
-    "Namespaces": "zq.client.namespaces",
-    "OperationStatus": "zq.client.queues",
-    "PublishReceipt": "zq.client.publications",
-    "PublishReceipts": "zq.client.publications",
-    "PulledTask": "zq.client.pulled",
-    "QueuePolicies": "zq.wire.policies",
-    "QueueSettings": "zq.wire.policies",
-    "QueueStatus": "zq.client.queues",
-    "Queues": "zq.client.queues",
-    "Reason": "zq.client.insight",
-    "Receipt": "zq.client.receipt",
-    "Receipts": "zq.client.receipt",
-    "ReplayStatus": "zq.client.dead_letters",
-    "Retry": "zq.task",
-    "RetryPolicy": "zq.wire.retry",
-    "ScheduleStatus": "zq.client.schedules",
-    "Schedules": "zq.client.schedules",
-    "StateFilter": "zq.client.browsing",
-    "Submission": "zq.app.middleware",
-    "SubmitOptions": "zq.submit_options",
-    "Task": "zq.task",
-    "TaskEvent": "zq.client.insight",
-    "TaskFilters": "zq.client.browsing",
-    "TaskFunction": "zq.app.task_function",
-    "TaskStatus": "zq.client.insight",
-    "TopicBinding": "zq.client.topics",
-    "Topics": "zq.client.topics",
-    "TypedReceipt": "zq.app.task_function",
-    "Unique": "zq.wire.unique",
-    "Worker": "zq.worker.worker",
-    "WorkerStatus": "zq.client.workers",
-    "Workers": "zq.client.workers",
+_NAMES = {
+    "zq.app.app": "App",
+    "zq.app.middleware": "Middleware Submission",
+    "zq.app.task_function": "Arguments AsyncTypedReceipt TaskFunction TypedReceipt",
+    "zq.client.async_client": "AsyncClient",
+    "zq.client.browsing": "StateFilter TaskFilters",
+    "zq.client.client": "Client",
+    "zq.client.dead_letters": "AsyncDeadLetters DeadLetter DeadLetters ReplayStatus",
+    "zq.client.events": "AsyncEventStream Event EventStream",
+    "zq.client.group": "AsyncGroup Group GroupStatus",
+    "zq.client.insight": "Reason TaskEvent TaskStatus",
+    "zq.client.namespaces": "AsyncNamespaces NamespaceLimits Namespaces NamespaceStatus",
+    "zq.client.publications": "PublishReceipt PublishReceipts",
+    "zq.client.pulled": "AsyncPulledTask PulledTask",
+    "zq.client.queues": "AsyncQueues OperationStatus Queues QueueStatus",
+    "zq.client.receipt": "AsyncReceipt Receipt Receipts",
+    "zq.client.schedules": "AsyncSchedules Schedules ScheduleStatus",
+    "zq.client.topics": "AsyncTopics TopicBinding Topics",
+    "zq.client.workers": "AsyncWorkers Workers WorkerStatus",
+    "zq.core.options": "CoordinatorOptions",
+    "zq.errors": (
+        "BusyError ClosedError ConversionError InvalidTaskError PayloadTooLargeError RemoteProtocolError "
+        "RunnerBrokenError StaleLeaseError StoreCorruptError StoreError StoreFullError StoreLockedError "
+        "StoreVersionError TaskCancelledError TaskError TaskExpiredError TaskFailedError TaskUnknownError "
+        "TimedOutError UnreachableError UnroutableError WorkerFencedError ZqError"
+    ),
+    "zq.executor": "Executor",
+    "zq.server.embedded": "Coordinator",
+    "zq.store.lmdb": "LmdbOptions",
+    "zq.submit_options": "SubmitOptions",
+    "zq.task": "Bury Retry Task",
+    "zq.wire.events": "EVENT_KINDS",
+    "zq.wire.policies": "QueuePolicies QueueSettings",
+    "zq.wire.retry": "RetryPolicy",
+    "zq.wire.unique": "Unique",
+    "zq.worker.worker": "Worker",
 }
-
-__all__ = [
-    "EVENT_KINDS",
-    "App",
-    "Arguments",
-    "AsyncClient",
-    "AsyncDeadLetters",
-    "AsyncEventStream",
-    "AsyncGroup",
-    "AsyncNamespaces",
-    "AsyncPulledTask",
-    "AsyncQueues",
-    "AsyncReceipt",
-    "AsyncSchedules",
-    "AsyncTopics",
-    "AsyncTypedReceipt",
-    "AsyncWorkers",
-    "Bury",
-    "BusyError",
-    "Client",
-    "ClosedError",
-    "ConversionError",
-    "Coordinator",
-    "CoordinatorOptions",
-    "DeadLetter",
-    "DeadLetters",
-    "Event",
-    "EventStream",
-    "Executor",
-    "Group",
-    "GroupStatus",
-    "InvalidTaskError",
-    "LmdbOptions",
-    "Middleware",
-    "NamespaceLimits",
-    "NamespaceStatus",
-    "Namespaces",
-    "OperationStatus",
-    "PayloadTooLargeError",
-    "PublishReceipt",
-    "PublishReceipts",
-    "PulledTask",
-    "QueuePolicies",
-    "QueueSettings",
-    "QueueStatus",
-    "Queues",
-    "Reason",
-    "Receipt",
-    "Receipts",
-    "RemoteProtocolError",
-    "ReplayStatus",
-    "Retry",
-    "RetryPolicy",
-    "RunnerBrokenError",
-    "ScheduleStatus",
-    "Schedules",
-    "StaleLeaseError",
-    "StateFilter",
-    "StoreCorruptError",
-    "StoreError",
-    "StoreFullError",
-    "StoreLockedError",
-    "StoreVersionError",
-    "Submission",
-    "SubmitOptions",
-    "Task",
-    "TaskCancelledError",
-    "TaskError",
-    "TaskEvent",
-    "TaskExpiredError",
-    "TaskFailedError",
-    "TaskFilters",
-    "TaskFunction",
-    "TaskStatus",
-    "TaskUnknownError",
-    "TimedOutError",
-    "TopicBinding",
-    "Topics",
-    "TypedReceipt",
-    "Unique",
-    "UnreachableError",
-    "UnroutableError",
-    "Worker",
-    "WorkerFencedError",
-    "WorkerStatus",
-    "Workers",
-    "ZqError",
-    "__version__",
-]
-
+"""The same names by module, each loaded when it is first used."""
 
 if not TYPE_CHECKING:  # seen by a type checker, it would make every misspelt name an Any
-
-    def __getattr__(name: str) -> Any:
-        if name not in __all__:
-            raise AttributeError(f"module 'zq' has no attribute {name!r}")
-        value = getattr(import_module(_MODULES.get(name, "zq.errors")), name)
-        globals()[name] = value  # found without this function from now on
-        return value
-
-
-def __dir__() -> list[str]:
-    return __all__
+    __getattr__, __dir__, __all__ = load_lazily(__name__, _NAMES, "__version__")

@@ -5,15 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any, Protocol, Unpack
 
-from zq.submit_options import (
-    Policy,
-    SubmitOptions,
-    check_name,
-    check_seconds,
-    make_group,
-    make_options,
-    read_members,
-)
+from zq.submit_options import Policy, SubmitOptions, check_name, check_seconds, make_group, make_options, read_members
 from zq.wire.limits import BATCH_TASKS_MAX, TASK_SEPARATOR
 from zq.wire.messages import Assignment, Group, Options
 

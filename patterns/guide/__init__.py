@@ -2,66 +2,39 @@
 
 Names are loaded when they are first used.
 
-May import: sockets; of zq its public names and `zq.processes`. Neither pipelines nor their runs.
+May import: sockets; of zq its public names and `zq.processes`, and what loads names. Neither pipelines nor their runs.
 """
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from zq.lazy import TYPE_CHECKING, load_lazily
 
 if TYPE_CHECKING:
-    from patterns.guide.freelance import FreelanceClient
-    from patterns.guide.lazy_pirate import LazyPirateClient
-    from patterns.guide.load_balancer import LoadBalancer
-    from patterns.guide.majordomo import MajordomoBroker
-    from patterns.guide.paranoid_pirate_queue import ParanoidPirateQueue
-    from patterns.guide.paranoid_pirate_worker import ParanoidPirateWorker
-    from patterns.guide.publisher import Publisher
-    from patterns.guide.sink import Sink
-    from patterns.guide.subscriber import Gap, Subscriber, Update
-    from patterns.guide.ventilator import Ventilator, VentilatorWorker
+    from patterns.guide.freelance import FreelanceClient as FreelanceClient
+    from patterns.guide.lazy_pirate import LazyPirateClient as LazyPirateClient
+    from patterns.guide.load_balancer import LoadBalancer as LoadBalancer
+    from patterns.guide.majordomo import MajordomoBroker as MajordomoBroker
+    from patterns.guide.paranoid_pirate_queue import ParanoidPirateQueue as ParanoidPirateQueue
+    from patterns.guide.paranoid_pirate_worker import ParanoidPirateWorker as ParanoidPirateWorker
+    from patterns.guide.publisher import Publisher as Publisher
+    from patterns.guide.sink import Sink as Sink
+    from patterns.guide.subscriber import Gap as Gap
+    from patterns.guide.subscriber import Subscriber as Subscriber
+    from patterns.guide.subscriber import Update as Update
+    from patterns.guide.ventilator import Ventilator as Ventilator
+    from patterns.guide.ventilator import VentilatorWorker as VentilatorWorker
 
-_MODULES = {
-    "FreelanceClient": "patterns.guide.freelance",
-    "Gap": "patterns.guide.subscriber",
-    "LazyPirateClient": "patterns.guide.lazy_pirate",
-    "LoadBalancer": "patterns.guide.load_balancer",
-    "MajordomoBroker": "patterns.guide.majordomo",
-    "ParanoidPirateQueue": "patterns.guide.paranoid_pirate_queue",
-    "ParanoidPirateWorker": "patterns.guide.paranoid_pirate_worker",
-    "Publisher": "patterns.guide.publisher",
-    "Sink": "patterns.guide.sink",
-    "Subscriber": "patterns.guide.subscriber",
-    "Update": "patterns.guide.subscriber",
-    "Ventilator": "patterns.guide.ventilator",
-    "VentilatorWorker": "patterns.guide.ventilator",
+_NAMES = {
+    "patterns.guide.freelance": "FreelanceClient",
+    "patterns.guide.lazy_pirate": "LazyPirateClient",
+    "patterns.guide.load_balancer": "LoadBalancer",
+    "patterns.guide.majordomo": "MajordomoBroker",
+    "patterns.guide.paranoid_pirate_queue": "ParanoidPirateQueue",
+    "patterns.guide.paranoid_pirate_worker": "ParanoidPirateWorker",
+    "patterns.guide.publisher": "Publisher",
+    "patterns.guide.sink": "Sink",
+    "patterns.guide.subscriber": "Gap Subscriber Update",
+    "patterns.guide.ventilator": "Ventilator VentilatorWorker",
 }
-
-__all__ = [
-    "FreelanceClient",
-    "Gap",
-    "LazyPirateClient",
-    "LoadBalancer",
-    "MajordomoBroker",
-    "ParanoidPirateQueue",
-    "ParanoidPirateWorker",
-    "Publisher",
-    "Sink",
-    "Subscriber",
-    "Update",
-    "Ventilator",
-    "VentilatorWorker",
-]
-
+"""The same names by module, each loaded when it is first used."""
 
 if not TYPE_CHECKING:  # seen by a type checker, it would make every misspelt name an Any
-
-    def __getattr__(name: str) -> Any:
-        if name not in _MODULES:
-            raise AttributeError(f"module 'patterns.guide' has no attribute {name!r}")
-        value = getattr(import_module(_MODULES[name]), name)
-        globals()[name] = value  # found without this function from now on
-        return value
-
-
-def __dir__() -> list[str]:
-    return __all__
+    __getattr__, __dir__, __all__ = load_lazily(__name__, _NAMES)

@@ -16,6 +16,7 @@ FILES_PER_FOLDER_MAX = 20
 
 ROOMS: dict[str, str] = {
     "zq.errors": "",
+    "zq.lazy": "",
     "zq.wire": "zq.errors",
     "zq.submit_options": "zq.wire",
     "zq.task": "zq.submit_options zq.wire",
@@ -37,7 +38,7 @@ ROOMS: dict[str, str] = {
     "patterns.work": "patterns.pipeline",
     "patterns.run": "patterns.work patterns.errors",
     "patterns.direct": "patterns.run patterns.work patterns.pipeline patterns.sockets patterns.errors",
-    "patterns.durable": "patterns.run patterns.work patterns.errors",
+    "patterns.durable": "patterns.run patterns.work patterns.pipeline patterns.errors",
     "patterns.guide": "patterns.sockets",
     "patterns.start": "patterns.direct patterns.durable patterns.run patterns.pipeline",
     "patterns.commands": "patterns",
@@ -61,8 +62,8 @@ FLOORS: dict[str, int] = {
 }
 """Inside of the core: who stands higher may import who stands lower, never the other way."""
 
-OF_ZQ_FOR_PATTERNS = ("zq", "zq.processes")
-"""What patterns may import of zq: the public names, and processes."""
+OF_ZQ_FOR_PATTERNS = ("zq", "zq.processes", "zq.lazy")
+"""What patterns may import of zq: the public names, processes, and how names are loaded when they are first used."""
 
 ROOFS = ("zq", "patterns")
 """The packages themselves name everything that is public; whoever imports them from below could reach what is above."""

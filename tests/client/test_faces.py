@@ -12,7 +12,7 @@ import pytest
 import zq
 from zq.client.calls import Face
 
-TWINS = {name: f"Async{name}" for name in zq.__all__ if f"Async{name}" in zq.__all__}
+TWINS = {name: f"Async{name}" for name in dir(zq) if f"Async{name}" in dir(zq)}
 
 DUNDERS = {"__aenter__": "__enter__", "__aexit__": "__exit__", "__aiter__": "__iter__", "__anext__": "__next__"}
 """What Python calls otherwise where it awaits."""
@@ -73,7 +73,7 @@ def test_both_faces_have_the_same_members_with_the_same_signatures(name: str) ->
 
 
 def test_every_face_has_a_twin() -> None:
-    faces = {name for name in zq.__all__ if isinstance(kind := getattr(zq, name), type) and issubclass(kind, Face)}
+    faces = {name for name in dir(zq) if isinstance(kind := getattr(zq, name), type) and issubclass(kind, Face)}
 
     assert faces == {name for pair in TWINS.items() for name in pair if name in faces}
     assert {"Client", "Queues", "DeadLetters", "Schedules", "Topics", "Namespaces", "Workers"} <= faces

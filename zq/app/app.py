@@ -13,7 +13,6 @@ import os
 import threading
 from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from types import TracebackType
 from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, Self, TypeVar, Unpack, overload
 
 from zq.app.middleware import Handling, Middleware
@@ -250,13 +249,7 @@ class App:
         with self._lock:
             self._forget_parent()
             if self._client is None:
-                self._client = Client(
-                    self._address,
-                    timeout=self._timeout,
-                    payload_bytes_max=self._payload_bytes_max,
-                    name="app",
-                    namespace=self._namespace,
-                )
+                self._client = self._connect(Client)
             return self._client
 
     @property
@@ -267,14 +260,17 @@ class App:
         with self._lock:
             self._forget_parent()
             if self._async_client is None:
-                self._async_client = AsyncClient(
-                    self._address,
-                    timeout=self._timeout,
-                    payload_bytes_max=self._payload_bytes_max,
-                    name="app",
-                    namespace=self._namespace,
-                )
+                self._async_client = self._connect(AsyncClient)
             return self._async_client
+
+    def _connect(self, kind: Callable[..., R]) -> R:
+        return kind(
+            self._address,
+            timeout=self._timeout,
+            payload_bytes_max=self._payload_bytes_max,
+            name="app",
+            namespace=self._namespace,
+        )
 
     def _forget_parent(self) -> None:
         """After a fork, the connections are the parent's."""
@@ -295,9 +291,7 @@ class App:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *error: object) -> None:
         self.close()
 
     # Running.
@@ -397,28 +391,14 @@ def _make_handler(app: App, made: TaskFunction[..., Any, ..., Any]) -> Handler:
     parameters, function = made.parameters, made.function
 
     def handle(task: Task) -> Any:
-        hooks = Handling(app.middleware, task)
-        try:
-            hooks.enter()
+        with Handling(app.middleware, task):
             bound = parameters.load(task.payload, task)
-            result = parameters.dump_result(function(*bound.args, **bound.kwargs))
-        except BaseException as error:
-            hooks.leave("failed", error)
-            raise
-        hooks.leave("done", None)
-        return result
+            return parameters.dump_result(function(*bound.args, **bound.kwargs))
 
     async def handle_coroutine(task: Task) -> Any:
-        hooks = Handling(app.middleware, task)
-        try:
-            hooks.enter()
+        with Handling(app.middleware, task, (asyncio.CancelledError,)):
             bound = parameters.load(task.payload, task)
-            result = parameters.dump_result(await function(*bound.args, **bound.kwargs))
-        except BaseException as error:
-            hooks.leave("cancelled" if isinstance(error, asyncio.CancelledError) else "failed", error)
-            raise
-        hooks.leave("done", None)
-        return result
+            return parameters.dump_result(await function(*bound.args, **bound.kwargs))
 
     chosen = handle_coroutine if inspect.iscoroutinefunction(function) else handle
     chosen.__name__ = made.queue

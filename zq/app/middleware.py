@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
 from zq.client.receipt import AsyncReceipt, Receipt, Receipts
 from zq.task import Task
@@ -72,43 +72,67 @@ class Middleware:
 
 
 class Submitting:
-    """The hooks around one submit."""
+    """The hooks around one submit, as the body of a `with`, which sets the `receipt`."""
 
     def __init__(self, middleware: Sequence[Middleware], submission: Submission) -> None:
         self.submission = submission
+        self.receipt: Receipt | AsyncReceipt | Receipts[Any] | None = None
         self._entered: list[Middleware] = []
         self._middleware = middleware
 
-    def enter(self) -> None:
+    def __enter__(self) -> Self:
         """Calls the befores; what one raises ends the submit, after the afters of those before it."""
-        for one in self._middleware:
-            try:
+        try:
+            for one in self._middleware:
                 one.before_submit(self.submission)
-            except BaseException as error:
-                self.leave(None, error)
-                raise
-            self._entered.append(one)
+                self._entered.append(one)
+        except BaseException as error:
+            self._leave(error)
+            raise
+        return self
 
-    def leave(self, receipt: Receipt | AsyncReceipt | Receipts[Any] | None, error: BaseException | None) -> None:
+    def __exit__(self, kind: Any, error: BaseException | None, trace: Any) -> None:
+        self._leave(error)
+
+    def _leave(self, error: BaseException | None) -> None:
         for one in reversed(self._entered):
-            _call(one, "after_submit", one.after_submit, self.submission, receipt, error)
+            _call(one, "after_submit", one.after_submit, self.submission, self.receipt, error)
 
 
 class Handling:
-    """The hooks around one call of a handler."""
+    """The hooks around one call of a handler, as the body of a `with`.
 
-    def __init__(self, middleware: Sequence[Middleware], task: Task) -> None:
+    Args:
+        middleware: whose hooks are called.
+        task: that is handled.
+        taken_away: errors by which the task is cancelled, and has not failed.
+    """
+
+    def __init__(
+        self, middleware: Sequence[Middleware], task: Task, taken_away: tuple[type[BaseException], ...] = ()
+    ) -> None:
         self._middleware = middleware
         self._task = task
+        self._taken_away = taken_away
         self._entered: list[Middleware] = []
 
-    def enter(self) -> None:
-        """Calls the befores; what one raises is left to the caller, who must call `leave` with it."""
-        for one in self._middleware:
-            one.before_task(self._task)
-            self._entered.append(one)
+    def __enter__(self) -> None:
+        """Calls the befores; what one raises is the failure of the task, after the afters of those before it."""
+        try:
+            for one in self._middleware:
+                one.before_task(self._task)
+                self._entered.append(one)
+        except BaseException as error:
+            self._leave(error)
+            raise
 
-    def leave(self, outcome: Outcome, error: BaseException | None) -> None:
+    def __exit__(self, kind: Any, error: BaseException | None, trace: Any) -> None:
+        self._leave(error)
+
+    def _leave(self, error: BaseException | None) -> None:
+        outcome: Outcome = "done"
+        if error is not None:
+            outcome = "cancelled" if isinstance(error, self._taken_away) else "failed"
         for one in reversed(self._entered):
             _call(one, "after_task", one.after_task, self._task, outcome, error)
 

@@ -47,7 +47,7 @@ class Parameters:
         try:
             return typing.get_type_hints(self._function, localns=self._local_names, include_extras=True)
         except NameError as error:
-            raise ConversionError(f"an annotation cannot be evaluated: {error}", name_of(self._function)) from error
+            raise self._error(f"an annotation cannot be evaluated: {error}") from error
 
     @cached_property
     def task_name(self) -> str | None:
@@ -97,9 +97,8 @@ class Parameters:
             ConversionError: it is no map of the arguments, or a value does not fit its annotation.
         """
         if not isinstance(payload, dict):
-            raise ConversionError(
-                f"expected a map of the arguments {', '.join(self.converters)}, got {type(payload).__name__}",
-                name_of(self._function),
+            raise self._error(
+                f"expected a map of the arguments {', '.join(self.converters)}, got {type(payload).__name__}"
             )
         parameters = self.given.parameters
         unknown = [str(name) for name in payload if name not in parameters]
@@ -109,10 +108,9 @@ class Parameters:
             if name not in payload and one.default is Parameter.empty and one.kind not in VARIADIC
         ]
         if unknown or missing:
-            raise ConversionError(
+            raise self._error(
                 f"expected the arguments {', '.join(parameters) or '(none)'}, got none for {', '.join(missing) or '(all there)'} "
-                f"and {', '.join(unknown) or 'none'} that it does not know",
-                name_of(self._function),
+                f"and {', '.join(unknown) or 'none'} that it does not know"
             )
         values = {name: self._convert(name, value, "load") for name, value in payload.items()}
         if self.task_name is not None:
@@ -131,23 +129,19 @@ class Parameters:
             return self._choose(hint)
         except ConversionError as error:
             place = "its result" if name == "return" else f"its parameter {name}"
-            raise ConversionError(f"{place}: {error}", name_of(self._function)) from None
+            raise self._error(f"{place}: {error}") from None
 
     def _convert(self, name: str, value: Any, verb: str) -> Any:
         convert = getattr(self.converters[name], verb)
         kind = self.given.parameters[name].kind
         if kind is Parameter.VAR_POSITIONAL:
             if not isinstance(value, list | tuple):
-                raise ConversionError(
-                    f"expected a list, got {type(value).__name__}", f"{name_of(self._function)}, {name}"
-                )
+                raise self._error(f"expected a list, got {type(value).__name__}", f", {name}")
             made = [self._convert_one(convert, one, f"{name}[{n}]") for n, one in enumerate(value)]
             return tuple(made) if verb == "load" else made
         if kind is Parameter.VAR_KEYWORD:
             if not isinstance(value, dict):
-                raise ConversionError(
-                    f"expected a map, got {type(value).__name__}", f"{name_of(self._function)}, {name}"
-                )
+                raise self._error(f"expected a map, got {type(value).__name__}", f", {name}")
             return {str(key): self._convert_one(convert, one, f"{name}[{key!r}]") for key, one in value.items()}
         return self._convert_one(convert, value, name)
 
@@ -155,7 +149,10 @@ class Parameters:
         try:
             return convert(value)
         except ConversionError as error:
-            raise ConversionError(error.text, f"{name_of(self._function)}, {place}{error.place}") from error
+            raise self._error(error.text, f", {place}{error.place}") from error
+
+    def _error(self, text: str, place: str = "") -> ConversionError:
+        return ConversionError(text, f"{name_of(self._function)}{place}")
 
 
 VARIADIC = (Parameter.VAR_POSITIONAL, Parameter.VAR_KEYWORD)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any, Generic, ParamSpec, Protocol, TypeVar, Unpack
 
 from zq.app.middleware import Middleware, Submission, Submitting
@@ -150,28 +151,20 @@ class TaskFunction(Generic[Q, C, P, R]):
             TypeError: as `arguments`.
             BusyError, InvalidTaskError, PayloadTooLargeError, UnreachableError, TimedOutError: as `zq.Client.submit`.
         """
-        hooks, payload = self._enter(self.parameters.dump(args, kwargs))
-        queue, options = self._target(hooks)
-        try:
-            found = self._app.client.submit(queue, payload, id=self._id, **options)
-        except BaseException as error:
-            hooks.leave(None, error)
-            raise
-        receipt = self._typed(found)
-        hooks.leave(receipt, None)
+        payload = self.parameters.dump(args, kwargs)
+        with self._hooks(payload) as hooks:
+            queue, options = self._target(hooks)
+            receipt = self._typed(self._app.client.submit(queue, payload, id=self._id, **options))
+            hooks.receipt = receipt
         return receipt
 
     async def asubmit(self, *args: P.args, **kwargs: P.kwargs) -> AsyncTypedReceipt[R]:
         """Submits a call as a task, from a coroutine; as `submit`."""
-        hooks, payload = self._enter(self.parameters.dump(args, kwargs))
-        queue, options = self._target(hooks)
-        try:
-            found = await self._app.async_client.submit(queue, payload, id=self._id, **options)
-        except BaseException as error:
-            hooks.leave(None, error)
-            raise
-        receipt = self._async_typed(found)
-        hooks.leave(receipt, None)
+        payload = self.parameters.dump(args, kwargs)
+        with self._hooks(payload) as hooks:
+            queue, options = self._target(hooks)
+            receipt = self._async_typed(await self._app.async_client.submit(queue, payload, id=self._id, **options))
+            hooks.receipt = receipt
         return receipt
 
     def submit_many(
@@ -184,40 +177,27 @@ class TaskFunction(Generic[Q, C, P, R]):
             TypeError: one of the calls is another function's.
             BusyError, InvalidTaskError ...: as `zq.Client.submit_many`; `accepted` has typed receipts.
         """
-        hooks, _ = self._enter(None)
-        queue, options = self._target(hooks)
-        try:
+        with self._hooks(None) as hooks, _typing_accepted(self._typed):
+            queue, options = self._target(hooks)
             found = self._app.client.submit_many(queue, self._payloads(calls), batch_size=batch_size, **options)
-        except BaseException as error:
-            self._type_accepted(error, self._typed)
-            hooks.leave(None, error)
-            raise
-        receipts = found.each(self._typed)
-        hooks.leave(receipts, None)
+            receipts = found.each(self._typed)
+            hooks.receipt = receipts
         return receipts
 
     async def asubmit_many(
         self, calls: Iterable[Arguments[R]], *, batch_size: int = BATCH_TASKS_MAX
     ) -> Receipts[AsyncTypedReceipt[R]]:
         """Submits many calls from a coroutine; as `submit_many`."""
-        hooks, _ = self._enter(None)
-        queue, options = self._target(hooks)
-        try:
-            found = await self._app.async_client.submit_many(
-                queue, self._payloads(calls), batch_size=batch_size, **options
-            )
-        except BaseException as error:
-            self._type_accepted(error, self._async_typed)
-            hooks.leave(None, error)
-            raise
-        receipts = found.each(self._async_typed)
-        hooks.leave(receipts, None)
+        with self._hooks(None) as hooks, _typing_accepted(self._async_typed):
+            client = self._app.async_client
+            queue, options = self._target(hooks)
+            found = await client.submit_many(queue, self._payloads(calls), batch_size=batch_size, **options)
+            receipts = found.each(self._async_typed)
+            hooks.receipt = receipts
         return receipts
 
-    def _enter(self, payload: dict[str, Any] | None) -> tuple[Submitting, dict[str, Any] | None]:
-        hooks = Submitting(self._app.middleware, Submission(self.name, self.queue, dict(self._options), payload))
-        hooks.enter()
-        return hooks, payload
+    def _hooks(self, payload: dict[str, Any] | None) -> Submitting:
+        return Submitting(self._app.middleware, Submission(self.name, self.queue, dict(self._options), payload))
 
     def _target(self, hooks: Submitting) -> tuple[str, SubmitOptions]:
         """Returns queue and options as the hooks have left them."""
@@ -236,9 +216,16 @@ class TaskFunction(Generic[Q, C, P, R]):
     def _async_typed(self, receipt: AsyncReceipt) -> AsyncTypedReceipt[R]:
         return receipt.into(AsyncTypedReceipt, self.parameters.load_result)
 
-    def _type_accepted(self, error: BaseException, make: Callable[[Any], T]) -> None:
-        if isinstance(error, BusyError | InvalidTaskError) and isinstance(error.accepted, Receipts):
-            error.accepted = error.accepted.each(make)
-
     def __repr__(self) -> str:
         return f"<TaskFunction {self.name} of queue {self.queue}>"
+
+
+@contextmanager
+def _typing_accepted(make: Callable[[Any], T]) -> Iterator[None]:
+    """Lets the receipts of what was accepted, beside what was refused, be of their type."""
+    try:
+        yield
+    except (BusyError, InvalidTaskError) as error:
+        if isinstance(error.accepted, Receipts):
+            error.accepted = error.accepted.each(make)
+        raise

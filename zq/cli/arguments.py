@@ -1,8 +1,17 @@
-"""Options that several commands share."""
+"""Options that several commands share, and the client that two of them make."""
 
-from typing import Annotated
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+
+from zq.cli.output import exit_codes
+
+if TYPE_CHECKING:
+    from zq.client.client import Client
 
 Address = Annotated[
     str | None,
@@ -21,6 +30,21 @@ Limit = Annotated[int, typer.Option("--limit", "-n", min=1, max=1000, help="At m
 TIMEOUT = 5.0
 
 UNITS = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86_400.0}
+
+
+@contextmanager
+def connected(address: str | None, timeout: float) -> Iterator[Client]:
+    """Yields a client of a coordinator; its errors end the command, with their exit codes."""
+    from zq.client.client import Client
+
+    with exit_codes(), Client(address, timeout=timeout) as client:
+        yield client
+
+
+def changes_of(named: Mapping[str, Any], defaults: Iterable[str]) -> dict[str, Any]:
+    """Returns what was given of some options, and None for those that go back to their defaults."""
+    given = {name: value for name, value in named.items() if value is not None}
+    return given | {name.replace("-", "_"): None for name in defaults}
 
 
 def parse_headers(texts: list[str] | None) -> dict[str, str] | None:

@@ -6,8 +6,8 @@ from typing import Annotated
 
 import typer
 
-from zq.cli.arguments import TIMEOUT, Address, Json, Limit, Queue, Timeout
-from zq.cli.output import as_map, exit_codes, fail, print_rows
+from zq.cli.arguments import TIMEOUT, Address, Json, Limit, Queue, Timeout, connected
+from zq.cli.output import as_map, fail, print_rows
 
 Reason = Annotated[str | None, typer.Option("--reason", "-r", help="Only those whose reason contains this text.")]
 Id = Annotated[str | None, typer.Argument(help="Id of one task. [default: all of the queue and reason]")]
@@ -26,9 +26,8 @@ def list_dead(
 ) -> None:
     """List dead letters, with the reason of each; `zq tasks show ID` has its whole history."""
     from zq.client.browsing import search
-    from zq.client.client import Client
 
-    with exit_codes(), Client(address, timeout=timeout) as client:
+    with connected(address, timeout) as client:
         found = search("dead", queue=queue, reason=reason, limit=limit)
         print_rows(found.rows(client.query), DEAD_COLUMNS, as_json=as_json)
 
@@ -48,11 +47,9 @@ def replay(
     as_json: Json = False,
 ) -> None:
     """Put dead tasks back into their queues, the most urgent first, with no attempts charged."""
-    from zq.client.client import Client
-
     if rate is not None and id is not None:
         raise typer.BadParameter("--rate is for many, not for the one task of an id")
-    with exit_codes(), Client(address, timeout=timeout) as client:
+    with connected(address, timeout) as client:
         if rate is not None:
             started = client.dead.start_replay(rate, queue=queue, reason=reason, to=to)
             print_rows([as_map(started)], REPLAY_COLUMNS, as_json=as_json)
@@ -71,17 +68,13 @@ def kick(
     timeout: Timeout = TIMEOUT,
 ) -> None:
     """Put the first dead tasks of a queue back into it."""
-    from zq.client.client import Client
-
-    with exit_codes(), Client(address, timeout=timeout) as client:
+    with connected(address, timeout) as client:
         typer.echo(f"{client.dead.replay(queue=queue, limit=count)} wait again", err=True)
 
 
 def list_replays(address: Address = None, timeout: Timeout = TIMEOUT, as_json: Json = False) -> None:
     """List the replays that are going on."""
-    from zq.client.client import Client
-
-    with exit_codes(), Client(address, timeout=timeout) as client:
+    with connected(address, timeout) as client:
         print_rows(map(as_map, client.dead.replays()), REPLAY_COLUMNS, as_json=as_json)
 
 
@@ -91,9 +84,7 @@ def stop(
     timeout: Timeout = TIMEOUT,
 ) -> None:
     """Stop a replay; what it has brought back stays back."""
-    from zq.client.client import Client
-
-    with exit_codes(), Client(address, timeout=timeout) as client:
+    with connected(address, timeout) as client:
         if not client.dead.stop_replay(id):
             fail(f"there is no replay {id}, or no longer")
         typer.echo(f"replay {id} is stopped", err=True)
@@ -108,9 +99,7 @@ def purge(
     timeout: Timeout = TIMEOUT,
 ) -> None:
     """Give dead letters up for good."""
-    from zq.client.client import Client
-
-    with exit_codes(), Client(address, timeout=timeout) as client:
+    with connected(address, timeout) as client:
         if not is_sure and id is None:
             found = client.dead.list(queue=queue, reason=reason, limit=1000)
             count = f"{len(found)} or more" if len(found) == 1000 else str(len(found))

@@ -6,9 +6,8 @@ from typing import Annotated, Literal
 
 import typer
 
-from zq.cli.arguments import TIMEOUT, Address, Json, Limit, Timeout
-from zq.cli.listing import ask
-from zq.cli.output import FAILED, exit_codes, fail, print_fields, print_rows
+from zq.cli.arguments import TIMEOUT, Address, Json, Limit, Timeout, connected
+from zq.cli.output import FAILED, fail, print_fields, print_rows
 
 Id = Annotated[str, typer.Argument(help="Id of the group, which is that of its callback, too.")]
 
@@ -25,14 +24,14 @@ def list_groups(
     as_json: Json = False,
 ) -> None:
     """List groups: how many members each was opened for, and how many it still waits for."""
-    with exit_codes():
-        print_rows(ask(address, timeout, "groups", state=state, limit=limit), GROUP_COLUMNS, as_json=as_json)
+    with connected(address, timeout) as client:
+        print_rows(client.query("groups", state=state, limit=limit), GROUP_COLUMNS, as_json=as_json)
 
 
 def show(id: Id, address: Address = None, timeout: Timeout = TIMEOUT, as_json: Json = False) -> None:
     """Show a group: what it waits for, or how it ended."""
-    with exit_codes():
-        group = ask(address, timeout, "group", id=id)
+    with connected(address, timeout) as client:
+        group = client.query("group", id=id)
         print_fields(group, as_json=as_json)
         if group["state"] == "unknown":
             raise typer.Exit(FAILED)
@@ -40,9 +39,7 @@ def show(id: Id, address: Address = None, timeout: Timeout = TIMEOUT, as_json: J
 
 def cancel(id: Id, address: Address = None, timeout: Timeout = TIMEOUT) -> None:
     """Cancel an open group with all of its members."""
-    from zq.client.client import Client
-
-    with exit_codes(), Client(address, timeout=timeout) as client:
+    with connected(address, timeout) as client:
         if client.query("group", id=id)["state"] != "open":
             fail(f"{id} is not an open group")
         typer.echo(f"cancelled {client.cancel(id)}, the callback counted in", err=True)

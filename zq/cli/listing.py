@@ -5,26 +5,18 @@ from __future__ import annotations
 import sys
 from dataclasses import asdict
 from itertools import islice
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
-from zq.cli.arguments import TIMEOUT, Address, Json, Queue, Timeout
-from zq.cli.output import exit_codes, print_events, print_fields, print_json, print_rows
-
-
-def ask(address: str | None, timeout: float, what: str, **arguments: Any) -> Any:
-    """Asks a coordinator one question."""
-    from zq.client.client import Client
-
-    with Client(address, timeout=timeout) as client:
-        return client.query(what, **arguments)
+from zq.cli.arguments import TIMEOUT, Address, Json, Queue, Timeout, connected
+from zq.cli.output import print_events, print_fields, print_json, print_rows
 
 
 def status(address: Address = None, timeout: Timeout = TIMEOUT, as_json: Json = False) -> None:
     """Show what the coordinator has and does."""
-    with exit_codes():
-        print_fields(ask(address, timeout, "status"), as_json=as_json)
+    with connected(address, timeout) as client:
+        print_fields(client.query("status"), as_json=as_json)
 
 
 def events(
@@ -39,14 +31,9 @@ def events(
     """Follow what happens, an event a line, until it is interrupted. A slow reader misses some, and is told how
     many.
     """
-    from zq.client.client import Client
     from zq.client.events import shown
 
-    with (
-        exit_codes(),
-        Client(address, timeout=timeout) as client,
-        client.events(queue, kind, timeout=idle) as stream,
-    ):
+    with connected(address, timeout) as client, client.events(queue, kind, timeout=idle) as stream:
         for event in islice(stream, limit):
             if as_json:
                 print_json(asdict(event))
@@ -59,6 +46,6 @@ def events(
 
 def list_workers(address: Address = None, timeout: Timeout = TIMEOUT, as_json: Json = False) -> None:
     """List the workers: state, what they hold, when they were heard (seconds ago)."""
-    with exit_codes():
+    with connected(address, timeout) as client:
         columns = ["name", "state", "queues", "credit", "held", "running", "heard_ago", "connected_for", "done"]
-        print_rows(ask(address, timeout, "workers"), columns, as_json=as_json)
+        print_rows(client.query("workers"), columns, as_json=as_json)

@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
-from zq.cli.arguments import TIMEOUT, Address, Json, Limit, Timeout
-from zq.cli.listing import ask
-from zq.cli.output import as_map, exit_codes, fail, print_fields, print_rows
-
-if TYPE_CHECKING:
-    from zq.client.namespaces import NamespaceLimits
+from zq.cli.arguments import TIMEOUT, Address, Json, Limit, Timeout, changes_of, connected
+from zq.cli.output import as_map, fail, print_fields, print_rows
 
 NAMESPACE_COLUMNS = [
     "name",
@@ -33,14 +29,14 @@ def list_namespaces(
     limit: Limit = 1000, address: Address = None, timeout: Timeout = TIMEOUT, as_json: Json = False
 ) -> None:
     """List the namespaces that queues are in, or that have limits: tasks of all of their queues by state."""
-    with exit_codes():
-        print_rows(ask(address, timeout, "namespaces", limit=limit), NAMESPACE_COLUMNS, as_json=as_json)
+    with connected(address, timeout) as client:
+        print_rows(client.query("namespaces", limit=limit), NAMESPACE_COLUMNS, as_json=as_json)
 
 
 def show(name: Name, address: Address = None, timeout: Timeout = TIMEOUT, as_json: Json = False) -> None:
     """Show a namespace."""
-    with exit_codes():
-        found = ask(address, timeout, "namespaces", name=name)
+    with connected(address, timeout) as client:
+        found = client.query("namespaces", name=name)
         if not found:
             fail(f"there is no namespace {name}: no queue is in it, and it has no limits")
         print_fields(found[0], as_json=as_json)
@@ -60,18 +56,11 @@ def set_namespace(
     as_json: Json = False,
 ) -> None:
     """Limit what the queues of a namespace hold together, at once and over restarts."""
-    from zq.client.client import Client
-
-    limits: NamespaceLimits = {}
-    if max_tasks is not None:
-        limits["max_tasks"] = max_tasks
-    if max_bytes is not None:
-        limits["max_bytes"] = max_bytes
     for one in default or []:
         if one.replace("-", "_") not in ("max_tasks", "max_bytes"):
             raise typer.BadParameter(f"expected max-tasks or max-bytes as --default, got {one}")
-        limits[one.replace("-", "_")] = None  # type: ignore[literal-required]  # it was checked in the line before
+    limits = changes_of({"max_tasks": max_tasks, "max_bytes": max_bytes}, default or [])
     if not limits:
         raise typer.BadParameter("nothing to set: give a limit, such as --max-tasks")
-    with exit_codes(), Client(address, timeout=timeout) as client:
+    with connected(address, timeout) as client:
         print_fields(as_map(client.namespaces.set(name, **limits)), as_json=as_json)

@@ -6,8 +6,8 @@ from typing import Annotated
 
 import typer
 
-from zq.cli.arguments import TIMEOUT, Address, Timeout
-from zq.cli.output import exit_codes, print_json
+from zq.cli.arguments import TIMEOUT, Address, Timeout, connected
+from zq.cli.output import print_json
 from zq.cli.tasks import parse
 
 Handle = Annotated[str, typer.Argument(help="Handle of the task, as zq pull printed it.")]
@@ -26,9 +26,7 @@ def pull(
     """Take tasks to work on, one JSON object a line: end each with `zq pulled done HANDLE` or `zq pulled fail
     HANDLE`.
     """
-    from zq.client.client import Client
-
-    with exit_codes(), Client(address, timeout=timeout) as client:
+    with connected(address, timeout) as client:
         for task in client.pull(queue, max_tasks=max_tasks, wait=wait, lease=lease):
             row = {"handle": task.handle, "id": task.id, "attempt": task.attempt, "key": task.key}
             print_json({**row, "headers": task.headers, "payload": task.payload})
@@ -41,9 +39,7 @@ def done(
     timeout: Timeout = TIMEOUT,
 ) -> None:
     """Complete a pulled task; refused when it is somebody else's by now."""
-    from zq.client.client import Client
-
-    with exit_codes(), Client(address, timeout=timeout) as client:
+    with connected(address, timeout) as client:
         client.pulled(handle).done(None if result is None else parse(result))
 
 
@@ -58,17 +54,13 @@ def fail(
     timeout: Timeout = TIMEOUT,
 ) -> None:
     """Report that a pulled task failed."""
-    from zq.client.client import Client
-
-    with exit_codes(), Client(address, timeout=timeout) as client:
+    with connected(address, timeout) as client:
         client.pulled(handle).fail(error, retry_in=retry_in, is_final=is_final)
 
 
 def release(handle: Handle, address: Address = None, timeout: Timeout = TIMEOUT) -> None:
     """Give a pulled task back, as if it had never been pulled."""
-    from zq.client.client import Client
-
-    with exit_codes(), Client(address, timeout=timeout) as client:
+    with connected(address, timeout) as client:
         client.pulled(handle).release()
 
 
@@ -79,7 +71,5 @@ def extend(
     timeout: Timeout = TIMEOUT,
 ) -> None:
     """Prolong the lease of a pulled task, and of what was leased together with it."""
-    from zq.client.client import Client
-
-    with exit_codes(), Client(address, timeout=timeout) as client:
+    with connected(address, timeout) as client:
         client.pulled(handle).extend(lease)

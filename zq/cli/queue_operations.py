@@ -8,9 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from zq.cli.arguments import TIMEOUT, Address, Json, Timeout
-from zq.cli.listing import ask
-from zq.cli.output import USAGE, exit_codes, fail, print_json, print_rows
+from zq.cli.arguments import TIMEOUT, Address, Json, Timeout, connected
+from zq.cli.output import USAGE, fail, print_json, print_rows
 
 if TYPE_CHECKING:
     from zq.client.client import Client
@@ -38,9 +37,7 @@ def purge(
     timeout: Timeout = TIMEOUT,
 ) -> None:
     """End the tasks of a queue as cancelled, or give its dead letters up; what runs goes on."""
-    from zq.client.client import Client
-
-    with exit_codes(), Client(address, timeout=timeout) as client:
+    with connected(address, timeout) as client:
         named = _named(states)
         if _is_wanted(client, name, named, "purge", is_sure=is_sure, is_dry=is_dry):
             typer.echo(f"purged {client.queues.purge(name, named):,} tasks", err=True)
@@ -56,9 +53,7 @@ def move(
     timeout: Timeout = TIMEOUT,
 ) -> None:
     """Move the tasks of a queue to another, with their order, attempts and history; what runs goes on."""
-    from zq.client.client import Client
-
-    with exit_codes(), Client(address, timeout=timeout) as client:
+    with connected(address, timeout) as client:
         named = _named(states)
         if _is_wanted(client, name, named, f"move to {to}", is_sure=is_sure, is_dry=is_dry):
             typer.echo(f"moved {client.queues.move(name, to, named):,} tasks to {to}", err=True)
@@ -73,10 +68,8 @@ def delete(
     timeout: Timeout = TIMEOUT,
 ) -> None:
     """Forget a queue, its policies and its bindings; workers that ask for it make it anew."""
-    from zq.client.client import Client
-
     every: list[TaskState] = ["waiting", "parked", "scheduled", "dead"]
-    with exit_codes(), Client(address, timeout=timeout) as client:
+    with connected(address, timeout) as client:
         what = "purge and delete" if may_purge else "delete"
         if _is_wanted(client, name, every, what, is_sure=is_sure, is_dry=is_dry):
             is_done = client.queues.delete(name, may_purge=may_purge)
@@ -85,18 +78,16 @@ def delete(
 
 def drain(name: Name, address: Address = None, timeout: Timeout = TIMEOUT) -> None:
     """Accept nothing new in a queue and let it run empty; `resume` undoes it."""
-    from zq.client.client import Client
-
-    with exit_codes(), Client(address, timeout=timeout) as client:
+    with connected(address, timeout) as client:
         queue = client.queues.drain(name)
         typer.echo(f"{name} drains, {_counts(queue, ('waiting', 'parked', 'scheduled', 'leased'))} are left", err=True)
 
 
 def list_operations(address: Address = None, timeout: Timeout = TIMEOUT, as_json: Json = False) -> None:
     """List the operations on whole queues that go on, and the last that are done."""
-    with exit_codes():
+    with connected(address, timeout) as client:
         columns = ["id", "kind", "queue", "to", "states", "state", "tasks", "started_time", "finished_time"]
-        print_rows(ask(address, timeout, "operations"), columns, as_json=as_json)
+        print_rows(client.query("operations"), columns, as_json=as_json)
 
 
 def _named(states: list[str] | None) -> list[TaskState]:

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 import typer
 
-from zq.cli.arguments import TIMEOUT, Address, Json, Timeout
-from zq.cli.listing import ask
-from zq.cli.output import as_map, exit_codes, print_fields, print_rows
+from zq.cli.arguments import TIMEOUT, Address, Json, Timeout, changes_of, connected
+from zq.cli.output import as_map, print_fields, print_rows
 
 QUEUE_COLUMNS = [
     "name",
@@ -54,14 +53,14 @@ Default = Annotated[
 
 def list_queues(address: Address = None, timeout: Timeout = TIMEOUT, as_json: Json = False) -> None:
     """List the queues: tasks by state, and tasks finished a second."""
-    with exit_codes():
-        print_rows(ask(address, timeout, "queues"), QUEUE_COLUMNS, as_json=as_json)
+    with connected(address, timeout) as client:
+        print_rows(client.query("queues"), QUEUE_COLUMNS, as_json=as_json)
 
 
 def show(name: Name, address: Address = None, timeout: Timeout = TIMEOUT, as_json: Json = False) -> None:
     """Show a queue: its counts, and its policies as they were set; what was not set is the default."""
-    with exit_codes():
-        print_fields(ask(address, timeout, "queue", queue=name), as_json=as_json)
+    with connected(address, timeout) as client:
+        print_fields(client.query("queue", queue=name), as_json=as_json)
 
 
 def set_queue(
@@ -90,35 +89,22 @@ def set_queue(
     named = dict(locals())  # every parameter is a policy, under its own name, but for these:
     for other in ("name", "default", "address", "timeout", "as_json"):
         del named[other]
-    _set(name, named, default or [], address, timeout, as_json=as_json)
+    changes = changes_of(named, default or [])
+    if not changes:
+        raise typer.BadParameter("nothing to set: give a policy, such as --max-tasks")
+    with connected(address, timeout) as client:
+        print_fields(as_map(client.queues.set(name, **changes)), as_json=as_json)
 
 
 def pause(name: Name, address: Address = None, timeout: Timeout = TIMEOUT) -> None:
     """Pause a queue: submits are accepted and what runs goes on, but nothing is assigned."""
-    from zq.client.client import Client
-
-    with exit_codes(), Client(address, timeout=timeout) as client:
+    with connected(address, timeout) as client:
         waiting = client.queues.pause(name).waiting
         typer.echo(f"{name} is paused, {waiting} wait", err=True)
 
 
 def resume(name: Name, address: Address = None, timeout: Timeout = TIMEOUT) -> None:
     """Let a paused or draining queue go on."""
-    from zq.client.client import Client
-
-    with exit_codes(), Client(address, timeout=timeout) as client:
+    with connected(address, timeout) as client:
         waiting = client.queues.resume(name).waiting
         typer.echo(f"{name} goes on, {waiting} wait", err=True)
-
-
-def _set(
-    name: str, named: dict[str, Any], defaults: list[str], address: str | None, timeout: float, *, as_json: bool
-) -> None:
-    from zq.client.client import Client
-
-    changes: dict[str, Any] = {policy: value for policy, value in named.items() if value is not None}
-    changes |= {policy.replace("-", "_"): None for policy in defaults}
-    if not changes:
-        raise typer.BadParameter("nothing to set: give a policy, such as --max-tasks")
-    with exit_codes(), Client(address, timeout=timeout) as client:
-        print_fields(as_map(client.queues.set(name, **changes)), as_json=as_json)

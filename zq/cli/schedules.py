@@ -6,8 +6,8 @@ from typing import Annotated, Literal
 
 import typer
 
-from zq.cli.arguments import TIMEOUT, Address, Json, Limit, Timeout
-from zq.cli.output import as_map, exit_codes, fail, print_fields, print_rows
+from zq.cli.arguments import TIMEOUT, Address, Json, Limit, Timeout, connected
+from zq.cli.output import as_map, fail, print_fields, print_rows
 from zq.cli.tasks import parse
 
 SCHEDULE_COLUMNS = [
@@ -33,17 +33,13 @@ def list_schedules(
     limit: Limit = 1000, address: Address = None, timeout: Timeout = TIMEOUT, as_json: Json = False
 ) -> None:
     """List schedules by name, with when each comes next."""
-    from zq.client.client import Client
-
-    with exit_codes(), Client(address, timeout=timeout) as client:
+    with connected(address, timeout) as client:
         print_rows(map(as_map, client.schedules.list(limit)), SCHEDULE_COLUMNS, as_json=as_json)
 
 
 def show(name: Name, address: Address = None, timeout: Timeout = TIMEOUT, as_json: Json = False) -> None:
     """Show a schedule."""
-    from zq.client.client import Client
-
-    with exit_codes(), Client(address, timeout=timeout) as client:
+    with connected(address, timeout) as client:
         print_fields(as_map(client.schedules.show(name)), as_json=as_json)
 
 
@@ -67,9 +63,7 @@ def add(
     as_json: Json = False,
 ) -> None:
     """Make a schedule, or give the one of this name another task; its times begin anew only if they are others."""
-    from zq.client.client import Client
-
-    with exit_codes(), Client(address, timeout=timeout) as client:
+    with connected(address, timeout) as client:
         made = client.schedules.define(
             name,
             queue,
@@ -96,38 +90,30 @@ def set_schedule(
     as_json: Json = False,
 ) -> None:
     """Change when a schedule fires; what is not named stays as it is."""
-    from zq.client.client import Client
-
     if all(one is None for one in (every, cron, timezone, catch_up)):
         raise typer.BadParameter("nothing to set: give --every, --cron, --timezone or --catch-up")
-    with exit_codes(), Client(address, timeout=timeout) as client:
+    with connected(address, timeout) as client:
         changed = client.schedules.set(name, every=every, cron=cron, timezone=timezone, catch_up=catch_up)
         print_fields(as_map(changed), as_json=as_json)
 
 
 def pause(name: Name, address: Address = None, timeout: Timeout = TIMEOUT) -> None:
     """Let a schedule fire no more until it is resumed."""
-    from zq.client.client import Client
-
-    with exit_codes(), Client(address, timeout=timeout) as client:
+    with connected(address, timeout) as client:
         client.schedules.pause(name)
         typer.echo(f"{name} is paused", err=True)
 
 
 def resume(name: Name, address: Address = None, timeout: Timeout = TIMEOUT) -> None:
     """Let a paused schedule fire again; what it missed is left out."""
-    from zq.client.client import Client
-
-    with exit_codes(), Client(address, timeout=timeout) as client:
+    with connected(address, timeout) as client:
         client.schedules.resume(name)
         typer.echo(f"{name} goes on", err=True)
 
 
 def remove(name: Name, address: Address = None, timeout: Timeout = TIMEOUT) -> None:
     """Forget a schedule; tasks that it has stored stay."""
-    from zq.client.client import Client
-
-    with exit_codes(), Client(address, timeout=timeout) as client:
+    with connected(address, timeout) as client:
         if not client.schedules.delete(name):
             fail(f"there is no schedule {name}")
         typer.echo(f"{name} is forgotten", err=True)

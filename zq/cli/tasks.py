@@ -11,19 +11,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, cast
 
 import typer
 
-from zq.cli.arguments import TIMEOUT, Address, Headers, Json, Queue, Timeout, parse_headers, parse_seconds
-from zq.cli.listing import ask
-from zq.cli.output import (
-    FAILED,
-    exit_codes,
-    fail,
-    fail_with,
-    print_events,
-    print_fields,
-    print_json,
-    print_rows,
-    printable,
-)
+from zq.cli.arguments import TIMEOUT, Address, Headers, Json, Queue, Timeout, connected, parse_headers, parse_seconds
+from zq.cli.output import FAILED, fail, fail_with, print_events, print_fields, print_json, print_rows, printable
 from zq.errors import BusyError, InvalidTaskError, TaskError
 
 if TYPE_CHECKING:
@@ -85,9 +74,7 @@ def submit(
     as_json: Json = False,
 ) -> None:
     """Submit a task, and print its id: it is on disk when that is printed."""
-    from zq.client.client import Client
-
-    with exit_codes(), Client(address, timeout=timeout) as client:
+    with connected(address, timeout) as client:
         options = _given(
             priority=priority,
             delay=delay,
@@ -227,9 +214,8 @@ def list_tasks(
 ) -> None:
     """List tasks in the order of service; this changes nothing, and reads page by page."""
     from zq.client.browsing import search
-    from zq.client.client import Client
 
-    with exit_codes(), Client(address, timeout=timeout) as client:
+    with connected(address, timeout) as client:
         age = None if older_than is None else parse_seconds(older_than)
         most = None if all_rows else limit
         found = search(
@@ -253,9 +239,7 @@ def show(
     as_json: Json = False,
 ) -> None:
     """Show a task: where it is, and what happened to it."""
-    from zq.client.client import Client
-
-    with exit_codes(), Client(address, timeout=timeout) as client:
+    with connected(address, timeout) as client:
         task = client.query("task", id=id)
         if payload:
             task["payload"] = _payload_of(client, id)
@@ -279,8 +263,8 @@ def _payload_of(client: Client, id: str) -> Any:
 
 def trace(id: Id, address: Address = None, timeout: Timeout = TIMEOUT, as_json: Json = False) -> None:
     """Show everything that has happened to a task, or to a batch, in the order of time."""
-    with exit_codes():
-        events = ask(address, timeout, "trace", id=id)
+    with connected(address, timeout) as client:
+        events = client.query("trace", id=id)
         print_events(events, as_json=as_json)
         if not events:
             fail(f"{id} is not known, or no longer")
@@ -288,9 +272,7 @@ def trace(id: Id, address: Address = None, timeout: Timeout = TIMEOUT, as_json: 
 
 def why(id: Id, address: Address = None, timeout: Timeout = TIMEOUT, as_json: Json = False) -> None:
     """Say why a task does not run now: not due, its key is held, no worker, a limit ..."""
-    from zq.client.client import Client
-
-    with exit_codes(), Client(address, timeout=timeout) as client:
+    with connected(address, timeout) as client:
         reason = client.why(id)
         if as_json:
             print_json({"id": id, "code": reason.code, "text": reason.text, "details": reason.details})
@@ -302,9 +284,7 @@ def why(id: Id, address: Address = None, timeout: Timeout = TIMEOUT, as_json: Js
 
 def cancel(id: Id, address: Address = None, timeout: Timeout = TIMEOUT) -> None:
     """Cancel a task, or all tasks of a batch, that have not ended."""
-    from zq.client.client import Client
-
-    with exit_codes(), Client(address, timeout=timeout) as client:
+    with connected(address, timeout) as client:
         count = client.cancel(id)
         if not count:
             fail(f"nothing of {id} was there to cancel: it has ended, or is not known")
@@ -313,9 +293,7 @@ def cancel(id: Id, address: Address = None, timeout: Timeout = TIMEOUT) -> None:
 
 def retry(id: Id, address: Address = None, timeout: Timeout = TIMEOUT) -> None:
     """Put a dead task back into its queue, with no attempts charged."""
-    from zq.client.client import Client
-
-    with exit_codes(), Client(address, timeout=timeout) as client:
+    with connected(address, timeout) as client:
         if not client.dead.replay(id):
             fail(f"{id} is not a dead letter")
         typer.echo(f"{id} waits again", err=True)
@@ -328,9 +306,7 @@ def bury(
     timeout: Timeout = TIMEOUT,
 ) -> None:
     """Make a dead letter of a task, or of all tasks of a batch, that have not ended."""
-    from zq.client.client import Client
-
-    with exit_codes(), Client(address, timeout=timeout) as client:
+    with connected(address, timeout) as client:
         count = client.dead.bury(id, reason)
         if not count:
             fail(f"nothing of {id} was there to bury: it has ended, or is not known")

@@ -6,9 +6,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from zq.cli.arguments import TIMEOUT, Address, Headers, Json, Limit, Queue, Timeout, parse_headers
-from zq.cli.listing import ask
-from zq.cli.output import exit_codes, fail, fail_with, print_json, print_rows, printable
+from zq.cli.arguments import TIMEOUT, Address, Headers, Json, Limit, Queue, Timeout, connected, parse_headers
+from zq.cli.output import fail, fail_with, print_json, print_rows, printable
 from zq.cli.tasks import BadLineError, parse, read_lines
 from zq.errors import BusyError, InvalidTaskError, UnroutableError
 
@@ -46,10 +45,8 @@ def publish(
     as_json: Json = False,
 ) -> None:
     """Publish a task to every queue that is bound to a topic, in one transaction, and print the ids of the tasks."""
-    from zq.client.client import Client
-
     options: SubmitOptions = {"priority": priority, "delay": delay, "key": key, "headers": parse_headers(headers)}
-    with exit_codes(), Client(address, timeout=timeout) as client:
+    with connected(address, timeout) as client:
         if payload == "-" and id is not None:
             raise ValueError("--id is for a single payload, not for lines of standard input")
         receipts, refusal = _send(client, topic, payload, id, options, is_mandatory=not optional)
@@ -86,8 +83,8 @@ def list_bindings(
     queue: Queue = None, limit: Limit = 1000, address: Address = None, timeout: Timeout = TIMEOUT, as_json: Json = False
 ) -> None:
     """List the bindings: which queue gets what is published to which topics."""
-    with exit_codes():
-        rows = ask(address, timeout, "bindings", queue=queue, limit=limit)
+    with connected(address, timeout) as client:
+        rows = client.query("bindings", queue=queue, limit=limit)
         if not as_json:
             for row in rows:
                 row["headers"] = [f"{name}={text}" for name, text in row["headers"].items()] or None
@@ -102,9 +99,7 @@ def match(
     as_json: Json = False,
 ) -> None:
     """Print the queues that a publication to a topic would reach; nothing is published."""
-    from zq.client.client import Client
-
-    with exit_codes(), Client(address, timeout=timeout) as client:
+    with connected(address, timeout) as client:
         queues = client.topics.match(topic, parse_headers(headers))
         if as_json:
             print_json(queues)
@@ -123,9 +118,7 @@ def bind(
     timeout: Timeout = TIMEOUT,
 ) -> None:
     """Bind a queue to a pattern of topics; with headers, only what has all of them."""
-    from zq.client.client import Client
-
-    with exit_codes(), Client(address, timeout=timeout) as client:
+    with connected(address, timeout) as client:
         is_new = client.topics.bind(pattern, queue, parse_headers(headers))
         typer.echo(f"{queue} {'gets' if is_new else 'has been getting'} what matches {pattern}", err=True)
 
@@ -138,9 +131,7 @@ def unbind(
     timeout: Timeout = TIMEOUT,
 ) -> None:
     """Remove the bindings of a queue with a pattern: with headers, only the one with exactly these."""
-    from zq.client.client import Client
-
-    with exit_codes(), Client(address, timeout=timeout) as client:
+    with connected(address, timeout) as client:
         count = client.topics.unbind(pattern, queue, parse_headers(headers))
         if not count:
             fail(f"{queue} was not bound to {pattern}")

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Iterable
-from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, Unpack
 
 from zq.client import insight
 from zq.client.awaiting import Awaiting
 from zq.client.browsing import StateFilter, TaskFilters, payload, search
-from zq.client.calls import Calls, Face, outcome_of
-from zq.client.driving import AsyncDriver
+from zq.client.calls import ClientFace, outcome_of
+from zq.client.driving import Abandon, AsyncDriver
 from zq.client.events import AsyncEventStream
 from zq.client.flow import Entry, entry_of, unless_refused
 from zq.client.group import AsyncGroup, submit_group
@@ -20,7 +19,7 @@ from zq.client.publications import PublishReceipt, PublishReceipts, publish_many
 from zq.client.pulled import AsyncPulledTask, read_handle, settle_together
 from zq.client.receipt import AsyncReceipt, Receipts
 from zq.submit_options import Policy, SubmitOptions
-from zq.wire.limits import BATCH_TASKS_MAX, PAYLOAD_BYTES_MAX
+from zq.wire.limits import BATCH_TASKS_MAX
 
 if TYPE_CHECKING:  # loaded when they are asked for: most programs need few of them, if any
     from zq.client.dead_letters import AsyncDeadLetters
@@ -31,31 +30,15 @@ if TYPE_CHECKING:  # loaded when they are asked for: most programs need few of t
     from zq.client.workers import AsyncWorkers
 
 
-class AsyncClient(Face[AsyncDriver]):
+class AsyncClient(ClientFace[AsyncDriver]):
     """A connection to a coordinator for coroutines of any event loop; an async context manager closes it.
 
     Arguments, results and errors are those of `zq.Client`. Cancelling an await gives up the waiting only: a submit
     that was under way may still be stored, and tasks that come for a cancelled pull go back.
     """
 
-    def __init__(
-        self,
-        address: str | None = None,
-        *,
-        timeout: float = 30.0,
-        name: str | None = None,
-        payload_bytes_max: int = PAYLOAD_BYTES_MAX,
-        namespace: str | None = None,
-    ) -> None:
-        calls = Calls(address, timeout=timeout, name=name, payload_bytes_max=payload_bytes_max, namespace=namespace)
-        super().__init__(calls, Awaiting(calls.abandon))
-
-    @classmethod
-    def over(cls, calls: Calls, run: AsyncDriver) -> Self:
-        """Makes a client of calls that are there already, and of what carries them out; as `zq.Client.over`."""
-        client = cls.__new__(cls)
-        Face.__init__(client, calls, run)
-        return client
+    def _make_driver(self, abandon: Abandon) -> AsyncDriver:
+        return Awaiting(abandon)
 
     @property
     def queues(self) -> AsyncQueues:
@@ -98,11 +81,6 @@ class AsyncClient(Face[AsyncDriver]):
         from zq.client.workers import AsyncWorkers
 
         return AsyncWorkers(self._calls, self._run)
-
-    @property
-    def address(self) -> str:
-        """Where it connects to."""
-        return self._calls.link.address
 
     async def submit(
         self, queue: str, payload: Any, *, id: str | None = None, **options: Unpack[SubmitOptions]
@@ -253,9 +231,7 @@ class AsyncClient(Face[AsyncDriver]):
     async def __aenter__(self) -> Self:
         return self
 
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
+    async def __aexit__(self, *error: object) -> None:
         await self.close()
 
     def _make_receipt(self, entry: Entry, index: int) -> AsyncReceipt:

@@ -11,9 +11,9 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from functools import partial
-from typing import Any, Generic, TypeAlias, TypeVar
+from typing import Any, Generic, Self, TypeAlias, TypeVar
 
-from zq.client.driving import Ask, AsyncDriver, Call, Connection, Driver, Medium
+from zq.client.driving import Abandon, Ask, AsyncDriver, Call, Connection, Driver, Medium
 from zq.client.flow import FLOW_WINDOW_BATCHES, FLOW_WINDOW_BYTES, Entry, Flow, finish
 from zq.errors import (
     BusyError,
@@ -134,22 +134,16 @@ class Calls:
         now = self.clock()
         deadline = now + self.timeout
         check_name("queue", queue)
-        if made.unique is not None:
-            id = self.session.make_id() if id is None else id
-            batch = Batch(check_id(id), queue, made, *pack_payloads([data]))
-            outcome, index, accepted = yield Ask(
-                partial(self._post, self.session.submit_batch, now, batch, deadline), deadline
-            )
-            if accepted.duplicate_of is not None:
-                outcome = BatchOutcome(accepted.duplicate_of, 1, 0, 1)
-            return outcome, index, accepted
-        if id is None:
+        if id is None and made.unique is None:
             start = partial(self._start_single, now, (queue, made, data, deadline))
         else:
-            batch = Batch(check_id(id), queue, made, *pack_payloads([data]))
-            start = partial(self._post, self.session.submit_batch, now, batch, deadline)
-        submitted: Submitted = yield Ask(start, deadline)
-        return submitted
+            id = self.session.make_id() if id is None else check_id(id)
+            batch = Batch(id, queue, made, *pack_payloads([data]))
+            start = partial(self.post, self.session.submit_batch, now, batch, deadline)
+        outcome, index, accepted = yield Ask(start, deadline)
+        if accepted.duplicate_of is not None:
+            outcome = BatchOutcome(accepted.duplicate_of, 1, 0, 1)
+        return outcome, index, accepted
 
     def submit_many(
         self, queue: str, payloads: Iterable[Any], batch_size: int, options: SubmitOptions
@@ -175,16 +169,16 @@ class Calls:
                 self._start_batch(flow, batch)
                 if flow.is_full:
                     room = partial(flow.wait, FLOW_WINDOW_BYTES // 2, FLOW_WINDOW_BATCHES // 2)
-                    yield Ask(partial(self._post, room), flow.deadline)
+                    yield Ask(partial(self.post, room), flow.deadline)
                     if flow.error is not None:
                         break
         except Exception as error:
-            yield Ask(partial(self._post, partial(flow.wait, 0, 0)), flow.deadline)
+            yield Ask(partial(self.post, partial(flow.wait, 0, 0)), flow.deadline)
             error.add_note(
                 f"zq: of the first {flow.started_tasks} payloads, {flow.accepted_tasks} were accepted before this"
             )
             raise
-        yield Ask(partial(self._post, partial(flow.wait, 0, 0)), flow.deadline)
+        yield Ask(partial(self.post, partial(flow.wait, 0, 0)), flow.deadline)
         return finish(flow)
 
     def cut(self, payloads: Iterable[Any], batch_size: int, bytes_max: int = BATCH_BYTES_MAX) -> Iterator[list[bytes]]:
@@ -206,12 +200,13 @@ class Calls:
         now = self.clock()
         deadline = now + self.timeout
         reply = flow.start(batch.tasks, len(batch.blob) + len(batch.ends), deadline)
-        self._post(self.session.submit_batch, now, batch, deadline, reply)
+        self.post(self.session.submit_batch, now, batch, deadline, reply)
 
     def _start_single(self, now: float, fields: tuple[str, Options, bytes, float], reply: Reply) -> None:
         self.link.call(partial(self.session.submit_single, now, Single(*fields, reply)))
 
-    def _post(self, function: Callable[..., None], *arguments: Any) -> None:
+    def post(self, function: Callable[..., None], *arguments: Any) -> None:
+        """Has a function of the session called where the session is at home: on the link's thread."""
         self.link.call(partial(function, *arguments))
 
     # Outcomes.
@@ -243,7 +238,7 @@ class Calls:
 
     def _watch(self, now: float, outcome: BatchOutcome, index: int, deadline: float, seen: float | None) -> Ask:
         def start(reply: Reply) -> None:
-            self._post(self.session.watch, now, outcome, index, deadline, reply, seen)
+            self.post(self.session.watch, now, outcome, index, deadline, reply, seen)
 
         return Ask(start, deadline)
 
@@ -260,7 +255,7 @@ class Calls:
         check_message(message)
         now = self.clock()
         deadline = now + self.timeout
-        return (yield Ask(partial(self._post, self.session.ask, now, message, deadline), deadline))
+        return (yield Ask(partial(self.post, self.session.ask, now, message, deadline), deadline))
 
     def query(self, what: str, arguments: dict[str, Any]) -> Call[Any]:
         return self.ask(Query(0, what, arguments))
@@ -290,7 +285,7 @@ class Calls:
             message = Pull(0, self.session.name, queue, max_tasks, part, lease)
             check_message(message)
             deadline = now + part + self.timeout
-            start = partial(self._post, self.session.ask, now, message, deadline)
+            start = partial(self.post, self.session.ask, now, message, deadline)
             assignments = yield Ask(start, deadline, is_pull=True)
             if assignments or self.clock() >= stop_at:
                 return self._decode(assignments)
@@ -301,7 +296,7 @@ class Calls:
         deadline = now + self.timeout
 
         def start(reply: Reply) -> None:
-            self._post(self.session.settle, now, Settling(entry, deadline, reply))
+            self.post(self.session.settle, now, Settling(entry, deadline, reply))
 
         yield Ask(start, deadline)
 
@@ -309,7 +304,7 @@ class Calls:
         """The caller waits no longer. Most calls just run to their end; the tasks of a pull go back."""
         if ask.is_pull and not self.link.is_over:
             with suppress(ClosedError):  # closed in between: the leases run out
-                self._post(self._abandon_pull, reply)
+                self.post(self._abandon_pull, reply)
 
     def _abandon_pull(self, reply: Reply) -> None:
         """On the link's thread: the tasks may have come in the meantime."""
@@ -336,7 +331,7 @@ class Calls:
         """
         now = self.clock()
         failed = Failed(assignment.token, assignment.id, index, str(error), None, True)
-        self._post(self.session.settle, now, Settling(failed, now + self.timeout, _Nobody()))
+        self.post(self.session.settle, now, Settling(failed, now + self.timeout, _Nobody()))
 
 
 def outcome_of(id: str) -> tuple[BatchOutcome, int]:
@@ -392,6 +387,37 @@ class Face(Generic[D]):
     def __init__(self, calls: Calls, run: D) -> None:
         self._calls = calls
         self._run = run
+
+
+class ClientFace(Face[D]):
+    """A client; what its faces share. Arguments as of `zq.Client`."""
+
+    def __init__(
+        self,
+        address: str | None = None,
+        *,
+        timeout: float = 30.0,
+        name: str | None = None,
+        payload_bytes_max: int = PAYLOAD_BYTES_MAX,
+        namespace: str | None = None,
+    ) -> None:
+        calls = Calls(address, timeout=timeout, name=name, payload_bytes_max=payload_bytes_max, namespace=namespace)
+        super().__init__(calls, self._make_driver(calls.abandon))
+
+    @classmethod
+    def over(cls, calls: Calls, run: D) -> Self:
+        """Makes a client of calls that are there already, and of what carries them out: its double in memory, say."""
+        client = cls.__new__(cls)
+        Face.__init__(client, calls, run)
+        return client
+
+    @property
+    def address(self) -> str:
+        """Where it connects to."""
+        return self._calls.link.address
+
+    def _make_driver(self, abandon: Abandon) -> D:
+        raise NotImplementedError
 
 
 class _Nobody:

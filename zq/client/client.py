@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, Unpack
 
 from zq.client import insight
 from zq.client.browsing import StateFilter, TaskFilters, payload, search
-from zq.client.calls import Calls, Face, outcome_of
-from zq.client.driving import Blocking, Driver
+from zq.client.calls import ClientFace, outcome_of
+from zq.client.driving import Abandon, Blocking, Driver
 from zq.client.events import EventStream
 from zq.client.flow import Entry, entry_of, unless_refused
 from zq.client.group import Group, submit_group
@@ -18,7 +17,7 @@ from zq.client.publications import PublishReceipt, PublishReceipts, publish_many
 from zq.client.pulled import PulledTask, read_handle, settle_together
 from zq.client.receipt import Receipt, Receipts
 from zq.submit_options import Policy, SubmitOptions
-from zq.wire.limits import BATCH_TASKS_MAX, PAYLOAD_BYTES_MAX
+from zq.wire.limits import BATCH_TASKS_MAX
 
 if TYPE_CHECKING:  # loaded when they are asked for: most programs need few of them, if any
     from zq.client.dead_letters import DeadLetters
@@ -29,7 +28,7 @@ if TYPE_CHECKING:  # loaded when they are asked for: most programs need few of t
     from zq.client.workers import Workers
 
 
-class Client(Face[Driver]):
+class Client(ClientFace[Driver]):
     """A connection to a coordinator; any thread may use it, and a context manager closes it.
 
     Nothing is done before the first call, which waits for the coordinator up to its timeout. A connection that breaks
@@ -46,24 +45,8 @@ class Client(Face[Driver]):
         ValueError: an argument cannot be.
     """
 
-    def __init__(
-        self,
-        address: str | None = None,
-        *,
-        timeout: float = 30.0,
-        name: str | None = None,
-        payload_bytes_max: int = PAYLOAD_BYTES_MAX,
-        namespace: str | None = None,
-    ) -> None:
-        calls = Calls(address, timeout=timeout, name=name, payload_bytes_max=payload_bytes_max, namespace=namespace)
-        super().__init__(calls, Blocking(calls.abandon))
-
-    @classmethod
-    def over(cls, calls: Calls, run: Driver) -> Self:
-        """Makes a client of calls that are there already, and of what carries them out: its double in memory, say."""
-        client = cls.__new__(cls)
-        Face.__init__(client, calls, run)
-        return client
+    def _make_driver(self, abandon: Abandon) -> Driver:
+        return Blocking(abandon)
 
     @property
     def queues(self) -> Queues:
@@ -106,11 +89,6 @@ class Client(Face[Driver]):
         from zq.client.workers import Workers
 
         return Workers(self._calls, self._run)
-
-    @property
-    def address(self) -> str:
-        """Where it connects to."""
-        return self._calls.link.address
 
     def submit(self, queue: str, payload: Any, *, id: str | None = None, **options: Unpack[SubmitOptions]) -> Receipt:
         """Submits a task; it is on the coordinator's disk when this returns.
@@ -416,9 +394,7 @@ class Client(Face[Driver]):
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
+    def __exit__(self, *error: object) -> None:
         self.close()
 
     def _make_receipt(self, entry: Entry, index: int) -> Receipt:

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import partial
-from types import TracebackType
-from typing import Any, Self
+from typing import Self
 
 from zq.client.calls import Calls, D, Face
 from zq.client.driving import Ask, AsyncDriver, Call, Driver
@@ -74,7 +73,7 @@ class _Stream(Face[D]):
             self._is_open = True
             now = self._calls.clock()
             deadline = now + self._calls.timeout
-            start = partial(self._post, self._calls.session.follow, now, self._stream, deadline)
+            start = partial(self._calls.post, self._calls.session.follow, now, self._stream, deadline)
             try:
                 yield Ask(start, deadline)
             except BaseException:
@@ -86,7 +85,7 @@ class _Stream(Face[D]):
         yield from self._open()
         stop_at = FOREVER if self._timeout is None else self._calls.clock() + self._timeout
         while not self._events and not self._is_closed:
-            start = partial(self._post, self._calls.session.streams.take, self._stream, stop_at)
+            start = partial(self._calls.post, self._calls.session.streams.take, self._stream, stop_at)
             messages = yield Ask(start, stop_at)
             if not messages:
                 return None
@@ -105,14 +104,11 @@ class _Stream(Face[D]):
             self._events.append(Event(message.time, DROPPED, text=text, dropped=message.dropped))
         self._events += [_event(message.time, one) for one in message.events]
 
-    def _post(self, function: Callable[..., None], *arguments: Any) -> None:
-        self._calls.link.call(partial(function, *arguments))
-
     def _close(self) -> None:
         if not self._is_closed:
             self._is_closed = True
             if self._is_open and not self._calls.link.is_over:
-                self._post(self._calls.session.streams.close, self._stream)
+                self._calls.post(self._calls.session.streams.close, self._stream)
 
 
 class EventStream(_Stream[Driver]):
@@ -145,9 +141,7 @@ class EventStream(_Stream[Driver]):
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
+    def __exit__(self, *error: object) -> None:
         self.close()
 
 
@@ -171,9 +165,7 @@ class AsyncEventStream(_Stream[AsyncDriver]):
         await self._run(self._open())
         return self
 
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
+    async def __aexit__(self, *error: object) -> None:
         self.close()
 
 
