@@ -24,7 +24,7 @@ from zq.core.admin.policies import set_policies
 from zq.core.arguments import InvalidRequestError, name_in, prefix, text_in
 from zq.core.state import places
 from zq.core.state.batch import StoredBatch
-from zq.core.state.books import Books
+from zq.core.state.books import Books, one_queue
 from zq.core.state.operation import DONE, RUNNING, WAITING, Operation
 from zq.core.state.places import Place
 from zq.core.state.queue import Queue
@@ -73,15 +73,13 @@ def _begin(books: Books, step: Step, kind: str, arguments: dict[str, Any], state
     id = text_in(arguments, "id")
     if id in books.operations:
         return books.operations[id]
-    queue = books.queues.get(text_in(arguments, "queue"))
-    if queue is None:
-        raise InvalidRequestError(f"there is no queue {arguments['queue']!r}")
+    queue = one_queue(books, arguments)
     _check_free(books, id, queue)
     to = _target(books, step, queue, arguments) if kind == "move" else None
     if kind == "delete":
         _check_deletable(queue, may_purge=arguments.get("purge") is True)
-    operation = Operation(id, kind, queue.name, queue.number, None if to is None else to.name, states)
-    operation.before = LAST if kind == "delete" else books.sequence
+    before = LAST if kind == "delete" else books.sequence
+    operation = Operation(id, kind, queue.name, queue.number, None if to is None else to.name, states, before)
     operation.started_time = step.wall
     books.operations[id] = operation
     queue.swept_before = operation.before

@@ -300,12 +300,14 @@ class Books:
             self.is_changed = False
 
 
-def named_queue(books: Books, arguments: dict[str, Any]) -> Queue | None:
-    """Reads the name of a queue that there is; None when none is named."""
-    name = arguments.get("queue")
-    if name is None:
-        return None
+def one_queue(books: Books, arguments: dict[str, Any]) -> Queue:
+    """Reads the name of a queue that there is."""
     queue = books.queues.get(text_in(arguments, "queue"))
     if queue is None:
-        raise InvalidRequestError(f"there is no queue {name!r}")
+        raise InvalidRequestError(f"there is no queue {arguments['queue']!r}")
     return queue
+
+
+def named_queue(books: Books, arguments: dict[str, Any]) -> Queue | None:
+    """Reads the name of a queue that there is; None when none is named."""
+    return None if arguments.get("queue") is None else one_queue(books, arguments)

@@ -67,7 +67,7 @@ def _decide(books: Books, step: Step, row: GroupRow, members: EndedMembers) -> b
         if not _store(step, row, members):
             groups.end(books, step, row, FAILED, f"two members had the path {_path_at(members)}")
             return False
-        if row.bytes > PAYLOAD_BYTES_CEILING:
+        if row.results_bytes > PAYLOAD_BYTES_CEILING:
             reason = f"the results of its members have more than {PAYLOAD_BYTES_CEILING} bytes together"
             groups.end(books, step, row, FAILED, reason)
             return False
@@ -89,7 +89,7 @@ def _store(step: Step, row: GroupRow, members: EndedMembers) -> bool:
     record = (members.hi - members.lo, members.outcome, members.ends, members.blob, reason)
     if not groups.store_members(step, row.id, (*front, last + members.lo), record):
         return False
-    row.bytes += len(members.blob) + len(reason)
+    row.results_bytes += len(members.blob) + len(reason)
     groups.save(step, row)
     return True
 
@@ -141,7 +141,7 @@ def joined(step: Step, row: GroupRow) -> bytes | str:
 
 def _results(step: Step, row: GroupRow) -> Iterator[tuple[tuple[int, ...], int, bytes, int]]:
     """Yields path, size, joined results and number of results of each range of members."""
-    for key, value in step.tx.scan(tables.MEMBERS, *tables.group_bounds(row.id)):
+    for key, value in step.tx.scan(tables.MEMBERS, *tables.id_bounds(row.id)):
         size, outcome, ends, blob, reason = tables.unpack(value)
         results = list(iterate_payloads(ends, blob)) if ends else [b""] * size
         if row.skips_none:
