@@ -186,8 +186,9 @@ def _portion(books: Books, step: Step, operation: Operation) -> None:
 
 def _pass(books: Books, step: Step, operation: Operation, queue: Queue, most: int) -> bool:
     """Goes on with a pass, until the operation has had so many tasks; returns whether it has seen everything."""
+    to = None if operation.to is None else books.queue(step, operation.to)
     while operation.phase < len(operation.states):
-        count, is_over = _PHASES[operation.states[operation.phase]](books, step, operation, queue)
+        count, is_over = _PHASES[operation.states[operation.phase]](books, step, operation, queue, to)
         operation.tasks += count
         operation.has_found = operation.has_found or count > 0
         if not is_over:
@@ -271,8 +272,7 @@ def _rows(step: Step, table: str, start: bytes, stop: bytes | None) -> tuple[lis
     return rows, True
 
 
-def _waiting(books: Books, step: Step, operation: Operation, queue: Queue) -> Phase:
-    to = None if operation.to is None else books.queue(step, operation.to)
+def _waiting(books: Books, step: Step, operation: Operation, queue: Queue, to: Queue | None) -> Phase:
     start, stop = tables.queue_bounds(queue.number)
     rows, is_last = _rows(step, tables.PENDING, max(start, operation.cursor), stop)
     count = 0
@@ -294,8 +294,8 @@ def _waiting(books: Books, step: Step, operation: Operation, queue: Queue) -> Ph
     return count, is_last
 
 
-def _parked(books: Books, step: Step, operation: Operation, queue: Queue) -> Phase:
-    if operation.kind == "move":
+def _parked(books: Books, step: Step, operation: Operation, queue: Queue, to: Queue | None) -> Phase:
+    if to is not None:
         return 0, True  # they go with the one that has the turn of their line, or stay with it
     start, stop = tables.queue_bounds(queue.number)
     rows, is_last = _rows(step, tables.PARKED, max(start, operation.cursor), stop)
@@ -310,8 +310,7 @@ def _parked(books: Books, step: Step, operation: Operation, queue: Queue) -> Pha
     return count, is_last
 
 
-def _scheduled(books: Books, step: Step, operation: Operation, queue: Queue) -> Phase:
-    to = None if operation.to is None else books.queue(step, operation.to)
+def _scheduled(books: Books, step: Step, operation: Operation, queue: Queue, to: Queue | None) -> Phase:
     rows, is_last = _rows(step, tables.SCHEDULED, operation.cursor, None)
     count = 0
     for key, value in rows if queue.scheduled else ():
@@ -332,8 +331,7 @@ def _scheduled(books: Books, step: Step, operation: Operation, queue: Queue) -> 
     return count, is_last or not queue.scheduled
 
 
-def _dead(books: Books, step: Step, operation: Operation, queue: Queue) -> Phase:
-    to = None if operation.to is None else books.queue(step, operation.to)
+def _dead(books: Books, step: Step, operation: Operation, queue: Queue, to: Queue | None) -> Phase:
     found = list(islice(dead_letters.find(books, step, queue, None, operation.cursor), PORTION_ROWS))
     count = 0
     for dead in found:
@@ -347,7 +345,7 @@ def _dead(books: Books, step: Step, operation: Operation, queue: Queue) -> Phase
     return count, len(found) < PORTION_ROWS
 
 
-_PHASES: dict[str, Callable[[Books, Step, Operation, Queue], Phase]] = {
+_PHASES: dict[str, Callable[[Books, Step, Operation, Queue, Queue | None], Phase]] = {
     "waiting": _waiting,
     "parked": _parked,
     "scheduled": _scheduled,
