@@ -24,15 +24,7 @@ from typing import Any
 from zq.errors import TimedOutError, UnreachableError, ZqError
 from zq.sessions.ids import IdMaker
 from zq.sessions.outcomes import FOREVER, BatchOutcome, Reply, Watcher, Watches
-from zq.sessions.requests import (
-    ORPHAN_PATIENCE,
-    Ask,
-    PullRequest,
-    Request,
-    SettleRequest,
-    SubmitRequest,
-    closed_error,
-)
+from zq.sessions.requests import ORPHAN_PATIENCE, Ask, PullRequest, Request, SettleRequest, SubmitRequest, closed_error
 from zq.sessions.settles import Settles, Settling
 from zq.sessions.streams import LEASE, Stream, Streams
 from zq.sessions.submits import Single, Submits

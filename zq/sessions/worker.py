@@ -346,9 +346,8 @@ class WorkerSession:
         """Whether a report on a lease is under way: its answer, not this one, says what became of the tasks."""
         for unsettled in self._unsettled.values():
             message = unsettled.message
-            if isinstance(message, Release):
-                if any(span.token == token for span in message.spans):
-                    return True
-            elif any(one.token == token for one in message.done) or any(one.token == token for one in message.failed):
+            parts: Iterable[Span | Done | Failed]
+            parts = message.spans if isinstance(message, Release) else (*message.done, *message.failed)
+            if any(one.token == token for one in parts):
                 return True
         return False
