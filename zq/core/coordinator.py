@@ -188,7 +188,7 @@ class Machine:
             case Heartbeat():
                 liveness.heartbeat(books, step, worker, message)
             case Started():
-                liveness.started(books, step, worker, message)
+                liveness.note_held(books, step, worker, message.held)
             case Progress(token, index, fraction):
                 lease = worker.leases.get(token)
                 if lease is not None and lease.mask & lease.batch.span_mask(index, index + 1):

@@ -12,6 +12,7 @@ shows that a heartbeat sent after it was answered and it was not (messages of on
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from typing import Any
 
 from zq.errors import RemoteProtocolError, WorkerFencedError
@@ -71,14 +72,12 @@ class Hand:
         return self.open & ((1 << hi) - 1) >> lo << lo if hi > lo else 0
 
 
+@dataclass(slots=True, eq=False)
 class Unsettled:
     """A settle or release without an answer yet."""
 
-    __slots__ = ("beat", "message")
-
-    def __init__(self, message: Settle | Release, beat: int) -> None:
-        self.message = message
-        self.beat = beat  # the last heartbeat before it was sent
+    message: Settle | Release
+    beat: int  # the last heartbeat before it was sent
 
 
 class WorkerSession:

@@ -111,7 +111,7 @@ def _complete(books: Books, step: Step, row: GroupRow) -> None:
         return
     if row.queue is None:
         groups.end(books, step, row, DONE, "")
-        books.waits.note(row.id, Ended(0, 1, "done", "", *groups.pack_results(payload)))
+        books.waits.note(row.id, Ended(0, 1, "done", "", *pack_payloads([payload])))
         return
     if places.find(step, row.id) is not None:
         groups.end(books, step, row, FAILED, f"a task was submitted under its id {row.id}")
@@ -191,7 +191,7 @@ def ended_spans(books: Books, step: Step, id: str, lo: int, hi: int) -> tuple[li
     if row.state != DONE:
         return [Ended(0, 1, groups.GROUP_OUTCOMES[row.state], row.reason, b"", b"")], 0
     payload = joined(step, row)
-    return [Ended(0, 1, "done", "", *groups.pack_results(payload if isinstance(payload, bytes) else NIL))], 0
+    return [Ended(0, 1, "done", "", *pack_payloads([payload if isinstance(payload, bytes) else NIL]))], 0
 
 
 def cancel(books: Books, step: Step, id: str) -> int:

@@ -26,7 +26,6 @@ from zq.core.state.batch import StoredBatch
 from zq.core.state.books import Books
 from zq.core.state.places import FinishedKind
 from zq.core.state.step import EndedMembers, Notice, Step
-from zq.wire.batch import pack_payloads
 from zq.wire.messages import DEFAULT_OPTIONS, Accepted, Done, Ended, Group, Options, Refused
 from zq.wire.messages import Batch as WireBatch
 
@@ -272,8 +271,3 @@ def _forget_members(step: Step, id: str) -> None:
 
 def _keys(step: Step, table: str, id: str) -> list[bytes]:
     return [key for key, _ in step.tx.scan(table, *tables.id_bounds(id))]
-
-
-def pack_results(blob: bytes) -> tuple[bytes, bytes]:
-    """Returns joined results as those of one task."""
-    return pack_payloads([blob])
