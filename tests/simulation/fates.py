@@ -125,7 +125,7 @@ def _check_delay(tx: Transaction, batch: StoredBatch, due_time: float) -> None:
         return
     kind, seconds, _, _ = batch.options.retry
     assert kind == "constant"
-    start, stop = tables.history_bounds(batch.own_id)
+    start, stop = tables.id_bounds(batch.own_id)
     events = [tables.unpack(value) for _, value in tx.scan(tables.HISTORY, start, stop)]
     event_time = next((time for time, event, _ in reversed(events) if event == "retry"), 0.0)
     if abs(event_time + seconds - due_time) > 0.002:

@@ -8,7 +8,7 @@ from tests.simulation.ledger import Violation
 from zq.core import tables
 from zq.core.state.batch import read_batch
 from zq.core.state.books import Books
-from zq.core.state.holder import Life, pull_name
+from zq.core.state.holder import Life
 from zq.core.state.queue import Queue
 from zq.core.storage import Transaction
 from zq.core.tables import AT_DEAD, AT_ENDED, AT_PARKED, AT_PENDING, AT_SCHEDULED
@@ -48,7 +48,7 @@ def check_grants(books: Books, now: float) -> None:
 def _check_pulls(books: Books) -> None:
     """A pull waits in one place, or has leases; each that waits is counted for its connection."""
     waits = [wait for queue in books.queues.values() for wait in queue.pull_waits]
-    names = [pull_name(wait.client, wait.request) for wait in waits]
+    names = [wait.name for wait in waits]
     if sorted(names) != sorted(books.pulls) or Counter(wait.peer for wait in waits) != books.pulls_of:
         raise Violation(f"pulls {sorted(names)} wait, the books say {sorted(books.pulls)} of {books.pulls_of}")
     if both := books.pulls.keys() & books.pullers.keys():

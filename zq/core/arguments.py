@@ -1,10 +1,14 @@
 """Reads the arguments of queries and commands (protocol 4); what cannot be is told to who asked."""
 
-from typing import Any
+from collections.abc import Callable
+from typing import Any, ParamSpec, TypeVar
 
 from zq.wire.options import read_header_list
 from zq.wire.topics import NAMESPACE_SEPARATOR
 from zq.wire.values import Malformed, TooLarge, read_name
+
+P = ParamSpec("P")
+T = TypeVar("T")
 
 LIST_MAX = 1000
 """Rows in an answer, and tasks that one command changes: bounds what a question costs everyone else."""
@@ -32,22 +36,22 @@ def number_in(arguments: dict[str, Any], name: str, least: float, most: float) -
     return float(value)
 
 
+def judged(check: Callable[P, T], *arguments: P.args, **named: P.kwargs) -> T:
+    """Returns what a check of something returns; if it finds a fault, that is told to who asked."""
+    try:
+        return check(*arguments, **named)
+    except (Malformed, TooLarge, ValueError) as error:
+        raise InvalidRequestError(str(error)) from None
+
+
 def name_in(arguments: dict[str, Any], what: str) -> str:
     """Reads the name of a queue or its kin, as new ones may be."""
-    try:
-        return read_name(arguments.get(what), what)
-    except (Malformed, TooLarge) as error:
-        raise InvalidRequestError(str(error)) from None
+    return judged(read_name, arguments.get(what), what)
 
 
 def headers_in(arguments: dict[str, Any]) -> dict[str, str] | None:
     """Reads headers, or None when nothing is said about them."""
-    if arguments.get("headers") is None:
-        return None
-    try:
-        return read_header_list(arguments["headers"])
-    except (Malformed, TooLarge) as error:
-        raise InvalidRequestError(str(error)) from None
+    return None if arguments.get("headers") is None else judged(read_header_list, arguments["headers"])
 
 
 def limit_in(arguments: dict[str, Any], default: int) -> int:

@@ -33,16 +33,7 @@ from zq.core.state.leases import Holder
 from zq.core.state.outcome_waits import WaitEntry, outcome_messages
 from zq.core.state.step import Step
 from zq.core.storage import Store
-from zq.core.tasks import (
-    admission,
-    dead_letters,
-    follow_up,
-    liveness,
-    publishing,
-    pulls,
-    schedules,
-    settling,
-)
+from zq.core.tasks import admission, dead_letters, follow_up, liveness, publishing, pulls, schedules, settling
 from zq.core.upkeep import Upkeep
 from zq.wire.messages import (
     Answer,
@@ -197,7 +188,7 @@ class Machine:
             case Heartbeat():
                 liveness.heartbeat(books, step, worker, message)
             case Started():
-                liveness.started(books, step, worker, message)
+                liveness.note_held(books, step, worker, message.held)
             case Progress(token, index, fraction):
                 lease = worker.leases.get(token)
                 if lease is not None and lease.mask & lease.batch.span_mask(index, index + 1):

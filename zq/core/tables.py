@@ -218,7 +218,8 @@ def history_key(id: str, sequence: int) -> bytes:
     return id.encode() + b"\0" + _U64.pack(sequence)
 
 
-def history_bounds(id: str) -> tuple[bytes, bytes]:
+def id_bounds(id: str) -> tuple[bytes, bytes]:
+    """Returns the keys between which lies what is kept by an id: a history, or the members or roster of a group."""
     prefix = id.encode()
     return prefix + b"\0", prefix + b"\x01"
 
@@ -236,9 +237,3 @@ def path_of(group: str, key: bytes) -> tuple[int, ...]:
 
 def roster_key(group: str, id: str) -> bytes:
     return group.encode() + b"\0" + id.encode()
-
-
-def group_bounds(group: str) -> tuple[bytes, bytes]:
-    """Returns the keys between which the members, or the roster, of a group lie."""
-    prefix = group.encode()
-    return prefix + b"\0", prefix + b"\x01"

@@ -24,18 +24,11 @@ from typing import Any
 from zq.errors import TimedOutError, UnreachableError, ZqError
 from zq.sessions.ids import IdMaker
 from zq.sessions.outcomes import FOREVER, BatchOutcome, Reply, Watcher, Watches
-from zq.sessions.requests import (
-    ORPHAN_PATIENCE,
-    Ask,
-    PullRequest,
-    Request,
-    SettleRequest,
-    SubmitRequest,
-    closed_error,
-)
+from zq.sessions.requests import ORPHAN_PATIENCE, Ask, PullRequest, Request, SettleRequest, SubmitRequest, closed_error
 from zq.sessions.settles import Settles, Settling
 from zq.sessions.streams import LEASE, Stream, Streams
 from zq.sessions.submits import Single, Submits
+from zq.sessions.waiters import first_deadline, take_expired, take_replies
 from zq.wire.messages import (
     Answer,
     Assignment,
@@ -45,6 +38,7 @@ from zq.wire.messages import (
     Events,
     Follow,
     FromCoordinator,
+    Open,
     Outcome,
     Ping,
     Pong,
@@ -54,6 +48,7 @@ from zq.wire.messages import (
     Release,
     Settled,
     Span,
+    Submit,
     Tasks,
     ToCoordinator,
 )
@@ -129,7 +124,7 @@ class ClientSession:
         """Reports how a pulled task ended."""
         if self._admit(settling.reply, settling.deadline):
             settling.asked_at = now
-            self._settles.add(settling)
+            self._settles.queue.append(settling)
 
     def ask(self, now: float, message: Ask, deadline: float, reply: Reply | None) -> None:
         """Sends a request, which gets its number here, that has one answer.
@@ -190,7 +185,7 @@ class ClientSession:
         self._silence = SILENCE_FIRST
         match message:
             case Receipt():
-                self._receive_receipt(now, message)
+                self._receive_receipt(message)
             case Outcome():
                 self._watches.receive(message)
             case Answer():
@@ -207,7 +202,7 @@ class ClientSession:
             case Pong():
                 self._receive_pong(message)
             case Error():
-                self._receive_error(now, message)
+                self._receive_error(message)
             case Cancelled():
                 self._cancelled += message.spans
             case _:
@@ -247,11 +242,13 @@ class ClientSession:
     def failed(self, error: Exception) -> None:
         """Everything that waits, and everything that is asked from now on, ends with ClosedError."""
         self._failure = error
-        replies = self.streams.take_all(closed_error(error))
-        replies += self._submits.take_all() + self._settles.take_all() + self._watches.take_all()
+        replies = self.streams.take_all(closed_error(error)) + self._watches.take_all()
+        replies += take_replies([*self._submits.waiters(), *self._settles.queue])
         for request in self._outstanding.values():
-            replies += request.take_replies()
+            replies += take_replies(request.waiters())
         self._outstanding.clear()
+        self._submits = Submits(self.make_id)  # the payloads of the old ones may be much
+        self._settles = Settles()
         self._deadline = FOREVER
         for reply in replies:
             reply.reject(closed_error(error))
@@ -296,11 +293,11 @@ class ClientSession:
         if request is not None and request.reply is not None:
             request.reply.resolve(value)
 
-    def _receive_receipt(self, now: float, message: Receipt) -> None:
+    def _receive_receipt(self, message: Receipt) -> None:
         request = self._outstanding.get(message.request)
-        if request is not None and request.takes_receipt:
+        if request is not None and isinstance(request.message, Submit | Open):
             self._forget(message.request, request)
-            request.receive_receipt(now, message)
+            request.receive_receipt(message)
 
     def _receive_tasks(self, now: float, message: Tasks) -> None:
         request = self._outstanding.get(message.request)
@@ -325,7 +322,7 @@ class ClientSession:
                 self._say(request)
         self._outbox += self._watches.unanswered(pong, self._ping, is_other_epoch=is_other_epoch)
 
-    def _receive_error(self, now: float, message: Error) -> None:
+    def _receive_error(self, message: Error) -> None:
         number = -1 if message.request is None else message.request
         request = self._outstanding.get(number)
         if request is None:
@@ -334,7 +331,7 @@ class ClientSession:
             return
         self._forget(number, request)
         self.streams.reject(number, message.code, message.text)
-        request.receive_error(now, message)
+        request.receive_error(message)
 
     # Giving up.
 
@@ -346,12 +343,12 @@ class ClientSession:
     def _expire(self, now: float) -> None:
         """Ends what waits past its deadline, and finds the next deadline."""
         self._scanned_at = now
-        expired = self._submits.take_expired(now) + self._settles.take_expired(now) + self._watches.take_expired(now)
-        first = min(self._submits.deadline(), self._settles.deadline(), self._watches.deadline())
+        gathered = [*self._submits.waiters(), *self._settles.queue]
+        expired = take_expired(gathered, now) + self._watches.take_expired(now)
+        first = min(first_deadline(gathered), self._watches.deadline())
         for number, request in list(self._outstanding.items()):
-            late, is_over = request.take_expired(now)
-            expired += late
-            if is_over:
+            expired += request.take_expired(now)
+            if request.is_over(now):
                 self._forget(number, request)
             else:
                 first = min(first, request.first_deadline())

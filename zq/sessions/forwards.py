@@ -1,5 +1,6 @@
 """Tasks that a handler forwarded, gathered into the batches that travel with its completion."""
 
+from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from zq.wire.limits import BATCH_BYTES_MAX, BATCH_TASKS_MAX
@@ -15,16 +16,14 @@ class Forward(NamedTuple):
     payload: bytes
 
 
+@dataclass(slots=True, eq=False)
 class Gathered:
     """Forwarded tasks that become one batch."""
 
-    __slots__ = ("options", "payloads", "queue", "size")
-
-    def __init__(self, queue: str, options: Options) -> None:
-        self.queue = queue
-        self.options = options
-        self.payloads: list[bytes] = []
-        self.size = 0
+    queue: str
+    options: Options
+    payloads: list[bytes] = field(default_factory=list)
+    size: int = 0
 
 
 def gather_forwards(forwards: list[Forward]) -> list[Gathered]:

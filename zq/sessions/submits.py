@@ -10,11 +10,12 @@ that is refused is taken apart and its tasks are submitted alone, so that nobody
 """
 
 from collections import deque
-from collections.abc import Callable, Hashable, Iterable
+from collections.abc import Callable, Hashable, Iterable, Sequence
 from typing import NamedTuple
 
 from zq.errors import InvalidTaskError, RemoteProtocolError
-from zq.sessions.outcomes import FOREVER, Reply
+from zq.sessions.outcomes import Reply
+from zq.sessions.waiters import Waiting, is_wanted, take_replies
 from zq.wire.batch import pack_payloads
 from zq.wire.limits import BATCH_BYTES_MAX, BATCH_TASKS_MAX, MESSAGE_BATCHES_MAX
 from zq.wire.messages import DEFAULT_OPTIONS, Batch, Error, Options
@@ -41,37 +42,35 @@ TASK_OVERHEAD_BYTES = 4
 """What a batch and a task count for beside the payload."""
 
 
-class Single:
+class Single(Waiting):
     """One task that may be merged with others; made once per task by the caller's thread, hence no dataclass."""
 
-    __slots__ = ("asked_at", "deadline", "group", "options", "payload", "queue", "reply")
+    __slots__ = ("group", "options", "payload", "queue")
 
     def __init__(self, queue: str, options: Options, payload: bytes, deadline: float, reply: Reply) -> None:
         self.queue = queue
         self.options = options
         self.group = _group(queue, options)
         self.payload = payload
-        self.deadline = deadline  # monotonic seconds
-        self.reply: Reply | None = reply  # None: answered, or timed out
+        self.deadline = deadline
+        self.reply = reply
         self.asked_at = 0.0
 
 
 class Part:
     """A batch on its way: one that the caller made, or the singles that gathered.
 
-    Invariant: once `batch` is there, the singles stay in their places, since the index in the batch is the index in
+    Invariant: once `batch` is there, the waiters stay in their places, since the index in the batch is the index in
     the list.
     """
 
-    __slots__ = ("asked_at", "batch", "bytes", "deadline", "group", "is_alone", "reply", "singles", "tasks")
+    __slots__ = ("batch", "bytes", "group", "is_alone", "singles", "tasks", "waiters")
 
-    def __init__(self, deadline: float, group: Hashable = None) -> None:
+    def __init__(self, group: Hashable = None) -> None:
         self.group = group  # of the singles that may join; None: nobody may
-        self.deadline = deadline  # of the first of its tasks to time out
-        self.asked_at = 0.0
         self.batch: Batch | None = None
-        self.reply: Reply | None = None  # of a batch that the caller made; None when it timed out
         self.singles: list[Single] = []
+        self.waiters: Sequence[Waiting] = self.singles  # of a batch that the caller made: the one who waits for it
         self.bytes = PART_OVERHEAD_BYTES
         self.tasks = 0
         self.is_alone = False  # True: goes in a message of its own
@@ -80,50 +79,15 @@ class Part:
         self.singles.append(single)
         self.tasks += 1
         self.bytes += len(single.payload) + TASK_OVERHEAD_BYTES
-        self.deadline = min(self.deadline, single.deadline)
 
     def close(self, make_id: Callable[[], str]) -> Batch:
-        """Returns the batch, made of the singles if there is none yet."""
+        """Returns the batch, made if there is none yet of the singles for which somebody still waits."""
         if self.batch is None:
+            self.waiters = self.singles = [single for single in self.singles if single.reply is not None]
             payloads = [single.payload for single in self.singles]
             first = self.singles[0]
             self.batch = Batch(make_id(), first.queue, first.options, *pack_payloads(payloads))
         return self.batch
-
-    def take_expired(self, now: float) -> list[tuple[Reply, float]]:
-        """Returns, and forgets, who waited past a deadline, each with when it asked."""
-        expired: list[tuple[Reply, float]] = []
-        if self.deadline > now:
-            return expired
-        if self.reply is not None:
-            expired.append((self.reply, self.asked_at))
-            self.reply = None
-        self.deadline = FOREVER
-        for single in self.singles:
-            if single.reply is None:
-                continue
-            if single.deadline <= now:
-                expired.append((single.reply, single.asked_at))
-                single.reply = None
-            else:
-                self.deadline = min(self.deadline, single.deadline)
-        if self.batch is None:
-            self.singles = [single for single in self.singles if single.reply is not None]
-        return expired
-
-    @property
-    def is_wanted(self) -> bool:
-        """Whether anybody still waits for it."""
-        return self.reply is not None or any(single.reply is not None for single in self.singles)
-
-    def take_replies(self) -> list[Reply]:
-        """Returns, and forgets, all who wait for it."""
-        replies = [single.reply for single in self.singles if single.reply is not None]
-        if self.reply is not None:
-            replies.append(self.reply)
-        self.reply = None
-        self.singles = []
-        return replies
 
 
 class Load(NamedTuple):
@@ -154,7 +118,7 @@ class Submits:
         size = len(single.payload) + TASK_OVERHEAD_BYTES
         part = self._open.get(single.group)
         if part is None or part.tasks == BATCH_TASKS_MAX or part.bytes + size > BATCH_BYTES_MAX:
-            part = self._open[single.group] = Part(FOREVER, single.group)
+            part = self._open[single.group] = Part(single.group)
             self._queue.append(part)
             self._bytes += part.bytes
         part.add(single)
@@ -163,10 +127,9 @@ class Submits:
 
     def add_batch(self, now: float, batch: Batch, deadline: float, reply: Reply) -> None:
         """Queues a batch as the caller made it."""
-        part = Part(deadline)
-        part.asked_at = now
+        part = Part()
         part.batch = batch
-        part.reply = reply
+        part.waiters = (Waiting(deadline, reply, now),)
         part.tasks = batch.tasks
         part.bytes += len(batch.ends) + len(batch.blob)
         self._push([part])
@@ -188,7 +151,7 @@ class Submits:
             if parts and (part.is_alone or size + part.bytes > SUBMIT_BYTES_MAX):
                 break
             self._pop()
-            if part.is_wanted:
+            if is_wanted(part.waiters):
                 batch = part.close(self._make_id)
                 batches.append(batch)
                 parts[batch.id] = part
@@ -208,13 +171,16 @@ class Submits:
         self._bytes_in_flight -= load.bytes
         self._small_in_flight -= load.is_small
 
-    def add_apart(self, now: float, part: Part) -> None:
+    def waiters(self) -> list[Waiting]:
+        """Returns all who wait for what waits here."""
+        return [one for part in self._queue for one in part.waiters]
+
+    def add_apart(self, part: Part) -> None:
         """Queues the tasks of a merged batch, of which nothing was stored, as batches of one, before all others."""
         apart = []
         for single in part.singles:
             if single.reply is not None:
-                one = Part(FOREVER)
-                one.asked_at = now
+                one = Part()
                 one.add(single)
                 one.close(self._make_id)
                 apart.append(one)
@@ -225,26 +191,7 @@ class Submits:
         part.is_alone = True
         self._push([part], is_first=True)
 
-    def take_expired(self, now: float) -> list[tuple[Reply, float]]:
-        """Returns, and forgets, who waited here past a deadline, each with when it asked."""
-        expired: list[tuple[Reply, float]] = []
-        for part in self._queue:
-            expired += part.take_expired(now)
-        return expired
-
-    def deadline(self) -> float:
-        """Returns the first deadline of all that waits here."""
-        return min((part.deadline for part in self._queue), default=FOREVER)
-
-    def take_all(self) -> list[Reply]:
-        """Empties the queue; returns who waited."""
-        replies = [reply for part in self._queue for reply in part.take_replies()]
-        self._queue.clear()
-        self._open.clear()
-        self._bytes = self._tasks = 0
-        return replies
-
-    def take_apart(self, now: float, load: Load, message: Error) -> None:
+    def take_apart(self, load: Load, message: Error) -> None:
         """An error does not tell which batch was at fault, and none was stored: each goes again in a message of its
         own.
         """
@@ -254,9 +201,9 @@ class Submits:
             return
         for part in load.parts.values():
             if len(part.singles) > 1:
-                self.add_apart(now, part)
+                self.add_apart(part)
                 return
-            for reply in part.take_replies():
+            for reply in take_replies(part.waiters):
                 if message.code == "invalid":
                     reply.reject(InvalidTaskError(message.text))
                 else:

@@ -12,6 +12,7 @@ shows that a heartbeat sent after it was answered and it was not (messages of on
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from typing import Any
 
 from zq.errors import RemoteProtocolError, WorkerFencedError
@@ -71,14 +72,12 @@ class Hand:
         return self.open & ((1 << hi) - 1) >> lo << lo if hi > lo else 0
 
 
+@dataclass(slots=True, eq=False)
 class Unsettled:
     """A settle or release without an answer yet."""
 
-    __slots__ = ("beat", "message")
-
-    def __init__(self, message: Settle | Release, beat: int) -> None:
-        self.message = message
-        self.beat = beat  # the last heartbeat before it was sent
+    message: Settle | Release
+    beat: int  # the last heartbeat before it was sent
 
 
 class WorkerSession:
@@ -346,9 +345,8 @@ class WorkerSession:
         """Whether a report on a lease is under way: its answer, not this one, says what became of the tasks."""
         for unsettled in self._unsettled.values():
             message = unsettled.message
-            if isinstance(message, Release):
-                if any(span.token == token for span in message.spans):
-                    return True
-            elif any(one.token == token for one in message.done) or any(one.token == token for one in message.failed):
+            parts: Iterable[Span | Done | Failed]
+            parts = message.spans if isinstance(message, Release) else (*message.done, *message.failed)
+            if any(one.token == token for one in parts):
                 return True
         return False

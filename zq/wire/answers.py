@@ -5,37 +5,27 @@ from __future__ import annotations
 from math import inf
 from typing import Any, Final
 
-from zq.wire import limits
-from zq.wire.messages import (
-    DEFAULT_OPTIONS,
-    Accepted,
-    Answer,
-    Assign,
-    Assignment,
-    Beat,
-    Cancelled,
-    Ended,
-    Error,
-    Event,
-    Events,
-    Outcome,
-    Pong,
-    Published,
-    Receipt,
-    Refused,
-    Settled,
-    Stored,
-    Tasks,
-    Welcome,
-)
+from zq.wire import limits, messages
+from zq.wire.messages import DEFAULT_OPTIONS, Accepted, Assignment, Ended, Receipt, Refused, Settled
 from zq.wire.options import read_options
 from zq.wire.values import (
+    BATCH_ID,
+    FRACTION,
+    NUMBER,
+    QUEUE_NAME,
+    REQUEST,
+    TOKEN,
     Malformed,
     TooLarge,
     check_ends,
     check_range,
     check_results,
     expect_fields,
+    field,
+    many,
+    message,
+    optional,
+    part,
     read_array,
     read_bool,
     read_id,
@@ -54,13 +44,7 @@ OUTCOMES: Final = ("done", "cancelled", "expired", "dead", "duplicate", "unknown
 _NESTING: Final = frozenset((tuple, dict))
 
 
-def read_receipt(fields: list[Any]) -> Receipt:
-    expect_fields(fields, 3, "receipt")
-    return Receipt(
-        read_int(fields[0], "request"),
-        read_many(_accepted, fields[1], "receipts"),
-        read_many(_refused, fields[2], "refusals"),
-    )
+# Parts of messages.
 
 
 def _accepted(value: Any) -> Accepted:
@@ -73,14 +57,6 @@ def _accepted(value: Any) -> Accepted:
         None if eta is None else read_number(eta, "eta", inf),
         None if duplicate_of is None else read_id(duplicate_of, "duplicate_of"),
     )
-
-
-def _refused(value: Any) -> Refused:
-    if type(value) is not tuple or len(value) != 4:
-        raise Malformed("expected a refusal as [id, code, retry_after, reason]")
-    id, code, retry_after, reason = value
-    after = None if retry_after is None else read_number(retry_after, "retry_after")
-    return Refused(read_text(id, "batch id"), read_name(code, "code"), after, read_text(reason, "reason"))
 
 
 def _assignment(value: Any) -> Assignment:
@@ -104,11 +80,6 @@ def _assignment(value: Any) -> Assignment:
     )
 
 
-def read_tasks(fields: list[Any]) -> Tasks:
-    expect_fields(fields, 2, "tasks")
-    return Tasks(read_int(fields[0], "request"), read_many(_assignment, fields[1], "assignments"))
-
-
 def _ended(value: Any) -> Ended:
     if type(value) is not tuple or len(value) != 6:
         raise Malformed("expected ended as [lo, hi, outcome, reason, ends, blob]")
@@ -120,24 +91,10 @@ def _ended(value: Any) -> Ended:
     return Ended(lo, hi, outcome, read_text(reason, "reason"), ends, blob)
 
 
-def read_outcome(fields: list[Any]) -> Outcome:
-    if len(fields) != 4:
-        expect_fields(fields, 3, "outcome")
-    ended = tuple(map(_ended, read_array(fields[1], limits.HELD_MAX, "ended")))
-    progress = tuple(map(_reported, read_array(fields[3], limits.HELD_MAX, "reports"))) if len(fields) == 4 else ()
-    return Outcome(read_int(fields[0], "request"), ended, read_bool(fields[2], "is_last"), progress)
-
-
 def _reported(value: Any) -> tuple[int, float]:
     if type(value) is not tuple or len(value) != 2:
         raise Malformed("expected a report of progress as [index, fraction]")
-    return read_index(value[0]), read_number(value[1], "fraction", 1.0)
-
-
-def read_answer(fields: list[Any]) -> Answer:
-    expect_fields(fields, 2, "answer")
-    value = fields[1]
-    return Answer(read_int(fields[0], "request"), _lists(value, 2) if type(value) in _NESTING else value)
+    return read_index(value[0]), FRACTION(value[1])
 
 
 def _lists(value: Any, level: int) -> Any:
@@ -157,35 +114,59 @@ def _lists(value: Any, level: int) -> Any:
     return {name: _lists(one, inner) if type(one) in _NESTING else one for name, one in value.items()}
 
 
-def read_pong(fields: list[Any]) -> Pong:
-    expect_fields(fields, 2, "pong")
-    return Pong(read_int(fields[0], "request"), read_int(fields[1], "epoch"))
+_TOKENS: Final = many(TOKEN, "tokens", limits.HELD_MAX)
+_SPANS: Final = many(read_span, "spans", limits.HELD_MAX)
+_POSITION: Final = field(read_int, "position")
+_ETA: Final = optional(field(read_number, "eta", inf))
+_CODE: Final = field(read_name, "code")
+
+_refused = part(
+    Refused,
+    "a refusal",
+    field(read_text, "batch id"),
+    _CODE,
+    optional(field(read_number, "retry_after")),
+    field(read_text, "reason"),
+)
+_stored = part(messages.Stored, "a receipt", QUEUE_NAME, BATCH_ID, _POSITION, _ETA)
+_event = part(
+    messages.Event,
+    "an event",
+    field(read_name, "kind"),
+    optional(QUEUE_NAME),
+    field(read_text, "id"),
+    field(read_int, "lo"),
+    field(read_int, "hi"),
+    optional(field(read_text, "worker")),
+    optional(TOKEN),
+    field(read_text, "text"),
+)
 
 
-def _tokens(value: Any) -> tuple[int, ...]:
-    return tuple(read_int(token, "token") for token in read_array(value, limits.HELD_MAX, "tokens"))
+# The messages.
 
 
-def read_welcome(fields: list[Any]) -> Welcome:
-    expect_fields(fields, 5, "welcome")
-    epoch, interval, suspect_after, gone_after, refused = fields
-    return Welcome(
-        read_int(epoch, "epoch"),
-        read_number(interval, "heartbeat_interval", least=0.001),
-        read_number(suspect_after, "suspect_after"),
-        read_number(gone_after, "gone_after"),
-        _tokens(refused),
+def read_receipt(fields: list[Any]) -> Receipt:
+    expect_fields(fields, 3, "receipt")
+    return Receipt(
+        read_int(fields[0], "request"),
+        read_many(_accepted, fields[1], "receipts"),
+        read_many(_refused, fields[2], "refusals"),
     )
 
 
-def read_beat(fields: list[Any]) -> Beat:
-    expect_fields(fields, 3, "beat")
-    return Beat(read_int(fields[0], "number"), read_int(fields[1], "epoch"), _tokens(fields[2]))
+def read_outcome(fields: list[Any]) -> messages.Outcome:
+    if len(fields) != 4:
+        expect_fields(fields, 3, "outcome")
+    ended = tuple(map(_ended, read_array(fields[1], limits.HELD_MAX, "ended")))
+    progress = tuple(map(_reported, read_array(fields[3], limits.HELD_MAX, "reports"))) if len(fields) == 4 else ()
+    return messages.Outcome(read_int(fields[0], "request"), ended, read_bool(fields[2], "is_last"), progress)
 
 
-def read_assign(fields: list[Any]) -> Assign:
-    expect_fields(fields, 1, "assign")
-    return Assign(read_many(_assignment, fields[0], "assignments"))
+def read_answer(fields: list[Any]) -> messages.Answer:
+    expect_fields(fields, 2, "answer")
+    value = fields[1]
+    return messages.Answer(read_int(fields[0], "request"), _lists(value, 2) if type(value) in _NESTING else value)
 
 
 def read_settled(fields: list[Any]) -> Settled:
@@ -195,57 +176,29 @@ def read_settled(fields: list[Any]) -> Settled:
     )
 
 
-def read_cancelled(fields: list[Any]) -> Cancelled:
-    expect_fields(fields, 1, "cancelled")
-    return Cancelled(tuple(map(read_span, read_array(fields[0], limits.HELD_MAX, "spans"))))
+_ASSIGNMENTS: Final = many(_assignment, "assignments")
 
-
-def read_error(fields: list[Any]) -> Error:
-    expect_fields(fields, 3, "error")
-    request = None if fields[0] is None else read_int(fields[0], "request")
-    return Error(request, read_name(fields[1], "code"), read_text(fields[2], "text"))
-
-
-def read_published(fields: list[Any]) -> Published:
-    expect_fields(fields, 3, "published")
-    request, stored, refused = fields
-    return Published(
-        read_int(request, "request"),
-        read_many(_stored, stored, "receipts"),
-        None if refused is None else _refused(refused),
-    )
-
-
-def _stored(value: Any) -> Stored:
-    if type(value) is not tuple or len(value) != 4:
-        raise Malformed("expected a receipt as [queue, id, position, eta]")
-    return Stored(read_name(value[0], "queue"), *_accepted((*value[1:], None))[:3])
-
-
-def read_events(fields: list[Any]) -> Events:
-    expect_fields(fields, 6, "events")
-    request, number, time, dropped, is_first, events = fields
-    return Events(
-        read_int(request, "request"),
-        read_int(number, "number"),
-        read_number(time, "time", inf, -inf),
-        read_int(dropped, "dropped"),
-        read_bool(is_first, "is_first"),
-        read_many(_event, events, "events"),
-    )
-
-
-def _event(value: Any) -> Event:
-    if type(value) is not tuple or len(value) != 8:
-        raise Malformed("expected an event as [kind, queue, id, lo, hi, worker, token, text]")
-    kind, queue, id, lo, hi, worker, token, text = value
-    return Event(
-        read_name(kind, "kind"),
-        None if queue is None else read_name(queue, "queue"),
-        read_text(id, "id"),
-        read_int(lo, "lo"),
-        read_int(hi, "hi"),
-        None if worker is None else read_text(worker, "worker"),
-        None if token is None else read_int(token, "token"),
-        read_text(text, "text"),
-    )
+read_tasks = message(messages.Tasks, REQUEST, _ASSIGNMENTS)
+read_assign = message(messages.Assign, _ASSIGNMENTS)
+read_pong = message(messages.Pong, REQUEST, field(read_int, "epoch"))
+read_welcome = message(
+    messages.Welcome,
+    field(read_int, "epoch"),
+    field(read_number, "heartbeat_interval", limits.DELAY_MAX, 0.001),
+    field(read_number, "suspect_after"),
+    field(read_number, "gone_after"),
+    _TOKENS,
+)
+read_beat = message(messages.Beat, NUMBER, field(read_int, "epoch"), _TOKENS)
+read_cancelled = message(messages.Cancelled, _SPANS)
+read_error = message(messages.Error, optional(REQUEST), _CODE, field(read_text, "text"))
+read_published = message(messages.Published, REQUEST, many(_stored, "receipts"), optional(_refused))
+read_events = message(
+    messages.Events,
+    REQUEST,
+    NUMBER,
+    field(read_number, "time", inf, -inf),
+    field(read_int, "dropped"),
+    field(read_bool, "is_first"),
+    many(_event, "events"),
+)

@@ -15,25 +15,7 @@ import msgpack
 from zq.errors import RemoteProtocolError
 from zq.wire import answers, messages, requests
 from zq.wire.limits import FRAME_BYTES_MAX, HELD_MAX, TEXT_CHARS_MAX, VERSION
-from zq.wire.messages import (
-    DEFAULT_OPTIONS,
-    Assign,
-    Assignment,
-    Batch,
-    Done,
-    FromCoordinator,
-    Group,
-    Message,
-    Open,
-    Options,
-    Outcome,
-    Publish,
-    Schedule,
-    Settle,
-    Submit,
-    Tasks,
-    ToCoordinator,
-)
+from zq.wire.messages import DEFAULT_OPTIONS, Batch, FromCoordinator, Message, Options, ToCoordinator
 from zq.wire.packing import pack
 from zq.wire.values import Malformed, TooLarge
 
@@ -60,36 +42,36 @@ def encode(message: Message) -> bytes:
 # Fields of messages that have parts, as they travel.
 
 
-def _submit(message: Submit) -> tuple[Any, ...]:
+def _submit(message: messages.Submit) -> tuple[Any, ...]:
     return message.request, [_plain_batch(batch) for batch in message.batches]
 
 
-def _settle(message: Settle) -> tuple[Any, ...]:
+def _settle(message: messages.Settle) -> tuple[Any, ...]:
     number, credit, done, failed, is_whole = message
     return (number, credit, [_plain_done(one) for one in done], failed, *((True,) if is_whole else ()))
 
 
-def _open(message: Open) -> tuple[Any, ...]:
+def _open(message: messages.Open) -> tuple[Any, ...]:
     return message.request, _plain_group(message.group)
 
 
-def _publish(message: Publish) -> tuple[Any, ...]:
+def _publish(message: messages.Publish) -> tuple[Any, ...]:
     return (*message[:3], options_map(message.options), *message[4:])
 
 
-def _schedule(message: Schedule) -> tuple[Any, ...]:
+def _schedule(message: messages.Schedule) -> tuple[Any, ...]:
     return (message.request, _plain_batch(message.batch), *message[2:])
 
 
-def _assign(message: Assign) -> tuple[Any, ...]:
+def _assign(message: messages.Assign) -> tuple[Any, ...]:
     return ([_plain_assignment(one) for one in message.assignments],)
 
 
-def _tasks(message: Tasks) -> tuple[Any, ...]:
+def _tasks(message: messages.Tasks) -> tuple[Any, ...]:
     return message.request, [_plain_assignment(one) for one in message.assignments]
 
 
-def _outcome(message: Outcome) -> tuple[Any, ...]:
+def _outcome(message: messages.Outcome) -> tuple[Any, ...]:
     return message if message.progress else message[:3]
 
 
@@ -107,7 +89,7 @@ def _plain_batch(batch: Batch) -> tuple[Any, ...]:
     return (id, queue, None if options is DEFAULT_OPTIONS else options_map(options), ends, blob)
 
 
-def _plain_done(done: Done) -> tuple[Any, ...]:
+def _plain_done(done: messages.Done) -> tuple[Any, ...]:
     if done.groups:
         groups = [_plain_group(group) for group in done.groups]
         return (*done[:6], [_plain_batch(batch) for batch in done.forwards], groups)
@@ -116,11 +98,11 @@ def _plain_done(done: Done) -> tuple[Any, ...]:
     return done[:7]
 
 
-def _plain_group(group: Group) -> tuple[Any, ...]:
+def _plain_group(group: messages.Group) -> tuple[Any, ...]:
     return (*group[:5], options_map(group.options))
 
 
-def _plain_assignment(one: Assignment) -> tuple[Any, ...]:
+def _plain_assignment(one: messages.Assignment) -> tuple[Any, ...]:
     token, id, size, queue, options, attempt, lo, ends, blob = one
     plain = None if options is DEFAULT_OPTIONS else options_map(options)
     return (token, id, size, queue, plain, attempt, lo, ends, blob)

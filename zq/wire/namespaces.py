@@ -11,6 +11,7 @@ outside is heard like that, too. This is a convention, not a wall.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, Final
 
 from zq.wire.messages import (
@@ -124,7 +125,7 @@ class Namespace:
             case Open(request, group):
                 return Open(request, self._whole_group(group))
             case Publish():
-                options = self._whole_options(message.options)
+                options = _renamed(message.options, self.whole)
                 return message._replace(id=whole(message.id), topic=whole(message.topic), options=options)
             case Pull():
                 return message._replace(client=whole(message.client), queue=whole(message.queue))
@@ -142,7 +143,7 @@ class Namespace:
 
     def _whole_batch(self, batch: Batch) -> Batch:
         id, queue, options, ends, blob = batch
-        return Batch(self.whole(id), self.whole(queue), self._whole_options(options), ends, blob)
+        return Batch(self.whole(id), self.whole(queue), _renamed(options, self.whole), ends, blob)
 
     def _whole_done(self, done: Done) -> Done:
         forwards = tuple(map(self._whole_batch, done.forwards))
@@ -152,14 +153,7 @@ class Namespace:
 
     def _whole_group(self, group: Group) -> Group:
         queue = None if group.queue is None else self.whole(group.queue)
-        return group._replace(id=self.whole(group.id), queue=queue, options=self._whole_options(group.options))
-
-    def _whole_options(self, options: Options) -> Options:
-        if options.on_dead is not None:
-            options = options._replace(on_dead=self.whole(options.on_dead))
-        if options.group is not None:
-            options = options._replace(group=(self.whole(options.group[0]), options.group[1]))
-        return options
+        return group._replace(id=self.whole(group.id), queue=queue, options=_renamed(group.options, self.whole))
 
     def _whole_arguments(self, request: int, question: Question, arguments: dict[str, Any]) -> dict[str, Any]:
         self._remember(request, question.answer)
@@ -215,10 +209,7 @@ class Namespace:
         )
 
     def _short_options(self, options: Options) -> Options:
-        if options.on_dead is not None:
-            options = options._replace(on_dead=self.short(options.on_dead))
-        if options.group is not None:
-            options = options._replace(group=(self.short(options.group[0]), options.group[1]))
+        options = _renamed(options, self.short)
         if options.headers is not None and any(name in options.headers for name in HEADERS):
             headers = {name: self.short(text) if name in HEADERS else text for name, text in options.headers.items()}
             options = options._replace(headers=headers)
@@ -235,3 +226,12 @@ class Namespace:
         if isinstance(value, dict):
             return {name: self._short_value(one, shape[name]) if name in shape else one for name, one in value.items()}
         return value
+
+
+def _renamed(options: Options, rename: Callable[[str], str]) -> Options:
+    """Returns options with other names in them, but for those in headers."""
+    if options.on_dead is not None:
+        options = options._replace(on_dead=rename(options.on_dead))
+    if options.group is not None:
+        options = options._replace(group=(rename(options.group[0]), options.group[1]))
+    return options

@@ -15,9 +15,11 @@ from zq.wire.retry import RetryPolicy
 from zq.wire.unique import Unique
 from zq.wire.values import (
     Malformed,
+    T,
     TooLarge,
     WrongType,
     bytes_of,
+    field,
     read_array,
     read_bool,
     read_id,
@@ -108,20 +110,11 @@ def _at(value: Any) -> float:
     return float(value)
 
 
-def _retry(value: Any) -> RetryPolicy:
+def _fields(value: Any, read: Callable[[Any], T], what: str) -> T:
     if not isinstance(value, tuple):
-        raise WrongType(f"expected retry as [kind, first, factor, largest], got {short(value)}")
+        raise WrongType(f"expected {what}, got {short(value)}")
     try:
-        return RetryPolicy.read(value)
-    except (TypeError, ValueError) as error:
-        raise Malformed(str(error)) from None
-
-
-def _unique(value: Any) -> Unique:
-    if not isinstance(value, tuple):
-        raise WrongType(f"expected unique as [key, until, policy], got {short(value)}")
-    try:
-        return Unique.read(value)
+        return read(value)
     except (TypeError, ValueError) as error:
         raise Malformed(str(error)) from None
 
@@ -152,20 +145,20 @@ def _group(value: Any) -> tuple[str, tuple[int, ...]]:
 
 
 _READERS: Final[dict[str, Callable[[Any], Any]]] = {
-    "priority": lambda value: read_int(value, "priority", 0, 9),
-    "delay": lambda value: read_seconds(value, "delay"),
+    "priority": field(read_int, "priority", 0, 9),
+    "delay": field(read_seconds, "delay"),
     "on_lost": _on_lost,
     "key": _key,
-    "max_attempts": lambda value: read_int(value, "max_attempts", 1, limits.ATTEMPTS_MAX),
-    "retry": _retry,
-    "timeout": lambda value: read_seconds(value, "timeout", 0.001),
+    "max_attempts": field(read_int, "max_attempts", 1, limits.ATTEMPTS_MAX),
+    "retry": field(_fields, RetryPolicy.read, "retry as [kind, first, factor, largest]"),
+    "timeout": field(read_seconds, "timeout", 0.001),
     "headers": _headers,
-    "on_dead": lambda value: read_name(value, "on_dead"),
+    "on_dead": field(read_name, "on_dead"),
     "group": _group,
-    "ordered": lambda value: read_bool(value, "ordered"),
+    "ordered": field(read_bool, "ordered"),
     "at": _at,
-    "ttl": lambda value: read_seconds(value, "ttl", 0.001),
-    "unique": _unique,
+    "ttl": field(read_seconds, "ttl", 0.001),
+    "unique": field(_fields, Unique.read, "unique as [key, until, policy]"),
 }
 
 _OPTIONS: Final = {name: (Options._fields.index(name), reader) for name, reader in _READERS.items()}

@@ -137,16 +137,13 @@ def _read_int(least: int, most: int) -> Callable[[str, Any], int]:
     return read
 
 
-def _read_seconds(name: str, value: Any) -> float:
-    if not isinstance(value, int | float) or isinstance(value, bool) or not AGEING_MIN <= value <= AGEING_MAX:
-        raise ValueError(f"expected {name} from {AGEING_MIN:g} to {AGEING_MAX:g} seconds, got {value!r}")
-    return float(value)
+def _read_number(least: float, most: float, unit: str) -> Callable[[str, Any], float]:
+    def read(name: str, value: Any) -> float:
+        if not isinstance(value, int | float) or isinstance(value, bool) or not least <= value <= most:
+            raise ValueError(f"expected {name} from {least:g} to {most:g} {unit}, got {value!r}")
+        return float(value)
 
-
-def _read_rate(name: str, value: Any) -> float:
-    if not isinstance(value, int | float) or isinstance(value, bool) or not RATE_MIN <= value <= RATE_MAX:
-        raise ValueError(f"expected {name} from {RATE_MIN:g} to {RATE_MAX:g} a second, got {value!r}")
-    return float(value)
+    return read
 
 
 def _read_bool(name: str, value: Any) -> bool:
@@ -176,7 +173,7 @@ _READERS: Final[dict[str, Callable[[str, Any], Any]]] = {
     "max_bytes": _read_int(1, BYTES_MAX),
     "overflow": _read_one_of("refuse", "dead-oldest"),
     "assign": _read_one_of("least-loaded", "hash"),
-    "ageing": _read_seconds,
+    "ageing": _read_number(AGEING_MIN, AGEING_MAX, "seconds"),
     "max_attempts": _read_int(1, ATTEMPTS_MAX),
     "retry": _read_retry,
     "fair": _read_bool,
@@ -185,8 +182,8 @@ _READERS: Final[dict[str, Callable[[str, Any], Any]]] = {
     "draining": _read_bool,
     "concurrency": _read_int(1, TASKS_MAX),
     "key_concurrency": _read_int(1, TASKS_MAX),
-    "rate": _read_rate,
+    "rate": _read_number(RATE_MIN, RATE_MAX, "a second"),
     "burst": _read_int(1, TASKS_MAX),
-    "key_rate": _read_rate,
+    "key_rate": _read_number(RATE_MIN, RATE_MAX, "a second"),
     "key_burst": _read_int(1, TASKS_MAX),
 }

@@ -6,9 +6,9 @@ from __future__ import annotations
 
 import sys
 from array import array
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from math import isfinite
-from typing import Any, Final, TypeVar
+from typing import Any, Final, TypeVar, cast
 
 from zq.wire import limits
 from zq.wire.batch import count_tasks
@@ -33,7 +33,7 @@ class TooLarge(Exception):
     """A field is over a limit."""
 
 
-def expect_fields(fields: list[Any] | tuple[Any, ...], count: int, what: str) -> None:
+def expect_fields(fields: Sequence[Any], count: int, what: str) -> None:
     if len(fields) != count:
         raise Malformed(f"expected {count} fields in {what}, got {len(fields)}")
 
@@ -124,6 +124,49 @@ def read_many(reader: Callable[[Any], T], value: Any, what: str) -> tuple[T, ...
     return tuple(map(reader, read_array(value, limits.MESSAGE_BATCHES_MAX, what)))
 
 
+# Readers, made of readers. What is read so costs a call more for each field.
+
+
+def field(reader: Callable[..., T], *arguments: Any) -> Callable[[Any], T]:
+    """Returns the reader of a value of one name, within the limits that the arguments give."""
+    return lambda value: reader(value, *arguments)
+
+
+def optional(reader: Callable[[Any], T]) -> Callable[[Any], T | None]:
+    """Returns the reader of a value, or None."""
+    return lambda value: None if value is None else reader(value)
+
+
+def many(
+    reader: Callable[[Any], T], what: str, most: int = limits.MESSAGE_BATCHES_MAX
+) -> Callable[[Any], tuple[T, ...]]:
+    """Returns the reader of an array."""
+    return lambda value: tuple(map(reader, read_array(value, most, what)))
+
+
+def message(kind: type[T], *readers: Callable[[Any], Any]) -> Callable[[Sequence[Any]], T]:
+    """Returns the reader of a kind of message: of each of its fields, in order."""
+    name = kind.__name__.lower()
+
+    def read(fields: Sequence[Any]) -> T:
+        expect_fields(fields, len(readers), name)
+        return kind(*[reader(value) for reader, value in zip(readers, fields, strict=True)])
+
+    return read
+
+
+def part(kind: type[T], what: str, *readers: Callable[[Any], Any]) -> Callable[[Any], T]:
+    """Returns the reader of a part of messages."""
+    names = ", ".join(cast(Any, kind)._fields)
+
+    def read(value: Any) -> T:
+        if type(value) is not tuple or len(value) != len(readers):
+            raise Malformed(f"expected {what} as [{names}]")
+        return kind(*[reader(one) for reader, one in zip(readers, value, strict=True)])
+
+    return read
+
+
 # Ranges and offsets.
 
 
@@ -134,6 +177,15 @@ def read_index(value: Any) -> int:
 def check_range(lo: Any, hi: Any, what: str) -> None:
     if type(lo) is not int or type(hi) is not int or not 0 <= lo < hi <= limits.BATCH_TASKS_MAX:
         raise Malformed(f"expected {what} with 0 <= lo < hi <= {limits.BATCH_TASKS_MAX}, got {short(lo)}, {short(hi)}")
+
+
+REQUEST: Final = field(read_int, "request")
+NUMBER: Final = field(read_int, "number")
+TOKEN: Final = field(read_int, "token")
+QUEUE_NAME: Final = field(read_name, "queue")
+BATCH_ID: Final = field(read_id, "batch id")
+FRACTION: Final = field(read_number, "fraction", 1.0)
+"""Readers of fields that several kinds have."""
 
 
 def read_span(value: Any) -> Span:

@@ -10,6 +10,7 @@ from zq.core.admin.policies import set_policies
 from zq.core.arguments import (
     LIST_MAX,
     InvalidRequestError,
+    judged,
     limit_in,
     name_in,
     number_in,
@@ -110,12 +111,8 @@ def _bury(books: Books, step: Step, arguments: dict[str, Any]) -> int:
 
 def _set_queue(books: Books, step: Step, arguments: dict[str, Any]) -> dict[str, Any]:
     name = text_in(arguments, "queue")
-    try:
-        changes = read_policies(
-            {policy: value for policy, value in arguments.items() if policy not in ("queue", "namespace")}
-        )
-    except ValueError as error:
-        raise InvalidRequestError(str(error)) from None
+    policies = {policy: value for policy, value in arguments.items() if policy not in ("queue", "namespace")}
+    changes = judged(read_policies, policies)
     queue = books.queue(step, name)
     set_policies(books, step, queue, queue.policies._replace(**changes))
     if books.events is not None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from zq.core import tables
-from zq.core.arguments import InvalidRequestError, limit_in, prefix
+from zq.core.arguments import InvalidRequestError, judged, limit_in, prefix
 from zq.core.state.books import Books
 from zq.core.state.namespace_limits import Share
 from zq.core.state.step import Step
@@ -21,10 +21,7 @@ NAMESPACES_MAX = 10_000
 
 def set_limits(books: Books, step: Step, arguments: dict[str, Any]) -> dict[str, Any]:
     """Sets the limits of a namespace; what is not named stays as it is, None takes a limit away."""
-    try:
-        name = check_namespace(arguments.get("name"))
-    except ValueError as error:
-        raise InvalidRequestError(str(error)) from None
+    name = judged(check_namespace, arguments.get("name"))
     unknown = set(arguments) - {"name", "namespace", "max_tasks", "max_bytes"}
     if unknown:
         raise InvalidRequestError(f"expected max_tasks and max_bytes of a namespace, got {', '.join(sorted(unknown))}")

@@ -24,7 +24,7 @@ from zq.core.admin.policies import set_policies
 from zq.core.arguments import InvalidRequestError, name_in, prefix, text_in
 from zq.core.state import places
 from zq.core.state.batch import StoredBatch
-from zq.core.state.books import Books
+from zq.core.state.books import Books, one_queue
 from zq.core.state.operation import DONE, RUNNING, WAITING, Operation
 from zq.core.state.places import Place
 from zq.core.state.queue import Queue
@@ -73,15 +73,13 @@ def _begin(books: Books, step: Step, kind: str, arguments: dict[str, Any], state
     id = text_in(arguments, "id")
     if id in books.operations:
         return books.operations[id]
-    queue = books.queues.get(text_in(arguments, "queue"))
-    if queue is None:
-        raise InvalidRequestError(f"there is no queue {arguments['queue']!r}")
+    queue = one_queue(books, arguments)
     _check_free(books, id, queue)
     to = _target(books, step, queue, arguments) if kind == "move" else None
     if kind == "delete":
         _check_deletable(queue, may_purge=arguments.get("purge") is True)
-    operation = Operation(id, kind, queue.name, queue.number, None if to is None else to.name, states)
-    operation.before = LAST if kind == "delete" else books.sequence
+    before = LAST if kind == "delete" else books.sequence
+    operation = Operation(id, kind, queue.name, queue.number, None if to is None else to.name, states, before)
     operation.started_time = step.wall
     books.operations[id] = operation
     queue.swept_before = operation.before
@@ -189,8 +187,9 @@ def _portion(books: Books, step: Step, operation: Operation) -> None:
 
 def _pass(books: Books, step: Step, operation: Operation, queue: Queue, most: int) -> bool:
     """Goes on with a pass, until the operation has had so many tasks; returns whether it has seen everything."""
+    to = None if operation.to is None else books.queue(step, operation.to)
     while operation.phase < len(operation.states):
-        count, is_over = _PHASES[operation.states[operation.phase]](books, step, operation, queue)
+        count, is_over = _PHASES[operation.states[operation.phase]](books, step, operation, queue, to)
         operation.tasks += count
         operation.has_found = operation.has_found or count > 0
         if not is_over:
@@ -274,8 +273,7 @@ def _rows(step: Step, table: str, start: bytes, stop: bytes | None) -> tuple[lis
     return rows, True
 
 
-def _waiting(books: Books, step: Step, operation: Operation, queue: Queue) -> Phase:
-    to = None if operation.to is None else books.queue(step, operation.to)
+def _waiting(books: Books, step: Step, operation: Operation, queue: Queue, to: Queue | None) -> Phase:
     start, stop = tables.queue_bounds(queue.number)
     rows, is_last = _rows(step, tables.PENDING, max(start, operation.cursor), stop)
     count = 0
@@ -297,8 +295,8 @@ def _waiting(books: Books, step: Step, operation: Operation, queue: Queue) -> Ph
     return count, is_last
 
 
-def _parked(books: Books, step: Step, operation: Operation, queue: Queue) -> Phase:
-    if operation.kind == "move":
+def _parked(books: Books, step: Step, operation: Operation, queue: Queue, to: Queue | None) -> Phase:
+    if to is not None:
         return 0, True  # they go with the one that has the turn of their line, or stay with it
     start, stop = tables.queue_bounds(queue.number)
     rows, is_last = _rows(step, tables.PARKED, max(start, operation.cursor), stop)
@@ -313,8 +311,7 @@ def _parked(books: Books, step: Step, operation: Operation, queue: Queue) -> Pha
     return count, is_last
 
 
-def _scheduled(books: Books, step: Step, operation: Operation, queue: Queue) -> Phase:
-    to = None if operation.to is None else books.queue(step, operation.to)
+def _scheduled(books: Books, step: Step, operation: Operation, queue: Queue, to: Queue | None) -> Phase:
     rows, is_last = _rows(step, tables.SCHEDULED, operation.cursor, None)
     count = 0
     for key, value in rows if queue.scheduled else ():
@@ -335,8 +332,7 @@ def _scheduled(books: Books, step: Step, operation: Operation, queue: Queue) -> 
     return count, is_last or not queue.scheduled
 
 
-def _dead(books: Books, step: Step, operation: Operation, queue: Queue) -> Phase:
-    to = None if operation.to is None else books.queue(step, operation.to)
+def _dead(books: Books, step: Step, operation: Operation, queue: Queue, to: Queue | None) -> Phase:
     found = list(islice(dead_letters.find(books, step, queue, None, operation.cursor), PORTION_ROWS))
     count = 0
     for dead in found:
@@ -350,7 +346,7 @@ def _dead(books: Books, step: Step, operation: Operation, queue: Queue) -> Phase
     return count, len(found) < PORTION_ROWS
 
 
-_PHASES: dict[str, Callable[[Books, Step, Operation, Queue], Phase]] = {
+_PHASES: dict[str, Callable[[Books, Step, Operation, Queue, Queue | None], Phase]] = {
     "waiting": _waiting,
     "parked": _parked,
     "scheduled": _scheduled,

@@ -19,7 +19,7 @@ from zq.core.insight import task_rows
 from zq.core.insight.lookup import look
 from zq.core.insight.task_rows import LISTED_REASON_CHARS
 from zq.core.state import history, places
-from zq.core.state.batch import StoredBatch, mask_of
+from zq.core.state.batch import StoredBatch, bits, mask_of
 from zq.core.state.books import Books, named_queue
 from zq.core.state.leases import Lease
 from zq.core.state.places import Dead, End, Finished, FinishedKind
@@ -190,13 +190,12 @@ def _in_batch(
     """Yields the tasks of a batch that wait, for their time if there is one, if they are wanted."""
     if not wanted.has(batch) or not _has_history(step, wanted, batch):
         return
-    mask = batch.available()
-    for index in range(batch.first, batch.first + batch.count):
-        bit = batch.span_mask(index, index + 1)
-        if mask & bit and due_time is not None:
+    for place in bits(batch.available()):
+        index = batch.first + place
+        if due_time is not None:
             yield index, task_rows.scheduled(batch, batch.task_id(index), due_time)
-        elif mask & bit:
-            yield index, task_rows.live(books, batch, batch.task_id(index), bit)
+        else:
+            yield index, task_rows.live(books, batch, batch.task_id(index), 1 << place)
 
 
 def _has_history(step: Step, wanted: Wanted, batch: StoredBatch) -> bool:
@@ -225,10 +224,9 @@ def _in_lease(books: Books, wanted: Wanted, lease: Lease) -> Iterator[tuple[int,
     batch = lease.batch
     if not wanted.has(batch) or not wanted.is_by(lease.holder.name) or wanted.reason is not None:
         return
-    for index in range(batch.first, batch.first + batch.count):
-        bit = batch.span_mask(index, index + 1)
-        if lease.mask & bit:
-            yield index, task_rows.live(books, batch, batch.task_id(index), bit, lease)
+    for place in bits(lease.mask):
+        index = batch.first + place
+        yield index, task_rows.live(books, batch, batch.task_id(index), 1 << place, lease)
 
 
 def _dead(books: Books, step: Step, wanted: Wanted, start: bytes) -> Iterator[Record]:

@@ -10,9 +10,9 @@ from zq.core.arguments import LIST_MAX, InvalidRequestError, limit_in, prefix, t
 from zq.core.insight import browsing, reasons, task_rows, traces
 from zq.core.insight.lookup import Sight, look
 from zq.core.state import history, places
-from zq.core.state.books import Books, named_queue
+from zq.core.state.books import Books, one_queue
 from zq.core.state.leases import Holder
-from zq.core.state.queue import Queue, queue_fields, queue_row
+from zq.core.state.queue import SHOWN_COUNTS, Queue, queue_fields, queue_row
 from zq.core.state.step import Step
 from zq.core.tasks import groups, publishing, schedules
 
@@ -42,12 +42,7 @@ def _status(books: Books, step: Step, arguments: dict[str, Any]) -> dict[str, An
             1 for worker in books.workers.values() if worker.peer is not None and _is_inside(worker, inside)
         ),
         "waiting": sum(queue.total_waiting + queue.parked for queue in queues),
-        "scheduled": sum(queue.scheduled for queue in queues),
-        "leased": sum(queue.leased for queue in queues),
-        "dead": sum(queue.dead for queue in queues),
-        "done": sum(queue.done for queue in queues),
-        "cancelled": sum(queue.cancelled for queue in queues),
-        "expired": sum(queue.expired for queue in queues),
+        **{name: sum(getattr(queue, name) for queue in queues) for name in SHOWN_COUNTS},
         "counters": dict(sorted(books.counters.items())),
     }
 
@@ -70,10 +65,7 @@ def _queues(books: Books, step: Step, arguments: dict[str, Any]) -> list[dict[st
 
 
 def _queue(books: Books, step: Step, arguments: dict[str, Any]) -> dict[str, Any]:
-    text_in(arguments, "queue")
-    queue = named_queue(books, arguments)
-    assert queue is not None
-    return queue_fields(queue, books.options, step.now)
+    return queue_fields(one_queue(books, arguments), books.options, step.now)
 
 
 def _workers(books: Books, step: Step, arguments: dict[str, Any]) -> list[dict[str, Any]]:
@@ -160,7 +152,7 @@ def group_row(row: groups.GroupRow) -> dict[str, Any]:
         "joined": row.joined,
         "outstanding": row.outstanding,
         "callback": row.queue,
-        "bytes": row.bytes,
+        "bytes": row.results_bytes,
         "reason": row.reason[: task_rows.LISTED_REASON_CHARS] or None,
         "opened_time": row.opened_time,
         "finished_time": row.finished_time or None,

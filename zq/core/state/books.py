@@ -17,7 +17,7 @@ from zq.core.options import Calendar, CoordinatorOptions
 from zq.core.state.batch import StoredBatch, read_batch
 from zq.core.state.deadlines import Alarms, Deadlines
 from zq.core.state.event_streams import Followers
-from zq.core.state.holder import Peer, PullWait, pull_name
+from zq.core.state.holder import Peer, PullWait
 from zq.core.state.leases import Holder, Lease
 from zq.core.state.namespace_limits import Share
 from zq.core.state.operation import Operation
@@ -229,12 +229,12 @@ class Books:
         self.pulled[queue] = None
         self.deadlines.pulls.bring_forward(wait.until)
         self.stirred[queue] = None
-        self.pulls[pull_name(wait.client, wait.request)] = wait
+        self.pulls[wait.name] = wait
         self.pulls_of[wait.peer] = self.pulls_of.get(wait.peer, 0) + 1
 
     def end_pull(self, wait: PullWait) -> None:
         """Notes that a pull does not wait any more; its queue has it no longer."""
-        del self.pulls[pull_name(wait.client, wait.request)]
+        del self.pulls[wait.name]
         self.pulls_of[wait.peer] -= 1
         if not self.pulls_of[wait.peer]:
             del self.pulls_of[wait.peer]
@@ -300,12 +300,14 @@ class Books:
             self.is_changed = False
 
 
-def named_queue(books: Books, arguments: dict[str, Any]) -> Queue | None:
-    """Reads the name of a queue that there is; None when none is named."""
-    name = arguments.get("queue")
-    if name is None:
-        return None
+def one_queue(books: Books, arguments: dict[str, Any]) -> Queue:
+    """Reads the name of a queue that there is."""
     queue = books.queues.get(text_in(arguments, "queue"))
     if queue is None:
-        raise InvalidRequestError(f"there is no queue {name!r}")
+        raise InvalidRequestError(f"there is no queue {arguments['queue']!r}")
     return queue
+
+
+def named_queue(books: Books, arguments: dict[str, Any]) -> Queue | None:
+    """Reads the name of a queue that there is; None when none is named."""
+    return None if arguments.get("queue") is None else one_queue(books, arguments)

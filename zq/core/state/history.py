@@ -26,7 +26,7 @@ HISTORY_MINOR_MAX = 50
 
 def add_event(step: Step, books: Books, id: str, event: str, detail: dict[str, Any]) -> None:
     """Adds to the history of a task, or a batch: only rare events, a task that is done at its first start has none."""
-    start, stop = tables.history_bounds(id)
+    start, stop = tables.id_bounds(id)
     most = HISTORY_MINOR_MAX if event in ("returned", "stale") else HISTORY_MAX
     if sum(1 for _ in islice(step.tx.scan(tables.HISTORY, start, stop), most)) < most:
         key = tables.history_key(id, books.next_event())
@@ -64,7 +64,7 @@ def suspicion(holder: Holder) -> dict[str, float]:
 
 def inherit(books: Books, step: Step, batch: StoredBatch, single: StoredBatch) -> None:
     """Gives a task that is split off what has happened to it as part of its batch, which it may outlive."""
-    for _, value in list(step.tx.scan(tables.HISTORY, *tables.history_bounds(batch.own_id))):
+    for _, value in list(step.tx.scan(tables.HISTORY, *tables.id_bounds(batch.own_id))):
         time, event, detail = tables.unpack(value)
         if covers(detail, single.first):
             detail.pop("spans", None)
@@ -74,7 +74,7 @@ def inherit(books: Books, step: Step, batch: StoredBatch, single: StoredBatch) -
 
 def forget(step: Step, id: str) -> None:
     """Deletes the history of a task or batch."""
-    for key in [key for key, _ in step.tx.scan(tables.HISTORY, *tables.history_bounds(id))]:
+    for key in [key for key, _ in step.tx.scan(tables.HISTORY, *tables.id_bounds(id))]:
         step.tx.delete(tables.HISTORY, key)
 
 
@@ -99,9 +99,7 @@ def events_of(step: Step, id: str, index: int | None = None) -> list[HistoryEven
         id: of the task or batch.
         index: only what happened to this task of the batch; None: everything.
     """
-    found = [
-        HistoryEvent(*tables.unpack(value)) for _, value in step.tx.scan(tables.HISTORY, *tables.history_bounds(id))
-    ]
+    found = [HistoryEvent(*tables.unpack(value)) for _, value in step.tx.scan(tables.HISTORY, *tables.id_bounds(id))]
     return [one._replace(detail=_readable(one.detail)) for one in found if index is None or covers(one.detail, index)]
 
 

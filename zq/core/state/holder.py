@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field
 from enum import Enum
-from typing import Any, Generic, TypeVar
+from typing import Generic, NamedTuple, TypeVar
+
+from zq.wire.messages import Pull
 
 L = TypeVar("L")
 
@@ -19,47 +22,28 @@ class Life(Enum):
     ABSENT = "absent"  # known from before a restart only: its leases wait to be claimed
 
 
+@dataclass(slots=True, eq=False)
 class HolderOf(Generic[L]):
     """A worker, by name and incarnation, or a pull, by client and request; of what is for who imports the leases:
     `zq.core.state.leases.Holder`.
     """
 
-    __slots__ = (
-        "concurrency",
-        "connected_at",
-        "credit",
-        "done",
-        "heard_at",
-        "held",
-        "incarnation",
-        "is_puller",
-        "leases",
-        "life",
-        "name",
-        "peer",
-        "queues",
-        "solo",
-        "suspected_time",
-        "turn",
-    )
-
-    def __init__(self, name: str, incarnation: str, *, is_puller: bool) -> None:
-        self.name = name
-        self.incarnation = incarnation
-        self.is_puller = is_puller
-        self.peer: Peer | None = None
-        self.life = Life.ABSENT
-        self.queues: tuple[str, ...] = ()  # that it asked for; each of them exists
-        self.credit = 0
-        self.concurrency = 1
-        self.held = 0  # invariant: tasks in `leases`
-        self.leases: dict[int, L] = {}  # by token, so in the order in which they were granted
-        self.heard_at = 0.0
-        self.connected_at = 0.0
-        self.suspected_time = 0.0  # wall; of a suspect
-        self.turn = 0  # when it last got something, to choose the least recently used
-        self.done = 0
-        self.solo = False  # holds a task that may kill workers, and gets nothing beside it (protocol 3.1)
+    name: str
+    incarnation: str
+    is_puller: bool = field(kw_only=True)
+    peer: Peer | None = None
+    life: Life = Life.ABSENT
+    queues: tuple[str, ...] = ()  # that it asked for; each of them exists
+    credit: int = 0
+    concurrency: int = 1
+    held: int = 0  # invariant: tasks in `leases`
+    leases: dict[int, L] = field(default_factory=dict)  # by token, so in the order in which they were granted
+    heard_at: float = 0.0
+    connected_at: float = 0.0
+    suspected_time: float = 0.0  # wall; of a suspect
+    turn: int = 0  # when it last got something, to choose the least recently used
+    done: int = 0
+    solo: bool = False  # holds a task that may kill workers, and gets nothing beside it (protocol 3.1)
 
     @property
     def free(self) -> int:
@@ -67,19 +51,17 @@ class HolderOf(Generic[L]):
         return 0 if self.solo or self.life is not Life.LIVE else self.credit - self.held
 
 
-class PullWait:
+class PullWait(NamedTuple):
     """A pull that waits for its first task."""
 
-    __slots__ = ("client", "lease", "max_tasks", "peer", "queue", "request", "until")
+    peer: Peer
+    pull: Pull
+    until: float
 
-    def __init__(self, peer: Peer, pull: Any, until: float) -> None:
-        self.peer = peer
-        self.client: str = pull.client
-        self.queue: str = pull.queue
-        self.request: int = pull.request
-        self.max_tasks: int = pull.max_tasks
-        self.lease: float = pull.lease
-        self.until = until
+    @property
+    def name(self) -> str:
+        """The name under which it waits, and its leases are kept."""
+        return pull_name(self.pull.client, self.pull.request)
 
 
 def pull_name(client: str, request: int) -> str:

@@ -1,5 +1,7 @@
 """Who waits for how tasks end. Waits live in memory only: a client whose connection or coordinator went asks again."""
 
+from dataclasses import dataclass
+
 from zq.core.state.batch import run_mask
 from zq.core.state.holder import Peer
 from zq.wire.messages import Ended, FromCoordinator, Outcome
@@ -8,15 +10,13 @@ OUTCOME_BYTES_MAX = 4 << 20
 """Results and reasons in one outcome message, at most one task above it: a quarter of a frame."""
 
 
+@dataclass(slots=True, eq=False)
 class WaitEntry:
     """One wait of one client, for the tasks in `missing` (bit i is index i) of a batch."""
 
-    __slots__ = ("missing", "peer", "request")
-
-    def __init__(self, peer: Peer, request: int, missing: int) -> None:
-        self.peer = peer
-        self.request = request
-        self.missing = missing
+    peer: Peer
+    request: int
+    missing: int
 
 
 class Waits:

@@ -304,17 +304,11 @@ class Queue:
         """Takes up what is stored of it; every lane with waiting tasks is read from its start."""
         self.policies = policies_of(record.policies)
         self.waiting = list(record.waiting)
-        self._counts[WAITING] = sum(record.waiting)
-        for state, count in (
-            (LEASED, record.leased),
-            (SCHEDULED, record.scheduled),
-            (PARKED, record.parked),
-            (DEAD, record.dead),
-            (DONE, record.done),
-            (CANCELLED, record.cancelled),
-            (EXPIRED, record.expired),
-        ):
-            self._counts[state] = count
+        counts = self._counts
+        counts[WAITING] = sum(record.waiting)
+        counts[LEASED], counts[SCHEDULED], counts[PARKED] = record.leased, record.scheduled, record.parked
+        counts[DEAD], counts[DONE] = record.dead, record.done
+        counts[CANCELLED], counts[EXPIRED] = record.cancelled, record.expired
         self.lines, self.stored_bytes = record.lines, record.bytes
         for priority, count in enumerate(self.waiting):
             if count:
@@ -331,6 +325,9 @@ def read_queue(number: int, value: bytes, changed: dict[Queue, None]) -> Queue:
 
 # As queries show it.
 
+SHOWN_COUNTS = ("scheduled", "leased", "dead", "done", "cancelled", "expired")
+"""The counts that are shown as they are."""
+
 
 def assign_policy(queue: Queue, options: CoordinatorOptions) -> str:
     """Returns how its workers are chosen: as its policy says, else as the coordinator."""
@@ -343,12 +340,7 @@ def queue_row(queue: Queue, options: CoordinatorOptions) -> dict[str, Any]:
         "name": queue.name,
         "waiting": queue.total_waiting + queue.parked,
         "parked": queue.parked,
-        "scheduled": queue.scheduled,
-        "leased": queue.leased,
-        "dead": queue.dead,
-        "done": queue.done,
-        "cancelled": queue.cancelled,
-        "expired": queue.expired,
+        **{name: getattr(queue, name) for name in SHOWN_COUNTS},
         "rate": round(queue.rate, 3),
         "bytes": queue.stored_bytes,
         "max_tasks": queue.policies.max_tasks or options.queue_tasks_max,

@@ -2,44 +2,30 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from dataclasses import dataclass, fields
+from typing import Any
 
 from zq.core import tables
 
 
-class ReplayRecord(NamedTuple):
-    """What is stored of a replay."""
-
-    rate: float
-    queue: str | None
-    reason: str | None
-    to: str | None
-    started_time: float
-    before: int
-    cursor: bytes
-    moved: int
-
-
+@dataclass(slots=True, eq=False)
 class Replay:
-    """A replay that goes on; stored in table `replays` but for what it may do now."""
+    """A replay that goes on; stored in table `replays`, under its id and in this order, but for what it may do now."""
 
-    __slots__ = ("allowance", "at", "before", "cursor", "id", "moved", "queue", "rate", "reason", "started_time", "to")
-
-    def __init__(self, id: str, rate: float, queue: str | None, reason: str | None, to: str | None) -> None:
-        self.id = id
-        self.rate = rate  # dead letters a second
-        self.queue = queue  # None: of all queues
-        self.reason = reason  # text that the reason must contain; None: any
-        self.to = to  # None: back to where they were
-        self.started_time = 0.0  # wall
-        self.before = 0  # number of an event: what has died after it is not brought back
-        self.cursor = b""  # what it has looked at comes before this key
-        self.moved = 0
-        self.allowance = 0.0  # dead letters that it may bring back now
-        self.at = 0.0  # monotonic, when the allowance was counted
+    id: str
+    rate: float  # dead letters a second
+    queue: str | None  # None: of all queues
+    reason: str | None  # text that the reason must contain; None: any
+    to: str | None  # None: back to where they were
+    started_time: float  # wall
+    before: int  # number of an event: what has died after it is not brought back
+    cursor: bytes = b""  # what it has looked at comes before this key
+    moved: int = 0
+    allowance: float = 0.0  # dead letters that it may bring back now
+    at: float = 0.0  # monotonic, when the allowance was counted
 
     def record(self) -> bytes:
-        return tables.pack(tuple(getattr(self, name) for name in ReplayRecord._fields))
+        return tables.pack([getattr(self, field.name) for field in fields(self)[1:-2]])
 
     def next_at(self) -> float:
         """Returns when it may bring the next one back (monotonic)."""
@@ -52,8 +38,4 @@ class Replay:
 
 def read_replay(id: str, value: bytes) -> Replay:
     """Makes a replay of its record."""
-    record = ReplayRecord(*tables.unpack(value))
-    replay = Replay(id, record.rate, record.queue, record.reason, record.to)
-    replay.started_time, replay.before = record.started_time, record.before
-    replay.cursor, replay.moved = record.cursor, record.moved
-    return replay
+    return Replay(id, *tables.unpack(value))

@@ -14,7 +14,7 @@ from zq.core.ring import Ring
 from zq.core.state import service_order
 from zq.core.state.batch import StoredBatch, first_run
 from zq.core.state.books import Books
-from zq.core.state.holder import Life, PullWait, pull_name
+from zq.core.state.holder import Life, PullWait
 from zq.core.state.lane import Lane
 from zq.core.state.leases import Holder, Lease
 from zq.core.state.queue import Queue, assign_policy
@@ -47,14 +47,8 @@ ASSIGN_BYTES_MAX = 4 << 20
 """Payloads in one assign message: a quarter of a frame."""
 
 
-class Granted:
-    """The leases of one step by holder, sent together."""
-
-    def __init__(self) -> None:
-        self.by_holder: dict[Holder, list[Lease]] = {}
-
-    def add(self, lease: Lease) -> None:
-        self.by_holder.setdefault(lease.holder, []).append(lease)
+Granted = dict[Holder, list[Lease]]
+"""The leases of one step by holder, sent together."""
 
 
 def assign_all(books: Books, step: Step) -> float:
@@ -75,7 +69,7 @@ def _serve_queues(books: Books, step: Step) -> None:
     books.stirred.clear()
     if not queues:
         return
-    granted = Granted()
+    granted: Granted = {}
     first = books.turn % len(queues)
     for queue in queues[first:] + queues[:first]:
         if queue.gate is not None:
@@ -84,9 +78,9 @@ def _serve_queues(books: Books, step: Step) -> None:
         _serve_workers(books, step, queue, granted)
         if queue.total_waiting:
             books.unserved[queue] = None
-    leases = [lease for part in granted.by_holder.values() for lease in part]
+    leases = [lease for part in granted.values() for lease in part]
     leasing.store(step, leases)
-    for holder, part in granted.by_holder.items():
+    for holder, part in granted.items():
         for assignments in assignment_parts(part, step.wall):
             step.send(holder.peer, Assign(assignments))
 
@@ -117,7 +111,8 @@ def _serve_workers(books: Books, step: Step, queue: Queue, granted: Granted) -> 
                 owner = next(_ring(queue).owners(batch.options.key))
                 service_order.set_aside(books, lane, batch, queue.awaiting, owner)
             continue
-        granted.add(_grant(books, step, lane, batch, worker, min(most, worker.free)))
+        lease = _grant(books, step, lane, batch, worker, min(most, worker.free))
+        granted.setdefault(worker, []).append(lease)
         if worker.free <= 0:
             ready.remove(worker)
     for lane, place in blocked + expired:
@@ -306,14 +301,14 @@ def _serve_pulls(books: Books, step: Step, queue: Queue) -> None:
 
 def serve_pull(books: Books, step: Step, queue: Queue, wait: PullWait) -> bool:
     """Answers a pull with what waits; False when nothing does."""
-    name = pull_name(wait.client, wait.request)
-    holder = Holder(name, "", is_puller=True)
+    pull = wait.pull
+    holder = Holder(wait.name, "", is_puller=True)
     holder.peer = wait.peer
     if queue.awaiting:
-        _stop_awaiting(books, step, queue, [], wait.max_tasks)
+        _stop_awaiting(books, step, queue, [], pull.max_tasks)
     leases: list[Lease] = []
     expired: list[tuple[Lane, bytes]] = []
-    left = wait.max_tasks
+    left = pull.max_tasks
     size = 0
     while left > 0 and size < ASSIGN_BYTES_MAX and len(expired) < BLOCKED_MAX:
         found = _next(books, step, queue, left)
@@ -324,7 +319,7 @@ def serve_pull(books: Books, step: Step, queue: Queue, wait: PullWait) -> bool:
             expired.append((lane, queue.pass_over(lane)))
             continue
         lease = _grant(books, step, lane, batch, holder, most)
-        leasing.prolong(books, step, lease, wait.lease)
+        leasing.prolong(books, step, lease, pull.lease)
         leases.append(lease)
         left -= lease.mask.bit_count()
         size += len(lease.batch.blob)
@@ -332,7 +327,7 @@ def serve_pull(books: Books, step: Step, queue: Queue, wait: PullWait) -> bool:
         lane.put_back(place)
     if not leases:
         return False
-    books.pullers[name] = holder
+    books.pullers[holder.name] = holder
     leasing.store(step, leases)
-    step.send(wait.peer, Tasks(wait.request, tuple(assignment_of(lease, step.wall) for lease in leases)))
+    step.send(wait.peer, Tasks(pull.request, tuple(assignment_of(lease, step.wall) for lease in leases)))
     return True

@@ -106,11 +106,7 @@ def start_replay(
     if id in books.replays:
         return books.replays[id]
     names = [None if one is None else one.name for one in (queue, to)]
-    replay = Replay(id, rate, names[0], reason, names[1])
-    replay.started_time = step.wall
-    replay.before = books.next_event()
-    replay.at = step.now
-    replay.allowance = 1.0
+    replay = Replay(id, rate, names[0], reason, names[1], step.wall, books.next_event(), allowance=1.0, at=step.now)
     books.replays[replay.id] = replay
     books.deadlines.replays.bring_forward(step.now)
     _save(step, replay)

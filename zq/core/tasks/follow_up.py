@@ -67,7 +67,7 @@ def _decide(books: Books, step: Step, row: GroupRow, members: EndedMembers) -> b
         if not _store(step, row, members):
             groups.end(books, step, row, FAILED, f"two members had the path {_path_at(members)}")
             return False
-        if row.bytes > PAYLOAD_BYTES_CEILING:
+        if row.results_bytes > PAYLOAD_BYTES_CEILING:
             reason = f"the results of its members have more than {PAYLOAD_BYTES_CEILING} bytes together"
             groups.end(books, step, row, FAILED, reason)
             return False
@@ -89,7 +89,7 @@ def _store(step: Step, row: GroupRow, members: EndedMembers) -> bool:
     record = (members.hi - members.lo, members.outcome, members.ends, members.blob, reason)
     if not groups.store_members(step, row.id, (*front, last + members.lo), record):
         return False
-    row.bytes += len(members.blob) + len(reason)
+    row.results_bytes += len(members.blob) + len(reason)
     groups.save(step, row)
     return True
 
@@ -111,7 +111,7 @@ def _complete(books: Books, step: Step, row: GroupRow) -> None:
         return
     if row.queue is None:
         groups.end(books, step, row, DONE, "")
-        books.waits.note(row.id, Ended(0, 1, "done", "", *groups.pack_results(payload)))
+        books.waits.note(row.id, Ended(0, 1, "done", "", *pack_payloads([payload])))
         return
     if places.find(step, row.id) is not None:
         groups.end(books, step, row, FAILED, f"a task was submitted under its id {row.id}")
@@ -141,7 +141,7 @@ def joined(step: Step, row: GroupRow) -> bytes | str:
 
 def _results(step: Step, row: GroupRow) -> Iterator[tuple[tuple[int, ...], int, bytes, int]]:
     """Yields path, size, joined results and number of results of each range of members."""
-    for key, value in step.tx.scan(tables.MEMBERS, *tables.group_bounds(row.id)):
+    for key, value in step.tx.scan(tables.MEMBERS, *tables.id_bounds(row.id)):
         size, outcome, ends, blob, reason = tables.unpack(value)
         results = list(iterate_payloads(ends, blob)) if ends else [b""] * size
         if row.skips_none:
@@ -191,7 +191,7 @@ def ended_spans(books: Books, step: Step, id: str, lo: int, hi: int) -> tuple[li
     if row.state != DONE:
         return [Ended(0, 1, groups.GROUP_OUTCOMES[row.state], row.reason, b"", b"")], 0
     payload = joined(step, row)
-    return [Ended(0, 1, "done", "", *groups.pack_results(payload if isinstance(payload, bytes) else NIL))], 0
+    return [Ended(0, 1, "done", "", *pack_payloads([payload if isinstance(payload, bytes) else NIL]))], 0
 
 
 def cancel(books: Books, step: Step, id: str) -> int:

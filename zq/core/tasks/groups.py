@@ -17,6 +17,7 @@ ended + its groups that are open. Members that end when their group has ended ch
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from typing import Any
 
 from zq.core import tables
@@ -25,7 +26,6 @@ from zq.core.state.batch import StoredBatch
 from zq.core.state.books import Books
 from zq.core.state.places import FinishedKind
 from zq.core.state.step import EndedMembers, Notice, Step
-from zq.wire.batch import pack_payloads
 from zq.wire.messages import DEFAULT_OPTIONS, Accepted, Done, Ended, Group, Options, Refused
 from zq.wire.messages import Batch as WireBatch
 
@@ -42,48 +42,35 @@ GROUP_OUTCOMES = {DONE: "done", FAILED: "dead", CANCELLED: "cancelled"}
 """What those are told who wait for a group as if it were a task."""
 
 
+@dataclass(slots=True, eq=False)
 class GroupRow:
-    """A group as it is stored; changed and stored again within one step."""
+    """A group, changed and stored again within one step; all but its id is stored under that, in this order."""
 
-    __slots__ = (
-        "bytes",
-        "finished_time",
-        "id",
-        "joined",
-        "opened_time",
-        "options",
-        "outstanding",
-        "policy",
-        "queue",
-        "reason",
-        "size",
-        "skips_none",
-        "state",
-    )
-
-    def __init__(self, group: Group, opened_time: float) -> None:
-        self.id, self.size, self.policy, self.skips_none, self.queue, self.options = group
-        self.opened_time = opened_time  # wall
-        self.state = OPEN
-        self.joined = 0  # members that have been stored, of `size`
-        self.outstanding = self.size
-        self.bytes = 0  # of the results so far
-        self.reason = ""
-        self.finished_time = 0.0  # wall
+    id: str
+    size: int
+    policy: str
+    skips_none: bool
+    queue: str | None
+    options: Options
+    opened_time: float  # wall
+    state: str = OPEN
+    joined: int = 0  # members that have been stored, of `size`
+    outstanding: int = 0
+    results_bytes: int = 0  # so far
+    reason: str = ""
+    finished_time: float = 0.0  # wall
 
     def record(self) -> bytes:
         options = None if self.options is DEFAULT_OPTIONS else tuple(self.options)
         head = (self.size, self.policy, self.skips_none, self.queue, options, self.opened_time)
-        tail = (self.state, self.joined, self.outstanding, self.bytes, self.reason, self.finished_time)
+        tail = (self.state, self.joined, self.outstanding, self.results_bytes, self.reason, self.finished_time)
         return tables.pack(head + tail)
 
 
 def read_row(id: str, value: bytes) -> GroupRow:
     """Makes a group of its record."""
-    size, policy, skips_none, queue, options, opened_time, *rest = tables.unpack(value)
-    read = DEFAULT_OPTIONS if options is None else Options(*options)
-    row = GroupRow(Group(id, size, policy, skips_none, queue, read), opened_time)
-    row.state, row.joined, row.outstanding, row.bytes, row.reason, row.finished_time = rest
+    row = GroupRow(id, *tables.unpack(value))
+    row.options = DEFAULT_OPTIONS if row.options is None else Options(*row.options)
     return row
 
 
@@ -106,7 +93,7 @@ def open_group(books: Books, step: Step, group: Group) -> bool:
     """
     if find(step, group.id) is not None:
         return False
-    row = GroupRow(group, step.wall)
+    row = GroupRow(*group, step.wall, outstanding=group.size)
     save(step, row)
     books.count("groups opened")
     outer = group.options.group
@@ -183,7 +170,7 @@ def enroll_callback(step: Step, row: GroupRow) -> None:
 
 def roster(step: Step, id: str) -> Iterator[tuple[str, bytes]]:
     """Yields the members that were let in, each with what it is."""
-    start, stop = tables.group_bounds(id)
+    start, stop = tables.id_bounds(id)
     for key, kind in step.tx.scan(tables.ROSTER, start, stop):
         yield key[len(start) :].decode(), kind
 
@@ -283,9 +270,4 @@ def _forget_members(step: Step, id: str) -> None:
 
 
 def _keys(step: Step, table: str, id: str) -> list[bytes]:
-    return [key for key, _ in step.tx.scan(table, *tables.group_bounds(id))]
-
-
-def pack_results(blob: bytes) -> tuple[bytes, bytes]:
-    """Returns joined results as those of one task."""
-    return pack_payloads([blob])
+    return [key for key, _ in step.tx.scan(table, *tables.id_bounds(id))]

@@ -15,7 +15,7 @@ from zq.core.state.leases import Holder
 from zq.core.state.queue import Queue
 from zq.core.state.step import Step
 from zq.core.tasks import settling
-from zq.wire.messages import Beat, Error, Goodbye, Heartbeat, Held, Hello, Started, Welcome
+from zq.wire.messages import Beat, Error, Goodbye, Heartbeat, Held, Hello, Welcome
 
 FENCED_MAX = 8
 """Fenced incarnations remembered for each name: a late message of one of them must not fence its successor."""
@@ -111,10 +111,6 @@ def heartbeat(books: Books, step: Step, worker: Holder, message: Heartbeat) -> N
                 settling.give_back_all(books, step, lease, "it never reached its worker")
     refused = note_held(books, step, worker, message.held)
     step.send(worker.peer, Beat(message.number, books.epoch, refused))
-
-
-def started(books: Books, step: Step, worker: Holder, message: Started) -> None:
-    note_held(books, step, worker, message.held)
 
 
 def goodbye(books: Books, step: Step, worker: Holder, message: Goodbye) -> None:

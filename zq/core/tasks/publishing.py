@@ -15,7 +15,7 @@ from __future__ import annotations
 from typing import Any
 
 from zq.core import tables
-from zq.core.arguments import LIST_MAX, InvalidRequestError, headers_in, limit_in, name_in, prefix, text_in
+from zq.core.arguments import LIST_MAX, InvalidRequestError, headers_in, judged, limit_in, name_in, prefix, text_in
 from zq.core.bindings import Binding, Filter
 from zq.core.state import namespace_limits, places
 from zq.core.state.books import Books
@@ -83,12 +83,8 @@ def _refusal(books: Books, step: Step, message: Publish, batches: list[Batch]) -
         refused = admission.refusal(books, step, queue, batch)
         if refused is not None:
             return refused._replace(id=message.id)
-    count = message.tasks
-    reason = (
-        namespace_limits.refusal(books.shares.values(), [queue for queue, _ in queues], count, len(message.blob))
-        if books.shares
-        else None
-    )
+    reached = [queue for queue, _ in queues]
+    reason = namespace_limits.refusal(books.shares.values(), reached, message.tasks, len(message.blob))
     if reason is not None:
         return Refused(message.id, "busy", admission.SHARE_RETRY_AFTER, reason)
     if step.fanout_bytes and step.fanout_bytes + len(message.blob) * len(batches) > FANOUT_BYTES_MAX:
@@ -189,19 +185,12 @@ def list_bindings(books: Books, step: Step, arguments: dict[str, Any]) -> list[d
 
 def match(books: Books, step: Step, arguments: dict[str, Any]) -> list[str]:  # noqa: ARG001 - a query
     """Answers the query `match`: which queues a publication would reach now."""
-    topic = text_in(arguments, "topic")
-    try:
-        check_topic(topic)
-    except ValueError as error:
-        raise InvalidRequestError(str(error)) from None
+    topic = judged(check_topic, text_in(arguments, "topic"))
     return books.bindings.match(topic, headers_in(arguments) or {})
 
 
 def _pattern(arguments: dict[str, Any]) -> str:
-    try:
-        return check_pattern(name_in(arguments, "pattern"))
-    except ValueError as error:
-        raise InvalidRequestError(str(error)) from None
+    return judged(check_pattern, name_in(arguments, "pattern"))
 
 
 def _filter(arguments: dict[str, Any]) -> Filter | None:

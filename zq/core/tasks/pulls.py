@@ -25,7 +25,7 @@ def pull(books: Books, step: Step, peer: Peer, message: Pull) -> None:
     earlier = books.pulls.get(name)
     queues = {lease.batch.queue.name for lease in held.leases.values()} if held is not None else set()
     if earlier is not None:
-        queues.add(earlier.queue)
+        queues.add(earlier.pull.queue)
     if queues - {message.queue}:
         text = f"pull {message.request} of {message.client} is for queue {queues.pop()}; give one for {message.queue} another number"
         _refuse(books, step, peer, message, "invalid", text)
@@ -42,7 +42,7 @@ def end_due(books: Books, step: Step) -> float:
     for queue in list(books.pulled):
         for wait in [wait for wait in queue.pull_waits if wait.until <= step.now]:
             _drop(books, wait)
-            step.send(wait.peer, Tasks(wait.request, ()))
+            step.send(wait.peer, Tasks(wait.pull.request, ()))
         if not queue.pull_waits:
             del books.pulled[queue]
     return min((wait.until for queue in books.pulled for wait in queue.pull_waits), default=inf)
@@ -68,7 +68,7 @@ def _serve_or_wait(books: Books, step: Step, peer: Peer, message: Pull) -> None:
 
 
 def _drop(books: Books, wait: PullWait) -> None:
-    books.queues[wait.queue].pull_waits.remove(wait)
+    books.queues[wait.pull.queue].pull_waits.remove(wait)
     books.end_pull(wait)
 
 

@@ -16,7 +16,7 @@ from math import floor, inf
 from typing import Any, Final, NamedTuple
 
 from zq.core import tables
-from zq.core.arguments import InvalidRequestError
+from zq.core.arguments import InvalidRequestError, judged
 from zq.core.state.books import Books
 from zq.core.state.step import Step
 from zq.core.tasks import admission
@@ -88,10 +88,10 @@ def define(books: Books, step: Step, message: Schedule) -> dict[str, Any]:
     known = find(step, name)
     books.queue(step, batch.queue)
     if known is None:
-        _save(books, step, name, row._replace(next_time=_first_time(books, step, row)))
+        _save(books, step, name, row._replace(next_time=_first_time(books, step, row, step.wall)))
     else:
         is_same = (known.every, known.cron, known.timezone) == (row.every, row.cron, row.timezone)
-        next_time = known.next_time if is_same else _first_time(books, step, row)
+        next_time = known.next_time if is_same else _first_time(books, step, row, step.wall)
         kept = {
             field: getattr(known, field) for field in ("is_paused", "created_time", "fired", "last_time", "last_id")
         }
@@ -123,11 +123,8 @@ def _check(books: Books, step: Step, message: Schedule) -> None:
         raise InvalidRequestError("the store is full")
 
 
-def _first_time(books: Books, step: Step, row: ScheduleRow) -> float:
-    try:
-        return _next_time(books, row, step.wall, step.wall)
-    except ValueError as error:
-        raise InvalidRequestError(str(error)) from None
+def _first_time(books: Books, step: Step, row: ScheduleRow, start: float) -> float:
+    return judged(_next_time, books, row, start, step.wall)
 
 
 def change(books: Books, step: Step, name: str, changes: dict[str, Any]) -> dict[str, Any]:
@@ -152,12 +149,8 @@ def change(books: Books, step: Step, name: str, changes: dict[str, Any]) -> dict
         raise InvalidRequestError("expected either every or cron")
     is_same = (known.every, known.cron, known.timezone) == (row.every, row.cron, row.timezone)
     if not is_same or (known.is_paused and not row.is_paused):
-        on_grid = is_same and row.every is not None
-        start = known.next_time if on_grid and row.every is not None else step.wall
-        try:
-            row = row._replace(next_time=_next_time(books, row, start, step.wall))
-        except ValueError as error:
-            raise InvalidRequestError(str(error)) from None
+        start = known.next_time if is_same and row.every is not None else step.wall
+        row = row._replace(next_time=_first_time(books, step, row, start))
     _unwatch(step, name, known)
     _save(books, step, name, row)
     return show(step, name)

@@ -1,0 +1,49 @@
+"""Those who wait for something that a session asks for, each until a deadline of its own."""
+
+from collections.abc import Iterable
+
+from zq.sessions.outcomes import FOREVER, Reply
+
+Expired = list[tuple[Reply, float]]
+"""Those who waited too long, each with when it asked."""
+
+
+class Waiting:
+    """One that waits."""
+
+    __slots__ = ("asked_at", "deadline", "reply")
+
+    def __init__(self, deadline: float, reply: Reply | None, asked_at: float = 0.0) -> None:
+        self.deadline = deadline  # monotonic seconds
+        self.reply = reply  # None: answered, timed out, or nobody cares
+        self.asked_at = asked_at
+
+
+def is_wanted(waiters: Iterable[Waiting]) -> bool:
+    """Whether anybody still waits."""
+    return any(one.reply is not None for one in waiters)
+
+
+def first_deadline(waiters: Iterable[Waiting]) -> float:
+    """Returns when the first of those who still wait gives up."""
+    return min((one.deadline for one in waiters if one.reply is not None), default=FOREVER)
+
+
+def take_expired(waiters: Iterable[Waiting], now: float) -> Expired:
+    """Returns, and forgets, who waited past a deadline."""
+    expired: Expired = []
+    for one in waiters:
+        if one.deadline <= now and one.reply is not None:
+            expired.append((one.reply, one.asked_at))
+            one.reply = None
+    return expired
+
+
+def take_replies(waiters: Iterable[Waiting]) -> list[Reply]:
+    """Returns, and forgets, all who wait."""
+    replies = []
+    for one in waiters:
+        if one.reply is not None:
+            replies.append(one.reply)
+            one.reply = None
+    return replies
