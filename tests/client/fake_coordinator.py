@@ -13,16 +13,7 @@ import msgpack
 import zmq
 
 from zq.wire.codec import decode_for_coordinator, encode
-from zq.wire.messages import (
-    Accepted,
-    Batch,
-    FromCoordinator,
-    Ping,
-    Pong,
-    Receipt,
-    Submit,
-    ToCoordinator,
-)
+from zq.wire.messages import Accepted, Batch, FromCoordinator, Ping, Pong, Receipt, Submit, ToCoordinator
 
 M = TypeVar("M")
 

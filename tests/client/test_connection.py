@@ -11,7 +11,7 @@ from tests.client.conftest import Spawned
 from tests.client.fake_coordinator import FakeCoordinator, pack, wait_until
 from zq.client.client import Client
 from zq.errors import ClosedError
-from zq.sockets.link import Link
+from zq.sockets.link import Link, resolve_address
 from zq.wire.messages import (
     Answer,
     Ended,
@@ -263,3 +263,8 @@ def test_a_link_that_was_never_started_closes() -> None:
     link = Link("tcp://127.0.0.1:1", session, "zq-test")
     link.close()
     assert [type(error) for error in session.failures] == [ClosedError]
+
+
+def test_address_that_is_no_text_is_refused_in_words() -> None:
+    with pytest.raises(TypeError, match=r"^expected an address as text, got 7700$"):
+        resolve_address(7700)  # type: ignore[arg-type]

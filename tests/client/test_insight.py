@@ -157,3 +157,18 @@ def test_events_and_traces_are_those_of_the_namespace(client: zq.Client) -> None
         assert (event.kind, event.queue, event.id) == ("accepted", "q", "inside")
         (forwarded,) = [one.detail for one in team.trace("inside") if one.event == "forwarded"]
         assert forwarded["batches"][0]["queue"] == "boxes"
+
+
+def test_filter_that_there_is_not_is_named(client: zq.Client) -> None:
+    with pytest.raises(
+        TypeError, match=r"^unknown filter colour; expected one of queue, key, headers, worker, reason, older_than$"
+    ):
+        client.tasks(colour="red")  # type: ignore[call-arg]
+
+
+def test_dead_letters_are_meant_by_id_or_by_queue_and_reason(client: zq.Client) -> None:
+    for call in (client.dead.replay, client.dead.purge):
+        with pytest.raises(
+            ValueError, match=r"^expected the id of one dead letter, or a queue and a reason that several have"
+        ):
+            call("order-1", queue="orders")

@@ -6,9 +6,7 @@ import pytest
 
 from tests.core.desk import Desk, assigned, done, only
 from zq.core.options import CoordinatorOptions
-from zq.wire.messages import (
-    Settled,
-)
+from zq.wire.messages import Settled
 from zq.wire.retry import RetryPolicy
 
 W, V = b"worker-1", b"worker-2"

@@ -3,13 +3,7 @@
 import pytest
 
 from tests.core.desk import WALL, Desk, assigned, done
-from zq.wire.messages import (
-    Goodbye,
-    Heartbeat,
-    Held,
-    Release,
-    Span,
-)
+from zq.wire.messages import Goodbye, Heartbeat, Held, Release, Span
 
 W, V = b"worker-1", b"worker-2"
 

@@ -3,20 +3,7 @@
 from tests.core.desk import CLIENT, Desk, assigned, done, failed, only
 from zq.core.admin.commands import COMMANDS
 from zq.core.insight.queries import QUERIES
-from zq.wire.messages import (
-    Answer,
-    Command,
-    Error,
-    Extend,
-    Outcome,
-    Ping,
-    Pong,
-    Pull,
-    Query,
-    Settled,
-    Tasks,
-    Wait,
-)
+from zq.wire.messages import Answer, Command, Error, Extend, Outcome, Ping, Pong, Pull, Query, Settled, Tasks, Wait
 from zq.wire.policies import QueuePolicies
 
 W, V = b"worker-1", b"worker-2"

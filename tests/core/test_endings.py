@@ -3,17 +3,7 @@
 from typing import Any
 
 from tests.core.desk import CLIENT, Desk, assigned, done, only
-from zq.wire.messages import (
-    Answer,
-    Cancel,
-    Cancelled,
-    Done,
-    Outcome,
-    Settle,
-    Settled,
-    Span,
-    Wait,
-)
+from zq.wire.messages import Answer, Cancel, Cancelled, Done, Outcome, Settle, Settled, Span, Wait
 
 W, V = b"worker-1", b"worker-2"
 

@@ -12,19 +12,7 @@ from zq.core.ring import Ring
 from zq.core.state.transitions import NEW, PARKED
 from zq.core.tasks.assignment import FAIR_TASKS
 from zq.submit_options import make_options
-from zq.wire.messages import (
-    Assignment,
-    Cancel,
-    Heartbeat,
-    Held,
-    Pull,
-    Release,
-    Settle,
-    Settled,
-    Span,
-    Started,
-    Tasks,
-)
+from zq.wire.messages import Assignment, Cancel, Heartbeat, Held, Pull, Release, Settle, Settled, Span, Started, Tasks
 from zq.wire.options import read_options
 from zq.wire.retry import RetryPolicy
 from zq.wire.values import Malformed

@@ -1,19 +1,7 @@
 """Workers: whether they live, and what becomes of the leases of one that does not."""
 
 from tests.core.desk import Desk, assigned, done, only
-from zq.wire.messages import (
-    Beat,
-    Error,
-    Goodbye,
-    Heartbeat,
-    Held,
-    Hello,
-    Progress,
-    Release,
-    Settled,
-    Started,
-    Welcome,
-)
+from zq.wire.messages import Beat, Error, Goodbye, Heartbeat, Held, Hello, Progress, Release, Settled, Started, Welcome
 
 W, V = b"worker-1", b"worker-2"
 

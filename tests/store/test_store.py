@@ -17,13 +17,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition,
 
 from zq.core.storage import Store
 from zq.core.tables import SCHEMA
-from zq.errors import (
-    StoreCorruptError,
-    StoreError,
-    StoreFullError,
-    StoreLockedError,
-    StoreVersionError,
-)
+from zq.errors import StoreCorruptError, StoreError, StoreFullError, StoreLockedError, StoreVersionError
 from zq.store import LmdbOptions, LmdbStore, MemoryStore
 
 TABLES = ("left", "right")

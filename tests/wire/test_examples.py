@@ -8,13 +8,7 @@ import pytest
 
 from zq.errors import RemoteProtocolError
 from zq.wire import messages
-from zq.wire.codec import (
-    KINDS,
-    Kind,
-    decode_for_coordinator,
-    decode_from_coordinator,
-    encode,
-)
+from zq.wire.codec import KINDS, Kind, decode_for_coordinator, decode_from_coordinator, encode
 
 DOCUMENT = (Path(__file__).parents[2] / "docs" / "protocol.md").read_text(encoding="utf-8")
 EXAMPLES = DOCUMENT.partition("\n## 7. Examples\n")[2].partition("\n### 7.1 Refused\n")

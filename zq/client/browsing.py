@@ -5,7 +5,7 @@ wanted.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any, Literal, TypedDict
+from typing import Any, Literal, TypedDict, Unpack
 
 from zq.client.calls import Calls
 from zq.client.driving import Call
@@ -98,28 +98,19 @@ class Search:
         return rows
 
 
-def search(
-    state: StateFilter,
-    *,
-    queue: str | None = None,
-    key: str | None = None,
-    headers: Mapping[str, str] | None = None,
-    worker: str | None = None,
-    reason: str | None = None,
-    older_than: float | None = None,
-    limit: int | None = None,
-) -> Search:
-    """Makes a search, of what `TaskFilters` says; raises ValueError and TypeError for what cannot be."""
+def search(state: StateFilter, *, limit: int | None = None, **filters: Unpack[TaskFilters]) -> Search:
+    """Makes a search; raises ValueError and TypeError for what cannot be."""
+    known = TaskFilters.__annotations__
+    for name in filters.keys() - known.keys():
+        raise TypeError(f"unknown filter {name}; expected one of {', '.join(known)}")
+    queue, headers, older_than = filters.get("queue"), filters.get("headers"), filters.get("older_than")
     if older_than is not None and not older_than >= 0:
         raise ValueError(f"expected older_than as seconds from 0, got {older_than}")
     arguments: dict[str, Any] = {
+        **filters,
         "state": state,
         "queue": None if queue is None else check_name("queue", queue),
-        "key": key,
         "headers": make_header_list(headers or {}),
-        "worker": worker,
-        "reason": reason,
-        "older_than": older_than,
     }
     return Search({name: value for name, value in arguments.items() if value not in (None, [])}, limit)
 

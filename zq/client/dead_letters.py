@@ -70,6 +70,9 @@ class DeadLetters(Face[Driver]):
             reason: text that the reason contains.
             to: another queue, in which they go to the end; None: their own, in their old places.
             limit: at most so many, 1 to 1,000.
+
+        Raises:
+            ValueError: an id, and a queue or a reason beside it.
         """
         return self._run(_replay(self._calls, id, queue, reason, to, limit))
 
@@ -173,7 +176,7 @@ def _list(calls: Calls, queue: str | None, reason: str | None, limit: int) -> Ca
 def _replay(
     calls: Calls, id: str | None, queue: str | None, reason: str | None, to: str | None, limit: int
 ) -> Call[int]:
-    arguments: dict[str, Any] = {"id": id, "queue": queue, "reason": reason, "to": to, "limit": limit}
+    arguments: dict[str, Any] = {**_which(id, queue, reason), "to": to, "limit": limit}
     return calls.command("replay", arguments)
 
 
@@ -197,4 +200,11 @@ def _stop_replay(calls: Calls, id: str) -> Call[bool]:
 
 
 def _purge(calls: Calls, id: str | None, queue: str | None, reason: str | None, limit: int) -> Call[int]:
-    return calls.command("purge-dead", {"id": id, "queue": queue, "reason": reason, "limit": limit})
+    return calls.command("purge-dead", {**_which(id, queue, reason), "limit": limit})
+
+
+def _which(id: str | None, queue: str | None, reason: str | None) -> dict[str, Any]:
+    """Returns the arguments that say which dead letters are meant."""
+    if id is not None and not queue is reason is None:
+        raise ValueError("expected the id of one dead letter, or a queue and a reason that several have, got both")
+    return {"id": id, "queue": queue, "reason": reason}

@@ -13,7 +13,10 @@ def check_address(address: str) -> str:
 
     Raises:
         ValueError: it is not tcp://host:port or ipc://path.
+        TypeError: it is no text.
     """
+    if not isinstance(address, str):
+        raise TypeError(f"expected an address as text, got {address!r}")
     match = _ADDRESS.fullmatch(address)
     if match is None or (match["port"] is not None and not 1 <= int(match["port"]) <= 65535):
         raise ValueError(f"expected an address like tcp://host:7700 or ipc:///path/to/socket, got {address!r}")
