@@ -112,21 +112,21 @@ class Counts(NamedTuple):
     seconds: float
 
 
-Message = Become | Wire | Gone | Probe | Flush | Forget | Stop | Arrived | Ready | Wired | Unable | Counts
+ControlMessage = Become | Wire | Gone | Probe | Flush | Forget | Stop | Arrived | Ready | Wired | Unable | Counts
 
-_KINDS: tuple[type[Message], ...] = (
+_KINDS: tuple[type[ControlMessage], ...] = (
     *(Become, Wire, Gone, Probe, Flush, Forget, Stop),
     *(Arrived, Ready, Wired, Unable, Counts),
 )
 _NUMBERS = {kind: number for number, kind in enumerate(_KINDS)}
 
 
-def pack(message: Message) -> bytes:
+def pack(message: ControlMessage) -> bytes:
     """Returns a message as bytes."""
     return msgpack.packb([_NUMBERS[type(message)], *message])
 
 
-def unpack(frame: bytes) -> Message:
+def unpack(frame: bytes) -> ControlMessage:
     """Returns the message that bytes stand for.
 
     Raises:
@@ -135,7 +135,7 @@ def unpack(frame: bytes) -> Message:
     try:
         number, *fields = msgpack.unpackb(frame, strict_map_key=False)
         kind: Any = _KINDS[number]
-        message: Message = kind(*fields)
+        message: ControlMessage = kind(*fields)
         if isinstance(message, Wire):
             return Wire(message.senders, [Target(*target) for target in message.targets])
         if isinstance(message, Arrived) and not (isinstance(message.worker, int) and isinstance(message.secret, str)):

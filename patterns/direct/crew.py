@@ -19,11 +19,11 @@ from patterns.direct.control import (
     CALLER,
     Arrived,
     Become,
+    ControlMessage,
     Counts,
     Flush,
     Forget,
     Gone,
-    Message,
     Probe,
     Ready,
     Stop,
@@ -108,7 +108,7 @@ class Crew:
         self._places = places
         self._endpoints = endpoints
         self._changed = threading.Condition()  # guards all that the thread and the caller share
-        self._outbox: deque[tuple[Hired, Message]] = deque()
+        self._outbox: deque[tuple[Hired, ControlMessage]] = deque()
         self._dead: list[Hired] = []
         self._hired: list[Hired] = []  # all that ever were, by number
         self._probe = 0
@@ -276,7 +276,7 @@ class Crew:
             raise self._error
         return next((why_not(worker) for worker in self.workers.values() if worker.failure), None)
 
-    def _say(self, worker: Hired, message: Message) -> None:
+    def _say(self, worker: Hired, message: ControlMessage) -> None:
         with self._changed:
             self._outbox.append((worker, message))
         self._own_wake.ring()
@@ -330,7 +330,7 @@ class Crew:
             self.wake.ring()
 
     def _send(self) -> None:
-        waiting: list[tuple[Hired, Message]] = []
+        waiting: list[tuple[Hired, ControlMessage]] = []
         while self._outbox:
             worker, message = self._outbox.popleft()
             if worker.is_dead:
@@ -384,7 +384,7 @@ class Crew:
         endpoint = worker.place or self._places.place(f"worker-{worker.number}")
         return Become(worker.node.number, plan, self.tag, endpoint)
 
-    def _note(self, worker: Hired, message: Message) -> None:
+    def _note(self, worker: Hired, message: ControlMessage) -> None:
         match message:
             case Ready(endpoint):
                 worker.endpoint = worker.place or endpoint

@@ -17,7 +17,7 @@ import zmq
 from patterns.direct.control import Target
 from patterns.sockets import MESSAGE_BYTES_MAX, Socket, make_socket
 from patterns.work.execution import divide
-from patterns.work.items import Chunk, Sent, cut, frames_of, size_of
+from patterns.work.items import ItemChunk, Sent, cut, frames_of, size_of
 from patterns.work.plan import SINK, Plan
 
 CHUNKS_HIGH_WATER_MARK = 4
@@ -159,7 +159,7 @@ class Links:
         link.load += self._is_tracking
         return True
 
-    def _parts(self, number: int, chunk: Chunk, came: int) -> list[tuple[int | None, Chunk]]:
+    def _parts(self, number: int, chunk: ItemChunk, came: int) -> list[tuple[int | None, ItemChunk]]:
         width = self._width.get(number, 1)
         if number == SINK or width == 1:
             return [(None, chunk)]

@@ -18,11 +18,11 @@ import zmq
 from patterns.direct.control import (
     Arrived,
     Become,
+    ControlMessage,
     Counts,
     Flush,
     Forget,
     Gone,
-    Message,
     Probe,
     Ready,
     Stop,
@@ -35,7 +35,7 @@ from patterns.direct.control import (
 from patterns.direct.links import STALL_MAX, Intake, Links, set_patient
 from patterns.sockets import MESSAGE_BYTES_MAX, Socket, bind, make_socket, send_now
 from patterns.work.execution import Execution
-from patterns.work.items import UNSENDABLE, Chunk, Sent, decode, size_of, weight_of
+from patterns.work.items import UNSENDABLE, ItemChunk, Sent, decode, size_of, weight_of
 from patterns.work.plan import Plan
 from patterns.work.salvage import salvage
 from zq.processes.wake import Wake
@@ -69,8 +69,8 @@ class ControlThread(threading.Thread):
         self.hello = hello
         self._is_remote = is_remote
         self._lock = threading.Lock()  # guards the four below
-        self._inbox: deque[Message] = deque()
-        self._outbox: deque[Message] = deque([hello])
+        self._inbox: deque[ControlMessage] = deque()
+        self._outbox: deque[ControlMessage] = deque([hello])
         self._counts = Counts(0, False, False, {}, {}, 0, 0.0)
         self._is_over = False
         self.wake = Wake()
@@ -78,12 +78,12 @@ class ControlThread(threading.Thread):
 
     # The worker's thread.
 
-    def take(self) -> Message | None:
+    def take(self) -> ControlMessage | None:
         """Returns what the caller said, one at a time."""
         with self._lock:
             return self._inbox.popleft() if self._inbox else None
 
-    def say(self, message: Message) -> None:
+    def say(self, message: ControlMessage) -> None:
         """Tells the caller something."""
         with self._lock:
             self._outbox.append(message)
@@ -274,7 +274,7 @@ class StageSession:
         if began_at - self._counted_at > COUNT_INTERVAL:
             self._count(is_idle=False)
 
-    def _give(self, sent: list[Sent], cost: float, came: int, chunk: Chunk | None = None) -> None:
+    def _give(self, sent: list[Sent], cost: float, came: int, chunk: ItemChunk | None = None) -> None:
         """Sends chunks on, for as long as that takes."""
         if not sent:
             return

@@ -10,7 +10,7 @@ from collections import deque
 from fractions import Fraction
 from typing import Any, Generic, NamedTuple, Protocol, TypeVar
 
-from patterns.work.items import Chunk, Origin, compact, lists_of, members_of, origins_of, share_of
+from patterns.work.items import ItemChunk, Origin, compact, lists_of, members_of, origins_of, share_of
 from patterns.work.plan import Node
 
 
@@ -25,8 +25,8 @@ T = TypeVar("T", bound=_Identified)
 class Cut(NamedTuple, Generic[T]):
     """What is to be forwarded and acknowledged."""
 
-    full: Chunk  # lists, for the node that follows
-    rest: Chunk | None  # items of the last task that are in no list yet: they go back into the queue, to its head
+    full: ItemChunk  # lists, for the node that follows
+    rest: ItemChunk | None  # items of the last task that are in no list yet: they go back into the queue, to its head
     done: list[T]  # tasks of which all items are in `full` or `rest`
 
 
@@ -40,7 +40,7 @@ class Batcher(Generic[T]):
         self._values: list[Any] = []
         self._full_at = float("inf")
 
-    def add(self, now: float, task: T, chunk: Chunk) -> None:
+    def add(self, now: float, task: T, chunk: ItemChunk) -> None:
         """Adds the items of a task."""
         if not self._values and self.node.within is not None:
             self._full_at = now + self.node.within

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import zq
-from patterns.durable.parcels import RESULT_ATTEMPTS_MAX, Submission, cursor_queue
+from patterns.durable.parcels import RESULT_ATTEMPTS_MAX, ParcelSubmission, cursor_queue
 from patterns.errors import TakenOverError
 from patterns.work.plan import Plan
 
@@ -94,7 +94,9 @@ class Cursor:
             time.sleep(CURSOR_LOOK_INTERVAL)
         raise TakenOverError(f"{self._what} has another caller, which lives; one at a time can take its results")
 
-    def move(self, state: CursorState, forwards: list[Submission], done: list[zq.PulledTask]) -> list[zq.PulledTask]:
+    def move(
+        self, state: CursorState, forwards: list[ParcelSubmission], done: list[zq.PulledTask]
+    ) -> list[zq.PulledTask]:
         """Makes a move; returns the results that have to be acknowledged later, because their leases had run out.
 
         Args:

@@ -22,7 +22,7 @@ import zq
 from patterns.durable.batcher import Batcher
 from patterns.durable.crew import DurableCrew
 from patterns.durable.cursor import Cursor, CursorState, Keeper
-from patterns.durable.parcels import Dispatch, Submission, frames_in, origins_in, stage_queue
+from patterns.durable.parcels import Dispatch, ParcelSubmission, frames_in, origins_in, stage_queue
 from patterns.durable.takings import Takings
 from patterns.errors import PipelineError
 from patterns.pipeline.pipeline import check_name
@@ -31,7 +31,7 @@ from patterns.run.pace import Pace
 from patterns.run.progress import StageProgress
 from patterns.run.settings import Settings
 from patterns.work.execution import Spreader
-from patterns.work.items import UNSENDABLE, Chunk, Failure, Origin, Plain, WithoutResult, decode, origins_of, pop
+from patterns.work.items import UNSENDABLE, Failure, ItemChunk, Origin, Plain, WithoutResult, decode, origins_of, pop
 from patterns.work.ledger import Ledger
 from patterns.work.plan import SINK, Plan
 
@@ -212,7 +212,7 @@ class DurableEngine:
 
     # Moves.
 
-    def _move(self, forwards: list[Submission], done: list[zq.PulledTask]) -> None:
+    def _move(self, forwards: list[ParcelSubmission], done: list[zq.PulledTask]) -> None:
         """Makes a move; what could not be acknowledged is owed."""
         state = CursorState(books=self._acked.export(), owed=list(self._owed))
         done += [task for task in self._owed.values() if task is not None]
@@ -223,9 +223,9 @@ class DurableEngine:
         self._owed |= dict.fromkeys(task.id for task in lapsed)
         self._cursor.hold()
 
-    def _feed(self, feeder: Feeder) -> list[Submission]:
+    def _feed(self, feeder: Feeder) -> list[ParcelSubmission]:
         """Takes input, as much as may be under way, and returns what is to be submitted."""
-        forwards: list[Submission] = []
+        forwards: list[ParcelSubmission] = []
         for _ in range(CHUNKS_PER_TURN):
             if self.ledger.in_flight + self._pace.chunk > self._pace.window and self.ledger.in_flight:
                 break
@@ -239,7 +239,7 @@ class DurableEngine:
             forwards += self._submissions(first, values)
         return forwards
 
-    def _submissions(self, first: int, values: list[Any]) -> list[Submission]:
+    def _submissions(self, first: int, values: list[Any]) -> list[ParcelSubmission]:
         try:
             found = self._spread(0, Plain(first, values))
         except UNSENDABLE as error:
@@ -248,18 +248,18 @@ class DurableEngine:
             self._pace.note_bytes(sum(map(len, parcel)), len(values))
         return found
 
-    def _spread(self, number: int, chunk: Chunk) -> list[Submission]:
+    def _spread(self, number: int, chunk: ItemChunk) -> list[ParcelSubmission]:
         """Returns what is submitted for a chunk that goes to node `number`."""
         return [one for sent in self._spreader.spread(number, chunk) for one in self._dispatch.submissions(*sent)]
 
-    def _cut_batches(self, done: list[zq.PulledTask], feeder: Feeder) -> list[Submission]:
+    def _cut_batches(self, done: list[zq.PulledTask], feeder: Feeder) -> list[ParcelSubmission]:
         """Makes batches of what was gathered, and returns what is to be submitted; adds to `done` what is in them."""
         if not self._batchers:
             return []
         now = time.monotonic()
         gathered = sum(batcher.outstanding for batcher in self._batchers.values())
         is_last = bool(gathered) and feeder.is_exhausted and gathered == self.ledger.outstanding
-        forwards: list[Submission] = []
+        forwards: list[ParcelSubmission] = []
         # In the order of the pipeline: a later one may get more from an earlier.
         for batcher in self._batchers.values():
             cut = batcher.cut(now, is_last=is_last)
@@ -318,7 +318,7 @@ class DurableEngine:
             self._pace.note_cost(cost)
         self._takings.count(task, chunk)
 
-    def _read_notice(self, task: zq.PulledTask) -> Chunk:
+    def _read_notice(self, task: zq.PulledTask) -> ItemChunk:
         """Returns what the death of a task means for the items in it."""
         headers = task.headers
         name = headers["zq-queue"].rpartition("/")[2]

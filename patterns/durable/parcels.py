@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 import msgpack
 
 from patterns.work.execution import divide
-from patterns.work.items import Chunk, Origin, frames_of
+from patterns.work.items import ItemChunk, Origin, frames_of
 from patterns.work.plan import SINK, Node, Plan
 
 PARCEL_FRAME_BYTES_MAX = 1_000_000
@@ -39,7 +39,7 @@ ORIGIN_CHARACTERS_MAX = 4000
 ORIGIN_HEADERS_MAX = 20
 
 Parcel = list[bytes]
-Submission = tuple[str, Parcel, dict[str, Any]]
+ParcelSubmission = tuple[str, Parcel, dict[str, Any]]
 """A task to be submitted or forwarded: its queue, payload and options."""
 
 
@@ -103,11 +103,11 @@ class Dispatch:
             options["key"] = place.key
         return options
 
-    def submissions(self, number: int, chunk: Chunk) -> list[Submission]:
+    def submissions(self, number: int, chunk: ItemChunk) -> list[ParcelSubmission]:
         """Returns what the caller submits for a chunk; raises as `frames_of`."""
         return [(place.queue, parcel, self.options(place)) for place, parcel in self.parcels(number, chunk, 0.0)]
 
-    def parcels(self, number: int, chunk: Chunk, cost: float) -> Iterator[tuple[Destination, Parcel]]:
+    def parcels(self, number: int, chunk: ItemChunk, cost: float) -> Iterator[tuple[Destination, Parcel]]:
         """Yields where the parts of a chunk go, and the parcels; raises as `frames_of`."""
         node = None if number == SINK else self.plan.nodes[number]
         if node is None or node.kind == "batch":  # the caller makes batches
@@ -116,7 +116,7 @@ class Dispatch:
             return
         queue = stage_queue(self.plan, node)
         if node.options.key is None:
-            parts: list[tuple[str | None, Chunk]] = [(None, chunk)]
+            parts: list[tuple[str | None, ItemChunk]] = [(None, chunk)]
         else:
             parts = [(str(shard), part) for shard, part in divide(chunk, node, KEY_SHARDS)]
         for key, part in parts:

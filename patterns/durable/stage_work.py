@@ -29,7 +29,7 @@ from patterns.durable.parcels import (
 from patterns.work.execution import Execution
 from patterns.work.items import (
     UNSENDABLE,
-    Chunk,
+    ItemChunk,
     Origin,
     Sent,
     compact,
@@ -60,7 +60,7 @@ most 8 MiB.
 TOKEN_BITS = 21
 """Of a token in a number of a path, which has 31."""
 
-Costly = tuple[Chunk, float]
+Costly = tuple[ItemChunk, float]
 """A chunk, and seconds of work for a source item at the slowest node so far."""
 
 
@@ -158,7 +158,7 @@ class StageWork:
                     yield part, cost
 
 
-def _receive(execution: Execution, chunk: Chunk, cost: float) -> tuple[list[Sent], float]:
+def _receive(execution: Execution, chunk: ItemChunk, cost: float) -> tuple[list[Sent], float]:
     """Has a node work on a chunk; returns what comes of it, and what an item has cost at the slowest node."""
     began_at = time.monotonic()
     sent = execution.receive(began_at, chunk)
@@ -184,7 +184,7 @@ class Scattered:
         self.cost = 0.0
         self._bytes = 0
 
-    def add(self, node: Node, item: Chunk, sent: list[Sent], cost: float) -> None:
+    def add(self, node: Node, item: ItemChunk, sent: list[Sent], cost: float) -> None:
         """Adds what came of one item; raises as `frames_of`, and then has added nothing."""
         closing = [
             frame
@@ -231,7 +231,7 @@ class Delivery:
         self._count: dict[str, int] = {}  # of members that take this one's place, by queue
         self._own_queue = stage_queue(dispatch.plan, node)
 
-    def send(self, sent: list[Sent], cost: float, came: Chunk | None) -> None:
+    def send(self, sent: list[Sent], cost: float, came: ItemChunk | None) -> None:
         """Sends on what a chunk became."""
         try:
             parcels = list(self._parcels(sent, cost))
@@ -244,7 +244,7 @@ class Delivery:
             else:
                 self._forward(place, parcel)
 
-    def send_back(self, chunk: Chunk, cost: float) -> None:
+    def send_back(self, chunk: ItemChunk, cost: float) -> None:
         """Leaves a part of the chunk to another task."""
         for place, parcel in self._dispatch.parcels(self._node.number, chunk, cost):
             self._forward(place, parcel)

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections import deque
 
 import zq
-from patterns.work.items import Chunk, Origin, cut, members_of, origins_of
+from patterns.work.items import ItemChunk, Origin, cut, members_of, origins_of
 from patterns.work.ledger import Ledger
 
 
@@ -19,7 +19,7 @@ class _Held:
 
     __slots__ = ("before", "chunk", "last", "mark", "task")
 
-    def __init__(self, task: zq.PulledTask, chunk: Chunk, before: int, mark: int) -> None:
+    def __init__(self, task: zq.PulledTask, chunk: ItemChunk, before: int, mark: int) -> None:
         self.task = task
         self.chunk = chunk
         self.before = before  # outcomes that had been made before it was counted
@@ -58,7 +58,7 @@ class Takings:
     def tasks(self) -> list[zq.PulledTask]:
         return [held.task for held in tuple(self._held)]
 
-    def count(self, task: zq.PulledTask, chunk: Chunk) -> None:
+    def count(self, task: zq.PulledTask, chunk: ItemChunk) -> None:
         """Counts what a task brings; outcomes appear in the ledger that is ahead."""
         ready = self._ledger.take()
         there, before = len(ready), self._made
@@ -90,12 +90,12 @@ class Takings:
         self._held = kept
         return done
 
-    def acknowledge_parts(self) -> tuple[list[Chunk], list[zq.PulledTask]]:
+    def acknowledge_parts(self) -> tuple[list[ItemChunk], list[zq.PulledTask]]:
         """Returns results of which the program has taken a part, and the rest of them, which has to go back: for a
         caller that leaves.
         """
         taken = self._note_given()
-        rest: list[Chunk] = []
+        rest: list[ItemChunk] = []
         done: list[zq.PulledTask] = []
         for held in list(self._held):
             items = list(cut(held.chunk, 1))

@@ -24,7 +24,7 @@ from patterns.sockets import Frames, Socket, connect, send_now, split_envelope
 
 logger = logging.getLogger(__name__)
 
-Handler = Callable[[Frames], Frames]
+FramesHandler = Callable[[Frames], Frames]
 
 RECONNECT_FIRST, RECONNECT_MAX = 0.1, 5.0
 """Seconds before a silent queue is tried anew: doubled each time, then drawn between half and all of it, so that the
@@ -53,7 +53,9 @@ class ParanoidPirateWorker(Device):
         ValueError: an argument is out of its range.
     """
 
-    def __init__(self, address: str, handler: Handler, *, heartbeat_interval: float = 1.0, missed_max: int = 3) -> None:
+    def __init__(
+        self, address: str, handler: FramesHandler, *, heartbeat_interval: float = 1.0, missed_max: int = 3
+    ) -> None:
         super().__init__()
         self.handled = self.lost = self.failures = 0
         self._address = address

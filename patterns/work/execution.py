@@ -19,8 +19,8 @@ import msgpack
 from patterns.work.calls import StageCalls, failure_from
 from patterns.work.hand import HandCalls
 from patterns.work.items import (
-    Chunk,
     Failure,
+    ItemChunk,
     Loose,
     Origin,
     Path,
@@ -49,7 +49,7 @@ class Spreader:
             number: number == SINK or plan.nodes[number].has_workers for number in (SINK, *range(len(plan.nodes)))
         }
 
-    def spread(self, number: int, chunk: Chunk) -> list[Sent]:
+    def spread(self, number: int, chunk: ItemChunk) -> list[Sent]:
         """Returns where a chunk that goes to node `number` really goes to."""
         if self._is_open[number]:
             return [(number, chunk)]
@@ -58,7 +58,7 @@ class Spreader:
             return self._fan_out(node, chunk)
         return self._route(node, chunk)
 
-    def _fan_out(self, node: Node, chunk: Chunk) -> list[Sent]:
+    def _fan_out(self, node: Node, chunk: ItemChunk) -> list[Sent]:
         count = len(node.branches)
         if count == 1:
             return self.spread(node.branches[0], chunk)
@@ -68,7 +68,7 @@ class Spreader:
             sent += self.spread(branch, Loose([extend(origin, index, count) for origin in origins], list(values)))
         return sent
 
-    def _route(self, node: Node, chunk: Chunk) -> list[Sent]:
+    def _route(self, node: Node, chunk: ItemChunk) -> list[Sent]:
         choose = self._plan.function(node.number)
         branch_of = dict(zip(node.labels, node.branches, strict=False))
         otherwise = node.branches[-1] if len(node.branches) > len(node.labels) else None
@@ -140,7 +140,7 @@ class Execution:
         self._spreader = Spreader(plan)
         self._work = _make_work(node, calls)
 
-    def receive(self, now: float, chunk: Chunk) -> list[Sent]:
+    def receive(self, now: float, chunk: ItemChunk) -> list[Sent]:
         """Takes a chunk that was sent to this node, and returns what comes of it.
 
         Args:
@@ -185,7 +185,7 @@ class _Work:
     next_at = float("inf")
     is_holding = False
 
-    def receive(self, now: float, chunk: Chunk) -> list[Sent]:
+    def receive(self, now: float, chunk: ItemChunk) -> list[Sent]:
         raise NotImplementedError
 
     def tick(self, now: float) -> list[Sent]:  # noqa: ARG002 - most kinds do nothing by the clock
@@ -211,7 +211,7 @@ class _StageWork(_Work):
         self._node = node
         self._calls = calls
 
-    def receive(self, now: float, chunk: Chunk) -> list[Sent]:  # noqa: ARG002 - of all kinds
+    def receive(self, now: float, chunk: ItemChunk) -> list[Sent]:  # noqa: ARG002 - of all kinds
         values = chunk[1]
         results: list[Any] = []
         add = results.append
@@ -225,7 +225,7 @@ class _StageWork(_Work):
             return [(self._node.follower, Plain(chunk.first, results))]
         return [(self._node.follower, Loose(chunk[0], results))]
 
-    def _go_on(self, chunk: Chunk, results: list[Any], error: BaseException | None) -> list[Sent]:
+    def _go_on(self, chunk: ItemChunk, results: list[Any], error: BaseException | None) -> list[Sent]:
         """Finishes a chunk in which a call has failed, item by item."""
         origins, values = list(origins_of(chunk)), chunk[1]
         good = origins[: len(results)]
@@ -256,7 +256,7 @@ class _ForkWork(_Work):
             function(item)
         )  # a generator fails inside of the call, and is retried as a whole
 
-    def receive(self, now: float, chunk: Chunk) -> list[Sent]:  # noqa: ARG002 - of all kinds
+    def receive(self, now: float, chunk: ItemChunk) -> list[Sent]:  # noqa: ARG002 - of all kinds
         node = self._node
         origins: list[Origin] = []
         values: list[Any] = []
@@ -314,7 +314,7 @@ class _JoinWork(_Work):
     def forget(self) -> None:
         self._groups.clear()
 
-    def receive(self, now: float, chunk: Chunk) -> list[Sent]:  # noqa: ARG002 - of all kinds
+    def receive(self, now: float, chunk: ItemChunk) -> list[Sent]:  # noqa: ARG002 - of all kinds
         origins: list[Origin] = []
         values: list[Any] = []
         failed = _Failures()
@@ -335,7 +335,7 @@ class _JoinWork(_Work):
             sent.append((self._node.follower, compact(origins, values)))
         return sent
 
-    def _complete(self, chunk: Chunk) -> Iterable[Origin]:
+    def _complete(self, chunk: ItemChunk) -> Iterable[Origin]:
         """Books the parts of a chunk, and yields the items that are complete with them."""
         is_ended = isinstance(chunk, WithoutResult)
         for part, value in zip(origins_of(chunk), chunk[1], strict=True):
@@ -367,7 +367,7 @@ class _BatchWork(_Work):
         self._origins, self._values = [], []
         self.next_at = float("inf")
 
-    def receive(self, now: float, chunk: Chunk) -> list[Sent]:
+    def receive(self, now: float, chunk: ItemChunk) -> list[Sent]:
         if not self._values and self._node.within is not None:
             self.next_at = now + self._node.within
         self._origins += origins_of(chunk)
@@ -397,7 +397,7 @@ class _BatchWork(_Work):
         return [(self._node.follower, full)]
 
 
-def divide(chunk: Chunk, node: Node, workers: int) -> list[tuple[int, Chunk]]:
+def divide(chunk: ItemChunk, node: Node, workers: int) -> list[tuple[int, ItemChunk]]:
     """Divides a chunk that goes to a node where it matters which worker gets an item.
 
     Args:

@@ -65,17 +65,17 @@ class Failure(NamedTuple):
     attempts: int
 
 
-Chunk = Plain | Loose | WithoutResult
-Sent = tuple[int, Chunk]
+ItemChunk = Plain | Loose | WithoutResult
+Sent = tuple[int, ItemChunk]
 """A chunk, and the number of the node that it goes to."""
 
 
-def size_of(chunk: Chunk) -> int:
+def size_of(chunk: ItemChunk) -> int:
     """Returns the number of items in a chunk."""
     return len(chunk[1])
 
 
-def origins_of(chunk: Chunk) -> Iterable[Origin]:
+def origins_of(chunk: ItemChunk) -> Iterable[Origin]:
     """Returns the origins of the items of a chunk, in order."""
     return range(chunk.first, chunk.first + len(chunk.values)) if isinstance(chunk, Plain) else chunk.origins
 
@@ -125,7 +125,7 @@ def merge(origins: Iterable[Origin]) -> Origin:
     return (tuple(members), ()) if len(members) > 1 or members[0][1] else members[0][0]
 
 
-def lists_of(origins: Sequence[Origin], values: list[Any], size: int) -> Chunk:
+def lists_of(origins: Sequence[Origin], values: list[Any], size: int) -> ItemChunk:
     """Returns items in lists of `size`, the last of which may be shorter: a chunk whose items are these lists."""
     starts = range(0, len(values), size)
     merged = [merge(origins[start : start + size]) for start in starts]
@@ -177,7 +177,7 @@ class Rest:
         return self._numerator <= 0
 
 
-def weight_of(chunk: Chunk) -> float:
+def weight_of(chunk: ItemChunk) -> float:
     """Returns how many source items a chunk stands for: a part counts as a part, and a batch as all that are in it. For
     measuring; books are kept in exact shares.
     """
@@ -196,7 +196,7 @@ def _weight(origin: Origin) -> float:
     return sum(1 / prod(path[1::2]) for _, path in members) / part
 
 
-def compact(origins: list[Origin], values: list[Any]) -> Chunk:
+def compact(origins: list[Origin], values: list[Any]) -> ItemChunk:
     """Returns the leaner form of a chunk: plain when its items are whole and consecutive."""
     first = origins[0]
     if isinstance(first, int) and origins == list(range(first, first + len(origins))):
@@ -207,7 +207,7 @@ def compact(origins: list[Origin], values: list[Any]) -> Chunk:
 # Bytes.
 
 
-def encode(target: int, chunk: Chunk, cost: float) -> bytes:
+def encode(target: int, chunk: ItemChunk, cost: float) -> bytes:
     """Returns a chunk as bytes.
 
     Args:
@@ -229,7 +229,7 @@ def encode(target: int, chunk: Chunk, cost: float) -> bytes:
             return msgpack.packb((target, cost, 2, msgpack.packb(origins), failures))
 
 
-def frames_of(target: int, chunk: Chunk, cost: float, bytes_max: int) -> list[bytes]:
+def frames_of(target: int, chunk: ItemChunk, cost: float, bytes_max: int) -> list[bytes]:
     """Returns a chunk as frames of at most `bytes_max` bytes, in several pieces if one would be too large.
 
     Raises:
@@ -245,7 +245,7 @@ def frames_of(target: int, chunk: Chunk, cost: float, bytes_max: int) -> list[by
     return [each for part in cut(chunk, -(-size // 2)) for each in frames_of(target, part, cost, bytes_max)]
 
 
-def decode(frame: bytes) -> tuple[int, Chunk, float]:
+def decode(frame: bytes) -> tuple[int, ItemChunk, float]:
     """Returns the target, chunk and cost that `encode` was given.
 
     Raises:
@@ -274,7 +274,7 @@ def _unpack_origins(packed: bytes, values: list[Any]) -> Sequence[Origin]:
     return origins
 
 
-def cut(chunk: Chunk, size: int) -> Iterator[Chunk]:
+def cut(chunk: ItemChunk, size: int) -> Iterator[ItemChunk]:
     """Yields a chunk in pieces of `size` items."""
     for start in range(0, size_of(chunk), size):
         match chunk:

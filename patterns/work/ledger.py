@@ -16,7 +16,7 @@ from collections import deque
 from fractions import Fraction
 from typing import Any
 
-from patterns.work.items import Chunk, Failure, Origin, Path, Plain, Rest, WithoutResult, members_of, origins_of
+from patterns.work.items import Failure, ItemChunk, Origin, Path, Plain, Rest, WithoutResult, members_of, origins_of
 
 FORGOTTEN_MAX = 1000
 """Chunks that have ended and may still stand in the list of all chunks: clearing it costs as much as it is long."""
@@ -86,7 +86,7 @@ class Ledger:
             self._firsts = list(self._whole)
         return first
 
-    def receive(self, chunk: Chunk) -> None:
+    def receive(self, chunk: ItemChunk) -> None:
         """Books what came to the sink."""
         if isinstance(chunk, Plain) and self._whole.get(chunk.first) == len(chunk.values):
             del self._whole[chunk.first]  # the way of nearly all items

@@ -22,12 +22,12 @@ from zq.processes.references import load_reference
 SINK = -1
 """The number of the place where results go: the caller."""
 
-Kind = Literal["stage", "split", "join", "batch", "route", "fan_out"]
+NodeKind = Literal["stage", "split", "join", "batch", "route", "fan_out"]
 
 WORKING = ("stage", "split", "join", "batch")
 """Kinds of nodes that have workers."""
 
-_KINDS: dict[str, Kind] = {"stage": "stage", "scatter": "split", "gather": "join"}
+_KINDS: dict[str, NodeKind] = {"stage": "stage", "scatter": "split", "gather": "join"}
 
 Function = Callable[[Any], Any]
 
@@ -55,7 +55,7 @@ class Node:
     """
 
     number: int
-    kind: Kind
+    kind: NodeKind
     name: str
     follower: int
     join: int
@@ -251,7 +251,7 @@ class _Maker:
         )
 
     def _append(
-        self, kind: Kind, name: str, follower: int, join: int, function: Function | None = None, **more: Any
+        self, kind: NodeKind, name: str, follower: int, join: int, function: Function | None = None, **more: Any
     ) -> int:
         number = self._count - len(self._nodes) - 1
         self._nodes.append(Node(number, kind, check_name(name), follower, join, **more))

@@ -7,11 +7,21 @@ from typing import Any
 
 import msgpack
 
-from patterns.work.items import UNSENDABLE, Chunk, Failure, Origin, Sent, WithoutResult, compact, frames_of, origins_of
+from patterns.work.items import (
+    UNSENDABLE,
+    Failure,
+    ItemChunk,
+    Origin,
+    Sent,
+    WithoutResult,
+    compact,
+    frames_of,
+    origins_of,
+)
 from patterns.work.plan import Node
 
 
-def salvage(node: Node, sent: list[Sent], came: Chunk | None, bytes_max: int) -> list[Sent]:
+def salvage(node: Node, sent: list[Sent], came: ItemChunk | None, bytes_max: int) -> list[Sent]:
     """Returns chunks without the values that cannot travel, which become failures.
 
     Args:
@@ -47,7 +57,7 @@ def _hearer_of(node: Node, number: int) -> int:
     return node.closing if node.kind == "split" and number != node.join else node.join
 
 
-def _like(chunk: Chunk, origins: list[Origin], values: list[Any]) -> Chunk:
+def _like(chunk: ItemChunk, origins: list[Origin], values: list[Any]) -> ItemChunk:
     return WithoutResult(origins, values) if isinstance(chunk, WithoutResult) else compact(origins, values)
 
 

@@ -54,8 +54,17 @@ def constants_in(tree: ast.Module) -> Iterator[str]:
 
 
 def classes_in(tree: ast.Module) -> Iterator[str]:
-    """Yields the classes of a module, those inside of others and of functions, too."""
+    """Yields the classes of a module, those inside of others and of functions, too, and its names for types.
+
+    The parameters of commands (`Annotated[...]`, as typer reads them) and variables for types are neither.
+    """
     yield from (node.name for node in ast.walk(tree) if isinstance(node, ast.ClassDef))
+    for node in tree.body:
+        if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name):
+            text = ast.unparse(node.value)
+            is_type = re.fullmatch(r"[A-Z][A-Za-z0-9]*[a-z][A-Za-z0-9]*", node.targets[0].id) is not None
+            if is_type and not text.startswith(("Annotated[", "TypeVar(", "ParamSpec(")):
+                yield node.targets[0].id
 
 
 def borne_twice(found: Iterable[tuple[str, str]]) -> Found:
@@ -85,10 +94,13 @@ def test_no_name_is_borne_twice(names_in: Callable[[ast.Module], Iterator[str]],
 
 
 def test_a_planted_class_is_found() -> None:
-    planted = ast.parse("class Batch: ...\ndef make():\n    class _Reader: ...\nclass _Reader: ...\n")
+    planted = ast.parse("class Batch: ...\ndef make():\n    class _Reader: ...\nclass _Reader: ...\nTaskState = str\n")
     found = [*all_of(classes_in), *(("patterns.planted", name) for name in classes_in(planted))]
 
-    assert wrong(borne_twice(found), CLASSES_TWICE) == ["Batch: patterns.planted, zq.wire.messages"]
+    assert wrong(borne_twice(found), CLASSES_TWICE) == [
+        "Batch: patterns.planted, zq.wire.messages",
+        "TaskState: patterns.planted, zq.core.state.transitions",
+    ]
 
 
 def test_a_planted_constant_is_found() -> None:

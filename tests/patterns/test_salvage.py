@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from patterns import Pipeline, gather, scatter
-from patterns.work.items import Chunk, Failure, Loose, Plain, Sent, WithoutResult
+from patterns.work.items import Failure, ItemChunk, Loose, Plain, Sent, WithoutResult
 from patterns.work.plan import SINK
 from patterns.work.salvage import salvage
 from tests.patterns.shop import add_one, describe, digits, split_unreadable, tally
@@ -15,7 +15,7 @@ BYTES_MAX = 1000
 FAILED_SPLIT = Failure("split_unreadable", "caf?", "FileNotFoundError: no caf\udce9", "", 1)
 
 
-def save(pipeline: Pipeline[Any, Any], name: str, sent: list[Sent], came: Chunk | None) -> list[Sent]:
+def save(pipeline: Pipeline[Any, Any], name: str, sent: list[Sent], came: ItemChunk | None) -> list[Sent]:
     return salvage(pipeline.plan().node_named(name), sent, came, BYTES_MAX)
 
 

@@ -16,7 +16,7 @@ from zq.task import Task
 
 log = logging.getLogger(__name__)
 
-Outcome = Literal["done", "failed", "cancelled"]
+HandlerOutcome = Literal["done", "failed", "cancelled"]
 
 
 @dataclass(slots=True)
@@ -60,7 +60,7 @@ class Middleware:
         the handler is not called.
         """
 
-    def after_task(self, task: Task, outcome: Outcome, error: BaseException | None) -> None:
+    def after_task(self, task: Task, outcome: HandlerOutcome, error: BaseException | None) -> None:
         """Called when a handler has ended, before that is reported; what it raises is logged, since the effects of the
         handler are there.
 
@@ -130,7 +130,7 @@ class Handling:
         self._leave(error)
 
     def _leave(self, error: BaseException | None) -> None:
-        outcome: Outcome = "done"
+        outcome: HandlerOutcome = "done"
         if error is not None:
             outcome = "cancelled" if isinstance(error, self._taken_away) else "failed"
         for one in reversed(self._entered):

@@ -13,7 +13,7 @@ from zq.cli.output import USAGE, fail, print_json, print_rows
 
 if TYPE_CHECKING:
     from zq.client.client import Client
-    from zq.client.queues import QueueStatus, TaskState
+    from zq.client.queues import QueueStatus, SweptState
 
 Name = Annotated[str, typer.Argument(help="Name of the queue.")]
 States = Annotated[
@@ -68,7 +68,7 @@ def delete(
     timeout: Timeout = TIMEOUT,
 ) -> None:
     """Forget a queue, its policies and its bindings; workers that ask for it make it anew."""
-    every: list[TaskState] = ["waiting", "parked", "scheduled", "dead"]
+    every: list[SweptState] = ["waiting", "parked", "scheduled", "dead"]
     with connected(address, timeout) as client:
         what = "purge and delete" if may_purge else "delete"
         if _is_wanted(client, name, every, what, is_sure=is_sure, is_dry=is_dry):
@@ -90,14 +90,14 @@ def list_operations(address: Address = None, timeout: Timeout = TIMEOUT, as_json
         print_rows(client.query("operations"), columns, as_json=as_json)
 
 
-def _named(states: list[str] | None) -> list[TaskState]:
+def _named(states: list[str] | None) -> list[SweptState]:
     from zq.client.queues import checked
 
     named = checked(states or ["waiting", "scheduled"])
     return [*named, "parked"] if "waiting" in named else named
 
 
-def _is_wanted(client: Client, name: str, states: list[TaskState], what: str, *, is_sure: bool, is_dry: bool) -> bool:
+def _is_wanted(client: Client, name: str, states: list[SweptState], what: str, *, is_sure: bool, is_dry: bool) -> bool:
     """Shows what would be touched, and asks unless that was answered before."""
     queue = client.queues.show(name)
     counts = _counts(queue, states)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated
 
 import typer
 
 from zq.cli.arguments import TIMEOUT, Address, Json, Limit, Timeout, connected
 from zq.cli.output import as_map, fail, print_fields, print_rows
 from zq.cli.tasks import parse
+from zq.wire.limits import CatchUp
 
 SCHEDULE_COLUMNS = [
     "name",
@@ -26,7 +27,6 @@ SCHEDULE_COLUMNS = [
 Name = Annotated[str, typer.Argument(help="Name of the schedule.")]
 Every = Annotated[float | None, typer.Option(min=1.0, help="Seconds between two tasks.")]
 Cron = Annotated[str | None, typer.Option(help="Cron expression, such as '30 2 * * MON-FRI'.")]
-CatchUp = Literal["skip", "one", "all"]
 
 
 def list_schedules(

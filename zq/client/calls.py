@@ -31,7 +31,7 @@ from zq.errors import (
 from zq.sessions.client import ClientSession
 from zq.sessions.ids import PREFIX_LENGTH, make_prefix
 from zq.sessions.outcomes import FOREVER, BatchOutcome, Reply
-from zq.sessions.requests import Ask as AskMessage
+from zq.sessions.requests import Askable as AskMessage
 from zq.sessions.settles import Settling
 from zq.sessions.submits import Single
 from zq.sockets.link import Link, resolve_address, resolve_namespace

@@ -12,10 +12,10 @@ from zq.client.insight import value_of, values_of
 from zq.submit_options import check_name
 from zq.wire.policies import QueuePolicies, QueueSettings, read_policies
 
-TaskState = Literal["waiting", "parked", "scheduled", "dead"]
+SweptState = Literal["waiting", "parked", "scheduled", "dead"]
 """Tasks of a queue that can be purged or moved; parked ones wait behind others of their key."""
 
-USUAL_STATES: tuple[TaskState, ...] = ("waiting", "scheduled")
+USUAL_STATES: tuple[SweptState, ...] = ("waiting", "scheduled")
 """What is purged and moved when nothing else is said; those that are parked go with the waiting ones."""
 
 
@@ -99,7 +99,7 @@ class Queues(Face[Driver]):
         """
         return self._run(_set(self._calls, name, {"draining": True}))
 
-    def purge(self, name: str, states: Iterable[TaskState] = USUAL_STATES) -> int:
+    def purge(self, name: str, states: Iterable[SweptState] = USUAL_STATES) -> int:
         """Ends the tasks of a queue as cancelled, and gives its dead letters up if they are named; returns how many.
 
         Args:
@@ -108,7 +108,7 @@ class Queues(Face[Driver]):
         """
         return self._run(_purge(self._calls, name, states))
 
-    def move(self, name: str, to: str, states: Iterable[TaskState] = USUAL_STATES) -> int:
+    def move(self, name: str, to: str, states: Iterable[SweptState] = USUAL_STATES) -> int:
         """Moves tasks to another queue, with their ids, order, attempts and history, whatever its limits; returns how
         many.
 
@@ -166,11 +166,11 @@ class AsyncQueues(Face[AsyncDriver]):
         """As `Queues.drain`."""
         return await self._run(_set(self._calls, name, {"draining": True}))
 
-    async def purge(self, name: str, states: Iterable[TaskState] = USUAL_STATES) -> int:
+    async def purge(self, name: str, states: Iterable[SweptState] = USUAL_STATES) -> int:
         """As `Queues.purge`."""
         return await self._run(_purge(self._calls, name, states))
 
-    async def move(self, name: str, to: str, states: Iterable[TaskState] = USUAL_STATES) -> int:
+    async def move(self, name: str, to: str, states: Iterable[SweptState] = USUAL_STATES) -> int:
         """As `Queues.move`."""
         return await self._run(_move(self._calls, name, to, states))
 
@@ -209,12 +209,12 @@ def _status_of(row: Mapping[str, Any]) -> QueueStatus:
     return value_of(QueueStatus, {**row, "policies": QueuePolicies(**known)})
 
 
-def _purge(calls: Calls, name: str, states: Iterable[TaskState]) -> Call[int]:
+def _purge(calls: Calls, name: str, states: Iterable[SweptState]) -> Call[int]:
     row = yield from _operate(calls, "purge", {"queue": check_name("queue", name), "states": checked(states)})
     return int(row["tasks"])
 
 
-def _move(calls: Calls, name: str, to: str, states: Iterable[TaskState]) -> Call[int]:
+def _move(calls: Calls, name: str, to: str, states: Iterable[SweptState]) -> Call[int]:
     arguments = {"queue": check_name("queue", name), "to": check_name("to", to), "states": checked(states)}
     row = yield from _operate(calls, "move", arguments)
     return int(row["tasks"])
@@ -241,9 +241,9 @@ def _operations(calls: Calls) -> Call[list[OperationStatus]]:
     return values_of(OperationStatus, (yield from calls.query("operations", {})))
 
 
-def checked(states: Iterable[str]) -> list[TaskState]:
+def checked(states: Iterable[str]) -> list[SweptState]:
     """Returns the states if they are some; raises ValueError."""
     named = [states] if isinstance(states, str) else list(states)
-    if not named or not set(named) <= set(get_args(TaskState)):
-        raise ValueError(f"expected states of {', '.join(get_args(TaskState))}, got {named!r}")
-    return [state for state in get_args(TaskState) if state in named]
+    if not named or not set(named) <= set(get_args(SweptState)):
+        raise ValueError(f"expected states of {', '.join(get_args(SweptState))}, got {named!r}")
+    return [state for state in get_args(SweptState) if state in named]

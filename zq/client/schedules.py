@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Literal, Unpack
+from typing import Any, Unpack
 
 from zq.client.calls import Calls, Face
 from zq.client.driving import AsyncDriver, Call, Driver
 from zq.client.insight import value_of, values_of
 from zq.submit_options import SubmitOptions, check_id, check_name, make_options
 from zq.wire.batch import pack_payloads
+from zq.wire.limits import CatchUp
 from zq.wire.messages import Batch, Schedule
 from zq.wire.options import schedule_fault
-
-CatchUp = Literal["skip", "one", "all"]
 
 
 @dataclass(frozen=True, slots=True)

@@ -24,7 +24,15 @@ from typing import Any
 from zq.errors import TimedOutError, UnreachableError, ZqError
 from zq.sessions.ids import IdMaker
 from zq.sessions.outcomes import FOREVER, BatchOutcome, Reply, Watcher, Watches
-from zq.sessions.requests import ORPHAN_PATIENCE, Ask, PullRequest, Request, SettleRequest, SubmitRequest, closed_error
+from zq.sessions.requests import (
+    ORPHAN_PATIENCE,
+    Askable,
+    PullRequest,
+    Request,
+    SettleRequest,
+    SubmitRequest,
+    closed_error,
+)
 from zq.sessions.settles import Settles, Settling
 from zq.sessions.streams import LEASE, Stream, Streams
 from zq.sessions.submits import Single, Submits
@@ -126,7 +134,7 @@ class ClientSession:
             settling.asked_at = now
             self._settles.queue.append(settling)
 
-    def ask(self, now: float, message: Ask, deadline: float, reply: Reply | None) -> None:
+    def ask(self, now: float, message: Askable, deadline: float, reply: Reply | None) -> None:
         """Sends a request, which gets its number here, that has one answer.
 
         Resolves to the value of an `answer`, to the assignments of `tasks`, to the epoch of a `pong`, to None for a

@@ -30,7 +30,7 @@ from zq.wire.messages import (
     ToCoordinator,
 )
 
-Ask = Cancel | Query | Command | Extend | Release | Settle | Open | Pull | Ping | Publish | Schedule
+Askable = Cancel | Query | Command | Extend | Release | Settle | Open | Pull | Ping | Publish | Schedule
 
 ORPHAN_PATIENCE = 60.0
 """Seconds for which tasks that come for a pull that was given up are still sent back; then their lease runs out by

@@ -1,5 +1,7 @@
 """Limits of the protocol, each with the reason for its value; every side checks them at its own border."""
 
+from typing import Final, Literal, get_args
+
 VERSION = 1
 
 FRAME_BYTES_MAX = 16 << 20
@@ -90,7 +92,8 @@ megabyte.
 DELAY_MAX = 31_536_000.0
 """Seconds a task may be delayed or may run: one year."""
 
-CATCH_UP = ("skip", "one", "all")
+CatchUp = Literal["skip", "one", "all"]
+CATCH_UP: Final = get_args(CatchUp)
 """What a schedule does about times that it has missed."""
 
 EVERY_MIN = 1.0

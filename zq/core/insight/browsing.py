@@ -34,7 +34,7 @@ READ_MAX = 1000
 SCAN_BYTES_MAX = 8 << 20
 """Bytes that one question reads, at most one record above it."""
 
-Row = dict[str, Any]
+TaskRow = dict[str, Any]
 
 
 class Wanted(NamedTuple):
@@ -76,10 +76,10 @@ class Record(NamedTuple):
 
     key: bytes  # where it is in its table
     size: int
-    found: Iterator[tuple[int, Row]]  # index and row of each task in it that is wanted
+    found: Iterator[tuple[int, TaskRow]]  # index and row of each task in it that is wanted
 
 
-Stage = Callable[["Books", "Step", Wanted, bytes], Iterator[Record]]
+SearchStage = Callable[["Books", "Step", Wanted, bytes], Iterator[Record]]
 
 
 def tasks(books: Books, step: Step, arguments: dict[str, Any]) -> dict[str, Any]:
@@ -88,7 +88,7 @@ def tasks(books: Books, step: Step, arguments: dict[str, Any]) -> dict[str, Any]
     most = limit_in(arguments, 100)
     inside = prefix(arguments)
     stage, start, first = _read_cursor(arguments, len(stages))
-    rows: list[Row] = []
+    rows: list[TaskRow] = []
     read = size = 0
     for at in range(stage, len(stages)):
         for record in stages[at](books, step, wanted, start):
@@ -122,7 +122,7 @@ def payload(books: Books, step: Step, arguments: dict[str, Any]) -> bytes | None
 # What is looked for.
 
 
-def _read_wanted(books: Books, step: Step, arguments: dict[str, Any]) -> tuple[tuple[Stage, ...], Wanted]:
+def _read_wanted(books: Books, step: Step, arguments: dict[str, Any]) -> tuple[tuple[SearchStage, ...], Wanted]:
     state = arguments.get("state") or "waiting"
     stages = STAGES.get(state)
     if stages is None:
@@ -186,7 +186,7 @@ def _scheduled(books: Books, step: Step, wanted: Wanted, start: bytes) -> Iterat
 
 def _in_batch(
     books: Books, step: Step, wanted: Wanted, batch: StoredBatch, due_time: float | None = None
-) -> Iterator[tuple[int, Row]]:
+) -> Iterator[tuple[int, TaskRow]]:
     """Yields the tasks of a batch that wait, for their time if there is one, if they are wanted."""
     if not wanted.has(batch) or not _has_history(step, wanted, batch):
         return
@@ -220,7 +220,7 @@ def _leased(books: Books, step: Step, wanted: Wanted, start: bytes) -> Iterator[
             yield Record(tables.token_key(token), 0, _in_lease(books, wanted, lease))
 
 
-def _in_lease(books: Books, wanted: Wanted, lease: Lease) -> Iterator[tuple[int, Row]]:
+def _in_lease(books: Books, wanted: Wanted, lease: Lease) -> Iterator[tuple[int, TaskRow]]:
     batch = lease.batch
     if not wanted.has(batch) or not wanted.is_by(lease.holder.name) or wanted.reason is not None:
         return
@@ -234,7 +234,7 @@ def _dead(books: Books, step: Step, wanted: Wanted, start: bytes) -> Iterator[Re
         yield Record(key, len(value), _if_dead(step, wanted, places.dead_letter(books, step, key, value)))
 
 
-def _if_dead(step: Step, wanted: Wanted, dead: Dead) -> Iterator[tuple[int, Row]]:
+def _if_dead(step: Step, wanted: Wanted, dead: Dead) -> Iterator[tuple[int, TaskRow]]:
     batch = dead.batch
     if not wanted.has(batch) or not wanted.has_reason(dead.reason):
         return
@@ -254,7 +254,7 @@ def _may_want(wanted: Wanted, row: Finished) -> bool:
     return is_of_tasks and (wanted.queue is None or tables.split_task_key(row.batch_key)[0] == wanted.queue.number)
 
 
-def _in_end(books: Books, wanted: Wanted, id: str, end: End) -> Iterator[tuple[int, Row]]:
+def _in_end(books: Books, wanted: Wanted, id: str, end: End) -> Iterator[tuple[int, TaskRow]]:
     """Yields the tasks of something that has ended; those that were split off have a record of their own."""
     is_young = wanted.accepted_until is not None and end.accepted_time > wanted.accepted_until
     if end.outcome not in wanted.outcomes or is_young or wanted.key is not None or wanted.headers:
@@ -276,7 +276,7 @@ def _in_end(books: Books, wanted: Wanted, id: str, end: End) -> Iterator[tuple[i
 KEPT_OUTCOMES = ("done", "cancelled", "expired")
 """How those have ended that are kept for a while; the dead have a table of their own."""
 
-STAGES: dict[str, tuple[Stage, ...]] = {
+STAGES: dict[str, tuple[SearchStage, ...]] = {
     "waiting": (_pending, _parked),
     "leased": (_leased,),
     "scheduled": (_scheduled,),

@@ -29,7 +29,7 @@ AHEAD_ROWS_MAX = 1000
 Details = dict[str, Any]
 
 
-Answer = tuple[str, str, Details]
+ReasonAnswer = tuple[str, str, Details]
 """Code, sentence and details."""
 
 
@@ -39,12 +39,12 @@ def why(books: Books, step: Step, id: str) -> dict[str, Any]:
     return {"id": id, "code": code, "text": text, "details": details}
 
 
-def _because(code: str, details: Details, **words: Any) -> Answer:
+def _because(code: str, details: Details, **words: Any) -> ReasonAnswer:
     """Makes the answer of a code; the words are those that its sentence names."""
     return code, REASONS[code].says.format(**words), details
 
 
-def _why(books: Books, step: Step, id: str) -> Answer:
+def _why(books: Books, step: Step, id: str) -> ReasonAnswer:
     sight = look(books, step, id)
     end, place, batch, bit = sight.end, sight.place, sight.batch, sight.mask & -sight.mask
     if end is not None:
@@ -68,13 +68,13 @@ def _why(books: Books, step: Step, id: str) -> Answer:
     return _reason_to_wait(books, step, batch, bit)
 
 
-def _not_due(step: Step, due_time: float, batch: StoredBatch) -> Answer:
+def _not_due(step: Step, due_time: float, batch: StoredBatch) -> ReasonAnswer:
     what = "to be tried again" if batch.attempts else "due"
     details = {"due_time": due_time, "attempts": batch.attempts}
     return _because("not-due", details, what=what, seconds=max(0.0, due_time - step.wall))
 
 
-def _running(step: Step, lease: Lease, bit: int) -> Answer:
+def _running(step: Step, lease: Lease, bit: int) -> ReasonAnswer:
     index = bit.bit_length() - 1 + lease.batch.first
     holder, started_at = lease.holder, lease.started.get(index)
     details: Details = {"worker": holder.name, "token": lease.token, "progress": lease.progress.get(index)}
@@ -86,7 +86,7 @@ def _running(step: Step, lease: Lease, bit: int) -> Answer:
     return _because("running", details, holder=holder.name, seconds=step.now - started_at)
 
 
-def _behind_its_key(books: Books, step: Step, batch: StoredBatch) -> Answer:
+def _behind_its_key(books: Books, step: Step, batch: StoredBatch) -> ReasonAnswer:
     """It is parked: another batch of its line has the turn."""
     key = batch.options.key
     other = None
@@ -101,7 +101,7 @@ def _behind_its_key(books: Books, step: Step, batch: StoredBatch) -> Answer:
     return _held_by(books, other, key)
 
 
-def _held_by(books: Books, other: StoredBatch, key: str | None) -> Answer:
+def _held_by(books: Books, other: StoredBatch, key: str | None) -> ReasonAnswer:
     left = other.leased or (other.full & ~other.ended)
     id = other.task_id((left & -left).bit_length() - 1 + other.first)
     lease = next((one for one in books.leases.values() if one.batch is other), None)
@@ -110,7 +110,7 @@ def _held_by(books: Books, other: StoredBatch, key: str | None) -> Answer:
     return _because("key-held", details, key=key, task=f"task {id}, which {where}")
 
 
-def _reason_to_wait(books: Books, step: Step, batch: StoredBatch, bit: int) -> Answer:
+def _reason_to_wait(books: Books, step: Step, batch: StoredBatch, bit: int) -> ReasonAnswer:
     """It is ready, and has the turn of its line if it has one."""
     queue, key = batch.queue, batch.options.key
     first = batch.full & ~batch.ended
@@ -132,7 +132,7 @@ def _reason_to_wait(books: Books, step: Step, batch: StoredBatch, bit: int) -> A
     return _not_assigned(batch, live, details)
 
 
-def _not_assigned(batch: StoredBatch, live: list[Holder], details: Details) -> Answer:
+def _not_assigned(batch: StoredBatch, live: list[Holder], details: Details) -> ReasonAnswer:
     """Nothing holds it back but that there is nobody for it, or others go first."""
     queue, ahead = batch.queue, details["ahead"]
     owner = queue.awaiting.reason_of(batch.key)
@@ -150,7 +150,7 @@ def _not_assigned(batch: StoredBatch, live: list[Holder], details: Details) -> A
     return _because("next", details)
 
 
-def _closed(step: Step, batch: StoredBatch, limit: Limit, details: Details) -> Answer:
+def _closed(step: Step, batch: StoredBatch, limit: Limit, details: Details) -> ReasonAnswer:
     """A limit of the queue or of the key."""
     assert limit.most is not None
     words = {

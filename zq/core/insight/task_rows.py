@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from zq.core import tables
-from zq.core.state.batch import Accepted, StoredBatch
+from zq.core.state.batch import Acceptance, StoredBatch
 from zq.core.state.books import Books
 from zq.core.state.leases import Lease
 from zq.core.state.places import Dead, End
@@ -48,7 +48,7 @@ def ended(books: Books, id: str, end: End, index: int = 0) -> dict[str, Any]:
     }
 
 
-def completion(end: End, index: int) -> Accepted | None:
+def completion(end: End, index: int) -> Acceptance | None:
     """Returns the completion that ended a task; of a task that was split off there is one at most."""
     return next(
         (one for one in end.accepted if one[1] <= index < one[2]),

@@ -15,7 +15,7 @@ from typing import Any
 from zq.core.insight import task_rows
 from zq.core.insight.lookup import look
 from zq.core.state import history
-from zq.core.state.batch import Accepted, StoredBatch, runs
+from zq.core.state.batch import Acceptance, StoredBatch, runs
 from zq.core.state.books import Books
 from zq.core.state.history import HistoryEvent
 from zq.core.state.holder import Life
@@ -70,7 +70,7 @@ def _of_batch(books: Books, step: Step, batch: StoredBatch, index: int | None, u
             yield from _of_lease(step, lease, lease.mask & wanted, index)
 
 
-def _of_completions(accepted: tuple[Accepted, ...] | list[Accepted], index: int | None) -> Iterator[HistoryEvent]:
+def _of_completions(accepted: tuple[Acceptance, ...] | list[Acceptance], index: int | None) -> Iterator[HistoryEvent]:
     for token, lo, hi, worker, granted_time, started_time, done_time, forwarded in accepted:
         if index is not None and not lo <= index < hi:
             continue

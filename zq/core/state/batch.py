@@ -17,7 +17,7 @@ from zq.wire.messages import DEFAULT_OPTIONS, Options
 Forwarded = tuple[tuple[str, str, int], ...]
 """What a completion stored: id, queue and number of tasks of each batch; of a group the number is 0."""
 
-Accepted = tuple[int, int, int, str, float, float | None, float, Forwarded]
+Acceptance = tuple[int, int, int, str, float, float | None, float, Forwarded]
 """A completion that was accepted: token, lo, hi, and for the trace of its tasks holder, when they were leased, started
 (if known) and done, what they forwarded.
 """
@@ -84,7 +84,7 @@ class StoredBatch:
         self.ended = 0  # finished, or split off
         self.split = 0  # split off: each goes on under its own key
         self.leased = 0
-        self.accepted: list[Accepted] = []
+        self.accepted: list[Acceptance] = []
         self.is_solo = False  # protocol 3.1: leased one at a time, to find what kills workers
         self.is_queued = False  # whether its lane holds it
         self.is_parked = False  # in table parked, although its lane may still hold it
@@ -155,7 +155,7 @@ class StoredBatch:
         """Returns ends and payloads of the tasks with indexes lo <= index < hi."""
         return slice_tasks(self.ends, self.blob, lo - self.first, hi - self.first)
 
-    def accept(self, entry: Accepted) -> None:
+    def accept(self, entry: Acceptance) -> None:
         """Notes an accepted completion; neighbours of one lease that end together become one entry."""
         accepted = self.accepted
         if accepted:

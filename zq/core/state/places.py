@@ -18,7 +18,7 @@ from enum import Enum
 from typing import Any, NamedTuple
 
 from zq.core import tables
-from zq.core.state.batch import Accepted, StoredBatch, mask_of
+from zq.core.state.batch import Acceptance, StoredBatch, mask_of
 from zq.core.state.books import Books
 from zq.core.state.queue import Queue
 from zq.core.state.step import Step
@@ -45,7 +45,7 @@ class End(NamedTuple):
     key: bytes  # the task key it had; its results are under it
     finished_time: float
     reason: str
-    accepted: tuple[Accepted, ...]
+    accepted: tuple[Acceptance, ...]
     split: bytes
     size: int
     has_results: bool
@@ -130,7 +130,7 @@ def split_of(books: Books, step: Step, known: Known) -> int:
     return 0 if batch is None else batch.split
 
 
-def accepted_of(books: Books, step: Step, known: Known) -> tuple[Accepted, ...] | list[Accepted]:
+def accepted_of(books: Books, step: Step, known: Known) -> tuple[Acceptance, ...] | list[Acceptance]:
     """Returns the completions that were accepted of the tasks of a record."""
     if isinstance(known, End):
         return known.accepted

@@ -5,7 +5,7 @@ fence).
 from collections.abc import Iterable, Iterator, Sequence
 
 from zq.core.state import history, places
-from zq.core.state.batch import Accepted, Forwarded, StoredBatch, bits, run_mask, runs
+from zq.core.state.batch import Acceptance, Forwarded, StoredBatch, bits, run_mask, runs
 from zq.core.state.books import Books
 from zq.core.state.holder import Peer
 from zq.core.state.leases import Holder, Lease
@@ -153,7 +153,7 @@ def _accepted_mask(books: Books, step: Step, token: int, id: str, asked: int) ->
     return accepted & asked
 
 
-def _spans_mask(spans: Iterable[Accepted], token: int) -> int:
+def _spans_mask(spans: Iterable[Acceptance], token: int) -> int:
     mask = 0
     for entry in spans:
         if entry[0] == token:
