@@ -111,3 +111,19 @@ def test_names_in_documents_are_there(document: Path) -> None:
     named = set(DOTTED.findall(document.read_text(encoding="utf-8"))) - ELSEWHERE.keys()
 
     assert {name for name in named if not is_there(name)} == set()
+
+
+REPEATED = re.compile(r"^ {4}\*{0,2}\w+: (?:of|the|its|a|all)(?: \w+){1,2}\.(?=\n {0,4}\S|\n*$)", re.MULTILINE)
+"""An entry of an argument that says no more than the name and its function: no unit, no range, no meaning of None."""
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_arguments_are_told_of_only_when_there_is_something_to_tell(path: Path) -> None:
+    sections = [text.split("Args:\n")[1].split("\n\n")[0] for text in docstrings(path) if "Args:\n" in text]
+
+    assert [found[0] for section in sections for found in REPEATED.finditer(section)] == []
+
+
+def test_a_planted_argument_line_is_found() -> None:
+    assert REPEATED.search("    step: the running one.\n    limit: at most so many, 1 to 1,000.")
+    assert not REPEATED.search("    limit: at most so many, 1 to 1,000.")

@@ -17,7 +17,6 @@ def load_lazily(
     """Returns `__getattr__`, `__dir__` and `__all__` of a package.
 
     Args:
-        package: its name.
         names: what it exports, by the module that has them, with spaces between.
         own: what it has itself, and exports, too.
     """

@@ -216,7 +216,6 @@ def make_group(
     """Returns a checked group.
 
     Args:
-        id: of the group.
         size: how many members it has.
         callback: queue, or queue and options; None: there is none.
         policy: "all", "any" or "settled".

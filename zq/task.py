@@ -202,11 +202,9 @@ class Task:
         Args:
             members: payloads, when `queue` is given; else tuples of queue and payload, or of queue, payload and
                 options.
-            queue: of all members.
             callback: its queue, or queue and options.
             policy: "all", "any" or "settled": see docs/semantics.md, groups.
             skips_none: whether members that return None contribute nothing to the list.
-            options: of all members.
 
         Returns:
             The group's id, which is that of the callback.

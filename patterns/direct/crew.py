@@ -93,7 +93,6 @@ class Crew:
 
         Args:
             context: for its sockets, and those of workers in threads.
-            plan: of the run.
             places: says where sockets are bound.
             endpoints: by stage, of serving workers on this or other machines, which are called instead of starting any.
             threads: whether all other workers are threads, and not only those of stages that say so.

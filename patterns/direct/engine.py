@@ -63,13 +63,7 @@ class DirectEngine:
     guarantee = GUARANTEE
 
     def __init__(self, plan: Plan, items: Iterator[Any], settings: Settings) -> None:
-        """Makes an engine; nothing is started yet.
-
-        Args:
-            plan: of the pipeline.
-            items: the input.
-            settings: of the run.
-        """
+        """Makes an engine; nothing is started yet."""
         self.ledger = Ledger(ordered=settings.ordered)
         self.lost: dict[str, int] = {}
         self._plan = plan

@@ -62,7 +62,6 @@ class Hiring:
 
         Args:
             context: for workers in threads, and for calls to serving workers.
-            plan: of the run.
             places: where sockets are bound.
             control_endpoint: where the caller hears workers.
             threads: whether workers that serve nowhere are threads, whatever their stage says.

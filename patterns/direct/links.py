@@ -48,9 +48,7 @@ class Links:
 
         Args:
             context: for the sockets.
-            sender: its number.
             tag: of the run, 8 bytes.
-            plan: of the run.
         """
         self._context = context
         self._head = HEAD.pack(tag, sender)

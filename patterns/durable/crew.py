@@ -46,8 +46,6 @@ class DurableCrew:
         """Makes a crew; nobody is started yet.
 
         Args:
-            address: of the coordinator.
-            plan: of the pipeline.
             run_id: of the run; the caller has its cursor, so nobody else starts workers of these names.
             threads: whether all workers are threads, and not only those of stages that say so.
         """

@@ -54,9 +54,6 @@ class Cursor:
         """Makes the holder of a cursor that is not taken yet.
 
         Args:
-            client: of the caller.
-            plan: of the pipeline.
-            run_id: of the run.
             lease: seconds of silence after which the caller is taken for dead.
         """
         name = plan.name

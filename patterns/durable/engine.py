@@ -76,8 +76,6 @@ class DurableEngine:
         """Makes an engine; nothing is started yet.
 
         Args:
-            plan: of the pipeline.
-            items: the input.
             settings: of the run; it has `data` or `address`.
 
         Raises:

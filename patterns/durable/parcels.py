@@ -80,12 +80,7 @@ class Dispatch:
     """Finds the queues for chunks of one run."""
 
     def __init__(self, plan: Plan, run_id: str) -> None:
-        """Prepares for a run.
-
-        Args:
-            plan: of the pipeline.
-            run_id: of the run.
-        """
+        """Prepares for a run."""
         self.plan = plan
         self.home = run_queue(plan.name, run_id)
         self.headers = {"run": run_id, "plan": plan.fingerprint}

@@ -71,7 +71,6 @@ class StageWork:
         """Makes a handler.
 
         Args:
-            plan: of the pipeline.
             node: whose handler it is: of any kind but `batch`, which callers do.
         """
         self.node = node

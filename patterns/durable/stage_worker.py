@@ -35,7 +35,6 @@ def make_worker(
     """Returns a worker of some nodes, not started yet.
 
     Args:
-        plan: of the pipeline.
         nodes: that it serves.
         address: of the coordinator; None as for `zq.Worker`.
         name: of the worker; None makes one.

@@ -67,7 +67,6 @@ class Subscriber(SocketOwner):
 
     Args:
         updates: the publisher's address of that name.
-        snapshots: the other one.
         topics: one or more, as the publisher names them.
         high_water_mark: updates that may wait here; those that come on top are lost, and reported.
 

@@ -27,7 +27,6 @@ class Feeder:
         """Makes a reader that has read nothing yet.
 
         Args:
-            items: the input.
             wake: called in the reader's thread after `ask`, when there is something.
         """
         self.error: BaseException | None = None

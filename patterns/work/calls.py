@@ -24,7 +24,6 @@ class StageCalls:
         """Makes the calls of a stage.
 
         Args:
-            stage: its name.
             function: called with one item.
             options: of the stage; retries and backoff count here.
             sleep: waits for seconds.

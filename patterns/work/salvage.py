@@ -26,9 +26,7 @@ def salvage(node: Node, sent: list[Sent], came: ItemChunk | None, bytes_max: int
 
     Args:
         node: that sends them.
-        sent: the chunks.
         came: what the function was called with; None when that is not known any more.
-        bytes_max: of a frame.
     """
     items = {} if came is None else dict(zip(origins_of(came), came[1], strict=True))
     saved: list[Sent] = []

@@ -264,7 +264,6 @@ class Client(ClientFace[Driver]):
 
         Args:
             members: payloads, when `queue` is given; else tuples of queue and payload, or queue, payload and options.
-            queue: of all members.
             callback: its queue, or queue and options; None: the list of results is the group's own result.
             policy: "all" (a member that is not done fails the group), "any" (the first that is done completes it) or
                 "settled" (the list has outcome and result, or reason, of each).

@@ -53,7 +53,6 @@ class Namespaces(Face[Driver]):
         """Limits what the queues of a namespace hold together, at once and over restarts; returns the namespace.
 
         Args:
-            name: of the namespace.
             limits: max_tasks (unfinished tasks) and max_bytes (of their payloads), above which submits are refused as
                 busy; what is not named stays as it is, None takes a limit away.
 

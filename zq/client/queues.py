@@ -78,7 +78,6 @@ class Queues(Face[Driver]):
         """Sets policies of a queue, which is made if need be; they hold at once and over restarts. Returns the queue.
 
         Args:
-            name: of the queue.
             policies: see `zq.QueueSettings`; what is not named stays as it is, None puts it back to its default.
         """
         return self._run(_set(self._calls, name, policies))
@@ -103,7 +102,6 @@ class Queues(Face[Driver]):
         """Ends the tasks of a queue as cancelled, and gives its dead letters up if they are named; returns how many.
 
         Args:
-            name: of the queue.
             states: which; "waiting" includes "parked".
         """
         return self._run(_purge(self._calls, name, states))
@@ -113,7 +111,6 @@ class Queues(Face[Driver]):
         many.
 
         Args:
-            name: of the queue.
             to: the other one; it is made if need be, and may not be draining.
             states: which; "waiting" includes "parked". What stands behind a running task of its ordered key stays.
         """
@@ -123,7 +120,6 @@ class Queues(Face[Driver]):
         """Forgets a queue with its policies and bindings; workers that ask for it make it anew.
 
         Args:
-            name: of the queue.
             may_purge: whether to end what is in it; without, it must be empty.
 
         Returns:

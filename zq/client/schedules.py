@@ -61,8 +61,6 @@ class Schedules(Face[Driver]):
 
         Args:
             name: of the schedule, at most 100 bytes; task ids are made of it.
-            queue: of the tasks.
-            payload: of each task.
             every: seconds between two tasks, at least 1; the first one comes so long after this call. Or:
             cron: a cron expression of five fields, minute to day of week, or of six with seconds first.
             timezone: in which the cron expression is meant, such as "Europe/Berlin".

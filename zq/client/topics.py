@@ -55,7 +55,6 @@ class Topics(Face[Driver]):
 
         Args:
             pattern: as it was bound.
-            queue: its name.
             headers: only the binding with exactly these; None for all with the pattern.
         """
         return self._run(_unbind(self._calls, pattern, queue, headers))

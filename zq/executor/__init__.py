@@ -55,7 +55,6 @@ class Executor(futures.Executor):
                 `where`, none with it.
             directory: of its own coordinator; what was not finished there is run again. None: a temporary one, which is
                 removed.
-            queue: of the calls.
             answer_timeout: seconds within which the coordinator must answer a submit.
             namespace: in which the queue and its workers are. None takes that of the app if `where` is one, else
                 ZQ_NAMESPACE from the environment; "" is none.
@@ -110,8 +109,6 @@ class Executor(futures.Executor):
         """Submits a call for each tuple of arguments; as `concurrent.futures.Executor.map`.
 
         Args:
-            fn: the function.
-            iterables: of its arguments.
             timeout: seconds from now within which each result must come.
             chunksize: above 0, and otherwise without effect: calls that are submitted together travel together anyway.
             more: what later Pythons know, such as `buffersize`.

@@ -50,7 +50,6 @@ def make_worker(
         address: of the coordinator; as of `zq.Worker`.
         allow: modules whose functions may be called, with all that is below them; `*` allows all. Whoever can submit
             can call what is allowed.
-        queue: of the calls.
         name: as of `zq.Worker`.
         concurrency: as of `zq.Worker`.
         processes: as of `zq.Worker`.

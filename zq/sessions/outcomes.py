@@ -43,7 +43,6 @@ class BatchOutcome:
     Written on the link's thread, while any thread may call `get` and `forget`: a slot changes in one assignment.
 
     Args:
-        id: of the batch.
         size: tasks in the batch; 1 when that is not known.
         first: index of the first task of interest.
         count: how many tasks are of interest.

@@ -75,7 +75,6 @@ class ChildThread(RunnerThread):
         """Starts a module of this room as the child; None, and a line in the log, when that fails.
 
         Args:
-            module: its name.
             arguments: for it, behind the spec and the descriptor of the shared memory.
         """
         page = self._file.fileno()

@@ -84,7 +84,6 @@ class WorkerRun:
         """Makes a run that is not started.
 
         Args:
-            settings: the worker.
             spec: where child processes find the handlers; None: they run in this process.
         """
         handlers = settings.handlers

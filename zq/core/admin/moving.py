@@ -24,7 +24,6 @@ def move_line(books: Books, step: Step, batch: StoredBatch, to: Queue, before: i
 
     Args:
         batch: in pending.
-        to: the other queue.
         before: the last sequence that is moved.
         most: tasks after which it is enough.
     """

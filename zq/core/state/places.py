@@ -250,7 +250,6 @@ def leave(step: Step, place: Place, batch: StoredBatch, mask: int) -> None:
     """Takes tasks out that wait at a place; their row goes with the last that was unfinished in it.
 
     Args:
-        step: the running one.
         place: of an unfinished batch.
         batch: which is there.
         mask: tasks of it that are in nobody's hands.

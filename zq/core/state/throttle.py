@@ -72,7 +72,6 @@ class Gate:
         """Makes a gate.
 
         Args:
-            policies: of the queue.
             now: monotonic.
             is_restart: whether buckets may have been emptied by an earlier life: then they start empty, else full.
         """

@@ -108,8 +108,6 @@ def split_off(books: Books, step: Step, batch: StoredBatch, bit: int, origin: Ta
     """Takes one task out of the batch with which it came, and returns it as a batch of one, in hand.
 
     Args:
-        books: of the coordinator.
-        step: the running one.
         batch: that it is of.
         bit: of the task; it is in no lease, and its queue has counted it out.
         origin: the state in which it was.

@@ -15,8 +15,6 @@ def ended_spans(books: Books, step: Step, id: str, lo: int, hi: int) -> tuple[li
     """Returns how tasks of a batch have ended so far, and the mask (bit i is index i) of those that have not.
 
     Args:
-        books: of the coordinator.
-        step: the running one.
         id: of the batch as it was submitted.
         lo: first index that is asked for.
         hi: index behind the last.

@@ -131,7 +131,6 @@ def change(books: Books, step: Step, name: str, changes: dict[str, Any]) -> dict
     """Changes when a schedule fires, or pauses or resumes it; what it missed while it was paused is not caught up.
 
     Args:
-        name: of the schedule.
         changes: any of every, cron, timezone, catch_up, is_paused, checked.
 
     Raises:
