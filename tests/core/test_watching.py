@@ -218,7 +218,7 @@ def test_watcher_whose_connection_is_gone_is_forgotten() -> None:
 
 def test_there_are_at_most_so_many_watchers_and_kinds_that_exist() -> None:
     desk = patient()
-    for index in range(event_streams.WATCHERS_MAX):
+    for index in range(event_streams.FOLLOWERS_MAX):
         Eye(desk, peer=b"eye-%d" % index)
     error = only(desk.say(EYE, Follow(1, None, (), 15.0, 0)), Error)
     assert (error.request, error.code, error.text[:11]) == (1, "invalid", "16 watchers")

@@ -39,6 +39,7 @@ from zq.store.memory import MemoryStore
 from zq.task import Task
 from zq.wire.codec import decode_for_coordinator, decode_from_coordinator, encode
 from zq.wire.limits import PAYLOAD_BYTES_MAX
+from zq.wire.namespaces import Namespace
 from zq.worker.harvest import Report
 from zq.worker.loop_runner import is_coroutine_handler
 from zq.worker.runner import Chunk, Handler, Runner, Slot
@@ -94,7 +95,9 @@ class Memory:
         self._lock = threading.RLock()  # guards the machines: a handler may submit from a thread of its own
         self._machine = Machine(options, self._clocks(), self._store, self._about, CALENDAR)
         self._gone: list[bytes] = []  # connections of which the coordinator has not heard yet that they are closed
-        self._namespace = resolve_namespace(namespace or "")  # of all clients and the worker
+        resolve_namespace(namespace or "")  # refused now, if it cannot be one
+        self._namespace = namespace or ""  # of all clients and the worker
+        self._namespaces: dict[bytes, Namespace] = {}  # by connection: each remembers what it has asked
         self._sessions: dict[bytes, Session] = {}
         self._worker: WorkerSession | None = None
         self._revoked: dict[int, set[int]] = {}
@@ -196,7 +199,7 @@ class Memory:
         worker = self._worker = WorkerSession("memory", f"memory-{len(queues)}", queues, 1, tuple)
         worker.credit = 0
         worker.connected(self._now)
-        self._sessions[WORKER] = worker
+        self._attach(WORKER, worker)
         self._settle()
 
     def _check_not_handling(self, what: str) -> None:
@@ -217,10 +220,17 @@ class Memory:
 
     # The coordinator.
 
+    def _attach(self, peer: bytes, session: Session) -> None:
+        """Lets a session speak over a connection of its own."""
+        self._sessions[peer] = session
+        namespace = resolve_namespace(self._namespace)
+        if namespace is not None:
+            self._namespaces[peer] = namespace
+
     def connect(self, session: ClientSession) -> _Line:
         """Makes the connection of a client; see `zq.client.calls.Calls`."""
         peer = b"client-%d" % len(self._sessions)
-        self._sessions[peer] = session
+        self._attach(peer, session)
         session.connected(self._now)
         return _Line(self, peer, session)
 
@@ -233,6 +243,7 @@ class Memory:
     def disconnect(self, peer: bytes) -> None:
         with self._lock:
             self._sessions.pop(peer, None)
+            self._namespaces.pop(peer, None)
             self._gone.append(peer)
 
     def say(self, function: Callable[[], None]) -> None:
@@ -270,17 +281,17 @@ class Memory:
 
     def _turn(self, messages: list[tuple[bytes, Any]]) -> int:
         """One turn of the coordinator; returns how many messages it has sent."""
-        namespace = self._namespace
-        carried = [
-            (peer, decode_for_coordinator(encode(message if namespace is None else namespace.into(message))))
-            for peer, message in messages
-        ]
+        carried = []
+        for peer, message in messages:
+            namespace = self._namespaces.get(peer)
+            sent = message if namespace is None else namespace.into(message)
+            carried.append((peer, decode_for_coordinator(encode(sent))))
         gone, self._gone = self._gone, []
         outbox = self._machine.turn(self._clocks(), carried, gone)
         for peer, answer in outbox:
             session = self._sessions.get(peer)
             if session is not None:
-                heard = decode_from_coordinator(encode(answer))
+                heard, namespace = decode_from_coordinator(encode(answer)), self._namespaces.get(peer)
                 session.receive(self._now, heard if namespace is None else namespace.out_of(heard))
         return len(outbox)
 

@@ -4,14 +4,12 @@ readers are made.
 
 from __future__ import annotations
 
-import sys
-from array import array
 from collections.abc import Callable, Sequence
 from math import isfinite
 from typing import Any, Final, TypeVar, cast
 
 from zq.wire import limits
-from zq.wire.batch import count_tasks
+from zq.wire.batch import count_tasks, offsets_of
 from zq.wire.messages import Span
 
 T = TypeVar("T")
@@ -195,13 +193,6 @@ def read_span(value: Any) -> Span:
     return Span(read_int(value[0], "token"), value[1], value[2])
 
 
-def _offsets(ends: bytes) -> list[int]:
-    offsets = array("I", ends)
-    if sys.byteorder == "big":
-        offsets.byteswap()
-    return offsets.tolist()
-
-
 def check_ends(ends: Any, blob: Any, what: str) -> int:
     """Checks offsets against payloads and returns the number of tasks; no step of it is a loop in Python."""
     if type(ends) is not bytes or type(blob) is not bytes:
@@ -215,7 +206,7 @@ def check_ends(ends: Any, blob: Any, what: str) -> int:
     elif count > limits.BATCH_TASKS_MAX:
         raise TooLarge(f"expected at most {limits.BATCH_TASKS_MAX} tasks in {what}, got {count}")
     else:
-        offsets = _offsets(ends)
+        offsets = offsets_of(ends)
         if offsets[-1] != len(blob) or sorted(offsets) != offsets:
             raise Malformed(f"expected ends of {what} that never fall and close with {len(blob)}")
     return count

@@ -1,12 +1,12 @@
 """Live events: what happens, told after the commit to whoever watches.
 
-Theory of operation. A watcher is a connection and the number of its request, with filters and a lease that its client
+Theory of operation. A follower is a connection and the number of its request, with filters and a lease that its client
 renews; one that does not is forgotten. Events are noted while a step runs, a range of a batch at a time, and leave at
-the end of the step, in one message to each watcher. When nobody watches, `Books.events` is None and nothing is noted.
+the end of the step, in one message to each follower. When nobody watches, `Books.events` is None and nothing is noted.
 
-A watcher never holds up the coordinator: a message has at most EVENTS_MAX events, and at most WINDOW messages are on
+A follower never holds up the coordinator: a message has at most EVENTS_MAX events, and at most WINDOW messages are on
 their way that it has not said to have seen. What does not fit is dropped, and how many were is in the next message.
-Watchers are in memory only: after a restart their clients come again.
+Followers are in memory only: after a restart their clients come again.
 """
 
 from __future__ import annotations
@@ -21,9 +21,9 @@ EVENTS_MAX = 256
 """Events in one message: about 30 kB."""
 
 WINDOW = 64
-"""Messages that may be on their way to a watcher: two megabytes at most, far below what a socket may hold."""
+"""Messages that may be on their way to a follower: two megabytes at most, far below what a socket may hold."""
 
-WATCHERS_MAX = 16
+FOLLOWERS_MAX = 16
 """At the same time: each costs every event a comparison."""
 
 TEXT_CHARS = 200
@@ -96,14 +96,14 @@ class Followers:
     ) -> None:
         """Notes that something has happened to the tasks lo to hi-1 of a batch, or to a worker or queue."""
         event: Event | None = None
-        for watcher in self.by_request.values():
-            if kind in watcher.kinds and watcher.wants(queue, worker):
+        for follower in self.by_request.values():
+            if kind in follower.kinds and follower.wants(queue, worker):
                 if event is None:
                     event = Event(kind, queue, id, lo, hi, worker, token, text[:TEXT_CHARS])
-                watcher.note(event)
+                follower.note(event)
 
     def drop_peer(self, peer: Peer) -> None:
-        """Forgets the watchers of a connection that is gone."""
+        """Forgets the followers of a connection that is gone."""
         for key in [key for key in self.by_request if key[0] == peer]:
             del self.by_request[key]
 

@@ -43,11 +43,9 @@ def settle(books: Books, step: Step, peer: Peer, sender: Holder | None, message:
             if lease is not None:
                 _fail(books, step, lease, bit, failed)
             stale += left
-    if stale:
-        for id, span in stale:
-            _note_stale(books, step, sender, id, span)
-    spans = [span for _, span in stale] if stale else []
-    _finish_settling(books, step, peer, sender, message.number, message.credit, spans)
+    for id, span in stale:
+        _note_stale(books, step, sender, id, span)
+    _finish_settling(books, step, peer, sender, message.number, message.credit, [span for _, span in stale])
 
 
 def release(books: Books, step: Step, peer: Peer, sender: Holder | None, message: Release) -> None:
@@ -98,7 +96,7 @@ def _lease_of(books: Books, sender: Holder | None, token: int) -> Lease | None:
     return lease
 
 
-# What is stale (the fence): decided here, and nowhere else.
+# What is stale of completions and failures (the fence): decided here, and nowhere else.
 
 Stale = tuple[str, Span]
 """What is refused of a message: the id of its batch, and the tasks."""
