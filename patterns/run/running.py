@@ -16,7 +16,7 @@ from typing import Any, Generic, TypeVar
 from patterns.errors import StageError
 from patterns.run.settings import Engine, Settings
 from patterns.work.items import Failure
-from zq.processes.references import is_loading
+from zq.processes.references import refuse_while_loading
 
 Out = TypeVar("Out")
 
@@ -82,11 +82,7 @@ class Run(Generic[Out]):
 
 def _results(engine: Engine, settings: Settings, errors: list[StageError]) -> Generator[Any, None, None]:
     """Yields the results of an engine; started by the first `next`, and closed whatever happens."""
-    if is_loading():
-        raise RuntimeError(
-            "a pipeline is run while another process imports this module for its stages: "
-            'put the run under `if __name__ == "__main__":`'
-        )
+    refuse_while_loading("a pipeline is run")
     atexit.register(engine.close)  # for a run that a program leaves open at its end
     try:
         if not settings.quiet:

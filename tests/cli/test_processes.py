@@ -242,3 +242,20 @@ def test_module_that_is_not_python_is_a_usage_error(tmp_path: Path) -> None:
 
     assert result.returncode == 2
     assert f"{tmp_path}/shop.py line 2 is not Python: invalid syntax" in result.stderr
+
+
+def test_module_that_runs_its_worker_when_it_is_imported_is_told_so(tmp_path: Path) -> None:
+    (tmp_path / "eager.py").write_text(
+        "import zq\nworker = zq.Worker(name='eager')\n@worker.task('q')\ndef run(task):\n    return 1\nworker.run()\n"
+    )
+
+    done = subprocess.run(
+        [sys.executable, "-m", "zq.cli", "worker", "eager:worker"],
+        capture_output=True, text=True, timeout=60, check=False, cwd=tmp_path,
+    )  # fmt: skip
+
+    assert done.returncode == 2
+    assert done.stderr == (
+        "zq: eager:worker: worker eager is started while its module is imported for what it defines: "
+        'put the run under `if __name__ == "__main__":`\n'
+    )

@@ -319,6 +319,24 @@ def test_script_calls_its_own_functions(tmp_path: Path, command: list[str]) -> N
     assert done.stderr == ""
 
 
+def test_script_without_a_main_guard_is_told_so_and_starts_no_more_processes(tmp_path: Path) -> None:
+    (tmp_path / "script.py").write_text(
+        "import zq\n"
+        "def double(x):\n    return 2 * x\n"
+        "with zq.Executor(max_workers=2) as executor:\n    print(list(executor.map(double, range(3))))\n"
+    )
+
+    done = subprocess.run(
+        [sys.executable, "script.py"], capture_output=True, text=True, timeout=60, check=False, cwd=tmp_path
+    )
+
+    assert done.returncode == 1
+    assert done.stderr.rstrip().endswith(
+        "an executor with processes is made while its module is imported for what it defines: "
+        'put the run under `if __name__ == "__main__":`'
+    )
+
+
 def test_session_without_a_file_is_told_why_not() -> None:
     code = "import zq\ndef f(): pass\nzq.Executor('ipc:///nowhere').submit(f)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=False)

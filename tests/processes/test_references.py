@@ -15,7 +15,7 @@ import pytest
 
 from tests.patterns import shop
 from zq.processes import references
-from zq.processes.references import load_provider, load_reference, place_of, reference_to
+from zq.processes.references import StartedOnImportError, load_provider, load_reference, place_of, reference_to
 
 SCRIPT = """
 import dataclasses
@@ -196,10 +196,13 @@ def test_file_that_is_not_python_is_refused_with_the_line(script: Path) -> None:
 
 
 def test_importing_by_reference_is_known_to_the_thread_that_does_it(script: Path) -> None:
-    script.write_text("from zq.processes.references import is_loading\nwas_loading = is_loading()")
+    script.write_text("from zq.processes.references import refuse_while_loading\nrefuse_while_loading('it runs')")
 
-    assert load_reference(f"{script}:was_loading") is True
-    assert not references.is_loading()
+    with pytest.raises(
+        StartedOnImportError, match=r"^it runs while its module is imported for what it defines: put the run"
+    ):
+        load_reference(f"{script}:x")
+    references.refuse_while_loading("it runs")  # which it may, outside of an import
 
 
 def test_part_of_what_has_no_parts_is_refused() -> None:

@@ -188,11 +188,14 @@ def worker(
 
 def _load_worker(spec: str) -> Worker:
     from zq.app.app import App
-    from zq.processes.references import load_provider
+    from zq.processes.references import StartedOnImportError, load_provider
     from zq.worker.worker import Worker
 
     sys.path.insert(0, str(Path.cwd()))  # as `python -m` does; a console script has its own folder there
-    found: Any = load_provider(spec)
+    try:
+        found: Any = load_provider(spec)
+    except StartedOnImportError as error:
+        raise ValueError(f"{spec}: {error}") from error
     if isinstance(found, App):
         found = found.worker()
     if not isinstance(found, Worker):

@@ -24,6 +24,7 @@ from zq.client.driving import Ask, Blocking, Call
 from zq.errors import TaskCancelledError, ZqError
 from zq.executor.remote_call import Callee, unpack_result
 from zq.executor.workers import make_worker
+from zq.processes.references import refuse_while_loading
 from zq.server.embedded import Coordinator
 from zq.submit_options import SubmitOptions
 from zq.task import task_id
@@ -90,6 +91,8 @@ class ExecutorEngine:
         options: SubmitOptions,
     ) -> None:
         """Opens what it needs; the arguments are those of `zq.Executor`, checked."""
+        if processes:
+            refuse_while_loading("an executor with processes is made")
         address, namespace, self._queue = destination
         self._options = options
         self._temporary: str | None = None

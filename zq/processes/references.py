@@ -113,6 +113,10 @@ def _walk(found: Any, qualname: str) -> Any:
 # Things.
 
 
+class StartedOnImportError(RuntimeError):
+    """A module does when it is imported what belongs under its main guard."""
+
+
 def load_reference(reference: str) -> Any:
     """Imports what a reference names.
 
@@ -136,9 +140,20 @@ def load_reference(reference: str) -> Any:
     return found
 
 
-def is_loading() -> bool:
-    """Returns whether this thread is importing something by its reference."""
-    return _loading.depth > 0
+def refuse_while_loading(what: str) -> None:
+    """Refuses what a module must not do when it is imported by its reference: each process that it starts would import
+    it again.
+
+    Args:
+        what: is done, as the beginning of a sentence.
+
+    Raises:
+        StartedOnImportError: this thread is importing something by its reference.
+    """
+    if _loading.depth > 0:
+        raise StartedOnImportError(
+            f'{what} while its module is imported for what it defines: put the run under `if __name__ == "__main__":`'
+        )
 
 
 def loaded_module(place: str) -> ModuleType | None:

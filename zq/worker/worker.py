@@ -13,7 +13,7 @@ from types import TracebackType
 from typing import Any, TypeVar
 
 from zq.errors import ClosedError
-from zq.processes.references import place_of
+from zq.processes.references import place_of, refuse_while_loading
 from zq.sockets.link import resolve_address, resolve_namespace
 from zq.submit_options import check_name
 from zq.task import Task
@@ -137,6 +137,7 @@ class Worker:
             raise ValueError(f"worker {self.name} is running")
         if not self.handlers:
             raise ValueError(f"worker {self.name} has no handler; register one with @worker.task(queue)")
+        refuse_while_loading(f"worker {self.name} is started")
         self._run = WorkerRun(self, self.child_spec() if self.processes else None)
         self._run.start()
         return self._run
