@@ -50,7 +50,7 @@ class Places:
 
 def _make_folder() -> str:
     """Returns a new folder that only this user can enter, on a path short enough for sockets."""
-    # mkdtemp makes a private one inside
+    # mkdtemp makes a private folder inside.
     folder = None if len(tempfile.gettempdir()) <= FOLDER_CHARACTERS_MAX else "/tmp"  # noqa: S108
     return tempfile.mkdtemp(prefix="zq-", dir=folder)
 

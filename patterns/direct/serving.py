@@ -71,7 +71,7 @@ class StageServer:
         """Ends serving; runs that use the workers lose what they hold."""
         self._stopped.set()
 
-    # the signature of signal handlers
+    # It has the signature of signal handlers.
     def _on_signal(self, number: int, frame: FrameType | None) -> None:  # noqa: ARG002
         self.stop()
 

@@ -34,12 +34,11 @@ from zq.sessions.client import ClientSession
 from zq.sessions.ids import IdMaker, make_prefix
 from zq.sessions.session import Session
 from zq.sessions.worker import WorkerSession
-from zq.sockets.link import resolve_namespace
 from zq.store.memory import MemoryStore
 from zq.task import Task
 from zq.wire.codec import decode_for_coordinator, decode_from_coordinator, encode
 from zq.wire.limits import PAYLOAD_BYTES_MAX
-from zq.wire.namespaces import Namespace
+from zq.wire.namespaces import Namespace, check_namespace
 from zq.worker.harvest import Report
 from zq.worker.loop_runner import is_coroutine_handler
 from zq.worker.runner import Chunk, Handler, Runner, Slot
@@ -95,15 +94,14 @@ class Memory:
         self._lock = threading.RLock()  # guards the machines: a handler may submit from a thread of its own
         self._machine = Machine(options, self._clocks(), self._store, self._about, CALENDAR)
         self._gone: list[bytes] = []  # connections of which the coordinator has not heard yet that they are closed
-        resolve_namespace(namespace or "")  # refused now, if it cannot be one
-        self._namespace = namespace or ""  # of all clients and the worker
+        self._namespace = check_namespace(namespace) if namespace else None  # of all clients and the worker
         self._namespaces: dict[bytes, Namespace] = {}  # by connection: each remembers what it has asked
         self._sessions: dict[bytes, Session] = {}
         self._worker: WorkerSession | None = None
         self._revoked: dict[int, set[int]] = {}
         self._is_handling = False
         self._runner = Runner({}, self, IdMaker("memory"), Slot())
-        calls, async_calls = self.make_calls(), self.make_calls()
+        calls, async_calls = self._make_calls(), self._make_calls()
         self.client = Client.over(calls, self._run(calls))
         self.async_client = AsyncClient.over(async_calls, self._async_run(async_calls))
 
@@ -223,9 +221,8 @@ class Memory:
     def _attach(self, peer: bytes, session: Session) -> None:
         """Lets a session speak over a connection of its own."""
         self._sessions[peer] = session
-        namespace = resolve_namespace(self._namespace)
-        if namespace is not None:
-            self._namespaces[peer] = namespace
+        if self._namespace is not None:
+            self._namespaces[peer] = Namespace(self._namespace)
 
     def connect(self, session: ClientSession) -> _Line:
         """Makes the connection of a client; see `zq.client.calls.Calls`."""
@@ -234,7 +231,7 @@ class Memory:
         session.connected(self._now)
         return _Line(self, peer, session)
 
-    def make_calls(self) -> Calls:
+    def _make_calls(self) -> Calls:
         """Returns the calls of a client that has just connected."""
         prefix = make_prefix(len(self._sessions) + 1)
         medium = Medium(self.connect, self.clock, prefix)

@@ -101,8 +101,9 @@ class Search:
 def search(state: StateFilter, *, limit: int | None = None, **filters: Unpack[TaskFilters]) -> Search:
     """Makes a search; raises ValueError and TypeError for what cannot be."""
     known = TaskFilters.__annotations__
-    for name in filters.keys() - known.keys():
-        raise TypeError(f"unknown filter {name}; expected one of {', '.join(known)}")
+    unknown = [name for name in filters if name not in known]
+    if unknown:
+        raise TypeError(f"unknown filter {unknown[0]}; expected one of {', '.join(known)}")
     queue, headers, older_than = filters.get("queue"), filters.get("headers"), filters.get("older_than")
     if older_than is not None and not older_than >= 0:
         raise ValueError(f"expected older_than as seconds from 0, got {older_than}")

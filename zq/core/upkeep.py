@@ -53,13 +53,11 @@ def parts_of(books: Books) -> tuple[UpkeepPart, ...]:
         UpkeepPart(admission.release_due, at.delays),
         UpkeepPart(schedules.fire_due, at.schedules),
         UpkeepPart(dead_letters.carry_on, at.replays),
-        UpkeepPart(
-            operations.carry_on, at.operations, is_in_each_step=True
-        ),  # one may wait for what runs, which has ended
+        # One may wait for what runs, which has ended.
+        UpkeepPart(operations.carry_on, at.operations, is_in_each_step=True),
         UpkeepPart(_follow_up, Deadline(is_wall=False), is_in_each_step=True),
-        UpkeepPart(
-            assignment.assign_all, at.gates, is_in_each_step=True
-        ),  # what waits, waits for a gate's time or an event
+        # What waits, waits for a gate's time or an event.
+        UpkeepPart(assignment.assign_all, at.gates, is_in_each_step=True),
         UpkeepPart(pulls.end_due, at.pulls),
         UpkeepPart(retention.forget, at.retention),
     )

@@ -81,7 +81,7 @@ class CoroutineChildRunner(ChildThread):
     def running(self) -> list[tuple[int, int, float]]:
         return [place for place in PLACE.iter_unpack(self._page[PLACE.size :]) if place[1] >= 0]
 
-    # the worker reports it: the coroutine may take its time
+    # The worker reports the reason itself: the coroutine may take its time.
     def stop_task(self, token: int, index: int, reason: str | None) -> bool:  # noqa: ARG002
         self._new_stops.append(Span(token, index, index + 1))
         self._stirred.set()

@@ -36,7 +36,7 @@ def is_coroutine_handler(handler: Handler) -> bool:
     """Returns whether calling a handler makes a coroutine: an `async def` function, or an object whose `__call__` is
     one.
     """
-    # it is looked at, not for
+    # `__call__` is looked at, not looked for.
     return inspect.iscoroutinefunction(handler) or inspect.iscoroutinefunction(getattr(handler, "__call__", None))  # noqa: B004
 
 
@@ -204,7 +204,7 @@ class LoopRunner(RunnerThread):
     def running(self) -> list[tuple[int, int, float]]:
         return self._engine.running()
 
-    # the worker reports it: the coroutine may take its time
+    # The worker reports the reason itself: the coroutine may take its time.
     def stop_task(self, token: int, index: int, reason: str | None) -> bool:  # noqa: ARG002
         self._call(partial(self._engine.stop, token, index))
         return False

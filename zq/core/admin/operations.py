@@ -161,7 +161,7 @@ def resume_all(books: Books) -> None:
             queue.swept_before = operation.before
 
 
-# a query
+# All queries are alike in shape; this one needs no more.
 def list_operations(books: Books, step: Step, arguments: dict[str, Any]) -> list[dict[str, Any]]:  # noqa: ARG001
     """Answers the query `operations`: all that go on, and the last that are done, or the one with an id."""
     id, inside = arguments.get("id"), prefix(arguments)

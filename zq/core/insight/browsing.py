@@ -212,7 +212,7 @@ def _was_at(wanted: Wanted, details: list[dict[str, Any]]) -> bool:
     return wanted.worker is None or any(wanted.is_by(str(detail.get("worker"))) for detail in details)
 
 
-# alike in shape
+# All stages are alike in shape; this one reads memory alone.
 def _leased(books: Books, step: Step, wanted: Wanted, start: bytes) -> Iterator[Record]:  # noqa: ARG001
     first = tables.token_of(start) if start else 0
     for token, lease in books.leases.items():  # tokens rise

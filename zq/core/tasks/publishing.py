@@ -173,7 +173,7 @@ def remove(books: Books, step: Step, bindings: list[Binding]) -> int:
     return len(bindings)
 
 
-# a query
+# All queries are alike in shape; this one needs no more.
 def list_bindings(books: Books, step: Step, arguments: dict[str, Any]) -> list[dict[str, Any]]:  # noqa: ARG001
     """Answers the query `bindings`."""
     queue = arguments.get("queue")
