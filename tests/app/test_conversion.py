@@ -190,7 +190,7 @@ def test_int_will_do_for_a_float() -> None:
         (dict[str, int], {"a": "b"}, r"\['a'\]: expected int, got str 'b'"),
         (tuple[int, int], (1,), "expected a tuple of 2"),
         (Pizza, {"name": "a"}, "expected Pizza, got dict"),
-        # what it refuses
+        # It refuses this.
         (Pizza, Pizza("a", [Topping(5)]), r"\.toppings\[0\]\.name: expected str, got int 5"),  # type: ignore[arg-type]
         (Topping | Point, 5, "expected .*Topping.*: expected Topping, got int 5; expected Point, got int 5"),
         (Literal["a"], "b", "expected one of 'a', got str 'b'"),

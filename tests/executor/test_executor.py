@@ -144,7 +144,7 @@ def test_call_whose_process_dies_fails_and_the_next_runs(executor: zq.Executor) 
 
 
 def test_function_may_ask_for_its_task(executor: zq.Executor) -> None:
-    # zq fills it in
+    # zq fills the other argument in.
     assert executor.submit(functions.attempt_of).result(60) == ("zq.executor", 1)  # type: ignore[call-arg]
 
 

@@ -75,7 +75,7 @@ def test_kill_9_of_the_coordinator_loses_and_doubles_nothing(kitchen: Kitchen) -
     with Customers(kitchen, 0.001) as customers:
         for _ in range(CYCLES):
             count = len(customers.receipts)
-            # called at once
+            # It is called at once.
             wait_until(lambda: len(customers.receipts) > count, "a receipt after a restart")  # noqa: B023
             time.sleep(rng.uniform(0.0, 0.3))
             kill(coordinator)
@@ -122,7 +122,7 @@ def test_completion_of_a_worker_that_was_stopped_too_long_is_refused(kitchen: Ki
             zombie.send_signal(signal.SIGSTOP)
             wait_until(lambda: not client.query("workers"), "the stopped worker to be gone")
             heir = kitchen.start_worker(f"heir-{cycle}")
-            # called at once
+            # It is called at once.
             wait_until(lambda: _starts(kitchen, receipt.id) == 2, "the task to start again")  # noqa: B023
             gate.touch()
             token = receipt.result(timeout=60.0)

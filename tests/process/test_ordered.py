@@ -26,7 +26,7 @@ def test_order_of_each_key_survives_kill_9_of_workers_and_coordinator(kitchen: K
         for number in range(TASKS):
             key = f"customer-{number % KEYS}"
             options = {"key": key, "ordered": True, "priority": rng.randrange(10)}
-            # drawn
+            # It is drawn.
             receipts.append((key, client.submit("orders", {"seconds": 0.03}, **options)))  # type: ignore[arg-type]
         for cycle in range(CYCLES):
             count = len(kitchen.events())
