@@ -159,7 +159,8 @@ class MajordomoServices:
 
     async def _finish(self) -> None:
         for life in self._lives:
-            life.cancel()
+            if not life.cancelling():  # a worker that was dismissed gives back what it held: that is not cut short
+                life.cancel()
         if rest := self._lives | self._completions:
             await asyncio.wait(rest, timeout=CLOSE_TIMEOUT)
         await self._client.close()  # what still waits ends with ClosedError

@@ -6,14 +6,16 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from queue import SimpleQueue
 
 import pytest
 import zmq
 
 import zq
 from patterns.guide import MajordomoBroker
+from patterns.guide.majordomo_services import MajordomoServices, MajordomoWorker
 from tests.patterns.raw_peers import RawPeers, Socket, is_silent, receive, wait_until
 
 BEAT = [b"", b"MDPW01", b"\x04"]
@@ -415,3 +417,30 @@ def test_arguments_are_checked() -> None:
         MajordomoBroker(bind="tcp://127.0.0.1:*", requests_max=0)
     with pytest.raises(ValueError, match="expected an address like"), MajordomoBroker(bind="inproc://x", address="x"):
         pass
+
+
+def test_giving_back_what_a_dismissed_worker_held_is_not_cut_short_by_the_end_of_the_broker(tmp_path: Path) -> None:
+    given_back: list[bool] = []
+
+    class Watched(MajordomoServices):
+        async def _give_back(
+            self, task: zq.AsyncPulledTask, lost_because: str | None, *, is_final: bool = False
+        ) -> None:
+            given_back.append(False)
+            await super()._give_back(task, lost_because, is_final=is_final)
+            given_back[-1] = True
+
+    posts: SimpleQueue[Callable[[], None]] = SimpleQueue()
+    worker = MajordomoWorker(b"worker", "bake")
+    with zq.Coordinator(tmp_path / "bakery.zq") as coordinator, zq.Client(coordinator.address) as client:
+        receipt = client.submit("bake", [b"one"])
+        services = Watched(posts.put, lease=30.0, request_ttl=None)
+        services.open(coordinator.address)
+        services.hire(worker, lambda address, body: None)
+        posts.get(timeout=20.0)  # it holds the task
+
+        services.dismiss(worker, None)
+        services.close()
+
+        assert given_back == [True]
+        assert receipt.status().state == "waiting"
