@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import errno
+
 import zmq
+
+from zq.processes.bound_address import claimed
+from zq.processes.endpoints import bind_error, needs_ipv6
 
 Socket = zmq.Socket[bytes]
 Frames = list[bytes]
@@ -67,11 +72,23 @@ def bind(socket: Socket, address: str) -> str:
     Raises:
         OSError: the address cannot be bound.
     """
+    with claimed(address):
+        try:
+            _bind(socket, address)
+        except zmq.ZMQError as error:
+            raise bind_error(address, error.errno) from error
+    return socket.getsockopt_string(zmq.LAST_ENDPOINT)
+
+
+def _bind(socket: Socket, address: str) -> None:
+    socket.ipv6 = "[" in address
     try:
         socket.bind(address)
     except zmq.ZMQError as error:
-        raise OSError(error.errno, f"cannot bind {address}: {error.strerror}") from error
-    return socket.getsockopt_string(zmq.LAST_ENDPOINT)
+        if error.errno != errno.ENODEV or socket.ipv6:
+            raise
+        socket.ipv6 = True  # a name that has no number of IPv4
+        socket.bind(address)
 
 
 def connect(socket: Socket, address: str) -> None:
@@ -80,10 +97,13 @@ def connect(socket: Socket, address: str) -> None:
     Raises:
         ValueError: it cannot be an address.
     """
+    socket.ipv6 = needs_ipv6(address)
     try:
         socket.connect(address)
     except zmq.ZMQError as error:
-        raise ValueError(f"expected an address like tcp://host:5555, got {address!r}: {error.strerror}") from error
+        raise ValueError(
+            f"expected an address like tcp://host:5555, got {address!r}: {zmq.strerror(error.errno or 0)}"
+        ) from error
 
 
 def send_now(socket: Socket, frames: Frames) -> bool:

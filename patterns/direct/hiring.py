@@ -14,7 +14,7 @@ from patterns.direct import process
 from patterns.direct.control import Arrived, Counts, Target
 from patterns.direct.places import Places
 from patterns.direct.session import ControlThread, StageSession
-from patterns.sockets import Socket, make_socket, send_now
+from patterns.sockets import Socket, connect, make_socket, send_now
 from patterns.work.plan import Node, Plan
 from zq.processes.children import start_program
 from zq.processes.exits import describe_exit
@@ -96,7 +96,7 @@ class Hiring:
 
     def _call(self, worker: Hired, place: str) -> None:
         worker.call = make_socket(self._context, zmq.PUSH)
-        worker.call.connect(place)
+        connect(worker.call, place)
         self.call_again(worker)
 
     def call_again(self, worker: Hired) -> None:

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 import zmq
 
 from patterns.direct.control import Target
-from patterns.sockets import MESSAGE_BYTES_MAX, Socket, make_socket
+from patterns.sockets import MESSAGE_BYTES_MAX, Socket, connect, make_socket
 from patterns.work.execution import divide
 from patterns.work.items import ItemChunk, Sent, cut, frames_of, size_of
 from patterns.work.plan import SINK, Plan
@@ -73,7 +73,7 @@ class Links:
         """Opens a link; the first message goes out with the next `pump`s."""
         socket = make_socket(self._context, zmq.PUSH, high_water_mark=CHUNKS_HIGH_WATER_MARK)
         set_patient(socket)
-        socket.connect(target.endpoint)
+        connect(socket, target.endpoint)
         link = _Link(target, socket)
         self._links[target.worker] = link
         self._by_node.setdefault(target.node, []).append(link)

@@ -5,14 +5,15 @@ can reach.
 from __future__ import annotations
 
 import itertools
+import os
 import shutil
 import socket
 import tempfile
 from collections.abc import Iterable
 from urllib.parse import urlsplit
 
-FOLDER_CHARACTERS_MAX = 70
-"""Of the folder for temporary files: the path of a socket file may have 107 characters, on some systems 103."""
+FOLDER_BYTES_MAX = 70
+"""Of the folder for temporary files: the path of a socket file may have 107 bytes, on some systems 103."""
 
 _runs = itertools.count(1)
 
@@ -44,14 +45,14 @@ class Places:
     def place(self, name: str) -> str:
         """Returns the address to bind the socket of that name to."""
         if self._host is not None:
-            return f"tcp://{self._host}:*"
+            return f"tcp://[{self._host.strip('[]')}]:*" if ":" in self._host else f"tcp://{self._host}:*"
         return f"inproc://zq-{self._run}-{name}" if self._is_threaded else f"ipc://{self.folder}/{name}"
 
 
 def _make_folder() -> str:
     """Returns a new folder that only this user can enter, on a path short enough for sockets."""
     # mkdtemp makes a private folder inside.
-    folder = None if len(tempfile.gettempdir()) <= FOLDER_CHARACTERS_MAX else "/tmp"  # noqa: S108
+    folder = None if len(os.fsencode(tempfile.gettempdir())) <= FOLDER_BYTES_MAX else "/tmp"  # noqa: S108
     return tempfile.mkdtemp(prefix="zq-", dir=folder)
 
 
@@ -66,12 +67,19 @@ def own_host(endpoints: Iterable[str]) -> str | None:
         address = split_endpoint(endpoint)
         if found is None:
             try:
-                with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
-                    probe.connect(address)  # sends nothing; it only finds the way
-                    found = str(probe.getsockname()[0])
-            except OSError as error:
+                found = _way_to(*address)
+            except (OSError, UnicodeError) as error:
                 raise ValueError(f"there is no way to {endpoint}: {error}") from error
     return found
+
+
+def _way_to(host: str, port: int) -> str:
+    """Returns the address of this machine from which a datagram would leave to another; IPv4 if there is a way."""
+    ways = socket.getaddrinfo(host, port, type=socket.SOCK_DGRAM)
+    family, kind, protocol, _, address = min(ways, key=lambda way: way[0] != socket.AF_INET)
+    with socket.socket(family, kind, protocol) as probe:
+        probe.connect(address)  # sends nothing; it only finds the way
+        return str(probe.getsockname()[0])
 
 
 def split_endpoint(endpoint: str) -> tuple[str, int]:

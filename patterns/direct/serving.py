@@ -13,6 +13,7 @@ import sys
 import threading
 import time
 from collections.abc import Sequence
+from functools import partial
 from ipaddress import ip_address
 from types import FrameType
 from urllib.parse import urlsplit
@@ -28,9 +29,13 @@ from patterns.direct.session import ControlThread, StageSession
 from patterns.pipeline.pipeline import load_pipeline
 from patterns.sockets import bind
 from zq.processes.children import become_child, restart_pause, start_program
+from zq.processes.forks import close_sockets_of, drop_in_forks
 
 LONG_RUN = 1.0
 """Seconds after which a process that ended is no sign of trouble."""
+
+SIGNAL_LOOK_INTERVAL = 0.5
+"""Seconds after which a signal is noticed at the latest."""
 
 
 class StageServer:
@@ -61,7 +66,8 @@ class StageServer:
             for thread in threads:
                 thread.start()
             for thread in threads:
-                thread.join()
+                while thread.is_alive():  # a signal that another thread got does not wake a thread that waits for good
+                    thread.join(SIGNAL_LOOK_INTERVAL)
         finally:
             self.stop()
             for number, handler in before.items():
@@ -111,7 +117,7 @@ def main() -> None:
     node = plan.node_named(stage)
     context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
     intake = Intake(context)
-    bind(intake.socket, endpoint)
+    drop_in_forks(partial(close_sockets_of, bind(intake.socket, endpoint)))  # or what a stage forks keeps the port
     sys.stderr.write(f"zq pipeline serve: stage {stage} at {endpoint}\n")
     control_endpoint, worker, secret, name, fingerprint = _wait_call(intake.socket)
     control = ControlThread(context, control_endpoint, Arrived(worker, secret), is_remote=True)

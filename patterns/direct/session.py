@@ -33,7 +33,7 @@ from patterns.direct.control import (
     unpack,
 )
 from patterns.direct.links import STALL_MAX, Intake, Links, set_patient
-from patterns.sockets import MESSAGE_BYTES_MAX, Socket, bind, make_socket, send_now
+from patterns.sockets import MESSAGE_BYTES_MAX, Socket, bind, connect, make_socket, send_now
 from patterns.work.execution import Execution
 from patterns.work.items import UNSENDABLE, ItemChunk, Sent, decode, size_of, weight_of
 from patterns.work.plan import Plan
@@ -112,7 +112,7 @@ class ControlThread(threading.Thread):
         poller.register(self._own_wake, zmq.POLLIN)
         heard_at = looked_at = time.monotonic()
         try:
-            channel.connect(self._endpoint)
+            connect(channel, self._endpoint)
             while not self._is_over or self._outbox:
                 self._send(channel)
                 if poller.poll(LOOK_MILLISECONDS):
@@ -123,7 +123,7 @@ class ControlThread(threading.Thread):
                 looked_at = now
                 if self._is_remote and now - heard_at > CALLER_SILENCE_MAX:
                     self._stop()
-        except zmq.ZMQError:
+        except (zmq.ZMQError, ValueError):
             logger.exception("worker %d has no channel to its caller at %s", self.hello.worker, self._endpoint)
         finally:
             channel.close(500)

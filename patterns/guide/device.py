@@ -20,7 +20,7 @@ import zmq
 
 from patterns.sockets import HIGH_WATER_MARK, LINGER, Frames, Socket, bind, make_socket
 from zq import ClosedError
-from zq.processes.socket_file import SocketFile
+from zq.processes.bound_address import BoundAddress
 from zq.processes.wake import Wake
 
 logger = logging.getLogger(__name__)
@@ -50,7 +50,7 @@ class Device:
         self._context: zmq.Context[Socket]
         self._poller = zmq.Poller()
         self._handlers: dict[Socket, Callable[[Frames], None] | None] = {}
-        self._files: list[SocketFile] = []
+        self._bound: list[BoundAddress] = []
         self._wake: Wake | None = None
         self._posts: deque[Callable[[], None]] = deque()
         self._is_stopping = False
@@ -93,7 +93,7 @@ class Device:
     def _bind(self, socket: Socket, address: str) -> str:
         """Binds a socket and returns where; raises OSError."""
         endpoint = bind(socket, address)
-        self._files.append(SocketFile(endpoint))
+        self._bound.append(BoundAddress(endpoint))
         return endpoint
 
     def _listen(self, socket: Socket, is_listening: bool) -> None:
@@ -214,8 +214,8 @@ class Device:
         try:
             self._close()
         finally:
-            for file in self._files:
-                file.remove()
+            for bound in self._bound:
+                bound.leave()
             for socket in list(self._handlers):
                 self._drop(socket)
             self._context.term()  # waits for the linger; would wait for ever for a socket that was forgotten

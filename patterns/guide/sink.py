@@ -17,7 +17,7 @@ import zmq
 from patterns.guide.socket_owner import SocketOwner
 from patterns.sockets import Frames, bind, make_socket, unpack_number
 from zq import TimedOutError
-from zq.processes.socket_file import SocketFile
+from zq.processes.bound_address import BoundAddress
 
 RESULT = b"\x01"
 END = b"\x02"
@@ -50,7 +50,7 @@ class Sink(SocketOwner):
         with self._opening():
             self._socket = make_socket(self._context, zmq.PULL)
             self.results = bind(self._socket, results)
-            self._file = SocketFile(self.results)
+            self._bound = BoundAddress(self.results)
 
     def collect(self, patience: float = 30.0) -> Iterator[tuple[int, bytes]]:
         """Yields number and result as they come; ends when all are here, or when nothing came for a while.
@@ -103,7 +103,7 @@ class Sink(SocketOwner):
     def close(self) -> None:
         """Closes the socket; what still comes is lost."""
         if not self._socket.closed:
-            self._file.remove()
+            self._bound.leave()
         super().close()
 
 

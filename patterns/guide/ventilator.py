@@ -16,7 +16,7 @@ from patterns.guide.sink import END, NUMBER_MAX, RESULT, task_number
 from patterns.guide.socket_owner import SocketOwner
 from patterns.sockets import Frames, bind, connect, make_socket, pack_number, send_now
 from zq import TimedOutError
-from zq.processes.socket_file import SocketFile
+from zq.processes.bound_address import BoundAddress
 
 logger = logging.getLogger(__name__)
 
@@ -59,7 +59,7 @@ class Ventilator(SocketOwner):
             events = zmq.EVENT_HANDSHAKE_SUCCEEDED | zmq.EVENT_DISCONNECTED
             self._monitor = self._tasks.get_monitor_socket(events)
             self.tasks = bind(self._tasks, tasks)
-            self._file = SocketFile(self.tasks)
+            self._bound = BoundAddress(self.tasks)
             self._sink = make_socket(self._context, zmq.PUSH, linger=TASKS_LINGER)
             connect(self._sink, sink)
 
@@ -109,7 +109,7 @@ class Ventilator(SocketOwner):
         if not self._tasks.closed:
             self._tasks.disable_monitor()
             super().close()
-            self._file.remove()  # last: until here workers that come late still get what was sent
+            self._bound.leave()  # last: until here workers that come late still get what was sent
 
 
 class VentilatorWorker(Device):

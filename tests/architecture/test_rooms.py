@@ -24,7 +24,7 @@ ROOMS: dict[str, str] = {
     "zq.sessions": "zq.wire zq.errors",
     "zq.processes": "",
     "zq.sockets": "zq.sessions zq.processes zq.wire zq.errors",
-    "zq.store": "zq.core.storage zq.core.tables zq.errors",
+    "zq.store": "zq.core.storage zq.core.tables zq.processes zq.errors",
     "zq.server": "zq.core zq.store zq.processes zq.wire zq.errors",
     "zq.client": "zq.sessions zq.sockets zq.task zq.submit_options zq.wire zq.errors",
     "zq.worker": "zq.sessions zq.sockets zq.processes zq.task zq.submit_options zq.wire zq.errors",

@@ -2,15 +2,30 @@
 
 from __future__ import annotations
 
+import socket as sockets
 import time
 from collections.abc import Callable
 
+import pytest
 import zmq
 
 Socket = zmq.Socket[bytes]
 
 PATIENCE = 20.0
 """Seconds after which a test gives up; how fast the machine is decides nothing."""
+
+
+def has_ipv6() -> bool:
+    """Returns whether this machine has a loopback for IPv6."""
+    try:
+        with sockets.socket(sockets.AF_INET6) as probe:
+            probe.bind(("::1", 0))
+    except OSError:
+        return False
+    return True
+
+
+needs_ipv6 = pytest.mark.skipif(not has_ipv6(), reason="this machine has no loopback for IPv6")
 
 
 class RawPeers:

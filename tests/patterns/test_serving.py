@@ -17,21 +17,21 @@ import pytest
 from patterns import LostError, StartError
 from patterns.direct import crew
 from tests.patterns.leftovers import is_alive
-from tests.patterns.raw_peers import wait_until
+from tests.patterns.raw_peers import needs_ipv6, wait_until
 from tests.patterns.served import pipeline
 from tests.patterns.shop import double, keep, tell_process
 
 ZQ = [sys.executable, "-m", "zq.cli"]
 
-Serve = Callable[[str, str, int], list[str]]
+Serve = Callable[..., list[str]]
 
 pytestmark = pytest.mark.usefixtures("tidy")
 
 
-def free_endpoint() -> str:
-    with socket.socket() as found:
-        found.bind(("127.0.0.1", 0))
-        return f"tcp://127.0.0.1:{found.getsockname()[1]}"
+def free_endpoint(host: str) -> str:
+    with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as found:
+        found.bind((host, 0))
+        return f"tcp://{f'[{host}]' if ':' in host else host}:{found.getsockname()[1]}"
 
 
 @pytest.fixture
@@ -39,8 +39,8 @@ def serve() -> Iterator[Serve]:
     """Serves a stage, and returns the endpoints of its workers."""
     servers: list[subprocess.Popen[bytes]] = []
 
-    def start(spec: str, stage: str, workers: int) -> list[str]:
-        endpoints = [free_endpoint() for _ in range(workers)]
+    def start(spec: str, stage: str, workers: int, host: str = "127.0.0.1") -> list[str]:
+        endpoints = [free_endpoint(host) for _ in range(workers)]
         binds = [argument for endpoint in endpoints for argument in ("--bind", endpoint)]
         command = [*ZQ, "pipeline", "serve", spec, "--stage", stage, *binds]
         servers.append(subprocess.Popen(command, stderr=subprocess.DEVNULL))
@@ -71,6 +71,16 @@ def test_last_stage_may_run_elsewhere_and_the_others_in_threads(serve: Serve) ->
     endpoints = {"describe": serve("tests.patterns.served:pipeline", "describe", 1)}
 
     results = list(pipeline.run(range(10), endpoints=endpoints, ordered=True, threads=True))
+
+    assert results == [f"<{2 * n + 1}>" for n in range(10)]
+
+
+@needs_ipv6
+@pytest.mark.parametrize("host", [None, "::1", "[::1]"])
+def test_stage_may_run_at_an_address_of_ipv6(serve: Serve, host: str | None) -> None:
+    endpoints = {"keep": serve("tests.patterns.served:pipeline", "keep", 1, "::1")}
+
+    results = list(pipeline.run(range(10), endpoints=endpoints, ordered=True, host=host))
 
     assert results == [f"<{2 * n + 1}>" for n in range(10)]
 
@@ -212,7 +222,7 @@ def test_command_of_no_package_is_refused() -> None:
 
 
 def test_worker_ends_when_its_server_is_killed(tmp_path: Path) -> None:
-    endpoint = free_endpoint()
+    endpoint = free_endpoint("127.0.0.1")
     server = subprocess.Popen(
         [*ZQ, "pipeline", "serve", "tests.patterns.shop:tell_process", "--stage", "tell_process", "--bind", endpoint]
     )

@@ -66,6 +66,7 @@ def test_socket_file_is_gone_after_a_stop(tmp_path: Path) -> None:
 
 def test_socket_file_that_another_coordinator_has_bound_since_stays(tmp_path: Path) -> None:
     first = zq.Coordinator(tmp_path / "1.zq", bind=f"ipc://{tmp_path}/socket").open()
+    (tmp_path / "socket").unlink()  # while it is there, it is in use
     with zq.Coordinator(tmp_path / "2.zq", bind=f"ipc://{tmp_path}/socket") as second:
         first.close()
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import os
-import re
 import signal
 import sys
 from pathlib import Path
@@ -16,6 +15,7 @@ import typer
 from zq.cli.arguments import TIMEOUT, Address, Json
 from zq.cli.output import exit_codes, fail, print_json
 from zq.core.options import CoordinatorOptions
+from zq.wire.address import check_bind_address
 from zq.wire.retry import RetryPolicy
 
 if TYPE_CHECKING:
@@ -24,8 +24,6 @@ if TYPE_CHECKING:
 
 DEFAULTS = CoordinatorOptions()
 MIB = 1 << 20
-
-_BIND = re.compile(r"tcp://(\[[0-9A-Fa-f:.%]+\]|[^\s:/\[\]]+):([0-9]{1,5}|\*)|ipc://\S+")
 
 LogLevel = Annotated[
     Literal["debug", "info", "warning", "error"], typer.Option(envvar="ZQ_LOG_LEVEL", help="What is logged, on stderr.")
@@ -73,10 +71,7 @@ def coordinator(
             keep_seconds_min=keep_seconds_min,
             assign=assign,
         )
-        if not _BIND.fullmatch(bind):
-            raise ValueError(
-                f"expected an address like tcp://127.0.0.1:7700, tcp://127.0.0.1:* or ipc://PATH to bind, got {bind!r}"
-            )
+        check_bind_address(bind)
         if not insecure_bind and not is_local(bind):
             raise ValueError(
                 f"{bind} can be reached by other machines, and whoever reaches it can submit and take tasks: "

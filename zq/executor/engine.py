@@ -28,14 +28,12 @@ from zq.processes.references import refuse_while_loading
 from zq.server.embedded import Coordinator
 from zq.submit_options import SubmitOptions
 from zq.task import task_id
+from zq.wire.address import SOCKET_PATH_BYTES_MAX
 from zq.worker.worker import Worker
 
 log = logging.getLogger(__name__)
 
 T = TypeVar("T")
-
-SOCKET_PATH_MAX = 100
-"""Bytes of the path of a socket: the system takes 107."""
 
 
 class CallFuture(futures.Future[T]):
@@ -127,9 +125,9 @@ class ExecutorEngine:
         # Whoever reaches the socket can have any function called: it is in a directory that only this user can enter.
         self._temporary = tempfile.mkdtemp(prefix="zq-executor-")
         socket = f"{self._temporary}/socket"
-        if len(socket.encode()) > SOCKET_PATH_MAX:
+        if len(socket.encode()) > SOCKET_PATH_BYTES_MAX:
             raise OSError(
-                f"expected a path of at most {SOCKET_PATH_MAX} bytes for a socket, got {socket}; set TMPDIR to a shorter one"
+                f"expected a path of at most {SOCKET_PATH_BYTES_MAX} bytes for a socket, got {socket}; set TMPDIR to a shorter one"
             )
         self._coordinator = Coordinator(directory or f"{self._temporary}/data.zq", bind=f"ipc://{socket}").open()
         return self._coordinator.address

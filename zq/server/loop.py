@@ -22,12 +22,13 @@ from zq.core.coordinator import Machine
 from zq.core.options import CoordinatorOptions, Now
 from zq.core.state.holder import Peer
 from zq.core.tables import TABLES
-from zq.errors import RemoteProtocolError, StoreFullError
-from zq.processes.socket_file import SocketFile
+from zq.errors import ClosedError, RemoteProtocolError, StoreFullError
+from zq.processes.bound_address import BoundAddress, claimed
+from zq.processes.endpoints import bind_error
 from zq.processes.wake import Wake
 from zq.server.calendar import CALENDAR
 from zq.store import LmdbOptions, LmdbStore
-from zq.wire.address import DEFAULT_ADDRESS
+from zq.wire.address import DEFAULT_ADDRESS, check_bind_address
 from zq.wire.codec import decode_for_coordinator, encode
 from zq.wire.limits import FRAME_BYTES_MAX
 from zq.wire.messages import Error, FromCoordinator, ToCoordinator
@@ -74,9 +75,12 @@ class Server:
             bind: a ZeroMQ address; port `*` takes a free one.
             options: how the coordinator behaves.
             store_options: map size and disk reserve.
+
+        Raises:
+            ValueError: the address cannot be one.
         """
         self.path = Path(path)
-        self.address = bind
+        self.address = check_bind_address(bind)
         self.options = options or CoordinatorOptions()
         self.commits = 0
         self._store_options = store_options or LmdbOptions()
@@ -84,6 +88,7 @@ class Server:
         self._machine: Machine
         self._socket: zmq.Socket[bytes]
         self._opened = ExitStack()  # closes what `open` has opened, the last first
+        self._is_begun = False
         self._unreachable: list[Peer] = []
         self._is_stopping = False
         self._faults = 0  # turns in a row that failed
@@ -91,12 +96,23 @@ class Server:
         self._wake = Wake()
 
     def open(self) -> None:
-        """Locks and opens the directory, reads the books and binds.
+        """Locks and opens the directory, reads the books and binds; once.
 
         Raises:
             StoreError: the directory cannot be used; StoreLockedError when another coordinator has it.
             OSError: the address cannot be bound.
+            ClosedError: it was opened before.
         """
+        if self._is_begun:
+            raise ClosedError(f"this server of {self.path} was opened before; make a new one")
+        self._is_begun = True
+        try:
+            self._open()
+        except BaseException:
+            self.close()
+            raise
+
+    def _open(self) -> None:
         self._store = LmdbStore(self.path, TABLES, self._store_options)
         self._opened.callback(self._store.close)
         self._started_at = time.monotonic()
@@ -115,13 +131,8 @@ class Server:
             (zmq.HEARTBEAT_TIMEOUT, 6000),
         ):
             self._socket.setsockopt(name, value)
-        try:
-            self._socket.bind(self.address)
-        except zmq.ZMQError as error:
-            self.close()
-            raise OSError(error.errno, f"cannot bind {self.address}: {error.strerror}") from error
-        self.address = self._socket.getsockopt_string(zmq.LAST_ENDPOINT)
-        self._opened.callback(SocketFile(self.address).remove)
+        self.address = _bind(self._socket, self.address)
+        self._opened.callback(BoundAddress(self.address).leave)
 
     def run(self) -> None:
         """Serves until `stop`; raises StoreError when the disk fails, upon which the process should end."""
@@ -253,6 +264,27 @@ class Server:
             "commits": self.commits,
             "store": self._store.info()._asdict(),
         }
+
+
+def _bind(socket: zmq.Socket[bytes], address: str) -> str:
+    """Binds a socket and returns where: a port `*` is resolved; raises OSError."""
+    with claimed(address):
+        try:
+            _bind_once(socket, address)
+        except zmq.ZMQError as error:
+            raise bind_error(address, error.errno) from error
+    return socket.getsockopt_string(zmq.LAST_ENDPOINT)
+
+
+def _bind_once(socket: zmq.Socket[bytes], address: str) -> None:
+    socket.ipv6 = "[" in address
+    try:
+        socket.bind(address)
+    except zmq.ZMQError as error:
+        if error.errno != errno.ENODEV or socket.ipv6:
+            raise
+        socket.ipv6 = True  # a name that has no number of IPv4
+        socket.bind(address)
 
 
 def _now() -> Now:

@@ -25,6 +25,7 @@ from collections.abc import Callable
 import zmq
 
 from zq.errors import ClosedError, RemoteProtocolError
+from zq.processes.endpoints import needs_ipv6
 from zq.processes.wake import Wake
 from zq.sessions.session import Session
 from zq.wire.address import DEFAULT_ADDRESS, check_address
@@ -267,7 +268,7 @@ class Link:
         socket.heartbeat_timeout = int(HEARTBEAT_TIMEOUT * 1000)
         socket.handshake_ivl = int(HANDSHAKE_TIMEOUT * 1000)
         socket.tcp_keepalive = 1
-        socket.ipv6 = "[" in self.address
+        socket.ipv6 = needs_ipv6(self.address)
         socket.immediate = 1  # nothing is queued to a peer that is not there: frames stay in the backlog
         self._monitor = socket.get_monitor_socket(zmq.EVENT_DISCONNECTED)
         socket.connect(self.address)

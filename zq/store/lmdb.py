@@ -7,11 +7,7 @@ map, or when the disk runs low, because LMDB needs free pages to delete, too; wh
 
 from __future__ import annotations
 
-import fcntl
-import json
 import os
-import socket
-import time
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,7 +18,8 @@ import lmdb
 
 from zq.core.storage import FULL_FRACTION, StoreInfo
 from zq.core.tables import SCHEMA
-from zq.errors import StoreCorruptError, StoreError, StoreFullError, StoreLockedError, StoreVersionError
+from zq.errors import StoreCorruptError, StoreError, StoreFullError, StoreVersionError
+from zq.store.hold import DirectoryHold
 
 LOOK_EVERY = 64
 """Transactions between two looks at the room left: a look costs as much as a small transaction, and 64 small ones fill
@@ -123,6 +120,7 @@ class LmdbTransaction:
             raise _store_error(
                 error, "cannot commit; whether it is on disk is unknown until the directory is opened again"
             ) from error
+        self._store.check_place()
 
     def abort(self) -> None:
         self._close_cursors()
@@ -175,37 +173,18 @@ class LmdbStore:
         self._options = options or LmdbOptions()
         self._pid = os.getpid()
         self._since_look = 0
-        is_new = not (self.path / "data.mdb").exists()
+        self._hold = DirectoryHold(self.path)
+        self.check_place = self._hold.check
         try:
-            self.path.mkdir(mode=0o700, parents=True, exist_ok=True)
-            self._lock = os.open(self.path / "lock", os.O_RDWR | os.O_CREAT, 0o600)
-        except OSError as error:
-            raise StoreError(f"expected a directory that can be written at {self.path}: {error.strerror}") from error
-        try:
-            self._take_lock()
-            self._open(tables, is_new=is_new)
+            self._open(tables, is_new=self._hold.is_new)
         except BaseException:
-            os.close(self._lock)
+            self._hold.close()
             raise
-
-    def _take_lock(self) -> None:
-        try:
-            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise StoreLockedError(f"{self.path} is in use by {self._read_lock()}; one coordinator at a time") from None
-        holder = {"pid": os.getpid(), "host": socket.gethostname(), "since": time.strftime("%Y-%m-%d %H:%M:%S")}
-        os.ftruncate(self._lock, 0)
-        os.pwrite(self._lock, json.dumps(holder).encode(), 0)
-
-    def _read_lock(self) -> str:
-        try:
-            holder = json.loads(os.pread(self._lock, 1000, 0))
-            return f"process {holder['pid']} on {holder['host']} since {holder['since']}"
-        except (ValueError, LookupError, TypeError):  # it is being written just now
-            return "another process"
 
     def _open(self, tables: tuple[str, ...], *, is_new: bool) -> None:
         options = self._options
+        if not is_new:
+            self._hold.hold_data()
         try:
             self._env = lmdb.open(
                 str(self.path),
@@ -216,6 +195,8 @@ class LmdbStore:
                 writemap=False,
             )
             try:
+                if is_new:
+                    self._hold.hold_data()
                 self._env.reader_check()
                 self._check_schema(is_new=is_new)
                 self._dbs = {table: self._env.open_db(table.encode()) for table in tables}
@@ -224,6 +205,13 @@ class LmdbStore:
                 raise
         except (lmdb.CorruptedError, lmdb.InvalidError, lmdb.VersionMismatchError) as error:
             raise StoreCorruptError(f"{self.path} does not hold what LMDB wrote: {error}") from error
+        except lmdb.MemoryError as error:
+            mib = options.map_bytes >> 20
+            raise StoreError(
+                f"cannot open {self.path}: {error}. The store asks for {mib} MiB of addresses (not of memory), which "
+                "`ulimit -v` or a container's limit may forbid: give a smaller map, by --map-mib 1024 or "
+                "LmdbOptions(map_bytes=1 << 30)"
+            ) from error
         except lmdb.Error as error:
             raise StoreError(f"cannot open {self.path}: {error}") from error
         if is_new:  # LMDB flushes its file, but not the directory that names it
@@ -275,8 +263,9 @@ class LmdbStore:
         return free + inside < least or free < least // 4
 
     def close(self) -> None:
-        self._env.close()
-        os.close(self._lock)
+        if os.getpid() == self._pid:  # a forked child has dropped its copies; those of LMDB it must not touch
+            self._env.close()
+            self._hold.close()
 
     def _look(self) -> None:
         self._since_look = self.written_bytes = 0

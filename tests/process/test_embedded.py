@@ -1,0 +1,366 @@
+"""A coordinator inside of a program that does what programs do: closes and reopens it, forks, is killed, loses
+folders.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import threading
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+import zq
+from tests.patterns.raw_peers import needs_ipv6
+from tests.process.kitchen import wait_until
+from zq.store.hold import DirectoryHold
+
+# Opened and closed.
+
+
+def test_a_coordinator_that_is_opened_again_serves_what_it_had(tmp_path: Path) -> None:
+    coordinator = zq.Coordinator(tmp_path / "s.zq")
+    ids = []
+    for _ in range(10):
+        with coordinator, zq.Client(coordinator.address, timeout=10.0) as client:
+            ids.append(client.submit("q", 1).id)
+            assert [client.status(id).state for id in ids] == ["waiting"] * len(ids)
+
+
+def test_a_coordinator_is_opened_once_at_a_time(tmp_path: Path) -> None:
+    with zq.Coordinator(tmp_path / "s.zq") as coordinator:
+        with pytest.raises(RuntimeError, match=f"is open already, at {coordinator.address}; close it first"):
+            coordinator.open()
+        with zq.Client(coordinator.address, timeout=10.0) as client:
+            assert client.ping() is not None
+
+
+def test_of_two_threads_that_open_a_coordinator_one_does(tmp_path: Path) -> None:
+    coordinator = zq.Coordinator(tmp_path / "s.zq")
+    together = threading.Barrier(2)
+    ends: list[object] = []
+
+    def open_it() -> None:
+        together.wait()
+        try:
+            ends.append(coordinator.open())
+        except RuntimeError as error:
+            ends.append(str(error))
+
+    threads = [threading.Thread(target=open_it) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+    assert sorted(isinstance(end, str) for end in ends) == [False, True]
+    with zq.Client(coordinator.address, timeout=10.0) as client:
+        assert client.submit("q", 1).id
+    coordinator.close()
+    coordinator.close()
+
+
+def test_a_coordinator_that_could_not_open_can_be_opened_when_it_can(tmp_path: Path) -> None:
+    second = zq.Coordinator(tmp_path / "s.zq")
+    with zq.Coordinator(tmp_path / "s.zq"), pytest.raises(zq.StoreError, match="is in use by this very process"):
+        second.open()
+
+    with second, zq.Client(second.address, timeout=10.0) as client:
+        assert client.submit("q", 1).id
+
+
+def test_a_worker_runs_again_after_it_was_stopped(tmp_path: Path) -> None:
+    with zq.Coordinator(tmp_path / "s.zq") as coordinator, zq.Client(coordinator.address) as client:
+        worker = zq.Worker(coordinator.address)
+        worker.task("q")(lambda task: task.payload)
+        for number in range(3):
+            receipt = client.submit("q", number)
+            worker.run(burst=True)
+            assert receipt.result(timeout=30.0) == number
+
+
+# Forked from.
+
+
+def _fork_sleeper() -> int:
+    pid = os.fork()
+    if pid == 0:
+        signal.pause()
+        os._exit(0)
+    return pid
+
+
+def test_close_frees_directory_and_address_though_a_forked_child_lives(tmp_path: Path) -> None:
+    bind = "tcp://127.0.0.1:*"
+    with zq.Coordinator(tmp_path / "s.zq", bind=bind) as first, zq.Client(first.address) as client:
+        assert client.ping() is not None  # so that there is a connection that the child inherits, too
+        child = _fork_sleeper()
+    try:
+        with zq.Coordinator(tmp_path / "s.zq", bind=first.address) as second, zq.Client(second.address) as client:
+            assert client.submit("q", 1).id
+    finally:
+        os.kill(child, signal.SIGKILL)
+        os.waitpid(child, 0)
+
+
+PROGRAM = """
+import os, signal, sys, zq
+coordinator = zq.Coordinator(sys.argv[1], bind=sys.argv[2]).open()
+client = zq.Client(coordinator.address)
+client.submit("q", 1, id="first")
+if os.fork() == 0:
+    signal.pause()
+print(coordinator.address, flush=True)
+signal.pause()
+"""
+
+
+@pytest.mark.parametrize("bind", ["tcp://127.0.0.1:*", "tcp://*:*", "ipc://{}/socket"])
+def test_a_program_that_is_killed_holds_nothing_by_a_child_that_it_forked(tmp_path: Path, bind: str) -> None:
+    bind = bind.format(tmp_path)
+    program = subprocess.Popen(
+        [sys.executable, "-c", PROGRAM, str(tmp_path / "s.zq"), bind],
+        stdout=subprocess.PIPE,
+        process_group=0,
+        text=True,
+    )
+    assert program.stdout is not None
+    address = program.stdout.readline().strip()
+    try:
+        program.kill()
+        program.wait()
+        with zq.Coordinator(tmp_path / "s.zq", bind=address) as second, zq.Client(second.address) as client:
+            assert client.status("first").state == "waiting"
+    finally:
+        program.stdout.close()
+        os.killpg(program.pid, signal.SIGKILL)  # the child that it forked
+
+
+def test_a_child_that_leaves_the_block_of_its_parent_closes_nothing(tmp_path: Path) -> None:
+    with zq.Coordinator(tmp_path / "s.zq", bind=f"ipc://{tmp_path}/socket") as coordinator:
+        pid = os.fork()
+        if pid == 0:
+            try:
+                coordinator.close()
+            finally:
+                os._exit(0)
+        assert os.waitpid(pid, 0)[1] == 0
+        with zq.Client(coordinator.address) as client:
+            assert client.submit("q", 1).id
+
+
+def test_a_process_that_has_ended_is_not_named_as_the_holder(tmp_path: Path) -> None:
+    # A fork that Python does not see, by a library in C, inherits the lock and keeps it.
+    program = (
+        "import ctypes, os, signal, sys, time\n"
+        "from zq.store import LmdbStore\n"
+        "store = LmdbStore(sys.argv[1], ('left',))\n"
+        "if ctypes.CDLL(None).fork() == 0:\n"
+        "    time.sleep(600)\n"
+        "print('ready', flush=True)\n"
+        "os._exit(0)\n"
+    )
+    holder = subprocess.Popen(
+        [sys.executable, "-c", program, str(tmp_path / "s.zq")], stdout=subprocess.PIPE, process_group=0
+    )
+    assert holder.stdout is not None
+    assert holder.stdout.readline() == b"ready\n"
+    holder.wait()
+    try:
+        with pytest.raises(zq.StoreError, match=rf"a process that was forked from process {holder.pid} .* has ended"):
+            DirectoryHold(tmp_path / "s.zq")
+    finally:
+        os.killpg(holder.pid, signal.SIGKILL)
+        holder.stdout.close()
+
+
+# Addresses.
+
+
+def test_an_ipc_address_that_a_living_coordinator_serves_is_in_use(tmp_path: Path) -> None:
+    bind = f"ipc://{tmp_path}/socket"
+    with zq.Coordinator(tmp_path / "1.zq", bind=bind) as first:
+        with pytest.raises(OSError, match="Address already in use: another program serves there"):
+            zq.Coordinator(tmp_path / "2.zq", bind=bind).open()
+
+        with zq.Client(first.address, timeout=10.0) as client:
+            assert client.submit("q", 1).id
+    assert not (tmp_path / "socket").exists()
+
+
+def test_the_socket_of_a_coordinator_that_was_killed_is_taken_over(tmp_path: Path) -> None:
+    with socket.socket(socket.AF_UNIX) as dead:
+        dead.bind(str(tmp_path / "socket"))
+        dead.listen()
+
+    with zq.Coordinator(tmp_path / "s.zq", bind=f"ipc://{tmp_path}/socket") as one, zq.Client(one.address) as client:
+        assert client.submit("q", 1).id
+
+
+@pytest.mark.parametrize("is_abstract", [False, True])
+def test_a_file_that_is_no_socket_is_not_deleted(
+    tmp_path: Path, is_abstract: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    name = f"@zq-{os.getpid()}" if is_abstract else "letter"
+    (tmp_path / name).write_text("dear")
+
+    with pytest.raises(FileExistsError, match=f"cannot bind ipc://{name}: there is a file {name}"):
+        zq.Coordinator(tmp_path / "s.zq", bind=f"ipc://{name}").open()
+
+    assert (tmp_path / name).read_text() == "dear"
+
+
+def test_an_abstract_address_is_served_and_in_use(tmp_path: Path) -> None:
+    bind = f"ipc://@zq-{os.getpid()}-{tmp_path.name}"
+    with zq.Coordinator(tmp_path / "1.zq", bind=bind) as one, zq.Client(one.address, timeout=10.0) as client:
+        assert client.submit("q", 1).id
+        with pytest.raises(OSError, match="Address already in use"):
+            zq.Coordinator(tmp_path / "2.zq", bind=bind).open()
+
+
+def test_of_many_that_bind_one_address_at_once_one_does(tmp_path: Path) -> None:
+    with socket.socket(socket.AF_UNIX) as dead:  # what all find, and may take
+        dead.bind(str(tmp_path / "socket"))
+    coordinators = [zq.Coordinator(tmp_path / f"{n}.zq", bind=f"ipc://{tmp_path}/socket") for n in range(6)]
+    together = threading.Barrier(len(coordinators))
+    opened: list[zq.Coordinator] = []
+
+    def open_it(coordinator: zq.Coordinator) -> None:
+        together.wait()
+        try:
+            opened.append(coordinator.open())
+        except OSError as error:
+            assert "Address already in use" in str(error)
+
+    threads = [threading.Thread(target=open_it, args=(one,)) for one in coordinators]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+    assert len(opened) == 1
+    with zq.Client(opened[0].address, timeout=10.0) as client:
+        assert client.submit("q", 1).id
+    opened[0].close()
+
+
+@needs_ipv6
+@pytest.mark.parametrize("bind", ["tcp://[::1]:*", "tcp://[::]:*", "tcp://[::1%lo]:*"])
+def test_an_address_of_ipv6_is_served(tmp_path: Path, bind: str) -> None:
+    with zq.Coordinator(tmp_path / "s.zq", bind=bind) as coordinator, zq.Client(coordinator.address) as client:
+        worker = zq.Worker(coordinator.address)
+        worker.task("q")(lambda task: task.payload)
+        receipt = client.submit("q", 1)
+        worker.run(burst=True)
+
+        assert receipt.result(timeout=30.0) == 1
+
+
+@pytest.mark.parametrize("bind", ["tcp://localhost:*", "tcp://*:*", "tcp://0.0.0.0:*"])
+def test_names_and_wildcards_are_served(tmp_path: Path, bind: str) -> None:
+    with zq.Coordinator(tmp_path / "s.zq", bind=bind) as coordinator:
+        port = coordinator.address.rpartition(":")[2]
+        for address in (coordinator.address, f"tcp://localhost:{port}"):
+            with zq.Client(address, timeout=10.0) as client:
+                assert client.submit("q", 1).id
+
+
+def test_an_address_of_another_machine_cannot_be_bound_and_says_so(tmp_path: Path) -> None:
+    with pytest.raises(OSError, match="this machine has no such address or interface"):
+        zq.Coordinator(tmp_path / "s.zq", bind="tcp://192.0.2.77:*").open()
+
+
+@pytest.mark.parametrize(
+    "bind", ["localhost", "tcp://::1:7700", "tcp://127.0.0.1:70000", "ipc://@", "ipc://" + "é" * 60]
+)
+def test_what_cannot_be_an_address_is_refused_at_once(tmp_path: Path, bind: str) -> None:
+    with pytest.raises(ValueError, match="expected"):
+        zq.Coordinator(tmp_path / "s.zq", bind=bind)
+
+
+@pytest.mark.parametrize("face", [zq.Client, zq.AsyncClient, zq.Worker])
+def test_a_path_that_no_socket_can_have_is_refused_at_once(face: Callable[[str], object]) -> None:
+    with pytest.raises(ValueError, match=r"expected a path of at most 10[37] bytes for a socket, got 120"):
+        face("ipc://" + "é" * 60)
+
+
+# Its directory.
+
+
+def _remove(path: Path) -> None:
+    shutil.rmtree(path)
+
+
+def _rename(path: Path) -> None:
+    path.rename(path.with_name("elsewhere"))
+
+
+def _remove_the_data(path: Path) -> None:
+    (path / "data.mdb").unlink()
+
+
+def _replace(path: Path) -> None:
+    shutil.copytree(path, path.with_name("copy"))
+    shutil.rmtree(path)
+    path.with_name("copy").rename(path)
+
+
+@pytest.mark.parametrize("lose", [_remove, _rename, _remove_the_data, _replace])
+def test_no_receipt_is_given_for_what_a_start_would_not_find(
+    tmp_path: Path, lose: Callable[[Path], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    options = zq.CoordinatorOptions(heartbeat_interval=30.0, suspect_after=60.0, gone_after=90.0)
+    coordinator = zq.Coordinator("s.zq", options=options).open()
+    with zq.Client(coordinator.address, timeout=2.0) as client:
+        client.submit("q", 1)
+        monkeypatch.chdir("/")  # a program may go where it likes
+        client.submit("q", 2)
+        lose(tmp_path / "s.zq")
+        with pytest.raises(zq.TimedOutError):
+            client.submit("q", 3)
+
+    with pytest.raises(zq.StoreError, match="the directory was removed, moved or replaced while it was in use"):
+        coordinator.close()
+
+
+def test_an_idle_coordinator_notices_that_its_directory_is_gone(tmp_path: Path) -> None:
+    options = zq.CoordinatorOptions(heartbeat_interval=0.1, suspect_after=0.3, gone_after=1.0)
+    coordinator = zq.Coordinator(tmp_path / "s.zq", options=options).open()
+    with zq.Client(coordinator.address, timeout=60.0) as client:
+        client.ping()
+    shutil.rmtree(tmp_path / "s.zq")
+
+    wait_until(lambda: not any(one.name == "zq-coordinator" for one in threading.enumerate()), "its end")
+
+    with pytest.raises(zq.StoreError, match="is there no more"):
+        coordinator.close()
+
+
+def test_a_lock_that_was_deleted_lets_nobody_in(tmp_path: Path) -> None:
+    with zq.Coordinator(tmp_path / "s.zq"):
+        (tmp_path / "s.zq" / "lock").unlink()
+        with pytest.raises(zq.StoreError, match="is in use by"):
+            zq.Coordinator(tmp_path / "s.zq").open()
+
+
+def test_a_map_that_has_no_room_in_memory_says_what_to_do(tmp_path: Path) -> None:
+    program = (
+        "import resource, zq, sys\n"
+        "resource.setrlimit(resource.RLIMIT_AS, (4 << 30, 4 << 30))\n"
+        "zq.Coordinator(sys.argv[1]).open()"
+    )
+    result = subprocess.run(
+        [sys.executable, "-c", program, str(tmp_path / "s.zq")], capture_output=True, text=True, check=False
+    )
+
+    assert "Cannot allocate memory" in result.stderr
+    assert "65536 MiB" in result.stderr
+    assert "--map-mib 1024" in result.stderr

@@ -1,0 +1,137 @@
+"""An address that is bound here: only when nobody else serves there, and for no longer than it is.
+
+ZeroMQ itself looks after neither. Before it binds an `ipc://` address it deletes whatever has its name, the socket of a
+living server as well as a letter; it leaves its own file behind; and a forked child keeps its sockets open.
+"""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import os
+import socket
+import stat
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+
+from zq.processes.endpoints import bind_error
+from zq.processes.forks import close_sockets_of, drop_in_forks
+
+CLAIM_PATIENCE = 5.0
+"""Seconds to wait for others who bind an address in the same folder, each of which takes microseconds."""
+
+
+@contextmanager
+def claimed(address: str) -> Iterator[None]:
+    """Holds what an address is called while ZeroMQ binds it: only one of several that try at once gets it.
+
+    Args:
+        address: any of ZeroMQ; all but `ipc://PATH` and `ipc://@NAME` pass.
+
+    Raises:
+        OSError: somebody serves there, or there is a file that is no socket. The socket of a server that has died may
+            be taken.
+    """
+    path = address.removeprefix("ipc://")
+    if path == address or path.startswith("*"):
+        yield
+    elif path.startswith("@"):
+        if os.path.lexists(path):  # ZeroMQ would delete it, though the name is not one of a file
+            raise _in_the_way(address, f"a file {path} in the current folder")
+        yield
+    else:
+        with _folder_of(path):
+            _check_free(address, path)
+            yield
+
+
+@contextmanager
+def _folder_of(path: str) -> Iterator[None]:
+    """Keeps others from binding in a folder: between a look at a file and its bind there is no step for them."""
+    try:
+        folder = os.open(Path(path).parent, os.O_RDONLY)
+    except OSError:  # it is not there, which the bind says; or it may not be read, and others may not bind there either
+        yield
+        return
+    try:
+        give_up_at = time.monotonic() + CLAIM_PATIENCE
+        while not _lock(folder) and time.monotonic() < give_up_at:
+            time.sleep(0.01)
+        yield
+    finally:
+        os.close(folder)
+
+
+def _lock(folder: int) -> bool:
+    try:
+        fcntl.flock(folder, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    except OSError:  # a file system without locks
+        pass
+    return True
+
+
+def _check_free(address: str, path: str) -> None:
+    """Raises OSError unless nothing has that name, or the socket of nobody."""
+    try:
+        mode = os.lstat(path).st_mode
+    except OSError:
+        return
+    if not stat.S_ISSOCK(mode):
+        raise _in_the_way(address, f"a file {path} that is not a socket")
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
+        probe.setblocking(False)  # who has a full backlog is alive
+        try:
+            probe.connect(path)
+        except (ConnectionRefusedError, FileNotFoundError):
+            return
+        except OSError as error:
+            if error.errno not in (errno.EAGAIN, errno.EINPROGRESS, errno.EPROTOTYPE):
+                raise bind_error(address, error.errno) from error
+    raise bind_error(address, errno.EADDRINUSE)
+
+
+def _in_the_way(address: str, what: str) -> OSError:
+    return FileExistsError(
+        errno.EEXIST, f"cannot bind {address}: there is {what}; remove it, or choose another address"
+    )
+
+
+class BoundAddress:
+    """What a bind has left in this system, so that it goes with it: the file of a socket, and no other that has taken
+    its place; and the descriptors that forked children have of it.
+    """
+
+    def __init__(self, endpoint: str) -> None:
+        """Looks at the file of an endpoint that was just bound.
+
+        Args:
+            endpoint: as ZeroMQ tells it. Of any but `ipc://PATH` there is no file, and none is ever removed.
+        """
+        path = endpoint.removeprefix("ipc://")
+        self._path = Path(path).absolute() if path != endpoint and not path.startswith("@") else None
+        self._identity = self._identify()
+        self._pid = os.getpid()
+        self._forget = drop_in_forks(partial(close_sockets_of, endpoint))
+
+    def leave(self) -> None:
+        """Removes the file, unless another process has bound the address since; a forked child does not.
+
+        Call it while the socket is still bound: until then its inode cannot become that of another file.
+        """
+        if os.getpid() != self._pid:
+            return
+        self._forget()
+        if self._path is not None and self._identity is not None and self._identify() == self._identity:
+            self._path.unlink(missing_ok=True)
+
+    def _identify(self) -> tuple[int, int] | None:
+        try:
+            found = None if self._path is None else self._path.stat()
+        except OSError:
+            return None
+        return None if found is None else (found.st_dev, found.st_ino)

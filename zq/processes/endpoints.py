@@ -1,0 +1,53 @@
+"""Addresses of sockets as ZeroMQ takes them: whether they need IPv6, and why one cannot be bound, in words.
+
+ZeroMQ resolves names and numbers of IPv6 only for a socket that has that option, and then resolves names to nothing
+else: it is set for each address by what the address needs.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import re
+import socket
+
+_TCP = re.compile(r"tcp://(?:\[(?P<number>[^\]]*)\]|(?P<name>[^:]*)):(?P<port>[^:]*)")
+
+
+def needs_ipv6(address: str) -> bool:
+    """Returns whether what connects to an address needs the option: its host is a number of IPv6, or a name that has
+    no other; a name is looked up.
+    """
+    found = _TCP.fullmatch(address)
+    if found is None:
+        return False
+    name = found["name"]
+    if name is None:
+        return True
+    return not _has_numbers(name, socket.AF_INET) and _has_numbers(name, socket.AF_INET6)
+
+
+def _has_numbers(name: str, family: socket.AddressFamily) -> bool:
+    try:
+        return bool(socket.getaddrinfo(name, None, family, socket.SOCK_STREAM))
+    except (OSError, UnicodeError):
+        return False
+
+
+def bind_error(address: str, number: int | None) -> OSError:
+    """Returns the error of an address that cannot be bound, which says what to do.
+
+    Args:
+        number: of the error, as the system or ZeroMQ tells it.
+    """
+    number = number or errno.EIO
+    match number:
+        case errno.EADDRINUSE:
+            why = f"{os.strerror(number)}: another program serves there; end it, or choose another address"
+        case errno.ENODEV | errno.EADDRNOTAVAIL:
+            why = f"{os.strerror(number)}: this machine has no such address or interface"
+        case errno.ENAMETOOLONG:
+            why = f"{os.strerror(number)}: the path of a socket may have 107 bytes, on some systems 103"
+        case _:
+            why = os.strerror(number)
+    return OSError(number, f"cannot bind {address}: {why}")

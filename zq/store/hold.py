@@ -1,0 +1,143 @@
+"""The right of one coordinator to a directory: a lock that ends with it, whoever was forked from it, and the look
+whether what it holds is still what has the name.
+
+Two files are locked. `lock` also says who has the directory, and is there before LMDB opens anything; should somebody
+delete it, the lock of the data file still keeps a second coordinator out.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import socket
+import time
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+from zq.errors import StoreError, StoreLockedError
+from zq.processes.forks import drop_in_forks
+
+DATA_FILE = "data.mdb"
+"""As LMDB names it."""
+
+
+class DirectoryHold:
+    """Holds a directory from its making until `close`."""
+
+    def __init__(self, path: Path) -> None:
+        """Makes the directory if need be, and locks it.
+
+        Raises:
+            StoreLockedError: somebody has it.
+            StoreError: it cannot be made or written.
+        """
+        self._path = path
+        self._data_path = path.absolute() / DATA_FILE  # also when this program goes to another folder
+        self._data = -1
+        self._opened = ExitStack()
+        try:
+            self.is_new = not (path / DATA_FILE).exists()
+            path.mkdir(mode=0o700, parents=True, exist_ok=True)
+            self._file = self._open(path / "lock", os.O_RDWR | os.O_CREAT)
+        except OSError as error:
+            raise StoreError(f"expected a directory that can be written at {path}: {error.strerror}") from error
+        try:
+            self._take(self._file)
+            holder = {"pid": os.getpid(), "host": socket.gethostname(), "since": time.strftime("%Y-%m-%d %H:%M:%S")}
+            os.ftruncate(self._file, 0)
+            os.pwrite(self._file, json.dumps({**holder, "started": _started(os.getpid())}).encode(), 0)
+        except BaseException:
+            self.close()
+            raise
+
+    def hold_data(self) -> None:
+        """Holds the data file, once LMDB has made it; raises as the constructor."""
+        self._data = self._open(self._data_path, os.O_RDONLY)
+        self._take(self._data)
+        found = os.fstat(self._data)
+        self._identity = found.st_dev, found.st_ino
+
+    def check(self) -> None:
+        """Looks whether the data file is still the one that has its name: what is written must be found at a start.
+
+        Raises:
+            StoreError: it was removed, renamed or replaced, or its directory was.
+        """
+        try:
+            found = self._data_path.stat()
+        except (FileNotFoundError, NotADirectoryError):
+            raise self._gone("is there no more") from None
+        except OSError:  # it may not be looked at any more: that says nothing
+            return
+        if (found.st_dev, found.st_ino) != self._identity:
+            raise self._gone("is another file than the one that was opened")
+
+    def close(self) -> None:
+        """Lets go of the directory, also for what was forked from this process."""
+        self._opened.close()
+
+    def _gone(self, what: str) -> StoreError:
+        return StoreError(
+            f"{self._data_path} {what}: the directory was removed, moved or replaced while it was in use. Nothing that came "
+            "since was answered; put it back, or start on the directory that you want"
+        )
+
+    def _open(self, path: Path, flags: int) -> int:
+        number = os.open(path, flags, 0o600)
+        forget = drop_in_forks(lambda: os.close(number))
+        self._opened.callback(os.close, number)
+        self._opened.callback(forget)
+        return number
+
+    def _take(self, number: int) -> None:
+        try:
+            fcntl.flock(number, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise StoreLockedError(
+                f"{self._path} is in use by {_describe(_read_holder(self._file))}; one coordinator at a time"
+            ) from None
+        self._opened.callback(fcntl.flock, number, fcntl.LOCK_UN)  # closing would leave it to copies of the descriptor
+
+
+def _read_holder(number: int) -> dict[str, Any]:
+    try:
+        found = json.loads(os.pread(number, 1000, 0))
+    except ValueError:  # it is being written just now
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def _describe(holder: dict[str, Any]) -> str:
+    """Returns who has a directory, as far as it is known: a process that has ended has nothing."""
+    try:
+        pid, host = int(holder["pid"]), str(holder["host"])
+        name = f"process {pid} on {host} since {holder['since']}"
+    except (LookupError, ValueError, TypeError):
+        return "another process"
+    if host != socket.gethostname():
+        return name
+    if pid == os.getpid():
+        return f"this very process ({name})"
+    if _runs(pid, holder.get("started")):
+        return name
+    return f"a process that was forked from {name}; that one has ended, and `fuser` on the file lock says who is left"
+
+
+def _runs(pid: int, started: str | None) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except OSError:  # it runs, and is another user's
+        pass
+    return started is None or _started(pid) in (None, started)
+
+
+def _started(pid: int) -> str | None:
+    """Returns what tells a process from a later one of the same number; None where the system does not say."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace").rpartition(")")[2].split()[19]
+    except (OSError, IndexError):
+        return None
