@@ -11,10 +11,9 @@ import subprocess
 from collections.abc import Callable
 from typing import Any
 
-import msgpack
-
 from patterns.work.calls import StageCalls, failure_from
 from patterns.work.plan import Node
+from patterns.work.values import pack, unpack
 from zq.processes.children import become_child, end_child, open_pipes, start_child
 from zq.processes.exits import describe_exit
 from zq.processes.frames import read_frame, wait_frame, write_frame
@@ -66,7 +65,7 @@ class HandCalls(StageCalls):
             process = self._process = self._start()
         assert process.stdin is not None and process.stdout is not None
         try:
-            write_frame(process.stdin, msgpack.packb(item))
+            write_frame(process.stdin, pack(item))
             frame = wait_frame(process.stdout, self._timeout, self._is_over)
         except TimeoutError:
             self.close()
@@ -77,7 +76,7 @@ class HandCalls(StageCalls):
             code = process.wait()
             self.close()
             raise RemoteCallError(f"ProcessError: the process that ran it {describe_exit(code)}")
-        answer = msgpack.unpackb(frame, strict_map_key=False)
+        answer = unpack(frame)
         if len(answer) == 1:
             return answer[0]
         raise RemoteCallError(*answer)
@@ -104,12 +103,12 @@ def main() -> None:
     is_many = how_many == "many"
     write_frame(target, b"ready")
     while (frame := read_frame(source)) is not None:
-        item = msgpack.unpackb(frame, strict_map_key=False)
+        item = unpack(frame)
         try:
-            answer = msgpack.packb([list(function(item)) if is_many else function(item)])
+            answer = pack([list(function(item)) if is_many else function(item)])
         except (Exception, SystemExit) as error:
             failure = failure_from("", None, error, 1)
-            answer = msgpack.packb([failure.error, failure.remote_traceback])
+            answer = pack([failure.error, failure.remote_traceback])
         write_frame(target, answer)
 
 

@@ -21,6 +21,8 @@ from typing import Any, NamedTuple
 
 import msgpack
 
+from patterns.work.values import pack, unpack
+
 WEIGHED_MAX = 16
 """Items of a chunk that are weighed, for all: they are mostly alike."""
 
@@ -222,11 +224,11 @@ def encode(target: int, chunk: ItemChunk, cost: float) -> bytes:
     """
     match chunk:
         case Plain(first, values):
-            return msgpack.packb((target, cost, 0, first, values))
+            return pack((target, cost, 0, first, values))
         case Loose(origins, values):
-            return msgpack.packb((target, cost, 1, msgpack.packb(origins), values))
+            return pack((target, cost, 1, msgpack.packb(origins), values))
         case WithoutResult(origins, failures):
-            return msgpack.packb((target, cost, 2, msgpack.packb(origins), failures))
+            return pack((target, cost, 2, msgpack.packb(origins), failures))
 
 
 def frames_of(target: int, chunk: ItemChunk, cost: float, bytes_max: int) -> list[bytes]:
@@ -252,7 +254,7 @@ def decode(frame: bytes) -> tuple[int, ItemChunk, float]:
         ValueError: it is no such message.
     """
     try:
-        target, cost, form, origins, values = msgpack.unpackb(frame, strict_map_key=False)
+        target, cost, form, origins, values = unpack(frame)
         match form:
             case 0:
                 return target, Plain(origins, values), cost

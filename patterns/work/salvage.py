@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-import msgpack
-
 from patterns.work.items import (
     UNSENDABLE,
     Failure,
@@ -19,6 +17,7 @@ from patterns.work.items import (
     origins_of,
 )
 from patterns.work.plan import Node
+from patterns.work.values import pack
 
 
 def salvage(node: Node, sent: list[Sent], came: ItemChunk | None, bytes_max: int) -> list[Sent]:
@@ -67,6 +66,6 @@ def _failed(node: Node, origin: Origin, items: Mapping[Origin, Any], error: Exce
 def _shown(item: Any, bytes_max: int) -> Any:
     """Returns an item for an error, or its beginning in words when it cannot travel with the error."""
     try:
-        return item if len(msgpack.packb(item)) < bytes_max // 2 else f"{item!r:.200}"
+        return item if len(pack(item)) < bytes_max // 2 else f"{item!r:.200}"
     except UNSENDABLE:
         return f"{item!r:.200}"

@@ -140,7 +140,7 @@ def mapping(of_keys: Converter, of_values: Converter) -> Converter:
         try:
             for name, one in pairs.items():
                 key = keys(name)
-                made[key] = values(one)
+                made[_as_key(key) if isinstance(key, list | dict) else key] = values(one)
         except ConversionError as error:
             raise _at(error, f"[{name!r}]") from None
         return made
@@ -149,6 +149,13 @@ def mapping(of_keys: Converter, of_values: Converter) -> Converter:
         lambda value: convert(of_keys.dump, of_values.dump, _expect(Mapping, value, "a mapping")),
         lambda plain: convert(of_keys.load, of_values.load, _expect(dict, plain, "a map")),
     )
+
+
+def _as_key(plain: Any) -> Any:
+    """Returns what a converter made of a key as something that can be one: tuples and sets travel as tuples."""
+    if isinstance(plain, dict):
+        raise ConversionError("expected a key that is one value or a tuple of values; a record cannot be a key")
+    return tuple(map(_as_key, plain)) if isinstance(plain, list) else plain
 
 
 def union(alternatives: list[Converter], annotation: Any) -> Converter:

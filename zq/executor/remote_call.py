@@ -117,7 +117,7 @@ def pack(value: Any, what: str) -> bytes:
     """
     try:
         return msgpack.packb(value, default=_pack_more, strict_types=True)
-    except (TypeError, ValueError, OverflowError, RecursionError) as error:
+    except Exception as error:  # also what a value raises that is looked at
         raise TypeError(f"{what}: {error}") from None
 
 

@@ -89,12 +89,12 @@ class PayloadPacker:
         """Returns a payload.
 
         Raises:
-            TypeError: it holds something that msgpack cannot.
+            TypeError: it holds something that msgpack cannot, or that raises while it is looked at.
             PayloadTooLargeError: it is over the limit.
         """
         try:
             data: bytes = self._pack(value)
-        except (TypeError, ValueError, OverflowError) as error:
+        except Exception as error:
             self._pack = msgpack.Packer(use_bin_type=True).pack  # the old one may hold half a value
             raise TypeError(
                 f"expected a payload of None, bool, int, float, str, bytes, list and dict, got {type(value).__name__}: {error}"
@@ -118,8 +118,21 @@ def decode_payload(data: bytes) -> Any:
     if not data:
         return None
     try:
-        return msgpack.unpackb(data, raw=False, strict_map_key=False)
+        try:
+            return msgpack.unpackb(data, raw=False, strict_map_key=False)
+        except TypeError:  # a key is an array: the packer takes tuples as keys, and no list can be one
+            return msgpack.unpackb(data, raw=False, strict_map_key=False, object_pairs_hook=_map_of)
     except (ValueError, TypeError, msgpack.UnpackException, RecursionError, OverflowError) as error:
         raise ValueError(
             f"expected a payload in msgpack, got {len(data)} bytes that are not: {str(error)[:200]}"
         ) from None
+
+
+def _map_of(pairs: Iterable[tuple[Any, Any]]) -> dict[Any, Any]:
+    """Returns a map whose keys that were tuples are tuples again, all through."""
+    return {_key_of(key) if type(key) is list else key: value for key, value in pairs}
+
+
+def _key_of(key: list[Any]) -> Any:
+    # By way of its bytes, since msgpack goes as deep as it likes, and Python does not.
+    return msgpack.unpackb(msgpack.packb(key), use_list=False, strict_map_key=False)
