@@ -233,7 +233,7 @@ class Machine:
             case Command(request, verb, arguments):
                 self._answer(step, peer, request, lambda: commands.carry_out(books, step, verb, arguments))
             case Withdraw(requests):
-                pulls.forget(books, step, peer, requests)
+                pulls.withdraw(books, step, peer, requests)
             case Confirm(tokens):
                 pulls.confirm(books, step, peer, tokens)
             case Follow():

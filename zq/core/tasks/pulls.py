@@ -4,8 +4,8 @@
 queues: else the leases of one would hide those of the other. What a connection has waiting is limited, since each pull
 costs memory for as long as it waits.
 
-Pulls and waits die with those who wait. A client says what it gives up (`forget`). A connection that is silent while it
-waits is called on: a message that cannot be sent shows that it is gone (`disconnected`). And the leases of a pull are
+Pulls and waits die with those who wait. A client says what it gives up (`withdraw`). A connection that is silent while
+it waits is called on: a message that cannot be sent shows that it is gone (`disconnected`). And the leases of a pull are
 *on offer* until its client confirms that they have come: nobody has them, so what becomes of the connection, and of
 time, gives them back as if they had never been granted. Of a client that does not confirm it is known only whether they
 could be sent.
@@ -98,7 +98,7 @@ def _refuse(books: Books, step: Step, peer: Peer, message: Pull, code: str, text
 # Those who wait no longer.
 
 
-def forget(books: Books, step: Step, peer: Peer, requests: tuple[int, ...]) -> None:
+def withdraw(books: Books, step: Step, peer: Peer, requests: tuple[int, ...]) -> None:
     """Forgets waits and pulls of a connection that were given up, and takes back what is on its way to them."""
     for request in requests:
         if books.waits.forget(peer, request):
