@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable, Coroutine
+from functools import partial
 from typing import Any
 
 import pytest
@@ -30,6 +31,7 @@ from zq.wire.messages import (
     Tasks,
     ToCoordinator,
     Wait,
+    Withdraw,
 )
 
 Body = Callable[[AsyncClient], Coroutine[Any, Any, None]]
@@ -159,17 +161,36 @@ def test_a_cancelled_submit_harms_no_other(coordinator: FakeCoordinator) -> None
     run(coordinator, body)
 
 
-def test_tasks_for_a_cancelled_pull_go_back(coordinator: FakeCoordinator) -> None:
+def test_cancelled_pull_is_forgotten(coordinator: FakeCoordinator) -> None:
     async def body(client: AsyncClient) -> None:
         call = asyncio.create_task(client.pull("orders", wait=20))
         await wait_for(lambda: coordinator.of_kind(Pull))
         call.cancel()
         with pytest.raises(asyncio.CancelledError):
             await call
-        await client.ping()
-        coordinator.send(Tasks(coordinator.of_kind(Pull)[0].request, (assign(b"x"),)))
-        await wait_for(lambda: coordinator.of_kind(Release))
-        assert coordinator.of_kind(Release)[0].spans == (Span(TOKEN, 3, 4),)
+        await wait_for(lambda: coordinator.of_kind(Withdraw))
+        assert coordinator.of_kind(Withdraw)[0].requests == (coordinator.of_kind(Pull)[0].request,)
+
+    run(coordinator, body)
+
+
+def _has_come(coordinator: FakeCoordinator, number: int) -> bool:
+    return len(coordinator.of_kind(Wait)) > number
+
+
+def test_cancelled_wait_is_forgotten(coordinator: FakeCoordinator) -> None:
+    async def body(client: AsyncClient) -> None:
+        receipt = await client.submit("orders", None)
+        for number in range(3):
+            call = asyncio.create_task(receipt.result())
+            await wait_for(partial(_has_come, coordinator, number))
+            call.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await call
+        await wait_for(lambda: sum(len(one.requests) for one in coordinator.of_kind(Withdraw)) == 3)
+        forgotten = [number for one in coordinator.of_kind(Withdraw) for number in one.requests]
+        assert forgotten == [one.request for one in coordinator.of_kind(Wait)]
+        assert client._calls.session._watches.numbers() == []
 
     run(coordinator, body)
 

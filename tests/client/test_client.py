@@ -42,6 +42,7 @@ from zq.wire.messages import (
     Submit,
     ToCoordinator,
     Wait,
+    Withdraw,
 )
 
 Spawn = Callable[..., Spawned]
@@ -296,7 +297,8 @@ def test_a_result_that_does_not_come_in_time_raises(coordinator: FakeCoordinator
         receipt.result(0.05)
     assert type(caught.value) is TimedOutError
     waiting = Spawned(receipt.result, 20)
-    [wait] = coordinator.wait_for(Wait)
+    [given_up, wait] = coordinator.wait_for(Wait, 2)
+    assert coordinator.wait_for(Withdraw)[0].requests == (given_up.request,)
     coordinator.send(Outcome(wait.request, (Ended(0, 1, "done", "", b"", b""),), is_last=True))
     assert waiting.join() is None
 

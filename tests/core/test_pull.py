@@ -234,7 +234,7 @@ def test_room_of_pulls_that_have_waited_long_enough_is_free_again() -> None:
         ask(desk, request, wait=5.0)
     desk.wait(6.0)
 
-    assert desk.machine.books.pulls_of == {}
+    assert desk.machine.books.guests == {}
     assert ask(desk, PULLS_WAITING_MAX) == []
 
 
@@ -269,4 +269,4 @@ def test_pull_that_waits_and_comes_again_on_another_connection_is_answered_there
     sent = desk.turn(submit_message(desk, "a"), submit_message(desk, "b"))
 
     assert [to for to, message in sent if isinstance(message, Tasks)] == [OTHER]
-    assert desk.machine.books.pulls_of == {}
+    assert desk.machine.books.guests == {}

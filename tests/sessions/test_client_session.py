@@ -1,5 +1,6 @@
 """The client's session, without sockets: literal times, and replies that remember how they ended."""
 
+import gc
 from collections.abc import Iterator
 from typing import Any, TypeVar
 
@@ -16,8 +17,9 @@ from zq.errors import (
 )
 from zq.sessions import client
 from zq.sessions.client import ClientSession
-from zq.sessions.outcomes import BatchOutcome
+from zq.sessions.outcomes import FOREVER, UNWATCHED_MAX, BatchOutcome
 from zq.sessions.settles import Settling
+from zq.sessions.streams import Stream
 from zq.sessions.submits import SMALL_MESSAGES, WINDOW_MESSAGES, Single
 from zq.wire.batch import iterate_payloads, pack_payloads
 from zq.wire.messages import (
@@ -27,10 +29,13 @@ from zq.wire.messages import (
     Assignment,
     Batch,
     Cancelled,
+    Confirm,
     Done,
     Ended,
     Error,
+    Events,
     Failed,
+    Follow,
     Outcome,
     Ping,
     Pong,
@@ -46,6 +51,7 @@ from zq.wire.messages import (
     Tasks,
     ToCoordinator,
     Wait,
+    Withdraw,
 )
 
 M = TypeVar("M")
@@ -57,6 +63,7 @@ class FakeReply:
 
     def __init__(self) -> None:
         self.ends: list[Any] = []
+        self.value: Any = None
 
     def resolve(self, value: Any) -> None:
         assert not self.ends
@@ -525,6 +532,89 @@ def test_a_forgotten_end_is_asked_again_while_the_wait_still_runs() -> None:
     assert again.end.outcome == "done"
 
 
+def test_waits_that_time_out_leave_nothing_on_either_side() -> None:
+    session = make_session()
+    for number in range(3 * UNWATCHED_MAX):
+        now = float(number)
+        session.watch(now, BatchOutcome("b", 1, 0, 1), 0, now + 0.5, FakeReply())
+        wait = next(one for one in turn(session, now) if isinstance(one, Wait))
+        session.receive(now, Outcome(wait.request, (), is_last=False))
+        assert Withdraw((wait.request,)) in turn(session, now + 0.5)
+
+    assert session._watches.numbers() == []
+
+
+def test_wait_is_forgotten_with_the_last_of_those_who_give_up() -> None:
+    session = make_session()
+    outcome, first, second = BatchOutcome("b", 4, 0, 4), FakeReply(), FakeReply()
+    session.watch(0.0, outcome, 0, FOREVER, first)
+    session.watch(0.0, outcome, 1, FOREVER, second)
+    wait = only(Wait, said(session, 0.0))
+    session.unwatch(outcome, first)
+    session.unwatch(outcome, first)  # a reply that has gone already
+    assert said(session, 1.0) == []
+    session.unwatch(outcome, second)
+    assert said(session, 1.0) == [Withdraw((wait.request,))]
+    session.receive(1.1, Outcome(wait.request, (Ended(0, 4, "done", "", b"", b""),), is_last=True))
+
+    assert not first.ends
+    assert not second.ends
+    again = FakeReply()
+    session.watch(2.0, outcome, 0, FOREVER, again)
+    assert only(Wait, said(session, 2.0)).request > wait.request
+
+
+def test_wait_whose_receipts_are_gone_is_forgotten() -> None:
+    session = make_session()
+    outcome, reply = BatchOutcome("b", 2, 0, 2), FakeReply()
+    session.watch(0.0, outcome, 0, FOREVER, reply)
+    wait = only(Wait, said(session, 0.0))
+    session.receive(0.1, Outcome(wait.request, (Ended(0, 1, "done", "", b"", b""),), is_last=False))
+    assert reply.ends
+    assert said(session, 1.0) == []  # the other receipt may be asked next
+    del outcome
+    gc.collect()
+
+    assert said(session, 2.0) == [Withdraw((wait.request,))]
+    assert session._watches.numbers() == []
+
+
+def test_of_too_many_waits_that_nobody_watches_the_oldest_is_forgotten() -> None:
+    session = make_session()
+    outcomes = [BatchOutcome(f"b{number}", 2, 0, 2) for number in range(UNWATCHED_MAX + 1)]
+    waits = []
+    for outcome in outcomes:
+        session.watch(0.0, outcome, 0, FOREVER, FakeReply())
+        wait = next(one for one in session.take_outbox() if isinstance(one, Wait))
+        session.receive(0.0, Outcome(wait.request, (Ended(0, 1, "done", "", b"", b""),), is_last=False))
+        waits.append(wait.request)
+
+    assert Withdraw((waits[0],)) in turn(session, 1.0)
+    assert outcomes[0].wait is None
+    assert session._watches.numbers() == waits[1:]
+
+
+def test_events_that_nobody_looked_at_are_not_lost() -> None:
+    session = make_session()
+    stream = Stream(None, ())
+    session.follow(0.0, stream, LATER, FakeReply())
+    follow = only(Follow, said(session, 0.0))
+    waiting, got, after = FakeReply(), FakeReply(), FakeReply()
+    session.streams.take(stream, FOREVER, waiting)
+    session.streams.leave(stream, waiting)
+    first, second = (Events(follow.request, number, 0.0, 0, number == 1, ()) for number in (1, 2))
+    session.receive(1.0, first)
+    assert not waiting.ends
+    session.streams.take(stream, FOREVER, got)
+    assert got.end == [first]
+    got.value = got.end  # it has come, and the one who waited was cancelled at that moment
+    session.streams.leave(stream, got)
+    session.receive(1.0, second)
+    session.streams.take(stream, FOREVER, after)
+
+    assert after.end == [first, second]
+
+
 def test_a_watcher_times_out_alone() -> None:
     session = make_session()
     outcome = BatchOutcome("b", 2, 0, 2)
@@ -565,11 +655,105 @@ def settle(session: ClientSession, entry: Done | Failed) -> FakeReply:
     return reply
 
 
-def test_tasks_for_an_abandoned_pull_go_back() -> None:
+def ask_older(session: ClientSession, deadline: float) -> tuple[FakeReply, Pull]:
+    """Pulls from a coordinator that does not know that pulls can be confirmed."""
+    reply = FakeReply()
+    session.ask(0.0, Pull(0, "puller", "queue", 5, 1.0, 30.0), deadline, reply)
+    pull = only(Pull, said(session, 0.0))
+    assert pull.confirms
+    session.receive(0.0, Error(pull.request, "malformed", "expected 6 fields in pull, got 7"))
+    again = only(Pull, said(session, 0.0))
+    assert again == pull._replace(confirms=False)
+    return reply, again
+
+
+def test_leases_that_have_come_are_confirmed() -> None:
     session = make_session()
     reply = FakeReply()
     session.ask(0.0, Pull(0, "puller", "queue", 5, 20.0, 30.0), LATER, reply)
     pull = only(Pull, said(session, 0.0))
+    session.receive(1.0, Tasks(pull.request, (assignment(7), assignment(8))))
+
+    assert len(reply.end) == 2
+    assert only(Confirm, said(session, 1.0)) == Confirm((7, 8))
+    session.receive(1.0, Tasks(pull.request, (assignment(7), assignment(8))))
+    assert said(session, 1.0) == []
+
+
+def test_confirmation_that_may_be_lost_is_said_again_on_a_new_connection() -> None:
+    session = make_session()
+    session.ask(0.0, Pull(0, "puller", "queue", 5, 20.0, 30.0), LATER, FakeReply())
+    pull = only(Pull, said(session, 0.0))
+    session.receive(1.0, Tasks(pull.request, (assignment(7),)))
+    said(session, 1.0)
+    session.connected(2.0)
+    assert said(session, 2.0) == [Confirm((7,))]
+    session.ask(2.0, Pull(0, "puller", "queue", 5, 20.0, 30.0), LATER, FakeReply())
+    ping = next(one for one in turn(session, 3.1) if isinstance(one, Ping))
+    session.receive(3.2, Pong(ping.request, 1))
+    session.connected(4.0)
+
+    assert not [one for one in said(session, 4.0) if isinstance(one, Confirm)]
+
+
+def test_pull_that_was_given_up_is_forgotten_on_both_sides() -> None:
+    session = make_session()
+    reply = FakeReply()
+    session.ask(0.0, Pull(0, "puller", "queue", 5, 20.0, 30.0), LATER, reply)
+    pull = only(Pull, said(session, 0.0))
+    session.abandon_pull(1.0, reply)
+    assert only(Withdraw, said(session, 1.0)) == Withdraw((pull.request,))
+    session.receive(2.0, Tasks(pull.request, (assignment(7),)))  # on its way when the coordinator heard of it
+
+    assert said(session, 2.0) == []
+    assert not reply.ends
+    session.connected(3.0)
+    assert said(session, 3.0) == []
+
+
+def test_pull_that_timed_out_is_forgotten_on_both_sides() -> None:
+    session = make_session()
+    reply = FakeReply()
+    session.ask(0.0, Pull(0, "puller", "queue", 5, 1.0, 30.0), 2.0, reply)
+    pull = only(Pull, said(session, 0.0))
+
+    assert Withdraw((pull.request,)) in turn(session, 2.0)
+    assert isinstance(reply.end, UnreachableError)
+
+
+def test_what_waits_when_the_client_leaves_is_forgotten() -> None:
+    session = make_session()
+    session.ask(0.0, Pull(0, "puller", "queue", 5, 20.0, 30.0), LATER, FakeReply())
+    session.watch(0.0, BatchOutcome("b", 1, 0, 1), 0, FOREVER, FakeReply())
+    pull, wait = said(session, 0.0)
+    session.leave()
+
+    assert isinstance(pull, Pull)
+    assert isinstance(wait, Wait)
+    assert session.take_outbox() == [Withdraw((pull.request, wait.request))]
+
+
+def test_older_coordinator_is_told_of_no_more_than_it_understands() -> None:
+    session = make_session()
+    outcome, reply = BatchOutcome("b", 1, 0, 1), FakeReply()
+    session.watch(0.0, outcome, 0, FOREVER, reply)
+    said(session, 0.0)
+    session.unwatch(outcome, reply)
+    only(Withdraw, said(session, 0.0))
+    session.receive(0.1, Error(None, "unknown-kind", "expected a kind of [1, 2], got 13"))
+    session.watch(0.2, outcome, 0, FOREVER, reply)
+    said(session, 0.2)
+    session.unwatch(outcome, reply)
+    assert said(session, 0.2) == []
+
+    session.connected(1.0)  # to one that may be newer
+    session.ask(1.0, Pull(0, "puller", "queue", 5, 20.0, 30.0), LATER, FakeReply())
+    assert only(Pull, said(session, 1.0)).confirms
+
+
+def test_tasks_for_an_abandoned_pull_go_back_to_an_older_coordinator() -> None:
+    session = make_session()
+    reply, pull = ask_older(session, LATER)
     session.abandon_pull(1.0, reply)
     session.receive(2.0, Tasks(pull.request, (assignment(7),)))
     release = only(Release, said(session, 2.0))
@@ -580,13 +764,11 @@ def test_tasks_for_an_abandoned_pull_go_back() -> None:
     assert session.take_outbox() == []
 
 
-def test_tasks_for_a_pull_that_timed_out_go_back() -> None:
+def test_tasks_for_a_pull_that_timed_out_go_back_to_an_older_coordinator() -> None:
     session = make_session()
-    reply = FakeReply()
-    session.ask(0.0, Pull(0, "puller", "queue", 5, 1.0, 30.0), 2.0, reply)
-    pull = only(Pull, said(session, 0.0))
+    reply, pull = ask_older(session, 2.0)
     said(session, 2.0)
-    assert isinstance(reply.end, UnreachableError)
+    assert isinstance(reply.end, TimedOutError)
     session.receive(3.0, Tasks(pull.request, (assignment(7),)))
     assert only(Release, said(session, 3.0)).spans == (Span(7, 1, 3),)
 

@@ -148,14 +148,24 @@ def _opening(books: Books, tx: Transaction, queue: Queue, now: float) -> float:
 
 
 def _pulls(books: Books, tx: Transaction, now: Clocks) -> float:
-    return min((wait.until for queue in books.queues.values() for wait in queue.pull_waits), default=inf)
+    return min((wait.until for queue in books.queues.values() for wait in queue.pull_waits.values()), default=inf)
+
+
+def _offers(books: Books, tx: Transaction, now: Clocks) -> float:
+    return min(books.offers.values(), default=inf)
+
+
+def _guests(books: Books, tx: Transaction, now: Clocks) -> float:
+    """Somebody is silent; who was called on in this step is so again after as long."""
+    silence = books.options.suspect_after
+    return min((max(guest.heard_at, now.monotonic) + silence for guest in books.guests.values()), default=inf)
 
 
 _WALL = {"expiry": _expiry, "delays": _delays, "schedules": _schedules, "retention": _retention}
 
 _MONOTONIC = {
     "silence": _silence, "alarms": _alarms, "replays": _replays, "operations": _operations, "gates": _gates,
-    "pulls": _pulls,
+    "pulls": _pulls, "offers": _offers, "guests": _guests,
 }  # fmt: skip
 
 KINDS = (*_WALL, *_MONOTONIC)

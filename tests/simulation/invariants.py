@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
-
 from tests.simulation.ledger import Violation
 from zq.core import tables
 from zq.core.state.batch import read_batch
@@ -47,15 +45,31 @@ def check_grants(books: Books, now: float) -> None:
 
 def _check_pulls(books: Books) -> None:
     """A pull waits in one place, or has leases; each that waits is counted for its connection."""
-    waits = [wait for queue in books.queues.values() for wait in queue.pull_waits]
+    waits = [wait for queue in books.queues.values() for wait in queue.pull_waits.values()]
     names = [wait.name for wait in waits]
-    if sorted(names) != sorted(books.pulls) or Counter(wait.peer for wait in waits) != books.pulls_of:
-        raise Violation(f"pulls {sorted(names)} wait, the books say {sorted(books.pulls)} of {books.pulls_of}")
+    kept = {(peer, name) for peer, guest in books.guests.items() for name in guest.pulls}
+    if sorted(names) != sorted(books.pulls) or kept != {(wait.peer, wait.name) for wait in waits}:
+        raise Violation(f"pulls {sorted(names)} wait, the books say {sorted(books.pulls)} of {sorted(kept)}")
     if both := books.pulls.keys() & books.pullers.keys():
         raise Violation(f"pulls {sorted(both)} wait and have leases")
     for lease in books.leases.values():
         if lease.holder.is_puller and books.pullers.get(lease.holder.name) is not lease.holder:
             raise Violation(f"lease {lease.token} is of a pull that the books do not know")
+    _check_guests(books)
+
+
+def _check_guests(books: Books) -> None:
+    """What is kept for a connection is found from it, and nothing is on offer that is not leased to a pull."""
+    entries = {(peer, request, id) for id, waits in books.waits.entries.items() for peer, request in waits}
+    kept = {(peer, request, id) for peer, guest in books.guests.items() for request, id in guest.waits.items()}
+    if entries != kept:
+        raise Violation(f"waits {sorted(entries)} are kept, those of the connections are {sorted(kept)}")
+    if idle := [peer for peer, guest in books.guests.items() if guest.is_idle]:
+        raise Violation(f"connections {idle} wait for nothing and are remembered")
+    for token in books.offers:
+        lease = books.leases.get(token)
+        if lease is None or not lease.holder.is_puller:
+            raise Violation(f"lease {token} is on offer, and not that of a pull")
 
 
 def _check_queue(books: Books, queue: Queue, now: float) -> None:

@@ -23,7 +23,8 @@ from tests.simulation.peers import Customer, Worker
 from tests.simulation.session_worker import SessionWorker
 from tests.simulation.shares import QUEUES, ShareCheck
 from tests.simulation.timelines import check_traces
-from tests.simulation.watching import Eye
+from tests.simulation.visitors import Visitors
+from tests.simulation.watching import EYE, Eye
 from tests.simulation.world import WALL_OFFSET, Connection, World
 from zq.core.coordinator import Machine
 from zq.core.insight.queries import answer
@@ -92,14 +93,20 @@ class Kitchen:
         self.lives = Lives()
         self.acknowledges_early = False  # planted fault
         self.heard: dict[bytes, float] = {}  # by connection
+        self.visitors = Visitors(world, ledger, self.heard)
+        self.handled: list[Any] = []  # what was received in the step, as far as its connection was there
+        self.unreachable: list[bytes] = []  # connections to which something could not be sent
+        self.peers: dict[str, bytes] = {}  # by worker, its last connection
+        self.turned_at = 0.0
         world.deliver_to_coordinator = self.deliver
         self.boot()
 
     def boot(self) -> None:
         """Starts the process on what the store has."""
         self.machine = Cook(self)
-        self.booted_at = self.world.now
+        self.booted_at = self.turned_at = self.world.now
         self.inbox.clear()
+        self.unreachable = []
         self.eye = Eye()
 
     def crash(self) -> None:
@@ -123,7 +130,8 @@ class Kitchen:
         self.workers_before = dict(machine.books.workers)
         self.leases_before = machine.books.lease_number
         try:
-            outbox = machine.turn(self.world.clocks(), self.messages(machine.books))
+            outbox = machine.turn(self.world.clocks(), self.messages(machine.books), self.unreachable)
+            self.turned_at, self.unreachable = self.world.now, []
             received = [message for _, message in self.received]
             self.limits.check(machine.books, self.step, received)
             self.shares.check(machine.books, self.step, received)
@@ -144,10 +152,12 @@ class Kitchen:
 
     def messages(self, books: Books) -> Iterator[tuple[bytes, Any]]:
         """Yields what the machine receives in a turn; it may crash after each."""
+        self.handled = []
         yield from self.eye.look(books)
         for connection, message in self.received:
             self.heard[connection.peer] = self.world.now
             if connection.is_open:
+                self.handled.append(message)
                 yield connection.peer, message
             self.may_crash()
 
@@ -164,6 +174,8 @@ class Kitchen:
         self.check_hand_outs(self.leases_before, step.wall)
         check_grants(books, self.world.now)
         self.check_deaths(self.workers_before, self.received)
+        has_stalled = self.world.now - self.turned_at > self.options.heartbeat_interval
+        self.visitors.check(books, step, self.handled, self.unreachable, stalled=has_stalled)
         if self.acknowledges_early:
             self.send(step.outbox)
         try:
@@ -250,7 +262,8 @@ class Kitchen:
             if is_buried and heard is not None and self.world.now - heard < self.options.gone_after / 2:
                 raise Violation(f"{name} was buried {self.world.now - heard:.1f} s after it was heard")
         for name, worker in self.machine.books.workers.items():
-            silence = self.world.now - max(self.heard.get(worker.peer or b"", 0.0), self.booted_at)
+            self.peers[name] = worker.peer or self.peers.get(name, b"")
+            silence = self.world.now - max(self.heard.get(self.peers[name], 0.0), self.booted_at)
             if silence > 3 * self.options.gone_after:
                 raise Violation(f"{name} is still believed alive after {silence:.1f} s of silence")
 
@@ -305,6 +318,8 @@ class Kitchen:
             connection = self.world.connections.get(peer)
             if connection is not None:
                 connection.send_down(message)
+            elif peer != EYE and self.world.noticed_at[peer] <= self.world.now:
+                self.unreachable.append(peer)
 
     def note_grant(self, assignment: Assignment) -> None:
         headers = assignment.options.headers or {}
@@ -438,6 +453,8 @@ def _storm(
             customer.publish()
         if i % 16 == 14 and rng.random() < 0.5:
             customer.operate()
+        if i % 2 == 0:
+            kitchen.visitors.visit()
         _act(world, kitchen, customers, workers)
 
 
@@ -446,6 +463,7 @@ def _act(world: World, kitchen: Kitchen, customers: list[Customer], workers: lis
         customer.act()
     for worker in workers:
         worker.act()
+    kitchen.visitors.act()
     kitchen.turn()
 
 
@@ -454,6 +472,7 @@ def _heal_and_drain(
 ) -> None:
     """Nothing goes wrong any more; everything accepted must end within simulated minutes."""
     world.is_healed = True
+    kitchen.visitors.heal()
     for _ in range(1000):
         if not any(customer.unanswered for customer in customers):
             if not kitchen.has_schedules():

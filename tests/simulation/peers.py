@@ -273,7 +273,7 @@ class Customer:
 
     def pull(self) -> None:
         queue = self.world.rng.choice(("pizza", "pasta"))
-        self.ask(Pull(self.number(), self.name, queue, self.world.rng.choice((1, 4)), 1.0, 6.0))
+        self.ask(Pull(self.number(), self.name, queue, self.world.rng.choice((1, 4)), 1.0, 6.0))  # it confirms nothing
 
     def set_a_queue(self) -> None:
         """Changes how a queue behaves."""

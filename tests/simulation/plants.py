@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
+from math import inf
 from typing import Any
 
 import pytest
@@ -36,6 +37,7 @@ from zq.core.tasks import (
     leasing,
     liveness,
     publishing,
+    pulls,
     retrying,
     schedules,
     settling,
@@ -419,6 +421,55 @@ def _end_not_told(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(event_streams.Followers, "note", note)
 
 
+def _unconfirmed_kept(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(assignment, "OFFER_SECONDS", 0.0)
+    patch.setattr(pulls, "take_back_unconfirmed", lambda books, step: books.offers.clear() or inf)
+
+
+def _undelivered_kept(patch: pytest.MonkeyPatch) -> None:
+    real = pulls.disconnected
+
+    def disconnected(books: Books, step: Step, peer: bytes) -> None:
+        offers, books.offers = books.offers, {}
+        real(books, step, peer)
+        books.offers = offers
+
+    patch.setattr(pulls, "disconnected", disconnected)
+
+
+def _never_arrived_and_lost(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(settling, "take_back", lambda books, step, lease: settling.lose(books, step, lease, "it is gone"))
+
+
+def _confirmed_and_on_offer(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(pulls, "confirm", lambda books, step, peer, tokens: None)
+
+
+def _withdrawn_and_kept(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(pulls, "withdraw", lambda books, step, peer, requests: None)
+
+
+def _silent_not_called_on(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(pulls, "call_on_guests", lambda books, step: inf)
+
+
+def _silent_served_first(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(assignment, "is_heard", lambda books, step, wait: True)
+
+
+def _guests_never_leave(patch: pytest.MonkeyPatch) -> None:
+    real = pulls.disconnected
+
+    def disconnected(books: Books, step: Step, peer: bytes) -> None:
+        """Gives leases back, and lets those who are gone wait on."""
+        guest = books.guests.pop(peer, None)
+        real(books, step, peer)
+        if guest is not None:
+            books.guests[peer] = guest
+
+    patch.setattr(pulls, "disconnected", disconnected)
+
+
 LATE_SECONDS = 5.0
 
 
@@ -483,6 +534,14 @@ def _spoil_part(patch: pytest.MonkeyPatch, kind: str, spoil: Callable[[UpkeepPar
 _PATCHES: dict[str, Callable[[pytest.MonkeyPatch], None]] = {
     **{f"{kind} said too late": partial(_part_is_late, kind=kind) for kind in deadlines.KINDS},
     **{f"{kind} not told what is entered": partial(_part_is_deaf, kind=kind) for kind in deadlines.KINDS_TOLD},
+    "lease of a pull that nobody has confirmed is kept": _unconfirmed_kept,
+    "lease of a pull that could not be delivered is kept": _undelivered_kept,
+    "lease of a pull that never arrived counts as lost": _never_arrived_and_lost,
+    "lease of a pull that was confirmed is taken back": _confirmed_and_on_offer,
+    "what a client has withdrawn is kept": _withdrawn_and_kept,
+    "silent clients are not called on": _silent_not_called_on,
+    "silent clients are served first": _silent_served_first,
+    "what waits outlives its connection": _guests_never_leave,
     "namespace counts one queue only": _namespace_counts_one_queue,
     "end of a task that a watcher is not told": _end_not_told,
     "cancel that rewrites how a task ended": _cancel_rewrites_an_end,

@@ -18,6 +18,9 @@ from zq.core.options import Now
 
 WALL_OFFSET = 1_700_000_000.0
 
+NOTICED_MAX = 8.0
+"""Seconds in which the transport of the coordinator notices that a connection is gone; most it notices at once."""
+
 
 @dataclass(frozen=True)
 class Faults:
@@ -112,6 +115,8 @@ class World:
         self.events = 0
         self.happened: dict[str, int] = {}  # how often each fault bit
         self.connections: dict[bytes, Connection] = {}
+        self.cut_at: dict[bytes, float] = {}  # by connection that is gone
+        self.noticed_at: dict[bytes, float] = {}  # and when the coordinator's transport says so
         self.deliver_to_coordinator: Callable[[Connection, Any], None] = lambda connection, message: None
         self._queue: list[tuple[float, int, Callable[[], None]]] = []
         self._order = count()
@@ -157,7 +162,9 @@ class World:
     def cut(self, connection: Connection) -> None:
         """Breaks a connection: what is on its way is lost, and neither end is told."""
         connection.is_open = False
-        self.connections.pop(connection.peer, None)
+        if self.connections.pop(connection.peer, None) is not None:
+            self.cut_at[connection.peer] = self.now
+            self.noticed_at[connection.peer] = self.now + self.rng.choice((0.0, 0.0, NOTICED_MAX))
 
     def close(self, connection: Connection) -> None:
         """Closes a connection whose coordinator has died: what it had sent may still arrive, or not."""

@@ -324,7 +324,8 @@ class Memory:
                     if reply.error is not None:
                         raise reply.error
                 except Exception as error:
-                    calls.abandon(ask, reply)
+                    if reply.error is None:
+                        calls.abandon(ask, reply)
                     ask = call.throw(error)
                 else:
                     ask = call.send(reply.value)

@@ -222,11 +222,11 @@ class AsyncClient(ClientFace[AsyncDriver]):
 
     async def close(self, timeout: float = 5.0) -> None:
         """Ends the connection; calls that still wait raise ClosedError."""
-        await asyncio.to_thread(self._calls.link.close, timeout)
+        await asyncio.to_thread(self._calls.close, timeout)
 
     def close_now(self, timeout: float = 5.0) -> None:
         """As `close`, for callers that are no coroutine; blocks until the connection has ended."""
-        self._calls.link.close(timeout)
+        self._calls.close(timeout)
 
     async def __aenter__(self) -> Self:
         return self

@@ -31,7 +31,8 @@ class Awaiting:
                     ask.start(reply)
                     answer = await reply.future
                 except Exception as error:
-                    self._abandon(ask, reply)
+                    if reply.error is None:  # else the session has ended it, and knows nothing of it any more
+                        self._abandon(ask, reply)
                     ask = call.throw(error)
                 except BaseException:  # cancelled
                     self._abandon(ask, reply)
@@ -83,11 +84,11 @@ class Mailbox:
 class AsyncReply:
     """A reply that a coroutine awaits."""
 
-    __slots__ = ("_error", "_mailbox", "future", "value")
+    __slots__ = ("_mailbox", "error", "future", "value")
 
     def __init__(self, mailbox: Mailbox) -> None:
         self.value: Any = None
-        self._error: Exception | None = None
+        self.error: Exception | None = None
         self._mailbox = mailbox
         self.future: asyncio.Future[Any] = mailbox.loop.create_future()
 
@@ -96,14 +97,14 @@ class AsyncReply:
         self._mailbox.put(self)
 
     def reject(self, error: Exception) -> None:
-        self._error = error
+        self.error = error
         self._mailbox.put(self)
 
     def deliver(self) -> None:
         """Ends the future; in its loop."""
         if self.future.done():
             return  # the await was cancelled
-        if self._error is None:
+        if self.error is None:
             self.future.set_result(self.value)
         else:
-            self.future.set_exception(self._error)
+            self.future.set_exception(self.error)

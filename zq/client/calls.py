@@ -240,13 +240,19 @@ class Calls:
         def start(reply: Reply) -> None:
             self.post(self.session.watch, now, outcome, index, deadline, reply, seen)
 
-        return Ask(start, deadline)
+        return Ask(start, deadline, partial(self.session.unwatch, outcome))
 
     def request(self, queue: str, payload: Any, timeout: float, options: SubmitOptions) -> Call[Any]:
         """Submits a task and waits for its end; returns its result, or raises TaskError."""
         give_up_at = self.clock() + timeout
         outcome, index, _ = yield from self.submit(queue, payload, None, options)
         return (yield from self.result(outcome, index, max(give_up_at - self.clock(), 0.0)))
+
+    def close(self, timeout: float = 5.0) -> None:
+        """Ends the connection; what waits ends here with ClosedError, and over there at once."""
+        with suppress(ClosedError):
+            self.post(self.session.leave)
+        self.link.close(timeout)
 
     # Requests with one answer.
 
@@ -286,7 +292,7 @@ class Calls:
             check_message(message)
             deadline = now + part + self.timeout
             start = partial(self.post, self.session.ask, now, message, deadline)
-            assignments = yield Ask(start, deadline, is_pull=True)
+            assignments = yield Ask(start, deadline, self._abandon_pull)
             if assignments or self.clock() >= stop_at:
                 return self._decode(assignments)
 
@@ -301,10 +307,10 @@ class Calls:
         yield Ask(start, deadline)
 
     def abandon(self, ask: Ask, reply: Reply) -> None:
-        """The caller waits no longer. Most calls just run to their end; the tasks of a pull go back."""
-        if ask.is_pull and not self.link.is_over:
-            with suppress(ClosedError):  # closed in between: the leases run out
-                self.post(self._abandon_pull, reply)
+        """The caller waits no longer. Most calls just run to their end; waits end, and the tasks of a pull go back."""
+        if ask.give_up is not None and not self.link.is_over:
+            with suppress(ClosedError):  # closed in between, which ends it, too
+                self.post(ask.give_up, reply)
 
     def _abandon_pull(self, reply: Reply) -> None:
         """On the link's thread: the tasks may have come in the meantime."""

@@ -388,7 +388,7 @@ class Client(ClientFace[Driver]):
 
     def close(self, timeout: float = 5.0) -> None:
         """Ends the connection, and waits up to `timeout` seconds for it; calls that still wait raise ClosedError."""
-        self._calls.link.close(timeout)
+        self._calls.close(timeout)
 
     def __enter__(self) -> Self:
         return self

@@ -49,7 +49,7 @@ class Ask(NamedTuple):
 
     start: Callable[[Reply], None]  # starts it; from the caller's thread
     deadline: float  # monotonic seconds at which the session ends it
-    is_pull: bool = False  # brings tasks, which must go back when nobody waits for them any more
+    give_up: Callable[[Reply], None] | None = None  # nobody waits any more; on the link's thread. None: it just ends
 
 
 Call: TypeAlias = Generator[Ask, Any, T]
@@ -74,11 +74,11 @@ class AsyncDriver(Protocol):
 class Waiter:
     """A reply for which a thread waits: a lock that is open once it is there, a fifth of the cost of a future."""
 
-    __slots__ = ("_error", "_lock", "value")
+    __slots__ = ("_lock", "error", "value")
 
     def __init__(self) -> None:
         self.value: Any = None
-        self._error: Exception | None = None
+        self.error: Exception | None = None
         self._lock = threading.Lock()
         self._lock.acquire()
 
@@ -87,7 +87,7 @@ class Waiter:
         self._lock.release()
 
     def reject(self, error: Exception) -> None:
-        self._error = error
+        self.error = error
         self._lock.release()
 
     def wait(self, deadline: float) -> Any:
@@ -102,8 +102,8 @@ class Waiter:
             timeout = min(max(deadline - time.monotonic(), 0.0) + GRACE, threading.TIMEOUT_MAX)
             if not self._lock.acquire(timeout=timeout):
                 raise TimedOutError("no answer came in time, and the connection's thread is stuck")
-        if self._error is not None:
-            raise self._error
+        if self.error is not None:
+            raise self.error
         return self.value
 
 
@@ -124,7 +124,8 @@ class Blocking:
                     ask.start(waiter)
                     answer = waiter.wait(ask.deadline)
                 except Exception as error:
-                    self._abandon(ask, waiter)
+                    if waiter.error is None:  # else the session has ended it, and knows nothing of it any more
+                        self._abandon(ask, waiter)
                     ask = call.throw(error)
                 except BaseException:
                     # KeyboardInterrupt and its kin: the call ends, but what it asked for is not left lying about

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import sys
 from collections import deque
 from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from typing import Self
 
 from zq.client.calls import Calls, D, Face
 from zq.client.driving import Ask, AsyncDriver, Call, Driver
+from zq.errors import ClosedError
 from zq.sessions.outcomes import FOREVER
 from zq.sessions.streams import Stream
 from zq.submit_options import check_name
@@ -86,7 +89,8 @@ class _Stream(Face[D]):
         stop_at = FOREVER if self._timeout is None else self._calls.clock() + self._timeout
         while not self._events and not self._is_closed:
             start = partial(self._calls.post, self._calls.session.streams.take, self._stream, stop_at)
-            messages = yield Ask(start, stop_at)
+            give_up = partial(self._calls.session.streams.leave, self._stream)
+            messages = yield Ask(start, stop_at, give_up)
             if not messages:
                 return None
             for message in messages:
@@ -108,7 +112,13 @@ class _Stream(Face[D]):
         if not self._is_closed:
             self._is_closed = True
             if self._is_open and not self._calls.link.is_over:
-                self._calls.post(self._calls.session.streams.close, self._stream)
+                with suppress(ClosedError):  # closed in between, which ends it, too
+                    self._calls.post(self._calls.session.streams.close, self._stream)
+
+    def __del__(self) -> None:
+        """Whoever follows no more need not say so: the coordinator is told all the same."""
+        if getattr(self, "_is_open", False) and not sys.is_finalizing():
+            self._close()
 
 
 class EventStream(_Stream[Driver]):

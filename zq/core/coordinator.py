@@ -39,6 +39,7 @@ from zq.wire.messages import (
     Answer,
     Cancel,
     Command,
+    Confirm,
     Error,
     Extend,
     Follow,
@@ -61,6 +62,7 @@ from zq.wire.messages import (
     Submit,
     ToCoordinator,
     Wait,
+    Withdraw,
 )
 
 
@@ -118,6 +120,8 @@ class Machine:
             step = Step(now, tx)
             for peer in unreachable:
                 liveness.disconnected(self.books, step.wall, peer)
+                pulls.disconnected(self.books, step, peer)
+            self.books.unsure.clear()  # what was sent in the last step could be sent
             for peer, message in messages:
                 self._receive(step, peer, message)
             self._tick(step)
@@ -139,6 +143,9 @@ class Machine:
         sender = books.peers.get(peer)
         if sender is not None:
             liveness.note_life(books, step, sender)
+        guest = books.guests.get(peer)
+        if guest is not None:
+            guest.heard_at = step.now
         match message:
             case Settle():
                 if sender is None and message.credit is not None:
@@ -215,7 +222,8 @@ class Machine:
                 for to, outcome in outcome_messages(peer, request, ended, is_last=not missing):
                     step.send(to, outcome)
                 if missing:
-                    books.waits.add(id, WaitEntry(peer, request, missing))
+                    books.waits.add(id, WaitEntry(peer, request, missing), step.now)
+                    books.deadlines.guests.bring_forward(step.now + books.options.suspect_after)
             case Pull():
                 pulls.pull(books, step, peer, message)
             case Cancel(request, id):
@@ -224,6 +232,10 @@ class Machine:
                 self._answer(step, peer, request, lambda: self._query(step, what, arguments))
             case Command(request, verb, arguments):
                 self._answer(step, peer, request, lambda: commands.carry_out(books, step, verb, arguments))
+            case Withdraw(requests):
+                pulls.withdraw(books, step, peer, requests)
+            case Confirm(tokens):
+                pulls.confirm(books, step, peer, tokens)
             case Follow():
                 following.follow(books, step, peer, message)
             case Ping(request):

@@ -49,6 +49,8 @@ def parts_of(books: Books) -> tuple[UpkeepPart, ...]:
     return (
         UpkeepPart(liveness.watch, at.silence),
         UpkeepPart(settling.ring_alarms, at.alarms),
+        UpkeepPart(pulls.take_back_unconfirmed, at.offers),
+        UpkeepPart(pulls.call_on_guests, at.guests),
         UpkeepPart(expiry.expire_due, at.expiry),
         UpkeepPart(admission.release_due, at.delays),
         UpkeepPart(schedules.fire_due, at.schedules),

@@ -231,7 +231,7 @@ class ExecutorEngine:
                     break
         _engines.discard(self)
         try:
-            self._calls.link.close()
+            self._calls.close()
         finally:
             self._close_own()
 

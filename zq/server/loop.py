@@ -160,6 +160,8 @@ class Server:
         """Returns the milliseconds until something is due; at least two ticks in a heartbeat interval, to notice a
         stall.
         """
+        if self._unreachable:
+            return 0  # what could not be delivered goes back at once
         now = _now()
         seconds = min(self._machine.next_at(now) - now.monotonic, self.options.heartbeat_interval / 2)
         return max(0, int(seconds * 1000) + 1)

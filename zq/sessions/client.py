@@ -8,6 +8,10 @@ number and content, when:
   are excepted, since their answer comes when tasks come; they are sent again when a pong tells of another epoch. Of
   waits, the first outcome counts as the answer.
 
+What is given up the coordinator is told (`Withdraw`), and leases that it gave to a pull are confirmed when they come
+(`Confirm`): what it does not hear of in time it takes back. A coordinator that is too old for these two refuses the
+first pull as malformed, or a withdraw as unknown; then the session does without them, until the next connection.
+
 While anybody waits for anything, a ping goes out every second. When pings stay unanswered the session asks for a new
 connection (`wants_reconnect`), each time more patiently. Submits are gathered by `Submits`, completions of pulled
 tasks by `Settles`, the ends of tasks are asked for by `Watches`.
@@ -17,7 +21,7 @@ in flight is outstanding.
 """
 
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from itertools import count
 from typing import Any
 
@@ -37,11 +41,13 @@ from zq.sessions.settles import Settles, Settling
 from zq.sessions.streams import LEASE, Stream, Streams
 from zq.sessions.submits import Single, Submits
 from zq.sessions.waiters import first_deadline, take_expired, take_replies
+from zq.wire.limits import MESSAGE_BATCHES_MAX
 from zq.wire.messages import (
     Answer,
     Assignment,
     Batch,
     Cancelled,
+    Confirm,
     Error,
     Events,
     Follow,
@@ -59,6 +65,7 @@ from zq.wire.messages import (
     Submit,
     Tasks,
     ToCoordinator,
+    Withdraw,
 )
 
 PING_INTERVAL = 1.0
@@ -105,6 +112,10 @@ class ClientSession:
         self.streams = Streams()
         self._watches = Watches(lambda: next(self._numbers))
         self._cancelled: deque[Span] = deque(maxlen=CANCELLED_MAX)
+        self._forgotten: list[int] = []  # pulls of which the coordinator is to be told that they were given up
+        self._arrived: list[int] = []  # tokens to be confirmed
+        self._confirmed: dict[int, int] = {}  # token -> the last ping before it was confirmed; until that is answered
+        self._is_older = False  # whether this coordinator knows neither withdraw nor confirm
         self._outbox: list[ToCoordinator] = []
         self._failure: Exception | None = None
         self._epoch: int | None = None
@@ -141,9 +152,12 @@ class ClientSession:
         release that is settled, to the stale spans of a settle, to None for a group that is open, to a `published` as
         it is.
         """
-        if self._admit(reply, deadline):
-            kind = PullRequest if type(message) is Pull else Request
-            self._send(kind(message, now, deadline, reply))
+        if not self._admit(reply, deadline):
+            return
+        if type(message) is Pull:
+            self._send(PullRequest(message._replace(confirms=not self._is_older), now, deadline, reply))
+        else:
+            self._send(Request(message, now, deadline, reply))
 
     def watch(
         self, now: float, outcome: BatchOutcome, index: int, deadline: float, reply: Reply, seen: float | None = None
@@ -151,6 +165,10 @@ class ClientSession:
         """Waits for news of a task, see `Watcher`; resolves to an `Ended` that covers it, or to its progress."""
         if self._admit(reply, deadline):
             self._outbox += self._watches.add(now, outcome, Watcher(index, deadline, now, reply, seen), self._ping)
+
+    def unwatch(self, outcome: BatchOutcome, reply: Reply) -> None:
+        """Nobody waits for this news any more."""
+        self._watches.leave(outcome, reply)
 
     def follow(self, now: float, stream: Stream, deadline: float, reply: Reply) -> None:
         """Begins to follow events; resolves when the coordinator says that it tells them from now on."""
@@ -160,10 +178,21 @@ class ClientSession:
 
     def abandon_pull(self, now: float, reply: Reply) -> None:
         """Nobody waits for this pull any more: tasks that still come go back."""
-        for request in self._outstanding.values():
-            if request.reply is reply and isinstance(request, PullRequest):
+        for number, request in list(self._outstanding.items()):
+            if request.reply is not reply or not isinstance(request, PullRequest):
+                continue
+            if request.confirms:
+                self._forget(number, request)
+                self._forgotten.append(number)
+            else:
                 request.orphan(now)
                 self._deadline = min(self._deadline, request.deadline)
+
+    def leave(self) -> None:
+        """The connection is about to be closed: the coordinator need not find out by itself that nobody waits."""
+        self._forgotten += [number for number, one in self._outstanding.items() if isinstance(one, PullRequest)]
+        self._forgotten += self._watches.numbers()
+        self._send_news()
 
     def give_back(self, now: float, assignments: Iterable[Assignment]) -> None:
         """Gives pulled tasks back that nobody will look at."""
@@ -182,7 +211,13 @@ class ClientSession:
         self._outbox.clear()
         self._pinged_at = -FOREVER
         self._silent_since = None
+        self._is_older = False
+        self._forgotten.clear()  # with the connection that they were on
+        self._arrived += self._confirmed
+        self._confirmed.clear()
         for request in self._outstanding.values():
+            if isinstance(request, PullRequest):
+                request.say_again(confirms=request.reply is not None)
             self._say(request)
         self._outbox += self._watches.connected(self._ping)
         self.streams.connected(now)
@@ -293,6 +328,20 @@ class ClientSession:
             self._send(SubmitRequest(load, self._submits, now))
         if settlings := self._settles.take_load():
             self._send(SettleRequest(settlings, self._settles, now))
+        self._send_news()
+
+    def _send_news(self) -> None:
+        """Says what needs no answer: which leases have come, and what nobody waits for any more."""
+        forgotten = self._watches.take_forgotten()
+        if self._arrived:
+            self._confirmed.update(dict.fromkeys(self._arrived, self._ping))
+            self._outbox += [Confirm(part) for part in _parts(self._arrived)]
+            self._arrived = []
+        if self._forgotten:
+            forgotten += self._forgotten
+            self._forgotten = []
+        if forgotten and not self._is_older:
+            self._outbox += [Withdraw(part) for part in _parts(forgotten)]
 
     # Receiving. An answer to what is not outstanding came twice, or too late.
 
@@ -309,7 +358,9 @@ class ClientSession:
 
     def _receive_tasks(self, now: float, message: Tasks) -> None:
         request = self._outstanding.get(message.request)
-        if request is not None and request.reply is None:
+        if isinstance(request, PullRequest) and request.confirms:
+            self._arrived += [one.token for one in message.assignments]
+        elif request is not None and request.reply is None:
             self.give_back(now, message.assignments)
         self._resolve(message.request, message.assignments)
 
@@ -325,6 +376,8 @@ class ClientSession:
         # A ping that a caller asked for is not in the row of those that requests are compared with.
         pong = -1 if message.request in self._outstanding else message.request
         self._resolve(message.request, message.epoch)
+        if self._confirmed:
+            self._confirmed = {token: ping for token, ping in self._confirmed.items() if ping >= pong}
         for request in self._outstanding.values():
             if request.is_lost(pong, is_other_epoch=is_other_epoch):
                 self._say(request)
@@ -333,6 +386,14 @@ class ClientSession:
     def _receive_error(self, message: Error) -> None:
         number = -1 if message.request is None else message.request
         request = self._outstanding.get(number)
+        if request is None and message.code == "unknown-kind" and message.request is None:
+            self._is_older = True  # it does not know what a withdraw is
+            return
+        if isinstance(request, PullRequest) and request.confirms and message.code == "malformed":
+            self._is_older = True
+            request.say_again(confirms=False)
+            self._say(request)
+            return
         if request is None:
             parts = (self._watches, self.streams)
             self.unassigned_errors += not any(one.reject(number, message.code, message.text) for one in parts)
@@ -358,6 +419,8 @@ class ClientSession:
             expired += request.take_expired(now)
             if request.is_over(now):
                 self._forget(number, request)
+                if isinstance(request, PullRequest) and request.confirms:
+                    self._forgotten.append(number)
             else:
                 first = min(first, request.first_deadline())
         self._deadline = first
@@ -369,3 +432,9 @@ class ClientSession:
         if is_silent or self._heard_at < asked_at:
             return UnreachableError(f"nothing was heard of {self._whom}; is it running, and is the address right?")
         return TimedOutError("no answer came in time; whether the request took effect is unknown")
+
+
+def _parts(numbers: list[int]) -> Iterator[tuple[int, ...]]:
+    """Yields numbers in as many messages as they need."""
+    for start in range(0, len(numbers), MESSAGE_BATCHES_MAX):
+        yield tuple(numbers[start : start + MESSAGE_BATCHES_MAX])

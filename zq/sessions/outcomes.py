@@ -1,12 +1,14 @@
 """How the tasks of batches ended, as far as a client knows, and the waits by which it asks.
 
 A batch is asked for as a whole, once, whoever of its receipts asks first; the answers come as its tasks end. A wait
-that nobody watches any more stays, so that the next receipt of the batch finds its end at hand, but does not outlive
-the connection.
+whose watchers got what they wanted stays, so that the next receipt of the batch finds its end at hand, but does not
+outlive the receipts, nor the connection. A wait whose watchers have all given up is forgotten on both sides.
 """
 
+from collections import deque
 from collections.abc import Callable
 from typing import Any, NamedTuple, Protocol
+from weakref import ref
 
 from zq.errors import RemoteProtocolError
 from zq.wire.messages import Ended, Outcome, Wait
@@ -14,7 +16,9 @@ from zq.wire.messages import Ended, Outcome, Wait
 FOREVER = float("inf")
 
 UNWATCHED_MAX = 10_000
-"""Waits that are kept though nobody watches; beyond it the oldest is forgotten, and would be asked again."""
+"""Waits that are kept though nobody watches, while their receipts are; beyond it the oldest is forgotten, and would be
+asked again.
+"""
 
 
 class Reply(Protocol):
@@ -49,6 +53,7 @@ class BatchOutcome:
     """
 
     __slots__ = (
+        "__weakref__",
         "asked_at",
         "count",
         "first",
@@ -134,12 +139,22 @@ class BatchOutcome:
 
 
 class Watches:
-    """The waits of a client that are under way."""
+    """The waits of a client that are under way.
+
+    A wait is *watched* while anybody waits for news of it. One whose last watcher got what it wanted is kept, for the
+    next receipt of its batch, as long as there may be one: as long as anybody has its outcome. One that was given up is
+    forgotten, and the coordinator is told so.
+
+    Invariant: a wait is either watched or unwatched, and its outcome has its number.
+    """
 
     def __init__(self, make_number: Callable[[], int]) -> None:
         self.watchers = 0  # in all; while there are none, nobody needs to know whether the coordinator lives
         self._make_number = make_number
-        self._waits: dict[int, BatchOutcome] = {}
+        self._watched: dict[int, BatchOutcome] = {}
+        self._unwatched: dict[int, ref[BatchOutcome]] = {}  # the oldest first
+        self._lost: deque[int] = deque()  # of the unwatched, those whose outcome nobody has; any thread adds to it
+        self._forgotten: list[int] = []  # of which the coordinator is to be told
 
     def add(self, now: float, outcome: BatchOutcome, watcher: Watcher, ping: int) -> list[Wait]:
         """Answers at once when the end is known, else notes the watcher; returns what to send."""
@@ -149,18 +164,38 @@ class Watches:
             return []
         outcome.watchers.append(watcher)
         self.watchers += 1
+        is_new = outcome.wait is None
         if outcome.wait is None:
-            self._drop_oldest_unwatched()
             outcome.wait = self._make_number()
             outcome.asked_at = now
-            self._waits[outcome.wait] = outcome
-        elif not outcome.is_outdated:
-            return []
-        return [self._ask(outcome.wait, outcome, ping)]
+        self._unwatched.pop(outcome.wait, None)
+        self._watched[outcome.wait] = outcome
+        return [self._ask(outcome.wait, outcome, ping)] if is_new or outcome.is_outdated else []
+
+    def leave(self, outcome: BatchOutcome, reply: Reply) -> None:
+        """Somebody who watched has given up."""
+        left = [watcher for watcher in outcome.watchers if watcher.reply is not reply]
+        if len(left) < len(outcome.watchers):
+            self.watchers -= len(outcome.watchers) - len(left)
+            outcome.watchers = left
+            self._forget_unless_watched(outcome)
+
+    def take_forgotten(self) -> list[int]:
+        """Returns the waits that the coordinator may forget, too."""
+        while self._lost:
+            number = self._lost.popleft()
+            if self._unwatched.pop(number, None) is not None:
+                self._forgotten.append(number)
+        forgotten, self._forgotten = self._forgotten, []
+        return forgotten
+
+    def numbers(self) -> list[int]:
+        """Returns the numbers of all waits."""
+        return [*self._watched, *self._unwatched]
 
     def receive(self, message: Outcome) -> None:
         """Notes what ended, and answers who watched it."""
-        outcome = self._waits.get(message.request)
+        outcome = self._find(message.request)
         if outcome is None:
             return
         outcome.is_confirmed = True
@@ -169,26 +204,27 @@ class Watches:
         outcome.progress.update(message.progress)
         self.watchers -= outcome.resolve_watchers()
         if message.is_last:
-            del self._waits[message.request]
-            outcome.wait = None
+            self._remove(message.request, outcome)
             self._reject(outcome, "malformed", "the last outcome of a wait came without the end of its tasks")
+        elif not outcome.watchers:
+            self._keep_unwatched(message.request, outcome)
 
     def reject(self, request: int, code: str, text: str) -> bool:
         """The coordinator refused a wait; returns whether it was one of these."""
-        outcome = self._waits.pop(request, None)
+        outcome = self._find(request)
         if outcome is None:
             return False
-        outcome.wait = None
+        self._remove(request, outcome)
         self._reject(outcome, code, text)
         return True
 
     def connected(self, ping: int) -> list[Wait]:
         """Forgets the waits that nobody watches; returns the others, to be asked again."""
-        for number, outcome in list(self._waits.items()):
-            if not outcome.watchers:
-                outcome.wait = None
-                del self._waits[number]
-        return [self._ask(number, outcome, ping) for number, outcome in self._waits.items()]
+        for number in list(self._unwatched):
+            self._remove(number, self._find(number))
+        self._lost.clear()
+        self._forgotten.clear()
+        return [self._ask(number, outcome, ping) for number, outcome in self._watched.items()]
 
     def unanswered(self, pong: int, ping: int, *, is_other_epoch: bool) -> list[Wait]:
         """Returns the waits to be asked again: they were sent before a ping that is answered, and are not, or died
@@ -196,9 +232,12 @@ class Watches:
         """
         lost = [
             (number, outcome)
-            for number, outcome in self._waits.items()
+            for number, outcome in self._watched.items()
             if is_other_epoch or (not outcome.is_confirmed and outcome.ping < pong)
         ]
+        if is_other_epoch:
+            for number in list(self._unwatched):
+                self._remove(number, self._find(number))
         return [self._ask(number, outcome, ping) for number, outcome in lost]
 
     def take_expired(self, now: float) -> list[tuple[Reply, float]]:
@@ -206,27 +245,35 @@ class Watches:
         was earlier.
         """
         expired: list[tuple[Reply, float]] = []
-        for outcome in self._waits.values():
+        for outcome in list(self._watched.values()):
             if any(watcher.deadline <= now for watcher in outcome.watchers):
                 late = [watcher for watcher in outcome.watchers if watcher.deadline <= now]
                 outcome.watchers = [watcher for watcher in outcome.watchers if watcher.deadline > now]
                 self.watchers -= len(late)
                 expired += [(watcher.reply, min(watcher.asked_at, outcome.asked_at)) for watcher in late]
+                self._forget_unless_watched(outcome)
         return expired
 
     def deadline(self) -> float:
         """Returns the first deadline of all watchers."""
-        return min((one.deadline for outcome in self._waits.values() for one in outcome.watchers), default=FOREVER)
+        return min((one.deadline for outcome in self._watched.values() for one in outcome.watchers), default=FOREVER)
 
     def take_all(self) -> list[Reply]:
         """Forgets everything; returns who watched."""
-        replies = [watcher.reply for outcome in self._waits.values() for watcher in outcome.watchers]
-        for outcome in self._waits.values():
-            outcome.watchers = []
-            outcome.wait = None
-        self._waits.clear()
+        replies = [watcher.reply for outcome in self._watched.values() for watcher in outcome.watchers]
+        for number in self.numbers():
+            outcome = self._find(number)
+            if outcome is not None:
+                outcome.watchers = []
+            self._remove(number, outcome)
         self.watchers = 0
         return replies
+
+    def _find(self, number: int) -> BatchOutcome | None:
+        outcome = self._watched.get(number)
+        if outcome is None and number in self._unwatched:
+            outcome = self._unwatched[number]()
+        return outcome
 
     def _ask(self, number: int, outcome: BatchOutcome, ping: int) -> Wait:
         outcome.is_confirmed = outcome.is_outdated = False
@@ -240,11 +287,25 @@ class Watches:
         for watcher in watchers:
             watcher.reply.reject(RemoteProtocolError(code, text))
 
-    def _drop_oldest_unwatched(self) -> None:
-        if len(self._waits) - self.watchers < UNWATCHED_MAX:
+    def _remove(self, number: int, outcome: BatchOutcome | None) -> None:
+        self._watched.pop(number, None)
+        self._unwatched.pop(number, None)
+        if outcome is not None:
+            outcome.wait = None
+
+    def _forget_unless_watched(self, outcome: BatchOutcome) -> None:
+        """Forgets a wait whose last watcher has given up."""
+        if not outcome.watchers and outcome.wait is not None:
+            self._forgotten.append(outcome.wait)
+            self._remove(outcome.wait, outcome)
+
+    def _keep_unwatched(self, number: int, outcome: BatchOutcome) -> None:
+        """Keeps a wait as long as anybody has its outcome, who may ask for more of it."""
+        if self._watched.pop(number, None) is None:
             return
-        for number, outcome in self._waits.items():
-            if not outcome.watchers:
-                outcome.wait = None
-                del self._waits[number]
-                return
+        lost = self._lost  # and not self: whoever has the last reference may be any thread
+        self._unwatched[number] = ref(outcome, lambda _: lost.append(number))
+        if len(self._unwatched) > UNWATCHED_MAX:
+            oldest = next(iter(self._unwatched))
+            self._forgotten.append(oldest)
+            self._remove(oldest, self._find(oldest))

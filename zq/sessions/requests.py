@@ -33,8 +33,8 @@ from zq.wire.messages import (
 Askable = Cancel | Query | Command | Extend | Release | Settle | Open | Pull | Ping | Publish | Schedule
 
 ORPHAN_PATIENCE = 60.0
-"""Seconds for which tasks that come for a pull that was given up are still sent back; then their lease runs out by
-itself.
+"""Seconds for which tasks that an older coordinator gives to a pull that was given up are still sent back; then their
+lease runs out by itself.
 """
 
 
@@ -94,16 +94,28 @@ class Request(Waiting):
 
 
 class PullRequest(Request):
-    """A pull: its answer comes when tasks come, and if nobody waits any more, they go back."""
+    """A pull: its answer comes when tasks come. If nobody waits any more, the coordinator is told; one that is too old
+    to understand that may still answer, and the tasks go back.
+    """
 
     __slots__ = ()
+
+    @property
+    def confirms(self) -> bool:
+        """Whether it was said in the words of this version."""
+        return isinstance(self.message, Pull) and self.message.confirms
+
+    def say_again(self, *, confirms: bool) -> None:
+        """Makes its message one that a coordinator of this version, or an older one, understands."""
+        assert isinstance(self.message, Pull)
+        self.message = self.message._replace(confirms=confirms)
 
     def is_lost(self, pong: int, *, is_other_epoch: bool) -> bool:  # noqa: ARG002 - alike in shape
         return is_other_epoch
 
     def take_expired(self, now: float) -> Expired:
         expired = super().take_expired(now)
-        if expired:
+        if expired and not self.confirms:
             self.orphan(now)
         return expired
 

@@ -81,6 +81,14 @@ class Streams:
         stream.reply, stream.deadline = reply, deadline
         self._hand_over(stream)
 
+    def leave(self, stream: Stream, reply: Reply) -> None:
+        """Nobody waits for what comes next any more; what it was given already, and has not looked at, comes again."""
+        if stream.reply is reply:
+            stream.reply, stream.deadline = None, FOREVER
+        else:
+            stream.waiting.extendleft(reversed(getattr(reply, "value", None) or ()))
+            self._hand_over(stream)
+
     def reject(self, number: int, code: str, text: str) -> bool:
         """Ends a stream that the coordinator refuses to go on with; False when there is none of this number."""
         stream = self.by_number.pop(number, None)

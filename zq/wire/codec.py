@@ -46,6 +46,10 @@ def _submit(message: messages.Submit) -> tuple[Any, ...]:
     return message.request, [_plain_batch(batch) for batch in message.batches]
 
 
+def _pull(message: messages.Pull) -> tuple[Any, ...]:
+    return message if message.confirms else message[:6]
+
+
 def _settle(message: messages.Settle) -> tuple[Any, ...]:
     number, credit, done, failed, is_whole = message
     return (number, credit, [_plain_done(one) for one in done], failed, *((True,) if is_whole else ()))
@@ -123,7 +127,7 @@ class Kind(NamedTuple):
 
 KINDS: Final = (
     Kind(1, messages.Submit, requests.read_submit, "client", _submit),
-    Kind(2, messages.Pull, requests.read_pull, "client"),
+    Kind(2, messages.Pull, requests.read_pull, "client", _pull),
     Kind(3, messages.Wait, requests.read_wait, "client"),
     Kind(4, messages.Cancel, requests.read_cancel, "client"),
     Kind(5, messages.Query, requests.read_query, "client"),
@@ -134,6 +138,8 @@ KINDS: Final = (
     Kind(10, messages.Publish, requests.read_publish, "client", _publish),
     Kind(11, messages.Schedule, requests.read_schedule, "client", _schedule),
     Kind(12, messages.Follow, requests.read_follow, "client"),
+    Kind(13, messages.Withdraw, requests.read_withdraw, "client"),
+    Kind(14, messages.Confirm, requests.read_confirm, "client"),
     Kind(20, messages.Hello, requests.read_hello, "worker"),
     Kind(21, messages.Heartbeat, requests.read_heartbeat, "worker"),
     Kind(22, messages.Settle, requests.read_settle, "worker", _settle),

@@ -178,6 +178,7 @@ class Pull(NamedTuple):
     max_tasks: int
     wait: float  # seconds to wait for the first task
     lease: float  # seconds
+    confirms: bool = False  # True: the client says with Confirm that the answer has come; until then it has nothing
 
 
 class Wait(NamedTuple):
@@ -246,6 +247,18 @@ class Follow(NamedTuple):
     kinds: tuple[str, ...]  # empty: all
     lease: float  # seconds from now; 0 ends it
     seen: int  # number of the last Events that was looked at
+
+
+class Withdraw(NamedTuple):
+    """Nobody waits any more for the answers to these waits and pulls of the connection; it has no answer itself."""
+
+    requests: tuple[int, ...]
+
+
+class Confirm(NamedTuple):
+    """These leases of pulls have come; it has no answer."""
+
+    tokens: tuple[int, ...]
 
 
 # From a worker; Settle and Release also from a client that pulled.
@@ -417,22 +430,14 @@ class Schedule(NamedTuple):
     catch_up: str  # what is done about missed times: "skip", "one" (task for all of them) or "all"
 
 
-FromClient = Submit | Pull | Wait | Cancel | Query | Command | Ping | Extend | Open | Publish | Schedule | Follow
+FromClient = (
+    Submit | Pull | Wait | Cancel | Query | Command | Ping | Extend | Open | Publish | Schedule | Follow | Withdraw
+    | Confirm
+)  # fmt: skip
 FromWorker = Hello | Heartbeat | Settle | Release | Started | Progress | Goodbye
 FromCoordinator = (
-    Receipt
-    | Tasks
-    | Outcome
-    | Answer
-    | Pong
-    | Welcome
-    | Beat
-    | Assign
-    | Settled
-    | Cancelled
-    | Error
-    | Published
+    Receipt | Tasks | Outcome | Answer | Pong | Welcome | Beat | Assign | Settled | Cancelled | Error | Published
     | Events
-)
+)  # fmt: skip
 ToCoordinator = FromClient | FromWorker
 Message = ToCoordinator | FromCoordinator

@@ -194,7 +194,13 @@ def read_publish(fields: list[Any]) -> messages.Publish:
     )
 
 
-read_pull = message(
+def read_pull(fields: list[Any]) -> messages.Pull:
+    if len(fields) != 7:
+        return _read_plain_pull(fields)
+    return _read_plain_pull(fields[:6])._replace(confirms=read_bool(fields[6], "confirms"))
+
+
+_read_plain_pull = message(
     messages.Pull,
     REQUEST,
     field(read_name, "client"),
@@ -217,6 +223,8 @@ read_follow = message(
     field(read_number, "lease", limits.FOLLOW_MAX),
     field(read_int, "seen"),
 )
+read_withdraw = message(messages.Withdraw, many(REQUEST, "requests"))
+read_confirm = message(messages.Confirm, many(TOKEN, "tokens"))
 read_schedule = message(
     messages.Schedule,
     REQUEST,

@@ -17,7 +17,7 @@ from zq.core.options import Calendar, CoordinatorOptions
 from zq.core.state.batch import StoredBatch, read_batch
 from zq.core.state.deadlines import Alarms, Deadlines
 from zq.core.state.event_streams import Followers
-from zq.core.state.holder import Peer, PullWait
+from zq.core.state.holder import Guests, Peer, PullWait
 from zq.core.state.leases import Holder, Lease
 from zq.core.state.namespace_limits import Share
 from zq.core.state.operation import Operation
@@ -73,8 +73,10 @@ class Books:
         self.peers: dict[Peer, Holder] = {}  # invariant: holder.peer is the key
         self.pullers: dict[str, Holder] = {}
         self.pulls: dict[str, PullWait] = {}  # those that wait, by the same names
-        self.pulls_of: dict[Peer, int] = {}  # how many of a connection wait
-        self.waits = Waits()
+        self.offers: dict[int, float] = {}  # by token, in order: leases of pulls that are not confirmed, and until when
+        self.unsure: dict[int, None] = {}  # by token: leases that were sent in the last step, and will not be confirmed
+        self.guests = Guests()
+        self.waits = Waits(self.guests)
         self.events: Followers | None = None  # None: nobody watches
         self.calendar: Calendar  # set by the coordinator
         self.replays: dict[str, Replay] = {}  # by id: dead letters that are brought back at a rate
@@ -223,21 +225,22 @@ class Books:
         if lease.batch.queue.gate is not None:
             lease.batch.queue.gate.count(lease.batch.options.key, lease.mask.bit_count())
 
-    def add_pull(self, queue: Queue, wait: PullWait) -> None:
+    def add_pull(self, queue: Queue, wait: PullWait, now: float) -> None:
         """Lets a pull wait in a queue."""
-        queue.pull_waits.append(wait)
+        queue.pull_waits[wait.name] = wait
         self.pulled[queue] = None
         self.deadlines.pulls.bring_forward(wait.until)
         self.stirred[queue] = None
         self.pulls[wait.name] = wait
-        self.pulls_of[wait.peer] = self.pulls_of.get(wait.peer, 0) + 1
+        self.guests.welcome(wait.peer, now).pulls[wait.name] = wait
+        self.deadlines.guests.bring_forward(now + self.options.suspect_after)
 
     def end_pull(self, wait: PullWait) -> None:
         """Notes that a pull does not wait any more; its queue has it no longer."""
         del self.pulls[wait.name]
-        self.pulls_of[wait.peer] -= 1
-        if not self.pulls_of[wait.peer]:
-            del self.pulls_of[wait.peer]
+        guest = self.guests[wait.peer]
+        del guest.pulls[wait.name]
+        self.guests.see_off(guest)
 
     def stir_for(self, holder: Holder) -> None:
         """Notes that a holder has room again, for the queues in which tasks wait for it; what waits from this step on

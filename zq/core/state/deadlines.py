@@ -43,7 +43,8 @@ class Deadlines:
     """The deadlines of all parts."""
 
     __slots__ = (
-        "alarms", "delays", "expiry", "gates", "operations", "pulls", "replays", "retention", "schedules", "silence",
+        "alarms", "delays", "expiry", "gates", "guests", "offers", "operations", "pulls", "replays", "retention",
+        "schedules", "silence",
     )  # fmt: skip
 
     def __init__(self) -> None:
@@ -56,6 +57,8 @@ class Deadlines:
         self.operations = Deadline(is_wall=False)  # an operation has its next portion to do
         self.gates = Deadline(is_wall=False)  # a rate has a token again
         self.pulls = Deadline(is_wall=False)  # a pull has waited long enough
+        self.offers = Deadline(is_wall=False)  # the lease of a pull should be confirmed by now
+        self.guests = Deadline(is_wall=False)  # a client that waits may have to be called on
         self.retention = Deadline(is_wall=True)  # something that has ended is to be forgotten
 
 

@@ -1,4 +1,6 @@
-"""Who may hold tasks: a worker, or one pull of a client; and pulls that wait for their first."""
+"""Who may hold tasks: a worker, or one pull of a client; pulls that wait for their first; and the guests of the
+coordinator, connections for which something is kept that is to go with them.
+"""
 
 from __future__ import annotations
 
@@ -62,6 +64,39 @@ class PullWait(NamedTuple):
     def name(self) -> str:
         """The name under which it waits, and its leases are kept."""
         return pull_name(self.pull.client, self.pull.request)
+
+
+class Guest:
+    """A connection of a client that waits for something."""
+
+    __slots__ = ("heard_at", "peer", "pulls", "waits")
+
+    def __init__(self, peer: Peer, now: float) -> None:
+        self.peer = peer
+        self.heard_at = now  # monotonic
+        self.waits: dict[int, str] = {}  # request -> id of what is waited for
+        self.pulls: dict[str, PullWait] = {}  # by name, those that wait
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether nothing is kept for it."""
+        return not (self.waits or self.pulls)
+
+
+class Guests(dict[Peer, Guest]):
+    """All guests, by connection; who waits for nothing any more is none."""
+
+    def welcome(self, peer: Peer, now: float) -> Guest:
+        """Returns the guest at a connection, for which something is to be kept."""
+        guest = self.get(peer)
+        if guest is None:
+            guest = self[peer] = Guest(peer, now)
+        return guest
+
+    def see_off(self, guest: Guest) -> None:
+        """Forgets a guest if nothing is kept for it any more."""
+        if guest.is_idle:
+            del self[guest.peer]
 
 
 def pull_name(client: str, request: int) -> str:

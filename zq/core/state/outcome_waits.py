@@ -1,9 +1,13 @@
-"""Who waits for how tasks end. Waits live in memory only: a client whose connection or coordinator went asks again."""
+"""Who waits for how tasks end. Waits live in memory only: a client whose connection or coordinator went asks again, and
+what it gives up or what dies with its connection is forgotten at once.
+
+Invariant: `entries` and the `waits` of the guests have the same waits.
+"""
 
 from dataclasses import dataclass
 
 from zq.core.state.batch import run_mask
-from zq.core.state.holder import Peer
+from zq.core.state.holder import Guests, Peer
 from zq.wire.messages import Ended, FromCoordinator, Outcome
 
 OUTCOME_BYTES_MAX = 4 << 20
@@ -22,16 +26,30 @@ class WaitEntry:
 class Waits:
     """The waits by batch id; what has ended in the current step is collected, and leaves in few messages."""
 
-    def __init__(self) -> None:
-        self.entries: dict[str, list[WaitEntry]] = {}
+    def __init__(self, guests: Guests) -> None:
+        self.entries: dict[str, dict[tuple[Peer, int], WaitEntry]] = {}
+        self._guests = guests
         self._ended: dict[WaitEntry, list[Ended]] = {}
         self._progress: dict[WaitEntry, dict[int, float]] = {}
 
-    def add(self, id: str, entry: WaitEntry) -> None:
+    def add(self, id: str, entry: WaitEntry, now: float) -> None:
         """Adds a wait, in place of an earlier one of the same request."""
-        entries = self.entries.setdefault(id, [])
-        entries[:] = [one for one in entries if (one.peer, one.request) != (entry.peer, entry.request)]
-        entries.append(entry)
+        self.forget(entry.peer, entry.request)
+        self._guests.welcome(entry.peer, now).waits[entry.request] = id
+        self.entries.setdefault(id, {})[entry.peer, entry.request] = entry
+
+    def forget(self, peer: Peer, request: int) -> bool:
+        """Forgets a wait that was given up; returns whether it was one of the connection."""
+        guest = self._guests.get(peer)
+        id = None if guest is None else guest.waits.pop(request, None)
+        if guest is None or id is None:
+            return False
+        self._guests.see_off(guest)
+        entries = self.entries[id]
+        del entries[peer, request]
+        if not entries:
+            del self.entries[id]
+        return True
 
     def note(self, id: str, ended: Ended) -> None:
         """Notes that tasks of a batch ended, for whoever waits for them."""
@@ -39,21 +57,18 @@ class Waits:
         if entries is None:
             return
         mask = run_mask(ended.lo, ended.hi)
-        for entry in entries:
+        for entry in list(entries.values()):
             if entry.missing & mask:
                 entry.missing &= ~mask
                 self._ended.setdefault(entry, []).append(ended)
-        left = [entry for entry in entries if entry.missing]
-        if left:
-            self.entries[id] = left
-        else:
-            del self.entries[id]
+                if not entry.missing:
+                    self.forget(entry.peer, entry.request)
 
     def note_progress(self, id: str, index: int, fraction: float) -> None:
         """Notes how far the handler of a task is, for whoever waits for it; of several reports in a step the last
         counts.
         """
-        for entry in self.entries.get(id, ()):
+        for entry in self.entries.get(id, {}).values():
             if entry.missing >> index & 1:
                 self._progress.setdefault(entry, {})[index] = fraction
 
@@ -74,12 +89,9 @@ class Waits:
 
     def drop_peer(self, peer: Peer) -> None:
         """Forgets the waits of a connection that is gone."""
-        for id, entries in list(self.entries.items()):
-            left = [entry for entry in entries if entry.peer != peer]
-            if not left:
-                del self.entries[id]
-            elif len(left) < len(entries):
-                self.entries[id] = left
+        guest = self._guests.get(peer)
+        for request in list(guest.waits) if guest is not None else ():
+            self.forget(peer, request)
 
 
 def outcome_messages(

@@ -7,7 +7,6 @@ between two states, and the queue notes by itself that its record must be writte
 
 from __future__ import annotations
 
-from collections import deque
 from enum import IntEnum
 from heapq import heappop, heappush
 from typing import Any, NamedTuple
@@ -113,7 +112,7 @@ class Queue:
         self.places: dict[bytes, bytes] = {}  # task keys of batches that stand elsewhere in their lane than these say
         self.awaiting = SetAside()  # by worker: batches that wait for it to have room
         self.workers: dict[str, HolderOf[Any]] = {}  # by name, those that asked for this queue
-        self.pull_waits: deque[PullWait] = deque()
+        self.pull_waits: dict[str, PullWait] = {}  # by name, in the order in which they came
         self.swept_before = 0  # the last sequence that the operation which goes on in it looks at; 0: there is none
         self.ring: Ring | None = None  # made when it is asked for, dropped when the workers change
         self.rate = 0.0  # tasks finished a second

@@ -47,6 +47,12 @@ ASSIGN_BYTES_MAX = 4 << 20
 """Payloads in one assign message: a quarter of a frame."""
 
 
+OFFER_SECONDS = 5.0
+"""For which the lease of a pull waits to be confirmed: time for a link to come back, and what a task may be late
+because of a client that has died without a word.
+"""
+
+
 Granted = dict[Holder, list[Lease]]
 """The leases of one step by holder, sent together."""
 
@@ -74,8 +80,11 @@ def _serve_queues(books: Books, step: Step) -> None:
     for queue in queues[first:] + queues[:first]:
         if queue.gate is not None:
             _reopen(books, step, queue)
-        _serve_pulls(books, step, queue)
+        if queue.pull_waits:
+            _serve_pulls(books, step, queue, [one for one in queue.pull_waits.values() if is_heard(books, step, one)])
         _serve_workers(books, step, queue, granted)
+        if queue.pull_waits:
+            _serve_pulls(books, step, queue, list(queue.pull_waits.values()))
         if queue.total_waiting:
             books.unserved[queue] = None
     leases = [lease for part in granted.values() for lease in part]
@@ -291,12 +300,24 @@ def assignment_parts(leases: list[Lease], wall: float) -> list[tuple[Assignment,
 # Pulls.
 
 
-def _serve_pulls(books: Books, step: Step, queue: Queue) -> None:
-    """Serves the pulls that wait, in the order in which they came."""
-    while queue.pull_waits and queue.total_waiting:
-        if not serve_pull(books, step, queue, queue.pull_waits[0]):
+def is_heard(books: Books, step: Step, wait: PullWait) -> bool:
+    """Whether the client of a pull that waits seems to live; of one that does not, workers and other pulls go first."""
+    return step.now < books.guests[wait.peer].heard_at + books.options.suspect_after
+
+
+def _serve_pulls(books: Books, step: Step, queue: Queue, waits: list[PullWait]) -> None:
+    """Serves pulls that wait, in the order in which they came."""
+    for wait in waits:
+        if not queue.total_waiting or not serve_pull(books, step, queue, wait):
             return
-        books.end_pull(queue.pull_waits.popleft())
+        del queue.pull_waits[wait.name]
+        books.end_pull(wait)
+
+
+def offer(books: Books, step: Step, token: int) -> None:
+    """Notes that a lease is on its way to a client that will confirm it: until then nobody has it."""
+    books.offers[token] = step.now + OFFER_SECONDS
+    books.deadlines.offers.bring_forward(step.now + OFFER_SECONDS)
 
 
 def serve_pull(books: Books, step: Step, queue: Queue, wait: PullWait) -> bool:
@@ -328,6 +349,11 @@ def serve_pull(books: Books, step: Step, queue: Queue, wait: PullWait) -> bool:
     if not leases:
         return False
     books.pullers[holder.name] = holder
+    for lease in leases:
+        if pull.confirms:
+            offer(books, step, lease.token)
+        else:
+            books.unsure[lease.token] = None
     leasing.store(step, leases)
     step.send(wait.peer, Tasks(pull.request, tuple(assignment_of(lease, step.wall) for lease in leases)))
     return True

@@ -65,8 +65,10 @@ def uncover(books: Books, step: Step, lease: Lease, mask: int) -> None:
         del books.leases[lease.token], holder.leases[lease.token]
         if lease.is_solo:
             holder.solo = False
-        if holder.is_puller and not holder.leases:
-            books.pullers.pop(holder.name, None)
+        if holder.is_puller:
+            books.offers.pop(lease.token, None)
+            if not holder.leases:
+                books.pullers.pop(holder.name, None)
         step.tx.delete(tables.LEASES, tables.token_key(lease.token))
 
 

@@ -163,7 +163,6 @@ def disconnected(books: Books, wall: float, peer: Peer) -> None:
     """A message to this connection could not be sent: nothing goes to it any more, and its worker may come back by
     another.
     """
-    books.waits.drop_peer(peer)
     if books.events is not None:
         books.events.drop_peer(peer)
     worker = books.peers.pop(peer, None)
@@ -220,3 +219,5 @@ def excuse_stall(books: Books, now: float, seconds: float) -> None:
     """
     for worker in books.workers.values():
         worker.heard_at = min(now, worker.heard_at + seconds)
+    for guest in books.guests.values():
+        guest.heard_at = min(now, guest.heard_at + seconds)

@@ -3,19 +3,27 @@
 `client` and `request` name a pull (protocol 2). One name waits in one place or has leases, never both, nor in two
 queues: else the leases of one would hide those of the other. What a connection has waiting is limited, since each pull
 costs memory for as long as it waits.
+
+Pulls and waits die with those who wait. A client says what it gives up (`withdraw`). A connection that is silent while
+it waits is called on: a message that cannot be sent shows that it is gone (`disconnected`). And the leases of a pull are
+*on offer* until its client confirms that they have come: nobody has them, so what becomes of the connection, and of
+time, gives them back as if they had never been granted. Of a client that does not confirm it is known only whether they
+could be sent.
+
+Invariant: what is on offer is leased to a pull.
 """
 
 from __future__ import annotations
 
 from math import inf
 
-from zq.core.state.books import Books
+from zq.core.state.books import EPOCH_SHIFT, Books
 from zq.core.state.holder import Peer, PullWait, pull_name
-from zq.core.state.leases import Holder
+from zq.core.state.leases import Holder, Lease
 from zq.core.state.step import Step
-from zq.core.tasks import assignment
-from zq.wire.limits import PULLS_WAITING_MAX
-from zq.wire.messages import Error, Pull, Tasks
+from zq.core.tasks import assignment, settling
+from zq.wire.limits import BATCH_TASKS_MAX, PULLS_WAITING_MAX
+from zq.wire.messages import Cancelled, Error, Pull, Span, Tasks
 
 
 def pull(books: Books, step: Step, peer: Peer, message: Pull) -> None:
@@ -30,7 +38,7 @@ def pull(books: Books, step: Step, peer: Peer, message: Pull) -> None:
         text = f"pull {message.request} of {message.client} is for queue {queues.pop()}; give one for {message.queue} another number"
         _refuse(books, step, peer, message, "invalid", text)
     elif held is not None:
-        _say_again(step, peer, message, held)
+        _say_again(books, step, peer, message, held)
     else:
         if earlier is not None:
             _drop(books, earlier)
@@ -40,17 +48,22 @@ def pull(books: Books, step: Step, peer: Peer, message: Pull) -> None:
 def end_due(books: Books, step: Step) -> float:
     """Answers pulls that have waited long enough with nothing; returns when to look again."""
     for queue in list(books.pulled):
-        for wait in [wait for wait in queue.pull_waits if wait.until <= step.now]:
+        for wait in [wait for wait in queue.pull_waits.values() if wait.until <= step.now]:
             _drop(books, wait)
             step.send(wait.peer, Tasks(wait.pull.request, ()))
-        if not queue.pull_waits:
-            del books.pulled[queue]
-    return min((wait.until for queue in books.pulled for wait in queue.pull_waits), default=inf)
+        if not queue.pull_waits:  # they were served
+            books.pulled.pop(queue, None)
+    return min((wait.until for queue in books.pulled for wait in queue.pull_waits.values()), default=inf)
 
 
-def _say_again(step: Step, peer: Peer, message: Pull, held: Holder) -> None:
+def _say_again(books: Books, step: Step, peer: Peer, message: Pull, held: Holder) -> None:
     """The answer was lost: the same leases again (protocol 2, pull)."""
     held.peer = peer
+    for token in held.leases:
+        if books.offers.pop(token, None) is not None or (message.confirms and token >> EPOCH_SHIFT < books.epoch):
+            assignment.offer(books, step, token)
+        elif not message.confirms:
+            books.unsure[token] = None
     again = tuple(assignment.assignment_of(lease, step.wall) for lease in held.leases.values())
     step.send(peer, Tasks(message.request, again))
 
@@ -58,20 +71,87 @@ def _say_again(step: Step, peer: Peer, message: Pull, held: Holder) -> None:
 def _serve_or_wait(books: Books, step: Step, peer: Peer, message: Pull) -> None:
     queue = books.queue(step, message.queue)
     wait = PullWait(peer, message, step.now + message.wait)
-    if not queue.pull_waits and assignment.serve_pull(books, step, queue, wait):
+    is_first = not any(assignment.is_heard(books, step, one) for one in queue.pull_waits.values())
+    if is_first and assignment.serve_pull(books, step, queue, wait):
         return
-    if books.pulls_of.get(peer, 0) >= PULLS_WAITING_MAX:
+    guest = books.guests.get(peer)
+    if guest is not None and len(guest.pulls) >= PULLS_WAITING_MAX:
         text = f"expected at most {PULLS_WAITING_MAX} pulls of a connection that wait; ask again when one is answered"
         _refuse(books, step, peer, message, "too-large", text)
         return
-    books.add_pull(queue, wait)
+    books.add_pull(queue, wait, step.now)
 
 
 def _drop(books: Books, wait: PullWait) -> None:
-    books.queues[wait.pull.queue].pull_waits.remove(wait)
+    queue = books.queues[wait.pull.queue]
+    del queue.pull_waits[wait.name]
+    if not queue.pull_waits:
+        books.pulled.pop(queue, None)
     books.end_pull(wait)
 
 
 def _refuse(books: Books, step: Step, peer: Peer, message: Pull, code: str, text: str) -> None:
     books.count(f"error {code}")
     step.send(peer, Error(message.request, code, text))
+
+
+# Those who wait no longer.
+
+
+def withdraw(books: Books, step: Step, peer: Peer, requests: tuple[int, ...]) -> None:
+    """Forgets waits and pulls of a connection that were given up, and takes back what is on its way to them."""
+    for request in requests:
+        if books.waits.forget(peer, request):
+            continue
+        guest = books.guests.get(peer)
+        for wait in list(guest.pulls.values()) if guest is not None else ():
+            if wait.pull.request == request:
+                _drop(books, wait)
+        for lease in _offered_to(books, peer):
+            if lease.holder.name == pull_name(lease.holder.name.rpartition("/")[0], request):
+                settling.give_back_all(books, step, lease, "its pull was given up")
+
+
+def confirm(books: Books, step: Step, peer: Peer, tokens: tuple[int, ...]) -> None:
+    """Notes that leases have come; whoever has one that is no longer its own is told so."""
+    for token in tokens:
+        if books.offers.pop(token, None) is None and token not in books.leases:
+            step.send(peer, Cancelled((Span(token, 0, BATCH_TASKS_MAX),)))
+
+
+def take_back_unconfirmed(books: Books, step: Step) -> float:
+    """Takes back what was not confirmed in time; returns when to look again."""
+    for token, until in list(books.offers.items()):
+        if until > step.now:
+            return until
+        settling.take_back(books, step, books.leases[token])
+    return inf
+
+
+def disconnected(books: Books, step: Step, peer: Peer) -> None:
+    """A message to this connection could not be sent: nobody waits there any more, and nothing arrives there."""
+    books.waits.drop_peer(peer)
+    guest = books.guests.get(peer)
+    for wait in list(guest.pulls.values()) if guest is not None else ():
+        _drop(books, wait)
+    for lease in _offered_to(books, peer):
+        settling.take_back(books, step, lease)
+
+
+def call_on_guests(books: Books, step: Step) -> float:
+    """Says something to the connections that wait and have been silent: what cannot be sent shows that they are gone.
+
+    Returns:
+        When to look again.
+    """
+    silence = books.options.suspect_after
+    for guest in books.guests.values():
+        if guest.heard_at + silence <= step.now:
+            step.send(guest.peer, Cancelled(()))
+    return step.now + silence if books.guests else inf
+
+
+def _offered_to(books: Books, peer: Peer) -> list[Lease]:
+    """Returns the leases that are on their way to a connection."""
+    found = [books.leases.get(token) for token in (*books.offers, *books.unsure)]
+    return [lease for lease in found if lease is not None and lease.holder.peer == peer]

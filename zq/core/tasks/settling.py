@@ -66,6 +66,12 @@ def give_back_all(books: Books, step: Step, lease: Lease, why: str) -> None:
     _give_back(books, step, lease, lease.mask, why)
 
 
+def take_back(books: Books, step: Step, lease: Lease) -> None:
+    """Lets everything wait again of a lease on offer, which nobody has got."""
+    books.count("never arrived", lease.mask.bit_count())
+    give_back_all(books, step, lease, "it never reached its puller")
+
+
 def _give_back(books: Books, step: Step, lease: Lease, mask: int, why: str) -> None:
     history.note_returned(books, step, lease, mask, why)
     leasing.give_back(books, step, lease, mask)
@@ -321,6 +327,9 @@ def ring_alarms(books: Books, step: Step) -> float:
 def _ring_alarm(books: Books, step: Step, lease: Lease) -> None:
     """A lease's time is up, or one of its tasks has run longer than its timeout."""
     if lease.expires_at <= step.now:
+        if lease.token in books.offers:
+            take_back(books, step, lease)
+            return
         lose(books, step, lease, f"the lease of {lease.seconds:g} s ran out")
         return
     timeout = lease.batch.options.timeout
@@ -349,6 +358,7 @@ def extend(books: Books, step: Step, message: Extend) -> bool:
     lease = books.leases.get(message.token)
     if lease is None or not lease.holder.is_puller:
         return False
+    books.offers.pop(lease.token, None)  # whoever prolongs it has it
     leasing.prolong(books, step, lease, message.lease)
     leasing.store(step, [lease])
     return True
