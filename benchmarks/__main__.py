@@ -19,6 +19,7 @@ import crowds
 import floor
 import latency
 import report
+import slowing
 from flow import Row, Scale, payload_of
 
 Workload = Callable[[Scale], Iterator[Row]]
@@ -40,6 +41,7 @@ WORKLOADS: dict[str, Workload] = {
     "payloads-1k": partial(batched.payloads, size=1 << 10, batch=100, usual=300_000),
     "payloads-64k": partial(batched.payloads, size=64 << 10, batch=10, usual=5_000),
     "workers": batched.workers,
+    "slowing": slowing.slowing,
     "pulls": latency.pulls,
     "under-load": latency.under_load,
     "idle-workers": crowds.idle_workers,

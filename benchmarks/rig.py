@@ -131,6 +131,13 @@ class Rig:
 
         self.wait_until(is_there)
 
+    def serve(self, spec: str, name: str, *options: str) -> None:
+        """Starts `zq worker` with a worker of a module of this directory, and waits until it has said hello."""
+        path = str(Path(__file__).with_name(spec))
+        command = [sys.executable, "-m", "zq.cli", "worker", path, "--name", name, "-a", self.address, *options]
+        self._workers.append(spawn(command))
+        self.wait_until(lambda: any(row["name"] == name for row in self.client.query("workers")))
+
     def end_workers(self) -> None:
         for process in self._workers:
             process.end()

@@ -192,3 +192,18 @@ def test_restart_loses_leases_that_nobody_claims_within_the_grace() -> None:
     assert again.token > one.token
     desk.hello(W, "w", 0, one.token)
     assert only(desk.settle(W, done(one), credit=0), Settled).stale
+
+
+def test_last_word_of_a_worker_counts_when_its_connection_is_known_to_be_closed() -> None:
+    desk = Desk()
+    desk.submit("a")
+    desk.hello(W, "w")
+    desk.lose(W)
+    assert desk.query("workers")[0]["state"] == "suspect"
+
+    stranger = desk.say(V, Goodbye("w", "another"))
+    assert [one.code for one in stranger if isinstance(one, Error)] == ["say-hello"]
+    desk.say(W, Goodbye("w", "w"))
+
+    assert desk.query("workers") == []
+    assert desk.task("a")["state"] == "waiting"

@@ -159,6 +159,8 @@ class Machine:
                     settling.release(books, step, peer, sender, message)
             case Hello():
                 liveness.hello(books, step, peer, message)
+            case Goodbye() if sender is None and liveness.goodbye_of_the_gone(books, step, message):
+                pass
             case Heartbeat() | Started() | Progress() | Goodbye():
                 if sender is None:
                     self._say_hello(step, peer)

@@ -1,8 +1,8 @@
 """Where the tasks in hand wait for a runner.
 
 `Bench` is shared by the link's thread, which puts assignments on it, and the runners, which take chunks from it in the
-order in which they came. It also measures how long tasks take, from which it knows the size of a chunk and how many
-tasks the worker should hold.
+order in which they came. It also measures how long tasks take, from which it knows the size of a chunk, how many tasks
+the worker should hold, and what it holds too much of: that goes back to the coordinator, from the end.
 """
 
 from __future__ import annotations
@@ -26,6 +26,19 @@ over costs nothing.
 IN_HAND_SECONDS = 0.1
 """Work that a worker asks to hold: fast tasks never wait for the coordinator, slow ones are not hoarded."""
 
+SHED_SECONDS = 3 * IN_HAND_SECONDS
+"""Work on the bench above which what exceeds IN_HAND_SECONDS goes back: means of few tasks waver, and each lease that
+comes and goes is written to disk.
+"""
+
+SHED_INTERVAL = 0.05
+"""Seconds between two counts of the work on the bench, when there may be too much of it."""
+
+SHED_REST = 0.5
+"""Seconds after something went back in which the credit does not grow: short tasks of one queue, or of coroutines,
+would else bring long ones of another, again and again.
+"""
+
 CREDIT_GROWTH = 2.0
 """By which the credit grows at most from report to report: the first few tasks of a queue say little about the rest."""
 
@@ -36,24 +49,31 @@ WEIGHT = 0.3
 class Bench:
     """The tasks in hand that have not started; any thread may use it."""
 
-    def __init__(self, concurrency: int, coroutine_queues: frozenset[str] = frozenset()) -> None:
+    def __init__(self, concurrency: int, coroutine_queues: frozenset[str] = frozenset(), coroutines: int = 0) -> None:
         """Makes an empty bench.
 
         Args:
             concurrency: tasks that all runners together run at once.
             coroutine_queues: whose tasks are for `take_coroutines`; all others are for `take`.
+            coroutines: how many of `concurrency` are for coroutines.
         """
         self.concurrency = concurrency
         self.stir: Callable[[], None] = _nothing  # called when there is something new for `take_coroutines`
         self.revoked: dict[int, set[int]] = {}  # indexes by token that must not be started or reported
         self.credit = concurrency
         self._coroutine_queues = coroutine_queues
+        self._coroutine_slots = coroutines
         self._waiting: deque[Chunk] = deque()
         self._coroutines: deque[Chunk] = deque()
         self._tasks = 0  # in `_waiting`
+        self._coroutine_tasks = 0  # in `_coroutines`
         self._expiries: dict[int, float] = {}  # by token, of leases with a ttl of which something is here: monotonic
-        self._expired: list[Span] = []  # found to be expired when their turn came
+        self._leaving: list[Span] = []  # expired when their turn came, or put back when it was closed
         self._seconds: dict[str, float] = {}  # average per task, by queue
+        self._stuck = 0  # slots whose work takes longer than it should, when they were last counted
+        self._shed_at = 0.0  # when the work was last counted
+        self._credit_max = CREDIT_MAX
+        self.rests_until = inf  # when that ends (monotonic); infinity: it has
         self.is_closed = False
         self._changed = threading.Condition()
 
@@ -67,6 +87,7 @@ class Bench:
                     self._expiries[assignment.token] = time.monotonic() + assignment.options.ttl
                 if assignment.queue in self._coroutine_queues:
                     self._coroutines.append(chunk)
+                    self._coroutine_tasks += count
                 else:
                     self._waiting.append(chunk)
                     self._tasks += count
@@ -75,15 +96,22 @@ class Bench:
             self.stir()
 
     def put_back(self, chunk: Chunk) -> None:
-        """Puts back, in front, what a runner could not run."""
-        if chunk.assignment.queue in self._coroutine_queues:
-            self._coroutines.appendleft(chunk)
-            self.stir()
-        elif chunk.hi > chunk.lo:
-            with self._changed:
+        """Puts back, in front, what a runner did not run; from a closed bench it leaves at once."""
+        assignment, lo, hi = chunk
+        if hi == lo:
+            return
+        with self._changed:
+            if self.is_closed:
+                self._leaving.append(Span(assignment.token, lo, hi))
+                return
+            if assignment.queue not in self._coroutine_queues:
                 self._waiting.appendleft(chunk)
-                self._tasks += chunk.hi - chunk.lo
+                self._tasks += hi - lo
                 self._changed.notify()
+                return
+            self._coroutines.appendleft(chunk)
+            self._coroutine_tasks += hi - lo
+        self.stir()
 
     def take(self) -> Chunk | None:
         """Waits for a chunk and returns it; None when the bench is closed."""
@@ -148,36 +176,120 @@ class Bench:
         with self._changed:
             while not self.is_closed and self._coroutines:
                 chunk = assignment, lo, hi = self._coroutines.popleft()
+                self._coroutine_tasks -= hi - lo
                 if self._expiries and self._drops_expired(chunk):
                     continue
                 if hi - lo > tasks_max:
                     self._coroutines.appendleft(Chunk(assignment, lo + tasks_max, hi))
+                    self._coroutine_tasks += hi - lo - tasks_max
                     hi = lo + tasks_max
                 elif self._expiries:
                     self._expiries.pop(assignment.token, None)
                 return Chunk(assignment, lo, hi)
             return None
 
-    def take_expired(self) -> list[Span]:
-        """Returns what has not been started within its ttl, and takes it off the bench; it is to be given back."""
-        if not self._expiries and not self._expired:
+    def take_leaving(self) -> list[Span]:
+        """Returns what is to be given back: what has not been started within its ttl, which it takes off the bench, and
+        what was put back after the bench was closed.
+        """
+        if not self._expiries and not self._leaving:
             return []
         with self._changed:
-            for chunks in (self._waiting, self._coroutines):
-                kept = [chunk for chunk in chunks if not self._drops_expired(chunk)]
-                if len(kept) < len(chunks):
-                    chunks.clear()
-                    chunks.extend(kept)
-            self._tasks = sum(chunk.hi - chunk.lo for chunk in self._waiting)
-            expired, self._expired = self._expired, []
-            return expired
+            if self._expiries:
+                self._waiting = deque(chunk for chunk in self._waiting if not self._drops_expired(chunk))
+                self._coroutines = deque(chunk for chunk in self._coroutines if not self._drops_expired(chunk))
+                self._count()
+            leaving, self._leaving = self._leaving, []
+            return leaving
+
+    def _count(self) -> None:
+        self._tasks = sum(chunk.hi - chunk.lo for chunk in self._waiting)
+        self._coroutine_tasks = sum(chunk.hi - chunk.lo for chunk in self._coroutines)
+
+    def shed(self, now: float, stuck: int, stuck_coroutines: int, running: int) -> list[Span]:
+        """Takes off the bench, from its end, what would not be started soon, and lowers the credit to what is left; it
+        is to be given back, for whoever is idle.
+
+        A slot that is stuck serves nobody, however short tasks were before: when all are, everything leaves.
+
+        Args:
+            now: monotonic seconds.
+            stuck: slots of plain functions whose work has taken longer than IN_HAND_SECONDS.
+            stuck_coroutines: the same of coroutines.
+            running: tasks that run.
+        """
+        self._stuck = stuck + stuck_coroutines
+        plain, coroutines = self.concurrency - self._coroutine_slots, self._coroutine_slots
+        if not self._is_much(self._tasks, plain - stuck) and not self._is_much(
+            self._coroutine_tasks, coroutines - stuck_coroutines
+        ):
+            return []
+        if now < self._shed_at and self._stuck < self.concurrency:
+            return []
+        self._shed_at = now + SHED_INTERVAL
+        with self._changed:
+            left = self._shed_line(self._waiting, plain - stuck)
+            left += self._shed_line(self._coroutines, coroutines - stuck_coroutines)
+            if left:
+                self._count()
+                self._limit_credit(now, running)
+                tokens = {chunk.assignment.token for chunks in (self._waiting, self._coroutines) for chunk in chunks}
+                for token in [token for token in self._expiries if token not in tokens]:
+                    del self._expiries[token]
+            return left
+
+    def _limit_credit(self, now: float, running: int) -> None:
+        """Sets the credit to what stays. Slots that are free while others are stuck must not bring more for those; but
+        when all are stuck, nothing comes, and the next report may ask for more at once.
+        """
+        kept = self._tasks + self._coroutine_tasks
+        most = kept + (running if self._stuck else self.concurrency)
+        self.credit = min(self.credit, most)
+        if self._stuck < self.concurrency:
+            self._credit_max, self.rests_until = most, now + SHED_REST
+
+    def rest_is_over(self, now: float) -> bool:
+        """Whether the credit may grow again from now on, and is to be told."""
+        if now < self.rests_until:
+            return False
+        self._credit_max, self.rests_until = CREDIT_MAX, inf
+        self.credit = max(self.credit, self.concurrency)
+        return True
+
+    def _is_much(self, tasks: int, flowing: int) -> bool:
+        """Whether so many tasks may be too much for the slots that are not stuck: a look at no task at all."""
+        if tasks <= flowing:
+            return False
+        return flowing <= 0 or tasks * max(self._seconds.values(), default=0.0) > SHED_SECONDS * flowing
+
+    def _shed_line(self, waiting: deque[Chunk], flowing: int) -> list[Span]:
+        """Cuts what waits to IN_HAND_SECONDS of work, or a task for each slot, if it is more than SHED_SECONDS."""
+        seconds = self._seconds
+        work = sum((hi - lo) * seconds.get(assignment.queue, 0.0) for assignment, lo, hi in waiting)
+        if flowing > 0 and work <= SHED_SECONDS * flowing:
+            return []
+        chunks = list(waiting)
+        waiting.clear()
+        room, slots = IN_HAND_SECONDS * flowing, flowing
+        left: list[Span] = []
+        for assignment, lo, hi in chunks:
+            each = max(seconds.get(assignment.queue, 0.0), 1e-7)
+            kept = min(max(int(room / each), slots), hi - lo)
+            if kept:
+                waiting.append(Chunk(assignment, lo, lo + kept))
+            if kept < hi - lo:
+                left.append(Span(assignment.token, lo + kept, hi))
+                room, slots = 0.0, 0  # what would be served behind it leaves before it does
+            else:
+                room, slots = room - each * kept, max(0, slots - kept)
+        return left
 
     def _drops_expired(self, chunk: Chunk) -> bool:
-        """Whether a chunk has expired; if so it is noted for `take_expired`, and the caller lets it go."""
+        """Whether a chunk has expired; if so it is noted for `take_leaving`, and the caller lets it go."""
         token = chunk.assignment.token
         if self._expiries.get(token, inf) > time.monotonic():
             return False
-        self._expired.append(Span(token, chunk.lo, chunk.hi))
+        self._leaving.append(Span(token, chunk.lo, chunk.hi))
         del self._expiries[token]
         return True
 
@@ -185,7 +297,7 @@ class Bench:
         seconds = self._seconds.get(queue)
         if seconds is None:
             return 1
-        fair = -(-self._tasks // self.concurrency)
+        fair = -(-self._tasks // max(1, self.concurrency - self._coroutine_slots))
         return max(1, min(int(CHUNK_SECONDS / max(seconds, 1e-7)), fair))
 
     def measure(self, queue: str, report: Report) -> None:
@@ -197,9 +309,9 @@ class Bench:
             known = self._seconds.get(queue)
             average = seconds if known is None else known + WEIGHT * (seconds - known)
             self._seconds[queue] = average
-            wanted = IN_HAND_SECONDS * self.concurrency / max(average, 1e-7)
-            most = min(self.credit * CREDIT_GROWTH, CREDIT_MAX)
-            self.credit = max(self.concurrency, int(min(wanted, most)))
+            wanted = self._stuck + IN_HAND_SECONDS * (self.concurrency - self._stuck) / max(average, 1e-7)
+            wanted = max(self.concurrency, min(wanted, self.credit * CREDIT_GROWTH))
+            self.credit = int(min(wanted, self._credit_max))
 
     def revoke(self, spans: list[Span]) -> None:
         """Notes tasks that are no longer this worker's."""
@@ -220,7 +332,7 @@ class Bench:
             chunks = [*self._waiting, *self._coroutines]
             self._waiting.clear()
             self._coroutines.clear()
-            self._tasks = 0
+            self._tasks = self._coroutine_tasks = 0
             self._changed.notify_all()
         self.stir()
         return [Span(chunk.assignment.token, chunk.lo, chunk.hi) for chunk in chunks]

@@ -2,8 +2,9 @@
 killed.
 
 Each `ChildRunner` is a thread of the worker with one child process. The thread sends a chunk, the child answers with
-`settle` messages, number 0 while it goes on and number 1 with the last. When the child dies, the task that was running
-is charged, those that had ended are reported or run again, the others go back on the bench.
+`settle` messages, number 0 while it goes on and number 1 with the last, and before that a `release` of what it did not
+start because it was stopped. When the child dies, the task that was running is charged, those that had ended are
+reported or run again, the others go back on the bench.
 """
 
 from __future__ import annotations
@@ -22,8 +23,9 @@ from zq.processes.references import load_handlers
 from zq.sessions.ids import IdMaker
 from zq.task import Task
 from zq.wire.codec import decode_from_coordinator
-from zq.wire.messages import Assign, Assignment, Failed, Settle
-from zq.worker.child_thread import PLACE, ChildThread, ChildVoice, part_of
+from zq.wire.messages import Assign, Failed, Release, Settle, Span
+from zq.worker.bench import IN_HAND_SECONDS
+from zq.worker.child_thread import PLACE, VISIBLE_AFTER, ChildThread, ChildVoice, part_of
 from zq.worker.harvest import Report
 from zq.worker.runner import Chunk, Runner, Slot, random_prefix
 from zq.worker.thread_runner import RunnerHost
@@ -35,10 +37,19 @@ CANCEL_PLACE = 3
 another process writes it.
 """
 
-PLACES = CANCEL_PLACE + 1
+STOP_PLACE = CANCEL_PLACE + 3
+"""In the shared memory, of the stop of the child's slot, one byte: the child reads it before each task, so nobody
+writes beside it.
+"""
+
+PLACES = STOP_PLACE + 1
 
 CANCEL_GRACE = 2.0
 """Seconds that a handler has to notice `task.cancelled` and end by itself, before its process is killed."""
+
+
+BEGIN_PATIENCE = 2.0
+"""Seconds that a child has to come to the first task of its chunk: it may have to import the handlers before."""
 
 
 # In the worker.
@@ -50,6 +61,10 @@ class ChildRunner(ChildThread):
     def __init__(self, host: RunnerHost, spec: str, stdout: int | None) -> None:
         super().__init__(host, "zq-child", spec, PLACES, stdout)
         self._stop: tuple[int, int, str | None] | None = None  # the task for which the child is killed, and why
+        # Guarded by _lock:
+        self._chunk: Chunk | None = None  # the child's, without what was fetched back of it
+        self._begun_at = 0.0
+        self._stopped_at: float | None = None  # when the child was told to start nothing more of it
 
     def stop_task(self, token: int, index: int, reason: str | None) -> bool:
         """Kills the child if it is at this task, one that was cancelled after a grace; what had ended before is
@@ -79,6 +94,42 @@ class ChildRunner(ChildThread):
         token, index, since = self._read_page()
         return [(token, index, since)] if index >= 0 else []
 
+    def stuck(self, now: float) -> int:
+        return int(self._chunk is not None and self._takes_longer(now, IN_HAND_SECONDS))
+
+    def _takes_longer(self, now: float, seconds: float) -> bool:
+        """Whether the child takes longer for its chunk than it should."""
+        if seconds > 0 and now < self._begun_at + BEGIN_PATIENCE and self._read_page()[0] == 0:
+            return False
+        return now >= self._begun_at + seconds
+
+    def in_hand(self) -> list[Chunk]:
+        chunk = self._chunk
+        return [] if chunk is None else [chunk]
+
+    def fetch_back(self, now: float, after: float) -> list[Chunk]:
+        """Takes two calls: the first stops the child, the second, when that is visible, sees how far it has come."""
+        if self._chunk is None or not self._takes_longer(now, after):
+            return []
+        with self._lock:
+            chunk = self._chunk
+            if chunk is None or chunk.hi == chunk.lo:
+                return []
+            if self._stopped_at is None:
+                self._stopped_at = time.monotonic()
+                self._page[STOP_PLACE * PLACE.size] = 1
+                return []
+            if time.monotonic() - self._stopped_at < VISIBLE_AFTER:
+                return []
+            token, index, _ = self._read_page()
+            if token == 0:  # it has not come to any of it
+                self._chunk = chunk._replace(hi=chunk.lo)
+                return [chunk]
+            if token != chunk.assignment.token or not chunk.lo <= index < chunk.hi - 1:
+                return []  # between two tasks: it stops by itself, and says where
+            self._chunk = chunk._replace(hi=index + 1)
+            return [chunk._replace(lo=index + 1)]
+
     def _read_page(self) -> tuple[int, int, float]:
         token, index, since = PLACE.unpack_from(self._page)
         return token, index, since
@@ -100,24 +151,42 @@ class ChildRunner(ChildThread):
         if lo == hi:
             self._host.report(Report([], [], 0, 0.0))
             return
-        part = part_of(assignment, lo, hi)
         ended: set[int] = set()
         started_at = time.monotonic()
         process = self._process
         if process is None or process.poll() is not None:
             process = self._start_child(__name__)
-        if process is not None and self._ask(process, part, ended):
+        if process is not None and self._ask(process, Chunk(assignment, lo, hi), ended):
             self._failures = 0
             return
-        self._note_death(process, Chunk(assignment, lo, hi), ended, time.monotonic() - started_at)
+        left = self._end_chunk() or Chunk(assignment, lo, hi)
+        self._note_death(process, left, ended, time.monotonic() - started_at)
 
-    def _ask(self, process: subprocess.Popen[bytes], part: Assignment, ended: set[int]) -> bool:
+    def _begin_chunk(self, chunk: Chunk) -> None:
+        """Lets the child start tasks, which waits for them."""
+        with self._lock:
+            self._page[STOP_PLACE * PLACE.size] = 0
+            PLACE.pack_into(self._page, 0, 0, -1, 0.0)  # no token: it has not come to any
+            self._chunk, self._begun_at, self._stopped_at = chunk, time.monotonic(), None
+
+    def _end_chunk(self) -> Chunk | None:
+        """Returns the chunk that is over, without what was fetched back of it."""
+        with self._lock:
+            chunk, self._chunk = self._chunk, None
+            return chunk
+
+    def _ask(self, process: subprocess.Popen[bytes], chunk: Chunk, ended: set[int]) -> bool:
         """Sends a chunk and passes its reports on; False when the child died."""
-        asked_at = time.monotonic()
+        part = part_of(chunk.assignment, chunk.lo, chunk.hi)
+        self._begin_chunk(chunk)
+        asked_at = self._begun_at
         if not self._write(process, Assign((part,))):
             return False
+        stopped_at = chunk.hi
         for message in self._answers(process):
-            if isinstance(message, Settle):
+            if isinstance(message, Release):
+                stopped_at = message.spans[0].lo
+            else:
                 tasks = sum(one.hi - one.lo for one in message.done) + len(message.failed)
                 for one in message.done:
                     ended.update(range(one.lo, one.hi))
@@ -126,6 +195,9 @@ class ChildRunner(ChildThread):
                 self._pass_on(part.queue, Report(list(message.done), list(message.failed), tasks, now - asked_at))
                 asked_at = now
                 if message.number == 1:
+                    over = self._end_chunk()
+                    if over is not None and stopped_at < over.hi:
+                        self._bench.put_back(over._replace(lo=stopped_at))
                     return True
         return False
 
@@ -174,6 +246,7 @@ class _PageSlot(Slot):
     def __init__(self, page: mmap.mmap) -> None:
         self._page = page
         super().__init__()
+        self.stops, self.stop_at = page, STOP_PLACE * PLACE.size
 
     @property
     def index(self) -> int:
@@ -207,11 +280,13 @@ def main() -> None:
         message = decode_from_coordinator(frame)
         assert isinstance(message, Assign)
         (part,) = message.assignments
-        runner.run(
+        stopped_at = runner.run(
             Chunk(part, part.lo, part.hi),
             {},
             lambda report: owner.send(Settle(0, None, tuple(report.done), tuple(report.failed))),
         )
+        if stopped_at < part.hi:
+            owner.send(Release(0, None, (Span(part.token, stopped_at, part.hi),)))
         owner.send(Settle(1, None, (), ()))
 
 

@@ -29,8 +29,18 @@ from zq.worker.thread_runner import RunnerHost, RunnerThread
 
 log = logging.getLogger(__name__)
 
-PLACE = struct.Struct("<qqd")
-"""Token, index and start of a task in the shared memory; index -1 when there is none."""
+PLACE = struct.Struct("qqd")
+"""Token, index and start of a task in the shared memory; index -1 when there is none. In the machine's own order and at
+places that its words fit, so that each of the three is written in one piece: the other process reads while it is.
+"""
+
+VISIBLE_AFTER = 0.001
+"""Seconds after which what one process wrote to the shared memory is there for the other: a thousand times what a
+processor may keep a write to itself.
+"""
+
+IN_HANDLER_PROCESS = threading.Event()
+"""Set in a child process that runs handlers, where the worker that they were found by is a copy that does not run."""
 
 
 # In the worker.
@@ -151,6 +161,7 @@ class ChildVoice:
     """What the child says to the worker; handlers may report progress from threads of their own."""
 
     def __init__(self, target: BinaryIO) -> None:
+        IN_HANDLER_PROCESS.set()
         self._target = target
         self._target_lock = threading.Lock()
 

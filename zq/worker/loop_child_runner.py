@@ -25,6 +25,7 @@ from zq.sessions.ids import IdMaker
 from zq.task import Task
 from zq.wire.codec import decode_from_coordinator
 from zq.wire.messages import Assign, Assignment, Cancelled, Done, Failed, Release, Settle, Span
+from zq.worker.bench import IN_HAND_SECONDS
 from zq.worker.child_thread import PLACE, ChildThread, ChildVoice, falling_runs, part_of
 from zq.worker.harvest import Report
 from zq.worker.loop_runner import Coroutines
@@ -80,6 +81,18 @@ class CoroutineChildRunner(ChildThread):
 
     def running(self) -> list[tuple[int, int, float]]:
         return [place for place in PLACE.iter_unpack(self._page[PLACE.size :]) if place[1] >= 0]
+
+    def stuck(self, now: float) -> int:
+        return sum(now - since >= IN_HAND_SECONDS for _, _, since in self.running())
+
+    def in_hand(self) -> list[Chunk]:
+        with self._lock:
+            return [
+                Chunk(hand.assignment, lo, hi) for hand in self._hands.values() for lo, hi in falling_runs(hand.indexes)
+            ]
+
+    def fetch_back(self, now: float, after: float) -> list[Chunk]:  # noqa: ARG002 - the signature of all
+        return []  # it takes no more than it starts
 
     # The worker reports the reason itself: the coroutine may take its time.
     def stop_task(self, token: int, index: int, reason: str | None) -> bool:  # noqa: ARG002

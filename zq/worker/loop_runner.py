@@ -23,6 +23,7 @@ from zq.sessions.ids import IdMaker
 from zq.task import Task, TaskOwner
 from zq.wire.batch import decode_payload, payload_at
 from zq.wire.messages import Assignment
+from zq.worker.bench import IN_HAND_SECONDS
 from zq.worker.harvest import Harvest, Report
 from zq.worker.runner import Chunk, Handler, random_prefix
 from zq.worker.thread_runner import RunnerHost, RunnerThread
@@ -96,6 +97,11 @@ class Coroutines:
         """Returns token, index and start of what runs now."""
         runs = list(self._runs.values())  # one step for the interpreter: the loop's thread does not come between
         return [(run.assignment.token, run.index, run.since) for run in runs]
+
+    def in_hand(self) -> list[Chunk]:
+        """Returns what is not reported yet, each task alone."""
+        runs = [*self._runs.values(), *(run for ended in list(self._ended.values()) for run in list(ended))]
+        return [Chunk(run.assignment, run.index, run.index + 1) for run in runs]
 
     def begin(self, chunk: Chunk, revoked: Mapping[int, set[int]]) -> None:
         """Starts the tasks of a chunk, all of them."""
@@ -203,6 +209,15 @@ class LoopRunner(RunnerThread):
 
     def running(self) -> list[tuple[int, int, float]]:
         return self._engine.running()
+
+    def stuck(self, now: float) -> int:
+        return sum(now - since >= IN_HAND_SECONDS for _, _, since in self._engine.running())
+
+    def in_hand(self) -> list[Chunk]:
+        return self._engine.in_hand()
+
+    def fetch_back(self, now: float, after: float) -> list[Chunk]:  # noqa: ARG002 - the signature of all
+        return []  # it takes no more than it starts
 
     # The worker reports the reason itself: the coroutine may take its time.
     def stop_task(self, token: int, index: int, reason: str | None) -> bool:  # noqa: ARG002

@@ -10,7 +10,8 @@ from __future__ import annotations
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
+from math import inf
 from types import FrameType
 from typing import Protocol
 
@@ -20,8 +21,9 @@ from zq.sockets.link import Link
 from zq.task import Task
 from zq.wire.messages import Failed, Progress, Span
 from zq.wire.namespaces import Namespace
-from zq.worker.bench import Bench
+from zq.worker.bench import CHUNK_SECONDS, Bench
 from zq.worker.child_runner import ChildRunner
+from zq.worker.child_thread import VISIBLE_AFTER
 from zq.worker.harvest import Report
 from zq.worker.loop_child_runner import CoroutineChildRunner
 from zq.worker.loop_runner import LoopRunner, is_coroutine_handler
@@ -44,6 +46,9 @@ much.
 
 RUNNING_LOOK_INTERVAL = 0.02
 """Seconds between two looks at what runs, while something does."""
+
+CHUNK_PATIENCE = 10 * CHUNK_SECONDS
+"""Seconds after which what has not started of a chunk goes back on the bench: it was cut for a tenth of it."""
 
 
 class RunSettings(Protocol):
@@ -90,16 +95,19 @@ class WorkerRun:
         coroutine_queues = frozenset(queue for queue, one in handlers.items() if is_coroutine_handler(one))
         threads = settings.concurrency if len(coroutine_queues) < len(handlers) else 0
         coroutines = settings.coroutines if coroutine_queues else 0
-        self.bench = Bench(threads + coroutines, coroutine_queues)
+        self.bench = Bench(threads + coroutines, coroutine_queues, coroutines)
         self.next_look_at = float("inf")
         self.session: WorkerSession = _WatchingSession(self, settings.name, tuple(handlers), threads + coroutines)
         self._link = Link(settings.address, self.session, f"zq-{settings.name}", settings.namespace)
         self._reports: list[Report] = []
-        self._lock = threading.Lock()  # guards _reports
+        self._lock = threading.Lock()  # guards _reports, and _is_stopping with _stop_at
         self._event = threading.Event()
         self.failure: RunnerBrokenError | None = None
         self._is_stopping = False
+        self._stop_timeout = inf
+        self._stop_at = inf  # when what still runs is left behind (monotonic)
         self._is_hasty = False
+        self._ended = threading.Event()
         self._told: dict[tuple[int, int], float] = {}  # progress, by task
         self._overdue: set[tuple[int, int]] = set()
         self._busy_at = time.monotonic()
@@ -108,6 +116,7 @@ class WorkerRun:
             self.runners.append(
                 ThreadRunner(self, handlers) if spec is None else ChildRunner(self, spec, settings.child_stdout)
             )
+        self._has_loop = coroutines > 0  # the last runner is that of the coroutines
         if coroutines:
             self.runners.append(
                 LoopRunner(self, handlers, coroutines) if spec is None else CoroutineChildRunner(self, spec, coroutines)
@@ -118,7 +127,7 @@ class WorkerRun:
         for runner in self.runners:
             runner.start()
 
-    def running(self) -> Iterable[tuple[int, int, float]]:
+    def running(self) -> list[tuple[int, int, float]]:
         """Tells the session what runs now."""
         overdue = self._overdue
         return [
@@ -145,22 +154,41 @@ class WorkerRun:
         revoked = session.take_revoked()
         if revoked:
             self._take_away(revoked)
-        expired = bench.take_expired()
-        if expired:
-            session.release(expired, 0 if self._is_stopping else bench.credit)
+        running = self.running()
+        if session.hands or now >= bench.rests_until:
+            self._give_back_what_waits(now, running)
         if session.failure is not None:
             self.wake()
-        self._look_for_overdue(now)
+        self._look_for_overdue(now, running)
         if not self._is_stopping and self.failure is None:
             self._look_for_broken()
         if session.hands:
             self._busy_at = now
-            self.next_look_at = now + RUNNING_LOOK_INTERVAL
+            self.next_look_at = now + (2 * VISIBLE_AFTER if self._is_stopping else RUNNING_LOOK_INTERVAL)
         else:
-            self.next_look_at = float("inf")
+            self.next_look_at = bench.rests_until
             self._overdue.clear()
             if bench.revoked:
                 bench.forget_revoked({token for token, _, _ in self.running()})
+
+    def _give_back_what_waits(self, now: float, running: list[tuple[int, int, float]]) -> None:
+        """Gives back what has not started and would not soon, for whoever is idle: tasks have turned slow, have expired
+        here, or the worker stops.
+        """
+        bench = self.bench
+        after = 0.0 if self._is_stopping else CHUNK_PATIENCE
+        for runner in self.runners:
+            for chunk in reversed(runner.fetch_back(now, after)):
+                bench.put_back(chunk)
+        leaving = bench.take_leaving()
+        is_told = False
+        if not self._is_stopping:
+            stuck = [runner.stuck(now) for runner in self.runners]
+            coroutines = stuck.pop() if self._has_loop else 0
+            leaving += bench.shed(now, sum(stuck), coroutines, len(running))
+            is_told = bench.rest_is_over(now)
+        if leaving or is_told:
+            self.session.release(leaving, 0 if self._is_stopping else bench.credit)
 
     def _settle(self, reports: list[Report]) -> None:
         done = [one for report in reports for one in report.done]
@@ -181,11 +209,11 @@ class WorkerRun:
                     if running_token == token and lo <= index < hi:
                         runner.stop_task(token, index, None)
 
-    def _look_for_overdue(self, now: float) -> None:
+    def _look_for_overdue(self, now: float, running: list[tuple[int, int, float]]) -> None:
         """Fails tasks that have run longer than their timeout; children are killed, coroutines cancelled, threads left
         to themselves.
         """
-        for token, index, since in self.running():
+        for token, index, since in running:
             hand = self.session.hands.get(token)
             timeout = None if hand is None else hand.assignment.options.timeout
             if timeout is None or now - since < timeout or hand is None:
@@ -275,21 +303,63 @@ class WorkerRun:
 
         return restore
 
+    @property
+    def is_over(self) -> bool:
+        """Whether it has stopped, and nothing of it is left but handlers in threads that did not end."""
+        return self._ended.is_set()
+
     def stop(self, timeout: float) -> None:
-        """Drains: gives back what has not started, waits for what runs and for the coordinator's answer, says
-        goodbye.
+        """Gives back at once what has not started, waits for what runs and for the coordinator's answer, says goodbye.
+
+        Any thread may stop it, also when another one does: each waits for the end, and the shortest timeout counts. A
+        thread that runs handlers cannot wait for itself: it returns at once, and the run ends after the handler.
         """
-        stop_at = time.monotonic() + timeout
-        self._is_stopping = True
-        left = self.bench.close()
-        self._call(lambda: self._give_back(left))
-        while any(self.running()) and time.monotonic() < stop_at and not self._is_hasty and not self._link.is_over:
+        is_first = self._begin_to_stop(timeout)
+        if threading.current_thread() in [runner.thread for runner in self.runners]:
+            if is_first:
+                threading.Thread(target=self._drain, name="zq-stop", daemon=True).start()
+        elif is_first:
+            self._drain()
+        else:
+            self._ended.wait()
+
+    def _begin_to_stop(self, timeout: float) -> bool:
+        """Takes no more from now on; returns whether nobody else has begun that."""
+        with self._lock:
+            is_first, self._is_stopping = not self._is_stopping, True
+            self._stop_timeout = min(self._stop_timeout, timeout)
+            self._stop_at = min(self._stop_at, time.monotonic() + timeout)
+        if is_first:
+            left = self.bench.close()
+            self._call(lambda: self._give_back(left))
+            self.wake()
+        return is_first
+
+    def _drain(self) -> None:
+        try:
+            self._wait_for_handlers()
+            self._say_goodbye()
+        finally:
+            self._ended.set()
+
+    def _wait_for_handlers(self) -> None:
+        while self._is_at_work() and not self._is_late() and not self._link.is_over:
             time.sleep(0.01)
         for runner in self.runners:
-            if time.monotonic() >= stop_at or self._is_hasty:
+            if self._is_late():
                 runner.kill()
-            runner.thread.join(max(0.0, min(stop_at - time.monotonic(), HASTE if self._is_hasty else 3.0)))
-        settle_at = time.monotonic() + (0.0 if self._is_hasty else min(SETTLE_PATIENCE, max(timeout, 0.5)))
+            left = self._stop_at - time.monotonic()
+            runner.thread.join(max(0.0, min(left, HASTE if self._is_hasty else 3.0)))
+
+    def _is_at_work(self) -> bool:
+        return any(runner.thread.is_alive() and any(runner.in_hand()) for runner in self.runners)
+
+    def _is_late(self) -> bool:
+        return self._is_hasty or time.monotonic() >= self._stop_at
+
+    def _say_goodbye(self) -> None:
+        patience = 0.0 if self._is_hasty else min(SETTLE_PATIENCE, max(self._stop_timeout, 0.5))
+        settle_at = time.monotonic() + patience
         while not self._is_reported() and time.monotonic() < settle_at and self.session.failure is None:
             time.sleep(0.005)
         self._call(self.session.goodbye)

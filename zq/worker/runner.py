@@ -2,6 +2,14 @@
 
 A *chunk* is some consecutive tasks of one lease. What ends in a row becomes one completion; a failure stands alone.
 Reports go out when the chunk ends and, in between, every REPORT_AFTER seconds, so that a crash repeats little.
+
+A chunk can be stopped by whoever watches the runner, while a task of it runs: what is behind that task is the
+watcher's from then on, without waiting for it. The argument, which holds between threads and between processes: for
+each task the runner writes its index to the slot *before* it reads the slot's stop. The watcher sets the stop, lets
+the write become visible, and reads the index. A task that the runner starts nevertheless has read the stop before it
+was set, so its index was written before that, and the watcher sees it or a later one: nothing behind the index that
+the watcher reads is ever started. The index may be of a task that is not started either: the runner says where it
+stopped.
 """
 
 from __future__ import annotations
@@ -9,7 +17,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Mapping
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 from zq.sessions.ids import IdMaker, make_prefix
 from zq.task import Task, TaskOwner
@@ -36,12 +44,27 @@ class Chunk(NamedTuple):
     hi: int
 
 
-class Slot:
-    """What one runner does now; written by it, read by whoever watches it."""
+class Stops(Protocol):
+    """Where stops stand: in a list, or in memory that another process writes."""
 
-    __slots__ = ("index", "since", "token")
+    def __getitem__(self, at: int, /) -> int: ...
+
+
+class Slot:
+    """What one runner does now; written by it, read by whoever watches it, who alone writes the stop.
+
+    Attributes:
+        stops: where it is said that no task shall be started any more.
+        stop_at: the place in it: 1 there stops.
+    """
+
+    __slots__ = ("index", "since", "stop_at", "stops", "token")
+
+    stops: Stops
 
     def __init__(self) -> None:
+        self.stops = [0]
+        self.stop_at = 0
         self.token = 0
         self.since = 0.0  # monotonic
         self.index = -1  # of the task that runs, -1 when none does; written last, when the others are true
@@ -64,13 +87,16 @@ class Runner:
         self._slot = slot
         self._harvest = Harvest(ids)
 
-    def run(self, chunk: Chunk, revoked: Mapping[int, set[int]], report: Callable[[Report], None]) -> None:
-        """Runs a chunk; `report` is called at least once.
+    def run(self, chunk: Chunk, revoked: Mapping[int, set[int]], report: Callable[[Report], None]) -> int:
+        """Runs a chunk, until it is stopped; `report` is called at least once.
 
         Args:
             chunk: what to run.
             revoked: indexes by token that are not to be started or reported any more; it changes while this runs.
             report: takes what has ended, in order.
+
+        Returns:
+            The index of the first task that it did not come to; the end of the chunk when it was not stopped.
         """
         assignment, lo, hi = chunk
         token = assignment.token
@@ -83,6 +109,7 @@ class Runner:
         now = reported_at = clock()
         harvest.reset()
         is_full = False  # looked at only after what can fill it
+        stops, stop_at = slot.stops, slot.stop_at
         slot.token = token
         for index in range(lo, hi):
             end = offsets[index - first]
@@ -92,6 +119,9 @@ class Runner:
                 continue
             slot.since = now
             slot.index = index
+            if stops[stop_at]:  # after the index was written: see above
+                hi = index
+                break
             try:
                 task = Task(assignment, index, decode_payload(data), owner)
                 result = handler(task)
@@ -114,3 +144,4 @@ class Runner:
                 lo = index + 1
         slot.index = -1
         report(harvest.take_report(assignment, hi - lo, now - reported_at))
+        return hi

@@ -7,16 +7,18 @@ loop (`zq.worker.loop_runner`), too.
 from __future__ import annotations
 
 import threading
+import time
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
+from collections import deque
+from collections.abc import Callable, Iterable, Mapping
 from typing import Protocol
 
 from zq.sessions.ids import IdMaker
 from zq.task import TaskOwner
 from zq.wire.messages import Progress
-from zq.worker.bench import Bench
+from zq.worker.bench import IN_HAND_SECONDS, Bench
 from zq.worker.harvest import Report
-from zq.worker.runner import REPORT_AFTER, Handler, Runner, Slot, random_prefix
+from zq.worker.runner import REPORT_AFTER, Chunk, Handler, Runner, Slot, random_prefix
 
 
 class RunnerHost(TaskOwner, Protocol):
@@ -64,6 +66,27 @@ class RunnerThread(ABC):
         """
 
     @abstractmethod
+    def fetch_back(self, now: float, after: float) -> list[Chunk]:
+        """Takes away what it has not started of work that takes longer than it should; called on the link's thread,
+        again and again, so it must not wait.
+
+        Args:
+            now: monotonic seconds.
+            after: seconds of work after which the rest goes back.
+
+        Returns:
+            What it will not start any more, in order; the caller puts it back.
+        """
+
+    @abstractmethod
+    def stuck(self, now: float) -> int:
+        """Returns how many of its slots have been at their work for IN_HAND_SECONDS; called on the link's thread."""
+
+    @abstractmethod
+    def in_hand(self) -> Iterable[Chunk]:
+        """Returns what it has taken and not put back or reported; any thread may ask."""
+
+    @abstractmethod
     def kill(self) -> None:
         """Ends it at once if it can."""
 
@@ -84,7 +107,13 @@ class ThreadRunner(RunnerThread):
     def __init__(self, host: RunnerHost, handlers: Mapping[str, Handler]) -> None:
         super().__init__(host, "zq-handler")
         self._slot = Slot()
+        self._stops = [0]
+        self._slot.stops = self._stops
         self._runner = Runner(handlers, host, IdMaker(random_prefix()), self._slot)
+        self._lock = threading.Lock()  # guards the chunk against `fetch_back`; taken once for each
+        self._chunk: Chunk | None = None  # the one that runs, without what was fetched back of it
+        self._next: deque[Chunk] = deque()
+        self._begun_at = 0.0
 
     def running(self) -> list[tuple[int, int, float]]:
         slot = self._slot
@@ -97,15 +126,50 @@ class ThreadRunner(RunnerThread):
     def kill(self) -> None:
         """Cannot be done; the thread is a daemon and ends with the process."""
 
+    def stuck(self, now: float) -> int:
+        return int(self._chunk is not None and now - self._begun_at >= IN_HAND_SECONDS)
+
+    def in_hand(self) -> list[Chunk]:
+        with self._lock:
+            return [*([] if self._chunk is None else [self._chunk]), *self._next]
+
+    def fetch_back(self, now: float, after: float) -> list[Chunk]:
+        if self._chunk is None or now - self._begun_at < after:
+            return []
+        with self._lock:
+            chunk = self._chunk
+            if chunk is None:
+                return []
+            self._stops[0] = 1  # before the index is read: see `zq.worker.runner`
+            index = self._slot.index
+            behind = list(self._next)
+            self._next.clear()
+            if chunk.lo <= index < chunk.hi - 1:
+                behind.insert(0, chunk._replace(lo=index + 1))
+                self._chunk = chunk._replace(hi=index + 1)
+            return behind
+
     def _run(self) -> None:
         bench = self._bench
         while chunks := bench.take_some():
             gathered = Reports(chunks[0].assignment.queue, self._pass_on)
+            self._stops[0] = 0
+            self._begun_at = time.monotonic()
+            self._next = deque(chunks)
             try:
-                for chunk in chunks:
-                    self._runner.run(chunk, bench.revoked, gathered.add)
+                stopped_at = 0
+                while (chunk := self._advance(stopped_at)) is not None:
+                    stopped_at = self._runner.run(chunk, bench.revoked, gathered.add)
             finally:  # a fault of the runner itself ends this thread, and what had ended before is still true
                 gathered.flush()
+
+    def _advance(self, stopped_at: int) -> Chunk | None:
+        """Puts back what was not run of the chunk that is over, and returns the next."""
+        with self._lock:
+            over, self._chunk = self._chunk, self._next.popleft() if self._next else None
+            if over is not None and stopped_at < over.hi:
+                self._bench.put_back(over._replace(lo=stopped_at))
+            return self._chunk
 
 
 class Reports:

@@ -17,8 +17,12 @@ from zq.processes.references import place_of, refuse_while_loading
 from zq.sockets.link import resolve_address, resolve_namespace
 from zq.submit_options import check_name
 from zq.task import Task
+from zq.worker.child_thread import IN_HANDLER_PROCESS
 from zq.worker.run import WorkerRun
 from zq.worker.runner import Handler
+
+HANDLERS_PATIENCE = 30.0
+"""Seconds that a worker which ends lets its handlers finish."""
 
 H = TypeVar("H", bound=Callable[[Task], Any])
 
@@ -124,7 +128,7 @@ class Worker:
             run.wait(burst=burst)
         finally:
             try:
-                self.stop()
+                run.stop(HANDLERS_PATIENCE)
             finally:
                 restore()  # not before: the second signal comes while it drains
         failure = run.failure or run.session.failure
@@ -133,7 +137,7 @@ class Worker:
 
     def start(self) -> WorkerRun:
         """Starts working in the background; `stop` ends it. Raises as `run`."""
-        if self._run is not None:
+        if self._live_run() is not None:
             raise ValueError(f"worker {self.name} is running")
         if not self.handlers:
             raise ValueError(f"worker {self.name} has no handler; register one with @worker.task(queue)")
@@ -142,21 +146,37 @@ class Worker:
         self._run.start()
         return self._run
 
-    def stop(self, timeout: float = 30.0, *, drain: bool = True) -> None:
-        """Ends the work.
+    def stop(self, timeout: float = HANDLERS_PATIENCE, *, drain: bool = True) -> None:
+        """Ends the work: what has not started goes back at once, and what runs is finished. It returns when that is
+        done, whoever stops it meanwhile, too; a second call may shorten the timeout.
+
+        In a handler, plain or a coroutine, it returns at once, and the worker ends after the handler.
 
         Args:
             timeout: seconds to let running handlers finish; their tasks are given back when it is over.
             drain: False does not wait for them at all.
+
+        Raises:
+            ValueError: this is a handler in a child process, whose copy of the worker does not run.
         """
-        run, self._run = self._run, None
+        run = self._live_run()
         if run is not None:
             run.stop(timeout if drain else 0.0)
+        elif IN_HANDLER_PROCESS.is_set():
+            raise ValueError(
+                f"worker {self.name} runs in another process than this handler; send that one, os.getppid(), a SIGTERM"
+            )
+
+    def _live_run(self) -> WorkerRun | None:
+        """Returns the run that has begun and not ended."""
+        run = self._run
+        return None if run is None or run.is_over else run
 
     @property
     def counters(self) -> dict[str, int]:
         """Tasks by how they ended here: done, failed, stale (refused by the coordinator), cancelled."""
-        return dict(self._run.session.counters) if self._run is not None else {}
+        run = self._live_run()
+        return {} if run is None else dict(run.session.counters)
 
     def __enter__(self) -> Worker:
         self.start()

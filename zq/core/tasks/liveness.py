@@ -122,6 +122,17 @@ def goodbye(books: Books, step: Step, worker: Holder, message: Goodbye) -> None:
         _remove(books, worker)
 
 
+def goodbye_of_the_gone(books: Books, step: Step, message: Goodbye) -> bool:
+    """Ends the session of a worker whose connection is known to be closed: its last word was read after an answer to it
+    could not be sent. Returns whether there is such a session; who knows its incarnation may speak for it.
+    """
+    worker = books.workers.get(message.name)
+    if worker is None or worker.peer is not None or worker.incarnation != message.incarnation:
+        return False
+    goodbye(books, step, worker, message)
+    return True
+
+
 def note_life(books: Books, step: Step, worker: Holder) -> None:
     """Any message counts as life."""
     worker.heard_at = step.now

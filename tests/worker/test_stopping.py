@@ -1,0 +1,163 @@
+"""A worker is stopped: by anybody, at any time, more than once, and by its own handlers."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import zq
+from tests.process.kitchen import PATIENCE, wait_until
+from tests.worker import stopping_shop
+
+PATIENT = zq.CoordinatorOptions(suspect_after=100.0, gone_after=10 * PATIENCE)
+"""Whoever leaves without a word keeps its tasks for longer than a test waits."""
+
+
+@pytest.fixture
+def coordinator(tmp_path: Path) -> Iterator[zq.Coordinator]:
+    with zq.Coordinator(tmp_path / "s.zq", bind=f"ipc://{tmp_path}/socket", options=PATIENT) as coordinator:
+        yield coordinator
+
+
+@pytest.fixture
+def client(coordinator: zq.Coordinator) -> Iterator[zq.Client]:
+    with zq.Client(coordinator.address) as client:
+        yield client
+
+
+def stopping_worker(coordinator: zq.Coordinator, *, is_coroutine: bool) -> zq.Worker:
+    """Returns a worker whose handler stops it."""
+    worker = zq.Worker(coordinator.address)
+
+    def stop(task: zq.Task) -> str:
+        worker.stop()
+        return "the last"
+
+    async def stop_in_a_loop(task: zq.Task) -> str:
+        worker.stop()
+        await asyncio.sleep(0)
+        return "the last"
+
+    worker.task("q")(stop_in_a_loop if is_coroutine else stop)
+    return worker
+
+
+def in_a_thread(function: Any) -> threading.Thread:
+    thread = threading.Thread(target=function)
+    thread.start()
+    return thread
+
+
+@pytest.mark.parametrize("is_coroutine", [False, True], ids=["plain", "coroutine"])
+def test_handler_stops_its_worker_which_ends_after_it(
+    coordinator: zq.Coordinator, client: zq.Client, is_coroutine: bool
+) -> None:
+    worker = stopping_worker(coordinator, is_coroutine=is_coroutine)
+    receipts = client.submit_many("q", range(3))
+    thread = in_a_thread(worker.run)
+
+    assert receipts[0].result(timeout=PATIENCE) == "the last"
+    thread.join(PATIENCE)
+
+    assert not thread.is_alive()
+    assert client.query("workers") == []
+    status = client.query("status")
+    assert (status["done"], status["waiting"], status["leased"]) == (1, 2, 0)
+
+
+@pytest.mark.parametrize("is_coroutine", [False, True], ids=["plain", "coroutine"])
+def test_worker_in_the_background_is_stopped_by_its_handler_too(
+    coordinator: zq.Coordinator, client: zq.Client, is_coroutine: bool
+) -> None:
+    worker = stopping_worker(coordinator, is_coroutine=is_coroutine)
+    with worker:
+        assert client.request("q", None, PATIENCE) == "the last"
+        wait_until(lambda: not client.query("workers"), "the goodbye")
+
+
+def test_handler_in_a_child_cannot_stop_its_worker_and_is_told_so(
+    coordinator: zq.Coordinator, client: zq.Client
+) -> None:
+    worker = zq.Worker(coordinator.address, processes=1)
+    worker.handlers.update(stopping_shop.worker.handlers)
+    worker.spec = "tests.worker.stopping_shop:worker"
+    with worker:
+        receipt = client.submit("stop", None, max_attempts=1)
+        with pytest.raises(zq.TaskFailedError, match="runs in another process than this handler"):
+            receipt.result(timeout=PATIENCE)
+
+
+def test_all_who_stop_a_worker_return_when_it_has_ended(coordinator: zq.Coordinator, client: zq.Client) -> None:
+    started, release = threading.Event(), threading.Event()
+    worker = zq.Worker(coordinator.address)
+
+    @worker.task("q")
+    def handler(task: zq.Task) -> str:
+        started.set()
+        release.wait()
+        return "done"
+
+    worker.start()
+    receipt = client.submit("q", None)
+    assert started.wait(PATIENCE)
+    stoppers = [in_a_thread(worker.stop) for _ in range(3)]
+    wait_until(lambda: client.query("workers")[0]["credit"] == 0, "the worker to take no more")
+    assert all(stopper.is_alive() for stopper in stoppers)
+    release.set()
+    for stopper in stoppers:
+        stopper.join(PATIENCE)
+
+    assert not any(stopper.is_alive() for stopper in stoppers)
+    assert receipt.result(timeout=PATIENCE) == "done"
+    assert client.query("workers") == []
+
+
+def test_second_stop_may_be_shorter(coordinator: zq.Coordinator, client: zq.Client) -> None:
+    started, release = threading.Event(), threading.Event()
+    worker = zq.Worker(coordinator.address)
+
+    @worker.task("q")
+    def handler(task: zq.Task) -> None:
+        started.set()
+        release.wait()
+
+    worker.start()
+    client.submit("q", None)
+    assert started.wait(PATIENCE)
+    patient = in_a_thread(lambda: worker.stop(timeout=1000 * PATIENCE))
+    worker.stop(drain=False)
+    patient.join(PATIENCE)
+
+    assert not patient.is_alive()
+    assert client.query("status")["waiting"] == 1
+    release.set()
+
+
+def test_stopped_worker_can_run_again(coordinator: zq.Coordinator, client: zq.Client) -> None:
+    worker = zq.Worker(coordinator.address)
+    worker.task("q")(lambda task: task.payload)
+    for number in range(3):
+        with worker:
+            assert client.request("q", number, PATIENCE) == number
+        worker.stop()
+        assert worker.counters == {}
+
+
+def test_worker_that_is_stopped_as_it_starts_leaves_nothing_leased(
+    coordinator: zq.Coordinator, client: zq.Client
+) -> None:
+    receipts = client.submit_many("q", range(40), batch_size=1)
+    for _ in range(20):
+        worker = zq.Worker(coordinator.address, concurrency=2)
+        worker.task("q")(lambda task: None)
+        worker.start()
+        worker.stop()
+    wait_until(lambda: client.query("status")["leased"] == 0, "tasks of workers that have ended to come back")
+
+    assert client.query("workers") == []
+    assert len(receipts) == 40
