@@ -8,6 +8,7 @@ from pathlib import Path
 from types import TracebackType
 
 from zq.core.options import CoordinatorOptions
+from zq.processes.references import refuse_while_loading
 from zq.server.loop import Server
 from zq.store import LmdbOptions
 
@@ -46,6 +47,8 @@ class Coordinator:
         self._thread.start()
         opened.wait()
         if self._failure is not None:
+            # A child process that imports the script of the coordinator cannot open its directory or address again.
+            refuse_while_loading("the coordinator cannot be opened: that is done", self._failure)
             raise self._failure
         return self
 

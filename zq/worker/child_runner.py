@@ -2,7 +2,7 @@
 killed.
 
 Each `ChildRunner` is a thread of the worker with one child process. The thread sends a chunk, the child answers with
-`settle` messages, number 0 while it goes on and number 1 with the last. When the child dies, the task that was running
+`settle` messages, whose number says whether it goes on. When the child dies, the task that was running
 is charged, those that had ended are reported or run again, the others go back on the bench.
 """
 
@@ -15,18 +15,27 @@ import threading
 import time
 from typing import BinaryIO
 
-from zq.processes.children import become_child, end_child, open_pipes, restart_pause
+from zq.processes.children import become_child, end_child, open_pipes
 from zq.processes.exits import describe_exit
 from zq.processes.frames import read_frame
-from zq.processes.references import load_handlers
 from zq.sessions.ids import IdMaker
 from zq.task import Task
 from zq.wire.codec import decode_from_coordinator
 from zq.wire.messages import Assign, Assignment, Failed, Settle
-from zq.worker.child_thread import PLACE, ChildThread, ChildVoice, part_of
+from zq.worker.child_start import CannotStartError, begin
+from zq.worker.child_thread import (
+    ENDED,
+    ENDED_WORN,
+    GOES_ON,
+    PLACE,
+    ChildHost,
+    ChildOptions,
+    ChildThread,
+    ChildVoice,
+    part_of,
+)
 from zq.worker.harvest import Report
 from zq.worker.runner import Chunk, Runner, Slot, random_prefix
-from zq.worker.thread_runner import RunnerHost
 
 log = logging.getLogger(__name__)
 
@@ -47,8 +56,8 @@ CANCEL_GRACE = 2.0
 class ChildRunner(ChildThread):
     """A thread that has its chunks run by a child process."""
 
-    def __init__(self, host: RunnerHost, spec: str, stdout: int | None) -> None:
-        super().__init__(host, "zq-child", spec, PLACES, stdout)
+    def __init__(self, host: ChildHost, options: ChildOptions) -> None:
+        super().__init__(host, "zq-child", options, __name__, PLACES)
         self._stop: tuple[int, int, str | None] | None = None  # the task for which the child is killed, and why
 
     def stop_task(self, token: int, index: int, reason: str | None) -> bool:
@@ -85,14 +94,23 @@ class ChildRunner(ChildThread):
 
     def _run(self) -> None:
         try:
-            while (chunk := self._bench.take()) is not None:
-                self._run_chunk(chunk)
+            while (process := self._live_child()) is not None:
+                chunk = self._bench.take(self._tasks_left)
+                if chunk is None:
+                    return
+                if process.poll() is not None:
+                    self._bench.put_back(chunk)
+                    self._note_idle_death(process)
+                else:
+                    self._run_chunk(process, chunk)
+                if self._is_worn or self._tasks_left <= 0:
+                    self._retire()
         finally:
             self._end_child()
             self._file.close()
 
-    def _run_chunk(self, chunk: Chunk) -> None:
-        """Has a chunk run, by a new child if need be."""
+    def _run_chunk(self, process: subprocess.Popen[bytes], chunk: Chunk) -> None:
+        """Has a chunk run by the child."""
         assignment, lo, hi = chunk
         revoked = self._bench.revoked.get(assignment.token, ())
         while lo < hi and lo in revoked:
@@ -103,13 +121,11 @@ class ChildRunner(ChildThread):
         part = part_of(assignment, lo, hi)
         ended: set[int] = set()
         started_at = time.monotonic()
-        process = self._process
-        if process is None or process.poll() is not None:
-            process = self._start_child(__name__)
-        if process is not None and self._ask(process, part, ended):
-            self._failures = 0
-            return
-        self._note_death(process, Chunk(assignment, lo, hi), ended, time.monotonic() - started_at)
+        self._tasks += hi - lo
+        if self._ask(process, part, ended):
+            self.failures = 0
+        else:
+            self._note_death(process, Chunk(assignment, lo, hi), ended, time.monotonic() - started_at)
 
     def _ask(self, process: subprocess.Popen[bytes], part: Assignment, ended: set[int]) -> bool:
         """Sends a chunk and passes its reports on; False when the child died."""
@@ -125,13 +141,16 @@ class ChildRunner(ChildThread):
                 now = time.monotonic()
                 self._pass_on(part.queue, Report(list(message.done), list(message.failed), tasks, now - asked_at))
                 asked_at = now
-                if message.number == 1:
+                if message.number != GOES_ON:
+                    self._is_worn = message.number == ENDED_WORN
                     return True
         return False
 
-    def _note_death(
-        self, process: subprocess.Popen[bytes] | None, chunk: Chunk, ended: set[int], seconds: float
-    ) -> None:
+    def _note_idle_death(self, process: subprocess.Popen[bytes]) -> None:
+        log.warning("child process %s while it had nothing to do; it is started again", describe_exit(process.wait()))
+        self._end_child()
+
+    def _note_death(self, process: subprocess.Popen[bytes], chunk: Chunk, ended: set[int], seconds: float) -> None:
         """Charges the task that ran, and puts the others back."""
         assignment, lo, hi = chunk
         token, index, _ = self._read_page()
@@ -139,10 +158,8 @@ class ChildRunner(ChildThread):
             self._clear_page()
             stop, self._stop = self._stop, None
             self._process = None
-        how = "could not be started"
-        if process is not None:
-            how = describe_exit(process.wait())
-            end_child(process)
+        how = describe_exit(process.wait())
+        end_child(process)
         failed: list[Failed] = []
         is_at_task = token == assignment.token and lo <= index < hi and index not in ended
         if is_at_task:
@@ -151,16 +168,17 @@ class ChildRunner(ChildThread):
                 error = stop[2]
             if error is not None:
                 failed.append(Failed(token, assignment.id, index, error, None, False))
-            ended.add(index)
             log.warning("child process %s at a task of queue %s; it is started again", how, assignment.queue)
-        else:
-            self._failures += 1
-            log.error("child process %s before it ran anything; it is started again", how)
+        is_of_use = is_at_task or bool(ended)
+        ended.add(index)
         self._put_back(assignment, [index for index in range(lo, hi) if index not in ended])
         if not self._bench.is_closed or failed:
             self._host.report(Report([], failed, len(failed), seconds))
-        if not is_at_task:
-            time.sleep(restart_pause(self._failures))
+        if is_of_use:
+            self.failures = 0
+        else:
+            self._note_failure(CannotStartError(f"it {how} before it ran anything"))
+            self._pause()
 
 
 # In the child.
@@ -187,8 +205,8 @@ class _PageSlot(Slot):
 class _ChildOwner(ChildVoice):
     """Passes progress to the worker, and hears from it what is cancelled."""
 
-    def __init__(self, target: BinaryIO, page: mmap.mmap) -> None:
-        super().__init__(target)
+    def __init__(self, target: BinaryIO, memory_bytes_max: int, page: mmap.mmap) -> None:
+        super().__init__(target, memory_bytes_max)
         self._page = page
 
     def is_cancelled(self, task: Task) -> bool:
@@ -198,11 +216,11 @@ class _ChildOwner(ChildVoice):
 
 def main() -> None:
     """Runs chunks from standard input until it ends."""
-    prints, spec, descriptor = become_child()
+    prints, spec, descriptor, memory_bytes_max = become_child()
     source, target = open_pipes(prints)
     page = mmap.mmap(int(descriptor), PLACE.size * PLACES)
-    owner = _ChildOwner(target, page)
-    runner = Runner(load_handlers(spec), owner, IdMaker(random_prefix()), _PageSlot(page))
+    owner = _ChildOwner(target, int(memory_bytes_max), page)
+    runner = Runner(begin(spec, target), owner, IdMaker(random_prefix()), _PageSlot(page))
     while (frame := read_frame(source)) is not None:
         message = decode_from_coordinator(frame)
         assert isinstance(message, Assign)
@@ -210,9 +228,9 @@ def main() -> None:
         runner.run(
             Chunk(part, part.lo, part.hi),
             {},
-            lambda report: owner.send(Settle(0, None, tuple(report.done), tuple(report.failed))),
+            lambda report: owner.send(Settle(GOES_ON, None, tuple(report.done), tuple(report.failed))),
         )
-        owner.send(Settle(1, None, (), ()))
+        owner.send(Settle(ENDED_WORN if owner.is_worn() else ENDED, None, (), ()))
 
 
 if __name__ == "__main__":

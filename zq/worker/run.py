@@ -7,10 +7,12 @@ bench and run them. The caller of `Worker.run` waits, and decides when to drain.
 
 from __future__ import annotations
 
+import logging
 import signal
 import threading
 import time
 from collections.abc import Callable, Iterable
+from functools import partial
 from types import FrameType
 from typing import Protocol
 
@@ -22,11 +24,16 @@ from zq.wire.messages import Failed, Progress, Span
 from zq.wire.namespaces import Namespace
 from zq.worker.bench import Bench
 from zq.worker.child_runner import ChildRunner
+from zq.worker.child_start import Source
+from zq.worker.child_thread import ChildOptions
+from zq.worker.children_watch import ChildrenWatch
 from zq.worker.harvest import Report
 from zq.worker.loop_child_runner import CoroutineChildRunner
 from zq.worker.loop_runner import LoopRunner, is_coroutine_handler
 from zq.worker.runner import Handler, random_prefix
 from zq.worker.thread_runner import RunnerThread, ThreadRunner
+
+log = logging.getLogger(__name__)
 
 BURST_IDLE = 0.5
 """Seconds without a task after which a worker in burst mode ends."""
@@ -56,6 +63,8 @@ class RunSettings(Protocol):
     concurrency: int
     coroutines: int
     child_stdout: int | None
+    tasks_per_child: int | None
+    child_memory_max: int | None
 
 
 class _WatchingSession(WorkerSession):
@@ -98,20 +107,35 @@ class WorkerRun:
         self._lock = threading.Lock()  # guards _reports
         self._event = threading.Event()
         self.failure: RunnerBrokenError | None = None
+        self.on_failure: Callable[[], None] = _nothing  # called on the link's thread
+        self._is_awaited = False  # whether somebody waits who will raise the failure
         self._is_stopping = False
         self._is_hasty = False
         self._told: dict[tuple[int, int], float] = {}  # progress, by task
         self._overdue: set[tuple[int, int]] = set()
         self._busy_at = time.monotonic()
+        self._children: ChildrenWatch | None = None
         self.runners: list[RunnerThread] = []
-        for _ in range(threads):
-            self.runners.append(
-                ThreadRunner(self, handlers) if spec is None else ChildRunner(self, spec, settings.child_stdout)
-            )
-        if coroutines:
-            self.runners.append(
-                LoopRunner(self, handlers, coroutines) if spec is None else CoroutineChildRunner(self, spec, coroutines)
-            )
+        if spec is None:
+            self.runners += [ThreadRunner(self, handlers) for _ in range(threads)]
+            self.runners += [LoopRunner(self, handlers, coroutines)] if coroutines else []
+        else:
+            self._hire_children(settings, spec, threads, coroutines)
+
+    def _hire_children(self, settings: RunSettings, spec: str, plain: int, coroutines: int) -> None:
+        mib_max = settings.child_memory_max
+        options = ChildOptions(
+            spec,
+            tuple(settings.handlers),
+            settings.child_stdout,
+            settings.tasks_per_child,
+            None if mib_max is None else mib_max << 20,
+        )
+        plain_ones = [ChildRunner(self, options) for _ in range(plain)]
+        loops = [CoroutineChildRunner(self, options, coroutines)] if coroutines else []
+        self.runners += [*plain_ones, *loops]
+        self._children = ChildrenWatch([plain_ones, loops])
+        self.session.credit = 0  # until children are ready
 
     def start(self) -> None:
         self._link.start()
@@ -142,12 +166,14 @@ class WorkerRun:
         if arrivals:
             self._busy_at = now
             bench.put(arrivals)
+        if self._children is not None:
+            self._look_at_children(self._children, now)
         revoked = session.take_revoked()
         if revoked:
             self._take_away(revoked)
         expired = bench.take_expired()
         if expired:
-            session.release(expired, 0 if self._is_stopping else bench.credit)
+            session.release(expired, self._credit)
         if session.failure is not None:
             self.wake()
         self._look_for_overdue(now)
@@ -169,9 +195,31 @@ class WorkerRun:
         if revoked:  # what was taken away while it ran has an end already
             failed = [one for one in failed if one.index not in revoked.get(one.token, ())]
             done = [one for one in done if one.hi - one.lo > 1 or one.lo not in revoked.get(one.token, ())]
-        credit = 0 if self._is_stopping else self.bench.credit
         if done or failed:
-            self.session.finish(done, failed, credit)
+            self.session.finish(done, failed, self._credit)
+
+    @property
+    def _credit(self) -> int:
+        """How many tasks to hold."""
+        is_able = self._children is None or self._children.is_able
+        return self.bench.credit if is_able and not self._is_stopping else 0
+
+    def _look_at_children(self, children: ChildrenWatch, now: float) -> None:
+        """Takes tasks when there are children to run them; gives all back while there are none, and ends the worker
+        when there will be none.
+        """
+        was_able = children.is_able
+        children.look(now)
+        if children.is_able:
+            if not was_able:
+                self._busy_at = now
+                self.session.offer(self._credit)
+            return
+        left = self.bench.clear()
+        if left or was_able:
+            self.session.release(left, 0)
+        if self.failure is None and not self._is_stopping and (why := children.why_over()):
+            self._fail(f"the child processes of worker {self.session.name} cannot work: {why}")
 
     def _take_away(self, spans: list[Span]) -> None:
         self.bench.revoke(spans)
@@ -195,7 +243,7 @@ class WorkerRun:
             for runner in self.runners:
                 if runner.stop_task(token, index, reason):
                     return
-            self.session.finish([], [Failed(token, hand.assignment.id, index, reason, None, False)], self.bench.credit)
+            self.session.finish([], [Failed(token, hand.assignment.id, index, reason, None, False)], self._credit)
             self.bench.revoke([Span(token, index, index + 1)])
 
     def _look_for_broken(self) -> None:
@@ -212,8 +260,15 @@ class WorkerRun:
                 ]
                 if failed:
                     self.session.finish([], failed, 0)
-                self.failure = RunnerBrokenError("a thread that runs handlers ended by a fault that is not a handler's")
-                self.wake()
+                self._fail("a thread that runs handlers ended by a fault that is not a handler's")
+
+    def _fail(self, why: str) -> None:
+        """Ends the run, or what is left of it: whoever waits for it raises the error."""
+        self.failure = RunnerBrokenError(why)
+        if not self._is_awaited:
+            log.error("worker %s takes no more tasks: %s", self.session.name, why)
+        self.wake()
+        self.on_failure()
 
     # Any thread.
 
@@ -241,6 +296,12 @@ class WorkerRun:
     def is_cancelled(self, task: Task) -> bool:
         return task.index in self.bench.revoked.get(task.token, ())
 
+    def note_child(self, source: Source | None = None) -> None:
+        """Looks at whether children are ready, which has changed."""
+        if self._children is not None:
+            self._children.note(source)
+            self._call(_nothing)
+
     def wake(self) -> None:
         self._event.set()
 
@@ -248,13 +309,15 @@ class WorkerRun:
 
     def wait(self, *, burst: bool) -> None:
         """Waits until somebody asks to stop, the session fails or, in burst mode, until nothing comes any more."""
+        self._is_awaited = True
         while not self._event.wait(0.1):
             if burst and self._is_idle():
                 return
 
     def _is_idle(self) -> bool:
         session = self.session
-        return session.is_welcome and not session.hands and time.monotonic() - self._busy_at > BURST_IDLE
+        is_able = self._children is None or self._children.is_able
+        return is_able and session.is_welcome and not session.hands and time.monotonic() - self._busy_at > BURST_IDLE
 
     def take_signals(self) -> Callable[[], None]:
         """Lets SIGTERM and SIGINT drain the worker; returns what undoes it."""
@@ -292,7 +355,7 @@ class WorkerRun:
         settle_at = time.monotonic() + (0.0 if self._is_hasty else min(SETTLE_PATIENCE, max(timeout, 0.5)))
         while not self._is_reported() and time.monotonic() < settle_at and self.session.failure is None:
             time.sleep(0.005)
-        self._call(self.session.goodbye)
+        self._call(partial(self.session.goodbye, None if self.failure is None else str(self.failure)))
         self._link.close()
 
     def _give_back(self, spans: list[Span]) -> None:
