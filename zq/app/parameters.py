@@ -166,11 +166,14 @@ def is_task(hint: Any) -> bool:
 
 
 def _annotated(function: Any) -> Any:
-    """Returns what has the annotations of a callable: for a partial, and an object that can be called, a function."""
-    while isinstance(function, functools.partial):
-        function = function.func
-    is_plain = isinstance(function, type) or hasattr(function, "__qualname__")
-    return function if is_plain else type(function).__call__
+    """Returns what has the annotations of a callable: for a partial, an object that can be called, and what wraps one
+    of them, a function.
+    """
+    inner = inspect.unwrap(function)
+    if isinstance(inner, functools.partial):
+        return _annotated(inner.func)
+    is_plain = isinstance(inner, type) or hasattr(inner, "__qualname__")
+    return function if is_plain else type(inner).__call__
 
 
 def name_of(function: Callable[..., Any]) -> str:

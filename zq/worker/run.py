@@ -355,7 +355,7 @@ class WorkerRun:
         settle_at = time.monotonic() + (0.0 if self._is_hasty else min(SETTLE_PATIENCE, max(timeout, 0.5)))
         while not self._is_reported() and time.monotonic() < settle_at and self.session.failure is None:
             time.sleep(0.005)
-        self._call(partial(self.session.goodbye, None if self.failure is None else str(self.failure)))
+        self._call(partial(self.session.goodbye, None if self.failure is None else _in_a_line(str(self.failure))))
         self._link.close()
 
     def _give_back(self, spans: list[Span]) -> None:
@@ -375,6 +375,12 @@ class WorkerRun:
             self._link.call(function)
         except ClosedError:
             pass  # it has failed, or the worker was ended in haste: the coordinator gives the tasks to another
+
+
+def _in_a_line(text: str) -> str:
+    """Returns a text without the lines between its first and its last one, which are a traceback."""
+    lines = text.splitlines()
+    return text if len(lines) < 2 else f"{lines[0]} {lines[-1]}"
 
 
 def _nothing() -> None:
