@@ -168,12 +168,13 @@ def _fail(text: str, code: int = FAILED) -> NoReturn:
 def _exit_codes() -> Iterator[None]:
     """Turns errors into messages and exit codes, as all commands of zq do."""
     from zq import ZqError
+    from zq.processes.references import StartedOnImportError
 
     try:
         yield
     except ZqError as error:
         _fail(str(error))
-    except (ValueError, TypeError) as error:
+    except (ValueError, TypeError, StartedOnImportError) as error:
         _fail(str(error), USAGE)
     except KeyboardInterrupt:
         raise typer.Exit(INTERRUPTED) from None

@@ -16,7 +16,7 @@ ZqError
 │   └── UnreachableError      nothing at all was heard of the coordinator
 ├── ClosedError               the client, worker or coordinator is closed
 ├── WorkerFencedError         another worker took this name
-├── RunnerBrokenError         a worker's own thread ended by a fault that is not a handler's
+├── RunnerBrokenError         a worker cannot run handlers: a thread of its own ended, or no child process can start
 ├── RemoteProtocolError       the peer sent what the protocol does not allow, or refused what we sent
 └── StoreError                the store failed
     ├── StoreFullError
@@ -148,7 +148,9 @@ class WorkerFencedError(ZqError):
 
 
 class RunnerBrokenError(ZqError):
-    """A thread of the worker that runs handlers ended by a fault that is not a handler's."""
+    """A worker cannot run handlers any more: a thread of its own ended by a fault that is not a handler's, or its child
+    processes cannot start; the text says why.
+    """
 
 
 class RemoteProtocolError(ZqError):

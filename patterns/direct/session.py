@@ -35,9 +35,11 @@ from patterns.direct.control import (
 from patterns.direct.links import STALL_MAX, Intake, Links, set_patient
 from patterns.sockets import MESSAGE_BYTES_MAX, Socket, bind, connect, make_socket, send_now
 from patterns.work.execution import Execution
+from patterns.work.hand import RemoteCallError
 from patterns.work.items import UNSENDABLE, ItemChunk, Sent, decode, size_of, weight_of
 from patterns.work.plan import Plan
 from patterns.work.salvage import salvage
+from zq.processes.references import ModuleFailedError, StartedOnImportError
 from zq.processes.wake import Wake
 
 logger = logging.getLogger(__name__)
@@ -206,11 +208,20 @@ class StageSession:
             if assign is not None:
                 self._prepare(assign)
                 self._work()
+        except (
+            ModuleFailedError,
+            StartedOnImportError,
+            RemoteCallError,
+        ) as error:  # the text is for who wrote the module
+            self._say_unable(str(error))
         except Exception as error:
-            self._control.say(Unable(f"{type(error).__name__}: {error}\n{traceback.format_exc()}"))
-            self._control.stopped.wait(5.0)  # the caller reads it and says stop
+            self._say_unable(f"{type(error).__name__}: {error}\n{traceback.format_exc()}")
         finally:
             self._close()
+
+    def _say_unable(self, text: str) -> None:
+        self._control.say(Unable(text))
+        self._control.stopped.wait(5.0)  # the caller reads it and says stop
 
     def _wait_assign(self) -> Become | None:
         while not self._control.stopped.is_set():
@@ -228,6 +239,7 @@ class StageSession:
         if self._node not in (None, assign.node):
             raise ValueError(f"node {self._node} is served here, and node {assign.node} was asked for")
         self._execution = Execution(plan, assign.node, self._pause, self._control.stopped.is_set)
+        self._execution.begin()
         self._links = Links(self._context, self._control.hello.worker, assign.tag, plan)
         endpoint = assign.endpoint
         if self._served is None:

@@ -17,7 +17,7 @@ from patterns.durable.stage_worker import make_worker, serving_nodes
 from patterns.errors import StartError
 from patterns.work.plan import Node, Plan
 from zq.processes.children import start_program, wait_or_kill
-from zq.processes.exits import describe_exit
+from zq.processes.exits import UNABLE, describe_exit
 
 START_DEATHS_MAX = 3
 """Processes of one worker that may end in a row within START_SECONDS before it is given up."""
@@ -37,6 +37,13 @@ class _WorkerProcess:
     process: subprocess.Popen[bytes]
     started_at: float
     deaths: int = 0  # in a row, soon after the start
+    was_able: bool = False  # whether one of this name has worked for a while
+
+    def words(self) -> str:
+        """Returns what a process that has ended said of itself."""
+        assert self.process.stdout is not None
+        with self.process.stdout as pipe:
+            return pipe.read().decode(errors="replace")
 
 
 class DurableCrew:
@@ -79,13 +86,17 @@ class DurableCrew:
             code = child.process.poll()
             if code is None:
                 continue
+            words = child.words()
+            if code == UNABLE and not child.was_able:
+                raise StartError(f"stage {child.node.name}: a worker cannot work: {words}")
             now = time.monotonic()
             child.deaths = child.deaths + 1 if now - child.started_at < START_SECONDS and code > 0 else 0
             if child.deaths >= START_DEATHS_MAX:
                 raise StartError(
-                    f"stage {child.node.name}: a worker cannot work: it {describe_exit(code)} {child.deaths} times; "
-                    "its output says why"
+                    f"stage {child.node.name}: a worker cannot work: "
+                    + (words or f"it {describe_exit(code)} {child.deaths} times; its output says why")
                 )
+            child.was_able = child.was_able or now - child.started_at >= START_SECONDS
             child.process = self._start(child.node, child.name)
             child.started_at = now
 
@@ -98,11 +109,17 @@ class DurableCrew:
         give_up_at = time.monotonic() + CREW_STOP_PATIENCE
         for child in self._children:
             wait_or_kill(child.process, give_up_at - time.monotonic())
+            if child.process.stdout is not None:
+                child.process.stdout.close()
         self._children.clear()
         self._workers.clear()
 
     def _start(self, node: Node, name: str) -> subprocess.Popen[bytes]:
-        process = start_program(stage_process.__name__, self._address, name, str(node.number), stdin=subprocess.PIPE)
+        process = start_program(
+            *(stage_process.__name__, self._address, name, str(node.number)),
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+        )
         assert process.stdin is not None
         with process.stdin as pipe:
             try:

@@ -1,5 +1,7 @@
 """The main program of a stage worker that a durable run starts, with the plan on standard input.
 
+When its function cannot be imported it says why on standard output, and ends with the exit code UNABLE.
+
 python -m patterns.durable.stage_process PARENT ADDRESS NAME NODE
 """
 
@@ -11,15 +13,25 @@ import sys
 from patterns.durable.stage_worker import make_worker
 from patterns.work.plan import Plan
 from zq.processes.children import become_child
+from zq.processes.exits import UNABLE
+from zq.processes.references import StartedOnImportError
 
 
 def main() -> None:
     """Works until SIGTERM, or until the caller dies."""
     address, name, number = become_child()
-    plan = Plan.from_wire(sys.stdin.buffer.read())
+    words = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)  # what stages print goes to stderr: stdout belongs to the caller
-    node = plan.nodes[int(number)]
-    plan.function(node.number)  # what cannot be imported shows now, and not with every item
+    wire = sys.stdin.buffer.read()
+    try:
+        plan = Plan.from_wire(wire)
+        node = plan.nodes[int(number)]
+        plan.function(node.number)  # what cannot be imported shows now, and not with every item
+    except (ValueError, StartedOnImportError) as error:
+        words.write(str(error))
+        words.flush()
+        os._exit(UNABLE)  # the module may have left threads
+    words.close()
     make_worker(plan, [node], address, name=name).run()
 
 

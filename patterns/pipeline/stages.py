@@ -26,7 +26,7 @@ from typing import (
 )
 
 from patterns.pipeline.pipeline import In_contra, Out_co, Piece, Pipeline, check_closed, check_name
-from zq.processes.references import named_by, reference_to
+from zq.processes.references import label_of, named_by, reference_to
 
 In = TypeVar("In")
 Out = TypeVar("Out")
@@ -163,7 +163,7 @@ def stage(
 
     def make(function: Callable[..., Any]) -> Any:
         if inspect.isgeneratorfunction(function) and not flat:
-            raise ValueError(f"stage {function.__name__}: it yields its results one by one: say @stage(flat=True)")
+            raise ValueError(f"stage {label_of(function)}: it yields its results one by one: say @stage(flat=True)")
         return _make_stage(function, flat, arguments)
 
     return make if function is None else make(function)
@@ -177,7 +177,7 @@ def _make_stage(
     given: dict[str, Any] = dict(arguments)
     name = given.pop("name", None) or getattr(function, "__name__", type(function).__name__)
     name = check_name(name.strip("<>"))
-    if inspect.iscoroutinefunction(function):
+    if inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(getattr(function, "__call__", None)):  # noqa: B004
         raise TypeError(f"stage {name}: expected a plain function, got an async one; use asyncio.run inside of it")
     options = _check_options(name, StageOptions(flat=flat, **given))
     made: Stage[Any, Any] | FlatStage[Any, Any] = (FlatStage if flat else Stage)("stage", function, name, options)

@@ -33,6 +33,9 @@ class StageCalls:
         self._options = options
         self._sleep = sleep
 
+    def begin(self) -> None:
+        """Gets what the calls need before the first of them; nothing here."""
+
     def close(self) -> None:
         """Lets go of what the calls need; nothing here."""
 

@@ -140,6 +140,15 @@ class Execution:
         self._spreader = Spreader(plan)
         self._work = _make_work(node, calls)
 
+    def begin(self) -> None:
+        """Gets ready for the first chunk, which may take as long as imports do.
+
+        Raises:
+            RemoteCallError: no call could work.
+        """
+        if self._calls is not None:
+            self._calls.begin()
+
     def receive(self, now: float, chunk: ItemChunk) -> list[Sent]:
         """Takes a chunk that was sent to this node, and returns what comes of it.
 

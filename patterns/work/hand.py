@@ -17,7 +17,7 @@ from patterns.work.values import pack, unpack
 from zq.processes.children import become_child, end_child, open_pipes, start_child
 from zq.processes.exits import describe_exit
 from zq.processes.frames import read_frame, wait_frame, write_frame
-from zq.processes.references import load_reference
+from zq.processes.references import StartedOnImportError, load_reference
 
 
 class RemoteCallError(Exception):
@@ -38,7 +38,7 @@ class HandCalls(StageCalls):
     """Calls the function of a node in another process. It belongs to one thread."""
 
     def __init__(self, node: Node, sleep: Callable[[float], None], is_over: Callable[[], bool]) -> None:
-        """Makes calls; the process starts with the first.
+        """Makes calls; the process starts with `begin` or with the first.
 
         Args:
             node: whose function it is; it has a timeout and a reference.
@@ -51,6 +51,10 @@ class HandCalls(StageCalls):
         self._command = [node.reference, "many" if node.options.flat or node.kind == "split" else "one"]
         self._is_over = is_over
         self._process: subprocess.Popen[bytes] | None = None
+
+    def begin(self) -> None:
+        """Starts the process; raises RemoteCallError when it cannot work."""
+        self._process = self._start()
 
     def close(self) -> None:
         """Ends the process."""
@@ -85,10 +89,13 @@ class HandCalls(StageCalls):
         """Starts the process, and waits until it has imported the function: that is not part of a call's time."""
         process = start_child(__name__, *self._command)
         assert process.stdout is not None
-        if read_frame(process.stdout) is None:
-            end_child(process)
+        words = read_frame(process.stdout)
+        if words == b"":
+            return process
+        end_child(process)
+        if words is None:
             raise RemoteCallError("ProcessError: the process for it could not be started; its output says why")
-        return process
+        raise RemoteCallError(words.decode())
 
 
 # In the process.
@@ -98,10 +105,14 @@ def main() -> None:
     """Answers calls until standard input ends."""
     prints, reference, how_many = become_child()
     source, target = open_pipes(prints)
-    found = load_reference(reference)
+    try:
+        found = load_reference(reference)
+    except (ValueError, StartedOnImportError) as error:
+        write_frame(target, str(error).encode(errors="backslashreplace"))
+        return
     function = getattr(found, "function", found)
     is_many = how_many == "many"
-    write_frame(target, b"ready")
+    write_frame(target, b"")  # it is ready
     while (frame := read_frame(source)) is not None:
         item = unpack(frame)
         try:

@@ -28,7 +28,7 @@ ROOMS: dict[str, str] = {
     "zq.server": "zq.core zq.store zq.processes zq.wire zq.errors",
     "zq.client": "zq.sessions zq.sockets zq.task zq.submit_options zq.wire zq.errors",
     "zq.worker": "zq.sessions zq.sockets zq.processes zq.task zq.submit_options zq.wire zq.errors",
-    "zq.app": "zq.client zq.worker zq.server.calendar zq.core zq.store zq.sessions zq.sockets zq.task zq.submit_options zq.wire zq.errors",
+    "zq.app": "zq.client zq.worker zq.server.calendar zq.core zq.store zq.sessions zq.sockets zq.processes zq.task zq.submit_options zq.wire zq.errors",
     "zq.executor": "zq.app zq.client zq.worker zq.server zq.processes zq.sockets zq.task zq.submit_options zq.wire zq.errors",
     "zq.cli": "zq",
     "zq.pytest_plugin": "zq",

@@ -13,19 +13,22 @@ import os
 import threading
 from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from types import CoroutineType
 from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, Self, TypeVar, Unpack, overload
 
 from zq.app.middleware import Handling, Middleware
-from zq.app.parameters import Parameters, name_of
+from zq.app.parameters import Parameters
 from zq.app.task_function import TaskFunction
 from zq.client.async_client import AsyncClient
 from zq.client.client import Client
 from zq.errors import ZqError
+from zq.processes.references import label_of, module_name_of
 from zq.sockets.link import resolve_address, resolve_namespace
 from zq.submit_options import SubmitOptions, check_name, make_options
 from zq.task import Task
 from zq.wire.limits import PAYLOAD_BYTES_MAX
-from zq.worker.runner import Handler
+from zq.worker.loop_runner import is_coroutine_handler
+from zq.worker.runner import Handler, run_coroutine
 
 if TYPE_CHECKING:
     from zq.app.memory import Memory
@@ -78,6 +81,8 @@ class App:
         payload_bytes_max: limit of one encoded payload.
         namespace: in which it submits and works; None takes ZQ_NAMESPACE from the environment when it is needed, "" is
             none.
+        tasks_per_child: of its workers; see `zq.Worker`.
+        child_memory_max: of its workers; see `zq.Worker`.
 
     Attributes:
         tasks: the task functions, by queue.
@@ -97,6 +102,8 @@ class App:
         middleware: Sequence[Middleware] = (),
         payload_bytes_max: int = PAYLOAD_BYTES_MAX,
         namespace: str | None = None,
+        tasks_per_child: int | None = None,
+        child_memory_max: int | None = None,
     ) -> None:
         if address is not None:
             resolve_address(address)
@@ -107,6 +114,8 @@ class App:
         self._payload_bytes_max = payload_bytes_max
         self._concurrency = concurrency
         self._processes = processes
+        self._tasks_per_child = tasks_per_child
+        self._child_memory_max = child_memory_max
         self.middleware = list(middleware)
         self.tasks: dict[str, TaskFunction[..., Any, ..., Any]] = {}
         self._handlers: dict[str, Handler] = {}
@@ -218,7 +227,11 @@ class App:
         """Makes a task function; what the decorators do. Raises as `task`."""
         if not callable(function):
             raise TypeError(f"expected a function, got {type(function).__name__}")
-        queue = check_name("queue", getattr(function, "__name__", "") if queue is None else queue)
+        if queue is None:
+            queue = getattr(function, "__name__", None)
+            if queue is None:
+                raise ValueError(f"a {label_of(function)} has no name to call its queue by; say @app.task(queue=...)")
+        check_name("queue", queue)
         if queue in self.tasks:
             raise ValueError(f"queue {queue} has a task function already: {self.tasks[queue].name}")
         made: TaskFunction[..., Any, ..., Any] = TaskFunction(
@@ -326,6 +339,8 @@ class App:
             concurrency=self._concurrency if concurrency is None else concurrency,
             processes=self._processes if processes is None else processes,
             namespace=self._namespace if namespace is None else namespace,
+            tasks_per_child=self._tasks_per_child,
+            child_memory_max=self._child_memory_max,
         )
         made.owner = self
         made.handlers.update(self._handlers)
@@ -393,17 +408,20 @@ def _make_handler(app: App, made: TaskFunction[..., Any, ..., Any]) -> Handler:
     def handle(task: Task) -> Any:
         with Handling(app.middleware, task):
             bound = parameters.load(task.payload, task)
-            return parameters.dump_result(function(*bound.args, **bound.kwargs))
+            value = function(*bound.args, **bound.kwargs)
+            if type(value) is CoroutineType:  # of a decorator that knows nothing of coroutines
+                value = run_coroutine(value)
+            return parameters.dump_result(value)
 
     async def handle_coroutine(task: Task) -> Any:
         with Handling(app.middleware, task, (asyncio.CancelledError,)):
             bound = parameters.load(task.payload, task)
             return parameters.dump_result(await function(*bound.args, **bound.kwargs))
 
-    chosen = handle_coroutine if inspect.iscoroutinefunction(function) else handle
+    chosen = handle_coroutine if is_coroutine_handler(function) else handle
     chosen.__name__ = made.queue
-    chosen.__qualname__ = name_of(function).partition(":")[2]
-    chosen.__module__ = getattr(function, "__module__", __name__)
+    chosen.__qualname__ = label_of(function)
+    chosen.__module__ = module_name_of(function) or __name__
     return chosen
 
 

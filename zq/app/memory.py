@@ -14,10 +14,8 @@ calls it; the worker has credit only there.
 
 from __future__ import annotations
 
-import asyncio
 import threading
-from collections.abc import Callable, Coroutine, Mapping
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Mapping
 from math import inf
 from typing import Any, TypeVar
 
@@ -41,7 +39,7 @@ from zq.wire.limits import PAYLOAD_BYTES_MAX
 from zq.wire.namespaces import Namespace, check_namespace
 from zq.worker.harvest import Report
 from zq.worker.loop_runner import is_coroutine_handler
-from zq.worker.runner import Chunk, Handler, Runner, Slot
+from zq.worker.runner import Chunk, Handler, Runner, Slot, run_coroutine
 
 T = TypeVar("T")
 
@@ -395,17 +393,5 @@ class _MemoryReply:
 
 
 def _blocking(handler: Handler) -> Handler:
-    """Returns a coroutine handler as one that is called; in a thread with a loop of its own when this one has a loop
-    that runs.
-    """
-
-    def handle(task: Task) -> Any:
-        awaitable: Coroutine[Any, Any, Any] = handler(task)
-        try:
-            asyncio.get_running_loop()
-        except RuntimeError:
-            return asyncio.run(awaitable)
-        with ThreadPoolExecutor(1) as threads:
-            return threads.submit(asyncio.run, awaitable).result()
-
-    return handle
+    """Returns a coroutine handler as one that is called."""
+    return lambda task: run_coroutine(handler(task))

@@ -7,6 +7,7 @@ name, `**kwargs` a map.
 
 from __future__ import annotations
 
+import functools
 import inspect
 import typing
 from collections.abc import Callable, Mapping
@@ -18,6 +19,7 @@ from typing import Any
 from zq.app.conversion import converter_of
 from zq.app.converters import Converter
 from zq.errors import ConversionError
+from zq.processes.references import label_of, module_name_of
 from zq.task import Task
 
 Choose = Callable[[Any], Converter]
@@ -45,7 +47,7 @@ class Parameters:
     @cached_property
     def _hints(self) -> dict[str, Any]:
         try:
-            return typing.get_type_hints(self._function, localns=self._local_names, include_extras=True)
+            return typing.get_type_hints(_annotated(self._function), localns=self._local_names, include_extras=True)
         except NameError as error:
             raise self._error(f"an annotation cannot be evaluated: {error}") from error
 
@@ -163,6 +165,17 @@ def is_task(hint: Any) -> bool:
     return hint is Task or set(typing.get_args(hint)) == {Task, NoneType}
 
 
+def _annotated(function: Any) -> Any:
+    """Returns what has the annotations of a callable: for a partial, an object that can be called, and what wraps one
+    of them, a function.
+    """
+    inner = inspect.unwrap(function)
+    if isinstance(inner, functools.partial):
+        return _annotated(inner.func)
+    is_plain = isinstance(inner, type) or hasattr(inner, "__qualname__")
+    return function if is_plain else type(inner).__call__
+
+
 def name_of(function: Callable[..., Any]) -> str:
-    """Returns `module:qualname` of a function."""
-    return f"{getattr(function, '__module__', '?')}:{getattr(function, '__qualname__', repr(function))}"
+    """Returns `module:qualname` of a function, or what comes near to it for another callable."""
+    return f"{module_name_of(function) or '?'}:{label_of(function)}"

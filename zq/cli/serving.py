@@ -8,7 +8,7 @@ import signal
 import sys
 from pathlib import Path
 from types import FrameType
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal, NoReturn
 
 import typer
 
@@ -27,6 +27,27 @@ MIB = 1 << 20
 
 LogLevel = Annotated[
     Literal["debug", "info", "warning", "error"], typer.Option(envvar="ZQ_LOG_LEVEL", help="What is logged, on stderr.")
+]
+
+TasksPerChild = Annotated[
+    int | None,
+    typer.Option(
+        min=1, help="Tasks after which a child process is replaced.", show_default="the worker's own, or no limit"
+    ),
+]
+
+ChildMemoryMax = Annotated[
+    int | None,
+    typer.Option(
+        min=1,
+        help="MiB of memory above which a child process is replaced, between two tasks.",
+        show_default="the worker's own, or no limit",
+    ),
+]
+
+Reload = Annotated[
+    bool,
+    typer.Option("--reload", help="Start the worker again when a file that it has loaded changes; for development."),
 ]
 
 
@@ -146,6 +167,9 @@ def worker(
     ] = None,
     name: Annotated[str | None, typer.Option(help="Name of the worker.", show_default="the worker's own")] = None,
     burst: Annotated[bool, typer.Option("--burst", help="End when nothing has come for half a second.")] = False,
+    tasks_per_child: TasksPerChild = None,
+    child_memory_max: ChildMemoryMax = None,
+    reload: Reload = False,
     address: Address = None,
     log_level: LogLevel = "info",
 ) -> None:
@@ -154,8 +178,9 @@ def worker(
         raise typer.BadParameter(
             "--processes and --concurrency exclude each other: handlers run in children or in threads"
         )
+    if reload:
+        _supervise()
     with exit_codes():
-        from zq.client.client import Client
         from zq.processes.references import PART_SEPARATOR
         from zq.worker.worker import Worker
 
@@ -169,28 +194,49 @@ def worker(
             processes = 0 if concurrency else found.concurrency
         concurrency = concurrency or found.coroutines
         runner = Worker(address or found.address, name=name or found.name, concurrency=concurrency, processes=processes)
+        runner.tasks_per_child = tasks_per_child or found.tasks_per_child
+        runner.child_memory_max = child_memory_max or found.child_memory_max
         runner.namespace = found.namespace
         runner.handlers.update(found.handlers)
         runner.spec = spec
-        if burst:  # a worker waits for its coordinator for ever; one that is to end must not
-            with Client(runner.address, timeout=TIMEOUT) as client:
-                client.ping()
-        typer.echo(
-            f"zq worker {runner.name} takes tasks of {', '.join(runner.handlers)} from {runner.address}", err=True
-        )
-        runner.run(burst=burst)
+        _work(runner, burst=burst)
+
+
+def _supervise() -> NoReturn:
+    from zq.cli.reloading import Supervisor
+
+    raise typer.Exit(Supervisor().run())
+
+
+def _work(runner: Worker, *, burst: bool) -> None:
+    from zq.client.client import Client
+
+    if burst:  # a worker waits for its coordinator for ever; one that is to end must not
+        with Client(runner.address, timeout=TIMEOUT) as client:
+            client.ping()
+    typer.echo(f"zq worker {runner.name} takes tasks of {', '.join(runner.handlers)} from {runner.address}", err=True)
+    runner.run(burst=burst)
 
 
 def _load_worker(spec: str) -> Worker:
     from zq.app.app import App
-    from zq.processes.references import StartedOnImportError, load_provider
+    from zq.cli.reloading import take_reporter
+    from zq.processes.import_errors import files_of
+    from zq.processes.references import ModuleFailedError, StartedOnImportError, load_provider
     from zq.worker.worker import Worker
 
     sys.path.insert(0, str(Path.cwd()))  # as `python -m` does; a console script has its own folder there
+    reporter = take_reporter()
     try:
         found: Any = load_provider(spec)
-    except StartedOnImportError as error:
+    except (StartedOnImportError, ModuleFailedError) as error:
+        if reporter is not None:
+            reporter.tell(getattr(error, "files", None) or files_of(error))
+        if isinstance(error, ModuleFailedError):
+            raise
         raise ValueError(f"{spec}: {error}") from error
+    if reporter is not None:
+        reporter.start()
     if isinstance(found, App):
         found = found.worker()
     if not isinstance(found, Worker):

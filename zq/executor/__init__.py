@@ -41,6 +41,7 @@ class Executor(futures.Executor):
         where: str | App | Coordinator | None = None,
         *,
         max_workers: int | None = None,
+        max_tasks_per_child: int | None = None,
         directory: str | Path | None = None,
         queue: str = QUEUE,
         answer_timeout: float = 30.0,
@@ -53,6 +54,7 @@ class Executor(futures.Executor):
             where: the coordinator: its address, the object, or an app that has one. None makes one of its own.
             max_workers: child processes of its own that run calls. None: as many as there are processors without
                 `where`, none with it.
+            max_tasks_per_child: calls that a process runs before another one takes its place; None: any number.
             directory: of its own coordinator; what was not finished there is run again. None: a temporary one, which is
                 removed.
             answer_timeout: seconds within which the coordinator must answer a submit.
@@ -68,6 +70,8 @@ class Executor(futures.Executor):
         """
         if max_workers is not None and max_workers <= 0:
             raise ValueError("max_workers must be greater than 0")
+        if max_tasks_per_child is not None and max_tasks_per_child <= 0:
+            raise ValueError("max_tasks_per_child must be >= 1")
         if where is not None and directory is not None:
             raise ValueError("expected a coordinator or a directory for one, got both")
         options.setdefault("retry", RetryPolicy.none())
@@ -76,7 +80,7 @@ class Executor(futures.Executor):
         self._max_workers = max_workers or (os.cpu_count() or 1)
         processes = self._max_workers if where is None else (max_workers or 0)
         destination = CallDestination(_address_of(where), _namespace_of(where, namespace), queue)
-        self._engine = ExecutorEngine(destination, processes, directory, answer_timeout, options)
+        self._engine = ExecutorEngine(destination, processes, directory, answer_timeout, options, max_tasks_per_child)
         self._finalizer = weakref.finalize(self, self._engine.shut_down, cancels=False)
         self._finalizer.atexit = False  # `_at_exit` waits, too
 
@@ -90,7 +94,7 @@ class Executor(futures.Executor):
         Raises:
             TypeError: the function cannot be imported, or an argument cannot be sent.
             PayloadTooLargeError: the arguments are over the limit.
-            RuntimeError: the executor is shut down.
+            RuntimeError: the executor is shut down; or BrokenExecutor, which is one: its processes cannot work.
         """
         callee = describe(fn)
         payload = pack_call(callee, args, kwargs)

@@ -87,6 +87,7 @@ class ExecutorEngine:
         directory: str | Path | None,
         timeout: float,
         options: SubmitOptions,
+        tasks_per_child: int | None = None,
     ) -> None:
         """Opens what it needs; the arguments are those of `zq.Executor`, checked."""
         if processes:
@@ -97,6 +98,8 @@ class ExecutorEngine:
         self._coordinator: Coordinator | None = None
         self._worker: Worker | None = None
         self.is_own = address is None
+        self._broken: str | None = None  # why no call will ever be run
+        self._inbox: queues.SimpleQueue[Callable[[], None]] = queues.SimpleQueue()
         try:
             if address is None:
                 address = self._open_coordinator(directory)
@@ -105,14 +108,16 @@ class ExecutorEngine:
                     address, allow=(), queue=self._queue, processes=processes, namespace=namespace
                 )
                 self._worker.spec = f"{__package__}:{'local_worker' if self.is_own else 'worker'}"
+                self._worker.tasks_per_child = tasks_per_child
                 self._worker.child_stdout = 1  # what functions print goes where this program prints
-                self._worker.start()
+                run = self._worker.start()
+                if self.is_own:  # nobody else could run the calls
+                    run.on_failure = lambda: self._inbox.put(partial(self._break, str(run.failure)))
             self._calls = Calls(address, timeout=timeout, name="executor", namespace=namespace)
         except BaseException:
             self._close_own()
             raise
         self._block = Blocking(self._calls.abandon)
-        self._inbox: queues.SimpleQueue[Callable[[], None]] = queues.SimpleQueue()
         self._lock = threading.Lock()  # guards _pending and _is_shut
         self._pending: set[CallFuture[Any]] = set()
         self._is_shut = False
@@ -135,11 +140,16 @@ class ExecutorEngine:
     # Any thread.
 
     def submit(self, future: CallFuture[Any], payload: dict[str, Any]) -> None:
-        """Starts a call; raises RuntimeError after a shutdown, and PayloadTooLargeError."""
+        """Starts a call; raises RuntimeError after a shutdown, BrokenExecutor when none can run, and
+        PayloadTooLargeError.
+        """
+        refuse_while_loading("a call is submitted")
         self._calls.pack(payload)  # what cannot be sent is the caller's mistake, and not the future's end
         with self._lock:
             if self._is_shut:
                 raise RuntimeError("cannot schedule new futures after shutdown")
+            if self._broken is not None:
+                raise futures.BrokenExecutor(self._broken)
             self._pending.add(future)
         self._advance(self._course(future, payload), None, None)
 
@@ -217,6 +227,16 @@ class ExecutorEngine:
             pass
 
     # The executor's thread.
+
+    def _break(self, why: str) -> None:
+        """Ends what is pending when the executor's own processes cannot work."""
+        with self._lock:
+            self._broken = why
+            pending, self._pending = self._pending, set()
+        for future in pending:
+            if future.begin_ending():
+                future.set_exception(futures.BrokenExecutor(why))
+            future.accepted.set()
 
     def _run(self) -> None:
         while True:

@@ -2,6 +2,9 @@
 
 import signal
 
+UNABLE = 70
+"""Exit code of a child that has said why it cannot work."""
+
 
 def describe_exit(code: int) -> str:
     """Returns how a process ended.

@@ -17,14 +17,19 @@ packages over zq bring workers of their own to `zq worker` and to child processe
 
 from __future__ import annotations
 
+import functools
 import importlib
 import importlib.util
 import sys
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from types import ModuleType
 from typing import Any
+
+from zq.processes.import_errors import ModuleFailedError, StartedOnImportError, has_main_part, is_in_main_part, words_of
+
+__all__ = ["ModuleFailedError", "StartedOnImportError"]
 
 MAIN = "__main__"
 MAIN_OF_CHILD = "__mp_main__"
@@ -80,7 +85,54 @@ def reference_to(function: Callable[..., Any], *, held_as: str | None = None) ->
     place = place_of(module)
     if place is None:
         raise ValueError(f"{qualname} was typed in or read from standard input, and is in no file")
+    if is_in_main_part(module, qualname):
+        raise ValueError(f'{qualname} is made under `if __name__ == "__main__":`, which other processes do not run')
     return f"{place}:{qualname}"
+
+
+def reference_to_object(thing: object, near: Iterable[Any] = ()) -> str:
+    """Returns the name by which another process finds an object that is a global variable of a module.
+
+    Args:
+        thing: to be named.
+        near: functions in whose modules it is looked for first; then comes the main program, then all other modules.
+
+    Raises:
+        ValueError: it is none that another process could import; the text is the end of a sentence about it.
+    """
+    why = "must be a global variable of a module"
+    names = [module_name_of(one) for one in near]
+    for module_name in dict.fromkeys([*names, MAIN, *sys.modules]):
+        module = sys.modules.get(module_name or "")
+        if not isinstance(module, ModuleType):  # there may be anything
+            continue
+        for name, value in list(vars(module).items()):
+            if value is not thing:
+                continue
+            place = place_of(module)
+            if place is None:
+                why = "was typed in or read from standard input, and is in no file"
+            elif is_in_main_part(module, name):
+                why = 'is made under `if __name__ == "__main__":`, which other processes do not run'
+            else:
+                return f"{place}:{name}"
+    raise ValueError(why)
+
+
+def module_name_of(function: Any) -> str | None:
+    """Returns the name of the module in which a callable was written, None when it does not know."""
+    while isinstance(function, functools.partial):
+        function = function.func
+    name = getattr(function, "__module__", None)
+    return name if isinstance(name, str) else None
+
+
+def label_of(function: Any) -> str:
+    """Returns how a callable is called in messages, whatever it is."""
+    if isinstance(function, functools.partial):
+        return f"partial of {label_of(function.func)}"
+    qualname = getattr(function, "__qualname__", None)
+    return qualname if isinstance(qualname, str) else f"{type(function).__qualname__} object"
 
 
 def place_of(module: ModuleType) -> str | None:
@@ -88,8 +140,8 @@ def place_of(module: ModuleType) -> str | None:
     if not is_script(module.__name__):
         return module.__name__
     spec = getattr(module, "__spec__", None)
-    if spec is not None and not is_script(spec.name) and not spec.name.endswith(f".{MAIN}"):
-        return str(spec.name)  # python -m package.module
+    if spec is not None and not is_script(spec.name):
+        return str(spec.name)  # python -m package.module, or python -m package
     file = getattr(module, "__file__", None)
     return None if file is None or not Path(file).is_file() else str(Path(file).resolve())
 
@@ -101,7 +153,8 @@ def is_script(module_name: str) -> bool:
 
 def named_by(function: Callable[..., Any]) -> Any:
     """Returns what the module of a function has under its name, which may hold it; None when there is nothing."""
-    return _walk(sys.modules.get(function.__module__), function.__qualname__)
+    qualname = getattr(function, "__qualname__", None)
+    return None if qualname is None else _walk(sys.modules.get(function.__module__), qualname)
 
 
 def _walk(found: Any, qualname: str) -> Any:
@@ -113,47 +166,53 @@ def _walk(found: Any, qualname: str) -> Any:
 # Things.
 
 
-class StartedOnImportError(RuntimeError):
-    """A module does when it is imported what belongs under its main guard."""
-
-
 def load_reference(reference: str) -> Any:
     """Imports what a reference names.
 
     Raises:
-        ValueError: there is no such thing, or its file is not Python.
+        ValueError: there is no such thing, or its file is not Python; ModuleFailedError, which is one, when the module
+            raised something.
+        StartedOnImportError: the module does when it is imported what belongs under its main guard.
     """
     place, separator, qualname = reference.rpartition(":")
     if not separator or not place or not qualname:
         raise ValueError(f"expected module:name or file.py:name, got {reference!r}")
-    _loading.depth += 1
-    try:
-        found = _walk(_load(place), qualname)
-    except ModuleNotFoundError as error:
-        raise ValueError(f"there is no module {place}: {error}") from error
-    except SyntaxError as error:
-        raise ValueError(f"{error.filename} line {error.lineno} is not Python: {error.msg}") from error
-    finally:
-        _loading.depth -= 1
+    module = load_module(place)
+    found = _walk(module, qualname)
     if found is None:
-        raise ValueError(f"there is no {qualname} in {place}")
+        hint = '; its part under `if __name__ == "__main__":` is not run here' if has_main_part(module) else ""
+        raise ValueError(f"there is no {qualname} in {place}{hint}")
     return found
 
 
-def refuse_while_loading(what: str) -> None:
+def load_module(place: str) -> ModuleType:
+    """Imports the module of a place, a module name or a file; raises as `load_reference`."""
+    _check_place(place)
+    _loading.depth += 1
+    try:
+        return _load(place)
+    except BaseException as error:  # SystemExit, too, is how a module may fail
+        told = words_of(error, place)
+        if told is error:
+            raise
+        raise told from error
+    finally:
+        _loading.depth -= 1
+
+
+def refuse_while_loading(what: str, cause: BaseException | None = None) -> None:
     """Refuses what a module must not do when it is imported by its reference: each process that it starts would import
     it again.
 
     Args:
         what: is done, as the beginning of a sentence.
+        cause: error by which that was found.
 
     Raises:
         StartedOnImportError: this thread is importing something by its reference.
     """
     if _loading.depth > 0:
-        raise StartedOnImportError(
-            f'{what} while its module is imported for what it defines: put the run under `if __name__ == "__main__":`'
-        )
+        raise StartedOnImportError(what) from cause
 
 
 def loaded_module(place: str) -> ModuleType | None:
@@ -165,18 +224,37 @@ def loaded_module(place: str) -> ModuleType | None:
     return _scripts.get(place) or sys.modules.get(place)
 
 
+def source_of(reference: str) -> tuple[str, int] | None:
+    """Returns the file of the module that a reference has loaded, and when it was changed, in nanoseconds; None when it
+    is in no file.
+    """
+    place = reference.rpartition(":")[0]
+    module = loaded_module(str(Path(place).resolve()) if place.endswith(".py") else place)
+    file = getattr(module, "__file__", None)
+    try:
+        return None if file is None else (file, Path(file).stat().st_mtime_ns)
+    except OSError:  # it is in an archive, or has gone since
+        return None
+
+
+def _check_place(place: str) -> None:
+    if place.endswith(".py"):
+        if not Path(place).is_file():
+            raise ValueError(f"there is no file {place}")
+    elif "/" in place or not all(place.split(".")):
+        raise ValueError(f"expected the name of a module, or a file that ends in .py, got {place!r}")
+
+
 def _load(place: str) -> ModuleType:
     if place.endswith(".py"):
         file = str(Path(place).resolve())
         with _lock:
-            return loaded_module(file) or _run_file(place, file)
+            return loaded_module(file) or _run_file(file)
     own = loaded_module(place)
     return own if own is not None and is_script(own.__name__) else importlib.import_module(place)
 
 
-def _run_file(path: str, file: str) -> ModuleType:
-    if not Path(file).is_file():
-        raise ValueError(f"there is no file {path}")
+def _run_file(file: str) -> ModuleType:
     name = MAIN_OF_CHILD
     while name in sys.modules:
         name = f"{MAIN_OF_CHILD}{int(name.removeprefix(MAIN_OF_CHILD) or 1) + 1}"

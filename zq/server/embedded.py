@@ -10,6 +10,7 @@ from pathlib import Path
 from types import TracebackType
 
 from zq.core.options import CoordinatorOptions
+from zq.processes.references import refuse_while_loading
 from zq.server.loop import Server
 from zq.store import LmdbOptions
 from zq.wire.address import check_bind_address
@@ -57,7 +58,12 @@ class Coordinator:
             if self._service is not None and self._service.is_running:
                 raise RuntimeError(f"this coordinator is open already, at {self.address}; close it first")
             service = _Service(self._make_server())
-            service.open()
+            try:
+                service.open()
+            except Exception as error:
+                # A child process that imports the script of the coordinator cannot open its directory or address again.
+                refuse_while_loading("the coordinator cannot be opened: that is done", error)
+                raise
             self._service = service
             self._address = service.server.address
         return self

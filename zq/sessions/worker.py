@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from zq.errors import RemoteProtocolError, WorkerFencedError
-from zq.wire.limits import CREDIT_MAX, MESSAGE_BATCHES_MAX
+from zq.wire.limits import CREDIT_MAX, MESSAGE_BATCHES_MAX, TEXT_CHARS_MAX
 from zq.wire.messages import (
     Assign,
     Assignment,
@@ -107,6 +107,7 @@ class WorkerSession:
         self.counters = {"done": 0, "failed": 0, "stale": 0, "cancelled": 0}
         self.heard_at = 0.0
         self.hands: dict[int, Hand] = {}
+        self._told_credit = 0  # by the last hello
         self._running = running
         self._unsettled: dict[int, Unsettled] = {}
         self._arrivals: list[Assignment] = []
@@ -126,6 +127,7 @@ class WorkerSession:
         self.is_welcome = False
         self.heard_at = now
         self._reported.clear()
+        self._told_credit = self.credit
         hello = Hello(self.name, self.incarnation, self.queues, self.credit, self.concurrency, self._held())
         self._outbox = [hello]
 
@@ -225,15 +227,24 @@ class WorkerSession:
             self._number += 1
             self._send_settling(Release(self._number, self.credit, tuple(spans[start : start + MESSAGE_BATCHES_MAX])))
 
+    def offer(self, credit: int) -> None:
+        """Says how many tasks may be held from now on; the welcome makes up for it when there is no connection."""
+        self.credit = min(credit, CREDIT_MAX)
+        if self.is_welcome:
+            self.release([], credit)
+
     def progress(self, token: int, index: int, fraction: float) -> None:
         if self.is_welcome:
             self._outbox.append(Progress(token, index, fraction))
 
-    def goodbye(self) -> None:
+    def goodbye(self, reason: str | None = None) -> None:
         """Leaves; also when the hello has no answer yet: else the coordinator, which has it, would give tasks to nobody
         for a while.
+
+        Args:
+            reason: why it cannot work, if so.
         """
-        self._outbox.append(Goodbye(self.name, self.incarnation))
+        self._outbox.append(Goodbye(self.name, self.incarnation, reason and reason[:TEXT_CHARS_MAX]))
 
     @property
     def is_settled(self) -> bool:
@@ -274,6 +285,8 @@ class WorkerSession:
         for unsettled in self._unsettled.values():
             unsettled.beat = self._beat
             self._outbox.append(unsettled.message)
+        if self.credit != self._told_credit:
+            self.release([], self.credit)
         self._revoke_tokens(welcome.refused)
 
     def _note_error(self, error: Error) -> None:

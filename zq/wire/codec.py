@@ -55,6 +55,10 @@ def _settle(message: messages.Settle) -> tuple[Any, ...]:
     return (number, credit, [_plain_done(one) for one in done], failed, *((True,) if is_whole else ()))
 
 
+def _goodbye(message: messages.Goodbye) -> tuple[Any, ...]:
+    return message[:2] if message.reason is None else message
+
+
 def _open(message: messages.Open) -> tuple[Any, ...]:
     return message.request, _plain_group(message.group)
 
@@ -146,7 +150,7 @@ KINDS: Final = (
     Kind(23, messages.Release, requests.read_release, "worker"),
     Kind(24, messages.Started, requests.read_started, "worker"),
     Kind(25, messages.Progress, requests.read_progress, "worker"),
-    Kind(26, messages.Goodbye, requests.read_goodbye, "worker"),
+    Kind(26, messages.Goodbye, requests.read_goodbye, "worker", _goodbye),
     Kind(40, messages.Receipt, answers.read_receipt, "coordinator"),
     Kind(41, messages.Tasks, answers.read_tasks, "coordinator", _tasks),
     Kind(42, messages.Outcome, answers.read_outcome, "coordinator", _outcome),

@@ -313,6 +313,7 @@ class Goodbye(NamedTuple):
 
     name: str
     incarnation: str
+    reason: str | None = None  # why, when it cannot work
 
 
 # From the coordinator.

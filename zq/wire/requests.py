@@ -259,4 +259,11 @@ read_heartbeat = message(messages.Heartbeat, NUMBER, _HELDS)
 read_release = message(messages.Release, NUMBER, optional(_CREDIT), many(read_span, "spans"))
 read_started = message(messages.Started, _HELDS)
 read_progress = message(messages.Progress, TOKEN, read_index, FRACTION)
-read_goodbye = message(messages.Goodbye, _NAME, _INCARNATION)
+
+
+def read_goodbye(fields: list[Any]) -> messages.Goodbye:
+    if len(fields) != 3:
+        expect_fields(fields, 2, "goodbye")
+    name, incarnation = fields[:2]
+    reason = read_text(fields[2], "reason") if len(fields) == 3 else None
+    return messages.Goodbye(_NAME(name), _INCARNATION(incarnation), reason)

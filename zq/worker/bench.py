@@ -46,6 +46,10 @@ WEIGHT = 0.3
 """Of the newest report in the average seconds per task."""
 
 
+CHUNK_TASKS_MAX = 1 << 30
+"""No limit to a chunk but its own."""
+
+
 class Bench:
     """The tasks in hand that have not started; any thread may use it."""
 
@@ -113,12 +117,12 @@ class Bench:
             self._coroutine_tasks += hi - lo
         self.stir()
 
-    def take(self) -> Chunk | None:
-        """Waits for a chunk and returns it; None when the bench is closed."""
+    def take(self, most: int = CHUNK_TASKS_MAX) -> Chunk | None:
+        """Waits for a chunk of at most so many tasks (above 0) and returns it; None when the bench is closed."""
         with self._changed:
             if not self._wait():
                 return None
-            return self._pop(self._chunk_size(self._waiting[0].assignment.queue))
+            return self._pop(min(most, self._chunk_size(self._waiting[0].assignment.queue)))
 
     def take_some(self) -> list[Chunk]:
         """Waits for work and returns as much of it as `take`, which may be several small chunks of one queue; none when
@@ -325,17 +329,23 @@ class Bench:
             for token in [token for token in self.revoked if token not in tokens]:
                 del self.revoked[token]
 
-    def close(self) -> list[Span]:
-        """Ends all `take`, and returns what was never started."""
+    def clear(self) -> list[Span]:
+        """Takes everything off the bench and returns it: it is to be given back."""
         with self._changed:
-            self.is_closed = True
             chunks = [*self._waiting, *self._coroutines]
             self._waiting.clear()
             self._coroutines.clear()
             self._tasks = self._coroutine_tasks = 0
-            self._changed.notify_all()
-        self.stir()
         return [Span(chunk.assignment.token, chunk.lo, chunk.hi) for chunk in chunks]
+
+    def close(self) -> list[Span]:
+        """Ends all `take`, and returns what was never started."""
+        with self._changed:
+            self.is_closed = True
+            self._changed.notify_all()
+        left = self.clear()
+        self.stir()
+        return left
 
 
 def _nothing() -> None:

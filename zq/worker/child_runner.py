@@ -2,9 +2,9 @@
 killed.
 
 Each `ChildRunner` is a thread of the worker with one child process. The thread sends a chunk, the child answers with
-`settle` messages, number 0 while it goes on and number 1 with the last, and before that a `release` of what it did not
-start because it was stopped. When the child dies, the task that was running is charged, those that had ended are
-reported or run again, the others go back on the bench.
+`settle` messages, whose number says whether it goes on, and before the last with a `release` of what it did not start
+because it was stopped. When the child dies, the task that was running is charged, those that had ended are reported or
+run again, the others go back on the bench.
 """
 
 from __future__ import annotations
@@ -16,19 +16,29 @@ import threading
 import time
 from typing import BinaryIO
 
-from zq.processes.children import become_child, end_child, open_pipes, restart_pause
+from zq.processes.children import become_child, end_child, open_pipes
 from zq.processes.exits import describe_exit
 from zq.processes.frames import read_frame
-from zq.processes.references import load_handlers
 from zq.sessions.ids import IdMaker
 from zq.task import Task
 from zq.wire.codec import decode_from_coordinator
 from zq.wire.messages import Assign, Failed, Release, Settle, Span
 from zq.worker.bench import IN_HAND_SECONDS
-from zq.worker.child_thread import PLACE, VISIBLE_AFTER, ChildThread, ChildVoice, part_of
+from zq.worker.child_start import CannotStartError, begin
+from zq.worker.child_thread import (
+    ENDED,
+    ENDED_WORN,
+    GOES_ON,
+    PLACE,
+    VISIBLE_AFTER,
+    ChildHost,
+    ChildOptions,
+    ChildThread,
+    ChildVoice,
+    part_of,
+)
 from zq.worker.harvest import Report
 from zq.worker.runner import Chunk, Runner, Slot, random_prefix
-from zq.worker.thread_runner import RunnerHost
 
 log = logging.getLogger(__name__)
 
@@ -58,12 +68,12 @@ BEGIN_PATIENCE = 2.0
 class ChildRunner(ChildThread):
     """A thread that has its chunks run by a child process."""
 
-    def __init__(self, host: RunnerHost, spec: str, stdout: int | None) -> None:
-        super().__init__(host, "zq-child", spec, PLACES, stdout)
+    def __init__(self, host: ChildHost, options: ChildOptions) -> None:
+        super().__init__(host, "zq-child", options, __name__, PLACES)
         self._stop: tuple[int, int, str | None] | None = None  # the task for which the child is killed, and why
         # Guarded by _lock:
         self._chunk: Chunk | None = None  # the child's, without what was fetched back of it
-        self._begun_at = 0.0
+        self._chunk_begun_at = 0.0
         self._stopped_at: float | None = None  # when the child was told to start nothing more of it
 
     def stop_task(self, token: int, index: int, reason: str | None) -> bool:
@@ -99,9 +109,9 @@ class ChildRunner(ChildThread):
 
     def _takes_longer(self, now: float, seconds: float) -> bool:
         """Whether the child takes longer for its chunk than it should."""
-        if seconds > 0 and now < self._begun_at + BEGIN_PATIENCE and self._read_page()[0] == 0:
+        if seconds > 0 and now < self._chunk_begun_at + BEGIN_PATIENCE and self._read_page()[0] == 0:
             return False
-        return now >= self._begun_at + seconds
+        return now >= self._chunk_begun_at + seconds
 
     def in_hand(self) -> list[Chunk]:
         chunk = self._chunk
@@ -136,14 +146,23 @@ class ChildRunner(ChildThread):
 
     def _run(self) -> None:
         try:
-            while (chunk := self._bench.take()) is not None:
-                self._run_chunk(chunk)
+            while (process := self._live_child()) is not None:
+                chunk = self._bench.take(self._tasks_left)
+                if chunk is None:
+                    return
+                if process.poll() is not None:
+                    self._bench.put_back(chunk)
+                    self._note_idle_death(process)
+                else:
+                    self._run_chunk(process, chunk)
+                if self._is_worn or self._tasks_left <= 0:
+                    self._retire()
         finally:
             self._end_child()
             self._file.close()
 
-    def _run_chunk(self, chunk: Chunk) -> None:
-        """Has a chunk run, by a new child if need be."""
+    def _run_chunk(self, process: subprocess.Popen[bytes], chunk: Chunk) -> None:
+        """Has a chunk run by the child."""
         assignment, lo, hi = chunk
         revoked = self._bench.revoked.get(assignment.token, ())
         while lo < hi and lo in revoked:
@@ -153,11 +172,9 @@ class ChildRunner(ChildThread):
             return
         ended: set[int] = set()
         started_at = time.monotonic()
-        process = self._process
-        if process is None or process.poll() is not None:
-            process = self._start_child(__name__)
-        if process is not None and self._ask(process, Chunk(assignment, lo, hi), ended):
-            self._failures = 0
+        self._tasks += hi - lo
+        if self._ask(process, Chunk(assignment, lo, hi), ended):
+            self.failures = 0
             return
         left = self._end_chunk() or Chunk(assignment, lo, hi)
         self._note_death(process, left, ended, time.monotonic() - started_at)
@@ -167,7 +184,7 @@ class ChildRunner(ChildThread):
         with self._lock:
             self._page[STOP_PLACE * PLACE.size] = 0
             PLACE.pack_into(self._page, 0, 0, -1, 0.0)  # no token: it has not come to any
-            self._chunk, self._begun_at, self._stopped_at = chunk, time.monotonic(), None
+            self._chunk, self._chunk_begun_at, self._stopped_at = chunk, time.monotonic(), None
 
     def _end_chunk(self) -> Chunk | None:
         """Returns the chunk that is over, without what was fetched back of it."""
@@ -179,7 +196,7 @@ class ChildRunner(ChildThread):
         """Sends a chunk and passes its reports on; False when the child died."""
         part = part_of(chunk.assignment, chunk.lo, chunk.hi)
         self._begin_chunk(chunk)
-        asked_at = self._begun_at
+        asked_at = self._chunk_begun_at
         if not self._write(process, Assign((part,))):
             return False
         stopped_at = chunk.hi
@@ -194,16 +211,19 @@ class ChildRunner(ChildThread):
                 now = time.monotonic()
                 self._pass_on(part.queue, Report(list(message.done), list(message.failed), tasks, now - asked_at))
                 asked_at = now
-                if message.number == 1:
+                if message.number != GOES_ON:
+                    self._is_worn = message.number == ENDED_WORN
                     over = self._end_chunk()
                     if over is not None and stopped_at < over.hi:
                         self._bench.put_back(over._replace(lo=stopped_at))
                     return True
         return False
 
-    def _note_death(
-        self, process: subprocess.Popen[bytes] | None, chunk: Chunk, ended: set[int], seconds: float
-    ) -> None:
+    def _note_idle_death(self, process: subprocess.Popen[bytes]) -> None:
+        log.warning("child process %s while it had nothing to do; it is started again", describe_exit(process.wait()))
+        self._end_child()
+
+    def _note_death(self, process: subprocess.Popen[bytes], chunk: Chunk, ended: set[int], seconds: float) -> None:
         """Charges the task that ran, and puts the others back."""
         assignment, lo, hi = chunk
         token, index, _ = self._read_page()
@@ -211,10 +231,8 @@ class ChildRunner(ChildThread):
             self._clear_page()
             stop, self._stop = self._stop, None
             self._process = None
-        how = "could not be started"
-        if process is not None:
-            how = describe_exit(process.wait())
-            end_child(process)
+        how = describe_exit(process.wait())
+        end_child(process)
         failed: list[Failed] = []
         is_at_task = token == assignment.token and lo <= index < hi and index not in ended
         if is_at_task:
@@ -223,16 +241,17 @@ class ChildRunner(ChildThread):
                 error = stop[2]
             if error is not None:
                 failed.append(Failed(token, assignment.id, index, error, None, False))
-            ended.add(index)
             log.warning("child process %s at a task of queue %s; it is started again", how, assignment.queue)
-        else:
-            self._failures += 1
-            log.error("child process %s before it ran anything; it is started again", how)
+        is_of_use = is_at_task or bool(ended)
+        ended.add(index)
         self._put_back(assignment, [index for index in range(lo, hi) if index not in ended])
         if not self._bench.is_closed or failed:
             self._host.report(Report([], failed, len(failed), seconds))
-        if not is_at_task:
-            time.sleep(restart_pause(self._failures))
+        if is_of_use:
+            self.failures = 0
+        else:
+            self._note_failure(CannotStartError(f"it {how} before it ran anything"))
+            self._pause()
 
 
 # In the child.
@@ -260,8 +279,8 @@ class _PageSlot(Slot):
 class _ChildOwner(ChildVoice):
     """Passes progress to the worker, and hears from it what is cancelled."""
 
-    def __init__(self, target: BinaryIO, page: mmap.mmap) -> None:
-        super().__init__(target)
+    def __init__(self, target: BinaryIO, memory_bytes_max: int, page: mmap.mmap) -> None:
+        super().__init__(target, memory_bytes_max)
         self._page = page
 
     def is_cancelled(self, task: Task) -> bool:
@@ -271,11 +290,11 @@ class _ChildOwner(ChildVoice):
 
 def main() -> None:
     """Runs chunks from standard input until it ends."""
-    prints, spec, descriptor = become_child()
+    prints, spec, descriptor, memory_bytes_max = become_child()
     source, target = open_pipes(prints)
     page = mmap.mmap(int(descriptor), PLACE.size * PLACES)
-    owner = _ChildOwner(target, page)
-    runner = Runner(load_handlers(spec), owner, IdMaker(random_prefix()), _PageSlot(page))
+    owner = _ChildOwner(target, int(memory_bytes_max), page)
+    runner = Runner(begin(spec, target), owner, IdMaker(random_prefix()), _PageSlot(page))
     while (frame := read_frame(source)) is not None:
         message = decode_from_coordinator(frame)
         assert isinstance(message, Assign)
@@ -283,11 +302,11 @@ def main() -> None:
         stopped_at = runner.run(
             Chunk(part, part.lo, part.hi),
             {},
-            lambda report: owner.send(Settle(0, None, tuple(report.done), tuple(report.failed))),
+            lambda report: owner.send(Settle(GOES_ON, None, tuple(report.done), tuple(report.failed))),
         )
         if stopped_at < part.hi:
             owner.send(Release(0, None, (Span(part.token, stopped_at, part.hi),)))
-        owner.send(Settle(1, None, (), ()))
+        owner.send(Settle(ENDED_WORN if owner.is_worn() else ENDED, None, (), ()))
 
 
 if __name__ == "__main__":

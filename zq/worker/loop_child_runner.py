@@ -15,22 +15,32 @@ import mmap
 import subprocess
 import threading
 import time
+from collections.abc import Mapping
 from typing import Any, BinaryIO
 
-from zq.processes.children import become_child, end_child, open_pipes, restart_pause
+from zq.processes.children import become_child, end_child, open_pipes
 from zq.processes.exits import describe_exit
 from zq.processes.frames import read_frame
-from zq.processes.references import load_handlers
 from zq.sessions.ids import IdMaker
 from zq.task import Task
 from zq.wire.codec import decode_from_coordinator
 from zq.wire.messages import Assign, Assignment, Cancelled, Done, Failed, Release, Settle, Span
 from zq.worker.bench import IN_HAND_SECONDS
-from zq.worker.child_thread import PLACE, ChildThread, ChildVoice, falling_runs, part_of
+from zq.worker.child_start import CannotStartError, begin
+from zq.worker.child_thread import (
+    ENDED_WORN,
+    GOES_ON,
+    PLACE,
+    ChildHost,
+    ChildOptions,
+    ChildThread,
+    ChildVoice,
+    falling_runs,
+    part_of,
+)
 from zq.worker.harvest import Report
 from zq.worker.loop_runner import Coroutines
-from zq.worker.runner import Chunk, random_prefix
-from zq.worker.thread_runner import RunnerHost
+from zq.worker.runner import Chunk, Handler, random_prefix
 
 log = logging.getLogger(__name__)
 
@@ -58,15 +68,15 @@ class _Hand:
 class CoroutineChildRunner(ChildThread):
     """Has a child process run coroutines: one thread feeds it, another reads what it says."""
 
-    def __init__(self, host: RunnerHost, spec: str, concurrency: int) -> None:
+    def __init__(self, host: ChildHost, options: ChildOptions, concurrency: int) -> None:
         """Makes a runner that is not started.
 
         Args:
             host: from whose bench it takes; the bench's `stir` becomes this runner's.
-            spec: as of `ChildThread`.
+            options: as of `ChildThread`.
             concurrency: coroutines at once.
         """
-        super().__init__(host, "zq-coroutines", spec, concurrency + 1)
+        super().__init__(host, "zq-coroutines", options, __name__, concurrency + 1)
         self._concurrency = concurrency
         self._stirred = threading.Event()
         self._reader: threading.Thread | None = None
@@ -104,7 +114,12 @@ class CoroutineChildRunner(ChildThread):
 
     def _run(self) -> None:
         try:
-            while self._fill():
+            while not self._is_unwanted():
+                process = self._reading_child()
+                if process is not None:
+                    self._fill(process)
+                if self._is_unwanted():
+                    return
                 self._stirred.wait(1.0 if self._asked else None)
                 self._stirred.clear()
                 self._send_stops()
@@ -115,48 +130,57 @@ class CoroutineChildRunner(ChildThread):
                 self._reader.join(2.0)
             self._file.close()
 
-    def _fill(self) -> bool:
-        """Hands over what there is room for; False when nothing will come any more."""
-        while (room := self._concurrency - self._count) > 0:
-            chunk = self._bench.take_coroutines(room)
-            if chunk is None:
-                return not self._bench.is_closed or self._count > 0
-            self._hand_over(chunk)
-        return True
+    def _is_unwanted(self) -> bool:
+        return self._bench.is_closed and not self._count
 
-    def _hand_over(self, chunk: Chunk) -> None:
+    def _reading_child(self) -> subprocess.Popen[bytes] | None:
+        """Returns the child, to which somebody listens; None when there need be none."""
+        before = self._process
+        if before is not None and before.poll() is not None:
+            self._note_death(before)  # before the shared memory is cleared: its reader may not know yet
+        process = self._live_child(str(self._concurrency))
+        if process is not None and process is not before:
+            self._reader = threading.Thread(
+                target=self._read, args=(process,), name="zq-coroutines-reader", daemon=True
+            )
+            self._reader.start()
+        return process
+
+    def _fill(self, process: subprocess.Popen[bytes]) -> None:
+        """Hands over what there is room for; a child that is to be replaced gets nothing more, and goes when it has
+        ended what it has.
+        """
+        while True:
+            is_worn = self._is_worn or self._tasks_left <= 0
+            if is_worn and not self._count:
+                self._retire()
+                self._stirred.set()
+            room = 0 if is_worn else min(self._concurrency - self._count, self._tasks_left)
+            chunk = self._bench.take_coroutines(room) if room > 0 else None
+            if chunk is None or not self._hand_over(process, chunk):
+                return
+
+    def _hand_over(self, process: subprocess.Popen[bytes], chunk: Chunk) -> bool:
+        """Gives a chunk to the child; False when that has died."""
         assignment, lo, hi = chunk
         gone = self._bench.revoked.get(assignment.token, ())
         indexes = [index for index in range(lo, hi) if index not in gone]
-        process = self._live_child()
-        if process is None:
-            self._put_back(assignment, indexes)
-            return
         with self._lock:
-            hand = self._hands.setdefault(assignment.token, _Hand(assignment))
-            hand.indexes.update(indexes)
-            hand.sent_at = time.monotonic()
-            self._count += len(indexes)
+            is_there = self._process is process
+            if is_there:
+                hand = self._hands.setdefault(assignment.token, _Hand(assignment))
+                hand.indexes.update(indexes)
+                hand.sent_at = time.monotonic()
+                self._count += len(indexes)
+                self._tasks += len(indexes)
+        if not is_there:
+            self._put_back(assignment, indexes)
+            return False
         for part_lo, part_hi in falling_runs(indexes):
             if not self._write(process, Assign((part_of(assignment, part_lo, part_hi),))):
                 self._note_death(process)  # perhaps for the second time: the reader may have been before the hand-over
-                return
-
-    def _live_child(self) -> subprocess.Popen[bytes] | None:
-        process = self._process
-        if process is not None:
-            if process.poll() is None:
-                return process
-            self._note_death(process)  # before the shared memory is cleared: its reader may not know yet
-        if self._failures:
-            time.sleep(restart_pause(self._failures))
-        process = self._start_child(__name__, str(self._concurrency))
-        if process is None:
-            self._failures += 1
-            return None
-        self._reader = threading.Thread(target=self._read, args=(process,), name="zq-coroutines-reader", daemon=True)
-        self._reader.start()
-        return process
+                return False
+        return True
 
     def _send_stops(self) -> None:
         stops, self._new_stops = self._new_stops, []
@@ -185,7 +209,8 @@ class CoroutineChildRunner(ChildThread):
     def _read(self, process: subprocess.Popen[bytes]) -> None:
         for message in self._answers(process):
             match message:
-                case Settle(_, _, done, failed):
+                case Settle(number, _, done, failed):
+                    self._is_worn = self._is_worn or number == ENDED_WORN
                     self._note_settle(done, failed)
                 case Release(_, _, spans):
                     self._take_hands([(span.token, range(span.lo, span.hi)) for span in spans])
@@ -197,7 +222,7 @@ class CoroutineChildRunner(ChildThread):
         over: list[tuple[int, range]] = [(one.token, range(one.lo, one.hi)) for one in done]
         over += [(one.token, range(one.index, one.index + 1)) for one in failed]
         queue, tasks, seconds = self._take_hands(over)
-        self._failures = 0
+        self.failures = 0
         report = Report(list(done), list(failed), tasks, seconds)
         if queue is not None:
             self._bench.measure(queue, report)
@@ -230,7 +255,7 @@ class CoroutineChildRunner(ChildThread):
         """
         how = describe_exit(process.wait())
         with self._lock:
-            if self._process not in (process, None):
+            if self._process is not process:
                 return
             self._process = None
             hands, self._hands, self._count = self._hands, {}, 0
@@ -244,9 +269,13 @@ class CoroutineChildRunner(ChildThread):
                 for index in charged
             ]
             self._put_back(assignment, hand.indexes.difference(charged))
-        if hands:
-            self._failures += not failed
+        if failed:
+            self.failures = 0
             log.warning("child process %s with %d coroutines; it is started again", how, len(failed))
+        elif hands:
+            self._note_failure(CannotStartError(f"it {how} before it ran anything"))
+        else:
+            log.warning("child process %s while it had nothing to do; it is started again", how)
         if failed:
             self._host.report(Report([], failed, 0, 0.0))
         self._stirred.set()
@@ -280,12 +309,18 @@ class _Places:
 class _Child(ChildVoice):
     """The loop of a child process."""
 
-    def __init__(self, spec: str, page: mmap.mmap, places: int, source: BinaryIO, target: BinaryIO) -> None:
-        super().__init__(target)
-        self._source = source
-        self._places = _Places(page, places)
+    def __init__(
+        self,
+        handlers: Mapping[str, Handler],
+        places: _Places,
+        pipes: tuple[BinaryIO, BinaryIO],
+        memory_bytes_max: int,
+    ) -> None:
+        self._source, target = pipes
+        super().__init__(target, memory_bytes_max)
+        self._places = places
         ids = IdMaker(random_prefix())
-        self._engine = Coroutines(load_handlers(spec), self, ids, self._report, _nothing, self._places.note)
+        self._engine = Coroutines(handlers, self, ids, self._report, _nothing, self._places.note)
         self._loop: asyncio.AbstractEventLoop
         self._over: asyncio.Event
         self._stopped: set[tuple[int, int]] = set()
@@ -326,7 +361,8 @@ class _Child(ChildVoice):
         token = assignment.token
         told = {index for one in report.done for index in range(one.lo, one.hi)} | {one.index for one in report.failed}
         if told:
-            self.send(Settle(0, None, tuple(report.done), tuple(report.failed)))
+            number = ENDED_WORN if self.is_worn() else GOES_ON
+            self.send(Settle(number, None, tuple(report.done), tuple(report.failed)))
         untold = tuple(Span(token, index, index + 1) for index in indexes if index not in told)
         if untold:
             self._stopped.difference_update((token, span.lo) for span in untold)
@@ -339,11 +375,12 @@ def _nothing() -> None:
 
 def main() -> None:
     """Runs coroutines for the worker until standard input ends."""
-    prints, spec, descriptor, concurrency = become_child()
-    source, target = open_pipes(prints)
+    prints, spec, descriptor, memory_bytes_max, concurrency = become_child()
+    pipes = open_pipes(prints)
     places = int(concurrency)
     page = mmap.mmap(int(descriptor), PLACE.size * (places + 1))
-    asyncio.run(_Child(spec, page, places, source, target).serve())
+    handlers = begin(spec, pipes[1])
+    asyncio.run(_Child(handlers, _Places(page, places), pipes, int(memory_bytes_max)).serve())
 
 
 if __name__ == "__main__":

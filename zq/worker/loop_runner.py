@@ -34,9 +34,16 @@ CoroutineHandler = Callable[[Task], Awaitable[Any]]
 
 
 def is_coroutine_handler(handler: Handler) -> bool:
-    """Returns whether calling a handler makes a coroutine: an `async def` function, or an object whose `__call__` is
-    one.
+    """Returns whether calling a handler makes a coroutine: an `async def` function or method, an object whose
+    `__call__` is one, or a partial of either.
+
+    A function that only returns a coroutine, as a decorator makes it that knows nothing of them, cannot be told from
+    others before it is called; `zq.worker.runner` runs what such a one returns.
     """
+    while isinstance(handler, partial):
+        handler = handler.func
+    if isinstance(handler, type):
+        return False
     # `__call__` is looked at, not looked for.
     return inspect.iscoroutinefunction(handler) or inspect.iscoroutinefunction(getattr(handler, "__call__", None))  # noqa: B004
 

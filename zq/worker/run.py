@@ -7,10 +7,12 @@ bench and run them. The caller of `Worker.run` waits, and decides when to drain.
 
 from __future__ import annotations
 
+import logging
 import signal
 import threading
 import time
 from collections.abc import Callable
+from functools import partial
 from math import inf
 from types import FrameType
 from typing import Protocol
@@ -23,12 +25,16 @@ from zq.wire.messages import Failed, Progress, Span
 from zq.wire.namespaces import Namespace
 from zq.worker.bench import CHUNK_SECONDS, Bench
 from zq.worker.child_runner import ChildRunner
-from zq.worker.child_thread import VISIBLE_AFTER
+from zq.worker.child_start import Source
+from zq.worker.child_thread import VISIBLE_AFTER, ChildOptions
+from zq.worker.children_watch import ChildrenWatch
 from zq.worker.harvest import Report
 from zq.worker.loop_child_runner import CoroutineChildRunner
 from zq.worker.loop_runner import LoopRunner, is_coroutine_handler
 from zq.worker.runner import Handler, random_prefix
 from zq.worker.thread_runner import RunnerThread, ThreadRunner
+
+log = logging.getLogger(__name__)
 
 BURST_IDLE = 0.5
 """Seconds without a task after which a worker in burst mode ends."""
@@ -61,6 +67,8 @@ class RunSettings(Protocol):
     concurrency: int
     coroutines: int
     child_stdout: int | None
+    tasks_per_child: int | None
+    child_memory_max: int | None
 
 
 class _WatchingSession(WorkerSession):
@@ -103,6 +111,8 @@ class WorkerRun:
         self._lock = threading.Lock()  # guards _reports, and _is_stopping with _stop_at
         self._event = threading.Event()
         self.failure: RunnerBrokenError | None = None
+        self.on_failure: Callable[[], None] = _nothing  # called on the link's thread
+        self._is_awaited = False  # whether somebody waits who will raise the failure
         self._is_stopping = False
         self._stop_timeout = inf
         self._stop_at = inf  # when what still runs is left behind (monotonic)
@@ -111,16 +121,29 @@ class WorkerRun:
         self._told: dict[tuple[int, int], float] = {}  # progress, by task
         self._overdue: set[tuple[int, int]] = set()
         self._busy_at = time.monotonic()
+        self._children: ChildrenWatch | None = None
         self.runners: list[RunnerThread] = []
-        for _ in range(threads):
-            self.runners.append(
-                ThreadRunner(self, handlers) if spec is None else ChildRunner(self, spec, settings.child_stdout)
-            )
         self._has_loop = coroutines > 0  # the last runner is that of the coroutines
-        if coroutines:
-            self.runners.append(
-                LoopRunner(self, handlers, coroutines) if spec is None else CoroutineChildRunner(self, spec, coroutines)
-            )
+        if spec is None:
+            self.runners += [ThreadRunner(self, handlers) for _ in range(threads)]
+            self.runners += [LoopRunner(self, handlers, coroutines)] if coroutines else []
+        else:
+            self._hire_children(settings, spec, threads, coroutines)
+
+    def _hire_children(self, settings: RunSettings, spec: str, plain: int, coroutines: int) -> None:
+        mib_max = settings.child_memory_max
+        options = ChildOptions(
+            spec,
+            tuple(settings.handlers),
+            settings.child_stdout,
+            settings.tasks_per_child,
+            None if mib_max is None else mib_max << 20,
+        )
+        plain_ones = [ChildRunner(self, options) for _ in range(plain)]
+        loops = [CoroutineChildRunner(self, options, coroutines)] if coroutines else []
+        self.runners += [*plain_ones, *loops]
+        self._children = ChildrenWatch([plain_ones, loops])
+        self.session.credit = 0  # until children are ready
 
     def start(self) -> None:
         self._link.start()
@@ -151,6 +174,8 @@ class WorkerRun:
         if arrivals:
             self._busy_at = now
             bench.put(arrivals)
+        if self._children is not None:
+            self._look_at_children(self._children, now)
         revoked = session.take_revoked()
         if revoked:
             self._take_away(revoked)
@@ -188,7 +213,7 @@ class WorkerRun:
             leaving += bench.shed(now, sum(stuck), coroutines, len(running))
             is_told = bench.rest_is_over(now)
         if leaving or is_told:
-            self.session.release(leaving, 0 if self._is_stopping else bench.credit)
+            self.session.release(leaving, self._credit)
 
     def _settle(self, reports: list[Report]) -> None:
         done = [one for report in reports for one in report.done]
@@ -197,9 +222,31 @@ class WorkerRun:
         if revoked:  # what was taken away while it ran has an end already
             failed = [one for one in failed if one.index not in revoked.get(one.token, ())]
             done = [one for one in done if one.hi - one.lo > 1 or one.lo not in revoked.get(one.token, ())]
-        credit = 0 if self._is_stopping else self.bench.credit
         if done or failed:
-            self.session.finish(done, failed, credit)
+            self.session.finish(done, failed, self._credit)
+
+    @property
+    def _credit(self) -> int:
+        """How many tasks to hold."""
+        is_able = self._children is None or self._children.is_able
+        return self.bench.credit if is_able and not self._is_stopping else 0
+
+    def _look_at_children(self, children: ChildrenWatch, now: float) -> None:
+        """Takes tasks when there are children to run them; gives all back while there are none, and ends the worker
+        when there will be none.
+        """
+        was_able = children.is_able
+        children.look(now)
+        if children.is_able:
+            if not was_able:
+                self._busy_at = now
+                self.session.offer(self._credit)
+            return
+        left = self.bench.clear()
+        if left or was_able:
+            self.session.release(left, 0)
+        if self.failure is None and not self._is_stopping and (why := children.why_over()):
+            self._fail(f"the child processes of worker {self.session.name} cannot work: {why}")
 
     def _take_away(self, spans: list[Span]) -> None:
         self.bench.revoke(spans)
@@ -223,7 +270,7 @@ class WorkerRun:
             for runner in self.runners:
                 if runner.stop_task(token, index, reason):
                     return
-            self.session.finish([], [Failed(token, hand.assignment.id, index, reason, None, False)], self.bench.credit)
+            self.session.finish([], [Failed(token, hand.assignment.id, index, reason, None, False)], self._credit)
             self.bench.revoke([Span(token, index, index + 1)])
 
     def _look_for_broken(self) -> None:
@@ -240,8 +287,15 @@ class WorkerRun:
                 ]
                 if failed:
                     self.session.finish([], failed, 0)
-                self.failure = RunnerBrokenError("a thread that runs handlers ended by a fault that is not a handler's")
-                self.wake()
+                self._fail("a thread that runs handlers ended by a fault that is not a handler's")
+
+    def _fail(self, why: str) -> None:
+        """Ends the run, or what is left of it: whoever waits for it raises the error."""
+        self.failure = RunnerBrokenError(why)
+        if not self._is_awaited:
+            log.error("worker %s takes no more tasks: %s", self.session.name, why)
+        self.wake()
+        self.on_failure()
 
     # Any thread.
 
@@ -269,6 +323,12 @@ class WorkerRun:
     def is_cancelled(self, task: Task) -> bool:
         return task.index in self.bench.revoked.get(task.token, ())
 
+    def note_child(self, source: Source | None = None) -> None:
+        """Looks at whether children are ready, which has changed."""
+        if self._children is not None:
+            self._children.note(source)
+            self._call(_nothing)
+
     def wake(self) -> None:
         self._event.set()
 
@@ -276,13 +336,15 @@ class WorkerRun:
 
     def wait(self, *, burst: bool) -> None:
         """Waits until somebody asks to stop, the session fails or, in burst mode, until nothing comes any more."""
+        self._is_awaited = True
         while not self._event.wait(0.1):
             if burst and self._is_idle():
                 return
 
     def _is_idle(self) -> bool:
         session = self.session
-        return session.is_welcome and not session.hands and time.monotonic() - self._busy_at > BURST_IDLE
+        is_able = self._children is None or self._children.is_able
+        return is_able and session.is_welcome and not session.hands and time.monotonic() - self._busy_at > BURST_IDLE
 
     def take_signals(self) -> Callable[[], None]:
         """Lets SIGTERM and SIGINT drain the worker; returns what undoes it."""
@@ -362,7 +424,7 @@ class WorkerRun:
         settle_at = time.monotonic() + patience
         while not self._is_reported() and time.monotonic() < settle_at and self.session.failure is None:
             time.sleep(0.005)
-        self._call(self.session.goodbye)
+        self._call(partial(self.session.goodbye, None if self.failure is None else _in_a_line(str(self.failure))))
         self._link.close()
 
     def _give_back(self, spans: list[Span]) -> None:
@@ -382,6 +444,12 @@ class WorkerRun:
             self._link.call(function)
         except ClosedError:
             pass  # it has failed, or the worker was ended in haste: the coordinator gives the tasks to another
+
+
+def _in_a_line(text: str) -> str:
+    """Returns a text without the lines between its first and its last one, which are a traceback."""
+    lines = text.splitlines()
+    return text if len(lines) < 2 else f"{lines[0]} {lines[-1]}"
 
 
 def _nothing() -> None:

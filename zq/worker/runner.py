@@ -16,7 +16,8 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Coroutine, Mapping
+from types import CoroutineType
 from typing import Any, NamedTuple, Protocol
 
 from zq.sessions.ids import IdMaker, make_prefix
@@ -126,6 +127,8 @@ class Runner:
                 task = Task(assignment, index, decode_payload(data), owner)
                 result = handler(task)
                 if result is not None or task.forwards is not None:
+                    if type(result) is CoroutineType:  # of a decorator that knows nothing of coroutines
+                        result = run_coroutine(result)
                     harvest.add_with_result(task, result)
                     is_full = harvest.is_full
                 elif harvest.hi == index:
@@ -145,3 +148,18 @@ class Runner:
         slot.index = -1
         report(harvest.take_report(assignment, hi - lo, now - reported_at))
         return hi
+
+
+def run_coroutine(coroutine: Coroutine[Any, Any, Any]) -> Any:
+    """Runs a coroutine to its end in a loop of its own, which has a thread of its own if this one has a loop already,
+    and returns its result.
+    """
+    import asyncio
+    from concurrent.futures import ThreadPoolExecutor
+
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return asyncio.run(coroutine)
+    with ThreadPoolExecutor(1) as threads:
+        return threads.submit(asyncio.run, coroutine).result()

@@ -7,13 +7,12 @@ from __future__ import annotations
 
 import os
 import socket
-import sys
 from collections.abc import Callable
 from types import TracebackType
 from typing import Any, TypeVar
 
 from zq.errors import ClosedError
-from zq.processes.references import place_of, refuse_while_loading
+from zq.processes.references import label_of, reference_to_object, refuse_while_loading
 from zq.sockets.link import resolve_address, resolve_namespace
 from zq.submit_options import check_name
 from zq.task import Task
@@ -37,9 +36,11 @@ class Worker:
         name: under which it is known; a second worker of the same name takes this one's place.
         handlers: by queue.
         concurrency: plain functions that run at once.
+        tasks_per_child: as given.
+        child_memory_max: as given.
         coroutines: coroutines that run at once.
         spec: `module:name` or `file.py:name` that its child processes import to find the handlers; None: `owner` is
-            looked for in the module of the handlers when it starts.
+            looked for in the modules of this process when it starts, first in those of the handlers.
         owner: what is looked for: this worker, or the app that made it.
         child_stdout: descriptor to which plain functions in child processes print; None: standard error.
     """
@@ -52,6 +53,8 @@ class Worker:
         concurrency: int = 1,
         processes: int = 0,
         namespace: str | None = None,
+        tasks_per_child: int | None = None,
+        child_memory_max: int | None = None,
     ) -> None:
         """Makes a worker that is not connected yet.
 
@@ -65,6 +68,9 @@ class Worker:
                 lock for long silences the heartbeat of its process: give such handlers processes.
             namespace: in which its name, its queues and all names are that handlers see; None takes ZQ_NAMESPACE from
                 the environment, "" is none.
+            tasks_per_child: that a child process runs before another one takes its place; None: any number.
+            child_memory_max: MiB of memory above which a child process is replaced when its task has ended (one task
+                may take more); None: any number.
 
         Raises:
             ValueError: a number is out of range, or the address, name or namespace cannot be one.
@@ -76,8 +82,14 @@ class Worker:
             raise ValueError(f"expected concurrency from 1 to 1000, got {concurrency}")
         if not 0 <= processes <= 1000:
             raise ValueError(f"expected processes from 0 to 1000, got {processes}")
+        if tasks_per_child is not None and tasks_per_child < 1:
+            raise ValueError(f"expected tasks_per_child from 1, got {tasks_per_child}")
+        if child_memory_max is not None and child_memory_max < 1:
+            raise ValueError(f"expected child_memory_max from 1 MiB, got {child_memory_max}")
         self.handlers: dict[str, Handler] = {}
         self.processes = processes
+        self.tasks_per_child = tasks_per_child
+        self.child_memory_max = child_memory_max
         self.concurrency = processes or concurrency
         self.coroutines = concurrency
         self.spec: str | None = None
@@ -94,7 +106,7 @@ class Worker:
         """
         check_name("queue", queue)
         if queue in self.handlers:
-            raise ValueError(f"queue {queue} has a handler already: {self.handlers[queue].__qualname__}")
+            raise ValueError(f"queue {queue} has a handler already: {label_of(self.handlers[queue])}")
 
         def register(handler: H) -> H:
             if not callable(handler):
@@ -195,12 +207,9 @@ class Worker:
         """
         if self.spec is not None:
             return self.spec
-        for module in {sys.modules[handler.__module__] for handler in self.handlers.values()}:
-            place = place_of(module)
-            for name, value in vars(module).items():
-                if value is self.owner and place is not None:
-                    return f"{place}:{name}"
-        raise ValueError(
-            f"worker {self.name} has processes, so it (or its app) must be a global variable of the module of its handlers: "
-            "child processes import it from there"
-        )
+        try:
+            return reference_to_object(self.owner, self.handlers.values())
+        except ValueError as why:
+            raise ValueError(
+                f"worker {self.name} has processes, and it (or its app) {why}: child processes import it from there"
+            ) from None

@@ -118,7 +118,7 @@ def goodbye(books: Books, step: Step, worker: Holder, message: Goodbye) -> None:
     if message.incarnation == worker.incarnation:
         for lease in list(worker.leases.values()):
             settling.give_back_all(books, step, lease, "its worker said goodbye")
-        _note(books, worker, "goodbye")
+        _note(books, worker, "goodbye" if message.reason is None else f"goodbye: {message.reason}")
         _remove(books, worker)
 
 
