@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import socket
 import sys
+import warnings
 from collections.abc import Callable
 from types import TracebackType
 from typing import Any, TypeVar
@@ -27,7 +28,8 @@ class Worker:
     """Runs the tasks of some queues.
 
     Register handlers with `task`, then `run`. All methods may be called from any thread; handlers run in threads of the
-    worker, or in child processes of it.
+    worker, or in child processes of it. One that is dropped while it works in the background warns (`ResourceWarning`)
+    and ends without waiting for what runs.
 
     Attributes:
         name: under which it is known; a second worker of the same name takes this one's place.
@@ -157,6 +159,13 @@ class Worker:
     def counters(self) -> dict[str, int]:
         """Tasks by how they ended here: done, failed, stale (refused by the coordinator), cancelled."""
         return dict(self._run.session.counters) if self._run is not None else {}
+
+    def __del__(self) -> None:
+        """Whoever forgets a worker that works in the background need not keep its threads, or what it holds."""
+        run = self.__dict__.get("_run")  # None: its making has failed
+        if run is not None and not sys.is_finalizing() and run.drop():
+            text = f"worker {self.name} was not stopped: end it with stop(), or use it in a with statement"
+            warnings.warn(text, ResourceWarning, source=self, stacklevel=2)
 
     def __enter__(self) -> Worker:
         self.start()

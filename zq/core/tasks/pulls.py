@@ -5,8 +5,8 @@ queues: else the leases of one would hide those of the other. What a connection 
 costs memory for as long as it waits.
 
 Pulls and waits die with those who wait. A client says what it gives up (`withdraw`). A connection that is silent while
-it waits is called on: a message that cannot be sent shows that it is gone (`disconnected`). And the leases of a pull are
-*on offer* until its client confirms that they have come: nobody has them, so what becomes of the connection, and of
+it waits is called on: a message that cannot be sent shows that it is gone (`disconnected`). And the leases of a pull
+are *on offer* until its client confirms that they have come: nobody has them, so what becomes of the connection, and of
 time, gives them back as if they had never been granted. Of a client that does not confirm it is known only whether they
 could be sent.
 
