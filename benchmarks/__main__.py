@@ -17,6 +17,7 @@ from pathlib import Path
 import batched
 import crowds
 import floor
+import given_up
 import latency
 import report
 import slowing
@@ -45,6 +46,8 @@ WORKLOADS: dict[str, Workload] = {
     "pulls": latency.pulls,
     "under-load": latency.under_load,
     "idle-workers": crowds.idle_workers,
+    "given-up-waits": given_up.waits,
+    "killed-pullers": given_up.pullers,
     "queues": batched.queues,
     "backlog": partial(crowds.backlog, usual=1_000_000),
 }

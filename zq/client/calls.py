@@ -6,8 +6,10 @@ blocks, the other to what awaits.
 """
 
 import secrets
+import sys
 import threading
 import time
+import warnings
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from functools import partial
@@ -115,6 +117,13 @@ class Calls:
         else:
             link = self.link = Link(address, self.session, f"zq-{name or 'client'}", resolve_namespace(namespace))
             link.start()
+
+    def __del__(self) -> None:
+        """Whoever forgets a client need not run out of descriptors: with the last that knows it, its thread ends."""
+        link = self.__dict__.get("link")  # None: its making has failed
+        if isinstance(link, Link) and not sys.is_finalizing() and link.drop():
+            text = f"unclosed client of {link.address}: close it with close(), or use it in a with statement"
+            warnings.warn(text, ResourceWarning, source=self, stacklevel=2)
 
     def pack(self, value: Any) -> bytes:
         """Returns a payload or result; raises TypeError or PayloadTooLargeError."""

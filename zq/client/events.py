@@ -116,7 +116,9 @@ class _Stream(Face[D]):
                     self._calls.post(self._calls.session.streams.close, self._stream)
 
     def __del__(self) -> None:
-        """Whoever follows no more need not say so: the coordinator is told all the same."""
+        """Whoever follows no more need not say so: the coordinator is told all the same. Without a warning: to leave a
+        loop over events is the way to end it.
+        """
         if getattr(self, "_is_open", False) and not sys.is_finalizing():
             self._close()
 

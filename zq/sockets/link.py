@@ -115,7 +115,6 @@ class Link:
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
         self._pid = os.getpid()
         self._calls: deque[Callable[[], None]] = deque()
-        self._lock = threading.Lock()  # guards _calls against is_over: a call is accepted or refused, never lost
         self._is_woken = False  # True while the thread will look at _calls without a signal
         self._is_closing = False
         self.is_over = False
@@ -130,6 +129,11 @@ class Link:
         self._failures = 0  # connections in a row on which nothing was heard
         self._connect_at = 0.0  # while there is no socket: when to make one
 
+    @property
+    def is_here(self) -> bool:
+        """Whether this is the process that made it; one that was forked has a copy without the thread."""
+        return os.getpid() == self._pid
+
     def start(self) -> None:
         """Starts the thread; call once."""
         self._thread.start()
@@ -140,16 +144,16 @@ class Link:
         Raises:
             ClosedError: the link is closed, has failed, or belongs to the process that this one was forked from.
         """
-        if os.getpid() != self._pid:
+        if not self.is_here:
             raise ClosedError("this connection belongs to the parent process; make a new client or worker after a fork")
-        with self._lock:
-            if self.is_over:
-                raise ClosedError("the connection is closed")
-            self._calls.append(function)
-            if self._is_woken:
-                return
-            self._is_woken = True
-        self._wake.ring()
+        # Without a lock: a signal handler may interrupt this, make a call of its own, and wait for what comes of it.
+        if self.is_over:
+            raise ClosedError("the connection is closed")
+        self._calls.append(function)
+        if self.is_over:
+            self._run_late()
+        elif not self._is_woken:
+            self._wake.ring()
 
     def close(self, timeout: float = 5.0) -> None:
         """Sends what the session had to say, ends the thread and closes the socket; what still waits fails with
@@ -158,7 +162,7 @@ class Link:
         Args:
             timeout: seconds to wait for the thread; it ends by itself soon afterwards if it is late.
         """
-        if os.getpid() != self._pid:
+        if not self.is_here:
             return
         self._is_closing = True
         self._wake.ring()
@@ -166,6 +170,19 @@ class Link:
             self._end(ClosedError("closed before it was started"))
         elif self._thread is not threading.current_thread():
             self._thread.join(timeout)
+
+    def drop(self) -> bool:
+        """Ends the thread and closes the socket, soon and without waiting: nobody knows the link any more, so nothing
+        waits. For finalizers, in whatever thread they run; its thread does not keep the owner of a link alive.
+
+        Returns:
+            False when it is closed, or belongs to the process that this one was forked from.
+        """
+        if not self.is_here or self._is_closing or self.is_over:
+            return False
+        self._is_closing = True
+        self._wake.ring()
+        return True
 
     # The link's thread.
 
@@ -199,13 +216,16 @@ class Link:
                 self._disconnect(now)
 
     def _wait(self) -> None:
-        """Sleeps until there is something to do; True in _is_woken spares callers the signal from then on."""
+        """Sleeps until there is something to do; True in _is_woken spares callers the signal from then on.
+
+        A caller adds its call and then looks at _is_woken, which is cleared here before the calls are looked at: one of
+        the two sees the other.
+        """
         due_at = self._session.next_at()
         if self._socket is None:
             due_at = min(due_at, self._connect_at)
-        with self._lock:
-            self._is_woken = bool(self._calls)
-            timeout = 0.0 if self._calls else min(max(due_at - time.monotonic(), 0.0), POLL_MAX)
+        self._is_woken = False
+        timeout = 0.0 if self._calls else min(max(due_at - time.monotonic(), 0.0), POLL_MAX)
         events = dict(self._poller.poll(int(timeout * 1000 + 0.999)))
         self._is_woken = True  # a caller that saw False has signalled or will: at worst one idle turn
         if self._wake.fileno() in events:
@@ -314,13 +334,22 @@ class Link:
         """
         try:
             self._session.failed(error)
-            with self._lock:
-                self.is_over = True
-            while self._calls:
-                self._calls.popleft()()
+            self.is_over = True
+            self._run_late()
         finally:
             self.is_over = True
             self._close_sockets()
+
+    def _run_late(self) -> None:
+        """Runs the calls that nobody else will, on a failed session, which refuses what they ask: at the end, or in
+        the thread of a caller that was accepted in that moment.
+        """
+        while self._calls:
+            try:
+                call = self._calls.popleft()
+            except IndexError:  # somebody else does the same
+                return
+            call()
 
     def _close_sockets(self) -> None:
         try:

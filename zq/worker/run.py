@@ -150,6 +150,18 @@ class WorkerRun:
         for runner in self.runners:
             runner.start()
 
+    def drop(self) -> bool:
+        """Ends it soon, as a stop without patience, and without waiting: nobody knows its worker any more. For
+        finalizers, in whatever thread they run; nothing of a run keeps its worker alive.
+
+        Returns:
+            False when it is stopping or has ended, or this process was forked from the one that it is in.
+        """
+        if self._is_stopping or self._link.is_over or not self._link.is_here:
+            return False
+        threading.Thread(target=self.stop, args=(0.0,), name=f"{threading.current_thread().name}-stop").start()
+        return True
+
     def running(self) -> list[tuple[int, int, float]]:
         """Tells the session what runs now."""
         overdue = self._overdue

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import os
 import socket
+import sys
+import warnings
 from collections.abc import Callable
 from types import TracebackType
 from typing import Any, TypeVar
@@ -30,7 +32,8 @@ class Worker:
     """Runs the tasks of some queues.
 
     Register handlers with `task`, then `run`. All methods may be called from any thread; handlers run in threads of the
-    worker, or in child processes of it.
+    worker, or in child processes of it. One that is dropped while it works in the background warns (`ResourceWarning`)
+    and ends without waiting for what runs.
 
     Attributes:
         name: under which it is known; a second worker of the same name takes this one's place.
@@ -189,6 +192,13 @@ class Worker:
         """Tasks by how they ended here: done, failed, stale (refused by the coordinator), cancelled."""
         run = self._live_run()
         return {} if run is None else dict(run.session.counters)
+
+    def __del__(self) -> None:
+        """Whoever forgets a worker that works in the background need not keep its threads, or what it holds."""
+        run = self.__dict__.get("_run")  # None: its making has failed
+        if run is not None and not sys.is_finalizing() and run.drop():
+            text = f"worker {self.name} was not stopped: end it with stop(), or use it in a with statement"
+            warnings.warn(text, ResourceWarning, source=self, stacklevel=2)
 
     def __enter__(self) -> Worker:
         self.start()
