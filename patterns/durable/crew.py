@@ -16,7 +16,7 @@ from patterns.durable import stage_process
 from patterns.durable.stage_worker import make_worker, serving_nodes
 from patterns.errors import StartError
 from patterns.work.plan import Node, Plan
-from zq.processes.children import start_program, wait_or_kill
+from zq.processes.children import kill_group, start_program, wait_or_kill
 from zq.processes.exits import UNABLE, describe_exit
 
 START_DEATHS_MAX = 3
@@ -86,6 +86,7 @@ class DurableCrew:
             code = child.process.poll()
             if code is None:
                 continue
+            kill_group(child.process)
             words = child.words()
             if code == UNABLE and not child.was_able:
                 raise StartError(f"stage {child.node.name}: a worker cannot work: {words}")

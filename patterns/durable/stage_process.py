@@ -1,8 +1,7 @@
 """The main program of a stage worker that a durable run starts, with the plan on standard input.
 
-When its function cannot be imported it says why on standard output, and ends with the exit code UNABLE.
-
-python -m patterns.durable.stage_process PARENT ADDRESS NAME NODE
+Its arguments are ADDRESS NAME NODE. When its function cannot be imported it says why on standard output, and ends with
+the exit code UNABLE.
 """
 
 from __future__ import annotations
@@ -12,8 +11,9 @@ import sys
 
 from patterns.durable.stage_worker import make_worker
 from patterns.work.plan import Plan
-from zq.processes.children import become_child
+from zq.processes.birth import become_child, read_nothing
 from zq.processes.exits import UNABLE
+from zq.processes.logs import configure_log_as_parent
 from zq.processes.references import StartedOnImportError
 
 
@@ -23,6 +23,7 @@ def main() -> None:
     words = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)  # what stages print goes to stderr: stdout belongs to the caller
     wire = sys.stdin.buffer.read()
+    read_nothing()
     try:
         plan = Plan.from_wire(wire)
         node = plan.nodes[int(number)]
@@ -32,8 +33,5 @@ def main() -> None:
         words.flush()
         os._exit(UNABLE)  # the module may have left threads
     words.close()
+    configure_log_as_parent()
     make_worker(plan, [node], address, name=name).run()
-
-
-if __name__ == "__main__":
-    main()

@@ -7,6 +7,7 @@ failed, and harms no other item.
 
 from __future__ import annotations
 
+import os
 import subprocess
 from collections.abc import Callable
 from typing import Any
@@ -14,9 +15,12 @@ from typing import Any
 from patterns.work.calls import StageCalls, failure_from
 from patterns.work.plan import Node
 from patterns.work.values import pack, unpack
-from zq.processes.children import become_child, end_child, open_pipes, start_child
+from zq.processes.birth import become_child, open_pipes
+from zq.processes.children import end_child, start_child
+from zq.processes.copies import leave_copy
 from zq.processes.exits import describe_exit
-from zq.processes.frames import read_frame, wait_frame, write_frame
+from zq.processes.frames import FrameReader, read_frame, write_frame
+from zq.processes.logs import configure_log_as_parent
 from zq.processes.references import StartedOnImportError, load_reference
 
 
@@ -51,6 +55,7 @@ class HandCalls(StageCalls):
         self._command = [node.reference, "many" if node.options.flat or node.kind == "split" else "one"]
         self._is_over = is_over
         self._process: subprocess.Popen[bytes] | None = None
+        self._reader: FrameReader
 
     def begin(self) -> None:
         """Starts the process; raises RemoteCallError when it cannot work."""
@@ -67,10 +72,10 @@ class HandCalls(StageCalls):
         if process is None or process.poll() is not None:
             self.close()
             process = self._process = self._start()
-        assert process.stdin is not None and process.stdout is not None
+        assert process.stdin is not None
         try:
             write_frame(process.stdin, pack(item))
-            frame = wait_frame(process.stdout, self._timeout, self._is_over)
+            frame = self._reader.read(self._timeout, self._is_over)
         except TimeoutError:
             self.close()
             raise RemoteCallError(f"TimeoutError: ran longer than its timeout of {self._timeout:g} s") from None
@@ -89,7 +94,8 @@ class HandCalls(StageCalls):
         """Starts the process, and waits until it has imported the function: that is not part of a call's time."""
         process = start_child(__name__, *self._command)
         assert process.stdout is not None
-        words = read_frame(process.stdout)
+        self._reader = FrameReader(process.stdout, lambda: process.poll() is not None)
+        words = self._reader.read()
         if words == b"":
             return process
         end_child(process)
@@ -112,16 +118,19 @@ def main() -> None:
         return
     function = getattr(found, "function", found)
     is_many = how_many == "many"
+    pid = os.getpid()
+    configure_log_as_parent()
     write_frame(target, b"")  # it is ready
     while (frame := read_frame(source)) is not None:
         item = unpack(frame)
         try:
-            answer = pack([list(function(item)) if is_many else function(item)])
-        except (Exception, SystemExit) as error:
+            result = list(function(item)) if is_many else function(item)
+            leave_copy(pid)
+            answer = pack([result])
+        except BaseException as error:
+            leave_copy(pid, error)
+            if not isinstance(error, Exception | SystemExit):
+                raise
             failure = failure_from("", None, error, 1)
             answer = pack([failure.error, failure.remote_traceback])
         write_frame(target, answer)
-
-
-if __name__ == "__main__":
-    main()

@@ -41,6 +41,7 @@ class Kitchen:
         self.log = (directory / "log").open("ab")
         self.address = f"ipc://{directory}/socket"
         self.options: tuple[str, ...] = QUICK
+        self.environment = {**os.environ, "ZQ_ADDRESS": self.address, "ZQ_TEST_LEDGER": str(self.ledger)}
         self.processes: list[subprocess.Popen[bytes]] = []
 
     def start(self, *arguments: str) -> subprocess.Popen[bytes]:
@@ -49,7 +50,7 @@ class Kitchen:
             [sys.executable, "-m", "zq.cli", *arguments],
             stdout=self.log,
             stderr=self.log,
-            env={**os.environ, "ZQ_ADDRESS": self.address, "ZQ_TEST_LEDGER": str(self.ledger)},
+            env=self.environment,
         )
         self.processes.append(process)
         return process

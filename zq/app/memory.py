@@ -38,7 +38,7 @@ from zq.wire.codec import decode_for_coordinator, decode_from_coordinator, encod
 from zq.wire.limits import PAYLOAD_BYTES_MAX
 from zq.wire.namespaces import Namespace, check_namespace
 from zq.worker.harvest import Report
-from zq.worker.loop_runner import is_coroutine_handler
+from zq.worker.loop_runner import handle_alone, is_coroutine_handler
 from zq.worker.runner import Chunk, Handler, Runner, Slot, run_coroutine
 
 T = TypeVar("T")
@@ -394,4 +394,4 @@ class _MemoryReply:
 
 def _blocking(handler: Handler) -> Handler:
     """Returns a coroutine handler as one that is called."""
-    return lambda task: run_coroutine(handler(task))
+    return lambda task: run_coroutine(handle_alone(handler, task))

@@ -11,14 +11,17 @@ from __future__ import annotations
 
 import logging
 import mmap
+import os
 import subprocess
 import threading
 import time
 from typing import BinaryIO
 
-from zq.processes.children import become_child, end_child, open_pipes
+from zq.processes.birth import become_child, open_pipes
+from zq.processes.children import end_child, kill_child
 from zq.processes.exits import describe_exit
 from zq.processes.frames import read_frame
+from zq.processes.logs import configure_log_as_parent
 from zq.sessions.ids import IdMaker
 from zq.task import Task
 from zq.wire.codec import decode_from_coordinator
@@ -90,7 +93,7 @@ class ChildRunner(ChildThread):
                 timer.start()
                 return True
             self._stop = (token, index, reason)
-            self._process.kill()
+            kill_child(self._process)
             return True
 
     def _kill_at(self, token: int, index: int) -> None:
@@ -98,7 +101,7 @@ class ChildRunner(ChildThread):
         with self._lock:
             if self._process is not None and self._read_page()[:2] == (token, index):
                 self._stop = (token, index, None)
-                self._process.kill()
+                kill_child(self._process)
 
     def running(self) -> list[tuple[int, int, float]]:
         token, index, since = self._read_page()
@@ -293,8 +296,10 @@ def main() -> None:
     prints, spec, descriptor, memory_bytes_max = become_child()
     source, target = open_pipes(prints)
     page = mmap.mmap(int(descriptor), PLACE.size * PLACES)
+    os.close(int(descriptor))
     owner = _ChildOwner(target, int(memory_bytes_max), page)
     runner = Runner(begin(spec, target), owner, IdMaker(random_prefix()), _PageSlot(page))
+    configure_log_as_parent()
     while (frame := read_frame(source)) is not None:
         message = decode_from_coordinator(frame)
         assert isinstance(message, Assign)
@@ -307,7 +312,3 @@ def main() -> None:
         if stopped_at < part.hi:
             owner.send(Release(0, None, (Span(part.token, stopped_at, part.hi),)))
         owner.send(Settle(ENDED_WORN if owner.is_worn() else ENDED, None, (), ()))
-
-
-if __name__ == "__main__":
-    main()

@@ -14,7 +14,7 @@ from collections.abc import Callable, Collection, Mapping
 from typing import Any, BinaryIO, NamedTuple, NoReturn
 
 from zq.processes.exits import UNABLE, describe_exit
-from zq.processes.frames import wait_frame, write_frame
+from zq.processes.frames import FrameReader, write_frame
 from zq.processes.import_errors import StartedOnImportError, own_traceback
 from zq.processes.references import load_handlers, source_of
 
@@ -44,20 +44,22 @@ class Source(NamedTuple):
 # In the worker.
 
 
-def wait_ready(process: subprocess.Popen[bytes], queues: Collection[str], is_over: Callable[[], bool]) -> Source | None:
+def wait_ready(
+    process: subprocess.Popen[bytes], reader: FrameReader, queues: Collection[str], is_over: Callable[[], bool]
+) -> Source | None:
     """Waits until a child can work; returns what it has imported, None when that is in no file.
 
     Args:
         process: that was started, and whose `main` calls `begin`.
+        reader: of what it says, unused.
         queues: that it must have handlers of.
         is_over: whether nobody wants it any more.
 
     Raises:
         CannotStartError: it cannot work, or is not wanted any more.
     """
-    assert process.stdout is not None
     try:
-        frame = wait_frame(process.stdout, READY_PATIENCE, is_over)
+        frame = reader.read(READY_PATIENCE, is_over)
     except TimeoutError:
         raise CannotStartError(f"it has not imported its module within {READY_PATIENCE:.0f} s") from None
     if frame is None:

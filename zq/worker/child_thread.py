@@ -19,12 +19,14 @@ import subprocess
 import tempfile
 import threading
 import time
+import weakref
 from collections.abc import Collection, Iterable, Iterator
 from typing import BinaryIO, NamedTuple, Protocol
 
 from zq.errors import RemoteProtocolError
-from zq.processes.children import end_child, restart_pause, start_child
-from zq.processes.frames import read_frame, write_frame
+from zq.processes.children import end_child, kill_group, restart_pause, start_child
+from zq.processes.copies import watch
+from zq.processes.frames import FrameReader, write_frame
 from zq.processes.memory import resident_bytes
 from zq.task import Task
 from zq.wire.batch import slice_tasks
@@ -127,16 +129,17 @@ class ChildThread(RunnerThread):
         self._is_worn = False  # whether the child has said that its memory is over the limit
         self._process: subprocess.Popen[bytes] | None = None
         self._lock = threading.Lock()  # guards _process between killer and runner; never held while a pipe is written
+        self._readers: weakref.WeakKeyDictionary[subprocess.Popen[bytes], FrameReader] = weakref.WeakKeyDictionary()
         self._file = tempfile.TemporaryFile()  # noqa: SIM115 - it lives as long as the runner
         self._file.truncate(PLACE.size * places)
         self._page = mmap.mmap(self._file.fileno(), PLACE.size * places)
         self._clear_page()
 
     def kill(self) -> None:
-        """Ends the child at once."""
+        """Ends the child at once, and what it has started."""
         with self._lock:
             if self._process is not None:
-                self._process.kill()
+                kill_group(self._process)
 
     def _clear_page(self) -> None:
         for place in range(self._places):
@@ -189,8 +192,10 @@ class ChildThread(RunnerThread):
                 )
             except OSError as error:
                 raise CannotStartError(f"no process can be started: {error}") from error
+        assert process.stdout is not None
+        reader = self._readers[process] = FrameReader(process.stdout, lambda: process.poll() is not None)
         try:
-            source = wait_ready(process, options.queues, self._is_unwanted)
+            source = wait_ready(process, reader, options.queues, self._is_unwanted)
         except CannotStartError:
             end_child(process, patience=0)
             raise
@@ -243,9 +248,9 @@ class ChildThread(RunnerThread):
 
     def _answers(self, process: subprocess.Popen[bytes]) -> Iterator[Settle | Release]:
         """Yields what the child says of ended tasks until it dies, and passes progress on."""
-        assert process.stdout is not None
+        reader = self._readers[process]
         try:
-            while (frame := read_frame(process.stdout)) is not None:
+            while (frame := reader.read()) is not None:
                 match decode_for_coordinator(frame):
                     case Progress() as progress:
                         self._host.pass_progress(progress)
@@ -297,12 +302,19 @@ class ChildVoice:
         self._target = target
         self._target_lock = threading.Lock()
         self._memory_bytes_max = memory_bytes_max
+        self._is_mute = False
+        watch(self)
 
     def is_worn(self) -> bool:
         """Whether the memory of this process is over the limit."""
         return 0 < self._memory_bytes_max < resident_bytes()
 
+    def become_copy(self) -> None:
+        self._is_mute = True
+
     def send(self, message: ToCoordinator) -> None:
+        if self._is_mute:
+            return
         with self._target_lock:
             write_frame(self._target, encode(message))
 

@@ -12,15 +12,18 @@ from __future__ import annotations
 import asyncio
 import logging
 import mmap
+import os
 import subprocess
 import threading
 import time
 from collections.abc import Mapping
 from typing import Any, BinaryIO
 
-from zq.processes.children import become_child, end_child, open_pipes
+from zq.processes.birth import become_child, open_pipes
+from zq.processes.children import end_child
 from zq.processes.exits import describe_exit
 from zq.processes.frames import read_frame
+from zq.processes.logs import configure_log_as_parent
 from zq.sessions.ids import IdMaker
 from zq.task import Task
 from zq.wire.codec import decode_from_coordinator
@@ -288,7 +291,7 @@ class _Places:
     """Where it is noted what runs."""
 
     def __init__(self, page: mmap.mmap, places: int) -> None:
-        self._page = page
+        self._page: mmap.mmap | bytearray = page
         self._free = list(range(places, 0, -1))
         self._taken: dict[tuple[int, int], int] = {}
 
@@ -300,6 +303,10 @@ class _Places:
             place = self._taken.pop((token, index))
             PLACE.pack_into(self._page, place * PLACE.size, 0, -1, 0.0)
             self._free.append(place)
+
+    def become_copy(self) -> None:
+        """Notes nothing any more that the worker sees."""
+        self._page = bytearray(self._page)
 
     def note_turn(self) -> None:
         PLACE.pack_into(self._page, 0, 0, 0, time.monotonic())
@@ -324,6 +331,10 @@ class _Child(ChildVoice):
         self._loop: asyncio.AbstractEventLoop
         self._over: asyncio.Event
         self._stopped: set[tuple[int, int]] = set()
+
+    def become_copy(self) -> None:
+        super().become_copy()
+        self._places.become_copy()
 
     async def serve(self) -> None:
         self._loop = asyncio.get_running_loop()
@@ -379,9 +390,7 @@ def main() -> None:
     pipes = open_pipes(prints)
     places = int(concurrency)
     page = mmap.mmap(int(descriptor), PLACE.size * (places + 1))
+    os.close(int(descriptor))
     handlers = begin(spec, pipes[1])
+    configure_log_as_parent()
     asyncio.run(_Child(handlers, _Places(page, places), pipes, int(memory_bytes_max)).serve())
-
-
-if __name__ == "__main__":
-    main()

@@ -18,6 +18,7 @@ from types import FrameType
 from typing import Protocol
 
 from zq.errors import ClosedError, RunnerBrokenError
+from zq.processes.copies import watch
 from zq.sessions.worker import WorkerSession
 from zq.sockets.link import Link
 from zq.task import Task
@@ -118,6 +119,8 @@ class WorkerRun:
         self._stop_at = inf  # when what still runs is left behind (monotonic)
         self._is_hasty = False
         self._ended = threading.Event()
+        self._is_copy = False
+        self._restore_signals: Callable[[], None] = _nothing
         self._told: dict[tuple[int, int], float] = {}  # progress, by task
         self._overdue: set[tuple[int, int]] = set()
         self._busy_at = time.monotonic()
@@ -146,6 +149,7 @@ class WorkerRun:
         self.session.credit = 0  # until children are ready
 
     def start(self) -> None:
+        watch(self)
         self._link.start()
         for runner in self.runners:
             runner.start()
@@ -372,15 +376,23 @@ class WorkerRun:
         before = {number: signal.signal(number, on_signal) for number in (signal.SIGTERM, signal.SIGINT)}
 
         def restore() -> None:
+            self._restore_signals = _nothing
             for number, handler in before.items():
-                signal.signal(number, handler)
+                if signal.getsignal(number) is on_signal:
+                    signal.signal(number, handler)
 
+        self._restore_signals = restore
         return restore
 
     @property
     def is_over(self) -> bool:
         """Whether it has stopped, and nothing of it is left but handlers in threads that did not end."""
         return self._ended.is_set()
+
+    def become_copy(self) -> None:
+        """In a copy of this process: what a handler has forked ends by signals as anywhere else, and says nothing."""
+        self._is_copy = True
+        self._restore_signals()
 
     def stop(self, timeout: float) -> None:
         """Gives back at once what has not started, waits for what runs and for the coordinator's answer, says goodbye.
@@ -452,6 +464,8 @@ class WorkerRun:
 
     def _call(self, function: Callable[[], None]) -> None:
         """Has something done on the link's thread, from any other."""
+        if self._is_copy:
+            return
         try:
             self._link.call(function)
         except ClosedError:
