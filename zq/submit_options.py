@@ -9,7 +9,7 @@ from datetime import datetime
 from typing import Any, Final, Literal, TypedDict, Unpack
 
 from zq.wire.messages import DEFAULT_OPTIONS, Group, Options
-from zq.wire.options import header_list, read_options
+from zq.wire.options import header_list, read_asked_options, read_headers
 from zq.wire.requests import check_group
 from zq.wire.retry import RetryPolicy
 from zq.wire.unique import Unique
@@ -72,11 +72,11 @@ def make_options(**options: Unpack[SubmitOptions]) -> Options:
         return DEFAULT_OPTIONS
     if _HAVE_OTHER_FORMS.isdisjoint(options):
         try:  # as it is first: nearly always what a program says is what travels
-            return read_options(options)
+            return read_asked_options(options)
         except (Malformed, TooLarge):
             pass
     try:
-        return read_options(_travelling(**options))
+        return read_asked_options(_travelling(**options))
     except (Malformed, TooLarge) as error:
         raise _callers_error(error) from None
 
@@ -136,9 +136,14 @@ _HAVE_OTHER_FORMS: Final = frozenset(_OTHER_FORMS)
 _NONE_IS_DEFAULT: Final = frozenset(name for name, value in DEFAULT_OPTIONS._asdict().items() if value is None)
 
 
-def make_header_list(headers: Mapping[str, str]) -> list[str]:
-    """Returns checked headers as queries and commands have them; raises as `make_options`."""
-    return header_list(make_options(headers=headers).headers or {})
+def make_header_list(headers: Mapping[str, str] | None) -> list[str]:
+    """Returns checked headers as queries and commands have them, which may ask for those that the coordinator sets;
+    raises as `make_options`.
+    """
+    try:
+        return header_list({} if headers is None else read_headers(_plain(headers)))
+    except (Malformed, TooLarge) as error:
+        raise _callers_error(error) from None
 
 
 def check_name(name: str, value: Any) -> str:

@@ -44,6 +44,21 @@ def test_stale_handle_is_refused_and_said_so(verb: list[str], invoke: Invoke) ->
     assert "no longer" in result.stderr or "stale" in result.stderr
 
 
+def test_second_word_about_a_task_is_refused_and_the_first_may_be_repeated(
+    invoke: Invoke, coordinator: zq.Coordinator
+) -> None:
+    with zq.Client(coordinator.address) as client:
+        receipt = client.submit("q", 1)
+        handle = client.pull("q", wait=30.0)[0].handle
+        assert invoke("pulled", "done", handle, '"a"').exit_code == 0
+        assert invoke("pulled", "done", handle, '"a"').exit_code == 0
+        for words in (("done", handle, '"b"'), ("done", handle), ("fail", handle)):
+            result = invoke("pulled", *words)
+            assert result.exit_code == 1
+            assert "is no longer held here: it was done" in result.stderr
+        assert receipt.result(timeout=30.0) == "a"
+
+
 def test_empty_queue_prints_nothing_and_wrong_handles_are_usage(invoke: Invoke) -> None:
     assert pull(invoke) == []
     assert invoke("pulled", "done", "order-7").exit_code == 2

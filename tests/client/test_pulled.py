@@ -15,6 +15,7 @@ from zq.wire.messages import (
     Extend,
     FromCoordinator,
     Pull,
+    Query,
     Release,
     Settle,
     Settled,
@@ -45,6 +46,8 @@ def serve(coordinator: FakeCoordinator, *payloads: object, stale: tuple[Span, ..
                 return [Settled(number, stale)]
             case Extend(request):
                 return [Answer(request, is_own)]
+            case Query(request, "trace"):
+                return [Answer(request, [])]
         return None
 
     coordinator.handler = handle
@@ -145,8 +148,22 @@ def test_a_stale_lease_is_refused(coordinator: FakeCoordinator, client: Client) 
     serve(coordinator, "one", stale=(Span(TOKEN, 0, 10),), is_own=False)
     [task] = client.pull("orders")
     for call, arguments in ((task.done, ()), (task.fail, ("x",)), (task.release, ()), (task.extend, (5,))):
-        with pytest.raises(StaleLeaseError, match="no longer held"):
+        with pytest.raises(StaleLeaseError, match="task b#3 is no longer held here: the coordinator does not know it"):
             call(*arguments)
+
+
+def test_a_completion_that_is_said_again_forwards_under_the_same_ids(
+    coordinator: FakeCoordinator, client: Client
+) -> None:
+    serve(coordinator, "one")
+    [task] = client.pull("orders")
+    task.forward("boxes", "box")
+    for result in ("hot", "hot", "cold"):  # the first answer may have been lost
+        task.done(result)
+    first, again, other = [settle.done[0] for settle in coordinator.of_kind(Settle)]
+
+    assert first == again
+    assert first.forwards[0].id != other.forwards[0].id
 
 
 def test_a_cancelled_task_says_so(coordinator: FakeCoordinator, client: Client) -> None:

@@ -1,13 +1,14 @@
 """Client and coordinator together: what each promises the other, over a real socket and a real store."""
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
 from zq.client.async_client import AsyncClient
 from zq.client.client import Client
+from zq.client.pulled import PulledTask
 from zq.errors import BusyError, InvalidTaskError, StaleLeaseError, TaskCancelledError, TaskFailedError
 from zq.server.embedded import Coordinator
 
@@ -36,6 +37,50 @@ def test_a_task_goes_from_submit_to_result(client: Client) -> None:
     assert [one.payload for one in client.pull("delivery", wait=10)] == ["box"]
     with pytest.raises(StaleLeaseError):
         task.fail("too late")
+
+
+ENDS: dict[str, tuple[Callable[[Client, PulledTask], object], str]] = {
+    "done": (lambda client, task: task.done("hot"), "it was done"),
+    "failed": (lambda client, task: task.fail("no dough", retry_in=100.0), "it was reported as failed"),
+    "dead": (lambda client, task: task.fail("no dough", is_final=True), "it is a dead letter: no dough"),
+    "released": (lambda client, task: task.release(), "it was given back"),
+    "cancelled": (lambda client, task: client.cancel(task.id), "it was cancelled"),
+    "buried": (lambda client, task: client.dead.bury(task.id, "for good"), "it is a dead letter: for good"),
+    "given to another": (lambda client, task: _give_away(client, task), "it was given back"),
+}
+
+
+def _give_away(client: Client, task: PulledTask) -> None:
+    task.release()
+    client.pull(task.queue, max_tasks=2)
+
+
+@pytest.mark.parametrize("end", ENDS)
+@pytest.mark.parametrize("size", [1, 2])
+def test_a_stale_handle_is_told_what_became_of_its_task(client: Client, end: str, size: int) -> None:
+    client.submit_many("orders", [None] * size)
+    task = client.pull("orders", max_tasks=size, wait=10)[-1]
+    end_it, why = ENDS[end]
+    end_it(client, task)
+
+    calls: list[Callable[[], None]] = [lambda: task.done("cold"), lambda: task.fail("cold"), task.release]
+    if size == 1:  # else the lease goes on for its neighbour
+        calls.append(lambda: task.extend(5))
+    for call in calls:
+        with pytest.raises(StaleLeaseError, match=f"task {task.id} is no longer held here: {why}"):
+            call()
+
+
+def test_a_lease_that_ran_out_is_said_so(client: Client) -> None:
+    receipt = client.submit("orders", None)
+    [task] = client.pull("orders", wait=10, lease=0.001)
+    [again] = client.pull("orders", wait=10)
+
+    with pytest.raises(StaleLeaseError, match=r"the lease of 0.001 s ran out"):
+        task.done()
+    again.done("hot")
+    again.done("hot")  # the same word again is no other
+    assert receipt.result(10) == "hot"
 
 
 def test_results_of_many_tasks_come_as_they_end(client: Client) -> None:

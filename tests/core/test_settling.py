@@ -72,6 +72,63 @@ def test_completion_sent_twice_is_accepted_once_and_not_called_stale() -> None:
     assert desk.query("status")["done"] == 4
 
 
+BOX = Batch("box-1", "boxes", DEFAULT_OPTIONS, b"\x01\0\0\0", b"\x01")
+
+
+@pytest.mark.parametrize("has_restarted", [False, True])
+@pytest.mark.parametrize("size", [1, 3])
+def test_another_completion_than_the_accepted_one_is_stale(size: int, has_restarted: bool) -> None:
+    desk = Desk()
+    desk.submit("a", size)
+    (one,) = assigned(desk.hello(W, "w", size))
+    said = done(one, 0, 1, result="hot")._replace(forwards=(BOX,))
+    desk.settle(W, said)
+    if has_restarted:
+        desk.restart()
+        desk.hello(W, "w", size)
+
+    assert not only(desk.settle(W, said), Settled).stale
+    for other in (
+        done(one, 0, 1, result="cold")._replace(forwards=(BOX,)),
+        done(one, 0, 1)._replace(forwards=(BOX,)),
+        done(one, 0, 1, result="hot"),
+        done(one, 0, 1, result="hot")._replace(forwards=(BOX._replace(id="box-2"),)),
+        done(one, 0, 1, result="hot")._replace(forwards=(BOX, BOX._replace(id="box-2"))),
+    ):
+        assert only(desk.settle(W, other), Settled).stale == (Span(one.token, 0, 1),)
+    assert only(desk.settle(W, failed(one, 0)), Settled).stale
+    assert desk.task("box-2")["state"] == "unknown"
+    outcome = only(desk.say(CLIENT, Wait(9, "a", 0, 1)), Outcome)
+    assert outcome.ended[0].blob == b"\xa3hot"
+
+
+def test_of_a_completion_sent_again_with_other_results_those_are_stale() -> None:
+    desk = Desk()
+    desk.submit("a", 3)
+    (one,) = assigned(desk.hello(W, "w", 3))
+    desk.settle(W, done(one, 0, 1, result="hot"), done(one, 1, 2), done(one, 2, 3, result="hot"))
+
+    assert only(desk.settle(W, done(one, 0, 3, result="hot")), Settled).stale == (Span(one.token, 1, 2),)
+    assert only(desk.settle(W, done(one, 0, 3)), Settled).stale == (Span(one.token, 0, 1), Span(one.token, 2, 3))
+
+
+@pytest.mark.parametrize("has_restarted", [False, True])
+def test_another_failure_than_the_noted_one_and_a_completion_after_it_are_stale(has_restarted: bool) -> None:
+    desk = Desk()
+    desk.submit("a", 2)
+    (one,) = assigned(desk.hello(W, "w", 2))
+    desk.settle(W, failed(one, 1))
+    if has_restarted:
+        desk.restart()
+        desk.hello(W, "w", 2)
+
+    assert not only(desk.settle(W, failed(one, 1)), Settled).stale
+    for changes in ({"error": "it froze"}, {"retry_in": 5.0}, {"is_final": True}):
+        assert only(desk.settle(W, failed(one, 1, **changes)), Settled).stale == (Span(one.token, 1, 2),)
+    assert only(desk.settle(W, done(one, 1, 2)), Settled).stale == (Span(one.token, 1, 2),)
+    assert desk.task("a#1")["attempts"] == 1
+
+
 def test_forwarded_tasks_are_stored_with_the_completion_and_only_with_it() -> None:
     desk = Desk()
     desk.submit("a")

@@ -51,7 +51,7 @@ def test_task_in_hand_can_only_go_where_the_table_says(queue: Queue) -> None:
     queue.bring_in(NEW, SCHEDULED, 1, 4, 10)
     queue.take_out(SCHEDULED, 1, 4)
 
-    with pytest.raises(AssertionError, match="was scheduled cannot become done"):
+    with pytest.raises(AssertionError, match="is scheduled cannot become done"):
         queue.bring_in(SCHEDULED, DONE, 1, 4)
 
 

@@ -155,3 +155,28 @@ def test_items_of_pipelines_keep_their_keys(tmp_path: Path, grade: str) -> None:
     }
 
     assert list((same | same_in_time).run([VALUE, 1], ordered=True, **grades[grade])) == [VALUE, 1]
+
+
+RESERVED: dict[str, Any] = {"headers": {"zq-topic": "forged"}}
+
+
+@pytest.mark.parametrize(
+    "door",
+    [
+        lambda client: client.submit("q", 1, **RESERVED),
+        lambda client: client.submit_many("q", [1], **RESERVED),
+        lambda client: client.publish("doors", 1, **RESERVED),
+        lambda client: client.publish_many("doors", [1], **RESERVED),
+        lambda client: client.schedules.define("forged", "q", 1, every=60, **RESERVED),
+        lambda client: client.group([1], queue="q", callback="joined", **RESERVED),
+        lambda client: client.group([("q", 1, RESERVED)], callback="joined"),
+        lambda client: client.group([1], queue="q", callback=("joined", RESERVED)),
+        lambda client: client.pulled("1:x").forward("q", 1, **RESERVED),
+        lambda client: client.pulled("1:x").group([1], queue="q", callback=("joined", RESERVED)),
+        lambda client: client.request("q", 1, 5.0, **RESERVED),
+        lambda client: zq.Executor(client.address, **RESERVED),
+    ],
+)
+def test_no_door_takes_headers_that_the_coordinator_sets(client: zq.Client, door: Callable[[zq.Client], Any]) -> None:
+    with pytest.raises(ValueError, match="header 'zq-topic' cannot be given: names that begin with zq- are set by"):
+        door(client)

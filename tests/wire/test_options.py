@@ -10,9 +10,10 @@ from typing import Any
 import pytest
 
 import zq
-from zq.submit_options import SubmitOptions, check_id, check_name, check_seconds, make_options
+from zq.submit_options import SubmitOptions, check_id, check_name, check_seconds, make_header_list, make_options
+from zq.wire import limits
 from zq.wire.messages import DEFAULT_OPTIONS, Options
-from zq.wire.options import publication_fault, read_header_list, read_options, schedule_fault
+from zq.wire.options import publication_fault, read_asked_options, read_header_list, read_options, schedule_fault
 from zq.wire.retry import RetryPolicy
 from zq.wire.unique import Unique
 from zq.wire.values import Malformed
@@ -86,6 +87,12 @@ def test_every_option_of_a_submit_can_be_read_and_travels() -> None:
         ({"unique": "k", "group": ("g", (0,))}, ValueError, "expected unique or group, got both"),
         ({"headers": [1]}, TypeError, "expected headers as a mapping of text to text"),
         ({"headers": {"h" * 129: ""}}, ValueError, "expected the name of a header of at most 128 characters, got 129"),
+        (
+            {"headers": {"zq-topic": "x"}},
+            ValueError,
+            "header 'zq-topic' cannot be given: names that begin with zq- are set",
+        ),
+        ({"headers": MappingProxyType({"zq-mine": "x"})}, ValueError, "header 'zq-mine' cannot be given"),
         ({"group": "g"}, TypeError, r"expected group as \[id, path\], got 'g'"),
         ({"group": ("g", ())}, ValueError, "expected a path of at least one number"),
         ({"group": ("g", (-1,))}, ValueError, "expected a number of a path from 0 to 2147483647, got -1"),
@@ -97,6 +104,16 @@ def test_every_option_of_a_submit_can_be_read_and_travels() -> None:
 def test_what_cannot_be_is_refused_in_words(said: Any, kind: type[Exception], text: str) -> None:
     with pytest.raises(kind, match=text):
         make_options(**said)
+
+
+def test_reserved_headers_may_be_asked_for_and_are_read_in_answers() -> None:
+    topic = f"{limits.RESERVED_HEADER_PREFIX}topic"
+
+    assert make_header_list({topic: "orders"}) == [topic, "orders"]
+    assert read_options({"headers": {topic: "orders"}}).headers == {topic: "orders"}
+    with pytest.raises(Malformed, match="cannot be given"):
+        read_asked_options({"headers": {topic: "orders"}})
+    assert make_options(headers={"zq": "1", "Zq-topic": "2"}).headers == {"zq": "1", "Zq-topic": "2"}
 
 
 def test_headers_of_options_are_those_of_the_moment() -> None:

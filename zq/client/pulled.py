@@ -24,12 +24,13 @@ class PulledBase(Task, Generic[D]):
     transaction.
     """
 
-    __slots__ = ("_calls", "_run")
+    __slots__ = ("_calls", "_run", "said")
 
     def __init__(self, calls: Calls, run: D, assignment: Assignment, index: int, payload: Any) -> None:
         super().__init__(assignment, index, payload, _PullOwner(calls))
         self._calls = calls
         self._run = run
+        self.said: Done | None = None  # the last completion that forwards something: said again, it keeps its ids
 
     @property
     def handle(self) -> str:
@@ -59,17 +60,18 @@ class PulledTask(PulledBase[Driver]):
     __slots__ = ()
 
     def done(self, result: Any = None) -> None:
-        """Completes the task, and submits what was forwarded, in one transaction; durable on return.
+        """Completes the task, and submits what was forwarded, in one transaction; durable on return. What it has said
+        it may say again; another result, or other forwards, come too late.
 
         Args:
             result: what the submitter gets; anything msgpack can hold.
 
         Raises:
-            StaleLeaseError: the task is no longer held here; nothing was stored.
+            StaleLeaseError: the task is no longer held here, and the text says why; nothing was stored.
             TypeError, PayloadTooLargeError: the result or a forwarded payload cannot be sent; nothing was stored.
             TimedOutError: no answer in time; whether it was stored is unknown, and it may be called again.
         """
-        self._run(_settle(self._calls, _completion(self._calls, self, result)))
+        self._run(_settle(self._calls, self, _completion(self._calls, self, result)))
 
     def fail(self, error: str | BaseException, retry_in: float | None = None, *, is_final: bool = False) -> None:
         """Reports that the task failed: it is tried again, or becomes a dead letter when its attempts are used up.
@@ -82,7 +84,7 @@ class PulledTask(PulledBase[Driver]):
         Raises:
             StaleLeaseError, TimedOutError: as `done`.
         """
-        self._run(_settle(self._calls, _failure(self, error, retry_in, is_final=is_final)))
+        self._run(_settle(self._calls, self, _failure(self, error, retry_in, is_final=is_final)))
 
     def release(self) -> None:
         """Gives the task back, as if it had never been pulled; raises as `done`."""
@@ -108,11 +110,11 @@ class AsyncPulledTask(PulledBase[AsyncDriver]):
 
     async def done(self, result: Any = None) -> None:
         """As `PulledTask.done`."""
-        await self._run(_settle(self._calls, _completion(self._calls, self, result)))
+        await self._run(_settle(self._calls, self, _completion(self._calls, self, result)))
 
     async def fail(self, error: str | BaseException, retry_in: float | None = None, *, is_final: bool = False) -> None:
         """As `PulledTask.fail`."""
-        await self._run(_settle(self._calls, _failure(self, error, retry_in, is_final=is_final)))
+        await self._run(_settle(self._calls, self, _failure(self, error, retry_in, is_final=is_final)))
 
     async def release(self) -> None:
         """As `PulledTask.release`."""
@@ -126,7 +128,7 @@ class AsyncPulledTask(PulledBase[AsyncDriver]):
 # The calls, written once for both.
 
 
-def _completion(calls: Calls, task: Task, result: Any) -> Done:
+def _completion(calls: Calls, task: PulledBase[Any], result: Any) -> Done:
     """Returns the entry of a settle that completes a task; raises TypeError and PayloadTooLargeError."""
     pack, make_id = calls.pack, calls.session.make_id
     ends, blob = (b"", b"") if result is None else pack_payloads([pack(result)])
@@ -136,7 +138,16 @@ def _completion(calls: Calls, task: Task, result: Any) -> Done:
         for batch in gather_forwards(collected)
     )
     groups = () if task.forwards is None else tuple(task.groups)
-    return Done(task.token, task.batch_id, task.index, task.index + 1, ends, blob, forwards, groups)
+    done = Done(task.token, task.batch_id, task.index, task.index + 1, ends, blob, forwards, groups)
+    if forwards:
+        if task.said is None or _without_ids(task.said) != _without_ids(done):
+            task.said = done
+        return task.said
+    return done
+
+
+def _without_ids(done: Done) -> Done:
+    return done._replace(forwards=tuple(batch._replace(id="") for batch in done.forwards))
 
 
 def _failure(task: Task, error: str | BaseException, retry_in: float | None, *, is_final: bool) -> Failed:
@@ -146,7 +157,7 @@ def _failure(task: Task, error: str | BaseException, retry_in: float | None, *, 
     return Failed(task.token, task.batch_id, task.index, text[-TEXT_CHARS_MAX:], retry_in, is_final)
 
 
-def _settle(calls: Calls, entry: Done | Failed) -> Call[None]:
+def _settle(calls: Calls, task: Task, entry: Done | Failed) -> Call[None]:
     """Reports the end of a task; what cannot be sent is raised here, where the caller can mend it."""
     done, failed = ((entry,), ()) if isinstance(entry, Done) else ((), (entry,))
     message = Settle(0, None, done, failed)
@@ -156,20 +167,55 @@ def _settle(calls: Calls, entry: Done | Failed) -> Call[None]:
         raise PayloadTooLargeError(
             f"result and forwards of a task have {size} bytes, the limit is {PAYLOAD_BYTES_CEILING}"
         )
-    return calls.settle(entry)
+    return _or_why(calls, task, calls.settle(entry))
 
 
 def _release(calls: Calls, task: Task) -> Call[None]:
-    return calls.ask(Release(0, None, (Span(task.token, task.index, task.index + 1),)))
+    return _or_why(calls, task, calls.ask(Release(0, None, (Span(task.token, task.index, task.index + 1),))))
 
 
 def _extend(calls: Calls, task: Task, lease: float) -> Call[None]:
     is_own = yield from calls.ask(Extend(0, task.token, lease))
     if not is_own:
-        raise StaleLeaseError(f"task {task.id} is no longer held here: its lease ran out, or it was cancelled")
+        raise StaleLeaseError(f"task {task.id} is no longer held here: {yield from _why_stale(calls, task)}")
 
 
-P = TypeVar("P", bound=Task)
+def _or_why(calls: Calls, task: Task, call: Call[None]) -> Call[None]:
+    """Carries out a call; one that is refused as stale says why."""
+    try:
+        yield from call
+    except StaleLeaseError:
+        pass
+    else:
+        return
+    raise StaleLeaseError(f"task {task.id} is no longer held here: {yield from _why_stale(calls, task)}")
+
+
+def _why_stale(calls: Calls, task: Task) -> Call[str]:
+    """Asks the coordinator what became of the task under its token."""
+    try:
+        events = yield from calls.query("trace", {"id": task.id})
+    except ZqError:
+        events = []
+    for event in reversed(events):
+        detail = event["detail"]
+        if detail.get("token") == task.token and event["event"] in _WHY_STALE:
+            return _WHY_STALE[event["event"]].format(reason=detail.get("reason", ""))
+    return "its lease ran out, or it was cancelled" if events else "the coordinator does not know it, or no longer"
+
+
+_WHY_STALE = {
+    "done": "it was done",
+    "retry": "it was reported as failed",
+    "dead": "it is a dead letter: {reason}",
+    "lost": "{reason}",
+    "returned": "it was given back",
+    "cancelled": "it was cancelled",
+}
+"""What ends a lease, by the event that tells of it."""
+
+
+P = TypeVar("P", bound=PulledBase[Any])
 
 
 def settle_together(

@@ -207,7 +207,7 @@ def _accept(part: Part, accepted: Accepted) -> None:
 
 def _end_settling(reply: Reply, *, is_stale: bool) -> None:
     if is_stale:
-        reply.reject(StaleLeaseError("the task is no longer held here: its lease ran out, or it was cancelled"))
+        reply.reject(StaleLeaseError("the task is no longer held here"))
     else:
         reply.resolve(None)
 

@@ -41,6 +41,9 @@ NAME_BYTES_MAX = 128
 TEXT_CHARS_MAX = 16_384
 """An error text or traceback; longer ones are cut by the sender, keeping the end."""
 
+RESERVED_HEADER_PREFIX = "zq-"
+"""Of headers that the coordinator sets: what a handler reads there (`task.topic`) is no word of whoever submitted."""
+
 HEADERS_MAX = 32
 """Headers of a batch."""
 

@@ -54,6 +54,19 @@ def read_options(value: Any) -> Options:
     return options
 
 
+def read_asked_options(value: Any) -> Options:
+    """As `read_options`, of what somebody asks for: headers that the coordinator sets are not among them."""
+    options = read_options(value)
+    if options.headers:
+        for name in options.headers:
+            if name.startswith(limits.RESERVED_HEADER_PREFIX):
+                raise Malformed(
+                    f"header {short(name)} cannot be given: names that begin with {limits.RESERVED_HEADER_PREFIX} are set by "
+                    "the coordinator; leave it out, or take another name"
+                )
+    return options
+
+
 # What options may not be where; both return the reason, or None when nothing is wrong.
 
 
@@ -81,7 +94,7 @@ def header_list(headers: Mapping[str, str]) -> list[str]:
 def read_header_list(value: Any) -> dict[str, str]:
     if not isinstance(value, tuple | list) or len(value) % 2 or not all(isinstance(one, str) for one in value):
         raise Malformed(f"expected headers as a list of names and texts in turn, got {value!r}")
-    return _headers(dict(zip(value[::2], value[1::2], strict=True)))
+    return read_headers(dict(zip(value[::2], value[1::2], strict=True)))
 
 
 # One reader for each option.
@@ -119,7 +132,8 @@ def _fields(value: Any, read: Callable[[Any], T], what: str) -> T:
         raise Malformed(str(error)) from None
 
 
-def _headers(value: Any) -> dict[str, str]:
+def read_headers(value: Any) -> dict[str, str]:
+    """Headers by themselves."""
     if type(value) is not dict:
         raise WrongType(f"expected headers as a mapping of text to text, got {short(value)}")
     if len(value) > limits.HEADERS_MAX:
@@ -152,7 +166,7 @@ _READERS: Final[dict[str, Callable[[Any], Any]]] = {
     "max_attempts": field(read_int, "max_attempts", 1, limits.ATTEMPTS_MAX),
     "retry": field(_fields, RetryPolicy.read, "retry as [kind, first, factor, largest]"),
     "timeout": field(read_seconds, "timeout", 0.001),
-    "headers": _headers,
+    "headers": read_headers,
     "on_dead": field(read_name, "on_dead"),
     "group": _group,
     "ordered": field(read_bool, "ordered"),

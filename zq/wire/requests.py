@@ -11,7 +11,7 @@ from typing import Any, Final
 
 from zq.wire import limits, messages
 from zq.wire.messages import DEFAULT_OPTIONS, Batch, Done, Failed, Group, Held, Settle, Submit
-from zq.wire.options import GROUP_POLICIES, read_options
+from zq.wire.options import GROUP_POLICIES, read_asked_options
 from zq.wire.topics import check_topic
 from zq.wire.values import (
     BATCH_ID,
@@ -56,14 +56,14 @@ def read_batch(value: Any) -> Batch:
     most = limits.PAYLOAD_BYTES_CEILING if count == 1 else limits.BATCH_BYTES_MAX
     if len(blob) > most:
         raise TooLarge(f"expected at most {most} bytes in a batch of {count}, got {len(blob)}")
-    read = DEFAULT_OPTIONS if options is None else read_options(options)
+    read = DEFAULT_OPTIONS if options is None else read_asked_options(options)
     return Batch(read_id(id, "batch id"), read_name(queue, "queue"), read, ends, blob)
 
 
 def read_group(value: Any) -> Group:
     if type(value) is not tuple or len(value) != 6:
         raise Malformed("expected a group as [id, size, policy, skips_none, queue, options]")
-    options = DEFAULT_OPTIONS if value[5] is None else read_options(value[5])
+    options = DEFAULT_OPTIONS if value[5] is None else read_asked_options(value[5])
     return check_group(Group(*value[:5], options))
 
 
@@ -187,7 +187,7 @@ def read_publish(fields: list[Any]) -> messages.Publish:
         read_int(request, "request"),
         read_id(id, "publication id"),
         topic,
-        DEFAULT_OPTIONS if options is None else read_options(options),
+        DEFAULT_OPTIONS if options is None else read_asked_options(options),
         read_bool(is_mandatory, "is_mandatory"),
         ends,
         blob,

@@ -25,6 +25,11 @@ Acceptance = tuple[int, int, int, str, float, float | None, float, Forwarded]
 Start = tuple[str, int, float, float | None]
 """How a task came to a holder: its name, the token, when it was leased and when it was started, if known (wall)."""
 
+LastFailure = tuple[int, int | None]
+"""Under which token the last failure of a task was reported, and the checksum of the report, to know it again; without
+a checksum in what was stored before there was one.
+"""
+
 TOGETHER_SECONDS = 0.1
 """Neighbours of one lease that are done within it share an entry, and its time: a trace is as exact as that, and costs
 nothing per task.
@@ -45,7 +50,6 @@ class StoredBatch:
         "count",
         "ended",
         "ends",
-        "failed_token",
         "failures",
         "first",
         "full",
@@ -56,6 +60,7 @@ class StoredBatch:
         "is_queued",
         "is_solo",
         "key",
+        "last_failure",
         "last_start",
         "leased",
         "options",
@@ -80,7 +85,7 @@ class StoredBatch:
         self.attempts = 0  # starts that failed or were lost; only a batch of one has any
         self.failures = 0  # of these, the ones that failed: the handler reported it, or ran out of its time
         self.origin: TaskState = NEW  # in which its tasks were when they were last taken in hand
-        self.failed_token = 0  # under which its holder reported the last failure, to know a repeated report
+        self.last_failure: LastFailure | None = None
         self.ended = 0  # finished, or split off
         self.split = 0  # split off: each goes on under its own key
         self.leased = 0
@@ -177,7 +182,7 @@ class StoredBatch:
         """Returns what pending, scheduled and dead hold."""
         options = None if self.options is DEFAULT_OPTIONS else tuple(self.options)
         head = (self.id, self.size, self.first, self.accepted_time, options, self.attempts, self.failures)
-        return tables.pack((*head, self.failed_token, self.ends, self.blob))
+        return tables.pack((*head, self.last_failure or 0, self.ends, self.blob))
 
     def progress_record(self) -> bytes:
         return tables.pack(
@@ -194,13 +199,14 @@ class StoredBatch:
 
 def read_batch(key: bytes, queue: Queue, value: bytes) -> StoredBatch:
     """Makes a batch of its record."""
-    id, size, first, accepted_time, options, attempts, failures, failed_token, ends, blob = tables.unpack(value)
+    id, size, first, accepted_time, options, attempts, failures, failed, ends, blob = tables.unpack(value)
     batch = StoredBatch(key, queue, id, size, first)
     batch.options = DEFAULT_OPTIONS if options is None else Options(*options)
     batch.accepted_time = accepted_time
     batch.attempts = attempts
     batch.failures = failures
-    batch.failed_token = failed_token
+    if failed:
+        batch.last_failure = (failed, None) if isinstance(failed, int) else failed
     batch.set_tasks(ends, blob)
     return batch
 

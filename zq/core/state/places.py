@@ -130,14 +130,6 @@ def split_of(books: Books, step: Step, known: Known) -> int:
     return 0 if batch is None else batch.split
 
 
-def accepted_of(books: Books, step: Step, known: Known) -> tuple[Acceptance, ...] | list[Acceptance]:
-    """Returns the completions that were accepted of the tasks of a record."""
-    if isinstance(known, End):
-        return known.accepted
-    batch = read(books, step, known)
-    return () if batch is None else batch.accepted
-
-
 def size_of(step: Step, known: Place | End) -> int:
     """Returns how many tasks the batch of an index record was submitted with."""
     if isinstance(known, End):

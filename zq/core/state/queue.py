@@ -161,7 +161,8 @@ class Queue:
 
     def move(self, origin: TaskState, to: TaskState, tasks: int, priority: int) -> None:
         """Counts tasks that go from one state to another, which the table of transitions must allow."""
-        assert MAY_BECOME[origin][to], f"a task that is {NAMES[origin]} cannot become {NAMES[to]}"
+        if not MAY_BECOME[origin][to]:
+            raise _no_way(origin, to)
         counts = self._counts
         counts[origin] -= tasks
         counts[to] += tasks
@@ -184,7 +185,8 @@ class Queue:
         """Counts tasks in that were in hand, and in a state before that, perhaps in another queue; and the payloads of
         the record that was written of them.
         """
-        assert MAY_BECOME[origin][to], f"a task that was {NAMES[origin]} cannot become {NAMES[to]}"
+        if not MAY_BECOME[origin][to]:
+            raise _no_way(origin, to)
         self._counts[to] += tasks
         self.stored_bytes += stored_bytes
         if to == WAITING:
@@ -312,6 +314,11 @@ class Queue:
         for priority, count in enumerate(self.waiting):
             if count:
                 self.lanes[priority] = Lane(tables.lane_bounds(self.number, priority)[0])
+
+
+def _no_way(origin: TaskState, to: TaskState) -> AssertionError:
+    """Returns the error of a way that the table does not have; raised, since `python -O` leaves assertions out."""
+    return AssertionError(f"a task that is {NAMES[origin]} cannot become {NAMES[to]}")
 
 
 def read_queue(number: int, value: bytes, changed: dict[Queue, None]) -> Queue:

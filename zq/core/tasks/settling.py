@@ -2,18 +2,20 @@
 fence).
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
+from zlib import crc32
 
 from zq.core.state import history, places
-from zq.core.state.batch import Acceptance, Forwarded, StoredBatch, bits, run_mask, runs
+from zq.core.state.batch import Forwarded, StoredBatch, bits, run_mask, runs
 from zq.core.state.books import Books
 from zq.core.state.holder import Peer
 from zq.core.state.leases import Holder, Lease
+from zq.core.state.places import End
 from zq.core.state.step import Step
 from zq.core.state.transitions import CANCELLED, LEASED
 from zq.core.tasks import admission, endings, groups, leasing, retrying
 from zq.task import task_id
-from zq.wire.batch import slice_tasks
+from zq.wire.batch import iterate_payloads, slice_tasks
 from zq.wire.messages import Cancelled, Done, Extend, Failed, Release, Settle, Settled, Span
 
 NO_RESULTS = (b"", b"")
@@ -112,14 +114,14 @@ def _judge_done(
     books: Books, step: Step, sender: Holder | None, done: Done
 ) -> tuple[Lease | None, int, Sequence[Stale]]:
     """Returns the lease and the tasks of it that a completion may end; and what is stale of it: neither covered by
-    the lease of its token, nor a repeat of what was accepted under that token.
+    the lease of its token, nor word for word what was accepted under that token.
     """
     lease = _lease_of(books, sender, done.token)
     mask = 0 if lease is None else lease.mask & lease.batch.span_mask(done.lo, done.hi)
     if lease is not None and mask.bit_count() == done.hi - done.lo:
         return lease, mask, ()
     left = run_mask(done.lo, done.hi) & ~(mask << (0 if lease is None else lease.batch.first))
-    left &= ~_accepted_mask(books, step, done.token, done.id, left)
+    left &= ~_repeated_mask(books, step, done, left)
     return lease, mask, [(done.id, Span(done.token, lo, hi)) for lo, hi in runs(left)]
 
 
@@ -135,7 +137,7 @@ def _judge_failed(
         return lease, bit, ()
     for id in (task_id(failed.id, 0, failed.index), failed.id):
         batch = places.read(books, step, places.find(step, id))
-        if batch is not None and batch.failed_token == failed.token:
+        if batch is not None and batch.last_failure in ((failed.token, None), (failed.token, _checksum(failed))):
             return None, 0, ()
     return None, 0, [(failed.id, Span(failed.token, failed.index, failed.index + 1))]
 
@@ -148,21 +150,45 @@ def _all_stale(books: Books, step: Step, sender: Holder | None, message: Settle)
         yield from _judge_failed(books, step, sender, failed)[2]
 
 
-def _accepted_mask(books: Books, step: Step, token: int, id: str, asked: int) -> int:
-    """Returns which tasks of a batch (bit i is index i) were completed under this token before."""
-    accepted = _spans_mask(places.accepted_of(books, step, places.find(step, id)), token)
-    for index in bits(asked & ~accepted):
-        own = places.find(step, task_id(id, 0, index))
-        accepted |= _spans_mask(places.accepted_of(books, step, own), token) & (1 << index)
-    return accepted & asked
+def _repeated_mask(books: Books, step: Step, done: Done, asked: int) -> int:
+    """Returns which tasks of a batch (bit i is index i) were completed under this token before, with the same results
+    and forwards.
+    """
+    repeated = _repeated_in(books, step, places.find(step, done.id), done, asked)
+    for index in bits(asked & ~repeated):
+        own = places.find(step, task_id(done.id, 0, index))
+        repeated |= _repeated_in(books, step, own, done, 1 << index)
+    return repeated
 
 
-def _spans_mask(spans: Iterable[Acceptance], token: int) -> int:
-    mask = 0
-    for entry in spans:
-        if entry[0] == token:
-            mask |= run_mask(entry[1], entry[2])
-    return mask
+def _repeated_in(books: Books, step: Step, known: places.Known, done: Done, asked: int) -> int:
+    """As `_repeated_mask`, of the tasks of one record."""
+    batch = known if isinstance(known, End) else places.read(books, step, known)
+    if batch is None:
+        return 0
+    before = [one for one in batch.accepted if one[0] == done.token and one[1] < done.hi and one[2] > done.lo]
+    covered = 0
+    for entry in before:
+        covered |= run_mask(entry[1], entry[2])
+    forwarded = [tuple(made) for entry in before for made in entry[7]]
+    if not covered or forwarded != list(_forwarded(done)):
+        return 0
+    results = _results_in(step, batch.key) if batch.has_results else {}
+    said = dict(enumerate(iterate_payloads(done.ends, done.blob), done.lo))
+    return sum(1 << index for index in bits(covered & asked) if results.get(index, b"") == said.get(index, b""))
+
+
+def _results_in(step: Step, key: bytes) -> dict[int, bytes]:
+    """Returns the results that are stored under a task key, by index."""
+    found: dict[int, bytes] = {}
+    for lo, _, ends, blob in places.results_of(step, key):
+        found.update(enumerate(iterate_payloads(ends, blob), lo))
+    return found
+
+
+def _checksum(failed: Failed) -> int:
+    """Returns what tells the report of a failure from another of the same task."""
+    return crc32(repr((failed.error, failed.retry_in, failed.is_final)).encode())
 
 
 def _note_stale(books: Books, step: Step, sender: Holder | None, id: str, span: Span) -> None:
@@ -237,7 +263,7 @@ def _complete_in_part(books: Books, step: Step, lease: Lease, done: Done, mask: 
 
 def _fail(books: Books, step: Step, lease: Lease, bit: int, failed: Failed) -> None:
     single = take_out(books, step, lease, bit)
-    single.failed_token = lease.token
+    single.last_failure = (lease.token, _checksum(failed))
     books.count("failed")
     retrying.fail(books, step, single, failed.error, retry_in=failed.retry_in, is_final=failed.is_final)
 
