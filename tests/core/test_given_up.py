@@ -10,6 +10,7 @@ import pytest
 
 from tests.core.desk import CLIENT, Desk, assigned, done, failed, only
 from tests.simulation.invariants import check_grants
+from zq.core.state.books import Books
 from zq.core.tasks.assignment import OFFER_SECONDS
 from zq.wire.limits import BATCH_TASKS_MAX
 from zq.wire.messages import (
@@ -262,7 +263,7 @@ def test_ten_thousand_clients_that_came_and_went_leave_nothing() -> None:
     desk = Desk()
     desk.submit("a", 3)
     desk.submit("busy", queue="none")
-    before = sizes(desk)
+    before = sizes_of(desk.machine.books)
     for number in range(10_000):
         peer = b"guest-%d" % number
         desk.number += 3
@@ -274,12 +275,11 @@ def test_ten_thousand_clients_that_came_and_went_leave_nothing() -> None:
             (peer, Follow(request + 3, "r", (), 60.0, 0)),
         )
         desk.lose(peer)
-    assert sizes(desk) == before
+    assert sizes_of(desk.machine.books) == before
 
 
-def sizes(desk: Desk) -> dict[str, int]:
+def sizes_of(books: Books) -> dict[str, int]:
     """Returns how much the coordinator keeps, table by table."""
-    books = desk.machine.books
     found = {name: len(value) for name, value in vars(books).items() if hasattr(value, "__len__")}
     for queue in ("r", "q", "none"):
         found[f"pulls of {queue}"] = len(books.queues[queue].pull_waits) if queue in books.queues else 0

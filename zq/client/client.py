@@ -29,8 +29,8 @@ if TYPE_CHECKING:  # loaded when they are asked for: most programs need few of t
 
 
 class Client(ClientFace[Driver]):
-    """A connection to a coordinator; any thread may use it, signal handlers too, and a context manager closes it. One that
-    is dropped open, with all receipts of it, warns (`ResourceWarning`) and closes itself.
+    """A connection to a coordinator; any thread may use it, signal handlers too, and a context manager closes it. One
+    that is dropped open, with all receipts of it, warns (`ResourceWarning`) and closes itself.
 
     Nothing is done before the first call, which waits for the coordinator up to its timeout. A connection that breaks
     is made anew, and what was asked on it is asked again under the same number, so that nothing happens twice.
