@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import logging
+import os
+import sys
 import threading
+import warnings
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 
@@ -29,49 +33,52 @@ class Coordinator:
         options: CoordinatorOptions | None = None,
         store_options: LmdbOptions | None = None,
     ) -> None:
-        """Takes what `Server` takes; by default it binds a free port of this machine."""
-        self._server = Server(path, bind=bind, options=options, store_options=store_options)
-        self._thread: threading.Thread | None = None
-        self._failure: BaseException | None = None
+        """Takes what `Server` takes; by default it binds a free port of this machine, each time another."""
+        self._make_server = partial(Server, path, bind=bind, options=options, store_options=store_options)
+        self._lock = threading.Lock()  # guards _service: `open` and `close` may be called from any thread
+        self._service: _Service | None = None
+        self._address = bind
 
     @property
     def address(self) -> str:
         """Where clients and workers connect, known once it is open."""
-        return self._server.address
+        return self._address
 
     def open(self) -> Coordinator:
-        """Opens the directory and serves; raises as `Server.open`."""
-        opened = threading.Event()
-        self._thread = threading.Thread(target=self._serve, args=(opened,), name="zq-coordinator", daemon=True)
-        self._thread.start()
-        opened.wait()
-        if self._failure is not None:
-            raise self._failure
+        """Opens the directory and serves; again, too, after it was closed. Raises as `Server.open`.
+
+        Raises:
+            RuntimeError: it is open already.
+        """
+        with self._lock:
+            if self._service is not None and self._service.is_running:
+                raise RuntimeError(f"this coordinator is open already, at {self.address}; close it first")
+            service = _Service(self._make_server())
+            service.open()
+            self._service = service
+            self._address = service.server.address
         return self
 
-    def _serve(self, opened: threading.Event) -> None:
-        # Everything happens in this thread: an LMDB write transaction belongs to the thread that began it.
-        try:
-            self._server.open()
-            opened.set()
-            self._server.run()
-        except BaseException as error:
-            self._failure = error
-            if opened.is_set():
-                log.exception("the coordinator has failed and is closed")
-        finally:
-            self._server.close()
-            opened.set()
-
     def close(self) -> None:
-        """Stops it after the current turn; raises what ended it before, if something did."""
-        if self._thread is None:
+        """Stops it after the current turn; raises what ended it before, if something did. In a process that was forked
+        from the one that opened it, it does nothing.
+        """
+        service = self._service
+        if service is None or service.pid != os.getpid():
             return
-        self._server.stop()
-        self._thread.join()
-        self._thread = None
-        if self._failure is not None:
-            raise self._failure
+        with self._lock:
+            service, self._service = self._service, None
+        if service is not None:
+            service.close()
+
+    def __del__(self) -> None:
+        """Whoever forgets a coordinator ends it: its thread knows only the service. What was accepted is on disk."""
+        service = self.__dict__.get("_service")  # None: its making has failed
+        if service is not None and not sys.is_finalizing() and service.drop():
+            text = (
+                f"unclosed coordinator of {service.server.path}: close it with close(), or use it in a with statement"
+            )
+            warnings.warn(text, ResourceWarning, source=self, stacklevel=2)
 
     def __enter__(self) -> Coordinator:
         return self.open()
@@ -80,3 +87,55 @@ class Coordinator:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+
+class _Service:
+    """A server in its thread, from one `open` to its `close`."""
+
+    def __init__(self, server: Server) -> None:
+        self.server = server
+        self.pid = os.getpid()
+        self._opened = threading.Event()
+        self._failure: BaseException | None = None
+        self._thread = threading.Thread(target=self._serve, name="zq-coordinator", daemon=True)
+
+    @property
+    def is_running(self) -> bool:
+        """False also in a process that was forked from the one that runs it."""
+        return self._thread.is_alive()
+
+    def open(self) -> None:
+        """Returns when it serves; raises as `Server.open`."""
+        self._thread.start()
+        self._opened.wait()
+        if self._failure is not None:
+            self._thread.join()
+            raise self._failure
+
+    def close(self) -> None:
+        """Returns when it has ended; raises what ended it before."""
+        self.server.stop()
+        self._thread.join()
+        if self._failure is not None:
+            raise self._failure
+
+    def drop(self) -> bool:
+        """Ends it soon, without waiting; False when it has ended, or this process is not its own."""
+        if self.pid != os.getpid() or not self._thread.is_alive():
+            return False
+        self.server.stop()
+        return True
+
+    def _serve(self) -> None:
+        # Everything happens in this thread: an LMDB write transaction belongs to the thread that began it.
+        try:
+            self.server.open()
+            self._opened.set()
+            self.server.run()
+        except BaseException as error:
+            self._failure = error
+            if self._opened.is_set():
+                log.exception("the coordinator has failed and is closed")
+        finally:
+            self.server.close()
+            self._opened.set()
