@@ -422,8 +422,13 @@ def _end_not_told(patch: pytest.MonkeyPatch) -> None:
 
 
 def _unconfirmed_kept(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(assignment, "OFFER_SECONDS", 0.0)
-    patch.setattr(pulls, "take_back_unconfirmed", lambda books, step: books.offers.clear() or inf)
+    def forget(books: Books, step: Step) -> float:
+        """Forgets that nobody has them, when it should take them back."""
+        for token in [token for token, until in books.offers.items() if until <= step.now]:
+            del books.offers[token]
+        return min(books.offers.values(), default=inf)
+
+    patch.setattr(pulls, "take_back_unconfirmed", forget)
 
 
 def _undelivered_kept(patch: pytest.MonkeyPatch) -> None:
@@ -450,7 +455,7 @@ def _withdrawn_and_kept(patch: pytest.MonkeyPatch) -> None:
 
 
 def _silent_not_called_on(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(pulls, "call_on_guests", lambda books, step: inf)
+    patch.setattr(pulls, "call_on_guests", lambda books, step: step.now + books.options.suspect_after)
 
 
 def _silent_served_first(patch: pytest.MonkeyPatch) -> None:
