@@ -442,6 +442,10 @@ def _undelivered_kept(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(pulls, "disconnected", disconnected)
 
 
+def _undelivered_kept_of_a_worker(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(liveness, "take_back_undelivered", lambda books, step, peer, since: None)
+
+
 def _never_arrived_and_lost(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(settling, "take_back", lambda books, step, lease: settling.lose(books, step, lease, "it is gone"))
 
@@ -541,6 +545,7 @@ _PATCHES: dict[str, Callable[[pytest.MonkeyPatch], None]] = {
     **{f"{kind} not told what is entered": partial(_part_is_deaf, kind=kind) for kind in deadlines.KINDS_TOLD},
     "lease of a pull that nobody has confirmed is kept": _unconfirmed_kept,
     "lease of a pull that could not be delivered is kept": _undelivered_kept,
+    "assignment that could not be delivered is kept": _undelivered_kept_of_a_worker,
     "lease of a pull that never arrived counts as lost": _never_arrived_and_lost,
     "lease of a pull that was confirmed is taken back": _confirmed_and_on_offer,
     "what a client has withdrawn is kept": _withdrawn_and_kept,
