@@ -64,3 +64,22 @@ def test_empty_queue_prints_nothing_and_wrong_handles_are_usage(invoke: Invoke) 
     assert invoke("pulled", "done", "order-7").exit_code == 2
     assert "expected a handle such as" in invoke("pulled", "done", "order-7").stderr
     assert invoke("pull", "orders", "--lease", "43201").exit_code == 2
+
+
+def test_tasks_whose_handles_nobody_has_read_go_back(
+    invoke: Invoke, coordinator: zq.Coordinator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    printed: list[Any] = []
+
+    def print_one(row: Any) -> None:
+        if printed:
+            raise KeyboardInterrupt
+        printed.append(row)
+
+    monkeypatch.setattr("zq.cli.pulling.print_json", print_one)
+    with zq.Client(coordinator.address) as client:
+        receipts = client.submit_many("orders", ["a", "b", "c"])
+        invoke("pull", "orders", "--max-tasks", "3")
+
+        assert [one.status().state for one in receipts] == ["leased", "waiting", "waiting"]
+        assert [one.status().attempts for one in receipts] == [0, 0, 0]

@@ -264,3 +264,30 @@ def test_storm_of_signals_that_submit_leaves_nobody_standing(coordinator: FakeCo
             signal.signal(signal.SIGALRM, before)
 
     assert len(set(from_handler)) == len(from_handler) >= 100
+
+
+def test_dropped_coordinator_says_so_and_gives_its_directory_up(tmp_path: Path) -> None:
+    addresses: list[str] = []
+
+    def serve() -> None:
+        coordinator = zq.Coordinator(tmp_path / "data.zq").open()
+        addresses.append(coordinator.address)
+        with Client(coordinator.address) as client:
+            client.submit("orders", 1, id="order-1")
+
+    dropped(serve, r"unclosed coordinator of .*data\.zq: close it with close\(\), or use it in a with statement")
+    wait_until(lambda: not threads("zq-coordinator"))
+    with zq.Coordinator(tmp_path / "data.zq") as again, Client(again.address) as client:
+        assert client.status("order-1").state == "waiting"
+
+
+def test_coordinator_that_is_closed_or_never_opened_is_dropped_in_silence(
+    tmp_path: Path, recwarn: pytest.WarningsRecorder
+) -> None:
+    zq.Coordinator(tmp_path / "other.zq")
+    with zq.Coordinator(tmp_path / "data.zq") as coordinator:
+        pass
+    del coordinator
+    gc.collect()
+
+    assert not recwarn.list

@@ -10,14 +10,18 @@ import pytest
 
 from tests.core.desk import CLIENT, Desk, assigned, done, failed, only
 from tests.simulation.invariants import check_grants
+from zq.core.state.books import Books
 from zq.core.tasks.assignment import OFFER_SECONDS
+from zq.wire.batch import pack_payloads
 from zq.wire.limits import BATCH_TASKS_MAX
 from zq.wire.messages import (
     Assign,
+    Batch,
     Cancelled,
     Confirm,
     Extend,
     Follow,
+    Options,
     Outcome,
     Ping,
     Progress,
@@ -25,6 +29,7 @@ from zq.wire.messages import (
     Release,
     Settled,
     Span,
+    Submit,
     Tasks,
     Wait,
     Withdraw,
@@ -262,7 +267,7 @@ def test_ten_thousand_clients_that_came_and_went_leave_nothing() -> None:
     desk = Desk()
     desk.submit("a", 3)
     desk.submit("busy", queue="none")
-    before = sizes(desk)
+    before = sizes_of(desk.machine.books)
     for number in range(10_000):
         peer = b"guest-%d" % number
         desk.number += 3
@@ -274,12 +279,11 @@ def test_ten_thousand_clients_that_came_and_went_leave_nothing() -> None:
             (peer, Follow(request + 3, "r", (), 60.0, 0)),
         )
         desk.lose(peer)
-    assert sizes(desk) == before
+    assert sizes_of(desk.machine.books) == before
 
 
-def sizes(desk: Desk) -> dict[str, int]:
+def sizes_of(books: Books) -> dict[str, int]:
     """Returns how much the coordinator keeps, table by table."""
-    books = desk.machine.books
     found = {name: len(value) for name, value in vars(books).items() if hasattr(value, "__len__")}
     for queue in ("r", "q", "none"):
         found[f"pulls of {queue}"] = len(books.queues[queue].pull_waits) if queue in books.queues else 0
@@ -394,3 +398,26 @@ def test_client_that_is_heard_again_has_its_place_again() -> None:
 
     assert desk.task("a")["worker"].startswith("client/")
     assert [to for to, one in desk.turn() if isinstance(one, Tasks)] == []
+
+
+# Workers, too.
+
+
+@pytest.mark.parametrize("on_lost", ["reassign", "cancel", "dead"])
+def test_assignment_that_could_not_be_delivered_goes_back_at_once(on_lost: str) -> None:
+    desk = Desk()
+    desk.hello(DEAD, "dead", credit=2)
+    desk.submit("held", on_lost=on_lost)
+    desk.now += 0.1
+    batch = Batch("a", "q", Options(on_lost=on_lost, max_attempts=1), *pack_payloads([b"\xc0"]))
+    desk.turn((CLIENT, Submit(7, (batch,))))
+    [held, lease] = desk.leases
+    assert lease.holder.name == "dead"
+
+    desk.lose(DEAD)
+
+    uncharged(desk)
+    assert [event["event"] for event in desk.task("a")["timeline"]] == ["returned"]
+    assert desk.leases == [held]  # that one it may have
+    desk.hello(W, "w")
+    assert desk.task("a")["worker"] == "w"

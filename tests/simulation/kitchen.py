@@ -96,6 +96,7 @@ class Kitchen:
         self.visitors = Visitors(world, ledger, self.heard)
         self.handled: list[Any] = []  # what was received in the step, as far as its connection was there
         self.unreachable: list[bytes] = []  # connections to which something could not be sent
+        self.undelivered: list[int] = []
         self.peers: dict[str, bytes] = {}  # by worker, its last connection
         self.turned_at = 0.0
         world.deliver_to_coordinator = self.deliver
@@ -129,6 +130,7 @@ class Kitchen:
         self.received, self.inbox = self.inbox, []
         self.workers_before = dict(machine.books.workers)
         self.leases_before = machine.books.lease_number
+        self.undelivered = self.find_undelivered(machine.books)
         try:
             outbox = machine.turn(self.world.clocks(), self.messages(machine.books), self.unreachable)
             self.turned_at, self.unreachable = self.world.now, []
@@ -144,6 +146,12 @@ class Kitchen:
         self.check_deadlines()
         if self.turns % FULL_CHECK_EVERY == 0:
             self.check()
+
+    def find_undelivered(self, books: Books) -> list[int]:
+        """Returns the tokens of what was granted to workers in the last step, and could not be sent."""
+        gone = [books.peers[peer] for peer in self.unreachable if peer in books.peers]
+        leases = [lease for worker in gone for lease in worker.leases.values()]
+        return [lease.token for lease in leases if lease.granted_at == self.turned_at]
 
     def may_crash(self) -> None:
         """Ends the process here, if this seed wants it."""
@@ -174,6 +182,8 @@ class Kitchen:
         self.check_hand_outs(self.leases_before, step.wall)
         check_grants(books, self.world.now)
         self.check_deaths(self.workers_before, self.received)
+        if kept := [token for token in self.undelivered if token in books.leases]:
+            raise Violation(f"leases {kept} could not be delivered to their worker, and are kept")
         has_stalled = self.world.now - self.turned_at > self.options.heartbeat_interval
         self.visitors.check(books, step, self.handled, self.unreachable, stalled=has_stalled)
         if self.acknowledges_early:

@@ -422,8 +422,13 @@ def _end_not_told(patch: pytest.MonkeyPatch) -> None:
 
 
 def _unconfirmed_kept(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(assignment, "OFFER_SECONDS", 0.0)
-    patch.setattr(pulls, "take_back_unconfirmed", lambda books, step: books.offers.clear() or inf)
+    def forget(books: Books, step: Step) -> float:
+        """Forgets that nobody has them, when it should take them back."""
+        for token in [token for token, until in books.offers.items() if until <= step.now]:
+            del books.offers[token]
+        return min(books.offers.values(), default=inf)
+
+    patch.setattr(pulls, "take_back_unconfirmed", forget)
 
 
 def _undelivered_kept(patch: pytest.MonkeyPatch) -> None:
@@ -435,6 +440,10 @@ def _undelivered_kept(patch: pytest.MonkeyPatch) -> None:
         books.offers = offers
 
     patch.setattr(pulls, "disconnected", disconnected)
+
+
+def _undelivered_kept_of_a_worker(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(liveness, "take_back_undelivered", lambda books, step, peer, since: None)
 
 
 def _never_arrived_and_lost(patch: pytest.MonkeyPatch) -> None:
@@ -450,7 +459,7 @@ def _withdrawn_and_kept(patch: pytest.MonkeyPatch) -> None:
 
 
 def _silent_not_called_on(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(pulls, "call_on_guests", lambda books, step: inf)
+    patch.setattr(pulls, "call_on_guests", lambda books, step: step.now + books.options.suspect_after)
 
 
 def _silent_served_first(patch: pytest.MonkeyPatch) -> None:
@@ -536,6 +545,7 @@ _PATCHES: dict[str, Callable[[pytest.MonkeyPatch], None]] = {
     **{f"{kind} not told what is entered": partial(_part_is_deaf, kind=kind) for kind in deadlines.KINDS_TOLD},
     "lease of a pull that nobody has confirmed is kept": _unconfirmed_kept,
     "lease of a pull that could not be delivered is kept": _undelivered_kept,
+    "assignment that could not be delivered is kept": _undelivered_kept_of_a_worker,
     "lease of a pull that never arrived counts as lost": _never_arrived_and_lost,
     "lease of a pull that was confirmed is taken back": _confirmed_and_on_offer,
     "what a client has withdrawn is kept": _withdrawn_and_kept,

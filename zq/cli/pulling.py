@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import Annotated
 
 import typer
@@ -9,6 +10,7 @@ import typer
 from zq.cli.arguments import TIMEOUT, Address, Timeout, connected
 from zq.cli.output import print_json
 from zq.cli.tasks import parse
+from zq.errors import ZqError
 
 Handle = Annotated[str, typer.Argument(help="Handle of the task, as zq pull printed it.")]
 
@@ -27,9 +29,17 @@ def pull(
     HANDLE`.
     """
     with connected(address, timeout) as client:
-        for task in client.pull(queue, max_tasks=max_tasks, wait=wait, lease=lease):
-            row = {"handle": task.handle, "id": task.id, "attempt": task.attempt, "key": task.key}
-            print_json({**row, "headers": task.headers, "payload": task.payload})
+        left = client.pull(queue, max_tasks=max_tasks, wait=wait, lease=lease)
+        try:
+            while left:
+                task = left[0]
+                row = {"handle": task.handle, "id": task.id, "attempt": task.attempt, "key": task.key}
+                print_json({**row, "headers": task.headers, "payload": task.payload})
+                del left[0]
+        finally:
+            for task in left:  # whose handles nobody has read
+                with suppress(ZqError):
+                    task.release()
 
 
 def done(

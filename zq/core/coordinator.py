@@ -119,6 +119,7 @@ class Machine:
         try:
             step = Step(now, tx)
             for peer in unreachable:
+                liveness.take_back_undelivered(self.books, step, peer, self._ticked_at)
                 liveness.disconnected(self.books, step.wall, peer)
                 pulls.disconnected(self.books, step, peer)
             self.books.unsure.clear()  # what was sent in the last step could be sent

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import logging
 import os
+import sys
 import threading
+import warnings
 from functools import partial
 from pathlib import Path
 from types import TracebackType
@@ -80,6 +82,15 @@ class Coordinator:
         if service is not None:
             service.close()
 
+    def __del__(self) -> None:
+        """Whoever forgets a coordinator ends it: its thread knows only the service. What was accepted is on disk."""
+        service = self.__dict__.get("_service")  # None: its making has failed
+        if service is not None and not sys.is_finalizing() and service.drop():
+            text = (
+                f"unclosed coordinator of {service.server.path}: close it with close(), or use it in a with statement"
+            )
+            warnings.warn(text, ResourceWarning, source=self, stacklevel=2)
+
     def __enter__(self) -> Coordinator:
         return self.open()
 
@@ -118,6 +129,13 @@ class _Service:
         self._thread.join()
         if self._failure is not None:
             raise self._failure
+
+    def drop(self) -> bool:
+        """Ends it soon, without waiting; False when it has ended, or this process is not its own."""
+        if self.pid != os.getpid() or not self._thread.is_alive():
+            return False
+        self.server.stop()
+        return True
 
     def _serve(self) -> None:
         # Everything happens in this thread: an LMDB write transaction belongs to the thread that began it.

@@ -8,6 +8,9 @@ must wait for its worker blocks nobody behind it: it is set aside until that one
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
+from itertools import islice
 from math import inf
 
 from zq.core.ring import Ring
@@ -43,15 +46,16 @@ FAIR_TASKS = 16
 ASSIGN_TASKS_MAX = CREDIT_MAX
 """Batches of one key that are put back into their lane at once: nobody can hold more tasks."""
 
+PULLS_AT_ONCE = 16
+"""Pulls that are looked at before the next ones are: a queue with few tasks does not look at thousands."""
+
 ASSIGN_BYTES_MAX = 4 << 20
 """Payloads in one assign message: a quarter of a frame."""
-
 
 OFFER_SECONDS = 5.0
 """For which the lease of a pull waits to be confirmed: time for a link to come back, and what a task may be late
 because of a client that has died without a word.
 """
-
 
 Granted = dict[Holder, list[Lease]]
 """The leases of one step by holder, sent together."""
@@ -81,10 +85,10 @@ def _serve_queues(books: Books, step: Step) -> None:
         if queue.gate is not None:
             _reopen(books, step, queue)
         if queue.pull_waits:
-            _serve_pulls(books, step, queue, [one for one in queue.pull_waits.values() if is_heard(books, step, one)])
+            _serve_pulls(books, step, queue, partial(is_heard, books, step))
         _serve_workers(books, step, queue, granted)
         if queue.pull_waits:
-            _serve_pulls(books, step, queue, list(queue.pull_waits.values()))
+            _serve_pulls(books, step, queue, None)
         if queue.total_waiting:
             books.unserved[queue] = None
     leases = [lease for part in granted.values() for lease in part]
@@ -305,13 +309,17 @@ def is_heard(books: Books, step: Step, wait: PullWait) -> bool:
     return step.now < books.guests[wait.peer].heard_at + books.options.suspect_after
 
 
-def _serve_pulls(books: Books, step: Step, queue: Queue, waits: list[PullWait]) -> None:
-    """Serves pulls that wait, in the order in which they came."""
-    for wait in waits:
-        if not queue.total_waiting or not serve_pull(books, step, queue, wait):
+def _serve_pulls(books: Books, step: Step, queue: Queue, is_next: Callable[[PullWait], bool] | None) -> None:
+    """Serves pulls that wait, or those of them that `is_next` names, in the order in which they came."""
+    while queue.pull_waits and queue.total_waiting:
+        waits = list(islice(filter(is_next, queue.pull_waits.values()), PULLS_AT_ONCE))
+        for wait in waits:
+            if not serve_pull(books, step, queue, wait):
+                return
+            del queue.pull_waits[wait.name]
+            books.end_pull(wait)
+        if len(waits) < PULLS_AT_ONCE:
             return
-        del queue.pull_waits[wait.name]
-        books.end_pull(wait)
 
 
 def offer(books: Books, step: Step, token: int) -> None:

@@ -170,6 +170,15 @@ def _remove(books: Books, worker: Holder) -> None:
         del books.workers[worker.name]
 
 
+def take_back_undelivered(books: Books, step: Step, peer: Peer, since: float) -> None:
+    """Takes back what was granted in the step whose messages could not be sent to a worker: it never had it."""
+    worker = books.peers.get(peer)
+    for lease in list(worker.leases.values()) if worker is not None else ():
+        if lease.granted_at >= since:
+            books.count("never arrived")
+            settling.give_back_all(books, step, lease, "it never reached its worker")
+
+
 def disconnected(books: Books, wall: float, peer: Peer) -> None:
     """A message to this connection could not be sent: nothing goes to it any more, and its worker may come back by
     another.
