@@ -28,6 +28,8 @@ from patterns.direct.session import ControlThread, StageSession
 from patterns.pipeline.pipeline import load_pipeline
 from patterns.sockets import bind
 from zq.processes.children import become_child, restart_pause, start_program
+from zq.processes.exits import UNABLE
+from zq.processes.references import StartedOnImportError
 
 LONG_RUN = 1.0
 """Seconds after which a process that ended is no sign of trouble."""
@@ -107,8 +109,12 @@ def main() -> None:
     """Waits to be called, and works for one run: `python -m patterns.direct.serving PARENT SPEC STAGE ENDPOINT`."""
     spec, stage, endpoint = become_child()
     os.dup2(2, 1)  # what stages print goes to stderr, as in all workers
-    plan = load_pipeline(spec).plan()
-    node = plan.node_named(stage)
+    try:
+        plan = load_pipeline(spec).plan()
+        node = plan.node_named(stage)
+    except (ValueError, StartedOnImportError) as error:  # it was there when the supervisor started
+        sys.stderr.write(f"zq pipeline serve: stage {stage} cannot work: {error}\n")
+        sys.exit(UNABLE)
     context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
     intake = Intake(context)
     bind(intake.socket, endpoint)
