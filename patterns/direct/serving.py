@@ -30,8 +30,10 @@ from patterns.pipeline.pipeline import load_pipeline
 from patterns.sockets import bind
 from zq.processes.birth import become_child
 from zq.processes.children import restart_pause, start_program, wait_or_kill
+from zq.processes.exits import UNABLE
 from zq.processes.forks import close_sockets_of, drop_in_forks
 from zq.processes.logs import configure_log_as_parent
+from zq.processes.references import StartedOnImportError
 
 LONG_RUN = 1.0
 """Seconds after which a process that ended is no sign of trouble."""
@@ -114,9 +116,13 @@ def main() -> None:
     """Waits to be called, and works for one run. The arguments are SPEC STAGE ENDPOINT."""
     spec, stage, endpoint = become_child()
     os.dup2(2, 1)  # what stages print goes to stderr, as in all workers
-    plan = load_pipeline(spec).plan()
+    try:
+        plan = load_pipeline(spec).plan()
+        node = plan.node_named(stage)
+    except (ValueError, StartedOnImportError) as error:  # it was there when the supervisor started
+        sys.stderr.write(f"zq pipeline serve: stage {stage} cannot work: {error}\n")
+        sys.exit(UNABLE)
     configure_log_as_parent()
-    node = plan.node_named(stage)
     context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
     intake = Intake(context)
     drop_in_forks(partial(close_sockets_of, bind(intake.socket, endpoint)))  # or what a stage forks keeps the port

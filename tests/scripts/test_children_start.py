@@ -262,3 +262,34 @@ def test_child_that_dies_while_it_has_nothing_to_do_costs_no_task_an_attempt(fol
 
     assert receipt.result(timeout=PATIENCE)[0] == 2
     assert client.status(receipt.id).attempts == 0
+
+
+STAGES = """
+    import os, sys
+    from patterns import stage
+    @stage
+    def bake(x):
+        if x == 5 and not os.path.exists("broken"):
+            open("broken", "w").close()
+            open("shop.py", "w").write("import no_such_module")
+            os._exit(1)
+        return x
+"""
+RUNS = """
+    import sys
+    from shop import bake
+    if __name__ == "__main__":
+        for x in bake.run(range(1000), RUN):
+            pass
+"""
+
+
+@pytest.mark.parametrize("run", ["data='run.zq'", "allow_loss=True"], ids=["durable", "direct"])
+def test_run_whose_stage_cannot_start_again_ends_with_the_reason(folder: Folder, run: str) -> None:
+    folder.write("shop.py", STAGES)
+    folder.write("main.py", RUNS.replace("RUN", run))
+
+    done = folder.run("main.py")
+
+    assert "StartError: stage bake: a worker cannot work: shop cannot be imported:" in done.stderr
+    assert done.stderr.rstrip().splitlines()[-1].startswith("ModuleNotFoundError: No module named 'no_such_module'")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 import zq
-from tests.scripts.folder import Folder
+from tests.scripts.folder import PATIENCE, Folder
 
 SENTENCE = 'put the run under `if __name__ == "__main__":`'
 
@@ -120,3 +120,19 @@ def test_call_that_is_submitted_without_a_guard_fails_and_is_submitted_once(fold
     assert f"a call is submitted while its module is imported for what it defines: {SENTENCE}" in done.stderr
     status = client.query("status")
     assert (status["dead"], status["done"], status["waiting"], status["leased"]) == (1, 0, 0, 0)
+
+
+@pytest.mark.parametrize("script", [WORKER, APP], ids=["worker", "app"])
+def test_worker_that_a_thread_of_its_module_runs_does_not_run_in_its_children(
+    folder: Folder, client: zq.Client, script: str
+) -> None:
+    receipts = client.submit_many("q", [{}] * 5)
+    name = "worker" if script is WORKER else "app"
+    run = f"import threading; threading.Thread(target=lambda: {name}.run(burst=True)).start()"
+    folder.write("shop.py", script.replace(f"{name}.run()", run))
+
+    done = folder.run("shop.py")
+
+    assert SENTENCE in done.stderr
+    assert [one.result(timeout=PATIENCE) for one in receipts] == ["baked"] * 5
+    assert client.query("workers") == []

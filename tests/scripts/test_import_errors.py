@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 import zq
-from tests.scripts.folder import Folder
+from tests.scripts.folder import Folder, wait_for
 from zq.processes.references import ModuleFailedError, load_reference
 
 FAULTS = {
@@ -178,3 +178,20 @@ def test_child_that_cannot_import_its_module_ends_the_run_with_the_fault(
     assert "NameError: name 'nobody' is not defined" in words
     assert "/zq/" not in words
     assert (client.status(receipt.id).state, client.status(receipt.id).attempts) == ("waiting", 0)
+
+
+def test_process_that_serves_a_stage_shows_the_fault_of_the_module(folder: Folder) -> None:
+    text = CHILD_ONLY
+    for name, value in {"SORT": "def", "OPTIONS": "", "RUN": "pass"}.items():
+        text = text.replace(name, value)
+    folder.write("shop.py", text)
+    server = folder.start(
+        *("-m", "zq.cli", "pipeline", "serve", "shop:double", "--stage", "double", "--bind", "tcp://127.0.0.1:1")
+    )
+    wait_for(lambda: "NameError: name 'nobody' is not defined" in folder.said_by(server), "the fault")
+
+    said = folder.said_by(server)
+
+    assert said.startswith("zq pipeline serve: stage double cannot work: shop cannot be imported:")
+    assert f'File "{folder.path}/shop.py", line 5, in <module>' in said
+    assert "/zq/" not in said

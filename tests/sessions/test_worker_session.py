@@ -4,6 +4,8 @@ from typing import Any
 
 from zq.errors import RemoteProtocolError, WorkerFencedError
 from zq.sessions.worker import STARTED_AFTER, WELCOME_PATIENCE, WorkerSession
+from zq.wire.codec import decode_for_coordinator, encode
+from zq.wire.limits import TEXT_CHARS_MAX
 from zq.wire.messages import (
     DEFAULT_OPTIONS,
     Assign,
@@ -274,3 +276,33 @@ def test_worker_that_leaves_before_it_is_welcome_says_so() -> None:
 
     assert isinstance(hello, Hello)
     assert goodbye == Goodbye("shop", "life-1")
+
+
+def test_worker_that_cannot_work_says_why_when_it_leaves() -> None:
+    stage = Stage()
+    stage.connect()
+    stage.session.goodbye("no child starts" * 2000)
+
+    (goodbye,) = stage.session.take_outbox()
+
+    assert goodbye == Goodbye("shop", "life-1", ("no child starts" * 2000)[:TEXT_CHARS_MAX])
+    assert decode_for_coordinator(encode(goodbye)) == goodbye
+    assert decode_for_coordinator(encode(Goodbye("shop", "life-1"))) == Goodbye("shop", "life-1")
+
+
+def test_credit_that_changes_while_nobody_hears_is_told_with_the_welcome() -> None:
+    stage = Stage()
+    stage.session.credit = 0
+    stage.session.offer(7)  # before there is a connection: the hello has it
+    stage.session.connected(0.0)
+    (hello,) = stage.session.take_outbox()
+    assert isinstance(hello, Hello)
+    assert hello.credit == 7
+    stage.session.offer(3)  # the hello is out, and has no answer yet
+
+    assert stage.session.take_outbox() == []
+    assert stage.hear(0.0, WELCOME) == [Release(1, 3, ())]
+    assert stage.hear(0.0, Settled(1, ())) == []
+    stage.session.offer(9)
+    assert stage.session.take_outbox() == [Release(2, 9, ())]
+    assert stage.connect(1.0) == [Release(2, 9, ())]  # it had no answer; the hello has the credit already

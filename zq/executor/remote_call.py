@@ -23,7 +23,7 @@ from zq.app.converters import MSGPACK_INT_MAX, MSGPACK_INT_MIN, Converter
 from zq.app.parameters import Parameters
 from zq.errors import ConversionError, TaskFailedError
 from zq.processes.copies import leave_copy
-from zq.processes.references import MAIN, is_script, load_reference, loaded_module, reference_to
+from zq.processes.references import MAIN, ModuleFailedError, is_script, load_reference, loaded_module, reference_to
 from zq.wire.limits import TEXT_CHARS_MAX
 
 TUPLE, SET, FROZENSET, COMPLEX, LARGE_INT = range(1, 6)
@@ -225,6 +225,8 @@ def find(path: str) -> Callee:
     """
     try:
         function = load_reference(path)
+    except ModuleFailedError:
+        raise
     except (ImportError, AttributeError, KeyError, OSError, ValueError) as error:
         raise ValueError(f"there is no function {path} here: {type(error).__name__}: {error}") from error
     if not callable(function):

@@ -103,14 +103,23 @@ def is_in_main_part(module: ModuleType, name: str) -> bool:
         module: that has it.
         name: at the top of the module; what follows a dot is not looked at.
     """
-    file = getattr(module, "__file__", None)
+    file = file_of(module)
     return module is sys.modules.get("__main__") and file is not None and name.partition(".")[0] in _main_names(file)
 
 
 def has_main_part(module: ModuleType) -> bool:
     """Returns whether the file of a module has a main part."""
-    file = getattr(module, "__file__", None)
+    file = file_of(module)
     return file is not None and any(_is_guard(node) for node in _top_of(file))
+
+
+def file_of(module: ModuleType | None) -> str | None:
+    """Returns the file of a module, None when it is in none.
+
+    Python takes `__file__` from a script when it has come to its end, while threads of it may still run.
+    """
+    file = getattr(module, "__file__", None) or getattr(getattr(module, "__loader__", None), "path", None)
+    return file if isinstance(file, str) else None
 
 
 @functools.lru_cache(maxsize=16)

@@ -27,7 +27,14 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from zq.processes.import_errors import ModuleFailedError, StartedOnImportError, has_main_part, is_in_main_part, words_of
+from zq.processes.import_errors import (
+    ModuleFailedError,
+    StartedOnImportError,
+    file_of,
+    has_main_part,
+    is_in_main_part,
+    words_of,
+)
 
 __all__ = ["ModuleFailedError", "StartedOnImportError"]
 
@@ -54,6 +61,16 @@ class _Loading(threading.local):
 
 
 _loading = _Loading()
+
+
+class _Served:
+    """What this process, a child of a worker, was started for."""
+
+    is_loading = False  # in whatever thread the module does something meanwhile
+    provider: object = None
+
+
+_served = _Served()
 
 
 # Names.
@@ -148,7 +165,7 @@ def place_of(module: ModuleType) -> str | None:
     spec = getattr(module, "__spec__", None)
     if spec is not None and not is_script(spec.name):
         return str(spec.name)  # python -m package.module, or python -m package
-    file = getattr(module, "__file__", None)
+    file = file_of(module)
     return None if file is None or not Path(file).is_file() else str(Path(file).resolve())
 
 
@@ -217,8 +234,23 @@ def refuse_while_loading(what: str, cause: BaseException | None = None) -> None:
     Raises:
         StartedOnImportError: this thread is importing something by its reference.
     """
-    if _loading.depth > 0:
+    if _loading.depth > 0 or _served.is_loading:
         raise StartedOnImportError(what) from cause
+
+
+def refuse_if_served(provider: object, what: str) -> None:
+    """Refuses what a module, or a thread that it has left, must not do with the worker or app of which this process is
+    a child.
+
+    Args:
+        provider: the worker or app.
+        what: is done, as the beginning of a sentence.
+
+    Raises:
+        StartedOnImportError: this process was started to run its handlers.
+    """
+    if provider is _served.provider:
+        raise StartedOnImportError(what)
 
 
 def loaded_module(place: str) -> ModuleType | None:
@@ -236,7 +268,7 @@ def source_of(reference: str) -> tuple[str, int] | None:
     """
     place = reference.rpartition(":")[0]
     module = loaded_module(str(Path(place).resolve()) if place.endswith(".py") else place)
-    file = getattr(module, "__file__", None)
+    file = file_of(module)
     try:
         return None if file is None else (file, Path(file).stat().st_mtime_ns)
     except OSError:  # it is in an archive, or has gone since
@@ -312,12 +344,16 @@ def load_provider(spec: str) -> Any:
 
 
 def load_handlers(spec: str) -> Mapping[str, Any]:
-    """Imports a worker by its spec and returns its handlers, by queue.
+    """Imports a worker by its spec and returns its handlers, by queue; in a child process of that worker.
 
     Raises:
         ValueError: there is no such worker.
     """
-    worker = load_provider(spec)
+    _served.is_loading = True
+    try:
+        worker = _served.provider = load_provider(spec)
+    finally:
+        _served.is_loading = False
     handlers = getattr(worker, "handlers", None)
     if not isinstance(handlers, Mapping) or not handlers:
         raise ValueError(f"expected a zq.Worker with handlers at {spec}, got {type(worker).__name__}")

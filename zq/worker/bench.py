@@ -336,6 +336,7 @@ class Bench:
             self._waiting.clear()
             self._coroutines.clear()
             self._tasks = self._coroutine_tasks = 0
+            self._expiries.clear()
         return [Span(chunk.assignment.token, chunk.lo, chunk.hi) for chunk in chunks]
 
     def close(self) -> list[Span]:

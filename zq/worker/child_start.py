@@ -64,7 +64,10 @@ def wait_ready(
         raise CannotStartError(f"it has not imported its module within {READY_PATIENCE:.0f} s") from None
     if frame is None:
         raise CannotStartError(f"it {describe_exit(process.wait())} before it was ready; its output says why")
-    told: dict[str, Any] = json.loads(frame)
+    try:
+        told: dict[str, Any] = json.loads(frame)
+    except ValueError:
+        raise CannotStartError("what it says of itself cannot be read") from None
     if "unable" in told:
         raise CannotStartError(told["unable"], is_told=True)
     missing = [] if told["queues"] is None else sorted(set(queues).difference(told["queues"]))

@@ -221,7 +221,7 @@ class ChildThread(RunnerThread):
     def _note_failure(self, why: CannotStartError) -> None:
         self.failures += 1
         self.problem = why
-        if self.was_ready:
+        if self.was_ready or not why.is_told:
             log.error("a child process cannot work, and is started again: %s", why)
         self._child_host.note_child()
 

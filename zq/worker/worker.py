@@ -14,7 +14,7 @@ from types import TracebackType
 from typing import Any, TypeVar
 
 from zq.errors import ClosedError
-from zq.processes.references import label_of, reference_to_object, refuse_while_loading
+from zq.processes.references import label_of, reference_to_object, refuse_if_served, refuse_while_loading
 from zq.sockets.link import resolve_address, resolve_namespace
 from zq.submit_options import check_name
 from zq.task import Task
@@ -157,6 +157,7 @@ class Worker:
         if not self.handlers:
             raise ValueError(f"worker {self.name} has no handler; register one with @worker.task(queue)")
         refuse_while_loading(f"worker {self.name} is started")
+        refuse_if_served(self.owner, f"worker {self.name} is started")
         self._run = WorkerRun(self, self.child_spec() if self.processes else None)
         self._run.start()
         return self._run
