@@ -116,6 +116,8 @@ class Machine:
         tx = self._store.begin()
         try:
             step = Step(now, tx)
+            if step.now - self._ticked_at > 2 * self.options.heartbeat_interval:
+                liveness.excuse_idleness(self.books, step.now)
             for peer in unreachable:
                 liveness.disconnected(self.books, step.wall, peer)
             for peer, message in messages:

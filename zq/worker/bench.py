@@ -77,6 +77,16 @@ class Bench:
         self.is_closed = False
         self._changed = threading.Condition()
 
+    @property
+    def waiting(self) -> int:
+        """How many tasks are on it."""
+        return self._tasks + self._coroutine_tasks
+
+    def chunks(self) -> list[Chunk]:
+        """Returns what is on it."""
+        with self._changed:
+            return [*self._waiting, *self._coroutines]
+
     def put(self, assignments: list[Assignment]) -> None:
         """Adds what the coordinator assigned."""
         with self._changed:
@@ -233,19 +243,18 @@ class Bench:
             if left:
                 self._count()
                 self._limit_credit(now, running)
-                tokens = {chunk.assignment.token for chunks in (self._waiting, self._coroutines) for chunk in chunks}
+                tokens = {chunk.assignment.token for chunk in self.chunks()}
                 for token in [token for token in self._expiries if token not in tokens]:
                     del self._expiries[token]
             return left
 
     def _limit_credit(self, now: float, running: int) -> None:
         """Sets the credit to what stays. Slots that are free while others are stuck must not bring more for those; but
-        when all are stuck, nothing comes, and the next report may ask for more at once.
+        when tasks run in all of them, nothing comes, and the next report may ask for more at once.
         """
-        kept = self._tasks + self._coroutine_tasks
-        most = kept + (running if self._stuck else self.concurrency)
+        most = self.waiting + (running if self._stuck else self.concurrency)
         self.credit = min(self.credit, most)
-        if self._stuck < self.concurrency:
+        if self._stuck < self.concurrency or most < self.concurrency:  # no report may come: children may be starting
             self._credit_max, self.rests_until = most, now + SHED_REST
 
     def rest_is_over(self, now: float) -> bool:
@@ -329,7 +338,7 @@ class Bench:
         """Ends all `take`, and returns what was never started."""
         with self._changed:
             self.is_closed = True
-            chunks = [*self._waiting, *self._coroutines]
+            chunks = self.chunks()
             self._waiting.clear()
             self._coroutines.clear()
             self._tasks = self._coroutine_tasks = 0

@@ -7,6 +7,7 @@ bench and run them. The caller of `Worker.run` waits, and decides when to drain.
 
 from __future__ import annotations
 
+import logging
 import signal
 import threading
 import time
@@ -28,7 +29,13 @@ from zq.worker.harvest import Report
 from zq.worker.loop_child_runner import CoroutineChildRunner
 from zq.worker.loop_runner import LoopRunner, is_coroutine_handler
 from zq.worker.runner import Handler, random_prefix
+from zq.worker.strays import Strays
 from zq.worker.thread_runner import RunnerThread, ThreadRunner
+
+log = logging.getLogger(__name__)
+
+HANDLERS_PATIENCE = 30.0
+"""Seconds that a worker which ends lets its handlers finish."""
 
 BURST_IDLE = 0.5
 """Seconds without a task after which a worker in burst mode ends."""
@@ -112,6 +119,7 @@ class WorkerRun:
         self._overdue: set[tuple[int, int]] = set()
         self._busy_at = time.monotonic()
         self.runners: list[RunnerThread] = []
+        self._strays = Strays(self.session, self.bench, self.runners)
         for _ in range(threads):
             self.runners.append(
                 ThreadRunner(self, handlers) if spec is None else ChildRunner(self, spec, settings.child_stdout)
@@ -187,8 +195,15 @@ class WorkerRun:
             coroutines = stuck.pop() if self._has_loop else 0
             leaving += bench.shed(now, sum(stuck), coroutines, len(running))
             is_told = bench.rest_is_over(now)
+            if now >= self._strays.next_at:
+                leaving += self._take_strays(now)
         if leaving or is_told:
             self.session.release(leaving, 0 if self._is_stopping else bench.credit)
+
+    def _take_strays(self, now: float) -> list[Span]:
+        strays = self._strays.look(now)
+        self.bench.revoke(strays)  # should they turn up after all
+        return strays
 
     def _settle(self, reports: list[Report]) -> None:
         done = [one for report in reports for one in report.done]
@@ -241,7 +256,8 @@ class WorkerRun:
                 if failed:
                     self.session.finish([], failed, 0)
                 self.failure = RunnerBrokenError("a thread that runs handlers ended by a fault that is not a handler's")
-                self.wake()
+                log.error("%s; the worker ends", self.failure)
+                self._stop_in_background(HANDLERS_PATIENCE)
 
     # Any thread.
 
@@ -314,14 +330,17 @@ class WorkerRun:
         Any thread may stop it, also when another one does: each waits for the end, and the shortest timeout counts. A
         thread that runs handlers cannot wait for itself: it returns at once, and the run ends after the handler.
         """
-        is_first = self._begin_to_stop(timeout)
         if threading.current_thread() in [runner.thread for runner in self.runners]:
-            if is_first:
-                threading.Thread(target=self._drain, name="zq-stop", daemon=True).start()
-        elif is_first:
+            self._stop_in_background(timeout)
+        elif self._begin_to_stop(timeout):
             self._drain()
         else:
             self._ended.wait()
+
+    def _stop_in_background(self, timeout: float) -> None:
+        """Stops for a thread that cannot wait for the end."""
+        if self._begin_to_stop(timeout):
+            threading.Thread(target=self._drain, name="zq-stop", daemon=True).start()
 
     def _begin_to_stop(self, timeout: float) -> bool:
         """Takes no more from now on; returns whether nobody else has begun that."""
