@@ -77,6 +77,11 @@ def test_worker_whose_children_do_not_begin_asks_again_after_a_while() -> None:
     assert bench.credit == 0
     assert bench.rest_is_over(7.0 + SHED_REST)
     assert bench.credit == 2
+    bench.put([lease(2, 2)])
+    bench.shed(8.0, 2, 0, 0)
+    assert not bench.rest_is_over(8.0 + SHED_REST)
+    assert bench.shed(8.1, 1, 0, 0) == []
+    assert bench.rest_is_over(8.1)  # one of them works
 
 
 def test_coroutines_and_plain_functions_leave_by_their_own_slots() -> None:

@@ -36,8 +36,11 @@ SHED_INTERVAL = 0.05
 
 SHED_REST = 0.5
 """Seconds after something went back in which the credit does not grow: short tasks of one queue, or of coroutines,
-would else bring long ones of another, again and again.
+would else bring long ones of another, again and again. Doubled each time until something ends.
 """
+
+SHED_REST_MAX = 8.0
+"""Seconds of the longest of these times; it is over as soon as a slot works again."""
 
 CREDIT_GROWTH = 2.0
 """By which the credit grows at most from report to report: the first few tasks of a queue say little about the rest."""
@@ -74,6 +77,7 @@ class Bench:
         self._shed_at = 0.0  # when the work was last counted
         self._credit_max = CREDIT_MAX
         self.rests_until = inf  # when that ends (monotonic); infinity: it has
+        self._rest = SHED_REST  # the next
         self.is_closed = False
         self._changed = threading.Condition()
 
@@ -228,6 +232,8 @@ class Bench:
             stuck_coroutines: the same of coroutines.
             running: tasks that run.
         """
+        if stuck + stuck_coroutines < self._stuck and self.rests_until < inf:
+            self.rests_until = now
         self._stuck = stuck + stuck_coroutines
         plain, coroutines = self.concurrency - self._coroutine_slots, self._coroutine_slots
         if not self._is_much(self._tasks, plain - stuck) and not self._is_much(
@@ -255,11 +261,12 @@ class Bench:
         most = self.waiting + (running if self._stuck else self.concurrency)
         self.credit = min(self.credit, most)
         if self._stuck < self.concurrency or most < self.concurrency:  # no report may come: children may be starting
-            self._credit_max, self.rests_until = most, now + SHED_REST
+            self._credit_max, self.rests_until = most, now + self._rest
+            self._rest = min(2 * self._rest, SHED_REST_MAX)
 
     def rest_is_over(self, now: float) -> bool:
         """Whether the credit may grow again from now on, and is to be told."""
-        if now < self.rests_until:
+        if now < self.rests_until:  # also when it is infinite
             return False
         self._credit_max, self.rests_until = CREDIT_MAX, inf
         self.credit = max(self.credit, self.concurrency)
@@ -315,6 +322,7 @@ class Bench:
             return
         seconds = report.seconds / report.tasks
         with self._changed:
+            self._rest = SHED_REST
             known = self._seconds.get(queue)
             average = seconds if known is None else known + WEIGHT * (seconds - known)
             self._seconds[queue] = average

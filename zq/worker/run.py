@@ -163,15 +163,16 @@ class WorkerRun:
         if revoked:
             self._take_away(revoked)
         running = self.running()
-        if session.hands or now >= bench.rests_until:
+        if session.hands or bench.rests_until < inf:
             self._give_back_what_waits(now, running)
         if session.failure is not None:
             self.wake()
         self._look_for_overdue(now, running)
         if not self._is_stopping and self.failure is None:
             self._look_for_broken()
-        if session.hands:
+        if session.hands or bench.rests_until < inf:
             self._busy_at = now
+        if session.hands:
             self.next_look_at = now + (2 * VISIBLE_AFTER if self._is_stopping else RUNNING_LOOK_INTERVAL)
         else:
             self.next_look_at = bench.rests_until
