@@ -1,7 +1,27 @@
 """Workers: whether they live, and what becomes of the leases of one that does not."""
 
+import itertools
+from typing import Any
+
+import pytest
+
 from tests.core.desk import Desk, assigned, done, only
-from zq.wire.messages import Beat, Error, Goodbye, Heartbeat, Held, Hello, Progress, Release, Settled, Started, Welcome
+from zq.core.tasks.liveness import IDLE_MIN
+from zq.wire.messages import (
+    Beat,
+    Cancelled,
+    Error,
+    Goodbye,
+    Heartbeat,
+    Held,
+    Hello,
+    Progress,
+    Release,
+    Settled,
+    Span,
+    Started,
+    Welcome,
+)
 
 W, V = b"worker-1", b"worker-2"
 
@@ -207,3 +227,127 @@ def test_last_word_of_a_worker_counts_when_its_connection_is_known_to_be_closed(
 
     assert desk.query("workers") == []
     assert desk.task("a")["state"] == "waiting"
+
+
+# Workers that live, and do not work on what they hold.
+
+
+def cancelled(answers: list[Any]) -> list[Span]:
+    return [span for answer in answers if isinstance(answer, Cancelled) for span in answer.spans]
+
+
+def beat(desk: Desk, seconds: float, *held: Held) -> list[Any]:
+    """Lets time pass in which the worker beats; returns what it is sent."""
+    sent: list[Any] = []
+    for _ in range(round(seconds)):
+        desk.wait(1.0)
+        sent += desk.say(W, Heartbeat(1, held))
+    return sent
+
+
+def test_what_a_worker_holds_and_does_not_start_goes_back_uncharged_and_it_is_told() -> None:
+    desk = Desk(gone_after=12.0)
+    desk.submit("a", 3)
+    (one,) = assigned(desk.hello(W, "w", 3))
+    assert cancelled(beat(desk, 11, Held(one.token, ()))) == []
+
+    told = cancelled(beat(desk, 2, Held(one.token, ())))
+
+    assert told == [Span(one.token, 0, 3)]
+    assert desk.task("a#1")["state"] == "waiting"
+    assert desk.task("a#1")["attempts"] == 0
+    (event,) = [one for one in desk.query("trace", id="a#1") if one["event"] == "returned"]
+    assert event["detail"]["reason"] == "worker w held it for 12 s and did not start it"
+    assert desk.query("workers")[0]["state"] == "stuck"
+
+
+def test_what_waits_behind_a_task_that_runs_goes_back_and_the_task_runs_on() -> None:
+    desk = Desk(gone_after=12.0)
+    desk.submit("a", 3)
+    (one,) = assigned(desk.hello(W, "w", 3))
+    desk.say(W, Started((Held(one.token, (0,)),)))
+
+    told = cancelled(beat(desk, 14, Held(one.token, (0,))))
+
+    assert told == [Span(one.token, 1, 3)]
+    assert desk.task("a#0")["state"] == "leased"
+    assert desk.task("a#2")["state"] == "waiting"
+
+
+def test_worker_that_goes_on_keeps_what_it_holds() -> None:
+    desk = Desk(gone_after=12.0)
+    desk.submit("a", 5)
+    (one,) = assigned(desk.hello(W, "w", 5))
+    for index in range(4):
+        assert cancelled(beat(desk, 8, Held(one.token, (index,)))) == []
+        desk.settle(W, done(one, index, index + 1), credit=5)
+
+    assert desk.task("a#4")["state"] == "leased"
+    assert desk.query("workers")[0]["state"] == "live"
+
+
+def test_what_was_started_and_is_not_listed_any_more_is_lost() -> None:
+    desk = Desk(gone_after=12.0)
+    desk.submit("a", 2, on_lost="cancel")
+    (one,) = assigned(desk.hello(W, "w", 2))
+    desk.say(W, Started((Held(one.token, (0, 1)),)))
+
+    told = cancelled(beat(desk, 14, Held(one.token, (1,))))
+
+    assert told == [Span(one.token, 0, 1)]
+    assert desk.task("a#0")["state"] == "cancelled"
+    assert desk.task("a#1")["state"] == "leased"
+
+
+def test_stuck_worker_gets_one_task_at_a_time_and_then_none_for_longer_and_longer() -> None:
+    desk = Desk(gone_after=12.0)
+    desk.submit("a", 9)
+    desk.hello(W, "w", 9)
+    got: list[tuple[float, int]] = []
+    token = desk.leases[0].token
+    for second in range(120):
+        for assignment in assigned(beat(desk, 1, Held(token, ()))):
+            token = assignment.token
+            got.append((second, assignment.tasks))
+
+    assert [tasks for _, tasks in got] == [1, 1, 1]
+    pauses = [late - early for (early, _), (late, _) in itertools.pairwise(got)]
+    assert pauses == [24, 48]
+
+
+def test_stuck_worker_that_settles_a_task_gets_as_many_as_it_wants_again() -> None:
+    desk = Desk(gone_after=12.0)
+    desk.submit("a", 9)
+    (one,) = assigned(desk.hello(W, "w", 9))
+    (trial,) = assigned(beat(desk, 13, Held(one.token, ())))
+    assert trial.tasks == 1
+
+    assert [one.tasks for one in assigned(desk.settle(W, done(trial, 0, 1), credit=9))] == [8]
+    assert desk.query("workers")[0]["state"] == "live"
+
+
+def test_worker_has_time_to_start_its_children_however_soon_it_would_be_gone() -> None:
+    desk = Desk(suspect_after=0.3, gone_after=0.6, heartbeat_interval=0.1)
+    desk.submit("a")
+    (one,) = assigned(desk.hello(W, "w"))
+    told: list[Span] = []
+    seconds = 0.0
+    while not told:
+        desk.wait(0.2, every=0.1)
+        seconds += 0.2
+        told = cancelled(desk.say(W, Heartbeat(1, (Held(one.token, ()),))))
+
+    assert seconds == pytest.approx(IDLE_MIN, abs=0.5)
+
+
+def test_stall_and_silence_are_not_taken_for_idleness() -> None:
+    desk = Desk(suspect_after=3.0, gone_after=12.0)
+    desk.submit("a")
+    (one,) = assigned(desk.hello(W, "w"))
+    desk.now += 60.0  # the coordinator stands still
+    assert cancelled(desk.say(W, Heartbeat(1, (Held(one.token, ()),)))) == []
+    assert cancelled(beat(desk, 5, Held(one.token, ()))) == []
+    desk.wait(4.0)  # the worker is silent
+    assert cancelled(beat(desk, 5, Held(one.token, ()))) == []
+
+    assert desk.task("a")["state"] == "leased"

@@ -14,11 +14,13 @@ from typing import Any
 
 from tests.simulation.deadlines import Clocks, check_deadlines
 from tests.simulation.fates import check_expiry, check_fates, check_hand_out, check_schedules, check_unique
+from tests.simulation.hands import HandCheck
 from tests.simulation.invariants import check_books, check_grants
 from tests.simulation.ledger import Ledger, Violation
 from tests.simulation.limits import LimitCheck
 from tests.simulation.lineage import COMPLAINTS, JOINED, check_joined
 from tests.simulation.lives import Lives
+from tests.simulation.order import OrderCheck
 from tests.simulation.peers import Customer, Worker
 from tests.simulation.session_worker import SessionWorker
 from tests.simulation.shares import QUEUES, ShareCheck
@@ -89,6 +91,7 @@ class Kitchen:
         self.ticked_wall = 0.0  # at the last tick
         self.latest_wall = 0.0  # that the machine has seen
         self.limits = LimitCheck()
+        self.order = OrderCheck()
         self.shares = ShareCheck()
         self.lives = Lives()
         self.acknowledges_early = False  # planted fault
@@ -179,7 +182,7 @@ class Kitchen:
         self.latest_wall = max(self.latest_wall, step.wall)
         lines, stored = {key: list(line) for key, line in self.ledger.lines.items()}, dict(self.ledger.stored)
         self.note_order(step, self.received)
-        self.check_hand_outs(self.leases_before, step.wall)
+        self.check_hand_outs(self.leases_before, step)
         check_grants(books, self.world.now)
         self.check_deaths(self.workers_before, self.received)
         if kept := [token for token in self.undelivered if token in books.leases]:
@@ -237,14 +240,16 @@ class Kitchen:
         row = answer(self.machine.books, step, "task", {"id": id})
         return row["state"] not in ("waiting", "scheduled", "leased", "unknown") or row.get("queue", queue) != queue
 
-    def check_hand_outs(self, before: int, wall: float) -> None:
+    def check_hand_outs(self, before: int, step: Step) -> None:
         """Checks the leases that were granted since the number `before`."""
         assert self.machine is not None
         books = self.machine.books
-        for number in range(before + 1, books.lease_number + 1):
-            lease = books.leases.get(books.epoch << EPOCH_SHIFT | number)
-            if lease is not None:
-                check_hand_out(lease, wall, self.latest_wall)
+        numbers = range(before + 1, books.lease_number + 1)
+        found = [books.leases.get(books.epoch << EPOCH_SHIFT | number) for number in numbers]
+        granted = [lease for lease in found if lease is not None]
+        for lease in granted:
+            check_hand_out(lease, step.wall, self.latest_wall)
+        self.order.check(books, step, granted)
 
     def has_schedules(self) -> bool:
         tx = self.store.begin()
@@ -483,6 +488,7 @@ def _heal_and_drain(
     """Nothing goes wrong any more; everything accepted must end within simulated minutes."""
     world.is_healed = True
     kitchen.visitors.heal()
+    hands = HandCheck(workers, world.now, kitchen.options.gone_after)
     for _ in range(1000):
         if not any(customer.unanswered for customer in customers):
             if not kitchen.has_schedules():
@@ -503,6 +509,8 @@ def _heal_and_drain(
                 rate = world.rng.choice((None, 20.0))  # not one that keeps everybody waiting for minutes
                 customers[0].set_queue(name, {"paused": False, "draining": False, "rate": rate, "key_rate": rate})
         _act(world, kitchen, customers, workers)
+        if kitchen.machine is not None:
+            hands.check(kitchen.machine.books, world.now)
         if i > RESUME_TURN and i % 20 == 0 and _is_drained(kitchen, customers, workers):
             break
     for customer in customers:

@@ -488,6 +488,12 @@ class Worker:
     def send(self, message: Any) -> None:
         self.connection.send_up(message)
 
+    def at_work(self) -> list[tuple[int, int]]:
+        return list(self.running)
+
+    def listed(self) -> list[int]:
+        return [token for token, left in self.open_tasks.items() if left]
+
     # What it hears.
 
     def receive(self, message: Any) -> None:
@@ -592,11 +598,20 @@ class Worker:
         started = []
         while self.backlog and len(self.running) < self.concurrency:
             assignment, index = self.backlog.pop(0)
+            if self.world.strikes("wedge"):
+                if rng.random() < 0.3:
+                    self.lose_lease(assignment.token)
+                continue
             seconds = 10_000.0 if self.world.strikes("hang") else rng.choice((0.0, 0.2, 1.0))
             self.running[assignment.token, index] = self.world.now + seconds
             started.append(Held(assignment.token, (index,)))
         if started and rng.random() < 0.7:
             self.send(Started(tuple(started)))
+
+    def lose_lease(self, token: int) -> None:
+        """Forgets a lease altogether, which its heartbeats do not list any more."""
+        self.backlog = [(one, i) for one, i in self.backlog if one.token != token]
+        self.open_tasks.pop(token, None)
 
     def finish_due(self) -> None:
         done: list[Done] = []
@@ -605,6 +620,8 @@ class Worker:
             is_hung = until > self.world.now + 5000 and self.world.is_healed
             if until <= self.world.now or is_hung:
                 del self.running[token, index]
+                if self.world.strikes("wedge"):
+                    continue
                 self.report(token, index, done, failed)
         if done or failed:
             self.number += 1

@@ -46,7 +46,9 @@ from zq.core.tasks.groups import GroupRow
 from zq.core.tasks.schedules import ScheduleRow
 from zq.core.upkeep import UpkeepPart
 from zq.wire.messages import Batch as WireBatch
+from zq.wire.messages import Held
 from zq.wire.policies import DEFAULT_POLICIES
+from zq.worker.bench import Bench
 
 IN_THE_PEERS = ("ack before commit", "delete before commit", "resend with new id", "nak after timeout")
 """These are in the simulated shell and clients, see `kitchen`."""
@@ -479,6 +481,75 @@ def _guests_never_leave(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(pulls, "disconnected", disconnected)
 
 
+def _idle_never_taken_back(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(liveness, "_look_for_idle", lambda books, step, worker, held: None)
+
+
+def _lost_ends_not_missed(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(Lease, "note_listed", lambda self, running, now: None)
+
+
+def _unlisted_never_taken_back(patch: pytest.MonkeyPatch) -> None:
+    real = liveness.heartbeat
+
+    def heartbeat(books: Books, step: Step, worker: Holder, message: Any) -> None:
+        """Believes that the worker lists all that it was given."""
+        listed = {one.token for one in message.held}
+        missing = tuple(Held(token, ()) for token in worker.leases if token not in listed)
+        for token in [one.token for one in missing]:
+            worker.leases[token].moved_at = step.now
+        real(books, step, worker, message._replace(held=message.held + missing))
+
+    patch.setattr(liveness, "heartbeat", heartbeat)
+
+
+def _worker_never_gives_back(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(Bench, "shed", lambda self, now, stuck, stuck_coroutines, running: [])
+
+
+def _charged_when_given_back(patch: pytest.MonkeyPatch) -> None:
+    real = leasing.give_back
+
+    def give_back(books: Books, step: Step, lease: Lease, mask: int) -> None:
+        real(books, step, lease, mask)
+        lease.batch.attempts += 1
+
+    patch.setattr(leasing, "give_back", give_back)
+
+
+def _place_lost_when_given_back(patch: pytest.MonkeyPatch) -> None:
+    real = leasing.give_back
+
+    def give_back(books: Books, step: Step, lease: Lease, mask: int) -> None:
+        """Has what comes back wait behind everything else of its priority."""
+        batch = lease.batch
+        if batch.is_queued:
+            real(books, step, lease, mask)
+            return
+        batch.is_queued = True  # so that it is not put into its place
+        real(books, step, lease, mask)
+        batch.is_queued = False
+        books.turn += 1
+        batch.queue.put_behind(batch, books.sequence, books.turn)
+
+    patch.setattr(leasing, "give_back", give_back)
+
+
+def _given_back_and_kept(patch: pytest.MonkeyPatch) -> None:
+    real = leasing.give_back
+
+    def give_back(books: Books, step: Step, lease: Lease, mask: int) -> None:
+        patch.setattr(leasing, "uncover", keep)
+        real(books, step, lease, mask)
+        patch.setattr(leasing, "uncover", uncover)
+
+    def keep(books: Books, step: Step, lease: Lease, mask: int) -> None:
+        lease.batch.leased &= ~mask
+
+    uncover = leasing.uncover
+    patch.setattr(leasing, "give_back", give_back)
+
+
 LATE_SECONDS = 5.0
 
 
@@ -552,6 +623,13 @@ _PATCHES: dict[str, Callable[[pytest.MonkeyPatch], None]] = {
     "silent clients are not called on": _silent_not_called_on,
     "silent clients are served first": _silent_served_first,
     "what waits outlives its connection": _guests_never_leave,
+    "idle tasks never taken back": _idle_never_taken_back,
+    "ends that a worker lost not missed": _lost_ends_not_missed,
+    "leases that a worker does not list not taken back": _unlisted_never_taken_back,
+    "worker never gives back": _worker_never_gives_back,
+    "charged when given back": _charged_when_given_back,
+    "place lost when given back": _place_lost_when_given_back,
+    "given back and kept": _given_back_and_kept,
     "namespace counts one queue only": _namespace_counts_one_queue,
     "end of a task that a watcher is not told": _end_not_told,
     "cancel that rewrites how a task ended": _cancel_rewrites_an_end,

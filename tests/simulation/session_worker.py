@@ -7,12 +7,13 @@ from __future__ import annotations
 from math import inf
 from typing import Any
 
-from tests.simulation.ledger import Ledger
+from tests.simulation.ledger import Ledger, Violation
 from tests.simulation.lineage import result_of
 from tests.simulation.world import Connection, World
 from zq.sessions.worker import WorkerSession
 from zq.task import task_id
 from zq.wire.messages import Assignment, Done, Failed, Settle, Settled, Span
+from zq.worker.bench import IN_HAND_SECONDS, Bench
 
 
 class SessionWorker:
@@ -24,6 +25,7 @@ class SessionWorker:
         self.name = name
         self.queues = queues
         self.credit = world.rng.choice((1, 3, 8))
+        self.sheds = world.rng.choice((False, True))  # gives back what waits behind a long task
         self.life = 0
         self.paused_until = 0.0
         self.dead_until: float | None = None
@@ -36,7 +38,8 @@ class SessionWorker:
         self.paused_until = 0.0
         self.dead_until = None
         self.inbox: list[Any] = []
-        self.backlog: list[tuple[Assignment, int]] = []
+        self.assignments: dict[int, Assignment] = {}
+        self.bench = self.new_bench()
         self.running: tuple[Assignment, int, float, float] | None = None  # task, since, until
         self.revoked: set[tuple[int, int]] = set()
         self.expires_at: dict[int, float] = {}  # by token
@@ -44,6 +47,16 @@ class SessionWorker:
         self.session = WorkerSession(self.name, f"{self.name}-{self.life}", self.queues, 1, self.runs)
         self.session.credit = self.credit
         self.connect_at = self.world.now
+
+    def new_bench(self) -> Bench:
+        """Makes a bench of one slot, from which is taken without waiting, as by an event loop."""
+        return Bench(1, frozenset(self.queues), 1)
+
+    def at_work(self) -> list[tuple[int, int]]:
+        return [(token, index) for token, index, _ in self.runs()]
+
+    def listed(self) -> list[int]:
+        return list(self.session.hands)
 
     def runs(self) -> list[tuple[int, int, float]]:
         if self.running is None:
@@ -128,28 +141,46 @@ class SessionWorker:
         """Takes what came, drops what was taken away, ends what is due and starts the next."""
         session = self.session
         for assignment in session.take_arrivals():
-            self.backlog += [(assignment, assignment.lo + i) for i in range(len(assignment.ends) >> 2)]
+            self.assignments[assignment.token] = assignment
             if assignment.options.ttl is not None:
                 self.expires_at[assignment.token] = self.world.now + assignment.options.ttl
+            # The bench goes by the clock of the machine.
+            self.bench.put([assignment._replace(options=assignment.options._replace(ttl=None))])
         for token, lo, hi in session.take_revoked():
             self.revoked.update((token, index) for index in range(lo, hi))
         if self.running is not None:
             self.end_running()
-        while self.running is None and self.backlog:
-            assignment, index = self.backlog.pop(0)
-            if self.world.now >= self.expires_at.get(assignment.token, inf):
-                session.release([Span(assignment.token, index, index + 1)], self.credit)
-            elif (assignment.token, index) not in self.revoked:
-                seconds = 10_000.0 if self.world.strikes("hang") else self.world.rng.choice((0.0, 0.2, 1.0))
-                self.running = (assignment, index, self.world.now, self.world.now + seconds)
-        if self.backlog and self.world.strikes("lie"):  # not a lie: a drain that gives back what has not started
-            left = [Span(assignment.token, index, index + 1) for assignment, index in self.backlog]
-            self.backlog.clear()
-            session.release(left, self.credit)
+        while self.running is None and (chunk := self.bench.take_coroutines(1)) is not None:
+            self.begin(self.assignments[chunk.assignment.token], chunk.lo)
+        if self.sheds:
+            self.give_back_what_waits()
+        if self.bench.waiting and self.world.strikes("lie"):  # not a lie: a drain that gives back what has not started
+            session.release(self.bench.close(), self.credit)
+            self.bench = self.new_bench()
+
+    def begin(self, assignment: Assignment, index: int) -> None:
+        """Starts a task, gives it back if it has expired, or loses it: the slot goes on to the next."""
+        if self.world.now >= self.expires_at.get(assignment.token, inf):
+            self.session.release([Span(assignment.token, index, index + 1)], self.credit)
+        elif (assignment.token, index) not in self.revoked and not self.world.strikes("wedge"):
+            seconds = 10_000.0 if self.world.strikes("hang") else self.world.rng.choice((0.0, 0.2, 1.0))
+            self.running = (assignment, index, self.world.now, self.world.now + seconds)
+
+    def give_back_what_waits(self) -> None:
+        """Gives back what is behind a task that takes long."""
+        is_stuck = self.running is not None and self.world.now - self.running[2] >= IN_HAND_SECONDS
+        left = self.bench.shed(self.world.now, 0, int(is_stuck), len(self.runs()))
+        if left:
+            self.session.release(left, self.bench.credit)
+        if is_stuck and self.bench.waiting:
+            raise Violation(f"{self.name} keeps {self.bench.waiting} tasks behind one that takes long")
 
     def end_running(self) -> None:
         assert self.running is not None
         assignment, index, since, until = self.running
+        if until <= self.world.now and self.world.strikes("wedge"):
+            self.running = None  # and nobody is told
+            return
         timeout = assignment.options.timeout
         token = assignment.token
         is_hung = until - since > 5000

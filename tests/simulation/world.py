@@ -39,6 +39,7 @@ class Faults:
     stall: float = 0.0  # of the coordinator
     partition: float = 0.0
     jump: float = 0.0  # of the wall clock
+    wedge: float = 0.0  # of a worker: it forgets what it should start or report, and beats on
 
     @staticmethod
     def draw(rng: random.Random) -> Faults:
@@ -59,6 +60,7 @@ class Faults:
             stall=some(0.02),
             partition=some(0.02),
             jump=some(0.1),
+            wedge=some(0.05),
         )
 
 

@@ -70,6 +70,20 @@ def test_credit_does_not_grow_for_a_while_after_something_left_beside_a_free_slo
     assert not bench.rest_is_over(8.0 + SHED_REST)
 
 
+def test_worker_whose_children_do_not_begin_asks_again_after_a_while() -> None:
+    bench = bench_of(1e-6, lease(1, 2), concurrency=2)
+
+    assert bench.shed(7.0, 2, 0, 0) == [Span(1, 0, 2)]
+    assert bench.credit == 0
+    assert bench.rest_is_over(7.0 + SHED_REST)
+    assert bench.credit == 2
+    bench.put([lease(2, 2)])
+    bench.shed(8.0, 2, 0, 0)
+    assert not bench.rest_is_over(8.0 + SHED_REST)
+    assert bench.shed(8.1, 1, 0, 0) == []
+    assert bench.rest_is_over(8.1)  # one of them works
+
+
 def test_coroutines_and_plain_functions_leave_by_their_own_slots() -> None:
     bench = Bench(3, frozenset({"coroutine"}), 2)
     bench.put([lease(1, 4), lease(2, 4, "coroutine")])

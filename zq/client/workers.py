@@ -14,7 +14,7 @@ class WorkerStatus:
     """A worker as the coordinator sees it."""
 
     name: str
-    state: str  # "live", "suspect" (it missed beats, and gets no new tasks) or "absent" (known from before a restart)
+    state: str  # "live", "suspect" (missed beats), "stuck" (holds tasks idly) or "absent" (from before a restart)
     queues: tuple[str, ...]  # that it takes from
     credit: int  # how many more tasks it is willing to hold
     held: int  # tasks that it has, whether they have started or not

@@ -118,6 +118,8 @@ class Machine:
         tx = self._store.begin()
         try:
             step = Step(now, tx)
+            if step.now - self._ticked_at > 2 * self.options.heartbeat_interval:
+                liveness.excuse_idleness(self.books, step.now)
             for peer in unreachable:
                 liveness.take_back_undelivered(self.books, step, peer, self._ticked_at)
                 liveness.disconnected(self.books, step.wall, peer)

@@ -11,7 +11,7 @@ shows that a heartbeat sent after it was answered and it was not (messages of on
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -251,6 +251,16 @@ class WorkerSession:
         """Whether every report has been answered."""
         return not self._unsettled
 
+    def unsettled_spans(self) -> Iterator[tuple[int, int, int]]:
+        """Yields token, lo and hi of what was reported or given back, and has no answer yet."""
+        for unsettled in self._unsettled.values():
+            message = unsettled.message
+            if isinstance(message, Release):
+                yield from message.spans
+            else:
+                yield from ((one.token, one.lo, one.hi) for one in message.done)
+                yield from ((one.token, one.index, one.index + 1) for one in message.failed)
+
     # Details.
 
     def _held(self) -> tuple[Held, ...]:
@@ -356,10 +366,4 @@ class WorkerSession:
 
     def _is_settling(self, token: int) -> bool:
         """Whether a report on a lease is under way: its answer, not this one, says what became of the tasks."""
-        for unsettled in self._unsettled.values():
-            message = unsettled.message
-            parts: Iterable[Span | Done | Failed]
-            parts = message.spans if isinstance(message, Release) else (*message.done, *message.failed)
-            if any(one.token == token for one in parts):
-                return True
-        return False
+        return any(one == token for one, _, _ in self.unsettled_spans())

@@ -36,8 +36,11 @@ SHED_INTERVAL = 0.05
 
 SHED_REST = 0.5
 """Seconds after something went back in which the credit does not grow: short tasks of one queue, or of coroutines,
-would else bring long ones of another, again and again.
+would else bring long ones of another, again and again. Doubled each time until something ends.
 """
+
+SHED_REST_MAX = 8.0
+"""Seconds of the longest of these times; it is over as soon as a slot works again."""
 
 CREDIT_GROWTH = 2.0
 """By which the credit grows at most from report to report: the first few tasks of a queue say little about the rest."""
@@ -78,8 +81,19 @@ class Bench:
         self._shed_at = 0.0  # when the work was last counted
         self._credit_max = CREDIT_MAX
         self.rests_until = inf  # when that ends (monotonic); infinity: it has
+        self._rest = SHED_REST  # the next
         self.is_closed = False
         self._changed = threading.Condition()
+
+    @property
+    def waiting(self) -> int:
+        """How many tasks are on it."""
+        return self._tasks + self._coroutine_tasks
+
+    def chunks(self) -> list[Chunk]:
+        """Returns what is on it."""
+        with self._changed:
+            return [*self._waiting, *self._coroutines]
 
     def put(self, assignments: list[Assignment]) -> None:
         """Adds what the coordinator assigned."""
@@ -222,6 +236,8 @@ class Bench:
             stuck_coroutines: the same of coroutines.
             running: tasks that run.
         """
+        if stuck + stuck_coroutines < self._stuck and self.rests_until < inf:
+            self.rests_until = now
         self._stuck = stuck + stuck_coroutines
         plain, coroutines = self.concurrency - self._coroutine_slots, self._coroutine_slots
         if not self._is_much(self._tasks, plain - stuck) and not self._is_much(
@@ -237,24 +253,24 @@ class Bench:
             if left:
                 self._count()
                 self._limit_credit(now, running)
-                tokens = {chunk.assignment.token for chunks in (self._waiting, self._coroutines) for chunk in chunks}
+                tokens = {chunk.assignment.token for chunk in self.chunks()}
                 for token in [token for token in self._expiries if token not in tokens]:
                     del self._expiries[token]
             return left
 
     def _limit_credit(self, now: float, running: int) -> None:
         """Sets the credit to what stays. Slots that are free while others are stuck must not bring more for those; but
-        when all are stuck, nothing comes, and the next report may ask for more at once.
+        when tasks run in all of them, nothing comes, and the next report may ask for more at once.
         """
-        kept = self._tasks + self._coroutine_tasks
-        most = kept + (running if self._stuck else self.concurrency)
+        most = self.waiting + (running if self._stuck else self.concurrency)
         self.credit = min(self.credit, most)
-        if self._stuck < self.concurrency:
-            self._credit_max, self.rests_until = most, now + SHED_REST
+        if self._stuck < self.concurrency or most < self.concurrency:  # no report may come: children may be starting
+            self._credit_max, self.rests_until = most, now + self._rest
+            self._rest = min(2 * self._rest, SHED_REST_MAX)
 
     def rest_is_over(self, now: float) -> bool:
         """Whether the credit may grow again from now on, and is to be told."""
-        if now < self.rests_until:
+        if now < self.rests_until:  # also when it is infinite
             return False
         self._credit_max, self.rests_until = CREDIT_MAX, inf
         self.credit = max(self.credit, self.concurrency)
@@ -310,6 +326,7 @@ class Bench:
             return
         seconds = report.seconds / report.tasks
         with self._changed:
+            self._rest = SHED_REST
             known = self._seconds.get(queue)
             average = seconds if known is None else known + WEIGHT * (seconds - known)
             self._seconds[queue] = average
@@ -332,7 +349,7 @@ class Bench:
     def clear(self) -> list[Span]:
         """Takes everything off the bench and returns it: it is to be given back."""
         with self._changed:
-            chunks = [*self._waiting, *self._coroutines]
+            chunks = self.chunks()
             self._waiting.clear()
             self._coroutines.clear()
             self._tasks = self._coroutine_tasks = 0

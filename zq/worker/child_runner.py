@@ -212,11 +212,11 @@ class ChildRunner(ChildThread):
                     ended.update(range(one.lo, one.hi))
                 ended.update(failed.index for failed in message.failed)
                 now = time.monotonic()
+                over = self._end_chunk() if message.number != GOES_ON else None  # before it is told that it has ended
                 self._pass_on(part.queue, Report(list(message.done), list(message.failed), tasks, now - asked_at))
                 asked_at = now
                 if message.number != GOES_ON:
                     self._is_worn = message.number == ENDED_WORN
-                    over = self._end_chunk()
                     if over is not None and stopped_at < over.hi:
                         self._bench.put_back(over._replace(lo=stopped_at))
                     return True

@@ -226,9 +226,10 @@ class LoopRunner(RunnerThread):
         self._loop: asyncio.AbstractEventLoop | None = None
         self._over: asyncio.Event | None = None
         self._opened = threading.Event()
+        self._stirred_at: float | None = None  # since when the loop should look at the bench
 
     def start(self) -> None:
-        self._bench.stir = partial(self._call, self._feed)
+        self._bench.stir = self._stir
         super().start()
         self._opened.wait()
 
@@ -236,6 +237,9 @@ class LoopRunner(RunnerThread):
         return self._engine.running()
 
     def stuck(self, now: float) -> int:
+        stirred_at = self._stirred_at
+        if stirred_at is not None and now - stirred_at >= IN_HAND_SECONDS:
+            return self._concurrency  # a handler holds the loop, and nothing starts
         return sum(now - since >= IN_HAND_SECONDS for _, _, since in self._engine.running())
 
     def in_hand(self) -> list[Chunk]:
@@ -268,8 +272,15 @@ class LoopRunner(RunnerThread):
         self._feed()
         await self._over.wait()
 
+    def _stir(self) -> None:
+        """Has the loop look at the bench; any thread may call it."""
+        if self._stirred_at is None:
+            self._stirred_at = time.monotonic()
+        self._call(self._feed)
+
     def _feed(self) -> None:
         """Takes what there is room for; ends the loop when nothing will come any more."""
+        self._stirred_at = None
         engine, bench = self._engine, self._bench
         while len(engine) < self._concurrency:
             chunk = bench.take_coroutines(self._concurrency - len(engine))

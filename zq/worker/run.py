@@ -33,9 +33,13 @@ from zq.worker.harvest import Report
 from zq.worker.loop_child_runner import CoroutineChildRunner
 from zq.worker.loop_runner import LoopRunner, is_coroutine_handler
 from zq.worker.runner import Handler, random_prefix
+from zq.worker.strays import Strays
 from zq.worker.thread_runner import RunnerThread, ThreadRunner
 
 log = logging.getLogger(__name__)
+
+HANDLERS_PATIENCE = 30.0
+"""Seconds that a worker which ends lets its handlers finish."""
 
 BURST_IDLE = 0.5
 """Seconds without a task after which a worker in burst mode ends."""
@@ -126,6 +130,7 @@ class WorkerRun:
         self._busy_at = time.monotonic()
         self._children: ChildrenWatch | None = None
         self.runners: list[RunnerThread] = []
+        self._strays = Strays(self.session, self.bench, self.runners)
         self._has_loop = coroutines > 0  # the last runner is that of the coroutines
         if spec is None:
             self.runners += [ThreadRunner(self, handlers) for _ in range(threads)]
@@ -196,15 +201,16 @@ class WorkerRun:
         if revoked:
             self._take_away(revoked)
         running = self.running()
-        if session.hands or now >= bench.rests_until:
+        if session.hands or bench.rests_until < inf:
             self._give_back_what_waits(now, running)
         if session.failure is not None:
             self.wake()
         self._look_for_overdue(now, running)
         if not self._is_stopping and self.failure is None:
             self._look_for_broken()
-        if session.hands:
+        if session.hands or bench.rests_until < inf:
             self._busy_at = now
+        if session.hands:
             self.next_look_at = now + (2 * VISIBLE_AFTER if self._is_stopping else RUNNING_LOOK_INTERVAL)
         else:
             self.next_look_at = bench.rests_until
@@ -228,8 +234,15 @@ class WorkerRun:
             coroutines = stuck.pop() if self._has_loop else 0
             leaving += bench.shed(now, sum(stuck), coroutines, len(running))
             is_told = bench.rest_is_over(now)
+            if now >= self._strays.next_at:
+                leaving += self._take_strays(now)
         if leaving or is_told:
             self.session.release(leaving, self._credit)
+
+    def _take_strays(self, now: float) -> list[Span]:
+        strays = self._strays.look(now)
+        self.bench.revoke(strays)  # should they turn up after all
+        return strays
 
     def _settle(self, reports: list[Report]) -> None:
         done = [one for report in reports for one in report.done]
@@ -312,6 +325,7 @@ class WorkerRun:
             log.error("worker %s takes no more tasks: %s", self.session.name, why)
         self.wake()
         self.on_failure()
+        self._stop_in_background(HANDLERS_PATIENCE)
 
     # Any thread.
 
@@ -400,14 +414,17 @@ class WorkerRun:
         Any thread may stop it, also when another one does: each waits for the end, and the shortest timeout counts. A
         thread that runs handlers cannot wait for itself: it returns at once, and the run ends after the handler.
         """
-        is_first = self._begin_to_stop(timeout)
         if threading.current_thread() in [runner.thread for runner in self.runners]:
-            if is_first:
-                threading.Thread(target=self._drain, name="zq-stop", daemon=True).start()
-        elif is_first:
+            self._stop_in_background(timeout)
+        elif self._begin_to_stop(timeout):
             self._drain()
         else:
             self._ended.wait()
+
+    def _stop_in_background(self, timeout: float) -> None:
+        """Stops for a thread that cannot wait for the end."""
+        if self._begin_to_stop(timeout):
+            threading.Thread(target=self._drain, name="zq-stop", daemon=True).start()
 
     def _begin_to_stop(self, timeout: float) -> bool:
         """Takes no more from now on; returns whether nobody else has begun that."""

@@ -19,11 +19,8 @@ from zq.sockets.link import resolve_address, resolve_namespace
 from zq.submit_options import check_name
 from zq.task import Task
 from zq.worker.child_thread import IN_HANDLER_PROCESS
-from zq.worker.run import WorkerRun
+from zq.worker.run import HANDLERS_PATIENCE, WorkerRun
 from zq.worker.runner import Handler
-
-HANDLERS_PATIENCE = 30.0
-"""Seconds that a worker which ends lets its handlers finish."""
 
 H = TypeVar("H", bound=Callable[[Task], Any])
 

@@ -11,6 +11,7 @@ from zq.core.insight import browsing, reasons, task_rows, traces
 from zq.core.insight.lookup import Sight, look
 from zq.core.state import history, places
 from zq.core.state.books import Books, one_queue
+from zq.core.state.holder import Life
 from zq.core.state.leases import Holder
 from zq.core.state.queue import SHOWN_COUNTS, Queue, queue_fields, queue_row
 from zq.core.state.step import Step
@@ -72,7 +73,7 @@ def _workers(books: Books, step: Step, arguments: dict[str, Any]) -> list[dict[s
     return [
         {
             "name": worker.name,
-            "state": worker.life.value,
+            "state": _state_of(worker),
             "queues": list(worker.queues),
             "credit": worker.credit,
             "held": worker.held,
@@ -84,6 +85,11 @@ def _workers(books: Books, step: Step, arguments: dict[str, Any]) -> list[dict[s
         for worker in sorted(books.workers.values(), key=lambda worker: worker.name)
         if _is_inside(worker, prefix(arguments))
     ]
+
+
+def _state_of(worker: Holder) -> str:
+    is_stuck = worker.life is Life.LIVE and worker.idle_finds > 0
+    return "stuck" if is_stuck else worker.life.value
 
 
 def _task(books: Books, step: Step, arguments: dict[str, Any]) -> dict[str, Any]:

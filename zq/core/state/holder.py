@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from enum import Enum
+from math import inf
 from typing import Generic, NamedTuple, TypeVar
 
 from zq.wire.messages import Pull
@@ -46,11 +47,17 @@ class HolderOf(Generic[L]):
     turn: int = 0  # when it last got something, to choose the least recently used
     done: int = 0
     solo: bool = False  # holds a task that may kill workers, and gets nothing beside it (protocol 3.1)
+    steady_since: float = 0.0  # heard without a gap, on one connection, and the coordinator did not stand still
+    idle_finds: int = 0  # times that it was found to hold tasks without working on them, since it last settled one
+    rests_until: float = -inf  # gets nothing until then, for that reason
+    is_resting: bool = False
 
     @property
     def free(self) -> int:
         """Returns how many more tasks it may get."""
-        return 0 if self.solo or self.life is not Life.LIVE else self.credit - self.held
+        if self.solo or self.is_resting or self.life is not Life.LIVE:
+            return 0
+        return (self.credit if not self.idle_finds else min(1, self.credit)) - self.held
 
 
 class PullWait(NamedTuple):

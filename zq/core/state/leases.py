@@ -33,6 +33,8 @@ class Lease:
         "holder",
         "is_solo",
         "mask",
+        "missed",
+        "moved_at",
         "progress",
         "seconds",
         "started",
@@ -44,6 +46,7 @@ class Lease:
     ) -> None:
         self.token = token
         self.granted_at = now
+        self.moved_at = now  # when something of it last started, or left it
         self.granted_time = granted_time  # wall; over restarts, too
         self.batch = batch
         self.mask = mask  # tasks still covered; bits as in the batch
@@ -51,6 +54,8 @@ class Lease:
         # Index in the batch -> when it was first reported (monotonic). Invariant: only tasks that the lease covers.
         self.started: dict[int, float] = {}
         self.progress: dict[int, float] = {}  # index -> fraction
+        # Index of what was started -> since when heartbeats do not list it (monotonic); None while there is no such.
+        self.missed: dict[int, float] | None = None
         self.is_solo = False
         self.seconds: float | None = None  # of a pull's lease; None for a worker's, which lives as long as the worker
         self.expires_at = inf
@@ -61,6 +66,15 @@ class Lease:
         for index in [index for index in self.started if mask >> (index - first) & 1]:
             del self.started[index]
             self.progress.pop(index, None)
+            if self.missed is not None:
+                self.missed.pop(index, None)
+
+    def note_listed(self, running: tuple[int, ...], now: float) -> None:
+        """Notes what of that which was started a heartbeat lists as running, and what it does not."""
+        if self.missed is None and len(self.started) == len(running):
+            return
+        known = self.missed or {}
+        self.missed = {index: known.get(index, now) for index in self.started if index not in running} or None
 
     def record(self) -> bytes:
         holder = self.holder

@@ -49,6 +49,7 @@ def store(step: Step, leases: list[Lease]) -> None:
 def uncover(books: Books, step: Step, lease: Lease, mask: int) -> None:
     """Takes tasks out of a lease, which ends with its last; the caller says what becomes of them."""
     lease.mask &= ~mask
+    lease.moved_at = step.now
     if lease.started:
         lease.forget_started(mask)
     lease.holder.held -= mask.bit_count()

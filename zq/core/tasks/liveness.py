@@ -7,6 +7,7 @@ silence: `excuse_stall` moves what was last heard by it.
 """
 
 from collections import deque
+from itertools import takewhile
 from math import inf
 
 from zq.core.state.books import Books
@@ -16,6 +17,14 @@ from zq.core.state.queue import Queue
 from zq.core.state.step import Step
 from zq.core.tasks import settling
 from zq.wire.messages import Beat, Error, Goodbye, Heartbeat, Held, Hello, Welcome
+
+IDLE_MIN = 10.0
+"""Seconds that a worker may hold tasks without working on them in any case: its children may have to import the
+handlers first.
+"""
+
+IDLE_REST_MAX = 8
+"""Longest rest, in times that period, of a worker that holds tasks without working on them."""
 
 FENCED_MAX = 8
 """Fenced incarnations remembered for each name: a late message of one of them must not fence its successor."""
@@ -54,7 +63,7 @@ def _attach(books: Books, step: Step, worker: Holder, peer: Peer, message: Hello
     books.peers[peer] = worker
     worker.peer = peer
     worker.life = Life.LIVE
-    worker.heard_at = worker.connected_at = step.now
+    worker.heard_at = worker.connected_at = worker.steady_since = step.now
     books.deadlines.silence.bring_forward(step.now + books.options.suspect_after)
     worker.credit = message.credit
     worker.concurrency = message.concurrency
@@ -110,7 +119,37 @@ def heartbeat(books: Books, step: Step, worker: Holder, message: Heartbeat) -> N
                 books.count("never arrived")
                 settling.give_back_all(books, step, lease, "it never reached its worker")
     refused = note_held(books, step, worker, message.held)
+    for token, running in message.held:
+        held = worker.leases.get(token)
+        if held is not None and held.started:
+            held.note_listed(running, step.now)
+    _look_for_idle(books, step, worker, message.held)
     step.send(worker.peer, Beat(message.number, books.epoch, refused))
+
+
+def _look_for_idle(books: Books, step: Step, worker: Holder, held: tuple[Held, ...]) -> None:
+    """Takes back what a live worker holds without working on it (protocol 3.3): whatever happens in a worker, no task
+    stays with it for ever.
+
+    The first time it gets one task at a time from then on, until it has settled one; each further time nothing at all
+    for a while, which doubles.
+    """
+    if worker.is_resting and step.now >= worker.rests_until:
+        worker.is_resting = False
+        books.stir_for(worker)
+    period = max(books.options.gone_after, IDLE_MIN)
+    since = step.now - period
+    if worker.steady_since > since:
+        return
+    # They are in the order in which they were granted.
+    old = list(takewhile(lambda lease: lease.granted_at <= since, worker.leases.values()))
+    listed = {one.token for one in held} if old else ()
+    taken = sum(settling.take_back_idle(books, step, lease, since) for lease in old if lease.token in listed)
+    if taken:
+        _note(books, worker, f"stuck: held {taken} tasks for {period:g} s without working on them")
+        worker.idle_finds += 1
+        rest = min((1 << (worker.idle_finds - 1)) - 1, IDLE_REST_MAX) * period
+        worker.rests_until, worker.is_resting = step.now + rest, rest > 0
 
 
 def goodbye(books: Books, step: Step, worker: Holder, message: Goodbye) -> None:
@@ -138,6 +177,7 @@ def note_life(books: Books, step: Step, worker: Holder) -> None:
     worker.heard_at = step.now
     if worker.life is Life.SUSPECT:
         worker.life = Life.LIVE
+        worker.steady_since = step.now
         _note(books, worker, "heard again")
         books.deadlines.silence.bring_forward(step.now + books.options.suspect_after)
         for queue in _queues_of(books, worker):
@@ -241,3 +281,11 @@ def excuse_stall(books: Books, now: float, seconds: float) -> None:
         worker.heard_at = min(now, worker.heard_at + seconds)
     for guest in books.guests.values():
         guest.heard_at = min(now, guest.heard_at + seconds)
+
+
+def excuse_idleness(books: Books, now: float) -> None:
+    """Lets the time begin anew after which a worker is found to hold tasks without working on them: this machine stood
+    still, and what workers have said since then is read only now.
+    """
+    for worker in books.workers.values():
+        worker.steady_since = now

@@ -45,6 +45,9 @@ def settle(books: Books, step: Step, peer: Peer, sender: Holder | None, message:
             if lease is not None:
                 _fail(books, step, lease, bit, failed)
             stale += left
+    if sender is not None and sender.idle_finds and (message.done or message.failed) and not stale:
+        sender.idle_finds, sender.is_resting = 0, False  # it works
+        books.stir_for(sender)
     for id, span in stale:
         _note_stale(books, step, sender, id, span)
     _finish_settling(books, step, peer, sender, message.number, message.credit, [span for _, span in stale])
@@ -72,6 +75,34 @@ def take_back(books: Books, step: Step, lease: Lease) -> None:
     """Lets everything wait again of a lease on offer, which nobody has got."""
     books.count("never arrived", lease.mask.bit_count())
     give_back_all(books, step, lease, "it never reached its puller")
+
+
+def take_back_idle(books: Books, step: Step, lease: Lease, since: float) -> int:
+    """Takes from a live worker what it has not worked on since a time, and tells it; returns how many tasks that were.
+
+    What was started and is not listed any more is lost, for it may have been done; the rest goes back uncharged.
+    """
+    batch, holder = lease.batch, lease.holder
+    seconds = step.now - since
+    lost = [index for index, missed_at in (lease.missed or {}).items() if missed_at <= since]
+    lost_mask = lease.mask & sum(1 << (index - batch.first) for index in lost)
+    started = sum(1 << (index - batch.first) for index in lease.started)
+    idle_mask = lease.mask & ~started if lease.moved_at <= since else 0
+    taken = lost_mask | idle_mask
+    if lost_mask:
+        why = f"worker {holder.name} started it, and has not said for {seconds:g} s that it runs"
+        _note_lost(books, lease, lost_mask, why)
+        for bit_index in bits(lost_mask):
+            lose_task(books, step, lease, 1 << bit_index, why)
+    if idle_mask:
+        _give_back(
+            books, step, lease, idle_mask, f"worker {holder.name} held it for {seconds:g} s and did not start it"
+        )
+    if taken:
+        books.count("taken back", taken.bit_count())
+        spans = tuple(Span(lease.token, lo + batch.first, hi + batch.first) for lo, hi in runs(taken))
+        step.send(holder.peer, Cancelled(spans))
+    return taken.bit_count()
 
 
 def _give_back(books: Books, step: Step, lease: Lease, mask: int, why: str) -> None:
@@ -316,15 +347,19 @@ def lose(books: Books, step: Step, lease: Lease, why: str, suspects: int = 0) ->
             books.save_progress(batch)
         else:
             started |= suspects & lease.mask
-    books.count("lost", lease.mask.bit_count())
-    if books.events is not None:
-        for lo, hi in runs(lease.mask):
-            at = batch.first
-            books.events.note("lost", batch.queue.name, batch.id, lo + at, hi + at, lease.holder.name, lease.token, why)
+    _note_lost(books, lease, lease.mask, why)
     for bit_index in bits(started):
         lose_task(books, step, lease, 1 << bit_index, why)
     if lease.mask:
         _give_back(books, step, lease, lease.mask, why)
+
+
+def _note_lost(books: Books, lease: Lease, mask: int, why: str) -> None:
+    books.count("lost", mask.bit_count())
+    if books.events is not None:
+        batch, at = lease.batch, lease.batch.first
+        for lo, hi in runs(mask):
+            books.events.note("lost", batch.queue.name, batch.id, lo + at, hi + at, lease.holder.name, lease.token, why)
 
 
 def lose_task(books: Books, step: Step, lease: Lease, bit: int, why: str) -> None:
@@ -374,7 +409,7 @@ def note_started(books: Books, step: Step, lease: Lease, started: tuple[int, ...
     timeout = lease.batch.options.timeout
     for index in started:
         if index not in lease.started and lease.mask & lease.batch.span_mask(index, index + 1):
-            lease.started[index] = step.now
+            lease.started[index] = lease.moved_at = step.now
             if timeout is not None:
                 books.alarms.set(step.now + timeout + books.options.suspect_after, lease)
 
