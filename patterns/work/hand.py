@@ -15,11 +15,11 @@ from typing import Any
 from patterns.work.calls import StageCalls, failure_from
 from patterns.work.plan import Node
 from patterns.work.values import pack, unpack
-from zq.processes.birth import become_child, open_pipes
-from zq.processes.children import end_child, start_child
+from zq.processes.birth import become_child, open_pipes, read_frames
+from zq.processes.children import end_child, kill_group, start_child
 from zq.processes.copies import leave_copy
 from zq.processes.exits import describe_exit
-from zq.processes.frames import FrameReader, read_frame, write_frame
+from zq.processes.frames import FrameReader, write_frame
 from zq.processes.logs import configure_log_as_parent
 from zq.processes.references import StartedOnImportError, load_reference
 
@@ -62,7 +62,12 @@ class HandCalls(StageCalls):
         self._process = self._start()
 
     def close(self) -> None:
-        """Ends the process."""
+        """Ends the process, and what it has started, at once."""
+        if self._process is not None:
+            kill_group(self._process)
+        self._end()
+
+    def _end(self) -> None:
         process, self._process = self._process, None
         if process is not None:
             end_child(process, patience=0)
@@ -70,20 +75,20 @@ class HandCalls(StageCalls):
     def _ask(self, item: Any) -> Any:
         process = self._process
         if process is None or process.poll() is not None:
-            self.close()
+            self._end()
             process = self._process = self._start()
         assert process.stdin is not None
         try:
             write_frame(process.stdin, pack(item))
             frame = self._reader.read(self._timeout, self._is_over)
         except TimeoutError:
-            self.close()
+            self._end()
             raise RemoteCallError(f"TimeoutError: ran longer than its timeout of {self._timeout:g} s") from None
         except OSError:  # the pipe broke: it died
             frame = None
         if frame is None:
             code = process.wait()
-            self.close()
+            self._end()
             raise RemoteCallError(f"ProcessError: the process that ran it {describe_exit(code)}")
         answer = unpack(frame)
         if len(answer) == 1:
@@ -121,7 +126,7 @@ def main() -> None:
     pid = os.getpid()
     configure_log_as_parent()
     write_frame(target, b"")  # it is ready
-    while (frame := read_frame(source)) is not None:
+    for frame in read_frames(source):
         item = unpack(frame)
         try:
             result = list(function(item)) if is_many else function(item)

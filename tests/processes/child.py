@@ -6,7 +6,7 @@ import os
 import signal
 import sys
 
-from zq.processes.birth import become_child, open_pipes
+from zq.processes.birth import become_child, open_pipes, read_frames
 from zq.processes.children import start_child
 from zq.processes.frames import read_frame, write_frame
 
@@ -18,7 +18,7 @@ def main() -> None:
     write_frame(target, repr([os.getpid(), sys.stdin.read(), arguments]).encode())
     if arguments == ["hang"]:
         signal.pause()
-    while (frame := read_frame(source)) is not None:
+    for frame in read_frames(source):
         write_frame(target, frame)
 
 

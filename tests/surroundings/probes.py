@@ -199,3 +199,26 @@ def die_held(ledger: str) -> None:
     _note(ledger, str(pid))
     _note(ledger, "started")
     os._exit(7)
+
+
+def wait_for(gate: str) -> int:
+    """Notes where it runs, and waits for a file."""
+    written = Path(gate).with_suffix(".tmp")
+    written.write_text(str(os.getpid()))
+    written.rename(Path(gate).with_suffix(".at"))
+    while not Path(gate).exists():
+        time.sleep(0.01)
+    return os.getpid()
+
+
+def inherited_files() -> list[int]:
+    """The descriptors beside the first three that a program would get that is given all that it may be given."""
+    return [fd for fd in range(3, 256) if _is_open(fd) and os.get_inheritable(fd)]
+
+
+def _is_open(descriptor: int) -> bool:
+    try:
+        os.fstat(descriptor)
+    except OSError:
+        return False
+    return True

@@ -16,34 +16,42 @@ import signal
 import sys
 import threading
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from types import FrameType
 from typing import Any, BinaryIO
 
 from zq.processes.copies import silence, watch
+from zq.processes.frames import read_frame
 from zq.processes.logs import log_level, take_log
 from zq.processes.references import lend_main
 
 BOOTSTRAP = """\
 import sys
 sys.path[:] = [place for place in sys.path if place]
-import json
+import json, os
 with open(int(sys.argv[3])) as sheet:
     sheet = json.load(sheet)
-sys.path[:] = sheet["path"]
+library = os.path.dirname(os.__file__)
+sys.path[:] = [library, os.path.join(library, "lib-dynload"), *sheet["path"]]
 from zq.processes.birth import begin
 begin(sheet)
 """
 """The program of a child. Its arguments are a module, the parent's process id, the descriptor of what `birth_sheet` has
-returned there, as JSON, and what is for the module. Until its path is that of the parent, it must not find modules in
-the folder that it is started in: there may be one that is named like one of the standard library.
+returned there, as JSON, and what is for the module.
+
+Until the user's modules are imported, the standard library comes first: beside a script there may be a `queue.py`,
+which the parent did not see either when it imported zq.
 """
 
 PARENT_LOOK_INTERVAL = 0.25
 """Seconds between two looks whether the parent lives."""
 
-GROUP_PATIENCE = 1.0
+GROUP_PATIENCE = 0.5
 """Seconds that what a child has started has to end after SIGTERM, before it is killed."""
+
+DEATH_PATIENCE = 5.0
+"""Seconds in which a parent is seen to be dead whose end of a pipe has been closed by that."""
 
 KEPT_IGNORED = {signal.SIGPIPE, signal.SIGXFSZ}
 """Signals that Python itself ignores, and that `subprocess` puts right for what it starts."""
@@ -67,8 +75,11 @@ def _absolute_path() -> list[str]:
 
 
 class _Birth:
+    """Of this process, which has one."""
+
     parent = 0
-    arguments: list[str] = []  # there is one birth in a process
+    arguments: list[str] = []
+    is_abandoned = False  # its input has ended, and the parent did not say that it is to end
 
 
 def begin(sheet: dict[str, Any]) -> None:
@@ -83,10 +94,20 @@ def begin(sheet: dict[str, Any]) -> None:
     _take_default_signals()
     own = os.getpid()
     try:
-        importlib.import_module(module).main()
+        program = importlib.import_module(module)
+        sys.path[:] = sheet["path"]
+        program.main()
     finally:
-        if os.getpid() == own and os.getppid() != _Birth.parent:  # else the parent ends the group
+        if os.getpid() == own and _is_orphaned():  # else the parent ends the group
             end_own_group()
+
+
+def _is_orphaned() -> bool:
+    """Returns whether the parent has died. A process that dies closes its files before it is seen to be dead."""
+    give_up_at = time.monotonic() + DEATH_PATIENCE
+    while _Birth.is_abandoned and os.getppid() == _Birth.parent and time.monotonic() < give_up_at:
+        time.sleep(0.001)
+    return os.getppid() != _Birth.parent
 
 
 def _take_default_signals() -> None:
@@ -152,6 +173,13 @@ def open_pipes(prints: str) -> tuple[BinaryIO, BinaryIO]:
     signal.siginterrupt(signal.SIGTERM, False)
     _kept.append(_OwnPipes(source.fileno(), target.fileno()))
     return source, target
+
+
+def read_frames(source: BinaryIO) -> Iterator[bytes]:
+    """Yields what the parent says, until `end_child` ends it, or the parent's death."""
+    while frame := read_frame(source):
+        yield frame
+    _Birth.is_abandoned = frame is None
 
 
 def read_nothing() -> None:

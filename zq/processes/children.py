@@ -23,6 +23,7 @@ from collections.abc import Sequence
 
 from zq.processes.birth import BOOTSTRAP, GROUP_PATIENCE, birth_sheet
 from zq.processes.copies import silence, watch
+from zq.processes.frames import GOODBYE, write_frame
 
 END_PATIENCE = 2.0
 """Seconds that a child has to end by itself when its input has ended."""
@@ -150,11 +151,13 @@ def end_child(process: subprocess.Popen[bytes], patience: float = END_PATIENCE) 
     """
     assert process.stdin is not None
     assert process.stdout is not None
-    if not patience:
-        kill_child(process)
     try:
+        if patience:
+            write_frame(process.stdin, GOODBYE)
+        else:
+            kill_child(process)
         process.stdin.close()
-    except OSError:
+    except (OSError, ValueError):
         pass  # it has died, and what was still to be said was said to nobody
     wait_or_kill(process, patience)
     process.stdout.close()

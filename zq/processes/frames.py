@@ -14,6 +14,9 @@ from typing import IO, Any
 
 LENGTH = struct.Struct("<I")
 
+GOODBYE = b""
+"""The frame with which a parent ends a child: without it, the end of the pipe is the end of the parent."""
+
 READ_BYTES_MAX = 1 << 20
 """Bytes taken from a pipe at once by who must not wait for all of a frame."""
 

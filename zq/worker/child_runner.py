@@ -17,10 +17,9 @@ import threading
 import time
 from typing import BinaryIO
 
-from zq.processes.birth import become_child, open_pipes
+from zq.processes.birth import become_child, open_pipes, read_frames
 from zq.processes.children import end_child, kill_child
 from zq.processes.exits import describe_exit
-from zq.processes.frames import read_frame
 from zq.processes.logs import configure_log_as_parent
 from zq.sessions.ids import IdMaker
 from zq.task import Task
@@ -300,7 +299,7 @@ def main() -> None:
     owner = _ChildOwner(target, int(memory_bytes_max), page)
     runner = Runner(begin(spec, target), owner, IdMaker(random_prefix()), _PageSlot(page))
     configure_log_as_parent()
-    while (frame := read_frame(source)) is not None:
+    for frame in read_frames(source):
         message = decode_from_coordinator(frame)
         assert isinstance(message, Assign)
         (part,) = message.assignments

@@ -19,10 +19,9 @@ import time
 from collections.abc import Mapping
 from typing import Any, BinaryIO
 
-from zq.processes.birth import become_child, open_pipes
+from zq.processes.birth import become_child, open_pipes, read_frames
 from zq.processes.children import end_child
 from zq.processes.exits import describe_exit
-from zq.processes.frames import read_frame
 from zq.processes.logs import configure_log_as_parent
 from zq.sessions.ids import IdMaker
 from zq.task import Task
@@ -351,7 +350,7 @@ class _Child(ChildVoice):
     # Messages.
 
     def _read(self) -> None:
-        while (frame := read_frame(self._source)) is not None:
+        for frame in read_frames(self._source):
             self._loop.call_soon_threadsafe(self._receive, decode_from_coordinator(frame))
         self._loop.call_soon_threadsafe(self._over.set)
 
