@@ -24,6 +24,11 @@ app = typer.Typer(
     epilog="Exit codes: 0 done, 1 an item failed or was lost, 2 usage, 130 interrupted.",
 )
 
+LogLevel = Annotated[
+    Literal["debug", "info", "warning", "error"],
+    typer.Option(envvar="ZQ_LOG_LEVEL", help="What is logged, on stderr, by stages too."),
+]
+
 Spec = Annotated[str, typer.Argument(help="The pipeline, as module:attribute or path.py:attribute.")]
 
 
@@ -72,14 +77,17 @@ def run(
     workers: Annotated[
         bool, typer.Option("--workers/--no-workers", help="Start workers for a durable run, or leave that to others.")
     ] = True,
+    log_level: LogLevel = "warning",
 ) -> None:
     """Read items as JSON lines on stdin, and print results as JSON lines on stdout."""
     with _exit_codes():
         from patterns.pipeline.pipeline import load_pipeline
         from patterns.run.settings import RunOptions
+        from zq.processes.logs import configure_log
 
         _find_modules_here()
         pipeline = load_pipeline(spec)
+        configure_log(log_level)  # after its module, which may have its own idea of logs
         given: dict[str, Any] = {
             "allow_loss": allow_loss or None,
             "endpoints": _by_stage(endpoint or []) or None,
@@ -116,13 +124,16 @@ def serve(
             "--insecure-bind", help="Allow an address that other machines can reach: there is no authentication."
         ),
     ] = False,
+    log_level: LogLevel = "warning",
 ) -> None:
     """Run workers of a stage for direct pipelines that are run elsewhere, until SIGTERM or Ctrl-C."""
     with _exit_codes():
         from patterns.direct.serving import StageServer, is_local
+        from zq.processes.logs import configure_log
 
         _find_modules_here()
         server = StageServer(spec, stage, bind)
+        configure_log(log_level)
         for endpoint in bind:
             if not insecure_bind and not is_local(endpoint):
                 raise ValueError(
@@ -133,7 +144,10 @@ def serve(
 
 
 def _find_modules_here() -> None:
+    from zq.processes.references import lend_main
+
     sys.path.insert(0, str(Path.cwd()))  # as `python -m` does; a console script has its own folder there
+    lend_main()
 
 
 def _read_items() -> Iterator[Any]:

@@ -40,7 +40,7 @@ from patterns.direct.places import Places
 from patterns.errors import StartError
 from patterns.sockets import Socket, bind, make_socket, send_now
 from patterns.work.plan import SINK, Node, Plan
-from zq.processes.children import wait_or_kill
+from zq.processes.children import kill_child, kill_group, wait_or_kill
 from zq.processes.wake import Wake
 
 START_TIMEOUT = 60.0
@@ -292,7 +292,7 @@ class Crew:
         processes = [worker.process for worker in self._hired if worker.process is not None]
         for worker in self.workers.values():
             if worker.process is not None and worker.route is None:
-                worker.process.kill()  # it has not said hello, and hears nothing
+                kill_child(worker.process)  # it has not said hello, and hears nothing
         for process in processes:
             wait_or_kill(process, deadline - time.monotonic())
         for worker in self.workers.values():
@@ -421,6 +421,8 @@ class Crew:
             is_silent = worker.place is not None and worker.route is not None and now - worker.heard_at > GONE_AFTER
             if is_ended or is_silent:
                 worker.is_dead = True
+                if worker.process is not None:
+                    kill_group(worker.process)
                 self._dead.append(worker)
                 for other in self.workers.values():
                     self._outbox.append((other, Gone(worker.number)))

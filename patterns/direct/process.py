@@ -1,6 +1,6 @@
 """The main program of a worker process that the caller of a direct pipeline starts.
 
-python -m patterns.direct.process PARENT CONTROL WORKER SECRET FOLDER
+Its arguments are CONTROL WORKER SECRET FOLDER.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import zmq
 
 from patterns.direct.control import Arrived
 from patterns.direct.session import ControlThread, StageSession
-from zq.processes.children import become_child
+from zq.processes.birth import become_child
 
 
 def main() -> None:
@@ -22,7 +22,3 @@ def main() -> None:
     control = ControlThread(context, endpoint, Arrived(int(worker), secret), is_remote=False)
     StageSession(context, control).run()
     context.term()
-
-
-if __name__ == "__main__":
-    main()

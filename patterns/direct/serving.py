@@ -27,7 +27,9 @@ from patterns.direct.places import split_endpoint
 from patterns.direct.session import ControlThread, StageSession
 from patterns.pipeline.pipeline import load_pipeline
 from patterns.sockets import bind
-from zq.processes.children import become_child, restart_pause, start_program
+from zq.processes.birth import become_child
+from zq.processes.children import restart_pause, start_program, wait_or_kill
+from zq.processes.logs import configure_log_as_parent
 
 LONG_RUN = 1.0
 """Seconds after which a process that ended is no sign of trouble."""
@@ -83,8 +85,7 @@ class StageServer:
             process = start_program(__name__, *command)
             while process.poll() is None and not self._stopped.wait(0.05):
                 pass
-            if process.poll() is None:
-                process.kill()
+            wait_or_kill(process, 0.0)
             is_fine = process.wait() == 0 or time.monotonic() - began_at > LONG_RUN
             failures = 0 if is_fine else failures + 1
             if failures:
@@ -104,10 +105,11 @@ def is_local(endpoint: str) -> bool:
 
 
 def main() -> None:
-    """Waits to be called, and works for one run: `python -m patterns.direct.serving PARENT SPEC STAGE ENDPOINT`."""
+    """Waits to be called, and works for one run. The arguments are SPEC STAGE ENDPOINT."""
     spec, stage, endpoint = become_child()
     os.dup2(2, 1)  # what stages print goes to stderr, as in all workers
     plan = load_pipeline(spec).plan()
+    configure_log_as_parent()
     node = plan.node_named(stage)
     context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
     intake = Intake(context)
@@ -145,7 +147,3 @@ def _end_when_stopped(control: ControlThread) -> None:
     control.stopped.wait()
     time.sleep(1.0)
     os._exit(0)
-
-
-if __name__ == "__main__":
-    main()

@@ -38,6 +38,7 @@ from patterns.work.execution import Execution
 from patterns.work.items import UNSENDABLE, ItemChunk, Sent, decode, size_of, weight_of
 from patterns.work.plan import Plan
 from patterns.work.salvage import salvage
+from zq.processes.logs import configure_log_as_parent
 from zq.processes.wake import Wake
 
 logger = logging.getLogger(__name__)
@@ -228,6 +229,7 @@ class StageSession:
         if self._node not in (None, assign.node):
             raise ValueError(f"node {self._node} is served here, and node {assign.node} was asked for")
         self._execution = Execution(plan, assign.node, self._pause, self._control.stopped.is_set)
+        configure_log_as_parent()
         self._links = Links(self._context, self._control.hello.worker, assign.tag, plan)
         endpoint = assign.endpoint
         if self._served is None:

@@ -16,7 +16,7 @@ from patterns.durable import stage_process
 from patterns.durable.stage_worker import make_worker, serving_nodes
 from patterns.errors import StartError
 from patterns.work.plan import Node, Plan
-from zq.processes.children import start_program, wait_or_kill
+from zq.processes.children import kill_group, start_program, wait_or_kill
 from zq.processes.exits import describe_exit
 
 START_DEATHS_MAX = 3
@@ -79,6 +79,7 @@ class DurableCrew:
             code = child.process.poll()
             if code is None:
                 continue
+            kill_group(child.process)
             now = time.monotonic()
             child.deaths = child.deaths + 1 if now - child.started_at < START_SECONDS and code > 0 else 0
             if child.deaths >= START_DEATHS_MAX:

@@ -5,6 +5,7 @@ Sleeping between retries and the clock come in as arguments, so that nothing her
 
 from __future__ import annotations
 
+import os
 import traceback
 from collections.abc import Callable
 from typing import Any
@@ -12,6 +13,7 @@ from typing import Any
 from patterns.pipeline.stages import StageOptions
 from patterns.work.items import Failure
 from patterns.work.plan import Function
+from zq.processes.copies import leave_copy
 
 TRACEBACK_CHARACTERS_MAX = 16_384
 """As the error texts of zq: longer ones keep their end, where the cause stands."""
@@ -32,9 +34,14 @@ class StageCalls:
         self._stage = stage
         self._options = options
         self._sleep = sleep
+        self._pid = os.getpid()
 
     def close(self) -> None:
         """Lets go of what the calls need; nothing here."""
+
+    def leave_copy(self, error: BaseException | None = None) -> None:
+        """Ends this process if it is a copy that the function has made of the one that called it."""
+        leave_copy(self._pid, error)
 
     def call(self, item: Any) -> tuple[Any, Failure | None]:
         """Returns the result and None, or None and how the last attempt failed."""
@@ -48,12 +55,16 @@ class StageCalls:
             if attempts:
                 self._sleep(min(first * factor ** (attempts - 1), largest))
             try:
-                return self.function(item), None
+                result = self.function(item)
             except (
                 Exception,
                 SystemExit,
             ) as caught:  # whatever it is, it belongs to this item; sys.exit in a function ends nothing
                 error = caught
+                self.leave_copy(error)
+            else:
+                self.leave_copy()
+                return result, None
             attempts += 1
         assert error is not None  # there was at least one attempt
         return None, failure_from(self._stage, item, error, attempts)

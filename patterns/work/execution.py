@@ -10,6 +10,7 @@ calls its function once for an item, when all shares are in, and not at all if a
 
 from __future__ import annotations
 
+import os
 import zlib
 from collections.abc import Callable, Iterable
 from typing import Any
@@ -38,6 +39,7 @@ from patterns.work.items import (
     push,
 )
 from patterns.work.plan import SINK, Node, Plan
+from zq.processes.copies import leave_copy, watch
 
 
 class Spreader:
@@ -45,6 +47,7 @@ class Spreader:
 
     def __init__(self, plan: Plan) -> None:
         self._plan = plan
+        self._pid = os.getpid()
         self._is_open = {
             number: number == SINK or plan.nodes[number].has_workers for number in (SINK, *range(len(plan.nodes)))
         }
@@ -77,11 +80,13 @@ class Spreader:
         for origin, value in zip(origins_of(chunk), chunk[1], strict=True):
             try:
                 label = choose(value)
+                leave_copy(self._pid)
                 branch = branch_of.get(label, otherwise)
                 if branch is None:
                     known = ", ".join(map(repr, node.labels))
                     raise ValueError(f"unknown route {label!r}; expected one of {known}")  # as an item's failure
             except (Exception, SystemExit) as error:  # belongs to this item
+                leave_copy(self._pid, error)
                 failed.add(origin, failure_from(node.name, value, error, 1))
                 continue
             origins, values = chosen.setdefault(branch, ([], []))
@@ -137,6 +142,7 @@ class Execution:
         elif node.kind != "batch":
             calls = StageCalls(node.name, plan.function(number), node.options, sleep)
         self._calls = calls
+        self._pid = os.getpid()
         self._spreader = Spreader(plan)
         self._work = _make_work(node, calls)
 
@@ -147,7 +153,13 @@ class Execution:
             now: monotonic seconds.
             chunk: what came.
         """
-        return self._spread(self._work.receive(now, chunk))
+        try:
+            sent = self._work.receive(now, chunk)
+        except BaseException as error:
+            leave_copy(self._pid, error)
+            raise
+        leave_copy(self._pid)
+        return self._spread(sent)
 
     def tick(self, now: float) -> list[Sent]:
         """Returns what is due: a batch that has waited long enough."""
@@ -210,9 +222,14 @@ class _StageWork(_Work):
     def __init__(self, node: Node, calls: StageCalls) -> None:
         self._node = node
         self._calls = calls
+        self._values: list[Any] = []  # of the chunk that it works on
+        watch(self)
+
+    def become_copy(self) -> None:
+        self._values.clear()  # so that a copy ends with the call in which it was made
 
     def receive(self, now: float, chunk: ItemChunk) -> list[Sent]:  # noqa: ARG002 - of all kinds
-        values = chunk[1]
+        values = self._values = chunk[1]
         results: list[Any] = []
         add = results.append
         function = self._calls.function
@@ -220,6 +237,7 @@ class _StageWork(_Work):
             for value in values:
                 add(function(value))
         except (Exception, SystemExit) as error:  # belongs to the item after those that worked
+            self._calls.leave_copy(error)
             return self._go_on(chunk, results, error)
         if isinstance(chunk, Plain):
             return [(self._node.follower, Plain(chunk.first, results))]
@@ -265,7 +283,9 @@ class _ForkWork(_Work):
         for origin, value in zip(origins_of(chunk), chunk[1], strict=True):
             try:
                 results = function(value)
+                self._calls.leave_copy()
             except (Exception, SystemExit) as error:  # belongs to this item
+                self._calls.leave_copy(error)
                 results, failure = self._calls.go_on(value, error)
                 if failure is not None:
                     failed.add(origin, failure)

@@ -7,6 +7,7 @@ failed, and harms no other item.
 
 from __future__ import annotations
 
+import os
 import subprocess
 from collections.abc import Callable
 from typing import Any
@@ -15,9 +16,12 @@ import msgpack
 
 from patterns.work.calls import StageCalls, failure_from
 from patterns.work.plan import Node
-from zq.processes.children import become_child, end_child, open_pipes, start_child
+from zq.processes.birth import become_child, open_pipes, read_frames
+from zq.processes.children import end_child, kill_group, start_child
+from zq.processes.copies import leave_copy
 from zq.processes.exits import describe_exit
-from zq.processes.frames import read_frame, wait_frame, write_frame
+from zq.processes.frames import FrameReader, write_frame
+from zq.processes.logs import configure_log_as_parent
 from zq.processes.references import load_reference
 
 
@@ -52,9 +56,15 @@ class HandCalls(StageCalls):
         self._command = [node.reference, "many" if node.options.flat or node.kind == "split" else "one"]
         self._is_over = is_over
         self._process: subprocess.Popen[bytes] | None = None
+        self._reader: FrameReader
 
     def close(self) -> None:
-        """Ends the process."""
+        """Ends the process, and what it has started, at once."""
+        if self._process is not None:
+            kill_group(self._process)
+        self._end()
+
+    def _end(self) -> None:
         process, self._process = self._process, None
         if process is not None:
             end_child(process, patience=0)
@@ -62,20 +72,20 @@ class HandCalls(StageCalls):
     def _ask(self, item: Any) -> Any:
         process = self._process
         if process is None or process.poll() is not None:
-            self.close()
+            self._end()
             process = self._process = self._start()
-        assert process.stdin is not None and process.stdout is not None
+        assert process.stdin is not None
         try:
             write_frame(process.stdin, msgpack.packb(item))
-            frame = wait_frame(process.stdout, self._timeout, self._is_over)
+            frame = self._reader.read(self._timeout, self._is_over)
         except TimeoutError:
-            self.close()
+            self._end()
             raise RemoteCallError(f"TimeoutError: ran longer than its timeout of {self._timeout:g} s") from None
         except OSError:  # the pipe broke: it died
             frame = None
         if frame is None:
             code = process.wait()
-            self.close()
+            self._end()
             raise RemoteCallError(f"ProcessError: the process that ran it {describe_exit(code)}")
         answer = msgpack.unpackb(frame, strict_map_key=False)
         if len(answer) == 1:
@@ -86,7 +96,8 @@ class HandCalls(StageCalls):
         """Starts the process, and waits until it has imported the function: that is not part of a call's time."""
         process = start_child(__name__, *self._command)
         assert process.stdout is not None
-        if read_frame(process.stdout) is None:
+        self._reader = FrameReader(process.stdout, lambda: process.poll() is not None)
+        if self._reader.read() is None:
             end_child(process)
             raise RemoteCallError("ProcessError: the process for it could not be started; its output says why")
         return process
@@ -102,16 +113,19 @@ def main() -> None:
     found = load_reference(reference)
     function = getattr(found, "function", found)
     is_many = how_many == "many"
+    pid = os.getpid()
+    configure_log_as_parent()
     write_frame(target, b"ready")
-    while (frame := read_frame(source)) is not None:
+    for frame in read_frames(source):
         item = msgpack.unpackb(frame, strict_map_key=False)
         try:
-            answer = msgpack.packb([list(function(item)) if is_many else function(item)])
-        except (Exception, SystemExit) as error:
+            result = list(function(item)) if is_many else function(item)
+            leave_copy(pid)
+            answer = msgpack.packb([result])
+        except BaseException as error:
+            leave_copy(pid, error)
+            if not isinstance(error, Exception | SystemExit):
+                raise
             failure = failure_from("", None, error, 1)
             answer = msgpack.packb([failure.error, failure.remote_traceback])
         write_frame(target, answer)
-
-
-if __name__ == "__main__":
-    main()

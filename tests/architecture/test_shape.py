@@ -59,6 +59,7 @@ def test_nothing_loads_what_could_run() -> None:
 
 LOADERS = {
     "zq.lazy": "the names of a package are loaded when they are first used",
+    "zq.processes.birth": "a child runs the module that its parent names by its `__name__`",
     "zq.processes.references": "what a user names is loaded by that name",
 }
 """Who loads modules by a text, which no rule of imports can read, each with its reason."""

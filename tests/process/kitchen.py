@@ -41,15 +41,24 @@ class Kitchen:
         self.log = (directory / "log").open("ab")
         self.address = f"ipc://{directory}/socket"
         self.options: tuple[str, ...] = QUICK
+        self.environment = {**os.environ, "ZQ_ADDRESS": self.address, "ZQ_TEST_LEDGER": str(self.ledger)}
         self.processes: list[subprocess.Popen[bytes]] = []
 
     def start(self, *arguments: str) -> subprocess.Popen[bytes]:
         """Starts a command of zq."""
+        return self.start_in(None, *arguments)
+
+    def start_in(
+        self, place: Path | None, *arguments: str, flags: tuple[str, ...] = (), own_session: bool = False
+    ) -> subprocess.Popen[bytes]:
+        """Starts a command of zq in another folder, with flags of the interpreter, or in a session of its own."""
         process = subprocess.Popen(
-            [sys.executable, "-m", "zq.cli", *arguments],
+            [sys.executable, *flags, "-m", "zq.cli", *arguments],
+            cwd=place,
+            start_new_session=own_session,
             stdout=self.log,
             stderr=self.log,
-            env={**os.environ, "ZQ_ADDRESS": self.address, "ZQ_TEST_LEDGER": str(self.ledger)},
+            env=self.environment,
         )
         self.processes.append(process)
         return process

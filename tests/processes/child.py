@@ -6,7 +6,8 @@ import os
 import signal
 import sys
 
-from zq.processes.children import become_child, open_pipes, start_child
+from zq.processes.birth import become_child, open_pipes, read_frames
+from zq.processes.children import start_child
 from zq.processes.frames import read_frame, write_frame
 
 
@@ -17,15 +18,13 @@ def main() -> None:
     write_frame(target, repr([os.getpid(), sys.stdin.read(), arguments]).encode())
     if arguments == ["hang"]:
         signal.pause()
-    while (frame := read_frame(source)) is not None:
+    for frame in read_frames(source):
         write_frame(target, frame)
 
 
-if __name__ == "__main__" and sys.argv[1] == "parent":
+if __name__ == "__main__":
     process = start_child("tests.processes.child", "hang")
     assert process.stdout is not None
     read_frame(process.stdout)
     print(process.pid, flush=True)
     os._exit(0)
-elif __name__ == "__main__":
-    main()

@@ -38,7 +38,7 @@ def test_child_that_is_not_given_time_is_killed() -> None:
 
 
 def test_child_that_hangs_ends_when_its_parent_has_died() -> None:
-    found = subprocess.run([sys.executable, "-m", child.__name__, "parent"], capture_output=True, text=True, check=True)
+    found = subprocess.run([sys.executable, "-m", child.__name__], capture_output=True, text=True, check=True)
     pid = int(found.stdout)
 
     wait_until(lambda: not is_alive(pid), "the end of a child that hangs")

@@ -33,8 +33,11 @@ if __name__ == "__main__":
 
 
 @pytest.fixture
-def script(tmp_path: Path) -> Iterator[Path]:
+def script(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """A script that notes each time it is run; whatever this process has loaded is forgotten afterwards."""
+    monkeypatch.delitem(
+        sys.modules, references.MAIN_OF_CHILD, raising=False
+    )  # of multiprocessing, if a test loads that
     before = set(sys.modules)
     path = tmp_path / "script.py"
     path.write_text(SCRIPT)

@@ -40,7 +40,7 @@ from zq.wire.codec import decode_for_coordinator, decode_from_coordinator, encod
 from zq.wire.limits import PAYLOAD_BYTES_MAX
 from zq.wire.namespaces import Namespace, check_namespace
 from zq.worker.harvest import Report
-from zq.worker.loop_runner import is_coroutine_handler
+from zq.worker.loop_runner import handle_alone, is_coroutine_handler
 from zq.worker.runner import Chunk, Handler, Runner, Slot
 
 T = TypeVar("T")
@@ -399,7 +399,7 @@ def _blocking(handler: Handler) -> Handler:
     """
 
     def handle(task: Task) -> Any:
-        awaitable: Coroutine[Any, Any, Any] = handler(task)
+        awaitable: Coroutine[Any, Any, Any] = handle_alone(handler, task)
         try:
             asyncio.get_running_loop()
         except RuntimeError:

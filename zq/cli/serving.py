@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import os
 import re
 import signal
@@ -16,6 +15,7 @@ import typer
 from zq.cli.arguments import TIMEOUT, Address, Json
 from zq.cli.output import exit_codes, fail, print_json
 from zq.core.options import CoordinatorOptions
+from zq.processes.logs import configure_log
 from zq.wire.retry import RetryPolicy
 
 if TYPE_CHECKING:
@@ -84,7 +84,7 @@ def coordinator(
             )
         store_options = LmdbOptions(map_bytes=map_mib * MIB, free_bytes_min=disk_free_mib * MIB)
         server = Server(data, bind=bind, options=options, store_options=store_options)
-        _configure_log(log_level)
+        configure_log(log_level)
         _serve(server)
 
 
@@ -169,7 +169,7 @@ def worker(
         found = _load_worker(spec)
         if address:
             os.environ["ZQ_ADDRESS"] = address  # where handlers submit, also those in child processes
-        _configure_log(log_level)  # after its module, which may have its own idea of logs
+        configure_log(log_level)  # after its module, which may have its own idea of logs
         if processes is None:
             processes = 0 if concurrency else found.concurrency
         concurrency = concurrency or found.coroutines
@@ -188,10 +188,11 @@ def worker(
 
 def _load_worker(spec: str) -> Worker:
     from zq.app.app import App
-    from zq.processes.references import StartedOnImportError, load_provider
+    from zq.processes.references import StartedOnImportError, lend_main, load_provider
     from zq.worker.worker import Worker
 
     sys.path.insert(0, str(Path.cwd()))  # as `python -m` does; a console script has its own folder there
+    lend_main()
     try:
         found: Any = load_provider(spec)
     except StartedOnImportError as error:
@@ -222,7 +223,7 @@ def bench(
     """Measure durable end to end: public Client and Worker, a worker process, every task on disk and acknowledged."""
     from zq.cli.benching import BenchPlan, measure, text
 
-    _configure_log("warning")
+    configure_log("warning")
     with exit_codes():
         figures = measure(BenchPlan(tasks, batch, size, single, processes, address))
         if as_json:
@@ -231,9 +232,3 @@ def bench(
             typer.echo(text(figures))
         if figures["done"] != tasks + single:
             fail(f"{tasks + single} tasks were submitted and {figures['done']} were done")
-
-
-def _configure_log(level: str) -> None:
-    logging.basicConfig(
-        level=level.upper(), stream=sys.stderr, format="%(asctime)s %(levelname)s %(name)s: %(message)s"
-    )

@@ -1,39 +1,38 @@
-"""Child processes: how a module is started as one, how it lives and ends with its parent, how the two get pipes.
+"""Child processes: how a module is started as one, how it ends with its parent and with all that it started.
 
 Children are started afresh, never forked: neither LMDB, ZeroMQ nor a thread survives a fork. The parent calls
-`start_program` or `start_child`; the module's `main` calls `become_child` first, which returns its arguments, and then
-`open_pipes` if it was started by `start_child`. A program is named by its module's own `__name__`, never by a text that
-a move of the file would leave behind.
+`start_program` or `start_child`; the module's `main` calls `become_child` of `zq.processes.birth` first, which returns
+its arguments, and then `open_pipes` if it was started by `start_child`. A program is named by its module's own
+`__name__`, never by a text that a move of the file would leave behind.
+
+Each child has a process group of its own, with its number, which is ended with it: SIGTERM for what it started, and
+SIGKILL for what that does not end.
 """
 
 from __future__ import annotations
 
+import json
 import os
-import shutil
 import signal
 import subprocess
 import sys
-import threading
+import tempfile
 import time
+import weakref
 from collections.abc import Sequence
-from typing import BinaryIO
 
-PARENT_LOOK_INTERVAL = 0.25
-"""Seconds between two looks whether the parent lives."""
+from zq.processes.birth import BOOTSTRAP, GROUP_PATIENCE, birth_sheet
+from zq.processes.copies import silence, watch
+from zq.processes.frames import GOODBYE, write_frame
 
 END_PATIENCE = 2.0
 """Seconds that a child has to end by itself when its input has ended."""
 
+GROUP_LOOK_INTERVAL = 0.01
+"""Seconds between two looks whether what a child has started has ended."""
+
 RESTART_MIN, RESTART_MAX = 0.1, 5.0
 """Seconds before a child is started again that is of no use: doubled with each in a row."""
-
-
-# In the parent.
-
-
-def child_environment() -> dict[str, str]:
-    """Returns an environment in which a child finds the modules that this process finds."""
-    return {**os.environ, "PYTHONPATH": os.pathsep.join(path or os.curdir for path in sys.path)}
 
 
 def start_program(
@@ -55,13 +54,33 @@ def start_program(
     Raises:
         OSError: the system refuses.
     """
-    return subprocess.Popen(
-        [sys.executable, "-m", module, str(os.getpid()), *arguments],
-        stdin=stdin,
-        stdout=stdout,
-        pass_fds=pass_fds,
-        env=child_environment(),
-    )
+    with tempfile.TemporaryFile("w+") as sheet:
+        json.dump(birth_sheet(), sheet, default=str)
+        sheet.seek(0)
+        place = sheet.fileno()
+        process = subprocess.Popen(
+            [sys.executable, *interpreter_flags(), "-c", BOOTSTRAP, module, str(os.getpid()), str(place), *arguments],
+            stdin=stdin,
+            stdout=stdout,
+            stderr=subprocess.DEVNULL
+            if sys.__stderr__ is None
+            else None,  # else it would be the first file that it opens
+            pass_fds=(place, *pass_fds),
+            start_new_session=True,
+        )
+    _pipes.add(process)
+    return process
+
+
+def interpreter_flags() -> list[str]:
+    """Returns the options with which this interpreter was started, for another one."""
+    # What multiprocessing starts its interpreters with; there is no public name for it.
+    flags: list[str] = subprocess._args_from_interpreter_flags()  # type: ignore[attr-defined] # noqa: SLF001
+    named = {flag.partition("=")[0] for flag, option in zip(flags[1:], flags, strict=False) if option == "-X"}
+    for name, value in sys._xoptions.items():  # noqa: SLF001 - it is documented
+        if name not in named:
+            flags += ["-X", name if value is True else f"{name}={value}"]
+    return flags
 
 
 def start_child(
@@ -78,7 +97,7 @@ def start_child(
     Raises:
         OSError: the system refuses.
     """
-    prints = os.dup(2 if stdout is None else stdout)  # under its own number the child has a pipe
+    prints = _printing(2 if stdout is None else stdout)  # under its own number the child has a pipe
     try:
         return start_program(
             module,
@@ -92,6 +111,37 @@ def start_child(
         os.close(prints)
 
 
+def _printing(descriptor: int) -> int:
+    """Returns a descriptor of where another one prints; of nowhere, if this process was started without that one."""
+    if {1: sys.__stdout__, 2: sys.__stderr__}.get(descriptor, descriptor) is None:
+        return os.open(os.devnull, os.O_WRONLY)
+    return os.dup(descriptor)
+
+
+# Ends.
+
+
+def kill_child(process: subprocess.Popen[bytes]) -> None:
+    """Ends a child at once and asks what it has started to end; `end_child` or `wait_or_kill` sees to it that it does.
+
+    Args:
+        process: the child; it may have ended.
+    """
+    process.kill()
+    if process.returncode is None:
+        _signal_group(process, signal.SIGTERM)
+
+
+def kill_group(process: subprocess.Popen[bytes]) -> None:
+    """Ends a child and what it has started, or what is left of that, at once.
+
+    Args:
+        process: the child; it may have ended.
+    """
+    process.kill()
+    _signal_group(process, signal.SIGKILL)
+
+
 def end_child(process: subprocess.Popen[bytes], patience: float = END_PATIENCE) -> None:
     """Ends a child of `start_child` by the end of its input, or by force when that does not help.
 
@@ -101,23 +151,51 @@ def end_child(process: subprocess.Popen[bytes], patience: float = END_PATIENCE) 
     """
     assert process.stdin is not None
     assert process.stdout is not None
-    if not patience:
-        process.kill()
     try:
+        if patience:
+            write_frame(process.stdin, GOODBYE)
+        else:
+            kill_child(process)
         process.stdin.close()
-    except OSError:
+    except (OSError, ValueError):
         pass  # it has died, and what was still to be said was said to nobody
     wait_or_kill(process, patience)
     process.stdout.close()
 
 
 def wait_or_kill(process: subprocess.Popen[bytes], patience: float) -> None:
-    """Waits for the end of a process, and makes it if it does not come within `patience` seconds."""
+    """Waits for the end of a process, and makes it if it does not come within `patience` seconds; what it has started
+    ends then, too.
+    """
     try:
         process.wait(max(patience, 0.0))
     except subprocess.TimeoutExpired:
-        process.kill()
+        kill_child(process)
         process.wait()
+    _end_group(process)
+
+
+def _end_group(process: subprocess.Popen[bytes]) -> None:
+    """Ends what a child that has ended has left behind, and waits for that."""
+    give_up_at = time.monotonic() + GROUP_PATIENCE
+    number = int(signal.SIGTERM)
+    while _signal_group(process, number):
+        if time.monotonic() > give_up_at:
+            _signal_group(process, signal.SIGKILL)
+            return
+        number = 0
+        time.sleep(GROUP_LOOK_INTERVAL)
+
+
+def _signal_group(process: subprocess.Popen[bytes], number: int) -> bool:
+    """Sends a signal to a child's group; False when nobody is in it. Its number is not another's as long as somebody
+    is.
+    """
+    try:
+        os.killpg(process.pid, number)
+    except (ProcessLookupError, PermissionError):  # of a process that may not be signalled is nothing left to do
+        return False
+    return True
 
 
 def restart_pause(failures: int) -> float:
@@ -129,49 +207,23 @@ def restart_pause(failures: int) -> float:
     return min(RESTART_MIN * (1 << min(failures, 10)), RESTART_MAX)
 
 
-# In the child.
+# In copies of this process.
 
 
-def become_child(folder_at: int | None = None) -> list[str]:
-    """Makes this process one that ends with its parent, and returns the arguments that `start_program` was given.
+class _ChildPipes:
+    """The pipes to children, which copies of this process must not hold: a child ends when its input has ended."""
 
-    It ends when the parent has died, whatever it is doing. Ctrl-C it leaves to the parent: a terminal sends it to all.
+    def __init__(self) -> None:
+        self._processes: weakref.WeakSet[subprocess.Popen[bytes]] = weakref.WeakSet()
+        watch(self)
 
-    Args:
-        folder_at: which argument names a folder that is removed then, because nobody else is there to do it.
-    """
-    parent, arguments = int(sys.argv[1]), sys.argv[2:]
-    folder = None if folder_at is None else arguments[folder_at]
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    threading.Thread(target=_end_with, args=(parent, folder), name="zq-parent", daemon=True).start()
-    return arguments
+    def add(self, process: subprocess.Popen[bytes]) -> None:
+        self._processes.add(process)
 
-
-def _end_with(parent: int, folder: str | None) -> None:
-    while os.getppid() == parent:
-        time.sleep(PARENT_LOOK_INTERVAL)
-    if folder:
-        shutil.rmtree(folder, ignore_errors=True)
-    os._exit(1)
+    def become_copy(self) -> None:
+        processes, self._processes = list(self._processes), weakref.WeakSet()
+        files = [file for process in processes for file in (process.stdin, process.stdout) if file is not None]
+        silence([file.fileno() for file in files if not file.closed])
 
 
-def open_pipes(prints: str) -> tuple[BinaryIO, BinaryIO]:
-    """Opens what `start_child` has given to this process: returns what to read from, and what to write to.
-
-    The user's functions and the programs that they start do not get the pipes: they read nothing, and what they print
-    goes to another place. SIGTERM is left to the parent, too: the end of the input is what ends such a child.
-
-    Args:
-        prints: the first argument of this process, the descriptor to which it prints.
-    """
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)
-    source = os.fdopen(os.dup(0), "rb")
-    target = os.fdopen(os.dup(1), "wb")
-    nothing = os.open(os.devnull, os.O_RDONLY)
-    os.dup2(nothing, 0)
-    os.close(nothing)
-    os.dup2(int(prints), 1)
-    os.close(int(prints))
-    # It is open for good.
-    sys.stdout = open(1, "w", buffering=1, encoding=sys.stderr.encoding, errors=sys.stderr.errors, closefd=False)  # noqa: SIM115
-    return source, target
+_pipes = _ChildPipes()

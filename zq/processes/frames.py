@@ -14,11 +14,19 @@ from typing import IO, Any
 
 LENGTH = struct.Struct("<I")
 
+GOODBYE = b""
+"""The frame with which a parent ends a child: without it, the end of the pipe is the end of the parent."""
+
 READ_BYTES_MAX = 1 << 20
 """Bytes taken from a pipe at once by who must not wait for all of a frame."""
 
 LOOK_INTERVAL = 0.1
 """Seconds between two looks whether anybody still wants the frame that is waited for."""
+
+DEATH_LOOK_INTERVAL = 0.5
+"""Seconds between two looks whether the process lives whose frame is waited for for ever: its end shows at once, unless
+others hold its end of the pipe.
+"""
 
 
 def write_frame(pipe: IO[bytes] | Any, frame: bytes) -> None:
@@ -37,27 +45,66 @@ def read_frame(pipe: IO[bytes] | Any) -> bytes | None:
     return frame if len(frame) == size else None
 
 
-def wait_frame(pipe: IO[bytes], timeout: float, is_over: Callable[[], bool]) -> bytes | None:
-    """Returns the one frame that is to come, or None at the end of the pipe; what comes behind it is lost.
-
-    Args:
-        pipe: of which nothing has been read ahead.
-        timeout: seconds to wait for all of it.
-        is_over: whether nobody wants it any more; asked now and then.
-
-    Raises:
-        TimeoutError: it did not come in time, or nobody wants it.
+class FrameReader:
+    """Reads the frames that a process sends, and sees its end, also when others hold its end of the pipe and keep it
+    open: programs that were started by code which knows nothing of the pipe.
     """
-    deadline = time.monotonic() + timeout
-    found = bytearray()
-    descriptor = pipe.fileno()
-    while len(found) < LENGTH.size or len(found) < LENGTH.size + LENGTH.unpack_from(found)[0]:
-        left = deadline - time.monotonic()
-        if left <= 0 or is_over():
-            raise TimeoutError(f"no frame came within {timeout:g} s")
-        if select.select([descriptor], [], [], min(left, LOOK_INTERVAL))[0]:
-            part = os.read(descriptor, READ_BYTES_MAX)
-            if not part:
+
+    def __init__(self, pipe: IO[bytes], is_dead: Callable[[], bool]) -> None:
+        """Makes a reader of a pipe of which nothing has been read, and nothing will be but by it.
+
+        Args:
+            pipe: to read from.
+            is_dead: whether the process has ended; asked when nothing comes.
+        """
+        self._pipe = pipe
+        self._is_dead = is_dead
+        self._found = bytearray()
+        self._poll = select.poll()
+        self._poll.register(pipe.fileno(), select.POLLIN)
+
+    def read(self, timeout: float | None = None, is_over: Callable[[], bool] | None = None) -> bytes | None:
+        """Returns the next frame, or None when none will come any more.
+
+        Args:
+            timeout: seconds to wait for all of it; None: for ever.
+            is_over: whether nobody wants it any more; asked now and then. None: somebody does.
+
+        Raises:
+            TimeoutError: it did not come in time, or nobody wants it.
+        """
+        deadline = None if timeout is None else time.monotonic() + timeout
+        while (frame := self._take()) is None:
+            seconds = DEATH_LOOK_INTERVAL if is_over is None else LOOK_INTERVAL
+            if deadline is not None:
+                seconds = min(seconds, deadline - time.monotonic())
+            if seconds <= 0 or (is_over is not None and is_over()):
+                raise TimeoutError(f"no frame came within {timeout} s")
+            if not self._fill(seconds):
                 return None
-            found += part
-    return bytes(found[LENGTH.size :])
+        return frame
+
+    def _fill(self, seconds: float) -> bool:
+        """Reads what comes within some seconds; False at the end of the pipe, and when the process has ended."""
+        if not self._poll.poll(seconds * 1000):
+            if not self._is_dead():
+                return True
+            if not self._poll.poll(0):  # what it has sent before it ended is in the pipe by now
+                return False
+        if self._pipe.closed:  # by another thread, which has seen the end
+            return False
+        part = os.read(self._pipe.fileno(), READ_BYTES_MAX)
+        self._found += part
+        return bool(part)
+
+    def _take(self) -> bytes | None:
+        """Returns the first frame of what was read, if it is whole."""
+        found = self._found
+        if len(found) < LENGTH.size:
+            return None
+        end = LENGTH.size + LENGTH.unpack_from(found)[0]
+        if len(found) < end:
+            return None
+        frame = bytes(found[LENGTH.size : end])
+        del found[:end]
+        return frame

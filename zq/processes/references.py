@@ -35,7 +35,13 @@ _scripts: dict[str, ModuleType] = {}
 """The scripts that were run here, by their resolved files."""
 
 _lock = threading.RLock()
-"""Guards `_scripts`: a file is run once, whoever asks for it at the same time."""
+"""Guards `_scripts` and `_lent`: a file is run once, whoever asks for it at the same time."""
+
+_lent: list[ModuleType] = []
+"""Main programs of this process that are not the user's, each until a script has taken its place."""
+
+_replaced: list[ModuleType] = []
+"""Main programs whose places are taken; they live on."""
 
 
 class _Loading(threading.local):
@@ -174,21 +180,36 @@ def _load(place: str) -> ModuleType:
     return own if own is not None and is_script(own.__name__) else importlib.import_module(place)
 
 
+def lend_main() -> None:
+    """Says that the main program of this process is none of the user's: the first script that is run here takes its
+    place, so that multiprocessing finds in it what is pickled here, and gives it to what it starts.
+    """
+    _lent.append(sys.modules[MAIN])
+
+
 def _run_file(path: str, file: str) -> ModuleType:
     if not Path(file).is_file():
         raise ValueError(f"there is no file {path}")
     name = MAIN_OF_CHILD
-    while name in sys.modules:
+    while name in sys.modules and not _lent:
         name = f"{MAIN_OF_CHILD}{int(name.removeprefix(MAIN_OF_CHILD) or 1) + 1}"
     spec = importlib.util.spec_from_file_location(name, file)
     assert spec is not None and spec.loader is not None  # the name ends in .py
     module = importlib.util.module_from_spec(spec)
+    replaced = _lent.pop() if _lent else None
+    if replaced is not None:
+        module.__spec__ = None  # as of any script that is run; a name in there would be one to import it by
+        sys.modules[MAIN] = module  # which an import of multiprocessing puts under its own name
     sys.modules[name] = _scripts[file] = module
     try:
         spec.loader.exec_module(module)
     except BaseException:  # as an import does: who asks again finds out again
         del sys.modules[name], _scripts[file]
+        if replaced is not None:
+            sys.modules[MAIN] = replaced
+            _lent.append(replaced)
         raise
+    _replaced.extend([] if replaced is None else [replaced])
     return module
 
 

@@ -10,14 +10,16 @@ from __future__ import annotations
 
 import logging
 import mmap
+import os
 import subprocess
 import threading
 import time
 from typing import BinaryIO
 
-from zq.processes.children import become_child, end_child, open_pipes, restart_pause
+from zq.processes.birth import become_child, open_pipes, read_frames
+from zq.processes.children import end_child, kill_child, restart_pause
 from zq.processes.exits import describe_exit
-from zq.processes.frames import read_frame
+from zq.processes.logs import configure_log_as_parent
 from zq.processes.references import load_handlers
 from zq.sessions.ids import IdMaker
 from zq.task import Task
@@ -65,7 +67,7 @@ class ChildRunner(ChildThread):
                 timer.start()
                 return True
             self._stop = (token, index, reason)
-            self._process.kill()
+            kill_child(self._process)
             return True
 
     def _kill_at(self, token: int, index: int) -> None:
@@ -73,7 +75,7 @@ class ChildRunner(ChildThread):
         with self._lock:
             if self._process is not None and self._read_page()[:2] == (token, index):
                 self._stop = (token, index, None)
-                self._process.kill()
+                kill_child(self._process)
 
     def running(self) -> list[tuple[int, int, float]]:
         token, index, since = self._read_page()
@@ -201,9 +203,11 @@ def main() -> None:
     prints, spec, descriptor = become_child()
     source, target = open_pipes(prints)
     page = mmap.mmap(int(descriptor), PLACE.size * PLACES)
+    os.close(int(descriptor))
     owner = _ChildOwner(target, page)
     runner = Runner(load_handlers(spec), owner, IdMaker(random_prefix()), _PageSlot(page))
-    while (frame := read_frame(source)) is not None:
+    configure_log_as_parent()
+    for frame in read_frames(source):
         message = decode_from_coordinator(frame)
         assert isinstance(message, Assign)
         (part,) = message.assignments
@@ -213,7 +217,3 @@ def main() -> None:
             lambda report: owner.send(Settle(0, None, tuple(report.done), tuple(report.failed))),
         )
         owner.send(Settle(1, None, (), ()))
-
-
-if __name__ == "__main__":
-    main()

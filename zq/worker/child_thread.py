@@ -14,12 +14,14 @@ import struct
 import subprocess
 import tempfile
 import threading
+import weakref
 from collections.abc import Iterable, Iterator
 from typing import BinaryIO
 
 from zq.errors import RemoteProtocolError
-from zq.processes.children import end_child, start_child
-from zq.processes.frames import read_frame, write_frame
+from zq.processes.children import end_child, kill_group, start_child
+from zq.processes.copies import watch
+from zq.processes.frames import FrameReader, write_frame
 from zq.task import Task
 from zq.wire.batch import slice_tasks
 from zq.wire.codec import decode_for_coordinator, encode
@@ -55,6 +57,7 @@ class ChildThread(RunnerThread):
         self._stdout = stdout
         self._process: subprocess.Popen[bytes] | None = None
         self._lock = threading.Lock()  # guards _process between killer and runner; never held while a pipe is written
+        self._readers: weakref.WeakKeyDictionary[subprocess.Popen[bytes], FrameReader] = weakref.WeakKeyDictionary()
         self._failures = 0  # children in a row that were of no use
         self._file = tempfile.TemporaryFile()  # noqa: SIM115 - it lives as long as the runner
         self._file.truncate(PLACE.size * places)
@@ -62,10 +65,10 @@ class ChildThread(RunnerThread):
         self._clear_page()
 
     def kill(self) -> None:
-        """Ends the child at once."""
+        """Ends the child at once, and what it has started."""
         with self._lock:
             if self._process is not None:
-                self._process.kill()
+                kill_group(self._process)
 
     def _clear_page(self) -> None:
         for place in range(self._places):
@@ -82,12 +85,14 @@ class ChildThread(RunnerThread):
             self._clear_page()
             self._process = None
             try:
-                self._process = start_child(
-                    module, self._spec, str(page), *arguments, stdout=self._stdout, pass_fds=(page,)
-                )
+                process = start_child(module, self._spec, str(page), *arguments, stdout=self._stdout, pass_fds=(page,))
             except OSError:
                 log.exception("cannot start a child process")
-            return self._process
+                return None
+            assert process.stdout is not None
+            self._readers[process] = FrameReader(process.stdout, lambda: process.poll() is not None)
+            self._process = process
+            return process
 
     def _end_child(self) -> None:
         with self._lock:
@@ -106,9 +111,9 @@ class ChildThread(RunnerThread):
 
     def _answers(self, process: subprocess.Popen[bytes]) -> Iterator[Settle | Release]:
         """Yields what the child says of ended tasks until it dies, and passes progress on."""
-        assert process.stdout is not None
+        reader = self._readers[process]
         try:
-            while (frame := read_frame(process.stdout)) is not None:
+            while (frame := reader.read()) is not None:
                 match decode_for_coordinator(frame):
                     case Progress() as progress:
                         self._host.pass_progress(progress)
@@ -153,8 +158,15 @@ class ChildVoice:
     def __init__(self, target: BinaryIO) -> None:
         self._target = target
         self._target_lock = threading.Lock()
+        self._is_mute = False
+        watch(self)
+
+    def become_copy(self) -> None:
+        self._is_mute = True
 
     def send(self, message: ToCoordinator) -> None:
+        if self._is_mute:
+            return
         with self._target_lock:
             write_frame(self._target, encode(message))
 

@@ -12,14 +12,16 @@ from __future__ import annotations
 import asyncio
 import logging
 import mmap
+import os
 import subprocess
 import threading
 import time
 from typing import Any, BinaryIO
 
-from zq.processes.children import become_child, end_child, open_pipes, restart_pause
+from zq.processes.birth import become_child, open_pipes, read_frames
+from zq.processes.children import end_child, restart_pause
 from zq.processes.exits import describe_exit
-from zq.processes.frames import read_frame
+from zq.processes.logs import configure_log_as_parent
 from zq.processes.references import load_handlers
 from zq.sessions.ids import IdMaker
 from zq.task import Task
@@ -246,7 +248,7 @@ class _Places:
     """Where it is noted what runs."""
 
     def __init__(self, page: mmap.mmap, places: int) -> None:
-        self._page = page
+        self._page: mmap.mmap | bytearray = page
         self._free = list(range(places, 0, -1))
         self._taken: dict[tuple[int, int], int] = {}
 
@@ -258,6 +260,10 @@ class _Places:
             place = self._taken.pop((token, index))
             PLACE.pack_into(self._page, place * PLACE.size, 0, -1, 0.0)
             self._free.append(place)
+
+    def become_copy(self) -> None:
+        """Notes nothing any more that the worker sees."""
+        self._page = bytearray(self._page)
 
     def note_turn(self) -> None:
         PLACE.pack_into(self._page, 0, 0, 0, time.monotonic())
@@ -277,6 +283,10 @@ class _Child(ChildVoice):
         self._over: asyncio.Event
         self._stopped: set[tuple[int, int]] = set()
 
+    def become_copy(self) -> None:
+        super().become_copy()
+        self._places.become_copy()
+
     async def serve(self) -> None:
         self._loop = asyncio.get_running_loop()
         self._over = asyncio.Event()
@@ -292,7 +302,7 @@ class _Child(ChildVoice):
     # Messages.
 
     def _read(self) -> None:
-        while (frame := read_frame(self._source)) is not None:
+        for frame in read_frames(self._source):
             self._loop.call_soon_threadsafe(self._receive, decode_from_coordinator(frame))
         self._loop.call_soon_threadsafe(self._over.set)
 
@@ -330,8 +340,7 @@ def main() -> None:
     source, target = open_pipes(prints)
     places = int(concurrency)
     page = mmap.mmap(int(descriptor), PLACE.size * (places + 1))
-    asyncio.run(_Child(spec, page, places, source, target).serve())
-
-
-if __name__ == "__main__":
-    main()
+    os.close(int(descriptor))
+    child = _Child(spec, page, places, source, target)
+    configure_log_as_parent()
+    asyncio.run(child.serve())

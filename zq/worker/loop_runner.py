@@ -12,6 +12,7 @@ from __future__ import annotations
 import asyncio
 import inspect
 import logging
+import os
 import threading
 import time
 from collections.abc import Awaitable, Callable, Mapping
@@ -19,6 +20,7 @@ from functools import partial
 from operator import attrgetter
 from typing import Any
 
+from zq.processes.copies import leave_copy
 from zq.sessions.ids import IdMaker
 from zq.task import Task, TaskOwner
 from zq.wire.batch import decode_payload, payload_at
@@ -38,6 +40,20 @@ def is_coroutine_handler(handler: Handler) -> bool:
     """
     # `__call__` is looked at, not looked for.
     return inspect.iscoroutinefunction(handler) or inspect.iscoroutinefunction(getattr(handler, "__call__", None))  # noqa: B004
+
+
+async def handle_alone(handler: CoroutineHandler, task: Task) -> Any:
+    """Awaits a handler in a loop of its own; in a copy of the process that it has made, its end is that of the copy,
+    before the loop closes what it shares with that of the other process.
+    """
+    pid = os.getpid()
+    try:
+        result = await handler(task)
+    except BaseException as error:
+        leave_copy(pid, error)
+        raise
+    leave_copy(pid)
+    return result
 
 
 class _Run:
@@ -87,6 +103,7 @@ class Coroutines:
         self._on_ended = ended
         self._on_note = note
         self._runs: dict[tuple[int, int], _Run] = {}
+        self._pid = os.getpid()
         self._ended: dict[int, list[_Run]] = {}  # by token, until the next report
 
     def __len__(self) -> int:
@@ -137,6 +154,7 @@ class Coroutines:
                 run.result = await handler(run.task)
         except BaseException as error:  # SystemExit, too, must not end the loop under all the others
             run.error = error
+        leave_copy(self._pid, run.error)
         run.seconds = time.monotonic() - run.since
         token = run.assignment.token
         del self._runs[token, run.index]

@@ -15,6 +15,7 @@ from types import FrameType
 from typing import Protocol
 
 from zq.errors import ClosedError, RunnerBrokenError
+from zq.processes.copies import watch
 from zq.sessions.worker import WorkerSession
 from zq.sockets.link import Link
 from zq.task import Task
@@ -100,6 +101,8 @@ class WorkerRun:
         self.failure: RunnerBrokenError | None = None
         self._is_stopping = False
         self._is_hasty = False
+        self._is_copy = False
+        self._restore_signals: Callable[[], None] = _nothing
         self._told: dict[tuple[int, int], float] = {}  # progress, by task
         self._overdue: set[tuple[int, int]] = set()
         self._busy_at = time.monotonic()
@@ -114,6 +117,7 @@ class WorkerRun:
             )
 
     def start(self) -> None:
+        watch(self)
         self._link.start()
         for runner in self.runners:
             runner.start()
@@ -270,10 +274,18 @@ class WorkerRun:
         before = {number: signal.signal(number, on_signal) for number in (signal.SIGTERM, signal.SIGINT)}
 
         def restore() -> None:
+            self._restore_signals = _nothing
             for number, handler in before.items():
-                signal.signal(number, handler)
+                if signal.getsignal(number) is on_signal:
+                    signal.signal(number, handler)
 
+        self._restore_signals = restore
         return restore
+
+    def become_copy(self) -> None:
+        """In a copy of this process: what a handler has forked ends by signals as anywhere else, and says nothing."""
+        self._is_copy = True
+        self._restore_signals()
 
     def stop(self, timeout: float) -> None:
         """Drains: gives back what has not started, waits for what runs and for the coordinator's answer, says
@@ -308,6 +320,8 @@ class WorkerRun:
 
     def _call(self, function: Callable[[], None]) -> None:
         """Has something done on the link's thread, from any other."""
+        if self._is_copy:
+            return
         try:
             self._link.call(function)
         except ClosedError:

@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
+from zq.processes.copies import leave, watch
 from zq.sessions.ids import IdMaker, make_prefix
 from zq.task import Task, TaskOwner
 from zq.wire.batch import decode_payload, offsets_of
@@ -37,14 +38,37 @@ class Chunk(NamedTuple):
 
 
 class Slot:
-    """What one runner does now; written by it, read by whoever watches it."""
+    """What one runner does now; written by it, read by whoever watches it.
 
-    __slots__ = ("index", "since", "token")
+    In a copy of the process that a handler has made, the next write to it ends the copy: the handler has returned. So
+    the loop need not ask after each task in which process it is.
+    """
+
+    __slots__ = ("__weakref__", "index", "since", "token")
 
     def __init__(self) -> None:
+        watch(self)
         self.token = 0
         self.since = 0.0  # monotonic
         self.index = -1  # of the task that runs, -1 when none does; written last, when the others are true
+
+    def become_copy(self) -> None:
+        if self.index >= 0:
+            self.__class__ = _slot_of_copy(type(self))
+
+    def note_raised(self, error: BaseException) -> None:
+        """Hears of what a handler has raised; in a copy of the process, that ends it."""
+
+
+def _slot_of_copy(kind: type[Slot]) -> type[Slot]:
+    def leave_at_write(slot: Slot, index: int) -> None:  # noqa: ARG001 - the signature of a setter
+        leave()
+
+    def leave_raised(slot: Slot, error: BaseException) -> None:  # noqa: ARG001 - that of the method
+        leave(error)
+
+    parts = {"__slots__": (), "index": property(lambda _: -1, leave_at_write), "note_raised": leave_raised}
+    return type(kind.__name__, (kind,), parts)
 
 
 class Runner:
@@ -103,6 +127,7 @@ class Runner:
                 else:
                     harvest.open_run(index)
             except BaseException as error:  # sys.exit in a handler, too, is that handler's failure
+                slot.note_raised(error)
                 harvest.fail(assignment, index, data, error)
                 is_full = harvest.is_full
             now = clock()
