@@ -16,7 +16,7 @@ import zmq
 
 from patterns.direct.control import Target
 from patterns.sockets import MESSAGE_BYTES_MAX, Socket, connect, make_socket
-from patterns.work.execution import divide
+from patterns.work.dividing import divide
 from patterns.work.items import ItemChunk, Sent, cut, frames_of, size_of
 from patterns.work.plan import SINK, Plan
 

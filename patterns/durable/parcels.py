@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 import msgpack
 
-from patterns.work.execution import divide
+from patterns.work.dividing import divide
 from patterns.work.items import ItemChunk, Origin, frames_of
 from patterns.work.plan import SINK, Node, Plan
 

@@ -5,7 +5,6 @@ Sleeping between retries and the clock come in as arguments, so that nothing her
 
 from __future__ import annotations
 
-import os
 import traceback
 from collections.abc import Callable
 from typing import Any
@@ -13,14 +12,19 @@ from typing import Any
 from patterns.pipeline.stages import StageOptions
 from patterns.work.items import Failure
 from patterns.work.plan import Function
-from zq.processes.copies import leave_copy
+from zq.processes.copies import leave, watch
 
 TRACEBACK_CHARACTERS_MAX = 16_384
 """As the error texts of zq: longer ones keep their end, where the cause stands."""
 
 
 class StageCalls:
-    """One function with the retries of its stage."""
+    """One function with the retries of its stage.
+
+    Attributes:
+        function: called with one item.
+        is_copy: whether this process is a copy that the function has made; it is to end with the call.
+    """
 
     def __init__(self, stage: str, function: Function, options: StageOptions, sleep: Callable[[float], None]) -> None:
         """Makes the calls of a stage.
@@ -34,7 +38,8 @@ class StageCalls:
         self._stage = stage
         self._options = options
         self._sleep = sleep
-        self._pid = os.getpid()
+        self.is_copy = False
+        watch(self)
 
     def begin(self) -> None:
         """Gets what the calls need before the first of them; nothing here."""
@@ -42,9 +47,8 @@ class StageCalls:
     def close(self) -> None:
         """Lets go of what the calls need; nothing here."""
 
-    def leave_copy(self, error: BaseException | None = None) -> None:
-        """Ends this process if it is a copy that the function has made of the one that called it."""
-        leave_copy(self._pid, error)
+    def become_copy(self) -> None:
+        self.is_copy = True
 
     def call(self, item: Any) -> tuple[Any, Failure | None]:
         """Returns the result and None, or None and how the last attempt failed."""
@@ -64,9 +68,11 @@ class StageCalls:
                 SystemExit,
             ) as caught:  # whatever it is, it belongs to this item; sys.exit in a function ends nothing
                 error = caught
-                self.leave_copy(error)
+                if self.is_copy:
+                    leave(error)
             else:
-                self.leave_copy()
+                if self.is_copy:
+                    leave()
                 return result, None
             attempts += 1
         assert error is not None  # there was at least one attempt

@@ -10,12 +10,8 @@ calls its function once for an item, when all shares are in, and not at all if a
 
 from __future__ import annotations
 
-import os
-import zlib
 from collections.abc import Callable, Iterable
 from typing import Any
-
-import msgpack
 
 from patterns.work.calls import StageCalls, failure_from
 from patterns.work.hand import HandCalls
@@ -33,13 +29,12 @@ from patterns.work.items import (
     extend,
     extend_all,
     lists_of,
-    number_of,
     origins_of,
     pop,
     push,
 )
 from patterns.work.plan import SINK, Node, Plan
-from zq.processes.copies import leave_copy, watch
+from zq.processes.copies import CopyEnd, leave, watch
 
 
 class Spreader:
@@ -47,10 +42,14 @@ class Spreader:
 
     def __init__(self, plan: Plan) -> None:
         self._plan = plan
-        self._pid = os.getpid()
+        self._is_copy = False  # that a function which chooses has made
+        watch(self)
         self._is_open = {
             number: number == SINK or plan.nodes[number].has_workers for number in (SINK, *range(len(plan.nodes)))
         }
+
+    def become_copy(self) -> None:
+        self._is_copy = True
 
     def spread(self, number: int, chunk: ItemChunk) -> list[Sent]:
         """Returns where a chunk that goes to node `number` really goes to."""
@@ -80,13 +79,15 @@ class Spreader:
         for origin, value in zip(origins_of(chunk), chunk[1], strict=True):
             try:
                 label = choose(value)
-                leave_copy(self._pid)
+                if self._is_copy:
+                    leave()
                 branch = branch_of.get(label, otherwise)
                 if branch is None:
                     known = ", ".join(map(repr, node.labels))
                     raise ValueError(f"unknown route {label!r}; expected one of {known}")  # as an item's failure
             except (Exception, SystemExit) as error:  # belongs to this item
-                leave_copy(self._pid, error)
+                if self._is_copy:
+                    leave(error)
                 failed.add(origin, failure_from(node.name, value, error, 1))
                 continue
             origins, values = chosen.setdefault(branch, ([], []))
@@ -142,7 +143,7 @@ class Execution:
         elif node.kind != "batch":
             calls = StageCalls(node.name, plan.function(number), node.options, sleep)
         self._calls = calls
-        self._pid = os.getpid()
+        self._copy_end = CopyEnd()
         self._spreader = Spreader(plan)
         self._work = _make_work(node, calls)
 
@@ -162,12 +163,8 @@ class Execution:
             now: monotonic seconds.
             chunk: what came.
         """
-        try:
+        with self._copy_end:
             sent = self._work.receive(now, chunk)
-        except BaseException as error:
-            leave_copy(self._pid, error)
-            raise
-        leave_copy(self._pid)
         return self._spread(sent)
 
     def tick(self, now: float) -> list[Sent]:
@@ -246,7 +243,8 @@ class _StageWork(_Work):
             for value in values:
                 add(function(value))
         except (Exception, SystemExit) as error:  # belongs to the item after those that worked
-            self._calls.leave_copy(error)
+            if self._calls.is_copy:
+                leave(error)
             return self._go_on(chunk, results, error)
         if isinstance(chunk, Plain):
             return [(self._node.follower, Plain(chunk.first, results))]
@@ -292,13 +290,15 @@ class _ForkWork(_Work):
         for origin, value in zip(origins_of(chunk), chunk[1], strict=True):
             try:
                 results = function(value)
-                self._calls.leave_copy()
             except (Exception, SystemExit) as error:  # belongs to this item
-                self._calls.leave_copy(error)
+                if self._calls.is_copy:
+                    leave(error)
                 results, failure = self._calls.go_on(value, error)
                 if failure is not None:
                     failed.add(origin, failure)
                     continue
+            if self._calls.is_copy:
+                leave()
             if not results:
                 empty.add(push(origin, 0, 1) if self._is_split else origin, None)
             else:
@@ -424,36 +424,3 @@ class _BatchWork(_Work):
         full = lists_of(self._origins[:end], self._values[:end], self._node.size)
         del self._origins[:end], self._values[:end]
         return [(self._node.follower, full)]
-
-
-def divide(chunk: ItemChunk, node: Node, workers: int) -> list[tuple[int, ItemChunk]]:
-    """Divides a chunk that goes to a node where it matters which worker gets an item.
-
-    Args:
-        chunk: to be divided.
-        node: that it goes to: a join, whose items are divided by number, or a stage with a key.
-        workers: how many there are.
-
-    Returns:
-        (index of the worker, its part) pairs, only for workers that get something.
-    """
-    parts: dict[int, tuple[list[Origin], list[Any]]] = {}
-    for origin, value in zip(origins_of(chunk), chunk[1], strict=True):
-        at = number_of(origin) if node.kind == "join" else _hash_key(node, value)
-        origins, values = parts.setdefault(at % workers, ([], []))
-        origins.append(origin)
-        values.append(value)
-    if isinstance(chunk, WithoutResult):
-        return [(index, WithoutResult(origins, values)) for index, (origins, values) in parts.items()]
-    return [(index, compact(origins, values)) for index, (origins, values) in parts.items()]
-
-
-def _hash_key(node: Node, value: Any) -> int:
-    """Returns a hash of an item's key, the same in every process; a key function that fails decides nothing, the stage
-    gets the item anyway.
-    """
-    assert node.options.key is not None
-    try:
-        return zlib.crc32(msgpack.packb(node.options.key(value)))
-    except Exception:  # the function of the stage is where a bad item shows
-        return 0

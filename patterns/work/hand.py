@@ -7,7 +7,6 @@ failed, and harms no other item.
 
 from __future__ import annotations
 
-import os
 import subprocess
 from collections.abc import Callable
 from typing import Any
@@ -17,7 +16,7 @@ from patterns.work.plan import Node
 from patterns.work.values import pack, unpack
 from zq.processes.birth import become_child, open_pipes, read_frames
 from zq.processes.children import end_child, kill_group, start_child
-from zq.processes.copies import leave_copy
+from zq.processes.copies import CopyEnd
 from zq.processes.exits import describe_exit
 from zq.processes.frames import FrameReader, write_frame
 from zq.processes.logs import configure_log_as_parent
@@ -123,19 +122,16 @@ def main() -> None:
         return
     function = getattr(found, "function", found)
     is_many = how_many == "many"
-    pid = os.getpid()
+    copy_end = CopyEnd()
     configure_log_as_parent()
     write_frame(target, b"")  # it is ready
     for frame in read_frames(source):
         item = unpack(frame)
         try:
-            result = list(function(item)) if is_many else function(item)
-            leave_copy(pid)
+            with copy_end:
+                result = list(function(item)) if is_many else function(item)
             answer = pack([result])
-        except BaseException as error:
-            leave_copy(pid, error)
-            if not isinstance(error, Exception | SystemExit):
-                raise
+        except (Exception, SystemExit) as error:
             failure = failure_from("", None, error, 1)
             answer = pack([failure.error, failure.remote_traceback])
         write_frame(target, answer)

@@ -11,7 +11,8 @@ from typing import Any
 
 from patterns.pipeline.pipeline import Pipeline
 from patterns.pipeline.stages import BatchPiece, FanOut, FlatStage, Gather, Route, Scatter, Stage
-from patterns.work.execution import Execution, Spreader, divide
+from patterns.work.dividing import divide
+from patterns.work.execution import Execution, Spreader
 from patterns.work.items import Plain, Sent, decode, encode
 from patterns.work.ledger import Ledger
 from patterns.work.plan import SINK

@@ -41,8 +41,12 @@ class Kitchen:
         self.log = (directory / "log").open("ab")
         self.address = f"ipc://{directory}/socket"
         self.options: tuple[str, ...] = QUICK
-        self.environment = {**os.environ, "ZQ_ADDRESS": self.address, "ZQ_TEST_LEDGER": str(self.ledger)}
         self.processes: list[subprocess.Popen[bytes]] = []
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """That of the processes."""
+        return {**os.environ, "ZQ_ADDRESS": self.address, "ZQ_TEST_LEDGER": str(self.ledger)}
 
     def start(self, *arguments: str) -> subprocess.Popen[bytes]:
         """Starts a command of zq."""

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import functools
 import inspect
-import os
 import traceback
 from collections.abc import Callable, Hashable
 from typing import Any, NamedTuple
@@ -22,7 +21,7 @@ from zq.app.conversion import converter_of
 from zq.app.converters import MSGPACK_INT_MAX, MSGPACK_INT_MIN, Converter
 from zq.app.parameters import Parameters
 from zq.errors import ConversionError, TaskFailedError
-from zq.processes.copies import leave_copy
+from zq.processes.copies import CopyEnd
 from zq.processes.references import MAIN, ModuleFailedError, is_script, load_reference, loaded_module, reference_to
 from zq.wire.limits import TEXT_CHARS_MAX
 
@@ -238,20 +237,19 @@ def run_call(callee: Callee, payload: dict[str, Any], task: Any) -> dict[str, An
     """Calls a function and returns its result, or what it raised, as a payload; raises nothing but
     KeyboardInterrupt.
     """
-    pid = os.getpid()
     try:
         if "arguments" in payload and callee.parameters is not None:
             bound = callee.parameters.load(unpack(payload["arguments"]), task)
-            value = callee.function(*bound.args, **bound.kwargs)
+            args, kwargs = bound.args, bound.kwargs
         else:
-            value = callee.function(*unpack(payload["args"]), **unpack(payload["kwargs"]))
-        leave_copy(pid)
+            args, kwargs = unpack(payload["args"]), unpack(payload["kwargs"])
+        with CopyEnd():
+            value = callee.function(*args, **kwargs)
         plain = value if callee.parameters is None else callee.parameters.dump_result(value)
         return {"result": pack(plain, f"the result of {callee.path}")}
     except KeyboardInterrupt:
         raise
     except BaseException as error:
-        leave_copy(pid, error)
         return _pack_exception(error)
 
 

@@ -1,4 +1,4 @@
-"""Processes: functions named so that another process finds them, children, what goes between them, how they ended.
+"""Processes: functions named so that another process finds them, children and copies, pipes, and ends.
 
 And what stands beside a socket without being one: what wakes a thread that polls, the file that an address leaves.
 

@@ -2,8 +2,9 @@
 
 A copy has the memory of a worker, of a child with its pipes or of a stage, and none of their threads. It must not speak
 for any of them, and it ends where the user's function ends in it, as a program would: then nobody waits for a result.
-Whoever calls user's functions either compares process ids around the call, or, on a hot path, is `watched` and makes
-itself, in the copy, into something that ends the process when it is used again.
+Whoever calls the user's functions either does so in a `CopyEnd`, or is watched and told that it is in a
+copy, so that a call costs a look at most; on the hottest paths it makes itself into something that ends the process, or
+the work, when it is used again.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from __future__ import annotations
 import os
 import sys
 import weakref
+from types import TracebackType
 from typing import NoReturn, Protocol
 
 INTERRUPTED = 130
@@ -32,15 +34,22 @@ def watch(one: Watched) -> None:
     _watched.add(one)
 
 
-def leave_copy(pid: int, error: BaseException | None = None) -> None:
-    """Ends this process if it is a copy; returns otherwise.
+class CopyEnd:
+    """Around a call of a user's function: where a copy of this process ends that the function has made."""
 
-    Args:
-        pid: the id of the process that the user's function was called in.
-        error: that the function raised, if it did.
-    """
-    if os.getpid() != pid:
-        leave(error)
+    __slots__ = ("_pid",)
+
+    def __init__(self) -> None:
+        self._pid = os.getpid()
+
+    def __enter__(self) -> None:
+        """Begins a call."""
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if os.getpid() != self._pid:
+            leave(error)
 
 
 def leave(error: BaseException | None = None) -> NoReturn:

@@ -12,7 +12,6 @@ from __future__ import annotations
 import asyncio
 import inspect
 import logging
-import os
 import threading
 import time
 from collections.abc import Awaitable, Callable, Mapping
@@ -20,7 +19,7 @@ from functools import partial
 from operator import attrgetter
 from typing import Any
 
-from zq.processes.copies import leave_copy
+from zq.processes.copies import CopyEnd, leave, watch
 from zq.sessions.ids import IdMaker
 from zq.task import Task, TaskOwner
 from zq.wire.batch import decode_payload, payload_at
@@ -54,14 +53,8 @@ async def handle_alone(handler: CoroutineHandler, task: Task) -> Any:
     """Awaits a handler in a loop of its own; in a copy of the process that it has made, its end is that of the copy,
     before the loop closes what it shares with that of the other process.
     """
-    pid = os.getpid()
-    try:
-        result = await handler(task)
-    except BaseException as error:
-        leave_copy(pid, error)
-        raise
-    leave_copy(pid)
-    return result
+    with CopyEnd():
+        return await handler(task)
 
 
 class _Run:
@@ -111,8 +104,12 @@ class Coroutines:
         self._on_ended = ended
         self._on_note = note
         self._runs: dict[tuple[int, int], _Run] = {}
-        self._pid = os.getpid()
+        self._is_copy = False
+        watch(self)
         self._ended: dict[int, list[_Run]] = {}  # by token, until the next report
+
+    def become_copy(self) -> None:
+        self._is_copy = True  # it ends where the coroutine ends that has made it
 
     def __len__(self) -> int:
         return len(self._runs)
@@ -167,7 +164,8 @@ class Coroutines:
                 run.result = await handler(run.task)
         except BaseException as error:  # SystemExit, too, must not end the loop under all the others
             run.error = error
-        leave_copy(self._pid, run.error)
+        if self._is_copy:
+            leave(run.error)
         run.seconds = time.monotonic() - run.since
         token = run.assignment.token
         del self._runs[token, run.index]
