@@ -10,7 +10,6 @@ from __future__ import annotations
 import logging
 import threading
 import time
-import traceback
 from collections import deque
 
 import zmq
@@ -34,10 +33,12 @@ from patterns.direct.control import (
 )
 from patterns.direct.links import STALL_MAX, Intake, Links, set_patient
 from patterns.sockets import MESSAGE_BYTES_MAX, Socket, bind, make_socket, send_now
+from patterns.work.calls import WORDS_BYTES_MAX
 from patterns.work.execution import Execution
 from patterns.work.items import UNSENDABLE, ItemChunk, Sent, decode, size_of, weight_of
 from patterns.work.plan import Plan
 from patterns.work.salvage import salvage
+from zq.handling.raised import summary_of, trace_of
 from zq.processes.wake import Wake
 
 logger = logging.getLogger(__name__)
@@ -206,8 +207,9 @@ class StageSession:
             if assign is not None:
                 self._prepare(assign)
                 self._work()
-        except Exception as error:
-            self._control.say(Unable(f"{type(error).__name__}: {error}\n{traceback.format_exc()}"))
+        except BaseException as error:  # nobody else is told, in a thread
+            words = f"{summary_of(error, WORDS_BYTES_MAX)}\n{trace_of(error, WORDS_BYTES_MAX)}"
+            self._control.say(Unable(words))
             self._control.stopped.wait(5.0)  # the caller reads it and says stop
         finally:
             self._close()

@@ -11,6 +11,7 @@ calls its function once for an item, when all shares are in, and not at all if a
 from __future__ import annotations
 
 import zlib
+from collections import deque
 from collections.abc import Callable, Iterable
 from typing import Any
 
@@ -38,13 +39,21 @@ from patterns.work.items import (
     push,
 )
 from patterns.work.plan import SINK, Node, Plan
+from zq.handling.contexts import FreshContexts
 
 
 class Spreader:
     """Sends chunks on to the nodes that have workers, through routes and fan_outs."""
 
-    def __init__(self, plan: Plan) -> None:
+    def __init__(self, plan: Plan, *, is_callers: bool = True) -> None:
+        """Makes a spreader.
+
+        Args:
+            is_callers: whether it works in the caller's own thread, where KeyboardInterrupt is Ctrl-C.
+        """
         self._plan = plan
+        self._is_callers = is_callers
+        self._contexts = FreshContexts()
         self._is_open = {
             number: number == SINK or plan.nodes[number].has_workers for number in (SINK, *range(len(plan.nodes)))
         }
@@ -76,12 +85,14 @@ class Spreader:
         failed = _Failures()
         for origin, value in zip(origins_of(chunk), chunk[1], strict=True):
             try:
-                label = choose(value)
+                label = self._contexts.call(choose, value)
                 branch = branch_of.get(label, otherwise)
                 if branch is None:
                     known = ", ".join(map(repr, node.labels))
                     raise ValueError(f"unknown route {label!r}; expected one of {known}")  # as an item's failure
-            except (Exception, SystemExit) as error:  # belongs to this item
+            except BaseException as error:  # belongs to this item
+                if self._is_callers and issubclass(type(error), KeyboardInterrupt):
+                    raise
                 failed.add(origin, failure_from(node.name, value, error, 1))
                 continue
             origins, values = chosen.setdefault(branch, ([], []))
@@ -137,7 +148,7 @@ class Execution:
         elif node.kind != "batch":
             calls = StageCalls(node.name, plan.function(number), node.options, sleep)
         self._calls = calls
-        self._spreader = Spreader(plan)
+        self._spreader = Spreader(plan, is_callers=False)
         self._work = _make_work(node, calls)
 
     def receive(self, now: float, chunk: ItemChunk) -> list[Sent]:
@@ -214,12 +225,8 @@ class _StageWork(_Work):
     def receive(self, now: float, chunk: ItemChunk) -> list[Sent]:  # noqa: ARG002 - of all kinds
         values = chunk[1]
         results: list[Any] = []
-        add = results.append
-        function = self._calls.function
-        try:
-            for value in values:
-                add(function(value))
-        except (Exception, SystemExit) as error:  # belongs to the item after those that worked
+        error = self._calls.call_each(values, results)
+        if error is not None:  # it belongs to the item after those that worked
             return self._go_on(chunk, results, error)
         if isinstance(chunk, Plain):
             return [(self._node.follower, Plain(chunk.first, results))]
@@ -261,16 +268,11 @@ class _ForkWork(_Work):
         origins: list[Origin] = []
         values: list[Any] = []
         failed, empty = _Failures(), _Failures()
-        function = self._calls.function
-        for origin, value in zip(origins_of(chunk), chunk[1], strict=True):
-            try:
-                results = function(value)
-            except (Exception, SystemExit) as error:  # belongs to this item
-                results, failure = self._calls.go_on(value, error)
-                if failure is not None:
-                    failed.add(origin, failure)
-                    continue
-            if not results:
+        outcomes, failures = self._call_each(chunk[1])
+        for origin, results in zip(origins_of(chunk), outcomes, strict=True):
+            if results is None:
+                failed.add(origin, failures.popleft())
+            elif not results:
                 empty.add(push(origin, 0, 1) if self._is_split else origin, None)
             else:
                 count = len(results)
@@ -286,6 +288,19 @@ class _ForkWork(_Work):
         if values:
             sent.append((node.follower, compact(origins, values)))
         return sent
+
+    def _call_each(self, values: list[Any]) -> tuple[list[list[Any] | None], deque[Failure]]:
+        """Returns the results of each item, None for those that failed, and how these did, in order."""
+        outcomes: list[list[Any] | None] = []
+        failures: deque[Failure] = deque()
+        error = self._calls.call_each(values, outcomes)
+        for value in values[len(outcomes) :]:  # one that has failed, and what came after it
+            results, failure = self._calls.go_on(value, error)
+            error = None
+            outcomes.append(None if failure is not None else results)
+            if failure is not None:
+                failures.append(failure)
+        return outcomes, failures
 
 
 class _Group(Rest):
@@ -426,5 +441,7 @@ def _hash_key(node: Node, value: Any) -> int:
     assert node.options.key is not None
     try:
         return zlib.crc32(msgpack.packb(node.options.key(value)))
-    except Exception:  # the function of the stage is where a bad item shows
+    except KeyboardInterrupt:  # in the caller's own thread it is Ctrl-C
+        raise
+    except BaseException:  # the function of the stage is where a bad item shows
         return 0

@@ -13,26 +13,13 @@ from typing import Any
 
 import msgpack
 
-from patterns.work.calls import StageCalls, failure_from
+from patterns.work.calls import RemoteCallError, StageCalls, failure_from
 from patterns.work.plan import Node
+from zq.handling.contexts import FreshContexts
 from zq.processes.children import become_child, end_child, open_pipes, start_child
 from zq.processes.exits import describe_exit
 from zq.processes.frames import read_frame, wait_frame, write_frame
 from zq.processes.references import load_reference
-
-
-class RemoteCallError(Exception):
-    """A call in the other process failed.
-
-    Attributes:
-        description: type and text of the exception.
-        remote_traceback: as it was there.
-    """
-
-    def __init__(self, description: str, remote_traceback: str = "") -> None:
-        super().__init__(description)
-        self.description = description
-        self.remote_traceback = remote_traceback
 
 
 class HandCalls(StageCalls):
@@ -102,15 +89,22 @@ def main() -> None:
     found = load_reference(reference)
     function = getattr(found, "function", found)
     is_many = how_many == "many"
+    contexts = FreshContexts()
     write_frame(target, b"ready")
     while (frame := read_frame(source)) is not None:
         item = msgpack.unpackb(frame, strict_map_key=False)
         try:
-            answer = msgpack.packb([list(function(item)) if is_many else function(item)])
-        except (Exception, SystemExit) as error:
+            result = contexts.call(_listed, function, item) if is_many else contexts.call(function, item)
+            answer = msgpack.packb([result])
+        except BaseException as error:
             failure = failure_from("", None, error, 1)
             answer = msgpack.packb([failure.error, failure.remote_traceback])
         write_frame(target, answer)
+
+
+def _listed(function: Callable[[Any], Any], item: Any) -> list[Any]:
+    """Returns what a function yields for an item: a generator fails inside of the call."""
+    return list(function(item))
 
 
 if __name__ == "__main__":

@@ -18,6 +18,7 @@ import asyncio
 import threading
 from collections.abc import Callable, Coroutine, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from contextvars import copy_context
 from math import inf
 from typing import Any, TypeVar
 
@@ -29,6 +30,7 @@ from zq.core.coordinator import Machine
 from zq.core.options import CoordinatorOptions, Now
 from zq.core.tables import TABLES
 from zq.errors import ClosedError, TimedOutError, ZqError
+from zq.handling.contexts import FreshContexts, end_copy
 from zq.server.calendar import CALENDAR
 from zq.sessions.client import ClientSession
 from zq.sessions.ids import IdMaker, make_prefix
@@ -100,6 +102,7 @@ class Memory:
         self._worker: WorkerSession | None = None
         self._revoked: dict[int, set[int]] = {}
         self._is_handling = False
+        self._context = copy_context()  # the tasks have copies of it, as those of a worker that is started now
         self._runner = Runner({}, self, IdMaker("memory"), Slot())
         calls, async_calls = self._make_calls(), self._make_calls()
         self.client = Client.over(calls, self._run(calls))
@@ -193,7 +196,7 @@ class Memory:
             queue: _blocking(handler) if is_coroutine_handler(handler) else handler
             for queue, handler in self._handlers.items()
         }
-        self._runner = Runner(handlers, self, IdMaker(f"memory{len(queues)}"), Slot())
+        self._runner = self._context.run(Runner, handlers, self, IdMaker(f"memory{len(queues)}"), Slot())
         worker = self._worker = WorkerSession("memory", f"memory-{len(queues)}", queues, 1, tuple)
         worker.credit = 0
         worker.connected(self._now)
@@ -399,12 +402,28 @@ def _blocking(handler: Handler) -> Handler:
     """
 
     def handle(task: Task) -> Any:
-        awaitable: Coroutine[Any, Any, Any] = handler(task)
+        ends: list[tuple[Any, BaseException | None]] = []
+
+        async def live() -> None:  # how it ends is nothing for asyncio, which shows results and errors as text
+            try:
+                ends.append((await handler(task), None))
+            except BaseException as error:
+                ends.append((None, error))
+            end_copy(ends[0][1])
+
+        run(live())
+        result, error = ends[0]
+        if error is not None:
+            raise error
+        return result
+
+    def run(awaitable: Coroutine[Any, Any, None]) -> None:
         try:
             asyncio.get_running_loop()
         except RuntimeError:
-            return asyncio.run(awaitable)
+            asyncio.run(awaitable)
+            return
         with ThreadPoolExecutor(1) as threads:
-            return threads.submit(asyncio.run, awaitable).result()
+            threads.submit(FreshContexts().call, asyncio.run, awaitable).result()
 
     return handle

@@ -12,11 +12,14 @@ from __future__ import annotations
 import asyncio
 import logging
 import mmap
+import os
 import subprocess
 import threading
 import time
+from functools import partial
 from typing import Any, BinaryIO
 
+from zq.handling.raised import LOGGED_BYTES_MAX, trace_of
 from zq.processes.children import become_child, end_child, open_pipes, restart_pause
 from zq.processes.exits import describe_exit
 from zq.processes.frames import read_frame
@@ -26,6 +29,7 @@ from zq.task import Task
 from zq.wire.codec import decode_from_coordinator
 from zq.wire.messages import Assign, Assignment, Cancelled, Done, Failed, Release, Settle, Span
 from zq.worker.child_thread import PLACE, ChildThread, ChildVoice, falling_runs, part_of
+from zq.worker.handler_loop import HandlerLoop
 from zq.worker.harvest import Report
 from zq.worker.loop_runner import Coroutines
 from zq.worker.runner import Chunk, random_prefix
@@ -170,13 +174,19 @@ class CoroutineChildRunner(ChildThread):
     # The reading thread.
 
     def _read(self, process: subprocess.Popen[bytes]) -> None:
-        for message in self._answers(process):
-            match message:
-                case Settle(_, _, done, failed):
-                    self._note_settle(done, failed)
-                case Release(_, _, spans):
-                    self._take_hands([(span.token, range(span.lo, span.hi)) for span in spans])
-                    self._stirred.set()
+        try:
+            for message in self._answers(process):
+                match message:
+                    case Settle(_, _, done, failed):
+                        self._note_settle(done, failed)
+                    case Release(_, _, spans):
+                        self._take_hands([(span.token, range(span.lo, span.hi)) for span in spans])
+                        self._stirred.set()
+        except Exception as fault:  # ours; a child that nobody hears is of no use
+            log.error(
+                "the reports of a child process could not be taken; it is ended\n%s", trace_of(fault, LOGGED_BYTES_MAX)
+            )
+            process.kill()
         self._note_death(process)
         end_child(process)
 
@@ -272,17 +282,18 @@ class _Child(ChildVoice):
         self._source = source
         self._places = _Places(page, places)
         ids = IdMaker(random_prefix())
-        self._engine = Coroutines(load_handlers(spec), self, ids, self._report, _nothing, self._places.note)
-        self._loop: asyncio.AbstractEventLoop
-        self._over: asyncio.Event
+        self._loop = HandlerLoop()
+        handlers = load_handlers(spec)
+        self._engine = Coroutines(handlers, self, ids, self._report, _nothing, self._loop.soon, self._places.note)
         self._stopped: set[tuple[int, int]] = set()
 
-    async def serve(self) -> None:
-        self._loop = asyncio.get_running_loop()
-        self._over = asyncio.Event()
+    def serve(self) -> None:
+        """Runs until the input ends."""
+        self._loop.run(self._begin, _end_process)
+
+    def _begin(self) -> None:
         self._places.note_turn()
         threading.Thread(target=self._read, name="zq-coroutines-reader", daemon=True).start()
-        await self._over.wait()
 
     # The owner of the tasks.
 
@@ -293,8 +304,8 @@ class _Child(ChildVoice):
 
     def _read(self) -> None:
         while (frame := read_frame(self._source)) is not None:
-            self._loop.call_soon_threadsafe(self._receive, decode_from_coordinator(frame))
-        self._loop.call_soon_threadsafe(self._over.set)
+            self._loop.call(partial(self._receive, decode_from_coordinator(frame)))
+        self._loop.call(self._loop.end)
 
     def _receive(self, message: Any) -> None:
         match message:
@@ -324,13 +335,18 @@ def _nothing() -> None:
     """The worker knows how much room there is, and sends what fits."""
 
 
+def _end_process() -> None:
+    """Ends this process by a fault of ours, which the log has: the worker finds in the shared memory what ran."""
+    os._exit(1)
+
+
 def main() -> None:
     """Runs coroutines for the worker until standard input ends."""
     prints, spec, descriptor, concurrency = become_child()
     source, target = open_pipes(prints)
     places = int(concurrency)
     page = mmap.mmap(int(descriptor), PLACE.size * (places + 1))
-    asyncio.run(_Child(spec, page, places, source, target).serve())
+    _Child(spec, page, places, source, target).serve()
 
 
 if __name__ == "__main__":

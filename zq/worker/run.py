@@ -151,7 +151,9 @@ class WorkerRun:
         if session.failure is not None:
             self.wake()
         self._look_for_overdue(now)
-        if not self._is_stopping and self.failure is None:
+        if self.failure is not None:
+            self._give_back_rest()
+        elif not self._is_stopping:
             self._look_for_broken()
         if session.hands:
             self._busy_at = now
@@ -200,11 +202,12 @@ class WorkerRun:
 
     def _look_for_broken(self) -> None:
         """Ends the worker when a runner has ended by itself: the coordinator would take the worker for healthy, and the
-        task for running, for ever.
+        task for running, for ever. What ran there has failed, and all else goes back.
         """
         for runner in self.runners:
             if runner.thread.ident is not None and not runner.thread.is_alive():
-                reason = "the thread that ran it ended by a fault that is not the handler's; the worker's log has it"
+                fault = runner.fault or "it ended before its time"
+                reason = f"the thread that ran it ended by a fault that is not the handler's: {fault}"
                 failed = [
                     Failed(token, self.session.hands[token].assignment.id, index, reason, None, False)
                     for token, index, _ in runner.running()
@@ -212,8 +215,19 @@ class WorkerRun:
                 ]
                 if failed:
                     self.session.finish([], failed, 0)
-                self.failure = RunnerBrokenError("a thread that runs handlers ended by a fault that is not a handler's")
+                self.failure = RunnerBrokenError(
+                    f"a thread that runs handlers ended by a fault that is not a handler's: {fault}"
+                )
+                self.session.release(self.bench.close(), 0)
                 self.wake()
+                return
+
+    def _give_back_rest(self) -> None:
+        """Gives back what a broken runner had taken and not started, once nobody else can report it."""
+        with self._lock:
+            is_reported = not self._reports and self.session.is_settled
+        if is_reported and self.session.hands and not any(runner.thread.is_alive() for runner in self.runners):
+            self.session.release(self.session.open_spans(), 0)
 
     # Any thread.
 

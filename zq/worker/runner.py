@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
+from zq.handling.contexts import FreshContexts, Work, end_copy
 from zq.sessions.ids import IdMaker, make_prefix
 from zq.task import Task, TaskOwner
 from zq.wire.batch import decode_payload, offsets_of
@@ -63,15 +64,20 @@ class Runner:
         self._owner = owner
         self._slot = slot
         self._harvest = Harvest(ids)
+        self._contexts = FreshContexts()
 
     def run(self, chunk: Chunk, revoked: Mapping[int, set[int]], report: Callable[[Report], None]) -> None:
-        """Runs a chunk; `report` is called at least once.
+        """Runs a chunk, each of its tasks in a fresh context; `report` is called at least once.
 
         Args:
             chunk: what to run.
             revoked: indexes by token that are not to be started or reported any more; it changes while this runs.
             report: takes what has ended, in order.
         """
+        self._contexts.drive(self._work(chunk, revoked, report))
+
+    def _work(self, chunk: Chunk, revoked: Mapping[int, set[int]], report: Callable[[Report], None]) -> Work[None]:
+        context = yield
         assignment, lo, hi = chunk
         token = assignment.token
         handler = self._handlers[assignment.queue]
@@ -103,8 +109,11 @@ class Runner:
                 else:
                     harvest.open_run(index)
             except BaseException as error:  # sys.exit in a handler, too, is that handler's failure
+                end_copy(error)
                 harvest.fail(assignment, index, data, error)
                 is_full = harvest.is_full
+            if context:
+                context = yield
             now = clock()
             if is_full or now - reported_at >= REPORT_AFTER:
                 slot.index = -1
