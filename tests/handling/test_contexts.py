@@ -132,6 +132,34 @@ def test_fork_outside_of_calls_is_nothing_special() -> None:
     assert ran.stdout == "7\n"
 
 
+FORKED_IN_A_CALL = """
+import os
+from zq.handling.contexts import FreshContexts
+
+def call():
+    if os.fork():
+        return os.wait()
+    contexts = FreshContexts()  # of a program of its own
+    print([contexts.call(int, number) for number in (1, 2)], flush=True)
+    contexts.call(call_again)
+    os._exit(0)
+
+def call_again():
+    if os.fork():
+        os.wait()
+    else:
+        print("again", flush=True)
+
+FreshContexts().call(call)
+"""
+
+
+def test_program_that_a_call_forks_may_make_calls_of_its_own() -> None:
+    ran = subprocess.run([sys.executable, "-c", FORKED_IN_A_CALL], capture_output=True, text=True, check=True)
+
+    assert ran.stdout == "[1, 2]\nagain\n"
+
+
 def test_work_is_a_generator_like_any_other() -> None:
     def work() -> Iterator[Any]:
         yield

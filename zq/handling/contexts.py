@@ -32,7 +32,7 @@ yields.
 """
 
 _copied: ContextVar[bool] = ContextVar("_copied")
-"""Set in the context of a call that comes out of a fork."""
+"""True in the context of a call that a fork has copied."""
 
 
 class _Calls(threading.local):
@@ -49,6 +49,8 @@ class FreshContexts:
 
     def __init__(self) -> None:
         self._base = copy_context()
+        if _copied in self._base:  # made by a program that a handler has forked: what it calls is no copy
+            self._base.run(_copied.set, False)
         self._context = self._base.copy()
 
     def copy(self) -> Context:
@@ -62,7 +64,7 @@ class FreshContexts:
         try:
             return context.run(function, *args)
         except BaseException as error:
-            if _copied in context:
+            if context.get(_copied):
                 _end_process(error)
             raise
         finally:
@@ -85,7 +87,7 @@ class FreshContexts:
             _calls.depth -= 1
 
     def _renew(self) -> None:
-        if _copied in self._context:
+        if self._context.get(_copied):
             _end_process(None)
         self._context = self._base.copy()
 
@@ -106,7 +108,7 @@ def end_copy(error: BaseException | None) -> None:
     Args:
         error: that the call raised: SystemExit ends it as any program, all else is printed. None: it returned.
     """
-    if _copied.get(None):
+    if _copied.get(False):
         _end_process(error)
 
 
