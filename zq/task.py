@@ -47,10 +47,10 @@ class Bury(Exception):
     """Raised by a handler: the task failed for good, and becomes a dead letter whatever attempts are left.
 
     Attributes:
-        reason: for people; the reason of the dead letter.
+        reason: for people; the reason of the dead letter. It may be the error that is the reason, in the place of text.
     """
 
-    def __init__(self, reason: str) -> None:
+    def __init__(self, reason: str | BaseException) -> None:
         super().__init__(reason)
         self.reason = reason
 

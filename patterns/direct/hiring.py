@@ -5,6 +5,7 @@ from __future__ import annotations
 import secrets
 import subprocess
 import threading
+from contextvars import copy_context
 from dataclasses import dataclass, field
 
 import msgpack
@@ -91,7 +92,9 @@ class Hiring:
         hello = Arrived(worker.number, self.secret)
         control = ControlThread(self._context, self._control_endpoint, hello, is_remote=False)
         session = StageSession(self._context, control, plan=self._plan)
-        worker.thread = threading.Thread(target=session.run, name=f"zq-stage-{worker.node.name}", daemon=True)
+        context = copy_context()  # items of a thread have copies of the caller's
+        name = f"zq-stage-{worker.node.name}"
+        worker.thread = threading.Thread(target=context.run, args=(session.run,), name=name, daemon=True)
         worker.thread.start()
 
     def _call(self, worker: Hired, place: str) -> None:

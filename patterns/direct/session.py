@@ -10,7 +10,6 @@ from __future__ import annotations
 import logging
 import threading
 import time
-import traceback
 from collections import deque
 
 import zmq
@@ -34,11 +33,12 @@ from patterns.direct.control import (
 )
 from patterns.direct.links import STALL_MAX, Intake, Links, set_patient
 from patterns.sockets import MESSAGE_BYTES_MAX, Socket, bind, connect, make_socket, send_now
+from patterns.work.calls import WORDS_BYTES_MAX, RemoteCallError
 from patterns.work.execution import Execution
-from patterns.work.hand import RemoteCallError
 from patterns.work.items import UNSENDABLE, ItemChunk, Sent, decode, size_of, weight_of
 from patterns.work.plan import Plan
 from patterns.work.salvage import salvage
+from zq.handling.raised import summary_of, trace_of
 from zq.processes.logs import configure_log_as_parent
 from zq.processes.references import ModuleFailedError, StartedOnImportError
 from zq.processes.wake import Wake
@@ -215,8 +215,8 @@ class StageSession:
             RemoteCallError,
         ) as error:  # the text is for who wrote the module
             self._say_unable(str(error))
-        except Exception as error:
-            self._say_unable(f"{type(error).__name__}: {error}\n{traceback.format_exc()}")
+        except BaseException as error:  # nobody else is told, in a thread
+            self._say_unable(f"{summary_of(error, WORDS_BYTES_MAX)}\n{trace_of(error, WORDS_BYTES_MAX)}")
         finally:
             self._close()
 

@@ -21,6 +21,7 @@ from patterns.guide.device import STOP_TIMEOUT, Device
 from patterns.guide.liveness import Liveness
 from patterns.guide.paranoid_pirate_queue import HEARTBEAT, READY
 from patterns.sockets import Frames, Socket, connect, send_now, split_envelope
+from zq.handling.raised import LOGGED_BYTES_MAX, trace_of
 
 logger = logging.getLogger(__name__)
 
@@ -146,8 +147,9 @@ class ParanoidPirateWorker(Device):
             reply: Frames | None = None
             try:
                 reply = _checked(self._handler(content))
-            except Exception:
-                logger.exception("the handler failed; the request is left to another worker")
+            except BaseException as error:  # whatever it is, it ends no more than this request
+                trace = trace_of(error, LOGGED_BYTES_MAX)
+                logger.error("the handler failed; the request is left to another worker\n%s", trace)
             self._post(partial(self._finish, reply))
 
 

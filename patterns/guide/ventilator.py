@@ -16,6 +16,7 @@ from patterns.guide.sink import END, NUMBER_MAX, RESULT, task_number
 from patterns.guide.socket_owner import SocketOwner
 from patterns.sockets import Frames, bind, connect, make_socket, pack_number, send_now
 from zq import TimedOutError
+from zq.handling.raised import LOGGED_BYTES_MAX, trace_of
 from zq.processes.bound_address import BoundAddress
 
 logger = logging.getLogger(__name__)
@@ -144,9 +145,10 @@ class VentilatorWorker(Device):
         task_number(number)
         try:
             self._result = [RESULT, number, self._handler(payload)]
-        except Exception:
+        except BaseException as error:  # whatever it is, it ends no more than this task
             self.failures += 1
-            logger.exception("the handler failed; the sink will report task %d as missing", task_number(number))
+            trace = trace_of(error, LOGGED_BYTES_MAX)
+            logger.error("the handler failed; the sink will report task %d as missing\n%s", task_number(number), trace)
         self._tick(time.monotonic())
 
     def _tick(self, now: float) -> float:

@@ -5,17 +5,31 @@ Sleeping between retries and the clock come in as arguments, so that nothing her
 
 from __future__ import annotations
 
-import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from patterns.pipeline.stages import StageOptions
 from patterns.work.items import Failure
 from patterns.work.plan import Function
-from zq.processes.copies import leave, watch
+from zq.handling.contexts import FreshContexts, Work, end_copy
+from zq.handling.raised import summary_of, trace_of
 
-TRACEBACK_CHARACTERS_MAX = 16_384
-"""As the error texts of zq: longer ones keep their end, where the cause stands."""
+WORDS_BYTES_MAX = 16_384
+"""Of the text of an error, and of its traceback, as of the error texts of zq."""
+
+
+class RemoteCallError(Exception):
+    """A call in another process failed, and is in words already.
+
+    Attributes:
+        description: type and text of the exception.
+        remote_traceback: as it was there.
+    """
+
+    def __init__(self, description: str, remote_traceback: str = "") -> None:
+        super().__init__(description)
+        self.description = description
+        self.remote_traceback = remote_traceback
 
 
 class StageCalls:
@@ -38,8 +52,7 @@ class StageCalls:
         self._stage = stage
         self._options = options
         self._sleep = sleep
-        self.is_copy = False
-        watch(self)
+        self._contexts = FreshContexts()
 
     def begin(self) -> None:
         """Gets what the calls need before the first of them; nothing here."""
@@ -47,8 +60,24 @@ class StageCalls:
     def close(self) -> None:
         """Lets go of what the calls need; nothing here."""
 
-    def become_copy(self) -> None:
-        self.is_copy = True
+    def call_each(self, items: Iterable[Any], results: list[Any]) -> BaseException | None:
+        """Calls the function once for each item and appends what it returns; ends with the first that raises, and
+        returns that.
+        """
+        return self._contexts.drive(self._calls_of(items, results.append))
+
+    def _calls_of(self, items: Iterable[Any], add: Callable[[Any], None]) -> Work[BaseException | None]:
+        context = yield
+        function = self.function
+        try:
+            for item in items:
+                add(function(item))
+                if context:
+                    context = yield
+        except BaseException as error:  # whatever it is, it belongs to this item; sys.exit ends nothing
+            end_copy(error)
+            return error
+        return None
 
     def call(self, item: Any) -> tuple[Any, Failure | None]:
         """Returns the result and None, or None and how the last attempt failed."""
@@ -62,34 +91,16 @@ class StageCalls:
             if attempts:
                 self._sleep(min(first * factor ** (attempts - 1), largest))
             try:
-                result = self.function(item)
-            except (
-                Exception,
-                SystemExit,
-            ) as caught:  # whatever it is, it belongs to this item; sys.exit in a function ends nothing
+                return self._contexts.call(self.function, item), None
+            except BaseException as caught:  # whatever it is, it belongs to this item; sys.exit ends nothing
                 error = caught
-                if self.is_copy:
-                    leave(error)
-            else:
-                if self.is_copy:
-                    leave()
-                return result, None
             attempts += 1
         assert error is not None  # there was at least one attempt
         return None, failure_from(self._stage, item, error, attempts)
 
 
 def failure_from(stage: str, item: Any, error: BaseException, attempts: int) -> Failure:
-    """Returns an exception as a value; a `text` attribute of it that says `remote_traceback` is taken as its
-    traceback.
-    """
-    remote = getattr(error, "remote_traceback", None)
-    text = remote if isinstance(remote, str) else "".join(traceback.format_exception(error))
-    description = getattr(error, "description", None) or f"{type(error).__name__}: {error}"
-    described, told = _sendable(description), _sendable(text)
-    return Failure(stage, item, described[:TRACEBACK_CHARACTERS_MAX], told[-TRACEBACK_CHARACTERS_MAX:], attempts)
-
-
-def _sendable(text: str) -> str:
-    """Returns a text that UTF-8 can hold: surrogates, as in the name of a file that is not UTF-8, are escaped."""
-    return text.encode(errors="backslashreplace").decode()
+    """Returns an exception as a value; raises nothing, whatever it is."""
+    if type(error) is RemoteCallError:
+        return Failure(stage, item, error.description, error.remote_traceback, attempts)
+    return Failure(stage, item, summary_of(error, WORDS_BYTES_MAX), trace_of(error, WORDS_BYTES_MAX), attempts)

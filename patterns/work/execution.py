@@ -10,6 +10,7 @@ calls its function once for an item, when all shares are in, and not at all if a
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Iterable
 from typing import Any
 
@@ -34,16 +35,21 @@ from patterns.work.items import (
     push,
 )
 from patterns.work.plan import SINK, Node, Plan
-from zq.processes.copies import CopyEnd, leave, watch
+from zq.handling.contexts import FreshContexts
 
 
 class Spreader:
     """Sends chunks on to the nodes that have workers, through routes and fan_outs."""
 
-    def __init__(self, plan: Plan) -> None:
+    def __init__(self, plan: Plan, *, is_callers: bool = True) -> None:
+        """Makes a spreader.
+
+        Args:
+            is_callers: whether it works in the caller's own thread, where KeyboardInterrupt is Ctrl-C.
+        """
         self._plan = plan
-        self._is_copy = False  # that a function which chooses has made
-        watch(self)
+        self._is_callers = is_callers
+        self._contexts = FreshContexts()
         self._is_open = {
             number: number == SINK or plan.nodes[number].has_workers for number in (SINK, *range(len(plan.nodes)))
         }
@@ -78,16 +84,14 @@ class Spreader:
         failed = _Failures()
         for origin, value in zip(origins_of(chunk), chunk[1], strict=True):
             try:
-                label = choose(value)
-                if self._is_copy:
-                    leave()
+                label = self._contexts.call(choose, value)
                 branch = branch_of.get(label, otherwise)
                 if branch is None:
                     known = ", ".join(map(repr, node.labels))
                     raise ValueError(f"unknown route {label!r}; expected one of {known}")  # as an item's failure
-            except (Exception, SystemExit) as error:  # belongs to this item
-                if self._is_copy:
-                    leave(error)
+            except BaseException as error:  # belongs to this item
+                if self._is_callers and issubclass(type(error), KeyboardInterrupt):
+                    raise
                 failed.add(origin, failure_from(node.name, value, error, 1))
                 continue
             origins, values = chosen.setdefault(branch, ([], []))
@@ -143,8 +147,7 @@ class Execution:
         elif node.kind != "batch":
             calls = StageCalls(node.name, plan.function(number), node.options, sleep)
         self._calls = calls
-        self._copy_end = CopyEnd()
-        self._spreader = Spreader(plan)
+        self._spreader = Spreader(plan, is_callers=False)
         self._work = _make_work(node, calls)
 
     def begin(self) -> None:
@@ -163,9 +166,7 @@ class Execution:
             now: monotonic seconds.
             chunk: what came.
         """
-        with self._copy_end:
-            sent = self._work.receive(now, chunk)
-        return self._spread(sent)
+        return self._spread(self._work.receive(now, chunk))
 
     def tick(self, now: float) -> list[Sent]:
         """Returns what is due: a batch that has waited long enough."""
@@ -228,23 +229,12 @@ class _StageWork(_Work):
     def __init__(self, node: Node, calls: StageCalls) -> None:
         self._node = node
         self._calls = calls
-        self._values: list[Any] = []  # of the chunk that it works on
-        watch(self)
-
-    def become_copy(self) -> None:
-        self._values.clear()  # so that a copy ends with the call in which it was made
 
     def receive(self, now: float, chunk: ItemChunk) -> list[Sent]:  # noqa: ARG002 - of all kinds
-        values = self._values = chunk[1]
+        values = chunk[1]
         results: list[Any] = []
-        add = results.append
-        function = self._calls.function
-        try:
-            for value in values:
-                add(function(value))
-        except (Exception, SystemExit) as error:  # belongs to the item after those that worked
-            if self._calls.is_copy:
-                leave(error)
+        error = self._calls.call_each(values, results)
+        if error is not None:  # it belongs to the item after those that worked
             return self._go_on(chunk, results, error)
         if isinstance(chunk, Plain):
             return [(self._node.follower, Plain(chunk.first, results))]
@@ -286,20 +276,11 @@ class _ForkWork(_Work):
         origins: list[Origin] = []
         values: list[Any] = []
         failed, empty = _Failures(), _Failures()
-        function = self._calls.function
-        for origin, value in zip(origins_of(chunk), chunk[1], strict=True):
-            try:
-                results = function(value)
-            except (Exception, SystemExit) as error:  # belongs to this item
-                if self._calls.is_copy:
-                    leave(error)
-                results, failure = self._calls.go_on(value, error)
-                if failure is not None:
-                    failed.add(origin, failure)
-                    continue
-            if self._calls.is_copy:
-                leave()
-            if not results:
+        outcomes, failures = self._call_each(chunk[1])
+        for origin, results in zip(origins_of(chunk), outcomes, strict=True):
+            if results is None:
+                failed.add(origin, failures.popleft())
+            elif not results:
                 empty.add(push(origin, 0, 1) if self._is_split else origin, None)
             else:
                 count = len(results)
@@ -315,6 +296,19 @@ class _ForkWork(_Work):
         if values:
             sent.append((node.follower, compact(origins, values)))
         return sent
+
+    def _call_each(self, values: list[Any]) -> tuple[list[list[Any] | None], deque[Failure]]:
+        """Returns the results of each item, None for those that failed, and how these did, in order."""
+        outcomes: list[list[Any] | None] = []
+        failures: deque[Failure] = deque()
+        error = self._calls.call_each(values, outcomes)
+        for value in values[len(outcomes) :]:  # one that has failed, and what came after it
+            results, failure = self._calls.go_on(value, error)
+            error = None
+            outcomes.append(None if failure is not None else results)
+            if failure is not None:
+                failures.append(failure)
+        return outcomes, failures
 
 
 class _Group(Rest):

@@ -11,30 +11,16 @@ import subprocess
 from collections.abc import Callable
 from typing import Any
 
-from patterns.work.calls import StageCalls, failure_from
+from patterns.work.calls import RemoteCallError, StageCalls, failure_from
 from patterns.work.plan import Node
 from patterns.work.values import pack, unpack
+from zq.handling.contexts import FreshContexts
 from zq.processes.birth import become_child, open_pipes, read_frames
 from zq.processes.children import end_child, kill_group, start_child
-from zq.processes.copies import CopyEnd
 from zq.processes.exits import describe_exit
 from zq.processes.frames import FrameReader, write_frame
 from zq.processes.logs import configure_log_as_parent
 from zq.processes.references import StartedOnImportError, load_reference
-
-
-class RemoteCallError(Exception):
-    """A call in the other process failed.
-
-    Attributes:
-        description: type and text of the exception.
-        remote_traceback: as it was there.
-    """
-
-    def __init__(self, description: str, remote_traceback: str = "") -> None:
-        super().__init__(description)
-        self.description = description
-        self.remote_traceback = remote_traceback
 
 
 class HandCalls(StageCalls):
@@ -122,16 +108,20 @@ def main() -> None:
         return
     function = getattr(found, "function", found)
     is_many = how_many == "many"
-    copy_end = CopyEnd()
     configure_log_as_parent()
+    contexts = FreshContexts()
     write_frame(target, b"")  # it is ready
     for frame in read_frames(source):
         item = unpack(frame)
         try:
-            with copy_end:
-                result = list(function(item)) if is_many else function(item)
+            result = contexts.call(_listed, function, item) if is_many else contexts.call(function, item)
             answer = pack([result])
-        except (Exception, SystemExit) as error:
+        except BaseException as error:
             failure = failure_from("", None, error, 1)
             answer = pack([failure.error, failure.remote_traceback])
         write_frame(target, answer)
+
+
+def _listed(function: Callable[[Any], Any], item: Any) -> list[Any]:
+    """Returns what a function yields for an item: a generator fails inside of the call."""
+    return list(function(item))

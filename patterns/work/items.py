@@ -22,12 +22,16 @@ from typing import Any, NamedTuple
 import msgpack
 
 from patterns.work.values import pack, unpack
+from zq.handling.raised import summary_of
 
 WEIGHED_MAX = 16
 """Items of a chunk that are weighed, for all: they are mostly alike."""
 
 UNSENDABLE = (TypeError, ValueError, OverflowError)
 """What `encode` and `frames_of` raise for a value that cannot travel."""
+
+COMPLAINT_BYTES_MAX = 500
+"""Of what a value raised while it was packed."""
 
 Path = tuple[int, ...]
 Members = tuple[tuple[int, Path], ...]
@@ -219,16 +223,21 @@ def encode(target: int, chunk: ItemChunk, cost: float) -> bytes:
 
     Raises:
         TypeError: a value is not what msgpack can hold.
-        ValueError: a value is nested too deeply.
+        ValueError: a value is nested too deeply, or raises something of its own.
         OverflowError: a number has more than 64 bits.
     """
-    match chunk:
-        case Plain(first, values):
-            return pack((target, cost, 0, first, values))
-        case Loose(origins, values):
-            return pack((target, cost, 1, msgpack.packb(origins), values))
-        case WithoutResult(origins, failures):
-            return pack((target, cost, 2, msgpack.packb(origins), failures))
+    try:
+        match chunk:
+            case Plain(first, values):
+                return pack((target, cost, 0, first, values))
+            case Loose(origins, values):
+                return pack((target, cost, 1, msgpack.packb(origins), values))
+            case WithoutResult(origins, failures):
+                return pack((target, cost, 2, msgpack.packb(origins), failures))
+    except (KeyboardInterrupt, *UNSENDABLE):
+        raise
+    except BaseException as error:  # a value's own code, as in a subclass of dict
+        raise ValueError(f"it raised {summary_of(error, COMPLAINT_BYTES_MAX)}") from None
 
 
 def frames_of(target: int, chunk: ItemChunk, cost: float, bytes_max: int) -> list[bytes]:

@@ -18,6 +18,10 @@ from patterns.work.items import (
 )
 from patterns.work.plan import Node
 from patterns.work.values import pack
+from zq.handling.raised import kind_of, text_of
+
+SHOWN_BYTES_MAX = 200
+"""Of what is said of a value that cannot travel."""
 
 
 def salvage(node: Node, sent: list[Sent], came: ItemChunk | None, bytes_max: int) -> list[Sent]:
@@ -59,13 +63,15 @@ def _like(chunk: ItemChunk, origins: list[Origin], values: list[Any]) -> ItemChu
 
 
 def _failed(node: Node, origin: Origin, items: Mapping[Origin, Any], error: Exception, bytes_max: int) -> WithoutResult:
-    what = f"{type(error).__name__}: its result cannot be sent on: {error}"
+    what = f"{kind_of(error)}: its result cannot be sent on: {text_of(error, SHOWN_BYTES_MAX)}"
     return WithoutResult([origin], [Failure(node.name, _shown(items.get(origin), bytes_max), what, "", 1)])
 
 
 def _shown(item: Any, bytes_max: int) -> Any:
     """Returns an item for an error, or its beginning in words when it cannot travel with the error."""
     try:
-        return item if len(pack(item)) < bytes_max // 2 else f"{item!r:.200}"
-    except UNSENDABLE:
-        return f"{item!r:.200}"
+        if len(pack(item)) < bytes_max // 2:
+            return item
+    except BaseException:  # it is anybody's object
+        pass
+    return text_of(item, SHOWN_BYTES_MAX, by=repr)

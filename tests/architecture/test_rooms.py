@@ -17,6 +17,7 @@ FILES_PER_FOLDER_MAX = 20
 ROOMS: dict[str, str] = {
     "zq.errors": "",
     "zq.lazy": "",
+    "zq.handling": "",
     "zq.wire": "zq.errors",
     "zq.submit_options": "zq.wire",
     "zq.task": "zq.submit_options zq.wire",
@@ -26,10 +27,10 @@ ROOMS: dict[str, str] = {
     "zq.sockets": "zq.sessions zq.processes zq.wire zq.errors",
     "zq.store": "zq.core.storage zq.core.tables zq.processes zq.errors",
     "zq.server": "zq.core zq.store zq.processes zq.wire zq.errors",
-    "zq.client": "zq.sessions zq.sockets zq.task zq.submit_options zq.wire zq.errors",
-    "zq.worker": "zq.sessions zq.sockets zq.processes zq.task zq.submit_options zq.wire zq.errors",
-    "zq.app": "zq.client zq.worker zq.server.calendar zq.core zq.store zq.sessions zq.sockets zq.processes zq.task zq.submit_options zq.wire zq.errors",
-    "zq.executor": "zq.app zq.client zq.worker zq.server zq.processes zq.sockets zq.task zq.submit_options zq.wire zq.errors",
+    "zq.client": "zq.sessions zq.sockets zq.handling zq.task zq.submit_options zq.wire zq.errors",
+    "zq.worker": "zq.sessions zq.sockets zq.processes zq.handling zq.task zq.submit_options zq.wire zq.errors",
+    "zq.app": "zq.client zq.worker zq.server.calendar zq.core zq.store zq.sessions zq.sockets zq.processes zq.handling zq.task zq.submit_options zq.wire zq.errors",
+    "zq.executor": "zq.app zq.client zq.worker zq.server zq.processes zq.handling zq.sockets zq.task zq.submit_options zq.wire zq.errors",
     "zq.cli": "zq",
     "zq.pytest_plugin": "zq",
     "patterns.errors": "",
@@ -62,8 +63,10 @@ FLOORS: dict[str, int] = {
 }
 """Inside of the core: who stands higher may import who stands lower, never the other way."""
 
-OF_ZQ_FOR_PATTERNS = ("zq", "zq.processes", "zq.lazy")
-"""What patterns may import of zq: the public names, processes, and how names are loaded when they are first used."""
+OF_ZQ_FOR_PATTERNS = ("zq.processes", "zq.lazy", "zq.handling")
+"""What patterns may import of zq beside the public names: processes, how names are loaded when they are first used, and
+how anybody's code is called.
+"""
 
 ROOFS = ("zq", "patterns")
 """The packages themselves name everything that is public; whoever imports them from below could reach what is above."""
@@ -96,7 +99,7 @@ def is_allowed(found: Import) -> bool:
     if is_under(by, "zq") and is_under(target, "patterns"):
         return False
     if is_under(by, "patterns") and is_under(target, "zq"):
-        return target in OF_ZQ_FOR_PATTERNS or is_under(target, "zq.processes")
+        return target == "zq" or any(is_under(target, room) for room in OF_ZQ_FOR_PATTERNS)
     room = room_of(by)
     if target == "zq" and found.name == "__version__":
         return True

@@ -123,6 +123,18 @@ def test_done_settles_with_result_and_forwards(coordinator: FakeCoordinator, cli
     assert (two.lo, two.ends, two.blob, two.forwards) == (4, b"", b"", ())
 
 
+def test_failure_that_has_no_text_is_told_all_the_same(coordinator: FakeCoordinator, client: Client) -> None:
+    class Mute(Exception):
+        def __str__(self) -> str:
+            raise RuntimeError("no text")
+
+    serve(coordinator, "one")
+    (task,) = client.pull("orders")
+    task.fail(Mute())
+
+    assert coordinator.of_kind(Settle)[0].failed[0].error == "Mute, whose text cannot be made"
+
+
 def test_fail_settles_with_the_error(coordinator: FakeCoordinator, client: Client) -> None:
     serve(coordinator, "one", "two")
     first, second = client.pull("orders", max_tasks=2)

@@ -1,6 +1,7 @@
 """Functions that calls name."""
 
 import os
+import sys
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -86,3 +87,28 @@ def wait_for(path: str, started: str = "") -> int:
 
 
 async def coroutine() -> None: ...
+
+
+def fail_at_length() -> None:
+    raise ValueError("\u00e4" * 5_000_000)
+
+
+def interrupt() -> None:
+    raise KeyboardInterrupt
+
+
+class Elusive(Exception):
+    """Cannot be made for a second time."""
+
+    def __init__(self, *arguments: object) -> None:
+        if not IS_FIRST:
+            sys.exit("no more")
+        IS_FIRST.clear()
+        super().__init__(*arguments)
+
+
+IS_FIRST = [True]
+
+
+def fail_elusively() -> None:
+    raise Elusive("once")

@@ -132,6 +132,25 @@ def test_exception_that_cannot_be_made_again_is_told_as_text(executor: zq.Execut
         executor.submit(functions.fail_stubbornly).result(60)
 
 
+def test_huge_exception_keeps_its_class_and_a_cut_text(executor: zq.Executor) -> None:
+    with pytest.raises(ValueError, match=r"^ä{1000,}$") as caught:
+        executor.submit(functions.fail_at_length).result(60)
+
+    assert len(str(caught.value).encode()) <= 16_384
+
+
+def test_keyboard_interrupt_of_a_function_is_its_outcome(executor: zq.Executor) -> None:
+    assert isinstance(executor.submit(functions.interrupt).exception(60), KeyboardInterrupt)
+
+
+def test_exception_whose_constructor_exits_is_told_as_text(
+    executor: zq.Executor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(functions, "IS_FIRST", [])
+    with pytest.raises(zq.TaskFailedError, match="Elusive"):
+        executor.submit(functions.fail_elusively).result(60)
+
+
 def test_system_exit_is_raised_here_and_ends_nothing(executor: zq.Executor) -> None:
     with pytest.raises(SystemExit):
         executor.submit(functions.leave).result(60)

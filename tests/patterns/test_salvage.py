@@ -50,6 +50,24 @@ def test_item_that_does_not_fit_beside_its_error_is_shown_in_words() -> None:
     assert failure_in(bad).item == "'" + "a" * 199
 
 
+class Odd(dict[str, int]):
+    """Raises when it is looked at."""
+
+    def items(self) -> Any:
+        raise SystemExit("no items")
+
+    def __repr__(self) -> str:
+        raise RuntimeError("no text")
+
+
+def test_value_that_raises_when_it_is_packed_fails_alone() -> None:
+    bad, good = save(add_one, "add_one", [(SINK, Plain(0, [Odd(), 1]))], Plain(0, [Odd(), "b"]))
+
+    assert failure_in(bad).error == "ValueError: its result cannot be sent on: it raised SystemExit: no items"
+    assert failure_in(bad).item == "Odd, whose text cannot be made"
+    assert good == (SINK, Plain(1, [1]))
+
+
 def test_item_is_none_when_it_is_not_known_any_more() -> None:
     (bad,) = save(add_one, "add_one", [(SINK, Plain(0, [object()]))], None)
 

@@ -4,6 +4,7 @@ ZQ_TEST_LEDGER.
 
 import asyncio
 import os
+import sys
 import time
 from pathlib import Path
 
@@ -67,6 +68,30 @@ async def die(task: zq.Task) -> str:
 @worker.task("forward")
 async def forward(task: zq.Task) -> None:
     task.forward("boxes", {"box": task.payload})
+
+
+@worker.task("harm")
+async def harm(task: zq.Task) -> str:
+    """Does to its event loop what would end it under all the others."""
+    loop = asyncio.get_running_loop()
+    match task.payload:
+        case "stop":
+            loop.stop()
+        case "exit":
+            await asyncio.create_task(exit_soon(), name="started by a handler")
+        case "exit in a callback":
+            loop.call_soon(sys.exit, 3)
+            await asyncio.sleep(0.01)
+        case "close":
+            loop.close()
+        case "cancel":
+            for one in asyncio.all_tasks():
+                one.cancel()
+    return "done"
+
+
+async def exit_soon() -> None:
+    sys.exit(3)
 
 
 @worker.task("plain")

@@ -52,7 +52,9 @@ def run(handler: Any, count: int, stop: tuple[int, ...] = ()) -> tuple[list[Repo
             if len(over) == count:
                 ended.set()
 
-        engine = Coroutines({"q": handler}, Owner(), IdMaker("prefix"), take, lambda: None)
+        engine = Coroutines(
+            {"q": handler}, Owner(), IdMaker("prefix"), take, lambda: None, asyncio.get_running_loop().call_soon
+        )
         ends, blob = pack_payloads([encode_payload(n) for n in range(count)])
         engine.begin(Chunk(Assignment(7, "b", count, "q", DEFAULT_OPTIONS, 1, 0, ends, blob), 0, count), {})
         for index in stop:
@@ -143,7 +145,9 @@ def test_coroutine_that_suppresses_its_cancellation_runs_on_and_its_end_is_ignor
             reports.append(report)
             ended.set()
 
-        engine = Coroutines({"q": handler}, Owner(), IdMaker("prefix"), take, lambda: None)
+        engine = Coroutines(
+            {"q": handler}, Owner(), IdMaker("prefix"), take, lambda: None, asyncio.get_running_loop().call_soon
+        )
         ends, blob = pack_payloads([encode_payload(1)])
         engine.begin(Chunk(Assignment(7, "b", 1, "q", DEFAULT_OPTIONS, 1, 0, ends, blob), 0, 1), {})
         await asyncio.sleep(0)

@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Mapping
+from contextvars import copy_context
 from math import inf
 from typing import Any, TypeVar
 
@@ -38,7 +39,7 @@ from zq.wire.codec import decode_for_coordinator, decode_from_coordinator, encod
 from zq.wire.limits import PAYLOAD_BYTES_MAX
 from zq.wire.namespaces import Namespace, check_namespace
 from zq.worker.harvest import Report
-from zq.worker.loop_runner import handle_alone, is_coroutine_handler
+from zq.worker.loop_runner import is_coroutine_handler
 from zq.worker.runner import Chunk, Handler, Runner, Slot, run_coroutine
 
 T = TypeVar("T")
@@ -98,6 +99,7 @@ class Memory:
         self._worker: WorkerSession | None = None
         self._revoked: dict[int, set[int]] = {}
         self._is_handling = False
+        self._context = copy_context()  # the tasks have copies of it, as those of a worker that is started now
         self._runner = Runner({}, self, IdMaker("memory"), Slot())
         calls, async_calls = self._make_calls(), self._make_calls()
         self.client = Client.over(calls, self._run(calls))
@@ -191,7 +193,7 @@ class Memory:
             queue: _blocking(handler) if is_coroutine_handler(handler) else handler
             for queue, handler in self._handlers.items()
         }
-        self._runner = Runner(handlers, self, IdMaker(f"memory{len(queues)}"), Slot())
+        self._runner = self._context.run(Runner, handlers, self, IdMaker(f"memory{len(queues)}"), Slot())
         worker = self._worker = WorkerSession("memory", f"memory-{len(queues)}", queues, 1, tuple)
         worker.credit = 0
         worker.connected(self._now)
@@ -394,4 +396,4 @@ class _MemoryReply:
 
 def _blocking(handler: Handler) -> Handler:
     """Returns a coroutine handler as one that is called."""
-    return lambda task: run_coroutine(handle_alone(handler, task))
+    return lambda task: run_coroutine(handler(task))

@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from typing import Any, Literal, Self
 
 from zq.client.receipt import AsyncReceipt, Receipt, Receipts
+from zq.handling.contexts import end_copy
+from zq.handling.raised import LOGGED_BYTES_MAX, trace_of
 from zq.task import Task
 
 log = logging.getLogger(__name__)
@@ -127,18 +129,27 @@ class Handling:
             raise
 
     def __exit__(self, kind: Any, error: BaseException | None, trace: Any) -> None:
+        end_copy(error)  # a forked copy of the process must not call the hooks for a second time
         self._leave(error)
 
     def _leave(self, error: BaseException | None) -> None:
         outcome: HandlerOutcome = "done"
         if error is not None:
-            outcome = "cancelled" if isinstance(error, self._taken_away) else "failed"
+            outcome = "cancelled" if issubclass(type(error), self._taken_away) else "failed"
         for one in reversed(self._entered):
-            _call(one, "after_task", one.after_task, self._task, outcome, error)
+            # sys.exit in a hook is no more the end of the worker than in a handler.
+            _call(one, "after_task", one.after_task, self._task, outcome, error, caught=BaseException)
 
 
-def _call(middleware: Middleware, hook: str, function: Callable[..., None], *arguments: Any) -> None:
+def _call(
+    middleware: Middleware,
+    hook: str,
+    function: Callable[..., None],
+    *arguments: Any,
+    caught: type[BaseException] = Exception,
+) -> None:
     try:
         function(*arguments)
-    except Exception:
-        log.exception("%s of %s failed; what it follows is not undone", hook, type(middleware).__qualname__)
+    except caught as error:
+        trace = trace_of(error, LOGGED_BYTES_MAX)  # not by `log.exception`, which an odd error can make fail
+        log.error("%s of %s failed; what it follows is not undone\n%s", hook, type(middleware).__qualname__, trace)

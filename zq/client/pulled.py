@@ -8,6 +8,7 @@ from typing import Any, Generic, TypeVar
 from zq.client.calls import Calls, D, check_message, outcome_of
 from zq.client.driving import AsyncDriver, Call, Driver
 from zq.errors import PayloadTooLargeError, StaleLeaseError, ZqError
+from zq.handling.raised import cut, summary_of, text_of
 from zq.sessions.forwards import Forward, gather_forwards
 from zq.task import Task
 from zq.wire.batch import pack_payloads
@@ -77,7 +78,7 @@ class PulledTask(PulledBase[Driver]):
         """Reports that the task failed: it is tried again, or becomes a dead letter when its attempts are used up.
 
         Args:
-            error: for people; the end of a long one is kept.
+            error: for people; of a long text the end is kept, of an exception the beginning, with its type.
             retry_in: seconds until the next attempt; None leaves it to the task's retry policy.
             is_final: True: a dead letter at once.
 
@@ -152,9 +153,13 @@ def _without_ids(done: Done) -> Done:
 
 def _failure(task: Task, error: str | BaseException, retry_in: float | None, *, is_final: bool) -> Failed:
     """Returns the entry of a settle that reports a failure."""
-    text = f"{type(error).__name__}: {error}" if isinstance(error, BaseException) else str(error)
-    text = text.encode(errors="backslashreplace").decode()  # UTF-8 has no place for surrogates
-    return Failed(task.token, task.batch_id, task.index, text[-TEXT_CHARS_MAX:], retry_in, is_final)
+    if issubclass(type(error), BaseException):
+        text = summary_of(error, TEXT_CHARS_MAX)  # type: ignore[arg-type] # narrowed by its class, not by what it says
+    elif issubclass(type(error), str):
+        text = cut(error, 4 * TEXT_CHARS_MAX, keep_end=True)[-TEXT_CHARS_MAX:]  # type: ignore[arg-type] # the same
+    else:
+        text = text_of(error, TEXT_CHARS_MAX)
+    return Failed(task.token, task.batch_id, task.index, text, retry_in, is_final)
 
 
 def _settle(calls: Calls, task: Task, entry: Done | Failed) -> Call[None]:

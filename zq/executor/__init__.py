@@ -3,8 +3,8 @@
 Without an address it has everything of its own: a coordinator in a directory, and child processes that run the calls.
 With one it is a client, and the calls are run by whoever takes its queue, such as `zq worker zq.executor:worker`.
 
-May import: app, client, worker, server, processes, sockets, task, submit_options, wire, errors. It stands on the public
-faces of the others, and holds no protocol of its own.
+May import: app, client, worker, server, processes, handling, sockets, task, submit_options, wire, errors. It stands on
+the public faces of the others, and holds no protocol of its own.
 """
 
 from __future__ import annotations

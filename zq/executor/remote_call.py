@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import functools
 import inspect
-import traceback
 from collections.abc import Callable, Hashable
 from typing import Any, NamedTuple
 
@@ -21,7 +20,8 @@ from zq.app.conversion import converter_of
 from zq.app.converters import MSGPACK_INT_MAX, MSGPACK_INT_MIN, Converter
 from zq.app.parameters import Parameters
 from zq.errors import ConversionError, TaskFailedError
-from zq.processes.copies import CopyEnd
+from zq.handling.contexts import end_copy
+from zq.handling.raised import text_of, trace_of
 from zq.processes.references import MAIN, ModuleFailedError, is_script, load_reference, loaded_module, reference_to
 from zq.wire.limits import TEXT_CHARS_MAX
 
@@ -38,6 +38,9 @@ BASES: tuple[type[Any], ...] = (str, bytes, float, list, dict)
 
 AS_IT_IS = Converter(lambda value: value, lambda plain: plain)
 """Converts nothing: what cannot be packed is found when it is packed."""
+
+ARGUMENTS_BYTES_MAX = 1 << 18
+"""Of the arguments of an exception, packed: what is larger travels as its text, cut, and the class is kept."""
 
 LARGE_INT_BYTES_MAX = 1 << 16
 """Of an int: half a million bits."""
@@ -207,8 +210,10 @@ def _make_exception(id: str, path: str, args: Any, text: str) -> BaseException:
     try:
         kind = functools.reduce(getattr, name.split("."), loaded_module(module))
         if isinstance(kind, type) and issubclass(kind, BaseException) and isinstance(args, bytes):
-            return kind(*unpack(args))
-    except Exception:  # the constructor is anybody's code
+            made = kind(*unpack(args))
+            if issubclass(type(made), BaseException):
+                return made
+    except BaseException:  # the constructor is anybody's code, and sys.exit in it ends nothing
         pass
     return TaskFailedError(id, text)
 
@@ -234,31 +239,29 @@ def find(path: str) -> Callee:
 
 
 def run_call(callee: Callee, payload: dict[str, Any], task: Any) -> dict[str, Any]:
-    """Calls a function and returns its result, or what it raised, as a payload; raises nothing but
-    KeyboardInterrupt.
-    """
+    """Calls a function and returns its result, or what it raised, as a payload; raises nothing."""
     try:
         if "arguments" in payload and callee.parameters is not None:
             bound = callee.parameters.load(unpack(payload["arguments"]), task)
             args, kwargs = bound.args, bound.kwargs
         else:
             args, kwargs = unpack(payload["args"]), unpack(payload["kwargs"])
-        with CopyEnd():
-            value = callee.function(*args, **kwargs)
+        value = callee.function(*args, **kwargs)
         plain = value if callee.parameters is None else callee.parameters.dump_result(value)
         return {"result": pack(plain, f"the result of {callee.path}")}
-    except KeyboardInterrupt:
-        raise
     except BaseException as error:
+        end_copy(error)
         return _pack_exception(error)
 
 
 def _pack_exception(error: BaseException) -> dict[str, Any]:
-    text = "".join(traceback.format_exception(error))[-TEXT_CHARS_MAX:]
+    kind = type(error)
     try:
         args: bytes | None = pack(error.args, "the arguments of an exception")
-    except Exception:
+        if args is not None and len(args) > ARGUMENTS_BYTES_MAX:
+            args = pack((text_of(error, TEXT_CHARS_MAX),), "the text of an exception")
+    except BaseException:  # they are anybody's objects
         args = None
-    kind = type(error)
-    module = MAIN if is_script(kind.__module__) else kind.__module__
-    return {"raised": f"{module}:{kind.__qualname__}", "args": args, "text": text}
+    module = text_of(kind.__module__, TEXT_CHARS_MAX)
+    path = f"{MAIN if is_script(module) else module}:{text_of(kind.__qualname__, TEXT_CHARS_MAX)}"
+    return {"raised": path, "args": args, "text": trace_of(error, TEXT_CHARS_MAX)}

@@ -7,16 +7,32 @@ a coordinator would be held by a process that knows of neither. Only forks that 
 
 from __future__ import annotations
 
-import itertools
 import os
 import socket
 import stat
 from collections.abc import Callable
 from pathlib import Path
 
-_numbers = itertools.count()
-_drops: dict[int, Callable[[], None]] = {}
-_is_watching = False
+from zq.processes.copies import watch
+
+_drops: set[_Drop] = set()
+"""All that are in force: what is watched must be kept."""
+
+
+class _Drop:
+    """What a copy of this process lets go of, once: a copy of the copy may have another thing of that number."""
+
+    def __init__(self, drop: Callable[[], None]) -> None:
+        self._drop: Callable[[], None] | None = drop
+        watch(self)
+
+    def become_copy(self) -> None:
+        drop, self._drop = self._drop, None
+        if drop is not None:
+            try:
+                drop()
+            except OSError:
+                pass
 
 
 def drop_in_forks(drop: Callable[[], None]) -> Callable[[], None]:
@@ -25,27 +41,9 @@ def drop_in_forks(drop: Callable[[], None]) -> Callable[[], None]:
     Args:
         drop: lets go of something; the OSErrors that it raises are of no interest, as the parent still has it.
     """
-    global _is_watching  # noqa: PLW0603 - hooks at a fork can be set, and never be taken back
-    if not _is_watching:
-        _is_watching = True
-        os.register_at_fork(after_in_child=_drop_all)
-    number = next(_numbers)
-    _drops[number] = drop
-
-    def forget() -> None:
-        _drops.pop(number, None)
-
-    return forget
-
-
-def _drop_all() -> None:
-    """In a forked child, before anything else runs there."""
-    for drop in list(_drops.values()):
-        try:
-            drop()
-        except OSError:
-            pass
-    _drops.clear()
+    one = _Drop(drop)
+    _drops.add(one)
+    return lambda: _drops.discard(one)
 
 
 def close_sockets_of(endpoint: str) -> None:

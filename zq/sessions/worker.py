@@ -246,6 +246,15 @@ class WorkerSession:
         """
         self._outbox.append(Goodbye(self.name, self.incarnation, reason and reason[:TEXT_CHARS_MAX]))
 
+    def open_spans(self) -> list[Span]:
+        """Returns all tasks in hand whose end has not been settled."""
+        spans: list[Span] = []
+        for token, hand in self.hands.items():
+            first = hand.assignment.lo
+            ends = [first + at for at in range(hand.assignment.tasks) if hand.open >> at & 1]
+            spans += [Span(token, index, index + 1) for index in ends]
+        return spans
+
     @property
     def is_settled(self) -> bool:
         """Whether every report has been answered."""

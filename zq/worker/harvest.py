@@ -6,12 +6,13 @@ What ends in a row becomes one completion; a failure stands alone.
 
 from __future__ import annotations
 
-import traceback
 from typing import Any, NamedTuple
 
 from zq.errors import ConversionError, PayloadTooLargeError
+from zq.handling.raised import cut, summary_of, text_of, trace_of
 from zq.sessions.forwards import Forward, gather_forwards
 from zq.sessions.ids import IdMaker
+from zq.submit_options import check_seconds
 from zq.task import Bury, Retry, Task
 from zq.wire.batch import PayloadPacker, decode_payload, pack_payloads
 from zq.wire.limits import MESSAGE_BATCHES_MAX, TEXT_CHARS_MAX
@@ -27,6 +28,9 @@ frame.
 
 FORWARD_BATCHES_MAX = MESSAGE_BATCHES_MAX // 2
 """Batches that one task may forward, and after which a report goes out: so a completion never has more than it may."""
+
+TRACE_ENTRIES_MAX = 8
+"""Of a traceback that goes with the failure of a task, the last: calls in it, and headings."""
 
 
 class Report(NamedTuple):
@@ -218,28 +222,42 @@ def _header_bytes(options: Options) -> int:
 
 
 def failure(assignment: Assignment, index: int, data: bytes, error: BaseException) -> Failed:
-    """Returns the failure to report for what a handler raised."""
-    if isinstance(error, Retry | Bury):  # the handler has decided: its reason says it all
-        retry_in = error.retry_in if isinstance(error, Retry) else None
-        reason = _cut(error.reason, TEXT_CHARS_MAX)
-        return Failed(assignment.token, assignment.id, index, reason, retry_in, isinstance(error, Bury))
-    is_final = isinstance(error, ConversionError)  # the same payload will not fit the next time either
+    """Returns the failure to report for what a handler raised; raises nothing, whatever that is."""
+    kind = type(error)  # what it says of itself, by `__class__`, may be anything
+    if issubclass(kind, Retry | Bury):  # the handler has decided: its reason says it all
+        is_final = issubclass(kind, Bury)
+        return Failed(
+            assignment.token, assignment.id, index, _reason(error), None if is_final else _retry_in(error), is_final
+        )
+    is_final = issubclass(kind, ConversionError)  # the same payload will not fit the next time either
     try:
         decode_payload(data)
-    except ValueError:
-        is_final = True  # it would fail for ever
-    text = _cut("".join(traceback.format_exception(error)[-8:]), TEXT_CHARS_MAX // 2, keep_end=True)
-    try:
-        summary = f"{type(error).__name__}: {error}"
-    except Exception:  # its __str__ is the handler's code as well
-        summary = f"{type(error).__name__}, whose text cannot be made"
-    if isinstance(error, PayloadTooLargeError):
+    except Exception as problem:
+        is_final = is_final or isinstance(problem, ValueError)  # it would fail for ever
+    trace = trace_of(error, TEXT_CHARS_MAX // 2, TRACE_ENTRIES_MAX)
+    summary = summary_of(error, TEXT_CHARS_MAX)
+    if issubclass(kind, PayloadTooLargeError):
         summary = f"the result cannot be sent: {summary}"
-    summary = _cut(summary, TEXT_CHARS_MAX - 1 - TEXT_CHARS_MAX // 2)
-    return Failed(assignment.token, assignment.id, index, f"{summary}\n{text}", None, is_final)
+    summary = cut(summary, TEXT_CHARS_MAX - 1 - TEXT_CHARS_MAX // 2)
+    return Failed(assignment.token, assignment.id, index, f"{summary}\n{trace}", None, is_final)
 
 
-def _cut(text: str, most: int, *, keep_end: bool = False) -> str:
-    """Returns a text that UTF-8 can hold (surrogates are escaped), cut to so many bytes."""
-    data = text.encode(errors="backslashreplace")
-    return (data[-most:] if keep_end else data[:most]).decode(errors="ignore")
+def _reason(error: BaseException) -> str:
+    """Returns the reason of a handler that has decided; that may be an exception, or anything, or missing."""
+    try:
+        reason = error.reason  # type: ignore[attr-defined] # set by the constructor, which a subclass need not call
+    except BaseException:
+        return summary_of(error, TEXT_CHARS_MAX)
+    if issubclass(type(reason), BaseException):
+        return summary_of(reason, TEXT_CHARS_MAX)
+    return text_of(reason, TEXT_CHARS_MAX)
+
+
+def _retry_in(error: BaseException) -> float | None:
+    """Returns after how many seconds a handler wants to be called again; None, as the retry policy says, when it does
+    not say.
+    """
+    try:
+        return check_seconds("retry_in", error.retry_in)  # type: ignore[attr-defined] # as `reason`
+    except BaseException:
+        return None

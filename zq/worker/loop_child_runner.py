@@ -17,8 +17,10 @@ import subprocess
 import threading
 import time
 from collections.abc import Mapping
+from functools import partial
 from typing import Any, BinaryIO
 
+from zq.handling.raised import LOGGED_BYTES_MAX, trace_of
 from zq.processes.birth import become_child, open_pipes, read_frames
 from zq.processes.children import end_child
 from zq.processes.exits import describe_exit
@@ -40,6 +42,7 @@ from zq.worker.child_thread import (
     falling_runs,
     part_of,
 )
+from zq.worker.handler_loop import HandlerLoop
 from zq.worker.harvest import Report
 from zq.worker.loop_runner import Coroutines
 from zq.worker.runner import Chunk, Handler, random_prefix
@@ -209,14 +212,20 @@ class CoroutineChildRunner(ChildThread):
     # The reading thread.
 
     def _read(self, process: subprocess.Popen[bytes]) -> None:
-        for message in self._answers(process):
-            match message:
-                case Settle(number, _, done, failed):
-                    self._is_worn = self._is_worn or number == ENDED_WORN
-                    self._note_settle(done, failed)
-                case Release(_, _, spans):
-                    self._take_hands([(span.token, range(span.lo, span.hi)) for span in spans])
-                    self._stirred.set()
+        try:
+            for message in self._answers(process):
+                match message:
+                    case Settle(number, _, done, failed):
+                        self._is_worn = self._is_worn or number == ENDED_WORN
+                        self._note_settle(done, failed)
+                    case Release(_, _, spans):
+                        self._take_hands([(span.token, range(span.lo, span.hi)) for span in spans])
+                        self._stirred.set()
+        except Exception as fault:  # ours; a child that nobody hears is of no use
+            log.error(
+                "the reports of a child process could not be taken; it is ended\n%s", trace_of(fault, LOGGED_BYTES_MAX)
+            )
+            process.kill()
         self._note_death(process)
         end_child(process)
 
@@ -326,21 +335,21 @@ class _Child(ChildVoice):
         super().__init__(target, memory_bytes_max)
         self._places = places
         ids = IdMaker(random_prefix())
-        self._engine = Coroutines(handlers, self, ids, self._report, _nothing, self._places.note)
-        self._loop: asyncio.AbstractEventLoop
-        self._over: asyncio.Event
+        self._loop = HandlerLoop()
+        self._engine = Coroutines(handlers, self, ids, self._report, _nothing, self._loop.soon, self._places.note)
         self._stopped: set[tuple[int, int]] = set()
 
     def become_copy(self) -> None:
         super().become_copy()
         self._places.become_copy()
 
-    async def serve(self) -> None:
-        self._loop = asyncio.get_running_loop()
-        self._over = asyncio.Event()
+    def serve(self) -> None:
+        """Runs until the input ends."""
+        self._loop.run(self._begin, _end_process)
+
+    def _begin(self) -> None:
         self._places.note_turn()
         threading.Thread(target=self._read, name="zq-coroutines-reader", daemon=True).start()
-        await self._over.wait()
 
     # The owner of the tasks.
 
@@ -351,8 +360,8 @@ class _Child(ChildVoice):
 
     def _read(self) -> None:
         for frame in read_frames(self._source):
-            self._loop.call_soon_threadsafe(self._receive, decode_from_coordinator(frame))
-        self._loop.call_soon_threadsafe(self._over.set)
+            self._loop.call(partial(self._receive, decode_from_coordinator(frame)))
+        self._loop.call(self._loop.end)
 
     def _receive(self, message: Any) -> None:
         match message:
@@ -383,6 +392,11 @@ def _nothing() -> None:
     """The worker knows how much room there is, and sends what fits."""
 
 
+def _end_process() -> None:
+    """Ends this process by a fault of ours, which the log has: the worker finds in the shared memory what ran."""
+    os._exit(1)
+
+
 def main() -> None:
     """Runs coroutines for the worker until standard input ends."""
     prints, spec, descriptor, memory_bytes_max, concurrency = become_child()
@@ -392,4 +406,4 @@ def main() -> None:
     os.close(int(descriptor))
     handlers = begin(spec, pipes[1])
     configure_log_as_parent()
-    asyncio.run(_Child(handlers, _Places(page, places), pipes, int(memory_bytes_max)).serve())
+    _Child(handlers, _Places(page, places), pipes, int(memory_bytes_max)).serve()

@@ -19,17 +19,22 @@ from functools import partial
 from operator import attrgetter
 from typing import Any
 
-from zq.processes.copies import CopyEnd, leave, watch
+from zq.handling.contexts import FreshContexts, end_copy
+from zq.handling.raised import LOGGED_BYTES_MAX, trace_of
 from zq.sessions.ids import IdMaker
 from zq.task import Task, TaskOwner
 from zq.wire.batch import decode_payload, payload_at
 from zq.wire.messages import Assignment
 from zq.worker.bench import IN_HAND_SECONDS
-from zq.worker.harvest import Harvest, Report
+from zq.worker.handler_loop import HandlerLoop
+from zq.worker.harvest import Harvest, Report, failure
 from zq.worker.runner import Chunk, Handler, random_prefix
 from zq.worker.thread_runner import RunnerHost, RunnerThread
 
 log = logging.getLogger(__name__)
+
+UNBEGUN_LOOK_INTERVAL = 0.5
+"""Seconds between two looks for tasks that are over and have not said so, while there are tasks."""
 
 CoroutineHandler = Callable[[Task], Awaitable[Any]]
 
@@ -47,14 +52,6 @@ def is_coroutine_handler(handler: Handler) -> bool:
         return False
     # `__call__` is looked at, not looked for.
     return inspect.iscoroutinefunction(handler) or inspect.iscoroutinefunction(getattr(handler, "__call__", None))  # noqa: B004
-
-
-async def handle_alone(handler: CoroutineHandler, task: Task) -> Any:
-    """Awaits a handler in a loop of its own; in a copy of the process that it has made, its end is that of the copy,
-    before the loop closes what it shares with that of the other process.
-    """
-    with CopyEnd():
-        return await handler(task)
 
 
 class _Run:
@@ -85,6 +82,7 @@ class Coroutines:
         ids: IdMaker,
         report: Callable[[Assignment, list[int], Report], None],
         ended: Callable[[], None],
+        soon: Callable[[Callable[[], None]], object],
         note: Callable[[int, int, float | None], None] | None = None,
     ) -> None:
         """Makes an engine that runs nothing yet.
@@ -95,6 +93,7 @@ class Coroutines:
             ids: for what is forwarded.
             report: takes a lease, the indexes of the tasks that are over, and how those ended whose end matters.
             ended: called after reports: there is room for more.
+            soon: has something done in the next turn of the loop.
             note: told of each task when it starts (token, index, since when), and when it is over (None).
         """
         self._handlers = handlers
@@ -102,14 +101,13 @@ class Coroutines:
         self._harvest = Harvest(ids)
         self._report = report
         self._on_ended = ended
+        self._soon = soon
         self._on_note = note
+        self._contexts = FreshContexts()
         self._runs: dict[tuple[int, int], _Run] = {}
-        self._is_copy = False
-        watch(self)
         self._ended: dict[int, list[_Run]] = {}  # by token, until the next report
-
-    def become_copy(self) -> None:
-        self._is_copy = True  # it ends where the coroutine ends that has made it
+        self._is_broken = False
+        self._is_looking = False  # whether `_look_for_unbegun` is planned
 
     def __len__(self) -> int:
         return len(self._runs)
@@ -130,13 +128,17 @@ class Coroutines:
         handler = self._handlers[assignment.queue]
         gone = revoked.get(assignment.token, ())
         loop = asyncio.get_running_loop()
+        if not self._is_looking:
+            self._is_looking = True
+            loop.call_later(UNBEGUN_LOOK_INTERVAL, self._look_for_unbegun)
         for index in range(lo, hi):
             if index not in gone:
                 run = _Run(assignment, index, payload_at(assignment.ends, assignment.blob, index - assignment.lo))
                 self._runs[assignment.token, index] = run
                 if self._on_note is not None:
                     self._on_note(assignment.token, index, run.since)
-                run.awaiting = loop.create_task(self._live(run, handler), name=f"zq-{assignment.queue}")
+                name, context = f"zq-{assignment.queue}", self._contexts.copy()
+                run.awaiting = loop.create_task(self._live(run, handler), name=name, context=context)
 
     def stop(self, token: int, index: int) -> bool:
         """Cancels a task whose end is nobody's business any more; one that suppresses it keeps its place until it ends.
@@ -164,32 +166,63 @@ class Coroutines:
                 run.result = await handler(run.task)
         except BaseException as error:  # SystemExit, too, must not end the loop under all the others
             run.error = error
-        if self._is_copy:
-            leave(run.error)
+        end_copy(run.error)
         run.seconds = time.monotonic() - run.since
+        if not self._is_broken:
+            self._note_end(run)
+
+    def _note_end(self, run: _Run) -> None:
         token = run.assignment.token
+        if not self._ended:
+            self._soon(self._report_ended)
+        self._ended.setdefault(token, []).append(run)
         del self._runs[token, run.index]
         if self._on_note is not None:
             self._on_note(token, run.index, None)
-        if not self._ended:
-            asyncio.get_running_loop().call_soon(self._report_ended)
-        self._ended.setdefault(token, []).append(run)
+
+    def _look_for_unbegun(self) -> None:
+        """Ends the tasks that a handler has cancelled before they began: nothing of ours has run in them, or will."""
+        for run in [run for run in self._runs.values() if run.awaiting is not None and run.awaiting.done()]:
+            run.error = asyncio.CancelledError("it was cancelled before it began")
+            self._note_end(run)
+        self._is_looking = len(self._runs) > 0 and not self._is_broken
+        if self._is_looking:
+            asyncio.get_running_loop().call_later(UNBEGUN_LOOK_INTERVAL, self._look_for_unbegun)
+
+    def break_off(self) -> None:
+        """Ends all reports, since the loop ends by a fault of ours: what is not reported runs, for whoever asks."""
+        self._is_broken = True
+        self._runs.update(((token, run.index), run) for token, runs in self._ended.items() for run in runs)
 
     def _report_ended(self) -> None:
-        ended, self._ended = self._ended, {}
-        for runs in ended.values():
+        for token, runs in [*self._ended.items()]:
             runs.sort(key=attrgetter("index"))  # neighbours become one completion
-            over: list[_Run] = []
-            for run in runs:
-                over.append(run)
-                if not run.is_stopped:
-                    self._note(run)
-                if self._harvest.is_full:
-                    self._report_runs(over)
-                    over = []
-            if over:
-                self._report_runs(over)
+            try:
+                self._report_lease(runs)
+            except Exception as fault:  # ours, which must leave nothing leased for ever
+                self._report_fault(runs, fault)
+            del self._ended[token]
         self._on_ended()
+
+    def _report_lease(self, runs: list[_Run]) -> None:
+        """Reports runs of one lease, and takes them off the list as it does."""
+        count = 0
+        for run in runs.copy():
+            count += 1
+            if not run.is_stopped:
+                self._note(run)
+            if self._harvest.is_full or count == len(runs):
+                self._report_runs(runs[:count])
+                del runs[:count]
+                count = 0
+
+    def _report_fault(self, runs: list[_Run], fault: Exception) -> None:
+        """Reports as failed what could not be reported as it ended."""
+        log.error("the ends of %d tasks could not be reported\n%s", len(runs), trace_of(fault, LOGGED_BYTES_MAX))
+        self._harvest.reset()
+        failed = [failure(run.assignment, run.index, run.data, fault) for run in runs if not run.is_stopped]
+        report = Report([], failed, len(runs), sum(run.seconds for run in runs))
+        self._report(runs[0].assignment, [run.index for run in runs], report)
 
     def _report_runs(self, runs: list[_Run]) -> None:
         assignment = runs[0].assignment
@@ -201,7 +234,7 @@ class Coroutines:
         if error is None and run.task is not None:
             try:
                 self._harvest.add(run.task, run.result)
-            except Exception as problem:
+            except BaseException as problem:  # the result may have code of its own
                 error = problem
         if error is not None:
             self._harvest.fail(run.assignment, run.index, run.data, error)
@@ -220,9 +253,9 @@ class LoopRunner(RunnerThread):
         """
         super().__init__(host, "zq-coroutines")
         self._concurrency = concurrency
-        self._engine = Coroutines(handlers, host, IdMaker(random_prefix()), self._take_report, self._feed)
-        self._loop: asyncio.AbstractEventLoop | None = None
-        self._over: asyncio.Event | None = None
+        self._loop = HandlerLoop()
+        ids = IdMaker(random_prefix())
+        self._engine = Coroutines(handlers, host, ids, self._take_report, self._feed, self._loop.soon)
         self._opened = threading.Event()
         self._stirred_at: float | None = None  # since when the loop should look at the bench
 
@@ -248,33 +281,28 @@ class LoopRunner(RunnerThread):
 
     # The worker reports the reason itself: the coroutine may take its time.
     def stop_task(self, token: int, index: int, reason: str | None) -> bool:  # noqa: ARG002
-        self._call(partial(self._engine.stop, token, index))
+        self._loop.call(partial(self._engine.stop, token, index))
         return False
 
     def kill(self) -> None:
         """Cancels all coroutines; what they do then is not waited for."""
-        self._call(self._engine.stop_all)
+        self._loop.call(self._engine.stop_all)
 
     def _run(self) -> None:
         try:
-            asyncio.run(self._serve())
-        except Exception:
-            log.exception("the event loop of the handlers failed")
+            self._loop.run(self._begin, self._engine.break_off)
         finally:
             self._opened.set()
 
-    async def _serve(self) -> None:
-        self._loop = asyncio.get_running_loop()
-        self._over = asyncio.Event()
+    def _begin(self) -> None:
         self._opened.set()
         self._feed()
-        await self._over.wait()
 
     def _stir(self) -> None:
         """Has the loop look at the bench; any thread may call it."""
         if self._stirred_at is None:
             self._stirred_at = time.monotonic()
-        self._call(self._feed)
+        self._loop.call(self._feed)
 
     def _feed(self) -> None:
         """Takes what there is room for; ends the loop when nothing will come any more."""
@@ -285,16 +313,9 @@ class LoopRunner(RunnerThread):
             if chunk is None:
                 break
             engine.begin(chunk, bench.revoked)
-        if bench.is_closed and not len(engine) and self._over is not None:
-            self._over.set()
+        if bench.is_closed and not len(engine):
+            self._loop.end()
 
     # The indexes are what the engine tells.
     def _take_report(self, assignment: Assignment, indexes: list[int], report: Report) -> None:  # noqa: ARG002
         self._pass_on(assignment.queue, report)
-
-    def _call(self, function: Callable[[], object]) -> None:
-        if self._loop is not None:
-            try:
-                self._loop.call_soon_threadsafe(function)
-            except RuntimeError:
-                pass  # the loop has ended: nothing runs there any more

@@ -206,7 +206,9 @@ class WorkerRun:
         if session.failure is not None:
             self.wake()
         self._look_for_overdue(now, running)
-        if not self._is_stopping and self.failure is None:
+        if self.failure is not None:
+            self._give_back_rest()
+        elif not self._is_stopping:
             self._look_for_broken()
         if session.hands or bench.rests_until < inf:
             self._busy_at = now
@@ -304,11 +306,12 @@ class WorkerRun:
 
     def _look_for_broken(self) -> None:
         """Ends the worker when a runner has ended by itself: the coordinator would take the worker for healthy, and the
-        task for running, for ever.
+        task for running, for ever. What ran there has failed, and all else goes back.
         """
         for runner in self.runners:
             if runner.thread.ident is not None and not runner.thread.is_alive():
-                reason = "the thread that ran it ended by a fault that is not the handler's; the worker's log has it"
+                fault = runner.fault or "it ended before its time"
+                reason = f"the thread that ran it ended by a fault that is not the handler's: {fault}"
                 failed = [
                     Failed(token, self.session.hands[token].assignment.id, index, reason, None, False)
                     for token, index, _ in runner.running()
@@ -316,7 +319,8 @@ class WorkerRun:
                 ]
                 if failed:
                     self.session.finish([], failed, 0)
-                self._fail("a thread that runs handlers ended by a fault that is not a handler's")
+                self._fail(f"a thread that runs handlers ended by a fault that is not a handler's: {fault}")
+                return
 
     def _fail(self, why: str) -> None:
         """Ends the run, or what is left of it: whoever waits for it raises the error."""
@@ -326,6 +330,13 @@ class WorkerRun:
         self.wake()
         self.on_failure()
         self._stop_in_background(HANDLERS_PATIENCE)
+
+    def _give_back_rest(self) -> None:
+        """Gives back what a broken runner had taken and not started, once nobody else can report it."""
+        with self._lock:
+            is_reported = not self._reports and self.session.is_settled
+        if is_reported and self.session.hands and not any(runner.thread.is_alive() for runner in self.runners):
+            self.session.release(self.session.open_spans(), 0)
 
     # Any thread.
 

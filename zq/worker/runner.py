@@ -20,7 +20,7 @@ from collections.abc import Callable, Coroutine, Mapping
 from types import CoroutineType
 from typing import Any, NamedTuple, Protocol
 
-from zq.processes.copies import leave, watch
+from zq.handling.contexts import FreshContexts, Work, end_copy
 from zq.sessions.ids import IdMaker, make_prefix
 from zq.task import Task, TaskOwner
 from zq.wire.batch import decode_payload, offsets_of
@@ -55,43 +55,21 @@ class Stops(Protocol):
 class Slot:
     """What one runner does now; written by it, read by whoever watches it, who alone writes the stop.
 
-    In a copy of the process that a handler has made, the next write to it ends the copy: the handler has returned. So
-    the loop need not ask after each task in which process it is.
-
     Attributes:
         stops: where it is said that no task shall be started any more.
         stop_at: the place in it: 1 there stops.
     """
 
-    __slots__ = ("__weakref__", "index", "since", "stop_at", "stops", "token")
+    __slots__ = ("index", "since", "stop_at", "stops", "token")
 
     stops: Stops
 
     def __init__(self) -> None:
-        watch(self)
         self.stops = [0]
         self.stop_at = 0
         self.token = 0
         self.since = 0.0  # monotonic
         self.index = -1  # of the task that runs, -1 when none does; written last, when the others are true
-
-    def become_copy(self) -> None:
-        if self.index >= 0:
-            self.__class__ = _slot_of_copy(type(self))
-
-    def note_raised(self, error: BaseException) -> None:
-        """Hears of what a handler has raised; in a copy of the process, that ends it."""
-
-
-def _slot_of_copy(kind: type[Slot]) -> type[Slot]:
-    def leave_at_write(slot: Slot, index: int) -> None:  # noqa: ARG001 - the signature of a setter
-        leave()
-
-    def leave_raised(slot: Slot, error: BaseException) -> None:  # noqa: ARG001 - that of the method
-        leave(error)
-
-    parts = {"__slots__": (), "index": property(lambda _: -1, leave_at_write), "note_raised": leave_raised}
-    return type(kind.__name__, (kind,), parts)
 
 
 class Runner:
@@ -110,9 +88,10 @@ class Runner:
         self._owner = owner
         self._slot = slot
         self._harvest = Harvest(ids)
+        self._contexts = FreshContexts()
 
     def run(self, chunk: Chunk, revoked: Mapping[int, set[int]], report: Callable[[Report], None]) -> int:
-        """Runs a chunk, until it is stopped; `report` is called at least once.
+        """Runs a chunk, each of its tasks in a fresh context, until it is stopped; `report` is called at least once.
 
         Args:
             chunk: what to run.
@@ -122,6 +101,10 @@ class Runner:
         Returns:
             The index of the first task that it did not come to; the end of the chunk when it was not stopped.
         """
+        return self._contexts.drive(self._work(chunk, revoked, report))
+
+    def _work(self, chunk: Chunk, revoked: Mapping[int, set[int]], report: Callable[[Report], None]) -> Work[int]:
+        context = yield
         assignment, lo, hi = chunk
         token = assignment.token
         handler = self._handlers[assignment.queue]
@@ -159,9 +142,11 @@ class Runner:
                 else:
                     harvest.open_run(index)
             except BaseException as error:  # sys.exit in a handler, too, is that handler's failure
-                slot.note_raised(error)
+                end_copy(error)
                 harvest.fail(assignment, index, data, error)
                 is_full = harvest.is_full
+            if context:
+                context = yield
             now = clock()
             if is_full or now - reported_at >= REPORT_AFTER:
                 slot.index = -1
@@ -181,9 +166,23 @@ def run_coroutine(coroutine: Coroutine[Any, Any, Any]) -> Any:
     import asyncio
     from concurrent.futures import ThreadPoolExecutor
 
+    ends: list[tuple[Any, BaseException | None]] = []
+
+    async def live() -> None:  # how it ends is nothing for asyncio, which shows results and errors as text
+        try:
+            ends.append((await coroutine, None))
+        except BaseException as error:
+            ends.append((None, error))
+        end_copy(ends[0][1])
+
     try:
         asyncio.get_running_loop()
     except RuntimeError:
-        return asyncio.run(coroutine)
-    with ThreadPoolExecutor(1) as threads:
-        return threads.submit(asyncio.run, coroutine).result()
+        asyncio.run(live())
+    else:
+        with ThreadPoolExecutor(1) as threads:
+            threads.submit(FreshContexts().call, asyncio.run, live()).result()
+    result, error = ends[0]
+    if error is not None:
+        raise error
+    return result

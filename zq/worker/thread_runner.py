@@ -6,6 +6,7 @@ loop (`zq.worker.loop_runner`), too.
 
 from __future__ import annotations
 
+import logging
 import threading
 import time
 from abc import ABC, abstractmethod
@@ -13,12 +14,16 @@ from collections import deque
 from collections.abc import Callable, Iterable, Mapping
 from typing import Protocol
 
+from zq.handling.raised import LOGGED_BYTES_MAX, summary_of, trace_of
 from zq.sessions.ids import IdMaker
 from zq.task import TaskOwner
+from zq.wire.limits import TEXT_CHARS_MAX
 from zq.wire.messages import Progress
 from zq.worker.bench import IN_HAND_SECONDS, Bench
 from zq.worker.harvest import Report
 from zq.worker.runner import REPORT_AFTER, Chunk, Handler, Runner, Slot, random_prefix
+
+log = logging.getLogger(__name__)
 
 
 class RunnerHost(TaskOwner, Protocol):
@@ -35,7 +40,11 @@ class RunnerHost(TaskOwner, Protocol):
 
 
 class RunnerThread(ABC):
-    """A thread that takes chunks from a bench; it ends when the bench is closed and its chunk is done."""
+    """A thread that takes chunks from a bench; it ends when the bench is closed and its chunk is done.
+
+    Attributes:
+        fault: in words, what is not a handler's and has ended it before; None when nothing has.
+    """
 
     def __init__(self, host: RunnerHost, name: str) -> None:
         """Makes a runner that is not started.
@@ -46,7 +55,8 @@ class RunnerThread(ABC):
         """
         self._host = host
         self._bench = host.bench
-        self.thread = threading.Thread(target=self._run, name=name, daemon=True)
+        self.fault: str | None = None
+        self.thread = threading.Thread(target=self._live, name=name, daemon=True)
 
     def start(self) -> None:
         self.thread.start()
@@ -89,6 +99,13 @@ class RunnerThread(ABC):
     @abstractmethod
     def kill(self) -> None:
         """Ends it at once if it can."""
+
+    def _live(self) -> None:
+        try:
+            self._run()
+        except BaseException as error:  # a fault of the worker's own: a handler's ends nothing but its task
+            log.error("a thread that runs handlers ends by a fault\n%s", trace_of(error, LOGGED_BYTES_MAX))
+            self.fault = summary_of(error, TEXT_CHARS_MAX // 2)
 
     @abstractmethod
     def _run(self) -> None:

@@ -132,7 +132,7 @@ class Worker:
             ValueError: it has no handler, or is running.
             WorkerFencedError: another worker took its name.
             RunnerBrokenError: a thread that runs handlers ended by a fault that is not a handler's; the tasks that it
-                ran have failed.
+                ran have failed, all others went back.
         """
         run = self.start()
         restore = run.take_signals()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Iterator
 
 import pytest
 import zmq
@@ -151,11 +152,11 @@ def test_queue_and_workers_of_this_package_work_together(peers: RawPeers) -> Non
 
 
 def test_a_failing_handler_does_not_lose_its_request(peers: RawPeers) -> None:
-    fails = iter([True, True, False])
+    errors: Iterator[BaseException] = iter([RuntimeError("the oven is cold"), SystemExit(3)])
 
     def bake(content: list[bytes]) -> list[bytes]:
-        if next(fails):
-            raise RuntimeError("the oven is cold")
+        for error in errors:
+            raise error
         return content
 
     with (

@@ -84,7 +84,7 @@ def test_a_task_whose_handler_fails_is_missing_and_the_worker_goes_on(
 ) -> None:
     def fragile(payload: bytes) -> bytes:
         if payload == b"3":
-            raise ValueError("too hot")
+            raise SystemExit("too hot")
         return payload
 
     with VentilatorWorker(ventilator.tasks, sink.results, fragile) as worker:
