@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import fcntl
 import io
 import os
+import resource
 
 import pytest
 
@@ -45,3 +47,18 @@ def test_frame_that_is_late_or_not_wanted_is_not_waited_for(timeout: float, is_o
     source, target = os.pipe()
     with os.fdopen(source, "rb") as reader, os.fdopen(target, "wb"), pytest.raises(TimeoutError):
         wait_frame(reader, timeout, lambda: is_over)
+
+
+def test_frame_is_waited_for_on_a_descriptor_of_a_process_that_has_many() -> None:
+    reader, writer = os.pipe()
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (min(max(soft, 4096), hard), hard))
+    try:
+        high = fcntl.fcntl(reader, fcntl.F_DUPFD_CLOEXEC, 2000)
+        with os.fdopen(high, "rb", buffering=0) as source, os.fdopen(writer, "wb") as target:
+            write_frame(target, b"dough")
+
+            assert wait_frame(source, 5.0, lambda: False) == b"dough"
+    finally:
+        os.close(reader)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))

@@ -51,11 +51,13 @@ def wait_frame(pipe: IO[bytes], timeout: float, is_over: Callable[[], bool]) -> 
     deadline = time.monotonic() + timeout
     found = bytearray()
     descriptor = pipe.fileno()
+    poller = select.poll()  # select knows no descriptors above 1023, and a worker may have a thousand children
+    poller.register(descriptor, select.POLLIN)
     while len(found) < LENGTH.size or len(found) < LENGTH.size + LENGTH.unpack_from(found)[0]:
         left = deadline - time.monotonic()
         if left <= 0 or is_over():
             raise TimeoutError(f"no frame came within {timeout:g} s")
-        if select.select([descriptor], [], [], min(left, LOOK_INTERVAL))[0]:
+        if poller.poll(min(left, LOOK_INTERVAL) * 1000):
             part = os.read(descriptor, READ_BYTES_MAX)
             if not part:
                 return None
