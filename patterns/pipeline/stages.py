@@ -163,7 +163,8 @@ def stage(
 
     def make(function: Callable[..., Any]) -> Any:
         if inspect.isgeneratorfunction(function) and not flat:
-            raise ValueError(f"stage {label_of(function)}: it yields its results one by one: say @stage(flat=True)")
+            name = getattr(function, "__name__", label_of(function))
+            raise ValueError(f"stage {name}: it yields its results one by one: say @stage(flat=True)")
         return _make_stage(function, flat, arguments)
 
     return make if function is None else make(function)

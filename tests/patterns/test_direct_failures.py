@@ -150,7 +150,10 @@ def test_module_that_cannot_be_imported_is_told_with_the_stage(tmp_path: Path, m
     import moody  # type: ignore[import-not-found] # made above
 
     monkeypatch.delenv("GOOD")
-    with pytest.raises(StartError, match=r"(?s)stage work: a worker cannot work: RuntimeError: not today.*moody.py"):
+    with pytest.raises(
+        StartError,
+        match=r"(?s)stage work: a worker cannot work: moody cannot be imported:.*moody.py.*RuntimeError: not today$",
+    ):
         list(moody.work.run([1]))
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -227,6 +228,23 @@ def test_async_function_is_no_stage() -> None:
 
     with pytest.raises(TypeError, match="stage later: expected a plain function, got an async one"):
         stage(later)
+
+
+def test_object_that_is_called_asynchronously_is_refused() -> None:
+    class Oven:
+        async def __call__(self, number: int) -> int:
+            return number
+
+    with pytest.raises(TypeError, match="stage Oven: expected a plain function, got an async one"):
+        stage(threads=True)(Oven())
+
+
+def test_partial_of_a_generator_is_a_flat_stage() -> None:
+    def several(number: int) -> Iterator[int]:
+        yield number
+
+    with pytest.raises(ValueError, match=r"stage partial of .*several: it yields its results one by one"):
+        stage(threads=True)(functools.partial(several))
 
 
 def test_generator_is_a_flat_stage_or_a_split() -> None:

@@ -15,6 +15,7 @@ import sys
 import sysconfig
 import threading
 from collections.abc import Iterable
+from contextlib import suppress
 from pathlib import Path
 from types import FrameType
 
@@ -77,6 +78,8 @@ class Supervisor:
             command, pass_fds=(end,), env={**os.environ, PIPE: str(end)}, process_group=0
         )
         os.close(end)
+        if self._is_stopped.is_set():  # by a signal that came before there was a process to pass it on to
+            process.send_signal(signal.SIGTERM)
         try:
             while (code := self._wait(process)) is None:
                 self._read_files()
@@ -169,7 +172,8 @@ class Reporter:
                 self._known.add(file)
                 found[str(Path(file).resolve())] = changed_time(file)
         if found:
-            os.write(self._pipe, json.dumps(found).encode() + b"\n")
+            with suppress(OSError):  # the supervisor has gone, as `_run` will see
+                os.write(self._pipe, json.dumps(found).encode() + b"\n")
 
     def _is_users(self, file: str) -> bool:
         path = str(Path(file).resolve())
