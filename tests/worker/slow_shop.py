@@ -38,3 +38,13 @@ async def coroutine(task: zq.Task) -> str:
         while not is_noted(f"release-{task.payload}"):
             await asyncio.sleep(0.005)
     return f"attempt {task.attempt}"
+
+
+@worker.task("holding")
+async def hold(task: zq.Task) -> str:
+    """As the others, but holds the loop while it waits."""
+    if task.payload is not None:
+        note(f"started-{task.payload}")
+        while not is_noted(f"release-{task.payload}"):
+            time.sleep(0.005)
+    return f"attempt {task.attempt}"

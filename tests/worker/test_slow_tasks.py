@@ -43,9 +43,14 @@ class Slowing:
         self.made = 0
         self.first = self.make_worker()
 
-    def make_worker(self) -> zq.Worker:
+    def make_worker(self, concurrency: int = 1) -> zq.Worker:
         self.made += 1
-        worker = zq.Worker(self.coordinator.address, name=f"shop-{self.made}", processes=self.processes)
+        worker = zq.Worker(
+            self.coordinator.address,
+            name=f"shop-{self.made}",
+            processes=self.processes,
+            concurrency=concurrency,
+        )
         worker.task(self.queue)(slow_shop.worker.handlers[self.queue])
         worker.spec = "tests.worker.slow_shop:worker"
         return worker
@@ -138,3 +143,21 @@ def test_pause_holds_what_waits_behind_a_slow_task(slowing: Slowing) -> None:
     assert slowing.client.query("status")["waiting"] == BEHIND
     slowing.client.queues.resume(slowing.queue)
     assert [receipt.result(timeout=PATIENCE) for receipt in behind] == ["attempt 1"] * BEHIND
+
+
+@pytest.mark.parametrize("kind", [("holding", 0)], indirect=True, ids=["loop"])
+def test_what_a_loop_that_is_held_has_not_begun_goes_to_another_worker(slowing: Slowing) -> None:
+    client = slowing.client
+    slowing.first.stop()
+    many = slowing.make_worker(concurrency=8)
+    with many:
+        assert client.request("holding", None, PATIENCE) == "attempt 1"
+        slow = client.submit("holding", "slow")
+        wait_until((slowing.ledger / "started-slow").exists, "the task that holds the loop")
+        behind = client.submit_many("holding", [None] * 5)
+        with slowing.make_worker():
+            assert [receipt.result(timeout=PATIENCE) for receipt in behind] == ["attempt 1"] * 5
+        slowing.release()
+        assert slow.result(timeout=PATIENCE) == "attempt 1"
+        later = client.submit_many("holding", [None] * 20)
+        assert [receipt.result(timeout=PATIENCE) for receipt in later] == ["attempt 1"] * 20
