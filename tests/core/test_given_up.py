@@ -421,3 +421,16 @@ def test_assignment_that_could_not_be_delivered_goes_back_at_once(on_lost: str) 
     assert desk.leases == [held]  # that one it may have
     desk.hello(W, "w")
     assert desk.task("a")["worker"] == "w"
+
+
+def test_clients_are_not_blamed_for_the_time_in_which_the_coordinator_stood_still() -> None:
+    desk = Desk(heartbeat_interval=1.0, suspect_after=3.0)
+    desk.submit("a")
+    _, [one] = pull(desk, CLIENT)
+    desk.now += 20.0
+    desk.turn()  # its confirmation is not read yet
+
+    assert [lease.token for lease in desk.leases] == [one.token]
+    assert desk.say(CLIENT, Confirm((one.token,))) == []
+    desk.wait(5.0)
+    assert desk.task("a")["state"] == "leased"

@@ -281,6 +281,8 @@ def excuse_stall(books: Books, now: float, seconds: float) -> None:
         worker.heard_at = min(now, worker.heard_at + seconds)
     for guest in books.guests.values():
         guest.heard_at = min(now, guest.heard_at + seconds)
+    for token in books.offers:
+        books.offers[token] += seconds
 
 
 def excuse_idleness(books: Books, now: float) -> None:
