@@ -22,7 +22,7 @@ from zq.client.async_client import AsyncClient
 from zq.client.client import Client
 from zq.errors import ZqError
 from zq.sockets.link import resolve_address, resolve_namespace
-from zq.submit_options import SubmitOptions, check_name, make_options
+from zq.submit_options import SubmitOptions, check_queue, make_options
 from zq.task import Task
 from zq.wire.limits import PAYLOAD_BYTES_MAX
 from zq.worker.runner import Handler
@@ -218,7 +218,7 @@ class App:
         """Makes a task function; what the decorators do. Raises as `task`."""
         if not callable(function):
             raise TypeError(f"expected a function, got {type(function).__name__}")
-        queue = check_name("queue", getattr(function, "__name__", "") if queue is None else queue)
+        queue = check_queue(getattr(function, "__name__", "") if queue is None else queue)
         if queue in self.tasks:
             raise ValueError(f"queue {queue} has a task function already: {self.tasks[queue].name}")
         made: TaskFunction[..., Any, ..., Any] = TaskFunction(

@@ -15,7 +15,7 @@ from typing import Any, TypeVar
 from zq.errors import ClosedError
 from zq.processes.references import place_of, refuse_while_loading
 from zq.sockets.link import resolve_address, resolve_namespace
-from zq.submit_options import check_name
+from zq.submit_options import check_count, check_name, check_queue
 from zq.task import Task
 from zq.worker.run import WorkerRun
 from zq.worker.runner import Handler
@@ -68,10 +68,8 @@ class Worker:
         self.address = resolve_address(address)
         self.namespace = resolve_namespace(namespace)
         self.name = check_name("name", name or f"{socket.gethostname()}-{os.getpid()}-{os.urandom(3).hex()}")
-        if not 1 <= concurrency <= 1000:
-            raise ValueError(f"expected concurrency from 1 to 1000, got {concurrency}")
-        if not 0 <= processes <= 1000:
-            raise ValueError(f"expected processes from 0 to 1000, got {processes}")
+        check_count("concurrency", concurrency, 1, 1000)
+        check_count("processes", processes, 0, 1000)
         self.handlers: dict[str, Handler] = {}
         self.processes = processes
         self.concurrency = processes or concurrency
@@ -88,7 +86,7 @@ class Worker:
         Raises:
             ValueError: the queue has a handler already, or its name cannot be one.
         """
-        check_name("queue", queue)
+        check_queue(queue)
         if queue in self.handlers:
             raise ValueError(f"queue {queue} has a handler already: {self.handlers[queue].__qualname__}")
 
