@@ -8,6 +8,7 @@ import zmq
 
 from zq.processes.bound_address import claimed
 from zq.processes.endpoints import bind_error, needs_ipv6
+from zq.processes.green import refuse_green_threads
 
 Socket = zmq.Socket[bytes]
 Frames = list[bytes]
@@ -45,7 +46,9 @@ def make_socket(
 
     Raises:
         ValueError: the high-water mark is below 1.
+        GreenThreadsError: threads are green ones in this process.
     """
+    refuse_green_threads()
     if high_water_mark < 1:
         raise ValueError(f"expected a high-water mark of at least 1, got {high_water_mark}")
     socket = context.socket(kind)

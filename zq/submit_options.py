@@ -161,6 +161,32 @@ def check_name(name: str, value: Any) -> str:
         raise _callers_error(error) from None
 
 
+def check_queue(value: Any) -> str:
+    """Returns the name of a queue that tasks may go to: no part of it is empty. Raises as `check_name`."""
+    name = check_name("queue", value)
+    if "/" in name and "" in name.removeprefix("/").split("/"):
+        raise ValueError(f"expected queue with something on both sides of each /, got {name!r}")
+    return name
+
+
+def check_count(name: str, value: Any, least: int, most: int) -> int:
+    """Returns a whole number within its range; raises as `check_name`."""
+    if not isinstance(value, int) or isinstance(value, bool):
+        raise TypeError(f"expected {name} as a whole number from {least} to {most}, got {value!r}")
+    if not least <= value <= most:
+        raise ValueError(f"expected {name} from {least} to {most}, got {value}")
+    return value
+
+
+def check_patience(name: str, value: Any) -> float:
+    """Returns how long somebody waits: seconds, which may be endless. Raises TypeError and ValueError."""
+    if not isinstance(value, int | float) or isinstance(value, bool):
+        raise TypeError(f"expected {name} as seconds, got {value!r}")
+    if value != value:  # noqa: PLR0124 - only NaN is unlike itself
+        raise ValueError(f"expected {name} as seconds, got {value}")
+    return value
+
+
 def check_id(value: Any) -> str:
     """Returns an id that a caller chose, if it can be one; raises as `check_name`."""
     try:
@@ -191,7 +217,7 @@ def read_members(
         ValueError, TypeError: a member cannot be one.
     """
     if queue is not None:
-        check_name("queue", queue)
+        check_queue(queue)
         made = _make_member(options)
         yield from ((queue, made, payload) for payload in members)
         return
@@ -199,7 +225,7 @@ def read_members(
         if not isinstance(member, tuple) or len(member) not in (2, 3):
             raise TypeError(f"expected a member as (queue, payload) or (queue, payload, options), got {member!r}")
         own: Any = {**options, **(member[2] if len(member) == 3 else {})}
-        yield check_name("queue", member[0]), _make_member(own), member[1]
+        yield check_queue(member[0]), _make_member(own), member[1]
 
 
 def _make_member(options: SubmitOptions) -> Options:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any, Protocol, Unpack
 
-from zq.submit_options import Policy, SubmitOptions, check_name, check_seconds, make_group, make_options, read_members
+from zq.submit_options import Policy, SubmitOptions, check_queue, check_seconds, make_group, make_options, read_members
 from zq.wire.limits import BATCH_TASKS_MAX, TASK_SEPARATOR
 from zq.wire.messages import Assignment, Group, Options
 
@@ -181,7 +181,7 @@ class Task:
         if self.forwards is None:
             self.forwards = []
             self._groups = []  # cheaper than that `groups` finds it missing
-        self.forwards.append((check_name("queue", queue), make_options(**options), payload))
+        self.forwards.append((check_queue(queue), make_options(**options), payload))
 
     def group(
         self,

@@ -33,6 +33,7 @@ from patterns.work.execution import Spreader
 from patterns.work.items import UNSENDABLE, Plain, decode, size_of
 from patterns.work.ledger import Ledger
 from patterns.work.plan import SINK, Plan
+from zq.processes.green import refuse_green_threads
 
 GUARANTEE = (
     "direct: items pass through memory and sockets only; those that a process holds when it dies are lost, counted and reported, "
@@ -87,7 +88,9 @@ class DirectEngine:
         Raises:
             StartError: a worker cannot be started.
             ValueError: an endpoint cannot be one, or is of no stage.
+            GreenThreadsError: threads are green ones in this process.
         """
+        refuse_green_threads()
         plan, settings = self._plan, self._settings
         for name in settings.endpoints:
             plan.node_named(name)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import UTC, datetime
 from enum import Enum, IntEnum, StrEnum
 from types import MappingProxyType
@@ -10,7 +11,15 @@ from typing import Any
 import pytest
 
 import zq
-from zq.submit_options import SubmitOptions, check_id, check_name, check_seconds, make_header_list, make_options
+from zq.submit_options import (
+    SubmitOptions,
+    check_id,
+    check_name,
+    check_queue,
+    check_seconds,
+    make_header_list,
+    make_options,
+)
 from zq.wire import limits
 from zq.wire.messages import DEFAULT_OPTIONS, Options
 from zq.wire.options import publication_fault, read_asked_options, read_header_list, read_options, schedule_fault
@@ -151,3 +160,46 @@ def test_schedules_and_publications_have_no_options_that_say_when_or_whose() -> 
     assert all(schedule_fault(one) for one in (make_options(delay=1.0), make_options(at=1.0), make_options(group=("g", (0,)))))  # fmt: skip
     assert publication_fault(make_options(key="k", delay=1.0)) is None
     assert all(publication_fault(one) for one in (make_options(unique="k"), make_options(group=("g", (0,)))))
+
+
+A: Any = "3"  # what no type checker would let through
+NUMBER: Any = 3
+
+WRONG: dict[str, tuple[Callable[[zq.Client], object], str]] = {
+    "concurrency": (lambda client: zq.Worker(concurrency=A), "expected concurrency as a whole number from 1 to 1000"),
+    "processes": (lambda client: zq.Worker(processes=A), "expected processes as a whole number from 0 to 1000"),
+    "timeout": (lambda client: zq.Client(timeout=A), "expected timeout as seconds, got '3'"),
+    "payload_bytes_max": (lambda client: zq.Client(payload_bytes_max=A), "expected payload_bytes_max as a whole"),
+    "max_workers": (lambda client: zq.Executor(max_workers=A), "expected max_workers as a whole number, got '3'"),
+    "map_bytes": (lambda client: zq.LmdbOptions(map_bytes=A), "map_bytes must be a whole number, got '3'"),
+    "heartbeat": (
+        lambda client: zq.CoordinatorOptions(heartbeat_interval=A),
+        "expected heartbeat_interval as a number",
+    ),
+    "keep_count": (lambda client: zq.CoordinatorOptions(keep_count=A), "expected keep_count as a whole number"),
+    "wait": (lambda client: client.pull("q", wait=A), "expected wait as seconds, got '3'"),
+    "result": (lambda client: client.result("a", timeout=A), "expected timeout as seconds, got '3'"),
+    "id": (lambda client: client.result(NUMBER), "expected an id as text, got 3"),
+    "request": (lambda client: client.request("q", 1, A), "expected timeout as seconds, got '3'"),
+    "handle": (lambda client: client.pulled(NUMBER), "expected a handle as text, got 3"),
+    "done": (lambda client: client.settle(done=[A]), "expected pulled tasks, or tuples"),
+    "done pair": (lambda client: client.settle(done=[(A, 1)]), "expected pulled tasks, or tuples"),
+    "failed": (lambda client: client.settle(failed=[A]), "expected pulled tasks, or tuples"),
+}
+
+
+@pytest.mark.parametrize("case", WRONG)
+def test_a_value_of_another_type_is_a_type_error_in_words(case: str) -> None:
+    call, text = WRONG[case]
+    with zq.Client("tcp://127.0.0.1:9") as client, pytest.raises(TypeError, match=text):
+        call(client)
+
+
+@pytest.mark.parametrize("queue", ["q/", "q//b", "/", "/q/", "//q"])
+def test_a_queue_that_has_no_name_within_a_namespace_is_refused(queue: str) -> None:
+    with pytest.raises(ValueError, match="expected queue with something on both sides of each /"):
+        check_queue(queue)
+    with pytest.raises(ValueError, match="expected queue with something on both sides of each /"):
+        zq.Worker().task(queue)
+    assert check_queue("/q") == "/q"
+    assert check_queue("team/eu/q") == "team/eu/q"

@@ -24,7 +24,7 @@ from zq.client.client import Client
 from zq.errors import ZqError
 from zq.processes.references import label_of, module_name_of
 from zq.sockets.link import resolve_address, resolve_namespace
-from zq.submit_options import SubmitOptions, check_name, make_options
+from zq.submit_options import SubmitOptions, check_queue, make_options
 from zq.task import Task
 from zq.wire.limits import PAYLOAD_BYTES_MAX
 from zq.worker.loop_runner import is_coroutine_handler
@@ -231,7 +231,7 @@ class App:
             queue = getattr(function, "__name__", None)
             if queue is None:
                 raise ValueError(f"a {label_of(function)} has no name to call its queue by; say @app.task(queue=...)")
-        check_name("queue", queue)
+        check_queue(queue)
         if queue in self.tasks:
             raise ValueError(f"queue {queue} has a task function already: {self.tasks[queue].name}")
         made: TaskFunction[..., Any, ..., Any] = TaskFunction(

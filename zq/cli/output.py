@@ -43,6 +43,7 @@ def fail_with(error: Exception, code: int = FAILED) -> NoReturn:
 def exit_codes() -> Iterator[None]:
     """Turns the errors of zq into messages and exit codes."""
     from zq import errors
+    from zq.processes.green import GreenThreadsError
 
     try:
         yield
@@ -54,6 +55,8 @@ def exit_codes() -> Iterator[None]:
         fail_with(error)
     except (ValueError, TypeError) as error:
         fail_with(error, USAGE)
+    except GreenThreadsError as error:
+        fail_with(error)
     except BrokenPipeError:
         raise  # `| head` has seen enough
     except OSError as error:

@@ -37,7 +37,15 @@ from zq.sessions.requests import Askable as AskMessage
 from zq.sessions.settles import Settling
 from zq.sessions.submits import Single
 from zq.sockets.link import Link, resolve_address, resolve_namespace
-from zq.submit_options import SubmitOptions, check_id, check_name, make_options
+from zq.submit_options import (
+    SubmitOptions,
+    check_count,
+    check_id,
+    check_name,
+    check_patience,
+    check_queue,
+    make_options,
+)
 from zq.task import task_id
 from zq.wire.batch import PayloadPacker, decode_payload, pack_payloads, payload_at
 from zq.wire.codec import decode_for_coordinator, encode
@@ -100,10 +108,9 @@ class Calls:
         medium: Medium | None = None,
         namespace: str | None = None,
     ) -> None:
-        if not timeout > 0:
+        if not check_patience("timeout", timeout) > 0:
             raise ValueError(f"expected timeout as seconds above 0, got {timeout}")
-        if not 0 < payload_bytes_max <= PAYLOAD_BYTES_CEILING:
-            raise ValueError(f"expected payload_bytes_max from 1 to {PAYLOAD_BYTES_CEILING}, got {payload_bytes_max}")
+        check_count("payload_bytes_max", payload_bytes_max, 1, PAYLOAD_BYTES_CEILING)
         prefix = make_prefix(secrets.randbits(5 * PREFIX_LENGTH)) if medium is None else medium.prefix
         self.timeout = timeout
         address = resolve_address(address)
@@ -142,7 +149,7 @@ class Calls:
         made = make_options(**options)
         now = self.clock()
         deadline = now + self.timeout
-        check_name("queue", queue)
+        check_queue(queue)
         if id is None and made.unique is None:
             start = partial(self._start_single, now, (queue, made, data, deadline))
         else:
@@ -160,7 +167,7 @@ class Calls:
         """Submits many tasks in batches; returns the entries of those that were accepted, and the error to raise if
         others were refused.
         """
-        check_name("queue", queue)
+        check_queue(queue)
         if not 1 <= batch_size <= BATCH_TASKS_MAX:
             raise ValueError(f"expected batch_size from 1 to {BATCH_TASKS_MAX}, got {batch_size}")
         made = make_options(**options)
@@ -225,7 +232,7 @@ class Calls:
         ended = outcome.get(index)
         if ended is None:
             now = self.clock()
-            deadline = FOREVER if timeout is None else now + timeout
+            deadline = FOREVER if timeout is None else now + check_patience("timeout", timeout)
             try:
                 ended = yield self._watch(now, outcome, index, deadline, None)
             except UnreachableError:
@@ -242,7 +249,9 @@ class Calls:
     def progress(self, outcome: BatchOutcome, index: int, seen: float, timeout: float | None) -> Call[float | None]:
         """Waits until a handler reports another progress than `seen`; returns it, or None when the task has ended."""
         now = self.clock()
-        news = yield self._watch(now, outcome, index, FOREVER if timeout is None else now + timeout, seen)
+        news = yield self._watch(
+            now, outcome, index, FOREVER if timeout is None else now + check_patience("timeout", timeout), seen
+        )
         return news if isinstance(news, float) else None
 
     def _watch(self, now: float, outcome: BatchOutcome, index: int, deadline: float, seen: float | None) -> Ask:
@@ -253,7 +262,7 @@ class Calls:
 
     def request(self, queue: str, payload: Any, timeout: float, options: SubmitOptions) -> Call[Any]:
         """Submits a task and waits for its end; returns its result, or raises TaskError."""
-        give_up_at = self.clock() + timeout
+        give_up_at = self.clock() + check_patience("timeout", timeout)
         outcome, index, _ = yield from self.submit(queue, payload, None, options)
         return (yield from self.result(outcome, index, max(give_up_at - self.clock(), 0.0)))
 
@@ -291,7 +300,7 @@ class Calls:
 
     def pull(self, queue: str, max_tasks: int, wait: float, lease: float) -> Call[list[Pulled]]:
         """Pulls tasks, and waits for the first one."""
-        if not wait >= 0:
+        if not check_patience("wait", wait) >= 0:
             raise ValueError(f"expected wait as seconds from 0, got {wait}")
         stop_at = self.clock() + wait
         while True:
@@ -355,7 +364,7 @@ def outcome_of(id: str) -> tuple[BatchOutcome, int]:
     Raises:
         TypeError, ValueError: it cannot be the id of a task.
     """
-    batch_id, separator, index = id.partition(TASK_SEPARATOR)
+    batch_id, separator, index = id.partition(TASK_SEPARATOR) if isinstance(id, str) else (id, "", "")
     check_id(batch_id)
     if not separator:
         return BatchOutcome(batch_id, 1, 0, 1), 0

@@ -46,7 +46,10 @@ def read_handle(handle: str) -> tuple[Assignment, int, None]:
 
     Raises:
         ValueError: it is no handle.
+        TypeError: it is no text.
     """
+    if not isinstance(handle, str):
+        raise TypeError(f"expected a handle as text, got {handle!r}")
     token, separator, id = handle.partition(":")
     if not separator or not (token.isascii() and token.isdigit()):
         raise ValueError(f"expected a handle such as 1099511627777:order-7, got {handle!r}")
@@ -234,15 +237,16 @@ def settle_together(
 
     Raises:
         ValueError: there are too many, or together they are too large for one message.
+        TypeError: something is not a pulled task, or not a task with what became of it.
     """
     tasks: list[P] = []
     dones: list[Done] = []
     for one in done:
-        task, result = one if isinstance(one, tuple) else (one, None)
+        task, result = _pair_of(one) if isinstance(one, tuple) else _pair_of((one, None))
         tasks.append(task)
         _add_completion(dones, _completion(calls, task, result))
     failures = []
-    for task, error in failed:
+    for task, error in map(_pair_of, failed):
         tasks.append(task)
         failures.append(_failure(task, error, None, is_final=False))
     if not tasks:
@@ -256,6 +260,13 @@ def settle_together(
     stale: tuple[Span, ...] = yield from calls.ask(message)
     refused = {(span.token, index) for span in stale for index in range(span.lo, span.hi)}
     return [task for task in tasks if (task.token, task.index) in refused]
+
+
+def _pair_of(pair: Any) -> Any:
+    """Returns a pulled task and what became of it, if it is such a pair."""
+    if not isinstance(pair, tuple) or len(pair) != 2 or not isinstance(pair[0], PulledBase):
+        raise TypeError(f"expected pulled tasks, or tuples of a pulled task and its result or error, got {pair!r:.100}")
+    return pair
 
 
 def _add_completion(dones: list[Done], done: Done) -> None:

@@ -8,7 +8,7 @@ from typing import Any, Unpack
 from zq.client.calls import Calls, Face
 from zq.client.driving import AsyncDriver, Call, Driver
 from zq.client.insight import value_of, values_of
-from zq.submit_options import SubmitOptions, check_id, check_name, make_options
+from zq.submit_options import SubmitOptions, check_id, check_queue, make_options
 from zq.wire.batch import pack_payloads
 from zq.wire.limits import CatchUp
 from zq.wire.messages import Batch, Schedule
@@ -187,7 +187,7 @@ def make_schedule(
         raise ValueError(fault)
     if (every is None) == (cron is None):
         raise ValueError("expected either every or cron")
-    batch = Batch(check_id(name), check_name("queue", queue), made, *pack_payloads([calls.pack(payload)]))
+    batch = Batch(check_id(name), check_queue(queue), made, *pack_payloads([calls.pack(payload)]))
     row = yield from calls.ask(Schedule(0, batch, every, cron, timezone, catch_up))
     return value_of(ScheduleStatus, row)
 

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Final, Literal, NamedTuple
 
 from zq.wire.limits import DELAY_MAX, PAYLOAD_BYTES_CEILING, PAYLOAD_BYTES_MAX
@@ -56,6 +56,12 @@ class CoordinatorOptions:
     assign: AssignPolicy = "least-loaded"
 
     def __post_init__(self) -> None:
+        for field in fields(self):
+            value = getattr(self, field.name)
+            if field.type is int and type(value) is not int:
+                raise TypeError(f"expected {field.name} as a whole number, got {value!r}")
+            if field.type is float and type(value) not in (int, float):
+                raise TypeError(f"expected {field.name} as a number, got {value!r}")
         if not 0 < self.heartbeat_interval <= self.suspect_after <= self.gone_after:
             raise ValueError(
                 f"expected 0 < heartbeat_interval <= suspect_after <= gone_after, got "

@@ -22,7 +22,7 @@ from zq.executor.remote_call import describe, pack_call
 from zq.executor.workers import ALLOW, QUEUE, make_worker
 from zq.server.embedded import Coordinator
 from zq.sockets.link import resolve_namespace
-from zq.submit_options import SubmitOptions, check_name, make_options
+from zq.submit_options import SubmitOptions, check_queue, make_options
 from zq.wire.retry import RetryPolicy
 
 P = ParamSpec("P")
@@ -68,6 +68,8 @@ class Executor(futures.Executor):
             TypeError: `where` is none of these, or an option of another type.
             StoreError, OSError: the directory cannot be used.
         """
+        if max_workers is not None and not isinstance(max_workers, int):
+            raise TypeError(f"expected max_workers as a whole number, got {max_workers!r}")
         if max_workers is not None and max_workers <= 0:
             raise ValueError("max_workers must be greater than 0")
         if max_tasks_per_child is not None and max_tasks_per_child <= 0:
@@ -76,7 +78,7 @@ class Executor(futures.Executor):
             raise ValueError("expected a coordinator or a directory for one, got both")
         options.setdefault("retry", RetryPolicy.none())
         make_options(**options)
-        check_name("queue", queue)
+        check_queue(queue)
         self._max_workers = max_workers or (os.cpu_count() or 1)
         processes = self._max_workers if where is None else (max_workers or 0)
         destination = CallDestination(_address_of(where), _namespace_of(where, namespace), queue)

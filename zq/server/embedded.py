@@ -12,6 +12,7 @@ from pathlib import Path
 from types import TracebackType
 
 from zq.core.options import CoordinatorOptions
+from zq.processes.green import refuse_green_threads
 from zq.processes.references import refuse_while_loading
 from zq.server.loop import Server
 from zq.store import LmdbOptions
@@ -39,7 +40,9 @@ class Coordinator:
 
         Raises:
             ValueError: the address cannot be one.
+            GreenThreadsError: threads are green ones in this process.
         """
+        refuse_green_threads()
         self._make_server = partial(Server, path, bind=bind, options=options, store_options=store_options)
         self._lock = threading.Lock()  # guards _service: `open` and `close` may be called from any thread
         self._service: _Service | None = None

@@ -25,6 +25,7 @@ from zq.core.tables import TABLES
 from zq.errors import ClosedError, RemoteProtocolError, StoreFullError
 from zq.processes.bound_address import BoundAddress, claimed
 from zq.processes.endpoints import bind_error
+from zq.processes.green import refuse_green_threads
 from zq.processes.wake import Wake
 from zq.server.calendar import CALENDAR
 from zq.store import LmdbOptions, LmdbStore
@@ -78,7 +79,9 @@ class Server:
 
         Raises:
             ValueError: the address cannot be one.
+            GreenThreadsError: threads are green ones in this process.
         """
+        refuse_green_threads()
         self.path = Path(path)
         self.address = check_bind_address(bind)
         self.options = options or CoordinatorOptions()

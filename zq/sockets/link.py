@@ -26,6 +26,7 @@ import zmq
 
 from zq.errors import ClosedError, RemoteProtocolError
 from zq.processes.endpoints import needs_ipv6
+from zq.processes.green import refuse_green_threads
 from zq.processes.wake import Wake
 from zq.sessions.session import Session
 from zq.wire.address import DEFAULT_ADDRESS, check_address
@@ -105,9 +106,11 @@ class Link:
 
     Raises:
         ValueError: the address cannot be one.
+        GreenThreadsError: threads are green ones in this process.
     """
 
     def __init__(self, address: str | None, session: Session, name: str, namespace: Namespace | None = None) -> None:
+        refuse_green_threads()
         self.address = resolve_address(address)
         self.namespace = namespace
         self.bad_frames = 0

@@ -35,6 +35,7 @@ class DirectoryHold:
         """
         self._path = path
         self._data_path = path.absolute() / DATA_FILE  # also when this program goes to another folder
+        self._data_name = str(self._data_path)
         self._data = -1
         self._opened = ExitStack()
         try:
@@ -66,7 +67,7 @@ class DirectoryHold:
             StoreError: it was removed, renamed or replaced, or its directory was.
         """
         try:
-            found = self._data_path.stat()
+            found = os.stat(self._data_name)  # noqa: PTH116 - once for each commit; a Path takes twice as long
         except (FileNotFoundError, NotADirectoryError):
             raise self._gone("is there no more") from None
         except OSError:  # it may not be looked at any more: that says nothing

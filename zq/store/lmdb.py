@@ -48,6 +48,9 @@ class LmdbOptions:
     free_bytes_min: int = 256 << 20
 
     def __post_init__(self) -> None:
+        for name in ("map_bytes", "free_bytes_min"):
+            if not isinstance(getattr(self, name), int):
+                raise TypeError(f"{name} must be a whole number, got {getattr(self, name)!r}")
         if self.map_bytes < 1 << 20:
             raise ValueError(f"map_bytes must be at least {1 << 20}, got {self.map_bytes}")
         if self.free_bytes_min < 0:

@@ -16,11 +16,14 @@ from typing import Any, TypeVar
 from zq.errors import ClosedError
 from zq.processes.references import label_of, reference_to_object, refuse_if_served, refuse_while_loading
 from zq.sockets.link import resolve_address, resolve_namespace
-from zq.submit_options import check_name
+from zq.submit_options import check_count, check_name, check_queue
 from zq.task import Task
 from zq.worker.child_thread import IN_HANDLER_PROCESS
 from zq.worker.run import HANDLERS_PATIENCE, WorkerRun
 from zq.worker.runner import Handler
+
+CHILD_LIMIT_MAX = 1 << 40
+"""Above what anybody means: of tasks or MiB that a child process may have before it is replaced."""
 
 H = TypeVar("H", bound=Callable[[Task], Any])
 
@@ -78,14 +81,12 @@ class Worker:
         self.address = resolve_address(address)
         self.namespace = resolve_namespace(namespace)
         self.name = check_name("name", name or f"{socket.gethostname()}-{os.getpid()}-{os.urandom(3).hex()}")
-        if not 1 <= concurrency <= 1000:
-            raise ValueError(f"expected concurrency from 1 to 1000, got {concurrency}")
-        if not 0 <= processes <= 1000:
-            raise ValueError(f"expected processes from 0 to 1000, got {processes}")
-        if tasks_per_child is not None and tasks_per_child < 1:
-            raise ValueError(f"expected tasks_per_child from 1, got {tasks_per_child}")
-        if child_memory_max is not None and child_memory_max < 1:
-            raise ValueError(f"expected child_memory_max from 1 MiB, got {child_memory_max}")
+        check_count("concurrency", concurrency, 1, 1000)
+        check_count("processes", processes, 0, 1000)
+        if tasks_per_child is not None:
+            check_count("tasks_per_child", tasks_per_child, 1, CHILD_LIMIT_MAX)
+        if child_memory_max is not None:
+            check_count("child_memory_max", child_memory_max, 1, CHILD_LIMIT_MAX)
         self.handlers: dict[str, Handler] = {}
         self.processes = processes
         self.tasks_per_child = tasks_per_child
@@ -104,7 +105,7 @@ class Worker:
         Raises:
             ValueError: the queue has a handler already, or its name cannot be one.
         """
-        check_name("queue", queue)
+        check_queue(queue)
         if queue in self.handlers:
             raise ValueError(f"queue {queue} has a handler already: {label_of(self.handlers[queue])}")
 
