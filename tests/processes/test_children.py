@@ -46,3 +46,13 @@ def test_child_that_hangs_ends_when_its_parent_has_died() -> None:
 
 def test_child_is_started_again_after_longer_and_longer_pauses_for_ever() -> None:
     assert [restart_pause(failures) for failures in (1, 2, 3, 6, 10_000)] == [0.2, 0.4, 0.8, 5.0, 5.0]
+
+
+def test_child_that_has_died_leaves_no_open_pipe() -> None:
+    process = start_child(child.__name__)
+    process.kill()
+    process.wait()
+    end_child(process)
+
+    assert process.stdin is not None and process.stdin.closed
+    assert process.stdout is not None and process.stdout.closed

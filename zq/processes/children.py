@@ -20,6 +20,7 @@ import tempfile
 import time
 import weakref
 from collections.abc import Sequence
+from contextlib import suppress
 
 from zq.processes.birth import BOOTSTRAP, GROUP_PATIENCE, birth_sheet
 from zq.processes.copies import silence, watch
@@ -151,14 +152,13 @@ def end_child(process: subprocess.Popen[bytes], patience: float = END_PATIENCE) 
     """
     assert process.stdin is not None
     assert process.stdout is not None
-    try:
-        if patience:
+    if not patience:
+        kill_child(process)
+    elif process.poll() is None:
+        with suppress(OSError, ValueError):  # it has died just now, or this was done before
             write_frame(process.stdin, GOODBYE)
-        else:
-            kill_child(process)
+    with suppress(OSError):  # what was still to be said is said to nobody
         process.stdin.close()
-    except (OSError, ValueError):
-        pass  # it has died, and what was still to be said was said to nobody
     wait_or_kill(process, patience)
     process.stdout.close()
 
