@@ -21,7 +21,6 @@ from zq.errors import (
     BusyError,
     ClosedError,
     InvalidTaskError,
-    RemoteProtocolError,
     TaskCancelledError,
     TaskError,
     TaskExpiredError,
@@ -34,6 +33,7 @@ from zq.sessions.client import ClientSession
 from zq.sessions.ids import PREFIX_LENGTH, make_prefix
 from zq.sessions.outcomes import FOREVER, BatchOutcome, Reply
 from zq.sessions.requests import Askable as AskMessage
+from zq.sessions.requests import check_message
 from zq.sessions.settles import Settling
 from zq.sessions.submits import Single
 from zq.sockets.link import Link, resolve_address, resolve_namespace
@@ -48,7 +48,6 @@ from zq.submit_options import (
 )
 from zq.task import task_id
 from zq.wire.batch import PayloadPacker, decode_payload, pack_payloads, payload_at
-from zq.wire.codec import decode_for_coordinator, encode
 from zq.wire.limits import (
     BATCH_BYTES_MAX,
     BATCH_TASKS_MAX,
@@ -391,16 +390,6 @@ _END_ERRORS: dict[str, type[TaskError]] = {
     "duplicate": TaskCancelledError,
     "unknown": TaskUnknownError,
 }
-
-
-def check_message(message: AskMessage) -> None:
-    """Raises ValueError where the coordinator would call a message malformed: the caller's thread is where it can be
-    mended.
-    """
-    try:
-        decode_for_coordinator(encode(message))
-    except RemoteProtocolError as error:
-        raise ValueError(error.text) from None
 
 
 class Face(Generic[D]):

@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any, Generic, TypeVar
 
-from zq.client.calls import Calls, D, check_message, outcome_of
+from zq.client.calls import Calls, D, outcome_of
 from zq.client.driving import AsyncDriver, Call, Driver
 from zq.errors import PayloadTooLargeError, StaleLeaseError, ZqError
 from zq.handling.raised import cut, summary_of, text_of
 from zq.sessions.forwards import Forward, gather_forwards
+from zq.sessions.requests import check_message
 from zq.task import Task
 from zq.wire.batch import pack_payloads
 from zq.wire.codec import encode

@@ -9,6 +9,7 @@ from zq.sessions.outcomes import FOREVER, BatchOutcome, Reply
 from zq.sessions.settles import Settles, Settling, settle_message
 from zq.sessions.submits import Load, Part, Submits
 from zq.sessions.waiters import Expired, Waiting, first_deadline, is_wanted, take_expired, take_replies
+from zq.wire.codec import decode_for_coordinator, encode
 from zq.wire.messages import (
     Accepted,
     Cancel,
@@ -36,6 +37,16 @@ ORPHAN_PATIENCE = 60.0
 """Seconds for which tasks that an older coordinator gives to a pull that was given up are still sent back; then their
 lease runs out by itself.
 """
+
+
+def check_message(message: Askable) -> None:
+    """Raises ValueError where the coordinator would call a message malformed: the caller's thread is where it can be
+    mended.
+    """
+    try:
+        decode_for_coordinator(encode(message))
+    except RemoteProtocolError as error:
+        raise ValueError(error.text) from None
 
 
 class Request(Waiting):

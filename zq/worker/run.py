@@ -8,13 +8,11 @@ bench and run them. The caller of `Worker.run` waits, and decides when to drain.
 from __future__ import annotations
 
 import logging
-import signal
 import threading
 import time
 from collections.abc import Callable
 from functools import partial
 from math import inf
-from types import FrameType
 from typing import Protocol
 
 from zq.errors import ClosedError, RunnerBrokenError
@@ -29,6 +27,7 @@ from zq.worker.child_runner import ChildRunner
 from zq.worker.child_start import Source
 from zq.worker.child_thread import VISIBLE_AFTER, ChildOptions
 from zq.worker.children_watch import ChildrenWatch
+from zq.worker.ending import Ending, StopSignals
 from zq.worker.harvest import Report
 from zq.worker.loop_child_runner import CoroutineChildRunner
 from zq.worker.loop_runner import LoopRunner, is_coroutine_handler
@@ -54,6 +53,9 @@ HASTE = 0.2
 """Seconds that a worker that is to end at once waits for each of its runners: a killed child's last report is worth as
 much.
 """
+
+JOIN_PATIENCE = 3.0
+"""Seconds that a worker waits for each of its runners, when nothing runs there any more."""
 
 RUNNING_LOOK_INTERVAL = 0.02
 """Seconds between two looks at what runs, while something does."""
@@ -113,18 +115,14 @@ class WorkerRun:
         self.session: WorkerSession = _WatchingSession(self, settings.name, tuple(handlers), threads + coroutines)
         self._link = Link(settings.address, self.session, f"zq-{settings.name}", settings.namespace)
         self._reports: list[Report] = []
-        self._lock = threading.Lock()  # guards _reports, and _is_stopping with _stop_at
+        self._lock = threading.Lock()  # guards _reports
         self._event = threading.Event()
         self.failure: RunnerBrokenError | None = None
         self.on_failure: Callable[[], None] = _nothing  # called on the link's thread
         self._is_awaited = False  # whether somebody waits who will raise the failure
-        self._is_stopping = False
-        self._stop_timeout = inf
-        self._stop_at = inf  # when what still runs is left behind (monotonic)
-        self._is_hasty = False
-        self._ended = threading.Event()
+        self._ending = Ending()
+        self._signals: StopSignals | None = None
         self._is_copy = False
-        self._restore_signals: Callable[[], None] = _nothing
         self._told: dict[tuple[int, int], float] = {}  # progress, by task
         self._overdue: set[tuple[int, int]] = set()
         self._busy_at = time.monotonic()
@@ -166,7 +164,7 @@ class WorkerRun:
         Returns:
             False when it is stopping or has ended, or this process was forked from the one that it is in.
         """
-        if self._is_stopping or self._link.is_over or not self._link.is_here:
+        if self._ending.is_begun or self._link.is_over or not self._link.is_here:
             return False
         threading.Thread(target=self.stop, args=(0.0,), name=f"{threading.current_thread().name}-stop").start()
         return True
@@ -208,12 +206,12 @@ class WorkerRun:
         self._look_for_overdue(now, running)
         if self.failure is not None:
             self._give_back_rest()
-        elif not self._is_stopping:
+        elif not self._ending.is_begun:
             self._look_for_broken()
         if session.hands or bench.rests_until < inf:
             self._busy_at = now
         if session.hands:
-            self.next_look_at = now + (2 * VISIBLE_AFTER if self._is_stopping else RUNNING_LOOK_INTERVAL)
+            self.next_look_at = now + (2 * VISIBLE_AFTER if self._ending.is_begun else RUNNING_LOOK_INTERVAL)
         else:
             self.next_look_at = bench.rests_until
             self._overdue.clear()
@@ -225,13 +223,13 @@ class WorkerRun:
         here, or the worker stops.
         """
         bench = self.bench
-        after = 0.0 if self._is_stopping else CHUNK_PATIENCE
+        after = 0.0 if self._ending.is_begun else CHUNK_PATIENCE
         for runner in self.runners:
             for chunk in reversed(runner.fetch_back(now, after)):
                 bench.put_back(chunk)
         leaving = bench.take_leaving()
         is_told = False
-        if not self._is_stopping:
+        if not self._ending.is_begun:
             stuck = [runner.stuck(now) for runner in self.runners]
             coroutines = stuck.pop() if self._has_loop else 0
             leaving += bench.shed(now, sum(stuck), coroutines, len(running))
@@ -260,7 +258,7 @@ class WorkerRun:
     def _credit(self) -> int:
         """How many tasks to hold."""
         is_able = self._children is None or self._children.is_able
-        return self.bench.credit if is_able and not self._is_stopping else 0
+        return self.bench.credit if is_able and not self._ending.is_begun else 0
 
     def _look_at_children(self, children: ChildrenWatch, now: float) -> None:
         """Takes tasks when there are children to run them; gives all back while there are none, and ends the worker
@@ -276,7 +274,7 @@ class WorkerRun:
         left = self.bench.clear()
         if left or was_able:
             self.session.release(left, 0)
-        if self.failure is None and not self._is_stopping and (why := children.why_over()):
+        if self.failure is None and not self._ending.is_begun and (why := children.why_over()):
             self._fail(f"the child processes of worker {self.session.name} cannot work: {why}")
 
     def _take_away(self, spans: list[Span]) -> None:
@@ -387,37 +385,29 @@ class WorkerRun:
         is_able = self._children is None or self._children.is_able
         return is_able and session.is_welcome and not session.hands and time.monotonic() - self._busy_at > BURST_IDLE
 
-    def take_signals(self) -> Callable[[], None]:
-        """Lets SIGTERM and SIGINT drain the worker; returns what undoes it."""
-        if threading.current_thread() is not threading.main_thread():
-            return _nothing
+    def take_signals(self) -> StopSignals:
+        """Lets SIGTERM and SIGINT drain the worker, until what is returned is told to restore them."""
+        self._signals = StopSignals(self._ask_to_stop, self._make_haste)
+        return self._signals
 
-        def on_signal(number: int, frame: FrameType | None) -> None:  # noqa: ARG001 - what signal calls
-            if self._event.is_set():
-                self._is_hasty = True
-                restore()
-            self._event.set()
+    def _ask_to_stop(self) -> bool:
+        is_first = not self._event.is_set()
+        self._event.set()
+        return is_first
 
-        before = {number: signal.signal(number, on_signal) for number in (signal.SIGTERM, signal.SIGINT)}
-
-        def restore() -> None:
-            self._restore_signals = _nothing
-            for number, handler in before.items():
-                if signal.getsignal(number) is on_signal:
-                    signal.signal(number, handler)
-
-        self._restore_signals = restore
-        return restore
+    def _make_haste(self) -> None:
+        self._ending.is_hasty = True
 
     @property
     def is_over(self) -> bool:
         """Whether it has stopped, and nothing of it is left but handlers in threads that did not end."""
-        return self._ended.is_set()
+        return self._ending.over.is_set()
 
     def become_copy(self) -> None:
         """In a copy of this process: what a handler has forked ends by signals as anywhere else, and says nothing."""
         self._is_copy = True
-        self._restore_signals()
+        if self._signals is not None:
+            self._signals.restore()
 
     def stop(self, timeout: float) -> None:
         """Gives back at once what has not started, waits for what runs and for the coordinator's answer, says goodbye.
@@ -430,7 +420,7 @@ class WorkerRun:
         elif self._begin_to_stop(timeout):
             self._drain()
         else:
-            self._ended.wait()
+            self._ending.over.wait()
 
     def _stop_in_background(self, timeout: float) -> None:
         """Stops for a thread that cannot wait for the end."""
@@ -439,10 +429,7 @@ class WorkerRun:
 
     def _begin_to_stop(self, timeout: float) -> bool:
         """Takes no more from now on; returns whether nobody else has begun that."""
-        with self._lock:
-            is_first, self._is_stopping = not self._is_stopping, True
-            self._stop_timeout = min(self._stop_timeout, timeout)
-            self._stop_at = min(self._stop_at, time.monotonic() + timeout)
+        is_first = self._ending.begin(timeout)
         if is_first:
             left = self.bench.close()
             self._call(lambda: self._give_back(left))
@@ -454,25 +441,23 @@ class WorkerRun:
             self._wait_for_handlers()
             self._say_goodbye()
         finally:
-            self._ended.set()
+            self._ending.over.set()
 
     def _wait_for_handlers(self) -> None:
-        while self._is_at_work() and not self._is_late() and not self._link.is_over:
+        ending = self._ending
+        while self._is_at_work() and ending.seconds_left > 0 and not self._link.is_over:
             time.sleep(0.01)
         for runner in self.runners:
-            if self._is_late():
+            left = ending.seconds_left
+            if left <= 0:
                 runner.kill()
-            left = self._stop_at - time.monotonic()
-            runner.thread.join(max(0.0, min(left, HASTE if self._is_hasty else 3.0)))
+            runner.thread.join(HASTE if ending.is_hasty else max(0.0, min(left, JOIN_PATIENCE)))
 
     def _is_at_work(self) -> bool:
         return any(runner.thread.is_alive() and any(runner.in_hand()) for runner in self.runners)
 
-    def _is_late(self) -> bool:
-        return self._is_hasty or time.monotonic() >= self._stop_at
-
     def _say_goodbye(self) -> None:
-        patience = 0.0 if self._is_hasty else min(SETTLE_PATIENCE, max(self._stop_timeout, 0.5))
+        patience = 0.0 if self._ending.is_hasty else min(SETTLE_PATIENCE, max(self._ending.timeout, 0.5))
         settle_at = time.monotonic() + patience
         while not self._is_reported() and time.monotonic() < settle_at and self.session.failure is None:
             time.sleep(0.005)

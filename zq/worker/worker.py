@@ -136,14 +136,14 @@ class Worker:
                 ran have failed, all others went back.
         """
         run = self.start()
-        restore = run.take_signals()
+        signals = run.take_signals()
         try:
             run.wait(burst=burst)
         finally:
             try:
                 run.stop(HANDLERS_PATIENCE)
             finally:
-                restore()  # not before: the second signal comes while it drains
+                signals.restore()  # not before: the second signal comes while it drains
         failure = run.failure or run.session.failure
         if failure is not None and not isinstance(failure, ClosedError):
             raise failure
