@@ -468,7 +468,7 @@ def _storm(
             customer.publish()
         if i % 16 == 14 and rng.random() < 0.5:
             customer.operate()
-        if i % 2 == 0:
+        if i % 3 == 0:
             kitchen.visitors.visit()
         _act(world, kitchen, customers, workers)
 
