@@ -13,7 +13,6 @@ import time
 from collections.abc import Callable
 from functools import partial
 from math import inf
-from typing import Protocol
 
 from zq.errors import ClosedError, RunnerBrokenError
 from zq.processes.copies import watch
@@ -21,19 +20,17 @@ from zq.sessions.worker import WorkerSession
 from zq.sockets.link import Link
 from zq.task import Task
 from zq.wire.messages import Failed, Progress, Span
-from zq.wire.namespaces import Namespace
 from zq.worker.bench import CHUNK_SECONDS, Bench
-from zq.worker.child_runner import ChildRunner
 from zq.worker.child_start import Source
-from zq.worker.child_thread import VISIBLE_AFTER, ChildOptions
+from zq.worker.child_thread import VISIBLE_AFTER
 from zq.worker.children_watch import ChildrenWatch
+from zq.worker.crew import RunSettings, count_slots, hire_children, hire_threads
 from zq.worker.ending import Ending, StopSignals
 from zq.worker.harvest import Report
-from zq.worker.loop_child_runner import CoroutineChildRunner
-from zq.worker.loop_runner import LoopRunner, is_coroutine_handler
-from zq.worker.runner import Handler, random_prefix
+from zq.worker.overdue import Overdue, Running
+from zq.worker.runner import random_prefix
 from zq.worker.strays import Strays
-from zq.worker.thread_runner import RunnerThread, ThreadRunner
+from zq.worker.thread_runner import RunnerThread
 
 log = logging.getLogger(__name__)
 
@@ -64,20 +61,6 @@ CHUNK_PATIENCE = 10 * CHUNK_SECONDS
 """Seconds after which what has not started of a chunk goes back on the bench: it was cut for a tenth of it."""
 
 
-class RunSettings(Protocol):
-    """What a run needs to know of its worker, which says what each means; it is read when the run is made."""
-
-    address: str
-    namespace: Namespace | None
-    name: str
-    handlers: dict[str, Handler]
-    concurrency: int
-    coroutines: int
-    child_stdout: int | None
-    tasks_per_child: int | None
-    child_memory_max: int | None
-
-
 class _WatchingSession(WorkerSession):
     """The session of a worker, with the worker's own look at its runners before each tick."""
 
@@ -106,13 +89,11 @@ class WorkerRun:
         Args:
             spec: where child processes find the handlers; None: they run in this process.
         """
-        handlers = settings.handlers
-        coroutine_queues = frozenset(queue for queue, one in handlers.items() if is_coroutine_handler(one))
-        threads = settings.concurrency if len(coroutine_queues) < len(handlers) else 0
-        coroutines = settings.coroutines if coroutine_queues else 0
-        self.bench = Bench(threads + coroutines, coroutine_queues, coroutines)
+        slots = count_slots(settings)
+        places = slots.plain + slots.coroutines
+        self.bench = Bench(places, slots.coroutine_queues, slots.coroutines)
         self.next_look_at = float("inf")
-        self.session: WorkerSession = _WatchingSession(self, settings.name, tuple(handlers), threads + coroutines)
+        self.session: WorkerSession = _WatchingSession(self, settings.name, tuple(settings.handlers), places)
         self._link = Link(settings.address, self.session, f"zq-{settings.name}", settings.namespace)
         self._reports: list[Report] = []
         self._lock = threading.Lock()  # guards _reports
@@ -124,32 +105,18 @@ class WorkerRun:
         self._signals: StopSignals | None = None
         self._is_copy = False
         self._told: dict[tuple[int, int], float] = {}  # progress, by task
-        self._overdue: set[tuple[int, int]] = set()
         self._busy_at = time.monotonic()
         self._children: ChildrenWatch | None = None
         self.runners: list[RunnerThread] = []
         self._strays = Strays(self.session, self.bench, self.runners)
-        self._has_loop = coroutines > 0  # the last runner is that of the coroutines
+        self._overdue = Overdue(self.session, self.bench, self.runners)
+        self._has_loop = slots.coroutines > 0  # the last runner is that of the coroutines
         if spec is None:
-            self.runners += [ThreadRunner(self, handlers) for _ in range(threads)]
-            self.runners += [LoopRunner(self, handlers, coroutines)] if coroutines else []
+            self.runners += hire_threads(self, settings, slots)
         else:
-            self._hire_children(settings, spec, threads, coroutines)
-
-    def _hire_children(self, settings: RunSettings, spec: str, plain: int, coroutines: int) -> None:
-        mib_max = settings.child_memory_max
-        options = ChildOptions(
-            spec,
-            tuple(settings.handlers),
-            settings.child_stdout,
-            settings.tasks_per_child,
-            None if mib_max is None else mib_max << 20,
-        )
-        plain_ones = [ChildRunner(self, options) for _ in range(plain)]
-        loops = [CoroutineChildRunner(self, options, coroutines)] if coroutines else []
-        self.runners += [*plain_ones, *loops]
-        self._children = ChildrenWatch([plain_ones, loops])
-        self.session.credit = 0  # until children are ready
+            runners, self._children = hire_children(self, settings, slots, spec)
+            self.runners += runners
+            self.session.credit = 0  # until children are ready
 
     def start(self) -> None:
         watch(self)
@@ -169,16 +136,9 @@ class WorkerRun:
         threading.Thread(target=self.stop, args=(0.0,), name=f"{threading.current_thread().name}-stop").start()
         return True
 
-    def running(self) -> list[tuple[int, int, float]]:
+    def running(self) -> Running:
         """Tells the session what runs now."""
-        overdue = self._overdue
-        return [
-            one
-            for runner in self.runners
-            if runner.thread.is_alive()
-            for one in runner.running()
-            if one[:2] not in overdue
-        ]
+        return self._overdue.running()
 
     # The link's thread.
 
@@ -203,7 +163,7 @@ class WorkerRun:
             self._give_back_what_waits(now, running)
         if session.failure is not None:
             self.wake()
-        self._look_for_overdue(now, running)
+        self._overdue.look(now, running, self._credit)
         if self.failure is not None:
             self._give_back_rest()
         elif not self._ending.is_begun:
@@ -214,11 +174,11 @@ class WorkerRun:
             self.next_look_at = now + (2 * VISIBLE_AFTER if self._ending.is_begun else RUNNING_LOOK_INTERVAL)
         else:
             self.next_look_at = bench.rests_until
-            self._overdue.clear()
+            self._overdue.forget()
             if bench.revoked:
                 bench.forget_revoked({token for token, _, _ in self.running()})
 
-    def _give_back_what_waits(self, now: float, running: list[tuple[int, int, float]]) -> None:
+    def _give_back_what_waits(self, now: float, running: Running) -> None:
         """Gives back what has not started and would not soon, for whoever is idle: tasks have turned slow, have expired
         here, or the worker stops.
         """
@@ -284,23 +244,6 @@ class WorkerRun:
                 for running_token, index, _ in runner.running():
                     if running_token == token and lo <= index < hi:
                         runner.stop_task(token, index, None)
-
-    def _look_for_overdue(self, now: float, running: list[tuple[int, int, float]]) -> None:
-        """Fails tasks that have run longer than their timeout; children are killed, coroutines cancelled, threads left
-        to themselves.
-        """
-        for token, index, since in running:
-            hand = self.session.hands.get(token)
-            timeout = None if hand is None else hand.assignment.options.timeout
-            if timeout is None or now - since < timeout or hand is None:
-                continue
-            self._overdue.add((token, index))
-            reason = f"ran longer than its timeout of {timeout:g} s"
-            for runner in self.runners:
-                if runner.stop_task(token, index, reason):
-                    return
-            self.session.finish([], [Failed(token, hand.assignment.id, index, reason, None, False)], self._credit)
-            self.bench.revoke([Span(token, index, index + 1)])
 
     def _look_for_broken(self) -> None:
         """Ends the worker when a runner has ended by itself: the coordinator would take the worker for healthy, and the
