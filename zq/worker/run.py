@@ -25,9 +25,9 @@ from zq.worker.child_start import Source
 from zq.worker.child_thread import VISIBLE_AFTER
 from zq.worker.children_watch import ChildrenWatch
 from zq.worker.crew import RunSettings, count_slots, hire_children, hire_threads
-from zq.worker.ending import Ending, StopSignals
 from zq.worker.harvest import Report
-from zq.worker.overdue import Overdue, Running
+from zq.worker.overdue import Overdue, RunningNow
+from zq.worker.run_end import RunEnd, StopSignals
 from zq.worker.runner import random_prefix
 from zq.worker.strays import Strays
 from zq.worker.thread_runner import RunnerThread
@@ -101,7 +101,7 @@ class WorkerRun:
         self.failure: RunnerBrokenError | None = None
         self.on_failure: Callable[[], None] = _nothing  # called on the link's thread
         self._is_awaited = False  # whether somebody waits who will raise the failure
-        self._ending = Ending()
+        self._end = RunEnd()
         self._signals: StopSignals | None = None
         self._is_copy = False
         self._told: dict[tuple[int, int], float] = {}  # progress, by task
@@ -131,12 +131,12 @@ class WorkerRun:
         Returns:
             False when it is stopping or has ended, or this process was forked from the one that it is in.
         """
-        if self._ending.is_begun or self._link.is_over or not self._link.is_here:
+        if self._end.is_begun or self._link.is_over or not self._link.is_here:
             return False
         threading.Thread(target=self.stop, args=(0.0,), name=f"{threading.current_thread().name}-stop").start()
         return True
 
-    def running(self) -> Running:
+    def running(self) -> RunningNow:
         """Tells the session what runs now."""
         return self._overdue.running()
 
@@ -166,30 +166,30 @@ class WorkerRun:
         self._overdue.look(now, running, self._credit)
         if self.failure is not None:
             self._give_back_rest()
-        elif not self._ending.is_begun:
+        elif not self._end.is_begun:
             self._look_for_broken()
         if session.hands or bench.rests_until < inf:
             self._busy_at = now
         if session.hands:
-            self.next_look_at = now + (2 * VISIBLE_AFTER if self._ending.is_begun else RUNNING_LOOK_INTERVAL)
+            self.next_look_at = now + (2 * VISIBLE_AFTER if self._end.is_begun else RUNNING_LOOK_INTERVAL)
         else:
             self.next_look_at = bench.rests_until
             self._overdue.forget()
             if bench.revoked:
                 bench.forget_revoked({token for token, _, _ in self.running()})
 
-    def _give_back_what_waits(self, now: float, running: Running) -> None:
+    def _give_back_what_waits(self, now: float, running: RunningNow) -> None:
         """Gives back what has not started and would not soon, for whoever is idle: tasks have turned slow, have expired
         here, or the worker stops.
         """
         bench = self.bench
-        after = 0.0 if self._ending.is_begun else CHUNK_PATIENCE
+        after = 0.0 if self._end.is_begun else CHUNK_PATIENCE
         for runner in self.runners:
             for chunk in reversed(runner.fetch_back(now, after)):
                 bench.put_back(chunk)
         leaving = bench.take_leaving()
         is_told = False
-        if not self._ending.is_begun:
+        if not self._end.is_begun:
             stuck = [runner.stuck(now) for runner in self.runners]
             coroutines = stuck.pop() if self._has_loop else 0
             leaving += bench.shed(now, sum(stuck), coroutines, len(running))
@@ -218,7 +218,7 @@ class WorkerRun:
     def _credit(self) -> int:
         """How many tasks to hold."""
         is_able = self._children is None or self._children.is_able
-        return self.bench.credit if is_able and not self._ending.is_begun else 0
+        return self.bench.credit if is_able and not self._end.is_begun else 0
 
     def _look_at_children(self, children: ChildrenWatch, now: float) -> None:
         """Takes tasks when there are children to run them; gives all back while there are none, and ends the worker
@@ -234,7 +234,7 @@ class WorkerRun:
         left = self.bench.clear()
         if left or was_able:
             self.session.release(left, 0)
-        if self.failure is None and not self._ending.is_begun and (why := children.why_over()):
+        if self.failure is None and not self._end.is_begun and (why := children.why_over()):
             self._fail(f"the child processes of worker {self.session.name} cannot work: {why}")
 
     def _take_away(self, spans: list[Span]) -> None:
@@ -339,12 +339,12 @@ class WorkerRun:
         return is_first
 
     def _make_haste(self) -> None:
-        self._ending.is_hasty = True
+        self._end.is_hasty = True
 
     @property
     def is_over(self) -> bool:
         """Whether it has stopped, and nothing of it is left but handlers in threads that did not end."""
-        return self._ending.over.is_set()
+        return self._end.over.is_set()
 
     def become_copy(self) -> None:
         """In a copy of this process: what a handler has forked ends by signals as anywhere else, and says nothing."""
@@ -363,7 +363,7 @@ class WorkerRun:
         elif self._begin_to_stop(timeout):
             self._drain()
         else:
-            self._ending.over.wait()
+            self._end.over.wait()
 
     def _stop_in_background(self, timeout: float) -> None:
         """Stops for a thread that cannot wait for the end."""
@@ -372,7 +372,7 @@ class WorkerRun:
 
     def _begin_to_stop(self, timeout: float) -> bool:
         """Takes no more from now on; returns whether nobody else has begun that."""
-        is_first = self._ending.begin(timeout)
+        is_first = self._end.begin(timeout)
         if is_first:
             left = self.bench.close()
             self._call(lambda: self._give_back(left))
@@ -384,23 +384,23 @@ class WorkerRun:
             self._wait_for_handlers()
             self._say_goodbye()
         finally:
-            self._ending.over.set()
+            self._end.over.set()
 
     def _wait_for_handlers(self) -> None:
-        ending = self._ending
-        while self._is_at_work() and ending.seconds_left > 0 and not self._link.is_over:
+        end = self._end
+        while self._is_at_work() and end.seconds_left > 0 and not self._link.is_over:
             time.sleep(0.01)
         for runner in self.runners:
-            left = ending.seconds_left
+            left = end.seconds_left
             if left <= 0:
                 runner.kill()
-            runner.thread.join(HASTE if ending.is_hasty else max(0.0, min(left, JOIN_PATIENCE)))
+            runner.thread.join(HASTE if end.is_hasty else max(0.0, min(left, JOIN_PATIENCE)))
 
     def _is_at_work(self) -> bool:
         return any(runner.thread.is_alive() and any(runner.in_hand()) for runner in self.runners)
 
     def _say_goodbye(self) -> None:
-        patience = 0.0 if self._ending.is_hasty else min(SETTLE_PATIENCE, max(self._ending.timeout, 0.5))
+        patience = 0.0 if self._end.is_hasty else min(SETTLE_PATIENCE, max(self._end.timeout, 0.5))
         settle_at = time.monotonic() + patience
         while not self._is_reported() and time.monotonic() < settle_at and self.session.failure is None:
             time.sleep(0.005)

@@ -10,7 +10,7 @@ from math import inf
 from types import FrameType
 
 
-class Ending:
+class RunEnd:
     """Whether a run is to end, and until when it waits for what runs. Any thread may ask for it, several may, and the
     shortest timeout counts.
     """

@@ -1,0 +1,59 @@
+"""What runs now, and what has run longer than its timeout and is not counted any more."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from zq.sessions.worker import WorkerSession
+from zq.wire.messages import Failed, Span
+from zq.worker.bench import Bench
+from zq.worker.thread_runner import RunnerThread
+
+RunningNow = list[tuple[int, int, float]]
+"""Token, index and start (monotonic seconds) of tasks."""
+
+
+class Overdue:
+    """Watches the runners of a worker; all but `running` is for the link's thread."""
+
+    def __init__(self, session: WorkerSession, bench: Bench, runners: Sequence[RunnerThread]) -> None:
+        self._session = session
+        self._bench = bench
+        self._runners = runners
+        self._found: set[tuple[int, int]] = set()  # failed here, though a thread may still be at it
+
+    def running(self) -> RunningNow:
+        """Returns what runs now; any thread may ask."""
+        found = self._found
+        return [
+            one
+            for runner in self._runners
+            if runner.thread.is_alive()
+            for one in runner.running()
+            if one[:2] not in found
+        ]
+
+    def look(self, now: float, running: RunningNow, credit: int) -> None:
+        """Fails tasks that have run longer than their timeout; children are killed, coroutines cancelled, threads left
+        to themselves.
+
+        Args:
+            now: monotonic seconds.
+            running: as of `running`.
+            credit: of the worker, told with what fails.
+        """
+        for token, index, since in running:
+            hand = self._session.hands.get(token)
+            timeout = None if hand is None else hand.assignment.options.timeout
+            if timeout is None or now - since < timeout or hand is None:
+                continue
+            self._found.add((token, index))
+            reason = f"ran longer than its timeout of {timeout:g} s"
+            if any(runner.stop_task(token, index, reason) for runner in self._runners):
+                continue
+            self._session.finish([], [Failed(token, hand.assignment.id, index, reason, None, False)], credit)
+            self._bench.revoke([Span(token, index, index + 1)])
+
+    def forget(self) -> None:
+        """Forgets what was found: the worker has nothing in hand any more."""
+        self._found.clear()
