@@ -107,6 +107,10 @@ class House:
             finally:
                 self.kill()
 
+    def leave(self) -> None:
+        """Ends it for good."""
+        self.close()
+
     def kill(self) -> None:
         """Ends it and what is left of it."""
         process, self.process = self.process, None
@@ -153,8 +157,11 @@ class WorkerHouse(House):
 
     def close(self) -> None:
         super().close()
-        with zq.Client(self._address, namespace=self._namespace) as client:
-            assert not client.queues.show("orders").leased
+        assert not self._client.queues.show("orders").leased
+
+    def leave(self) -> None:
+        super().leave()
+        self._client.close()
 
 
 def _end_of(receipt: zq.Receipt) -> str:

@@ -14,12 +14,6 @@ from tests.matrix.deeds import DEEDS
 from tests.matrix.houses import HostHouse, House, WorkerHouse
 from tests.matrix.table import FAILED, KINDS, WORKERS, expected, is_as_expected
 
-BROKEN: dict[tuple[str, str], str] = {
-    (kind, "stops its worker"): "a worker cannot be stopped by its own handlers yet"
-    for kind in ("threads", "coroutines")
-}
-"""Cells (kind, deed) that are not yet as they should be, each with its reason."""
-
 CELLS = [(kind, deed) for kind in KINDS for deed in DEEDS if not expected(kind, deed).excluded]
 
 
@@ -41,17 +35,10 @@ def house_of(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[str
 
         yield house_of
         for house in houses.values():
-            house.close()
+            house.leave()
 
 
-def cells() -> Iterator[object]:
-    for kind, deed in CELLS:
-        why = BROKEN.get((kind, deed))
-        marks = [pytest.mark.xfail(reason=why, strict=True)] if why else []
-        yield pytest.param(kind, deed, id=f"{kind}: {deed}", marks=marks)
-
-
-@pytest.mark.parametrize(("kind", "deed"), list(cells()))
+@pytest.mark.parametrize(("kind", "deed"), [pytest.param(*cell, id=": ".join(cell)) for cell in CELLS])
 def test_odd_task_ends_alone(kind: str, deed: str, house_of: Callable[[str], House]) -> None:
     what = expected(kind, deed)
 
@@ -72,7 +59,3 @@ def test_matrix_has_no_silent_gap() -> None:
         for deed in DEEDS:
             what = expected(kind, deed)
             assert what.odd or what.exit is not None or what.excluded, (kind, deed)
-
-
-def test_every_cell_that_is_called_broken_is_a_cell() -> None:
-    assert set(BROKEN) <= set(CELLS)

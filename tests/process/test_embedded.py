@@ -114,8 +114,11 @@ import os, signal, sys, zq
 coordinator = zq.Coordinator(sys.argv[1], bind=sys.argv[2]).open()
 client = zq.Client(coordinator.address)
 client.submit("q", 1, id="first")
+reader, writer = os.pipe()
 if os.fork() == 0:
+    os.write(writer, b"up")
     signal.pause()
+os.read(reader, 2)  # the copy has let go of what is not its own
 print(coordinator.address, flush=True)
 signal.pause()
 """

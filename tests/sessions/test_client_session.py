@@ -696,6 +696,24 @@ def test_confirmation_that_may_be_lost_is_said_again_on_a_new_connection() -> No
     assert not [one for one in said(session, 4.0) if isinstance(one, Confirm)]
 
 
+def test_pull_that_was_said_twice_in_a_new_epoch_is_withdrawn_after_its_first_answer() -> None:
+    session = make_session()
+    reply = FakeReply()
+    session.ask(0.0, Pull(0, "puller", "queue", 5, 20.0, 30.0), LATER, reply)
+    pull, ping = turn(session, 0.0)
+    assert isinstance(pull, Pull)
+    assert isinstance(ping, Ping)
+    session.receive(0.1, Pong(ping.request, 7))
+    session.connected(1.0)
+    _, ping = turn(session, 1.0)
+    assert isinstance(ping, Ping)
+    session.receive(1.1, Pong(ping.request, 8))  # it answers the pull as well, before it hears it again
+    session.receive(1.1, Tasks(pull.request, (assignment(7),)))
+
+    assert reply.end == (assignment(7),)
+    assert said(session, 1.2) == [pull, Confirm((7,)), Withdraw((pull.request,))]
+
+
 def test_pull_that_was_given_up_is_forgotten_on_both_sides() -> None:
     session = make_session()
     reply = FakeReply()

@@ -193,13 +193,17 @@ def worker(
         if processes is None:
             processes = 0 if concurrency else found.concurrency
         concurrency = concurrency or found.coroutines
-        runner = Worker(address or found.address, name=name or found.name, concurrency=concurrency, processes=processes)
-        runner.tasks_per_child = tasks_per_child or found.tasks_per_child
-        runner.child_memory_max = child_memory_max or found.child_memory_max
-        runner.namespace = found.namespace
-        runner.handlers.update(found.handlers)
-        runner.spec = spec
-        _work(runner, burst=burst)
+        settings = Worker(
+            address or found.address,
+            name=name or found.name,
+            concurrency=concurrency,
+            processes=processes,
+            tasks_per_child=tasks_per_child or found.tasks_per_child,
+            child_memory_max=child_memory_max or found.child_memory_max,
+        )
+        found.adopt(settings)
+        found.spec = spec
+        _work(found, burst=burst)
 
 
 def _supervise() -> NoReturn:

@@ -360,6 +360,8 @@ class ClientSession:
         request = self._outstanding.get(message.request)
         if isinstance(request, PullRequest) and request.confirms:
             self._arrived += [one.token for one in message.assignments]
+            if request.is_repeated:
+                self._forgotten.append(message.request)
         elif request is not None and request.reply is None:
             self.give_back(now, message.assignments)
         self._resolve(message.request, message.assignments)

@@ -107,9 +107,17 @@ class Request(Waiting):
 class PullRequest(Request):
     """A pull: its answer comes when tasks come. If nobody waits any more, the coordinator is told; one that is too old
     to understand that may still answer, and the tasks go back.
+
+    Attributes:
+        is_repeated: whether it was said a second time on this connection: it may have two answers, and be kept after
+            the first.
     """
 
-    __slots__ = ()
+    __slots__ = ("is_repeated",)
+
+    def __init__(self, message: Pull, now: float, deadline: float, reply: Reply | None) -> None:
+        super().__init__(message, now, deadline, reply)
+        self.is_repeated = False
 
     @property
     def confirms(self) -> bool:
@@ -120,8 +128,10 @@ class PullRequest(Request):
         """Makes its message one that a coordinator of this version, or an older one, understands."""
         assert isinstance(self.message, Pull)
         self.message = self.message._replace(confirms=confirms)
+        self.is_repeated = False
 
     def is_lost(self, pong: int, *, is_other_epoch: bool) -> bool:  # noqa: ARG002 - alike in shape
+        self.is_repeated = self.is_repeated or is_other_epoch
         return is_other_epoch
 
     def take_expired(self, now: float) -> Expired:

@@ -98,6 +98,18 @@ class Worker:
         self.child_stdout: int | None = None
         self._run: WorkerRun | None = None
 
+    def adopt(self, settings: Worker) -> None:
+        """Takes over with what another worker was made, but not its namespace, handlers and whereabouts: so whoever
+        runs a worker of another's module gives it settings of his own, and it is still that worker which runs.
+        """
+        self.address = settings.address
+        self.name = settings.name
+        self.processes = settings.processes
+        self.concurrency = settings.concurrency
+        self.coroutines = settings.coroutines
+        self.tasks_per_child = settings.tasks_per_child
+        self.child_memory_max = settings.child_memory_max
+
     def task(self, queue: str) -> Callable[[H], H]:
         """Returns a decorator that makes a function, plain or `async def`, the handler of a queue; the function stays
         as it is.
