@@ -182,7 +182,6 @@ def worker(
         _supervise()
     with exit_codes():
         from zq.processes.references import PART_SEPARATOR
-        from zq.worker.worker import Worker
 
         if stage is not None:
             spec = f"{spec}{PART_SEPARATOR}{stage}"
@@ -190,20 +189,35 @@ def worker(
         if address:
             os.environ["ZQ_ADDRESS"] = address  # where handlers submit, also those in child processes
         configure_log(log_level)  # after its module, which may have its own idea of logs
-        if processes is None:
-            processes = 0 if concurrency else found.concurrency
-        concurrency = concurrency or found.coroutines
-        settings = Worker(
+        limits = tasks_per_child, child_memory_max
+        _equip(found, address=address, name=name, processes=processes, concurrency=concurrency, limits=limits)
+        found.spec = spec
+        _work(found, burst=burst)
+
+
+def _equip(
+    found: Worker,
+    *,
+    address: str | None,
+    name: str | None,
+    processes: int | None,
+    concurrency: int | None,
+    limits: tuple[int | None, int | None],
+) -> None:
+    """Gives a worker the settings of the command line; None keeps its own."""
+    from zq.worker.worker import Worker
+
+    tasks_per_child, child_memory_max = limits
+    found.adopt(
+        Worker(
             address or found.address,
             name=name or found.name,
-            concurrency=concurrency,
-            processes=processes,
+            concurrency=concurrency or found.coroutines,
+            processes=(0 if concurrency else found.concurrency) if processes is None else processes,
             tasks_per_child=tasks_per_child or found.tasks_per_child,
             child_memory_max=child_memory_max or found.child_memory_max,
         )
-        found.adopt(settings)
-        found.spec = spec
-        _work(found, burst=burst)
+    )
 
 
 def _supervise() -> NoReturn:
