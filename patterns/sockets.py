@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import errno
-
 import zmq
 
-from zq.processes.bound_address import claimed
-from zq.processes.endpoints import bind_error, needs_ipv6
+from zq.processes.endpoints import needs_ipv6
 from zq.processes.green import refuse_green_threads
 
 Socket = zmq.Socket[bytes]
@@ -67,31 +64,6 @@ def make_socket(
     if kind == zmq.ROUTER:
         socket.setsockopt(zmq.ROUTER_MANDATORY, 1)  # a peer that is gone is an error, not silence
     return socket
-
-
-def bind(socket: Socket, address: str) -> str:
-    """Binds a socket and returns where: a port `*` is resolved.
-
-    Raises:
-        OSError: the address cannot be bound.
-    """
-    with claimed(address):
-        try:
-            _bind(socket, address)
-        except zmq.ZMQError as error:
-            raise bind_error(address, error.errno) from error
-    return socket.getsockopt_string(zmq.LAST_ENDPOINT)
-
-
-def _bind(socket: Socket, address: str) -> None:
-    socket.ipv6 = "[" in address
-    try:
-        socket.bind(address)
-    except zmq.ZMQError as error:
-        if error.errno != errno.ENODEV or socket.ipv6:
-            raise
-        socket.ipv6 = True  # a name that has no number of IPv4
-        socket.bind(address)
 
 
 def connect(socket: Socket, address: str) -> None:

@@ -38,8 +38,9 @@ from patterns.direct.hiring import Hired, Hiring, why_not
 from patterns.direct.links import STALL_MAX, set_patient
 from patterns.direct.places import Places
 from patterns.errors import StartError
-from patterns.sockets import Socket, bind, make_socket, send_now
+from patterns.sockets import Socket, make_socket, send_now
 from patterns.work.plan import SINK, Node, Plan
+from zq.processes.bound_address import bind
 from zq.processes.children import kill_child, kill_group, wait_or_kill
 from zq.processes.wake import Wake
 

@@ -28,11 +28,12 @@ from patterns.run.feeder import Feeder, unsendable_input
 from patterns.run.pace import Pace
 from patterns.run.progress import StageProgress
 from patterns.run.settings import Settings
-from patterns.sockets import Socket, bind
+from patterns.sockets import Socket
 from patterns.work.execution import Spreader
 from patterns.work.items import UNSENDABLE, Plain, decode, size_of
 from patterns.work.ledger import Ledger
 from patterns.work.plan import SINK, Plan
+from zq.processes.bound_address import bind
 from zq.processes.green import refuse_green_threads
 
 GUARANTEE = (

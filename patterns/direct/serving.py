@@ -27,8 +27,8 @@ from patterns.direct.links import Intake
 from patterns.direct.places import split_endpoint
 from patterns.direct.session import ControlThread, StageSession
 from patterns.pipeline.pipeline import load_pipeline
-from patterns.sockets import bind
 from zq.processes.birth import become_child
+from zq.processes.bound_address import bind
 from zq.processes.children import restart_pause, start_program, wait_or_kill
 from zq.processes.exits import UNABLE
 from zq.processes.forks import close_sockets_of, drop_in_forks

@@ -32,13 +32,14 @@ from patterns.direct.control import (
     unpack,
 )
 from patterns.direct.links import STALL_MAX, Intake, Links, set_patient
-from patterns.sockets import MESSAGE_BYTES_MAX, Socket, bind, connect, make_socket, send_now
+from patterns.sockets import MESSAGE_BYTES_MAX, Socket, connect, make_socket, send_now
 from patterns.work.calls import WORDS_BYTES_MAX, RemoteCallError
 from patterns.work.execution import Execution
 from patterns.work.items import UNSENDABLE, ItemChunk, Sent, decode, size_of, weight_of
 from patterns.work.plan import Plan
 from patterns.work.salvage import salvage
 from zq.handling.raised import summary_of, trace_of
+from zq.processes.bound_address import bind
 from zq.processes.logs import configure_log_as_parent
 from zq.processes.references import ModuleFailedError, StartedOnImportError
 from zq.processes.wake import Wake

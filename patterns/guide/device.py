@@ -18,9 +18,9 @@ from typing import Self
 
 import zmq
 
-from patterns.sockets import HIGH_WATER_MARK, LINGER, Frames, Socket, bind, make_socket
+from patterns.sockets import HIGH_WATER_MARK, LINGER, Frames, Socket, make_socket
 from zq import ClosedError
-from zq.processes.bound_address import BoundAddress
+from zq.processes.bound_address import BoundAddress, bind
 from zq.processes.wake import Wake
 
 logger = logging.getLogger(__name__)

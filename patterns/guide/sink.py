@@ -15,9 +15,9 @@ from collections.abc import Iterator
 import zmq
 
 from patterns.guide.socket_owner import SocketOwner
-from patterns.sockets import Frames, bind, make_socket, unpack_number
+from patterns.sockets import Frames, make_socket, unpack_number
 from zq import TimedOutError
-from zq.processes.bound_address import BoundAddress
+from zq.processes.bound_address import BoundAddress, bind
 
 RESULT = b"\x01"
 END = b"\x02"

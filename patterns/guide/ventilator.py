@@ -14,10 +14,10 @@ from zmq.utils.monitor import recv_monitor_message
 from patterns.guide.device import Device
 from patterns.guide.sink import END, NUMBER_MAX, RESULT, task_number
 from patterns.guide.socket_owner import SocketOwner
-from patterns.sockets import Frames, bind, connect, make_socket, pack_number, send_now
+from patterns.sockets import Frames, connect, make_socket, pack_number, send_now
 from zq import TimedOutError
 from zq.handling.raised import LOGGED_BYTES_MAX, trace_of
-from zq.processes.bound_address import BoundAddress
+from zq.processes.bound_address import BoundAddress, bind
 
 logger = logging.getLogger(__name__)
 

@@ -17,11 +17,38 @@ from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 
+import zmq
+
 from zq.processes.endpoints import bind_error
 from zq.processes.forks import close_sockets_of, drop_in_forks
 
 CLAIM_PATIENCE = 5.0
 """Seconds to wait for others who bind an address in the same folder, each of which takes microseconds."""
+
+
+def bind(socket: zmq.Socket[bytes], address: str) -> str:
+    """Binds a socket and returns where: a port `*` is resolved.
+
+    Raises:
+        OSError: the address cannot be bound, as `claimed` says, or as the system does.
+    """
+    with claimed(address):
+        try:
+            _bind(socket, address)
+        except zmq.ZMQError as error:
+            raise bind_error(address, error.errno) from error
+    return socket.getsockopt_string(zmq.LAST_ENDPOINT)
+
+
+def _bind(socket: zmq.Socket[bytes], address: str) -> None:
+    socket.ipv6 = "[" in address
+    try:
+        socket.bind(address)
+    except zmq.ZMQError as error:
+        if error.errno != errno.ENODEV or socket.ipv6:
+            raise
+        socket.ipv6 = True  # a name that has no number of IPv4
+        socket.bind(address)
 
 
 @contextmanager

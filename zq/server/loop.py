@@ -23,8 +23,7 @@ from zq.core.options import CoordinatorOptions, Now
 from zq.core.state.holder import Peer
 from zq.core.tables import TABLES
 from zq.errors import ClosedError, RemoteProtocolError, StoreFullError
-from zq.processes.bound_address import BoundAddress, claimed
-from zq.processes.endpoints import bind_error
+from zq.processes.bound_address import BoundAddress, bind
 from zq.processes.green import refuse_green_threads
 from zq.processes.wake import Wake
 from zq.server.calendar import CALENDAR
@@ -134,7 +133,7 @@ class Server:
             (zmq.HEARTBEAT_TIMEOUT, 6000),
         ):
             self._socket.setsockopt(name, value)
-        self.address = _bind(self._socket, self.address)
+        self.address = bind(self._socket, self.address)
         self._opened.callback(BoundAddress(self.address).leave)
 
     def run(self) -> None:
@@ -269,27 +268,6 @@ class Server:
             "commits": self.commits,
             "store": self._store.info()._asdict(),
         }
-
-
-def _bind(socket: zmq.Socket[bytes], address: str) -> str:
-    """Binds a socket and returns where: a port `*` is resolved; raises OSError."""
-    with claimed(address):
-        try:
-            _bind_once(socket, address)
-        except zmq.ZMQError as error:
-            raise bind_error(address, error.errno) from error
-    return socket.getsockopt_string(zmq.LAST_ENDPOINT)
-
-
-def _bind_once(socket: zmq.Socket[bytes], address: str) -> None:
-    socket.ipv6 = "[" in address
-    try:
-        socket.bind(address)
-    except zmq.ZMQError as error:
-        if error.errno != errno.ENODEV or socket.ipv6:
-            raise
-        socket.ipv6 = True  # a name that has no number of IPv4
-        socket.bind(address)
 
 
 def _now() -> Now:

@@ -61,7 +61,7 @@ CANCEL_GRACE = 2.0
 
 
 BEGIN_PATIENCE = 2.0
-"""Seconds that a child has to come to the first task of its chunk: it may have to import the handlers before."""
+"""Seconds that a child has to come to the first task of its chunk: a busy machine may not let it run before."""
 
 
 # In the worker.

@@ -103,6 +103,7 @@ class WorkerRun:
         self._is_awaited = False  # whether somebody waits who will raise the failure
         self._end = RunEnd()
         self._signals: StopSignals | None = None
+        self._is_asked = False  # whether a signal has asked for the end
         self._is_copy = False
         self._told: dict[tuple[int, int], float] = {}  # progress, by task
         self._busy_at = time.monotonic()
@@ -319,7 +320,7 @@ class WorkerRun:
     def wait(self, *, burst: bool) -> None:
         """Waits until somebody asks to stop, the session fails or, in burst mode, until nothing comes any more."""
         self._is_awaited = True
-        while not self._event.wait(0.1):
+        while not self._is_asked and not self._event.wait(0.1):
             if burst and self._is_idle():
                 return
 
@@ -334,8 +335,9 @@ class WorkerRun:
         return self._signals
 
     def _ask_to_stop(self) -> bool:
-        is_first = not self._event.is_set()
-        self._event.set()
+        """Called by a handler of signals, which may interrupt `wait` where that holds the lock of the event."""
+        is_first = not self._is_asked and not self._event.is_set()
+        self._is_asked = True
         return is_first
 
     def _make_haste(self) -> None:
