@@ -14,6 +14,7 @@ import subprocess
 import sys
 import sysconfig
 import threading
+import time
 from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
@@ -42,7 +43,7 @@ class Supervisor:
         self._process: subprocess.Popen[bytes] | None = None
         self._pipe = -1
         self._told = b""
-        self._is_stopped = threading.Event()
+        self._is_stopped = False  # by a signal
 
     def run(self) -> int:
         """Returns the exit code of the worker when it has ended by itself or by a signal to this process."""
@@ -50,7 +51,7 @@ class Supervisor:
             signal.signal(number, self._on_signal)
         while True:
             code = self._run_once()
-            if self._is_stopped.is_set() or (code == 0 and not self._is_changed) or not self._files:
+            if self._is_stopped or (code == 0 and not self._is_changed) or not self._files:
                 return code if code >= 0 else 128 - code
             if not self._is_changed:
                 typer.echo(
@@ -61,7 +62,7 @@ class Supervisor:
 
     # It has the signature of signal handlers.
     def _on_signal(self, number: int, frame: FrameType | None) -> None:  # noqa: ARG002
-        self._is_stopped.set()
+        self._is_stopped = True
         if self._process is not None and self._process.poll() is None:
             self._process.send_signal(number)
 
@@ -78,7 +79,7 @@ class Supervisor:
             command, pass_fds=(end,), env={**os.environ, PIPE: str(end)}, process_group=0
         )
         os.close(end)
-        if self._is_stopped.is_set():  # by a signal that came before there was a process to pass it on to
+        if self._is_stopped:  # by a signal that came before there was a process to pass it on to
             process.send_signal(signal.SIGTERM)
         try:
             while (code := self._wait(process)) is None:
@@ -98,9 +99,10 @@ class Supervisor:
             return None
 
     def _wait_for_change(self) -> bool:
-        while not self._is_stopped.wait(FILES_LOOK_INTERVAL):
+        while not self._is_stopped:
             if self._is_edited():
                 return True
+            time.sleep(FILES_LOOK_INTERVAL)
         return False
 
     def _read_files(self) -> None:
