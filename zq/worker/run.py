@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable
 from functools import partial
 from math import inf
+from queue import Empty, SimpleQueue
 
 from zq.errors import ClosedError, RunnerBrokenError
 from zq.processes.copies import watch
@@ -97,13 +98,13 @@ class WorkerRun:
         self._link = Link(settings.address, self.session, f"zq-{settings.name}", settings.namespace)
         self._reports: list[Report] = []
         self._lock = threading.Lock()  # guards _reports
-        self._event = threading.Event()
+        self._is_woken = False
+        self._wakes: SimpleQueue[None] = SimpleQueue()  # not an event: a signal may find that locked by this thread
         self.failure: RunnerBrokenError | None = None
         self.on_failure: Callable[[], None] = _nothing  # called on the link's thread
         self._is_awaited = False  # whether somebody waits who will raise the failure
         self._end = RunEnd()
         self._signals: StopSignals | None = None
-        self._is_asked = False  # whether a signal has asked for the end
         self._is_copy = False
         self._told: dict[tuple[int, int], float] = {}  # progress, by task
         self._busy_at = time.monotonic()
@@ -313,16 +314,20 @@ class WorkerRun:
             self._call(_nothing)
 
     def wake(self) -> None:
-        self._event.set()
+        self._is_woken = True
+        self._wakes.put(None)
 
     # The thread that waits.
 
     def wait(self, *, burst: bool) -> None:
         """Waits until somebody asks to stop, the session fails or, in burst mode, until nothing comes any more."""
         self._is_awaited = True
-        while not self._is_asked and not self._event.wait(0.1):
-            if burst and self._is_idle():
-                return
+        while not self._is_woken:
+            try:
+                self._wakes.get(timeout=0.1)
+            except Empty:
+                if burst and self._is_idle():
+                    return
 
     def _is_idle(self) -> bool:
         session = self.session
@@ -335,9 +340,8 @@ class WorkerRun:
         return self._signals
 
     def _ask_to_stop(self) -> bool:
-        """Called by a handler of signals, which may interrupt `wait` where that holds the lock of the event."""
-        is_first = not self._is_asked and not self._event.is_set()
-        self._is_asked = True
+        is_first = not self._is_woken
+        self.wake()
         return is_first
 
     def _make_haste(self) -> None:
