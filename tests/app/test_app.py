@@ -601,3 +601,34 @@ def test_app_makes_workers_of_its_own(kitchen: Kitchen) -> None:
         _, pid = pizzeria.resubmit.submit("c").result(timeout=60).split()
 
     assert int(pid) != os.getpid()
+
+
+def test_app_submits_from_a_handler_of_signals_and_in_a_forked_child(tmp_path: Path) -> None:
+    with zq.Coordinator(tmp_path / "s.zq") as coordinator, zq.App(coordinator.address) as app:
+        app.task(queue="q")(_nothing)
+        with app._lock:  # as a signal finds it that comes while this thread makes a client
+            assert app.tasks["q"].submit().id
+        holding, held = threading.Event(), threading.Event()
+
+        def hold() -> None:
+            with app._lock:
+                held.set()
+                holding.wait()
+
+        holder = threading.Thread(target=hold)
+        holder.start()
+        held.wait()
+        pid = os.fork()
+        if pid == 0:
+            code = 1
+            try:
+                code = 0 if app.tasks["q"].submit().id else 2
+            finally:
+                os._exit(code)
+        holding.set()
+        holder.join()
+        assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
+
+
+def _nothing() -> None:
+    pass

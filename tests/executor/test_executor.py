@@ -17,6 +17,7 @@ from concurrent import futures
 from pathlib import Path
 from typing import Any
 
+import msgpack
 import pytest
 
 import zq
@@ -294,8 +295,25 @@ def test_bytes_that_are_no_call_are_refused() -> None:
     assert unpack(pack((1, {2}), "x")) == (1, {2})
     with pytest.raises(ValueError, match="that are not"):
         unpack(b"\xc1")
-    with pytest.raises(ValueError, match="unknown extension type 99"):
-        unpack(b"\xd4\x63\x00")
+    assert unpack(b"\xd4\x63\x00") == msgpack.ExtType(99, b"\0")  # as everywhere else
+
+
+def nested(depth: int) -> object:
+    value: object = ()
+    for _ in range(depth):
+        value = (value,)
+    return value
+
+
+def test_tuples_in_tuples_arrive_or_are_refused_and_never_end_a_process() -> None:
+    assert unpack(pack(nested(99), "x")) == nested(99)
+    with pytest.raises(TypeError, match="nested more than 100 deep"):
+        pack(nested(100), "x")
+    data = b"\x90"
+    for _ in range(300):
+        data = msgpack.packb(msgpack.ExtType(1, data))
+    with pytest.raises(ValueError, match="nested more than 100 deep"):
+        unpack(data)
 
 
 SCRIPT = """

@@ -241,3 +241,22 @@ def test_client_that_is_closed_leaves_nothing(shop: Shop, client: zq.Client) -> 
 def ends_closed(call: Callable[[], Any]) -> None:
     with pytest.raises(zq.ClosedError):
         call()
+
+
+def test_pull_whose_loop_was_closed_keeps_no_task(shop: Shop) -> None:
+    async def open_client() -> zq.AsyncClient:
+        return zq.AsyncClient(shop.address)
+
+    loop = asyncio.new_event_loop()
+    client = loop.run_until_complete(open_client())
+    pull = loop.create_task(client.pull("q", wait=50, lease=30))
+    while not any(guest.pulls for guest in list(shop.books.guests.values())):
+        loop.run_until_complete(asyncio.sleep(0.01))
+    loop.close()
+    with zq.Client(shop.address, timeout=60) as other:
+        receipt = other.submit("q", 1, on_lost="cancel", max_attempts=1)
+        [task] = other.pull("q", wait=50, lease=30)
+        assert task.id == receipt.id
+        task.done()
+    pull._log_destroy_pending = False  # type: ignore[attr-defined]
+    client.close_now()

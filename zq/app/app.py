@@ -22,6 +22,7 @@ from zq.app.task_function import TaskFunction
 from zq.client.async_client import AsyncClient
 from zq.client.client import Client
 from zq.errors import ZqError
+from zq.processes.copies import watch
 from zq.processes.references import label_of, module_name_of
 from zq.sockets.link import resolve_address, resolve_namespace
 from zq.submit_options import SubmitOptions, check_queue, make_options
@@ -119,7 +120,8 @@ class App:
         self.middleware = list(middleware)
         self.tasks: dict[str, TaskFunction[..., Any, ..., Any]] = {}
         self._handlers: dict[str, Handler] = {}
-        self._lock = threading.Lock()  # guards the clients
+        self._lock = threading.RLock()  # guards the clients; a handler of signals may find it locked by its own thread
+        watch(self)
         self._pid = os.getpid()
         self._client: Client | None = None
         self._async_client: AsyncClient | None = None
@@ -262,7 +264,11 @@ class App:
         with self._lock:
             self._forget_parent()
             if self._client is None:
-                self._client = self._connect(Client)
+                made = self._connect(Client)
+                if self._client is None:
+                    self._client = made
+                else:  # a handler of signals was quicker
+                    made.close()
             return self._client
 
     @property
@@ -284,6 +290,9 @@ class App:
             name="app",
             namespace=self._namespace,
         )
+
+    def become_copy(self) -> None:
+        self._lock = threading.RLock()  # whoever had it is not here
 
     def _forget_parent(self) -> None:
         """After a fork, the connections are the parent's."""

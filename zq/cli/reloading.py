@@ -44,6 +44,7 @@ class Supervisor:
         self._pipe = -1
         self._told = b""
         self._is_stopped = False  # by a signal
+        self._shares_terminal = sys.stdin is not None and sys.stdin.isatty()
 
     def run(self) -> int:
         """Returns the exit code of the worker when it has ended by itself or by a signal to this process."""
@@ -63,7 +64,8 @@ class Supervisor:
     # It has the signature of signal handlers.
     def _on_signal(self, number: int, frame: FrameType | None) -> None:  # noqa: ARG002
         self._is_stopped = True
-        if self._process is not None and self._process.poll() is None:
+        has_it = self._shares_terminal and number == signal.SIGINT  # from the terminal, which sends it to both
+        if self._process is not None and self._process.poll() is None and not has_it:
             self._process.send_signal(number)
 
     def _run_once(self) -> int:
@@ -74,9 +76,12 @@ class Supervisor:
         os.set_blocking(self._pipe, False)
         self._told = b""
         command = [sys.executable, *(one for one in sys.orig_argv[1:] if one != "--reload")]
-        # A group of its own: a terminal sends Ctrl-C to the supervisor alone, which passes it on once.
+        # At a terminal it must stay in the group that may read from it, or a debugger in a handler would stop it.
         self._process = process = subprocess.Popen(
-            command, pass_fds=(end,), env={**os.environ, PIPE: str(end)}, process_group=0
+            command,
+            pass_fds=(end,),
+            env={**os.environ, PIPE: str(end)},
+            process_group=None if self._shares_terminal else 0,
         )
         os.close(end)
         if self._is_stopped:  # by a signal that came before there was a process to pass it on to

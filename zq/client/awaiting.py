@@ -7,7 +7,7 @@ import threading
 from collections import deque
 from typing import Any, TypeVar
 
-from zq.client.driving import Abandon, Call
+from zq.client.driving import Abandon, Ask, Call
 
 T = TypeVar("T")
 
@@ -26,7 +26,7 @@ class Awaiting:
         try:
             ask = next(call)
             while True:
-                reply = AsyncReply(mailbox)
+                reply = AsyncReply(mailbox, ask)
                 try:
                     ask.start(reply)
                     answer = await reply.future
@@ -48,15 +48,17 @@ class Awaiting:
         loop = asyncio.get_running_loop()
         mailbox = self._mailbox
         if mailbox is None or mailbox.loop is not loop:
-            mailbox = self._mailbox = Mailbox(loop)
+            mailbox = self._mailbox = Mailbox(loop, self._abandon)
         return mailbox
 
 
 class Mailbox:
     """Carries ends of calls from the link's thread to an event loop; what comes together wakes the loop once."""
 
-    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(self, loop: asyncio.AbstractEventLoop, abandon: Abandon) -> None:
+        """Makes an empty one; what comes when the loop is closed is given to `abandon`."""
         self.loop = loop
+        self._abandon = abandon
         self._letters: deque[AsyncReply] = deque()
         self._lock = threading.Lock()
         self._is_called = False  # whether the loop will look
@@ -71,7 +73,11 @@ class Mailbox:
         try:
             self.loop.call_soon_threadsafe(self._open)
         except RuntimeError:
-            pass  # the loop is closed: nobody awaits any more
+            with self._lock:  # the loop is closed: nobody awaits any more
+                letters, self._letters = self._letters, deque()
+                self._is_called = False
+            for late in letters:
+                self._abandon(late.ask, late)
 
     def _open(self) -> None:
         with self._lock:
@@ -84,9 +90,10 @@ class Mailbox:
 class AsyncReply:
     """A reply that a coroutine awaits."""
 
-    __slots__ = ("_mailbox", "error", "future", "value")
+    __slots__ = ("_mailbox", "ask", "error", "future", "value")
 
-    def __init__(self, mailbox: Mailbox) -> None:
+    def __init__(self, mailbox: Mailbox, ask: Ask) -> None:
+        self.ask = ask
         self.value: Any = None
         self.error: Exception | None = None
         self._mailbox = mailbox

@@ -25,6 +25,9 @@ from zq.handling.raised import text_of, trace_of
 from zq.processes.references import MAIN, ModuleFailedError, is_script, load_reference, loaded_module, reference_to
 from zq.wire.limits import TEXT_CHARS_MAX
 
+NESTED_MAX = 100
+"""Tuples and sets within each other: each is packed by itself, and takes some of the stack of whoever unpacks it."""
+
 TUPLE, SET, FROZENSET, COMPLEX, LARGE_INT = range(1, 6)
 """Extension types of msgpack in arguments and results."""
 
@@ -120,15 +123,18 @@ def pack(value: Any, what: str) -> bytes:
         TypeError: it holds something that cannot travel.
     """
     try:
-        return msgpack.packb(value, default=_pack_more, strict_types=True)
+        return msgpack.packb(value, default=functools.partial(_pack_more, depth=0), strict_types=True)
     except Exception as error:  # also what a value raises that is looked at
         raise TypeError(f"{what}: {error}") from None
 
 
-def _pack_more(value: Any) -> Any:
+def _pack_more(value: Any, *, depth: int) -> Any:
     for kind, code in COLLECTIONS.items():
         if isinstance(value, kind):
-            return msgpack.ExtType(code, msgpack.packb(list(value), default=_pack_more, strict_types=True))
+            if depth == NESTED_MAX:
+                raise TypeError(f"tuples and sets are nested more than {NESTED_MAX} deep")
+            pack_more = functools.partial(_pack_more, depth=depth + 1)
+            return msgpack.ExtType(code, msgpack.packb(list(value), default=pack_more, strict_types=True))
     if isinstance(value, complex):
         return msgpack.ExtType(COMPLEX, msgpack.packb([value.real, value.imag]))
     if isinstance(value, int) and not isinstance(value, bool):
@@ -149,22 +155,29 @@ def _pack_more(value: Any) -> Any:
 
 def unpack(data: bytes) -> Any:
     """Returns the value of some bytes; raises ValueError when they are not one."""
+    return _unpack(data, 0)
+
+
+def _unpack(data: bytes, depth: int) -> Any:
+    if depth > NESTED_MAX:
+        raise ValueError(f"tuples and sets are nested more than {NESTED_MAX} deep")
     try:
-        return msgpack.unpackb(data, ext_hook=_unpack_more, strict_map_key=False, use_list=True)
+        unpack_more = functools.partial(_unpack_more, depth=depth)
+        return msgpack.unpackb(data, ext_hook=unpack_more, strict_map_key=False, use_list=True)
     except (ValueError, TypeError, msgpack.UnpackException, RecursionError) as error:
         raise ValueError(
             f"expected arguments or a result of a call, got {len(data)} bytes that are not: {error}"
         ) from None
 
 
-def _unpack_more(code: int, data: bytes) -> Any:
+def _unpack_more(code: int, data: bytes, *, depth: int) -> Any:
     if code in COLLECTIONS_BY_TYPE:
-        return COLLECTIONS_BY_TYPE[code](unpack(data))
+        return COLLECTIONS_BY_TYPE[code](_unpack(data, depth + 1))
     if code == COMPLEX:
-        return complex(*unpack(data))
+        return complex(*_unpack(data, depth + 1))
     if code == LARGE_INT:
         return int.from_bytes(data, "little", signed=True)
-    raise ValueError(f"unknown extension type {code}")
+    return msgpack.ExtType(code, data)
 
 
 # A call, on its way out.

@@ -12,8 +12,9 @@ import os
 import socket
 import stat
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections import deque
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
 
@@ -75,6 +76,15 @@ def claimed(address: str) -> Iterator[None]:
             yield
 
 
+CLOSE_PATIENCE = 5.0
+"""Seconds after which a socket is closed that was left: ZeroMQ does that in a thread of its own."""
+
+LEFT_MAX = 8
+"""Addresses that were left of which copies still close what they have."""
+
+_left: deque[Callable[[], None]] = deque()
+
+
 @contextmanager
 def _folder_of(path: str) -> Iterator[None]:
     """Keeps others from binding in a folder: between a look at a file and its bind there is no step for them."""
@@ -83,12 +93,16 @@ def _folder_of(path: str) -> Iterator[None]:
     except OSError:  # it is not there, which the bind says; or it may not be read, and others may not bind there either
         yield
         return
+    forget = drop_in_forks(partial(os.close, folder))
     try:
         give_up_at = time.monotonic() + CLAIM_PATIENCE
         while not _lock(folder) and time.monotonic() < give_up_at:
             time.sleep(0.01)
         yield
     finally:
+        forget()
+        with suppress(OSError):
+            fcntl.flock(folder, fcntl.LOCK_UN)  # closing alone would leave it to copies of this process
         os.close(folder)
 
 
@@ -143,7 +157,9 @@ class BoundAddress:
         self._path = Path(path).absolute() if path != endpoint and not path.startswith("@") else None
         self._identity = self._identify()
         self._pid = os.getpid()
-        self._forget = drop_in_forks(partial(close_sockets_of, endpoint))
+        self._endpoint = endpoint
+        self._left_at: float | None = None
+        self._forget = drop_in_forks(self._close_in_copy)
 
     def leave(self) -> None:
         """Removes the file, unless another process has bound the address since; a forked child does not.
@@ -152,9 +168,16 @@ class BoundAddress:
         """
         if os.getpid() != self._pid:
             return
-        self._forget()
+        self._left_at = time.monotonic()
+        _left.append(self._forget)
+        if len(_left) > LEFT_MAX:
+            _left.popleft()()
         if self._path is not None and self._identity is not None and self._identify() == self._identity:
             self._path.unlink(missing_ok=True)
+
+    def _close_in_copy(self) -> None:
+        if self._left_at is None or time.monotonic() - self._left_at < CLOSE_PATIENCE:
+            close_sockets_of(self._endpoint)
 
     def _identify(self) -> tuple[int, int] | None:
         try:

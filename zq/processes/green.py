@@ -25,7 +25,7 @@ def refuse_green_threads() -> None:
         call = "gevent.monkey.patch_all(thread=False)" if library == "gevent" else "eventlet.monkey_patch(thread=False)"
         raise GreenThreadsError(
             f"zq does not work where {library} has put green threads in the place of threads: the program would stand "
-            f"still while zq waits for messages. Use {call}, with which it works, or a process that is not patched"
+            f"still while zq waits for messages. Use {call}, with which all works but child processes, or a process that is not patched"
         )
 
 

@@ -58,7 +58,7 @@ GOES_ON, ENDED, ENDED_WORN = range(3)
 child, too, should end, since its memory is over the limit.
 """
 
-START_SLOW = 10.0
+START_SLOW = 1.0
 """Seconds after which a child that is started again is not waited for with tasks in hand."""
 
 PAUSE_LOOK_INTERVAL = 0.05

@@ -52,7 +52,7 @@ log = logging.getLogger(__name__)
 STOP_GRACE = 5.0
 """Seconds for which a loop may stand still over a cancelled task before its process is killed."""
 
-TURN_INTERVAL = 0.5
+TURN_INTERVAL = 0.2
 """Seconds between two marks that the loop turns."""
 
 
@@ -98,6 +98,9 @@ class CoroutineChildRunner(ChildThread):
         return [place for place in PLACE.iter_unpack(self._page[PLACE.size :]) if place[1] >= 0]
 
     def stuck(self, now: float) -> int:
+        turned_at = PLACE.unpack_from(self._page)[2]
+        if self._hands and 0 < turned_at < now - 2 * TURN_INTERVAL:
+            return self._concurrency  # a handler holds the loop, and nothing starts
         return sum(now - since >= IN_HAND_SECONDS for _, _, since in self.running())
 
     def in_hand(self) -> list[Chunk]:
