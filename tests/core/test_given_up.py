@@ -219,6 +219,15 @@ def test_lease_that_was_delivered_to_an_older_client_is_not_taken_back_when_it_l
     assert desk.task("a")["state"] == "leased"
 
 
+def test_last_words_of_a_client_that_left_confirm_what_it_pulled() -> None:
+    desk = Desk()
+    desk.submit("a")
+    _, [one] = pull(desk, CLIENT)
+    desk.machine.turn(desk.clocks(), [(CLIENT, Confirm((one.token,)))], unreachable=[CLIENT])
+
+    assert desk.task("a")["state"] == "leased"
+
+
 def test_confirmed_lease_is_not_taken_back_when_its_client_leaves() -> None:
     desk = Desk()
     desk.submit("a")

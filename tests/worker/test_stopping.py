@@ -161,3 +161,19 @@ def test_worker_that_is_stopped_as_it_starts_leaves_nothing_leased(
 
     assert client.query("workers") == []
     assert len(receipts) == 40
+
+
+@pytest.mark.parametrize("queue", ["hangs", "hangs-awaited"])
+def test_task_of_a_child_that_is_killed_by_a_stop_goes_back_uncharged(
+    coordinator: zq.Coordinator, client: zq.Client, tmp_path: Path, queue: str
+) -> None:
+    receipt = client.submit(queue, str(tmp_path / "started"), max_attempts=1)
+    worker = zq.Worker(coordinator.address, processes=1)
+    worker.handlers.update(stopping_shop.worker.handlers)
+    worker.spec = "tests.worker.stopping_shop:worker"
+    with worker:
+        wait_until((tmp_path / "started").exists, "its start")
+        worker.stop(0.0)
+
+    status = receipt.status()
+    assert (status.state, status.attempts) == ("waiting", 0)

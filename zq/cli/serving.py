@@ -232,6 +232,8 @@ def _work(runner: Worker, *, burst: bool) -> None:
     if burst:  # a worker waits for its coordinator for ever; one that is to end must not
         with Client(runner.address, timeout=TIMEOUT) as client:
             client.ping()
+    if not runner.handlers:
+        raise ValueError(f"worker {runner.name} has no handler; register one with @worker.task(queue)")
     typer.echo(f"zq worker {runner.name} takes tasks of {', '.join(runner.handlers)} from {runner.address}", err=True)
     runner.run(burst=burst)
 

@@ -19,7 +19,7 @@ Invariants, which the simulation checks after each step:
 - the counters of a queue are the counts of its tasks.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from typing import Any, assert_never
 
 from zq.core.admin import commands
@@ -102,7 +102,7 @@ class Machine:
         self._upkeep = Upkeep(self.books)
 
     def turn(
-        self, now: Now, messages: Iterable[tuple[Peer, ToCoordinator | Error]] = (), unreachable: Iterable[Peer] = ()
+        self, now: Now, messages: Iterable[tuple[Peer, ToCoordinator | Error]] = (), unreachable: Collection[Peer] = ()
     ) -> list[tuple[Peer, FromCoordinator]]:
         """Takes one turn, and returns what is to be sent: it may be, for the commit has returned.
 
@@ -123,10 +123,12 @@ class Machine:
             for peer in unreachable:
                 liveness.take_back_undelivered(self.books, step, peer, self._ticked_at)
                 liveness.disconnected(self.books, step.wall, peer)
-                pulls.disconnected(self.books, step, peer)
+                pulls.take_back_unsure(self.books, step, peer)
             self.books.unsure.clear()  # what was sent in the last step could be sent
             for peer, message in messages:
                 self._receive(step, peer, message)
+            for peer in unreachable:  # after its last words, by which it may have confirmed what it pulled
+                pulls.disconnected(self.books, step, peer)
             self._tick(step)
         except BaseException:
             tx.abort()

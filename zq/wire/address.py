@@ -37,7 +37,9 @@ def _check(pattern: re.Pattern[str], address: str, expected: str) -> str:
         raise TypeError(f"expected an address as text, got {address!r}")
     match = pattern.fullmatch(address)
     if match is None or (match["port"] is not None and not 1 <= int(match["port"]) <= 65535) or match["path"] == "@":
-        raise ValueError(f"expected {expected}, got {address!r}")
+        is_unbound = pattern is _ADDRESS and address.endswith(":*")
+        why = ", which is not bound yet: a coordinator has its address when it is open" if is_unbound else ""
+        raise ValueError(f"expected {expected}, got {address!r}{why}")
     if match["path"] is not None:
         _check_path(match["path"])
     return address

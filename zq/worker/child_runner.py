@@ -235,6 +235,8 @@ class ChildRunner(ChildThread):
             self._process = None
         how = describe_exit(process.wait())
         end_child(process)
+        if self._is_killed:
+            return
         failed: list[Failed] = []
         is_at_task = token == assignment.token and lo <= index < hi and index not in ended
         if is_at_task:

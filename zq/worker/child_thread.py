@@ -127,6 +127,7 @@ class ChildThread(RunnerThread):
         self._begun_at: float | None = None  # when a child was started that is not ready yet (monotonic)
         self._tasks = 0  # that the child was given
         self._is_worn = False  # whether the child has said that its memory is over the limit
+        self._is_killed = False  # by the end of the worker
         self._process: subprocess.Popen[bytes] | None = None
         self._lock = threading.Lock()  # guards _process between killer and runner; never held while a pipe is written
         self._readers: weakref.WeakKeyDictionary[subprocess.Popen[bytes], FrameReader] = weakref.WeakKeyDictionary()
@@ -136,7 +137,11 @@ class ChildThread(RunnerThread):
         self._clear_page()
 
     def kill(self) -> None:
-        """Ends the child at once, and what it has started."""
+        """Ends the child at once, and what it has started; what ran there goes back with all that the worker has."""
+        self._is_killed = True
+        self._kill_child()
+
+    def _kill_child(self) -> None:
         with self._lock:
             if self._process is not None:
                 kill_group(self._process)

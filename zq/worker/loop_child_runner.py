@@ -210,7 +210,7 @@ class CoroutineChildRunner(ChildThread):
         turned_at = PLACE.unpack_from(self._page)[2]
         if self._asked and min(self._asked.values()) < now - STOP_GRACE and turned_at < now - STOP_GRACE:
             log.warning("a cancelled coroutine holds its event loop; the child process is killed")
-            self.kill()
+            self._kill_child()
 
     # The reading thread.
 
@@ -274,6 +274,9 @@ class CoroutineChildRunner(ChildThread):
             self._process = None
             hands, self._hands, self._count = self._hands, {}, 0
             running = {(token, index) for token, index, _ in self.running()}
+        if self._is_killed:
+            self._stirred.set()
+            return
         failed = []
         for token, hand in hands.items():
             assignment = hand.assignment

@@ -128,6 +128,14 @@ def take_back_unconfirmed(books: Books, step: Step) -> float:
     return inf
 
 
+def take_back_unsure(books: Books, step: Step, peer: Peer) -> None:
+    """Takes back what was sent to a connection in the last step and will not be confirmed: it could not be sent."""
+    for token in list(books.unsure):
+        lease = books.leases.get(token)
+        if lease is not None and lease.holder.peer == peer:
+            settling.take_back(books, step, lease)
+
+
 def disconnected(books: Books, step: Step, peer: Peer) -> None:
     """A message to this connection could not be sent: nobody waits there any more, and nothing arrives there."""
     books.waits.drop_peer(peer)
