@@ -11,9 +11,9 @@ import logging
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from functools import partial
 from math import inf
-from queue import Empty, SimpleQueue
 
 from zq.errors import ClosedError, RunnerBrokenError
 from zq.processes.copies import watch
@@ -99,7 +99,8 @@ class WorkerRun:
         self._reports: list[Report] = []
         self._lock = threading.Lock()  # guards _reports
         self._is_woken = False
-        self._wakes: SimpleQueue[None] = SimpleQueue()  # not an event: a signal may find that locked by this thread
+        self._sleep = threading.Lock()  # not an event: a signal may find the lock of that held by this thread
+        self._sleep.acquire()
         self.failure: RunnerBrokenError | None = None
         self.on_failure: Callable[[], None] = _nothing  # called on the link's thread
         self._is_awaited = False  # whether somebody waits who will raise the failure
@@ -315,7 +316,8 @@ class WorkerRun:
 
     def wake(self) -> None:
         self._is_woken = True
-        self._wakes.put(None)
+        with suppress(RuntimeError):  # it was woken before
+            self._sleep.release()
 
     # The thread that waits.
 
@@ -323,11 +325,8 @@ class WorkerRun:
         """Waits until somebody asks to stop, the session fails or, in burst mode, until nothing comes any more."""
         self._is_awaited = True
         while not self._is_woken:
-            try:
-                self._wakes.get(timeout=0.1)
-            except Empty:
-                if burst and self._is_idle():
-                    return
+            if not self._sleep.acquire(timeout=0.1) and burst and self._is_idle():
+                return
 
     def _is_idle(self) -> bool:
         session = self.session
