@@ -27,6 +27,15 @@ CLAIM_PATIENCE = 5.0
 """Seconds to wait for others who bind an address in the same folder, each of which takes microseconds."""
 
 
+CLOSE_PATIENCE = 5.0
+"""Seconds after which a socket is closed that was left: ZeroMQ does that in a thread of its own."""
+
+LEFT_MAX = 8
+"""Addresses that were left of which copies still close what they have."""
+
+_left: deque[Callable[[], None]] = deque()
+
+
 def bind(socket: zmq.Socket[bytes], address: str) -> str:
     """Binds a socket and returns where: a port `*` is resolved.
 
@@ -74,15 +83,6 @@ def claimed(address: str) -> Iterator[None]:
         with _folder_of(path):
             _check_free(address, path)
             yield
-
-
-CLOSE_PATIENCE = 5.0
-"""Seconds after which a socket is closed that was left: ZeroMQ does that in a thread of its own."""
-
-LEFT_MAX = 8
-"""Addresses that were left of which copies still close what they have."""
-
-_left: deque[Callable[[], None]] = deque()
 
 
 @contextmanager
