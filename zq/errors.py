@@ -14,6 +14,8 @@ ZqError
 ├── StaleLeaseError           the task is no longer held by the caller
 ├── TimedOutError             no answer in time (also a TimeoutError)
 │   └── UnreachableError      nothing at all was heard of the coordinator
+├── AccessDeniedError         the coordinator does not let this key in, or its key may not do this
+├── KeyFileError              a key's file is not there, not private or no key (also a ValueError)
 ├── ClosedError               the client, worker or coordinator is closed
 ├── WorkerFencedError         another worker took this name
 ├── RunnerBrokenError         a worker cannot run handlers: a thread of its own ended, or no child process can start
@@ -137,6 +139,14 @@ class TimedOutError(ZqError, TimeoutError):
 
 class UnreachableError(TimedOutError):
     """Nothing at all was heard of the coordinator."""
+
+
+class AccessDeniedError(ZqError):
+    """The coordinator does not let this key in, or its key may not do what was asked; nothing was done."""
+
+
+class KeyFileError(ZqError, ValueError):
+    """A key's file is not there, can be read by others, or is no key; or one cannot be written."""
 
 
 class ClosedError(ZqError):

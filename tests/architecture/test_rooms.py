@@ -22,6 +22,7 @@ ROOMS: dict[str, str] = {
     "zq.submit_options": "zq.wire",
     "zq.task": "zq.submit_options zq.wire",
     "zq.core": "zq.task zq.wire zq.errors",
+    "zq.keys": "zq.errors",
     "zq.sessions": "zq.wire zq.errors",
     "zq.processes": "",
     "zq.sockets": "zq.sessions zq.processes zq.wire zq.errors",
