@@ -51,6 +51,7 @@ def _read_lease(books: Books, now: Now, tx: Transaction, token: int, record: byt
     holder = holders.get(stored.holder)
     if holder is None:
         holder = holders[stored.holder] = Holder(stored.holder, stored.incarnation, is_puller=stored.is_puller)
+        holder.owner = stored.owner
         holder.life = Life.ABSENT
         holder.heard_at = now.monotonic
     lease = Lease(token, batch, covered, holder, now.monotonic, stored.granted_time)

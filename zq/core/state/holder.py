@@ -35,6 +35,7 @@ class HolderOf(Generic[L]):
     incarnation: str
     is_puller: bool = field(kw_only=True)
     peer: Peer | None = None
+    owner: str | None = None  # name of its key; None without keys
     life: Life = Life.ABSENT
     queues: tuple[str, ...] = ()  # that it asked for; each of them exists
     credit: int = 0
@@ -66,6 +67,7 @@ class PullWait(NamedTuple):
     peer: Peer
     pull: Pull
     until: float
+    owner: str | None = None  # name of its key; None without keys
 
     @property
     def name(self) -> str:

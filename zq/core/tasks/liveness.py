@@ -200,6 +200,14 @@ def _fence(books: Books, step: Step, worker: Holder) -> None:
     _remove(books, worker)
 
 
+def expel(books: Books, step: Step, worker: Holder, why: str) -> None:
+    """Ends the session of a worker whose key may not work here any more, and says so to it."""
+    step.send(worker.peer, Error(None, "forbidden", why))
+    _note(books, worker, f"expelled: {why}")
+    settling.lose_all(books, step, worker, why)
+    _remove(books, worker)
+
+
 def _remove(books: Books, worker: Holder) -> None:
     if worker.peer is not None:
         books.peers.pop(worker.peer, None)

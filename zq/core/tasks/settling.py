@@ -57,7 +57,7 @@ def release(books: Books, step: Step, peer: Peer, sender: Holder | None, message
     """Lets tasks wait again that their holder has not started; no attempt is charged."""
     stale: list[Span] = []
     for span in message.spans:
-        lease = _lease_of(books, sender, span.token)
+        lease = _lease_of(books, step, sender, span.token)
         mask = 0 if lease is None else lease.mask & lease.batch.span_mask(span.lo, span.hi)
         if lease is None or not mask:
             stale.append(span)
@@ -125,14 +125,14 @@ def _finish_settling(
     step.send(peer, Settled(number, tuple(stale)))
 
 
-def _lease_of(books: Books, sender: Holder | None, token: int) -> Lease | None:
+def _lease_of(books: Books, step: Step, sender: Holder | None, token: int) -> Lease | None:
     """Returns the lease of a token if the sender may speak for it: a worker for its own, anyone who knows it for a
-    pull's.
+    pull's, if it was pulled with the same key.
     """
     lease = books.leases.get(token)
-    if lease is None or (lease.holder is not sender and not lease.holder.is_puller):
-        return None
-    return lease
+    if lease is None or lease.holder is sender:
+        return lease
+    return lease if lease.holder.is_puller and lease.holder.owner in (None, step.owner) else None
 
 
 # What is stale of completions and failures (the fence): decided here, and nowhere else.
@@ -147,7 +147,7 @@ def _judge_done(
     """Returns the lease and the tasks of it that a completion may end; and what is stale of it: neither covered by
     the lease of its token, nor word for word what was accepted under that token.
     """
-    lease = _lease_of(books, sender, done.token)
+    lease = _lease_of(books, step, sender, done.token)
     mask = 0 if lease is None else lease.mask & lease.batch.span_mask(done.lo, done.hi)
     if lease is not None and mask.bit_count() == done.hi - done.lo:
         return lease, mask, ()
@@ -162,7 +162,7 @@ def _judge_failed(
     """Returns the lease and the task of it that has failed; else whether its report is stale, and not the repeat of one
     that was noted before.
     """
-    lease = _lease_of(books, sender, failed.token)
+    lease = _lease_of(books, step, sender, failed.token)
     bit = 0 if lease is None else lease.mask & lease.batch.span_mask(failed.index, failed.index + 1)
     if bit:
         return lease, bit, ()
@@ -417,7 +417,7 @@ def note_started(books: Books, step: Step, lease: Lease, started: tuple[int, ...
 def extend(books: Books, step: Step, message: Extend) -> bool:
     """Prolongs the lease of a pull, from now on; False when it is no longer there."""
     lease = books.leases.get(message.token)
-    if lease is None or not lease.holder.is_puller:
+    if lease is None or not lease.holder.is_puller or lease.holder.owner not in (None, step.owner):
         return False
     books.offers.pop(lease.token, None)  # whoever prolongs it has it
     leasing.prolong(books, step, lease, message.lease)
