@@ -49,6 +49,7 @@ ROOMS: dict[str, str] = {
 
 FLOORS: dict[str, int] = {
     "zq.core.options": 0,
+    "zq.core.peer_limits": 0,
     "zq.core.storage": 0,
     "zq.core.tables": 0,
     "zq.core.arguments": 0,
@@ -59,7 +60,6 @@ FLOORS: dict[str, int] = {
     "zq.core.admin": 3,
     "zq.core.insight": 4,
     "zq.core.rights": 5,
-    "zq.core.peer_limits": 0,
     "zq.core.opening": 6,
     "zq.core.upkeep": 6,
     "zq.core.coordinator": 6,
