@@ -76,6 +76,9 @@ SILENCE_FIRST, SILENCE_MAX = 3.0, 12.0
 storm a slow coordinator.
 """
 
+ANSWER_MIN = 0.1
+"""Seconds in which nothing need be heard: who waits for less is told that there was no answer in that time."""
+
 SCAN_INTERVAL = 0.01
 """Seconds between two looks for passed deadlines: bounds the cost when thousands of requests time out one after the
 other.
@@ -441,6 +444,6 @@ class ClientSession:
 
     def _late(self, now: float, asked_at: float) -> ZqError:
         is_silent = self._silent_since is not None and now >= self._silent_since + PING_INTERVAL
-        if is_silent or self._heard_at < asked_at:
+        if is_silent or (self._heard_at < asked_at and now >= asked_at + ANSWER_MIN):
             return UnreachableError(f"nothing was heard of {self._whom}; is it running, and is the address right?")
         return TimedOutError("no answer came in time; whether the request took effect is unknown")
