@@ -182,6 +182,9 @@ class WorkerSession:
         outbox, self._outbox = self._outbox, []
         return outbox
 
+    def drop(self, reply: object) -> None:
+        """It has no calls that are answered."""
+
     def failed(self, error: Exception) -> None:
         """The link has ended; the shell reads `failure`."""
         if self.failure is None:
