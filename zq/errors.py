@@ -15,7 +15,7 @@ ZqError
 ├── TimedOutError             no answer in time (also a TimeoutError)
 │   └── UnreachableError      nothing at all was heard of the coordinator
 ├── ClosedError               the client, worker or coordinator is closed
-├── WorkerFencedError         another worker took this name
+├── WorkerFencedError         another worker has this name
 ├── RunnerBrokenError         a worker cannot run handlers: a thread of its own ended, or no child process can start
 ├── RemoteProtocolError       the peer sent what the protocol does not allow, or refused what we sent
 └── StoreError                the store failed
@@ -144,7 +144,7 @@ class ClosedError(ZqError):
 
 
 class WorkerFencedError(ZqError):
-    """Another worker has taken this worker's name."""
+    """Another worker has this worker's name: it took it while this one was not heard, or it has it and keeps it."""
 
 
 class RunnerBrokenError(ZqError):
