@@ -59,6 +59,11 @@ STARTED_AFTER = 0.02
 WORKER_SETTLE_BYTES_MAX = 4 << 20
 """Results and forwards in one settle, at most one completion above it: a quarter of a frame."""
 
+WORKER_FORWARDS_MAX = MESSAGE_BATCHES_MAX // 2
+"""Batches and groups that completions forward and open, after which a settle goes out: work for the coordinator that
+nobody else notices, and one completion more is still far from what a settle may have.
+"""
+
 FAILURES_MAX = 200
 """Failures in one settle: their texts, too, have to fit a frame."""
 
@@ -221,13 +226,16 @@ class WorkerSession:
         """Reports ends of tasks, with the credit from now on."""
         self.credit = min(credit, CREDIT_MAX)
         part: list[Done] = []
-        size = 0
+        size = batches = 0
         for one in done:
             part.append(one)
-            size += len(one.blob) + sum(len(batch.blob) for batch in one.forwards)
-            if len(part) == MESSAGE_BATCHES_MAX or size >= WORKER_SETTLE_BYTES_MAX:
+            size += len(one.blob)
+            if one.forwards or one.groups:
+                size += sum(len(batch.blob) for batch in one.forwards)
+                batches += len(one.forwards) + len(one.groups)
+            if len(part) == MESSAGE_BATCHES_MAX or size >= WORKER_SETTLE_BYTES_MAX or batches >= WORKER_FORWARDS_MAX:
                 self._settle(part, [])
-                part, size = [], 0
+                part, size, batches = [], 0, 0
         while part or failed:
             self._settle(part, failed[:FAILURES_MAX])
             part, failed = [], failed[FAILURES_MAX:]
