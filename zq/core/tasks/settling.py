@@ -41,13 +41,13 @@ def settle(books: Books, step: Step, peer: Peer, sender: Holder | None, message:
     if not stale:
         repeats = Repeats(books, step)
         for done in message.done:
-            lease, mask, left = _judge_done(books, sender, done, repeats)
+            lease, mask, left = _judge_done(books, step, sender, done, repeats)
             if lease is not None:
                 _complete(books, step, lease, done, mask)
                 repeats.forget(done.id)
             stale += left if len(stale) < STALE_SPANS_MAX else _as_one(left)
         for failed in message.failed:
-            lease, bit, left = _judge_failed(books, sender, failed, repeats)
+            lease, bit, left = _judge_failed(books, step, sender, failed, repeats)
             if lease is not None:
                 _fail(books, step, lease, bit, failed)
             stale += left
@@ -148,7 +148,7 @@ Stale = tuple[str, Span]
 
 
 def _judge_done(
-    books: Books, sender: Holder | None, done: Done, repeats: Repeats
+    books: Books, step: Step, sender: Holder | None, done: Done, repeats: Repeats
 ) -> tuple[Lease | None, int, Sequence[Stale]]:
     """Returns the lease and the tasks of it that a completion may end; and what is stale of it: neither covered by
     the lease of its token, nor word for word what was accepted under that token.
@@ -168,7 +168,7 @@ def _as_one(stale: Sequence[Stale]) -> Sequence[Stale]:
 
 
 def _judge_failed(
-    books: Books, sender: Holder | None, failed: Failed, repeats: Repeats
+    books: Books, step: Step, sender: Holder | None, failed: Failed, repeats: Repeats
 ) -> tuple[Lease | None, int, Sequence[Stale]]:
     """Returns the lease and the task of it that has failed; else whether its report is stale, and not the repeat of one
     that was noted before.
@@ -186,9 +186,9 @@ def _all_stale(books: Books, step: Step, sender: Holder | None, message: Settle)
     """Yields what would be refused of a message that is to be carried out as a whole, or not at all."""
     repeats = Repeats(books, step)
     for done in message.done:
-        yield from _judge_done(books, sender, done, repeats)[2]
+        yield from _judge_done(books, step, sender, done, repeats)[2]
     for failed in message.failed:
-        yield from _judge_failed(books, sender, failed, repeats)[2]
+        yield from _judge_failed(books, step, sender, failed, repeats)[2]
 
 
 def _note_stale(books: Books, step: Step, sender: Holder | None, id: str, span: Span) -> None:
