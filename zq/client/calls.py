@@ -15,7 +15,7 @@ from contextlib import suppress
 from functools import partial
 from typing import Any, Generic, Self, TypeAlias, TypeVar
 
-from zq.client.driving import Abandon, Ask, AsyncDriver, Call, Connection, Driver, Medium
+from zq.client.driving import Abandon, Ask, AsyncDriver, Call, Connection, Driver, Medium, understood
 from zq.client.flow import FLOW_WINDOW_BATCHES, FLOW_WINDOW_BYTES, Entry, Flow, finish
 from zq.errors import (
     BusyError,
@@ -41,6 +41,7 @@ from zq.submit_options import (
     SubmitOptions,
     check_count,
     check_id,
+    check_items,
     check_name,
     check_patience,
     check_queue,
@@ -167,13 +168,12 @@ class Calls:
         others were refused.
         """
         check_queue(queue)
-        if not 1 <= batch_size <= BATCH_TASKS_MAX:
-            raise ValueError(f"expected batch_size from 1 to {BATCH_TASKS_MAX}, got {batch_size}")
+        check_count("batch_size", batch_size, 1, BATCH_TASKS_MAX)
         made = make_options(**options)
         if made.unique is not None:
             raise ValueError("a unique key is for one task: submit tasks with unique one by one")
         make_id = self.session.make_id
-        parts = self.cut(payloads, batch_size)
+        parts = self.cut(check_items("payloads", payloads), batch_size)
         return self.submit_batches(Batch(make_id(), queue, made, *pack_payloads(part)) for part in parts)
 
     def submit_batches(self, batches: Iterable[Batch]) -> Call[tuple[list[Entry], BusyError | InvalidTaskError | None]]:
@@ -297,6 +297,7 @@ class Calls:
 
     # Pulling.
 
+    @understood
     def pull(self, queue: str, max_tasks: int, wait: float, lease: float) -> Call[list[Pulled]]:
         """Pulls tasks, and waits for the first one."""
         if not check_patience("wait", wait) >= 0:

@@ -6,11 +6,12 @@ from collections.abc import Iterable
 from typing import Any, Generic, TypeVar
 
 from zq.client.calls import Calls, D, outcome_of
-from zq.client.driving import AsyncDriver, Call, Driver
+from zq.client.driving import AsyncDriver, Call, Driver, understood
 from zq.errors import PayloadTooLargeError, StaleLeaseError, ZqError
 from zq.handling.raised import cut, summary_of, text_of
 from zq.sessions.forwards import Forward, gather_forwards
 from zq.sessions.requests import check_message
+from zq.submit_options import check_items
 from zq.task import Task
 from zq.wire.batch import pack_payloads
 from zq.wire.codec import encode
@@ -183,12 +184,14 @@ def _release(calls: Calls, task: Task) -> Call[None]:
     return _or_why(calls, task, calls.ask(Release(0, None, (Span(task.token, task.index, task.index + 1),))))
 
 
+@understood
 def _extend(calls: Calls, task: Task, lease: float) -> Call[None]:
     is_own = yield from calls.ask(Extend(0, task.token, lease))
     if not is_own:
         raise StaleLeaseError(f"task {task.id} is no longer held here: {yield from _why_stale(calls, task)}")
 
 
+@understood
 def _or_why(calls: Calls, task: Task, call: Call[None]) -> Call[None]:
     """Carries out a call; one that is refused as stale says why."""
     try:
@@ -227,6 +230,7 @@ _WHY_STALE = {
 P = TypeVar("P", bound=PulledBase[Any])
 
 
+@understood
 def settle_together(
     calls: Calls,
     done: Iterable[P | tuple[P, Any]],
@@ -242,12 +246,12 @@ def settle_together(
     """
     tasks: list[P] = []
     dones: list[Done] = []
-    for one in done:
+    for one in check_items("done", done):
         task, result = _pair_of(one) if isinstance(one, tuple) else _pair_of((one, None))
         tasks.append(task)
         _add_completion(dones, _completion(calls, task, result))
     failures = []
-    for task, error in map(_pair_of, failed):
+    for task, error in map(_pair_of, check_items("failed", failed)):
         tasks.append(task)
         failures.append(_failure(task, error, None, is_final=False))
     if not tasks:

@@ -21,7 +21,7 @@ in flight is outstanding.
 """
 
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from itertools import count
 from typing import Any
 
@@ -36,12 +36,12 @@ from zq.sessions.requests import (
     SettleRequest,
     SubmitRequest,
     closed_error,
+    parts_of,
 )
 from zq.sessions.settles import Settles, Settling
 from zq.sessions.streams import LEASE, Stream, Streams
 from zq.sessions.submits import Single, Submits
-from zq.sessions.waiters import first_deadline, take_expired, take_replies
-from zq.wire.limits import MESSAGE_BATCHES_MAX
+from zq.sessions.waiters import Waiting, first_deadline, take_expired, take_replies
 from zq.wire.messages import (
     Answer,
     Assignment,
@@ -75,6 +75,9 @@ SILENCE_FIRST, SILENCE_MAX = 3.0, 12.0
 """Seconds that a ping stays unanswered before the connection is made anew; doubled each time in a row, so as not to
 storm a slow coordinator.
 """
+
+ANSWER_MIN = 0.1
+"""Seconds in which nothing need be heard: who waits for less is told that there was no answer in that time."""
 
 SCAN_INTERVAL = 0.01
 """Seconds between two looks for passed deadlines: bounds the cost when thousands of requests time out one after the
@@ -282,13 +285,19 @@ class ClientSession:
         outbox, self._outbox = self._outbox, []
         return outbox
 
+    def drop(self, reply: Reply) -> None:
+        """Nothing of this call is answered any more; see `zq.sessions.session.Session`."""
+        for one in self._waiting():
+            if one.reply is reply:
+                one.reply = None
+        self._watches.drop(reply)
+        self.streams.drop(reply)
+
     def failed(self, error: Exception) -> None:
         """Everything that waits, and everything that is asked from now on, ends with ClosedError."""
         self._failure = error
         replies = self.streams.take_all(closed_error(error)) + self._watches.take_all()
-        replies += take_replies([*self._submits.waiters(), *self._settles.queue])
-        for request in self._outstanding.values():
-            replies += take_replies(request.waiters())
+        replies += take_replies(self._waiting())
         self._outstanding.clear()
         self._submits = Submits(self.make_id)  # the payloads of the old ones may be much
         self._settles = Settles()
@@ -305,6 +314,10 @@ class ClientSession:
             return False
         self._deadline = min(self._deadline, deadline)
         return True
+
+    def _waiting(self) -> list[Waiting]:
+        outstanding = [one for request in self._outstanding.values() for one in request.waiters()]
+        return [*self._submits.waiters(), *self._settles.queue, *outstanding]
 
     def _is_waited_for(self) -> bool:
         return bool(self._outstanding) or self._watches.watchers > 0 or bool(self.streams.by_number)
@@ -335,13 +348,13 @@ class ClientSession:
         forgotten = self._watches.take_forgotten()
         if self._arrived:
             self._confirmed.update(dict.fromkeys(self._arrived, self._ping))
-            self._outbox += [Confirm(part) for part in _parts(self._arrived)]
+            self._outbox += [Confirm(part) for part in parts_of(self._arrived)]
             self._arrived = []
         if self._forgotten:
             forgotten += self._forgotten
             self._forgotten = []
         if forgotten and not self._is_older:
-            self._outbox += [Withdraw(part) for part in _parts(forgotten)]
+            self._outbox += [Withdraw(part) for part in parts_of(forgotten)]
 
     # Receiving. An answer to what is not outstanding came twice, or too late.
 
@@ -431,12 +444,6 @@ class ClientSession:
 
     def _late(self, now: float, asked_at: float) -> ZqError:
         is_silent = self._silent_since is not None and now >= self._silent_since + PING_INTERVAL
-        if is_silent or self._heard_at < asked_at:
+        if is_silent or (self._heard_at < asked_at and now >= asked_at + ANSWER_MIN):
             return UnreachableError(f"nothing was heard of {self._whom}; is it running, and is the address right?")
         return TimedOutError("no answer came in time; whether the request took effect is unknown")
-
-
-def _parts(numbers: list[int]) -> Iterator[tuple[int, ...]]:
-    """Yields numbers in as many messages as they need."""
-    for start in range(0, len(numbers), MESSAGE_BATCHES_MAX):
-        yield tuple(numbers[start : start + MESSAGE_BATCHES_MAX])

@@ -2,7 +2,7 @@
 or none, may wait for it. The session sends them, and tells them what came.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from zq.errors import BusyError, ClosedError, InvalidTaskError, RemoteProtocolError, StaleLeaseError, ZqError
 from zq.sessions.outcomes import FOREVER, BatchOutcome, Reply
@@ -10,6 +10,7 @@ from zq.sessions.settles import Settles, Settling, settle_message
 from zq.sessions.submits import Load, Part, Submits
 from zq.sessions.waiters import Expired, Waiting, first_deadline, is_wanted, take_expired, take_replies
 from zq.wire.codec import decode_for_coordinator, encode
+from zq.wire.limits import MESSAGE_BATCHES_MAX
 from zq.wire.messages import (
     Accepted,
     Cancel,
@@ -47,6 +48,12 @@ def check_message(message: Askable) -> None:
         decode_for_coordinator(encode(message))
     except RemoteProtocolError as error:
         raise ValueError(error.text) from None
+    except OverflowError:
+        raise ValueError("expected numbers of at most 64 bits") from None
+    except UnicodeEncodeError as error:
+        raise ValueError(f"expected text that UTF-8 can hold, got {error.object[:100]!a}") from None
+    except TypeError as error:
+        raise TypeError(f"expected values that msgpack holds: {error}") from None
 
 
 class Request(Waiting):
@@ -246,3 +253,9 @@ def refusal_error(refused: Refused) -> ZqError:
     if refused.code == "busy":
         return BusyError(refused.retry_after or 0.0, refused.reason)
     return InvalidTaskError(refused.reason)
+
+
+def parts_of(numbers: list[int]) -> Iterator[tuple[int, ...]]:
+    """Yields numbers in as many messages as they need."""
+    for start in range(0, len(numbers), MESSAGE_BATCHES_MAX):
+        yield tuple(numbers[start : start + MESSAGE_BATCHES_MAX])

@@ -52,6 +52,7 @@ class HolderOf(Generic[L]):
     idle_finds: int = 0  # times that it was found to hold tasks without working on them, since it last settled one
     rests_until: float = -inf  # gets nothing until then, for that reason
     is_resting: bool = False
+    called_at: float = -inf  # when it was last asked for a sign of life, because another wants its name
 
     @property
     def free(self) -> int:
