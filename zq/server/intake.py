@@ -47,8 +47,15 @@ class Received(NamedTuple):
 class Intake:
     """The messages of one turn after the other. Of the shell's one thread."""
 
-    def __init__(self, socket: zmq.Socket[bytes], sender: Sender, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self,
+        socket: zmq.Socket[bytes],
+        sender: Sender,
+        clock: Callable[[], float] = time.monotonic,
+        greet: Callable[[Peer, zmq.Frame], None] | None = None,
+    ) -> None:
         self._socket = socket
+        self._greet = greet  # is told whose a message is, if the coordinator has keys
         self._clock = clock
         self._sender = sender
         self._unread: Received | None = None  # parts of this one, which is refused, are still to come
@@ -84,6 +91,8 @@ class Intake:
         except zmq.Again:
             return None
         frame = receive(NOBLOCK, copy=False)
+        if self._greet is not None:
+            self._greet(peer, frame)
         if frame.more:
             return self._read_to_end(Received(peer, b"", 1, len(frame)), ends_at)
         return Received(peer, frame.bytes, 1, len(frame))

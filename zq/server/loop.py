@@ -22,12 +22,13 @@ from zq.core.options import CoordinatorOptions, Now
 from zq.core.state.holder import Peer
 from zq.core.tables import TABLES
 from zq.errors import ClosedError, StoreFullError
-from zq.processes.bound_address import BoundAddress, bind
+from zq.keys.door import KEYS_INTERVAL, Door
 from zq.processes.green import refuse_green_threads
 from zq.processes.wake import Wake
 from zq.server.calendar import CALENDAR
 from zq.server.intake import Intake, Received, read
 from zq.server.sender import Sender
+from zq.server.served_address import ServedAddress
 from zq.store import LmdbOptions, LmdbStore
 from zq.wire.address import DEFAULT_ADDRESS, check_bind_address
 from zq.wire.limits import FRAME_BYTES_MAX
@@ -58,6 +59,8 @@ class Server:
         bind: str = DEFAULT_ADDRESS,
         options: CoordinatorOptions | None = None,
         store_options: LmdbOptions | None = None,
+        keys: str | Path | None = None,
+        audit: str | Path | None = None,
     ) -> None:
         """Makes a server; nothing happens before `open`.
 
@@ -66,10 +69,13 @@ class Server:
             bind: a ZeroMQ address; port `*` takes a free one.
             options: how the coordinator behaves.
             store_options: map size and disk reserve.
+            keys: directory of the keys that are let in, and their rights (docs/keys.md); None: everybody may do all.
+            audit: file to which is added who did what as an operator; None: it is logged. It needs keys.
 
         Raises:
             ValueError: the address cannot be one.
             GreenThreadsError: threads are green ones in this process.
+            KeyFileError: this ZeroMQ cannot be trusted with keys.
         """
         refuse_green_threads()
         self.path = Path(path)
@@ -82,13 +88,17 @@ class Server:
         self._socket: zmq.Socket[bytes]
         self._sender: Sender
         self._intake: Intake
+        self._binding: ServedAddress
         self._opened = ExitStack()  # closes what `open` has opened, the last first
         self._is_begun = False
         self._unreachable: list[Peer] = []
         self._is_stopping = False
         self._faults = 0  # turns in a row that failed
         self._started_at = 0.0
-        self._wake = Wake()
+        if audit is not None and keys is None:
+            raise ValueError("expected keys with audit: without keys nobody knows who did it")
+        self._door = None if keys is None else Door(keys, audit)
+        self._wake = Wake()  # the last: it is to be closed
 
     def open(self) -> None:
         """Locks and opens the directory, reads the books and binds; once.
@@ -96,6 +106,7 @@ class Server:
         Raises:
             StoreError: the directory cannot be used; StoreLockedError when another coordinator has it.
             OSError: the address cannot be bound.
+            KeyFileError: the keys cannot be used.
             ClosedError: it was opened before.
         """
         if self._is_begun:
@@ -127,17 +138,28 @@ class Server:
         ):
             self._socket.setsockopt(name, value)
         self._sender = Sender(self._socket)
-        self._intake = Intake(self._socket, self._sender)
-        self.address = bind(self._socket, self.address)
-        self._opened.callback(BoundAddress(self.address).leave)
+        door = self._door
+        self._intake = Intake(self._socket, self._sender, greet=None if door is None else door.greet)
+        if door is not None:
+            door.open(context)  # before the address is there: without its answers nobody may come in
+            self._opened.callback(door.close)
+            door.protect(self._socket)
+        self._binding = ServedAddress(self._socket, self.address)
+        self._opened.callback(self._binding.leave)
+        self.address = self._binding.address
 
     def run(self) -> None:
         """Serves until `stop`; raises StoreError when the disk fails, upon which the process should end."""
         poller = zmq.Poller()
         poller.register(self._socket, zmq.POLLIN)
         poller.register(self._wake, zmq.POLLIN)
+        if self._door is not None:
+            poller.register(self._door.zap, zmq.POLLIN)
         while not self._is_stopping:
             poller.poll(self._patience())
+            if self._door is not None and self._door.turn():
+                self._door.protect(self._socket)
+                self._binding.renew()
             self._turn()
         log.info("stopped after %d commits", self.commits)
 
@@ -161,6 +183,8 @@ class Server:
             return 0  # what could not be delivered goes back at once
         now = _now()
         seconds = min(self._machine.next_at(now) - now.monotonic, self.options.heartbeat_interval / 2)
+        if self._door is not None:
+            seconds = min(seconds, KEYS_INTERVAL)
         return max(0, int(seconds * 1000) + 1)
 
     def _turn(self) -> None:
@@ -205,11 +229,14 @@ class Server:
         self._machine.turn(_now(), messages, self._unreachable, outbox)
         self.commits += 1
         self._unreachable = self._sender.send(outbox)
+        if self._door is not None:
+            self._door.write_down()
 
     # Books.
 
     def _read_books(self) -> None:
-        self._machine = Machine(self.options, _now(), self._store, self._about, CALENDAR)
+        guard = None if self._door is None else self._door.guard
+        self._machine = Machine(self.options, _now(), self._store, self._about, CALENDAR, guard)
 
     def _about(self) -> dict[str, Any]:
         from zq import __version__
@@ -219,6 +246,7 @@ class Server:
             "uptime": round(time.monotonic() - self._started_at, 3),
             "commits": self.commits,
             "store": self._store.info()._asdict(),
+            **({} if self._door is None else {"keys": self._door.about()}),
         }
 
 

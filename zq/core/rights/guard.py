@@ -52,6 +52,9 @@ again with its next message.
 NOTES_MAX: Final = 10_000
 """Refusals, and deeds of administration, that are noted in one turn."""
 
+FAULT_CHARS: Final = 500
+"""Of what is said about a refusal: names in it may be as long as somebody pleases."""
+
 Handle = Callable[[Step, Peer, ToCoordinator | Error], None]
 
 
@@ -162,7 +165,7 @@ class Guard:
         try:
             admitted: ToCoordinator | None = check(view, message)
         except ForbiddenError as error:
-            self._refuse(books, step, peer, message, str(error))
+            self._refuse(books, step, peer, message, str(error)[:FAULT_CHARS])
             return
         if isinstance(message, Submit) and rights.is_bounded:
             admitted, refused = self._sift(view, message)
@@ -208,7 +211,7 @@ class Guard:
             if fault is None:
                 admitted.append(batch)
             else:
-                refused.append(Refused(batch.id, FORBIDDEN, None, fault))
+                refused.append(Refused(batch.id, FORBIDDEN, None, fault[:FAULT_CHARS]))
         if refused:
             self._count(view.books, view.step, view.peer, message, refused[0].reason)
         return (message._replace(batches=tuple(admitted)) if admitted else None), refused
