@@ -48,9 +48,9 @@ def _read_lease(books: Books, now: Now, tx: Transaction, token: int, record: byt
         return
     books.keep(batch)
     holders = books.pullers if stored.is_puller else books.workers
-    holder = holders.get(stored.holder)
-    if holder is None:
-        holder = holders[stored.holder] = Holder(stored.holder, stored.incarnation, is_puller=stored.is_puller)
+    fresh = Holder(stored.holder, stored.incarnation, is_puller=stored.is_puller)
+    holder = holders.setdefault(fresh.key if stored.is_puller else fresh.name, fresh)
+    if holder is fresh:
         holder.life = Life.ABSENT
         holder.heard_at = now.monotonic
     lease = Lease(token, batch, covered, holder, now.monotonic, stored.granted_time)

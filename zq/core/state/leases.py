@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from hmac import compare_digest
 from math import inf
 from typing import NamedTuple
 
 from zq.core import tables
 from zq.core.state.batch import StoredBatch, mask_bytes
-from zq.core.state.holder import HolderOf
+from zq.core.state.holder import HolderOf, Peer
+from zq.wire.proofs import Proof, proof_of
 
 
 class LeaseRecord(NamedTuple):
@@ -84,3 +86,29 @@ class Lease:
 
 Holder = HolderOf[Lease]
 """Whoever holds leases."""
+
+
+class Claimant:
+    """Who says something about leases: a connection, the worker at it, and what proves that leases are known there."""
+
+    __slots__ = ("_peer", "_proofs", "worker")
+
+    def __init__(self, peer: Peer, worker: Holder | None, proofs: tuple[Proof, ...] = ()) -> None:
+        self._peer = peer
+        self.worker = worker
+        self._proofs = dict(proofs)
+
+    def may_speak_for(self, lease: Lease) -> bool:
+        """Whether a lease may be ended, given back, prolonged or confirmed: that of a worker by it alone; that of a
+        pull from the connection that has it, and by whoever proves to know it.
+        """
+        holder = lease.holder
+        if holder is self.worker or not holder.is_puller:
+            return holder is self.worker
+        return holder.peer == self._peer or self._knows(lease)
+
+    def _knows(self, lease: Lease) -> bool:
+        secret = lease.holder.incarnation
+        if not secret or secret[0] == " ":
+            return not secret  # pulled from a coordinator that knew no secrets; or with none, and from elsewhere
+        return compare_digest(self._proofs.get(lease.token, b""), proof_of(secret, lease.token).proof)

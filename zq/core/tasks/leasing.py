@@ -69,7 +69,7 @@ def uncover(books: Books, step: Step, lease: Lease, mask: int) -> None:
         if holder.is_puller:
             books.offers.pop(lease.token, None)
             if not holder.leases:
-                books.pullers.pop(holder.name, None)
+                books.pullers.pop(holder.key, None)
         step.tx.delete(tables.LEASES, tables.token_key(lease.token))
 
 

@@ -9,7 +9,7 @@ from zq.core.state import history, places
 from zq.core.state.batch import Forwarded, StoredBatch, bits, run_mask, runs
 from zq.core.state.books import Books
 from zq.core.state.holder import Peer
-from zq.core.state.leases import Holder, Lease
+from zq.core.state.leases import Claimant, Holder, Lease
 from zq.core.state.places import End
 from zq.core.state.step import Step
 from zq.core.state.transitions import CANCELLED, LEASED
@@ -17,6 +17,7 @@ from zq.core.tasks import admission, endings, groups, leasing, retrying
 from zq.task import task_id
 from zq.wire.batch import iterate_payloads, slice_tasks
 from zq.wire.messages import Cancelled, Done, Extend, Failed, Release, Settle, Settled, Span
+from zq.wire.proofs import Proof
 
 NO_RESULTS = (b"", b"")
 
@@ -33,15 +34,16 @@ def settle(books: Books, step: Step, peer: Peer, sender: Holder | None, message:
     """Carries out completions and failures; those whose token is not current are listed as stale (protocol 3,
     settle).
     """
-    stale = list(_all_stale(books, step, sender, message)) if message.is_whole else []
+    claimant = Claimant(peer, sender, message.proofs)
+    stale = list(_all_stale(books, step, claimant, message)) if message.is_whole else []
     if not stale:
         for done in message.done:
-            lease, mask, left = _judge_done(books, step, sender, done)
+            lease, mask, left = _judge_done(books, step, claimant, done)
             if lease is not None:
                 _complete(books, step, lease, done, mask)
             stale += left
         for failed in message.failed:
-            lease, bit, left = _judge_failed(books, step, sender, failed)
+            lease, bit, left = _judge_failed(books, step, claimant, failed)
             if lease is not None:
                 _fail(books, step, lease, bit, failed)
             stale += left
@@ -55,9 +57,10 @@ def settle(books: Books, step: Step, peer: Peer, sender: Holder | None, message:
 
 def release(books: Books, step: Step, peer: Peer, sender: Holder | None, message: Release) -> None:
     """Lets tasks wait again that their holder has not started; no attempt is charged."""
+    claimant = Claimant(peer, sender, message.proofs)
     stale: list[Span] = []
     for span in message.spans:
-        lease = _lease_of(books, sender, span.token)
+        lease = _lease_of(books, claimant, span.token)
         mask = 0 if lease is None else lease.mask & lease.batch.span_mask(span.lo, span.hi)
         if lease is None or not mask:
             stale.append(span)
@@ -125,12 +128,12 @@ def _finish_settling(
     step.send(peer, Settled(number, tuple(stale)))
 
 
-def _lease_of(books: Books, sender: Holder | None, token: int) -> Lease | None:
-    """Returns the lease of a token if the sender may speak for it: a worker for its own, anyone who knows it for a
-    pull's.
+def _lease_of(books: Books, claimant: Claimant, token: int, id: str | None = None) -> Lease | None:
+    """Returns the lease of a token if the claimant may speak for it, and it is for the batch of the id, if one is
+    said.
     """
     lease = books.leases.get(token)
-    if lease is None or (lease.holder is not sender and not lease.holder.is_puller):
+    if lease is None or (id is not None and id != lease.batch.id) or not claimant.may_speak_for(lease):
         return None
     return lease
 
@@ -141,13 +144,11 @@ Stale = tuple[str, Span]
 """What is refused of a message: the id of its batch, and the tasks."""
 
 
-def _judge_done(
-    books: Books, step: Step, sender: Holder | None, done: Done
-) -> tuple[Lease | None, int, Sequence[Stale]]:
+def _judge_done(books: Books, step: Step, claimant: Claimant, done: Done) -> tuple[Lease | None, int, Sequence[Stale]]:
     """Returns the lease and the tasks of it that a completion may end; and what is stale of it: neither covered by
     the lease of its token, nor word for word what was accepted under that token.
     """
-    lease = _lease_of(books, sender, done.token)
+    lease = _lease_of(books, claimant, done.token, done.id)
     mask = 0 if lease is None else lease.mask & lease.batch.span_mask(done.lo, done.hi)
     if lease is not None and mask.bit_count() == done.hi - done.lo:
         return lease, mask, ()
@@ -157,12 +158,12 @@ def _judge_done(
 
 
 def _judge_failed(
-    books: Books, step: Step, sender: Holder | None, failed: Failed
+    books: Books, step: Step, claimant: Claimant, failed: Failed
 ) -> tuple[Lease | None, int, Sequence[Stale]]:
     """Returns the lease and the task of it that has failed; else whether its report is stale, and not the repeat of one
     that was noted before.
     """
-    lease = _lease_of(books, sender, failed.token)
+    lease = _lease_of(books, claimant, failed.token, failed.id)
     bit = 0 if lease is None else lease.mask & lease.batch.span_mask(failed.index, failed.index + 1)
     if bit:
         return lease, bit, ()
@@ -173,12 +174,12 @@ def _judge_failed(
     return None, 0, [(failed.id, Span(failed.token, failed.index, failed.index + 1))]
 
 
-def _all_stale(books: Books, step: Step, sender: Holder | None, message: Settle) -> Iterator[Stale]:
+def _all_stale(books: Books, step: Step, claimant: Claimant, message: Settle) -> Iterator[Stale]:
     """Yields what would be refused of a message that is to be carried out as a whole, or not at all."""
     for done in message.done:
-        yield from _judge_done(books, step, sender, done)[2]
+        yield from _judge_done(books, step, claimant, done)[2]
     for failed in message.failed:
-        yield from _judge_failed(books, step, sender, failed)[2]
+        yield from _judge_failed(books, step, claimant, failed)[2]
 
 
 def _repeated_mask(books: Books, step: Step, done: Done, asked: int) -> int:
@@ -414,10 +415,10 @@ def note_started(books: Books, step: Step, lease: Lease, started: tuple[int, ...
                 books.alarms.set(step.now + timeout + books.options.suspect_after, lease)
 
 
-def extend(books: Books, step: Step, message: Extend) -> bool:
-    """Prolongs the lease of a pull, from now on; False when it is no longer there."""
-    lease = books.leases.get(message.token)
-    if lease is None or not lease.holder.is_puller:
+def extend(books: Books, step: Step, peer: Peer, message: Extend) -> bool:
+    """Prolongs the lease of a pull, from now on; False when it is no longer the claimant's."""
+    lease = _lease_of(books, Claimant(peer, None, (Proof(message.token, message.proof),)), message.token)
+    if lease is None:
         return False
     books.offers.pop(lease.token, None)  # whoever prolongs it has it
     leasing.prolong(books, step, lease, message.lease)
