@@ -57,6 +57,8 @@ def _read_lease(books: Books, now: Now, tx: Transaction, token: int, record: byt
     lease.is_solo = holder.solo = batch.is_solo and not stored.is_puller
     batch.leased |= covered
     books.add_lease(lease)
+    if batch.options.ttl is not None and not batch.attempts:
+        leasing.watch_start(books, lease, now.monotonic, now.wall)
     if stored.seconds is not None:
         lease.seconds = stored.seconds
         lease.expires_at = now.monotonic + stored.seconds

@@ -48,11 +48,18 @@ class HolderOf(Generic[L]):
     done: int = 0
     solo: bool = False  # holds a task that may kill workers, and gets nothing beside it (protocol 3.1)
     steady_since: float = 0.0  # heard without a gap, on one connection, and the coordinator did not stand still
+    gaps: int = 0  # times that it was away since it last settled a task
+    beat_at: float = 0.0  # its last hello or heartbeat
     idle_finds: int = 0  # times that it was found to hold tasks without working on them, since it last settled one
     rests_until: float = -inf  # gets nothing until then, for that reason
     is_resting: bool = False
     owner: str | None = None  # who was authenticated when it said hello; None: nobody was
     called_at: float = -inf  # when it was last asked for a sign of life, because another wants its name
+
+    @property
+    def is_doubted(self) -> bool:
+        """Whether it was away, or held tasks without working on them, since it last settled one."""
+        return self.idle_finds > 0 or self.gaps > 1
 
     @property
     def key(self) -> str:

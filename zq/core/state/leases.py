@@ -39,6 +39,7 @@ class Lease:
         "moved_at",
         "progress",
         "seconds",
+        "start_by",
         "started",
         "token",
     )
@@ -61,6 +62,7 @@ class Lease:
         self.is_solo = False
         self.seconds: float | None = None  # of a pull's lease; None for a worker's, which lives as long as the worker
         self.expires_at = inf
+        self.start_by = inf  # when what a worker has not started goes back, because its time to live is over
 
     def forget_started(self, mask: int) -> None:
         """Forgets what was known of the run of tasks that the lease no longer covers."""

@@ -3,12 +3,13 @@ fence).
 """
 
 from collections.abc import Iterator, Sequence
+from math import inf
 from zlib import crc32
 
 from zq.core.state import history, places
 from zq.core.state.batch import Forwarded, StoredBatch, bits, run_mask, runs
 from zq.core.state.books import Books
-from zq.core.state.holder import Peer
+from zq.core.state.holder import Life, Peer
 from zq.core.state.leases import Claimant, Holder, Lease
 from zq.core.state.places import End
 from zq.core.state.step import Step
@@ -47,8 +48,8 @@ def settle(books: Books, step: Step, peer: Peer, sender: Holder | None, message:
             if lease is not None:
                 _fail(books, step, lease, bit, failed)
             stale += left
-    if sender is not None and sender.idle_finds and (message.done or message.failed) and not stale:
-        sender.idle_finds, sender.is_resting = 0, False  # it works
+    if sender is not None and sender.is_doubted and (message.done or message.failed) and not stale:
+        sender.idle_finds, sender.gaps, sender.is_resting = 0, 0, False  # it works
         books.stir_for(sender)
     for id, span in stale:
         _note_stale(books, step, sender, id, span)
@@ -394,6 +395,8 @@ def _ring_alarm(books: Books, step: Step, lease: Lease) -> None:
             return
         lose(books, step, lease, f"the lease of {lease.seconds:g} s ran out")
         return
+    if lease.start_by <= step.now:
+        _take_back_unstarted(books, step, lease)
     timeout = lease.batch.options.timeout
     if timeout is None:
         return
@@ -403,6 +406,23 @@ def _ring_alarm(books: Books, step: Step, lease: Lease) -> None:
             step.send(lease.holder.peer, Cancelled((Span(lease.token, index, index + 1),)))
             single = take_out(books, step, lease, lease.batch.span_mask(index, index + 1))
             retrying.fail(books, step, single, f"ran longer than its timeout of {timeout:g} s")
+
+
+def _take_back_unstarted(books: Books, step: Step, lease: Lease) -> None:
+    """The tasks of a lease had to be started by now. Of a worker that was away it is not known what it has started,
+    until it has been heard for a while.
+    """
+    holder, first = lease.holder, lease.batch.first
+    known_at = holder.steady_since + books.options.suspect_after
+    if holder.life is not Life.LIVE or known_at > step.now:
+        lease.start_by = max(known_at, step.now + books.options.heartbeat_interval)
+        books.alarms.set(lease.start_by, lease)
+        return
+    lease.start_by = inf
+    mask = lease.mask & ~sum(1 << (index - first) for index in lease.started)
+    if mask:
+        step.send(holder.peer, Cancelled(tuple(Span(lease.token, lo + first, hi + first) for lo, hi in runs(mask))))
+        _give_back(books, step, lease, mask, f"worker {holder.name} has not started it within its ttl")
 
 
 def note_started(books: Books, step: Step, lease: Lease, started: tuple[int, ...]) -> None:
