@@ -3,9 +3,9 @@ transaction.
 """
 
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import Any, Final
 
-from zq.core.admin import namespaces, operations
+from zq.core.admin import chores, namespaces, operations
 from zq.core.admin.policies import set_policies
 from zq.core.arguments import (
     LIST_MAX,
@@ -23,11 +23,14 @@ from zq.core.state.books import Books, named_queue
 from zq.core.state.places import Dead
 from zq.core.state.queue import Queue, queue_fields
 from zq.core.state.step import Step
-from zq.core.tasks import cancelling, dead_letters, publishing, schedules
+from zq.core.tasks import dead_letters, publishing, schedules
 from zq.wire.policies import read_policies
 
 REPLAY_RATE_MIN, REPLAY_RATE_MAX = 0.001, 100_000.0
 """Dead letters a second that a replay may bring back: from a few an hour to what the coordinator can do."""
+
+LATER: Final = object()
+"""In the place of an answer: who asked is answered when it is done, perhaps in another step."""
 
 REPLAYS_MAX = 100
 """Replays at the same time: each is looked at in every step."""
@@ -104,9 +107,10 @@ def _purge_dead(books: Books, step: Step, arguments: dict[str, Any]) -> int:
     return dead_letters.purge(books, step, found, limit_in(arguments, LIST_MAX))
 
 
-def _bury(books: Books, step: Step, arguments: dict[str, Any]) -> int:
+def _bury(books: Books, step: Step, arguments: dict[str, Any]) -> object:
     reason = optional_text_in(arguments, "reason") or "buried by a client"
-    return cancelling.bury_task(books, step, text_in(arguments, "id"), reason)
+    chores.bury(books, step, step.asker, text_in(arguments, "id"), reason)
+    return LATER
 
 
 def _set_queue(books: Books, step: Step, arguments: dict[str, Any]) -> dict[str, Any]:

@@ -20,7 +20,7 @@ from zq.core.state.event_streams import Followers
 from zq.core.state.holder import Guests, Peer, PullWait
 from zq.core.state.leases import Holder, Lease
 from zq.core.state.namespace_limits import Share
-from zq.core.state.operation import Operation
+from zq.core.state.operation import Chores, Operation
 from zq.core.state.outcome_waits import Waits
 from zq.core.state.queue import Lining, Queue, assign_policy
 from zq.core.state.replay import Replay
@@ -83,6 +83,8 @@ class Books:
         self.bindings = Bindings()
         self.shares: dict[str, Share] = {}  # by name, the namespaces that have limits
         self.operations: dict[str, Operation] = {}  # on whole queues, by id; also some that are done
+        self.chores = Chores()
+        self.joints: dict[str, Any] = {}  # by id, groups that are being joined, as far as that is
         self.counters: dict[str, int] = {}
         self.stirred: dict[Queue, None] = {}  # queues in which something can perhaps be assigned
         self.unserved: dict[Queue, None] = {}  # invariant: between steps, every queue with workers in which tasks wait
@@ -220,6 +222,7 @@ class Books:
 
     def add_lease(self, lease: Lease) -> None:
         self.leases[lease.token] = lease
+        lease.batch.tokens[lease.token] = None
         lease.holder.leases[lease.token] = lease
         lease.holder.held += lease.mask.bit_count()
         if lease.batch.queue.gate is not None:
