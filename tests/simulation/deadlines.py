@@ -128,7 +128,7 @@ def _operations(books: Books, tx: Transaction, now: Clocks) -> float:
 
 
 def _chores(books: Books, tx: Transaction, now: Clocks) -> float:
-    return now.monotonic if books.chores.going else inf
+    return now.monotonic if books.chores.going or books.searches else inf
 
 
 def _gates(books: Books, tx: Transaction, now: Clocks) -> float:

@@ -23,6 +23,7 @@ from itertools import islice
 from math import inf
 from typing import Final
 
+from zq.core.admin import dead_searches
 from zq.core.state.books import Books
 from zq.core.state.holder import Peer
 from zq.core.state.operation import Chore
@@ -97,7 +98,8 @@ def carry_on(books: Books, step: Step) -> float:
             going[key] = going.pop(key)  # the others come first the next time
             if not chore.below:
                 left = _go_on(books, step, chore, left)
-    return step.now if going else inf
+    searches_at = dead_searches.carry_on(books, step) if books.searches else inf
+    return step.now if going else searches_at
 
 
 def _go_on(books: Books, step: Step, chore: Chore, left: int) -> int:
@@ -135,10 +137,10 @@ def _end(books: Books, step: Step, chore: Chore) -> None:
 
 # The portions: each returns what it has cost, and whether the chore is over.
 
-Portion = tuple[int, bool]
+Spent = tuple[int, bool]
 
 
-def _cancel(books: Books, step: Step, chore: Chore, most: int) -> Portion:
+def _cancel(books: Books, step: Step, chore: Chore, most: int) -> Spent:
     """Cancels members of a group that was cancelled."""
     spent = 0
     for member, kind in list(islice(groups.roster(step, chore.id), most)):
@@ -169,11 +171,11 @@ def _begin_below(books: Books, step: Step, chore: Chore, member: str) -> bool:
     return True
 
 
-def _end_tasks(books: Books, step: Step, chore: Chore, most: int) -> Portion:
+def _end_tasks(books: Books, step: Step, chore: Chore, most: int) -> Spent:
     return _end_batch(books, step, chore, most, chore.id)
 
 
-def _end_batch(books: Books, step: Step, chore: Chore, most: int, id: str) -> Portion:
+def _end_batch(books: Books, step: Step, chore: Chore, most: int, id: str) -> Spent:
     count, at, spent = cancelling.end_some(books, step, id, chore.at, most, _ending_of(chore))
     chore.count += count
     chore.at = at or 0
@@ -184,7 +186,7 @@ def _ending_of(chore: Chore) -> cancelling.Fate:
     return cancelling.Fate(chore.reason, is_buried=chore.verb == BURY_TASKS)
 
 
-def _sweep(books: Books, step: Step, chore: Chore, most: int) -> Portion:  # noqa: ARG001 - alike in shape
+def _sweep(books: Books, step: Step, chore: Chore, most: int) -> Spent:  # noqa: ARG001 - alike in shape
     row = groups.find(step, chore.id)
     if row is None or row.state == OPEN:
         return 0, True
@@ -192,12 +194,12 @@ def _sweep(books: Books, step: Step, chore: Chore, most: int) -> Portion:  # noq
     return count // SWEPT, count < SWEPT * most
 
 
-def _forget(books: Books, step: Step, chore: Chore, most: int) -> Portion:  # noqa: ARG001 - alike in shape
+def _forget(books: Books, step: Step, chore: Chore, most: int) -> Spent:  # noqa: ARG001 - alike in shape
     is_over = groups.forget_some(step, chore.id, SWEPT * most)
     return most, is_over
 
 
-def _join(books: Books, step: Step, chore: Chore, most: int) -> Portion:
+def _join(books: Books, step: Step, chore: Chore, most: int) -> Spent:
     row = groups.find(step, chore.id)
     if row is None or row.state != OPEN:
         books.joints.pop(chore.id, None)

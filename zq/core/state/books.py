@@ -84,6 +84,8 @@ class Books:
         self.shares: dict[str, Share] = {}  # by name, the namespaces that have limits
         self.operations: dict[str, Operation] = {}  # on whole queues, by id; also some that are done
         self.chores = Chores()
+        # By connection and request, what goes through dead letters (`zq.core.admin.dead_searches`).
+        self.searches: dict[tuple[Peer, int], Any] = {}
         self.joints: dict[str, Any] = {}  # by id, groups that are being joined, as far as that is
         self.counters: dict[str, int] = {}
         self.stirred: dict[Queue, None] = {}  # queues in which something can perhaps be assigned
