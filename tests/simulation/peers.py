@@ -249,9 +249,10 @@ class Customer:
         """Cancels tasks of a batch, or a group, and notes of which it is known that they are there."""
         base, _, _ = id.partition("#")
         tasks = [task_id(base, self.submitted.get(base, 1), index) for index in indexes]
-        tasks += [other for other in self.ledger.entries if other.startswith((f"{base}.0", f"{base}.1"))]
         request = self.number()
         entries = self.ledger.entries
+        if base in entries and entries[base].policy != "any":  # such a one may be done, and members go on
+            tasks += [other for other in entries if other.startswith((f"{base}.0", f"{base}.1"))]
         self.cancels[request] = [one for one in tasks if one in entries and entries[one].is_accepted]
         self.ask(Cancel(request, id))
 
