@@ -342,7 +342,8 @@ def _dead(books: Books, step: Step, operation: Operation, queue: Queue, to: Queu
         if to is not None:
             count += moving.move_dead(books, step, dead, to)
         else:
-            count += dead_letters.purge(books, step, iter((dead,)), 1)
+            count += 1
+            dead_letters.purge(books, step, dead)
     return count, len(found) < PORTION_ROWS
 
 

@@ -20,7 +20,7 @@ from zq.core.state.event_streams import Followers
 from zq.core.state.holder import Guests, Peer, PullWait
 from zq.core.state.leases import Holder, Lease
 from zq.core.state.namespace_limits import Shares
-from zq.core.state.operation import Operation
+from zq.core.state.operation import Chores, Operation
 from zq.core.state.outcome_waits import Waits
 from zq.core.state.queue import Lining, Queue, assign_policy
 from zq.core.state.replay import Replay
@@ -82,6 +82,10 @@ class Books:
         self.replays: dict[str, Replay] = {}  # by id: dead letters that are brought back at a rate
         self.bindings = Bindings()
         self.operations: dict[str, Operation] = {}  # on whole queues, by id; also some that are done
+        self.chores = Chores()
+        # By connection and request, what goes through dead letters (`zq.core.admin.dead_searches`).
+        self.searches: dict[tuple[Peer, int], Any] = {}
+        self.joints: dict[str, Any] = {}  # by id, groups that are being joined, as far as that is
         self.counters: dict[str, int] = {}
         self.stirred: dict[Queue, None] = {}  # queues in which something can perhaps be assigned
         self.unserved: dict[Queue, None] = {}  # invariant: between steps, every queue with workers in which tasks wait
@@ -212,6 +216,7 @@ class Books:
 
     def add_lease(self, lease: Lease) -> None:
         self.leases[lease.token] = lease
+        lease.batch.tokens[lease.token] = None
         lease.holder.leases[lease.token] = lease
         lease.holder.held += lease.mask.bit_count()
         if lease.batch.queue.gate is not None:
