@@ -20,7 +20,7 @@ from pathlib import Path
 
 import zmq
 
-from zq.processes.endpoints import bind_error
+from zq.processes.endpoints import bind_error, check_port
 from zq.processes.forks import close_sockets_of, drop_in_forks
 
 CLAIM_PATIENCE = 5.0
@@ -40,9 +40,10 @@ def bind(socket: zmq.Socket[bytes], address: str) -> str:
     """Binds a socket and returns where: a port `*` is resolved.
 
     Raises:
+        ValueError: the port cannot be one.
         OSError: the address cannot be bound, as `claimed` says, or as the system does.
     """
-    with claimed(address):
+    with claimed(check_port(address)):
         try:
             _bind(socket, address)
         except zmq.ZMQError as error:

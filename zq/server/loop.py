@@ -29,7 +29,7 @@ from zq.processes.wake import Wake
 from zq.server.calendar import CALENDAR
 from zq.store import LmdbOptions, LmdbStore
 from zq.wire.address import DEFAULT_ADDRESS, check_bind_address
-from zq.wire.codec import decode_for_coordinator, encode
+from zq.wire.codec import decode_for_coordinator, encode_answer
 from zq.wire.limits import FRAME_BYTES_MAX
 from zq.wire.messages import Error, FromCoordinator, ToCoordinator
 
@@ -244,7 +244,7 @@ class Server:
         for peer, message in outbox:
             if peer in failed:
                 continue
-            frame = encode(message)
+            frame = encode_answer(message)
             try:
                 send(peer, SEND_MORE)  # fails if either would
                 send(frame, NOBLOCK)
