@@ -37,6 +37,7 @@ def read_books(options: CoordinatorOptions, now: Now, tx: Transaction) -> Books:
         books.bindings.add(Binding(*tables.unpack(record)), int.from_bytes(key, "big"))
     for key, record in list(tx.scan(tables.LEASES)):
         _read_lease(books, now, tx, tables.token_of(key), record)
+    books.tallies.count({})
     books.save(tx)
     return books
 

@@ -86,6 +86,9 @@ AT_PENDING, AT_SCHEDULED, AT_DEAD, AT_ENDED, AT_PARKED = range(5)
 
 COUNTERS_KEY: Final = b"counters"
 
+KEY_NUMBER_MAX: Final = (1 << 32) - 1
+"""The last number of a queue or binding that a key can have."""
+
 _TASK_KEY = struct.Struct(">IBQH")
 _LINE = struct.Struct(">IBH")
 _POSITION = struct.Struct(">QH")

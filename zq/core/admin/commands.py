@@ -11,12 +11,14 @@ from zq.core.admin.policies import set_policies
 from zq.core.arguments import (
     LIST_MAX,
     InvalidRequestError,
+    checked,
     judged,
     limit_in,
     name_in,
     number_in,
     optional_text_in,
     prefix,
+    queue_in,
     text_in,
 )
 from zq.core.state import places
@@ -26,6 +28,7 @@ from zq.core.state.queue import Queue, queue_fields
 from zq.core.state.step import Step
 from zq.core.tasks import dead_letters, publishing, schedules
 from zq.wire.policies import read_policies
+from zq.wire.values import short
 
 REPLAY_RATE_MIN, REPLAY_RATE_MAX = 0.001, 100_000.0
 """Dead letters a second that a replay may bring back: from a few an hour to what the coordinator can do."""
@@ -45,8 +48,8 @@ def carry_out(books: Books, step: Step, verb: str, arguments: dict[str, Any]) ->
     """
     command = COMMANDS.get(verb)
     if command is None:
-        raise InvalidRequestError(f"expected a command of {', '.join(COMMANDS)}, got {verb!r}")
-    return command(books, step, arguments)
+        raise InvalidRequestError(f"expected a command of {', '.join(COMMANDS)}, got {short(verb)}")
+    return command(books, step, checked(arguments, books.queues))
 
 
 def _retry(books: Books, step: Step, arguments: dict[str, Any]) -> bool:
@@ -98,7 +101,7 @@ def _stop_replay(books: Books, step: Step, arguments: dict[str, Any]) -> bool:
 
 def _target(books: Books, step: Step, arguments: dict[str, Any]) -> Queue | None:
     """Returns the queue to which dead letters are to go; it is made if need be, as by a submit."""
-    return None if arguments.get("to") is None else books.queue(step, name_in(arguments, "to"))
+    return None if arguments.get("to") is None else books.queue(step, queue_in(arguments, "to"))
 
 
 def _purge_dead(books: Books, step: Step, arguments: dict[str, Any]) -> object:
@@ -119,7 +122,9 @@ def _bury(books: Books, step: Step, arguments: dict[str, Any]) -> object:
 
 
 def _set_queue(books: Books, step: Step, arguments: dict[str, Any]) -> dict[str, Any]:
-    name = text_in(arguments, "queue")
+    name = arguments.get("queue")
+    if name not in books.queues:
+        name = queue_in(arguments, "queue")
     policies = {policy: value for policy, value in arguments.items() if policy not in ("queue", "namespace")}
     changes = judged(read_policies, policies)
     queue = books.queue(step, name)

@@ -19,7 +19,7 @@ from zq.core.state.deadlines import Alarms, Deadlines
 from zq.core.state.event_streams import Followers
 from zq.core.state.holder import Guests, Peer, PullWait
 from zq.core.state.leases import Holder, Lease
-from zq.core.state.namespace_limits import Shares
+from zq.core.state.namespace_limits import Shares, Tallies
 from zq.core.state.operation import Chores, Operation
 from zq.core.state.outcome_waits import Waits
 from zq.core.state.queue import Lining, Queue, assign_policy
@@ -91,6 +91,7 @@ class Books:
         self.unserved: dict[Queue, None] = {}  # invariant: between steps, every queue with workers in which tasks wait
         self.changed: dict[Queue, None] = {}  # queues whose record must be written
         self.shares = Shares(self.changed)  # the namespaces that have limits
+        self.tallies = Tallies()  # sums over queues, for who asks
         self.unsaved: dict[bytes, StoredBatch] = {}  # by task key, batches whose progress must be written
         self.fenced: dict[str, deque[str]] = {}  # by worker name, the last incarnations that were fenced
         self.is_changed = False  # whether the counters must be written
@@ -135,6 +136,7 @@ class Books:
             self.drop(batch)  # lanes hold what has ended until they come to it
         del self.queues[queue.name], self.queues_by_number[queue.number]
         self.shares.remove_queue(queue)
+        self.tallies.remove_queue(queue)
         for queues in (self.stirred, self.changed, self.pulled, self.gated):
             queues.pop(queue, None)
         step.tx.delete(tables.QUEUES, tables.queue_key(queue.number))
@@ -143,6 +145,7 @@ class Books:
         self.queues[queue.name] = queue
         self.queues_by_number[queue.number] = queue
         self.shares.add_queue(queue)
+        self.tallies.add_queue(queue)
 
     def prepare(self, queue: Queue, now: float, *, is_restart: bool) -> None:
         """Makes what the policies of a queue need in memory.
@@ -293,6 +296,7 @@ class Books:
             self.unsaved.clear()
         if self.changed:
             tx.put_many(tables.QUEUES, [(tables.queue_key(queue.number), queue.record()) for queue in self.changed])
+            self.tallies.note(self.changed)
             self.changed.clear()
         if self.is_changed:
             record = CountersRecord(self.epoch, self.sequence, self.finish_sequence, self._queue_number, self.kept)

@@ -82,8 +82,8 @@ class GroupRow:
         options = None if self.options is DEFAULT_OPTIONS else tuple(self.options)
         head = (self.size, self.policy, self.skips_none, self.queue, options, self.opened_time)
         tail = (self.state, self.joined, self.outstanding, self.results_bytes, self.reason, self.finished_time)
-        tail = (*tail, self.depth, self.stored, self.is_packed)
-        return tables.pack((*head, *tail) if self.owner is None else (*head, *tail, self.owner))
+        ways = (self.depth, self.stored, self.is_packed)
+        return tables.pack(head + tail + ways if self.owner is None else (*head, *tail, *ways, self.owner))
 
 
 def read_row(id: str, value: bytes) -> GroupRow:
