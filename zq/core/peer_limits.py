@@ -53,8 +53,8 @@ class PeerLimits:
 
     @classmethod
     def parse(cls, text: str) -> PeerLimits:
-        """Reads limits as a person writes them, `waits=5000,leases=100`; what is not named has its default, and so has all of
-        `default`.
+        """Reads limits as a person writes them, `waits=5000,leases=100`; what is not named has its default, and so
+        has all of `default`.
 
         Raises:
             ValueError: a name is none, or comes twice, or its value is no whole number from 1.
