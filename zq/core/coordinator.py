@@ -104,7 +104,11 @@ class Machine:
         self._upkeep = Upkeep(self.books)
 
     def turn(
-        self, now: Now, messages: Iterable[tuple[Peer, ToCoordinator | Error]] = (), unreachable: Collection[Peer] = ()
+        self,
+        now: Now,
+        messages: Iterable[tuple[Peer, ToCoordinator | Error]] = (),
+        unreachable: Collection[Peer] = (),
+        outbox: list[tuple[Peer, FromCoordinator]] | None = None,
     ) -> list[tuple[Peer, FromCoordinator]]:
         """Takes one turn, and returns what is to be sent: it may be, for the commit has returned.
 
@@ -113,6 +117,8 @@ class Machine:
             messages: what has come, with its connection, decoded and checked; an Error instead of a message that could
                 not be read is the answer to it.
             unreachable: connections to which something could not be sent.
+            outbox: an empty list which is filled while the messages are taken, so that whoever hands them in may stop
+                when the answers are many; it is what is returned.
 
         Raises:
             StoreError: of the store; StoreFullError when not even its reserve has room.
@@ -120,6 +126,8 @@ class Machine:
         tx = self._store.begin()
         try:
             step = Step(now, tx)
+            if outbox is not None:
+                step.outbox = outbox
             if step.now - self._ticked_at > 2 * self.options.heartbeat_interval:
                 liveness.excuse_idleness(self.books, step.now)
             for peer in unreachable:
