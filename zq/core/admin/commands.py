@@ -40,6 +40,10 @@ REPLAYS_MAX = 100
 """Replays at the same time: each is looked at in every step."""
 
 
+FREE_POLICIES = frozenset(("paused", "draining"))
+"""Policies that may be set of a queue that is there while the store is full: they are of use then, and take no room."""
+
+
 def carry_out(books: Books, step: Step, verb: str, arguments: dict[str, Any]) -> Any:
     """Carries out a command.
 
@@ -53,6 +57,7 @@ def carry_out(books: Books, step: Step, verb: str, arguments: dict[str, Any]) ->
 
 
 def _retry(books: Books, step: Step, arguments: dict[str, Any]) -> bool:
+    books.check_store(step)
     return _revive_one(books, step, text_in(arguments, "id"), None)
 
 
@@ -67,6 +72,7 @@ def _find_one(books: Books, step: Step, id: str) -> Dead | None:
 
 
 def _replay(books: Books, step: Step, arguments: dict[str, Any]) -> object:
+    books.check_store(step)
     to = _target(books, step, arguments)
     id = optional_text_in(arguments, "id")
     if id is not None:
@@ -87,6 +93,7 @@ def _search(books: Books, arguments: dict[str, Any], *, is_purge: bool) -> DeadS
 def _start_replay(books: Books, step: Step, arguments: dict[str, Any]) -> dict[str, Any]:
     if arguments.get("namespace") is not None and arguments.get("queue") is None:
         raise InvalidRequestError("expected a queue: a replay within a namespace is of one queue")
+    books.check_store(step)
     rate = number_in(arguments, "rate", REPLAY_RATE_MIN, REPLAY_RATE_MAX)
     id = name_in(arguments, "id")
     if len(books.replays) >= REPLAYS_MAX and id not in books.replays:
@@ -101,7 +108,7 @@ def _stop_replay(books: Books, step: Step, arguments: dict[str, Any]) -> bool:
 
 def _target(books: Books, step: Step, arguments: dict[str, Any]) -> Queue | None:
     """Returns the queue to which dead letters are to go; it is made if need be, as by a submit."""
-    return None if arguments.get("to") is None else books.queue(step, queue_in(arguments, "to"))
+    return None if arguments.get("to") is None else books.queue_for(step, queue_in(arguments, "to"))
 
 
 def _purge_dead(books: Books, step: Step, arguments: dict[str, Any]) -> object:
@@ -116,6 +123,7 @@ def _purge_dead(books: Books, step: Step, arguments: dict[str, Any]) -> object:
 
 
 def _bury(books: Books, step: Step, arguments: dict[str, Any]) -> object:
+    books.check_store(step)
     reason = optional_text_in(arguments, "reason") or "buried by a client"
     chores.bury(books, step, step.asker, text_in(arguments, "id"), reason)
     return LATER
@@ -127,7 +135,9 @@ def _set_queue(books: Books, step: Step, arguments: dict[str, Any]) -> dict[str,
         name = queue_in(arguments, "queue")
     policies = {policy: value for policy, value in arguments.items() if policy not in ("queue", "namespace")}
     changes = judged(read_policies, policies)
-    queue = books.queue(step, name)
+    if name not in books.queues or not set(changes) <= FREE_POLICIES:
+        books.check_store(step)
+    queue = books.queue_for(step, name)
     set_policies(books, step, queue, queue.policies._replace(**changes))
     if books.events is not None:
         text_of = ", ".join(f"{policy}={value}" for policy, value in changes.items())
@@ -149,11 +159,13 @@ def _resume(books: Books, step: Step, arguments: dict[str, Any]) -> dict[str, An
 
 def _set_schedule(books: Books, step: Step, arguments: dict[str, Any]) -> dict[str, Any]:
     changes = {name: value for name, value in arguments.items() if name != "namespace"}
+    if set(changes) - {"name", "is_paused"}:
+        books.check_store(step)
     return schedules.change(books, step, text_in(arguments, "name"), schedules.check_changes(changes))
 
 
-def _delete_schedule(books: Books, step: Step, arguments: dict[str, Any]) -> bool:  # noqa: ARG001 - alike in shape
-    return schedules.delete(step, text_in(arguments, "name"))
+def _delete_schedule(books: Books, step: Step, arguments: dict[str, Any]) -> bool:
+    return schedules.delete(books, step, text_in(arguments, "name"))
 
 
 COMMANDS: dict[str, Callable[[Books, Step, dict[str, Any]], Any]] = {
