@@ -189,6 +189,9 @@ class FakeSession:
         outbox, self.outbox = self.outbox, []
         return outbox
 
+    def refused(self, error: Exception) -> None:
+        self.failures.append(error)
+
     def failed(self, error: Exception) -> None:
         self.failures.append(error)
 

@@ -144,13 +144,19 @@ class Key:
             ValueError: this key knows no server.
         """
         if server is None and not self.servers:
-            raise ValueError(
-                f"expected the public key of a coordinator in the key {self.name}, got none: make it with "
-                "`zq keys new` beside the coordinator's keys, or add the line servers = [...]"
-            )
+            raise ValueError(self.why_useless())
         socket.curve_secretkey = self.secret.encode()
         socket.curve_publickey = self.public.encode()
         socket.curve_serverkey = (server or self.servers[0]).encode()
+
+    def why_useless(self) -> str:
+        """Returns what is wrong with a key that knows no coordinator's key, so that it could not tell whom it talks
+        to.
+        """
+        return (
+            f"expected the public key of a coordinator in the key {self.name}, got none: make it with `zq keys new` "
+            "beside the coordinator's keys, or add the line servers = [...]"
+        )
 
     def guard(self, socket: zmq.Socket[Any], domain: str = ZAP_DOMAIN) -> None:
         """Makes a socket that will bind speak CURVE as this key; call it before `bind`, and with an authenticator that

@@ -12,6 +12,7 @@ from pathlib import Path
 from types import TracebackType
 
 from zq.core.options import CoordinatorOptions
+from zq.keys.own import OWN_KEYS
 from zq.processes.green import refuse_green_threads
 from zq.processes.references import refuse_while_loading
 from zq.server.loop import Server
@@ -71,6 +72,7 @@ class Coordinator:
                 raise
             self._service = service
             self._address = service.server.address
+            OWN_KEYS[self._address] = None
         return self
 
     def close(self) -> None:
@@ -83,12 +85,14 @@ class Coordinator:
         with self._lock:
             service, self._service = self._service, None
         if service is not None:
+            OWN_KEYS.pop(service.server.address, None)
             service.close()
 
     def __del__(self) -> None:
         """Whoever forgets a coordinator ends it: its thread knows only the service. What was accepted is on disk."""
         service = self.__dict__.get("_service")  # None: its making has failed
         if service is not None and not sys.is_finalizing() and service.drop():
+            OWN_KEYS.pop(service.server.address, None)
             text = (
                 f"unclosed coordinator of {service.server.path}: close it with close(), or use it in a with statement"
             )

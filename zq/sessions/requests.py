@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from zq.errors import BusyError, ClosedError, InvalidTaskError, RemoteProtocolError, StaleLeaseError, ZqError
 from zq.sessions.outcomes import FOREVER, BatchOutcome, Reply
+from zq.sessions.refusals import remote_error
 from zq.sessions.settles import Settles, Settling, settle_message
 from zq.sessions.submits import Load, Part, Submits
 from zq.sessions.waiters import Expired, Waiting, first_deadline, is_wanted, take_expired, take_replies
@@ -101,7 +102,7 @@ class Request(Waiting):
 
     def receive_error(self, message: Error) -> None:
         for reply in take_replies(self.waiters()):
-            reply.reject(RemoteProtocolError(message.code, message.text, message.request))
+            reply.reject(remote_error(message.code, message.text, message.request))
 
 
 class PullRequest(Request):

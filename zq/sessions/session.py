@@ -2,6 +2,7 @@
 
 from typing import Protocol
 
+from zq.errors import AccessDeniedError
 from zq.wire.messages import FromCoordinator, ToCoordinator
 
 
@@ -25,6 +26,11 @@ class Session(Protocol):
 
     def take_outbox(self) -> list[ToCoordinator]:
         """Returns and forgets the messages to send, in order."""
+
+    def refused(self, error: AccessDeniedError) -> None:
+        """The coordinator does not let the link in: everything that waits ends with this error. The link goes on
+        trying, and what is asked from now on waits for the next try.
+        """
 
     def failed(self, error: Exception) -> None:
         """The link has ended: everything that waits, and everything that is asked from now on, ends with this error."""
