@@ -33,6 +33,7 @@ CPYTHON = {"test_interpreter_shutdown", "test_concurrent_futures"}
 ELSEWHERE = {
     "zq.commands": "a group of entry points",
     "zq.executor.make_worker": "its public address",
+    "zq.toml": "a file of contexts",
 }
 """Dotted names that are not where something of Python is defined, each with what it is."""
 

@@ -68,7 +68,7 @@ def test_an_unknown_key_is_told_so(door: Door, key: zq.Key) -> None:
 
 
 def test_nobody_gets_in_without_a_key(door: Door) -> None:
-    assert "admits nobody without a key: give one as key=, --key or ZQ_KEY" in refusal(door.address, None)
+    assert "admits nobody without a key: give one as key=, ZQ_KEY or `zq --key FILE`" in refusal(door.address, None)
 
 
 def test_a_coordinator_with_another_key_is_not_trusted(door: Door, key: zq.Key) -> None:

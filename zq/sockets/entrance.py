@@ -105,7 +105,7 @@ class Entrance:
 
     def _mismatch(self) -> str:
         if self._key is None:
-            return "admits nobody without a key: give one as key=, --key or ZQ_KEY"
+            return "admits nobody without a key: give one as key=, ZQ_KEY or `zq --key FILE`"
         return f"has no keys, and so cannot show that it is the one which the key {self._key.name} trusts"
 
     def _look_again(self) -> str | None:
