@@ -18,6 +18,7 @@ STATE = "a word for a state or an end, which several kinds of things have: a com
 CONSTANTS_TWICE: dict[str, str] = {
     "CANCELLED": STATE,
     "DEAD": PLACE,
+    "DENIED": OF_ZQ,
     "DONE": STATE,
     "FAILED": STATE,
     "HANDSHAKE_TIMEOUT": OF_ZQ,

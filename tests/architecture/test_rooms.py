@@ -22,7 +22,7 @@ ROOMS: dict[str, str] = {
     "zq.submit_options": "zq.wire",
     "zq.task": "zq.submit_options zq.wire",
     "zq.core": "zq.task zq.wire zq.errors",
-    "zq.keys": "zq.errors",
+    "zq.keys": "zq.processes zq.errors",
     "zq.sessions": "zq.wire zq.errors",
     "zq.processes": "",
     "zq.sockets": "zq.sessions zq.keys zq.processes zq.wire zq.errors",
@@ -64,9 +64,9 @@ FLOORS: dict[str, int] = {
 }
 """Inside of the core: who stands higher may import who stands lower, never the other way."""
 
-OF_ZQ_FOR_PATTERNS = ("zq.processes", "zq.lazy", "zq.handling")
-"""What patterns may import of zq beside the public names: processes, how names are loaded when they are first used, and
-how anybody's code is called.
+OF_ZQ_FOR_PATTERNS = ("zq.processes", "zq.lazy", "zq.handling", "zq.keys")
+"""What patterns may import of zq beside the public names: processes, how names are loaded when they are first used,
+how anybody's code is called, and keys.
 """
 
 ROOFS = ("zq", "patterns")

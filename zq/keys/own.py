@@ -38,16 +38,21 @@ def source_of_key(key: KeySource | None, address: str) -> Key | Path | None:
     return Path(key).expanduser() if key != "" else None
 
 
+def find_key(key: KeySource | None, address: str) -> Key | None:
+    """Returns the key that `source_of_key` finds, read if it is in a file; raises TypeError and KeyFileError."""
+    source = source_of_key(key, address)
+    return Key.read(source) if isinstance(source, Path) else source
+
+
 def resolve_key(key: KeySource | None, address: str) -> Key | None:
-    """Returns the key for the coordinator at an address, as `source_of_key` finds it, read if it is in a file.
+    """Returns the key to show to the coordinator at an address, as `source_of_key` finds it.
 
     Raises:
         TypeError: it is neither a key nor a path.
         KeyFileError: the file cannot be read, or is no key.
         ValueError: the key knows no coordinator's key, so that it could not tell whom it talks to.
     """
-    source = source_of_key(key, address)
-    found = Key.read(source) if isinstance(source, Path) else source
+    found = find_key(key, address)
     if found is not None and not found.servers:
         raise ValueError(found.why_useless())
     return found
