@@ -261,7 +261,8 @@ def _arguments(view: View, ask: AskRow, arguments: dict[str, Any], *, to_change:
                     seen[argument] = HIDDEN
                 elif to_change and subject in (Subject.OPERATION, Subject.REPLAY) and not rights.is_inside(value):
                     raise ForbiddenError(f"key {rights.name} may only name what is in {_places(rights)}, got {value}")
-    if len(rights.namespaces) == 1 and seen.get("namespace") is None:
+    is_by_place = any(subject is Subject.INSIDE for _, subject in ask.subjects)
+    if len(rights.namespaces) == 1 and not is_by_place and seen.get("namespace") is None:
         seen["namespace"] = rights.namespaces[0]  # what is outside would be left out of the answer anyway
     return seen
 
