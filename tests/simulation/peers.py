@@ -52,6 +52,7 @@ from zq.wire.messages import (
     Wait,
     Welcome,
 )
+from zq.wire.proofs import proof_of
 from zq.wire.retry import RetryPolicy
 from zq.wire.unique import Unique
 
@@ -103,6 +104,7 @@ class Customer:
         self.world = world
         self.ledger = ledger
         self.name = name
+        self.secret = f"secret-of-{name}"
         self.request = 0
         self.made = 0
         self.unanswered: dict[int, tuple[Any, float]] = {}  # request -> message, when to send it again
@@ -275,7 +277,8 @@ class Customer:
 
     def pull(self) -> None:
         queue = self.world.rng.choice(("pizza", "pasta"))
-        self.ask(Pull(self.number(), self.name, queue, self.world.rng.choice((1, 4)), 1.0, 6.0))  # it confirms nothing
+        most = self.world.rng.choice((1, 4))
+        self.ask(Pull(self.number(), self.name, queue, most, 1.0, 6.0, secret=self.secret))  # it confirms nothing
 
     def set_a_queue(self) -> None:
         """Changes how a queue behaves."""
@@ -421,13 +424,15 @@ class Customer:
     def settle(self, assignment: Assignment) -> None:
         count = len(assignment.ends) >> 2
         number = self.number()
+        proofs = (proof_of(self.secret, assignment.token),)
         kind = self.world.rng.random()
         if kind < 0.2:
-            self.ask(Release(number, None, (Span(assignment.token, assignment.lo, assignment.lo + count),)))
+            spans = (Span(assignment.token, assignment.lo, assignment.lo + count),)
+            self.ask(Release(number, None, spans, proofs))
             return
         if kind < 0.4:
             failed = Failed(assignment.token, assignment.id, assignment.lo, "burnt", None, False)
-            self.ask(Settle(number, None, (), (failed,)))
+            self.ask(Settle(number, None, (), (failed,), False, proofs))
             return
         done = []
         for index in range(assignment.lo, assignment.lo + count):
@@ -435,7 +440,7 @@ class Customer:
             done.append(Done(assignment.token, assignment.id, index, index + 1, *result_of(assignment, index), ()))
             self.confirming.setdefault(number, []).append((id, assignment.token))
         self.confirming[number] = self.confirming[number][:1]
-        self.ask(Settle(number, None, tuple(done[:1]), ()))
+        self.ask(Settle(number, None, tuple(done[:1]), (), False, proofs))
 
 
 class Worker:

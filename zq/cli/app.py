@@ -25,7 +25,7 @@ from zq.cli import (
     topics,
 )
 from zq.cli.extending import ExtensibleGroup
-from zq.cli.output import EXIT_CODES, INTERRUPTED
+from zq.cli.output import EXIT_CODES, INTERRUPTED, echo
 
 app = typer.Typer(
     cls=ExtensibleGroup,
@@ -42,7 +42,7 @@ def _show_version(value: bool) -> None:
     if value:
         from zq import __version__
 
-        typer.echo(__version__)
+        echo(__version__)
         raise typer.Exit
 
 

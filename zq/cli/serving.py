@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, NoReturn
 import typer
 
 from zq.cli.arguments import TIMEOUT, Address, Json
-from zq.cli.output import exit_codes, fail, print_json
+from zq.cli.output import echo, exit_codes, fail, print_json
 from zq.core.options import CoordinatorOptions
 from zq.processes.logs import configure_log
 from zq.wire.address import check_bind_address
@@ -118,7 +118,7 @@ def _serve(server: Server) -> None:
         signal.signal(one, on_signal)
     try:
         server.open()
-        typer.echo(
+        echo(
             f"zq coordinator ready on {server.address}, data in {server.path}, guarantee: a receipt means on disk; "
             "a task is completed at most once and executed at least once",
             err=True,
@@ -236,7 +236,7 @@ def _work(runner: Worker, *, burst: bool) -> None:
             client.ping()
     if not runner.handlers:
         raise ValueError(f"worker {runner.name} has no handler; register one with @worker.task(queue)")
-    typer.echo(f"zq worker {runner.name} takes tasks of {', '.join(runner.handlers)} from {runner.address}", err=True)
+    echo(f"zq worker {runner.name} takes tasks of {', '.join(runner.handlers)} from {runner.address}", err=True)
     runner.run(burst=burst)
 
 
@@ -244,10 +244,10 @@ def _load_worker(spec: str) -> Worker:
     from zq.app.app import App
     from zq.cli.reloading import take_reporter
     from zq.processes.import_errors import files_of
-    from zq.processes.references import ModuleFailedError, StartedOnImportError, lend_main, load_provider
+    from zq.processes.references import ModuleFailedError, StartedOnImportError, lend_main, load_provider, own_folder
     from zq.worker.worker import Worker
 
-    sys.path.insert(0, str(Path.cwd()))  # as `python -m` does; a console script has its own folder there
+    sys.path.insert(0, own_folder())  # as `python -m` does; a console script has its own folder there
     lend_main()
     reporter = take_reporter()
     try:
@@ -292,6 +292,6 @@ def bench(
         if as_json:
             print_json(figures)
         else:
-            typer.echo(text(figures))
+            echo(text(figures))
         if figures["done"] != tasks + single:
             fail(f"{tasks + single} tasks were submitted and {figures['done']} were done")

@@ -263,14 +263,14 @@ class Machine:
                 self._answer(step, peer, request, lambda: commands.carry_out(books, step, verb, arguments))
             case Withdraw(requests):
                 pulls.withdraw(books, step, peer, requests)
-            case Confirm(tokens):
-                pulls.confirm(books, step, peer, tokens)
+            case Confirm():
+                pulls.confirm(books, step, peer, message)
             case Follow():
                 following.follow(books, step, peer, message)
             case Ping(request):
                 step.send(peer, Pong(request, books.epoch))
             case Extend(request):
-                step.send(peer, Answer(request, settling.extend(books, step, message)))
+                step.send(peer, Answer(request, settling.extend(books, step, peer, message)))
             case _:
                 assert_never(message)
 

@@ -48,9 +48,9 @@ def _read_lease(books: Books, now: Now, tx: Transaction, token: int, record: byt
         return
     books.keep(batch)
     holders = books.pullers if stored.is_puller else books.workers
-    holder = holders.get(stored.holder)
-    if holder is None:
-        holder = holders[stored.holder] = Holder(stored.holder, stored.incarnation, is_puller=stored.is_puller)
+    fresh = Holder(stored.holder, stored.incarnation, is_puller=stored.is_puller)
+    holder = holders.setdefault(fresh.key if stored.is_puller else fresh.name, fresh)
+    if holder is fresh:
         holder.owner = stored.owner
         holder.life = Life.ABSENT
         holder.heard_at = now.monotonic
@@ -58,6 +58,8 @@ def _read_lease(books: Books, now: Now, tx: Transaction, token: int, record: byt
     lease.is_solo = holder.solo = batch.is_solo and not stored.is_puller
     batch.leased |= covered
     books.add_lease(lease)
+    if batch.options.ttl is not None and not batch.attempts:
+        leasing.watch_start(books, lease, now.monotonic, now.wall)
     if stored.seconds is not None:
         lease.seconds = stored.seconds
         lease.expires_at = now.monotonic + stored.seconds

@@ -56,6 +56,17 @@ def check_message(message: Askable) -> None:
         raise TypeError(f"expected values that msgpack holds: {error}") from None
 
 
+def without_proofs(message: ToCoordinator) -> ToCoordinator:
+    """Returns a message as a coordinator understands it that knows no proofs, and asks for none."""
+    match message:
+        case Settle() | Release():
+            return message._replace(proofs=())
+        case Extend():
+            return message._replace(proof=b"")
+        case _:
+            return message
+
+
 class Request(Waiting):
     """An outstanding message that one waits for; `reply` is None when it was given up, or nobody cares."""
 
@@ -131,10 +142,10 @@ class PullRequest(Request):
         """Whether it was said in the words of this version."""
         return isinstance(self.message, Pull) and self.message.confirms
 
-    def say_again(self, *, confirms: bool) -> None:
+    def say_again(self, *, confirms: bool, secret: str) -> None:
         """Makes its message one that a coordinator of this version, or an older one, understands."""
         assert isinstance(self.message, Pull)
-        self.message = self.message._replace(confirms=confirms)
+        self.message = self.message._replace(confirms=confirms, secret=secret)
         self.is_repeated = False
 
     def is_lost(self, pong: int, *, is_other_epoch: bool) -> bool:  # noqa: ARG002 - alike in shape

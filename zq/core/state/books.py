@@ -71,8 +71,8 @@ class Books:
         self.alarms = Alarms(self.leases, self.deadlines.alarms)
         self.workers: dict[str, Holder] = {}
         self.peers: dict[Peer, Holder] = {}  # invariant: holder.peer is the key
-        self.pullers: dict[str, Holder] = {}
-        self.pulls: dict[str, PullWait] = {}  # those that wait, by the same names
+        self.pullers: dict[str, Holder] = {}  # by key
+        self.pulls: dict[str, PullWait] = {}  # those that wait, by the same keys
         self.offers: dict[int, float] = {}  # by token, in order: leases of pulls that are not confirmed, and until when
         self.unsure: dict[int, None] = {}  # by token: leases that were sent in the last step, and will not be confirmed
         self.guests = Guests()
@@ -219,19 +219,19 @@ class Books:
 
     def add_pull(self, queue: Queue, wait: PullWait, now: float) -> None:
         """Lets a pull wait in a queue."""
-        queue.pull_waits[wait.name] = wait
+        queue.pull_waits[wait.key] = wait
         self.pulled[queue] = None
         self.deadlines.pulls.bring_forward(wait.until)
         self.stirred[queue] = None
-        self.pulls[wait.name] = wait
-        self.guests.welcome(wait.peer, now).pulls[wait.name] = wait
+        self.pulls[wait.key] = wait
+        self.guests.welcome(wait.peer, now).pulls[wait.key] = wait
         self.deadlines.guests.bring_forward(now + self.options.suspect_after)
 
     def end_pull(self, wait: PullWait) -> None:
         """Notes that a pull does not wait any more; its queue has it no longer."""
-        del self.pulls[wait.name]
+        del self.pulls[wait.key]
         guest = self.guests[wait.peer]
-        del guest.pulls[wait.name]
+        del guest.pulls[wait.key]
         self.guests.see_off(guest)
 
     def stir_for(self, holder: Holder) -> None:
