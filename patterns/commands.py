@@ -4,6 +4,7 @@ that `--help` does not need.
 
 from __future__ import annotations
 
+import errno
 import json
 import sys
 from collections.abc import Iterator
@@ -13,12 +14,14 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, NoReturn
 
 import typer
 
+from zq.processes.shown import shown
+
 if TYPE_CHECKING:
     from patterns.run.running import Run
 
 FAILED = 1
 USAGE = 2
-DENIED = 77
+ACCESS_DENIED = 77
 INTERRUPTED = 130
 
 app = typer.Typer(
@@ -55,7 +58,7 @@ def draw(
         _find_modules_here()
         pipeline = load_pipeline(spec)
         diagram = pipeline.diagram()  # also looks whether it is complete
-        typer.echo(diagram.rstrip() if mermaid else str(pipeline))
+        _echo(diagram.rstrip() if mermaid else str(pipeline))
 
 
 @app.command()
@@ -168,19 +171,23 @@ def _print_results(run: Run[Any]) -> None:
 
 
 def _find_modules_here() -> None:
-    from zq.processes.references import lend_main
+    from zq.processes.references import lend_main, own_folder
 
-    sys.path.insert(0, str(Path.cwd()))  # as `python -m` does; a console script has its own folder there
+    sys.path.insert(0, own_folder())  # as `python -m` does; a console script has its own folder there
     lend_main()
 
 
 def _read_items() -> Iterator[Any]:
+    if sys.stdin is None:
+        raise ValueError("expected items as lines on standard input, which is closed")
     for number, line in enumerate(sys.stdin, 1):
         if line.strip():
             try:
                 yield json.loads(line)
             except json.JSONDecodeError as error:
                 raise ValueError(f"line {number} of the input is not JSON: {error}") from error
+            except RecursionError:
+                raise ValueError(f"line {number} of the input is nested too deeply") from None
 
 
 def _by_stage(endpoints: list[str]) -> dict[str, list[str]]:
@@ -197,8 +204,15 @@ def _plain(value: Any) -> Any:
     return value.hex() if isinstance(value, bytes) else str(value)
 
 
+def _echo(text: str, *, err: bool = False) -> None:
+    """Prints lines, with all escaped that could drive a terminal."""
+    if sys.stdout is None and not err:
+        raise OSError(errno.EBADF, "standard output is closed")
+    typer.echo(shown(text), err=err)
+
+
 def _fail(text: str, code: int = FAILED) -> NoReturn:
-    typer.echo(f"zq: {text}", err=True)
+    _echo(f"zq: {text}", err=True)
     raise typer.Exit(code)
 
 
@@ -211,7 +225,7 @@ def _exit_codes() -> Iterator[None]:
     try:
         yield
     except AccessDeniedError as error:
-        _fail(str(error), DENIED)
+        _fail(str(error), ACCESS_DENIED)
     except KeyFileError as error:
         _fail(str(error), USAGE)
     except ZqError as error:

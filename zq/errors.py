@@ -17,7 +17,7 @@ ZqError
 ├── AccessDeniedError         the coordinator does not let this key in, or its key may not do this
 ├── KeyFileError              a key's file is not there, not private or no key (also a ValueError)
 ├── ClosedError               the client, worker or coordinator is closed
-├── WorkerFencedError         another worker took this name
+├── WorkerFencedError         another worker has this name
 ├── RunnerBrokenError         a worker cannot run handlers: a thread of its own ended, or no child process can start
 ├── RemoteProtocolError       the peer sent what the protocol does not allow, or refused what we sent
 └── StoreError                the store failed
@@ -154,7 +154,7 @@ class ClosedError(ZqError):
 
 
 class WorkerFencedError(ZqError):
-    """Another worker has taken this worker's name."""
+    """Another worker has this worker's name: it took it while this one was not heard, or it has it and keeps it."""
 
 
 class RunnerBrokenError(ZqError):

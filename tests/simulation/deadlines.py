@@ -109,11 +109,11 @@ def _silence(books: Books, tx: Transaction, now: Clocks) -> float:
 
 
 def _alarms(books: Books, tx: Transaction, now: Clocks) -> float:
-    """A lease ends, or a task has run too long at a worker that does not end it by itself."""
+    """A lease ends, its tasks should have been started, or one has run too long at a worker that does not end it."""
     found = inf
     for lease in books.leases.values():
         timeout = lease.batch.options.timeout
-        found = min(found, lease.expires_at)
+        found = min(found, lease.expires_at, lease.start_by)
         if timeout is not None:
             found = min([found, *(at + timeout + books.options.suspect_after for at in lease.started.values())])
     return found

@@ -46,14 +46,14 @@ def check_grants(books: Books, now: float) -> None:
 def _check_pulls(books: Books) -> None:
     """A pull waits in one place, or has leases; each that waits is counted for its connection."""
     waits = [wait for queue in books.queues.values() for wait in queue.pull_waits.values()]
-    names = [wait.name for wait in waits]
+    names = [wait.key for wait in waits]
     kept = {(peer, name) for peer, guest in books.guests.items() for name in guest.pulls}
-    if sorted(names) != sorted(books.pulls) or kept != {(wait.peer, wait.name) for wait in waits}:
+    if sorted(names) != sorted(books.pulls) or kept != {(wait.peer, wait.key) for wait in waits}:
         raise Violation(f"pulls {sorted(names)} wait, the books say {sorted(books.pulls)} of {sorted(kept)}")
     if both := books.pulls.keys() & books.pullers.keys():
         raise Violation(f"pulls {sorted(both)} wait and have leases")
     for lease in books.leases.values():
-        if lease.holder.is_puller and books.pullers.get(lease.holder.name) is not lease.holder:
+        if lease.holder.is_puller and books.pullers.get(lease.holder.key) is not lease.holder:
             raise Violation(f"lease {lease.token} is of a pull that the books do not know")
     _check_guests(books)
 

@@ -21,6 +21,7 @@ from zq.cli import (
     contexts,
     dead,
     groups,
+    keys,
     listing,
     namespaces,
     pulling,
@@ -32,7 +33,7 @@ from zq.cli import (
     topics,
 )
 from zq.cli.arguments import KeyFile
-from zq.cli.output import EXIT_CODES, INTERRUPTED, exit_codes
+from zq.cli.output import EXIT_CODES, INTERRUPTED, echo, exit_codes
 
 GROUP = "zq.commands"
 
@@ -73,7 +74,7 @@ def _show_version(value: bool) -> None:
     if value:
         from zq import __version__
 
-        typer.echo(__version__)
+        echo(__version__)
         raise typer.Exit
 
 
@@ -223,6 +224,11 @@ _GROUPS: list[tuple[str, str, dict[str, Any]]] = [
         "context",
         "Look at the contexts in zq.toml: address, key and namespace by a name.",
         {"ls": contexts.list_contexts, "show": contexts.show},
+    ),
+    (
+        "keys",
+        "Make keys, let them in, and take their rights away: in the coordinator's directory of keys.",
+        {"new": keys.new, "allow": keys.allow, "revoke": keys.revoke, "rotate": keys.rotate, "ls": keys.list_keys},
     ),
 ]
 for _name, _help, _commands in _GROUPS:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from zq.client.calls import Calls, Face
-from zq.client.driving import AsyncDriver, Call, Driver
+from zq.client.driving import AsyncDriver, Call, Driver, understood
 from zq.client.insight import values_of
 from zq.submit_options import check_name, make_header_list
 from zq.wire.topics import check_pattern, check_topic
@@ -121,5 +121,6 @@ def _match(calls: Calls, topic: str, headers: Mapping[str, str] | None) -> Call[
     return calls.query("match", arguments)
 
 
+@understood
 def _list(calls: Calls, queue: str | None, limit: int) -> Call[list[TopicBinding]]:
     return values_of(TopicBinding, (yield from calls.query("bindings", {"queue": queue, "limit": limit})))

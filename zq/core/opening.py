@@ -10,7 +10,6 @@ from zq.core.state.batch import mask_of
 from zq.core.state.books import Books
 from zq.core.state.holder import Life
 from zq.core.state.leases import Holder, Lease, LeaseRecord
-from zq.core.state.namespace_limits import Share
 from zq.core.state.operation import read_operation
 from zq.core.state.queue import read_queue
 from zq.core.storage import Transaction
@@ -30,7 +29,8 @@ def read_books(options: CoordinatorOptions, now: Now, tx: Transaction) -> Books:
     books.operations = {one.id: one for one in sorted(found, key=lambda one: one.started_time)}
     resume_all(books)
     for key, record in tx.scan(tables.NAMESPACES):
-        books.add_share(Share(key.decode(), *tables.unpack(record)))
+        max_tasks, max_bytes = tables.unpack(record)
+        books.shares.set(key.decode(), max_tasks, max_bytes, books.queues)
     for key, record in tx.scan(tables.BINDINGS):
         books.bindings.add(Binding(*tables.unpack(record)), int.from_bytes(key, "big"))
     for key, record in list(tx.scan(tables.LEASES)):
@@ -48,15 +48,18 @@ def _read_lease(books: Books, now: Now, tx: Transaction, token: int, record: byt
         return
     books.keep(batch)
     holders = books.pullers if stored.is_puller else books.workers
-    holder = holders.get(stored.holder)
-    if holder is None:
-        holder = holders[stored.holder] = Holder(stored.holder, stored.incarnation, is_puller=stored.is_puller)
+    fresh = Holder(stored.holder, stored.incarnation, is_puller=stored.is_puller)
+    holder = holders.setdefault(fresh.key if stored.is_puller else fresh.name, fresh)
+    if holder is fresh:
+        holder.owner = stored.owner
         holder.life = Life.ABSENT
         holder.heard_at = now.monotonic
     lease = Lease(token, batch, covered, holder, now.monotonic, stored.granted_time)
     lease.is_solo = holder.solo = batch.is_solo and not stored.is_puller
     batch.leased |= covered
     books.add_lease(lease)
+    if batch.options.ttl is not None and not batch.attempts:
+        leasing.watch_start(books, lease, now.monotonic, now.wall)
     if stored.seconds is not None:
         lease.seconds = stored.seconds
         lease.expires_at = now.monotonic + stored.seconds

@@ -180,6 +180,11 @@ class Watches:
             outcome.watchers = left
             self._forget_unless_watched(outcome)
 
+    def drop(self, reply: Reply) -> None:
+        """Nobody watches with this reply any more, whatever it was for."""
+        for outcome in list(self._watched.values()):
+            self.leave(outcome, reply)
+
     def take_forgotten(self) -> list[int]:
         """Returns the waits that the coordinator may forget, too."""
         while self._lost:

@@ -135,6 +135,12 @@ class Streams:
         self.by_number.clear()
         return replies
 
+    def drop(self, reply: Reply) -> None:
+        """Nobody waits with this reply any more."""
+        for stream in self.by_number.values():
+            if stream.reply is reply:
+                stream.reply, stream.deadline = None, FOREVER
+
     def _hand_over(self, stream: Stream) -> None:
         if stream.reply is None:
             return

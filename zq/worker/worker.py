@@ -151,7 +151,7 @@ class Worker:
 
         Raises:
             ValueError: it has no handler, or is running.
-            WorkerFencedError: another worker took its name.
+            WorkerFencedError: another worker has its name, and keeps it.
             AccessDeniedError: the coordinator does not let its key in, or not to these queues.
             KeyFileError: the key's file cannot be read, or is no key.
             RunnerBrokenError: a thread that runs handlers ended by a fault that is not a handler's; the tasks that it

@@ -316,7 +316,7 @@ def _serve_pulls(books: Books, step: Step, queue: Queue, is_next: Callable[[Pull
         for wait in waits:
             if not serve_pull(books, step, queue, wait):
                 return
-            del queue.pull_waits[wait.name]
+            del queue.pull_waits[wait.key]
             books.end_pull(wait)
         if len(waits) < PULLS_AT_ONCE:
             return
@@ -331,8 +331,9 @@ def offer(books: Books, step: Step, token: int) -> None:
 def serve_pull(books: Books, step: Step, queue: Queue, wait: PullWait) -> bool:
     """Answers a pull with what waits; False when nothing does."""
     pull = wait.pull
-    holder = Holder(wait.name, "", is_puller=True)
+    holder = Holder(wait.name, wait.who, is_puller=True)
     holder.peer = wait.peer
+    holder.owner = wait.owner
     if queue.awaiting:
         _stop_awaiting(books, step, queue, [], pull.max_tasks)
     leases: list[Lease] = []
@@ -356,7 +357,7 @@ def serve_pull(books: Books, step: Step, queue: Queue, wait: PullWait) -> bool:
         lane.put_back(place)
     if not leases:
         return False
-    books.pullers[holder.name] = holder
+    books.pullers[holder.key] = holder
     for lease in leases:
         if pull.confirms:
             offer(books, step, lease.token)
