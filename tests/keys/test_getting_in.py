@@ -203,7 +203,7 @@ def test_what_is_no_key_is_said(face: type[zq.Client], tmp_path: Path) -> None:
 
 @pytest.fixture
 def own(door: Door, key: zq.Key) -> Iterator[None]:
-    OWN_KEYS[door.address] = key
+    OWN_KEYS[door.address] = lambda: key
     yield
     del OWN_KEYS[door.address]
 

@@ -8,6 +8,7 @@ and one without keys is not shown what the environment has for another coordinat
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import TypeAlias
 
@@ -16,9 +17,9 @@ from zq.keys.key import Key
 KeySource: TypeAlias = Key | str | os.PathLike[str]
 """A key, or the path of its file."""
 
-OWN_KEYS: dict[str, Key | None] = {}
-"""By address of the coordinator, None for one without keys; each coordinator of this process adds its own when it
-opens, and takes it back.
+OWN_KEYS: dict[str, Callable[[], Key | None]] = {}
+"""By address of the coordinator, what returns the key: None for one without keys. Each coordinator of this process adds
+its own when it opens, and takes it back.
 """
 
 
@@ -30,7 +31,7 @@ def source_of_key(key: KeySource | None, address: str) -> Key | Path | None:
         TypeError: it is neither a key nor a path.
     """
     if key is None:
-        key = OWN_KEYS.get(address, os.environ.get("ZQ_KEY", "")) or ""
+        key = (OWN_KEYS[address]() if address in OWN_KEYS else os.environ.get("ZQ_KEY")) or ""
     if isinstance(key, Key):
         return key
     if not isinstance(key, str | os.PathLike):

@@ -13,13 +13,12 @@ from __future__ import annotations
 import logging
 import socket
 import struct
-from pathlib import Path
 from typing import Any
 
 import zmq
 
 from zq.errors import AccessDeniedError, KeyFileError
-from zq.keys.own import KeySource, resolve_key, source_of_key
+from zq.keys.own import KeySource, resolve_key
 
 logger = logging.getLogger(__name__)
 
@@ -64,9 +63,8 @@ class Entrance:
     """
 
     def __init__(self, address: str, key: KeySource | None) -> None:
-        source = source_of_key(key, address)
-        self._path = source if isinstance(source, Path) else None
-        self._key = resolve_key(source, address) if source is not None else None
+        self._source = key
+        self._key = resolve_key(key, address)
         self._address = address
         self._server = 0  # which of the key's servers is tried
         self._refusals = 0  # in a row, by someone who may be another than the one who is looked for
@@ -128,11 +126,9 @@ class Entrance:
         )
 
     def _has_changed(self) -> bool:
-        """Reads the key's file again: it may have been replaced since."""
-        if self._path is None:
-            return False
+        """Looks for the key again: its file, or the coordinator's own key, may have been replaced since."""
         try:
-            found = resolve_key(self._path, self._address)
+            found = resolve_key(self._source, self._address)
         except (KeyFileError, ValueError) as error:
             logger.warning("the key that was read before is used on: %s", error)
             return False
