@@ -185,7 +185,7 @@ class Machine:
                 else:
                     settling.release(books, step, peer, sender, message)
             case Hello():
-                liveness.hello(books, step, peer, message, step.owner)
+                liveness.hello(books, step, peer, message)
             case Goodbye() if sender is None and liveness.goodbye_of_the_gone(books, step, message):
                 pass
             case Heartbeat() | Started() | Progress() | Goodbye():
