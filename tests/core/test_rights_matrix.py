@@ -218,10 +218,10 @@ def opened(role: str, binding: str) -> tuple[GuardedDesk, bytes]:
 def is_forbidden(answers: list[Any]) -> bool:
     for answer in answers:
         refused = answer.refused if isinstance(answer, Receipt) else [getattr(answer, "refused", None)]
-        if any(isinstance(one, Refused) and one.code == "forbidden" for one in refused):
+        if any(isinstance(one, Refused) and one.code == "denied" for one in refused):
             assert not getattr(answer, "accepted", ()) and not getattr(answer, "stored", ())
             return True
-        if isinstance(answer, Error) and answer.code == "forbidden":
+        if isinstance(answer, Error) and answer.code == "denied":
             return True
     return False
 

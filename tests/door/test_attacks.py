@@ -72,8 +72,8 @@ def key_of(shop: Shop, name: str, role: str = "client", **entry: Any) -> Key:
 def only_refused(answer: Any) -> bool:
     """Whether an answer says no, and nothing else."""
     if isinstance(answer, Receipt):
-        return not answer.accepted and all(one.code == "forbidden" for one in answer.refused)
-    return isinstance(answer, Error) and answer.code == "forbidden"
+        return not answer.accepted and all(one.code == "denied" for one in answer.refused)
+    return isinstance(answer, Error) and answer.code == "denied"
 
 
 # Those who do not get in: no key, wrong server key, unknown, revoked, NULL, PLAIN.
@@ -196,7 +196,11 @@ def taken_name_at_the_client(shop: Shop, name: str) -> None:
         pulled = owner.ask(Pull(2, name, name, 1, 0.0, 60.0))
         assert isinstance(pulled, Tasks) and pulled.assignments
 
-        assert only_refused(thief.ask(Pull(2, name, name, 1, 0.0, 60.0)))
+        assert thief.ask(Pull(2, name, name, 1, 0.0, 60.0)) == Tasks(2, ())
+        knows_secret = Pull(3, name, name, 1, 0.0, 60.0, secret="secret-of-the-owner")
+        owner.ask(Submit(4, (batch(f"more-of-{name}", name),)))
+        assert owner.ask(knows_secret).assignments
+        assert only_refused(thief.ask(knows_secret))
 
 
 def taken_name_at_the_worker(shop: Shop, name: str) -> None:
