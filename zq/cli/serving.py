@@ -222,6 +222,7 @@ def _equip(
     found.adopt(
         Worker(
             address or found.address,
+            key=os.environ.get("ZQ_KEY") or found.key,
             name=name or found.name,
             concurrency=concurrency or found.coroutines,
             processes=(0 if concurrency else found.concurrency) if processes is None else processes,
@@ -241,7 +242,7 @@ def _work(runner: Worker, *, burst: bool) -> None:
     from zq.client.client import Client
 
     if burst:  # a worker waits for its coordinator for ever; one that is to end must not
-        with Client(runner.address, timeout=TIMEOUT) as client:
+        with Client(runner.address, timeout=TIMEOUT, key=runner.key) as client:
             client.ping()
     if not runner.handlers:
         raise ValueError(f"worker {runner.name} has no handler; register one with @worker.task(queue)")

@@ -23,6 +23,7 @@ from zq.core.state.holder import Peer
 from zq.core.tables import TABLES
 from zq.errors import ClosedError, StoreFullError
 from zq.keys.door import KEYS_INTERVAL, Door
+from zq.keys.key import Key
 from zq.processes.green import refuse_green_threads
 from zq.processes.wake import Wake
 from zq.server.calendar import CALENDAR
@@ -61,6 +62,7 @@ class Server:
         store_options: LmdbOptions | None = None,
         keys: str | Path | None = None,
         audit: str | Path | None = None,
+        own: Key | None = None,
     ) -> None:
         """Makes a server; nothing happens before `open`.
 
@@ -71,6 +73,7 @@ class Server:
             store_options: map size and disk reserve.
             keys: directory of the keys that are let in, and their rights (docs/keys.md); None: everybody may do all.
             audit: file to which is added who did what as an operator; None: it is logged. It needs keys.
+            own: key of the program that hosts it, which may do everything; None: it has none.
 
         Raises:
             ValueError: the address cannot be one.
@@ -97,8 +100,13 @@ class Server:
         self._started_at = 0.0
         if audit is not None and keys is None:
             raise ValueError("expected keys with audit: without keys nobody knows who did it")
-        self._door = None if keys is None else Door(keys, audit)
+        self._door = None if keys is None else Door(keys, audit, own)
         self._wake = Wake()  # the last: it is to be closed
+
+    @property
+    def own_key(self) -> Key | None:
+        """The key of the program that hosts it, once it is open; None without keys. Any thread may ask."""
+        return None if self._door is None else self._door.own_key
 
     def open(self) -> None:
         """Locks and opens the directory, reads the books and binds; once.

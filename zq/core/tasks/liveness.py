@@ -256,7 +256,7 @@ def _fence(books: Books, step: Step, worker: Holder) -> None:
 
 def expel(books: Books, step: Step, worker: Holder, why: str) -> None:
     """Ends the session of a worker whose key may not work here any more, and says so to it."""
-    step.send(worker.peer, Error(None, "forbidden", why))
+    step.send(worker.peer, Error(None, "denied", why))
     _note(books, worker, f"expelled: {why}")
     settling.lose_all(books, step, worker, why)
     _remove(books, worker)
