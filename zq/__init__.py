@@ -62,6 +62,7 @@ if TYPE_CHECKING:
     from zq.errors import ClosedError as ClosedError
     from zq.errors import ConversionError as ConversionError
     from zq.errors import InvalidTaskError as InvalidTaskError
+    from zq.errors import MemoryLimitError as MemoryLimitError
     from zq.errors import PayloadTooLargeError as PayloadTooLargeError
     from zq.errors import RemoteProtocolError as RemoteProtocolError
     from zq.errors import RunnerBrokenError as RunnerBrokenError
@@ -83,6 +84,7 @@ if TYPE_CHECKING:
     from zq.errors import ZqError as ZqError
     from zq.executor import Executor as Executor
     from zq.server.embedded import Coordinator as Coordinator
+    from zq.server.host import HostOptions as HostOptions
     from zq.store.lmdb import LmdbOptions as LmdbOptions
     from zq.submit_options import SubmitOptions as SubmitOptions
     from zq.task import Bury as Bury
@@ -116,13 +118,14 @@ _NAMES = {
     "zq.client.workers": "AsyncWorkers Workers WorkerStatus",
     "zq.core.options": "CoordinatorOptions",
     "zq.errors": (
-        "BusyError ClosedError ConversionError InvalidTaskError PayloadTooLargeError RemoteProtocolError "
-        "RunnerBrokenError StaleLeaseError StoreCorruptError StoreError StoreFullError StoreLockedError "
+        "BusyError ClosedError ConversionError InvalidTaskError MemoryLimitError PayloadTooLargeError "
+        "RemoteProtocolError RunnerBrokenError StaleLeaseError StoreCorruptError StoreError StoreFullError StoreLockedError "
         "StoreVersionError TaskCancelledError TaskError TaskExpiredError TaskFailedError TaskUnknownError "
         "TimedOutError UnreachableError UnroutableError WorkerFencedError ZqError"
     ),
     "zq.executor": "Executor",
     "zq.server.embedded": "Coordinator",
+    "zq.server.host": "HostOptions",
     "zq.store.lmdb": "LmdbOptions",
     "zq.submit_options": "SubmitOptions",
     "zq.task": "Bury Retry Task",

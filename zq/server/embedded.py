@@ -14,6 +14,7 @@ from types import TracebackType
 from zq.core.options import CoordinatorOptions
 from zq.processes.green import refuse_green_threads
 from zq.processes.references import refuse_while_loading
+from zq.server.host import HostOptions
 from zq.server.loop import Server
 from zq.store import LmdbOptions
 from zq.wire.address import check_bind_address
@@ -35,15 +36,19 @@ class Coordinator:
         bind: str = "tcp://127.0.0.1:*",
         options: CoordinatorOptions | None = None,
         store_options: LmdbOptions | None = None,
+        host_options: HostOptions | None = None,
     ) -> None:
-        """Takes what `Server` takes; by default it binds a free port of this machine, each time another.
+        """Takes what `Server` takes; by default it binds a free port of this machine, each time another, and there is
+        no limit of memory: it is the program's.
 
         Raises:
             ValueError: the address cannot be one.
             GreenThreadsError: threads are green ones in this process.
         """
         refuse_green_threads()
-        self._make_server = partial(Server, path, bind=bind, options=options, store_options=store_options)
+        self._make_server = partial(
+            Server, path, bind=bind, options=options, store_options=store_options, host_options=host_options
+        )
         self._lock = threading.Lock()  # guards _service: `open` and `close` may be called from any thread
         self._service: _Service | None = None
         self._address = check_bind_address(bind)

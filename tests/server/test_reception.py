@@ -9,10 +9,23 @@ from dataclasses import dataclass, field
 import pytest
 import zmq
 
-from zq.server.intake import OUTBOX_BYTES_MAX, TURN_BYTES_MAX, TURN_MESSAGES_MAX, TURN_SECONDS, Intake
+from zq.core.peer_limits import PeerLimits
+from zq.server.connections import Connections
+from zq.server.peer_connection import PeerConnection
+from zq.server.reception import OUTBOX_BYTES_MAX, TURN_BYTES_MAX, TURN_MESSAGES_MAX, TURN_SECONDS, Reception
 from zq.server.sender import Sender
 from zq.wire.codec import encode
 from zq.wire.messages import DEFAULT_OPTIONS, Answer, Batch, Error, FromCoordinator, Ping, Submit, ToCoordinator
+
+
+class Guests(Connections):
+    """Connections inside of this process, where what was sent has come, but which have no descriptors."""
+
+    def meet(self, peer: bytes, descriptor: int | None) -> PeerConnection:
+        assert descriptor is None
+        found = self.by_peer[peer] = PeerConnection(-1, self.limits, self._clock())
+        found.peer = peer
+        return found
 
 
 @dataclass
@@ -20,6 +33,7 @@ class Desk:
     """An intake with one connection per speaker, and the time."""
 
     context: zmq.Context[zmq.Socket[bytes]]
+    limits: PeerLimits = field(default_factory=PeerLimits)
     now: float = 0.0
     step: float = 0.0  # seconds that each look at the clock takes
     outbox: list[tuple[bytes, FromCoordinator]] = field(default_factory=list)
@@ -28,9 +42,10 @@ class Desk:
         self.sockets: list[zmq.Socket[bytes]] = []
         self.router = self.socket(zmq.ROUTER)
         self.router.sndhwm = self.router.rcvhwm = 100_000
+        self.connections = Guests(self.router, self.limits, connections_max=1000, bytes_max=1 << 30, clock=self.clock)
         self.router.bind("inproc://desk")
-        self.sender = Sender(self.router)
-        self.intake = Intake(self.router, self.sender, self.clock)
+        self.sender = Sender(self.router, self.connections)
+        self.reception = Reception(self.router, self.sender, self.connections, self.clock, self.clock)
 
     def socket(self, kind: int) -> zmq.Socket[bytes]:
         socket = self.context.socket(kind)
@@ -50,7 +65,7 @@ class Desk:
     def turn(self) -> Iterator[tuple[bytes, ToCoordinator | Error]]:
         self.outbox = []
         self.sender.forget()
-        return self.intake.turn(self.outbox)
+        return self.reception.turn(self.outbox)
 
 
 @pytest.fixture
@@ -58,6 +73,7 @@ def desk() -> Iterator[Desk]:
     context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
     made = Desk(context)
     yield made
+    made.connections.close()
     for socket in made.sockets:
         socket.close(linger=0)
     context.term()
@@ -132,7 +148,7 @@ def test_parts_of_one_message_are_read_over_several_turns_and_are_one_refusal(de
 
     assert len(turns) > 3
     assert turns[-1][0] == Error(None, "malformed", "expected a message of one frame, got 5000")
-    assert sum(one.size for one in desk.intake.received[:1]) == 50_000
+    assert sum(one.size for one in desk.reception.received[:1]) == 50_000
     assert turns[-1][1:] + [message for _, message in desk.turn()] == [Ping(7)]
 
 
@@ -143,4 +159,4 @@ def test_what_a_turn_has_received_is_kept_until_the_next(desk: Desk) -> None:
     next(turn)
     next(turn)
 
-    assert [one.frame for one in desk.intake.received] == [encode(Ping(1)), encode(Ping(2))]
+    assert [one.frame for one in desk.reception.received] == [encode(Ping(1)), encode(Ping(2))]
