@@ -58,6 +58,7 @@ if TYPE_CHECKING:
     from zq.client.workers import Workers as Workers
     from zq.client.workers import WorkerStatus as WorkerStatus
     from zq.core.options import CoordinatorOptions as CoordinatorOptions
+    from zq.core.peer_limits import PeerLimits as PeerLimits
     from zq.errors import BusyError as BusyError
     from zq.errors import ClosedError as ClosedError
     from zq.errors import ConversionError as ConversionError
@@ -117,6 +118,7 @@ _NAMES = {
     "zq.client.topics": "AsyncTopics TopicBinding Topics",
     "zq.client.workers": "AsyncWorkers Workers WorkerStatus",
     "zq.core.options": "CoordinatorOptions",
+    "zq.core.peer_limits": "PeerLimits",
     "zq.errors": (
         "BusyError ClosedError ConversionError InvalidTaskError MemoryLimitError PayloadTooLargeError "
         "RemoteProtocolError RunnerBrokenError StaleLeaseError StoreCorruptError StoreError StoreFullError StoreLockedError "

@@ -46,7 +46,7 @@ class Topics(Face[Driver]):
             False when it is bound so already.
 
         Raises:
-            RemoteProtocolError: there are too many bindings.
+            BusyError: there are too many bindings, or the store is full.
         """
         return self._run(_bind(self._calls, pattern, queue, headers))
 

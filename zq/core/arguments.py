@@ -15,7 +15,9 @@ LIST_MAX = 1000
 
 
 class InvalidRequestError(Exception):
-    """A question that can be read but not answered; the text goes to who asked."""
+    """A question that can be read but not answered; the text goes to who asked, under the code."""
+
+    code = "invalid"
 
 
 def text_in(arguments: dict[str, Any], name: str) -> str:

@@ -12,7 +12,6 @@ import struct
 import time
 from collections.abc import Iterable
 from contextlib import ExitStack
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -258,7 +257,6 @@ class Server:
             "memory": self._guard.about(),
             "connections": self._connections.about(),
             "refused": dict(self._reception.refused),
-            "peer_limits": asdict(self.options.peer_limits),
         }
 
 

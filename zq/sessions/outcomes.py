@@ -10,13 +10,10 @@ from collections.abc import Callable
 from typing import Any, NamedTuple, Protocol
 from weakref import ref
 
-from zq.errors import BusyError, RemoteProtocolError, ZqError
+from zq.sessions.refused import error_of
 from zq.wire.messages import Ended, Outcome, Wait
 
 FOREVER = float("inf")
-
-BUSY_RETRY_AFTER = 1.0
-"""Seconds after which to come back when an error says `busy`, which has its time in words only."""
 
 UNWATCHED_MAX = 10_000
 """Waits that are kept though nobody watches, while their receipts are; beyond it the oldest is forgotten, and would be
@@ -288,7 +285,7 @@ class Watches:
         watchers, outcome.watchers = outcome.watchers, []
         self.watchers -= len(watchers)
         for watcher in watchers:
-            watcher.reply.reject(answered_error(code, text))
+            watcher.reply.reject(error_of(code, text))
 
     def _remove(self, number: int, outcome: BatchOutcome | None) -> None:
         self._watched.pop(number, None)
@@ -312,10 +309,3 @@ class Watches:
             oldest = next(iter(self._unwatched))
             self._forgotten.append(oldest)
             self._remove(oldest, self._find(oldest))
-
-
-def answered_error(code: str, text: str, request: int | None = None) -> ZqError:
-    """Returns what a request raises that was answered by an error message."""
-    if code == "busy":
-        return BusyError(BUSY_RETRY_AFTER, text)
-    return RemoteProtocolError(code, text, request)

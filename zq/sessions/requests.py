@@ -5,7 +5,8 @@ or none, may wait for it. The session sends them, and tells them what came.
 from collections.abc import Sequence
 
 from zq.errors import BusyError, ClosedError, InvalidTaskError, RemoteProtocolError, StaleLeaseError, ZqError
-from zq.sessions.outcomes import FOREVER, BatchOutcome, Reply, answered_error
+from zq.sessions.outcomes import FOREVER, BatchOutcome, Reply
+from zq.sessions.refused import error_of
 from zq.sessions.settles import Settles, Settling, settle_message
 from zq.sessions.submits import Load, Part, Submits
 from zq.sessions.waiters import Expired, Waiting, first_deadline, is_wanted, take_expired, take_replies
@@ -101,7 +102,7 @@ class Request(Waiting):
 
     def receive_error(self, message: Error) -> None:
         for reply in take_replies(self.waiters()):
-            reply.reject(answered_error(message.code, message.text, message.request))
+            reply.reject(error_of(message.code, message.text, message.request))
 
 
 class PullRequest(Request):

@@ -33,6 +33,10 @@ REPLAYS_MAX = 100
 """Replays at the same time: each is looked at in every step."""
 
 
+FREE_POLICIES = frozenset(("paused", "draining"))
+"""Policies that may be set of a queue that is there while the store is full: they are of use then, and take no room."""
+
+
 def carry_out(books: Books, step: Step, verb: str, arguments: dict[str, Any]) -> Any:
     """Carries out a command.
 
@@ -46,6 +50,7 @@ def carry_out(books: Books, step: Step, verb: str, arguments: dict[str, Any]) ->
 
 
 def _retry(books: Books, step: Step, arguments: dict[str, Any]) -> bool:
+    books.check_store(step)
     return _revive_one(books, step, text_in(arguments, "id"), None)
 
 
@@ -60,6 +65,7 @@ def _find_one(books: Books, step: Step, id: str) -> Dead | None:
 
 
 def _replay(books: Books, step: Step, arguments: dict[str, Any]) -> int:
+    books.check_store(step)
     to = _target(books, step, arguments)
     id = optional_text_in(arguments, "id")
     if id is not None:
@@ -78,6 +84,7 @@ def _find_dead(books: Books, step: Step, arguments: dict[str, Any]) -> Iterator[
 def _start_replay(books: Books, step: Step, arguments: dict[str, Any]) -> dict[str, Any]:
     if arguments.get("namespace") is not None and arguments.get("queue") is None:
         raise InvalidRequestError("expected a queue: a replay within a namespace is of one queue")
+    books.check_store(step)
     rate = number_in(arguments, "rate", REPLAY_RATE_MIN, REPLAY_RATE_MAX)
     id = name_in(arguments, "id")
     if len(books.replays) >= REPLAYS_MAX and id not in books.replays:
@@ -92,7 +99,7 @@ def _stop_replay(books: Books, step: Step, arguments: dict[str, Any]) -> bool:
 
 def _target(books: Books, step: Step, arguments: dict[str, Any]) -> Queue | None:
     """Returns the queue to which dead letters are to go; it is made if need be, as by a submit."""
-    return None if arguments.get("to") is None else books.queue(step, name_in(arguments, "to"))
+    return None if arguments.get("to") is None else books.queue_for(step, name_in(arguments, "to"))
 
 
 def _purge_dead(books: Books, step: Step, arguments: dict[str, Any]) -> int:
@@ -105,6 +112,7 @@ def _purge_dead(books: Books, step: Step, arguments: dict[str, Any]) -> int:
 
 
 def _bury(books: Books, step: Step, arguments: dict[str, Any]) -> int:
+    books.check_store(step)
     reason = optional_text_in(arguments, "reason") or "buried by a client"
     return cancelling.bury_task(books, step, text_in(arguments, "id"), reason)
 
@@ -113,7 +121,9 @@ def _set_queue(books: Books, step: Step, arguments: dict[str, Any]) -> dict[str,
     name = text_in(arguments, "queue")
     policies = {policy: value for policy, value in arguments.items() if policy not in ("queue", "namespace")}
     changes = judged(read_policies, policies)
-    queue = books.queue(step, name)
+    if name not in books.queues or not set(changes) <= FREE_POLICIES:
+        books.check_store(step)
+    queue = books.queue_for(step, name)
     set_policies(books, step, queue, queue.policies._replace(**changes))
     if books.events is not None:
         text_of = ", ".join(f"{policy}={value}" for policy, value in changes.items())
@@ -135,11 +145,13 @@ def _resume(books: Books, step: Step, arguments: dict[str, Any]) -> dict[str, An
 
 def _set_schedule(books: Books, step: Step, arguments: dict[str, Any]) -> dict[str, Any]:
     changes = {name: value for name, value in arguments.items() if name != "namespace"}
+    if set(changes) - {"name", "is_paused"}:
+        books.check_store(step)
     return schedules.change(books, step, text_in(arguments, "name"), schedules.check_changes(changes))
 
 
-def _delete_schedule(books: Books, step: Step, arguments: dict[str, Any]) -> bool:  # noqa: ARG001 - alike in shape
-    return schedules.delete(step, text_in(arguments, "name"))
+def _delete_schedule(books: Books, step: Step, arguments: dict[str, Any]) -> bool:
+    return schedules.delete(books, step, text_in(arguments, "name"))
 
 
 COMMANDS: dict[str, Callable[[Books, Step, dict[str, Any]], Any]] = {

@@ -23,7 +23,7 @@ from typing import Any
 from zq.core import tables
 from zq.core.state import places
 from zq.core.state.batch import StoredBatch
-from zq.core.state.books import Books
+from zq.core.state.books import STORE_FULL, Books
 from zq.core.state.places import FinishedKind
 from zq.core.state.step import EndedMembers, Notice, Step
 from zq.wire.messages import DEFAULT_OPTIONS, Accepted, Done, Ended, Group, Options, Refused
@@ -120,7 +120,7 @@ def _refusal(step: Step, group: Group) -> Refused | None:
     if places.find(step, group.id) is not None:
         return Refused(group.id, "invalid", None, f"{group.id} is the id of a task; give the group another")
     if step.tx.is_full:
-        return Refused(group.id, "busy", 5.0, "the store is full")
+        return Refused(group.id, "busy", 5.0, STORE_FULL)
     outer = group.options.group if group.queue is not None else None
     reason = None if outer is None else closed_reason(step, outer[0], 1)
     return None if reason is None else Refused(group.id, "invalid", None, reason)

@@ -52,7 +52,7 @@ def uncover(books: Books, step: Step, lease: Lease, mask: int) -> None:
     lease.moved_at = step.now
     if lease.started:
         lease.forget_started(mask)
-    lease.holder.held -= mask.bit_count()
+    books.free_leases(lease.holder, mask.bit_count())
     batch = lease.batch
     batch.leased &= ~mask
     if batch.options.ordered and batch.count > 1:

@@ -37,6 +37,9 @@ def hello(books: Books, step: Step, peer: Peer, message: Hello) -> None:
         step.send(peer, Error(None, "fenced", f"another worker took the name {message.name}"))
         books.count("error fenced")
         return
+    if worker is None or worker.name not in books.accounts.account_of(peer).holders:
+        books.check_peer(step, "workers")
+    books.check_queues(step, message.queues)
     if worker is not None and worker.incarnation != message.incarnation:
         _fence(books, step, worker)
         worker = None
@@ -62,6 +65,7 @@ def _attach(books: Books, step: Step, worker: Holder, peer: Peer, message: Hello
         suspect(books, step.wall, earlier)
     books.peers[peer] = worker
     worker.peer = peer
+    books.entrust(worker, peer)
     worker.life = Life.LIVE
     worker.heard_at = worker.connected_at = worker.steady_since = step.now
     books.deadlines.silence.bring_forward(step.now + books.options.suspect_after)
@@ -69,7 +73,7 @@ def _attach(books: Books, step: Step, worker: Holder, peer: Peer, message: Hello
     worker.concurrency = message.concurrency
     _leave_queues(books, worker)
     worker.queues = tuple(message.queues)
-    for queue in [books.queue(step, name) for name in worker.queues]:
+    for queue in [books.queue_for(step, name) for name in worker.queues]:
         queue.workers[worker.name] = worker
         queue.ring = None
         books.stirred[queue] = None
@@ -81,6 +85,7 @@ def _leave_queues(books: Books, worker: Holder) -> None:
         if queue.workers.get(worker.name) is worker:
             del queue.workers[worker.name]
         queue.ring = None
+        books.forget_unused(queue)
     worker.queues = ()
 
 
@@ -204,6 +209,7 @@ def _remove(books: Books, worker: Holder) -> None:
     if worker.peer is not None:
         books.peers.pop(worker.peer, None)
     _leave_queues(books, worker)
+    books.dismiss(worker)
     worker.life = Life.ABSENT
     worker.peer = None
     if books.workers.get(worker.name) is worker:

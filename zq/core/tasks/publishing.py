@@ -15,15 +15,15 @@ from __future__ import annotations
 from typing import Any
 
 from zq.core import tables
-from zq.core.arguments import LIST_MAX, InvalidRequestError, headers_in, judged, limit_in, name_in, prefix, text_in
+from zq.core.arguments import LIST_MAX, headers_in, judged, limit_in, name_in, prefix, text_in
 from zq.core.bindings import Binding, Filter
-from zq.core.state import namespace_limits, places
+from zq.core.state import places
 from zq.core.state.books import Books
 from zq.core.state.holder import Peer
 from zq.core.state.places import FinishedKind
 from zq.core.state.step import Step
 from zq.core.tasks import admission
-from zq.wire.limits import BINDINGS_MAX, FANOUT_BYTES_MAX, FANOUT_QUEUES_MAX, HEADERS_MAX
+from zq.wire.limits import FANOUT_BYTES_MAX, FANOUT_QUEUES_MAX, HEADERS_MAX
 from zq.wire.messages import Batch, Options, Publish, Published, Refused, Stored
 from zq.wire.options import publication_fault
 from zq.wire.topics import check_pattern, check_topic
@@ -84,7 +84,7 @@ def _refusal(books: Books, step: Step, message: Publish, batches: list[Batch]) -
         if refused is not None:
             return refused._replace(id=message.id)
     reached = [queue for queue, _ in queues]
-    reason = namespace_limits.refusal(books.shares.values(), reached, message.tasks, len(message.blob))
+    reason = books.shares.refusal(reached, message.tasks, len(message.blob))
     if reason is not None:
         return Refused(message.id, "busy", admission.SHARE_RETRY_AFTER, reason)
     if step.fanout_bytes and step.fanout_bytes + len(message.blob) * len(batches) > FANOUT_BYTES_MAX:
@@ -149,9 +149,10 @@ def bind(books: Books, step: Step, arguments: dict[str, Any]) -> bool:
     bindings = books.bindings
     if binding in bindings.numbers:
         return False
-    if len(bindings) >= BINDINGS_MAX:
-        raise InvalidRequestError(f"there are {BINDINGS_MAX} bindings, which is the limit; unbind some")
-    books.queue(step, binding.queue)
+    books.check_store(step)
+    books.check_made(step, "bindings", len(bindings))
+    books.queue_for(step, binding.queue).save_later()
+    books.note_made(step, "bindings", binding)
     bindings.add(binding, bindings.last_number + 1)
     step.tx.put(tables.BINDINGS, tables.binding_key(bindings.last_number), tables.pack(binding))
     return True
@@ -170,6 +171,7 @@ def remove(books: Books, step: Step, bindings: list[Binding]) -> int:
     """Removes bindings; returns how many."""
     for binding in bindings:
         step.tx.delete(tables.BINDINGS, tables.binding_key(books.bindings.remove(binding)))
+        books.accounts.note_gone("bindings", binding)
     return len(bindings)
 
 

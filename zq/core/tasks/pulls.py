@@ -17,12 +17,13 @@ from __future__ import annotations
 
 from math import inf
 
+from zq.core.accounts import BusyRequestError
 from zq.core.state.books import EPOCH_SHIFT, Books
 from zq.core.state.holder import Peer, PullWait, pull_name
 from zq.core.state.leases import Holder, Lease
 from zq.core.state.step import Step
 from zq.core.tasks import assignment, settling
-from zq.wire.limits import BATCH_TASKS_MAX, PULLS_WAITING_MAX
+from zq.wire.limits import BATCH_TASKS_MAX
 from zq.wire.messages import Cancelled, Error, Pull, Span, Tasks
 
 
@@ -42,7 +43,10 @@ def pull(books: Books, step: Step, peer: Peer, message: Pull) -> None:
     else:
         if earlier is not None:
             _drop(books, earlier)
-        _serve_or_wait(books, step, peer, message)
+        try:
+            _serve_or_wait(books, step, peer, message)
+        except BusyRequestError as error:
+            _refuse(books, step, peer, message, error.code, str(error))
 
 
 def end_due(books: Books, step: Step) -> float:
@@ -59,6 +63,7 @@ def end_due(books: Books, step: Step) -> float:
 def _say_again(books: Books, step: Step, peer: Peer, message: Pull, held: Holder) -> None:
     """The answer was lost: the same leases again (protocol 2, pull)."""
     held.peer = peer
+    books.entrust(held, peer)
     for token in held.leases:
         if books.offers.pop(token, None) is not None or (message.confirms and token >> EPOCH_SHIFT < books.epoch):
             assignment.offer(books, step, token)
@@ -69,16 +74,17 @@ def _say_again(books: Books, step: Step, peer: Peer, message: Pull, held: Holder
 
 
 def _serve_or_wait(books: Books, step: Step, peer: Peer, message: Pull) -> None:
-    queue = books.queue(step, message.queue)
+    books.check_peer(step, "leases")
+    queue = books.queue_for(step, message.queue)
     wait = PullWait(peer, message, step.now + message.wait)
     is_first = not any(assignment.is_heard(books, step, one) for one in queue.pull_waits.values())
     if is_first and assignment.serve_pull(books, step, queue, wait):
         return
-    guest = books.guests.get(peer)
-    if guest is not None and len(guest.pulls) >= PULLS_WAITING_MAX:
-        text = f"expected at most {PULLS_WAITING_MAX} pulls of a connection that wait; ask again when one is answered"
-        _refuse(books, step, peer, message, "too-large", text)
-        return
+    try:
+        books.check_peer(step, "pulls")
+    except BusyRequestError:
+        books.forget_unused(queue)
+        raise
     books.add_pull(queue, wait, step.now)
 
 
