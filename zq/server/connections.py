@@ -42,6 +42,9 @@ SAY_SECONDS = 10.0
 HEARTBEAT_BYTES = 64
 """Bytes a second that a connection may send which are no messages: ZeroMQ's heartbeats are a tenth of it."""
 
+NEARLY = 0.8
+"""Of the connections that there may be, from which on the log has a line."""
+
 LOOKS_MAX = 100
 """Connections that are looked at in one go: a millisecond."""
 
@@ -94,6 +97,7 @@ class Connections:
         self._around: list[PeerConnection] = []  # who is still to be looked at
         self._ending = 0  # of those that are open: who was cut
         self._is_making_room = False
+        self._is_warned = False
         self._said: dict[str, float] = {}  # when the log last had each kind of cut
 
     def close(self) -> None:
@@ -122,6 +126,16 @@ class Connections:
                 self._open[descriptor] = self._silent[descriptor] = connection
         if len(self._open) - self._ending > self.connections_max and not self._is_making_room:
             self._make_room()
+        self._warn()
+
+    def _warn(self) -> None:
+        """Says in the log when there are nearly too many connections, and again only when there were fewer."""
+        count, most = len(self._open), self.connections_max
+        if count > most * NEARLY and not self._is_warned:
+            log.warning("%d connections are open, and %d may be: more are turned away then", count, most)
+            self._is_warned = True
+        elif count < most * NEARLY / 2:
+            self._is_warned = False
 
     def _closed(self, descriptor: int) -> None:
         connection = self._open.pop(descriptor, None)

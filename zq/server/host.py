@@ -10,6 +10,11 @@ from zq.processes.memory import machine_bytes
 SPARE_DESCRIPTORS = 64
 """For files of the store, looks at connections, and what the program beside opens."""
 
+LEAD_DESCRIPTORS = 512
+"""What may come in faster than it is turned away: ZeroMQ accepts in a thread of its own, and ends the process when it
+accepts by `ipc://` and no descriptor is left. About 20 ms of the fastest that a peer can do.
+"""
+
 WAITING_BYTES = 1 << 30
 """What may wait for all connections together, where nothing limits the memory."""
 
@@ -19,8 +24,8 @@ class HostOptions:
     """Limits of a coordinator's process.
 
     Attributes:
-        connections_max: how many connections it may have at a time; None: seven eighths of the descriptors that the
-            process may have and has not, so that what comes faster than it is turned away finds some left.
+        connections_max: how many connections it may have at a time; None: what the descriptors allow that the process
+            may have and has not, less an eighth and 64 of them, or half where they are few.
         memory_max: bytes of its own memory above which it ends, with everything on disk; pages of the store's file do
             not count. From three quarters of it on, connections end that pile up most. None: no limit.
     """
@@ -44,7 +49,7 @@ class HostOptions:
         if self.connections_max is not None:
             return self.connections_max
         free = descriptors.limit() - descriptors.used() - SPARE_DESCRIPTORS
-        return max(free * 7 // 8, 1)
+        return max(free - max(free // 8, min(free // 2, LEAD_DESCRIPTORS)), 1)
 
 
 def half_of_memory() -> int:
