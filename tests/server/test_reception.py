@@ -10,12 +10,39 @@ import pytest
 import zmq
 
 from zq.core.peer_limits import PeerLimits
+from zq.server import reception
+from zq.server.accounts import SHARE
 from zq.server.connections import Connections
 from zq.server.peer_connection import PeerConnection
-from zq.server.reception import OUTBOX_BYTES_MAX, TURN_BYTES_MAX, TURN_MESSAGES_MAX, TURN_SECONDS, Reception
+from zq.server.reception import (
+    CROWD_MESSAGES,
+    OUTBOX_BYTES_MAX,
+    QUIET_SECONDS,
+    TURN_BYTES_MAX,
+    TURN_MESSAGES_MAX,
+    TURN_SECONDS,
+    Reception,
+)
+from zq.server.refusals import refusal
 from zq.server.sender import Sender
-from zq.wire.codec import encode
-from zq.wire.messages import DEFAULT_OPTIONS, Answer, Batch, Error, FromCoordinator, Ping, Submit, ToCoordinator
+from zq.wire.codec import decode_from_coordinator, encode
+from zq.wire.messages import (
+    DEFAULT_OPTIONS,
+    Answer,
+    Batch,
+    Error,
+    FromCoordinator,
+    Group,
+    Heartbeat,
+    Open,
+    Ping,
+    Publish,
+    Pull,
+    Query,
+    Submit,
+    ToCoordinator,
+    Withdraw,
+)
 
 
 class Guests(Connections):
@@ -160,3 +187,132 @@ def test_what_a_turn_has_received_is_kept_until_the_next(desk: Desk) -> None:
     next(turn)
 
     assert [one.frame for one in desk.reception.received] == [encode(Ping(1)), encode(Ping(2))]
+
+
+def take(desk: Desk, seconds: float = 0.0) -> list[ToCoordinator | Error]:
+    """Takes a turn in which each message costs so much."""
+    found = []
+    for _, message in desk.turn():
+        found.append(message)
+        desk.now += seconds
+    return found
+
+
+def get_into_debt(desk: Desk, speaker: zmq.Socket[bytes]) -> None:
+    for number in range(2):
+        ping(speaker, number)
+        assert take(desk, 0.05)
+
+
+def test_expensive_messages_wait_while_others_are_heard_and_come_when_time_has_paid(desk: Desk) -> None:
+    dear, calm = desk.speaker(), desk.speaker()
+    get_into_debt(desk, dear)
+
+    ping(dear, 100, 101)
+    ping(calm, 200)
+    assert take(desk) == [Ping(200)]
+    assert desk.reception.is_holding
+    for number in range(201, 250):
+        desk.now += QUIET_SECONDS / 2
+        ping(calm, number)
+        found = take(desk)
+        if found != [Ping(number)]:
+            break
+
+    assert found == [Ping(number), Ping(100)]
+    assert number > 210
+
+
+def test_expensive_messages_are_served_when_nobody_else_is_heard(desk: Desk) -> None:
+    dear = desk.speaker()
+    get_into_debt(desk, dear)
+
+    ping(dear, 100, 101)
+    desk.now += QUIET_SECONDS * 2
+
+    assert take(desk, 0.01) == [Ping(100)]
+    assert take(desk, 0.01) == [Ping(101)]
+    assert not desk.reception.is_holding
+
+
+def test_all_who_are_in_debt_have_one_share_together(desk: Desk) -> None:
+    crowd, calm = [desk.speaker() for _ in range(20)], desk.speaker()
+    for one in crowd:
+        get_into_debt(desk, one)
+        desk.now += QUIET_SECONDS * 2
+    for one in crowd:
+        ping(one, 100)
+    served = 0
+    for number in range(1000, 1100):  # ten seconds
+        desk.now += 0.1
+        ping(calm, number)
+        served += len(take(desk, 0.01)) - 1
+
+    assert 0 < served * 0.01 < 10 * 2 * SHARE
+
+
+def test_large_messages_of_honest_peers_and_many_cheap_ones_make_no_debt(desk: Desk) -> None:
+    heavy, calm = desk.speaker(), desk.speaker()
+    batches = tuple(Batch(f"b{n}", "q", DEFAULT_OPTIONS, struct.pack("<I", 1), b"x") for n in range(1000))
+    for number in range(20):
+        heavy.send(encode(Submit(number, batches)))
+        take(desk, 0.019)
+    for number in range(2000):
+        ping(heavy, number)
+        take(desk, 0.0019)
+
+    ping(calm, 1)
+    ping(heavy, 2)
+
+    assert len(take(desk)) == 2
+
+
+def test_one_who_fills_a_turn_does_not_delay_the_answer_to_another(desk: Desk) -> None:
+    loud, calm = desk.speaker(), desk.speaker()
+    ping(loud, *range(1000))
+    assert len(take(desk)) == TURN_MESSAGES_MAX
+
+    ping(loud, *range(1000))
+    ping(calm, 7)
+    found = take(desk)
+
+    assert Ping(7) in found
+    assert len(found) <= CROWD_MESSAGES + 2
+
+
+def test_too_many_waiting_messages_are_refused_as_busy(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(reception, "HELD_MESSAGES_MAX", 2)
+    dear, calm = desk.speaker(), desk.speaker()
+    get_into_debt(desk, dear)
+
+    ping(dear, 100, 101, 102)
+    ping(calm, 1)
+    assert take(desk) == [Ping(1)]
+
+    answer = decode_from_coordinator(dear.recv(zmq.NOBLOCK))
+    assert isinstance(answer, Error)
+    assert (answer.request, answer.code) == (102, "busy")
+    assert desk.reception.refused == {"time": 1}
+
+
+REQUESTS: list[ToCoordinator] = [
+    Submit(1, (Batch("b", "q", DEFAULT_OPTIONS, struct.pack("<I", 1), b"x"),)),
+    Open(2, Group("g", 1, "all", False, "q", DEFAULT_OPTIONS)),
+    Publish(3, "p", "t", DEFAULT_OPTIONS, True, struct.pack("<I", 1), b"x"),
+    Query(4, "status", {}),
+    Pull(5, "c", "q", 1, 1.0, 1.0),
+]
+
+
+@pytest.mark.parametrize("message", REQUESTS, ids=lambda one: type(one).__name__)
+def test_every_request_is_refused_by_an_answer_of_its_own_that_can_be_read(message: ToCoordinator) -> None:
+    answer = refusal(message, "too much", 2.0)
+
+    assert answer is not None
+    assert "busy" in repr(decode_from_coordinator(encode(answer)))
+    assert getattr(answer, "request", None) == getattr(message, "request", None)
+
+
+def test_what_has_no_answer_is_refused_without_one() -> None:
+    assert refusal(Heartbeat(1, ()), "too much", 2.0) is None
+    assert refusal(Withdraw((1,)), "too much", 2.0) is None
