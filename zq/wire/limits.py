@@ -21,6 +21,11 @@ PAYLOAD_BYTES_MAX = 1 << 20
 PAYLOAD_BYTES_CEILING = 8 << 20
 """Half a frame: a larger payload would fit no message together with anything else."""
 
+WHOLE_BYTES_MAX = 1 << 20
+"""Payloads of a message up to which it is looked at whether they are whole msgpack values: some milliseconds at the
+most. Whatever is read is looked at by its reader in any case.
+"""
+
 MESSAGE_BATCHES_MAX = 1000
 """Batches in one submit, assignments in one assign, entries in one settle: bounds the work of one step."""
 
