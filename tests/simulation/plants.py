@@ -19,7 +19,7 @@ from zq.core.state import event_streams, history, namespace_limits, places, queu
 from zq.core.state.batch import StoredBatch
 from zq.core.state.books import Books
 from zq.core.state.deadlines import Deadline, Deadlines
-from zq.core.state.leases import Holder, Lease
+from zq.core.state.leases import Claimant, Holder, Lease
 from zq.core.state.operation import Chore, Chores, Operation
 from zq.core.state.step import EndedMembers, Step
 from zq.core.state.throttle import Gate
@@ -70,7 +70,28 @@ def _no_token_check(patch: pytest.MonkeyPatch) -> None:
         real(books, step, peer, sender, message._replace(done=done))
 
     patch.setattr(settling, "settle", settle)
-    patch.setattr(settling, "_lease_of", lambda books, sender, token: books.leases.get(token))
+    patch.setattr(settling, "_lease_of", lambda books, claimant, token, id=None: books.leases.get(token))
+
+
+def _pulls_are_anybodys(patch: pytest.MonkeyPatch) -> None:
+    real = Claimant.may_speak_for
+    patch.setattr(Claimant, "may_speak_for", lambda self, lease: lease.holder.is_puller or real(self, lease))
+
+
+def _id_not_compared(patch: pytest.MonkeyPatch) -> None:
+    real = settling._lease_of
+    patch.setattr(settling, "_lease_of", lambda books, claimant, token, id=None: real(books, claimant, token))
+
+
+def _live_name_taken(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(liveness, "_keeps_name", lambda books, step, worker, owner: False)
+
+
+def _ttl_of_leased_ignored(patch: pytest.MonkeyPatch) -> None:
+    def forget(books: Books, step: Step, lease: Lease) -> None:
+        lease.start_by = inf
+
+    patch.setattr(settling, "_take_back_unstarted", forget)
 
 
 def _no_dedup(patch: pytest.MonkeyPatch) -> None:
@@ -675,6 +696,10 @@ _PATCHES: dict[str, Callable[[pytest.MonkeyPatch], None]] = {
     "turns forgotten at a restart": _turns_forgotten_at_a_restart,
     "rest of a batch overtakes its retry": _rest_of_a_batch_overtakes,
     "no token check": _no_token_check,
+    "lease of a pull that anybody ends": _pulls_are_anybodys,
+    "id of a completion not compared": _id_not_compared,
+    "name of a live worker taken": _live_name_taken,
+    "ttl of what is leased not kept": _ttl_of_leased_ignored,
     "no dedup": _no_dedup,
     "wall clock for liveness": _wall_clock,
     "heartbeat marks ready": _heartbeat_marks_ready,

@@ -93,7 +93,8 @@ def watch_start(books: Books, lease: Lease, now: float, wall: float) -> None:
     known; what is pulled counts as started.
     """
     if not lease.holder.is_puller:
-        lease.start_by = now + max(0.0, lease.batch.expires_time - wall) + books.options.suspect_after
+        left = min(max(0.0, lease.batch.expires_time - wall), lease.batch.options.ttl or 0.0)  # the clock may jump
+        lease.start_by = now + left + books.options.suspect_after
         books.alarms.set(lease.start_by, lease)
 
 
