@@ -51,6 +51,15 @@ def test_help_of_the_coordinator_shows_unit_default_and_variable(option: str, in
     assert f"[env var: ZQ_{option.upper().replace('-', '_')}]" in lines[0]
 
 
+@pytest.mark.parametrize("option", ["keys", "audit"])
+def test_help_of_the_coordinator_shows_the_variable_of_what_has_no_default(option: str, invoke_alone: Invoke) -> None:
+    (line,) = [
+        line for line in invoke_alone("coordinator", "--help").stdout.splitlines() if line.startswith(f"│ --{option} ")
+    ]
+
+    assert f"[env var: ZQ_{option.upper()}]" in line
+
+
 def test_every_setting_of_a_coordinator_is_an_option() -> None:
     names = {field.name.replace("_", "-") for field in fields(zq.CoordinatorOptions)}
 

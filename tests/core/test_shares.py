@@ -6,9 +6,10 @@ from typing import Any
 
 import pytest
 
+from tests.core.counting import calls_of
 from tests.core.desk import CLIENT, Desk, assigned, done, failed, only
 from zq.wire.batch import encode_payload, pack_payloads
-from zq.wire.messages import Command, Error, Options, Publish, Published
+from zq.wire.messages import Batch, Command, Error, Options, Publish, Published, Submit
 
 
 @pytest.fixture
@@ -129,3 +130,54 @@ def test_limits_that_cannot_be_are_refused(desk: Desk, arguments: dict[str, Any]
 
     assert isinstance(answer, Error)
     assert text in answer.text
+
+
+def test_taken_away_limits_count_again_what_is_there_when_they_are_set_again(desk: Desk) -> None:
+    desk.submit("a", 3, queue="t/a")
+    desk.command("set-namespace", name="t", max_tasks=9)
+    desk.command("set-namespace", name="t", max_tasks=None)
+    desk.submit("b", 4, queue="t/b")
+
+    assert desk.command("set-namespace", name="t", max_tasks=8)["waiting"] == 7
+    assert desk.submit("c", 2, queue="t/new").refused
+    assert desk.submit("d", 1, queue="t/new").accepted
+
+
+def test_deleted_queue_is_in_its_namespace_no_more(desk: Desk) -> None:
+    desk.command("set-namespace", name="t", max_tasks=3)
+    desk.submit("a", 3, queue="t/a")
+    desk.command("delete", id="d", queue="t/a", purge=True)
+    desk.wait(1.0)
+
+    assert desk.command("set-namespace", name="t", max_tasks=3)["queues"] == 0
+    assert desk.submit("b", 3, queue="t/a").accepted
+
+
+def test_submit_costs_the_same_however_many_namespaces_have_limits(desk: Desk) -> None:
+    limits = 50
+
+    def cost(round: str) -> int:
+        queues = [f"{round}/{number}" for number in range(20)]
+        desk.hello(b"w", round, queues=tuple(queues))
+        batches = [Batch(f"{queue}-x", queue, Options(), *pack_payloads([b"\xc0"])) for queue in queues]
+        return calls_of(lambda: desk.say(CLIENT, Submit(1, tuple(batches))))
+
+    desk.command("set-namespace", name="few", max_tasks=1000)
+    few = cost("few")
+    for number in range(limits):
+        desk.command("set-namespace", name=f"n{number}", max_tasks=1)
+        desk.submit(f"s{number}", queue=f"n{number}/q")
+    desk.command("set-namespace", name="many", max_tasks=1000)
+
+    assert cost("many") <= few + limits // 2  # what else has changed since is counted once
+
+
+def test_limits_cost_the_same_however_many_queues_the_others_have(desk: Desk) -> None:
+    def cost(name: str) -> int:
+        return calls_of(lambda: desk.command("set-namespace", name=name, max_tasks=5))
+
+    few = cost("a")
+    for number in range(200):
+        desk.submit(f"x{number}", queue=f"other/q{number}")
+
+    assert cost("b") <= few + 20

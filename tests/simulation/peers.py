@@ -5,6 +5,7 @@ or lie.
 from __future__ import annotations
 
 from array import array
+from math import inf
 from typing import Any
 
 from tests.simulation.fates import FINAL
@@ -81,6 +82,7 @@ POLICIES: tuple[dict[str, Any], ...] = (
 
 RESEND_AFTER = 2.0
 HEARTBEAT = 1.0
+NAME_RETRY = 0.5
 
 
 def pack(payloads: list[bytes]) -> tuple[bytes, bytes]:
@@ -475,9 +477,11 @@ class Worker:
         self.connection = self.world.connect(self)
         self.is_welcome = False
         self.heard_at = self.world.now
-        self.connection.send_up(
-            Hello(self.name, self.incarnation, self.queues, self.credit, self.concurrency, self.held())
-        )
+        self.say_hello()
+
+    def say_hello(self) -> None:
+        self.hello_at = inf
+        self.send(Hello(self.name, self.incarnation, self.queues, self.credit, self.concurrency, self.held()))
 
     def held(self) -> tuple[Held, ...]:
         started: dict[int, list[int]] = {}
@@ -523,6 +527,8 @@ class Worker:
                         self.give_up(token, index)
             case Error(_, "say-hello", _):
                 self.connect()
+            case Error(_, "name-taken", _) if not self.is_welcome:
+                self.hello_at = self.world.now + NAME_RETRY
             case Error(_, "fenced", _):
                 self.start()
 
@@ -581,6 +587,8 @@ class Worker:
             self.handle(message)
         if (not self.connection.is_open and world.now - self.heard_at > 2.0) or world.now - self.heard_at > 10.0:
             self.connect()
+        if world.now >= self.hello_at:
+            self.say_hello()
         if world.now >= self.beat_at:
             self.beat_at = world.now + HEARTBEAT
             self.number += 1

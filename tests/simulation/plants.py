@@ -382,20 +382,15 @@ def _history_lost_at_a_split(patch: pytest.MonkeyPatch) -> None:
 
 
 def _namespace_counts_one_queue(patch: pytest.MonkeyPatch) -> None:
-    real = namespace_limits.refusal
+    def take_in(self: namespace_limits.Shares, share: namespace_limits.Share, one: queue.Queue) -> None:
+        """Has a namespace count the first of its queues alone."""
+        if not share.queues:
+            real(self, share, one)
+            return
+        share.queues += 1
 
-    def refusal(shares: Any, queues: list[Any], count: int, size: int) -> str | None:
-        """Looks at the queue that is asked for alone, as if the others of the namespace were empty."""
-        held = {share: share.queues for share in shares}
-        for share in held:
-            share.queues = {queue.name: queue for queue in queues if queue.name in share.queues}
-        try:
-            return real(held, queues, count, size)
-        finally:
-            for share, kept in held.items():
-                share.queues = kept
-
-    patch.setattr(namespace_limits, "refusal", refusal)
+    real = namespace_limits.Shares._take_in
+    patch.setattr(namespace_limits.Shares, "_take_in", take_in)
 
 
 def _cancel_rewrites_an_end(patch: pytest.MonkeyPatch) -> None:

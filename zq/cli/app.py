@@ -13,6 +13,7 @@ import typer
 from zq.cli import (
     dead,
     groups,
+    keys,
     listing,
     namespaces,
     pulling,
@@ -161,6 +162,11 @@ _GROUPS: list[tuple[str, str, dict[str, Any]]] = [
             "stop": dead.stop,
             "purge": dead.purge,
         },
+    ),
+    (
+        "keys",
+        "Make keys, let them in, and take their rights away: in the coordinator's directory of keys.",
+        {"new": keys.new, "allow": keys.allow, "revoke": keys.revoke, "rotate": keys.rotate, "ls": keys.list_keys},
     ),
 ]
 for _name, _help, _commands in _GROUPS:

@@ -71,7 +71,9 @@ def coordinator(
     assign: Annotated[Literal["least-loaded", "hash"], _option("assign", "How workers are chosen; hash keeps a key with its worker.")] = DEFAULTS.assign,
     map_mib: Annotated[int, _option("map-mib", "Largest size of the store, in MiB; the file is sparse.")] = 64 << 10,
     disk_free_mib: Annotated[int, _option("disk-free-mib", "Free MiB of the disk below which nothing new is accepted.")] = 256,
-    insecure_bind: Annotated[bool, _option("insecure-bind", "Allow an address that other machines can reach: there is no authentication.")] = False,
+    keys: Annotated[Path | None, _option("keys", "Directory of the keys that are let in (zq keys); without it everybody is.")] = None,
+    audit: Annotated[Path | None, _option("audit", "File for a line about each deed of administration; without it they are logged. It needs --keys.")] = None,
+    insecure_bind: Annotated[bool, _option("insecure-bind", "Allow an address that other machines can reach without --keys, that is without authentication.")] = False,
     log_level: LogLevel = "info",
 ) -> None:  # fmt: skip
     """Run a coordinator until SIGTERM or Ctrl-C. What it accepted is on disk."""
@@ -93,13 +95,13 @@ def coordinator(
             assign=assign,
         )
         check_bind_address(bind)
-        if not insecure_bind and not is_local(bind):
+        if keys is None and not insecure_bind and not is_local(bind):
             raise ValueError(
                 f"{bind} can be reached by other machines, and whoever reaches it can submit and take tasks: "
-                "bind tcp://127.0.0.1:PORT or ipc://PATH, or give --insecure-bind on a network that you trust"
+                "give --keys, bind tcp://127.0.0.1:PORT or ipc://PATH, or give --insecure-bind on a network that you trust"
             )
         store_options = LmdbOptions(map_bytes=map_mib * MIB, free_bytes_min=disk_free_mib * MIB)
-        server = Server(data, bind=bind, options=options, store_options=store_options)
+        server = Server(data, bind=bind, options=options, store_options=store_options, keys=keys, audit=audit)
         configure_log(log_level)
         _serve(server)
 

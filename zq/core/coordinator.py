@@ -27,6 +27,7 @@ from zq.core.arguments import InvalidRequestError
 from zq.core.insight import following, queries
 from zq.core.opening import read_books
 from zq.core.options import NO_CALENDAR, Calendar, CoordinatorOptions, Now
+from zq.core.rights.guard import Guard
 from zq.core.state.books import Books
 from zq.core.state.holder import Peer
 from zq.core.state.leases import Holder
@@ -76,6 +77,7 @@ class Machine:
         store: Store,
         about: Callable[[], dict[str, Any]] = dict,
         calendar: Calendar = NO_CALENDAR,
+        guard: Guard | None = None,
     ) -> None:
         """Reads the books, and raises the epoch on disk before anything else can happen.
 
@@ -85,10 +87,12 @@ class Machine:
             store: where everything is that must survive; nobody else writes to it.
             about: what the shell has to add to the answer to the query `status`.
             calendar: what the shell knows about cron expressions and time zones.
+            guard: what keys may do, and whose the connections are; None: everybody may do everything.
         """
         self.options = options
         self._about = about
         self._store = store
+        self._guard = guard
         self._ticked_at = now.monotonic
         tx = store.begin()
         try:
@@ -102,7 +106,11 @@ class Machine:
         self._upkeep = Upkeep(self.books)
 
     def turn(
-        self, now: Now, messages: Iterable[tuple[Peer, ToCoordinator | Error]] = (), unreachable: Collection[Peer] = ()
+        self,
+        now: Now,
+        messages: Iterable[tuple[Peer, ToCoordinator | Error]] = (),
+        unreachable: Collection[Peer] = (),
+        outbox: list[tuple[Peer, FromCoordinator]] | None = None,
     ) -> list[tuple[Peer, FromCoordinator]]:
         """Takes one turn, and returns what is to be sent: it may be, for the commit has returned.
 
@@ -111,6 +119,8 @@ class Machine:
             messages: what has come, with its connection, decoded and checked; an Error instead of a message that could
                 not be read is the answer to it.
             unreachable: connections to which something could not be sent.
+            outbox: an empty list which is filled while the messages are taken, so that whoever hands them in may stop
+                when the answers are many; it is what is returned.
 
         Raises:
             StoreError: of the store; StoreFullError when not even its reserve has room.
@@ -118,6 +128,8 @@ class Machine:
         tx = self._store.begin()
         try:
             step = Step(now, tx)
+            if outbox is not None:
+                step.outbox = outbox
             if step.now - self._ticked_at > 2 * self.options.heartbeat_interval:
                 liveness.excuse_idleness(self.books, step.now)
             for peer in unreachable:
@@ -125,8 +137,11 @@ class Machine:
                 liveness.disconnected(self.books, step.wall, peer)
                 pulls.take_back_unsure(self.books, step, peer)
             self.books.unsure.clear()  # what was sent in the last step could be sent
-            for peer, message in messages:
-                self._receive(step, peer, message)
+            if self._guard is None:
+                for peer, message in messages:
+                    self._receive(step, peer, message)
+            else:
+                self._receive_guarded(self._guard, step, messages)
             for peer in unreachable:  # after its last words, by which it may have confirmed what it pulled
                 pulls.disconnected(self.books, step, peer)
             self._tick(step)
@@ -141,6 +156,13 @@ class Machine:
         return self._upkeep.next_at(now)
 
     # A turn.
+
+    def _receive_guarded(
+        self, guard: Guard, step: Step, messages: Iterable[tuple[Peer, ToCoordinator | Error]]
+    ) -> None:
+        guard.begin(self.books, step)
+        for peer, message in messages:
+            guard.receive(self.books, step, peer, message, self._receive)
 
     def _receive(self, step: Step, peer: Peer, message: ToCoordinator | Error) -> None:
         """Handles one message from a connection."""

@@ -10,7 +10,6 @@ from zq.core.state.batch import mask_of
 from zq.core.state.books import Books
 from zq.core.state.holder import Life
 from zq.core.state.leases import Holder, Lease, LeaseRecord
-from zq.core.state.namespace_limits import Share
 from zq.core.state.operation import read_operation
 from zq.core.state.queue import read_queue
 from zq.core.storage import Transaction
@@ -30,7 +29,8 @@ def read_books(options: CoordinatorOptions, now: Now, tx: Transaction) -> Books:
     books.operations = {one.id: one for one in sorted(found, key=lambda one: one.started_time)}
     resume_all(books)
     for key, record in tx.scan(tables.NAMESPACES):
-        books.add_share(Share(key.decode(), *tables.unpack(record)))
+        max_tasks, max_bytes = tables.unpack(record)
+        books.shares.set(key.decode(), max_tasks, max_bytes, books.queues)
     for key, record in tx.scan(tables.BINDINGS):
         books.bindings.add(Binding(*tables.unpack(record)), int.from_bytes(key, "big"))
     for key, record in list(tx.scan(tables.LEASES)):
@@ -51,6 +51,7 @@ def _read_lease(books: Books, now: Now, tx: Transaction, token: int, record: byt
     holder = holders.get(stored.holder)
     if holder is None:
         holder = holders[stored.holder] = Holder(stored.holder, stored.incarnation, is_puller=stored.is_puller)
+        holder.owner = stored.owner
         holder.life = Life.ABSENT
         holder.heard_at = now.monotonic
     lease = Lease(token, batch, covered, holder, now.monotonic, stored.granted_time)

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, fields
 from typing import Final, Literal, NamedTuple
 
+from zq.core.peer_limits import PeerLimits
 from zq.wire.limits import DELAY_MAX, PAYLOAD_BYTES_CEILING, PAYLOAD_BYTES_MAX
 from zq.wire.retry import RetryPolicy
 
@@ -41,6 +42,7 @@ class CoordinatorOptions:
         keep_seconds_min: how long an ended batch is kept in any case, so that a submit that is sent again is
             recognised.
         assign: how workers are chosen in queues that say nothing else.
+        peer_limits: what one peer may have and do at a time.
     """
 
     heartbeat_interval: float = 1.0
@@ -54,6 +56,7 @@ class CoordinatorOptions:
     keep_count: int = 1_000_000
     keep_seconds_min: float = 120.0
     assign: AssignPolicy = "least-loaded"
+    peer_limits: PeerLimits = PeerLimits()  # noqa: RUF009 - frozen, so one for all is as good
 
     def __post_init__(self) -> None:
         for field in fields(self):
@@ -80,6 +83,8 @@ class CoordinatorOptions:
         object.__setattr__(self, "retry", RetryPolicy.read(self.retry))  # it is frozen
         if self.assign not in ("least-loaded", "hash"):
             raise ValueError(f"assign must be least-loaded or hash, got {self.assign!r}")
+        if not isinstance(self.peer_limits, PeerLimits):
+            raise TypeError(f"expected peer_limits as PeerLimits, got {self.peer_limits!r}")
 
 
 class Calendar(NamedTuple):

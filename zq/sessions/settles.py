@@ -25,13 +25,15 @@ class Settling(Waiting):
         reply: resolves to None when it is on disk; rejects with StaleLeaseError when it was refused.
     """
 
-    __slots__ = ("bytes", "entry")
+    __slots__ = ("batches", "bytes", "entry")
 
     def __init__(self, entry: Done | Failed, deadline: float, reply: Reply) -> None:
         super().__init__(deadline, reply)
         self.entry = entry
         self.bytes = ENTRY_OVERHEAD_BYTES
+        self.batches = 0  # that it forwards or opens
         if isinstance(entry, Done):
+            self.batches = len(entry.forwards) + len(entry.groups)
             self.bytes += len(entry.blob) + sum(len(one.blob) + ENTRY_OVERHEAD_BYTES for one in entry.forwards)
         else:
             self.bytes += 4 * len(entry.error)
@@ -52,10 +54,11 @@ class Settles:
     def take_load(self) -> list[Settling]:
         """Returns what the next settle should carry; nothing while another is in flight."""
         load: list[Settling] = []
-        size = 0
+        size = batches = 0
         while self.queue and not self.is_in_flight and len(load) < MESSAGE_BATCHES_MAX:
             size += self.queue[0].bytes
-            if load and size > PULLER_SETTLE_BYTES_MAX:
+            batches += self.queue[0].batches
+            if load and (size > PULLER_SETTLE_BYTES_MAX or batches > MESSAGE_BATCHES_MAX):
                 break
             settling = self.queue.popleft()
             if settling.reply is not None:

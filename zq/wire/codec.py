@@ -83,6 +83,10 @@ def _outcome(message: messages.Outcome) -> tuple[Any, ...]:
     return message if message.progress else message[:3]
 
 
+def _error(message: messages.Error) -> tuple[Any, ...]:
+    return message[:3] if message.patience is None else message
+
+
 def options_map(options: Options) -> dict[str, Any] | None:
     """Returns how options travel: only what is not the default, None when all is."""
     if options is DEFAULT_OPTIONS or options == DEFAULT_OPTIONS:
@@ -161,7 +165,7 @@ KINDS: Final = (
     Kind(47, messages.Assign, answers.read_assign, "coordinator", _assign),
     Kind(48, messages.Settled, answers.read_settled, "coordinator"),
     Kind(49, messages.Cancelled, answers.read_cancelled, "coordinator"),
-    Kind(50, messages.Error, answers.read_error, "coordinator"),
+    Kind(50, messages.Error, answers.read_error, "coordinator", _error),
     Kind(51, messages.Published, answers.read_published, "coordinator"),
     Kind(52, messages.Events, answers.read_events, "coordinator"),
 )

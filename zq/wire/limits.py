@@ -24,6 +24,9 @@ PAYLOAD_BYTES_CEILING = 8 << 20
 MESSAGE_BATCHES_MAX = 1000
 """Batches in one submit, assignments in one assign, entries in one settle: bounds the work of one step."""
 
+FORWARDS_MAX = MESSAGE_BATCHES_MAX
+"""Batches and groups that the completions of one settle forward and open, all together: as many as a submit has."""
+
 HELD_MAX = 20_000
 """Leases that one worker may list: CREDIT_MAX batches of one, and as many again that are finished and not yet
 settled.

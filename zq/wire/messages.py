@@ -418,6 +418,7 @@ class Error(NamedTuple):
     request: int | None
     code: str
     text: str
+    patience: float | None = None  # seconds for which it is worth trying again, now and then; None: it is not
 
 
 class Schedule(NamedTuple):

@@ -243,10 +243,13 @@ def read_settle(fields: list[Any]) -> Settle:
     if len(fields) != 5:
         expect_fields(fields, 4, "settle")
     number, credit, done, failed = fields[:4]
+    completions = read_many(_done, done, "completions")
+    if sum([len(one.forwards) + len(one.groups) for one in completions]) > limits.FORWARDS_MAX:
+        raise TooLarge(f"expected at most {limits.FORWARDS_MAX} batches and groups in all forwards of a settle")
     return Settle(
         read_int(number, "number"),
         None if credit is None else _CREDIT(credit),
-        read_many(_done, done, "completions"),
+        completions,
         read_many(_failed, failed, "failures"),
         len(fields) == 5 and read_bool(fields[4], "is_whole"),
     )

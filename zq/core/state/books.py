@@ -19,7 +19,7 @@ from zq.core.state.deadlines import Alarms, Deadlines
 from zq.core.state.event_streams import Followers
 from zq.core.state.holder import Guests, Peer, PullWait
 from zq.core.state.leases import Holder, Lease
-from zq.core.state.namespace_limits import Share
+from zq.core.state.namespace_limits import Shares
 from zq.core.state.operation import Operation
 from zq.core.state.outcome_waits import Waits
 from zq.core.state.queue import Lining, Queue, assign_policy
@@ -81,12 +81,12 @@ class Books:
         self.calendar: Calendar  # set by the coordinator
         self.replays: dict[str, Replay] = {}  # by id: dead letters that are brought back at a rate
         self.bindings = Bindings()
-        self.shares: dict[str, Share] = {}  # by name, the namespaces that have limits
         self.operations: dict[str, Operation] = {}  # on whole queues, by id; also some that are done
         self.counters: dict[str, int] = {}
         self.stirred: dict[Queue, None] = {}  # queues in which something can perhaps be assigned
         self.unserved: dict[Queue, None] = {}  # invariant: between steps, every queue with workers in which tasks wait
         self.changed: dict[Queue, None] = {}  # queues whose record must be written
+        self.shares = Shares(self.changed)  # the namespaces that have limits
         self.unsaved: dict[bytes, StoredBatch] = {}  # by task key, batches whose progress must be written
         self.fenced: dict[str, deque[str]] = {}  # by worker name, the last incarnations that were fenced
         self.is_changed = False  # whether the counters must be written
@@ -130,23 +130,15 @@ class Books:
         for batch in [one for one in self.batches.values() if one.queue is queue]:
             self.drop(batch)  # lanes hold what has ended until they come to it
         del self.queues[queue.name], self.queues_by_number[queue.number]
-        for share in self.shares.values():
-            share.queues.pop(queue.name, None)
+        self.shares.remove_queue(queue)
         for queues in (self.stirred, self.changed, self.pulled, self.gated):
             queues.pop(queue, None)
         step.tx.delete(tables.QUEUES, tables.queue_key(queue.number))
 
-    def add_share(self, share: Share) -> None:
-        """Takes in the limits of a namespace."""
-        self.shares[share.name] = share
-        share.queues = {name: queue for name, queue in self.queues.items() if share.takes(name)}
-
     def add_queue(self, queue: Queue) -> None:
         self.queues[queue.name] = queue
         self.queues_by_number[queue.number] = queue
-        for share in self.shares.values():
-            if share.takes(queue.name):
-                share.queues[queue.name] = queue
+        self.shares.add_queue(queue)
 
     def prepare(self, queue: Queue, now: float, *, is_restart: bool) -> None:
         """Makes what the policies of a queue need in memory.

@@ -35,6 +35,7 @@ class HolderOf(Generic[L]):
     incarnation: str
     is_puller: bool = field(kw_only=True)
     peer: Peer | None = None
+    owner: str | None = None  # name of its key; None without keys
     life: Life = Life.ABSENT
     queues: tuple[str, ...] = ()  # that it asked for; each of them exists
     credit: int = 0
@@ -51,6 +52,7 @@ class HolderOf(Generic[L]):
     idle_finds: int = 0  # times that it was found to hold tasks without working on them, since it last settled one
     rests_until: float = -inf  # gets nothing until then, for that reason
     is_resting: bool = False
+    called_at: float = -inf  # when it was last asked for a sign of life, because another wants its name
 
     @property
     def free(self) -> int:
@@ -66,6 +68,7 @@ class PullWait(NamedTuple):
     peer: Peer
     pull: Pull
     until: float
+    owner: str | None = None  # name of its key; None without keys
 
     @property
     def name(self) -> str:

@@ -20,6 +20,7 @@ class LeaseRecord(NamedTuple):
     incarnation: str
     seconds: float | None
     granted_time: float
+    owner: str | None = None  # name of the key of its holder
 
 
 class Lease:
@@ -79,7 +80,8 @@ class Lease:
     def record(self) -> bytes:
         holder = self.holder
         who = (holder.is_puller, holder.name, holder.incarnation)  # the fields of a LeaseRecord, which is only packed
-        return tables.pack((self.batch.key, mask_bytes(self.mask), *who, self.seconds, self.granted_time))
+        fields = (self.batch.key, mask_bytes(self.mask), *who, self.seconds, self.granted_time)
+        return tables.pack(fields if holder.owner is None else (*fields, holder.owner))
 
 
 Holder = HolderOf[Lease]

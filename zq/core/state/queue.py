@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from enum import IntEnum
 from heapq import heappop, heappush
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 from zq.core import tables
 from zq.core.options import CoordinatorOptions
@@ -72,6 +72,7 @@ class Queue:
         "_counts",
         "_finished_in_turn",
         "awaiting",
+        "counted",
         "gate",
         "lanes",
         "lines",
@@ -89,6 +90,9 @@ class Queue:
         "waiting",
         "workers",
     )
+
+    TOTALS: ClassVar = ("waiting", "scheduled", "leased", "dead", "done", "bytes")
+    """What is summed up over the queues of a namespace; the first three are unfinished."""
 
     def __init__(self, number: int, name: str, changed: dict[Queue, None]) -> None:
         """Makes an empty queue.
@@ -118,6 +122,7 @@ class Queue:
         self.rate = 0.0  # tasks finished a second
         self.rate_at = 0.0
         self._finished_in_turn = 0
+        self.counted: tuple[int, ...] = ()  # its totals as its namespaces have them; empty: none has limits
 
     # Counts.
 
@@ -158,6 +163,16 @@ class Queue:
     def unfinished(self) -> int:
         counts = self._counts
         return counts[WAITING] + counts[PARKED] + counts[SCHEDULED] + counts[LEASED]
+
+    def totals(self) -> tuple[int, ...]:
+        """Returns what a namespace sums up, as TOTALS names it."""
+        counts = self._counts
+        waiting = counts[WAITING] + counts[PARKED]
+        return waiting, counts[SCHEDULED], counts[LEASED], counts[DEAD], counts[DONE], self.stored_bytes
+
+    def note_changes_in(self, changed: dict[Queue, None]) -> None:
+        """From now on it notes here that something of it has changed."""
+        self._changed = changed
 
     def move(self, origin: TaskState, to: TaskState, tasks: int, priority: int) -> None:
         """Counts tasks that go from one state to another, which the table of transitions must allow."""

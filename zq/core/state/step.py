@@ -45,7 +45,7 @@ class Notice(NamedTuple):
 class Step:
     """One step of the coordinator: the time, the transaction, and the messages that leave when it is committed."""
 
-    __slots__ = ("ended", "fanout_bytes", "notices", "now", "outbox", "overflowed", "tx", "wall")
+    __slots__ = ("ended", "fanout_bytes", "notices", "now", "outbox", "overflowed", "owner", "tx", "wall")
 
     def __init__(self, now: Now, tx: Transaction) -> None:
         self.now = now.monotonic
@@ -56,6 +56,7 @@ class Step:
         self.ended: list[EndedMembers] = []
         self.notices: list[Notice] = []
         self.fanout_bytes = 0  # payloads that publications have written, over all of their queues
+        self.owner: str | None = None  # name of the key whose message is handled; None without keys
         self.overflowed = 0  # tasks that became dead letters for want of room
 
     def send(self, peer: Peer | None, message: FromCoordinator) -> None:

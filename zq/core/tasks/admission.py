@@ -3,7 +3,7 @@
 from math import inf
 
 from zq.core import tables
-from zq.core.state import namespace_limits, places, service_order, unique_keys
+from zq.core.state import places, service_order, unique_keys
 from zq.core.state.batch import StoredBatch
 from zq.core.state.books import Books
 from zq.core.state.holder import Peer
@@ -218,10 +218,7 @@ def refusal(books: Books, step: Step, queue: Queue, batch: WireBatch) -> Refused
         return Refused(batch.id, "busy", RETRY_AFTER_MAX, reason)
     if step.tx.is_full:
         return Refused(batch.id, "busy", STORE_RETRY_AFTER, "the store is full")
-    if (
-        books.shares
-        and (full := namespace_limits.refusal(books.shares.values(), [queue], count, len(batch.blob))) is not None
-    ):
+    if books.shares and (full := books.shares.refusal([queue], count, len(batch.blob))) is not None:
         return Refused(batch.id, "busy", SHARE_RETRY_AFTER, full)
     return _overflow(books, step, queue, batch, count)
 

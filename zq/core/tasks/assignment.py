@@ -333,6 +333,7 @@ def serve_pull(books: Books, step: Step, queue: Queue, wait: PullWait) -> bool:
     pull = wait.pull
     holder = Holder(wait.name, "", is_puller=True)
     holder.peer = wait.peer
+    holder.owner = wait.owner
     if queue.awaiting:
         _stop_awaiting(books, step, queue, [], pull.max_tasks)
     leases: list[Lease] = []

@@ -59,12 +59,13 @@ class GroupRow:
     results_bytes: int = 0  # so far
     reason: str = ""
     finished_time: float = 0.0  # wall
+    owner: str | None = None  # name of the key that opened it; None without keys
 
     def record(self) -> bytes:
         options = None if self.options is DEFAULT_OPTIONS else tuple(self.options)
         head = (self.size, self.policy, self.skips_none, self.queue, options, self.opened_time)
         tail = (self.state, self.joined, self.outstanding, self.results_bytes, self.reason, self.finished_time)
-        return tables.pack(head + tail)
+        return tables.pack(head + tail if self.owner is None else (*head, *tail, self.owner))
 
 
 def read_row(id: str, value: bytes) -> GroupRow:
@@ -93,7 +94,7 @@ def open_group(books: Books, step: Step, group: Group) -> bool:
     """
     if find(step, group.id) is not None:
         return False
-    row = GroupRow(*group, step.wall, outstanding=group.size)
+    row = GroupRow(*group, step.wall, outstanding=group.size, owner=step.owner)
     save(step, row)
     books.count("groups opened")
     outer = group.options.group

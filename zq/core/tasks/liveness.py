@@ -1,9 +1,13 @@
 """Workers: who they are, whether they live, and what becomes of the leases of one that does not (protocol 3).
 
 Theory of operation. A worker is named by itself and lives in incarnations: a second process of the same name is another
-incarnation and fences the first. Silence is measured on the monotonic clock from the last message of any kind. Two
-thresholds: *suspect* gets no new tasks, *gone* loses its leases. The coordinator's own stall is not the workers'
-silence: `excuse_stall` moves what was last heard by it.
+incarnation. A name belongs to who has it while that one lives: another incarnation is refused, and told to try again,
+until the holder's connection is gone, or it has not been heard for a while; then it is fenced. So whoever has only seen
+a name takes it from nobody, and a worker that was killed gets its own back at once.
+
+Silence is measured on the monotonic clock from the last message of any kind. Two thresholds: *suspect* gets no new
+tasks, *gone* loses its leases. The coordinator's own stall is not the workers' silence: `excuse_stall` moves what was
+last heard by it.
 """
 
 from collections import deque
@@ -16,7 +20,7 @@ from zq.core.state.leases import Holder
 from zq.core.state.queue import Queue
 from zq.core.state.step import Step
 from zq.core.tasks import settling
-from zq.wire.messages import Beat, Error, Goodbye, Heartbeat, Held, Hello, Welcome
+from zq.wire.messages import Beat, Cancelled, Error, Goodbye, Heartbeat, Held, Hello, Welcome
 
 IDLE_MIN = 10.0
 """Seconds that a worker may hold tasks without working on them in any case: its children may have to import the
@@ -30,18 +34,24 @@ FENCED_MAX = 8
 """Fenced incarnations remembered for each name: a late message of one of them must not fence its successor."""
 
 
-def hello(books: Books, step: Step, peer: Peer, message: Hello) -> None:
-    """Begins or resumes a session: fences an older incarnation, takes up claimed leases, gives back unclaimed ones."""
+def hello(books: Books, step: Step, peer: Peer, message: Hello, owner: str | None = None) -> None:
+    """Begins or resumes a session: fences an older incarnation that is not there any more, takes up claimed leases,
+    gives back unclaimed ones. The owner is who was authenticated, if anybody was.
+    """
     worker = books.workers.get(message.name)
     if message.incarnation in books.fenced.get(message.name, ()):
         step.send(peer, Error(None, "fenced", f"another worker took the name {message.name}"))
         books.count("error fenced")
         return
     if worker is not None and worker.incarnation != message.incarnation:
+        if _keeps_name(books, step, worker, owner):
+            _refuse_name(books, step, peer, worker)
+            return
         _fence(books, step, worker)
         worker = None
     if worker is None:
         worker = books.workers[message.name] = Holder(message.name, message.incarnation, is_puller=False)
+        worker.owner = owner
         _note(books, worker, "hello")
     refused = _claim(books, step, worker, message.held)
     _attach(books, step, worker, peer, message)
@@ -50,6 +60,31 @@ def hello(books: Books, step: Step, peer: Peer, message: Hello) -> None:
         peer,
         Welcome(books.epoch, options.heartbeat_interval, options.suspect_after, options.gone_after, refused),
     )
+
+
+def _keeps_name(books: Books, step: Step, worker: Holder, owner: str | None) -> bool:
+    """Whether a name stays with the worker that has it, when another incarnation wants it."""
+    if worker.owner is not None and worker.owner == owner:
+        return False  # whoever it belongs to may replace it
+    if worker.life is Life.ABSENT:  # it has the time to come back after a restart that another has until it is suspect
+        return step.now < worker.heard_at + books.options.suspect_after
+    return worker.life is Life.LIVE and worker.peer is not None
+
+
+def _refuse_name(books: Books, step: Step, peer: Peer, worker: Holder) -> None:
+    """Refuses a name that belongs to another worker, and asks that one for a sign of life: when its process has ended,
+    the message cannot be sent, and the name is free in the next step.
+    """
+    books.count("error name-taken")
+    silence = books.options.suspect_after
+    text = (
+        f"the name {worker.name} belongs to another worker, which is there; it is free when that one has not been heard "
+        f"for {silence:g} s, or its connection is gone: try again soon"
+    )
+    step.send(peer, Error(None, "name-taken", text, 2 * silence))
+    if step.now >= worker.called_at + books.options.heartbeat_interval:  # who asks often does not make it hear often
+        worker.called_at = step.now
+        step.send(worker.peer, Cancelled(()))
 
 
 def _attach(books: Books, step: Step, worker: Holder, peer: Peer, message: Hello) -> None:
@@ -197,6 +232,14 @@ def _fence(books: Books, step: Step, worker: Holder) -> None:
     _note(books, worker, "fenced")
     books.fenced.setdefault(worker.name, deque(maxlen=FENCED_MAX)).append(worker.incarnation)
     settling.lose_all(books, step, worker, f"worker {worker.name} was replaced by another of its name")
+    _remove(books, worker)
+
+
+def expel(books: Books, step: Step, worker: Holder, why: str) -> None:
+    """Ends the session of a worker whose key may not work here any more, and says so to it."""
+    step.send(worker.peer, Error(None, "forbidden", why))
+    _note(books, worker, f"expelled: {why}")
+    settling.lose_all(books, step, worker, why)
     _remove(books, worker)
 
 

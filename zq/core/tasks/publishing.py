@@ -17,7 +17,7 @@ from typing import Any
 from zq.core import tables
 from zq.core.arguments import LIST_MAX, InvalidRequestError, headers_in, judged, limit_in, name_in, prefix, text_in
 from zq.core.bindings import Binding, Filter
-from zq.core.state import namespace_limits, places
+from zq.core.state import places
 from zq.core.state.books import Books
 from zq.core.state.holder import Peer
 from zq.core.state.places import FinishedKind
@@ -84,7 +84,7 @@ def _refusal(books: Books, step: Step, message: Publish, batches: list[Batch]) -
         if refused is not None:
             return refused._replace(id=message.id)
     reached = [queue for queue, _ in queues]
-    reason = namespace_limits.refusal(books.shares.values(), reached, message.tasks, len(message.blob))
+    reason = books.shares.refusal(reached, message.tasks, len(message.blob))
     if reason is not None:
         return Refused(message.id, "busy", admission.SHARE_RETRY_AFTER, reason)
     if step.fanout_bytes and step.fanout_bytes + len(message.blob) * len(batches) > FANOUT_BYTES_MAX:

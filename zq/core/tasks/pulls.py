@@ -70,7 +70,7 @@ def _say_again(books: Books, step: Step, peer: Peer, message: Pull, held: Holder
 
 def _serve_or_wait(books: Books, step: Step, peer: Peer, message: Pull) -> None:
     queue = books.queue(step, message.queue)
-    wait = PullWait(peer, message, step.now + message.wait)
+    wait = PullWait(peer, message, step.now + message.wait, step.owner)
     is_first = not any(assignment.is_heard(books, step, one) for one in queue.pull_waits.values())
     if is_first and assignment.serve_pull(books, step, queue, wait):
         return
