@@ -58,6 +58,7 @@ if TYPE_CHECKING:
     from zq.client.workers import Workers as Workers
     from zq.client.workers import WorkerStatus as WorkerStatus
     from zq.core.options import CoordinatorOptions as CoordinatorOptions
+    from zq.core.peer_limits import PeerLimits as PeerLimits
     from zq.errors import AccessDeniedError as AccessDeniedError
     from zq.errors import BusyError as BusyError
     from zq.errors import ClosedError as ClosedError
@@ -118,6 +119,7 @@ _NAMES = {
     "zq.client.topics": "AsyncTopics TopicBinding Topics",
     "zq.client.workers": "AsyncWorkers Workers WorkerStatus",
     "zq.core.options": "CoordinatorOptions",
+    "zq.core.peer_limits": "PeerLimits",
     "zq.errors": (
         "AccessDeniedError BusyError ClosedError ConversionError InvalidTaskError KeyFileError PayloadTooLargeError "
         "RemoteProtocolError RunnerBrokenError StaleLeaseError StoreCorruptError StoreError StoreFullError "

@@ -1,7 +1,7 @@
 """Every error that zq raises.
 
 ZqError
-├── BusyError                 a submit was refused for now; nothing was stored
+├── BusyError                 a submit, or another request, was refused for now; nothing was stored
 ├── InvalidTaskError          a submit was refused for good; nothing was stored
 ├── UnroutableError           nobody is bound to a topic; nothing was stored
 ├── PayloadTooLargeError      a payload is over the limit; nothing was sent
@@ -36,7 +36,8 @@ class ZqError(Exception):
 
 
 class BusyError(ZqError):
-    """The coordinator refused a submit for now; nothing was stored.
+    """The coordinator refused a submit, or another request, for now: something is full, or its caller is at a limit.
+    Nothing was stored.
 
     Attributes:
         retry_after: seconds after which it is worth trying again.

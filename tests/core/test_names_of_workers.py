@@ -133,9 +133,11 @@ def test_who_was_authenticated_as_the_owner_of_a_worker_may_replace_it_at_once()
     step = Step(desk.clocks(), tx)
     books.workers["shop"].owner = "key of the shop"
 
-    liveness.hello(books, step, V, hello(TWO), owner="another key")
+    step.owner = "another key"
+    liveness.hello(books, step, V, hello(TWO))
     assert [message.code for to, message in step.outbox if to == V and isinstance(message, Error)] == ["name-taken"]
-    liveness.hello(books, step, V, hello(TWO), owner="key of the shop")
+    step.owner = "key of the shop"
+    liveness.hello(books, step, V, hello(TWO))
 
     assert [type(message) for to, message in step.outbox if to == V] == [Error, Welcome]
     assert books.workers["shop"].owner == "key of the shop"

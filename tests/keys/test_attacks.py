@@ -193,10 +193,12 @@ def taken_name_at_the_client(shop: Shop, name: str) -> None:
         Raw(shop.address, key_of(shop, f"t-{name}")) as thief,
     ):
         owner.ask(Submit(1, (batch(f"of-{name}", name),)))
-        pulled = owner.ask(Pull(2, name, name, 1, 0.0, 60.0))
+        pull = Pull(2, name, name, 1, 0.0, 60.0, secret="of-the-owner")
+        pulled = owner.ask(pull)
         assert isinstance(pulled, Tasks) and pulled.assignments
 
-        assert only_refused(thief.ask(Pull(2, name, name, 1, 0.0, 60.0)))
+        assert only_refused(thief.ask(pull))
+        assert thief.ask(pull._replace(secret="")) == Tasks(2, ())
 
 
 def taken_name_at_the_worker(shop: Shop, name: str) -> None:

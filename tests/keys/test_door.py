@@ -109,13 +109,15 @@ def test_a_key_that_is_allowed_while_the_coordinator_runs_comes_in(tmp_path: Pat
 def test_the_pair_before_is_good_until_its_time(tmp_path: Path) -> None:
     with opened(tmp_path, till="client") as (shop, keys), Raw(shop.address, keys["till"]) as live:
         assert isinstance(live.ask(Ping(1)), Pong)
-        (assigned,) = (live.ask(Submit(2, (batch("a"),))), live.ask(Pull(3, "t", "q", 1, 0.0, 60.0)))[1].assignments
+        (assigned,) = (live.ask(Submit(2, (batch("a"),))), live.ask(Pull(3, "t", "q", 1, 0.0, 60.0, secret="s")))[
+            1
+        ].assignments
         entry = shop.keys.entry("till")
         fresh = Key.new("till", "client", [shop.server])
         shop.keys.write(entry.rotated(fresh.public, time.time() + 1000), is_replacing=True)
         shop.wait_for(fresh)
         with Raw(shop.address, fresh) as raw:  # the same key by another number: the lease is its own
-            (again,) = raw.ask(Pull(3, "t", "q", 1, 0.0, 60.0)).assignments
+            (again,) = raw.ask(Pull(3, "t", "q", 1, 0.0, 60.0, secret="s")).assignments
         assert again.token == assigned.token
         assert isinstance(live.ask(Ping(4)), Pong)
 

@@ -14,6 +14,7 @@ import typer
 from zq.cli.arguments import TIMEOUT, Address, Json
 from zq.cli.output import echo, exit_codes, fail, print_json
 from zq.core.options import CoordinatorOptions
+from zq.core.peer_limits import PeerLimits
 from zq.processes.logs import configure_log
 from zq.wire.address import check_bind_address
 from zq.wire.retry import RetryPolicy
@@ -69,6 +70,10 @@ def coordinator(
     keep_count: Annotated[int, _option("keep-count", "Ended batches kept at most, beyond those kept by --keep-seconds-min.")] = DEFAULTS.keep_count,
     keep_seconds_min: Annotated[float, _option("keep-seconds-min", "Seconds for which an ended batch is kept in any case.")] = DEFAULTS.keep_seconds_min,
     assign: Annotated[Literal["least-loaded", "hash"], _option("assign", "How workers are chosen; hash keeps a key with its worker.")] = DEFAULTS.assign,
+    queues_max: Annotated[int, _option("queues-max", "Queues that there may be.")] = DEFAULTS.queues_max,
+    bindings_max: Annotated[int, _option("bindings-max", "Bindings that there may be.")] = DEFAULTS.bindings_max,
+    schedules_max: Annotated[int, _option("schedules-max", "Schedules that there may be.")] = DEFAULTS.schedules_max,
+    peer_limits: Annotated[str, _option("peer-limits", "What one peer may have, where it is not the default: waits=5000,leases=100. `zq status` shows all.")] = "default",
     map_mib: Annotated[int, _option("map-mib", "Largest size of the store, in MiB; the file is sparse.")] = 64 << 10,
     disk_free_mib: Annotated[int, _option("disk-free-mib", "Free MiB of the disk below which nothing new is accepted.")] = 256,
     keys: Annotated[Path | None, _option("keys", "Directory of the keys that are let in (zq keys); without it everybody is.")] = None,
@@ -93,6 +98,10 @@ def coordinator(
             keep_count=keep_count,
             keep_seconds_min=keep_seconds_min,
             assign=assign,
+            queues_max=queues_max,
+            bindings_max=bindings_max,
+            schedules_max=schedules_max,
+            peer_limits=PeerLimits.parse(peer_limits),
         )
         check_bind_address(bind)
         if keys is None and not insecure_bind and not is_local(bind):

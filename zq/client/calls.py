@@ -71,6 +71,7 @@ from zq.wire.messages import (
     Pull,
     Query,
 )
+from zq.wire.proofs import Proof, proof_of
 
 D = TypeVar("D", bound=Driver | AsyncDriver)
 
@@ -114,7 +115,8 @@ class Calls:
         prefix = make_prefix(secrets.randbits(5 * PREFIX_LENGTH)) if medium is None else medium.prefix
         self.timeout = timeout
         address = resolve_address(address)
-        self.session = ClientSession(prefix, check_name("name", f"{name or 'client'}-{prefix}"), address)
+        secret = secrets.token_hex(16) if medium is None else medium.prefix
+        self.session = ClientSession(prefix, check_name("name", f"{name or 'client'}-{prefix}"), address, secret)
         self.clock = time.monotonic if medium is None else medium.clock
         self._payload_bytes_max = payload_bytes_max
         self._local = threading.local()
@@ -314,13 +316,13 @@ class Calls:
             if assignments or self.clock() >= stop_at:
                 return self._decode(assignments)
 
-    def settle(self, entry: Done | Failed) -> Call[None]:
+    def settle(self, entry: Done | Failed, proof: Proof) -> Call[None]:
         """Reports the end of a pulled task; raises StaleLeaseError."""
         now = self.clock()
         deadline = now + self.timeout
 
         def start(reply: Reply) -> None:
-            self.post(self.session.settle, now, Settling(entry, deadline, reply))
+            self.post(self.session.settle, now, Settling(entry, deadline, reply, proof))
 
         yield Ask(start, deadline)
 
@@ -355,7 +357,8 @@ class Calls:
         """
         now = self.clock()
         failed = Failed(assignment.token, assignment.id, index, str(error), None, True)
-        self.post(self.session.settle, now, Settling(failed, now + self.timeout, _Nobody()))
+        proof = proof_of(self.session.secret, assignment.token)
+        self.post(self.session.settle, now, Settling(failed, now + self.timeout, _Nobody(), proof))
 
 
 def outcome_of(id: str) -> tuple[BatchOutcome, int]:

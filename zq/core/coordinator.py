@@ -22,7 +22,8 @@ Invariants, which the simulation checks after each step:
 from collections.abc import Callable, Collection, Iterable
 from typing import Any, assert_never
 
-from zq.core.admin import commands
+from zq.core.accounts import BusyRequestError
+from zq.core.admin import chores, commands
 from zq.core.arguments import InvalidRequestError
 from zq.core.insight import following, queries
 from zq.core.opening import read_books
@@ -98,6 +99,7 @@ class Machine:
         try:
             self.books: Books = read_books(options, now, tx)
             dead_letters.read_replays(self.books, Step(now, tx))
+            self.books.schedules = schedules.count(Step(now, tx))
         except BaseException:
             tx.abort()
             raise
@@ -144,6 +146,7 @@ class Machine:
                 self._receive_guarded(self._guard, step, messages)
             for peer in unreachable:  # after its last words, by which it may have confirmed what it pulled
                 pulls.disconnected(self.books, step, peer)
+                self.books.accounts.forget(peer)
             self._tick(step)
         except BaseException:
             tx.abort()
@@ -167,6 +170,7 @@ class Machine:
     def _receive(self, step: Step, peer: Peer, message: ToCoordinator | Error) -> None:
         """Handles one message from a connection."""
         books = self.books
+        step.peer = peer
         sender = books.peers.get(peer)
         if sender is not None:
             liveness.note_life(books, step, sender)
@@ -185,7 +189,10 @@ class Machine:
                 else:
                     settling.release(books, step, peer, sender, message)
             case Hello():
-                liveness.hello(books, step, peer, message)
+                try:
+                    liveness.hello(books, step, peer, message)
+                except BusyRequestError as error:
+                    self._refuse(step, peer, None, error)
             case Goodbye() if sender is None and liveness.goodbye_of_the_gone(books, step, message):
                 pass
             case Heartbeat() | Started() | Progress() | Goodbye():
@@ -204,6 +211,7 @@ class Machine:
     def _tick(self, step: Step) -> None:
         """Does what is due, assigns, and makes the step ready for its commit."""
         books = self.books
+        step.peer = None
         self._excuse_stall(step)
         self._upkeep.carry_out(step)
         for queue in books.changed:
@@ -250,27 +258,28 @@ class Machine:
                 ended, missing = follow_up.ended_spans(books, step, id, lo, hi)
                 for to, outcome in outcome_messages(peer, request, ended, is_last=not missing):
                     step.send(to, outcome)
-                if missing:
+                if missing and self._may_wait(step, peer, request):
                     books.waits.add(id, WaitEntry(peer, request, missing), step.now)
                     books.deadlines.guests.bring_forward(step.now + books.options.suspect_after)
             case Pull():
                 pulls.pull(books, step, peer, message)
             case Cancel(request, id):
-                step.send(peer, Answer(request, follow_up.cancel(books, step, id)))
+                chores.cancel(books, step, (peer, request), id)
             case Query(request, what, arguments):
                 self._answer(step, peer, request, lambda: self._query(step, what, arguments))
             case Command(request, verb, arguments):
+                step.asker = (peer, request)
                 self._answer(step, peer, request, lambda: commands.carry_out(books, step, verb, arguments))
             case Withdraw(requests):
                 pulls.withdraw(books, step, peer, requests)
-            case Confirm(tokens):
-                pulls.confirm(books, step, peer, tokens)
+            case Confirm():
+                pulls.confirm(books, step, peer, message)
             case Follow():
                 following.follow(books, step, peer, message)
             case Ping(request):
                 step.send(peer, Pong(request, books.epoch))
             case Extend(request):
-                step.send(peer, Answer(request, settling.extend(books, step, message)))
+                step.send(peer, Answer(request, settling.extend(books, step, peer, message)))
             case _:
                 assert_never(message)
 
@@ -282,10 +291,29 @@ class Machine:
         try:
             value = ask()
         except InvalidRequestError as error:
-            self.books.count("error invalid")
-            step.send(peer, Error(request, "invalid", str(error)))
+            self._refuse(step, peer, request, error)
         else:
-            step.send(peer, Answer(request, value))
+            if value is not commands.LATER:
+                step.send(peer, Answer(request, value))
+
+    def _refuse(self, step: Step, peer: Peer, request: int | None, error: InvalidRequestError) -> None:
+        self.books.count(f"error {error.code}")
+        step.send(peer, Error(request, error.code, str(error)))
+
+    def _may_wait(self, step: Step, peer: Peer, request: int) -> bool:
+        """Whether a wait may be added. The oldest of the connection goes for it when its peer has as many as it may;
+        nobody else loses one.
+        """
+        books = self.books
+        guest = books.guests.get(peer)
+        account = books.accounts.account_of(peer)
+        if (guest is not None and request in guest.waits) or account.room("waits") > 0:
+            return True
+        books.count("limit waits")
+        reason = BusyRequestError(account.refusal("waits"))
+        oldest = books.waits.forget_oldest(peer)
+        self._refuse(step, peer, request if oldest is None else oldest, reason)
+        return oldest is not None
 
     def _say_hello(self, step: Step, peer: Peer) -> None:
         self.books.count("error say-hello")

@@ -37,6 +37,7 @@ from zq.sessions.requests import (
     SubmitRequest,
     closed_error,
     parts_of,
+    without_proofs,
 )
 from zq.sessions.settles import Settles, Settling
 from zq.sessions.streams import LEASE, Stream, Streams
@@ -67,6 +68,7 @@ from zq.wire.messages import (
     ToCoordinator,
     Withdraw,
 )
+from zq.wire.proofs import proofs_of
 
 PING_INTERVAL = 1.0
 """Seconds between pings while something is outstanding."""
@@ -94,19 +96,22 @@ class ClientSession:
     Args:
         prefix: of the ids that the session makes, different from that of any other session.
         name: names the puller to the coordinator; as unique as the prefix.
+        address: of the coordinator, for people.
+        secret: what nobody can guess, by which it speaks for what it has pulled on any connection; empty: on that one.
 
     Attributes:
-        name: as given.
+        name, secret: as given.
         make_id: returns a new batch id; any thread may call it.
         streams: of events that are followed; the link's thread only.
         unassigned_errors: how many error messages named no request that is outstanding.
     """
 
-    def __init__(self, prefix: str, name: str, address: str | None = None) -> None:
+    def __init__(self, prefix: str, name: str, address: str | None = None, secret: str = "") -> None:
         self._whom = "the coordinator" if address is None else f"the coordinator at {address}"
         self.wants_reconnect = False
         self.unassigned_errors = 0
         self.name = name
+        self.secret = secret
         self.make_id = IdMaker(prefix).next
         self._numbers = count(1)
         self._outstanding: dict[int, Request] = {}
@@ -158,7 +163,8 @@ class ClientSession:
         if not self._admit(reply, deadline):
             return
         if type(message) is Pull:
-            self._send(PullRequest(message._replace(confirms=not self._is_older), now, deadline, reply))
+            secret = "" if self._is_older else self.secret
+            self._send(PullRequest(message._replace(confirms=not self._is_older, secret=secret), now, deadline, reply))
         else:
             self._send(Request(message, now, deadline, reply))
 
@@ -201,7 +207,8 @@ class ClientSession:
         """Gives pulled tasks back that nobody will look at."""
         spans = tuple(Span(one.token, one.lo, one.hi) for one in assignments)
         if spans:
-            self.ask(now, Release(0, None, spans), now + ORPHAN_PATIENCE, None)
+            proofs = proofs_of(self.secret, (span.token for span in spans))
+            self.ask(now, Release(0, None, spans, proofs), now + ORPHAN_PATIENCE, None)
 
     def is_cancelled(self, token: int, index: int) -> bool:
         """Whether the coordinator said that a pulled task is no longer its puller's; any thread may ask."""
@@ -220,7 +227,7 @@ class ClientSession:
         self._confirmed.clear()
         for request in self._outstanding.values():
             if isinstance(request, PullRequest):
-                request.say_again(confirms=request.reply is not None)
+                request.say_again(confirms=request.reply is not None, secret=self.secret)
             self._say(request)
         self._outbox += self._watches.connected(self._ping)
         self.streams.connected(now)
@@ -333,7 +340,7 @@ class ClientSession:
 
     def _say(self, request: Request) -> None:
         request.ping = self._ping
-        self._outbox.append(request.message)
+        self._outbox.append(without_proofs(request.message) if self._is_older else request.message)
 
     def _send_gathered(self, now: float) -> None:
         """Sends what was submitted and settled, as far as it should not wait for an answer to gather more."""
@@ -348,7 +355,7 @@ class ClientSession:
         forgotten = self._watches.take_forgotten()
         if self._arrived:
             self._confirmed.update(dict.fromkeys(self._arrived, self._ping))
-            self._outbox += [Confirm(part) for part in parts_of(self._arrived)]
+            self._outbox += [Confirm(part, proofs_of(self.secret, part)) for part in parts_of(self._arrived)]
             self._arrived = []
         if self._forgotten:
             forgotten += self._forgotten
@@ -406,7 +413,7 @@ class ClientSession:
             return
         if isinstance(request, PullRequest) and request.confirms and message.code == "malformed":
             self._is_older = True
-            request.say_again(confirms=False)
+            request.say_again(confirms=False, secret="")
             self._say(request)
             return
         if request is None:

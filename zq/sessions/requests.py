@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 
 from zq.errors import BusyError, ClosedError, InvalidTaskError, RemoteProtocolError, StaleLeaseError, ZqError
 from zq.sessions.outcomes import FOREVER, BatchOutcome, Reply
+from zq.sessions.refused import error_of
 from zq.sessions.settles import Settles, Settling, settle_message
 from zq.sessions.submits import Load, Part, Submits
 from zq.sessions.waiters import Expired, Waiting, first_deadline, is_wanted, take_expired, take_replies
@@ -54,6 +55,17 @@ def check_message(message: Askable) -> None:
         raise ValueError(f"expected text that UTF-8 can hold, got {error.object[:100]!a}") from None
     except TypeError as error:
         raise TypeError(f"expected values that msgpack holds: {error}") from None
+
+
+def without_proofs(message: ToCoordinator) -> ToCoordinator:
+    """Returns a message as a coordinator understands it that knows no proofs, and asks for none."""
+    match message:
+        case Settle() | Release():
+            return message._replace(proofs=())
+        case Extend():
+            return message._replace(proof=b"")
+        case _:
+            return message
 
 
 class Request(Waiting):
@@ -108,7 +120,7 @@ class Request(Waiting):
 
     def receive_error(self, message: Error) -> None:
         for reply in take_replies(self.waiters()):
-            reply.reject(RemoteProtocolError(message.code, message.text, message.request))
+            reply.reject(error_of(message.code, message.text, message.request))
 
 
 class PullRequest(Request):
@@ -131,10 +143,10 @@ class PullRequest(Request):
         """Whether it was said in the words of this version."""
         return isinstance(self.message, Pull) and self.message.confirms
 
-    def say_again(self, *, confirms: bool) -> None:
+    def say_again(self, *, confirms: bool, secret: str) -> None:
         """Makes its message one that a coordinator of this version, or an older one, understands."""
         assert isinstance(self.message, Pull)
-        self.message = self.message._replace(confirms=confirms)
+        self.message = self.message._replace(confirms=confirms, secret=secret)
         self.is_repeated = False
 
     def is_lost(self, pong: int, *, is_other_epoch: bool) -> bool:  # noqa: ARG002 - alike in shape

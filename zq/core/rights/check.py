@@ -13,7 +13,7 @@ from typing import Any, Final
 from zq.core.rights.rights import ADMIN_ROLE, Rights
 from zq.core.rights.table import COMMAND_RIGHTS, MESSAGE_ROLES, QUERY_RIGHTS, AskRow, Subject
 from zq.core.rights.view import View
-from zq.core.state.holder import pull_name
+from zq.core.state.holder import pull_key
 from zq.wire.messages import (
     Batch,
     Cancel,
@@ -178,8 +178,8 @@ def _check_pull(view: View, message: Pull) -> ToCoordinator:
     rights, books = view.rights, view.books
     if not rights.may_work(message.queue):
         raise ForbiddenError(_may_not(rights, "work on", message.queue))
-    name = pull_name(message.client, message.request)
-    held, waiting = books.pullers.get(name), books.pulls.get(name)
+    key = pull_key(view.peer, message)
+    held, waiting = books.pullers.get(key), books.pulls.get(key)
     owners = [one.owner for one in (held, waiting) if one is not None]
     if not rights.is_inside(message.client) or any(owner not in (None, rights.name) for owner in owners):
         raise ForbiddenError(f"the name {message.client} is that of a client with another key")

@@ -34,7 +34,6 @@ from zq.wire.messages import (
     Error,
     Follow,
     FromCoordinator,
-    Hello,
     Open,
     Publish,
     Published,
@@ -176,8 +175,6 @@ class Guard:
             _add_refused(step, peer, message, refused, mark)
         if isinstance(message, Command):
             self._note(self.audits, view.step, peer, message.verb, message.arguments, None)
-        if isinstance(message, Hello) and (holder := books.peers.get(peer)) is not None:
-            holder.owner = rights.name
         if rights.is_bounded:
             self._veil(view, message, mark)
 

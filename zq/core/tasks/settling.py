@@ -3,12 +3,13 @@ fence).
 """
 
 from collections.abc import Iterator, Sequence
+from math import inf
 
 from zq.core.state import history, places
 from zq.core.state.batch import StoredBatch, bits, run_mask, runs
 from zq.core.state.books import Books
-from zq.core.state.holder import Peer
-from zq.core.state.leases import Holder, Lease
+from zq.core.state.holder import Life, Peer
+from zq.core.state.leases import Claimant, Holder, Lease
 from zq.core.state.step import Step
 from zq.core.state.transitions import CANCELLED, LEASED
 from zq.core.tasks import admission, endings, groups, leasing, retrying
@@ -16,6 +17,7 @@ from zq.core.tasks.repeats import Repeats, checksum, forwarded_of
 from zq.task import task_id
 from zq.wire.batch import slice_tasks
 from zq.wire.messages import Cancelled, Done, Extend, Failed, Release, Settle, Settled, Span
+from zq.wire.proofs import Proof
 
 NO_RESULTS = (b"", b"")
 
@@ -37,22 +39,23 @@ def settle(books: Books, step: Step, peer: Peer, sender: Holder | None, message:
     """Carries out completions and failures; those whose token is not current are listed as stale (protocol 3,
     settle).
     """
-    stale = list(_all_stale(books, step, sender, message)) if message.is_whole else []
+    claimant = Claimant(peer, sender, step.owner, message.proofs)
+    stale = list(_all_stale(books, step, claimant, message)) if message.is_whole else []
     if not stale:
         repeats = Repeats(books, step)
         for done in message.done:
-            lease, mask, left = _judge_done(books, step, sender, done, repeats)
+            lease, mask, left = _judge_done(books, claimant, done, repeats)
             if lease is not None:
                 _complete(books, step, lease, done, mask)
                 repeats.forget(done.id)
             stale += left if len(stale) < STALE_SPANS_MAX else _as_one(left)
         for failed in message.failed:
-            lease, bit, left = _judge_failed(books, step, sender, failed, repeats)
+            lease, bit, left = _judge_failed(books, claimant, failed, repeats)
             if lease is not None:
                 _fail(books, step, lease, bit, failed)
             stale += left
-    if sender is not None and sender.idle_finds and (message.done or message.failed) and not stale:
-        sender.idle_finds, sender.is_resting = 0, False  # it works
+    if sender is not None and sender.is_doubted and (message.done or message.failed) and not stale:
+        sender.idle_finds, sender.gaps, sender.is_resting = 0, 0, False  # it works
         books.stir_for(sender)
     for id, span in stale[:STALE_NOTED_MAX]:
         _note_stale(books, step, sender, id, span)
@@ -61,9 +64,10 @@ def settle(books: Books, step: Step, peer: Peer, sender: Holder | None, message:
 
 def release(books: Books, step: Step, peer: Peer, sender: Holder | None, message: Release) -> None:
     """Lets tasks wait again that their holder has not started; no attempt is charged."""
+    claimant = Claimant(peer, sender, step.owner, message.proofs)
     stale: list[Span] = []
     for span in message.spans:
-        lease = _lease_of(books, step, sender, span.token)
+        lease = _lease_of(books, claimant, span.token)
         mask = 0 if lease is None else lease.mask & lease.batch.span_mask(span.lo, span.hi)
         if lease is None or not mask:
             stale.append(span)
@@ -131,14 +135,14 @@ def _finish_settling(
     step.send(peer, Settled(number, tuple(stale)))
 
 
-def _lease_of(books: Books, step: Step, sender: Holder | None, token: int) -> Lease | None:
-    """Returns the lease of a token if the sender may speak for it: a worker for its own, anyone who knows it for a
-    pull's, if it was pulled with the same key.
+def _lease_of(books: Books, claimant: Claimant, token: int, id: str | None = None) -> Lease | None:
+    """Returns the lease of a token if the claimant may speak for it, and it is for the batch of the id, if one is
+    said.
     """
     lease = books.leases.get(token)
-    if lease is None or lease.holder is sender:
-        return lease
-    return lease if lease.holder.is_puller and lease.holder.owner in (None, step.owner) else None
+    if lease is None or (id is not None and id != lease.batch.id) or not claimant.may_speak_for(lease):
+        return None
+    return lease
 
 
 # What is stale of completions and failures (the fence): decided here, and nowhere else.
@@ -148,12 +152,12 @@ Stale = tuple[str, Span]
 
 
 def _judge_done(
-    books: Books, step: Step, sender: Holder | None, done: Done, repeats: Repeats
+    books: Books, claimant: Claimant, done: Done, repeats: Repeats
 ) -> tuple[Lease | None, int, Sequence[Stale]]:
     """Returns the lease and the tasks of it that a completion may end; and what is stale of it: neither covered by
     the lease of its token, nor word for word what was accepted under that token.
     """
-    lease = _lease_of(books, step, sender, done.token)
+    lease = _lease_of(books, claimant, done.token, done.id)
     mask = 0 if lease is None else lease.mask & lease.batch.span_mask(done.lo, done.hi)
     if lease is not None and mask.bit_count() == done.hi - done.lo:
         return lease, mask, ()
@@ -168,12 +172,12 @@ def _as_one(stale: Sequence[Stale]) -> Sequence[Stale]:
 
 
 def _judge_failed(
-    books: Books, step: Step, sender: Holder | None, failed: Failed, repeats: Repeats
+    books: Books, claimant: Claimant, failed: Failed, repeats: Repeats
 ) -> tuple[Lease | None, int, Sequence[Stale]]:
     """Returns the lease and the task of it that has failed; else whether its report is stale, and not the repeat of one
     that was noted before.
     """
-    lease = _lease_of(books, step, sender, failed.token)
+    lease = _lease_of(books, claimant, failed.token, failed.id)
     bit = 0 if lease is None else lease.mask & lease.batch.span_mask(failed.index, failed.index + 1)
     if bit:
         return lease, bit, ()
@@ -182,13 +186,13 @@ def _judge_failed(
     return None, 0, [(failed.id, Span(failed.token, failed.index, failed.index + 1))]
 
 
-def _all_stale(books: Books, step: Step, sender: Holder | None, message: Settle) -> Iterator[Stale]:
+def _all_stale(books: Books, step: Step, claimant: Claimant, message: Settle) -> Iterator[Stale]:
     """Yields what would be refused of a message that is to be carried out as a whole, or not at all."""
     repeats = Repeats(books, step)
     for done in message.done:
-        yield from _judge_done(books, step, sender, done, repeats)[2]
+        yield from _judge_done(books, claimant, done, repeats)[2]
     for failed in message.failed:
-        yield from _judge_failed(books, step, sender, failed, repeats)[2]
+        yield from _judge_failed(books, claimant, failed, repeats)[2]
 
 
 def _note_stale(books: Books, step: Step, sender: Holder | None, id: str, span: Span) -> None:
@@ -354,6 +358,8 @@ def _ring_alarm(books: Books, step: Step, lease: Lease) -> None:
             return
         lose(books, step, lease, f"the lease of {lease.seconds:g} s ran out")
         return
+    if lease.start_by <= step.now:
+        _take_back_unstarted(books, step, lease)
     timeout = lease.batch.options.timeout
     if timeout is None:
         return
@@ -363,6 +369,23 @@ def _ring_alarm(books: Books, step: Step, lease: Lease) -> None:
             step.send(lease.holder.peer, Cancelled((Span(lease.token, index, index + 1),)))
             single = take_out(books, step, lease, lease.batch.span_mask(index, index + 1))
             retrying.fail(books, step, single, f"ran longer than its timeout of {timeout:g} s")
+
+
+def _take_back_unstarted(books: Books, step: Step, lease: Lease) -> None:
+    """The tasks of a lease had to be started by now. Of a worker that was away it is not known what it has started,
+    until it has been heard for a while.
+    """
+    holder, first = lease.holder, lease.batch.first
+    known_at = holder.steady_since + books.options.suspect_after
+    if holder.life is not Life.LIVE or known_at > step.now:
+        lease.start_by = max(known_at, step.now + books.options.heartbeat_interval)
+        books.alarms.set(lease.start_by, lease)
+        return
+    lease.start_by = inf
+    mask = lease.mask & ~sum(1 << (index - first) for index in lease.started)
+    if mask:
+        step.send(holder.peer, Cancelled(tuple(Span(lease.token, lo + first, hi + first) for lo, hi in runs(mask))))
+        _give_back(books, step, lease, mask, f"worker {holder.name} has not started it within its ttl")
 
 
 def note_started(books: Books, step: Step, lease: Lease, started: tuple[int, ...]) -> None:
@@ -375,10 +398,10 @@ def note_started(books: Books, step: Step, lease: Lease, started: tuple[int, ...
                 books.alarms.set(step.now + timeout + books.options.suspect_after, lease)
 
 
-def extend(books: Books, step: Step, message: Extend) -> bool:
-    """Prolongs the lease of a pull, from now on; False when it is no longer there."""
-    lease = books.leases.get(message.token)
-    if lease is None or not lease.holder.is_puller or lease.holder.owner not in (None, step.owner):
+def extend(books: Books, step: Step, peer: Peer, message: Extend) -> bool:
+    """Prolongs the lease of a pull, from now on; False when it is no longer the claimant's."""
+    lease = _lease_of(books, Claimant(peer, None, step.owner, (Proof(message.token, message.proof),)), message.token)
+    if lease is None:
         return False
     books.offers.pop(lease.token, None)  # whoever prolongs it has it
     leasing.prolong(books, step, lease, message.lease)
