@@ -41,7 +41,9 @@ UNITS = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86_400.0}
 def connected(address: str | None, timeout: float) -> Iterator[Client]:
     """Yields a client of a coordinator; its errors end the command, with their exit codes."""
     from zq.client.client import Client
+    from zq.processes.logs import configure_log
 
+    configure_log("warning")  # who waits hears when the coordinator is gone
     with exit_codes(), Client(address, timeout=timeout) as client:
         yield client
 
