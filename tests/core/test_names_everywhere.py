@@ -95,8 +95,9 @@ def packed(value: Any) -> bytes:
 def is_free(kind: str, path: tuple[Any, ...]) -> bool:
     field = fields_of(kind)[path[0] - 2]
     if (kind, field) in FREE:
-        return field != "failed" or path[-1] == 3  # its id is one
-    return bool((kind, "options", path[-1]) in FREE) or ((kind, "options", "headers") in FREE and "headers" in path)
+        return bool(field != "failed" or path[-1] == 3)  # its id is one
+    is_header = (kind, "options", "headers") in FREE and "headers" in path
+    return is_header or (kind, "options", path[-1]) in FREE
 
 
 CASES = [
