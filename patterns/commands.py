@@ -4,6 +4,7 @@ that `--help` does not need.
 
 from __future__ import annotations
 
+import errno
 import json
 import sys
 from collections.abc import Iterator
@@ -12,6 +13,8 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, NoReturn
 
 import typer
+
+from zq.processes.shown import shown, shown_json
 
 FAILED = 1
 USAGE = 2
@@ -44,7 +47,7 @@ def draw(
         _find_modules_here()
         pipeline = load_pipeline(spec)
         diagram = pipeline.diagram()  # also looks whether it is complete
-        typer.echo(diagram.rstrip() if mermaid else str(pipeline))
+        _echo(diagram.rstrip() if mermaid else str(pipeline))
 
 
 @app.command()
@@ -102,9 +105,9 @@ def run(
         options.update({name: value for name, value in given.items() if value is not None})  # type: ignore[typeddict-item]
         with pipeline.run(_read_items(), **options) as results:
             for result in results:
-                typer.echo(json.dumps(result, default=_plain, ensure_ascii=False))
+                _echo(shown_json(json.dumps(result, default=_plain, ensure_ascii=False)))
         for error in results.errors:
-            typer.echo(f"zq: {error}", err=True)
+            _echo(f"zq: {error}", err=True)
         lost = sum(results.lost.values())
         if results.failed or lost:
             _fail(f"{results.failed} of {results.sent} items failed, {lost} were lost")
@@ -144,19 +147,23 @@ def serve(
 
 
 def _find_modules_here() -> None:
-    from zq.processes.references import lend_main
+    from zq.processes.references import lend_main, own_folder
 
-    sys.path.insert(0, str(Path.cwd()))  # as `python -m` does; a console script has its own folder there
+    sys.path.insert(0, own_folder())  # as `python -m` does; a console script has its own folder there
     lend_main()
 
 
 def _read_items() -> Iterator[Any]:
+    if sys.stdin is None:
+        raise ValueError("expected items as lines on standard input, which is closed")
     for number, line in enumerate(sys.stdin, 1):
         if line.strip():
             try:
                 yield json.loads(line)
             except json.JSONDecodeError as error:
                 raise ValueError(f"line {number} of the input is not JSON: {error}") from error
+            except RecursionError:
+                raise ValueError(f"line {number} of the input is nested too deeply") from None
 
 
 def _by_stage(endpoints: list[str]) -> dict[str, list[str]]:
@@ -173,8 +180,15 @@ def _plain(value: Any) -> Any:
     return value.hex() if isinstance(value, bytes) else str(value)
 
 
+def _echo(text: str, *, err: bool = False) -> None:
+    """Prints lines, with all escaped that could drive a terminal."""
+    if sys.stdout is None and not err:
+        raise OSError(errno.EBADF, "standard output is closed")
+    typer.echo(shown(text), err=err)
+
+
 def _fail(text: str, code: int = FAILED) -> NoReturn:
-    typer.echo(f"zq: {text}", err=True)
+    _echo(f"zq: {text}", err=True)
     raise typer.Exit(code)
 
 

@@ -31,6 +31,7 @@ CPYTHON = {"test_interpreter_shutdown", "test_concurrent_futures"}
 """Tests that come with Python."""
 
 ELSEWHERE = {
+    "zq.audit": "the name of a logger",
     "zq.commands": "a group of entry points",
     "zq.executor.make_worker": "its public address",
 }

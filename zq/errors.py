@@ -1,7 +1,7 @@
 """Every error that zq raises.
 
 ZqError
-├── BusyError                 a submit was refused for now; nothing was stored
+├── BusyError                 a submit, or another request, was refused for now; nothing was stored
 ├── InvalidTaskError          a submit was refused for good; nothing was stored
 ├── UnroutableError           nobody is bound to a topic; nothing was stored
 ├── PayloadTooLargeError      a payload is over the limit; nothing was sent
@@ -14,8 +14,10 @@ ZqError
 ├── StaleLeaseError           the task is no longer held by the caller
 ├── TimedOutError             no answer in time (also a TimeoutError)
 │   └── UnreachableError      nothing at all was heard of the coordinator
+├── AccessDeniedError         the coordinator does not let this key in, or its key may not do this
+├── KeyFileError              a key's file is not there, not private or no key (also a ValueError)
 ├── ClosedError               the client, worker or coordinator is closed
-├── WorkerFencedError         another worker took this name
+├── WorkerFencedError         another worker has this name
 ├── RunnerBrokenError         a worker cannot run handlers: a thread of its own ended, or no child process can start
 ├── RemoteProtocolError       the peer sent what the protocol does not allow, or refused what we sent
 └── StoreError                the store failed
@@ -34,7 +36,8 @@ class ZqError(Exception):
 
 
 class BusyError(ZqError):
-    """The coordinator refused a submit for now; nothing was stored.
+    """The coordinator refused a submit, or another request, for now: something is full, or its caller is at a limit.
+    Nothing was stored.
 
     Attributes:
         retry_after: seconds after which it is worth trying again.
@@ -139,12 +142,20 @@ class UnreachableError(TimedOutError):
     """Nothing at all was heard of the coordinator."""
 
 
+class AccessDeniedError(ZqError):
+    """The coordinator does not let this key in, or its key may not do what was asked; nothing was done."""
+
+
+class KeyFileError(ZqError, ValueError):
+    """A key's file is not there, can be read by others, or is no key; or one cannot be written."""
+
+
 class ClosedError(ZqError):
     """The client, worker or coordinator is closed."""
 
 
 class WorkerFencedError(ZqError):
-    """Another worker has taken this worker's name."""
+    """Another worker has this worker's name: it took it while this one was not heard, or it has it and keeps it."""
 
 
 class RunnerBrokenError(ZqError):

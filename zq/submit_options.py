@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import datetime
-from typing import Any, Final, Literal, TypedDict, Unpack
+from typing import Any, Final, Literal, TypedDict, TypeVar, Unpack
 
 from zq.wire.messages import DEFAULT_OPTIONS, Group, Options
 from zq.wire.options import header_list, read_asked_options, read_headers
@@ -14,6 +14,8 @@ from zq.wire.requests import check_group
 from zq.wire.retry import RetryPolicy
 from zq.wire.unique import Unique
 from zq.wire.values import Malformed, TooLarge, WrongType, read_id, read_name, read_queue, read_seconds
+
+T = TypeVar("T")
 
 OnLost = Literal["reassign", "cancel", "dead"]
 Policy = Literal["all", "any", "settled"]
@@ -178,6 +180,13 @@ def check_count(name: str, value: Any, least: int, most: int) -> int:
     return value
 
 
+def check_items(name: str, value: Iterable[T]) -> Iterable[T]:
+    """Returns what can be iterated; raises TypeError for all else."""
+    if not hasattr(type(value), "__iter__") and not hasattr(type(value), "__getitem__"):
+        raise TypeError(f"expected {name} as a list, or something else with items, got {value!r:.100}")
+    return value
+
+
 def check_patience(name: str, value: Any) -> float:
     """Returns how long somebody waits: seconds, which may be endless. Raises TypeError and ValueError."""
     if not isinstance(value, int | float) or isinstance(value, bool):
@@ -216,6 +225,7 @@ def read_members(
     Raises:
         ValueError, TypeError: a member cannot be one.
     """
+    check_items("members", members)
     if queue is not None:
         check_queue(queue)
         made = _make_member(options)

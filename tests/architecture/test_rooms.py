@@ -22,11 +22,12 @@ ROOMS: dict[str, str] = {
     "zq.submit_options": "zq.wire",
     "zq.task": "zq.submit_options zq.wire",
     "zq.core": "zq.task zq.wire zq.errors",
+    "zq.keys": "zq.core zq.errors",
     "zq.sessions": "zq.wire zq.errors",
     "zq.processes": "",
     "zq.sockets": "zq.sessions zq.processes zq.wire zq.errors",
     "zq.store": "zq.core.storage zq.core.tables zq.processes zq.errors",
-    "zq.server": "zq.core zq.store zq.processes zq.wire zq.errors",
+    "zq.server": "zq.core zq.keys zq.store zq.processes zq.wire zq.errors",
     "zq.client": "zq.sessions zq.sockets zq.handling zq.task zq.submit_options zq.wire zq.errors",
     "zq.worker": "zq.sessions zq.sockets zq.processes zq.handling zq.task zq.submit_options zq.wire zq.errors",
     "zq.app": "zq.client zq.worker zq.server.calendar zq.core zq.store zq.sessions zq.sockets zq.processes zq.handling zq.task zq.submit_options zq.wire zq.errors",
@@ -49,6 +50,7 @@ ROOMS: dict[str, str] = {
 FLOORS: dict[str, int] = {
     "zq.core.options": 0,
     "zq.core.peer_limits": 0,
+    "zq.core.accounts": 0,
     "zq.core.storage": 0,
     "zq.core.tables": 0,
     "zq.core.arguments": 0,
@@ -59,9 +61,10 @@ FLOORS: dict[str, int] = {
     "zq.core.tasks": 2,
     "zq.core.admin": 3,
     "zq.core.insight": 4,
-    "zq.core.opening": 5,
-    "zq.core.upkeep": 5,
-    "zq.core.coordinator": 5,
+    "zq.core.rights": 5,
+    "zq.core.opening": 6,
+    "zq.core.upkeep": 6,
+    "zq.core.coordinator": 6,
 }
 """Inside of the core: who stands higher may import who stands lower, never the other way."""
 
@@ -225,7 +228,9 @@ def test_every_room_says_what_it_is_and_what_it_may_import(room: str) -> None:
     assert found[1].split(", inside")[0] == named
 
 
-@pytest.mark.parametrize("room", ["zq.core.state", "zq.core.tasks", "zq.core.admin", "zq.core.insight"])
+@pytest.mark.parametrize(
+    "room", ["zq.core.state", "zq.core.tasks", "zq.core.admin", "zq.core.insight", "zq.core.rights"]
+)
 def test_every_floor_of_the_core_says_what_it_may_import(room: str) -> None:
     assert "May import: " in page_of(room)
 

@@ -31,6 +31,10 @@ SETTINGS = {
     "assign": ("least-loaded|hash", "least-loaded"),
     "map-mib": ("MiB", "65536"),
     "disk-free-mib": ("MiB", "256"),
+    "queues-max": ("Queues", "200000"),
+    "bindings-max": ("Bindings", "100000"),
+    "schedules-max": ("Schedules", "100000"),
+    "peer-limits": ("waits=5000", "default"),
 }
 """Options of the coordinator: the unit that help must name, and the default."""
 
@@ -49,6 +53,15 @@ def test_help_of_the_coordinator_shows_unit_default_and_variable(option: str, in
     assert unit in lines[0]
     assert f"[default: {default}]" in lines[0]
     assert f"[env var: ZQ_{option.upper().replace('-', '_')}]" in lines[0]
+
+
+@pytest.mark.parametrize("option", ["keys", "audit"])
+def test_help_of_the_coordinator_shows_the_variable_of_what_has_no_default(option: str, invoke_alone: Invoke) -> None:
+    (line,) = [
+        line for line in invoke_alone("coordinator", "--help").stdout.splitlines() if line.startswith(f"│ --{option} ")
+    ]
+
+    assert f"[env var: ZQ_{option.upper()}]" in line
 
 
 def test_every_setting_of_a_coordinator_is_an_option() -> None:

@@ -185,6 +185,9 @@ class FakeSession:
     def next_at(self) -> float:
         return float("inf")
 
+    def drop(self, reply: object) -> None:
+        pass
+
     def take_outbox(self) -> list[ToCoordinator]:
         outbox, self.outbox = self.outbox, []
         return outbox

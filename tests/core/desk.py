@@ -89,6 +89,12 @@ class Desk:
         """One turn in which connections turn out to be gone; returns what is sent."""
         return self.machine.turn(self.clocks(), unreachable=peers)
 
+    def kill(self, peer: bytes) -> list[tuple[bytes, Any]]:
+        """The process at a connection has ended, which shows a moment after all that it did; returns what is sent."""
+        self.now += 0.001
+        self.turn()
+        return self.lose(peer)
+
     def say(self, peer: bytes, message: Any) -> list[Any]:
         """One step with one message; returns what this peer is sent."""
         return [answer for to, answer in self.turn((peer, message)) if to == peer]

@@ -46,14 +46,14 @@ def check_grants(books: Books, now: float) -> None:
 def _check_pulls(books: Books) -> None:
     """A pull waits in one place, or has leases; each that waits is counted for its connection."""
     waits = [wait for queue in books.queues.values() for wait in queue.pull_waits.values()]
-    names = [wait.name for wait in waits]
+    names = [wait.key for wait in waits]
     kept = {(peer, name) for peer, guest in books.guests.items() for name in guest.pulls}
-    if sorted(names) != sorted(books.pulls) or kept != {(wait.peer, wait.name) for wait in waits}:
+    if sorted(names) != sorted(books.pulls) or kept != {(wait.peer, wait.key) for wait in waits}:
         raise Violation(f"pulls {sorted(names)} wait, the books say {sorted(books.pulls)} of {sorted(kept)}")
     if both := books.pulls.keys() & books.pullers.keys():
         raise Violation(f"pulls {sorted(both)} wait and have leases")
     for lease in books.leases.values():
-        if lease.holder.is_puller and books.pullers.get(lease.holder.name) is not lease.holder:
+        if lease.holder.is_puller and books.pullers.get(lease.holder.key) is not lease.holder:
             raise Violation(f"lease {lease.token} is of a pull that the books do not know")
     _check_guests(books)
 
@@ -230,6 +230,11 @@ def _check_groups(books: Books, tx: Transaction) -> None:
     open.
     """
     rows = {key.decode(): read_row(key.decode(), value) for key, value in tx.scan(tables.GROUPS)}
+    left_over = {key.partition(b"\0")[0].decode() for key, _ in tx.scan(tables.ROSTER)}
+    chores = {key.decode().partition("\0")[2] for key, _ in tx.scan(tables.CHORES)}
+    for id in left_over - chores:
+        if id in rows and rows[id].state != OPEN:
+            raise Violation(f"group {id} has ended, and nobody will look at the members that it still has")
     out = {id: row.size - row.joined for id, row in rows.items() if row.state == OPEN}
     roster = dict(tx.scan(tables.ROSTER))
     stored = [(key, value) for key, value in tx.scan(tables.PENDING)]

@@ -19,6 +19,7 @@ from zq.sessions.outcomes import BatchOutcome
 from zq.sessions.settles import Settling
 from zq.task import task_id
 from zq.wire.messages import Assignment, Confirm, Done, Events, Pull
+from zq.wire.proofs import proof_of
 
 NAME = "guest-"
 
@@ -66,7 +67,8 @@ class Visitor:
     def start(self) -> None:
         """Begins a life: memory is empty."""
         self.life += 1
-        self.session = ClientSession(f"{self.name}{self.life}", f"{self.name}{self.life}")
+        name = f"{self.name}{self.life}"
+        self.session = ClientSession(name, name, secret=f"secret-of-{name}")
         self.inbox: list[Any] = []
         self.pulls: list[VisitorReply] = []
         self.watches: list[tuple[BatchOutcome, VisitorReply]] = []
@@ -190,7 +192,7 @@ class Visitor:
                     partial(self.ledger.complete, task_id(assignment.id, assignment.size, index), assignment.token)
                 )
                 done = Done(*place, *result_of(assignment, index), ())
-                self.session.settle(now, Settling(done, now + 60.0, reply))
+                self.session.settle(now, Settling(done, now + 60.0, reply, proof_of(self.session.secret, done.token)))
 
 
 class _Completion:

@@ -80,6 +80,18 @@ EDGES: list[tuple[str, float, Callable[[Any], bytes], str]] = [
         lambda n: frame(22, 1, 1, [[1, "b", 0, 1, b"", b"", []]] * n, []),
         "too-large",
     ),
+    (
+        "batches that a settle forwards",
+        limits.FORWARDS_MAX,
+        lambda n: frame(
+            22,
+            1,
+            1,
+            [[1, "b", 0, 1, b"", b"", [BATCH] * 2]] * (n // 2) + [[1, "b", 0, 1, b"", b"", [BATCH] * (n % 2)]],
+            [],
+        ),
+        "too-large",
+    ),
     ("leases of a worker", limits.HELD_MAX, lambda n: hello(held=[[i, []] for i in range(n)]), "malformed"),
     ("credit", limits.CREDIT_MAX, lambda n: hello(credit=n), "malformed"),
     ("bytes of an id", limits.ID_BYTES_MAX, lambda n: submit(id="i" * n), "too-large"),

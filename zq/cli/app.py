@@ -13,6 +13,7 @@ import typer
 from zq.cli import (
     dead,
     groups,
+    keys,
     listing,
     namespaces,
     pulling,
@@ -24,7 +25,7 @@ from zq.cli import (
     topics,
 )
 from zq.cli.extending import ExtensibleGroup
-from zq.cli.output import EXIT_CODES, INTERRUPTED
+from zq.cli.output import EXIT_CODES, INTERRUPTED, echo
 
 app = typer.Typer(
     cls=ExtensibleGroup,
@@ -41,7 +42,7 @@ def _show_version(value: bool) -> None:
     if value:
         from zq import __version__
 
-        typer.echo(__version__)
+        echo(__version__)
         raise typer.Exit
 
 
@@ -161,6 +162,11 @@ _GROUPS: list[tuple[str, str, dict[str, Any]]] = [
             "stop": dead.stop,
             "purge": dead.purge,
         },
+    ),
+    (
+        "keys",
+        "Make keys, let them in, and take their rights away: in the coordinator's directory of keys.",
+        {"new": keys.new, "allow": keys.allow, "revoke": keys.revoke, "rotate": keys.rotate, "ls": keys.list_keys},
     ),
 ]
 for _name, _help, _commands in _GROUPS:

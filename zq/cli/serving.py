@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, NoReturn
 import typer
 
 from zq.cli.arguments import TIMEOUT, Address, Json
-from zq.cli.output import exit_codes, fail, print_json
+from zq.cli.output import echo, exit_codes, fail, print_json
 from zq.core.options import CoordinatorOptions
+from zq.core.peer_limits import PeerLimits
 from zq.processes.logs import configure_log
 from zq.wire.address import check_bind_address
 from zq.wire.retry import RetryPolicy
@@ -69,9 +70,15 @@ def coordinator(
     keep_count: Annotated[int, _option("keep-count", "Ended batches kept at most, beyond those kept by --keep-seconds-min.")] = DEFAULTS.keep_count,
     keep_seconds_min: Annotated[float, _option("keep-seconds-min", "Seconds for which an ended batch is kept in any case.")] = DEFAULTS.keep_seconds_min,
     assign: Annotated[Literal["least-loaded", "hash"], _option("assign", "How workers are chosen; hash keeps a key with its worker.")] = DEFAULTS.assign,
+    queues_max: Annotated[int, _option("queues-max", "Queues that there may be.")] = DEFAULTS.queues_max,
+    bindings_max: Annotated[int, _option("bindings-max", "Bindings that there may be.")] = DEFAULTS.bindings_max,
+    schedules_max: Annotated[int, _option("schedules-max", "Schedules that there may be.")] = DEFAULTS.schedules_max,
+    peer_limits: Annotated[str, _option("peer-limits", "What one peer may have, where it is not the default: waits=5000,leases=100. `zq status` shows all.")] = "default",
     map_mib: Annotated[int, _option("map-mib", "Largest size of the store, in MiB; the file is sparse.")] = 64 << 10,
     disk_free_mib: Annotated[int, _option("disk-free-mib", "Free MiB of the disk below which nothing new is accepted.")] = 256,
-    insecure_bind: Annotated[bool, _option("insecure-bind", "Allow an address that other machines can reach: there is no authentication.")] = False,
+    keys: Annotated[Path | None, _option("keys", "Directory of the keys that are let in (zq keys); without it everybody is.")] = None,
+    audit: Annotated[Path | None, _option("audit", "File for a line about each deed of administration; without it they are logged. It needs --keys.")] = None,
+    insecure_bind: Annotated[bool, _option("insecure-bind", "Allow an address that other machines can reach without --keys, that is without authentication.")] = False,
     log_level: LogLevel = "info",
 ) -> None:  # fmt: skip
     """Run a coordinator until SIGTERM or Ctrl-C. What it accepted is on disk."""
@@ -91,15 +98,19 @@ def coordinator(
             keep_count=keep_count,
             keep_seconds_min=keep_seconds_min,
             assign=assign,
+            queues_max=queues_max,
+            bindings_max=bindings_max,
+            schedules_max=schedules_max,
+            peer_limits=PeerLimits.parse(peer_limits),
         )
         check_bind_address(bind)
-        if not insecure_bind and not is_local(bind):
+        if keys is None and not insecure_bind and not is_local(bind):
             raise ValueError(
                 f"{bind} can be reached by other machines, and whoever reaches it can submit and take tasks: "
-                "bind tcp://127.0.0.1:PORT or ipc://PATH, or give --insecure-bind on a network that you trust"
+                "give --keys, bind tcp://127.0.0.1:PORT or ipc://PATH, or give --insecure-bind on a network that you trust"
             )
         store_options = LmdbOptions(map_bytes=map_mib * MIB, free_bytes_min=disk_free_mib * MIB)
-        server = Server(data, bind=bind, options=options, store_options=store_options)
+        server = Server(data, bind=bind, options=options, store_options=store_options, keys=keys, audit=audit)
         configure_log(log_level)
         _serve(server)
 
@@ -116,7 +127,7 @@ def _serve(server: Server) -> None:
         signal.signal(one, on_signal)
     try:
         server.open()
-        typer.echo(
+        echo(
             f"zq coordinator ready on {server.address}, data in {server.path}, guarantee: a receipt means on disk; "
             "a task is completed at most once and executed at least once",
             err=True,
@@ -234,7 +245,7 @@ def _work(runner: Worker, *, burst: bool) -> None:
             client.ping()
     if not runner.handlers:
         raise ValueError(f"worker {runner.name} has no handler; register one with @worker.task(queue)")
-    typer.echo(f"zq worker {runner.name} takes tasks of {', '.join(runner.handlers)} from {runner.address}", err=True)
+    echo(f"zq worker {runner.name} takes tasks of {', '.join(runner.handlers)} from {runner.address}", err=True)
     runner.run(burst=burst)
 
 
@@ -242,10 +253,10 @@ def _load_worker(spec: str) -> Worker:
     from zq.app.app import App
     from zq.cli.reloading import take_reporter
     from zq.processes.import_errors import files_of
-    from zq.processes.references import ModuleFailedError, StartedOnImportError, lend_main, load_provider
+    from zq.processes.references import ModuleFailedError, StartedOnImportError, lend_main, load_provider, own_folder
     from zq.worker.worker import Worker
 
-    sys.path.insert(0, str(Path.cwd()))  # as `python -m` does; a console script has its own folder there
+    sys.path.insert(0, own_folder())  # as `python -m` does; a console script has its own folder there
     lend_main()
     reporter = take_reporter()
     try:
@@ -290,6 +301,6 @@ def bench(
         if as_json:
             print_json(figures)
         else:
-            typer.echo(text(figures))
+            echo(text(figures))
         if figures["done"] != tasks + single:
             fail(f"{tasks + single} tasks were submitted and {figures['done']} were done")

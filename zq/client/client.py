@@ -360,7 +360,7 @@ class Client(ClientFace[Driver]):
 
         Raises:
             ValueError, TypeError: an argument cannot be.
-            RemoteProtocolError: too many follow the coordinator's events.
+            BusyError: too many follow the coordinator's events.
             UnreachableError, TimedOutError, ClosedError: as `submit`.
         """
         return EventStream(self._calls, self._run, queue, kinds, timeout)

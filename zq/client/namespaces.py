@@ -8,7 +8,7 @@ from typing import Any, TypedDict, Unpack
 
 from zq.client.browsing import rows
 from zq.client.calls import Calls, Face
-from zq.client.driving import AsyncDriver, Call, Driver
+from zq.client.driving import AsyncDriver, Call, Driver, understood
 from zq.client.insight import value_of, values_of
 from zq.wire.namespaces import check_namespace
 
@@ -84,6 +84,7 @@ class AsyncNamespaces(Face[AsyncDriver]):
 # The calls, written once for both.
 
 
+@understood
 def _set(calls: Calls, name: str, limits: Mapping[str, Any]) -> Call[NamespaceStatus]:
     for limit, value in limits.items():
         if limit not in ("max_tasks", "max_bytes"):
@@ -94,5 +95,6 @@ def _set(calls: Calls, name: str, limits: Mapping[str, Any]) -> Call[NamespaceSt
     return value_of(NamespaceStatus, row)
 
 
+@understood
 def _list(calls: Calls, limit: int | None) -> Call[list[NamespaceStatus]]:
     return values_of(NamespaceStatus, (yield from rows(calls, "namespaces", {"limit": limit})))

@@ -7,7 +7,7 @@ from typing import Any, Unpack
 
 from zq.client.browsing import rows
 from zq.client.calls import Calls, Face
-from zq.client.driving import AsyncDriver, Call, Driver
+from zq.client.driving import AsyncDriver, Call, Driver, understood
 from zq.client.insight import value_of, values_of
 from zq.submit_options import SubmitOptions, check_id, check_queue, make_options
 from zq.wire.batch import pack_payloads
@@ -170,6 +170,7 @@ class AsyncSchedules(Face[AsyncDriver]):
 # The calls, written once for both.
 
 
+@understood
 def make_schedule(
     calls: Calls,
     name: str,
@@ -193,14 +194,17 @@ def make_schedule(
     return value_of(ScheduleStatus, row)
 
 
+@understood
 def _list(calls: Calls, limit: int | None) -> Call[list[ScheduleStatus]]:
     return values_of(ScheduleStatus, (yield from rows(calls, "schedules", {"limit": limit})))
 
 
+@understood
 def _show(calls: Calls, name: str) -> Call[ScheduleStatus]:
     return value_of(ScheduleStatus, (yield from calls.query("schedule", {"name": name})))
 
 
+@understood
 def _set(calls: Calls, name: str, **changes: Any) -> Call[ScheduleStatus]:
     given = {field: value for field, value in changes.items() if value is not None}
     return value_of(ScheduleStatus, (yield from calls.command("set-schedule", {"name": name, **given})))

@@ -10,7 +10,7 @@ from typing import Any
 
 from zq.client.browsing import rows
 from zq.client.calls import Calls, Face
-from zq.client.driving import AsyncDriver, Call, Driver
+from zq.client.driving import AsyncDriver, Call, Driver, understood
 from zq.client.insight import values_of
 from zq.submit_options import check_name, make_header_list
 from zq.wire.topics import check_pattern, check_topic
@@ -47,7 +47,7 @@ class Topics(Face[Driver]):
             False when it is bound so already.
 
         Raises:
-            RemoteProtocolError: there are too many bindings.
+            BusyError: there are too many bindings, or the store is full.
         """
         return self._run(_bind(self._calls, pattern, queue, headers))
 
@@ -122,6 +122,7 @@ def _match(calls: Calls, topic: str, headers: Mapping[str, str] | None) -> Call[
     return calls.query("match", arguments)
 
 
+@understood
 def _list(calls: Calls, queue: str | None, limit: int | None) -> Call[list[TopicBinding]]:
     found = yield from rows(calls, "bindings", {"queue": queue, "limit": limit})
     return values_of(

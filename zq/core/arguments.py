@@ -27,7 +27,11 @@ HOLDER_BYTES_MAX: Final = NAME_BYTES_MAX + 20
 
 
 class InvalidRequestError(Exception):
-    """A question that can be read but not answered; the text goes to who asked, and repeats little of what was sent."""
+    """A question that can be read but not answered; the text goes to who asked, under the code, and
+    repeats little of what was sent.
+    """
+
+    code = "invalid"
 
     def __init__(self, text: str) -> None:
         super().__init__(cut(text))

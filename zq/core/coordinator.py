@@ -22,11 +22,13 @@ Invariants, which the simulation checks after each step:
 from collections.abc import Callable, Collection, Iterable
 from typing import Any, assert_never
 
-from zq.core.admin import commands
+from zq.core.accounts import BusyRequestError
+from zq.core.admin import chores, commands
 from zq.core.arguments import InvalidRequestError
 from zq.core.insight import following, queries
 from zq.core.opening import read_books
 from zq.core.options import NO_CALENDAR, Calendar, CoordinatorOptions, Now
+from zq.core.rights.guard import Guard
 from zq.core.state.books import Books
 from zq.core.state.holder import Peer
 from zq.core.state.leases import Holder
@@ -76,6 +78,7 @@ class Machine:
         store: Store,
         about: Callable[[], dict[str, Any]] = dict,
         calendar: Calendar = NO_CALENDAR,
+        guard: Guard | None = None,
     ) -> None:
         """Reads the books, and raises the epoch on disk before anything else can happen.
 
@@ -85,15 +88,18 @@ class Machine:
             store: where everything is that must survive; nobody else writes to it.
             about: what the shell has to add to the answer to the query `status`.
             calendar: what the shell knows about cron expressions and time zones.
+            guard: what keys may do, and whose the connections are; None: everybody may do everything.
         """
         self.options = options
         self._about = about
         self._store = store
+        self._guard = guard
         self._ticked_at = now.monotonic
         tx = store.begin()
         try:
             self.books: Books = read_books(options, now, tx)
             dead_letters.read_replays(self.books, Step(now, tx))
+            self.books.schedules = schedules.count(Step(now, tx))
         except BaseException:
             tx.abort()
             raise
@@ -102,7 +108,11 @@ class Machine:
         self._upkeep = Upkeep(self.books)
 
     def turn(
-        self, now: Now, messages: Iterable[tuple[Peer, ToCoordinator | Error]] = (), unreachable: Collection[Peer] = ()
+        self,
+        now: Now,
+        messages: Iterable[tuple[Peer, ToCoordinator | Error]] = (),
+        unreachable: Collection[Peer] = (),
+        outbox: list[tuple[Peer, FromCoordinator]] | None = None,
     ) -> list[tuple[Peer, FromCoordinator]]:
         """Takes one turn, and returns what is to be sent: it may be, for the commit has returned.
 
@@ -111,6 +121,8 @@ class Machine:
             messages: what has come, with its connection, decoded and checked; an Error instead of a message that could
                 not be read is the answer to it.
             unreachable: connections to which something could not be sent.
+            outbox: an empty list which is filled while the messages are taken, so that whoever hands them in may stop
+                when the answers are many; it is what is returned.
 
         Raises:
             StoreError: of the store; StoreFullError when not even its reserve has room.
@@ -118,6 +130,8 @@ class Machine:
         tx = self._store.begin()
         try:
             step = Step(now, tx)
+            if outbox is not None:
+                step.outbox = outbox
             if step.now - self._ticked_at > 2 * self.options.heartbeat_interval:
                 liveness.excuse_idleness(self.books, step.now)
             for peer in unreachable:
@@ -125,10 +139,14 @@ class Machine:
                 liveness.disconnected(self.books, step.wall, peer)
                 pulls.take_back_unsure(self.books, step, peer)
             self.books.unsure.clear()  # what was sent in the last step could be sent
-            for peer, message in messages:
-                self._receive(step, peer, message)
+            if self._guard is None:
+                for peer, message in messages:
+                    self._receive(step, peer, message)
+            else:
+                self._receive_guarded(self._guard, step, messages)
             for peer in unreachable:  # after its last words, by which it may have confirmed what it pulled
                 pulls.disconnected(self.books, step, peer)
+                self.books.accounts.forget(peer)
             self._tick(step)
         except BaseException:
             tx.abort()
@@ -142,9 +160,17 @@ class Machine:
 
     # A turn.
 
+    def _receive_guarded(
+        self, guard: Guard, step: Step, messages: Iterable[tuple[Peer, ToCoordinator | Error]]
+    ) -> None:
+        guard.begin(self.books, step)
+        for peer, message in messages:
+            guard.receive(self.books, step, peer, message, self._receive)
+
     def _receive(self, step: Step, peer: Peer, message: ToCoordinator | Error) -> None:
         """Handles one message from a connection."""
         books = self.books
+        step.peer = peer
         sender = books.peers.get(peer)
         if sender is not None:
             liveness.note_life(books, step, sender)
@@ -163,7 +189,10 @@ class Machine:
                 else:
                     settling.release(books, step, peer, sender, message)
             case Hello():
-                liveness.hello(books, step, peer, message)
+                try:
+                    liveness.hello(books, step, peer, message)
+                except BusyRequestError as error:
+                    self._refuse(step, peer, None, error)
             case Goodbye() if sender is None and liveness.goodbye_of_the_gone(books, step, message):
                 pass
             case Heartbeat() | Started() | Progress() | Goodbye():
@@ -182,6 +211,7 @@ class Machine:
     def _tick(self, step: Step) -> None:
         """Does what is due, assigns, and makes the step ready for its commit."""
         books = self.books
+        step.peer = None
         self._excuse_stall(step)
         self._upkeep.carry_out(step)
         for queue in books.changed:
@@ -228,27 +258,28 @@ class Machine:
                 ended, missing = follow_up.ended_spans(books, step, id, lo, hi)
                 for to, outcome in outcome_messages(peer, request, ended, is_last=not missing):
                     step.send(to, outcome)
-                if missing:
+                if missing and self._may_wait(step, peer, request):
                     books.waits.add(id, WaitEntry(peer, request, missing), step.now)
                     books.deadlines.guests.bring_forward(step.now + books.options.suspect_after)
             case Pull():
                 pulls.pull(books, step, peer, message)
             case Cancel(request, id):
-                step.send(peer, Answer(request, follow_up.cancel(books, step, id)))
+                chores.cancel(books, step, (peer, request), id)
             case Query(request, what, arguments):
                 self._answer(step, peer, request, lambda: self._query(step, what, arguments))
             case Command(request, verb, arguments):
+                step.asker = (peer, request)
                 self._answer(step, peer, request, lambda: commands.carry_out(books, step, verb, arguments))
             case Withdraw(requests):
                 pulls.withdraw(books, step, peer, requests)
-            case Confirm(tokens):
-                pulls.confirm(books, step, peer, tokens)
+            case Confirm():
+                pulls.confirm(books, step, peer, message)
             case Follow():
                 following.follow(books, step, peer, message)
             case Ping(request):
                 step.send(peer, Pong(request, books.epoch))
             case Extend(request):
-                step.send(peer, Answer(request, settling.extend(books, step, message)))
+                step.send(peer, Answer(request, settling.extend(books, step, peer, message)))
             case _:
                 assert_never(message)
 
@@ -260,10 +291,29 @@ class Machine:
         try:
             value = ask()
         except InvalidRequestError as error:
-            self.books.count("error invalid")
-            step.send(peer, Error(request, "invalid", str(error)))
+            self._refuse(step, peer, request, error)
         else:
-            step.send(peer, Answer(request, value))
+            if value is not commands.LATER:
+                step.send(peer, Answer(request, value))
+
+    def _refuse(self, step: Step, peer: Peer, request: int | None, error: InvalidRequestError) -> None:
+        self.books.count(f"error {error.code}")
+        step.send(peer, Error(request, error.code, str(error)))
+
+    def _may_wait(self, step: Step, peer: Peer, request: int) -> bool:
+        """Whether a wait may be added. The oldest of the connection goes for it when its peer has as many as it may;
+        nobody else loses one.
+        """
+        books = self.books
+        guest = books.guests.get(peer)
+        account = books.accounts.account_of(peer)
+        if (guest is not None and request in guest.waits) or account.room("waits") > 0:
+            return True
+        books.count("limit waits")
+        reason = BusyRequestError(account.refusal("waits"))
+        oldest = books.waits.forget_oldest(peer)
+        self._refuse(step, peer, request if oldest is None else oldest, reason)
+        return oldest is not None
 
     def _say_hello(self, step: Step, peer: Peer) -> None:
         self.books.count("error say-hello")

@@ -35,6 +35,8 @@ class Coordinator:
         bind: str = "tcp://127.0.0.1:*",
         options: CoordinatorOptions | None = None,
         store_options: LmdbOptions | None = None,
+        keys: str | Path | None = None,
+        audit: str | Path | None = None,
     ) -> None:
         """Takes what `Server` takes; by default it binds a free port of this machine, each time another.
 
@@ -43,7 +45,9 @@ class Coordinator:
             GreenThreadsError: threads are green ones in this process.
         """
         refuse_green_threads()
-        self._make_server = partial(Server, path, bind=bind, options=options, store_options=store_options)
+        self._make_server = partial(
+            Server, path, bind=bind, options=options, store_options=store_options, keys=keys, audit=audit
+        )
         self._lock = threading.Lock()  # guards _service: `open` and `close` may be called from any thread
         self._service: _Service | None = None
         self._address = check_bind_address(bind)

@@ -1,17 +1,16 @@
 """The coordinator's shell: one thread that owns the ROUTER socket, the store and the clock, and turns the machine in
 `zq.core.coordinator`.
 
-Each turn drains what has come, up to a bound, and commits it in one transaction. While the disk is busy the next drain
-fills up: batches grow with the load by themselves, and no message waits for a timer.
+Each turn handles what has come, up to its budget (`zq.server.intake`), and commits it in one transaction. While the
+disk is busy the next turn fills up: batches grow with the load by themselves, and no message waits for a timer.
 """
 
 from __future__ import annotations
 
-import errno
 import logging
 import struct
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -22,27 +21,20 @@ from zq.core.coordinator import Machine
 from zq.core.options import CoordinatorOptions, Now
 from zq.core.state.holder import Peer
 from zq.core.tables import TABLES
-from zq.errors import ClosedError, RemoteProtocolError, StoreFullError
-from zq.processes.bound_address import BoundAddress, bind
+from zq.errors import ClosedError, StoreFullError
+from zq.keys.door import KEYS_INTERVAL, Door
 from zq.processes.green import refuse_green_threads
 from zq.processes.wake import Wake
 from zq.server.calendar import CALENDAR
+from zq.server.intake import Intake, Received, read
+from zq.server.sender import Sender
+from zq.server.served_address import ServedAddress
 from zq.store import LmdbOptions, LmdbStore
 from zq.wire.address import DEFAULT_ADDRESS, check_bind_address
-from zq.wire.codec import decode_for_coordinator, encode_answer
 from zq.wire.limits import FRAME_BYTES_MAX
 from zq.wire.messages import Error, FromCoordinator, ToCoordinator
 
 log = logging.getLogger(__name__)
-
-DRAIN_MESSAGES_MAX = 1000
-"""Messages in one turn: the group commit of a busy system, while a turn stays in the milliseconds."""
-
-DRAIN_BYTES_MAX = 8 << 20
-"""Bytes in one turn: what LMDB writes and flushes in about 10 ms on a good disk."""
-
-NOBLOCK, SEND_MORE = int(zmq.NOBLOCK), int(zmq.NOBLOCK | zmq.SNDMORE)
-"""As plain numbers: pyzmq's enumerations and its loops over parts cost more than the rest of receiving and sending."""
 
 COORDINATOR_HIGH_WATER_MARK = 20_000
 """Messages queued for one peer in each direction; credit and the clients' windows keep far below it."""
@@ -67,6 +59,8 @@ class Server:
         bind: str = DEFAULT_ADDRESS,
         options: CoordinatorOptions | None = None,
         store_options: LmdbOptions | None = None,
+        keys: str | Path | None = None,
+        audit: str | Path | None = None,
     ) -> None:
         """Makes a server; nothing happens before `open`.
 
@@ -75,10 +69,13 @@ class Server:
             bind: a ZeroMQ address; port `*` takes a free one.
             options: how the coordinator behaves.
             store_options: map size and disk reserve.
+            keys: directory of the keys that are let in, and their rights (docs/keys.md); None: everybody may do all.
+            audit: file to which is added who did what as an operator; None: it is logged. It needs keys.
 
         Raises:
             ValueError: the address cannot be one.
             GreenThreadsError: threads are green ones in this process.
+            KeyFileError: this ZeroMQ cannot be trusted with keys.
         """
         refuse_green_threads()
         self.path = Path(path)
@@ -89,13 +86,19 @@ class Server:
         self._store: LmdbStore
         self._machine: Machine
         self._socket: zmq.Socket[bytes]
+        self._sender: Sender
+        self._intake: Intake
+        self._binding: ServedAddress
         self._opened = ExitStack()  # closes what `open` has opened, the last first
         self._is_begun = False
         self._unreachable: list[Peer] = []
         self._is_stopping = False
         self._faults = 0  # turns in a row that failed
         self._started_at = 0.0
-        self._wake = Wake()
+        if audit is not None and keys is None:
+            raise ValueError("expected keys with audit: without keys nobody knows who did it")
+        self._door = None if keys is None else Door(keys, audit)
+        self._wake = Wake()  # the last: it is to be closed
 
     def open(self) -> None:
         """Locks and opens the directory, reads the books and binds; once.
@@ -103,6 +106,7 @@ class Server:
         Raises:
             StoreError: the directory cannot be used; StoreLockedError when another coordinator has it.
             OSError: the address cannot be bound.
+            KeyFileError: the keys cannot be used.
             ClosedError: it was opened before.
         """
         if self._is_begun:
@@ -133,17 +137,30 @@ class Server:
             (zmq.HEARTBEAT_TIMEOUT, 6000),
         ):
             self._socket.setsockopt(name, value)
-        self.address = bind(self._socket, self.address)
-        self._opened.callback(BoundAddress(self.address).leave)
+        self._sender = Sender(self._socket)
+        door = self._door
+        self._intake = Intake(self._socket, self._sender, greet=None if door is None else door.greet)
+        if door is not None:
+            door.open(context)  # before the address is there: without its answers nobody may come in
+            self._opened.callback(door.close)
+            door.protect(self._socket)
+        self._binding = ServedAddress(self._socket, self.address)
+        self._opened.callback(self._binding.leave)
+        self.address = self._binding.address
 
     def run(self) -> None:
         """Serves until `stop`; raises StoreError when the disk fails, upon which the process should end."""
         poller = zmq.Poller()
         poller.register(self._socket, zmq.POLLIN)
         poller.register(self._wake, zmq.POLLIN)
+        if self._door is not None:
+            poller.register(self._door.zap, zmq.POLLIN)
         while not self._is_stopping:
             poller.poll(self._patience())
-            self._turn(self._drain())
+            if self._door is not None and self._door.turn():
+                self._door.protect(self._socket)
+                self._binding.renew()
+            self._turn()
         log.info("stopped after %d commits", self.commits)
 
     def stop(self) -> None:
@@ -166,37 +183,18 @@ class Server:
             return 0  # what could not be delivered goes back at once
         now = _now()
         seconds = min(self._machine.next_at(now) - now.monotonic, self.options.heartbeat_interval / 2)
+        if self._door is not None:
+            seconds = min(seconds, KEYS_INTERVAL)
         return max(0, int(seconds * 1000) + 1)
 
-    def _drain(self) -> list[list[bytes]]:
-        """Takes what has come, up to the bounds of one turn: of each message the connection and its frames, which
-        arrive together.
-        """
-        receive = self._socket.recv
-        found: list[list[bytes]] = []
-        size = 0
-        while len(found) < DRAIN_MESSAGES_MAX and size < DRAIN_BYTES_MAX:
-            try:
-                peer = receive(NOBLOCK)
-            except zmq.Again:
-                break
-            body = receive(NOBLOCK, copy=False)
-            parts = [peer, body.bytes]
-            while body.more:
-                body = receive(NOBLOCK, copy=False)
-                parts.append(body.bytes)
-            found.append(parts)
-            size += len(parts[-1])
-        return found
-
-    def _turn(self, messages: list[list[bytes]]) -> None:
-        """Takes one turn, whatever is among its messages.
+    def _turn(self) -> None:
+        """Takes one turn, whatever comes in it.
 
         A fault of this program must not stop it, nor may books that are half changed be used: they are read again, and
         the messages are handled one by one, so that only the one that does it is refused.
         """
         try:
-            self._step(self._read(messages))
+            self._step()
             self._faults = 0
         except StoreFullError:
             log.exception("the store is full beyond its reserve: nothing of this turn was stored or answered")
@@ -207,57 +205,38 @@ class Server:
                 raise
             log.exception("a turn failed; its messages are handled one by one")
             self._read_books()
-            for parts in messages:
-                self._step_alone(parts)
+            for one in self._intake.received:
+                self._step_alone(one)
 
-    def _step_alone(self, parts: list[bytes]) -> None:
+    def _step_alone(self, one: Received) -> None:
         try:
-            self._step(self._read([parts]))
+            self._step([(one.peer, read(one))])
         except FAULTS:
             log.exception("a message could not be handled and is refused")
             self._read_books()
-            self._step([(parts[0], Error(None, "invalid", "this message cannot be handled; the log says why"))])
+            self._step([(one.peer, Error(None, "invalid", "this message cannot be handled; the log says why"))])
 
-    def _step(self, messages: Iterable[tuple[Peer, ToCoordinator | Error]]) -> None:
-        """Lets the machine take a turn, and sends what it hands out, which is committed by then (protocol 6.1)."""
-        outbox = self._machine.turn(_now(), messages, self._unreachable)
+    def _step(self, messages: Iterable[tuple[Peer, ToCoordinator | Error]] | None = None) -> None:
+        """Lets the machine take a turn, and sends what it hands out, which is committed by then (protocol 6.1).
+
+        Args:
+            messages: what has come; None takes what comes.
+        """
+        self._sender.forget()
+        outbox: list[tuple[Peer, FromCoordinator]] = []
+        if messages is None:
+            messages = self._intake.turn(outbox)
+        self._machine.turn(_now(), messages, self._unreachable, outbox)
         self.commits += 1
-        self._unreachable = self._send(outbox)
-
-    def _read(self, received: list[list[bytes]]) -> Iterator[tuple[Peer, ToCoordinator | Error]]:
-        """Yields each message with its connection, or the answer to one that cannot be read."""
-        for parts in received:
-            try:
-                peer, frame = parts
-                message: ToCoordinator | Error = decode_for_coordinator(frame)
-            except RemoteProtocolError as error:
-                message = Error(error.request, error.code, error.text)
-            except ValueError:
-                peer = parts[0]
-                message = Error(None, "malformed", f"expected a message of one frame, got {len(parts) - 1}")
-            yield peer, message
-
-    def _send(self, outbox: Iterable[tuple[Peer, FromCoordinator]]) -> list[Peer]:
-        """Sends without ever waiting, and returns the connections that took nothing: gone, or full."""
-        failed: dict[Peer, None] = {}
-        send = self._socket.send
-        for peer, message in outbox:
-            if peer in failed:
-                continue
-            frame = encode_answer(message)
-            try:
-                send(peer, SEND_MORE)  # fails if either would
-                send(frame, NOBLOCK)
-            except zmq.ZMQError as error:
-                if error.errno not in (errno.EAGAIN, errno.EHOSTUNREACH):
-                    raise
-                failed[peer] = None
-        return list(failed)
+        self._unreachable = self._sender.send(outbox)
+        if self._door is not None:
+            self._door.write_down()
 
     # Books.
 
     def _read_books(self) -> None:
-        self._machine = Machine(self.options, _now(), self._store, self._about, CALENDAR)
+        guard = None if self._door is None else self._door.guard
+        self._machine = Machine(self.options, _now(), self._store, self._about, CALENDAR, guard)
 
     def _about(self) -> dict[str, Any]:
         from zq import __version__
@@ -267,6 +246,7 @@ class Server:
             "uptime": round(time.monotonic() - self._started_at, 3),
             "commits": self.commits,
             "store": self._store.info()._asdict(),
+            **({} if self._door is None else {"keys": self._door.about()}),
         }
 
 

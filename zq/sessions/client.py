@@ -21,7 +21,7 @@ in flight is outstanding.
 """
 
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from itertools import count
 from typing import Any
 
@@ -36,12 +36,13 @@ from zq.sessions.requests import (
     SettleRequest,
     SubmitRequest,
     closed_error,
+    parts_of,
+    without_proofs,
 )
 from zq.sessions.settles import Settles, Settling
 from zq.sessions.streams import LEASE, Stream, Streams
 from zq.sessions.submits import Single, Submits
-from zq.sessions.waiters import first_deadline, take_expired, take_replies
-from zq.wire.limits import MESSAGE_BATCHES_MAX
+from zq.sessions.waiters import Waiting, first_deadline, take_expired, take_replies
 from zq.wire.messages import (
     Answer,
     Assignment,
@@ -67,6 +68,7 @@ from zq.wire.messages import (
     ToCoordinator,
     Withdraw,
 )
+from zq.wire.proofs import proofs_of
 
 PING_INTERVAL = 1.0
 """Seconds between pings while something is outstanding."""
@@ -75,6 +77,9 @@ SILENCE_FIRST, SILENCE_MAX = 3.0, 12.0
 """Seconds that a ping stays unanswered before the connection is made anew; doubled each time in a row, so as not to
 storm a slow coordinator.
 """
+
+ANSWER_MIN = 0.1
+"""Seconds in which nothing need be heard: who waits for less is told that there was no answer in that time."""
 
 SCAN_INTERVAL = 0.01
 """Seconds between two looks for passed deadlines: bounds the cost when thousands of requests time out one after the
@@ -91,19 +96,22 @@ class ClientSession:
     Args:
         prefix: of the ids that the session makes, different from that of any other session.
         name: names the puller to the coordinator; as unique as the prefix.
+        address: of the coordinator, for people.
+        secret: what nobody can guess, by which it speaks for what it has pulled on any connection; empty: on that one.
 
     Attributes:
-        name: as given.
+        name, secret: as given.
         make_id: returns a new batch id; any thread may call it.
         streams: of events that are followed; the link's thread only.
         unassigned_errors: how many error messages named no request that is outstanding.
     """
 
-    def __init__(self, prefix: str, name: str, address: str | None = None) -> None:
+    def __init__(self, prefix: str, name: str, address: str | None = None, secret: str = "") -> None:
         self._whom = "the coordinator" if address is None else f"the coordinator at {address}"
         self.wants_reconnect = False
         self.unassigned_errors = 0
         self.name = name
+        self.secret = secret
         self.make_id = IdMaker(prefix).next
         self._numbers = count(1)
         self._outstanding: dict[int, Request] = {}
@@ -155,7 +163,8 @@ class ClientSession:
         if not self._admit(reply, deadline):
             return
         if type(message) is Pull:
-            self._send(PullRequest(message._replace(confirms=not self._is_older), now, deadline, reply))
+            secret = "" if self._is_older else self.secret
+            self._send(PullRequest(message._replace(confirms=not self._is_older, secret=secret), now, deadline, reply))
         else:
             self._send(Request(message, now, deadline, reply))
 
@@ -198,7 +207,8 @@ class ClientSession:
         """Gives pulled tasks back that nobody will look at."""
         spans = tuple(Span(one.token, one.lo, one.hi) for one in assignments)
         if spans:
-            self.ask(now, Release(0, None, spans), now + ORPHAN_PATIENCE, None)
+            proofs = proofs_of(self.secret, (span.token for span in spans))
+            self.ask(now, Release(0, None, spans, proofs), now + ORPHAN_PATIENCE, None)
 
     def is_cancelled(self, token: int, index: int) -> bool:
         """Whether the coordinator said that a pulled task is no longer its puller's; any thread may ask."""
@@ -217,7 +227,7 @@ class ClientSession:
         self._confirmed.clear()
         for request in self._outstanding.values():
             if isinstance(request, PullRequest):
-                request.say_again(confirms=request.reply is not None)
+                request.say_again(confirms=request.reply is not None, secret=self.secret)
             self._say(request)
         self._outbox += self._watches.connected(self._ping)
         self.streams.connected(now)
@@ -282,13 +292,19 @@ class ClientSession:
         outbox, self._outbox = self._outbox, []
         return outbox
 
+    def drop(self, reply: Reply) -> None:
+        """Nothing of this call is answered any more; see `zq.sessions.session.Session`."""
+        for one in self._waiting():
+            if one.reply is reply:
+                one.reply = None
+        self._watches.drop(reply)
+        self.streams.drop(reply)
+
     def failed(self, error: Exception) -> None:
         """Everything that waits, and everything that is asked from now on, ends with ClosedError."""
         self._failure = error
         replies = self.streams.take_all(closed_error(error)) + self._watches.take_all()
-        replies += take_replies([*self._submits.waiters(), *self._settles.queue])
-        for request in self._outstanding.values():
-            replies += take_replies(request.waiters())
+        replies += take_replies(self._waiting())
         self._outstanding.clear()
         self._submits = Submits(self.make_id)  # the payloads of the old ones may be much
         self._settles = Settles()
@@ -306,6 +322,10 @@ class ClientSession:
         self._deadline = min(self._deadline, deadline)
         return True
 
+    def _waiting(self) -> list[Waiting]:
+        outstanding = [one for request in self._outstanding.values() for one in request.waiters()]
+        return [*self._submits.waiters(), *self._settles.queue, *outstanding]
+
     def _is_waited_for(self) -> bool:
         return bool(self._outstanding) or self._watches.watchers > 0 or bool(self.streams.by_number)
 
@@ -320,7 +340,7 @@ class ClientSession:
 
     def _say(self, request: Request) -> None:
         request.ping = self._ping
-        self._outbox.append(request.message)
+        self._outbox.append(without_proofs(request.message) if self._is_older else request.message)
 
     def _send_gathered(self, now: float) -> None:
         """Sends what was submitted and settled, as far as it should not wait for an answer to gather more."""
@@ -335,13 +355,13 @@ class ClientSession:
         forgotten = self._watches.take_forgotten()
         if self._arrived:
             self._confirmed.update(dict.fromkeys(self._arrived, self._ping))
-            self._outbox += [Confirm(part) for part in _parts(self._arrived)]
+            self._outbox += [Confirm(part, proofs_of(self.secret, part)) for part in parts_of(self._arrived)]
             self._arrived = []
         if self._forgotten:
             forgotten += self._forgotten
             self._forgotten = []
         if forgotten and not self._is_older:
-            self._outbox += [Withdraw(part) for part in _parts(forgotten)]
+            self._outbox += [Withdraw(part) for part in parts_of(forgotten)]
 
     # Receiving. An answer to what is not outstanding came twice, or too late.
 
@@ -393,7 +413,7 @@ class ClientSession:
             return
         if isinstance(request, PullRequest) and request.confirms and message.code == "malformed":
             self._is_older = True
-            request.say_again(confirms=False)
+            request.say_again(confirms=False, secret="")
             self._say(request)
             return
         if request is None:
@@ -431,12 +451,6 @@ class ClientSession:
 
     def _late(self, now: float, asked_at: float) -> ZqError:
         is_silent = self._silent_since is not None and now >= self._silent_since + PING_INTERVAL
-        if is_silent or self._heard_at < asked_at:
+        if is_silent or (self._heard_at < asked_at and now >= asked_at + ANSWER_MIN):
             return UnreachableError(f"nothing was heard of {self._whom}; is it running, and is the address right?")
         return TimedOutError("no answer came in time; whether the request took effect is unknown")
-
-
-def _parts(numbers: list[int]) -> Iterator[tuple[int, ...]]:
-    """Yields numbers in as many messages as they need."""
-    for start in range(0, len(numbers), MESSAGE_BATCHES_MAX):
-        yield tuple(numbers[start : start + MESSAGE_BATCHES_MAX])

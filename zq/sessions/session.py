@@ -2,6 +2,7 @@
 
 from typing import Protocol
 
+from zq.sessions.outcomes import Reply
 from zq.wire.messages import FromCoordinator, ToCoordinator
 
 
@@ -25,6 +26,11 @@ class Session(Protocol):
 
     def take_outbox(self) -> list[ToCoordinator]:
         """Returns and forgets the messages to send, in order."""
+
+    def drop(self, reply: Reply) -> None:
+        """The call that was to be answered there has raised something, and whoever waits is told: the session forgets
+        what it may have begun.
+        """
 
     def failed(self, error: Exception) -> None:
         """The link has ended: everything that waits, and everything that is asked from now on, ends with this error."""

@@ -10,8 +10,8 @@ One socket is one connection: when it breaks, the link drops the socket with all
 a jittered pause, and tells the session by `connected`, which sends again what needs to be. Leaving the reconnect to
 ZeroMQ would deliver old messages before the session knows of the new connection.
 
-Invariants: a call accepted by `call` is run exactly once, even when the link fails or closes; after `session.failed`
-no socket is used.
+Invariants: a call accepted by `call` is run exactly once, even when the link fails or closes; what it raises ends what
+waits for it, and nothing else; after `session.failed` no socket is used.
 """
 
 import logging
@@ -29,6 +29,7 @@ from zq.processes.endpoints import needs_ipv6
 from zq.processes.green import refuse_green_threads
 from zq.processes.wake import Wake
 from zq.sessions.session import Session
+from zq.sessions.waiters import reply_in
 from zq.wire.address import DEFAULT_ADDRESS, check_address
 from zq.wire.codec import decode_from_coordinator, encode, unreadable
 from zq.wire.limits import FRAME_BYTES_MAX
@@ -60,6 +61,9 @@ PAUSE_FIRST, PAUSE_MAX = 0.1, 5.0
 """Seconds before a broken connection is made anew: doubled each time that nothing was heard in between, then drawn
 between half and all of it.
 """
+
+QUIET_TOLD = 2.0
+"""Seconds of silence that are worth a word in the log, when a session gives the connection up for them."""
 
 POLL_MAX = 60.0
 """Seconds of the longest sleep, whatever the session says."""
@@ -132,6 +136,8 @@ class Link:
         self._is_readable = False  # whether the last poll saw frames, or room to send
         self._failures = 0  # connections in a row on which nothing was heard
         self._connect_at = 0.0  # while there is no socket: when to make one
+        self._quiet_since: float | None = None  # when the first thing was said to which nothing was heard
+        self._is_quiet = False  # whether that was told
 
     @property
     def is_here(self) -> bool:
@@ -217,6 +223,7 @@ class Link:
         if self._socket is not None:
             self._send()
             if self._session.wants_reconnect or len(self._backlog) > BACKLOG_FRAMES_MAX:
+                self._tell_silence(now)
                 self._disconnect(now)
 
     def _wait(self) -> None:
@@ -242,7 +249,19 @@ class Link:
     def _run_calls(self) -> None:
         calls = self._calls
         for _ in range(len(calls)):  # what comes meanwhile waits for the next turn
-            calls.popleft()()
+            call = calls.popleft()
+            try:
+                call()
+            except Exception as error:
+                self._fail_call(call, error)
+
+    def _fail_call(self, call: Callable[[], None], error: Exception) -> None:
+        """What a call raises goes to who waits for it, and harms nobody else; what nobody waits for ends the link."""
+        reply = reply_in(call)
+        if reply is None:
+            raise error
+        self._session.drop(reply)
+        reply.reject(error)
 
     def _receive(self, now: float) -> None:
         socket = self._socket
@@ -254,6 +273,8 @@ class Link:
                 frames.append(socket.recv(NOBLOCK))
         except zmq.Again:
             pass
+        if frames:
+            self._note_heard(now)
         for frame in frames:
             message: FromCoordinator | None
             try:
@@ -266,12 +287,28 @@ class Link:
             if message is not None:
                 self._session.receive(now, message if self.namespace is None else self.namespace.out_of(message))
 
+    def _note_heard(self, now: float) -> None:
+        if self._is_quiet:
+            logger.warning("%s is heard again, after %.0f s", self.address, now - (self._quiet_since or now))
+            self._is_quiet = False
+        self._quiet_since = None
+
+    def _tell_silence(self, now: float) -> None:
+        """Says that nothing is heard: once, until something is."""
+        if self._is_quiet or self._quiet_since is None or now < self._quiet_since + QUIET_TOLD:
+            return
+        self._is_quiet = True
+        silence = now - self._quiet_since
+        logger.warning("nothing was heard of %s for %.0f s; still trying", self.address, silence)
+
     def _send(self) -> None:
         socket, backlog = self._socket, self._backlog
         if socket is None:
             return
         for message in self._session.take_outbox():
             backlog.append(encode(message if self.namespace is None else self.namespace.into(message)))
+        if backlog and self._quiet_since is None:
+            self._quiet_since = time.monotonic()
         try:
             while backlog:
                 socket.send(backlog[0], NOBLOCK)
@@ -355,7 +392,10 @@ class Link:
                 call = self._calls.popleft()
             except IndexError:  # somebody else does the same
                 return
-            call()
+            try:
+                call()
+            except Exception as error:
+                self._fail_call(call, error)
 
     def _close_sockets(self) -> None:
         try:

@@ -191,7 +191,15 @@ read_welcome = message(
 )
 read_beat = message(messages.Beat, NUMBER, field(read_int, "epoch"), _TOKENS)
 read_cancelled = message(messages.Cancelled, _SPANS)
-read_error = message(messages.Error, optional(REQUEST), _CODE, field(read_text, "text"))
+_read_plain_error = message(messages.Error, optional(REQUEST), _CODE, field(read_text, "text"))
+
+
+def read_error(fields: list[Any]) -> messages.Error:
+    if len(fields) != 4:
+        return _read_plain_error(fields)
+    return _read_plain_error(fields[:3])._replace(patience=read_number(fields[3], "patience"))
+
+
 read_published = message(messages.Published, REQUEST, many(_stored, "receipts"), optional(_refused))
 read_events = message(
     messages.Events,

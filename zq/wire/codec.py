@@ -77,21 +77,30 @@ def encode_answer(message: FromCoordinator) -> bytes:
 # Fields of messages that have parts, as they travel.
 
 
-def _error(message: messages.Error) -> tuple[Any, ...]:
-    return message.request, message.code, cut(message.text, ERROR_CHARS_MAX)
-
-
 def _submit(message: messages.Submit) -> tuple[Any, ...]:
     return message.request, [_plain_batch(batch) for batch in message.batches]
 
 
 def _pull(message: messages.Pull) -> tuple[Any, ...]:
-    return message if message.confirms else message[:6]
+    return message if message.secret else message[:7] if message.confirms else message[:6]
+
+
+def _extend(message: messages.Extend) -> tuple[Any, ...]:
+    return message if message.proof else message[:3]
+
+
+def _confirm(message: messages.Confirm) -> tuple[Any, ...]:
+    return message if message.proofs else message[:1]
+
+
+def _release(message: messages.Release) -> tuple[Any, ...]:
+    return message if message.proofs else message[:3]
 
 
 def _settle(message: messages.Settle) -> tuple[Any, ...]:
-    number, credit, done, failed, is_whole = message
-    return (number, credit, [_plain_done(one) for one in done], failed, *((True,) if is_whole else ()))
+    number, credit, done, failed, is_whole, proofs = message
+    rest = (is_whole, proofs) if proofs else (True,) if is_whole else ()
+    return (number, credit, [_plain_done(one) for one in done], failed, *rest)
 
 
 def _goodbye(message: messages.Goodbye) -> tuple[Any, ...]:
@@ -120,6 +129,11 @@ def _tasks(message: messages.Tasks) -> tuple[Any, ...]:
 
 def _outcome(message: messages.Outcome) -> tuple[Any, ...]:
     return message if message.progress else message[:3]
+
+
+def _error(message: messages.Error) -> tuple[Any, ...]:
+    head = (message.request, message.code, cut(message.text, ERROR_CHARS_MAX))
+    return head if message.patience is None else (*head, message.patience)
 
 
 def options_map(options: Options) -> dict[str, Any] | None:
@@ -177,17 +191,17 @@ KINDS: Final = (
     Kind(5, messages.Query, requests.read_query, "client", bytes_max=ASKING_BYTES_MAX),
     Kind(6, messages.Command, requests.read_command, "client", bytes_max=ASKING_BYTES_MAX),
     Kind(7, messages.Ping, requests.read_ping, "client"),
-    Kind(8, messages.Extend, requests.read_extend, "client"),
+    Kind(8, messages.Extend, requests.read_extend, "client", _extend),
     Kind(9, messages.Open, requests.read_open, "client", _open, bytes_max=ASKING_BYTES_MAX),
     Kind(10, messages.Publish, requests.read_publish, "client", _publish, bytes_max=ONE_BATCH_BYTES_MAX),
     Kind(11, messages.Schedule, requests.read_schedule, "client", _schedule, bytes_max=ONE_BATCH_BYTES_MAX),
     Kind(12, messages.Follow, requests.read_follow, "client"),
     Kind(13, messages.Withdraw, requests.read_withdraw, "client"),
-    Kind(14, messages.Confirm, requests.read_confirm, "client"),
+    Kind(14, messages.Confirm, requests.read_confirm, "client", _confirm),
     Kind(20, messages.Hello, requests.read_hello, "worker", bytes_max=LISTING_BYTES_MAX),
     Kind(21, messages.Heartbeat, requests.read_heartbeat, "worker", bytes_max=LISTING_BYTES_MAX),
     Kind(22, messages.Settle, requests.read_settle, "worker", _settle, bytes_max=FRAME_BYTES_MAX),
-    Kind(23, messages.Release, requests.read_release, "worker"),
+    Kind(23, messages.Release, requests.read_release, "worker", _release),
     Kind(24, messages.Started, requests.read_started, "worker", bytes_max=LISTING_BYTES_MAX),
     Kind(25, messages.Progress, requests.read_progress, "worker"),
     Kind(26, messages.Goodbye, requests.read_goodbye, "worker", _goodbye),

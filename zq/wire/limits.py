@@ -48,6 +48,9 @@ ONE_BATCH_BYTES_MAX = PAYLOAD_BYTES_CEILING + ASKING_BYTES_MAX
 MESSAGE_BATCHES_MAX = 1000
 """Batches in one submit, assignments in one assign, entries in one settle: bounds the work of one step."""
 
+FORWARDS_MAX = MESSAGE_BATCHES_MAX
+"""Batches and groups that the completions of one settle forward and open, all together: as many as a submit has."""
+
 HELD_MAX = 20_000
 """Leases that one worker may list: CREDIT_MAX batches of one, and as many again that are finished and not yet
 settled.
@@ -94,9 +97,6 @@ PATH_MAX = 16
 PATH_NUMBER_MAX = (1 << 31) - 1
 """A number in a path; with the largest index added it still fits four bytes."""
 
-BINDINGS_MAX = 100_000
-"""Bindings of a coordinator, all of them in its memory: about 50 MB."""
-
 FANOUT_QUEUES_MAX = 1000
 """Queues that one publication may reach: all of them are written in one transaction, and listed in one answer."""
 
@@ -110,11 +110,6 @@ LEASE_MAX = 43_200.0
 
 WAIT_MAX = 60.0
 """Seconds a pull may wait at the coordinator; clients ask again."""
-
-PULLS_WAITING_MAX = 1000
-"""Pulls of one connection that wait at a time: more than a program has threads to pull with, and well under a
-megabyte.
-"""
 
 DELAY_MAX = 31_536_000.0
 """Seconds a task may be delayed or may run: one year."""

@@ -12,6 +12,7 @@ from typing import Any, Final
 from zq.wire import limits, messages
 from zq.wire.messages import DEFAULT_OPTIONS, Batch, Done, Failed, Group, Held, Settle, Submit
 from zq.wire.options import GROUP_POLICIES, read_asked_options
+from zq.wire.proofs import PROOF_BYTES, SECRET_BYTES_MAX, Proof
 from zq.wire.topics import check_topic
 from zq.wire.values import (
     BATCH_ID,
@@ -114,6 +115,12 @@ def _forward(value: Any) -> Batch:
     return batch
 
 
+def _read_proof_bytes(value: Any) -> bytes:
+    if type(value) is not bytes or len(value) != PROOF_BYTES:
+        raise Malformed(f"expected a proof of {PROOF_BYTES} bytes, got {short(value)}")
+    return value
+
+
 def _helds(value: Any) -> tuple[Held, ...]:
     found = tuple(map(read_held, read_array(value, limits.HELD_MAX, "leases")))
     started = sum([len(one.started) for one in found])
@@ -155,6 +162,7 @@ def _catch_up(value: Any) -> str:
     return str(value)
 
 
+_PROOFS: Final = many(part(Proof, "a proof", TOKEN, _read_proof_bytes), "proofs")
 _LEASE: Final = field(read_number, "lease", limits.LEASE_MAX, 0.001)
 _CREDIT: Final = field(read_int, "credit", 0, limits.CREDIT_MAX)
 _NAME: Final = field(read_name, "name")
@@ -213,9 +221,12 @@ def read_publish(fields: list[Any]) -> messages.Publish:
 
 
 def read_pull(fields: list[Any]) -> messages.Pull:
-    if len(fields) != 7:
-        return _read_plain_pull(fields)
-    return _read_plain_pull(fields[:6])._replace(confirms=read_bool(fields[6], "confirms"))
+    pull = _read_plain_pull(fields[:6] if len(fields) in (7, 8) else fields)
+    if len(fields) > 6:
+        pull = pull._replace(confirms=read_bool(fields[6], "confirms"))
+    if len(fields) > 7:
+        pull = pull._replace(secret=read_name(fields[7], "secret", SECRET_BYTES_MAX))
+    return pull
 
 
 _read_plain_pull = message(
@@ -231,7 +242,15 @@ read_cancel = message(messages.Cancel, REQUEST, field(read_name, "id", limits.ID
 read_query = message(messages.Query, REQUEST, field(read_name, "what"), _arguments)
 read_command = message(messages.Command, REQUEST, field(read_name, "verb"), _arguments)
 read_ping = message(messages.Ping, REQUEST)
-read_extend = message(messages.Extend, REQUEST, TOKEN, _LEASE)
+_read_plain_extend = message(messages.Extend, REQUEST, TOKEN, _LEASE)
+
+
+def read_extend(fields: list[Any]) -> messages.Extend:
+    if len(fields) != 4:
+        return _read_plain_extend(fields)
+    return _read_plain_extend(fields[:3])._replace(proof=_read_proof_bytes(fields[3]))
+
+
 read_open = message(messages.Open, REQUEST, read_group)
 read_follow = message(
     messages.Follow,
@@ -242,7 +261,15 @@ read_follow = message(
     field(read_int, "seen"),
 )
 read_withdraw = message(messages.Withdraw, many(REQUEST, "requests"))
-read_confirm = message(messages.Confirm, many(TOKEN, "tokens"))
+_TOKENS: Final = many(TOKEN, "tokens")
+
+
+def read_confirm(fields: list[Any]) -> messages.Confirm:
+    if len(fields) != 2:
+        expect_fields(fields, 1, "confirm")
+    return messages.Confirm(_TOKENS(fields[0]), _PROOFS(fields[1]) if len(fields) == 2 else ())
+
+
 read_schedule = message(
     messages.Schedule,
     REQUEST,
@@ -258,15 +285,19 @@ read_schedule = message(
 
 
 def read_settle(fields: list[Any]) -> Settle:
-    if len(fields) != 5:
+    if len(fields) not in (5, 6):
         expect_fields(fields, 4, "settle")
     number, credit, done, failed = fields[:4]
+    completions = read_many(_done, done, "completions")
+    if sum([len(one.forwards) + len(one.groups) for one in completions]) > limits.FORWARDS_MAX:
+        raise TooLarge(f"expected at most {limits.FORWARDS_MAX} batches and groups in all forwards of a settle")
     return Settle(
         read_int(number, "number"),
         None if credit is None else _CREDIT(credit),
-        read_many(_done, done, "completions"),
+        completions,
         read_many(_failed, failed, "failures"),
-        len(fields) == 5 and read_bool(fields[4], "is_whole"),
+        len(fields) > 4 and read_bool(fields[4], "is_whole"),
+        _PROOFS(fields[5]) if len(fields) > 5 else (),
     )
 
 
@@ -274,7 +305,15 @@ read_hello = message(
     messages.Hello, _NAME, _INCARNATION, _queues, _CREDIT, field(read_int, "concurrency", 1, limits.CREDIT_MAX), _helds
 )
 read_heartbeat = message(messages.Heartbeat, NUMBER, _helds)
-read_release = message(messages.Release, NUMBER, optional(_CREDIT), many(read_span, "spans"))
+_read_plain_release = message(messages.Release, NUMBER, optional(_CREDIT), many(read_span, "spans"))
+
+
+def read_release(fields: list[Any]) -> messages.Release:
+    if len(fields) != 4:
+        return _read_plain_release(fields)
+    return _read_plain_release(fields[:3])._replace(proofs=_PROOFS(fields[3]))
+
+
 read_started = message(messages.Started, _helds)
 read_progress = message(messages.Progress, TOKEN, read_index, FRACTION)
 

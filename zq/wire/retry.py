@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from math import isfinite
 from typing import Any, Final, NamedTuple, Self
 
 from zq.wire.limits import DELAY_MAX, RETRY_FACTOR_MAX
@@ -61,7 +60,10 @@ class RetryPolicy(NamedTuple):
 
         Raises:
             ValueError: it is none of these.
+            TypeError: it is no text.
         """
+        if not isinstance(text, str):
+            raise TypeError(f"expected a retry policy such as {_EXAMPLES}, got {text!r}")
         kind, *parts = text.split(":")
         names = _PARTS.get(kind)
         if names is None or len(parts) > len(names):
@@ -89,19 +91,22 @@ class RetryPolicy(NamedTuple):
         for number in value[1:]:
             if not isinstance(number, int | float) or isinstance(number, bool):
                 raise TypeError(f"expected numbers in a retry policy, got {short(value)}")
-        return cls(value[0], *map(float, value[1:])).checked()
+        return cls(value[0], *map(float, cls(*value).checked()[1:]))
 
     def checked(self) -> Self:
         """Returns itself.
 
         Raises:
             ValueError: it has an unknown kind, or a number is out of its range.
+            TypeError: a number is none.
         """
-        if self.kind not in _PARTS:
+        if not isinstance(self.kind, str) or self.kind not in _PARTS:
             raise ValueError(f"expected a retry policy of {', '.join(RETRY_KINDS)}, got {short(self.kind)}")
         for name, most in (("first", DELAY_MAX), ("factor", RETRY_FACTOR_MAX), ("largest", DELAY_MAX)):
             number = getattr(self, name)
-            if not isfinite(number) or not 0 <= number <= most:
+            if not isinstance(number, int | float) or isinstance(number, bool):
+                raise TypeError(f"expected {name} of a retry policy as a number, got {number!r}")
+            if not 0 <= number <= most:  # NaN is nowhere between
                 raise ValueError(f"expected {name} of a retry policy from 0 to {most:.0f}, got {number}")
         return self
 

@@ -5,7 +5,6 @@ readers are made.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from math import isfinite
 from typing import Any, Final, TypeVar, cast
 
 from zq.wire import limits
@@ -62,7 +61,7 @@ def read_seconds(value: Any, what: str, least: float = 0.0) -> float:
 
 
 def read_number(value: Any, what: str, most: float = limits.DELAY_MAX, least: float = 0.0) -> float:
-    if type(value) not in (int, float) or not isfinite(value) or not least <= value <= most:
+    if type(value) not in (int, float) or not least <= value <= most:  # NaN is nowhere between
         error = Malformed if type(value) in (int, float) else WrongType
         raise error(f"expected {what} as a number from {least:g} to {most:.15g}, got {short(value)}")
     return float(value)

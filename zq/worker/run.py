@@ -29,7 +29,7 @@ from zq.worker.crew import RunSettings, count_slots, hire_children, hire_threads
 from zq.worker.harvest import Report
 from zq.worker.overdue import Overdue, RunningNow
 from zq.worker.run_end import RunEnd, StopSignals
-from zq.worker.runner import random_prefix
+from zq.worker.runner import random_incarnation
 from zq.worker.strays import Strays
 from zq.worker.thread_runner import RunnerThread
 
@@ -66,12 +66,16 @@ class _WatchingSession(WorkerSession):
     """The session of a worker, with the worker's own look at its runners before each tick."""
 
     def __init__(self, run: WorkerRun, name: str, queues: tuple[str, ...], concurrency: int) -> None:
-        super().__init__(name, random_prefix(), queues, concurrency, run.running)
+        super().__init__(name, random_incarnation(), queues, concurrency, run.running)
         self._run = run
+        self._is_told = False  # that it waits for its name
 
     def tick(self, now: float) -> None:
         self._run.look(now)
         super().tick(now)
+        if self.name_is_taken and not self._is_told:
+            self._is_told = True
+            log.warning("worker %s waits for its name: %s", self.name, self.name_is_taken)
 
     def next_at(self) -> float:
         return min(super().next_at(), self._run.next_look_at)

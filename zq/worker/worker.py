@@ -143,7 +143,7 @@ class Worker:
 
         Raises:
             ValueError: it has no handler, or is running.
-            WorkerFencedError: another worker took its name.
+            WorkerFencedError: another worker has its name, and keeps it.
             RunnerBrokenError: a thread that runs handlers ended by a fault that is not a handler's; the tasks that it
                 ran have failed, all others went back.
         """

@@ -77,10 +77,13 @@ def _begin(books: Books, step: Step, kind: str, arguments: dict[str, Any], state
         return books.operations[id]
     queue = one_queue(books, arguments)
     _check_free(books, queue)
+    if kind == "move":
+        books.check_store(step)
     to = _target(books, step, queue, arguments) if kind == "move" else None
     if kind == "delete":
         _check_deletable(queue, may_purge=arguments.get("purge") is True)
     before = LAST if kind == "delete" else books.sequence
+    queue.save_later()  # or it may be forgotten, and another get its number
     operation = Operation(id, kind, queue.name, queue.number, None if to is None else to.name, states, before)
     operation.started_time = step.wall
     books.operations[id] = operation
@@ -114,7 +117,7 @@ def _check_free(books: Books, queue: Queue) -> None:
 
 
 def _target(books: Books, step: Step, queue: Queue, arguments: dict[str, Any]) -> Queue:
-    to = books.queue(step, queue_in(arguments, "to"))
+    to = books.queue_for(step, queue_in(arguments, "to"))
     if to is queue:
         raise InvalidRequestError(f"expected another queue than {queue.name} to move to")
     if to.policies.draining:
@@ -348,7 +351,8 @@ def _dead(books: Books, step: Step, operation: Operation, queue: Queue, to: Queu
         if to is not None:
             count += moving.move_dead(books, step, dead, to)
         else:
-            count += dead_letters.purge(books, step, iter((dead,)), 1)
+            count += 1
+            dead_letters.purge(books, step, dead)
     return count, len(found) < PORTION_ROWS
 
 

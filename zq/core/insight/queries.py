@@ -52,6 +52,23 @@ def _status(books: Books, step: Step, arguments: dict[str, Any]) -> dict[str, An
         "waiting": counts["waiting"] + counts["parked"],
         **{name: counts[name] for name in SHOWN_COUNTS},
         "counters": dict(sorted(books.counters.items())),
+        "usage": _usage(books),
+        "limits": {name: getattr(books.options, name) for name in ("queues_max", "bindings_max", "schedules_max")},
+        "peer_limits": books.options.peer_limits.as_map(),
+    }
+
+
+def _usage(books: Books) -> dict[str, int]:
+    """Returns how many there are, over all peers, of what is limited for each."""
+    return {
+        "waits": sum(len(guest.waits) for guest in books.guests.values()),
+        "pulls": len(books.pulls),
+        "follows": 0 if books.events is None else len(books.events.by_request),
+        "workers": len(books.workers),
+        "leases": sum(worker.held for worker in (*books.workers.values(), *books.pullers.values())),
+        "queues": len(books.queues),
+        "bindings": len(books.bindings),
+        "schedules": books.schedules,
     }
 
 

@@ -9,6 +9,7 @@ from enum import Enum
 from math import inf
 from typing import Generic, NamedTuple, TypeVar
 
+from zq.core.accounts import Account, Accounts
 from zq.wire.messages import Pull
 
 L = TypeVar("L")
@@ -32,9 +33,10 @@ class HolderOf(Generic[L]):
     """
 
     name: str
-    incarnation: str
+    incarnation: str  # of a pull: its secret, see `who_pulls`; nobody is told
     is_puller: bool = field(kw_only=True)
     peer: Peer | None = None
+    owner: str | None = None  # name of its key; None without keys
     life: Life = Life.ABSENT
     queues: tuple[str, ...] = ()  # that it asked for; each of them exists
     credit: int = 0
@@ -48,16 +50,38 @@ class HolderOf(Generic[L]):
     done: int = 0
     solo: bool = False  # holds a task that may kill workers, and gets nothing beside it (protocol 3.1)
     steady_since: float = 0.0  # heard without a gap, on one connection, and the coordinator did not stand still
+    gaps: int = 0  # times that it was away since it last settled a task
+    beat_at: float = 0.0  # its last hello or heartbeat
     idle_finds: int = 0  # times that it was found to hold tasks without working on them, since it last settled one
     rests_until: float = -inf  # gets nothing until then, for that reason
     is_resting: bool = False
+    called_at: float = -inf  # when it was last asked for a sign of life, because another wants its name
+    account: Account | None = None  # that its leases count for; None: of a peer that is not back since the start
+
+    @property
+    def is_doubted(self) -> bool:
+        """Whether it was away, or held tasks without working on them, since it last settled one."""
+        return self.idle_finds > 0 or self.gaps > 1
+
+    @property
+    def key(self) -> str:
+        """The key under which a pull is kept that has leases: other than its name, nobody can guess it."""
+        return _pull_key(self.name, self.incarnation)
 
     @property
     def free(self) -> int:
         """Returns how many more tasks it may get."""
         if self.solo or self.is_resting or self.life is not Life.LIVE:
             return 0
+        if self.account is not None and self.account.is_full:
+            return 0
         return (self.credit if not self.idle_finds else min(1, self.credit)) - self.held
+
+    @property
+    def room(self) -> int:
+        """Returns how many more tasks it may get, and its peer with it."""
+        account = self.account
+        return self.free if account is None else min(self.free, account.leases_max - account.leases)
 
 
 class PullWait(NamedTuple):
@@ -66,23 +90,35 @@ class PullWait(NamedTuple):
     peer: Peer
     pull: Pull
     until: float
+    owner: str | None = None  # name of its key; None without keys
 
     @property
     def name(self) -> str:
-        """The name under which it waits, and its leases are kept."""
+        """The name by which people know it."""
         return pull_name(self.pull.client, self.pull.request)
+
+    @property
+    def who(self) -> str:
+        """What tells it from others of its name."""
+        return who_pulls(self.peer, self.pull)
+
+    @property
+    def key(self) -> str:
+        """The key under which it waits, and its leases are kept."""
+        return _pull_key(self.name, self.who)
 
 
 class Guest:
     """A connection of a client that waits for something."""
 
-    __slots__ = ("heard_at", "peer", "pulls", "waits")
+    __slots__ = ("account", "heard_at", "peer", "pulls", "waits")
 
-    def __init__(self, peer: Peer, now: float) -> None:
+    def __init__(self, peer: Peer, now: float, account: Account) -> None:
         self.peer = peer
+        self.account = account
         self.heard_at = now  # monotonic
         self.waits: dict[int, str] = {}  # request -> id of what is waited for
-        self.pulls: dict[str, PullWait] = {}  # by name, those that wait
+        self.pulls: dict[str, PullWait] = {}  # by key, those that wait
 
     @property
     def is_idle(self) -> bool:
@@ -93,19 +129,40 @@ class Guest:
 class Guests(dict[Peer, Guest]):
     """All guests, by connection; who waits for nothing any more is none."""
 
+    def __init__(self, accounts: Accounts) -> None:
+        super().__init__()
+        self._accounts = accounts
+
     def welcome(self, peer: Peer, now: float) -> Guest:
         """Returns the guest at a connection, for which something is to be kept."""
         guest = self.get(peer)
         if guest is None:
-            guest = self[peer] = Guest(peer, now)
+            guest = self[peer] = Guest(peer, now, self._accounts.account_of(peer))
         return guest
 
     def see_off(self, guest: Guest) -> None:
         """Forgets a guest if nothing is kept for it any more."""
         if guest.is_idle:
             del self[guest.peer]
+            self._accounts.see_off(guest.account)
 
 
 def pull_name(client: str, request: int) -> str:
-    """Returns the name under which the leases of a pull are kept."""
+    """Returns the name of a pull, as it is shown."""
     return f"{client}/{request}"
+
+
+def who_pulls(peer: Peer, pull: Pull) -> str:
+    """Returns what tells a pull from others of its name: its secret, else its connection, with a space before it, which
+    no secret has.
+    """
+    return pull.secret or f" {peer.hex()}"
+
+
+def pull_key(peer: Peer, pull: Pull) -> str:
+    """Returns the key under which a pull waits, and its leases are kept."""
+    return _pull_key(pull_name(pull.client, pull.request), who_pulls(peer, pull))
+
+
+def _pull_key(name: str, who: str) -> str:
+    return f"{name} {who}"

@@ -35,7 +35,9 @@ class Waits:
     def add(self, id: str, entry: WaitEntry, now: float) -> None:
         """Adds a wait, in place of an earlier one of the same request."""
         self.forget(entry.peer, entry.request)
-        self._guests.welcome(entry.peer, now).waits[entry.request] = id
+        guest = self._guests.welcome(entry.peer, now)
+        guest.waits[entry.request] = id
+        guest.account.waits += 1
         self.entries.setdefault(id, {})[entry.peer, entry.request] = entry
 
     def forget(self, peer: Peer, request: int) -> bool:
@@ -44,12 +46,21 @@ class Waits:
         id = None if guest is None else guest.waits.pop(request, None)
         if guest is None or id is None:
             return False
+        guest.account.waits -= 1
         self._guests.see_off(guest)
         entries = self.entries[id]
         del entries[peer, request]
         if not entries:
             del self.entries[id]
         return True
+
+    def forget_oldest(self, peer: Peer) -> int | None:
+        """Forgets the oldest wait of a connection; returns its request, or None if there is none."""
+        guest = self._guests.get(peer)
+        request = None if guest is None else next(iter(guest.waits), None)
+        if request is not None:
+            self.forget(peer, request)
+        return request
 
     def note(self, id: str, ended: Ended) -> None:
         """Notes that tasks of a batch ended, for whoever waits for them."""

@@ -74,6 +74,7 @@ class Queue:
         "awaiting",
         "counted",
         "gate",
+        "is_stored",
         "lanes",
         "lines",
         "lining",
@@ -116,12 +117,13 @@ class Queue:
         self.places: dict[bytes, bytes] = {}  # task keys of batches that stand elsewhere in their lane than these say
         self.awaiting = SetAside()  # by worker: batches that wait for it to have room
         self.workers: dict[str, HolderOf[Any]] = {}  # by name, those that asked for this queue
-        self.pull_waits: dict[str, PullWait] = {}  # by name, in the order in which they came
+        self.pull_waits: dict[str, PullWait] = {}  # by key, in the order in which they came
         self.swept_before = 0  # the last sequence that the operation which goes on in it looks at; 0: there is none
         self.ring: Ring | None = None  # made when it is asked for, dropped when the workers change
         self.rate = 0.0  # tasks finished a second
         self.rate_at = 0.0
         self._finished_in_turn = 0
+        self.is_stored = False  # whether it has a record
         self.counted: tuple[int, ...] = ()  # its totals as its namespaces have them; empty: none has limits
 
     # Counts.
@@ -345,6 +347,7 @@ def read_queue(number: int, value: bytes, changed: dict[Queue, None]) -> Queue:
     record = QueueRecord(*tables.unpack(value))
     queue = Queue(number, record.name, changed)
     queue.restore(record)
+    queue.is_stored = True
     return queue
 
 

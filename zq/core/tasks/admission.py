@@ -3,9 +3,10 @@
 from math import inf
 
 from zq.core import tables
+from zq.core.accounts import BusyRequestError
 from zq.core.state import places, service_order, unique_keys
 from zq.core.state.batch import StoredBatch
-from zq.core.state.books import Books
+from zq.core.state.books import STORE_FULL, Books
 from zq.core.state.holder import Peer
 from zq.core.state.places import End, Known, Place
 from zq.core.state.queue import Queue
@@ -53,7 +54,12 @@ def submit(books: Books, step: Step, peer: Peer, message: Submit) -> None:
             accepted.append(repeat(books, batch, known))
             books.count("repeated")
             continue
-        queue = books.queue(step, batch.queue)
+        try:
+            queue = books.queue_for(step, batch.queue)
+        except BusyRequestError as error:
+            refused.append(Refused(batch.id, "busy", STORE_RETRY_AFTER, str(error)))
+            books.count("busy")
+            continue
         if batch.options.unique is not None and batch.tasks == 1:
             original = _original(books, step, queue, batch)
             if original is not None:
@@ -71,6 +77,7 @@ def submit(books: Books, step: Step, peer: Peer, message: Submit) -> None:
             accepted.append(store(books, step, queue, batch))
         else:
             refused.append(answer)
+            books.forget_unused(queue)
             books.count(answer.code)
             if books.events is not None:
                 count = batch.tasks
@@ -217,7 +224,7 @@ def refusal(books: Books, step: Step, queue: Queue, batch: WireBatch) -> Refused
         reason = f"queue {queue.name} is draining: it accepts nothing new until it is resumed"
         return Refused(batch.id, "busy", RETRY_AFTER_MAX, reason)
     if step.tx.is_full:
-        return Refused(batch.id, "busy", STORE_RETRY_AFTER, "the store is full")
+        return Refused(batch.id, "busy", STORE_RETRY_AFTER, STORE_FULL)
     if books.shares and (full := books.shares.refusal([queue], count, len(batch.blob))) is not None:
         return Refused(batch.id, "busy", SHARE_RETRY_AFTER, full)
     return _overflow(books, step, queue, batch, count)

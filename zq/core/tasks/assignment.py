@@ -25,7 +25,7 @@ from zq.core.state.step import Step
 from zq.core.state.throttle import Gate
 from zq.core.tasks import expiry, key_turns, leasing
 from zq.wire.limits import CREDIT_MAX, MESSAGE_BATCHES_MAX
-from zq.wire.messages import Assign, Assignment, Tasks
+from zq.wire.messages import Assign, Assignment, Error, Tasks
 
 LOAD_BOUND = 1.25
 """Consistent hashing with bounded loads (Mirrokni et al., 2016): a quarter above the mean before a key leaves its
@@ -124,7 +124,7 @@ def _serve_workers(books: Books, step: Step, queue: Queue, granted: Granted) -> 
                 owner = next(_ring(queue).owners(batch.options.key))
                 service_order.set_aside(books, lane, batch, queue.awaiting, owner)
             continue
-        lease = _grant(books, step, lane, batch, worker, min(most, worker.free))
+        lease = _grant(books, step, lane, batch, worker, min(most, worker.room))
         granted.setdefault(worker, []).append(lease)
         if worker.free <= 0:
             ready.remove(worker)
@@ -316,7 +316,7 @@ def _serve_pulls(books: Books, step: Step, queue: Queue, is_next: Callable[[Pull
         for wait in waits:
             if not serve_pull(books, step, queue, wait):
                 return
-            del queue.pull_waits[wait.name]
+            del queue.pull_waits[wait.key]
             books.end_pull(wait)
         if len(waits) < PULLS_AT_ONCE:
             return
@@ -329,15 +329,22 @@ def offer(books: Books, step: Step, token: int) -> None:
 
 
 def serve_pull(books: Books, step: Step, queue: Queue, wait: PullWait) -> bool:
-    """Answers a pull with what waits; False when nothing does."""
+    """Answers a pull with what waits, or with a refusal when its peer holds as much as it may; False when nothing
+    waits.
+    """
     pull = wait.pull
-    holder = Holder(wait.name, "", is_puller=True)
-    holder.peer = wait.peer
+    account = books.accounts.account_of(wait.peer)
+    if account.is_full:  # since it began to wait
+        books.count("limit leases")
+        step.send(wait.peer, Error(pull.request, "busy", account.refusal("leases")))
+        return True
+    holder = Holder(wait.name, wait.who, is_puller=True)
+    holder.peer, holder.account, holder.owner = wait.peer, account, wait.owner
     if queue.awaiting:
         _stop_awaiting(books, step, queue, [], pull.max_tasks)
     leases: list[Lease] = []
     expired: list[tuple[Lane, bytes]] = []
-    left = pull.max_tasks
+    left = min(pull.max_tasks, account.room("leases"))
     size = 0
     while left > 0 and size < ASSIGN_BYTES_MAX and len(expired) < BLOCKED_MAX:
         found = _next(books, step, queue, left)
@@ -355,8 +362,9 @@ def serve_pull(books: Books, step: Step, queue: Queue, wait: PullWait) -> bool:
     for lane, place in expired:
         lane.put_back(place)
     if not leases:
+        books.accounts.see_off(account)
         return False
-    books.pullers[holder.name] = holder
+    books.pullers[holder.key] = holder
     for lease in leases:
         if pull.confirms:
             offer(books, step, lease.token)

@@ -1,9 +1,13 @@
 """Workers: who they are, whether they live, and what becomes of the leases of one that does not (protocol 3).
 
 Theory of operation. A worker is named by itself and lives in incarnations: a second process of the same name is another
-incarnation and fences the first. Silence is measured on the monotonic clock from the last message of any kind. Two
-thresholds: *suspect* gets no new tasks, *gone* loses its leases. The coordinator's own stall is not the workers'
-silence: `excuse_stall` moves what was last heard by it.
+incarnation. A name belongs to who has it while that one lives: another incarnation is refused, and told to try again,
+until the holder's connection is gone, or it has not been heard for a while; then it is fenced. So whoever has only seen
+a name takes it from nobody, and a worker that was killed gets its own back at once.
+
+Silence is measured on the monotonic clock from the last message of any kind. Two thresholds: *suspect* gets no new
+tasks, *gone* loses its leases. The coordinator's own stall is not the workers' silence: `excuse_stall` moves what was
+last heard by it.
 """
 
 from collections import deque
@@ -16,7 +20,7 @@ from zq.core.state.leases import Holder
 from zq.core.state.queue import Queue
 from zq.core.state.step import Step
 from zq.core.tasks import settling
-from zq.wire.messages import Beat, Error, Goodbye, Heartbeat, Held, Hello, Welcome
+from zq.wire.messages import Beat, Cancelled, Error, Goodbye, Heartbeat, Held, Hello, Welcome
 
 IDLE_MIN = 10.0
 """Seconds that a worker may hold tasks without working on them in any case: its children may have to import the
@@ -26,22 +30,36 @@ handlers first.
 IDLE_REST_MAX = 8
 """Longest rest, in times that period, of a worker that holds tasks without working on them."""
 
+GAPS_MAX = 4
+"""Times that a worker may have been away, since it last settled a task, without that what it holds counts as held all
+the while: its first hello is one.
+"""
+
 FENCED_MAX = 8
 """Fenced incarnations remembered for each name: a late message of one of them must not fence its successor."""
 
 
 def hello(books: Books, step: Step, peer: Peer, message: Hello) -> None:
-    """Begins or resumes a session: fences an older incarnation, takes up claimed leases, gives back unclaimed ones."""
+    """Begins or resumes a session: fences an older incarnation that is not there any more, takes up claimed leases,
+    gives back unclaimed ones.
+    """
     worker = books.workers.get(message.name)
     if message.incarnation in books.fenced.get(message.name, ()):
         step.send(peer, Error(None, "fenced", f"another worker took the name {message.name}"))
         books.count("error fenced")
         return
+    if worker is None or worker.name not in books.accounts.account_of(peer).holders:
+        books.check_peer(step, "workers")
+    books.check_queues(step, message.queues)
     if worker is not None and worker.incarnation != message.incarnation:
+        if _keeps_name(books, step, worker):
+            _refuse_name(books, step, peer, worker)
+            return
         _fence(books, step, worker)
         worker = None
     if worker is None:
         worker = books.workers[message.name] = Holder(message.name, message.incarnation, is_puller=False)
+        worker.owner = step.owner
         _note(books, worker, "hello")
     refused = _claim(books, step, worker, message.held)
     _attach(books, step, worker, peer, message)
@@ -50,6 +68,31 @@ def hello(books: Books, step: Step, peer: Peer, message: Hello) -> None:
         peer,
         Welcome(books.epoch, options.heartbeat_interval, options.suspect_after, options.gone_after, refused),
     )
+
+
+def _keeps_name(books: Books, step: Step, worker: Holder) -> bool:
+    """Whether a name stays with the worker that has it, when another incarnation wants it."""
+    if worker.owner is not None and worker.owner == step.owner:
+        return False  # whoever it belongs to may replace it
+    if worker.life is Life.ABSENT:  # it has the time to come back after a restart that another has until it is suspect
+        return step.now < worker.heard_at + books.options.suspect_after
+    return worker.life is Life.LIVE and worker.peer is not None
+
+
+def _refuse_name(books: Books, step: Step, peer: Peer, worker: Holder) -> None:
+    """Refuses a name that belongs to another worker, and asks that one for a sign of life: when its process has ended,
+    the message cannot be sent, and the name is free in the next step.
+    """
+    books.count("error name-taken")
+    silence = books.options.suspect_after
+    text = (
+        f"the name {worker.name} belongs to another worker, which is there; it is free when that one has not been heard "
+        f"for {silence:g} s, or its connection is gone: try again soon"
+    )
+    step.send(peer, Error(None, "name-taken", text, 2 * silence))
+    if step.now >= worker.called_at + books.options.heartbeat_interval:  # who asks often does not make it hear often
+        worker.called_at = step.now
+        step.send(worker.peer, Cancelled(()))
 
 
 def _attach(books: Books, step: Step, worker: Holder, peer: Peer, message: Hello) -> None:
@@ -62,17 +105,26 @@ def _attach(books: Books, step: Step, worker: Holder, peer: Peer, message: Hello
         suspect(books, step.wall, earlier)
     books.peers[peer] = worker
     worker.peer = peer
+    books.entrust(worker, peer)
     worker.life = Life.LIVE
-    worker.heard_at = worker.connected_at = worker.steady_since = step.now
+    worker.heard_at = worker.connected_at = worker.beat_at = step.now
+    _excuse_gap(worker, step.now)
     books.deadlines.silence.bring_forward(step.now + books.options.suspect_after)
     worker.credit = message.credit
     worker.concurrency = message.concurrency
     _leave_queues(books, worker)
     worker.queues = tuple(message.queues)
-    for queue in [books.queue(step, name) for name in worker.queues]:
+    for queue in [books.queue_for(step, name) for name in worker.queues]:
         queue.workers[worker.name] = worker
         queue.ring = None
         books.stirred[queue] = None
+
+
+def _excuse_gap(worker: Holder, now: float) -> None:
+    """Lets a worker that was away begin anew with what it holds; not for ever, when nothing of that is settled."""
+    worker.gaps += 1
+    if worker.gaps <= GAPS_MAX:
+        worker.steady_since = now
 
 
 def _leave_queues(books: Books, worker: Holder) -> None:
@@ -81,6 +133,7 @@ def _leave_queues(books: Books, worker: Holder) -> None:
         if queue.workers.get(worker.name) is worker:
             del queue.workers[worker.name]
         queue.ring = None
+        books.forget_unused(queue)
     worker.queues = ()
 
 
@@ -111,6 +164,7 @@ def note_held(books: Books, step: Step, worker: Holder, held: tuple[Held, ...]) 
 
 def heartbeat(books: Books, step: Step, worker: Holder, message: Heartbeat) -> None:
     """Answers a ping. A lease that the worker has not listed for so long that its assignment must be lost goes back."""
+    worker.beat_at = step.now
     if len(message.held) < len(worker.leases):
         tokens = {one.token for one in message.held}
         overdue = step.now - books.options.gone_after
@@ -137,7 +191,7 @@ def _look_for_idle(books: Books, step: Step, worker: Holder, held: tuple[Held, .
     if worker.is_resting and step.now >= worker.rests_until:
         worker.is_resting = False
         books.stir_for(worker)
-    period = max(books.options.gone_after, IDLE_MIN)
+    period = _idle_period(books)
     since = step.now - period
     if worker.steady_since > since:
         return
@@ -177,7 +231,7 @@ def note_life(books: Books, step: Step, worker: Holder) -> None:
     worker.heard_at = step.now
     if worker.life is Life.SUSPECT:
         worker.life = Life.LIVE
-        worker.steady_since = step.now
+        _excuse_gap(worker, step.now)
         _note(books, worker, "heard again")
         books.deadlines.silence.bring_forward(step.now + books.options.suspect_after)
         for queue in _queues_of(books, worker):
@@ -200,10 +254,19 @@ def _fence(books: Books, step: Step, worker: Holder) -> None:
     _remove(books, worker)
 
 
+def expel(books: Books, step: Step, worker: Holder, why: str) -> None:
+    """Ends the session of a worker whose key may not work here any more, and says so to it."""
+    step.send(worker.peer, Error(None, "forbidden", why))
+    _note(books, worker, f"expelled: {why}")
+    settling.lose_all(books, step, worker, why)
+    _remove(books, worker)
+
+
 def _remove(books: Books, worker: Holder) -> None:
     if worker.peer is not None:
         books.peers.pop(worker.peer, None)
     _leave_queues(books, worker)
+    books.dismiss(worker)
     worker.life = Life.ABSENT
     worker.peer = None
     if books.workers.get(worker.name) is worker:
@@ -253,14 +316,25 @@ def watch(books: Books, step: Step) -> float:
         # The sums are those of `_next_watch_at`: a difference may be rounded the other way, and nothing would be due at
         # the time that it named.
         if step.now >= worker.heard_at + options.gone_after:
-            books.count("gone")
-            silence = step.now - worker.heard_at
-            _note(books, worker, f"gone: silent for {silence:.1f} s")
-            settling.lose_all(books, step, worker, f"worker {worker.name} was silent for {silence:.1f} s")
-            _remove(books, worker)
+            _bury(books, step, worker, f"silent for {step.now - worker.heard_at:.1f} s")
+        elif step.now >= worker.beat_at + _idle_period(books) and worker.life is not Life.ABSENT:
+            _bury(books, step, worker, f"heard and did not beat for {step.now - worker.beat_at:.1f} s")
         elif step.now >= worker.heard_at + options.suspect_after and worker.life is Life.LIVE:
             suspect(books, step.wall, worker)
     return _next_watch_at(books)
+
+
+def _bury(books: Books, step: Step, worker: Holder, why: str) -> None:
+    """Ends the session of a worker that is gone, or that nothing is known of any more."""
+    books.count("gone")
+    _note(books, worker, f"gone: {why}")
+    settling.lose_all(books, step, worker, f"worker {worker.name} was {why}")
+    _remove(books, worker)
+
+
+def _idle_period(books: Books) -> float:
+    """Returns for how many seconds a worker may hold tasks without working on them."""
+    return max(books.options.gone_after, IDLE_MIN)
 
 
 def _next_watch_at(books: Books) -> float:
@@ -270,6 +344,8 @@ def _next_watch_at(books: Books) -> float:
     for worker in books.workers.values():
         limit = options.suspect_after if worker.life is Life.LIVE else options.gone_after
         at = min(at, worker.heard_at + limit)
+        if worker.life is not Life.ABSENT:
+            at = min(at, worker.beat_at + _idle_period(books))
     return at
 
 
@@ -279,6 +355,7 @@ def excuse_stall(books: Books, now: float, seconds: float) -> None:
     """
     for worker in books.workers.values():
         worker.heard_at = min(now, worker.heard_at + seconds)
+        worker.beat_at = min(now, worker.beat_at + seconds)
     for guest in books.guests.values():
         guest.heard_at = min(now, guest.heard_at + seconds)
     for token in books.offers:

@@ -25,7 +25,7 @@ from zq.core.state.holder import Peer
 from zq.core.state.places import FinishedKind
 from zq.core.state.step import Step
 from zq.core.tasks import admission
-from zq.wire.limits import BINDINGS_MAX, FANOUT_BYTES_MAX, FANOUT_QUEUES_MAX, HEADERS_MAX
+from zq.wire.limits import FANOUT_BYTES_MAX, FANOUT_QUEUES_MAX, HEADERS_MAX
 from zq.wire.messages import Batch, Options, Publish, Published, Refused, Stored
 from zq.wire.options import publication_fault
 from zq.wire.topics import check_pattern, check_topic
@@ -151,9 +151,10 @@ def bind(books: Books, step: Step, arguments: dict[str, Any]) -> bool:
     bindings = books.bindings
     if binding in bindings.numbers:
         return False
-    if len(bindings) >= BINDINGS_MAX:
-        raise InvalidRequestError(f"there are {BINDINGS_MAX} bindings, which is the limit; unbind some")
-    books.queue(step, binding.queue)
+    books.check_store(step)
+    books.check_made(step, "bindings", len(bindings))
+    books.queue_for(step, binding.queue).save_later()
+    books.note_made(step, "bindings", binding)
     bindings.add(binding, bindings.last_number + 1)
     step.tx.put(tables.BINDINGS, tables.binding_key(bindings.last_number), tables.pack(binding))
     return True
@@ -172,6 +173,7 @@ def remove(books: Books, step: Step, bindings: list[Binding]) -> int:
     """Removes bindings; returns how many."""
     for binding in bindings:
         step.tx.delete(tables.BINDINGS, tables.binding_key(books.bindings.remove(binding)))
+        books.accounts.note_gone("bindings", binding)
     return len(bindings)
 
 

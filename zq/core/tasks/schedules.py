@@ -25,9 +25,6 @@ from zq.wire.messages import DEFAULT_OPTIONS, Batch, Options, Schedule
 from zq.wire.options import schedule_fault
 from zq.wire.values import short
 
-SCHEDULES_MAX: Final = 10_000
-"""Schedules of one coordinator."""
-
 FIRE_MAX: Final = 100
 """Tasks that schedules store in one step."""
 
@@ -87,9 +84,12 @@ def define(books: Books, step: Step, message: Schedule) -> dict[str, Any]:
         message.catch_up, False, 0.0, step.wall,
     )  # fmt: skip
     known = find(step, name)
-    books.queue(step, batch.queue)
+    first_time = _first_time(books, step, row, step.wall) if known is None else 0.0
+    books.queue_for(step, batch.queue).save_later()
     if known is None:
-        _save(books, step, name, row._replace(next_time=_first_time(books, step, row, step.wall)))
+        books.schedules += 1
+        books.note_made(step, "schedules", name)
+        _save(books, step, name, row._replace(next_time=first_time))
     else:
         is_same = (known.every, known.cron, known.timezone) == (row.every, row.cron, row.timezone)
         next_time = known.next_time if is_same else _first_time(books, step, row, step.wall)
@@ -118,10 +118,9 @@ def _check(books: Books, step: Step, message: Schedule) -> None:
         raise InvalidRequestError(
             f"a payload has {len(batch.blob)} bytes, the coordinator allows {books.options.payload_bytes_max}"
         )
-    if find(step, batch.id) is None and sum(1 for _ in _names(step)) >= SCHEDULES_MAX:
-        raise InvalidRequestError(f"there are {SCHEDULES_MAX} schedules, which is the most there may be")
-    if step.tx.is_full:
-        raise InvalidRequestError("the store is full")
+    books.check_store(step)
+    if find(step, batch.id) is None:
+        books.check_made(step, "schedules", books.schedules)
 
 
 def _first_time(books: Books, step: Step, row: ScheduleRow, start: float) -> float:
@@ -156,10 +155,12 @@ def change(books: Books, step: Step, name: str, changes: dict[str, Any]) -> dict
     return show(step, name)
 
 
-def delete(step: Step, name: str) -> bool:
+def delete(books: Books, step: Step, name: str) -> bool:
     """Forgets a schedule; tasks that it has stored stay. False when there is none of the name."""
     known = find(step, name)
     if known is not None:
+        books.schedules -= 1
+        books.accounts.note_gone("schedules", name)
         _unwatch(step, name, known)
         step.tx.delete(tables.SCHEDULES, tables.schedule_key(name))
     return known is not None
@@ -303,6 +304,11 @@ def _read(value: bytes) -> ScheduleRow:
     row = ScheduleRow(*tables.unpack(value))
     options = DEFAULT_OPTIONS if row.options is None else Options(*row.options)
     return row._replace(options=options)
+
+
+def count(step: Step) -> int:
+    """Returns how many schedules there are; it reads all of them, for a start."""
+    return sum(1 for _ in _names(step))
 
 
 def _names(step: Step) -> Any:

@@ -1,0 +1,57 @@
+"""What goes out after a turn: encoded, counted, and handed to the socket, which never waits."""
+
+from __future__ import annotations
+
+import errno
+from collections.abc import Sequence
+
+import zmq
+
+from zq.core.state.holder import Peer
+from zq.wire.codec import encode_answer
+from zq.wire.messages import FromCoordinator
+
+NOBLOCK, SEND_MORE = int(zmq.NOBLOCK), int(zmq.NOBLOCK | zmq.SNDMORE)
+"""As plain numbers: pyzmq's enumerations and its loops over parts cost more than the rest of sending."""
+
+
+class Sender:
+    """Sends what turns hand out. Of the shell's one thread."""
+
+    def __init__(self, socket: zmq.Socket[bytes]) -> None:
+        self._socket = socket
+        self._frames: list[bytes] = []  # of the first messages of the outbox of this turn
+        self._frame_bytes = 0
+
+    def encode_ahead(self, outbox: Sequence[tuple[Peer, FromCoordinator]]) -> int:
+        """Encodes what a turn has said since the last time, which it needs anyway, and returns the bytes of it all."""
+        frames = self._frames
+        while len(frames) < len(outbox):
+            frame = encode_answer(outbox[len(frames)][1])
+            frames.append(frame)
+            self._frame_bytes += len(frame)
+        return self._frame_bytes
+
+    def forget(self) -> None:
+        """Forgets what was encoded: the turn begins, or comes to nothing."""
+        self._frames = []
+        self._frame_bytes = 0
+
+    def send(self, outbox: Sequence[tuple[Peer, FromCoordinator]]) -> list[Peer]:
+        """Sends without ever waiting, and returns the connections that took nothing: gone, or full."""
+        failed: dict[Peer, None] = {}
+        send, frames = self._socket.send, self._frames
+        ahead = len(frames)
+        for place, (peer, message) in enumerate(outbox):
+            if peer in failed:
+                continue
+            frame = frames[place] if place < ahead else encode_answer(message)
+            try:
+                send(peer, SEND_MORE)  # fails if either would
+                send(frame, NOBLOCK)
+            except zmq.ZMQError as error:
+                if error.errno not in (errno.EAGAIN, errno.EHOSTUNREACH):
+                    raise
+                failed[peer] = None
+        self.forget()
+        return list(failed)
