@@ -165,10 +165,25 @@ def check_books(books: Books, tx: Transaction) -> None:
             )
         if sum(queue.waiting) != queue.total_waiting:
             raise Violation(f"queue {queue.name}: {queue.waiting} is not {queue.total_waiting}")
+    _check_tallies(books)
     _check_index(tx, places)
     _check_groups(books, tx)
     _check_leases(books, tx)
     _check_lines(books, tx)
+
+
+def _check_tallies(books: Books) -> None:
+    """What is summed up, over all queues and by namespace, is the sum over the queues."""
+    tallies = books.tallies
+    tallies.count(books.changed)
+    for front, tally in (("", tallies.over_all), *tallies.by_namespace.items()):
+        queues = [queue for queue in books.queues.values() if not front or queue.name.startswith(f"{front}/")]
+        counts = [sum(one) for one in zip(*(queue.counts() for queue in queues), strict=True)]
+        found = (tally.queues, tally.counts if queues else [], tally.stored_bytes)
+        if found != (len(queues), counts, sum(queue.stored_bytes for queue in queues)):
+            raise Violation(f"namespace {front!r} has sums of {found}, its queues {counts}")
+    if sorted(books.queues) != list(tallies.queue_names.after("", "")):
+        raise Violation("the names of the queues are not those that are listed")
 
 
 def _check_lines(books: Books, tx: Transaction) -> None:

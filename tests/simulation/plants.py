@@ -655,6 +655,11 @@ def _spoil_part(patch: pytest.MonkeyPatch, kind: str, spoil: Callable[[UpkeepPar
     patch.setattr(upkeep, "parts_of", parts_of)
 
 
+def _sums_not_told(patch: pytest.MonkeyPatch) -> None:
+    """Adds up only what the step has changed in which somebody asks."""
+    patch.setattr(namespace_limits.Tallies, "note", lambda self, changed: None)
+
+
 _PATCHES: dict[str, Callable[[pytest.MonkeyPatch], None]] = {
     **{f"{kind} said too late": partial(_part_is_late, kind=kind) for kind in deadlines.KINDS},
     **{f"{kind} not told what is entered": partial(_part_is_deaf, kind=kind) for kind in deadlines.KINDS_TOLD},
@@ -675,6 +680,7 @@ _PATCHES: dict[str, Callable[[pytest.MonkeyPatch], None]] = {
     "place lost when given back": _place_lost_when_given_back,
     "given back and kept": _given_back_and_kept,
     "namespace counts one queue only": _namespace_counts_one_queue,
+    "sums not told what a step has changed": _sums_not_told,
     "end of a task that a watcher is not told": _end_not_told,
     "cancel that rewrites how a task ended": _cancel_rewrites_an_end,
     "chores said too late": partial(_chore_stops, way=_part_is_late),
