@@ -9,7 +9,7 @@ from zq.core.options import CoordinatorOptions, Now
 from zq.core.state.batch import mask_of
 from zq.core.state.books import Books
 from zq.core.state.holder import Life
-from zq.core.state.leases import Holder, Lease, LeaseRecord
+from zq.core.state.leases import Departure, Holder, Lease, LeaseRecord
 from zq.core.state.namespace_limits import Share
 from zq.core.state.operation import read_operation
 from zq.core.state.queue import read_queue
@@ -51,6 +51,9 @@ def _read_lease(books: Books, now: Now, tx: Transaction, token: int, record: byt
     books.keep(batch)
     holders = books.pullers if stored.is_puller else books.workers
     holder = holders.get(stored.holder)
+    if holder is not None and holder.incarnation != stored.incarnation:  # it was about to lose its leases
+        books.departed.append(Departure(holder, f"worker {holder.name} was gone", is_lost=True))
+        holder = None
     if holder is None:
         holder = holders[stored.holder] = Holder(stored.holder, stored.incarnation, is_puller=stored.is_puller)
         holder.life = Life.ABSENT

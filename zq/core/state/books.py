@@ -17,8 +17,8 @@ from zq.core.options import Calendar, CoordinatorOptions
 from zq.core.state.batch import StoredBatch, read_batch
 from zq.core.state.deadlines import Alarms, Deadlines
 from zq.core.state.event_streams import Followers
-from zq.core.state.holder import Guests, Peer, PullWait
-from zq.core.state.leases import Holder, Lease
+from zq.core.state.holder import Guests, Peer, PullWait, request_of
+from zq.core.state.leases import Departure, Holder, Lease
 from zq.core.state.namespace_limits import Share
 from zq.core.state.operation import Chores, Operation
 from zq.core.state.outcome_waits import Waits
@@ -72,6 +72,8 @@ class Books:
         self.workers: dict[str, Holder] = {}
         self.peers: dict[Peer, Holder] = {}  # invariant: holder.peer is the key
         self.pullers: dict[str, Holder] = {}
+        # By connection and request, the names of pulls there that have leases.
+        self.served: dict[tuple[Peer, int], dict[str, None]] = {}
         self.pulls: dict[str, PullWait] = {}  # those that wait, by the same names
         self.offers: dict[int, float] = {}  # by token, in order: leases of pulls that are not confirmed, and until when
         self.unsure: dict[int, None] = {}  # by token: leases that were sent in the last step, and will not be confirmed
@@ -86,6 +88,7 @@ class Books:
         self.chores = Chores()
         # By connection and request, what goes through dead letters (`zq.core.admin.dead_searches`).
         self.searches: dict[tuple[Peer, int], Any] = {}
+        self.departed: deque[Departure] = deque()  # whose leases have not all ended yet
         self.joints: dict[str, Any] = {}  # by id, groups that are being joined, as far as that is
         self.counters: dict[str, int] = {}
         self.stirred: dict[Queue, None] = {}  # queues in which something can perhaps be assigned
@@ -239,6 +242,21 @@ class Books:
         self.pulls[wait.name] = wait
         self.guests.welcome(wait.peer, now).pulls[wait.name] = wait
         self.deadlines.guests.bring_forward(now + self.options.suspect_after)
+
+    def note_served(self, puller: Holder) -> None:
+        """Notes at which connection a pull has leases."""
+        if puller.peer is not None:
+            self.served.setdefault((puller.peer, request_of(puller.name)), {})[puller.name] = None
+
+    def forget_served(self, puller: Holder) -> None:
+        """Notes that a pull has no leases any more, or is about to have them at another connection."""
+        if puller.peer is not None:
+            at = (puller.peer, request_of(puller.name))
+            names = self.served.get(at)
+            if names is not None:
+                names.pop(puller.name, None)
+                if not names:
+                    del self.served[at]
 
     def end_pull(self, wait: PullWait) -> None:
         """Notes that a pull does not wait any more; its queue has it no longer."""

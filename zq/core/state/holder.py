@@ -109,3 +109,8 @@ class Guests(dict[Peer, Guest]):
 def pull_name(client: str, request: int) -> str:
     """Returns the name under which the leases of a pull are kept."""
     return f"{client}/{request}"
+
+
+def request_of(name: str) -> int:
+    """Returns the request of a pull by the name under which its leases are kept."""
+    return int(name.rpartition("/")[2])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field
 from math import inf
 from typing import NamedTuple
 
@@ -84,3 +85,13 @@ class Lease:
 
 Holder = HolderOf[Lease]
 """Whoever holds leases."""
+
+
+@dataclass(slots=True, eq=False)
+class Departure:
+    """A holder that is gone, or what one never got, whose leases end a portion in each step."""
+
+    holder: Holder
+    why: str
+    is_lost: bool  # what was started is charged; else everything goes back uncharged
+    suspects: dict[int, int] = field(default_factory=dict)  # by token, tasks that it may have started

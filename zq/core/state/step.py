@@ -45,7 +45,7 @@ class Notice(NamedTuple):
 class Step:
     """One step of the coordinator: the time, the transaction, and the messages that leave when it is committed."""
 
-    __slots__ = ("asker", "ended", "fanout_bytes", "notices", "now", "outbox", "overflowed", "tx", "wall")
+    __slots__ = ("asker", "departed", "ended", "fanout_bytes", "notices", "now", "outbox", "overflowed", "tx", "wall")
 
     def __init__(self, now: Now, tx: Transaction) -> None:
         self.now = now.monotonic
@@ -57,6 +57,7 @@ class Step:
         self.ended: list[EndedMembers] = []
         self.notices: list[Notice] = []
         self.fanout_bytes = 0  # payloads that publications have written, over all of their queues
+        self.departed = 0  # leases, or tasks of them, that ended because their holder is gone
         self.overflowed = 0  # tasks that became dead letters for want of room
 
     def send(self, peer: Peer | None, message: FromCoordinator) -> None:

@@ -357,6 +357,7 @@ def serve_pull(books: Books, step: Step, queue: Queue, wait: PullWait) -> bool:
     if not leases:
         return False
     books.pullers[holder.name] = holder
+    books.note_served(holder)
     for lease in leases:
         if pull.confirms:
             offer(books, step, lease.token)
