@@ -189,7 +189,8 @@ class Kitchen:
         self.check_hand_outs(self.leases_before, step)
         check_grants(books, self.world.now)
         self.check_deaths(self.workers_before, self.received)
-        if kept := [token for token in self.undelivered if token in books.leases]:
+        leaving = {token for departure in books.departed for token in departure.holder.leases}
+        if kept := [token for token in self.undelivered if token in books.leases and token not in leaving]:
             raise Violation(f"leases {kept} could not be delivered to their worker, and are kept")
         has_stalled = self.world.now - self.turned_at > self.options.heartbeat_interval
         self.visitors.check(books, step, self.handled, self.unreachable, stalled=has_stalled)

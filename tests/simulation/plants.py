@@ -450,6 +450,11 @@ def _cancel_answered_early(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(chores, "_begin", begin)
 
 
+def _departure_forgotten(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(settling, "PORTION_LEASES", 1)
+    patch.setattr(liveness, "_see_off", lambda books, step: books.departed.clear())
+
+
 def _chore_stops(patch: pytest.MonkeyPatch, way: Callable[..., None]) -> None:
     patch.setattr(chores, "PORTION", 1)
     way(patch, kind="chores")
@@ -685,6 +690,7 @@ _PATCHES: dict[str, Callable[[pytest.MonkeyPatch], None]] = {
     "cancel that rewrites how a task ended": _cancel_rewrites_an_end,
     "chores said too late": partial(_chore_stops, way=_part_is_late),
     "chores not told what is entered": partial(_chore_stops, way=_part_is_deaf),
+    "rest of what a lost worker held is forgotten": _departure_forgotten,
     "cancel that forgets its rest at a restart": _cancel_forgets_its_rest,
     "cancel that is answered before it is over": _cancel_answered_early,
     "operation on a queue forgotten at a restart": _operation_forgotten,

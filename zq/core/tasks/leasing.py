@@ -72,6 +72,7 @@ def uncover(books: Books, step: Step, lease: Lease, mask: int) -> None:
             books.offers.pop(lease.token, None)
             if not holder.leases:
                 books.pullers.pop(holder.key, None)
+                books.forget_served(holder)
         step.tx.delete(tables.LEASES, tables.token_key(lease.token))
 
 
