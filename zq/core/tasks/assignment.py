@@ -57,6 +57,9 @@ OFFER_SECONDS = 5.0
 because of a client that has died without a word.
 """
 
+SHORT_SECONDS = 1.0
+"""Until it is looked again whether a store that is short of room has room for leases."""
+
 Granted = dict[Holder, list[Lease]]
 """The leases of one step by holder, sent together."""
 
@@ -65,6 +68,8 @@ def assign_all(books: Books, step: Step) -> float:
     """Assigns what can be; returns when to look again, because a gate opens by time."""
     next_at = _ring_gates(books, step) if books.gated else inf
     if books.stirred:
+        if step.tx.is_short:
+            return min(next_at, step.now + SHORT_SECONDS)
         _serve_queues(books, step)
     return next_at
 
