@@ -304,7 +304,7 @@ class Connections:
     def about(self) -> dict[str, Any]:
         """Returns what the query `status` shows."""
         return {
-            "open": len(self._open),
+            "open": len(self._open) - self._ending,
             "max": self.connections_max,
             "waiting_bytes": self.waiting,
             "cut": dict(self.cuts),

@@ -252,7 +252,7 @@ class Reception:
             peer = receive(NOBLOCK)
         except zmq.Again:
             return None
-        frame = receive(NOBLOCK, copy=False)
+        frame = receive(NOBLOCK, copy=False)  # whose key this is, if there are keys: frame.get("User-Id")
         connections = self._connections
         connection = connections.by_peer.get(peer)
         if connection is None:
