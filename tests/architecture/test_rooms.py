@@ -53,6 +53,7 @@ FLOORS: dict[str, int] = {
     "zq.core.storage": 0,
     "zq.core.tables": 0,
     "zq.core.arguments": 0,
+    "zq.core.pages": 0,
     "zq.core.bindings": 0,
     "zq.core.ring": 0,
     "zq.core.state": 1,

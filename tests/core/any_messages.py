@@ -18,7 +18,8 @@ import pytest
 from tests.core.desk import CLIENT, Desk
 from tests.simulation.fates import check_unique
 from tests.simulation.invariants import check_books, check_grants
-from zq.core.admin import operations
+from zq.core.admin import chores, operations
+from zq.core.tasks import follow_up, groups
 from zq.errors import StoreError
 from zq.wire.batch import encode_payload, pack_payloads
 from zq.wire.codec import decode_for_coordinator, encode
@@ -345,6 +346,10 @@ def play(seed: int, rounds: int = ROUNDS) -> int:
         # Purges and moves need many turns, between which anything may come.
         patch.setattr(operations, "PORTION_TASKS", 4)
         patch.setattr(operations, "PORTION_ROWS", 3)
+        patch.setattr(chores, "PORTION", 2)
+        patch.setattr(chores, "JOIN_PORTION", 1)
+        patch.setattr(groups, "SWEEP_ROWS", 2)
+        patch.setattr(follow_up, "JOIN_AT_ONCE", 1)
         return _play(seed, rounds)
 
 

@@ -7,6 +7,7 @@ from typing import Any
 import msgpack
 import pytest
 
+from tests.core.cost import finish
 from tests.core.desk import CLIENT, Desk, assigned, done, failed, only
 from zq.core import tables
 from zq.core.tasks.assignment import assignment_of
@@ -130,6 +131,7 @@ def test_many_members_make_an_array_of_their_size() -> None:
     for number in range(70):
         party.members(1000, path=(1000 * number,), id=f"m{number}")
         party.end(done(party.hands.pop(), 0, 1000, number))
+    finish(party)
 
     (joined,) = party.pulled()
     assert joined == [number for number in range(70) for _ in range(1000)]

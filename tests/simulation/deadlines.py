@@ -127,6 +127,10 @@ def _operations(books: Books, tx: Transaction, now: Clocks) -> float:
     return now.monotonic if any(one.state == RUNNING for one in books.operations.values()) else inf
 
 
+def _chores(books: Books, tx: Transaction, now: Clocks) -> float:
+    return now.monotonic if books.chores.going or books.searches else inf
+
+
 def _gates(books: Books, tx: Transaction, now: Clocks) -> float:
     return min((_opening(books, tx, queue, now.monotonic) for queue in books.queues.values()), default=inf)
 
@@ -164,7 +168,7 @@ def _guests(books: Books, tx: Transaction, now: Clocks) -> float:
 _WALL = {"expiry": _expiry, "delays": _delays, "schedules": _schedules, "retention": _retention}
 
 _MONOTONIC = {
-    "silence": _silence, "alarms": _alarms, "replays": _replays, "operations": _operations, "gates": _gates,
+    "silence": _silence, "alarms": _alarms, "replays": _replays, "operations": _operations, "chores": _chores, "gates": _gates,
     "pulls": _pulls, "offers": _offers, "guests": _guests,
 }  # fmt: skip
 

@@ -215,6 +215,11 @@ def _check_groups(books: Books, tx: Transaction) -> None:
     open.
     """
     rows = {key.decode(): read_row(key.decode(), value) for key, value in tx.scan(tables.GROUPS)}
+    left_over = {key.partition(b"\0")[0].decode() for key, _ in tx.scan(tables.ROSTER)}
+    chores = {key.decode().partition("\0")[2] for key, _ in tx.scan(tables.CHORES)}
+    for id in left_over - chores:
+        if id in rows and rows[id].state != OPEN:
+            raise Violation(f"group {id} has ended, and nobody will look at the members that it still has")
     out = {id: row.size - row.joined for id, row in rows.items() if row.state == OPEN}
     roster = dict(tx.scan(tables.ROSTER))
     stored = [(key, value) for key, value in tx.scan(tables.PENDING)]

@@ -12,7 +12,7 @@ import pytest
 
 from tests.simulation import deadlines
 from zq.core import coordinator, tables, upkeep
-from zq.core.admin import commands, moving, operations
+from zq.core.admin import chores, commands, moving, operations
 from zq.core.opening import read_books
 from zq.core.options import CoordinatorOptions, Now
 from zq.core.state import event_streams, history, namespace_limits, places, queue, unique_keys
@@ -20,7 +20,7 @@ from zq.core.state.batch import StoredBatch
 from zq.core.state.books import Books
 from zq.core.state.deadlines import Deadline, Deadlines
 from zq.core.state.leases import Holder, Lease
-from zq.core.state.operation import Operation
+from zq.core.state.operation import Chore, Chores, Operation
 from zq.core.state.step import EndedMembers, Step
 from zq.core.state.throttle import Gate
 from zq.core.state.transitions import DEAD, LEASED
@@ -45,8 +45,8 @@ from zq.core.tasks import (
 from zq.core.tasks.groups import GroupRow
 from zq.core.tasks.schedules import ScheduleRow
 from zq.core.upkeep import UpkeepPart
+from zq.wire.messages import Answer, Held
 from zq.wire.messages import Batch as WireBatch
-from zq.wire.messages import Held
 from zq.wire.policies import DEFAULT_POLICIES
 from zq.worker.bench import Bench
 
@@ -394,16 +394,44 @@ def _namespace_counts_one_queue(patch: pytest.MonkeyPatch) -> None:
 
 
 def _cancel_rewrites_an_end(patch: pytest.MonkeyPatch) -> None:
-    real = cancelling.cancel_task
+    real = cancelling.end_some
 
-    def cancel_task(books: Books, step: Step, id: str, reason: str = cancelling.REASON) -> int:
+    def end_some(books: Books, step: Step, id: str, *rest: Any) -> Any:
         """Says of what was done long ago that it was cancelled."""
         known = places.find(step, id)
         if isinstance(known, places.End) and known.outcome == "done":
             step.tx.put(tables.INDEX, id.encode(), tables.pack(known._replace(outcome="cancelled")))
-        return real(books, step, id, reason)
+        return real(books, step, id, *rest)
 
-    patch.setattr(cancelling, "cancel_task", cancel_task)
+    patch.setattr(cancelling, "end_some", end_some)
+
+
+def _cancel_forgets_its_rest(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(chores, "PORTION", 1)
+    real = Chores.save
+
+    def save(self: Chores, step: Step, chore: Chore) -> None:
+        real(self, step, chore)
+        step.tx.delete(tables.CHORES, chore.key.encode())
+
+    patch.setattr(Chores, "save", save)
+
+
+def _cancel_answered_early(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(chores, "PORTION", 1)
+    real = chores._begin
+
+    def begin(books: Books, step: Step, asker: tuple[bytes, int], chore: Chore) -> None:
+        real(books, step, asker, chore)
+        for peer, request in books.chores.askers.pop(chore.key, ()):
+            step.send(peer, Answer(request, 1))
+
+    patch.setattr(chores, "_begin", begin)
+
+
+def _chore_stops(patch: pytest.MonkeyPatch, way: Callable[..., None]) -> None:
+    patch.setattr(chores, "PORTION", 1)
+    way(patch, kind="chores")
 
 
 def _end_not_told(patch: pytest.MonkeyPatch) -> None:
@@ -628,6 +656,10 @@ _PATCHES: dict[str, Callable[[pytest.MonkeyPatch], None]] = {
     "namespace counts one queue only": _namespace_counts_one_queue,
     "end of a task that a watcher is not told": _end_not_told,
     "cancel that rewrites how a task ended": _cancel_rewrites_an_end,
+    "chores said too late": partial(_chore_stops, way=_part_is_late),
+    "chores not told what is entered": partial(_chore_stops, way=_part_is_deaf),
+    "cancel that forgets its rest at a restart": _cancel_forgets_its_rest,
+    "cancel that is answered before it is over": _cancel_answered_early,
     "operation on a queue forgotten at a restart": _operation_forgotten,
     "moved task left behind, too": _moved_and_left_behind,
     "given back and not in the trace": _returned_and_not_traced,

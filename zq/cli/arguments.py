@@ -25,6 +25,7 @@ Headers = Annotated[
     list[str] | None, typer.Option("--header", "-H", help="A header as name=text; may be given several times.")
 ]
 Queue = Annotated[str | None, typer.Option("--queue", "-q", help="Only this queue. [default: all]")]
+Rows = Annotated[int | None, typer.Option("--limit", "-n", min=1, help="At most so many rows. [default: all]")]
 Limit = Annotated[int, typer.Option("--limit", "-n", min=1, max=1000, help="At most so many rows.")]
 
 TIMEOUT = 5.0

@@ -22,7 +22,7 @@ Invariants, which the simulation checks after each step:
 from collections.abc import Callable, Collection, Iterable
 from typing import Any, assert_never
 
-from zq.core.admin import commands
+from zq.core.admin import chores, commands
 from zq.core.arguments import InvalidRequestError
 from zq.core.insight import following, queries
 from zq.core.opening import read_books
@@ -256,10 +256,11 @@ class Machine:
             case Pull():
                 pulls.pull(books, step, peer, message)
             case Cancel(request, id):
-                step.send(peer, Answer(request, follow_up.cancel(books, step, id)))
+                chores.cancel(books, step, (peer, request), id)
             case Query(request, what, arguments):
                 self._answer(step, peer, request, lambda: self._query(step, what, arguments))
             case Command(request, verb, arguments):
+                step.asker = (peer, request)
                 self._answer(step, peer, request, lambda: commands.carry_out(books, step, verb, arguments))
             case Withdraw(requests):
                 pulls.withdraw(books, step, peer, requests)
@@ -285,7 +286,8 @@ class Machine:
             self.books.count("error invalid")
             step.send(peer, Error(request, "invalid", str(error)))
         else:
-            step.send(peer, Answer(request, value))
+            if value is not commands.LATER:
+                step.send(peer, Answer(request, value))
 
     def _say_hello(self, step: Step, peer: Peer) -> None:
         self.books.count("error say-hello")

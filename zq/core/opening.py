@@ -28,6 +28,8 @@ def read_books(options: CoordinatorOptions, now: Now, tx: Transaction) -> Books:
     found = [read_operation(key.decode(), record) for key, record in tx.scan(tables.OPERATIONS)]
     books.operations = {one.id: one for one in sorted(found, key=lambda one: one.started_time)}
     resume_all(books)
+    for key, record in tx.scan(tables.CHORES):
+        books.chores.read(key, record)
     for key, record in tx.scan(tables.NAMESPACES):
         max_tasks, max_bytes = tables.unpack(record)
         books.shares.set(key.decode(), max_tasks, max_bytes, books.queues)
@@ -35,6 +37,7 @@ def read_books(options: CoordinatorOptions, now: Now, tx: Transaction) -> Books:
         books.bindings.add(Binding(*tables.unpack(record)), int.from_bytes(key, "big"))
     for key, record in list(tx.scan(tables.LEASES)):
         _read_lease(books, now, tx, tables.token_of(key), record)
+    books.tallies.count({})
     books.save(tx)
     return books
 

@@ -15,7 +15,7 @@ from collections.abc import Callable
 from math import inf
 from typing import Final, NamedTuple
 
-from zq.core.admin import operations
+from zq.core.admin import chores, operations
 from zq.core.options import Now
 from zq.core.state.books import Books
 from zq.core.state.deadlines import Deadline
@@ -57,6 +57,7 @@ def parts_of(books: Books) -> tuple[UpkeepPart, ...]:
         UpkeepPart(dead_letters.carry_on, at.replays),
         # One may wait for what runs, which has ended.
         UpkeepPart(operations.carry_on, at.operations, is_in_each_step=True),
+        UpkeepPart(chores.carry_on, at.chores),
         UpkeepPart(_follow_up, Deadline(is_wall=False), is_in_each_step=True),
         # What waits, waits for a gate's time or an event.
         UpkeepPart(assignment.assign_all, at.gates, is_in_each_step=True),

@@ -41,6 +41,7 @@ from zq.wire.values import (
     read_many,
     read_name,
     read_number,
+    read_queue,
     read_span,
     read_text,
     short,
@@ -58,7 +59,7 @@ def read_batch(value: Any) -> Batch:
     if len(blob) > most:
         raise TooLarge(f"expected at most {most} bytes in a batch of {count}, got {len(blob)}")
     read = DEFAULT_OPTIONS if options is None else read_asked_options(options)
-    return Batch(read_id(id, "batch id"), read_name(queue, "queue"), read, ends, blob)
+    return Batch(read_id(id, "batch id"), read_queue(queue, "queue"), read, ends, blob)
 
 
 def read_group(value: Any) -> Group:
@@ -76,7 +77,7 @@ def check_group(group: Group) -> Group:
     if read_int(size, "size") > limits.GROUP_MEMBERS_MAX:
         raise TooLarge(f"expected at most {limits.GROUP_MEMBERS_MAX} members in a group, got {size}")
     if queue is not None:
-        read_name(queue, "callback")
+        read_queue(queue, "callback")
         if options.unique is not None:
             raise Malformed("a callback cannot have a unique key: it is stored once, whatever else has the key")
     read_id(id, "group id")
@@ -120,11 +121,23 @@ def _read_proof_bytes(value: Any) -> bytes:
     return value
 
 
+def _helds(value: Any) -> tuple[Held, ...]:
+    found = tuple(map(read_held, read_array(value, limits.HELD_MAX, "leases")))
+    started = sum([len(one.started) for one in found])
+    if started > limits.HELD_MAX:  # more than a worker may hold
+        raise TooLarge(f"expected at most {limits.HELD_MAX} indexes of what has started, got {started}")
+    return found
+
+
 def _arguments(value: Any) -> dict[str, Any]:
     if type(value) is not dict or not all(type(name) is str for name in value):
         raise Malformed("expected arguments as a map with text keys")
     for name, one in value.items():
         parts = one if type(one) is tuple else (one,)
+        if len(parts) > limits.ARGUMENT_PARTS_MAX:
+            raise TooLarge(
+                f"expected at most {limits.ARGUMENT_PARTS_MAX} values in argument {short(name)}, got {len(parts)}"
+            )
         if not all(part is None or type(part) in (bool, int, float, str) for part in parts):
             raise Malformed(f"expected argument {short(name)} as text, number, truth, nil or a list of those")
     return value
@@ -137,6 +150,12 @@ def _queues(value: Any) -> tuple[str, ...]:
     return names
 
 
+def _followed(value: Any) -> str:
+    """The name of a queue, or of a namespace with a slash behind it."""
+    read_queue(value[:-1] if type(value) is str and value.endswith("/") and value != "/" else value, "queue")
+    return read_name(value, "queue")
+
+
 def _catch_up(value: Any) -> str:
     if value not in limits.CATCH_UP:
         raise Malformed(f"expected catch_up as one of {', '.join(limits.CATCH_UP)}, got {short(value)}")
@@ -146,7 +165,6 @@ def _catch_up(value: Any) -> str:
 _PROOFS: Final = many(part(Proof, "a proof", TOKEN, _read_proof_bytes), "proofs")
 _LEASE: Final = field(read_number, "lease", limits.LEASE_MAX, 0.001)
 _CREDIT: Final = field(read_int, "credit", 0, limits.CREDIT_MAX)
-_HELDS: Final = many(read_held, "leases", limits.HELD_MAX)
 _NAME: Final = field(read_name, "name")
 _INCARNATION: Final = field(read_name, "incarnation")
 
@@ -237,7 +255,7 @@ read_open = message(messages.Open, REQUEST, read_group)
 read_follow = message(
     messages.Follow,
     REQUEST,
-    optional(QUEUE_NAME),
+    optional(_followed),
     many(field(read_name, "kind"), "kinds", limits.EVENT_KINDS_MAX),
     field(read_number, "lease", limits.FOLLOW_MAX),
     field(read_int, "seen"),
@@ -284,9 +302,9 @@ def read_settle(fields: list[Any]) -> Settle:
 
 
 read_hello = message(
-    messages.Hello, _NAME, _INCARNATION, _queues, _CREDIT, field(read_int, "concurrency", 1, limits.CREDIT_MAX), _HELDS
+    messages.Hello, _NAME, _INCARNATION, _queues, _CREDIT, field(read_int, "concurrency", 1, limits.CREDIT_MAX), _helds
 )
-read_heartbeat = message(messages.Heartbeat, NUMBER, _HELDS)
+read_heartbeat = message(messages.Heartbeat, NUMBER, _helds)
 _read_plain_release = message(messages.Release, NUMBER, optional(_CREDIT), many(read_span, "spans"))
 
 
@@ -296,7 +314,7 @@ def read_release(fields: list[Any]) -> messages.Release:
     return _read_plain_release(fields[:3])._replace(proofs=_PROOFS(fields[3]))
 
 
-read_started = message(messages.Started, _HELDS)
+read_started = message(messages.Started, _helds)
 read_progress = message(messages.Progress, TOKEN, read_index, FRACTION)
 
 

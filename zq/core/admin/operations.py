@@ -13,7 +13,7 @@ while, so that one that is asked for again, by its id, is only reported.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from itertools import islice
 from math import inf
 from typing import Any, Final, NamedTuple
@@ -21,7 +21,8 @@ from typing import Any, Final, NamedTuple
 from zq.core import tables
 from zq.core.admin import moving
 from zq.core.admin.policies import set_policies
-from zq.core.arguments import InvalidRequestError, name_in, prefix, text_in
+from zq.core.arguments import InvalidRequestError, name_in, optional_name_in, prefix, queue_in
+from zq.core.pages import Budget, Page, page
 from zq.core.state import places
 from zq.core.state.batch import StoredBatch
 from zq.core.state.books import Books, one_queue
@@ -30,6 +31,7 @@ from zq.core.state.places import Place
 from zq.core.state.queue import Queue
 from zq.core.state.step import Step
 from zq.core.tasks import cancelling, dead_letters, key_turns, publishing
+from zq.wire.values import short
 
 ALL_STATES: Final = ("waiting", "parked", "scheduled", "dead")
 DEFAULT_STATES: Final = ("waiting", "parked", "scheduled")
@@ -70,11 +72,11 @@ def delete(books: Books, step: Step, arguments: dict[str, Any]) -> dict[str, Any
 
 
 def _begin(books: Books, step: Step, kind: str, arguments: dict[str, Any], states: tuple[str, ...]) -> Operation:
-    id = text_in(arguments, "id")
+    id = name_in(arguments, "id")
     if id in books.operations:
         return books.operations[id]
     queue = one_queue(books, arguments)
-    _check_free(books, id, queue)
+    _check_free(books, queue)
     to = _target(books, step, queue, arguments) if kind == "move" else None
     if kind == "delete":
         _check_deletable(queue, may_purge=arguments.get("purge") is True)
@@ -96,25 +98,23 @@ def _states(arguments: dict[str, Any]) -> tuple[str, ...]:
     if named is None:
         return DEFAULT_STATES
     if not isinstance(named, tuple) or not named or not set(named) <= set(ALL_STATES):
-        raise InvalidRequestError(f"expected states as a list of {', '.join(ALL_STATES)}, got {named!r}")
+        raise InvalidRequestError(f"expected states as a list of {', '.join(ALL_STATES)}, got {short(named)}")
     if "waiting" in named:  # what waits behind its key is next when those before it are gone
         named = (*named, "parked")
     return tuple(state for state in ALL_STATES if state in named)
 
 
-def _check_free(books: Books, id: str, queue: Queue) -> None:
+def _check_free(books: Books, queue: Queue) -> None:
     running = [one for one in books.operations.values() if one.state != DONE]
     if len(running) >= RUNNING_MAX:
         raise InvalidRequestError(f"{RUNNING_MAX} operations are going on, which is the most there may be")
     for one in running:
         if queue.name in (one.queue, one.to):
             raise InvalidRequestError(f"operation {one.id} ({one.kind}) goes on in queue {queue.name}; wait for it")
-    if len(id.encode()) > 128:
-        raise InvalidRequestError("expected an id of at most 128 bytes")
 
 
 def _target(books: Books, step: Step, queue: Queue, arguments: dict[str, Any]) -> Queue:
-    to = books.queue(step, name_in(arguments, "to"))
+    to = books.queue(step, queue_in(arguments, "to"))
     if to is queue:
         raise InvalidRequestError(f"expected another queue than {queue.name} to move to")
     if to.policies.draining:
@@ -161,12 +161,18 @@ def resume_all(books: Books) -> None:
             queue.swept_before = operation.before
 
 
-# All queries are alike in shape; this one needs no more.
-def list_operations(books: Books, step: Step, arguments: dict[str, Any]) -> list[dict[str, Any]]:  # noqa: ARG001
-    """Answers the query `operations`: all that go on, and the last that are done, or the one with an id."""
-    id, inside = arguments.get("id"), prefix(arguments)
-    found = [one for one in books.operations.values() if id in (None, one.id)]
-    return [one.as_map() for one in found if one.queue.startswith(inside)]
+def list_operations(books: Books, step: Step, arguments: dict[str, Any]) -> Page:  # noqa: ARG001 - a query
+    """Answers the query `operations`: all that go on, and the last that are done, in the order in which they began, or
+    the one with an id.
+    """
+    id, inside = optional_name_in(arguments, "id"), prefix(arguments)
+    began = {f"{one.started_time:020.6f} {one.id}": one for one in books.operations.values() if id in (None, one.id)}
+
+    def find(after: str, budget: Budget) -> Iterator[tuple[str, dict[str, Any] | None]]:  # noqa: ARG001 - alike
+        for place in sorted([place for place in began if place > after]):
+            yield place, began[place].as_map() if began[place].queue.startswith(inside) else None
+
+    return page(arguments, "", find)
 
 
 def _portion(books: Books, step: Step, operation: Operation) -> None:
@@ -342,7 +348,8 @@ def _dead(books: Books, step: Step, operation: Operation, queue: Queue, to: Queu
         if to is not None:
             count += moving.move_dead(books, step, dead, to)
         else:
-            count += dead_letters.purge(books, step, iter((dead,)), 1)
+            count += 1
+            dead_letters.purge(books, step, dead)
     return count, len(found) < PORTION_ROWS
 
 

@@ -19,8 +19,8 @@ from zq.core.state.deadlines import Alarms, Deadlines
 from zq.core.state.event_streams import Followers
 from zq.core.state.holder import Guests, Peer, PullWait
 from zq.core.state.leases import Holder, Lease
-from zq.core.state.namespace_limits import Shares
-from zq.core.state.operation import Operation
+from zq.core.state.namespace_limits import Shares, Tallies
+from zq.core.state.operation import Chores, Operation
 from zq.core.state.outcome_waits import Waits
 from zq.core.state.queue import Lining, Queue, assign_policy
 from zq.core.state.replay import Replay
@@ -82,11 +82,16 @@ class Books:
         self.replays: dict[str, Replay] = {}  # by id: dead letters that are brought back at a rate
         self.bindings = Bindings()
         self.operations: dict[str, Operation] = {}  # on whole queues, by id; also some that are done
+        self.chores = Chores()
+        # By connection and request, what goes through dead letters (`zq.core.admin.dead_searches`).
+        self.searches: dict[tuple[Peer, int], Any] = {}
+        self.joints: dict[str, Any] = {}  # by id, groups that are being joined, as far as that is
         self.counters: dict[str, int] = {}
         self.stirred: dict[Queue, None] = {}  # queues in which something can perhaps be assigned
         self.unserved: dict[Queue, None] = {}  # invariant: between steps, every queue with workers in which tasks wait
         self.changed: dict[Queue, None] = {}  # queues whose record must be written
         self.shares = Shares(self.changed)  # the namespaces that have limits
+        self.tallies = Tallies()  # sums over queues, for who asks
         self.unsaved: dict[bytes, StoredBatch] = {}  # by task key, batches whose progress must be written
         self.fenced: dict[str, deque[str]] = {}  # by worker name, the last incarnations that were fenced
         self.is_changed = False  # whether the counters must be written
@@ -131,6 +136,7 @@ class Books:
             self.drop(batch)  # lanes hold what has ended until they come to it
         del self.queues[queue.name], self.queues_by_number[queue.number]
         self.shares.remove_queue(queue)
+        self.tallies.remove_queue(queue)
         for queues in (self.stirred, self.changed, self.pulled, self.gated):
             queues.pop(queue, None)
         step.tx.delete(tables.QUEUES, tables.queue_key(queue.number))
@@ -139,6 +145,7 @@ class Books:
         self.queues[queue.name] = queue
         self.queues_by_number[queue.number] = queue
         self.shares.add_queue(queue)
+        self.tallies.add_queue(queue)
 
     def prepare(self, queue: Queue, now: float, *, is_restart: bool) -> None:
         """Makes what the policies of a queue need in memory.
@@ -212,6 +219,7 @@ class Books:
 
     def add_lease(self, lease: Lease) -> None:
         self.leases[lease.token] = lease
+        lease.batch.tokens[lease.token] = None
         lease.holder.leases[lease.token] = lease
         lease.holder.held += lease.mask.bit_count()
         if lease.batch.queue.gate is not None:
@@ -288,6 +296,7 @@ class Books:
             self.unsaved.clear()
         if self.changed:
             tx.put_many(tables.QUEUES, [(tables.queue_key(queue.number), queue.record()) for queue in self.changed])
+            self.tallies.note(self.changed)
             self.changed.clear()
         if self.is_changed:
             record = CountersRecord(self.epoch, self.sequence, self.finish_sequence, self._queue_number, self.kept)

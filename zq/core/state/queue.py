@@ -170,6 +170,10 @@ class Queue:
         waiting = counts[WAITING] + counts[PARKED]
         return waiting, counts[SCHEDULED], counts[LEASED], counts[DEAD], counts[DONE], self.stored_bytes
 
+    def counts(self) -> list[int]:
+        """Returns how many of its tasks are in which state, or have ended in it."""
+        return self._counts.copy()
+
     def note_changes_in(self, changed: dict[Queue, None]) -> None:
         """From now on it notes here that something of it has changed."""
         self._changed = changed

@@ -45,13 +45,14 @@ class Notice(NamedTuple):
 class Step:
     """One step of the coordinator: the time, the transaction, and the messages that leave when it is committed."""
 
-    __slots__ = ("ended", "fanout_bytes", "notices", "now", "outbox", "overflowed", "owner", "tx", "wall")
+    __slots__ = ("asker", "ended", "fanout_bytes", "notices", "now", "outbox", "overflowed", "owner", "tx", "wall")
 
     def __init__(self, now: Now, tx: Transaction) -> None:
         self.now = now.monotonic
         self.wall = now.wall
         self.tx = tx
         self.outbox: list[tuple[Peer, FromCoordinator]] = []
+        self.asker: tuple[Peer, int] = (b"", 0)  # connection and request of the command that is carried out
         # What the ends of tasks entail; `follow_up` carries it out after each message.
         self.ended: list[EndedMembers] = []
         self.notices: list[Notice] = []

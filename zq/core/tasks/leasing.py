@@ -65,7 +65,7 @@ def uncover(books: Books, step: Step, lease: Lease, mask: int) -> None:
     books.stir_for(lease.holder)
     if not lease.mask:
         holder = lease.holder
-        del books.leases[lease.token], holder.leases[lease.token]
+        del books.leases[lease.token], holder.leases[lease.token], batch.tokens[lease.token]
         if lease.is_solo:
             holder.solo = False
         if holder.is_puller:

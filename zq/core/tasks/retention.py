@@ -54,7 +54,7 @@ def _forget(books: Books, step: Step, row: Finished) -> bool:
         case FinishedKind.PUBLICATION:
             return publishing.forget(books, step, row.id)
         case FinishedKind.GROUP:
-            groups.forget(step, row.id)
+            groups.forget(books, step, row.id)
             return True
         case FinishedKind.SPLIT if _has_parts(step, row.id):
             places.enter_finished(
