@@ -13,15 +13,19 @@ from zq.wire.batch import encode_payload, pack_payloads
 from zq.wire.messages import (
     Answer,
     Batch,
+    Cancel,
     Command,
     Group,
     Hello,
     Open,
     Options,
+    Publish,
     Pull,
+    Query,
     Receipt,
     Schedule,
     Submit,
+    Wait,
     Welcome,
 )
 
