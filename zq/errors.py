@@ -1,7 +1,7 @@
 """Every error that zq raises.
 
 ZqError
-├── BusyError                 a submit was refused for now; nothing was stored
+├── BusyError                 a submit, or another request, was refused for now; nothing was stored
 ├── InvalidTaskError          a submit was refused for good; nothing was stored
 ├── UnroutableError           nobody is bound to a topic; nothing was stored
 ├── PayloadTooLargeError      a payload is over the limit; nothing was sent
@@ -19,6 +19,7 @@ ZqError
 ├── ClosedError               the client, worker or coordinator is closed
 ├── WorkerFencedError         another worker has this name
 ├── RunnerBrokenError         a worker cannot run handlers: a thread of its own ended, or no child process can start
+├── MemoryLimitError          the coordinator has more memory than it may, and ends
 ├── RemoteProtocolError       the peer sent what the protocol does not allow, or refused what we sent
 └── StoreError                the store failed
     ├── StoreFullError
@@ -36,7 +37,8 @@ class ZqError(Exception):
 
 
 class BusyError(ZqError):
-    """The coordinator refused a submit for now; nothing was stored.
+    """The coordinator refused a submit, or another request, for now: something is full, or its caller is at a limit.
+    Nothing was stored.
 
     Attributes:
         retry_after: seconds after which it is worth trying again.
@@ -161,6 +163,10 @@ class RunnerBrokenError(ZqError):
     """A worker cannot run handlers any more: a thread of its own ended by a fault that is not a handler's, or its child
     processes cannot start; the text says why.
     """
+
+
+class MemoryLimitError(ZqError):
+    """The coordinator has more memory than it may have, and ends; everything that was accepted is on disk."""
 
 
 class RemoteProtocolError(ZqError):

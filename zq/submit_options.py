@@ -13,7 +13,7 @@ from zq.wire.options import header_list, read_asked_options, read_headers
 from zq.wire.requests import check_group
 from zq.wire.retry import RetryPolicy
 from zq.wire.unique import Unique
-from zq.wire.values import Malformed, TooLarge, WrongType, read_id, read_name, read_seconds
+from zq.wire.values import Malformed, TooLarge, WrongType, read_id, read_name, read_queue, read_seconds
 
 T = TypeVar("T")
 
@@ -165,10 +165,10 @@ def check_name(name: str, value: Any) -> str:
 
 def check_queue(value: Any) -> str:
     """Returns the name of a queue that tasks may go to: no part of it is empty. Raises as `check_name`."""
-    name = check_name("queue", value)
-    if "/" in name and "" in name.removeprefix("/").split("/"):
-        raise ValueError(f"expected queue with something on both sides of each /, got {name!r}")
-    return name
+    try:
+        return read_queue(value if type(value) is str else _plain(value), "queue")
+    except (Malformed, TooLarge) as error:
+        raise _callers_error(error) from None
 
 
 def check_count(name: str, value: Any, least: int, most: int) -> int:

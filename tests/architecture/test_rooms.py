@@ -50,9 +50,11 @@ ROOMS: dict[str, str] = {
 FLOORS: dict[str, int] = {
     "zq.core.options": 0,
     "zq.core.peer_limits": 0,
+    "zq.core.accounts": 0,
     "zq.core.storage": 0,
     "zq.core.tables": 0,
     "zq.core.arguments": 0,
+    "zq.core.pages": 0,
     "zq.core.bindings": 0,
     "zq.core.ring": 0,
     "zq.core.state": 1,

@@ -32,6 +32,10 @@ SETTINGS = {
     "assign": ("least-loaded|hash", "least-loaded"),
     "map-mib": ("MiB", "65536"),
     "disk-free-mib": ("MiB", "256"),
+    "queues-max": ("Queues", "200000"),
+    "bindings-max": ("Bindings", "100000"),
+    "schedules-max": ("Schedules", "100000"),
+    "peer-limits": ("waits=5000", "default"),
 }
 """Options of the coordinator: the unit that help must name, and the default."""
 

@@ -30,6 +30,7 @@ from zq.wire.messages import (
     Submit,
     Tasks,
 )
+from zq.wire.questions import LISTINGS
 
 WALL = 1_000_000.0
 
@@ -117,6 +118,19 @@ class Desk:
         return only(self.say(CLIENT, Submit(self.number, (batch,))), Receipt)
 
     def query(self, what: str, **arguments: Any) -> Any:
+        """Returns the answer to a question; of a listing the rows of all pages, unless a cursor is named."""
+        if what not in LISTINGS or "cursor" in arguments:
+            return self.ask(what, **arguments)
+        rows: list[Any] = []
+        page: Any = {"cursor": None}
+        while True:
+            page = self.ask(what, **arguments, cursor=page["cursor"])
+            rows += page["rows"]
+            if page["cursor"] is None or len(rows) >= arguments.get("limit", len(rows) + 1):
+                return rows[: arguments.get("limit", len(rows))]
+
+    def ask(self, what: str, **arguments: Any) -> Any:
+        """Returns the answer to one question, as it comes."""
         self.number += 1
         return only(self.say(CLIENT, Query(self.number, what, arguments)), Answer).value
 

@@ -73,7 +73,8 @@ def test_full_store_refuses_submits_and_completes_what_it_has() -> None:
 
     (refused,) = desk.submit("b").refused
 
-    assert (refused.code, refused.reason) == ("busy", "the store is full")
+    assert refused.code == "busy"
+    assert refused.reason.startswith("the store is full")
     assert not only(desk.settle(W, done(one)), Settled).stale
     assert desk.task("a")["state"] == "done"
 

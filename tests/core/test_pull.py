@@ -5,13 +5,16 @@ from typing import Any
 import pytest
 
 from tests.core.desk import CLIENT, Desk, assigned, done, failed, only
+from zq.core.peer_limits import PeerLimits
 from zq.core.state.deadlines import ALARMS_SWEEP_MIN
 from zq.errors import RemoteProtocolError
 from zq.wire.codec import decode_for_coordinator, encode
-from zq.wire.limits import LEASE_MAX, PULLS_WAITING_MAX
+from zq.wire.limits import LEASE_MAX
 from zq.wire.messages import Answer, Batch, Error, Extend, Options, Pull, Release, Settle, Settled, Span, Submit, Tasks
 from zq.wire.proofs import proof_of
 from zq.wire.retry import RetryPolicy
+
+PULLS = PeerLimits().pulls
 
 W = b"w-1"
 OTHER = b"other"
@@ -222,26 +225,26 @@ def ask(desk: Desk, request: int, queue: str = "q", wait: float = 20.0, peer: by
 
 def test_connection_has_a_limited_number_of_pulls_waiting() -> None:
     desk = Desk()
-    for request in range(PULLS_WAITING_MAX):
+    for request in range(PULLS):
         assert ask(desk, request) == []
 
-    [refused] = ask(desk, PULLS_WAITING_MAX, "r")
-    assert (refused.request, refused.code) == (PULLS_WAITING_MAX, "too-large")
-    assert "expected at most 1000 pulls of a connection that wait" in refused.text
+    [refused] = ask(desk, PULLS, "r")
+    assert (refused.request, refused.code) == (PULLS, "busy")
+    assert refused.text.startswith("a peer may have 1000 pulls, and this one has 1000; peer_limits (pulls=...)")
     assert ask(desk, 7) == []  # one that comes again takes no more room
     assert desk.say(OTHER, Pull(1, "other", "q", 1, 20.0, 30.0)) == []
     desk.submit("a")  # one of them is served
-    assert ask(desk, PULLS_WAITING_MAX, "r") == []
+    assert ask(desk, PULLS, "r") == []
 
 
 def test_room_of_pulls_that_have_waited_long_enough_is_free_again() -> None:
     desk = Desk()
-    for request in range(PULLS_WAITING_MAX):
+    for request in range(PULLS):
         ask(desk, request, wait=5.0)
     desk.wait(6.0)
 
     assert desk.machine.books.guests == {}
-    assert ask(desk, PULLS_WAITING_MAX) == []
+    assert ask(desk, PULLS) == []
 
 
 def test_pull_that_waits_may_not_be_one_of_another_queue_too() -> None:

@@ -77,7 +77,7 @@ def test_what_is_stale_of_many_completions_fits_its_answer(monkeypatch: pytest.M
 
 
 def test_of_what_is_behind_the_limit_it_is_not_found_out_whether_it_was_stored(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(repeats, "LOOKED_AT_MAX", 3)
+    monkeypatch.setattr(repeats, "SAID_BEFORE_MAX", 3)
     desk = Desk()
     for id in "abcdef":
         desk.submit(id)

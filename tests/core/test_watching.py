@@ -221,7 +221,7 @@ def test_there_are_at_most_so_many_watchers_and_kinds_that_exist() -> None:
     for index in range(event_streams.FOLLOWERS_MAX):
         Eye(desk, peer=b"eye-%d" % index)
     error = only(desk.say(EYE, Follow(1, None, (), 15.0, 0)), Error)
-    assert (error.request, error.code, error.text[:11]) == (1, "invalid", "16 watchers")
+    assert (error.request, error.code, error.text[:11]) == (1, "busy", "64 watchers")
 
     other = patient()
     error = only(other.say(EYE, Follow(1, None, ("done", "tired"), 15.0, 0)), Error)

@@ -117,6 +117,7 @@ class Customer:
         self.takes_silence_for_refusal = False  # planted fault
         self.publications = Publications(ledger)
         self.published: list[Publish] = []  # that were accepted
+        self.cancels: dict[int, list[str]] = {}  # by request: the tasks that are cancelled by it
         self.operations: list[str] = []  # that were begun on whole queues
         self.resent: set[int] = set()  # requests that were sent more than once
         self.connection = world.connect(self)
@@ -245,7 +246,19 @@ class Customer:
             id = self.world.rng.choice(sorted(self.submitted))
             size = self.submitted[id]
             index = self.world.rng.randrange(size)
-            self.ask(Cancel(self.number(), task_id(id, size, index) if self.world.rng.random() < 0.7 else id))
+            is_one = self.world.rng.random() < 0.7
+            self.cancel(task_id(id, size, index) if is_one else id, [index] if is_one else list(range(size)))
+
+    def cancel(self, id: str, indexes: list[int]) -> None:
+        """Cancels tasks of a batch, or a group, and notes of which it is known that they are there."""
+        base, _, _ = id.partition("#")
+        tasks = [task_id(base, self.submitted.get(base, 1), index) for index in indexes]
+        request = self.number()
+        entries = self.ledger.entries
+        if base in entries and entries[base].policy != "any":  # such a one may be done, and members go on
+            tasks += [other for other in entries if other.startswith((f"{base}.0", f"{base}.1"))]
+        self.cancels[request] = [one for one in tasks if one in entries and entries[one].is_accepted]
+        self.ask(Cancel(request, id))
 
     def schedule(self) -> None:
         """Makes its one schedule, or makes it again."""
@@ -353,6 +366,10 @@ class Customer:
             case Answer(request, {"kind": _, "id": id}) if request in self.unanswered:
                 del self.unanswered[request]
                 self.operations.append(id)
+            case Answer(request, value) if request in self.cancels and request in self.unanswered:
+                del self.unanswered[request]
+                if value:
+                    self.ledger.note_cancelled(self.cancels[request])
             case Published(request):
                 asked = self.unanswered.pop(request, None)
                 if asked is not None:
@@ -385,7 +402,7 @@ class Customer:
                 self.ledger.refuse(task_id(refused.id, sizes[refused.id], i))
             group = asked[0].batches[0].options.group
             if group is not None:  # it will never be complete
-                self.ask(Cancel(self.number(), group[0]))
+                self.cancel(group[0], [0])
 
     def note_published(self, asked: Publish, message: Published) -> None:
         self.submitted |= self.publications.note(asked, message)

@@ -37,7 +37,7 @@ from zq.sessions.worker import WorkerSession
 from zq.store.memory import MemoryStore
 from zq.submit_options import check_patience
 from zq.task import Task
-from zq.wire.codec import decode_for_coordinator, decode_from_coordinator, encode
+from zq.wire.codec import decode_for_coordinator, decode_from_coordinator, encode, encode_answer
 from zq.wire.limits import PAYLOAD_BYTES_MAX
 from zq.wire.namespaces import Namespace, check_namespace
 from zq.worker.harvest import Report
@@ -290,7 +290,7 @@ class Memory:
         for peer, answer in outbox:
             session = self._sessions.get(peer)
             if session is not None:
-                heard, namespace = decode_from_coordinator(encode(answer)), self._namespaces.get(peer)
+                heard, namespace = decode_from_coordinator(encode_answer(answer)), self._namespaces.get(peer)
                 session.receive(self._now, heard if namespace is None else namespace.out_of(heard))
         return len(outbox)
 

@@ -29,6 +29,7 @@ Headers = Annotated[
     list[str] | None, typer.Option("--header", "-H", help="A header as name=text; may be given several times.")
 ]
 Queue = Annotated[str | None, typer.Option("--queue", "-q", help="Only this queue. [default: all]")]
+Rows = Annotated[int | None, typer.Option("--limit", "-n", min=1, help="At most so many rows. [default: all]")]
 Limit = Annotated[int, typer.Option("--limit", "-n", min=1, max=1000, help="At most so many rows.")]
 
 TIMEOUT = 5.0
@@ -40,7 +41,9 @@ UNITS = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86_400.0}
 def connected(address: str | None, timeout: float) -> Iterator[Client]:
     """Yields a client of a coordinator; its errors end the command, with their exit codes."""
     from zq.client.client import Client
+    from zq.processes.logs import configure_log
 
+    configure_log("warning")  # who waits hears when the coordinator is gone
     with exit_codes(), Client(address, timeout=timeout) as client:
         yield client
 

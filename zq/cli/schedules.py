@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from zq.cli.arguments import TIMEOUT, Address, Json, Limit, Timeout, connected
+from zq.cli.arguments import TIMEOUT, Address, Json, Rows, Timeout, connected
 from zq.cli.output import as_map, echo, fail, print_fields, print_rows
 from zq.cli.tasks import parse
 from zq.wire.limits import CatchUp
@@ -30,7 +30,7 @@ Cron = Annotated[str | None, typer.Option(help="Cron expression, such as '30 2 *
 
 
 def list_schedules(
-    limit: Limit = 1000, address: Address = None, timeout: Timeout = TIMEOUT, as_json: Json = False
+    limit: Rows = None, address: Address = None, timeout: Timeout = TIMEOUT, as_json: Json = False
 ) -> None:
     """List schedules by name, with when each comes next."""
     with connected(address, timeout) as client:

@@ -14,11 +14,13 @@ import typer
 from zq.cli.arguments import TIMEOUT, Address, Json
 from zq.cli.output import echo, exit_codes, fail, print_json
 from zq.core.options import CoordinatorOptions
+from zq.core.peer_limits import PeerLimits
 from zq.processes.logs import configure_log
 from zq.wire.address import check_bind_address
 from zq.wire.retry import RetryPolicy
 
 if TYPE_CHECKING:
+    from zq.server.host import HostOptions
     from zq.server.loop import Server
     from zq.worker.worker import Worker
 
@@ -69,6 +71,12 @@ def coordinator(
     keep_count: Annotated[int, _option("keep-count", "Ended batches kept at most, beyond those kept by --keep-seconds-min.")] = DEFAULTS.keep_count,
     keep_seconds_min: Annotated[float, _option("keep-seconds-min", "Seconds for which an ended batch is kept in any case.")] = DEFAULTS.keep_seconds_min,
     assign: Annotated[Literal["least-loaded", "hash"], _option("assign", "How workers are chosen; hash keeps a key with its worker.")] = DEFAULTS.assign,
+    queues_max: Annotated[int, _option("queues-max", "Queues that there may be.")] = DEFAULTS.queues_max,
+    bindings_max: Annotated[int, _option("bindings-max", "Bindings that there may be.")] = DEFAULTS.bindings_max,
+    schedules_max: Annotated[int, _option("schedules-max", "Schedules that there may be.")] = DEFAULTS.schedules_max,
+    peer_limits: Annotated[str, _option("peer-limits", "What one peer may have, where it is not the default: waits=5000,leases=100. `zq status` shows all.")] = "default",
+    connections_max: Annotated[int | None, _option("connections-max", "Connections at a time; without it, what the descriptors of the process allow.")] = None,
+    memory_max_mib: Annotated[int | None, _option("memory-max-mib", "MiB of memory above which it ends, with everything on disk; 0: no limit; without it, half of the machine's.")] = None,
     map_mib: Annotated[int, _option("map-mib", "Largest size of the store, in MiB; the file is sparse.")] = 64 << 10,
     disk_free_mib: Annotated[int, _option("disk-free-mib", "Free MiB of the disk below which nothing new is accepted.")] = 256,
     keys: Annotated[Path | None, _option("keys", "Directory of the keys that are let in (zq keys); without it everybody is.")] = None,
@@ -93,6 +101,10 @@ def coordinator(
             keep_count=keep_count,
             keep_seconds_min=keep_seconds_min,
             assign=assign,
+            queues_max=queues_max,
+            bindings_max=bindings_max,
+            schedules_max=schedules_max,
+            peer_limits=PeerLimits.parse(peer_limits),
         )
         check_bind_address(bind)
         if keys is None and not insecure_bind and not is_local(bind):
@@ -101,9 +113,28 @@ def coordinator(
                 "give --keys, bind tcp://127.0.0.1:PORT or ipc://PATH, or give --insecure-bind on a network that you trust"
             )
         store_options = LmdbOptions(map_bytes=map_mib * MIB, free_bytes_min=disk_free_mib * MIB)
-        server = Server(data, bind=bind, options=options, store_options=store_options, keys=keys, audit=audit)
+        host_options = _prepare_host(connections_max, memory_max_mib)
+        server = Server(
+            data,
+            bind=bind,
+            options=options,
+            store_options=store_options,
+            host_options=host_options,
+            keys=keys,
+            audit=audit,
+        )
         configure_log(log_level)
         _serve(server)
+
+
+def _prepare_host(connections_max: int | None, memory_max_mib: int | None) -> HostOptions:
+    """Raises what the system limits, and returns what this process may use."""
+    from zq.processes.descriptors import raise_limit
+    from zq.server.host import HostOptions, half_of_memory
+
+    raise_limit()
+    memory_max = half_of_memory() if memory_max_mib is None else memory_max_mib * MIB or None
+    return HostOptions(connections_max=connections_max, memory_max=memory_max)
 
 
 def _serve(server: Server) -> None:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from zq.cli.arguments import TIMEOUT, Address, Headers, Json, Limit, Queue, Timeout, connected, parse_headers
+from zq.cli.arguments import TIMEOUT, Address, Headers, Json, Queue, Rows, Timeout, connected, parse_headers
 from zq.cli.output import echo, fail, fail_with, ids_at_least, print_json, print_rows
 from zq.cli.tasks import BadLineError, parse, read_lines
 from zq.errors import BusyError, InvalidTaskError, UnroutableError
@@ -83,7 +83,7 @@ def _print(receipt: PublishReceipt[Receipt], *, as_json: bool) -> None:
 
 
 def list_bindings(
-    queue: Queue = None, limit: Limit = 1000, address: Address = None, timeout: Timeout = TIMEOUT, as_json: Json = False
+    queue: Queue = None, limit: Rows = None, address: Address = None, timeout: Timeout = TIMEOUT, as_json: Json = False
 ) -> None:
     """List the bindings: which queue gets what is published to which topics."""
     with connected(address, timeout) as client:

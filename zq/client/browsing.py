@@ -13,6 +13,7 @@ from zq.client.insight import TaskStatus, status_of
 from zq.errors import TaskUnknownError
 from zq.submit_options import check_count, check_name, check_patience, make_header_list
 from zq.wire.batch import decode_payload
+from zq.wire.questions import LISTINGS
 from zq.wire.values import INT_MAX
 
 StateFilter = Literal["waiting", "leased", "scheduled", "dead", "done", "cancelled", "expired", "unfinished", "any"]
@@ -43,6 +44,31 @@ class TaskFilters(TypedDict, total=False):
 
 PAGE_ROWS = 500
 """Rows that are asked for at once; the coordinator answers with fewer when it has read enough."""
+
+
+def query(calls: Calls, what: str, arguments: dict[str, Any]) -> Call[Any]:
+    """Asks what the caller asks: of a listing all pages, unless a cursor is named."""
+    return (
+        calls.query(what, arguments) if what not in LISTINGS or "cursor" in arguments else rows(calls, what, arguments)
+    )
+
+
+def rows(calls: Calls, what: str, arguments: dict[str, Any]) -> Call[list[dict[str, Any]]]:
+    """Returns the rows of all pages of a listing, or as many as the argument `limit` says."""
+    limit = arguments.get("limit")
+    if limit is not None and (type(limit) is not int or limit < 1):
+        raise ValueError(f"expected limit from 1, got {limit!r}")
+    found: list[dict[str, Any]] = []
+    cursor = None
+    while True:
+        most = PAGE_ROWS if limit is None else min(limit - len(found), PAGE_ROWS)
+        page = yield from calls.query(what, {**arguments, "limit": most, "cursor": cursor})
+        if isinstance(page, list):  # a coordinator of before, which knows no pages
+            return page if limit is None else page[:limit]
+        found += page["rows"]
+        cursor = page["cursor"]
+        if cursor is None or len(found) == limit:
+            return found
 
 
 class Search:

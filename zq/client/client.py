@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Any, Self, Unpack
 
 from zq.client import insight
-from zq.client.browsing import StateFilter, TaskFilters, payload, search
+from zq.client.browsing import StateFilter, TaskFilters, payload, query, search
 from zq.client.calls import ClientFace, outcome_of
 from zq.client.driving import Abandon, Blocking, Driver
 from zq.client.events import EventStream
@@ -366,7 +366,7 @@ class Client(ClientFace[Driver]):
 
         Raises:
             ValueError, TypeError: an argument cannot be.
-            RemoteProtocolError: too many follow the coordinator's events.
+            BusyError: too many follow the coordinator's events.
             UnreachableError, TimedOutError, ClosedError: as `submit`.
         """
         return EventStream(self._calls, self._run, queue, kinds, timeout)
@@ -376,14 +376,15 @@ class Client(ClientFace[Driver]):
         return self._run(self._calls.cancel(id))
 
     def query(self, what: str, **arguments: Any) -> Any:
-        """Returns the answer to a query of docs/protocol.md, section 4.
+        """Returns the answer to a query of docs/protocol.md, section 4; of a listing a list of the rows of all pages,
+        or as many as `limit` says, unless a `cursor` is named: then one page, rows and cursor.
 
         Raises:
             RemoteProtocolError: the coordinator does not know the query or its arguments.
             ValueError: an argument cannot be sent.
             UnreachableError, TimedOutError, ClosedError: as `submit`.
         """
-        return self._run(self._calls.query(what, arguments))
+        return self._run(query(self._calls, what, arguments))
 
     def command(self, verb: str, **arguments: Any) -> Any:
         """Returns the answer to a command of docs/protocol.md, section 4; raises as `query`."""

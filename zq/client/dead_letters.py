@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from zq.client.browsing import search
+from zq.client.browsing import rows, search
 from zq.client.calls import Calls, Face
 from zq.client.driving import AsyncDriver, Call, Driver, understood
 from zq.client.insight import value_of, values_of
@@ -195,7 +195,7 @@ def _start_replay(
 
 @understood
 def _replays(calls: Calls) -> Call[list[ReplayStatus]]:
-    return values_of(ReplayStatus, (yield from calls.query("replays", {})))
+    return values_of(ReplayStatus, (yield from rows(calls, "replays", {})))
 
 
 def _stop_replay(calls: Calls, id: str) -> Call[bool]:

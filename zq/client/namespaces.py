@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, TypedDict, Unpack
 
+from zq.client.browsing import rows
 from zq.client.calls import Calls, Face
 from zq.client.driving import AsyncDriver, Call, Driver, understood
 from zq.client.insight import value_of, values_of
@@ -61,8 +62,8 @@ class Namespaces(Face[Driver]):
         """
         return self._run(_set(self._calls, name, limits))
 
-    def list(self, limit: int = 1000) -> list[NamespaceStatus]:
-        """Returns the namespaces that queues are in, or that have limits, by name; at most `limit` (1 to 1,000)."""
+    def list(self, limit: int | None = None) -> list[NamespaceStatus]:
+        """Returns the namespaces that queues are in, or that have limits, by name; at most `limit`, or all."""
         return self._run(_list(self._calls, limit))
 
 
@@ -75,7 +76,7 @@ class AsyncNamespaces(Face[AsyncDriver]):
         """As `Namespaces.set`."""
         return await self._run(_set(self._calls, name, limits))
 
-    async def list(self, limit: int = 1000) -> list[NamespaceStatus]:
+    async def list(self, limit: int | None = None) -> list[NamespaceStatus]:
         """As `Namespaces.list`."""
         return await self._run(_list(self._calls, limit))
 
@@ -95,5 +96,5 @@ def _set(calls: Calls, name: str, limits: Mapping[str, Any]) -> Call[NamespaceSt
 
 
 @understood
-def _list(calls: Calls, limit: int) -> Call[list[NamespaceStatus]]:
-    return values_of(NamespaceStatus, (yield from calls.query("namespaces", {"limit": limit})))
+def _list(calls: Calls, limit: int | None) -> Call[list[NamespaceStatus]]:
+    return values_of(NamespaceStatus, (yield from rows(calls, "namespaces", {"limit": limit})))

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, Unpack, get_args
 
+from zq.client.browsing import rows
 from zq.client.calls import Calls, Face
 from zq.client.driving import AsyncDriver, Call, Driver, understood
 from zq.client.insight import value_of, values_of
@@ -188,7 +189,7 @@ class AsyncQueues(Face[AsyncDriver]):
 
 @understood
 def _list(calls: Calls) -> Call[list[QueueStatus]]:
-    return values_of(QueueStatus, (yield from calls.query("queues", {})))
+    return values_of(QueueStatus, (yield from rows(calls, "queues", {})))
 
 
 @understood
@@ -232,14 +233,14 @@ def _operate(calls: Calls, verb: str, arguments: dict[str, Any]) -> Call[dict[st
     id = calls.session.make_id()
     row: dict[str, Any] = yield from calls.command(verb, {"id": id, **arguments})
     while row["state"] == "running":  # each question is answered after another portion
-        found = yield from calls.query("operations", {"id": id})
+        found = yield from rows(calls, "operations", {"id": id})
         row = found[0] if found else {**row, "state": "done"}
     return row
 
 
 @understood
 def _operations(calls: Calls) -> Call[list[OperationStatus]]:
-    return values_of(OperationStatus, (yield from calls.query("operations", {})))
+    return values_of(OperationStatus, (yield from rows(calls, "operations", {})))
 
 
 def checked(states: Iterable[str]) -> list[SweptState]:

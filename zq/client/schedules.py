@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Unpack
 
+from zq.client.browsing import rows
 from zq.client.calls import Calls, Face
 from zq.client.driving import AsyncDriver, Call, Driver, understood
 from zq.client.insight import value_of, values_of
@@ -106,8 +107,8 @@ class Schedules(Face[Driver]):
         """Forgets a schedule; returns False when there is none of the name. Tasks that it has stored stay."""
         return self._run(_delete(self._calls, name))
 
-    def list(self, limit: int = 1000) -> list[ScheduleStatus]:
-        """Returns schedules by name, at most `limit` (1 to 1,000)."""
+    def list(self, limit: int | None = None) -> list[ScheduleStatus]:
+        """Returns schedules by name, at most `limit`, or all."""
         return self._run(_list(self._calls, limit))
 
 
@@ -161,7 +162,7 @@ class AsyncSchedules(Face[AsyncDriver]):
         """As `Schedules.delete`."""
         return await self._run(_delete(self._calls, name))
 
-    async def list(self, limit: int = 1000) -> list[ScheduleStatus]:
+    async def list(self, limit: int | None = None) -> list[ScheduleStatus]:
         """As `Schedules.list`."""
         return await self._run(_list(self._calls, limit))
 
@@ -194,8 +195,8 @@ def make_schedule(
 
 
 @understood
-def _list(calls: Calls, limit: int) -> Call[list[ScheduleStatus]]:
-    return values_of(ScheduleStatus, (yield from calls.query("schedules", {"limit": limit})))
+def _list(calls: Calls, limit: int | None) -> Call[list[ScheduleStatus]]:
+    return values_of(ScheduleStatus, (yield from rows(calls, "schedules", {"limit": limit})))
 
 
 @understood

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from zq.client.browsing import rows
 from zq.client.calls import Calls, Face
 from zq.client.driving import AsyncDriver, Call, Driver, understood
 from zq.client.insight import values_of
@@ -49,4 +50,4 @@ class AsyncWorkers(Face[AsyncDriver]):
 
 @understood
 def _list(calls: Calls) -> Call[list[WorkerStatus]]:
-    return values_of(WorkerStatus, (yield from calls.query("workers", {})))
+    return values_of(WorkerStatus, (yield from rows(calls, "workers", {})))

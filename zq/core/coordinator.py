@@ -22,20 +22,21 @@ Invariants, which the simulation checks after each step:
 from collections.abc import Callable, Collection, Iterable
 from typing import Any, assert_never
 
-from zq.core.admin import commands
+from zq.core.accounts import BusyRequestError
+from zq.core.admin import chores, commands
 from zq.core.arguments import InvalidRequestError
 from zq.core.insight import following, queries
 from zq.core.opening import read_books
 from zq.core.options import NO_CALENDAR, Calendar, CoordinatorOptions, Now
 from zq.core.rights.guard import Guard
-from zq.core.state.books import Books
+from zq.core.state.books import STORE_FULL, Books
 from zq.core.state.holder import Peer
 from zq.core.state.leases import Holder
 from zq.core.state.outcome_waits import WaitEntry, outcome_messages
 from zq.core.state.step import Step
 from zq.core.storage import Store
 from zq.core.tasks import admission, dead_letters, follow_up, liveness, publishing, pulls, schedules, settling
-from zq.core.upkeep import Upkeep
+from zq.core.upkeep import MESSAGES_LEAVE, Cramp, Upkeep, check_room
 from zq.wire.messages import (
     Answer,
     Cancel,
@@ -78,6 +79,7 @@ class Machine:
         about: Callable[[], dict[str, Any]] = dict,
         calendar: Calendar = NO_CALENDAR,
         guard: Guard | None = None,
+        cramp: Cramp | None = None,
     ) -> None:
         """Reads the books, and raises the epoch on disk before anything else can happen.
 
@@ -88,6 +90,7 @@ class Machine:
             about: what the shell has to add to the answer to the query `status`.
             calendar: what the shell knows about cron expressions and time zones.
             guard: what keys may do, and whose the connections are; None: everybody may do everything.
+            cramp: what did not fit the store in earlier lives; None: nothing.
         """
         self.options = options
         self._about = about
@@ -98,12 +101,14 @@ class Machine:
         try:
             self.books: Books = read_books(options, now, tx)
             dead_letters.read_replays(self.books, Step(now, tx))
+            self.books.schedules = schedules.count(Step(now, tx))
         except BaseException:
             tx.abort()
             raise
         tx.commit()
         self.books.calendar = calendar
-        self._upkeep = Upkeep(self.books)
+        self.cramp = cramp or Cramp()
+        self._upkeep = Upkeep(self.books, self.cramp)
 
     def turn(
         self,
@@ -127,6 +132,7 @@ class Machine:
         """
         tx = self._store.begin()
         try:
+            room = tx.room_bytes
             step = Step(now, tx)
             if outbox is not None:
                 step.outbox = outbox
@@ -142,14 +148,23 @@ class Machine:
                     self._receive(step, peer, message)
             else:
                 self._receive_guarded(self._guard, step, messages)
+            if tx.is_full:
+                check_room(step, room, MESSAGES_LEAVE)
             for peer in unreachable:  # after its last words, by which it may have confirmed what it pulled
                 pulls.disconnected(self.books, step, peer)
+                self.books.accounts.forget(peer)
             self._tick(step)
         except BaseException:
             tx.abort()
             raise
         tx.commit()
         return step.outbox
+
+    def blame(self, now: Now) -> bool:
+        """Notes what did not fit the store in a turn that raised StoreFullError; returns whether it was due by itself,
+        and not a message.
+        """
+        return self._upkeep.blame(now.monotonic)
 
     def next_at(self, now: Now) -> float:
         """Returns the monotonic time of the next turn that has something to do, at the earliest now, or infinity."""
@@ -167,6 +182,7 @@ class Machine:
     def _receive(self, step: Step, peer: Peer, message: ToCoordinator | Error) -> None:
         """Handles one message from a connection."""
         books = self.books
+        step.peer = peer
         sender = books.peers.get(peer)
         if sender is not None:
             liveness.note_life(books, step, sender)
@@ -177,6 +193,9 @@ class Machine:
             case Settle():
                 if sender is None and message.credit is not None:
                     self._say_hello(step, peer)
+                elif step.tx.is_spent:
+                    books.count("limit store")
+                    self._refuse(step, peer, message.number, BusyRequestError(STORE_FULL))
                 else:
                     settling.settle(books, step, peer, sender, message)
             case Release():
@@ -185,7 +204,10 @@ class Machine:
                 else:
                     settling.release(books, step, peer, sender, message)
             case Hello():
-                liveness.hello(books, step, peer, message)
+                try:
+                    liveness.hello(books, step, peer, message)
+                except BusyRequestError as error:
+                    self._refuse(step, peer, None, error)
             case Goodbye() if sender is None and liveness.goodbye_of_the_gone(books, step, message):
                 pass
             case Heartbeat() | Started() | Progress() | Goodbye():
@@ -204,12 +226,16 @@ class Machine:
     def _tick(self, step: Step) -> None:
         """Does what is due, assigns, and makes the step ready for its commit."""
         books = self.books
+        step.peer = None
         self._excuse_stall(step)
+        books.cramped = self.cramp.level
         self._upkeep.carry_out(step)
         for queue in books.changed:
             queue.measure_rate(step.now)
         for peer, message in books.waits.take_messages():
             step.send(peer, message)
+        if books.waits.has_news:
+            books.deadlines.chores.bring_forward(step.now)  # the others hear it in the next turns
         following.flush(books, step)
         books.save(step.tx)
         self._ticked_at = step.now
@@ -250,16 +276,19 @@ class Machine:
                 ended, missing = follow_up.ended_spans(books, step, id, lo, hi)
                 for to, outcome in outcome_messages(peer, request, ended, is_last=not missing):
                     step.send(to, outcome)
-                if missing:
+                if missing and self._may_wait(step, peer, request):
                     books.waits.add(id, WaitEntry(peer, request, missing), step.now)
                     books.deadlines.guests.bring_forward(step.now + books.options.suspect_after)
+                elif books.waits.has_news:
+                    books.waits.forget(peer, request)  # it was about to be told, and is now
             case Pull():
                 pulls.pull(books, step, peer, message)
             case Cancel(request, id):
-                step.send(peer, Answer(request, follow_up.cancel(books, step, id)))
+                chores.cancel(books, step, (peer, request), id)
             case Query(request, what, arguments):
                 self._answer(step, peer, request, lambda: self._query(step, what, arguments))
             case Command(request, verb, arguments):
+                step.asker = (peer, request)
                 self._answer(step, peer, request, lambda: commands.carry_out(books, step, verb, arguments))
             case Withdraw(requests):
                 pulls.withdraw(books, step, peer, requests)
@@ -282,10 +311,29 @@ class Machine:
         try:
             value = ask()
         except InvalidRequestError as error:
-            self.books.count("error invalid")
-            step.send(peer, Error(request, "invalid", str(error)))
+            self._refuse(step, peer, request, error)
         else:
-            step.send(peer, Answer(request, value))
+            if value is not commands.LATER:
+                step.send(peer, Answer(request, value))
+
+    def _refuse(self, step: Step, peer: Peer, request: int | None, error: InvalidRequestError) -> None:
+        self.books.count(f"error {error.code}")
+        step.send(peer, Error(request, error.code, str(error)))
+
+    def _may_wait(self, step: Step, peer: Peer, request: int) -> bool:
+        """Whether a wait may be added. The oldest of the connection goes for it when its peer has as many as it may;
+        nobody else loses one.
+        """
+        books = self.books
+        guest = books.guests.get(peer)
+        account = books.accounts.account_of(peer)
+        if (guest is not None and request in guest.waits) or account.room("waits") > 0:
+            return True
+        books.count("limit waits")
+        reason = BusyRequestError(account.refusal("waits"))
+        oldest = books.waits.forget_oldest(peer)
+        self._refuse(step, peer, request if oldest is None else oldest, reason)
+        return oldest is not None
 
     def _say_hello(self, step: Step, peer: Peer) -> None:
         self.books.count("error say-hello")

@@ -9,7 +9,7 @@ from zq.core.options import CoordinatorOptions, Now
 from zq.core.state.batch import mask_of
 from zq.core.state.books import Books
 from zq.core.state.holder import Life
-from zq.core.state.leases import Holder, Lease, LeaseRecord
+from zq.core.state.leases import Departure, Holder, Lease, LeaseRecord
 from zq.core.state.operation import read_operation
 from zq.core.state.queue import read_queue
 from zq.core.storage import Transaction
@@ -28,6 +28,8 @@ def read_books(options: CoordinatorOptions, now: Now, tx: Transaction) -> Books:
     found = [read_operation(key.decode(), record) for key, record in tx.scan(tables.OPERATIONS)]
     books.operations = {one.id: one for one in sorted(found, key=lambda one: one.started_time)}
     resume_all(books)
+    for key, record in tx.scan(tables.CHORES):
+        books.chores.read(key, record)
     for key, record in tx.scan(tables.NAMESPACES):
         max_tasks, max_bytes = tables.unpack(record)
         books.shares.set(key.decode(), max_tasks, max_bytes, books.queues)
@@ -35,6 +37,7 @@ def read_books(options: CoordinatorOptions, now: Now, tx: Transaction) -> Books:
         books.bindings.add(Binding(*tables.unpack(record)), int.from_bytes(key, "big"))
     for key, record in list(tx.scan(tables.LEASES)):
         _read_lease(books, now, tx, tables.token_of(key), record)
+    books.tallies.count({})
     books.save(tx)
     return books
 
@@ -49,7 +52,11 @@ def _read_lease(books: Books, now: Now, tx: Transaction, token: int, record: byt
     books.keep(batch)
     holders = books.pullers if stored.is_puller else books.workers
     fresh = Holder(stored.holder, stored.incarnation, is_puller=stored.is_puller)
-    holder = holders.setdefault(fresh.key if stored.is_puller else fresh.name, fresh)
+    key = fresh.key if stored.is_puller else fresh.name
+    holder = holders.setdefault(key, fresh)
+    if holder.incarnation != stored.incarnation:  # it was about to lose its leases
+        books.departed.append(Departure(holder, f"worker {holder.name} was gone", is_lost=True))
+        holder = holders[key] = fresh
     if holder is fresh:
         holder.owner = stored.owner
         holder.life = Life.ABSENT

@@ -42,6 +42,10 @@ class CoordinatorOptions:
         keep_seconds_min: how long an ended batch is kept in any case, so that a submit that is sent again is
             recognised.
         assign: how workers are chosen in queues that say nothing else.
+        queues_max: queues that there may be: each costs about a kilobyte of memory. What a handler forwards is stored
+            in a new one all the same.
+        bindings_max: bindings that there may be: all of them are in memory, about 50 MB.
+        schedules_max: schedules that there may be: stored, and not in memory.
         peer_limits: what one peer may have and do at a time.
     """
 
@@ -56,6 +60,9 @@ class CoordinatorOptions:
     keep_count: int = 1_000_000
     keep_seconds_min: float = 120.0
     assign: AssignPolicy = "least-loaded"
+    queues_max: int = 200_000
+    bindings_max: int = 100_000
+    schedules_max: int = 100_000
     peer_limits: PeerLimits = PeerLimits()  # noqa: RUF009 - frozen, so one for all is as good
 
     def __post_init__(self) -> None:
@@ -72,7 +79,10 @@ class CoordinatorOptions:
             )
         if self.gone_after > DELAY_MAX:
             raise ValueError(f"gone_after must be at most {DELAY_MAX:.0f} seconds, got {self.gone_after}")
-        for name in ("max_attempts", "queue_tasks_max", "payload_bytes_max", "keep_count"):
+        for name in (
+            "max_attempts", "queue_tasks_max", "payload_bytes_max", "keep_count", "queues_max", "bindings_max",
+            "schedules_max",
+        ):  # fmt: skip
             if getattr(self, name) <= 0:
                 raise ValueError(f"{name} must be above 0, got {getattr(self, name)}")
         if self.payload_bytes_max > PAYLOAD_BYTES_CEILING:

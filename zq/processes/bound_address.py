@@ -21,7 +21,7 @@ from pathlib import Path
 
 import zmq
 
-from zq.processes.endpoints import bind_error
+from zq.processes.endpoints import bind_error, check_port
 from zq.processes.forks import close_sockets_of, drop_in_forks
 
 CLAIM_PATIENCE = 5.0
@@ -41,10 +41,11 @@ def bind(socket: zmq.Socket[bytes], address: str) -> str:
     """Binds a socket and returns where: a port `*` is resolved. The file of an `ipc://` address is its owner's alone.
 
     Raises:
+        ValueError: the port cannot be one.
         OSError: the address cannot be bound, as `claimed` says, or as the system does.
     """
     _make_folder(address)
-    with claimed(address):
+    with claimed(check_port(address)):
         try:
             with _private_files():
                 _bind(socket, address)

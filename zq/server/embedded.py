@@ -17,6 +17,7 @@ from zq.keys.key import Key
 from zq.keys.own import OWN_KEYS
 from zq.processes.green import refuse_green_threads
 from zq.processes.references import refuse_while_loading
+from zq.server.host import HostOptions
 from zq.server.loop import Server
 from zq.store import LmdbOptions
 from zq.wire.address import check_bind_address
@@ -38,10 +39,12 @@ class Coordinator:
         bind: str = "tcp://127.0.0.1:*",
         options: CoordinatorOptions | None = None,
         store_options: LmdbOptions | None = None,
+        host_options: HostOptions | None = None,
         keys: str | Path | None = None,
         audit: str | Path | None = None,
     ) -> None:
-        """Takes what `Server` takes; by default it binds a free port of this machine, each time another.
+        """Takes what `Server` takes; by default it binds a free port of this machine, each time another, and there is
+        no limit of memory: it is the program's.
 
         With `keys` this program has a key of its own, new each time that it is opened, and may do everything; clients
         and workers inside of it show that by themselves (`key`). A directory of keys that is not there yet is made:
@@ -54,7 +57,14 @@ class Coordinator:
         refuse_green_threads()
         self._keys = keys
         self._make_server = partial(
-            Server, path, bind=bind, options=options, store_options=store_options, keys=keys, audit=audit
+            Server,
+            path,
+            bind=bind,
+            options=options,
+            store_options=store_options,
+            host_options=host_options,
+            keys=keys,
+            audit=audit,
         )
         self._lock = threading.Lock()  # guards _service: `open` and `close` may be called from any thread
         self._service: _Service | None = None

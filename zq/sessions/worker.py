@@ -368,6 +368,8 @@ class WorkerSession:
             self.wants_reconnect = True
         elif error.code == "fenced":
             self.failure = WorkerFencedError(f"{error.text}; give each worker a name of its own")
+        elif error.code == "busy":
+            pass  # a hello is said again by another connection, a report with a later beat
         elif self.failure is None:
             self.failure = remote_error(error.code, error.text, error.request)
 

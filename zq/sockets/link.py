@@ -33,8 +33,9 @@ from zq.sessions.session import Session
 from zq.sessions.waiters import reply_in
 from zq.sockets.entrance import ADMITTANCE_EVENTS, Entrance
 from zq.wire.address import DEFAULT_ADDRESS, check_address
-from zq.wire.codec import decode_from_coordinator, encode
+from zq.wire.codec import decode_from_coordinator, encode, unreadable
 from zq.wire.limits import FRAME_BYTES_MAX
+from zq.wire.messages import FromCoordinator
 from zq.wire.namespaces import Namespace
 
 logger = logging.getLogger(__name__)
@@ -303,13 +304,15 @@ class Link:
         if frames:
             self._note_heard(now)
         for frame in frames:
+            message: FromCoordinator | None
             try:
                 message = decode_from_coordinator(frame)
+                self._failures = 0
             except RemoteProtocolError as error:
                 self.bad_frames += 1
                 logger.warning("dropped a frame of %d bytes from %s: %s", len(frame), self.address, error)
-            else:
-                self._failures = 0
+                message = unreadable(frame, error)
+            if message is not None:
                 self._session.receive(now, message if self.namespace is None else self.namespace.out_of(message))
 
     def _note_heard(self, now: float) -> None:

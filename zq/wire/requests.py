@@ -7,6 +7,7 @@ others are put together of the readers of their fields, in the order of protocol
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, Final
 
 from zq.wire import limits, messages
@@ -41,10 +42,12 @@ from zq.wire.values import (
     read_many,
     read_name,
     read_number,
+    read_queue,
     read_span,
     read_text,
     short,
 )
+from zq.wire.wholeness import is_whole_batch
 
 # Parts of messages.
 
@@ -58,7 +61,22 @@ def read_batch(value: Any) -> Batch:
     if len(blob) > most:
         raise TooLarge(f"expected at most {most} bytes in a batch of {count}, got {len(blob)}")
     read = DEFAULT_OPTIONS if options is None else read_asked_options(options)
-    return Batch(read_id(id, "batch id"), read_name(queue, "queue"), read, ends, blob)
+    return Batch(read_id(id, "batch id"), read_queue(queue, "queue"), read, ends, blob)
+
+
+def _check_whole(what: str, parts: Sequence[Batch | Done | messages.Publish]) -> None:
+    """Checks that the payloads or results of a message are msgpack values, if that takes no time to speak of."""
+    if sum([len(one.blob) for one in parts]) > limits.WHOLE_BYTES_MAX:
+        return
+    for one in parts:
+        if one.blob and not is_whole_batch(one.ends, one.blob):
+            raise Malformed(f"expected each {what} as one whole msgpack value, of {short(one.id)}")
+
+
+def _whole_batch(value: Any) -> Batch:
+    batch = read_batch(value)
+    _check_whole("payload", (batch,))
+    return batch
 
 
 def read_group(value: Any) -> Group:
@@ -76,7 +94,7 @@ def check_group(group: Group) -> Group:
     if read_int(size, "size") > limits.GROUP_MEMBERS_MAX:
         raise TooLarge(f"expected at most {limits.GROUP_MEMBERS_MAX} members in a group, got {size}")
     if queue is not None:
-        read_name(queue, "callback")
+        read_queue(queue, "callback")
         if options.unique is not None:
             raise Malformed("a callback cannot have a unique key: it is stored once, whatever else has the key")
     read_id(id, "group id")
@@ -120,11 +138,23 @@ def _read_proof_bytes(value: Any) -> bytes:
     return value
 
 
+def _helds(value: Any) -> tuple[Held, ...]:
+    found = tuple(map(read_held, read_array(value, limits.HELD_MAX, "leases")))
+    started = sum([len(one.started) for one in found])
+    if started > limits.HELD_MAX:  # more than a worker may hold
+        raise TooLarge(f"expected at most {limits.HELD_MAX} indexes of what has started, got {started}")
+    return found
+
+
 def _arguments(value: Any) -> dict[str, Any]:
     if type(value) is not dict or not all(type(name) is str for name in value):
         raise Malformed("expected arguments as a map with text keys")
     for name, one in value.items():
         parts = one if type(one) is tuple else (one,)
+        if len(parts) > limits.ARGUMENT_PARTS_MAX:
+            raise TooLarge(
+                f"expected at most {limits.ARGUMENT_PARTS_MAX} values in argument {short(name)}, got {len(parts)}"
+            )
         if not all(part is None or type(part) in (bool, int, float, str) for part in parts):
             raise Malformed(f"expected argument {short(name)} as text, number, truth, nil or a list of those")
     return value
@@ -137,6 +167,12 @@ def _queues(value: Any) -> tuple[str, ...]:
     return names
 
 
+def _followed(value: Any) -> str:
+    """The name of a queue, or of a namespace with a slash behind it."""
+    read_queue(value[:-1] if type(value) is str and value.endswith("/") and value != "/" else value, "queue")
+    return read_name(value, "queue")
+
+
 def _catch_up(value: Any) -> str:
     if value not in limits.CATCH_UP:
         raise Malformed(f"expected catch_up as one of {', '.join(limits.CATCH_UP)}, got {short(value)}")
@@ -146,7 +182,6 @@ def _catch_up(value: Any) -> str:
 _PROOFS: Final = many(part(Proof, "a proof", TOKEN, _read_proof_bytes), "proofs")
 _LEASE: Final = field(read_number, "lease", limits.LEASE_MAX, 0.001)
 _CREDIT: Final = field(read_int, "credit", 0, limits.CREDIT_MAX)
-_HELDS: Final = many(read_held, "leases", limits.HELD_MAX)
 _NAME: Final = field(read_name, "name")
 _INCARNATION: Final = field(read_name, "incarnation")
 
@@ -170,6 +205,7 @@ def read_submit(fields: list[Any]) -> Submit:
     batches = read_many(read_batch, fields[1], "batches")
     if not batches:
         raise Malformed("expected at least one batch in submit")
+    _check_whole("payload", batches)
     return Submit(read_int(fields[0], "request"), batches)
 
 
@@ -191,7 +227,7 @@ def read_publish(fields: list[Any]) -> messages.Publish:
     except ValueError as error:
         raise Malformed(str(error)) from None
     read_name(id, "publication id", limits.PUBLICATION_ID_BYTES_MAX)
-    return messages.Publish(
+    publication = messages.Publish(
         read_int(request, "request"),
         read_id(id, "publication id"),
         topic,
@@ -200,6 +236,8 @@ def read_publish(fields: list[Any]) -> messages.Publish:
         ends,
         blob,
     )
+    _check_whole("payload", (publication,))
+    return publication
 
 
 def read_pull(fields: list[Any]) -> messages.Pull:
@@ -237,7 +275,7 @@ read_open = message(messages.Open, REQUEST, read_group)
 read_follow = message(
     messages.Follow,
     REQUEST,
-    optional(QUEUE_NAME),
+    optional(_followed),
     many(field(read_name, "kind"), "kinds", limits.EVENT_KINDS_MAX),
     field(read_number, "lease", limits.FOLLOW_MAX),
     field(read_int, "seen"),
@@ -255,7 +293,7 @@ def read_confirm(fields: list[Any]) -> messages.Confirm:
 read_schedule = message(
     messages.Schedule,
     REQUEST,
-    read_batch,
+    _whole_batch,
     optional(field(read_number, "every", limits.DELAY_MAX, limits.EVERY_MIN)),
     optional(field(read_text, "cron", 256)),
     field(read_text, "timezone", 64),
@@ -273,6 +311,8 @@ def read_settle(fields: list[Any]) -> Settle:
     completions = read_many(_done, done, "completions")
     if sum([len(one.forwards) + len(one.groups) for one in completions]) > limits.FORWARDS_MAX:
         raise TooLarge(f"expected at most {limits.FORWARDS_MAX} batches and groups in all forwards of a settle")
+    _check_whole("result", completions)
+    _check_whole("payload", [batch for one in completions for batch in one.forwards])
     return Settle(
         read_int(number, "number"),
         None if credit is None else _CREDIT(credit),
@@ -284,9 +324,9 @@ def read_settle(fields: list[Any]) -> Settle:
 
 
 read_hello = message(
-    messages.Hello, _NAME, _INCARNATION, _queues, _CREDIT, field(read_int, "concurrency", 1, limits.CREDIT_MAX), _HELDS
+    messages.Hello, _NAME, _INCARNATION, _queues, _CREDIT, field(read_int, "concurrency", 1, limits.CREDIT_MAX), _helds
 )
-read_heartbeat = message(messages.Heartbeat, NUMBER, _HELDS)
+read_heartbeat = message(messages.Heartbeat, NUMBER, _helds)
 _read_plain_release = message(messages.Release, NUMBER, optional(_CREDIT), many(read_span, "spans"))
 
 
@@ -296,7 +336,7 @@ def read_release(fields: list[Any]) -> messages.Release:
     return _read_plain_release(fields[:3])._replace(proofs=_PROOFS(fields[3]))
 
 
-read_started = message(messages.Started, _HELDS)
+read_started = message(messages.Started, _helds)
 read_progress = message(messages.Progress, TOKEN, read_index, FRACTION)
 
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from zq.core.accounts import BusyRequestError
 from zq.core.state import event_streams
 from zq.core.state.books import Books
 from zq.core.state.holder import Peer
 from zq.core.state.step import Step
 from zq.wire.events import EVENT_KINDS
 from zq.wire.messages import Error, Events, Follow
+from zq.wire.values import short
 
 
 def follow(books: Books, step: Step, peer: Peer, message: Follow) -> None:
@@ -16,23 +18,34 @@ def follow(books: Books, step: Step, peer: Peer, message: Follow) -> None:
     key = (peer, message.request)
     follower = followers.by_request.get(key)
     if not message.lease:
-        followers.by_request.pop(key, None)
+        followers.remove(key)
+        books.accounts.see_off(books.accounts.account_of(peer))
         return
     if follower is None or not message.seen:
         if follower is None and len(followers.by_request) >= event_streams.FOLLOWERS_MAX:
-            books.count("error invalid")
+            books.count("error busy")
             text = f"{event_streams.FOLLOWERS_MAX} watchers follow the events, which is the most there may be"
-            step.send(peer, Error(message.request, "invalid", text))
+            step.send(peer, Error(message.request, "busy", text))
             return
         unknown = [kind for kind in message.kinds if kind not in EVENT_KINDS]
         if unknown:
             books.count("error invalid")
             step.send(
                 peer,
-                Error(message.request, "invalid", f"expected kinds of {', '.join(EVENT_KINDS)}, got {unknown[0]!r}"),
+                Error(
+                    message.request, "invalid", f"expected kinds of {', '.join(EVENT_KINDS)}, got {short(unknown[0])}"
+                ),
             )
             return
-        follower = followers.by_request[key] = event_streams.Follower(peer, message)
+        try:
+            if key not in followers.by_request:
+                books.check_peer(step, "follows")
+        except BusyRequestError as error:
+            books.count(f"error {error.code}")
+            step.send(peer, Error(message.request, error.code, str(error)))
+            return
+        follower = event_streams.Follower(peer, message, books.accounts.account_of(peer))
+        followers.add(follower)
         books.events = followers
         follower.number += 1
         # At once, not with the events of the step: a pong may not come before it (protocol 2).
@@ -48,7 +61,8 @@ def flush(books: Books, step: Step) -> None:
         return
     for key, follower in list(followers.by_request.items()):
         if follower.expires_at <= step.now:
-            del followers.by_request[key]
+            followers.remove(key)
+            books.accounts.see_off(follower.account)
             continue
         message = follower.take_message(step.wall)
         if message is not None:

@@ -8,19 +8,21 @@ its commit fails, the books are thrown away and read again.
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Collection, Hashable
 from typing import Any, NamedTuple
 
 from zq.core import tables
+from zq.core.accounts import Accounts, BusyRequestError
 from zq.core.arguments import InvalidRequestError, text_in
 from zq.core.bindings import Bindings
 from zq.core.options import Calendar, CoordinatorOptions
 from zq.core.state.batch import StoredBatch, read_batch
 from zq.core.state.deadlines import Alarms, Deadlines
 from zq.core.state.event_streams import Followers
-from zq.core.state.holder import Guests, Peer, PullWait
-from zq.core.state.leases import Holder, Lease
-from zq.core.state.namespace_limits import Shares
-from zq.core.state.operation import Operation
+from zq.core.state.holder import Guests, Peer, PullWait, request_of
+from zq.core.state.leases import Departure, Holder, Lease
+from zq.core.state.namespace_limits import Shares, Tallies
+from zq.core.state.operation import Chores, Operation
 from zq.core.state.outcome_waits import Waits
 from zq.core.state.queue import Lining, Queue, assign_policy
 from zq.core.state.replay import Replay
@@ -39,6 +41,9 @@ WINDOW_BYTES_MAX = 32 << 20
 
 BATCH_OVERHEAD_BYTES = 1000
 """What a batch in memory takes beside its payloads, so that many small ones are bounded, too."""
+
+
+STORE_FULL = "the store is full; room comes when tasks have ended and are forgotten, or are purged"
 
 
 class CountersRecord(NamedTuple):
@@ -60,6 +65,7 @@ class Books:
         self.sequence = 0  # of the newest batch
         self.finish_sequence = 0
         self._queue_number = 0
+        self._spare_numbers: list[int] = []  # of queues that were never stored
         self.kept = 0  # rows of `finished`
         self.lease_number = 0
         self.queues: dict[str, Queue] = {}
@@ -72,21 +78,31 @@ class Books:
         self.workers: dict[str, Holder] = {}
         self.peers: dict[Peer, Holder] = {}  # invariant: holder.peer is the key
         self.pullers: dict[str, Holder] = {}  # by key
+        # By connection and request, the keys of pulls there that have leases.
+        self.served: dict[tuple[Peer, int], dict[str, None]] = {}
         self.pulls: dict[str, PullWait] = {}  # those that wait, by the same keys
         self.offers: dict[int, float] = {}  # by token, in order: leases of pulls that are not confirmed, and until when
         self.unsure: dict[int, None] = {}  # by token: leases that were sent in the last step, and will not be confirmed
-        self.guests = Guests()
+        self.accounts = Accounts(options.peer_limits)
+        self.guests = Guests(self.accounts)
         self.waits = Waits(self.guests)
         self.events: Followers | None = None  # None: nobody watches
         self.calendar: Calendar  # set by the coordinator
         self.replays: dict[str, Replay] = {}  # by id: dead letters that are brought back at a rate
         self.bindings = Bindings()
+        self.schedules = 0  # how many there are
         self.operations: dict[str, Operation] = {}  # on whole queues, by id; also some that are done
+        self.chores = Chores()
+        # By connection and request, what goes through dead letters (`zq.core.admin.dead_searches`).
+        self.searches: dict[tuple[Peer, int], Any] = {}
+        self.departed: deque[Departure] = deque()  # whose leases have not all ended yet
+        self.joints: dict[str, Any] = {}  # by id, groups that are being joined, as far as that is
         self.counters: dict[str, int] = {}
         self.stirred: dict[Queue, None] = {}  # queues in which something can perhaps be assigned
         self.unserved: dict[Queue, None] = {}  # invariant: between steps, every queue with workers in which tasks wait
         self.changed: dict[Queue, None] = {}  # queues whose record must be written
         self.shares = Shares(self.changed)  # the namespaces that have limits
+        self.tallies = Tallies()  # sums over queues, for who asks
         self.unsaved: dict[bytes, StoredBatch] = {}  # by task key, batches whose progress must be written
         self.fenced: dict[str, deque[str]] = {}  # by worker name, the last incarnations that were fenced
         self.is_changed = False  # whether the counters must be written
@@ -94,6 +110,7 @@ class Books:
         self.gated: dict[Queue, None] = {}  # queues whose gate may open by time
         self.turned: dict[bytes, StoredBatch] = {}  # by task key: ended, and the turn of their line is to be passed on
         self.turn = 0
+        self.cramped = 0  # tenths of tenths, of portions: how tight the store is
         self._event_number = 0
 
     def next_event(self) -> int:
@@ -113,32 +130,68 @@ class Books:
     # Queues.
 
     def queue(self, step: Step, name: str) -> Queue:
-        """Returns the queue of a name, which is made when it is first named."""
+        """Returns the queue of a name, which is made when it is first named, whatever the limits: what was accepted
+        still completes. It is stored with its first task or policy.
+        """
+        queue = self.queues.get(name)
+        return self._make_queue(step, name) if queue is None else queue
+
+    def queue_for(self, step: Step, name: str) -> Queue:
+        """As `queue`, for whoever sent the message: a new one counts as made by it.
+
+        Raises:
+            BusyRequestError: it may make no more.
+        """
         queue = self.queues.get(name)
         if queue is None:
-            self._queue_number += 1
-            queue = Queue(self._queue_number, name, self.changed)
-            queue.rate_at = step.now
-            self.add_queue(queue)
-            self.prepare(queue, step.now, is_restart=False)
-            queue.save_later()
-            self.is_changed = True
+            self.check_queues(step, (name,))
+            queue = self._make_queue(step, name)
+            self.note_made(step, "queues", name)
         return queue
+
+    def _make_queue(self, step: Step, name: str) -> Queue:
+        if self._spare_numbers:
+            number = self._spare_numbers.pop()
+        else:
+            self._queue_number += 1
+            self.is_changed = True
+            number = self._queue_number
+        queue = Queue(number, name, self.changed)
+        queue.rate_at = step.now
+        self.add_queue(queue)
+        self.prepare(queue, step.now, is_restart=False)
+        return queue
+
+    def forget_unused(self, queue: Queue) -> None:
+        """Forgets a queue that is not stored, because it never had a task or policy, and that nobody asks for."""
+        is_known = queue.is_stored or queue.workers or queue.pull_waits or queue in self.changed
+        if not is_known and self.queues.get(queue.name) is queue:
+            self._take_out(queue)
+            if queue.number == self._queue_number:
+                self._queue_number -= 1
+            else:
+                self._spare_numbers.append(queue.number)
 
     def remove_queue(self, step: Step, queue: Queue) -> None:
         """Forgets a queue in which nothing is left."""
         for batch in [one for one in self.batches.values() if one.queue is queue]:
             self.drop(batch)  # lanes hold what has ended until they come to it
+        self._take_out(queue)
+        step.tx.delete(tables.QUEUES, tables.queue_key(queue.number))
+
+    def _take_out(self, queue: Queue) -> None:
         del self.queues[queue.name], self.queues_by_number[queue.number]
         self.shares.remove_queue(queue)
+        self.tallies.remove_queue(queue)
+        self.accounts.note_gone("queues", queue.name)
         for queues in (self.stirred, self.changed, self.pulled, self.gated):
             queues.pop(queue, None)
-        step.tx.delete(tables.QUEUES, tables.queue_key(queue.number))
 
     def add_queue(self, queue: Queue) -> None:
         self.queues[queue.name] = queue
         self.queues_by_number[queue.number] = queue
         self.shares.add_queue(queue)
+        self.tallies.add_queue(queue)
 
     def prepare(self, queue: Queue, now: float, *, is_restart: bool) -> None:
         """Makes what the policies of a queue need in memory.
@@ -155,6 +208,58 @@ class Books:
             queue.gate.change(policies)
         elif needs_gate(policies):
             queue.gate = Gate(policies, now, is_restart=is_restart)
+
+    # What may be.
+
+    def check_store(self, step: Step) -> None:
+        """Raises BusyRequestError when the store is full: asked before anything is stored that is neither a completion
+        nor a way to free room.
+        """
+        if step.tx.is_full:
+            self.count("limit store")
+            raise BusyRequestError(STORE_FULL)
+
+    def check_queues(self, step: Step, names: Collection[str]) -> None:
+        """Raises BusyRequestError when whoever sent the message may not make those of the queues that are not there."""
+        fresh = {name for name in names if name not in self.queues}
+        if fresh:
+            self.check_made(step, "queues", len(self.queues), len(fresh))
+
+    def check_made(self, step: Step, kind: str, there: int, more: int = 1) -> None:
+        """Raises BusyRequestError when there are too many of a kind, or whoever sent the message has made too many.
+
+        Args:
+            step: with that peer.
+            kind: queues, bindings or schedules.
+            there: how many there are.
+            more: how many come.
+        """
+        most = getattr(self.options, f"{kind}_max")
+        if there + more > most:
+            self.count(f"limit {kind}_max")
+            raise BusyRequestError(f"there are {there} {kind}, and {kind}_max says that there may be {most}")
+        self.check_peer(step, kind, more)
+
+    def check_peer(self, step: Step, kind: str, more: int = 1) -> None:
+        """Raises BusyRequestError when whoever sent the message may not have so many more of a kind."""
+        if step.peer is None:
+            return
+        account = self.accounts.account_of(step.peer)
+        if account.room(kind) < more:
+            self.count(f"limit {kind}")
+            raise BusyRequestError(account.refusal(kind))
+        self.accounts.see_off(account)  # if this made it, and nothing comes of it
+
+    def note_made(self, step: Step, kind: str, name: Hashable) -> None:
+        """Notes that whoever sent the message has made something new."""
+        if step.peer is not None:
+            self.accounts.note_made(kind, name, self.accounts.account_of(step.peer))
+
+    def portion(self, most: int) -> int:
+        """Returns how much of its work a part of the upkeep may do in this step: less when a step did not fit the
+        store.
+        """
+        return max(1, most // int(10**self.cramped))
 
     # Batches in memory.
 
@@ -212,10 +317,45 @@ class Books:
 
     def add_lease(self, lease: Lease) -> None:
         self.leases[lease.token] = lease
+        lease.batch.tokens[lease.token] = None
         lease.holder.leases[lease.token] = lease
-        lease.holder.held += lease.mask.bit_count()
+        count = lease.mask.bit_count()
+        lease.holder.held += count
+        if lease.holder.account is not None:
+            lease.holder.account.leases += count
         if lease.batch.queue.gate is not None:
-            lease.batch.queue.gate.count(lease.batch.options.key, lease.mask.bit_count())
+            lease.batch.queue.gate.count(lease.batch.options.key, count)
+
+    def entrust(self, holder: Holder, peer: Peer) -> None:
+        """Has what a holder holds, and itself if it is a worker, count for a connection."""
+        self.dismiss(holder)
+        account = holder.account = self.accounts.account_of(peer)
+        account.leases += holder.held
+        if not holder.is_puller:
+            account.holders[holder.name] = holder
+
+    def dismiss(self, holder: Holder) -> None:
+        """Has a holder count for nobody."""
+        account = holder.account
+        if account is not None:
+            account.leases -= holder.held
+            if account.holders.get(holder.name) is holder:
+                del account.holders[holder.name]
+            holder.account = None
+            self.accounts.see_off(account)
+
+    def free_leases(self, holder: Holder, count: int) -> None:
+        """Notes that a holder has so many tasks less; at the limit of its peer, all of that peer have room again."""
+        holder.held -= count
+        account = holder.account
+        if account is not None:
+            was_full = account.is_full
+            account.leases -= count
+            if not account.leases and holder.is_puller:
+                self.accounts.see_off(account)
+            if was_full:
+                for one in account.holders.values():
+                    self.stir_for(one)
 
     def add_pull(self, queue: Queue, wait: PullWait, now: float) -> None:
         """Lets a pull wait in a queue."""
@@ -224,15 +364,34 @@ class Books:
         self.deadlines.pulls.bring_forward(wait.until)
         self.stirred[queue] = None
         self.pulls[wait.key] = wait
-        self.guests.welcome(wait.peer, now).pulls[wait.key] = wait
+        guest = self.guests.welcome(wait.peer, now)
+        guest.pulls[wait.key] = wait
+        guest.account.pulls += 1
         self.deadlines.guests.bring_forward(now + self.options.suspect_after)
+
+    def note_served(self, puller: Holder) -> None:
+        """Notes at which connection a pull has leases."""
+        if puller.peer is not None:
+            self.served.setdefault((puller.peer, request_of(puller.name)), {})[puller.key] = None
+
+    def forget_served(self, puller: Holder) -> None:
+        """Notes that a pull has no leases any more, or is about to have them at another connection."""
+        if puller.peer is not None:
+            at = (puller.peer, request_of(puller.name))
+            keys = self.served.get(at)
+            if keys is not None:
+                keys.pop(puller.key, None)
+                if not keys:
+                    del self.served[at]
 
     def end_pull(self, wait: PullWait) -> None:
         """Notes that a pull does not wait any more; its queue has it no longer."""
         del self.pulls[wait.key]
         guest = self.guests[wait.peer]
         del guest.pulls[wait.key]
+        guest.account.pulls -= 1
         self.guests.see_off(guest)
+        self.forget_unused(self.queues[wait.pull.queue])
 
     def stir_for(self, holder: Holder) -> None:
         """Notes that a holder has room again, for the queues in which tasks wait for it; what waits from this step on
@@ -288,6 +447,9 @@ class Books:
             self.unsaved.clear()
         if self.changed:
             tx.put_many(tables.QUEUES, [(tables.queue_key(queue.number), queue.record()) for queue in self.changed])
+            self.tallies.note(self.changed)
+            for queue in self.changed:
+                queue.is_stored = True
             self.changed.clear()
         if self.is_changed:
             record = CountersRecord(self.epoch, self.sequence, self.finish_sequence, self._queue_number, self.kept)

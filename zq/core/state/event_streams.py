@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from zq.core.accounts import Account
 from zq.core.state.batch import StoredBatch
 from zq.core.state.holder import Peer
 from zq.wire.events import EVENT_KINDS
@@ -25,8 +26,8 @@ EVENTS_MAX = 256
 WINDOW = 64
 """Messages that may be on their way to a follower: two megabytes at most, far below what a socket may hold."""
 
-FOLLOWERS_MAX = 16
-"""At the same time: each costs every event a comparison."""
+FOLLOWERS_MAX = 64
+"""At the same time: each costs every event a comparison. One peer may have a quarter of them (`PeerLimits.follows`)."""
 
 TEXT_CHARS = 200
 """Of a reason or error in an event."""
@@ -35,10 +36,13 @@ TEXT_CHARS = 200
 class Follower:
     """One stream of events to one client."""
 
-    __slots__ = ("dropped", "events", "expires_at", "kinds", "number", "peer", "queue", "request", "seen", "sees")
+    __slots__ = (
+        "account", "dropped", "events", "expires_at", "kinds", "number", "peer", "queue", "request", "seen", "sees",
+    )  # fmt: skip
 
-    def __init__(self, peer: Peer, message: Follow) -> None:
+    def __init__(self, peer: Peer, message: Follow, account: Account) -> None:
         self.peer = peer
+        self.account = account
         self.request = message.request
         self.queue = message.queue
         self.kinds = frozenset(message.kinds or EVENT_KINDS)
@@ -108,10 +112,22 @@ class Followers:
                     event = Event(kind, queue, id, lo, hi, worker, token, text[:TEXT_CHARS])
                 follower.note(event)
 
+    def add(self, follower: Follower) -> None:
+        """Adds a follower, in place of an earlier one of the same request."""
+        self.remove((follower.peer, follower.request))
+        self.by_request[follower.peer, follower.request] = follower
+        follower.account.follows += 1
+
+    def remove(self, key: tuple[Peer, int]) -> None:
+        """Forgets a follower, if it is there."""
+        follower = self.by_request.pop(key, None)
+        if follower is not None:
+            follower.account.follows -= 1
+
     def drop_peer(self, peer: Peer) -> None:
         """Forgets the followers of a connection that is gone."""
         for key in [key for key in self.by_request if key[0] == peer]:
-            del self.by_request[key]
+            self.remove(key)
 
 
 def note_batch(events: Followers | None, batch: StoredBatch, kind: str, text: str) -> None:

@@ -9,6 +9,7 @@ from enum import Enum
 from math import inf
 from typing import Generic, NamedTuple, TypeVar
 
+from zq.core.accounts import Account, Accounts
 from zq.wire.messages import Pull
 
 L = TypeVar("L")
@@ -55,6 +56,7 @@ class HolderOf(Generic[L]):
     rests_until: float = -inf  # gets nothing until then, for that reason
     is_resting: bool = False
     called_at: float = -inf  # when it was last asked for a sign of life, because another wants its name
+    account: Account | None = None  # that its leases count for; None: of a peer that is not back since the start
 
     @property
     def is_doubted(self) -> bool:
@@ -71,7 +73,15 @@ class HolderOf(Generic[L]):
         """Returns how many more tasks it may get."""
         if self.solo or self.is_resting or self.life is not Life.LIVE:
             return 0
+        if self.account is not None and self.account.is_full:
+            return 0
         return (self.credit if not self.idle_finds else min(1, self.credit)) - self.held
+
+    @property
+    def room(self) -> int:
+        """Returns how many more tasks it may get, and its peer with it."""
+        account = self.account
+        return self.free if account is None else min(self.free, account.leases_max - account.leases)
 
 
 class PullWait(NamedTuple):
@@ -101,10 +111,11 @@ class PullWait(NamedTuple):
 class Guest:
     """A connection of a client that waits for something."""
 
-    __slots__ = ("heard_at", "peer", "pulls", "waits")
+    __slots__ = ("account", "heard_at", "peer", "pulls", "waits")
 
-    def __init__(self, peer: Peer, now: float) -> None:
+    def __init__(self, peer: Peer, now: float, account: Account) -> None:
         self.peer = peer
+        self.account = account
         self.heard_at = now  # monotonic
         self.waits: dict[int, str] = {}  # request -> id of what is waited for
         self.pulls: dict[str, PullWait] = {}  # by key, those that wait
@@ -118,17 +129,22 @@ class Guest:
 class Guests(dict[Peer, Guest]):
     """All guests, by connection; who waits for nothing any more is none."""
 
+    def __init__(self, accounts: Accounts) -> None:
+        super().__init__()
+        self._accounts = accounts
+
     def welcome(self, peer: Peer, now: float) -> Guest:
         """Returns the guest at a connection, for which something is to be kept."""
         guest = self.get(peer)
         if guest is None:
-            guest = self[peer] = Guest(peer, now)
+            guest = self[peer] = Guest(peer, now, self._accounts.account_of(peer))
         return guest
 
     def see_off(self, guest: Guest) -> None:
         """Forgets a guest if nothing is kept for it any more."""
         if guest.is_idle:
             del self[guest.peer]
+            self._accounts.see_off(guest.account)
 
 
 def pull_name(client: str, request: int) -> str:
@@ -150,3 +166,8 @@ def pull_key(peer: Peer, pull: Pull) -> str:
 
 def _pull_key(name: str, who: str) -> str:
     return f"{name} {who}"
+
+
+def request_of(name: str) -> int:
+    """Returns the request of a pull by the name under which its leases are kept."""
+    return int(name.rpartition("/")[2])

@@ -74,6 +74,7 @@ class Queue:
         "awaiting",
         "counted",
         "gate",
+        "is_stored",
         "lanes",
         "lines",
         "lining",
@@ -122,6 +123,7 @@ class Queue:
         self.rate = 0.0  # tasks finished a second
         self.rate_at = 0.0
         self._finished_in_turn = 0
+        self.is_stored = False  # whether it has a record
         self.counted: tuple[int, ...] = ()  # its totals as its namespaces have them; empty: none has limits
 
     # Counts.
@@ -169,6 +171,10 @@ class Queue:
         counts = self._counts
         waiting = counts[WAITING] + counts[PARKED]
         return waiting, counts[SCHEDULED], counts[LEASED], counts[DEAD], counts[DONE], self.stored_bytes
+
+    def counts(self) -> list[int]:
+        """Returns how many of its tasks are in which state, or have ended in it."""
+        return self._counts.copy()
 
     def note_changes_in(self, changed: dict[Queue, None]) -> None:
         """From now on it notes here that something of it has changed."""
@@ -341,6 +347,7 @@ def read_queue(number: int, value: bytes, changed: dict[Queue, None]) -> Queue:
     record = QueueRecord(*tables.unpack(value))
     queue = Queue(number, record.name, changed)
     queue.restore(record)
+    queue.is_stored = True
     return queue
 
 

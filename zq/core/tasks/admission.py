@@ -3,9 +3,10 @@
 from math import inf
 
 from zq.core import tables
+from zq.core.accounts import BusyRequestError
 from zq.core.state import places, service_order, unique_keys
 from zq.core.state.batch import StoredBatch
-from zq.core.state.books import Books
+from zq.core.state.books import STORE_FULL, Books
 from zq.core.state.holder import Peer
 from zq.core.state.places import End, Known, Place
 from zq.core.state.queue import Queue
@@ -40,7 +41,10 @@ STORE_RETRY_AFTER = 5.0
 """Seconds, when the store is full: room comes with retention or with a person."""
 
 RELEASE_MAX = 1000
-"""Scheduled batches that one step moves to pending: a bounded part of its time."""
+RELEASE_BYTES = 16 << 20
+"""Scheduled batches that one step moves to pending, and their bytes: a bounded part of its time, and of the room of a
+store. One of them may be as large as a frame.
+"""
 
 
 def submit(books: Books, step: Step, peer: Peer, message: Submit) -> None:
@@ -53,9 +57,18 @@ def submit(books: Books, step: Step, peer: Peer, message: Submit) -> None:
             accepted.append(repeat(books, batch, known))
             books.count("repeated")
             continue
-        queue = books.queue(step, batch.queue)
+        try:
+            queue = books.queue_for(step, batch.queue)
+        except BusyRequestError as error:
+            refused.append(Refused(batch.id, "busy", STORE_RETRY_AFTER, str(error)))
+            books.count("busy")
+            continue
         if batch.options.unique is not None and batch.tasks == 1:
             original = _original(books, step, queue, batch)
+            if original is not None and step.tx.is_full:
+                refused.append(Refused(batch.id, "busy", STORE_RETRY_AFTER, STORE_FULL))
+                books.count("busy")
+                continue
             if original is not None:
                 places.note_duplicate(books, step, queue, batch.id, original)
                 accepted.append(Accepted(batch.id, 1, None, original))
@@ -71,6 +84,7 @@ def submit(books: Books, step: Step, peer: Peer, message: Submit) -> None:
             accepted.append(store(books, step, queue, batch))
         else:
             refused.append(answer)
+            books.forget_unused(queue)
             books.count(answer.code)
             if books.events is not None:
                 count = batch.tasks
@@ -172,10 +186,15 @@ def release_due(books: Books, step: Step) -> float:
     """Moves batches whose time has come from scheduled to pending; returns when to look again (wall)."""
     rows: list[tuple[bytes, bytes, bytes]] = []
     next_time = inf
+    room = min(RELEASE_BYTES, step.tx.room_bytes / 4)  # they are written anew before their old place is free
     for key, value in step.tx.scan(tables.SCHEDULED):
         due_time, task_key = tables.split_due_key(key)
         if due_time > step.wall or len(rows) == RELEASE_MAX:
             next_time = due_time
+            break
+        room -= len(value)
+        if room < 0:
+            next_time = step.wall if rows else step.wall + STORE_RETRY_AFTER
             break
         rows.append((key, task_key, value))
     for key, task_key, value in rows:
@@ -217,7 +236,7 @@ def refusal(books: Books, step: Step, queue: Queue, batch: WireBatch) -> Refused
         reason = f"queue {queue.name} is draining: it accepts nothing new until it is resumed"
         return Refused(batch.id, "busy", RETRY_AFTER_MAX, reason)
     if step.tx.is_full:
-        return Refused(batch.id, "busy", STORE_RETRY_AFTER, "the store is full")
+        return Refused(batch.id, "busy", STORE_RETRY_AFTER, STORE_FULL)
     if books.shares and (full := books.shares.refusal([queue], count, len(batch.blob))) is not None:
         return Refused(batch.id, "busy", SHARE_RETRY_AFTER, full)
     return _overflow(books, step, queue, batch, count)

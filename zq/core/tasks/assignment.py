@@ -25,7 +25,7 @@ from zq.core.state.step import Step
 from zq.core.state.throttle import Gate
 from zq.core.tasks import expiry, key_turns, leasing
 from zq.wire.limits import CREDIT_MAX, MESSAGE_BATCHES_MAX
-from zq.wire.messages import Assign, Assignment, Tasks
+from zq.wire.messages import Assign, Assignment, Error, Tasks
 
 LOAD_BOUND = 1.25
 """Consistent hashing with bounded loads (Mirrokni et al., 2016): a quarter above the mean before a key leaves its
@@ -57,6 +57,9 @@ OFFER_SECONDS = 5.0
 because of a client that has died without a word.
 """
 
+SHORT_SECONDS = 1.0
+"""Until it is looked again whether a store that is short of room has room for leases."""
+
 Granted = dict[Holder, list[Lease]]
 """The leases of one step by holder, sent together."""
 
@@ -65,6 +68,8 @@ def assign_all(books: Books, step: Step) -> float:
     """Assigns what can be; returns when to look again, because a gate opens by time."""
     next_at = _ring_gates(books, step) if books.gated else inf
     if books.stirred:
+        if step.tx.is_short:
+            return min(next_at, step.now + SHORT_SECONDS)
         _serve_queues(books, step)
     return next_at
 
@@ -124,7 +129,7 @@ def _serve_workers(books: Books, step: Step, queue: Queue, granted: Granted) -> 
                 owner = next(_ring(queue).owners(batch.options.key))
                 service_order.set_aside(books, lane, batch, queue.awaiting, owner)
             continue
-        lease = _grant(books, step, lane, batch, worker, min(most, worker.free))
+        lease = _grant(books, step, lane, batch, worker, min(most, worker.room))
         granted.setdefault(worker, []).append(lease)
         if worker.free <= 0:
             ready.remove(worker)
@@ -329,16 +334,22 @@ def offer(books: Books, step: Step, token: int) -> None:
 
 
 def serve_pull(books: Books, step: Step, queue: Queue, wait: PullWait) -> bool:
-    """Answers a pull with what waits; False when nothing does."""
+    """Answers a pull with what waits, or with a refusal when its peer holds as much as it may; False when nothing
+    waits.
+    """
     pull = wait.pull
+    account = books.accounts.account_of(wait.peer)
+    if account.is_full:  # since it began to wait
+        books.count("limit leases")
+        step.send(wait.peer, Error(pull.request, "busy", account.refusal("leases")))
+        return True
     holder = Holder(wait.name, wait.who, is_puller=True)
-    holder.peer = wait.peer
-    holder.owner = wait.owner
+    holder.peer, holder.account, holder.owner = wait.peer, account, wait.owner
     if queue.awaiting:
         _stop_awaiting(books, step, queue, [], pull.max_tasks)
     leases: list[Lease] = []
     expired: list[tuple[Lane, bytes]] = []
-    left = pull.max_tasks
+    left = min(pull.max_tasks, account.room("leases"))
     size = 0
     while left > 0 and size < ASSIGN_BYTES_MAX and len(expired) < BLOCKED_MAX:
         found = _next(books, step, queue, left)
@@ -356,8 +367,10 @@ def serve_pull(books: Books, step: Step, queue: Queue, wait: PullWait) -> bool:
     for lane, place in expired:
         lane.put_back(place)
     if not leases:
+        books.accounts.see_off(account)
         return False
     books.pullers[holder.key] = holder
+    books.note_served(holder)
     for lease in leases:
         if pull.confirms:
             offer(books, step, lease.token)

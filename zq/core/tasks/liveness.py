@@ -11,12 +11,12 @@ last heard by it.
 """
 
 from collections import deque
-from itertools import takewhile
+from itertools import islice, takewhile
 from math import inf
 
 from zq.core.state.books import Books
 from zq.core.state.holder import Life, Peer
-from zq.core.state.leases import Holder
+from zq.core.state.leases import Departure, Holder, Lease
 from zq.core.state.queue import Queue
 from zq.core.state.step import Step
 from zq.core.tasks import settling
@@ -48,6 +48,9 @@ def hello(books: Books, step: Step, peer: Peer, message: Hello) -> None:
         step.send(peer, Error(None, "fenced", f"another worker took the name {message.name}"))
         books.count("error fenced")
         return
+    if worker is None or worker.name not in books.accounts.account_of(peer).holders:
+        books.check_peer(step, "workers")
+    books.check_queues(step, message.queues)
     if worker is not None and worker.incarnation != message.incarnation:
         if _keeps_name(books, step, worker):
             _refuse_name(books, step, peer, worker)
@@ -102,6 +105,7 @@ def _attach(books: Books, step: Step, worker: Holder, peer: Peer, message: Hello
         suspect(books, step.wall, earlier)
     books.peers[peer] = worker
     worker.peer = peer
+    books.entrust(worker, peer)
     worker.life = Life.LIVE
     worker.heard_at = worker.connected_at = worker.beat_at = step.now
     _excuse_gap(worker, step.now)
@@ -110,7 +114,7 @@ def _attach(books: Books, step: Step, worker: Holder, peer: Peer, message: Hello
     worker.concurrency = message.concurrency
     _leave_queues(books, worker)
     worker.queues = tuple(message.queues)
-    for queue in [books.queue(step, name) for name in worker.queues]:
+    for queue in [books.queue_for(step, name) for name in worker.queues]:
         queue.workers[worker.name] = worker
         queue.ring = None
         books.stirred[queue] = None
@@ -129,6 +133,7 @@ def _leave_queues(books: Books, worker: Holder) -> None:
         if queue.workers.get(worker.name) is worker:
             del queue.workers[worker.name]
         queue.ring = None
+        books.forget_unused(queue)
     worker.queues = ()
 
 
@@ -139,9 +144,8 @@ def _queues_of(books: Books, worker: Holder) -> list[Queue]:
 def _claim(books: Books, step: Step, worker: Holder, held: tuple[Held, ...]) -> tuple[int, ...]:
     """Matches what the worker says it holds with the leases; what it does not list never reached it and goes back."""
     tokens = {one.token for one in held}
-    for token, lease in list(worker.leases.items()):
-        if token not in tokens:
-            settling.give_back_all(books, step, lease, "its worker came back without it")
+    unlisted = [lease for token, lease in worker.leases.items() if token not in tokens]
+    _take_back(books, step, worker, unlisted, "its worker came back without it")
     return note_held(books, step, worker, held)
 
 
@@ -163,10 +167,10 @@ def heartbeat(books: Books, step: Step, worker: Holder, message: Heartbeat) -> N
     if len(message.held) < len(worker.leases):
         tokens = {one.token for one in message.held}
         overdue = step.now - books.options.gone_after
-        for token, lease in list(worker.leases.items()):
-            if token not in tokens and lease.granted_at < overdue:
-                books.count("never arrived")
-                settling.give_back_all(books, step, lease, "it never reached its worker")
+        unlisted = [one for token, one in worker.leases.items() if token not in tokens and one.granted_at < overdue]
+        if unlisted:
+            books.count("never arrived", len(unlisted))
+            _take_back(books, step, worker, unlisted, "it never reached its worker")
     refused = note_held(books, step, worker, message.held)
     for token, running in message.held:
         held = worker.leases.get(token)
@@ -204,8 +208,7 @@ def _look_for_idle(books: Books, step: Step, worker: Holder, held: tuple[Held, .
 def goodbye(books: Books, step: Step, worker: Holder, message: Goodbye) -> None:
     """Ends a session in peace: what the worker still holds goes back uncharged."""
     if message.incarnation == worker.incarnation:
-        for lease in list(worker.leases.values()):
-            settling.give_back_all(books, step, lease, "its worker said goodbye")
+        _depart(books, step, Departure(worker, "its worker said goodbye", is_lost=False))
         _note(books, worker, "goodbye" if message.reason is None else f"goodbye: {message.reason}")
         _remove(books, worker)
 
@@ -245,7 +248,7 @@ def _fence(books: Books, step: Step, worker: Holder) -> None:
     books.count("fenced")
     _note(books, worker, "fenced")
     books.fenced.setdefault(worker.name, deque(maxlen=FENCED_MAX)).append(worker.incarnation)
-    settling.lose_all(books, step, worker, f"worker {worker.name} was replaced by another of its name")
+    _lose_all(books, step, worker, f"worker {worker.name} was replaced by another of its name")
     _remove(books, worker)
 
 
@@ -253,7 +256,7 @@ def expel(books: Books, step: Step, worker: Holder, why: str) -> None:
     """Ends the session of a worker whose key may not work here any more, and says so to it."""
     step.send(worker.peer, Error(None, "denied", why))
     _note(books, worker, f"expelled: {why}")
-    settling.lose_all(books, step, worker, why)
+    _lose_all(books, step, worker, why)
     _remove(books, worker)
 
 
@@ -261,6 +264,7 @@ def _remove(books: Books, worker: Holder) -> None:
     if worker.peer is not None:
         books.peers.pop(worker.peer, None)
     _leave_queues(books, worker)
+    books.dismiss(worker)
     worker.life = Life.ABSENT
     worker.peer = None
     if books.workers.get(worker.name) is worker:
@@ -270,10 +274,66 @@ def _remove(books: Books, worker: Holder) -> None:
 def take_back_undelivered(books: Books, step: Step, peer: Peer, since: float) -> None:
     """Takes back what was granted in the step whose messages could not be sent to a worker: it never had it."""
     worker = books.peers.get(peer)
-    for lease in list(worker.leases.values()) if worker is not None else ():
-        if lease.granted_at >= since:
-            books.count("never arrived")
-            settling.give_back_all(books, step, lease, "it never reached its worker")
+    if worker is not None:
+        fresh = [lease for lease in worker.leases.values() if lease.granted_at >= since]
+        books.count("never arrived", len(fresh))
+        _take_back(books, step, worker, fresh, "it never reached its worker")
+
+
+# Leases that end because their holder is gone, or never had them: a portion in each step. What has not had its turn is
+# leased to nobody who could end it, and after a restart to one who does not come back.
+
+
+def _take_back(books: Books, step: Step, worker: Holder, leases: list[Lease], why: str) -> None:
+    """Takes leases from a worker that goes on without them."""
+    if len(leases) <= settling.PORTION_LEASES:
+        for lease in leases:
+            settling.give_back_all(books, step, lease, why)
+        return
+    nobody = Holder(worker.name, worker.incarnation, is_puller=False)
+    for lease in leases:
+        nobody.leases[lease.token] = worker.leases.pop(lease.token)
+        lease.holder = nobody
+        tasks = lease.mask.bit_count()
+        worker.held -= tasks
+        nobody.held += tasks
+        if lease.is_solo:
+            worker.solo = False
+    books.stir_for(worker)
+    _depart(books, step, Departure(nobody, why, is_lost=False))
+
+
+def _lose_all(books: Books, step: Step, worker: Holder, why: str) -> None:
+    _depart(books, step, Departure(worker, why, is_lost=True, suspects=settling.suspects_of(worker)))
+
+
+def _depart(books: Books, step: Step, departure: Departure) -> None:
+    _end_leases(books, step, departure)
+    if departure.holder.leases:
+        books.departed.append(departure)
+        books.deadlines.silence.bring_forward(step.now)
+
+
+def _end_leases(books: Books, step: Step, departure: Departure) -> None:
+    """Ends leases of one who is gone, as many as this step still may."""
+    most = settling.PORTION_LEASES
+    for lease in list(islice(departure.holder.leases.values(), most)):
+        if step.departed >= most:
+            return
+        if departure.is_lost:
+            suspects = departure.suspects.get(lease.token, 0)
+            step.departed += settling.lose(books, step, lease, departure.why, suspects, most - step.departed)
+        else:
+            settling.give_back_all(books, step, lease, departure.why)
+            step.departed += 1
+
+
+def _see_off(books: Books, step: Step) -> None:
+    """Does a portion of the departures."""
+    while books.departed and step.departed < settling.PORTION_LEASES:
+        _end_leases(books, step, books.departed[0])
+        if not books.departed[0].holder.leases:
+            books.departed.popleft()
 
 
 def disconnected(books: Books, wall: float, peer: Peer) -> None:
@@ -306,6 +366,7 @@ def watch(books: Books, step: Step) -> float:
     is known is never too late.
     """
     options = books.options
+    _see_off(books, step)
     for worker in list(books.workers.values()):
         # The sums are those of `_next_watch_at`: a difference may be rounded the other way, and nothing would be due at
         # the time that it named.
@@ -315,14 +376,14 @@ def watch(books: Books, step: Step) -> float:
             _bury(books, step, worker, f"heard and did not beat for {step.now - worker.beat_at:.1f} s")
         elif step.now >= worker.heard_at + options.suspect_after and worker.life is Life.LIVE:
             suspect(books, step.wall, worker)
-    return _next_watch_at(books)
+    return step.now if books.departed else _next_watch_at(books)
 
 
 def _bury(books: Books, step: Step, worker: Holder, why: str) -> None:
     """Ends the session of a worker that is gone, or that nothing is known of any more."""
     books.count("gone")
     _note(books, worker, f"gone: {why}")
-    settling.lose_all(books, step, worker, f"worker {worker.name} was {why}")
+    _lose_all(books, step, worker, f"worker {worker.name} was {why}")
     _remove(books, worker)
 
 

@@ -23,7 +23,7 @@ from zq.wire.messages import Done, Failed
 FORWARDED_MAX: Final = 16
 """Batches and groups that the trace of a completion names; the rest is as a number."""
 
-LOOKED_AT_MAX: Final = 10_000
+SAID_BEFORE_MAX: Final = 10_000
 """Completions that were stored before, and looked at for one message: ten times as many as it has entries. Of what is
 behind them it is not found out whether it was stored: it counts as stale, and changes nothing, as it would else.
 """
@@ -48,7 +48,7 @@ class Repeats:
     def __init__(self, books: Books, step: Step) -> None:
         self._books = books
         self._step = step
-        self._left = LOOKED_AT_MAX
+        self._left = SAID_BEFORE_MAX
         self._records: dict[str, SaidBefore | None] = {}  # by id, as far as they were looked at
         self._failures: dict[str, LastFailure | None] = {}
 

@@ -9,23 +9,21 @@ brings one.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
-from itertools import islice
 from math import floor, inf
 from typing import Any, Final, NamedTuple
 
 from zq.core import tables
 from zq.core.arguments import InvalidRequestError, judged
+from zq.core.pages import Budget
 from zq.core.state.books import Books
 from zq.core.state.step import Step
 from zq.core.tasks import admission
 from zq.wire.limits import CATCH_UP, DELAY_MAX, EVERY_MIN
 from zq.wire.messages import DEFAULT_OPTIONS, Batch, Options, Schedule
 from zq.wire.options import schedule_fault
-
-SCHEDULES_MAX: Final = 10_000
-"""Schedules of one coordinator."""
+from zq.wire.values import short
 
 FIRE_MAX: Final = 100
 """Tasks that schedules store in one step."""
@@ -86,9 +84,12 @@ def define(books: Books, step: Step, message: Schedule) -> dict[str, Any]:
         message.catch_up, False, 0.0, step.wall,
     )  # fmt: skip
     known = find(step, name)
-    books.queue(step, batch.queue)
+    first_time = _first_time(books, step, row, step.wall) if known is None else 0.0
+    books.queue_for(step, batch.queue).save_later()
     if known is None:
-        _save(books, step, name, row._replace(next_time=_first_time(books, step, row, step.wall)))
+        books.schedules += 1
+        books.note_made(step, "schedules", name)
+        _save(books, step, name, row._replace(next_time=first_time))
     else:
         is_same = (known.every, known.cron, known.timezone) == (row.every, row.cron, row.timezone)
         next_time = known.next_time if is_same else _first_time(books, step, row, step.wall)
@@ -117,10 +118,9 @@ def _check(books: Books, step: Step, message: Schedule) -> None:
         raise InvalidRequestError(
             f"a payload has {len(batch.blob)} bytes, the coordinator allows {books.options.payload_bytes_max}"
         )
-    if find(step, batch.id) is None and sum(1 for _ in _names(step)) >= SCHEDULES_MAX:
-        raise InvalidRequestError(f"there are {SCHEDULES_MAX} schedules, which is the most there may be")
-    if step.tx.is_full:
-        raise InvalidRequestError("the store is full")
+    books.check_store(step)
+    if find(step, batch.id) is None:
+        books.check_made(step, "schedules", books.schedules)
 
 
 def _first_time(books: Books, step: Step, row: ScheduleRow, start: float) -> float:
@@ -155,10 +155,12 @@ def change(books: Books, step: Step, name: str, changes: dict[str, Any]) -> dict
     return show(step, name)
 
 
-def delete(step: Step, name: str) -> bool:
+def delete(books: Books, step: Step, name: str) -> bool:
     """Forgets a schedule; tasks that it has stored stay. False when there is none of the name."""
     known = find(step, name)
     if known is not None:
+        books.schedules -= 1
+        books.accounts.note_gone("schedules", name)
         _unwatch(step, name, known)
         step.tx.delete(tables.SCHEDULES, tables.schedule_key(name))
     return known is not None
@@ -177,10 +179,16 @@ def show(step: Step, name: str) -> dict[str, Any]:
     return row.as_map(name)
 
 
-def list_all(step: Step, most: int, front: str = "") -> list[dict[str, Any]]:
-    """Returns schedules whose names begin so, by name."""
-    found = ((name, value) for name, value in _names(step) if name.startswith(front))
-    return [_read(value).as_map(name) for name, value in islice(found, most)]
+def rows_after(step: Step, front: str, after: str, budget: Budget) -> Iterator[tuple[str, dict[str, Any] | None]]:
+    """Yields schedules whose names begin so and come after one, by name, as the query shows them."""
+    start, stop = tables.schedule_key(max(front, after)), tables.schedule_bounds()[1]
+    for key, value in step.tx.scan(tables.SCHEDULES, start, stop):
+        name = tables.split_schedule_key(key)
+        if not name.startswith(front):
+            return
+        budget.read(len(value))
+        if name != after:
+            yield name, _read(value).as_map(name)
 
 
 # Firing.
@@ -298,6 +306,11 @@ def _read(value: bytes) -> ScheduleRow:
     return row._replace(options=options)
 
 
+def count(step: Step) -> int:
+    """Returns how many schedules there are; it reads all of them, for a start."""
+    return sum(1 for _ in _names(step))
+
+
 def _names(step: Step) -> Any:
     for key, value in step.tx.scan(tables.SCHEDULES, *tables.schedule_bounds()):
         yield tables.split_schedule_key(key), value
@@ -315,9 +328,9 @@ def check_changes(arguments: dict[str, Any]) -> dict[str, Any]:
         if name == "name" or value is None:
             continue
         if check is None:
-            raise InvalidRequestError(f"expected {', '.join(_CHECKS)}, got {name}")
+            raise InvalidRequestError(f"expected {', '.join(_CHECKS)}, got {short(name)}")
         if not check(value):
-            raise InvalidRequestError(f"expected {name} as {_EXPECTED[name]}, got {value!r}")
+            raise InvalidRequestError(f"expected {name} as {_EXPECTED[name]}, got {short(value)}")
         found[name] = value
     return found
 
