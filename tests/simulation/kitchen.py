@@ -24,6 +24,7 @@ from tests.simulation.order import OrderCheck
 from tests.simulation.peers import Customer, Worker
 from tests.simulation.session_worker import SessionWorker
 from tests.simulation.shares import QUEUES, ShareCheck
+from tests.simulation.stranger import Stranger, check_names, fenced, live_names
 from tests.simulation.timelines import check_traces
 from tests.simulation.visitors import Visitors
 from tests.simulation.watching import EYE, Eye
@@ -97,6 +98,7 @@ class Kitchen:
         self.acknowledges_early = False  # planted fault
         self.heard: dict[bytes, float] = {}  # by connection
         self.visitors = Visitors(world, ledger, self.heard)
+        self.stranger = Stranger(world, world.rng.randrange(1 << 32))
         self.handled: list[Any] = []  # what was received in the step, as far as its connection was there
         self.unreachable: list[bytes] = []  # connections to which something could not be sent
         self.undelivered: list[int] = []
@@ -134,9 +136,11 @@ class Kitchen:
         self.workers_before = dict(machine.books.workers)
         self.leases_before = machine.books.lease_number
         self.undelivered = self.find_undelivered(machine.books)
+        named, fenced_before = live_names(machine.books, self.unreachable), fenced(machine.books)
         try:
             outbox = machine.turn(self.world.clocks(), self.messages(machine.books), self.unreachable)
             self.turned_at, self.unreachable = self.world.now, []
+            check_names(machine.books, named, fenced_before)
             received = [message for _, message in self.received]
             self.limits.check(machine.books, self.step, received)
             self.shares.check(machine.books, self.step, received)
@@ -185,7 +189,8 @@ class Kitchen:
         self.check_hand_outs(self.leases_before, step)
         check_grants(books, self.world.now)
         self.check_deaths(self.workers_before, self.received)
-        if kept := [token for token in self.undelivered if token in books.leases]:
+        leaving = {token for departure in books.departed for token in departure.holder.leases}
+        if kept := [token for token in self.undelivered if token in books.leases and token not in leaving]:
             raise Violation(f"leases {kept} could not be delivered to their worker, and are kept")
         has_stalled = self.world.now - self.turned_at > self.options.heartbeat_interval
         self.visitors.check(books, step, self.handled, self.unreachable, stalled=has_stalled)
@@ -479,6 +484,7 @@ def _act(world: World, kitchen: Kitchen, customers: list[Customer], workers: lis
     for worker in workers:
         worker.act()
     kitchen.visitors.act()
+    kitchen.stranger.act(None if kitchen.machine is None else kitchen.machine.books)
     kitchen.turn()
 
 

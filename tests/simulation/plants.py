@@ -19,7 +19,7 @@ from zq.core.state import event_streams, history, namespace_limits, places, queu
 from zq.core.state.batch import StoredBatch
 from zq.core.state.books import Books
 from zq.core.state.deadlines import Deadline, Deadlines
-from zq.core.state.leases import Holder, Lease
+from zq.core.state.leases import Claimant, Holder, Lease
 from zq.core.state.operation import Chore, Chores, Operation
 from zq.core.state.step import EndedMembers, Step
 from zq.core.state.throttle import Gate
@@ -70,7 +70,28 @@ def _no_token_check(patch: pytest.MonkeyPatch) -> None:
         real(books, step, peer, sender, message._replace(done=done))
 
     patch.setattr(settling, "settle", settle)
-    patch.setattr(settling, "_lease_of", lambda books, sender, token: books.leases.get(token))
+    patch.setattr(settling, "_lease_of", lambda books, claimant, token, id=None: books.leases.get(token))
+
+
+def _pulls_are_anybodys(patch: pytest.MonkeyPatch) -> None:
+    real = Claimant.may_speak_for
+    patch.setattr(Claimant, "may_speak_for", lambda self, lease: lease.holder.is_puller or real(self, lease))
+
+
+def _id_not_compared(patch: pytest.MonkeyPatch) -> None:
+    real = settling._lease_of
+    patch.setattr(settling, "_lease_of", lambda books, claimant, token, id=None: real(books, claimant, token))
+
+
+def _live_name_taken(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(liveness, "_keeps_name", lambda books, step, worker, owner: False)
+
+
+def _ttl_of_leased_ignored(patch: pytest.MonkeyPatch) -> None:
+    def forget(books: Books, step: Step, lease: Lease) -> None:
+        lease.start_by = inf
+
+    patch.setattr(settling, "_take_back_unstarted", forget)
 
 
 def _no_dedup(patch: pytest.MonkeyPatch) -> None:
@@ -429,6 +450,11 @@ def _cancel_answered_early(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(chores, "_begin", begin)
 
 
+def _departure_forgotten(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(settling, "PORTION_LEASES", 1)
+    patch.setattr(liveness, "_see_off", lambda books, step: books.departed.clear())
+
+
 def _chore_stops(patch: pytest.MonkeyPatch, way: Callable[..., None]) -> None:
     patch.setattr(chores, "PORTION", 1)
     way(patch, kind="chores")
@@ -634,6 +660,11 @@ def _spoil_part(patch: pytest.MonkeyPatch, kind: str, spoil: Callable[[UpkeepPar
     patch.setattr(upkeep, "parts_of", parts_of)
 
 
+def _sums_not_told(patch: pytest.MonkeyPatch) -> None:
+    """Adds up only what the step has changed in which somebody asks."""
+    patch.setattr(namespace_limits.Tallies, "note", lambda self, changed: None)
+
+
 _PATCHES: dict[str, Callable[[pytest.MonkeyPatch], None]] = {
     **{f"{kind} said too late": partial(_part_is_late, kind=kind) for kind in deadlines.KINDS},
     **{f"{kind} not told what is entered": partial(_part_is_deaf, kind=kind) for kind in deadlines.KINDS_TOLD},
@@ -654,10 +685,12 @@ _PATCHES: dict[str, Callable[[pytest.MonkeyPatch], None]] = {
     "place lost when given back": _place_lost_when_given_back,
     "given back and kept": _given_back_and_kept,
     "namespace counts one queue only": _namespace_counts_one_queue,
+    "sums not told what a step has changed": _sums_not_told,
     "end of a task that a watcher is not told": _end_not_told,
     "cancel that rewrites how a task ended": _cancel_rewrites_an_end,
     "chores said too late": partial(_chore_stops, way=_part_is_late),
     "chores not told what is entered": partial(_chore_stops, way=_part_is_deaf),
+    "rest of what a lost worker held is forgotten": _departure_forgotten,
     "cancel that forgets its rest at a restart": _cancel_forgets_its_rest,
     "cancel that is answered before it is over": _cancel_answered_early,
     "operation on a queue forgotten at a restart": _operation_forgotten,
@@ -675,6 +708,10 @@ _PATCHES: dict[str, Callable[[pytest.MonkeyPatch], None]] = {
     "turns forgotten at a restart": _turns_forgotten_at_a_restart,
     "rest of a batch overtakes its retry": _rest_of_a_batch_overtakes,
     "no token check": _no_token_check,
+    "lease of a pull that anybody ends": _pulls_are_anybodys,
+    "id of a completion not compared": _id_not_compared,
+    "name of a live worker taken": _live_name_taken,
+    "ttl of what is leased not kept": _ttl_of_leased_ignored,
     "no dedup": _no_dedup,
     "wall clock for liveness": _wall_clock,
     "heartbeat marks ready": _heartbeat_marks_ready,

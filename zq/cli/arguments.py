@@ -19,6 +19,10 @@ Address = Annotated[
         "--address", "-a", envvar="ZQ_ADDRESS", help="Address of the coordinator. [default: tcp://127.0.0.1:7700]"
     ),
 ]
+KeyFile = Annotated[
+    str | None,
+    typer.Option("--key", envvar="ZQ_KEY", help="File of the key that is shown to a coordinator with keys."),
+]
 Json = Annotated[bool, typer.Option("--json", "-j", help="Print JSON, one object a line.")]
 Timeout = Annotated[float, typer.Option("--timeout", min=0.1, help="Seconds to wait for the coordinator.")]
 Headers = Annotated[

@@ -218,6 +218,8 @@ class Machine:
             queue.measure_rate(step.now)
         for peer, message in books.waits.take_messages():
             step.send(peer, message)
+        if books.waits.has_news:
+            books.deadlines.chores.bring_forward(step.now)  # the others hear it in the next turns
         following.flush(books, step)
         books.save(step.tx)
         self._ticked_at = step.now
@@ -261,6 +263,8 @@ class Machine:
                 if missing and self._may_wait(step, peer, request):
                     books.waits.add(id, WaitEntry(peer, request, missing), step.now)
                     books.deadlines.guests.bring_forward(step.now + books.options.suspect_after)
+                elif books.waits.has_news:
+                    books.waits.forget(peer, request)  # it was about to be told, and is now
             case Pull():
                 pulls.pull(books, step, peer, message)
             case Cancel(request, id):

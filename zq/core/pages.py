@@ -24,7 +24,7 @@ ROW_WORK, passing something by 1.
 """
 
 RECORD_WORK: Final = 2
-ROW_WORK: Final = 3
+ROW_WORK: Final = 5
 
 BYTES_PER_WORK: Final = 4096
 """Of what is read."""

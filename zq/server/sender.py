@@ -8,6 +8,7 @@ from collections.abc import Sequence
 import zmq
 
 from zq.core.state.holder import Peer
+from zq.server.connections import Connections
 from zq.wire.codec import encode_answer
 from zq.wire.messages import FromCoordinator
 
@@ -18,8 +19,9 @@ NOBLOCK, SEND_MORE = int(zmq.NOBLOCK), int(zmq.NOBLOCK | zmq.SNDMORE)
 class Sender:
     """Sends what turns hand out. Of the shell's one thread."""
 
-    def __init__(self, socket: zmq.Socket[bytes]) -> None:
+    def __init__(self, socket: zmq.Socket[bytes], connections: Connections) -> None:
         self._socket = socket
+        self._connections = connections
         self._frames: list[bytes] = []  # of the first messages of the outbox of this turn
         self._frame_bytes = 0
 
@@ -38,20 +40,32 @@ class Sender:
         self._frame_bytes = 0
 
     def send(self, outbox: Sequence[tuple[Peer, FromCoordinator]]) -> list[Peer]:
-        """Sends without ever waiting, and returns the connections that took nothing: gone, or full."""
+        """Sends without ever waiting, and returns the connections that took nothing: gone, full, or ended for that."""
         failed: dict[Peer, None] = {}
-        send, frames = self._socket.send, self._frames
+        frames = self._frames
         ahead = len(frames)
         for place, (peer, message) in enumerate(outbox):
-            if peer in failed:
-                continue
-            frame = frames[place] if place < ahead else encode_answer(message)
-            try:
-                send(peer, SEND_MORE)  # fails if either would
-                send(frame, NOBLOCK)
-            except zmq.ZMQError as error:
-                if error.errno not in (errno.EAGAIN, errno.EHOSTUNREACH):
-                    raise
+            if peer not in failed and not self._send(peer, frames[place] if place < ahead else encode_answer(message)):
                 failed[peer] = None
         self.forget()
         return list(failed)
+
+    def say(self, peer: Peer, message: FromCoordinator) -> None:
+        """Sends a message that rests on nothing; who does not take it hears nothing."""
+        self._send(peer, encode_answer(message))
+
+    def _send(self, peer: Peer, frame: bytes) -> bool:
+        connection = self._connections.by_peer.get(peer)
+        if connection is not None and connection.is_cut:
+            return False
+        try:
+            self._socket.send(peer, SEND_MORE)  # fails if either would
+            self._socket.send(frame, NOBLOCK)
+        except zmq.ZMQError as error:
+            if error.errno not in (errno.EAGAIN, errno.EHOSTUNREACH):
+                raise
+            return False
+        if connection is None:
+            return True
+        connection.sent += len(frame)
+        return connection.sent <= connection.look_at or self._connections.note_sent(connection)

@@ -21,11 +21,11 @@ in flight is outstanding.
 """
 
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from itertools import count
 from typing import Any
 
-from zq.errors import TimedOutError, UnreachableError, ZqError
+from zq.errors import AccessDeniedError, TimedOutError, UnreachableError, ZqError
 from zq.sessions.ids import IdMaker
 from zq.sessions.outcomes import FOREVER, BatchOutcome, Reply, Watcher, Watches
 from zq.sessions.requests import (
@@ -303,14 +303,22 @@ class ClientSession:
     def failed(self, error: Exception) -> None:
         """Everything that waits, and everything that is asked from now on, ends with ClosedError."""
         self._failure = error
-        replies = self.streams.take_all(closed_error(error)) + self._watches.take_all()
+        self._end_all(lambda: closed_error(error))
+
+    def refused(self, error: AccessDeniedError) -> None:
+        """Everything that waits ends with this error; what was said on an earlier connection may have been done."""
+        self._end_all(lambda: AccessDeniedError(str(error)))
+
+    def _end_all(self, make_error: Callable[[], ZqError]) -> None:
+        """Ends everything that waits; each thread raises an error of its own."""
+        replies = self.streams.take_all(make_error()) + self._watches.take_all()
         replies += take_replies(self._waiting())
         self._outstanding.clear()
         self._submits = Submits(self.make_id)  # the payloads of the old ones may be much
         self._settles = Settles()
         self._deadline = FOREVER
         for reply in replies:
-            reply.reject(closed_error(error))
+            reply.reject(make_error())
 
     # Sending.
 

@@ -135,7 +135,7 @@ def payload(books: Books, step: Step, arguments: dict[str, Any]) -> bytes | None
 
 
 def _read_wanted(books: Books, step: Step, arguments: dict[str, Any]) -> tuple[tuple[SearchStage, ...], Wanted]:
-    state = arguments.get("state") or "waiting"
+    state = "waiting" if arguments.get("state") is None else arguments["state"]
     stages = STAGES.get(state)
     if stages is None:
         raise InvalidRequestError(f"expected state {', '.join(STAGES)}, got {short(state)}")

@@ -365,6 +365,7 @@ def serve_pull(books: Books, step: Step, queue: Queue, wait: PullWait) -> bool:
         books.accounts.see_off(account)
         return False
     books.pullers[holder.key] = holder
+    books.note_served(holder)
     for lease in leases:
         if pull.confirms:
             offer(books, step, lease.token)

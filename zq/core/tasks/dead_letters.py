@@ -121,7 +121,6 @@ class DeadPortion:
         """Returns rows of dead letters, as many as may still be looked at, and where to go on; None at the end.
 
         Args:
-            step: in which.
             start: key from which on.
             stop: key before which; None: up to the last.
             behind: says where to go on behind the dead letters of a queue that is not meant, by the key of the first.
