@@ -90,6 +90,9 @@ Holder = HolderOf[Lease]
 """Whoever holds leases."""
 
 
+_NO_PROOFS: dict[int, bytes] = {}
+
+
 class Claimant:
     """Who says something about leases: a connection, the worker at it, and what proves that leases are known there."""
 
@@ -98,7 +101,7 @@ class Claimant:
     def __init__(self, peer: Peer, worker: Holder | None, proofs: tuple[Proof, ...] = ()) -> None:
         self._peer = peer
         self.worker = worker
-        self._proofs = dict(proofs)
+        self._proofs = dict(proofs) if proofs else _NO_PROOFS
 
     def may_speak_for(self, lease: Lease) -> bool:
         """Whether a lease may be ended, given back, prolonged or confirmed: that of a worker by it alone; that of a
