@@ -66,7 +66,7 @@ def read_batch(value: Any) -> Batch:
 
 def _check_whole(what: str, parts: Sequence[Batch | Done | messages.Publish]) -> None:
     """Checks that the payloads or results of a message are msgpack values, if that takes no time to speak of."""
-    if sum([len(one.blob) for one in parts]) > limits.WHOLE_BYTES_MAX:
+    if (len(parts[0].blob) if len(parts) == 1 else sum([len(one.blob) for one in parts])) > limits.WHOLE_BYTES_MAX:
         return
     for one in parts:
         if one.blob and not is_whole_batch(one.ends, one.blob):
@@ -311,8 +311,10 @@ def read_settle(fields: list[Any]) -> Settle:
     completions = read_many(_done, done, "completions")
     if sum([len(one.forwards) + len(one.groups) for one in completions]) > limits.FORWARDS_MAX:
         raise TooLarge(f"expected at most {limits.FORWARDS_MAX} batches and groups in all forwards of a settle")
-    _check_whole("result", completions)
-    _check_whole("payload", [batch for one in completions for batch in one.forwards])
+    if results := [one for one in completions if one.blob]:
+        _check_whole("result", results)
+    if forwards := [batch for one in completions for batch in one.forwards]:
+        _check_whole("payload", forwards)
     return Settle(
         read_int(number, "number"),
         None if credit is None else _CREDIT(credit),

@@ -59,11 +59,6 @@ class HolderOf(Generic[L]):
     account: Account | None = None  # that its leases count for; None: of a peer that is not back since the start
 
     @property
-    def is_doubted(self) -> bool:
-        """Whether it was away, or held tasks without working on them, since it last settled one."""
-        return self.idle_finds > 0 or self.gaps > 1
-
-    @property
     def key(self) -> str:
         """The key under which a pull is kept that has leases: other than its name, nobody can guess it."""
         return _pull_key(self.name, self.incarnation)
