@@ -14,7 +14,7 @@ import zmq
 from patterns.direct import process
 from patterns.direct.control import Arrived, Counts, Target
 from patterns.direct.places import Places
-from patterns.direct.security import Call, RunKeys
+from patterns.direct.security import StageCall, RunKeys
 from patterns.direct.session import ControlThread, StageSession
 from patterns.sockets import Socket
 from patterns.work.plan import Node, Plan
@@ -43,7 +43,7 @@ class Hired:
     heard_at: float = 0.0
     counts: Counts | None = None
     public: str = ""
-    call: Call | None = field(default=None, repr=False)
+    call: StageCall | None = field(default=None, repr=False)
 
     def target(self) -> Target:
         """Returns where its items go; it must be ready."""
@@ -110,7 +110,7 @@ class Hiring:
         worker.thread.start()
 
     def _call(self, worker: Hired, place: str) -> None:
-        worker.call = Call(self._context, place, None if self._keys is None else self._keys.own)
+        worker.call = StageCall(self._context, place, None if self._keys is None else self._keys.own)
         self.call_again(worker)
 
     def call_again(self, worker: Hired) -> None:

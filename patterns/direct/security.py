@@ -96,7 +96,7 @@ def make_run_keys(context: zmq.Context[Socket], own: Key) -> RunKeys:
     return RunKeys(own, run, Security(context, run))
 
 
-class Call:
+class StageCall:
     """The way to a worker that serves somewhere, until it has answered. It belongs to one thread at a time.
 
     Args:

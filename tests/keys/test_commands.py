@@ -13,7 +13,7 @@ import pytest
 
 import zq
 from tests.cli.conftest import Result, run_command
-from tests.keys.door import Door
+from tests.keys.gate import Gate
 from zq.cli.app import app, takes_key
 
 DENIED = 77
@@ -69,7 +69,7 @@ def handle(address: str) -> str:
 
 
 @pytest.mark.parametrize("name", commands())
-def test_every_command_without_a_key_is_refused_in_words(doors: tuple[Door, str], name: str) -> None:
+def test_every_command_without_a_key_is_refused_in_words(doors: tuple[Gate, str], name: str) -> None:
     arguments = arguments_of(name, commands()[name], doors[1])
 
     result = run_command((*name.split(), *arguments, "--address", doors[0].address), None, {"ZQ_KEY": ""})
@@ -79,7 +79,7 @@ def test_every_command_without_a_key_is_refused_in_words(doors: tuple[Door, str]
 
 @pytest.mark.parametrize("name", commands())
 def test_every_command_shows_the_key_that_it_is_given(
-    doors: tuple[Door, str], key: zq.Key, tmp_path: Path, name: str
+    doors: tuple[Gate, str], key: zq.Key, tmp_path: Path, name: str
 ) -> None:
     key.write(tmp_path / "shop-1.toml")
     arguments = (*name.split(), *arguments_of(name, commands()[name], doors[1]), "--address", doors[0].address)
@@ -94,12 +94,12 @@ def test_all_commands_that_have_an_address_are_looked_at() -> None:
     assert {"status", "submit", "worker", "bench", "tasks ls", "pulled done"} <= commands().keys()
 
 
-def status(door: Door, *options: str, environment: dict[str, str] | None = None) -> Result:
+def status(door: Gate, *options: str, environment: dict[str, str] | None = None) -> Result:
     return run_command((*options, "status", "--json"), None, {"ZQ_ADDRESS": door.address, **(environment or {})})
 
 
 def test_a_key_is_an_option_before_or_behind_a_command_or_in_the_environment(
-    door: Door, key: zq.Key, tmp_path: Path
+    door: Gate, key: zq.Key, tmp_path: Path
 ) -> None:
     path = str(tmp_path / "shop-1.toml")
     key.write(path)
@@ -113,7 +113,7 @@ def test_a_key_is_an_option_before_or_behind_a_command_or_in_the_environment(
     assert "ZQ_KEY" not in os.environ
 
 
-def test_a_key_of_a_task_is_not_one_of_the_caller(door: Door, key: zq.Key, tmp_path: Path) -> None:
+def test_a_key_of_a_task_is_not_one_of_the_caller(door: Gate, key: zq.Key, tmp_path: Path) -> None:
     path = str(tmp_path / "shop-1.toml")
     key.write(path)
     door.admit(key)
@@ -124,7 +124,7 @@ def test_a_key_of_a_task_is_not_one_of_the_caller(door: Door, key: zq.Key, tmp_p
         assert client.status("order-1").key == "customer-42"
 
 
-def test_a_file_that_is_no_key_is_wrong_usage(door: Door, key: zq.Key, tmp_path: Path) -> None:
+def test_a_file_that_is_no_key_is_wrong_usage(door: Gate, key: zq.Key, tmp_path: Path) -> None:
     path = tmp_path / "shop-1.toml"
     key.write(path)
     path.chmod(0o644)
@@ -136,7 +136,7 @@ def test_a_file_that_is_no_key_is_wrong_usage(door: Door, key: zq.Key, tmp_path:
 
 
 def test_a_worker_shows_the_key_that_it_was_made_with(
-    doors: tuple[Door, str], key: zq.Key, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    doors: tuple[Gate, str], key: zq.Key, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     door = doors[0]
     door.admit(key)
@@ -222,7 +222,7 @@ def test_an_address_behind_a_command_goes_before_its_context(folder: Path, tmp_p
             assert [queue.name for queue in client.queues.list()] == ["team-a/orders"]
 
 
-def test_a_command_gets_in_by_a_context(door: Door, key: zq.Key, folder: Path) -> None:
+def test_a_command_gets_in_by_a_context(door: Gate, key: zq.Key, folder: Path) -> None:
     (folder / "zq.toml").write_text(f'[contexts.prod]\naddress = "{door.address}"\nkey = "shop-1.toml"\n')
     key.write(folder / "shop-1.toml")
     door.admit(key)

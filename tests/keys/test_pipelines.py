@@ -18,8 +18,8 @@ from zmq.utils import z85
 import zq
 from patterns import StartError
 from patterns.direct.places import is_local
-from patterns.direct.security import STAGE_DOMAIN, Call, Security, partners
-from tests.keys.door import Door
+from patterns.direct.security import STAGE_DOMAIN, StageCall, Security, partners
+from tests.keys.gate import Gate
 from tests.patterns.served import pipeline
 from tests.patterns.test_serving import free_endpoint
 from zq.keys.admission import Admission
@@ -186,7 +186,7 @@ def test_once_a_run_has_begun_its_key_gets_in() -> None:
 
 def test_a_call_tells_nothing_as_long_as_nobody_is_there() -> None:
     with zmq.Context() as context:
-        call = Call(context, free_endpoint("127.0.0.1"), team())
+        call = StageCall(context, free_endpoint("127.0.0.1"), team())
         call.say([b"join"])
         assert call.refusal() is None
         call.close()
@@ -196,7 +196,7 @@ def test_a_call_tells_nothing_as_long_as_nobody_is_there() -> None:
 
 
 @pytest.mark.parametrize("threads", [False, True])
-def test_a_durable_run_and_its_workers_show_a_key(door: Door, key: zq.Key, threads: bool) -> None:
+def test_a_durable_run_and_its_workers_show_a_key(door: Gate, key: zq.Key, threads: bool) -> None:
     with pytest.raises(zq.AccessDeniedError):
         list(pipeline.run(range(20), address=door.address, key=key))
     door.admit(key)
@@ -207,7 +207,7 @@ def test_a_durable_run_and_its_workers_show_a_key(door: Door, key: zq.Key, threa
 
 
 def test_a_durable_run_takes_the_key_of_the_environment(
-    door: Door, key: zq.Key, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    door: Gate, key: zq.Key, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     key.write(tmp_path / "key.toml")
     monkeypatch.setenv("ZQ_KEY", str(tmp_path / "key.toml"))
@@ -226,7 +226,7 @@ def test_an_embedded_run_needs_no_key_and_shows_none(
         pipeline.run(range(20), data=tmp_path / "data", key=key)
 
 
-def test_commands_of_pipelines_end_in_words_when_they_are_refused(door: Door, key: zq.Key, tmp_path: Path) -> None:
+def test_commands_of_pipelines_end_in_words_when_they_are_refused(door: Gate, key: zq.Key, tmp_path: Path) -> None:
     key.write(tmp_path / "key.toml")
     zq_run = [sys.executable, "-m", "zq.cli", "pipeline", "run", SPEC, "--address", door.address]
 

@@ -14,6 +14,7 @@ from typing import Any
 
 from tests.simulation.deadlines import Clocks, check_deadlines
 from tests.simulation.fates import check_expiry, check_fates, check_hand_out, check_schedules, check_unique
+from tests.simulation.glutton import GLUTTON, LIMITS, Glutton, check_accounts
 from tests.simulation.hands import HandCheck
 from tests.simulation.invariants import check_books, check_grants
 from tests.simulation.ledger import Ledger, Violation
@@ -79,7 +80,7 @@ class Kitchen:
         self.disk = Disk(store)
         self.options = CoordinatorOptions(
             suspect_after=3.0, gone_after=6.0, max_attempts=3, keep_seconds=1e6,
-            retry=RetryPolicy.full_jitter(0.5, largest=2.0), queue_tasks_max=world.rng.choice((30, 1000)), assign=world.rng.choice(("least-loaded", "hash")),
+            retry=RetryPolicy.full_jitter(0.5, largest=2.0), queue_tasks_max=world.rng.choice((30, 1000)), peer_limits=LIMITS, assign=world.rng.choice(("least-loaded", "hash")),
         )  # fmt: skip
         self.inbox: list[tuple[Connection, Any]] = []
         self.machine: Cook | None = None
@@ -114,6 +115,7 @@ class Kitchen:
         self.inbox.clear()
         self.unreachable = []
         self.eye = Eye()
+        self.glutton = Glutton(self.store)
 
     def crash(self) -> None:
         """Ends the process: memory, unsent messages and connections are gone. It is started again after a while."""
@@ -169,6 +171,7 @@ class Kitchen:
         """Yields what the machine receives in a turn; it may crash after each."""
         self.handled = []
         yield from self.eye.look(books)
+        yield from self.glutton.say()
         for connection, message in self.received:
             self.heard[connection.peer] = self.world.now
             if connection.is_open:
@@ -188,6 +191,7 @@ class Kitchen:
         self.note_order(step, self.received)
         self.check_hand_outs(self.leases_before, step)
         check_grants(books, self.world.now)
+        check_accounts(books)
         self.check_deaths(self.workers_before, self.received)
         leaving = {token for departure in books.departed for token in departure.holder.leases}
         if kept := [token for token in self.undelivered if token in books.leases and token not in leaving]:
@@ -338,7 +342,7 @@ class Kitchen:
             connection = self.world.connections.get(peer)
             if connection is not None:
                 connection.send_down(message)
-            elif peer != EYE and self.world.noticed_at[peer] <= self.world.now:
+            elif peer not in (EYE, GLUTTON) and self.world.noticed_at[peer] <= self.world.now:
                 self.unreachable.append(peer)
 
     def note_grant(self, assignment: Assignment) -> None:

@@ -15,7 +15,7 @@ from zq.core import coordinator, tables, upkeep
 from zq.core.admin import chores, commands, moving, operations
 from zq.core.opening import read_books
 from zq.core.options import CoordinatorOptions, Now
-from zq.core.state import event_streams, history, namespace_limits, places, queue, unique_keys
+from zq.core.state import event_streams, history, namespace_limits, outcome_waits, places, queue, unique_keys
 from zq.core.state.batch import StoredBatch
 from zq.core.state.books import Books
 from zq.core.state.deadlines import Deadline, Deadlines
@@ -414,6 +414,39 @@ def _namespace_counts_one_queue(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(namespace_limits.Shares, "_take_in", take_in)
 
 
+def _budget_not_asked(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(Books, "check_peer", lambda self, step, kind, more=1: None)
+
+
+def _count_does_not_fall(patch: pytest.MonkeyPatch) -> None:
+    real = Books.free_leases
+
+    def free_leases(self: Books, holder: Holder, count: int) -> None:
+        """Takes what a peer has done for something that it still holds."""
+        account, holder.account = holder.account, None
+        real(self, holder, count)
+        holder.account = account
+
+    patch.setattr(Books, "free_leases", free_leases)
+
+
+def _wait_counted_for_ever(patch: pytest.MonkeyPatch) -> None:
+    real = outcome_waits.Waits.forget
+
+    def forget(self: outcome_waits.Waits, peer: bytes, request: int) -> bool:
+        guest = self._guests.get(peer)
+        is_known = real(self, peer, request)
+        if is_known and guest is not None:
+            guest.account.waits += 1
+        return is_known
+
+    patch.setattr(outcome_waits.Waits, "forget", forget)
+
+
+def _reserve_used_by_a_filler(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(Books, "check_store", lambda self, step: None)
+
+
 def _cancel_rewrites_an_end(patch: pytest.MonkeyPatch) -> None:
     real = cancelling.end_some
 
@@ -686,6 +719,10 @@ _PATCHES: dict[str, Callable[[pytest.MonkeyPatch], None]] = {
     "given back and kept": _given_back_and_kept,
     "namespace counts one queue only": _namespace_counts_one_queue,
     "sums not told what a step has changed": _sums_not_told,
+    "limit of a peer not asked": _budget_not_asked,
+    "count of a peer's leases does not fall": _count_does_not_fall,
+    "count of a peer's waits does not fall": _wait_counted_for_ever,
+    "reserve of the store used by a filler": _reserve_used_by_a_filler,
     "end of a task that a watcher is not told": _end_not_told,
     "cancel that rewrites how a task ended": _cancel_rewrites_an_end,
     "chores said too late": partial(_chore_stops, way=_part_is_late),

@@ -85,8 +85,7 @@ Pulled: TypeAlias = tuple[Assignment, int, Any]
 
 
 class Calls:
-    """The calls of one client: a session, its link, and what stands between them and the caller. Any thread may use
-    it.
+    """The calls of one client, for any thread: a session, its link, and what stands between them and the caller.
 
     Args:
         address: of the coordinator; None as in `zq.sockets.link.resolve_address`.
@@ -94,8 +93,7 @@ class Calls:
         name: shown to the coordinator; None for a neutral one.
         payload_bytes_max: limit of one encoded payload.
         medium: what carries it; None makes a link with a thread and a socket.
-        namespace: of the link; None as in `zq.sockets.link.resolve_namespace`.
-        key: of the link; None as in `zq.keys.own.resolve_key`.
+        namespace, key: of the link; None as in `zq.sockets.link.resolve_namespace` and `zq.keys.own.resolve_key`.
 
     Raises:
         ValueError: an argument is out of its range, or no key can be read.
@@ -447,8 +445,6 @@ class ClientFace(Face[D]):
 class _Nobody:
     """Waits for nothing."""
 
-    def resolve(self, value: Any) -> None:
-        pass
+    def resolve(self, value: Any) -> None: ...
 
-    def reject(self, error: Exception) -> None:
-        pass
+    def reject(self, error: Exception) -> None: ...

@@ -19,6 +19,7 @@ import zmq
 
 from zq.core.coordinator import Machine
 from zq.core.options import CoordinatorOptions, Now
+from zq.core.state.books import STORE_FULL
 from zq.core.state.holder import Peer
 from zq.core.tables import TABLES
 from zq.errors import ClosedError, StoreFullError
@@ -46,6 +47,9 @@ COORDINATOR_HIGH_WATER_MARK = 20_000
 
 FAULTS = (AssertionError, LookupError, TypeError, ValueError, ArithmeticError, AttributeError, struct.error)
 """What a mistake in this program raises; errors of the store are not among them, they end the process."""
+
+TRIES_MAX = 20
+"""For a message, beside which things are due that do not fit the store: each of them is put off then."""
 
 FAULTS_MAX = 10
 """Turns in a row that may fail before the process ends: then it is not a message that does it."""
@@ -241,9 +245,12 @@ class Server:
         try:
             self._step()
             self._faults = 0
-        except StoreFullError:
-            log.exception("the store is full beyond its reserve: nothing of this turn was stored or answered")
-            self._read_books()
+        except StoreFullError as error:
+            log.error("a turn does not fit the store (%s); its messages are handled one by one", error)
+            self._machine.blame(_now())
+            self._read_books(self._machine)
+            for one in self._reception.received:
+                self._step_alone(one)
         except FAULTS:
             self._faults += 1
             if self._faults > FAULTS_MAX:
@@ -253,13 +260,28 @@ class Server:
             for one in self._reception.received:
                 self._step_alone(one)
 
-    def _step_alone(self, one: Received) -> None:
+    def _step_alone(self, one: Received, tries: int = TRIES_MAX) -> None:
         try:
             self._step([(one.peer, read(one))])
+        except StoreFullError as error:
+            self._try_again(one, error, tries)
         except FAULTS:
             log.exception("a message could not be handled and is refused")
             self._read_books()
             self._step([(one.peer, Error(None, "invalid", "this message cannot be handled; the log says why"))])
+
+    def _try_again(self, one: Received, error: StoreFullError, tries: int) -> None:
+        """Handles a message without what did not fit the store beside it, or answers that the message does not."""
+        is_innocent = self._machine.blame(_now())
+        self._read_books(self._machine)
+        if is_innocent and tries:
+            self._step_alone(one, tries - 1)
+            return
+        log.error("a message does not fit the store and is refused: %s", error)
+        message = read(one)
+        request = getattr(message, "request", getattr(message, "number", None))
+        self._sender.forget()
+        self._unreachable = self._sender.send([(one.peer, Error(request, "busy", STORE_FULL))])
 
     def _step(self, messages: Iterable[tuple[Peer, ToCoordinator | Error]] | None = None) -> None:
         """Lets the machine take a turn, and sends what it hands out, which is committed by then (protocol 6.1).
@@ -279,9 +301,13 @@ class Server:
 
     # Books.
 
-    def _read_books(self) -> None:
+    def _read_books(self, before: Machine | None = None) -> None:
+        """Makes the machine anew; from the one before it takes what did not fit the store, and its counters."""
+        cramp = None if before is None else before.cramp
         guard = None if self._door is None else self._door.guard
-        self._machine = Machine(self.options, _now(), self._store, self._about, CALENDAR, guard)
+        self._machine = Machine(self.options, _now(), self._store, self._about, CALENDAR, guard, cramp)
+        if before is not None:
+            self._machine.books.counters.update(before.books.counters)
 
     def _about(self) -> dict[str, Any]:
         from zq import __version__

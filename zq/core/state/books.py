@@ -110,6 +110,7 @@ class Books:
         self.gated: dict[Queue, None] = {}  # queues whose gate may open by time
         self.turned: dict[bytes, StoredBatch] = {}  # by task key: ended, and the turn of their line is to be passed on
         self.turn = 0
+        self.cramped = 0  # tenths of tenths, of portions: how tight the store is
         self._event_number = 0
 
     def next_event(self) -> int:
@@ -253,6 +254,12 @@ class Books:
         """Notes that whoever sent the message has made something new."""
         if step.peer is not None:
             self.accounts.note_made(kind, name, self.accounts.account_of(step.peer))
+
+    def portion(self, most: int) -> int:
+        """Returns how much of its work a part of the upkeep may do in this step: less when a step did not fit the
+        store.
+        """
+        return max(1, most // int(10**self.cramped))
 
     # Batches in memory.
 

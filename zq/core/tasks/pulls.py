@@ -82,7 +82,7 @@ def _serve_or_wait(books: Books, step: Step, peer: Peer, message: Pull) -> None:
     queue = books.queue_for(step, message.queue)
     wait = PullWait(peer, message, step.now + message.wait, step.owner)
     is_first = not any(assignment.is_heard(books, step, one) for one in queue.pull_waits.values())
-    if is_first and assignment.serve_pull(books, step, queue, wait):
+    if is_first and not step.tx.is_short and assignment.serve_pull(books, step, queue, wait):
         return
     try:
         books.check_peer(step, "pulls")
