@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 
+import attacked
 import batched
 import crowds
 import floor
@@ -53,6 +54,7 @@ WORKLOADS: dict[str, Workload] = {
 }
 
 LONG_WORKLOADS: dict[str, Workload] = {
+    "attacked": attacked.attacked,
     "backlog-10m": partial(crowds.backlog, usual=10_000_000),
     "growth": batched.growth,
     "churn": latency.churn,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import zmq
 
-from zq.processes.endpoints import needs_ipv6
+from zq.processes.endpoints import check_port, needs_ipv6
 from zq.processes.green import refuse_green_threads
 
 Socket = zmq.Socket[bytes]
@@ -72,7 +72,7 @@ def connect(socket: Socket, address: str) -> None:
     Raises:
         ValueError: it cannot be an address.
     """
-    socket.ipv6 = needs_ipv6(address)
+    socket.ipv6 = needs_ipv6(check_port(address))
     try:
         socket.connect(address)
     except zmq.ZMQError as error:

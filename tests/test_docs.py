@@ -31,8 +31,10 @@ CPYTHON = {"test_interpreter_shutdown", "test_concurrent_futures"}
 """Tests that come with Python."""
 
 ELSEWHERE = {
+    "zq.audit": "the name of a logger",
     "zq.commands": "a group of entry points",
     "zq.executor.make_worker": "its public address",
+    "zq.toml": "a file of contexts",
 }
 """Dotted names that are not where something of Python is defined, each with what it is."""
 

@@ -59,10 +59,12 @@ if TYPE_CHECKING:
     from zq.client.workers import WorkerStatus as WorkerStatus
     from zq.core.options import CoordinatorOptions as CoordinatorOptions
     from zq.core.peer_limits import PeerLimits as PeerLimits
+    from zq.errors import AccessDeniedError as AccessDeniedError
     from zq.errors import BusyError as BusyError
     from zq.errors import ClosedError as ClosedError
     from zq.errors import ConversionError as ConversionError
     from zq.errors import InvalidTaskError as InvalidTaskError
+    from zq.errors import KeyFileError as KeyFileError
     from zq.errors import MemoryLimitError as MemoryLimitError
     from zq.errors import PayloadTooLargeError as PayloadTooLargeError
     from zq.errors import RemoteProtocolError as RemoteProtocolError
@@ -84,6 +86,7 @@ if TYPE_CHECKING:
     from zq.errors import WorkerFencedError as WorkerFencedError
     from zq.errors import ZqError as ZqError
     from zq.executor import Executor as Executor
+    from zq.keys.key import Key as Key
     from zq.server.embedded import Coordinator as Coordinator
     from zq.server.host import HostOptions as HostOptions
     from zq.store.lmdb import LmdbOptions as LmdbOptions
@@ -120,12 +123,14 @@ _NAMES = {
     "zq.core.options": "CoordinatorOptions",
     "zq.core.peer_limits": "PeerLimits",
     "zq.errors": (
-        "BusyError ClosedError ConversionError InvalidTaskError MemoryLimitError PayloadTooLargeError "
-        "RemoteProtocolError RunnerBrokenError StaleLeaseError StoreCorruptError StoreError StoreFullError StoreLockedError "
-        "StoreVersionError TaskCancelledError TaskError TaskExpiredError TaskFailedError TaskUnknownError "
-        "TimedOutError UnreachableError UnroutableError WorkerFencedError ZqError"
+        "AccessDeniedError BusyError ClosedError ConversionError InvalidTaskError KeyFileError MemoryLimitError "
+        "PayloadTooLargeError "
+        "RemoteProtocolError RunnerBrokenError StaleLeaseError StoreCorruptError StoreError StoreFullError "
+        "StoreLockedError StoreVersionError TaskCancelledError TaskError TaskExpiredError TaskFailedError "
+        "TaskUnknownError TimedOutError UnreachableError UnroutableError WorkerFencedError ZqError"
     ),
     "zq.executor": "Executor",
+    "zq.keys.key": "Key",
     "zq.server.embedded": "Coordinator",
     "zq.server.host": "HostOptions",
     "zq.store.lmdb": "LmdbOptions",

@@ -14,8 +14,10 @@ ZqError
 ├── StaleLeaseError           the task is no longer held by the caller
 ├── TimedOutError             no answer in time (also a TimeoutError)
 │   └── UnreachableError      nothing at all was heard of the coordinator
+├── AccessDeniedError         the coordinator does not let this key in, or its key may not do this
+├── KeyFileError              a key's file is not there, not private or no key (also a ValueError)
 ├── ClosedError               the client, worker or coordinator is closed
-├── WorkerFencedError         another worker took this name
+├── WorkerFencedError         another worker has this name
 ├── RunnerBrokenError         a worker cannot run handlers: a thread of its own ended, or no child process can start
 ├── MemoryLimitError          the coordinator has more memory than it may, and ends
 ├── RemoteProtocolError       the peer sent what the protocol does not allow, or refused what we sent
@@ -141,12 +143,20 @@ class UnreachableError(TimedOutError):
     """Nothing at all was heard of the coordinator."""
 
 
+class AccessDeniedError(ZqError):
+    """The coordinator does not let this key in, or its key may not do what was asked; nothing was done."""
+
+
+class KeyFileError(ZqError, ValueError):
+    """A key's file is not there, can be read by others, or is no key; or one cannot be written."""
+
+
 class ClosedError(ZqError):
     """The client, worker or coordinator is closed."""
 
 
 class WorkerFencedError(ZqError):
-    """Another worker has taken this worker's name."""
+    """Another worker has this worker's name: it took it while this one was not heard, or it has it and keeps it."""
 
 
 class RunnerBrokenError(ZqError):

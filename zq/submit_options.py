@@ -6,14 +6,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import datetime
-from typing import Any, Final, Literal, TypedDict, Unpack
+from typing import Any, Final, Literal, TypedDict, TypeVar, Unpack
 
 from zq.wire.messages import DEFAULT_OPTIONS, Group, Options
 from zq.wire.options import header_list, read_asked_options, read_headers
 from zq.wire.requests import check_group
 from zq.wire.retry import RetryPolicy
 from zq.wire.unique import Unique
-from zq.wire.values import Malformed, TooLarge, WrongType, read_id, read_name, read_seconds
+from zq.wire.values import Malformed, TooLarge, WrongType, read_id, read_name, read_queue, read_seconds
+
+T = TypeVar("T")
 
 OnLost = Literal["reassign", "cancel", "dead"]
 Policy = Literal["all", "any", "settled"]
@@ -163,10 +165,10 @@ def check_name(name: str, value: Any) -> str:
 
 def check_queue(value: Any) -> str:
     """Returns the name of a queue that tasks may go to: no part of it is empty. Raises as `check_name`."""
-    name = check_name("queue", value)
-    if "/" in name and "" in name.removeprefix("/").split("/"):
-        raise ValueError(f"expected queue with something on both sides of each /, got {name!r}")
-    return name
+    try:
+        return read_queue(value if type(value) is str else _plain(value), "queue")
+    except (Malformed, TooLarge) as error:
+        raise _callers_error(error) from None
 
 
 def check_count(name: str, value: Any, least: int, most: int) -> int:
@@ -175,6 +177,13 @@ def check_count(name: str, value: Any, least: int, most: int) -> int:
         raise TypeError(f"expected {name} as a whole number from {least} to {most}, got {value!r}")
     if not least <= value <= most:
         raise ValueError(f"expected {name} from {least} to {most}, got {value}")
+    return value
+
+
+def check_items(name: str, value: Iterable[T]) -> Iterable[T]:
+    """Returns what can be iterated; raises TypeError for all else."""
+    if not hasattr(type(value), "__iter__") and not hasattr(type(value), "__getitem__"):
+        raise TypeError(f"expected {name} as a list, or something else with items, got {value!r:.100}")
     return value
 
 
@@ -216,6 +225,7 @@ def read_members(
     Raises:
         ValueError, TypeError: a member cannot be one.
     """
+    check_items("members", members)
     if queue is not None:
         check_queue(queue)
         made = _make_member(options)

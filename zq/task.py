@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable
 from typing import Any, Protocol, Unpack
 
@@ -212,7 +213,7 @@ class Task:
         Raises:
             ValueError, TypeError: a queue or option cannot be, or there are too many members.
         """
-        id = f"zq.group.{self.token:x}.{self.index}.{len(self.groups)}"  # a token is used once, over restarts too
+        id = f"zq.group.{os.urandom(10).hex()}"  # whoever could guess it could open a group of his own in its place
         found = list(read_members(members, queue, options))
         own = self.member_of
         self.groups.append(make_group(id, len(found), callback, policy, skips_none=skips_none, inherited=own))

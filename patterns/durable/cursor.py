@@ -8,9 +8,11 @@ process too. A caller whose cursor was taken over finds its settle refused, and 
 
 from __future__ import annotations
 
+import logging
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -18,6 +20,8 @@ import zq
 from patterns.durable.parcels import RESULT_ATTEMPTS_MAX, ParcelSubmission, cursor_queue
 from patterns.errors import TakenOverError
 from patterns.work.plan import Plan
+
+log = logging.getLogger(__name__)
 
 CURSOR_LOOK_INTERVAL = 0.25
 """Seconds between two looks at a cursor that somebody holds; a caller that lives has moved it in between, or holds
@@ -163,6 +167,12 @@ class Cursor:
 
     def _pull(self, wait: float) -> bool:
         tasks = self._client.pull(self._queue, wait=wait, lease=self._lease)
+        while tasks and not _is_cursor(tasks[0].payload):  # anybody may submit to this queue
+            text = f"this is no cursor of {self._what}"
+            log.warning("task %s of queue %s is a dead letter: %s", tasks[0].id, self._queue, text)
+            with suppress(zq.StaleLeaseError):
+                tasks[0].fail(text, is_final=True)
+            tasks = self._client.pull(self._queue, wait=wait, lease=self._lease)
         self._task = tasks[0] if tasks else None
         return bool(tasks)
 
@@ -188,6 +198,13 @@ class Cursor:
     def _find_waiting(self) -> str | None:
         """Returns the id of the cursor if nobody holds it."""
         return next((task.id for task in self._client.tasks("waiting", queue=self._queue, limit=1)), None)
+
+
+def _is_cursor(payload: Any) -> bool:
+    match payload:
+        case [int(), None | list(), list(owed), str()]:
+            return all(isinstance(id, str) for id in owed)
+    return False
 
 
 class Keeper:

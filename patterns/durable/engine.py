@@ -10,11 +10,13 @@ the caller was.
 
 from __future__ import annotations
 
+import logging
 import os
 import secrets
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from itertools import islice
 from typing import Any
 
@@ -22,7 +24,7 @@ import zq
 from patterns.durable.batcher import Batcher
 from patterns.durable.crew import DurableCrew
 from patterns.durable.cursor import Cursor, CursorState, Keeper
-from patterns.durable.parcels import Dispatch, ParcelSubmission, frames_in, origins_in, stage_queue
+from patterns.durable.parcels import Dispatch, ParcelSubmission, decode_parcel, origins_in, stage_queue
 from patterns.durable.takings import Takings
 from patterns.errors import PipelineError
 from patterns.pipeline.pipeline import check_name
@@ -31,9 +33,22 @@ from patterns.run.pace import Pace
 from patterns.run.progress import StageProgress
 from patterns.run.settings import Settings
 from patterns.work.execution import Spreader
-from patterns.work.items import UNSENDABLE, Failure, ItemChunk, Origin, Plain, WithoutResult, decode, origins_of, pop
+from patterns.work.items import (
+    UNSENDABLE,
+    Failure,
+    ItemChunk,
+    Origin,
+    Plain,
+    WithoutResult,
+    check_chunk,
+    origins_of,
+    pop,
+)
 from patterns.work.ledger import Ledger
 from patterns.work.plan import SINK, Plan
+from zq.keys.own import find_key
+
+log = logging.getLogger(__name__)
 
 CHUNKS_PER_TURN = 64
 """Chunks that one move submits at most: bounds its bytes."""
@@ -133,7 +148,9 @@ class DurableEngine:
         if settings.data is not None:
             self._coordinator = zq.Coordinator(os.fspath(settings.data)).open()
             address = self._coordinator.address
-        client = self._client = zq.Client(address, timeout=CLIENT_TIMEOUT, name="pipeline")
+        assert address is not None, "a durable run has either"
+        key = find_key(settings.key, address)
+        client = self._client = zq.Client(address, timeout=CLIENT_TIMEOUT, name="pipeline", key=key or "")
         self._cursor = Cursor(client, plan, self.run_id, settings.lease)
         for node in plan.working:
             if node.options.key is not None:
@@ -152,7 +169,7 @@ class DurableEngine:
         self._feeder = Feeder(islice(self._items, self.ledger.sent, None), self._wake.set)
         self._keeper = Keeper(self._cursor, self._leased, settings.lease)
         if settings.workers:
-            self._crew = DurableCrew(client.address, plan, self.run_id, threads=settings.threads)
+            self._crew = DurableCrew(address, plan, self.run_id, key, threads=settings.threads)
             self._crew.start()
         if settings.progress:
             self._progress = StageProgress(plan, self._items)
@@ -304,10 +321,11 @@ class DurableEngine:
 
     def _count(self, task: zq.PulledTask) -> None:
         """Counts what a task brings: results, a notice, or items for a batch."""
-        if "zq-id" in task.headers:
-            self._takings.count(task, self._read_notice(task))
+        try:
+            number, chunk, cost = self._read(task)
+        except ValueError as error:
+            self._bury(task, error)
             return
-        number, chunk, cost = decode(next(frames_in(task.payload)))
         if number != SINK:
             self._pace.note_cost(cost or UNKNOWN_COST)
             self._batchers[number].add(time.monotonic(), task, chunk)
@@ -315,6 +333,32 @@ class DurableEngine:
         if cost:
             self._pace.note_cost(cost)
         self._takings.count(task, chunk)
+
+    def _bury(self, task: zq.PulledTask, error: ValueError) -> None:
+        """Makes a dead letter of a task that somebody else has put into the queue of the run, which goes on."""
+        text = f"this is no task of run {self.run_id} of pipeline {self._plan.name}: {error}"
+        log.warning("task %s of queue %s is a dead letter: %s", task.id, task.queue, text)
+        with suppress(zq.StaleLeaseError):
+            task.fail(text, is_final=True)
+
+    def _read(self, task: zq.PulledTask) -> tuple[int, ItemChunk, float]:
+        """Returns what a task of the run's queue brings: a node's number, a chunk for it, and its cost.
+
+        Raises:
+            ValueError: it is no task of this run.
+        """
+        if "zq-id" in task.headers:
+            if task.headers.get("run") != self.run_id:
+                raise ValueError("it tells of the end of a task of others")
+            return SINK, self._read_notice(task), 0.0
+        frames = decode_parcel(task.payload)
+        if len(frames) != 1:
+            raise ValueError(f"expected one frame, got {len(frames)}")
+        number, chunk, cost, _ = frames[0]
+        check_chunk(chunk, self.ledger.sent)
+        if type(number) is not int or type(cost) not in (int, float) or number not in (SINK, *self._batchers):
+            raise ValueError(f"expected results, or items of a batch, got something for node {number!r:.100}")
+        return number, chunk, cost
 
     def _read_notice(self, task: zq.PulledTask) -> ItemChunk:
         """Returns what the death of a task means for the items in it."""
@@ -325,8 +369,8 @@ class DurableEngine:
         items: list[Any] = []
         if origins is None:
             origins = []
-            for frame in frames_in(task.payload or ()):
-                number, chunk, _ = decode(frame)
+            for number, chunk, _, _ in decode_parcel(task.payload or ()):
+                check_chunk(chunk, self.ledger.sent)
                 for origin, value in zip(origins_of(chunk), chunk[1], strict=True):
                     is_part = number != SINK and self._plan.nodes[number].kind == "join"
                     origins.append(pop(origin)[0] if is_part else origin)

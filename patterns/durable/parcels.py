@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 import msgpack
 
 from patterns.work.dividing import divide
-from patterns.work.items import ItemChunk, Origin, frames_of
+from patterns.work.items import ItemChunk, Origin, decode, frames_of
 from patterns.work.plan import SINK, Node, Plan
 
 PARCEL_FRAME_BYTES_MAX = 1_000_000
@@ -67,6 +67,18 @@ def frames_in(payload: Any) -> Iterator[bytes]:
             yield from frames_in(one)
         else:
             yield one
+
+
+def decode_parcel(payload: Any) -> list[tuple[int, ItemChunk, float, bytes]]:
+    """Returns the frames of a parcel: of each its target, chunk and cost, and itself.
+
+    Raises:
+        ValueError: it is no parcel. Anybody may submit to the queues of a pipeline.
+    """
+    try:
+        return [(*decode(frame), frame) for frame in frames_in(payload)]
+    except (TypeError, RecursionError) as error:
+        raise ValueError(f"expected frames with items, got {type(payload).__name__}: {error!r:.200}") from None
 
 
 class Destination(NamedTuple):

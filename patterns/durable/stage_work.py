@@ -22,7 +22,7 @@ from patterns.durable.parcels import (
     Destination,
     Dispatch,
     Parcel,
-    frames_in,
+    decode_parcel,
     origin_headers,
     stage_queue,
 )
@@ -34,7 +34,6 @@ from patterns.work.items import (
     Sent,
     compact,
     cut,
-    decode,
     encode,
     frames_of,
     origins_of,
@@ -83,8 +82,11 @@ class StageWork:
         dispatch = self._dispatch(task)
         own: list[Costly] = []
         luggage: list[bytes] = []
-        for frame in frames_in(task.payload):
-            number, chunk, cost = decode(frame)
+        try:
+            frames = decode_parcel(task.payload)
+        except ValueError as error:  # trying it again would change nothing
+            raise zq.Bury(f"this is no task of the pipeline {self._plan.name}: {error}") from error
+        for number, chunk, cost, frame in frames:
             if number == self.node.number:
                 own.append((chunk, cost))
             else:

@@ -193,7 +193,7 @@ class MajordomoServices:
             receipt = await self._client.submit(service, body)
         except (ZqError, ValueError) as error:
             self.refused += 1
-            logger.warning("a request for %s was not stored: %s", service, error)
+            logger.warning("a request for %r was not stored: %s", service, error)
         else:
             await self._wait_result(receipt, service, reply)
         finally:
@@ -210,7 +210,7 @@ class MajordomoServices:
                 return  # the broker stops; the task stays
             except TaskError as error:
                 self.failed += 1
-                logger.warning("a request for %s has no reply: %s", service, error)
+                logger.warning("a request for %r has no reply: %s", service, error)
                 return
             else:
                 self._post(partial(reply, frames_of(result)))
@@ -234,7 +234,7 @@ class MajordomoServices:
             try:
                 tasks = await self._client.pull(worker.service, wait=PULL_WAIT, lease=self._lease)
             except TimedOutError as error:
-                logger.warning("no tasks for service %s: %s; it is tried again", worker.service, error)
+                logger.warning("no tasks for service %r: %s; it is tried again", worker.service, error)
                 await asyncio.sleep(PAUSE)
                 continue
             except ClosedError:

@@ -285,6 +285,47 @@ def _unpack_origins(packed: bytes, values: list[Any]) -> Sequence[Origin]:
     return origins
 
 
+def check_chunk(chunk: ItemChunk, numbers: int) -> None:
+    """Looks at a chunk that somebody else may have made.
+
+    Args:
+        numbers: items are known by numbers below this one.
+
+    Raises:
+        ValueError: there are no items in it, or an origin is none.
+    """
+    if not isinstance(chunk[1], list) or not chunk[1]:
+        raise ValueError("expected items in a list")
+    if isinstance(chunk, Plain):
+        if not _is_number(chunk.first, numbers - len(chunk.values) + 1):
+            raise ValueError(f"expected the number of an item below {numbers}, got {chunk.first!r:.100}")
+        return
+    for origin in chunk.origins:
+        if not _is_number(origin, numbers) and not _is_pair(origin, numbers):
+            raise ValueError(f"expected the origin of an item, got {origin!r:.100}")
+
+
+def _is_number(value: object, below: int) -> bool:
+    return type(value) is int and 0 <= value < below
+
+
+def _is_pair(origin: object, numbers: int) -> bool:
+    match origin:
+        case (tuple(members), tuple(inner)) if members:
+            return all(map(_is_path, inner)) and all(
+                isinstance(one, tuple) and len(one) == 2 and _is_number(one[0], numbers) and _is_path(one[1])
+                for one in members
+            )
+    return False
+
+
+def _is_path(path: object) -> bool:
+    """Returns whether something is pairs of an index and a count."""
+    if not isinstance(path, tuple) or len(path) % 2 or not all(type(one) is int for one in path):
+        return False
+    return all(0 <= index < count for index, count in zip(path[::2], path[1::2], strict=True))
+
+
 def cut(chunk: ItemChunk, size: int) -> Iterator[ItemChunk]:
     """Yields a chunk in pieces of `size` items."""
     for start in range(0, size_of(chunk), size):

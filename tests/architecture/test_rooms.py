@@ -22,15 +22,16 @@ ROOMS: dict[str, str] = {
     "zq.submit_options": "zq.wire",
     "zq.task": "zq.submit_options zq.wire",
     "zq.core": "zq.task zq.wire zq.errors",
+    "zq.keys": "zq.core zq.processes zq.errors",
     "zq.sessions": "zq.wire zq.errors",
     "zq.processes": "",
-    "zq.sockets": "zq.sessions zq.processes zq.wire zq.errors",
+    "zq.sockets": "zq.sessions zq.keys zq.processes zq.wire zq.errors",
     "zq.store": "zq.core.storage zq.core.tables zq.processes zq.errors",
-    "zq.server": "zq.core zq.store zq.processes zq.wire zq.errors",
-    "zq.client": "zq.sessions zq.sockets zq.handling zq.task zq.submit_options zq.wire zq.errors",
-    "zq.worker": "zq.sessions zq.sockets zq.processes zq.handling zq.task zq.submit_options zq.wire zq.errors",
-    "zq.app": "zq.client zq.worker zq.server.calendar zq.core zq.store zq.sessions zq.sockets zq.processes zq.handling zq.task zq.submit_options zq.wire zq.errors",
-    "zq.executor": "zq.app zq.client zq.worker zq.server zq.processes zq.handling zq.sockets zq.task zq.submit_options zq.wire zq.errors",
+    "zq.server": "zq.core zq.keys zq.store zq.processes zq.wire zq.errors",
+    "zq.client": "zq.sessions zq.sockets zq.keys zq.handling zq.task zq.submit_options zq.wire zq.errors",
+    "zq.worker": "zq.sessions zq.sockets zq.keys zq.processes zq.handling zq.task zq.submit_options zq.wire zq.errors",
+    "zq.app": "zq.client zq.worker zq.server.calendar zq.core zq.store zq.sessions zq.sockets zq.keys zq.processes zq.handling zq.task zq.submit_options zq.wire zq.errors",
+    "zq.executor": "zq.app zq.client zq.worker zq.server zq.processes zq.handling zq.sockets zq.keys zq.task zq.submit_options zq.wire zq.errors",
     "zq.cli": "zq",
     "zq.pytest_plugin": "zq",
     "patterns.errors": "",
@@ -53,21 +54,23 @@ FLOORS: dict[str, int] = {
     "zq.core.storage": 0,
     "zq.core.tables": 0,
     "zq.core.arguments": 0,
+    "zq.core.pages": 0,
     "zq.core.bindings": 0,
     "zq.core.ring": 0,
     "zq.core.state": 1,
     "zq.core.tasks": 2,
     "zq.core.admin": 3,
     "zq.core.insight": 4,
-    "zq.core.opening": 5,
-    "zq.core.upkeep": 5,
-    "zq.core.coordinator": 5,
+    "zq.core.rights": 5,
+    "zq.core.opening": 6,
+    "zq.core.upkeep": 6,
+    "zq.core.coordinator": 6,
 }
 """Inside of the core: who stands higher may import who stands lower, never the other way."""
 
-OF_ZQ_FOR_PATTERNS = ("zq.processes", "zq.lazy", "zq.handling")
-"""What patterns may import of zq beside the public names: processes, how names are loaded when they are first used, and
-how anybody's code is called.
+OF_ZQ_FOR_PATTERNS = ("zq.processes", "zq.lazy", "zq.handling", "zq.keys")
+"""What patterns may import of zq beside the public names: processes, how names are loaded when they are first used,
+how anybody's code is called, and keys.
 """
 
 ROOFS = ("zq", "patterns")
@@ -225,7 +228,9 @@ def test_every_room_says_what_it_is_and_what_it_may_import(room: str) -> None:
     assert found[1].split(", inside")[0] == named
 
 
-@pytest.mark.parametrize("room", ["zq.core.state", "zq.core.tasks", "zq.core.admin", "zq.core.insight"])
+@pytest.mark.parametrize(
+    "room", ["zq.core.state", "zq.core.tasks", "zq.core.admin", "zq.core.insight", "zq.core.rights"]
+)
 def test_every_floor_of_the_core_says_what_it_may_import(room: str) -> None:
     assert "May import: " in page_of(room)
 

@@ -12,7 +12,8 @@ import zq
 from tests.cli.conftest import Invoke
 
 EXIT_CODES = (
-    "0 done, 1 the operation or task failed, 2 usage, 69 coordinator unreachable, 75 timed out, 130 interrupted"
+    "0 done, 1 the operation or task failed, 2 usage, 69 coordinator unreachable, 75 timed out, "
+    "77 access denied, 130 interrupted"
 )
 
 SETTINGS = {
@@ -53,6 +54,15 @@ def test_help_of_the_coordinator_shows_unit_default_and_variable(option: str, in
     assert unit in lines[0]
     assert f"[default: {default}]" in lines[0]
     assert f"[env var: ZQ_{option.upper().replace('-', '_')}]" in lines[0]
+
+
+@pytest.mark.parametrize("option", ["keys", "audit"])
+def test_help_of_the_coordinator_shows_the_variable_of_what_has_no_default(option: str, invoke_alone: Invoke) -> None:
+    (line,) = [
+        line for line in invoke_alone("coordinator", "--help").stdout.splitlines() if line.startswith(f"│ --{option} ")
+    ]
+
+    assert f"[env var: ZQ_{option.upper()}]" in line
 
 
 def test_every_setting_of_a_coordinator_is_an_option() -> None:

@@ -10,7 +10,8 @@ import sys
 
 import pytest
 
-from zq.cli.output import print_json, print_rows, printable
+from zq.cli.output import print_json, print_rows
+from zq.processes.shown import printable
 
 ROWS = [
     {"id": "t1", "queue": "orders", "rate": 1.25, "key": None},

@@ -10,7 +10,7 @@ import pytest
 from tests.client.conftest import Spawned
 from tests.client.fake_coordinator import FakeCoordinator, pack, wait_until
 from zq.client.client import Client
-from zq.errors import ClosedError
+from zq.errors import ClosedError, RemoteProtocolError
 from zq.sockets.link import Link, resolve_address
 from zq.wire.messages import (
     Answer,
@@ -185,9 +185,15 @@ class FakeSession:
     def next_at(self) -> float:
         return float("inf")
 
+    def drop(self, reply: object) -> None:
+        pass
+
     def take_outbox(self) -> list[ToCoordinator]:
         outbox, self.outbox = self.outbox, []
         return outbox
+
+    def refused(self, error: Exception) -> None:
+        self.failures.append(error)
 
     def failed(self, error: Exception) -> None:
         self.failures.append(error)
@@ -268,3 +274,19 @@ def test_a_link_that_was_never_started_closes() -> None:
 def test_address_that_is_no_text_is_refused_in_words() -> None:
     with pytest.raises(TypeError, match=r"^expected an address as text, got 7700$"):
         resolve_address(7700)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    "value",
+    [{str(number): 1 for number in range(101)}, [[[[[[[[[1]]]]]]]]], ["x" * 70_000]],
+    ids=["a map of many", "too deep", "a text too long"],
+)
+def test_answer_that_cannot_be_read_ends_its_request_in_words(
+    coordinator: FakeCoordinator, client: Client, value: Any
+) -> None:
+    coordinator.handler = lambda message: [Answer(message.request, value)] if isinstance(message, Query) else None
+
+    with pytest.raises(RemoteProtocolError, match="unreadable: an answer came that cannot be read"):
+        client.query("status")
+
+    assert len(coordinator.of_kind(Query)) == 1, "it was asked again"

@@ -24,6 +24,7 @@ from zq.wire.messages import (
     ToCoordinator,
     Withdraw,
 )
+from zq.wire.proofs import Proof
 
 TOKEN = 77
 
@@ -150,10 +151,20 @@ def test_release_and_extend(coordinator: FakeCoordinator, client: Client) -> Non
     [task] = client.pull("orders")
     task.extend(60)
     task.release()
-    assert coordinator.of_kind(Extend)[0][1:] == (TOKEN, 60)
-    assert coordinator.of_kind(Release)[0][1:] == (None, (Span(TOKEN, 3, 4),))
+    proof = Proof(TOKEN, bytes.fromhex(task.handle.partition(":")[0].partition(".")[2]))
+    assert coordinator.of_kind(Extend)[0][1:] == (TOKEN, 60.0, proof.proof)
+    assert coordinator.of_kind(Release)[0][1:] == (None, (Span(TOKEN, 3, 4),), (proof,))
     with pytest.raises(ValueError, match="lease"):
         task.extend(1e9)
+
+
+def test_ids_of_groups_that_a_task_opens_cannot_be_guessed(coordinator: FakeCoordinator, client: Client) -> None:
+    serve(coordinator, "one")
+    [task] = client.pull("orders")
+    ids = {task.group([1], queue="q", callback="joined") for _ in range(100)}
+
+    assert len(ids) == 100
+    assert {len(id.removeprefix("zq.group.")) for id in ids} == {20}  # 80 bits
 
 
 def test_a_stale_lease_is_refused(coordinator: FakeCoordinator, client: Client) -> None:

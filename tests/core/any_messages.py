@@ -18,7 +18,9 @@ import pytest
 from tests.core.desk import CLIENT, Desk
 from tests.simulation.fates import check_unique
 from tests.simulation.invariants import check_books, check_grants
-from zq.core.admin import operations
+from zq.core.admin import chores, operations
+from zq.core.state import outcome_waits
+from zq.core.tasks import dead_letters, follow_up, groups, settling
 from zq.errors import StoreError
 from zq.wire.batch import encode_payload, pack_payloads
 from zq.wire.codec import decode_for_coordinator, encode
@@ -49,6 +51,7 @@ from zq.wire.messages import (
     ToCoordinator,
     Wait,
 )
+from zq.wire.proofs import Proof, proof_of, proofs_of
 
 IDS = [f"i{number}" for number in range(12)]
 GROUPS = ["g1", "g2", "g3"]
@@ -153,7 +156,15 @@ class Author:
 
     def pull(self) -> Pull:
         client, queue = self.one("till", "shop"), self.one(*QUEUES)
-        return Pull(self.number(), client, queue, self.one(1, 3, 10), self.one(0.0, 5.0), self.one(1.0, 30.0))
+        return Pull(
+            self.number(),
+            client,
+            queue,
+            self.one(1, 3, 10),
+            self.one(0.0, 5.0),
+            self.one(1.0, 30.0),
+            secret=self.one("", "s1", "s2"),
+        )
 
     def wait(self) -> Wait:
         return Wait(self.number(), self.one(*IDS, *GROUPS), 0, self.one(1, 5, 7))
@@ -202,7 +213,8 @@ class Author:
         return {name: self.one(*values) for name, values in self.one(*POLICIES).items()}
 
     def extend(self) -> Extend:
-        return Extend(self.number(), self.token(), self.one(0.5, 60.0))
+        token = self.token()
+        return Extend(self.number(), token, self.one(0.5, 60.0), proof_of(self.one("", "s1", "s2"), token).proof)
 
     def open(self) -> Open:
         return Open(self.number(), self.group())
@@ -241,7 +253,17 @@ class Author:
                 done.append(self.done(token, id, lo, hi))
             else:
                 failed.append(Failed(token, id, lo, "burnt", self.one(None, None, 0.0, 2.0), self.often(0.2)))
-        return Settle(self.number(), self.one(None, 0, 1, 5), tuple(done), tuple(failed), self.often(0.3))
+        return Settle(
+            self.number(),
+            self.one(None, 0, 1, 5),
+            tuple(done),
+            tuple(failed),
+            self.often(0.3),
+            self.proofs(done + failed),
+        )
+
+    def proofs(self, entries: list[Any]) -> tuple[Proof, ...]:
+        return proofs_of(self.one("", "s1", "s2"), (one.token for one in entries))
 
     def done(self, token: int, id: str, lo: int, hi: int) -> Done:
         results = (b"", b"") if self.often(0.5) else pack_payloads([encode_payload("r")] * (hi - lo))
@@ -253,7 +275,8 @@ class Author:
 
     def release(self) -> Release:
         token, _, lo, hi = self.run()
-        return Release(self.number(), self.one(None, 3), (Span(token, lo, hi),))
+        span = Span(token, lo, hi)
+        return Release(self.number(), self.one(None, 3), (span,), self.proofs([span]))
 
     def started(self) -> Started:
         return Started((Held(self.token(), (0,)),))
@@ -324,6 +347,13 @@ def play(seed: int, rounds: int = ROUNDS) -> int:
         # Purges and moves need many turns, between which anything may come.
         patch.setattr(operations, "PORTION_TASKS", 4)
         patch.setattr(operations, "PORTION_ROWS", 3)
+        patch.setattr(chores, "PORTION", 2)
+        patch.setattr(settling, "PORTION_LEASES", 2)
+        patch.setattr(outcome_waits, "TOLD_MAX", 1)
+        patch.setattr(dead_letters, "PORTION_DEAD", 1)
+        patch.setattr(chores, "JOIN_PORTION", 1)
+        patch.setattr(groups, "SWEEP_ROWS", 2)
+        patch.setattr(follow_up, "JOIN_AT_ONCE", 1)
         return _play(seed, rounds)
 
 

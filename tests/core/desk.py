@@ -30,12 +30,15 @@ from zq.wire.messages import (
     Submit,
     Tasks,
 )
+from zq.wire.questions import LISTINGS
 
 WALL = 1_000_000.0
 
 M = TypeVar("M")
 
 CLIENT = b"client"
+
+COMMAND_TURNS_MAX = 1000
 
 
 class Disk(MemoryStore):
@@ -88,6 +91,12 @@ class Desk:
         """One turn in which connections turn out to be gone; returns what is sent."""
         return self.machine.turn(self.clocks(), unreachable=peers)
 
+    def kill(self, peer: bytes) -> list[tuple[bytes, Any]]:
+        """The process at a connection has ended, which shows a moment after all that it did; returns what is sent."""
+        self.now += 0.001
+        self.turn()
+        return self.lose(peer)
+
     def say(self, peer: bytes, message: Any) -> list[Any]:
         """One step with one message; returns what this peer is sent."""
         return [answer for to, answer in self.turn((peer, message)) if to == peer]
@@ -111,12 +120,31 @@ class Desk:
         return only(self.say(CLIENT, Submit(self.number, (batch,))), Receipt)
 
     def query(self, what: str, **arguments: Any) -> Any:
+        """Returns the answer to a question; of a listing the rows of all pages, unless a cursor is named."""
+        if what not in LISTINGS or "cursor" in arguments:
+            return self.ask(what, **arguments)
+        rows: list[Any] = []
+        page: Any = {"cursor": None}
+        while True:
+            page = self.ask(what, **arguments, cursor=page["cursor"])
+            rows += page["rows"]
+            if page["cursor"] is None or len(rows) >= arguments.get("limit", len(rows) + 1):
+                return rows[: arguments.get("limit", len(rows))]
+
+    def ask(self, what: str, **arguments: Any) -> Any:
+        """Returns the answer to one question, as it comes."""
         self.number += 1
         return only(self.say(CLIENT, Query(self.number, what, arguments)), Answer).value
 
     def command(self, verb: str, **arguments: Any) -> Any:
+        """Returns the answer to a command, which may be several turns of work."""
         self.number += 1
-        return only(self.say(CLIENT, Command(self.number, verb, arguments)), Answer).value
+        said = self.say(CLIENT, Command(self.number, verb, arguments))
+        for _ in range(COMMAND_TURNS_MAX):
+            if said:
+                break
+            said = [answer for to, answer in self.turn() if to == CLIENT]
+        return only(said, Answer).value
 
     def task(self, id: str) -> Any:
         return self.query("task", id=id)

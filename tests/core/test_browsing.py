@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from tests.core.desk import CLIENT, Desk, assigned, done, failed, only
-from zq.core import tables
+from zq.core import pages, tables
 from zq.core.insight import browsing
 from zq.wire.messages import Cancel, Error, Pull, Query, Release, Span
 
@@ -123,13 +123,13 @@ def test_question_reads_a_bounded_number_of_records_and_the_next_goes_on(monkeyp
     desk = patient()
     for index in range(30):
         desk.submit(f"t{index:02}", key="rare" if index == 29 else None, delay=9.0 if index % 2 else 0.0)
-    monkeypatch.setattr(browsing, "READ_MAX", 4)
+    monkeypatch.setattr(pages, "WORK_MAX", 4 * pages.RECORD_WORK)
     first = desk.query("tasks", state="unfinished", key="rare")
 
     assert (first["rows"], first["cursor"] is None) == ([], False)
     assert find(desk, "unfinished", key="rare") == ["t29"]
-    monkeypatch.setattr(browsing, "READ_MAX", 1000)
-    monkeypatch.setattr(browsing, "SCAN_BYTES_MAX", 150)
+    monkeypatch.setattr(pages, "WORK_MAX", 500)
+    monkeypatch.setattr(pages, "BYTES_PER_WORK", 1)
     assert desk.query("tasks", state="unfinished", key="rare")["rows"] == []
     assert find(desk, "unfinished", key="rare") == ["t29"]
 

@@ -30,6 +30,7 @@ def test_a_worker_restarted_under_the_same_name_does_not_hide_its_lost_task() ->
     desk.submit("a")
     (lost,) = assigned(desk.hello(W, "shop"))
     desk.say(W, Started((Held(lost.token, (0,)),)))
+    desk.kill(W)
 
     again = assigned(desk.say(V, Hello("shop", "second life", ("q",), 1, 1, ())))
 

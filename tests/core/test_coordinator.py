@@ -52,7 +52,7 @@ def test_restart_keeps_order_delays_dead_letters_and_results() -> None:
 def test_pull_leases_tasks_and_the_same_pull_again_gets_the_same_leases() -> None:
     desk = Desk()
     desk.submit("a", 5)
-    pull = Pull(1, "till", "q", 3, 0.0, 30.0)
+    pull = Pull(1, "till", "q", 3, 0.0, 30.0, secret="its own")
 
     first = only(desk.say(CLIENT, pull), Tasks)
 

@@ -242,7 +242,7 @@ def test_commands_on_dead_letters_refuse_what_cannot_be_in_words() -> None:
     assert "expected rate from 0.001 to 100000, got 0" in refusal(desk, "start-replay", id="r", rate=0)
     assert "expected to of 1 to 128 bytes without spaces" in refusal(desk, "replay", to="two words")
     assert "expected id as text" in refusal(desk, "start-replay", rate=1.0)
-    assert "expected text for reason" in refusal(desk, "purge-dead", reason=5)
+    assert "expected reason as text" in refusal(desk, "purge-dead", reason=5)
     assert refusal(desk, "bury") == "expected text for id, got None"
 
 

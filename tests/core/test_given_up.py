@@ -44,7 +44,9 @@ LIVE = b"live"
 def pull(desk: Desk, peer: bytes, *, wait: float = 0.0, most: int = 1, lease: float = 30.0, **changes: Any) -> Any:
     """Pulls as a client of today does; returns its message and the assignments of the answer."""
     desk.number += 1
-    message = Pull(desk.number, peer.decode(), "q", most, wait, lease, confirms=True)._replace(**changes)
+    message = Pull(desk.number, peer.decode(), "q", most, wait, lease, confirms=True, secret="its own")._replace(
+        **changes
+    )
     return message, assigned(desk.say(peer, message))
 
 

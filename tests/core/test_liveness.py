@@ -115,11 +115,12 @@ def test_worker_whose_connection_another_takes_gets_nothing_any_more() -> None:
     assert desk.query("queue", queue="q")["waiting"] == 1
 
 
-def test_second_incarnation_of_a_name_fences_the_first() -> None:
-    desk = Desk()
+def test_second_incarnation_of_a_name_fences_the_first_that_is_not_heard() -> None:
+    desk = Desk(suspect_after=3.0, gone_after=15.0)
     desk.submit("a", on_lost="cancel")
     (one,) = assigned(desk.hello(W, "w"))
     desk.say(W, Started((Held(one.token, (0,)),)))
+    desk.wait(3.5)
 
     sent = desk.turn((V, Hello("w", "second", ("q",), 1, 1, ())))
 

@@ -151,7 +151,7 @@ def test_a_name_that_is_forgotten_is_found(desk: TeamDesk, monkeypatch: pytest.M
     monkeypatch.setitem(NAMES_IN_QUERIES, "workers", NAMES_IN_QUERIES["status"])
     [value] = ask(desk, "workers", Query)
 
-    assert {path for path, text in texts_of(value) if is_odd(text)} == {".name", ".queues"}
+    assert {path for path, text in texts_of(value) if is_odd(text)} == {".rows.name", ".rows.queues"}
 
 
 def test_headers_that_are_called_like_names_are_untouched(desk: TeamDesk) -> None:

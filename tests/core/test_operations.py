@@ -318,7 +318,7 @@ def test_deleting_waits_for_what_runs_and_assigns_nothing_meanwhile(desk: Desk) 
     [
         ("purge", {"id": "p", "queue": "nothing"}, "there is no queue 'nothing'"),
         ("purge", {"id": "p", "queue": "q", "states": ("running",)}, "expected states as a list of"),
-        ("purge", {"queue": "q"}, "expected text for id"),
+        ("purge", {"queue": "q"}, "expected id"),
         ("move", {"id": "p", "queue": "q", "to": "q"}, "expected another queue"),
         ("move", {"id": "p", "queue": "q", "to": "r r"}, "spaces"),
     ],

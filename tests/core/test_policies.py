@@ -23,7 +23,7 @@ def test_record_holds_only_what_is_not_default() -> None:
 @pytest.mark.parametrize(
     ("values", "text"),
     [
-        ({"colour": 1}, "expected policies of max_tasks, .*got colour"),
+        ({"colour": 1}, "expected policies of max_tasks, .*got 'colour'"),
         ({"max_tasks": 0}, "expected max_tasks from 1 to .*, got 0"),
         ({"max_tasks": True}, "expected max_tasks from 1 to .*, got True"),
         ({"assign": "random"}, "expected assign as one of least-loaded, hash, got 'random'"),

@@ -151,7 +151,7 @@ def test_tasks_of_a_publication_end_independently(desk: Desk) -> None:
         ("bind", {"pattern": "a b", "queue": "q"}, "spaces"),
         ("bind", {"pattern": "a", "queue": "q q"}, "spaces"),
         ("bind", {"pattern": "a", "queue": "q", "headers": ("x",)}, "names and texts in turn"),
-        ("unbind", {"pattern": "a", "queue": ""}, "expected text for queue"),
+        ("unbind", {"pattern": "a", "queue": ""}, "expected queue"),
     ],
 )
 def test_binding_that_cannot_be_is_refused(desk: Desk, verb: str, arguments: dict[str, Any], text: str) -> None:

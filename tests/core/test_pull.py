@@ -10,7 +10,8 @@ from zq.core.state.deadlines import ALARMS_SWEEP_MIN
 from zq.errors import RemoteProtocolError
 from zq.wire.codec import decode_for_coordinator, encode
 from zq.wire.limits import LEASE_MAX
-from zq.wire.messages import Answer, Batch, Error, Extend, Options, Pull, Release, Settled, Span, Submit, Tasks
+from zq.wire.messages import Answer, Batch, Error, Extend, Options, Pull, Release, Settle, Settled, Span, Submit, Tasks
+from zq.wire.proofs import proof_of
 from zq.wire.retry import RetryPolicy
 
 PULLS = PeerLimits().pulls
@@ -19,9 +20,12 @@ W = b"w-1"
 OTHER = b"other"
 
 
+SECRET = "nobody can guess this"
+
+
 def pull(desk: Desk, most: int = 1, lease: float = 30.0, wait: float = 0.0, peer: bytes = CLIENT) -> list[Any]:
     desk.number += 1
-    return assigned(desk.say(peer, Pull(desk.number, peer.decode(), "q", most, wait, lease)))
+    return assigned(desk.say(peer, Pull(desk.number, peer.decode(), "q", most, wait, lease, secret=SECRET)))
 
 
 def extend(desk: Desk, token: int, lease: float, peer: bytes = CLIENT) -> bool:
@@ -86,13 +90,14 @@ def test_extension_is_not_remembered_for_the_next_lease() -> None:
     assert desk.task("a")["state"] == "waiting"
 
 
-def test_whoever_knows_the_token_may_extend_and_settle() -> None:
+def test_whoever_knows_the_handle_may_extend_and_settle() -> None:
     desk = Desk()
     desk.submit("a")
     (one,) = pull(desk)
+    proof = proof_of(SECRET, one.token)
 
-    assert extend(desk, one.token, 60.0, peer=OTHER)
-    assert only(desk.settle(OTHER, done(one), credit=None), Settled).stale == ()
+    assert only(desk.say(OTHER, Extend(9, one.token, 60.0, proof.proof)), Answer).value is True
+    assert only(desk.say(OTHER, Settle(9, None, (done(one),), (), False, (proof,))), Settled).stale == ()
     assert desk.task("a")["state"] == "done"
 
 
@@ -200,7 +205,8 @@ def test_pulled_lease_goes_on_after_a_restart_from_its_beginning() -> None:
     desk.restart()
     desk.wait(8.0)
     assert desk.task("a")["state"] == "leased"
-    assert only(desk.settle(CLIENT, done(one), credit=None), Settled).stale == ()
+    settle = Settle(9, None, (done(one),), (), False, (proof_of(SECRET, one.token),))
+    assert only(desk.say(CLIENT, settle), Settled).stale == ()
 
 
 @pytest.mark.parametrize(("on_lost", "state"), [("reassign", "waiting"), ("cancel", "cancelled"), ("dead", "dead")])
@@ -214,7 +220,7 @@ def test_pulled_task_whose_lease_runs_out_counts_as_started(on_lost: str, state:
 
 
 def ask(desk: Desk, request: int, queue: str = "q", wait: float = 20.0, peer: bytes = CLIENT) -> list[Any]:
-    return desk.say(peer, Pull(request, "till", queue, 1, wait, 30.0))
+    return desk.say(peer, Pull(request, "till", queue, 1, wait, 30.0, secret=SECRET))
 
 
 def test_connection_has_a_limited_number_of_pulls_waiting() -> None:

@@ -157,6 +157,7 @@ def test_task_that_may_have_killed_a_worker_waits_for_one_that_holds_nothing() -
     desk.hello(W, "w", 1, queues=("q", "other"))
     desk.submit("a", 3)
     desk.hello(V, "v", 3)  # gets all of them, and is replaced before it says that it started one
+    desk.kill(V)
     desk.say(b"worker-3", Hello("v", "again", ("nothing",), 1, 1, ()))
 
     assert [code for code, _ in ask_on_the_way(desk, "a#0")] == ["solo"]

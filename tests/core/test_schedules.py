@@ -277,7 +277,7 @@ def test_schedule_that_cannot_be_is_refused_in_words(given: dict[str, Any], text
     [
         ({"name": "none", "every": 5.0}, "there is no schedule 'none'"),
         ({"name": "tick", "every": 0.5}, "expected every as seconds from 1 to a year, got 0.5"),
-        ({"name": "tick", "colour": "red"}, "expected every, cron, timezone, catch_up, is_paused, got colour"),
+        ({"name": "tick", "colour": "red"}, "expected every, cron, timezone, catch_up, is_paused, got 'colour'"),
         ({"name": "tick", "catch_up": "some"}, "expected catch_up as skip or one or all, got 'some'"),
     ],
 )

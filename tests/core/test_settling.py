@@ -223,6 +223,7 @@ def test_task_that_kills_its_workers_is_dead_after_its_attempts_and_its_neighbou
             for index in range(one.lo, one.lo + (len(one.ends) >> 2)):
                 if index == 1:  # it takes the worker with it, before anyone hears that it started
                     work.clear()
+                    desk.kill(W)
                     break
                 work += assigned(desk.settle(W, done(one, index, index + 1), credit=3))
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import json
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -34,6 +35,7 @@ class Stand:
     def __init__(self, address: str) -> None:
         self.address = address
         self.names: dict[str, Any] = {}
+        self._handle = ""  # in what was printed last
         self._is_working = False
         for fence in PRELUDE.fences_in("python"):
             run_python(fence, self.names, FILE)
@@ -53,9 +55,12 @@ class Stand:
 
     def _command(self, words: list[str]) -> str:
         assert words[0] == "zq", f"expected a command of zq, got {words}"
-        result: Any = run_command(tuple(words[1:]), None, {"ZQ_ADDRESS": self.address})
+        words = [self._handle if word == "$HANDLE" else word for word in words[1:]]
+        result: Any = run_command(tuple(words), None, {"ZQ_ADDRESS": self.address})
         assert result.exit_code == 0, result.output
         text: str = result.output
+        if text.startswith('{"handle": '):
+            self._handle = json.loads(text)["handle"]
         return text
 
     def close(self) -> None:

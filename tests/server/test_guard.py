@@ -11,7 +11,7 @@ import zmq
 import zq
 from zq.core.peer_limits import PeerLimits
 from zq.server.connections import Connections
-from zq.server.guard import GROWTH_BYTES, WATCH_SECONDS, Guard
+from zq.server.guard import GROWTH_BYTES, WATCH_SECONDS, MemoryGuard
 
 MIB = 1 << 20
 
@@ -38,7 +38,7 @@ class Room:
         self.memory = 100 * MIB
         self.now = 0.0
         self.connections = connections
-        self.guard = Guard(connections, memory_max, lambda: self.memory)
+        self.guard = MemoryGuard(connections, memory_max, lambda: self.memory)
 
     def watch(self, memory: int) -> None:
         self.memory = memory

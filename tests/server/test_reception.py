@@ -72,7 +72,7 @@ class Desk:
         self.connections = Guests(self.router, self.limits, connections_max=1000, bytes_max=1 << 30, clock=self.clock)
         self.router.bind("inproc://desk")
         self.sender = Sender(self.router, self.connections)
-        self.reception = Reception(self.router, self.sender, self.connections, self.clock, self.clock)
+        self.reception = Reception(self.router, self.sender, self.connections, clock=self.clock, work_clock=self.clock)
 
     def socket(self, kind: int) -> zmq.Socket[bytes]:
         socket = self.context.socket(kind)

@@ -775,7 +775,7 @@ def test_tasks_for_an_abandoned_pull_go_back_to_an_older_coordinator() -> None:
     session.abandon_pull(1.0, reply)
     session.receive(2.0, Tasks(pull.request, (assignment(7),)))
     release = only(Release, said(session, 2.0))
-    assert release[1:] == (None, (Span(7, 1, 3),))
+    assert release[1:] == (None, (Span(7, 1, 3),), ())
     assert not reply.ends
     session.receive(2.1, Settled(release.number, ()))
     session.tick(20.0)

@@ -3,7 +3,7 @@
 from typing import Any
 
 from zq.errors import RemoteProtocolError, WorkerFencedError
-from zq.sessions.worker import STARTED_AFTER, WELCOME_PATIENCE, WorkerSession
+from zq.sessions.worker import NAME_PATIENCE, NAME_RETRY, STARTED_AFTER, WELCOME_PATIENCE, WorkerSession
 from zq.wire.codec import decode_for_coordinator, encode
 from zq.wire.limits import TEXT_CHARS_MAX
 from zq.wire.messages import (
@@ -247,6 +247,40 @@ def test_say_hello_makes_a_new_connection_and_fenced_ends_the_worker() -> None:
     stage.hear(2.0, Error(None, "fenced", "another worker took the name shop"))
 
     assert isinstance(stage.session.failure, WorkerFencedError)
+
+
+def test_worker_whose_name_is_taken_says_hello_again_until_it_has_it() -> None:
+    stage = Stage()
+    stage.session.connected(0.0)
+    (hello,) = stage.session.take_outbox()
+    for round in range(1, 9):
+        stage.session.receive(float(round), Error(None, "name-taken", "the name belongs to another", 6.0))
+        assert stage.session.name_is_taken == "the name belongs to another"
+        assert stage.session.next_at() == round + NAME_RETRY
+        stage.session.tick(round + NAME_RETRY / 2)
+        assert stage.session.take_outbox() == []
+        stage.session.tick(round + NAME_RETRY)
+        assert stage.session.take_outbox() == [hello]
+    stage.session.receive(9.0, Welcome(1, 1.0, 3.0, 15.0, ()))
+
+    assert stage.session.is_welcome
+    assert stage.session.name_is_taken is None
+    assert stage.session.failure is None
+    assert not stage.session.wants_reconnect
+
+
+def test_worker_whose_name_stays_taken_ends_in_words() -> None:
+    stage = Stage()
+    stage.session.connected(0.0)
+    stage.session.receive(0.0, Error(None, "name-taken", "the name belongs to another", 6.0))
+    stage.session.connected(5.0)  # by another connection, too
+    stage.session.receive(6.0 + NAME_PATIENCE - 0.1, Error(None, "name-taken", "the name belongs to another", 6.0))
+    assert stage.session.failure is None
+
+    stage.session.receive(6.0 + NAME_PATIENCE, Error(None, "name-taken", "the name belongs to another", 6.0))
+
+    assert isinstance(stage.session.failure, WorkerFencedError)
+    assert "give each worker a name of its own" in str(stage.session.failure)
 
 
 def test_refusal_of_what_it_said_ends_the_worker_in_words() -> None:

@@ -99,6 +99,8 @@ def _retention(books: Books, tx: Transaction, now: Clocks) -> float:
 
 def _silence(books: Books, tx: Transaction, now: Clocks) -> float:
     options = books.options
+    if books.departed:
+        return now.monotonic
     return min(
         (
             worker.heard_at + (options.suspect_after if worker.life is Life.LIVE else options.gone_after)
@@ -109,11 +111,11 @@ def _silence(books: Books, tx: Transaction, now: Clocks) -> float:
 
 
 def _alarms(books: Books, tx: Transaction, now: Clocks) -> float:
-    """A lease ends, or a task has run too long at a worker that does not end it by itself."""
+    """A lease ends, its tasks should have been started, or one has run too long at a worker that does not end it."""
     found = inf
     for lease in books.leases.values():
         timeout = lease.batch.options.timeout
-        found = min(found, lease.expires_at)
+        found = min(found, lease.expires_at, lease.start_by)
         if timeout is not None:
             found = min([found, *(at + timeout + books.options.suspect_after for at in lease.started.values())])
     return found
@@ -125,6 +127,10 @@ def _replays(books: Books, tx: Transaction, now: Clocks) -> float:
 
 def _operations(books: Books, tx: Transaction, now: Clocks) -> float:
     return now.monotonic if any(one.state == RUNNING for one in books.operations.values()) else inf
+
+
+def _chores(books: Books, tx: Transaction, now: Clocks) -> float:
+    return now.monotonic if books.chores.going or books.searches else inf
 
 
 def _gates(books: Books, tx: Transaction, now: Clocks) -> float:
@@ -164,7 +170,7 @@ def _guests(books: Books, tx: Transaction, now: Clocks) -> float:
 _WALL = {"expiry": _expiry, "delays": _delays, "schedules": _schedules, "retention": _retention}
 
 _MONOTONIC = {
-    "silence": _silence, "alarms": _alarms, "replays": _replays, "operations": _operations, "gates": _gates,
+    "silence": _silence, "alarms": _alarms, "replays": _replays, "operations": _operations, "chores": _chores, "gates": _gates,
     "pulls": _pulls, "offers": _offers, "guests": _guests,
 }  # fmt: skip
 

@@ -7,11 +7,15 @@ from zq.core import tables
 from zq.core.state.batch import read_batch
 from zq.core.state.books import Books
 from zq.core.state.holder import Life
+from zq.core.state.leases import Lease
 from zq.core.state.queue import Queue
 from zq.core.storage import Transaction
 from zq.core.tables import AT_DEAD, AT_ENDED, AT_PARKED, AT_PENDING, AT_SCHEDULED
 from zq.core.tasks.groups import IS_BOTH, IS_GROUP, IS_TASK, OPEN, read_row
 from zq.core.tasks.key_turns import line_of
+
+START_SLACK = 3.0
+"""Seconds above the time at which what was not started goes back, for a look that comes too early, and for turns."""
 
 
 def check_grants(books: Books, now: float) -> None:
@@ -41,19 +45,33 @@ def check_grants(books: Books, now: float) -> None:
     for queue in books.queues.values():
         _check_queue(books, queue, now)
     _check_pulls(books)
+    for lease in books.leases.values():
+        _check_start(books, lease, now)
+
+
+def _check_start(books: Books, lease: Lease, now: float) -> None:
+    """What a worker has not started goes back when its time to live is over."""
+    ttl, grace = lease.batch.options.ttl, books.options.suspect_after + START_SLACK
+    worker = lease.holder
+    if ttl is None or lease.batch.attempts or worker.is_puller or worker.life is not Life.LIVE:
+        return
+    started = sum(1 << (index - lease.batch.first) for index in lease.started)
+    is_over = now > lease.granted_at + ttl + grace and now > worker.steady_since + grace
+    if is_over and lease.mask & ~started:
+        raise Violation(f"{worker.name} has lease {lease.token} of {ttl:g} s since {now - lease.granted_at:.1f} s")
 
 
 def _check_pulls(books: Books) -> None:
     """A pull waits in one place, or has leases; each that waits is counted for its connection."""
     waits = [wait for queue in books.queues.values() for wait in queue.pull_waits.values()]
-    names = [wait.name for wait in waits]
+    names = [wait.key for wait in waits]
     kept = {(peer, name) for peer, guest in books.guests.items() for name in guest.pulls}
-    if sorted(names) != sorted(books.pulls) or kept != {(wait.peer, wait.name) for wait in waits}:
+    if sorted(names) != sorted(books.pulls) or kept != {(wait.peer, wait.key) for wait in waits}:
         raise Violation(f"pulls {sorted(names)} wait, the books say {sorted(books.pulls)} of {sorted(kept)}")
     if both := books.pulls.keys() & books.pullers.keys():
         raise Violation(f"pulls {sorted(both)} wait and have leases")
     for lease in books.leases.values():
-        if lease.holder.is_puller and books.pullers.get(lease.holder.name) is not lease.holder:
+        if lease.holder.is_puller and books.pullers.get(lease.holder.key) is not lease.holder:
             raise Violation(f"lease {lease.token} is of a pull that the books do not know")
     _check_guests(books)
 
@@ -147,10 +165,25 @@ def check_books(books: Books, tx: Transaction) -> None:
             )
         if sum(queue.waiting) != queue.total_waiting:
             raise Violation(f"queue {queue.name}: {queue.waiting} is not {queue.total_waiting}")
+    _check_tallies(books)
     _check_index(tx, places)
     _check_groups(books, tx)
     _check_leases(books, tx)
     _check_lines(books, tx)
+
+
+def _check_tallies(books: Books) -> None:
+    """What is summed up, over all queues and by namespace, is the sum over the queues."""
+    tallies = books.tallies
+    tallies.count(books.changed)
+    for front, tally in (("", tallies.over_all), *tallies.by_namespace.items()):
+        queues = [queue for queue in books.queues.values() if not front or queue.name.startswith(f"{front}/")]
+        counts = [sum(one) for one in zip(*(queue.counts() for queue in queues), strict=True)]
+        found = (tally.queues, tally.counts if queues else [], tally.stored_bytes)
+        if found != (len(queues), counts, sum(queue.stored_bytes for queue in queues)):
+            raise Violation(f"namespace {front!r} has sums of {found}, its queues {counts}")
+    if sorted(books.queues) != list(tallies.queue_names.after("", "")):
+        raise Violation("the names of the queues are not those that are listed")
 
 
 def _check_lines(books: Books, tx: Transaction) -> None:
@@ -215,6 +248,11 @@ def _check_groups(books: Books, tx: Transaction) -> None:
     open.
     """
     rows = {key.decode(): read_row(key.decode(), value) for key, value in tx.scan(tables.GROUPS)}
+    left_over = {key.partition(b"\0")[0].decode() for key, _ in tx.scan(tables.ROSTER)}
+    chores = {key.decode().partition("\0")[2] for key, _ in tx.scan(tables.CHORES)}
+    for id in left_over - chores:
+        if id in rows and rows[id].state != OPEN:
+            raise Violation(f"group {id} has ended, and nobody will look at the members that it still has")
     out = {id: row.size - row.joined for id, row in rows.items() if row.state == OPEN}
     roster = dict(tx.scan(tables.ROSTER))
     stored = [(key, value) for key, value in tx.scan(tables.PENDING)]

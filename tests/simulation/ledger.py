@@ -20,7 +20,7 @@ class Entry:
     order: str  # what the customer wanted; an order that is stored under two ids is made twice
     is_accepted: bool = False
     is_refused: bool = False
-    is_cancel_asked: bool = False
+    is_cancelled: bool = False  # whoever cancelled it was told so
     tokens: list[int] = field(default_factory=list)  # in the order in which they were granted
     completed_by: set[int] = field(default_factory=set)  # tokens whose completion was confirmed
     confirmed_failures: set[int] = field(default_factory=set)
@@ -93,7 +93,14 @@ class Ledger:
             return  # the same lease told again
         if entry.tokens and token < entry.tokens[-1]:
             raise Violation(f"{id} was assigned under token {token} after {entry.tokens[-1]}")
+        if entry.is_cancelled and not self.has_replays:
+            raise Violation(f"{id} was assigned after its cancel was answered")
         entry.tokens.append(token)
+
+    def note_cancelled(self, ids: list[str]) -> None:
+        """Somebody was told that these tasks, as far as they had not ended, have been cancelled."""
+        for id in ids:
+            self.entries[id].is_cancelled = True
 
     def notice(self, id: str, of: str) -> None:
         """A notice left the coordinator."""

@@ -5,6 +5,7 @@ or lie.
 from __future__ import annotations
 
 from array import array
+from math import inf
 from typing import Any
 
 from tests.simulation.fates import FINAL
@@ -51,6 +52,7 @@ from zq.wire.messages import (
     Wait,
     Welcome,
 )
+from zq.wire.proofs import proof_of
 from zq.wire.retry import RetryPolicy
 from zq.wire.unique import Unique
 
@@ -81,6 +83,7 @@ POLICIES: tuple[dict[str, Any], ...] = (
 
 RESEND_AFTER = 2.0
 HEARTBEAT = 1.0
+NAME_RETRY = 0.5
 
 
 def pack(payloads: list[bytes]) -> tuple[bytes, bytes]:
@@ -101,6 +104,7 @@ class Customer:
         self.world = world
         self.ledger = ledger
         self.name = name
+        self.secret = f"secret-of-{name}"
         self.request = 0
         self.made = 0
         self.unanswered: dict[int, tuple[Any, float]] = {}  # request -> message, when to send it again
@@ -113,6 +117,7 @@ class Customer:
         self.takes_silence_for_refusal = False  # planted fault
         self.publications = Publications(ledger)
         self.published: list[Publish] = []  # that were accepted
+        self.cancels: dict[int, list[str]] = {}  # by request: the tasks that are cancelled by it
         self.operations: list[str] = []  # that were begun on whole queues
         self.resent: set[int] = set()  # requests that were sent more than once
         self.connection = world.connect(self)
@@ -241,7 +246,19 @@ class Customer:
             id = self.world.rng.choice(sorted(self.submitted))
             size = self.submitted[id]
             index = self.world.rng.randrange(size)
-            self.ask(Cancel(self.number(), task_id(id, size, index) if self.world.rng.random() < 0.7 else id))
+            is_one = self.world.rng.random() < 0.7
+            self.cancel(task_id(id, size, index) if is_one else id, [index] if is_one else list(range(size)))
+
+    def cancel(self, id: str, indexes: list[int]) -> None:
+        """Cancels tasks of a batch, or a group, and notes of which it is known that they are there."""
+        base, _, _ = id.partition("#")
+        tasks = [task_id(base, self.submitted.get(base, 1), index) for index in indexes]
+        request = self.number()
+        entries = self.ledger.entries
+        if base in entries and entries[base].policy != "any":  # such a one may be done, and members go on
+            tasks += [other for other in entries if other.startswith((f"{base}.0", f"{base}.1"))]
+        self.cancels[request] = [one for one in tasks if one in entries and entries[one].is_accepted]
+        self.ask(Cancel(request, id))
 
     def schedule(self) -> None:
         """Makes its one schedule, or makes it again."""
@@ -273,7 +290,8 @@ class Customer:
 
     def pull(self) -> None:
         queue = self.world.rng.choice(("pizza", "pasta"))
-        self.ask(Pull(self.number(), self.name, queue, self.world.rng.choice((1, 4)), 1.0, 6.0))  # it confirms nothing
+        most = self.world.rng.choice((1, 4))
+        self.ask(Pull(self.number(), self.name, queue, most, 1.0, 6.0, secret=self.secret))  # it confirms nothing
 
     def set_a_queue(self) -> None:
         """Changes how a queue behaves."""
@@ -348,6 +366,10 @@ class Customer:
             case Answer(request, {"kind": _, "id": id}) if request in self.unanswered:
                 del self.unanswered[request]
                 self.operations.append(id)
+            case Answer(request, value) if request in self.cancels and request in self.unanswered:
+                del self.unanswered[request]
+                if value:
+                    self.ledger.note_cancelled(self.cancels[request])
             case Published(request):
                 asked = self.unanswered.pop(request, None)
                 if asked is not None:
@@ -380,7 +402,7 @@ class Customer:
                 self.ledger.refuse(task_id(refused.id, sizes[refused.id], i))
             group = asked[0].batches[0].options.group
             if group is not None:  # it will never be complete
-                self.ask(Cancel(self.number(), group[0]))
+                self.cancel(group[0], [0])
 
     def note_published(self, asked: Publish, message: Published) -> None:
         self.submitted |= self.publications.note(asked, message)
@@ -419,13 +441,15 @@ class Customer:
     def settle(self, assignment: Assignment) -> None:
         count = len(assignment.ends) >> 2
         number = self.number()
+        proofs = (proof_of(self.secret, assignment.token),)
         kind = self.world.rng.random()
         if kind < 0.2:
-            self.ask(Release(number, None, (Span(assignment.token, assignment.lo, assignment.lo + count),)))
+            spans = (Span(assignment.token, assignment.lo, assignment.lo + count),)
+            self.ask(Release(number, None, spans, proofs))
             return
         if kind < 0.4:
             failed = Failed(assignment.token, assignment.id, assignment.lo, "burnt", None, False)
-            self.ask(Settle(number, None, (), (failed,)))
+            self.ask(Settle(number, None, (), (failed,), False, proofs))
             return
         done = []
         for index in range(assignment.lo, assignment.lo + count):
@@ -433,7 +457,7 @@ class Customer:
             done.append(Done(assignment.token, assignment.id, index, index + 1, *result_of(assignment, index), ()))
             self.confirming.setdefault(number, []).append((id, assignment.token))
         self.confirming[number] = self.confirming[number][:1]
-        self.ask(Settle(number, None, tuple(done[:1]), ()))
+        self.ask(Settle(number, None, tuple(done[:1]), (), False, proofs))
 
 
 class Worker:
@@ -475,9 +499,11 @@ class Worker:
         self.connection = self.world.connect(self)
         self.is_welcome = False
         self.heard_at = self.world.now
-        self.connection.send_up(
-            Hello(self.name, self.incarnation, self.queues, self.credit, self.concurrency, self.held())
-        )
+        self.say_hello()
+
+    def say_hello(self) -> None:
+        self.hello_at = inf
+        self.send(Hello(self.name, self.incarnation, self.queues, self.credit, self.concurrency, self.held()))
 
     def held(self) -> tuple[Held, ...]:
         started: dict[int, list[int]] = {}
@@ -523,6 +549,8 @@ class Worker:
                         self.give_up(token, index)
             case Error(_, "say-hello", _):
                 self.connect()
+            case Error(_, "name-taken", _) if not self.is_welcome:
+                self.hello_at = self.world.now + NAME_RETRY
             case Error(_, "fenced", _):
                 self.start()
 
@@ -581,6 +609,8 @@ class Worker:
             self.handle(message)
         if (not self.connection.is_open and world.now - self.heard_at > 2.0) or world.now - self.heard_at > 10.0:
             self.connect()
+        if world.now >= self.hello_at:
+            self.say_hello()
         if world.now >= self.beat_at:
             self.beat_at = world.now + HEARTBEAT
             self.number += 1

@@ -60,6 +60,12 @@ def test_every_promise_is_kept_when_lanes_are_read_from_disk(batches: int, monke
 
 def test_every_promise_is_kept_when_operations_take_many_steps(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("zq.core.admin.operations.PORTION_TASKS", 1)
+    for name in ("admin.chores.PORTION", "admin.chores.JOIN_PORTION", "admin.chores.SWEPT", "tasks.groups.SWEEP_ROWS"):
+        monkeypatch.setattr(f"zq.core.{name}", 1)
+    monkeypatch.setattr("zq.core.tasks.follow_up.JOIN_AT_ONCE", 0)
+    monkeypatch.setattr("zq.core.tasks.settling.PORTION_LEASES", 1)
+    monkeypatch.setattr("zq.core.state.outcome_waits.TOLD_MAX", 1)
+    monkeypatch.setattr("zq.core.tasks.dead_letters.PORTION_DEAD", 1)
     for seed in range(FEW_SEEDS):
         run(seed)
 

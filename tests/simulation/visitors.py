@@ -19,6 +19,7 @@ from zq.sessions.outcomes import BatchOutcome
 from zq.sessions.settles import Settling
 from zq.task import task_id
 from zq.wire.messages import Assignment, Confirm, Done, Events, Pull
+from zq.wire.proofs import proof_of
 
 NAME = "guest-"
 
@@ -66,7 +67,8 @@ class Visitor:
     def start(self) -> None:
         """Begins a life: memory is empty."""
         self.life += 1
-        self.session = ClientSession(f"{self.name}{self.life}", f"{self.name}{self.life}")
+        name = f"{self.name}{self.life}"
+        self.session = ClientSession(name, name, secret=f"secret-of-{name}")
         self.inbox: list[Any] = []
         self.pulls: list[VisitorReply] = []
         self.watches: list[tuple[BatchOutcome, VisitorReply]] = []
@@ -190,7 +192,7 @@ class Visitor:
                     partial(self.ledger.complete, task_id(assignment.id, assignment.size, index), assignment.token)
                 )
                 done = Done(*place, *result_of(assignment, index), ())
-                self.session.settle(now, Settling(done, now + 60.0, reply))
+                self.session.settle(now, Settling(done, now + 60.0, reply, proof_of(self.session.secret, done.token)))
 
 
 class _Completion:
@@ -256,7 +258,7 @@ class Visitors:
             if lease.holder.peer in unreachable:
                 raise Violation(f"lease {token} is kept for {lease.holder.name}, whose connection is known to be gone")
         for message in received:
-            if isinstance(message, Confirm) and (open := books.offers.keys() & message.tokens):
+            if isinstance(message, Confirm) and (open := books.offers.keys() & _rightly_confirmed(books, message)):
                 raise Violation(f"leases {sorted(open)} were confirmed and are on offer")
         for _, message in step.outbox:
             for event in message.events if isinstance(message, Events) else ():
@@ -293,3 +295,9 @@ class Visitors:
 def _farewell(options: CoordinatorOptions) -> float:
     """Returns the seconds in which the coordinator finds out that a connection is gone."""
     return NOTICED_MAX + 4 * options.suspect_after
+
+
+def _rightly_confirmed(books: Books, message: Confirm) -> set[int]:
+    """Returns the leases that a message confirms which knows them."""
+    leases = [books.leases[token] for token in message.tokens if token in books.leases]
+    return {one.token for one in leases if proof_of(one.holder.incarnation, one.token) in message.proofs}

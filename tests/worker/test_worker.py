@@ -1,5 +1,6 @@
 """How workers are made, and what they refuse; then what only a running one shows."""
 
+import subprocess
 import sys
 import threading
 import time
@@ -10,6 +11,7 @@ import pytest
 
 import zq
 from tests.process.kitchen import PATIENCE, wait_until
+from zq import sessions
 from zq.wire.messages import DEFAULT_OPTIONS, Assignment, Done, Span
 from zq.worker.bench import Bench
 from zq.worker.harvest import Report
@@ -72,26 +74,41 @@ def test_worker_with_processes_must_be_importable() -> None:
         worker.start()
 
 
-def test_second_worker_of_a_name_ends_the_first(tmp_path: Path) -> None:
-    with zq.Coordinator(tmp_path / "s.zq") as coordinator:
+def test_second_worker_of_a_name_waits_for_it_says_so_and_ends_in_words(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(sessions.worker, "NAME_PATIENCE", 0.0)
+    options = zq.CoordinatorOptions(heartbeat_interval=0.1, suspect_after=1.0)
+    with zq.Coordinator(tmp_path / "s.zq", options=options) as coordinator:
         first, second = (zq.Worker(coordinator.address, name="same") for _ in range(2))
         first.task("q")(nothing)
         second.task("q")(nothing)
-        errors: list[BaseException] = []
-
-        def run() -> None:
-            try:
-                first.run()
-            except zq.WorkerFencedError as error:
-                errors.append(error)
-
-        thread = threading.Thread(target=run)
-        thread.start()
-        with zq.Client(coordinator.address) as client:
+        with first, zq.Client(coordinator.address) as client:
             wait_until(lambda: client.query("workers"), "the first worker")
-            with second:
-                thread.join(30.0)
-                assert "another worker took the name same" in str(errors[0])
+
+            with pytest.raises(zq.WorkerFencedError, match="another worker has the name same, and keeps it"):
+                second.run()
+
+            assert client.submit("q", None).result(PATIENCE) is None
+    said = [one.getMessage() for one in caplog.records if "waits for its name" in one.getMessage()]
+    assert [text.partition(":")[0] for text in said] == ["worker same waits for its name"]
+
+
+def test_worker_takes_over_the_name_of_one_that_was_killed(tmp_path: Path) -> None:
+    options = zq.CoordinatorOptions(suspect_after=3600.0, gone_after=3600.0)
+    with zq.Coordinator(tmp_path / "s.zq", options=options) as coordinator, zq.Client(coordinator.address) as client:
+        command = [sys.executable, "-m", "zq.cli", "worker", "tests.cli.kitchen:worker", "--name", "same"]
+        killed = subprocess.Popen([*command, "--address", coordinator.address], stderr=subprocess.DEVNULL)
+        try:
+            wait_until(lambda: client.query("workers"), "the first worker")
+        finally:
+            killed.kill()
+            killed.wait()
+        second = zq.Worker(coordinator.address, name="same")
+        second.task("q")(nothing)
+
+        with second:
+            assert client.submit("q", None).result(PATIENCE) is None
 
 
 def test_burst_ends_when_nothing_comes_any_more(tmp_path: Path) -> None:

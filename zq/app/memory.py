@@ -18,6 +18,7 @@ import threading
 from collections.abc import Callable, Mapping
 from contextvars import copy_context
 from math import inf
+from sys import float_info
 from typing import Any, TypeVar
 
 from zq.client.async_client import AsyncClient
@@ -34,8 +35,9 @@ from zq.sessions.ids import IdMaker, make_prefix
 from zq.sessions.session import Session
 from zq.sessions.worker import WorkerSession
 from zq.store.memory import MemoryStore
+from zq.submit_options import check_patience
 from zq.task import Task
-from zq.wire.codec import decode_for_coordinator, decode_from_coordinator, encode
+from zq.wire.codec import decode_for_coordinator, decode_from_coordinator, encode, encode_answer
 from zq.wire.limits import PAYLOAD_BYTES_MAX
 from zq.wire.namespaces import Namespace, check_namespace
 from zq.worker.harvest import Report
@@ -121,7 +123,7 @@ class Memory:
 
     def advance(self, seconds: float) -> int:
         """Lets time pass; as `App.advance`."""
-        if not 0 <= seconds < inf:
+        if not 0 <= check_patience("seconds", seconds) <= float_info.max:
             raise ValueError(f"expected seconds from 0, got {seconds}")
         self._check_not_handling("advance")
         end = self._now + seconds
@@ -288,7 +290,7 @@ class Memory:
         for peer, answer in outbox:
             session = self._sessions.get(peer)
             if session is not None:
-                heard, namespace = decode_from_coordinator(encode(answer)), self._namespaces.get(peer)
+                heard, namespace = decode_from_coordinator(encode_answer(answer)), self._namespaces.get(peer)
                 session.receive(self._now, heard if namespace is None else namespace.out_of(heard))
         return len(outbox)
 

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from zq.cli.arguments import TIMEOUT, Address, Json, Limit, Queue, Timeout, connected
-from zq.cli.output import as_map, fail, print_rows
+from zq.cli.output import as_map, echo, fail, print_rows
 
 Reason = Annotated[str | None, typer.Option("--reason", "-r", help="Only those whose reason contains this text.")]
 Id = Annotated[str | None, typer.Argument(help="Id of one task. [default: all of the queue and reason]")]
@@ -53,12 +53,12 @@ def replay(
         if rate is not None:
             started = client.dead.start_replay(rate, queue=queue, reason=reason, to=to)
             print_rows([as_map(started)], REPLAY_COLUMNS, as_json=as_json)
-            typer.echo(f"replay {started.id} goes on by itself; zq dead replays shows it", err=True)
+            echo(f"replay {started.id} goes on by itself; zq dead replays shows it", err=True)
             return
         count = client.dead.replay(id, queue=queue, reason=reason, to=to, limit=limit)
         if id is not None and not count:
             fail(f"{id} is not a dead letter")
-        typer.echo(f"{count} wait again", err=True)
+        echo(f"{count} wait again", err=True)
 
 
 def kick(
@@ -69,7 +69,7 @@ def kick(
 ) -> None:
     """Put the first dead tasks of a queue back into it."""
     with connected(address, timeout) as client:
-        typer.echo(f"{client.dead.replay(queue=queue, limit=count)} wait again", err=True)
+        echo(f"{client.dead.replay(queue=queue, limit=count)} wait again", err=True)
 
 
 def list_replays(address: Address = None, timeout: Timeout = TIMEOUT, as_json: Json = False) -> None:
@@ -87,7 +87,7 @@ def stop(
     with connected(address, timeout) as client:
         if not client.dead.stop_replay(id):
             fail(f"there is no replay {id}, or no longer")
-        typer.echo(f"replay {id} is stopped", err=True)
+        echo(f"replay {id} is stopped", err=True)
 
 
 def purge(
@@ -110,4 +110,4 @@ def purge(
             total += count_now
         if id is not None and not total:
             fail(f"{id} is not a dead letter")
-        typer.echo(f"{total} given up", err=True)
+        echo(f"{total} given up", err=True)

@@ -6,8 +6,8 @@ from typing import Annotated, Literal
 
 import typer
 
-from zq.cli.arguments import TIMEOUT, Address, Json, Limit, Timeout, connected
-from zq.cli.output import FAILED, fail, print_fields, print_rows
+from zq.cli.arguments import TIMEOUT, Address, Json, Rows, Timeout, connected
+from zq.cli.output import FAILED, echo, fail, print_fields, print_rows
 
 Id = Annotated[str, typer.Argument(help="Id of the group, which is that of its callback, too.")]
 
@@ -18,7 +18,7 @@ def list_groups(
     state: Annotated[
         Literal["open", "done", "failed", "cancelled"] | None, typer.Option("--state", "-s", help="Only these.")
     ] = None,
-    limit: Limit = 100,
+    limit: Rows = None,
     address: Address = None,
     timeout: Timeout = TIMEOUT,
     as_json: Json = False,
@@ -42,4 +42,4 @@ def cancel(id: Id, address: Address = None, timeout: Timeout = TIMEOUT) -> None:
     with connected(address, timeout) as client:
         if client.query("group", id=id)["state"] != "open":
             fail(f"{id} is not an open group")
-        typer.echo(f"cancelled {client.cancel(id)}, the callback counted in", err=True)
+        echo(f"cancelled {client.cancel(id)}, the callback counted in", err=True)

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from zq.cli.arguments import TIMEOUT, Address, Json, Limit, Timeout, changes_of, connected
+from zq.cli.arguments import TIMEOUT, Address, Json, Rows, Timeout, changes_of, connected
 from zq.cli.output import as_map, fail, print_fields, print_rows
 
 NAMESPACE_COLUMNS = [
@@ -26,7 +26,7 @@ Name = Annotated[str, typer.Argument(help="Name of the namespace, such as team-a
 
 
 def list_namespaces(
-    limit: Limit = 1000, address: Address = None, timeout: Timeout = TIMEOUT, as_json: Json = False
+    limit: Rows = None, address: Address = None, timeout: Timeout = TIMEOUT, as_json: Json = False
 ) -> None:
     """List the namespaces that queues are in, or that have limits: tasks of all of their queues by state."""
     with connected(address, timeout) as client:

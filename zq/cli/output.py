@@ -6,6 +6,7 @@ somebody's terminal.
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import sys
@@ -18,19 +19,48 @@ from typing import Any, NoReturn
 
 import typer
 
+from zq.processes.shown import printable, shown, shown_json
+
 DONE = 0
 FAILED = 1
 USAGE = 2
 UNREACHABLE = 69
 TIMED_OUT = 75
+ACCESS_DENIED = 77
 INTERRUPTED = 130
 
-EXIT_CODES = "Exit codes: 0 done, 1 the operation or task failed, 2 usage, 69 coordinator unreachable, 75 timed out, 130 interrupted."
+EXIT_CODES = "Exit codes: 0 done, 1 the operation or task failed, 2 usage, 69 coordinator unreachable, 75 timed out, 77 access denied, 130 interrupted."
+
+
+def echo(text: str, *, err: bool = False) -> None:
+    """Prints lines, with all escaped that could drive a terminal; every command prints by this.
+
+    Raises:
+        OSError: it cannot be printed, for one because standard output is closed.
+    """
+    if sys.stdout is None and not err:
+        raise OSError(errno.EBADF, "standard output is closed")
+    typer.echo(shown(text), err=err)
+
+
+@contextmanager
+def ids_at_least(ids: Iterable[str]) -> Iterator[None]:
+    """Prints ids on stderr when they cannot be printed where they belong: what they name is stored, and a script that
+    tries again would store it twice.
+    """
+    try:
+        yield
+    except BrokenPipeError:
+        raise  # `| head` has seen enough
+    except OSError:
+        for one in ids:
+            echo(f"zq: stored, and not printed: {one}", err=True)
+        raise
 
 
 def fail(text: str, code: int = FAILED) -> NoReturn:
     """Ends the command with a message."""
-    typer.echo(f"zq: {text}", err=True)
+    echo(f"zq: {text}", err=True)
     raise typer.Exit(code)
 
 
@@ -51,6 +81,10 @@ def exit_codes() -> Iterator[None]:
         fail(f"{error} (zq coordinator --data ./orders.zq starts one)", UNREACHABLE)
     except errors.TimedOutError as error:
         fail_with(error, TIMED_OUT)
+    except errors.AccessDeniedError as error:
+        fail_with(error, ACCESS_DENIED)
+    except errors.KeyFileError as error:
+        fail_with(error, USAGE)
     except errors.ZqError as error:
         fail_with(error)
     except (ValueError, TypeError) as error:
@@ -59,8 +93,11 @@ def exit_codes() -> Iterator[None]:
         fail_with(error)
     except BrokenPipeError:
         raise  # `| head` has seen enough
+    except RecursionError:
+        fail("what was to be printed or read is nested too deeply", USAGE)
     except OSError as error:
-        fail(error.strerror or str(error))
+        where = f"{error.filename}: " if error.filename else ""
+        fail(f"{where}{error.strerror or error}")
     except KeyboardInterrupt:
         raise typer.Exit(INTERRUPTED) from None
 
@@ -79,7 +116,7 @@ def print_json(value: Any) -> None:
         text = json.dumps(value, default=_plain, ensure_ascii=False)
     except TypeError:  # msgpack allows keys that JSON does not, such as bytes
         text = json.dumps(_with_text_keys(value), default=_plain, ensure_ascii=False)
-    typer.echo(text)
+    echo(shown_json(text))
 
 
 def _plain(value: Any) -> Any:
@@ -101,9 +138,9 @@ def print_rows(rows: Iterable[dict[str, Any]], columns: list[str], *, as_json: b
     if not _is_fancy():
         found = iter(rows)
         first = next(found, None)  # before anything is printed: the question may fail
-        typer.echo("\t".join(columns))
+        echo("\t".join(columns))
         for row in () if first is None else chain((first,), found):
-            typer.echo("\t".join(_cell(column, row.get(column)) for column in columns))
+            echo("\t".join(_cell(column, row.get(column)) for column in columns))
         return
     from rich.console import Console
     from rich.table import Table
@@ -125,14 +162,14 @@ def print_fields(row: dict[str, Any], *, as_json: bool) -> None:
         if name == "timeline":
             print_events(value, as_json=False, indent="  ")
         elif name == "payload":
-            typer.echo(
+            echo(
                 f"{name:<{width}}  {printable(json.dumps(_with_text_keys(value), default=_plain, ensure_ascii=False))}"
             )
         elif isinstance(value, dict):
             for key, inner in value.items():
-                typer.echo(f"{name}.{key}  {_cell(key, inner)}")
+                echo(f"{printable(f'{name}.{key}')}  {_cell(key, inner)}")
         else:
-            typer.echo(f"{name:<{width}}  {_cell(name, value)}")
+            echo(f"{name:<{width}}  {_cell(name, value)}")
 
 
 def print_events(events: list[dict[str, Any]], *, as_json: bool = False, indent: str = "") -> None:
@@ -144,7 +181,7 @@ def print_events(events: list[dict[str, Any]], *, as_json: bool = False, indent:
         stamp = datetime.fromtimestamp(event["time"]).isoformat(" ", "milliseconds")
         detail = " ".join(f"{name}={_detail(name, value)}" for name, value in event["detail"].items())
         text = f"  {event['text']}" if event.get("text") else ""
-        typer.echo(f"{indent}{stamp}  {event['event']:<9}  {printable(detail + text)}".rstrip())
+        echo(f"{indent}{stamp}  {printable(event['event']):<9}  {printable(detail + text)}".rstrip())
 
 
 def _detail(name: str, value: Any) -> str:
@@ -165,16 +202,12 @@ def _cell(name: str, value: Any) -> str:
     return printable(str(value).split("\n", 1)[0])
 
 
-def printable(text: str) -> str:
-    """Returns a text with its control characters escaped."""
-    if text.isprintable():
-        return text
-    return "".join(one if one.isprintable() else one.encode("unicode_escape").decode("ascii") for one in text)
-
-
 def _time(value: float) -> str:
-    return datetime.fromtimestamp(value).strftime("%Y-%m-%d %H:%M:%S")
+    try:
+        return datetime.fromtimestamp(value).strftime("%Y-%m-%d %H:%M:%S")
+    except (OverflowError, ValueError, TypeError, OSError):  # no time that a calendar has
+        return printable(str(value))
 
 
 def _is_fancy() -> bool:
-    return sys.stdout.isatty() and "NO_COLOR" not in os.environ
+    return sys.stdout is not None and sys.stdout.isatty() and "NO_COLOR" not in os.environ

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from zq.cli.arguments import TIMEOUT, Address, Json, Timeout, connected
-from zq.cli.output import USAGE, fail, print_json, print_rows
+from zq.cli.output import USAGE, echo, fail, print_json, print_rows
 
 if TYPE_CHECKING:
     from zq.client.client import Client
@@ -40,7 +40,7 @@ def purge(
     with connected(address, timeout) as client:
         named = _named(states)
         if _is_wanted(client, name, named, "purge", is_sure=is_sure, is_dry=is_dry):
-            typer.echo(f"purged {client.queues.purge(name, named):,} tasks", err=True)
+            echo(f"purged {client.queues.purge(name, named):,} tasks", err=True)
 
 
 def move(
@@ -56,7 +56,7 @@ def move(
     with connected(address, timeout) as client:
         named = _named(states)
         if _is_wanted(client, name, named, f"move to {to}", is_sure=is_sure, is_dry=is_dry):
-            typer.echo(f"moved {client.queues.move(name, to, named):,} tasks to {to}", err=True)
+            echo(f"moved {client.queues.move(name, to, named):,} tasks to {to}", err=True)
 
 
 def delete(
@@ -73,14 +73,14 @@ def delete(
         what = "purge and delete" if may_purge else "delete"
         if _is_wanted(client, name, every, what, is_sure=is_sure, is_dry=is_dry):
             is_done = client.queues.delete(name, may_purge=may_purge)
-            typer.echo(f"deleted {name}" if is_done else f"{name} goes when its running tasks have ended", err=True)
+            echo(f"deleted {name}" if is_done else f"{name} goes when its running tasks have ended", err=True)
 
 
 def drain(name: Name, address: Address = None, timeout: Timeout = TIMEOUT) -> None:
     """Accept nothing new in a queue and let it run empty; `resume` undoes it."""
     with connected(address, timeout) as client:
         queue = client.queues.drain(name)
-        typer.echo(f"{name} drains, {_counts(queue, ('waiting', 'parked', 'scheduled', 'leased'))} are left", err=True)
+        echo(f"{name} drains, {_counts(queue, ('waiting', 'parked', 'scheduled', 'leased'))} are left", err=True)
 
 
 def list_operations(address: Address = None, timeout: Timeout = TIMEOUT, as_json: Json = False) -> None:
@@ -103,7 +103,7 @@ def _is_wanted(client: Client, name: str, states: list[SweptState], what: str, *
     counts = _counts(queue, states)
     if is_dry:
         if sys.stdout.isatty():
-            typer.echo(f"{counts}: {what}")
+            echo(f"{counts}: {what}")
         else:
             print_json({state: getattr(queue, state) for state in sorted(set(states))})
         return False

@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 import typer
 
 from zq.cli.arguments import TIMEOUT, Address, Json, Timeout, changes_of, connected
-from zq.cli.output import as_map, print_fields, print_rows
+from zq.cli.output import as_map, echo, print_fields, print_rows
 
 QUEUE_COLUMNS = [
     "name",
@@ -100,11 +100,11 @@ def pause(name: Name, address: Address = None, timeout: Timeout = TIMEOUT) -> No
     """Pause a queue: submits are accepted and what runs goes on, but nothing is assigned."""
     with connected(address, timeout) as client:
         waiting = client.queues.pause(name).waiting
-        typer.echo(f"{name} is paused, {waiting} wait", err=True)
+        echo(f"{name} is paused, {waiting} wait", err=True)
 
 
 def resume(name: Name, address: Address = None, timeout: Timeout = TIMEOUT) -> None:
     """Let a paused or draining queue go on."""
     with connected(address, timeout) as client:
         waiting = client.queues.resume(name).waiting
-        typer.echo(f"{name} goes on, {waiting} wait", err=True)
+        echo(f"{name} goes on, {waiting} wait", err=True)

@@ -20,7 +20,7 @@ from contextlib import suppress
 from pathlib import Path
 from types import FrameType
 
-import typer
+from zq.cli.output import echo
 
 PIPE = "ZQ_RELOAD_PIPE"
 """The environment variable that tells a worker the descriptor on which it is to tell its files."""
@@ -55,9 +55,7 @@ class Supervisor:
             if self._is_stopped or (code == 0 and not self._is_changed) or not self._files:
                 return code if code >= 0 else 128 - code
             if not self._is_changed:
-                typer.echo(
-                    f"zq: the worker ended with exit code {code}; it is started again when a file changes", err=True
-                )
+                echo(f"zq: the worker ended with exit code {code}; it is started again when a file changes", err=True)
                 if not self._wait_for_change():
                     return code if code >= 0 else 128 - code
 
@@ -130,7 +128,7 @@ class Supervisor:
             try:
                 compile(Path(file).read_bytes(), file, "exec", dont_inherit=True)
             except (SyntaxError, ValueError) as error:
-                typer.echo(
+                echo(
                     f"zq: {file} line {getattr(error, 'lineno', 0)} is not Python: {error}; waiting for the next edit",
                     err=True,
                 )
@@ -139,7 +137,7 @@ class Supervisor:
                 return False
         if changed:
             names = ", ".join(Path(file).name for file, _ in changed)
-            typer.echo(f"zq: {names} changed; the worker ends what runs and is started again", err=True)
+            echo(f"zq: {names} changed; the worker ends what runs and is started again", err=True)
         return bool(changed)
 
 

@@ -6,8 +6,8 @@ from typing import Annotated
 
 import typer
 
-from zq.cli.arguments import TIMEOUT, Address, Json, Limit, Timeout, connected
-from zq.cli.output import as_map, fail, print_fields, print_rows
+from zq.cli.arguments import TIMEOUT, Address, Json, Rows, Timeout, connected
+from zq.cli.output import as_map, echo, fail, print_fields, print_rows
 from zq.cli.tasks import parse
 from zq.wire.limits import CatchUp
 
@@ -30,7 +30,7 @@ Cron = Annotated[str | None, typer.Option(help="Cron expression, such as '30 2 *
 
 
 def list_schedules(
-    limit: Limit = 1000, address: Address = None, timeout: Timeout = TIMEOUT, as_json: Json = False
+    limit: Rows = None, address: Address = None, timeout: Timeout = TIMEOUT, as_json: Json = False
 ) -> None:
     """List schedules by name, with when each comes next."""
     with connected(address, timeout) as client:
@@ -101,14 +101,14 @@ def pause(name: Name, address: Address = None, timeout: Timeout = TIMEOUT) -> No
     """Let a schedule fire no more until it is resumed."""
     with connected(address, timeout) as client:
         client.schedules.pause(name)
-        typer.echo(f"{name} is paused", err=True)
+        echo(f"{name} is paused", err=True)
 
 
 def resume(name: Name, address: Address = None, timeout: Timeout = TIMEOUT) -> None:
     """Let a paused schedule fire again; what it missed is left out."""
     with connected(address, timeout) as client:
         client.schedules.resume(name)
-        typer.echo(f"{name} goes on", err=True)
+        echo(f"{name} goes on", err=True)
 
 
 def remove(name: Name, address: Address = None, timeout: Timeout = TIMEOUT) -> None:
@@ -116,4 +116,4 @@ def remove(name: Name, address: Address = None, timeout: Timeout = TIMEOUT) -> N
     with connected(address, timeout) as client:
         if not client.schedules.delete(name):
             fail(f"there is no schedule {name}")
-        typer.echo(f"{name} is forgotten", err=True)
+        echo(f"{name} is forgotten", err=True)

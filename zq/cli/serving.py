@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, NoReturn
 import typer
 
 from zq.cli.arguments import TIMEOUT, Address, Json
-from zq.cli.output import exit_codes, fail, print_json
+from zq.cli.output import echo, exit_codes, fail, print_json
 from zq.core.options import CoordinatorOptions
 from zq.core.peer_limits import PeerLimits
 from zq.processes.logs import configure_log
@@ -79,7 +79,9 @@ def coordinator(
     memory_max_mib: Annotated[int | None, _option("memory-max-mib", "MiB of memory above which it ends, with everything on disk; 0: no limit; without it, half of the machine's.")] = None,
     map_mib: Annotated[int, _option("map-mib", "Largest size of the store, in MiB; the file is sparse.")] = 64 << 10,
     disk_free_mib: Annotated[int, _option("disk-free-mib", "Free MiB of the disk below which nothing new is accepted.")] = 256,
-    insecure_bind: Annotated[bool, _option("insecure-bind", "Allow an address that other machines can reach: there is no authentication.")] = False,
+    keys: Annotated[Path | None, _option("keys", "Directory of the keys that are let in (zq keys); without it everybody is.")] = None,
+    audit: Annotated[Path | None, _option("audit", "File for a line about each deed of administration; without it they are logged. It needs --keys.")] = None,
+    insecure_bind: Annotated[bool, _option("insecure-bind", "Allow an address that other machines can reach without --keys, that is without authentication.")] = False,
     log_level: LogLevel = "info",
 ) -> None:  # fmt: skip
     """Run a coordinator until SIGTERM or Ctrl-C. What it accepted is on disk."""
@@ -105,14 +107,22 @@ def coordinator(
             peer_limits=PeerLimits.parse(peer_limits),
         )
         check_bind_address(bind)
-        if not insecure_bind and not is_local(bind):
+        if keys is None and not insecure_bind and not is_local(bind):
             raise ValueError(
                 f"{bind} can be reached by other machines, and whoever reaches it can submit and take tasks: "
-                "bind tcp://127.0.0.1:PORT or ipc://PATH, or give --insecure-bind on a network that you trust"
+                "give --keys, bind tcp://127.0.0.1:PORT or ipc://PATH, or give --insecure-bind on a network that you trust"
             )
         store_options = LmdbOptions(map_bytes=map_mib * MIB, free_bytes_min=disk_free_mib * MIB)
         host_options = _prepare_host(connections_max, memory_max_mib)
-        server = Server(data, bind=bind, options=options, store_options=store_options, host_options=host_options)
+        server = Server(
+            data,
+            bind=bind,
+            options=options,
+            store_options=store_options,
+            host_options=host_options,
+            keys=keys,
+            audit=audit,
+        )
         configure_log(log_level)
         _serve(server)
 
@@ -139,7 +149,7 @@ def _serve(server: Server) -> None:
         signal.signal(one, on_signal)
     try:
         server.open()
-        typer.echo(
+        echo(
             f"zq coordinator ready on {server.address}, data in {server.path}, guarantee: a receipt means on disk; "
             "a task is completed at most once and executed at least once",
             err=True,
@@ -234,6 +244,7 @@ def _equip(
     found.adopt(
         Worker(
             address or found.address,
+            key=os.environ.get("ZQ_KEY") or found.key,
             name=name or found.name,
             concurrency=concurrency or found.coroutines,
             processes=(0 if concurrency else found.concurrency) if processes is None else processes,
@@ -253,11 +264,11 @@ def _work(runner: Worker, *, burst: bool) -> None:
     from zq.client.client import Client
 
     if burst:  # a worker waits for its coordinator for ever; one that is to end must not
-        with Client(runner.address, timeout=TIMEOUT) as client:
+        with Client(runner.address, timeout=TIMEOUT, key=runner.key) as client:
             client.ping()
     if not runner.handlers:
         raise ValueError(f"worker {runner.name} has no handler; register one with @worker.task(queue)")
-    typer.echo(f"zq worker {runner.name} takes tasks of {', '.join(runner.handlers)} from {runner.address}", err=True)
+    echo(f"zq worker {runner.name} takes tasks of {', '.join(runner.handlers)} from {runner.address}", err=True)
     runner.run(burst=burst)
 
 
@@ -265,10 +276,10 @@ def _load_worker(spec: str) -> Worker:
     from zq.app.app import App
     from zq.cli.reloading import take_reporter
     from zq.processes.import_errors import files_of
-    from zq.processes.references import ModuleFailedError, StartedOnImportError, lend_main, load_provider
+    from zq.processes.references import ModuleFailedError, StartedOnImportError, lend_main, load_provider, own_folder
     from zq.worker.worker import Worker
 
-    sys.path.insert(0, str(Path.cwd()))  # as `python -m` does; a console script has its own folder there
+    sys.path.insert(0, own_folder())  # as `python -m` does; a console script has its own folder there
     lend_main()
     reporter = take_reporter()
     try:
@@ -313,6 +324,6 @@ def bench(
         if as_json:
             print_json(figures)
         else:
-            typer.echo(text(figures))
+            echo(text(figures))
         if figures["done"] != tasks + single:
             fail(f"{tasks + single} tasks were submitted and {figures['done']} were done")

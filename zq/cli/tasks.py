@@ -7,13 +7,25 @@ import sys
 import time
 from collections.abc import Iterator, Sequence
 from datetime import datetime
+from itertools import islice
 from typing import TYPE_CHECKING, Annotated, Any, Literal, cast
 
 import typer
 
 from zq.cli.arguments import TIMEOUT, Address, Headers, Json, Queue, Timeout, connected, parse_headers, parse_seconds
-from zq.cli.output import FAILED, fail, fail_with, print_events, print_fields, print_json, print_rows, printable
+from zq.cli.output import (
+    FAILED,
+    echo,
+    fail,
+    fail_with,
+    ids_at_least,
+    print_events,
+    print_fields,
+    print_json,
+    print_rows,
+)
 from zq.errors import BusyError, InvalidTaskError, TaskError
+from zq.processes.shown import printable
 
 if TYPE_CHECKING:
     from zq.client.client import Client
@@ -143,10 +155,14 @@ def parse(text: str) -> Any:
         return json.loads(text)
     except json.JSONDecodeError as error:
         raise ValueError(f"expected JSON, got {text.strip()[:60]!r}: {error}") from None
+    except RecursionError:
+        raise ValueError(f"expected JSON, got {text.strip()[:60]!r} ...: it is nested too deeply") from None
 
 
 def read_lines() -> Iterator[Any]:
-    """Yields the payloads on standard input; raises BadLineError."""
+    """Yields the payloads on standard input; raises BadLineError, and ValueError when there is none."""
+    if sys.stdin is None:
+        raise ValueError("expected lines on standard input, which is closed")
     for number, line in enumerate(sys.stdin, 1):
         if line.strip():
             try:
@@ -156,18 +172,19 @@ def read_lines() -> Iterator[Any]:
 
 
 def _print_receipts(receipts: Sequence[Receipt], *, as_json: bool) -> bool:
-    for receipt in receipts:
-        if as_json:
-            row = {"id": receipt.id, "position": receipt.position, "eta": receipt.eta}
-            print_json({**row, "is_duplicate": True} if receipt.is_duplicate else row)
-        else:
-            typer.echo(receipt.id)
+    for at, receipt in enumerate(receipts):
+        with ids_at_least(one.id for one in islice(receipts, at, None)):
+            if as_json:
+                row = {"id": receipt.id, "position": receipt.position, "eta": receipt.eta}
+                print_json({**row, "is_duplicate": True} if receipt.is_duplicate else row)
+            else:
+                echo(receipt.id)
     if len(receipts) == 1 and not as_json:
         if receipts[0].is_duplicate:
-            typer.echo("nothing was stored: this task has the unique key", err=True)
+            echo("nothing was stored: this task has the unique key", err=True)
             return True
         eta = "" if receipts[0].eta is None else f", about {receipts[0].eta:.1f} s"
-        typer.echo(f"accepted at place {receipts[0].position}{eta}", err=True)
+        echo(f"accepted at place {receipts[0].position}{eta}", err=True)
     return True
 
 
@@ -175,7 +192,7 @@ def _print_results(receipts: Sequence[Receipt], timeout: float | None, *, as_jso
     """Prints how each task ends, in the order of submission; returns whether all are done."""
     if receipts:
         what = receipts[0].id if len(receipts) == 1 else f"{len(receipts)} tasks"
-        typer.echo(f"accepted {what}, waiting for the end", err=True)
+        echo(f"accepted {what}, waiting for the end", err=True)
     give_up_at = None if timeout is None else time.monotonic() + timeout
     is_done = True
     for receipt in receipts:
@@ -183,11 +200,12 @@ def _print_results(receipts: Sequence[Receipt], timeout: float | None, *, as_jso
             result = receipt.result(timeout=None if give_up_at is None else max(give_up_at - time.monotonic(), 0.0))
         except TaskError as error:
             is_done = False
-            typer.echo(f"zq: {printable(str(error))}", err=True)
+            echo(f"zq: {printable(str(error))}", err=True)
             if as_json:
                 print_json({"id": receipt.id, "error": error.reason})
         else:
-            print_json({"id": receipt.id, "result": result} if as_json else result)
+            with ids_at_least([receipt.id]):
+                print_json({"id": receipt.id, "result": result} if as_json else result)
     return is_done
 
 
@@ -255,7 +273,7 @@ def _payload_of(client: Client, id: str) -> Any:
     try:
         return client.payload(id)
     except TaskUnknownError as error:
-        typer.echo(f"zq: {error}", err=True)
+        echo(f"zq: {error}", err=True)
         return None
     except ValueError:
         return client.query("payload", id=id)
@@ -277,7 +295,7 @@ def why(id: Id, address: Address = None, timeout: Timeout = TIMEOUT, as_json: Js
         if as_json:
             print_json({"id": id, "code": reason.code, "text": reason.text, "details": reason.details})
         else:
-            typer.echo(f"{reason.code}: {printable(reason.text)}")
+            echo(f"{reason.code}: {printable(reason.text)}")
         if reason.code == "unknown":
             raise typer.Exit(FAILED)
 
@@ -288,7 +306,7 @@ def cancel(id: Id, address: Address = None, timeout: Timeout = TIMEOUT) -> None:
         count = client.cancel(id)
         if not count:
             fail(f"nothing of {id} was there to cancel: it has ended, or is not known")
-        typer.echo(f"cancelled {count}", err=True)
+        echo(f"cancelled {count}", err=True)
 
 
 def retry(id: Id, address: Address = None, timeout: Timeout = TIMEOUT) -> None:
@@ -296,7 +314,7 @@ def retry(id: Id, address: Address = None, timeout: Timeout = TIMEOUT) -> None:
     with connected(address, timeout) as client:
         if not client.dead.replay(id):
             fail(f"{id} is not a dead letter")
-        typer.echo(f"{id} waits again", err=True)
+        echo(f"{id} waits again", err=True)
 
 
 def bury(
@@ -310,4 +328,4 @@ def bury(
         count = client.dead.bury(id, reason)
         if not count:
             fail(f"nothing of {id} was there to bury: it has ended, or is not known")
-        typer.echo(f"buried {count}", err=True)
+        echo(f"buried {count}", err=True)

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from itertools import islice
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from zq.cli.arguments import TIMEOUT, Address, Headers, Json, Limit, Queue, Timeout, connected, parse_headers
-from zq.cli.output import fail, fail_with, print_json, print_rows, printable
+from zq.cli.arguments import TIMEOUT, Address, Headers, Json, Queue, Rows, Timeout, connected, parse_headers
+from zq.cli.output import echo, fail, fail_with, ids_at_least, print_json, print_rows
 from zq.cli.tasks import BadLineError, parse, read_lines
 from zq.errors import BusyError, InvalidTaskError, UnroutableError
+from zq.processes.shown import printable
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -50,8 +52,9 @@ def publish(
         if payload == "-" and id is not None:
             raise ValueError("--id is for a single payload, not for lines of standard input")
         receipts, refusal = _send(client, topic, payload, id, options, is_mandatory=not optional)
-        for receipt in receipts:
-            _print(receipt, as_json=as_json)
+        for at, receipt in enumerate(receipts):
+            with ids_at_least(one.id for one in islice(receipts, at, None)):
+                _print(receipt, as_json=as_json)
         if refusal is not None:
             fail(f"{len(receipts)} published, the rest was refused: {refusal}" if receipts else str(refusal))
 
@@ -74,13 +77,13 @@ def _print(receipt: PublishReceipt[Receipt], *, as_json: bool) -> None:
         print_json({"id": receipt.id, "tasks": {queue: one.id for queue, one in receipt.receipts.items()}})
         return
     for queue, one in receipt.receipts.items():
-        typer.echo(f"{one.id}\t{queue}")
+        echo(f"{one.id}\t{queue}")
     if not receipt.receipts:
-        typer.echo(f"{receipt.id}: no queue is bound to the topic", err=True)
+        echo(f"{receipt.id}: no queue is bound to the topic", err=True)
 
 
 def list_bindings(
-    queue: Queue = None, limit: Limit = 1000, address: Address = None, timeout: Timeout = TIMEOUT, as_json: Json = False
+    queue: Queue = None, limit: Rows = None, address: Address = None, timeout: Timeout = TIMEOUT, as_json: Json = False
 ) -> None:
     """List the bindings: which queue gets what is published to which topics."""
     with connected(address, timeout) as client:
@@ -105,7 +108,7 @@ def match(
             print_json(queues)
             return
         for queue in queues:
-            typer.echo(printable(queue))
+            echo(printable(queue))
         if not queues:
             fail(f"no queue is bound to {topic}")
 
@@ -120,7 +123,7 @@ def bind(
     """Bind a queue to a pattern of topics; with headers, only what has all of them."""
     with connected(address, timeout) as client:
         is_new = client.topics.bind(pattern, queue, parse_headers(headers))
-        typer.echo(f"{queue} {'gets' if is_new else 'has been getting'} what matches {pattern}", err=True)
+        echo(f"{queue} {'gets' if is_new else 'has been getting'} what matches {pattern}", err=True)
 
 
 def unbind(
@@ -135,4 +138,4 @@ def unbind(
         count = client.topics.unbind(pattern, queue, parse_headers(headers))
         if not count:
             fail(f"{queue} was not bound to {pattern}")
-        typer.echo(f"removed {count}", err=True)
+        echo(f"removed {count}", err=True)

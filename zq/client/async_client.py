@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Self, Unpack
 
 from zq.client import insight
 from zq.client.awaiting import Awaiting
-from zq.client.browsing import StateFilter, TaskFilters, payload, search
+from zq.client.browsing import StateFilter, TaskFilters, payload, query, search
 from zq.client.calls import ClientFace, outcome_of
 from zq.client.driving import Abandon, AsyncDriver
 from zq.client.events import AsyncEventStream
@@ -210,7 +210,7 @@ class AsyncClient(ClientFace[AsyncDriver]):
 
     async def query(self, what: str, **arguments: Any) -> Any:
         """Returns the answer to a query; as `zq.Client.query`."""
-        return await self._run(self._calls.query(what, arguments))
+        return await self._run(query(self._calls, what, arguments))
 
     async def command(self, verb: str, **arguments: Any) -> Any:
         """Returns the answer to a command; as `zq.Client.command`."""

@@ -8,11 +8,13 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Literal, TypedDict, Unpack
 
 from zq.client.calls import Calls
-from zq.client.driving import Call
+from zq.client.driving import Call, understood
 from zq.client.insight import TaskStatus, status_of
 from zq.errors import TaskUnknownError
-from zq.submit_options import check_name, make_header_list
+from zq.submit_options import check_count, check_name, check_patience, make_header_list
 from zq.wire.batch import decode_payload
+from zq.wire.questions import LISTINGS
+from zq.wire.values import INT_MAX
 
 StateFilter = Literal["waiting", "leased", "scheduled", "dead", "done", "cancelled", "expired", "unfinished", "any"]
 """Which tasks; `unfinished` are those that wait, are leased or scheduled. Of `any`, the dead and what has ended and is
@@ -44,6 +46,30 @@ PAGE_ROWS = 500
 """Rows that are asked for at once; the coordinator answers with fewer when it has read enough."""
 
 
+def query(calls: Calls, what: str, arguments: dict[str, Any]) -> Call[Any]:
+    """Asks what the caller asks: of a listing all pages, unless a cursor is named."""
+    is_listing = isinstance(what, str) and what in LISTINGS
+    return calls.query(what, arguments) if not is_listing or "cursor" in arguments else rows(calls, what, arguments)
+
+
+def rows(calls: Calls, what: str, arguments: dict[str, Any]) -> Call[list[dict[str, Any]]]:
+    """Returns the rows of all pages of a listing, or as many as the argument `limit` says."""
+    limit = arguments.get("limit")
+    if limit is not None and (type(limit) is not int or limit < 1):
+        raise ValueError(f"expected limit from 1, got {limit!r}")
+    found: list[dict[str, Any]] = []
+    cursor = None
+    while True:
+        most = PAGE_ROWS if limit is None else min(limit - len(found), PAGE_ROWS)
+        page = yield from calls.query(what, {**arguments, "limit": most, "cursor": cursor})
+        if isinstance(page, list):  # a coordinator of before, which knows no pages
+            return page if limit is None else page[:limit]
+        found += page["rows"]
+        cursor = page["cursor"]
+        if cursor is None or len(found) == limit:
+            return found
+
+
 class Search:
     """The pages of one search.
 
@@ -56,8 +82,8 @@ class Search:
     """
 
     def __init__(self, arguments: dict[str, Any], limit: int | None) -> None:
-        if limit is not None and limit < 1:
-            raise ValueError(f"expected limit from 1, got {limit}")
+        if limit is not None:
+            check_count("limit", limit, 1, INT_MAX)
         self.is_over = False
         self._arguments = arguments
         self._left = limit
@@ -70,9 +96,11 @@ class Search:
         while not self.is_over:
             yield self._page(calls)
 
+    @understood
     def _page(self, calls: Calls) -> Call[list[TaskStatus]]:
         return [status_of(row) for row in self._take((yield from calls.query("tasks", self._ask())))]
 
+    @understood
     def all(self, calls: Calls) -> Call[list[dict[str, Any]]]:
         """Returns the rows of all pages."""
         rows: list[dict[str, Any]] = []
@@ -105,7 +133,7 @@ def search(state: StateFilter, *, limit: int | None = None, **filters: Unpack[Ta
     if unknown:
         raise TypeError(f"unknown filter {unknown[0]}; expected one of {', '.join(known)}")
     queue, headers, older_than = filters.get("queue"), filters.get("headers"), filters.get("older_than")
-    if older_than is not None and not older_than >= 0:
+    if older_than is not None and not check_patience("older_than", older_than) >= 0:
         raise ValueError(f"expected older_than as seconds from 0, got {older_than}")
     arguments: dict[str, Any] = {
         **filters,
@@ -116,6 +144,7 @@ def search(state: StateFilter, *, limit: int | None = None, **filters: Unpack[Ta
     return Search({name: value for name, value in arguments.items() if value not in (None, [])}, limit)
 
 
+@understood
 def payload(calls: Calls, id: str) -> Call[Any]:
     """Returns the payload of a task."""
     found = yield from calls.query("payload", {"id": id})

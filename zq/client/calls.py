@@ -15,7 +15,7 @@ from contextlib import suppress
 from functools import partial
 from typing import Any, Generic, Self, TypeAlias, TypeVar
 
-from zq.client.driving import Abandon, Ask, AsyncDriver, Call, Connection, Driver, Medium
+from zq.client.driving import Abandon, Ask, AsyncDriver, Call, Connection, Driver, Medium, understood
 from zq.client.flow import FLOW_WINDOW_BATCHES, FLOW_WINDOW_BYTES, Entry, Flow, finish
 from zq.errors import (
     BusyError,
@@ -29,6 +29,7 @@ from zq.errors import (
     TimedOutError,
     UnreachableError,
 )
+from zq.keys.own import KeySource
 from zq.sessions.client import ClientSession
 from zq.sessions.ids import PREFIX_LENGTH, make_prefix
 from zq.sessions.outcomes import FOREVER, BatchOutcome, Reply
@@ -41,6 +42,7 @@ from zq.submit_options import (
     SubmitOptions,
     check_count,
     check_id,
+    check_items,
     check_name,
     check_patience,
     check_queue,
@@ -70,6 +72,7 @@ from zq.wire.messages import (
     Pull,
     Query,
 )
+from zq.wire.proofs import Proof, proof_of
 
 D = TypeVar("D", bound=Driver | AsyncDriver)
 
@@ -82,8 +85,7 @@ Pulled: TypeAlias = tuple[Assignment, int, Any]
 
 
 class Calls:
-    """The calls of one client: a session, its link, and what stands between them and the caller. Any thread may use
-    it.
+    """The calls of one client, for any thread: a session, its link, and what stands between them and the caller.
 
     Args:
         address: of the coordinator; None as in `zq.sockets.link.resolve_address`.
@@ -91,10 +93,10 @@ class Calls:
         name: shown to the coordinator; None for a neutral one.
         payload_bytes_max: limit of one encoded payload.
         medium: what carries it; None makes a link with a thread and a socket.
-        namespace: of the link; None as in `zq.sockets.link.resolve_namespace`.
+        namespace, key: of the link; None as in `zq.sockets.link.resolve_namespace` and `zq.keys.own.resolve_key`.
 
     Raises:
-        ValueError: an argument is out of its range.
+        ValueError: an argument is out of its range, or no key can be read.
     """
 
     def __init__(
@@ -106,6 +108,7 @@ class Calls:
         payload_bytes_max: int = PAYLOAD_BYTES_MAX,
         medium: Medium | None = None,
         namespace: str | None = None,
+        key: KeySource | None = None,
     ) -> None:
         if not check_patience("timeout", timeout) > 0:
             raise ValueError(f"expected timeout as seconds above 0, got {timeout}")
@@ -113,7 +116,8 @@ class Calls:
         prefix = make_prefix(secrets.randbits(5 * PREFIX_LENGTH)) if medium is None else medium.prefix
         self.timeout = timeout
         address = resolve_address(address)
-        self.session = ClientSession(prefix, check_name("name", f"{name or 'client'}-{prefix}"), address)
+        secret = secrets.token_hex(16) if medium is None else medium.prefix
+        self.session = ClientSession(prefix, check_name("name", f"{name or 'client'}-{prefix}"), address, secret)
         self.clock = time.monotonic if medium is None else medium.clock
         self._payload_bytes_max = payload_bytes_max
         self._local = threading.local()
@@ -121,7 +125,8 @@ class Calls:
         if medium is not None:
             self.link = medium.connect(self.session)
         else:
-            link = self.link = Link(address, self.session, f"zq-{name or 'client'}", resolve_namespace(namespace))
+            called = f"zq-{name or 'client'}"
+            link = self.link = Link(address, self.session, called, resolve_namespace(namespace), key)
             link.start()
 
     def __del__(self) -> None:
@@ -167,13 +172,12 @@ class Calls:
         others were refused.
         """
         check_queue(queue)
-        if not 1 <= batch_size <= BATCH_TASKS_MAX:
-            raise ValueError(f"expected batch_size from 1 to {BATCH_TASKS_MAX}, got {batch_size}")
+        check_count("batch_size", batch_size, 1, BATCH_TASKS_MAX)
         made = make_options(**options)
         if made.unique is not None:
             raise ValueError("a unique key is for one task: submit tasks with unique one by one")
         make_id = self.session.make_id
-        parts = self.cut(payloads, batch_size)
+        parts = self.cut(check_items("payloads", payloads), batch_size)
         return self.submit_batches(Batch(make_id(), queue, made, *pack_payloads(part)) for part in parts)
 
     def submit_batches(self, batches: Iterable[Batch]) -> Call[tuple[list[Entry], BusyError | InvalidTaskError | None]]:
@@ -297,6 +301,7 @@ class Calls:
 
     # Pulling.
 
+    @understood
     def pull(self, queue: str, max_tasks: int, wait: float, lease: float) -> Call[list[Pulled]]:
         """Pulls tasks, and waits for the first one."""
         if not check_patience("wait", wait) >= 0:
@@ -313,13 +318,13 @@ class Calls:
             if assignments or self.clock() >= stop_at:
                 return self._decode(assignments)
 
-    def settle(self, entry: Done | Failed) -> Call[None]:
+    def settle(self, entry: Done | Failed, proof: Proof) -> Call[None]:
         """Reports the end of a pulled task; raises StaleLeaseError."""
         now = self.clock()
         deadline = now + self.timeout
 
         def start(reply: Reply) -> None:
-            self.post(self.session.settle, now, Settling(entry, deadline, reply))
+            self.post(self.session.settle, now, Settling(entry, deadline, reply, proof))
 
         yield Ask(start, deadline)
 
@@ -354,7 +359,8 @@ class Calls:
         """
         now = self.clock()
         failed = Failed(assignment.token, assignment.id, index, str(error), None, True)
-        self.post(self.session.settle, now, Settling(failed, now + self.timeout, _Nobody()))
+        proof = proof_of(self.session.secret, assignment.token)
+        self.post(self.session.settle, now, Settling(failed, now + self.timeout, _Nobody(), proof))
 
 
 def outcome_of(id: str) -> tuple[BatchOutcome, int]:
@@ -413,8 +419,11 @@ class ClientFace(Face[D]):
         name: str | None = None,
         payload_bytes_max: int = PAYLOAD_BYTES_MAX,
         namespace: str | None = None,
+        key: KeySource | None = None,
     ) -> None:
-        calls = Calls(address, timeout=timeout, name=name, payload_bytes_max=payload_bytes_max, namespace=namespace)
+        calls = Calls(
+            address, timeout=timeout, name=name, payload_bytes_max=payload_bytes_max, namespace=namespace, key=key
+        )
         super().__init__(calls, self._make_driver(calls.abandon))
 
     @classmethod
@@ -436,8 +445,6 @@ class ClientFace(Face[D]):
 class _Nobody:
     """Waits for nothing."""
 
-    def resolve(self, value: Any) -> None:
-        pass
+    def resolve(self, value: Any) -> None: ...
 
-    def reject(self, error: Exception) -> None:
-        pass
+    def reject(self, error: Exception) -> None: ...

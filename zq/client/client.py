@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Any, Self, Unpack
 
 from zq.client import insight
-from zq.client.browsing import StateFilter, TaskFilters, payload, search
+from zq.client.browsing import StateFilter, TaskFilters, payload, query, search
 from zq.client.calls import ClientFace, outcome_of
 from zq.client.driving import Abandon, Blocking, Driver
 from zq.client.events import EventStream
@@ -41,9 +41,15 @@ class Client(ClientFace[Driver]):
         name: shown to the coordinator; without spaces.
         payload_bytes_max: limit of one encoded payload; the coordinator has its own, which is the same by default.
         namespace: in which all names are that are given; None takes ZQ_NAMESPACE from the environment, "" is none.
+        key: a `zq.Key`, or the path of its file, for a coordinator with keys; None takes the path in ZQ_KEY from the
+            environment, "" is none. For a coordinator inside of this program it need not be given.
+
+    A coordinator that does not let the key in, or whose own key is none of those that the key trusts, ends what waits
+    with AccessDeniedError, and so does one that does not let the key do what was asked; every call may raise that.
 
     Raises:
         ValueError: an argument cannot be.
+        KeyFileError: the key's file cannot be read, or is no key.
     """
 
     def _make_driver(self, abandon: Abandon) -> Driver:
@@ -370,14 +376,15 @@ class Client(ClientFace[Driver]):
         return self._run(self._calls.cancel(id))
 
     def query(self, what: str, **arguments: Any) -> Any:
-        """Returns the answer to a query of docs/protocol.md, section 4.
+        """Returns the answer to a query of docs/protocol.md, section 4; of a listing a list of the rows of all pages,
+        or as many as `limit` says, unless a `cursor` is named: then one page, rows and cursor.
 
         Raises:
             RemoteProtocolError: the coordinator does not know the query or its arguments.
             ValueError: an argument cannot be sent.
             UnreachableError, TimedOutError, ClosedError: as `submit`.
         """
-        return self._run(self._calls.query(what, arguments))
+        return self._run(query(self._calls, what, arguments))
 
     def command(self, verb: str, **arguments: Any) -> Any:
         """Returns the answer to a command of docs/protocol.md, section 4; raises as `query`."""

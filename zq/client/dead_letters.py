@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from zq.client.browsing import search
+from zq.client.browsing import rows, search
 from zq.client.calls import Calls, Face
-from zq.client.driving import AsyncDriver, Call, Driver
+from zq.client.driving import AsyncDriver, Call, Driver, understood
 from zq.client.insight import value_of, values_of
 
 BURIED = "buried by a client"
@@ -169,6 +169,7 @@ class AsyncDeadLetters(Face[AsyncDriver]):
 # The calls, written once for both.
 
 
+@understood
 def _list(calls: Calls, queue: str | None, reason: str | None, limit: int) -> Call[list[DeadLetter]]:
     return values_of(DeadLetter, (yield from search("dead", queue=queue, reason=reason, limit=limit).all(calls)))
 
@@ -184,6 +185,7 @@ def _bury(calls: Calls, id: str, reason: str) -> Call[int]:
     return calls.command("bury", {"id": id, "reason": reason})
 
 
+@understood
 def _start_replay(
     calls: Calls, rate: float, queue: str | None, reason: str | None, to: str | None
 ) -> Call[ReplayStatus]:
@@ -191,8 +193,9 @@ def _start_replay(
     return value_of(ReplayStatus, (yield from calls.command("start-replay", arguments)))
 
 
+@understood
 def _replays(calls: Calls) -> Call[list[ReplayStatus]]:
-    return values_of(ReplayStatus, (yield from calls.query("replays", {})))
+    return values_of(ReplayStatus, (yield from rows(calls, "replays", {})))
 
 
 def _stop_replay(calls: Calls, id: str) -> Call[bool]:

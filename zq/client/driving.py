@@ -7,16 +7,18 @@ ended, and sends back how. So every call is written once, and no driver knows th
 
 from __future__ import annotations
 
+import functools
 import threading
 import time
 from collections.abc import Callable, Coroutine, Generator
-from typing import Any, NamedTuple, Protocol, TypeAlias, TypeVar
+from typing import Any, NamedTuple, ParamSpec, Protocol, TypeAlias, TypeVar
 
-from zq.errors import TimedOutError
+from zq.errors import RemoteProtocolError, TimedOutError
 from zq.sessions.client import ClientSession
 from zq.sessions.outcomes import FOREVER, Reply
 
 T = TypeVar("T")
+P = ParamSpec("P")
 
 GRACE = 2.0
 """Seconds after its deadline at which a caller stops waiting for a link that does not end the call itself."""
@@ -57,6 +59,45 @@ Call: TypeAlias = Generator[Ask, Any, T]
 
 Abandon: TypeAlias = Callable[[Ask, Reply], None]
 """What is told when nobody waits for the reply of an ask any more: `Calls.abandon`."""
+
+
+def understood(call: Callable[P, Call[T]]) -> Callable[P, Call[T]]:
+    """Has a call that makes something of an answer say so when it cannot: an answer is a stranger's.
+
+    What it raises before it asks is the caller's mistake, and stays as it is.
+    """
+
+    @functools.wraps(call)
+    def checked(*args: P.args, **kwargs: P.kwargs) -> Call[T]:
+        made = call(*args, **kwargs)
+        try:
+            ask = next(made)
+        except StopIteration as stop:  # there was nothing to ask
+            result: T = stop.value
+            return result
+        try:
+            return (yield from _resumed(made, ask))
+        except (AttributeError, IndexError, KeyError, TypeError) as error:
+            raise RemoteProtocolError("malformed", f"an answer cannot be understood: {error!r:.200}") from error
+
+    return checked
+
+
+def _resumed(call: Call[T], ask: Ask) -> Call[T]:
+    """Goes on with a call that has begun."""
+    try:
+        while True:
+            try:
+                answer = yield ask
+            except Exception as error:
+                ask = call.throw(error)
+            else:
+                ask = call.send(answer)
+    except StopIteration as stop:
+        result: T = stop.value
+        return result
+    finally:
+        call.close()
 
 
 class Driver(Protocol):

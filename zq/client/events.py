@@ -15,7 +15,7 @@ from zq.client.driving import Ask, AsyncDriver, Call, Driver
 from zq.errors import ClosedError
 from zq.sessions.outcomes import FOREVER
 from zq.sessions.streams import Stream
-from zq.submit_options import check_name
+from zq.submit_options import check_items, check_name, check_patience
 from zq.task import task_id
 from zq.wire.events import EVENT_KINDS
 from zq.wire.messages import Event as WireEvent
@@ -56,11 +56,11 @@ class _Stream(Face[D]):
     ) -> None:
         if isinstance(kinds, str):
             raise TypeError(f"expected kinds as a list of texts, got {kinds!r}")
-        named = tuple(kinds or ())
+        named = () if kinds is None else tuple(check_items("kinds", kinds))
         unknown = [kind for kind in named if kind not in EVENT_KINDS]
         if unknown:
             raise ValueError(f"expected kinds of {', '.join(EVENT_KINDS)}, got {unknown[0]!r}")
-        if timeout is not None and not timeout >= 0:
+        if timeout is not None and not check_patience("timeout", timeout) >= 0:
             raise ValueError(f"expected timeout as seconds from 0, got {timeout}")
         super().__init__(calls, run)
         self._timeout = timeout

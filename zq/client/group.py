@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from zq.client.calls import Calls, D, Face, outcome_of
-from zq.client.driving import AsyncDriver, Call, Driver
+from zq.client.driving import AsyncDriver, Call, Driver, understood
 from zq.client.insight import value_of
 from zq.sessions.forwards import Forward, gather_forwards
 from zq.submit_options import Policy, SubmitOptions, make_group, read_members
@@ -72,6 +72,7 @@ def _result(calls: Calls, id: str, timeout: float | None) -> Call[Any]:
     return calls.result(*outcome_of(id), timeout)
 
 
+@understood
 def _status(calls: Calls, id: str) -> Call[GroupStatus]:
     return value_of(GroupStatus, (yield from calls.query("group", {"id": id})))
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar, Protocol, TypeVar
 
 from zq.client.calls import Calls
-from zq.client.driving import Call
+from zq.client.driving import Call, understood
 
 
 class _Dataclass(Protocol):
@@ -86,6 +86,7 @@ class Reason:
         return f"{self.id}: {self.text}"
 
 
+@understood
 def status(calls: Calls, id: str) -> Call[TaskStatus]:
     """Asks what is known of a task."""
     row = yield from calls.query("task", {"id": id})
@@ -97,12 +98,14 @@ def status_of(row: Mapping[str, Any]) -> TaskStatus:
     return value_of(TaskStatus, {**row, "timeline": _events_of(row.get("timeline") or ())})
 
 
+@understood
 def why(calls: Calls, id: str) -> Call[Reason]:
     """Asks why a task does not run."""
     row = yield from calls.query("why", {"id": id})
     return Reason(id, row["code"], row["text"], row["details"])
 
 
+@understood
 def trace(calls: Calls, id: str) -> Call[tuple[TaskEvent, ...]]:
     """Asks for everything that has happened to a task."""
     return _events_of((yield from calls.query("trace", {"id": id})))

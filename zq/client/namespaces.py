@@ -6,8 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, TypedDict, Unpack
 
+from zq.client.browsing import rows
 from zq.client.calls import Calls, Face
-from zq.client.driving import AsyncDriver, Call, Driver
+from zq.client.driving import AsyncDriver, Call, Driver, understood
 from zq.client.insight import value_of, values_of
 from zq.wire.namespaces import check_namespace
 
@@ -61,8 +62,8 @@ class Namespaces(Face[Driver]):
         """
         return self._run(_set(self._calls, name, limits))
 
-    def list(self, limit: int = 1000) -> list[NamespaceStatus]:
-        """Returns the namespaces that queues are in, or that have limits, by name; at most `limit` (1 to 1,000)."""
+    def list(self, limit: int | None = None) -> list[NamespaceStatus]:
+        """Returns the namespaces that queues are in, or that have limits, by name; at most `limit`, or all."""
         return self._run(_list(self._calls, limit))
 
 
@@ -75,7 +76,7 @@ class AsyncNamespaces(Face[AsyncDriver]):
         """As `Namespaces.set`."""
         return await self._run(_set(self._calls, name, limits))
 
-    async def list(self, limit: int = 1000) -> list[NamespaceStatus]:
+    async def list(self, limit: int | None = None) -> list[NamespaceStatus]:
         """As `Namespaces.list`."""
         return await self._run(_list(self._calls, limit))
 
@@ -83,6 +84,7 @@ class AsyncNamespaces(Face[AsyncDriver]):
 # The calls, written once for both.
 
 
+@understood
 def _set(calls: Calls, name: str, limits: Mapping[str, Any]) -> Call[NamespaceStatus]:
     for limit, value in limits.items():
         if limit not in ("max_tasks", "max_bytes"):
@@ -93,5 +95,6 @@ def _set(calls: Calls, name: str, limits: Mapping[str, Any]) -> Call[NamespaceSt
     return value_of(NamespaceStatus, row)
 
 
-def _list(calls: Calls, limit: int) -> Call[list[NamespaceStatus]]:
-    return values_of(NamespaceStatus, (yield from calls.query("namespaces", {"limit": limit})))
+@understood
+def _list(calls: Calls, limit: int | None) -> Call[list[NamespaceStatus]]:
+    return values_of(NamespaceStatus, (yield from rows(calls, "namespaces", {"limit": limit})))

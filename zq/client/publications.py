@@ -6,11 +6,11 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Generic, NamedTuple, TypeVar, overload
 
 from zq.client.calls import Calls
-from zq.client.driving import Call
+from zq.client.driving import Call, understood
 from zq.client.flow import Entry, Refusal
 from zq.errors import BusyError, InvalidTaskError, UnroutableError
 from zq.sessions.outcomes import BatchOutcome
-from zq.submit_options import SubmitOptions, check_id, check_name, make_options
+from zq.submit_options import SubmitOptions, check_count, check_id, check_items, check_name, make_options
 from zq.wire.batch import pack_payloads
 from zq.wire.limits import BATCH_TASKS_MAX, PUBLICATION_ID_BYTES_MAX
 from zq.wire.messages import Options, Publish, Published, Refused
@@ -109,8 +109,8 @@ def publish_many(
     """Publishes payloads in batches; returns the Publications of those that were stored, and the error to raise if
     others were refused.
     """
-    if not 1 <= batch_size <= BATCH_TASKS_MAX:
-        raise ValueError(f"expected batch_size from 1 to {BATCH_TASKS_MAX}, got {batch_size}")
+    check_count("batch_size", batch_size, 1, BATCH_TASKS_MAX)
+    check_items("payloads", payloads)
     made = _check(topic, options)
     stored: list[Publication] = []
     refused: list[int] = []
@@ -143,6 +143,7 @@ def _check(topic: str, options: SubmitOptions) -> Options:
     return made
 
 
+@understood
 def _send(
     calls: Calls, topic: str, id: str | None, options: Options, part: list[bytes], *, is_mandatory: bool
 ) -> Call[Publication | Refused]:

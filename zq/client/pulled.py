@@ -2,23 +2,29 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from typing import Any, Generic, TypeVar
 
 from zq.client.calls import Calls, D, outcome_of
-from zq.client.driving import AsyncDriver, Call, Driver
+from zq.client.driving import AsyncDriver, Call, Driver, understood
 from zq.errors import PayloadTooLargeError, StaleLeaseError, ZqError
 from zq.handling.raised import cut, summary_of, text_of
 from zq.sessions.forwards import Forward, gather_forwards
 from zq.sessions.requests import check_message
+from zq.submit_options import check_items
 from zq.task import Task
 from zq.wire.batch import pack_payloads
 from zq.wire.codec import encode
 from zq.wire.limits import FRAME_BYTES_MAX, PAYLOAD_BYTES_CEILING, TASK_SEPARATOR, TEXT_CHARS_MAX
 from zq.wire.messages import DEFAULT_OPTIONS, Assignment, Batch, Done, Extend, Failed, Release, Settle, Span
+from zq.wire.proofs import PROOF_BYTES, Proof, proof_of
 
 CALLER_SETTLE_BYTES_MAX = FRAME_BYTES_MAX * 3 // 4
 """One settle that a caller put together; the rest is room for what another process adds on the way."""
+
+
+_PROOF = re.compile(rf"([0-9a-f]{{{2 * PROOF_BYTES}}})?", re.ASCII)
 
 
 class PulledBase(Task, Generic[D]):
@@ -26,24 +32,28 @@ class PulledBase(Task, Generic[D]):
     transaction.
     """
 
-    __slots__ = ("_calls", "_run", "said")
+    __slots__ = ("_calls", "_run", "given", "said")
 
-    def __init__(self, calls: Calls, run: D, assignment: Assignment, index: int, payload: Any) -> None:
+    def __init__(
+        self, calls: Calls, run: D, assignment: Assignment, index: int, payload: Any, proof: Proof | None = None
+    ) -> None:
         super().__init__(assignment, index, payload, _PullOwner(calls))
         self._calls = calls
+        self.given = proof  # by the handle that it was made of
         self._run = run
         self.said: Done | None = None  # the last completion that forwards something: said again, it keeps its ids
 
     @property
     def handle(self) -> str:
         """Text by which any client, in another process too, can end the task or prolong its lease:
-        `Client.pulled(handle)`.
+        `Client.pulled(handle)`. Nobody can guess it, and whoever has it may do so: keep it as you keep a password.
         """
-        return f"{self.token}:{self.id}"
+        proof = _proof_of(self._calls, self).proof.hex()
+        return f"{self.token}.{proof}:{self.id}" if proof else f"{self.token}:{self.id}"
 
 
-def read_handle(handle: str) -> tuple[Assignment, int, None]:
-    """Returns what a handle says of a pulled task: its lease and its id, and not its payload.
+def read_handle(handle: str) -> tuple[Assignment, int, None, Proof]:
+    """Returns what a handle says of a pulled task: its lease and its id, and not its payload; and the proof in it.
 
     Raises:
         ValueError: it is no handle.
@@ -51,12 +61,14 @@ def read_handle(handle: str) -> tuple[Assignment, int, None]:
     """
     if not isinstance(handle, str):
         raise TypeError(f"expected a handle as text, got {handle!r}")
-    token, separator, id = handle.partition(":")
-    if not separator or not (token.isascii() and token.isdigit()):
-        raise ValueError(f"expected a handle such as 1099511627777:order-7, got {handle!r}")
+    lease, separator, id = handle.partition(":")
+    token, _, proof = lease.partition(".")
+    if not separator or not (token.isascii() and token.isdigit()) or not _PROOF.fullmatch(proof):
+        raise ValueError(f"expected a handle such as 1099511627777.0f1e2d3c4b5a6978:order-7, got {handle!r:.200}")
     outcome, index = outcome_of(id)
     size = 1 if TASK_SEPARATOR not in id else 2  # more than one: only how the id is written hangs on it
-    return Assignment(int(token), outcome.id, size, "", DEFAULT_OPTIONS, 1, index, b"", b""), index, None
+    assignment = Assignment(int(token), outcome.id, size, "", DEFAULT_OPTIONS, 1, index, b"", b"")
+    return assignment, index, None, Proof(assignment.token, bytes.fromhex(proof))
 
 
 class PulledTask(PulledBase[Driver]):
@@ -166,29 +178,39 @@ def _failure(task: Task, error: str | BaseException, retry_in: float | None, *, 
     return Failed(task.token, task.batch_id, task.index, text, retry_in, is_final)
 
 
-def _settle(calls: Calls, task: Task, entry: Done | Failed) -> Call[None]:
+def _proof_of(calls: Calls, task: PulledBase[Any]) -> Proof:
+    """Returns what shows the coordinator that a task is held here."""
+    return proof_of(calls.session.secret, task.token) if task.given is None else task.given
+
+
+def _settle(calls: Calls, task: PulledBase[Any], entry: Done | Failed) -> Call[None]:
     """Reports the end of a task; what cannot be sent is raised here, where the caller can mend it."""
     done, failed = ((entry,), ()) if isinstance(entry, Done) else ((), (entry,))
-    message = Settle(0, None, done, failed)
+    proof = _proof_of(calls, task)
+    message = Settle(0, None, done, failed, False, (proof,) if proof.proof else ())
     check_message(message)
     size = len(encode(message))
     if size > PAYLOAD_BYTES_CEILING:
         raise PayloadTooLargeError(
             f"result and forwards of a task have {size} bytes, the limit is {PAYLOAD_BYTES_CEILING}"
         )
-    return _or_why(calls, task, calls.settle(entry))
+    return _or_why(calls, task, calls.settle(entry, proof))
 
 
-def _release(calls: Calls, task: Task) -> Call[None]:
-    return _or_why(calls, task, calls.ask(Release(0, None, (Span(task.token, task.index, task.index + 1),))))
+def _release(calls: Calls, task: PulledBase[Any]) -> Call[None]:
+    proof = _proof_of(calls, task)
+    spans = (Span(task.token, task.index, task.index + 1),)
+    return _or_why(calls, task, calls.ask(Release(0, None, spans, (proof,) if proof.proof else ())))
 
 
-def _extend(calls: Calls, task: Task, lease: float) -> Call[None]:
-    is_own = yield from calls.ask(Extend(0, task.token, lease))
+@understood
+def _extend(calls: Calls, task: PulledBase[Any], lease: float) -> Call[None]:
+    is_own = yield from calls.ask(Extend(0, task.token, lease, _proof_of(calls, task).proof))
     if not is_own:
         raise StaleLeaseError(f"task {task.id} is no longer held here: {yield from _why_stale(calls, task)}")
 
 
+@understood
 def _or_why(calls: Calls, task: Task, call: Call[None]) -> Call[None]:
     """Carries out a call; one that is refused as stale says why."""
     try:
@@ -227,6 +249,7 @@ _WHY_STALE = {
 P = TypeVar("P", bound=PulledBase[Any])
 
 
+@understood
 def settle_together(
     calls: Calls,
     done: Iterable[P | tuple[P, Any]],
@@ -242,17 +265,19 @@ def settle_together(
     """
     tasks: list[P] = []
     dones: list[Done] = []
-    for one in done:
+    for one in check_items("done", done):
         task, result = _pair_of(one) if isinstance(one, tuple) else _pair_of((one, None))
         tasks.append(task)
         _add_completion(dones, _completion(calls, task, result))
     failures = []
-    for task, error in map(_pair_of, failed):
+    for task, error in map(_pair_of, check_items("failed", failed)):
         tasks.append(task)
         failures.append(_failure(task, error, None, is_final=False))
     if not tasks:
         return []
-    message = Settle(0, None, tuple(dones), tuple(failures), is_whole)
+    proofs = {task.token: task for task in tasks}
+    proven = tuple(proof for task in proofs.values() if (proof := _proof_of(calls, task)).proof)
+    message = Settle(0, None, tuple(dones), tuple(failures), is_whole, proven)
     size = len(encode(message))
     if size > CALLER_SETTLE_BYTES_MAX:
         raise ValueError(

@@ -6,10 +6,11 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, Unpack, get_args
 
+from zq.client.browsing import rows
 from zq.client.calls import Calls, Face
-from zq.client.driving import AsyncDriver, Call, Driver
+from zq.client.driving import AsyncDriver, Call, Driver, understood
 from zq.client.insight import value_of, values_of
-from zq.submit_options import check_name
+from zq.submit_options import check_items, check_name
 from zq.wire.policies import QueuePolicies, QueueSettings, read_policies
 
 SweptState = Literal["waiting", "parked", "scheduled", "dead"]
@@ -186,14 +187,17 @@ class AsyncQueues(Face[AsyncDriver]):
 # The calls, written once for both.
 
 
+@understood
 def _list(calls: Calls) -> Call[list[QueueStatus]]:
-    return values_of(QueueStatus, (yield from calls.query("queues", {})))
+    return values_of(QueueStatus, (yield from rows(calls, "queues", {})))
 
 
+@understood
 def _show(calls: Calls, name: str) -> Call[QueueStatus]:
     return _status_of((yield from calls.query("queue", {"queue": check_name("queue", name)})))
 
 
+@understood
 def _set(calls: Calls, name: str, policies: Mapping[str, Any]) -> Call[QueueStatus]:
     """What cannot be raises ValueError here, and nothing is sent."""
     arguments = {"queue": check_name("queue", name), **read_policies(policies)}
@@ -221,6 +225,7 @@ def _delete(calls: Calls, name: str, *, may_purge: bool) -> Call[bool]:
     return bool(row["state"] == "done")
 
 
+@understood
 def _operate(calls: Calls, verb: str, arguments: dict[str, Any]) -> Call[dict[str, Any]]:
     """Begins an operation and stays with it until it is done, or only running tasks keep it from its end; returns its
     row.
@@ -228,18 +233,19 @@ def _operate(calls: Calls, verb: str, arguments: dict[str, Any]) -> Call[dict[st
     id = calls.session.make_id()
     row: dict[str, Any] = yield from calls.command(verb, {"id": id, **arguments})
     while row["state"] == "running":  # each question is answered after another portion
-        found = yield from calls.query("operations", {"id": id})
+        found = yield from rows(calls, "operations", {"id": id})
         row = found[0] if found else {**row, "state": "done"}
     return row
 
 
+@understood
 def _operations(calls: Calls) -> Call[list[OperationStatus]]:
-    return values_of(OperationStatus, (yield from calls.query("operations", {})))
+    return values_of(OperationStatus, (yield from rows(calls, "operations", {})))
 
 
 def checked(states: Iterable[str]) -> list[SweptState]:
     """Returns the states if they are some; raises ValueError."""
-    named = [states] if isinstance(states, str) else list(states)
-    if not named or not set(named) <= set(get_args(SweptState)):
+    named = [states] if isinstance(states, str) else list(check_items("states", states))
+    if not named or any(one not in get_args(SweptState) for one in named):
         raise ValueError(f"expected states of {', '.join(get_args(SweptState))}, got {named!r}")
     return [state for state in get_args(SweptState) if state in named]

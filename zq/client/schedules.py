@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Unpack
 
+from zq.client.browsing import rows
 from zq.client.calls import Calls, Face
-from zq.client.driving import AsyncDriver, Call, Driver
+from zq.client.driving import AsyncDriver, Call, Driver, understood
 from zq.client.insight import value_of, values_of
 from zq.submit_options import SubmitOptions, check_id, check_queue, make_options
 from zq.wire.batch import pack_payloads
@@ -106,8 +107,8 @@ class Schedules(Face[Driver]):
         """Forgets a schedule; returns False when there is none of the name. Tasks that it has stored stay."""
         return self._run(_delete(self._calls, name))
 
-    def list(self, limit: int = 1000) -> list[ScheduleStatus]:
-        """Returns schedules by name, at most `limit` (1 to 1,000)."""
+    def list(self, limit: int | None = None) -> list[ScheduleStatus]:
+        """Returns schedules by name, at most `limit`, or all."""
         return self._run(_list(self._calls, limit))
 
 
@@ -161,7 +162,7 @@ class AsyncSchedules(Face[AsyncDriver]):
         """As `Schedules.delete`."""
         return await self._run(_delete(self._calls, name))
 
-    async def list(self, limit: int = 1000) -> list[ScheduleStatus]:
+    async def list(self, limit: int | None = None) -> list[ScheduleStatus]:
         """As `Schedules.list`."""
         return await self._run(_list(self._calls, limit))
 
@@ -169,6 +170,7 @@ class AsyncSchedules(Face[AsyncDriver]):
 # The calls, written once for both.
 
 
+@understood
 def make_schedule(
     calls: Calls,
     name: str,
@@ -192,14 +194,17 @@ def make_schedule(
     return value_of(ScheduleStatus, row)
 
 
-def _list(calls: Calls, limit: int) -> Call[list[ScheduleStatus]]:
-    return values_of(ScheduleStatus, (yield from calls.query("schedules", {"limit": limit})))
+@understood
+def _list(calls: Calls, limit: int | None) -> Call[list[ScheduleStatus]]:
+    return values_of(ScheduleStatus, (yield from rows(calls, "schedules", {"limit": limit})))
 
 
+@understood
 def _show(calls: Calls, name: str) -> Call[ScheduleStatus]:
     return value_of(ScheduleStatus, (yield from calls.query("schedule", {"name": name})))
 
 
+@understood
 def _set(calls: Calls, name: str, **changes: Any) -> Call[ScheduleStatus]:
     given = {field: value for field, value in changes.items() if value is not None}
     return value_of(ScheduleStatus, (yield from calls.command("set-schedule", {"name": name, **given})))

@@ -8,8 +8,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from zq.client.browsing import rows
 from zq.client.calls import Calls, Face
-from zq.client.driving import AsyncDriver, Call, Driver
+from zq.client.driving import AsyncDriver, Call, Driver, understood
 from zq.client.insight import values_of
 from zq.submit_options import check_name, make_header_list
 from zq.wire.topics import check_pattern, check_topic
@@ -65,12 +66,12 @@ class Topics(Face[Driver]):
         """
         return self._run(_match(self._calls, topic, headers))
 
-    def list(self, *, queue: str | None = None, limit: int = 1000) -> list[TopicBinding]:
-        """Returns bindings by pattern, at most `limit` (1 to 1,000).
+    def list(self, *, queue: str | None = None, limit: int | None = None) -> list[TopicBinding]:
+        """Returns bindings by pattern: all, or those that were made first.
 
         Args:
             queue: only of this one; None: of all.
-            limit: how many at most.
+            limit: how many at most; None: all.
         """
         return self._run(_list(self._calls, queue, limit))
 
@@ -92,7 +93,7 @@ class AsyncTopics(Face[AsyncDriver]):
         """As `Topics.match`."""
         return await self._run(_match(self._calls, topic, headers))
 
-    async def list(self, *, queue: str | None = None, limit: int = 1000) -> list[TopicBinding]:
+    async def list(self, *, queue: str | None = None, limit: int | None = None) -> list[TopicBinding]:
         """As `Topics.list`."""
         return await self._run(_list(self._calls, queue, limit))
 
@@ -121,5 +122,9 @@ def _match(calls: Calls, topic: str, headers: Mapping[str, str] | None) -> Call[
     return calls.query("match", arguments)
 
 
-def _list(calls: Calls, queue: str | None, limit: int) -> Call[list[TopicBinding]]:
-    return values_of(TopicBinding, (yield from calls.query("bindings", {"queue": queue, "limit": limit})))
+@understood
+def _list(calls: Calls, queue: str | None, limit: int | None) -> Call[list[TopicBinding]]:
+    found = yield from rows(calls, "bindings", {"queue": queue, "limit": limit})
+    return values_of(
+        TopicBinding, sorted(found, key=lambda row: (row["pattern"], row["queue"], sorted(row["headers"].items())))
+    )

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from zq.client.browsing import rows
 from zq.client.calls import Calls, Face
-from zq.client.driving import AsyncDriver, Call, Driver
+from zq.client.driving import AsyncDriver, Call, Driver, understood
 from zq.client.insight import values_of
 
 
@@ -47,5 +48,6 @@ class AsyncWorkers(Face[AsyncDriver]):
         return await self._run(_list(self._calls))
 
 
+@understood
 def _list(calls: Calls) -> Call[list[WorkerStatus]]:
-    return values_of(WorkerStatus, (yield from calls.query("workers", {})))
+    return values_of(WorkerStatus, (yield from rows(calls, "workers", {})))

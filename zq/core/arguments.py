@@ -1,11 +1,17 @@
-"""Reads the arguments of queries and commands (protocol 4); what cannot be is told to who asked."""
+"""Reads the arguments of queries and commands (protocol 4); what cannot be is told to who asked.
 
-from collections.abc import Callable
-from typing import Any, ParamSpec, TypeVar
+Names are judged in one place, `checked`, before a query or command sees them: by the name of the argument, as the same
+names are judged in every other message.
+"""
 
+from collections.abc import Callable, Container
+from typing import Any, Final, ParamSpec, TypeVar
+
+from zq.wire.limits import ID_BYTES_MAX, NAME_BYTES_MAX
+from zq.wire.namespaces import check_namespace
 from zq.wire.options import read_header_list
 from zq.wire.topics import NAMESPACE_SEPARATOR
-from zq.wire.values import Malformed, TooLarge, read_name
+from zq.wire.values import Malformed, TooLarge, cut, field, read_name, read_queue, read_text, short
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -13,17 +19,64 @@ T = TypeVar("T")
 LIST_MAX = 1000
 """Rows in an answer, and tasks that one command changes: bounds what a question costs everyone else."""
 
+CURSOR_CHARS_MAX: Final = 1100
+"""Of a cursor: the longest key of a table in hexadecimal, and what stands beside it."""
+
+HOLDER_BYTES_MAX: Final = NAME_BYTES_MAX + 20
+"""Of the name of a holder: that of a worker, or of a client and the number of its pull."""
+
 
 class InvalidRequestError(Exception):
-    """A question that can be read but not answered; the text goes to who asked, under the code."""
+    """A question that can be read but not answered; the text goes to who asked, under the code, and
+    repeats little of what was sent.
+    """
 
     code = "invalid"
+
+    def __init__(self, text: str) -> None:
+        super().__init__(cut(text))
+
+
+READERS: Final[dict[str, Callable[[Any], Any]]] = {
+    "id": field(read_name, "id", ID_BYTES_MAX + 5),
+    "queue": field(read_queue, "queue"),
+    "to": field(read_queue, "to"),
+    "worker": field(read_name, "worker", HOLDER_BYTES_MAX),
+    "name": field(read_name, "name"),
+    "namespace": check_namespace,
+    "pattern": field(read_name, "pattern"),
+    "topic": field(read_name, "topic"),
+    "cursor": field(read_text, "cursor", CURSOR_CHARS_MAX),
+    # Free text: only looked for, or shown where it is escaped.
+    "reason": field(read_text, "reason"),
+    "key": field(read_text, "key", NAME_BYTES_MAX),
+}
+"""How an argument of a name is read, whatever is asked; arguments that are not here are numbers, truths, or one of a
+few words.
+"""
+
+
+def checked(arguments: dict[str, Any], queues: Container[str]) -> dict[str, Any]:
+    """Returns arguments whose names can be names.
+
+    Args:
+        arguments: as they came.
+        queues: those that there are: whatever they are called, they can be named.
+
+    Raises:
+        InvalidRequestError: one cannot be.
+    """
+    for name, value in arguments.items():
+        reader = READERS.get(name)
+        if reader is not None and value is not None and not (name == "queue" and value in queues):
+            judged(reader, value)
+    return arguments
 
 
 def text_in(arguments: dict[str, Any], name: str) -> str:
     value = arguments.get(name)
     if not isinstance(value, str) or not value:
-        raise InvalidRequestError(f"expected text for {name}, got {value!r}")
+        raise InvalidRequestError(f"expected text for {name}, got {short(value)}")
     return value
 
 
@@ -34,7 +87,7 @@ def optional_text_in(arguments: dict[str, Any], name: str) -> str | None:
 def number_in(arguments: dict[str, Any], name: str, least: float, most: float) -> float:
     value = arguments.get(name)
     if not isinstance(value, int | float) or isinstance(value, bool) or not least <= value <= most:
-        raise InvalidRequestError(f"expected {name} from {least:g} to {most:g}, got {value!r}")
+        raise InvalidRequestError(f"expected {name} from {least:g} to {most:g}, got {short(value)}")
     return float(value)
 
 
@@ -47,8 +100,17 @@ def judged(check: Callable[P, T], *arguments: P.args, **named: P.kwargs) -> T:
 
 
 def name_in(arguments: dict[str, Any], what: str) -> str:
-    """Reads the name of a queue or its kin, as new ones may be."""
+    """Reads a name, as new ones may be."""
     return judged(read_name, arguments.get(what), what)
+
+
+def queue_in(arguments: dict[str, Any], what: str) -> str:
+    """Reads the name of a queue, as new ones may be."""
+    return judged(read_queue, arguments.get(what), what)
+
+
+def optional_name_in(arguments: dict[str, Any], what: str) -> str | None:
+    return None if arguments.get(what) is None else name_in(arguments, what)
 
 
 def headers_in(arguments: dict[str, Any]) -> dict[str, str] | None:
@@ -59,7 +121,7 @@ def headers_in(arguments: dict[str, Any]) -> dict[str, str] | None:
 def limit_in(arguments: dict[str, Any], default: int) -> int:
     value = arguments.get("limit", default)
     if not isinstance(value, int) or isinstance(value, bool) or not 1 <= value <= LIST_MAX:
-        raise InvalidRequestError(f"expected limit from 1 to {LIST_MAX}, got {value!r}")
+        raise InvalidRequestError(f"expected limit from 1 to {LIST_MAX}, got {short(value)}")
     return value
 
 

@@ -23,19 +23,20 @@ from collections.abc import Callable, Collection, Iterable
 from typing import Any, assert_never
 
 from zq.core.accounts import BusyRequestError
-from zq.core.admin import commands
+from zq.core.admin import chores, commands
 from zq.core.arguments import InvalidRequestError
 from zq.core.insight import following, queries
 from zq.core.opening import read_books
 from zq.core.options import NO_CALENDAR, Calendar, CoordinatorOptions, Now
-from zq.core.state.books import Books
+from zq.core.rights.guard import Guard
+from zq.core.state.books import STORE_FULL, Books
 from zq.core.state.holder import Peer
 from zq.core.state.leases import Holder
 from zq.core.state.outcome_waits import WaitEntry, outcome_messages
 from zq.core.state.step import Step
 from zq.core.storage import Store
 from zq.core.tasks import admission, dead_letters, follow_up, liveness, publishing, pulls, schedules, settling
-from zq.core.upkeep import Upkeep
+from zq.core.upkeep import MESSAGES_LEAVE, Cramp, Upkeep, check_room
 from zq.wire.messages import (
     Answer,
     Cancel,
@@ -77,6 +78,8 @@ class Machine:
         store: Store,
         about: Callable[[], dict[str, Any]] = dict,
         calendar: Calendar = NO_CALENDAR,
+        guard: Guard | None = None,
+        cramp: Cramp | None = None,
     ) -> None:
         """Reads the books, and raises the epoch on disk before anything else can happen.
 
@@ -86,10 +89,13 @@ class Machine:
             store: where everything is that must survive; nobody else writes to it.
             about: what the shell has to add to the answer to the query `status`.
             calendar: what the shell knows about cron expressions and time zones.
+            guard: what keys may do, and whose the connections are; None: everybody may do everything.
+            cramp: what did not fit the store in earlier lives; None: nothing.
         """
         self.options = options
         self._about = about
         self._store = store
+        self._guard = guard
         self._ticked_at = now.monotonic
         tx = store.begin()
         try:
@@ -101,7 +107,8 @@ class Machine:
             raise
         tx.commit()
         self.books.calendar = calendar
-        self._upkeep = Upkeep(self.books)
+        self.cramp = cramp or Cramp()
+        self._upkeep = Upkeep(self.books, self.cramp)
 
     def turn(
         self,
@@ -125,6 +132,7 @@ class Machine:
         """
         tx = self._store.begin()
         try:
+            room = tx.room_bytes
             step = Step(now, tx)
             if outbox is not None:
                 step.outbox = outbox
@@ -135,8 +143,13 @@ class Machine:
                 liveness.disconnected(self.books, step.wall, peer)
                 pulls.take_back_unsure(self.books, step, peer)
             self.books.unsure.clear()  # what was sent in the last step could be sent
-            for peer, message in messages:
-                self._receive(step, peer, message)
+            if self._guard is None:
+                for peer, message in messages:
+                    self._receive(step, peer, message)
+            else:
+                self._receive_guarded(self._guard, step, messages)
+            if tx.is_full:
+                check_room(step, room, MESSAGES_LEAVE)
             for peer in unreachable:  # after its last words, by which it may have confirmed what it pulled
                 pulls.disconnected(self.books, step, peer)
                 self.books.accounts.forget(peer)
@@ -147,11 +160,24 @@ class Machine:
         tx.commit()
         return step.outbox
 
+    def blame(self, now: Now) -> bool:
+        """Notes what did not fit the store in a turn that raised StoreFullError; returns whether it was due by itself,
+        and not a message.
+        """
+        return self._upkeep.blame(now.monotonic)
+
     def next_at(self, now: Now) -> float:
         """Returns the monotonic time of the next turn that has something to do, at the earliest now, or infinity."""
         return self._upkeep.next_at(now)
 
     # A turn.
+
+    def _receive_guarded(
+        self, guard: Guard, step: Step, messages: Iterable[tuple[Peer, ToCoordinator | Error]]
+    ) -> None:
+        guard.begin(self.books, step)
+        for peer, message in messages:
+            guard.receive(self.books, step, peer, message, self._receive)
 
     def _receive(self, step: Step, peer: Peer, message: ToCoordinator | Error) -> None:
         """Handles one message from a connection."""
@@ -167,6 +193,9 @@ class Machine:
             case Settle():
                 if sender is None and message.credit is not None:
                     self._say_hello(step, peer)
+                elif step.tx.is_spent:
+                    books.count("limit store")
+                    self._refuse(step, peer, message.number, BusyRequestError(STORE_FULL))
                 else:
                     settling.settle(books, step, peer, sender, message)
             case Release():
@@ -199,11 +228,14 @@ class Machine:
         books = self.books
         step.peer = None
         self._excuse_stall(step)
+        books.cramped = self.cramp.level
         self._upkeep.carry_out(step)
         for queue in books.changed:
             queue.measure_rate(step.now)
         for peer, message in books.waits.take_messages():
             step.send(peer, message)
+        if books.waits.has_news:
+            books.deadlines.chores.bring_forward(step.now)  # the others hear it in the next turns
         following.flush(books, step)
         books.save(step.tx)
         self._ticked_at = step.now
@@ -247,24 +279,27 @@ class Machine:
                 if missing and self._may_wait(step, peer, request):
                     books.waits.add(id, WaitEntry(peer, request, missing), step.now)
                     books.deadlines.guests.bring_forward(step.now + books.options.suspect_after)
+                elif books.waits.has_news:
+                    books.waits.forget(peer, request)  # it was about to be told, and is now
             case Pull():
                 pulls.pull(books, step, peer, message)
             case Cancel(request, id):
-                step.send(peer, Answer(request, follow_up.cancel(books, step, id)))
+                chores.cancel(books, step, (peer, request), id)
             case Query(request, what, arguments):
                 self._answer(step, peer, request, lambda: self._query(step, what, arguments))
             case Command(request, verb, arguments):
+                step.asker = (peer, request)
                 self._answer(step, peer, request, lambda: commands.carry_out(books, step, verb, arguments))
             case Withdraw(requests):
                 pulls.withdraw(books, step, peer, requests)
-            case Confirm(tokens):
-                pulls.confirm(books, step, peer, tokens)
+            case Confirm():
+                pulls.confirm(books, step, peer, message)
             case Follow():
                 following.follow(books, step, peer, message)
             case Ping(request):
                 step.send(peer, Pong(request, books.epoch))
             case Extend(request):
-                step.send(peer, Answer(request, settling.extend(books, step, message)))
+                step.send(peer, Answer(request, settling.extend(books, step, peer, message)))
             case _:
                 assert_never(message)
 
@@ -278,7 +313,8 @@ class Machine:
         except InvalidRequestError as error:
             self._refuse(step, peer, request, error)
         else:
-            step.send(peer, Answer(request, value))
+            if value is not commands.LATER:
+                step.send(peer, Answer(request, value))
 
     def _refuse(self, step: Step, peer: Peer, request: int | None, error: InvalidRequestError) -> None:
         self.books.count(f"error {error.code}")

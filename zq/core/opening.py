@@ -9,7 +9,7 @@ from zq.core.options import CoordinatorOptions, Now
 from zq.core.state.batch import mask_of
 from zq.core.state.books import Books
 from zq.core.state.holder import Life
-from zq.core.state.leases import Holder, Lease, LeaseRecord
+from zq.core.state.leases import Departure, Holder, Lease, LeaseRecord
 from zq.core.state.operation import read_operation
 from zq.core.state.queue import read_queue
 from zq.core.storage import Transaction
@@ -28,6 +28,8 @@ def read_books(options: CoordinatorOptions, now: Now, tx: Transaction) -> Books:
     found = [read_operation(key.decode(), record) for key, record in tx.scan(tables.OPERATIONS)]
     books.operations = {one.id: one for one in sorted(found, key=lambda one: one.started_time)}
     resume_all(books)
+    for key, record in tx.scan(tables.CHORES):
+        books.chores.read(key, record)
     for key, record in tx.scan(tables.NAMESPACES):
         max_tasks, max_bytes = tables.unpack(record)
         books.shares.set(key.decode(), max_tasks, max_bytes, books.queues)
@@ -35,6 +37,7 @@ def read_books(options: CoordinatorOptions, now: Now, tx: Transaction) -> Books:
         books.bindings.add(Binding(*tables.unpack(record)), int.from_bytes(key, "big"))
     for key, record in list(tx.scan(tables.LEASES)):
         _read_lease(books, now, tx, tables.token_of(key), record)
+    books.tallies.count({})
     books.save(tx)
     return books
 
@@ -48,15 +51,22 @@ def _read_lease(books: Books, now: Now, tx: Transaction, token: int, record: byt
         return
     books.keep(batch)
     holders = books.pullers if stored.is_puller else books.workers
-    holder = holders.get(stored.holder)
-    if holder is None:
-        holder = holders[stored.holder] = Holder(stored.holder, stored.incarnation, is_puller=stored.is_puller)
+    fresh = Holder(stored.holder, stored.incarnation, is_puller=stored.is_puller)
+    key = fresh.key if stored.is_puller else fresh.name
+    holder = holders.setdefault(key, fresh)
+    if holder.incarnation != stored.incarnation:  # it was about to lose its leases
+        books.departed.append(Departure(holder, f"worker {holder.name} was gone", is_lost=True))
+        holder = holders[key] = fresh
+    if holder is fresh:
+        holder.owner = stored.owner
         holder.life = Life.ABSENT
         holder.heard_at = now.monotonic
     lease = Lease(token, batch, covered, holder, now.monotonic, stored.granted_time)
     lease.is_solo = holder.solo = batch.is_solo and not stored.is_puller
     batch.leased |= covered
     books.add_lease(lease)
+    if batch.options.ttl is not None and not batch.attempts:
+        leasing.watch_start(books, lease, now.monotonic, now.wall)
     if stored.seconds is not None:
         lease.seconds = stored.seconds
         lease.expires_at = now.monotonic + stored.seconds

@@ -90,7 +90,7 @@ class CoordinatorOptions:
         for name in ("keep_seconds", "keep_seconds_min"):
             if not 0 <= getattr(self, name) < math.inf:
                 raise ValueError(f"{name} must be a number from 0, got {getattr(self, name)}")
-        self.retry.checked()
+        object.__setattr__(self, "retry", RetryPolicy.read(self.retry))  # it is frozen
         if self.assign not in ("least-loaded", "hash"):
             raise ValueError(f"assign must be least-loaded or hash, got {self.assign!r}")
         if not isinstance(self.peer_limits, PeerLimits):

@@ -30,6 +30,7 @@ versions.
 | roster | group id, 0, batch or group id | kind u8 (0 task, 1 group, 2 both): what was let in while it was open |
 | bindings | number u32 | pattern, queue, headers |
 | namespaces | namespace | max_tasks, max_bytes |
+| chores | verb, 0, id | reason, key of the one it is part of, at which index it is, count, how many are part of it |
 | publications | publication id | queue and batch id of everything that it became |
 
 A *line* is queue number u32, kind u8, length of key u16, key: the tasks of a queue that share a key and take turns
@@ -46,7 +47,7 @@ import msgpack
 
 from zq.wire import packing
 
-SCHEMA: Final = 10
+SCHEMA: Final = 11
 
 META: Final = "meta"
 QUEUES: Final = "queues"
@@ -67,6 +68,7 @@ OPERATIONS: Final = "operations"
 UNIQUE: Final = "unique"
 SCHEDULES: Final = "schedules"
 NAMESPACES: Final = "namespaces"
+CHORES: Final = "chores"
 GROUPS: Final = "groups"
 MEMBERS: Final = "members"
 ROSTER: Final = "roster"
@@ -76,12 +78,16 @@ PUBLICATIONS: Final = "publications"
 TABLES: Final = (
     META, QUEUES, PENDING, SCHEDULED, PARKED, LINES, DEAD, PROGRESS, LEASES, INDEX, RESULTS, FINISHED, HISTORY,
     EXPIRY, REPLAYS, OPERATIONS, UNIQUE, SCHEDULES, GROUPS, MEMBERS, ROSTER, BINDINGS, PUBLICATIONS, NAMESPACES,
+    CHORES,
 )  # fmt: skip
 
 AT_PENDING, AT_SCHEDULED, AT_DEAD, AT_ENDED, AT_PARKED = range(5)
 """The first field of an index record: where the task is."""
 
 COUNTERS_KEY: Final = b"counters"
+
+KEY_NUMBER_MAX: Final = (1 << 32) - 1
+"""The last number of a queue or binding that a key can have."""
 
 _TASK_KEY = struct.Struct(">IBQH")
 _LINE = struct.Struct(">IBH")

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import functools
 import inspect
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Iterable
 from typing import Any, NamedTuple
 
 import msgpack
@@ -20,9 +20,10 @@ from zq.app.conversion import converter_of
 from zq.app.converters import MSGPACK_INT_MAX, MSGPACK_INT_MIN, Converter
 from zq.app.parameters import Parameters
 from zq.errors import ConversionError, TaskFailedError
+from zq.executor.belonging import ALLOW_ALL, find_exception, find_own
 from zq.handling.contexts import end_copy
 from zq.handling.raised import text_of, trace_of
-from zq.processes.references import MAIN, ModuleFailedError, is_script, load_reference, loaded_module, reference_to
+from zq.processes.references import MAIN, ModuleFailedError, is_script, load_reference, reference_to
 from zq.wire.limits import TEXT_CHARS_MAX
 
 NESTED_MAX = 100
@@ -221,8 +222,8 @@ def _make_exception(id: str, path: str, args: Any, text: str) -> BaseException:
     """Makes an exception again, if its class is loaded here: nothing is imported because a worker says so."""
     module, _, name = path.partition(":")
     try:
-        kind = functools.reduce(getattr, name.split("."), loaded_module(module))
-        if isinstance(kind, type) and issubclass(kind, BaseException) and isinstance(args, bytes):
+        kind = find_exception(module, name)
+        if kind is not None and isinstance(args, bytes):
             made = kind(*unpack(args))
             if issubclass(type(made), BaseException):
                 return made
@@ -234,14 +235,15 @@ def _make_exception(id: str, path: str, args: Any, text: str) -> BaseException:
 # A call, where it is run.
 
 
-def find(path: str) -> Callee:
-    """Returns the function of a path.
+def find(path: str, allow: Iterable[str]) -> Callee:
+    """Returns the function of a path: with `*` in what is allowed whatever is there, and otherwise what belongs to the
+    module of the path.
 
     Raises:
         ValueError: there is none.
     """
     try:
-        function = load_reference(path)
+        function = load_reference(path) if ALLOW_ALL in allow else find_own(path, allow)
     except ModuleFailedError:
         raise
     except (ImportError, AttributeError, KeyError, OSError, ValueError) as error:

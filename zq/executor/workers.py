@@ -9,7 +9,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
+from zq.executor.belonging import is_allowed
 from zq.executor.remote_call import Callee, find, run_call
+from zq.keys.own import KeySource
 from zq.task import Bury, Task
 from zq.worker.runner import Handler
 from zq.worker.worker import Worker
@@ -21,6 +23,9 @@ ALLOW = "ZQ_EXECUTOR_ALLOW"
 """The environment variable that names the modules of which a worker calls functions: `shop,lib.maths`, with all that is
 below them; `*` allows all.
 """
+
+PATH_SHOWN_MAX = 200
+"""Characters of a path in the reason why it is not called."""
 
 
 class _Handlers(dict[str, Handler]):
@@ -43,6 +48,7 @@ def make_worker(
     concurrency: int = 1,
     processes: int = 0,
     namespace: str | None = None,
+    key: KeySource | None = None,
 ) -> Worker:
     """Returns a worker that runs calls, not started.
 
@@ -54,8 +60,9 @@ def make_worker(
         concurrency: as of `zq.Worker`.
         processes: as of `zq.Worker`.
         namespace: as of `zq.Worker`.
+        key: as of `zq.Worker`.
     """
-    made = Worker(address, name=name, concurrency=concurrency, processes=processes, namespace=namespace)
+    made = Worker(address, name=name, concurrency=concurrency, processes=processes, namespace=namespace, key=key)
     made.handlers = _Handlers(queue, _make_handler(tuple(allow)))
     return made
 
@@ -68,13 +75,13 @@ def _make_handler(allow: tuple[str, ...]) -> Handler:
         path = payload.get("function") if isinstance(payload, dict) else None
         if not isinstance(path, str):
             raise Bury("expected the payload of a call by zq.Executor")
-        if not _is_allowed(path, allow):
+        if not is_allowed(path.rpartition(":")[0], allow):
             raise Bury(
-                f"{path} may not be called here: {ALLOW} in the environment of the worker names the modules that may, not {','.join(allow)!r}"
+                f"{_shown(path)} may not be called here: {ALLOW} in the environment of the worker names the modules that may, not {','.join(allow)!r}"
             )
         if path not in callees:
             try:
-                callees[path] = find(path)
+                callees[path] = find(path, allow)
             except ValueError as error:
                 raise Bury(str(error)) from error
         return run_call(callees[path], payload, task)
@@ -82,6 +89,6 @@ def _make_handler(allow: tuple[str, ...]) -> Handler:
     return call
 
 
-def _is_allowed(path: str, allow: tuple[str, ...]) -> bool:
-    module = path.rpartition(":")[0]
-    return any(one in ("*", module) or module.startswith(f"{one}.") for one in allow)
+def _shown(path: str) -> str:
+    """Returns what somebody gave as a path, for a message: in one line, and cut."""
+    return path if path.isprintable() and len(path) <= PATH_SHOWN_MAX else f"{path[:PATH_SHOWN_MAX]!r}"

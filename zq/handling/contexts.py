@@ -134,9 +134,9 @@ def _code_of(error: BaseException | None) -> int:
         code = getattr(error, "code", None)
         if code is None or isinstance(code, int):
             return 0 if code is None else code & 0xFF
-        sys.stderr.write(f"{text_of(code, LOGGED_BYTES_MAX)}\n")
+        sys.stderr.write(f"{_shown(text_of(code, LOGGED_BYTES_MAX))}\n")
         return 1
-    sys.stderr.write(trace_of(error, LOGGED_BYTES_MAX))
+    sys.stderr.write(_shown(trace_of(error, LOGGED_BYTES_MAX)))
     return INTERRUPTED if issubclass(type(error), KeyboardInterrupt) else 1
 
 
@@ -146,3 +146,8 @@ def _mark_copy() -> None:
 
 
 os.register_at_fork(after_in_child=_mark_copy)
+
+
+def _shown(text: str) -> str:
+    """Returns lines with all escaped that could drive a terminal: an error may say what a task says."""
+    return "".join(one if one.isprintable() or one in "\n\t" else ascii(one)[1:-1] for one in text)

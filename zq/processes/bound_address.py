@@ -11,6 +11,7 @@ import fcntl
 import os
 import socket
 import stat
+import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterator
@@ -20,7 +21,7 @@ from pathlib import Path
 
 import zmq
 
-from zq.processes.endpoints import bind_error
+from zq.processes.endpoints import bind_error, check_port
 from zq.processes.forks import close_sockets_of, drop_in_forks
 
 CLAIM_PATIENCE = 5.0
@@ -37,17 +38,47 @@ _left: deque[Callable[[], None]] = deque()
 
 
 def bind(socket: zmq.Socket[bytes], address: str) -> str:
-    """Binds a socket and returns where: a port `*` is resolved.
+    """Binds a socket and returns where: a port `*` is resolved. The file of an `ipc://` address is its owner's alone.
 
     Raises:
+        ValueError: the port cannot be one.
         OSError: the address cannot be bound, as `claimed` says, or as the system does.
     """
-    with claimed(address):
+    _make_folder(address)
+    with claimed(check_port(address)):
         try:
-            _bind(socket, address)
+            with _private_files():
+                _bind(socket, address)
         except zmq.ZMQError as error:
             raise bind_error(address, error.errno) from error
-    return socket.getsockopt_string(zmq.LAST_ENDPOINT)
+        endpoint = socket.getsockopt_string(zmq.LAST_ENDPOINT)
+        path = endpoint.removeprefix("ipc://")
+        if path != endpoint and not path.startswith("@"):
+            Path(path).chmod(0o600)
+    return endpoint
+
+
+def _make_folder(address: str) -> None:
+    """Makes the folder of a socket's file, for its owner alone; one that is there is left as it is."""
+    path = address.removeprefix("ipc://")
+    if path != address and path[:1] not in "*@":
+        with suppress(OSError):  # the bind says what is wrong
+            Path(path).parent.mkdir(mode=0o700)
+
+
+@contextmanager
+def _private_files() -> Iterator[None]:
+    """Lets what is made meanwhile be its owner's alone, from its first moment; the mask belongs to all threads of a
+    process, so it is left alone where there are others.
+    """
+    if threading.active_count() > 1:
+        yield
+        return
+    before = os.umask(0o177)
+    try:
+        yield
+    finally:
+        os.umask(before)
 
 
 def _bind(socket: zmq.Socket[bytes], address: str) -> None:

@@ -14,6 +14,19 @@ import socket
 _TCP = re.compile(r"tcp://(?:\[(?P<number>[^\]]*)\]|(?P<name>[^:]*)):(?P<port>[^:]*)")
 
 
+def check_port(address: str) -> str:
+    """Returns an address whose port, if it is one of TCP, can be: ZeroMQ takes the last 16 bits of any number.
+
+    Raises:
+        ValueError: the port is none from 1 to 65535, and no `*`, which takes a free one.
+    """
+    found = _TCP.fullmatch(address)
+    port = "*" if found is None else found["port"]
+    if port != "*" and not (port.isascii() and port.isdigit() and len(port) <= 5 and 1 <= int(port) <= 65535):
+        raise ValueError(f"expected a port from 1 to 65535, got {address!r}")
+    return address
+
+
 def needs_ipv6(address: str) -> bool:
     """Returns whether what connects to an address needs the option: its host is a number of IPv6, or a name that has
     no other; a name is looked up.

@@ -8,7 +8,18 @@ from __future__ import annotations
 import logging
 import sys
 
+from zq.processes.shown import in_a_record
+
 FORMAT = "%(asctime)s %(levelname)s %(name)s: %(message)s"
+
+
+class LineFormatter(logging.Formatter):
+    """Writes records whose text others may have made: escaped, and no line of it looks like another record."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Returns a record as text."""
+        return in_a_record(super().format(record))
+
 
 _level: str | None = None
 """What the command line was told, in this process or in the one that started it."""
@@ -40,4 +51,6 @@ def configure_log_as_parent() -> None:
     may have their own idea of logs.
     """
     if _level is not None:
-        logging.basicConfig(level=_level.upper(), stream=sys.stderr, format=FORMAT)
+        handler = logging.StreamHandler(sys.stderr)
+        handler.setFormatter(LineFormatter(FORMAT))
+        logging.basicConfig(level=_level.upper(), handlers=[handler])

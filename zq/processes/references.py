@@ -292,6 +292,18 @@ def _load(place: str) -> ModuleType:
     return own if own is not None and is_script(own.__name__) else importlib.import_module(place)
 
 
+def own_folder() -> str:
+    """Returns the folder that this process is in, where the modules of a user are looked for.
+
+    Raises:
+        ValueError: it was removed.
+    """
+    try:
+        return str(Path.cwd())
+    except OSError:
+        raise ValueError("the folder that this was started in is not there any more: go to another one") from None
+
+
 def lend_main() -> None:
     """Says that the main program of this process is none of the user's: the first script that is run here takes its
     place, so that multiprocessing finds in it what is pickled here, and gives it to what it starts.

@@ -1,4 +1,4 @@
 """The coordinator as a process sees it: its loop over socket and store, the embedded one, its calendar.
 
-May import: core, store, processes, wire, errors. What the coordinator decides is in `zq.core`.
+May import: core, keys, store, processes, wire, errors. What the coordinator decides is in `zq.core`.
 """

@@ -26,7 +26,7 @@ grown.
 """
 
 
-class Guard:
+class MemoryGuard:
     """Watches. Of the shell's one thread."""
 
     def __init__(

@@ -95,6 +95,7 @@ class Reception:
         socket: zmq.Socket[bytes],
         sender: Sender,
         connections: Connections,
+        greet: Callable[[Peer, zmq.Frame], None] | None = None,
         clock: Callable[[], float] = time.monotonic,
         work_clock: Callable[[], float] = time.thread_time,
     ) -> None:
@@ -104,10 +105,12 @@ class Reception:
             socket: that of the connections.
             sender: says at once what is refused.
             connections: who they are, with what they have said and may say.
+            greet: is told whose a message is, if the coordinator has keys.
             clock: monotonic.
             work_clock: seconds that this thread has worked: what others on this machine take is nobody's debt.
         """
         self._socket = socket
+        self._greet = greet
         self._work_clock = work_clock
         self._outbox_bytes_max = min(OUTBOX_BYTES_MAX, connections.limits.bytes_out // 4)
         self._worked = 0.0  # what that clock said when something was last charged, or the turn began
@@ -270,7 +273,9 @@ class Reception:
             peer = receive(NOBLOCK)
         except zmq.Again:
             return None
-        frame = receive(NOBLOCK, copy=False)  # whose key this is, if there are keys: frame.get("User-Id")
+        frame = receive(NOBLOCK, copy=False)
+        if self._greet is not None:
+            self._greet(peer, frame)
         connections = self._connections
         connection = connections.by_peer.get(peer)
         if connection is None:

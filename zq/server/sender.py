@@ -9,7 +9,7 @@ import zmq
 
 from zq.core.state.holder import Peer
 from zq.server.connections import Connections
-from zq.wire.codec import encode
+from zq.wire.codec import encode_answer
 from zq.wire.messages import FromCoordinator
 
 NOBLOCK, SEND_MORE = int(zmq.NOBLOCK), int(zmq.NOBLOCK | zmq.SNDMORE)
@@ -29,7 +29,7 @@ class Sender:
         """Encodes what a turn has said since the last time, which it needs anyway, and returns the bytes of it all."""
         frames = self._frames
         while len(frames) < len(outbox):
-            frame = encode(outbox[len(frames)][1])
+            frame = encode_answer(outbox[len(frames)][1])
             frames.append(frame)
             self._frame_bytes += len(frame)
         return self._frame_bytes
@@ -49,7 +49,7 @@ class Sender:
             if peer in failed or (connection is not None and connection.is_cut):
                 failed[peer] = None
                 continue
-            frame = frames[place] if place < ahead else encode(message)
+            frame = frames[place] if place < ahead else encode_answer(message)
             try:
                 send(peer, SEND_MORE)  # fails if either would
                 send(frame, NOBLOCK)

@@ -21,12 +21,13 @@ in flight is outstanding.
 """
 
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable
 from itertools import count
 from typing import Any
 
-from zq.errors import TimedOutError, UnreachableError, ZqError
+from zq.errors import AccessDeniedError, TimedOutError, UnreachableError, ZqError
 from zq.sessions.ids import IdMaker
+from zq.sessions.news import News
 from zq.sessions.outcomes import FOREVER, BatchOutcome, Reply, Watcher, Watches
 from zq.sessions.requests import (
     ORPHAN_PATIENCE,
@@ -36,18 +37,17 @@ from zq.sessions.requests import (
     SettleRequest,
     SubmitRequest,
     closed_error,
+    without_proofs,
 )
 from zq.sessions.settles import Settles, Settling
 from zq.sessions.streams import LEASE, Stream, Streams
 from zq.sessions.submits import Single, Submits
-from zq.sessions.waiters import first_deadline, take_expired, take_replies
-from zq.wire.limits import MESSAGE_BATCHES_MAX
+from zq.sessions.waiters import Waiting, first_deadline, take_expired, take_replies
 from zq.wire.messages import (
     Answer,
     Assignment,
     Batch,
     Cancelled,
-    Confirm,
     Error,
     Events,
     Follow,
@@ -65,8 +65,8 @@ from zq.wire.messages import (
     Submit,
     Tasks,
     ToCoordinator,
-    Withdraw,
 )
+from zq.wire.proofs import proofs_of
 
 PING_INTERVAL = 1.0
 """Seconds between pings while something is outstanding."""
@@ -75,6 +75,9 @@ SILENCE_FIRST, SILENCE_MAX = 3.0, 12.0
 """Seconds that a ping stays unanswered before the connection is made anew; doubled each time in a row, so as not to
 storm a slow coordinator.
 """
+
+ANSWER_MIN = 0.1
+"""Seconds in which nothing need be heard: who waits for less is told that there was no answer in that time."""
 
 SCAN_INTERVAL = 0.01
 """Seconds between two looks for passed deadlines: bounds the cost when thousands of requests time out one after the
@@ -91,20 +94,23 @@ class ClientSession:
     Args:
         prefix: of the ids that the session makes, different from that of any other session.
         name: names the puller to the coordinator; as unique as the prefix.
+        address: of the coordinator, for people.
+        secret: what nobody can guess, by which it speaks for what it has pulled on any connection; empty: on that one.
 
     Attributes:
-        name: as given.
+        name, secret: as given.
         make_id: returns a new batch id; any thread may call it.
         streams: of events that are followed; the link's thread only.
         unassigned_errors: how many error messages named no request that is outstanding.
     """
 
-    def __init__(self, prefix: str, name: str, address: str | None = None) -> None:
+    def __init__(self, prefix: str, name: str, address: str | None = None, secret: str = "") -> None:
         self._whom = "the coordinator" if address is None else f"the coordinator at {address}"
         self.wants_reconnect = False
         self.unassigned_errors = 0
         self.name = name
-        self.make_id = IdMaker(prefix).next
+        self.secret = secret
+        self.make_id = IdMaker(prefix, secret).next
         self._numbers = count(1)
         self._outstanding: dict[int, Request] = {}
         self._submits = Submits(self.make_id)
@@ -112,9 +118,7 @@ class ClientSession:
         self.streams = Streams()
         self._watches = Watches(lambda: next(self._numbers))
         self._cancelled: deque[Span] = deque(maxlen=CANCELLED_MAX)
-        self._forgotten: list[int] = []  # pulls of which the coordinator is to be told that they were given up
-        self._arrived: list[int] = []  # tokens to be confirmed
-        self._confirmed: dict[int, int] = {}  # token -> the last ping before it was confirmed; until that is answered
+        self._news = News(self.secret)
         self._is_older = False  # whether this coordinator knows neither withdraw nor confirm
         self._outbox: list[ToCoordinator] = []
         self._failure: Exception | None = None
@@ -155,7 +159,8 @@ class ClientSession:
         if not self._admit(reply, deadline):
             return
         if type(message) is Pull:
-            self._send(PullRequest(message._replace(confirms=not self._is_older), now, deadline, reply))
+            secret = "" if self._is_older else self.secret
+            self._send(PullRequest(message._replace(confirms=not self._is_older, secret=secret), now, deadline, reply))
         else:
             self._send(Request(message, now, deadline, reply))
 
@@ -183,22 +188,23 @@ class ClientSession:
                 continue
             if request.confirms:
                 self._forget(number, request)
-                self._forgotten.append(number)
+                self._news.forgotten.append(number)
             else:
                 request.orphan(now)
                 self._deadline = min(self._deadline, request.deadline)
 
     def leave(self) -> None:
         """The connection is about to be closed: the coordinator need not find out by itself that nobody waits."""
-        self._forgotten += [number for number, one in self._outstanding.items() if isinstance(one, PullRequest)]
-        self._forgotten += self._watches.numbers()
+        self._news.forgotten += [number for number, one in self._outstanding.items() if isinstance(one, PullRequest)]
+        self._news.forgotten += self._watches.numbers()
         self._send_news()
 
     def give_back(self, now: float, assignments: Iterable[Assignment]) -> None:
         """Gives pulled tasks back that nobody will look at."""
         spans = tuple(Span(one.token, one.lo, one.hi) for one in assignments)
         if spans:
-            self.ask(now, Release(0, None, spans), now + ORPHAN_PATIENCE, None)
+            proofs = proofs_of(self.secret, (span.token for span in spans))
+            self.ask(now, Release(0, None, spans, proofs), now + ORPHAN_PATIENCE, None)
 
     def is_cancelled(self, token: int, index: int) -> bool:
         """Whether the coordinator said that a pulled task is no longer its puller's; any thread may ask."""
@@ -212,12 +218,10 @@ class ClientSession:
         self._pinged_at = -FOREVER
         self._silent_since = None
         self._is_older = False
-        self._forgotten.clear()  # with the connection that they were on
-        self._arrived += self._confirmed
-        self._confirmed.clear()
+        self._news.connected()
         for request in self._outstanding.values():
             if isinstance(request, PullRequest):
-                request.say_again(confirms=request.reply is not None)
+                request.say_again(confirms=request.reply is not None, secret=self.secret)
             self._say(request)
         self._outbox += self._watches.connected(self._ping)
         self.streams.connected(now)
@@ -282,19 +286,33 @@ class ClientSession:
         outbox, self._outbox = self._outbox, []
         return outbox
 
+    def drop(self, reply: Reply) -> None:
+        """Nothing of this call is answered any more; see `zq.sessions.session.Session`."""
+        for one in self._waiting():
+            if one.reply is reply:
+                one.reply = None
+        self._watches.drop(reply)
+        self.streams.drop(reply)
+
     def failed(self, error: Exception) -> None:
         """Everything that waits, and everything that is asked from now on, ends with ClosedError."""
         self._failure = error
-        replies = self.streams.take_all(closed_error(error)) + self._watches.take_all()
-        replies += take_replies([*self._submits.waiters(), *self._settles.queue])
-        for request in self._outstanding.values():
-            replies += take_replies(request.waiters())
+        self._end_all(lambda: closed_error(error))
+
+    def refused(self, error: AccessDeniedError) -> None:
+        """Everything that waits ends with this error; what was said on an earlier connection may have been done."""
+        self._end_all(lambda: AccessDeniedError(str(error)))
+
+    def _end_all(self, make_error: Callable[[], ZqError]) -> None:
+        """Ends everything that waits; each thread raises an error of its own."""
+        replies = self.streams.take_all(make_error()) + self._watches.take_all()
+        replies += take_replies(self._waiting())
         self._outstanding.clear()
         self._submits = Submits(self.make_id)  # the payloads of the old ones may be much
         self._settles = Settles()
         self._deadline = FOREVER
         for reply in replies:
-            reply.reject(closed_error(error))
+            reply.reject(make_error())
 
     # Sending.
 
@@ -305,6 +323,10 @@ class ClientSession:
             return False
         self._deadline = min(self._deadline, deadline)
         return True
+
+    def _waiting(self) -> list[Waiting]:
+        outstanding = [one for request in self._outstanding.values() for one in request.waiters()]
+        return [*self._submits.waiters(), *self._settles.queue, *outstanding]
 
     def _is_waited_for(self) -> bool:
         return bool(self._outstanding) or self._watches.watchers > 0 or bool(self.streams.by_number)
@@ -320,7 +342,7 @@ class ClientSession:
 
     def _say(self, request: Request) -> None:
         request.ping = self._ping
-        self._outbox.append(request.message)
+        self._outbox.append(without_proofs(request.message) if self._is_older else request.message)
 
     def _send_gathered(self, now: float) -> None:
         """Sends what was submitted and settled, as far as it should not wait for an answer to gather more."""
@@ -331,17 +353,8 @@ class ClientSession:
         self._send_news()
 
     def _send_news(self) -> None:
-        """Says what needs no answer: which leases have come, and what nobody waits for any more."""
-        forgotten = self._watches.take_forgotten()
-        if self._arrived:
-            self._confirmed.update(dict.fromkeys(self._arrived, self._ping))
-            self._outbox += [Confirm(part) for part in _parts(self._arrived)]
-            self._arrived = []
-        if self._forgotten:
-            forgotten += self._forgotten
-            self._forgotten = []
-        if forgotten and not self._is_older:
-            self._outbox += [Withdraw(part) for part in _parts(forgotten)]
+        """Says what needs no answer."""
+        self._outbox += self._news.take(self._watches.take_forgotten(), self._ping, is_older=self._is_older)
 
     # Receiving. An answer to what is not outstanding came twice, or too late.
 
@@ -359,9 +372,9 @@ class ClientSession:
     def _receive_tasks(self, now: float, message: Tasks) -> None:
         request = self._outstanding.get(message.request)
         if isinstance(request, PullRequest) and request.confirms:
-            self._arrived += [one.token for one in message.assignments]
+            self._news.arrived += [one.token for one in message.assignments]
             if request.is_repeated:
-                self._forgotten.append(message.request)
+                self._news.forgotten.append(message.request)
         elif request is not None and request.reply is None:
             self.give_back(now, message.assignments)
         self._resolve(message.request, message.assignments)
@@ -378,8 +391,7 @@ class ClientSession:
         # A ping that a caller asked for is not in the row of those that requests are compared with.
         pong = -1 if message.request in self._outstanding else message.request
         self._resolve(message.request, message.epoch)
-        if self._confirmed:
-            self._confirmed = {token: ping for token, ping in self._confirmed.items() if ping >= pong}
+        self._news.note_pong(pong)
         for request in self._outstanding.values():
             if request.is_lost(pong, is_other_epoch=is_other_epoch):
                 self._say(request)
@@ -393,7 +405,7 @@ class ClientSession:
             return
         if isinstance(request, PullRequest) and request.confirms and message.code == "malformed":
             self._is_older = True
-            request.say_again(confirms=False)
+            request.say_again(confirms=False, secret="")
             self._say(request)
             return
         if request is None:
@@ -422,7 +434,7 @@ class ClientSession:
             if request.is_over(now):
                 self._forget(number, request)
                 if isinstance(request, PullRequest) and request.confirms:
-                    self._forgotten.append(number)
+                    self._news.forgotten.append(number)
             else:
                 first = min(first, request.first_deadline())
         self._deadline = first
@@ -431,12 +443,6 @@ class ClientSession:
 
     def _late(self, now: float, asked_at: float) -> ZqError:
         is_silent = self._silent_since is not None and now >= self._silent_since + PING_INTERVAL
-        if is_silent or self._heard_at < asked_at:
+        if is_silent or (self._heard_at < asked_at and now >= asked_at + ANSWER_MIN):
             return UnreachableError(f"nothing was heard of {self._whom}; is it running, and is the address right?")
         return TimedOutError("no answer came in time; whether the request took effect is unknown")
-
-
-def _parts(numbers: list[int]) -> Iterator[tuple[int, ...]]:
-    """Yields numbers in as many messages as they need."""
-    for start in range(0, len(numbers), MESSAGE_BATCHES_MAX):
-        yield tuple(numbers[start : start + MESSAGE_BATCHES_MAX])

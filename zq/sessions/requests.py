@@ -2,15 +2,24 @@
 or none, may wait for it. The session sends them, and tells them what came.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
-from zq.errors import BusyError, ClosedError, InvalidTaskError, RemoteProtocolError, StaleLeaseError, ZqError
+from zq.errors import (
+    AccessDeniedError,
+    BusyError,
+    ClosedError,
+    InvalidTaskError,
+    RemoteProtocolError,
+    StaleLeaseError,
+    ZqError,
+)
 from zq.sessions.outcomes import FOREVER, BatchOutcome, Reply
-from zq.sessions.refused import error_of
+from zq.sessions.refusals import DENIED_CODE, remote_error
 from zq.sessions.settles import Settles, Settling, settle_message
 from zq.sessions.submits import Load, Part, Submits
 from zq.sessions.waiters import Expired, Waiting, first_deadline, is_wanted, take_expired, take_replies
 from zq.wire.codec import decode_for_coordinator, encode
+from zq.wire.limits import MESSAGE_BATCHES_MAX
 from zq.wire.messages import (
     Accepted,
     Cancel,
@@ -48,6 +57,23 @@ def check_message(message: Askable) -> None:
         decode_for_coordinator(encode(message))
     except RemoteProtocolError as error:
         raise ValueError(error.text) from None
+    except OverflowError:
+        raise ValueError("expected numbers of at most 64 bits") from None
+    except UnicodeEncodeError as error:
+        raise ValueError(f"expected text that UTF-8 can hold, got {error.object[:100]!a}") from None
+    except TypeError as error:
+        raise TypeError(f"expected values that msgpack holds: {error}") from None
+
+
+def without_proofs(message: ToCoordinator) -> ToCoordinator:
+    """Returns a message as a coordinator understands it that knows no proofs, and asks for none."""
+    match message:
+        case Settle() | Release():
+            return message._replace(proofs=())
+        case Extend():
+            return message._replace(proof=b"")
+        case _:
+            return message
 
 
 class Request(Waiting):
@@ -102,7 +128,7 @@ class Request(Waiting):
 
     def receive_error(self, message: Error) -> None:
         for reply in take_replies(self.waiters()):
-            reply.reject(error_of(message.code, message.text, message.request))
+            reply.reject(remote_error(message.code, message.text, message.request))
 
 
 class PullRequest(Request):
@@ -125,10 +151,10 @@ class PullRequest(Request):
         """Whether it was said in the words of this version."""
         return isinstance(self.message, Pull) and self.message.confirms
 
-    def say_again(self, *, confirms: bool) -> None:
+    def say_again(self, *, confirms: bool, secret: str) -> None:
         """Makes its message one that a coordinator of this version, or an older one, understands."""
         assert isinstance(self.message, Pull)
-        self.message = self.message._replace(confirms=confirms)
+        self.message = self.message._replace(confirms=confirms, secret=secret)
         self.is_repeated = False
 
     def is_lost(self, pong: int, *, is_other_epoch: bool) -> bool:  # noqa: ARG002 - alike in shape
@@ -246,4 +272,12 @@ def closed_error(error: Exception) -> ZqError:
 def refusal_error(refused: Refused) -> ZqError:
     if refused.code == "busy":
         return BusyError(refused.retry_after or 0.0, refused.reason)
+    if refused.code == DENIED_CODE:
+        return AccessDeniedError(refused.reason)
     return InvalidTaskError(refused.reason)
+
+
+def parts_of(numbers: list[int]) -> Iterator[tuple[int, ...]]:
+    """Yields numbers in as many messages as they need."""
+    for start in range(0, len(numbers), MESSAGE_BATCHES_MAX):
+        yield tuple(numbers[start : start + MESSAGE_BATCHES_MAX])

@@ -8,6 +8,7 @@ from zq.sessions.outcomes import Reply
 from zq.sessions.waiters import Waiting
 from zq.wire.limits import MESSAGE_BATCHES_MAX
 from zq.wire.messages import Done, Failed, Settle, Span
+from zq.wire.proofs import Proof
 
 PULLER_SETTLE_BYTES_MAX = 2 << 20
 """Where a settle is cut, unless one completion is larger: an eighth of a frame."""
@@ -21,17 +22,21 @@ class Settling(Waiting):
 
     Args:
         entry: how it ended.
+        proof: that its lease may be spoken for; None: it was pulled on this connection.
         deadline: monotonic seconds.
         reply: resolves to None when it is on disk; rejects with StaleLeaseError when it was refused.
     """
 
-    __slots__ = ("bytes", "entry")
+    __slots__ = ("batches", "bytes", "entry", "proof")
 
-    def __init__(self, entry: Done | Failed, deadline: float, reply: Reply) -> None:
+    def __init__(self, entry: Done | Failed, deadline: float, reply: Reply, proof: Proof | None = None) -> None:
         super().__init__(deadline, reply)
         self.entry = entry
+        self.proof = proof
         self.bytes = ENTRY_OVERHEAD_BYTES
+        self.batches = 0  # that it forwards or opens
         if isinstance(entry, Done):
+            self.batches = len(entry.forwards) + len(entry.groups)
             self.bytes += len(entry.blob) + sum(len(one.blob) + ENTRY_OVERHEAD_BYTES for one in entry.forwards)
         else:
             self.bytes += 4 * len(entry.error)
@@ -52,10 +57,11 @@ class Settles:
     def take_load(self) -> list[Settling]:
         """Returns what the next settle should carry; nothing while another is in flight."""
         load: list[Settling] = []
-        size = 0
+        size = batches = 0
         while self.queue and not self.is_in_flight and len(load) < MESSAGE_BATCHES_MAX:
             size += self.queue[0].bytes
-            if load and size > PULLER_SETTLE_BYTES_MAX:
+            batches += self.queue[0].batches
+            if load and (size > PULLER_SETTLE_BYTES_MAX or batches > MESSAGE_BATCHES_MAX):
                 break
             settling = self.queue.popleft()
             if settling.reply is not None:
@@ -68,4 +74,6 @@ def settle_message(load: list[Settling]) -> Settle:
     """Makes the message of a load, not numbered yet; a puller has no credit to report."""
     entries = [settling.entry for settling in load]
     done = tuple(entry for entry in entries if isinstance(entry, Done))
-    return Settle(0, None, done, tuple(entry for entry in entries if isinstance(entry, Failed)))
+    failed = tuple(entry for entry in entries if isinstance(entry, Failed))
+    proofs = tuple({settling.proof: None for settling in load if settling.proof is not None and settling.proof.proof})
+    return Settle(0, None, done, failed, False, proofs)

@@ -1,6 +1,8 @@
 """Those who wait for something that a session asks for, each until a deadline of its own."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from functools import partial
+from typing import Any
 
 from zq.sessions.outcomes import FOREVER, Reply
 
@@ -47,3 +49,13 @@ def take_replies(waiters: Iterable[Waiting]) -> list[Reply]:
             replies.append(one.reply)
             one.reply = None
     return replies
+
+
+def reply_in(call: Callable[[], None]) -> Reply | None:
+    """Returns where the end of a call goes: to the reply among its arguments, or to that of who waits among them."""
+    for one in call.args if isinstance(call, partial) else ():
+        reply: Any = one.reply if isinstance(one, Waiting) else one
+        if callable(getattr(reply, "reject", None)) and callable(getattr(reply, "resolve", None)):
+            found: Reply = reply
+            return found
+    return None

@@ -7,15 +7,20 @@ those that hello and heartbeats list.
 
 A settle is kept until `settled` answers it. It is sent again on a new connection after the welcome, and when a beat
 shows that a heartbeat sent after it was answered and it was not (messages of one connection are answered in order).
+
+While the name belongs to another worker that is there, the hello is said again now and then: that one may be a process
+which was killed a moment ago. When it keeps the name, the session fails.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from math import inf
 from typing import Any
 
-from zq.errors import RemoteProtocolError, WorkerFencedError
+from zq.errors import AccessDeniedError, WorkerFencedError
+from zq.sessions.refusals import remote_error
 from zq.wire.limits import CREDIT_MAX, MESSAGE_BATCHES_MAX, TEXT_CHARS_MAX
 from zq.wire.messages import (
     Assign,
@@ -43,11 +48,22 @@ from zq.wire.messages import (
 WELCOME_PATIENCE = 5.0
 """Seconds to wait for the answer to a hello before connecting anew."""
 
+NAME_RETRY = 0.25
+"""Seconds between two hellos while another worker has the name: soon enough after a restart, and no load."""
+
+NAME_PATIENCE = 5.0
+"""Seconds beyond what the coordinator says that a name may be taken by another worker that is about to lose it."""
+
 STARTED_AFTER = 0.02
 """Seconds that a task runs before it is reported as started (protocol 3, started)."""
 
 WORKER_SETTLE_BYTES_MAX = 4 << 20
 """Results and forwards in one settle, at most one completion above it: a quarter of a frame."""
+
+WORKER_FORWARDS_MAX = MESSAGE_BATCHES_MAX // 2
+"""Batches and groups that completions forward and open, after which a settle goes out: work for the coordinator that
+nobody else notices, and one completion more is still far from what a settle may have.
+"""
 
 FAILURES_MAX = 200
 """Failures in one settle: their texts, too, have to fit a frame."""
@@ -89,8 +105,8 @@ class WorkerSession:
         """Makes a session that has not connected yet.
 
         Args:
-            name: of the worker; a second worker of the name fences this one.
-            incarnation: unlike that of any other process of the name.
+            name: of the worker; it belongs to one worker at a time.
+            incarnation: what nobody can guess, unlike that of any other process of the name.
             queues: from which it takes tasks.
             concurrency: how many tasks the shell runs at once.
             running: tells what the shell runs now.
@@ -104,10 +120,13 @@ class WorkerSession:
         self.is_welcome = False
         self.epoch = 0
         self.failure: Exception | None = None
+        self.name_is_taken: str | None = None  # why it waits for its name, if it does
         self.counters = {"done": 0, "failed": 0, "stale": 0, "cancelled": 0}
         self.heard_at = 0.0
         self.hands: dict[int, Hand] = {}
         self._told_credit = 0  # by the last hello
+        self._hello_at = inf  # when it is said again, because another worker has the name
+        self._name_until = inf  # how long it is waited for
         self._running = running
         self._unsettled: dict[int, Unsettled] = {}
         self._arrivals: list[Assignment] = []
@@ -126,10 +145,8 @@ class WorkerSession:
         """Says hello on a new connection."""
         self.is_welcome = False
         self.heard_at = now
-        self._reported.clear()
-        self._told_credit = self.credit
-        hello = Hello(self.name, self.incarnation, self.queues, self.credit, self.concurrency, self._held())
-        self._outbox = [hello]
+        self._outbox = []
+        self._say_hello()
 
     def receive(self, now: float, message: FromCoordinator) -> None:
         """Handles one message of the coordinator."""
@@ -150,12 +167,14 @@ class WorkerSession:
                 for span in spans:
                     self.counters["cancelled"] += self._revoke(span)
             case Error():
-                self._note_error(message)
+                self._note_error(now, message)
             case _:
                 pass  # answers to clients; not for a worker
 
     def tick(self, now: float) -> None:
         """Sends what is due: a heartbeat, and what has been running for a while."""
+        if now >= self._hello_at:
+            self._say_hello()
         patience = self._gone_after if self.is_welcome else WELCOME_PATIENCE
         if now - self.heard_at >= patience:
             self.wants_reconnect = True
@@ -171,7 +190,7 @@ class WorkerSession:
     def next_at(self) -> float:
         """Returns when `tick` has something to do (monotonic seconds)."""
         if not self.is_welcome:
-            return self.heard_at + WELCOME_PATIENCE
+            return min(self.heard_at + WELCOME_PATIENCE, self._hello_at)
         at = min(self._beat_at, self.heard_at + self._gone_after)
         for token, index, since in self._running():
             if (token, index) not in self._reported:
@@ -182,10 +201,17 @@ class WorkerSession:
         outbox, self._outbox = self._outbox, []
         return outbox
 
+    def drop(self, reply: object) -> None:
+        """It has no calls that are answered."""
+
     def failed(self, error: Exception) -> None:
         """The link has ended; the shell reads `failure`."""
         if self.failure is None:
             self.failure = error
+
+    def refused(self, error: AccessDeniedError) -> None:
+        """The coordinator does not let the link in, or no longer: the worker cannot work, nor report."""
+        self.failed(error)
 
     # What the shell calls.
 
@@ -205,13 +231,16 @@ class WorkerSession:
         """Reports ends of tasks, with the credit from now on."""
         self.credit = min(credit, CREDIT_MAX)
         part: list[Done] = []
-        size = 0
+        size = batches = 0
         for one in done:
             part.append(one)
-            size += len(one.blob) + sum(len(batch.blob) for batch in one.forwards)
-            if len(part) == MESSAGE_BATCHES_MAX or size >= WORKER_SETTLE_BYTES_MAX:
+            size += len(one.blob)
+            if one.forwards or one.groups:
+                size += sum(len(batch.blob) for batch in one.forwards)
+                batches += len(one.forwards) + len(one.groups)
+            if len(part) == MESSAGE_BATCHES_MAX or size >= WORKER_SETTLE_BYTES_MAX or batches >= WORKER_FORWARDS_MAX:
                 self._settle(part, [])
-                part, size = [], 0
+                part, size, batches = [], 0, 0
         while part or failed:
             self._settle(part, failed[:FAILURES_MAX])
             part, failed = [], failed[FAILURES_MAX:]
@@ -297,6 +326,8 @@ class WorkerSession:
 
     def _note_welcome(self, now: float, welcome: Welcome) -> None:
         self.is_welcome = True
+        self.name_is_taken = None
+        self._hello_at = self._name_until = inf
         self.epoch = welcome.epoch
         self._heartbeat_interval = welcome.heartbeat_interval
         self._gone_after = welcome.gone_after
@@ -308,15 +339,39 @@ class WorkerSession:
             self.release([], self.credit)
         self._revoke_tokens(welcome.refused)
 
-    def _note_error(self, error: Error) -> None:
-        if error.code == "say-hello":
+    def _say_hello(self) -> None:
+        self._hello_at = inf
+        self._reported.clear()
+        self._told_credit = self.credit
+        self._outbox.append(
+            Hello(self.name, self.incarnation, self.queues, self.credit, self.concurrency, self._held())
+        )
+
+    def _note_name_taken(self, now: float, error: Error) -> None:
+        """Says hello again soon, until it has been said for long enough."""
+        if self.is_welcome:
+            return  # an answer to what was said before the welcome
+        if self.name_is_taken is None:
+            self._name_until = now + NAME_PATIENCE + (error.patience or 0.0)
+        self.name_is_taken = error.text
+        if now < self._name_until:
+            self._hello_at = now + NAME_RETRY
+        elif self.failure is None:
+            self.failure = WorkerFencedError(
+                f"another worker has the name {self.name}, and keeps it; give each worker a name of its own"
+            )
+
+    def _note_error(self, now: float, error: Error) -> None:
+        if error.code == "name-taken":
+            self._note_name_taken(now, error)
+        elif error.code == "say-hello":
             self.wants_reconnect = True
         elif error.code == "fenced":
             self.failure = WorkerFencedError(f"{error.text}; give each worker a name of its own")
         elif error.code == "busy":
             pass  # a hello is said again by another connection, a report with a later beat
         elif self.failure is None:
-            self.failure = RemoteProtocolError(error.code, error.text, error.request)
+            self.failure = remote_error(error.code, error.text, error.request)
 
     def _send_settling(self, message: Settle | Release) -> None:
         self._unsettled[message.number] = Unsettled(message, self._beat)

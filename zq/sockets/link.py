@@ -10,8 +10,8 @@ One socket is one connection: when it breaks, the link drops the socket with all
 a jittered pause, and tells the session by `connected`, which sends again what needs to be. Leaving the reconnect to
 ZeroMQ would deliver old messages before the session knows of the new connection.
 
-Invariants: a call accepted by `call` is run exactly once, even when the link fails or closes; after `session.failed`
-no socket is used.
+Invariants: a call accepted by `call` is run exactly once, even when the link fails or closes; what it raises ends what
+waits for it, and nothing else; after `session.failed` no socket is used.
 """
 
 import logging
@@ -25,13 +25,17 @@ from collections.abc import Callable
 import zmq
 
 from zq.errors import ClosedError, RemoteProtocolError
+from zq.keys.own import KeySource
 from zq.processes.endpoints import needs_ipv6
 from zq.processes.green import refuse_green_threads
 from zq.processes.wake import Wake
 from zq.sessions.session import Session
+from zq.sessions.waiters import reply_in
+from zq.sockets.entrance import ADMITTANCE_EVENTS, Entrance
 from zq.wire.address import DEFAULT_ADDRESS, check_address
-from zq.wire.codec import decode_from_coordinator, encode
+from zq.wire.codec import decode_from_coordinator, encode, unreadable
 from zq.wire.limits import FRAME_BYTES_MAX
+from zq.wire.messages import FromCoordinator
 from zq.wire.namespaces import Namespace
 
 logger = logging.getLogger(__name__)
@@ -59,6 +63,12 @@ PAUSE_FIRST, PAUSE_MAX = 0.1, 5.0
 """Seconds before a broken connection is made anew: doubled each time that nothing was heard in between, then drawn
 between half and all of it.
 """
+
+PAUSE_REFUSED = 30.0
+"""Seconds between two tries to get in where this link was refused, while nobody asks it for anything."""
+
+QUIET_TOLD = 2.0
+"""Seconds of silence that are worth a word in the log, when a session gives the connection up for them."""
 
 POLL_MAX = 60.0
 """Seconds of the longest sleep, whatever the session says."""
@@ -99,19 +109,28 @@ class Link:
         session: driven on the link's thread only.
         name: of the thread, for debuggers.
         namespace: in which everything is that the session says and hears; None for none.
+        key: which it shows to the coordinator; None as in `zq.keys.own.resolve_key`.
 
     Attributes:
         bad_frames: how many frames from the coordinator could not be read.
         is_over: whether the link has closed or failed.
 
     Raises:
-        ValueError: the address cannot be one.
+        ValueError: the address cannot be one, or the key.
         GreenThreadsError: threads are green ones in this process.
     """
 
-    def __init__(self, address: str | None, session: Session, name: str, namespace: Namespace | None = None) -> None:
+    def __init__(
+        self,
+        address: str | None,
+        session: Session,
+        name: str,
+        namespace: Namespace | None = None,
+        key: KeySource | None = None,
+    ) -> None:
         refuse_green_threads()
         self.address = resolve_address(address)
+        self._entrance = Entrance(self.address, key)
         self.namespace = namespace
         self.bad_frames = 0
         self._session = session
@@ -131,6 +150,9 @@ class Link:
         self._is_readable = False  # whether the last poll saw frames, or room to send
         self._failures = 0  # connections in a row on which nothing was heard
         self._connect_at = 0.0  # while there is no socket: when to make one
+        self._asked_at = float("inf")  # the same, if somebody asks for something before
+        self._quiet_since: float | None = None  # when the first thing was said to which nothing was heard
+        self._is_quiet = False  # whether that was told
 
     @property
     def is_here(self) -> bool:
@@ -216,6 +238,7 @@ class Link:
         if self._socket is not None:
             self._send()
             if self._session.wants_reconnect or len(self._backlog) > BACKLOG_FRAMES_MAX:
+                self._tell_silence(now)
                 self._disconnect(now)
 
     def _wait(self) -> None:
@@ -235,13 +258,38 @@ class Link:
             self._wake.clear()
         self._is_readable = self._socket in events
         if self._monitor is not None and self._monitor in events:
+            self._note_break(self._monitor)
+
+    def _note_break(self, monitor: zmq.Socket[bytes]) -> None:
+        """The connection broke, or was never made: those who wait are told when they wait in vain."""
+        denied = self._entrance.look(monitor)
+        self._disconnect(time.monotonic())
+        if denied is None:
             logger.info("the connection to %s broke; connecting again", self.address)
-            self._disconnect(time.monotonic())
+            return
+        logger.warning("%s", denied)
+        self._asked_at = self._connect_at
+        self._connect_at += PAUSE_REFUSED
+        self._session.refused(denied)
 
     def _run_calls(self) -> None:
         calls = self._calls
+        if calls:
+            self._connect_at = min(self._connect_at, self._asked_at)
         for _ in range(len(calls)):  # what comes meanwhile waits for the next turn
-            calls.popleft()()
+            call = calls.popleft()
+            try:
+                call()
+            except Exception as error:
+                self._fail_call(call, error)
+
+    def _fail_call(self, call: Callable[[], None], error: Exception) -> None:
+        """What a call raises goes to who waits for it, and harms nobody else; what nobody waits for ends the link."""
+        reply = reply_in(call)
+        if reply is None:
+            raise error
+        self._session.drop(reply)
+        reply.reject(error)
 
     def _receive(self, now: float) -> None:
         socket = self._socket
@@ -253,15 +301,33 @@ class Link:
                 frames.append(socket.recv(NOBLOCK))
         except zmq.Again:
             pass
+        if frames:
+            self._note_heard(now)
         for frame in frames:
+            message: FromCoordinator | None
             try:
                 message = decode_from_coordinator(frame)
+                self._failures = 0
             except RemoteProtocolError as error:
                 self.bad_frames += 1
                 logger.warning("dropped a frame of %d bytes from %s: %s", len(frame), self.address, error)
-            else:
-                self._failures = 0
+                message = unreadable(frame, error)
+            if message is not None:
                 self._session.receive(now, message if self.namespace is None else self.namespace.out_of(message))
+
+    def _note_heard(self, now: float) -> None:
+        if self._is_quiet:
+            logger.warning("%s is heard again, after %.0f s", self.address, now - (self._quiet_since or now))
+            self._is_quiet = False
+        self._quiet_since = None
+
+    def _tell_silence(self, now: float) -> None:
+        """Says that nothing is heard: once, until something is."""
+        if self._is_quiet or self._quiet_since is None or now < self._quiet_since + QUIET_TOLD:
+            return
+        self._is_quiet = True
+        silence = now - self._quiet_since
+        logger.warning("nothing was heard of %s for %.0f s; still trying", self.address, silence)
 
     def _send(self) -> None:
         socket, backlog = self._socket, self._backlog
@@ -269,6 +335,8 @@ class Link:
             return
         for message in self._session.take_outbox():
             backlog.append(encode(message if self.namespace is None else self.namespace.into(message)))
+        if backlog and self._quiet_since is None:
+            self._quiet_since = time.monotonic()
         try:
             while backlog:
                 socket.send(backlog[0], NOBLOCK)
@@ -293,7 +361,9 @@ class Link:
         socket.tcp_keepalive = 1
         socket.ipv6 = needs_ipv6(self.address)
         socket.immediate = 1  # nothing is queued to a peer that is not there: frames stay in the backlog
-        self._monitor = socket.get_monitor_socket(zmq.EVENT_DISCONNECTED)
+        self._entrance.secure(socket)
+        self._monitor = socket.get_monitor_socket(ADMITTANCE_EVENTS)
+        self._asked_at = float("inf")
         socket.connect(self.address)
         self._socket = socket
         self._poller.register(socket, zmq.POLLIN)
@@ -352,7 +422,10 @@ class Link:
                 call = self._calls.popleft()
             except IndexError:  # somebody else does the same
                 return
-            call()
+            try:
+                call()
+            except Exception as error:
+                self._fail_call(call, error)
 
     def _close_sockets(self) -> None:
         try:

@@ -11,6 +11,7 @@ import fcntl
 import json
 import os
 import socket
+import stat
 import time
 from contextlib import ExitStack
 from pathlib import Path
@@ -19,8 +20,11 @@ from typing import Any
 from zq.errors import StoreError, StoreLockedError
 from zq.processes.forks import drop_in_forks
 
-DATA_FILE = "data.mdb"
-"""As LMDB names it."""
+DATA_FILE, READERS_FILE = "data.mdb", "lock.mdb"
+"""As LMDB names them."""
+
+HOLD_FILE = "lock"
+"""Says who has the directory."""
 
 
 class DirectoryHold:
@@ -31,7 +35,7 @@ class DirectoryHold:
 
         Raises:
             StoreLockedError: somebody has it.
-            StoreError: it cannot be made or written.
+            StoreError: it cannot be made or written, or somebody else may have made what is in it.
         """
         self._path = path
         self._data_path = path.absolute() / DATA_FILE  # also when this program goes to another folder
@@ -41,7 +45,10 @@ class DirectoryHold:
         try:
             self.is_new = not (path / DATA_FILE).exists()
             path.mkdir(mode=0o700, parents=True, exist_ok=True)
-            self._file = self._open(path / "lock", os.O_RDWR | os.O_CREAT)
+            _check_owner(path)
+            for name in (HOLD_FILE, DATA_FILE, READERS_FILE):
+                _check_file(path / name)
+            self._file = self._open(path / HOLD_FILE, os.O_RDWR | os.O_CREAT)
         except OSError as error:
             raise StoreError(f"expected a directory that can be written at {path}: {error.strerror}") from error
         try:
@@ -86,7 +93,7 @@ class DirectoryHold:
         )
 
     def _open(self, path: Path, flags: int) -> int:
-        number = os.open(path, flags, 0o600)
+        number = os.open(path, flags | os.O_NOFOLLOW, 0o600)
         forget = drop_in_forks(lambda: os.close(number))
         self._opened.callback(os.close, number)
         self._opened.callback(forget)
@@ -100,6 +107,28 @@ class DirectoryHold:
                 f"{self._path} is in use by {_describe(_read_holder(self._file))}; one coordinator at a time"
             ) from None
         self._opened.callback(fcntl.flock, number, fcntl.LOCK_UN)  # closing would leave it to copies of the descriptor
+
+
+# A directory that somebody else has made may hold links, through which what is written here would go elsewhere.
+
+
+def _check_owner(path: Path) -> None:
+    owner, own = path.stat().st_uid, os.geteuid()
+    if own != 0 and owner not in (own, 0):
+        raise StoreError(
+            f"{path} belongs to another user ({owner}), who can change all that is in it: choose another directory, or have it given to user {own}"
+        )
+
+
+def _check_file(path: Path) -> None:
+    try:
+        found = path.lstat()
+    except FileNotFoundError:
+        return
+    if stat.S_ISLNK(found.st_mode):
+        raise StoreError(f"{path} is a symbolic link, which is not followed: remove it, or choose another directory")
+    if path.name != DATA_FILE and found.st_nlink > 1 and stat.S_ISREG(found.st_mode):
+        raise StoreError(f"{path} has another name, too (a hard link): remove it, or choose another directory")
 
 
 def _read_holder(number: int) -> dict[str, Any]:

@@ -12,7 +12,6 @@ from zq.wire.values import (
     BATCH_ID,
     FRACTION,
     NUMBER,
-    QUEUE_NAME,
     REQUEST,
     TOKEN,
     Malformed,
@@ -119,6 +118,7 @@ _SPANS: Final = many(read_span, "spans", limits.HELD_MAX)
 _POSITION: Final = field(read_int, "position")
 _ETA: Final = optional(field(read_number, "eta", inf))
 _CODE: Final = field(read_name, "code")
+_QUEUE: Final = field(read_name, "queue")  # as it is called: not judged as a new one would be
 
 _refused = part(
     Refused,
@@ -128,12 +128,12 @@ _refused = part(
     optional(field(read_number, "retry_after")),
     field(read_text, "reason"),
 )
-_stored = part(messages.Stored, "a receipt", QUEUE_NAME, BATCH_ID, _POSITION, _ETA)
+_stored = part(messages.Stored, "a receipt", _QUEUE, BATCH_ID, _POSITION, _ETA)
 _event = part(
     messages.Event,
     "an event",
     field(read_name, "kind"),
-    optional(QUEUE_NAME),
+    optional(_QUEUE),
     field(read_text, "id"),
     field(read_int, "lo"),
     field(read_int, "hi"),
@@ -191,7 +191,15 @@ read_welcome = message(
 )
 read_beat = message(messages.Beat, NUMBER, field(read_int, "epoch"), _TOKENS)
 read_cancelled = message(messages.Cancelled, _SPANS)
-read_error = message(messages.Error, optional(REQUEST), _CODE, field(read_text, "text"))
+_read_plain_error = message(messages.Error, optional(REQUEST), _CODE, field(read_text, "text"))
+
+
+def read_error(fields: list[Any]) -> messages.Error:
+    if len(fields) != 4:
+        return _read_plain_error(fields)
+    return _read_plain_error(fields[:3])._replace(patience=read_number(fields[3], "patience"))
+
+
 read_published = message(messages.Published, REQUEST, many(_stored, "receipts"), optional(_refused))
 read_events = message(
     messages.Events,

@@ -7,6 +7,27 @@ VERSION = 1
 FRAME_BYTES_MAX = 16 << 20
 """One message. It leaves room for a dozen full batches and bounds what a peer can make a process allocate at once."""
 
+PLAIN_BYTES_MAX = 72 << 10
+"""A message of a kind that carries neither payloads nor lists of leases: names, numbers, and a text of
+TEXT_CHARS_MAX.
+"""
+
+LISTING_BYTES_MAX = 768 << 10
+"""A message that lists HELD_MAX leases or spans, with as many numbers of what has started, or MESSAGE_BATCHES_MAX
+names.
+"""
+
+ASKING_BYTES_MAX = 1 << 20
+"""A message with options or arguments, and so with HEADERS_MAX headers, but without a payload."""
+
+VALUES_MAX = 150_000
+"""Values in a message, in each other or side by side: HELD_MAX leases with what has started of them, or a thousand
+batches with all of their options and headers.
+"""
+
+ARGUMENT_PARTS_MAX = 100
+"""Values in a list that is an argument of a query or command: the names and texts of HEADERS_MAX headers."""
+
 BATCH_TASKS_MAX = 1000
 """Tasks in a batch: where the cost per batch has become small beside the cost per payload; masks of 1000 bits stay
 cheap.
@@ -21,8 +42,19 @@ PAYLOAD_BYTES_MAX = 1 << 20
 PAYLOAD_BYTES_CEILING = 8 << 20
 """Half a frame: a larger payload would fit no message together with anything else."""
 
+ONE_BATCH_BYTES_MAX = PAYLOAD_BYTES_CEILING + ASKING_BYTES_MAX
+"""A message with one batch: its payloads, and its options."""
+
+WHOLE_BYTES_MAX = 1 << 20
+"""Payloads of a message up to which it is looked at whether they are whole msgpack values: some milliseconds at the
+most. Whatever is read is looked at by its reader in any case.
+"""
+
 MESSAGE_BATCHES_MAX = 1000
 """Batches in one submit, assignments in one assign, entries in one settle: bounds the work of one step."""
+
+FORWARDS_MAX = MESSAGE_BATCHES_MAX
+"""Batches and groups that the completions of one settle forward and open, all together: as many as a submit has."""
 
 HELD_MAX = 20_000
 """Leases that one worker may list: CREDIT_MAX batches of one, and as many again that are finished and not yet

@@ -9,6 +9,8 @@ Nothing here checks anything: `zq.wire.codec` is the border at which bytes becom
 
 from typing import Any, NamedTuple
 
+from zq.wire.proofs import Proof
+
 
 class Options(NamedTuple):
     """What a submit says about all tasks of one batch; the defaults are the protocol's."""
@@ -25,9 +27,7 @@ class Options(NamedTuple):
     group: tuple[str, tuple[int, ...]] | None = None  # group and path of the first task; the last number counts up
     ordered: bool = False  # one task of the key at a time, in the order of submission
     at: float | None = None  # seconds since 1970 before which the tasks may not start; None: `delay` says
-    ttl: float | None = (
-        None  # seconds after acceptance in which the tasks must be started; in an assignment: that are left
-    )
+    ttl: float | None = None  # seconds after acceptance in which they must start; in an assignment: that are left
     unique: tuple[str, str, str] | None = None  # the fields of a Unique: a key that one task of the queue has at a time
 
 
@@ -179,6 +179,7 @@ class Pull(NamedTuple):
     wait: float  # seconds to wait for the first task
     lease: float  # seconds
     confirms: bool = False  # True: the client says with Confirm that the answer has come; until then it has nothing
+    secret: str = ""  # what nobody can guess; without it only this connection speaks for the leases
 
 
 class Wait(NamedTuple):
@@ -213,6 +214,7 @@ class Extend(NamedTuple):
     request: int
     token: int
     lease: float  # seconds from now
+    proof: bytes = b""  # that the lease may be spoken for; empty: this connection pulled it
 
 
 class Open(NamedTuple):
@@ -259,6 +261,7 @@ class Confirm(NamedTuple):
     """These leases of pulls have come; it has no answer."""
 
     tokens: tuple[int, ...]
+    proofs: tuple[Proof, ...] = ()  # as in Settle
 
 
 # From a worker; Settle and Release also from a client that pulled.
@@ -286,6 +289,7 @@ class Settle(NamedTuple):
     done: tuple[Done, ...]
     failed: tuple[Failed, ...]
     is_whole: bool = False  # True: when one entry is stale nothing of it is stored
+    proofs: tuple[Proof, ...] = ()  # for the leases of pulls that were not pulled on this connection
 
 
 class Release(NamedTuple):
@@ -294,6 +298,7 @@ class Release(NamedTuple):
     number: int
     credit: int | None
     spans: tuple[Span, ...]
+    proofs: tuple[Proof, ...] = ()  # as in Settle
 
 
 class Started(NamedTuple):
@@ -418,6 +423,7 @@ class Error(NamedTuple):
     request: int | None
     code: str
     text: str
+    patience: float | None = None  # seconds for which it is worth trying again, now and then; None: it is not
 
 
 class Schedule(NamedTuple):

@@ -47,6 +47,7 @@ from zq.wire.messages import (
 )
 from zq.wire.questions import NAMES_IN_COMMANDS, NAMES_IN_QUERIES, NAMES_IN_SCHEDULE, Question, Shape
 from zq.wire.topics import MANY, NAMESPACE_SEPARATOR, ONE
+from zq.wire.values import short
 
 NAMESPACE_BYTES_MAX: Final = 64
 """Half of a name: something must be left for what is in it."""
@@ -71,10 +72,12 @@ def check_namespace(text: Any) -> str:
         ValueError: it is not parts between slashes, or too long.
     """
     if not isinstance(text, str) or not text or len(text.encode(errors="replace")) > NAMESPACE_BYTES_MAX:
-        raise ValueError(f"expected a namespace of 1 to {NAMESPACE_BYTES_MAX} bytes, got {text!r}")
+        raise ValueError(f"expected a namespace of 1 to {NAMESPACE_BYTES_MAX} bytes, got {short(text)}")
     is_clean = text.isprintable() and not any(one in text for one in (" ", "#", ONE, MANY))
     if not is_clean or not all(text.split(NAMESPACE_SEPARATOR)):
-        raise ValueError(f"expected a namespace like team-a or team-a/eu, without spaces and wildcards, got {text!r}")
+        raise ValueError(
+            f"expected a namespace like team-a or team-a/eu, without spaces and wildcards, got {short(text)}"
+        )
     return text
 
 

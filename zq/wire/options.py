@@ -24,7 +24,7 @@ from zq.wire.values import (
     read_bool,
     read_id,
     read_int,
-    read_name,
+    read_queue,
     read_seconds,
     read_text,
     short,
@@ -93,7 +93,7 @@ def header_list(headers: Mapping[str, str]) -> list[str]:
 
 def read_header_list(value: Any) -> dict[str, str]:
     if not isinstance(value, tuple | list) or len(value) % 2 or not all(isinstance(one, str) for one in value):
-        raise Malformed(f"expected headers as a list of names and texts in turn, got {value!r}")
+        raise Malformed(f"expected headers as a list of names and texts in turn, got {short(value)}")
     return read_headers(dict(zip(value[::2], value[1::2], strict=True)))
 
 
@@ -167,7 +167,7 @@ _READERS: Final[dict[str, Callable[[Any], Any]]] = {
     "retry": field(_fields, RetryPolicy.read, "retry as [kind, first, factor, largest]"),
     "timeout": field(read_seconds, "timeout", 0.001),
     "headers": read_headers,
-    "on_dead": field(read_name, "on_dead"),
+    "on_dead": field(read_queue, "on_dead"),
     "group": _group,
     "ordered": field(read_bool, "ordered"),
     "at": _at,

@@ -12,6 +12,7 @@ from typing import Any, Final, NamedTuple, TypedDict
 
 from zq.wire.limits import ATTEMPTS_MAX
 from zq.wire.retry import RetryPolicy
+from zq.wire.values import short
 
 TASKS_MAX: Final = 1 << 40
 """Largest number that a limit on tasks may name: more than any store holds, and safe in a record."""
@@ -110,7 +111,9 @@ def read_policies(values: Mapping[str, Any]) -> dict[str, Any]:
     """
     unknown = set(values) - set(_READERS)
     if unknown:
-        raise ValueError(f"expected policies of {', '.join(_READERS)}, got {', '.join(sorted(map(str, unknown)))}")
+        raise ValueError(
+            f"expected policies of {', '.join(_READERS)}, got {', '.join(map(short, sorted(map(str, unknown))[:3]))}"
+        )
     return {
         name: getattr(DEFAULT_POLICIES, name) if value is None else _READERS[name](name, value)
         for name, value in values.items()
@@ -131,7 +134,7 @@ def policies_of(record: Mapping[str, Any]) -> QueuePolicies:
 def _read_int(least: int, most: int) -> Callable[[str, Any], int]:
     def read(name: str, value: Any) -> int:
         if not isinstance(value, int) or isinstance(value, bool) or not least <= value <= most:
-            raise ValueError(f"expected {name} from {least} to {most}, got {value!r}")
+            raise ValueError(f"expected {name} from {least} to {most}, got {short(value)}")
         return value
 
     return read
@@ -140,7 +143,7 @@ def _read_int(least: int, most: int) -> Callable[[str, Any], int]:
 def _read_number(least: float, most: float, unit: str) -> Callable[[str, Any], float]:
     def read(name: str, value: Any) -> float:
         if not isinstance(value, int | float) or isinstance(value, bool) or not least <= value <= most:
-            raise ValueError(f"expected {name} from {least:g} to {most:g} {unit}, got {value!r}")
+            raise ValueError(f"expected {name} from {least:g} to {most:g} {unit}, got {short(value)}")
         return float(value)
 
     return read
@@ -148,14 +151,14 @@ def _read_number(least: float, most: float, unit: str) -> Callable[[str, Any], f
 
 def _read_bool(name: str, value: Any) -> bool:
     if not isinstance(value, bool):
-        raise ValueError(f"expected {name} as true or false, got {value!r}")
+        raise ValueError(f"expected {name} as true or false, got {short(value)}")
     return value
 
 
 def _read_one_of(*allowed: str) -> Callable[[str, Any], str]:
     def read(name: str, value: Any) -> str:
         if value not in allowed:
-            raise ValueError(f"expected {name} as one of {', '.join(allowed)}, got {value!r}")
+            raise ValueError(f"expected {name} as one of {', '.join(allowed)}, got {short(value)}")
         return str(value)
 
     return read

@@ -31,6 +31,11 @@ def _question(arguments: str = "", *answer: str) -> Question:
     return Question(frozenset(arguments.split()), _shape(*answer))
 
 
+def _listing(arguments: str, *row: str) -> Question:
+    """What is answered by pages: rows, and the cursor of the next one."""
+    return _question(arguments, *(f"rows.{name}" for name in row))
+
+
 def _shape(*paths: str) -> Shape:
     shape: Shape = {}
     for path in paths:
@@ -54,23 +59,28 @@ NAMES_IN_SCHEDULE: Final = _shape(*_SCHEDULE)
 NAMES_IN_QUERIES: Final[dict[str, Question]] = {
     "status": _question(),
     "task": _question("id", "id", "queue", "worker", *(f"timeline.detail.{field}" for field in _EVENT)),
-    "tasks": _question("queue worker", "rows.id", "rows.queue", "rows.worker"),
+    "tasks": _listing("queue worker", "id", "queue", "worker"),
     "payload": _question("id"),
-    "queues": _question("", "name"),
+    "queues": _listing("", "name"),
     "queue": _question("queue", "name"),
-    "workers": _question("", "name", "queues"),
-    "replays": _question("", *_REPLAY),
-    "schedules": _question("", *_SCHEDULE),
+    "workers": _listing("", "name", "queues"),
+    "replays": _listing("", *_REPLAY),
+    "schedules": _listing("", *_SCHEDULE),
     "schedule": _question("name", *_SCHEDULE),
     "why": _question("id", "id", "details.task", "details.worker", "details.workers", "details.suspect"),
     "trace": _question("id", *(f"detail.{field}" for field in _EVENT)),
     "group": _question("id", "id", "callback"),
-    "groups": _question("", "id", "callback"),
-    "bindings": _question("queue", "pattern", "queue"),
+    "groups": _listing("", "id", "callback"),
+    "bindings": _listing("queue", "pattern", "queue"),
     "match": Question(frozenset({"topic"}), None),
-    "operations": _question("id", *_OPERATION),
-    "namespaces": _question("name", "name"),
+    "operations": _listing("id", *_OPERATION),
+    "namespaces": _listing("name", "name"),
 }
+
+LISTINGS: Final = frozenset(
+    ("queues", "workers", "replays", "schedules", "groups", "bindings", "operations", "namespaces")
+)
+"""Queries that are answered by pages and, but for `tasks`, which a program reads page by page, wanted as a whole."""
 
 NAMES_IN_COMMANDS: Final[dict[str, Question]] = {
     "retry": _question("id"),

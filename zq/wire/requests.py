@@ -7,11 +7,13 @@ others are put together of the readers of their fields, in the order of protocol
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, Final
 
 from zq.wire import limits, messages
 from zq.wire.messages import DEFAULT_OPTIONS, Batch, Done, Failed, Group, Held, Settle, Submit
 from zq.wire.options import GROUP_POLICIES, read_asked_options
+from zq.wire.proofs import PROOF_BYTES, SECRET_BYTES_MAX, Proof
 from zq.wire.topics import check_topic
 from zq.wire.values import (
     BATCH_ID,
@@ -40,10 +42,12 @@ from zq.wire.values import (
     read_many,
     read_name,
     read_number,
+    read_queue,
     read_span,
     read_text,
     short,
 )
+from zq.wire.wholeness import is_whole_batch
 
 # Parts of messages.
 
@@ -57,7 +61,22 @@ def read_batch(value: Any) -> Batch:
     if len(blob) > most:
         raise TooLarge(f"expected at most {most} bytes in a batch of {count}, got {len(blob)}")
     read = DEFAULT_OPTIONS if options is None else read_asked_options(options)
-    return Batch(read_id(id, "batch id"), read_name(queue, "queue"), read, ends, blob)
+    return Batch(read_id(id, "batch id"), read_queue(queue, "queue"), read, ends, blob)
+
+
+def _check_whole(what: str, parts: Sequence[Batch | Done | messages.Publish]) -> None:
+    """Checks that the payloads or results of a message are msgpack values, if that takes no time to speak of."""
+    if sum([len(one.blob) for one in parts]) > limits.WHOLE_BYTES_MAX:
+        return
+    for one in parts:
+        if one.blob and not is_whole_batch(one.ends, one.blob):
+            raise Malformed(f"expected each {what} as one whole msgpack value, of {short(one.id)}")
+
+
+def _whole_batch(value: Any) -> Batch:
+    batch = read_batch(value)
+    _check_whole("payload", (batch,))
+    return batch
 
 
 def read_group(value: Any) -> Group:
@@ -75,7 +94,7 @@ def check_group(group: Group) -> Group:
     if read_int(size, "size") > limits.GROUP_MEMBERS_MAX:
         raise TooLarge(f"expected at most {limits.GROUP_MEMBERS_MAX} members in a group, got {size}")
     if queue is not None:
-        read_name(queue, "callback")
+        read_queue(queue, "callback")
         if options.unique is not None:
             raise Malformed("a callback cannot have a unique key: it is stored once, whatever else has the key")
     read_id(id, "group id")
@@ -113,11 +132,29 @@ def _forward(value: Any) -> Batch:
     return batch
 
 
+def _read_proof_bytes(value: Any) -> bytes:
+    if type(value) is not bytes or len(value) != PROOF_BYTES:
+        raise Malformed(f"expected a proof of {PROOF_BYTES} bytes, got {short(value)}")
+    return value
+
+
+def _helds(value: Any) -> tuple[Held, ...]:
+    found = tuple(map(read_held, read_array(value, limits.HELD_MAX, "leases")))
+    started = sum([len(one.started) for one in found])
+    if started > limits.HELD_MAX:  # more than a worker may hold
+        raise TooLarge(f"expected at most {limits.HELD_MAX} indexes of what has started, got {started}")
+    return found
+
+
 def _arguments(value: Any) -> dict[str, Any]:
     if type(value) is not dict or not all(type(name) is str for name in value):
         raise Malformed("expected arguments as a map with text keys")
     for name, one in value.items():
         parts = one if type(one) is tuple else (one,)
+        if len(parts) > limits.ARGUMENT_PARTS_MAX:
+            raise TooLarge(
+                f"expected at most {limits.ARGUMENT_PARTS_MAX} values in argument {short(name)}, got {len(parts)}"
+            )
         if not all(part is None or type(part) in (bool, int, float, str) for part in parts):
             raise Malformed(f"expected argument {short(name)} as text, number, truth, nil or a list of those")
     return value
@@ -130,15 +167,21 @@ def _queues(value: Any) -> tuple[str, ...]:
     return names
 
 
+def _followed(value: Any) -> str:
+    """The name of a queue, or of a namespace with a slash behind it."""
+    read_queue(value[:-1] if type(value) is str and value.endswith("/") and value != "/" else value, "queue")
+    return read_name(value, "queue")
+
+
 def _catch_up(value: Any) -> str:
     if value not in limits.CATCH_UP:
         raise Malformed(f"expected catch_up as one of {', '.join(limits.CATCH_UP)}, got {short(value)}")
     return str(value)
 
 
+_PROOFS: Final = many(part(Proof, "a proof", TOKEN, _read_proof_bytes), "proofs")
 _LEASE: Final = field(read_number, "lease", limits.LEASE_MAX, 0.001)
 _CREDIT: Final = field(read_int, "credit", 0, limits.CREDIT_MAX)
-_HELDS: Final = many(read_held, "leases", limits.HELD_MAX)
 _NAME: Final = field(read_name, "name")
 _INCARNATION: Final = field(read_name, "incarnation")
 
@@ -162,6 +205,7 @@ def read_submit(fields: list[Any]) -> Submit:
     batches = read_many(read_batch, fields[1], "batches")
     if not batches:
         raise Malformed("expected at least one batch in submit")
+    _check_whole("payload", batches)
     return Submit(read_int(fields[0], "request"), batches)
 
 
@@ -183,7 +227,7 @@ def read_publish(fields: list[Any]) -> messages.Publish:
     except ValueError as error:
         raise Malformed(str(error)) from None
     read_name(id, "publication id", limits.PUBLICATION_ID_BYTES_MAX)
-    return messages.Publish(
+    publication = messages.Publish(
         read_int(request, "request"),
         read_id(id, "publication id"),
         topic,
@@ -192,12 +236,17 @@ def read_publish(fields: list[Any]) -> messages.Publish:
         ends,
         blob,
     )
+    _check_whole("payload", (publication,))
+    return publication
 
 
 def read_pull(fields: list[Any]) -> messages.Pull:
-    if len(fields) != 7:
-        return _read_plain_pull(fields)
-    return _read_plain_pull(fields[:6])._replace(confirms=read_bool(fields[6], "confirms"))
+    pull = _read_plain_pull(fields[:6] if len(fields) in (7, 8) else fields)
+    if len(fields) > 6:
+        pull = pull._replace(confirms=read_bool(fields[6], "confirms"))
+    if len(fields) > 7:
+        pull = pull._replace(secret=read_name(fields[7], "secret", SECRET_BYTES_MAX))
+    return pull
 
 
 _read_plain_pull = message(
@@ -213,22 +262,38 @@ read_cancel = message(messages.Cancel, REQUEST, field(read_name, "id", limits.ID
 read_query = message(messages.Query, REQUEST, field(read_name, "what"), _arguments)
 read_command = message(messages.Command, REQUEST, field(read_name, "verb"), _arguments)
 read_ping = message(messages.Ping, REQUEST)
-read_extend = message(messages.Extend, REQUEST, TOKEN, _LEASE)
+_read_plain_extend = message(messages.Extend, REQUEST, TOKEN, _LEASE)
+
+
+def read_extend(fields: list[Any]) -> messages.Extend:
+    if len(fields) != 4:
+        return _read_plain_extend(fields)
+    return _read_plain_extend(fields[:3])._replace(proof=_read_proof_bytes(fields[3]))
+
+
 read_open = message(messages.Open, REQUEST, read_group)
 read_follow = message(
     messages.Follow,
     REQUEST,
-    optional(QUEUE_NAME),
+    optional(_followed),
     many(field(read_name, "kind"), "kinds", limits.EVENT_KINDS_MAX),
     field(read_number, "lease", limits.FOLLOW_MAX),
     field(read_int, "seen"),
 )
 read_withdraw = message(messages.Withdraw, many(REQUEST, "requests"))
-read_confirm = message(messages.Confirm, many(TOKEN, "tokens"))
+_TOKENS: Final = many(TOKEN, "tokens")
+
+
+def read_confirm(fields: list[Any]) -> messages.Confirm:
+    if len(fields) != 2:
+        expect_fields(fields, 1, "confirm")
+    return messages.Confirm(_TOKENS(fields[0]), _PROOFS(fields[1]) if len(fields) == 2 else ())
+
+
 read_schedule = message(
     messages.Schedule,
     REQUEST,
-    read_batch,
+    _whole_batch,
     optional(field(read_number, "every", limits.DELAY_MAX, limits.EVERY_MIN)),
     optional(field(read_text, "cron", 256)),
     field(read_text, "timezone", 64),
@@ -240,24 +305,38 @@ read_schedule = message(
 
 
 def read_settle(fields: list[Any]) -> Settle:
-    if len(fields) != 5:
+    if len(fields) not in (5, 6):
         expect_fields(fields, 4, "settle")
     number, credit, done, failed = fields[:4]
+    completions = read_many(_done, done, "completions")
+    if sum([len(one.forwards) + len(one.groups) for one in completions]) > limits.FORWARDS_MAX:
+        raise TooLarge(f"expected at most {limits.FORWARDS_MAX} batches and groups in all forwards of a settle")
+    _check_whole("result", completions)
+    _check_whole("payload", [batch for one in completions for batch in one.forwards])
     return Settle(
         read_int(number, "number"),
         None if credit is None else _CREDIT(credit),
-        read_many(_done, done, "completions"),
+        completions,
         read_many(_failed, failed, "failures"),
-        len(fields) == 5 and read_bool(fields[4], "is_whole"),
+        len(fields) > 4 and read_bool(fields[4], "is_whole"),
+        _PROOFS(fields[5]) if len(fields) > 5 else (),
     )
 
 
 read_hello = message(
-    messages.Hello, _NAME, _INCARNATION, _queues, _CREDIT, field(read_int, "concurrency", 1, limits.CREDIT_MAX), _HELDS
+    messages.Hello, _NAME, _INCARNATION, _queues, _CREDIT, field(read_int, "concurrency", 1, limits.CREDIT_MAX), _helds
 )
-read_heartbeat = message(messages.Heartbeat, NUMBER, _HELDS)
-read_release = message(messages.Release, NUMBER, optional(_CREDIT), many(read_span, "spans"))
-read_started = message(messages.Started, _HELDS)
+read_heartbeat = message(messages.Heartbeat, NUMBER, _helds)
+_read_plain_release = message(messages.Release, NUMBER, optional(_CREDIT), many(read_span, "spans"))
+
+
+def read_release(fields: list[Any]) -> messages.Release:
+    if len(fields) != 4:
+        return _read_plain_release(fields)
+    return _read_plain_release(fields[:3])._replace(proofs=_PROOFS(fields[3]))
+
+
+read_started = message(messages.Started, _helds)
 read_progress = message(messages.Progress, TOKEN, read_index, FRACTION)
 
 

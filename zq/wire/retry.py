@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from math import isfinite
 from typing import Any, Final, NamedTuple, Self
 
 from zq.wire.limits import DELAY_MAX, RETRY_FACTOR_MAX
+from zq.wire.values import short
 
 RETRY_KINDS: Final = ("none", "constant", "linear", "exponential", "full-jitter")
 
@@ -60,16 +60,19 @@ class RetryPolicy(NamedTuple):
 
         Raises:
             ValueError: it is none of these.
+            TypeError: it is no text.
         """
+        if not isinstance(text, str):
+            raise TypeError(f"expected a retry policy such as {_EXAMPLES}, got {text!r}")
         kind, *parts = text.split(":")
         names = _PARTS.get(kind)
         if names is None or len(parts) > len(names):
-            raise ValueError(f"expected a retry policy such as {_EXAMPLES}, got {text!r}")
+            raise ValueError(f"expected a retry policy such as {_EXAMPLES}, got {short(text)}")
         try:
             numbers = {name: float(part) for name, part in zip(names, parts, strict=False)}
         except ValueError:
             raise ValueError(
-                f"expected numbers of seconds in a retry policy such as {_EXAMPLES}, got {text!r}"
+                f"expected numbers of seconds in a retry policy such as {_EXAMPLES}, got {short(text)}"
             ) from None
         return cls(kind, **numbers).checked()
 
@@ -84,23 +87,26 @@ class RetryPolicy(NamedTuple):
         if isinstance(value, str):
             return cls.parse(value)
         if not isinstance(value, tuple | list) or len(value) != 4 or not isinstance(value[0], str):
-            raise TypeError(f"expected retry as a RetryPolicy or text such as {_EXAMPLES}, got {value!r}")
+            raise TypeError(f"expected retry as a RetryPolicy or text such as {_EXAMPLES}, got {short(value)}")
         for number in value[1:]:
             if not isinstance(number, int | float) or isinstance(number, bool):
-                raise TypeError(f"expected numbers in a retry policy, got {value!r}")
-        return cls(value[0], *map(float, value[1:])).checked()
+                raise TypeError(f"expected numbers in a retry policy, got {short(value)}")
+        return cls(value[0], *map(float, cls(*value).checked()[1:]))
 
     def checked(self) -> Self:
         """Returns itself.
 
         Raises:
             ValueError: it has an unknown kind, or a number is out of its range.
+            TypeError: a number is none.
         """
-        if self.kind not in _PARTS:
-            raise ValueError(f"expected a retry policy of {', '.join(RETRY_KINDS)}, got {self.kind!r}")
+        if not isinstance(self.kind, str) or self.kind not in _PARTS:
+            raise ValueError(f"expected a retry policy of {', '.join(RETRY_KINDS)}, got {short(self.kind)}")
         for name, most in (("first", DELAY_MAX), ("factor", RETRY_FACTOR_MAX), ("largest", DELAY_MAX)):
             number = getattr(self, name)
-            if not isfinite(number) or not 0 <= number <= most:
+            if not isinstance(number, int | float) or isinstance(number, bool):
+                raise TypeError(f"expected {name} of a retry policy as a number, got {number!r}")
+            if not 0 <= number <= most:  # NaN is nowhere between
                 raise ValueError(f"expected {name} of a retry policy from 0 to {most:.0f}, got {number}")
         return self
 

@@ -7,6 +7,8 @@ and has no wildcards: a pattern matches topics of its own namespace only.
 
 from typing import Final
 
+from zq.wire.values import short
+
 SEPARATOR: Final = "."
 ONE, MANY = "*", "#"
 """The wildcards: exactly one word; none or more."""
@@ -27,9 +29,9 @@ def check_topic(text: str) -> str:
         ValueError: a word is empty, or a wildcard is in it.
     """
     if ONE in text or MANY in text:
-        raise ValueError(f"expected a topic without wildcards ({ONE} and {MANY} are for patterns), got {text!r}")
+        raise ValueError(f"expected a topic without wildcards ({ONE} and {MANY} are for patterns), got {short(text)}")
     if not all(split(text)[1]):
-        raise ValueError(f"expected a topic as dot-separated words, none of them empty, got {text!r}")
+        raise ValueError(f"expected a topic as dot-separated words, none of them empty, got {short(text)}")
     return text
 
 
@@ -41,9 +43,9 @@ def check_pattern(text: str) -> str:
     """
     namespace, words = split(text)
     if not all(words):
-        raise ValueError(f"expected a pattern as dot-separated words, none of them empty, got {text!r}")
+        raise ValueError(f"expected a pattern as dot-separated words, none of them empty, got {short(text)}")
     if ONE in namespace or MANY in namespace:
-        raise ValueError(f"expected no wildcard before the last {NAMESPACE_SEPARATOR} of a pattern, got {text!r}")
+        raise ValueError(f"expected no wildcard before the last {NAMESPACE_SEPARATOR} of a pattern, got {short(text)}")
     if any(len(word) > 1 and (ONE in word or MANY in word) for word in words):
-        raise ValueError(f"expected each {ONE} and {MANY} of a pattern to be a word of its own, got {text!r}")
+        raise ValueError(f"expected each {ONE} and {MANY} of a pattern to be a word of its own, got {short(text)}")
     return text

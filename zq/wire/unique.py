@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any, Final, NamedTuple, Self
 
 from zq.wire.limits import NAME_BYTES_MAX
+from zq.wire.values import short
 
 UNTIL: Final = ("ended", "started")
 UNIQUE_POLICIES: Final = ("keep", "replace")
@@ -35,16 +36,16 @@ class Unique(NamedTuple):
         if isinstance(value, str):
             value = (value, "ended", "keep")
         if not isinstance(value, tuple | list) or len(value) != 3 or not isinstance(value[0], str):
-            raise TypeError(f"expected unique as a key or a zq.Unique, got {value!r}")
+            raise TypeError(f"expected unique as a key or a zq.Unique, got {short(value)}")
         key, until, policy = value
         try:
             size = len(key.encode())
         except UnicodeEncodeError:
-            raise ValueError(f"expected a unique key that UTF-8 can hold, got {key!r}") from None
+            raise ValueError(f"expected a unique key that UTF-8 can hold, got {short(key)}") from None
         if not 1 <= size <= NAME_BYTES_MAX:
             raise ValueError(f"expected a unique key of 1 to {NAME_BYTES_MAX} bytes, got {size}")
         if until not in UNTIL:
-            raise ValueError(f"expected until of a unique key as {' or '.join(UNTIL)}, got {until!r}")
+            raise ValueError(f"expected until of a unique key as {' or '.join(UNTIL)}, got {short(until)}")
         if policy not in UNIQUE_POLICIES:
-            raise ValueError(f"expected policy of a unique key as {' or '.join(UNIQUE_POLICIES)}, got {policy!r}")
+            raise ValueError(f"expected policy of a unique key as {' or '.join(UNIQUE_POLICIES)}, got {short(policy)}")
         return cls(key, until, policy)

@@ -5,7 +5,6 @@ readers are made.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from math import isfinite
 from typing import Any, Final, TypeVar, cast
 
 from zq.wire import limits
@@ -62,7 +61,7 @@ def read_seconds(value: Any, what: str, least: float = 0.0) -> float:
 
 
 def read_number(value: Any, what: str, most: float = limits.DELAY_MAX, least: float = 0.0) -> float:
-    if type(value) not in (int, float) or not isfinite(value) or not least <= value <= most:
+    if type(value) not in (int, float) or not least <= value <= most:  # NaN is nowhere between
         error = Malformed if type(value) in (int, float) else WrongType
         raise error(f"expected {what} as a number from {least:g} to {most:.15g}, got {short(value)}")
     return float(value)
@@ -105,6 +104,15 @@ def read_name(value: Any, what: str, most: int = limits.NAME_BYTES_MAX) -> str:
     return value
 
 
+def read_queue(value: Any, what: str) -> str:
+    """The name of a queue: no part of it is empty, so that none is called like a namespace; a slash before it is what
+    a program says that reaches out of its namespace.
+    """
+    if type(value) is str and "/" in value and "" in value.removeprefix("/").split("/"):
+        raise Malformed(f"expected {what} with something on both sides of each /, got {short(value)}")
+    return read_name(value, what)
+
+
 def read_id(value: Any, what: str) -> str:
     """The id of a batch."""
     id = read_name(value, what, limits.ID_BYTES_MAX)
@@ -113,9 +121,26 @@ def read_id(value: Any, what: str) -> str:
     return id
 
 
+SHORT_CHARS: Final = 60
+"""Of a value that a peer has sent, in a sentence about it."""
+
+FAULT_CHARS: Final = 800
+"""Of a sentence about what a peer has sent: some list what was expected."""
+
+
 def short(value: Any) -> str:
+    """Returns what a peer has sent as it is repeated to anyone: as Python writes it, so that a terminal shows it as it
+    is, and its beginning only.
+    """
+    if isinstance(value, str):
+        value = value[: SHORT_CHARS + 1]
     text = repr(value) if isinstance(value, int | float | bool | None | str) else type(value).__name__
-    return text if len(text) <= 60 else f"{text[:60]}..."
+    return text if len(text) <= SHORT_CHARS else f"{text[:SHORT_CHARS]}..."
+
+
+def cut(text: str, most: int = FAULT_CHARS) -> str:
+    """Returns a sentence in which there may be what a peer has sent, and no more than its beginning."""
+    return text if len(text) <= most else f"{text[:most]}..."
 
 
 def read_many(reader: Callable[[Any], T], value: Any, what: str) -> tuple[T, ...]:
@@ -180,7 +205,7 @@ def check_range(lo: Any, hi: Any, what: str) -> None:
 REQUEST: Final = field(read_int, "request")
 NUMBER: Final = field(read_int, "number")
 TOKEN: Final = field(read_int, "token")
-QUEUE_NAME: Final = field(read_name, "queue")
+QUEUE_NAME: Final = field(read_queue, "queue")
 BATCH_ID: Final = field(read_id, "batch id")
 FRACTION: Final = field(read_number, "fraction", 1.0)
 """Readers of fields that several kinds have."""

@@ -29,7 +29,7 @@ from zq.worker.crew import RunSettings, count_slots, hire_children, hire_threads
 from zq.worker.harvest import Report
 from zq.worker.overdue import Overdue, RunningNow
 from zq.worker.run_end import RunEnd, StopSignals
-from zq.worker.runner import random_prefix
+from zq.worker.runner import random_incarnation
 from zq.worker.strays import Strays
 from zq.worker.thread_runner import RunnerThread
 
@@ -66,18 +66,22 @@ class _WatchingSession(WorkerSession):
     """The session of a worker, with the worker's own look at its runners before each tick."""
 
     def __init__(self, run: WorkerRun, name: str, queues: tuple[str, ...], concurrency: int) -> None:
-        super().__init__(name, random_prefix(), queues, concurrency, run.running)
+        super().__init__(name, random_incarnation(), queues, concurrency, run.running)
         self._run = run
+        self._is_told = False  # that it waits for its name
 
     def tick(self, now: float) -> None:
         self._run.look(now)
         super().tick(now)
+        if self.name_is_taken and not self._is_told:
+            self._is_told = True
+            log.warning("worker %s waits for its name: %s", self.name, self.name_is_taken)
 
     def next_at(self) -> float:
         return min(super().next_at(), self._run.next_look_at)
 
     def failed(self, error: Exception) -> None:
-        super().failed(error)
+        super().failed(error)  # by a refusal, too
         self._run.wake()
 
 
@@ -95,7 +99,7 @@ class WorkerRun:
         self.bench = Bench(places, slots.coroutine_queues, slots.coroutines)
         self.next_look_at = float("inf")
         self.session: WorkerSession = _WatchingSession(self, settings.name, tuple(settings.handlers), places)
-        self._link = Link(settings.address, self.session, f"zq-{settings.name}", settings.namespace)
+        self._link = Link(settings.address, self.session, f"zq-{settings.name}", settings.namespace, settings.key)
         self._reports: list[Report] = []
         self._lock = threading.Lock()  # guards _reports
         self._is_woken = False

@@ -38,6 +38,16 @@ def random_prefix() -> str:
     return make_prefix(int.from_bytes(os.urandom(8), "little"))
 
 
+def random_incarnation() -> str:
+    """Returns what tells a worker from others of its name, and nobody can guess: who knew it could speak for it."""
+    return os.urandom(16).hex()
+
+
+def new_ids() -> IdMaker:
+    """Returns what makes ids that nobody else has or can guess."""
+    return IdMaker(random_prefix(), random_incarnation())
+
+
 class Chunk(NamedTuple):
     """The tasks lo <= index < hi of a lease."""
 

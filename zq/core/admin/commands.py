@@ -2,20 +2,23 @@
 transaction.
 """
 
-from collections.abc import Callable, Iterator
-from typing import Any
+from collections.abc import Callable
+from typing import Any, Final
 
-from zq.core.admin import namespaces, operations
+from zq.core.admin import chores, dead_searches, namespaces, operations
+from zq.core.admin.dead_searches import DeadSearch
 from zq.core.admin.policies import set_policies
 from zq.core.arguments import (
     LIST_MAX,
     InvalidRequestError,
+    checked,
     judged,
     limit_in,
     name_in,
     number_in,
     optional_text_in,
     prefix,
+    queue_in,
     text_in,
 )
 from zq.core.state import places
@@ -23,11 +26,15 @@ from zq.core.state.books import Books, named_queue
 from zq.core.state.places import Dead
 from zq.core.state.queue import Queue, queue_fields
 from zq.core.state.step import Step
-from zq.core.tasks import cancelling, dead_letters, publishing, schedules
+from zq.core.tasks import dead_letters, publishing, schedules
 from zq.wire.policies import read_policies
+from zq.wire.values import short
 
 REPLAY_RATE_MIN, REPLAY_RATE_MAX = 0.001, 100_000.0
 """Dead letters a second that a replay may bring back: from a few an hour to what the coordinator can do."""
+
+LATER: Final = object()
+"""In the place of an answer: who asked is answered when it is done, perhaps in another step."""
 
 REPLAYS_MAX = 100
 """Replays at the same time: each is looked at in every step."""
@@ -45,8 +52,8 @@ def carry_out(books: Books, step: Step, verb: str, arguments: dict[str, Any]) ->
     """
     command = COMMANDS.get(verb)
     if command is None:
-        raise InvalidRequestError(f"expected a command of {', '.join(COMMANDS)}, got {verb!r}")
-    return command(books, step, arguments)
+        raise InvalidRequestError(f"expected a command of {', '.join(COMMANDS)}, got {short(verb)}")
+    return command(books, step, checked(arguments, books.queues))
 
 
 def _retry(books: Books, step: Step, arguments: dict[str, Any]) -> bool:
@@ -64,21 +71,23 @@ def _find_one(books: Books, step: Step, id: str) -> Dead | None:
     return None if known is None else places.read_dead(books, step, known.key)
 
 
-def _replay(books: Books, step: Step, arguments: dict[str, Any]) -> int:
+def _replay(books: Books, step: Step, arguments: dict[str, Any]) -> object:
     books.check_store(step)
     to = _target(books, step, arguments)
     id = optional_text_in(arguments, "id")
     if id is not None:
         return int(_revive_one(books, step, id, to))
-    found = _find_dead(books, step, arguments)
-    return dead_letters.revive_some(books, step, found, limit_in(arguments, LIST_MAX), to)
+    search = _search(books, arguments, is_purge=False)
+    search.to = None if to is None else to.name
+    dead_searches.begin(books, step, search)
+    return LATER
 
 
-def _find_dead(books: Books, step: Step, arguments: dict[str, Any]) -> Iterator[Dead]:
-    """Finds the dead letters of a queue, or of all queues of the namespace that asks, by their reason."""
-    inside = prefix(arguments)
-    found = dead_letters.find(books, step, named_queue(books, arguments), optional_text_in(arguments, "reason"))
-    return (one for one in found if one.batch.queue.name.startswith(inside))
+def _search(books: Books, arguments: dict[str, Any], *, is_purge: bool) -> DeadSearch:
+    """Reads which dead letters of a queue, or of all queues of the namespace that asks, are meant, by their reason."""
+    queue, reason = named_queue(books, arguments), optional_text_in(arguments, "reason")
+    number = None if queue is None else queue.number
+    return DeadSearch(number, prefix(arguments), reason, limit_in(arguments, LIST_MAX), is_purge)
 
 
 def _start_replay(books: Books, step: Step, arguments: dict[str, Any]) -> dict[str, Any]:
@@ -99,26 +108,31 @@ def _stop_replay(books: Books, step: Step, arguments: dict[str, Any]) -> bool:
 
 def _target(books: Books, step: Step, arguments: dict[str, Any]) -> Queue | None:
     """Returns the queue to which dead letters are to go; it is made if need be, as by a submit."""
-    return None if arguments.get("to") is None else books.queue_for(step, name_in(arguments, "to"))
+    return None if arguments.get("to") is None else books.queue_for(step, queue_in(arguments, "to"))
 
 
-def _purge_dead(books: Books, step: Step, arguments: dict[str, Any]) -> int:
+def _purge_dead(books: Books, step: Step, arguments: dict[str, Any]) -> object:
     id = optional_text_in(arguments, "id")
-    if id is not None:
-        one = _find_one(books, step, id)
-        return dead_letters.purge(books, step, iter([] if one is None else [one]), 1)
-    found = _find_dead(books, step, arguments)
-    return dead_letters.purge(books, step, found, limit_in(arguments, LIST_MAX))
+    if id is None:
+        dead_searches.begin(books, step, _search(books, arguments, is_purge=True))
+        return LATER
+    one = _find_one(books, step, id)
+    if one is not None:
+        dead_letters.purge(books, step, one)
+    return int(one is not None)
 
 
-def _bury(books: Books, step: Step, arguments: dict[str, Any]) -> int:
+def _bury(books: Books, step: Step, arguments: dict[str, Any]) -> object:
     books.check_store(step)
     reason = optional_text_in(arguments, "reason") or "buried by a client"
-    return cancelling.bury_task(books, step, text_in(arguments, "id"), reason)
+    chores.bury(books, step, step.asker, text_in(arguments, "id"), reason)
+    return LATER
 
 
 def _set_queue(books: Books, step: Step, arguments: dict[str, Any]) -> dict[str, Any]:
-    name = text_in(arguments, "queue")
+    name = arguments.get("queue")
+    if name not in books.queues:
+        name = queue_in(arguments, "queue")
     policies = {policy: value for policy, value in arguments.items() if policy not in ("queue", "namespace")}
     changes = judged(read_policies, policies)
     if name not in books.queues or not set(changes) <= FREE_POLICIES:

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-from operator import add
+from collections.abc import Iterator
+from heapq import merge
 from typing import Any
 
 from zq.core import tables
-from zq.core.arguments import InvalidRequestError, judged, limit_in, prefix
+from zq.core.arguments import InvalidRequestError, judged, prefix
+from zq.core.pages import Budget, Page, page
 from zq.core.state.books import Books
-from zq.core.state.namespace_limits import NAMESPACES_MAX, Share, namespaces_of
+from zq.core.state.namespace_limits import NAMESPACES_MAX, Tally
 from zq.core.state.step import Step
+from zq.core.state.transitions import NAMES
 from zq.wire.namespaces import check_namespace
+from zq.wire.values import short
 
 LIMIT_MAX = 1 << 60
 """Largest limit: more than any store holds, and safe in a record."""
@@ -21,7 +25,7 @@ def set_limits(books: Books, step: Step, arguments: dict[str, Any]) -> dict[str,
     name = judged(check_namespace, arguments.get("name"))
     unknown = set(arguments) - {"name", "namespace", "max_tasks", "max_bytes"}
     if unknown:
-        raise InvalidRequestError(f"expected max_tasks and max_bytes of a namespace, got {', '.join(sorted(unknown))}")
+        raise InvalidRequestError(f"expected max_tasks and max_bytes of a namespace, got {short(sorted(unknown)[0])}")
     share = books.shares.get(name)
     limits = (
         _limit(arguments, "max_tasks", None if share is None else share.max_tasks),
@@ -36,43 +40,45 @@ def set_limits(books: Books, step: Step, arguments: dict[str, Any]) -> dict[str,
         step.tx.delete(tables.NAMESPACES, name.encode())
     else:
         step.tx.put(tables.NAMESPACES, name.encode(), tables.pack(limits))
+    books.tallies.count(books.changed)
     return _row(books, name)
 
 
-# All queries are alike in shape; this one needs no more.
-def list_namespaces(books: Books, step: Step, arguments: dict[str, Any]) -> list[dict[str, Any]]:  # noqa: ARG001
-    """Answers the query `namespaces`: those that queues are in, and those with limits."""
-    names = set(books.shares.limited())
-    for queue in books.queues:
-        names.update(namespaces_of(queue))
-    wanted = arguments.get("name")
-    inside = prefix(arguments)
-    found = [name for name in sorted(names) if name.startswith(inside) and wanted in (None, name)]
-    return [_row(books, name) for name in found[: limit_in(arguments, 1000)]]
+def list_namespaces(books: Books, step: Step, arguments: dict[str, Any]) -> Page:  # noqa: ARG001 - a query
+    """Answers the query `namespaces`: those that queues are in, and those with limits, by name; or the one named."""
+    wanted, inside = arguments.get("name"), prefix(arguments)
+    books.tallies.count(books.changed)
+
+    def find(after: str, budget: Budget) -> Iterator[tuple[str, dict[str, Any]]]:  # noqa: ARG001 - alike in shape
+        limited = sorted([name for name in books.shares.limited() if name > after and name.startswith(inside)])
+        last = after
+        for name in merge(limited, books.tallies.namespaces.after(after, inside)):
+            if name != last:
+                last = name
+                yield name, _row(books, name)
+
+    if wanted is not None:
+        is_there = wanted in books.tallies.by_namespace or books.shares.get(wanted) is not None
+        return {"rows": [_row(books, wanted)] if is_there and wanted.startswith(inside) else [], "cursor": None}
+    return page(arguments, "", find)
 
 
 def _limit(arguments: dict[str, Any], name: str, present: int | None) -> int | None:
     value = arguments.get(name, present)
     if value is not None and (not isinstance(value, int) or isinstance(value, bool) or not 0 <= value <= LIMIT_MAX):
-        raise InvalidRequestError(f"expected {name} from 0 to {LIMIT_MAX}, or nil, got {value!r}")
+        raise InvalidRequestError(f"expected {name} from 0 to {LIMIT_MAX}, or nil, got {short(value)}")
     return value
 
 
 def _row(books: Books, name: str) -> dict[str, Any]:
-    share = books.shares.counted(name) or _share_of(books, name)
+    share, tally = books.shares.get(name), books.tallies.by_namespace.get(name) or Tally()
+    counts = dict(zip(NAMES, tally.counts, strict=True))
     return {
         "name": name,
-        "queues": share.queues,
-        **share.as_map(),
-        "max_tasks": share.max_tasks,
-        "max_bytes": share.max_bytes,
+        "queues": tally.queues,
+        "waiting": counts["waiting"] + counts["parked"],
+        **{state: counts[state] for state in ("scheduled", "leased", "dead", "done")},
+        "bytes": tally.stored_bytes,
+        "max_tasks": None if share is None else share.max_tasks,
+        "max_bytes": None if share is None else share.max_bytes,
     }
-
-
-def _share_of(books: Books, name: str) -> Share:
-    """Sums up a namespace that has no limits."""
-    share = Share(name)
-    for inside in books.shares.names.inside(name):
-        share.queues += 1
-        share.totals = list(map(add, share.totals, books.queues[inside].totals()))
-    return share

@@ -1,14 +1,16 @@
 """Looking for tasks by state, queue, key, headers, worker, reason and age, page by page; nothing is changed by it.
 
-Theory of operation. A question reads at most READ_MAX records, or SCAN_BYTES_MAX of them, in the order of the tables,
-whatever it finds among them; what it answers has a cursor with which the next question goes on. So looking through any
-backlog takes many questions, and none of them holds up anybody. Between two questions tasks move: one that goes to
-another state, or is served, may be seen twice or not at all.
+Theory of operation. A question has a budget (`zq.core.pages`): it reads records in the order of the tables, whatever it
+finds among them, passes their tasks by or makes rows of them, and pays for each; what it answers has a cursor with
+which the next question goes on. So looking through any backlog takes many questions, and none of them holds up anybody.
+What tasks of a record have in common is compared before a task of it is looked at. Between two questions tasks move:
+one that goes to another state, or is served, may be seen twice or not at all.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any, NamedTuple
 
 import msgpack
@@ -18,6 +20,7 @@ from zq.core.arguments import InvalidRequestError, headers_in, limit_in, number_
 from zq.core.insight import task_rows
 from zq.core.insight.lookup import look
 from zq.core.insight.task_rows import LISTED_REASON_CHARS
+from zq.core.pages import Budget, Page
 from zq.core.state import history, places
 from zq.core.state.batch import StoredBatch, bits, mask_of
 from zq.core.state.books import Books, named_queue
@@ -27,12 +30,13 @@ from zq.core.state.queue import Queue
 from zq.core.state.step import Step
 from zq.task import task_id
 from zq.wire.limits import DELAY_MAX, TASK_SEPARATOR
+from zq.wire.values import short
 
-READ_MAX = 1000
-"""Records that one question reads: a few milliseconds."""
+TASK_ROW_WORK = 1
+"""Of building the row of a task: of a listing's rows the smallest."""
 
-SCAN_BYTES_MAX = 8 << 20
-"""Bytes that one question reads, at most one record above it."""
+ENDED_BYTES_PER_WORK = 256
+"""Of the record of what has ended, which is made of many small values."""
 
 TaskRow = dict[str, Any]
 
@@ -40,6 +44,8 @@ TaskRow = dict[str, Any]
 class Wanted(NamedTuple):
     """What is looked for; None means any."""
 
+    budget: Budget
+    inside: str  # what the name of the queue begins with
     queue: Queue | None
     key: str | None
     headers: dict[str, str]  # that a task has, among others
@@ -55,7 +61,7 @@ class Wanted(NamedTuple):
 
     def has(self, batch: StoredBatch) -> bool:
         """Whether tasks of a batch may be wanted, by what they have in common."""
-        if self.queue is not None and batch.queue is not self.queue:
+        if not self.is_in(batch.queue):
             return False
         if self.key is not None and batch.options.key != self.key:
             return False
@@ -64,8 +70,17 @@ class Wanted(NamedTuple):
         own = batch.options.headers or {}
         return all(own.get(name) == value for name, value in self.headers.items())
 
+    def is_in(self, queue: Queue | None) -> bool:
+        """Whether a queue is one of those that are looked in; None is one that is there no more."""
+        if self.queue is not None and queue is not self.queue:
+            return False
+        return not self.inside or (queue is not None and queue.name.startswith(self.inside))
+
     def has_reason(self, reason: str) -> bool:
-        return self.reason is None or self.reason in reason.casefold()
+        if self.reason is None:
+            return True
+        self.budget.spend(len(reason) // ENDED_BYTES_PER_WORK)
+        return self.reason in reason.casefold()
 
     def is_by(self, worker: str) -> bool:
         return self.worker is None or worker == self.worker or worker.startswith(f"{self.worker}/")
@@ -75,32 +90,29 @@ class Record(NamedTuple):
     """A record that was read."""
 
     key: bytes  # where it is in its table
-    size: int
-    found: Iterator[tuple[int, TaskRow]]  # index and row of each task in it that is wanted
+    found: Callable[[int], Iterator[tuple[int, TaskRow]]]  # index and row of each that is wanted, from an index on
 
 
 SearchStage = Callable[["Books", "Step", Wanted, bytes], Iterator[Record]]
 
 
-def tasks(books: Books, step: Step, arguments: dict[str, Any]) -> dict[str, Any]:
+def tasks(books: Books, step: Step, arguments: dict[str, Any]) -> Page:
     """Answers the query `tasks`: the next rows, and the cursor to go on with, which is None when there are no more."""
     stages, wanted = _read_wanted(books, step, arguments)
+    budget = wanted.budget
     most = limit_in(arguments, 100)
-    inside = prefix(arguments)
     stage, start, first = _read_cursor(arguments, len(stages))
     rows: list[TaskRow] = []
-    read = size = 0
+    is_begun = False  # a record is looked at in any case, or a large one would be asked for for ever
     for at in range(stage, len(stages)):
         for record in stages[at](books, step, wanted, start):
-            if read == READ_MAX or size > SCAN_BYTES_MAX:
+            if budget.is_spent and is_begun:
                 return {"rows": rows, "cursor": _cursor(at, record.key, 0)}
-            read += 1
-            size += record.size
-            for index, row in record.found:
-                if (record.key == start and index < first) or not (row["queue"] or "").startswith(inside):
-                    continue
-                if len(rows) == most:
+            is_begun = True
+            for index, row in record.found(first if record.key == start else 0):
+                if len(rows) == most or (budget.is_spent and rows):
                     return {"rows": rows, "cursor": _cursor(at, record.key, index)}
+                budget.spend(TASK_ROW_WORK)
                 rows.append(row)
         start, first = b"", 0
     return {"rows": rows, "cursor": None}
@@ -123,15 +135,17 @@ def payload(books: Books, step: Step, arguments: dict[str, Any]) -> bytes | None
 
 
 def _read_wanted(books: Books, step: Step, arguments: dict[str, Any]) -> tuple[tuple[SearchStage, ...], Wanted]:
-    state = arguments.get("state") or "waiting"
+    state = "waiting" if arguments.get("state") is None else arguments["state"]
     stages = STAGES.get(state)
     if stages is None:
-        raise InvalidRequestError(f"expected state {', '.join(STAGES)}, got {state!r}")
+        raise InvalidRequestError(f"expected state {', '.join(STAGES)}, got {short(state)}")
     reason = optional_text_in(arguments, "reason")
     older_than = (
         None if arguments.get("older_than") is None else number_in(arguments, "older_than", 0.0, 100 * DELAY_MAX)
     )
     wanted = Wanted(
+        Budget(),
+        prefix(arguments),
         named_queue(books, arguments),
         optional_text_in(arguments, "key"),
         headers_in(arguments) or {},
@@ -167,31 +181,43 @@ def _read_cursor(arguments: dict[str, Any], stages: int) -> tuple[int, bytes, in
 
 def _pending(books: Books, step: Step, wanted: Wanted, start: bytes) -> Iterator[Record]:
     for key, value in step.tx.scan(tables.PENDING, *wanted.bounds(start)):
+        wanted.budget.read(len(value))
         batch = books.batches.get(key) or books.read(step.tx, key, value)
-        yield Record(key, len(value), _in_batch(books, step, wanted, batch))
+        yield Record(key, partial(_in_batch, books, step, wanted, batch))
 
 
 def _parked(books: Books, step: Step, wanted: Wanted, start: bytes) -> Iterator[Record]:
     for key, value in step.tx.scan(tables.PARKED, *wanted.bounds(start)):
+        wanted.budget.read(len(value))
         batch = places.parked_batch(books, step, value)
-        yield Record(key, len(value), _in_batch(books, step, wanted, batch))
+        yield Record(key, partial(_in_batch, books, step, wanted, batch))
 
 
 def _scheduled(books: Books, step: Step, wanted: Wanted, start: bytes) -> Iterator[Record]:
     for key, value in step.tx.scan(tables.SCHEDULED, start):
         due_time, task_key = tables.split_due_key(key)
+        wanted.budget.read(len(value))
+        if not wanted.is_in(books.queues_by_number.get(tables.split_task_key(task_key)[0])):
+            yield Record(key, _nothing)
+            continue
         batch = books.read(step.tx, task_key, value)
-        yield Record(key, len(value), _in_batch(books, step, wanted, batch, due_time))
+        yield Record(key, partial(_in_batch, books, step, wanted, batch, due_time=due_time))
+
+
+def _nothing(first: int) -> Iterator[tuple[int, TaskRow]]:  # noqa: ARG001 - what a record has that is passed by
+    return iter(())
 
 
 def _in_batch(
-    books: Books, step: Step, wanted: Wanted, batch: StoredBatch, due_time: float | None = None
+    books: Books, step: Step, wanted: Wanted, batch: StoredBatch, first: int, due_time: float | None = None
 ) -> Iterator[tuple[int, TaskRow]]:
     """Yields the tasks of a batch that wait, for their time if there is one, if they are wanted."""
     if not wanted.has(batch) or not _has_history(step, wanted, batch):
         return
     for place in bits(batch.available()):
         index = batch.first + place
+        if index < first:
+            continue
         if due_time is not None:
             yield index, task_rows.scheduled(batch, batch.task_id(index), due_time)
         else:
@@ -204,57 +230,78 @@ def _has_history(step: Step, wanted: Wanted, batch: StoredBatch) -> bool:
         return True
     if not batch.attempts:
         return False
-    details = [event.detail for event in history.events_of(step, batch.own_id)]
+    details = _details(step, wanted, batch)
     return _was_at(wanted, details) and wanted.has_reason(str(details[-1].get("error", "")) if details else "")
+
+
+def _details(step: Step, wanted: Wanted, batch: StoredBatch) -> list[dict[str, Any]]:
+    """Reads what is known of the earlier starts of a task."""
+    details = [event.detail for event in history.events_of(step, batch.own_id)]
+    wanted.budget.spend(
+        2 * len(details) + sum([len(one.get("error") or "") for one in details]) // ENDED_BYTES_PER_WORK
+    )
+    return details
 
 
 def _was_at(wanted: Wanted, details: list[dict[str, Any]]) -> bool:
     return wanted.worker is None or any(wanted.is_by(str(detail.get("worker"))) for detail in details)
 
 
-# All stages are alike in shape; this one reads memory alone.
-def _leased(books: Books, step: Step, wanted: Wanted, start: bytes) -> Iterator[Record]:  # noqa: ARG001
-    first = tables.token_of(start) if start else 0
-    for token, lease in books.leases.items():  # tokens rise
-        if token >= first:
-            yield Record(tables.token_key(token), 0, _in_lease(books, wanted, lease))
+def _leased(books: Books, step: Step, wanted: Wanted, start: bytes) -> Iterator[Record]:
+    for key, value in step.tx.scan(tables.LEASES, start):
+        wanted.budget.read(len(value))
+        lease = books.leases.get(tables.token_of(key))
+        yield Record(key, _nothing if lease is None else partial(_in_lease, books, wanted, lease))
 
 
-def _in_lease(books: Books, wanted: Wanted, lease: Lease) -> Iterator[tuple[int, TaskRow]]:
+def _in_lease(books: Books, wanted: Wanted, lease: Lease, first: int) -> Iterator[tuple[int, TaskRow]]:
     batch = lease.batch
     if not wanted.has(batch) or not wanted.is_by(lease.holder.name) or wanted.reason is not None:
         return
     for place in bits(lease.mask):
         index = batch.first + place
-        yield index, task_rows.live(books, batch, batch.task_id(index), 1 << place, lease)
+        if index >= first:
+            yield index, task_rows.live(books, batch, batch.task_id(index), 1 << place, lease)
 
 
 def _dead(books: Books, step: Step, wanted: Wanted, start: bytes) -> Iterator[Record]:
     for key, value in step.tx.scan(tables.DEAD, *wanted.bounds(start)):
-        yield Record(key, len(value), _if_dead(step, wanted, places.dead_letter(books, step, key, value)))
+        wanted.budget.read(len(value))
+        yield Record(key, partial(_if_dead, step, wanted, places.dead_letter(books, step, key, value)))
 
 
-def _if_dead(step: Step, wanted: Wanted, dead: Dead) -> Iterator[tuple[int, TaskRow]]:
+def _if_dead(step: Step, wanted: Wanted, dead: Dead, first: int) -> Iterator[tuple[int, TaskRow]]:  # noqa: ARG001
     batch = dead.batch
     if not wanted.has(batch) or not wanted.has_reason(dead.reason):
         return
-    if wanted.worker is None or _was_at(wanted, [one.detail for one in history.events_of(step, batch.own_id)]):
+    if wanted.worker is None or _was_at(wanted, _details(step, wanted, batch)):
         yield batch.first, task_rows.dead(batch.own_id, dead, LISTED_REASON_CHARS)
 
 
 def _ended(books: Books, step: Step, wanted: Wanted, start: bytes) -> Iterator[Record]:
     for row in places.finished_rows(step, start):
-        end = places.find(step, row.id) if _may_want(wanted, row) else None
-        yield Record(row.key, row.size, _in_end(books, wanted, row.id, end) if isinstance(end, End) else iter(()))
+        wanted.budget.read(row.size)
+        end = _end_of(step, wanted, row.id) if _may_want(books, wanted, row) else None
+        yield Record(row.key, _nothing if end is None else partial(_in_end, books, wanted, row.id, end))
 
 
-def _may_want(wanted: Wanted, row: Finished) -> bool:
-    """Whether a row is about tasks, and about those of the queue that is looked in."""
-    is_of_tasks = row.kind in (FinishedKind.TASKS, FinishedKind.SPLIT)
-    return is_of_tasks and (wanted.queue is None or tables.split_task_key(row.batch_key)[0] == wanted.queue.number)
+def _may_want(books: Books, wanted: Wanted, row: Finished) -> bool:
+    """Whether a row is about tasks, and about those of the queues that are looked in."""
+    if row.kind not in (FinishedKind.TASKS, FinishedKind.SPLIT):
+        return False
+    return wanted.is_in(books.queues_by_number.get(tables.split_task_key(row.batch_key)[0]))
 
 
-def _in_end(books: Books, wanted: Wanted, id: str, end: End) -> Iterator[tuple[int, TaskRow]]:
+def _end_of(step: Step, wanted: Wanted, id: str) -> End | None:
+    value = step.tx.get(tables.INDEX, id.encode())
+    if value is None:
+        return None
+    wanted.budget.spend(len(value) // ENDED_BYTES_PER_WORK)
+    record = tables.unpack(value)
+    return End(*record) if record[0] == tables.AT_ENDED else None
+
+
+def _in_end(books: Books, wanted: Wanted, id: str, end: End, first: int) -> Iterator[tuple[int, TaskRow]]:
     """Yields the tasks of something that has ended; those that were split off have a record of their own."""
     is_young = wanted.accepted_until is not None and end.accepted_time > wanted.accepted_until
     if end.outcome not in wanted.outcomes or is_young or wanted.key is not None or wanted.headers:
@@ -263,13 +310,15 @@ def _in_end(books: Books, wanted: Wanted, id: str, end: End) -> Iterator[tuple[i
         return
     is_single = TASK_SEPARATOR in id or end.size == 1
     split = 0 if is_single else mask_of(end.split)
-    for index in range(1 if is_single else end.size):
+    entries = task_rows.completions(end)
+    for index in range(first, 1 if is_single else end.size):
         if split >> index & 1:
             continue
         own_id = id if is_single else task_id(id, end.size, index)
         at = int(id.rpartition(TASK_SEPARATOR)[2]) if is_single and TASK_SEPARATOR in id else index
-        row = task_rows.ended(books, own_id, end, at)
-        if wanted.worker is None or (row["worker"] is not None and wanted.is_by(row["worker"])):
+        entry = entries[at] if at < len(entries) else None
+        if wanted.worker is None or (entry is not None and wanted.is_by(entry[3])):
+            row = task_rows.ended_by(books, own_id, end, entry)
             yield index, {**row, "reason": (row["reason"] or "")[:LISTED_REASON_CHARS] or None}
 
 

@@ -9,6 +9,7 @@ from zq.core.state.holder import Peer
 from zq.core.state.step import Step
 from zq.wire.events import EVENT_KINDS
 from zq.wire.messages import Error, Events, Follow
+from zq.wire.values import short
 
 
 def follow(books: Books, step: Step, peer: Peer, message: Follow) -> None:
@@ -31,7 +32,9 @@ def follow(books: Books, step: Step, peer: Peer, message: Follow) -> None:
             books.count("error invalid")
             step.send(
                 peer,
-                Error(message.request, "invalid", f"expected kinds of {', '.join(EVENT_KINDS)}, got {unknown[0]!r}"),
+                Error(
+                    message.request, "invalid", f"expected kinds of {', '.join(EVENT_KINDS)}, got {short(unknown[0])}"
+                ),
             )
             return
         try:

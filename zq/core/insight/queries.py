@@ -1,24 +1,31 @@
 """What people and programs may ask of a coordinator (protocol 4); nothing here changes anything."""
 
-from collections.abc import Callable
-from itertools import islice
+from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any
 
 from zq.core import tables
 from zq.core.admin import namespaces, operations
-from zq.core.arguments import LIST_MAX, InvalidRequestError, limit_in, prefix, text_in
+from zq.core.arguments import InvalidRequestError, checked, prefix, text_in
 from zq.core.insight import browsing, reasons, task_rows, traces
 from zq.core.insight.lookup import Sight, look
+from zq.core.pages import Budget, Page, page
 from zq.core.state import history, places
 from zq.core.state.books import Books, one_queue
 from zq.core.state.holder import Life
 from zq.core.state.leases import Holder
-from zq.core.state.queue import SHOWN_COUNTS, Queue, queue_fields, queue_row
+from zq.core.state.namespace_limits import Tally
+from zq.core.state.queue import SHOWN_COUNTS, queue_fields, queue_row
 from zq.core.state.step import Step
+from zq.core.state.transitions import NAMES
 from zq.core.tasks import groups, publishing, schedules
+from zq.wire.values import short
 
-SCAN_MAX = 10_000
-"""Rows that are read for an answer when a queue is named."""
+LOOKED_AT_PER_WORK = 16
+"""Workers of a queue, queues of a worker or leases, that are only counted or compared, in a unit of work."""
+
+WORKER_QUEUES_LOOKED_AT = 20_000
+"""Queues of workers that are looked at to count the workers of a namespace."""
 
 
 def answer(books: Books, step: Step, what: str, arguments: dict[str, Any]) -> Any:
@@ -29,21 +36,21 @@ def answer(books: Books, step: Step, what: str, arguments: dict[str, Any]) -> An
     """
     reader = QUERIES.get(what)
     if reader is None:
-        raise InvalidRequestError(f"expected a query of {', '.join(QUERIES)}, got {what!r}")
-    return reader(books, step, arguments)
+        raise InvalidRequestError(f"expected a query of {', '.join(QUERIES)}, got {short(what)}")
+    return reader(books, step, checked(arguments, books.queues))
 
 
 def _status(books: Books, step: Step, arguments: dict[str, Any]) -> dict[str, Any]:  # noqa: ARG001 - alike in shape
-    inside = prefix(arguments)
-    queues = _queues_inside(books, inside)
+    tallies, namespace = books.tallies, arguments.get("namespace")
+    tallies.count(books.changed)
+    tally = tallies.over_all if namespace is None else tallies.by_namespace.get(namespace) or Tally()
+    counts = dict(zip(NAMES, tally.counts, strict=True))
     return {
         "epoch": books.epoch,
-        "queues": len(queues),
-        "workers": sum(
-            1 for worker in books.workers.values() if worker.peer is not None and _is_inside(worker, inside)
-        ),
-        "waiting": sum(queue.total_waiting + queue.parked for queue in queues),
-        **{name: sum(getattr(queue, name) for queue in queues) for name in SHOWN_COUNTS},
+        "queues": tally.queues,
+        "workers": _count_workers(books, prefix(arguments)),
+        "waiting": counts["waiting"] + counts["parked"],
+        **{name: counts[name] for name in SHOWN_COUNTS},
         "counters": dict(sorted(books.counters.items())),
         "usage": _usage(books),
         "limits": {name: getattr(books.options, name) for name in ("queues_max", "bindings_max", "schedules_max")},
@@ -65,43 +72,65 @@ def _usage(books: Books) -> dict[str, int]:
     }
 
 
-def _queues_inside(books: Books, inside: str) -> list[Queue]:
-    return sorted((one for one in books.queues.values() if one.name.startswith(inside)), key=lambda queue: queue.name)
+def _count_workers(books: Books, inside: str) -> int:
+    """Returns how many workers are connected; those of a namespace among so many thousands as are looked at."""
+    connected = [worker for worker in books.workers.values() if worker.peer is not None]
+    if not inside:
+        return len(connected)
+    count, left = 0, WORKER_QUEUES_LOOKED_AT
+    for worker in connected:
+        count += worker.name.startswith(inside) or (left > 0 and _takes_from(worker, inside))
+        left -= len(worker.queues)
+    return count
 
 
-def _is_inside(worker: Holder, inside: str) -> bool:
-    """Whether a worker works for a namespace: by its name, or by what it asks for."""
-    return any(name.startswith(inside) for name in (worker.name, *worker.queues))
+def _takes_from(worker: Holder, inside: str) -> bool:
+    return bool([name for name in worker.queues if name.startswith(inside)])
 
 
 def _why(books: Books, step: Step, arguments: dict[str, Any]) -> dict[str, Any]:
     return reasons.why(books, step, text_in(arguments, "id"))
 
 
-def _queues(books: Books, step: Step, arguments: dict[str, Any]) -> list[dict[str, Any]]:  # noqa: ARG001
-    return [queue_row(queue, books.options) for queue in _queues_inside(books, prefix(arguments))]
+def _queues(books: Books, step: Step, arguments: dict[str, Any]) -> Page:  # noqa: ARG001
+    def find(after: str, budget: Budget) -> Iterator[tuple[str, dict[str, Any]]]:
+        for name in books.tallies.queue_names.after(after, prefix(arguments)):
+            queue = books.queues[name]
+            budget.spend(len(queue.workers) // LOOKED_AT_PER_WORK)
+            yield name, queue_row(queue, books.options)
+
+    return page(arguments, "", find)
 
 
 def _queue(books: Books, step: Step, arguments: dict[str, Any]) -> dict[str, Any]:
     return queue_fields(one_queue(books, arguments), books.options, step.now)
 
 
-def _workers(books: Books, step: Step, arguments: dict[str, Any]) -> list[dict[str, Any]]:
-    return [
-        {
-            "name": worker.name,
-            "state": _state_of(worker),
-            "queues": list(worker.queues),
-            "credit": worker.credit,
-            "held": worker.held,
-            "running": sum(len(lease.started) for lease in worker.leases.values()),
-            "heard_ago": round(step.now - worker.heard_at, 3),
-            "connected_for": None if worker.peer is None else round(step.now - worker.connected_at, 3),
-            "done": worker.done,
-        }
-        for worker in sorted(books.workers.values(), key=lambda worker: worker.name)
-        if _is_inside(worker, prefix(arguments))
-    ]
+def _workers(books: Books, step: Step, arguments: dict[str, Any]) -> Page:
+    inside = prefix(arguments)
+
+    def find(after: str, budget: Budget) -> Iterator[tuple[str, dict[str, Any] | None]]:
+        for name in sorted([name for name in books.workers if name > after]):
+            worker = books.workers[name]
+            budget.spend((len(worker.queues) + len(worker.leases)) // LOOKED_AT_PER_WORK)
+            is_inside = name.startswith(inside) or _takes_from(worker, inside)
+            yield name, _worker_row(worker, step) if is_inside else None
+
+    return page(arguments, "", find)
+
+
+def _worker_row(worker: Holder, step: Step) -> dict[str, Any]:
+    return {
+        "name": worker.name,
+        "state": _state_of(worker),
+        "queues": list(worker.queues),
+        "credit": worker.credit,
+        "held": worker.held,
+        "running": sum([len(lease.started) for lease in worker.leases.values()]),
+        "heard_ago": round(step.now - worker.heard_at, 3),
+        "connected_for": None if worker.peer is None else round(step.now - worker.connected_at, 3),
+        "done": worker.done,
+    }
 
 
 def _state_of(worker: Holder) -> str:
@@ -112,12 +141,12 @@ def _state_of(worker: Holder) -> str:
 def _task(books: Books, step: Step, arguments: dict[str, Any]) -> dict[str, Any]:
     id = text_in(arguments, "id")
     row = _row(books, id, look(books, step, id))
-    row["timeline"] = [event._asdict() for event in history.events_of(step, id)]
+    row["timeline"] = task_rows.events(history.events_of(step, id))
     return row
 
 
 def _trace(books: Books, step: Step, arguments: dict[str, Any]) -> list[dict[str, Any]]:
-    return [event._asdict() for event in traces.trace(books, step, text_in(arguments, "id"))]
+    return task_rows.events(traces.trace(books, step, text_in(arguments, "id")))
 
 
 def _row(books: Books, id: str, sight: Sight) -> dict[str, Any]:
@@ -136,17 +165,20 @@ def _row(books: Books, id: str, sight: Sight) -> dict[str, Any]:
     return task_rows.live(books, batch, id, sight.mask)
 
 
-def _schedules(books: Books, step: Step, arguments: dict[str, Any]) -> list[dict[str, Any]]:  # noqa: ARG001
-    return schedules.list_all(step, limit_in(arguments, LIST_MAX), prefix(arguments))
+def _schedules(books: Books, step: Step, arguments: dict[str, Any]) -> Page:  # noqa: ARG001
+    return page(arguments, "", partial(schedules.rows_after, step, prefix(arguments)))
 
 
 def _schedule(books: Books, step: Step, arguments: dict[str, Any]) -> dict[str, Any]:  # noqa: ARG001
     return schedules.show(step, text_in(arguments, "name"))
 
 
-def _replays(books: Books, step: Step, arguments: dict[str, Any]) -> list[dict[str, Any]]:  # noqa: ARG001
-    inside = prefix(arguments)
-    return [replay.as_map() for replay in books.replays.values() if replay.id.startswith(inside)]
+def _replays(books: Books, step: Step, arguments: dict[str, Any]) -> Page:  # noqa: ARG001
+    def find(after: str, budget: Budget) -> Iterator[tuple[str, dict[str, Any] | None]]:  # noqa: ARG001
+        for id in sorted([id for id in books.replays if id > after]):
+            yield id, books.replays[id].as_map() if id.startswith(prefix(arguments)) else None
+
+    return page(arguments, "", find)
 
 
 def _group(books: Books, step: Step, arguments: dict[str, Any]) -> dict[str, Any]:  # noqa: ARG001
@@ -155,14 +187,24 @@ def _group(books: Books, step: Step, arguments: dict[str, Any]) -> dict[str, Any
     return {"id": id, "state": "unknown"} if row is None else group_row(row)
 
 
-def _groups(books: Books, step: Step, arguments: dict[str, Any]) -> list[dict[str, Any]]:  # noqa: ARG001
+def _groups(books: Books, step: Step, arguments: dict[str, Any]) -> Page:  # noqa: ARG001
     state = arguments.get("state")
     if state not in (None, groups.OPEN, *groups.GROUP_OUTCOMES):
-        raise InvalidRequestError(f"expected state open, done, failed or cancelled, got {state!r}")
-    rows = (groups.read_row(key.decode(), value) for key, value in islice(step.tx.scan(tables.GROUPS), SCAN_MAX))
+        raise InvalidRequestError(f"expected state open, done, failed or cancelled, got {short(state)}")
     inside = prefix(arguments)
-    found = (group_row(row) for row in rows if state in (None, row.state) and row.id.startswith(inside))
-    return list(islice(found, limit_in(arguments, 100)))
+
+    def find(after: str, budget: Budget) -> Iterator[tuple[str, dict[str, Any] | None]]:
+        for key, value in step.tx.scan(tables.GROUPS, max(inside, after).encode()):
+            id = key.decode()
+            if not id.startswith(inside):
+                return
+            if id == after:
+                continue
+            budget.read(len(value))
+            row = groups.read_row(id, value)
+            yield id, group_row(row) if state in (None, row.state) else None
+
+    return page(arguments, "", find)
 
 
 def group_row(row: groups.GroupRow) -> dict[str, Any]:

@@ -7,13 +7,13 @@ first that would still hold if those behind it were gone, in the order of that p
 
 from __future__ import annotations
 
-from itertools import islice
 from math import inf
 from typing import Any
 
 from zq.core import tables
 from zq.core.insight.lookup import look
 from zq.core.insight.waiting import REASONS
+from zq.core.pages import Budget
 from zq.core.state import places
 from zq.core.state.batch import StoredBatch
 from zq.core.state.books import Books
@@ -24,7 +24,12 @@ from zq.core.state.throttle import Limit
 from zq.core.tasks import key_turns
 
 AHEAD_ROWS_MAX = 1000
-"""Batches that are read to count the tasks before one; behind more of them the answer says "at least"."""
+"""Batches that are read to count the tasks before one, as far as the work for one question goes; behind more of them
+the answer says "at least".
+"""
+
+NAMED_WORKERS_MAX = 50
+"""Workers that an answer names."""
 
 Details = dict[str, Any]
 
@@ -125,7 +130,7 @@ def _reason_to_wait(books: Books, step: Step, batch: StoredBatch, bit: int) -> R
         return _because("paused", details, queue=queue.name)
     live = [worker for worker in queue.workers.values() if worker.life is Life.LIVE]
     if not live and not queue.pull_waits:
-        details["suspect"] = [worker.name for worker in queue.workers.values()]
+        details["suspect"] = [worker.name for worker in queue.workers.values()][:NAMED_WORKERS_MAX]
         return _because("no-worker", details, queue=queue.name)
     if closed:
         return _closed(step, batch, closed[0], details)
@@ -140,7 +145,7 @@ def _not_assigned(batch: StoredBatch, live: list[Holder], details: Details) -> R
         return _because("shop", {**details, "worker": owner}, worker=owner, key=batch.options.key)
     free = [worker for worker in live if worker.free > 0]
     if not free:
-        details["workers"] = {worker.name: worker.held for worker in live}
+        details["workers"] = {worker.name: worker.held for worker in live[:NAMED_WORKERS_MAX]}
         workers = "1 worker has" if len(live) == 1 else f"{len(live)} workers have"
         return _because("no-credit", details, workers=workers, after=_after(ahead))
     if batch.is_solo and all(worker.held for worker in free):
@@ -172,8 +177,11 @@ def _ahead(books: Books, step: Step, batch: StoredBatch, bit: int) -> tuple[int,
     queue, priority = batch.queue, batch.options.priority
     count = sum(queue.waiting[priority + 1 :]) + (batch.available() & (bit - 1)).bit_count()
     start = tables.lane_bounds(queue.number, priority)[0]
-    rows = list(islice(step.tx.scan(tables.PENDING, start, batch.key), AHEAD_ROWS_MAX + 1))
-    for key, value in rows[:AHEAD_ROWS_MAX]:
+    budget = Budget()
+    for read, (key, value) in enumerate(step.tx.scan(tables.PENDING, start, batch.key)):
+        if read == AHEAD_ROWS_MAX or budget.is_spent:
+            return count, True
+        budget.read(len(value))
         other = books.batches.get(key) or books.read(step.tx, key, value)
         count += other.available().bit_count()
-    return count, len(rows) > AHEAD_ROWS_MAX
+    return count, False

@@ -7,11 +7,16 @@ from typing import Any
 from zq.core import tables
 from zq.core.state.batch import Acceptance, StoredBatch
 from zq.core.state.books import Books
+from zq.core.state.history import HistoryEvent
 from zq.core.state.leases import Lease
 from zq.core.state.places import Dead, End
+from zq.wire.limits import BATCH_TASKS_MAX
 
 LISTED_REASON_CHARS = 500
 """Of the reason in a list: a thousand whole tracebacks would fit no message."""
+
+TOLD_CHARS = 100_000
+"""Of the errors and reasons in the history of a task, the last ones first; of those before them LISTED_REASON_CHARS."""
 
 
 def fields(batch: StoredBatch, id: str) -> dict[str, Any]:
@@ -32,7 +37,12 @@ def fields(batch: StoredBatch, id: str) -> dict[str, Any]:
 
 def ended(books: Books, id: str, end: End, index: int = 0) -> dict[str, Any]:
     """A task that has ended, or all of a batch; `index` is its own in the batch."""
-    entry = completion(end, index)
+    entries = completions(end)
+    return ended_by(books, id, end, entries[index] if index < len(entries) else None)
+
+
+def ended_by(books: Books, id: str, end: End, entry: Acceptance | None) -> dict[str, Any]:
+    """A task that has ended, by a completion if it was one."""
     return {
         "id": id,
         "queue": queue_of(books, end),
@@ -48,12 +58,29 @@ def ended(books: Books, id: str, end: End, index: int = 0) -> dict[str, Any]:
     }
 
 
-def completion(end: End, index: int) -> Acceptance | None:
-    """Returns the completion that ended a task; of a task that was split off there is one at most."""
-    return next(
-        (one for one in end.accepted if one[1] <= index < one[2]),
-        end.accepted[-1] if end.size == 1 and end.accepted else None,
-    )
+def completions(end: End) -> list[Acceptance | None]:
+    """Returns, by index, the completion that ended a task; of a task that was split off there is one at most."""
+    found: list[Acceptance | None] = [None] * BATCH_TASKS_MAX
+    if end.size == 1 and end.accepted:
+        found = [end.accepted[-1]] * BATCH_TASKS_MAX
+    for entry in reversed(end.accepted):
+        found[entry[1] : entry[2]] = [entry] * (entry[2] - entry[1])
+    return found
+
+
+def events(found: list[HistoryEvent]) -> list[dict[str, Any]]:
+    """What has happened to a task; of the texts in it the last ones whole."""
+    left = TOLD_CHARS
+    rows = [event._asdict() for event in found]
+    for row in reversed(rows):
+        for name in ("error", "reason"):
+            text = row["detail"].get(name)
+            if isinstance(text, str):
+                kept = text if len(text) <= left else text[:LISTED_REASON_CHARS]
+                left -= len(kept)
+                if kept is not text:
+                    row["detail"] = {**row["detail"], name: kept}
+    return rows
 
 
 def dead(id: str, letter: Dead, chars: int | None = None) -> dict[str, Any]:

@@ -68,6 +68,7 @@ class StoredBatch:
         "queue",
         "size",
         "split",
+        "tokens",
     )
 
     def __init__(self, key: bytes, queue: Queue, id: str, size: int, first: int) -> None:
@@ -95,6 +96,7 @@ class StoredBatch:
         self.is_parked = False  # in table parked, although its lane may still hold it
         self.has_progress = False
         self.has_results = False
+        self.tokens: dict[int, None] = {}  # of its leases
         self.last_start: Start | None = None  # of a single task that was just taken out of a lease, for its history
 
     def set_tasks(self, ends: bytes, blob: bytes) -> None:

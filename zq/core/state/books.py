@@ -19,10 +19,10 @@ from zq.core.options import Calendar, CoordinatorOptions
 from zq.core.state.batch import StoredBatch, read_batch
 from zq.core.state.deadlines import Alarms, Deadlines
 from zq.core.state.event_streams import Followers
-from zq.core.state.holder import Guests, Peer, PullWait
-from zq.core.state.leases import Holder, Lease
-from zq.core.state.namespace_limits import Shares
-from zq.core.state.operation import Operation
+from zq.core.state.holder import Guests, Peer, PullWait, request_of
+from zq.core.state.leases import Departure, Holder, Lease
+from zq.core.state.namespace_limits import Shares, Tallies
+from zq.core.state.operation import Chores, Operation
 from zq.core.state.outcome_waits import Waits
 from zq.core.state.queue import Lining, Queue, assign_policy
 from zq.core.state.replay import Replay
@@ -77,8 +77,10 @@ class Books:
         self.alarms = Alarms(self.leases, self.deadlines.alarms)
         self.workers: dict[str, Holder] = {}
         self.peers: dict[Peer, Holder] = {}  # invariant: holder.peer is the key
-        self.pullers: dict[str, Holder] = {}
-        self.pulls: dict[str, PullWait] = {}  # those that wait, by the same names
+        self.pullers: dict[str, Holder] = {}  # by key
+        # By connection and request, the keys of pulls there that have leases.
+        self.served: dict[tuple[Peer, int], dict[str, None]] = {}
+        self.pulls: dict[str, PullWait] = {}  # those that wait, by the same keys
         self.offers: dict[int, float] = {}  # by token, in order: leases of pulls that are not confirmed, and until when
         self.unsure: dict[int, None] = {}  # by token: leases that were sent in the last step, and will not be confirmed
         self.accounts = Accounts(options.peer_limits)
@@ -90,11 +92,17 @@ class Books:
         self.bindings = Bindings()
         self.schedules = 0  # how many there are
         self.operations: dict[str, Operation] = {}  # on whole queues, by id; also some that are done
+        self.chores = Chores()
+        # By connection and request, what goes through dead letters (`zq.core.admin.dead_searches`).
+        self.searches: dict[tuple[Peer, int], Any] = {}
+        self.departed: deque[Departure] = deque()  # whose leases have not all ended yet
+        self.joints: dict[str, Any] = {}  # by id, groups that are being joined, as far as that is
         self.counters: dict[str, int] = {}
         self.stirred: dict[Queue, None] = {}  # queues in which something can perhaps be assigned
         self.unserved: dict[Queue, None] = {}  # invariant: between steps, every queue with workers in which tasks wait
         self.changed: dict[Queue, None] = {}  # queues whose record must be written
         self.shares = Shares(self.changed)  # the namespaces that have limits
+        self.tallies = Tallies()  # sums over queues, for who asks
         self.unsaved: dict[bytes, StoredBatch] = {}  # by task key, batches whose progress must be written
         self.fenced: dict[str, deque[str]] = {}  # by worker name, the last incarnations that were fenced
         self.is_changed = False  # whether the counters must be written
@@ -102,6 +110,7 @@ class Books:
         self.gated: dict[Queue, None] = {}  # queues whose gate may open by time
         self.turned: dict[bytes, StoredBatch] = {}  # by task key: ended, and the turn of their line is to be passed on
         self.turn = 0
+        self.cramped = 0  # tenths of tenths, of portions: how tight the store is
         self._event_number = 0
 
     def next_event(self) -> int:
@@ -173,6 +182,7 @@ class Books:
     def _take_out(self, queue: Queue) -> None:
         del self.queues[queue.name], self.queues_by_number[queue.number]
         self.shares.remove_queue(queue)
+        self.tallies.remove_queue(queue)
         self.accounts.note_gone("queues", queue.name)
         for queues in (self.stirred, self.changed, self.pulled, self.gated):
             queues.pop(queue, None)
@@ -181,6 +191,7 @@ class Books:
         self.queues[queue.name] = queue
         self.queues_by_number[queue.number] = queue
         self.shares.add_queue(queue)
+        self.tallies.add_queue(queue)
 
     def prepare(self, queue: Queue, now: float, *, is_restart: bool) -> None:
         """Makes what the policies of a queue need in memory.
@@ -244,6 +255,12 @@ class Books:
         if step.peer is not None:
             self.accounts.note_made(kind, name, self.accounts.account_of(step.peer))
 
+    def portion(self, most: int) -> int:
+        """Returns how much of its work a part of the upkeep may do in this step: less when a step did not fit the
+        store.
+        """
+        return max(1, most // int(10**self.cramped))
+
     # Batches in memory.
 
     def keep(self, batch: StoredBatch) -> None:
@@ -300,6 +317,7 @@ class Books:
 
     def add_lease(self, lease: Lease) -> None:
         self.leases[lease.token] = lease
+        lease.batch.tokens[lease.token] = None
         lease.holder.leases[lease.token] = lease
         count = lease.mask.bit_count()
         lease.holder.held += count
@@ -341,21 +359,36 @@ class Books:
 
     def add_pull(self, queue: Queue, wait: PullWait, now: float) -> None:
         """Lets a pull wait in a queue."""
-        queue.pull_waits[wait.name] = wait
+        queue.pull_waits[wait.key] = wait
         self.pulled[queue] = None
         self.deadlines.pulls.bring_forward(wait.until)
         self.stirred[queue] = None
-        self.pulls[wait.name] = wait
+        self.pulls[wait.key] = wait
         guest = self.guests.welcome(wait.peer, now)
-        guest.pulls[wait.name] = wait
+        guest.pulls[wait.key] = wait
         guest.account.pulls += 1
         self.deadlines.guests.bring_forward(now + self.options.suspect_after)
 
+    def note_served(self, puller: Holder) -> None:
+        """Notes at which connection a pull has leases."""
+        if puller.peer is not None:
+            self.served.setdefault((puller.peer, request_of(puller.name)), {})[puller.key] = None
+
+    def forget_served(self, puller: Holder) -> None:
+        """Notes that a pull has no leases any more, or is about to have them at another connection."""
+        if puller.peer is not None:
+            at = (puller.peer, request_of(puller.name))
+            keys = self.served.get(at)
+            if keys is not None:
+                keys.pop(puller.key, None)
+                if not keys:
+                    del self.served[at]
+
     def end_pull(self, wait: PullWait) -> None:
         """Notes that a pull does not wait any more; its queue has it no longer."""
-        del self.pulls[wait.name]
+        del self.pulls[wait.key]
         guest = self.guests[wait.peer]
-        del guest.pulls[wait.name]
+        del guest.pulls[wait.key]
         guest.account.pulls -= 1
         self.guests.see_off(guest)
         self.forget_unused(self.queues[wait.pull.queue])
@@ -414,6 +447,7 @@ class Books:
             self.unsaved.clear()
         if self.changed:
             tx.put_many(tables.QUEUES, [(tables.queue_key(queue.number), queue.record()) for queue in self.changed])
+            self.tallies.note(self.changed)
             for queue in self.changed:
                 queue.is_stored = True
             self.changed.clear()

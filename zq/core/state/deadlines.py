@@ -43,7 +43,7 @@ class Deadlines:
     """The deadlines of all parts."""
 
     __slots__ = (
-        "alarms", "delays", "expiry", "gates", "guests", "offers", "operations", "pulls", "replays", "retention",
+        "alarms", "chores", "delays", "expiry", "gates", "guests", "offers", "operations", "pulls", "replays", "retention",
         "schedules", "silence",
     )  # fmt: skip
 
@@ -55,6 +55,7 @@ class Deadlines:
         self.schedules = Deadline(is_wall=True)  # a schedule fires
         self.replays = Deadline(is_wall=False)  # a replay may bring the next dead letter back
         self.operations = Deadline(is_wall=False)  # an operation has its next portion to do
+        self.chores = Deadline(is_wall=False)  # a chore has its next portion to do
         self.gates = Deadline(is_wall=False)  # a rate has a token again
         self.pulls = Deadline(is_wall=False)  # a pull has waited long enough
         self.offers = Deadline(is_wall=False)  # the lease of a pull should be confirmed by now

@@ -11,6 +11,8 @@ Followers are in memory only: after a restart their clients come again.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from zq.core.accounts import Account
 from zq.core.state.batch import StoredBatch
 from zq.core.state.holder import Peer
@@ -34,7 +36,9 @@ TEXT_CHARS = 200
 class Follower:
     """One stream of events to one client."""
 
-    __slots__ = ("account", "dropped", "events", "expires_at", "kinds", "number", "peer", "queue", "request", "seen")
+    __slots__ = (
+        "account", "dropped", "events", "expires_at", "kinds", "number", "peer", "queue", "request", "seen", "sees",
+    )  # fmt: skip
 
     def __init__(self, peer: Peer, message: Follow, account: Account) -> None:
         self.peer = peer
@@ -47,6 +51,8 @@ class Follower:
         self.seen = message.seen
         self.events: list[Event] = []
         self.dropped = 0
+        # Whether its key may see what is about a queue, or a worker; None: everything may be seen.
+        self.sees: Callable[[str | None, str | None], bool] | None = None
 
     @property
     def has_room(self) -> bool:
@@ -57,6 +63,8 @@ class Follower:
         """Whether it follows a queue, or all, or, with a name that ends with a slash, those of a namespace and its
         workers.
         """
+        if self.sees is not None and not self.sees(queue, worker):
+            return False
         wanted = self.queue
         if wanted is None or wanted == queue:
             return True

@@ -33,9 +33,10 @@ class HolderOf(Generic[L]):
     """
 
     name: str
-    incarnation: str
+    incarnation: str  # of a pull: its secret, see `who_pulls`; nobody is told
     is_puller: bool = field(kw_only=True)
     peer: Peer | None = None
+    owner: str | None = None  # name of its key; None without keys
     life: Life = Life.ABSENT
     queues: tuple[str, ...] = ()  # that it asked for; each of them exists
     credit: int = 0
@@ -49,10 +50,23 @@ class HolderOf(Generic[L]):
     done: int = 0
     solo: bool = False  # holds a task that may kill workers, and gets nothing beside it (protocol 3.1)
     steady_since: float = 0.0  # heard without a gap, on one connection, and the coordinator did not stand still
+    gaps: int = 0  # times that it was away since it last settled a task
+    beat_at: float = 0.0  # its last hello or heartbeat
     idle_finds: int = 0  # times that it was found to hold tasks without working on them, since it last settled one
     rests_until: float = -inf  # gets nothing until then, for that reason
     is_resting: bool = False
+    called_at: float = -inf  # when it was last asked for a sign of life, because another wants its name
     account: Account | None = None  # that its leases count for; None: of a peer that is not back since the start
+
+    @property
+    def is_doubted(self) -> bool:
+        """Whether it was away, or held tasks without working on them, since it last settled one."""
+        return self.idle_finds > 0 or self.gaps > 1
+
+    @property
+    def key(self) -> str:
+        """The key under which a pull is kept that has leases: other than its name, nobody can guess it."""
+        return _pull_key(self.name, self.incarnation)
 
     @property
     def free(self) -> int:
@@ -76,11 +90,22 @@ class PullWait(NamedTuple):
     peer: Peer
     pull: Pull
     until: float
+    owner: str | None = None  # name of its key; None without keys
 
     @property
     def name(self) -> str:
-        """The name under which it waits, and its leases are kept."""
+        """The name by which people know it."""
         return pull_name(self.pull.client, self.pull.request)
+
+    @property
+    def who(self) -> str:
+        """What tells it from others of its name."""
+        return who_pulls(self.peer, self.pull)
+
+    @property
+    def key(self) -> str:
+        """The key under which it waits, and its leases are kept."""
+        return _pull_key(self.name, self.who)
 
 
 class Guest:
@@ -93,7 +118,7 @@ class Guest:
         self.account = account
         self.heard_at = now  # monotonic
         self.waits: dict[int, str] = {}  # request -> id of what is waited for
-        self.pulls: dict[str, PullWait] = {}  # by name, those that wait
+        self.pulls: dict[str, PullWait] = {}  # by key, those that wait
 
     @property
     def is_idle(self) -> bool:
@@ -123,5 +148,26 @@ class Guests(dict[Peer, Guest]):
 
 
 def pull_name(client: str, request: int) -> str:
-    """Returns the name under which the leases of a pull are kept."""
+    """Returns the name of a pull, as it is shown."""
     return f"{client}/{request}"
+
+
+def who_pulls(peer: Peer, pull: Pull) -> str:
+    """Returns what tells a pull from others of its name: its secret, else its connection, with a space before it, which
+    no secret has.
+    """
+    return pull.secret or f" {peer.hex()}"
+
+
+def pull_key(peer: Peer, pull: Pull) -> str:
+    """Returns the key under which a pull waits, and its leases are kept."""
+    return _pull_key(pull_name(pull.client, pull.request), who_pulls(peer, pull))
+
+
+def _pull_key(name: str, who: str) -> str:
+    return f"{name} {who}"
+
+
+def request_of(name: str) -> int:
+    """Returns the request of a pull by the name under which its leases are kept."""
+    return int(name.rpartition("/")[2])

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field
+from hmac import compare_digest
 from math import inf
 from typing import NamedTuple
 
 from zq.core import tables
 from zq.core.state.batch import StoredBatch, mask_bytes
-from zq.core.state.holder import HolderOf
+from zq.core.state.holder import HolderOf, Peer
+from zq.wire.proofs import Proof, proof_of
 
 
 class LeaseRecord(NamedTuple):
@@ -20,6 +23,7 @@ class LeaseRecord(NamedTuple):
     incarnation: str
     seconds: float | None
     granted_time: float
+    owner: str | None = None  # name of the key of its holder
 
 
 class Lease:
@@ -37,6 +41,7 @@ class Lease:
         "moved_at",
         "progress",
         "seconds",
+        "start_by",
         "started",
         "token",
     )
@@ -59,6 +64,7 @@ class Lease:
         self.is_solo = False
         self.seconds: float | None = None  # of a pull's lease; None for a worker's, which lives as long as the worker
         self.expires_at = inf
+        self.start_by = inf  # when what a worker has not started goes back, because its time to live is over
 
     def forget_started(self, mask: int) -> None:
         """Forgets what was known of the run of tasks that the lease no longer covers."""
@@ -79,8 +85,50 @@ class Lease:
     def record(self) -> bytes:
         holder = self.holder
         who = (holder.is_puller, holder.name, holder.incarnation)  # the fields of a LeaseRecord, which is only packed
-        return tables.pack((self.batch.key, mask_bytes(self.mask), *who, self.seconds, self.granted_time))
+        fields = (self.batch.key, mask_bytes(self.mask), *who, self.seconds, self.granted_time)
+        return tables.pack(fields if holder.owner is None else (*fields, holder.owner))
 
 
 Holder = HolderOf[Lease]
 """Whoever holds leases."""
+
+
+class Claimant:
+    """Who says something about leases: a connection, the worker at it, and what proves that leases are known there."""
+
+    __slots__ = ("_owner", "_peer", "_proofs", "worker")
+
+    def __init__(
+        self, peer: Peer, worker: Holder | None, owner: str | None = None, proofs: tuple[Proof, ...] = ()
+    ) -> None:
+        self._peer = peer
+        self._owner = owner  # name of its key
+        self.worker = worker
+        self._proofs = dict(proofs)
+
+    def may_speak_for(self, lease: Lease) -> bool:
+        """Whether a lease may be ended, given back, prolonged or confirmed: that of a worker by it alone; that of a
+        pull from the connection that has it, and by whoever proves to know it, with the key that pulled it.
+        """
+        holder = lease.holder
+        if holder is self.worker or not holder.is_puller:
+            return holder is self.worker
+        if holder.owner not in (None, self._owner):
+            return False
+        return holder.peer == self._peer or self._knows(lease)
+
+    def _knows(self, lease: Lease) -> bool:
+        secret = lease.holder.incarnation
+        if not secret or secret[0] == " ":
+            return not secret  # pulled from a coordinator that knew no secrets; or with none, and from elsewhere
+        return compare_digest(self._proofs.get(lease.token, b""), proof_of(secret, lease.token).proof)
+
+
+@dataclass(slots=True, eq=False)
+class Departure:
+    """A holder that is gone, or what one never got, whose leases end a portion in each step."""
+
+    holder: Holder
+    why: str
+    is_lost: bool  # what was started is charged; else everything goes back uncharged
+    suspects: dict[int, int] = field(default_factory=dict)  # by token, tasks that it may have started

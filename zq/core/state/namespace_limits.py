@@ -10,11 +10,13 @@ Invariant: the totals of a share are the sums over the queues in its namespace, 
 
 from __future__ import annotations
 
-from bisect import bisect_left
+from bisect import bisect_left, bisect_right
 from collections.abc import Iterator
+from operator import add, sub
 from typing import Final
 
 from zq.core.state.queue import Queue
+from zq.core.state.transitions import NAMES as STATE_NAMES
 from zq.wire.topics import NAMESPACE_SEPARATOR
 
 NAMESPACES_MAX: Final = 10_000
@@ -196,16 +198,20 @@ class Names:
 
     def inside(self, namespace: str) -> Iterator[str]:
         """Yields the names in a namespace, in order."""
+        return self.after("", namespace + NAMESPACE_SEPARATOR)
+
+    def after(self, name: str, front: str) -> Iterator[str]:
+        """Yields the names that begin so and come after one, in order."""
         if not self._is_sorted:
-            self._names.sort()
+            self._names.sort()  # what was sorted before is found so, and costs next to nothing
             self._is_sorted = True
-        front = namespace + NAMESPACE_SEPARATOR
-        for at in range(bisect_left(self._names, front), len(self._names)):
-            name = self._names[at]
-            if not name.startswith(front):
+        start = bisect_right(self._names, name) if name >= front else bisect_left(self._names, front)
+        for at in range(start, len(self._names)):
+            one = self._names[at]
+            if not one.startswith(front):
                 return
-            if name not in self._gone:
-                yield name
+            if one not in self._gone:
+                yield one
 
 
 def namespaces_of(name: str) -> list[str]:
@@ -213,3 +219,85 @@ def namespaces_of(name: str) -> list[str]:
     parts = name.split(NAMESPACE_SEPARATOR)[:-1]
     fronts = [NAMESPACE_SEPARATOR.join(parts[: count + 1]) for count in range(len(parts))]
     return [front for front in fronts if front]
+
+
+class Tally:
+    """What the queues of a namespace, or all queues, have together."""
+
+    __slots__ = ("counts", "queues", "stored_bytes")
+
+    def __init__(self) -> None:
+        self.queues = 0
+        self.counts = [0] * len(STATE_NAMES)  # of tasks, by state
+        self.stored_bytes = 0
+
+
+class Tallies:
+    """What is summed up for whoever asks: over all queues, and over those of each namespace.
+
+    Queues that have changed are noted once a step, and added up when somebody asks, or when they have become many: so a
+    queue that changes in every step costs a step next to nothing, and a question a bounded part of a second.
+
+    Invariant: once `count` has returned, the tallies are the sums over the queues.
+    """
+
+    def __init__(self) -> None:
+        self.over_all = Tally()
+        self.by_namespace: dict[str, Tally] = {}
+        self.queue_names = Names()
+        self.namespaces = Names()
+        self._seen: dict[Queue, tuple[list[int], int]] = {}  # counts and bytes of each queue, as they are added up
+        self._changed: dict[Queue, None] = {}
+
+    def add_queue(self, queue: Queue) -> None:
+        self.queue_names.add(queue.name)
+        self._seen[queue] = NOTHING_COUNTED
+        self._changed[queue] = None
+        for front in namespaces_of(queue.name):
+            if front not in self.by_namespace:
+                self.by_namespace[front] = Tally()
+                self.namespaces.add(front)
+            self.by_namespace[front].queues += 1
+        self.over_all.queues += 1
+
+    def remove_queue(self, queue: Queue) -> None:
+        self.queue_names.remove(queue.name)
+        self._changed.pop(queue, None)
+        self._add(queue, self._seen.pop(queue), NOTHING_COUNTED)
+        self.over_all.queues -= 1
+        for front in namespaces_of(queue.name):
+            tally = self.by_namespace[front]
+            tally.queues -= 1
+            if not tally.queues:
+                del self.by_namespace[front]
+                self.namespaces.remove(front)
+
+    def note(self, changed: dict[Queue, None]) -> None:
+        """Notes the queues that a step has changed."""
+        self._changed.update(changed)
+        if len(self._changed) > UNTALLIED_MAX:
+            self.count(changed)
+
+    def count(self, changed: dict[Queue, None]) -> None:
+        """Adds up what has changed; `changed` are the queues of this step so far."""
+        for queue in {**self._changed, **changed}:
+            seen = self._seen.get(queue)
+            if seen is not None:
+                now = (queue.counts(), queue.stored_bytes)
+                self._add(queue, seen, now)
+                self._seen[queue] = now
+        self._changed.clear()
+
+    def _add(self, queue: Queue, before: tuple[list[int], int], now: tuple[list[int], int]) -> None:
+        if before == now:
+            return
+        more = list(map(sub, now[0], before[0]))
+        for tally in (self.over_all, *(self.by_namespace[front] for front in namespaces_of(queue.name))):
+            tally.counts = list(map(add, tally.counts, more))
+            tally.stored_bytes += now[1] - before[1]
+
+
+UNTALLIED_MAX: Final = 256
+"""Queues that wait to be added up, and so what a question adds up at most, beside what its own step has changed."""
+
+NOTHING_COUNTED: Final = ([0] * len(STATE_NAMES), 0)

@@ -1,4 +1,6 @@
-"""An operation on a whole queue, as it is stored (`zq.core.admin.operations`)."""
+"""Work that goes on from step to step, as it is stored: an operation on a whole queue (`zq.core.admin.operations`), and
+a chore, which is what is left to do of one message or end (`zq.core.admin.chores`).
+"""
 
 from __future__ import annotations
 
@@ -6,6 +8,8 @@ from dataclasses import dataclass, fields
 from typing import Any
 
 from zq.core import tables
+from zq.core.state.holder import Peer
+from zq.core.state.step import Step
 
 RUNNING, WAITING, DONE = "running", "waiting", "done"
 """States of an operation: waiting means that only running tasks keep it from its end."""
@@ -41,3 +45,56 @@ class Operation:
 def read_operation(id: str, value: bytes) -> Operation:
     """Makes an operation of its record."""
     return Operation(id, *tables.unpack(value))
+
+
+@dataclass(slots=True, eq=False)
+class Chore:
+    """Work about a task, batch or group; all but verb and id is stored under these, in this order."""
+
+    verb: str
+    id: str
+    reason: str = ""
+    parent: str = ""  # key of the one that it is part of
+    at: int = 0  # index of the first task that is not yet looked at
+    count: int = 0  # tasks that have ended by it
+    below: int = 0  # chores that are part of it and go on; it waits for them
+
+    @property
+    def key(self) -> str:
+        return f"{self.verb}\0{self.id}"
+
+
+class Chores:
+    """The chores that go on, by key, and who waits for their ends. Invariant: table `chores` has those that go on."""
+
+    __slots__ = ("askers", "going")
+
+    def __init__(self) -> None:
+        self.going: dict[str, Chore] = {}
+        self.askers: dict[str, dict[tuple[Peer, int], None]] = {}  # connection and request; in memory only
+
+    def save(self, step: Step, chore: Chore) -> None:
+        """Stores a chore that begins or goes on."""
+        self.going[chore.key] = chore
+        record = (chore.reason, chore.parent, chore.at, chore.count, chore.below)
+        step.tx.put(tables.CHORES, chore.key.encode(), tables.pack(record))
+
+    def end(self, step: Step, chore: Chore) -> None:
+        """Forgets a chore that is done, and counts it for the one that it is part of."""
+        self.going.pop(chore.key, None)
+        step.tx.delete(tables.CHORES, chore.key.encode())
+        parent = self.going.get(chore.parent)
+        if parent is not None:
+            parent.below -= 1
+            parent.count += chore.count
+            self.save(step, parent)
+
+    def is_about(self, verb: str, id: str) -> bool:
+        """Whether such a chore goes on."""
+        return f"{verb}\0{id}" in self.going
+
+    def read(self, key: bytes, value: bytes) -> None:
+        """Takes up a chore of an earlier life."""
+        verb, _, id = key.decode().partition("\0")
+        chore = Chore(verb, id, *tables.unpack(value))
+        self.going[chore.key] = chore

@@ -13,7 +13,7 @@ pending, scheduled and parked.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from enum import Enum
 from typing import Any, NamedTuple
 
@@ -128,6 +128,25 @@ def split_of(books: Books, step: Step, known: Known) -> int:
         return mask_of(known.split)
     batch = read(books, step, known)
     return 0 if batch is None else batch.split
+
+
+def accepted_of(books: Books, step: Step, known: Known) -> tuple[Sequence[Acceptance], bytes, bool] | None:
+    """Returns the completions that were accepted of a record, its task key, and whether results are stored under that;
+    payloads are not read where they need not be.
+    """
+    if isinstance(known, End):
+        return known.accepted, known.key, known.has_results
+    if known is None or known.where in (AT_SCHEDULED, AT_DEAD):  # nothing of these was ever done
+        return None
+    batch = books.batches.get(known.key) or books.unsaved.get(known.key)
+    if batch is None and known.where == AT_PENDING:
+        value = step.tx.get(tables.PROGRESS, known.key)
+        if value is None:
+            return None
+        _, _, _, has_results, accepted = tables.unpack(value)
+        return accepted, known.key, has_results
+    batch = batch or read(books, step, known)
+    return None if batch is None else (batch.accepted, batch.key, batch.has_results)
 
 
 def size_of(step: Step, known: Place | End) -> int:
@@ -308,9 +327,19 @@ def enter_ended(books: Books, step: Step, batch: StoredBatch, end: tuple[Any, ..
     if step.tx.delete(tables.PENDING, batch.key):
         batch.queue.free_bytes(len(batch.blob))
     id = batch.own_id
+    if step.tx.is_spent and end[1] != "done":  # what is purged to make room must not take any
+        _forget_at_once(step, batch)
+        return
     step.tx.put(tables.INDEX, id.encode(), tables.pack(end))
     kind = SPLIT if batch.split else TASKS
     enter_finished(books, step, id, kind, batch.key, has_results=batch.has_results)
+
+
+def _forget_at_once(step: Step, batch: StoredBatch) -> None:
+    """Forgets what has ended as if the time for which it is kept were over."""
+    step.tx.delete(tables.INDEX, batch.own_id.encode())
+    if batch.has_results:
+        _delete_results(step, batch.key)
 
 
 def enter_finished(
@@ -363,8 +392,12 @@ def forget(step: Step, row: Finished) -> None:
     """Forgets how tasks ended, and their results."""
     step.tx.delete(tables.INDEX, row.id.encode())
     if row.has_results:
-        for key in [key for key, _ in step.tx.scan(tables.RESULTS, *tables.result_bounds(row.batch_key))]:
-            step.tx.delete(tables.RESULTS, key)
+        _delete_results(step, row.batch_key)
+
+
+def _delete_results(step: Step, batch_key: bytes) -> None:
+    for key in [key for key, _ in step.tx.scan(tables.RESULTS, *tables.result_bounds(batch_key))]:
+        step.tx.delete(tables.RESULTS, key)
 
 
 # Results of tasks, under the task key of their batch.
@@ -381,6 +414,17 @@ def results_of(step: Step, key: bytes) -> Iterator[tuple[int, int, bytes, bytes]
     for row_key, value in step.tx.scan(tables.RESULTS, *tables.result_bounds(key)):
         hi, ends, blob = tables.unpack(value)
         yield int.from_bytes(row_key[-2:], "big"), hi, ends, blob
+
+
+def results_in(step: Step, key: bytes, first: int, lo: int, hi: int) -> Iterator[tuple[int, int, bytes, bytes]]:
+    """Yields what `results_of` does, of the tasks lo <= index < hi: read from `lo` on if a run begins there, else from
+    `first`.
+    """
+    starts_there = step.tx.get(tables.RESULTS, tables.result_key(key, lo)) is not None
+    start = tables.result_key(key, lo if starts_there else first)
+    for row_key, value in step.tx.scan(tables.RESULTS, start, tables.result_key(key, hi)):
+        end, ends, blob = tables.unpack(value)
+        yield int.from_bytes(row_key[-2:], "big"), end, ends, blob
 
 
 def move_results(step: Step, batch: StoredBatch, fresh: StoredBatch) -> None:

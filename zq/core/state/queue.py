@@ -117,7 +117,7 @@ class Queue:
         self.places: dict[bytes, bytes] = {}  # task keys of batches that stand elsewhere in their lane than these say
         self.awaiting = SetAside()  # by worker: batches that wait for it to have room
         self.workers: dict[str, HolderOf[Any]] = {}  # by name, those that asked for this queue
-        self.pull_waits: dict[str, PullWait] = {}  # by name, in the order in which they came
+        self.pull_waits: dict[str, PullWait] = {}  # by key, in the order in which they came
         self.swept_before = 0  # the last sequence that the operation which goes on in it looks at; 0: there is none
         self.ring: Ring | None = None  # made when it is asked for, dropped when the workers change
         self.rate = 0.0  # tasks finished a second
@@ -171,6 +171,10 @@ class Queue:
         counts = self._counts
         waiting = counts[WAITING] + counts[PARKED]
         return waiting, counts[SCHEDULED], counts[LEASED], counts[DEAD], counts[DONE], self.stored_bytes
+
+    def counts(self) -> list[int]:
+        """Returns how many of its tasks are in which state, or have ended in it."""
+        return self._counts.copy()
 
     def note_changes_in(self, changed: dict[Queue, None]) -> None:
         """From now on it notes here that something of it has changed."""

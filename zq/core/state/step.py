@@ -45,7 +45,9 @@ class Notice(NamedTuple):
 class Step:
     """One step of the coordinator: the time, the transaction, and the messages that leave when it is committed."""
 
-    __slots__ = ("ended", "fanout_bytes", "notices", "now", "outbox", "overflowed", "peer", "tx", "wall")
+    __slots__ = (
+        "asker", "departed", "ended", "fanout_bytes", "notices", "now", "outbox", "overflowed", "owner", "peer", "tx", "wall",
+    )  # fmt: skip
 
     def __init__(self, now: Now, tx: Transaction) -> None:
         self.now = now.monotonic
@@ -53,10 +55,13 @@ class Step:
         self.tx = tx
         self.peer: Peer | None = None  # whose message is handled; None: nobody's
         self.outbox: list[tuple[Peer, FromCoordinator]] = []
+        self.asker: tuple[Peer, int] = (b"", 0)  # connection and request of the command that is carried out
         # What the ends of tasks entail; `follow_up` carries it out after each message.
         self.ended: list[EndedMembers] = []
         self.notices: list[Notice] = []
         self.fanout_bytes = 0  # payloads that publications have written, over all of their queues
+        self.owner: str | None = None  # name of the key whose message is handled; None without keys
+        self.departed = 0  # leases, or tasks of them, that ended because their holder is gone
         self.overflowed = 0  # tasks that became dead letters for want of room
 
     def send(self, peer: Peer | None, message: FromCoordinator) -> None:

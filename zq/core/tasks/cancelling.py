@@ -3,6 +3,7 @@ told.
 """
 
 from collections.abc import Callable
+from typing import NamedTuple
 
 from zq.core.state import history, places
 from zq.core.state.batch import Start, StoredBatch, bits, runs
@@ -20,28 +21,88 @@ PURGED_REASON = "its queue was purged"
 Ending = Callable[[Books, Step, StoredBatch], None]
 """What ends a task that was split off."""
 
+LOOKS = 4
+"""Tasks that have ended already, and cost as much to look at as it costs to end one."""
+
+
+class Fate(NamedTuple):
+    """How tasks end that somebody ends."""
+
+    reason: str
+    is_buried: bool = False  # as dead letters; else cancelled
+
+    def ending(self) -> Ending:
+        if self.is_buried:
+            return lambda books, step, single: endings.bury(books, step, single, self.reason)
+        return lambda books, step, single: endings.end(books, step, single, CANCELLED, self.reason)
+
 
 def cancel_task(books: Books, step: Step, id: str, reason: str = REASON) -> int:
-    """Cancels a task, or every task of a batch, that has not ended; holders are told. Returns how many."""
-    return _end_task(books, step, id, lambda books, step, single: endings.end(books, step, single, CANCELLED, reason))
+    """Cancels a single task, or the only one of a batch, that has not ended; its holder is told. Returns how many."""
+    return end_some(books, step, id, 0, 1, Fate(reason))[0]
 
 
-def bury_task(books: Books, step: Step, id: str, reason: str) -> int:
-    """Makes a dead letter of a task, or of every task of a batch, that has not ended; holders are told. Returns how
-    many.
+def end_some(books: Books, step: Step, id: str, at: int, most: int, fate: Fate) -> tuple[int, int | None, int]:
+    """Ends a task, or tasks of a batch, that have not ended; holders are told.
+
+    Args:
+        id: of the task or batch.
+        at: what was returned the last time, 0 at first.
+        most: tasks that may be ended now.
+        fate: how they end.
+
+    Returns:
+        How many were ended, where to go on or None when all have ended, and what it cost, in tasks.
     """
-    return _end_task(books, step, id, lambda books, step, single: endings.bury(books, step, single, reason))
-
-
-def _end_task(books: Books, step: Step, id: str, ending: Ending) -> int:
     known = places.find(step, id)
     if known is None:
         part = split_task_id(id)
-        return 0 if part is None else _end_in_batch(books, step, *part, ending)
-    parts = bits(places.split_of(books, step, known))
-    count = sum(_end_task(books, step, task_id(id, 0, index), ending) for index in parts)
+        count = 0 if part is None else _end_in_batch(books, step, *part, fate.ending())
+        return count, None, 1
+    count = 0
     found = places.read_unfinished(books, step, known)
-    return count if found is None else count + _end_tasks(books, step, *found, ~found[1].ended, ending)
+    is_split = at > 0 or (places.split_of(books, step, known) if found is None else found[1].split) != 0
+    if found is not None:
+        place, batch = found
+        mask = batch.full & ~batch.ended
+        if batch.count > 1 and mask == batch.full == batch.available() and not fate.is_buried:
+            places.leave(step, place, batch, mask)
+            endings.end(books, step, batch, CANCELLED, fate.reason)
+            return batch.count, None, 2
+        part_mask = _first_bits(mask, most)
+        count = _end_tasks(books, step, place, batch, part_mask, fate.ending())
+        if part_mask != mask:
+            return count, 1, count
+        known = places.find(step, id)
+    if not is_split:
+        return count, None, count
+    return _end_parts(books, step, id, known, at, count, most, fate)
+
+
+def _end_parts(
+    books: Books, step: Step, id: str, known: places.Known, at: int, count: int, most: int, fate: Fate
+) -> tuple[int, int | None, int]:
+    """Ends tasks that were split off from a batch that has ended itself, as `end_some`; where to go on is one more than
+    the index.
+    """
+    looks = 0
+    for index in bits(places.split_of(books, step, known)):
+        if index + 1 < at:
+            continue
+        if count + looks // LOOKS >= most:
+            return count, index + 1, most
+        looks += 1
+        own = places.read_unfinished(books, step, places.find(step, task_id(id, 0, index)))
+        if own is not None:
+            count += _end_tasks(books, step, *own, own[1].full, fate.ending())
+    return count, None, count + looks // LOOKS
+
+
+def _first_bits(mask: int, most: int) -> int:
+    """Returns the lowest set bits of a mask, as many as there may be."""
+    if mask.bit_count() <= most:
+        return mask
+    return sum(1 << index for index in bits(mask)[:most])
 
 
 def _end_in_batch(books: Books, step: Step, base: str, index: int, ending: Ending) -> int:
@@ -71,8 +132,10 @@ def _end_tasks(books: Books, step: Step, place: Place, batch: StoredBatch, mask:
 def _take_from_holders(books: Books, step: Step, batch: StoredBatch, mask: int) -> dict[int, Start]:
     """Takes leased tasks from those who have them, and tells them; returns how each came to its holder."""
     starts: dict[int, Start] = {}
-    for lease in [lease for lease in books.leases.values() if lease.batch is batch and lease.mask & mask]:
+    for lease in [books.leases[token] for token in batch.tokens]:
         covered = lease.mask & mask
+        if not covered:
+            continue
         starts |= {index: history.start_of(step, lease, 1 << index) for index in bits(covered)}
         spans = tuple(Span(lease.token, lo + batch.first, hi + batch.first) for lo, hi in runs(covered))
         step.send(lease.holder.peer, Cancelled(spans))

@@ -7,8 +7,7 @@ seen every dead letter that there was when it began: what dies again while it ru
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from itertools import islice
+from collections.abc import Callable, Iterator
 from math import inf
 
 from zq.core import tables
@@ -22,12 +21,21 @@ from zq.core.state.step import Step
 from zq.core.state.transitions import DEAD, PURGED
 from zq.core.tasks import endings
 
-REPLAY_SCAN_MAX = 1000
-"""Dead letters that one replay looks at in one step: a bounded part of its time."""
+PORTION_DEAD = 200
+"""Dead letters that one step looks at, or brings back, of a replay or of all searches: a few milliseconds."""
+
+PORTION_DEAD_BYTES = 1 << 20
+"""Of their rows, which may have long reasons."""
+
+DEAD_LOOKS = 4
+"""Dead letters that are looked at for what it costs to bring one back."""
 
 BURST_SECONDS = 1.0
 """Of its rate, that a replay may catch up at once after the coordinator was busy."""
 
+
+FULL_SECONDS = 1.0
+"""Until it is looked again whether a full store has room for what replays bring back."""
 
 ONE_ALLOWED = 1.0 - 1e-9
 """Dead letter, of which the replay waits for the last billionth no more: sums of floats must not make it late."""
@@ -77,21 +85,65 @@ def revive(books: Books, step: Step, single: StoredBatch, to: Queue | None = Non
     return True
 
 
-def revive_some(books: Books, step: Step, found: Iterator[Dead], most: int, to: Queue | None) -> int:
-    """Brings dead letters back at once; returns how many."""
-    return sum(revive(books, step, one.batch, to) for one in list(islice(found, most)))
+def purge(books: Books, step: Step, dead: Dead) -> None:
+    """Gives a dead letter up: how it ended is known as long as that of any other task."""
+    places.leave_dead(step, dead.batch)
+    dead.batch.queue.bring_in(DEAD, PURGED, 1, dead.batch.options.priority)
+    books.count("purged")
+    history.add_event(step, books, dead.batch.own_id, "purged", {})
+    endings.finish(books, step, dead.batch, "dead", dead.reason)
 
 
-def purge(books: Books, step: Step, found: Iterator[Dead], most: int) -> int:
-    """Gives dead letters up: how they ended is known as long as that of any other task. Returns how many."""
-    dead = list(islice(found, most))
-    for one in dead:
-        places.leave_dead(step, one.batch)
-        one.batch.queue.bring_in(DEAD, PURGED, 1, one.batch.options.priority)
-        books.count("purged")
-        history.add_event(step, books, one.batch.own_id, "purged", {})
-        endings.finish(books, step, one.batch, "dead", one.reason)
-    return len(dead)
+class DeadPortion:
+    """What one step may look at of the dead letters, and take."""
+
+    __slots__ = ("_bytes", "_looks", "_takes")
+
+    def __init__(self, most: int | None = None) -> None:
+        """Makes one.
+
+        Args:
+            most: dead letters that may be taken; None: as many as are a portion.
+        """
+        self._takes = PORTION_DEAD if most is None else min(most, PORTION_DEAD)
+        self._looks = self._takes * DEAD_LOOKS
+        self._bytes = PORTION_DEAD_BYTES
+
+    @property
+    def may_look(self) -> bool:
+        return self._looks > 0 and self._bytes > 0 and self._takes > 0
+
+    def take(self) -> bool:
+        """Counts one that is to be brought back or purged; returns False when that is one too many."""
+        self._takes -= 1
+        return self._takes >= 0
+
+    def read(
+        self, step: Step, start: bytes, stop: bytes | None, behind: Callable[[bytes], bytes | None] | None = None
+    ) -> tuple[list[tuple[bytes, bytes]], bytes | None]:
+        """Returns rows of dead letters, as many as may still be looked at, and where to go on; None at the end.
+
+        Args:
+            start: key from which on.
+            stop: key before which; None: up to the last.
+            behind: says where to go on behind the dead letters of a queue that is not meant, by the key of the first.
+        """
+        rows: list[tuple[bytes, bytes]] = []
+        for row in step.tx.scan(tables.DEAD, start, stop):
+            if not self.may_look:
+                return rows, row[0]
+            self._looks -= 1
+            self._bytes -= len(row[1])
+            past = None if behind is None else behind(row[0])
+            if past is not None:
+                return rows, past
+            rows.append(row)
+        return rows, None
+
+
+def reason_of(value: bytes) -> str:
+    """Returns why a task is dead, of a row of `dead`."""
+    return str(tables.unpack(value)[1])
 
 
 # Replays.
@@ -129,6 +181,8 @@ def read_replays(books: Books, step: Step) -> None:
 
 def carry_on(books: Books, step: Step) -> float:
     """Brings back what the replays may bring back by now; returns when to look again."""
+    if books.replays and step.tx.is_full:
+        return step.now + FULL_SECONDS
     for replay in list(books.replays.values()):
         most = max(1.0, replay.rate * BURST_SECONDS)
         replay.allowance = min(replay.allowance + (step.now - replay.at) * replay.rate, most)
@@ -139,22 +193,30 @@ def carry_on(books: Books, step: Step) -> float:
 
 
 def _carry_on(books: Books, step: Step, replay: Replay) -> None:
+    """Looks at what one step may look at; whether it is over or goes on is stored."""
     queue = None if replay.queue is None else books.queue(step, replay.queue)
     to = None if replay.to is None else books.queue(step, replay.to)
+    first, stop = (b"", None) if queue is None else tables.queue_bounds(queue.number)
     wanted = None if replay.reason is None else replay.reason.casefold()
-    seen = list(islice(find(books, step, queue, None, replay.cursor), REPLAY_SCAN_MAX))
-    for dead in seen:
+    portion = DeadPortion(None if wanted is not None else int(replay.allowance) + 1)
+    rows, cursor = portion.read(step, max(first, replay.cursor), stop)
+    for key, value in rows:
         if replay.allowance < ONE_ALLOWED:
+            cursor = key
             break
-        replay.cursor = dead.batch.key + b"\0"
-        if dead.death < replay.before and (wanted is None or wanted in dead.reason.casefold()):
-            replay.allowance -= 1.0
-            replay.moved += revive(books, step, dead.batch, to)
+        _, reason, _, death = tables.unpack(value)
+        if death >= replay.before or (wanted is not None and wanted not in reason.casefold()):
+            continue
+        if not portion.take():
+            cursor = key
+            break
+        replay.allowance -= 1.0
+        replay.moved += revive(books, step, places.dead_letter(books, step, key, value).batch, to)
+    if cursor is None:
+        stop_replay(books, step, replay.id)
     else:
-        if len(seen) < REPLAY_SCAN_MAX:
-            stop_replay(books, step, replay.id)
-            return
-    _save(step, replay)
+        replay.cursor = cursor
+        _save(step, replay)
 
 
 def _save(step: Step, replay: Replay) -> None:

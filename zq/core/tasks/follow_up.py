@@ -8,30 +8,40 @@ what is made of them: an array header and the results as they are.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from math import inf
 
 from zq.core import tables
 from zq.core.state import places
 from zq.core.state.books import Books
 from zq.core.state.step import MOVED, EndedMembers, Notice, Step
-from zq.core.tasks import admission, cancelling, groups, outcomes
-from zq.core.tasks.groups import CANCELLED, DONE, FAILED, IS_GROUP, IS_TASK, NIL, OPEN, GroupRow
+from zq.core.tasks import admission, groups, outcomes
+from zq.core.tasks.groups import DONE, FAILED, IS_GROUP, IS_TASK, NIL, OPEN, GroupRow
 from zq.wire.batch import iterate_payloads, pack_payloads
 from zq.wire.limits import HEADERS_MAX, PAYLOAD_BYTES_CEILING
 from zq.wire.messages import Batch, Ended, Options
+from zq.wire.wholeness import are_whole_results
 
 HEADER_REASON_CHARS = 4096
 """Of a reason in a header (protocol 1.1) or in a joined result; of a longer one both ends are kept."""
+
+JOIN_GROUP = "join"
+"""The chore of a group that is joined."""
+
+JOIN_AT_ONCE = 2000
+"""Members whose results are joined in the step in which the last of them ends; more of them in the next steps."""
 
 NOTICE_PREFIX = "zq.notice."
 
 
 def follow_up(books: Books, step: Step) -> None:
     """Carries out what the ends of this step entail."""
+    rows: dict[str, GroupRow] = {}  # groups that members have left; each is stored once
     while step.ended:
         ended, step.ended = step.ended, []
         for members in ended:
-            _leave(books, step, members)
+            _leave(books, step, members, rows)
+    for row in rows.values():
+        groups.save(step, row)
     notices, step.notices = step.notices, []
     for notice in notices:
         _store_notice(books, step, notice)
@@ -40,16 +50,17 @@ def follow_up(books: Books, step: Step) -> None:
 # Members.
 
 
-def _leave(books: Books, step: Step, members: EndedMembers) -> None:
+def _leave(books: Books, step: Step, members: EndedMembers, rows: dict[str, GroupRow]) -> None:
     """Counts members out of their group, and ends it when they decide it."""
-    row = groups.find(step, members.group[0])
+    id = members.group[0]
+    row = rows.get(id) or groups.find(step, id)
     if row is None or row.state != OPEN:
         return
+    rows[id] = row
     count = members.hi - members.lo
     if count and not groups.is_member(step, row.id, members.id, IS_GROUP if members.is_group else IS_TASK):
         return
     row.outstanding -= count
-    groups.save(step, row)
     if members.outcome != MOVED and count and not _decide(books, step, row, members):
         return
     if row.outstanding <= 0:
@@ -62,6 +73,9 @@ def _decide(books: Books, step: Step, row: GroupRow, members: EndedMembers) -> b
     if not is_done and row.policy == "all":
         name = f"member {_path_at(members)} ended as {members.outcome}: {members.reason}"
         groups.end(books, step, row, FAILED, name)
+        return False
+    if not are_whole_results(members.ends, members.blob):  # they are joined as they are
+        groups.end(books, step, row, FAILED, f"the result of member {_path_at(members)} is no whole msgpack value")
         return False
     if is_done or row.policy == "settled":
         if not _store(step, row, members):
@@ -90,7 +104,7 @@ def _store(step: Step, row: GroupRow, members: EndedMembers) -> bool:
     if not groups.store_members(step, row.id, (*front, last + members.lo), record):
         return False
     row.results_bytes += len(members.blob) + len(reason)
-    groups.save(step, row)
+    row.stored += members.hi - members.lo
     return True
 
 
@@ -104,12 +118,33 @@ def short(reason: str) -> str:
 
 
 def _complete(books: Books, step: Step, row: GroupRow) -> None:
-    """Joins a group whose members have all ended: its callback is stored, once, or its results are told."""
-    payload = joined(step, row)
+    """Joins a group whose members have all ended, at once or, if they are many, in the next steps."""
+    if row.stored <= JOIN_AT_ONCE or row.policy == "any":  # of which the first decides
+        _conclude(books, step, row, joined(step, row))
+    else:
+        groups.leave_to_chore(books, step, JOIN_GROUP, row.id)
+
+
+def join_some(books: Books, step: Step, row: GroupRow, most: int) -> bool:
+    """Goes on joining a group whose members have all ended; returns whether it is joined."""
+    joint: Joint = books.joints.setdefault(row.id, Joint())
+    if not joint.read(step, row, most):
+        return False
+    del books.joints[row.id]
+    _conclude(books, step, row, joint.payload(row))
+    return True
+
+
+def _conclude(books: Books, step: Step, row: GroupRow, payload: bytes | str) -> None:
+    """Ends a group by the results of its members, or by what is wrong with them: its callback is stored, once, or its
+    results are told.
+    """
     if isinstance(payload, str):
         groups.end(books, step, row, FAILED, payload)
         return
     if row.queue is None:
+        if row.stored > JOIN_AT_ONCE and row.policy != "any":
+            groups.pack_results(step, row, payload)
         groups.end(books, step, row, DONE, "")
         books.waits.note(row.id, Ended(0, 1, "done", "", *pack_payloads([payload])))
         return
@@ -122,26 +157,32 @@ def _complete(books: Books, step: Step, row: GroupRow) -> None:
     admission.store(books, step, books.queue(step, row.queue), batch)
 
 
-def joined(step: Step, row: GroupRow) -> bytes | str:
-    """Returns the results of the members as one msgpack array in the order of their paths, or why there is none."""
-    ranges: list[tuple[tuple[int, ...], int, bytes]] = []
-    count = 0
-    for path, size, blob, entries in _results(step, row):
-        ranges.append((path, size, blob))
-        count += entries
-    if _overlap(ranges):
-        return "two members had the same path"
-    if row.policy == "any" and not ranges:
-        return "none of its members was done"
-    payload = array_header(count) + b"".join(blob for _, _, blob in ranges)
-    if len(payload) > PAYLOAD_BYTES_CEILING:
-        return f"the results of its members have {len(payload)} bytes together, the limit is {PAYLOAD_BYTES_CEILING}"
-    return payload
+class Joint:
+    """The results of the members of a group, as far as they are joined, in the order of their paths."""
 
+    __slots__ = ("_blobs", "_count", "_cursor", "_ends", "_is_double", "_is_empty")
 
-def _results(step: Step, row: GroupRow) -> Iterator[tuple[tuple[int, ...], int, bytes, int]]:
-    """Yields path, size, joined results and number of results of each range of members."""
-    for key, value in step.tx.scan(tables.MEMBERS, *tables.id_bounds(row.id)):
+    def __init__(self) -> None:
+        self._blobs: list[bytes] = []
+        self._count = 0  # results that are in them
+        self._cursor = b""
+        self._ends: dict[tuple[int, ...], int] = {}  # path without its last number -> where the last range ended
+        self._is_double = False  # whether two ranges cover one path
+        self._is_empty = True
+
+    def read(self, step: Step, row: GroupRow, most: float = inf) -> bool:
+        """Reads results of members, as many as may be at once; returns whether that is all."""
+        start, stop = tables.id_bounds(row.id)
+        size = 0
+        for key, value in step.tx.scan(tables.MEMBERS, max(start, self._cursor), stop):
+            if size >= most:
+                return False
+            self._cursor = key + b"\0"
+            size += self._add(row, tables.path_of(row.id, key), value)
+        return True
+
+    def _add(self, row: GroupRow, path: tuple[int, ...], value: bytes) -> int:
+        """Adds a range of members; returns how many they are."""
         size, outcome, ends, blob, reason = tables.unpack(value)
         results = list(iterate_payloads(ends, blob)) if ends else [b""] * size
         if row.skips_none:
@@ -151,19 +192,36 @@ def _results(step: Step, row: GroupRow) -> Iterator[tuple[tuple[int, ...], int, 
             results = [head + (tables.pack(reason) if outcome != "done" else one or NIL) for one in results]
         else:
             results = [one or NIL for one in results]
-        yield tables.path_of(row.id, key), size, b"".join(results), len(results)
-
-
-def _overlap(ranges: list[tuple[tuple[int, ...], int, bytes]]) -> bool:
-    """Whether two ranges of members cover one path; they come in order of their first paths."""
-    ends: dict[tuple[int, ...], int] = {}  # path without its last number -> where the last range ended
-    for path, size, _ in ranges:
         *front, lo = path
         place = tuple(front)
-        if ends.get(place, 0) > lo:
-            return True
-        ends[place] = lo + size
-    return False
+        self._is_double = self._is_double or self._ends.get(place, 0) > lo
+        self._ends[place] = lo + size
+        self._blobs.append(b"".join(results))
+        self._count += len(results)
+        self._is_empty = False
+        return int(size)
+
+    def payload(self, row: GroupRow) -> bytes | str:
+        """Returns the results as one msgpack array, or why there is none."""
+        if self._is_double:
+            return "two members had the same path"
+        if row.policy == "any" and self._is_empty:
+            return "none of its members was done"
+        payload = array_header(self._count) + b"".join(self._blobs)
+        if len(payload) > PAYLOAD_BYTES_CEILING:
+            size = len(payload)
+            return f"the results of its members have {size} bytes together, the limit is {PAYLOAD_BYTES_CEILING}"
+        return payload
+
+
+def joined(step: Step, row: GroupRow) -> bytes | str:
+    """Returns the results of the members as one msgpack array in the order of their paths, or why there is none."""
+    packed = groups.packed_results(step, row)
+    if packed is not None:
+        return packed
+    joint = Joint()
+    joint.read(step, row)
+    return joint.payload(row)
 
 
 def array_header(count: int) -> bytes:
@@ -173,7 +231,7 @@ def array_header(count: int) -> bytes:
     return b"\xdc" + count.to_bytes(2, "big") if count < 1 << 16 else b"\xdd" + count.to_bytes(4, "big")
 
 
-# Asking and cancelling.
+# Asking.
 
 
 def ended_spans(books: Books, step: Step, id: str, lo: int, hi: int) -> tuple[list[Ended], int]:
@@ -194,24 +252,6 @@ def ended_spans(books: Books, step: Step, id: str, lo: int, hi: int) -> tuple[li
     return [Ended(0, 1, "done", "", *pack_payloads([payload if isinstance(payload, bytes) else NIL]))], 0
 
 
-def cancel(books: Books, step: Step, id: str) -> int:
-    """Cancels a task, a batch, or an open group with all of its members; returns how many had not ended, a group
-    counting as one more.
-    """
-    row = groups.find(step, id)
-    if row is None or row.state != OPEN:
-        return cancelling.cancel_task(books, step, id)
-    members = list(groups.roster(step, id))
-    groups.end(books, step, row, CANCELLED, cancelling.REASON)
-    count = 1
-    for member, kind in members:
-        if kind != IS_TASK:
-            count += cancel(books, step, member)
-        if kind != IS_GROUP:
-            count += cancelling.cancel_task(books, step, member)
-    return count
-
-
 # Notices.
 
 
@@ -226,9 +266,9 @@ def _store_notice(books: Books, step: Step, notice: Notice) -> None:
     for name, text in (notice.headers or {}).items():
         if len(headers) < HEADERS_MAX:
             headers.setdefault(name, text)
-    number = books.sequence + 1  # the sequence is stored and never falls
+    number, jump = books.sequence + 1, 1  # the sequence is stored and never falls
     while places.find(step, id := f"{NOTICE_PREFIX}{number:x}") is not None:
-        number += 1  # somebody gave such an id to a task
+        number, jump = number + jump, 2 * jump  # somebody gave such an id to a task, and perhaps to thousands
     batch = Batch(id, notice.queue, Options(headers=headers), *pack_payloads([notice.payload]))
     admission.store(books, step, books.queue(step, notice.queue), batch)
     books.count("notices")

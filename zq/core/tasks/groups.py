@@ -18,12 +18,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any
 
 from zq.core import tables
 from zq.core.state import places
 from zq.core.state.batch import StoredBatch
 from zq.core.state.books import STORE_FULL, Books
+from zq.core.state.operation import Chore
 from zq.core.state.places import FinishedKind
 from zq.core.state.step import EndedMembers, Notice, Step
 from zq.wire.messages import DEFAULT_OPTIONS, Accepted, Done, Ended, Group, Options, Refused
@@ -40,6 +42,18 @@ NIL = b"\xc0"
 
 GROUP_OUTCOMES = {DONE: "done", FAILED: "dead", CANCELLED: "cancelled"}
 """What those are told who wait for a group as if it were a task."""
+
+
+GROUP_DEPTH_MAX = 100
+"""Groups around a group: when it fails they fail with it, one by the other, in one step."""
+
+_TOO_DEEP = f"it is in more than {GROUP_DEPTH_MAX} groups, each in the next"
+
+SWEEP, FORGET = "sweep", "forget"
+"""Chores of a group that has ended: what is not needed any more goes; or all of it does."""
+
+SWEEP_ROWS = 200
+"""Rows of a group that one step deletes at once; what is behind them is left to a chore."""
 
 
 @dataclass(slots=True, eq=False)
@@ -59,12 +73,17 @@ class GroupRow:
     results_bytes: int = 0  # so far
     reason: str = ""
     finished_time: float = 0.0  # wall
+    depth: int = 0  # groups around it
+    stored: int = 0  # members whose results are stored
+    is_packed: bool = False  # whether its results are one row, under the empty path
+    owner: str | None = None  # name of the key that opened it; None without keys
 
     def record(self) -> bytes:
         options = None if self.options is DEFAULT_OPTIONS else tuple(self.options)
         head = (self.size, self.policy, self.skips_none, self.queue, options, self.opened_time)
         tail = (self.state, self.joined, self.outstanding, self.results_bytes, self.reason, self.finished_time)
-        return tables.pack(head + tail)
+        ways = (self.depth, self.stored, self.is_packed)
+        return tables.pack(head + tail + ways if self.owner is None else (*head, *tail, *ways, self.owner))
 
 
 def read_row(id: str, value: bytes) -> GroupRow:
@@ -93,15 +112,24 @@ def open_group(books: Books, step: Step, group: Group) -> bool:
     """
     if find(step, group.id) is not None:
         return False
-    row = GroupRow(*group, step.wall, outstanding=group.size)
+    row = GroupRow(*group, step.wall, outstanding=group.size, depth=_depth(step, group), owner=step.owner)
     save(step, row)
     books.count("groups opened")
     outer = group.options.group
     if group.queue is not None and outer is not None:
         enroll(step, outer[0], group.id, IS_GROUP)
-    if not group.size:
+    if row.depth > GROUP_DEPTH_MAX:
+        end(books, step, row, FAILED, _TOO_DEEP)
+    elif not group.size:
         step.ended.append(EndedMembers((group.id, (0,)), group.id, 0, 0, "done", "", b"", b""))
     return True
+
+
+def _depth(step: Step, group: Group) -> int:
+    """Returns how many groups are around a new one: it is a member of the next."""
+    outer = group.options.group if group.queue is not None else None
+    around = None if outer is None else find(step, outer[0])
+    return 0 if around is None else around.depth + 1
 
 
 def admit(books: Books, step: Step, group: Group) -> Accepted | Refused:
@@ -123,6 +151,8 @@ def _refusal(step: Step, group: Group) -> Refused | None:
         return Refused(group.id, "busy", 5.0, STORE_FULL)
     outer = group.options.group if group.queue is not None else None
     reason = None if outer is None else closed_reason(step, outer[0], 1)
+    if reason is None and _depth(step, group) > GROUP_DEPTH_MAX:
+        reason = _TOO_DEEP
     return None if reason is None else Refused(group.id, "invalid", None, reason)
 
 
@@ -173,6 +203,17 @@ def roster(step: Step, id: str) -> Iterator[tuple[str, bytes]]:
     start, stop = tables.id_bounds(id)
     for key, kind in step.tx.scan(tables.ROSTER, start, stop):
         yield key[len(start) :].decode(), kind
+
+
+def pack_results(step: Step, row: GroupRow, payload: bytes) -> None:
+    """Stores the joined results of a group as one row, in place of those of its members."""
+    row.is_packed = True
+    step.tx.put(tables.MEMBERS, tables.member_key(row.id, ()), payload)
+
+
+def packed_results(step: Step, row: GroupRow) -> bytes | None:
+    """Returns the joined results of a group that has them as one row."""
+    return step.tx.get(tables.MEMBERS, tables.member_key(row.id, ())) if row.is_packed else None
 
 
 def store_members(step: Step, id: str, path: tuple[int, ...], record: tuple[Any, ...]) -> bool:
@@ -240,10 +281,8 @@ def end(books: Books, step: Step, row: GroupRow, state: str, reason: str) -> Non
     row.state, row.reason, row.finished_time = state, reason, step.wall
     save(step, row)
     books.count(f"groups {state}")
-    for key in _keys(step, tables.ROSTER, row.id):
-        step.tx.delete(tables.ROSTER, key)
-    if state != DONE or row.queue is not None:
-        _forget_members(step, row.id)
+    if state != CANCELLED and sweep(step, row, SWEEP_ROWS) == SWEEP_ROWS:
+        leave_to_chore(books, step, SWEEP, row.id)
     places.enter_finished(books, step, row.id, FinishedKind.GROUP)
     if state == DONE:
         return
@@ -258,16 +297,52 @@ def end(books: Books, step: Step, row: GroupRow, state: str, reason: str) -> Non
         step.notices.append(notice)
 
 
-def forget(step: Step, id: str) -> None:
+def leave_to_chore(books: Books, step: Step, verb: str, id: str) -> None:
+    """Leaves to the next steps what is to be done about a group."""
+    if not books.chores.is_about(verb, id):
+        books.chores.save(step, Chore(verb, id))
+        books.deadlines.chores.bring_forward(step.now)
+
+
+def sweep(step: Step, row: GroupRow, most: int) -> int:
+    """Deletes rows of a group that has ended, and that nobody needs any more; returns how many."""
+    count = _delete(step, row.id, tables.ROSTER, most)
+    is_kept = row.state == DONE and row.queue is None  # its results are its own
+    if not is_kept:
+        count += _delete(step, row.id, tables.MEMBERS, most - count)
+    elif row.is_packed:
+        count += _delete(step, row.id, tables.MEMBERS, most - count, tables.member_key(row.id, (0,)))
+    return count
+
+
+def strike(step: Step, id: str, member: str) -> None:
+    """Takes a member out of the roster of a group that has ended."""
+    step.tx.delete(tables.ROSTER, tables.roster_key(id, member))
+
+
+def forget(books: Books, step: Step, id: str) -> None:
     """Forgets a group that has ended long ago."""
+    if not forget_some(step, id, SWEEP_ROWS):
+        leave_to_chore(books, step, FORGET, id)
+
+
+def forget_some(step: Step, id: str, most: int) -> bool:
+    """Deletes rows of a group that is to be forgotten, itself the last; returns whether nothing is left of it."""
+    count = _delete(step, id, tables.ROSTER, most)
+    count += _delete(step, id, tables.MEMBERS, most - count)
+    if count == most:
+        return False
     step.tx.delete(tables.GROUPS, id.encode())
-    _forget_members(step, id)
+    return True
 
 
-def _forget_members(step: Step, id: str) -> None:
-    for key in _keys(step, tables.MEMBERS, id):
-        step.tx.delete(tables.MEMBERS, key)
-
-
-def _keys(step: Step, table: str, id: str) -> list[bytes]:
-    return [key for key, _ in step.tx.scan(table, *tables.id_bounds(id))]
+def _delete(step: Step, id: str, table: str, most: int, start: bytes = b"") -> int:
+    """Deletes the first rows that a table has of a group; returns how many."""
+    first, stop = tables.id_bounds(id)
+    keys = [key for key, _ in islice(step.tx.scan(table, max(first, start), stop), max(0, most))]
+    for key in keys:
+        if table == tables.ROSTER:
+            step.tx.delete(tables.ROSTER, key)
+        else:
+            step.tx.delete(tables.MEMBERS, key)
+    return len(keys)

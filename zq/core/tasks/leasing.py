@@ -30,6 +30,8 @@ def grant(books: Books, step: Step, batch: StoredBatch, mask: int, holder: Holde
     books.add_lease(lease)
     if queue.gate is not None:
         queue.gate.spend(batch.options.key, count, step.now)
+    if batch.options.ttl is not None and not batch.attempts:
+        watch_start(books, lease, step.now, step.wall)
     books.turn += 1
     holder.turn = books.turn
     if books.events is not None:
@@ -63,13 +65,14 @@ def uncover(books: Books, step: Step, lease: Lease, mask: int) -> None:
     books.stir_for(lease.holder)
     if not lease.mask:
         holder = lease.holder
-        del books.leases[lease.token], holder.leases[lease.token]
+        del books.leases[lease.token], holder.leases[lease.token], batch.tokens[lease.token]
         if lease.is_solo:
             holder.solo = False
         if holder.is_puller:
             books.offers.pop(lease.token, None)
             if not holder.leases:
-                books.pullers.pop(holder.name, None)
+                books.pullers.pop(holder.key, None)
+                books.forget_served(holder)
         step.tx.delete(tables.LEASES, tables.token_key(lease.token))
 
 
@@ -84,6 +87,16 @@ def give_back(books: Books, step: Step, lease: Lease, mask: int) -> None:
     if batch.options.ttl is not None:
         places.watch_expiry(books, step, batch)
     books.stirred[queue] = None
+
+
+def watch_start(books: Books, lease: Lease, now: float, wall: float) -> None:
+    """Has a lease looked at when the time to live of its tasks is over, and what its worker has started by then must be
+    known; what is pulled counts as started.
+    """
+    if not lease.holder.is_puller:
+        left = min(max(0.0, lease.batch.expires_time - wall), lease.batch.options.ttl or 0.0)  # the clock may jump
+        lease.start_by = now + left + books.options.suspect_after
+        books.alarms.set(lease.start_by, lease)
 
 
 def prolong(books: Books, step: Step, lease: Lease, seconds: float) -> None:

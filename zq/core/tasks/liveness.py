@@ -1,22 +1,26 @@
 """Workers: who they are, whether they live, and what becomes of the leases of one that does not (protocol 3).
 
 Theory of operation. A worker is named by itself and lives in incarnations: a second process of the same name is another
-incarnation and fences the first. Silence is measured on the monotonic clock from the last message of any kind. Two
-thresholds: *suspect* gets no new tasks, *gone* loses its leases. The coordinator's own stall is not the workers'
-silence: `excuse_stall` moves what was last heard by it.
+incarnation. A name belongs to who has it while that one lives: another incarnation is refused, and told to try again,
+until the holder's connection is gone, or it has not been heard for a while; then it is fenced. So whoever has only seen
+a name takes it from nobody, and a worker that was killed gets its own back at once.
+
+Silence is measured on the monotonic clock from the last message of any kind. Two thresholds: *suspect* gets no new
+tasks, *gone* loses its leases. The coordinator's own stall is not the workers' silence: `excuse_stall` moves what was
+last heard by it.
 """
 
 from collections import deque
-from itertools import takewhile
+from itertools import islice, takewhile
 from math import inf
 
 from zq.core.state.books import Books
 from zq.core.state.holder import Life, Peer
-from zq.core.state.leases import Holder
+from zq.core.state.leases import Departure, Holder, Lease
 from zq.core.state.queue import Queue
 from zq.core.state.step import Step
 from zq.core.tasks import settling
-from zq.wire.messages import Beat, Error, Goodbye, Heartbeat, Held, Hello, Welcome
+from zq.wire.messages import Beat, Cancelled, Error, Goodbye, Heartbeat, Held, Hello, Welcome
 
 IDLE_MIN = 10.0
 """Seconds that a worker may hold tasks without working on them in any case: its children may have to import the
@@ -26,12 +30,19 @@ handlers first.
 IDLE_REST_MAX = 8
 """Longest rest, in times that period, of a worker that holds tasks without working on them."""
 
+GAPS_MAX = 4
+"""Times that a worker may have been away, since it last settled a task, without that what it holds counts as held all
+the while: its first hello is one.
+"""
+
 FENCED_MAX = 8
 """Fenced incarnations remembered for each name: a late message of one of them must not fence its successor."""
 
 
 def hello(books: Books, step: Step, peer: Peer, message: Hello) -> None:
-    """Begins or resumes a session: fences an older incarnation, takes up claimed leases, gives back unclaimed ones."""
+    """Begins or resumes a session: fences an older incarnation that is not there any more, takes up claimed leases,
+    gives back unclaimed ones.
+    """
     worker = books.workers.get(message.name)
     if message.incarnation in books.fenced.get(message.name, ()):
         step.send(peer, Error(None, "fenced", f"another worker took the name {message.name}"))
@@ -41,10 +52,14 @@ def hello(books: Books, step: Step, peer: Peer, message: Hello) -> None:
         books.check_peer(step, "workers")
     books.check_queues(step, message.queues)
     if worker is not None and worker.incarnation != message.incarnation:
+        if _keeps_name(books, step, worker):
+            _refuse_name(books, step, peer, worker)
+            return
         _fence(books, step, worker)
         worker = None
     if worker is None:
         worker = books.workers[message.name] = Holder(message.name, message.incarnation, is_puller=False)
+        worker.owner = step.owner
         _note(books, worker, "hello")
     refused = _claim(books, step, worker, message.held)
     _attach(books, step, worker, peer, message)
@@ -53,6 +68,31 @@ def hello(books: Books, step: Step, peer: Peer, message: Hello) -> None:
         peer,
         Welcome(books.epoch, options.heartbeat_interval, options.suspect_after, options.gone_after, refused),
     )
+
+
+def _keeps_name(books: Books, step: Step, worker: Holder) -> bool:
+    """Whether a name stays with the worker that has it, when another incarnation wants it."""
+    if worker.owner is not None and worker.owner == step.owner:
+        return False  # whoever it belongs to may replace it
+    if worker.life is Life.ABSENT:  # it has the time to come back after a restart that another has until it is suspect
+        return step.now < worker.heard_at + books.options.suspect_after
+    return worker.life is Life.LIVE and worker.peer is not None
+
+
+def _refuse_name(books: Books, step: Step, peer: Peer, worker: Holder) -> None:
+    """Refuses a name that belongs to another worker, and asks that one for a sign of life: when its process has ended,
+    the message cannot be sent, and the name is free in the next step.
+    """
+    books.count("error name-taken")
+    silence = books.options.suspect_after
+    text = (
+        f"the name {worker.name} belongs to another worker, which is there; it is free when that one has not been heard "
+        f"for {silence:g} s, or its connection is gone: try again soon"
+    )
+    step.send(peer, Error(None, "name-taken", text, 2 * silence))
+    if step.now >= worker.called_at + books.options.heartbeat_interval:  # who asks often does not make it hear often
+        worker.called_at = step.now
+        step.send(worker.peer, Cancelled(()))
 
 
 def _attach(books: Books, step: Step, worker: Holder, peer: Peer, message: Hello) -> None:
@@ -67,7 +107,8 @@ def _attach(books: Books, step: Step, worker: Holder, peer: Peer, message: Hello
     worker.peer = peer
     books.entrust(worker, peer)
     worker.life = Life.LIVE
-    worker.heard_at = worker.connected_at = worker.steady_since = step.now
+    worker.heard_at = worker.connected_at = worker.beat_at = step.now
+    _excuse_gap(worker, step.now)
     books.deadlines.silence.bring_forward(step.now + books.options.suspect_after)
     worker.credit = message.credit
     worker.concurrency = message.concurrency
@@ -77,6 +118,13 @@ def _attach(books: Books, step: Step, worker: Holder, peer: Peer, message: Hello
         queue.workers[worker.name] = worker
         queue.ring = None
         books.stirred[queue] = None
+
+
+def _excuse_gap(worker: Holder, now: float) -> None:
+    """Lets a worker that was away begin anew with what it holds; not for ever, when nothing of that is settled."""
+    worker.gaps += 1
+    if worker.gaps <= GAPS_MAX:
+        worker.steady_since = now
 
 
 def _leave_queues(books: Books, worker: Holder) -> None:
@@ -96,9 +144,8 @@ def _queues_of(books: Books, worker: Holder) -> list[Queue]:
 def _claim(books: Books, step: Step, worker: Holder, held: tuple[Held, ...]) -> tuple[int, ...]:
     """Matches what the worker says it holds with the leases; what it does not list never reached it and goes back."""
     tokens = {one.token for one in held}
-    for token, lease in list(worker.leases.items()):
-        if token not in tokens:
-            settling.give_back_all(books, step, lease, "its worker came back without it")
+    unlisted = [lease for token, lease in worker.leases.items() if token not in tokens]
+    _take_back(books, step, worker, unlisted, "its worker came back without it")
     return note_held(books, step, worker, held)
 
 
@@ -116,13 +163,14 @@ def note_held(books: Books, step: Step, worker: Holder, held: tuple[Held, ...]) 
 
 def heartbeat(books: Books, step: Step, worker: Holder, message: Heartbeat) -> None:
     """Answers a ping. A lease that the worker has not listed for so long that its assignment must be lost goes back."""
+    worker.beat_at = step.now
     if len(message.held) < len(worker.leases):
         tokens = {one.token for one in message.held}
         overdue = step.now - books.options.gone_after
-        for token, lease in list(worker.leases.items()):
-            if token not in tokens and lease.granted_at < overdue:
-                books.count("never arrived")
-                settling.give_back_all(books, step, lease, "it never reached its worker")
+        unlisted = [one for token, one in worker.leases.items() if token not in tokens and one.granted_at < overdue]
+        if unlisted:
+            books.count("never arrived", len(unlisted))
+            _take_back(books, step, worker, unlisted, "it never reached its worker")
     refused = note_held(books, step, worker, message.held)
     for token, running in message.held:
         held = worker.leases.get(token)
@@ -142,7 +190,7 @@ def _look_for_idle(books: Books, step: Step, worker: Holder, held: tuple[Held, .
     if worker.is_resting and step.now >= worker.rests_until:
         worker.is_resting = False
         books.stir_for(worker)
-    period = max(books.options.gone_after, IDLE_MIN)
+    period = _idle_period(books)
     since = step.now - period
     if worker.steady_since > since:
         return
@@ -160,8 +208,7 @@ def _look_for_idle(books: Books, step: Step, worker: Holder, held: tuple[Held, .
 def goodbye(books: Books, step: Step, worker: Holder, message: Goodbye) -> None:
     """Ends a session in peace: what the worker still holds goes back uncharged."""
     if message.incarnation == worker.incarnation:
-        for lease in list(worker.leases.values()):
-            settling.give_back_all(books, step, lease, "its worker said goodbye")
+        _depart(books, step, Departure(worker, "its worker said goodbye", is_lost=False))
         _note(books, worker, "goodbye" if message.reason is None else f"goodbye: {message.reason}")
         _remove(books, worker)
 
@@ -182,7 +229,7 @@ def note_life(books: Books, step: Step, worker: Holder) -> None:
     worker.heard_at = step.now
     if worker.life is Life.SUSPECT:
         worker.life = Life.LIVE
-        worker.steady_since = step.now
+        _excuse_gap(worker, step.now)
         _note(books, worker, "heard again")
         books.deadlines.silence.bring_forward(step.now + books.options.suspect_after)
         for queue in _queues_of(books, worker):
@@ -201,7 +248,15 @@ def _fence(books: Books, step: Step, worker: Holder) -> None:
     books.count("fenced")
     _note(books, worker, "fenced")
     books.fenced.setdefault(worker.name, deque(maxlen=FENCED_MAX)).append(worker.incarnation)
-    settling.lose_all(books, step, worker, f"worker {worker.name} was replaced by another of its name")
+    _lose_all(books, step, worker, f"worker {worker.name} was replaced by another of its name")
+    _remove(books, worker)
+
+
+def expel(books: Books, step: Step, worker: Holder, why: str) -> None:
+    """Ends the session of a worker whose key may not work here any more, and says so to it."""
+    step.send(worker.peer, Error(None, "denied", why))
+    _note(books, worker, f"expelled: {why}")
+    _lose_all(books, step, worker, why)
     _remove(books, worker)
 
 
@@ -219,10 +274,66 @@ def _remove(books: Books, worker: Holder) -> None:
 def take_back_undelivered(books: Books, step: Step, peer: Peer, since: float) -> None:
     """Takes back what was granted in the step whose messages could not be sent to a worker: it never had it."""
     worker = books.peers.get(peer)
-    for lease in list(worker.leases.values()) if worker is not None else ():
-        if lease.granted_at >= since:
-            books.count("never arrived")
-            settling.give_back_all(books, step, lease, "it never reached its worker")
+    if worker is not None:
+        fresh = [lease for lease in worker.leases.values() if lease.granted_at >= since]
+        books.count("never arrived", len(fresh))
+        _take_back(books, step, worker, fresh, "it never reached its worker")
+
+
+# Leases that end because their holder is gone, or never had them: a portion in each step. What has not had its turn is
+# leased to nobody who could end it, and after a restart to one who does not come back.
+
+
+def _take_back(books: Books, step: Step, worker: Holder, leases: list[Lease], why: str) -> None:
+    """Takes leases from a worker that goes on without them."""
+    if len(leases) <= settling.PORTION_LEASES:
+        for lease in leases:
+            settling.give_back_all(books, step, lease, why)
+        return
+    nobody = Holder(worker.name, worker.incarnation, is_puller=False)
+    for lease in leases:
+        nobody.leases[lease.token] = worker.leases.pop(lease.token)
+        lease.holder = nobody
+        tasks = lease.mask.bit_count()
+        worker.held -= tasks
+        nobody.held += tasks
+        if lease.is_solo:
+            worker.solo = False
+    books.stir_for(worker)
+    _depart(books, step, Departure(nobody, why, is_lost=False))
+
+
+def _lose_all(books: Books, step: Step, worker: Holder, why: str) -> None:
+    _depart(books, step, Departure(worker, why, is_lost=True, suspects=settling.suspects_of(worker)))
+
+
+def _depart(books: Books, step: Step, departure: Departure) -> None:
+    _end_leases(books, step, departure)
+    if departure.holder.leases:
+        books.departed.append(departure)
+        books.deadlines.silence.bring_forward(step.now)
+
+
+def _end_leases(books: Books, step: Step, departure: Departure) -> None:
+    """Ends leases of one who is gone, as many as this step still may."""
+    most = settling.PORTION_LEASES
+    for lease in list(islice(departure.holder.leases.values(), most)):
+        if step.departed >= most:
+            return
+        if departure.is_lost:
+            suspects = departure.suspects.get(lease.token, 0)
+            step.departed += settling.lose(books, step, lease, departure.why, suspects, most - step.departed)
+        else:
+            settling.give_back_all(books, step, lease, departure.why)
+            step.departed += 1
+
+
+def _see_off(books: Books, step: Step) -> None:
+    """Does a portion of the departures."""
+    while books.departed and step.departed < settling.PORTION_LEASES:
+        _end_leases(books, step, books.departed[0])
+        if not books.departed[0].holder.leases:
+            books.departed.popleft()
 
 
 def disconnected(books: Books, wall: float, peer: Peer) -> None:
@@ -255,18 +366,30 @@ def watch(books: Books, step: Step) -> float:
     is known is never too late.
     """
     options = books.options
+    _see_off(books, step)
     for worker in list(books.workers.values()):
         # The sums are those of `_next_watch_at`: a difference may be rounded the other way, and nothing would be due at
         # the time that it named.
         if step.now >= worker.heard_at + options.gone_after:
-            books.count("gone")
-            silence = step.now - worker.heard_at
-            _note(books, worker, f"gone: silent for {silence:.1f} s")
-            settling.lose_all(books, step, worker, f"worker {worker.name} was silent for {silence:.1f} s")
-            _remove(books, worker)
+            _bury(books, step, worker, f"silent for {step.now - worker.heard_at:.1f} s")
+        elif step.now >= worker.beat_at + _idle_period(books) and worker.life is not Life.ABSENT:
+            _bury(books, step, worker, f"heard and did not beat for {step.now - worker.beat_at:.1f} s")
         elif step.now >= worker.heard_at + options.suspect_after and worker.life is Life.LIVE:
             suspect(books, step.wall, worker)
-    return _next_watch_at(books)
+    return step.now if books.departed else _next_watch_at(books)
+
+
+def _bury(books: Books, step: Step, worker: Holder, why: str) -> None:
+    """Ends the session of a worker that is gone, or that nothing is known of any more."""
+    books.count("gone")
+    _note(books, worker, f"gone: {why}")
+    _lose_all(books, step, worker, f"worker {worker.name} was {why}")
+    _remove(books, worker)
+
+
+def _idle_period(books: Books) -> float:
+    """Returns for how many seconds a worker may hold tasks without working on them."""
+    return max(books.options.gone_after, IDLE_MIN)
 
 
 def _next_watch_at(books: Books) -> float:
@@ -276,6 +399,8 @@ def _next_watch_at(books: Books) -> float:
     for worker in books.workers.values():
         limit = options.suspect_after if worker.life is Life.LIVE else options.gone_after
         at = min(at, worker.heard_at + limit)
+        if worker.life is not Life.ABSENT:
+            at = min(at, worker.beat_at + _idle_period(books))
     return at
 
 
@@ -285,6 +410,7 @@ def excuse_stall(books: Books, now: float, seconds: float) -> None:
     """
     for worker in books.workers.values():
         worker.heard_at = min(now, worker.heard_at + seconds)
+        worker.beat_at = min(now, worker.beat_at + seconds)
     for guest in books.guests.values():
         guest.heard_at = min(now, guest.heard_at + seconds)
     for token in books.offers:

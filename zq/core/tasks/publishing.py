@@ -12,13 +12,15 @@ been bound since.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 from zq.core import tables
-from zq.core.arguments import LIST_MAX, headers_in, judged, limit_in, name_in, prefix, text_in
+from zq.core.arguments import InvalidRequestError, headers_in, judged, name_in, optional_name_in, prefix, queue_in
 from zq.core.bindings import Binding, Filter
+from zq.core.pages import Budget, Page, page
 from zq.core.state import places
-from zq.core.state.books import Books
+from zq.core.state.books import STORE_FULL, Books
 from zq.core.state.holder import Peer
 from zq.core.state.places import FinishedKind
 from zq.core.state.step import Step
@@ -31,6 +33,9 @@ from zq.wire.topics import check_pattern, check_topic
 TOPIC_HEADER = "zq-topic"
 """The header in which a task says to which topic it was published."""
 
+FILTERS_MAX = 1000
+"""Bindings of a queue with one pattern, each by other headers: they are taken away by one command."""
+
 CROWDED_RETRY_AFTER = 0.1
 """Seconds, when other publications have written enough in this step."""
 
@@ -42,12 +47,15 @@ def publish(books: Books, step: Step, peer: Peer, message: Publish) -> None:
         books.count("repeated")
         step.send(peer, Published(message.request, _repeat(books, step, message, known), None))
         return
-    names = books.bindings.match(message.topic, message.options.headers or {})
+    try:
+        names = books.bindings.match(message.topic, message.options.headers or {})
+    except InvalidRequestError as error:
+        _refuse(books, step, peer, message, Refused(message.id, "invalid", None, str(error)))
+        return
     batches = _batches(message, names)
     refused = _refusal(books, step, message, batches)
     if refused is not None:
-        books.count(refused.code)
-        step.send(peer, Published(message.request, (), refused))
+        _refuse(books, step, peer, message, refused)
         return
     step.fanout_bytes += len(message.blob) * len(batches)
     stored = []
@@ -57,6 +65,11 @@ def publish(books: Books, step: Step, peer: Peer, message: Publish) -> None:
     _remember(books, step, message.id, [(batch.queue, batch.id) for batch in batches])
     books.count("published")
     step.send(peer, Published(message.request, tuple(stored), None))
+
+
+def _refuse(books: Books, step: Step, peer: Peer, message: Publish, refused: Refused) -> None:
+    books.count(refused.code)
+    step.send(peer, Published(message.request, (), refused))
 
 
 def _batches(message: Publish, names: list[str]) -> list[Batch]:
@@ -73,6 +86,8 @@ def _refusal(books: Books, step: Step, message: Publish, batches: list[Batch]) -
     reason = _fault(message, batches)
     if reason is not None:
         return Refused(message.id, "invalid", None, reason)
+    if step.tx.is_full:
+        return Refused(message.id, "busy", admission.STORE_RETRY_AFTER, STORE_FULL)
     if not batches and message.is_mandatory:
         return Refused(message.id, "unroutable", None, f"no queue is bound to topic {message.topic} with these headers")
     queues = [(books.queue(step, batch.queue), batch) for batch in batches]
@@ -145,12 +160,16 @@ def _repeat(books: Books, step: Step, message: Publish, known: list[tuple[str, s
 
 def bind(books: Books, step: Step, arguments: dict[str, Any]) -> bool:
     """Binds a queue to a pattern; returns False when it is already bound so."""
-    binding = Binding(_pattern(arguments), name_in(arguments, "queue"), _filter(arguments) or ())
+    binding = Binding(_pattern(arguments), queue_in(arguments, "queue"), _filter(arguments) or ())
     bindings = books.bindings
     if binding in bindings.numbers:
         return False
     books.check_store(step)
     books.check_made(step, "bindings", len(bindings))
+    if sum(1 for _ in bindings.of(binding.queue, binding.pattern)) >= FILTERS_MAX:
+        raise InvalidRequestError(
+            f"queue {binding.queue} is bound to {binding.pattern} {FILTERS_MAX} times, by headers"
+        )
     books.queue_for(step, binding.queue).save_later()
     books.note_made(step, "bindings", binding)
     bindings.add(binding, bindings.last_number + 1)
@@ -163,7 +182,7 @@ def unbind(books: Books, step: Step, arguments: dict[str, Any]) -> int:
     returns how many.
     """
     wanted = _filter(arguments)
-    found = books.bindings.of(text_in(arguments, "queue"), _pattern(arguments))
+    found = list(books.bindings.of(name_in(arguments, "queue"), _pattern(arguments)))
     return remove(books, step, [one for one in found if wanted is None or one.headers == wanted])
 
 
@@ -175,20 +194,39 @@ def remove(books: Books, step: Step, bindings: list[Binding]) -> int:
     return len(bindings)
 
 
-# All queries are alike in shape; this one needs no more.
-def list_bindings(books: Books, step: Step, arguments: dict[str, Any]) -> list[dict[str, Any]]:  # noqa: ARG001
-    """Answers the query `bindings`."""
-    queue = arguments.get("queue")
-    found = list(books.bindings) if queue is None else books.bindings.of(text_in(arguments, "queue"))
-    inside = prefix(arguments)
-    rows = sorted(one for one in found if one.queue.startswith(inside))[: limit_in(arguments, LIST_MAX)]
-    return [{"pattern": one.pattern, "queue": one.queue, "headers": dict(one.headers)} for one in rows]
+def list_bindings(books: Books, step: Step, arguments: dict[str, Any]) -> Page:
+    """Answers the query `bindings`: in the order in which they were made."""
+    queue, inside = optional_name_in(arguments, "queue"), prefix(arguments)
+
+    def find(after: int, budget: Budget) -> Iterator[tuple[int, dict[str, Any] | None]]:
+        found = _all_after(step, after, budget) if queue is None else _own_after(books, queue, after)
+        for number, one in found:
+            row = {"pattern": one.pattern, "queue": one.queue, "headers": dict(one.headers)}
+            yield number, row if one.queue.startswith(inside) else None
+
+    return page(arguments, 0, find)
+
+
+def _all_after(step: Step, number: int, budget: Budget) -> Iterator[tuple[int, Binding]]:
+    if not 0 <= number < tables.KEY_NUMBER_MAX:
+        raise InvalidRequestError("expected cursor as an earlier answer to the same question has it")
+    for key, value in step.tx.scan(tables.BINDINGS, tables.binding_key(number + 1)):
+        budget.read(len(value))
+        yield int.from_bytes(key, "big"), Binding(*tables.unpack(value))
+
+
+def _own_after(books: Books, queue: str, number: int) -> Iterator[tuple[int, Binding]]:
+    numbers = books.bindings.numbers
+    return iter([(numbers[one], one) for one in books.bindings.of(queue) if numbers[one] > number])
 
 
 def match(books: Books, step: Step, arguments: dict[str, Any]) -> list[str]:  # noqa: ARG001 - a query
     """Answers the query `match`: which queues a publication would reach now."""
-    topic = judged(check_topic, text_in(arguments, "topic"))
-    return books.bindings.match(topic, headers_in(arguments) or {})
+    topic = judged(check_topic, name_in(arguments, "topic"))
+    found = books.bindings.match(topic, headers_in(arguments) or {})
+    if len(found) > FANOUT_QUEUES_MAX:
+        raise InvalidRequestError(f"topic {topic} reaches {len(found)} queues, the limit is {FANOUT_QUEUES_MAX}")
+    return found
 
 
 def _pattern(arguments: dict[str, Any]) -> str:

@@ -1,8 +1,9 @@
 """Pulls: a client asks for tasks and gets them at once, when some come, or none when it has waited long enough.
 
-`client` and `request` name a pull (protocol 2). One name waits in one place or has leases, never both, nor in two
-queues: else the leases of one would hide those of the other. What a connection has waiting is limited, since each pull
-costs memory for as long as it waits.
+`client` and `request` name a pull (protocol 2), for people; what tells it from a pull of somebody else who says the
+same name is its secret, or its connection. A pull waits in one place or has leases, never both, nor in two queues: else
+the leases of one would hide those of the other. What a connection has waiting is limited, since each pull costs memory
+for as long as it waits.
 
 Pulls and waits die with those who wait. A client says what it gives up (`withdraw`). A connection that is silent while
 it waits is called on: a message that cannot be sent shows that it is gone (`disconnected`). And the leases of a pull
@@ -15,23 +16,24 @@ Invariant: what is on offer is leased to a pull.
 
 from __future__ import annotations
 
+from itertools import islice
 from math import inf
 
 from zq.core.accounts import BusyRequestError
 from zq.core.state.books import EPOCH_SHIFT, Books
-from zq.core.state.holder import Peer, PullWait, pull_name
-from zq.core.state.leases import Holder, Lease
+from zq.core.state.holder import Peer, PullWait, pull_key
+from zq.core.state.leases import Claimant, Holder, Lease
 from zq.core.state.step import Step
 from zq.core.tasks import assignment, settling
 from zq.wire.limits import BATCH_TASKS_MAX
-from zq.wire.messages import Cancelled, Error, Pull, Span, Tasks
+from zq.wire.messages import Cancelled, Confirm, Error, Pull, Span, Tasks
 
 
 def pull(books: Books, step: Step, peer: Peer, message: Pull) -> None:
     """Answers a pull, or lets it wait."""
-    name = pull_name(message.client, message.request)
-    held = books.pullers.get(name)
-    earlier = books.pulls.get(name)
+    key = pull_key(peer, message)
+    held = books.pullers.get(key)
+    earlier = books.pulls.get(key)
     queues = {lease.batch.queue.name for lease in held.leases.values()} if held is not None else set()
     if earlier is not None:
         queues.add(earlier.pull.queue)
@@ -62,8 +64,10 @@ def end_due(books: Books, step: Step) -> float:
 
 def _say_again(books: Books, step: Step, peer: Peer, message: Pull, held: Holder) -> None:
     """The answer was lost: the same leases again (protocol 2, pull)."""
+    books.forget_served(held)
     held.peer = peer
     books.entrust(held, peer)
+    books.note_served(held)
     for token in held.leases:
         if books.offers.pop(token, None) is not None or (message.confirms and token >> EPOCH_SHIFT < books.epoch):
             assignment.offer(books, step, token)
@@ -76,9 +80,9 @@ def _say_again(books: Books, step: Step, peer: Peer, message: Pull, held: Holder
 def _serve_or_wait(books: Books, step: Step, peer: Peer, message: Pull) -> None:
     books.check_peer(step, "leases")
     queue = books.queue_for(step, message.queue)
-    wait = PullWait(peer, message, step.now + message.wait)
+    wait = PullWait(peer, message, step.now + message.wait, step.owner)
     is_first = not any(assignment.is_heard(books, step, one) for one in queue.pull_waits.values())
-    if is_first and assignment.serve_pull(books, step, queue, wait):
+    if is_first and not step.tx.is_short and assignment.serve_pull(books, step, queue, wait):
         return
     try:
         books.check_peer(step, "pulls")
@@ -90,7 +94,7 @@ def _serve_or_wait(books: Books, step: Step, peer: Peer, message: Pull) -> None:
 
 def _drop(books: Books, wait: PullWait) -> None:
     queue = books.queues[wait.pull.queue]
-    del queue.pull_waits[wait.name]
+    del queue.pull_waits[wait.key]
     if not queue.pull_waits:
         books.pulled.pop(queue, None)
     books.end_pull(wait)
@@ -106,32 +110,39 @@ def _refuse(books: Books, step: Step, peer: Peer, message: Pull, code: str, text
 
 def withdraw(books: Books, step: Step, peer: Peer, requests: tuple[int, ...]) -> None:
     """Forgets waits and pulls of a connection that were given up, and takes back what is on its way to them."""
+    guest = books.guests.get(peer)
+    waiting: dict[int, list[PullWait]] = {}
+    for wait in guest.pulls.values() if guest is not None else ():
+        waiting.setdefault(wait.pull.request, []).append(wait)
     for request in requests:
         if books.waits.forget(peer, request):
             continue
-        guest = books.guests.get(peer)
-        for wait in list(guest.pulls.values()) if guest is not None else ():
-            if wait.pull.request == request:
-                _drop(books, wait)
-        for lease in _offered_to(books, peer):
-            if lease.holder.name == pull_name(lease.holder.name.rpartition("/")[0], request):
-                settling.give_back_all(books, step, lease, "its pull was given up")
+        for wait in waiting.pop(request, ()):
+            _drop(books, wait)
+        for key in list(books.served.get((peer, request), ())):
+            for lease in list(books.pullers[key].leases.values()):
+                if lease.token in books.offers or lease.token in books.unsure:
+                    settling.give_back_all(books, step, lease, "its pull was given up")
 
 
-def confirm(books: Books, step: Step, peer: Peer, tokens: tuple[int, ...]) -> None:
+def confirm(books: Books, step: Step, peer: Peer, message: Confirm) -> None:
     """Notes that leases have come; whoever has one that is no longer its own is told so."""
-    for token in tokens:
-        if books.offers.pop(token, None) is None and token not in books.leases:
+    claimant = Claimant(peer, None, step.owner, message.proofs)
+    for token in message.tokens:
+        lease = books.leases.get(token)
+        if lease is None:
             step.send(peer, Cancelled((Span(token, 0, BATCH_TASKS_MAX),)))
+        elif token in books.offers and claimant.may_speak_for(lease):
+            del books.offers[token]
 
 
 def take_back_unconfirmed(books: Books, step: Step) -> float:
     """Takes back what was not confirmed in time; returns when to look again."""
-    for token, until in list(books.offers.items()):
+    for token, until in list(islice(books.offers.items(), settling.PORTION_LEASES)):
         if until > step.now:
             return until
         settling.take_back(books, step, books.leases[token])
-    return inf
+    return next(iter(books.offers.values()), inf)
 
 
 def take_back_unsure(books: Books, step: Step, peer: Peer) -> None:

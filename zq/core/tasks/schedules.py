@@ -9,20 +9,21 @@ brings one.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
-from itertools import islice
 from math import floor, inf
 from typing import Any, Final, NamedTuple
 
 from zq.core import tables
 from zq.core.arguments import InvalidRequestError, judged
+from zq.core.pages import Budget
 from zq.core.state.books import Books
 from zq.core.state.step import Step
 from zq.core.tasks import admission
 from zq.wire.limits import CATCH_UP, DELAY_MAX, EVERY_MIN
 from zq.wire.messages import DEFAULT_OPTIONS, Batch, Options, Schedule
 from zq.wire.options import schedule_fault
+from zq.wire.values import short
 
 FIRE_MAX: Final = 100
 """Tasks that schedules store in one step."""
@@ -178,10 +179,16 @@ def show(step: Step, name: str) -> dict[str, Any]:
     return row.as_map(name)
 
 
-def list_all(step: Step, most: int, front: str = "") -> list[dict[str, Any]]:
-    """Returns schedules whose names begin so, by name."""
-    found = ((name, value) for name, value in _names(step) if name.startswith(front))
-    return [_read(value).as_map(name) for name, value in islice(found, most)]
+def rows_after(step: Step, front: str, after: str, budget: Budget) -> Iterator[tuple[str, dict[str, Any] | None]]:
+    """Yields schedules whose names begin so and come after one, by name, as the query shows them."""
+    start, stop = tables.schedule_key(max(front, after)), tables.schedule_bounds()[1]
+    for key, value in step.tx.scan(tables.SCHEDULES, start, stop):
+        name = tables.split_schedule_key(key)
+        if not name.startswith(front):
+            return
+        budget.read(len(value))
+        if name != after:
+            yield name, _read(value).as_map(name)
 
 
 # Firing.
@@ -321,9 +328,9 @@ def check_changes(arguments: dict[str, Any]) -> dict[str, Any]:
         if name == "name" or value is None:
             continue
         if check is None:
-            raise InvalidRequestError(f"expected {', '.join(_CHECKS)}, got {name}")
+            raise InvalidRequestError(f"expected {', '.join(_CHECKS)}, got {short(name)}")
         if not check(value):
-            raise InvalidRequestError(f"expected {name} as {_EXPECTED[name]}, got {value!r}")
+            raise InvalidRequestError(f"expected {name} as {_EXPECTED[name]}, got {short(value)}")
         found[name] = value
     return found
 

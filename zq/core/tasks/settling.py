@@ -3,61 +3,76 @@ fence).
 """
 
 from collections.abc import Iterator, Sequence
-from zlib import crc32
+from math import inf
 
 from zq.core.state import history, places
-from zq.core.state.batch import Forwarded, StoredBatch, bits, run_mask, runs
+from zq.core.state.batch import StoredBatch, bits, run_mask, runs
 from zq.core.state.books import Books
-from zq.core.state.holder import Peer
-from zq.core.state.leases import Holder, Lease
-from zq.core.state.places import End
+from zq.core.state.holder import Life, Peer
+from zq.core.state.leases import Claimant, Holder, Lease
 from zq.core.state.step import Step
 from zq.core.state.transitions import CANCELLED, LEASED
 from zq.core.tasks import admission, endings, groups, leasing, retrying
+from zq.core.tasks.repeats import Repeats, checksum, forwarded_of
 from zq.task import task_id
-from zq.wire.batch import iterate_payloads, slice_tasks
+from zq.wire.batch import slice_tasks
 from zq.wire.messages import Cancelled, Done, Extend, Failed, Release, Settle, Settled, Span
+from zq.wire.proofs import Proof
 
 NO_RESULTS = (b"", b"")
+
+PORTION_LEASES = 300
+"""Leases, or tasks that were started, that end in one step because their holder is gone or their time is up: a few
+milliseconds.
+"""
 
 STALE_TASKS_MAX = 16
 """Tasks of one stale completion that were split off and get a row each in their history: a liar must not fill the
 store.
 """
 
-FORWARDED_MAX = 16
-"""Batches and groups that the trace of a completion names; the rest is as a number."""
+STALE_NOTED_MAX = 32
+"""Spans of one message that are stale and get a row in a history."""
+
+STALE_SPANS_MAX = 10_000
+"""Of what is stale in one message, spans up to which each is told of; beyond, each completion has one over all of its
+own.
+"""
 
 
 def settle(books: Books, step: Step, peer: Peer, sender: Holder | None, message: Settle) -> None:
     """Carries out completions and failures; those whose token is not current are listed as stale (protocol 3,
     settle).
     """
-    stale = list(_all_stale(books, step, sender, message)) if message.is_whole else []
+    claimant = Claimant(peer, sender, step.owner, message.proofs)
+    stale = list(_all_stale(books, step, claimant, message)) if message.is_whole else []
     if not stale:
+        repeats = Repeats(books, step)
         for done in message.done:
-            lease, mask, left = _judge_done(books, step, sender, done)
+            lease, mask, left = _judge_done(books, claimant, done, repeats)
             if lease is not None:
                 _complete(books, step, lease, done, mask)
-            stale += left
+                repeats.forget(done.id)
+            stale += left if len(stale) < STALE_SPANS_MAX else _as_one(left)
         for failed in message.failed:
-            lease, bit, left = _judge_failed(books, step, sender, failed)
+            lease, bit, left = _judge_failed(books, claimant, failed, repeats)
             if lease is not None:
                 _fail(books, step, lease, bit, failed)
             stale += left
-    if sender is not None and sender.idle_finds and (message.done or message.failed) and not stale:
-        sender.idle_finds, sender.is_resting = 0, False  # it works
+    if sender is not None and sender.is_doubted and (message.done or message.failed) and not stale:
+        sender.idle_finds, sender.gaps, sender.is_resting = 0, 0, False  # it works
         books.stir_for(sender)
-    for id, span in stale:
+    for id, span in stale[:STALE_NOTED_MAX]:
         _note_stale(books, step, sender, id, span)
     _finish_settling(books, step, peer, sender, message.number, message.credit, [span for _, span in stale])
 
 
 def release(books: Books, step: Step, peer: Peer, sender: Holder | None, message: Release) -> None:
     """Lets tasks wait again that their holder has not started; no attempt is charged."""
+    claimant = Claimant(peer, sender, step.owner, message.proofs)
     stale: list[Span] = []
     for span in message.spans:
-        lease = _lease_of(books, sender, span.token)
+        lease = _lease_of(books, claimant, span.token)
         mask = 0 if lease is None else lease.mask & lease.batch.span_mask(span.lo, span.hi)
         if lease is None or not mask:
             stale.append(span)
@@ -125,12 +140,12 @@ def _finish_settling(
     step.send(peer, Settled(number, tuple(stale)))
 
 
-def _lease_of(books: Books, sender: Holder | None, token: int) -> Lease | None:
-    """Returns the lease of a token if the sender may speak for it: a worker for its own, anyone who knows it for a
-    pull's.
+def _lease_of(books: Books, claimant: Claimant, token: int, id: str | None = None) -> Lease | None:
+    """Returns the lease of a token if the claimant may speak for it, and it is for the batch of the id, if one is
+    said.
     """
     lease = books.leases.get(token)
-    if lease is None or (lease.holder is not sender and not lease.holder.is_puller):
+    if lease is None or (id is not None and id != lease.batch.id) or not claimant.may_speak_for(lease):
         return None
     return lease
 
@@ -142,84 +157,47 @@ Stale = tuple[str, Span]
 
 
 def _judge_done(
-    books: Books, step: Step, sender: Holder | None, done: Done
+    books: Books, claimant: Claimant, done: Done, repeats: Repeats
 ) -> tuple[Lease | None, int, Sequence[Stale]]:
     """Returns the lease and the tasks of it that a completion may end; and what is stale of it: neither covered by
     the lease of its token, nor word for word what was accepted under that token.
     """
-    lease = _lease_of(books, sender, done.token)
+    lease = _lease_of(books, claimant, done.token, done.id)
     mask = 0 if lease is None else lease.mask & lease.batch.span_mask(done.lo, done.hi)
     if lease is not None and mask.bit_count() == done.hi - done.lo:
         return lease, mask, ()
     left = run_mask(done.lo, done.hi) & ~(mask << (0 if lease is None else lease.batch.first))
-    left &= ~_repeated_mask(books, step, done, left)
+    left &= ~repeats.done_mask(done, left)
     return lease, mask, [(done.id, Span(done.token, lo, hi)) for lo, hi in runs(left)]
 
 
+def _as_one(stale: Sequence[Stale]) -> Sequence[Stale]:
+    """Returns what is stale of one completion as one span, with what lies between."""
+    return [(id, span._replace(hi=stale[-1][1].hi)) for id, span in stale[:1]]
+
+
 def _judge_failed(
-    books: Books, step: Step, sender: Holder | None, failed: Failed
+    books: Books, claimant: Claimant, failed: Failed, repeats: Repeats
 ) -> tuple[Lease | None, int, Sequence[Stale]]:
     """Returns the lease and the task of it that has failed; else whether its report is stale, and not the repeat of one
     that was noted before.
     """
-    lease = _lease_of(books, sender, failed.token)
+    lease = _lease_of(books, claimant, failed.token, failed.id)
     bit = 0 if lease is None else lease.mask & lease.batch.span_mask(failed.index, failed.index + 1)
     if bit:
         return lease, bit, ()
-    for id in (task_id(failed.id, 0, failed.index), failed.id):
-        batch = places.read(books, step, places.find(step, id))
-        if batch is not None and batch.last_failure in ((failed.token, None), (failed.token, _checksum(failed))):
-            return None, 0, ()
+    if repeats.is_failure(failed):
+        return None, 0, ()
     return None, 0, [(failed.id, Span(failed.token, failed.index, failed.index + 1))]
 
 
-def _all_stale(books: Books, step: Step, sender: Holder | None, message: Settle) -> Iterator[Stale]:
+def _all_stale(books: Books, step: Step, claimant: Claimant, message: Settle) -> Iterator[Stale]:
     """Yields what would be refused of a message that is to be carried out as a whole, or not at all."""
+    repeats = Repeats(books, step)
     for done in message.done:
-        yield from _judge_done(books, step, sender, done)[2]
+        yield from _judge_done(books, claimant, done, repeats)[2]
     for failed in message.failed:
-        yield from _judge_failed(books, step, sender, failed)[2]
-
-
-def _repeated_mask(books: Books, step: Step, done: Done, asked: int) -> int:
-    """Returns which tasks of a batch (bit i is index i) were completed under this token before, with the same results
-    and forwards.
-    """
-    repeated = _repeated_in(books, step, places.find(step, done.id), done, asked)
-    for index in bits(asked & ~repeated):
-        own = places.find(step, task_id(done.id, 0, index))
-        repeated |= _repeated_in(books, step, own, done, 1 << index)
-    return repeated
-
-
-def _repeated_in(books: Books, step: Step, known: places.Known, done: Done, asked: int) -> int:
-    """As `_repeated_mask`, of the tasks of one record."""
-    batch = known if isinstance(known, End) else places.read(books, step, known)
-    if batch is None:
-        return 0
-    before = [one for one in batch.accepted if one[0] == done.token and one[1] < done.hi and one[2] > done.lo]
-    covered = 0
-    for entry in before:
-        covered |= run_mask(entry[1], entry[2])
-    forwarded = [tuple(made) for entry in before for made in entry[7]]
-    if not covered or forwarded != list(_forwarded(done)):
-        return 0
-    results = _results_in(step, batch.key) if batch.has_results else {}
-    said = dict(enumerate(iterate_payloads(done.ends, done.blob), done.lo))
-    return sum(1 << index for index in bits(covered & asked) if results.get(index, b"") == said.get(index, b""))
-
-
-def _results_in(step: Step, key: bytes) -> dict[int, bytes]:
-    """Returns the results that are stored under a task key, by index."""
-    found: dict[int, bytes] = {}
-    for lo, _, ends, blob in places.results_of(step, key):
-        found.update(enumerate(iterate_payloads(ends, blob), lo))
-    return found
-
-
-def _checksum(failed: Failed) -> int:
-    """Returns what tells the report of a failure from another of the same task."""
-    return crc32(repr((failed.error, failed.retry_in, failed.is_final)).encode())
+        yield from _judge_failed(books, claimant, failed, repeats)[2]
 
 
 def _note_stale(books: Books, step: Step, sender: Holder | None, id: str, span: Span) -> None:
@@ -228,9 +206,10 @@ def _note_stale(books: Books, step: Step, sender: Holder | None, id: str, span: 
     """
     detail = {"token": span.token, "worker": None if sender is None else sender.name}
     known = places.find(step, id)
-    if known is not None:
-        is_single = places.size_of(step, known) == 1
-        history.add_event(step, books, id, "stale", detail if is_single else {**detail, "spans": [span[1:]]})
+    if known is None:  # nor is any task of it
+        return
+    is_single = places.size_of(step, known) == 1
+    history.add_event(step, books, id, "stale", detail if is_single else {**detail, "spans": [span[1:]]})
     for index in range(span.lo, min(span.hi, span.lo + STALE_TASKS_MAX)):
         own_id = task_id(id, 0, index)
         if places.find(step, own_id) is not None:
@@ -248,7 +227,7 @@ def _complete(books: Books, step: Step, lease: Lease, done: Done, mask: int) -> 
     if mask.bit_count() == done.hi - done.lo:
         started_at = lease.started.get(done.lo) if lease.started and done.hi - done.lo == 1 else None
         leasing.uncover(books, step, lease, mask)
-        forwarded = _forwarded(done) if done.forwards or done.groups else ()
+        forwarded = forwarded_of(done) if done.forwards or done.groups else ()
         endings.end_done(
             books,
             step,
@@ -267,20 +246,11 @@ def _complete(books: Books, step: Step, lease: Lease, done: Done, mask: int) -> 
         admission.store_forwarded(books, step, own_group[0] if own_group is not None and is_member else None, done)
 
 
-def _forwarded(done: Done) -> Forwarded:
-    """Returns what a completion stores, for the trace of its tasks."""
-    made = [(group.id, group.queue or "", 0) for group in done.groups]
-    made += [(batch.id, batch.queue, batch.tasks) for batch in done.forwards]
-    if len(made) > FORWARDED_MAX:
-        made[FORWARDED_MAX:] = [("", "", len(made) - FORWARDED_MAX)]
-    return tuple(made)
-
-
 def _complete_in_part(books: Books, step: Step, lease: Lease, done: Done, mask: int, *, is_moved: bool) -> None:
     """Some tasks of the range were taken away (cancelled, say) while the holder did them."""
     batch = lease.batch
     leasing.uncover(books, step, lease, mask)
-    forwarded = _forwarded(done)
+    forwarded = forwarded_of(done)
     for lo, hi in runs(mask):
         results = NO_RESULTS
         if done.blob:
@@ -294,7 +264,7 @@ def _complete_in_part(books: Books, step: Step, lease: Lease, done: Done, mask: 
 
 def _fail(books: Books, step: Step, lease: Lease, bit: int, failed: Failed) -> None:
     single = take_out(books, step, lease, bit)
-    single.last_failure = (lease.token, _checksum(failed))
+    single.last_failure = (lease.token, checksum(failed))
     books.count("failed")
     retrying.fail(books, step, single, failed.error, retry_in=failed.retry_in, is_final=failed.is_final)
 
@@ -313,19 +283,15 @@ def take_out(books: Books, step: Step, lease: Lease, bit: int) -> StoredBatch:
 # Losses (protocol 3.1).
 
 
-def lose_all(books: Books, step: Step, holder: Holder, why: str) -> None:
-    """Ends all leases of a holder that is gone: what it had started is charged, what it had not goes back."""
-    leases = list(holder.leases.values())
-    suspects = {} if any(lease.started for lease in leases) else _suspects(leases, holder.concurrency)
-    for lease in leases:
-        lose(books, step, lease, why, suspects.get(lease.token, 0))
-
-
-def _suspects(leases: list[Lease], concurrency: int) -> dict[int, int]:
-    """Returns the tasks that the holder may have been at, by token: the first ones, as it starts them in order."""
+def suspects_of(holder: Holder) -> dict[int, int]:
+    """Returns the tasks that a holder which is gone may have been at, by token, when it has said of none that it was
+    started: the first ones, as it starts them in order.
+    """
     found: dict[int, int] = {}
-    left = concurrency
-    for lease in leases:
+    left = holder.concurrency
+    if any(lease.started for lease in holder.leases.values()):
+        return found
+    for lease in holder.leases.values():
         for bit_index in bits(lease.mask)[:left]:
             found[lease.token] = found.get(lease.token, 0) | 1 << bit_index
             left -= 1
@@ -334,24 +300,38 @@ def _suspects(leases: list[Lease], concurrency: int) -> dict[int, int]:
     return found
 
 
-def lose(books: Books, step: Step, lease: Lease, why: str, suspects: int = 0) -> None:
-    """Ends one lease whose holder is gone, or whose time is up; `suspects` may have been started."""
+def lose(books: Books, step: Step, lease: Lease, why: str, suspects: int = 0, most: int = PORTION_LEASES) -> int:
+    """Ends one lease whose holder is gone, or whose time is up: what it had started is charged, what it had not goes
+    back.
+
+    Args:
+        lease: that ends; when more was started than may be lost now, it goes on with the rest.
+        why: it ends.
+        suspects: tasks that may have been started.
+        most: tasks that may be lost now.
+
+    Returns:
+        What it cost, in tasks.
+    """
     batch = lease.batch
     if lease.holder.is_puller or lease.is_solo:
         started = lease.mask
     else:
         started = lease.mask & sum(1 << (index - batch.first) for index in lease.started)
-    if suspects:
+    if suspects & lease.mask:
         if batch.options.on_lost == "reassign":
             batch.is_solo = True
             books.save_progress(batch)
         else:
             started |= suspects & lease.mask
-    _note_lost(books, lease, lease.mask, why)
-    for bit_index in bits(started):
+    first = bits(started)[:most]
+    is_all = len(first) == started.bit_count()
+    _note_lost(books, lease, lease.mask if is_all else sum(1 << index for index in first), why)
+    for bit_index in first:
         lose_task(books, step, lease, 1 << bit_index, why)
-    if lease.mask:
+    if lease.mask and is_all:
         _give_back(books, step, lease, lease.mask, why)
+    return len(first) + 1
 
 
 def _note_lost(books: Books, lease: Lease, mask: int, why: str) -> None:
@@ -380,28 +360,58 @@ def lose_task(books: Books, step: Step, lease: Lease, bit: int, why: str) -> Non
 
 def ring_alarms(books: Books, step: Step) -> float:
     """Takes back what has run out of time; returns when to look again."""
+    left = PORTION_LEASES
     for lease in books.alarms.take_due(step.now):
-        _ring_alarm(books, step, lease)
+        left -= _ring_alarm(books, step, lease, left)
+        if left <= 0:
+            break
     return books.alarms.next_at()
 
 
-def _ring_alarm(books: Books, step: Step, lease: Lease) -> None:
-    """A lease's time is up, or one of its tasks has run longer than its timeout."""
+def _ring_alarm(books: Books, step: Step, lease: Lease, most: int) -> int:
+    """A lease's time is up, or one of its tasks has run longer than its timeout; returns what it cost, in tasks."""
     if lease.expires_at <= step.now:
         if lease.token in books.offers:
             take_back(books, step, lease)
-            return
-        lose(books, step, lease, f"the lease of {lease.seconds:g} s ran out")
-        return
+            return 1
+        cost = lose(books, step, lease, f"the lease of {lease.seconds:g} s ran out", 0, most)
+        if lease.mask:
+            books.alarms.set(lease.expires_at, lease)
+        return cost
+    if lease.start_by <= step.now:
+        _take_back_unstarted(books, step, lease)
     timeout = lease.batch.options.timeout
     if timeout is None:
-        return
+        return 1
     grace = books.options.suspect_after  # the worker knows the timeout too, and is the first to act on it
+    cost = 0
     for index, started_at in list(lease.started.items()):
+        if cost >= most:
+            books.alarms.set(min(lease.started.values()) + timeout + grace, lease)
+            break
         if started_at + timeout + grace <= step.now:
+            cost += 1
             step.send(lease.holder.peer, Cancelled((Span(lease.token, index, index + 1),)))
             single = take_out(books, step, lease, lease.batch.span_mask(index, index + 1))
             retrying.fail(books, step, single, f"ran longer than its timeout of {timeout:g} s")
+    return cost + 1
+
+
+def _take_back_unstarted(books: Books, step: Step, lease: Lease) -> None:
+    """The tasks of a lease had to be started by now. Of a worker that was away it is not known what it has started,
+    until it has been heard for a while.
+    """
+    holder, first = lease.holder, lease.batch.first
+    known_at = holder.steady_since + books.options.suspect_after
+    if holder.life is not Life.LIVE or known_at > step.now:
+        lease.start_by = max(known_at, step.now + books.options.heartbeat_interval)
+        books.alarms.set(lease.start_by, lease)
+        return
+    lease.start_by = inf
+    mask = lease.mask & ~sum(1 << (index - first) for index in lease.started)
+    if mask:
+        step.send(holder.peer, Cancelled(tuple(Span(lease.token, lo + first, hi + first) for lo, hi in runs(mask))))
+        _give_back(books, step, lease, mask, f"worker {holder.name} has not started it within its ttl")
 
 
 def note_started(books: Books, step: Step, lease: Lease, started: tuple[int, ...]) -> None:
@@ -414,10 +424,10 @@ def note_started(books: Books, step: Step, lease: Lease, started: tuple[int, ...
                 books.alarms.set(step.now + timeout + books.options.suspect_after, lease)
 
 
-def extend(books: Books, step: Step, message: Extend) -> bool:
-    """Prolongs the lease of a pull, from now on; False when it is no longer there."""
-    lease = books.leases.get(message.token)
-    if lease is None or not lease.holder.is_puller:
+def extend(books: Books, step: Step, peer: Peer, message: Extend) -> bool:
+    """Prolongs the lease of a pull, from now on; False when it is no longer the claimant's."""
+    lease = _lease_of(books, Claimant(peer, None, step.owner, (Proof(message.token, message.proof),)), message.token)
+    if lease is None:
         return False
     books.offers.pop(lease.token, None)  # whoever prolongs it has it
     leasing.prolong(books, step, lease, message.lease)

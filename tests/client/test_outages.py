@@ -1,0 +1,108 @@
+"""What one call meets is its own: others go on; and a silence of the coordinator is told to those who wait."""
+
+from __future__ import annotations
+
+import logging
+import re
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import pytest
+
+from tests.client.conftest import Spawned
+from tests.client.fake_coordinator import FakeCoordinator, wait_until
+from zq.client.client import Client
+from zq.client.driving import Ask, Call
+from zq.errors import ClosedError
+from zq.sessions import client as sessions
+from zq.sessions.outcomes import FOREVER, BatchOutcome, Reply
+from zq.sessions.streams import Stream
+from zq.sockets import link as links
+from zq.wire.messages import Answer, FromCoordinator, Query, ToCoordinator
+
+
+def started(start: Callable[[Reply], None], deadline: Any = FOREVER) -> Call[Any]:
+    return (yield Ask(start, deadline))
+
+
+def odd_calls(client: Client) -> dict[str, Callable[[Reply], None]]:
+    """Returns calls that raise where they are carried out, before and after the session has noted them."""
+    calls, session, now = client._calls, client._calls.session, client._calls.clock()
+    odd: Any = 1j
+
+    def noted(start: Callable[..., None], *arguments: Any) -> Callable[[Reply], None]:
+        def carry_out(reply: Reply) -> None:
+            start(*arguments, reply)
+            raise ValueError("odd")
+
+        return partial(calls.post, carry_out)
+
+    def bug(_: Reply) -> None:
+        raise KeyError("bug")
+
+    outcome = BatchOutcome("a", 1, 0, 1)
+    return {
+        "deadline of a request": partial(calls.post, session.ask, now, Query(0, "status", {}), odd),
+        "deadline of a wait": lambda reply: calls.post(session.watch, now, outcome, 0, odd, reply),
+        "bug before": partial(calls.post, bug),
+        "bug after a request": noted(session.ask, now, Query(0, "status", {}), FOREVER),
+        "bug after a wait": noted(session.watch, now, outcome, 0, FOREVER),
+        "bug after a stream": noted(session.streams.take, Stream(None, ()), FOREVER),
+    }
+
+
+ODD = (
+    *("deadline of a request", "deadline of a wait", "bug before"),
+    *("bug after a request", "bug after a wait", "bug after a stream"),
+)
+
+
+@pytest.mark.parametrize("which", ODD)
+def test_what_a_call_raises_is_its_callers_and_nobody_elses(
+    coordinator: FakeCoordinator, client: Client, which: str
+) -> None:
+    def handle(message: ToCoordinator) -> list[FromCoordinator] | None:
+        return [Answer(message.request, 5)] if isinstance(message, Query) and message.what != "slow" else None
+
+    coordinator.handler = handle
+    other = Spawned(client.query, "slow")
+    slow = coordinator.wait_for(Query)[0]
+    start = odd_calls(client)[which]
+
+    with pytest.raises((TypeError, ValueError, KeyError)):
+        client._run(started(start))
+
+    assert client.query("status") == 5
+    assert client.submit("orders", 1).id in coordinator.stored
+    coordinator.send(Answer(slow.request, 6))
+    assert other.join() == 6
+
+
+def test_a_silence_is_told_once_and_its_end_too(
+    coordinator: FakeCoordinator, client: Client, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(sessions, "PING_INTERVAL", 0.02)
+    monkeypatch.setattr(sessions, "SILENCE_MAX", 0.1)
+    monkeypatch.setattr(links, "QUIET_TOLD", 0.0)
+    monkeypatch.setattr(sessions, "SILENCE_FIRST", 0.1)
+    receipt = client.submit("orders", 1)
+    with caplog.at_level(logging.WARNING, logger="zq.sockets.link"):
+        result = Spawned(receipt.result, 600)
+        pull = Spawned(client.pull, "orders", wait=600)
+        peers = len(coordinator.peers)
+        coordinator.is_deaf = True
+        wait_until(lambda: len(set(coordinator.peers)) >= peers + 3)
+        told = [one.getMessage() for one in caplog.records]
+        assert len(told) == 1
+        assert re.fullmatch(rf"nothing was heard of {coordinator.address} for \d+ s; still trying", told[0])
+
+        coordinator.is_deaf = False
+        wait_until(lambda: len(caplog.records) == 2)
+        assert caplog.records[1].getMessage().startswith(f"{coordinator.address} is heard again, after ")
+    assert result.is_running
+    assert pull.is_running
+    client.close()
+    for call in (result, pull):
+        with pytest.raises(ClosedError):
+            call.join()

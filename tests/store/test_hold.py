@@ -1,0 +1,89 @@
+"""A directory that somebody else has prepared: nothing is written through what is in it."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+from subprocess import run
+
+import pytest
+
+from zq.errors import StoreError
+from zq.store.hold import DirectoryHold
+from zq.store.lmdb import LmdbStore
+
+NAMES = ("lock", "data.mdb", "lock.mdb")
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("kind", ["to a file", "to nothing"])
+def test_symbolic_link_in_the_directory_is_refused_and_not_followed(tmp_path: Path, name: str, kind: str) -> None:
+    thesis = tmp_path / "thesis"
+    if kind == "to a file":
+        thesis.write_text("mine")
+    (tmp_path / "s.zq").mkdir()
+    (tmp_path / "s.zq" / name).symlink_to(thesis)
+
+    with pytest.raises(StoreError, match=rf"{name} is a symbolic link, which is not followed: remove it"):
+        LmdbStore(tmp_path / "s.zq", ("a",))
+
+    assert thesis.read_text() == "mine" if kind == "to a file" else not thesis.exists()
+
+
+@pytest.mark.parametrize("name", ["lock", "lock.mdb"])
+def test_hard_link_in_the_directory_is_refused(tmp_path: Path, name: str) -> None:
+    (tmp_path / "thesis").write_text("mine")
+    (tmp_path / "s.zq").mkdir()
+    os.link(tmp_path / "thesis", tmp_path / "s.zq" / name)
+
+    with pytest.raises(StoreError, match=rf"{name} has another name, too \(a hard link\)"):
+        LmdbStore(tmp_path / "s.zq", ("a",))
+
+    assert (tmp_path / "thesis").read_text() == "mine"
+
+
+def test_link_that_comes_after_the_look_is_not_followed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "thesis").write_text("mine")
+    (tmp_path / "s.zq").mkdir()
+    (tmp_path / "s.zq" / "lock").symlink_to(tmp_path / "thesis")
+    monkeypatch.setattr("zq.store.hold._check_file", lambda _: None)
+
+    with pytest.raises(StoreError, match="expected a directory that can be written"):
+        DirectoryHold(tmp_path / "s.zq")
+
+    assert (tmp_path / "thesis").read_text() == "mine"
+
+
+def test_directory_of_another_user_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "s.zq").mkdir()
+    owner = (tmp_path / "s.zq").stat().st_uid
+    if owner == 0:
+        os.chown(tmp_path / "s.zq", 4321, -1)
+        owner = 4321
+    monkeypatch.setattr(os, "geteuid", lambda: 1234)
+
+    with pytest.raises(
+        StoreError, match=rf"s\.zq belongs to another user \({owner}\), who can change all that is in it"
+    ):
+        DirectoryHold(tmp_path / "s.zq")
+    assert list((tmp_path / "s.zq").iterdir()) == []
+
+
+def test_link_to_the_directory_itself_is_followed(tmp_path: Path) -> None:
+    (tmp_path / "there").mkdir()
+    (tmp_path / "s.zq").symlink_to(tmp_path / "there")
+
+    LmdbStore(tmp_path / "s.zq", ("a",)).close()
+
+    assert (tmp_path / "there" / "data.mdb").is_file()
+
+
+def test_what_is_made_only_its_owner_may_read(tmp_path: Path) -> None:
+    code = (
+        "import os, sys; os.umask(0o022); from zq.store.lmdb import LmdbStore; LmdbStore(sys.argv[1], ('a',)).close()"
+    )
+    run([sys.executable, "-c", code, str(tmp_path / "s.zq")], check=True, timeout=60)
+
+    assert (tmp_path / "s.zq").stat().st_mode & 0o777 == 0o700
+    assert (tmp_path / "s.zq" / "lock").stat().st_mode & 0o777 == 0o600

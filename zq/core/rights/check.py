@@ -1,0 +1,279 @@
+"""Whether a key may say a message: what it names, queue by queue and id by id, before the core handles it.
+
+Queues are refused by their names, whether they exist or not, so nothing is learned of them. Ids are not: one that the
+key may not see is put out of the message, and its answer is that of an id that does not exist.
+
+What a completion forwards to where it may not is no reason to do its task again: the task fails for good, in words.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from zq.core.rights.rights import ADMIN_ROLE, Rights
+from zq.core.rights.table import COMMAND_RIGHTS, MESSAGE_ROLES, QUERY_RIGHTS, AskRow, Subject
+from zq.core.rights.view import View
+from zq.core.state.holder import pull_key
+from zq.wire.messages import (
+    Batch,
+    Cancel,
+    Command,
+    Done,
+    Failed,
+    Follow,
+    Goodbye,
+    Group,
+    Hello,
+    Open,
+    Options,
+    Publish,
+    Pull,
+    Query,
+    Schedule,
+    Settle,
+    ToCoordinator,
+    Wait,
+)
+
+DENIED: Final = "denied"
+"""The code of an error or refusal (protocol 5)."""
+
+HIDDEN: Final = "hidden#id"
+"""Put in place of an id that may not be seen: nothing is called so, for no batch has a separator in its id, and a task
+has a number behind it.
+"""
+
+
+class DeniedError(Exception):
+    """A key may not do what a message says; the text goes to who said it."""
+
+
+def check(view: View, message: ToCoordinator) -> ToCoordinator:
+    """Returns the message that may be handled: the same, or one without what may not be seen.
+
+    Raises:
+        DeniedError: the key may not say it.
+    """
+    rights = view.rights
+    if rights.role not in MESSAGE_ROLES.get(type(message), ()):
+        raise DeniedError(f"a {rights.role}'s key may not say {type(message).__name__.lower()}")
+    match message:
+        case Hello() | Goodbye():
+            return _check_worker(view, message)
+        case Pull():
+            return _check_pull(view, message)
+        case Query(request, what, arguments):
+            ask = _role_row(rights, "ask", what, QUERY_RIGHTS)
+            return (
+                Query(request, what, _arguments(view, ask, arguments, to_change=False))
+                if rights.is_bounded
+                else message
+            )
+        case Command(request, verb, arguments):
+            ask = _role_row(rights, "command", verb, COMMAND_RIGHTS)
+            return (
+                Command(request, verb, _arguments(view, ask, arguments, to_change=True))
+                if rights.is_bounded
+                else message
+            )
+    return _check_bounded(view, message) if rights.is_bounded else message
+
+
+def _check_bounded(view: View, message: ToCoordinator) -> ToCoordinator:
+    match message:
+        case Settle():
+            return _check_settle(view, message)
+        case Wait(id=id):
+            return message if view.has_task_or_group(id) else message._replace(id=HIDDEN)
+        case Cancel(id=id):
+            return message if view.has_task_or_group(id, to_change=True) else message._replace(id=HIDDEN)
+        case Open(group=group):
+            fault = group_fault(view, group)
+        case Publish():
+            fault = _publication_fault(view, message)
+        case Schedule(batch=batch):
+            fault = batch_fault(view, batch)
+            if fault is None and not view.has_schedule(batch.id, to_change=True):
+                fault = f"the name {batch.id} is taken"
+        case Follow(queue=str(queue)) if not queue.endswith("/") and not view.rights.may_see(queue):
+            fault = f"key {view.rights.name} may not look at queue {queue}"
+        case _:
+            return message  # a submit is checked batch by batch
+    if fault is not None:
+        raise DeniedError(fault)
+    return message
+
+
+# Batches and groups.
+
+
+def batch_fault(view: View, batch: Batch) -> str | None:
+    """Returns why a key may not put a batch where it says, or None."""
+    rights = view.rights
+    if not rights.may_submit(batch.queue):
+        return _may_not(rights, "submit to", batch.queue)
+    fault = _options_fault(view, batch.options)
+    if fault is None and not rights.is_inside(batch.id):
+        fault = f"key {rights.name} may only name what is in {_places(rights)}, got {batch.id}"
+    if fault is None and not view.has_task_or_group(batch.id, to_change=True):
+        fault = f"the id {batch.id} is taken"
+    return fault
+
+
+def group_fault(view: View, group: Group) -> str | None:
+    """Returns why a key may not open a group, or None."""
+    rights = view.rights
+    if group.queue is not None and not rights.may_submit(group.queue):
+        return _may_not(rights, "submit to", group.queue)
+    fault = _options_fault(view, group.options)
+    if fault is None and not rights.is_inside(group.id):
+        fault = f"key {rights.name} may only name what is in {_places(rights)}, got {group.id}"
+    if fault is None and not view.has_task_or_group(group.id, to_change=True):
+        fault = f"the id {group.id} is taken"
+    return fault
+
+
+def _options_fault(view: View, options: Options) -> str | None:
+    rights = view.rights
+    if options.on_dead is not None and not rights.may_submit(options.on_dead):
+        return _may_not(rights, "submit to", options.on_dead)
+    if options.group is not None:
+        id = options.group[0]
+        if not rights.is_inside(id) or not view.has_group(id, to_change=True):
+            return f"there is no group {id}: open it before its members are submitted"
+    return None
+
+
+def _publication_fault(view: View, message: Publish) -> str | None:
+    rights = view.rights
+    for name in (message.topic, message.id):
+        if not rights.is_inside(name):
+            return f"key {rights.name} may only name what is in {_places(rights)}, got {name}"
+    if not view.has_publication(message.id):
+        return f"the id {message.id} is taken"
+    for queue in view.books.bindings.match(message.topic, message.options.headers or {}):
+        if not rights.may_submit(queue):
+            return f"key {rights.name} may not submit to all queues that are bound to topic {message.topic}"
+    return _options_fault(view, message.options)
+
+
+# Those who hold tasks.
+
+
+def _check_worker(view: View, message: Hello | Goodbye) -> ToCoordinator:
+    rights = view.rights
+    known = view.books.workers.get(message.name)
+    if known is not None and known.owner not in (None, rights.name):
+        raise DeniedError(f"the name {message.name} is that of a worker with another key")
+    if not rights.is_inside(message.name):
+        raise DeniedError(f"key {rights.name} may only name what is in {_places(rights)}, got {message.name}")
+    for queue in message.queues if isinstance(message, Hello) else ():
+        if not rights.may_work(queue):
+            raise DeniedError(_may_not(rights, "work on", queue))
+    return message
+
+
+def _check_pull(view: View, message: Pull) -> ToCoordinator:
+    rights, books = view.rights, view.books
+    if not rights.may_work(message.queue):
+        raise DeniedError(_may_not(rights, "work on", message.queue))
+    key = pull_key(view.peer, message)
+    held, waiting = books.pullers.get(key), books.pulls.get(key)
+    owners = [one.owner for one in (held, waiting) if one is not None]
+    if not rights.is_inside(message.client) or any(owner not in (None, rights.name) for owner in owners):
+        raise DeniedError(f"the name {message.client} is that of a client with another key")
+    return message
+
+
+def _check_settle(view: View, message: Settle) -> Settle:
+    done: list[Done] = []
+    failed = list(message.failed)
+    for one in message.done:
+        fault = _forward_fault(view, one)
+        if fault is None:
+            done.append(one)
+        else:
+            text = f"not stored: {fault}"
+            failed += [Failed(one.token, one.id, index, text, None, True) for index in range(one.lo, one.hi)]
+    return message if len(done) == len(message.done) else message._replace(done=tuple(done), failed=tuple(failed))
+
+
+def _forward_fault(view: View, done: Done) -> str | None:
+    """Returns why a key may not store what a completion forwards, or None; an id that is taken is left alone anyway."""
+    for group in done.groups:
+        fault = group_fault(view, group)
+        if fault is not None:
+            return fault
+    for batch in done.forwards:
+        if not view.rights.may_submit(batch.queue):
+            return _may_not(view.rights, "submit to", batch.queue)
+        if not view.rights.is_inside(batch.id):
+            return f"key {view.rights.name} may only name what is in {_places(view.rights)}, got {batch.id}"
+        opened = {group.id for group in done.groups}
+        if batch.options.group is None or batch.options.group[0] not in opened:
+            fault = _options_fault(view, batch.options)
+            if fault is not None:
+                return fault
+    return None
+
+
+# Queries and commands.
+
+
+def _role_row(rights: Rights, deed: str, name: str, table: dict[str, AskRow]) -> AskRow:
+    row = table.get(name)
+    if row is None and rights.role == ADMIN_ROLE and not rights.is_bounded:
+        return AskRow(frozenset())  # there is none of the name, which the core will say
+    if row is None or rights.role not in row.roles:
+        raise DeniedError(f"a {rights.role}'s key may not {deed} {name}")
+    return row
+
+
+def _arguments(view: View, ask: AskRow, arguments: dict[str, Any], *, to_change: bool) -> dict[str, Any]:
+    """Returns the arguments without what may not be seen; what is of a wrong type is for the core to refuse."""
+    rights = view.rights
+    if ask.is_of_all and not rights.has_every_queue:
+        raise DeniedError(f"key {rights.name} may not do this: it has the rights to some queues only")
+    if ask.needs_queue and not _is_about_own(rights, arguments):
+        raise DeniedError(f"key {rights.name} has to name a queue: it may not change all there are")
+    seen = dict(arguments)
+    for argument, subject in ask.subjects:
+        value = arguments.get(argument)
+        if not isinstance(value, str):
+            continue
+        match subject:
+            case Subject.QUEUE | Subject.TARGET:
+                is_free = not to_change and rights.may_see(value)
+                if not is_free and not rights.may_submit(value):
+                    raise DeniedError(_may_not(rights, "change" if to_change else "look at", value))
+            case Subject.INSIDE:
+                if not rights.is_inside(value):
+                    raise DeniedError(f"key {rights.name} may only name what is in {_places(rights)}, got {value}")
+            case _:
+                is_new = to_change and subject in (Subject.OPERATION, Subject.REPLAY) and len(ask.subjects) > 1
+                if not view.has(subject, value, to_change=to_change):
+                    if is_new:
+                        raise DeniedError(f"the id {value} is taken")
+                    seen[argument] = HIDDEN
+                elif is_new and not rights.is_inside(value):
+                    raise DeniedError(f"key {rights.name} may only name what is in {_places(rights)}, got {value}")
+    is_by_place = any(subject is Subject.INSIDE for _, subject in ask.subjects)
+    if len(rights.namespaces) == 1 and not is_by_place and seen.get("namespace") is None:
+        seen["namespace"] = rights.namespaces[0]  # what is outside would be left out of the answer anyway
+    return seen
+
+
+def _is_about_own(rights: Rights, arguments: dict[str, Any]) -> bool:
+    if arguments.get("queue") is not None or (arguments.get("id") is not None and "rate" not in arguments):
+        return True
+    namespace = arguments.get("namespace")
+    is_own = isinstance(namespace, str) and rights.is_inside(f"{namespace}/")
+    return is_own and rights.has_every_queue and bool(rights.namespaces)
+
+
+def _may_not(rights: Rights, deed: str, queue: str) -> str:
+    return f"key {rights.name} may not {deed} queue {queue}"
+
+
+def _places(rights: Rights) -> str:
+    return " or ".join(f"{namespace}/" for namespace in rights.namespaces)
