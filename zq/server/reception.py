@@ -283,7 +283,8 @@ class Reception:
         size = len(frame)
         if frame.more:
             return self._read_to_end(Received(peer, b"", 1, size, connection), ends_at)
-        connection.reached += size + self._head_bytes + (9 if size > 255 else 2)
+        travelled = size + self._head_bytes
+        connection.reached += travelled + (9 if travelled > 255 else 2)
         return _new(Received, (peer, frame.bytes, 1, size, connection))
 
     def _read_to_end(self, one: Received, ends_at: float) -> Received | None:
