@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from typing import Any, Final
 
+from zq.errors import short
 from zq.wire import limits, messages
 from zq.wire.messages import DEFAULT_OPTIONS, Batch, Done, Failed, Group, Held, Settle, Submit
 from zq.wire.options import GROUP_POLICIES, read_asked_options
@@ -44,7 +45,6 @@ from zq.wire.values import (
     read_queue,
     read_span,
     read_text,
-    short,
 )
 
 # Parts of messages.
