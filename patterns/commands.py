@@ -10,26 +10,37 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, Any, Literal, NoReturn
+from typing import TYPE_CHECKING, Annotated, Any, Literal, NoReturn
 
 import typer
 
 from zq.processes.shown import shown, shown_json
 
+if TYPE_CHECKING:
+    from patterns.run.running import Run
+
 FAILED = 1
 USAGE = 2
+ACCESS_DENIED = 77
 INTERRUPTED = 130
 
 app = typer.Typer(
     name="pipeline",
     help="Run pipelines that are composed in code.",
     no_args_is_help=True,
-    epilog="Exit codes: 0 done, 1 an item failed or was lost, 2 usage, 130 interrupted.",
+    epilog="Exit codes: 0 done, 1 an item failed or was lost, 2 usage, 77 access denied, 130 interrupted.",
 )
 
 LogLevel = Annotated[
     Literal["debug", "info", "warning", "error"],
     typer.Option(envvar="ZQ_LOG_LEVEL", help="What is logged, on stderr, by stages too."),
+]
+
+KeyFile = Annotated[
+    str | None,
+    typer.Option(
+        "--key", envvar="ZQ_KEY", help="File of a key: for the coordinator, or for the other machines of a direct run."
+    ),
 ]
 
 Spec = Annotated[str, typer.Argument(help="The pipeline, as module:attribute or path.py:attribute.")]
@@ -70,6 +81,10 @@ def run(
         typer.Option(help="STAGE=tcp://host:port of a worker that `zq pipeline serve` runs; may be repeated."),
     ] = None,
     host: Annotated[str | None, typer.Option(help="Address of this machine at which those workers reach it.")] = None,
+    key: KeyFile = None,
+    insecure_bind: Annotated[
+        bool, typer.Option("--insecure-bind", help="Let other machines reach the sockets of a run without a key.")
+    ] = False,
     data: Annotated[
         Path | None, typer.Option(help="Run durable, with a coordinator in this process that keeps this directory.")
     ] = None,
@@ -95,6 +110,8 @@ def run(
             "allow_loss": allow_loss or None,
             "endpoints": _by_stage(endpoint or []) or None,
             "host": host,
+            "key": key,
+            "insecure_bind": insecure_bind or None,
             "data": data,
             "address": address,
             "run_id": run_id,
@@ -103,14 +120,7 @@ def run(
         options: RunOptions = {"ordered": ordered, "on_error": on_error, "threads": threads, "progress": progress}
         # They have the names of its keys.
         options.update({name: value for name, value in given.items() if value is not None})  # type: ignore[typeddict-item]
-        with pipeline.run(_read_items(), **options) as results:
-            for result in results:
-                _echo(shown_json(json.dumps(result, default=_plain, ensure_ascii=False)))
-        for error in results.errors:
-            _echo(f"zq: {error}", err=True)
-        lost = sum(results.lost.values())
-        if results.failed or lost:
-            _fail(f"{results.failed} of {results.sent} items failed, {lost} were lost")
+        _print_results(pipeline.run(_read_items(), **options))
 
 
 @app.command()
@@ -121,29 +131,43 @@ def serve(
         list[str],
         typer.Option(help="tcp://host:port at which a worker waits to be called; repeat it for more workers."),
     ],
+    key: KeyFile = None,
     insecure_bind: Annotated[
-        bool,
-        typer.Option(
-            "--insecure-bind", help="Allow an address that other machines can reach: there is no authentication."
-        ),
+        bool, typer.Option("--insecure-bind", help="Allow an address that other machines can reach without a key.")
     ] = False,
     log_level: LogLevel = "warning",
 ) -> None:
     """Run workers of a stage for direct pipelines that are run elsewhere, until SIGTERM or Ctrl-C."""
     with _exit_codes():
-        from patterns.direct.serving import StageServer, is_local
+        from patterns.direct.places import is_local
+        from patterns.direct.serving import StageServer
+        from zq.keys.own import find_key
         from zq.processes.logs import configure_log
 
         _find_modules_here()
-        server = StageServer(spec, stage, bind)
+        found = find_key(key, bind[0])
+        server = StageServer(spec, stage, bind, found)
         configure_log(log_level)
         for endpoint in bind:
-            if not insecure_bind and not is_local(endpoint):
+            if found is None and not insecure_bind and not is_local(endpoint):
                 raise ValueError(
                     f"{endpoint} can be reached by other machines, and whoever reaches it can give items to the stage: "
-                    "bind tcp://127.0.0.1:PORT, or give --insecure-bind on a network that you trust"
+                    "give it a key (--key, ZQ_KEY), bind tcp://127.0.0.1:PORT, or give --insecure-bind on a network that "
+                    "you trust"
                 )
         server.run()
+
+
+def _print_results(run: Run[Any]) -> None:
+    """Prints the results of a run as they come, and ends the command when items failed or were lost."""
+    with run as results:
+        for result in results:
+            _echo(shown_json(json.dumps(result, default=_plain, ensure_ascii=False)))
+    for error in results.errors:
+        _echo(f"zq: {error}", err=True)
+    lost = sum(results.lost.values())
+    if results.failed or lost:
+        _fail(f"{results.failed} of {results.sent} items failed, {lost} were lost")
 
 
 def _find_modules_here() -> None:
@@ -195,11 +219,15 @@ def _fail(text: str, code: int = FAILED) -> NoReturn:
 @contextmanager
 def _exit_codes() -> Iterator[None]:
     """Turns errors into messages and exit codes, as all commands of zq do."""
-    from zq import ZqError
+    from zq import AccessDeniedError, KeyFileError, ZqError
     from zq.processes.references import StartedOnImportError
 
     try:
         yield
+    except AccessDeniedError as error:
+        _fail(str(error), ACCESS_DENIED)
+    except KeyFileError as error:
+        _fail(str(error), USAGE)
     except ZqError as error:
         _fail(str(error))
     except (ValueError, TypeError, StartedOnImportError) as error:

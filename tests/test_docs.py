@@ -34,6 +34,7 @@ ELSEWHERE = {
     "zq.audit": "the name of a logger",
     "zq.commands": "a group of entry points",
     "zq.executor.make_worker": "its public address",
+    "zq.toml": "a file of contexts",
 }
 """Dotted names that are not where something of Python is defined, each with what it is."""
 

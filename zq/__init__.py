@@ -65,6 +65,7 @@ if TYPE_CHECKING:
     from zq.errors import ConversionError as ConversionError
     from zq.errors import InvalidTaskError as InvalidTaskError
     from zq.errors import KeyFileError as KeyFileError
+    from zq.errors import MemoryLimitError as MemoryLimitError
     from zq.errors import PayloadTooLargeError as PayloadTooLargeError
     from zq.errors import RemoteProtocolError as RemoteProtocolError
     from zq.errors import RunnerBrokenError as RunnerBrokenError
@@ -87,6 +88,7 @@ if TYPE_CHECKING:
     from zq.executor import Executor as Executor
     from zq.keys.key import Key as Key
     from zq.server.embedded import Coordinator as Coordinator
+    from zq.server.host import HostOptions as HostOptions
     from zq.store.lmdb import LmdbOptions as LmdbOptions
     from zq.submit_options import SubmitOptions as SubmitOptions
     from zq.task import Bury as Bury
@@ -121,7 +123,8 @@ _NAMES = {
     "zq.core.options": "CoordinatorOptions",
     "zq.core.peer_limits": "PeerLimits",
     "zq.errors": (
-        "AccessDeniedError BusyError ClosedError ConversionError InvalidTaskError KeyFileError PayloadTooLargeError "
+        "AccessDeniedError BusyError ClosedError ConversionError InvalidTaskError KeyFileError MemoryLimitError "
+        "PayloadTooLargeError "
         "RemoteProtocolError RunnerBrokenError StaleLeaseError StoreCorruptError StoreError StoreFullError "
         "StoreLockedError StoreVersionError TaskCancelledError TaskError TaskExpiredError TaskFailedError "
         "TaskUnknownError TimedOutError UnreachableError UnroutableError WorkerFencedError ZqError"
@@ -129,6 +132,7 @@ _NAMES = {
     "zq.executor": "Executor",
     "zq.keys.key": "Key",
     "zq.server.embedded": "Coordinator",
+    "zq.server.host": "HostOptions",
     "zq.store.lmdb": "LmdbOptions",
     "zq.submit_options": "SubmitOptions",
     "zq.task": "Bury Retry Task",

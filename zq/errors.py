@@ -19,6 +19,7 @@ ZqError
 ├── ClosedError               the client, worker or coordinator is closed
 ├── WorkerFencedError         another worker has this name
 ├── RunnerBrokenError         a worker cannot run handlers: a thread of its own ended, or no child process can start
+├── MemoryLimitError          the coordinator has more memory than it may, and ends
 ├── RemoteProtocolError       the peer sent what the protocol does not allow, or refused what we sent
 └── StoreError                the store failed
     ├── StoreFullError
@@ -162,6 +163,10 @@ class RunnerBrokenError(ZqError):
     """A worker cannot run handlers any more: a thread of its own ended by a fault that is not a handler's, or its child
     processes cannot start; the text says why.
     """
+
+
+class MemoryLimitError(ZqError):
+    """The coordinator has more memory than it may have, and ends; everything that was accepted is on disk."""
 
 
 class RemoteProtocolError(ZqError):

@@ -28,12 +28,15 @@ class Become(NamedTuple):
 
 
 class Target(NamedTuple):
-    """A worker (or the caller) that items go to; `place` is its index among the workers of its node."""
+    """A worker (or the caller) that items go to; `place` is its index among the workers of its node, `public` the key
+    with which its endpoint is bound, empty for that of the run.
+    """
 
     worker: int
     node: int
     place: int
     endpoint: str
+    public: str = ""
 
 
 class Wire(NamedTuple):
@@ -75,9 +78,10 @@ class Arrived(NamedTuple):
 
 
 class Ready(NamedTuple):
-    """Worker to caller: items can be sent to `endpoint`."""
+    """Worker to caller: items can be sent to `endpoint`; `public` as of a target."""
 
     endpoint: str
+    public: str = ""
 
 
 class Wired(NamedTuple):

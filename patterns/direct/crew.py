@@ -37,6 +37,7 @@ from patterns.direct.control import (
 from patterns.direct.hiring import Hired, Hiring, why_not
 from patterns.direct.links import STALL_MAX, set_patient
 from patterns.direct.places import Places
+from patterns.direct.security import RunKeys
 from patterns.errors import StartError
 from patterns.sockets import Socket, make_socket, send_now
 from patterns.work.plan import SINK, Node, Plan
@@ -87,6 +88,7 @@ class Crew:
         plan: Plan,
         places: Places,
         endpoints: Mapping[str, Sequence[str]],
+        keys: RunKeys | None = None,
         *,
         threads: bool,
     ) -> None:
@@ -96,6 +98,7 @@ class Crew:
             context: for its sockets, and those of workers in threads.
             places: says where sockets are bound.
             endpoints: by stage, of serving workers on this or other machines, which are called instead of starting any.
+            keys: of the run; None for one without.
             threads: whether all other workers are threads, and not only those of stages that say so.
         """
         self.workers: dict[int, Hired] = {}
@@ -119,7 +122,10 @@ class Crew:
         self._error: Exception | None = None
         self._channel = make_socket(context, zmq.ROUTER)
         set_patient(self._channel)
-        self._hiring = Hiring(context, plan, places, bind(self._channel, places.place("control")), threads=threads)
+        if keys is not None:
+            keys.security.guard(self._channel)
+        control = bind(self._channel, places.place("control"))
+        self._hiring = Hiring(context, plan, places, control, keys, threads=threads)
         self._thread = threading.Thread(target=self._run, name="zq-crew", daemon=True)
 
     # Starting.
@@ -336,7 +342,7 @@ class Crew:
             if worker.is_dead:
                 continue
             if worker.route is None:
-                if not isinstance(message, Stop):
+                if not (self._is_closing or isinstance(message, Stop)):
                     waiting.append((worker, message))  # until it says hello
             else:
                 send_now(self._channel, [worker.route, pack(message)])
@@ -386,10 +392,11 @@ class Crew:
 
     def _note(self, worker: Hired, message: ControlMessage) -> None:
         match message:
-            case Ready(endpoint):
+            case Ready(endpoint, public):
+                worker.public = public
                 worker.endpoint = worker.place or endpoint
                 if worker.call is not None:
-                    worker.call.close(0)
+                    worker.call.close()
                     worker.call = None
             case Wired():
                 worker.is_wired = True
@@ -415,6 +422,8 @@ class Crew:
                 continue
             if is_stalled:
                 worker.heard_at = now
+            if worker.call is not None:
+                worker.failure = worker.failure or worker.call.refusal()
             if worker.call is not None and now - worker.heard_at > CALL_INTERVAL:
                 worker.heard_at = now
                 self._hiring.call_again(worker)  # it may have been in another run, or may not have been there

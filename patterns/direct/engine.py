@@ -21,8 +21,9 @@ from patterns.direct.control import CALLER, Counts
 from patterns.direct.crew import Crew
 from patterns.direct.hiring import Hired
 from patterns.direct.links import Intake, Links
-from patterns.direct.places import Places, own_host
+from patterns.direct.places import Places, own_host, refuse_open
 from patterns.direct.quiescence import Quiescence
+from patterns.direct.security import RunKeys, make_run_keys
 from patterns.errors import LostError, PipelineError
 from patterns.run.feeder import Feeder, unsendable_input
 from patterns.run.pace import Pace
@@ -33,6 +34,7 @@ from patterns.work.execution import Spreader
 from patterns.work.items import UNSENDABLE, Plain, decode, size_of
 from patterns.work.ledger import Ledger
 from patterns.work.plan import SINK, Plan
+from zq.keys.own import find_key
 from zq.processes.bound_address import bind
 from zq.processes.green import refuse_green_threads
 
@@ -77,6 +79,7 @@ class DirectEngine:
         self._loss: LostError | None = None
         self._rest: Quiescence | None = None  # while everything is to come to rest
         self._crew: Crew | None = None
+        self._keys: RunKeys | None = None
         self._spreader = Spreader(plan)
         self._has_batches = any(node.kind == "batch" for node in plan.nodes)
         self._progress: StageProgress | None = None
@@ -97,13 +100,20 @@ class DirectEngine:
             plan.node_named(name)
         host = own_host(endpoint for endpoints in settings.endpoints.values() for endpoint in endpoints)
         is_threaded = all(settings.threads or node.options.threads for node in plan.working)
-        self._places = Places(host=settings.host or host, is_threaded=is_threaded)
+        host = settings.host or host
+        key = None if host is None else find_key(settings.key, host)
+        refuse_open(host, key, is_allowed=settings.insecure_bind)
+        self._places = Places(host=host, is_threaded=is_threaded)
         self._context: zmq.Context[Socket] = zmq.Context()
         self._sink = Intake(self._context)
+        keys = self._keys = None if key is None else make_run_keys(self._context, key)
+        security = None if keys is None else keys.security
+        if security is not None:
+            security.guard(self._sink.socket)
         endpoint = self._endpoint = bind(self._sink.socket, self._places.place("sink"))
-        crew = self._crew = Crew(self._context, plan, self._places, settings.endpoints, threads=settings.threads)
+        crew = self._crew = Crew(self._context, plan, self._places, settings.endpoints, keys, threads=settings.threads)
         self._sink.tag = crew.tag
-        self._links = Links(self._context, CALLER, crew.tag, plan)
+        self._links = Links(self._context, CALLER, crew.tag, plan, security)
         self._poller = zmq.Poller()
         self._poller.register(self._sink.socket, zmq.POLLIN)
         self._poller.register(crew.wake, zmq.POLLIN)
@@ -167,6 +177,8 @@ class DirectEngine:
         if hasattr(self, "_feeder"):
             self._feeder.close()
         if hasattr(self, "_sink"):
+            if self._keys is not None:
+                self._keys.security.close()
             self._context.destroy(linger=0)
             self._places.close()
 

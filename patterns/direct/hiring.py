@@ -14,8 +14,9 @@ import zmq
 from patterns.direct import process
 from patterns.direct.control import Arrived, Counts, Target
 from patterns.direct.places import Places
+from patterns.direct.security import StageCall, RunKeys
 from patterns.direct.session import ControlThread, StageSession
-from patterns.sockets import Socket, connect, make_socket, send_now
+from patterns.sockets import Socket
 from patterns.work.plan import Node, Plan
 from zq.processes.children import start_program
 from zq.processes.exits import describe_exit
@@ -41,12 +42,13 @@ class Hired:
     failure: str | None = None
     heard_at: float = 0.0
     counts: Counts | None = None
-    call: Socket | None = field(default=None, repr=False)
+    public: str = ""
+    call: StageCall | None = field(default=None, repr=False)
 
     def target(self) -> Target:
         """Returns where its items go; it must be ready."""
         assert self.endpoint is not None, "a worker that is not ready was to be connected to"
-        return Target(self.number, self.node.number, self.index, self.endpoint)
+        return Target(self.number, self.node.number, self.index, self.endpoint, self.public)
 
 
 class Hiring:
@@ -57,7 +59,14 @@ class Hiring:
     """
 
     def __init__(
-        self, context: zmq.Context[Socket], plan: Plan, places: Places, control_endpoint: str, *, threads: bool
+        self,
+        context: zmq.Context[Socket],
+        plan: Plan,
+        places: Places,
+        control_endpoint: str,
+        keys: RunKeys | None,
+        *,
+        threads: bool,
     ) -> None:
         """Prepares to start workers.
 
@@ -65,6 +74,7 @@ class Hiring:
             context: for workers in threads, and for calls to serving workers.
             places: where sockets are bound.
             control_endpoint: where the caller hears workers.
+            keys: of the run; None for one without.
             threads: whether workers that serve nowhere are threads, whatever their stage says.
         """
         self.secret = secrets.token_hex(16)
@@ -72,6 +82,7 @@ class Hiring:
         self._plan = plan
         self._places = places
         self._control_endpoint = control_endpoint
+        self._keys = keys
         self._threads = threads
 
     def start(self, worker: Hired) -> None:
@@ -84,29 +95,30 @@ class Hiring:
             self._start_process(worker)
 
     def _start_process(self, worker: Hired) -> None:
-        worker.process = start_program(
-            process.__name__, self._control_endpoint, str(worker.number), self.secret, self._places.folder or ""
-        )
+        arguments = (self._control_endpoint, str(worker.number), self._places.folder or "")
+        run = "" if self._keys is None else self._keys.run.text()
+        worker.process = start_program(process.__name__, *arguments, private=(self.secret, run))
 
     def _start_thread(self, worker: Hired) -> None:
         hello = Arrived(worker.number, self.secret)
-        control = ControlThread(self._context, self._control_endpoint, hello, is_remote=False)
-        session = StageSession(self._context, control, plan=self._plan)
+        security = None if self._keys is None else self._keys.security
+        control = ControlThread(self._context, self._control_endpoint, hello, is_remote=False, security=security)
+        session = StageSession(self._context, control, plan=self._plan, security=security)
         context = copy_context()  # items of a thread have copies of the caller's
         name = f"zq-stage-{worker.node.name}"
         worker.thread = threading.Thread(target=context.run, args=(session.run,), name=name, daemon=True)
         worker.thread.start()
 
     def _call(self, worker: Hired, place: str) -> None:
-        worker.call = make_socket(self._context, zmq.PUSH)
-        connect(worker.call, place)
+        worker.call = StageCall(self._context, place, None if self._keys is None else self._keys.own)
         self.call_again(worker)
 
     def call_again(self, worker: Hired) -> None:
         """Asks a serving worker to join."""
         assert worker.call is not None
-        call = [self._control_endpoint, worker.number, self.secret, worker.node.name, self._plan.fingerprint]
-        send_now(worker.call, [JOIN, msgpack.packb(call)])
+        run = "" if self._keys is None else self._keys.run.text()
+        call = [self._control_endpoint, worker.number, self.secret, worker.node.name, self._plan.fingerprint, run]
+        worker.call.say([JOIN, msgpack.packb(call)])
 
 
 def why_not(worker: Hired) -> str:

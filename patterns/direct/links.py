@@ -15,6 +15,7 @@ from dataclasses import dataclass
 import zmq
 
 from patterns.direct.control import Target
+from patterns.direct.security import Security
 from patterns.sockets import MESSAGE_BYTES_MAX, Socket, connect, make_socket
 from patterns.work.dividing import divide
 from patterns.work.items import ItemChunk, Sent, cut, frames_of, size_of
@@ -43,13 +44,17 @@ class _Link:
 class Links:
     """The ways out of one sender. It belongs to one thread."""
 
-    def __init__(self, context: zmq.Context[Socket], sender: int, tag: bytes, plan: Plan) -> None:
+    def __init__(
+        self, context: zmq.Context[Socket], sender: int, tag: bytes, plan: Plan, security: Security | None = None
+    ) -> None:
         """Makes a sender without links.
 
         Args:
             context: for the sockets.
             tag: of the run, 8 bytes.
+            security: for the sockets; None leaves them open.
         """
+        self._security = security
         self._context = context
         self._head = HEAD.pack(tag, sender)
         self._plan = plan
@@ -73,6 +78,8 @@ class Links:
         """Opens a link; the first message goes out with the next `pump`s."""
         socket = make_socket(self._context, zmq.PUSH, high_water_mark=CHUNKS_HIGH_WATER_MARK)
         set_patient(socket)
+        if self._security is not None:
+            self._security.secure(socket, target.public)
         connect(socket, target.endpoint)
         link = _Link(target, socket)
         self._links[target.worker] = link

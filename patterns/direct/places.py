@@ -10,7 +10,10 @@ import shutil
 import socket
 import tempfile
 from collections.abc import Iterable
+from ipaddress import ip_address
 from urllib.parse import urlsplit
+
+from zq.keys.key import Key
 
 FOLDER_BYTES_MAX = 70
 """Of the folder for temporary files: the path of a socket file may have 107 bytes, on some systems 103."""
@@ -80,6 +83,30 @@ def _way_to(host: str, port: int) -> str:
     with socket.socket(family, kind, protocol) as probe:
         probe.connect(address)  # sends nothing; it only finds the way
         return str(probe.getsockname()[0])
+
+
+def refuse_open(host: str | None, key: Key | None, *, is_allowed: bool) -> None:
+    """Raises ValueError when other machines could reach the sockets of a run, and no key keeps them out."""
+    if host is not None and key is None and not is_allowed and not is_local_host(host):
+        raise ValueError(
+            f"other machines can reach the sockets of this run at {host}, and whoever reaches them can give items to its "
+            "stages: run it with key= (--key, ZQ_KEY), or with insecure_bind=True (--insecure-bind) on a network that you "
+            "trust"
+        )
+
+
+def is_local(endpoint: str) -> bool:
+    """Returns whether only this machine can reach an endpoint."""
+    return is_local_host(urlsplit(endpoint).hostname or "")
+
+
+def is_local_host(host: str) -> bool:
+    """Returns whether what is bound there can be reached by this machine only."""
+    host = host.strip("[]")
+    try:
+        return host == "localhost" or ip_address(host).is_loopback
+    except ValueError:  # the name of a machine, an interface, or *
+        return False
 
 
 def split_endpoint(endpoint: str) -> tuple[str, int]:

@@ -1,8 +1,8 @@
 """Workers of direct pipelines that wait at an endpoint to be called: how stages run on other machines.
 
 A supervisor keeps one process for each endpoint. A process serves one run and ends, so that nothing of a run, a hanging
-function included, is left for the next one; the supervisor starts it again. Who reaches the endpoint can have the
-stage's function called with items of its own, and nothing else.
+function included, is left for the next one; the supervisor starts it again. Who reaches the endpoint, and has a key
+that it admits when it is served with one, can have the stage's function called with items of its own, and nothing else.
 """
 
 from __future__ import annotations
@@ -14,9 +14,7 @@ import threading
 import time
 from collections.abc import Sequence
 from functools import partial
-from ipaddress import ip_address
 from types import FrameType
-from urllib.parse import urlsplit
 
 import msgpack
 import zmq
@@ -25,8 +23,10 @@ from patterns.direct.control import Arrived, Unable
 from patterns.direct.hiring import JOIN
 from patterns.direct.links import Intake
 from patterns.direct.places import split_endpoint
+from patterns.direct.security import STAGE_DOMAIN, Security
 from patterns.direct.session import ControlThread, StageSession
 from patterns.pipeline.pipeline import load_pipeline
+from zq.keys.key import Key
 from zq.processes.birth import become_child
 from zq.processes.bound_address import bind
 from zq.processes.children import restart_pause, start_program, wait_or_kill
@@ -45,13 +45,14 @@ SIGNAL_LOOK_INTERVAL = 0.5
 class StageServer:
     """Keeps workers at endpoints."""
 
-    def __init__(self, spec: str, stage: str, endpoints: Sequence[str]) -> None:
+    def __init__(self, spec: str, stage: str, endpoints: Sequence[str], key: Key | None = None) -> None:
         """Makes a server; nothing is started yet.
 
         Args:
             spec: of the pipeline, `module:attribute` or `file.py:attribute`.
             stage: name of the stage.
             endpoints: tcp://host:port, each for one worker.
+            key: without which nobody can call them, see `patterns.direct.security`; None: everybody can.
 
         Raises:
             ValueError: there is no such pipeline or stage, or an endpoint has no port.
@@ -60,6 +61,7 @@ class StageServer:
         for endpoint in endpoints:
             split_endpoint(endpoint)
         self._commands = [[spec, stage, endpoint] for endpoint in endpoints]
+        self._private = ["" if key is None else key.text()]
         self._stopped = threading.Event()
 
     def run(self) -> None:
@@ -90,7 +92,7 @@ class StageServer:
         failures = 0
         while not self._stopped.is_set():
             began_at = time.monotonic()
-            process = start_program(__name__, *command)
+            process = start_program(__name__, *command, private=self._private)
             while process.poll() is None and not self._stopped.wait(0.05):
                 pass
             wait_or_kill(process, 0.0)
@@ -100,21 +102,12 @@ class StageServer:
                 self._stopped.wait(restart_pause(failures))
 
 
-def is_local(endpoint: str) -> bool:
-    """Returns whether only this machine can reach an endpoint."""
-    host = urlsplit(endpoint).hostname or ""
-    try:
-        return host == "localhost" or ip_address(host).is_loopback
-    except ValueError:  # the name of a machine, an interface, or *
-        return False
-
-
 # In a process that serves.
 
 
 def main() -> None:
-    """Waits to be called, and works for one run. The arguments are SPEC STAGE ENDPOINT."""
-    spec, stage, endpoint = become_child()
+    """Waits to be called, and works for one run. The arguments are SPEC STAGE ENDPOINT KEY."""
+    spec, stage, endpoint, text = become_child()
     os.dup2(2, 1)  # what stages print goes to stderr, as in all workers
     try:
         plan = load_pipeline(spec).plan()
@@ -125,10 +118,14 @@ def main() -> None:
     configure_log_as_parent()
     context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
     intake = Intake(context)
+    key = Key.parse(text) if text else None
+    security = None if key is None else Security(context, None, key)
+    if key is not None:
+        key.guard(intake.socket, STAGE_DOMAIN)
     drop_in_forks(partial(close_sockets_of, bind(intake.socket, endpoint)))  # or what a stage forks keeps the port
     sys.stderr.write(f"zq pipeline serve: stage {stage} at {endpoint}\n")
-    control_endpoint, worker, secret, name, fingerprint = _wait_call(intake.socket)
-    control = ControlThread(context, control_endpoint, Arrived(worker, secret), is_remote=True)
+    control_endpoint, worker, secret, name, fingerprint = _wait_call(intake.socket, security)
+    control = ControlThread(context, control_endpoint, Arrived(worker, secret), is_remote=True, security=security)
     if name != stage or fingerprint != plan.fingerprint:
         what = f"stage {stage} is served here" if name != stage else "another version of the pipeline is served here"
         control.say(Unable(f"{what}, at {endpoint}; serve the same pipeline that is run"))
@@ -138,17 +135,21 @@ def main() -> None:
         intake.socket.close(0)
     else:
         threading.Thread(target=_end_when_stopped, args=(control,), daemon=True).start()
-        StageSession(context, control, plan=plan, intake=intake, node=node.number).run()
+        StageSession(context, control, plan=plan, intake=intake, node=node.number, security=security).run()
+    if security is not None:
+        security.close()
     context.term()
 
 
-def _wait_call(pull: zmq.Socket[bytes]) -> tuple[str, int, str, str, str]:
+def _wait_call(pull: zmq.Socket[bytes], security: Security | None) -> tuple[str, int, str, str, str]:
     while True:
         frames = pull.recv_multipart()
         if len(frames) != 2 or frames[0] != JOIN:
             continue  # items of a run that is over
         try:
-            control_endpoint, worker, secret, name, fingerprint = msgpack.unpackb(frames[1])
+            control_endpoint, worker, secret, name, fingerprint, run = msgpack.unpackb(frames[1])
+            if security is not None:
+                security.begin(Key.parse(run))
             return str(control_endpoint), int(worker), str(secret), str(name), str(fingerprint)
         except (ValueError, TypeError, msgpack.UnpackException):  # not from a caller of ours
             continue

@@ -32,6 +32,7 @@ from patterns.direct.control import (
     unpack,
 )
 from patterns.direct.links import STALL_MAX, Intake, Links, set_patient
+from patterns.direct.security import Security
 from patterns.sockets import MESSAGE_BYTES_MAX, Socket, connect, make_socket, send_now
 from patterns.work.calls import WORDS_BYTES_MAX, RemoteCallError
 from patterns.work.execution import Execution
@@ -65,13 +66,22 @@ class ControlThread(threading.Thread):
         stopped: set when the run is over, by the caller's word or by its silence.
     """
 
-    def __init__(self, context: zmq.Context[Socket], endpoint: str, hello: Arrived, *, is_remote: bool) -> None:
+    def __init__(
+        self,
+        context: zmq.Context[Socket],
+        endpoint: str,
+        hello: Arrived,
+        *,
+        is_remote: bool,
+        security: Security | None = None,
+    ) -> None:
         super().__init__(name=f"zq-control-{hello.worker}", daemon=True)
         self.stopped = threading.Event()
         self._context = context
         self._endpoint = endpoint
         self.hello = hello
         self._is_remote = is_remote
+        self._security = security
         self._lock = threading.Lock()  # guards the four below
         self._inbox: deque[ControlMessage] = deque()
         self._outbox: deque[ControlMessage] = deque([hello])
@@ -111,6 +121,8 @@ class ControlThread(threading.Thread):
     def run(self) -> None:
         channel = make_socket(self._context, zmq.DEALER)
         set_patient(channel)
+        if self._security is not None:
+            self._security.secure(channel)
         poller = zmq.Poller()
         poller.register(channel, zmq.POLLIN)
         poller.register(self._own_wake, zmq.POLLIN)
@@ -176,6 +188,7 @@ class StageSession:
         plan: Plan | None = None,
         intake: Intake | None = None,
         node: int | None = None,
+        security: Security | None = None,
     ) -> None:
         """Makes a worker.
 
@@ -185,11 +198,13 @@ class StageSession:
             plan: the caller's own, for a thread of its process; None: it is told.
             intake: bound already, for a worker that serves an endpoint; None: it binds what it is told.
             node: what such a worker serves; None: it is told.
+            security: of its sockets; None leaves them open.
         """
         self._context = context
         self._control = control
         self._plan = plan
         self._served = intake
+        self._security = security
         self._node = node
         self._items = 0
         self._seconds = 0.0
@@ -243,12 +258,15 @@ class StageSession:
         self._execution = Execution(plan, assign.node, self._pause, self._control.stopped.is_set)
         self._execution.begin()
         configure_log_as_parent()
-        self._links = Links(self._context, self._control.hello.worker, assign.tag, plan)
+        self._links = Links(self._context, self._control.hello.worker, assign.tag, plan, self._security)
         endpoint = assign.endpoint
         if self._served is None:
+            if self._security is not None:
+                self._security.guard(self._intake.socket)
             endpoint = bind(self._intake.socket, assign.endpoint)
         self._poller.register(self._intake.socket, zmq.POLLIN)
-        self._control.say(Ready(endpoint))
+        own = None if self._security is None else self._security.own
+        self._control.say(Ready(endpoint, "" if own is None else own.public))
 
     def _pause(self, seconds: float) -> None:
         self._control.stopped.wait(seconds)

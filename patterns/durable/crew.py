@@ -49,16 +49,18 @@ class _WorkerProcess:
 class DurableCrew:
     """All workers of one run; its methods belong to the caller's thread."""
 
-    def __init__(self, address: str, plan: Plan, run_id: str, *, threads: bool) -> None:
+    def __init__(self, address: str, plan: Plan, run_id: str, key: zq.Key | None = None, *, threads: bool) -> None:
         """Makes a crew; nobody is started yet.
 
         Args:
             run_id: of the run; the caller has its cursor, so nobody else starts workers of these names.
+            key: to show to the coordinator; None for none.
             threads: whether all workers are threads, and not only those of stages that say so.
         """
         self._address = address
         self._plan = plan
         self._run_id = run_id
+        self._key = key
         self._threads = threads
         self._children: list[_WorkerProcess] = []
         self._workers: list[zq.Worker] = []
@@ -68,7 +70,8 @@ class DurableCrew:
         for node in serving_nodes(self._plan, None):
             name = f"{self._plan.name[:48]}-{self._run_id}-{node.number}"
             if self._threads or node.options.threads:
-                worker = make_worker(self._plan, [node], self._address, name=name, concurrency=node.options.workers)
+                concurrency, key = node.options.workers, self._key or ""
+                worker = make_worker(self._plan, [node], self._address, name=name, concurrency=concurrency, key=key)
                 worker.start()
                 self._workers.append(worker)
                 continue
@@ -118,6 +121,7 @@ class DurableCrew:
     def _start(self, node: Node, name: str) -> subprocess.Popen[bytes]:
         process = start_program(
             *(stage_process.__name__, self._address, name, str(node.number)),
+            private=("" if self._key is None else self._key.text(),),
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
         )

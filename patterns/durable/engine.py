@@ -46,6 +46,7 @@ from patterns.work.items import (
 )
 from patterns.work.ledger import Ledger
 from patterns.work.plan import SINK, Plan
+from zq.keys.own import find_key
 
 log = logging.getLogger(__name__)
 
@@ -147,7 +148,9 @@ class DurableEngine:
         if settings.data is not None:
             self._coordinator = zq.Coordinator(os.fspath(settings.data)).open()
             address = self._coordinator.address
-        client = self._client = zq.Client(address, timeout=CLIENT_TIMEOUT, name="pipeline")
+        assert address is not None, "a durable run has either"
+        key = find_key(settings.key, address)
+        client = self._client = zq.Client(address, timeout=CLIENT_TIMEOUT, name="pipeline", key=key or "")
         self._cursor = Cursor(client, plan, self.run_id, settings.lease)
         for node in plan.working:
             if node.options.key is not None:
@@ -166,7 +169,7 @@ class DurableEngine:
         self._feeder = Feeder(islice(self._items, self.ledger.sent, None), self._wake.set)
         self._keeper = Keeper(self._cursor, self._leased, settings.lease)
         if settings.workers:
-            self._crew = DurableCrew(client.address, plan, self.run_id, threads=settings.threads)
+            self._crew = DurableCrew(address, plan, self.run_id, key, threads=settings.threads)
             self._crew.start()
         if settings.progress:
             self._progress = StageProgress(plan, self._items)

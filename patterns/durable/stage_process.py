@@ -1,7 +1,7 @@
 """The main program of a stage worker that a durable run starts, with the plan on standard input.
 
-Its arguments are ADDRESS NAME NODE. When its function cannot be imported it says why on standard output, and ends with
-the exit code UNABLE.
+Its arguments are ADDRESS NAME NODE KEY, of which the last is empty for none. When its function cannot be imported it
+says why on standard output, and ends with the exit code UNABLE.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import sys
 
+import zq
 from patterns.durable.stage_worker import make_worker
 from patterns.work.plan import Plan
 from zq.processes.birth import become_child, read_nothing
@@ -19,7 +20,7 @@ from zq.processes.references import StartedOnImportError
 
 def main() -> None:
     """Works until SIGTERM, or until the caller dies."""
-    address, name, number = become_child()
+    address, name, number, key = become_child()
     words = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)  # what stages print goes to stderr: stdout belongs to the caller
     wire = sys.stdin.buffer.read()
@@ -34,4 +35,4 @@ def main() -> None:
         os._exit(UNABLE)  # the module may have left threads
     words.close()
     configure_log_as_parent()
-    make_worker(plan, [node], address, name=name).run()
+    make_worker(plan, [node], address, name=name, key=zq.Key.parse(key) if key else "").run()

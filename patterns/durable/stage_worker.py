@@ -31,6 +31,7 @@ def make_worker(
     *,
     name: str | None = None,
     concurrency: int = 1,
+    key: zq.Key | str | None = None,
 ) -> zq.Worker:
     """Returns a worker of some nodes, not started yet.
 
@@ -39,8 +40,9 @@ def make_worker(
         address: of the coordinator; None as for `zq.Worker`.
         name: of the worker; None makes one.
         concurrency: items at once, in threads.
+        key: as for `zq.Worker`.
     """
-    worker = zq.Worker(address, name=name, concurrency=concurrency)
+    worker = zq.Worker(address, name=name, concurrency=concurrency, key=key)
     for node in nodes:
         worker.task(stage_queue(plan, node))(StageWork(plan, node))
     return worker

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from os import PathLike
 from typing import Literal, Protocol, TypedDict
 
+import zq
 from patterns.work.ledger import Ledger
 
 OnError = Literal["raise", "skip", "collect"]
@@ -36,6 +37,9 @@ class RunOptions(TypedDict, total=False):
         lease: seconds of silence after which the caller of a durable run is taken for dead, and another may take over.
         host: address of this machine at which those workers reach it; by default the one that leads to the first of
             them.
+        key: a `zq.Key`, or the path of its file: for the coordinator of a shared run, or for workers that
+            `zq pipeline serve` runs with one. By default the path in ZQ_KEY from the environment; "" is none.
+        insecure_bind: lets a direct run without a key have sockets that other machines can reach.
     """
 
     ordered: bool
@@ -46,6 +50,8 @@ class RunOptions(TypedDict, total=False):
     allow_loss: bool
     endpoints: Mapping[str, Sequence[str]]
     host: str | None
+    key: zq.Key | str | PathLike[str] | None
+    insecure_bind: bool
     data: str | PathLike[str] | None
     address: str | None
     run_id: str | None
@@ -65,6 +71,8 @@ class Settings:
     allow_loss: bool = False
     endpoints: Mapping[str, Sequence[str]] = field(default_factory=dict)
     host: str | None = None
+    key: zq.Key | str | PathLike[str] | None = None
+    insecure_bind: bool = False
     data: str | PathLike[str] | None = None
     address: str | None = None
     run_id: str | None = None
@@ -76,7 +84,7 @@ class Settings:
         return self.data is not None or self.address is not None
 
 
-DIRECT_ONLY = ("allow_loss", "endpoints", "host")
+DIRECT_ONLY = ("allow_loss", "endpoints", "host", "insecure_bind")
 DURABLE_ONLY = ("run_id", "workers", "lease")
 """Options that mean nothing in other grades."""
 
@@ -121,6 +129,8 @@ def settle(options: RunOptions) -> Settings:
         raise ValueError(f"expected on_error as 'raise', 'skip' or 'collect', got {settings.on_error!r}")
     if settings.data is not None and settings.address is not None:
         raise ValueError("data (embedded) and address (shared) exclude each other")
+    if settings.data is not None and settings.key is not None:
+        raise ValueError("key means nothing in an embedded run: its coordinator is inside of this process")
     grade, useless = ("durable", DIRECT_ONLY) if settings.is_durable else ("direct", DURABLE_ONLY)
     for name in useless:
         if name in options:

@@ -16,6 +16,7 @@ PLACE = "a table, and the place of what is in it"
 STATE = "a word for a state or an end, which several kinds of things have: a command, an operation, a group"
 
 CONSTANTS_TWICE: dict[str, str] = {
+    "ACCESS_DENIED": OF_ZQ,
     "CANCELLED": STATE,
     "DEAD": PLACE,
     "DONE": STATE,

@@ -22,16 +22,16 @@ ROOMS: dict[str, str] = {
     "zq.submit_options": "zq.wire",
     "zq.task": "zq.submit_options zq.wire",
     "zq.core": "zq.task zq.wire zq.errors",
-    "zq.keys": "zq.core zq.errors",
+    "zq.keys": "zq.core zq.processes zq.errors",
     "zq.sessions": "zq.wire zq.errors",
     "zq.processes": "",
-    "zq.sockets": "zq.sessions zq.processes zq.wire zq.errors",
+    "zq.sockets": "zq.sessions zq.keys zq.processes zq.wire zq.errors",
     "zq.store": "zq.core.storage zq.core.tables zq.processes zq.errors",
     "zq.server": "zq.core zq.keys zq.store zq.processes zq.wire zq.errors",
-    "zq.client": "zq.sessions zq.sockets zq.handling zq.task zq.submit_options zq.wire zq.errors",
-    "zq.worker": "zq.sessions zq.sockets zq.processes zq.handling zq.task zq.submit_options zq.wire zq.errors",
-    "zq.app": "zq.client zq.worker zq.server.calendar zq.core zq.store zq.sessions zq.sockets zq.processes zq.handling zq.task zq.submit_options zq.wire zq.errors",
-    "zq.executor": "zq.app zq.client zq.worker zq.server zq.processes zq.handling zq.sockets zq.task zq.submit_options zq.wire zq.errors",
+    "zq.client": "zq.sessions zq.sockets zq.keys zq.handling zq.task zq.submit_options zq.wire zq.errors",
+    "zq.worker": "zq.sessions zq.sockets zq.keys zq.processes zq.handling zq.task zq.submit_options zq.wire zq.errors",
+    "zq.app": "zq.client zq.worker zq.server.calendar zq.core zq.store zq.sessions zq.sockets zq.keys zq.processes zq.handling zq.task zq.submit_options zq.wire zq.errors",
+    "zq.executor": "zq.app zq.client zq.worker zq.server zq.processes zq.handling zq.sockets zq.keys zq.task zq.submit_options zq.wire zq.errors",
     "zq.cli": "zq",
     "zq.pytest_plugin": "zq",
     "patterns.errors": "",
@@ -68,9 +68,9 @@ FLOORS: dict[str, int] = {
 }
 """Inside of the core: who stands higher may import who stands lower, never the other way."""
 
-OF_ZQ_FOR_PATTERNS = ("zq.processes", "zq.lazy", "zq.handling")
-"""What patterns may import of zq beside the public names: processes, how names are loaded when they are first used, and
-how anybody's code is called.
+OF_ZQ_FOR_PATTERNS = ("zq.processes", "zq.lazy", "zq.handling", "zq.keys")
+"""What patterns may import of zq beside the public names: processes, how names are loaded when they are first used,
+how anybody's code is called, and keys.
 """
 
 ROOFS = ("zq", "patterns")

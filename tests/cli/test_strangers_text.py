@@ -15,6 +15,7 @@ import pytest
 
 import zq
 from tests.cli.conftest import Invoke
+from zq.keys.logbook import escaped
 from zq.processes.logs import FORMAT, LineFormatter
 from zq.processes.shown import printable, shown_json
 
@@ -148,3 +149,9 @@ def test_time_zone_of_a_stranger_is_no_file(coordinator: zq.Coordinator, zone: s
 
 def test_printable_escapes_what_turns_the_direction_of_writing() -> None:
     assert printable("\u202ea\u2066\x9b\u2028") == "\\u202ea\\u2066\\x9b\\u2028"
+
+
+def test_line_about_a_refusal_stays_a_line() -> None:
+    assert drives(escaped(HOSTILE)) == []
+    assert "\n" not in escaped(HOSTILE)
+    assert len(escaped("x" * 100_000)) < 2000

@@ -192,6 +192,9 @@ class FakeSession:
         outbox, self.outbox = self.outbox, []
         return outbox
 
+    def refused(self, error: Exception) -> None:
+        self.failures.append(error)
+
     def failed(self, error: Exception) -> None:
         self.failures.append(error)
 

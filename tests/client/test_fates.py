@@ -6,6 +6,7 @@ import asyncio
 import time
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -294,3 +295,26 @@ def test_a_pulled_task_is_ended_elsewhere_by_its_handle(coordinator: zq.Coordina
     assert receipts[1].status().state == "dead"
     with pytest.raises(ValueError, match="expected a handle such as"):
         client.pulled("7")
+
+
+def test_a_handle_that_was_guessed_is_refused_in_every_way(coordinator: zq.Coordinator, client: zq.Client) -> None:
+    client.submit("orders", 1, id="order-1")
+    (task,) = client.pull("orders")
+    right = task.handle.partition(":")[0].partition(".")[2]
+    wrong = f"{int(right, 16) ^ 1:016x}"
+    with zq.Client(coordinator.address, timeout=20.0) as stranger:
+        for handle in (
+            f"{task.token}:{task.id}",
+            f"{task.token}.{wrong}:{task.id}",
+            f"{task.token + 1}.{right}:{task.id}",
+        ):
+            guessed = stranger.pulled(handle)
+            for end in (guessed.done, partial(guessed.fail, "evil"), guessed.release, partial(guessed.extend, 60.0)):
+                with pytest.raises(zq.StaleLeaseError):
+                    end()
+            assert stranger.settle(done=[(guessed, "evil")], is_whole=True) == [guessed]
+        with pytest.raises(ValueError, match="expected a handle such as"):
+            stranger.pulled(f"{task.token}.{right[:8]}:{task.id}")
+        task.done("mine")
+
+        assert stranger.result("order-1", timeout=20.0) == "mine"

@@ -158,6 +158,15 @@ def test_release_and_extend(coordinator: FakeCoordinator, client: Client) -> Non
         task.extend(1e9)
 
 
+def test_ids_of_groups_that_a_task_opens_cannot_be_guessed(coordinator: FakeCoordinator, client: Client) -> None:
+    serve(coordinator, "one")
+    [task] = client.pull("orders")
+    ids = {task.group([1], queue="q", callback="joined") for _ in range(100)}
+
+    assert len(ids) == 100
+    assert {len(id.removeprefix("zq.group.")) for id in ids} == {20}  # 80 bits
+
+
 def test_a_stale_lease_is_refused(coordinator: FakeCoordinator, client: Client) -> None:
     serve(coordinator, "one", stale=(Span(TOKEN, 0, 10),), is_own=False)
     [task] = client.pull("orders")

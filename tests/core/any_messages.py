@@ -19,7 +19,8 @@ from tests.core.desk import CLIENT, Desk
 from tests.simulation.fates import check_unique
 from tests.simulation.invariants import check_books, check_grants
 from zq.core.admin import chores, operations
-from zq.core.tasks import follow_up, groups
+from zq.core.state import outcome_waits
+from zq.core.tasks import dead_letters, follow_up, groups, settling
 from zq.errors import StoreError
 from zq.wire.batch import encode_payload, pack_payloads
 from zq.wire.codec import decode_for_coordinator, encode
@@ -347,6 +348,9 @@ def play(seed: int, rounds: int = ROUNDS) -> int:
         patch.setattr(operations, "PORTION_TASKS", 4)
         patch.setattr(operations, "PORTION_ROWS", 3)
         patch.setattr(chores, "PORTION", 2)
+        patch.setattr(settling, "PORTION_LEASES", 2)
+        patch.setattr(outcome_waits, "TOLD_MAX", 1)
+        patch.setattr(dead_letters, "PORTION_DEAD", 1)
         patch.setattr(chores, "JOIN_PORTION", 1)
         patch.setattr(groups, "SWEEP_ROWS", 2)
         patch.setattr(follow_up, "JOIN_AT_ONCE", 1)

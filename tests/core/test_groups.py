@@ -11,7 +11,7 @@ from tests.core.cost import finish
 from tests.core.desk import CLIENT, Desk, assigned, done, failed, only
 from zq.core import tables
 from zq.core.tasks.assignment import assignment_of
-from zq.wire.batch import encode_payload, pack_payloads
+from zq.wire.batch import encode_payload, pack_offsets, pack_payloads
 from zq.wire.limits import PAYLOAD_BYTES_CEILING
 from zq.wire.messages import (
     Answer,
@@ -103,6 +103,31 @@ def test_callback_gets_the_results_in_the_order_of_the_paths_when_the_last_membe
     assert party.pulled() == [["a", "b", "c"]]
     assert party.group()["state"] == "done"
     assert party.task("g")["queue"] == "joined"
+
+
+@pytest.mark.parametrize(
+    ("ends", "blob"),
+    [
+        ([2], b"\x01\x02"),  # two values: the results of others would move
+        ([1], b"\x92"),  # takes the next two in
+        ([0, 2], b"\x01\x02"),
+        ([1, 3], b"\x92\x01\x02"),  # one value, cut in a wrong place
+    ],
+)
+@pytest.mark.parametrize("policy", ["all", "settled", "any"])
+def test_result_that_is_no_whole_value_fails_its_group_and_moves_no_other(
+    ends: list[int], blob: bytes, policy: str
+) -> None:
+    party = Party()
+    party.open(size=4, policy=policy)
+    party.members(4)
+    (one,) = party.hands
+
+    party.end(Done(one.token, one.id, 0, len(ends), pack_offsets(ends), blob, ()))
+
+    assert party.group()["state"] == "failed"
+    assert party.group()["reason"] == "the result of member 0 is no whole msgpack value"
+    assert party.pulled() == []
 
 
 def test_range_of_members_ends_at_once_and_none_is_an_entry() -> None:

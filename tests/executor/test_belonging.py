@@ -182,7 +182,13 @@ SHOP = "import os\nimport json as js\nfrom os import getuid\ndef price(number):\
 def folder(tmp_path: Path, kitchen: Kitchen, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A working directory with a worker of the executor in it."""
     place = tmp_path / "folder"
-    for name, text in {"plain.py": PLAIN, "shop.py": SHOP, "plain.d/x.py": PLAIN, "any.py": PLAIN}.items():
+    for name, text in {
+        "plain.py": PLAIN,
+        "shop.py": SHOP,
+        "plain.d/x.py": PLAIN,
+        "plain.egg-info/x": "",
+        "any.py": PLAIN,
+    }.items():
         (place / name).parent.mkdir(parents=True, exist_ok=True)
         (place / name).write_text(text)
     (place / "plain.x.py").write_text("import pathlib\npathlib.Path('run').touch()\ndef price(number): ...\n")
@@ -207,6 +213,7 @@ def test_stranger_has_a_worker_call_what_it_allows_and_nothing_else(folder: Path
         "plain.x.py:price": [1],
         "plain.d/x.py:price": [1],
         "plain.d/../any.py:price": [1],
+        f"plain.egg-info/../{'../' * 20}{str(folder)[1:]}/any.py:price": [1],
         "./any.py:price": [1],
         "plain.x:price": [1],
         "plain.py:price": [1],
@@ -237,5 +244,5 @@ def test_stranger_has_a_worker_call_what_it_allows_and_nothing_else(folder: Path
             with pytest.raises(zq.TaskFailedError, match=r"may not be called here|there is no function"):
                 print(path[:100], call(path, *args))
     assert {one.name for one in folder.iterdir()} - {"__pycache__"} == {
-        *("plain.py", "shop.py", "plain.d", "any.py", "plain.x.py", "lib"),
+        *("plain.py", "shop.py", "plain.d", "plain.egg-info", "any.py", "plain.x.py", "lib"),
     }

@@ -167,3 +167,21 @@ def test_work_is_a_generator_like_any_other() -> None:
 
     with pytest.raises(AssertionError, match="a fault"):
         FreshContexts().drive(work())  # type: ignore[arg-type] # less than a whole generator
+
+
+def test_what_a_copy_prints_of_an_error_drives_no_terminal() -> None:
+    program = """
+import os
+from zq.handling.contexts import FreshContexts
+
+def fork_and_fail():
+    if os.fork() == 0:
+        raise ValueError("\\x1b[2J \\x9b31m \\u202e")
+    os.wait()
+
+FreshContexts().call(fork_and_fail)
+"""
+    ended = subprocess.run([sys.executable, "-c", program], capture_output=True, timeout=60, check=True, text=True)
+
+    assert "ValueError: \\x1b[2J \\x9b31m \\u202e" in ended.stderr
+    assert [one for one in ended.stderr if not one.isprintable() and one != "\n"] == []

@@ -99,6 +99,8 @@ def _retention(books: Books, tx: Transaction, now: Clocks) -> float:
 
 def _silence(books: Books, tx: Transaction, now: Clocks) -> float:
     options = books.options
+    if books.departed:
+        return now.monotonic
     return min(
         (
             worker.heard_at + (options.suspect_after if worker.life is Life.LIVE else options.gone_after)

@@ -7,11 +7,15 @@ from zq.core import tables
 from zq.core.state.batch import read_batch
 from zq.core.state.books import Books
 from zq.core.state.holder import Life
+from zq.core.state.leases import Lease
 from zq.core.state.queue import Queue
 from zq.core.storage import Transaction
 from zq.core.tables import AT_DEAD, AT_ENDED, AT_PARKED, AT_PENDING, AT_SCHEDULED
 from zq.core.tasks.groups import IS_BOTH, IS_GROUP, IS_TASK, OPEN, read_row
 from zq.core.tasks.key_turns import line_of
+
+START_SLACK = 3.0
+"""Seconds above the time at which what was not started goes back, for a look that comes too early, and for turns."""
 
 
 def check_grants(books: Books, now: float) -> None:
@@ -41,6 +45,20 @@ def check_grants(books: Books, now: float) -> None:
     for queue in books.queues.values():
         _check_queue(books, queue, now)
     _check_pulls(books)
+    for lease in books.leases.values():
+        _check_start(books, lease, now)
+
+
+def _check_start(books: Books, lease: Lease, now: float) -> None:
+    """What a worker has not started goes back when its time to live is over."""
+    ttl, grace = lease.batch.options.ttl, books.options.suspect_after + START_SLACK
+    worker = lease.holder
+    if ttl is None or lease.batch.attempts or worker.is_puller or worker.life is not Life.LIVE:
+        return
+    started = sum(1 << (index - lease.batch.first) for index in lease.started)
+    is_over = now > lease.granted_at + ttl + grace and now > worker.steady_since + grace
+    if is_over and lease.mask & ~started:
+        raise Violation(f"{worker.name} has lease {lease.token} of {ttl:g} s since {now - lease.granted_at:.1f} s")
 
 
 def _check_pulls(books: Books) -> None:

@@ -14,6 +14,7 @@ from typing import Any
 
 from tests.simulation.deadlines import Clocks, check_deadlines
 from tests.simulation.fates import check_expiry, check_fates, check_hand_out, check_schedules, check_unique
+from tests.simulation.glutton import GLUTTON, LIMITS, Glutton, check_accounts
 from tests.simulation.hands import HandCheck
 from tests.simulation.invariants import check_books, check_grants
 from tests.simulation.ledger import Ledger, Violation
@@ -24,6 +25,7 @@ from tests.simulation.order import OrderCheck
 from tests.simulation.peers import Customer, Worker
 from tests.simulation.session_worker import SessionWorker
 from tests.simulation.shares import QUEUES, ShareCheck
+from tests.simulation.stranger import Stranger, check_names, fenced, live_names
 from tests.simulation.timelines import check_traces
 from tests.simulation.visitors import Visitors
 from tests.simulation.watching import EYE, Eye
@@ -78,7 +80,7 @@ class Kitchen:
         self.disk = Disk(store)
         self.options = CoordinatorOptions(
             suspect_after=3.0, gone_after=6.0, max_attempts=3, keep_seconds=1e6,
-            retry=RetryPolicy.full_jitter(0.5, largest=2.0), queue_tasks_max=world.rng.choice((30, 1000)), assign=world.rng.choice(("least-loaded", "hash")),
+            retry=RetryPolicy.full_jitter(0.5, largest=2.0), queue_tasks_max=world.rng.choice((30, 1000)), peer_limits=LIMITS, assign=world.rng.choice(("least-loaded", "hash")),
         )  # fmt: skip
         self.inbox: list[tuple[Connection, Any]] = []
         self.machine: Cook | None = None
@@ -97,6 +99,7 @@ class Kitchen:
         self.acknowledges_early = False  # planted fault
         self.heard: dict[bytes, float] = {}  # by connection
         self.visitors = Visitors(world, ledger, self.heard)
+        self.stranger = Stranger(world, world.rng.randrange(1 << 32))
         self.handled: list[Any] = []  # what was received in the step, as far as its connection was there
         self.unreachable: list[bytes] = []  # connections to which something could not be sent
         self.undelivered: list[int] = []
@@ -112,6 +115,7 @@ class Kitchen:
         self.inbox.clear()
         self.unreachable = []
         self.eye = Eye()
+        self.glutton = Glutton(self.store)
 
     def crash(self) -> None:
         """Ends the process: memory, unsent messages and connections are gone. It is started again after a while."""
@@ -134,9 +138,11 @@ class Kitchen:
         self.workers_before = dict(machine.books.workers)
         self.leases_before = machine.books.lease_number
         self.undelivered = self.find_undelivered(machine.books)
+        named, fenced_before = live_names(machine.books, self.unreachable), fenced(machine.books)
         try:
             outbox = machine.turn(self.world.clocks(), self.messages(machine.books), self.unreachable)
             self.turned_at, self.unreachable = self.world.now, []
+            check_names(machine.books, named, fenced_before)
             received = [message for _, message in self.received]
             self.limits.check(machine.books, self.step, received)
             self.shares.check(machine.books, self.step, received)
@@ -165,6 +171,7 @@ class Kitchen:
         """Yields what the machine receives in a turn; it may crash after each."""
         self.handled = []
         yield from self.eye.look(books)
+        yield from self.glutton.say()
         for connection, message in self.received:
             self.heard[connection.peer] = self.world.now
             if connection.is_open:
@@ -184,8 +191,10 @@ class Kitchen:
         self.note_order(step, self.received)
         self.check_hand_outs(self.leases_before, step)
         check_grants(books, self.world.now)
+        check_accounts(books)
         self.check_deaths(self.workers_before, self.received)
-        if kept := [token for token in self.undelivered if token in books.leases]:
+        leaving = {token for departure in books.departed for token in departure.holder.leases}
+        if kept := [token for token in self.undelivered if token in books.leases and token not in leaving]:
             raise Violation(f"leases {kept} could not be delivered to their worker, and are kept")
         has_stalled = self.world.now - self.turned_at > self.options.heartbeat_interval
         self.visitors.check(books, step, self.handled, self.unreachable, stalled=has_stalled)
@@ -333,7 +342,7 @@ class Kitchen:
             connection = self.world.connections.get(peer)
             if connection is not None:
                 connection.send_down(message)
-            elif peer != EYE and self.world.noticed_at[peer] <= self.world.now:
+            elif peer not in (EYE, GLUTTON) and self.world.noticed_at[peer] <= self.world.now:
                 self.unreachable.append(peer)
 
     def note_grant(self, assignment: Assignment) -> None:
@@ -479,6 +488,7 @@ def _act(world: World, kitchen: Kitchen, customers: list[Customer], workers: lis
     for worker in workers:
         worker.act()
     kitchen.visitors.act()
+    kitchen.stranger.act(None if kitchen.machine is None else kitchen.machine.books)
     kitchen.turn()
 
 

@@ -15,11 +15,11 @@ from zq.core import coordinator, tables, upkeep
 from zq.core.admin import chores, commands, moving, operations
 from zq.core.opening import read_books
 from zq.core.options import CoordinatorOptions, Now
-from zq.core.state import event_streams, history, namespace_limits, places, queue, unique_keys
+from zq.core.state import event_streams, history, namespace_limits, outcome_waits, places, queue, unique_keys
 from zq.core.state.batch import StoredBatch
 from zq.core.state.books import Books
 from zq.core.state.deadlines import Deadline, Deadlines
-from zq.core.state.leases import Holder, Lease
+from zq.core.state.leases import Claimant, Holder, Lease
 from zq.core.state.operation import Chore, Chores, Operation
 from zq.core.state.step import EndedMembers, Step
 from zq.core.state.throttle import Gate
@@ -70,7 +70,28 @@ def _no_token_check(patch: pytest.MonkeyPatch) -> None:
         real(books, step, peer, sender, message._replace(done=done))
 
     patch.setattr(settling, "settle", settle)
-    patch.setattr(settling, "_lease_of", lambda books, sender, token: books.leases.get(token))
+    patch.setattr(settling, "_lease_of", lambda books, claimant, token, id=None: books.leases.get(token))
+
+
+def _pulls_are_anybodys(patch: pytest.MonkeyPatch) -> None:
+    real = Claimant.may_speak_for
+    patch.setattr(Claimant, "may_speak_for", lambda self, lease: lease.holder.is_puller or real(self, lease))
+
+
+def _id_not_compared(patch: pytest.MonkeyPatch) -> None:
+    real = settling._lease_of
+    patch.setattr(settling, "_lease_of", lambda books, claimant, token, id=None: real(books, claimant, token))
+
+
+def _live_name_taken(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(liveness, "_keeps_name", lambda books, step, worker, owner: False)
+
+
+def _ttl_of_leased_ignored(patch: pytest.MonkeyPatch) -> None:
+    def forget(books: Books, step: Step, lease: Lease) -> None:
+        lease.start_by = inf
+
+    patch.setattr(settling, "_take_back_unstarted", forget)
 
 
 def _no_dedup(patch: pytest.MonkeyPatch) -> None:
@@ -393,6 +414,39 @@ def _namespace_counts_one_queue(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(namespace_limits.Shares, "_take_in", take_in)
 
 
+def _budget_not_asked(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(Books, "check_peer", lambda self, step, kind, more=1: None)
+
+
+def _count_does_not_fall(patch: pytest.MonkeyPatch) -> None:
+    real = Books.free_leases
+
+    def free_leases(self: Books, holder: Holder, count: int) -> None:
+        """Takes what a peer has done for something that it still holds."""
+        account, holder.account = holder.account, None
+        real(self, holder, count)
+        holder.account = account
+
+    patch.setattr(Books, "free_leases", free_leases)
+
+
+def _wait_counted_for_ever(patch: pytest.MonkeyPatch) -> None:
+    real = outcome_waits.Waits.forget
+
+    def forget(self: outcome_waits.Waits, peer: bytes, request: int) -> bool:
+        guest = self._guests.get(peer)
+        is_known = real(self, peer, request)
+        if is_known and guest is not None:
+            guest.account.waits += 1
+        return is_known
+
+    patch.setattr(outcome_waits.Waits, "forget", forget)
+
+
+def _reserve_used_by_a_filler(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(Books, "check_store", lambda self, step: None)
+
+
 def _cancel_rewrites_an_end(patch: pytest.MonkeyPatch) -> None:
     real = cancelling.end_some
 
@@ -427,6 +481,11 @@ def _cancel_answered_early(patch: pytest.MonkeyPatch) -> None:
             step.send(peer, Answer(request, 1))
 
     patch.setattr(chores, "_begin", begin)
+
+
+def _departure_forgotten(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(settling, "PORTION_LEASES", 1)
+    patch.setattr(liveness, "_see_off", lambda books, step: books.departed.clear())
 
 
 def _chore_stops(patch: pytest.MonkeyPatch, way: Callable[..., None]) -> None:
@@ -660,10 +719,15 @@ _PATCHES: dict[str, Callable[[pytest.MonkeyPatch], None]] = {
     "given back and kept": _given_back_and_kept,
     "namespace counts one queue only": _namespace_counts_one_queue,
     "sums not told what a step has changed": _sums_not_told,
+    "limit of a peer not asked": _budget_not_asked,
+    "count of a peer's leases does not fall": _count_does_not_fall,
+    "count of a peer's waits does not fall": _wait_counted_for_ever,
+    "reserve of the store used by a filler": _reserve_used_by_a_filler,
     "end of a task that a watcher is not told": _end_not_told,
     "cancel that rewrites how a task ended": _cancel_rewrites_an_end,
     "chores said too late": partial(_chore_stops, way=_part_is_late),
     "chores not told what is entered": partial(_chore_stops, way=_part_is_deaf),
+    "rest of what a lost worker held is forgotten": _departure_forgotten,
     "cancel that forgets its rest at a restart": _cancel_forgets_its_rest,
     "cancel that is answered before it is over": _cancel_answered_early,
     "operation on a queue forgotten at a restart": _operation_forgotten,
@@ -681,6 +745,10 @@ _PATCHES: dict[str, Callable[[pytest.MonkeyPatch], None]] = {
     "turns forgotten at a restart": _turns_forgotten_at_a_restart,
     "rest of a batch overtakes its retry": _rest_of_a_batch_overtakes,
     "no token check": _no_token_check,
+    "lease of a pull that anybody ends": _pulls_are_anybodys,
+    "id of a completion not compared": _id_not_compared,
+    "name of a live worker taken": _live_name_taken,
+    "ttl of what is leased not kept": _ttl_of_leased_ignored,
     "no dedup": _no_dedup,
     "wall clock for liveness": _wall_clock,
     "heartbeat marks ready": _heartbeat_marks_ready,

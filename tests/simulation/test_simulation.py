@@ -63,6 +63,9 @@ def test_every_promise_is_kept_when_operations_take_many_steps(monkeypatch: pyte
     for name in ("admin.chores.PORTION", "admin.chores.JOIN_PORTION", "admin.chores.SWEPT", "tasks.groups.SWEEP_ROWS"):
         monkeypatch.setattr(f"zq.core.{name}", 1)
     monkeypatch.setattr("zq.core.tasks.follow_up.JOIN_AT_ONCE", 0)
+    monkeypatch.setattr("zq.core.tasks.settling.PORTION_LEASES", 1)
+    monkeypatch.setattr("zq.core.state.outcome_waits.TOLD_MAX", 1)
+    monkeypatch.setattr("zq.core.tasks.dead_letters.PORTION_DEAD", 1)
     for seed in range(FEW_SEEDS):
         run(seed)
 

@@ -258,7 +258,7 @@ class Visitors:
             if lease.holder.peer in unreachable:
                 raise Violation(f"lease {token} is kept for {lease.holder.name}, whose connection is known to be gone")
         for message in received:
-            if isinstance(message, Confirm) and (open := books.offers.keys() & message.tokens):
+            if isinstance(message, Confirm) and (open := books.offers.keys() & _rightly_confirmed(books, message)):
                 raise Violation(f"leases {sorted(open)} were confirmed and are on offer")
         for _, message in step.outbox:
             for event in message.events if isinstance(message, Events) else ():
@@ -295,3 +295,9 @@ class Visitors:
 def _farewell(options: CoordinatorOptions) -> float:
     """Returns the seconds in which the coordinator finds out that a connection is gone."""
     return NOTICED_MAX + 4 * options.suspect_after
+
+
+def _rightly_confirmed(books: Books, message: Confirm) -> set[int]:
+    """Returns the leases that a message confirms which knows them."""
+    leases = [books.leases[token] for token in message.tokens if token in books.leases]
+    return {one.token for one in leases if proof_of(one.holder.incarnation, one.token) in message.proofs}

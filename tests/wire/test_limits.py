@@ -32,9 +32,14 @@ ONE = bytes(4)
 """The ends of a batch of one task with an empty payload."""
 
 
+def payload_of(size: int) -> bytes:
+    """Returns one payload of so many bytes."""
+    return bytes(size) if size < 5 else b"\xc6" + (size - 5).to_bytes(4, "big") + bytes(size - 5)
+
+
 def batch_of(tasks: int, size: int) -> bytes:
     """Returns a submit of one batch, the last of whose payloads has all the bytes."""
-    return submit(ends=bytes(4 * (tasks - 1)) + size.to_bytes(4, "little"), blob=bytes(size))
+    return submit(ends=bytes(4 * (tasks - 1)) + size.to_bytes(4, "little"), blob=payload_of(size))
 
 
 def with_option(name: str, make: Callable[[Any], Any]) -> Callable[[Any], bytes]:
@@ -44,10 +49,10 @@ def with_option(name: str, make: Callable[[Any], Any]) -> Callable[[Any], bytes]
 def frame_of(size: int) -> bytes:
     """Returns a submit of so many bytes, of two batches."""
     first, second = (
-        frame(1, 7, [["b", "q", None, end.to_bytes(4, "little"), bytes(end)]]) for end in (8 << 20, 1 << 20)
+        frame(1, 7, [["b", "q", None, end.to_bytes(4, "little"), payload_of(end)]]) for end in (8 << 20, 1 << 20)
     )
     end = size - len(first) - (len(second) - (1 << 20)) + len(frame(1, 7, []))
-    blobs = [bytes(8 << 20), bytes(end)]
+    blobs = [payload_of(8 << 20), payload_of(end)]
     return frame(1, 7, [["b", "q", None, len(blob).to_bytes(4, "little"), blob] for blob in blobs])
 
 

@@ -7,29 +7,28 @@ coordinator in memory under the same functions; see `zq.app.memory`.
 
 from __future__ import annotations
 
-import asyncio
 import inspect
 import os
 import threading
 from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from types import CoroutineType
 from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, Self, TypeVar, Unpack, overload
 
-from zq.app.middleware import Handling, Middleware
+from zq.app.handler import make_handler
+from zq.app.middleware import Middleware
 from zq.app.parameters import Parameters
 from zq.app.task_function import TaskFunction
 from zq.client.async_client import AsyncClient
 from zq.client.client import Client
 from zq.errors import ZqError
+from zq.keys.own import KeySource, source_of_key
 from zq.processes.copies import watch
-from zq.processes.references import label_of, module_name_of
+from zq.processes.references import label_of
 from zq.sockets.link import resolve_address, resolve_namespace
 from zq.submit_options import SubmitOptions, check_queue, make_options
 from zq.task import Task
 from zq.wire.limits import PAYLOAD_BYTES_MAX
-from zq.worker.loop_runner import is_coroutine_handler
-from zq.worker.runner import Handler, run_coroutine
+from zq.worker.runner import Handler
 
 if TYPE_CHECKING:
     from zq.app.memory import Memory
@@ -84,6 +83,8 @@ class App:
             none.
         tasks_per_child: of its workers; see `zq.Worker`.
         child_memory_max: of its workers; see `zq.Worker`.
+        key: a `zq.Key`, or the path of its file, for a coordinator with keys; None takes the path in ZQ_KEY from the
+            environment when it is needed, "" is none. In memory there are no keys.
 
     Attributes:
         tasks: the task functions, by queue.
@@ -105,11 +106,12 @@ class App:
         namespace: str | None = None,
         tasks_per_child: int | None = None,
         child_memory_max: int | None = None,
+        key: KeySource | None = None,
     ) -> None:
-        if address is not None:
-            resolve_address(address)
+        source_of_key(key, resolve_address(address) if address is not None else "")
         resolve_namespace(namespace)
         self._address = address
+        self._key = key
         self._namespace = namespace
         self._timeout = timeout
         self._payload_bytes_max = payload_bytes_max
@@ -163,17 +165,21 @@ class App:
         return Memory(self.handlers, payload_bytes_max=self._payload_bytes_max, namespace=self.namespace, **world)
 
     @contextmanager
-    def at(self, address: str) -> Iterator[Self]:
-        """Puts this app on another coordinator for the length of a `with`, in this process only."""
-        resolve_address(address)
-        before, memory = self._address, self._memory
+    def at(self, address: str, *, key: KeySource | None = None) -> Iterator[Self]:
+        """Puts this app on another coordinator for the length of a `with`, in this process only.
+
+        Args:
+            key: for it, as of any app: that of the app itself is for its own coordinator.
+        """
+        source_of_key(key, resolve_address(address))
+        before, memory, own_key = self._address, self._memory, self._key
         self.close()
-        self._address, self._memory = address, None
+        self._address, self._memory, self._key = address, None, key
         try:
             yield self
         finally:
             self.close()
-            self._address, self._memory = before, memory
+            self._address, self._memory, self._key = before, memory, own_key
 
     # Task functions.
 
@@ -240,7 +246,7 @@ class App:
             self, function, queue, options, Parameters(function, local_names)
         )
         self.tasks[queue] = made
-        self._handlers[queue] = _make_handler(self, made)
+        self._handlers[queue] = make_handler(self, made)
         return made
 
     # Connections.
@@ -249,6 +255,11 @@ class App:
     def address(self) -> str:
         """Where it connects to."""
         return resolve_address(self._address)
+
+    @property
+    def key(self) -> KeySource | None:
+        """The key that it shows there, as it was given."""
+        return self._key
 
     @property
     def namespace(self) -> str | None:
@@ -289,6 +300,7 @@ class App:
             payload_bytes_max=self._payload_bytes_max,
             name="app",
             namespace=self._namespace,
+            key=self._key,
         )
 
     def become_copy(self) -> None:
@@ -331,6 +343,7 @@ class App:
         concurrency: int | None = None,
         processes: int | None = None,
         namespace: str | None = None,
+        key: KeySource | None = None,
     ) -> Worker:
         """Returns a worker of its tasks, not started; arguments as of `zq.Worker`, None takes the app's.
 
@@ -350,6 +363,7 @@ class App:
             namespace=self._namespace if namespace is None else namespace,
             tasks_per_child=self._tasks_per_child,
             child_memory_max=self._child_memory_max,
+            key=self._key if key is None else key,
         )
         made.owner = self
         made.handlers.update(self._handlers)
@@ -408,30 +422,6 @@ class App:
 
     def __repr__(self) -> str:
         return f"<App of {', '.join(self.tasks) or 'no tasks'}>"
-
-
-def _make_handler(app: App, made: TaskFunction[..., Any, ..., Any]) -> Handler:
-    """Returns what a worker calls for a task function."""
-    parameters, function = made.parameters, made.function
-
-    def handle(task: Task) -> Any:
-        with Handling(app.middleware, task):
-            bound = parameters.load(task.payload, task)
-            value = function(*bound.args, **bound.kwargs)
-            if type(value) is CoroutineType:  # of a decorator that knows nothing of coroutines
-                value = run_coroutine(value)
-            return parameters.dump_result(value)
-
-    async def handle_coroutine(task: Task) -> Any:
-        with Handling(app.middleware, task, (asyncio.CancelledError,)):
-            bound = parameters.load(task.payload, task)
-            return parameters.dump_result(await function(*bound.args, **bound.kwargs))
-
-    chosen = handle_coroutine if is_coroutine_handler(function) else handle
-    chosen.__name__ = made.queue
-    chosen.__qualname__ = label_of(function)
-    chosen.__module__ = module_name_of(function) or __name__
-    return chosen
 
 
 def _locals_of(function: Any, depth: int) -> Mapping[str, Any] | None:

@@ -1,16 +1,24 @@
-"""The commands of `zq` and what they share."""
+"""The commands of `zq` and what they share.
+
+Other packages add commands by an entry point in the group `zq.commands` whose value is a typer.Typer. They are looked
+for only when a command is not one of zq's own, and for the list in `zq --help`: reading the metadata of all packages
+takes longer than most commands.
+"""
 
 from __future__ import annotations
 
-import os
+import functools
+import inspect
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
+from importlib.metadata import EntryPoint, entry_points
 from typing import Annotated, Any
 
 import typer
+from typer.core import TyperGroup
 
 from zq.cli import (
+    contexts,
     dead,
     groups,
     keys,
@@ -24,8 +32,32 @@ from zq.cli import (
     tasks,
     topics,
 )
-from zq.cli.extending import ExtensibleGroup
-from zq.cli.output import EXIT_CODES, INTERRUPTED, echo
+from zq.cli.arguments import KeyFile
+from zq.cli.output import EXIT_CODES, INTERRUPTED, echo, exit_codes
+
+GROUP = "zq.commands"
+
+
+class ExtensibleGroup(TyperGroup):
+    """The commands of zq, and those of packages that add some."""
+
+    def list_commands(self, ctx: Any) -> list[str]:
+        """Returns the names of all commands."""
+        own = super().list_commands(ctx)
+        return [*own, *sorted(_added().keys() - set(own))]
+
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:
+        """Returns a command by its name, or None."""
+        own = super().get_command(ctx, cmd_name)
+        if own is not None or cmd_name.startswith("-"):
+            return own
+        found = _added().get(cmd_name)
+        return None if found is None else typer.main.get_command(found.load())
+
+
+def _added() -> dict[str, EntryPoint]:
+    return {one.name: one for one in entry_points(group=GROUP)}
+
 
 app = typer.Typer(
     cls=ExtensibleGroup,
@@ -46,26 +78,22 @@ def _show_version(value: bool) -> None:
         raise typer.Exit
 
 
-@contextmanager
-def _environment(namespace: str) -> Iterator[None]:
-    """Lets everything that a command makes, its child processes too, be in a namespace."""
-    before = os.environ.get("ZQ_NAMESPACE")
-    os.environ["ZQ_NAMESPACE"] = namespace
-    try:
-        yield
-    finally:
-        if before is None:
-            del os.environ["ZQ_NAMESPACE"]
-        else:
-            os.environ["ZQ_NAMESPACE"] = before
-
-
 @app.callback()
 def options(
     context: typer.Context,
     version: Annotated[  # noqa: ARG001 - its callback has done it
         bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Print the version and exit.")
     ] = False,
+    name: Annotated[
+        str | None,
+        typer.Option(
+            "--context",
+            envvar="ZQ_CONTEXT",
+            metavar="NAME",
+            help="Address, key and namespace by a name in zq.toml; `zq context ls` lists them.",
+        ),
+    ] = None,
+    key: KeyFile = None,
     namespace: Annotated[
         str | None,
         typer.Option(
@@ -74,19 +102,48 @@ def options(
     ] = None,
 ) -> None:
     """Durable task queues on ZeroMQ, with no broker to install."""
-    if namespace is not None:
-        context.with_resource(_environment(namespace))
+    if name:
+        with exit_codes():
+            settings = contexts.settings_of(name, is_explicit=_is_option(context, "name"))
+        context.with_resource(contexts.environment(settings))
+    given = {"ZQ_KEY": (key, "key"), "ZQ_NAMESPACE": (namespace, "namespace")}
+    context.with_resource(
+        contexts.environment({name: text for name, (text, option) in given.items() if _is_option(context, option)})
+    )
 
 
-app.command()(serving.coordinator)
-app.command()(serving.worker)
-app.command()(serving.bench)
-app.command()(tasks.submit)
-app.command()(pulling.pull)
-app.command()(topics.publish)
-app.command()(tasks.why)
-app.command()(listing.status)
-app.command()(listing.events)
+def _is_option(context: typer.Context, name: str) -> bool:
+    """Whether an option was given on the command line, and not by the environment."""
+    source = context.get_parameter_source(name)
+    return source is not None and source.name == "COMMANDLINE"
+
+
+def takes_key(command: Callable[..., None]) -> Callable[..., None]:
+    """Returns a command with the option --key, too, if it is one that talks to a coordinator (and so has an address),
+    and has no option of that name: tasks have keys of another kind.
+    """
+    signature = inspect.signature(command, eval_str=True)
+    if "address" not in signature.parameters or "key" in signature.parameters:
+        return command
+
+    @functools.wraps(command)
+    def with_key(*arguments: Any, key: str | None = None, **options: Any) -> None:
+        with contexts.environment({} if key is None else {"ZQ_KEY": key}):
+            command(*arguments, **options)
+
+    added = inspect.Parameter("key", inspect.Parameter.KEYWORD_ONLY, default=None, annotation=KeyFile)
+    parameters = [one.replace(kind=inspect.Parameter.KEYWORD_ONLY) for one in signature.parameters.values()]
+    at = [one.name for one in parameters].index("address") + 1
+    with_key.__signature__ = signature.replace(parameters=[*parameters[:at], added, *parameters[at:]])  # type: ignore[attr-defined]
+    with_key.__annotations__ = {**command.__annotations__, "key": KeyFile}
+    return with_key
+
+
+for _command in (
+    *(serving.coordinator, serving.worker, serving.bench),
+    *(tasks.submit, pulling.pull, topics.publish, tasks.why, listing.status, listing.events),
+):
+    app.command()(takes_key(_command))
 
 _GROUPS: list[tuple[str, str, dict[str, Any]]] = [
     (
@@ -164,6 +221,11 @@ _GROUPS: list[tuple[str, str, dict[str, Any]]] = [
         },
     ),
     (
+        "context",
+        "Look at the contexts in zq.toml: address, key and namespace by a name.",
+        {"ls": contexts.list_contexts, "show": contexts.show},
+    ),
+    (
         "keys",
         "Make keys, let them in, and take their rights away: in the coordinator's directory of keys.",
         {"new": keys.new, "allow": keys.allow, "revoke": keys.revoke, "rotate": keys.rotate, "ls": keys.list_keys},
@@ -172,7 +234,7 @@ _GROUPS: list[tuple[str, str, dict[str, Any]]] = [
 for _name, _help, _commands in _GROUPS:
     _group = typer.Typer(name=_name, help=_help, no_args_is_help=True, epilog=EXIT_CODES)
     for _verb, _function in _commands.items():
-        _group.command(_verb)(_function)
+        _group.command(_verb)(takes_key(_function))
     app.add_typer(_group)
 
 

@@ -19,6 +19,10 @@ Address = Annotated[
         "--address", "-a", envvar="ZQ_ADDRESS", help="Address of the coordinator. [default: tcp://127.0.0.1:7700]"
     ),
 ]
+KeyFile = Annotated[
+    str | None,
+    typer.Option("--key", envvar="ZQ_KEY", help="File of the key that is shown to a coordinator with keys."),
+]
 Json = Annotated[bool, typer.Option("--json", "-j", help="Print JSON, one object a line.")]
 Timeout = Annotated[float, typer.Option("--timeout", min=0.1, help="Seconds to wait for the coordinator.")]
 Headers = Annotated[
@@ -37,7 +41,9 @@ UNITS = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86_400.0}
 def connected(address: str | None, timeout: float) -> Iterator[Client]:
     """Yields a client of a coordinator; its errors end the command, with their exit codes."""
     from zq.client.client import Client
+    from zq.processes.logs import configure_log
 
+    configure_log("warning")  # who waits hears when the coordinator is gone
     with exit_codes(), Client(address, timeout=timeout) as client:
         yield client
 

@@ -60,11 +60,12 @@ def measure(plan: BenchPlan) -> dict[str, Any]:
     """Runs the measurement and returns parameters and figures; rates are tasks a second, latencies seconds."""
     with ExitStack() as stack:
         address = plan.address or stack.enter_context(_coordinator())
-        client = stack.enter_context(Client(address, timeout=60.0))
+        key = None if plan.address else ""  # its own needs none
+        client = stack.enter_context(Client(address, timeout=60.0, key=key))
         client.ping()  # before a worker is started that would wait for ever
         commits = client.query("status")["commits"]
         how = ("--processes", str(plan.processes), "--address", address)
-        check = stack.enter_context(_process("worker", "zq.cli.benching:worker", *how))
+        check = stack.enter_context(_process("worker", "zq.cli.benching:worker", *how, key=key))
         _wait_for_worker(client, check)
         figures = {**plan._asdict(), "address": address, "cores": os.cpu_count()}
         figures |= _measure_batches(client, plan, check)
@@ -134,7 +135,7 @@ def _coordinator() -> Iterator[str]:
     with tempfile.TemporaryDirectory(prefix="zq-bench-") as directory:
         address = f"ipc://{directory}/socket"
         with _process("coordinator", "--data", f"{directory}/data", "--bind", address) as check:
-            with Client(address, timeout=START_PATIENCE) as client:
+            with Client(address, timeout=START_PATIENCE, key="") as client:
                 try:
                     client.ping()
                 except UnreachableError as error:
@@ -144,11 +145,12 @@ def _coordinator() -> Iterator[str]:
 
 
 @contextmanager
-def _process(*arguments: str) -> Iterator[Callable[[], None]]:
+def _process(*arguments: str, key: str | None = None) -> Iterator[Callable[[], None]]:
     """Runs a command of zq; yields a function that raises, with what the process said, if it has ended."""
+    environment = {**os.environ, QUEUE_VARIABLE: BENCH_QUEUE} | ({} if key is None else {"ZQ_KEY": key})
     command = [sys.executable, "-m", "zq.cli", *arguments, "--log-level", "warning"]
     log = tempfile.TemporaryFile()  # noqa: SIM115 - closed with the process; a pipe that nobody reads would fill up
-    process = subprocess.Popen(command, stderr=log, env={**os.environ, QUEUE_VARIABLE: BENCH_QUEUE})
+    process = subprocess.Popen(command, stderr=log, env=environment)
 
     def check() -> None:
         if process.poll() is not None:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from zq.cli.arguments import Json, parse_seconds
-from zq.cli.output import exit_codes, print_json, print_rows
+from zq.cli.output import echo, exit_codes, print_json, print_rows
 
 if TYPE_CHECKING:
     from zq.keys.directory import KeyDirectory
@@ -87,7 +87,7 @@ def new(
         except BaseException:
             directory.path_of(name).unlink()
             raise
-        typer.echo(f"key {name} ({role}) is let in by {directory.path}; its owner alone may have {path}", err=True)
+        echo(f"key {name} ({role}) is let in by {directory.path}; its owner alone may have {path}", err=True)
         _print(entry, path, as_json=as_json)
 
 
@@ -124,7 +124,7 @@ def allow(
             known = directory.entry(name)
             entry = replace(known, role=role or known.role, state=GOOD, **said)
             directory.write(entry, is_replacing=True)
-        typer.echo(f"key {name} ({entry.role}) is let in within a second", err=True)
+        echo(f"key {name} ({entry.role}) is let in within a second", err=True)
         _print(entry, None, as_json=as_json)
 
 
@@ -134,7 +134,7 @@ def revoke(name: Name, keys: Keys = None, as_json: Json = False) -> None:
         directory = _directory(keys)
         entry = directory.entry(name).revoked()
         directory.write(entry, is_replacing=True)
-        typer.echo(f"key {name} is revoked", err=True)
+        echo(f"key {name} is revoked", err=True)
         _print(entry, None, as_json=as_json)
 
 
@@ -169,7 +169,7 @@ def _rotate(directory: KeyDirectory, name: str, seconds: float, out: Path | None
     rotated = entry.rotated(key.public, now + seconds)
     directory.write(rotated, is_replacing=True)  # first: the present key is good whatever happens to the file
     key.write(path, is_replacing=True)
-    typer.echo(f"the new key {name} is in {path}; the one before is good until {time_text(now + seconds)}", err=True)
+    echo(f"the new key {name} is in {path}; the one before is good until {time_text(now + seconds)}", err=True)
     _print(rotated, path, as_json=as_json)
 
 
@@ -180,7 +180,7 @@ def _rotate_server(directory: KeyDirectory, seconds: float, *, as_json: bool) ->
     directory.rotate_server(now, seconds)
     publics = directory.server_publics(now)
     text = ", ".join(f'"{public}"' for public in publics)
-    typer.echo(
+    echo(
         f"the coordinator has its next key from {time_text(now + seconds)} on; until then every peer needs in its "
         f"key's file: servers = [{text}]",
         err=True,
@@ -188,7 +188,7 @@ def _rotate_server(directory: KeyDirectory, seconds: float, *, as_json: bool) ->
     if as_json:
         print_json({"servers": publics, "from": time_text(now + seconds)})
     else:
-        typer.echo("\n".join(publics))
+        echo("\n".join(publics))
 
 
 def list_keys(keys: Keys = None, as_json: Json = False) -> None:
@@ -253,4 +253,4 @@ def _print(entry: KeyEntry, path: Path | None, *, as_json: bool) -> None:
     if as_json:
         print_json({**entry.as_map(time.time()), **({} if path is None else {"path": str(path)})})
     else:
-        typer.echo(entry.public if path is None else str(path))
+        echo(entry.public if path is None else str(path))

@@ -26,9 +26,10 @@ FAILED = 1
 USAGE = 2
 UNREACHABLE = 69
 TIMED_OUT = 75
+ACCESS_DENIED = 77
 INTERRUPTED = 130
 
-EXIT_CODES = "Exit codes: 0 done, 1 the operation or task failed, 2 usage, 69 coordinator unreachable, 75 timed out, 130 interrupted."
+EXIT_CODES = "Exit codes: 0 done, 1 the operation or task failed, 2 usage, 69 coordinator unreachable, 75 timed out, 77 access denied, 130 interrupted."
 
 
 def echo(text: str, *, err: bool = False) -> None:
@@ -80,6 +81,10 @@ def exit_codes() -> Iterator[None]:
         fail(f"{error} (zq coordinator --data ./orders.zq starts one)", UNREACHABLE)
     except errors.TimedOutError as error:
         fail_with(error, TIMED_OUT)
+    except errors.AccessDeniedError as error:
+        fail_with(error, ACCESS_DENIED)
+    except errors.KeyFileError as error:
+        fail_with(error, USAGE)
     except errors.ZqError as error:
         fail_with(error)
     except (ValueError, TypeError) as error:

@@ -20,6 +20,7 @@ from zq.wire.address import check_bind_address
 from zq.wire.retry import RetryPolicy
 
 if TYPE_CHECKING:
+    from zq.server.host import HostOptions
     from zq.server.loop import Server
     from zq.worker.worker import Worker
 
@@ -74,6 +75,8 @@ def coordinator(
     bindings_max: Annotated[int, _option("bindings-max", "Bindings that there may be.")] = DEFAULTS.bindings_max,
     schedules_max: Annotated[int, _option("schedules-max", "Schedules that there may be.")] = DEFAULTS.schedules_max,
     peer_limits: Annotated[str, _option("peer-limits", "What one peer may have, where it is not the default: waits=5000,leases=100. `zq status` shows all.")] = "default",
+    connections_max: Annotated[int | None, _option("connections-max", "Connections at a time; without it, what the descriptors of the process allow.")] = None,
+    memory_max_mib: Annotated[int | None, _option("memory-max-mib", "MiB of memory above which it ends, with everything on disk; 0: no limit; without it, half of the machine's.")] = None,
     map_mib: Annotated[int, _option("map-mib", "Largest size of the store, in MiB; the file is sparse.")] = 64 << 10,
     disk_free_mib: Annotated[int, _option("disk-free-mib", "Free MiB of the disk below which nothing new is accepted.")] = 256,
     keys: Annotated[Path | None, _option("keys", "Directory of the keys that are let in (zq keys); without it everybody is.")] = None,
@@ -110,9 +113,28 @@ def coordinator(
                 "give --keys, bind tcp://127.0.0.1:PORT or ipc://PATH, or give --insecure-bind on a network that you trust"
             )
         store_options = LmdbOptions(map_bytes=map_mib * MIB, free_bytes_min=disk_free_mib * MIB)
-        server = Server(data, bind=bind, options=options, store_options=store_options, keys=keys, audit=audit)
+        host_options = _prepare_host(connections_max, memory_max_mib)
+        server = Server(
+            data,
+            bind=bind,
+            options=options,
+            store_options=store_options,
+            host_options=host_options,
+            keys=keys,
+            audit=audit,
+        )
         configure_log(log_level)
         _serve(server)
+
+
+def _prepare_host(connections_max: int | None, memory_max_mib: int | None) -> HostOptions:
+    """Raises what the system limits, and returns what this process may use."""
+    from zq.processes.descriptors import raise_limit
+    from zq.server.host import HostOptions, half_of_memory
+
+    raise_limit()
+    memory_max = half_of_memory() if memory_max_mib is None else memory_max_mib * MIB or None
+    return HostOptions(connections_max=connections_max, memory_max=memory_max)
 
 
 def _serve(server: Server) -> None:
@@ -222,6 +244,7 @@ def _equip(
     found.adopt(
         Worker(
             address or found.address,
+            key=os.environ.get("ZQ_KEY") or found.key,
             name=name or found.name,
             concurrency=concurrency or found.coroutines,
             processes=(0 if concurrency else found.concurrency) if processes is None else processes,
@@ -241,7 +264,7 @@ def _work(runner: Worker, *, burst: bool) -> None:
     from zq.client.client import Client
 
     if burst:  # a worker waits for its coordinator for ever; one that is to end must not
-        with Client(runner.address, timeout=TIMEOUT) as client:
+        with Client(runner.address, timeout=TIMEOUT, key=runner.key) as client:
             client.ping()
     if not runner.handlers:
         raise ValueError(f"worker {runner.name} has no handler; register one with @worker.task(queue)")

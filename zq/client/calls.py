@@ -29,6 +29,7 @@ from zq.errors import (
     TimedOutError,
     UnreachableError,
 )
+from zq.keys.own import KeySource
 from zq.sessions.client import ClientSession
 from zq.sessions.ids import PREFIX_LENGTH, make_prefix
 from zq.sessions.outcomes import FOREVER, BatchOutcome, Reply
@@ -84,8 +85,7 @@ Pulled: TypeAlias = tuple[Assignment, int, Any]
 
 
 class Calls:
-    """The calls of one client: a session, its link, and what stands between them and the caller. Any thread may use
-    it.
+    """The calls of one client, for any thread: a session, its link, and what stands between them and the caller.
 
     Args:
         address: of the coordinator; None as in `zq.sockets.link.resolve_address`.
@@ -93,10 +93,10 @@ class Calls:
         name: shown to the coordinator; None for a neutral one.
         payload_bytes_max: limit of one encoded payload.
         medium: what carries it; None makes a link with a thread and a socket.
-        namespace: of the link; None as in `zq.sockets.link.resolve_namespace`.
+        namespace, key: of the link; None as in `zq.sockets.link.resolve_namespace` and `zq.keys.own.resolve_key`.
 
     Raises:
-        ValueError: an argument is out of its range.
+        ValueError: an argument is out of its range, or no key can be read.
     """
 
     def __init__(
@@ -108,6 +108,7 @@ class Calls:
         payload_bytes_max: int = PAYLOAD_BYTES_MAX,
         medium: Medium | None = None,
         namespace: str | None = None,
+        key: KeySource | None = None,
     ) -> None:
         if not check_patience("timeout", timeout) > 0:
             raise ValueError(f"expected timeout as seconds above 0, got {timeout}")
@@ -124,7 +125,8 @@ class Calls:
         if medium is not None:
             self.link = medium.connect(self.session)
         else:
-            link = self.link = Link(address, self.session, f"zq-{name or 'client'}", resolve_namespace(namespace))
+            called = f"zq-{name or 'client'}"
+            link = self.link = Link(address, self.session, called, resolve_namespace(namespace), key)
             link.start()
 
     def __del__(self) -> None:
@@ -417,8 +419,11 @@ class ClientFace(Face[D]):
         name: str | None = None,
         payload_bytes_max: int = PAYLOAD_BYTES_MAX,
         namespace: str | None = None,
+        key: KeySource | None = None,
     ) -> None:
-        calls = Calls(address, timeout=timeout, name=name, payload_bytes_max=payload_bytes_max, namespace=namespace)
+        calls = Calls(
+            address, timeout=timeout, name=name, payload_bytes_max=payload_bytes_max, namespace=namespace, key=key
+        )
         super().__init__(calls, self._make_driver(calls.abandon))
 
     @classmethod
@@ -440,8 +445,6 @@ class ClientFace(Face[D]):
 class _Nobody:
     """Waits for nothing."""
 
-    def resolve(self, value: Any) -> None:
-        pass
+    def resolve(self, value: Any) -> None: ...
 
-    def reject(self, error: Exception) -> None:
-        pass
+    def reject(self, error: Exception) -> None: ...

@@ -41,9 +41,15 @@ class Client(ClientFace[Driver]):
         name: shown to the coordinator; without spaces.
         payload_bytes_max: limit of one encoded payload; the coordinator has its own, which is the same by default.
         namespace: in which all names are that are given; None takes ZQ_NAMESPACE from the environment, "" is none.
+        key: a `zq.Key`, or the path of its file, for a coordinator with keys; None takes the path in ZQ_KEY from the
+            environment, "" is none. For a coordinator inside of this program it need not be given.
+
+    A coordinator that does not let the key in, or whose own key is none of those that the key trusts, ends what waits
+    with AccessDeniedError, and so does one that does not let the key do what was asked; every call may raise that.
 
     Raises:
         ValueError: an argument cannot be.
+        KeyFileError: the key's file cannot be read, or is no key.
     """
 
     def _make_driver(self, abandon: Abandon) -> Driver:

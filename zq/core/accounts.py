@@ -11,7 +11,7 @@ Invariant: the counts of an account are the numbers of things that name it.
 
 from __future__ import annotations
 
-from collections.abc import Hashable
+from collections.abc import Hashable, Iterator
 from itertools import islice
 from typing import Any, Final
 
@@ -100,6 +100,13 @@ class Accounts:
 
     def __len__(self) -> int:
         return len(self._by_peer)
+
+    def __iter__(self) -> Iterator[Account]:
+        return iter(self._by_peer.values())
+
+    def maker_of(self, kind: str, name: Hashable) -> Account | None:
+        """Returns who has made something, if that is known."""
+        return self._makers[kind].get(name)
 
     def account_of(self, peer: bytes) -> Account:
         """Returns the account that a connection counts for: its own."""

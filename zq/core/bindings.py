@@ -14,7 +14,13 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import NamedTuple
 
+from zq.core.arguments import InvalidRequestError
 from zq.wire.topics import MANY, ONE, split
+
+MATCH_NODES_MAX = 20_000
+"""Places in the patterns that one topic may lead to, over all of its words: a few milliseconds. A topic leads to one a
+word for itself, and one for each way in which wildcards stand for its words.
+"""
 
 Filter = tuple[tuple[str, str], ...]
 """Headers that a publication must have, sorted; all of them."""
@@ -72,7 +78,7 @@ class Bindings:
 
     def __init__(self) -> None:
         self.numbers: dict[Binding, int] = {}  # each with the number under which it is stored
-        self.by_queue: dict[str, dict[Binding, None]] = {}
+        self.by_queue: dict[str, dict[str, dict[Binding, None]]] = {}  # and by pattern
         self.last_number = 0
         self._roots: dict[str, TrieNode] = {}  # by namespace
 
@@ -86,7 +92,7 @@ class Bindings:
         """Adds a binding that is not there."""
         self.numbers[binding] = number
         self.last_number = max(self.last_number, number)
-        self.by_queue.setdefault(binding.queue, {})[binding] = None
+        self.by_queue.setdefault(binding.queue, {}).setdefault(binding.pattern, {})[binding] = None
         namespace, words = split(binding.pattern)
         node = self._roots.setdefault(namespace, TrieNode())
         for word in words:
@@ -96,9 +102,11 @@ class Bindings:
     def remove(self, binding: Binding) -> int:
         """Removes a binding; returns its number."""
         number = self.numbers.pop(binding)
-        bound = self.by_queue[binding.queue]
-        del bound[binding]
-        if not bound:
+        patterns = self.by_queue[binding.queue]
+        del patterns[binding.pattern][binding]
+        if not patterns[binding.pattern]:
+            del patterns[binding.pattern]
+        if not patterns:
             del self.by_queue[binding.queue]
         namespace, words = split(binding.pattern)
         path = [self._roots[namespace]]
@@ -113,16 +121,27 @@ class Bindings:
             del path[-1].children[words[len(path) - 1]]
         return number
 
-    def of(self, queue: str, pattern: str | None = None) -> list[Binding]:
-        """Returns the bindings of a queue, or those of them with a pattern."""
-        return [one for one in self.by_queue.get(queue, ()) if pattern in (None, one.pattern)]
+    def has(self, queue: str) -> bool:
+        """Whether a queue is bound to anything."""
+        return queue in self.by_queue
+
+    def of(self, queue: str, pattern: str | None = None) -> Iterator[Binding]:
+        """Yields the bindings of a queue, or those of them with a pattern; none may be removed meanwhile."""
+        patterns = self.by_queue.get(queue, {})
+        for bound in patterns.values() if pattern is None else (patterns.get(pattern, {}),):
+            yield from bound
 
     def match(self, topic: str, headers: Mapping[str, str]) -> list[str]:
-        """Returns the queues that get what is published to a topic, each once, sorted by name."""
+        """Returns the queues that get what is published to a topic, each once, sorted by name.
+
+        Raises:
+            InvalidRequestError: so many patterns have wildcards where the topic has words that it would take too long.
+        """
         namespace, words = split(topic)
         root = self._roots.get(namespace)
         found: dict[str, None] = {}
         if root is not None:
+            left = MATCH_NODES_MAX
             nodes: dict[TrieNode, bool] = {}  # reached, and whether by `#`, which takes more words
             _reach(nodes, root, is_many=False)
             for word in words:
@@ -135,6 +154,10 @@ class Bindings:
                         if child is not None:
                             _reach(after, child, is_many=False)
                 nodes = after
+                left -= len(nodes)
+                if left < 0:
+                    text = f"topic {topic} leads to more than {MATCH_NODES_MAX} places in the patterns of its namespace"
+                    raise InvalidRequestError(f"{text}: unbind some that have many wildcards")
             for node in nodes:
                 node.collect(headers, found)
         return sorted(found)

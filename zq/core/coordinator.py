@@ -29,14 +29,14 @@ from zq.core.insight import following, queries
 from zq.core.opening import read_books
 from zq.core.options import NO_CALENDAR, Calendar, CoordinatorOptions, Now
 from zq.core.rights.guard import Guard
-from zq.core.state.books import Books
+from zq.core.state.books import STORE_FULL, Books
 from zq.core.state.holder import Peer
 from zq.core.state.leases import Holder
 from zq.core.state.outcome_waits import WaitEntry, outcome_messages
 from zq.core.state.step import Step
 from zq.core.storage import Store
 from zq.core.tasks import admission, dead_letters, follow_up, liveness, publishing, pulls, schedules, settling
-from zq.core.upkeep import Upkeep
+from zq.core.upkeep import MESSAGES_LEAVE, Cramp, Upkeep, check_room
 from zq.wire.messages import (
     Answer,
     Cancel,
@@ -79,6 +79,7 @@ class Machine:
         about: Callable[[], dict[str, Any]] = dict,
         calendar: Calendar = NO_CALENDAR,
         guard: Guard | None = None,
+        cramp: Cramp | None = None,
     ) -> None:
         """Reads the books, and raises the epoch on disk before anything else can happen.
 
@@ -89,6 +90,7 @@ class Machine:
             about: what the shell has to add to the answer to the query `status`.
             calendar: what the shell knows about cron expressions and time zones.
             guard: what keys may do, and whose the connections are; None: everybody may do everything.
+            cramp: what did not fit the store in earlier lives; None: nothing.
         """
         self.options = options
         self._about = about
@@ -105,7 +107,8 @@ class Machine:
             raise
         tx.commit()
         self.books.calendar = calendar
-        self._upkeep = Upkeep(self.books)
+        self.cramp = cramp or Cramp()
+        self._upkeep = Upkeep(self.books, self.cramp)
 
     def turn(
         self,
@@ -129,6 +132,7 @@ class Machine:
         """
         tx = self._store.begin()
         try:
+            room = tx.room_bytes
             step = Step(now, tx)
             if outbox is not None:
                 step.outbox = outbox
@@ -144,6 +148,8 @@ class Machine:
                     self._receive(step, peer, message)
             else:
                 self._receive_guarded(self._guard, step, messages)
+            if tx.is_full:
+                check_room(step, room, MESSAGES_LEAVE)
             for peer in unreachable:  # after its last words, by which it may have confirmed what it pulled
                 pulls.disconnected(self.books, step, peer)
                 self.books.accounts.forget(peer)
@@ -153,6 +159,12 @@ class Machine:
             raise
         tx.commit()
         return step.outbox
+
+    def blame(self, now: Now) -> bool:
+        """Notes what did not fit the store in a turn that raised StoreFullError; returns whether it was due by itself,
+        and not a message.
+        """
+        return self._upkeep.blame(now.monotonic)
 
     def next_at(self, now: Now) -> float:
         """Returns the monotonic time of the next turn that has something to do, at the earliest now, or infinity."""
@@ -181,6 +193,9 @@ class Machine:
             case Settle():
                 if sender is None and message.credit is not None:
                     self._say_hello(step, peer)
+                elif step.tx.is_spent:
+                    books.count("limit store")
+                    self._refuse(step, peer, message.number, BusyRequestError(STORE_FULL))
                 else:
                     settling.settle(books, step, peer, sender, message)
             case Release():
@@ -213,11 +228,14 @@ class Machine:
         books = self.books
         step.peer = None
         self._excuse_stall(step)
+        books.cramped = self.cramp.level
         self._upkeep.carry_out(step)
         for queue in books.changed:
             queue.measure_rate(step.now)
         for peer, message in books.waits.take_messages():
             step.send(peer, message)
+        if books.waits.has_news:
+            books.deadlines.chores.bring_forward(step.now)  # the others hear it in the next turns
         following.flush(books, step)
         books.save(step.tx)
         self._ticked_at = step.now
@@ -261,6 +279,8 @@ class Machine:
                 if missing and self._may_wait(step, peer, request):
                     books.waits.add(id, WaitEntry(peer, request, missing), step.now)
                     books.deadlines.guests.bring_forward(step.now + books.options.suspect_after)
+                elif books.waits.has_news:
+                    books.waits.forget(peer, request)  # it was about to be told, and is now
             case Pull():
                 pulls.pull(books, step, peer, message)
             case Cancel(request, id):

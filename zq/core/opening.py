@@ -9,7 +9,7 @@ from zq.core.options import CoordinatorOptions, Now
 from zq.core.state.batch import mask_of
 from zq.core.state.books import Books
 from zq.core.state.holder import Life
-from zq.core.state.leases import Holder, Lease, LeaseRecord
+from zq.core.state.leases import Departure, Holder, Lease, LeaseRecord
 from zq.core.state.operation import read_operation
 from zq.core.state.queue import read_queue
 from zq.core.storage import Transaction
@@ -52,7 +52,11 @@ def _read_lease(books: Books, now: Now, tx: Transaction, token: int, record: byt
     books.keep(batch)
     holders = books.pullers if stored.is_puller else books.workers
     fresh = Holder(stored.holder, stored.incarnation, is_puller=stored.is_puller)
-    holder = holders.setdefault(fresh.key if stored.is_puller else fresh.name, fresh)
+    key = fresh.key if stored.is_puller else fresh.name
+    holder = holders.setdefault(key, fresh)
+    if holder.incarnation != stored.incarnation:  # it was about to lose its leases
+        books.departed.append(Departure(holder, f"worker {holder.name} was gone", is_lost=True))
+        holder = holders[key] = fresh
     if holder is fresh:
         holder.owner = stored.owner
         holder.life = Life.ABSENT

@@ -9,6 +9,28 @@ from typing import NamedTuple, Protocol
 FULL_FRACTION = 0.8
 """Of the room of a store: above it nothing new is admitted (`Transaction.is_full`), the rest is for completions."""
 
+WAY_OUT_FRACTION = 0.06
+WAY_OUT_BYTES_MIN = 512 << 10
+WAY_OUT_FRACTION_MAX = 0.1
+"""The last part of the room, for the way out alone: purging, cancelling, deleting, forgetting. So many bytes at least,
+since pages that are changed are written anew before the old ones are free; but of a tiny store no more than a tenth.
+"""
+
+
+class Marks(NamedTuple):
+    """Bytes in use from which on a store is full, short and spent."""
+
+    full: float
+    short: float
+    spent: float
+
+
+def marks_of(capacity: int) -> Marks:
+    """Returns the marks of a store with so much room."""
+    last = max(WAY_OUT_FRACTION * capacity, min(WAY_OUT_BYTES_MIN, WAY_OUT_FRACTION_MAX * capacity))
+    full, spent = FULL_FRACTION * capacity, capacity - last
+    return Marks(full, (full + spent) / 2, spent)
+
 
 class Transaction(Protocol):
     """All changes of one step; they happen together at `commit`, or not at all.
@@ -20,6 +42,22 @@ class Transaction(Protocol):
     @property
     def is_full(self) -> bool:
         """True when nothing new should be admitted, while completions still find room."""
+
+    @property
+    def is_short(self) -> bool:
+        """True when half of the room for completions is used, too: nothing more is leased, no history is written."""
+
+    @property
+    def is_spent(self) -> bool:
+        """True when what is left is for the way out alone: even completions have to wait."""
+
+    @property
+    def way_out_bytes(self) -> float:
+        """Room of the store that is for the way out."""
+
+    @property
+    def room_bytes(self) -> float:
+        """About how many bytes can be written before the map is full."""
 
     def get(self, table: str, key: bytes) -> bytes | None: ...
 

@@ -33,6 +33,7 @@ from zq.core.tasks import (
     schedules,
     settling,
 )
+from zq.errors import StoreFullError
 
 
 class UpkeepPart(NamedTuple):
@@ -66,17 +67,55 @@ def parts_of(books: Books) -> tuple[UpkeepPart, ...]:
     )
 
 
+LEVEL_MAX: Final = 3
+"""Portions of a thousandth are the smallest."""
+
+PUT_OFF_MIN, PUT_OFF_MAX = 1.0, 60.0
+"""Seconds for which a part is put off that did not fit the store."""
+
+PITTANCE_BYTES: Final = 8192
+"""That may be written whatever room there is: an operation that begins, or one task of it."""
+
+MESSAGES_LEAVE, UPKEEP_LEAVES = 4, 8
+"""Of the room for the way out, the part that messages leave to the upkeep, and the upkeep to a restart."""
+
 _EACH_STEP: Final = 2
 """A clock on which it is always later than any time, beside the monotonic one (0) and the wall clock (1)."""
+
+
+class Cramp:
+    """What did not fit the store, over the lives of the machine, which is made anew each time.
+
+    A part of the upkeep that does not fit is put off, longer each time, so that it keeps nobody from anything else;
+    what works in portions is tried with smaller ones first.
+    """
+
+    __slots__ = ("level", "pauses", "put_off")
+
+    def __init__(self) -> None:
+        self.level = 0  # of portions: each is a tenth of the one before
+        self.put_off: dict[int, float] = {}  # by number of the part: until when (monotonic)
+        self.pauses: dict[int, float] = {}  # and for how long, in seconds
+
+    def blame(self, part: int, now: float, *, is_in_portions: bool) -> None:
+        """Notes that a part did not fit."""
+        if is_in_portions:
+            self.level = min(self.level + 1, LEVEL_MAX)
+            self.pauses[part] = 0.0 if self.level < LEVEL_MAX else PUT_OFF_MIN
+        else:
+            self.pauses[part] = min(2 * self.pauses.get(part, PUT_OFF_MIN / 2), PUT_OFF_MAX)
+        self.put_off[part] = now + self.pauses[part]
 
 
 class Upkeep:
     """All parts, and when the next of them is due."""
 
-    __slots__ = ("_books", "_monotonic", "_walk", "_wall")
+    __slots__ = ("_books", "_monotonic", "_walk", "_wall", "at", "cramp")
 
-    def __init__(self, books: Books) -> None:
+    def __init__(self, books: Books, cramp: Cramp) -> None:
         self._books = books
+        self.cramp = cramp
+        self.at: int | None = None  # the part that is carried out
         parts = parts_of(books)
         self._walk = [
             (one.due, one.deadline, _EACH_STEP if one.is_in_each_step else one.deadline.is_wall) for one in parts
@@ -86,19 +125,66 @@ class Upkeep:
         self._wall = [one for one in deadlines if one.is_wall]
 
     def carry_out(self, step: Step) -> None:
-        """Does what is due."""
-        books = self._books
+        """Does what is due.
+
+        Raises:
+            StoreFullError: a part does not fit the store; `blame` tells it from a message.
+        """
         times = (step.now, step.wall, inf)
-        for due, deadline, clock in self._walk:
+        if step.tx.is_full or self.cramp.put_off:
+            self._carry_out_watched(step, times)
+            return
+        self.cramp.level = 0
+        self.cramp.pauses.clear()
+        for at, (due, deadline, clock) in enumerate(self._walk):
             if deadline.when <= times[clock]:
+                self.at = at
                 deadline.when = inf  # what is entered from now on brings it forward
-                deadline.bring_forward(due(books, step))
+                deadline.bring_forward(due(self._books, step))
+        self.at = None
+
+    def _carry_out_watched(self, step: Step, times: tuple[float, float, float]) -> None:
+        """As `carry_out`, but that what did not fit is put off, and no part takes the room of those that make some."""
+        put_off = self.cramp.put_off
+        if step.tx.is_full:
+            self._books.deadlines.retention.bring_forward(step.wall)  # what is kept may be forgotten earlier
+        for at, (due, deadline, clock) in enumerate(self._walk):
+            if deadline.when > times[clock]:
+                continue
+            if put_off.get(at, -inf) > step.now:
+                deadline.when = times[deadline.is_wall] + put_off[at] - step.now
+                continue
+            put_off.pop(at, None)
+            self.at = at
+            room = step.tx.room_bytes
+            deadline.when = inf
+            deadline.bring_forward(due(self._books, step))
+            check_room(step, room, UPKEEP_LEAVES)
+        self.at = None
+
+    def blame(self, now: float) -> bool:
+        """Notes what did not fit the store; returns whether it was a part, and not a message."""
+        at = self.at
+        if at is None:
+            return False
+        self.cramp.blame(at, now, is_in_portions=self._walk[at][0] in (operations.carry_on, retention.forget))
+        return True
 
     def next_at(self, now: Now) -> float:
         """Returns the monotonic time at which something is due, at the earliest now, or infinity."""
         wall = min([one.when for one in self._wall])
         at = min([one.when for one in self._monotonic])
         return max(now.monotonic, min(at, now.monotonic + (wall - now.wall)))
+
+
+def check_room(step: Step, room_before: float, leaves: int) -> None:
+    """Raises StoreFullError when what was done has taken of the room that is for what comes after it: of the way out
+    one part in so many.
+    """
+    tx = step.tx
+    room = tx.room_bytes
+    if room < tx.way_out_bytes / leaves and room_before - room > PITTANCE_BYTES:
+        raise StoreFullError(f"what is left, {room:.0f} bytes, is for purging and deleting")
 
 
 def _follow_up(books: Books, step: Step) -> float:

@@ -3,8 +3,8 @@
 Without an address it has everything of its own: a coordinator in a directory, and child processes that run the calls.
 With one it is a client, and the calls are run by whoever takes its queue, such as `zq worker zq.executor:worker`.
 
-May import: app, client, worker, server, processes, handling, sockets, task, submit_options, wire, errors. It stands on
-the public faces of the others, and holds no protocol of its own.
+May import: app, client, worker, server, processes, handling, sockets, keys, task, submit_options, wire, errors. It
+stands on the public faces of the others, and holds no protocol of its own.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from zq.app.app import App
 from zq.executor.engine import CallDestination, CallFuture, ExecutorEngine
 from zq.executor.remote_call import describe, pack_call
 from zq.executor.workers import ALLOW, QUEUE, make_worker
+from zq.keys.own import KeySource
 from zq.server.embedded import Coordinator
 from zq.sockets.link import resolve_namespace
 from zq.submit_options import SubmitOptions, check_queue, make_options
@@ -46,6 +47,7 @@ class Executor(futures.Executor):
         queue: str = QUEUE,
         answer_timeout: float = 30.0,
         namespace: str | None = None,
+        access_key: KeySource | None = None,
         **options: Unpack[SubmitOptions],
     ) -> None:
         """Makes an executor that can be used at once.
@@ -60,6 +62,8 @@ class Executor(futures.Executor):
             answer_timeout: seconds within which the coordinator must answer a submit.
             namespace: in which the queue and its workers are. None takes that of the app if `where` is one, else
                 ZQ_NAMESPACE from the environment; "" is none.
+            access_key: a `zq.Key`, or the path of its file, for a coordinator with keys. None takes that of the app if
+                `where` is one, else the path in ZQ_KEY from the environment; "" is none. (`key` is that of its tasks.)
             options: of the submits; see `zq.SubmitOptions`. A call that fails because its process died is not tried
                 again unless `retry` says so; a call whose whole worker is lost is.
 
@@ -81,7 +85,9 @@ class Executor(futures.Executor):
         check_queue(queue)
         self._max_workers = max_workers or (os.cpu_count() or 1)
         processes = self._max_workers if where is None else (max_workers or 0)
-        destination = CallDestination(_address_of(where), _namespace_of(where, namespace), queue)
+        if access_key is None and isinstance(where, App):
+            access_key = where.key
+        destination = CallDestination(_address_of(where), _namespace_of(where, namespace), queue, access_key)
         self._engine = ExecutorEngine(destination, processes, directory, answer_timeout, options, max_tasks_per_child)
         self._finalizer = weakref.finalize(self, self._engine.shut_down, cancels=False)
         self._finalizer.atexit = False  # `_at_exit` waits, too

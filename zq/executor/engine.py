@@ -24,6 +24,7 @@ from zq.client.driving import Ask, Blocking, Call
 from zq.errors import TaskCancelledError, ZqError
 from zq.executor.remote_call import Callee, unpack_result
 from zq.executor.workers import make_worker
+from zq.keys.own import KeySource
 from zq.processes.references import refuse_while_loading
 from zq.server.embedded import Coordinator
 from zq.submit_options import SubmitOptions
@@ -75,6 +76,7 @@ class CallDestination(NamedTuple):
     address: str | None
     namespace: str
     queue: str
+    key: KeySource | None
 
 
 class ExecutorEngine:
@@ -92,7 +94,7 @@ class ExecutorEngine:
         """Opens what it needs; the arguments are those of `zq.Executor`, checked."""
         if processes:
             refuse_while_loading("an executor with processes is made")
-        address, namespace, self._queue = destination
+        address, namespace, self._queue, key = destination
         self._options = options
         self._temporary: str | None = None
         self._coordinator: Coordinator | None = None
@@ -105,7 +107,7 @@ class ExecutorEngine:
                 address = self._open_coordinator(directory)
             if processes:
                 self._worker = make_worker(
-                    address, allow=(), queue=self._queue, processes=processes, namespace=namespace
+                    address, allow=(), queue=self._queue, processes=processes, namespace=namespace, key=key
                 )
                 self._worker.spec = f"{__package__}:{'local_worker' if self.is_own else 'worker'}"
                 self._worker.tasks_per_child = tasks_per_child
@@ -113,7 +115,7 @@ class ExecutorEngine:
                 run = self._worker.start()
                 if self.is_own:  # nobody else could run the calls
                     run.on_failure = lambda: self._inbox.put(partial(self._break, str(run.failure)))
-            self._calls = Calls(address, timeout=timeout, name="executor", namespace=namespace)
+            self._calls = Calls(address, timeout=timeout, name="executor", namespace=namespace, key=key)
         except BaseException:
             self._close_own()
             raise

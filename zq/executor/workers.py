@@ -11,6 +11,7 @@ from typing import Any
 
 from zq.executor.belonging import is_allowed
 from zq.executor.remote_call import Callee, find, run_call
+from zq.keys.own import KeySource
 from zq.task import Bury, Task
 from zq.worker.runner import Handler
 from zq.worker.worker import Worker
@@ -47,6 +48,7 @@ def make_worker(
     concurrency: int = 1,
     processes: int = 0,
     namespace: str | None = None,
+    key: KeySource | None = None,
 ) -> Worker:
     """Returns a worker that runs calls, not started.
 
@@ -58,8 +60,9 @@ def make_worker(
         concurrency: as of `zq.Worker`.
         processes: as of `zq.Worker`.
         namespace: as of `zq.Worker`.
+        key: as of `zq.Worker`.
     """
-    made = Worker(address, name=name, concurrency=concurrency, processes=processes, namespace=namespace)
+    made = Worker(address, name=name, concurrency=concurrency, processes=processes, namespace=namespace, key=key)
     made.handlers = _Handlers(queue, _make_handler(tuple(allow)))
     return made
 

@@ -17,13 +17,16 @@ from __future__ import annotations
 import logging
 import os
 import time
+from collections.abc import Mapping
 from contextlib import ExitStack
+from dataclasses import replace
 from typing import Any, Final
 
 import zmq
 from zmq.utils import z85
 
 from zq.core.rights.guard import Guard
+from zq.core.rights.rights import ADMIN_ROLE, Rights
 from zq.errors import KeyFileError
 from zq.keys.directory import KeyDirectory
 from zq.keys.key import ZAP_DOMAIN, Key
@@ -50,6 +53,7 @@ class Door:
     Args:
         keys: path of the directory of keys.
         audit: path of the file to which deeds of administration are added; None: they are logged (`zq.audit`).
+        own: key of the program that hosts the coordinator, which may do everything; None: it has none.
 
     Attributes:
         guard: for the machine.
@@ -59,12 +63,15 @@ class Door:
         KeyFileError: keys cannot be used here.
     """
 
-    def __init__(self, keys: str | os.PathLike[str], audit: str | os.PathLike[str] | None = None) -> None:
+    def __init__(
+        self, keys: str | os.PathLike[str], audit: str | os.PathLike[str] | None = None, own: Key | None = None
+    ) -> None:
         check_libzmq()
         self.guard = Guard()
         self.refused = 0
         self._directory = KeyDirectory(keys)
-        self._logbook = Logbook(audit, self._directory.name_of)
+        self._own = own
+        self._logbook = Logbook(audit, self._name_of)
         self._looked_at = 0.0
         self._server: Key
         self._zap: zmq.Socket[bytes]
@@ -81,8 +88,8 @@ class Door:
         self._logbook.open()
         self._opened.callback(self._logbook.close)
         self._directory.look(time.time())
-        self.guard.update(self._directory.rights)
-        if not self._directory.rights:
+        self.guard.update(self._rights)
+        if not self._rights:
             log.warning("no key in %s is good: nobody can come in; `zq keys new NAME` makes one", self._directory.path)
         self._looked_at = time.monotonic()
         self._zap = context.socket(zmq.REP)
@@ -93,6 +100,24 @@ class Door:
     def protect(self, socket: zmq.Socket[bytes]) -> None:
         """Makes a socket let in only who is let in here; before it is bound."""
         self._server.guard(socket)
+
+    @property
+    def own_key(self) -> Key | None:
+        """The key of the program that hosts the coordinator, with the coordinator's own of now; any thread may ask."""
+        return None if self._own is None else replace(self._own, servers=(self._server.public,))
+
+    @property
+    def _rights(self) -> Mapping[str, Rights]:
+        """The rights of all who are let in."""
+        if self._own is None:
+            return self._directory.rights
+        return {**self._directory.rights, self._own.public: Rights(self._own.name, ADMIN_ROLE)}
+
+    def _name_of(self, public: str) -> str:
+        return "embedded" if self._is_own(public) else self._directory.name_of(public)
+
+    def _is_own(self, public: str) -> bool:
+        return self._own is not None and public == self._own.public
 
     @property
     def zap(self) -> zmq.Socket[bytes]:
@@ -116,7 +141,7 @@ class Door:
             return False
         self._looked_at = now
         if self._directory.look(time.time()):
-            self.guard.update(self._directory.rights)
+            self.guard.update(self._rights)
             log.info("the keys have changed: %d are good", len(self._directory.rights))
         return self._has_new_server()
 
@@ -183,7 +208,7 @@ class Door:
         if mechanism != b"CURVE" or len(credentials) != 32:
             return "", "it has no CURVE key"
         public = z85.encode(credentials).decode()
-        if public not in self._directory.rights:
+        if public not in self._directory.rights and not self._is_own(public):
             return public, "its key is unknown, revoked or expired"
         return public, None
 

@@ -117,11 +117,24 @@ class Key:
         Raises:
             KeyFileError: it is not there, others than its owner can read it, or it is no key; the text says what to do.
         """
-        fields = _parse(_read_private(Path(path)), path)
+        return cls.parse(_read_private(Path(path)), str(path))
+
+    @classmethod
+    def parse(cls, content: bytes | str, where: str = "a text") -> Self:
+        """Returns the key that a file's content, or a `text`, is.
+
+        Args:
+            content: as `text` returns it.
+            where: it was found, for the error.
+
+        Raises:
+            KeyFileError: it is no key.
+        """
+        fields = _parse(content.encode() if isinstance(content, str) else content, where)
         try:
             return cls(**{**fields, "servers": tuple(fields["servers"])})
         except (ValueError, TypeError) as error:
-            raise KeyFileError(f"{path}: {error}") from None
+            raise KeyFileError(f"{where}: {error}") from None
 
     def write(self, path: str | os.PathLike[str], *, is_replacing: bool = False) -> None:
         """Writes the key to a file, whole or not at all, with mode 0600; folders that are missing are made with 0700.
@@ -132,7 +145,7 @@ class Key:
         Raises:
             KeyFileError: it cannot be written there.
         """
-        write_private(path, self._text(), is_replacing=is_replacing)
+        write_private(path, self.text(), is_replacing=is_replacing)
 
     def secure(self, socket: zmq.Socket[Any], server: str | None = None) -> None:
         """Makes a socket that will connect speak CURVE, and prove that it is this key; call it before `connect`.
@@ -144,13 +157,19 @@ class Key:
             ValueError: this key knows no server.
         """
         if server is None and not self.servers:
-            raise ValueError(
-                f"expected the public key of a coordinator in the key {self.name}, got none: make it with "
-                "`zq keys new` beside the coordinator's keys, or add the line servers = [...]"
-            )
+            raise ValueError(self.why_useless())
         socket.curve_secretkey = self.secret.encode()
         socket.curve_publickey = self.public.encode()
         socket.curve_serverkey = (server or self.servers[0]).encode()
+
+    def why_useless(self) -> str:
+        """Returns what is wrong with a key that knows no coordinator's key, so that it could not tell whom it talks
+        to.
+        """
+        return (
+            f"expected the public key of a coordinator in the key {self.name}, got none: make it with `zq keys new` "
+            "beside the coordinator's keys, or add the line servers = [...]"
+        )
 
     def guard(self, socket: zmq.Socket[Any], domain: str = ZAP_DOMAIN) -> None:
         """Makes a socket that will bind speak CURVE as this key; call it before `bind`, and with an authenticator that
@@ -162,7 +181,8 @@ class Key:
         socket.zap_domain = domain.encode()
         socket.setsockopt(zmq.ZAP_ENFORCE_DOMAIN, 1)
 
-    def _text(self) -> str:
+    def text(self) -> str:
+        """Returns the whole key, its secret included, as a file has it."""
         servers = ", ".join(f'"{server}"' for server in self.servers)  # Z85 has no quotes and no backslashes
         lines = [f'{name} = "{getattr(self, name)}"' for name in _FIELDS[:-1]]
         return _HEAD.format(name=self.name) + "\n".join([*lines, f"servers = [{servers}]", ""])
@@ -245,8 +265,8 @@ def _read_private(path: Path) -> bytes:
     return content
 
 
-def _parse(content: bytes, path: str | os.PathLike[str]) -> dict[str, Any]:
-    expected = f"expected a key as `zq keys new` writes it in {path}"
+def _parse(content: bytes, where: str) -> dict[str, Any]:
+    expected = f"expected a key as `zq keys new` writes it in {where}"
     try:
         fields = tomllib.loads(content.decode())
     except UnicodeDecodeError:

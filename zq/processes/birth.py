@@ -86,7 +86,8 @@ def begin(sheet: dict[str, Any]) -> None:
     """Makes this process what its parent wants: runs `main` of a module. The module imports the user's modules when it
     is called, not before.
     """
-    module, parent, _, *_Birth.arguments = sys.argv[1:]
+    module, parent, _, *arguments = sys.argv[1:]
+    _Birth.arguments = [*arguments, *sheet["private"]]
     _Birth.parent = int(parent)
     sys.argv[:] = sheet["argv"]
     take_log(sheet["log"])

@@ -39,6 +39,7 @@ RESTART_MIN, RESTART_MAX = 0.1, 5.0
 def start_program(
     module: str,
     *arguments: str,
+    private: Sequence[str] = (),
     stdin: int = subprocess.DEVNULL,
     stdout: int | None = None,
     pass_fds: Sequence[int] = (),
@@ -47,7 +48,8 @@ def start_program(
 
     Args:
         module: to run, by its name; its `main` begins with `become_child`.
-        arguments: that `become_child` returns there.
+        arguments: that `become_child` returns there; all users of the machine can see them.
+        private: the same, behind them, and nobody can.
         stdin: as of `subprocess.Popen`.
         stdout: as of `subprocess.Popen`.
         pass_fds: descriptors that it keeps under their numbers.
@@ -56,7 +58,7 @@ def start_program(
         OSError: the system refuses.
     """
     with tempfile.TemporaryFile("w+") as sheet:
-        json.dump(birth_sheet(), sheet, default=str)
+        json.dump({**birth_sheet(), "private": list(private)}, sheet, default=str)
         sheet.seek(0)
         place = sheet.fileno()
         process = subprocess.Popen(

@@ -12,8 +12,12 @@ from pathlib import Path
 from types import TracebackType
 
 from zq.core.options import CoordinatorOptions
+from zq.keys.directory import KeyDirectory
+from zq.keys.key import Key
+from zq.keys.own import OWN_KEYS
 from zq.processes.green import refuse_green_threads
 from zq.processes.references import refuse_while_loading
+from zq.server.host import HostOptions
 from zq.server.loop import Server
 from zq.store import LmdbOptions
 from zq.wire.address import check_bind_address
@@ -35,18 +39,32 @@ class Coordinator:
         bind: str = "tcp://127.0.0.1:*",
         options: CoordinatorOptions | None = None,
         store_options: LmdbOptions | None = None,
+        host_options: HostOptions | None = None,
         keys: str | Path | None = None,
         audit: str | Path | None = None,
     ) -> None:
-        """Takes what `Server` takes; by default it binds a free port of this machine, each time another.
+        """Takes what `Server` takes; by default it binds a free port of this machine, each time another, and there is
+        no limit of memory: it is the program's.
+
+        With `keys` this program has a key of its own, new each time that it is opened, and may do everything; clients
+        and workers inside of it show that by themselves (`key`). A directory of keys that is not there yet is made:
+        nobody else comes in before `zq keys new` or `zq keys allow`.
 
         Raises:
             ValueError: the address cannot be one.
             GreenThreadsError: threads are green ones in this process.
         """
         refuse_green_threads()
+        self._keys = keys
         self._make_server = partial(
-            Server, path, bind=bind, options=options, store_options=store_options, keys=keys, audit=audit
+            Server,
+            path,
+            bind=bind,
+            options=options,
+            store_options=store_options,
+            host_options=host_options,
+            keys=keys,
+            audit=audit,
         )
         self._lock = threading.Lock()  # guards _service: `open` and `close` may be called from any thread
         self._service: _Service | None = None
@@ -66,7 +84,7 @@ class Coordinator:
         with self._lock:
             if self._service is not None and self._service.is_running:
                 raise RuntimeError(f"this coordinator is open already, at {self.address}; close it first")
-            service = _Service(self._make_server())
+            service = _Service(self._make_server(own=self._own_key()))
             try:
                 service.open()
             except Exception as error:
@@ -75,7 +93,23 @@ class Coordinator:
                 raise
             self._service = service
             self._address = service.server.address
+            OWN_KEYS[self._address] = service.own_key
         return self
+
+    def _own_key(self) -> Key | None:
+        """Returns a new key for this program, and makes the directory of all others, if there are keys."""
+        if self._keys is None:
+            return None
+        KeyDirectory(self._keys).make()
+        return Key.new("embedded", "admin")
+
+    @property
+    def key(self) -> Key | None:
+        """The key of this program, for what does not find it by itself, such as a child process; None without keys, or
+        while it is closed.
+        """
+        service = self._service
+        return None if service is None else service.own_key()
 
     def close(self) -> None:
         """Stops it after the current turn; raises what ended it before, if something did. In a process that was forked
@@ -87,12 +121,14 @@ class Coordinator:
         with self._lock:
             service, self._service = self._service, None
         if service is not None:
+            OWN_KEYS.pop(service.server.address, None)
             service.close()
 
     def __del__(self) -> None:
         """Whoever forgets a coordinator ends it: its thread knows only the service. What was accepted is on disk."""
         service = self.__dict__.get("_service")  # None: its making has failed
         if service is not None and not sys.is_finalizing() and service.drop():
+            OWN_KEYS.pop(service.server.address, None)
             text = (
                 f"unclosed coordinator of {service.server.path}: close it with close(), or use it in a with statement"
             )
@@ -121,6 +157,10 @@ class _Service:
     def is_running(self) -> bool:
         """False also in a process that was forked from the one that runs it."""
         return self._thread.is_alive()
+
+    def own_key(self) -> Key | None:
+        """Returns the key of this program, with the coordinator's own of now; None without keys."""
+        return self.server.own_key
 
     def open(self) -> None:
         """Returns when it serves; raises as `Server.open`."""

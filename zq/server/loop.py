@@ -1,7 +1,7 @@
 """The coordinator's shell: one thread that owns the ROUTER socket, the store and the clock, and turns the machine in
 `zq.core.coordinator`.
 
-Each turn handles what has come, up to its budget (`zq.server.intake`), and commits it in one transaction. While the
+Each turn handles what has come, up to its budget (`zq.server.reception`), and commits it in one transaction. While the
 disk is busy the next turn fills up: batches grow with the load by themselves, and no message waits for a timer.
 """
 
@@ -19,14 +19,20 @@ import zmq
 
 from zq.core.coordinator import Machine
 from zq.core.options import CoordinatorOptions, Now
+from zq.core.state.books import STORE_FULL
 from zq.core.state.holder import Peer
 from zq.core.tables import TABLES
 from zq.errors import ClosedError, StoreFullError
 from zq.keys.door import KEYS_INTERVAL, Door
+from zq.keys.key import Key
 from zq.processes.green import refuse_green_threads
 from zq.processes.wake import Wake
 from zq.server.calendar import CALENDAR
-from zq.server.intake import Intake, Received, read
+from zq.server.connections import Connections
+from zq.server.guard import MemoryGuard
+from zq.server.host import HostOptions
+from zq.server.peer_connection import Received
+from zq.server.reception import HELD_PATIENCE, Reception, read
 from zq.server.sender import Sender
 from zq.server.served_address import ServedAddress
 from zq.store import LmdbOptions, LmdbStore
@@ -41,6 +47,9 @@ COORDINATOR_HIGH_WATER_MARK = 20_000
 
 FAULTS = (AssertionError, LookupError, TypeError, ValueError, ArithmeticError, AttributeError, struct.error)
 """What a mistake in this program raises; errors of the store are not among them, they end the process."""
+
+TRIES_MAX = 20
+"""For a message, beside which things are due that do not fit the store: each of them is put off then."""
 
 FAULTS_MAX = 10
 """Turns in a row that may fail before the process ends: then it is not a message that does it."""
@@ -59,8 +68,10 @@ class Server:
         bind: str = DEFAULT_ADDRESS,
         options: CoordinatorOptions | None = None,
         store_options: LmdbOptions | None = None,
+        host_options: HostOptions | None = None,
         keys: str | Path | None = None,
         audit: str | Path | None = None,
+        own: Key | None = None,
     ) -> None:
         """Makes a server; nothing happens before `open`.
 
@@ -69,8 +80,10 @@ class Server:
             bind: a ZeroMQ address; port `*` takes a free one.
             options: how the coordinator behaves.
             store_options: map size and disk reserve.
+            host_options: limits of the process.
             keys: directory of the keys that are let in, and their rights (docs/keys.md); None: everybody may do all.
             audit: file to which is added who did what as an operator; None: it is logged. It needs keys.
+            own: key of the program that hosts it, which may do everything; None: it has none.
 
         Raises:
             ValueError: the address cannot be one.
@@ -83,22 +96,31 @@ class Server:
         self.options = options or CoordinatorOptions()
         self.commits = 0
         self._store_options = store_options or LmdbOptions()
+        self._host_options = host_options or HostOptions()
         self._store: LmdbStore
         self._machine: Machine
         self._socket: zmq.Socket[bytes]
+        self._connections: Connections
         self._sender: Sender
-        self._intake: Intake
+        self._reception: Reception
+        self._guard: MemoryGuard
         self._binding: ServedAddress
         self._opened = ExitStack()  # closes what `open` has opened, the last first
         self._is_begun = False
         self._unreachable: list[Peer] = []
         self._is_stopping = False
         self._faults = 0  # turns in a row that failed
+        self._due_at = 0.0  # monotonic, when a turn is to be taken even if nothing comes
         self._started_at = 0.0
         if audit is not None and keys is None:
             raise ValueError("expected keys with audit: without keys nobody knows who did it")
-        self._door = None if keys is None else Door(keys, audit)
+        self._door = None if keys is None else Door(keys, audit, own)
         self._wake = Wake()  # the last: it is to be closed
+
+    @property
+    def own_key(self) -> Key | None:
+        """The key of the program that hosts it, once it is open; None without keys. Any thread may ask."""
+        return None if self._door is None else self._door.own_key
 
     def open(self) -> None:
         """Locks and opens the directory, reads the books and binds; once.
@@ -137,30 +159,53 @@ class Server:
             (zmq.HEARTBEAT_TIMEOUT, 6000),
         ):
             self._socket.setsockopt(name, value)
-        self._sender = Sender(self._socket)
         door = self._door
-        self._intake = Intake(self._socket, self._sender, greet=None if door is None else door.greet)
         if door is not None:
             door.open(context)  # before the address is there: without its answers nobody may come in
             self._opened.callback(door.close)
             door.protect(self._socket)
+        self._look_after(self._socket)
         self._binding = ServedAddress(self._socket, self.address)
         self._opened.callback(self._binding.leave)
         self.address = self._binding.address
 
+    def _look_after(self, socket: zmq.Socket[bytes]) -> None:
+        host = self._host_options
+        self._connections = Connections(
+            socket,
+            self.options.peer_limits,
+            connections_max=host.connections(),
+            bytes_max=host.bytes_waiting_max,
+            clock=time.monotonic,
+        )
+        self._opened.callback(self._connections.close)
+        self._sender = Sender(socket, self._connections)
+        greet = None if self._door is None else self._door.greet
+        self._reception = Reception(socket, self._sender, self._connections, greet)
+        self._guard = MemoryGuard(self._connections, host.memory_max)
+
     def run(self) -> None:
-        """Serves until `stop`; raises StoreError when the disk fails, upon which the process should end."""
+        """Serves until `stop`; raises StoreError when the disk fails, and MemoryLimitError when there is no memory for
+        it, upon which the process should end.
+        """
+        monitor = self._connections.monitor
         poller = zmq.Poller()
-        poller.register(self._socket, zmq.POLLIN)
-        poller.register(self._wake, zmq.POLLIN)
-        if self._door is not None:
-            poller.register(self._door.zap, zmq.POLLIN)
+        for one in (self._socket, self._wake, monitor):
+            poller.register(one, zmq.POLLIN)
+        door = self._door
+        if door is not None:
+            poller.register(door.zap, zmq.POLLIN)
         while not self._is_stopping:
-            poller.poll(self._patience())
-            if self._door is not None and self._door.turn():
-                self._door.protect(self._socket)
+            ready = dict(poller.poll(self._patience()))
+            if ready.pop(monitor, None) is not None:
+                self._connections.hear()
+            if door is not None and door.turn():
+                door.protect(self._socket)
                 self._binding.renew()
-            self._turn()
+            now = time.monotonic()
+            self._guard.watch(now)
+            if ready or now >= self._due_at:
+                self._turn()
         log.info("stopped after %d commits", self.commits)
 
     def stop(self) -> None:
@@ -176,16 +221,20 @@ class Server:
     # A turn.
 
     def _patience(self) -> int:
-        """Returns the milliseconds until something is due; at least two ticks in a heartbeat interval, to notice a
+        """Returns the milliseconds until something is due; at least two turns in a heartbeat interval, to notice a
         stall.
         """
         if self._unreachable:
-            return 0  # what could not be delivered goes back at once
+            self._due_at = 0.0  # what could not be delivered goes back at once
+            return 0
         now = _now()
         seconds = min(self._machine.next_at(now) - now.monotonic, self.options.heartbeat_interval / 2)
+        if self._reception.is_holding:
+            seconds = min(seconds, HELD_PATIENCE)
+        self._due_at = now.monotonic + seconds
         if self._door is not None:
             seconds = min(seconds, KEYS_INTERVAL)
-        return max(0, int(seconds * 1000) + 1)
+        return max(0, int(min(seconds, self._guard.next_at - now.monotonic) * 1000) + 1)
 
     def _turn(self) -> None:
         """Takes one turn, whatever comes in it.
@@ -196,25 +245,43 @@ class Server:
         try:
             self._step()
             self._faults = 0
-        except StoreFullError:
-            log.exception("the store is full beyond its reserve: nothing of this turn was stored or answered")
-            self._read_books()
+        except StoreFullError as error:
+            log.error("a turn does not fit the store (%s); its messages are handled one by one", error)
+            self._machine.blame(_now())
+            self._read_books(self._machine)
+            for one in self._reception.received:
+                self._step_alone(one)
         except FAULTS:
             self._faults += 1
             if self._faults > FAULTS_MAX:
                 raise
             log.exception("a turn failed; its messages are handled one by one")
             self._read_books()
-            for one in self._intake.received:
+            for one in self._reception.received:
                 self._step_alone(one)
 
-    def _step_alone(self, one: Received) -> None:
+    def _step_alone(self, one: Received, tries: int = TRIES_MAX) -> None:
         try:
             self._step([(one.peer, read(one))])
+        except StoreFullError as error:
+            self._try_again(one, error, tries)
         except FAULTS:
             log.exception("a message could not be handled and is refused")
             self._read_books()
             self._step([(one.peer, Error(None, "invalid", "this message cannot be handled; the log says why"))])
+
+    def _try_again(self, one: Received, error: StoreFullError, tries: int) -> None:
+        """Handles a message without what did not fit the store beside it, or answers that the message does not."""
+        is_innocent = self._machine.blame(_now())
+        self._read_books(self._machine)
+        if is_innocent and tries:
+            self._step_alone(one, tries - 1)
+            return
+        log.error("a message does not fit the store and is refused: %s", error)
+        message = read(one)
+        request = getattr(message, "request", getattr(message, "number", None))
+        self._sender.forget()
+        self._unreachable = self._sender.send([(one.peer, Error(request, "busy", STORE_FULL))])
 
     def _step(self, messages: Iterable[tuple[Peer, ToCoordinator | Error]] | None = None) -> None:
         """Lets the machine take a turn, and sends what it hands out, which is committed by then (protocol 6.1).
@@ -225,7 +292,7 @@ class Server:
         self._sender.forget()
         outbox: list[tuple[Peer, FromCoordinator]] = []
         if messages is None:
-            messages = self._intake.turn(outbox)
+            messages = self._reception.turn(outbox)
         self._machine.turn(_now(), messages, self._unreachable, outbox)
         self.commits += 1
         self._unreachable = self._sender.send(outbox)
@@ -234,9 +301,13 @@ class Server:
 
     # Books.
 
-    def _read_books(self) -> None:
+    def _read_books(self, before: Machine | None = None) -> None:
+        """Makes the machine anew; from the one before it takes what did not fit the store, and its counters."""
+        cramp = None if before is None else before.cramp
         guard = None if self._door is None else self._door.guard
-        self._machine = Machine(self.options, _now(), self._store, self._about, CALENDAR, guard)
+        self._machine = Machine(self.options, _now(), self._store, self._about, CALENDAR, guard, cramp)
+        if before is not None:
+            self._machine.books.counters.update(before.books.counters)
 
     def _about(self) -> dict[str, Any]:
         from zq import __version__
@@ -246,6 +317,9 @@ class Server:
             "uptime": round(time.monotonic() - self._started_at, 3),
             "commits": self.commits,
             "store": self._store.info()._asdict(),
+            "memory": self._guard.about(),
+            "connections": self._connections.about(),
+            "refused": dict(self._reception.refused),
             **({} if self._door is None else {"keys": self._door.about()}),
         }
 

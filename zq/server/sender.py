@@ -8,6 +8,7 @@ from collections.abc import Sequence
 import zmq
 
 from zq.core.state.holder import Peer
+from zq.server.connections import Connections
 from zq.wire.codec import encode_answer
 from zq.wire.messages import FromCoordinator
 
@@ -18,8 +19,9 @@ NOBLOCK, SEND_MORE = int(zmq.NOBLOCK), int(zmq.NOBLOCK | zmq.SNDMORE)
 class Sender:
     """Sends what turns hand out. Of the shell's one thread."""
 
-    def __init__(self, socket: zmq.Socket[bytes]) -> None:
+    def __init__(self, socket: zmq.Socket[bytes], connections: Connections) -> None:
         self._socket = socket
+        self._connections = connections
         self._frames: list[bytes] = []  # of the first messages of the outbox of this turn
         self._frame_bytes = 0
 
@@ -38,12 +40,14 @@ class Sender:
         self._frame_bytes = 0
 
     def send(self, outbox: Sequence[tuple[Peer, FromCoordinator]]) -> list[Peer]:
-        """Sends without ever waiting, and returns the connections that took nothing: gone, or full."""
+        """Sends without ever waiting, and returns the connections that took nothing: gone, full, or ended for that."""
         failed: dict[Peer, None] = {}
-        send, frames = self._socket.send, self._frames
+        send, frames, by_peer = self._socket.send, self._frames, self._connections.by_peer
         ahead = len(frames)
         for place, (peer, message) in enumerate(outbox):
-            if peer in failed:
+            connection = by_peer.get(peer)
+            if peer in failed or (connection is not None and connection.is_cut):
+                failed[peer] = None
                 continue
             frame = frames[place] if place < ahead else encode_answer(message)
             try:
@@ -53,5 +57,17 @@ class Sender:
                 if error.errno not in (errno.EAGAIN, errno.EHOSTUNREACH):
                     raise
                 failed[peer] = None
+                continue
+            if connection is not None:
+                connection.sent += len(frame)
+                if connection.sent > connection.look_at and not self._connections.note_sent(connection):
+                    failed[peer] = None
         self.forget()
         return list(failed)
+
+    def say(self, peer: Peer, message: FromCoordinator) -> None:
+        """Sends at once a message that rests on nothing; who does not take it hears nothing."""
+        frames, size = self._frames, self._frame_bytes
+        self.forget()
+        self.send(((peer, message),))
+        self._frames, self._frame_bytes = frames, size

@@ -21,12 +21,13 @@ in flight is outstanding.
 """
 
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from itertools import count
 from typing import Any
 
-from zq.errors import TimedOutError, UnreachableError, ZqError
+from zq.errors import AccessDeniedError, TimedOutError, UnreachableError, ZqError
 from zq.sessions.ids import IdMaker
+from zq.sessions.news import News
 from zq.sessions.outcomes import FOREVER, BatchOutcome, Reply, Watcher, Watches
 from zq.sessions.requests import (
     ORPHAN_PATIENCE,
@@ -36,7 +37,6 @@ from zq.sessions.requests import (
     SettleRequest,
     SubmitRequest,
     closed_error,
-    parts_of,
     without_proofs,
 )
 from zq.sessions.settles import Settles, Settling
@@ -48,7 +48,6 @@ from zq.wire.messages import (
     Assignment,
     Batch,
     Cancelled,
-    Confirm,
     Error,
     Events,
     Follow,
@@ -66,7 +65,6 @@ from zq.wire.messages import (
     Submit,
     Tasks,
     ToCoordinator,
-    Withdraw,
 )
 from zq.wire.proofs import proofs_of
 
@@ -112,7 +110,7 @@ class ClientSession:
         self.unassigned_errors = 0
         self.name = name
         self.secret = secret
-        self.make_id = IdMaker(prefix).next
+        self.make_id = IdMaker(prefix, secret).next
         self._numbers = count(1)
         self._outstanding: dict[int, Request] = {}
         self._submits = Submits(self.make_id)
@@ -120,9 +118,7 @@ class ClientSession:
         self.streams = Streams()
         self._watches = Watches(lambda: next(self._numbers))
         self._cancelled: deque[Span] = deque(maxlen=CANCELLED_MAX)
-        self._forgotten: list[int] = []  # pulls of which the coordinator is to be told that they were given up
-        self._arrived: list[int] = []  # tokens to be confirmed
-        self._confirmed: dict[int, int] = {}  # token -> the last ping before it was confirmed; until that is answered
+        self._news = News(self.secret)
         self._is_older = False  # whether this coordinator knows neither withdraw nor confirm
         self._outbox: list[ToCoordinator] = []
         self._failure: Exception | None = None
@@ -192,15 +188,15 @@ class ClientSession:
                 continue
             if request.confirms:
                 self._forget(number, request)
-                self._forgotten.append(number)
+                self._news.forgotten.append(number)
             else:
                 request.orphan(now)
                 self._deadline = min(self._deadline, request.deadline)
 
     def leave(self) -> None:
         """The connection is about to be closed: the coordinator need not find out by itself that nobody waits."""
-        self._forgotten += [number for number, one in self._outstanding.items() if isinstance(one, PullRequest)]
-        self._forgotten += self._watches.numbers()
+        self._news.forgotten += [number for number, one in self._outstanding.items() if isinstance(one, PullRequest)]
+        self._news.forgotten += self._watches.numbers()
         self._send_news()
 
     def give_back(self, now: float, assignments: Iterable[Assignment]) -> None:
@@ -222,9 +218,7 @@ class ClientSession:
         self._pinged_at = -FOREVER
         self._silent_since = None
         self._is_older = False
-        self._forgotten.clear()  # with the connection that they were on
-        self._arrived += self._confirmed
-        self._confirmed.clear()
+        self._news.connected()
         for request in self._outstanding.values():
             if isinstance(request, PullRequest):
                 request.say_again(confirms=request.reply is not None, secret=self.secret)
@@ -303,14 +297,22 @@ class ClientSession:
     def failed(self, error: Exception) -> None:
         """Everything that waits, and everything that is asked from now on, ends with ClosedError."""
         self._failure = error
-        replies = self.streams.take_all(closed_error(error)) + self._watches.take_all()
+        self._end_all(lambda: closed_error(error))
+
+    def refused(self, error: AccessDeniedError) -> None:
+        """Everything that waits ends with this error; what was said on an earlier connection may have been done."""
+        self._end_all(lambda: AccessDeniedError(str(error)))
+
+    def _end_all(self, make_error: Callable[[], ZqError]) -> None:
+        """Ends everything that waits; each thread raises an error of its own."""
+        replies = self.streams.take_all(make_error()) + self._watches.take_all()
         replies += take_replies(self._waiting())
         self._outstanding.clear()
         self._submits = Submits(self.make_id)  # the payloads of the old ones may be much
         self._settles = Settles()
         self._deadline = FOREVER
         for reply in replies:
-            reply.reject(closed_error(error))
+            reply.reject(make_error())
 
     # Sending.
 
@@ -351,17 +353,8 @@ class ClientSession:
         self._send_news()
 
     def _send_news(self) -> None:
-        """Says what needs no answer: which leases have come, and what nobody waits for any more."""
-        forgotten = self._watches.take_forgotten()
-        if self._arrived:
-            self._confirmed.update(dict.fromkeys(self._arrived, self._ping))
-            self._outbox += [Confirm(part, proofs_of(self.secret, part)) for part in parts_of(self._arrived)]
-            self._arrived = []
-        if self._forgotten:
-            forgotten += self._forgotten
-            self._forgotten = []
-        if forgotten and not self._is_older:
-            self._outbox += [Withdraw(part) for part in parts_of(forgotten)]
+        """Says what needs no answer."""
+        self._outbox += self._news.take(self._watches.take_forgotten(), self._ping, is_older=self._is_older)
 
     # Receiving. An answer to what is not outstanding came twice, or too late.
 
@@ -379,9 +372,9 @@ class ClientSession:
     def _receive_tasks(self, now: float, message: Tasks) -> None:
         request = self._outstanding.get(message.request)
         if isinstance(request, PullRequest) and request.confirms:
-            self._arrived += [one.token for one in message.assignments]
+            self._news.arrived += [one.token for one in message.assignments]
             if request.is_repeated:
-                self._forgotten.append(message.request)
+                self._news.forgotten.append(message.request)
         elif request is not None and request.reply is None:
             self.give_back(now, message.assignments)
         self._resolve(message.request, message.assignments)
@@ -398,8 +391,7 @@ class ClientSession:
         # A ping that a caller asked for is not in the row of those that requests are compared with.
         pong = -1 if message.request in self._outstanding else message.request
         self._resolve(message.request, message.epoch)
-        if self._confirmed:
-            self._confirmed = {token: ping for token, ping in self._confirmed.items() if ping >= pong}
+        self._news.note_pong(pong)
         for request in self._outstanding.values():
             if request.is_lost(pong, is_other_epoch=is_other_epoch):
                 self._say(request)
@@ -442,7 +434,7 @@ class ClientSession:
             if request.is_over(now):
                 self._forget(number, request)
                 if isinstance(request, PullRequest) and request.confirms:
-                    self._forgotten.append(number)
+                    self._news.forgotten.append(number)
             else:
                 first = min(first, request.first_deadline())
         self._deadline = first

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from typing import Any, NamedTuple, Protocol
 from weakref import ref
 
-from zq.sessions.refused import error_of
+from zq.sessions.refusals import remote_error
 from zq.wire.messages import Ended, Outcome, Wait
 
 FOREVER = float("inf")
@@ -290,7 +290,7 @@ class Watches:
         watchers, outcome.watchers = outcome.watchers, []
         self.watchers -= len(watchers)
         for watcher in watchers:
-            watcher.reply.reject(error_of(code, text))
+            watcher.reply.reject(remote_error(code, text))
 
     def _remove(self, number: int, outcome: BatchOutcome | None) -> None:
         self._watched.pop(number, None)

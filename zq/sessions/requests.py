@@ -4,9 +4,17 @@ or none, may wait for it. The session sends them, and tells them what came.
 
 from collections.abc import Iterator, Sequence
 
-from zq.errors import BusyError, ClosedError, InvalidTaskError, RemoteProtocolError, StaleLeaseError, ZqError
+from zq.errors import (
+    AccessDeniedError,
+    BusyError,
+    ClosedError,
+    InvalidTaskError,
+    RemoteProtocolError,
+    StaleLeaseError,
+    ZqError,
+)
 from zq.sessions.outcomes import FOREVER, BatchOutcome, Reply
-from zq.sessions.refused import error_of
+from zq.sessions.refusals import DENIED_CODE, remote_error
 from zq.sessions.settles import Settles, Settling, settle_message
 from zq.sessions.submits import Load, Part, Submits
 from zq.sessions.waiters import Expired, Waiting, first_deadline, is_wanted, take_expired, take_replies
@@ -120,7 +128,7 @@ class Request(Waiting):
 
     def receive_error(self, message: Error) -> None:
         for reply in take_replies(self.waiters()):
-            reply.reject(error_of(message.code, message.text, message.request))
+            reply.reject(remote_error(message.code, message.text, message.request))
 
 
 class PullRequest(Request):
@@ -264,6 +272,8 @@ def closed_error(error: Exception) -> ZqError:
 def refusal_error(refused: Refused) -> ZqError:
     if refused.code == "busy":
         return BusyError(refused.retry_after or 0.0, refused.reason)
+    if refused.code == DENIED_CODE:
+        return AccessDeniedError(refused.reason)
     return InvalidTaskError(refused.reason)
 
 

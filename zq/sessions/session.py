@@ -2,6 +2,7 @@
 
 from typing import Protocol
 
+from zq.errors import AccessDeniedError
 from zq.sessions.outcomes import Reply
 from zq.wire.messages import FromCoordinator, ToCoordinator
 
@@ -26,6 +27,11 @@ class Session(Protocol):
 
     def take_outbox(self) -> list[ToCoordinator]:
         """Returns and forgets the messages to send, in order."""
+
+    def refused(self, error: AccessDeniedError) -> None:
+        """The coordinator does not let the link in: everything that waits ends with this error. The link goes on
+        trying, and what is asked from now on waits for the next try.
+        """
 
     def drop(self, reply: Reply) -> None:
         """The call that was to be answered there has raised something, and whoever waits is told: the session forgets

@@ -11,7 +11,7 @@ from collections import deque
 from typing import Any
 
 from zq.sessions.outcomes import FOREVER, Reply
-from zq.sessions.refused import error_of
+from zq.sessions.refusals import remote_error
 from zq.wire.messages import Events, Follow
 
 LEASE = 15.0
@@ -93,7 +93,7 @@ class Streams:
         """Ends a stream that the coordinator refuses to go on with; False when there is none of this number."""
         stream = self.by_number.pop(number, None)
         if stream is not None:
-            stream.error = error_of(code, text, number)
+            stream.error = remote_error(code, text, number)
             self._hand_over(stream)
         return stream is not None
 

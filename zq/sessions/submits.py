@@ -15,7 +15,7 @@ from typing import NamedTuple
 
 from zq.errors import InvalidTaskError
 from zq.sessions.outcomes import Reply
-from zq.sessions.refused import error_of
+from zq.sessions.refusals import remote_error
 from zq.sessions.waiters import Waiting, is_wanted, take_replies
 from zq.wire.batch import pack_payloads
 from zq.wire.limits import BATCH_BYTES_MAX, BATCH_TASKS_MAX, MESSAGE_BATCHES_MAX
@@ -208,7 +208,7 @@ class Submits:
                 if message.code == "invalid":
                     reply.reject(InvalidTaskError(message.text))
                 else:
-                    reply.reject(error_of(message.code, message.text, message.request))
+                    reply.reject(remote_error(message.code, message.text, message.request))
 
     def _push(self, parts: Iterable[Part], *, is_first: bool = False) -> None:
         parts = list(parts)

@@ -19,7 +19,8 @@ from dataclasses import dataclass
 from math import inf
 from typing import Any
 
-from zq.errors import RemoteProtocolError, WorkerFencedError
+from zq.errors import AccessDeniedError, WorkerFencedError
+from zq.sessions.refusals import remote_error
 from zq.wire.limits import CREDIT_MAX, MESSAGE_BATCHES_MAX, TEXT_CHARS_MAX
 from zq.wire.messages import (
     Assign,
@@ -208,6 +209,10 @@ class WorkerSession:
         if self.failure is None:
             self.failure = error
 
+    def refused(self, error: AccessDeniedError) -> None:
+        """The coordinator does not let the link in, or no longer: the worker cannot work, nor report."""
+        self.failed(error)
+
     # What the shell calls.
 
     def take_arrivals(self) -> list[Assignment]:
@@ -366,7 +371,7 @@ class WorkerSession:
         elif error.code == "busy":
             pass  # a hello is said again by another connection, a report with a later beat
         elif self.failure is None:
-            self.failure = RemoteProtocolError(error.code, error.text, error.request)
+            self.failure = remote_error(error.code, error.text, error.request)
 
     def _send_settling(self, message: Settle | Release) -> None:
         self._unsettled[message.number] = Unsettled(message, self._beat)

@@ -25,11 +25,13 @@ from collections.abc import Callable
 import zmq
 
 from zq.errors import ClosedError, RemoteProtocolError
+from zq.keys.own import KeySource
 from zq.processes.endpoints import needs_ipv6
 from zq.processes.green import refuse_green_threads
 from zq.processes.wake import Wake
 from zq.sessions.session import Session
 from zq.sessions.waiters import reply_in
+from zq.sockets.entrance import ADMITTANCE_EVENTS, Entrance
 from zq.wire.address import DEFAULT_ADDRESS, check_address
 from zq.wire.codec import decode_from_coordinator, encode, unreadable
 from zq.wire.limits import FRAME_BYTES_MAX
@@ -61,6 +63,9 @@ PAUSE_FIRST, PAUSE_MAX = 0.1, 5.0
 """Seconds before a broken connection is made anew: doubled each time that nothing was heard in between, then drawn
 between half and all of it.
 """
+
+PAUSE_REFUSED = 30.0
+"""Seconds between two tries to get in where this link was refused, while nobody asks it for anything."""
 
 QUIET_TOLD = 2.0
 """Seconds of silence that are worth a word in the log, when a session gives the connection up for them."""
@@ -104,19 +109,28 @@ class Link:
         session: driven on the link's thread only.
         name: of the thread, for debuggers.
         namespace: in which everything is that the session says and hears; None for none.
+        key: which it shows to the coordinator; None as in `zq.keys.own.resolve_key`.
 
     Attributes:
         bad_frames: how many frames from the coordinator could not be read.
         is_over: whether the link has closed or failed.
 
     Raises:
-        ValueError: the address cannot be one.
+        ValueError: the address cannot be one, or the key.
         GreenThreadsError: threads are green ones in this process.
     """
 
-    def __init__(self, address: str | None, session: Session, name: str, namespace: Namespace | None = None) -> None:
+    def __init__(
+        self,
+        address: str | None,
+        session: Session,
+        name: str,
+        namespace: Namespace | None = None,
+        key: KeySource | None = None,
+    ) -> None:
         refuse_green_threads()
         self.address = resolve_address(address)
+        self._entrance = Entrance(self.address, key)
         self.namespace = namespace
         self.bad_frames = 0
         self._session = session
@@ -136,6 +150,7 @@ class Link:
         self._is_readable = False  # whether the last poll saw frames, or room to send
         self._failures = 0  # connections in a row on which nothing was heard
         self._connect_at = 0.0  # while there is no socket: when to make one
+        self._asked_at = float("inf")  # the same, if somebody asks for something before
         self._quiet_since: float | None = None  # when the first thing was said to which nothing was heard
         self._is_quiet = False  # whether that was told
 
@@ -243,11 +258,24 @@ class Link:
             self._wake.clear()
         self._is_readable = self._socket in events
         if self._monitor is not None and self._monitor in events:
+            self._note_break(self._monitor)
+
+    def _note_break(self, monitor: zmq.Socket[bytes]) -> None:
+        """The connection broke, or was never made: those who wait are told when they wait in vain."""
+        denied = self._entrance.look(monitor)
+        self._disconnect(time.monotonic())
+        if denied is None:
             logger.info("the connection to %s broke; connecting again", self.address)
-            self._disconnect(time.monotonic())
+            return
+        logger.warning("%s", denied)
+        self._asked_at = self._connect_at
+        self._connect_at += PAUSE_REFUSED
+        self._session.refused(denied)
 
     def _run_calls(self) -> None:
         calls = self._calls
+        if calls:
+            self._connect_at = min(self._connect_at, self._asked_at)
         for _ in range(len(calls)):  # what comes meanwhile waits for the next turn
             call = calls.popleft()
             try:
@@ -333,7 +361,9 @@ class Link:
         socket.tcp_keepalive = 1
         socket.ipv6 = needs_ipv6(self.address)
         socket.immediate = 1  # nothing is queued to a peer that is not there: frames stay in the backlog
-        self._monitor = socket.get_monitor_socket(zmq.EVENT_DISCONNECTED)
+        self._entrance.secure(socket)
+        self._monitor = socket.get_monitor_socket(ADMITTANCE_EVENTS)
+        self._asked_at = float("inf")
         socket.connect(self.address)
         self._socket = socket
         self._poller.register(socket, zmq.POLLIN)

@@ -16,7 +16,7 @@ from zlib import crc32
 
 import lmdb
 
-from zq.core.storage import FULL_FRACTION, StoreInfo
+from zq.core.storage import StoreInfo, marks_of
 from zq.core.tables import SCHEMA
 from zq.errors import StoreCorruptError, StoreError, StoreFullError, StoreVersionError
 from zq.store.hold import DirectoryHold
@@ -30,6 +30,9 @@ LOOK_BYTES = 256 << 10
 """Bytes written after which the next transaction looks, however few they were: large payloads fill a reserve
 quickly.
 """
+
+ROW_BYTES = 24
+"""What a row takes beside its key and value: the header of its node, its checksum, and a place in its page."""
 
 INFO_TABLE = b"zq"
 SCHEMA_KEY = b"schema"
@@ -73,6 +76,22 @@ class LmdbTransaction:
     def is_full(self) -> bool:
         return self._store.is_full
 
+    @property
+    def is_short(self) -> bool:
+        return self._store.in_use > self._store.marks.short
+
+    @property
+    def is_spent(self) -> bool:
+        return self._store.in_use > self._store.marks.spent
+
+    @property
+    def way_out_bytes(self) -> float:
+        return self._store.map_bytes - self._store.marks.spent
+
+    @property
+    def room_bytes(self) -> float:
+        return self._store.room_bytes
+
     def get(self, table: str, key: bytes) -> bytes | None:
         try:
             value: Any = self._txn.get(key, db=self._dbs[table])  # bytes: the transaction has no buffers
@@ -81,7 +100,7 @@ class LmdbTransaction:
         return None if value is None else _open_value(table, key, value)
 
     def put(self, table: str, key: bytes, value: bytes) -> None:
-        self._store.written_bytes += len(value)
+        self._store.written_bytes += len(key) + len(value) + ROW_BYTES
         try:
             self._put(key, crc32(value).to_bytes(4, "big") + value, db=self._dbs[table])
         except lmdb.Error as error:
@@ -89,7 +108,7 @@ class LmdbTransaction:
 
     def put_many(self, table: str, items: Iterable[tuple[bytes, bytes]]) -> None:
         rows = [(key, crc32(value).to_bytes(4, "big") + value) for key, value in items]
-        self._store.written_bytes += sum(len(value) for _, value in rows)
+        self._store.written_bytes += sum(len(key) + len(value) + ROW_BYTES for key, value in rows)
         try:
             consumed, _ = self._cursor(table).putmulti(rows)
         except lmdb.Error as error:
@@ -171,9 +190,12 @@ class LmdbStore:
             StoreError: it cannot be made, read or written.
         """
         self.path = Path(path)
-        self.is_full = False
         self.written_bytes = 0  # since the last look at the room left
         self._options = options or LmdbOptions()
+        self.map_bytes = self._options.map_bytes
+        self.marks = marks_of(self.map_bytes)
+        self._used = 0  # bytes, at that look
+        self._disk_is_low = False  # at that look
         self._pid = os.getpid()
         self._since_look = 0
         self._hold = DirectoryHold(self.path)
@@ -239,6 +261,19 @@ class LmdbStore:
                     "drain it with the version that wrote it, or choose another directory"
                 )
 
+    @property
+    def in_use(self) -> int:
+        """About how many bytes are in use, with what was written since the last look."""
+        return self._used + self.written_bytes
+
+    @property
+    def is_full(self) -> bool:
+        return self._disk_is_low or self.in_use > self.marks.full
+
+    @property
+    def room_bytes(self) -> float:
+        return self.map_bytes - self.in_use
+
     def begin(self) -> LmdbTransaction:
         if os.getpid() != self._pid:
             raise StoreError("this process was forked from the one that opened the store; start a new one instead")
@@ -251,7 +286,7 @@ class LmdbStore:
         used = self._used_bytes()
         disk = os.statvfs(self.path)
         free = disk.f_bavail * disk.f_frsize
-        is_full = used > FULL_FRACTION * self._options.map_bytes or self._is_low(used, free)
+        is_full = used > self.marks.full or self._is_low(used, free)
         return StoreInfo(used, self._options.map_bytes, free, is_full)
 
     def _is_low(self, used: int, free: int) -> bool:
@@ -272,7 +307,9 @@ class LmdbStore:
 
     def _look(self) -> None:
         self._since_look = self.written_bytes = 0
-        self.is_full = self.info().is_full
+        info = self.info()
+        self._used = info.used_bytes
+        self._disk_is_low = info.is_full and info.used_bytes <= self.marks.full
 
     def _used_bytes(self) -> int:
         """Counts pages in use, which free pages inside the file are not."""

@@ -7,8 +7,11 @@ puts that back.
 from bisect import bisect_left, insort
 from collections.abc import Iterable, Iterator
 
-from zq.core.storage import FULL_FRACTION, StoreInfo
+from zq.core.storage import StoreInfo, marks_of
 from zq.errors import StoreError, StoreFullError
+
+UNLIMITED = 1 << 62
+"""Bytes: the room of a store without a limit."""
 
 Undo = tuple[str, bytes, bytes | None]
 
@@ -25,7 +28,23 @@ class MemoryTransaction:
 
     @property
     def is_full(self) -> bool:
-        return self._store.info().is_full
+        return self._store.used_bytes > self._store.marks.full
+
+    @property
+    def is_short(self) -> bool:
+        return self._store.used_bytes > self._store.marks.short
+
+    @property
+    def is_spent(self) -> bool:
+        return self._store.used_bytes > self._store.marks.spent
+
+    @property
+    def way_out_bytes(self) -> float:
+        return (self._store.capacity_bytes or UNLIMITED) - self._store.marks.spent
+
+    @property
+    def room_bytes(self) -> float:
+        return (self._store.capacity_bytes or UNLIMITED) - self._store.used_bytes
 
     def get(self, table: str, key: bytes) -> bytes | None:
         return self._store.values[table].get(key)
@@ -91,6 +110,15 @@ class MemoryStore:
         self.values: dict[str, dict[bytes, bytes]] = {table: {} for table in tables}
         self.keys: dict[str, list[bytes]] = {table: [] for table in tables}
 
+    @property
+    def capacity_bytes(self) -> int | None:
+        return self._capacity_bytes
+
+    @capacity_bytes.setter
+    def capacity_bytes(self, count: int | None) -> None:
+        self._capacity_bytes = count
+        self.marks = marks_of(count or UNLIMITED)
+
     def begin(self) -> MemoryTransaction:
         if self.is_busy:
             raise StoreError("another transaction is open")
@@ -98,8 +126,8 @@ class MemoryStore:
         return MemoryTransaction(self)
 
     def info(self) -> StoreInfo:
-        capacity = self.capacity_bytes or 1 << 62
-        return StoreInfo(self.used_bytes, capacity, None, self.used_bytes > FULL_FRACTION * capacity)
+        capacity = self.capacity_bytes or UNLIMITED
+        return StoreInfo(self.used_bytes, capacity, None, self.used_bytes > self.marks.full)
 
     def close(self) -> None:
         """Does nothing: what is in memory stays for a machine that is started again over this store."""

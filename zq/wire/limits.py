@@ -45,6 +45,11 @@ PAYLOAD_BYTES_CEILING = 8 << 20
 ONE_BATCH_BYTES_MAX = PAYLOAD_BYTES_CEILING + ASKING_BYTES_MAX
 """A message with one batch: its payloads, and its options."""
 
+WHOLE_BYTES_MAX = 1 << 20
+"""Payloads of a message up to which it is looked at whether they are whole msgpack values: some milliseconds at the
+most. Whatever is read is looked at by its reader in any case.
+"""
+
 MESSAGE_BATCHES_MAX = 1000
 """Batches in one submit, assignments in one assign, entries in one settle: bounds the work of one step."""
 

@@ -7,6 +7,7 @@ others are put together of the readers of their fields, in the order of protocol
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, Final
 
 from zq.errors import short
@@ -46,6 +47,7 @@ from zq.wire.values import (
     read_span,
     read_text,
 )
+from zq.wire.wholeness import is_whole_batch
 
 # Parts of messages.
 
@@ -60,6 +62,21 @@ def read_batch(value: Any) -> Batch:
         raise TooLarge(f"expected at most {most} bytes in a batch of {count}, got {len(blob)}")
     read = DEFAULT_OPTIONS if options is None else read_asked_options(options)
     return Batch(read_id(id, "batch id"), read_queue(queue, "queue"), read, ends, blob)
+
+
+def _check_whole(what: str, parts: Sequence[Batch | Done | messages.Publish]) -> None:
+    """Checks that the payloads or results of a message are msgpack values, if that takes no time to speak of."""
+    if sum([len(one.blob) for one in parts]) > limits.WHOLE_BYTES_MAX:
+        return
+    for one in parts:
+        if one.blob and not is_whole_batch(one.ends, one.blob):
+            raise Malformed(f"expected each {what} as one whole msgpack value, of {short(one.id)}")
+
+
+def _whole_batch(value: Any) -> Batch:
+    batch = read_batch(value)
+    _check_whole("payload", (batch,))
+    return batch
 
 
 def read_group(value: Any) -> Group:
@@ -188,6 +205,7 @@ def read_submit(fields: list[Any]) -> Submit:
     batches = read_many(read_batch, fields[1], "batches")
     if not batches:
         raise Malformed("expected at least one batch in submit")
+    _check_whole("payload", batches)
     return Submit(read_int(fields[0], "request"), batches)
 
 
@@ -209,7 +227,7 @@ def read_publish(fields: list[Any]) -> messages.Publish:
     except ValueError as error:
         raise Malformed(str(error)) from None
     read_name(id, "publication id", limits.PUBLICATION_ID_BYTES_MAX)
-    return messages.Publish(
+    publication = messages.Publish(
         read_int(request, "request"),
         read_id(id, "publication id"),
         topic,
@@ -218,6 +236,8 @@ def read_publish(fields: list[Any]) -> messages.Publish:
         ends,
         blob,
     )
+    _check_whole("payload", (publication,))
+    return publication
 
 
 def read_pull(fields: list[Any]) -> messages.Pull:
@@ -273,7 +293,7 @@ def read_confirm(fields: list[Any]) -> messages.Confirm:
 read_schedule = message(
     messages.Schedule,
     REQUEST,
-    read_batch,
+    _whole_batch,
     optional(field(read_number, "every", limits.DELAY_MAX, limits.EVERY_MIN)),
     optional(field(read_text, "cron", 256)),
     field(read_text, "timezone", 64),
@@ -291,6 +311,8 @@ def read_settle(fields: list[Any]) -> Settle:
     completions = read_many(_done, done, "completions")
     if sum([len(one.forwards) + len(one.groups) for one in completions]) > limits.FORWARDS_MAX:
         raise TooLarge(f"expected at most {limits.FORWARDS_MAX} batches and groups in all forwards of a settle")
+    _check_whole("result", completions)
+    _check_whole("payload", [batch for one in completions for batch in one.forwards])
     return Settle(
         read_int(number, "number"),
         None if credit is None else _CREDIT(credit),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple, Protocol
 
+from zq.keys.own import KeySource
 from zq.wire.namespaces import Namespace
 from zq.worker.child_runner import ChildRunner
 from zq.worker.child_thread import ChildHost, ChildOptions
@@ -26,6 +27,7 @@ class RunSettings(Protocol):
     child_stdout: int | None
     tasks_per_child: int | None
     child_memory_max: int | None
+    key: KeySource | None
 
 
 class Slots(NamedTuple):

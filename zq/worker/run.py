@@ -81,7 +81,7 @@ class _WatchingSession(WorkerSession):
         return min(super().next_at(), self._run.next_look_at)
 
     def failed(self, error: Exception) -> None:
-        super().failed(error)
+        super().failed(error)  # by a refusal, too
         self._run.wake()
 
 
@@ -99,7 +99,7 @@ class WorkerRun:
         self.bench = Bench(places, slots.coroutine_queues, slots.coroutines)
         self.next_look_at = float("inf")
         self.session: WorkerSession = _WatchingSession(self, settings.name, tuple(settings.handlers), places)
-        self._link = Link(settings.address, self.session, f"zq-{settings.name}", settings.namespace)
+        self._link = Link(settings.address, self.session, f"zq-{settings.name}", settings.namespace, settings.key)
         self._reports: list[Report] = []
         self._lock = threading.Lock()  # guards _reports
         self._is_woken = False

@@ -14,6 +14,7 @@ from types import TracebackType
 from typing import Any, TypeVar
 
 from zq.errors import ClosedError
+from zq.keys.own import KeySource, source_of_key
 from zq.processes.references import label_of, reference_to_object, refuse_if_served, refuse_while_loading
 from zq.sockets.link import resolve_address, resolve_namespace
 from zq.submit_options import check_count, check_name, check_queue
@@ -42,6 +43,7 @@ class Worker:
         tasks_per_child: as given.
         child_memory_max: as given.
         coroutines: coroutines that run at once.
+        key: as given; its file is read when the worker starts.
         spec: `module:name` or `file.py:name` that its child processes import to find the handlers; None: `owner` is
             looked for in the modules of this process when it starts, first in those of the handlers.
         owner: what is looked for: this worker, or the app that made it.
@@ -58,6 +60,7 @@ class Worker:
         namespace: str | None = None,
         tasks_per_child: int | None = None,
         child_memory_max: int | None = None,
+        key: KeySource | None = None,
     ) -> None:
         """Makes a worker that is not connected yet.
 
@@ -74,11 +77,15 @@ class Worker:
             tasks_per_child: that a child process runs before another one takes its place; None: any number.
             child_memory_max: MiB of memory above which a child process is replaced when its task has ended (one task
                 may take more); None: any number.
+            key: a `zq.Key`, or the path of its file, for a coordinator with keys; None takes the path in ZQ_KEY from
+                the environment, "" is none.
 
         Raises:
             ValueError: a number is out of range, or the address, name or namespace cannot be one.
         """
         self.address = resolve_address(address)
+        source_of_key(key, self.address)
+        self.key = key
         self.namespace = resolve_namespace(namespace)
         self.name = check_name("name", name or f"{socket.gethostname()}-{os.getpid()}-{os.urandom(3).hex()}")
         check_count("concurrency", concurrency, 1, 1000)
@@ -103,6 +110,7 @@ class Worker:
         runs a worker of another's module gives it settings of his own, and it is still that worker which runs.
         """
         self.address = settings.address
+        self.key = settings.key
         self.name = settings.name
         self.processes = settings.processes
         self.concurrency = settings.concurrency
@@ -144,6 +152,8 @@ class Worker:
         Raises:
             ValueError: it has no handler, or is running.
             WorkerFencedError: another worker has its name, and keeps it.
+            AccessDeniedError: the coordinator does not let its key in, or not to these queues.
+            KeyFileError: the key's file cannot be read, or is no key.
             RunnerBrokenError: a thread that runs handlers ended by a fault that is not a handler's; the tasks that it
                 ran have failed, all others went back.
         """

@@ -39,13 +39,16 @@ DEFAULT_STATES: Final = ("waiting", "parked", "scheduled")
 PORTION_TASKS: Final = 1000
 PORTION_ROWS: Final = 500
 PORTION_BYTES: Final = 4 << 20
-"""What one step does of an operation: a few milliseconds. Rows are also those that it only passes by."""
+"""What one step does of all operations together: a few milliseconds. Rows are also those that it only passes by."""
 
 PASSES_MAX: Final = 2
 """Passes of an operation in one step: the second finds nothing any more, if little was there."""
 
 RUNNING_MAX: Final = 100
-"""Operations at the same time: each takes its portion of every step."""
+"""Operations at the same time: they share the portion of a step, in turn."""
+
+FULL_LOOK_SECONDS: Final = 1.0
+"""Until it is looked again whether a full store has room for what is moved."""
 
 KEPT_MAX: Final = 100
 """Done operations that are remembered."""
@@ -92,7 +95,7 @@ def _begin(books: Books, step: Step, kind: str, arguments: dict[str, Any], state
         books.events.note("queue", queue.name, text=kind if to is None else f"{kind} to {to.name}")
     if kind == "delete" and (queue.unfinished or queue.dead):
         set_policies(books, step, queue, queue.policies._replace(draining=True, paused=True))
-    _portion(books, step, operation)
+    _portion(books, step, operation, PortionBudget(books))
     return operation
 
 
@@ -143,11 +146,25 @@ def carry_on(books: Books, step: Step) -> float:
     """Does a portion of each operation that goes on; returns when the next one is to be done: at once, or never."""
     if not books.operations:
         return inf
-    for operation in list(books.operations.values()):
+    ready: list[Operation] = []
+    held_up = False
+    for operation in books.operations.values():
         if operation.state == RUNNING or (operation.state == WAITING and _is_over(books, operation)):
             operation.state = RUNNING
-            _portion(books, step, operation)
-    return step.now if any(one.state == RUNNING for one in books.operations.values()) else inf
+            if operation.kind == "move" and (step.tx.is_full or books.cramped):
+                held_up = True  # what is moved is written anew
+            else:
+                ready.append(operation)
+    if not ready:
+        return step.now + FULL_LOOK_SECONDS if held_up else inf
+    first = books.turn % len(ready)  # in turn, so that none of them waits for the others
+    budget = PortionBudget(books)
+    for operation in ready[first:] + ready[:first]:
+        if budget.is_over:
+            break
+        _portion(books, step, operation, budget)
+    books.turn += 1
+    return step.now if any(one.state == RUNNING for one in ready) else step.now + FULL_LOOK_SECONDS if held_up else inf
 
 
 def _is_over(books: Books, operation: Operation) -> bool:
@@ -178,34 +195,49 @@ def list_operations(books: Books, step: Step, arguments: dict[str, Any]) -> Page
     return page(arguments, "", find)
 
 
-def _portion(books: Books, step: Step, operation: Operation) -> None:
+class PortionBudget:
+    """What all operations together may still do in a step."""
+
+    __slots__ = ("rows", "size", "tasks")
+
+    def __init__(self, books: Books) -> None:
+        self.tasks = books.portion(PORTION_TASKS)
+        self.rows = books.portion(PORTION_ROWS)
+        self.size = PORTION_BYTES
+
+    @property
+    def is_over(self) -> bool:
+        return self.tasks <= 0 or self.rows <= 0 or self.size <= 0
+
+
+def _portion(books: Books, step: Step, operation: Operation, budget: PortionBudget) -> None:
     queue = books.queues_by_number.get(operation.number)
     if queue is None:
         _end(books, step, operation)
         _save(books, step, operation)
         return
-    before = operation.tasks
     for _ in range(PASSES_MAX):
-        if not _pass(books, step, operation, queue, before + PORTION_TASKS):
+        if not _pass(books, step, operation, queue, budget):
             break
-        _end_pass(books, step, operation, queue)
-        if operation.state != RUNNING:
+        _end_pass(books, step, operation, queue, budget)
+        if operation.state != RUNNING or budget.is_over:
             break
     _save(books, step, operation)
 
 
-def _pass(books: Books, step: Step, operation: Operation, queue: Queue, most: int) -> bool:
-    """Goes on with a pass, until the operation has had so many tasks; returns whether it has seen everything."""
+def _pass(books: Books, step: Step, operation: Operation, queue: Queue, budget: PortionBudget) -> bool:
+    """Goes on with a pass, as far as the budget goes; returns whether it has seen everything."""
     to = None if operation.to is None else books.queue(step, operation.to)
     while operation.phase < len(operation.states):
-        count, is_over = _PHASES[operation.states[operation.phase]](books, step, operation, queue, to)
+        phase = _PHASES[operation.states[operation.phase]]
+        count, is_over = phase(books, step, operation, (queue, to), budget)
         operation.tasks += count
         operation.has_found = operation.has_found or count > 0
         if not is_over:
             return False
         operation.phase += 1
         operation.cursor = b""
-        if operation.tasks >= most:
+        if budget.is_over:
             break
     return operation.phase == len(operation.states)
 
@@ -219,7 +251,7 @@ def _save(books: Books, step: Step, operation: Operation) -> None:
             step.tx.delete(tables.OPERATIONS, one.id.encode())
 
 
-def _end_pass(books: Books, step: Step, operation: Operation, queue: Queue) -> None:
+def _end_pass(books: Books, step: Step, operation: Operation, queue: Queue, budget: PortionBudget) -> None:
     """Everything was looked at: once more, if that can have brought something to light behind the cursor."""
     key_turns.end_turns(books, step)
     has_found, operation.has_found = operation.has_found, False
@@ -229,6 +261,11 @@ def _end_pass(books: Books, step: Step, operation: Operation, queue: Queue) -> N
     if operation.kind != "delete":
         _end(books, step, operation)
     elif not (queue.unfinished or queue.dead):
+        bound = list(islice(books.bindings.of(queue.name), budget.rows + 1))
+        budget.rows -= publishing.remove(books, step, bound[: budget.rows])
+        if books.bindings.has(queue.name):
+            operation.phase = 0
+            return
         _forget(books, step, queue)
         _end(books, step, operation)
     else:
@@ -246,7 +283,6 @@ def _end(books: Books, step: Step, operation: Operation) -> None:
 
 def _forget(books: Books, step: Step, queue: Queue) -> None:
     """Forgets a queue in which nothing is left; who asks for its name makes it anew, workers and pulls at once."""
-    publishing.remove(books, step, books.bindings.of(queue.name))
     for replay in [one for one in books.replays.values() if queue.name in (one.queue, one.to)]:
         dead_letters.stop_replay(books, step, replay.id)
     books.remove_queue(step, queue)
@@ -260,9 +296,11 @@ def _forget(books: Books, step: Step, queue: Queue) -> None:
         books.pulled[fresh] = None
 
 
-# The phases: each returns how many tasks it has ended or moved, and whether it has seen all of its table.
+# The phases: each returns how many tasks it has ended or moved, and whether it has seen all of its table. The queues
+# are the one of the operation, and that to which tasks are moved, if they are.
 
 Phase = tuple[int, bool]
+Between = tuple[Queue, Queue | None]
 
 
 class Row(NamedTuple):
@@ -270,24 +308,25 @@ class Row(NamedTuple):
     value: bytes
 
 
-def _rows(step: Step, table: str, start: bytes, stop: bytes | None) -> tuple[list[Row], bool]:
-    """Returns rows of a table, as many as are for one portion, and whether these are the last."""
+def _rows(step: Step, table: str, start: bytes, stop: bytes | None, budget: PortionBudget) -> tuple[list[Row], bool]:
+    """Returns rows of a table, as many as the budget has, and whether these are the last."""
     rows: list[Row] = []
-    size = 0
-    for key, value in islice(step.tx.scan(table, start, stop), PORTION_ROWS + 1):
-        if len(rows) == PORTION_ROWS or size > PORTION_BYTES:
+    for key, value in step.tx.scan(table, start, stop):
+        if budget.rows <= 0 or budget.size <= 0:
             return rows, False
         rows.append(Row(key, value))
-        size += len(value)
+        budget.rows -= 1
+        budget.size -= len(value)
     return rows, True
 
 
-def _waiting(books: Books, step: Step, operation: Operation, queue: Queue, to: Queue | None) -> Phase:
+def _waiting(books: Books, step: Step, operation: Operation, queues: Between, budget: PortionBudget) -> Phase:
+    queue, to = queues
     start, stop = tables.queue_bounds(queue.number)
-    rows, is_last = _rows(step, tables.PENDING, max(start, operation.cursor), stop)
+    rows, is_last = _rows(step, tables.PENDING, max(start, operation.cursor), stop, budget)
     count = 0
     for key, value in rows:
-        if count >= PORTION_TASKS:
+        if budget.tasks <= 0:
             return count, False
         operation.cursor = key + b"\0"
         _, priority, sequence, _ = tables.split_task_key(key)
@@ -298,33 +337,41 @@ def _waiting(books: Books, step: Step, operation: Operation, queue: Queue, to: Q
             continue  # moved with the others of its line
         batch = books.batches.get(key) or books.read(step.tx, key, value)
         if to is not None:
-            count += moving.move_line(books, step, batch, to, operation.before, PORTION_TASKS)
+            found = moving.move_line(books, step, batch, to, operation.before, budget.tasks)
         else:
-            count += cancelling.purge(books, step, Place(tables.AT_PENDING, key), batch)
+            found = cancelling.purge(books, step, Place(tables.AT_PENDING, key), batch)
+        count += found
+        budget.tasks -= found
     return count, is_last
 
 
-def _parked(books: Books, step: Step, operation: Operation, queue: Queue, to: Queue | None) -> Phase:
+def _parked(books: Books, step: Step, operation: Operation, queues: Between, budget: PortionBudget) -> Phase:
+    queue, to = queues
     if to is not None:
         return 0, True  # they go with the one that has the turn of their line, or stay with it
     start, stop = tables.queue_bounds(queue.number)
-    rows, is_last = _rows(step, tables.PARKED, max(start, operation.cursor), stop)
+    rows, is_last = _rows(step, tables.PARKED, max(start, operation.cursor), stop, budget)
     count = 0
     for key, _ in rows:
-        if count >= PORTION_TASKS:
+        if budget.tasks <= 0:
             return count, False
         operation.cursor = key + b"\0"
         batch = places.read_parked(books, step, key)
         if batch is not None and _sequence(batch) <= operation.before:
-            count += cancelling.purge(books, step, Place(tables.AT_PARKED, key), batch)
+            found = cancelling.purge(books, step, Place(tables.AT_PARKED, key), batch)
+            count += found
+            budget.tasks -= found
     return count, is_last
 
 
-def _scheduled(books: Books, step: Step, operation: Operation, queue: Queue, to: Queue | None) -> Phase:
-    rows, is_last = _rows(step, tables.SCHEDULED, operation.cursor, None)
+def _scheduled(books: Books, step: Step, operation: Operation, queues: Between, budget: PortionBudget) -> Phase:
+    queue, to = queues
+    if not queue.scheduled:
+        return 0, True
+    rows, is_last = _rows(step, tables.SCHEDULED, operation.cursor, None, budget)
     count = 0
-    for key, value in rows if queue.scheduled else ():
-        if count >= PORTION_TASKS:
+    for key, value in rows:
+        if budget.tasks <= 0:
             return count, False
         operation.cursor = key + b"\0"
         due_time, task_key = tables.split_due_key(key)
@@ -333,30 +380,37 @@ def _scheduled(books: Books, step: Step, operation: Operation, queue: Queue, to:
             continue
         batch = books.read(step.tx, task_key, value)
         if to is not None:
-            count += moving.move_scheduled(books, step, batch, to, key, due_time)
+            found = moving.move_scheduled(books, step, batch, to, key, due_time)
         else:
-            count += cancelling.purge(books, step, Place(tables.AT_SCHEDULED, key), batch)
-    if rows:
-        operation.cursor = rows[-1].key + b"\0"
+            found = cancelling.purge(books, step, Place(tables.AT_SCHEDULED, key), batch)
+        count += found
+        budget.tasks -= found
     return count, is_last or not queue.scheduled
 
 
-def _dead(books: Books, step: Step, operation: Operation, queue: Queue, to: Queue | None) -> Phase:
-    found = list(islice(dead_letters.find(books, step, queue, None, operation.cursor), PORTION_ROWS))
+def _dead(books: Books, step: Step, operation: Operation, queues: Between, budget: PortionBudget) -> Phase:
+    queue, to = queues
+    start, stop = tables.queue_bounds(queue.number)
+    rows, is_last = _rows(step, tables.DEAD, max(start, operation.cursor), stop, budget)
     count = 0
-    for dead in found:
-        operation.cursor = dead.batch.key + b"\0"
+    for key, value in rows:
+        if budget.tasks <= 0:
+            return count, False
+        operation.cursor = key + b"\0"
+        dead = places.dead_letter(books, step, key, value)
         if _sequence(dead.batch) > operation.before:
             continue
         if to is not None:
-            count += moving.move_dead(books, step, dead, to)
+            found = moving.move_dead(books, step, dead, to)
         else:
-            count += 1
             dead_letters.purge(books, step, dead)
-    return count, len(found) < PORTION_ROWS
+            found = 1
+        count += found
+        budget.tasks -= found
+    return count, is_last
 
 
-_PHASES: dict[str, Callable[[Books, Step, Operation, Queue, Queue | None], Phase]] = {
+_PHASES: dict[str, Callable[[Books, Step, Operation, Between, PortionBudget], Phase]] = {
     "waiting": _waiting,
     "parked": _parked,
     "scheduled": _scheduled,

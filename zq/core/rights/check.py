@@ -18,7 +18,6 @@ from zq.wire.messages import (
     Batch,
     Cancel,
     Command,
-    Confirm,
     Done,
     Failed,
     Follow,
@@ -36,14 +35,16 @@ from zq.wire.messages import (
     Wait,
 )
 
-FORBIDDEN: Final = "forbidden"
+DENIED: Final = "denied"
 """The code of an error or refusal (protocol 5)."""
 
-HIDDEN: Final = "a name that nothing can have"
-"""Put in place of an id that may not be seen: with spaces nothing is called so."""
+HIDDEN: Final = "hidden#id"
+"""Put in place of an id that may not be seen: nothing is called so, for no batch has a separator in its id, and a task
+has a number behind it.
+"""
 
 
-class ForbiddenError(Exception):
+class DeniedError(Exception):
     """A key may not do what a message says; the text goes to who said it."""
 
 
@@ -51,18 +52,16 @@ def check(view: View, message: ToCoordinator) -> ToCoordinator:
     """Returns the message that may be handled: the same, or one without what may not be seen.
 
     Raises:
-        ForbiddenError: the key may not say it.
+        DeniedError: the key may not say it.
     """
     rights = view.rights
     if rights.role not in MESSAGE_ROLES.get(type(message), ()):
-        raise ForbiddenError(f"a {rights.role}'s key may not say {type(message).__name__.lower()}")
+        raise DeniedError(f"a {rights.role}'s key may not say {type(message).__name__.lower()}")
     match message:
         case Hello() | Goodbye():
             return _check_worker(view, message)
         case Pull():
             return _check_pull(view, message)
-        case Confirm(tokens):
-            return Confirm(tuple(token for token in tokens if _is_own(view, token)))
         case Query(request, what, arguments):
             ask = _role_row(rights, "ask", what, QUERY_RIGHTS)
             return (
@@ -101,7 +100,7 @@ def _check_bounded(view: View, message: ToCoordinator) -> ToCoordinator:
         case _:
             return message  # a submit is checked batch by batch
     if fault is not None:
-        raise ForbiddenError(fault)
+        raise DeniedError(fault)
     return message
 
 
@@ -165,31 +164,25 @@ def _check_worker(view: View, message: Hello | Goodbye) -> ToCoordinator:
     rights = view.rights
     known = view.books.workers.get(message.name)
     if known is not None and known.owner not in (None, rights.name):
-        raise ForbiddenError(f"the name {message.name} is that of a worker with another key")
+        raise DeniedError(f"the name {message.name} is that of a worker with another key")
     if not rights.is_inside(message.name):
-        raise ForbiddenError(f"key {rights.name} may only name what is in {_places(rights)}, got {message.name}")
+        raise DeniedError(f"key {rights.name} may only name what is in {_places(rights)}, got {message.name}")
     for queue in message.queues if isinstance(message, Hello) else ():
         if not rights.may_work(queue):
-            raise ForbiddenError(_may_not(rights, "work on", queue))
+            raise DeniedError(_may_not(rights, "work on", queue))
     return message
 
 
 def _check_pull(view: View, message: Pull) -> ToCoordinator:
     rights, books = view.rights, view.books
     if not rights.may_work(message.queue):
-        raise ForbiddenError(_may_not(rights, "work on", message.queue))
+        raise DeniedError(_may_not(rights, "work on", message.queue))
     key = pull_key(view.peer, message)
     held, waiting = books.pullers.get(key), books.pulls.get(key)
     owners = [one.owner for one in (held, waiting) if one is not None]
     if not rights.is_inside(message.client) or any(owner not in (None, rights.name) for owner in owners):
-        raise ForbiddenError(f"the name {message.client} is that of a client with another key")
+        raise DeniedError(f"the name {message.client} is that of a client with another key")
     return message
-
-
-def _is_own(view: View, token: int) -> bool:
-    """Whether a lease may be confirmed by this key; one that is gone may be, and is told so."""
-    lease = view.books.leases.get(token)
-    return lease is None or lease.holder.owner in (None, view.rights.name)
 
 
 def _check_settle(view: View, message: Settle) -> Settle:
@@ -232,7 +225,7 @@ def _role_row(rights: Rights, deed: str, name: str, table: dict[str, AskRow]) ->
     if row is None and rights.role == ADMIN_ROLE and not rights.is_bounded:
         return AskRow(frozenset())  # there is none of the name, which the core will say
     if row is None or rights.role not in row.roles:
-        raise ForbiddenError(f"a {rights.role}'s key may not {deed} {name}")
+        raise DeniedError(f"a {rights.role}'s key may not {deed} {name}")
     return row
 
 
@@ -240,9 +233,9 @@ def _arguments(view: View, ask: AskRow, arguments: dict[str, Any], *, to_change:
     """Returns the arguments without what may not be seen; what is of a wrong type is for the core to refuse."""
     rights = view.rights
     if ask.is_of_all and not rights.has_every_queue:
-        raise ForbiddenError(f"key {rights.name} may not do this: it has the rights to some queues only")
+        raise DeniedError(f"key {rights.name} may not do this: it has the rights to some queues only")
     if ask.needs_queue and not _is_about_own(rights, arguments):
-        raise ForbiddenError(f"key {rights.name} has to name a queue: it may not change all there are")
+        raise DeniedError(f"key {rights.name} has to name a queue: it may not change all there are")
     seen = dict(arguments)
     for argument, subject in ask.subjects:
         value = arguments.get(argument)
@@ -252,16 +245,20 @@ def _arguments(view: View, ask: AskRow, arguments: dict[str, Any], *, to_change:
             case Subject.QUEUE | Subject.TARGET:
                 is_free = not to_change and rights.may_see(value)
                 if not is_free and not rights.may_submit(value):
-                    raise ForbiddenError(_may_not(rights, "change" if to_change else "look at", value))
+                    raise DeniedError(_may_not(rights, "change" if to_change else "look at", value))
             case Subject.INSIDE:
                 if not rights.is_inside(value):
-                    raise ForbiddenError(f"key {rights.name} may only name what is in {_places(rights)}, got {value}")
+                    raise DeniedError(f"key {rights.name} may only name what is in {_places(rights)}, got {value}")
             case _:
+                is_new = to_change and subject in (Subject.OPERATION, Subject.REPLAY) and len(ask.subjects) > 1
                 if not view.has(subject, value, to_change=to_change):
+                    if is_new:
+                        raise DeniedError(f"the id {value} is taken")
                     seen[argument] = HIDDEN
-                elif to_change and subject in (Subject.OPERATION, Subject.REPLAY) and not rights.is_inside(value):
-                    raise ForbiddenError(f"key {rights.name} may only name what is in {_places(rights)}, got {value}")
-    if len(rights.namespaces) == 1 and seen.get("namespace") is None:
+                elif is_new and not rights.is_inside(value):
+                    raise DeniedError(f"key {rights.name} may only name what is in {_places(rights)}, got {value}")
+    is_by_place = any(subject is Subject.INSIDE for _, subject in ask.subjects)
+    if len(rights.namespaces) == 1 and not is_by_place and seen.get("namespace") is None:
         seen["namespace"] = rights.namespaces[0]  # what is outside would be left out of the answer anyway
     return seen
 

@@ -18,7 +18,7 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any, Final, NamedTuple
 
-from zq.core.rights.check import FORBIDDEN, ForbiddenError, batch_fault, check
+from zq.core.rights.check import DENIED, DeniedError, batch_fault, check
 from zq.core.rights.rights import Rights
 from zq.core.rights.veil import veil
 from zq.core.rights.view import View
@@ -51,7 +51,7 @@ again with its next message.
 NOTES_MAX: Final = 10_000
 """Refusals, and deeds of administration, that are noted in one turn."""
 
-FAULT_CHARS: Final = 500
+DENIAL_CHARS: Final = 500
 """Of what is said about a refusal: names in it may be as long as somebody pleases."""
 
 Handle = Callable[[Step, Peer, ToCoordinator | Error], None]
@@ -163,8 +163,8 @@ class Guard:
         refused: list[Refused] = []
         try:
             admitted: ToCoordinator | None = check(view, message)
-        except ForbiddenError as error:
-            self._refuse(books, step, peer, message, str(error)[:FAULT_CHARS])
+        except DeniedError as error:
+            self._refuse(books, step, peer, message, str(error)[:DENIAL_CHARS])
             return
         if isinstance(message, Submit) and rights.is_bounded:
             admitted, refused = self._sift(view, message)
@@ -208,7 +208,7 @@ class Guard:
             if fault is None:
                 admitted.append(batch)
             else:
-                refused.append(Refused(batch.id, FORBIDDEN, None, fault[:FAULT_CHARS]))
+                refused.append(Refused(batch.id, DENIED, None, fault[:DENIAL_CHARS]))
         if refused:
             self._count(view.books, view.step, view.peer, message, refused[0].reason)
         return (message._replace(batches=tuple(admitted)) if admitted else None), refused
@@ -220,7 +220,7 @@ class Guard:
         step.send(peer, _refusal(message, fault))
 
     def _count(self, books: Books, step: Step, peer: Peer, message: ToCoordinator | Error, fault: str) -> None:
-        books.count(f"error {FORBIDDEN}")
+        books.count(f"error {DENIED}")
         self.refused += 1
         arguments: Mapping[str, Any] = {}
         what = type(message).__name__.lower()
@@ -253,7 +253,7 @@ class Guard:
         ]
         pulls.withdraw(books, step, guest.peer, tuple(over))
         for request in over:
-            step.send(guest.peer, Error(request, FORBIDDEN, "the key may not wait for this any more"))
+            step.send(guest.peer, Error(request, DENIED, "the key may not wait for this any more"))
 
     def _ask_worker(self, books: Books, step: Step, peer: Peer) -> None:
         rights = self.rights_of(peer)
@@ -269,7 +269,7 @@ class Guard:
                 follower.sees = partial(self.may_see, books, peer)
                 continue
             del followers.by_request[peer, request]
-            step.send(peer, Error(request, FORBIDDEN, "the key has no rights any more"))
+            step.send(peer, Error(request, DENIED, "the key has no rights any more"))
 
     def _end_all(self, books: Books, step: Step, peer: Peer) -> None:
         """Ends what was kept for who had this connection before."""
@@ -280,13 +280,13 @@ class Guard:
 def _refusal(message: ToCoordinator | Error, fault: str) -> FromCoordinator:
     match message:
         case Submit(request, batches):
-            return Receipt(request, (), tuple(Refused(one.id, FORBIDDEN, None, fault) for one in batches))
+            return Receipt(request, (), tuple(Refused(one.id, DENIED, None, fault) for one in batches))
         case Open(request, group):
-            return Receipt(request, (), (Refused(group.id, FORBIDDEN, None, fault),))
+            return Receipt(request, (), (Refused(group.id, DENIED, None, fault),))
         case Publish(request=request, id=id):
-            return Published(request, (), Refused(id, FORBIDDEN, None, fault))
+            return Published(request, (), Refused(id, DENIED, None, fault))
         case _:
-            return Error(getattr(message, "request", None), FORBIDDEN, fault)
+            return Error(getattr(message, "request", None), DENIED, fault)
 
 
 def _add_refused(step: Step, peer: Peer, message: ToCoordinator, refused: list[Refused], mark: int) -> None:

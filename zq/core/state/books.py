@@ -19,8 +19,8 @@ from zq.core.options import Calendar, CoordinatorOptions
 from zq.core.state.batch import StoredBatch, read_batch
 from zq.core.state.deadlines import Alarms, Deadlines
 from zq.core.state.event_streams import Followers
-from zq.core.state.holder import Guests, Peer, PullWait
-from zq.core.state.leases import Holder, Lease
+from zq.core.state.holder import Guests, Peer, PullWait, request_of
+from zq.core.state.leases import Departure, Holder, Lease
 from zq.core.state.namespace_limits import Shares, Tallies
 from zq.core.state.operation import Chores, Operation
 from zq.core.state.outcome_waits import Waits
@@ -78,6 +78,8 @@ class Books:
         self.workers: dict[str, Holder] = {}
         self.peers: dict[Peer, Holder] = {}  # invariant: holder.peer is the key
         self.pullers: dict[str, Holder] = {}  # by key
+        # By connection and request, the keys of pulls there that have leases.
+        self.served: dict[tuple[Peer, int], dict[str, None]] = {}
         self.pulls: dict[str, PullWait] = {}  # those that wait, by the same keys
         self.offers: dict[int, float] = {}  # by token, in order: leases of pulls that are not confirmed, and until when
         self.unsure: dict[int, None] = {}  # by token: leases that were sent in the last step, and will not be confirmed
@@ -93,6 +95,7 @@ class Books:
         self.chores = Chores()
         # By connection and request, what goes through dead letters (`zq.core.admin.dead_searches`).
         self.searches: dict[tuple[Peer, int], Any] = {}
+        self.departed: deque[Departure] = deque()  # whose leases have not all ended yet
         self.joints: dict[str, Any] = {}  # by id, groups that are being joined, as far as that is
         self.counters: dict[str, int] = {}
         self.stirred: dict[Queue, None] = {}  # queues in which something can perhaps be assigned
@@ -107,6 +110,7 @@ class Books:
         self.gated: dict[Queue, None] = {}  # queues whose gate may open by time
         self.turned: dict[bytes, StoredBatch] = {}  # by task key: ended, and the turn of their line is to be passed on
         self.turn = 0
+        self.cramped = 0  # tenths of tenths, of portions: how tight the store is
         self._event_number = 0
 
     def next_event(self) -> int:
@@ -251,6 +255,12 @@ class Books:
         if step.peer is not None:
             self.accounts.note_made(kind, name, self.accounts.account_of(step.peer))
 
+    def portion(self, most: int) -> int:
+        """Returns how much of its work a part of the upkeep may do in this step: less when a step did not fit the
+        store.
+        """
+        return max(1, most // int(10**self.cramped))
+
     # Batches in memory.
 
     def keep(self, batch: StoredBatch) -> None:
@@ -358,6 +368,21 @@ class Books:
         guest.pulls[wait.key] = wait
         guest.account.pulls += 1
         self.deadlines.guests.bring_forward(now + self.options.suspect_after)
+
+    def note_served(self, puller: Holder) -> None:
+        """Notes at which connection a pull has leases."""
+        if puller.peer is not None:
+            self.served.setdefault((puller.peer, request_of(puller.name)), {})[puller.key] = None
+
+    def forget_served(self, puller: Holder) -> None:
+        """Notes that a pull has no leases any more, or is about to have them at another connection."""
+        if puller.peer is not None:
+            at = (puller.peer, request_of(puller.name))
+            keys = self.served.get(at)
+            if keys is not None:
+                keys.pop(puller.key, None)
+                if not keys:
+                    del self.served[at]
 
     def end_pull(self, wait: PullWait) -> None:
         """Notes that a pull does not wait any more; its queue has it no longer."""

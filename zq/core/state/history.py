@@ -25,7 +25,12 @@ HISTORY_MINOR_MAX = 50
 
 
 def add_event(step: Step, books: Books, id: str, event: str, detail: dict[str, Any]) -> None:
-    """Adds to the history of a task, or a batch: only rare events, a task that is done at its first start has none."""
+    """Adds to the history of a task, or a batch: only rare events, a task that is done at its first start has none.
+
+    A store that is short of room has more use for it: purging must not take more than it frees.
+    """
+    if step.tx.is_short:
+        return
     start, stop = tables.id_bounds(id)
     most = HISTORY_MINOR_MAX if event in ("returned", "stale") else HISTORY_MAX
     if sum(1 for _ in islice(step.tx.scan(tables.HISTORY, start, stop), most)) < most:

@@ -166,3 +166,8 @@ def pull_key(peer: Peer, pull: Pull) -> str:
 
 def _pull_key(name: str, who: str) -> str:
     return f"{name} {who}"
+
+
+def request_of(name: str) -> int:
+    """Returns the request of a pull by the name under which its leases are kept."""
+    return int(name.rpartition("/")[2])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field
 from hmac import compare_digest
 from math import inf
 from typing import NamedTuple
@@ -121,3 +122,13 @@ class Claimant:
         if not secret or secret[0] == " ":
             return not secret  # pulled from a coordinator that knew no secrets; or with none, and from elsewhere
         return compare_digest(self._proofs.get(lease.token, b""), proof_of(secret, lease.token).proof)
+
+
+@dataclass(slots=True, eq=False)
+class Departure:
+    """A holder that is gone, or what one never got, whose leases end a portion in each step."""
+
+    holder: Holder
+    why: str
+    is_lost: bool  # what was started is charged; else everything goes back uncharged
+    suspects: dict[int, int] = field(default_factory=dict)  # by token, tasks that it may have started

@@ -4,6 +4,8 @@ what it gives up or what dies with its connection is forgotten at once.
 Invariant: `entries` and the `waits` of the guests have the same waits.
 """
 
+from collections import deque
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from zq.core.state.batch import run_mask
@@ -12,6 +14,16 @@ from zq.wire.messages import Ended, FromCoordinator, Outcome
 
 OUTCOME_BYTES_MAX = 4 << 20
 """Results and reasons in one outcome message, at most one task above it: a quarter of a frame."""
+
+
+TOLD_MAX = 2000
+"""Waits that one turn answers, of however many: the others are answered in the next ones."""
+
+TOLD_SPANS = 50
+"""Spans in an answer that count as one wait more."""
+
+TOLD_BYTES = 4096
+"""Bytes in an answer that count as one wait more."""
 
 
 @dataclass(slots=True, eq=False)
@@ -23,14 +35,54 @@ class WaitEntry:
     missing: int
 
 
+class News:
+    """What is to be told to those who wait for one batch, and who of them has not heard it yet."""
+
+    __slots__ = ("_ended", "_mask", "_parts", "_reported", "_to", "cost", "id")
+
+    def __init__(self, id: str, entries: Iterable[WaitEntry], ended: list[Ended], reported: dict[int, float]) -> None:
+        self.id = id
+        self._to = iter(list(entries))
+        self._ended = ended
+        self._reported = reported
+        self._mask = 0
+        for one in ended:
+            self._mask |= run_mask(one.lo, one.hi)
+        self._parts = _cut(ended)
+        size = sum(len(one.blob) + 4 * len(one.reason) for one in ended)
+        self.cost = 1 + (len(ended) + len(reported)) // TOLD_SPANS + size // TOLD_BYTES
+
+    def next_entry(self) -> WaitEntry | None:
+        """Returns one who has not heard it, or None."""
+        return next(self._to, None)
+
+    def messages_for(self, entry: WaitEntry) -> list[Outcome]:
+        """Returns what one who waits is told, and notes that it is known there."""
+        heard = entry.missing & self._mask
+        entry.missing &= ~self._mask
+        if self._reported:
+            progress = tuple((index, one) for index, one in self._reported.items() if entry.missing >> index & 1)
+            return [Outcome(entry.request, (), is_last=False, progress=progress)] if progress else []
+        if not heard:
+            return []
+        if heard == self._mask:
+            parts = self._parts
+        else:
+            parts = _cut([one for one in self._ended if heard & run_mask(one.lo, one.hi)])
+        return _outcomes(entry.request, parts, is_last=not entry.missing)
+
+
 class Waits:
-    """The waits by batch id; what has ended in the current step is collected, and leaves in few messages."""
+    """The waits by batch id; what has ended in the current step is collected, and leaves in few messages, at most so
+    many in a turn.
+    """
 
     def __init__(self, guests: Guests) -> None:
         self.entries: dict[str, dict[tuple[Peer, int], WaitEntry]] = {}
         self._guests = guests
-        self._ended: dict[WaitEntry, list[Ended]] = {}
-        self._progress: dict[WaitEntry, dict[int, float]] = {}
+        self._ended: dict[str, list[Ended]] = {}  # by batch, in this turn
+        self._progress: dict[str, dict[int, float]] = {}  # the same; of several reports the last counts
+        self._news: deque[News] = deque()  # that somebody has not heard yet, in the order in which it came
 
     def add(self, id: str, entry: WaitEntry, now: float) -> None:
         """Adds a wait, in place of an earlier one of the same request."""
@@ -64,38 +116,44 @@ class Waits:
 
     def note(self, id: str, ended: Ended) -> None:
         """Notes that tasks of a batch ended, for whoever waits for them."""
-        entries = self.entries.get(id)
-        if entries is None:
-            return
-        mask = run_mask(ended.lo, ended.hi)
-        for entry in list(entries.values()):
-            if entry.missing & mask:
-                entry.missing &= ~mask
-                self._ended.setdefault(entry, []).append(ended)
-                if not entry.missing:
-                    self.forget(entry.peer, entry.request)
+        if id in self.entries:
+            self._ended.setdefault(id, []).append(ended)
 
     def note_progress(self, id: str, index: int, fraction: float) -> None:
-        """Notes how far the handler of a task is, for whoever waits for it; of several reports in a step the last
-        counts.
+        """Notes how far the handler of a task is, for whoever waits for it; of several reports before they are told the
+        last counts.
         """
-        for entry in self.entries.get(id, {}).values():
-            if entry.missing >> index & 1:
-                self._progress.setdefault(entry, {})[index] = fraction
+        if id in self.entries:
+            self._progress.setdefault(id, {})[index] = fraction
+
+    @property
+    def has_news(self) -> bool:
+        """Whether somebody has not heard yet what is known."""
+        return bool(self._news or self._progress)
 
     def take_messages(self) -> list[tuple[Peer, FromCoordinator]]:
-        """Returns the outcomes that the step has brought."""
-        if not self._ended and not self._progress:
+        """Returns outcomes that this turn and those before have brought, as many as one turn may send."""
+        if not self._ended and not self._progress and not self._news:
             return []
-        messages: list[tuple[Peer, FromCoordinator]] = []
-        for entry, reported in self._progress.items():
-            progress = tuple((index, one) for index, one in reported.items() if entry.missing >> index & 1)
-            if progress:
-                messages.append((entry.peer, Outcome(entry.request, (), is_last=False, progress=progress)))
-        self._progress.clear()
-        for entry, ended in self._ended.items():
-            messages += outcome_messages(entry.peer, entry.request, ended, is_last=not entry.missing)
+        if not self._news:  # else reports wait, and only the last of them is told
+            for id, reported in self._progress.items():
+                self._news.append(News(id, self.entries.get(id, {}).values(), [], reported))
+            self._progress.clear()
+        for id, ended in self._ended.items():
+            self._news.append(News(id, self.entries.get(id, {}).values(), ended, {}))
         self._ended.clear()
+        messages: list[tuple[Peer, FromCoordinator]] = []
+        left = TOLD_MAX
+        while self._news and left > 0:
+            news = self._news[0]
+            entry = news.next_entry()
+            if entry is None:
+                self._news.popleft()
+            elif self.entries.get(news.id, {}).get((entry.peer, entry.request)) is entry:
+                left -= news.cost
+                messages += [(entry.peer, message) for message in news.messages_for(entry)]
+                if not entry.missing:
+                    self.forget(entry.peer, entry.request)
         return messages
 
     def drop_peer(self, peer: Peer) -> None:
@@ -109,15 +167,25 @@ def outcome_messages(
     peer: Peer, request: int, ended: list[Ended], *, is_last: bool
 ) -> list[tuple[Peer, FromCoordinator]]:
     """Cuts an answer to a wait into messages of bounded size."""
-    messages: list[tuple[Peer, FromCoordinator]] = []
+    return [(peer, message) for message in _outcomes(request, _cut(ended), is_last=is_last)]
+
+
+def _outcomes(request: int, parts: list[tuple[Ended, ...]], *, is_last: bool) -> list[Outcome]:
+    last = len(parts) - 1
+    return [Outcome(request, part, is_last=is_last and at == last) for at, part in enumerate(parts)]
+
+
+def _cut(ended: list[Ended]) -> list[tuple[Ended, ...]]:
+    """Cuts what has ended into parts for messages of bounded size; there is at least one."""
+    parts: list[tuple[Ended, ...]] = []
     part: list[Ended] = []
     size = 0
     for one in ended:
         one_size = len(one.blob) + 4 * len(one.reason)
         if size + one_size > OUTCOME_BYTES_MAX and part:
-            messages.append((peer, Outcome(request, tuple(part), is_last=False)))
+            parts.append(tuple(part))
             part, size = [], 0
         part.append(one)
         size += one_size
-    messages.append((peer, Outcome(request, tuple(part), is_last=is_last)))
-    return messages
+    parts.append(tuple(part))
+    return parts

@@ -327,9 +327,19 @@ def enter_ended(books: Books, step: Step, batch: StoredBatch, end: tuple[Any, ..
     if step.tx.delete(tables.PENDING, batch.key):
         batch.queue.free_bytes(len(batch.blob))
     id = batch.own_id
+    if step.tx.is_spent and end[1] != "done":  # what is purged to make room must not take any
+        _forget_at_once(step, batch)
+        return
     step.tx.put(tables.INDEX, id.encode(), tables.pack(end))
     kind = SPLIT if batch.split else TASKS
     enter_finished(books, step, id, kind, batch.key, has_results=batch.has_results)
+
+
+def _forget_at_once(step: Step, batch: StoredBatch) -> None:
+    """Forgets what has ended as if the time for which it is kept were over."""
+    step.tx.delete(tables.INDEX, batch.own_id.encode())
+    if batch.has_results:
+        _delete_results(step, batch.key)
 
 
 def enter_finished(
@@ -382,8 +392,12 @@ def forget(step: Step, row: Finished) -> None:
     """Forgets how tasks ended, and their results."""
     step.tx.delete(tables.INDEX, row.id.encode())
     if row.has_results:
-        for key in [key for key, _ in step.tx.scan(tables.RESULTS, *tables.result_bounds(row.batch_key))]:
-            step.tx.delete(tables.RESULTS, key)
+        _delete_results(step, row.batch_key)
+
+
+def _delete_results(step: Step, batch_key: bytes) -> None:
+    for key in [key for key, _ in step.tx.scan(tables.RESULTS, *tables.result_bounds(batch_key))]:
+        step.tx.delete(tables.RESULTS, key)
 
 
 # Results of tasks, under the task key of their batch.

@@ -46,7 +46,7 @@ class Step:
     """One step of the coordinator: the time, the transaction, and the messages that leave when it is committed."""
 
     __slots__ = (
-        "asker", "ended", "fanout_bytes", "notices", "now", "outbox", "overflowed", "owner", "peer", "tx", "wall",
+        "asker", "departed", "ended", "fanout_bytes", "notices", "now", "outbox", "overflowed", "owner", "peer", "tx", "wall",
     )  # fmt: skip
 
     def __init__(self, now: Now, tx: Transaction) -> None:
@@ -61,6 +61,7 @@ class Step:
         self.notices: list[Notice] = []
         self.fanout_bytes = 0  # payloads that publications have written, over all of their queues
         self.owner: str | None = None  # name of the key whose message is handled; None without keys
+        self.departed = 0  # leases, or tasks of them, that ended because their holder is gone
         self.overflowed = 0  # tasks that became dead letters for want of room
 
     def send(self, peer: Peer | None, message: FromCoordinator) -> None:

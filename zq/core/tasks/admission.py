@@ -41,7 +41,10 @@ STORE_RETRY_AFTER = 5.0
 """Seconds, when the store is full: room comes with retention or with a person."""
 
 RELEASE_MAX = 1000
-"""Scheduled batches that one step moves to pending: a bounded part of its time."""
+RELEASE_BYTES = 16 << 20
+"""Scheduled batches that one step moves to pending, and their bytes: a bounded part of its time, and of the room of a
+store. One of them may be as large as a frame.
+"""
 
 
 def submit(books: Books, step: Step, peer: Peer, message: Submit) -> None:
@@ -62,6 +65,10 @@ def submit(books: Books, step: Step, peer: Peer, message: Submit) -> None:
             continue
         if batch.options.unique is not None and batch.tasks == 1:
             original = _original(books, step, queue, batch)
+            if original is not None and step.tx.is_full:
+                refused.append(Refused(batch.id, "busy", STORE_RETRY_AFTER, STORE_FULL))
+                books.count("busy")
+                continue
             if original is not None:
                 places.note_duplicate(books, step, queue, batch.id, original)
                 accepted.append(Accepted(batch.id, 1, None, original))
@@ -179,10 +186,15 @@ def release_due(books: Books, step: Step) -> float:
     """Moves batches whose time has come from scheduled to pending; returns when to look again (wall)."""
     rows: list[tuple[bytes, bytes, bytes]] = []
     next_time = inf
+    room = min(RELEASE_BYTES, step.tx.room_bytes / 4)  # they are written anew before their old place is free
     for key, value in step.tx.scan(tables.SCHEDULED):
         due_time, task_key = tables.split_due_key(key)
         if due_time > step.wall or len(rows) == RELEASE_MAX:
             next_time = due_time
+            break
+        room -= len(value)
+        if room < 0:
+            next_time = step.wall if rows else step.wall + STORE_RETRY_AFTER
             break
         rows.append((key, task_key, value))
     for key, task_key, value in rows:

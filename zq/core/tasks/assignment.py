@@ -57,6 +57,12 @@ OFFER_SECONDS = 5.0
 because of a client that has died without a word.
 """
 
+REOPENED_MAX = 1000
+"""Keys of a queue that are looked at in one step because they may have room: all of them, when its limits change."""
+
+SHORT_SECONDS = 1.0
+"""Until it is looked again whether a store that is short of room has room for leases."""
+
 Granted = dict[Holder, list[Lease]]
 """The leases of one step by holder, sent together."""
 
@@ -65,6 +71,8 @@ def assign_all(books: Books, step: Step) -> float:
     """Assigns what can be; returns when to look again, because a gate opens by time."""
     next_at = _ring_gates(books, step) if books.gated else inf
     if books.stirred:
+        if step.tx.is_short:
+            return min(next_at, step.now + SHORT_SECONDS)
         _serve_queues(books, step)
     return next_at
 
@@ -161,10 +169,13 @@ def _reopen(books: Books, step: Step, queue: Queue) -> None:
     """Puts batches back into their lanes whose key has room again."""
     gate = queue.gate
     assert gate is not None
-    for key in gate.held.take_opened():
+    for key in gate.held.take_opened(REOPENED_MAX):
         service_order.bring_back(books, step.tx, gate.held, key, gate.key_room(key, ASSIGN_TASKS_MAX, step.now))
         gate.arm(key, step.now)
         _watch_gate(books, queue, gate)
+    if gate.held.has_opened:
+        books.gated[queue] = None
+        books.deadlines.gates.bring_forward(step.now)
 
 
 def _watch_gate(books: Books, queue: Queue, gate: Gate) -> None:
@@ -365,6 +376,7 @@ def serve_pull(books: Books, step: Step, queue: Queue, wait: PullWait) -> bool:
         books.accounts.see_off(account)
         return False
     books.pullers[holder.key] = holder
+    books.note_served(holder)
     for lease in leases:
         if pull.confirms:
             offer(books, step, lease.token)

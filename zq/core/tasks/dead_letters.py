@@ -34,6 +34,9 @@ BURST_SECONDS = 1.0
 """Of its rate, that a replay may catch up at once after the coordinator was busy."""
 
 
+FULL_SECONDS = 1.0
+"""Until it is looked again whether a full store has room for what replays bring back."""
+
 ONE_ALLOWED = 1.0 - 1e-9
 """Dead letter, of which the replay waits for the last billionth no more: sums of floats must not make it late."""
 
@@ -121,7 +124,6 @@ class DeadPortion:
         """Returns rows of dead letters, as many as may still be looked at, and where to go on; None at the end.
 
         Args:
-            step: in which.
             start: key from which on.
             stop: key before which; None: up to the last.
             behind: says where to go on behind the dead letters of a queue that is not meant, by the key of the first.
@@ -179,6 +181,8 @@ def read_replays(books: Books, step: Step) -> None:
 
 def carry_on(books: Books, step: Step) -> float:
     """Brings back what the replays may bring back by now; returns when to look again."""
+    if books.replays and step.tx.is_full:
+        return step.now + FULL_SECONDS
     for replay in list(books.replays.values()):
         most = max(1.0, replay.rate * BURST_SECONDS)
         replay.allowance = min(replay.allowance + (step.now - replay.at) * replay.rate, most)

@@ -19,6 +19,7 @@ from zq.core.tasks.groups import DONE, FAILED, IS_GROUP, IS_TASK, NIL, OPEN, Gro
 from zq.wire.batch import iterate_payloads, pack_payloads
 from zq.wire.limits import HEADERS_MAX, PAYLOAD_BYTES_CEILING
 from zq.wire.messages import Batch, Ended, Options
+from zq.wire.wholeness import are_whole_results
 
 HEADER_REASON_CHARS = 4096
 """Of a reason in a header (protocol 1.1) or in a joined result; of a longer one both ends are kept."""
@@ -72,6 +73,9 @@ def _decide(books: Books, step: Step, row: GroupRow, members: EndedMembers) -> b
     if not is_done and row.policy == "all":
         name = f"member {_path_at(members)} ended as {members.outcome}: {members.reason}"
         groups.end(books, step, row, FAILED, name)
+        return False
+    if not are_whole_results(members.ends, members.blob):  # they are joined as they are
+        groups.end(books, step, row, FAILED, f"the result of member {_path_at(members)} is no whole msgpack value")
         return False
     if is_done or row.policy == "settled":
         if not _store(step, row, members):
@@ -262,9 +266,9 @@ def _store_notice(books: Books, step: Step, notice: Notice) -> None:
     for name, text in (notice.headers or {}).items():
         if len(headers) < HEADERS_MAX:
             headers.setdefault(name, text)
-    number = books.sequence + 1  # the sequence is stored and never falls
+    number, jump = books.sequence + 1, 1  # the sequence is stored and never falls
     while places.find(step, id := f"{NOTICE_PREFIX}{number:x}") is not None:
-        number += 1  # somebody gave such an id to a task
+        number, jump = number + jump, 2 * jump  # somebody gave such an id to a task, and perhaps to thousands
     batch = Batch(id, notice.queue, Options(headers=headers), *pack_payloads([notice.payload]))
     admission.store(books, step, books.queue(step, notice.queue), batch)
     books.count("notices")

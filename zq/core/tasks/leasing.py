@@ -72,6 +72,7 @@ def uncover(books: Books, step: Step, lease: Lease, mask: int) -> None:
             books.offers.pop(lease.token, None)
             if not holder.leases:
                 books.pullers.pop(holder.key, None)
+                books.forget_served(holder)
         step.tx.delete(tables.LEASES, tables.token_key(lease.token))
 
 
@@ -93,7 +94,8 @@ def watch_start(books: Books, lease: Lease, now: float, wall: float) -> None:
     known; what is pulled counts as started.
     """
     if not lease.holder.is_puller:
-        lease.start_by = now + max(0.0, lease.batch.expires_time - wall) + books.options.suspect_after
+        left = min(max(0.0, lease.batch.expires_time - wall), lease.batch.options.ttl or 0.0)  # the clock may jump
+        lease.start_by = now + left + books.options.suspect_after
         books.alarms.set(lease.start_by, lease)
 
 

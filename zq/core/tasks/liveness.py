@@ -11,12 +11,12 @@ last heard by it.
 """
 
 from collections import deque
-from itertools import takewhile
+from itertools import islice, takewhile
 from math import inf
 
 from zq.core.state.books import Books
 from zq.core.state.holder import Life, Peer
-from zq.core.state.leases import Holder
+from zq.core.state.leases import Departure, Holder, Lease
 from zq.core.state.queue import Queue
 from zq.core.state.step import Step
 from zq.core.tasks import settling
@@ -144,9 +144,8 @@ def _queues_of(books: Books, worker: Holder) -> list[Queue]:
 def _claim(books: Books, step: Step, worker: Holder, held: tuple[Held, ...]) -> tuple[int, ...]:
     """Matches what the worker says it holds with the leases; what it does not list never reached it and goes back."""
     tokens = {one.token for one in held}
-    for token, lease in list(worker.leases.items()):
-        if token not in tokens:
-            settling.give_back_all(books, step, lease, "its worker came back without it")
+    unlisted = [lease for token, lease in worker.leases.items() if token not in tokens]
+    _take_back(books, step, worker, unlisted, "its worker came back without it")
     return note_held(books, step, worker, held)
 
 
@@ -168,10 +167,10 @@ def heartbeat(books: Books, step: Step, worker: Holder, message: Heartbeat) -> N
     if len(message.held) < len(worker.leases):
         tokens = {one.token for one in message.held}
         overdue = step.now - books.options.gone_after
-        for token, lease in list(worker.leases.items()):
-            if token not in tokens and lease.granted_at < overdue:
-                books.count("never arrived")
-                settling.give_back_all(books, step, lease, "it never reached its worker")
+        unlisted = [one for token, one in worker.leases.items() if token not in tokens and one.granted_at < overdue]
+        if unlisted:
+            books.count("never arrived", len(unlisted))
+            _take_back(books, step, worker, unlisted, "it never reached its worker")
     refused = note_held(books, step, worker, message.held)
     for token, running in message.held:
         held = worker.leases.get(token)
@@ -209,8 +208,7 @@ def _look_for_idle(books: Books, step: Step, worker: Holder, held: tuple[Held, .
 def goodbye(books: Books, step: Step, worker: Holder, message: Goodbye) -> None:
     """Ends a session in peace: what the worker still holds goes back uncharged."""
     if message.incarnation == worker.incarnation:
-        for lease in list(worker.leases.values()):
-            settling.give_back_all(books, step, lease, "its worker said goodbye")
+        _depart(books, step, Departure(worker, "its worker said goodbye", is_lost=False))
         _note(books, worker, "goodbye" if message.reason is None else f"goodbye: {message.reason}")
         _remove(books, worker)
 
@@ -250,15 +248,15 @@ def _fence(books: Books, step: Step, worker: Holder) -> None:
     books.count("fenced")
     _note(books, worker, "fenced")
     books.fenced.setdefault(worker.name, deque(maxlen=FENCED_MAX)).append(worker.incarnation)
-    settling.lose_all(books, step, worker, f"worker {worker.name} was replaced by another of its name")
+    _lose_all(books, step, worker, f"worker {worker.name} was replaced by another of its name")
     _remove(books, worker)
 
 
 def expel(books: Books, step: Step, worker: Holder, why: str) -> None:
     """Ends the session of a worker whose key may not work here any more, and says so to it."""
-    step.send(worker.peer, Error(None, "forbidden", why))
+    step.send(worker.peer, Error(None, "denied", why))
     _note(books, worker, f"expelled: {why}")
-    settling.lose_all(books, step, worker, why)
+    _lose_all(books, step, worker, why)
     _remove(books, worker)
 
 
@@ -276,10 +274,66 @@ def _remove(books: Books, worker: Holder) -> None:
 def take_back_undelivered(books: Books, step: Step, peer: Peer, since: float) -> None:
     """Takes back what was granted in the step whose messages could not be sent to a worker: it never had it."""
     worker = books.peers.get(peer)
-    for lease in list(worker.leases.values()) if worker is not None else ():
-        if lease.granted_at >= since:
-            books.count("never arrived")
-            settling.give_back_all(books, step, lease, "it never reached its worker")
+    if worker is not None:
+        fresh = [lease for lease in worker.leases.values() if lease.granted_at >= since]
+        books.count("never arrived", len(fresh))
+        _take_back(books, step, worker, fresh, "it never reached its worker")
+
+
+# Leases that end because their holder is gone, or never had them: a portion in each step. What has not had its turn is
+# leased to nobody who could end it, and after a restart to one who does not come back.
+
+
+def _take_back(books: Books, step: Step, worker: Holder, leases: list[Lease], why: str) -> None:
+    """Takes leases from a worker that goes on without them."""
+    if len(leases) <= settling.PORTION_LEASES:
+        for lease in leases:
+            settling.give_back_all(books, step, lease, why)
+        return
+    nobody = Holder(worker.name, worker.incarnation, is_puller=False)
+    for lease in leases:
+        nobody.leases[lease.token] = worker.leases.pop(lease.token)
+        lease.holder = nobody
+        tasks = lease.mask.bit_count()
+        worker.held -= tasks
+        nobody.held += tasks
+        if lease.is_solo:
+            worker.solo = False
+    books.stir_for(worker)
+    _depart(books, step, Departure(nobody, why, is_lost=False))
+
+
+def _lose_all(books: Books, step: Step, worker: Holder, why: str) -> None:
+    _depart(books, step, Departure(worker, why, is_lost=True, suspects=settling.suspects_of(worker)))
+
+
+def _depart(books: Books, step: Step, departure: Departure) -> None:
+    _end_leases(books, step, departure)
+    if departure.holder.leases:
+        books.departed.append(departure)
+        books.deadlines.silence.bring_forward(step.now)
+
+
+def _end_leases(books: Books, step: Step, departure: Departure) -> None:
+    """Ends leases of one who is gone, as many as this step still may."""
+    most = settling.PORTION_LEASES
+    for lease in list(islice(departure.holder.leases.values(), most)):
+        if step.departed >= most:
+            return
+        if departure.is_lost:
+            suspects = departure.suspects.get(lease.token, 0)
+            step.departed += settling.lose(books, step, lease, departure.why, suspects, most - step.departed)
+        else:
+            settling.give_back_all(books, step, lease, departure.why)
+            step.departed += 1
+
+
+def _see_off(books: Books, step: Step) -> None:
+    """Does a portion of the departures."""
+    while books.departed and step.departed < settling.PORTION_LEASES:
+        _end_leases(books, step, books.departed[0])
+        if not books.departed[0].holder.leases:
+            books.departed.popleft()
 
 
 def disconnected(books: Books, wall: float, peer: Peer) -> None:
@@ -312,6 +366,7 @@ def watch(books: Books, step: Step) -> float:
     is known is never too late.
     """
     options = books.options
+    _see_off(books, step)
     for worker in list(books.workers.values()):
         # The sums are those of `_next_watch_at`: a difference may be rounded the other way, and nothing would be due at
         # the time that it named.
@@ -321,14 +376,14 @@ def watch(books: Books, step: Step) -> float:
             _bury(books, step, worker, f"heard and did not beat for {step.now - worker.beat_at:.1f} s")
         elif step.now >= worker.heard_at + options.suspect_after and worker.life is Life.LIVE:
             suspect(books, step.wall, worker)
-    return _next_watch_at(books)
+    return step.now if books.departed else _next_watch_at(books)
 
 
 def _bury(books: Books, step: Step, worker: Holder, why: str) -> None:
     """Ends the session of a worker that is gone, or that nothing is known of any more."""
     books.count("gone")
     _note(books, worker, f"gone: {why}")
-    settling.lose_all(books, step, worker, f"worker {worker.name} was {why}")
+    _lose_all(books, step, worker, f"worker {worker.name} was {why}")
     _remove(books, worker)
 
 

@@ -20,7 +20,7 @@ from zq.core.arguments import InvalidRequestError, headers_in, judged, name_in, 
 from zq.core.bindings import Binding, Filter
 from zq.core.pages import Budget, Page, page
 from zq.core.state import places
-from zq.core.state.books import Books
+from zq.core.state.books import STORE_FULL, Books
 from zq.core.state.holder import Peer
 from zq.core.state.places import FinishedKind
 from zq.core.state.step import Step
@@ -33,6 +33,9 @@ from zq.wire.topics import check_pattern, check_topic
 TOPIC_HEADER = "zq-topic"
 """The header in which a task says to which topic it was published."""
 
+FILTERS_MAX = 1000
+"""Bindings of a queue with one pattern, each by other headers: they are taken away by one command."""
+
 CROWDED_RETRY_AFTER = 0.1
 """Seconds, when other publications have written enough in this step."""
 
@@ -44,12 +47,15 @@ def publish(books: Books, step: Step, peer: Peer, message: Publish) -> None:
         books.count("repeated")
         step.send(peer, Published(message.request, _repeat(books, step, message, known), None))
         return
-    names = books.bindings.match(message.topic, message.options.headers or {})
+    try:
+        names = books.bindings.match(message.topic, message.options.headers or {})
+    except InvalidRequestError as error:
+        _refuse(books, step, peer, message, Refused(message.id, "invalid", None, str(error)))
+        return
     batches = _batches(message, names)
     refused = _refusal(books, step, message, batches)
     if refused is not None:
-        books.count(refused.code)
-        step.send(peer, Published(message.request, (), refused))
+        _refuse(books, step, peer, message, refused)
         return
     step.fanout_bytes += len(message.blob) * len(batches)
     stored = []
@@ -59,6 +65,11 @@ def publish(books: Books, step: Step, peer: Peer, message: Publish) -> None:
     _remember(books, step, message.id, [(batch.queue, batch.id) for batch in batches])
     books.count("published")
     step.send(peer, Published(message.request, tuple(stored), None))
+
+
+def _refuse(books: Books, step: Step, peer: Peer, message: Publish, refused: Refused) -> None:
+    books.count(refused.code)
+    step.send(peer, Published(message.request, (), refused))
 
 
 def _batches(message: Publish, names: list[str]) -> list[Batch]:
@@ -75,6 +86,8 @@ def _refusal(books: Books, step: Step, message: Publish, batches: list[Batch]) -
     reason = _fault(message, batches)
     if reason is not None:
         return Refused(message.id, "invalid", None, reason)
+    if step.tx.is_full:
+        return Refused(message.id, "busy", admission.STORE_RETRY_AFTER, STORE_FULL)
     if not batches and message.is_mandatory:
         return Refused(message.id, "unroutable", None, f"no queue is bound to topic {message.topic} with these headers")
     queues = [(books.queue(step, batch.queue), batch) for batch in batches]
@@ -153,6 +166,10 @@ def bind(books: Books, step: Step, arguments: dict[str, Any]) -> bool:
         return False
     books.check_store(step)
     books.check_made(step, "bindings", len(bindings))
+    if sum(1 for _ in bindings.of(binding.queue, binding.pattern)) >= FILTERS_MAX:
+        raise InvalidRequestError(
+            f"queue {binding.queue} is bound to {binding.pattern} {FILTERS_MAX} times, by headers"
+        )
     books.queue_for(step, binding.queue).save_later()
     books.note_made(step, "bindings", binding)
     bindings.add(binding, bindings.last_number + 1)
@@ -165,7 +182,7 @@ def unbind(books: Books, step: Step, arguments: dict[str, Any]) -> int:
     returns how many.
     """
     wanted = _filter(arguments)
-    found = books.bindings.of(name_in(arguments, "queue"), _pattern(arguments))
+    found = list(books.bindings.of(name_in(arguments, "queue"), _pattern(arguments)))
     return remove(books, step, [one for one in found if wanted is None or one.headers == wanted])
 
 

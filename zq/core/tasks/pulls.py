@@ -16,11 +16,12 @@ Invariant: what is on offer is leased to a pull.
 
 from __future__ import annotations
 
+from itertools import islice
 from math import inf
 
 from zq.core.accounts import BusyRequestError
 from zq.core.state.books import EPOCH_SHIFT, Books
-from zq.core.state.holder import Peer, PullWait, pull_key, pull_name
+from zq.core.state.holder import Peer, PullWait, pull_key
 from zq.core.state.leases import Claimant, Holder, Lease
 from zq.core.state.step import Step
 from zq.core.tasks import assignment, settling
@@ -63,8 +64,10 @@ def end_due(books: Books, step: Step) -> float:
 
 def _say_again(books: Books, step: Step, peer: Peer, message: Pull, held: Holder) -> None:
     """The answer was lost: the same leases again (protocol 2, pull)."""
+    books.forget_served(held)
     held.peer = peer
     books.entrust(held, peer)
+    books.note_served(held)
     for token in held.leases:
         if books.offers.pop(token, None) is not None or (message.confirms and token >> EPOCH_SHIFT < books.epoch):
             assignment.offer(books, step, token)
@@ -79,7 +82,7 @@ def _serve_or_wait(books: Books, step: Step, peer: Peer, message: Pull) -> None:
     queue = books.queue_for(step, message.queue)
     wait = PullWait(peer, message, step.now + message.wait, step.owner)
     is_first = not any(assignment.is_heard(books, step, one) for one in queue.pull_waits.values())
-    if is_first and assignment.serve_pull(books, step, queue, wait):
+    if is_first and not step.tx.is_short and assignment.serve_pull(books, step, queue, wait):
         return
     try:
         books.check_peer(step, "pulls")
@@ -107,16 +110,19 @@ def _refuse(books: Books, step: Step, peer: Peer, message: Pull, code: str, text
 
 def withdraw(books: Books, step: Step, peer: Peer, requests: tuple[int, ...]) -> None:
     """Forgets waits and pulls of a connection that were given up, and takes back what is on its way to them."""
+    guest = books.guests.get(peer)
+    waiting: dict[int, list[PullWait]] = {}
+    for wait in guest.pulls.values() if guest is not None else ():
+        waiting.setdefault(wait.pull.request, []).append(wait)
     for request in requests:
         if books.waits.forget(peer, request):
             continue
-        guest = books.guests.get(peer)
-        for wait in list(guest.pulls.values()) if guest is not None else ():
-            if wait.pull.request == request:
-                _drop(books, wait)
-        for lease in _offered_to(books, peer):
-            if lease.holder.name == pull_name(lease.holder.name.rpartition("/")[0], request):
-                settling.give_back_all(books, step, lease, "its pull was given up")
+        for wait in waiting.pop(request, ()):
+            _drop(books, wait)
+        for key in list(books.served.get((peer, request), ())):
+            for lease in list(books.pullers[key].leases.values()):
+                if lease.token in books.offers or lease.token in books.unsure:
+                    settling.give_back_all(books, step, lease, "its pull was given up")
 
 
 def confirm(books: Books, step: Step, peer: Peer, message: Confirm) -> None:
@@ -132,11 +138,11 @@ def confirm(books: Books, step: Step, peer: Peer, message: Confirm) -> None:
 
 def take_back_unconfirmed(books: Books, step: Step) -> float:
     """Takes back what was not confirmed in time; returns when to look again."""
-    for token, until in list(books.offers.items()):
+    for token, until in list(islice(books.offers.items(), settling.PORTION_LEASES)):
         if until > step.now:
             return until
         settling.take_back(books, step, books.leases[token])
-    return inf
+    return next(iter(books.offers.values()), inf)
 
 
 def take_back_unsure(books: Books, step: Step, peer: Peer) -> None:

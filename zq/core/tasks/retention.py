@@ -36,12 +36,13 @@ def _find_due(books: Books, step: Step) -> tuple[list[Finished], float]:
     """Returns what is to be forgotten, and when the next of it will be; whatever ends from now on says when."""
     options = books.options
     gone: list[Finished] = []
-    for row in islice(places.finished_rows(step), FORGET_MAX + 1):
+    most = books.portion(FORGET_MAX)
+    for row in islice(places.finished_rows(step), most + 1):
         is_over_count = books.kept - len(gone) > options.keep_count
-        keep = options.keep_seconds_min if is_over_count else options.keep_seconds
+        keep = options.keep_seconds_min if is_over_count or step.tx.is_full else options.keep_seconds
         if row.finished_time + keep > step.wall:
             return gone, row.finished_time + keep
-        if len(gone) == FORGET_MAX:
+        if len(gone) == most:
             return gone, step.wall
         gone.append(row)
     return gone, inf

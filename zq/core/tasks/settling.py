@@ -21,6 +21,11 @@ from zq.wire.proofs import Proof
 
 NO_RESULTS = (b"", b"")
 
+PORTION_LEASES = 300
+"""Leases, or tasks that were started, that end in one step because their holder is gone or their time is up: a few
+milliseconds.
+"""
+
 STALE_TASKS_MAX = 16
 """Tasks of one stale completion that were split off and get a row each in their history: a liar must not fill the
 store.
@@ -278,19 +283,15 @@ def take_out(books: Books, step: Step, lease: Lease, bit: int) -> StoredBatch:
 # Losses (protocol 3.1).
 
 
-def lose_all(books: Books, step: Step, holder: Holder, why: str) -> None:
-    """Ends all leases of a holder that is gone: what it had started is charged, what it had not goes back."""
-    leases = list(holder.leases.values())
-    suspects = {} if any(lease.started for lease in leases) else _suspects(leases, holder.concurrency)
-    for lease in leases:
-        lose(books, step, lease, why, suspects.get(lease.token, 0))
-
-
-def _suspects(leases: list[Lease], concurrency: int) -> dict[int, int]:
-    """Returns the tasks that the holder may have been at, by token: the first ones, as it starts them in order."""
+def suspects_of(holder: Holder) -> dict[int, int]:
+    """Returns the tasks that a holder which is gone may have been at, by token, when it has said of none that it was
+    started: the first ones, as it starts them in order.
+    """
     found: dict[int, int] = {}
-    left = concurrency
-    for lease in leases:
+    left = holder.concurrency
+    if any(lease.started for lease in holder.leases.values()):
+        return found
+    for lease in holder.leases.values():
         for bit_index in bits(lease.mask)[:left]:
             found[lease.token] = found.get(lease.token, 0) | 1 << bit_index
             left -= 1
@@ -299,24 +300,38 @@ def _suspects(leases: list[Lease], concurrency: int) -> dict[int, int]:
     return found
 
 
-def lose(books: Books, step: Step, lease: Lease, why: str, suspects: int = 0) -> None:
-    """Ends one lease whose holder is gone, or whose time is up; `suspects` may have been started."""
+def lose(books: Books, step: Step, lease: Lease, why: str, suspects: int = 0, most: int = PORTION_LEASES) -> int:
+    """Ends one lease whose holder is gone, or whose time is up: what it had started is charged, what it had not goes
+    back.
+
+    Args:
+        lease: that ends; when more was started than may be lost now, it goes on with the rest.
+        why: it ends.
+        suspects: tasks that may have been started.
+        most: tasks that may be lost now.
+
+    Returns:
+        What it cost, in tasks.
+    """
     batch = lease.batch
     if lease.holder.is_puller or lease.is_solo:
         started = lease.mask
     else:
         started = lease.mask & sum(1 << (index - batch.first) for index in lease.started)
-    if suspects:
+    if suspects & lease.mask:
         if batch.options.on_lost == "reassign":
             batch.is_solo = True
             books.save_progress(batch)
         else:
             started |= suspects & lease.mask
-    _note_lost(books, lease, lease.mask, why)
-    for bit_index in bits(started):
+    first = bits(started)[:most]
+    is_all = len(first) == started.bit_count()
+    _note_lost(books, lease, lease.mask if is_all else sum(1 << index for index in first), why)
+    for bit_index in first:
         lose_task(books, step, lease, 1 << bit_index, why)
-    if lease.mask:
+    if lease.mask and is_all:
         _give_back(books, step, lease, lease.mask, why)
+    return len(first) + 1
 
 
 def _note_lost(books: Books, lease: Lease, mask: int, why: str) -> None:
@@ -345,30 +360,41 @@ def lose_task(books: Books, step: Step, lease: Lease, bit: int, why: str) -> Non
 
 def ring_alarms(books: Books, step: Step) -> float:
     """Takes back what has run out of time; returns when to look again."""
+    left = PORTION_LEASES
     for lease in books.alarms.take_due(step.now):
-        _ring_alarm(books, step, lease)
+        left -= _ring_alarm(books, step, lease, left)
+        if left <= 0:
+            break
     return books.alarms.next_at()
 
 
-def _ring_alarm(books: Books, step: Step, lease: Lease) -> None:
-    """A lease's time is up, or one of its tasks has run longer than its timeout."""
+def _ring_alarm(books: Books, step: Step, lease: Lease, most: int) -> int:
+    """A lease's time is up, or one of its tasks has run longer than its timeout; returns what it cost, in tasks."""
     if lease.expires_at <= step.now:
         if lease.token in books.offers:
             take_back(books, step, lease)
-            return
-        lose(books, step, lease, f"the lease of {lease.seconds:g} s ran out")
-        return
+            return 1
+        cost = lose(books, step, lease, f"the lease of {lease.seconds:g} s ran out", 0, most)
+        if lease.mask:
+            books.alarms.set(lease.expires_at, lease)
+        return cost
     if lease.start_by <= step.now:
         _take_back_unstarted(books, step, lease)
     timeout = lease.batch.options.timeout
     if timeout is None:
-        return
+        return 1
     grace = books.options.suspect_after  # the worker knows the timeout too, and is the first to act on it
+    cost = 0
     for index, started_at in list(lease.started.items()):
+        if cost >= most:
+            books.alarms.set(min(lease.started.values()) + timeout + grace, lease)
+            break
         if started_at + timeout + grace <= step.now:
+            cost += 1
             step.send(lease.holder.peer, Cancelled((Span(lease.token, index, index + 1),)))
             single = take_out(books, step, lease, lease.batch.span_mask(index, index + 1))
             retrying.fail(books, step, single, f"ran longer than its timeout of {timeout:g} s")
+    return cost + 1
 
 
 def _take_back_unstarted(books: Books, step: Step, lease: Lease) -> None:

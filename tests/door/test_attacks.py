@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 import zmq
 
-from tests.keys.shop import PATIENCE, Raw, Shop, batch, is_turned_away
+from tests.door.shop import PATIENCE, Raw, Shop, batch, is_turned_away
 from zq.keys import door
 from zq.keys.key import Key
 from zq.wire.batch import pack_payloads
@@ -72,8 +72,8 @@ def key_of(shop: Shop, name: str, role: str = "client", **entry: Any) -> Key:
 def only_refused(answer: Any) -> bool:
     """Whether an answer says no, and nothing else."""
     if isinstance(answer, Receipt):
-        return not answer.accepted and all(one.code == "forbidden" for one in answer.refused)
-    return isinstance(answer, Error) and answer.code == "forbidden"
+        return not answer.accepted and all(one.code == "denied" for one in answer.refused)
+    return isinstance(answer, Error) and answer.code == "denied"
 
 
 # Those who do not get in: no key, wrong server key, unknown, revoked, NULL, PLAIN.

@@ -1,0 +1,107 @@
+"""What waiting costs: a few calls for each wait, and at most so many answers in a turn."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from tests.core.cost import calls_of, cost_of, finish, largest_cost_of
+from tests.core.desk import CLIENT, Desk, assigned, done
+from zq.core.state import outcome_waits
+from zq.wire.messages import Outcome, Progress, Settle, Wait, Withdraw
+
+W = b"w"
+
+
+def desk_with(waits: int, tasks: int = 1, hi: int = 1) -> tuple[Desk, Any]:
+    """Returns a desk with a batch that a worker has, and that somebody waits for so often, and the assignment."""
+    desk = Desk()
+    desk.submit("b", tasks)
+    (one,) = assigned(desk.hello(W, "w", tasks))
+    desk.turn(*[(CLIENT, Wait(request, "b", 0, hi)) for request in range(waits)])
+    return desk, one
+
+
+def outcomes(sent: list[tuple[bytes, Any]]) -> list[Outcome]:
+    return [message for _, message in sent if isinstance(message, Outcome) and (message.ended or message.progress)]
+
+
+def test_waits_on_one_task_cost_as_much_each_however_many_there_are() -> None:
+    costs = []
+    for count in (200, 800):
+        desk, _ = desk_with(0)
+        costs.append(cost_of(desk, *[(CLIENT, Wait(request, "b", 0, 1)) for request in range(count)]))
+        assert len(desk.machine.books.waits.entries["b"]) == count
+    assert costs[1] <= 4.2 * costs[0]
+
+
+@pytest.mark.parametrize("way", ["withdraw", "disconnect"])
+def test_giving_waits_up_costs_as_much_each_however_many_there_are(way: str) -> None:
+    costs = []
+    for count in (200, 800):
+        desk, _ = desk_with(count)
+        if way == "withdraw":
+            costs.append(cost_of(desk, (CLIENT, Withdraw(tuple(range(count))))))
+        else:
+            costs.append(calls_of(lambda desk=desk: desk.lose(CLIENT)))  # type: ignore[misc]
+        assert not desk.machine.books.waits.entries
+    assert costs[1] <= 4.2 * costs[0]
+
+
+def test_an_end_costs_each_turn_the_same_however_many_wait_for_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(outcome_waits, "TOLD_MAX", 50)
+    costs = []
+    for count in (200, 800):
+        desk, one = desk_with(count)
+        costs.append(largest_cost_of(desk, (W, Settle(1, 0, (done(one),), ()))))
+        assert not desk.machine.books.waits.entries
+    assert costs[1] <= 1.2 * costs[0]
+
+
+def test_all_who_wait_are_told_once_and_those_who_gave_it_up_are_not(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(outcome_waits, "TOLD_MAX", 10)
+    desk, one = desk_with(50)
+
+    sent = desk.turn((W, Settle(1, 0, (done(one, result="hot"),), ())))
+    sent += finish(desk, (CLIENT, Withdraw((48, 49))))
+
+    told = outcomes(sent)
+    assert sorted(message.request for message in told) == list(range(48))
+    assert {(message.ended[0].blob, message.is_last) for message in told} == {(b"\xa3hot", True)}
+
+
+def test_who_asks_meanwhile_is_told_at_once_and_no_second_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(outcome_waits, "TOLD_MAX", 10)
+    desk, one = desk_with(50)
+    sent = desk.turn((W, Settle(1, 0, (done(one),), ())))
+
+    sent += finish(desk, (CLIENT, Wait(40, "b", 0, 1)))
+
+    assert [message.request for message in outcomes(sent)].count(40) == 1
+
+
+def test_many_ends_and_reports_cost_little_more_than_one_however_many_wait(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(outcome_waits, "TOLD_MAX", 50)
+    costs = []
+    for count in (100, 400):
+        desk, one = desk_with(count, 100, 100)
+        ends = tuple(done(one, index, index + 1) for index in range(100))
+        reports = [(W, Progress(one.token, 0, number / 1000)) for number in range(50)]
+        costs.append(max(largest_cost_of(desk, *reports), largest_cost_of(desk, (W, Settle(1, 0, ends, ())))))
+        assert not desk.machine.books.waits.entries
+    assert costs[1] <= 1.2 * costs[0]
+
+
+def test_of_reports_that_come_faster_than_they_can_be_told_the_last_is_heard(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(outcome_waits, "TOLD_MAX", 5)
+    desk, one = desk_with(20)
+
+    sent = desk.turn((W, Progress(one.token, 0, 0.1)))
+    sent += desk.turn((W, Progress(one.token, 0, 0.2)))
+    sent += finish(desk, (W, Progress(one.token, 0, 0.3)))
+
+    last = {message.request: message.progress for message in outcomes(sent)}
+    assert set(last.values()) == {((0, 0.3),)}
+    assert len(last) == 20
+    assert len(outcomes(sent)) == 40

@@ -1,0 +1,96 @@
+"""A coordinator process at the limits of its machine: descriptors and memory."""
+
+from __future__ import annotations
+
+import resource
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import ExitStack, suppress
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import zq
+from tests.process.kitchen import wait_until
+from tests.process.test_coordinator import free_port
+from tests.server import raw
+
+linux = pytest.mark.skipif(sys.platform != "linux", reason="other systems do not tell what memory a process has")
+
+
+class Cramped:
+    """A coordinator with few descriptors."""
+
+    def __init__(self, path: Path, address: str) -> None:
+        self.path = path
+        self.address = address
+        self.log = path / "log"
+        self.process: subprocess.Popen[bytes] | None = None
+
+    def start(self, soft: int, hard: int, *options: str) -> subprocess.Popen[bytes]:
+        command = [sys.executable, "-m", "zq.cli", "coordinator", "--data", str(self.path / "s.zq")]
+        script = f'ulimit -Sn {soft} && ulimit -Hn {hard} && exec "$@"'
+        with self.log.open("ab") as log:
+            self.process = subprocess.Popen(
+                ["bash", "-c", script, "bash", *command, "--bind", self.address, *options], stderr=log, stdout=log
+            )
+        return self.process
+
+    def connections(self, client: zq.Client) -> dict[str, Any]:
+        found: dict[str, Any] = client.query("status")["connections"]
+        return found
+
+
+@pytest.fixture(params=["tcp", "ipc"])
+def cramped(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Cramped]:
+    address = f"tcp://127.0.0.1:{free_port()}" if request.param == "tcp" else f"ipc://{tmp_path}/socket"
+    made = Cramped(tmp_path, address)
+    yield made
+    if made.process is not None:
+        made.process.kill()
+        made.process.wait()
+
+
+def test_more_connections_than_descriptors_end_nothing_and_are_said_in_the_log(cramped: Cramped) -> None:
+    assert resource.getrlimit(resource.RLIMIT_NOFILE)[0] >= 600
+    process = cramped.start(256, 256)
+    with ExitStack() as opened, zq.Client(cramped.address) as client:
+        client.ping()
+        most = cramped.connections(client)["max"]
+        assert 50 < most < 128
+        for number in range(400):
+            with suppress(OSError):  # turned away already
+                opened.enter_context(raw.connect(cramped.address))
+            if number % 20 == 0:
+                client.ping()
+        wait_until(lambda: cramped.connections(client)["cut"], "some to be turned away")
+        assert client.submit("q", 1).id
+        assert cramped.connections(client)["open"] <= most
+
+    with zq.Client(cramped.address) as client:
+        wait_until(lambda: cramped.connections(client)["open"] == 1, "the connections to end")
+        assert client.submit("q", 1).id
+    assert process.poll() is None
+    said = cramped.log.read_text()
+    assert said.count("too many connections") == 1
+    assert f"and {most} may be: more are turned away then" in said
+
+
+def test_soft_limit_of_descriptors_is_raised_to_the_hard_one(cramped: Cramped) -> None:
+    cramped.start(64, 500)
+    with zq.Client(cramped.address) as client:
+        client.ping()
+        assert cramped.connections(client)["max"] > 64
+
+
+@linux
+def test_coordinator_with_more_memory_than_it_may_have_ends_in_words(cramped: Cramped) -> None:
+    process = cramped.start(256, 256, "--memory-max-mib", "1")
+
+    assert process.wait(60) == 1
+    (said,) = [line for line in cramped.log.read_text().splitlines() if line.startswith("zq: ")]
+    assert "MiB of memory and may have 1" in said
+    assert "on disk" in said
+    assert "Traceback" not in cramped.log.read_text()

@@ -1,0 +1,59 @@
+"""What a coordinator may use of the machine that it runs on."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from zq.processes import descriptors
+from zq.processes.memory import machine_bytes
+
+SPARE_DESCRIPTORS = 64
+"""For files of the store, looks at connections, and what the program beside opens."""
+
+LEAD_DESCRIPTORS = 512
+"""What may come in faster than it is turned away: ZeroMQ accepts in a thread of its own, and ends the process when it
+accepts by `ipc://` and no descriptor is left. About 20 ms of the fastest that a peer can do.
+"""
+
+WAITING_BYTES = 1 << 30
+"""What may wait for all connections together, where nothing limits the memory."""
+
+
+@dataclass(frozen=True, slots=True)
+class HostOptions:
+    """Limits of a coordinator's process.
+
+    Attributes:
+        connections_max: how many connections it may have at a time; None: what the descriptors allow that the process
+            may have and has not, less an eighth and 64 of them, or half where they are few.
+        memory_max: bytes of its own memory above which it ends, with everything on disk; pages of the store's file do
+            not count. From three quarters of it on, connections end that pile up most. None: no limit.
+    """
+
+    connections_max: int | None = None
+    memory_max: int | None = None
+
+    def __post_init__(self) -> None:
+        for name in ("connections_max", "memory_max"):
+            value = getattr(self, name)
+            if value is not None and (type(value) is not int or value < 1):
+                raise ValueError(f"expected {name} as a whole number from 1, or None, got {value!r}")
+
+    @property
+    def bytes_waiting_max(self) -> int:
+        """Bytes that may wait for all connections together until they read."""
+        return WAITING_BYTES if self.memory_max is None else self.memory_max // 4
+
+    def connections(self) -> int:
+        """Returns how many connections there may be, in this process as it is now."""
+        if self.connections_max is not None:
+            return self.connections_max
+        free = descriptors.limit() - descriptors.used() - SPARE_DESCRIPTORS
+        return max(free - max(free // 8, min(free // 2, LEAD_DESCRIPTORS)), 1)
+
+
+def half_of_memory() -> int:
+    """Returns half of the memory of this machine, or of its container, in bytes: for a process that is a coordinator
+    and nothing else.
+    """
+    return machine_bytes() // 2

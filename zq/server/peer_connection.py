@@ -1,0 +1,98 @@
+"""One connection of the coordinator's socket: what is known of it, counted for it, and held back."""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import NamedTuple
+
+from zq.core.peer_limits import PeerLimits
+from zq.core.state.holder import Peer
+from zq.server.accounts import Debt, Rate
+
+SENT_LOOK_BYTES = 1 << 20
+"""A look costs about ten microseconds, and sending so much two hundred."""
+
+
+class Received(NamedTuple):
+    """A message as it came."""
+
+    peer: Peer
+    frame: bytes
+    parts: int  # one, unless it is none of ours: then none is kept
+    size: int  # bytes of all of them
+    connection: PeerConnection
+
+
+class PeerConnection:
+    """A connection, from its first message or its accepting to its end. Plain slots: each message touches them.
+
+    Attributes:
+        descriptor: of its socket; -1 when it was gone before it was first heard.
+        since: monotonic.
+        peer: as ZeroMQ names it, once it has said something.
+        is_open: whether it is, as far as is known.
+        is_cut: whether it was ended from here.
+        limits: what it may have.
+        sent: bytes handed to ZeroMQ for it.
+        counted: what of it is counted among what waits for all connections.
+        delivered: of these, those that are known to have left this process.
+        sent_before: `sent` when it was looked at last.
+        look_at: `sent` from which on it is looked at again.
+        delivered_at: monotonic, when `delivered` last grew, or nothing waited.
+        acknowledged_more: bytes by which the system counts more than `sent`: greetings, headers, heartbeats.
+        reached: bytes of its messages that have been taken from the socket, as they travel.
+        received_more: bytes by which the system counts more than `reached`, of which nothing is kept.
+        piled: bytes that had come and not been taken when it was looked at last.
+        looked_at: monotonic, when it was.
+        is_held: whether what it says waits in `held`: it is in debt, or does not read what it asks for.
+        held: its messages that wait, in their order.
+        held_bytes: of those.
+    """
+
+    __slots__ = (
+        "acknowledged_more", "counted", "debt", "delivered", "delivered_at", "descriptor", "held", "held_bytes", "is_cut",
+        "is_held", "is_open", "limits", "look_at", "looked_at", "messages", "peer", "piled", "reached",
+        "received_more", "sent", "sent_before", "since", "tasks", "turn", "turn_messages",
+    )  # fmt: skip
+
+    def __init__(self, descriptor: int, limits: PeerLimits, now: float) -> None:
+        self.descriptor = descriptor
+        self.since = now
+        self.peer: Peer | None = None
+        self.is_open = descriptor >= 0
+        self.is_cut = False
+        self.limits = limits
+        self.sent = 0
+        self.counted = 0
+        self.delivered = 0
+        self.sent_before = 0
+        self.look_at = self.look_step
+        self.delivered_at = now
+        self.acknowledged_more = 0
+        self.reached = 0
+        self.received_more = 0
+        self.piled = 0
+        self.looked_at = now
+        self.is_held = False
+        self.held: deque[Received] = deque()
+        self.held_bytes = 0
+        self.debt = Debt()
+        self.messages = Rate(limits.messages_per_second, now)
+        self.tasks = Rate(limits.tasks_per_second, now)
+        self.turn = 0  # the last in which it was heard
+        self.turn_messages = 0  # in that turn
+
+    @property
+    def look_step(self) -> int:
+        """Bytes that are sent to it between two looks at what it has read."""
+        return min(SENT_LOOK_BYTES, self.limits.bytes_out // 8)
+
+    @property
+    def waiting(self) -> int:
+        """Bytes that wait in this process until it reads, as far as is known."""
+        return self.sent - self.delivered
+
+    @property
+    def reads_slowly(self) -> bool:
+        """Whether so much waits for it that it gets no more work of ours before it has read some."""
+        return self.waiting > self.limits.bytes_out // 4

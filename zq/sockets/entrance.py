@@ -1,0 +1,178 @@
+"""How a link gets in: which key its socket shows, and what it means when a handshake fails.
+
+libzmq tells why a handshake failed, more or less: that the coordinator does not admit the key (AUTH), that one side
+speaks CURVE and the other does not (PROTOCOL), or nothing (NO_DETAIL), because the other side just hung up. That is
+what a coordinator does that has not the key which it should have, and also what dies, and what stands before it when it
+is dead. So then whoever is there is asked for its greeting, the first bytes of ZMTP, in which it says what it speaks.
+
+A key may trust several coordinators' keys: after a handshake that failed the next one is tried.
+"""
+
+from __future__ import annotations
+
+import logging
+import socket
+import struct
+from typing import Any
+
+import zmq
+
+from zq.errors import AccessDeniedError, KeyFileError
+from zq.keys.own import KeySource, resolve_key
+
+logger = logging.getLogger(__name__)
+
+ADMITTANCE_EVENTS = int(
+    zmq.Event.DISCONNECTED
+    | zmq.Event.HANDSHAKE_FAILED_AUTH
+    | zmq.Event.HANDSHAKE_FAILED_NO_DETAIL
+    | zmq.Event.HANDSHAKE_FAILED_PROTOCOL
+)
+"""What a link's monitor has to tell."""
+
+MECHANISM_MISMATCH = 0x1100_0002
+"""ZMQ_PROTOCOL_ERROR_ZMTP_MECHANISM_MISMATCH, of zmq.h."""
+
+DENIED_STATUS = 400
+"""Of ZAP: this key is not admitted. 300 and 500 are troubles of the authenticator, which pass."""
+
+ROUNDS = 2
+"""Of trying all the coordinators' keys, before it is said that nobody there has one: a coordinator may have ended in
+the middle of a handshake once.
+"""
+
+GREETING_TIMEOUT = 1.0
+"""Seconds for a greeting, which is answered by ZeroMQ's own thread, however busy the coordinator is."""
+
+GREETING = b"\xff" + bytes(8) + b"\x7f" + b"\x03"
+"""Signature and major version (rfc.zeromq.org/spec/37): what the other side must have to go on with its own greeting. A
+mechanism that is not its own would make it hang up.
+"""
+
+MECHANISM = slice(12, 32)
+"""Where a greeting says it: behind a signature of 10 bytes and a version of 2."""
+
+_EVENT = struct.Struct("=HI")
+
+
+class Entrance:
+    """The key of one link. It belongs to the link's thread.
+
+    Args:
+        key: of the link; see `zq.keys.own.resolve_key`, which says what it raises, too.
+    """
+
+    def __init__(self, address: str, key: KeySource | None) -> None:
+        self._source = key
+        self._key = resolve_key(key, address)
+        self._address = address
+        self._server = 0  # which of the key's servers is tried
+        self._refusals = 0  # in a row, by someone who may be another than the one who is looked for
+
+    def secure(self, socket: zmq.Socket[Any]) -> None:
+        """Prepares a socket that is about to connect."""
+        if self._key is not None:
+            self._key.secure(socket, self._key.servers[self._server % len(self._key.servers)])
+
+    def look(self, monitor: zmq.Socket[bytes]) -> AccessDeniedError | None:
+        """Reads what a monitor tells; returns an error when the coordinator lets nobody in with this key, and None when
+        the connection just broke.
+        """
+        event, value = _first_event(monitor)
+        if event == zmq.Event.HANDSHAKE_FAILED_AUTH and value == DENIED_STATUS:
+            text = (
+                f"does not admit the key {self._name}: it is unknown there, revoked or expired; `zq keys allow` there"
+            )
+        elif event == zmq.Event.HANDSHAKE_FAILED_PROTOCOL and value == MECHANISM_MISMATCH:
+            text = self._mismatch()
+        elif event == zmq.Event.HANDSHAKE_FAILED_NO_DETAIL:
+            found = self._look_again()
+            if found is None:
+                return None
+            text = found
+        else:
+            self._refusals = 0  # whoever was there had let it in
+            return None
+        if self._has_changed():
+            return None
+        return AccessDeniedError(f"the coordinator at {self._address} {text}")
+
+    @property
+    def _name(self) -> str:
+        return "" if self._key is None else f"{self._key.name} ({self._key.public})"
+
+    def _mismatch(self) -> str:
+        if self._key is None:
+            return "admits nobody without a key: give one as key=, ZQ_KEY or `zq --key FILE`"
+        return f"has no keys, and so cannot show that it is the one which the key {self._key.name} trusts"
+
+    def _look_again(self) -> str | None:
+        """Returns what to say of someone who hung up, or None when it may have been an accident."""
+        speaks = mechanism_at(self._address)
+        if speaks is None:
+            return None
+        if (speaks == "CURVE") != (self._key is not None):
+            return self._mismatch()
+        if self._key is None:
+            return None
+        self._server += 1
+        self._refusals += 1
+        if self._refusals < ROUNDS * len(self._key.servers):
+            return None
+        self._refusals -= len(self._key.servers)
+        return (
+            f"has none of the keys that the key {self._key.name} trusts (its line `servers`), "
+            "or nobody there who looks at keys"
+        )
+
+    def _has_changed(self) -> bool:
+        """Looks for the key again: its file, or the coordinator's own key, may have been replaced since."""
+        try:
+            found = resolve_key(self._source, self._address)
+        except (KeyFileError, ValueError) as error:
+            logger.warning("the key that was read before is used on: %s", error)
+            return False
+        has_changed, self._key = found != self._key, found
+        if has_changed:
+            self._server = self._refusals = 0
+        return has_changed
+
+
+def _first_event(monitor: zmq.Socket[bytes]) -> tuple[int, int]:
+    """Returns the first event that waits, and its value; what comes after it follows from it."""
+    event, value = _EVENT.unpack(monitor.recv_multipart(zmq.NOBLOCK)[0])
+    return event, value
+
+
+def mechanism_at(address: str) -> str | None:
+    """Returns which security mechanism is spoken at an address, or None when ZeroMQ is not spoken there (now)."""
+    try:
+        with _connected(address) as stream:
+            stream.settimeout(GREETING_TIMEOUT)
+            stream.sendall(GREETING)
+            greeting = b""
+            while len(greeting) < MECHANISM.stop:
+                part = stream.recv(MECHANISM.stop - len(greeting))
+                if not part:
+                    return None
+                greeting += part
+    except (OSError, ValueError):
+        return None
+    if greeting[:1] != b"\xff":
+        return None
+    return greeting[MECHANISM].rstrip(b"\0").decode("ascii", "replace")
+
+
+def _connected(address: str) -> socket.socket:
+    transport, _, place = address.partition("://")
+    if transport == "tcp":
+        host, _, port = place.rpartition(":")
+        return socket.create_connection((host.strip("[]"), int(port)), GREETING_TIMEOUT)
+    stream = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    try:
+        stream.settimeout(GREETING_TIMEOUT)
+        stream.connect(f"\0{place[1:]}" if place.startswith("@") else place)
+    except BaseException:
+        stream.close()
+        raise
+    return stream
