@@ -10,9 +10,9 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any, Final, NamedTuple, TypedDict
 
+from zq.errors import short
 from zq.wire.limits import ATTEMPTS_MAX
 from zq.wire.retry import RetryPolicy
-from zq.wire.values import short
 
 TASKS_MAX: Final = 1 << 40
 """Largest number that a limit on tasks may name: more than any store holds, and safe in a record."""

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, Final
 
+from zq.errors import short
 from zq.wire import limits, messages
 from zq.wire.messages import DEFAULT_OPTIONS, Batch, Done, Failed, Group, Held, Settle, Submit
 from zq.wire.options import GROUP_POLICIES, read_asked_options
@@ -45,7 +46,6 @@ from zq.wire.values import (
     read_queue,
     read_span,
     read_text,
-    short,
 )
 from zq.wire.wholeness import is_whole_batch
 

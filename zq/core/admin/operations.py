@@ -31,7 +31,7 @@ from zq.core.state.places import Place
 from zq.core.state.queue import Queue
 from zq.core.state.step import Step
 from zq.core.tasks import cancelling, dead_letters, key_turns, publishing
-from zq.wire.values import short
+from zq.errors import short
 
 ALL_STATES: Final = ("waiting", "parked", "scheduled", "dead")
 DEFAULT_STATES: Final = ("waiting", "parked", "scheduled")

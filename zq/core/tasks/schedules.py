@@ -20,10 +20,10 @@ from zq.core.pages import Budget
 from zq.core.state.books import Books
 from zq.core.state.step import Step
 from zq.core.tasks import admission
+from zq.errors import short
 from zq.wire.limits import CATCH_UP, DELAY_MAX, EVERY_MIN
 from zq.wire.messages import DEFAULT_OPTIONS, Batch, Options, Schedule
 from zq.wire.options import schedule_fault
-from zq.wire.values import short
 
 FIRE_MAX: Final = 100
 """Tasks that schedules store in one step."""
