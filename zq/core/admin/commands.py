@@ -147,8 +147,8 @@ def _set_schedule(books: Books, step: Step, arguments: dict[str, Any]) -> dict[s
     return schedules.change(books, step, text_in(arguments, "name"), schedules.check_changes(changes))
 
 
-def _delete_schedule(books: Books, step: Step, arguments: dict[str, Any]) -> bool:  # noqa: ARG001 - alike in shape
-    return schedules.delete(step, text_in(arguments, "name"))
+def _delete_schedule(books: Books, step: Step, arguments: dict[str, Any]) -> bool:
+    return schedules.delete(books, step, text_in(arguments, "name"))
 
 
 COMMANDS: dict[str, Callable[[Books, Step, dict[str, Any]], Any]] = {

@@ -378,12 +378,15 @@ def note_duplicate(books: Books, step: Step, queue: Queue, id: str, original: st
     enter_finished(books, step, id, TASKS, key)
 
 
-def forget(step: Step, row: Finished) -> None:
-    """Forgets how tasks ended, and their results."""
+def forget(step: Step, row: Finished) -> int:
+    """Forgets how tasks ended, and their results; returns how many rows these had."""
     step.tx.delete(tables.INDEX, row.id.encode())
-    if row.has_results:
-        for key in [key for key, _ in step.tx.scan(tables.RESULTS, *tables.result_bounds(row.batch_key))]:
-            step.tx.delete(tables.RESULTS, key)
+    if not row.has_results:
+        return 0
+    keys = [key for key, _ in step.tx.scan(tables.RESULTS, *tables.result_bounds(row.batch_key))]
+    for key in keys:
+        step.tx.delete(tables.RESULTS, key)
+    return len(keys)
 
 
 # Results of tasks, under the task key of their batch.

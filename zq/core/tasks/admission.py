@@ -39,7 +39,7 @@ SHARE_RETRY_AFTER = 1.0
 STORE_RETRY_AFTER = 5.0
 """Seconds, when the store is full: room comes with retention or with a person."""
 
-RELEASE_MAX = 1000
+RELEASE_MAX = 500
 """Scheduled batches that one step moves to pending: a bounded part of its time."""
 
 

@@ -30,6 +30,9 @@ SCHEDULES_MAX: Final = 10_000
 FIRE_MAX: Final = 100
 """Tasks that schedules store in one step."""
 
+LOOK_MAX: Final = 300
+"""Schedules that are due and looked at in one step: the queues of all of them may be draining."""
+
 LATE_MAX: Final = 15.0
 """Seconds after which a time counts as missed for a schedule that skips what it has missed: the grace after a
 restart.
@@ -89,6 +92,7 @@ def define(books: Books, step: Step, message: Schedule) -> dict[str, Any]:
     books.queue(step, batch.queue)
     if known is None:
         _save(books, step, name, row._replace(next_time=_first_time(books, step, row, step.wall)))
+        books.schedules = _count(books, step) + (0 if books.schedules is None else 1)
     else:
         is_same = (known.every, known.cron, known.timezone) == (row.every, row.cron, row.timezone)
         next_time = known.next_time if is_same else _first_time(books, step, row, step.wall)
@@ -117,10 +121,17 @@ def _check(books: Books, step: Step, message: Schedule) -> None:
         raise InvalidRequestError(
             f"a payload has {len(batch.blob)} bytes, the coordinator allows {books.options.payload_bytes_max}"
         )
-    if find(step, batch.id) is None and sum(1 for _ in _names(step)) >= SCHEDULES_MAX:
+    if find(step, batch.id) is None and _count(books, step) >= SCHEDULES_MAX:
         raise InvalidRequestError(f"there are {SCHEDULES_MAX} schedules, which is the most there may be")
     if step.tx.is_full:
         raise InvalidRequestError("the store is full")
+
+
+def _count(books: Books, step: Step) -> int:
+    """Returns how many schedules there are; they are counted when that is first asked for."""
+    if books.schedules is None:
+        books.schedules = sum(1 for _ in _names(step))
+    return books.schedules
 
 
 def _first_time(books: Books, step: Step, row: ScheduleRow, start: float) -> float:
@@ -155,12 +166,13 @@ def change(books: Books, step: Step, name: str, changes: dict[str, Any]) -> dict
     return show(step, name)
 
 
-def delete(step: Step, name: str) -> bool:
+def delete(books: Books, step: Step, name: str) -> bool:
     """Forgets a schedule; tasks that it has stored stay. False when there is none of the name."""
     known = find(step, name)
     if known is not None:
         _unwatch(step, name, known)
         step.tx.delete(tables.SCHEDULES, tables.schedule_key(name))
+        books.schedules = None if books.schedules is None else books.schedules - 1
     return known is not None
 
 
@@ -203,16 +215,23 @@ def _find_due(books: Books, step: Step) -> tuple[list[tuple[float, str]], float]
     """Returns time and name of schedules that are due, and when to look again; one whose queue is draining waits."""
     due: list[tuple[float, str]] = []
     next_time = inf
-    for key, _ in step.tx.scan(tables.SCHEDULES, *tables.schedule_time_bounds()):
+    start, stop = tables.schedule_time_bounds()
+    start, books.passed_schedules = max(start, books.passed_schedules), b""
+    for looks, (key, _) in enumerate(step.tx.scan(tables.SCHEDULES, start, stop)):
         time, name = tables.split_schedule_time_key(key)
         if time > step.wall or len(due) == FIRE_MAX:
             return due, min(next_time, time)
+        if looks == LOOK_MAX:
+            books.passed_schedules = key
+            return due, step.wall
         row = find(step, name)
         queue = None if row is None else books.queues.get(row.queue)
         if queue is not None and queue.policies.draining:
             next_time = step.wall + RETRY_AFTER
         else:
             due.append((time, name))
+    if start != tables.schedule_time_bounds()[0]:
+        next_time = min(next_time, step.wall + RETRY_AFTER)  # those that were passed by are looked at again
     return due, next_time
 
 
