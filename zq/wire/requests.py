@@ -309,7 +309,8 @@ def read_settle(fields: list[Any]) -> Settle:
         expect_fields(fields, 4, "settle")
     number, credit, done, failed = fields[:4]
     completions = read_many(_done, done, "completions")
-    if sum([len(one.forwards) + len(one.groups) for one in completions]) > limits.FORWARDS_MAX:
+    # Fields by position: every completion passes here.
+    if sum([len(one[6]) + len(one[7]) for one in completions if one[6] or one[7]]) > limits.FORWARDS_MAX:
         raise TooLarge(f"expected at most {limits.FORWARDS_MAX} batches and groups in all forwards of a settle")
     if results := [one for one in completions if one.blob]:
         _check_whole("result", results)

@@ -40,7 +40,7 @@ SHARE_RETRY_AFTER = 1.0
 STORE_RETRY_AFTER = 5.0
 """Seconds, when the store is full: room comes with retention or with a person."""
 
-RELEASE_MAX = 1000
+RELEASE_MAX = 500
 RELEASE_BYTES = 16 << 20
 """Scheduled batches that one step moves to pending, and their bytes: a bounded part of its time, and of the room of a
 store. One of them may be as large as a frame.

@@ -17,7 +17,7 @@ from zq.core.state.step import Step
 from zq.core.state.transitions import EXPIRED
 from zq.core.tasks import endings
 
-EXPIRE_MAX = 1000
+EXPIRE_MAX = 250
 """Tasks, within one batch, that one step lets expire: a bounded part of its time."""
 
 

@@ -52,7 +52,8 @@ def settle(books: Books, step: Step, peer: Peer, sender: Holder | None, message:
             lease, mask, left = _judge_done(books, claimant, done, repeats)
             if lease is not None:
                 _complete(books, step, lease, done, mask)
-                repeats.forget(done.id)
+                if repeats.has_looked:
+                    repeats.forget(done.id)
             stale += left if len(stale) < STALE_SPANS_MAX else _as_one(left)
         for failed in message.failed:
             lease, bit, left = _judge_failed(books, claimant, failed, repeats)
