@@ -327,7 +327,7 @@ def enter_ended(books: Books, step: Step, batch: StoredBatch, end: tuple[Any, ..
     if step.tx.delete(tables.PENDING, batch.key):
         batch.queue.free_bytes(len(batch.blob))
     id = batch.own_id
-    if step.tx.is_spent and end[1] != "done":  # what is purged to make room must not take any
+    if end[1] != "done" and step.tx.is_spent:  # what is purged to make room must not take any
         _forget_at_once(step, batch)
         return
     step.tx.put(tables.INDEX, id.encode(), tables.pack(end))

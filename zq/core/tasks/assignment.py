@@ -136,7 +136,7 @@ def _serve_workers(books: Books, step: Step, queue: Queue, granted: Granted) -> 
                 owner = next(_ring(queue).owners(batch.options.key))
                 service_order.set_aside(books, lane, batch, queue.awaiting, owner)
             continue
-        lease = _grant(books, step, lane, batch, worker, min(most, worker.room))
+        lease = _grant(books, step, lane, batch, worker, worker.room_for(most))
         granted.setdefault(worker, []).append(lease)
         if worker.free <= 0:
             ready.remove(worker)

@@ -62,7 +62,7 @@ def end_due(books: Books, step: Step) -> float:
     while ends and ends[0][0] <= step.now and left > 0:
         wait = heappop(ends)[2]
         left -= 1
-        if books.pulls.get(wait.name) is wait:
+        if books.pulls.get(wait.key) is wait:
             _drop(books, wait)
             step.send(wait.peer, Tasks(wait.pull.request, ()))
     return ends[0][0] if ends else inf
