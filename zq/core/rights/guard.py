@@ -18,6 +18,7 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any, Final, NamedTuple
 
+from zq.core.peer_limits import PeerLimits
 from zq.core.rights.check import DENIED, DeniedError, batch_fault, check
 from zq.core.rights.rights import Rights
 from zq.core.rights.veil import veil
@@ -124,13 +125,28 @@ class Guard:
         caller = self._callers.get(peer)
         return None if caller is None else self._rights.get(caller.public)
 
+    def limits_of(self, peer: Peer, limits: PeerLimits) -> PeerLimits:
+        """Returns what a connection may have, given what every one may."""
+        rights = self.rights_of(peer)
+        return limits if rights is None or not rights.limits else rights.limits_from(limits)
+
     # For the machine.
+
+    def attach(self, books: Books) -> None:
+        """Has new books ask for the limits of keys."""
+        books.accounts.limits_of = partial(self._limits_in, books)
+
+    def _limits_in(self, books: Books, peer: Peer) -> PeerLimits:
+        return self.limits_of(peer, books.options.peer_limits)
 
     def begin(self, books: Books, step: Step) -> None:
         """Ends what is kept for those whose rights it was and is not any more."""
         if not self._changed:
             return
         changed, self._changed = self._changed, set()
+        for account in books.accounts:
+            if self._is_among(account.peer, changed):
+                account.take_limits(self.limits_of(account.peer, books.options.peer_limits))
         for guest in list(books.guests.values()):
             if self._is_among(guest.peer, changed):
                 self._ask_guest(books, step, guest)
