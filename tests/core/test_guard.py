@@ -5,7 +5,7 @@ from __future__ import annotations
 from tests.core.desk import assigned
 from tests.core.guarded import GuardedDesk, task
 from zq.core.peer_limits import PeerLimits
-from zq.wire.messages import Error, Follow, Hello, Outcome, Ping, Pong, Pull, Submit, Wait
+from zq.wire.messages import Answer, Error, Follow, Hello, Outcome, Ping, Pong, Pull, Query, Submit, Wait
 
 
 def test_a_key_has_limits_of_its_own() -> None:
@@ -63,3 +63,27 @@ def test_the_key_of_a_worker_keeps_its_name_over_a_restart() -> None:
     (answer,) = desk.say(thief, Hello("shop", "1", ("q",), 1, 1, ()))
     assert isinstance(answer, Error)
     assert answer.code == "denied"
+
+
+def test_a_listing_goes_on_over_queues_that_are_not_seen_and_does_not_name_them() -> None:
+    desk = GuardedDesk()
+    names = [f"{front}{number}" for number in range(5) for front in ("mine", "secret")]
+    desk.boss(Submit(1, tuple(task(f"of-{name}", name) for name in names)))
+    peer, other = desk.let("till", "client", **MINE), desk.let("other", "client", **MINE)
+    seen: list[str] = []
+    cursor = None
+    while True:
+        (answer,) = desk.say(peer, Query(1, "queues", {"limit": 1, "cursor": cursor}))
+        assert isinstance(answer, Answer)
+        seen += [row["name"] for row in answer.value["rows"]]
+        cursor = answer.value["cursor"]
+        if cursor is None:
+            break
+        assert "secret" not in cursor and b"secret".hex() not in cursor
+        (stolen,) = desk.say(other, Query(1, "queues", {"limit": 1, "cursor": cursor}))
+        assert isinstance(stolen, Error)
+
+    assert seen == [name for name in names if name.startswith("mine")]
+
+
+MINE = dict.fromkeys(("submit", "work", "look"), ("mine*",))

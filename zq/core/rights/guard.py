@@ -20,6 +20,7 @@ from typing import Any, Final, NamedTuple
 
 from zq.core.peer_limits import PeerLimits
 from zq.core.rights.check import DENIED, DeniedError, batch_fault, check
+from zq.core.rights.cursors import KeptCursors
 from zq.core.rights.rights import Rights
 from zq.core.rights.veil import veil
 from zq.core.rights.view import View
@@ -38,6 +39,7 @@ from zq.wire.messages import (
     Open,
     Publish,
     Published,
+    Query,
     Receipt,
     Refused,
     Submit,
@@ -92,6 +94,7 @@ class Guard:
         self._rights: Mapping[str, Rights] = {}
         self._callers: dict[Peer, Caller] = {}
         self._changed: set[str] = set()  # public keys whose rights changed since the last turn
+        self._cursors = KeptCursors()
         self._replaced: set[Peer] = set()  # connections under whose name another key speaks now
 
     # For the shell.
@@ -176,6 +179,8 @@ class Guard:
         if isinstance(message, Error):  # the answer to what could not be read
             handle(step, peer, message)
             return
+        if isinstance(message, Query) and rights.is_bounded:
+            message = message._replace(arguments=self._cursors.restore(rights, message.arguments))
         refused: list[Refused] = []
         try:
             admitted: ToCoordinator | None = check(view, message)
@@ -199,7 +204,10 @@ class Guard:
         for at in range(mark, len(outbox)):
             to, answer = outbox[at]
             if to == view.peer and isinstance(answer, Answer | Error):
-                outbox[at] = (to, veil(view, message, answer))
+                seen = veil(view, message, answer)
+                if isinstance(message, Query) and isinstance(seen, Answer):
+                    seen = seen._replace(value=self._cursors.replace(view.rights, seen.value))
+                outbox[at] = (to, seen)
         if isinstance(message, Follow) and view.books.events is not None:
             follower = view.books.events.by_request.get((view.peer, message.request))
             if follower is not None:
