@@ -17,6 +17,7 @@ from zq.keys import door
 from zq.keys.door import Door
 from zq.keys.key import Key
 from zq.server.embedded import Coordinator
+from zq.server.loop import Server
 from zq.wire.messages import (
     Answer,
     Assign,
@@ -235,9 +236,9 @@ def test_an_old_libzmq_is_refused_in_words(tmp_path: Path, monkeypatch: pytest.M
 
 
 def test_a_coordinator_without_usable_keys_does_not_open(tmp_path: Path) -> None:
-    coordinator = Coordinator(tmp_path / "data", keys=tmp_path / "keys")
+    server = Server(tmp_path / "data", bind=f"ipc://{tmp_path}/socket", keys=tmp_path / "keys")
     with pytest.raises(KeyFileError, match="cannot use the directory of keys"):
-        coordinator.open()
+        server.open()
     shop = Shop(tmp_path)
     shop.keys.path.chmod(0o755)
     with pytest.raises(KeyFileError, match="mode 0700"):

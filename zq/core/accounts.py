@@ -11,7 +11,7 @@ Invariant: the counts of an account are the numbers of things that name it.
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterator
+from collections.abc import Callable, Hashable, Iterator
 from itertools import islice
 from typing import Any, Final
 
@@ -62,6 +62,11 @@ class Account:
         self.queues = self.bindings = self.schedules = 0
         self.holders: dict[str, Any] = {}  # its workers, by name
 
+    def take_limits(self, limits: PeerLimits) -> None:
+        """Gives it other limits, from now on: what it has above them stays."""
+        self.limits = limits
+        self.leases_max = limits.leases
+
     @property
     def workers(self) -> int:
         return len(self.holders)
@@ -95,6 +100,8 @@ class Accounts:
 
     def __init__(self, limits: PeerLimits) -> None:
         self._limits = limits
+        # What the key of a connection may have; None: every connection may have the same.
+        self.limits_of: Callable[[bytes], PeerLimits] | None = None
         self._by_peer: dict[bytes, Account] = {}
         self._makers: dict[str, dict[Hashable, Account]] = {kind: {} for kind in MADE}
 
@@ -114,7 +121,8 @@ class Accounts:
         if account is None:
             if len(self._by_peer) >= ACCOUNTS_MAX:
                 self._forget_one()
-            account = self._by_peer[peer] = Account(peer, self._limits)
+            limits = self._limits if self.limits_of is None else self.limits_of(peer)
+            account = self._by_peer[peer] = Account(peer, limits)
         return account
 
     def see_off(self, account: Account) -> None:

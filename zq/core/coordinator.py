@@ -108,6 +108,8 @@ class Machine:
         tx.commit()
         self.books.calendar = calendar
         self.cramp = cramp or Cramp()
+        if guard is not None:
+            guard.attach(self.books)
         self._upkeep = Upkeep(self.books, self.cramp)
 
     def turn(

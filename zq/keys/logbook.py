@@ -25,7 +25,7 @@ audit_log = logging.getLogger("zq.audit")
 LINE_INTERVAL: Final = 10.0
 """Seconds between two lines about the refusals of one key."""
 
-TOLD_MAX: Final = 1000
+WARNED_MAX: Final = 1000
 """Keys about which it is remembered when there was a line."""
 
 TEXT_MAX: Final = 200
@@ -94,7 +94,7 @@ class Logbook:
             self._told[key] = (told_at, count + 1)
             return
         self._told[key] = (now, 0)
-        if len(self._told) > TOLD_MAX:
+        if len(self._told) > WARNED_MAX:
             del self._told[next(iter(self._told))]
         more = f" (and {count} more since the last line)" if count else ""
         log.warning("%s%s", text, more)

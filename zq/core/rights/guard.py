@@ -18,7 +18,9 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any, Final, NamedTuple
 
+from zq.core.peer_limits import PeerLimits
 from zq.core.rights.check import DENIED, DeniedError, batch_fault, check
+from zq.core.rights.cursors import KeptCursors
 from zq.core.rights.rights import Rights
 from zq.core.rights.veil import veil
 from zq.core.rights.view import View
@@ -37,6 +39,7 @@ from zq.wire.messages import (
     Open,
     Publish,
     Published,
+    Query,
     Receipt,
     Refused,
     Submit,
@@ -91,6 +94,7 @@ class Guard:
         self._rights: Mapping[str, Rights] = {}
         self._callers: dict[Peer, Caller] = {}
         self._changed: set[str] = set()  # public keys whose rights changed since the last turn
+        self._cursors = KeptCursors()
         self._replaced: set[Peer] = set()  # connections under whose name another key speaks now
 
     # For the shell.
@@ -124,13 +128,28 @@ class Guard:
         caller = self._callers.get(peer)
         return None if caller is None else self._rights.get(caller.public)
 
+    def limits_of(self, peer: Peer, limits: PeerLimits) -> PeerLimits:
+        """Returns what a connection may have, given what every one may."""
+        rights = self.rights_of(peer)
+        return limits if rights is None or not rights.limits else rights.limits_from(limits)
+
     # For the machine.
+
+    def attach(self, books: Books) -> None:
+        """Has new books ask for the limits of keys."""
+        books.accounts.limits_of = partial(self._limits_in, books)
+
+    def _limits_in(self, books: Books, peer: Peer) -> PeerLimits:
+        return self.limits_of(peer, books.options.peer_limits)
 
     def begin(self, books: Books, step: Step) -> None:
         """Ends what is kept for those whose rights it was and is not any more."""
         if not self._changed:
             return
         changed, self._changed = self._changed, set()
+        for account in books.accounts:
+            if self._is_among(account.peer, changed):
+                account.take_limits(self.limits_of(account.peer, books.options.peer_limits))
         for guest in list(books.guests.values()):
             if self._is_among(guest.peer, changed):
                 self._ask_guest(books, step, guest)
@@ -160,6 +179,8 @@ class Guard:
         if isinstance(message, Error):  # the answer to what could not be read
             handle(step, peer, message)
             return
+        if isinstance(message, Query) and rights.is_bounded:
+            message = message._replace(arguments=self._cursors.restore(rights, message.arguments))
         refused: list[Refused] = []
         try:
             admitted: ToCoordinator | None = check(view, message)
@@ -183,7 +204,10 @@ class Guard:
         for at in range(mark, len(outbox)):
             to, answer = outbox[at]
             if to == view.peer and isinstance(answer, Answer | Error):
-                outbox[at] = (to, veil(view, message, answer))
+                seen = veil(view, message, answer)
+                if isinstance(message, Query) and isinstance(seen, Answer):
+                    seen = seen._replace(value=self._cursors.replace(view.rights, seen.value))
+                outbox[at] = (to, seen)
         if isinstance(message, Follow) and view.books.events is not None:
             follower = view.books.events.by_request.get((view.peer, message.request))
             if follower is not None:

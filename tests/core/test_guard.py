@@ -1,0 +1,89 @@
+"""The guard beside the matrix: limits of keys, and connections under whose name another key speaks."""
+
+from __future__ import annotations
+
+from tests.core.desk import assigned
+from tests.core.guarded import GuardedDesk, task
+from zq.core.peer_limits import PeerLimits
+from zq.wire.messages import Answer, Error, Follow, Hello, Outcome, Ping, Pong, Pull, Query, Submit, Wait
+
+
+def test_a_key_has_limits_of_its_own() -> None:
+    desk = GuardedDesk(peer_limits=PeerLimits(pulls=5))
+    small, other = desk.let("small", "client", limits=(("pulls", 1),)), desk.let("other", "client")
+
+    for peer, most in ((small, 1), (other, 5)):
+        answers = [desk.say(peer, Pull(number, "till", "q", 1, 60.0, 60.0)) for number in range(6)]
+        assert [isinstance(one[0], Error) if one else False for one in answers].count(False) == most
+
+
+def test_limits_that_change_hold_for_connections_that_are_there() -> None:
+    desk = GuardedDesk()
+    peer = desk.let("till", "client")
+    desk.say(peer, Pull(1, "till", "q", 1, 60.0, 60.0))
+
+    desk.let("till", "client", limits=(("pulls", 1),))
+
+    (answer,) = desk.say(peer, Pull(2, "till", "q", 1, 60.0, 60.0))
+    assert isinstance(answer, Error)
+
+
+def test_a_connection_under_which_another_key_speaks_has_nothing_of_the_one_before() -> None:
+    desk = GuardedDesk()
+    peer = desk.let("till", "client")
+    desk.boss(Submit(1, (task("a", "q", delay=1.0),)))
+    assert isinstance(desk.say(peer, Wait(1, "a", 0, 1))[0], Outcome)
+    desk.say(peer, Follow(2, None, (), 60.0, 0))
+    desk.say(peer, Pull(3, "till", "q", 1, 60.0, 60.0))
+
+    desk.guard.introduce(peer, "boss", "elsewhere")
+
+    assert desk.say(peer, Ping(4)) == [Pong(4, desk.machine.books.epoch)]
+    assert not assigned([one for to, one in desk.wait(2.0) if to == peer])
+    assert desk.machine.books.events is None
+
+
+def test_who_was_not_introduced_may_say_nothing() -> None:
+    desk = GuardedDesk()
+
+    (answer,) = desk.say(b"stranger", Ping(1))
+
+    assert isinstance(answer, Error)
+    assert (answer.request, answer.code) == (1, "denied")
+
+
+def test_the_key_of_a_worker_keeps_its_name_over_a_restart() -> None:
+    desk = GuardedDesk()
+    oven, thief = desk.let("oven", "worker"), desk.let("thief", "worker")
+    desk.boss(Submit(1, (task("a", "q"),)))
+    assert assigned(desk.say(oven, Hello("shop", "1", ("q",), 1, 1, ())))
+
+    desk.restart()
+
+    (answer,) = desk.say(thief, Hello("shop", "1", ("q",), 1, 1, ()))
+    assert isinstance(answer, Error)
+    assert answer.code == "denied"
+
+
+def test_a_listing_goes_on_over_queues_that_are_not_seen_and_does_not_name_them() -> None:
+    desk = GuardedDesk()
+    names = [f"{front}{number}" for number in range(5) for front in ("mine", "secret")]
+    desk.boss(Submit(1, tuple(task(f"of-{name}", name) for name in names)))
+    peer, other = desk.let("till", "client", **MINE), desk.let("other", "client", **MINE)
+    seen: list[str] = []
+    cursor = None
+    while True:
+        (answer,) = desk.say(peer, Query(1, "queues", {"limit": 1, "cursor": cursor}))
+        assert isinstance(answer, Answer)
+        seen += [row["name"] for row in answer.value["rows"]]
+        cursor = answer.value["cursor"]
+        if cursor is None:
+            break
+        assert "secret" not in cursor and b"secret".hex() not in cursor
+        (stolen,) = desk.say(other, Query(1, "queues", {"limit": 1, "cursor": cursor}))
+        assert isinstance(stolen, Error)
+
+    assert seen == [name for name in names if name.startswith("mine")]
+
+
+MINE = dict.fromkeys(("submit", "work", "look"), ("mine*",))
