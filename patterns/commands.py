@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, NoReturn
 
 import typer
 
-from zq.processes.shown import shown
+from zq.processes.shown import shown, shown_json
 
 if TYPE_CHECKING:
     from patterns.run.running import Run
@@ -162,9 +162,9 @@ def _print_results(run: Run[Any]) -> None:
     """Prints the results of a run as they come, and ends the command when items failed or were lost."""
     with run as results:
         for result in results:
-            typer.echo(json.dumps(result, default=_plain, ensure_ascii=False))
+            _echo(shown_json(json.dumps(result, default=_plain, ensure_ascii=False)))
     for error in results.errors:
-        typer.echo(f"zq: {error}", err=True)
+        _echo(f"zq: {error}", err=True)
     lost = sum(results.lost.values())
     if results.failed or lost:
         _fail(f"{results.failed} of {results.sent} items failed, {lost} were lost")

@@ -14,7 +14,7 @@ import zmq
 from patterns.direct import process
 from patterns.direct.control import Arrived, Counts, Target
 from patterns.direct.places import Places
-from patterns.direct.security import StageCall, RunKeys
+from patterns.direct.security import RunKeys, StageCall
 from patterns.direct.session import ControlThread, StageSession
 from patterns.sockets import Socket
 from patterns.work.plan import Node, Plan
