@@ -38,6 +38,8 @@ M = TypeVar("M")
 
 CLIENT = b"client"
 
+COMMAND_TURNS_MAX = 1000
+
 
 class Disk(MemoryStore):
     """A store in memory that fails at a commit when it is told to, and has nothing of it then."""
@@ -135,8 +137,14 @@ class Desk:
         return only(self.say(CLIENT, Query(self.number, what, arguments)), Answer).value
 
     def command(self, verb: str, **arguments: Any) -> Any:
+        """Returns the answer to a command, which may be several turns of work."""
         self.number += 1
-        return only(self.say(CLIENT, Command(self.number, verb, arguments)), Answer).value
+        said = self.say(CLIENT, Command(self.number, verb, arguments))
+        for _ in range(COMMAND_TURNS_MAX):
+            if said:
+                break
+            said = [answer for to, answer in self.turn() if to == CLIENT]
+        return only(said, Answer).value
 
     def task(self, id: str) -> Any:
         return self.query("task", id=id)

@@ -6,21 +6,26 @@ from typing import Any
 
 from tests.core.desk import Desk, assigned
 from zq.core.coordinator import Machine
+from zq.core.insight.queries import QUERIES
 from zq.core.rights.guard import Guard
 from zq.core.rights.rights import Rights
 from zq.wire.batch import encode_payload, pack_payloads
 from zq.wire.messages import (
     Answer,
     Batch,
+    Cancel,
     Command,
     Group,
     Hello,
     Open,
     Options,
+    Publish,
     Pull,
+    Query,
     Receipt,
     Schedule,
     Submit,
+    Wait,
     Welcome,
 )
 
@@ -90,3 +95,91 @@ def pulled(desk: GuardedDesk, peer: bytes, queue: str, request: int = 900) -> An
     must(desk, Submit(request, (task(id, queue, priority=9),)), Receipt)
     (found,) = assigned(desk.say(peer, Pull(request, f"{queue.partition('/')[0]}/till", queue, 1, 0.0, 60.0)))
     return found
+
+
+def named(queue: str, kind: str) -> str:
+    namespace, _, name = queue.partition("/")
+    return f"{namespace}/{kind}-{name}"
+
+
+def words(verb: str, queue: str, *, unknown: bool = False) -> Any:
+    """Returns what is said; `unknown` names an id that there is not, in the place of one that there is."""
+    w, g, s, e, r = (named(queue, kind) if not unknown else f"a/nothing-{kind}" for kind in "wgser")
+    fresh = named(queue, "new")
+    topic = f"{named(queue, 't')}.x"
+    ends, blob = task(fresh, queue)[3:]
+    of_id = {"id": w}
+    match verb:
+        case "submit":
+            return Submit(1, (task(fresh, queue),))
+        case "submit with a notice":
+            return Submit(1, (task("a/new", "a/own", on_dead=queue),))
+        case "submit into a group":
+            return Submit(1, (task("a/new", "a/own", group=(g, (0,))),))
+        case "submit under a taken id":
+            return Submit(1, (task(w, "a/own"),))
+        case "open":
+            return Open(1, Group(fresh, 1, "all", False, queue, Options()))
+        case "open under a taken id":
+            return Open(1, Group(g, 2, "all", False, "a/own", Options()))
+        case "publish":
+            return Publish(1, fresh, topic, Options(), True, ends, blob)
+        case "wait for a task":
+            return Wait(1, e, 0, 1)
+        case "wait for a group":
+            return Wait(1, g, 0, 1)
+        case "pull":
+            return Pull(1, named(queue, "till"), queue, 1, 0.0, 60.0)
+        case "cancel a task":
+            return Cancel(1, w)
+        case "cancel a group":
+            return Cancel(1, g)
+        case "schedule":
+            return Schedule(1, task(fresh, queue), 1000.0, None, "UTC", "skip")
+        case "schedule over another":
+            return Schedule(1, task(s, "a/own"), 1000.0, None, "UTC", "skip")
+        case "hello":
+            return Hello(named(queue, "mine"), "1", (queue,), 0, 1, ())
+        case "tasks":
+            return Query(1, verb, {"state": "any"})
+        case "queue":
+            return Query(1, verb, {"queue": queue})
+        case "task" | "payload" | "why" | "trace":
+            return Query(1, verb, of_id)
+        case "group":
+            return Query(1, verb, {"id": g})
+        case "schedule of":
+            return Query(1, "schedule", {"name": s})
+        case "match":
+            return Query(1, verb, {"topic": topic})
+        case "retry":
+            return Command(1, verb, {"id": e})
+        case "bury":
+            return Command(1, verb, of_id)
+        case "set-schedule":
+            return Command(1, verb, {"name": s, "is_paused": True})
+        case "delete-schedule":
+            return Command(1, verb, {"name": s})
+        case "start-replay":
+            return Command(1, verb, {"id": "a/fresh", "rate": 1.0, "queue": queue})
+        case "start-replay under a taken id":
+            return Command(1, "start-replay", {"id": r, "rate": 1.0, "queue": "a/own"})
+        case "purge under a taken id":
+            return Command(1, "purge", {"id": named(queue, "o"), "queue": "a/own"})
+        case "stop-replay":
+            return Command(1, verb, {"id": r})
+        case "replay" | "purge-dead" | "set-queue" | "pause" | "drain" | "resume":
+            return Command(1, verb, {"queue": queue})
+        case "purge":
+            return Command(1, verb, {"id": "a/fresh", "queue": queue})
+        case "move":
+            return Command(1, verb, {"id": "a/fresh", "queue": "a/own", "to": queue})
+        case "delete":
+            return Command(1, verb, {"id": "a/fresh", "queue": queue, "purge": True})
+        case "set-namespace":
+            return Command(1, verb, {"name": queue.partition("/")[0] + "/x", "max_tasks": 9})
+        case "bind" | "unbind":
+            return Command(1, verb, {"pattern": f"{named(queue, 't')}.*", "queue": queue})
+        case _:
+            assert verb in QUERIES, verb
+            return Query(1, verb, {})

@@ -21,11 +21,11 @@ def test_only_what_is_waited_for_opens_and_is_told_once() -> None:
 
     assert [aside.open("a"), aside.open("b")] == [True, False]
     assert aside.has_opened
-    assert aside.take_opened() == ["a"]
+    assert aside.take_opened(9) == ["a"]
     assert not aside.has_opened
     aside.open_all()
     aside.take("a")
-    assert aside.take_opened() == []
+    assert aside.take_opened(9) == []
 
 
 def test_everything_can_be_taken_at_once() -> None:

@@ -80,12 +80,22 @@ class Raw:
             key.secure(self.socket, server)
         self.address = address
         self._is_connected = False
+        self._monitor: zmq.Socket[bytes] | None = None
 
     def __enter__(self) -> Raw:
         return self
 
     def __exit__(self, *error: object) -> None:
-        self._context.destroy(linger=0)
+        if self._monitor is not None:
+            self.socket.disable_monitor()
+            self._monitor.close(0)
+        self.socket.close(0)
+        self._context.term()
+
+    def monitor(self) -> zmq.Socket[bytes]:
+        """Returns a socket that tells when this one is turned away."""
+        self._monitor = self.socket.get_monitor_socket(TURNED_AWAY)
+        return self._monitor
 
     def send(self, message: Any) -> None:
         if not self._is_connected:
@@ -117,7 +127,7 @@ def server_of(shop: Shop) -> Server:
 
 def is_turned_away(raw: Raw, message: Any) -> bool:
     """Connects and says something; whether the connection broke before anything was heard."""
-    monitor = raw.socket.get_monitor_socket(TURNED_AWAY)
+    monitor = raw.monitor()
     raw.send(message)
     poller = zmq.Poller()
     poller.register(monitor, zmq.POLLIN)

@@ -83,8 +83,8 @@ def test_a_worker_whose_key_is_revoked_is_sent_away_and_its_task_goes_to_another
 def test_narrowed_rights_hold_at_once_for_what_is_there(tmp_path: Path) -> None:
     with opened(tmp_path, till="client") as (shop, keys), Raw(shop.address, keys["till"]) as till:
         till.ask(Submit(1, (batch("a", "mine"), batch("b", "other"))))
-        till.send(Wait(2, "a", 0, 1))
-        till.send(Wait(3, "b", 0, 1))
+        assert isinstance(till.ask(Wait(2, "a", 0, 1)), Outcome)
+        assert isinstance(till.ask(Wait(3, "b", 0, 1)), Outcome)
 
         shop.allow(keys["till"], queues=("mine",))
 

@@ -55,7 +55,11 @@ def files_of_contexts() -> list[Path]:
     if named:
         return [Path(named).expanduser()]
     home = Path(os.environ.get("XDG_CONFIG_HOME") or Path("~/.config").expanduser())
-    return [Path.cwd() / FILE, home / "zq" / FILE]
+    try:
+        here = [Path.cwd() / FILE]
+    except OSError:  # it was removed
+        here = []
+    return [*here, home / "zq" / FILE]
 
 
 def read_contexts() -> dict[str, Context]:

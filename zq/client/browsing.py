@@ -48,9 +48,8 @@ PAGE_ROWS = 500
 
 def query(calls: Calls, what: str, arguments: dict[str, Any]) -> Call[Any]:
     """Asks what the caller asks: of a listing all pages, unless a cursor is named."""
-    return (
-        calls.query(what, arguments) if what not in LISTINGS or "cursor" in arguments else rows(calls, what, arguments)
-    )
+    is_listing = isinstance(what, str) and what in LISTINGS
+    return calls.query(what, arguments) if not is_listing or "cursor" in arguments else rows(calls, what, arguments)
 
 
 def rows(calls: Calls, what: str, arguments: dict[str, Any]) -> Call[list[dict[str, Any]]]:

@@ -14,7 +14,13 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import NamedTuple
 
+from zq.core.arguments import InvalidRequestError
 from zq.wire.topics import MANY, ONE, split
+
+MATCH_NODES_MAX = 20_000
+"""Places in the patterns that one topic may lead to, over all of its words: a few milliseconds. A topic leads to one a
+word for itself, and one for each way in which wildcards stand for its words.
+"""
 
 Filter = tuple[tuple[str, str], ...]
 """Headers that a publication must have, sorted; all of them."""
@@ -126,11 +132,16 @@ class Bindings:
             yield from bound
 
     def match(self, topic: str, headers: Mapping[str, str]) -> list[str]:
-        """Returns the queues that get what is published to a topic, each once, sorted by name."""
+        """Returns the queues that get what is published to a topic, each once, sorted by name.
+
+        Raises:
+            InvalidRequestError: so many patterns have wildcards where the topic has words that it would take too long.
+        """
         namespace, words = split(topic)
         root = self._roots.get(namespace)
         found: dict[str, None] = {}
         if root is not None:
+            left = MATCH_NODES_MAX
             nodes: dict[TrieNode, bool] = {}  # reached, and whether by `#`, which takes more words
             _reach(nodes, root, is_many=False)
             for word in words:
@@ -143,6 +154,10 @@ class Bindings:
                         if child is not None:
                             _reach(after, child, is_many=False)
                 nodes = after
+                left -= len(nodes)
+                if left < 0:
+                    text = f"topic {topic} leads to more than {MATCH_NODES_MAX} places in the patterns of its namespace"
+                    raise InvalidRequestError(f"{text}: unbind some that have many wildcards")
             for node in nodes:
                 node.collect(headers, found)
         return sorted(found)

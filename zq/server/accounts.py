@@ -21,34 +21,39 @@ DEBT_MAX = 0.5
 
 
 class Rate:
-    """So many a second, over some seconds: a bucket of tokens that may be overdrawn, and then refuses."""
+    """So many a second, over some seconds: a bucket of tokens that may be overdrawn, and then refuses.
 
-    __slots__ = ("_at", "_left", "_rate")
+    Attributes:
+        left: tokens. Whoever takes one a message, which is often, does it here, and asks `refill` only below 0.
+    """
+
+    __slots__ = ("_at", "_rate", "left")
 
     def __init__(self, rate: float, now: float) -> None:
         self._rate = rate
-        self._left = rate * RATE_BURST_SECONDS
+        self.left = rate * RATE_BURST_SECONDS
         self._at = now
 
     def take(self, count: int, now: float) -> bool:
         """Takes so many, and returns whether they were there. What is refused counts, too: it has to slow down."""
-        self._left -= count
-        return self._left >= 0 or self._refill(now)
+        self.left -= count
+        return self.left >= 0 or self.refill(now)
 
-    def _refill(self, now: float) -> bool:
-        self._left = min(self._left + (now - self._at) * self._rate, self._rate * RATE_BURST_SECONDS)
+    def refill(self, now: float) -> bool:
+        """Adds what time has brought, and returns whether what was taken was there."""
+        self.left = min(self.left + (now - self._at) * self._rate, self._rate * RATE_BURST_SECONDS)
         self._at = now
-        return self._left >= 0
+        return self.left >= 0
 
     @property
     def wait(self) -> float:
         """Seconds after which the next one is there."""
-        return max(0.0, -self._left / self._rate)
+        return max(0.0, -self.left / self._rate)
 
     @property
     def is_far_exceeded(self) -> bool:
         """Whether it goes on and on, whatever it is told."""
-        return self._left < -EXCESS_SECONDS * self._rate
+        return self.left < -EXCESS_SECONDS * self._rate
 
 
 class Debt:

@@ -48,9 +48,6 @@ NEARLY = 0.8
 LOOKS_MAX = 100
 """Connections that are looked at in one go: a millisecond."""
 
-CURVE_BYTES = 33
-"""What CURVE adds to each frame."""
-
 NOBLOCK = int(zmq.NOBLOCK)
 
 EVENTS = zmq.EVENT_ACCEPTED | zmq.EVENT_DISCONNECTED
@@ -85,7 +82,6 @@ class Connections:
         self.waiting = 0  # bytes that wait for all, as far as was looked
         self.monitor: zmq.Socket[bytes] = socket.get_monitor_socket(int(EVENTS))
         self._socket = socket
-        self._frame_bytes = CURVE_BYTES if socket.getsockopt(zmq.MECHANISM) == zmq.CURVE else 0
         self._clock = clock
         self._open: dict[int, PeerConnection] = {}  # by descriptor, in the order of their accepting
         self._silent: dict[int, PeerConnection] = {}  # of these, who has said nothing yet
@@ -194,10 +190,6 @@ class Connections:
         return found
 
     # What waits.
-
-    def note_reached(self, connection: PeerConnection, size: int, parts: int) -> None:
-        """Counts a message that was taken from the socket."""
-        connection.reached += size + (self._frame_bytes + (9 if size > 255 else 2)) * parts
 
     def note_sent(self, connection: PeerConnection) -> bool:
         """Looks at what a connection has read, after much was sent to it; False when it was cut for that."""
@@ -312,7 +304,7 @@ class Connections:
     def about(self) -> dict[str, Any]:
         """Returns what the query `status` shows."""
         return {
-            "open": len(self._open),
+            "open": len(self._open) - self._ending,
             "max": self.connections_max,
             "waiting_bytes": self.waiting,
             "cut": dict(self.cuts),

@@ -42,30 +42,32 @@ class Sender:
     def send(self, outbox: Sequence[tuple[Peer, FromCoordinator]]) -> list[Peer]:
         """Sends without ever waiting, and returns the connections that took nothing: gone, full, or ended for that."""
         failed: dict[Peer, None] = {}
-        frames = self._frames
+        send, frames, by_peer = self._socket.send, self._frames, self._connections.by_peer
         ahead = len(frames)
         for place, (peer, message) in enumerate(outbox):
-            if peer not in failed and not self._send(peer, frames[place] if place < ahead else encode_answer(message)):
+            connection = by_peer.get(peer)
+            if peer in failed or (connection is not None and connection.is_cut):
                 failed[peer] = None
+                continue
+            frame = frames[place] if place < ahead else encode_answer(message)
+            try:
+                send(peer, SEND_MORE)  # fails if either would
+                send(frame, NOBLOCK)
+            except zmq.ZMQError as error:
+                if error.errno not in (errno.EAGAIN, errno.EHOSTUNREACH):
+                    raise
+                failed[peer] = None
+                continue
+            if connection is not None:
+                connection.sent += len(frame)
+                if connection.sent > connection.look_at and not self._connections.note_sent(connection):
+                    failed[peer] = None
         self.forget()
         return list(failed)
 
     def say(self, peer: Peer, message: FromCoordinator) -> None:
-        """Sends a message that rests on nothing; who does not take it hears nothing."""
-        self._send(peer, encode_answer(message))
-
-    def _send(self, peer: Peer, frame: bytes) -> bool:
-        connection = self._connections.by_peer.get(peer)
-        if connection is not None and connection.is_cut:
-            return False
-        try:
-            self._socket.send(peer, SEND_MORE)  # fails if either would
-            self._socket.send(frame, NOBLOCK)
-        except zmq.ZMQError as error:
-            if error.errno not in (errno.EAGAIN, errno.EHOSTUNREACH):
-                raise
-            return False
-        if connection is None:
-            return True
-        connection.sent += len(frame)
-        return connection.sent <= connection.look_at or self._connections.note_sent(connection)
+        """Sends at once a message that rests on nothing; who does not take it hears nothing."""
+        frames, size = self._frames, self._frame_bytes
+        self.forget()
+        self.send(((peer, message),))
+        self._frames, self._frame_bytes = frames, size

@@ -110,7 +110,7 @@ class ClientSession:
         self.unassigned_errors = 0
         self.name = name
         self.secret = secret
-        self.make_id = IdMaker(prefix).next
+        self.make_id = IdMaker(prefix, secret).next
         self._numbers = count(1)
         self._outstanding: dict[int, Request] = {}
         self._submits = Submits(self.make_id)

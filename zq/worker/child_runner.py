@@ -21,7 +21,6 @@ from zq.processes.birth import become_child, open_pipes, read_frames
 from zq.processes.children import end_child, kill_child
 from zq.processes.exits import describe_exit
 from zq.processes.logs import configure_log_as_parent
-from zq.sessions.ids import IdMaker
 from zq.task import Task
 from zq.wire.codec import decode_from_coordinator
 from zq.wire.messages import Assign, Failed, Release, Settle, Span
@@ -40,7 +39,7 @@ from zq.worker.child_thread import (
     part_of,
 )
 from zq.worker.harvest import Report
-from zq.worker.runner import Chunk, Runner, Slot, random_prefix
+from zq.worker.runner import Chunk, Runner, Slot, new_ids
 
 log = logging.getLogger(__name__)
 
@@ -299,7 +298,7 @@ def main() -> None:
     page = mmap.mmap(int(descriptor), PLACE.size * PLACES)
     os.close(int(descriptor))
     owner = _ChildOwner(target, int(memory_bytes_max), page)
-    runner = Runner(begin(spec, target), owner, IdMaker(random_prefix()), _PageSlot(page))
+    runner = Runner(begin(spec, target), owner, new_ids(), _PageSlot(page))
     configure_log_as_parent()
     for frame in read_frames(source):
         message = decode_from_coordinator(frame)

@@ -25,7 +25,6 @@ from zq.processes.birth import become_child, open_pipes, read_frames
 from zq.processes.children import end_child
 from zq.processes.exits import describe_exit
 from zq.processes.logs import configure_log_as_parent
-from zq.sessions.ids import IdMaker
 from zq.task import Task
 from zq.wire.codec import decode_from_coordinator
 from zq.wire.messages import Assign, Assignment, Cancelled, Done, Failed, Release, Settle, Span
@@ -45,7 +44,7 @@ from zq.worker.child_thread import (
 from zq.worker.handler_loop import HandlerLoop
 from zq.worker.harvest import Report
 from zq.worker.loop_runner import Coroutines
-from zq.worker.runner import Chunk, Handler, random_prefix
+from zq.worker.runner import Chunk, Handler, new_ids
 
 log = logging.getLogger(__name__)
 
@@ -340,7 +339,7 @@ class _Child(ChildVoice):
         self._source, target = pipes
         super().__init__(target, memory_bytes_max)
         self._places = places
-        ids = IdMaker(random_prefix())
+        ids = new_ids()
         self._loop = HandlerLoop()
         self._engine = Coroutines(handlers, self, ids, self._report, _nothing, self._loop.soon, self._places.note)
         self._stopped: set[tuple[int, int]] = set()

@@ -28,7 +28,7 @@ from zq.wire.messages import Assignment
 from zq.worker.bench import IN_HAND_SECONDS
 from zq.worker.handler_loop import HandlerLoop
 from zq.worker.harvest import Harvest, Report, failure
-from zq.worker.runner import Chunk, Handler, random_prefix
+from zq.worker.runner import Chunk, Handler, new_ids
 from zq.worker.thread_runner import RunnerHost, RunnerThread
 
 log = logging.getLogger(__name__)
@@ -254,7 +254,7 @@ class LoopRunner(RunnerThread):
         super().__init__(host, "zq-coroutines")
         self._concurrency = concurrency
         self._loop = HandlerLoop()
-        ids = IdMaker(random_prefix())
+        ids = new_ids()
         self._engine = Coroutines(handlers, host, ids, self._take_report, self._feed, self._loop.soon)
         self._opened = threading.Event()
         self._stirred_at: float | None = None  # since when the loop should look at the bench

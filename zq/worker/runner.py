@@ -43,6 +43,11 @@ def random_incarnation() -> str:
     return os.urandom(16).hex()
 
 
+def new_ids() -> IdMaker:
+    """Returns what makes ids that nobody else has or can guess."""
+    return IdMaker(random_prefix(), random_incarnation())
+
+
 class Chunk(NamedTuple):
     """The tasks lo <= index < hi of a lease."""
 

@@ -15,13 +15,12 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Protocol
 
 from zq.handling.raised import LOGGED_BYTES_MAX, summary_of, trace_of
-from zq.sessions.ids import IdMaker
 from zq.task import TaskOwner
 from zq.wire.limits import TEXT_CHARS_MAX
 from zq.wire.messages import Progress
 from zq.worker.bench import IN_HAND_SECONDS, Bench
 from zq.worker.harvest import Report
-from zq.worker.runner import REPORT_AFTER, Chunk, Handler, Runner, Slot, random_prefix
+from zq.worker.runner import REPORT_AFTER, Chunk, Handler, Runner, Slot, new_ids
 
 log = logging.getLogger(__name__)
 
@@ -126,7 +125,7 @@ class ThreadRunner(RunnerThread):
         self._slot = Slot()
         self._stops = [0]
         self._slot.stops = self._stops
-        self._runner = Runner(handlers, host, IdMaker(random_prefix()), self._slot)
+        self._runner = Runner(handlers, host, new_ids(), self._slot)
         self._lock = threading.Lock()  # guards the chunk against `fetch_back`; taken once for each
         self._chunk: Chunk | None = None  # the one that runs, without what was fetched back of it
         self._next: deque[Chunk] = deque()

@@ -38,8 +38,10 @@ from zq.wire.messages import (
 DENIED: Final = "denied"
 """The code of an error or refusal (protocol 5)."""
 
-HIDDEN: Final = "a name that nothing can have"
-"""Put in place of an id that may not be seen: with spaces nothing is called so."""
+HIDDEN: Final = "hidden#id"
+"""Put in place of an id that may not be seen: nothing is called so, for no batch has a separator in its id, and a task
+has a number behind it.
+"""
 
 
 class DeniedError(Exception):
@@ -248,9 +250,12 @@ def _arguments(view: View, ask: AskRow, arguments: dict[str, Any], *, to_change:
                 if not rights.is_inside(value):
                     raise DeniedError(f"key {rights.name} may only name what is in {_places(rights)}, got {value}")
             case _:
+                is_new = to_change and subject in (Subject.OPERATION, Subject.REPLAY) and len(ask.subjects) > 1
                 if not view.has(subject, value, to_change=to_change):
+                    if is_new:
+                        raise DeniedError(f"the id {value} is taken")
                     seen[argument] = HIDDEN
-                elif to_change and subject in (Subject.OPERATION, Subject.REPLAY) and not rights.is_inside(value):
+                elif is_new and not rights.is_inside(value):
                     raise DeniedError(f"key {rights.name} may only name what is in {_places(rights)}, got {value}")
     is_by_place = any(subject is Subject.INSIDE for _, subject in ask.subjects)
     if len(rights.namespaces) == 1 and not is_by_place and seen.get("namespace") is None:

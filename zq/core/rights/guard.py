@@ -51,7 +51,7 @@ again with its next message.
 NOTES_MAX: Final = 10_000
 """Refusals, and deeds of administration, that are noted in one turn."""
 
-FAULT_CHARS: Final = 500
+DENIAL_CHARS: Final = 500
 """Of what is said about a refusal: names in it may be as long as somebody pleases."""
 
 Handle = Callable[[Step, Peer, ToCoordinator | Error], None]
@@ -164,7 +164,7 @@ class Guard:
         try:
             admitted: ToCoordinator | None = check(view, message)
         except DeniedError as error:
-            self._refuse(books, step, peer, message, str(error)[:FAULT_CHARS])
+            self._refuse(books, step, peer, message, str(error)[:DENIAL_CHARS])
             return
         if isinstance(message, Submit) and rights.is_bounded:
             admitted, refused = self._sift(view, message)
@@ -208,7 +208,7 @@ class Guard:
             if fault is None:
                 admitted.append(batch)
             else:
-                refused.append(Refused(batch.id, DENIED, None, fault[:FAULT_CHARS]))
+                refused.append(Refused(batch.id, DENIED, None, fault[:DENIAL_CHARS]))
         if refused:
             self._count(view.books, view.step, view.peer, message, refused[0].reason)
         return (message._replace(batches=tuple(admitted)) if admitted else None), refused

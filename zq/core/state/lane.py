@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from heapq import heappop, heappush
+from itertools import islice
 from typing import Protocol
 
 from zq.wire.messages import Options
@@ -132,8 +133,9 @@ class SetAside:
         """Notes that all of it may have come."""
         self._opened.update(dict.fromkeys(self._heaps))
 
-    def take_opened(self) -> list[str]:
-        """Returns what may have come, and is waited for."""
-        opened = [reason for reason in self._opened if reason in self._heaps]
-        self._opened.clear()
-        return opened
+    def take_opened(self, most: int) -> list[str]:
+        """Returns what may have come, and is waited for, at most so much; the rest is still to be asked for."""
+        taken = list(islice(self._opened, most))
+        for reason in taken:
+            del self._opened[reason]
+        return [reason for reason in taken if reason in self._heaps]

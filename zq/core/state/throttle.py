@@ -88,8 +88,10 @@ class Gate:
 
     def change(self, policies: QueuePolicies) -> None:
         """Takes other policies; tokens that were saved are kept, as far as the new burst goes."""
-        self.policies = policies
+        before, self.policies = self.policies, policies
         self.opens_at = inf
+        if key_limits_of(before) == key_limits_of(policies):
+            return
         self._alarms.clear()
         self._armed.clear()
         self.held.open_all()
@@ -224,6 +226,11 @@ class Gate:
 def needs_gate(policies: QueuePolicies) -> bool:
     limits = (policies.concurrency, policies.rate, policies.key_concurrency, policies.key_rate)
     return policies.paused or any(one is not None for one in limits)
+
+
+def key_limits_of(policies: QueuePolicies) -> tuple[float | None, ...]:
+    """Returns what limits each key."""
+    return policies.key_concurrency, policies.key_rate, policies.key_burst
 
 
 def queue_burst(policies: QueuePolicies) -> int:

@@ -57,6 +57,9 @@ OFFER_SECONDS = 5.0
 because of a client that has died without a word.
 """
 
+REOPENED_MAX = 1000
+"""Keys of a queue that are looked at in one step because they may have room: all of them, when its limits change."""
+
 SHORT_SECONDS = 1.0
 """Until it is looked again whether a store that is short of room has room for leases."""
 
@@ -166,10 +169,13 @@ def _reopen(books: Books, step: Step, queue: Queue) -> None:
     """Puts batches back into their lanes whose key has room again."""
     gate = queue.gate
     assert gate is not None
-    for key in gate.held.take_opened():
+    for key in gate.held.take_opened(REOPENED_MAX):
         service_order.bring_back(books, step.tx, gate.held, key, gate.key_room(key, ASSIGN_TASKS_MAX, step.now))
         gate.arm(key, step.now)
         _watch_gate(books, queue, gate)
+    if gate.held.has_opened:
+        books.gated[queue] = None
+        books.deadlines.gates.bring_forward(step.now)
 
 
 def _watch_gate(books: Books, queue: Queue, gate: Gate) -> None:

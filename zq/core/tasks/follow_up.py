@@ -266,9 +266,9 @@ def _store_notice(books: Books, step: Step, notice: Notice) -> None:
     for name, text in (notice.headers or {}).items():
         if len(headers) < HEADERS_MAX:
             headers.setdefault(name, text)
-    number = books.sequence + 1  # the sequence is stored and never falls
+    number, jump = books.sequence + 1, 1  # the sequence is stored and never falls
     while places.find(step, id := f"{NOTICE_PREFIX}{number:x}") is not None:
-        number += 1  # somebody gave such an id to a task
+        number, jump = number + jump, 2 * jump  # somebody gave such an id to a task, and perhaps to thousands
     batch = Batch(id, notice.queue, Options(headers=headers), *pack_payloads([notice.payload]))
     admission.store(books, step, books.queue(step, notice.queue), batch)
     books.count("notices")

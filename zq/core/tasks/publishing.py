@@ -47,12 +47,15 @@ def publish(books: Books, step: Step, peer: Peer, message: Publish) -> None:
         books.count("repeated")
         step.send(peer, Published(message.request, _repeat(books, step, message, known), None))
         return
-    names = books.bindings.match(message.topic, message.options.headers or {})
+    try:
+        names = books.bindings.match(message.topic, message.options.headers or {})
+    except InvalidRequestError as error:
+        _refuse(books, step, peer, message, Refused(message.id, "invalid", None, str(error)))
+        return
     batches = _batches(message, names)
     refused = _refusal(books, step, message, batches)
     if refused is not None:
-        books.count(refused.code)
-        step.send(peer, Published(message.request, (), refused))
+        _refuse(books, step, peer, message, refused)
         return
     step.fanout_bytes += len(message.blob) * len(batches)
     stored = []
@@ -62,6 +65,11 @@ def publish(books: Books, step: Step, peer: Peer, message: Publish) -> None:
     _remember(books, step, message.id, [(batch.queue, batch.id) for batch in batches])
     books.count("published")
     step.send(peer, Published(message.request, tuple(stored), None))
+
+
+def _refuse(books: Books, step: Step, peer: Peer, message: Publish, refused: Refused) -> None:
+    books.count(refused.code)
+    step.send(peer, Published(message.request, (), refused))
 
 
 def _batches(message: Publish, names: list[str]) -> list[Batch]:
