@@ -18,7 +18,7 @@ from zmq.utils import z85
 import zq
 from patterns import StartError
 from patterns.direct.places import is_local
-from patterns.direct.security import STAGE_DOMAIN, StageCall, Security, partners
+from patterns.direct.security import STAGE_DOMAIN, Security, StageCall, partners
 from tests.keys.gate import Gate
 from tests.patterns.served import pipeline
 from tests.patterns.test_serving import free_endpoint
