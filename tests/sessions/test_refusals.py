@@ -4,7 +4,7 @@ import pytest
 
 from zq.errors import BusyError, RemoteProtocolError
 from zq.sessions.client import ClientSession
-from zq.sessions.refused import BUSY_RETRY_AFTER, error_of
+from zq.sessions.refusals import BUSY_RETRY_AFTER, remote_error
 from zq.wire.messages import Command, Error
 
 
@@ -35,7 +35,7 @@ def test_request_that_is_refused_for_now_is_busy(code: str, kind: type[Exception
 
 
 def test_busy_says_when_to_come_back() -> None:
-    error = error_of("busy", "the store is full")
+    error = remote_error("busy", "the store is full")
 
     assert isinstance(error, BusyError)
     assert (error.retry_after, error.reason) == (BUSY_RETRY_AFTER, "the store is full")
