@@ -61,7 +61,10 @@ def read_batch(value: Any) -> Batch:
     if len(blob) > most:
         raise TooLarge(f"expected at most {most} bytes in a batch of {count}, got {len(blob)}")
     read = DEFAULT_OPTIONS if options is None else read_asked_options(options)
-    return Batch(read_id(id, "batch id"), read_queue(queue, "queue"), read, ends, blob)
+    read_name(queue, "queue")
+    if "/" in queue:  # a call less for each batch that is in no namespace
+        read_queue(queue, "queue")
+    return Batch(read_id(id, "batch id"), queue, read, ends, blob)
 
 
 def _check_whole(what: str, parts: Sequence[Batch | Done | messages.Publish]) -> None:
