@@ -32,6 +32,15 @@ def expire(count: int) -> int:
     return pass_time(desk, 1.5)
 
 
+def expire_one_by_one(count: int) -> int:
+    desk = Desk()
+    desk.submit("b", count, ttl=1.0, on_dead="notices")
+    cost = pass_time(desk, 1.5)
+    assert desk.query("queue", queue="q")["expired"] == count
+    assert desk.query("queue", queue="notices")["waiting"] == count
+    return cost
+
+
 def come_due(count: int) -> int:
     desk = Desk()
     submit(desk, count, Options(delay=1.0))
@@ -92,7 +101,7 @@ def find_their_queue_draining(count: int) -> int:
 
 
 WAYS = [
-    expire, come_due, be_answered_with_nothing, be_forgotten, be_forgotten_of_a_batch, be_forgotten_of_publications,
+    expire, expire_one_by_one, come_due, be_answered_with_nothing, be_forgotten, be_forgotten_of_a_batch, be_forgotten_of_publications,
     fire, find_their_queue_draining,
 ]  # fmt: skip
 
