@@ -37,7 +37,7 @@ ALL_STATES: Final = ("waiting", "parked", "scheduled", "dead")
 DEFAULT_STATES: Final = ("waiting", "parked", "scheduled")
 
 PORTION_TASKS: Final = 1000
-PORTION_ROWS: Final = 500
+PORTION_ROWS: Final = 250
 PORTION_BYTES: Final = 4 << 20
 """What one step does of all operations together: a few milliseconds. Rows are also those that it only passes by."""
 
