@@ -172,7 +172,7 @@ MESSAGES: dict[str, Callable[[], Iterator[Message]]] = {
     "schedule": lambda: _numbered(
         lambda one: Schedule(1, one_task("slots", f"s-{one}"), None, "0 0 29 2 *", "Europe/Berlin", "all")
     ),
-    "follow": lambda: _numbered(lambda one: Follow(one % 16, None, (), 60.0, (1 << 63) - 1)),
+    "follow": lambda: _numbered(lambda one: Follow(one % 16, None, (), 60.0, 1 << 62)),
     "withdraw": lambda: _always(Withdraw(tuple(range(1, 20_001)))),
     "confirm": lambda: _always(Confirm(tuple(range(1, 20_001)))),
     "hello": _hellos,

@@ -48,6 +48,7 @@ def say_goodbye(desk: Desk) -> int:
 
 
 def be_fenced(desk: Desk) -> int:
+    desk.lose(W)
     return largest_cost_of(desk, (b"v", Hello("w", "another", ("other",), 1, 1, ())))
 
 
@@ -111,6 +112,8 @@ def test_what_one_held_who_is_gone_is_not_forgotten_by_a_restart(is_fenced: bool
     desk = Desk()
     hold(desk, 3 * settling.PORTION_LEASES, has_started=True)
     other = Hello("w", "another", ("q",), 1, 1, ())
+    if is_fenced:
+        desk.lose(W)
     desk.turn((b"v", other) if is_fenced else (W, Goodbye("w", "w")))
 
     desk.restart()

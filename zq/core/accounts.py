@@ -27,7 +27,7 @@ MADE: Final = ("queues", "bindings", "schedules")
 ACCOUNTS_MAX: Final = 100_000
 """Accounts that are remembered, of connections that are not known to be gone: about 30 MB."""
 
-LOOK_MAX: Final = 100
+ACCOUNTS_LOOKED_AT_MAX: Final = 100
 """Accounts that are looked at for one to forget."""
 
 
@@ -148,7 +148,7 @@ class Accounts:
 
     def _forget_one(self) -> None:
         """Forgets an old account of which nothing would go with its connection."""
-        for peer, account in islice(self._by_peer.items(), LOOK_MAX):
+        for peer, account in islice(self._by_peer.items(), ACCOUNTS_LOOKED_AT_MAX):
             if account.has_nothing:
                 del self._by_peer[peer]
                 return

@@ -140,3 +140,6 @@ FOLLOW_MAX = 60.0
 
 EVENT_KINDS_MAX = 100
 """Kinds of events that a watcher names."""
+
+SEEN_MAX = 1 << 62
+"""Number of the last message of events that was seen, from which it goes on: what follows has room to count up."""

@@ -281,7 +281,7 @@ read_follow = message(
     optional(_followed),
     many(field(read_name, "kind"), "kinds", limits.EVENT_KINDS_MAX),
     field(read_number, "lease", limits.FOLLOW_MAX),
-    field(read_int, "seen"),
+    field(read_int, "seen", 0, limits.SEEN_MAX),
 )
 read_withdraw = message(messages.Withdraw, many(REQUEST, "requests"))
 _TOKENS: Final = many(TOKEN, "tokens")
