@@ -15,7 +15,6 @@ No context is taken that nobody named: a file that happens to lie in a folder mu
 from __future__ import annotations
 
 import os
-import tomllib
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -85,6 +84,8 @@ def find_context(name: str) -> Context:
 
 
 def _read_file(file: Path) -> dict[str, dict[str, str]]:
+    import tomllib
+
     try:
         content = tomllib.loads(file.read_text(encoding="utf-8"))
     except (FileNotFoundError, NotADirectoryError):
