@@ -94,9 +94,9 @@ if TYPE_CHECKING:
     from zq.task import Bury as Bury
     from zq.task import Retry as Retry
     from zq.task import Task as Task
-    from zq.wire.events import EVENT_KINDS as EVENT_KINDS
     from zq.wire.policies import QueuePolicies as QueuePolicies
     from zq.wire.policies import QueueSettings as QueueSettings
+    from zq.wire.questions import EVENT_KINDS as EVENT_KINDS
     from zq.wire.retry import RetryPolicy as RetryPolicy
     from zq.wire.unique import Unique as Unique
     from zq.worker.worker import Worker as Worker
@@ -136,7 +136,7 @@ _NAMES = {
     "zq.store.lmdb": "LmdbOptions",
     "zq.submit_options": "SubmitOptions",
     "zq.task": "Bury Retry Task",
-    "zq.wire.events": "EVENT_KINDS",
+    "zq.wire.questions": "EVENT_KINDS",
     "zq.wire.policies": "QueuePolicies QueueSettings",
     "zq.wire.retry": "RetryPolicy",
     "zq.wire.unique": "Unique",

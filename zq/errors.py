@@ -29,7 +29,7 @@ ZqError
 """
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Final
 
 
 class ZqError(Exception):
@@ -202,3 +202,28 @@ class StoreCorruptError(StoreError):
 
 class StoreVersionError(StoreError):
     """The directory was written by another version of zq."""
+
+
+# How errors repeat what somebody has sent: a part of it, and nothing that a terminal would obey.
+
+
+SHORT_CHARS: Final = 60
+"""Of a value that a peer has sent, in a sentence about it."""
+
+FAULT_CHARS: Final = 800
+"""Of a sentence about what a peer has sent: some list what was expected."""
+
+
+def short(value: Any) -> str:
+    """Returns what a peer has sent as it is repeated to anyone: as Python writes it, so that a terminal shows it as it
+    is, and its beginning only.
+    """
+    if isinstance(value, str):
+        value = value[: SHORT_CHARS + 1]
+    text = repr(value) if isinstance(value, int | float | bool | None | str) else type(value).__name__
+    return text if len(text) <= SHORT_CHARS else f"{text[:SHORT_CHARS]}..."
+
+
+def cut(text: str, most: int = FAULT_CHARS) -> str:
+    """Returns a sentence in which there may be what a peer has sent, and no more than its beginning."""
+    return text if len(text) <= most else f"{text[:most]}..."

@@ -42,14 +42,15 @@ def zq_coordinator(
     monkeypatch: pytest.MonkeyPatch,
     zq_coordinator_options: zq.CoordinatorOptions,
 ) -> Iterator[zq.Coordinator]:
-    """A real coordinator, on a free port of this machine and in a directory of its own; ZQ_ADDRESS is its address while
-    the test runs.
+    """A real coordinator, on a free port of this machine and in a directory of its own; ZQ_ADDRESS is its address, and
+    ZQ_KEY empty, while the test runs.
     """
     from zq import Coordinator
 
     path: Path = tmp_path_factory.mktemp("zq") / "coordinator.zq"
     with Coordinator(path, options=zq_coordinator_options) as coordinator:
         monkeypatch.setenv("ZQ_ADDRESS", coordinator.address)
+        monkeypatch.setenv("ZQ_KEY", "")  # which is for another one, and child processes would show it
         yield coordinator
 
 

@@ -112,7 +112,7 @@ def test_question_that_cannot_be_answered_is_refused_in_words() -> None:
         ),
         (Query(1, "tasks", {"queue": "r"}), "there is no queue 'r'"),
         (Command(1, "explode", {}), f"expected a command of {', '.join(COMMANDS)}, got 'explode'"),
-        (Command(1, "set-queue", {"queue": "q", "colour": 1}), f"expected policies of {POLICIES}, got colour"),
+        (Command(1, "set-queue", {"queue": "q", "colour": 1}), f"expected policies of {POLICIES}, got 'colour'"),
         (Command(1, "set-queue", {"queue": "q", "max_tasks": 0}), "expected max_tasks from 1 to 1099511627776, got 0"),
         (Query(1, "queue", {}), "expected text for queue, got None"),
         (Query(1, "queue", {"queue": "r"}), "there is no queue 'r'"),

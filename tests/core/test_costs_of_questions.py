@@ -16,7 +16,7 @@ from zq.core.insight.queries import QUERIES
 from zq.store.memory import MemoryTransaction
 from zq.wire.batch import encode_payload, pack_payloads
 from zq.wire.codec import decode_from_coordinator, encode_answer
-from zq.wire.messages import Answer, Batch, Error, Group, Hello, Open, Options, Query, Schedule, Submit
+from zq.wire.messages import Answer, Batch, Command, Error, Group, Hello, Open, Options, Query, Schedule, Submit
 from zq.wire.questions import LISTINGS
 
 CALLS_MAX = 60_000
@@ -65,7 +65,8 @@ def full_desk(size: int) -> Desk:
         ):
             desk.say(CLIENT, Submit(1, (Batch(f"{queue}-{n}", queue, options, *thousand),)))
         desk.submit(f"gone-{n}", 1000, queue="gone", headers={"city": "rome"})
-        desk.command("bury", id=f"gone-{n}", reason="r" * 200)
+        desk.say(CLIENT, Command(1, "bury", {"id": f"gone-{n}", "reason": "r" * 200}))
+        until_idle(desk)
     ended(desk, size)
     for n in range(600 * size):
         desk.say(CLIENT, Open(1, Group(f"g{n:05}", 5, "all", False, "joined", Options())))
@@ -76,8 +77,14 @@ def full_desk(size: int) -> Desk:
     for n in range(50):
         desk.command("start-replay", id=f"r{n}", rate=0.001, queue="gone")
         desk.command("move", id=f"o{n}", queue=names[n], to="elsewhere")
-    desk.turn()
+    until_idle(desk)
     return desk
+
+
+def until_idle(desk: Desk) -> None:
+    """Lets what is done in portions come to its end."""
+    while desk.machine.next_at(desk.clocks()) <= desk.now:
+        desk.turn()
 
 
 def ended(desk: Desk, size: int) -> None:

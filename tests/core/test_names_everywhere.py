@@ -14,12 +14,11 @@ from tests.core.desk import CLIENT, Desk
 from tests.core.test_names_in_answers import ARGUMENTS
 from tests.wire.test_examples import _good
 from zq.core.arguments import READERS
-from zq.errors import RemoteProtocolError
+from zq.errors import SHORT_CHARS, RemoteProtocolError
 from zq.wire import limits
 from zq.wire.codec import KINDS, decode_for_coordinator, decode_from_coordinator, encode_answer
 from zq.wire.messages import Answer, Command, Error, FromClient, FromWorker, Query
 from zq.wire.questions import NAMES_IN_COMMANDS, NAMES_IN_QUERIES
-from zq.wire.values import SHORT_CHARS
 
 NEVER: Final = {
     "control": "a\x1b[31mred",

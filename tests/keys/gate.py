@@ -9,7 +9,7 @@ from typing import Any, Self
 
 import zq
 from zq.keys.directory import SERVER_FILE, KeyDirectory
-from zq.keys.entry import KeyEntry
+from zq.keys.entry import REVOKED, KeyEntry
 from zq.keys.own import OWN_KEYS
 
 ORDERS = zq.Key.new("orders", "coordinator")
@@ -37,10 +37,15 @@ class Gate:
         assert service is not None
         door = service.server._door
         assert door is not None
+        is_good = entry.get("state") != REVOKED
         give_up_at = time.monotonic() + PATIENCE
-        while key.public not in door._directory.rights:
+        while (key.public in door._directory.rights) != is_good:
             assert time.monotonic() < give_up_at
             time.sleep(0.005)
+
+    def revoke(self, key: zq.Key, **entry: Any) -> None:
+        """Takes a key's rights away, and returns when they are gone."""
+        self.admit(key, state=REVOKED, **entry)
 
     def __enter__(self) -> Self:
         self.coordinator.open()

@@ -8,6 +8,7 @@ import socket
 import struct
 import threading
 from collections.abc import Callable
+from concurrent import futures
 from dataclasses import replace
 from pathlib import Path
 
@@ -263,6 +264,41 @@ def test_a_right_that_a_key_has_not_is_the_same_error_in_every_face(door: Gate, 
 
     asyncio.run(main())
     assert all("shop-1" in str(error) or "client" in str(error) for error in refused), refused
+
+
+def test_what_waits_on_a_connection_ends_in_words_when_its_key_is_revoked(door: Gate, key: zq.Key) -> None:
+    watcher = replace(zq.Key.new("watcher", "admin"), servers=key.servers)
+    door.admit(key)
+    door.admit(watcher)
+
+    def are_waited_for() -> bool:
+        usage = watching.query("status")["usage"]
+        return bool(usage["waits"] and usage["pulls"])
+
+    watching = zq.Client(door.address, key=watcher)
+    with watching, zq.Client(door.address, timeout=PATIENCE, key=key) as client:
+        receipt = client.submit("orders", 1)
+        with futures.ThreadPoolExecutor(2) as pool:
+            waiting = [pool.submit(receipt.result), pool.submit(client.pull, "others", wait=PATIENCE)]
+            wait_until(are_waited_for)
+            door.revoke(key)
+
+            assert [type(one.exception(60)) for one in waiting] == [zq.AccessDeniedError] * 2
+        with pytest.raises(zq.AccessDeniedError):
+            client.submit("orders", 2)
+
+
+def test_a_worker_whose_key_is_revoked_ends_in_words(door: Gate, key: zq.Key) -> None:
+    door.admit(key)
+    worker = make_worker(door.address, key)
+
+    with futures.ThreadPoolExecutor(1) as pool:
+        running = pool.submit(worker.run)
+        with zq.Client(door.address, key=key) as client:
+            assert client.request("orders", "margherita", 60.0) == "baked margherita"
+        door.revoke(key)
+
+        assert isinstance(running.exception(60), zq.AccessDeniedError)
 
 
 def test_a_worker_whose_key_may_not_work_ends_in_words(door: Gate, key: zq.Key) -> None:

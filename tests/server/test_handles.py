@@ -17,6 +17,8 @@ from zq.core.peer_limits import PeerLimits
 from zq.server import kernel
 from zq.server.connections import LATE_SECONDS, Connections
 from zq.server.peer_connection import PeerConnection
+from zq.server.reception import Reception
+from zq.server.sender import Sender
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="only Linux is known to tell all of it")
 
@@ -151,6 +153,39 @@ def test_waiting_bytes_are_what_the_system_has_not_delivered(door: Door) -> None
             return connection.waiting < 1000
 
         wait_until(is_delivered, "all to be acknowledged")
+
+
+@pytest.mark.parametrize("has_keys", [False, True], ids=["plain", "keys"])
+@pytest.mark.parametrize("size", [1, 221, 222, 240, 255, 256, 70_000])
+def test_what_has_been_read_is_counted_as_it_travels(has_keys: bool, size: int) -> None:
+    context: zmq.Context[Any] = zmq.Context()
+    router, dealer = context.socket(zmq.ROUTER), context.socket(zmq.DEALER)
+    public, secret = zmq.curve_keypair()
+    if has_keys:
+        router.curve_server, router.curve_secretkey = True, secret
+        dealer.curve_serverkey = public
+        dealer.curve_publickey, dealer.curve_secretkey = zmq.curve_keypair()
+    connections = Connections(router, PeerLimits(), connections_max=9, bytes_max=1 << 30, clock=lambda: 0.0)
+    reception = Reception(router, Sender(router, connections), connections)
+    router.bind("tcp://127.0.0.1:*")
+    dealer.connect(router.getsockopt_string(zmq.LAST_ENDPOINT))
+    count = 500
+    for _ in range(count):
+        dealer.send(bytes(size))
+    left = count
+    while left:
+        assert router.poll(30_000)
+        left -= sum(1 for _ in reception.turn([]))
+    (connection,) = connections.by_peer.values()
+
+    connections.look(connection, 0.0)
+
+    assert connection.piled < 1000  # the greeting alone
+    assert connection.received_more >= 0  # nothing was counted twice
+    connections.close()
+    for one in (router, dealer):
+        one.close(0)
+    context.term()
 
 
 def test_duplicate_of_nothing_is_none() -> None:

@@ -124,7 +124,10 @@ def test_turn_ends_when_its_time_is_used_up_and_the_rest_is_for_the_next(desk: D
 
 
 def test_turn_ends_when_its_answers_are_large(desk: Desk) -> None:
-    ping(desk.speaker(), *range(5))
+    speaker = desk.speaker()
+    questions = [Query(number, "tasks", {}) for number in range(5)]
+    for question in questions:
+        speaker.send(encode(question))
     answer = Answer(1, bytes(OUTBOX_BYTES_MAX // 2))
 
     taken = []
@@ -132,7 +135,7 @@ def test_turn_ends_when_its_answers_are_large(desk: Desk) -> None:
         taken.append(message)
         desk.outbox.append((peer, answer))
 
-    assert taken == [Ping(0), Ping(1)]
+    assert taken == questions[:2]
 
 
 def test_turn_ends_when_many_bytes_have_come(desk: Desk) -> None:

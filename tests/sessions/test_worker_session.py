@@ -340,3 +340,29 @@ def test_credit_that_changes_while_nobody_hears_is_told_with_the_welcome() -> No
     stage.session.offer(9)
     assert stage.session.take_outbox() == [Release(2, 9, ())]
     assert stage.connect(1.0) == [Release(2, 9, ())]  # it had no answer; the hello has the credit already
+
+
+def test_worker_that_is_told_busy_lives_on_and_says_it_again() -> None:
+    stage = Stage()
+    stage.connect()
+    stage.hear(0.0, assign(7))
+    stage.session.finish([Done(7, "b", 0, 1, b"", b"", ())], [], 2)
+    [settle] = [one for one in stage.session.take_outbox() if isinstance(one, Settle)]
+
+    stage.hear(0.1, Error(settle.number, "busy", "the store is full"))
+    assert stage.session.failure is None
+    stage.tick(1.0)
+    stage.hear(1.1, Beat(1, 1, ()))
+    assert settle in [*stage.hear(1.1, Beat(1, 1, ())), *stage.tick(2.1), *stage.hear(2.2, Beat(2, 1, ()))]
+
+
+def test_hello_that_is_told_busy_is_said_again_by_another_connection() -> None:
+    stage = Stage()
+    stage.session.connected(0.0)
+    stage.session.take_outbox()
+    stage.hear(0.1, Error(None, "busy", "a peer may have 1000 workers"))
+    assert not stage.session.wants_reconnect
+    stage.tick(0.2 + WELCOME_PATIENCE)
+
+    assert stage.session.failure is None
+    assert stage.session.wants_reconnect

@@ -13,6 +13,7 @@ import pytest
 from tests.wire.test_refusals import frame
 from zq.errors import RemoteProtocolError
 from zq.wire import limits
+from zq.wire.batch import encode_payload, pack_payloads
 from zq.wire.codec import KINDS, Kind, decode_for_coordinator, decode_from_coordinator, encode, encode_answer
 from zq.wire.frames import COUNTED_BYTES, LOOKED_AT_BYTES
 from zq.wire.messages import Answer, Batch, Error, Options, Submit
@@ -148,7 +149,7 @@ def test_arguments_have_short_lists() -> None:
 
 @pytest.mark.parametrize("size", [LOOKED_AT_BYTES // 2, LOOKED_AT_BYTES * 2, COUNTED_BYTES * 2])
 def test_what_follows_a_message_is_malformed_and_spoils_no_other(size: int) -> None:
-    good = encode(Submit(1, (Batch("b", "q", Options(), size.to_bytes(4, "little"), bytes(size)),)))
+    good = encode(Submit(1, (Batch("b", "q", Options(), *pack_payloads([encode_payload(bytes(size))])),)))
     for _ in range(3):
         with pytest.raises(RemoteProtocolError, match="malformed"):
             decode_for_coordinator(good + good[: len(good) // 2])

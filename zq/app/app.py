@@ -136,6 +136,7 @@ class App:
         middleware: Sequence[Middleware] = (),
         payload_bytes_max: int = PAYLOAD_BYTES_MAX,
         namespace: str | None = None,
+        key: KeySource | None = None,  # noqa: ARG003 - alike for any app
         **world: Any,
     ) -> App:
         """Returns an app on a coordinator in memory, in virtual time, without sockets and threads.
@@ -144,6 +145,7 @@ class App:
             middleware: as for any app.
             payload_bytes_max: as for any app.
             namespace: as for any app.
+            key: without effect: in memory there are no keys.
             world: `options` and `start_time` of `zq.app.memory.Memory`.
         """
         app = cls("ipc://memory", middleware=middleware, payload_bytes_max=payload_bytes_max, namespace=namespace)

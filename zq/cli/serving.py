@@ -106,25 +106,24 @@ def coordinator(
             schedules_max=schedules_max,
             peer_limits=PeerLimits.parse(peer_limits),
         )
-        check_bind_address(bind)
-        if keys is None and not insecure_bind and not is_local(bind):
-            raise ValueError(
-                f"{bind} can be reached by other machines, and whoever reaches it can submit and take tasks: "
-                "give --keys, bind tcp://127.0.0.1:PORT or ipc://PATH, or give --insecure-bind on a network that you trust"
-            )
-        store_options = LmdbOptions(map_bytes=map_mib * MIB, free_bytes_min=disk_free_mib * MIB)
-        host_options = _prepare_host(connections_max, memory_max_mib)
+        _check_reach(bind, keys, insecure_bind=insecure_bind)
+        store = LmdbOptions(map_bytes=map_mib * MIB, free_bytes_min=disk_free_mib * MIB)
+        host = _prepare_host(connections_max, memory_max_mib)
         server = Server(
-            data,
-            bind=bind,
-            options=options,
-            store_options=store_options,
-            host_options=host_options,
-            keys=keys,
-            audit=audit,
+            data, bind=bind, options=options, keys=keys, audit=audit, store_options=store, host_options=host
         )
         configure_log(log_level)
         _serve(server)
+
+
+def _check_reach(bind: str, keys: Path | None, *, insecure_bind: bool) -> None:
+    """Raises ValueError for an address that cannot be one, or that strangers reach."""
+    check_bind_address(bind)
+    if keys is None and not insecure_bind and not is_local(bind):
+        raise ValueError(
+            f"{bind} can be reached by other machines, and whoever reaches it can submit and take tasks: "
+            "give --keys, bind tcp://127.0.0.1:PORT or ipc://PATH, or give --insecure-bind on a network that you trust"
+        )
 
 
 def _prepare_host(connections_max: int | None, memory_max_mib: int | None) -> HostOptions:

@@ -17,9 +17,9 @@ from zq.sessions.outcomes import FOREVER
 from zq.sessions.streams import Stream
 from zq.submit_options import check_items, check_name, check_patience
 from zq.task import task_id
-from zq.wire.events import EVENT_KINDS
 from zq.wire.messages import Event as WireEvent
 from zq.wire.messages import Events
+from zq.wire.questions import EVENT_KINDS
 
 DROPPED = "dropped"
 """The kind of an event that tells how many others did not come, or that the connection broke in between."""

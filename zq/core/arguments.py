@@ -7,11 +7,12 @@ names are judged in every other message.
 from collections.abc import Callable, Container
 from typing import Any, Final, ParamSpec, TypeVar
 
+from zq.errors import cut, short
 from zq.wire.limits import ID_BYTES_MAX, NAME_BYTES_MAX
 from zq.wire.namespaces import check_namespace
 from zq.wire.options import read_header_list
 from zq.wire.topics import NAMESPACE_SEPARATOR
-from zq.wire.values import Malformed, TooLarge, cut, field, read_name, read_queue, read_text, short
+from zq.wire.values import Malformed, TooLarge, field, read_name, read_queue, read_text
 
 P = ParamSpec("P")
 T = TypeVar("T")

@@ -234,10 +234,10 @@ class Machine:
         self._upkeep.carry_out(step)
         for queue in books.changed:
             queue.measure_rate(step.now)
-        for peer, message in books.waits.take_messages():
-            step.send(peer, message)
-        if books.waits.has_news:
-            books.deadlines.chores.bring_forward(step.now)  # the others hear it in the next turns
+        if books.waits.entries:
+            step.outbox += books.waits.take_messages()
+            if books.waits.has_news:
+                books.deadlines.chores.bring_forward(step.now)  # the others hear it in the next turns
         following.flush(books, step)
         books.save(step.tx)
         self._ticked_at = step.now

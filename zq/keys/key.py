@@ -260,6 +260,8 @@ def _read_private(path: Path) -> bytes:
         raise KeyFileError(f"expected a key's file at {path}, got none: `zq keys new` makes one") from None
     except OSError as error:
         raise KeyFileError(f"cannot read the key in {path}: {error.strerror or error}") from error
+    except UnicodeEncodeError:
+        raise KeyFileError(f"expected a key's file, got a path that no file can have: {str(path)!a}") from None
     if len(content) > KEY_FILE_BYTES_MAX:
         raise KeyFileError(f"expected a key's file of at most {KEY_FILE_BYTES_MAX} bytes, got more in {path}")
     return content

@@ -26,7 +26,20 @@ from zq.server.peer_connection import PeerConnection, Received
 from zq.server.refusals import items_in, refusal, tasks_in
 from zq.server.sender import Sender
 from zq.wire.codec import decode_for_coordinator
-from zq.wire.messages import Error, FromCoordinator, Publish, Submit, ToCoordinator
+from zq.wire.messages import (
+    Confirm,
+    Error,
+    FromCoordinator,
+    Heartbeat,
+    Ping,
+    Progress,
+    Publish,
+    Settle,
+    Started,
+    Submit,
+    ToCoordinator,
+    Withdraw,
+)
 
 TURN_SECONDS = 0.02
 """Time of one turn: nobody notices it, and a commit, which takes a tenth of it, pays for many messages."""
@@ -41,6 +54,9 @@ OUTBOX_BYTES_MAX = 8 << 20
 """Bytes of answers that one turn makes before they are sent: all of them wait in memory for its commit. They may
 all be for one connection, so a quarter of what may wait for one is the limit where that is less.
 """
+
+ANSWERED_SHORTLY = frozenset({Submit, Ping, Heartbeat, Started, Progress, Settle, Confirm, Withdraw, Error})
+"""What is answered, if at all, by about as much as it is itself, which is counted: its answers need no look."""
 
 CROWD_MESSAGES = 128
 """Messages of one connection in a turn, after which others who were heard in it are answered: two milliseconds."""
@@ -149,7 +165,9 @@ class Reception:
                 self._heard_at, now = now, clock()
                 if now - self._heard_at > CHEAP_SECONDS and message is not None:
                     self._charge(connection, message, self._heard_at, now)
-            if encode_ahead(outbox) > self._outbox_bytes_max or (is_crowded and heard > 1):
+                if type(message) not in ANSWERED_SHORTLY and encode_ahead(outbox) > self._outbox_bytes_max:
+                    break
+            if is_crowded and heard > 1:
                 break
         if self._held:
             yield from self._serve_held(outbox, ends_at)
@@ -265,7 +283,8 @@ class Reception:
         size = len(frame)
         if frame.more:
             return self._read_to_end(Received(peer, b"", 1, size, connection), ends_at)
-        connection.reached += size + self._head_bytes + (9 if size > 255 else 2)
+        travelled = size + self._head_bytes
+        connection.reached += travelled + (9 if travelled > 255 else 2)
         return _new(Received, (peer, frame.bytes, 1, size, connection))
 
     def _read_to_end(self, one: Received, ends_at: float) -> Received | None:

@@ -37,14 +37,14 @@ def refusal(message: ToCoordinator, reason: str, retry_after: float) -> FromCoor
     return Error(number, "busy", f"{reason}; come back in {retry_after:.1f} s")
 
 
-def tasks_in(message: ToCoordinator) -> int:
+def tasks_in(message: Submit | Publish) -> int:
     """Returns how many tasks a message brings."""
-    match message:
-        case Submit(_, batches):
-            return sum(len(one.ends) for one in batches) >> 2
-        case Publish(ends=ends):
-            return len(ends) >> 2
-    return 0
+    if isinstance(message, Publish):
+        return len(message.ends) >> 2
+    count = 0
+    for batch in message.batches:
+        count += len(batch.ends)
+    return count >> 2
 
 
 def items_in(message: ToCoordinator | Error) -> int:

@@ -27,7 +27,7 @@ from typing import Any
 
 from zq.errors import AccessDeniedError, TimedOutError, UnreachableError, ZqError
 from zq.sessions.ids import IdMaker
-from zq.sessions.news import News
+from zq.sessions.notices import Notices
 from zq.sessions.outcomes import FOREVER, BatchOutcome, Reply, Watcher, Watches
 from zq.sessions.requests import (
     ORPHAN_PATIENCE,
@@ -118,7 +118,7 @@ class ClientSession:
         self.streams = Streams()
         self._watches = Watches(lambda: next(self._numbers))
         self._cancelled: deque[Span] = deque(maxlen=CANCELLED_MAX)
-        self._news = News(self.secret)
+        self._notices = Notices(self.secret)
         self._is_older = False  # whether this coordinator knows neither withdraw nor confirm
         self._outbox: list[ToCoordinator] = []
         self._failure: Exception | None = None
@@ -188,15 +188,15 @@ class ClientSession:
                 continue
             if request.confirms:
                 self._forget(number, request)
-                self._news.forgotten.append(number)
+                self._notices.forgotten.append(number)
             else:
                 request.orphan(now)
                 self._deadline = min(self._deadline, request.deadline)
 
     def leave(self) -> None:
         """The connection is about to be closed: the coordinator need not find out by itself that nobody waits."""
-        self._news.forgotten += [number for number, one in self._outstanding.items() if isinstance(one, PullRequest)]
-        self._news.forgotten += self._watches.numbers()
+        self._notices.forgotten += [number for number, one in self._outstanding.items() if isinstance(one, PullRequest)]
+        self._notices.forgotten += self._watches.numbers()
         self._send_news()
 
     def give_back(self, now: float, assignments: Iterable[Assignment]) -> None:
@@ -218,7 +218,7 @@ class ClientSession:
         self._pinged_at = -FOREVER
         self._silent_since = None
         self._is_older = False
-        self._news.connected()
+        self._notices.connected()
         for request in self._outstanding.values():
             if isinstance(request, PullRequest):
                 request.say_again(confirms=request.reply is not None, secret=self.secret)
@@ -354,7 +354,7 @@ class ClientSession:
 
     def _send_news(self) -> None:
         """Says what needs no answer."""
-        self._outbox += self._news.take(self._watches.take_forgotten(), self._ping, is_older=self._is_older)
+        self._outbox += self._notices.take(self._watches.take_forgotten(), self._ping, is_older=self._is_older)
 
     # Receiving. An answer to what is not outstanding came twice, or too late.
 
@@ -372,9 +372,9 @@ class ClientSession:
     def _receive_tasks(self, now: float, message: Tasks) -> None:
         request = self._outstanding.get(message.request)
         if isinstance(request, PullRequest) and request.confirms:
-            self._news.arrived += [one.token for one in message.assignments]
+            self._notices.arrived += [one.token for one in message.assignments]
             if request.is_repeated:
-                self._news.forgotten.append(message.request)
+                self._notices.forgotten.append(message.request)
         elif request is not None and request.reply is None:
             self.give_back(now, message.assignments)
         self._resolve(message.request, message.assignments)
@@ -391,7 +391,7 @@ class ClientSession:
         # A ping that a caller asked for is not in the row of those that requests are compared with.
         pong = -1 if message.request in self._outstanding else message.request
         self._resolve(message.request, message.epoch)
-        self._news.note_pong(pong)
+        self._notices.note_pong(pong)
         for request in self._outstanding.values():
             if request.is_lost(pong, is_other_epoch=is_other_epoch):
                 self._say(request)
@@ -434,7 +434,7 @@ class ClientSession:
             if request.is_over(now):
                 self._forget(number, request)
                 if isinstance(request, PullRequest) and request.confirms:
-                    self._news.forgotten.append(number)
+                    self._notices.forgotten.append(number)
             else:
                 first = min(first, request.first_deadline())
         self._deadline = first

@@ -40,11 +40,11 @@ class MemoryTransaction:
 
     @property
     def way_out_bytes(self) -> float:
-        return (self._store.capacity_bytes or UNLIMITED) - self._store.marks.spent
+        return self._store.room - self._store.marks.spent
 
     @property
     def room_bytes(self) -> float:
-        return (self._store.capacity_bytes or UNLIMITED) - self._store.used_bytes
+        return self._store.room - self._store.used_bytes
 
     def get(self, table: str, key: bytes) -> bytes | None:
         return self._store.values[table].get(key)
@@ -55,7 +55,7 @@ class MemoryTransaction:
             raise StoreError(f"expected a key of 1 to 511 bytes, got {len(key)}")
         old = store.values[table].get(key)
         added = len(value) + (len(key) if old is None else -len(old))
-        if store.capacity_bytes is not None and added > 0 and store.used_bytes + added > store.capacity_bytes:
+        if added > 0 and store.used_bytes + added > store.room:
             raise StoreFullError(f"the store has no room for {added} bytes more")
         self._undo.append((table, key, old))
         store.set(table, key, value)
@@ -117,7 +117,8 @@ class MemoryStore:
     @capacity_bytes.setter
     def capacity_bytes(self, count: int | None) -> None:
         self._capacity_bytes = count
-        self.marks = marks_of(count or UNLIMITED)
+        self.room = count or UNLIMITED
+        self.marks = marks_of(self.room)
 
     def begin(self) -> MemoryTransaction:
         if self.is_busy:
@@ -126,8 +127,7 @@ class MemoryStore:
         return MemoryTransaction(self)
 
     def info(self) -> StoreInfo:
-        capacity = self.capacity_bytes or UNLIMITED
-        return StoreInfo(self.used_bytes, capacity, None, self.used_bytes > self.marks.full)
+        return StoreInfo(self.used_bytes, self.room, None, self.used_bytes > self.marks.full)
 
     def close(self) -> None:
         """Does nothing: what is in memory stays for a machine that is started again over this store."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from math import inf
 from typing import Any, Final
 
+from zq.errors import short
 from zq.wire import limits, messages
 from zq.wire.messages import DEFAULT_OPTIONS, Accepted, Assignment, Ended, Receipt, Refused, Settled
 from zq.wire.options import read_options
@@ -35,7 +36,6 @@ from zq.wire.values import (
     read_number,
     read_span,
     read_text,
-    short,
 )
 
 OUTCOMES: Final = ("done", "cancelled", "expired", "dead", "duplicate", "unknown")

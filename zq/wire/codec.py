@@ -12,7 +12,7 @@ from typing import Any, Final, Literal, NamedTuple
 
 import msgpack
 
-from zq.errors import RemoteProtocolError
+from zq.errors import RemoteProtocolError, cut
 from zq.wire import answers, messages, requests
 from zq.wire.frames import COUNTED_BYTES, LOOKED_AT_BYTES, SPARE, check_frame, pass_over, request_of
 from zq.wire.limits import (
@@ -27,7 +27,7 @@ from zq.wire.limits import (
 )
 from zq.wire.messages import DEFAULT_OPTIONS, Batch, FromCoordinator, Message, Options, ToCoordinator
 from zq.wire.packing import pack
-from zq.wire.values import INT_MAX, Malformed, TooLarge, cut
+from zq.wire.values import INT_MAX, Malformed, TooLarge
 
 MAP_MAX: Final = 100
 """Entries of a map: headers, arguments, and the rows of answers."""

@@ -14,6 +14,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, Final
 
+from zq.errors import short
 from zq.wire.messages import (
     Accepted,
     Answer,
@@ -47,7 +48,6 @@ from zq.wire.messages import (
 )
 from zq.wire.questions import NAMES_IN_COMMANDS, NAMES_IN_QUERIES, NAMES_IN_SCHEDULE, Question, Shape
 from zq.wire.topics import MANY, NAMESPACE_SEPARATOR, ONE
-from zq.wire.values import short
 
 NAMESPACE_BYTES_MAX: Final = 64
 """Half of a name: something must be left for what is in it."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
+from zq.errors import short
 from zq.wire import limits
 from zq.wire.messages import DEFAULT_OPTIONS, Options
 from zq.wire.retry import RetryPolicy
@@ -27,7 +28,6 @@ from zq.wire.values import (
     read_queue,
     read_seconds,
     read_text,
-    short,
 )
 
 ON_LOST: Final = ("reassign", "cancel", "dead")

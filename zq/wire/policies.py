@@ -10,9 +10,9 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any, Final, NamedTuple, TypedDict
 
+from zq.errors import short
 from zq.wire.limits import ATTEMPTS_MAX
 from zq.wire.retry import RetryPolicy
-from zq.wire.values import short
 
 TASKS_MAX: Final = 1 << 40
 """Largest number that a limit on tasks may name: more than any store holds, and safe in a record."""
@@ -122,13 +122,15 @@ def read_policies(values: Mapping[str, Any]) -> dict[str, Any]:
 
 def policies_record(policies: QueuePolicies) -> dict[str, Any]:
     """Returns what differs from the defaults."""
+    if policies is DEFAULT_POLICIES:  # as of most queues, whose records are written in each turn
+        return {}
     defaults = DEFAULT_POLICIES._asdict()
     return {name: value for name, value in policies._asdict().items() if value != defaults[name]}
 
 
 def policies_of(record: Mapping[str, Any]) -> QueuePolicies:
     """Returns the policies of a record."""
-    return DEFAULT_POLICIES._replace(**record)
+    return DEFAULT_POLICIES._replace(**record) if record else DEFAULT_POLICIES
 
 
 def _read_int(least: int, most: int) -> Callable[[str, Any], int]:

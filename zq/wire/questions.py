@@ -102,3 +102,9 @@ NAMES_IN_COMMANDS: Final[dict[str, Question]] = {
     "bind": _question("pattern queue"),
     "unbind": _question("pattern queue"),
 }
+
+EVENT_KINDS: Final = (
+    "accepted", "refused", "assigned", "done", "failed", "retried", "lost", "stale",
+    "expired", "dead", "cancelled", "revived", "worker", "queue",
+)  # fmt: skip
+"""The kinds of live events, which may be followed."""

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, Final
 
+from zq.errors import short
 from zq.wire import limits, messages
 from zq.wire.messages import DEFAULT_OPTIONS, Batch, Done, Failed, Group, Held, Settle, Submit
 from zq.wire.options import GROUP_POLICIES, read_asked_options
@@ -45,7 +46,6 @@ from zq.wire.values import (
     read_queue,
     read_span,
     read_text,
-    short,
 )
 from zq.wire.wholeness import is_whole_batch
 
@@ -61,12 +61,15 @@ def read_batch(value: Any) -> Batch:
     if len(blob) > most:
         raise TooLarge(f"expected at most {most} bytes in a batch of {count}, got {len(blob)}")
     read = DEFAULT_OPTIONS if options is None else read_asked_options(options)
-    return Batch(read_id(id, "batch id"), read_queue(queue, "queue"), read, ends, blob)
+    read_name(queue, "queue")
+    if "/" in queue:  # a call less for each batch that is in no namespace
+        read_queue(queue, "queue")
+    return Batch(read_id(id, "batch id"), queue, read, ends, blob)
 
 
 def _check_whole(what: str, parts: Sequence[Batch | Done | messages.Publish]) -> None:
     """Checks that the payloads or results of a message are msgpack values, if that takes no time to speak of."""
-    if sum([len(one.blob) for one in parts]) > limits.WHOLE_BYTES_MAX:
+    if (len(parts[0].blob) if len(parts) == 1 else sum([len(one.blob) for one in parts])) > limits.WHOLE_BYTES_MAX:
         return
     for one in parts:
         if one.blob and not is_whole_batch(one.ends, one.blob):
@@ -309,10 +312,13 @@ def read_settle(fields: list[Any]) -> Settle:
         expect_fields(fields, 4, "settle")
     number, credit, done, failed = fields[:4]
     completions = read_many(_done, done, "completions")
-    if sum([len(one.forwards) + len(one.groups) for one in completions]) > limits.FORWARDS_MAX:
+    # Fields by position: every completion passes here.
+    if sum([len(one[6]) + len(one[7]) for one in completions if one[6] or one[7]]) > limits.FORWARDS_MAX:
         raise TooLarge(f"expected at most {limits.FORWARDS_MAX} batches and groups in all forwards of a settle")
-    _check_whole("result", completions)
-    _check_whole("payload", [batch for one in completions for batch in one.forwards])
+    if results := [one for one in completions if one.blob]:
+        _check_whole("result", results)
+    if forwards := [batch for one in completions for batch in one.forwards]:
+        _check_whole("payload", forwards)
     return Settle(
         read_int(number, "number"),
         None if credit is None else _CREDIT(credit),

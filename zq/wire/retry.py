@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any, Final, NamedTuple, Self
 
+from zq.errors import short
 from zq.wire.limits import DELAY_MAX, RETRY_FACTOR_MAX
-from zq.wire.values import short
 
 RETRY_KINDS: Final = ("none", "constant", "linear", "exponential", "full-jitter")
 

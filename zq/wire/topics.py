@@ -7,7 +7,7 @@ and has no wildcards: a pattern matches topics of its own namespace only.
 
 from typing import Final
 
-from zq.wire.values import short
+from zq.errors import short
 
 SEPARATOR: Final = "."
 ONE, MANY = "*", "#"

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any, Final, NamedTuple, Self
 
+from zq.errors import short
 from zq.wire.limits import NAME_BYTES_MAX
-from zq.wire.values import short
 
 UNTIL: Final = ("ended", "started")
 UNIQUE_POLICIES: Final = ("keep", "replace")

@@ -7,6 +7,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any, Final, TypeVar, cast
 
+from zq.errors import short
 from zq.wire import limits
 from zq.wire.batch import count_tasks, offsets_of
 from zq.wire.messages import Span
@@ -119,28 +120,6 @@ def read_id(value: Any, what: str) -> str:
     if limits.TASK_SEPARATOR in id:
         raise Malformed(f"expected {what} without {limits.TASK_SEPARATOR}, got {short(value)}")
     return id
-
-
-SHORT_CHARS: Final = 60
-"""Of a value that a peer has sent, in a sentence about it."""
-
-FAULT_CHARS: Final = 800
-"""Of a sentence about what a peer has sent: some list what was expected."""
-
-
-def short(value: Any) -> str:
-    """Returns what a peer has sent as it is repeated to anyone: as Python writes it, so that a terminal shows it as it
-    is, and its beginning only.
-    """
-    if isinstance(value, str):
-        value = value[: SHORT_CHARS + 1]
-    text = repr(value) if isinstance(value, int | float | bool | None | str) else type(value).__name__
-    return text if len(text) <= SHORT_CHARS else f"{text[:SHORT_CHARS]}..."
-
-
-def cut(text: str, most: int = FAULT_CHARS) -> str:
-    """Returns a sentence in which there may be what a peer has sent, and no more than its beginning."""
-    return text if len(text) <= most else f"{text[:most]}..."
 
 
 def read_many(reader: Callable[[Any], T], value: Any, what: str) -> tuple[T, ...]:

@@ -27,8 +27,8 @@ from zq.core.state.places import Dead
 from zq.core.state.queue import Queue, queue_fields
 from zq.core.state.step import Step
 from zq.core.tasks import dead_letters, publishing, schedules
+from zq.errors import short
 from zq.wire.policies import read_policies
-from zq.wire.values import short
 
 REPLAY_RATE_MIN, REPLAY_RATE_MAX = 0.001, 100_000.0
 """Dead letters a second that a replay may bring back: from a few an hour to what the coordinator can do."""

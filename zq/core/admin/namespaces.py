@@ -13,8 +13,8 @@ from zq.core.state.books import Books
 from zq.core.state.namespace_limits import NAMESPACES_MAX, Tally
 from zq.core.state.step import Step
 from zq.core.state.transitions import NAMES
+from zq.errors import short
 from zq.wire.namespaces import check_namespace
-from zq.wire.values import short
 
 LIMIT_MAX = 1 << 60
 """Largest limit: more than any store holds, and safe in a record."""

@@ -31,13 +31,13 @@ from zq.core.state.places import Place
 from zq.core.state.queue import Queue
 from zq.core.state.step import Step
 from zq.core.tasks import cancelling, dead_letters, key_turns, publishing
-from zq.wire.values import short
+from zq.errors import short
 
 ALL_STATES: Final = ("waiting", "parked", "scheduled", "dead")
 DEFAULT_STATES: Final = ("waiting", "parked", "scheduled")
 
 PORTION_TASKS: Final = 1000
-PORTION_ROWS: Final = 500
+PORTION_ROWS: Final = 250
 PORTION_BYTES: Final = 4 << 20
 """What one step does of all operations together: a few milliseconds. Rows are also those that it only passes by."""
 

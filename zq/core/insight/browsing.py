@@ -28,9 +28,9 @@ from zq.core.state.leases import Lease
 from zq.core.state.places import Dead, End, Finished, FinishedKind
 from zq.core.state.queue import Queue
 from zq.core.state.step import Step
+from zq.errors import short
 from zq.task import task_id
 from zq.wire.limits import DELAY_MAX, TASK_SEPARATOR
-from zq.wire.values import short
 
 TASK_ROW_WORK = 1
 """Of building the row of a task: of a listing's rows the smallest."""

@@ -7,9 +7,9 @@ from zq.core.state import event_streams
 from zq.core.state.books import Books
 from zq.core.state.holder import Peer
 from zq.core.state.step import Step
-from zq.wire.events import EVENT_KINDS
+from zq.errors import short
 from zq.wire.messages import Error, Events, Follow
-from zq.wire.values import short
+from zq.wire.questions import EVENT_KINDS
 
 
 def follow(books: Books, step: Step, peer: Peer, message: Follow) -> None:

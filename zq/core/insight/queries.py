@@ -19,7 +19,7 @@ from zq.core.state.queue import SHOWN_COUNTS, queue_fields, queue_row
 from zq.core.state.step import Step
 from zq.core.state.transitions import NAMES
 from zq.core.tasks import groups, publishing, schedules
-from zq.wire.values import short
+from zq.errors import short
 
 LOOKED_AT_PER_WORK = 16
 """Workers of a queue, queues of a worker or leases, that are only counted or compared, in a unit of work."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Collection, Hashable
+from heapq import heapify, heappush
 from typing import Any, NamedTuple
 
 from zq.core import tables
@@ -44,6 +45,8 @@ BATCH_OVERHEAD_BYTES = 1000
 
 
 STORE_FULL = "the store is full; room comes when tasks have ended and are forgotten, or are purged"
+PULL_ENDS_MIN = 1024
+"""Ends of pulls, of which most wait no more, from which on these are forgotten."""
 
 
 class CountersRecord(NamedTuple):
@@ -96,6 +99,9 @@ class Books:
         # By connection and request, what goes through dead letters (`zq.core.admin.dead_searches`).
         self.searches: dict[tuple[Peer, int], Any] = {}
         self.departed: deque[Departure] = deque()  # whose leases have not all ended yet
+        self.passed_schedules = b""  # the row from which on those that are due are looked at next; empty: the first
+        self.pull_ends: list[tuple[float, int, PullWait]] = []  # heap: when pulls have waited long enough
+        self.stirred_holders: dict[Holder, None] = {}  # for which this step has stirred queues
         self.joints: dict[str, Any] = {}  # by id, groups that are being joined, as far as that is
         self.counters: dict[str, int] = {}
         self.stirred: dict[Queue, None] = {}  # queues in which something can perhaps be assigned
@@ -112,6 +118,7 @@ class Books:
         self.turn = 0
         self.cramped = 0  # tenths of tenths, of portions: how tight the store is
         self._event_number = 0
+        self._pull_number = 0
 
     def next_event(self) -> int:
         """Returns a number that is larger than all before, over restarts too."""
@@ -364,10 +371,19 @@ class Books:
         self.deadlines.pulls.bring_forward(wait.until)
         self.stirred[queue] = None
         self.pulls[wait.key] = wait
+        heappush(self.pull_ends, (wait.until, self.turn_of_pull(), wait))
         guest = self.guests.welcome(wait.peer, now)
         guest.pulls[wait.key] = wait
         guest.account.pulls += 1
         self.deadlines.guests.bring_forward(now + self.options.suspect_after)
+
+    def turn_of_pull(self) -> int:
+        """Returns a number that only grows; and forgets the ends of pulls that wait no more, if they are many."""
+        if len(self.pull_ends) > 2 * len(self.pulls) + PULL_ENDS_MIN:
+            self.pull_ends = [one for one in self.pull_ends if self.pulls.get(one[2].key) is one[2]]
+            heapify(self.pull_ends)
+        self._pull_number += 1
+        return self._pull_number
 
     def note_served(self, puller: Holder) -> None:
         """Notes at which connection a pull has leases."""
@@ -387,6 +403,8 @@ class Books:
     def end_pull(self, wait: PullWait) -> None:
         """Notes that a pull does not wait any more; its queue has it no longer."""
         del self.pulls[wait.key]
+        if not self.pulls:
+            self.pull_ends.clear()
         guest = self.guests[wait.peer]
         del guest.pulls[wait.key]
         guest.account.pulls -= 1
@@ -397,6 +415,9 @@ class Books:
         """Notes that a holder has room again, for the queues in which tasks wait for it; what waits from this step on
         is noted by itself.
         """
+        if holder in self.stirred_holders:
+            return
+        self.stirred_holders[holder] = None
         unserved = self.unserved
         if len(unserved) < len(holder.queues):
             for queue in unserved:

@@ -16,8 +16,8 @@ from collections.abc import Callable
 from zq.core.accounts import Account
 from zq.core.state.batch import StoredBatch
 from zq.core.state.holder import Peer
-from zq.wire.events import EVENT_KINDS
 from zq.wire.messages import Event, Events, Follow
+from zq.wire.questions import EVENT_KINDS
 from zq.wire.topics import NAMESPACE_SEPARATOR
 
 EVENTS_MAX = 256

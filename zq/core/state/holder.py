@@ -59,11 +59,6 @@ class HolderOf(Generic[L]):
     account: Account | None = None  # that its leases count for; None: of a peer that is not back since the start
 
     @property
-    def is_doubted(self) -> bool:
-        """Whether it was away, or held tasks without working on them, since it last settled one."""
-        return self.idle_finds > 0 or self.gaps > 1
-
-    @property
     def key(self) -> str:
         """The key under which a pull is kept that has leases: other than its name, nobody can guess it."""
         return _pull_key(self.name, self.incarnation)
@@ -73,15 +68,18 @@ class HolderOf(Generic[L]):
         """Returns how many more tasks it may get."""
         if self.solo or self.is_resting or self.life is not Life.LIVE:
             return 0
-        if self.account is not None and self.account.is_full:
+        account = self.account
+        if account is not None and account.leases >= account.leases_max:
             return 0
         return (self.credit if not self.idle_finds else min(1, self.credit)) - self.held
 
-    @property
-    def room(self) -> int:
-        """Returns how many more tasks it may get, and its peer with it."""
+    def room_for(self, most: int) -> int:
+        """Returns how many of so many tasks it may get, and its peer with it."""
+        most = min(most, self.free)
         account = self.account
-        return self.free if account is None else min(self.free, account.leases_max - account.leases)
+        if account is not None and account.leases + most > account.leases_max:
+            return account.leases_max - account.leases
+        return most
 
 
 class PullWait(NamedTuple):

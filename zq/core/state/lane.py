@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from heapq import heappop, heappush
 from itertools import islice
-from typing import Protocol
+from typing import Final, Protocol
 
 from zq.wire.messages import Options
 
@@ -61,6 +61,10 @@ class Lane:
         return self.cursor is not None and (not self.heap or self.cursor <= self.heap[0])
 
 
+NO_HEAPS: Final[dict[str, list[tuple[bytes, bytes]]]] = {}
+NOTHING_OPENED: Final[dict[str, None]] = {}
+
+
 class SetAside:
     """Batches that are ready and wait outside of their lane for one thing, so that nobody waits behind them: for their
     key to have room (`Gate.held`), or for the worker of their key (`Queue.awaiting`).
@@ -73,8 +77,8 @@ class SetAside:
     __slots__ = ("_heaps", "_opened")
 
     def __init__(self) -> None:
-        self._heaps: dict[str, list[tuple[bytes, bytes]]] = {}  # of (place, task key); invariant: none is empty
-        self._opened: dict[str, None] = {}  # what may have come since it was last asked
+        self._heaps = NO_HEAPS  # of (place, task key); invariant: none is empty
+        self._opened = NOTHING_OPENED  # what may have come since it was last asked
 
     def __len__(self) -> int:
         """Returns for how many things anything waits."""
@@ -89,6 +93,8 @@ class SetAside:
 
     def put(self, reason: str, place: bytes, key: bytes) -> None:
         """Adds a batch that was taken out of its lane."""
+        if self._heaps is NO_HEAPS:  # most queues never set anything aside
+            self._heaps, self._opened = {}, {}
         heappush(self._heaps.setdefault(reason, []), (place, key))
 
     def take(self, reason: str) -> tuple[bytes, bytes] | None:

@@ -93,6 +93,9 @@ Holder = HolderOf[Lease]
 """Whoever holds leases."""
 
 
+_NO_PROOFS: dict[int, bytes] = {}
+
+
 class Claimant:
     """Who says something about leases: a connection, the worker at it, and what proves that leases are known there."""
 
@@ -104,7 +107,7 @@ class Claimant:
         self._peer = peer
         self._owner = owner  # name of its key
         self.worker = worker
-        self._proofs = dict(proofs)
+        self._proofs = dict(proofs) if proofs else _NO_PROOFS
 
     def may_speak_for(self, lease: Lease) -> bool:
         """Whether a lease may be ended, given back, prolonged or confirmed: that of a worker by it alone; that of a

@@ -80,9 +80,6 @@ class Shares:
         self._changed = changed
         self._uncounted = UncountedQueues(changed)
 
-    def __bool__(self) -> bool:
-        return bool(self.by_name)
-
     def get(self, name: str) -> Share | None:
         """Returns the namespace of a name if it has limits."""
         share = self.by_name.get(name)

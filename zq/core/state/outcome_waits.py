@@ -104,6 +104,10 @@ class Waits:
         del entries[peer, request]
         if not entries:
             del self.entries[id]
+            if not self.entries:  # what there was to tell is for nobody
+                self._ended.clear()
+                self._progress.clear()
+                self._news.clear()
         return True
 
     def forget_oldest(self, peer: Peer) -> int | None:

@@ -327,7 +327,7 @@ def enter_ended(books: Books, step: Step, batch: StoredBatch, end: tuple[Any, ..
     if step.tx.delete(tables.PENDING, batch.key):
         batch.queue.free_bytes(len(batch.blob))
     id = batch.own_id
-    if step.tx.is_spent and end[1] != "done":  # what is purged to make room must not take any
+    if end[1] != "done" and step.tx.is_spent:  # what is purged to make room must not take any
         _forget_at_once(step, batch)
         return
     step.tx.put(tables.INDEX, id.encode(), tables.pack(end))
@@ -388,16 +388,17 @@ def note_duplicate(books: Books, step: Step, queue: Queue, id: str, original: st
     enter_finished(books, step, id, TASKS, key)
 
 
-def forget(step: Step, row: Finished) -> None:
-    """Forgets how tasks ended, and their results."""
+def forget(step: Step, row: Finished) -> int:
+    """Forgets how tasks ended, and their results; returns how many rows these had."""
     step.tx.delete(tables.INDEX, row.id.encode())
-    if row.has_results:
-        _delete_results(step, row.batch_key)
+    return _delete_results(step, row.batch_key) if row.has_results else 0
 
 
-def _delete_results(step: Step, batch_key: bytes) -> None:
-    for key in [key for key, _ in step.tx.scan(tables.RESULTS, *tables.result_bounds(batch_key))]:
+def _delete_results(step: Step, batch_key: bytes) -> int:
+    keys = [key for key, _ in step.tx.scan(tables.RESULTS, *tables.result_bounds(batch_key))]
+    for key in keys:
         step.tx.delete(tables.RESULTS, key)
+    return len(keys)
 
 
 # Results of tasks, under the task key of their batch.

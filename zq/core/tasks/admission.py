@@ -40,7 +40,7 @@ SHARE_RETRY_AFTER = 1.0
 STORE_RETRY_AFTER = 5.0
 """Seconds, when the store is full: room comes with retention or with a person."""
 
-RELEASE_MAX = 1000
+RELEASE_MAX = 500
 RELEASE_BYTES = 16 << 20
 """Scheduled batches that one step moves to pending, and their bytes: a bounded part of its time, and of the room of a
 store. One of them may be as large as a frame.
@@ -57,12 +57,14 @@ def submit(books: Books, step: Step, peer: Peer, message: Submit) -> None:
             accepted.append(repeat(books, batch, known))
             books.count("repeated")
             continue
-        try:
-            queue = books.queue_for(step, batch.queue)
-        except BusyRequestError as error:
-            refused.append(Refused(batch.id, "busy", STORE_RETRY_AFTER, str(error)))
-            books.count("busy")
-            continue
+        queue = books.queues.get(batch.queue)
+        if queue is None:
+            try:
+                queue = books.queue_for(step, batch.queue)
+            except BusyRequestError as error:
+                refused.append(Refused(batch.id, "busy", STORE_RETRY_AFTER, str(error)))
+                books.count("busy")
+                continue
         if batch.options.unique is not None and batch.tasks == 1:
             original = _original(books, step, queue, batch)
             if original is not None and step.tx.is_full:
@@ -237,7 +239,7 @@ def refusal(books: Books, step: Step, queue: Queue, batch: WireBatch) -> Refused
         return Refused(batch.id, "busy", RETRY_AFTER_MAX, reason)
     if step.tx.is_full:
         return Refused(batch.id, "busy", STORE_RETRY_AFTER, STORE_FULL)
-    if books.shares and (full := books.shares.refusal([queue], count, len(batch.blob))) is not None:
+    if books.shares.by_name and (full := books.shares.refusal([queue], count, len(batch.blob))) is not None:
         return Refused(batch.id, "busy", SHARE_RETRY_AFTER, full)
     return _overflow(books, step, queue, batch, count)
 

@@ -70,6 +70,8 @@ Granted = dict[Holder, list[Lease]]
 def assign_all(books: Books, step: Step) -> float:
     """Assigns what can be; returns when to look again, because a gate opens by time."""
     next_at = _ring_gates(books, step) if books.gated else inf
+    if books.stirred_holders:
+        books.stirred_holders.clear()
     if books.stirred:
         if step.tx.is_short:
             return min(next_at, step.now + SHORT_SECONDS)
@@ -97,6 +99,8 @@ def _serve_queues(books: Books, step: Step) -> None:
         _serve_workers(books, step, queue, granted)
         if queue.pull_waits:
             _serve_pulls(books, step, queue, None)
+        if not queue.pull_waits:
+            books.pulled.pop(queue, None)
         if queue.total_waiting:
             books.unserved[queue] = None
     leases = [lease for part in granted.values() for lease in part]
@@ -132,7 +136,7 @@ def _serve_workers(books: Books, step: Step, queue: Queue, granted: Granted) -> 
                 owner = next(_ring(queue).owners(batch.options.key))
                 service_order.set_aside(books, lane, batch, queue.awaiting, owner)
             continue
-        lease = _grant(books, step, lane, batch, worker, min(most, worker.room))
+        lease = _grant(books, step, lane, batch, worker, worker.room_for(most))
         granted.setdefault(worker, []).append(lease)
         if worker.free <= 0:
             ready.remove(worker)

@@ -11,14 +11,14 @@ from math import inf
 
 from zq.core import tables
 from zq.core.state import places
-from zq.core.state.batch import StoredBatch
+from zq.core.state.batch import StoredBatch, bits
 from zq.core.state.books import Books
 from zq.core.state.step import Step
 from zq.core.state.transitions import EXPIRED
 from zq.core.tasks import endings
 
-EXPIRE_MAX = 1000
-"""Tasks, within one batch, that one step lets expire: a bounded part of its time."""
+EXPIRE_MAX = 250
+"""Tasks that one step lets expire one by one, up to twice as many: a bounded part of its time."""
 
 
 def expire_due(books: Books, step: Step) -> float:
@@ -45,13 +45,17 @@ def _expire(books: Books, step: Step, id: str) -> int:
         return 0  # it has ended, is another of its id, or has been started
     place, batch = found
     mask = batch.available()
-    places.leave(step, place, batch, mask)
     options, is_kept = batch.options, batch.queue.policies.on_expired == "dead"
     if mask == batch.full and batch.count > 1 and options.on_dead is None and not is_kept:
+        places.leave(step, place, batch, mask)
         endings.end(books, step, batch, EXPIRED, _reason(batch))
-    else:
-        endings.end_each(books, step, batch, mask, _expire_single)
-    return mask.bit_count()
+        return 1
+    first = sum(1 << index for index in bits(mask)[:EXPIRE_MAX])
+    places.leave(step, place, batch, first)
+    endings.end_each(books, step, batch, first, _expire_single)
+    if first != mask:
+        places.watch_expiry(books, step, batch)  # the others end in the next steps
+    return first.bit_count()
 
 
 def _expire_single(books: Books, step: Step, single: StoredBatch) -> None:

@@ -54,7 +54,13 @@ def uncover(books: Books, step: Step, lease: Lease, mask: int) -> None:
     lease.moved_at = step.now
     if lease.started:
         lease.forget_started(mask)
-    books.free_leases(lease.holder, mask.bit_count())
+    holder, count = lease.holder, mask.bit_count()
+    account = holder.account
+    if account is not None and count < account.leases < account.leases_max:  # as `free_leases`, for the usual case
+        holder.held -= count
+        account.leases -= count
+    else:
+        books.free_leases(holder, count)
     batch = lease.batch
     batch.leased &= ~mask
     if batch.options.ordered and batch.count > 1:
@@ -64,7 +70,6 @@ def uncover(books: Books, step: Step, lease: Lease, mask: int) -> None:
         books.stirred[batch.queue] = None
     books.stir_for(lease.holder)
     if not lease.mask:
-        holder = lease.holder
         del books.leases[lease.token], holder.leases[lease.token], batch.tokens[lease.token]
         if lease.is_solo:
             holder.solo = False

@@ -16,6 +16,7 @@ Invariant: what is on offer is leased to a pull.
 
 from __future__ import annotations
 
+from heapq import heappop
 from itertools import islice
 from math import inf
 
@@ -27,6 +28,9 @@ from zq.core.state.step import Step
 from zq.core.tasks import assignment, settling
 from zq.wire.limits import BATCH_TASKS_MAX
 from zq.wire.messages import Cancelled, Confirm, Error, Pull, Span, Tasks
+
+PULLS_ENDED_MAX = 1000
+"""Pulls that one step answers with nothing."""
 
 
 def pull(books: Books, step: Step, peer: Peer, message: Pull) -> None:
@@ -53,13 +57,15 @@ def pull(books: Books, step: Step, peer: Peer, message: Pull) -> None:
 
 def end_due(books: Books, step: Step) -> float:
     """Answers pulls that have waited long enough with nothing; returns when to look again."""
-    for queue in list(books.pulled):
-        for wait in [wait for wait in queue.pull_waits.values() if wait.until <= step.now]:
+    ends = books.pull_ends
+    left = PULLS_ENDED_MAX
+    while ends and ends[0][0] <= step.now and left > 0:
+        wait = heappop(ends)[2]
+        left -= 1
+        if books.pulls.get(wait.key) is wait:
             _drop(books, wait)
             step.send(wait.peer, Tasks(wait.pull.request, ()))
-        if not queue.pull_waits:  # they were served
-            books.pulled.pop(queue, None)
-    return min((wait.until for queue in books.pulled for wait in queue.pull_waits.values()), default=inf)
+    return ends[0][0] if ends else inf
 
 
 def _say_again(books: Books, step: Step, peer: Peer, message: Pull, held: Holder) -> None:
@@ -81,7 +87,8 @@ def _serve_or_wait(books: Books, step: Step, peer: Peer, message: Pull) -> None:
     books.check_peer(step, "leases")
     queue = books.queue_for(step, message.queue)
     wait = PullWait(peer, message, step.now + message.wait, step.owner)
-    is_first = not any(assignment.is_heard(books, step, one) for one in queue.pull_waits.values())
+    first = islice(queue.pull_waits.values(), assignment.PULLS_AT_ONCE)
+    is_first = not any(assignment.is_heard(books, step, one) for one in first)
     if is_first and not step.tx.is_short and assignment.serve_pull(books, step, queue, wait):
         return
     try:

@@ -43,14 +43,13 @@ class SaidBefore(NamedTuple):
 class Repeats:
     """What was stored before of that which one message says."""
 
-    __slots__ = ("_books", "_failures", "_left", "_records", "_step")
+    __slots__ = ("_books", "_failures", "_left", "_records", "_step", "has_looked")
 
     def __init__(self, books: Books, step: Step) -> None:
         self._books = books
         self._step = step
         self._left = SAID_BEFORE_MAX
-        self._records: dict[str, SaidBefore | None] = {}  # by id, as far as they were looked at
-        self._failures: dict[str, LastFailure | None] = {}
+        self.has_looked = False
 
     def forget(self, id: str) -> None:
         """Notes that something of a batch has ended by this message."""
@@ -60,6 +59,8 @@ class Repeats:
         """Returns which tasks of a batch (bit i is index i) were completed under this token before, with the same
         results and forwards.
         """
+        if not self.has_looked:
+            self._begin()
         repeated = self._mask_in(done.id, done, asked)
         if asked & ~repeated and done.hi - done.lo == 1:
             repeated |= self._mask_in(task_id(done.id, 0, done.lo), done, asked)
@@ -67,8 +68,16 @@ class Repeats:
 
     def is_failure(self, failed: Failed) -> bool:
         """Whether this failure was reported before."""
+        if not self.has_looked:
+            self._begin()
         known = ((failed.token, None), (failed.token, checksum(failed)))
         return any(self._last_failure(id) in known for id in (task_id(failed.id, 0, failed.index), failed.id))
+
+    def _begin(self) -> None:
+        """Makes what most messages do not need."""
+        self.has_looked = True
+        self._records: dict[str, SaidBefore | None] = {}  # by id, as far as they were looked at
+        self._failures: dict[str, LastFailure | None] = {}
 
     def _mask_in(self, id: str, done: Done, asked: int) -> int:
         """As `done_mask`, of the tasks of one record."""

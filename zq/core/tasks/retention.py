@@ -14,6 +14,9 @@ from zq.task import task_id
 FORGET_MAX = 1000
 """Ended batches forgotten in one step: more than a step can finish in the long run, and a bounded part of its time."""
 
+FORGET_COST_MAX = 2000
+"""Rows that one step deletes or looks for, to forget them: some of what has ended has thousands."""
+
 LOOK_SECONDS = 0.1
 """Until what had to stay is looked at again, at least, whatever `keep_seconds_min` is: no turn without end."""
 
@@ -21,8 +24,16 @@ LOOK_SECONDS = 0.1
 def forget(books: Books, step: Step) -> float:
     """Forgets the oldest of what has ended, when it is too old or too much; returns when to look again (wall)."""
     gone, next_time = _find_due(books, step)
-    forgotten = sum(_forget(books, step, row) for row in gone)
-    if forgotten < len(gone):  # some will be looked at again, which must not be at once
+    forgotten = seen = cost = 0
+    for row in gone:
+        if cost >= FORGET_COST_MAX:
+            next_time = step.wall
+            break
+        is_forgotten, one_cost = _forget(books, step, row)
+        forgotten += is_forgotten
+        seen += 1
+        cost += one_cost
+    if forgotten < seen:  # some will be looked at again, which must not be at once
         look_time = step.wall + LOOK_SECONDS
         books.deadlines.retention.when = max(books.deadlines.retention.when, look_time)
         next_time = max(next_time, look_time)
@@ -48,28 +59,38 @@ def _find_due(books: Books, step: Step) -> tuple[list[Finished], float]:
     return gone, inf
 
 
-def _forget(books: Books, step: Step, row: Finished) -> bool:
-    """Forgets one thing that has ended; False when a part of it is still known, and it is looked at again later."""
+def _forget(books: Books, step: Step, row: Finished) -> tuple[bool, int]:
+    """Forgets one thing that has ended, unless a part of it is still known: then it is looked at again later. Returns
+    whether it is forgotten, and what that has cost, in rows.
+    """
     places.leave_finished(step, row)
+    cost = 1
     match row.kind:
         case FinishedKind.PUBLICATION:
-            return publishing.forget(books, step, row.id)
+            parts = len(publishing.find(step, row.id) or ())
+            return publishing.forget(books, step, row.id), 1 + parts
         case FinishedKind.GROUP:
             groups.forget(books, step, row.id)
-            return True
-        case FinishedKind.SPLIT if _has_parts(step, row.id):
-            places.enter_finished(
-                books, step, row.id, row.kind, row.batch_key, has_results=row.has_results, is_new=False
-            )
-            return False
-    places.forget(step, row)
+            return True, groups.SWEEP_ROWS
+        case FinishedKind.SPLIT:
+            has_parts, cost = _look_for_parts(step, row.id)
+            if has_parts:
+                places.enter_finished(
+                    books, step, row.id, row.kind, row.batch_key, has_results=row.has_results, is_new=False
+                )
+                return False, cost
+    cost += places.forget(step, row)
     history.forget(step, row.id)
-    return True
+    return True, cost
 
 
-def _has_parts(step: Step, id: str) -> bool:
-    """Whether a task that was split off from a batch is still known: as long, its batch is, too."""
+def _look_for_parts(step: Step, id: str) -> tuple[bool, int]:
+    """Returns whether a task that was split off from a batch is still known: as long, its batch is, too; and how many
+    were looked for.
+    """
     end = places.find(step, id)
-    return isinstance(end, End) and any(
-        places.find(step, task_id(id, end.size, index)) is not None for index in bits(mask_of(end.split))
-    )
+    indexes = bits(mask_of(end.split)) if isinstance(end, End) else []
+    for looks, index in enumerate(indexes, 1):
+        if isinstance(end, End) and places.find(step, task_id(id, end.size, index)) is not None:
+            return True, looks
+    return False, len(indexes)

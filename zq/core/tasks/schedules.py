@@ -20,13 +20,16 @@ from zq.core.pages import Budget
 from zq.core.state.books import Books
 from zq.core.state.step import Step
 from zq.core.tasks import admission
+from zq.errors import short
 from zq.wire.limits import CATCH_UP, DELAY_MAX, EVERY_MIN
 from zq.wire.messages import DEFAULT_OPTIONS, Batch, Options, Schedule
 from zq.wire.options import schedule_fault
-from zq.wire.values import short
 
 FIRE_MAX: Final = 100
 """Tasks that schedules store in one step."""
+
+LOOK_MAX: Final = 300
+"""Schedules that are due and looked at in one step: the queues of all of them may be draining."""
 
 LATE_MAX: Final = 15.0
 """Seconds after which a time counts as missed for a schedule that skips what it has missed: the grace after a
@@ -211,16 +214,23 @@ def _find_due(books: Books, step: Step) -> tuple[list[tuple[float, str]], float]
     """Returns time and name of schedules that are due, and when to look again; one whose queue is draining waits."""
     due: list[tuple[float, str]] = []
     next_time = inf
-    for key, _ in step.tx.scan(tables.SCHEDULES, *tables.schedule_time_bounds()):
+    start, stop = tables.schedule_time_bounds()
+    start, books.passed_schedules = max(start, books.passed_schedules), b""
+    for looks, (key, _) in enumerate(step.tx.scan(tables.SCHEDULES, start, stop)):
         time, name = tables.split_schedule_time_key(key)
         if time > step.wall or len(due) == FIRE_MAX:
             return due, min(next_time, time)
+        if looks == LOOK_MAX:
+            books.passed_schedules = key
+            return due, step.wall
         row = find(step, name)
         queue = None if row is None else books.queues.get(row.queue)
         if queue is not None and queue.policies.draining:
             next_time = step.wall + RETRY_AFTER
         else:
             due.append((time, name))
+    if start != tables.schedule_time_bounds()[0]:
+        next_time = min(next_time, step.wall + RETRY_AFTER)  # those that were passed by are looked at again
     return due, next_time
 
 

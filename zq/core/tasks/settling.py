@@ -52,14 +52,15 @@ def settle(books: Books, step: Step, peer: Peer, sender: Holder | None, message:
             lease, mask, left = _judge_done(books, claimant, done, repeats)
             if lease is not None:
                 _complete(books, step, lease, done, mask)
-                repeats.forget(done.id)
+                if repeats.has_looked:
+                    repeats.forget(done.id)
             stale += left if len(stale) < STALE_SPANS_MAX else _as_one(left)
         for failed in message.failed:
             lease, bit, left = _judge_failed(books, claimant, failed, repeats)
             if lease is not None:
                 _fail(books, step, lease, bit, failed)
             stale += left
-    if sender is not None and sender.is_doubted and (message.done or message.failed) and not stale:
+    if sender is not None and (sender.idle_finds or sender.gaps > 1) and (message.done or message.failed) and not stale:
         sender.idle_finds, sender.gaps, sender.is_resting = 0, 0, False  # it works
         books.stir_for(sender)
     for id, span in stale[:STALE_NOTED_MAX]:
@@ -145,9 +146,9 @@ def _lease_of(books: Books, claimant: Claimant, token: int, id: str | None = Non
     said.
     """
     lease = books.leases.get(token)
-    if lease is None or (id is not None and id != lease.batch.id) or not claimant.may_speak_for(lease):
+    if lease is None or (id is not None and id != lease.batch.id):
         return None
-    return lease
+    return lease if lease.holder is claimant.worker or claimant.may_speak_for(lease) else None
 
 
 # What is stale of completions and failures (the fence): decided here, and nowhere else.

@@ -11,7 +11,7 @@ from zq.wire.messages import Confirm, ToCoordinator, Withdraw
 from zq.wire.proofs import proofs_of
 
 
-class News:
+class Notices:
     """What is still to be told. A confirmation is kept until a pong shows that it has come.
 
     Args:
