@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -101,7 +101,8 @@ class Raw:
         if not self._is_connected:
             self.socket.connect(self.address)
             self._is_connected = True
-        self.socket.send(encode(message))
+        with suppress(zmq.Again):  # a socket that was turned away meanwhile has nobody to send to
+            self.socket.send(encode(message), zmq.NOBLOCK)
 
     def hear(self, patience: float = PATIENCE) -> Any:
         """Returns the next message; None when none comes."""

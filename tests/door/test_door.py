@@ -40,11 +40,13 @@ from zq.wire.messages import (
 
 def hear_error(raw: Raw, request: int | None) -> Error:
     """Returns the error that answers a request, whatever else comes before it."""
-    while True:
+    give_up_at = time.monotonic() + PATIENCE
+    while time.monotonic() < give_up_at:
         heard = raw.hear()
         assert heard is not None
         if isinstance(heard, Error) and heard.request == request:
             return heard
+    raise AssertionError(f"nothing has ended request {request}")
 
 
 def test_a_key_that_is_revoked_loses_what_it_waits_for(tmp_path: Path) -> None:

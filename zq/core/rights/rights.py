@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
+from zq.core.accounts import COUNTED
 from zq.core.peer_limits import PeerLimits
 from zq.wire.limits import NAME_BYTES_MAX
 from zq.wire.namespaces import check_namespace
@@ -39,7 +40,8 @@ class Rights:
         work: of those whose tasks it may take.
         look: of those that it may look at, beside the others.
         namespaces: in which everything must be that it names; none: no matter where.
-        limits: what is different for it from the limits of every peer, as names and numbers.
+        limits: what is different for it from the limits of every peer, as names and numbers: of what is counted, not of
+            bytes and rates.
 
     Raises:
         ValueError: one of them cannot be.
@@ -95,11 +97,10 @@ class Rights:
 
     def limits_from(self, limits: PeerLimits) -> PeerLimits:
         """Returns the limits of this key, given those of every peer; raises ValueError for one that cannot be."""
-        try:
-            return replace(limits, **dict(self.limits))
-        except TypeError:
-            known = ", ".join(PeerLimits.__dataclass_fields__)
-            raise ValueError(f"expected limits of {known}, got {', '.join(dict(self.limits))}") from None
+        unknown = [name for name, _ in self.limits if name not in COUNTED]
+        if unknown:  # bytes and rates are of connections, whose keys ZeroMQ tells with their first message only
+            raise ValueError(f"expected limits of {', '.join(COUNTED)}, got {unknown[0]}")
+        return replace(limits, **dict(self.limits))
 
     def _may(self, deed: str, patterns: tuple[str, ...], queue: str) -> bool:
         known = self._known.get((deed, queue))
