@@ -18,6 +18,7 @@ from zq.core.options import CoordinatorOptions, Now
 from zq.core.state import event_streams, history, namespace_limits, outcome_waits, places, queue, unique_keys
 from zq.core.state.batch import StoredBatch
 from zq.core.state.books import Books
+from zq.core.state.ceilings import Ceilings
 from zq.core.state.deadlines import Deadline, Deadlines
 from zq.core.state.leases import Claimant, Holder, Lease
 from zq.core.state.operation import Chore, Chores, Operation
@@ -415,7 +416,7 @@ def _namespace_counts_one_queue(patch: pytest.MonkeyPatch) -> None:
 
 
 def _budget_not_asked(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(Books, "check_peer", lambda self, step, kind, more=1: None)
+    patch.setattr(Ceilings, "check_peer", lambda self, step, kind, more=1: None)
 
 
 def _count_does_not_fall(patch: pytest.MonkeyPatch) -> None:
@@ -444,7 +445,7 @@ def _wait_counted_for_ever(patch: pytest.MonkeyPatch) -> None:
 
 
 def _reserve_used_by_a_filler(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(Books, "check_store", lambda self, step: None)
+    patch.setattr(Ceilings, "check_store", lambda self, step: None)
 
 
 def _cancel_rewrites_an_end(patch: pytest.MonkeyPatch) -> None:

@@ -29,7 +29,8 @@ from zq.core.insight import following, queries
 from zq.core.opening import read_books
 from zq.core.options import NO_CALENDAR, Calendar, CoordinatorOptions, Now
 from zq.core.rights.guard import Guard
-from zq.core.state.books import STORE_FULL, Books
+from zq.core.state.books import Books
+from zq.core.state.ceilings import STORE_FULL
 from zq.core.state.holder import Peer
 from zq.core.state.leases import Holder
 from zq.core.state.outcome_waits import WaitEntry, outcome_messages

@@ -19,7 +19,7 @@ import zmq
 
 from zq.core.coordinator import Machine
 from zq.core.options import CoordinatorOptions, Now
-from zq.core.state.books import STORE_FULL
+from zq.core.state.ceilings import STORE_FULL
 from zq.core.state.holder import Peer
 from zq.core.tables import TABLES
 from zq.errors import ClosedError, StoreFullError

@@ -57,7 +57,7 @@ def carry_out(books: Books, step: Step, verb: str, arguments: dict[str, Any]) ->
 
 
 def _retry(books: Books, step: Step, arguments: dict[str, Any]) -> bool:
-    books.check_store(step)
+    books.ceilings.check_store(step)
     return _revive_one(books, step, text_in(arguments, "id"), None)
 
 
@@ -72,7 +72,7 @@ def _find_one(books: Books, step: Step, id: str) -> Dead | None:
 
 
 def _replay(books: Books, step: Step, arguments: dict[str, Any]) -> object:
-    books.check_store(step)
+    books.ceilings.check_store(step)
     to = _target(books, step, arguments)
     id = optional_text_in(arguments, "id")
     if id is not None:
@@ -93,7 +93,7 @@ def _search(books: Books, arguments: dict[str, Any], *, is_purge: bool) -> DeadS
 def _start_replay(books: Books, step: Step, arguments: dict[str, Any]) -> dict[str, Any]:
     if arguments.get("namespace") is not None and arguments.get("queue") is None:
         raise InvalidRequestError("expected a queue: a replay within a namespace is of one queue")
-    books.check_store(step)
+    books.ceilings.check_store(step)
     rate = number_in(arguments, "rate", REPLAY_RATE_MIN, REPLAY_RATE_MAX)
     id = name_in(arguments, "id")
     if len(books.replays) >= REPLAYS_MAX and id not in books.replays:
@@ -123,7 +123,7 @@ def _purge_dead(books: Books, step: Step, arguments: dict[str, Any]) -> object:
 
 
 def _bury(books: Books, step: Step, arguments: dict[str, Any]) -> object:
-    books.check_store(step)
+    books.ceilings.check_store(step)
     reason = optional_text_in(arguments, "reason") or "buried by a client"
     chores.bury(books, step, step.asker, text_in(arguments, "id"), reason)
     return LATER
@@ -136,7 +136,7 @@ def _set_queue(books: Books, step: Step, arguments: dict[str, Any]) -> dict[str,
     policies = {policy: value for policy, value in arguments.items() if policy not in ("queue", "namespace")}
     changes = judged(read_policies, policies)
     if name not in books.queues or not set(changes) <= FREE_POLICIES:
-        books.check_store(step)
+        books.ceilings.check_store(step)
     queue = books.queue_for(step, name)
     set_policies(books, step, queue, queue.policies._replace(**changes))
     if books.events is not None:
@@ -160,7 +160,7 @@ def _resume(books: Books, step: Step, arguments: dict[str, Any]) -> dict[str, An
 def _set_schedule(books: Books, step: Step, arguments: dict[str, Any]) -> dict[str, Any]:
     changes = {name: value for name, value in arguments.items() if name != "namespace"}
     if set(changes) - {"name", "is_paused"}:
-        books.check_store(step)
+        books.ceilings.check_store(step)
     return schedules.change(books, step, text_in(arguments, "name"), schedules.check_changes(changes))
 
 

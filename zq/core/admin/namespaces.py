@@ -32,7 +32,7 @@ def set_limits(books: Books, step: Step, arguments: dict[str, Any]) -> dict[str,
         _limit(arguments, "max_bytes", None if share is None else share.max_bytes),
     )
     if share is None and limits != (None, None):
-        books.check_store(step)
+        books.ceilings.check_store(step)
     if share is None and books.shares.limits >= NAMESPACES_MAX:
         raise InvalidRequestError(f"{NAMESPACES_MAX} namespaces have limits, which is the most there may be")
     books.shares.set(name, *limits, books.queues)

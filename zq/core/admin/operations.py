@@ -81,7 +81,7 @@ def _begin(books: Books, step: Step, kind: str, arguments: dict[str, Any], state
     queue = one_queue(books, arguments)
     _check_free(books, queue)
     if kind == "move":
-        books.check_store(step)
+        books.ceilings.check_store(step)
     to = _target(books, step, queue, arguments) if kind == "move" else None
     if kind == "delete":
         _check_deletable(queue, may_purge=arguments.get("purge") is True)

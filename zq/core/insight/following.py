@@ -39,7 +39,7 @@ def follow(books: Books, step: Step, peer: Peer, message: Follow) -> None:
             return
         try:
             if key not in followers.by_request:
-                books.check_peer(step, "follows")
+                books.ceilings.check_peer(step, "follows")
         except BusyRequestError as error:
             books.count(f"error {error.code}")
             step.send(peer, Error(message.request, error.code, str(error)))

@@ -8,25 +8,24 @@ its commit fails, the books are thrown away and read again.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Collection, Hashable
 from heapq import heapify, heappush
 from typing import Any, NamedTuple
 
 from zq.core import tables
-from zq.core.accounts import Accounts, BusyRequestError
+from zq.core.accounts import Accounts
 from zq.core.arguments import InvalidRequestError, text_in
 from zq.core.bindings import Bindings
 from zq.core.options import Calendar, CoordinatorOptions
 from zq.core.state.batch import StoredBatch, read_batch
+from zq.core.state.ceilings import Ceilings
 from zq.core.state.deadlines import Alarms, Deadlines
 from zq.core.state.event_streams import Followers
 from zq.core.state.holder import Guests, Peer, PullWait, request_of
 from zq.core.state.leases import Departure, Holder, Lease
 from zq.core.state.namespace_limits import Shares, Tallies
-from zq.core.state.operation import Chores, Operation
+from zq.core.state.operation import Chores, Operation, Replay
 from zq.core.state.outcome_waits import Waits
 from zq.core.state.queue import Lining, Queue, assign_policy
-from zq.core.state.replay import Replay
 from zq.core.state.step import Step
 from zq.core.state.throttle import Gate, needs_gate
 from zq.core.storage import Transaction
@@ -44,7 +43,6 @@ BATCH_OVERHEAD_BYTES = 1000
 """What a batch in memory takes beside its payloads, so that many small ones are bounded, too."""
 
 
-STORE_FULL = "the store is full; room comes when tasks have ended and are forgotten, or are purged"
 PULL_ENDS_MIN = 1024
 """Ends of pulls, of which most wait no more, from which on these are forgotten."""
 
@@ -87,6 +85,7 @@ class Books:
         self.offers: dict[int, float] = {}  # by token, in order: leases of pulls that are not confirmed, and until when
         self.unsure: dict[int, None] = {}  # by token: leases that were sent in the last step, and will not be confirmed
         self.accounts = Accounts(options.peer_limits)
+        self.ceilings = Ceilings(options, self.accounts, self.queues, self.count)
         self.guests = Guests(self.accounts)
         self.waits = Waits(self.guests)
         self.events: Followers | None = None  # None: nobody watches
@@ -151,9 +150,9 @@ class Books:
         """
         queue = self.queues.get(name)
         if queue is None:
-            self.check_queues(step, (name,))
+            self.ceilings.check_queues(step, (name,))
             queue = self._make_queue(step, name)
-            self.note_made(step, "queues", name)
+            self.ceilings.note_made(step, "queues", name)
         return queue
 
     def _make_queue(self, step: Step, name: str) -> Queue:
@@ -215,52 +214,6 @@ class Books:
             queue.gate.change(policies)
         elif needs_gate(policies):
             queue.gate = Gate(policies, now, is_restart=is_restart)
-
-    # What may be.
-
-    def check_store(self, step: Step) -> None:
-        """Raises BusyRequestError when the store is full: asked before anything is stored that is neither a completion
-        nor a way to free room.
-        """
-        if step.tx.is_full:
-            self.count("limit store")
-            raise BusyRequestError(STORE_FULL)
-
-    def check_queues(self, step: Step, names: Collection[str]) -> None:
-        """Raises BusyRequestError when whoever sent the message may not make those of the queues that are not there."""
-        fresh = {name for name in names if name not in self.queues}
-        if fresh:
-            self.check_made(step, "queues", len(self.queues), len(fresh))
-
-    def check_made(self, step: Step, kind: str, there: int, more: int = 1) -> None:
-        """Raises BusyRequestError when there are too many of a kind, or whoever sent the message has made too many.
-
-        Args:
-            step: with that peer.
-            kind: queues, bindings or schedules.
-            there: how many there are.
-            more: how many come.
-        """
-        most = getattr(self.options, f"{kind}_max")
-        if there + more > most:
-            self.count(f"limit {kind}_max")
-            raise BusyRequestError(f"there are {there} {kind}, and {kind}_max says that there may be {most}")
-        self.check_peer(step, kind, more)
-
-    def check_peer(self, step: Step, kind: str, more: int = 1) -> None:
-        """Raises BusyRequestError when whoever sent the message may not have so many more of a kind."""
-        if step.peer is None:
-            return
-        account = self.accounts.account_of(step.peer)
-        if account.room(kind) < more:
-            self.count(f"limit {kind}")
-            raise BusyRequestError(account.refusal(kind))
-        self.accounts.see_off(account)  # if this made it, and nothing comes of it
-
-    def note_made(self, step: Step, kind: str, name: Hashable) -> None:
-        """Notes that whoever sent the message has made something new."""
-        if step.peer is not None:
-            self.accounts.note_made(kind, name, self.accounts.account_of(step.peer))
 
     def portion(self, most: int) -> int:
         """Returns how much of its work a part of the upkeep may do in this step: less when a step did not fit the

@@ -6,7 +6,8 @@ from zq.core import tables
 from zq.core.accounts import BusyRequestError
 from zq.core.state import places, service_order, unique_keys
 from zq.core.state.batch import StoredBatch
-from zq.core.state.books import STORE_FULL, Books
+from zq.core.state.books import Books
+from zq.core.state.ceilings import STORE_FULL
 from zq.core.state.holder import Peer
 from zq.core.state.places import End, Known, Place
 from zq.core.state.queue import Queue

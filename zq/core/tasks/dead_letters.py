@@ -14,9 +14,9 @@ from zq.core import tables
 from zq.core.state import event_streams, history, places, unique_keys
 from zq.core.state.batch import StoredBatch
 from zq.core.state.books import Books
+from zq.core.state.operation import Replay, read_replay
 from zq.core.state.places import Dead
 from zq.core.state.queue import Queue
-from zq.core.state.replay import Replay, read_replay
 from zq.core.state.step import Step
 from zq.core.state.transitions import DEAD, PURGED
 from zq.core.tasks import endings

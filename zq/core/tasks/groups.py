@@ -24,7 +24,8 @@ from typing import Any
 from zq.core import tables
 from zq.core.state import places
 from zq.core.state.batch import StoredBatch
-from zq.core.state.books import STORE_FULL, Books
+from zq.core.state.books import Books
+from zq.core.state.ceilings import STORE_FULL
 from zq.core.state.operation import Chore
 from zq.core.state.places import FinishedKind
 from zq.core.state.step import EndedMembers, Notice, Step

@@ -49,8 +49,8 @@ def hello(books: Books, step: Step, peer: Peer, message: Hello) -> None:
         books.count("error fenced")
         return
     if worker is None or worker.name not in books.accounts.account_of(peer).holders:
-        books.check_peer(step, "workers")
-    books.check_queues(step, message.queues)
+        books.ceilings.check_peer(step, "workers")
+    books.ceilings.check_queues(step, message.queues)
     if worker is not None and worker.incarnation != message.incarnation:
         if _keeps_name(books, step, worker):
             _refuse_name(books, step, peer, worker)

@@ -20,7 +20,8 @@ from zq.core.arguments import InvalidRequestError, headers_in, judged, name_in, 
 from zq.core.bindings import Binding, Filter
 from zq.core.pages import Budget, Page, page
 from zq.core.state import places
-from zq.core.state.books import STORE_FULL, Books
+from zq.core.state.books import Books
+from zq.core.state.ceilings import STORE_FULL
 from zq.core.state.holder import Peer
 from zq.core.state.places import FinishedKind
 from zq.core.state.step import Step
@@ -164,14 +165,14 @@ def bind(books: Books, step: Step, arguments: dict[str, Any]) -> bool:
     bindings = books.bindings
     if binding in bindings.numbers:
         return False
-    books.check_store(step)
-    books.check_made(step, "bindings", len(bindings))
+    books.ceilings.check_store(step)
+    books.ceilings.check_made(step, "bindings", len(bindings))
     if sum(1 for _ in bindings.of(binding.queue, binding.pattern)) >= FILTERS_MAX:
         raise InvalidRequestError(
             f"queue {binding.queue} is bound to {binding.pattern} {FILTERS_MAX} times, by headers"
         )
     books.queue_for(step, binding.queue).save_later()
-    books.note_made(step, "bindings", binding)
+    books.ceilings.note_made(step, "bindings", binding)
     bindings.add(binding, bindings.last_number + 1)
     step.tx.put(tables.BINDINGS, tables.binding_key(bindings.last_number), tables.pack(binding))
     return True

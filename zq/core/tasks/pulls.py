@@ -84,7 +84,7 @@ def _say_again(books: Books, step: Step, peer: Peer, message: Pull, held: Holder
 
 
 def _serve_or_wait(books: Books, step: Step, peer: Peer, message: Pull) -> None:
-    books.check_peer(step, "leases")
+    books.ceilings.check_peer(step, "leases")
     queue = books.queue_for(step, message.queue)
     wait = PullWait(peer, message, step.now + message.wait, step.owner)
     first = islice(queue.pull_waits.values(), assignment.PULLS_AT_ONCE)
@@ -92,7 +92,7 @@ def _serve_or_wait(books: Books, step: Step, peer: Peer, message: Pull) -> None:
     if is_first and not step.tx.is_short and assignment.serve_pull(books, step, queue, wait):
         return
     try:
-        books.check_peer(step, "pulls")
+        books.ceilings.check_peer(step, "pulls")
     except BusyRequestError:
         books.forget_unused(queue)
         raise

@@ -91,7 +91,7 @@ def define(books: Books, step: Step, message: Schedule) -> dict[str, Any]:
     books.queue_for(step, batch.queue).save_later()
     if known is None:
         books.schedules += 1
-        books.note_made(step, "schedules", name)
+        books.ceilings.note_made(step, "schedules", name)
         _save(books, step, name, row._replace(next_time=first_time))
     else:
         is_same = (known.every, known.cron, known.timezone) == (row.every, row.cron, row.timezone)
@@ -121,9 +121,9 @@ def _check(books: Books, step: Step, message: Schedule) -> None:
         raise InvalidRequestError(
             f"a payload has {len(batch.blob)} bytes, the coordinator allows {books.options.payload_bytes_max}"
         )
-    books.check_store(step)
+    books.ceilings.check_store(step)
     if find(step, batch.id) is None:
-        books.check_made(step, "schedules", books.schedules)
+        books.ceilings.check_made(step, "schedules", books.schedules)
 
 
 def _first_time(books: Books, step: Step, row: ScheduleRow, start: float) -> float:
