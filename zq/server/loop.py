@@ -45,7 +45,9 @@ log = logging.getLogger(__name__)
 COORDINATOR_HIGH_WATER_MARK = 20_000
 """Messages queued for one peer in each direction; credit and the clients' windows keep far below it."""
 
-FAULTS = (AssertionError, LookupError, TypeError, ValueError, ArithmeticError, AttributeError, struct.error)
+FAULTS = (
+    AssertionError, LookupError, TypeError, ValueError, ArithmeticError, AttributeError, RecursionError, struct.error,
+)  # fmt: skip
 """What a mistake in this program raises; errors of the store are not among them, they end the process."""
 
 TRIES_MAX = 20
