@@ -336,12 +336,16 @@ def test_no_receipt_is_given_for_what_a_start_would_not_find(
 
 def test_an_idle_coordinator_notices_that_its_directory_is_gone(tmp_path: Path) -> None:
     options = zq.CoordinatorOptions(heartbeat_interval=0.1, suspect_after=0.3, gone_after=1.0)
+    before = set(threading.enumerate())
     coordinator = zq.Coordinator(tmp_path / "s.zq", options=options).open()
     with zq.Client(coordinator.address, timeout=60.0) as client:
         client.ping()
     shutil.rmtree(tmp_path / "s.zq")
 
-    wait_until(lambda: not any(one.name == "zq-coordinator" for one in threading.enumerate()), "its end")
+    def is_served() -> bool:
+        return any(one.name == "zq-coordinator" for one in set(threading.enumerate()) - before)
+
+    wait_until(lambda: not is_served(), "its end")
 
     with pytest.raises(zq.StoreError, match="is there no more"):
         coordinator.close()

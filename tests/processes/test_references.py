@@ -38,6 +38,7 @@ def script(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     monkeypatch.delitem(
         sys.modules, references.MAIN_OF_CHILD, raising=False
     )  # of multiprocessing, if a test loads that
+    monkeypatch.setattr(references, "_lent", [])  # of commands that another test has run in this process
     before = set(sys.modules)
     path = tmp_path / "script.py"
     path.write_text(SCRIPT)

@@ -16,7 +16,7 @@ from zq.wire.messages import Command, Follow
 
 GLUTTON = b"glutton"
 QUEUE = "glutton"
-LIMITS = PeerLimits(bindings=3, follows=2)
+LIMITS = PeerLimits(bindings=4, follows=2)
 """Nobody else binds so much by one connection, or watches by it."""
 
 FULL_EVERY, UNBINDS_EVERY, WATCHES_EVERY = 7, 10, 6
@@ -36,7 +36,7 @@ class Glutton:
         """Yields what it has to say in a turn; during some of it the store has no room."""
         self.turns += 1
         number = self.turns
-        pattern = f"glutton.{number % 5}"
+        pattern = f"glutton.{number % 7}"
         yield GLUTTON, Command(number, "bind", {"queue": QUEUE, "pattern": pattern})
         if number % UNBINDS_EVERY == 0:
             yield GLUTTON, Command(number, "unbind", {"queue": QUEUE, "pattern": pattern})

@@ -85,7 +85,7 @@ def _id_not_compared(patch: pytest.MonkeyPatch) -> None:
 
 
 def _live_name_taken(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(liveness, "_keeps_name", lambda books, step, worker, owner: False)
+    patch.setattr(liveness, "_keeps_name", lambda books, step, worker: False)
 
 
 def _ttl_of_leased_ignored(patch: pytest.MonkeyPatch) -> None:

@@ -149,6 +149,7 @@ EDGES: list[tuple[str, float, Callable[[Any], bytes], str]] = [
     ("number of a path", limits.PATH_NUMBER_MAX, with_option("group", lambda n: ["g", [n]]), "malformed"),
     ("tasks of a pull", limits.BATCH_TASKS_MAX, lambda n: pull(most=n), "malformed"),
     ("lease of a pull", limits.LEASE_MAX, lambda n: pull(lease=n), "malformed"),
+    ("message of events that was seen", limits.SEEN_MAX, lambda n: frame(12, 1, None, [], 1.0, n), "malformed"),
     ("lease of an extend", limits.LEASE_MAX, lambda n: frame(8, 1, 1, n), "malformed"),
     ("wait of a pull", limits.WAIT_MAX, lambda n: pull(wait=n), "malformed"),
     ("lease of a follow", limits.FOLLOW_MAX, lambda n: follow(lease=n), "malformed"),

@@ -23,6 +23,11 @@ P = ParamSpec("P")
 GRACE = 2.0
 """Seconds after its deadline at which a caller stops waiting for a link that does not end the call itself."""
 
+INTERRUPTED_SECONDS = 1.0
+"""Between two looks, in a wait without end, whether a signal has come: one that comes just before a thread begins to
+wait does not wake it.
+"""
+
 
 class Connection(Protocol):
     """What carries a session to its coordinator: a `zq.sockets.link.Link`, or its double in memory."""
@@ -138,7 +143,8 @@ class Waiter:
             TimedOutError: neither came, even though the session should have seen to it.
         """
         if deadline == FOREVER:
-            self._lock.acquire()
+            while not self._lock.acquire(timeout=INTERRUPTED_SECONDS):
+                pass
         else:
             timeout = min(max(deadline - time.monotonic(), 0.0) + GRACE, threading.TIMEOUT_MAX)
             if not self._lock.acquire(timeout=timeout):

@@ -295,7 +295,7 @@ def _take_back(books: Books, step: Step, worker: Holder, leases: list[Lease], wh
         nobody.leases[lease.token] = worker.leases.pop(lease.token)
         lease.holder = nobody
         tasks = lease.mask.bit_count()
-        worker.held -= tasks
+        books.free_leases(worker, tasks)
         nobody.held += tasks
         if lease.is_solo:
             worker.solo = False
