@@ -14,7 +14,7 @@ import pytest
 import zmq
 
 import zq
-from zq.wire.batch import pack_payloads
+from zq.wire.batch import encode_payload, pack_payloads
 from zq.wire.codec import decode_from_coordinator, encode
 from zq.wire.messages import (
     Batch,
@@ -100,7 +100,7 @@ class Stranger:
 
     def batch(self, **options: Any) -> Batch:
         count, size = self.rng.choice(((1, 1), (1, 60_000), (1, 1_000_000), (1000, 2), (300, 3000), (50, 50)))
-        return Batch(self.new("id"), self.queue(), Options(**options), *pack_payloads([b"\xc4" + bytes(size)] * count))
+        return Batch(self.new("id"), self.queue(), Options(**options), *pack_payloads([encode_payload(bytes(size))] * count))
 
     # What it says.
 
@@ -157,7 +157,7 @@ class Stranger:
                 return Extend(self.number, lease.token, 700.0)
             case _:
                 forwards = (self.batch(),)
-                results = pack_payloads([b"\xc4" + bytes(500)] * count)
+                results = pack_payloads([encode_payload(bytes(500))] * count)
                 return Settle(
                     self.number,
                     None,
@@ -166,7 +166,7 @@ class Stranger:
                 )
 
     def schedule(self) -> Schedule:
-        payload = b"\xc6" + bytes(self.rng.choice((10, 900_000)))
+        payload = encode_payload(bytes(self.rng.choice((10, 900_000))))
         return Schedule(
             self.number, Batch(self.new("s"), "a", Options(), *pack_payloads([payload])), 1.0, None, "UTC", "all"
         )
