@@ -19,6 +19,7 @@ import batched
 import crowds
 import floor
 import given_up
+import keyed
 import latency
 import report
 import slowing
@@ -55,6 +56,7 @@ WORKLOADS: dict[str, Workload] = {
 
 LONG_WORKLOADS: dict[str, Workload] = {
     "attacked": attacked.attacked,
+    "keyed": keyed.keyed,
     "backlog-10m": partial(crowds.backlog, usual=10_000_000),
     "growth": batched.growth,
     "churn": latency.churn,
