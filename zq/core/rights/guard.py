@@ -28,6 +28,7 @@ from zq.core.rights.view import View
 from zq.core.state.books import Books
 from zq.core.state.event_streams import Followers
 from zq.core.state.holder import Guest, Peer
+from zq.core.state.leases import Holder
 from zq.core.state.step import Step
 from zq.core.tasks import liveness, pulls
 from zq.wire.messages import (
@@ -98,6 +99,7 @@ class Guard:
         self._by_name: Mapping[str, Rights] = {}
         self._callers: dict[Peer, Caller] = {}
         self._changed: set[str] = set()  # public keys whose rights changed since the last turn
+        self._has_new_books = False  # what is held in them was not asked about yet
         self._cursors = KeptCursors()
         self._replaced: set[Peer] = set()  # connections under whose name another key speaks now
 
@@ -143,6 +145,7 @@ class Guard:
     def attach(self, books: Books) -> None:
         """Has new books count for keys."""
         books.accounts.key_of = partial(self._key_of, books)
+        self._has_new_books = True
 
     def _key_of(self, books: Books, peer: Peer) -> KeyShare | None:
         rights = self.rights_of(peer)
@@ -150,8 +153,9 @@ class Guard:
 
     def begin(self, books: Books, step: Step) -> None:
         """Ends what is kept for those whose rights it was and is not any more."""
-        if not self._changed:
+        if not self._changed and not self._has_new_books:
             return
+        self._has_new_books = False
         changed, self._changed = self._changed, set()
         self._adjust_accounts(books)
         for guest in list(books.guests.values()):
@@ -160,6 +164,8 @@ class Guard:
         for peer in list(books.peers):
             if self._is_among(peer, changed):
                 self._ask_worker(books, step, peer)
+        for puller in list(books.pullers.values()):
+            self._ask_puller(books, step, puller)
         if books.events is not None:
             self._ask_followers(books, step, books.events, changed)
 
@@ -316,6 +322,15 @@ class Guard:
         worker = books.peers[peer]
         if rights is None or not all(map(rights.may_work, worker.queues)):
             liveness.expel(books, step, worker, f"the key may not work on the queues of worker {worker.name} any more")
+
+    def _ask_puller(self, books: Books, step: Step, puller: Holder) -> None:
+        """Takes back what a pull holds of queues on which its key may not work any more, wherever its client is."""
+        if puller.owner is None:
+            return
+        rights = self._by_name.get(puller.owner)
+        queues = {lease.batch.queue.name for lease in puller.leases.values()}
+        if rights is None or not all(map(rights.may_work, queues)):
+            liveness.disown(books, step, puller, f"the key of pull {puller.name} may not work on its queue any more")
 
     def _ask_followers(self, books: Books, step: Step, followers: Followers, changed: set[str]) -> None:
         for (peer, request), follower in list(followers.by_request.items()):
