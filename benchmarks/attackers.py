@@ -17,7 +17,7 @@ from itertools import count, islice
 
 import zmq
 
-from zq.wire.codec import encode
+from zq.wire.codec import decode_for_coordinator, encode
 from zq.wire.messages import (
     DEFAULT_OPTIONS,
     Batch,
@@ -173,10 +173,10 @@ MESSAGES: dict[str, Callable[[], Iterator[Message]]] = {
         lambda one: Schedule(1, one_task("slots", f"s-{one}"), None, "0 0 29 2 *", "Europe/Berlin", "all")
     ),
     "follow": lambda: _numbered(lambda one: Follow(one % 16, None, (), 60.0, 1 << 62)),
-    "withdraw": lambda: _always(Withdraw(tuple(range(1, 20_001)))),
-    "confirm": lambda: _always(Confirm(tuple(range(1, 20_001)))),
+    "withdraw": lambda: _always(Withdraw(tuple(range(1, 1001)))),
+    "confirm": lambda: _always(Confirm(tuple(range(1, 1001)))),
     "hello": _hellos,
-    "heartbeat": lambda: _always(Heartbeat(1, _helds(40))),
+    "heartbeat": lambda: _always(Heartbeat(1, _helds(1))),
     "settle": lambda: _always(_settle(is_whole=False)),
     "settle, whole": lambda: _always(_settle(is_whole=True)),
     "settle, forwards": lambda: _always(_forwards()),
@@ -184,7 +184,7 @@ MESSAGES: dict[str, Callable[[], Iterator[Message]]] = {
         Settle(1, None, (), tuple(Failed(1 + one, f"x{one}", 0, "e" * 16_000, None, False) for one in range(1000)))
     ),
     "release": lambda: _always(Release(1, None, tuple(Span(1 + one, 0, 1000) for one in range(1000)))),
-    "started": lambda: _always(Started(_helds(40))),
+    "started": lambda: _always(Started(_helds(1))),
     "progress": lambda: _always(Progress(1, 0, 0.5)),
     "goodbye": lambda: _numbered(lambda one: Goodbye(f"w{one}", f"i{one}")),
     "query tasks, nothing matches": _query("tasks", state="waiting", namespace="nobody", limit=1000),
@@ -254,6 +254,7 @@ def play_messages(address: str, name: str, until: float) -> None:
     dealer, messages = Dealer(address), MESSAGES[name]()
     for burst in (1, BURST):
         prepared = [encode(message) for message in islice(messages, 101 * 3 if name == "cancel a group" else burst)]
+        decode_for_coordinator(prepared[0])  # it is legal
         for frame in prepared:
             dealer.socket.send(frame)
         time.sleep(0.5)
