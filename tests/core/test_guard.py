@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from tests.core.desk import assigned
 from tests.core.guarded import GuardedDesk, task
 from zq.core.peer_limits import PeerLimits
@@ -119,6 +121,24 @@ def test_what_a_pull_holds_goes_back_at_once_and_uncharged_when_its_key_may_not_
     (again,) = assigned(desk.say(other, Pull(1, "other", "q", 1, 0.0, 60.0)))
     assert again.id == "a"
     assert [lease.token for lease in desk.leases if lease.holder.owner == "till"] == [kept.token]
+
+
+def test_pulls_are_asked_about_in_portions_when_rights_change(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("zq.core.rights.guard.PULLERS_ASKED_MAX", 2)
+    desk = GuardedDesk()
+    peer = desk.let("till", "client")
+    for number in range(5):
+        desk.boss(Submit(number, (task(f"t{number}", "q"),)))
+        desk.say(peer, Pull(number, "till", "q", 1, 0.0, 3600.0))
+
+    desk.revoke("till")
+
+    left: list[int] = []
+    while desk.leases:
+        desk.turn()
+        left.append(len(desk.leases))
+        assert desk.machine.next_at(desk.clocks()) <= desk.now or not desk.leases
+    assert left == [3, 1, 0]
 
 
 def test_what_pulls_of_a_revoked_key_hold_goes_back_in_portions_also_after_a_restart() -> None:

@@ -53,6 +53,9 @@ CALLERS_MAX: Final = 100_000
 again with its next message.
 """
 
+PULLERS_ASKED_MAX: Final = 1000
+"""Pulls with leases that are asked about in one turn, when rights have changed: two milliseconds."""
+
 NOTES_MAX: Final = 10_000
 """Refusals, and deeds of administration, that are noted in one turn."""
 
@@ -100,6 +103,7 @@ class Guard:
         self._callers: dict[Peer, Caller] = {}
         self._changed: set[str] = set()  # public keys whose rights changed since the last turn
         self._has_new_books = False  # what is held in them was not asked about yet
+        self._pullers: deque[str] = deque()  # keys of those that are still to be asked about
         self._cursors = KeptCursors()
         self._replaced: set[Peer] = set()  # connections under whose name another key speaks now
 
@@ -151,11 +155,21 @@ class Guard:
         rights = self.rights_of(peer)
         return None if rights is None else KeyShare(rights.name, rights.limits_from(books.options.peer_limits))
 
+    @property
+    def is_asking(self) -> bool:
+        """Whether there is more to ask about in the next turn."""
+        return bool(self._pullers)
+
     def begin(self, books: Books, step: Step) -> None:
         """Ends what is kept for those whose rights it was and is not any more."""
-        if not self._changed and not self._has_new_books:
-            return
-        self._has_new_books = False
+        if self._changed or self._has_new_books:
+            self._has_new_books = False
+            self._ask_all(books, step)
+            self._pullers = deque(books.pullers)
+        if self._pullers:
+            self._ask_pullers(books, step)
+
+    def _ask_all(self, books: Books, step: Step) -> None:
         changed, self._changed = self._changed, set()
         self._adjust_accounts(books)
         for guest in list(books.guests.values()):
@@ -164,8 +178,6 @@ class Guard:
         for peer in list(books.peers):
             if self._is_among(peer, changed):
                 self._ask_worker(books, step, peer)
-        for puller in list(books.pullers.values()):
-            self._ask_puller(books, step, puller)
         if books.events is not None:
             self._ask_followers(books, step, books.events, changed)
 
@@ -323,14 +335,17 @@ class Guard:
         if rights is None or not all(map(rights.may_work, worker.queues)):
             liveness.expel(books, step, worker, f"the key may not work on the queues of worker {worker.name} any more")
 
-    def _ask_puller(self, books: Books, step: Step, puller: Holder) -> None:
-        """Takes back what a pull holds of queues on which its key may not work any more, wherever its client is."""
-        if puller.owner is None:
-            return
-        rights = self._by_name.get(puller.owner)
-        queues = {lease.batch.queue.name for lease in puller.leases.values()}
-        if rights is None or not all(map(rights.may_work, queues)):
-            liveness.disown(books, step, puller, f"the key of pull {puller.name} may not work on its queue any more")
+    def _ask_pullers(self, books: Books, step: Step) -> None:
+        """Takes back what pulls hold whose keys may not work on its queue any more, some of them in each turn."""
+        for _ in range(min(PULLERS_ASKED_MAX, len(self._pullers))):
+            puller = books.pullers.get(self._pullers.popleft())
+            if puller is not None and puller.owner is not None and not self._may_hold(puller.owner, puller):
+                why = f"the key of pull {puller.name} may not work on its queue any more"
+                liveness.disown(books, step, puller, why)
+
+    def _may_hold(self, owner: str, puller: Holder) -> bool:
+        rights = self._by_name.get(owner)
+        return rights is not None and all(rights.may_work(one.batch.queue.name) for one in puller.leases.values())
 
     def _ask_followers(self, books: Books, step: Step, followers: Followers, changed: set[str]) -> None:
         for (peer, request), follower in list(followers.by_request.items()):
