@@ -53,6 +53,11 @@ class GuardedDesk(Desk):
         self.guard.introduce(name.encode(), name, f"address of {name}")
         return name.encode()
 
+    def also(self, name: str, peer: bytes) -> bytes:
+        """Returns another connection of a key."""
+        self.guard.introduce(peer, name, f"another address of {name}")
+        return peer
+
     def revoke(self, name: str) -> None:
         self.rights = {other: rights for other, rights in self.rights.items() if other != name}
         self.guard.update(self.rights)

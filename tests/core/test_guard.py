@@ -2,10 +2,28 @@
 
 from __future__ import annotations
 
+import pytest
+
 from tests.core.desk import assigned
 from tests.core.guarded import GuardedDesk, task
 from zq.core.peer_limits import PeerLimits
-from zq.wire.messages import Answer, Error, Follow, Hello, Outcome, Ping, Pong, Pull, Query, Submit, Wait
+from zq.core.tasks.settling import PORTION_LEASES
+from zq.wire.limits import BATCH_TASKS_MAX
+from zq.wire.messages import (
+    Answer,
+    Cancelled,
+    Error,
+    Follow,
+    Hello,
+    Outcome,
+    Ping,
+    Pong,
+    Pull,
+    Query,
+    Span,
+    Submit,
+    Wait,
+)
 
 
 def test_a_key_has_limits_of_its_own() -> None:
@@ -87,3 +105,56 @@ def test_a_listing_goes_on_over_queues_that_are_not_seen_and_does_not_name_them(
 
 
 MINE = dict.fromkeys(("submit", "work", "look"), ("mine*",))
+
+
+def test_what_a_pull_holds_goes_back_at_once_and_uncharged_when_its_key_may_not_work_any_more() -> None:
+    desk = GuardedDesk()
+    peer, other = desk.let("till", "client"), desk.let("other", "client")
+    desk.boss(Submit(1, (task("a", "q"), task("b", "p"))))
+    (mine,) = assigned(desk.say(peer, Pull(1, "till", "q", 1, 0.0, 3600.0)))
+    (kept,) = assigned(desk.say(peer, Pull(2, "till", "p", 1, 0.0, 3600.0)))
+
+    desk.let("till", "client", work=("p",))
+
+    assert desk.turn() == [(peer, Cancelled((Span(mine.token, 0, BATCH_TASKS_MAX),)))]
+    assert desk.boss(Query(2, "task", {"id": "a"})).value["attempts"] == 0
+    (again,) = assigned(desk.say(other, Pull(1, "other", "q", 1, 0.0, 60.0)))
+    assert again.id == "a"
+    assert [lease.token for lease in desk.leases if lease.holder.owner == "till"] == [kept.token]
+
+
+def test_pulls_are_asked_about_in_portions_when_rights_change(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("zq.core.rights.guard.PULLERS_ASKED_MAX", 2)
+    desk = GuardedDesk()
+    peer = desk.let("till", "client")
+    for number in range(5):
+        desk.boss(Submit(number, (task(f"t{number}", "q"),)))
+        desk.say(peer, Pull(number, "till", "q", 1, 0.0, 3600.0))
+
+    desk.revoke("till")
+
+    left: list[int] = []
+    while desk.leases:
+        desk.turn()
+        left.append(len(desk.leases))
+        assert desk.machine.next_at(desk.clocks()) <= desk.now or not desk.leases
+    assert left == [3, 1, 0]
+
+
+def test_what_pulls_of_a_revoked_key_hold_goes_back_in_portions_also_after_a_restart() -> None:
+    desk = GuardedDesk()
+    peer = desk.let("till", "client")
+    count = 2 * PORTION_LEASES + 1
+    for number in range(count):
+        desk.boss(Submit(number, (task(f"t{number}", "q"),)))
+        desk.say(peer, Pull(number, "till", "q", 1, 0.0, 3600.0))
+    assert len(desk.leases) == count
+
+    desk.revoke("till")
+    desk.turn()
+    assert len(desk.leases) == count - PORTION_LEASES
+    desk.restart()
+    for _ in range(2):
+        desk.turn()
+
+    assert desk.leases == []

@@ -130,6 +130,19 @@ def test_second_incarnation_of_a_name_fences_the_first_that_is_not_heard() -> No
     assert desk.query("workers")[0]["state"] == "live"
 
 
+def test_fenced_incarnations_are_remembered_of_so_many_names(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("zq.core.tasks.liveness.FENCED_NAMES_MAX", 2)
+    desk = Desk(suspect_after=3.0, gone_after=15.0)
+    for number, name in enumerate("abac"):  # the one that was fenced longest ago is b
+        for incarnation in (f"{number}", f"{number} more"):
+            desk.say(f"{name} {incarnation}".encode(), Hello(name, incarnation, ("q",), 1, 1, ()))
+            desk.wait(3.5)
+        desk.say(f"{name} {incarnation}".encode(), Goodbye(name, incarnation))
+
+    remembered = {name: list(fenced) for name, fenced in desk.machine.books.fenced.items()}
+    assert remembered == {"a": ["0", "2"], "c": ["3"]}
+
+
 def test_worker_without_hello_is_told_to_say_it() -> None:
     desk = Desk()
     for message in (Heartbeat(1, ()), Started(()), Goodbye("w", "w"), Release(1, 1, ())):

@@ -50,7 +50,7 @@ class Guests(Connections):
 
     def meet(self, peer: bytes, descriptor: int | None) -> PeerConnection:
         assert descriptor is None
-        found = self.by_peer[peer] = PeerConnection(-1, self.limits, self._clock())
+        found = self.by_peer[peer] = PeerConnection(-1, self.limits, self.clock())
         found.peer = peer
         return found
 

@@ -61,9 +61,9 @@ def check_accounts(books: Books) -> None:
         for kind, count in counts.items():
             said, most = getattr(account, kind), getattr(account.limits, kind)
             if said != count:
-                raise Violation(f"peer {account.peer!r} has {count} {kind}, its account says {said}")
+                raise Violation(f"peer {account.who!r} has {count} {kind}, its account says {said}")
             if count > most:
-                raise Violation(f"peer {account.peer!r} has {count} {kind}, and may have {most}")
+                raise Violation(f"peer {account.who!r} has {count} {kind}, and may have {most}")
 
 
 def _things(books: Books) -> Iterator[tuple[Account | None, str, int]]:

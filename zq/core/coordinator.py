@@ -171,6 +171,8 @@ class Machine:
 
     def next_at(self, now: Now) -> float:
         """Returns the monotonic time of the next turn that has something to do, at the earliest now, or infinity."""
+        if self._guard is not None and self._guard.is_asking:
+            return now.monotonic
         return self._upkeep.next_at(now)
 
     # A turn.

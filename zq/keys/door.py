@@ -157,15 +157,17 @@ class Door:
             log.info("the coordinator's own key is %s from now on", server.public)
         return has_changed
 
-    def greet(self, peer: bytes, frame: Any) -> None:
-        """Tells the guard whose a frame is, as ZeroMQ knows it."""
+    def greet(self, peer: bytes, frame: Any) -> bool:
+        """Tells the guard whose a frame is, as ZeroMQ knows it; returns whether that is new."""
         try:
             public = frame.get("User-Id")
         except zmq.ZMQError:  # a connection that nobody asked about; there is none
             public = ""
         known = self.guard.caller(peer)
-        if known is None or known.public != public:
+        is_new = known is None or known.public != public
+        if is_new:
             self.guard.introduce(peer, public, _address_of(frame))
+        return is_new
 
     def write_down(self) -> None:
         """Logs what the guard has noted; after a turn."""

@@ -45,6 +45,12 @@ class Rate:
         self._at = now
         return self.left >= 0
 
+    def take_rate(self, rate: float, now: float) -> None:
+        """Goes on with another rate from now on."""
+        self.refill(now)
+        self._rate = rate
+        self.left = min(self.left, rate * RATE_BURST_SECONDS)
+
     @property
     def wait(self) -> float:
         """Seconds after which the next one is there."""

@@ -75,6 +75,7 @@ class Connections:
             clock: monotonic.
         """
         self.limits = limits
+        self.bytes_out_least = limits.bytes_out  # of every one, and of each key that has limits of its own
         self.connections_max = connections_max
         self.bytes_max = bytes_max
         self.by_peer: dict[Peer, PeerConnection] = {}
@@ -82,7 +83,7 @@ class Connections:
         self.waiting = 0  # bytes that wait for all, as far as was looked
         self.monitor: zmq.Socket[bytes] = socket.get_monitor_socket(int(EVENTS))
         self._socket = socket
-        self._clock = clock
+        self.clock = clock
         self._open: dict[int, PeerConnection] = {}  # by descriptor, in the order of their accepting
         self._silent: dict[int, PeerConnection] = {}  # of these, who has said nothing yet
         self._late: dict[int, float] = {}  # descriptors of those that were closed so, and when
@@ -118,7 +119,7 @@ class Connections:
             kind, descriptor = struct.unpack("=Hi", event)
             self._closed(descriptor)
             if kind == zmq.EVENT_ACCEPTED:
-                connection = PeerConnection(descriptor, self.limits, self._clock())
+                connection = PeerConnection(descriptor, self.limits, self.clock())
                 self._open[descriptor] = self._silent[descriptor] = connection
         if len(self._open) - self._ending > self.connections_max and not self._is_making_room:
             self._make_room()
@@ -139,15 +140,16 @@ class Connections:
             return
         self._ending -= connection.is_cut
         connection.is_open = False
+        connection.leave()
         connection.held.clear()
         self.waiting -= connection.counted
         self._slow.pop(connection, None)
         if self._silent.pop(descriptor, None) is not None:
-            self._late[descriptor] = self._clock()
+            self._late[descriptor] = self.clock()
         if connection.peer is not None and self.by_peer.get(connection.peer) is connection:
             del self.by_peer[connection.peer]
             if connection.is_cut:  # what it said before may still come
-                connection.since = self._clock()
+                connection.since = self.clock()
                 self._strangers[connection.peer] = connection
 
     def _make_room(self) -> None:
@@ -181,7 +183,7 @@ class Connections:
         if found is None or found.peer is not None or descriptor in self._late:
             found = self._strangers.get(peer)
             if found is None:
-                found = self._strangers[peer] = PeerConnection(-1, self.limits, self._clock())
+                found = self._strangers[peer] = PeerConnection(-1, self.limits, self.clock())
             return found
         del self._silent[descriptor]
         found.peer = peer
@@ -193,7 +195,7 @@ class Connections:
 
     def note_sent(self, connection: PeerConnection) -> bool:
         """Looks at what a connection has read, after much was sent to it; False when it was cut for that."""
-        now = self._clock()
+        now = self.clock()
         self.look(connection, now)
         connection.look_at = connection.sent + connection.look_step
         return not connection.is_cut
@@ -295,7 +297,7 @@ class Connections:
         if not is_ended:  # by its peer, in this moment
             return False
         self.cuts[reason] += 1
-        now = self._clock()
+        now = self.clock()
         if now - self._said.get(reason, -SAY_SECONDS) >= SAY_SECONDS:
             self._said[reason] = now
             log.warning("ended a connection%s: %s: %s (%d so far)", whom, reason, text, self.cuts[reason])

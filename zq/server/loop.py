@@ -31,6 +31,7 @@ from zq.server.calendar import CALENDAR
 from zq.server.connections import Connections
 from zq.server.guard import MemoryGuard
 from zq.server.host import HostOptions
+from zq.server.key_pools import KeyPools
 from zq.server.peer_connection import Received
 from zq.server.reception import HELD_PATIENCE, Reception, read
 from zq.server.sender import Sender
@@ -105,6 +106,7 @@ class Server:
         self._connections: Connections
         self._sender: Sender
         self._reception: Reception
+        self._pools: KeyPools | None = None
         self._guard: MemoryGuard
         self._binding: ServedAddress
         self._opened = ExitStack()  # closes what `open` has opened, the last first
@@ -182,7 +184,8 @@ class Server:
         )
         self._opened.callback(self._connections.close)
         self._sender = Sender(socket, self._connections)
-        greet = None if self._door is None else self._door.greet
+        self._pools = None if self._door is None else KeyPools(self._door, self._connections)
+        greet = None if self._pools is None else self._pools.greet
         self._reception = Reception(socket, self._sender, self._connections, greet)
         self._guard = MemoryGuard(self._connections, host.memory_max)
 
@@ -201,14 +204,20 @@ class Server:
             ready = dict(poller.poll(self._patience()))
             if ready.pop(monitor, None) is not None:
                 self._connections.hear()
-            if door is not None and door.turn():
-                door.protect(self._socket)
-                self._binding.renew()
+            if door is not None:
+                self._turn_door(door)
             now = time.monotonic()
             self._guard.watch(now)
             if ready or now >= self._due_at:
                 self._turn()
         log.info("stopped after %d commits", self.commits)
+
+    def _turn_door(self, door: Door) -> None:
+        if door.turn():
+            door.protect(self._socket)
+            self._binding.renew()
+        if self._pools is not None:
+            self._pools.renew()
 
     def stop(self) -> None:
         """Ends `run` after its current turn."""

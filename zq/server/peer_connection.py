@@ -23,6 +23,39 @@ class Received(NamedTuple):
     connection: PeerConnection
 
 
+class KeyPool:
+    """What the connections of one key have together.
+
+    Attributes:
+        name: of the key.
+        limits: its own.
+        messages: how many a second it may say.
+        tasks: how many a second it may submit.
+        members: its connections that are open.
+        refused: messages of it that were too many a second.
+    """
+
+    __slots__ = ("limits", "members", "messages", "name", "refused", "tasks")
+
+    def __init__(self, name: str, limits: PeerLimits, messages: Rate, tasks: Rate) -> None:
+        self.name = name
+        self.limits = limits
+        self.messages = messages
+        self.tasks = tasks
+        self.members: dict[PeerConnection, None] = {}
+        self.refused = 0
+
+    def take_limits(self, limits: PeerLimits, now: float) -> None:
+        """Has other limits hold from now on, for those who are there, too."""
+        if limits == self.limits:
+            return
+        self.limits = limits
+        self.messages.take_rate(limits.messages_per_second, now)
+        self.tasks.take_rate(limits.tasks_per_second, now)
+        for connection in self.members:
+            connection.take_limits(limits)
+
+
 class PeerConnection:
     """A connection, from its first message or its accepting to its end. Plain slots: each message touches them.
 
@@ -33,6 +66,7 @@ class PeerConnection:
         is_open: whether it is, as far as is known.
         is_cut: whether it was ended from here.
         limits: what it may have.
+        pool: of its key, if that is known; `limits`, `messages` and `tasks` are of the pool then.
         sent: bytes handed to ZeroMQ for it.
         counted: what of it is counted among what waits for all connections.
         delivered: of these, those that are known to have left this process.
@@ -51,8 +85,8 @@ class PeerConnection:
 
     __slots__ = (
         "acknowledged_more", "counted", "debt", "delivered", "delivered_at", "descriptor", "held", "held_bytes", "is_cut",
-        "is_held", "is_open", "limits", "look_at", "looked_at", "messages", "peer", "piled", "reached",
-        "received_more", "sent", "sent_before", "since", "tasks", "turn", "turn_messages",
+        "is_held", "is_open", "limits", "look_at", "looked_at", "messages", "peer", "piled", "pool",
+        "reached", "received_more", "sent", "sent_before", "since", "tasks", "turn", "turn_messages",
     )  # fmt: skip
 
     def __init__(self, descriptor: int, limits: PeerLimits, now: float) -> None:
@@ -81,6 +115,26 @@ class PeerConnection:
         self.tasks = Rate(limits.tasks_per_second, now)
         self.turn = 0  # the last in which it was heard
         self.turn_messages = 0  # in that turn
+        self.pool: KeyPool | None = None
+
+    def join(self, pool: KeyPool) -> None:
+        """Says and takes from now on with the other connections of a key."""
+        self.leave()
+        self.pool = pool
+        self.messages, self.tasks = pool.messages, pool.tasks
+        self.take_limits(pool.limits)
+        if self.is_open:
+            pool.members[self] = None
+
+    def leave(self) -> None:
+        """Is not among the connections of its key any more."""
+        if self.pool is not None:
+            self.pool.members.pop(self, None)
+
+    def take_limits(self, limits: PeerLimits) -> None:
+        """Has other limits from now on."""
+        self.limits = limits
+        self.look_at = min(self.look_at, self.sent + self.look_step)
 
     @property
     def look_step(self) -> int:

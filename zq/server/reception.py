@@ -95,7 +95,7 @@ class Reception:
         socket: zmq.Socket[bytes],
         sender: Sender,
         connections: Connections,
-        greet: Callable[[Peer, zmq.Frame], None] | None = None,
+        greet: Callable[[Peer, zmq.Frame, PeerConnection], None] | None = None,
         clock: Callable[[], float] = time.monotonic,
         work_clock: Callable[[], float] = time.thread_time,
     ) -> None:
@@ -112,7 +112,7 @@ class Reception:
         self._socket = socket
         self._greet = greet
         self._work_clock = work_clock
-        self._outbox_bytes_max = min(OUTBOX_BYTES_MAX, connections.limits.bytes_out // 4)
+        self._outbox_bytes_max = OUTBOX_BYTES_MAX  # of this turn
         self._worked = 0.0  # what that clock said when something was last charged, or the turn began
         self._sender = sender
         self._connections = connections
@@ -140,6 +140,7 @@ class Reception:
         self._turn += 1
         turn, clock, encode_ahead = self._turn, self._clock, self._sender.encode_ahead
         received = self.received = []
+        self._outbox_bytes_max = min(OUTBOX_BYTES_MAX, self._connections.bytes_out_least // 4)
         self._worked = self._work_clock()
         now = clock()
         ends_at = now + TURN_SECONDS
@@ -191,9 +192,13 @@ class Reception:
     def _refuse(self, one: Received, message: ToCoordinator | Error, reason: str, wait: float) -> None:
         """Answers a message at once that has no effect; nothing that is on disk rests on it."""
         self.refused[reason] += 1
-        answer = None
+        who, answer = "this connection", None
+        pool = one.connection.pool
+        if pool is not None:
+            pool.refused += 1
+            who = f"key {pool.name}, on all its connections,"
         if not isinstance(message, Error):
-            answer = refusal(message, f"this connection has used up its {reason}", max(wait, 0.1))
+            answer = refusal(message, f"{who} has used up its {reason}", max(wait, 0.1))
         if answer is not None:
             self._sender.say(one.peer, answer)
 
@@ -274,12 +279,12 @@ class Reception:
         except zmq.Again:
             return None
         frame = receive(NOBLOCK, copy=False)
-        if self._greet is not None:
-            self._greet(peer, frame)
         connections = self._connections
         connection = connections.by_peer.get(peer)
         if connection is None:
             connection = connections.meet(peer, _descriptor_of(frame))
+        if self._greet is not None:
+            self._greet(peer, frame, connection)
         size = len(frame)
         if frame.more:
             return self._read_to_end(Received(peer, b"", 1, size, connection), ends_at)

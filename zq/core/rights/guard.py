@@ -18,15 +18,17 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any, Final, NamedTuple
 
-from zq.core.peer_limits import PeerLimits
+from zq.core.accounts import KeyShare
 from zq.core.rights.check import DENIED, DeniedError, batch_fault, check
 from zq.core.rights.cursors import KeptCursors
-from zq.core.rights.rights import Rights
+from zq.core.rights.rights import ADMIN_ROLE, Rights
+from zq.core.rights.usage import NO_TRAFFIC, KeyTraffic, usage_per_key
 from zq.core.rights.veil import veil
 from zq.core.rights.view import View
 from zq.core.state.books import Books
 from zq.core.state.event_streams import Followers
 from zq.core.state.holder import Guest, Peer
+from zq.core.state.leases import Holder
 from zq.core.state.step import Step
 from zq.core.tasks import liveness, pulls
 from zq.wire.messages import (
@@ -50,6 +52,9 @@ CALLERS_MAX: Final = 100_000
 """Connections whose keys are remembered, far above the descriptors of a process. One that is forgotten is introduced
 again with its next message.
 """
+
+PULLERS_ASKED_MAX: Final = 1000
+"""Pulls with leases that are asked about in one turn, when rights have changed: two milliseconds."""
 
 NOTES_MAX: Final = 10_000
 """Refusals, and deeds of administration, that are noted in one turn."""
@@ -85,15 +90,20 @@ class Guard:
         refused: messages that were refused, since the start.
         refusals: what was refused, for the log; the shell takes it away.
         audits: commands, carried out or refused; as refusals.
+        traffic_of: what the shell knows of a key, by its name.
     """
 
     def __init__(self) -> None:
         self.refused = 0
         self.refusals: deque[Deed] = deque(maxlen=NOTES_MAX)
         self.audits: deque[Deed] = deque(maxlen=NOTES_MAX)
-        self._rights: Mapping[str, Rights] = {}
+        self.traffic_of: Callable[[str], KeyTraffic] = lambda _: NO_TRAFFIC
+        self._rights: Mapping[str, Rights] = {}  # by public key, of which a key that is rotated has two
+        self._by_name: Mapping[str, Rights] = {}
         self._callers: dict[Peer, Caller] = {}
         self._changed: set[str] = set()  # public keys whose rights changed since the last turn
+        self._has_new_books = False  # what is held in them was not asked about yet
+        self._pullers: deque[str] = deque()  # keys of those that are still to be asked about
         self._cursors = KeptCursors()
         self._replaced: set[Peer] = set()  # connections under whose name another key speaks now
 
@@ -117,6 +127,7 @@ class Guard:
         both = self._rights.keys() | rights.keys()
         self._changed |= {public for public in both if self._rights.get(public) != rights.get(public)}
         self._rights = rights
+        self._by_name = {one.name: one for one in rights.values()}
 
     def forget(self, peers: Any) -> None:
         """Forgets connections that are gone."""
@@ -128,28 +139,39 @@ class Guard:
         caller = self._callers.get(peer)
         return None if caller is None else self._rights.get(caller.public)
 
-    def limits_of(self, peer: Peer, limits: PeerLimits) -> PeerLimits:
-        """Returns what a connection may have, given what every one may."""
-        rights = self.rights_of(peer)
-        return limits if rights is None or not rights.limits else rights.limits_from(limits)
+    @property
+    def rights_by_name(self) -> Mapping[str, Rights]:
+        """What each key may do that has rights now, by its name; another mapping each time that any of it changes."""
+        return self._by_name
 
     # For the machine.
 
     def attach(self, books: Books) -> None:
-        """Has new books ask for the limits of keys."""
-        books.accounts.limits_of = partial(self._limits_in, books)
+        """Has new books count for keys."""
+        books.accounts.key_of = partial(self._key_of, books)
+        self._has_new_books = True
 
-    def _limits_in(self, books: Books, peer: Peer) -> PeerLimits:
-        return self.limits_of(peer, books.options.peer_limits)
+    def _key_of(self, books: Books, peer: Peer) -> KeyShare | None:
+        rights = self.rights_of(peer)
+        return None if rights is None else KeyShare(rights.name, rights.limits_from(books.options.peer_limits))
+
+    @property
+    def is_asking(self) -> bool:
+        """Whether there is more to ask about in the next turn."""
+        return bool(self._pullers)
 
     def begin(self, books: Books, step: Step) -> None:
         """Ends what is kept for those whose rights it was and is not any more."""
-        if not self._changed:
-            return
+        if self._changed or self._has_new_books:
+            self._has_new_books = False
+            self._ask_all(books, step)
+            self._pullers = deque(books.pullers)
+        if self._pullers:
+            self._ask_pullers(books, step)
+
+    def _ask_all(self, books: Books, step: Step) -> None:
         changed, self._changed = self._changed, set()
-        for account in books.accounts:
-            if self._is_among(account.peer, changed):
-                account.take_limits(self.limits_of(account.peer, books.options.peer_limits))
+        self._adjust_accounts(books)
         for guest in list(books.guests.values()):
             if self._is_among(guest.peer, changed):
                 self._ask_guest(books, step, guest)
@@ -198,6 +220,8 @@ class Guard:
             self._note(self.audits, view.step, peer, message.verb, message.arguments, None)
         if rights.is_bounded:
             self._veil(view, message, mark)
+        elif isinstance(message, Query) and message.what == "status" and rights.role == ADMIN_ROLE:
+            self._add_usage(view, mark)
 
     def _veil(self, view: View, message: ToCoordinator, mark: int) -> None:
         outbox = view.step.outbox
@@ -212,6 +236,15 @@ class Guard:
             follower = view.books.events.by_request.get((view.peer, message.request))
             if follower is not None:
                 follower.sees = partial(self.may_see, view.books, view.peer)
+
+    def _add_usage(self, view: View, mark: int) -> None:
+        """Adds to the status what each key has."""
+        outbox = view.step.outbox
+        for at in range(mark, len(outbox)):
+            to, answer = outbox[at]
+            if to == view.peer and isinstance(answer, Answer):
+                usage = usage_per_key(view.books.accounts, self._by_name, self.traffic_of)
+                outbox[at] = (to, answer._replace(value={**answer.value, "per_key": usage}))
 
     def may_see(self, books: Books, peer: Peer, queue: str | None, worker: str | None) -> bool:
         """Whether an event about a queue, or else about a worker, may be seen at a connection now."""
@@ -246,6 +279,8 @@ class Guard:
     def _count(self, books: Books, step: Step, peer: Peer, message: ToCoordinator | Error, fault: str) -> None:
         books.count(f"error {DENIED}")
         self.refused += 1
+        if self.rights_of(peer) is not None:
+            books.accounts.account_of(peer).refused += 1
         arguments: Mapping[str, Any] = {}
         what = type(message).__name__.lower()
         if isinstance(message, Command):
@@ -262,6 +297,21 @@ class Guard:
         notes.append(Deed(step.wall, key, "" if caller is None else caller.address, what, arguments, fault))
 
     # When rights change.
+
+    def _adjust_accounts(self, books: Books) -> None:
+        """Gives the accounts of keys their limits of now; those of keys that have no rights any more may go."""
+        for account in list(books.accounts):
+            rights = self._by_name.get(account.who) if isinstance(account.who, str) else None
+            account.is_kept = rights is not None
+            if rights is None:
+                books.accounts.see_off(account)
+                continue
+            limits = rights.limits_from(books.options.peer_limits)
+            if limits != account.limits:
+                was_full = account.is_full
+                account.take_limits(limits)
+                for holder in account.holders.values() if was_full else ():
+                    books.stir_for(holder)
 
     def _is_among(self, peer: Peer, changed: set[str]) -> bool:
         caller = self._callers.get(peer)
@@ -284,6 +334,18 @@ class Guard:
         worker = books.peers[peer]
         if rights is None or not all(map(rights.may_work, worker.queues)):
             liveness.expel(books, step, worker, f"the key may not work on the queues of worker {worker.name} any more")
+
+    def _ask_pullers(self, books: Books, step: Step) -> None:
+        """Takes back what pulls hold whose keys may not work on its queue any more, some of them in each turn."""
+        for _ in range(min(PULLERS_ASKED_MAX, len(self._pullers))):
+            puller = books.pullers.get(self._pullers.popleft())
+            if puller is not None and puller.owner is not None and not self._may_hold(puller.owner, puller):
+                why = f"the key of pull {puller.name} may not work on its queue any more"
+                liveness.disown(books, step, puller, why)
+
+    def _may_hold(self, owner: str, puller: Holder) -> bool:
+        rights = self._by_name.get(owner)
+        return rights is not None and all(rights.may_work(one.batch.queue.name) for one in puller.leases.values())
 
     def _ask_followers(self, books: Books, step: Step, followers: Followers, changed: set[str]) -> None:
         for (peer, request), follower in list(followers.by_request.items()):

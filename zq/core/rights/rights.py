@@ -6,10 +6,9 @@ and the patterns are about the rest of its name: what a person in the namespace 
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from typing import Any, Final
 
-from zq.core.accounts import COUNTED
 from zq.core.peer_limits import PeerLimits
 from zq.wire.limits import NAME_BYTES_MAX
 from zq.wire.namespaces import check_namespace
@@ -40,8 +39,7 @@ class Rights:
         work: of those whose tasks it may take.
         look: of those that it may look at, beside the others.
         namespaces: in which everything must be that it names; none: no matter where.
-        limits: what is different for it from the limits of every peer, as names and numbers: of what is counted, not of
-            bytes and rates.
+        limits: what is different for it from the limits of every peer, as names and numbers.
 
     Raises:
         ValueError: one of them cannot be.
@@ -97,9 +95,12 @@ class Rights:
 
     def limits_from(self, limits: PeerLimits) -> PeerLimits:
         """Returns the limits of this key, given those of every peer; raises ValueError for one that cannot be."""
-        unknown = [name for name, _ in self.limits if name not in COUNTED]
-        if unknown:  # bytes and rates are of connections, whose keys ZeroMQ tells with their first message only
-            raise ValueError(f"expected limits of {', '.join(COUNTED)}, got {unknown[0]}")
+        if not self.limits:
+            return limits
+        names = [one.name for one in fields(PeerLimits)]
+        unknown = [name for name, _ in self.limits if name not in names]
+        if unknown:
+            raise ValueError(f"expected limits of {', '.join(names)}, got {unknown[0]}")
         return replace(limits, **dict(self.limits))
 
     def _may(self, deed: str, patterns: tuple[str, ...], queue: str) -> bool:

@@ -11,8 +11,8 @@ from typing import Any, Final
 
 from zq.core.rights.check import HIDDEN
 from zq.core.rights.rights import Rights
+from zq.core.rights.sums import status_sums
 from zq.core.rights.view import View
-from zq.core.state.queue import SHOWN_COUNTS
 from zq.wire.messages import Answer, Error, Query, ToCoordinator
 from zq.wire.topics import NAMESPACE_SEPARATOR
 
@@ -127,17 +127,8 @@ def _events(rights: Rights, events: list[SeenRow]) -> Iterator[SeenRow]:
 
 def _status(view: View, value: SeenRow) -> SeenRow:
     """The sums are over the queues that may be seen: the counters are over all, and the store is everybody's."""
-    rights, books = view.rights, view.books
-    queues = [queue for queue in books.queues.values() if rights.may_see(queue.name)]
-    workers = [one for one in books.workers.values() if one.peer is not None and any(map(rights.may_see, one.queues))]
-    return {
-        **{name: value[name] for name in STATUS_SHOWN if name in value},
-        "queues": len(queues),
-        "workers": len(workers),
-        "waiting": sum(queue.total_waiting + queue.parked for queue in queues),
-        **{name: sum(getattr(queue, name) for queue in queues) for name in SHOWN_COUNTS},
-        "counters": {},
-    }
+    shown: SeenRow = {name: value[name] for name in STATUS_SHOWN if name in value}
+    return {**shown, **status_sums(view.books, view.rights), "counters": {}}
 
 
 QUERY_VEILS: Final[dict[str, Callable[[View, Any], Any]]] = {

@@ -313,7 +313,7 @@ class Books:
             account.leases -= count
             if not account.leases and holder.is_puller:
                 self.accounts.see_off(account)
-            if was_full:
+            if was_full and not account.is_full:
                 for one in account.holders.values():
                     self.stir_for(one)
 

@@ -78,7 +78,7 @@ class HolderOf(Generic[L]):
         most = min(most, self.free)
         account = self.account
         if account is not None and account.leases + most > account.leases_max:
-            return account.leases_max - account.leases
+            return max(0, account.leases_max - account.leases)  # it may have more than it may, if that was lowered
         return most
 
 

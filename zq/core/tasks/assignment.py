@@ -348,7 +348,8 @@ def serve_pull(books: Books, step: Step, queue: Queue, wait: PullWait) -> bool:
     waits.
     """
     pull = wait.pull
-    account = books.accounts.account_of(wait.peer)
+    guest = books.guests.get(wait.peer)
+    account = books.accounts.account_of(wait.peer) if guest is None else guest.account
     if account.is_full:  # since it began to wait
         books.count("limit leases")
         step.send(wait.peer, Error(pull.request, "busy", account.refusal("leases")))

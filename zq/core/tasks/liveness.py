@@ -20,7 +20,8 @@ from zq.core.state.leases import Departure, Holder, Lease
 from zq.core.state.queue import Queue
 from zq.core.state.step import Step
 from zq.core.tasks import settling
-from zq.wire.messages import Beat, Cancelled, Error, Goodbye, Heartbeat, Held, Hello, Welcome
+from zq.wire.limits import BATCH_TASKS_MAX
+from zq.wire.messages import Beat, Cancelled, Error, Goodbye, Heartbeat, Held, Hello, Span, Welcome
 
 IDLE_MIN = 10.0
 """Seconds that a worker may hold tasks without working on them in any case: its children may have to import the
@@ -37,6 +38,9 @@ the while: its first hello is one.
 
 FENCED_MAX = 8
 """Fenced incarnations remembered for each name: a late message of one of them must not fence its successor."""
+
+FENCED_NAMES_MAX = 10_000
+"""Names of which they are remembered, the last ones: far more than are taken over while a message is on its way."""
 
 
 def hello(books: Books, step: Step, peer: Peer, message: Hello) -> None:
@@ -247,7 +251,11 @@ def _fence(books: Books, step: Step, worker: Holder) -> None:
     step.send(worker.peer, Error(None, "fenced", f"another worker took the name {worker.name}"))
     books.count("fenced")
     _note(books, worker, "fenced")
-    books.fenced.setdefault(worker.name, deque(maxlen=FENCED_MAX)).append(worker.incarnation)
+    fenced = books.fenced.pop(worker.name, None) or deque(maxlen=FENCED_MAX)
+    fenced.append(worker.incarnation)
+    books.fenced[worker.name] = fenced
+    if len(books.fenced) > FENCED_NAMES_MAX:
+        del books.fenced[next(iter(books.fenced))]
     _lose_all(books, step, worker, f"worker {worker.name} was replaced by another of its name")
     _remove(books, worker)
 
@@ -258,6 +266,13 @@ def expel(books: Books, step: Step, worker: Holder, why: str) -> None:
     _note(books, worker, f"expelled: {why}")
     _lose_all(books, step, worker, why)
     _remove(books, worker)
+
+
+def disown(books: Books, step: Step, puller: Holder, why: str) -> None:
+    """Takes back what a pull holds whose key may not have it any more, uncharged, and says so to its client."""
+    if puller.peer is not None:
+        step.send(puller.peer, Cancelled(tuple(Span(token, 0, BATCH_TASKS_MAX) for token in puller.leases)))
+    _depart(books, step, Departure(puller, why, is_lost=False))
 
 
 def _remove(books: Books, worker: Holder) -> None:
