@@ -65,15 +65,21 @@ def _fill(rig: Rig, scale: Scale) -> None:
         dealer.send(Submit(number, (tasks,)))
         dealer.socket.recv()
         client.dead.bury(f"b{number}", REASON)
-    asyncio.run(_fill_crowds(rig.address, scale))
+    queues, schedules = scale.tasks(100_000, 100), scale.tasks(10_000, 100)
+    for half in (range(queues // 2), range(queues // 2, queues)):  # one peer may not make as many
+        asyncio.run(_fill_queues(rig.address, half))
+    asyncio.run(_fill_schedules(rig.address, schedules))
 
 
-async def _fill_crowds(address: str, scale: Scale) -> None:
+async def _fill_queues(address: str, numbers: range) -> None:
     async with zq.AsyncClient(address, timeout=120.0) as client:
-        queues, schedules = scale.tasks(100_000, 100), scale.tasks(10_000, 100)
-        for first in range(0, queues, BATCH):
-            await asyncio.gather(*(client.submit(f"c{first + one}", None) for one in range(min(BATCH, queues - first))))
-        for first in range(0, schedules, 100):
+        for first in range(0, len(numbers), BATCH):
+            await asyncio.gather(*(client.submit(f"c{one}", None) for one in numbers[first : first + BATCH]))
+
+
+async def _fill_schedules(address: str, count: int) -> None:
+    async with zq.AsyncClient(address, timeout=120.0) as client:
+        for first in range(0, count, 100):
             await asyncio.gather(
                 *(client.schedules.define(f"daily-{first + one}", "slots", None, every=86_400.0) for one in range(100))
             )
