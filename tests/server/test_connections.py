@@ -6,8 +6,10 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, ExitStack
+from contextlib import AbstractContextManager, ExitStack, suppress
 from pathlib import Path
+from socket import socket as SystemSocket
+from socket import socketpair
 from typing import Any
 
 import pytest
@@ -18,6 +20,7 @@ from tests.process.kitchen import wait_until
 from tests.server import raw
 from zq.core.peer_limits import PeerLimits
 from zq.server import connections
+from zq.server.peer_connection import PeerConnection
 from zq.wire.codec import decode_from_coordinator, encode
 from zq.wire.messages import Answer, Error, Message, Ping, Pong, Query
 
@@ -109,6 +112,43 @@ def test_one_who_reads_nothing_for_long_is_cut_off(
     assert "ended a connection" in caplog.text
     assert "does not read" in caplog.text
     client.submit("q", "others go on")
+
+
+@linux
+def test_one_who_reads_slowly_is_cut_off_only_when_it_reads_no_more() -> None:
+    context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
+    ours, theirs = socketpair()
+    with context, context.socket(zmq.ROUTER) as router, ours, theirs:
+        limits = PeerLimits()
+        all_of_them = connections.Connections(
+            router, limits, connections_max=10, bytes_max=limits.bytes_out, clock=lambda: 0.0
+        )
+        slow = PeerConnection(ours.fileno(), limits, 0.0)
+        slow.sent = 30 * LARGE
+        fill(ours)
+        all_of_them.look(slow, 0.0)
+        for number in range(1, 10):
+            for _ in range(number):
+                theirs.recv(8192)
+            all_of_them.look_at_slow(number * (connections.STALL_SECONDS - 1.0))
+            fill(ours)
+        ended_at = 9 * (connections.STALL_SECONDS - 1.0)
+        all_of_them.look_at_slow(ended_at)  # the system is full again
+        assert slow.reads_slowly and not slow.is_cut
+        assert 20 * LARGE < slow.waiting < 30 * LARGE
+
+        all_of_them.look_at_slow(ended_at + connections.STALL_SECONDS + 0.1)
+
+        assert all_of_them.cuts == {"does not read": 1}
+        all_of_them.close()
+
+
+def fill(ours: SystemSocket) -> None:
+    """Hands the system as much as it takes."""
+    ours.setblocking(False)
+    with suppress(BlockingIOError):
+        while True:
+            ours.send(bytes(8192))
 
 
 @linux

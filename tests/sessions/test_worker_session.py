@@ -170,12 +170,66 @@ def test_large_results_are_cut_into_several_settles() -> None:
     stage.session.finish([big] * 5, [Failed(7, "b", 1, "burnt", None, False)] * 300, 5)
 
     settles = stage.session.take_outbox()
+    for number in range(1, 5):
+        settles += stage.hear(0.1, Settled(number, ()))
     assert [(len(one.done), len(one.failed)) for one in settles if isinstance(one, Settle)] == [
         (2, 0),
         (2, 0),
         (1, 200),
         (0, 100),
     ]
+
+
+def finish_large(stage: Stage, count: int) -> None:
+    """Ends tasks with a mebibyte each; four go into a settle."""
+    stage.session.finish([done(token)._replace(blob=bytes(1 << 20)) for token in range(count)], [], 5)
+
+
+def numbers(messages: list[Any]) -> list[int]:
+    return [one.number for one in messages if isinstance(one, Settle | Release)]
+
+
+def test_only_a_window_of_large_results_is_under_way_and_the_rest_follows_in_order() -> None:
+    stage = Stage()
+    stage.connect()
+    finish_large(stage, 16)
+    stage.session.release([Span(99, 0, 1)], 5)
+
+    assert numbers(stage.session.take_outbox()) == [1, 2]
+    assert not stage.session.is_settled
+    assert {token for token, _, _ in stage.session.unsettled_spans()} == {*range(16), 99}
+    assert numbers(stage.hear(0.1, Settled(1, ()))) == [3]
+    assert numbers(stage.hear(0.1, Settled(1, ()))) == []
+    assert numbers(stage.hear(0.2, Settled(2, ()))) == [4, 5]
+    for number in (3, 4, 5):
+        assert stage.hear(0.3, Settled(number, ())) == []
+    assert stage.session.is_settled
+
+
+def test_only_a_window_of_large_results_is_said_again_after_a_welcome() -> None:
+    stage = Stage()
+    stage.connect()
+    finish_large(stage, 16)
+    stage.session.take_outbox()
+    stage.session.connected(1.0)
+    finish_large(stage, 4)
+
+    assert numbers(stage.connect(1.1)) == [1, 2]
+    (beat,) = stage.tick(2.2)
+    assert numbers(stage.hear(2.3, Beat(beat.number, 1, ()))) == [1, 2]
+    assert [numbers(stage.hear(2.4, Settled(number, ()))) for number in range(1, 6)] == [[3], [4], [5], [], []]
+    assert stage.session.is_settled
+
+
+def test_results_larger_than_the_window_go_out_one_by_one() -> None:
+    stage = Stage()
+    stage.connect()
+    large = done(7)._replace(blob=bytes(9 << 20))
+    for _ in range(2):
+        stage.session.finish([large], [], 5)
+
+    assert numbers(stage.session.take_outbox()) == [1]
+    assert numbers(stage.hear(0.1, Settled(1, ()))) == [2]
 
 
 def test_assignment_told_twice_is_taken_once() -> None:

@@ -39,6 +39,11 @@ STALL_SECONDS = 10.0
 SAY_SECONDS = 10.0
 """Between two lines in the log about the same kind of cut."""
 
+QUEUED_SHARE = 4
+"""By what the system counts for a message that travels within it is divided: no more than that was in it, if it was
+some hundred bytes or more.
+"""
+
 HEARTBEAT_BYTES = 64
 """Bytes a second that a connection may send which are no messages: ZeroMQ's heartbeats are a tenth of it."""
 
@@ -208,12 +213,12 @@ class Connections:
             if held is None:
                 return
             traffic = kernel.traffic(held)
-            is_drained = traffic is None and kernel.is_drained(held)
+            queued = kernel.queued(held) if traffic is None else 0
         delivered = connection.delivered
         if traffic is not None:
             _count(connection, traffic, now)
-        elif is_drained:  # ZeroMQ has had the time for what it was given before the last look
-            connection.delivered = connection.sent_before
+        else:
+            _estimate(connection, queued, now)
         connection.sent_before = connection.sent
         if connection.delivered > delivered or not connection.waiting:
             connection.delivered_at = now
@@ -311,6 +316,21 @@ class Connections:
             "waiting_bytes": self.waiting,
             "cut": dict(self.cuts),
         }
+
+
+def _estimate(connection: PeerConnection, queued: int, now: float) -> None:
+    """Draws from what the system has for a connection what it has read, where the system does not count that.
+
+    While more waits here, the system's share is full as long as nobody reads: any change of it is from reading. Of how
+    much nobody knows: a message counts there for up to some times its bytes, and what went may have come again.
+    """
+    if not queued:  # ZeroMQ has had the time for what it was given before the last look
+        connection.delivered = connection.sent_before
+    elif queued != connection.queued:
+        connection.delivered_at = now
+        read = max(0, connection.queued - queued) // QUEUED_SHARE
+        connection.delivered = min(connection.delivered + read, connection.sent_before)
+    connection.queued = queued
 
 
 def _count(connection: PeerConnection, traffic: kernel.Traffic, now: float) -> None:

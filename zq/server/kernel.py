@@ -64,18 +64,20 @@ def traffic(connection: socket.socket) -> Traffic | None:
     return Traffic(received, acknowledged)
 
 
-def is_drained(connection: socket.socket) -> bool:
-    """Returns whether the other end has read all that the system had for it; True where the system does not tell."""
+def queued(connection: socket.socket) -> int:
+    """Returns what the system has for the other end, which has not read it: its bytes and what they take beside them,
+    and 0 only when that is nothing, or where the system does not tell.
+    """
     with suppress(OSError):
         if sys.platform == "linux":
             import fcntl
             import termios
 
             waiting = fcntl.ioctl(connection, termios.TIOCOUTQ, bytes(4))
-            return int(struct.unpack("=i", waiting)[0]) == 0
+            return int(struct.unpack("=i", waiting)[0])
         if sys.platform == "darwin":
-            return connection.getsockopt(socket.SOL_SOCKET, SO_NWRITE_OF_DARWIN) == 0
-    return True
+            return connection.getsockopt(socket.SOL_SOCKET, SO_NWRITE_OF_DARWIN)
+    return 0
 
 
 def end(connection: socket.socket) -> bool:

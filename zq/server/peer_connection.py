@@ -72,7 +72,8 @@ class PeerConnection:
         delivered: of these, those that are known to have left this process.
         sent_before: `sent` when it was looked at last.
         look_at: `sent` from which on it is looked at again.
-        delivered_at: monotonic, when `delivered` last grew, or nothing waited.
+        queued: what the system had for it when it was looked at last, where that is all it tells.
+        delivered_at: monotonic, when it was last seen to have read, or nothing waited.
         acknowledged_more: bytes by which the system counts more than `sent`: greetings, headers, heartbeats.
         reached: bytes of its messages that have been taken from the socket, as they travel.
         received_more: bytes by which the system counts more than `reached`, of which nothing is kept.
@@ -85,7 +86,7 @@ class PeerConnection:
 
     __slots__ = (
         "acknowledged_more", "counted", "debt", "delivered", "delivered_at", "descriptor", "held", "held_bytes", "is_cut",
-        "is_held", "is_open", "limits", "look_at", "looked_at", "messages", "peer", "piled", "pool",
+        "is_held", "is_open", "limits", "look_at", "looked_at", "messages", "peer", "piled", "pool", "queued",
         "reached", "received_more", "sent", "sent_before", "since", "tasks", "turn", "turn_messages",
     )  # fmt: skip
 
@@ -100,6 +101,7 @@ class PeerConnection:
         self.counted = 0
         self.delivered = 0
         self.sent_before = 0
+        self.queued = 0
         self.look_at = self.look_step
         self.delivered_at = now
         self.acknowledged_more = 0

@@ -5,8 +5,9 @@ The shell runs the tasks. It takes what arrived (`take_arrivals`), asks what was
 reports ends with `finish` and `release`. The session keeps, for each lease, the tasks that are not settled: exactly
 those that hello and heartbeats list.
 
-A settle is kept until `settled` answers it. It is sent again on a new connection after the welcome, and when a beat
-shows that a heartbeat sent after it was answered and it was not (messages of one connection are answered in order).
+A settle is kept until `settled` answers it (`zq.sessions.reports`). It is sent again on a new connection after the
+welcome, and when a beat shows that a heartbeat sent after it was answered and it was not (messages of one connection
+are answered in order).
 
 While the name belongs to another worker that is there, the hello is said again now and then: that one may be a process
 which was killed a moment ago. When it keeps the name, the session fails.
@@ -15,12 +16,12 @@ which was killed a moment ago. When it keeps the name, the session fails.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
 from math import inf
 from typing import Any
 
 from zq.errors import AccessDeniedError, WorkerFencedError
 from zq.sessions.refusals import remote_error
+from zq.sessions.reports import ReportWindow
 from zq.wire.limits import CREDIT_MAX, MESSAGE_BATCHES_MAX, TEXT_CHARS_MAX
 from zq.wire.messages import (
     Assign,
@@ -88,14 +89,6 @@ class Hand:
         return self.open & ((1 << hi) - 1) >> lo << lo if hi > lo else 0
 
 
-@dataclass(slots=True, eq=False)
-class Unsettled:
-    """A settle or release without an answer yet."""
-
-    message: Settle | Release
-    beat: int  # the last heartbeat before it was sent
-
-
 class WorkerSession:
     """The worker's side of the protocol; driven by one thread (see `zq.sessions.session.Session`)."""
 
@@ -128,7 +121,7 @@ class WorkerSession:
         self._hello_at = inf  # when it is said again, because another worker has the name
         self._name_until = inf  # how long it is waited for
         self._running = running
-        self._unsettled: dict[int, Unsettled] = {}
+        self._reports = ReportWindow()
         self._arrivals: list[Assignment] = []
         self._revoked: list[Span] = []
         self._outbox: list[ToCoordinator] = []
@@ -160,7 +153,7 @@ class WorkerSession:
             case Beat(number, epoch, refused):
                 self.epoch = epoch
                 self._revoke_tokens(refused)
-                self._send_lost_again(number)
+                self._outbox += self._reports.take_lost(number, self._beat)
             case Welcome():
                 self._note_welcome(now, message)
             case Cancelled(spans):
@@ -239,22 +232,24 @@ class WorkerSession:
                 size += sum(len(batch.blob) for batch in one.forwards)
                 batches += len(one.forwards) + len(one.groups)
             if len(part) == MESSAGE_BATCHES_MAX or size >= WORKER_SETTLE_BYTES_MAX or batches >= WORKER_FORWARDS_MAX:
-                self._settle(part, [])
+                self._settle(part, [], size)
                 part, size, batches = [], 0, 0
         while part or failed:
-            self._settle(part, failed[:FAILURES_MAX])
-            part, failed = [], failed[FAILURES_MAX:]
+            self._settle(part, failed[:FAILURES_MAX], size)
+            part, failed, size = [], failed[FAILURES_MAX:], 0
 
-    def _settle(self, done: list[Done], failed: list[Failed]) -> None:
+    def _settle(self, done: list[Done], failed: list[Failed], size: int) -> None:
         self._number += 1
-        self._send_settling(Settle(self._number, self.credit, tuple(done), tuple(failed)))
+        size += sum(len(one.error) for one in failed)
+        self._send_settling(Settle(self._number, self.credit, tuple(done), tuple(failed)), size)
 
     def release(self, spans: list[Span], credit: int) -> None:
         """Gives back tasks that were not started; no spans only tells the credit."""
         self.credit = min(credit, CREDIT_MAX)
         for start in range(0, max(len(spans), 1), MESSAGE_BATCHES_MAX):
             self._number += 1
-            self._send_settling(Release(self._number, self.credit, tuple(spans[start : start + MESSAGE_BATCHES_MAX])))
+            part = tuple(spans[start : start + MESSAGE_BATCHES_MAX])
+            self._send_settling(Release(self._number, self.credit, part), 0)
 
     def offer(self, credit: int) -> None:
         """Says how many tasks may be held from now on; the welcome makes up for it when there is no connection."""
@@ -287,12 +282,11 @@ class WorkerSession:
     @property
     def is_settled(self) -> bool:
         """Whether every report has been answered."""
-        return not self._unsettled
+        return not self._reports
 
     def unsettled_spans(self) -> Iterator[tuple[int, int, int]]:
         """Yields token, lo and hi of what was reported or given back, and has no answer yet."""
-        for unsettled in self._unsettled.values():
-            message = unsettled.message
+        for message in self._reports:
             if isinstance(message, Release):
                 yield from message.spans
             else:
@@ -332,9 +326,8 @@ class WorkerSession:
         self._heartbeat_interval = welcome.heartbeat_interval
         self._gone_after = welcome.gone_after
         self._beat_at = now + welcome.heartbeat_interval
-        for unsettled in self._unsettled.values():
-            unsettled.beat = self._beat
-            self._outbox.append(unsettled.message)
+        self._reports.start_again()
+        self._outbox += self._reports.take_due(self._beat)
         if self.credit != self._told_credit:
             self.release([], self.credit)
         self._revoke_tokens(welcome.refused)
@@ -373,23 +366,18 @@ class WorkerSession:
         elif self.failure is None:
             self.failure = remote_error(error.code, error.text, error.request)
 
-    def _send_settling(self, message: Settle | Release) -> None:
-        self._unsettled[message.number] = Unsettled(message, self._beat)
+    def _send_settling(self, message: Settle | Release, size: int) -> None:
+        self._reports.add(message, size)
         if self.is_welcome:
-            self._outbox.append(message)
-
-    def _send_lost_again(self, beat: int) -> None:
-        for unsettled in self._unsettled.values():
-            if unsettled.beat < beat:
-                unsettled.beat = self._beat
-                self._outbox.append(unsettled.message)
+            self._outbox += self._reports.take_due(self._beat)
 
     def _note_settled(self, number: int, stale: tuple[Span, ...]) -> None:
-        unsettled = self._unsettled.pop(number, None)
-        if unsettled is None:
+        message: Any = self._reports.answered(number)
+        if message is None:
             return
+        if self.is_welcome:
+            self._outbox += self._reports.take_due(self._beat)
         self.counters["stale"] += sum(span.hi - span.lo for span in stale)
-        message: Any = unsettled.message
         if isinstance(message, Release):
             for token, lo, hi in message.spans:
                 self._close(token, lo, hi)

@@ -1,0 +1,39 @@
+"""Large results and large tasks: nobody who reads and answers as fast as it can is cut off for them."""
+
+from __future__ import annotations
+
+import threading
+from pathlib import Path
+from typing import Any
+
+import zq
+from tests.process.kitchen import PATIENCE
+from zq.core.peer_limits import PeerLimits
+
+LARGE = 1_000_000
+
+
+def cuts(client: zq.Client) -> dict[str, int]:
+    found: dict[str, Any] = client.query("status")["connections"]
+    return dict(found["cut"])
+
+
+def test_worker_whose_large_results_come_together_is_not_cut_off(tmp_path: Path) -> None:
+    options = zq.CoordinatorOptions(peer_limits=PeerLimits(bytes_in=12 << 20))
+    with zq.Coordinator(tmp_path / "s.zq", bind="tcp://127.0.0.1:*", options=options) as coordinator:
+        together = threading.Barrier(60)
+        worker = zq.Worker(coordinator.address, processes=0, concurrency=60)
+
+        @worker.task("large")
+        def bake(task: zq.Task) -> bytes:
+            together.wait(PATIENCE)
+            return bytes(LARGE)
+
+        with zq.Client(coordinator.address, timeout=PATIENCE) as client:
+            receipts = client.submit_many("large", [0] * 60)
+            worker.start()
+            try:
+                assert sum(len(receipt.result(PATIENCE)) for receipt in receipts) == 60 * LARGE
+            finally:
+                worker.stop()
+            assert cuts(client) == {}

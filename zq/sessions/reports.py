@@ -1,0 +1,93 @@
+"""What a worker has reported, and has no answer to yet: settles and releases, each of which goes out in its turn.
+
+Results may be large, and a worker may have many of them at once, when tasks end together or a connection is back. What
+has been sent and not been answered waits in the coordinator, which ends whoever piles up too much there; so only a
+window of bytes is under way, and what is beyond it waits here, in order.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterator
+from dataclasses import dataclass
+from math import inf
+
+from zq.wire.messages import Release, Settle
+
+REPORTED_BYTES_MAX = 8 << 20
+"""Results and forwards under way: two full settles, so that one is read while the other is written to disk, and an
+eighth of what the coordinator lets a connection pile up.
+"""
+
+
+@dataclass(slots=True, eq=False)
+class Unsettled:
+    """A settle or release without an answer yet."""
+
+    message: Settle | Release
+    size: int  # bytes of its results and forwards
+    beat: float = inf  # the last heartbeat before it was sent; inf: it was not
+
+
+class ReportWindow:
+    """The reports of one worker, by number. Invariant: what waits has not been sent on this connection, and is younger
+    than all that has.
+    """
+
+    def __init__(self) -> None:
+        self._unsettled: dict[int, Unsettled] = {}
+        self._waiting: deque[Unsettled] = deque()
+        self._bytes = 0  # under way
+
+    def __bool__(self) -> bool:
+        return bool(self._unsettled)
+
+    def __iter__(self) -> Iterator[Settle | Release]:
+        """Yields all that has no answer, in order."""
+        return (unsettled.message for unsettled in self._unsettled.values())
+
+    def add(self, message: Settle | Release, size: int) -> None:
+        """Keeps a report, with that many bytes of results and forwards, until it is answered."""
+        unsettled = self._unsettled[message.number] = Unsettled(message, size)
+        self._waiting.append(unsettled)
+
+    def take_due(self, beat: int) -> list[Settle | Release]:
+        """Returns what is to be sent now, after that heartbeat; at least one report if nothing is under way."""
+        due: list[Settle | Release] = []
+        waiting = self._waiting
+        while waiting:
+            first = waiting[0]
+            if first.size and self._bytes and self._bytes + first.size > REPORTED_BYTES_MAX:
+                break
+            waiting.popleft()
+            first.beat = beat
+            self._bytes += first.size
+            due.append(first.message)
+        return due
+
+    def take_lost(self, before: int, beat: int) -> list[Settle | Release]:
+        """Returns what was sent before a heartbeat that is answered, and is not: it is sent again, after the heartbeat
+        `beat`.
+        """
+        lost = [unsettled for unsettled in self._unsettled.values() if unsettled.beat < before]
+        for unsettled in lost:
+            unsettled.beat = beat
+        return [unsettled.message for unsettled in lost]
+
+    def start_again(self) -> None:
+        """Has everything wait again: what was sent is not known to have arrived."""
+        self._bytes = 0
+        self._waiting = deque(self._unsettled.values())
+        for unsettled in self._waiting:
+            unsettled.beat = inf
+
+    def answered(self, number: int) -> Settle | Release | None:
+        """Forgets a report, and returns it; None when it was answered before."""
+        unsettled = self._unsettled.pop(number, None)
+        if unsettled is None:
+            return None
+        if unsettled.beat < inf:
+            self._bytes -= unsettled.size
+        else:
+            self._waiting.remove(unsettled)
+        return unsettled.message
