@@ -9,6 +9,7 @@ import pytest
 from tests.core.cost import calls_of, cost_of, finish, largest_cost_of
 from tests.core.desk import CLIENT, Desk, assigned, done
 from zq.core.state import outcome_waits
+from zq.wire.batch import decode_payload, encode_payload, iterate_payloads, pack_payloads
 from zq.wire.messages import Outcome, Progress, Settle, Wait, Withdraw
 
 W = b"w"
@@ -105,3 +106,43 @@ def test_of_reports_that_come_faster_than_they_can_be_told_the_last_is_heard(mon
     assert set(last.values()) == {((0, 0.3),)}
     assert len(last) == 20
     assert len(outcomes(sent)) == 40
+
+
+def desk_with_results(tasks: int, run: int) -> Desk:
+    """Returns a desk with a batch that has ended, so many tasks at a time; each results in its index."""
+    desk = Desk()
+    desk.submit("b", tasks)
+    (one,) = assigned(desk.hello(W, "w", tasks))
+    for lo in range(0, tasks, run):
+        hi = min(lo + run, tasks)
+        ends, blob = pack_payloads([encode_payload(index) for index in range(lo, hi)])
+        desk.turn((W, Settle(1, None, (done(one, lo, hi)._replace(ends=ends, blob=blob),), ())))
+    return desk
+
+
+def results_in(sent: list[tuple[bytes, Any]]) -> list[tuple[int, Any]]:
+    """Returns index and result of each task that is told as done, in the order in which they are told."""
+    return [
+        (one.lo + at, decode_payload(payload))
+        for message in outcomes(sent)
+        for one in message.ended
+        if one.outcome == "done"
+        for at, payload in enumerate(iterate_payloads(one.ends, one.blob))
+    ]
+
+
+@pytest.mark.parametrize("run", [1, 3, 64])
+def test_a_wait_for_one_task_costs_the_same_however_many_its_batch_has(run: int) -> None:
+    costs = []
+    for count in (100, 800):
+        desk = desk_with_results(count, run)
+        costs.append(max(cost_of(desk, (CLIENT, Wait(7, "b", index, index + 1))) for index in (5, 71, count - 1)))
+    assert costs[1] <= costs[0] + 40
+
+
+@pytest.mark.parametrize("run", [1, 3, 7, 40])
+def test_a_wait_is_told_of_just_those_tasks_that_it_asks_for(run: int) -> None:
+    desk = desk_with_results(40, run)
+    for lo in range(40):
+        for hi in range(lo + 1, 41):
+            assert results_in(desk.turn((CLIENT, Wait(7, "b", lo, hi)))) == [(index, index) for index in range(lo, hi)]

@@ -410,24 +410,6 @@ def put_results(step: Step, batch: StoredBatch, lo: int, hi: int, results: tuple
     step.tx.put(tables.RESULTS, tables.result_key(batch.key, lo), tables.pack((hi, *results)))
 
 
-def results_of(step: Step, key: bytes) -> Iterator[tuple[int, int, bytes, bytes]]:
-    """Yields lo, hi, ends and payloads of the results that are stored under a task key."""
-    for row_key, value in step.tx.scan(tables.RESULTS, *tables.result_bounds(key)):
-        hi, ends, blob = tables.unpack(value)
-        yield int.from_bytes(row_key[-2:], "big"), hi, ends, blob
-
-
-def results_in(step: Step, key: bytes, first: int, lo: int, hi: int) -> Iterator[tuple[int, int, bytes, bytes]]:
-    """Yields what `results_of` does, of the tasks lo <= index < hi: read from `lo` on if a run begins there, else from
-    `first`.
-    """
-    starts_there = step.tx.get(tables.RESULTS, tables.result_key(key, lo)) is not None
-    start = tables.result_key(key, lo if starts_there else first)
-    for row_key, value in step.tx.scan(tables.RESULTS, start, tables.result_key(key, hi)):
-        end, ends, blob = tables.unpack(value)
-        yield int.from_bytes(row_key[-2:], "big"), end, ends, blob
-
-
 def move_results(step: Step, batch: StoredBatch, fresh: StoredBatch) -> None:
     """Gives the results of a batch to what it has become under another key."""
     if batch.has_results:

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
+from zq.core import tables
 from zq.core.state import places
-from zq.core.state.batch import bits, mask_of, run_mask, runs
+from zq.core.state.batch import bits, mask_of, run_mask, runs, span_of
 from zq.core.state.books import Books
 from zq.core.state.places import End
 from zq.core.state.step import Step
 from zq.task import task_id
+from zq.wire.batch import slice_tasks
 from zq.wire.messages import Ended
 
 
@@ -56,12 +60,21 @@ def _final(step: Step, known: places.Known, asked: int) -> list[Ended] | None:
 def _done_spans(step: Step, key: bytes, mask: int, has_results: bool) -> list[Ended]:
     """Returns the tasks of a mask as done, with the results that are stored under a task key."""
     found = []
-    if has_results:
-        for lo, hi, ends, blob in places.results_of(step, key):
-            covered = run_mask(lo, hi)
-            if mask & covered:
-                found.append(Ended(lo, hi, "done", "", ends, blob))
-                mask &= ~covered
+    if has_results and mask:
+        for first, end, ends, blob in results_in(step, key, *span_of(mask)):
+            covered = run_mask(first, end)
+            for lo, hi in runs(mask & covered):
+                is_whole = (lo, hi) == (first, end)
+                found.append(
+                    Ended(
+                        lo,
+                        hi,
+                        "done",
+                        "",
+                        *((ends, blob) if is_whole else slice_tasks(ends, blob, lo - first, hi - first)),
+                    )
+                )
+            mask &= ~covered
     found += [Ended(lo, hi, "done", "", b"", b"") for lo, hi in runs(mask)]
     return found
 
@@ -82,3 +95,31 @@ def _split_spans(step: Step, id: str, mask: int) -> tuple[list[Ended], int]:
         else:
             missing |= 1 << index
     return found, missing
+
+
+# Results, as they are stored.
+
+
+def results_in(step: Step, key: bytes, lo: int, hi: int) -> Iterator[tuple[int, int, bytes, bytes]]:
+    """Yields lo, hi, ends and payloads of each run of results under a task key in which any of the tasks lo <= index <
+    hi is; few others are read.
+    """
+    start = tables.result_key(key, _start_of_run(step, key, lo))
+    for row_key, value in step.tx.scan(tables.RESULTS, start, tables.result_key(key, hi)):
+        end, ends, blob = tables.unpack(value)
+        yield int.from_bytes(row_key[-2:], "big"), end, ends, blob
+
+
+def _start_of_run(step: Step, key: bytes, index: int) -> int:
+    """Returns where the run of results begins in which a task is; the task itself, if it has no result."""
+    low, high, at = 0, index + 1, index  # it begins at low <= start < high; looked for from `at` on
+    while index and low < high:
+        row = next(step.tx.scan(tables.RESULTS, tables.result_key(key, at), tables.result_key(key, high)), None)
+        if row is None:
+            high, at = at, max(low, 2 * at - index - 1)
+        elif tables.unpack(row[1])[0] > index:
+            return int.from_bytes(row[0][-2:], "big")
+        else:
+            low = int.from_bytes(row[0][-2:], "big") + 1
+            at = (low + high) >> 1
+    return index

@@ -16,6 +16,7 @@ from zq.core.state import places
 from zq.core.state.batch import Acceptance, Forwarded, LastFailure, bits, run_mask
 from zq.core.state.books import Books
 from zq.core.state.step import Step
+from zq.core.tasks import outcomes
 from zq.task import task_id
 from zq.wire.batch import iterate_payloads, slice_tasks
 from zq.wire.messages import Done, Failed
@@ -92,7 +93,7 @@ class Repeats:
         covered &= asked
         if not covered or [tuple(made) for entry in before for made in entry[7]] != list(forwarded_of(done)):
             return 0
-        return self._with_same_results(record, done, covered, before[0][1])
+        return self._with_same_results(record, done, covered)
 
     def _record(self, id: str) -> SaidBefore | None:
         if id in self._records:
@@ -126,20 +127,19 @@ class Repeats:
                 found.append(entry)
         return found
 
-    def _with_same_results(self, record: SaidBefore, done: Done, covered: int, first: int) -> int:
+    def _with_same_results(self, record: SaidBefore, done: Done, covered: int) -> int:
         """Returns for which tasks the results are those that were stored, as far as they may be looked at.
 
         Args:
             record: that they are in.
             done: what is said now.
             covered: those that were completed before.
-            first: index from which on their results lie.
         """
         if not record.has_results:
             return covered if not done.blob else self._same_each(done, covered, {})
         same = 0
         left = covered
-        for lo, hi, ends, blob in places.results_in(self._step, record.key, first, done.lo, done.hi):
+        for lo, hi, ends, blob in outcomes.results_in(self._step, record.key, done.lo, done.hi):
             self._left -= 1 + max(0, len(blob) - len(done.blob)) // READ_BYTES
             row = run_mask(lo, hi) & left
             left &= ~row
