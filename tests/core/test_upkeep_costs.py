@@ -136,3 +136,58 @@ def test_schedules_behind_many_whose_queue_is_draining_fire(monkeypatch: pytest.
     desk.turn((CLIENT, Command(1, "resume", {"queue": "drained"})))
     pass_time(desk, schedules.RETRY_AFTER)
     assert desk.query("queue", queue="drained")["waiting"] == 30
+
+
+def waiting(desk: Desk, queue: str) -> int:
+    return int(desk.query("queue", queue=queue)["waiting"])
+
+
+def with_large_schedules(count: int, *, every: float, catch_up: str = "one") -> Desk:
+    """Returns one with schedules of a megabyte, and a small one that comes due after them."""
+    desk = Desk()
+    large = pack_payloads([b"x" * (1 << 20)])
+    for number in range(count):
+        task = Batch(f"large-{number}", "large", Options(), *large)
+        desk.turn((CLIENT, Schedule(1, task, every, None, "UTC", catch_up)))
+    desk.wall += 0.01
+    desk.turn((CLIENT, Schedule(1, Batch("small", "small", Options(), *ONE), every, None, "UTC", "one")))
+    return desk
+
+
+def test_large_schedules_fire_in_portions_of_bytes_and_hold_up_no_small_one() -> None:
+    desk = with_large_schedules(20, every=100.0)
+    desk.now += 100.5
+    desk.wall += 100.5
+    counts: list[int] = []
+    while not counts or desk.machine.next_at(desk.clocks()) <= desk.now:
+        desk.machine.turn(desk.clocks())
+        counts.append(desk.machine.books.counters["fired"])
+        assert len(counts) < 20
+
+    assert counts == [4, 7, 10, 13, 16, 19, 21]  # the small one in the first step
+    assert (waiting(desk, "large"), waiting(desk, "small")) == (20, 1)
+
+
+def test_schedule_above_the_bytes_of_a_step_fires_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(schedules, "FIRE_BYTES", 100_000)
+    desk = with_large_schedules(2, every=100.0)
+    desk.now += 100.5
+    desk.wall += 100.5
+    desk.machine.turn(desk.clocks())
+    assert desk.machine.books.counters["fired"] == 2  # and the small one
+    pass_time(desk, 0.0)
+
+    assert (waiting(desk, "large"), waiting(desk, "small")) == (2, 1)
+
+
+def test_small_schedule_behind_a_long_backlog_of_large_ones_fires(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(schedules, "LOOK_MAX", 5)
+    desk = with_large_schedules(12, every=1.0, catch_up="all")
+    desk.now += 100.5
+    desk.wall += 100.5
+    for _ in range(4):
+        desk.machine.turn(desk.clocks())
+
+    assert waiting(desk, "small") == 1
+    assert desk.machine.books.counters["fired"] <= 4 * 4
+    assert desk.machine.next_at(desk.clocks()) <= desk.now

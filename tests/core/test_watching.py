@@ -229,6 +229,57 @@ def test_there_are_at_most_so_many_watchers_and_kinds_that_exist() -> None:
     assert other.machine.books.events is None
 
 
+def full_of(desk: Desk, *shares: int) -> None:
+    """Has all places taken by peers, each of so many."""
+    assert sum(shares) == event_streams.FOLLOWERS_MAX
+    for index, share in enumerate(shares):
+        for request in range(1, share + 1):
+            desk.turn((b"greedy-%d" % index, Follow(request, None, ("done",), 15.0, 0)))
+
+
+def test_peer_with_most_watchers_loses_its_oldest_to_one_with_fewer_when_all_places_are_taken() -> None:
+    desk = patient()
+    full_of(desk, 15, 16, 16, 16, 1)
+    sent = desk.turn((EYE, Follow(7, None, (), 15.0, 0)))
+
+    assert [(to, type(one).__name__, one.request) for to, one in sent] == [
+        (b"greedy-1", "Error", 1), (EYE, "Events", 7),
+    ]  # fmt: skip
+    assert sent[0][1].code == "busy"
+    assert desk.query("status")["usage"]["follows"] == event_streams.FOLLOWERS_MAX
+
+
+def test_peer_that_would_have_as_many_watchers_as_any_is_refused_when_all_places_are_taken() -> None:
+    desk = patient()
+    full_of(desk, 16, 16, 16, 16)
+    for request in range(1, 13):
+        sent = desk.turn((EYE, Follow(request, None, ("done",), 15.0, 0)))
+        assert [type(one) for to, one in sent if to == EYE] == [Events]
+    error = only(desk.say(EYE, Follow(13, None, ("done",), 15.0, 0)), Error)
+
+    assert (error.code, error.text[:11]) == ("busy", "64 watchers")
+
+
+def test_unknown_kind_of_event_takes_no_place_from_anybody() -> None:
+    desk = patient()
+    full_of(desk, 16, 16, 16, 16)
+
+    assert only(desk.say(EYE, Follow(1, None, ("tired",), 15.0, 0)), Error).code == "invalid"
+    assert desk.query("status")["usage"]["follows"] == event_streams.FOLLOWERS_MAX
+
+
+def test_watcher_whose_connection_has_ended_is_forgotten_and_what_it_holds_is_not() -> None:
+    desk = patient()
+    desk.submit("a")
+    desk.hello(EYE, "w", 1)
+    eye = Eye(desk)
+    desk.machine.forget_watchers([eye.peer, b"nobody"])
+    desk.turn()
+
+    assert desk.machine.books.events is None
+    assert desk.query("task", id="a")["state"] == "leased"
+
+
 def test_restart_forgets_watchers_and_a_renewal_begins_anew() -> None:
     desk = patient()
     eye = Eye(desk, None, "accepted")

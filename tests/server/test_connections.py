@@ -22,7 +22,7 @@ from zq.core.peer_limits import PeerLimits
 from zq.server import connections
 from zq.server.peer_connection import PeerConnection
 from zq.wire.codec import decode_from_coordinator, encode
-from zq.wire.messages import Answer, Error, Message, Ping, Pong, Query
+from zq.wire.messages import Answer, Error, Events, Follow, Message, Ping, Pong, Query
 
 Host = Callable[..., tuple[zq.Coordinator, zq.Client]]
 
@@ -250,3 +250,14 @@ def test_more_connections_than_there_may_be_are_turned_away_and_those_that_speak
     wait_until(lambda: about(client)["open"] == 1, "the connections to end")
     with zq.Client(coordinator.address) as another:
         another.ping()
+
+
+def test_watchers_of_a_connection_that_has_ended_are_forgotten(host: Host, dealer: Any) -> None:
+    coordinator, client = host()
+    watcher = dealer(coordinator.address)
+    watcher.send(encode(Follow(1, None, ("done",), 60.0, 0)))
+    assert isinstance(hear(watcher), Events)
+    assert client.query("status")["usage"]["follows"] == 1
+    watcher.close()
+
+    wait_until(lambda: client.query("status")["usage"]["follows"] == 0, "its watcher is forgotten")

@@ -163,6 +163,13 @@ class Machine:
         tx.commit()
         return step.outbox
 
+    def forget_watchers(self, peers: Iterable[Peer]) -> None:
+        """Forgets who watches events by connections that have ended. Workers and what was pulled are only suspect by
+        that: their silence counts, or that something cannot be delivered.
+        """
+        for peer in peers:
+            following.forget_peer(self.books, peer)
+
     def blame(self, now: Now) -> bool:
         """Notes what did not fit the store in a turn that raised StoreFullError; returns whether it was due by itself,
         and not a message.

@@ -84,6 +84,7 @@ class Connections:
         self.connections_max = connections_max
         self.bytes_max = bytes_max
         self.by_peer: dict[Peer, PeerConnection] = {}
+        self.ended: list[Peer] = []  # since they were last taken
         self.cuts: Counter[str] = Counter()  # by reason
         self.waiting = 0  # bytes that wait for all, as far as was looked
         self.monitor: zmq.Socket[bytes] = socket.get_monitor_socket(int(EVENTS))
@@ -153,9 +154,15 @@ class Connections:
             self._late[descriptor] = self.clock()
         if connection.peer is not None and self.by_peer.get(connection.peer) is connection:
             del self.by_peer[connection.peer]
+            self.ended.append(connection.peer)
             if connection.is_cut:  # what it said before may still come
                 connection.since = self.clock()
                 self._strangers[connection.peer] = connection
+
+    def take_ended(self) -> list[Peer]:
+        """Returns the peers whose connections have ended since it was last asked."""
+        ended, self.ended = self.ended, []
+        return ended
 
     def _make_room(self) -> None:
         """Ends connections while there are too many: the oldest that never said anything, else the newest."""

@@ -206,6 +206,8 @@ class Server:
                 self._connections.hear()
             if door is not None:
                 self._turn_door(door)
+            if self._connections.ended:
+                self._machine.forget_watchers(self._connections.take_ended())
             now = time.monotonic()
             self._guard.watch(now)
             if ready or now >= self._due_at:

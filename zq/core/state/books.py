@@ -99,6 +99,7 @@ class Books:
         self.searches: dict[tuple[Peer, int], Any] = {}
         self.departed: deque[Departure] = deque()  # whose leases have not all ended yet
         self.passed_schedules = b""  # the row from which on those that are due are looked at next; empty: the first
+        self.has_late_schedules = False  # whether large ones that are due were put off since the first was looked at
         self.pull_ends: list[tuple[float, int, PullWait]] = []  # heap: when pulls have waited long enough
         self.stirred_holders: dict[Holder, None] = {}  # for which this step has stirred queues
         self.joints: dict[str, Any] = {}  # by id, groups that are being joined, as far as that is

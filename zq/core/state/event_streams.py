@@ -27,7 +27,9 @@ WINDOW = 64
 """Messages that may be on their way to a follower: two megabytes at most, far below what a socket may hold."""
 
 FOLLOWERS_MAX = 64
-"""At the same time: each costs every event a comparison. One peer may have a quarter of them (`PeerLimits.follows`)."""
+"""At the same time: each costs every event a comparison. One peer may have a quarter of them (`PeerLimits.follows`),
+and who has the most loses one to a peer that has fewer, when all are taken.
+"""
 
 TEXT_CHARS = 200
 """Of a reason or error in an event."""
@@ -124,10 +126,12 @@ class Followers:
         if follower is not None:
             follower.account.follows -= 1
 
-    def drop_peer(self, peer: Peer) -> None:
-        """Forgets the followers of a connection that is gone."""
-        for key in [key for key in self.by_request if key[0] == peer]:
+    def drop_peer(self, peer: Peer) -> list[Account]:
+        """Forgets the followers of a connection that is gone; returns their accounts."""
+        gone = [(key, one.account) for key, one in self.by_request.items() if key[0] == peer]
+        for key, _ in gone:
             self.remove(key)
+        return [account for _, account in gone]
 
 
 def note_batch(events: Followers | None, batch: StoredBatch, kind: str, text: str) -> None:

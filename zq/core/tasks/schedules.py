@@ -1,10 +1,10 @@
 """Recurring tasks: schedules that are stored, and store a task whenever their time comes.
 
-Theory of operation. A schedule has one row with all that it is, and, unless it is paused, one row by its next time.
-When that time comes, the task is stored, and the schedule moved to its next time, in one transaction; the id of the
-task is made of the name and of the time for which it was due, and is never stored twice while it is known. So a time
-fires once: not again after a restart, and not again when the wall clock jumps back. The core has no calendar: the shell
-brings one.
+Theory of operation. A schedule has one row with all that it is, and, unless it is paused, one row by its next time,
+which has its weight if it is large: what a step stores is bounded in number and in bytes. When that time comes, the
+task is stored, and the schedule moved to its next time, in one transaction; the id of the task is made of the name and
+of the time for which it was due, and is never stored twice while it is known. So a time fires once: not again after a
+restart, and not again when the wall clock jumps back. The core has no calendar: the shell brings one.
 """
 
 from __future__ import annotations
@@ -27,6 +27,16 @@ from zq.wire.options import schedule_fault
 
 FIRE_MAX: Final = 100
 """Tasks that schedules store in one step."""
+
+FIRE_BYTES: Final = 4 << 20
+"""Of the rows of large schedules that fire in one step, but at least one of them: what a step writes holds up all that
+waits for it. The others go on in the next steps, in the order of their times.
+"""
+
+SMALL_BYTES: Final = 16 << 10
+"""Of a row: a schedule with a larger one is large. FIRE_MAX small ones are below half of FIRE_BYTES, so they are not
+weighed, and pass by large ones that wait.
+"""
 
 LOOK_MAX: Final = 300
 """Schedules that are due and looked at in one step: the queues of all of them may be draining."""
@@ -203,35 +213,52 @@ def fire_due(books: Books, step: Step) -> float:
         return step.wall + RETRY_AFTER
     left = FIRE_MAX
     due, next_time = _find_due(books, step)
-    for time, name in due:
+    for time, name, is_large in due:
         if left <= 0:
             return min(next_time, time)
-        left -= max(1, _fire(books, step, name, left))
+        left -= max(1, _fire(books, step, name, 1 if is_large else left))
     return next_time
 
 
-def _find_due(books: Books, step: Step) -> tuple[list[tuple[float, str]], float]:
-    """Returns time and name of schedules that are due, and when to look again; one whose queue is draining waits."""
-    due: list[tuple[float, str]] = []
-    next_time = inf
-    start, stop = tables.schedule_time_bounds()
-    start, books.passed_schedules = max(start, books.passed_schedules), b""
-    for looks, (key, _) in enumerate(step.tx.scan(tables.SCHEDULES, start, stop)):
+def _find_due(books: Books, step: Step) -> tuple[list[tuple[float, str, bool]], float]:
+    """Returns schedules that are due, each with its time, its name and whether it is large, and when to look again; one
+    whose queue is draining waits, and so do large ones that are too many.
+    """
+    due: list[tuple[float, str, bool]] = []
+    next_time, room = inf, FIRE_BYTES
+    first, stop = tables.schedule_time_bounds()
+    start, books.passed_schedules = max(first, books.passed_schedules), b""
+    books.has_late_schedules = books.has_late_schedules and start != first
+    for looks, (key, value) in enumerate(step.tx.scan(tables.SCHEDULES, start, stop)):
         time, name = tables.split_schedule_time_key(key)
         if time > step.wall or len(due) == FIRE_MAX:
-            return due, min(next_time, time)
+            next_time = min(next_time, time)
+            break
         if looks == LOOK_MAX:
             books.passed_schedules = key
             return due, step.wall
-        row = find(step, name)
-        queue = None if row is None else books.queues.get(row.queue)
+        bytes_large, queue_name = _weigh(step, name, value)
+        queue = books.queues.get(queue_name)
         if queue is not None and queue.policies.draining:
-            next_time = step.wall + RETRY_AFTER
+            next_time = min(next_time, step.wall + RETRY_AFTER)
+        elif bytes_large > room and room < FIRE_BYTES:
+            room = 0  # nor any after it: they go in order
+            books.has_late_schedules, next_time = True, step.wall
         else:
-            due.append((time, name))
-    if start != tables.schedule_time_bounds()[0]:
-        next_time = min(next_time, step.wall + RETRY_AFTER)  # those that were passed by are looked at again
+            room = max(0, room - bytes_large)
+            due.append((time, name, bytes_large > 0))
+    if start != first:  # those that were passed by are looked at again
+        next_time = min(next_time, step.wall + (0.0 if books.has_late_schedules else RETRY_AFTER))
     return due, next_time
+
+
+def _weigh(step: Step, name: str, value: bytes) -> tuple[int, str]:
+    """Returns the bytes of a schedule that is due if it is large, or else 0, and its queue; a large one is not read."""
+    if value:
+        bytes_large, queue = tables.unpack(value)
+        return bytes_large, queue
+    row = find(step, name)
+    return 0, "" if row is None else row.queue
 
 
 def _fire(books: Books, step: Step, name: str, most: int) -> int:
@@ -300,9 +327,11 @@ def _milliseconds(time: float) -> float:
 def _save(books: Books, step: Step, name: str, row: ScheduleRow) -> None:
     options = None if row.options == DEFAULT_OPTIONS else tuple(row.options)
     # The row as it is packed has them as a list.
-    step.tx.put(tables.SCHEDULES, tables.schedule_key(name), tables.pack(row._replace(options=options)))  # type: ignore[arg-type]
+    value = tables.pack(row._replace(options=options))  # type: ignore[arg-type]
+    step.tx.put(tables.SCHEDULES, tables.schedule_key(name), value)
     if not row.is_paused:
-        step.tx.put(tables.SCHEDULES, tables.schedule_time_key(row.next_time, name), b"")
+        weight = tables.pack((len(value), row.queue)) if len(value) > SMALL_BYTES else b""
+        step.tx.put(tables.SCHEDULES, tables.schedule_time_key(row.next_time, name), weight)
         books.deadlines.schedules.bring_forward(row.next_time)
 
 
