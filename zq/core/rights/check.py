@@ -13,7 +13,11 @@ from typing import Any, Final
 from zq.core.rights.rights import ADMIN_ROLE, Rights
 from zq.core.rights.table import COMMAND_RIGHTS, MESSAGE_ROLES, QUERY_RIGHTS, AskRow, Subject
 from zq.core.rights.view import View
+from zq.core.state.batch import bits
 from zq.core.state.holder import pull_key
+from zq.core.state.leases import Claimant
+from zq.core.tasks import settling
+from zq.wire.limits import BATCH_TASKS_MAX
 from zq.wire.messages import (
     Batch,
     Cancel,
@@ -42,6 +46,12 @@ HIDDEN: Final = "hidden#id"
 """Put in place of an id that may not be seen: nothing is called so, for no batch has a separator in its id, and a task
 has a number behind it.
 """
+
+REFUSED_TASKS_MAX: Final = BATCH_TASKS_MAX
+"""Tasks that fail by one message, since it forwards to where it may not; what is beyond is answered as stale."""
+
+DENIAL_CHARS: Final = 500
+"""Of what is said about a refusal: names in it may be as long as somebody pleases."""
 
 
 class DeniedError(Exception):
@@ -186,16 +196,23 @@ def _check_pull(view: View, message: Pull) -> ToCoordinator:
 
 
 def _check_settle(view: View, message: Settle) -> Settle:
+    """Fails the tasks of completions that forward to where they may not, as far as they are the sender's to end."""
     done: list[Done] = []
-    failed = list(message.failed)
+    failed: list[Failed] = []
+    claimant = Claimant(view.peer, view.books.peers.get(view.peer), view.rights.name, message.proofs)
     for one in message.done:
-        fault = _forward_fault(view, one)
-        if fault is None:
-            done.append(one)
-        else:
-            text = f"not stored: {fault}"
-            failed += [Failed(one.token, one.id, index, text, None, True) for index in range(one.lo, one.hi)]
-    return message if len(done) == len(message.done) else message._replace(done=tuple(done), failed=tuple(failed))
+        lease = settling.lease_of(view.books, claimant, one.token, one.id)
+        fault = None if lease is None else _forward_fault(view, one)
+        if lease is None or fault is None:
+            done.append(one)  # what is of no lease is stale, and stores nothing
+            continue
+        mask = lease.mask & lease.batch.span_mask(one.lo, one.hi)
+        if len(failed) + mask.bit_count() > REFUSED_TASKS_MAX:
+            done.append(one._replace(id=HIDDEN))
+            continue
+        text = f"not stored: {fault}"[:DENIAL_CHARS]
+        failed += [Failed(one.token, one.id, lease.batch.first + at, text, None, True) for at in bits(mask)]
+    return message._replace(done=tuple(done), failed=(*message.failed, *failed))
 
 
 def _forward_fault(view: View, done: Done) -> str | None:

@@ -19,7 +19,7 @@ from functools import partial
 from typing import Any, Final, NamedTuple
 
 from zq.core.accounts import KeyShare
-from zq.core.rights.check import DENIED, DeniedError, batch_fault, check
+from zq.core.rights.check import DENIAL_CHARS, DENIED, DeniedError, batch_fault, check
 from zq.core.rights.cursors import KeptCursors
 from zq.core.rights.rights import ADMIN_ROLE, Rights
 from zq.core.rights.usage import NO_TRAFFIC, KeyTraffic, usage_per_key
@@ -58,9 +58,6 @@ PULLERS_ASKED_MAX: Final = 1000
 
 NOTES_MAX: Final = 10_000
 """Refusals, and deeds of administration, that are noted in one turn."""
-
-DENIAL_CHARS: Final = 500
-"""Of what is said about a refusal: names in it may be as long as somebody pleases."""
 
 Handle = Callable[[Step, Peer, ToCoordinator | Error], None]
 
