@@ -161,9 +161,6 @@ def _publication_fault(view: View, message: Publish) -> str | None:
             return f"key {rights.name} may only name what is in {_places(rights)}, got {name}"
     if not view.has_publication(message.id):
         return f"the id {message.id} is taken"
-    for queue in view.books.bindings.match(message.topic, message.options.headers or {}):
-        if not rights.may_submit(queue):
-            return f"key {rights.name} may not submit to all queues that are bound to topic {message.topic}"
     return _options_fault(view, message.options)
 
 
@@ -263,7 +260,9 @@ def _arguments(view: View, ask: AskRow, arguments: dict[str, Any], *, to_change:
                 is_free = not to_change and rights.may_see(value)
                 if not is_free and not rights.may_submit(value):
                     raise DeniedError(_may_not(rights, "change" if to_change else "look at", value))
-            case Subject.INSIDE:
+            case Subject.INSIDE | Subject.TOPICS:
+                if subject is Subject.TOPICS and not rights.namespaces and not rights.has_every_queue:
+                    raise DeniedError(f"key {rights.name} may not bind: its topics are not bounded as its queues are")
                 if not rights.is_inside(value):
                     raise DeniedError(f"key {rights.name} may only name what is in {_places(rights)}, got {value}")
             case _:
@@ -274,7 +273,7 @@ def _arguments(view: View, ask: AskRow, arguments: dict[str, Any], *, to_change:
                     seen[argument] = HIDDEN
                 elif is_new and not rights.is_inside(value):
                     raise DeniedError(f"key {rights.name} may only name what is in {_places(rights)}, got {value}")
-    is_by_place = any(subject is Subject.INSIDE for _, subject in ask.subjects)
+    is_by_place = any(subject in (Subject.INSIDE, Subject.TOPICS) for _, subject in ask.subjects)
     if len(rights.namespaces) == 1 and not is_by_place and seen.get("namespace") is None:
         seen["namespace"] = rights.namespaces[0]  # what is outside would be left out of the answer anyway
     return seen

@@ -188,10 +188,11 @@ class Guard:
             self._refuse(books, step, peer, message, "the key is not known here, or has no rights any more")
             return
         step.owner = rights.name
+        step.may_submit = rights.may_submit if rights.is_bounded else None
         try:
             self._receive(View(books, step, rights, peer), message, handle)
         finally:
-            step.owner = None
+            step.owner = step.may_submit = None
 
     def _receive(self, view: View, message: ToCoordinator | Error, handle: Handle) -> None:
         books, step, rights, peer = view
