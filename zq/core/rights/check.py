@@ -15,7 +15,7 @@ from zq.core.rights.table import COMMAND_RIGHTS, MESSAGE_ROLES, QUERY_RIGHTS, As
 from zq.core.rights.view import View
 from zq.core.state.batch import bits
 from zq.core.state.holder import pull_key
-from zq.core.state.leases import Claimant
+from zq.core.state.leases import Claimant, Holder
 from zq.core.tasks import settling
 from zq.wire.limits import BATCH_TASKS_MAX
 from zq.wire.messages import (
@@ -89,6 +89,18 @@ def check(view: View, message: ToCoordinator) -> ToCoordinator:
     return _check_bounded(view, message) if rights.is_bounded else message
 
 
+def may_keep(view: View, worker: Holder) -> bool:
+    """Whether a worker might say hello as it is now."""
+    rights = view.rights
+    is_admitted = rights.role in MESSAGE_ROLES[Hello] and rights.is_inside(worker.name)
+    return is_admitted and worker.owner in (None, rights.name) and all(map(rights.may_work, worker.queues))
+
+
+def may_follow(rights: Rights, queue: str | None) -> bool:
+    """Whether a key may follow events: of a queue, of what is in a namespace (with a slash at the end), or all it sees."""
+    return rights.role in MESSAGE_ROLES[Follow] and (queue is None or queue.endswith("/") or rights.may_see(queue))
+
+
 def _check_bounded(view: View, message: ToCoordinator) -> ToCoordinator:
     match message:
         case Settle():
@@ -105,7 +117,7 @@ def _check_bounded(view: View, message: ToCoordinator) -> ToCoordinator:
             fault = batch_fault(view, batch)
             if fault is None and not view.has_schedule(batch.id, to_change=True):
                 fault = f"the name {batch.id} is taken"
-        case Follow(queue=str(queue)) if not queue.endswith("/") and not view.rights.may_see(queue):
+        case Follow(queue=queue) if not may_follow(view.rights, queue):
             fault = f"key {view.rights.name} may not look at queue {queue}"
         case _:
             return message  # a submit is checked batch by batch
