@@ -8,6 +8,7 @@ What a completion forwards to where it may not is no reason to do its task again
 
 from __future__ import annotations
 
+from functools import cache
 from typing import Any, Final
 
 from zq.core.rights.rights import ADMIN_ROLE, Rights
@@ -15,7 +16,7 @@ from zq.core.rights.table import COMMAND_RIGHTS, MESSAGE_ROLES, QUERY_RIGHTS, As
 from zq.core.rights.view import View
 from zq.core.state.batch import bits
 from zq.core.state.holder import pull_key
-from zq.core.state.leases import Claimant, Holder
+from zq.core.state.leases import Claimant, Holder, Lease
 from zq.core.tasks import settling
 from zq.wire.limits import BATCH_TASKS_MAX
 from zq.wire.messages import (
@@ -23,6 +24,7 @@ from zq.wire.messages import (
     Cancel,
     Command,
     Done,
+    Extend,
     Failed,
     Follow,
     Goodbye,
@@ -33,6 +35,7 @@ from zq.wire.messages import (
     Publish,
     Pull,
     Query,
+    Release,
     Schedule,
     Settle,
     ToCoordinator,
@@ -97,7 +100,7 @@ def may_keep(view: View, worker: Holder) -> bool:
 
 
 def may_follow(rights: Rights, queue: str | None) -> bool:
-    """Whether a key may follow events: of a queue, of what is in a namespace (with a slash at the end), or all it sees."""
+    """Whether a key may follow events: of a queue, of a namespace (with a slash at the end), or all that it sees."""
     return rights.role in MESSAGE_ROLES[Follow] and (queue is None or queue.endswith("/") or rights.may_see(queue))
 
 
@@ -105,6 +108,8 @@ def _check_bounded(view: View, message: ToCoordinator) -> ToCoordinator:
     match message:
         case Settle():
             return _check_settle(view, message)
+        case Extend() | Release():
+            return _check_tokens(view, message)
         case Wait(id=id):
             return message if view.has_task_or_group(id) else message._replace(id=HIDDEN)
         case Cancel(id=id):
@@ -205,12 +210,19 @@ def _check_pull(view: View, message: Pull) -> ToCoordinator:
 
 
 def _check_settle(view: View, message: Settle) -> Settle:
-    """Fails the tasks of completions that forward to where they may not, as far as they are the sender's to end."""
+    """Fails the tasks of completions that forward to where they may not, as far as they are the sender's to end; what
+    is of a queue that it may not work on any more, or of a task that it may not see, is stale without a trace.
+    """
     done: list[Done] = []
     failed: list[Failed] = []
+    reports: list[Failed] = []
+    has_task = cache(view.has_task)
     claimant = Claimant(view.peer, view.books.peers.get(view.peer), view.rights.name, message.proofs)
     for one in message.done:
         lease = settling.lease_of(view.books, claimant, one.token, one.id)
+        if not (has_task(one.id) if lease is None else _may_end(view, lease)):
+            done.append(one._replace(id=HIDDEN))
+            continue
         fault = None if lease is None else _forward_fault(view, one)
         if lease is None or fault is None:
             done.append(one)  # what is of no lease is stale, and stores nothing
@@ -221,7 +233,25 @@ def _check_settle(view: View, message: Settle) -> Settle:
             continue
         text = f"not stored: {fault}"[:DENIAL_CHARS]
         failed += [Failed(one.token, one.id, lease.batch.first + at, text, None, True) for at in bits(mask)]
-    return message._replace(done=tuple(done), failed=(*message.failed, *failed))
+    for report in message.failed:
+        lease = settling.lease_of(view.books, claimant, report.token, report.id)
+        is_seen = has_task(report.id) if lease is None else _may_end(view, lease)
+        reports.append(report if is_seen else report._replace(id=HIDDEN))
+    return message._replace(done=tuple(done), failed=(*reports, *failed))
+
+
+def _may_end(view: View, lease: Lease) -> bool:
+    return view.rights.may_work(lease.batch.queue.name)
+
+
+def _check_tokens(view: View, message: Extend | Release) -> ToCoordinator:
+    """Refuses what is about leases of queues that the key may not work on any more."""
+    tokens = (message.token,) if isinstance(message, Extend) else tuple(span.token for span in message.spans)
+    for token in tokens:
+        lease = view.books.leases.get(token)
+        if lease is not None and lease.holder.owner == view.rights.name and not _may_end(view, lease):
+            raise DeniedError(_may_not(view.rights, "work on", lease.batch.queue.name))
+    return message
 
 
 def _forward_fault(view: View, done: Done) -> str | None:

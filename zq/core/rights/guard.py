@@ -343,7 +343,11 @@ class Guard:
 
     def _may_hold(self, owner: str, puller: Holder) -> bool:
         rights = self._by_name.get(owner)
-        return rights is not None and all(rights.may_work(one.batch.queue.name) for one in puller.leases.values())
+        return (
+            rights is not None
+            and rights.is_inside(puller.name)
+            and all(rights.may_work(one.batch.queue.name) for one in puller.leases.values())
+        )
 
     def _ask_followers(self, books: Books, step: Step, followers: Followers, changed: set[str]) -> None:
         for (peer, request), follower in list(followers.by_request.items()):
