@@ -217,3 +217,17 @@ def test_a_follow_that_its_key_may_have_still_goes_on_and_sees_what_it_may() -> 
     assert desk.turn() == []
     desk.boss(Submit(2, (task("a", "mine"), task("b", "q"))))
     assert len(desk.machine.books.events.by_request if desk.machine.books.events else ()) == 1
+
+
+def test_the_listings_of_one_key_do_not_end_those_of_another() -> None:
+    desk = GuardedDesk()
+    desk.boss(Submit(1, (task("a", "mine1"), task("b", "mine2"))))
+    peer, other = desk.let("till", "client", **MINE), desk.let("other", "client", **MINE)
+    (first,) = desk.say(peer, Query(1, "queues", {"limit": 1}))
+
+    for _ in range(10_001):
+        desk.say(other, Query(1, "queues", {"limit": 1}))
+
+    (answer,) = desk.say(peer, Query(2, "queues", {"limit": 1, "cursor": first.value["cursor"]}))
+    assert isinstance(answer, Answer)
+    assert [row["name"] for row in answer.value["rows"]] == ["mine2"]
