@@ -111,7 +111,7 @@ def words(verb: str, queue: str, *, unknown: bool = False) -> Any:
     """Returns what is said; `unknown` names an id that there is not, in the place of one that there is."""
     w, g, s, e, r = (named(queue, kind) if not unknown else f"a/nothing-{kind}" for kind in "wgser")
     fresh = named(queue, "new")
-    topic = f"{named(queue, 't')}.x"
+    topic = f"{named(queue, 't') if not unknown else 'a/nothing-t'}.x"
     ends, blob = task(fresh, queue)[3:]
     of_id = {"id": w}
     match verb:

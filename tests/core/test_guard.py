@@ -13,6 +13,7 @@ from zq.wire.messages import (
     Answer,
     Cancelled,
     Error,
+    Events,
     Follow,
     Hello,
     Outcome,
@@ -158,3 +159,75 @@ def test_what_pulls_of_a_revoked_key_hold_goes_back_in_portions_also_after_a_res
         desk.turn()
 
     assert desk.leases == []
+
+
+def test_a_worker_whose_key_becomes_that_of_a_client_is_sent_away_and_a_pull_stays() -> None:
+    desk = GuardedDesk()
+    peer = desk.let("till", "worker")
+    desk.say(peer, Hello("shop", "1", ("q",), 1, 1, ()))
+    desk.say(peer, Pull(1, "till", "p", 1, 60.0, 60.0))
+
+    desk.let("till", "client")
+
+    (answer,) = [one for _, one in desk.turn()]
+    assert isinstance(answer, Error) and answer.code == "denied"
+    desk.boss(Submit(2, (task("a", "q"), task("b", "p"))))
+    assert [lease.batch.id for lease in desk.leases] == ["b"]
+
+
+def test_a_worker_whose_name_is_outside_of_its_namespaces_now_is_sent_away() -> None:
+    desk = GuardedDesk()
+    peer = desk.let("till", "worker")
+    desk.say(peer, Hello("shop", "1", ("a/q",), 1, 1, ()))
+
+    desk.let("till", "worker", namespaces=("a",))
+
+    (answer,) = [one for _, one in desk.turn()]
+    assert isinstance(answer, Error) and answer.code == "denied"
+
+
+@pytest.mark.parametrize(
+    ("queue", "role", "rights"),
+    [(None, "worker", {}), ("mine", "worker", {}), ("q", "client", MINE), (None, "", {}), ("q", "", {})],
+)
+def test_a_follow_that_would_be_refused_now_ends_and_counts_no_more(
+    queue: str | None, role: str, rights: dict[str, tuple[str, ...]]
+) -> None:
+    desk = GuardedDesk()
+    peer = desk.let("till", "client", limits=(("follows", 1),))
+    desk.say(peer, Follow(1, queue, (), 600.0, 0))
+
+    if role:
+        desk.let("till", role, **rights)
+    else:
+        desk.revoke("till")
+
+    assert [(one.request, one.code) for _, one in desk.turn() if isinstance(one, Error)] == [(1, "denied")]
+    desk.let("till", "client", limits=(("follows", 1),))
+    assert isinstance(desk.say(peer, Follow(2, "mine", (), 600.0, 0))[0], Events)
+
+
+def test_a_follow_that_its_key_may_have_still_goes_on_and_sees_what_it_may() -> None:
+    desk = GuardedDesk()
+    peer = desk.let("till", "client")
+    desk.say(peer, Follow(1, None, (), 600.0, 0))
+
+    desk.let("till", "client", **MINE)
+
+    assert desk.turn() == []
+    desk.boss(Submit(2, (task("a", "mine"), task("b", "q"))))
+    assert len(desk.machine.books.events.by_request if desk.machine.books.events else ()) == 1
+
+
+def test_the_listings_of_one_key_do_not_end_those_of_another() -> None:
+    desk = GuardedDesk()
+    desk.boss(Submit(1, (task("a", "mine1"), task("b", "mine2"))))
+    peer, other = desk.let("till", "client", **MINE), desk.let("other", "client", **MINE)
+    (first,) = desk.say(peer, Query(1, "queues", {"limit": 1}))
+
+    for _ in range(10_001):
+        desk.say(other, Query(1, "queues", {"limit": 1}))
+
+    (answer,) = desk.say(peer, Query(2, "queues", {"limit": 1, "cursor": first.value["cursor"]}))
+    assert isinstance(answer, Answer)
+    assert [row["name"] for row in answer.value["rows"]] == ["mine2"]

@@ -63,7 +63,7 @@ MESSAGES: dict[str, tuple[str, str]] = {
     "submit under a taken id": (ALL, FORBIDDEN),
     "open": (ALL, FORBIDDEN),
     "open under a taken id": (ALL, FORBIDDEN),
-    "publish": (ALL, FORBIDDEN),
+    "publish": (ALL, "hidden, or forbidden in another namespace"),
     "wait for a task": (ALL, HIDDEN),
     "wait for a group": (ALL, HIDDEN),
     "pull": (ALL, FORBIDDEN),
@@ -107,7 +107,7 @@ COMMAND_TABLE: dict[str, tuple[str, str]] = {
     "start-replay under a taken id": (ADMIN, FORBIDDEN),
     "purge under a taken id": (ADMIN, FORBIDDEN),
     "set-namespace": (ADMIN, "forbidden but to who has a whole namespace"),
-    "bind": (ADMIN, FORBIDDEN),
+    "bind": (ADMIN, "forbidden, also to who has no namespace"),
     "unbind": (ADMIN, FORBIDDEN),
 }
 
@@ -152,7 +152,7 @@ def outcome(role: str, binding: str, verb: str, queue: str) -> str:
         assert state_of(desk) == before, "it was refused, and something has changed"
         return FORBIDDEN
     twin, _ = opened(role, binding)
-    ids = [named(queue, kind) for kind in "wgser"] + [f"a/nothing-{kind}" for kind in "wgser"]
+    ids = [named(queue, kind) for kind in "wgsert"] + [f"a/nothing-{kind}" for kind in "wgsert"]
     if shape_of(answers, ids) == shape_of([twin.boss(words(said, queue))], ids):
         return DONE
     nothing, _ = opened(role, binding)
@@ -175,10 +175,14 @@ def expected(role: str, binding: str, row: tuple[str, str], queue: str) -> str:
     is_own = queue in KEYS[binding][1]
     if elsewhere.startswith("forbidden but"):
         return DONE if binding == "by namespace" and is_own else FORBIDDEN
+    if elsewhere.startswith("forbidden, also"):
+        return DONE if binding != "by queue" and is_own else FORBIDDEN
     if is_own:
         return SEEN if elsewhere.startswith(UNSEEN) else DONE
     if elsewhere.startswith("unseen, or"):
         return FORBIDDEN if binding != "by queue" and queue.startswith("b/") else UNSEEN
+    if elsewhere.startswith("hidden, or"):
+        return FORBIDDEN if binding != "by queue" and queue.startswith("b/") else HIDDEN
     return elsewhere
 
 

@@ -71,7 +71,7 @@ def _no_token_check(patch: pytest.MonkeyPatch) -> None:
         real(books, step, peer, sender, message._replace(done=done))
 
     patch.setattr(settling, "settle", settle)
-    patch.setattr(settling, "_lease_of", lambda books, claimant, token, id=None: books.leases.get(token))
+    patch.setattr(settling, "lease_of", lambda books, claimant, token, id=None: books.leases.get(token))
 
 
 def _pulls_are_anybodys(patch: pytest.MonkeyPatch) -> None:
@@ -80,8 +80,8 @@ def _pulls_are_anybodys(patch: pytest.MonkeyPatch) -> None:
 
 
 def _id_not_compared(patch: pytest.MonkeyPatch) -> None:
-    real = settling._lease_of
-    patch.setattr(settling, "_lease_of", lambda books, claimant, token, id=None: real(books, claimant, token))
+    real = settling.lease_of
+    patch.setattr(settling, "lease_of", lambda books, claimant, token, id=None: real(books, claimant, token))
 
 
 def _live_name_taken(patch: pytest.MonkeyPatch) -> None:

@@ -8,17 +8,23 @@ What a completion forwards to where it may not is no reason to do its task again
 
 from __future__ import annotations
 
+from functools import cache
 from typing import Any, Final
 
 from zq.core.rights.rights import ADMIN_ROLE, Rights
 from zq.core.rights.table import COMMAND_RIGHTS, MESSAGE_ROLES, QUERY_RIGHTS, AskRow, Subject
 from zq.core.rights.view import View
+from zq.core.state.batch import bits
 from zq.core.state.holder import pull_key
+from zq.core.state.leases import Claimant, Holder, Lease
+from zq.core.tasks import settling
+from zq.wire.limits import BATCH_TASKS_MAX
 from zq.wire.messages import (
     Batch,
     Cancel,
     Command,
     Done,
+    Extend,
     Failed,
     Follow,
     Goodbye,
@@ -29,6 +35,7 @@ from zq.wire.messages import (
     Publish,
     Pull,
     Query,
+    Release,
     Schedule,
     Settle,
     ToCoordinator,
@@ -42,6 +49,12 @@ HIDDEN: Final = "hidden#id"
 """Put in place of an id that may not be seen: nothing is called so, for no batch has a separator in its id, and a task
 has a number behind it.
 """
+
+REFUSED_TASKS_MAX: Final = BATCH_TASKS_MAX
+"""Tasks that fail by one message, since it forwards to where it may not; what is beyond is answered as stale."""
+
+DENIAL_CHARS: Final = 500
+"""Of what is said about a refusal: names in it may be as long as somebody pleases."""
 
 
 class DeniedError(Exception):
@@ -79,10 +92,24 @@ def check(view: View, message: ToCoordinator) -> ToCoordinator:
     return _check_bounded(view, message) if rights.is_bounded else message
 
 
+def may_keep(view: View, worker: Holder) -> bool:
+    """Whether a worker might say hello as it is now."""
+    rights = view.rights
+    is_admitted = rights.role in MESSAGE_ROLES[Hello] and rights.is_inside(worker.name)
+    return is_admitted and worker.owner in (None, rights.name) and all(map(rights.may_work, worker.queues))
+
+
+def may_follow(rights: Rights, queue: str | None) -> bool:
+    """Whether a key may follow events: of a queue, of a namespace (with a slash at the end), or all that it sees."""
+    return rights.role in MESSAGE_ROLES[Follow] and (queue is None or queue.endswith("/") or rights.may_see(queue))
+
+
 def _check_bounded(view: View, message: ToCoordinator) -> ToCoordinator:
     match message:
         case Settle():
             return _check_settle(view, message)
+        case Extend() | Release():
+            return _check_tokens(view, message)
         case Wait(id=id):
             return message if view.has_task_or_group(id) else message._replace(id=HIDDEN)
         case Cancel(id=id):
@@ -95,7 +122,7 @@ def _check_bounded(view: View, message: ToCoordinator) -> ToCoordinator:
             fault = batch_fault(view, batch)
             if fault is None and not view.has_schedule(batch.id, to_change=True):
                 fault = f"the name {batch.id} is taken"
-        case Follow(queue=str(queue)) if not queue.endswith("/") and not view.rights.may_see(queue):
+        case Follow(queue=queue) if not may_follow(view.rights, queue):
             fault = f"key {view.rights.name} may not look at queue {queue}"
         case _:
             return message  # a submit is checked batch by batch
@@ -151,9 +178,6 @@ def _publication_fault(view: View, message: Publish) -> str | None:
             return f"key {rights.name} may only name what is in {_places(rights)}, got {name}"
     if not view.has_publication(message.id):
         return f"the id {message.id} is taken"
-    for queue in view.books.bindings.match(message.topic, message.options.headers or {}):
-        if not rights.may_submit(queue):
-            return f"key {rights.name} may not submit to all queues that are bound to topic {message.topic}"
     return _options_fault(view, message.options)
 
 
@@ -186,16 +210,48 @@ def _check_pull(view: View, message: Pull) -> ToCoordinator:
 
 
 def _check_settle(view: View, message: Settle) -> Settle:
+    """Fails the tasks of completions that forward to where they may not, as far as they are the sender's to end; what
+    is of a queue that it may not work on any more, or of a task that it may not see, is stale without a trace.
+    """
     done: list[Done] = []
-    failed = list(message.failed)
+    failed: list[Failed] = []
+    reports: list[Failed] = []
+    has_task = cache(view.has_task)
+    claimant = Claimant(view.peer, view.books.peers.get(view.peer), view.rights.name, message.proofs)
     for one in message.done:
-        fault = _forward_fault(view, one)
-        if fault is None:
-            done.append(one)
-        else:
-            text = f"not stored: {fault}"
-            failed += [Failed(one.token, one.id, index, text, None, True) for index in range(one.lo, one.hi)]
-    return message if len(done) == len(message.done) else message._replace(done=tuple(done), failed=tuple(failed))
+        lease = settling.lease_of(view.books, claimant, one.token, one.id)
+        if not (has_task(one.id) if lease is None else _may_end(view, lease)):
+            done.append(one._replace(id=HIDDEN))
+            continue
+        fault = None if lease is None else _forward_fault(view, one)
+        if lease is None or fault is None:
+            done.append(one)  # what is of no lease is stale, and stores nothing
+            continue
+        mask = lease.mask & lease.batch.span_mask(one.lo, one.hi)
+        if len(failed) + mask.bit_count() > REFUSED_TASKS_MAX:
+            done.append(one._replace(id=HIDDEN))
+            continue
+        text = f"not stored: {fault}"[:DENIAL_CHARS]
+        failed += [Failed(one.token, one.id, lease.batch.first + at, text, None, True) for at in bits(mask)]
+    for report in message.failed:
+        lease = settling.lease_of(view.books, claimant, report.token, report.id)
+        is_seen = has_task(report.id) if lease is None else _may_end(view, lease)
+        reports.append(report if is_seen else report._replace(id=HIDDEN))
+    return message._replace(done=tuple(done), failed=(*reports, *failed))
+
+
+def _may_end(view: View, lease: Lease) -> bool:
+    return view.rights.may_work(lease.batch.queue.name)
+
+
+def _check_tokens(view: View, message: Extend | Release) -> ToCoordinator:
+    """Refuses what is about leases of queues that the key may not work on any more."""
+    tokens = (message.token,) if isinstance(message, Extend) else tuple(span.token for span in message.spans)
+    for token in tokens:
+        lease = view.books.leases.get(token)
+        if lease is not None and lease.holder.owner == view.rights.name and not _may_end(view, lease):
+            raise DeniedError(_may_not(view.rights, "work on", lease.batch.queue.name))
+    return message
 
 
 def _forward_fault(view: View, done: Done) -> str | None:
@@ -246,7 +302,9 @@ def _arguments(view: View, ask: AskRow, arguments: dict[str, Any], *, to_change:
                 is_free = not to_change and rights.may_see(value)
                 if not is_free and not rights.may_submit(value):
                     raise DeniedError(_may_not(rights, "change" if to_change else "look at", value))
-            case Subject.INSIDE:
+            case Subject.INSIDE | Subject.TOPICS:
+                if subject is Subject.TOPICS and not rights.namespaces and not rights.has_every_queue:
+                    raise DeniedError(f"key {rights.name} may not bind: its topics are not bounded as its queues are")
                 if not rights.is_inside(value):
                     raise DeniedError(f"key {rights.name} may only name what is in {_places(rights)}, got {value}")
             case _:
@@ -257,7 +315,7 @@ def _arguments(view: View, ask: AskRow, arguments: dict[str, Any], *, to_change:
                     seen[argument] = HIDDEN
                 elif is_new and not rights.is_inside(value):
                     raise DeniedError(f"key {rights.name} may only name what is in {_places(rights)}, got {value}")
-    is_by_place = any(subject is Subject.INSIDE for _, subject in ask.subjects)
+    is_by_place = any(subject in (Subject.INSIDE, Subject.TOPICS) for _, subject in ask.subjects)
     if len(rights.namespaces) == 1 and not is_by_place and seen.get("namespace") is None:
         seen["namespace"] = rights.namespaces[0]  # what is outside would be left out of the answer anyway
     return seen

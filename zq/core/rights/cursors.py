@@ -1,6 +1,7 @@
 """Cursors of keys that are bound: a cursor has in it the name of the next row, which may be one that is not seen.
 
-So it stays here, and who asked gets a number for it, which is good for the same key, until so many others were given.
+So it stays here, and who asked gets a number for it, which is good for the same key, until so many others were given
+to it. Keys have pools of their own: however much one lists, the listings of another go on.
 """
 
 from __future__ import annotations
@@ -9,8 +10,11 @@ from typing import Any, Final
 
 from zq.core.rights.rights import Rights
 
-CURSORS_MAX: Final = 10_000
-"""Cursors that are kept: more than there are listings at a time."""
+CURSORS_MAX: Final = 64
+"""Cursors that are kept of one key: more than it has listings at a time."""
+
+POOLS_MAX: Final = 10_000
+"""Keys whose cursors are kept, of which the one that has listed nothing for longest goes first."""
 
 NUMBERED: Final = "page-"
 
@@ -19,7 +23,7 @@ class KeptCursors:
     """Of one guard."""
 
     def __init__(self) -> None:
-        self._kept: dict[str, tuple[str, str]] = {}  # number -> name of the key, and the cursor
+        self._kept: dict[str, dict[str, str]] = {}  # by name of the key: number -> cursor
         self._count = 0
 
     def restore(self, rights: Rights, arguments: dict[str, Any]) -> dict[str, Any]:
@@ -27,8 +31,8 @@ class KeptCursors:
         asked = arguments.get("cursor")
         if asked is None:
             return arguments
-        name, cursor = self._kept.get(asked, ("", "")) if isinstance(asked, str) else ("", "")
-        return {**arguments, "cursor": cursor if name == rights.name else NUMBERED}
+        pool = self._kept.get(rights.name, {})
+        return {**arguments, "cursor": pool.get(asked, NUMBERED) if isinstance(asked, str) else NUMBERED}
 
     def replace(self, rights: Rights, value: Any) -> Any:
         """Returns the value of an answer with a number in the place of its cursor, if it has one."""
@@ -36,7 +40,10 @@ class KeptCursors:
             return value
         self._count += 1
         number = f"{NUMBERED}{self._count}"
-        self._kept[number] = (rights.name, value["cursor"])
-        if len(self._kept) > CURSORS_MAX:
+        pool = self._kept[rights.name] = self._kept.pop(rights.name, {})  # the last, now
+        pool[number] = value["cursor"]
+        if len(pool) > CURSORS_MAX:
+            del pool[next(iter(pool))]
+        if len(self._kept) > POOLS_MAX:
             del self._kept[next(iter(self._kept))]
         return {**value, "cursor": number}

@@ -19,7 +19,7 @@ from functools import partial
 from typing import Any, Final, NamedTuple
 
 from zq.core.accounts import KeyShare
-from zq.core.rights.check import DENIED, DeniedError, batch_fault, check
+from zq.core.rights.check import DENIAL_CHARS, DENIED, DeniedError, batch_fault, check, may_follow, may_keep
 from zq.core.rights.cursors import KeptCursors
 from zq.core.rights.rights import ADMIN_ROLE, Rights
 from zq.core.rights.usage import NO_TRAFFIC, KeyTraffic, usage_per_key
@@ -58,9 +58,6 @@ PULLERS_ASKED_MAX: Final = 1000
 
 NOTES_MAX: Final = 10_000
 """Refusals, and deeds of administration, that are noted in one turn."""
-
-DENIAL_CHARS: Final = 500
-"""Of what is said about a refusal: names in it may be as long as somebody pleases."""
 
 Handle = Callable[[Step, Peer, ToCoordinator | Error], None]
 
@@ -191,10 +188,11 @@ class Guard:
             self._refuse(books, step, peer, message, "the key is not known here, or has no rights any more")
             return
         step.owner = rights.name
+        step.may_submit = rights.may_submit if rights.is_bounded else None
         try:
             self._receive(View(books, step, rights, peer), message, handle)
         finally:
-            step.owner = None
+            step.owner = step.may_submit = None
 
     def _receive(self, view: View, message: ToCoordinator | Error, handle: Handle) -> None:
         books, step, rights, peer = view
@@ -332,7 +330,7 @@ class Guard:
     def _ask_worker(self, books: Books, step: Step, peer: Peer) -> None:
         rights = self.rights_of(peer)
         worker = books.peers[peer]
-        if rights is None or not all(map(rights.may_work, worker.queues)):
+        if rights is None or not may_keep(View(books, step, rights, peer), worker):
             liveness.expel(books, step, worker, f"the key may not work on the queues of worker {worker.name} any more")
 
     def _ask_pullers(self, books: Books, step: Step) -> None:
@@ -345,17 +343,23 @@ class Guard:
 
     def _may_hold(self, owner: str, puller: Holder) -> bool:
         rights = self._by_name.get(owner)
-        return rights is not None and all(rights.may_work(one.batch.queue.name) for one in puller.leases.values())
+        return (
+            rights is not None
+            and rights.is_inside(puller.name)
+            and all(rights.may_work(one.batch.queue.name) for one in puller.leases.values())
+        )
 
     def _ask_followers(self, books: Books, step: Step, followers: Followers, changed: set[str]) -> None:
         for (peer, request), follower in list(followers.by_request.items()):
             if not self._is_among(peer, changed):
                 continue
-            if self.rights_of(peer) is not None:
+            rights = self.rights_of(peer)
+            if rights is not None and may_follow(rights, follower.queue):
                 follower.sees = partial(self.may_see, books, peer)
                 continue
-            del followers.by_request[peer, request]
-            step.send(peer, Error(request, DENIED, "the key has no rights any more"))
+            followers.remove((peer, request))
+            books.accounts.see_off(follower.account)
+            step.send(peer, Error(request, DENIED, "the key may not follow this any more"))
 
     def _end_all(self, books: Books, step: Step, peer: Peer) -> None:
         """Ends what was kept for who had this connection before."""

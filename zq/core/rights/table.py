@@ -53,6 +53,7 @@ class Subject(Enum):
     OPERATION = "operation"  # for a command one that is to be made may be named, too
     REPLAY = "replay"
     INSIDE = "inside"  # a name that must be in the namespaces
+    TOPICS = "topics"  # likewise; without namespaces whoever has not every queue may name none
 
 
 class AskRow(NamedTuple):
@@ -116,6 +117,6 @@ COMMAND_RIGHTS: Final[dict[str, AskRow]] = {
     "move": AskRow(ADMINS, _OPERATION),
     "delete": AskRow(ADMINS, _OPERATION[:2]),
     "set-namespace": AskRow(ADMINS, (("name", Subject.INSIDE),), is_of_all=True),
-    "bind": AskRow(ADMINS, (("pattern", Subject.INSIDE), ("queue", Subject.QUEUE))),
+    "bind": AskRow(ADMINS, (("pattern", Subject.TOPICS), ("queue", Subject.QUEUE))),
     "unbind": AskRow(ADMINS, (("pattern", Subject.INSIDE), ("queue", Subject.QUEUE))),
 }

@@ -2,6 +2,7 @@
 tasks that ended, for those who have to follow up in the same step: groups and notices (`zq.core.tasks.follow_up`).
 """
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 from zq.core.options import Now
@@ -46,7 +47,8 @@ class Step:
     """One step of the coordinator: the time, the transaction, and the messages that leave when it is committed."""
 
     __slots__ = (
-        "asker", "departed", "ended", "fanout_bytes", "notices", "now", "outbox", "overflowed", "owner", "peer", "tx", "wall",
+        "asker", "departed", "ended", "fanout_bytes", "may_submit", "notices", "now", "outbox", "overflowed", "owner",
+        "peer", "tx", "wall",
     )  # fmt: skip
 
     def __init__(self, now: Now, tx: Transaction) -> None:
@@ -61,6 +63,7 @@ class Step:
         self.notices: list[Notice] = []
         self.fanout_bytes = 0  # payloads that publications have written, over all of their queues
         self.owner: str | None = None  # name of the key whose message is handled; None without keys
+        self.may_submit: Callable[[str], bool] | None = None  # whether it may, of a queue's name; None: to all
         self.departed = 0  # leases, or tasks of them, that ended because their holder is gone
         self.overflowed = 0  # tasks that became dead letters for want of room
 

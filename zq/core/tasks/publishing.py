@@ -6,6 +6,9 @@ publisher hears one of the three answers of a submit (stored, surely not stored,
 each; with a part stored, coming back later would mean to know which. The price is that a full queue holds up who
 publishes to it: its owner widens its limit, or unbinds it.
 
+Queues that the publisher's key may not submit to are as if they were not bound: whoever binds one of his neither breaks
+what others publish, nor gets what is not meant for him.
+
 A publication is known by its id as long as any of its batches is, and a repeated one gets the same answer, whatever has
 been bound since.
 """
@@ -53,7 +56,8 @@ def publish(books: Books, step: Step, peer: Peer, message: Publish) -> None:
     except InvalidRequestError as error:
         _refuse(books, step, peer, message, Refused(message.id, "invalid", None, str(error)))
         return
-    batches = _batches(message, names)
+    may_submit = step.may_submit
+    batches = _batches(message, names if may_submit is None else [name for name in names if may_submit(name)])
     refused = _refusal(books, step, message, batches)
     if refused is not None:
         _refuse(books, step, peer, message, refused)

@@ -73,7 +73,7 @@ def release(books: Books, step: Step, peer: Peer, sender: Holder | None, message
     claimant = Claimant(peer, sender, step.owner, message.proofs)
     stale: list[Span] = []
     for span in message.spans:
-        lease = _lease_of(books, claimant, span.token)
+        lease = lease_of(books, claimant, span.token)
         mask = 0 if lease is None else lease.mask & lease.batch.span_mask(span.lo, span.hi)
         if lease is None or not mask:
             stale.append(span)
@@ -141,7 +141,7 @@ def _finish_settling(
     step.send(peer, Settled(number, tuple(stale)))
 
 
-def _lease_of(books: Books, claimant: Claimant, token: int, id: str | None = None) -> Lease | None:
+def lease_of(books: Books, claimant: Claimant, token: int, id: str | None = None) -> Lease | None:
     """Returns the lease of a token if the claimant may speak for it, and it is for the batch of the id, if one is
     said.
     """
@@ -163,7 +163,7 @@ def _judge_done(
     """Returns the lease and the tasks of it that a completion may end; and what is stale of it: neither covered by
     the lease of its token, nor word for word what was accepted under that token.
     """
-    lease = _lease_of(books, claimant, done.token, done.id)
+    lease = lease_of(books, claimant, done.token, done.id)
     mask = 0 if lease is None else lease.mask & lease.batch.span_mask(done.lo, done.hi)
     if lease is not None and mask.bit_count() == done.hi - done.lo:
         return lease, mask, ()
@@ -183,7 +183,7 @@ def _judge_failed(
     """Returns the lease and the task of it that has failed; else whether its report is stale, and not the repeat of one
     that was noted before.
     """
-    lease = _lease_of(books, claimant, failed.token, failed.id)
+    lease = lease_of(books, claimant, failed.token, failed.id)
     bit = 0 if lease is None else lease.mask & lease.batch.span_mask(failed.index, failed.index + 1)
     if bit:
         return lease, bit, ()
@@ -427,7 +427,7 @@ def note_started(books: Books, step: Step, lease: Lease, started: tuple[int, ...
 
 def extend(books: Books, step: Step, peer: Peer, message: Extend) -> bool:
     """Prolongs the lease of a pull, from now on; False when it is no longer the claimant's."""
-    lease = _lease_of(books, Claimant(peer, None, step.owner, (Proof(message.token, message.proof),)), message.token)
+    lease = lease_of(books, Claimant(peer, None, step.owner, (Proof(message.token, message.proof),)), message.token)
     if lease is None:
         return False
     books.offers.pop(lease.token, None)  # whoever prolongs it has it
