@@ -81,6 +81,53 @@ def test_a_rotated_key_keeps_its_rights_and_the_one_before_for_a_while(invoke_ke
     )  # fmt: skip
 
 
+def test_a_key_is_not_rotated_again_while_the_pair_before_is_good(invoke_keys: Invoke, tmp_path: Path) -> None:
+    invoke_keys("new", "till", "--role", "client")
+    before = zq.Key.read(tmp_path / "till.key")
+    invoke_keys("rotate", "till")
+    entry = KeyDirectory(tmp_path / "keys").entry("till")
+
+    result = invoke_keys("rotate", "till")
+
+    assert "is being rotated already" in result.stderr
+    assert result.exit_code != 0
+    assert KeyDirectory(tmp_path / "keys").entry("till") == entry
+    assert (entry.previous, entry.public) == (before.public, zq.Key.read(tmp_path / "till.key").public)
+    assert invoke_keys("rotate", "till", "--force").exit_code == 0
+    assert KeyDirectory(tmp_path / "keys").entry("till").previous == entry.public
+
+
+@pytest.mark.parametrize("place", ["folder", "file/till.key"], ids=["rename", "write"])
+def test_a_new_pair_that_cannot_be_written_leaves_the_key_as_it_was(
+    invoke_keys: Invoke, tmp_path: Path, place: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "file").touch()
+    invoke_keys("new", "till", "--role", "client")
+    entry = KeyDirectory(tmp_path / "keys").entry("till")
+    monkeypatch.setattr("zq.cli.keys._check_place", lambda *_: None)  # it would have said so before
+
+    result = invoke_keys("rotate", "till", "--out", place)
+
+    assert "cannot write" in result.stderr
+    assert KeyDirectory(tmp_path / "keys").entry("till") == entry
+    assert {one.name for one in tmp_path.iterdir()} == {"folder", "file", "keys", "till.key"}
+
+
+def test_a_new_pair_replaces_nothing_but_the_key_of_its_name(invoke_keys: Invoke, tmp_path: Path) -> None:
+    for name in ("till", "boss", "server"):
+        invoke_keys("new", name, "--role", "client")
+    (tmp_path / "notes").write_text("notes")
+    before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
+
+    for name, place in (("till", "notes"), ("till", "boss.key"), ("server", "keys/server.key")):
+        result = invoke_keys("rotate", name, "--out", place)
+        assert f"expected the key {name} at {place}, which is replaced, or nothing" in result.stderr
+
+    assert {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()} == before
+    assert invoke_keys("rotate", "till", "--out", "elsewhere.key").exit_code == 0
+
+
 def test_the_key_of_the_coordinator_is_rotated_and_new_keys_know_both(invoke_keys: Invoke, tmp_path: Path) -> None:
     invoke_keys("new", "till", "--role", "client")
 
