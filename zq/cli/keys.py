@@ -88,7 +88,7 @@ def new(
         except BaseException:
             directory.path_of(name).unlink()
             raise
-        echo(f"key {name} ({role}) is let in by {directory.path}; its owner alone may have {path}", err=True)
+        _tell(entry, f"is let in by {directory.path}; its owner alone may have {path}")
         _print(entry, path, as_json=as_json)
 
 
@@ -120,12 +120,15 @@ def allow(
             if role is None:
                 raise ValueError("expected --role client, worker or admin")
             entry = KeyEntry(name, public, role, **said)
+            holder = directory.holder_of(public)
+            if holder not in (None, name):
+                raise ValueError(f"this public key is that of {holder} already, and with two entries it has no rights")
             directory.write(entry)
         else:
             known = directory.entry(name)
             entry = replace(known, role=role or known.role, state=GOOD, **said)
             directory.write(entry, is_replacing=True)
-        echo(f"key {name} ({entry.role}) is let in within a second", err=True)
+        _tell(entry, "is let in within a second")
         _print(entry, None, as_json=as_json)
 
 
@@ -262,10 +265,20 @@ def _directory(keys: Path | None, *, is_made: bool = False) -> KeyDirectory:
         raise ValueError("expected --keys DIR, or ZQ_KEYS: the directory of the coordinator's keys")
     directory = KeyDirectory(keys)
     if is_made:
-        directory.make()
+        if directory.make():
+            echo(f"{keys} was made, for a new coordinator, with a key of its own in it", err=True)
     else:
         directory.check()
     return directory
+
+
+def _tell(entry: KeyEntry, text: str) -> None:
+    """Says that a key is let in, if it is."""
+    from zq.keys.entry import GOOD, time_text
+
+    if entry.expires is not None and entry.state_at(time.time()) != GOOD:
+        text = f"is not let in: it has ended at {time_text(entry.expires)}; `zq keys allow {entry.name} --expires 90d`"
+    echo(f"key {entry.name} ({entry.role}) {text}", err=True)
 
 
 def _said(*, expires: str | None, limits: str | None, **lists: list[str] | None) -> dict[str, Any]:

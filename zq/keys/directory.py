@@ -24,6 +24,7 @@ import stat
 import time
 import tomllib
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Final, NamedTuple
 
@@ -256,13 +257,24 @@ class KeyDirectory:
 
     # For whoever keeps it.
 
-    def make(self) -> None:
-        """Makes the directory and the coordinator's own key, where they are not there."""
+    def make(self) -> bool:
+        """Makes the directory and the coordinator's own key, where they are not there; returns whether it made one."""
         if not self.path.is_dir():
             self.path.mkdir(mode=0o700, parents=True)
         self.check()
-        if not (self.path / SERVER_FILE).exists():
+        is_new = not (self.path / SERVER_FILE).exists()
+        if is_new:
             Key.new(SERVER_NAME, "coordinator").write(self.path / SERVER_FILE)
+        return is_new
+
+    def holder_of(self, public: str) -> str | None:
+        """Returns the name of an entry that has a public key, or had it before; None: none that can be read has."""
+        for name in self.names():
+            with suppress(KeyFileError):
+                entry = self.entry(name)
+                if public in (entry.public, entry.previous):
+                    return name
+        return None
 
     def entry(self, name: str) -> KeyEntry:
         """Returns an entry as its file has it now; raises KeyFileError when it is not there or not good."""
