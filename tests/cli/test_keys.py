@@ -69,6 +69,31 @@ def test_a_public_key_from_elsewhere_is_allowed_changed_revoked_and_allowed_agai
     assert (listed(invoke_keys)["till"]["state"], listed(invoke_keys)["till"]["expires"]) == ("good", None)
 
 
+def test_a_public_key_is_not_let_in_under_two_names(invoke_keys: Invoke, tmp_path: Path) -> None:
+    invoke_keys("new", "till", "--role", "client")
+    before = zq.Key.read(tmp_path / "till.key").public
+    invoke_keys("rotate", "till")
+
+    for public in (before, zq.Key.read(tmp_path / "till.key").public):
+        result = invoke_keys("allow", "other", f"--public={public}", "--role", "client")
+        assert "is that of till already" in result.stderr
+        assert result.exit_code != 0
+    assert set(listed(invoke_keys)) == {"till"}
+
+
+def test_a_key_that_has_ended_is_not_said_to_be_let_in(invoke_keys: Invoke) -> None:
+    for arguments in (("new", "till", "--role", "client", "--expires", "2020-01-01"), ("allow", "till")):
+        said = invoke_keys(*arguments).stderr
+        assert "key till (client) is not let in: it has ended at 2020-01-01" in said
+    assert "is let in within a second" in invoke_keys("allow", "till", "--expires", "never").stderr
+
+
+def test_a_directory_that_is_made_is_said(invoke_keys: Invoke, tmp_path: Path) -> None:
+    for name, is_new in (("till", True), ("oven", False)):
+        said = invoke_keys("new", name, "--role", "client").stderr
+        assert (f"{tmp_path / 'keys'} was made, for a new coordinator" in said) == is_new
+
+
 def test_a_rotated_key_keeps_its_rights_and_the_one_before_for_a_while(invoke_keys: Invoke, tmp_path: Path) -> None:
     invoke_keys("new", "till", "--role", "client", "-q", "orders")
     before = zq.Key.read(tmp_path / "till.key")
@@ -79,6 +104,53 @@ def test_a_rotated_key_keeps_its_rights_and_the_one_before_for_a_while(invoke_ke
     assert (entry.public, entry.previous, entry.queues) == (
         zq.Key.read(tmp_path / "till.key").public, before.public, ("orders",),
     )  # fmt: skip
+
+
+def test_a_key_is_not_rotated_again_while_the_pair_before_is_good(invoke_keys: Invoke, tmp_path: Path) -> None:
+    invoke_keys("new", "till", "--role", "client")
+    before = zq.Key.read(tmp_path / "till.key")
+    invoke_keys("rotate", "till")
+    entry = KeyDirectory(tmp_path / "keys").entry("till")
+
+    result = invoke_keys("rotate", "till")
+
+    assert "is being rotated already" in result.stderr
+    assert result.exit_code != 0
+    assert KeyDirectory(tmp_path / "keys").entry("till") == entry
+    assert (entry.previous, entry.public) == (before.public, zq.Key.read(tmp_path / "till.key").public)
+    assert invoke_keys("rotate", "till", "--force").exit_code == 0
+    assert KeyDirectory(tmp_path / "keys").entry("till").previous == entry.public
+
+
+@pytest.mark.parametrize("place", ["folder", "file/till.key"], ids=["rename", "write"])
+def test_a_new_pair_that_cannot_be_written_leaves_the_key_as_it_was(
+    invoke_keys: Invoke, tmp_path: Path, place: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "file").touch()
+    invoke_keys("new", "till", "--role", "client")
+    entry = KeyDirectory(tmp_path / "keys").entry("till")
+    monkeypatch.setattr("zq.cli.keys._check_place", lambda *_: None)  # it would have said so before
+
+    result = invoke_keys("rotate", "till", "--out", place)
+
+    assert "cannot write" in result.stderr
+    assert KeyDirectory(tmp_path / "keys").entry("till") == entry
+    assert {one.name for one in tmp_path.iterdir()} == {"folder", "file", "keys", "till.key"}
+
+
+def test_a_new_pair_replaces_nothing_but_the_key_of_its_name(invoke_keys: Invoke, tmp_path: Path) -> None:
+    for name in ("till", "boss", "server"):
+        invoke_keys("new", name, "--role", "client")
+    (tmp_path / "notes").write_text("notes")
+    before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
+
+    for name, place in (("till", "notes"), ("till", "boss.key"), ("server", "keys/server.key")):
+        result = invoke_keys("rotate", name, "--out", place)
+        assert f"expected the key {name} at {place}, which is replaced, or nothing" in result.stderr
+
+    assert {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()} == before
+    assert invoke_keys("rotate", "till", "--out", "elsewhere.key").exit_code == 0
 
 
 def test_the_key_of_the_coordinator_is_rotated_and_new_keys_know_both(invoke_keys: Invoke, tmp_path: Path) -> None:
@@ -135,6 +207,12 @@ def test_a_directory_has_to_be_named_and_private(invoke_alone: Invoke, invoke_ke
     invoke_keys("new", "boss", "--role", "admin")
     os.chmod(tmp_path / "keys", 0o755)  # noqa: PTH101 - as a shell does
     assert "run `chmod 700" in invoke_keys("ls").stderr
+
+
+def test_a_name_without_a_file_needs_keys(invoke_alone: Invoke, tmp_path: Path) -> None:
+    result = invoke_alone("coordinator", "--data", str(tmp_path / "data"), "--bind", "ipc://@zq")
+
+    assert "every user of this machine" in result.stderr
 
 
 @pytest.mark.parametrize(("extra", "is_refused"), [((), True), (("--keys", "nowhere"), False)])

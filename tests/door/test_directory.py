@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import errno
 import math
 import os
+import resource
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from zq.errors import KeyFileError
-from zq.keys.directory import KeyDirectory
+from zq.keys.directory import TROUBLE_SECONDS, KeyDirectory
 from zq.keys.entry import KeyEntry, read_entry
 from zq.keys.key import Key
 
@@ -18,6 +22,7 @@ NOW = 1_800_000_000.0
 
 PUBLIC = Key.new("any", "client").public
 OTHER = Key.new("any", "client").public
+THIRD = Key.new("any", "client").public
 
 
 @pytest.fixture
@@ -111,6 +116,86 @@ def test_a_broken_entry_takes_its_own_rights_and_no_others(directory: KeyDirecto
     assert directory.look(NOW + 1)
     assert set(directory.rights) == {PUBLIC}
     assert set(directory.faults) == {"oven"}
+
+
+@contextmanager
+def without_descriptors() -> Iterator[None]:
+    """No file can be opened in this process."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (0, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
+def test_without_descriptors_keys_whose_files_are_as_they_were_keep_their_rights(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    passed = [0.0]
+    directory = KeyDirectory(tmp_path / "keys", lambda: passed[0])
+    directory.make()
+    directory.write(KeyEntry("till", PUBLIC, "client"))
+    directory.write(KeyEntry("oven", OTHER, "worker", expires=NOW + 100))
+    directory.look(NOW)
+    with without_descriptors():
+        assert not directory.look(NOW + 1)
+        passed[0] = 1000.0
+        assert not directory.look(NOW + 2)
+        assert set(directory.rights) == {PUBLIC, OTHER}
+        assert directory.look(NOW + 100)  # time goes on
+        assert set(directory.rights) == {PUBLIC}
+    assert [one.levelname for one in caplog.records] == ["ERROR"]
+
+    assert not directory.look(NOW + 101)
+    assert caplog.records[-1].getMessage().endswith("can be read again")
+
+
+def test_without_descriptors_a_key_whose_file_changes_has_no_rights_until_it_can_be_read(
+    directory: KeyDirectory, tmp_path: Path
+) -> None:
+    for name, public in (("till", PUBLIC), ("oven", OTHER), ("tray", THIRD)):
+        directory.write(KeyEntry(name, public, "client"))
+    directory.look(NOW)
+    directory.write(KeyEntry("new", PUBLIC, "client"))
+    other = directory.path_of("new").rename(tmp_path / "other")
+    with without_descriptors():
+        other.rename(directory.path_of("till"))
+        directory.path_of("oven").unlink()
+        assert directory.look(NOW + 1)
+        assert set(directory.rights) == {THIRD}
+        directory.path.chmod(0o755)
+        assert directory.look(NOW + 2)
+        assert directory.rights == {}
+        directory.path.chmod(0o700)
+    other = directory.path_of("till")
+    other.write_text(KeyEntry("till", PUBLIC, "client").text())
+
+    assert directory.look(NOW + 3)
+    assert set(directory.rights) == {PUBLIC, THIRD}
+
+
+def test_files_that_cannot_even_be_looked_at_keep_their_rights_for_a_while(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    passed = [0.0]
+    directory = KeyDirectory(tmp_path / "keys", lambda: passed[0])
+    directory.make()
+    directory.write(KeyEntry("till", PUBLIC, "client"))
+    directory.look(NOW)
+
+    def fail(*_: Any, **__: Any) -> Any:
+        raise OSError(errno.EIO, "the disk is broken")
+
+    monkeypatch.setattr(Path, "stat", fail)
+    monkeypatch.setattr(Path, "lstat", fail)
+    for passed[0] in (1.0, TROUBLE_SECONDS):
+        assert not directory.look(NOW + 1)
+    passed[0] = TROUBLE_SECONDS + 1
+    assert directory.look(NOW + 2)
+    assert directory.rights == {}
+    monkeypatch.undo()
+    assert directory.look(NOW + 3)
 
 
 def test_a_look_at_what_is_as_it_was_changes_nothing(directory: KeyDirectory) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -87,7 +88,7 @@ def new(
         except BaseException:
             directory.path_of(name).unlink()
             raise
-        echo(f"key {name} ({role}) is let in by {directory.path}; its owner alone may have {path}", err=True)
+        _tell(entry, f"is let in by {directory.path}; its owner alone may have {path}")
         _print(entry, path, as_json=as_json)
 
 
@@ -119,12 +120,15 @@ def allow(
             if role is None:
                 raise ValueError("expected --role client, worker or admin")
             entry = KeyEntry(name, public, role, **said)
+            holder = directory.holder_of(public)
+            if holder not in (None, name):
+                raise ValueError(f"this public key is that of {holder} already, and with two entries it has no rights")
             directory.write(entry)
         else:
             known = directory.entry(name)
             entry = replace(known, role=role or known.role, state=GOOD, **said)
             directory.write(entry, is_replacing=True)
-        echo(f"key {name} ({entry.role}) is let in within a second", err=True)
+        _tell(entry, "is let in within a second")
         _print(entry, None, as_json=as_json)
 
 
@@ -142,6 +146,9 @@ def rotate(
     name: Annotated[str | None, typer.Argument(help="Name of the key.", show_default=False)] = None,
     server: Annotated[bool, typer.Option("--server", help="The coordinator's own key.")] = False,
     overlap: Annotated[str, typer.Option(help="How long the present key is good, such as 12h or 7d.")] = "7d",
+    force: Annotated[
+        bool, typer.Option("--force", help="Also when the pair before the present one is good yet: it ends at once.")
+    ] = False,
     out: Out = None,
     keys: Keys = None,
     as_json: Json = False,
@@ -155,20 +162,55 @@ def rotate(
         if name is None:
             _rotate_server(directory, seconds, as_json=as_json)
         else:
-            _rotate(directory, name, seconds, out, as_json=as_json)
+            entry = directory.entry(name)
+            if not force:
+                _check_rotated(entry)
+            _rotate(directory, entry, seconds, out or Path(f"{name}.key"), as_json=as_json)
 
 
-def _rotate(directory: KeyDirectory, name: str, seconds: float, out: Path | None, *, as_json: bool) -> None:
+def _check_rotated(entry: KeyEntry) -> None:
+    """Raises ValueError when the pair before the present one is good yet: peers may have no other."""
     from zq.keys.entry import time_text
+
+    if len(entry.publics_at(time.time())) > 1 and entry.previous_until is not None:
+        raise ValueError(
+            f"the key {entry.name} is being rotated already: the pair before is good until "
+            f"{time_text(entry.previous_until)}; with --force it ends at once, and who has it only is out"
+        )
+
+
+def _check_place(path: Path, name: str) -> None:
+    """Raises ValueError when a key would take the place of anything but a key of its name."""
+    from zq.errors import KeyFileError
     from zq.keys.key import Key
 
-    now = time.time()
-    entry = directory.entry(name)
+    if not os.path.lexists(path):
+        return
+    try:
+        known = Key.read(path)
+    except KeyFileError as error:
+        raise ValueError(f"expected the key {name} at {path}, which is replaced, or nothing: {error}") from error
+    if known.name != name or known.role == "coordinator":
+        raise ValueError(
+            f"expected the key {name} at {path}, which is replaced, or nothing, got the {known.role} key {known.name}"
+        )
+
+
+def _rotate(directory: KeyDirectory, entry: KeyEntry, seconds: float, path: Path, *, as_json: bool) -> None:
+    from zq.keys.entry import time_text
+    from zq.keys.key import Key, drafted
+
+    _check_place(path, entry.name)
+    name, now = entry.name, time.time()
     key = Key.new(name, entry.role, directory.server_publics(now))  # type: ignore[arg-type]
-    path = out or Path(f"{name}.key")
     rotated = entry.rotated(key.public, now + seconds)
-    directory.write(rotated, is_replacing=True)  # first: the present key is good whatever happens to the file
-    key.write(path, is_replacing=True)
+    with drafted(path, key.text()) as draft:
+        directory.write(rotated, is_replacing=True)  # before the name: whatever happens, the file has a good key
+        try:
+            draft.replace(path)
+        except BaseException:
+            directory.write(entry, is_replacing=True)
+            raise
     echo(f"the new key {name} is in {path}; the one before is good until {time_text(now + seconds)}", err=True)
     _print(rotated, path, as_json=as_json)
 
@@ -223,10 +265,20 @@ def _directory(keys: Path | None, *, is_made: bool = False) -> KeyDirectory:
         raise ValueError("expected --keys DIR, or ZQ_KEYS: the directory of the coordinator's keys")
     directory = KeyDirectory(keys)
     if is_made:
-        directory.make()
+        if directory.make():
+            echo(f"{keys} was made, for a new coordinator, with a key of its own in it", err=True)
     else:
         directory.check()
     return directory
+
+
+def _tell(entry: KeyEntry, text: str) -> None:
+    """Says that a key is let in, if it is."""
+    from zq.keys.entry import GOOD, time_text
+
+    if entry.expires is not None and entry.state_at(time.time()) != GOOD:
+        text = f"is not let in: it has ended at {time_text(entry.expires)}; `zq keys allow {entry.name} --expires 90d`"
+    echo(f"key {entry.name} ({entry.role}) {text}", err=True)
 
 
 def _said(*, expires: str | None, limits: str | None, **lists: list[str] | None) -> dict[str, Any]:

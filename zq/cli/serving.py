@@ -28,6 +28,9 @@ if TYPE_CHECKING:
 DEFAULTS = CoordinatorOptions()
 MIB = 1 << 20
 
+ABSTRACT = "ipc://@"
+"""How addresses begin that are names in the kernel (unix(7)): no file, so nobody is kept from them."""
+
 LogLevel = Annotated[
     Literal["debug", "info", "warning", "error"], typer.Option(envvar="ZQ_LOG_LEVEL", help="What is logged, on stderr.")
 ]
@@ -121,8 +124,9 @@ def _check_reach(bind: str, keys: Path | None, *, insecure_bind: bool) -> None:
     """Raises ValueError for an address that cannot be one, or that strangers reach."""
     check_bind_address(bind)
     if keys is None and not insecure_bind and not is_local(bind):
+        others = "every user of this machine" if bind.startswith(ABSTRACT) else "other machines"
         raise ValueError(
-            f"{bind} can be reached by other machines, and whoever reaches it can submit and take tasks: "
+            f"{bind} can be reached by {others}, and whoever reaches it can submit and take tasks: "
             "give --keys, bind tcp://127.0.0.1:PORT or ipc://PATH, or give --insecure-bind on a network that you trust"
         )
 
@@ -162,12 +166,14 @@ def _serve(server: Server) -> None:
 
 
 def is_local(address: str) -> bool:
-    """Returns whether only this machine can reach what listens at a ZeroMQ address."""
+    """Returns whether only this machine can reach what listens at a ZeroMQ address; a file's mode says who may there,
+    so a name without a file is not local.
+    """
     from ipaddress import ip_address
 
     transport, _, place = address.partition("://")
     if transport != "tcp":
-        return transport in ("ipc", "inproc")
+        return transport in ("ipc", "inproc") and not address.startswith(ABSTRACT)
     host = place.rpartition(":")[0].strip("[]")
     try:
         return host in ("localhost", "lo") or ip_address(host).is_loopback

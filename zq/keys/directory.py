@@ -8,16 +8,23 @@
 
 It is looked at again about once a second: what a file says holds from then on, also for connections that are there. A
 file that cannot be read as an entry takes its key's rights away, says so in the log, and touches no other.
+
+When the machine has no descriptors or no memory to read, or its disk fails, nothing was said about any key: then what
+was read last holds on while its files are as they were, which is to be seen without opening them; and for a while when
+that cannot be seen either. It ends by its times as ever.
 """
 
 from __future__ import annotations
 
+import errno
 import logging
 import math
 import os
 import stat
+import time
 import tomllib
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Final, NamedTuple
 
@@ -36,6 +43,16 @@ SERVER_NAME: Final = "server"
 
 ENTRIES_MAX: Final = 10_000
 """Keys of one coordinator: looking at their files takes milliseconds, once a second."""
+
+TROUBLES: Final = frozenset(
+    {errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EIO, errno.EINTR, errno.EAGAIN, errno.ENOBUFS, errno.ESTALE}
+)
+"""Errors that tell of this machine, and nothing of a key: anybody may use up descriptors."""
+
+TROUBLE_SECONDS: Final = 30.0
+"""For so long rights hold of which it cannot be seen whether their files are as they were: then a key that was revoked
+meanwhile has lived long enough.
+"""
 
 OTHERS_MAY_WRITE: Final = 0o022
 OTHERS_MAY_ANYTHING: Final = 0o077
@@ -58,7 +75,7 @@ class KeyDirectory:
         faults: by name, why an entry is not good: it cannot be read.
     """
 
-    def __init__(self, path: str | os.PathLike[str]) -> None:
+    def __init__(self, path: str | os.PathLike[str], clock: Callable[[], float] = time.monotonic) -> None:
         self.path = Path(path)
         self.faults: dict[str, str] = {}
         self.rights: Mapping[str, Rights] = {}
@@ -66,7 +83,9 @@ class KeyDirectory:
         self._entries: dict[str, KeyEntry] = {}
         self._names: dict[str, str] = {}  # by public key, also of those that are not good
         self._next_change = -math.inf
-        self._fault: str | None = None  # why the directory could not be looked at
+        self._fault: str | None = None  # what the log has said about a directory that could not be looked at
+        self._unseen_since: float | None = None  # when files could be looked at last
+        self._clock = clock
 
     # The coordinator's side.
 
@@ -94,23 +113,59 @@ class KeyDirectory:
     def look(self, wall: float) -> bool:
         """Reads what has changed since the last look, by its files or by time; returns whether any rights have.
 
-        When the directory cannot be looked at, nobody has rights.
+        When the directory cannot be looked at, nobody has rights; when nothing can be looked at, they stay for a while.
         """
         try:
             self.check()
             has_changed = self._read_changed()
-            self._fault = None
+            if self._fault is not None:
+                log.warning("the keys in %s can be read again", self.path)
+            self._fault = self._unseen_since = None
         except (OSError, KeyFileError) as error:
-            if self._fault is None:
-                log.error("nobody is let in, and who is in may do nothing: %s", error)
-            self._fault = str(error)
-            has_changed, self._entries, self._stamps = True, {}, {}
+            has_changed = self._take_trouble(error) if _is_trouble(error) else self._lose_all(error)
         if not has_changed and wall < self._next_change:
             return False
         before = self.rights
         self.rights = self._rights_at(wall)
         self._next_change = min((one.next_change(wall) for one in self._entries.values()), default=math.inf)
         return self.rights != before
+
+    def _lose_all(self, error: OSError | KeyFileError) -> bool:
+        self._say("nobody is let in, and who is in may do nothing", error)
+        self._entries, self._stamps = {}, {}
+        return True
+
+    def _take_trouble(self, error: OSError | KeyFileError) -> bool:
+        """Keeps what was read of files that are as they were; returns whether any are not."""
+        now = self._clock()
+        changed: list[str] = []
+        is_seen = True
+        for name, stamp in self._stamps.items():
+            try:
+                if _stamp(self.path_of(name).lstat()) != stamp:
+                    changed.append(name)
+            except FileNotFoundError:
+                changed.append(name)
+            except OSError:
+                is_seen = False
+        if is_seen:
+            self._unseen_since = None
+        elif self._unseen_since is None:
+            self._unseen_since = now
+        elif now >= self._unseen_since + TROUBLE_SECONDS:
+            return self._lose_all(error)
+        self._say(
+            "the keys cannot be read, and those whose files have not changed have the rights that they had", error
+        )
+        for name in changed:
+            del self._stamps[name]
+            self._entries.pop(name, None)
+        return bool(changed)
+
+    def _say(self, what: str, error: OSError | KeyFileError) -> None:
+        if what != self._fault:  # once, and not each second
+            log.error("%s: %s", what, error)
+        self._fault = what
 
     def server_key(self, wall: float) -> Key:
         """Returns the coordinator's own key of a time; raises KeyFileError when it cannot be read."""
@@ -141,22 +196,32 @@ class KeyDirectory:
         stamps = dict(self._files())
         changed = [name for name, stamp in stamps.items() if self._stamps.get(name) != stamp]
         gone = self._stamps.keys() - stamps.keys()
+        entries = {name: self._read_entry(name) for name in changed}  # all of it or, in trouble, nothing
         for name in gone:
             self._entries.pop(name, None)
             self.faults.pop(name, None)
-        for name in changed:
-            self._read_entry(name)
+        for name, entry in entries.items():
+            self._take_entry(name, entry)
         self._stamps = stamps
         return bool(changed or gone)
 
-    def _read_entry(self, name: str) -> None:
+    def _read_entry(self, name: str) -> KeyEntry | KeyFileError:
+        """Returns an entry, or why it is none; raises KeyFileError in trouble."""
+        try:
+            return self.entry(name)
+        except KeyFileError as error:
+            if _is_trouble(error):
+                raise
+            return error
+
+    def _take_entry(self, name: str, entry: KeyEntry | KeyFileError) -> None:
         self._entries.pop(name, None)
         self.faults.pop(name, None)
-        try:
-            self._entries[name] = self.entry(name)
-        except (KeyFileError, OSError) as error:
-            self.faults[name] = str(error)
-            log.warning("the key of this file has no rights: %s", error)
+        if isinstance(entry, KeyFileError):
+            self.faults[name] = str(entry)
+            log.warning("the key of this file has no rights: %s", entry)
+        else:
+            self._entries[name] = entry
 
     def _files(self) -> Iterator[tuple[str, Stamp]]:
         with os.scandir(self.path) as found:
@@ -164,9 +229,11 @@ class KeyDirectory:
                 if count > ENTRIES_MAX:
                     raise KeyFileError(f"expected at most {ENTRIES_MAX} files in {self.path}")
                 if one.name.endswith(ENTRY_SUFFIX) and not one.name.startswith("."):
-                    state = one.stat(follow_symlinks=False)
-                    stamp = Stamp(state.st_ino, state.st_size, state.st_mtime_ns, state.st_mode)
-                    yield one.name.removesuffix(ENTRY_SUFFIX), stamp
+                    try:
+                        state = one.stat(follow_symlinks=False)
+                    except FileNotFoundError:  # in this moment
+                        continue
+                    yield one.name.removesuffix(ENTRY_SUFFIX), _stamp(state)
 
     def _rights_at(self, wall: float) -> dict[str, Rights]:
         """Returns the rights of all public keys that are good; one that two entries name is nobody's."""
@@ -190,13 +257,24 @@ class KeyDirectory:
 
     # For whoever keeps it.
 
-    def make(self) -> None:
-        """Makes the directory and the coordinator's own key, where they are not there."""
+    def make(self) -> bool:
+        """Makes the directory and the coordinator's own key, where they are not there; returns whether it made one."""
         if not self.path.is_dir():
             self.path.mkdir(mode=0o700, parents=True)
         self.check()
-        if not (self.path / SERVER_FILE).exists():
+        is_new = not (self.path / SERVER_FILE).exists()
+        if is_new:
             Key.new(SERVER_NAME, "coordinator").write(self.path / SERVER_FILE)
+        return is_new
+
+    def holder_of(self, public: str) -> str | None:
+        """Returns the name of an entry that has a public key, or had it before; None: none that can be read has."""
+        for name in self.names():
+            with suppress(KeyFileError):
+                entry = self.entry(name)
+                if public in (entry.public, entry.previous):
+                    return name
+        return None
 
     def entry(self, name: str) -> KeyEntry:
         """Returns an entry as its file has it now; raises KeyFileError when it is not there or not good."""
@@ -265,6 +343,16 @@ def _read(path: Path) -> bytes:
     if len(content) > ENTRY_BYTES_MAX:
         raise KeyFileError(f"expected at most {ENTRY_BYTES_MAX} bytes in {path}")
     return content
+
+
+def _stamp(found: os.stat_result) -> Stamp:
+    return Stamp(found.st_ino, found.st_size, found.st_mtime_ns, found.st_mode)
+
+
+def _is_trouble(error: OSError | KeyFileError) -> bool:
+    """Whether an error tells of this machine, and not of the files."""
+    cause = error if isinstance(error, OSError) else error.__cause__
+    return isinstance(cause, OSError) and cause.errno in TROUBLES
 
 
 def _check_owner(path: Path, found: os.stat_result) -> None:

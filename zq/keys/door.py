@@ -179,7 +179,7 @@ class Door:
         good = len(self._directory.rights)
         broken = len(self._directory.faults)
         refused = {"refused_connections": self.refused, "refused_messages": self.guard.refused}
-        return {"good": good, "broken": broken, **refused}
+        return {"good": good, "broken": broken, **refused, "audit": self._logbook.about()}
 
     # ZAP.
 

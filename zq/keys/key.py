@@ -11,7 +11,8 @@ import re
 import secrets
 import stat
 import tomllib
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, Self, get_args
@@ -195,15 +196,26 @@ def write_private(path: str | os.PathLike[str], text: str, *, is_replacing: bool
         KeyFileError: there is one already and it is not to be replaced, or it cannot be written.
     """
     place = Path(path)
+    with drafted(place, text) as draft:
+        if is_replacing:
+            draft.replace(place)
+        else:
+            _name_unless_taken(draft, place)
+
+
+@contextmanager
+def drafted(place: Path, text: str) -> Iterator[Path]:
+    """Writes a private file beside a place, for the block to rename it; what it has not renamed is removed.
+
+    Raises:
+        KeyFileError: it cannot be written, or the block raises OSError.
+    """
     draft = place.with_name(f".{place.name}.{secrets.token_hex(8)}")
     try:
         _make_private_folder(place.parent)
         try:
             _write_new(draft, text.encode())
-            if is_replacing:
-                draft.replace(place)
-            else:
-                _name_unless_taken(draft, place)
+            yield draft
         finally:
             draft.unlink(missing_ok=True)
         _sync_folder(place.parent)

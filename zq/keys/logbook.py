@@ -1,26 +1,26 @@
 """What is written down of keys: who was refused, and who did what as an operator.
 
-Text of peers is escaped and cut, so that a line is a line. Refusals are limited: a peer that is refused all the time
-gets a line now and then, with how many there were; every one is counted. Deeds of administration are never left out.
+Text of peers is escaped and cut, so that a line is a line. Refusals are limited, in the log and in the audit: a peer
+that is refused all the time gets a line now and then, with how many there were; every one is counted. Deeds of
+administration that were carried out are never left out.
 """
 
 from __future__ import annotations
 
 import json
 import logging
+import math
 import os
 import time
 from collections.abc import Callable, Mapping
 from itertools import islice
-from pathlib import Path
 from typing import Any, Final
 
 from zq.core.rights.guard import Deed, Guard
-from zq.errors import KeyFileError
+from zq.keys.audit import AuditFile, audit_log
 from zq.keys.entry import time_text
 
 log = logging.getLogger(__name__)
-audit_log = logging.getLogger("zq.audit")
 
 LINE_INTERVAL: Final = 10.0
 """Seconds between two lines about the refusals of one key."""
@@ -34,6 +34,9 @@ TEXT_MAX: Final = 200
 ARGUMENTS_MAX: Final = 32
 """Arguments of a command in a line, and parts of one."""
 
+REFUSED_TEXT_MAX: Final = 500
+"""Characters of the arguments of a command that was refused: whoever has a key may send what he pleases."""
+
 
 class Logbook:
     """Of the thread of the coordinator's loop.
@@ -45,28 +48,25 @@ class Logbook:
 
     def __init__(self, audit: str | os.PathLike[str] | None, name_of: Callable[[str], str]) -> None:
         self._name_of = name_of
-        self._path = None if audit is None else Path(audit)
-        self._file: int | None = None
-        self._told: dict[str, tuple[float, int]] = {}  # key -> when there was a line, refusals since
+        self._file = None if audit is None else AuditFile(audit)
+        self._lines = _Pace()  # of the log
+        self._refused = _Pace()  # of the audit
+        self._left_out = 0
 
     def open(self) -> None:
-        """Opens the file; raises KeyFileError when it cannot be, or others can read it."""
-        if self._path is None:
-            return
-        flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK
-        try:
-            self._file = os.open(self._path, flags, 0o600)
-            mode = os.fstat(self._file).st_mode
-        except OSError as error:
-            raise KeyFileError(f"cannot write the audit to {self._path}: {error.strerror}") from error
-        if mode & 0o077:
-            self.close()
-            raise KeyFileError(f"expected the audit to be its owner's alone: run `chmod 600 {self._path}`")
+        """Opens the file of the audit; raises KeyFileError when it cannot be, or others can read it."""
+        if self._file is not None:
+            self._file.open()
 
     def close(self) -> None:
         if self._file is not None:
-            os.close(self._file)
-            self._file = None
+            self._file.close()
+
+    def about(self) -> dict[str, Any]:
+        """Returns what the query `status` tells of the audit."""
+        file = self._file
+        at_file = {} if file is None else {"fault": file.fault, "in_log": file.in_log}
+        return {**at_file, "left_out": self._left_out}
 
     def write(self, guard: Guard) -> None:
         """Writes down what a guard has noted, and takes it away."""
@@ -88,16 +88,10 @@ class Logbook:
 
     def warn(self, key: str, text: str) -> None:
         """Logs a warning about something, at most one in a while."""
-        now = time.monotonic()
-        told_at, count = self._told.pop(key, (-LINE_INTERVAL, 0))
-        if now < told_at + LINE_INTERVAL:
-            self._told[key] = (told_at, count + 1)
-            return
-        self._told[key] = (now, 0)
-        if len(self._told) > WARNED_MAX:
-            del self._told[next(iter(self._told))]
-        more = f" (and {count} more since the last line)" if count else ""
-        log.warning("%s%s", text, more)
+        count = self._lines.step(key)
+        if count is not None:
+            more = f" (and {count} more since the last line)" if count else ""
+            log.warning("%s%s", text, more)
 
     def _audit(self, deed: Deed) -> None:
         line = {
@@ -106,13 +100,40 @@ class Logbook:
             "from": deed.address,
             "did" if deed.fault is None else "refused": deed.what,
             "arguments": _readable(deed.arguments),
-            **({} if deed.fault is None else {"why": deed.fault[:TEXT_MAX]}),
         }
-        text = json.dumps(line, default=str)  # ASCII: what is odd in a peer's text is escaped
+        if deed.fault is not None:
+            count = self._refused.step(deed.key)
+            if count is None:
+                self._left_out += 1
+                return
+            line["arguments"] = _short(line["arguments"])
+            line["why"] = deed.fault[:TEXT_MAX]
+            if count:
+                line["more"] = count
+        text = _json(line)
         if self._file is None:
             audit_log.info("%s", text)
         else:
-            os.write(self._file, text.encode() + b"\n")
+            self._file.add(text)
+
+
+class _Pace:
+    """Lets a line about somebody be said at most once in a while, and counts the others."""
+
+    def __init__(self) -> None:
+        self._told: dict[str, tuple[float, int]] = {}  # who -> when there was a line, and how many were none since
+
+    def step(self, who: str) -> int | None:
+        """Returns how many lines were left out since the last one; None: this one is to be left out, too."""
+        now = time.monotonic()
+        told_at, count = self._told.pop(who, (-math.inf, 0))
+        if now < told_at + LINE_INTERVAL:
+            self._told[who] = (told_at, count + 1)
+            return None
+        self._told[who] = (now, 0)
+        if len(self._told) > WARNED_MAX:
+            del self._told[next(iter(self._told))]
+        return count
 
 
 def escaped(text: str) -> str:
@@ -127,7 +148,19 @@ def _readable(arguments: Mapping[str, Any]) -> Any:
     return {name[:TEXT_MAX]: _cut(value) for name, value in first}
 
 
+def _short(arguments: Any) -> Any:
+    """Returns the arguments of a command that was refused, or the beginning of their text."""
+    text = _json(arguments)
+    return arguments if len(text) <= REFUSED_TEXT_MAX else f"{text[:REFUSED_TEXT_MAX]}..."
+
+
+def _json(value: Any) -> str:
+    return json.dumps(value, default=str)  # ASCII: what is odd in a peer's text is escaped
+
+
 def _cut(value: Any) -> Any:
-    if isinstance(value, tuple):
+    if isinstance(value, Mapping):
+        return _readable(value)
+    if isinstance(value, tuple | list):
         return [_cut(one) for one in value[:ARGUMENTS_MAX]]
     return value[:TEXT_MAX] if isinstance(value, str | bytes) else value
