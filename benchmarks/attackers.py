@@ -349,13 +349,19 @@ def never_ends_small(address: str, until: float) -> None:
     _never_ends(address, until, b"\x01\x01x" * 10_000)
 
 
+def says_nothing_often(address: str, until: float) -> None:
+    """Sends empty messages, two bytes each, as fast as they are taken."""
+    _never_ends(address, until, bytes(1 << 20))
+
+
 def _never_ends(address: str, until: float, part: bytes) -> None:
     peer = raw(address)
     peer.settimeout(1.0)
     sent = 0
     try:
         while time.monotonic() < until and sent < 2 << 30:
-            sent += peer.send(part)
+            peer.sendall(part)
+            sent += len(part)
     except OSError:
         pass
     print(f"sent {sent >> 20} MiB before it was cut", flush=True)
@@ -402,6 +408,7 @@ PEERS: dict[str, Callable[[str, float], None]] = {
     "declares much": declares_much,
     "parts without end, 8 MiB": never_ends_large,
     "parts without end, 1 byte": never_ends_small,
+    "empty messages": says_nothing_often,
     "1,000 idle connections": connects,
     "connects and leaves": comes_and_goes,
     "a flood of pings": floods,
