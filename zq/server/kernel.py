@@ -64,6 +64,17 @@ def traffic(connection: socket.socket) -> Traffic | None:
     return Traffic(received, acknowledged)
 
 
+def unread(connection: socket.socket) -> int:
+    """Returns the bytes that the system holds for this process until it reads them; 0 where it does not tell."""
+    if sys.platform == "linux":
+        import fcntl
+        import termios
+
+        with suppress(OSError):
+            return int(struct.unpack("=i", fcntl.ioctl(connection, termios.FIONREAD, bytes(4)))[0])
+    return 0
+
+
 def is_drained(connection: socket.socket) -> bool:
     """Returns whether the other end has read all that the system had for it; True where the system does not tell."""
     with suppress(OSError):

@@ -204,6 +204,8 @@ class Server:
             ready = dict(poller.poll(self._patience()))
             if ready.pop(monitor, None) is not None:
                 self._connections.hear()
+            if self._socket not in ready:
+                self._connections.note_drained()
             if door is not None:
                 self._turn_door(door)
             now = time.monotonic()
