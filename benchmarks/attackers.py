@@ -355,7 +355,8 @@ def _never_ends(address: str, until: float, part: bytes) -> None:
     sent = 0
     try:
         while time.monotonic() < until and sent < 2 << 30:
-            sent += peer.send(part)
+            peer.sendall(part)
+            sent += len(part)
     except OSError:
         pass
     print(f"sent {sent >> 20} MiB before it was cut", flush=True)
