@@ -178,7 +178,7 @@ def zq_follow(number: int, seen: int) -> Message:
 
 @linux
 def test_parts_without_end_are_cut_off_before_they_fill_the_memory(tmp_path: Path) -> None:
-    options = zq.CoordinatorOptions(peer_limits=PeerLimits(bytes_in=20 * LARGE))
+    options = zq.CoordinatorOptions(peer_limits=PeerLimits(bytes_in=8 * LARGE))
     with (
         zq.Coordinator(tmp_path / "s.zq", options=options) as coordinator,
         zq.Client(coordinator.address) as client,
@@ -190,6 +190,21 @@ def test_parts_without_end_are_cut_off_before_they_fill_the_memory(tmp_path: Pat
                 endless.sendall(part)
 
         assert about(client)["cut"] == {"sends too much": 1}
+        client.submit("q", "others go on")
+
+
+@linux
+def test_empty_parts_without_end_are_cut_off_by_the_memory_that_they_cost(tmp_path: Path) -> None:
+    with (
+        zq.Coordinator(tmp_path / "s.zq") as coordinator,
+        zq.Client(coordinator.address) as client,
+        raw.shake_hands(coordinator.address) as endless,
+    ):
+        with pytest.raises(OSError, match=r"reset|[Bb]roken pipe"):
+            for _ in range(20):
+                endless.sendall(b"\x01\x00" * LARGE)
+
+        assert about(client)["cut"] == {"sends without end": 1}
         client.submit("q", "others go on")
 
 

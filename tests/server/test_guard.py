@@ -11,7 +11,8 @@ import zmq
 import zq
 from zq.core.peer_limits import PeerLimits
 from zq.server.connections import Connections
-from zq.server.guard import GROWTH_BYTES, WATCH_SECONDS, MemoryGuard
+from zq.server.guard import AROUND_SECONDS, GROWING_SECONDS, GROWTH_BYTES, WATCH_SECONDS, MemoryGuard
+from zq.wire.limits import FRAME_BYTES_MAX
 
 MIB = 1 << 20
 
@@ -21,13 +22,19 @@ class Watched(Connections):
 
     looks = 0
     cuts_asked = 0
+    least = -1
+    blamed: list[int]
 
     def look_around(self, now: float) -> bool:
         self.looks += 1
         return True
 
-    def cut_largest(self, text: str) -> bool:
+    def blame(self, growth: int) -> None:
+        self.blamed.append(growth)
+
+    def cut_largest(self, text: str, least: int = 0) -> bool:
         self.cuts_asked += 1
+        self.least = least
         return False
 
 
@@ -51,6 +58,7 @@ def connections() -> Iterator[Watched]:
     context: zmq.Context[Any] = zmq.Context()
     socket = context.socket(zmq.ROUTER)
     made = Watched(socket, PeerLimits(), connections_max=10, bytes_max=1 << 30, clock=lambda: 0.0)
+    made.blamed = []
     yield made
     made.close()
     socket.close(0)
@@ -83,9 +91,23 @@ def test_at_three_quarters_the_largest_connection_ends_and_above_all_of_it_the_c
         room.watch(401 * MIB)
 
 
-def test_without_a_limit_memory_ends_nothing(connections: Watched) -> None:
+def test_without_a_limit_who_piles_up_more_than_a_message_ends_and_the_coordinator_does_not(
+    connections: Watched,
+) -> None:
     room = Room(connections, None)
 
     room.watch(1 << 50)
 
-    assert connections.cuts_asked == 0
+    assert (connections.cuts_asked, connections.least) == (1, FRAME_BYTES_MAX)
+
+
+def test_growth_is_blamed_once_and_looked_for_quickly_while_it_goes_on(connections: Watched) -> None:
+    room = Room(connections, None)
+
+    room.watch(120 * MIB)
+    assert room.guard.next_at == room.now + AROUND_SECONDS
+    room.watch(125 * MIB)
+    assert connections.blamed == [20 * MIB]
+    room.now += GROWING_SECONDS
+    room.watch(125 * MIB)
+    assert room.guard.next_at == room.now + WATCH_SECONDS

@@ -24,6 +24,7 @@ from zq.core.peer_limits import PeerLimits
 from zq.core.state.holder import Peer
 from zq.server import kernel
 from zq.server.peer_connection import PeerConnection
+from zq.server.piles import Piles
 
 log = logging.getLogger(__name__)
 
@@ -99,6 +100,7 @@ class Connections:
         self._slow: dict[PeerConnection, None] = {}  # who has much to read
         self._around: list[PeerConnection] = []  # who is still to be looked at
         self._ending = 0  # of those that are open: who was cut
+        self.piles = Piles()
         self._is_making_room = False
         self._is_warned = False
         self._said: dict[str, float] = {}  # when the log last had each kind of cut
@@ -221,9 +223,11 @@ class Connections:
                 return
             traffic = kernel.traffic(held)
             queued = kernel.queued(held) if traffic is None else 0
+            unread = kernel.unread(held) if traffic is not None else 0
         delivered = connection.delivered
         if traffic is not None:
             _count(connection, traffic, now)
+            connection.inside = max(connection.piled - unread, 0)
         else:
             _estimate(connection, queued, now)
         connection.sent_before = connection.sent
@@ -261,8 +265,25 @@ class Connections:
             self._around = list(self._open.values())
         for connection in self._around[-LOOKS_MAX:]:
             self.look(connection, now)
+            if connection.is_open and not connection.is_cut:
+                self.piles.weigh(connection.pile, connection.inside, connection.reached, len(self._open))
         del self._around[-LOOKS_MAX:]
         return not self._around
+
+    def blame(self, growth: int) -> None:
+        """Ends who has grown a message without end, after all were looked at.
+
+        Args:
+            growth: bytes of memory, since all had been looked at before.
+        """
+        for pile, text in self.piles.share(growth):
+            connection = self._open.get(pile.descriptor)
+            if connection is not None and connection.pile is pile:
+                self.cut(connection, "sends without end", text)
+
+    def note_drained(self) -> None:
+        """Notes that whatever had become a message has been taken from the socket."""
+        self.piles.note_drained(len(self._open))
 
     def forget_strangers(self, now: float) -> None:
         """Forgets what was kept for a while about connections that are gone."""
@@ -275,14 +296,19 @@ class Connections:
 
     # Ends.
 
-    def cut_largest(self, text: str) -> bool:
-        """Ends the connection for and from which most waits, and returns whether there was one worth it."""
+    def cut_largest(self, text: str, least: int = 0) -> bool:
+        """Ends the connection for and from which most waits, and returns whether there was one worth it.
+
+        Args:
+            text: what was too much, for people.
+            least: bytes, below which it is not worth it.
+        """
         largest = max(
             (one for one in self._open.values() if not one.is_cut),
             key=lambda one: one.waiting + one.piled,
             default=None,
         )
-        if largest is None or largest.waiting + largest.piled < largest.look_step:
+        if largest is None or largest.waiting + largest.piled < max(largest.look_step, least):
             return False
         return self.cut(largest, "memory", text)
 

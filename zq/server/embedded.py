@@ -44,7 +44,8 @@ class Coordinator:
         audit: str | Path | None = None,
     ) -> None:
         """Takes what `Server` takes; by default it binds a free port of this machine, each time another, and there is
-        no limit of memory: it is the program's.
+        no limit of memory: it is the program's, which would not want to lose its coordinator for its own data. Give
+        `host_options` one if it should end: its clients then wait, and `close` raises `MemoryLimitError`.
 
         With `keys` this program has a key of its own, new each time that it is opened, and may do everything; clients
         and workers inside of it show that by themselves (`key`). A directory of keys that is not there yet is made:

@@ -27,7 +27,8 @@ class HostOptions:
         connections_max: how many connections it may have at a time; None: what the descriptors allow that the process
             may have and has not, less an eighth and 64 of them, or half where they are few.
         memory_max: bytes of its own memory above which it ends, with everything on disk; pages of the store's file do
-            not count. From three quarters of it on, connections end that pile up most. None: no limit.
+            not count. From three quarters of it on, connections end that pile up most. None: no limit, the memory is
+            the program's; above three eighths of the machine's, connections end that pile up more than a message.
     """
 
     connections_max: int | None = None

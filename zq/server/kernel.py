@@ -64,6 +64,17 @@ def traffic(connection: socket.socket) -> Traffic | None:
     return Traffic(received, acknowledged)
 
 
+def unread(connection: socket.socket) -> int:
+    """Returns the bytes that the system holds for this process until it reads them; 0 where it does not tell."""
+    if sys.platform == "linux":
+        import fcntl
+        import termios
+
+        with suppress(OSError):
+            return int(struct.unpack("=i", fcntl.ioctl(connection, termios.FIONREAD, bytes(4)))[0])
+    return 0
+
+
 def queued(connection: socket.socket) -> int:
     """Returns what the system has for the other end, which has not read it: its bytes and what they take beside them,
     and 0 only when that is nothing, or where the system does not tell.

@@ -46,6 +46,12 @@ log = logging.getLogger(__name__)
 COORDINATOR_HIGH_WATER_MARK = 20_000
 """Messages queued for one peer in each direction; credit and the clients' windows keep far below it."""
 
+KEEPALIVE_IDLE, KEEPALIVE_INTERVAL, KEEPALIVE_COUNT = 10, 5, 3
+"""Seconds and tries of TCP after which a connection without another end is closed; clients have ZeroMQ close theirs
+sooner (HEARTBEAT_TTL). ZeroMQ's own heartbeats are not for this end: libzmq 4.3.5 aborts the process when one is due on
+a connection that its peer has closed while its messages still wait to be read here.
+"""
+
 FAULTS = (
     AssertionError, LookupError, TypeError, ValueError, ArithmeticError, AttributeError, RecursionError, struct.error,
 )  # fmt: skip
@@ -159,8 +165,10 @@ class Server:
             (zmq.SNDHWM, COORDINATOR_HIGH_WATER_MARK),
             (zmq.RCVHWM, COORDINATOR_HIGH_WATER_MARK),
             (zmq.HANDSHAKE_IVL, 3000),  # milliseconds: half-open connections are closed
-            (zmq.HEARTBEAT_IVL, 2000),
-            (zmq.HEARTBEAT_TIMEOUT, 6000),
+            (zmq.TCP_KEEPALIVE, 1),
+            (zmq.TCP_KEEPALIVE_IDLE, KEEPALIVE_IDLE),
+            (zmq.TCP_KEEPALIVE_INTVL, KEEPALIVE_INTERVAL),
+            (zmq.TCP_KEEPALIVE_CNT, KEEPALIVE_COUNT),
         ):
             self._socket.setsockopt(name, value)
         door = self._door
@@ -204,6 +212,8 @@ class Server:
             ready = dict(poller.poll(self._patience()))
             if ready.pop(monitor, None) is not None:
                 self._connections.hear()
+            if self._socket not in ready:
+                self._connections.note_drained()
             if door is not None:
                 self._turn_door(door)
             if self._connections.ended:

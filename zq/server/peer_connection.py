@@ -8,6 +8,7 @@ from typing import NamedTuple
 from zq.core.peer_limits import PeerLimits
 from zq.core.state.holder import Peer
 from zq.server.accounts import Debt, Rate
+from zq.server.piles import Pile
 
 SENT_LOOK_BYTES = 1 << 20
 """A look costs about ten microseconds, and sending so much two hundred."""
@@ -78,6 +79,8 @@ class PeerConnection:
         reached: bytes of its messages that have been taken from the socket, as they travel.
         received_more: bytes by which the system counts more than `reached`, of which nothing is kept.
         piled: bytes that had come and not been taken when it was looked at last.
+        inside: of these, those that had left the system and were in ZeroMQ's memory.
+        pile: what of them is known not to become a message.
         looked_at: monotonic, when it was.
         is_held: whether what it says waits in `held`: it is in debt, or does not read what it asks for.
         held: its messages that wait, in their order.
@@ -85,8 +88,8 @@ class PeerConnection:
     """
 
     __slots__ = (
-        "acknowledged_more", "counted", "debt", "delivered", "delivered_at", "descriptor", "held", "held_bytes", "is_cut",
-        "is_held", "is_open", "limits", "look_at", "looked_at", "messages", "peer", "piled", "pool", "queued",
+        "acknowledged_more", "counted", "debt", "delivered", "delivered_at", "descriptor", "held", "held_bytes", "inside",
+        "is_cut", "is_held", "is_open", "limits", "look_at", "looked_at", "messages", "peer", "pile", "piled", "pool", "queued",
         "reached", "received_more", "sent", "sent_before", "since", "tasks", "turn", "turn_messages",
     )  # fmt: skip
 
@@ -108,6 +111,8 @@ class PeerConnection:
         self.reached = 0
         self.received_more = 0
         self.piled = 0
+        self.inside = 0
+        self.pile = Pile(descriptor)
         self.looked_at = now
         self.is_held = False
         self.held: deque[Received] = deque()

@@ -170,6 +170,7 @@ class Reception:
                     break
             if is_crowded and heard > 1:
                 break
+        self._connections.piles.taken += count
         if self._held:
             yield from self._serve_held(outbox, ends_at)
 
@@ -277,6 +278,7 @@ class Reception:
         try:
             peer = receive(NOBLOCK)
         except zmq.Again:
+            self._connections.note_drained()
             return None
         frame = receive(NOBLOCK, copy=False)
         connections = self._connections

@@ -44,7 +44,7 @@ FRAMES_PER_TURN_MAX = 1000
 """Frames taken before the session may send again, so that a flood of answers does not hold back pings."""
 
 LINK_HIGH_WATER_MARK = 10_000
-"""Frames that may wait in the socket in each direction; the session's own windows are far below."""
+"""Frames that may wait in the socket to be sent; the session's own windows are far below."""
 
 BACKLOG_FRAMES_MAX = 10_000
 """Frames kept when the socket takes no more. A session that goes over it has lost its peer: the connection is made
@@ -351,12 +351,14 @@ class Link:
         assert self._context is not None
         socket: zmq.Socket[bytes] = self._context.socket(zmq.DEALER)
         socket.linger = 0
-        socket.sndhwm = socket.rcvhwm = LINK_HIGH_WATER_MARK
+        socket.sndhwm = LINK_HIGH_WATER_MARK
+        socket.rcvhwm = 0  # as in `zq.server.loop`: with messages that wait, heartbeats and an end libzmq aborts
         socket.maxmsgsize = FRAME_BYTES_MAX + 4096  # an answer may be as large as a frame; a little more does no harm
         socket.reconnect_ivl = int(random.uniform(RETRY_MIN, RETRY_MAX) * 1000)
         socket.reconnect_ivl_max = 0
         socket.heartbeat_ivl = int(HEARTBEAT_INTERVAL * 1000)
         socket.heartbeat_timeout = int(HEARTBEAT_TIMEOUT * 1000)
+        socket.heartbeat_ttl = int(HEARTBEAT_TIMEOUT * 1000)
         socket.handshake_ivl = int(HANDSHAKE_TIMEOUT * 1000)
         socket.tcp_keepalive = 1
         socket.ipv6 = needs_ipv6(self.address)
