@@ -6,9 +6,13 @@ import threading
 from pathlib import Path
 from typing import Any
 
+import zmq
+
 import zq
 from tests.process.kitchen import PATIENCE
 from zq.core.peer_limits import PeerLimits
+from zq.wire.codec import decode_from_coordinator, encode
+from zq.wire.messages import Assign, Heartbeat, Held, Hello
 
 LARGE = 1_000_000
 
@@ -37,3 +41,29 @@ def test_worker_whose_large_results_come_together_is_not_cut_off(tmp_path: Path)
             finally:
                 worker.stop()
             assert cuts(client) == {}
+
+
+def test_worker_on_a_slow_line_gets_large_tasks_as_fast_as_it_reads_them(tmp_path: Path) -> None:
+    with (
+        zq.Coordinator(tmp_path / "s.zq", bind="tcp://127.0.0.1:*") as coordinator,
+        zq.Client(coordinator.address, timeout=PATIENCE) as client,
+        zmq.Context() as context,
+        context.socket(zmq.DEALER) as line,
+    ):
+        client.submit_many("large", [bytes(100_000)] * 1000)
+        line.linger = 0
+        line.rcvhwm = 1
+        line.rcvbuf = 100_000
+        line.connect(coordinator.address)
+        line.send(encode(Hello("slow", "life-1", ("large",), 10_000, 1, ())))
+        held: list[Held] = []
+        tasks = 0
+        while tasks < 1000:
+            assert line.poll(60_000), f"{tasks} tasks came"
+            message = decode_from_coordinator(line.recv())
+            if isinstance(message, Assign):
+                tasks += sum(one.tasks for one in message.assignments)
+                held += [Held(one.token, ()) for one in message.assignments]
+                line.send(encode(Heartbeat(1, tuple(held))))
+            client.ping()
+        assert cuts(client) == {}

@@ -4,12 +4,11 @@ says, and how many there may be.
 
 from __future__ import annotations
 
+import socket as system_sockets
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack, suppress
 from pathlib import Path
-from socket import socket as SystemSocket  # noqa: N812 - beside those of ZeroMQ
-from socket import socketpair
 from typing import Any
 
 import pytest
@@ -117,7 +116,7 @@ def test_one_who_reads_nothing_for_long_is_cut_off(
 @linux
 def test_one_who_reads_slowly_is_cut_off_only_when_it_reads_no_more() -> None:
     context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
-    ours, theirs = socketpair()
+    ours, theirs = system_sockets.socketpair()
     with context, context.socket(zmq.ROUTER) as router, ours, theirs:
         limits = PeerLimits()
         all_of_them = connections.Connections(
@@ -143,7 +142,7 @@ def test_one_who_reads_slowly_is_cut_off_only_when_it_reads_no_more() -> None:
         all_of_them.close()
 
 
-def fill(ours: SystemSocket) -> None:
+def fill(ours: system_sockets.socket) -> None:
     """Hands the system as much as it takes."""
     ours.setblocking(False)
     with suppress(BlockingIOError):

@@ -36,7 +36,17 @@ from zq.core.state.leases import Holder
 from zq.core.state.outcome_waits import WaitEntry, outcome_messages
 from zq.core.state.step import Step
 from zq.core.storage import Store
-from zq.core.tasks import admission, dead_letters, follow_up, liveness, publishing, pulls, schedules, settling
+from zq.core.tasks import (
+    admission,
+    assignment,
+    dead_letters,
+    follow_up,
+    liveness,
+    publishing,
+    pulls,
+    schedules,
+    settling,
+)
 from zq.core.upkeep import MESSAGES_LEAVE, Cramp, Upkeep, check_room
 from zq.wire.messages import (
     Answer,
@@ -119,6 +129,7 @@ class Machine:
         messages: Iterable[tuple[Peer, ToCoordinator | Error]] = (),
         unreachable: Collection[Peer] = (),
         outbox: list[tuple[Peer, FromCoordinator]] | None = None,
+        slow: Collection[Peer] = (),
     ) -> list[tuple[Peer, FromCoordinator]]:
         """Takes one turn, and returns what is to be sent: it may be, for the commit has returned.
 
@@ -129,6 +140,7 @@ class Machine:
             unreachable: connections to which something could not be sent.
             outbox: an empty list which is filled while the messages are taken, so that whoever hands them in may stop
                 when the answers are many; it is what is returned.
+            slow: connections that have much to read, whose workers get no more tasks until they have read some.
 
         Raises:
             StoreError: of the store; StoreFullError when not even its reserve has room.
@@ -156,6 +168,8 @@ class Machine:
             for peer in unreachable:  # after its last words, by which it may have confirmed what it pulled
                 pulls.disconnected(self.books, step, peer)
                 self.books.accounts.forget(peer)
+            if slow or self.books.loaded:
+                assignment.note_slow(self.books, slow)
             self._tick(step)
         except BaseException:
             tx.abort()

@@ -259,6 +259,13 @@ class Connections:
                 text = f"{connection.waiting} bytes wait for it, and it has read nothing for {STALL_SECONDS:.0f} s"
                 self.cut(connection, "does not read", text)
 
+    def slow_peers(self) -> list[Peer]:
+        """Returns who has much to read now."""
+        if not self._slow:
+            return []
+        self.look_at_slow(self.clock())
+        return [connection.peer for connection in self._slow if connection.peer is not None]
+
     def look_around(self, now: float) -> bool:
         """Looks at some of all connections, and returns whether all have been; for when memory grows."""
         if not self._around:

@@ -252,7 +252,7 @@ class Server:
             return 0
         now = _now()
         seconds = min(self._machine.next_at(now) - now.monotonic, self.options.heartbeat_interval / 2)
-        if self._reception.is_holding:
+        if self._reception.is_holding or self._machine.books.loaded:
             seconds = min(seconds, HELD_PATIENCE)
         self._due_at = now.monotonic + seconds
         if self._door is not None:
@@ -316,7 +316,8 @@ class Server:
         outbox: list[tuple[Peer, FromCoordinator]] = []
         if messages is None:
             messages = self._reception.turn(outbox)
-        self._machine.turn(_now(), messages, self._unreachable, outbox)
+        slow = self._connections.slow_peers()
+        self._machine.turn(_now(), messages, self._unreachable, outbox, slow)
         self.commits += 1
         self._unreachable = self._sender.send(outbox)
         if self._door is not None:

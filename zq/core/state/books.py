@@ -104,6 +104,7 @@ class Books:
         self.stirred_holders: dict[Holder, None] = {}  # for which this step has stirred queues
         self.joints: dict[str, Any] = {}  # by id, groups that are being joined, as far as that is
         self.counters: dict[str, int] = {}
+        self.loaded: dict[Holder, None] = {}  # workers to which so much is on its way that they get no more
         self.stirred: dict[Queue, None] = {}  # queues in which something can perhaps be assigned
         self.unserved: dict[Queue, None] = {}  # invariant: between steps, every queue with workers in which tasks wait
         self.changed: dict[Queue, None] = {}  # queues whose record must be written

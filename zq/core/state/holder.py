@@ -55,6 +55,7 @@ class HolderOf(Generic[L]):
     idle_finds: int = 0  # times that it was found to hold tasks without working on them, since it last settled one
     rests_until: float = -inf  # gets nothing until then, for that reason
     is_resting: bool = False
+    is_loaded: bool = False  # as much is on its way to it as may be: its connection has to read first
     called_at: float = -inf  # when it was last asked for a sign of life, because another wants its name
     account: Account | None = None  # that its leases count for; None: of a peer that is not back since the start
 
@@ -66,7 +67,7 @@ class HolderOf(Generic[L]):
     @property
     def free(self) -> int:
         """Returns how many more tasks it may get."""
-        if self.solo or self.is_resting or self.life is not Life.LIVE:
+        if self.solo or self.is_resting or self.is_loaded or self.life is not Life.LIVE:
             return 0
         account = self.account
         if account is not None and account.leases >= account.leases_max:

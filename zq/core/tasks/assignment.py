@@ -8,7 +8,7 @@ must wait for its worker blocks nobody behind it: it is set aside until that one
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from functools import partial
 from itertools import islice
 from math import inf
@@ -17,7 +17,7 @@ from zq.core.ring import Ring
 from zq.core.state import service_order
 from zq.core.state.batch import StoredBatch, first_run
 from zq.core.state.books import Books
-from zq.core.state.holder import Life, PullWait
+from zq.core.state.holder import Life, Peer, PullWait
 from zq.core.state.lane import Lane
 from zq.core.state.leases import Holder, Lease
 from zq.core.state.queue import Queue, assign_policy
@@ -52,6 +52,14 @@ PULLS_AT_ONCE = 16
 ASSIGN_BYTES_MAX = 4 << 20
 """Payloads in one assign message: a quarter of a frame."""
 
+LOAD_BYTES_MAX = 8 << 20
+"""Payloads that one worker gets in one step, at most a lease above it; a quarter of what may be on its way to its
+connection, if that is less. Whether it reads them is looked at before the next step.
+"""
+
+LOAD_BYTES_LEAST = 256 << 10
+"""Payloads for which nobody asks whether they are too many."""
+
 OFFER_SECONDS = 5.0
 """For which the lease of a pull waits to be confirmed: time for a link to come back, and what a task may be late
 because of a client that has died without a word.
@@ -63,8 +71,42 @@ REOPENED_MAX = 1000
 SHORT_SECONDS = 1.0
 """Until it is looked again whether a store that is short of room has room for leases."""
 
-Granted = dict[Holder, list[Lease]]
-"""The leases of one step by holder, sent together."""
+
+class Granted(dict[Holder, list[Lease]]):
+    """The leases of one step by holder, sent together, and the payloads of each."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._bytes: dict[Holder, int] = {}
+
+    def add(self, books: Books, holder: Holder, lease: Lease) -> None:
+        """Adds a lease; its holder is loaded then, if that was enough for one step."""
+        self.setdefault(holder, []).append(lease)
+        batch = lease.batch
+        size = len(batch.blob)
+        if lease.mask != batch.full:
+            size = size * lease.mask.bit_count() // batch.full.bit_count()
+        size = self._bytes[holder] = self._bytes.get(holder, 0) + size
+        if size > LOAD_BYTES_LEAST and size >= _load_max(holder):
+            holder.is_loaded = True
+            books.loaded[holder] = None
+
+
+def _load_max(holder: Holder) -> int:
+    return LOAD_BYTES_MAX if holder.account is None else min(LOAD_BYTES_MAX, holder.account.limits.bytes_out // 4)
+
+
+def note_slow(books: Books, slow: Collection[Peer]) -> None:
+    """Notes whose connections have much to read, and that the others may have more again."""
+    before = books.loaded
+    books.loaded = {books.peers[peer]: None for peer in slow if peer in books.peers}
+    for holder in before:
+        if holder not in books.loaded:
+            holder.is_loaded = False
+            if holder.peer is not None and books.peers.get(holder.peer) is holder:
+                books.stir_for(holder)
+    for holder in books.loaded:
+        holder.is_loaded = True
 
 
 def assign_all(books: Books, step: Step) -> float:
@@ -75,7 +117,10 @@ def assign_all(books: Books, step: Step) -> float:
     if books.stirred:
         if step.tx.is_short:
             return min(next_at, step.now + SHORT_SECONDS)
+        before = len(books.loaded)
         _serve_queues(books, step)
+        if len(books.loaded) > before and books.unserved:
+            return step.now  # who got enough for this step may have more in the next
     return next_at
 
 
@@ -89,7 +134,7 @@ def _serve_queues(books: Books, step: Step) -> None:
     books.stirred.clear()
     if not queues:
         return
-    granted: Granted = {}
+    granted = Granted()
     first = books.turn % len(queues)
     for queue in queues[first:] + queues[:first]:
         if queue.gate is not None:
@@ -137,7 +182,7 @@ def _serve_workers(books: Books, step: Step, queue: Queue, granted: Granted) -> 
                 service_order.set_aside(books, lane, batch, queue.awaiting, owner)
             continue
         lease = _grant(books, step, lane, batch, worker, worker.room_for(most))
-        granted.setdefault(worker, []).append(lease)
+        granted.add(books, worker, lease)
         if worker.free <= 0:
             ready.remove(worker)
     for lane, place in blocked + expired:
