@@ -12,7 +12,7 @@ from tests.core.desk import CLIENT, Desk, assigned, done, failed
 from zq.core.state import outcome_waits
 from zq.core.tasks import outcomes as tasks_outcomes
 from zq.wire.batch import decode_payload, encode_payload, iterate_payloads, pack_payloads
-from zq.wire.messages import Outcome, Progress, Settle, Wait, Withdraw
+from zq.wire.messages import Confirm, Outcome, Progress, Pull, Settle, Wait, Withdraw
 
 W = b"w"
 
@@ -253,3 +253,29 @@ def test_a_batch_that_goes_on_is_told_as_far_as_it_has_ended(monkeypatch: pytest
     (entry,) = desk.machine.books.waits.entries["b"].values()
     assert (entry.missing.bit_count(), entry.rest) == (45, 0)
     assert not desk.machine.books.waits.has_long_answers
+
+
+def test_a_withdraw_costs_as_much_however_often_it_names_a_pull() -> None:
+    costs = []
+    for count in (10, 1000):
+        desk = Desk()
+        for number in range(20):
+            desk.submit(f"t{number}")
+            (one,) = assigned(desk.say(CLIENT, Pull(77, f"till-{number}", "q", 1, 0.0, 60.0, True)))
+            desk.turn((CLIENT, Confirm((one.token,))))
+        costs.append(cost_of(desk, (CLIENT, Withdraw((77,) * count))))
+        assert len(desk.leases) == 20
+    assert costs[1] <= costs[0] + 10
+
+
+def test_connections_that_end_together_cost_as_much_each_however_many_they_are() -> None:
+    costs = []
+    for count in (50, 200):
+        desk = Desk()
+        peers = [b"peer-%d" % number for number in range(count)]
+        for number, peer in enumerate(peers):
+            desk.submit(f"t{number}")
+            desk.turn((peer, Pull(1, "till", "q", 1, 0.0, 60.0, True)))
+        costs.append(calls_of(lambda desk=desk, peers=peers: desk.lose(*peers)))  # type: ignore[misc]
+        assert not desk.machine.books.offers
+    assert costs[1] <= 4.2 * costs[0]

@@ -146,7 +146,7 @@ class Machine:
             for peer in unreachable:
                 liveness.take_back_undelivered(self.books, step, peer, self._ticked_at)
                 liveness.disconnected(self.books, step.wall, peer)
-                pulls.take_back_unsure(self.books, step, peer)
+            pulls.take_back_unsure(self.books, step, set(unreachable))
             self.books.unsure.clear()  # what was sent in the last step could be sent
             if self._guard is None:
                 for peer, message in messages:
@@ -155,8 +155,9 @@ class Machine:
                 self._receive_guarded(self._guard, step, messages)
             if tx.is_full:
                 check_room(step, room, MESSAGES_LEAVE)
-            for peer in unreachable:  # after its last words, by which it may have confirmed what it pulled
-                pulls.disconnected(self.books, step, peer)
+            if unreachable:  # after their last words, by which they may have confirmed what they pulled
+                pulls.disconnected(self.books, step, *unreachable)
+            for peer in unreachable:
                 self.books.accounts.forget(peer)
             self._tick(step)
         except BaseException:
