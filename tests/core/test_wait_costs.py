@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 
 from tests.core.cost import calls_of, cost_of, finish, largest_cost_of
-from tests.core.desk import CLIENT, Desk, assigned, done
+from tests.core.desk import CLIENT, Desk, assigned, done, failed
 from zq.core.state import outcome_waits
+from zq.core.tasks import outcomes as tasks_outcomes
 from zq.wire.batch import decode_payload, encode_payload, iterate_payloads, pack_payloads
-from zq.wire.messages import Outcome, Progress, Settle, Wait, Withdraw
+from zq.wire.messages import Confirm, Outcome, Progress, Pull, Settle, Wait, Withdraw
 
 W = b"w"
 
@@ -146,3 +148,134 @@ def test_a_wait_is_told_of_just_those_tasks_that_it_asks_for(run: int) -> None:
     for lo in range(40):
         for hi in range(lo + 1, 41):
             assert results_in(desk.turn((CLIENT, Wait(7, "b", lo, hi)))) == [(index, index) for index in range(lo, hi)]
+
+
+def in_portions(monkeypatch: pytest.MonkeyPatch, spans: int = 10, size: int = 1 << 20) -> None:
+    monkeypatch.setattr(tasks_outcomes, "ANSWER_PORTION_SPANS", spans)
+    monkeypatch.setattr(tasks_outcomes, "ANSWER_PORTION_BYTES", size)
+
+
+def desk_with_reasons(tasks: int) -> Desk:
+    """Returns a desk with a batch whose tasks are dead, each with a reason of its own."""
+    desk = Desk()
+    desk.submit("b", tasks)
+    (one,) = assigned(desk.hello(W, "w", tasks))
+    ends = tuple(failed(one, index, error=f"burnt {index}", is_final=True) for index in range(tasks))
+    desk.turn((W, Settle(1, None, (), ends)))
+    return desk
+
+
+@pytest.mark.parametrize("make", [lambda tasks: desk_with_results(tasks, 1), desk_with_reasons])
+def test_a_long_answer_costs_each_turn_the_same_and_tells_everything_once(
+    monkeypatch: pytest.MonkeyPatch, make: Callable[[int], Desk]
+) -> None:
+    in_portions(monkeypatch)
+    costs = []
+    for count in (100, 400):
+        costs.append(largest_cost_of(make(count), (CLIENT, Wait(7, "b", 0, count))))
+        told = outcomes(finish(make(count), (CLIENT, Wait(7, "b", 0, count))))
+        assert [index for one in told for span in one.ended for index in range(span.lo, span.hi)] == list(range(count))
+        assert [one.is_last for one in told] == [False] * (len(told) - 1) + [True]
+    assert costs[1] <= 1.3 * costs[0]
+
+
+def test_a_portion_has_so_many_bytes_and_no_more_than_a_run_of_results_above_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    in_portions(monkeypatch, 300, 20)
+    desk = desk_with_results(100, 2)
+
+    told = outcomes(finish(desk, (CLIENT, Wait(7, "b", 1, 100))))
+
+    assert max(sum(len(span.blob) for span in one.ended) for one in told) < 24
+    assert results_in([(CLIENT, one) for one in told]) == [(index, index) for index in range(1, 100)]
+
+
+def test_who_has_much_to_read_is_told_more_when_it_has_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    in_portions(monkeypatch)
+    desk = desk_with_results(40, 1)
+    slow = {CLIENT}
+    desk.machine.books.waits.reads_slowly = lambda peer: peer in slow
+
+    sent = finish(desk, (CLIENT, Wait(7, "b", 0, 40)), (b"other", Wait(7, "b", 0, 40)))
+    assert len(results_in([one for one in sent if one[0] == CLIENT])) == 10
+    assert len(results_in([one for one in sent if one[0] == b"other"])) == 40
+
+    slow.clear()
+    desk.now = desk.machine.next_at(desk.clocks())
+    assert desk.now <= outcome_waits.UNREAD_PAUSE
+    assert [index for index, _ in results_in(finish(desk))] == list(range(10, 40))
+    assert not desk.machine.books.waits.has_long_answers
+
+
+@pytest.mark.parametrize("way", ["withdraw", "disconnect", "ask again"])
+def test_a_long_answer_ends_with_its_wait(monkeypatch: pytest.MonkeyPatch, way: str) -> None:
+    in_portions(monkeypatch)
+    desk = desk_with_results(40, 1)
+    desk.turn((CLIENT, Wait(7, "b", 0, 40)))
+
+    if way == "disconnect":
+        sent = desk.lose(CLIENT) + finish(desk)
+    else:
+        sent = finish(desk, (CLIENT, Withdraw((7,)) if way == "withdraw" else Wait(7, "b", 39, 40)))
+
+    assert [index for index, _ in results_in(sent)] == ([39] if way == "ask again" else [])
+    assert not desk.machine.books.waits.has_long_answers
+    assert not desk.machine.books.waits.entries
+
+
+def test_what_ends_while_a_long_answer_goes_on_is_told_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    in_portions(monkeypatch)
+    desk = Desk()
+    desk.submit("b", 60)
+    (one,) = assigned(desk.hello(W, "w", 60))
+    desk.turn((W, Settle(1, None, tuple(done(one, index, index + 1, index) for index in range(0, 60, 2)), ())))
+    late = Settle(2, None, tuple(done(one, index, index + 1, index) for index in range(1, 60, 2)), ())
+
+    sent = desk.turn((CLIENT, Wait(7, "b", 0, 60)))
+    sent += finish(desk, (W, late))
+
+    assert sorted(results_in(sent)) == [(index, index) for index in range(60)]
+    assert not desk.machine.books.waits.entries
+
+
+def test_a_batch_that_goes_on_is_told_as_far_as_it_has_ended(monkeypatch: pytest.MonkeyPatch) -> None:
+    in_portions(monkeypatch)
+    desk = Desk()
+    desk.submit("b", 60)
+    (one,) = assigned(desk.hello(W, "w", 60))
+    ends = tuple(failed(one, index, is_final=index < 30) for index in range(0, 60, 2))  # the others are tried again
+    desk.turn((W, Settle(1, None, (), ends)))
+
+    told = outcomes(finish(desk, (CLIENT, Wait(7, "b", 0, 60))))
+
+    assert sorted(span.lo for message in told for span in message.ended) == list(range(0, 30, 2))
+    (entry,) = desk.machine.books.waits.entries["b"].values()
+    assert (entry.missing.bit_count(), entry.rest) == (45, 0)
+    assert not desk.machine.books.waits.has_long_answers
+
+
+def test_a_withdraw_costs_as_much_however_often_it_names_a_pull() -> None:
+    costs = []
+    for count in (10, 1000):
+        desk = Desk()
+        for number in range(20):
+            desk.submit(f"t{number}")
+            (one,) = assigned(desk.say(CLIENT, Pull(77, f"till-{number}", "q", 1, 0.0, 60.0, True)))
+            desk.turn((CLIENT, Confirm((one.token,))))
+        costs.append(cost_of(desk, (CLIENT, Withdraw((77,) * count))))
+        assert len(desk.leases) == 20
+    assert costs[1] <= costs[0] + 10
+
+
+def test_connections_that_end_together_cost_as_much_each_however_many_they_are() -> None:
+    costs = []
+    for count in (50, 200):
+        desk = Desk()
+        peers = [b"peer-%d" % number for number in range(count)]
+        for number, peer in enumerate(peers):
+            desk.submit(f"t{number}")
+            desk.turn((peer, Pull(1, "till", "q", 1, 0.0, 60.0, True)))
+        costs.append(calls_of(lambda desk=desk, peers=peers: desk.lose(*peers)))  # type: ignore[misc]
+        assert not desk.machine.books.offers
+    assert costs[1] <= 4.2 * costs[0]

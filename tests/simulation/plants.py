@@ -519,9 +519,9 @@ def _unconfirmed_kept(patch: pytest.MonkeyPatch) -> None:
 def _undelivered_kept(patch: pytest.MonkeyPatch) -> None:
     real = pulls.disconnected
 
-    def disconnected(books: Books, step: Step, peer: bytes) -> None:
+    def disconnected(books: Books, step: Step, *peers: bytes) -> None:
         offers, books.offers = books.offers, {}
-        real(books, step, peer)
+        real(books, step, *peers)
         books.offers = offers
 
     patch.setattr(pulls, "disconnected", disconnected)

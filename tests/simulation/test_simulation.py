@@ -65,6 +65,7 @@ def test_every_promise_is_kept_when_operations_take_many_steps(monkeypatch: pyte
     monkeypatch.setattr("zq.core.tasks.follow_up.JOIN_AT_ONCE", 0)
     monkeypatch.setattr("zq.core.tasks.settling.PORTION_LEASES", 1)
     monkeypatch.setattr("zq.core.state.outcome_waits.TOLD_MAX", 1)
+    monkeypatch.setattr("zq.core.tasks.outcomes.ANSWER_PORTION_SPANS", 4)
     monkeypatch.setattr("zq.core.tasks.dead_letters.PORTION_DEAD", 1)
     for seed in range(FEW_SEEDS):
         run(seed)

@@ -20,6 +20,7 @@ Invariants, which the simulation checks after each step:
 """
 
 from collections.abc import Callable, Collection, Iterable
+from functools import partial
 from typing import Any, assert_never
 
 from zq.core.accounts import BusyRequestError
@@ -29,11 +30,12 @@ from zq.core.insight import following, queries
 from zq.core.opening import read_books
 from zq.core.options import NO_CALENDAR, Calendar, CoordinatorOptions, Now
 from zq.core.rights.guard import Guard
+from zq.core.state.batch import run_mask
 from zq.core.state.books import Books
 from zq.core.state.ceilings import STORE_FULL
 from zq.core.state.holder import Peer
 from zq.core.state.leases import Holder
-from zq.core.state.outcome_waits import WaitEntry, outcome_messages
+from zq.core.state.outcome_waits import UNREAD_PAUSE, WaitEntry, outcome_messages
 from zq.core.state.step import Step
 from zq.core.storage import Store
 from zq.core.tasks import (
@@ -156,7 +158,7 @@ class Machine:
             for peer in unreachable:
                 liveness.take_back_undelivered(self.books, step, peer, self._ticked_at)
                 liveness.disconnected(self.books, step.wall, peer)
-                pulls.take_back_unsure(self.books, step, peer)
+            pulls.take_back_unsure(self.books, step, set(unreachable))
             self.books.unsure.clear()  # what was sent in the last step could be sent
             if self._guard is None:
                 for peer, message in messages:
@@ -165,8 +167,9 @@ class Machine:
                 self._receive_guarded(self._guard, step, messages)
             if tx.is_full:
                 check_room(step, room, MESSAGES_LEAVE)
-            for peer in unreachable:  # after its last words, by which it may have confirmed what it pulled
-                pulls.disconnected(self.books, step, peer)
+            if unreachable:  # after their last words, by which they may have confirmed what they pulled
+                pulls.disconnected(self.books, step, *unreachable)
+            for peer in unreachable:
                 self.books.accounts.forget(peer)
             if slow or self.books.loaded:
                 assignment.note_slow(self.books, slow)
@@ -262,9 +265,19 @@ class Machine:
             step.outbox += books.waits.take_messages()
             if books.waits.has_news:
                 books.deadlines.chores.bring_forward(step.now)  # the others hear it in the next turns
+            if books.waits.has_long_answers:
+                self._go_on(step)
         following.flush(books, step)
         books.save(step.tx)
         self._ticked_at = step.now
+
+    def _go_on(self, step: Step) -> None:
+        """Tells more of long answers, to those who have read what came before."""
+        books = self.books
+        more = books.waits.go_on(partial(follow_up.ended_spans, books, step))
+        step.outbox += more
+        if books.waits.has_long_answers:
+            books.deadlines.chores.bring_forward(step.now + (0.0 if more else UNREAD_PAUSE))
 
     # Messages.
 
@@ -298,15 +311,8 @@ class Machine:
                 self._answer(step, peer, request, lambda: schedules.define(books, step, message))
             case Publish():
                 publishing.publish(books, step, peer, message)
-            case Wait(request, id, lo, hi):
-                ended, missing = follow_up.ended_spans(books, step, id, lo, hi)
-                for to, outcome in outcome_messages(peer, request, ended, is_last=not missing):
-                    step.send(to, outcome)
-                if missing and self._may_wait(step, peer, request):
-                    books.waits.add(id, WaitEntry(peer, request, missing), step.now)
-                    books.deadlines.guests.bring_forward(step.now + books.options.suspect_after)
-                elif books.waits.has_news:
-                    books.waits.forget(peer, request)  # it was about to be told, and is now
+            case Wait():
+                self._wait(step, peer, message)
             case Pull():
                 pulls.pull(books, step, peer, message)
             case Cancel(request, id):
@@ -328,6 +334,17 @@ class Machine:
                 step.send(peer, Answer(request, settling.extend(books, step, peer, message)))
             case _:
                 assert_never(message)
+
+    def _wait(self, step: Step, peer: Peer, message: Wait) -> None:
+        books, (request, id, lo, hi) = self.books, message
+        spans, missing, rest = follow_up.ended_spans(books, step, id, run_mask(lo, hi))
+        for to, outcome in outcome_messages(peer, request, spans, is_last=not missing):
+            step.send(to, outcome)
+        if missing and self._may_wait(step, peer, request):
+            books.waits.add(id, WaitEntry(peer, request, missing, rest), step.now)
+            books.deadlines.guests.bring_forward(step.now + books.options.suspect_after)
+        else:
+            books.waits.forget(peer, request)  # it was about to be told, and is now
 
     def _query(self, step: Step, what: str, arguments: dict[str, Any]) -> Any:
         value = queries.answer(self.books, step, what, arguments)

@@ -249,6 +249,14 @@ class Connections:
         if self.waiting > self.bytes_max:
             self.cut_largest(f"{self.waiting} bytes wait for all connections, {self.bytes_max} may")
 
+    def is_behind(self, peer: Peer) -> bool:
+        """Whether so much waits for a connection that it is to be told no more yet."""
+        connection = self.by_peer.get(peer)
+        if connection is None or not connection.reads_slowly:
+            return False
+        self.look(connection, self.clock())
+        return connection.is_cut or connection.reads_slowly
+
     def look_at_slow(self, now: float) -> None:
         """Looks at those who have much to read, and ends who reads nothing."""
         for connection in list(self._slow):

@@ -330,8 +330,12 @@ class Server:
         cramp = None if before is None else before.cramp
         guard = None if self._door is None else self._door.guard
         self._machine = Machine(self.options, _now(), self._store, self._about, CALENDAR, guard, cramp)
+        self._machine.books.waits.reads_slowly = self._reads_slowly
         if before is not None:
             self._machine.books.counters.update(before.books.counters)
+
+    def _reads_slowly(self, peer: Peer) -> bool:
+        return self._connections.is_behind(peer)  # there are none yet when the books are read first
 
     def _about(self) -> dict[str, Any]:
         from zq import __version__

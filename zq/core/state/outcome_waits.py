@@ -1,12 +1,17 @@
 """Who waits for how tasks end. Waits live in memory only: a client whose connection or coordinator went asks again, and
 what it gives up or what dies with its connection is forgotten at once.
 
-Invariant: `entries` and the `waits` of the guests have the same waits.
+What has ended already is told at once, but no more than a portion: the rest follows in the next turns, a portion at a
+time, in the order in which it was asked for at a connection, and only to those who have read what came before.
+
+Invariants: `entries` and the `waits` of the guests have the same waits; those of them with a `rest` go on.
 """
 
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from itertools import islice
+from typing import NamedTuple
 
 from zq.core.state.batch import run_mask
 from zq.core.state.holder import Guests, Peer
@@ -25,6 +30,23 @@ TOLD_SPANS = 50
 TOLD_BYTES = 4096
 """Bytes in an answer that count as one wait more."""
 
+LONG_ANSWERS_MAX = 2
+"""Of long answers, that one turn tells."""
+
+LISTENERS_MAX = 100
+"""Connections with long answers that one turn looks at."""
+
+UNREAD_PAUSE = 0.01
+"""Seconds until it is looked again whether those with long answers have read what they were told."""
+
+
+class Found(NamedTuple):
+    """A portion of what is known of the tasks that a wait is for."""
+
+    spans: list[Ended]  # that have ended
+    missing: int  # mask of the others
+    rest: int  # of these, the ones that were not looked at
+
 
 @dataclass(slots=True, eq=False)
 class WaitEntry:
@@ -33,6 +55,7 @@ class WaitEntry:
     peer: Peer
     request: int
     missing: int
+    rest: int = 0  # tasks that were not looked at; those that are missing no more have ended since, and were told
 
 
 class News:
@@ -83,6 +106,8 @@ class Waits:
         self._ended: dict[str, list[Ended]] = {}  # by batch, in this turn
         self._progress: dict[str, dict[int, float]] = {}  # the same; of several reports the last counts
         self._news: deque[News] = deque()  # that somebody has not heard yet, in the order in which it came
+        self._going: dict[Peer, dict[int, str]] = {}  # waits that go on, their batches by request; whose turn it is
+        self.reads_slowly: Callable[[Peer], bool] = lambda _: False  # what the shell knows
 
     def add(self, id: str, entry: WaitEntry, now: float) -> None:
         """Adds a wait, in place of an earlier one of the same request."""
@@ -91,6 +116,8 @@ class Waits:
         guest.waits[entry.request] = id
         guest.account.waits += 1
         self.entries.setdefault(id, {})[entry.peer, entry.request] = entry
+        if entry.rest:
+            self._going.setdefault(entry.peer, {})[entry.request] = id
 
     def forget(self, peer: Peer, request: int) -> bool:
         """Forgets a wait that was given up; returns whether it was one of the connection."""
@@ -100,6 +127,7 @@ class Waits:
             return False
         guest.account.waits -= 1
         self._guests.see_off(guest)
+        self._stop_going(peer, request)
         entries = self.entries[id]
         del entries[peer, request]
         if not entries:
@@ -159,6 +187,48 @@ class Waits:
                 if not entry.missing:
                     self.forget(entry.peer, entry.request)
         return messages
+
+    @property
+    def has_long_answers(self) -> bool:
+        """Whether anybody is still to be told of what has ended before it asked."""
+        return bool(self._going)
+
+    def go_on(self, look: Callable[[str, int], Found]) -> list[tuple[Peer, FromCoordinator]]:
+        """Returns the next portions of long answers, for one wait of a connection each.
+
+        Args:
+            look: finds how tasks of a batch have ended, by its id and their mask.
+        """
+        messages: list[tuple[Peer, FromCoordinator]] = []
+        left = LONG_ANSWERS_MAX
+        for peer in list(islice(self._going, LISTENERS_MAX)):
+            if not left:
+                break
+            requests = self._going[peer] = self._going.pop(peer)  # the others are first the next time
+            if not self.reads_slowly(peer):
+                left -= 1
+                request, id = next(iter(requests.items()))
+                messages += self._tell_more(self.entries[id][peer, request], id, look)
+        return messages
+
+    def _tell_more(self, entry: WaitEntry, id: str, look: Callable[[str, int], Found]) -> list[tuple[Peer, Outcome]]:
+        asked = entry.rest & entry.missing
+        found = look(id, asked) if asked else Found([], 0, 0)
+        entry.missing = (entry.missing & ~asked) | found.missing
+        entry.rest = found.rest
+        if not entry.missing:
+            self.forget(entry.peer, entry.request)
+        elif not entry.rest:
+            self._stop_going(entry.peer, entry.request)
+        if not found.spans:
+            return []
+        outcomes = _outcomes(entry.request, _cut(found.spans), is_last=not entry.missing)
+        return [(entry.peer, outcome) for outcome in outcomes]
+
+    def _stop_going(self, peer: Peer, request: int) -> None:
+        requests = self._going.get(peer)
+        if requests is not None and requests.pop(request, None) is not None and not requests:
+            del self._going[peer]
 
     def drop_peer(self, peer: Peer) -> None:
         """Forgets the waits of a connection that is gone."""

@@ -13,6 +13,7 @@ from math import inf
 from zq.core import tables
 from zq.core.state import places
 from zq.core.state.books import Books
+from zq.core.state.outcome_waits import Found
 from zq.core.state.step import MOVED, EndedMembers, Notice, Step
 from zq.core.tasks import admission, groups, outcomes
 from zq.core.tasks.groups import DONE, FAILED, IS_GROUP, IS_TASK, NIL, OPEN, GroupRow
@@ -234,22 +235,23 @@ def array_header(count: int) -> bytes:
 # Asking.
 
 
-def ended_spans(books: Books, step: Step, id: str, lo: int, hi: int) -> tuple[list[Ended], int]:
+def ended_spans(books: Books, step: Step, id: str, asked: int) -> Found:
     """Returns how tasks of a batch have ended, as `outcomes.ended_spans`; a group is waited for as the task that it
     will become.
     """
-    found, missing = outcomes.ended_spans(books, step, id, lo, hi)
-    if missing or [one.outcome for one in found] != ["unknown"]:
-        return found, missing
+    found = outcomes.ended_spans(books, step, id, asked)
+    if found.missing or [one.outcome for one in found.spans] != ["unknown"]:
+        return found
     row = groups.find(step, id)
     if row is None or (row.state == DONE and row.queue is not None):
-        return found, missing
+        return found
     if row.state == OPEN:
-        return [], 1 if lo == 0 else 0
+        return Found([], asked & 1, 0)
     if row.state != DONE:
-        return [Ended(0, 1, groups.GROUP_OUTCOMES[row.state], row.reason, b"", b"")], 0
+        return Found([Ended(0, 1, groups.GROUP_OUTCOMES[row.state], row.reason, b"", b"")], 0, 0)
     payload = joined(step, row)
-    return [Ended(0, 1, "done", "", *pack_payloads([payload if isinstance(payload, bytes) else NIL]))], 0
+    results = pack_payloads([payload if isinstance(payload, bytes) else NIL])
+    return Found([Ended(0, 1, "done", "", *results)], 0, 0)
 
 
 # Notices.

@@ -8,93 +8,116 @@ from zq.core import tables
 from zq.core.state import places
 from zq.core.state.batch import bits, mask_of, run_mask, runs, span_of
 from zq.core.state.books import Books
+from zq.core.state.outcome_waits import Found
 from zq.core.state.places import End
 from zq.core.state.step import Step
 from zq.task import task_id
 from zq.wire.batch import slice_tasks
 from zq.wire.messages import Ended
 
+ANSWER_PORTION_BYTES = 1 << 20
+"""Of results and reasons that are read at a time, at most one run of results above it: about a millisecond."""
 
-def ended_spans(books: Books, step: Step, id: str, lo: int, hi: int) -> tuple[list[Ended], int]:
-    """Returns how tasks of a batch have ended so far, and the mask (bit i is index i) of those that have not.
+ANSWER_PORTION_SPANS = 300
+"""Spans that are told at a time, and tasks that were split off that are looked up for it."""
+
+NOT_IN_INDEX = ("unknown", "the coordinator has no such task, or no longer")
+"""Outcome and reason of what is not in the index."""
+
+
+def ended_spans(books: Books, step: Step, id: str, asked: int) -> Found:
+    """Returns how tasks of a batch have ended so far, a portion of them.
 
     Args:
         id: of the batch as it was submitted.
-        lo: first index that is asked for.
-        hi: index behind the last.
+        asked: mask of the tasks that are asked for (bit i is index i).
     """
+    portion = _Portion()
+    open_mask = _fill(portion, books, step, id, asked)
+    missing = asked & ~portion.told
+    return Found(portion.spans, missing, missing & ~open_mask)
+
+
+class _Portion:
+    """What is told at a time, of which it has enough when `is_full`."""
+
+    __slots__ = ("_bytes", "_spans_left", "spans", "told")
+
+    def __init__(self) -> None:
+        self.spans: list[Ended] = []
+        self.told = 0  # mask of the tasks in `spans`
+        self._bytes = 0
+        self._spans_left = ANSWER_PORTION_SPANS
+
+    @property
+    def is_full(self) -> bool:
+        return self._bytes >= ANSWER_PORTION_BYTES or self._spans_left <= 0
+
+    def add(self, one: Ended) -> None:
+        self.spans.append(one)
+        self.told |= run_mask(one.lo, one.hi)
+        self._bytes += len(one.blob) + 4 * len(one.reason)
+        self._spans_left -= 1
+
+    def add_all(self, mask: int, outcome: str, reason: str) -> None:
+        """Adds the tasks of a mask, which ended alike and without results, until it is full."""
+        for lo, hi in runs(mask) if mask else ():
+            if self.is_full:
+                return
+            self.add(Ended(lo, hi, outcome, reason, b"", b""))
+
+    def add_done(self, step: Step, key: bytes, mask: int, has_results: bool) -> None:
+        """Adds the tasks of a mask as done, with the results that are stored under a task key, until it is full."""
+        for first, end, ends, blob in results_in(step, key, *span_of(mask)) if has_results and mask else ():
+            for lo, hi in runs(mask & run_mask(first, end)):
+                is_whole = (lo, hi) == (first, end)
+                results = (ends, blob) if is_whole else slice_tasks(ends, blob, lo - first, hi - first)
+                self.add(Ended(lo, hi, "done", "", *results))
+            if self.is_full:
+                return
+            mask &= ~run_mask(first, end)
+        self.add_all(mask, "done", "")
+
+    def add_split(self, step: Step, id: str, mask: int) -> int:
+        """Looks up tasks that were split off, one by one, until it is full; returns which of them have not ended."""
+        open_mask = 0
+        for index in bits(mask) if mask else ():
+            if self.is_full:
+                break
+            one, known = 1 << index, places.find(step, task_id(id, 0, index))
+            end = places.end_of(step, known)
+            if known is None or end is not None:
+                self.add_all(one, *(end or NOT_IN_INDEX))
+            elif isinstance(known, End):
+                self.add_done(step, known.key, one, known.has_results)
+            else:
+                open_mask |= one
+                self._spans_left -= 1
+        return open_mask
+
+
+def _fill(portion: _Portion, books: Books, step: Step, id: str, asked: int) -> int:
+    """Adds what is known of the tasks that are asked for; returns which of those that it came to have not ended."""
     known = places.find(step, id)
     if known is None:
-        return [_unknown(lo, hi)], 0
-    asked = run_mask(lo, hi)
-    size = places.size_of(step, known)
-    if hi > size:
-        found, missing = ended_spans(books, step, id, lo, size) if lo < size else ([], 0)
-        return [*found, _unknown(max(lo, size), hi)], missing
-    final = _final(step, known, asked)
-    if final is not None:
-        return final, 0
-    if isinstance(known, End):
-        ended, split = asked, mask_of(known.split)
-        found = _done_spans(step, known.key, asked & ~split, known.has_results)
-    else:
-        batch = places.read(books, step, known)
-        if batch is None:
-            return [], asked
-        ended, split = batch.ended & asked, batch.split
-        found = _done_spans(step, batch.key, ended & ~split, batch.has_results)
-    own, missing = _split_spans(step, id, split & asked)
-    return found + own, (asked & ~ended) | missing
-
-
-def _unknown(lo: int, hi: int) -> Ended:
-    return Ended(lo, hi, "unknown", "the coordinator has no such task, or no longer", b"", b"")
-
-
-def _final(step: Step, known: places.Known, asked: int) -> list[Ended] | None:
-    """Returns how tasks have ended that have the end of their record, which is not "done"; else None."""
+        portion.add_all(asked, *NOT_IN_INDEX)
+        return 0
+    batch = places.read(books, step, known)
+    size = places.size_of(step, known) if batch is None else batch.size
+    inside = asked & run_mask(0, size)
     end = places.end_of(step, known)
-    return None if end is None else [Ended(lo, hi, *end, b"", b"") for lo, hi in runs(asked)]
-
-
-def _done_spans(step: Step, key: bytes, mask: int, has_results: bool) -> list[Ended]:
-    """Returns the tasks of a mask as done, with the results that are stored under a task key."""
-    found = []
-    if has_results and mask:
-        for first, end, ends, blob in results_in(step, key, *span_of(mask)):
-            covered = run_mask(first, end)
-            for lo, hi in runs(mask & covered):
-                is_whole = (lo, hi) == (first, end)
-                found.append(
-                    Ended(
-                        lo,
-                        hi,
-                        "done",
-                        "",
-                        *((ends, blob) if is_whole else slice_tasks(ends, blob, lo - first, hi - first)),
-                    )
-                )
-            mask &= ~covered
-    found += [Ended(lo, hi, "done", "", b"", b"") for lo, hi in runs(mask)]
-    return found
-
-
-def _split_spans(step: Step, id: str, mask: int) -> tuple[list[Ended], int]:
-    """Looks up tasks that were split off, one by one."""
-    found: list[Ended] = []
-    missing = 0
-    for index in bits(mask):
-        known = places.find(step, task_id(id, 0, index))
-        final = _final(step, known, 1 << index)
-        if known is None:
-            found.append(_unknown(index, index + 1))
-        elif final is not None:
-            found += final
-        elif isinstance(known, End):
-            found += _done_spans(step, known.key, 1 << index, known.has_results)
-        else:
-            missing |= 1 << index
-    return found, missing
+    open_mask = 0
+    if end is not None:
+        portion.add_all(inside, *end)
+    elif isinstance(known, End):
+        split = mask_of(known.split)
+        portion.add_done(step, known.key, inside & ~split, known.has_results)
+        open_mask = portion.add_split(step, id, inside & split)
+    elif batch is not None:
+        portion.add_done(step, batch.key, inside & batch.ended & ~batch.split, batch.has_results)
+        open_mask = portion.add_split(step, id, inside & batch.split) | (inside & ~batch.ended)
+    portion.add_all(asked & ~inside, *NOT_IN_INDEX)
+    return open_mask
 
 
 # Results, as they are stored.

@@ -16,6 +16,7 @@ Invariant: what is on offer is leased to a pull.
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from heapq import heappop
 from itertools import islice
 from math import inf
@@ -121,7 +122,7 @@ def withdraw(books: Books, step: Step, peer: Peer, requests: tuple[int, ...]) ->
     waiting: dict[int, list[PullWait]] = {}
     for wait in guest.pulls.values() if guest is not None else ():
         waiting.setdefault(wait.pull.request, []).append(wait)
-    for request in requests:
+    for request in dict.fromkeys(requests):
         if books.waits.forget(peer, request):
             continue
         for wait in waiting.pop(request, ()):
@@ -152,21 +153,22 @@ def take_back_unconfirmed(books: Books, step: Step) -> float:
     return next(iter(books.offers.values()), inf)
 
 
-def take_back_unsure(books: Books, step: Step, peer: Peer) -> None:
-    """Takes back what was sent to a connection in the last step and will not be confirmed: it could not be sent."""
-    for token in list(books.unsure):
+def take_back_unsure(books: Books, step: Step, peers: Collection[Peer]) -> None:
+    """Takes back what was sent to connections in the last step and will not be confirmed: it could not be sent."""
+    for token in list(books.unsure) if peers else ():
         lease = books.leases.get(token)
-        if lease is not None and lease.holder.peer == peer:
+        if lease is not None and lease.holder.peer in peers:
             settling.take_back(books, step, lease)
 
 
-def disconnected(books: Books, step: Step, peer: Peer) -> None:
-    """A message to this connection could not be sent: nobody waits there any more, and nothing arrives there."""
-    books.waits.drop_peer(peer)
-    guest = books.guests.get(peer)
-    for wait in list(guest.pulls.values()) if guest is not None else ():
-        _drop(books, wait)
-    for lease in _offered_to(books, peer):
+def disconnected(books: Books, step: Step, *peers: Peer) -> None:
+    """Messages to these connections could not be sent: nobody waits there any more, and nothing arrives there."""
+    for peer in peers:
+        books.waits.drop_peer(peer)
+        guest = books.guests.get(peer)
+        for wait in list(guest.pulls.values()) if guest is not None else ():
+            _drop(books, wait)
+    for lease in _offered_to(books, set(peers)) if peers else ():
         settling.take_back(books, step, lease)
 
 
@@ -183,7 +185,7 @@ def call_on_guests(books: Books, step: Step) -> float:
     return step.now + silence if books.guests else inf
 
 
-def _offered_to(books: Books, peer: Peer) -> list[Lease]:
-    """Returns the leases that are on their way to a connection."""
+def _offered_to(books: Books, peers: set[Peer]) -> list[Lease]:
+    """Returns the leases that are on their way to connections; all offers are looked at."""
     found = [books.leases.get(token) for token in (*books.offers, *books.unsure)]
-    return [lease for lease in found if lease is not None and lease.holder.peer == peer]
+    return [lease for lease in found if lease is not None and lease.holder.peer in peers]
