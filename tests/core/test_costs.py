@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
+
 import pytest
 
 from tests.core.counting import calls_of
 from tests.core.desk import CLIENT, Desk, assigned
+from zq.core.accounts import BusyRequestError
 from zq.core.admin import operations
 from zq.core.bindings import Binding, Bindings
 from zq.wire.batch import pack_payloads
@@ -145,12 +148,30 @@ def test_publication_that_too_many_wildcards_stand_in_the_way_of_is_refused(monk
     topic = "a.a.a.a.a.a"
 
     [answer] = desk.say(CLIENT, Publish(1, "p", topic, Options(), True, *NIL))
-    assert answer.refused.code == "invalid"
-    assert answer.refused.reason.startswith(f"topic {topic} leads to more than 100 places in the patterns")
+    assert answer.refused.code == "busy"
+    assert answer.refused.reason.startswith(f"topic {topic} leads to more than 100 places and filters in the patterns")
     [error] = desk.say(CLIENT, Query(1, "match", {"topic": topic}))
-    assert error.code == "invalid"
+    assert error.code == "busy"
     [answer] = desk.say(CLIENT, Publish(1, "p", "b.a", Options(), False, *NIL))
     assert answer.refused is None
+
+
+def test_publication_whose_header_too_many_filters_begin_with_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    def cost(filters: int) -> int:
+        bindings = Bindings()
+        for number in range(filters):
+            bindings.add(Binding("a", "q", (("b", "c"), ("d", str(number)))), number)
+
+        def match() -> None:
+            with suppress(BusyRequestError):
+                bindings.match("a", {"b": "c"})
+
+        with pytest.raises(BusyRequestError, match="more than 100 places and filters"):
+            bindings.match("a", {"b": "c"})
+        return calls_of(match)
+
+    monkeypatch.setattr("zq.core.bindings.MATCH_NODES_MAX", 100)
+    assert cost(1000) <= cost(200) + 20
 
 
 def test_turn_costs_the_same_however_many_queues_there_are() -> None:

@@ -168,7 +168,7 @@ def test_group_is_refused_for_good(desk: Desk) -> None:
     assert (grouped.code, "group" in grouped.reason) == ("invalid", True)
 
 
-def test_publication_writes_bytes_up_to_the_limit_and_more_are_refused_for_good(desk: Desk) -> None:
+def test_publication_writes_bytes_up_to_the_limit_and_more_are_told_to_come_back(desk: Desk) -> None:
     size = 1 << 20
     for number in range(FANOUT_BYTES_MAX // size):
         desk.command("bind", pattern="big", queue=f"q{number}")
@@ -178,19 +178,31 @@ def test_publication_writes_bytes_up_to_the_limit_and_more_are_refused_for_good(
 
     desk.command("bind", pattern="big", queue="more")
     [answer] = desk.say(CLIENT, Publish(2, "two", "big", Options(), True, *payloads))
-    assert (answer.stored, answer.refused.code) == ((), "invalid")
+    assert (answer.stored, answer.refused.code) == ((), "busy")
     assert "above the limit of 67108864 together" in answer.refused.reason
 
 
-def test_publication_reaches_queues_up_to_the_limit_and_more_are_refused_for_good(desk: Desk) -> None:
+def test_pattern_has_queues_up_to_the_limit_and_publications_that_reach_more_are_told_to_come_back(desk: Desk) -> None:
     for number in range(FANOUT_QUEUES_MAX):
         desk.command("bind", pattern="wide", queue=f"q{number}")
     assert len(reached(publish(desk, "wide", "one"))) == FANOUT_QUEUES_MAX
 
-    desk.command("bind", pattern="wide", queue="more")
-    refused = publish(desk, "wide", "two").refused
+    [error] = desk.say(CLIENT, Command(1, "bind", {"pattern": "wide", "queue": "more"}))
+    assert (error.code, error.text[:32]) == ("busy", "1000 queues are bound to wide wi")
+    assert desk.command("bind", pattern="wide", queue="q0") is False  # it is there
+    assert desk.command("bind", pattern="wide", queue="some", headers=("a", "b")) is True
+    assert len(reached(publish(desk, "wide", "two"))) == FANOUT_QUEUES_MAX
+
+    desk.command("bind", pattern="#", queue="more")
+    refused = publish(desk, "wide", "three").refused
     assert refused is not None
-    assert (refused.code, refused.reason) == ("invalid", "topic wide reaches 1001 queues, the limit is 1000")
+    assert (refused.code, refused.reason) == ("busy", "topic wide reaches 1001 queues, the limit is 1000")
+    [error] = desk.say(CLIENT, Query(1, "match", {"topic": "wide"}))
+    assert error.code == "busy"
+
+    desk.command("unbind", pattern="wide", queue="q0")
+    assert len(reached(publish(desk, "wide", "three"))) == FANOUT_QUEUES_MAX
+    assert desk.command("bind", pattern="wide", queue="last") is True
 
 
 def test_there_may_be_bindings_up_to_the_limit() -> None:

@@ -11,15 +11,16 @@ Invariant: `Bindings.numbers` and the nodes hold the same bindings, and the tabl
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from typing import NamedTuple
 
-from zq.core.arguments import InvalidRequestError
+from zq.core.accounts import BusyRequestError
 from zq.wire.topics import MANY, ONE, split
 
 MATCH_NODES_MAX = 20_000
-"""Places in the patterns that one topic may lead to, over all of its words: a few milliseconds. A topic leads to one a
-word for itself, and one for each way in which wildcards stand for its words.
+"""Places in the patterns that one topic may lead to, over all of its words, and filters that are tried there: a few
+milliseconds. A topic leads to one a word for itself, and one for each way in which wildcards stand for its words.
 """
 
 Filter = tuple[tuple[str, str], ...]
@@ -63,14 +64,25 @@ class TrieNode:
         if not bound:
             del self.by_header[binding.headers[0]]
 
-    def collect(self, headers: Mapping[str, str], found: dict[str, None]) -> None:
-        """Adds the queues whose bindings end here and let the headers through."""
+    def collect(self, headers: Mapping[str, str], found: dict[str, None], left: int) -> int:
+        """Adds the queues whose bindings end here and let the headers through.
+
+        Returns:
+            how many more filters than these may be tried; below zero when they were too many for `left`.
+        """
         found.update(self.plain)
         if self.by_header:
             for header in headers.items():
-                for queue, wanted in self.by_header.get(header, ()):
+                bound = self.by_header.get(header)
+                if bound is None:
+                    continue
+                left -= len(bound)
+                if left < 0:
+                    break
+                for queue, wanted in bound:
                     if all(headers.get(name) == text for name, text in wanted):
                         found[queue] = None
+        return left
 
 
 class Bindings:
@@ -80,6 +92,7 @@ class Bindings:
         self.numbers: dict[Binding, int] = {}  # each with the number under which it is stored
         self.by_queue: dict[str, dict[str, dict[Binding, None]]] = {}  # and by pattern
         self.last_number = 0
+        self.alike: Counter[tuple[str, Filter]] = Counter()  # how many have a pattern and filter: so many queues
         self._roots: dict[str, TrieNode] = {}  # by namespace
 
     def __len__(self) -> int:
@@ -91,6 +104,7 @@ class Bindings:
     def add(self, binding: Binding, number: int) -> None:
         """Adds a binding that is not there."""
         self.numbers[binding] = number
+        self.alike[binding.pattern, binding.headers] += 1
         self.last_number = max(self.last_number, number)
         self.by_queue.setdefault(binding.queue, {}).setdefault(binding.pattern, {})[binding] = None
         namespace, words = split(binding.pattern)
@@ -102,6 +116,9 @@ class Bindings:
     def remove(self, binding: Binding) -> int:
         """Removes a binding; returns its number."""
         number = self.numbers.pop(binding)
+        self.alike[binding.pattern, binding.headers] -= 1
+        if not self.alike[binding.pattern, binding.headers]:
+            del self.alike[binding.pattern, binding.headers]
         patterns = self.by_queue[binding.queue]
         del patterns[binding.pattern][binding]
         if not patterns[binding.pattern]:
@@ -135,7 +152,8 @@ class Bindings:
         """Returns the queues that get what is published to a topic, each once, sorted by name.
 
         Raises:
-            InvalidRequestError: so many patterns have wildcards where the topic has words that it would take too long.
+            BusyRequestError: so many patterns have wildcards where the topic has words, or so many filters begin with a
+                header of it, that it would take too long.
         """
         namespace, words = split(topic)
         root = self._roots.get(namespace)
@@ -156,11 +174,17 @@ class Bindings:
                 nodes = after
                 left -= len(nodes)
                 if left < 0:
-                    text = f"topic {topic} leads to more than {MATCH_NODES_MAX} places in the patterns of its namespace"
-                    raise InvalidRequestError(f"{text}: unbind some that have many wildcards")
+                    raise _too_many(topic, "unbind some that have many wildcards")
             for node in nodes:
-                node.collect(headers, found)
+                left = node.collect(headers, found, left)
+                if left < 0:
+                    raise _too_many(topic, "unbind some whose headers begin alike")
         return sorted(found)
+
+
+def _too_many(topic: str, advice: str) -> BusyRequestError:
+    text = f"topic {topic} leads to more than {MATCH_NODES_MAX} places and filters in the patterns of its namespace"
+    return BusyRequestError(f"{text}: {advice}")
 
 
 def _reach(nodes: dict[TrieNode, bool], node: TrieNode, *, is_many: bool) -> None:

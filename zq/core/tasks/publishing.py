@@ -19,6 +19,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from zq.core import tables
+from zq.core.accounts import BusyRequestError
 from zq.core.arguments import InvalidRequestError, headers_in, judged, name_in, optional_name_in, prefix, queue_in
 from zq.core.bindings import Binding, Filter
 from zq.core.pages import Budget, Page, page
@@ -43,6 +44,9 @@ FILTERS_MAX = 1000
 CROWDED_RETRY_AFTER = 0.1
 """Seconds, when other publications have written enough in this step."""
 
+BOUND_RETRY_AFTER = 5.0
+"""Seconds, when too many queues are bound: somebody has to unbind some."""
+
 
 def publish(books: Books, step: Step, peer: Peer, message: Publish) -> None:
     """Stores a publication in all queues that are bound to its topic, or in none."""
@@ -52,9 +56,9 @@ def publish(books: Books, step: Step, peer: Peer, message: Publish) -> None:
         step.send(peer, Published(message.request, _repeat(books, step, message, known), None))
         return
     try:
-        names = books.bindings.match(message.topic, message.options.headers or {})
-    except InvalidRequestError as error:
-        _refuse(books, step, peer, message, Refused(message.id, "invalid", None, str(error)))
+        names = _reached(books, message.topic, message.options.headers or {})
+    except BusyRequestError as error:
+        _refuse(books, step, peer, message, Refused(message.id, error.code, BOUND_RETRY_AFTER, str(error)))
         return
     may_submit = step.may_submit
     batches = _batches(message, names if may_submit is None else [name for name in names if may_submit(name)])
@@ -88,9 +92,14 @@ def _batches(message: Publish, names: list[str]) -> list[Batch]:
 
 def _refusal(books: Books, step: Step, message: Publish, batches: list[Batch]) -> Refused | None:
     """Returns why nothing of a publication can be stored, or None."""
-    reason = _fault(message, batches)
+    reason = _fault(message)
     if reason is not None:
         return Refused(message.id, "invalid", None, reason)
+    if len(message.blob) * len(batches) > FANOUT_BYTES_MAX:  # others have bound them, and may unbind them
+        reason = (
+            f"{len(message.blob)} bytes in {len(batches)} queues are above the limit of {FANOUT_BYTES_MAX} together"
+        )
+        return Refused(message.id, "busy", BOUND_RETRY_AFTER, reason)
     if step.tx.is_full:
         return Refused(message.id, "busy", admission.STORE_RETRY_AFTER, STORE_FULL)
     if not batches and message.is_mandatory:
@@ -112,7 +121,7 @@ def _refusal(books: Books, step: Step, message: Publish, batches: list[Batch]) -
     return None
 
 
-def _fault(message: Publish, batches: list[Batch]) -> str | None:
+def _fault(message: Publish) -> str | None:
     """Returns what is wrong with a publication, whatever the queues hold."""
     options = message.options
     fault = publication_fault(options)
@@ -120,10 +129,6 @@ def _fault(message: Publish, batches: list[Batch]) -> str | None:
         return fault
     if len(options.headers or {}) >= HEADERS_MAX:
         return f"expected at most {HEADERS_MAX - 1} headers, one is for the topic"
-    if len(batches) > FANOUT_QUEUES_MAX:
-        return f"topic {message.topic} reaches {len(batches)} queues, the limit is {FANOUT_QUEUES_MAX}"
-    if len(message.blob) * len(batches) > FANOUT_BYTES_MAX:
-        return f"{len(message.blob)} bytes in {len(batches)} queues are above the limit of {FANOUT_BYTES_MAX} together"
     return None
 
 
@@ -175,6 +180,9 @@ def bind(books: Books, step: Step, arguments: dict[str, Any]) -> bool:
         raise InvalidRequestError(
             f"queue {binding.queue} is bound to {binding.pattern} {FILTERS_MAX} times, by headers"
         )
+    if bindings.alike[binding.pattern, binding.headers] >= FANOUT_QUEUES_MAX:
+        alike = f"{FANOUT_QUEUES_MAX} queues are bound to {binding.pattern} with the same headers or none"
+        raise BusyRequestError(f"{alike}, which is the most that a publication may reach")
     books.queue_for(step, binding.queue).save_later()
     books.ceilings.note_made(step, "bindings", binding)
     bindings.add(binding, bindings.last_number + 1)
@@ -228,9 +236,14 @@ def _own_after(books: Books, queue: str, number: int) -> Iterator[tuple[int, Bin
 def match(books: Books, step: Step, arguments: dict[str, Any]) -> list[str]:  # noqa: ARG001 - a query
     """Answers the query `match`: which queues a publication would reach now."""
     topic = judged(check_topic, name_in(arguments, "topic"))
-    found = books.bindings.match(topic, headers_in(arguments) or {})
+    return _reached(books, topic, headers_in(arguments) or {})
+
+
+def _reached(books: Books, topic: str, headers: dict[str, str]) -> list[str]:
+    """Returns the queues that a publication reaches; raises BusyRequestError when others have bound too many."""
+    found = books.bindings.match(topic, headers)
     if len(found) > FANOUT_QUEUES_MAX:
-        raise InvalidRequestError(f"topic {topic} reaches {len(found)} queues, the limit is {FANOUT_QUEUES_MAX}")
+        raise BusyRequestError(f"topic {topic} reaches {len(found)} queues, the limit is {FANOUT_QUEUES_MAX}")
     return found
 
 
