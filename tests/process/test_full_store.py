@@ -100,7 +100,9 @@ class Stranger:
 
     def batch(self, **options: Any) -> Batch:
         count, size = self.rng.choice(((1, 1), (1, 60_000), (1, 1_000_000), (1000, 2), (300, 3000), (50, 50)))
-        return Batch(self.new("id"), self.queue(), Options(**options), *pack_payloads([encode_payload(bytes(size))] * count))
+        return Batch(
+            self.new("id"), self.queue(), Options(**options), *pack_payloads([encode_payload(bytes(size))] * count)
+        )
 
     # What it says.
 
