@@ -11,7 +11,9 @@ from zq.core.tasks.settling import PORTION_LEASES
 from zq.wire.limits import BATCH_TASKS_MAX
 from zq.wire.messages import (
     Answer,
+    Cancel,
     Cancelled,
+    Command,
     Error,
     Events,
     Follow,
@@ -231,3 +233,31 @@ def test_the_listings_of_one_key_do_not_end_those_of_another() -> None:
     (answer,) = desk.say(peer, Query(2, "queues", {"limit": 1, "cursor": first.value["cursor"]}))
     assert isinstance(answer, Answer)
     assert [row["name"] for row in answer.value["rows"]] == ["mine2"]
+
+
+@pytest.mark.parametrize(
+    ("said", "what", "fault"),
+    [
+        (Command(1, "pause", {"queue": "q"}), "pause", None),
+        (Command(1, "set-queue", {"queue": "q", "nonsense": 1}), "set-queue", "invalid: "),
+        (Command(1, "nonsense", {}), "nonsense", "invalid: "),
+        (Cancel(1, "a"), "cancel", None),
+    ],
+)
+def test_the_audit_says_what_was_done_and_what_was_not(said: Command | Cancel, what: str, fault: str | None) -> None:
+    desk = GuardedDesk()
+
+    desk.boss(said)
+
+    (deed,) = desk.guard.audits
+    assert (deed.what, deed.fault if fault is None else (deed.fault or "")[: len(fault)]) == (what, fault)
+
+
+def test_the_audit_has_what_may_not_be_cancelled() -> None:
+    desk = GuardedDesk()
+
+    desk.say(desk.let("till", "worker"), Cancel(1, "a"))
+
+    assert [(deed.key, deed.what, deed.arguments, bool(deed.fault)) for deed in desk.guard.audits] == [
+        ("till", "cancel", {"id": "a"}, True)
+    ]
