@@ -17,7 +17,10 @@ from zq.wire.messages import (
     Error,
     Events,
     Follow,
+    Group,
     Hello,
+    Open,
+    Options,
     Outcome,
     Ping,
     Pong,
@@ -261,3 +264,17 @@ def test_the_audit_has_what_may_not_be_cancelled() -> None:
     assert [(deed.key, deed.what, deed.arguments, bool(deed.fault)) for deed in desk.guard.audits] == [
         ("till", "cancel", {"id": "a"}, True)
     ]
+
+
+def test_a_group_is_cancelled_with_the_key_that_opened_it() -> None:
+    desk = GuardedDesk()
+    opener, other = desk.let("till", "client", **MINE), desk.let("other", "client", **MINE)
+    desk.say(opener, Open(1, Group("g", 1, "all", False, "mine", Options())))
+    desk.boss(Submit(2, (task("a", "elsewhere", group=("g", (0,))),)))
+
+    (denied,) = desk.say(other, Cancel(3, "g"))
+    assert isinstance(denied, Error) and denied.code == "denied"
+    assert desk.boss(Query(4, "task", {"id": "a"})).value["state"] == "waiting"
+
+    assert isinstance(desk.say(opener, Cancel(5, "g"))[0], Answer)
+    assert desk.boss(Query(6, "task", {"id": "a"})).value["state"] == "cancelled"
