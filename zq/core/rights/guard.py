@@ -354,7 +354,7 @@ class Guard:
                 continue
             rights = self.rights_of(peer)
             if rights is not None and may_follow(rights, follower.queue):
-                follower.sees = partial(self.may_see, books, peer)
+                follower.sees = partial(self.may_see, books, peer) if rights.is_bounded else None
                 continue
             followers.remove((peer, request))
             books.accounts.see_off(follower.account)
