@@ -113,8 +113,8 @@ class Followers:
             if kind in follower.kinds and follower.wants(queue, worker):
                 if event is None:
                     event = Event(kind, queue, id, lo, hi, worker, token, text[:TEXT_CHARS])
-                is_veiled = veiled is not None and follower.sees is not None
-                follower.note(event._replace(text=veiled) if is_veiled else event)
+                is_whole = veiled is None or follower.sees is None
+                follower.note(event if is_whole else event._replace(text=veiled or ""))
 
     def add(self, follower: Follower) -> None:
         """Adds a follower, in place of an earlier one of the same request."""
