@@ -11,11 +11,16 @@ from zq.core.tasks.settling import PORTION_LEASES
 from zq.wire.limits import BATCH_TASKS_MAX
 from zq.wire.messages import (
     Answer,
+    Cancel,
     Cancelled,
+    Command,
     Error,
     Events,
     Follow,
+    Group,
     Hello,
+    Open,
+    Options,
     Outcome,
     Ping,
     Pong,
@@ -231,3 +236,45 @@ def test_the_listings_of_one_key_do_not_end_those_of_another() -> None:
     (answer,) = desk.say(peer, Query(2, "queues", {"limit": 1, "cursor": first.value["cursor"]}))
     assert isinstance(answer, Answer)
     assert [row["name"] for row in answer.value["rows"]] == ["mine2"]
+
+
+@pytest.mark.parametrize(
+    ("said", "what", "fault"),
+    [
+        (Command(1, "pause", {"queue": "q"}), "pause", None),
+        (Command(1, "set-queue", {"queue": "q", "nonsense": 1}), "set-queue", "invalid: "),
+        (Command(1, "nonsense", {}), "nonsense", "invalid: "),
+        (Cancel(1, "a"), "cancel", None),
+    ],
+)
+def test_the_audit_says_what_was_done_and_what_was_not(said: Command | Cancel, what: str, fault: str | None) -> None:
+    desk = GuardedDesk()
+
+    desk.boss(said)
+
+    (deed,) = desk.guard.audits
+    assert (deed.what, deed.fault if fault is None else (deed.fault or "")[: len(fault)]) == (what, fault)
+
+
+def test_the_audit_has_what_may_not_be_cancelled() -> None:
+    desk = GuardedDesk()
+
+    desk.say(desk.let("till", "worker"), Cancel(1, "a"))
+
+    assert [(deed.key, deed.what, deed.arguments, bool(deed.fault)) for deed in desk.guard.audits] == [
+        ("till", "cancel", {"id": "a"}, True)
+    ]
+
+
+def test_a_group_is_cancelled_with_the_key_that_opened_it() -> None:
+    desk = GuardedDesk()
+    opener, other = desk.let("till", "client", **MINE), desk.let("other", "client", **MINE)
+    desk.say(opener, Open(1, Group("g", 1, "all", False, "mine", Options())))
+    desk.boss(Submit(2, (task("a", "elsewhere", group=("g", (0,))),)))
+
+    (denied,) = desk.say(other, Cancel(3, "g"))
+    assert isinstance(denied, Error) and denied.code == "denied"
+    assert desk.boss(Query(4, "task", {"id": "a"})).value["state"] == "waiting"
+
+    assert isinstance(desk.say(opener, Cancel(5, "g"))[0], Answer)
+    assert desk.boss(Query(6, "task", {"id": "a"})).value["state"] == "cancelled"

@@ -68,7 +68,7 @@ MESSAGES: dict[str, tuple[str, str]] = {
     "wait for a group": (ALL, HIDDEN),
     "pull": (ALL, FORBIDDEN),
     "cancel a task": (CALLER, HIDDEN),
-    "cancel a group": (CALLER, HIDDEN),
+    "cancel a group": (CALLER, "hidden, and its own forbidden but to who has a whole namespace"),
     "schedule": (CALLER, FORBIDDEN),
     "schedule over another": (CALLER, FORBIDDEN),
     "follow": (CALLER, UNSEEN),
@@ -175,6 +175,8 @@ def expected(role: str, binding: str, row: tuple[str, str], queue: str) -> str:
     is_own = queue in KEYS[binding][1]
     if elsewhere.startswith("forbidden but"):
         return DONE if binding == "by namespace" and is_own else FORBIDDEN
+    if elsewhere.startswith("hidden, and"):
+        return HIDDEN if not is_own else DONE if binding == "by namespace" else FORBIDDEN
     if elsewhere.startswith("forbidden, also"):
         return DONE if binding != "by queue" and is_own else FORBIDDEN
     if is_own:

@@ -312,3 +312,10 @@ def test_the_next_key_of_the_coordinator_holds_from_its_time_on(directory: KeyDi
 
 def test_nothing_changes_by_time_alone_when_nothing_ends() -> None:
     assert KeyEntry("till", PUBLIC, "client").next_change(NOW) == math.inf
+
+
+def test_no_entry_may_be_called_as_the_key_of_a_program_that_hosts_its_coordinator(directory: KeyDirectory) -> None:
+    entry = KeyEntry("till", PUBLIC, "client")
+
+    with pytest.raises(ValueError, match="embedded"):
+        read_entry(entry.text().replace("till", "embedded").encode(), "embedded")

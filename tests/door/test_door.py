@@ -189,7 +189,7 @@ def test_each_command_is_a_line_of_the_audit(tmp_path: Path) -> None:
 
     assert all(line["time"] and "from" in line for line in lines)
     assert [(line["key"], line.get("did"), line.get("refused"), line["arguments"]["queue"]) for line in lines] == [
-        ("boss", "pause", None, "q\n\x1b[31m"),
+        ("boss", None, "pause", "q\n\x1b[31m"),  # no name of a queue
         ("boss", "pause", None, "q"),
         ("till", None, "purge", "q"),
     ]

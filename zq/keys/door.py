@@ -29,6 +29,7 @@ from zq.core.rights.guard import Guard
 from zq.core.rights.rights import ADMIN_ROLE, Rights
 from zq.errors import KeyFileError
 from zq.keys.directory import KeyDirectory
+from zq.keys.entry import EMBEDDED_NAME
 from zq.keys.key import ZAP_DOMAIN, Key
 from zq.keys.logbook import Logbook
 
@@ -114,7 +115,7 @@ class Door:
         return {**self._directory.rights, self._own.public: Rights(self._own.name, ADMIN_ROLE)}
 
     def _name_of(self, public: str) -> str:
-        return "embedded" if self._is_own(public) else self._directory.name_of(public)
+        return EMBEDDED_NAME if self._is_own(public) else self._directory.name_of(public)
 
     def _is_own(self, public: str) -> bool:
         return self._own is not None and public == self._own.public

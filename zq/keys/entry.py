@@ -18,6 +18,9 @@ from zq.keys.key import check_key_name, check_public_key
 GOOD: Final = "good"
 REVOKED: Final = "revoked"
 
+EMBEDDED_NAME: Final = "embedded"
+"""Of the key of a program that hosts its coordinator, which is in no directory: no entry may be called so."""
+
 ENTRY_BYTES_MAX: Final = 65_536
 """Above a hundred patterns and namespaces of full length; what is larger is no entry."""
 
@@ -66,7 +69,10 @@ class KeyEntry:
     previous_until: float | None = None
 
     def __post_init__(self) -> None:
-        check_key_name(self.name)
+        if check_key_name(self.name) == EMBEDDED_NAME:
+            raise ValueError(
+                f"expected another name: {EMBEDDED_NAME} is the key of a program that hosts its coordinator"
+            )
         check_public_key(self.public)
         if self.previous is not None:
             check_public_key(self.previous)

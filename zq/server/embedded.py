@@ -13,6 +13,7 @@ from types import TracebackType
 
 from zq.core.options import CoordinatorOptions
 from zq.keys.directory import KeyDirectory
+from zq.keys.entry import EMBEDDED_NAME
 from zq.keys.key import Key
 from zq.keys.own import OWN_KEYS
 from zq.processes.green import refuse_green_threads
@@ -102,7 +103,7 @@ class Coordinator:
         if self._keys is None:
             return None
         KeyDirectory(self._keys).make()
-        return Key.new("embedded", "admin")
+        return Key.new(EMBEDDED_NAME, "admin")
 
     @property
     def key(self) -> Key | None:

@@ -92,7 +92,7 @@ def _begin(books: Books, step: Step, kind: str, arguments: dict[str, Any], state
     books.operations[id] = operation
     queue.swept_before = operation.before
     if books.events is not None:
-        books.events.note("queue", queue.name, text=kind if to is None else f"{kind} to {to.name}")
+        books.events.note("queue", queue.name, text=kind if to is None else f"{kind} to {to.name}", veiled=kind)
     if kind == "delete" and (queue.unfinished or queue.dead):
         set_policies(books, step, queue, queue.policies._replace(draining=True, paused=True))
     _portion(books, step, operation, PortionBudget(books))

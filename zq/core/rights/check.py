@@ -113,7 +113,9 @@ def _check_bounded(view: View, message: ToCoordinator) -> ToCoordinator:
         case Wait(id=id):
             return message if view.has_task_or_group(id) else message._replace(id=HIDDEN)
         case Cancel(id=id):
-            return message if view.has_task_or_group(id, to_change=True) else message._replace(id=HIDDEN)
+            if not view.has_task_or_group(id, to_change=True):
+                return message._replace(id=HIDDEN)
+            fault = None if view.may_cancel_group(id) else f"group {id} was opened by another key, which may cancel it"
         case Open(group=group):
             fault = group_fault(view, group)
         case Publish():

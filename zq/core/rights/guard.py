@@ -34,6 +34,7 @@ from zq.core.tasks import liveness, pulls
 from zq.wire.messages import (
     Answer,
     Batch,
+    Cancel,
     Command,
     Error,
     Follow,
@@ -214,8 +215,8 @@ class Guard:
             handle(step, peer, admitted)
         if refused:
             _add_refused(step, peer, message, refused, mark)
-        if isinstance(message, Command):
-            self._note(self.audits, view.step, peer, message.verb, message.arguments, None)
+        if isinstance(message, Command | Cancel):
+            self._note(self.audits, step, peer, *_deed(message), _fault_in(step, peer, message.request, mark))
         if rights.is_bounded:
             self._veil(view, message, mark)
         elif isinstance(message, Query) and message.what == "status" and rights.role == ADMIN_ROLE:
@@ -279,10 +280,8 @@ class Guard:
         self.refused += 1
         if self.rights_of(peer) is not None:
             books.accounts.account_of(peer).refused += 1
-        arguments: Mapping[str, Any] = {}
-        what = type(message).__name__.lower()
-        if isinstance(message, Command):
-            what, arguments = message.verb, message.arguments
+        what, arguments = _deed(message)
+        if isinstance(message, Command | Cancel):
             self._note(self.audits, step, peer, what, arguments, fault)
         self._note(self.refusals, step, peer, what, arguments, fault)
 
@@ -355,7 +354,7 @@ class Guard:
                 continue
             rights = self.rights_of(peer)
             if rights is not None and may_follow(rights, follower.queue):
-                follower.sees = partial(self.may_see, books, peer)
+                follower.sees = partial(self.may_see, books, peer) if rights.is_bounded else None
                 continue
             followers.remove((peer, request))
             books.accounts.see_off(follower.account)
@@ -365,6 +364,25 @@ class Guard:
         """Ends what was kept for who had this connection before."""
         liveness.disconnected(books, step.wall, peer)
         pulls.disconnected(books, step, peer)
+
+
+def _deed(message: ToCoordinator | Error) -> tuple[str, Mapping[str, Any]]:
+    """Returns what a message does, for people, and of a deed of administration with what."""
+    match message:
+        case Command(verb=verb, arguments=arguments):
+            return verb, arguments
+        case Cancel(id=id):
+            return "cancel", {"id": id}
+        case _:
+            return type(message).__name__.lower(), {}
+
+
+def _fault_in(step: Step, peer: Peer, request: int, mark: int) -> str | None:
+    """Returns why a request was not carried out, as its answer says; None: it was, or is being."""
+    for to, answer in step.outbox[mark:]:
+        if to == peer and isinstance(answer, Error) and answer.request == request:
+            return f"{answer.code}: {answer.text}"[:DENIAL_CHARS]
+    return None
 
 
 def _refusal(message: ToCoordinator | Error, fault: str) -> FromCoordinator:

@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from zq.core import tables
-from zq.core.rights.rights import Rights
+from zq.core.rights.rights import EVERY_QUEUE, Rights
 from zq.core.rights.table import Subject
 from zq.core.state import places
 from zq.core.state.books import Books
@@ -43,6 +43,13 @@ class View(NamedTuple):
         if queue is not None:
             return self._has_queue(queue, to_change=to_change)
         return self.rights.is_inside(id) and owner in (None, self.rights.name)
+
+    def may_cancel_group(self, id: str) -> bool:
+        """Whether members of a group, if it is there, may be ended wherever they are: who put one into it has let its
+        opener do that, and nobody else but who may submit to everything.
+        """
+        row = groups.find(self.step, id)
+        return row is None or row.owner == self.rights.name or self.rights.submit == EVERY_QUEUE
 
     def has_task_or_group(self, id: str, *, to_change: bool = False) -> bool:
         """Of an id that may be that of either, or both."""

@@ -105,14 +105,18 @@ class Followers:
         worker: str | None = None,
         token: int | None = None,
         text: str = "",
+        veiled: str | None = None,
     ) -> None:
-        """Notes that something has happened to the tasks lo to hi-1 of a batch, or to a worker or queue."""
+        """Notes that something has happened to the tasks lo to hi-1 of a batch, or to a worker or queue; `veiled` is
+        the text for those whose keys may not see everything, if it is another.
+        """
         event: Event | None = None
         for follower in self.by_request.values():
             if kind in follower.kinds and follower.wants(queue, worker):
                 if event is None:
                     event = Event(kind, queue, id, lo, hi, worker, token, text[:TEXT_CHARS])
-                follower.note(event)
+                is_whole = veiled is None or follower.sees is None
+                follower.note(event if is_whole else event._replace(text=veiled or ""))
 
     def add(self, follower: Follower) -> None:
         """Adds a follower, in place of an earlier one of the same request."""
@@ -134,9 +138,9 @@ class Followers:
         return [account for _, account in gone]
 
 
-def note_batch(events: Followers | None, batch: StoredBatch, kind: str, text: str) -> None:
+def note_batch(events: Followers | None, batch: StoredBatch, kind: str, text: str, veiled: str | None = None) -> None:
     """Tells those who watch what has happened to all tasks of a batch, or to a task that was split off."""
     if events is not None:
         worker, token = batch.last_start[:2] if batch.last_start is not None else (None, None)
         lo, hi = batch.first, batch.first + batch.count
-        events.note(kind, batch.queue.name, batch.id, lo, hi, worker, token, text)
+        events.note(kind, batch.queue.name, batch.id, lo, hi, worker, token, text, veiled)

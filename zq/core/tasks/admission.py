@@ -90,8 +90,8 @@ def submit(books: Books, step: Step, peer: Peer, message: Submit) -> None:
             books.forget_unused(queue)
             books.count(answer.code)
             if books.events is not None:
-                count = batch.tasks
-                books.events.note("refused", queue.name, batch.id, 0, count, text=f"{answer.code}: {answer.reason}")
+                text = f"{answer.code}: {answer.reason}"
+                books.events.note("refused", queue.name, batch.id, 0, batch.tasks, text=text, veiled=answer.code)
     step.send(peer, Receipt(message.request, tuple(accepted), tuple(refused)))
 
 
@@ -241,6 +241,8 @@ def refusal(books: Books, step: Step, queue: Queue, batch: WireBatch) -> Refused
     if step.tx.is_full:
         return Refused(batch.id, "busy", STORE_RETRY_AFTER, STORE_FULL)
     if books.shares.by_name and (full := books.shares.refusal([queue], count, len(batch.blob))) is not None:
+        # How much others have in a namespace is not for a key that may not see them.
+        full = full if step.may_submit is None else full.partition(":")[0]
         return Refused(batch.id, "busy", SHARE_RETRY_AFTER, full)
     return _overflow(books, step, queue, batch, count)
 

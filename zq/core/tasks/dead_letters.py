@@ -77,7 +77,7 @@ def revive(books: Books, step: Step, single: StoredBatch, to: Queue | None = Non
         single.key = tables.task_key(to.number, priority, books.next_sequence(), sub)
         single.queue = to
     books.count("revived")
-    event_streams.note_batch(books.events, single, "revived", "" if to is None else f"to queue {to.name}")
+    event_streams.note_batch(books.events, single, "revived", "" if to is None else f"to queue {to.name}", "")
     history.add_event(step, books, single.own_id, "revived", detail)
     if unique is not None:
         unique_keys.take(step, single)

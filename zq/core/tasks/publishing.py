@@ -115,6 +115,7 @@ def _refusal(books: Books, step: Step, message: Publish, batches: list[Batch]) -
     reached = [queue for queue, _ in queues]
     reason = books.shares.refusal(reached, message.tasks, len(message.blob))
     if reason is not None:
+        reason = reason if step.may_submit is None else reason.partition(":")[0]
         return Refused(message.id, "busy", admission.SHARE_RETRY_AFTER, reason)
     if step.fanout_bytes and step.fanout_bytes + len(message.blob) * len(batches) > FANOUT_BYTES_MAX:
         return Refused(message.id, "busy", CROWDED_RETRY_AFTER, "much is being published at this moment")
