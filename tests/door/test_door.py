@@ -218,6 +218,21 @@ def test_who_is_refused_is_logged_by_name_once_in_a_while_and_counted(
     assert "\n" not in said[0] and "\x1b" not in said[0]
 
 
+@pytest.mark.parametrize("kind", ["no key", "wrong server"])
+def test_who_cannot_even_ask_to_come_in_is_counted_and_logged(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, kind: str
+) -> None:
+    with opened(tmp_path, boss="admin") as (shop, keys), caplog.at_level(logging.WARNING):
+        key = None if kind == "no key" else Key.new("x", "admin", [Key.new("y", "coordinator").public])
+        with Raw(shop.address, key) as stranger, Raw(shop.address, keys["boss"]) as boss:
+            assert is_turned_away(stranger, Ping(1))
+            give_up_at = time.monotonic() + PATIENCE
+            while not boss.ask(Query(1, "status", {})).value["connections"]["handshakes_failed"]:
+                assert time.monotonic() < give_up_at
+
+    assert sum("did not get in" in one.getMessage() for one in caplog.records) == 1
+
+
 def test_a_good_key_that_is_not_used_costs_no_other_its_answers(tmp_path: Path) -> None:
     """What cannot be read is answered to who has a key, and not to who has none any more."""
     with opened(tmp_path, till="client") as (shop, keys), Raw(shop.address, keys["till"]) as till:
