@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+import zq
 from tests.door.shop import PATIENCE, Raw, Shop, batch, is_turned_away, opened
 from zq.errors import KeyFileError
 from zq.keys import door
@@ -216,6 +217,32 @@ def test_who_is_refused_is_logged_by_name_once_in_a_while_and_counted(
     said = [one.getMessage() for one in caplog.records if "refused key till" in one.getMessage()]
     assert len(said) == 1
     assert "\n" not in said[0] and "\x1b" not in said[0]
+
+
+def test_a_worker_outside_of_the_namespace_of_its_key_is_told_what_to_give(tmp_path: Path) -> None:
+    shop = Shop(tmp_path)
+    oven = shop.key("oven", "worker", namespaces=("team-a",))
+    worker = zq.Worker(shop.address, key=oven)
+    worker.task("orders")(print)
+
+    with shop.coordinator, pytest.raises(zq.AccessDeniedError, match="give --namespace team-a or namespace="):
+        worker.address = shop.address
+        worker.run()
+
+
+@pytest.mark.parametrize("kind", ["no key", "wrong server"])
+def test_who_cannot_even_ask_to_come_in_is_counted_and_logged(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, kind: str
+) -> None:
+    with opened(tmp_path, boss="admin") as (shop, keys), caplog.at_level(logging.WARNING):
+        key = None if kind == "no key" else Key.new("x", "admin", [Key.new("y", "coordinator").public])
+        with Raw(shop.address, key) as stranger, Raw(shop.address, keys["boss"]) as boss:
+            assert is_turned_away(stranger, Ping(1))
+            give_up_at = time.monotonic() + PATIENCE
+            while not boss.ask(Query(1, "status", {})).value["connections"]["handshakes_failed"]:
+                assert time.monotonic() < give_up_at
+
+    assert sum("did not get in" in one.getMessage() for one in caplog.records) == 1
 
 
 def test_a_good_key_that_is_not_used_costs_no_other_its_answers(tmp_path: Path) -> None:

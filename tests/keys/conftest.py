@@ -17,6 +17,7 @@ def _keys_are_looked_at_often() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("zq.keys.door.KEYS_INTERVAL", 0.02)
         patch.setattr("zq.server.loop.KEYS_INTERVAL", 0.02)
+        patch.setattr("zq.sockets.entrance.HUNG_UP_SECONDS", 0.0)
         yield
 
 

@@ -20,6 +20,7 @@ from tests.client.fake_coordinator import wait_until
 from tests.keys.calls import bake_and_tell, bake_and_wait, double, kitchen
 from tests.keys.gate import ORDERS, Gate
 from zq.keys.own import OWN_KEYS
+from zq.sockets import entrance
 from zq.sockets.entrance import ROUNDS, Entrance
 
 PATIENCE = 600.0
@@ -69,7 +70,10 @@ def test_an_unknown_key_is_told_so(door: Gate, key: zq.Key) -> None:
 
 
 def test_nobody_gets_in_without_a_key(door: Gate) -> None:
-    assert "admits nobody without a key: give one as key=, ZQ_KEY or `zq --key FILE`" in refusal(door.address, None)
+    assert (
+        "admits nobody without a key: give one as key= (access_key= of an Executor), ZQ_KEY or `zq --key FILE`"
+        in refusal(door.address, None)
+    )
 
 
 def test_a_coordinator_with_another_key_is_not_trusted(door: Gate, key: zq.Key) -> None:
@@ -304,7 +308,7 @@ def test_a_worker_whose_key_is_revoked_ends_in_words(door: Gate, key: zq.Key) ->
 def test_a_worker_whose_key_may_not_work_ends_in_words(door: Gate, key: zq.Key) -> None:
     door.admit(key, role="client")
 
-    with pytest.raises(zq.AccessDeniedError, match="a client's key may not say hello"):
+    with pytest.raises(zq.AccessDeniedError, match="a client's key may not say hello, but that of worker or admin"):
         make_worker(door.address, key).run()
 
 
@@ -354,6 +358,33 @@ def test_only_a_key_that_is_not_admitted_is_refused_at_once(key: zq.Key, status:
         teller.send_multipart([struct.pack("=HI", zmq.EVENT_HANDSHAKE_FAILED_AUTH, status), b"tcp://127.0.0.1:7700"])
 
         assert (Entrance("tcp://127.0.0.1:7700", key).look(monitor) is not None) == is_end
+
+
+@pytest.mark.parametrize("has_proved", [False, True])
+def test_only_who_hangs_up_for_a_while_and_never_proved_its_key_is_taken_for_another(
+    door: Gate, key: zq.Key, has_proved: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(entrance, "HUNG_UP_SECONDS", 10.0)
+    passed = [0.0]
+    looking = Entrance(door.address, strange(key), lambda: passed[0])
+
+    with zmq.Context() as context, context.socket(zmq.PAIR) as monitor, context.socket(zmq.PAIR) as teller:
+        monitor.bind("inproc://monitor")
+        teller.connect("inproc://monitor")
+
+        def look(event: int, at: float) -> bool:
+            passed[0] = at
+            teller.send_multipart([struct.pack("=HI", event, 0), b""])
+            monitor.poll()
+            return looking.look(monitor) is not None
+
+        def hang_up(*times: float) -> list[bool]:
+            return [look(zmq.EVENT_HANDSHAKE_FAILED_NO_DETAIL, at) for at in times]
+
+        assert hang_up(0.0, 1.0, 3.0, 9.0) == [False] * 4
+        look(zmq.EVENT_DISCONNECTED if has_proved else zmq.EVENT_HANDSHAKE_FAILED_AUTH, 9.5)
+        assert hang_up(10.0, 15.0, 19.0) == [False] * 3
+        assert hang_up(20.0, 25.0) == [not has_proved] * 2
 
 
 def test_an_app_and_its_workers_show_its_key(door: Gate, key: zq.Key) -> None:

@@ -56,7 +56,12 @@ LOOKS_MAX = 100
 
 NOBLOCK = int(zmq.NOBLOCK)
 
-EVENTS = zmq.EVENT_ACCEPTED | zmq.EVENT_DISCONNECTED
+FAILED = (
+    zmq.EVENT_HANDSHAKE_FAILED_AUTH | zmq.EVENT_HANDSHAKE_FAILED_PROTOCOL | zmq.EVENT_HANDSHAKE_FAILED_NO_DETAIL
+)  # fmt: skip
+"""Who does not get in; the value of these events is no descriptor, and that of the connection is closed next."""
+
+EVENTS = zmq.EVENT_ACCEPTED | zmq.EVENT_DISCONNECTED | FAILED
 
 
 class Connections:
@@ -87,6 +92,7 @@ class Connections:
         self.by_peer: dict[Peer, PeerConnection] = {}
         self.ended: list[Peer] = []  # since they were last taken
         self.cuts: Counter[str] = Counter()  # by reason
+        self.handshakes_failed = 0
         self.waiting = 0  # bytes that wait for all, as far as was looked
         self.monitor: zmq.Socket[bytes] = socket.get_monitor_socket(int(EVENTS))
         self._socket = socket
@@ -125,6 +131,9 @@ class Connections:
             except zmq.Again:
                 break
             kind, descriptor = struct.unpack("=Hi", event)
+            if kind & FAILED:
+                self._count_failed()
+                continue
             self._closed(descriptor)
             if kind == zmq.EVENT_ACCEPTED:
                 connection = PeerConnection(descriptor, self.limits, self.clock())
@@ -132,6 +141,20 @@ class Connections:
         if len(self._open) - self._ending > self.connections_max and not self._is_making_room:
             self._make_room()
         self._warn()
+
+    def _count_failed(self) -> None:
+        """Counts who hung up or was turned away before a message: without a key, or with another coordinator's."""
+        self.handshakes_failed += 1
+        if self._may_say("handshake"):
+            text = "a peer did not get in: no key, another coordinator's, one that is not admitted, or no ZeroMQ"
+            log.warning("%s (%d so far)", text, self.handshakes_failed)
+
+    def _may_say(self, reason: str) -> bool:
+        now = self.clock()
+        if now - self._said.get(reason, -SAY_SECONDS) < SAY_SECONDS:
+            return False
+        self._said[reason] = now
+        return True
 
     def _warn(self) -> None:
         """Says in the log when there are nearly too many connections, and again only when there were fewer."""
@@ -350,9 +373,7 @@ class Connections:
         if not is_ended:  # by its peer, in this moment
             return False
         self.cuts[reason] += 1
-        now = self.clock()
-        if now - self._said.get(reason, -SAY_SECONDS) >= SAY_SECONDS:
-            self._said[reason] = now
+        if self._may_say(reason):
             log.warning("ended a connection%s: %s: %s (%d so far)", whom, reason, text, self.cuts[reason])
         return True
 
@@ -363,6 +384,7 @@ class Connections:
             "max": self.connections_max,
             "waiting_bytes": self.waiting,
             "cut": dict(self.cuts),
+            "handshakes_failed": self.handshakes_failed,
         }
 
 

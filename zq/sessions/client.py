@@ -444,5 +444,7 @@ class ClientSession:
     def _late(self, now: float, asked_at: float) -> ZqError:
         is_silent = self._silent_since is not None and now >= self._silent_since + PING_INTERVAL
         if is_silent or (self._heard_at < asked_at and now >= asked_at + ANSWER_MIN):
-            return UnreachableError(f"nothing was heard of {self._whom}; is it running, and is the address right?")
+            return UnreachableError(
+                f"nothing was heard of {self._whom}; is it running, is the address right, and does the key trust it?"
+            )
         return TimedOutError("no answer came in time; whether the request took effect is unknown")

@@ -5,6 +5,9 @@ speaks CURVE and the other does not (PROTOCOL), or nothing (NO_DETAIL), because 
 what a coordinator does that has not the key which it should have, and also what dies, and what stands before it when it
 is dead. So then whoever is there is asked for its greeting, the first bytes of ZMTP, in which it says what it speaks.
 
+A coordinator that is flooded hangs up on honest peers, too, when a handshake takes too long. So it is only said that
+it has another key when it has hung up for a while and did nothing else, and never when it has proved its key before.
+
 A key may trust several coordinators' keys: after a handshake that failed the next one is tried.
 """
 
@@ -13,11 +16,14 @@ from __future__ import annotations
 import logging
 import socket
 import struct
+import time
+from collections.abc import Callable
 from typing import Any
 
 import zmq
 
 from zq.errors import AccessDeniedError, KeyFileError
+from zq.keys.key import Key
 from zq.keys.own import KeySource, resolve_key
 
 logger = logging.getLogger(__name__)
@@ -41,6 +47,9 @@ ROUNDS = 2
 the middle of a handshake once.
 """
 
+HUNG_UP_SECONDS = 10.0
+"""For which whoever is there has to hang up each time, for the same reason: more than three handshakes may take."""
+
 GREETING_TIMEOUT = 1.0
 """Seconds for a greeting, which is answered by ZeroMQ's own thread, however busy the coordinator is."""
 
@@ -60,14 +69,21 @@ class Entrance:
 
     Args:
         key: of the link; see `zq.keys.own.resolve_key`, which says what it raises, too.
+        clock: monotonic.
+
+    Attributes:
+        has_proved: whether whoever is there has proved a key that this one trusts.
     """
 
-    def __init__(self, address: str, key: KeySource | None) -> None:
+    def __init__(self, address: str, key: KeySource | None, clock: Callable[[], float] = time.monotonic) -> None:
+        self.has_proved = False
+        self._clock = clock
         self._source = key
         self._key = resolve_key(key, address)
         self._address = address
         self._server = 0  # which of the key's servers is tried
         self._refusals = 0  # in a row, by someone who may be another than the one who is looked for
+        self._refused_since = 0.0
 
     def secure(self, socket: zmq.Socket[Any]) -> None:
         """Prepares a socket that is about to connect."""
@@ -79,6 +95,8 @@ class Entrance:
         the connection just broke.
         """
         event, value = _first_event(monitor)
+        if event != zmq.Event.HANDSHAKE_FAILED_NO_DETAIL:
+            self._refusals = 0
         if event == zmq.Event.HANDSHAKE_FAILED_AUTH and value == DENIED_STATUS:
             text = (
                 f"does not admit the key {self._name}: it is unknown there, revoked or expired; `zq keys allow` there"
@@ -91,7 +109,7 @@ class Entrance:
                 return None
             text = found
         else:
-            self._refusals = 0  # whoever was there had let it in
+            self.has_proved |= event == zmq.Event.DISCONNECTED  # whoever was there had let it in
             return None
         if self._has_changed():
             return None
@@ -103,25 +121,39 @@ class Entrance:
 
     def _mismatch(self) -> str:
         if self._key is None:
-            return "admits nobody without a key: give one as key=, ZQ_KEY or `zq --key FILE`"
+            return (
+                "admits nobody without a key: give one as key= (access_key= of an Executor), ZQ_KEY or `zq --key FILE`"
+            )
         return f"has no keys, and so cannot show that it is the one which the key {self._key.name} trusts"
 
     def _look_again(self) -> str | None:
         """Returns what to say of someone who hung up, or None when it may have been an accident."""
         speaks = mechanism_at(self._address)
         if speaks is None:
+            self._refusals = 0
             return None
         if (speaks == "CURVE") != (self._key is not None):
             return self._mismatch()
         if self._key is None:
             return None
         self._server += 1
+        return self._hung_up(self._key)
+
+    def _hung_up(self, key: Key) -> str | None:
+        now = self._clock()
+        if not self._refusals:
+            self._refused_since = now
         self._refusals += 1
-        if self._refusals < ROUNDS * len(self._key.servers):
+        if self._refusals < ROUNDS * len(key.servers) or self._has_changed():
             return None
-        self._refusals -= len(self._key.servers)
+        if now < self._refused_since + HUNG_UP_SECONDS:
+            return None
+        self._refusals -= len(key.servers)
+        if self.has_proved:
+            logger.warning("%s hangs up: it is overloaded, or has another key than before; trying on", self._address)
+            return None
         return (
-            f"has none of the keys that the key {self._key.name} trusts (its line `servers`), "
+            f"has none of the keys that the key {key.name} trusts (its line `servers`), "
             "or nobody there who looks at keys"
         )
 
@@ -135,6 +167,7 @@ class Entrance:
         has_changed, self._key = found != self._key, found
         if has_changed:
             self._server = self._refusals = 0
+            self.has_proved = False
         return has_changed
 
 

@@ -316,6 +316,7 @@ class Link:
                 self._session.receive(now, message if self.namespace is None else self.namespace.out_of(message))
 
     def _note_heard(self, now: float) -> None:
+        self._entrance.has_proved = True
         if self._is_quiet:
             logger.warning("%s is heard again, after %.0f s", self.address, now - (self._quiet_since or now))
             self._is_quiet = False

@@ -68,8 +68,10 @@ def check(view: View, message: ToCoordinator) -> ToCoordinator:
         DeniedError: the key may not say it.
     """
     rights = view.rights
-    if rights.role not in MESSAGE_ROLES.get(type(message), ()):
-        raise DeniedError(f"a {rights.role}'s key may not say {type(message).__name__.lower()}")
+    roles = MESSAGE_ROLES.get(type(message), frozenset())
+    if rights.role not in roles:
+        what = type(message).__name__.lower()
+        raise DeniedError(f"a {rights.role}'s key may not say {what}{_who_may(roles)}")
     match message:
         case Hello() | Goodbye():
             return _check_worker(view, message)
@@ -192,7 +194,8 @@ def _check_worker(view: View, message: Hello | Goodbye) -> ToCoordinator:
     if known is not None and known.owner not in (None, rights.name):
         raise DeniedError(f"the name {message.name} is that of a worker with another key")
     if not rights.is_inside(message.name):
-        raise DeniedError(f"key {rights.name} may only name what is in {_places(rights)}, got {message.name}")
+        give = f"; give --namespace {rights.namespaces[0]} or namespace=" if rights.namespaces else ""
+        raise DeniedError(f"key {rights.name} may only name what is in {_places(rights)}, got {message.name}{give}")
     for queue in message.queues if isinstance(message, Hello) else ():
         if not rights.may_work(queue):
             raise DeniedError(_may_not(rights, "work on", queue))
@@ -283,7 +286,8 @@ def _role_row(rights: Rights, deed: str, name: str, table: dict[str, AskRow]) ->
     if row is None and rights.role == ADMIN_ROLE and not rights.is_bounded:
         return AskRow(frozenset())  # there is none of the name, which the core will say
     if row is None or rights.role not in row.roles:
-        raise DeniedError(f"a {rights.role}'s key may not {deed} {name}")
+        roles = frozenset() if row is None else row.roles
+        raise DeniedError(f"a {rights.role}'s key may not {deed} {name}{_who_may(roles)}")
     return row
 
 
@@ -329,6 +333,10 @@ def _is_about_own(rights: Rights, arguments: dict[str, Any]) -> bool:
     namespace = arguments.get("namespace")
     is_own = isinstance(namespace, str) and rights.is_inside(f"{namespace}/")
     return is_own and rights.has_every_queue and bool(rights.namespaces)
+
+
+def _who_may(roles: frozenset[str]) -> str:
+    return f", but that of {' or '.join(sorted(roles, reverse=True))}" if roles else ""
 
 
 def _may_not(rights: Rights, deed: str, queue: str) -> str:
