@@ -89,6 +89,10 @@ NESTED_MAX = 1200
 """Arrays in each other: more than msgpack's own stack."""
 
 
+VALUES_MAX = 100_000
+"""In a list that was made longer: more than any limit of the protocol."""
+
+
 class Frames:
     """A source of frames; one seed is one sequence."""
 
@@ -163,9 +167,9 @@ class Frames:
     def _instead_of(self, value: Any) -> Any:
         random = self.random
         if isinstance(value, list):
-            return random.choice(
-                (value[:-1], value * 2, [*value, random.choice(ODD)], value * random.choice((1, 100, 1500)), [])
-            )
+            longer, times = [*value, random.choice(ODD)], random.choice((1, 100, 1500))
+            times = times if len(value) * times <= VALUES_MAX else 1  # else changes of changes fill the memory
+            return random.choice((value[:-1], value * 2, longer, value * times, []))
         if isinstance(value, dict):
             return {**value, random.choice(TEXTS): random.choice(ODD)}
         if isinstance(value, int) and random.random() < 0.3:

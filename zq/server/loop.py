@@ -44,7 +44,13 @@ from zq.wire.messages import Error, FromCoordinator, ToCoordinator
 log = logging.getLogger(__name__)
 
 COORDINATOR_HIGH_WATER_MARK = 20_000
-"""Messages queued for one peer in each direction; credit and the clients' windows keep far below it."""
+"""Messages queued for one peer in each direction, which bytes bound beside it (`zq.core.peer_limits`).
+
+To a peer it cannot be less: one turn may say to one all that its credit allows and the outcomes of 20,000 waits, and
+who does not take one of them counts as gone. From a peer it could, and saves nothing: what many small messages take of
+memory is bounded by their bytes. But above it ZeroMQ reads nothing of a connection, answers to its own heartbeats
+included, and would end one that is only not heard soon enough.
+"""
 
 KEEPALIVE_IDLE, KEEPALIVE_INTERVAL, KEEPALIVE_COUNT = 10, 5, 3
 """Seconds and tries of TCP after which a connection without another end is closed; clients have ZeroMQ close theirs
