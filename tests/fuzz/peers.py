@@ -22,6 +22,8 @@ MORE, LARGE, COMMAND = 1, 2, 4
 
 PEERS = 200
 
+OVERRUN_BYTES = 200_000
+
 PATIENCE = 20.0
 """Seconds after which a peer gives up; nothing is judged by it."""
 
@@ -176,6 +178,12 @@ def abuse(address: str, seed: int, frames: int, threads: int = 8) -> int:
     for one in runners:
         one.join()
     return sum(peer.sent for peer in peers)
+
+
+def overrun(address: str) -> None:
+    """Says far more than the other end has room for, and leaves before it is read: empty messages, two bytes each."""
+    with connected(address) as connection:
+        connection.sendall(HANDSHAKE + bytes(OVERRUN_BYTES))
 
 
 def descriptors(pid: int) -> int:

@@ -6,7 +6,7 @@ import threading
 from pathlib import Path
 from typing import NamedTuple
 
-from tests.fuzz.peers import abuse, descriptors
+from tests.fuzz.peers import abuse, descriptors, overrun
 from tests.process.kitchen import Kitchen, wait_until
 
 TASKS = 200
@@ -38,6 +38,7 @@ def besiege(directory: Path, seed: int, frames: int, bind: str = "tcp://127.0.0.
 
             def run() -> None:
                 sent[0] = abuse(kitchen.address, seed, frames)
+                overrun(kitchen.address)
                 done.set()
 
             threading.Thread(target=run).start()

@@ -52,7 +52,7 @@ memory is bounded by their bytes. But above it ZeroMQ reads nothing of a connect
 included, and would end one that is only not heard soon enough.
 """
 
-KEEPALIVE_IDLE, KEEPALIVE_INTERVAL, KEEPALIVE_COUNT = 10, 5, 3
+TCP_IDLE_SECONDS, TCP_PROBE_SECONDS, TCP_PROBES_MAX = 10, 5, 3
 """Seconds and tries of TCP after which a connection without another end is closed; clients have ZeroMQ close theirs
 sooner (HEARTBEAT_TTL). ZeroMQ's own heartbeats are not for this end: libzmq 4.3.5 aborts the process when one is due on
 a connection that its peer has closed while its messages still wait to be read here.
@@ -172,9 +172,9 @@ class Server:
             (zmq.RCVHWM, COORDINATOR_HIGH_WATER_MARK),
             (zmq.HANDSHAKE_IVL, 3000),  # milliseconds: half-open connections are closed
             (zmq.TCP_KEEPALIVE, 1),
-            (zmq.TCP_KEEPALIVE_IDLE, KEEPALIVE_IDLE),
-            (zmq.TCP_KEEPALIVE_INTVL, KEEPALIVE_INTERVAL),
-            (zmq.TCP_KEEPALIVE_CNT, KEEPALIVE_COUNT),
+            (zmq.TCP_KEEPALIVE_IDLE, TCP_IDLE_SECONDS),
+            (zmq.TCP_KEEPALIVE_INTVL, TCP_PROBE_SECONDS),
+            (zmq.TCP_KEEPALIVE_CNT, TCP_PROBES_MAX),
         ):
             self._socket.setsockopt(name, value)
         door = self._door
