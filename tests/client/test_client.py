@@ -303,6 +303,15 @@ def test_a_result_that_does_not_come_in_time_raises(coordinator: FakeCoordinator
     assert waiting.join() is None
 
 
+@pytest.fixture
+def interruptible() -> Iterator[None]:
+    """Whatever another test has left in this process, an interrupt is KeyboardInterrupt."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("interruptible")
 def test_an_interrupt_ends_the_waiting(coordinator: FakeCoordinator, client: Client) -> None:
     receipt = client.submit("orders", 1)
 

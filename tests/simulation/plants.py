@@ -554,11 +554,11 @@ def _silent_served_first(patch: pytest.MonkeyPatch) -> None:
 def _guests_never_leave(patch: pytest.MonkeyPatch) -> None:
     real = pulls.disconnected
 
-    def disconnected(books: Books, step: Step, peer: bytes) -> None:
+    def disconnected(books: Books, step: Step, *peers: bytes) -> None:
         """Gives leases back, and lets those who are gone wait on."""
-        guest = books.guests.pop(peer, None)
-        real(books, step, peer)
-        if guest is not None:
+        guests = {peer: guest for peer in peers if (guest := books.guests.pop(peer, None)) is not None}
+        real(books, step, *peers)
+        for peer, guest in guests.items():
             books.guests[peer] = guest
 
     patch.setattr(pulls, "disconnected", disconnected)
