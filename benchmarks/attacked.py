@@ -103,7 +103,7 @@ def _one(rig: Rig, name: str, scale: Scale) -> Row:
     assert peer.stdin is not None
     assert peer.stdout is not None
     peer.stdout.readline()
-    before, memory, descriptors = _watch(rig, 1.0), _rss(rig), _descriptors(rig)
+    before, memory, descriptors = _watch(rig, 1.0), rig.rss_bytes(), _descriptors(rig)
     with rig.measure() as meter:
         peer.stdin.write("\n")
         peer.stdin.flush()
@@ -117,7 +117,7 @@ def _one(rig: Rig, name: str, scale: Scale) -> Row:
         "p99": _three(before.p99, during.p99, after.p99),
         "worst": _three(before.worst, during.worst, after.worst),
         "rate of before, %": during.rate / before.rate * 100,
-        "MB before, most, after": f"{memory / 1e6:.0f}, {meter.usage.rss_bytes / 1e6:.0f}, {_rss(rig) / 1e6:.0f}",
+        "MB before, most, after": f"{memory / 1e6:.0f}, {meter.usage.rss_bytes / 1e6:.0f}, {rig.rss_bytes() / 1e6:.0f}",
         "descriptors": f"{descriptors}, {most}, {_descriptors(rig)}",
     }
     if said:
@@ -127,11 +127,6 @@ def _one(rig: Rig, name: str, scale: Scale) -> Row:
 
 def _three(*seconds: float) -> str:
     return ", ".join(f"{one * 1e3:.1f}" for one in seconds)
-
-
-def _rss(rig: Rig) -> int:
-    lines = Path(f"/proc/{rig.pid}/status").read_text().splitlines()
-    return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("RssAnon"))
 
 
 def _descriptors(rig: Rig) -> int:

@@ -14,7 +14,6 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from pathlib import Path
 
 import zmq
 from flow import QUEUE, Row, Scale
@@ -53,13 +52,13 @@ def waits(scale: Scale) -> Iterator[Row]:
         with Rig() as rig:
             id = rig.client.submit("unattended", None).id
             poll(rig, id, 200)
-            memory = [_rss(rig)]
+            memory = [rig.rss_bytes()]
             used = []
             for _ in range(PORTIONS):
                 with rig.measure() as meter:
                     poll(rig, id, polls)
                 used.append(meter.usage)
-                memory.append(_rss(rig))
+                memory.append(rig.rss_bytes())
         yield _compared(f"{polls * PORTIONS:,} given-up waits, {name}", used, polls, memory)
 
 
@@ -90,7 +89,7 @@ def pullers(scale: Scale) -> Iterator[Row]:
     used = []
     with Rig() as rig:
         rig.add_worker("nothing", QUEUE)
-        memory = [_rss(rig)]
+        memory = [rig.rss_bytes()]
         for _ in range(rounds):
             children = [_start_puller(rig) for _ in range(REAL_PULLERS)]
             sockets = [_pulling(context, rig, number) for number in range(PULLERS - REAL_PULLERS)]
@@ -103,7 +102,7 @@ def pullers(scale: Scale) -> Iterator[Row]:
                 child.kill()  # those that were stopped
                 child.communicate()
             used.append(meter.usage)
-            memory.append(_rss(rig))
+            memory.append(rig.rss_bytes())
         status, counts = rig.status(), rig.client.queues.show(QUEUE)
     context.term()
     row = _compared(f"{rounds * PULLERS:,} killed pullers", used, PULLERS, memory)
@@ -149,9 +148,3 @@ def _compared(name: str, used: list[Usage], each: int, memory: list[int]) -> Row
         ),
     }
     return Row(name, aim="flat", notes=notes)
-
-
-def _rss(rig: Rig) -> int:
-    """Returns the bytes that the coordinator's own memory takes."""
-    lines = Path(f"/proc/{rig.pid}/status").read_text().splitlines()
-    return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("RssAnon"))

@@ -182,6 +182,10 @@ class Rig:
     def measure(self) -> Meter:
         return Meter(self)
 
+    def rss_bytes(self) -> int:
+        """Returns the bytes that the coordinator's own memory takes."""
+        return int(_fields_of(f"/proc/{self.pid}/status")["RssAnon"][0]) * 1024
+
     def coordinator_cpu(self) -> float:
         return self._coordinator.cpu()
 

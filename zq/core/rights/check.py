@@ -143,12 +143,7 @@ def batch_fault(view: View, batch: Batch) -> str | None:
     rights = view.rights
     if not rights.may_submit(batch.queue):
         return _may_not(rights, "submit to", batch.queue)
-    fault = _options_fault(view, batch.options)
-    if fault is None and not rights.is_inside(batch.id):
-        fault = f"key {rights.name} may only name what is in {_places(rights)}, got {batch.id}"
-    if fault is None and not view.has_task_or_group(batch.id, to_change=True):
-        fault = f"the id {batch.id} is taken"
-    return fault
+    return _options_fault(view, batch.options) or _id_fault(view, batch.id)
 
 
 def group_fault(view: View, group: Group) -> str | None:
@@ -156,12 +151,14 @@ def group_fault(view: View, group: Group) -> str | None:
     rights = view.rights
     if group.queue is not None and not rights.may_submit(group.queue):
         return _may_not(rights, "submit to", group.queue)
-    fault = _options_fault(view, group.options)
-    if fault is None and not rights.is_inside(group.id):
-        fault = f"key {rights.name} may only name what is in {_places(rights)}, got {group.id}"
-    if fault is None and not view.has_task_or_group(group.id, to_change=True):
-        fault = f"the id {group.id} is taken"
-    return fault
+    return _options_fault(view, group.options) or _id_fault(view, group.id)
+
+
+def _id_fault(view: View, id: str) -> str | None:
+    """Returns why something new may not have an id, or None."""
+    if not view.rights.is_inside(id):
+        return _outside(view.rights, id)
+    return None if view.has_task_or_group(id, to_change=True) else f"the id {id} is taken"
 
 
 def _options_fault(view: View, options: Options) -> str | None:
@@ -179,7 +176,7 @@ def _publication_fault(view: View, message: Publish) -> str | None:
     rights = view.rights
     for name in (message.topic, message.id):
         if not rights.is_inside(name):
-            return f"key {rights.name} may only name what is in {_places(rights)}, got {name}"
+            return _outside(rights, name)
     if not view.has_publication(message.id):
         return f"the id {message.id} is taken"
     return _options_fault(view, message.options)
@@ -195,7 +192,7 @@ def _check_worker(view: View, message: Hello | Goodbye) -> ToCoordinator:
         raise DeniedError(f"the name {message.name} is that of a worker with another key")
     if not rights.is_inside(message.name):
         give = f"; give --namespace {rights.namespaces[0]} or namespace=" if rights.namespaces else ""
-        raise DeniedError(f"key {rights.name} may only name what is in {_places(rights)}, got {message.name}{give}")
+        raise DeniedError(f"{_outside(rights, message.name)}{give}")
     for queue in message.queues if isinstance(message, Hello) else ():
         if not rights.may_work(queue):
             raise DeniedError(_may_not(rights, "work on", queue))
@@ -269,7 +266,7 @@ def _forward_fault(view: View, done: Done) -> str | None:
         if not view.rights.may_submit(batch.queue):
             return _may_not(view.rights, "submit to", batch.queue)
         if not view.rights.is_inside(batch.id):
-            return f"key {view.rights.name} may only name what is in {_places(view.rights)}, got {batch.id}"
+            return _outside(view.rights, batch.id)
         opened = {group.id for group in done.groups}
         if batch.options.group is None or batch.options.group[0] not in opened:
             fault = _options_fault(view, batch.options)
@@ -312,7 +309,7 @@ def _arguments(view: View, ask: AskRow, arguments: dict[str, Any], *, to_change:
                 if subject is Subject.TOPICS and not rights.namespaces and not rights.has_every_queue:
                     raise DeniedError(f"key {rights.name} may not bind: its topics are not bounded as its queues are")
                 if not rights.is_inside(value):
-                    raise DeniedError(f"key {rights.name} may only name what is in {_places(rights)}, got {value}")
+                    raise DeniedError(_outside(rights, value))
             case _:
                 is_new = to_change and subject in (Subject.OPERATION, Subject.REPLAY) and len(ask.subjects) > 1
                 if not view.has(subject, value, to_change=to_change):
@@ -320,7 +317,7 @@ def _arguments(view: View, ask: AskRow, arguments: dict[str, Any], *, to_change:
                         raise DeniedError(f"the id {value} is taken")
                     seen[argument] = HIDDEN
                 elif is_new and not rights.is_inside(value):
-                    raise DeniedError(f"key {rights.name} may only name what is in {_places(rights)}, got {value}")
+                    raise DeniedError(_outside(rights, value))
     is_by_place = any(subject in (Subject.INSIDE, Subject.TOPICS) for _, subject in ask.subjects)
     if len(rights.namespaces) == 1 and not is_by_place and seen.get("namespace") is None:
         seen["namespace"] = rights.namespaces[0]  # what is outside would be left out of the answer anyway
@@ -343,5 +340,6 @@ def _may_not(rights: Rights, deed: str, queue: str) -> str:
     return f"key {rights.name} may not {deed} queue {queue}"
 
 
-def _places(rights: Rights) -> str:
-    return " or ".join(f"{namespace}/" for namespace in rights.namespaces)
+def _outside(rights: Rights, name: str) -> str:
+    places = " or ".join(f"{namespace}/" for namespace in rights.namespaces)
+    return f"key {rights.name} may only name what is in {places}, got {name}"
