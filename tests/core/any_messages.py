@@ -205,6 +205,7 @@ class Author:
             "bind": {"queue": queue, "pattern": self.one("a.*", "#")},
             "unbind": {"queue": queue, "pattern": self.one("a.*", "#")},
             "delete-schedule": {"name": "s1"},
+            "run-schedule": {"name": "s1"},
         }
         verb = self.one(*verbs, "set-queue", "set-queue", "resume", "move")
         return Command(self.number(), verb, verbs[verb])

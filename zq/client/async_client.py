@@ -14,7 +14,7 @@ from zq.client.driving import Abandon, AsyncDriver
 from zq.client.events import AsyncEventStream
 from zq.client.flow import Entry, entry_of, unless_refused
 from zq.client.group import AsyncGroup, submit_group
-from zq.client.insight import FailureRow, HistoryRow, HistoryStep, Reason, TaskEvent, TaskStatus
+from zq.client.insight import FailureRow, FlowRow, HistoryRow, HistoryStep, Reason, TaskEvent, TaskStatus
 from zq.client.publications import PublishReceipt, PublishReceipts, publish_many, publish_one
 from zq.client.pulled import AsyncPulledTask, read_handle, settle_together
 from zq.client.receipt import AsyncReceipt, Receipts
@@ -190,6 +190,10 @@ class AsyncClient(ClientFace[AsyncDriver]):
     ) -> list[HistoryRow]:
         """As `Client.history`."""
         return await self._run(browsing.history(self._calls, queue, step, since))
+
+    async def flows(self) -> list[FlowRow]:
+        """As `Client.flows`."""
+        return await self._run(browsing.flows(self._calls))
 
     async def failures(self, queue: str | None = None, *, limit: int = 100) -> list[FailureRow]:
         """As `Client.failures`."""
