@@ -15,6 +15,7 @@ from zq.wire.messages import (
     Batch,
     Cancel,
     Command,
+    Failed,
     Group,
     Hello,
     Open,
@@ -24,6 +25,8 @@ from zq.wire.messages import (
     Query,
     Receipt,
     Schedule,
+    Settle,
+    Settled,
     Submit,
     Wait,
     Welcome,
@@ -85,6 +88,8 @@ def furnish(desk: GuardedDesk) -> None:
         must(desk, Command(5, "bind", {"pattern": f"{ids['t']}.*", "queue": queue}), Answer)
         must(desk, Command(6, "purge", {"id": ids["o"], "queue": queue, "states": ("scheduled",)}), Answer)
         must(desk, Command(7, "start-replay", {"id": ids["r"], "queue": queue, "rate": 0.001}), Answer)
+        spoilt = pulled(desk, BOSS, queue)
+        must(desk, Settle(8, None, (), (Failed(spoilt.token, spoilt.id, 0, "dropped", 1000.0, False),)), Settled)
         worker = desk.let(f"worker of {queue}", "worker")
         assert isinstance(desk.say(worker, Hello(ids["v"], "1", (queue,), 0, 1, ()))[0], Welcome)
         desk.say(worker, About("oven", 7, 0, 1, False, None))

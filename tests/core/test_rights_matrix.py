@@ -77,7 +77,7 @@ MESSAGES: dict[str, tuple[str, str]] = {
     "forward": (ALL, FORBIDDEN),
 }
 
-LISTS = "status queues workers replays schedules groups bindings operations namespaces"
+LISTS = "status queues workers failures replays schedules groups bindings operations namespaces"
 BY_ID = "task payload why trace group"
 
 QUERY_TABLE: dict[str, tuple[str, str]] = {

@@ -47,7 +47,7 @@ import msgpack
 
 from zq.wire import frames
 
-SCHEMA: Final = 11
+SCHEMA: Final = 12
 
 META: Final = "meta"
 QUEUES: Final = "queues"

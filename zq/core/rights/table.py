@@ -84,6 +84,7 @@ QUERY_RIGHTS: Final[dict[str, AskRow]] = {
     "task": AskRow(CALLERS, _ID_OF_TASK),
     "tasks": AskRow(CALLERS, _QUEUE),
     "payload": AskRow(CALLERS, _ID_OF_TASK),
+    "failures": AskRow(CALLERS, _QUEUE),
     "queues": AskRow(CALLERS),
     "queue": AskRow(CALLERS, _QUEUE),
     "workers": AskRow(CALLERS),

@@ -18,7 +18,7 @@ from zq.wire.topics import NAMESPACE_SEPARATOR
 
 SeenRow = dict[str, Any]
 
-STATUS_SHOWN: Final = ("version", "uptime", "epoch")
+STATUS_SHOWN: Final = ("version", "uptime", "time", "epoch")
 """Of the status, beside the sums over queues: what says nothing of other keys."""
 
 
@@ -137,6 +137,7 @@ QUERY_VEILS: Final[dict[str, Callable[[View, Any], Any]]] = {
     "task": _task,
     "tasks": _rows(_of_queue),
     "payload": _as_it_is,
+    "failures": _rows(_of_queue),
     "queues": _rows(_named_queue),
     "queue": _as_it_is,
     "workers": _workers,

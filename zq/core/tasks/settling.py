@@ -10,6 +10,7 @@ from zq.core.state.batch import StoredBatch, bits, run_mask, runs
 from zq.core.state.books import Books
 from zq.core.state.holder import Life, Peer
 from zq.core.state.leases import Claimant, Holder, Lease
+from zq.core.state.queue import LOST_AT
 from zq.core.state.step import Step
 from zq.core.state.transitions import CANCELLED, LEASED
 from zq.core.tasks import admission, endings, groups, leasing, retrying
@@ -345,6 +346,7 @@ def lose(books: Books, step: Step, lease: Lease, why: str, suspects: int = 0, mo
 
 def _note_lost(books: Books, lease: Lease, mask: int, why: str) -> None:
     books.count("lost", mask.bit_count())
+    lease.batch.queue.count(LOST_AT, mask.bit_count())
     if books.events is not None:
         batch, at = lease.batch, lease.batch.first
         for lo, hi in runs(mask):
@@ -364,7 +366,7 @@ def lose_task(books: Books, step: Step, lease: Lease, bit: int, why: str) -> Non
             endings.bury(books, step, single, why)
         case _:
             books.count("reassigned")
-            retrying.lose(books, step, single, why)
+            retrying.lose(books, step, single, lease.holder.name, why)
 
 
 def ring_alarms(books: Books, step: Step) -> float:
