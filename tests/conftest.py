@@ -1,6 +1,10 @@
 """What all tests share: only settings. Fixtures live beside the tests that use them."""
 
+import ast
+import functools
 import signal
+import sys
+from typing import Any
 
 from hypothesis import settings
 
@@ -11,3 +15,18 @@ settings.load_profile("zq")
 # A shell that starts the tests in the background has them ignore SIGINT, and so would every process that they start and
 # interrupt.
 signal.signal(signal.SIGINT, signal.default_int_handler)
+
+if sys.version_info < (3, 12):  # it counts the depth of syntax trees for all threads together (python/cpython#106905)
+    _parse = ast.parse
+
+    @functools.wraps(_parse)
+    def _parse_beside_others(*arguments: Any, **options: Any) -> Any:
+        """A test that fails is shown, although a thread makes a traceback meanwhile; pytest itself ended of it."""
+        for _ in range(10):
+            try:
+                return _parse(*arguments, **options)
+            except SystemError:
+                pass
+        return _parse(*arguments, **options)
+
+    ast.parse = _parse_beside_others
