@@ -65,9 +65,13 @@ TREE: dict[str, dict[str, Verb | Verbs | Added]] = {
             },
         ),
         "workers": Verbs(
-            "Look at workers.",
+            "Look at workers, and tell them to drain, resume, stop or resize.",
             {
-                "ls": "zq.cli.listing:list_workers",
+                "ls": "zq.cli.steering.workers:list_workers",
+                "drain": "zq.cli.steering.workers:drain",
+                "resume": "zq.cli.steering.workers:resume",
+                "stop": "zq.cli.steering.workers:stop",
+                "resize": "zq.cli.steering.workers:resize",
             },
         ),
         "dead": Verbs(

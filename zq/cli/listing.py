@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from zq.cli.arguments import TIMEOUT, Address, Json, Queue, Timeout, connected
-from zq.cli.output import print_events, print_fields, print_json, print_rows
+from zq.cli.output import print_events, print_fields, print_json
 
 
 def status(address: Address = None, timeout: Timeout = TIMEOUT, as_json: Json = False) -> None:
@@ -42,10 +42,3 @@ def events(
                 detail = {name: value for name, value in about.items() if value not in (None, "")}
                 print_events([{"time": event.time, "event": event.kind, "detail": detail, "text": event.text}])
             sys.stdout.flush()
-
-
-def list_workers(address: Address = None, timeout: Timeout = TIMEOUT, as_json: Json = False) -> None:
-    """List the workers: state, what they hold, when they were heard (seconds ago)."""
-    with connected(address, timeout) as client:
-        columns = ["name", "state", "queues", "credit", "held", "running", "heard_ago", "connected_for", "done"]
-        print_rows(client.query("workers"), columns, as_json=as_json)
