@@ -15,10 +15,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from zq.cli import contexts
 from zq.cli.arguments import Json, KeyFile, Plain
 from zq.cli.line.commands import WIDTH_MAX, Added, CommandGroup, Verb, Verbs, adopt, first_paragraph, load_function
 from zq.cli.line.nearest import did_you_mean
+from zq.cli.line.settings import environment, settings_of
 from zq.cli.output import EXIT_CODES, INTERRUPTED, echo, exit_codes, plain_output
 
 if TYPE_CHECKING:
@@ -280,11 +280,11 @@ def options(
     """Durable task queues on ZeroMQ, with no broker to install."""
     if name:
         with exit_codes():
-            settings = contexts.settings_of(name, is_explicit=_is_option(context, "name"))
-        context.with_resource(contexts.environment(settings))
+            settings = settings_of(name, is_explicit=_is_option(context, "name"))
+        context.with_resource(environment(settings))
     given = {"ZQ_KEY": (key, "key"), "ZQ_NAMESPACE": (namespace, "namespace")}
     context.with_resource(
-        contexts.environment({name: text for name, (text, option) in given.items() if _is_option(context, option)})
+        environment({name: text for name, (text, option) in given.items() if _is_option(context, option)})
     )
     context.with_resource(plain_output(is_plain))
 
