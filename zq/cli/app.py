@@ -33,6 +33,7 @@ from zq.cli import (
     topics,
 )
 from zq.cli.arguments import KeyFile
+from zq.cli.live import commands
 from zq.cli.output import EXIT_CODES, INTERRUPTED, echo, exit_codes
 
 GROUP = "zq.commands"
@@ -142,6 +143,7 @@ def takes_key(command: Callable[..., None]) -> Callable[..., None]:
 for _command in (
     *(serving.coordinator, serving.worker, serving.bench),
     *(tasks.submit, pulling.pull, topics.publish, tasks.why, listing.status, listing.events),
+    *(commands.top, commands.stat),
 ):
     app.command()(takes_key(_command))
 

@@ -13,8 +13,20 @@ from zq.cli.arguments import TIMEOUT, Address, Json, Queue, Timeout, connected
 from zq.cli.output import print_events, print_fields, print_json, print_rows
 
 
-def status(address: Address = None, timeout: Timeout = TIMEOUT, as_json: Json = False) -> None:
+def status(
+    watch: Annotated[
+        bool, typer.Option("--watch", "-w", help="Go on showing it: live in a terminal, else a line a second.")
+    ] = False,
+    address: Address = None,
+    timeout: Timeout = TIMEOUT,
+    as_json: Json = False,
+) -> None:
     """Show what the coordinator has and does."""
+    if watch:
+        from zq.cli.live.commands import watch_status
+
+        watch_status(address, timeout, as_json=as_json)
+        return
     with connected(address, timeout) as client:
         print_fields(client.query("status"), as_json=as_json)
 
