@@ -67,7 +67,9 @@ def work(
     Exit code 0 is done, and standard output the result. 65 makes a dead letter at once, 75 asks for another attempt
     later, every other code and every signal is a failure, with the end of standard error as its reason.
 
-    Example: zq work thumbnails --concurrency 4 -- convert {file} -resize 200 {file}.small.jpg
+    Examples:
+        zq work thumbnails --concurrency 4 -- convert {file} -resize 200 {file}.small.jpg
+        zq work orders --result json -- ./bake.sh
     """
     with exit_codes():
         from zq.cli.starting.placeholders import check_no_code, has_places, read_argument
