@@ -34,7 +34,7 @@ from zq.cli import (
 )
 from zq.cli.arguments import KeyFile
 from zq.cli.output import EXIT_CODES, INTERRUPTED, echo, exit_codes
-from zq.cli.starting import work
+from zq.cli.starting import dev, work
 from zq.cli.web import dashboard
 
 GROUP = "zq.commands"
@@ -142,7 +142,7 @@ def takes_key(command: Callable[..., None]) -> Callable[..., None]:
 
 
 for _command in (
-    *(serving.coordinator, serving.worker, work.work, serving.bench),
+    *(serving.coordinator, serving.worker, work.work, dev.dev, serving.bench),
     *(tasks.submit, pulling.pull, topics.publish, tasks.why, listing.status, listing.events),
     dashboard.dashboard,
 ):
