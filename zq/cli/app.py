@@ -31,6 +31,8 @@ TREE: dict[str, dict[str, Verb | Verbs | Added]] = {
         "coordinator": Verb("zq.cli.serving:coordinator", "Run a coordinator, which keeps the queues."),
         "worker": Verb("zq.cli.serving:worker", "Run a worker, an app or the stages of a pipeline."),
         "pipeline": Added("Run pipelines that are composed in code."),
+        "work": Verb("zq.cli.starting.work:work", "Run a program for each task of a queue."),
+        "dev": Verb("zq.cli.starting.dev:dev", "Run all that development needs, in one terminal."),
         "bench": Verb("zq.cli.serving:bench", "Measure how many tasks a second there are."),
     },
     "Look": {
