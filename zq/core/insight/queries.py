@@ -6,12 +6,8 @@ from typing import Any
 
 from zq.core import tables
 from zq.core.admin import namespaces, operations
-<<<<<<< HEAD
 from zq.core.admin.workers import worker_row
-from zq.core.arguments import InvalidRequestError, checked, prefix, text_in
-=======
 from zq.core.arguments import InvalidRequestError, checked, flag_in, limit_in, optional_name_in, prefix, text_in
->>>>>>> wt/live
 from zq.core.insight import browsing, reasons, task_rows, traces
 from zq.core.insight.lookup import Sight, look
 from zq.core.measures.failures import FAILURES_KEPT
