@@ -19,6 +19,9 @@ CALL_TIMEOUT: Final = 5.0
 CALLS_MAX: Final = 16
 """Requests of browsers that ask the coordinator at a time; the others wait here, where they delay no worker."""
 
+DEEDS_MAX: Final = 32
+"""Parts of deeds on many tasks that the coordinator does at a time, beside what is asked."""
+
 FAIL_FAST_SECONDS: Final = 1.0
 """After a call that nobody answered, others fail at once for so long."""
 
@@ -41,6 +44,7 @@ class Upstream:
             options.address, timeout=CALL_TIMEOUT, name="dashboard", namespace=options.namespace, key=options.key
         )
         self._room = asyncio.Semaphore(CALLS_MAX)
+        self._room_to_act = asyncio.Semaphore(DEEDS_MAX)
         self._failed_at = float("-inf")
         self._failure = ""
         self.has_answered = False
@@ -63,11 +67,20 @@ class Upstream:
                 raise ProblemError(503, "unreachable", self._failure, FAIL_FAST_SECONDS)
             return await self.call_now(call)
 
+    async def act(self, call: Awaitable[T]) -> T:
+        """Awaits a call that may take long, such as a part of a deed on many tasks; what is asked does not wait for it.
+
+        Raises:
+            what the call raises.
+        """
+        async with self._room_to_act:
+            return await self.call_now(call)
+
     async def call_now(self, call: Awaitable[T]) -> T:
         """Awaits a call of the client, whoever else does; raises what it raises."""
         try:
             found = await call
-        except zq.TimedOutError as error:
+        except zq.UnreachableError as error:
             self._failed_at, self._failure, self.has_answered = time.monotonic(), str(error), False
             raise
         except zq.ZqError:
