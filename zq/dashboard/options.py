@@ -67,7 +67,9 @@ class DashboardOptions:
         """The host and port of `bind`; raises ValueError."""
         host, separator, port = self.bind.rpartition(":")
         if not (separator and host and port.isascii() and port.isdigit() and int(port) < 1 << 16):
-            raise ValueError(f"expected the dashboard's address as HOST:PORT, such as {DASHBOARD_BIND}, got {self.bind!r}")
+            raise ValueError(
+                f"expected the dashboard's address as HOST:PORT, such as {DASHBOARD_BIND}, got {self.bind!r}"
+            )
         return host.strip("[]"), int(port)
 
 
