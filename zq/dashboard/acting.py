@@ -7,9 +7,7 @@ from typing import Any
 from starlette.requests import Request
 
 from zq.dashboard.site import Endpoint, Site, body_in, name_in
-from zq.dashboard.values import plain
-
-JsonObject = dict[str, Any]
+from zq.dashboard.values import JsonObject, plain
 
 
 async def pause(site: Site, request: Request) -> JsonObject:

@@ -13,7 +13,9 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-JsonObject = dict[str, Any]
+from zq.dashboard.values import JsonObject
+from zq.monitor.percentiles import merged, percentile
+from zq.monitor.rates import Rates
 
 SPARK_POINTS: Final = 30
 """Values of a queue's sparkline, one a look."""
@@ -23,9 +25,6 @@ BUSY_QUEUES: Final = 50
 
 TRACKED_QUEUES: Final = 2000
 """Queues of which the last look is remembered; those that were not seen for longest are forgotten."""
-
-SMOOTHING_SECONDS: Final = 5.0
-"""Over which rates are evened out."""
 
 GAP_SECONDS: Final = 15.0
 """Looks that are further apart than this say nothing of what is done a second now."""
@@ -37,27 +36,14 @@ RATED_COUNTERS: Final = ("accepted", "done", "failed", "dead", "retried")
 """Counters of the status whose rates are shown."""
 
 
-def smoothed(before: float | None, rate: float, seconds: float) -> float:
-    """Returns a rate as an exponential mean over SMOOTHING_SECONDS."""
-    if before is None:
-        return rate
-    share = min(seconds / SMOOTHING_SECONDS, 1.0)
-    return before + (rate - before) * share
-
-
-def per_second(before: float, now: float, seconds: float) -> float:
-    """Returns a counter's rate; one that began anew, as after a restart, counts from nothing."""
-    return max(now - before if now >= before else now, 0.0) / seconds
-
-
 @dataclass(slots=True)
 class Track:
     """What is remembered of a queue."""
 
     row: JsonObject
     seen_at: float
-    rate_in: float | None = None
-    rate_out: float | None = None
+    counters: Rates = field(default_factory=Rates)
+    rates: dict[str, float] = field(default_factory=dict)  # "in" and "out", as far as they are known
     spark: deque[float] = field(default_factory=lambda: deque(maxlen=SPARK_POINTS))
 
     @property
@@ -67,7 +53,7 @@ class Track:
     @property
     def weight(self) -> tuple[float, int]:
         """More for what is busier."""
-        moving = (self.rate_in or 0.0) + (self.rate_out or 0.0)
+        moving = self.rates.get("in", 0.0) + self.rates.get("out", self.row.get("rate") or 0.0)
         return (moving, self.row["waiting"] + self.row["leased"])
 
 
@@ -76,20 +62,17 @@ class Board:
 
     def __init__(self) -> None:
         self._tracks: dict[str, Track] = {}
-        self._counters: Mapping[str, float] = {}
-        self._counters_at: float | None = None
+        self._counters = Rates()
+        self._counters_at = float("-inf")
         self.rates: dict[str, float | None] = dict.fromkeys(RATED_COUNTERS)
 
     def note_counters(self, now: float, counters: Mapping[str, float]) -> None:
         """Takes the counters of a status in; `now` is monotonic."""
-        before_at, before = self._counters_at, self._counters
-        self._counters, self._counters_at = dict(counters), now
-        if before_at is None or not 0.0 < now - before_at < GAP_SECONDS:
-            self.rates = dict.fromkeys(RATED_COUNTERS)
-            return
-        for name in RATED_COUNTERS:
-            rate = per_second(before.get(name, 0), counters.get(name, 0), now - before_at)
-            self.rates[name] = smoothed(self.rates[name], rate, now - before_at)
+        if now - self._counters_at > GAP_SECONDS:
+            self._counters = Rates()
+        self._counters_at = now
+        found = self._counters.feed(now, {name: counters.get(name, 0) for name in RATED_COUNTERS})
+        self.rates = {name: found.get(name) for name in RATED_COUNTERS}
 
     def note_queues(self, now: float, rows: Iterable[JsonObject]) -> None:
         """Takes rows of queues in; `now` is monotonic."""
@@ -97,8 +80,7 @@ class Board:
             track = self._tracks.pop(row["name"], None)
             if track is None:
                 track = Track(row, now)
-            else:
-                _advance(track, row, now)
+            _advance(track, row, now)
             self._tracks[row["name"]] = track  # behind all others: the first are those not seen for longest
         while len(self._tracks) > TRACKED_QUEUES:
             del self._tracks[next(iter(self._tracks))]
@@ -120,7 +102,7 @@ class Board:
 
     def busy_names(self) -> list[str]:
         """Returns the names of queues that have something to do, the busiest first, no more than a pulse has."""
-        busy = [track for track in self._tracks.values() if track.is_unfinished or track.rate_out or track.rate_in]
+        busy = [track for track in self._tracks.values() if track.is_unfinished or track.weight[0]]
         busy.sort(key=lambda track: track.weight, reverse=True)
         return [track.row["name"] for track in busy[:BUSY_QUEUES]]
 
@@ -143,19 +125,26 @@ class Board:
         ]
 
 
+def percentiles(histograms: Iterable[Any]) -> JsonObject:
+    """Returns p50, p95 and p99, in seconds, of several histograms together; None where there is none."""
+    total: Any = None
+    for one in histograms:
+        if one is not None:
+            total = one if total is None else merged(total, one)
+    return {f"p{q}": percentile(total, q / 100) for q in (50, 95, 99)}
+
+
 def _advance(track: Track, row: JsonObject, now: float) -> None:
-    """Makes rates of the difference between two looks at a queue."""
+    """Takes another look at a queue in."""
     seconds = now - track.seen_at
     before, track.row, track.seen_at = track.row, row, now
-    if not 0.0 < seconds < GAP_SECONDS:
-        track.rate_in = track.rate_out = None
+    if seconds > GAP_SECONDS:
+        track.counters = Rates()
         track.spark.clear()
-        return
-    left = per_second(_ended(before), _ended(row), seconds)
-    track.rate_out = smoothed(track.rate_out, left, seconds)
-    track.spark.append(round(left, 3))
-    if "accepted" in row and "accepted" in before:
-        track.rate_in = smoothed(track.rate_in, per_second(before["accepted"], row["accepted"], seconds), seconds)
+    counters = {"out": _ended(row), **({"in": row["accepted"]} if "accepted" in row else {})}
+    track.rates = track.counters.feed(now, counters)
+    if 0.0 < seconds <= GAP_SECONDS:
+        track.spark.append(round(max(_ended(row) - _ended(before), 0) / seconds, 3))
 
 
 def _ended(row: JsonObject) -> int:
@@ -164,8 +153,7 @@ def _ended(row: JsonObject) -> int:
 
 def shown(track: Track) -> JsonObject:
     """Returns a queue's row with its rates and its sparkline."""
-    rate_out = track.row.get("rate") if track.rate_out is None else track.rate_out
-    rates = {"in": _rounded(track.rate_in), "out": _rounded(rate_out)}
+    rates = {"in": _rounded(track.rates.get("in")), "out": _rounded(track.rates.get("out", track.row.get("rate")))}
     return {**track.row, "rates": rates, "spark": list(track.spark)}
 
 

@@ -11,10 +11,11 @@ from contextlib import suppress
 from typing import Any, Final
 
 import zq
-from zq.dashboard.board import Board, JsonObject
+from zq.dashboard.board import Board, percentiles
 from zq.dashboard.problems import is_unknown_question, problem_of
 from zq.dashboard.streams import Hub, dropped
 from zq.dashboard.upstream import Upstream
+from zq.dashboard.values import JsonObject
 
 log = logging.getLogger(__name__)
 
@@ -170,8 +171,8 @@ class Looker:
         return {
             "status": answers["status"],
             "rates": {name: None if rate is None else round(rate, 3) for name, rate in board.rates.items()},
-            "wait": {"p50": None, "p95": None, "p99": None},
-            "run": {"p50": None, "p95": None, "p99": None},
+            "wait": percentiles([row.get("wait") for row in self._history]),
+            "run": percentiles([row.get("run") for row in self._history]),
             "oldest_time": board.oldest_time(),
             "alerts": board.alerts(),
             "failures": rows_of(answers.get("failures")),

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from typing import Any
 
 from starlette.requests import Request
 
@@ -12,8 +11,7 @@ from zq.dashboard.problems import ProblemError, invalid
 from zq.dashboard.site import Endpoint, Site, name_in, number_in, page_in, text_in, truth_in
 from zq.dashboard.streams import StreamResponse
 from zq.dashboard.upstream import unless_missing
-
-JsonObject = dict[str, Any]
+from zq.dashboard.values import JsonObject
 
 EMPTY: JsonObject = {"rows": [], "cursor": None}
 

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from starlette.requests import Request
 
 from zq.dashboard.problems import ProblemError, invalid
 from zq.dashboard.site import Endpoint, Site, name_in, number_in, page_in, text_in
-
-JsonObject = dict[str, Any]
+from zq.dashboard.values import JsonObject
 
 
 def search_in(request: Request) -> JsonObject:

@@ -8,6 +8,8 @@ from collections.abc import Mapping
 from dataclasses import fields, is_dataclass
 from typing import Any, Final
 
+JsonObject = dict[str, Any]
+
 SHOWN_DEPTH_MAX: Final = 100
 """Levels of a value that are shown: a payload may have more than any reader of JSON follows."""
 
