@@ -125,17 +125,24 @@ async def run_schedule(site: Site, request: Request) -> JsonObject:
 async def submit_task(site: Site, request: Request) -> JsonObject:
     """Submits one task; its options are those of `zq.Client.submit`."""
     body = await body_in(request, "queue", "payload", "options", "id")
-    queue, options = body.get("queue"), body.get("options") or {}
+    queue, options = body.get("queue"), body.get("options", {})
     if not isinstance(queue, str):
         raise invalid("expected queue as the name of a queue")
     if not isinstance(options, dict) or any(name not in zq.SubmitOptions.__annotations__ for name in options):
         raise invalid(f"expected options as an object with some of {', '.join(zq.SubmitOptions.__annotations__)}")
-    if isinstance(options.get("unique"), list):
-        options = {**options, "unique": tuple(options["unique"])}
+    if isinstance(options.get("unique"), dict):
+        options = {**options, "unique": _read_unique(options["unique"])}
     call = site.upstream.client.submit(queue, body.get("payload"), id=body.get("id"), **options)
     receipt = await site.upstream.call(call)
     row = {"id": receipt.id, "position": receipt.position, "eta": receipt.eta}
     return {**row, "is_duplicate": receipt.is_duplicate}
+
+
+def _read_unique(fields: JsonObject) -> zq.Unique:
+    try:
+        return zq.Unique(**fields)
+    except (TypeError, ValueError) as error:
+        raise invalid(f"expected unique as a key, or the fields of zq.Unique: {error}") from None
 
 
 ACTING_ENDPOINTS = [

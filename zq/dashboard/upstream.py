@@ -9,7 +9,7 @@ from typing import Any, Final, TypeVar
 
 import zq
 from zq.dashboard.options import DashboardOptions
-from zq.dashboard.problems import ProblemError, is_unknown_question
+from zq.dashboard.problems import ProblemError, invalid, is_unknown_question
 
 T = TypeVar("T")
 
@@ -77,7 +77,12 @@ class Upstream:
             return await self.call_now(call)
 
     async def call_now(self, call: Awaitable[T]) -> T:
-        """Awaits a call of the client, whoever else does; raises what it raises."""
+        """Awaits a call of the client, whoever else does.
+
+        Raises:
+            ProblemError: its arguments cannot be.
+            what the call raises.
+        """
         try:
             found = await call
         except zq.UnreachableError as error:
@@ -86,6 +91,8 @@ class Upstream:
         except zq.ZqError:
             self.note_answer()
             raise
+        except (ValueError, TypeError) as error:  # what was asked for cannot be, and was not sent
+            raise invalid(str(error)) from error
         self.note_answer()
         return found
 
