@@ -35,6 +35,7 @@ ROOMS: dict[str, str] = {
     "zq.executor": "zq.app zq.client zq.worker zq.server zq.processes zq.handling zq.sockets zq.keys zq.task zq.submit_options zq.wire zq.errors",
     "zq.dashboard": "zq.monitor",
     "zq.cli": "zq",
+    "zq.__main__": "zq",
     "zq.pytest_plugin": "zq",
     "patterns.errors": "",
     "patterns.sockets": "",

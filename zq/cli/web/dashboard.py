@@ -40,7 +40,12 @@ def dashboard(
     access_log: Annotated[bool, typer.Option("--access-log", help="Log each request.")] = False,
     address: Address = None,
 ) -> None:  # fmt: skip
-    """Show a coordinator in the browser until Ctrl-C: http://127.0.0.1:7780/."""
+    """Show a coordinator in the browser until Ctrl-C: http://127.0.0.1:7780/.
+
+    Examples:
+        zq dashboard
+        zq dashboard --bind 127.0.0.1:8080 --read-only
+    """
     with exit_codes():
         try:
             from zq.dashboard.options import DashboardOptions
