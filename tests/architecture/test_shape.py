@@ -58,6 +58,7 @@ def test_nothing_loads_what_could_run() -> None:
 
 
 LOADERS = {
+    "zq.cli.line.commands": "of the commands only the one is loaded that is asked for; they are named in a table",
     "zq.lazy": "the names of a package are loaded when they are first used",
     "zq.processes.birth": "a child runs the module that its parent names by its `__name__`",
     "zq.processes.references": "what a user names is loaded by that name",

@@ -24,6 +24,10 @@ KeyFile = Annotated[
     typer.Option("--key", envvar="ZQ_KEY", help="File of the key that is shown to a coordinator with keys."),
 ]
 Json = Annotated[bool, typer.Option("--json", "-j", help="Print JSON, one object a line.")]
+Plain = Annotated[
+    bool,
+    typer.Option("--plain", help="Print tables as in a pipe, tab-separated and whole, in a terminal, too."),
+]
 Timeout = Annotated[float, typer.Option("--timeout", min=0.1, help="Seconds to wait for the coordinator.")]
 Headers = Annotated[
     list[str] | None, typer.Option("--header", "-H", help="A header as name=text; may be given several times.")

@@ -7,7 +7,8 @@ from typing import Annotated
 import typer
 
 from zq.cli.arguments import TIMEOUT, Address, Json, Limit, Queue, Timeout, connected
-from zq.cli.output import as_map, echo, fail, print_rows
+from zq.cli.output import as_map, echo, fail, print_fields, print_rows
+from zq.cli.tasks import payload_of
 
 Reason = Annotated[str | None, typer.Option("--reason", "-r", help="Only those whose reason contains this text.")]
 Id = Annotated[str | None, typer.Argument(help="Id of one task. [default: all of the queue and reason]")]
@@ -111,3 +112,20 @@ def purge(
         if id is not None and not total:
             fail(f"{id} is not a dead letter")
         echo(f"{total} given up", err=True)
+
+
+def show(
+    id: Annotated[str, typer.Argument(help="Id of the dead letter.")],
+    payload: Annotated[bool, typer.Option("--payload", "-p", help="Show its payload, too.")] = False,
+    address: Address = None,
+    timeout: Timeout = TIMEOUT,
+    as_json: Json = False,
+) -> None:
+    """Show a dead letter: its reason in full, and what happened to it."""
+    with connected(address, timeout) as client:
+        found = client.query("task", id=id)
+        if found["state"] != "dead":
+            fail(f"{id} is not a dead letter, its state is {found['state']}")
+        if payload:
+            found["payload"] = payload_of(client, id)
+        print_fields(found, as_json=as_json)

@@ -12,6 +12,7 @@ import os
 import sys
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import fields
 from datetime import datetime
 from itertools import chain
@@ -41,6 +42,19 @@ def echo(text: str, *, err: bool = False) -> None:
     if sys.stdout is None and not err:
         raise OSError(errno.EBADF, "standard output is closed")
     typer.echo(shown(text), err=err)
+
+
+_IS_PLAIN: ContextVar[bool] = ContextVar("zq-is-plain", default=False)
+
+
+@contextmanager
+def plain_output(is_plain: bool) -> Iterator[None]:
+    """Prints within as in a pipe, if that is wanted."""
+    token = _IS_PLAIN.set(is_plain or _IS_PLAIN.get())
+    try:
+        yield
+    finally:
+        _IS_PLAIN.reset(token)
 
 
 @contextmanager

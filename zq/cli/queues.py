@@ -60,7 +60,7 @@ def list_queues(address: Address = None, timeout: Timeout = TIMEOUT, as_json: Js
 def show(name: Name, address: Address = None, timeout: Timeout = TIMEOUT, as_json: Json = False) -> None:
     """Show a queue: its counts, and its policies as they were set; what was not set is the default."""
     with connected(address, timeout) as client:
-        print_fields(client.query("queue", queue=name), as_json=as_json)
+        print_fields(as_map(client.queues.show(name)), as_json=as_json)
 
 
 def set_queue(

@@ -260,13 +260,13 @@ def show(
     with connected(address, timeout) as client:
         task = client.query("task", id=id)
         if payload:
-            task["payload"] = _payload_of(client, id)
+            task["payload"] = payload_of(client, id)
         print_fields(task, as_json=as_json)
         if task["state"] == "unknown":
             raise typer.Exit(FAILED)
 
 
-def _payload_of(client: Client, id: str) -> Any:
+def payload_of(client: Client, id: str) -> Any:
     """Returns a payload, and of one that is no msgpack its bytes; None when it is not there any more."""
     from zq.errors import TaskUnknownError
 
