@@ -277,7 +277,8 @@ def _work(runner: Worker, *, burst: bool) -> None:
             client.ping()
     if not runner.handlers:
         raise ValueError(f"worker {runner.name} has no handler; register one with @worker.task(queue)")
-    echo(f"zq worker {runner.name} takes tasks of {', '.join(runner.handlers)} from {runner.address}", err=True)
+    takes = f"zq worker {runner.name} takes tasks of {', '.join(runner.handlers)} from {runner.address}"
+    runner.on_connected = lambda: echo(takes, err=True)  # what is not let in must not look as if it were
     runner.run(burst=burst)
 
 

@@ -82,7 +82,7 @@ def submit(
     wait: Annotated[bool, typer.Option("--wait", "-w", help="Wait for the result and print it.")] = False,
     wait_timeout: Annotated[float | None, typer.Option(min=0.0, help="Seconds to wait for the result.")] = None,
     address: Address = None,
-    timeout: Timeout = 30.0,
+    timeout: Timeout = TIMEOUT,
     as_json: Json = False,
 ) -> None:
     """Submit a task, and print its id: it is on disk when that is printed."""

@@ -43,7 +43,7 @@ def publish(
         bool, typer.Option("--optional", help="It is no error that no queue is bound to the topic.")
     ] = False,
     address: Address = None,
-    timeout: Timeout = 30.0,
+    timeout: Timeout = TIMEOUT,
     as_json: Json = False,
 ) -> None:
     """Publish a task to every queue that is bound to a topic, in one transaction, and print the ids of the tasks."""
