@@ -1,4 +1,4 @@
-"""What a link says of a silence: once when nothing is heard of a coordinator that is asked, and once when it is over."""
+"""What a link says of a silence: once when nothing is heard of a coordinator that is asked, and once at its end."""
 
 from __future__ import annotations
 
