@@ -5,10 +5,12 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 import zq
+from patterns import stage
 from patterns.durable import engine, stillness
 from patterns.durable.stage_worker import make_worker, serving_nodes
 from patterns.durable.stillness import STILL_SECONDS, Stillness
@@ -98,3 +100,21 @@ def test_shared_run_says_that_nobody_answers(
         list(double.run([1], address=address, quiet=True))
 
     assert caplog.messages == [f"no answer yet from {address}; trying on"]
+
+
+def test_worker_of_a_pipeline_serves_every_stage_that_is_named() -> None:
+    some = both.__zq_worker__("add_one,double").handlers
+
+    assert [queue.rpartition("/")[2] for queue in some] == ["add_one", "double"]
+    with pytest.raises(ValueError, match="no stage 'fry'"):
+        both.__zq_worker__("double,fry")
+
+
+def test_unknown_argument_of_a_stage_is_named_with_those_that_there_are() -> None:
+    arguments: dict[str, Any] = {"wrokers": 2}
+
+    def fry(item: int) -> int:
+        return item
+
+    with pytest.raises(TypeError, match=r"stage fry: expected arguments of name, workers, .*, got wrokers"):
+        stage(**arguments)(fry)
