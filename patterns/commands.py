@@ -28,6 +28,8 @@ app = typer.Typer(
     name="pipeline",
     help="Run pipelines that are composed in code.",
     no_args_is_help=True,
+    add_completion=False,  # zq has one for all of its commands
+    rich_markup_mode=None,
     epilog="Exit codes: 0 done, 1 an item failed or was lost, 2 usage, 77 access denied, 130 interrupted.",
 )
 

@@ -57,6 +57,7 @@ if TYPE_CHECKING:
     from zq.client.topics import TopicBinding as TopicBinding
     from zq.client.topics import Topics as Topics
     from zq.client.workers import AsyncWorkers as AsyncWorkers
+    from zq.client.workers import HeldTask as HeldTask
     from zq.client.workers import Workers as Workers
     from zq.client.workers import WorkerStatus as WorkerStatus
     from zq.core.options import CoordinatorOptions as CoordinatorOptions
@@ -122,7 +123,7 @@ _NAMES = {
     "zq.client.receipt": "AsyncReceipt Receipt Receipts",
     "zq.client.schedules": "AsyncSchedules Schedules ScheduleStatus",
     "zq.client.topics": "AsyncTopics TopicBinding Topics",
-    "zq.client.workers": "AsyncWorkers Workers WorkerStatus",
+    "zq.client.workers": "AsyncWorkers HeldTask Workers WorkerStatus",
     "zq.core.options": "CoordinatorOptions",
     "zq.core.peer_limits": "PeerLimits",
     "zq.errors": (

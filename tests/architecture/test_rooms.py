@@ -33,7 +33,9 @@ ROOMS: dict[str, str] = {
     "zq.worker": "zq.sessions zq.sockets zq.keys zq.processes zq.handling zq.task zq.submit_options zq.wire zq.errors",
     "zq.app": "zq.client zq.worker zq.server.calendar zq.core zq.store zq.sessions zq.sockets zq.keys zq.processes zq.handling zq.task zq.submit_options zq.wire zq.errors",
     "zq.executor": "zq.app zq.client zq.worker zq.server zq.processes zq.handling zq.sockets zq.keys zq.task zq.submit_options zq.wire zq.errors",
+    "zq.dashboard": "zq.monitor",
     "zq.cli": "zq",
+    "zq.__main__": "zq",
     "zq.pytest_plugin": "zq",
     "patterns.errors": "",
     "patterns.sockets": "",
@@ -75,6 +77,9 @@ OF_ZQ_FOR_PATTERNS = ("zq.processes", "zq.lazy", "zq.handling", "zq.keys")
 how anybody's code is called, and keys.
 """
 
+OVER_PUBLIC_NAMES = ("zq.dashboard",)
+"""Rooms of zq that use it as any program does: they import the package, and of it only what it exports."""
+
 ROOFS = ("zq", "patterns")
 """The packages themselves name everything that is public; whoever imports them from below could reach what is above."""
 
@@ -108,6 +113,8 @@ def is_allowed(found: Import) -> bool:
     if is_under(by, "patterns") and is_under(target, "zq"):
         return target == "zq" or any(is_under(target, room) for room in OF_ZQ_FOR_PATTERNS)
     room = room_of(by)
+    if target == "zq" and room in OVER_PUBLIC_NAMES:
+        return True
     if target == "zq" and found.name == "__version__":
         return True
     if is_under(target, room):

@@ -21,11 +21,12 @@ LONG_FILES: dict[str, str] = {}
 
 LONG_FUNCTIONS: dict[str, str] = {
     "zq/cli/tasks.py:submit": "every option of a submit is a parameter of it, which is how typer reads them",
+    "zq/cli/serving.py:coordinator": "the same, for every setting of a coordinator",
 }
 """Functions (`path:name`) that may be longer, each with its reason."""
 
 OUTSIDE_THE_CORE = {"asyncio", "lmdb", "logging", "os", "random", "secrets", "threading", "time", "uuid", "zmq"}
-"""Clocks, chance, disks, sockets and threads: what the core gets as arguments (README, map of the files)."""
+"""Clocks, chance, disks, sockets and threads: what the core gets as arguments (docs/architecture.md, the map)."""
 
 FORBIDDEN_EVERYWHERE = {"pickle", "cPickle", "cloudpickle", "dill", "marshal", "shelve", "click"}
 """Formats that run what they read; and click, since typer carries its own."""
@@ -58,6 +59,7 @@ def test_nothing_loads_what_could_run() -> None:
 
 
 LOADERS = {
+    "zq.cli.line.commands": "of the commands only the one is loaded that is asked for; they are named in a table",
     "zq.lazy": "the names of a package are loaded when they are first used",
     "zq.processes.birth": "a child runs the module that its parent names by its `__name__`",
     "zq.processes.references": "what a user names is loaded by that name",

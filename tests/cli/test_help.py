@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 from dataclasses import fields
@@ -12,8 +13,8 @@ import zq
 from tests.cli.conftest import Invoke
 
 EXIT_CODES = (
-    "0 done, 1 the operation or task failed, 2 usage, 69 coordinator unreachable, 75 timed out, "
-    "77 access denied, 130 interrupted"
+    "0 done, 1 the operation or task failed, 2 usage, 69 coordinator unreachable, 75 timed out or nothing to pull, "
+    "77 access denied, 130 interrupted, 141 nobody reads the output"
 )
 
 SETTINGS = {
@@ -40,29 +41,31 @@ SETTINGS = {
 """Options of the coordinator: the unit that help must name, and the default."""
 
 
+def option_in_help(text: str, option: str) -> str:
+    """Returns what help says of an option, on one line."""
+    [found] = [one for one in re.split(r"\n(?=  -|\n)", text) if re.match(rf"  (-\w, )?--{option} ", one)]
+    return " ".join(found.split())
+
+
 def test_help_lists_the_exit_codes(invoke_alone: Invoke) -> None:
-    assert EXIT_CODES in invoke_alone("--help").stdout
+    assert EXIT_CODES in " ".join(invoke_alone("--help").stdout.split())
 
 
 @pytest.mark.parametrize("option", SETTINGS)
 def test_help_of_the_coordinator_shows_unit_default_and_variable(option: str, invoke_alone: Invoke) -> None:
     unit, default = SETTINGS[option]
 
-    lines = [line for line in invoke_alone("coordinator", "--help").stdout.splitlines() if f"--{option} " in line]
+    said = option_in_help(invoke_alone("coordinator", "--help").stdout, option)
 
-    assert len(lines) == 1
-    assert unit in lines[0]
-    assert f"[default: {default}]" in lines[0]
-    assert f"[env var: ZQ_{option.upper().replace('-', '_')}]" in lines[0]
+    assert unit in said
+    assert f"[env var: ZQ_{option.upper().replace('-', '_')}; default: {default}]" in said
 
 
 @pytest.mark.parametrize("option", ["keys", "audit"])
 def test_help_of_the_coordinator_shows_the_variable_of_what_has_no_default(option: str, invoke_alone: Invoke) -> None:
-    (line,) = [
-        line for line in invoke_alone("coordinator", "--help").stdout.splitlines() if line.startswith(f"│ --{option} ")
-    ]
+    said = option_in_help(invoke_alone("coordinator", "--help").stdout, option)
 
-    assert f"[env var: ZQ_{option.upper()}]" in line
+    assert f"[env var: ZQ_{option.upper()}]" in said
 
 
 def test_every_setting_of_a_coordinator_is_an_option() -> None:
@@ -161,18 +164,6 @@ def test_version_is_that_of_the_package(invoke_alone: Invoke) -> None:
     result = invoke_alone("--version")
 
     assert (result.exit_code, result.stdout) == (0, f"{zq.__version__}\n")
-
-
-def test_help_imports_neither_sockets_nor_stores_nor_tables() -> None:
-    code = (
-        "import sys, zq.cli.app\n"
-        "heavy = {'zmq', 'lmdb', 'msgpack', 'rich', 'pydantic', 'asyncio', 'zq.client.client', 'zq.server.loop', 'zq.worker.worker'}\n"
-        "print(sorted(heavy & sys.modules.keys()))"
-    )
-
-    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-
-    assert found.stdout == "[]\n"
 
 
 def test_importing_zq_loads_nothing_until_it_is_used() -> None:

@@ -14,7 +14,8 @@ import pytest
 import zq
 from tests.cli.conftest import Result, run_command
 from tests.keys.gate import Gate
-from zq.cli.app import app, takes_key
+from zq.cli.app import own_functions
+from zq.cli.line.commands import with_shared_options
 
 DENIED = 77
 
@@ -43,12 +44,7 @@ GIVEN: dict[str, str] = {
 
 def commands() -> dict[str, Any]:
     """Returns every command that has an address, by its name."""
-    found: dict[str, Any] = {info.callback.__name__: info.callback for info in app.registered_commands if info.callback}
-    for group in app.registered_groups:
-        inner = group.typer_instance
-        assert inner is not None
-        found.update({f"{inner.info.name} {one.name}": one.callback for one in inner.registered_commands})
-    return {name: one for name, one in found.items() if "address" in inspect.signature(one).parameters}
+    return {name: one for name, one in own_functions() if "address" in inspect.signature(one).parameters}
 
 
 def arguments_of(name: str, command: Any, behind: str) -> list[str]:
@@ -284,5 +280,5 @@ def test_only_commands_that_talk_to_a_coordinator_take_a_key() -> None:
     def talking(address: str | None = None) -> None:
         """Talks to a coordinator."""
 
-    assert takes_key(lonely) is lonely
-    assert list(inspect.signature(takes_key(talking)).parameters) == ["address", "key"]
+    assert with_shared_options(lonely) is lonely
+    assert list(inspect.signature(with_shared_options(talking)).parameters) == ["address", "key"]

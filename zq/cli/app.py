@@ -1,73 +1,247 @@
-"""The commands of `zq` and what they share.
+"""The commands of `zq`, one line each, and the options that stand before them.
+
+Nothing of a command is loaded before it is asked for; the list of all of them is made of the lines below.
 
 Other packages add commands by an entry point in the group `zq.commands` whose value is a typer.Typer. They are looked
-for only when a command is not one of zq's own, and for the list in `zq --help`: reading the metadata of all packages
-takes longer than most commands.
+for only when a command is not one of zq's own, and by `zq commands`: reading the metadata of all packages takes longer
+than most commands.
 """
 
 from __future__ import annotations
 
-import functools
-import inspect
 import sys
-from collections.abc import Callable
-from importlib.metadata import EntryPoint, entry_points
-from typing import Annotated, Any
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from typer.core import TyperGroup
 
-from zq.cli import (
-    contexts,
-    dead,
-    groups,
-    keys,
-    listing,
-    namespaces,
-    pulling,
-    queue_operations,
-    queues,
-    schedules,
-    serving,
-    tasks,
-    topics,
-)
-from zq.cli.arguments import KeyFile
-from zq.cli.live import commands
-from zq.cli.output import EXIT_CODES, INTERRUPTED, echo, exit_codes
+from zq.cli.arguments import Json, KeyFile, Plain
+from zq.cli.line.commands import WIDTH_MAX, Added, CommandGroup, Verb, Verbs, adopt, first_paragraph, load_function
+from zq.cli.line.nearest import did_you_mean
+from zq.cli.line.settings import environment, settings_of
+from zq.cli.output import EXIT_CODES, INTERRUPTED, echo, exit_codes, plain_output
+
+if TYPE_CHECKING:
+    from importlib.metadata import EntryPoint
 
 GROUP = "zq.commands"
 
+TREE: dict[str, dict[str, Verb | Verbs | Added]] = {
+    "Start": {
+        "coordinator": Verb("zq.cli.serving:coordinator", "Run a coordinator, which keeps the queues."),
+        "worker": Verb("zq.cli.serving:worker", "Run a worker, an app or the stages of a pipeline."),
+        "pipeline": Added("Run pipelines that are composed in code."),
+        "bench": Verb("zq.cli.serving:bench", "Measure how many tasks a second there are."),
+    },
+    "Look": {
+        "dashboard": Verb("zq.cli.web.dashboard:dashboard", "Show a coordinator in the browser."),
+        "status": Verb("zq.cli.listing:status", "Show what the coordinator has and does."),
+        "events": Verb("zq.cli.listing:events", "Follow what happens, an event a line."),
+        "why": Verb("zq.cli.tasks:why", "Say why a task does not run now."),
+        "tasks": Verbs(
+            "Look at tasks, cancel them, try dead ones again.",
+            {
+                "ls": "zq.cli.tasks:list_tasks",
+                "show": "zq.cli.tasks:show",
+                "trace": "zq.cli.tasks:trace",
+                "cancel": "zq.cli.tasks:cancel",
+                "retry": "zq.cli.tasks:retry",
+                "bury": "zq.cli.tasks:bury",
+            },
+        ),
+        "queues": Verbs(
+            "Look at queues, set their policies, and purge, move or delete them.",
+            {
+                "ls": "zq.cli.queues:list_queues",
+                "show": "zq.cli.queues:show",
+                "set": "zq.cli.queues:set_queue",
+                "pause": "zq.cli.queues:pause",
+                "resume": "zq.cli.queues:resume",
+                "drain": "zq.cli.queue_operations:drain",
+                "purge": "zq.cli.queue_operations:purge",
+                "move": "zq.cli.queue_operations:move",
+                "rm": "zq.cli.queue_operations:delete",
+                "operations": "zq.cli.queue_operations:list_operations",
+            },
+        ),
+        "workers": Verbs(
+            "Look at workers, and tell them to drain, resume, stop or resize.",
+            {
+                "ls": "zq.cli.steering.workers:list_workers",
+                "drain": "zq.cli.steering.workers:drain",
+                "resume": "zq.cli.steering.workers:resume",
+                "stop": "zq.cli.steering.workers:stop",
+                "resize": "zq.cli.steering.workers:resize",
+            },
+        ),
+        "dead": Verbs(
+            "Look at dead letters, replay or purge them.",
+            {
+                "ls": "zq.cli.dead:list_dead",
+                "show": "zq.cli.dead:show",
+                "replay": "zq.cli.dead:replay",
+                "kick": "zq.cli.dead:kick",
+                "replays": "zq.cli.dead:list_replays",
+                "stop": "zq.cli.dead:stop",
+                "purge": "zq.cli.dead:purge",
+            },
+        ),
+        "groups": Verbs(
+            "Look at groups of tasks whose results are joined, and cancel them.",
+            {
+                "ls": "zq.cli.groups:list_groups",
+                "show": "zq.cli.groups:show",
+                "cancel": "zq.cli.groups:cancel",
+            },
+        ),
+    },
+    "Act": {
+        "submit": Verb("zq.cli.tasks:submit", "Submit a task, and print its id."),
+        "publish": Verb("zq.cli.topics:publish", "Publish a task to every queue that is bound to a topic."),
+        "pull": Verb("zq.cli.pulling:pull", "Take tasks to work on, one JSON object a line."),
+        "pulled": Verbs(
+            "End tasks that were pulled, or prolong their leases.",
+            {
+                "done": "zq.cli.pulling:done",
+                "fail": "zq.cli.pulling:fail",
+                "release": "zq.cli.pulling:release",
+                "extend": "zq.cli.pulling:extend",
+            },
+        ),
+        "schedules": Verbs(
+            "Make, look at and change recurring tasks.",
+            {
+                "ls": "zq.cli.schedules:list_schedules",
+                "show": "zq.cli.schedules:show",
+                "add": "zq.cli.schedules:add",
+                "set": "zq.cli.schedules:set_schedule",
+                "pause": "zq.cli.schedules:pause",
+                "resume": "zq.cli.schedules:resume",
+                "rm": "zq.cli.schedules:remove",
+            },
+        ),
+        "topics": Verbs(
+            "Look at the bindings of queues to topics, and change them.",
+            {
+                "ls": "zq.cli.topics:list_bindings",
+                "match": "zq.cli.topics:match",
+                "bind": "zq.cli.topics:bind",
+                "unbind": "zq.cli.topics:unbind",
+            },
+        ),
+    },
+    "Care": {
+        "namespaces": Verbs(
+            "Look at namespaces, and limit what their queues hold together.",
+            {
+                "ls": "zq.cli.namespaces:list_namespaces",
+                "show": "zq.cli.namespaces:show",
+                "set": "zq.cli.namespaces:set_namespace",
+            },
+        ),
+        "keys": Verbs(
+            "Make keys, let them in, and take their rights away.",
+            {
+                "new": "zq.cli.keys:new",
+                "allow": "zq.cli.keys:allow",
+                "revoke": "zq.cli.keys:revoke",
+                "rotate": "zq.cli.keys:rotate",
+                "ls": "zq.cli.keys:list_keys",
+            },
+        ),
+        "context": Verbs(
+            "Look at the contexts in zq.toml: address, key and namespace by a name.",
+            {
+                "ls": "zq.cli.contexts:list_contexts",
+                "show": "zq.cli.contexts:show",
+            },
+        ),
+        "commands": Verb("zq.cli.app:list_all_commands", "List every command, those that packages add too."),
+    },
+}
+"""All commands by the headings of `zq --help`."""
 
-class ExtensibleGroup(TyperGroup):
+
+class Root(CommandGroup):
     """The commands of zq, and those of packages that add some."""
 
-    def list_commands(self, ctx: Any) -> list[str]:
-        """Returns the names of all commands."""
-        own = super().list_commands(ctx)
-        return [*own, *sorted(_added().keys() - set(own))]
+    entries = {name: entry for commands in TREE.values() for name, entry in commands.items()}
 
     def get_command(self, ctx: Any, cmd_name: str) -> Any:
         """Returns a command by its name, or None."""
-        own = super().get_command(ctx, cmd_name)
-        if own is not None or cmd_name.startswith("-"):
-            return own
-        found = _added().get(cmd_name)
-        return None if found is None else typer.main.get_command(found.load())
+        if cmd_name.startswith("-") or not isinstance(self.entries.get(cmd_name), Added | None):
+            return super().get_command(ctx, cmd_name)
+        if cmd_name not in self.commands:
+            found = added_commands().get(cmd_name)
+            if found is None:
+                return None
+            self.commands[cmd_name] = adopt(found.load())
+        return self.commands[cmd_name]
+
+    def format_commands(self, ctx: Any, formatter: Any) -> None:  # noqa: ARG002 - the signature of typer
+        """Writes the list of commands, of which none is loaded for it."""
+        width = max(map(len, self.entries))
+        for heading, commands in TREE.items():
+            with formatter.section(heading):
+                formatter.write_dl([(f"{name:<{width}}", entry.help) for name, entry in commands.items()])
+
+    def _fail(self, ctx: Any, typed: str) -> None:
+        known = [*self.list_commands(ctx), *added_commands()]
+        ctx.fail(f"No such command {typed!r}{did_you_mean(typed, known) or '.'}")
 
 
-def _added() -> dict[str, EntryPoint]:
+def added_commands() -> dict[str, EntryPoint]:
+    """Returns the entry points of packages that add commands, by the names of these."""
+    from importlib.metadata import entry_points
+
     return {one.name: one for one in entry_points(group=GROUP)}
 
 
+def own_functions() -> Iterator[tuple[str, Callable[..., Any]]]:
+    """Yields every command of zq's own, such as `tasks ls`, and its function."""
+    for name, entry in Root.entries.items():
+        if isinstance(entry, Verb):
+            yield name, load_function(entry.place)
+        elif isinstance(entry, Verbs):
+            for verb, place in entry.commands.items():
+                yield f"{name} {verb}", load_function(place)
+
+
+def list_all_commands(as_json: Json = False) -> None:
+    """List every command with what it does, those that other packages add too.
+
+    Examples:
+        zq commands
+        zq commands --json
+    """
+    from zq.cli.output import print_rows
+
+    root = typer.main.get_command(app)
+    with exit_codes(), typer.Context(root, info_name="zq") as context:
+        names = [*Root.entries, *sorted(added_commands().keys() - Root.entries.keys())]
+        print_rows(_rows_of(root, names, context), ["command", "help"], as_json=as_json)
+
+
+def _rows_of(group: Any, names: list[str], context: Any, prefix: str = "") -> Iterator[dict[str, Any]]:
+    for name in names:
+        command = group.get_command(context, name)
+        if command is None:  # an entry point of a package that is not there
+            continue
+        if hasattr(command, "list_commands"):
+            yield from _rows_of(command, command.list_commands(context), context, f"{prefix}{name} ")
+        else:
+            yield {"command": f"{prefix}{name}", "help": first_paragraph(command.help)}
+
+
 app = typer.Typer(
-    cls=ExtensibleGroup,
+    cls=Root,
     name="zq",
     help="Durable task queues on ZeroMQ, with no broker to install.",
     epilog=EXIT_CODES,
     no_args_is_help=True,
-    pretty_exceptions_show_locals=False,
-    context_settings={"help_option_names": ["-h", "--help"]},
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": WIDTH_MAX},
 )
 
 
@@ -101,16 +275,18 @@ def options(
             "--namespace", "-N", envvar="ZQ_NAMESPACE", help="Namespace in which all names are, such as team-a."
         ),
     ] = None,
+    is_plain: Plain = False,
 ) -> None:
     """Durable task queues on ZeroMQ, with no broker to install."""
     if name:
         with exit_codes():
-            settings = contexts.settings_of(name, is_explicit=_is_option(context, "name"))
-        context.with_resource(contexts.environment(settings))
+            settings = settings_of(name, is_explicit=_is_option(context, "name"))
+        context.with_resource(environment(settings))
     given = {"ZQ_KEY": (key, "key"), "ZQ_NAMESPACE": (namespace, "namespace")}
     context.with_resource(
-        contexts.environment({name: text for name, (text, option) in given.items() if _is_option(context, option)})
+        environment({name: text for name, (text, option) in given.items() if _is_option(context, option)})
     )
+    context.with_resource(plain_output(is_plain))
 
 
 def _is_option(context: typer.Context, name: str) -> bool:
@@ -119,130 +295,9 @@ def _is_option(context: typer.Context, name: str) -> bool:
     return source is not None and source.name == "COMMANDLINE"
 
 
-def takes_key(command: Callable[..., None]) -> Callable[..., None]:
-    """Returns a command with the option --key, too, if it is one that talks to a coordinator (and so has an address),
-    and has no option of that name: tasks have keys of another kind.
-    """
-    signature = inspect.signature(command, eval_str=True)
-    if "address" not in signature.parameters or "key" in signature.parameters:
-        return command
-
-    @functools.wraps(command)
-    def with_key(*arguments: Any, key: str | None = None, **options: Any) -> None:
-        with contexts.environment({} if key is None else {"ZQ_KEY": key}):
-            command(*arguments, **options)
-
-    added = inspect.Parameter("key", inspect.Parameter.KEYWORD_ONLY, default=None, annotation=KeyFile)
-    parameters = [one.replace(kind=inspect.Parameter.KEYWORD_ONLY) for one in signature.parameters.values()]
-    at = [one.name for one in parameters].index("address") + 1
-    with_key.__signature__ = signature.replace(parameters=[*parameters[:at], added, *parameters[at:]])  # type: ignore[attr-defined]
-    with_key.__annotations__ = {**command.__annotations__, "key": KeyFile}
-    return with_key
-
-
-for _command in (
-    *(serving.coordinator, serving.worker, serving.bench),
-    *(tasks.submit, pulling.pull, topics.publish, tasks.why, listing.status, listing.events),
-    *(commands.top, commands.stat),
-):
-    app.command()(takes_key(_command))
-
-_GROUPS: list[tuple[str, str, dict[str, Any]]] = [
-    (
-        "tasks",
-        "Look at tasks, cancel them, try dead ones again.",
-        {
-            "ls": tasks.list_tasks,
-            "show": tasks.show,
-            "trace": tasks.trace,
-            "cancel": tasks.cancel,
-            "retry": tasks.retry,
-            "bury": tasks.bury,
-        },
-    ),
-    (
-        "groups",
-        "Look at groups of tasks whose results are joined, and cancel them.",
-        {"ls": groups.list_groups, "show": groups.show, "cancel": groups.cancel},
-    ),
-    ("workers", "Look at workers.", {"ls": listing.list_workers}),
-    (
-        "queues",
-        "Look at queues, set their policies, and purge, move or delete them.",
-        {
-            "ls": queues.list_queues,
-            "show": queues.show,
-            "set": queues.set_queue,
-            "pause": queues.pause,
-            "resume": queues.resume,
-            "drain": queue_operations.drain,
-            "purge": queue_operations.purge,
-            "move": queue_operations.move,
-            "rm": queue_operations.delete,
-            "operations": queue_operations.list_operations,
-        },
-    ),
-    (
-        "namespaces",
-        "Look at namespaces, and limit what their queues hold together.",
-        {"ls": namespaces.list_namespaces, "show": namespaces.show, "set": namespaces.set_namespace},
-    ),
-    (
-        "topics",
-        "Look at the bindings of queues to topics, and change them.",
-        {"ls": topics.list_bindings, "match": topics.match, "bind": topics.bind, "unbind": topics.unbind},
-    ),
-    (
-        "pulled",
-        "End tasks that were pulled, or prolong their leases.",
-        {"done": pulling.done, "fail": pulling.fail, "release": pulling.release, "extend": pulling.extend},
-    ),
-    (
-        "schedules",
-        "Make, look at and change recurring tasks.",
-        {
-            "ls": schedules.list_schedules,
-            "show": schedules.show,
-            "add": schedules.add,
-            "set": schedules.set_schedule,
-            "pause": schedules.pause,
-            "resume": schedules.resume,
-            "rm": schedules.remove,
-        },
-    ),
-    (
-        "dead",
-        "Look at dead letters, replay or purge them.",
-        {
-            "ls": dead.list_dead,
-            "replay": dead.replay,
-            "kick": dead.kick,
-            "replays": dead.list_replays,
-            "stop": dead.stop,
-            "purge": dead.purge,
-        },
-    ),
-    (
-        "context",
-        "Look at the contexts in zq.toml: address, key and namespace by a name.",
-        {"ls": contexts.list_contexts, "show": contexts.show},
-    ),
-    (
-        "keys",
-        "Make keys, let them in, and take their rights away: in the coordinator's directory of keys.",
-        {"new": keys.new, "allow": keys.allow, "revoke": keys.revoke, "rotate": keys.rotate, "ls": keys.list_keys},
-    ),
-]
-for _name, _help, _commands in _GROUPS:
-    _group = typer.Typer(name=_name, help=_help, no_args_is_help=True, epilog=EXIT_CODES)
-    for _verb, _function in _commands.items():
-        _group.command(_verb)(takes_key(_function))
-    app.add_typer(_group)
-
-
 def run() -> None:
     """Runs the command of the process' arguments."""
     try:
-        app(prog_name="zq")
+        typer.main.get_command(app)(prog_name="zq")
     except KeyboardInterrupt:
         sys.exit(INTERRUPTED)

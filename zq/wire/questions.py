@@ -50,6 +50,7 @@ def _shape(*paths: str) -> Shape:
 
 
 _EVENT = ("worker", "queue", "from", "to", "batches.id", "batches.queue")
+_WORKER = ("name", "queues", "tasks.id", "tasks.queue")
 _SCHEDULE = ("name", "queue", "last_id")
 _REPLAY = _OPERATION = ("id", "queue", "to")
 
@@ -64,7 +65,7 @@ NAMES_IN_QUERIES: Final[dict[str, Question]] = {
     "failures": _listing("queue", "queue", "id", "worker"),
     "queues": _listing("", "name"),
     "queue": _question("queue", "name"),
-    "workers": _listing("", "name", "queues"),
+    "workers": _listing("", *_WORKER),
     "replays": _listing("", *_REPLAY),
     "schedules": _listing("", *_SCHEDULE),
     "schedule": _question("name", *_SCHEDULE),
@@ -100,6 +101,7 @@ NAMES_IN_COMMANDS: Final[dict[str, Question]] = {
     "move": _question("id queue to", *_OPERATION),
     "delete": _question("id queue", *_OPERATION),
     "set-namespace": _question("name", "name"),
+    "steer-worker": _question("name", *_WORKER),
     "bind": _question("pattern queue"),
     "unbind": _question("pattern queue"),
 }

@@ -5,7 +5,7 @@ transaction.
 from collections.abc import Callable
 from typing import Any, Final
 
-from zq.core.admin import chores, dead_searches, namespaces, operations
+from zq.core.admin import chores, dead_searches, namespaces, operations, workers
 from zq.core.admin.dead_searches import DeadSearch
 from zq.core.admin.policies import set_policies
 from zq.core.arguments import (
@@ -186,6 +186,7 @@ COMMANDS: dict[str, Callable[[Books, Step, dict[str, Any]], Any]] = {
     "move": operations.move,
     "delete": operations.delete,
     "set-namespace": namespaces.set_limits,
+    "steer-worker": workers.steer,
     "bind": publishing.bind,
     "unbind": publishing.unbind,
 }

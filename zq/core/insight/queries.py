@@ -6,6 +6,7 @@ from typing import Any
 
 from zq.core import tables
 from zq.core.admin import namespaces, operations
+from zq.core.admin.workers import worker_row
 from zq.core.arguments import InvalidRequestError, checked, flag_in, limit_in, optional_name_in, prefix, text_in
 from zq.core.insight import browsing, reasons, task_rows, traces
 from zq.core.insight.lookup import Sight, look
@@ -14,7 +15,6 @@ from zq.core.measures.queue_rows import SHOWN_COUNTS, SHOWN_TOTALS, queue_fields
 from zq.core.pages import Budget, Page, page
 from zq.core.state import history, places
 from zq.core.state.books import Books, one_queue
-from zq.core.state.holder import Life
 from zq.core.state.leases import Holder
 from zq.core.state.namespace_limits import Tally
 from zq.core.state.queue import COUNT_NAMES
@@ -133,28 +133,9 @@ def _workers(books: Books, step: Step, arguments: dict[str, Any]) -> Page:
             worker = books.workers[name]
             budget.spend((len(worker.queues) + len(worker.leases)) // LOOKED_AT_PER_WORK)
             is_inside = name.startswith(inside) or _takes_from(worker, inside)
-            yield name, _worker_row(worker, step) if is_inside else None
+            yield name, worker_row(worker, step) if is_inside else None
 
     return page(arguments, "", find)
-
-
-def _worker_row(worker: Holder, step: Step) -> dict[str, Any]:
-    return {
-        "name": worker.name,
-        "state": _state_of(worker),
-        "queues": list(worker.queues),
-        "credit": worker.credit,
-        "held": worker.held,
-        "running": sum([len(lease.started) for lease in worker.leases.values()]),
-        "heard_ago": round(step.now - worker.heard_at, 3),
-        "connected_for": None if worker.peer is None else round(step.now - worker.connected_at, 3),
-        "done": worker.done,
-    }
-
-
-def _state_of(worker: Holder) -> str:
-    is_stuck = worker.life is Life.LIVE and worker.idle_finds > 0
-    return "stuck" if is_stuck else worker.life.value
 
 
 def _task(books: Books, step: Step, arguments: dict[str, Any]) -> dict[str, Any]:

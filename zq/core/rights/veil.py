@@ -91,6 +91,7 @@ def _workers(view: View, value: Any) -> Any:
     rows = found["rows"] if isinstance(found, dict) else found
     for row in rows:
         row["queues"] = [queue for queue in row["queues"] if view.rights.may_see(queue)]
+        row["tasks"] = [task for task in row["tasks"] if view.rights.may_see(task["queue"])]
     return found
 
 

@@ -16,8 +16,12 @@ from zq.wire.retry import RetryPolicy
 
 def fail(
     books: Books, step: Step, single: StoredBatch, error: str, *, retry_in: float | None = None, is_final: bool = False
-) -> None:
-    """Charges a start that failed to a task that was split off: it is tried again, or it is dead."""
+) -> float | None:
+    """Charges a start that failed to a task that was split off: it is tried again, or it is dead.
+
+    Returns:
+        Seconds until it is tried again; None: it is dead.
+    """
     event_streams.note_batch(books.events, single, "failed", error)
     single.attempts += 1
     single.failures += 1
@@ -31,13 +35,14 @@ def fail(
     if is_final or single.attempts >= attempts_limit(books, single) or (policy.kind == "none" and retry_in is None):
         _note(books, step, single, worker, error, None)
         endings.bury(books, step, single, error)
-        return
+        return None
     # Chance is a hash of the task and the attempt, so that the core needs no random numbers and still no two tasks keep
     # step.
     chance = crc32(f"{single.own_id}/{single.attempts}".encode()) / 0xFFFFFFFF
     delay = policy.delay(single.failures, chance) if retry_in is None else retry_in
     _note(books, step, single, worker, error, step.wall + delay)
     try_again(books, step, single, error, delay)
+    return delay
 
 
 def lose(books: Books, step: Step, single: StoredBatch, worker: str, why: str) -> None:

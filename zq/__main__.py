@@ -1,0 +1,5 @@
+"""`python -m zq` is `zq`."""
+
+from zq.cli import main
+
+main()
