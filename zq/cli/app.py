@@ -31,11 +31,15 @@ TREE: dict[str, dict[str, Verb | Verbs | Added]] = {
         "coordinator": Verb("zq.cli.serving:coordinator", "Run a coordinator, which keeps the queues."),
         "worker": Verb("zq.cli.serving:worker", "Run a worker, an app or the stages of a pipeline."),
         "pipeline": Added("Run pipelines that are composed in code."),
+        "work": Verb("zq.cli.starting.work:work", "Run a program for each task of a queue."),
+        "dev": Verb("zq.cli.starting.dev:dev", "Run all that development needs, in one terminal."),
         "bench": Verb("zq.cli.serving:bench", "Measure how many tasks a second there are."),
     },
     "Look": {
         "dashboard": Verb("zq.cli.web.dashboard:dashboard", "Show a coordinator in the browser."),
         "status": Verb("zq.cli.listing:status", "Show what the coordinator has and does."),
+        "top": Verb("zq.cli.live.commands:top", "Show queues, workers and failures live."),
+        "stat": Verb("zq.cli.live.commands:stat", "Print rates and depths, a line a second."),
         "events": Verb("zq.cli.listing:events", "Follow what happens, an event a line."),
         "why": Verb("zq.cli.tasks:why", "Say why a task does not run now."),
         "tasks": Verbs(

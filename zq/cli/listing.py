@@ -19,6 +19,9 @@ SCREEN_ROWS_MAX = 500
 
 def status(
     with_all: Annotated[bool, typer.Option("--all", help="Also what is used of which limits.")] = False,
+    watch: Annotated[
+        bool, typer.Option("--watch", "-w", help="Go on showing it: live in a terminal, else a line a second.")
+    ] = False,
     address: Address = None,
     timeout: Timeout = TIMEOUT,
     as_json: Json = False,
@@ -30,8 +33,14 @@ def status(
     Examples:
         zq status
         zq status --all
+        zq status --watch
         zq status --json
     """
+    if watch:
+        from zq.cli.live.commands import watch_status
+
+        watch_status(address, timeout, as_json=as_json)
+        return
     with connected(address, timeout) as client:
         found = client.query("status")
         if as_json or not is_terminal():

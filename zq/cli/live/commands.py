@@ -15,7 +15,12 @@ Lines = Annotated[int | None, typer.Option("--count", "-n", min=1, help="End aft
 
 
 def top(interval: Interval = 1.0, address: Address = None, timeout: Timeout = TIMEOUT) -> None:
-    """Watch queues, workers and failures, live, with keys to pause, resume and look closely; ? shows them."""
+    """Watch queues, workers and failures, live, with keys to pause, resume and look closely; ? shows them.
+
+    Examples:
+        zq top
+        zq top --interval 5
+    """
     if not has_terminal():
         fail("zq top needs a terminal; zq stat prints a line a second, also into a pipe", USAGE)
     watch_in_terminal(interval, address, timeout)
@@ -28,7 +33,13 @@ def stat(
     timeout: Timeout = TIMEOUT,
     as_json: Json = False,
 ) -> None:
-    """Print a line a second: tasks in, out and failed, what waits and runs, workers, commits, store and memory."""
+    """Print a line a second: tasks in, out and failed, what waits and runs, workers, commits, store and memory.
+
+    Examples:
+        zq stat
+        zq stat --interval 5 --count 12
+        zq stat --json
+    """
     from zq.cli.live.stat import print_stat
 
     with connected(address, timeout) as client:
