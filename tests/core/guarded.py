@@ -154,7 +154,7 @@ def words(verb: str, queue: str, *, unknown: bool = False) -> Any:
             return Hello(named(queue, "mine"), "1", (queue,), 0, 1, ())
         case "tasks":
             return Query(1, verb, {"state": "any"})
-        case "queue":
+        case "queue" | "history":
             return Query(1, verb, {"queue": queue})
         case "task" | "payload" | "why" | "trace":
             return Query(1, verb, of_id)

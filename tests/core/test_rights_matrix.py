@@ -86,6 +86,7 @@ QUERY_TABLE: dict[str, tuple[str, str]] = {
     "schedule": (CALLER, HIDDEN),
     "tasks": (CALLER, UNSEEN),
     "queue": (CALLER, FORBIDDEN),
+    "history": (CALLER, FORBIDDEN),
     "match": (CALLER, "unseen, or forbidden in another namespace"),
 }
 

@@ -63,6 +63,7 @@ NAMES_IN_QUERIES: Final[dict[str, Question]] = {
     "tasks": _listing("queue worker", "id", "queue", "worker"),
     "payload": _question("id"),
     "failures": _listing("queue", "queue", "id", "worker"),
+    "history": _listing("queue"),
     "queues": _listing("", "name"),
     "queue": _question("queue", "name"),
     "workers": _listing("", *_WORKER),
@@ -80,7 +81,18 @@ NAMES_IN_QUERIES: Final[dict[str, Question]] = {
 }
 
 LISTINGS: Final = frozenset(
-    ("queues", "workers", "failures", "replays", "schedules", "groups", "bindings", "operations", "namespaces")
+    (
+        "queues",
+        "workers",
+        "failures",
+        "history",
+        "replays",
+        "schedules",
+        "groups",
+        "bindings",
+        "operations",
+        "namespaces",
+    )
 )
 """Queries that are answered by pages and, but for `tasks`, which a program reads page by page, wanted as a whole."""
 

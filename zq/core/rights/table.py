@@ -85,6 +85,7 @@ QUERY_RIGHTS: Final[dict[str, AskRow]] = {
     "tasks": AskRow(CALLERS, _QUEUE),
     "payload": AskRow(CALLERS, _ID_OF_TASK),
     "failures": AskRow(CALLERS, _QUEUE),
+    "history": AskRow(CALLERS, _QUEUE, needs_queue=True),
     "queues": AskRow(CALLERS),
     "queue": AskRow(CALLERS, _QUEUE),
     "workers": AskRow(CALLERS),

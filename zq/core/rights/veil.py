@@ -138,6 +138,7 @@ QUERY_VEILS: Final[dict[str, Callable[[View, Any], Any]]] = {
     "tasks": _rows(_of_queue),
     "payload": _as_it_is,
     "failures": _rows(_of_queue),
+    "history": _as_it_is,
     "queues": _rows(_named_queue),
     "queue": _as_it_is,
     "workers": _workers,
