@@ -208,6 +208,7 @@ class Author:
             "unbind": {"queue": queue, "pattern": self.one("a.*", "#")},
             "delete-schedule": {"name": "s1"},
             "steer-worker": {"name": self.one(*WORKERS), "action": self.one("drain", "resume", "resize", "stop")},
+            "run-schedule": {"name": "s1"},
         }
         verb = self.one(*verbs, "set-queue", "set-queue", "resume", "move")
         return Command(self.number(), verb, verbs[verb])

@@ -77,7 +77,7 @@ MESSAGES: dict[str, tuple[str, str]] = {
     "forward": (ALL, FORBIDDEN),
 }
 
-LISTS = "status queues workers failures replays schedules groups bindings operations namespaces"
+LISTS = "status queues workers failures flows dead-reasons replays schedules groups bindings operations namespaces"
 BY_ID = "task payload why trace group"
 
 QUERY_TABLE: dict[str, tuple[str, str]] = {
@@ -95,6 +95,7 @@ COMMAND_TABLE: dict[str, tuple[str, str]] = {
     "bury": (CALLER, HIDDEN),
     "set-schedule": (CALLER, HIDDEN),
     "delete-schedule": (CALLER, HIDDEN),
+    "run-schedule": (CALLER, HIDDEN),
     "replay": (ADMIN, FORBIDDEN),
     "start-replay": (ADMIN, FORBIDDEN),
     "stop-replay": (ADMIN, HIDDEN),

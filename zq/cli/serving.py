@@ -21,6 +21,7 @@ from zq.wire.address import check_bind_address
 from zq.wire.retry import RetryPolicy
 
 if TYPE_CHECKING:
+    from zq.cli.web.child import DashboardChild
     from zq.server.host import HostOptions
     from zq.server.loop import Server
     from zq.worker.worker import Worker
@@ -86,9 +87,17 @@ def coordinator(
     keys: Annotated[Path | None, _option("keys", "Directory of the keys that are let in (zq keys); without it everybody is.")] = None,
     audit: Annotated[Path | None, _option("audit", "File for a line about each deed of administration; without it they are logged. It needs --keys.")] = None,
     insecure_bind: Annotated[bool, _option("insecure-bind", "Allow an address that other machines can reach without --keys, that is without authentication.")] = False,
+    dashboard: Annotated[str | None, _option("dashboard", "HOST:PORT of a dashboard in a process beside it, such as 127.0.0.1:7780 (the extra dashboard).")] = None,
+    dashboard_key: Annotated[str | None, _option("dashboard-key", "File of the key that the dashboard shows; with --keys it needs one of an admin.")] = None,
     log_level: LogLevel = "info",
 ) -> None:  # fmt: skip
-    """Run a coordinator until SIGTERM or Ctrl-C. What it accepted is on disk."""
+    """Run a coordinator until SIGTERM or Ctrl-C. What it accepted is on disk.
+
+    Examples:
+        zq coordinator
+        zq coordinator --data ./orders.zq --bind tcp://127.0.0.1:7700
+        zq coordinator --bind tcp://0.0.0.0:7700 --keys ./keys
+    """
     from zq.server.loop import Server
     from zq.store import LmdbOptions
 
@@ -112,12 +121,15 @@ def coordinator(
         )
         _check_reach(bind, keys, insecure_bind=insecure_bind)
         store = LmdbOptions(map_bytes=map_mib * MIB, free_bytes_min=disk_free_mib * MIB)
-        host = _prepare_host(connections_max, memory_max_mib)
+        host, beside = (
+            _prepare_host(connections_max, memory_max_mib),
+            _prepare_dashboard(dashboard, dashboard_key, keys),
+        )
         server = Server(
             data, bind=bind, options=options, keys=keys, audit=audit, store_options=store, host_options=host
         )
         configure_log(log_level)
-        _serve(server)
+        _serve(server, beside)
 
 
 def _check_reach(bind: str, keys: Path | None, *, insecure_bind: bool) -> None:
@@ -141,7 +153,21 @@ def _prepare_host(connections_max: int | None, memory_max_mib: int | None) -> Ho
     return HostOptions(connections_max=connections_max, memory_max=memory_max)
 
 
-def _serve(server: Server) -> None:
+def _prepare_dashboard(bind: str | None, key: str | None, keys: Path | None) -> DashboardChild | None:
+    """Returns the dashboard that goes with a coordinator, if any; raises ValueError for one that cannot be."""
+    if bind is None:
+        return None
+    from zq.cli.web.child import DashboardChild
+
+    if keys is not None and key is None:
+        raise ValueError(
+            "with --keys a dashboard needs a key, too: give --dashboard-key FILE; "
+            f"zq keys new dashboard --role admin --keys {keys} makes one and lets it in"
+        )
+    return DashboardChild(bind, key)
+
+
+def _serve(server: Server, dashboard: DashboardChild | None) -> None:
     """Runs until a signal comes; a second one does what it does to any program."""
 
     def on_signal(number: int, frame: FrameType | None) -> None:  # noqa: ARG001 - the signature of signal handlers
@@ -159,8 +185,12 @@ def _serve(server: Server) -> None:
             "a task is completed at most once and executed at least once",
             err=True,
         )
+        if dashboard is not None:
+            dashboard.start(server.address)
         server.run()
     finally:
+        if dashboard is not None:
+            dashboard.stop()
         server.close()
         for one, handler in before.items():
             signal.signal(one, handler)
@@ -215,7 +245,14 @@ def worker(
     address: Address = None,
     log_level: LogLevel = "info",
 ) -> None:
-    """Run a worker until SIGTERM or Ctrl-C: the first drains it, the second ends it at once."""
+    """Run a worker until SIGTERM or Ctrl-C: the first drains it, the second ends it at once.
+
+    Examples:
+        zq worker shop:worker
+        zq worker shop.py:worker --processes 4
+        zq worker shop:worker --concurrency 8 --burst
+        zq worker shop:worker --reload
+    """
     if processes and concurrency:
         raise typer.BadParameter(
             "--processes and --concurrency exclude each other: handlers run in children or in threads"
@@ -269,12 +306,19 @@ def _supervise() -> NoReturn:
     raise typer.Exit(Supervisor().run())
 
 
-def _work(runner: Worker, *, burst: bool) -> None:
+def ready_for_burst(runner: Worker) -> None:
+    """Raises UnreachableError when there is no coordinator: a worker waits for it for ever, one that is to end must
+    not.
+    """
     from zq.client.client import Client
 
-    if burst:  # a worker waits for its coordinator for ever; one that is to end must not
-        with Client(runner.address, timeout=TIMEOUT, key=runner.key) as client:
-            client.ping()
+    with Client(runner.address, timeout=TIMEOUT, key=runner.key) as client:
+        client.ping()
+
+
+def _work(runner: Worker, *, burst: bool) -> None:
+    if burst:
+        ready_for_burst(runner)
     if not runner.handlers:
         raise ValueError(f"worker {runner.name} has no handler; register one with @worker.task(queue)")
     echo(f"zq worker {runner.name} takes tasks of {', '.join(runner.handlers)} from {runner.address}", err=True)
@@ -324,7 +368,12 @@ def bench(
     ] = None,
     as_json: Json = False,
 ) -> None:
-    """Measure durable end to end: public Client and Worker, a worker process, every task on disk and acknowledged."""
+    """Measure durable end to end: public Client and Worker, a worker process, every task on disk and acknowledged.
+
+    Examples:
+        zq bench
+        zq bench --tasks 100000 --batch 10 --json
+    """
     from zq.cli.benching import BenchPlan, measure, text
 
     configure_log("warning")

@@ -12,7 +12,7 @@ from zq.client.driving import Abandon, Blocking, Driver
 from zq.client.events import EventStream
 from zq.client.flow import Entry, entry_of, unless_refused
 from zq.client.group import Group, submit_group
-from zq.client.insight import FailureRow, HistoryRow, HistoryStep, Reason, TaskEvent, TaskStatus
+from zq.client.insight import FailureRow, FlowRow, HistoryRow, HistoryStep, Reason, TaskEvent, TaskStatus
 from zq.client.publications import PublishReceipt, PublishReceipts, publish_many, publish_one
 from zq.client.pulled import PulledTask, read_handle, settle_together
 from zq.client.receipt import Receipt, Receipts
@@ -341,6 +341,10 @@ class Client(ClientFace[Driver]):
             RemoteProtocolError: there is no such queue; else as `status`.
         """
         return self._run(browsing.history(self._calls, queue, step, since))
+
+    def flows(self) -> list[FlowRow]:
+        """Returns the ways that tasks took between queues since the coordinator was started; raises as `status`."""
+        return self._run(browsing.flows(self._calls))
 
     def failures(self, queue: str | None = None, *, limit: int = 100) -> list[FailureRow]:
         """Returns the last attempts that failed or were lost, the newest first; it remembers 100 of them since it was

@@ -116,6 +116,27 @@ class HistoryRow:
     run: TimeHistogram | None
 
 
+@dataclass(frozen=True, slots=True)
+class FlowRow:
+    """A way that tasks took, since the coordinator was started."""
+
+    origin: str  # the queue of the task that forwarded, of the members of a group, of the dead; or "topic:NAME"
+    target: str  # the queue to which they came
+    tasks: int
+    last_time: float  # when the last of them came; wall, seconds since 1970
+
+
+@dataclass(frozen=True, slots=True)
+class DeadReason:
+    """What the reasons of some dead letters of a queue have in common. Times are wall, in seconds since 1970."""
+
+    queue: str
+    reason: str  # the first line of them, with # in the place of ids and numbers, at most 120 characters
+    count: int
+    oldest_time: float  # when the first of them became one
+    newest_time: float
+
+
 HistoryStep = Literal[10, 300]
 """Seconds of a step: of 10 there is an hour, of 300 a week."""
 
