@@ -101,7 +101,9 @@ class Browser:
             value = condition()
             if value:
                 return value
-            assert time.monotonic() < give_up_at, f"waited {PATIENCE:.0f} s for {what}; the page says:\n{self.text('body')}"
+            assert time.monotonic() < give_up_at, (
+                f"waited {PATIENCE:.0f} s for {what}; the page says:\n{self.text('body')}"
+            )
             time.sleep(LOOK_SECONDS)
 
     def wait_for(self, css: str) -> None:
