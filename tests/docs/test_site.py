@@ -69,6 +69,7 @@ def test_methods_of_the_async_client_say_what_they_do_with_the_words_of_their_tw
 
     assert said.startswith("Submits a task; as `zq.Client.submit`.\n\n")
     assert "Raises:" in said
+    assert generate.twin_of("zq.AsyncGroup.result", zq.AsyncGroup.result.__doc__).startswith("Waits")
     assert generate.twin_of("zq.Client.submit", zq.Client.submit.__doc__) is None
 
 

@@ -186,7 +186,7 @@ class AsyncClient(ClientFace[AsyncDriver]):
         return await self._run(insight.trace(self._calls, id))
 
     async def failures(self, queue: str | None = None, *, limit: int = 100) -> list[FailureRow]:
-        """As `Client.failures`."""
+        """Returns the last attempts that failed, newest first; as `zq.Client.failures`."""
         return await self._run(insight.failures(self._calls, queue, limit))
 
     async def tasks(
