@@ -121,6 +121,8 @@ class Walk:
         return ended.stdout
 
     def _serve(self, words: list[str]) -> None:
+        if words[1] == "dev":  # the usual ports may be another program's
+            words = [*words, "--bind", self.environment["ZQ_BIND"], "--no-dashboard"]
         log = (self.folder / f"log-{len(self._servers)}.txt").open("ab")
         with log:
             self._servers.append(
