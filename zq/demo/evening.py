@@ -8,6 +8,7 @@ import random
 import threading
 import time
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Protocol
 
 import zq
@@ -46,6 +47,7 @@ class Evening:
         seconds: how long they come; None: as long as there are any.
         has_crashes: whether shops explode.
         seed: of the customers' wishes.
+        picture: file for the screen as it is when the first killed shop is missed; None: there is no picture.
     """
 
     pace: EveningPace
@@ -54,6 +56,7 @@ class Evening:
     seconds: float | None
     has_crashes: bool
     seed: int
+    picture: Path | None = None
 
     def run(self, town: Town, client: zq.Client, screen: Screen, ledger: PizzaLedger, ending: EveningEnd) -> bool:
         """Runs the evening in a town that is open; returns whether it came to its end, so that the books are closed.
@@ -69,10 +72,14 @@ class Evening:
             one.start()
         crashes = Crashes(self.pace, town, client, street, screen) if self.has_crashes else None
         close_at = None if self.seconds is None else time.monotonic() + self.seconds
-        is_closed = False
+        is_closed, picture = False, self.picture
         while crowd.is_alive() or cashier.is_alive():
             town.look()
-            screen.show(client.workers.list(), client.queues.list())
+            workers = client.workers.list()
+            screen.show(workers, client.queues.list())
+            if picture is not None and any(one.state == "suspect" for one in workers):
+                screen.save_picture(picture)
+                picture = None
             if not is_closed and (ending.is_set or (close_at is not None and time.monotonic() >= close_at)):
                 is_closed = True
                 street.close()

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import io
 import threading
 from collections import deque
+from pathlib import Path
 
 from rich.console import Console, Group
 from rich.live import Live
@@ -17,6 +19,25 @@ from zq.demo.ledger import PizzaLedger
 SAID_LINES = 8
 
 SHOWN = ("accepted", "refused", "came_back", "delivered", "cancelled", "paid")
+
+
+PICTURE_COLUMNS = 92
+"""Width of a picture of the screen, in characters: readable where a page is narrow."""
+
+PICTURE_CODE = """<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" role="img" aria-label="The screen of the pizza shops">
+<style>.{unique_id}-matrix {{ font: {char_height}px monospace; line-height: {line_height}px; white-space: pre }}
+.{unique_id}-title {{ font: bold 18px sans-serif }}
+{styles}</style>
+<defs><clipPath id="{unique_id}-clip-terminal"><rect width="{terminal_width}" height="{terminal_height}"/></clipPath>
+{lines}</defs>
+{chrome}
+<g transform="translate({terminal_x}, {terminal_y})" clip-path="url(#{unique_id}-clip-terminal)">
+{backgrounds}
+<g class="{unique_id}-matrix">
+{matrix}
+</g></g></svg>
+"""
+"""How rich draws a screen, but for its font, which it would fetch from elsewhere."""
 
 
 class Screen:
@@ -38,6 +59,7 @@ class Screen:
         self._said: deque[str] = deque(maxlen=SAID_LINES)
         self._pointed = [page or "", f"zq top{option}"] if page else [f"zq status{option}"]
         self._notice = ""
+        self._shown = Group()
         self._lock = threading.Lock()
         # Not the whole screen: what was last shown stays when it ends.
         self._live = Live(console=self._console, auto_refresh=False) if self._console.is_terminal else None
@@ -76,8 +98,6 @@ class Screen:
 
     def show(self, workers: list[zq.WorkerStatus], queues: list[zq.QueueStatus]) -> None:
         """Draws the present state."""
-        if self._live is None:
-            return
         shops = Table("shop", "state", "in the oven", "baked", expand=True, box=None)
         for worker in sorted(workers, key=lambda one: one.name):
             shops.add_row(worker.name, worker.state, "🍕" * worker.held, str(worker.done))
@@ -87,15 +107,21 @@ class Screen:
             said = Text("\n".join(self._said), no_wrap=True, overflow="ellipsis")
             # Addresses are not broken: they are to be clicked on, or copied.
             pointed = Text("\n".join(self._pointed), no_wrap=True, overflow="ignore")
-        self._live.update(
-            Group(
-                Panel(pointed, title="look at this", border_style="bold red"),
-                Panel(shops, title="shops"),
-                Panel(Text(books), title="books"),
-                Panel(said, title=f"orders that wait: {waiting}", subtitle=self._notice or None),
-            ),
-            refresh=True,
+        self._shown = Group(
+            Panel(pointed, title="look at this", border_style="bold red"),
+            Panel(shops, title="shops"),
+            Panel(Text(books), title="books"),
+            Panel(said, title=f"orders that wait: {waiting}", subtitle=self._notice or None),
         )
+        if self._live is not None:
+            self._live.update(self._shown, refresh=True)
+
+    def save_picture(self, path: Path) -> None:
+        """Writes what is shown now as an SVG."""
+        console = Console(record=True, width=PICTURE_COLUMNS, file=io.StringIO())
+        console.print(self._shown)
+        text = console.export_svg(title="zq demo", code_format=PICTURE_CODE, unique_id="pizza")
+        path.write_text(text, encoding="utf-8")
 
     def print_ledger(self) -> None:
         """Prints the closing ledger."""

@@ -28,6 +28,9 @@ def demo(
     crash: Annotated[bool, typer.Option("--crash/--no-crash", help="Let shops explode.")] = True,
     seed: Annotated[int, typer.Option(help="Of the customers' wishes.")] = 1,
     dashboard: Annotated[bool, typer.Option("--dashboard/--no-dashboard", help="Start the dashboard.")] = True,
+    picture: Annotated[
+        Path | None, typer.Option(help="Write the screen after the first crash to this file, as an SVG.")
+    ] = None,
     bind: Annotated[
         str | None,
         typer.Option(help="Address of the coordinator.", show_default="tcp://127.0.0.1:7700, or a free port"),
@@ -57,7 +60,7 @@ def demo(
         if crash and shops < 2:
             raise ValueError("expected 2 shops or more, so that one can explode, or --no-crash")
         orders_max = orders or (160 if once else None)
-        evening = Evening(IN_HASTE if once else TO_WATCH, shops, orders_max, duration, crash, seed)
+        evening = Evening(IN_HASTE if once else TO_WATCH, shops, orders_max, duration, crash, seed, picture)
         with StopRequest() as request:
             ledger = _run(evening, request, bind, (dashboard_bind, dashboard), as_json=as_json)
     if ledger is None:
