@@ -189,15 +189,15 @@ class AsyncClient(ClientFace[AsyncDriver]):
     async def history(
         self, queue: str | None = None, *, step: HistoryStep = 10, since: float | None = None
     ) -> list[HistoryRow]:
-        """As `Client.history`."""
+        """Returns what was counted, step by step; as `zq.Client.history`."""
         return await self._run(browsing.history(self._calls, queue, step, since))
 
     async def flows(self) -> list[FlowRow]:
-        """As `Client.flows`."""
+        """Returns which ways tasks took from queue to queue; as `zq.Client.flows`."""
         return await self._run(browsing.flows(self._calls))
 
     async def failures(self, queue: str | None = None, *, limit: int = 100) -> list[FailureRow]:
-        """As `Client.failures`."""
+        """Returns the attempts that failed last, newest first; as `zq.Client.failures`."""
         return await self._run(browsing.failures(self._calls, queue, limit))
 
     async def tasks(
