@@ -11,7 +11,7 @@ from zq.cli.steering.patience import Patience
 
 @pytest.fixture(autouse=True)
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(patience, "LOOK_INTERVAL", 0.02)
+    monkeypatch.setattr(patience, "FARE_INTERVAL", 0.02)
 
 
 def test_why_a_task_waits_is_said_once(coordinator: zq.Coordinator) -> None:

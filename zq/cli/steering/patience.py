@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from zq.client.client import Client
     from zq.client.receipt import Receipt
 
-LOOK_INTERVAL = 1.0
+FARE_INTERVAL = 1.0
 """Seconds between two questions how a task fares."""
 
 SILENT_CODES = frozenset(("running", "ended", "unknown", "next"))
@@ -44,9 +44,9 @@ class Patience:
         """
         while True:
             left = None if give_up_at is None else give_up_at - time.monotonic()
-            is_last = left is not None and left <= LOOK_INTERVAL
+            is_last = left is not None and left <= FARE_INTERVAL
             try:
-                return self._receipt.result(timeout=max(left, 0.0) if left is not None and is_last else LOOK_INTERVAL)
+                return self._receipt.result(timeout=max(left, 0.0) if left is not None and is_last else FARE_INTERVAL)
             except (TimedOutError, UnreachableError):
                 if is_last:
                     raise
