@@ -21,6 +21,7 @@ LONG_FILES: dict[str, str] = {}
 
 LONG_FUNCTIONS: dict[str, str] = {
     "zq/cli/tasks.py:submit": "every option of a submit is a parameter of it, which is how typer reads them",
+    "zq/cli/serving.py:coordinator": "the same, for every setting of a coordinator",
 }
 """Functions (`path:name`) that may be longer, each with its reason."""
 

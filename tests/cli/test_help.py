@@ -13,8 +13,8 @@ import zq
 from tests.cli.conftest import Invoke
 
 EXIT_CODES = (
-    "0 done, 1 the operation or task failed, 2 usage, 69 coordinator unreachable, 75 timed out, "
-    "77 access denied, 130 interrupted"
+    "0 done, 1 the operation or task failed, 2 usage, 69 coordinator unreachable, 75 timed out or nothing to pull, "
+    "77 access denied, 130 interrupted, 141 nobody reads the output"
 )
 
 SETTINGS = {

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import pty
 import subprocess
@@ -44,13 +45,24 @@ def test_printable_text_stays_as_it_is(text: str) -> None:
     assert printable(text) == text
 
 
-@pytest.mark.parametrize("value", [b"\x00\xff", {"box": b"\x00\xff"}, {b"\x01": [{b"\x02": 1}]}])
-def test_what_json_does_not_have_is_printed_as_text(value: object, capsys: pytest.CaptureFixture[str]) -> None:
+@pytest.mark.parametrize(
+    ("value", "shown"),
+    [
+        (b"\x00\xff", '{"base64": "AP8="}'),
+        ({"box": [b"\x00"]}, '{"box": [{"base64": "AA=="}]}'),
+        ({b"\x01": 1, 2: 3, None: 4, True: 5}, '{"base64:AQ==": 1, "2": 3, "null": 4, "true": 5}'),
+        ([math.nan, math.inf, -math.inf, 1.5], '[{"float": "nan"}, {"float": "inf"}, {"float": "-inf"}, 1.5]'),
+    ],
+)
+def test_what_json_does_not_have_is_said_in_json(value: object, shown: str, capsys: pytest.CaptureFixture[str]) -> None:
+    def refuse(name: str) -> None:
+        raise AssertionError(f"{name} is no JSON")
+
     print_json(value)
 
     text = capsys.readouterr().out
-    assert json.loads(text) is not None
-    assert "0" in text
+    assert text == f"{shown}\n"
+    json.loads(text, parse_constant=refuse)
 
 
 def test_a_terminal_gets_a_table_without_markup_or_control_characters_of_peers() -> None:

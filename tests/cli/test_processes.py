@@ -201,7 +201,7 @@ def test_burst_worker_without_a_coordinator_is_69() -> None:
 
 def test_result_that_does_not_come_in_time_is_75(tmp_path: Path) -> None:
     with coordinator(tmp_path / "orders.zq") as (_, address):
-        result = run("submit", "orders", "{}", "--id", "mine", "--wait", "--wait-timeout", "0.2", "--address", address)
+        result = run("submit", "orders", "{}", "--id", "mine", "--wait", "--for", "0.2", "--address", address)
 
     assert result.returncode == 75
     assert "task mine has not ended within 0.2 s" in result.stderr

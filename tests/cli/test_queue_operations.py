@@ -39,7 +39,7 @@ def test_purge_shows_counts_and_wants_a_yes_where_nobody_can_be_asked(invoke: In
 def test_purge_asks_on_a_terminal(invoke: Invoke, monkeypatch: pytest.MonkeyPatch) -> None:
     asked = []
     monkeypatch.setattr(typer, "confirm", lambda text, err: asked.append(text))
-    monkeypatch.setattr("zq.cli.queue_operations.sys", FakeSys)
+    monkeypatch.setattr("zq.cli.arguments.sys", FakeSys)
 
     assert invoke("queues", "purge", "orders").exit_code == 1
     assert asked == ["1,204 waiting, 3 scheduled: purge?"]

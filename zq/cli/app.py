@@ -15,10 +15,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from zq.cli import contexts
 from zq.cli.arguments import Json, KeyFile, Plain
 from zq.cli.line.commands import WIDTH_MAX, Added, CommandGroup, Verb, Verbs, adopt, first_paragraph, load_function
 from zq.cli.line.nearest import did_you_mean
+from zq.cli.line.settings import environment, settings_of
 from zq.cli.output import EXIT_CODES, INTERRUPTED, echo, exit_codes, plain_output
 
 if TYPE_CHECKING:
@@ -31,11 +31,15 @@ TREE: dict[str, dict[str, Verb | Verbs | Added]] = {
         "coordinator": Verb("zq.cli.serving:coordinator", "Run a coordinator, which keeps the queues."),
         "worker": Verb("zq.cli.serving:worker", "Run a worker, an app or the stages of a pipeline."),
         "pipeline": Added("Run pipelines that are composed in code."),
+        "work": Verb("zq.cli.starting.work:work", "Run a program for each task of a queue."),
+        "dev": Verb("zq.cli.starting.dev:dev", "Run all that development needs, in one terminal."),
         "bench": Verb("zq.cli.serving:bench", "Measure how many tasks a second there are."),
     },
     "Look": {
         "dashboard": Verb("zq.cli.web.dashboard:dashboard", "Show a coordinator in the browser."),
         "status": Verb("zq.cli.listing:status", "Show what the coordinator has and does."),
+        "top": Verb("zq.cli.live.commands:top", "Show queues, workers and failures live."),
+        "stat": Verb("zq.cli.live.commands:stat", "Print rates and depths, a line a second."),
         "events": Verb("zq.cli.listing:events", "Follow what happens, an event a line."),
         "why": Verb("zq.cli.tasks:why", "Say why a task does not run now."),
         "tasks": Verbs(
@@ -280,11 +284,11 @@ def options(
     """Durable task queues on ZeroMQ, with no broker to install."""
     if name:
         with exit_codes():
-            settings = contexts.settings_of(name, is_explicit=_is_option(context, "name"))
-        context.with_resource(contexts.environment(settings))
+            settings = settings_of(name, is_explicit=_is_option(context, "name"))
+        context.with_resource(environment(settings))
     given = {"ZQ_KEY": (key, "key"), "ZQ_NAMESPACE": (namespace, "namespace")}
     context.with_resource(
-        contexts.environment({name: text for name, (text, option) in given.items() if _is_option(context, option)})
+        environment({name: text for name, (text, option) in given.items() if _is_option(context, option)})
     )
     context.with_resource(plain_output(is_plain))
 

@@ -67,7 +67,12 @@ def new(
     keys: Keys = None,
     as_json: Json = False,
 ) -> None:
-    """Make a key and let it in: the secret goes to a file for its owner, the public one to the coordinator's keys."""
+    """Make a key and let it in: the secret goes to a file for its owner, the public one to the coordinator's keys.
+
+    Examples:
+        zq keys new shop-1 --role worker --keys ./keys --queue 'orders.*'
+        zq keys new web --role client --keys ./keys --expires 90d
+    """
     with exit_codes():
         from zq.keys.entry import KeyEntry
         from zq.keys.key import Key
@@ -108,7 +113,11 @@ def allow(
     keys: Keys = None,
     as_json: Json = False,
 ) -> None:
-    """Let a public key in that was made elsewhere, or change what a key may do; also one that was revoked."""
+    """Let a public key in that was made elsewhere, or change what a key may do; also one that was revoked.
+
+    Examples:
+        zq keys allow shop-1 --keys ./keys --expires never
+    """
     with exit_codes():
         from zq.keys.entry import GOOD, KeyEntry
 
@@ -133,7 +142,11 @@ def allow(
 
 
 def revoke(name: Name, keys: Keys = None, as_json: Json = False) -> None:
-    """Take all rights from a key, within a second, also on connections that are there; its entry stays."""
+    """Take all rights from a key, within a second, also on connections that are there; its entry stays.
+
+    Examples:
+        zq keys revoke shop-1 --keys ./keys
+    """
     with exit_codes():
         directory = _directory(keys)
         entry = directory.entry(name).revoked()
@@ -153,7 +166,12 @@ def rotate(
     keys: Keys = None,
     as_json: Json = False,
 ) -> None:
-    """Make a new pair for a key, or for the coordinator; the present one is good for a while yet."""
+    """Make a new pair for a key, or for the coordinator; the present one is good for a while yet.
+
+    Examples:
+        zq keys rotate shop-1 --keys ./keys --overlap 7d
+        zq keys rotate --server --keys ./keys
+    """
     with exit_codes():
         if server == (name is not None):
             raise ValueError("expected the name of a key, or --server")
@@ -234,7 +252,11 @@ def _rotate_server(directory: KeyDirectory, seconds: float, *, as_json: bool) ->
 
 
 def list_keys(keys: Keys = None, as_json: Json = False) -> None:
-    """List the keys that are let in, those that were, and entries that cannot be read."""
+    """List the keys that are let in, those that were, and entries that cannot be read.
+
+    Examples:
+        zq keys ls --keys ./keys
+    """
     with exit_codes():
         from zq.errors import KeyFileError
         from zq.keys.entry import time_text
@@ -251,7 +273,7 @@ def list_keys(keys: Keys = None, as_json: Json = False) -> None:
                 if row.get(field) is not None:
                     row[field] = time_text(row[field])
             rows.append(row if as_json else {one: _cell(row.get(one)) for one in COLUMNS})
-        print_rows(rows, COLUMNS, as_json=as_json)
+        print_rows(rows, COLUMNS, as_json=as_json, drops=["fault", "expires", "namespaces", "queues"])
 
 
 def _cell(value: Any) -> Any:

@@ -6,7 +6,9 @@ from typing import Annotated
 
 import typer
 
-from zq.cli.arguments import TIMEOUT, Address, Json, Rows, Timeout, changes_of, connected
+from zq.cli.arguments import TIMEOUT, Address, Json, Limit, Timeout, changes_of, connected, known_names
+from zq.cli.line import completing
+from zq.cli.line.nearest import did_you_mean
 from zq.cli.output import as_map, fail, print_fields, print_rows
 
 NAMESPACE_COLUMNS = [
@@ -21,24 +23,36 @@ NAMESPACE_COLUMNS = [
     "max_tasks",
     "max_bytes",
 ]
+NAMESPACE_DROPS = ["max_bytes", "max_tasks", "done", "bytes", "scheduled", "leased", "queues", "dead", "waiting"]
 
-Name = Annotated[str, typer.Argument(help="Name of the namespace, such as team-a.")]
+Name = Annotated[
+    str, typer.Argument(help="Name of the namespace, such as team-a.", autocompletion=completing.namespace_names)
+]
 
 
 def list_namespaces(
-    limit: Rows = None, address: Address = None, timeout: Timeout = TIMEOUT, as_json: Json = False
+    limit: Limit = None, address: Address = None, timeout: Timeout = TIMEOUT, as_json: Json = False
 ) -> None:
-    """List the namespaces that queues are in, or that have limits: tasks of all of their queues by state."""
+    """List the namespaces that queues are in, or that have limits: tasks of all of their queues by state.
+
+    Examples:
+        zq namespaces ls
+    """
     with connected(address, timeout) as client:
-        print_rows(client.query("namespaces", limit=limit), NAMESPACE_COLUMNS, as_json=as_json)
+        print_rows(client.query("namespaces", limit=limit), NAMESPACE_COLUMNS, as_json=as_json, drops=NAMESPACE_DROPS)
 
 
 def show(name: Name, address: Address = None, timeout: Timeout = TIMEOUT, as_json: Json = False) -> None:
-    """Show a namespace."""
+    """Show a namespace.
+
+    Examples:
+        zq namespaces show team-a
+    """
     with connected(address, timeout) as client:
         found = client.query("namespaces", name=name)
         if not found:
-            fail(f"there is no namespace {name}: no queue is in it, and it has no limits")
+            meant = did_you_mean(name, known_names(client, "namespaces"))
+            fail(f"there is no namespace {name!r}: no queue is in it, and it has no limits{meant}")
         print_fields(found[0], as_json=as_json)
 
 
@@ -55,7 +69,12 @@ def set_namespace(
     timeout: Timeout = TIMEOUT,
     as_json: Json = False,
 ) -> None:
-    """Limit what the queues of a namespace hold together, at once and over restarts."""
+    """Limit what the queues of a namespace hold together, at once and over restarts.
+
+    Examples:
+        zq namespaces set team-a --max-tasks 100000
+        zq namespaces set team-a --default max-tasks
+    """
     for one in default or []:
         if one.replace("-", "_") not in ("max_tasks", "max_bytes"):
             raise typer.BadParameter(f"expected max-tasks or max-bytes as --default, got {one}")

@@ -7,11 +7,10 @@ somebody's terminal.
 from __future__ import annotations
 
 import errno
-import json
 import os
 import sys
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from dataclasses import fields
 from datetime import datetime
@@ -20,7 +19,7 @@ from typing import Any, NoReturn
 
 import typer
 
-from zq.processes.shown import printable, shown, shown_json
+from zq.processes.shown import json_text, printable, shown
 
 DONE = 0
 FAILED = 1
@@ -30,18 +29,36 @@ TIMED_OUT = 75
 ACCESS_DENIED = 77
 INTERRUPTED = 130
 
-EXIT_CODES = "Exit codes: 0 done, 1 the operation or task failed, 2 usage, 69 coordinator unreachable, 75 timed out, 77 access denied, 130 interrupted."
+NOBODY_READS = 141
+"""As shells tell of a program that SIGPIPE ended, as when `| head -1` has seen enough: a script that looks at it knows
+that not all was printed.
+"""
+
+EXIT_CODES = (
+    "Exit codes: 0 done, 1 the operation or task failed, 2 usage, 69 coordinator unreachable, "
+    "75 timed out or nothing to pull, 77 access denied, 130 interrupted, 141 nobody reads the output."
+)
+
+BOLD, USUAL = "\x1b[1m", "\x1b[0m"
+
+Fields = dict[str, Any]
+"""A thing by the names of its fields."""
 
 
-def echo(text: str, *, err: bool = False) -> None:
+def echo(text: str, *, err: bool = False, is_bold: bool = False) -> None:
     """Prints lines, with all escaped that could drive a terminal; every command prints by this.
+
+    Args:
+        err: on standard error.
+        is_bold: in a terminal, unless there are to be no colours.
 
     Raises:
         OSError: it cannot be printed, for one because standard output is closed.
     """
     if sys.stdout is None and not err:
         raise OSError(errno.EBADF, "standard output is closed")
-    typer.echo(shown(text), err=err)
+    text = shown(text)
+    typer.echo(f"{BOLD}{text}{USUAL}" if is_bold and _has_colours() else text, err=err)
 
 
 _IS_PLAIN: ContextVar[bool] = ContextVar("zq-is-plain", default=False)
@@ -74,8 +91,17 @@ def ids_at_least(ids: Iterable[str]) -> Iterator[None]:
 
 def fail(text: str, code: int = FAILED) -> NoReturn:
     """Ends the command with a message."""
+    if text.endswith("Permission denied"):
+        text += "; `ls -ld` shows who may, and `id` who this is: take another place, or let this user in"
     echo(f"zq: {text}", err=True)
     raise typer.Exit(code)
+
+
+def end_quietly() -> NoReturn:
+    """Ends a command whose output nobody reads any more."""
+    with suppress(OSError):  # what is left of it must not fail once more when the interpreter ends
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    raise typer.Exit(NOBODY_READS)
 
 
 def fail_with(error: Exception, code: int = FAILED) -> NoReturn:
@@ -106,7 +132,7 @@ def exit_codes() -> Iterator[None]:
     except GreenThreadsError as error:
         fail_with(error)
     except BrokenPipeError:
-        raise  # `| head` has seen enough
+        end_quietly()
     except RecursionError:
         fail("what was to be printed or read is nested too deeply", USAGE)
     except OSError as error:
@@ -126,102 +152,116 @@ def as_map(value: Any) -> dict[str, Any]:
 
 def print_json(value: Any) -> None:
     """Prints one JSON document on one line."""
-    try:
-        text = json.dumps(value, default=_plain, ensure_ascii=False)
-    except TypeError:  # msgpack allows keys that JSON does not, such as bytes
-        text = json.dumps(_with_text_keys(value), default=_plain, ensure_ascii=False)
-    echo(shown_json(text))
+    echo(json_text(value))
 
 
-def _plain(value: Any) -> Any:
-    return value.hex() if isinstance(value, bytes) else str(value)
+def print_rows(rows: Iterable[Fields], columns: Sequence[str], *, as_json: bool, drops: Sequence[str] = ()) -> None:
+    """Prints a table: fitted to a terminal, tab-separated in a pipe, or one JSON object a line.
 
-
-def _with_text_keys(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {key if isinstance(key, str) else _plain(key): _with_text_keys(one) for key, one in value.items()}
-    return [_with_text_keys(one) for one in value] if isinstance(value, list) else value
-
-
-def print_rows(rows: Iterable[dict[str, Any]], columns: list[str], *, as_json: bool) -> None:
-    """Prints a table: pretty on a terminal, tab-separated in a pipe, or one JSON object a line."""
+    Args:
+        rows: by the names of their columns; they may have more.
+        columns: the names of those that are shown.
+        drops: columns that are left out where the terminal is too narrow for all, the least important first.
+    """
     if as_json:
         for row in rows:
             print_json(row)
         return
-    if not _is_fancy():
-        found = iter(rows)
-        first = next(found, None)  # before anything is printed: the question may fail
-        echo("\t".join(columns))
-        for row in () if first is None else chain((first,), found):
-            echo("\t".join(_cell(column, row.get(column)) for column in columns))
+    if is_terminal():
+        _print_table(rows, columns, drops)
         return
-    from rich.console import Console
-    from rich.table import Table
-    from rich.text import Text
+    from zq.cli.look.cells import cell
 
-    table = Table(*columns, box=None, header_style="bold")
-    for row in rows:
-        table.add_row(*[Text(_cell(column, row.get(column))) for column in columns])  # Text: brackets are no markup
-    Console().print(table)
+    found = iter(rows)
+    first = next(found, None)  # before anything is printed: the question may fail
+    echo("\t".join(columns))
+    for row in () if first is None else chain((first,), found):
+        echo("\t".join(cell(column, row.get(column), is_fancy=False) for column in columns))
 
 
-def print_fields(row: dict[str, Any], *, as_json: bool) -> None:
-    """Prints one thing, a field a line."""
+def _print_table(rows: Iterable[Fields], columns: Sequence[str], drops: Sequence[str]) -> None:
+    from zq.cli.look.cells import cell
+    from zq.cli.look.tables import lay_out
+
+    cells = [[cell(column, row.get(column), is_fancy=True) for column in columns] for row in rows]
+    table = lay_out(columns, cells, terminal_width(), drops)
+    echo(table.lines[0], is_bold=True)
+    if table.lines[1:]:
+        echo("\n".join(table.lines[1:]))
+    if table.left_out:
+        echo(f"(too narrow for {', '.join(table.left_out)}: --plain or --json has all)", err=True)
+
+
+def print_fields(row: Fields, *, as_json: bool) -> None:
+    """Prints one thing, a field a line; texts of several lines, such as tracebacks, stand indented below."""
     if as_json:
         print_json(row)
         return
-    width = max(map(len, row), default=0)
-    for name, value in row.items():
+    from zq.cli.look.cells import block_below, cell, first_line
+
+    fields = dict(_flattened(row))
+    width = max(map(len, fields), default=0)
+    for name, value in fields.items():
         if name == "timeline":
             print_events(value, as_json=False, indent="  ")
         elif name == "payload":
-            echo(
-                f"{name:<{width}}  {printable(json.dumps(_with_text_keys(value), default=_plain, ensure_ascii=False))}"
-            )
-        elif isinstance(value, dict):
-            for key, inner in value.items():
-                echo(f"{printable(f'{name}.{key}')}  {_cell(key, inner)}")
+            echo(f"{name:<{width}}  {printable(json_text(value))}")
+        elif isinstance(value, str) and "\n" in value.strip():
+            echo("\n".join([f"{name:<{width}}  {printable(first_line(value))}", *block_below(value)]))
         else:
-            echo(f"{name:<{width}}  {_cell(name, value)}")
+            echo(f"{name:<{width}}  {cell(name, value, is_fancy=is_terminal())}")
 
 
-def print_events(events: list[dict[str, Any]], *, as_json: bool = False, indent: str = "") -> None:
-    """Prints what happened, an event a line, to the millisecond."""
+def _flattened(row: Fields) -> Iterator[tuple[str, Any]]:
+    """Yields the fields of a thing, and those of what is in it under their whole names."""
+    for name, value in row.items():
+        if isinstance(value, dict) and value and name != "payload":
+            yield from ((printable(f"{name}.{key}"), inner) for key, inner in value.items())
+        else:
+            yield name, value
+
+
+def print_events(events: list[Fields], *, as_json: bool = False, indent: str = "") -> None:
+    """Prints what happened, an event a line, to the millisecond; texts of several lines stand indented below."""
+    from zq.cli.look.cells import block, detail
+
     for event in events:
         if as_json:
             print_json(event)
             continue
-        stamp = datetime.fromtimestamp(event["time"]).isoformat(" ", "milliseconds")
-        detail = " ".join(f"{name}={_detail(name, value)}" for name, value in event["detail"].items())
-        text = f"  {event['text']}" if event.get("text") else ""
-        echo(f"{indent}{stamp}  {printable(event['event']):<9}  {printable(detail + text)}".rstrip())
+        details = {**event["detail"], **({"text": event["text"]} if event.get("text") else {})}
+        texts = [value for value in details.values() if isinstance(value, str) and "\n" in value.strip()]
+        line = " ".join(
+            detail(name, value, is_fancy=is_terminal())
+            if name == "text"
+            else f"{name}={detail(name, value, is_fancy=is_terminal())}"
+            for name, value in details.items()
+            if value not in texts
+        )
+        echo(f"{indent}{_stamp(event['time'])}  {printable(event['event']):<9}  {line}".rstrip())
+        for text in texts:
+            echo("\n".join(f"{indent}{one}" for one in block(text)))
 
 
-def _detail(name: str, value: Any) -> str:
-    if name.endswith("_time"):
-        return _time(value)
-    return json.dumps(value, default=_plain, ensure_ascii=False) if isinstance(value, dict | list) else str(value)
-
-
-def _cell(name: str, value: Any) -> str:
-    if value is None:
-        return "-"
-    if name.endswith("_time"):
-        return _time(value)
-    if isinstance(value, list | tuple):
-        return ",".join(printable(str(one)) for one in value)
-    if isinstance(value, float):
-        return f"{value:.1f}"
-    return printable(str(value).split("\n", 1)[0])
-
-
-def _time(value: float) -> str:
+def _stamp(wall: float) -> str:
     try:
-        return datetime.fromtimestamp(value).strftime("%Y-%m-%d %H:%M:%S")
+        return datetime.fromtimestamp(wall).astimezone().isoformat(" ", "milliseconds")
     except (OverflowError, ValueError, TypeError, OSError):  # no time that a calendar has
-        return printable(str(value))
+        return printable(str(wall))
 
 
-def _is_fancy() -> bool:
-    return sys.stdout is not None and sys.stdout.isatty() and "NO_COLOR" not in os.environ
+def is_terminal() -> bool:
+    """Returns whether a person reads what is printed, and not a program."""
+    return sys.stdout is not None and sys.stdout.isatty() and not _IS_PLAIN.get()
+
+
+def terminal_width() -> int:
+    """Returns how many columns there are."""
+    from shutil import get_terminal_size
+
+    return get_terminal_size().columns
+
+
+def _has_colours() -> bool:
+    """NO_COLOR, if it says anything, takes colour and bold away, and nothing else (no-color.org)."""
+    return not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"

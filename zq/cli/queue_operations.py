@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from zq.cli.arguments import TIMEOUT, Address, Json, Timeout, connected
-from zq.cli.output import USAGE, echo, fail, print_json, print_rows
+from zq.cli.arguments import TIMEOUT, Address, IsDry, IsSure, Json, QueueName, Timeout, ask, connected
+from zq.cli.output import echo, is_terminal, print_json, print_rows
 
 if TYPE_CHECKING:
     from zq.client.client import Client
     from zq.client.queues import QueueStatus, SweptState
 
-Name = Annotated[str, typer.Argument(help="Name of the queue.")]
 States = Annotated[
     list[str] | None,
     typer.Option(
@@ -24,19 +22,22 @@ States = Annotated[
         help="waiting, parked, scheduled or dead; may be given several times. [default: waiting, scheduled]",
     ),
 ]
-IsSure = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]
-IsDry = Annotated[bool, typer.Option("--dry-run", help="Show what would be done, and do nothing.")]
 
 
 def purge(
-    name: Name,
+    name: QueueName,
     states: States = None,
     is_sure: IsSure = False,
     is_dry: IsDry = False,
     address: Address = None,
     timeout: Timeout = TIMEOUT,
 ) -> None:
-    """End the tasks of a queue as cancelled, or give its dead letters up; what runs goes on."""
+    """End the tasks of a queue as cancelled, or give its dead letters up; what runs goes on.
+
+    Examples:
+        zq queues purge orders --dry-run
+        zq queues purge orders --state dead --yes
+    """
     with connected(address, timeout) as client:
         named = _named(states)
         if _is_wanted(client, name, named, "purge", is_sure=is_sure, is_dry=is_dry):
@@ -44,7 +45,7 @@ def purge(
 
 
 def move(
-    name: Name,
+    name: QueueName,
     to: Annotated[str, typer.Argument(help="The queue to which they go; it is made if need be.")],
     states: States = None,
     is_sure: IsSure = False,
@@ -52,7 +53,11 @@ def move(
     address: Address = None,
     timeout: Timeout = TIMEOUT,
 ) -> None:
-    """Move the tasks of a queue to another, with their order, attempts and history; what runs goes on."""
+    """Move the tasks of a queue to another, with their order, attempts and history; what runs goes on.
+
+    Examples:
+        zq queues move orders orders-later --yes
+    """
     with connected(address, timeout) as client:
         named = _named(states)
         if _is_wanted(client, name, named, f"move to {to}", is_sure=is_sure, is_dry=is_dry):
@@ -60,14 +65,19 @@ def move(
 
 
 def delete(
-    name: Name,
+    name: QueueName,
     may_purge: Annotated[bool, typer.Option("--purge", help="Also when it is not empty: end what is in it.")] = False,
     is_sure: IsSure = False,
     is_dry: IsDry = False,
     address: Address = None,
     timeout: Timeout = TIMEOUT,
 ) -> None:
-    """Forget a queue, its policies and its bindings; workers that ask for it make it anew."""
+    """Forget a queue, its policies and its bindings; workers that ask for it make it anew.
+
+    Examples:
+        zq queues rm orders
+        zq queues rm orders --purge --yes
+    """
     every: list[SweptState] = ["waiting", "parked", "scheduled", "dead"]
     with connected(address, timeout) as client:
         what = "purge and delete" if may_purge else "delete"
@@ -76,18 +86,31 @@ def delete(
             echo(f"deleted {name}" if is_done else f"{name} goes when its running tasks have ended", err=True)
 
 
-def drain(name: Name, address: Address = None, timeout: Timeout = TIMEOUT) -> None:
-    """Accept nothing new in a queue and let it run empty; `resume` undoes it."""
+def drain(name: QueueName, address: Address = None, timeout: Timeout = TIMEOUT) -> None:
+    """Accept nothing new in a queue and let it run empty; `resume` undoes it.
+
+    Examples:
+        zq queues drain orders
+    """
     with connected(address, timeout) as client:
         queue = client.queues.drain(name)
         echo(f"{name} drains, {_counts(queue, ('waiting', 'parked', 'scheduled', 'leased'))} are left", err=True)
 
 
 def list_operations(address: Address = None, timeout: Timeout = TIMEOUT, as_json: Json = False) -> None:
-    """List the operations on whole queues that go on, and the last that are done."""
+    """List the operations on whole queues that go on, and the last that are done.
+
+    Examples:
+        zq queues operations
+    """
     with connected(address, timeout) as client:
         columns = ["id", "kind", "queue", "to", "states", "state", "tasks", "started_time", "finished_time"]
-        print_rows(client.query("operations"), columns, as_json=as_json)
+        print_rows(
+            client.query("operations"),
+            columns,
+            as_json=as_json,
+            drops=["finished_time", "started_time", "states", "to", "tasks", "kind"],
+        )
 
 
 def _named(states: list[str] | None) -> list[SweptState]:
@@ -102,17 +125,13 @@ def _is_wanted(client: Client, name: str, states: list[SweptState], what: str, *
     queue = client.queues.show(name)
     counts = _counts(queue, states)
     if is_dry:
-        if sys.stdout.isatty():
+        if is_terminal():
             echo(f"{counts}: {what}")
         else:
             print_json({state: getattr(queue, state) for state in sorted(set(states))})
         return False
-    if is_sure:
-        return True
-    if not sys.stdin.isatty():
-        fail(f"{counts}: {what}? say --yes where nobody can be asked", USAGE)
-    if not typer.confirm(f"{counts}: {what}?", err=True):
-        fail("nothing was done")
+    if not is_sure:
+        ask(f"{counts}: {what}?")
     return True
 
 

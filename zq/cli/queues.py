@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from zq.cli.arguments import TIMEOUT, Address, Json, Timeout, changes_of, connected
+from zq.cli.arguments import TIMEOUT, Address, Json, Limit, QueueName, Timeout, changes_of, connected
 from zq.cli.output import as_map, echo, print_fields, print_rows
 
 QUEUE_COLUMNS = [
@@ -22,9 +22,7 @@ QUEUE_COLUMNS = [
     "assign",
     "workers",
 ]
-
-Name = Annotated[str, typer.Argument(help="Name of the queue.")]
-
+QUEUE_DROPS = ["assign", "max_tasks", "parked", "done", "rate", "workers", "scheduled", "leased", "dead", "waiting"]
 
 MaxTasks = Annotated[int | None, typer.Option(min=1, help="Unfinished tasks above which submits are refused as busy.")]
 MaxBytes = Annotated[int | None, typer.Option(min=1, help="Bytes of payloads above which submits are refused as busy.")]
@@ -51,20 +49,31 @@ Default = Annotated[
 ]
 
 
-def list_queues(address: Address = None, timeout: Timeout = TIMEOUT, as_json: Json = False) -> None:
-    """List the queues: tasks by state, and tasks finished a second."""
+def list_queues(
+    limit: Limit = None, address: Address = None, timeout: Timeout = TIMEOUT, as_json: Json = False
+) -> None:
+    """List the queues: tasks by state, and tasks finished a second.
+
+    Examples:
+        zq queues ls
+        zq queues ls --json
+    """
     with connected(address, timeout) as client:
-        print_rows(client.query("queues"), QUEUE_COLUMNS, as_json=as_json)
+        print_rows(client.query("queues", limit=limit), QUEUE_COLUMNS, as_json=as_json, drops=QUEUE_DROPS)
 
 
-def show(name: Name, address: Address = None, timeout: Timeout = TIMEOUT, as_json: Json = False) -> None:
-    """Show a queue: its counts, and its policies as they were set; what was not set is the default."""
+def show(name: QueueName, address: Address = None, timeout: Timeout = TIMEOUT, as_json: Json = False) -> None:
+    """Show a queue: its counts, and its policies as they were set; what was not set is the default.
+
+    Examples:
+        zq queues show orders
+    """
     with connected(address, timeout) as client:
         print_fields(as_map(client.queues.show(name)), as_json=as_json)
 
 
 def set_queue(
-    name: Annotated[str, typer.Argument(help="Name of the queue; it is made if need be.")],
+    name: QueueName,
     max_tasks: MaxTasks = None,
     max_bytes: MaxBytes = None,
     overflow: Overflow = None,
@@ -85,7 +94,14 @@ def set_queue(
     timeout: Timeout = TIMEOUT,
     as_json: Json = False,
 ) -> None:
-    """Set policies of a queue, at once and over restarts; what is not named stays as it is."""
+    """Set policies of a queue, at once and over restarts; what is not named stays as it is. A queue is made if
+    need be.
+
+    Examples:
+        zq queues set orders --max-tasks 100000 --rate 50
+        zq queues set orders --retry exponential:1:2:60 --max-attempts 8
+        zq queues set orders --default rate
+    """
     named = dict(locals())  # every parameter is a policy, under its own name, but for these:
     for other in ("name", "default", "address", "timeout", "as_json"):
         del named[other]
@@ -96,15 +112,23 @@ def set_queue(
         print_fields(as_map(client.queues.set(name, **changes)), as_json=as_json)
 
 
-def pause(name: Name, address: Address = None, timeout: Timeout = TIMEOUT) -> None:
-    """Pause a queue: submits are accepted and what runs goes on, but nothing is assigned."""
+def pause(name: QueueName, address: Address = None, timeout: Timeout = TIMEOUT) -> None:
+    """Pause a queue: submits are accepted and what runs goes on, but nothing is assigned.
+
+    Examples:
+        zq queues pause orders
+    """
     with connected(address, timeout) as client:
         waiting = client.queues.pause(name).waiting
         echo(f"{name} is paused, {waiting} wait", err=True)
 
 
-def resume(name: Name, address: Address = None, timeout: Timeout = TIMEOUT) -> None:
-    """Let a paused or draining queue go on."""
+def resume(name: QueueName, address: Address = None, timeout: Timeout = TIMEOUT) -> None:
+    """Let a paused or draining queue go on.
+
+    Examples:
+        zq queues resume orders
+    """
     with connected(address, timeout) as client:
         waiting = client.queues.resume(name).waiting
         echo(f"{name} goes on, {waiting} wait", err=True)

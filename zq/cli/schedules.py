@@ -6,7 +6,8 @@ from typing import Annotated
 
 import typer
 
-from zq.cli.arguments import TIMEOUT, Address, Json, Rows, Timeout, connected
+from zq.cli.arguments import TIMEOUT, Address, Json, Limit, Priority, QueueName, Timeout, connected
+from zq.cli.line import completing
 from zq.cli.output import as_map, echo, fail, print_fields, print_rows
 from zq.cli.tasks import parse
 from zq.wire.limits import CatchUp
@@ -23,29 +24,38 @@ SCHEDULE_COLUMNS = [
     "fired",
     "last_time",
 ]
+SCHEDULE_DROPS = ["catch_up", "last_time", "fired", "timezone", "is_paused", "queue", "every", "cron", "next_time"]
 
-Name = Annotated[str, typer.Argument(help="Name of the schedule.")]
+Name = Annotated[str, typer.Argument(help="Name of the schedule.", autocompletion=completing.schedule_names)]
 Every = Annotated[float | None, typer.Option(min=1.0, help="Seconds between two tasks.")]
 Cron = Annotated[str | None, typer.Option(help="Cron expression, such as '30 2 * * MON-FRI'.")]
 
 
 def list_schedules(
-    limit: Rows = None, address: Address = None, timeout: Timeout = TIMEOUT, as_json: Json = False
+    limit: Limit = None, address: Address = None, timeout: Timeout = TIMEOUT, as_json: Json = False
 ) -> None:
-    """List schedules by name, with when each comes next."""
+    """List schedules by name, with when each comes next.
+
+    Examples:
+        zq schedules ls
+    """
     with connected(address, timeout) as client:
-        print_rows(map(as_map, client.schedules.list(limit)), SCHEDULE_COLUMNS, as_json=as_json)
+        print_rows(map(as_map, client.schedules.list(limit)), SCHEDULE_COLUMNS, as_json=as_json, drops=SCHEDULE_DROPS)
 
 
 def show(name: Name, address: Address = None, timeout: Timeout = TIMEOUT, as_json: Json = False) -> None:
-    """Show a schedule."""
+    """Show a schedule.
+
+    Examples:
+        zq schedules show nightly
+    """
     with connected(address, timeout) as client:
         print_fields(as_map(client.schedules.show(name)), as_json=as_json)
 
 
 def add(
     name: Name,
-    queue: Annotated[str, typer.Argument(help="Name of the queue.")],
+    queue: QueueName,
     payload: Annotated[str, typer.Argument(help="The payload as JSON.")],
     every: Every = None,
     cron: Cron = None,
@@ -53,7 +63,7 @@ def add(
     catch_up: Annotated[
         CatchUp, typer.Option(help="What is done about times that were missed: nothing, one task, or all of them.")
     ] = "one",
-    priority: Annotated[int, typer.Option(min=0, max=9, help="9 is served first.")] = 4,
+    priority: Priority = 4,
     ttl: Annotated[float | None, typer.Option(min=0.001, help="Seconds in which each task must be started.")] = None,
     unique: Annotated[
         str | None, typer.Option(help="Unique key: no task is stored while one of it waits or runs.")
@@ -62,7 +72,12 @@ def add(
     timeout: Timeout = TIMEOUT,
     as_json: Json = False,
 ) -> None:
-    """Make a schedule, or give the one of this name another task; its times begin anew only if they are others."""
+    """Make a schedule, or give the one of this name another task; its times begin anew only if they are others.
+
+    Examples:
+        zq schedules add heartbeat pings null --every 60
+        zq schedules add nightly reports '{"kind": "sales"}' --cron '30 2 * * *' --timezone Europe/Berlin
+    """
     with connected(address, timeout) as client:
         made = client.schedules.define(
             name,
@@ -89,7 +104,11 @@ def set_schedule(
     timeout: Timeout = TIMEOUT,
     as_json: Json = False,
 ) -> None:
-    """Change when a schedule fires; what is not named stays as it is."""
+    """Change when a schedule fires; what is not named stays as it is.
+
+    Examples:
+        zq schedules set nightly --cron '0 3 * * *'
+    """
     if all(one is None for one in (every, cron, timezone, catch_up)):
         raise typer.BadParameter("nothing to set: give --every, --cron, --timezone or --catch-up")
     with connected(address, timeout) as client:
@@ -98,21 +117,33 @@ def set_schedule(
 
 
 def pause(name: Name, address: Address = None, timeout: Timeout = TIMEOUT) -> None:
-    """Let a schedule fire no more until it is resumed."""
+    """Let a schedule fire no more until it is resumed.
+
+    Examples:
+        zq schedules pause nightly
+    """
     with connected(address, timeout) as client:
         client.schedules.pause(name)
         echo(f"{name} is paused", err=True)
 
 
 def resume(name: Name, address: Address = None, timeout: Timeout = TIMEOUT) -> None:
-    """Let a paused schedule fire again; what it missed is left out."""
+    """Let a paused schedule fire again; what it missed is left out.
+
+    Examples:
+        zq schedules resume nightly
+    """
     with connected(address, timeout) as client:
         client.schedules.resume(name)
         echo(f"{name} goes on", err=True)
 
 
 def remove(name: Name, address: Address = None, timeout: Timeout = TIMEOUT) -> None:
-    """Forget a schedule; tasks that it has stored stay."""
+    """Forget a schedule; tasks that it has stored stay.
+
+    Examples:
+        zq schedules rm nightly
+    """
     with connected(address, timeout) as client:
         if not client.schedules.delete(name):
             fail(f"there is no schedule {name}")

@@ -88,7 +88,13 @@ def coordinator(
     insecure_bind: Annotated[bool, _option("insecure-bind", "Allow an address that other machines can reach without --keys, that is without authentication.")] = False,
     log_level: LogLevel = "info",
 ) -> None:  # fmt: skip
-    """Run a coordinator until SIGTERM or Ctrl-C. What it accepted is on disk."""
+    """Run a coordinator until SIGTERM or Ctrl-C. What it accepted is on disk.
+
+    Examples:
+        zq coordinator
+        zq coordinator --data ./orders.zq --bind tcp://127.0.0.1:7700
+        zq coordinator --bind tcp://0.0.0.0:7700 --keys ./keys
+    """
     from zq.server.loop import Server
     from zq.store import LmdbOptions
 
@@ -228,7 +234,14 @@ def worker(
     address: Address = None,
     log_level: LogLevel = "info",
 ) -> None:
-    """Run a worker until SIGTERM or Ctrl-C: the first drains it, the second ends it at once."""
+    """Run a worker until SIGTERM or Ctrl-C: the first drains it, the second ends it at once.
+
+    Examples:
+        zq worker shop:worker
+        zq worker shop.py:worker --processes 4
+        zq worker shop:worker --concurrency 8 --burst
+        zq worker shop:worker --reload
+    """
     if processes and concurrency:
         raise typer.BadParameter(
             "--processes and --concurrency exclude each other: handlers run in children or in threads"
@@ -282,12 +295,19 @@ def _supervise() -> NoReturn:
     raise typer.Exit(Supervisor().run())
 
 
-def _work(runner: Worker, *, burst: bool) -> None:
+def ready_for_burst(runner: Worker) -> None:
+    """Raises UnreachableError when there is no coordinator: a worker waits for it for ever, one that is to end must
+    not.
+    """
     from zq.client.client import Client
 
-    if burst:  # a worker waits for its coordinator for ever; one that is to end must not
-        with Client(runner.address, timeout=TIMEOUT, key=runner.key) as client:
-            client.ping()
+    with Client(runner.address, timeout=TIMEOUT, key=runner.key) as client:
+        client.ping()
+
+
+def _work(runner: Worker, *, burst: bool) -> None:
+    if burst:
+        ready_for_burst(runner)
     if not runner.handlers:
         raise ValueError(f"worker {runner.name} has no handler; register one with @worker.task(queue)")
     takes = f"zq worker {runner.name} takes tasks of {', '.join(runner.handlers)} from {runner.address}"
@@ -338,7 +358,12 @@ def bench(
     ] = None,
     as_json: Json = False,
 ) -> None:
-    """Measure durable end to end: public Client and Worker, a worker process, every task on disk and acknowledged."""
+    """Measure durable end to end: public Client and Worker, a worker process, every task on disk and acknowledged.
+
+    Examples:
+        zq bench
+        zq bench --tasks 100000 --batch 10 --json
+    """
     from zq.cli.benching import BenchPlan, measure, text
 
     configure_log("warning")

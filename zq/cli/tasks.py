@@ -12,7 +12,23 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, cast
 
 import typer
 
-from zq.cli.arguments import TIMEOUT, Address, Headers, Json, Queue, Timeout, connected, parse_headers, parse_seconds
+from zq.cli.arguments import (
+    TIMEOUT,
+    Address,
+    For,
+    Headers,
+    Json,
+    Priority,
+    Queue,
+    QueueName,
+    TaskId,
+    Timeout,
+    connected,
+    parse_headers,
+    parse_seconds,
+)
+from zq.cli.line import completing
+from zq.cli.look.cells import block
 from zq.cli.output import (
     FAILED,
     echo,
@@ -32,20 +48,19 @@ if TYPE_CHECKING:
     from zq.client.receipt import Receipt
     from zq.submit_options import SubmitOptions
 
-Id = Annotated[str, typer.Argument(help="Id of the task, as submit printed it.")]
-
 TASK_COLUMNS = ["id", "queue", "state", "priority", "key", "attempts", "failures", "worker", "accepted_time"]
+TASK_DROPS = ["priority", "failures", "attempts", "key", "worker", "accepted_time", "queue", "state"]
 
 
 def submit(
-    queue: Annotated[str, typer.Argument(help="Name of the queue.")],
+    queue: QueueName,
     payload: Annotated[
         str, typer.Argument(help="The payload as JSON, or - for one JSON value a line on standard input.")
     ],
     id: Annotated[
         str | None, typer.Option(help="Id of the task: submitted twice it is stored once. [default: made]")
     ] = None,
-    priority: Annotated[int, typer.Option(min=0, max=9, help="9 is served first.")] = 4,
+    priority: Priority = 4,
     delay: Annotated[float, typer.Option(min=0.0, help="Seconds before it may start.")] = 0.0,
     at: Annotated[
         str | None,
@@ -80,12 +95,19 @@ def submit(
         float | None, typer.Option(min=0.001, help="Seconds that it may run. [default: no limit]")
     ] = None,
     wait: Annotated[bool, typer.Option("--wait", "-w", help="Wait for the result and print it.")] = False,
-    wait_timeout: Annotated[float | None, typer.Option(min=0.0, help="Seconds to wait for the result.")] = None,
+    seconds: For = None,
     address: Address = None,
     timeout: Timeout = TIMEOUT,
     as_json: Json = False,
 ) -> None:
-    """Submit a task, and print its id: it is on disk when that is printed."""
+    """Submit a task, and print its id: it is on disk when that is printed.
+
+    Examples:
+        zq submit orders '{"pizza": "margherita"}'
+        zq submit orders '{"pizza": "margherita"}' --wait --for 30
+        zq submit orders 1 --priority 7 --key customer-42 --delay 60
+        zq submit orders - < lines.jsonl
+    """
     with connected(address, timeout) as client:
         options = _given(
             priority=priority,
@@ -104,7 +126,7 @@ def submit(
             raise ValueError("--id is for a single task, not for lines of standard input")
         receipts, refusal = _send(client, queue, payload, id, options)
         if wait:
-            is_done = _print_results(client, receipts, wait_timeout, as_json=as_json)
+            is_done = _print_results(client, receipts, seconds, as_json=as_json)
         else:
             is_done = _print_receipts(receipts, as_json=as_json)
         if refusal is not None:
@@ -202,7 +224,7 @@ def _print_results(client: Client, receipts: Sequence[Receipt], timeout: float |
             result = Patience(client, receipt).result(give_up_at)
         except TaskError as error:
             is_done = False
-            echo(f"zq: {printable(str(error))}", err=True)
+            _print_failure(error)
             if as_json:
                 print_json({"id": receipt.id, "error": error.reason})
         else:
@@ -211,28 +233,49 @@ def _print_results(client: Client, receipts: Sequence[Receipt], timeout: float |
     return is_done
 
 
+def _print_failure(error: TaskError) -> None:
+    """Says how a task failed, with its traceback below if it has one."""
+    first, *rest = str(error).rstrip("\n").split("\n")
+    echo(f"zq: {printable(first)}", err=True)
+    if rest:
+        echo("\n".join(block("\n".join(rest))), err=True)
+
+
 def list_tasks(
     state: Annotated[
         Literal["waiting", "leased", "scheduled", "dead", "done", "cancelled", "expired", "unfinished", "any"],
         typer.Option("--state", "-s", help="Which tasks."),
-    ] = "waiting",
+    ] = "unfinished",
     queue: Queue = None,
     key: Annotated[str | None, typer.Option("--key", "-k", help="Only with this key.")] = None,
     headers: Headers = None,
     worker: Annotated[
-        str | None, typer.Option("--worker", "-w", help="Only those it has, has completed, or had when they failed.")
+        str | None,
+        typer.Option(
+            "--worker",
+            "-w",
+            help="Only those it has, has completed, or had when they failed.",
+            autocompletion=completing.worker_names,
+        ),
     ] = None,
     reason: Annotated[str | None, typer.Option("--reason", "-r", help="Only with this in the reason.")] = None,
     older_than: Annotated[
         str | None, typer.Option(help="Only those accepted longer ago: 90, 90s, 5m, 2h or 1d.")
     ] = None,
-    limit: Annotated[int, typer.Option("--limit", "-n", min=1, help="At most so many rows.")] = 100,
+    limit: Annotated[int, typer.Option("--limit", "-n", min=1, help="At most so many.")] = 100,
     all_rows: Annotated[bool, typer.Option("--all", help="All there are, whatever --limit says.")] = False,
     address: Address = None,
     timeout: Timeout = TIMEOUT,
     as_json: Json = False,
 ) -> None:
-    """List tasks in the order of service; this changes nothing, and reads page by page."""
+    """List tasks in the order of service, without --state those that have not ended: waiting, leased, and scheduled,
+    retries too. This changes nothing, and reads page by page.
+
+    Examples:
+        zq tasks ls
+        zq tasks ls --queue orders --state scheduled
+        zq tasks ls --state dead --reason TimeoutError --json
+    """
     from zq.client.browsing import search
 
     with connected(address, timeout) as client:
@@ -248,17 +291,22 @@ def list_tasks(
             older_than=age,
             limit=most,
         )
-        print_rows(found.rows(client.query), TASK_COLUMNS, as_json=as_json)
+        print_rows(found.rows(client.query), TASK_COLUMNS, as_json=as_json, drops=TASK_DROPS)
 
 
 def show(
-    id: Id,
+    id: TaskId,
     payload: Annotated[bool, typer.Option("--payload", "-p", help="Show its payload, too.")] = False,
     address: Address = None,
     timeout: Timeout = TIMEOUT,
     as_json: Json = False,
 ) -> None:
-    """Show a task: where it is, and what happened to it."""
+    """Show a task: where it is, and what happened to it.
+
+    Examples:
+        zq tasks show 1axtwvpa8dd8-0000000100000001
+        zq tasks show order-17 --payload
+    """
     with connected(address, timeout) as client:
         task = client.query("task", id=id)
         if payload:
@@ -281,8 +329,13 @@ def payload_of(client: Client, id: str) -> Any:
         return client.query("payload", id=id)
 
 
-def trace(id: Id, address: Address = None, timeout: Timeout = TIMEOUT, as_json: Json = False) -> None:
-    """Show everything that has happened to a task, or to a batch, in the order of time."""
+def trace(id: TaskId, address: Address = None, timeout: Timeout = TIMEOUT, as_json: Json = False) -> None:
+    """Show everything that has happened to a task, or to a batch, in the order of time.
+
+    Examples:
+        zq tasks trace order-17
+        zq tasks trace order-17 --json
+    """
     with connected(address, timeout) as client:
         events = client.query("trace", id=id)
         print_events(events, as_json=as_json)
@@ -290,8 +343,12 @@ def trace(id: Id, address: Address = None, timeout: Timeout = TIMEOUT, as_json: 
             fail(f"{id} is not known, or no longer")
 
 
-def why(id: Id, address: Address = None, timeout: Timeout = TIMEOUT, as_json: Json = False) -> None:
-    """Say why a task does not run now: not due, its key is held, no worker, a limit ..."""
+def why(id: TaskId, address: Address = None, timeout: Timeout = TIMEOUT, as_json: Json = False) -> None:
+    """Say why a task does not run now: not due, its key is held, no worker, a limit ...
+
+    Examples:
+        zq why order-17
+    """
     with connected(address, timeout) as client:
         reason = client.why(id)
         if as_json:
@@ -302,8 +359,12 @@ def why(id: Id, address: Address = None, timeout: Timeout = TIMEOUT, as_json: Js
             raise typer.Exit(FAILED)
 
 
-def cancel(id: Id, address: Address = None, timeout: Timeout = TIMEOUT) -> None:
-    """Cancel a task, or all tasks of a batch, that have not ended."""
+def cancel(id: TaskId, address: Address = None, timeout: Timeout = TIMEOUT) -> None:
+    """Cancel a task, or all tasks of a batch, that have not ended.
+
+    Examples:
+        zq tasks cancel order-17
+    """
     with connected(address, timeout) as client:
         count = client.cancel(id)
         if not count:
@@ -311,8 +372,12 @@ def cancel(id: Id, address: Address = None, timeout: Timeout = TIMEOUT) -> None:
         echo(f"cancelled {count}", err=True)
 
 
-def retry(id: Id, address: Address = None, timeout: Timeout = TIMEOUT) -> None:
-    """Put a dead task back into its queue, with no attempts charged."""
+def retry(id: TaskId, address: Address = None, timeout: Timeout = TIMEOUT) -> None:
+    """Put a dead task back into its queue, with no attempts charged.
+
+    Examples:
+        zq tasks retry order-17
+    """
     with connected(address, timeout) as client:
         if not client.dead.replay(id):
             fail(f"{id} is not a dead letter")
@@ -320,12 +385,16 @@ def retry(id: Id, address: Address = None, timeout: Timeout = TIMEOUT) -> None:
 
 
 def bury(
-    id: Id,
+    id: TaskId,
     reason: Annotated[str, typer.Option("--reason", "-r", help="Why, for people.")] = "buried from the command line",
     address: Address = None,
     timeout: Timeout = TIMEOUT,
 ) -> None:
-    """Make a dead letter of a task, or of all tasks of a batch, that have not ended."""
+    """Make a dead letter of a task, or of all tasks of a batch, that have not ended.
+
+    Examples:
+        zq tasks bury order-17 --reason 'no such pizza'
+    """
     with connected(address, timeout) as client:
         count = client.dead.bury(id, reason)
         if not count:

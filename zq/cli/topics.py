@@ -7,7 +7,22 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from zq.cli.arguments import TIMEOUT, Address, Headers, Json, Queue, Rows, Timeout, connected, parse_headers
+from zq.cli.arguments import (
+    TIMEOUT,
+    Address,
+    Headers,
+    Json,
+    Limit,
+    Priority,
+    Queue,
+    QueueName,
+    Timeout,
+    connected,
+    known_names,
+    parse_headers,
+)
+from zq.cli.line import completing
+from zq.cli.line.nearest import did_you_mean
 from zq.cli.output import echo, fail, fail_with, ids_at_least, print_json, print_rows
 from zq.cli.tasks import BadLineError, parse, read_lines
 from zq.errors import BusyError, InvalidTaskError, UnroutableError
@@ -22,9 +37,12 @@ if TYPE_CHECKING:
     from zq.submit_options import SubmitOptions
 
 Pattern = Annotated[
-    str, typer.Argument(help="Dot-separated words; * stands for one word, # for none or more (quote them).")
+    str,
+    typer.Argument(
+        help="Dot-separated words; * stands for one word, # for none or more (quote them).",
+        autocompletion=completing.topic_patterns,
+    ),
 ]
-QueueName = Annotated[str, typer.Argument(help="Name of the queue.")]
 
 
 def publish(
@@ -35,7 +53,7 @@ def publish(
     id: Annotated[
         str | None, typer.Option(help="Id of the publication: published twice it is stored once. [default: made]")
     ] = None,
-    priority: Annotated[int, typer.Option(min=0, max=9, help="9 is served first.")] = 4,
+    priority: Priority = 4,
     delay: Annotated[float, typer.Option(min=0.0, help="Seconds before the tasks may start.")] = 0.0,
     key: Annotated[str | None, typer.Option(help="Key for consistent hashing, order and fairness.")] = None,
     headers: Headers = None,
@@ -46,7 +64,12 @@ def publish(
     timeout: Timeout = TIMEOUT,
     as_json: Json = False,
 ) -> None:
-    """Publish a task to every queue that is bound to a topic, in one transaction, and print the ids of the tasks."""
+    """Publish a task to every queue that is bound to a topic, in one transaction, and print the ids of the tasks.
+
+    Examples:
+        zq publish orders.eu.created '{"pizza": "margherita"}'
+        zq publish orders.eu.created - < lines.jsonl
+    """
     options: SubmitOptions = {"priority": priority, "delay": delay, "key": key, "headers": parse_headers(headers)}
     with connected(address, timeout) as client:
         if payload == "-" and id is not None:
@@ -83,15 +106,20 @@ def _print(receipt: PublishReceipt[Receipt], *, as_json: bool) -> None:
 
 
 def list_bindings(
-    queue: Queue = None, limit: Rows = None, address: Address = None, timeout: Timeout = TIMEOUT, as_json: Json = False
+    queue: Queue = None, limit: Limit = None, address: Address = None, timeout: Timeout = TIMEOUT, as_json: Json = False
 ) -> None:
-    """List the bindings: which queue gets what is published to which topics."""
+    """List the bindings: which queue gets what is published to which topics.
+
+    Examples:
+        zq topics ls
+        zq topics ls --queue invoices
+    """
     with connected(address, timeout) as client:
         rows = client.query("bindings", queue=queue, limit=limit)
         if not as_json:
             for row in rows:
                 row["headers"] = [f"{name}={text}" for name, text in row["headers"].items()] or None
-        print_rows(rows, ["pattern", "queue", "headers"], as_json=as_json)
+        print_rows(rows, ["pattern", "queue", "headers"], as_json=as_json, drops=["headers"])
 
 
 def match(
@@ -101,7 +129,11 @@ def match(
     timeout: Timeout = TIMEOUT,
     as_json: Json = False,
 ) -> None:
-    """Print the queues that a publication to a topic would reach; nothing is published."""
+    """Print the queues that a publication to a topic would reach; nothing is published.
+
+    Examples:
+        zq topics match orders.eu.created
+    """
     with connected(address, timeout) as client:
         queues = client.topics.match(topic, parse_headers(headers))
         if as_json:
@@ -110,7 +142,7 @@ def match(
         for queue in queues:
             echo(printable(queue))
         if not queues:
-            fail(f"no queue is bound to {topic}")
+            fail(f"no queue is bound to {topic}{did_you_mean(topic, known_names(client, 'bindings', 'pattern'))}")
 
 
 def bind(
@@ -120,7 +152,12 @@ def bind(
     address: Address = None,
     timeout: Timeout = TIMEOUT,
 ) -> None:
-    """Bind a queue to a pattern of topics; with headers, only what has all of them."""
+    """Bind a queue to a pattern of topics; with headers, only what has all of them.
+
+    Examples:
+        zq topics bind 'orders.*.created' invoices
+        zq topics bind 'orders.#' audit --header city=rome
+    """
     with connected(address, timeout) as client:
         is_new = client.topics.bind(pattern, queue, parse_headers(headers))
         echo(f"{queue} {'gets' if is_new else 'has been getting'} what matches {pattern}", err=True)
@@ -133,9 +170,14 @@ def unbind(
     address: Address = None,
     timeout: Timeout = TIMEOUT,
 ) -> None:
-    """Remove the bindings of a queue with a pattern: with headers, only the one with exactly these."""
+    """Remove the bindings of a queue with a pattern: with headers, only the one with exactly these.
+
+    Examples:
+        zq topics unbind 'orders.#' audit
+    """
     with connected(address, timeout) as client:
         count = client.topics.unbind(pattern, queue, parse_headers(headers))
         if not count:
-            fail(f"{queue} was not bound to {pattern}")
+            meant = did_you_mean(pattern, known_names(client, "bindings", "pattern"))
+            fail(f"{queue} was not bound to {pattern}{meant}")
         echo(f"removed {count}", err=True)

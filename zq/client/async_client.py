@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator, Iterable
 from typing import TYPE_CHECKING, Any, Self, Unpack
 
-from zq.client import insight
+from zq.client import browsing, insight
 from zq.client.awaiting import Awaiting
 from zq.client.browsing import StateFilter, TaskFilters, payload, query, search
 from zq.client.calls import ClientFace, outcome_of
@@ -14,7 +14,7 @@ from zq.client.driving import Abandon, AsyncDriver
 from zq.client.events import AsyncEventStream
 from zq.client.flow import Entry, entry_of, unless_refused
 from zq.client.group import AsyncGroup, submit_group
-from zq.client.insight import FailureRow, Reason, TaskEvent, TaskStatus
+from zq.client.insight import FailureRow, FlowRow, HistoryRow, HistoryStep, Reason, TaskEvent, TaskStatus
 from zq.client.publications import PublishReceipt, PublishReceipts, publish_many, publish_one
 from zq.client.pulled import AsyncPulledTask, read_handle, settle_together
 from zq.client.receipt import AsyncReceipt, Receipts
@@ -42,42 +42,42 @@ class AsyncClient(ClientFace[AsyncDriver]):
 
     @property
     def queues(self) -> AsyncQueues:
-        """As `zq.Client.queues`."""
+        """Queues: look at them, set policies, pause, drain, purge, move and delete them; as `zq.Client.queues`."""
         from zq.client.queues import AsyncQueues
 
         return AsyncQueues(self._calls, self._run)
 
     @property
     def dead(self) -> AsyncDeadLetters:
-        """As `zq.Client.dead`."""
+        """Dead letters: look at them, replay, bury and purge them; as `zq.Client.dead`."""
         from zq.client.dead_letters import AsyncDeadLetters
 
         return AsyncDeadLetters(self._calls, self._run)
 
     @property
     def schedules(self) -> AsyncSchedules:
-        """As `zq.Client.schedules`."""
+        """Recurring tasks: define, look at, change, pause and delete them; as `zq.Client.schedules`."""
         from zq.client.schedules import AsyncSchedules
 
         return AsyncSchedules(self._calls, self._run)
 
     @property
     def topics(self) -> AsyncTopics:
-        """As `zq.Client.topics`."""
+        """Bindings of queues to topics: make, match, list and end them; as `zq.Client.topics`."""
         from zq.client.topics import AsyncTopics
 
         return AsyncTopics(self._calls, self._run)
 
     @property
     def namespaces(self) -> AsyncNamespaces:
-        """As `zq.Client.namespaces`."""
+        """Namespaces: look at them, and limit them; as `zq.Client.namespaces`."""
         from zq.client.namespaces import AsyncNamespaces
 
         return AsyncNamespaces(self._calls, self._run)
 
     @property
     def workers(self) -> AsyncWorkers:
-        """As `zq.Client.workers`."""
+        """Workers: look at them; as `zq.Client.workers`."""
         from zq.client.workers import AsyncWorkers
 
         return AsyncWorkers(self._calls, self._run)
@@ -185,9 +185,19 @@ class AsyncClient(ClientFace[AsyncDriver]):
         """Returns everything that has happened to a task, or a batch; as `zq.Client.trace`."""
         return await self._run(insight.trace(self._calls, id))
 
+    async def history(
+        self, queue: str | None = None, *, step: HistoryStep = 10, since: float | None = None
+    ) -> list[HistoryRow]:
+        """As `Client.history`."""
+        return await self._run(browsing.history(self._calls, queue, step, since))
+
+    async def flows(self) -> list[FlowRow]:
+        """As `Client.flows`."""
+        return await self._run(browsing.flows(self._calls))
+
     async def failures(self, queue: str | None = None, *, limit: int = 100) -> list[FailureRow]:
         """As `Client.failures`."""
-        return await self._run(insight.failures(self._calls, queue, limit))
+        return await self._run(browsing.failures(self._calls, queue, limit))
 
     async def tasks(
         self, state: StateFilter = "waiting", *, limit: int | None = None, **filters: Unpack[TaskFilters]
@@ -229,7 +239,7 @@ class AsyncClient(ClientFace[AsyncDriver]):
         await asyncio.to_thread(self._calls.close, timeout)
 
     def close_now(self, timeout: float = 5.0) -> None:
-        """As `close`, for callers that are no coroutine; blocks until the connection has ended."""
+        """Ends the connection as `close` does, for callers that are no coroutine; blocks until it has ended."""
         self._calls.close(timeout)
 
     async def __aenter__(self) -> Self:

@@ -7,6 +7,8 @@ Control characters, those of C1 too, and the marks that turn the direction of wr
 from __future__ import annotations
 
 import json
+from math import isfinite
+from typing import Any
 
 KEPT = "\n\t"
 """What sets lines and columns apart, in what was put together here."""
@@ -41,3 +43,48 @@ def in_a_record(text: str) -> str:
     if text.isprintable():
         return text
     return shown(text).replace("\n", f"\n{CONTINUED}")
+
+
+# JSON of what it has no word for.
+
+
+def json_text(value: Any) -> str:
+    """Returns a value as one JSON document on one line, with what cannot be printed escaped.
+
+    Bytes are `{"base64": "..."}`, and numbers that are none `{"float": "nan"}`, `"inf"` or `"-inf"`. Keys are text: of
+    bytes `base64:...`, of all else as Python writes it. What else there is becomes text.
+    """
+    try:
+        text = json.dumps(value, default=_plain, ensure_ascii=False, allow_nan=False)
+    except (TypeError, ValueError):  # msgpack allows keys and numbers that JSON does not
+        text = json.dumps(_of_json(value), default=_plain, ensure_ascii=False, allow_nan=False)
+    return shown_json(text)
+
+
+def _plain(value: Any) -> Any:
+    return {"base64": _base64(value)} if isinstance(value, bytes) else str(value)
+
+
+def _base64(value: bytes) -> str:
+    from binascii import b2a_base64
+
+    return b2a_base64(value, newline=False).decode("ascii")
+
+
+def _of_json(value: Any) -> Any:
+    """Returns a value with keys and numbers that JSON has."""
+    if isinstance(value, dict):
+        return {_key(key): _of_json(one) for key, one in value.items()}
+    if isinstance(value, list | tuple):
+        return [_of_json(one) for one in value]
+    if isinstance(value, float) and not isfinite(value):
+        return {"float": str(value)}
+    return value
+
+
+def _key(key: Any) -> str:
+    if isinstance(key, bytes):
+        return f"base64:{_base64(key)}"
+    if key is None or isinstance(key, bool | int):
+        return json.dumps(key)
+    return str(key)

@@ -16,10 +16,10 @@ from typing import Any, NamedTuple
 import typer
 from typer.core import TyperCommand, TyperGroup
 
-from zq.cli import contexts
 from zq.cli.arguments import KeyFile, Plain
 from zq.cli.line.nearest import did_you_mean
 from zq.cli.line.quick import make_quick
+from zq.cli.line.settings import environment
 from zq.cli.output import EXIT_CODES, plain_output
 
 EXAMPLES = "Examples:"
@@ -197,7 +197,7 @@ def with_shared_options(function: Callable[..., Any]) -> Callable[..., Any]:
     def shared(*arguments: Any, **options: Any) -> Any:
         key = options.pop("key", None) if has_key else None
         is_plain = options.pop("is_plain", False)
-        with contexts.environment({} if key is None else {"ZQ_KEY": key}), plain_output(is_plain):
+        with environment({} if key is None else {"ZQ_KEY": key}), plain_output(is_plain):
             return function(*arguments, **options)
 
     parameters = [one.replace(kind=inspect.Parameter.KEYWORD_ONLY) for one in signature.parameters.values()]

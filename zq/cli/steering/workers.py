@@ -26,6 +26,7 @@ WORKER_COLUMNS = [
     "done",
     "concurrency",
 ]
+WORKER_DROPS = ["concurrency", "connected_for", "credit", "done", "running", "queues", "held", "heard_ago", "state"]
 
 
 def list_workers(address: Address = None, timeout: Timeout = TIMEOUT, as_json: Json = False) -> None:
@@ -38,7 +39,7 @@ def list_workers(address: Address = None, timeout: Timeout = TIMEOUT, as_json: J
     """
     with connected(address, timeout) as client:
         rows = client.query("workers")
-    print_rows(rows if as_json else map(_for_people, rows), WORKER_COLUMNS, as_json=as_json)
+    print_rows(rows if as_json else map(_for_people, rows), WORKER_COLUMNS, as_json=as_json, drops=WORKER_DROPS)
     for row in rows:
         if row.get("trouble"):
             echo(f"worker {row['name']} cannot start its child processes: {row['trouble']}", err=True)

@@ -8,7 +8,7 @@ from zq.core import tables
 from zq.core.admin import namespaces, operations
 from zq.core.admin.workers import worker_row
 from zq.core.arguments import InvalidRequestError, checked, flag_in, limit_in, optional_name_in, prefix, text_in
-from zq.core.insight import browsing, reasons, task_rows, traces
+from zq.core.insight import browsing, dead_reasons, flowing, histories, reasons, task_rows, traces
 from zq.core.insight.lookup import Sight, look
 from zq.core.measures.failures import FAILURES_KEPT
 from zq.core.measures.queue_rows import SHOWN_COUNTS, SHOWN_TOTALS, queue_fields, queue_row
@@ -24,6 +24,9 @@ from zq.errors import short
 
 LOOKED_AT_PER_WORK = 16
 """Workers of a queue, queues of a worker or leases, that are only counted or compared, in a unit of work."""
+
+SHOWN_LIMITS = ("queues_max", "bindings_max", "schedules_max", "suspect_after", "gone_after")
+"""Options of the coordinator that whoever looks at it wants to see."""
 
 WORKER_QUEUES_LOOKED_AT = 20_000
 """Queues of workers that are looked at to count the workers of a namespace."""
@@ -55,7 +58,7 @@ def _status(books: Books, step: Step, arguments: dict[str, Any]) -> dict[str, An
         **{name: counts[name] for name in (*SHOWN_COUNTS, *SHOWN_TOTALS)},
         "counters": dict(sorted(books.counters.items())),
         "usage": _usage(books),
-        "limits": {name: getattr(books.options, name) for name in ("queues_max", "bindings_max", "schedules_max")},
+        "limits": {name: getattr(books.options, name) for name in SHOWN_LIMITS},
         "peer_limits": books.options.peer_limits.as_map(),
     }
 
@@ -230,6 +233,9 @@ QUERIES: dict[str, Callable[[Books, Step, dict[str, Any]], Any]] = {
     "queue": _queue,
     "workers": _workers,
     "failures": _failures,
+    "history": histories.history,
+    "flows": flowing.flows,
+    "dead-reasons": dead_reasons.dead_reasons,
     "replays": _replays,
     "schedules": _schedules,
     "schedule": _schedule,

@@ -14,7 +14,7 @@ from zq.core.state.step import Step
 SHOWN_COUNTS: Final = ("scheduled", "leased", "dead", "done", "cancelled", "expired")
 """The counts of a queue, and of a status, that are shown as they are."""
 
-SHOWN_TOTALS: Final = ("accepted", "failed", "retried", "lost")
+SHOWN_TOTALS: Final = ("accepted", "failed", "retried", "lost", "died")
 """What has happened in a queue since it was made, likewise."""
 
 _SHOWN: Final = [(name, COUNT_NAMES.index(name)) for name in (*SHOWN_COUNTS, *SHOWN_TOTALS)]
@@ -39,11 +39,12 @@ def queue_row(books: Books, step: Step, queue: Queue, budget: Budget, *, with_ti
         "workers": sum(1 for worker in queue.workers.values() if worker.peer is not None),
         "alerts": [],
     }
-    return {**row, **_times(queue, budget)} if with_times else row
+    return {**row, **_times(books, queue, budget)} if with_times else row
 
 
-def _times(queue: Queue, budget: Budget) -> dict[str, Any]:
+def _times(books: Books, queue: Queue, budget: Budget) -> dict[str, Any]:
     budget.spend(TIMES_WORK)
+    books.measures.timed.settle()
     times = queue.times
     wait, run = (NOTHING_TIMED, NOTHING_TIMED) if times is None else (times.wait, times.run)
     return {"wait": wait.as_map(), "run": run.as_map()}
