@@ -21,6 +21,7 @@ from zq.wire.address import check_bind_address
 from zq.wire.retry import RetryPolicy
 
 if TYPE_CHECKING:
+    from zq.cli.web.child import DashboardChild
     from zq.server.host import HostOptions
     from zq.server.loop import Server
     from zq.worker.worker import Worker
@@ -86,6 +87,8 @@ def coordinator(
     keys: Annotated[Path | None, _option("keys", "Directory of the keys that are let in (zq keys); without it everybody is.")] = None,
     audit: Annotated[Path | None, _option("audit", "File for a line about each deed of administration; without it they are logged. It needs --keys.")] = None,
     insecure_bind: Annotated[bool, _option("insecure-bind", "Allow an address that other machines can reach without --keys, that is without authentication.")] = False,
+    dashboard: Annotated[str | None, _option("dashboard", "HOST:PORT of a dashboard in a process beside it, such as 127.0.0.1:7780 (the extra dashboard).")] = None,
+    dashboard_key: Annotated[str | None, _option("dashboard-key", "File of the key that the dashboard shows; with --keys it needs one of an admin.")] = None,
     log_level: LogLevel = "info",
 ) -> None:  # fmt: skip
     """Run a coordinator until SIGTERM or Ctrl-C. What it accepted is on disk.
@@ -119,12 +122,15 @@ def coordinator(
         bind = bind or _address_to_bind()
         _check_reach(bind, keys, insecure_bind=insecure_bind)
         store = LmdbOptions(map_bytes=map_mib * MIB, free_bytes_min=disk_free_mib * MIB)
-        host = _prepare_host(connections_max, memory_max_mib)
+        host, beside = (
+            _prepare_host(connections_max, memory_max_mib),
+            _prepare_dashboard(dashboard, dashboard_key, keys),
+        )
         server = Server(
             data, bind=bind, options=options, keys=keys, audit=audit, store_options=store, host_options=host
         )
         configure_log(log_level)
-        _serve(server)
+        _serve(server, beside)
 
 
 def _address_to_bind() -> str:
@@ -159,7 +165,21 @@ def _prepare_host(connections_max: int | None, memory_max_mib: int | None) -> Ho
     return HostOptions(connections_max=connections_max, memory_max=memory_max)
 
 
-def _serve(server: Server) -> None:
+def _prepare_dashboard(bind: str | None, key: str | None, keys: Path | None) -> DashboardChild | None:
+    """Returns the dashboard that goes with a coordinator, if any; raises ValueError for one that cannot be."""
+    if bind is None:
+        return None
+    from zq.cli.web.child import DashboardChild
+
+    if keys is not None and key is None:
+        raise ValueError(
+            "with --keys a dashboard needs a key, too: give --dashboard-key FILE; "
+            f"zq keys new dashboard --role admin --keys {keys} makes one and lets it in"
+        )
+    return DashboardChild(bind, key)
+
+
+def _serve(server: Server, dashboard: DashboardChild | None) -> None:
     """Runs until a signal comes; a second one does what it does to any program."""
 
     def on_signal(number: int, frame: FrameType | None) -> None:  # noqa: ARG001 - the signature of signal handlers
@@ -177,8 +197,12 @@ def _serve(server: Server) -> None:
             "a task is completed at most once and executed at least once",
             err=True,
         )
+        if dashboard is not None:
+            dashboard.start(server.address)
         server.run()
     finally:
+        if dashboard is not None:
+            dashboard.stop()
         server.close()
         for one, handler in before.items():
             signal.signal(one, handler)
