@@ -1,7 +1,13 @@
-"""What all tests share: only settings. Fixtures live beside the tests that use them."""
+"""What all tests share: settings, and that each leaves the process as it was. Fixtures live beside their tests."""
 
+import ast
+import functools
 import signal
+import sys
+from collections.abc import Iterator
+from typing import Any
 
+import pytest
 from hypothesis import settings
 
 # No deadline: how long an example takes on a busy machine says nothing about the code.
@@ -11,3 +17,29 @@ settings.load_profile("zq")
 # A shell that starts the tests in the background has them ignore SIGINT, and so would every process that they start and
 # interrupt.
 signal.signal(signal.SIGINT, signal.default_int_handler)
+
+if sys.version_info < (3, 12):  # it counts the depth of syntax trees for all threads together (python/cpython#106905)
+    _parse = ast.parse
+
+    @functools.wraps(_parse)
+    def _parse_beside_others(*arguments: Any, **options: Any) -> Any:
+        """A test that fails is shown, although a thread makes a traceback meanwhile; pytest itself ended of it."""
+        for _ in range(10):
+            try:
+                return _parse(*arguments, **options)
+            except SystemError:
+                pass
+        return _parse(*arguments, **options)
+
+    ast.parse = _parse_beside_others
+
+
+@pytest.fixture(autouse=True)
+def _signals_are_left_alone() -> Iterator[None]:
+    """What one test leaves is what all processes inherit that later ones fork: they would not end by SIGTERM."""
+    numbers = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGALRM)
+    before = [signal.getsignal(number) for number in numbers]
+    blocked = signal.pthread_sigmask(signal.SIG_BLOCK, ())
+    yield
+    assert [signal.getsignal(number) for number in numbers] == before
+    assert signal.pthread_sigmask(signal.SIG_BLOCK, ()) == blocked

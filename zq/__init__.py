@@ -30,9 +30,11 @@ if TYPE_CHECKING:
     from zq.client.group import AsyncGroup as AsyncGroup
     from zq.client.group import Group as Group
     from zq.client.group import GroupStatus as GroupStatus
+    from zq.client.insight import FailureRow as FailureRow
     from zq.client.insight import Reason as Reason
     from zq.client.insight import TaskEvent as TaskEvent
     from zq.client.insight import TaskStatus as TaskStatus
+    from zq.client.insight import TimeHistogram as TimeHistogram
     from zq.client.namespaces import AsyncNamespaces as AsyncNamespaces
     from zq.client.namespaces import NamespaceLimits as NamespaceLimits
     from zq.client.namespaces import Namespaces as Namespaces
@@ -55,6 +57,7 @@ if TYPE_CHECKING:
     from zq.client.topics import TopicBinding as TopicBinding
     from zq.client.topics import Topics as Topics
     from zq.client.workers import AsyncWorkers as AsyncWorkers
+    from zq.client.workers import HeldTask as HeldTask
     from zq.client.workers import Workers as Workers
     from zq.client.workers import WorkerStatus as WorkerStatus
     from zq.core.options import CoordinatorOptions as CoordinatorOptions
@@ -97,6 +100,7 @@ if TYPE_CHECKING:
     from zq.wire.policies import QueuePolicies as QueuePolicies
     from zq.wire.policies import QueueSettings as QueueSettings
     from zq.wire.questions import EVENT_KINDS as EVENT_KINDS
+    from zq.wire.questions import TIME_BOUNDS as TIME_BOUNDS
     from zq.wire.retry import RetryPolicy as RetryPolicy
     from zq.wire.unique import Unique as Unique
     from zq.worker.worker import Worker as Worker
@@ -111,7 +115,7 @@ _NAMES = {
     "zq.client.dead_letters": "AsyncDeadLetters DeadLetter DeadLetters ReplayStatus",
     "zq.client.events": "AsyncEventStream Event EventStream",
     "zq.client.group": "AsyncGroup Group GroupStatus",
-    "zq.client.insight": "Reason TaskEvent TaskStatus",
+    "zq.client.insight": "FailureRow Reason TaskEvent TaskStatus TimeHistogram",
     "zq.client.namespaces": "AsyncNamespaces NamespaceLimits Namespaces NamespaceStatus",
     "zq.client.publications": "PublishReceipt PublishReceipts",
     "zq.client.pulled": "AsyncPulledTask PulledTask",
@@ -119,7 +123,7 @@ _NAMES = {
     "zq.client.receipt": "AsyncReceipt Receipt Receipts",
     "zq.client.schedules": "AsyncSchedules Schedules ScheduleStatus",
     "zq.client.topics": "AsyncTopics TopicBinding Topics",
-    "zq.client.workers": "AsyncWorkers Workers WorkerStatus",
+    "zq.client.workers": "AsyncWorkers HeldTask Workers WorkerStatus",
     "zq.core.options": "CoordinatorOptions",
     "zq.core.peer_limits": "PeerLimits",
     "zq.errors": (
@@ -136,7 +140,7 @@ _NAMES = {
     "zq.store.lmdb": "LmdbOptions",
     "zq.submit_options": "SubmitOptions",
     "zq.task": "Bury Retry Task",
-    "zq.wire.questions": "EVENT_KINDS",
+    "zq.wire.questions": "EVENT_KINDS TIME_BOUNDS",
     "zq.wire.policies": "QueuePolicies QueueSettings",
     "zq.wire.retry": "RetryPolicy",
     "zq.wire.unique": "Unique",

@@ -26,7 +26,7 @@ LONG_FUNCTIONS: dict[str, str] = {
 """Functions (`path:name`) that may be longer, each with its reason."""
 
 OUTSIDE_THE_CORE = {"asyncio", "lmdb", "logging", "os", "random", "secrets", "threading", "time", "uuid", "zmq"}
-"""Clocks, chance, disks, sockets and threads: what the core gets as arguments (README, map of the files)."""
+"""Clocks, chance, disks, sockets and threads: what the core gets as arguments (docs/architecture.md, the map)."""
 
 FORBIDDEN_EVERYWHERE = {"pickle", "cPickle", "cloudpickle", "dill", "marshal", "shelve", "click"}
 """Formats that run what they read; and click, since typer carries its own."""

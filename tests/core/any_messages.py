@@ -52,6 +52,7 @@ from zq.wire.messages import (
     Wait,
 )
 from zq.wire.proofs import Proof, proof_of, proofs_of
+from zq.wire.steering import About
 
 IDS = [f"i{number}" for number in range(12)]
 GROUPS = ["g1", "g2", "g3"]
@@ -130,6 +131,7 @@ class Author:
             self.started: 1,
             self.progress: 1,
             self.goodbye: 1,
+            self.about: 1,
         }
 
     def write(self) -> tuple[bytes, ToCoordinator]:
@@ -205,6 +207,7 @@ class Author:
             "bind": {"queue": queue, "pattern": self.one("a.*", "#")},
             "unbind": {"queue": queue, "pattern": self.one("a.*", "#")},
             "delete-schedule": {"name": "s1"},
+            "steer-worker": {"name": self.one(*WORKERS), "action": self.one("drain", "resume", "resize", "stop")},
         }
         verb = self.one(*verbs, "set-queue", "set-queue", "resume", "move")
         return Command(self.number(), verb, verbs[verb])
@@ -287,6 +290,9 @@ class Author:
     def goodbye(self) -> Goodbye:
         name = self.one(*WORKERS)
         return Goodbye(name, name)
+
+    def about(self) -> About:
+        return About("oven", 7, 0, self.one(1, 2), self.often(0.5), self.one(None, "no module"))
 
     # Parts.
 

@@ -15,6 +15,7 @@ from zq.wire.messages import (
     Batch,
     Cancel,
     Command,
+    Failed,
     Group,
     Hello,
     Open,
@@ -24,10 +25,13 @@ from zq.wire.messages import (
     Query,
     Receipt,
     Schedule,
+    Settle,
+    Settled,
     Submit,
     Wait,
     Welcome,
 )
+from zq.wire.steering import About
 
 BOSS = b"boss"
 
@@ -84,8 +88,11 @@ def furnish(desk: GuardedDesk) -> None:
         must(desk, Command(5, "bind", {"pattern": f"{ids['t']}.*", "queue": queue}), Answer)
         must(desk, Command(6, "purge", {"id": ids["o"], "queue": queue, "states": ("scheduled",)}), Answer)
         must(desk, Command(7, "start-replay", {"id": ids["r"], "queue": queue, "rate": 0.001}), Answer)
+        spoilt = pulled(desk, BOSS, queue)
+        must(desk, Settle(8, None, (), (Failed(spoilt.token, spoilt.id, 0, "dropped", 1000.0, False),)), Settled)
         worker = desk.let(f"worker of {queue}", "worker")
         assert isinstance(desk.say(worker, Hello(ids["v"], "1", (queue,), 0, 1, ()))[0], Welcome)
+        desk.say(worker, About("oven", 7, 0, 1, False, None))
 
 
 def must(desk: GuardedDesk, message: Any, kind: type) -> None:
@@ -109,7 +116,7 @@ def named(queue: str, kind: str) -> str:
 
 def words(verb: str, queue: str, *, unknown: bool = False) -> Any:
     """Returns what is said; `unknown` names an id that there is not, in the place of one that there is."""
-    w, g, s, e, r = (named(queue, kind) if not unknown else f"a/nothing-{kind}" for kind in "wgser")
+    w, g, s, e, r, v = (named(queue, kind) if not unknown else f"a/nothing-{kind}" for kind in "wgserv")
     fresh = named(queue, "new")
     topic = f"{named(queue, 't') if not unknown else 'a/nothing-t'}.x"
     ends, blob = task(fresh, queue)[3:]
@@ -183,6 +190,8 @@ def words(verb: str, queue: str, *, unknown: bool = False) -> Any:
             return Command(1, verb, {"id": "a/fresh", "queue": queue, "purge": True})
         case "set-namespace":
             return Command(1, verb, {"name": queue.partition("/")[0] + "/x", "max_tasks": 9})
+        case "steer-worker":
+            return Command(1, verb, {"name": v, "action": "drain"})
         case "bind" | "unbind":
             return Command(1, verb, {"pattern": f"{named(queue, 't')}.*", "queue": queue})
         case _:

@@ -44,6 +44,7 @@ from zq.wire.messages import (
     Wait,
     Withdraw,
 )
+from zq.wire.steering import About
 
 W = b"w"
 FEW, MANY = 60, 240
@@ -168,6 +169,17 @@ def goodbye(desk: Desk, count: int) -> Made:
     return W, Goodbye("w", "w")
 
 
+def about(desk: Desk, count: int) -> Made:
+    leased(desk, count)
+    return W, About("oven", 7, 0, 1, False, None)
+
+
+def fail_and_hear_of_it(desk: Desk, count: int) -> Made:
+    said = fail(desk, count)
+    desk.turn((W, About("oven", 7, 0, 1, False, None)))
+    return said
+
+
 def submit_many(desk: Desk, count: int) -> Made:
     return CLIENT, Submit(1, tuple(batch(id) for id in names(count)))
 
@@ -290,6 +302,11 @@ def set_queue(desk: Desk, count: int) -> Made:
     return CLIENT, Command(1, "set-queue", {"queue": "old", "concurrency": 5})
 
 
+def steer(desk: Desk, count: int) -> Made:
+    desk.turn(about(desk, count))
+    return CLIENT, Command(1, "steer-worker", {"name": "w", "action": "drain"})
+
+
 def bind(desk: Desk, count: int) -> Made:
     return CLIENT, Command(1, "bind", {"queue": "bound", "pattern": "a.#"})
 
@@ -305,7 +322,7 @@ def purge(desk: Desk, count: int) -> Made:
 
 KINDS: list[Callable[[Desk, int], Made]] = [
     settle, settle_with_forwards, fail, settle_members, settle_on_many_queues, release, heartbeat,
-    heartbeat_of_strange, started, progress, hello, hello_with_leases, goodbye, submit_many, submit_into_new_queues,
+    heartbeat_of_strange, started, progress, hello, hello_with_leases, goodbye, about, fail_and_hear_of_it, steer, submit_many, submit_into_new_queues,
     submit_again, submit_unique, pull, confirm, confirm_strange, extend, withdraw, wait, wait_for_group, cancel,
     cancel_leased, bury, open_group, publish, publish_again, schedule, ping, follow, ask_about_a_task, revive,
     change_schedule, delete_schedule, set_queue, bind, unbind, purge,

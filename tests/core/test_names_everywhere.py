@@ -43,6 +43,8 @@ FREE: Final = {
     ("Publish", "options", "headers"): "passed on untouched",
     ("Settle", "failed"): "the error of a handler",
     ("Goodbye", "reason"): "why a worker cannot work",
+    ("About", "host"): "what its machine calls itself",
+    ("About", "trouble"): "why a worker cannot work",
     ("Schedule", "cron"): "what the calendar judges",
     ("Schedule", "timezone"): "what the calendar judges",
     ("Query", "arguments"): "judged by what is asked",

@@ -27,6 +27,7 @@ from zq.wire.messages import (
 )
 from zq.wire.namespaces import Namespace
 from zq.wire.questions import NAMES_IN_COMMANDS, NAMES_IN_QUERIES
+from zq.wire.steering import About
 
 TEXTS = {"reason", "text", "error"}
 """Sentences for people, in which names are as the coordinator knows them."""
@@ -53,6 +54,7 @@ def desk() -> TeamDesk:
     desk.submit("bad", max_attempts=1)
     desk.submit("worse", max_attempts=1)
     [fine, bad, worse] = [*assigned(desk.hello(b"w", "shop", credit=3)), *assigned(desk.settle(b"w", credit=5))]
+    desk.say(b"w", About("oven", 7, 0, 1, False, None))
     forward = Batch("box", "boxes", Options(), *payload)
     desk.settle(b"w", done(fine, 0, 2)._replace(forwards=(forward,)), failed(bad), failed(worse))
     desk.say(b"w", Release(9, 0, (Span(fine.token, 2, 3),)))
@@ -93,6 +95,7 @@ ARGUMENTS: dict[str, list[dict[str, Any]]] = {
     "move": [{"id": "o2", "queue": "held", "to": "elsewhere"}],
     "delete": [{"id": "o3", "queue": "idle"}],
     "set-namespace": [{"name": "part", "max_tasks": 5}],
+    "steer-worker": [{"name": "shop", "action": "drain"}],
     "bind": [{"pattern": "menu.*", "queue": "held"}],
     "unbind": [{"pattern": "menu.*", "queue": "held"}],
 }

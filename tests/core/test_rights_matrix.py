@@ -36,6 +36,7 @@ from zq.wire.messages import (
     Submit,
     Withdraw,
 )
+from zq.wire.steering import About
 
 KEYS: dict[str, tuple[dict[str, Any], tuple[str, ...]]] = {
     "by queue": (dict.fromkeys(("submit", "work", "look"), ("a/own",)), ("a/own",)),
@@ -76,7 +77,7 @@ MESSAGES: dict[str, tuple[str, str]] = {
     "forward": (ALL, FORBIDDEN),
 }
 
-LISTS = "status queues workers replays schedules groups bindings operations namespaces"
+LISTS = "status queues workers failures replays schedules groups bindings operations namespaces"
 BY_ID = "task payload why trace group"
 
 QUERY_TABLE: dict[str, tuple[str, str]] = {
@@ -106,6 +107,7 @@ COMMAND_TABLE: dict[str, tuple[str, str]] = {
     "delete": (ADMIN, FORBIDDEN),
     "start-replay under a taken id": (ADMIN, FORBIDDEN),
     "purge under a taken id": (ADMIN, FORBIDDEN),
+    "steer-worker": (ADMIN, HIDDEN),
     "set-namespace": (ADMIN, "forbidden but to who has a whole namespace"),
     "bind": (ADMIN, "forbidden, also to who has no namespace"),
     "unbind": (ADMIN, FORBIDDEN),
@@ -114,7 +116,7 @@ COMMAND_TABLE: dict[str, tuple[str, str]] = {
 UNBOUND: dict[str, str] = {"ping": ALL, "withdraw": ALL, "confirm": ALL, "settle": ALL, "release": ALL, "extend": ALL}
 """Messages that name neither queue nor id: for whom they are. Tokens are asked about in the attacks."""
 
-OF_A_SESSION: dict[str, str] = {"heartbeat": HAND, "started": HAND, "progress": HAND, "goodbye": HAND}
+OF_A_SESSION: dict[str, str] = {"heartbeat": HAND, "started": HAND, "progress": HAND, "goodbye": HAND, "about": HAND}
 
 
 def opened(role: str, binding: str) -> tuple[GuardedDesk, bytes]:
@@ -152,7 +154,7 @@ def outcome(role: str, binding: str, verb: str, queue: str) -> str:
         assert state_of(desk) == before, "it was refused, and something has changed"
         return FORBIDDEN
     twin, _ = opened(role, binding)
-    ids = [named(queue, kind) for kind in "wgsert"] + [f"a/nothing-{kind}" for kind in "wgsert"]
+    ids = [named(queue, kind) for kind in "wgsertv"] + [f"a/nothing-{kind}" for kind in "wgsertv"]
     if shape_of(answers, ids) == shape_of([twin.boss(words(said, queue))], ids):
         return DONE
     nothing, _ = opened(role, binding)
@@ -316,6 +318,7 @@ SESSION_WORDS: dict[str, Callable[[], Any]] = {
     "started": lambda: Started(()),
     "progress": lambda: Progress(1, 0, 0.5),
     "goodbye": lambda: Goodbye("a/nobody", "1"),
+    "about": lambda: About("oven", 7, 0, 1, False, None),
 }
 
 

@@ -1,4 +1,4 @@
-"""What documents lead to is there: files, folders, anchors; and the map of the README has every room."""
+"""What documents lead to is there: files, folders, anchors; and the map has every room."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import pytest
 from tests.docs.pages import ROOT, links_of, read_sections
 
 DOCUMENTS = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").rglob("*.md"))]
-README = ROOT / "README.md"
+MAP = ROOT / "docs" / "architecture.md"
 
 FOLDERS = ("zq", "patterns", "tests", "examples", "benchmarks", "docs")
 
@@ -72,12 +72,12 @@ def test_contents_of_semantics_list_every_section_in_its_order() -> None:
 
 
 def test_map_has_a_row_for_each_folder() -> None:
-    rows = next(one for one in read_sections(README) if one.title == "Map").text
+    rows = next(one for one in read_sections(MAP) if one.title == "Map").text
     listed = re.findall(r"^\| \[`([^`]+)`\]\(([^)]+)\) \| .", rows, re.MULTILINE)
     rooms = [path.parent.relative_to(ROOT).as_posix() for name in ("zq", "patterns") for path in files_of(name)]
-    expected = {room: f"{room}/__init__.py" for room in rooms}
+    expected = {room: f"../{room}/__init__.py" for room in rooms}
 
-    assert dict(listed) == expected | {name: f"{name}/" for name in FOLDERS if name not in expected}
+    assert dict(listed) == expected | {name: f"../{name}/" for name in FOLDERS if name not in expected}
     assert len(listed) == len(dict(listed)), "a folder is there twice"
 
 

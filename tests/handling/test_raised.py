@@ -65,6 +65,23 @@ def test_usual_traceback_is_that_of_python() -> None:
     assert trace_of(error, 1 << 20) == "".join(traceback.format_exception(error))
 
 
+def test_traceback_is_that_of_python_beside_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    format_exception = traceback.format_exception
+    troubles = [SystemError("AST constructor recursion depth mismatch (before=147, after=60)")] * 2
+
+    def fails_beside_others(*arguments: Any, **options: Any) -> list[str]:
+        if troubles:
+            raise troubles.pop()
+        return format_exception(*arguments, **options)
+
+    error = raised_by(lambda: {"door": 1}["oven"])
+    usual = trace_of(error, 10_000)
+    monkeypatch.setattr(traceback, "format_exception", fails_beside_others)
+
+    assert trace_of(error, 10_000) == usual
+    assert not troubles
+
+
 def test_last_entries_of_a_traceback_are_kept() -> None:
     error = raised_by(RAISING["a plain error"])
 

@@ -130,7 +130,7 @@ def _make_class(annotation: Any, kind: type) -> Converter:
         return RecordConverter(kind, converter_of).converter
     raise ConversionError(
         f"expected an annotation that a payload can follow, got the class {kind.__qualname__}: make it a dataclass, "
-        "a NamedTuple, a TypedDict, a msgspec Struct (pip install 'zq[types]') or a pydantic model"
+        "a NamedTuple, a TypedDict, a msgspec Struct (pip install 'zqkit[types]') or a pydantic model"
     )
 
 

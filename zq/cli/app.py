@@ -34,6 +34,7 @@ TREE: dict[str, dict[str, Verb | Verbs | Added]] = {
         "bench": Verb("zq.cli.serving:bench", "Measure how many tasks a second there are."),
     },
     "Look": {
+        "dashboard": Verb("zq.cli.web.dashboard:dashboard", "Show a coordinator in the browser."),
         "status": Verb("zq.cli.listing:status", "Show what the coordinator has and does."),
         "events": Verb("zq.cli.listing:events", "Follow what happens, an event a line."),
         "why": Verb("zq.cli.tasks:why", "Say why a task does not run now."),
@@ -151,6 +152,7 @@ TREE: dict[str, dict[str, Verb | Verbs | Added]] = {
                 "show": "zq.cli.contexts:show",
             },
         ),
+        "cheat": Verb("zq.cli.guides.cheat:cheat", "Show recipes: command lines for what is often done."),
         "commands": Verb("zq.cli.app:list_all_commands", "List every command, those that packages add too."),
     },
 }

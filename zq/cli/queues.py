@@ -69,7 +69,7 @@ def show(name: QueueName, address: Address = None, timeout: Timeout = TIMEOUT, a
         zq queues show orders
     """
     with connected(address, timeout) as client:
-        print_fields(client.query("queue", queue=name), as_json=as_json)
+        print_fields(as_map(client.queues.show(name)), as_json=as_json)
 
 
 def set_queue(

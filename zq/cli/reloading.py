@@ -48,8 +48,14 @@ class Supervisor:
 
     def run(self) -> int:
         """Returns the exit code of the worker when it has ended by itself or by a signal to this process."""
-        for number in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(number, self._on_signal)
+        before = {number: signal.signal(number, self._on_signal) for number in (signal.SIGTERM, signal.SIGINT)}
+        try:
+            return self._run_until_it_ends()
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
+
+    def _run_until_it_ends(self) -> int:
         while True:
             code = self._run_once()
             if self._is_stopped or (code == 0 and not self._is_changed) or not self._files:

@@ -155,8 +155,7 @@ def _serve(server: Server) -> None:
             signal.signal(one, signal.SIG_DFL)
         server.stop()
 
-    for one in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(one, on_signal)
+    before = {one: signal.signal(one, on_signal) for one in (signal.SIGTERM, signal.SIGINT)}
     try:
         server.open()
         gc.collect()
@@ -169,6 +168,8 @@ def _serve(server: Server) -> None:
         server.run()
     finally:
         server.close()
+        for one, handler in before.items():
+            signal.signal(one, handler)
 
 
 def is_local(address: str) -> bool:

@@ -14,7 +14,7 @@ from zq.client.driving import Abandon, AsyncDriver
 from zq.client.events import AsyncEventStream
 from zq.client.flow import Entry, entry_of, unless_refused
 from zq.client.group import AsyncGroup, submit_group
-from zq.client.insight import Reason, TaskEvent, TaskStatus
+from zq.client.insight import FailureRow, Reason, TaskEvent, TaskStatus
 from zq.client.publications import PublishReceipt, PublishReceipts, publish_many, publish_one
 from zq.client.pulled import AsyncPulledTask, read_handle, settle_together
 from zq.client.receipt import AsyncReceipt, Receipts
@@ -184,6 +184,10 @@ class AsyncClient(ClientFace[AsyncDriver]):
     async def trace(self, id: str) -> tuple[TaskEvent, ...]:
         """Returns everything that has happened to a task, or a batch; as `zq.Client.trace`."""
         return await self._run(insight.trace(self._calls, id))
+
+    async def failures(self, queue: str | None = None, *, limit: int = 100) -> list[FailureRow]:
+        """As `Client.failures`."""
+        return await self._run(insight.failures(self._calls, queue, limit))
 
     async def tasks(
         self, state: StateFilter = "waiting", *, limit: int | None = None, **filters: Unpack[TaskFilters]

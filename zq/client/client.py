@@ -12,7 +12,7 @@ from zq.client.driving import Abandon, Blocking, Driver
 from zq.client.events import EventStream
 from zq.client.flow import Entry, entry_of, unless_refused
 from zq.client.group import Group, submit_group
-from zq.client.insight import Reason, TaskEvent, TaskStatus
+from zq.client.insight import FailureRow, Reason, TaskEvent, TaskStatus
 from zq.client.publications import PublishReceipt, PublishReceipts, publish_many, publish_one
 from zq.client.pulled import PulledTask, read_handle, settle_together
 from zq.client.receipt import Receipt, Receipts
@@ -326,6 +326,16 @@ class Client(ClientFace[Driver]):
         known (any more). Raises as `status`.
         """
         return self._run(insight.trace(self._calls, id))
+
+    def failures(self, queue: str | None = None, *, limit: int = 100) -> list[FailureRow]:
+        """Returns the last attempts that failed or were lost, the newest first; it remembers 100 of them since it was
+        started. Raises as `status`.
+
+        Args:
+            queue: of this one; None for all.
+            limit: how many at most.
+        """
+        return self._run(insight.failures(self._calls, queue, limit))
 
     def tasks(
         self, state: StateFilter = "waiting", *, limit: int | None = None, **filters: Unpack[TaskFilters]

@@ -8,6 +8,7 @@ from typing import Any, ClassVar, Protocol, TypeVar
 
 from zq.client.calls import Calls
 from zq.client.driving import Call, understood
+from zq.submit_options import check_name
 
 
 class _Dataclass(Protocol):
@@ -66,6 +67,36 @@ class TaskStatus:
 
 
 @dataclass(frozen=True, slots=True)
+class TimeHistogram:
+    """How long something took, of many tasks.
+
+    Attributes:
+        count: of tasks.
+        sum: seconds of all of them together.
+        buckets: numbers of tasks that took at most the seconds in `zq.TIME_BOUNDS`, each without those of the buckets
+            before; the last one, which has no bound, of those above.
+    """
+
+    count: int
+    sum: float
+    buckets: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class FailureRow:
+    """An attempt that failed or was lost. Times are wall, in seconds since 1970."""
+
+    time: float
+    queue: str
+    id: str
+    attempt: int  # that it was, from 1
+    worker: str | None  # at which
+    error: str  # its first line, at most 200 characters
+    next_time: float | None  # when it is tried again; None: never
+    is_dead: bool  # whether it was the last attempt
+
+
+@dataclass(frozen=True, slots=True)
 class Reason:
     """The reason why a task does not run at the moment, or that it does, or how it ended.
 
@@ -103,6 +134,18 @@ def why(calls: Calls, id: str) -> Call[Reason]:
     """Asks why a task does not run."""
     row = yield from calls.query("why", {"id": id})
     return Reason(id, row["code"], row["text"], row["details"])
+
+
+def histogram_of(row: Mapping[str, Any] | None) -> TimeHistogram | None:
+    """Makes a histogram of a map of an answer; None of none."""
+    return None if row is None else value_of(TimeHistogram, row)
+
+
+@understood
+def failures(calls: Calls, queue: str | None, limit: int) -> Call[list[FailureRow]]:
+    """Asks for the last failures."""
+    asked = {"queue": None if queue is None else check_name("queue", queue), "limit": limit}
+    return values_of(FailureRow, (yield from calls.query("failures", asked))["rows"])
 
 
 @understood

@@ -9,7 +9,7 @@ from typing import Any, Literal, Unpack, get_args
 from zq.client.browsing import rows
 from zq.client.calls import Calls, Face
 from zq.client.driving import AsyncDriver, Call, Driver, understood
-from zq.client.insight import value_of, values_of
+from zq.client.insight import TimeHistogram, histogram_of, value_of, values_of
 from zq.submit_options import check_items, check_name
 from zq.wire.policies import QueuePolicies, QueueSettings, read_policies
 
@@ -22,8 +22,8 @@ USUAL_STATES: tuple[SweptState, ...] = ("waiting", "scheduled")
 
 @dataclass(frozen=True, slots=True)
 class QueueStatus:
-    """A queue as it is now: tasks by state, and what it has been told. The last three fields are None in a list, which
-    does not tell them.
+    """A queue as it is now: tasks by state, what has happened, and what it has been told. The last three fields are
+    None in a list, which does not tell them; `wait` and `run` where they were not asked for.
     """
 
     name: str
@@ -40,6 +40,14 @@ class QueueStatus:
     max_tasks: int  # unfinished tasks above which submits are refused, whoever has said so
     assign: str  # "least-loaded" or "hash", whoever has said so
     workers: int  # that are connected and take from it
+    accepted: int = 0  # tasks that were new in it, since it was made
+    failed: int = 0  # attempts that failed, likewise
+    retried: int = 0  # attempts that were followed by another
+    lost: int = 0  # tasks that were with a worker or pull that was gone
+    oldest_time: float | None = None  # when the task was accepted that waits for longest (wall); None: none waits
+    alerts: tuple[str, ...] = ()  # that go on: "waiting", "age" or "dead", by the policies of that name
+    wait: TimeHistogram | None = None  # from accepted or due to first assigned, since the coordinator was started
+    run: TimeHistogram | None = None  # from started, if that was said, or assigned, to done or failed, likewise
     closed_by: tuple[str, ...] | None = None  # codes of `zq why` that hold all of it back; empty when nothing does
     held_keys: int | None = None  # keys that are at a limit of their own
     policies: QueuePolicies | None = None  # as they were set; None in it is the coordinator's default, or no limit
@@ -71,9 +79,9 @@ class Queues(Face[Driver]):
 
     __slots__ = ()
 
-    def show(self, name: str) -> QueueStatus:
-        """Returns one queue."""
-        return self._run(_show(self._calls, name))
+    def show(self, name: str, *, with_times: bool = False) -> QueueStatus:
+        """Returns one queue, with how long its tasks waited and ran if that is asked for."""
+        return self._run(_show(self._calls, name, with_times=with_times))
 
     def set(self, name: str, **policies: Unpack[QueueSettings]) -> QueueStatus:
         """Sets policies of a queue, which is made if need be; they hold at once and over restarts. Returns the queue.
@@ -133,9 +141,9 @@ class Queues(Face[Driver]):
         """Returns the operations that go on, and the last 100 that are done."""
         return self._run(_operations(self._calls))
 
-    def list(self) -> list[QueueStatus]:
-        """Returns all queues, by name."""
-        return self._run(_list(self._calls))
+    def list(self, *, with_times: bool = False) -> list[QueueStatus]:
+        """Returns all queues, by name, with how long their tasks waited and ran if that is asked for."""
+        return self._run(_list(self._calls, with_times=with_times))
 
 
 class AsyncQueues(Face[AsyncDriver]):
@@ -143,9 +151,9 @@ class AsyncQueues(Face[AsyncDriver]):
 
     __slots__ = ()
 
-    async def show(self, name: str) -> QueueStatus:
+    async def show(self, name: str, *, with_times: bool = False) -> QueueStatus:
         """As `Queues.show`."""
-        return await self._run(_show(self._calls, name))
+        return await self._run(_show(self._calls, name, with_times=with_times))
 
     async def set(self, name: str, **policies: Unpack[QueueSettings]) -> QueueStatus:
         """As `Queues.set`."""
@@ -179,22 +187,23 @@ class AsyncQueues(Face[AsyncDriver]):
         """As `Queues.operations`."""
         return await self._run(_operations(self._calls))
 
-    async def list(self) -> list[QueueStatus]:
+    async def list(self, *, with_times: bool = False) -> list[QueueStatus]:
         """As `Queues.list`."""
-        return await self._run(_list(self._calls))
+        return await self._run(_list(self._calls, with_times=with_times))
 
 
 # The calls, written once for both.
 
 
 @understood
-def _list(calls: Calls) -> Call[list[QueueStatus]]:
-    return values_of(QueueStatus, (yield from rows(calls, "queues", {})))
+def _list(calls: Calls, *, with_times: bool) -> Call[list[QueueStatus]]:
+    return [_listed(row) for row in (yield from rows(calls, "queues", {"with_times": with_times}))]
 
 
 @understood
-def _show(calls: Calls, name: str) -> Call[QueueStatus]:
-    return _status_of((yield from calls.query("queue", {"queue": check_name("queue", name)})))
+def _show(calls: Calls, name: str, *, with_times: bool) -> Call[QueueStatus]:
+    arguments = {"queue": check_name("queue", name), "with_times": with_times}
+    return _status_of((yield from calls.query("queue", arguments)))
 
 
 @understood
@@ -206,7 +215,12 @@ def _set(calls: Calls, name: str, policies: Mapping[str, Any]) -> Call[QueueStat
 
 def _status_of(row: Mapping[str, Any]) -> QueueStatus:
     known = {name: value for name, value in row["policies"].items() if name in QueuePolicies._fields}
-    return value_of(QueueStatus, {**row, "policies": QueuePolicies(**known)})
+    return _listed({**row, "policies": QueuePolicies(**known)})
+
+
+def _listed(row: Mapping[str, Any]) -> QueueStatus:
+    times = {name: histogram_of(row.get(name)) for name in ("wait", "run")}
+    return value_of(QueueStatus, {**row, **times})
 
 
 def _purge(calls: Calls, name: str, states: Iterable[SweptState]) -> Call[int]:

@@ -92,6 +92,14 @@ def number_in(arguments: dict[str, Any], name: str, least: float, most: float) -
     return float(value)
 
 
+def flag_in(arguments: dict[str, Any], name: str) -> bool:
+    """Reads whether something is asked for; not, when nothing is said about it."""
+    value = arguments.get(name, False)
+    if not isinstance(value, bool):
+        raise InvalidRequestError(f"expected {name} as true or false, got {short(value)}")
+    return value
+
+
 def judged(check: Callable[P, T], *arguments: P.args, **named: P.kwargs) -> T:
     """Returns what a check of something returns; if it finds a fault, that is told to who asked."""
     try:

@@ -79,6 +79,7 @@ from zq.wire.messages import (
     Wait,
     Withdraw,
 )
+from zq.wire.steering import About
 
 
 class Machine:
@@ -239,7 +240,7 @@ class Machine:
                     self._refuse(step, peer, None, error)
             case Goodbye() if sender is None and liveness.goodbye_of_the_gone(books, step, message):
                 pass
-            case Heartbeat() | Started() | Progress() | Goodbye():
+            case Heartbeat() | Started() | Progress() | About() | Goodbye():
                 if sender is None:
                     self._say_hello(step, peer)
                 else:
@@ -282,7 +283,7 @@ class Machine:
     # Messages.
 
     def _receive_from_worker(
-        self, step: Step, worker: Holder, message: Heartbeat | Started | Progress | Goodbye
+        self, step: Step, worker: Holder, message: Heartbeat | Started | Progress | About | Goodbye
     ) -> None:
         books = self.books
         match message:
@@ -295,6 +296,8 @@ class Machine:
                 if lease is not None and lease.mask & lease.batch.span_mask(index, index + 1):
                     lease.progress[index] = fraction
                     books.waits.note_progress(lease.batch.id, index, fraction)
+            case About():
+                liveness.note_about(books, worker, message)
             case Goodbye():
                 liveness.goodbye(books, step, worker, message)
             case _:

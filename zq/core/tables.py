@@ -45,9 +45,9 @@ from typing import Any, Final
 
 import msgpack
 
-from zq.wire import packing
+from zq.wire import frames
 
-SCHEMA: Final = 11
+SCHEMA: Final = 12
 
 META: Final = "meta"
 QUEUES: Final = "queues"
@@ -99,7 +99,7 @@ _U16 = struct.Struct(">H")
 POSITION_BYTES: Final = _POSITION.size
 
 
-pack: Final = packing.pack
+pack: Final = frames.pack
 """Encodes a record."""
 
 

@@ -39,6 +39,11 @@ LOGGED_BYTES_MAX = 1 << 16
 SOURCE_BYTES_MAX = 16 << 20
 """Of a file from which it may read a line: it reads all of it."""
 
+FORMATTING_TRIES = 3
+"""Python 3.11 counts the depth of syntax trees for all threads together: two that make tracebacks at once may get a
+SystemError in the place of one, and the next try is as good as any.
+"""
+
 UNNAMED = "an exception without a name"
 
 _name_of = type.__dict__["__name__"].__get__
@@ -104,6 +109,11 @@ def _usual_entries(error: BaseException) -> list[str]:
     """Returns what Python says; nothing when that could take for ever."""
     if not _is_usual(error):
         return []
+    for _ in range(FORMATTING_TRIES - 1):
+        try:
+            return traceback.format_exception(type(error), error, _traceback_of(error), limit=-FRAMES_MAX)
+        except SystemError:
+            pass
     return traceback.format_exception(type(error), error, _traceback_of(error), limit=-FRAMES_MAX)
 
 

@@ -46,7 +46,9 @@ def _iterate(expression: str, zone: str, time: float, *, is_reverse: bool) -> Cr
     try:
         from cronsim import CronSim, CronSimError
     except ImportError:
-        raise ValueError("cron needs the library cronsim: pip install 'zq[cron]' where the coordinator runs") from None
+        raise ValueError(
+            "cron needs the library cronsim: pip install 'zqkit[cron]' where the coordinator runs"
+        ) from None
     try:
         at = datetime.fromtimestamp(time, ZoneInfo(zone))
     except (ZoneInfoNotFoundError, ValueError, OSError):

@@ -18,6 +18,7 @@ from typing import Any
 import zmq
 
 from zq.core.coordinator import Machine
+from zq.core.measures.times import Histogram
 from zq.core.options import CoordinatorOptions, Now
 from zq.core.state.ceilings import STORE_FULL
 from zq.core.state.holder import Peer
@@ -110,6 +111,7 @@ class Server:
         self.address = check_bind_address(bind)
         self.options = options or CoordinatorOptions()
         self.commits = 0
+        self._commit_times = Histogram()
         self._store_options = store_options or LmdbOptions()
         self._host_options = host_options or HostOptions()
         self._store: LmdbStore
@@ -325,6 +327,7 @@ class Server:
         slow = self._connections.slow_peers()
         self._machine.turn(_now(), messages, self._unreachable, outbox, slow)
         self.commits += 1
+        self._commit_times.note(self._store.commit_seconds)
         self._unreachable = self._sender.send(outbox)
         if self._door is not None:
             self._door.write_down()
@@ -350,6 +353,7 @@ class Server:
             "version": __version__,
             "uptime": round(time.monotonic() - self._started_at, 3),
             "commits": self.commits,
+            "commit": self._commit_times.as_map(),
             "store": self._store.info()._asdict(),
             "memory": self._guard.about(),
             "connections": self._connections.about(),

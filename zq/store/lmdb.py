@@ -11,6 +11,7 @@ import os
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from time import perf_counter
 from typing import Any
 from zlib import crc32
 
@@ -136,12 +137,14 @@ class LmdbTransaction:
 
     def commit(self) -> None:
         self._close_cursors()
+        begun_at = perf_counter()
         try:
             self._txn.commit()
         except lmdb.Error as error:
             raise _store_error(
                 error, "cannot commit; whether it is on disk is unknown until the directory is opened again"
             ) from error
+        self._store.commit_seconds = perf_counter() - begun_at
         self._store.check_place()
 
     def abort(self) -> None:
@@ -191,6 +194,7 @@ class LmdbStore:
         """
         self.path = Path(path)
         self.written_bytes = 0  # since the last look at the room left
+        self.commit_seconds = 0.0  # that the last commit took
         self._options = options or LmdbOptions()
         self.map_bytes = self._options.map_bytes
         self.marks = marks_of(self.map_bytes)

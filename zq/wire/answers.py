@@ -6,9 +6,10 @@ from math import inf
 from typing import Any, Final
 
 from zq.errors import short
-from zq.wire import limits, messages
+from zq.wire import limits, messages, steering
 from zq.wire.messages import DEFAULT_OPTIONS, Accepted, Assignment, Ended, Receipt, Refused, Settled
 from zq.wire.options import read_options
+from zq.wire.steering import STEER_ACTIONS, WORKER_SIZE_MAX, NextTry, SteerAction, is_steer_action
 from zq.wire.values import (
     BATCH_ID,
     FRACTION,
@@ -115,6 +116,12 @@ def _lists(value: Any, level: int) -> Any:
 
 _TOKENS: Final = many(TOKEN, "tokens", limits.HELD_MAX)
 _SPANS: Final = many(read_span, "spans", limits.HELD_MAX)
+_NEXT_TRIES: Final = many(
+    part(
+        NextTry, "a next try", TOKEN, read_index, field(read_int, "attempts_max"), optional(field(read_number, "delay"))
+    ),
+    "next tries",
+)
 _POSITION: Final = field(read_int, "position")
 _ETA: Final = optional(field(read_number, "eta", inf))
 _CODE: Final = field(read_name, "code")
@@ -170,9 +177,12 @@ def read_answer(fields: list[Any]) -> messages.Answer:
 
 
 def read_settled(fields: list[Any]) -> Settled:
-    expect_fields(fields, 2, "settled")
+    if len(fields) != 3:
+        expect_fields(fields, 2, "settled")
     return Settled(
-        read_int(fields[0], "number"), tuple(map(read_span, read_array(fields[1], limits.HELD_MAX, "spans")))
+        read_int(fields[0], "number"),
+        tuple(map(read_span, read_array(fields[1], limits.HELD_MAX, "spans"))),
+        _NEXT_TRIES(fields[2]) if len(fields) == 3 else (),
     )
 
 
@@ -200,6 +210,13 @@ def read_error(fields: list[Any]) -> messages.Error:
     return _read_plain_error(fields[:3])._replace(patience=read_number(fields[3], "patience"))
 
 
+def _action(value: Any) -> SteerAction:
+    if not is_steer_action(value):
+        raise Malformed(f"expected an action of {', '.join(STEER_ACTIONS)}, got {short(value)}")
+    return value
+
+
+read_steer = message(steering.Steer, _action, optional(field(read_int, "size", 1, WORKER_SIZE_MAX)))
 read_published = message(messages.Published, REQUEST, many(_stored, "receipts"), optional(_refused))
 read_events = message(
     messages.Events,

@@ -13,8 +13,8 @@ from typing import Any, Final, Literal, NamedTuple
 import msgpack
 
 from zq.errors import RemoteProtocolError, cut
-from zq.wire import answers, messages, requests
-from zq.wire.frames import COUNTED_BYTES, LOOKED_AT_BYTES, SPARE, check_frame, pass_over, request_of
+from zq.wire import answers, messages, requests, steering
+from zq.wire.frames import COUNTED_BYTES, LOOKED_AT_BYTES, SPARE, check_frame, pack, pass_over, request_of
 from zq.wire.limits import (
     ASKING_BYTES_MAX,
     FRAME_BYTES_MAX,
@@ -26,7 +26,6 @@ from zq.wire.limits import (
     VERSION,
 )
 from zq.wire.messages import DEFAULT_OPTIONS, Batch, FromCoordinator, Message, Options, ToCoordinator
-from zq.wire.packing import pack
 from zq.wire.values import INT_MAX, Malformed, TooLarge
 
 MAP_MAX: Final = 100
@@ -105,6 +104,10 @@ def _settle(message: messages.Settle) -> tuple[Any, ...]:
 
 def _goodbye(message: messages.Goodbye) -> tuple[Any, ...]:
     return message[:2] if message.reason is None else message
+
+
+def _settled(message: messages.Settled) -> tuple[Any, ...]:
+    return message if message.next_tries else message[:2]
 
 
 def _open(message: messages.Open) -> tuple[Any, ...]:
@@ -205,6 +208,7 @@ KINDS: Final = (
     Kind(24, messages.Started, requests.read_started, "worker", bytes_max=LISTING_BYTES_MAX),
     Kind(25, messages.Progress, requests.read_progress, "worker"),
     Kind(26, messages.Goodbye, requests.read_goodbye, "worker", _goodbye),
+    Kind(27, steering.About, requests.read_about, "worker"),
     Kind(40, messages.Receipt, answers.read_receipt, "coordinator", bytes_max=FRAME_BYTES_MAX),
     Kind(41, messages.Tasks, answers.read_tasks, "coordinator", _tasks, bytes_max=FRAME_BYTES_MAX),
     Kind(42, messages.Outcome, answers.read_outcome, "coordinator", _outcome, bytes_max=FRAME_BYTES_MAX),
@@ -213,11 +217,12 @@ KINDS: Final = (
     Kind(45, messages.Welcome, answers.read_welcome, "coordinator", bytes_max=LISTING_BYTES_MAX),
     Kind(46, messages.Beat, answers.read_beat, "coordinator", bytes_max=LISTING_BYTES_MAX),
     Kind(47, messages.Assign, answers.read_assign, "coordinator", _assign, bytes_max=FRAME_BYTES_MAX),
-    Kind(48, messages.Settled, answers.read_settled, "coordinator", bytes_max=LISTING_BYTES_MAX),
+    Kind(48, messages.Settled, answers.read_settled, "coordinator", _settled, bytes_max=LISTING_BYTES_MAX),
     Kind(49, messages.Cancelled, answers.read_cancelled, "coordinator", bytes_max=LISTING_BYTES_MAX),
     Kind(50, messages.Error, answers.read_error, "coordinator", _error),
     Kind(51, messages.Published, answers.read_published, "coordinator", bytes_max=LISTING_BYTES_MAX),
     Kind(52, messages.Events, answers.read_events, "coordinator", bytes_max=FRAME_BYTES_MAX),
+    Kind(53, steering.Steer, answers.read_steer, "coordinator"),
 )
 """All kinds of messages. A new one has its class and a place in a union in messages.py, its reader, a row here, and
 what docs/protocol.md says about it; names in it are for namespaces.py.

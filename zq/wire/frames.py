@@ -152,3 +152,35 @@ _HEADS: Final[dict[int, tuple[int, int, int]]] = {
     0xDC: (0, 2, 1), 0xDD: (0, 4, 1), 0xDE: (0, 2, 2), 0xDF: (0, 4, 2),
 }  # fmt: skip
 """Extensions are missing, as in the sizes: no message has one."""
+
+
+# Writing.
+
+
+KEPT_BYTES_MAX: Final = 1 << 20
+"""A packer that has encoded more than this is dropped with its buffer, which never shrinks."""
+
+
+def _make() -> Any:
+    return msgpack.Packer(use_bin_type=True).pack
+
+
+_pack = _make()
+
+
+def pack(value: Any) -> bytes:
+    """Encodes a value of msgpack's own types, with one packer that is kept: making one costs more than using it, since
+    it allocates 256 KiB.
+
+    Any thread may call this. The packer is a C object that runs no Python code while it packs what messages and records
+    are made of (tuples, lists, dicts, text, bytes, numbers, None), so that the interpreter's lock makes each call
+    whole; without that lock msgpack takes one of its own.
+
+    Raises:
+        TypeError, ValueError, OverflowError: it is of another type, or too large.
+    """
+    global _pack  # noqa: PLW0603 - the packer is this module's only state
+    data: bytes = _pack(value)
+    if len(data) > KEPT_BYTES_MAX:
+        _pack = _make()
+    return data

@@ -10,6 +10,7 @@ Nothing here checks anything: `zq.wire.codec` is the border at which bytes becom
 from typing import Any, NamedTuple
 
 from zq.wire.proofs import Proof
+from zq.wire.steering import About, NextTry, Steer
 
 
 class Options(NamedTuple):
@@ -232,13 +233,8 @@ class Publish(NamedTuple):
     topic: str
     options: Options
     is_mandatory: bool  # whether a topic to which nobody is bound is refused
-    ends: bytes  # as in Batch
+    ends: bytes  # as in Batch; every queue gets as many tasks
     blob: bytes
-
-    @property
-    def tasks(self) -> int:
-        """How many every queue gets."""
-        return len(self.ends) >> 2
 
 
 class Follow(NamedTuple):
@@ -379,6 +375,7 @@ class Settled(NamedTuple):
 
     number: int
     stale: tuple[Span, ...]
+    next_tries: tuple[NextTry, ...] = ()  # of what failed; for workers that have said About
 
 
 class Cancelled(NamedTuple):
@@ -441,10 +438,10 @@ FromClient = (
     Submit | Pull | Wait | Cancel | Query | Command | Ping | Extend | Open | Publish | Schedule | Follow | Withdraw
     | Confirm
 )  # fmt: skip
-FromWorker = Hello | Heartbeat | Settle | Release | Started | Progress | Goodbye
+FromWorker = Hello | Heartbeat | Settle | Release | Started | Progress | Goodbye | About
 FromCoordinator = (
     Receipt | Tasks | Outcome | Answer | Pong | Welcome | Beat | Assign | Settled | Cancelled | Error | Published
-    | Events
+    | Events | Steer
 )  # fmt: skip
 ToCoordinator = FromClient | FromWorker
 Message = ToCoordinator | FromCoordinator

@@ -50,6 +50,7 @@ def _shape(*paths: str) -> Shape:
 
 
 _EVENT = ("worker", "queue", "from", "to", "batches.id", "batches.queue")
+_WORKER = ("name", "queues", "tasks.id", "tasks.queue")
 _SCHEDULE = ("name", "queue", "last_id")
 _REPLAY = _OPERATION = ("id", "queue", "to")
 
@@ -61,9 +62,10 @@ NAMES_IN_QUERIES: Final[dict[str, Question]] = {
     "task": _question("id", "id", "queue", "worker", *(f"timeline.detail.{field}" for field in _EVENT)),
     "tasks": _listing("queue worker", "id", "queue", "worker"),
     "payload": _question("id"),
+    "failures": _listing("queue", "queue", "id", "worker"),
     "queues": _listing("", "name"),
     "queue": _question("queue", "name"),
-    "workers": _listing("", "name", "queues"),
+    "workers": _listing("", *_WORKER),
     "replays": _listing("", *_REPLAY),
     "schedules": _listing("", *_SCHEDULE),
     "schedule": _question("name", *_SCHEDULE),
@@ -78,7 +80,7 @@ NAMES_IN_QUERIES: Final[dict[str, Question]] = {
 }
 
 LISTINGS: Final = frozenset(
-    ("queues", "workers", "replays", "schedules", "groups", "bindings", "operations", "namespaces")
+    ("queues", "workers", "failures", "replays", "schedules", "groups", "bindings", "operations", "namespaces")
 )
 """Queries that are answered by pages and, but for `tasks`, which a program reads page by page, wanted as a whole."""
 
@@ -99,9 +101,16 @@ NAMES_IN_COMMANDS: Final[dict[str, Question]] = {
     "move": _question("id queue to", *_OPERATION),
     "delete": _question("id queue", *_OPERATION),
     "set-namespace": _question("name", "name"),
+    "steer-worker": _question("name", *_WORKER),
     "bind": _question("pattern queue"),
     "unbind": _question("pattern queue"),
 }
+
+TIME_BOUNDS: Final = (
+    0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0, 1800.0, 3600.0,
+    86400.0,
+)  # fmt: skip
+"""Upper bounds in seconds of the buckets of all histograms; one more bucket has what is above the last."""
 
 EVENT_KINDS: Final = (
     "accepted", "refused", "assigned", "done", "failed", "retried", "lost", "stale",

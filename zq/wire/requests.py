@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from typing import Any, Final
 
 from zq.errors import short
-from zq.wire import limits, messages
+from zq.wire import limits, messages, steering
 from zq.wire.messages import DEFAULT_OPTIONS, Batch, Done, Failed, Group, Held, Settle, Submit
 from zq.wire.options import GROUP_POLICIES, read_asked_options
 from zq.wire.proofs import PROOF_BYTES, SECRET_BYTES_MAX, Proof
@@ -344,6 +344,17 @@ def read_release(fields: list[Any]) -> messages.Release:
 
 read_started = message(messages.Started, _helds)
 read_progress = message(messages.Progress, TOKEN, read_index, FRACTION)
+
+
+read_about = message(
+    steering.About,
+    field(read_text, "host", steering.HOST_CHARS_MAX),
+    field(read_int, "pid"),
+    field(read_int, "processes", 0, limits.CREDIT_MAX),
+    field(read_int, "concurrency", 1, limits.CREDIT_MAX),
+    field(read_bool, "is_draining"),
+    optional(field(read_text, "trouble", steering.TROUBLE_CHARS_MAX)),
+)
 
 
 def read_goodbye(fields: list[Any]) -> messages.Goodbye:

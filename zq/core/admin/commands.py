@@ -5,7 +5,7 @@ transaction.
 from collections.abc import Callable
 from typing import Any, Final
 
-from zq.core.admin import chores, dead_searches, namespaces, operations
+from zq.core.admin import chores, dead_searches, namespaces, operations, workers
 from zq.core.admin.dead_searches import DeadSearch
 from zq.core.admin.policies import set_policies
 from zq.core.arguments import (
@@ -21,10 +21,11 @@ from zq.core.arguments import (
     queue_in,
     text_in,
 )
+from zq.core.measures.queue_rows import queue_fields
 from zq.core.state import places
 from zq.core.state.books import Books, named_queue
 from zq.core.state.places import Dead
-from zq.core.state.queue import Queue, queue_fields
+from zq.core.state.queue import Queue
 from zq.core.state.step import Step
 from zq.core.tasks import dead_letters, publishing, schedules
 from zq.errors import short
@@ -142,7 +143,7 @@ def _set_queue(books: Books, step: Step, arguments: dict[str, Any]) -> dict[str,
     if books.events is not None:
         text_of = ", ".join(f"{policy}={value}" for policy, value in changes.items())
         books.events.note("queue", queue.name, text=f"set {text_of}")
-    return queue_fields(queue, books.options, step.now)
+    return queue_fields(books, step, queue)
 
 
 def _pause(books: Books, step: Step, arguments: dict[str, Any]) -> dict[str, Any]:
@@ -185,6 +186,7 @@ COMMANDS: dict[str, Callable[[Books, Step, dict[str, Any]], Any]] = {
     "move": operations.move,
     "delete": operations.delete,
     "set-namespace": namespaces.set_limits,
+    "steer-worker": workers.steer,
     "bind": publishing.bind,
     "unbind": publishing.unbind,
 }

@@ -11,8 +11,8 @@ from zq.core.arguments import InvalidRequestError, judged, prefix
 from zq.core.pages import Budget, Page, page
 from zq.core.state.books import Books
 from zq.core.state.namespace_limits import NAMESPACES_MAX, Tally
+from zq.core.state.queue import COUNT_NAMES
 from zq.core.state.step import Step
-from zq.core.state.transitions import NAMES
 from zq.errors import short
 from zq.wire.namespaces import check_namespace
 
@@ -72,7 +72,7 @@ def _limit(arguments: dict[str, Any], name: str, present: int | None) -> int | N
 
 def _row(books: Books, name: str) -> dict[str, Any]:
     share, tally = books.shares.get(name), books.tallies.by_namespace.get(name) or Tally()
-    counts = dict(zip(NAMES, tally.counts, strict=True))
+    counts = dict(zip(COUNT_NAMES, tally.counts, strict=True))
     return {
         "name": name,
         "queues": tally.queues,

@@ -6,18 +6,19 @@ from typing import Any
 
 from zq.core import tables
 from zq.core.admin import namespaces, operations
-from zq.core.arguments import InvalidRequestError, checked, prefix, text_in
+from zq.core.admin.workers import worker_row
+from zq.core.arguments import InvalidRequestError, checked, flag_in, limit_in, optional_name_in, prefix, text_in
 from zq.core.insight import browsing, reasons, task_rows, traces
 from zq.core.insight.lookup import Sight, look
+from zq.core.measures.failures import FAILURES_KEPT
+from zq.core.measures.queue_rows import SHOWN_COUNTS, SHOWN_TOTALS, queue_fields, queue_row
 from zq.core.pages import Budget, Page, page
 from zq.core.state import history, places
 from zq.core.state.books import Books, one_queue
-from zq.core.state.holder import Life
 from zq.core.state.leases import Holder
 from zq.core.state.namespace_limits import Tally
-from zq.core.state.queue import SHOWN_COUNTS, queue_fields, queue_row
+from zq.core.state.queue import COUNT_NAMES
 from zq.core.state.step import Step
-from zq.core.state.transitions import NAMES
 from zq.core.tasks import groups, publishing, schedules
 from zq.errors import short
 
@@ -40,17 +41,18 @@ def answer(books: Books, step: Step, what: str, arguments: dict[str, Any]) -> An
     return reader(books, step, checked(arguments, books.queues))
 
 
-def _status(books: Books, step: Step, arguments: dict[str, Any]) -> dict[str, Any]:  # noqa: ARG001 - alike in shape
+def _status(books: Books, step: Step, arguments: dict[str, Any]) -> dict[str, Any]:
     tallies, namespace = books.tallies, arguments.get("namespace")
     tallies.count(books.changed)
     tally = tallies.over_all if namespace is None else tallies.by_namespace.get(namespace) or Tally()
-    counts = dict(zip(NAMES, tally.counts, strict=True))
+    counts = dict(zip(COUNT_NAMES, tally.counts, strict=True))
     return {
+        "time": step.wall,
         "epoch": books.epoch,
         "queues": tally.queues,
         "workers": _count_workers(books, prefix(arguments)),
         "waiting": counts["waiting"] + counts["parked"],
-        **{name: counts[name] for name in SHOWN_COUNTS},
+        **{name: counts[name] for name in (*SHOWN_COUNTS, *SHOWN_TOTALS)},
         "counters": dict(sorted(books.counters.items())),
         "usage": _usage(books),
         "limits": {name: getattr(books.options, name) for name in ("queues_max", "bindings_max", "schedules_max")},
@@ -92,18 +94,32 @@ def _why(books: Books, step: Step, arguments: dict[str, Any]) -> dict[str, Any]:
     return reasons.why(books, step, text_in(arguments, "id"))
 
 
-def _queues(books: Books, step: Step, arguments: dict[str, Any]) -> Page:  # noqa: ARG001
+def _queues(books: Books, step: Step, arguments: dict[str, Any]) -> Page:
+    with_times = flag_in(arguments, "with_times")
+
     def find(after: str, budget: Budget) -> Iterator[tuple[str, dict[str, Any]]]:
         for name in books.tallies.queue_names.after(after, prefix(arguments)):
             queue = books.queues[name]
             budget.spend(len(queue.workers) // LOOKED_AT_PER_WORK)
-            yield name, queue_row(queue, books.options)
+            yield name, queue_row(books, step, queue, budget, with_times=with_times)
 
     return page(arguments, "", find)
 
 
 def _queue(books: Books, step: Step, arguments: dict[str, Any]) -> dict[str, Any]:
-    return queue_fields(one_queue(books, arguments), books.options, step.now)
+    with_times = flag_in(arguments, "with_times")
+    return queue_fields(books, step, one_queue(books, arguments), with_times=with_times)
+
+
+def _failures(books: Books, step: Step, arguments: dict[str, Any]) -> Page:  # noqa: ARG001
+    queue, inside = optional_name_in(arguments, "queue"), prefix(arguments)
+    most = limit_in(arguments, FAILURES_KEPT)
+    rows = [
+        row
+        for row in books.measures.failures.newest()
+        if queue in (None, row["queue"]) and row["queue"].startswith(inside)
+    ]
+    return {"rows": rows[:most], "cursor": None}
 
 
 def _workers(books: Books, step: Step, arguments: dict[str, Any]) -> Page:
@@ -114,28 +130,9 @@ def _workers(books: Books, step: Step, arguments: dict[str, Any]) -> Page:
             worker = books.workers[name]
             budget.spend((len(worker.queues) + len(worker.leases)) // LOOKED_AT_PER_WORK)
             is_inside = name.startswith(inside) or _takes_from(worker, inside)
-            yield name, _worker_row(worker, step) if is_inside else None
+            yield name, worker_row(worker, step) if is_inside else None
 
     return page(arguments, "", find)
-
-
-def _worker_row(worker: Holder, step: Step) -> dict[str, Any]:
-    return {
-        "name": worker.name,
-        "state": _state_of(worker),
-        "queues": list(worker.queues),
-        "credit": worker.credit,
-        "held": worker.held,
-        "running": sum([len(lease.started) for lease in worker.leases.values()]),
-        "heard_ago": round(step.now - worker.heard_at, 3),
-        "connected_for": None if worker.peer is None else round(step.now - worker.connected_at, 3),
-        "done": worker.done,
-    }
-
-
-def _state_of(worker: Holder) -> str:
-    is_stuck = worker.life is Life.LIVE and worker.idle_finds > 0
-    return "stuck" if is_stuck else worker.life.value
 
 
 def _task(books: Books, step: Step, arguments: dict[str, Any]) -> dict[str, Any]:
@@ -232,6 +229,7 @@ QUERIES: dict[str, Callable[[Books, Step, dict[str, Any]], Any]] = {
     "queues": _queues,
     "queue": _queue,
     "workers": _workers,
+    "failures": _failures,
     "replays": _replays,
     "schedules": _schedules,
     "schedule": _schedule,

@@ -11,11 +11,11 @@ from collections.abc import Iterator
 from itertools import islice
 from typing import Any, Final
 
+from zq.core.measures.queue_rows import SHOWN_COUNTS, SHOWN_TOTALS
 from zq.core.rights.rights import Rights
 from zq.core.state.books import Books
 from zq.core.state.namespace_limits import Tallies
-from zq.core.state.queue import SHOWN_COUNTS, Queue
-from zq.core.state.transitions import NAMES
+from zq.core.state.queue import COUNT_NAMES, Queue
 from zq.wire.topics import NAMESPACE_SEPARATOR
 
 QUEUES_LOOKED_AT_MAX: Final = 1000
@@ -36,18 +36,18 @@ def status_sums(books: Books, rights: Rights) -> dict[str, Any]:
         "queues": queues,
         "workers": workers,
         "waiting": counts["waiting"] + counts["parked"],
-        **{name: counts[name] for name in SHOWN_COUNTS},
+        **{name: counts[name] for name in (*SHOWN_COUNTS, *SHOWN_TOTALS)},
         **({"is_partial": True} if has_more_workers or has_more_queues else {}),
     }
 
 
 def _tallied(tallies: Tallies, rights: Rights) -> tuple[int, dict[str, int]]:
-    queues, counts = 0, dict.fromkeys(NAMES, 0)
+    queues, counts = 0, dict.fromkeys(COUNT_NAMES, 0)
     for namespace in outermost(rights.namespaces):
         tally = tallies.by_namespace.get(namespace)
         if tally is not None:
             queues += tally.queues
-            for name, count in zip(NAMES, tally.counts, strict=True):
+            for name, count in zip(COUNT_NAMES, tally.counts, strict=True):
                 counts[name] += count
     return queues, counts
 
@@ -64,9 +64,9 @@ def outermost(namespaces: tuple[str, ...]) -> list[str]:
 def _looked_at(books: Books, rights: Rights) -> tuple[int, dict[str, int], bool]:
     looked_at = list(islice(_candidates(books, rights), QUEUES_LOOKED_AT_MAX + 1))
     queues = {one for one in looked_at[:QUEUES_LOOKED_AT_MAX] if one is not None and rights.may_see(one.name)}
-    counts = dict.fromkeys(NAMES, 0)
+    counts = dict.fromkeys(COUNT_NAMES, 0)
     for queue in queues:
-        for name, count in zip(NAMES, queue.counts(), strict=True):
+        for name, count in zip(COUNT_NAMES, queue.counts(), strict=True):
             counts[name] += count
     return len(queues), counts, len(looked_at) > QUEUES_LOOKED_AT_MAX
 

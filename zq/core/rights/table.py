@@ -10,7 +10,7 @@ from enum import Enum
 from typing import Any, Final, NamedTuple
 
 from zq.core.rights.rights import ADMIN_ROLE, CLIENT_ROLE, WORKER_ROLE
-from zq.wire import messages
+from zq.wire import messages, steering
 
 ADMINS: Final = frozenset({ADMIN_ROLE})
 CALLERS: Final = frozenset({CLIENT_ROLE, ADMIN_ROLE})
@@ -39,6 +39,7 @@ MESSAGE_ROLES: Final[dict[type[Any], frozenset[str]]] = {
     messages.Started: HANDS,
     messages.Progress: HANDS,
     messages.Goodbye: HANDS,
+    steering.About: HANDS,
 }
 
 
@@ -52,6 +53,7 @@ class Subject(Enum):
     SCHEDULE = "schedule"
     OPERATION = "operation"  # for a command one that is to be made may be named, too
     REPLAY = "replay"
+    WORKER = "worker"  # all queues of which must be ones that may be changed
     INSIDE = "inside"  # a name that must be in the namespaces
     TOPICS = "topics"  # likewise; without namespaces whoever has not every queue may name none
 
@@ -82,6 +84,7 @@ QUERY_RIGHTS: Final[dict[str, AskRow]] = {
     "task": AskRow(CALLERS, _ID_OF_TASK),
     "tasks": AskRow(CALLERS, _QUEUE),
     "payload": AskRow(CALLERS, _ID_OF_TASK),
+    "failures": AskRow(CALLERS, _QUEUE),
     "queues": AskRow(CALLERS),
     "queue": AskRow(CALLERS, _QUEUE),
     "workers": AskRow(CALLERS),
@@ -117,6 +120,7 @@ COMMAND_RIGHTS: Final[dict[str, AskRow]] = {
     "move": AskRow(ADMINS, _OPERATION),
     "delete": AskRow(ADMINS, _OPERATION[:2]),
     "set-namespace": AskRow(ADMINS, (("name", Subject.INSIDE),), is_of_all=True),
+    "steer-worker": AskRow(ADMINS, (("name", Subject.WORKER),)),
     "bind": AskRow(ADMINS, (("pattern", Subject.TOPICS), ("queue", Subject.QUEUE))),
     "unbind": AskRow(ADMINS, (("pattern", Subject.INSIDE), ("queue", Subject.QUEUE))),
 }

@@ -18,7 +18,7 @@ from zq.wire.topics import NAMESPACE_SEPARATOR
 
 SeenRow = dict[str, Any]
 
-STATUS_SHOWN: Final = ("version", "uptime", "epoch")
+STATUS_SHOWN: Final = ("version", "uptime", "time", "epoch")
 """Of the status, beside the sums over queues: what says nothing of other keys."""
 
 
@@ -91,6 +91,7 @@ def _workers(view: View, value: Any) -> Any:
     rows = found["rows"] if isinstance(found, dict) else found
     for row in rows:
         row["queues"] = [queue for queue in row["queues"] if view.rights.may_see(queue)]
+        row["tasks"] = [task for task in row["tasks"] if view.rights.may_see(task["queue"])]
     return found
 
 
@@ -136,6 +137,7 @@ QUERY_VEILS: Final[dict[str, Callable[[View, Any], Any]]] = {
     "task": _task,
     "tasks": _rows(_of_queue),
     "payload": _as_it_is,
+    "failures": _rows(_of_queue),
     "queues": _rows(_named_queue),
     "queue": _as_it_is,
     "workers": _workers,

@@ -79,6 +79,12 @@ class View(NamedTuple):
             case Subject.REPLAY:
                 replay = self.books.replays.get(name)
                 return replay is None or self.has_queues(replay.queue, replay.to, to_change=to_change)
+            case Subject.WORKER:
+                worker = self.books.workers.get(name)
+                return worker is None or (
+                    self.rights.is_inside(name)
+                    and all(self._has_queue(queue, to_change=to_change) for queue in worker.queues)
+                )
             case _:
                 raise ValueError(f"{subject} is not found by an id")
 

@@ -140,6 +140,14 @@ class StoredBatch:
             return options.at
         return self.accepted_time + options.delay if options.delay else None
 
+    @property
+    def ready_time(self) -> float:
+        """Since when it waits (wall): its delay is no waiting."""
+        options = self.options
+        if options is DEFAULT_OPTIONS:
+            return self.accepted_time
+        return self.accepted_time + options.delay if options.at is None else max(self.accepted_time, options.at)
+
     def expiry_key(self) -> bytes:
         """Returns the key of its row in table `expiry`."""
         return tables.due_key(self.accepted_time + (self.options.ttl or 0.0), self.own_id.encode())

@@ -15,6 +15,7 @@ from zq.core import tables
 from zq.core.accounts import Accounts
 from zq.core.arguments import InvalidRequestError, text_in
 from zq.core.bindings import Bindings
+from zq.core.measures.measures import Measures
 from zq.core.options import Calendar, CoordinatorOptions
 from zq.core.state.batch import StoredBatch, read_batch
 from zq.core.state.ceilings import Ceilings
@@ -109,6 +110,7 @@ class Books:
         self.unserved: dict[Queue, None] = {}  # invariant: between steps, every queue with workers in which tasks wait
         self.changed: dict[Queue, None] = {}  # queues whose record must be written
         self.shares = Shares(self.changed)  # the namespaces that have limits
+        self.measures = Measures()
         self.tallies = Tallies()  # sums over queues, for who asks
         self.unsaved: dict[bytes, StoredBatch] = {}  # by task key, batches whose progress must be written
         self.fenced: dict[str, deque[str]] = {}  # by worker name, the last incarnations that were fenced
@@ -118,8 +120,7 @@ class Books:
         self.turned: dict[bytes, StoredBatch] = {}  # by task key: ended, and the turn of their line is to be passed on
         self.turn = 0
         self.cramped = 0  # tenths of tenths, of portions: how tight the store is
-        self._event_number = 0
-        self._pull_number = 0
+        self._event_number = self._pull_number = 0
 
     def next_event(self) -> int:
         """Returns a number that is larger than all before, over restarts too."""
@@ -191,6 +192,7 @@ class Books:
         del self.queues[queue.name], self.queues_by_number[queue.number]
         self.shares.remove_queue(queue)
         self.tallies.remove_queue(queue)
+        self.measures.timed.forget(queue)
         self.accounts.note_gone("queues", queue.name)
         for queues in (self.stirred, self.changed, self.pulled, self.gated):
             queues.pop(queue, None)

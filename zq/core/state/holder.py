@@ -11,6 +11,7 @@ from typing import Generic, NamedTuple, TypeVar
 
 from zq.core.accounts import Account, Accounts
 from zq.wire.messages import Pull
+from zq.wire.steering import About
 
 L = TypeVar("L")
 
@@ -57,6 +58,7 @@ class HolderOf(Generic[L]):
     is_resting: bool = False
     is_loaded: bool = False  # as much is on its way to it as may be: its connection has to read first
     called_at: float = -inf  # when it was last asked for a sign of life, because another wants its name
+    about: About | None = None  # what it said last of itself; None: it is older than that message
     account: Account | None = None  # that its leases count for; None: of a peer that is not back since the start
 
     @property

@@ -117,6 +117,10 @@ class SetAside:
         """Returns how many batches wait for this."""
         return len(self._heaps.get(reason, ()))
 
+    def first_keys(self, most: int) -> list[bytes]:
+        """Returns the keys of the batches that are first of what waits for one thing each, of so many things."""
+        return [heap[0][1] for heap in islice(self._heaps.values(), most)]
+
     def reason_of(self, key: bytes) -> str | None:
         """Returns what the batch of a key waits for, or None if it is not here."""
         return next((reason for reason, heap in self._heaps.items() if any(one == key for _, one in heap)), None)

@@ -15,8 +15,7 @@ from collections.abc import Iterator
 from operator import add, sub
 from typing import Final
 
-from zq.core.state.queue import Queue
-from zq.core.state.transitions import NAMES as STATE_NAMES
+from zq.core.state.queue import COUNT_NAMES, Queue
 from zq.wire.topics import NAMESPACE_SEPARATOR
 
 NAMESPACES_MAX: Final = 10_000
@@ -225,7 +224,7 @@ class Tally:
 
     def __init__(self) -> None:
         self.queues = 0
-        self.counts = [0] * len(STATE_NAMES)  # of tasks, by state
+        self.counts = [0] * len(COUNT_NAMES)  # as a queue counts
         self.stored_bytes = 0
 
 
@@ -297,4 +296,4 @@ class Tallies:
 UNTALLIED_MAX: Final = 256
 """Queues that wait to be added up, and so what a question adds up at most, beside what its own step has changed."""
 
-NOTHING_COUNTED: Final = ([0] * len(STATE_NAMES), 0)
+NOTHING_COUNTED: Final = ([0] * len(COUNT_NAMES), 0)

@@ -13,6 +13,7 @@ from heapq import heappop, heappush
 from typing import Any, ClassVar, Final, NamedTuple
 
 from zq.core import tables
+from zq.core.measures.times import Times
 from zq.core.options import CoordinatorOptions
 from zq.core.ring import Ring
 from zq.core.state.holder import HolderOf, PullWait
@@ -27,7 +28,9 @@ from zq.core.state.transitions import (
     LEASED,
     MAY_BECOME,
     NAMES,
+    NEW,
     PARKED,
+    PURGED,
     SCHEDULED,
     WAITING,
     TaskState,
@@ -39,6 +42,14 @@ PRIORITIES = 10
 NO_LANES: Final = (None,) * PRIORITIES
 NO_PLACES: Final[dict[bytes, bytes]] = {}
 """What a queue has before its first task: of a hundred thousand queues most have none."""
+
+COUNT_NAMES: Final = (*NAMES, "accepted", "failed", "retried", "lost")
+"""What a queue counts: its tasks by state, and behind them what has happened in it since it was made."""
+
+ACCEPTED_AT: Final = len(NAMES)  # tasks that were new here
+FAILED_AT: Final = ACCEPTED_AT + 1  # attempts
+RETRIED_AT: Final = ACCEPTED_AT + 2
+LOST_AT: Final = ACCEPTED_AT + 3  # tasks that were in the hands of a holder that is gone
 
 RATE_WEIGHT = 0.3
 """Of the newest second, in the average rate of completions: settles within about five seconds."""
@@ -67,6 +78,11 @@ class QueueRecord(NamedTuple):
     cancelled: int
     expired: int
     bytes: int
+    purged: int
+    accepted: int
+    failed: int
+    retried: int
+    lost: int
 
 
 class Queue:
@@ -93,6 +109,7 @@ class Queue:
         "ring",
         "stored_bytes",
         "swept_before",
+        "times",
         "waiting",
         "workers",
     )
@@ -115,7 +132,7 @@ class Queue:
         self.gate: Gate | None = None  # while a policy can hold tasks back
         self.waiting = [0] * PRIORITIES
         self._changed = changed
-        self._counts = [0] * len(NAMES)  # invariant: that of WAITING is the sum of `waiting`
+        self._counts = [0] * len(COUNT_NAMES)  # invariant: that of WAITING is the sum of `waiting`
         self.stored_bytes = 0  # of payloads in its records in pending, scheduled and parked
         self.lines = 0  # rows of table `lines`
         self.lanes: Sequence[Lane | None] = NO_LANES  # a list as soon as there is one
@@ -129,6 +146,7 @@ class Queue:
         self.rate_at = 0.0
         self._finished_in_turn = 0
         self.is_stored = False  # whether it has a record
+        self.times: Times | None = None  # how long its tasks waited and ran, if it had some lately (`TimedQueues`)
         self.counted: tuple[int, ...] = ()  # its totals as its namespaces have them; empty: none has limits
 
     # Counts.
@@ -178,7 +196,9 @@ class Queue:
         return waiting, counts[SCHEDULED], counts[LEASED], counts[DEAD], counts[DONE], self.stored_bytes
 
     def counts(self) -> list[int]:
-        """Returns how many of its tasks are in which state, or have ended in it."""
+        """Returns what it counts, as COUNT_NAMES names it: how many of its tasks are in which state, or have ended in
+        it, and what has happened.
+        """
         return self._counts.copy()
 
     def note_changes_in(self, changed: dict[Queue, None]) -> None:
@@ -214,11 +234,18 @@ class Queue:
         if not MAY_BECOME[origin][to]:
             raise _no_way(origin, to)
         self._counts[to] += tasks
+        if origin == NEW:
+            self._counts[ACCEPTED_AT] += tasks
         self.stored_bytes += stored_bytes
         if to == WAITING:
             self.waiting[priority] += tasks
         elif IS_END[to] and origin != DEAD:
             self._finished_in_turn += tasks
+        self._changed[self] = None
+
+    def count(self, at: int, tasks: int = 1) -> None:
+        """Counts what has happened to tasks, by its place in COUNT_NAMES."""
+        self._counts[at] += tasks
         self._changed[self] = None
 
     def free_bytes(self, count: int) -> None:
@@ -329,6 +356,8 @@ class Queue:
             counts[CANCELLED],
             counts[EXPIRED],
             self.stored_bytes,
+            counts[PURGED],
+            *counts[ACCEPTED_AT:],
         )
         return tables.pack(record)
 
@@ -341,6 +370,8 @@ class Queue:
         counts[LEASED], counts[SCHEDULED], counts[PARKED] = record.leased, record.scheduled, record.parked
         counts[DEAD], counts[DONE] = record.dead, record.done
         counts[CANCELLED], counts[EXPIRED] = record.cancelled, record.expired
+        counts[PURGED] = record.purged
+        counts[ACCEPTED_AT:] = record.accepted, record.failed, record.retried, record.lost
         self.lines, self.stored_bytes = record.lines, record.bytes
         for priority, count in enumerate(self.waiting):
             if count:
@@ -361,43 +392,6 @@ def read_queue(number: int, value: bytes, changed: dict[Queue, None]) -> Queue:
     return queue
 
 
-# As queries show it.
-
-SHOWN_COUNTS = ("scheduled", "leased", "dead", "done", "cancelled", "expired")
-"""The counts that are shown as they are."""
-
-
 def assign_policy(queue: Queue, options: CoordinatorOptions) -> str:
     """Returns how its workers are chosen: as its policy says, else as the coordinator."""
     return queue.policies.assign or options.assign
-
-
-def queue_row(queue: Queue, options: CoordinatorOptions) -> dict[str, Any]:
-    """Returns a queue as the query `queues` shows it."""
-    return {
-        "name": queue.name,
-        "waiting": queue.total_waiting + queue.parked,
-        "parked": queue.parked,
-        **{name: getattr(queue, name) for name in SHOWN_COUNTS},
-        "rate": round(queue.rate, 3),
-        "bytes": queue.stored_bytes,
-        "max_tasks": queue.policies.max_tasks or options.queue_tasks_max,
-        "assign": assign_policy(queue, options),
-        "workers": sum(1 for worker in queue.workers.values() if worker.peer is not None),
-    }
-
-
-def queue_fields(queue: Queue, options: CoordinatorOptions, now: float) -> dict[str, Any]:
-    """Returns a queue as the query `queue` shows it: its row, and its policies as they were set."""
-    return {**queue_row(queue, options), **_gate_fields(queue, now), "policies": queue.policies._asdict()}
-
-
-def _gate_fields(queue: Queue, now: float) -> dict[str, Any]:
-    """Returns what holds a queue back at the moment: the codes of `zq why`, and how many keys have no room."""
-    gate = queue.gate
-    if gate is None:
-        return {"closed_by": [], "held_keys": 0}
-    return {
-        "closed_by": [limit.code for limit in gate.limits(queue.leased, now) if limit.room <= 0],
-        "held_keys": len(gate.held),
-    }

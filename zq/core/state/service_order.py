@@ -69,16 +69,10 @@ def aged_head(books: Books, step: Step, queue: Queue, ageing: float) -> tuple[La
     for priority in range(len(queue.waiting) - 1, -1, -1):
         found = lane_head(books, step.tx, queue, priority)
         if found is not None:
-            urgency = priority + (step.wall - ready_time(found[1])) / ageing
+            urgency = priority + (step.wall - found[1].ready_time) / ageing
             if best is None or urgency > most:
                 best, most = found, urgency
     return best
-
-
-def ready_time(batch: StoredBatch) -> float:
-    """Returns since when a batch waits (wall): its delay is no waiting."""
-    options = batch.options
-    return batch.accepted_time + options.delay if options.at is None else max(batch.accepted_time, options.at)
 
 
 def oldest(books: Books, step: Step, queue: Queue) -> StoredBatch | None:

@@ -150,6 +150,7 @@ def _serve_queues(books: Books, step: Step) -> None:
             books.unserved[queue] = None
     leases = [lease for part in granted.values() for lease in part]
     leasing.store(step, leases)
+    books.measures.timed.note_waits(leases, step.wall)
     for holder, part in granted.items():
         for assignments in assignment_parts(part, step.wall):
             step.send(holder.peer, Assign(assignments))
@@ -433,5 +434,6 @@ def serve_pull(books: Books, step: Step, queue: Queue, wait: PullWait) -> bool:
         else:
             books.unsure[lease.token] = None
     leasing.store(step, leases)
+    books.measures.timed.note_waits(leases, step.wall)
     step.send(wait.peer, Tasks(pull.request, tuple(assignment_of(lease, step.wall) for lease in leases)))
     return True

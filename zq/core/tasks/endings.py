@@ -52,7 +52,12 @@ def end_done(
     batch.ended |= mask
     if books.events is not None:
         books.events.note("done", queue.name, batch.id, lo, hi, lease.holder.name, lease.token)
-    started_time = None if started_at is None else step.wall - (step.now - started_at)
+    if started_at is None:
+        started_time, seconds = None, step.now - lease.granted_at
+    else:
+        seconds = step.now - started_at
+        started_time = step.wall - seconds
+    books.measures.timed.note_run(queue, seconds, hi - lo)
     batch.accept((lease.token, lo, hi, lease.holder.name, lease.granted_time, started_time, step.wall, forwarded))
     ends, blob = results
     if blob:

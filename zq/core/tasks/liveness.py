@@ -22,6 +22,7 @@ from zq.core.state.step import Step
 from zq.core.tasks import settling
 from zq.wire.limits import BATCH_TASKS_MAX
 from zq.wire.messages import Beat, Cancelled, Error, Goodbye, Heartbeat, Held, Hello, Span, Welcome
+from zq.wire.steering import About
 
 IDLE_MIN = 10.0
 """Seconds that a worker may hold tasks without working on them in any case: its children may have to import the
@@ -207,6 +208,15 @@ def _look_for_idle(books: Books, step: Step, worker: Holder, held: tuple[Held, .
         worker.idle_finds += 1
         rest = min((1 << (worker.idle_finds - 1)) - 1, IDLE_REST_MAX) * period
         worker.rests_until, worker.is_resting = step.now + rest, rest > 0
+
+
+def note_about(books: Books, worker: Holder, message: About) -> None:
+    """Keeps what a worker says of itself, and tells those who watch what has changed."""
+    known, worker.about, worker.concurrency = worker.about, message, message.concurrency
+    if known is not None and known.is_draining != message.is_draining:
+        _note(books, worker, "draining" if message.is_draining else "resumed")
+    if message.trouble is not None and (known is None or known.trouble != message.trouble):
+        _note(books, worker, f"trouble: {message.trouble}")
 
 
 def goodbye(books: Books, step: Step, worker: Holder, message: Goodbye) -> None:

@@ -113,7 +113,7 @@ def _refusal(books: Books, step: Step, message: Publish, batches: list[Batch]) -
         if refused is not None:
             return refused._replace(id=message.id)
     reached = [queue for queue, _ in queues]
-    reason = books.shares.refusal(reached, message.tasks, len(message.blob))
+    reason = books.shares.refusal(reached, len(message.ends) >> 2, len(message.blob))
     if reason is not None:
         reason = reason if step.may_submit is None else reason.partition(":")[0]
         return Refused(message.id, "busy", admission.SHARE_RETRY_AFTER, reason)

@@ -10,6 +10,7 @@ from zq.core.state.batch import StoredBatch, bits, run_mask, runs
 from zq.core.state.books import Books
 from zq.core.state.holder import Life, Peer
 from zq.core.state.leases import Claimant, Holder, Lease
+from zq.core.state.queue import LOST_AT
 from zq.core.state.step import Step
 from zq.core.state.transitions import CANCELLED, LEASED
 from zq.core.tasks import admission, endings, groups, leasing, retrying
@@ -18,6 +19,7 @@ from zq.task import task_id
 from zq.wire.batch import slice_tasks
 from zq.wire.messages import Cancelled, Done, Extend, Failed, Release, Settle, Settled, Span
 from zq.wire.proofs import Proof
+from zq.wire.steering import NextTry
 
 NO_RESULTS = (b"", b"")
 
@@ -46,6 +48,7 @@ def settle(books: Books, step: Step, peer: Peer, sender: Holder | None, message:
     """
     claimant = Claimant(peer, sender, step.owner, message.proofs)
     stale = list(_all_stale(books, step, claimant, message)) if message.is_whole else []
+    next_tries: list[NextTry] = []
     if not stale:
         repeats = Repeats(books, step)
         for done in message.done:
@@ -58,14 +61,16 @@ def settle(books: Books, step: Step, peer: Peer, sender: Holder | None, message:
         for failed in message.failed:
             lease, bit, left = _judge_failed(books, claimant, failed, repeats)
             if lease is not None:
-                _fail(books, step, lease, bit, failed)
+                next_tries.append(_fail(books, step, lease, bit, failed))
             stale += left
     if sender is not None and (sender.idle_finds or sender.gaps > 1) and (message.done or message.failed) and not stale:
         sender.idle_finds, sender.gaps, sender.is_resting = 0, 0, False  # it works
         books.stir_for(sender)
     for id, span in stale[:STALE_NOTED_MAX]:
         _note_stale(books, step, sender, id, span)
-    _finish_settling(books, step, peer, sender, message.number, message.credit, [span for _, span in stale])
+    wants_to_know = sender is not None and sender.about is not None
+    told = Settled(message.number, tuple(span for _, span in stale), tuple(next_tries) if wants_to_know else ())
+    _finish_settling(books, step, peer, sender, message, told)
 
 
 def release(books: Books, step: Step, peer: Peer, sender: Holder | None, message: Release) -> None:
@@ -79,7 +84,7 @@ def release(books: Books, step: Step, peer: Peer, sender: Holder | None, message
             stale.append(span)
         else:
             _give_back(books, step, lease, mask, "its holder gave it back")
-    _finish_settling(books, step, peer, sender, message.number, message.credit, stale)
+    _finish_settling(books, step, peer, sender, message, Settled(message.number, tuple(stale)))
 
 
 def give_back_all(books: Books, step: Step, lease: Lease, why: str) -> None:
@@ -127,18 +132,20 @@ def _give_back(books: Books, step: Step, lease: Lease, mask: int, why: str) -> N
 
 
 def _finish_settling(
-    books: Books, step: Step, peer: Peer, sender: Holder | None, number: int, credit: int | None, stale: list[Span]
+    books: Books, step: Step, peer: Peer, sender: Holder | None, message: Settle | Release, told: Settled
 ) -> None:
+    stale = told.stale
     if stale:
         books.count("stale", sum(span.hi - span.lo for span in stale))
         if books.events is not None:
             name = None if sender is None else sender.name
             for span in stale:
                 books.events.note("stale", None, "", span.lo, span.hi, name, span.token)
+    credit = message.credit
     if sender is not None and credit is not None and credit != sender.credit:
         sender.credit = credit
         books.stir_for(sender)
-    step.send(peer, Settled(number, tuple(stale)))
+    step.send(peer, told)
 
 
 def lease_of(books: Books, claimant: Claimant, token: int, id: str | None = None) -> Lease | None:
@@ -263,11 +270,13 @@ def _complete_in_part(books: Books, step: Step, lease: Lease, done: Done, mask: 
 # Failures.
 
 
-def _fail(books: Books, step: Step, lease: Lease, bit: int, failed: Failed) -> None:
+def _fail(books: Books, step: Step, lease: Lease, bit: int, failed: Failed) -> NextTry:
+    """Ends one start of a task as failed; returns what becomes of the task."""
     single = take_out(books, step, lease, bit)
     single.last_failure = (lease.token, checksum(failed))
     books.count("failed")
-    retrying.fail(books, step, single, failed.error, retry_in=failed.retry_in, is_final=failed.is_final)
+    delay = retrying.fail(books, step, single, failed.error, retry_in=failed.retry_in, is_final=failed.is_final)
+    return NextTry(failed.token, failed.index, retrying.attempts_limit(books, single), delay)
 
 
 def take_out(books: Books, step: Step, lease: Lease, bit: int) -> StoredBatch:
@@ -337,6 +346,7 @@ def lose(books: Books, step: Step, lease: Lease, why: str, suspects: int = 0, mo
 
 def _note_lost(books: Books, lease: Lease, mask: int, why: str) -> None:
     books.count("lost", mask.bit_count())
+    lease.batch.queue.count(LOST_AT, mask.bit_count())
     if books.events is not None:
         batch, at = lease.batch, lease.batch.first
         for lo, hi in runs(mask):
@@ -356,7 +366,7 @@ def lose_task(books: Books, step: Step, lease: Lease, bit: int, why: str) -> Non
             endings.bury(books, step, single, why)
         case _:
             books.count("reassigned")
-            retrying.lose(books, step, single, why)
+            retrying.lose(books, step, single, lease.holder.name, why)
 
 
 def ring_alarms(books: Books, step: Step) -> float:

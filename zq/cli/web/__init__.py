@@ -1,0 +1,1 @@
+"""Commands around the dashboard, which is a process of its own."""

@@ -1,0 +1,16 @@
+"""All that is counted beside the books, in one place."""
+
+from __future__ import annotations
+
+from zq.core.measures.failures import Failures
+from zq.core.measures.timed import TimedQueues
+
+
+class Measures:
+    """What the coordinator has counted since it was started; all of it is bounded."""
+
+    __slots__ = ("failures", "timed")
+
+    def __init__(self) -> None:
+        self.timed = TimedQueues()
+        self.failures = Failures()

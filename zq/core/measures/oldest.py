@@ -1,0 +1,73 @@
+"""Since when the task of a queue waits that waits for longest; nothing is changed by it.
+
+It is one at the head of a priority, or of what was set aside: tasks are served in the order in which they came, so no
+other has waited longer, but for those that a fair queue put behind others, and those that are parked behind another of
+their key.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import islice
+from typing import Final
+
+from zq.core import tables
+from zq.core.pages import Budget
+from zq.core.state.batch import StoredBatch
+from zq.core.state.books import Books
+from zq.core.state.lane import Lane, SetAside
+from zq.core.state.queue import Queue
+from zq.core.state.step import Step
+
+HEADS_LOOKED_AT: Final = 8
+"""Of a lane, and of what was set aside, beside what has ended and was not yet taken out of it."""
+
+ROWS_LOOKED_AT: Final = 4
+"""Of the table behind a lane: the first ones may be leased."""
+
+
+def oldest_time(books: Books, step: Step, queue: Queue, budget: Budget) -> float | None:
+    """Returns when the task was accepted (wall) that waits for longest, or None when none waits."""
+    if not queue.total_waiting:
+        return None
+    found = [batch.accepted_time for batch in _heads(books, step, queue, budget) if batch.available()]
+    return min(found, default=None)
+
+
+def _heads(books: Books, step: Step, queue: Queue, budget: Budget) -> Iterator[StoredBatch]:
+    for priority, count in enumerate(queue.waiting):
+        lane = queue.lanes[priority]
+        if count and lane is not None:
+            yield from _in_lane(books, queue, lane)
+            if lane.must_read():
+                yield from _on_disk(books, step, queue, priority, lane, budget)
+    asides = (queue.awaiting,) if queue.gate is None else (queue.awaiting, queue.gate.held)
+    for aside in asides:
+        yield from _set_aside(books, step, aside, budget)
+
+
+def _in_lane(books: Books, queue: Queue, lane: Lane) -> Iterator[StoredBatch]:
+    for place in lane.heap[:HEADS_LOOKED_AT]:
+        batch = books.batches.get(queue.places.get(place, place))
+        if batch is not None:
+            yield batch
+
+
+def _on_disk(
+    books: Books, step: Step, queue: Queue, priority: int, lane: Lane, budget: Budget
+) -> Iterator[StoredBatch]:
+    stop = tables.lane_bounds(queue.number, priority)[1]
+    for key, value in islice(step.tx.scan(tables.PENDING, lane.cursor or b"", stop), ROWS_LOOKED_AT):
+        budget.read(len(value))
+        batch = books.batches.get(key) or books.read(step.tx, key, value)
+        yield batch
+        if batch.available():
+            return
+
+
+def _set_aside(books: Books, step: Step, aside: SetAside, budget: Budget) -> Iterator[StoredBatch]:
+    for key in aside.first_keys(HEADS_LOOKED_AT):
+        batch = books.fetch(step.tx, key)
+        if batch is not None:
+            budget.read(len(batch.blob))
+            yield batch

@@ -1,0 +1,64 @@
+"""Which queues have times (`zq.core.measures.times`): those that had tasks lately, so that a hundred thousand queues
+take no more memory than a few thousand.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from zq.core.measures.times import Times
+from zq.core.state.queue import Queue
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from zq.core.state.leases import Lease
+
+TIMED_QUEUES_MAX: Final = 4096
+"""Queues that have times, of about a kilobyte each. Who had no task for longest loses them to one that has."""
+
+
+class TimedQueues:
+    """The queues that have times; the one that was idle for longest is the first."""
+
+    __slots__ = ("_queues",)
+
+    def __init__(self) -> None:
+        self._queues: dict[Queue, None] = {}
+
+    def __len__(self) -> int:
+        return len(self._queues)
+
+    def begin(self, queue: Queue) -> Times:
+        """Begins to time a queue."""
+        if len(self._queues) >= TIMED_QUEUES_MAX:
+            self.forget(next(iter(self._queues)))
+        self._queues[queue] = None
+        times = queue.times = Times()
+        return times
+
+    def note_busy(self, queue: Queue) -> None:
+        """Notes that a queue had tasks lately: the others lose their times first."""
+        if queue in self._queues:
+            del self._queues[queue]
+            self._queues[queue] = None
+
+    def forget(self, queue: Queue) -> None:
+        """Ends timing a queue, if it is timed."""
+        if self._queues.pop(queue, queue) is None:
+            queue.times = None
+
+    def note_waits(self, leases: Iterable[Lease], wall: float) -> None:
+        """Counts how long the tasks of some new leases have waited; those that were tried before waited for their
+        retry, which is not counted.
+        """
+        for lease in leases:
+            batch = lease.batch
+            if not batch.attempts:
+                queue = batch.queue
+                times = queue.times or self.begin(queue)
+                times.wait.note(wall - batch.ready_time, lease.mask.bit_count())
+
+    def note_run(self, queue: Queue, seconds: float, count: int) -> None:
+        """Counts how long some tasks ran that have just ended, or failed."""
+        (queue.times or self.begin(queue)).run.note(seconds, count)

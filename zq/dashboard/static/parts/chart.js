@@ -1,0 +1,117 @@
+// Lines over time, drawn by uPlot on a canvas; what they say last stands above them as text.
+import { clock } from "../format.js";
+import { html, useEffect, useRef, useState } from "../html.js";
+
+const FONT = '12px system-ui, -apple-system, "Segoe UI", Roboto, "DejaVu Sans", sans-serif';
+const HEIGHT = 190;
+
+const colour = (name) => getComputedStyle(document.documentElement).getPropertyValue(`--${name}`).trim();
+
+/**
+ * @param title what it shows
+ * @param unit in a word or two
+ * @param data [times, values of each series ...]; null is a gap
+ * @param series [{label, tone (a colour of base.css), isFilled, dash}]
+ * @param isStacked each series stands on the one before
+ * @param format of a value, as text
+ */
+export function Chart({ title, unit = "", data, series, isStacked = false, format = String }) {
+  const place = useRef(null);
+  const plot = useRef(null);
+  const [at, setAt] = useState(null);
+  const scheme = useScheme();
+  const latest = useRef({});
+  latest.current = { data, format };
+
+  useEffect(() => {
+    const made = new uPlot(options(place.current.clientWidth, series, isStacked, latest, setAt), stacked(data, isStacked), place.current);
+    plot.current = made;
+    const watch = new ResizeObserver(() => made.setSize({ width: place.current?.clientWidth || 300, height: HEIGHT }));
+    watch.observe(place.current);
+    return () => {
+      watch.disconnect();
+      made.destroy();
+    };
+  }, [scheme, series.length, isStacked]);
+
+  useEffect(() => {
+    plot.current?.setData(stacked(data, isStacked));
+  }, [data]);
+
+  const last = data[0].length - 1;
+  const index = at !== null && at <= last ? at : last;
+  const value = (i) => (index < 0 ? null : data[i + 1][index]);
+  const text = series.map(({ label }, i) => `${label} ${value(i) === null || value(i) === undefined ? "none" : format(value(i))}`).join(", ");
+  return html`<figure class="card chart">
+    <div class="chart-head">
+      <h2>${title}${unit && html` <span class="soft small">${unit}</span>`}</h2>
+      <ul class="legend" aria-hidden="true">
+        ${series.map(({ label, tone, isFilled }, i) => html`<li><span class=${isFilled ? "swatch fill" : "swatch"} style=${{ background: `var(--${tone})` }}></span>${label} <b>${value(i) === null || value(i) === undefined ? "–" : format(value(i))}</b></li>`)}
+        <li class="mono">${at === null || index < 0 ? "" : clock(data[0][index])}</li>
+      </ul>
+    </div>
+    <div class="canvas" ref=${place} role="img" aria-label=${`${title}, last: ${text}`}></div>
+  </figure>`;
+}
+
+function options(width, series, isStacked, latest, setAt) {
+  const axis = { stroke: colour("ink-soft"), font: FONT, grid: { stroke: colour("line"), width: 1 }, ticks: { show: false } };
+  return {
+    width: width || 300,
+    height: HEIGHT,
+    legend: { show: false },
+    cursor: { y: false, points: { size: 6 }, drag: { x: false, y: false } },
+    padding: [8, 8, 0, 0],
+    scales: { x: { time: true }, y: { range: (_, low, high) => [0, high > 0 ? high * 1.08 : 1] } },
+    axes: [
+      { ...axis, grid: { show: false }, values: (_, splits, __, ___, step) => splits.map((split) => label(split, step)), space: 70, size: 28 },
+      { ...axis, values: (_, splits) => splits.map((split) => latest.current.format(split)), space: 38, size: widest },
+    ],
+    series: [{}, ...series.map((one) => line(one))],
+    bands: isStacked ? series.slice(1).map((_, i) => ({ series: [i + 2, i + 1] })) : [],
+    hooks: { setCursor: [(made) => setAt(made.cursor.idx ?? null)] },
+  };
+}
+
+const widest = (made, values) => 14 + 7 * Math.max(3, ...(values ?? [""]).map((value) => String(value).length));
+
+function label(split, step) {
+  const at = new Date(split * 1000);
+  if (step >= 86400) return at.toLocaleDateString("en", { month: "short", day: "numeric" });
+  return step < 60 ? clock(split) : clock(split).slice(0, 5);
+}
+
+function line({ tone, isFilled, dash }) {
+  return {
+    stroke: colour(tone),
+    width: 1.6,
+    fill: isFilled ? colour(tone) + (isFilled === "full" ? "" : "22") : undefined,
+    dash,
+    points: { show: false },
+    spanGaps: false,
+  };
+}
+
+/** Each series on top of those before it. */
+function stacked(data, isStacked) {
+  if (!isStacked) return data;
+  const sums = data[0].map(() => 0);
+  return [data[0], ...data.slice(1).map((values) => values.map((value, i) => (sums[i] += value ?? 0)))];
+}
+
+/** Changes when light becomes dark: a canvas does not follow a stylesheet by itself. */
+function useScheme() {
+  const [scheme, setScheme] = useState(() => colour("paper"));
+  useEffect(() => {
+    const look = () => setScheme(colour("paper"));
+    const system = matchMedia("(prefers-color-scheme: dark)");
+    const watch = new MutationObserver(look);
+    system.addEventListener("change", look);
+    watch.observe(document.documentElement, { attributes: true, attributeFilter: ["data-theme"] });
+    return () => {
+      system.removeEventListener("change", look);
+      watch.disconnect();
+    };
+  }, []);
+  return scheme;
+}
