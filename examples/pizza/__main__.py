@@ -28,6 +28,9 @@ PAUSE = 0.06
 later.
 """
 
+PICTURE_AFTER = 0.66
+"""Seconds from the crash to the picture: the shop is suspect by then (`town.QUICK`), and still on the screen."""
+
 
 def evening(arguments: argparse.Namespace) -> Ledger:
     """Runs an evening and returns its books."""
@@ -44,7 +47,7 @@ def evening(arguments: argparse.Namespace) -> Ledger:
                 cashier.start()
                 crowd = threading.Thread(target=street.open, args=(arguments.orders, PAUSE))
                 crowd.start()
-                watch(town, client, screen, crowd, with_crash=arguments.crash)
+                watch(town, client, screen, crowd, with_crash=arguments.crash, picture=arguments.picture)
                 cashier.join()
                 ledger.close(client.query("status"))
         finally:
@@ -54,9 +57,12 @@ def evening(arguments: argparse.Namespace) -> Ledger:
     return ledger
 
 
-def watch(town: Town, client: zq.Client, screen: Screen, crowd: threading.Thread, *, with_crash: bool) -> None:
+def watch(
+    town: Town, client: zq.Client, screen: Screen, crowd: threading.Thread, *, with_crash: bool, picture: Path | None
+) -> None:
     """Draws until the crowd has gone home, and lets one shop crash on the way."""
     crash_at = time.monotonic() + 1.5
+    picture_at = crash_at + PICTURE_AFTER
     while crowd.is_alive():
         screen.show(client.workers.list(), client.queues.list())
         if with_crash and time.monotonic() > crash_at:
@@ -64,6 +70,10 @@ def watch(town: Town, client: zq.Client, screen: Screen, crowd: threading.Thread
             if name is not None:
                 with_crash = False
                 screen.say(f"[bold red]{name} has exploded (SIGKILL while baking)")
+                picture_at = time.monotonic() + PICTURE_AFTER
+        if picture is not None and time.monotonic() > picture_at:
+            screen.save_picture(picture)
+            picture = None
         crowd.join(0.05)
 
 
@@ -75,6 +85,7 @@ def main() -> int:
     parser.add_argument("--no-crash", action="store_false", dest="crash", help="let no shop crash")
     parser.add_argument("--seed", type=int, default=1, help="of the customers' wishes [default: 1]")
     parser.add_argument("--json", action="store_true", help="print the closing ledger as JSON and nothing else")
+    parser.add_argument("--picture", type=Path, metavar="FILE", help="write the screen after the crash as an SVG")
     arguments = parser.parse_args()
     if arguments.orders < 1 or arguments.shops < (2 if arguments.crash else 1):
         parser.error("expected at least 1 order, and 2 shops so that one can crash")

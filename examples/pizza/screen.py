@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import io
 import threading
 from collections import deque
+from pathlib import Path
 
 from ledger import Ledger
 from rich.console import Console, Group
@@ -15,6 +17,24 @@ import zq
 
 LINES = 12
 
+COLUMNS = 92
+"""Width of a picture of the screen, in characters: readable where a page is narrow."""
+
+PICTURE = """<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" role="img" aria-label="The screen of the pizza shops">
+<style>.{unique_id}-matrix {{ font: {char_height}px monospace; line-height: {line_height}px; white-space: pre }}
+.{unique_id}-title {{ font: bold 18px sans-serif }}
+{styles}</style>
+<defs><clipPath id="{unique_id}-clip-terminal"><rect width="{terminal_width}" height="{terminal_height}"/></clipPath>
+{lines}</defs>
+{chrome}
+<g transform="translate({terminal_x}, {terminal_y})" clip-path="url(#{unique_id}-clip-terminal)">
+{backgrounds}
+<g class="{unique_id}-matrix">
+{matrix}
+</g></g></svg>
+"""
+"""How rich draws a screen, but for its font, which it would fetch from elsewhere."""
+
 
 class Screen:
     """A live picture on a terminal; in a pipe only the lines that are said, on stderr; nothing when it is silent."""
@@ -25,6 +45,7 @@ class Screen:
         self._said: deque[str] = deque(maxlen=LINES)
         self._lock = threading.Lock()
         self._live = Live(console=self._console, refresh_per_second=8) if self._console.is_terminal else None
+        self._shown = Group()
 
     def __enter__(self) -> Screen:
         if self._live is not None:
@@ -44,8 +65,6 @@ class Screen:
 
     def show(self, workers: list[zq.WorkerStatus], queues: list[zq.QueueStatus]) -> None:
         """Draws the present state."""
-        if self._live is None:
-            return
         shops = Table("shop", "state", "in the oven", "baked", title="Shops", expand=True)
         for worker in workers:
             shops.add_row(worker.name, worker.state, "🍕" * worker.held, str(worker.done))
@@ -55,7 +74,16 @@ class Screen:
         waiting = next((queue.waiting for queue in queues if queue.name == "orders"), 0)
         with self._lock:
             said = "\n".join(self._said)
-        self._live.update(Group(shops, books, Panel(said, title=f"{waiting} orders wait")))
+        self._shown = Group(shops, books, Panel(said, title=f"{waiting} orders wait"))
+        if self._live is not None:
+            self._live.update(self._shown)
+
+    def save_picture(self, path: Path) -> None:
+        """Writes what is shown now as an SVG."""
+        console = Console(record=True, width=COLUMNS, file=io.StringIO())
+        console.print(self._shown)
+        text = console.export_svg(title="python examples/pizza", code_format=PICTURE, unique_id="pizza")
+        path.write_text(text, encoding="utf-8")
 
     def print_ledger(self) -> None:
         """Prints the closing ledger."""

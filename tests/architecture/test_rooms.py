@@ -22,7 +22,7 @@ ROOMS: dict[str, str] = {
     "zq.submit_options": "zq.wire",
     "zq.task": "zq.submit_options zq.wire",
     "zq.core": "zq.task zq.wire zq.errors",
-    "zq.monitor": "",
+    "zq.monitor": "zq.wire",
     "zq.keys": "zq.core zq.processes zq.errors",
     "zq.sessions": "zq.wire zq.errors",
     "zq.processes": "",

@@ -1,12 +1,9 @@
-"""The snippets of docs/faces.md and docs/pipelines.md, and the quickstart of the README, run as they stand, but for the
-addresses of other machines.
-"""
+"""The snippets of docs/faces.md and docs/pipelines.md run as they stand, but for the addresses of other machines."""
 
 from __future__ import annotations
 
 import os
 import signal
-import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -18,14 +15,13 @@ import pytest
 import zq
 from tests.docs.pages import ROOT, Fence, Section, read_sections
 from tests.docs.snippets import run_python
+from tests.docs.walks import free_endpoint
 
 FACES = {one.title: one for one in read_sections(ROOT / "docs" / "faces.md")}
 PIPELINES = {one.title: one for one in read_sections(ROOT / "docs" / "pipelines.md")}
 
 SHOP, USE_OF_SHOP = FACES["2. Apps"].fences_in("python")
 KITCHEN = PIPELINES["Pipelines"].fences_in("python")[0]
-
-QUICKSTART = next(one for one in read_sections(ROOT / "README.md") if one.title == "Quickstart")
 
 PLUGIN = "6. The pytest plugin"
 
@@ -124,21 +120,6 @@ def test_kitchen_runs_on_other_machines(desk: Desk) -> None:
     assert code == 0, output
 
 
-def test_quickstart_of_the_readme_bakes_pizzas(desk: Desk, capsys: pytest.CaptureFixture[str]) -> None:
-    shop, program, *_ = QUICKSTART.fences_in("python")
-    desk.run(program, "README.md")
-    assert capsys.readouterr().out.splitlines()[-1] == "{'baked': 'funghi'}"
-
-    with desk.run(shop, "README.md")["worker"], zq.Client() as client:
-        assert client.request("orders", {"pizza": "margherita"}, 30) == {"baked": "margherita"}
-
-
-def free_endpoint() -> str:
-    with socket.socket() as found:
-        found.bind(("127.0.0.1", 0))
-        return f"tcp://127.0.0.1:{found.getsockname()[1]}"
-
-
 def test_every_fence_of_python_in_the_documents_is_run() -> None:
     pages = {
         path.name
@@ -147,6 +128,6 @@ def test_every_fence_of_python_in_the_documents_is_run() -> None:
     }
     titles = [one.title for one in PIPELINES.values() if one.fences_in("python")]
 
-    assert pages == {"faces.md", "pipelines.md", "semantics.md"}
+    assert pages - {"tutorial.md"} == {"faces.md", "pipelines.md", "semantics.md"}, "see tests/docs/test_walks.py"
     assert titles == ["Pipelines", "Durable runs", "Other machines"]
     assert all(len(PIPELINES[title].fences_in("python")) == 1 for title in titles)

@@ -12,7 +12,7 @@ import pytest
 
 import zq
 from tests.scripts.folder import PATIENCE, Folder, wait_for
-from zq.worker.children_watch import CHILD_FAILURES_MAX
+from zq.worker.crew import CHILD_FAILURES_MAX
 
 SHOP = """
     import os, zq

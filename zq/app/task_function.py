@@ -114,7 +114,7 @@ class TaskFunction(Generic[Q, C, P, R]):
 
     @property
     def name(self) -> str:
-        """Its name, `module:qualname`."""
+        """Its module and qualname, with a colon between them."""
         return name_of(self.function)
 
     def __call__(self, *args: Q.args, **kwargs: Q.kwargs) -> C:

@@ -31,11 +31,15 @@ TREE: dict[str, dict[str, Verb | Verbs | Added]] = {
         "coordinator": Verb("zq.cli.serving:coordinator", "Run a coordinator, which keeps the queues."),
         "worker": Verb("zq.cli.serving:worker", "Run a worker, an app or the stages of a pipeline."),
         "pipeline": Added("Run pipelines that are composed in code."),
+        "work": Verb("zq.cli.starting.work:work", "Run a program for each task of a queue."),
+        "dev": Verb("zq.cli.starting.dev:dev", "Run all that development needs, in one terminal."),
         "bench": Verb("zq.cli.serving:bench", "Measure how many tasks a second there are."),
     },
     "Look": {
         "dashboard": Verb("zq.cli.web.dashboard:dashboard", "Show a coordinator in the browser."),
         "status": Verb("zq.cli.listing:status", "Show what the coordinator has and does."),
+        "top": Verb("zq.cli.live.commands:top", "Show queues, workers and failures live."),
+        "stat": Verb("zq.cli.live.commands:stat", "Print rates and depths, a line a second."),
         "events": Verb("zq.cli.listing:events", "Follow what happens, an event a line."),
         "why": Verb("zq.cli.tasks:why", "Say why a task does not run now."),
         "tasks": Verbs(
@@ -65,9 +69,13 @@ TREE: dict[str, dict[str, Verb | Verbs | Added]] = {
             },
         ),
         "workers": Verbs(
-            "Look at workers.",
+            "Look at workers, and tell them to drain, resume, stop or resize.",
             {
-                "ls": "zq.cli.listing:list_workers",
+                "ls": "zq.cli.steering.workers:list_workers",
+                "drain": "zq.cli.steering.workers:drain",
+                "resume": "zq.cli.steering.workers:resume",
+                "stop": "zq.cli.steering.workers:stop",
+                "resize": "zq.cli.steering.workers:resize",
             },
         ),
         "dead": Verbs(

@@ -11,10 +11,7 @@ import typer
 
 from zq.cli.arguments import TIMEOUT, Address, For, Json, Limit, Queue, Timeout, connected
 from zq.cli.line.nearest import did_you_mean
-from zq.cli.output import echo, is_terminal, print_events, print_fields, print_json, print_rows, terminal_width
-
-WORKER_COLUMNS = ["name", "state", "queues", "credit", "held", "running", "heard_ago", "connected_for", "done"]
-WORKER_DROPS = ["connected_for", "credit", "done", "running", "queues", "held", "heard_ago", "state"]
+from zq.cli.output import echo, is_terminal, print_events, print_fields, print_json, terminal_width
 
 SCREEN_ROWS_MAX = 500
 """Queues and workers that are looked at for one screen."""
@@ -22,6 +19,9 @@ SCREEN_ROWS_MAX = 500
 
 def status(
     with_all: Annotated[bool, typer.Option("--all", help="Also what is used of which limits.")] = False,
+    watch: Annotated[
+        bool, typer.Option("--watch", "-w", help="Go on showing it: live in a terminal, else a line a second.")
+    ] = False,
     address: Address = None,
     timeout: Timeout = TIMEOUT,
     as_json: Json = False,
@@ -33,8 +33,14 @@ def status(
     Examples:
         zq status
         zq status --all
+        zq status --watch
         zq status --json
     """
+    if watch:
+        from zq.cli.live.commands import watch_status
+
+        watch_status(address, timeout, as_json=as_json)
+        return
     with connected(address, timeout) as client:
         found = client.query("status")
         if as_json or not is_terminal():
@@ -89,14 +95,3 @@ def events(
                 detail = {name: value for name, value in about.items() if value not in (None, "")}
                 print_events([{"time": event.time, "event": event.kind, "detail": detail, "text": event.text}])
             sys.stdout.flush()
-
-
-def list_workers(address: Address = None, timeout: Timeout = TIMEOUT, as_json: Json = False) -> None:
-    """List the workers: state, what they hold, and how long ago they were heard.
-
-    Examples:
-        zq workers ls
-        zq workers ls --json
-    """
-    with connected(address, timeout) as client:
-        print_rows(client.query("workers"), WORKER_COLUMNS, as_json=as_json, drops=WORKER_DROPS)

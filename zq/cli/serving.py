@@ -282,12 +282,19 @@ def _supervise() -> NoReturn:
     raise typer.Exit(Supervisor().run())
 
 
-def _work(runner: Worker, *, burst: bool) -> None:
+def ready_for_burst(runner: Worker) -> None:
+    """Raises UnreachableError when there is no coordinator: a worker waits for it for ever, one that is to end must
+    not.
+    """
     from zq.client.client import Client
 
-    if burst:  # a worker waits for its coordinator for ever; one that is to end must not
-        with Client(runner.address, timeout=TIMEOUT, key=runner.key) as client:
-            client.ping()
+    with Client(runner.address, timeout=TIMEOUT, key=runner.key) as client:
+        client.ping()
+
+
+def _work(runner: Worker, *, burst: bool) -> None:
+    if burst:
+        ready_for_burst(runner)
     if not runner.handlers:
         raise ValueError(f"worker {runner.name} has no handler; register one with @worker.task(queue)")
     echo(f"zq worker {runner.name} takes tasks of {', '.join(runner.handlers)} from {runner.address}", err=True)

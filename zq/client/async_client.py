@@ -42,42 +42,42 @@ class AsyncClient(ClientFace[AsyncDriver]):
 
     @property
     def queues(self) -> AsyncQueues:
-        """As `zq.Client.queues`."""
+        """Queues: look at them, set policies, pause, drain, purge, move and delete them; as `zq.Client.queues`."""
         from zq.client.queues import AsyncQueues
 
         return AsyncQueues(self._calls, self._run)
 
     @property
     def dead(self) -> AsyncDeadLetters:
-        """As `zq.Client.dead`."""
+        """Dead letters: look at them, replay, bury and purge them; as `zq.Client.dead`."""
         from zq.client.dead_letters import AsyncDeadLetters
 
         return AsyncDeadLetters(self._calls, self._run)
 
     @property
     def schedules(self) -> AsyncSchedules:
-        """As `zq.Client.schedules`."""
+        """Recurring tasks: define, look at, change, pause and delete them; as `zq.Client.schedules`."""
         from zq.client.schedules import AsyncSchedules
 
         return AsyncSchedules(self._calls, self._run)
 
     @property
     def topics(self) -> AsyncTopics:
-        """As `zq.Client.topics`."""
+        """Bindings of queues to topics: make, match, list and end them; as `zq.Client.topics`."""
         from zq.client.topics import AsyncTopics
 
         return AsyncTopics(self._calls, self._run)
 
     @property
     def namespaces(self) -> AsyncNamespaces:
-        """As `zq.Client.namespaces`."""
+        """Namespaces: look at them, and limit them; as `zq.Client.namespaces`."""
         from zq.client.namespaces import AsyncNamespaces
 
         return AsyncNamespaces(self._calls, self._run)
 
     @property
     def workers(self) -> AsyncWorkers:
-        """As `zq.Client.workers`."""
+        """Workers: look at them; as `zq.Client.workers`."""
         from zq.client.workers import AsyncWorkers
 
         return AsyncWorkers(self._calls, self._run)
@@ -229,7 +229,7 @@ class AsyncClient(ClientFace[AsyncDriver]):
         await asyncio.to_thread(self._calls.close, timeout)
 
     def close_now(self, timeout: float = 5.0) -> None:
-        """As `close`, for callers that are no coroutine; blocks until the connection has ended."""
+        """Ends the connection as `close` does, for callers that are no coroutine; blocks until it has ended."""
         self._calls.close(timeout)
 
     async def __aenter__(self) -> Self:

@@ -15,7 +15,7 @@ from starlette.routing import BaseRoute, Mount, Route
 from starlette.staticfiles import StaticFiles
 from starlette.types import ASGIApp
 
-from zq.dashboard import acting, health, reading, tasks
+from zq.dashboard import acting, bulk, graphs, health, reading, sums, tasks
 from zq.dashboard.options import DashboardOptions
 from zq.dashboard.problems import ProblemError, answer, json_response, problem_of
 from zq.dashboard.security import Gatekeeper
@@ -29,12 +29,19 @@ STATIC: Final = Path(__file__).parent / "static"
 ENDPOINTS: Final = [
     *(
         Endpoint(one.method, API + one.path, one.handler)
-        for one in (*tasks.TASK_ENDPOINTS, *acting.ACTING_ENDPOINTS, *reading.READING_ENDPOINTS)
+        for one in (
+            *reading.READING_ENDPOINTS,
+            *tasks.TASK_ENDPOINTS,
+            *graphs.GRAPH_ENDPOINTS,
+            *sums.SUM_ENDPOINTS,
+            *acting.ACTING_ENDPOINTS,
+            *bulk.BULK_ENDPOINTS,
+        )
     ),
     Endpoint("GET", "/livez", health.livez),
     Endpoint("GET", "/readyz", health.readyz),
 ]
-"""Every address but those of the page. The first that fits answers, so names with a path behind come first."""
+"""Every address but those of the page."""
 
 
 def make_app(options: DashboardOptions) -> ASGIApp:

@@ -29,10 +29,13 @@ TRACKED_QUEUES: Final = 2000
 GAP_SECONDS: Final = 15.0
 """Looks that are further apart than this say nothing of what is done a second now."""
 
+RECENT_SECONDS: Final = 2.0
+"""For which the row of a queue is good enough to be shown again."""
+
 LEFT_COUNTERS: Final = ("done", "cancelled", "expired")
 """Counters of a queue row that say what has left it."""
 
-RATED_COUNTERS: Final = ("accepted", "done", "failed", "dead", "retried")
+RATED_COUNTERS: Final = ("accepted", "done", "failed", "dead", "retried", "commits")
 """Counters of the status whose rates are shown."""
 
 
@@ -110,6 +113,11 @@ class Board:
         """Returns the row of a queue with what is known of its rates."""
         track = self._tracks.get(row["name"])
         return shown(Track(row, 0.0)) if track is None else {**shown(track), **row}
+
+    def recent(self, name: str, now: float) -> JsonObject | None:
+        """Returns the row of a queue if it was seen within the last looks."""
+        track = self._tracks.get(name)
+        return None if track is None or now - track.seen_at > RECENT_SECONDS else track.row
 
     def oldest_time(self) -> float | None:
         """Returns when the task was accepted that waits longest, of the queues that are known."""

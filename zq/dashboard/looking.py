@@ -13,6 +13,7 @@ from typing import Any, Final
 import zq
 from zq.dashboard.board import Board, percentiles
 from zq.dashboard.problems import is_unknown_question, problem_of
+from zq.dashboard.redaction import Redactor
 from zq.dashboard.streams import Hub, dropped
 from zq.dashboard.upstream import Upstream
 from zq.dashboard.values import JsonObject
@@ -35,6 +36,9 @@ HISTORY_INTERVAL: Final = 10.0
 """Seconds between two questions for what the last minute was like: the coordinator's own steps are as long."""
 
 HISTORY_SECONDS: Final = 60.0
+
+TOTALS: Final = ("accepted", "done", "failed", "retried", "commits")
+"""Of the status itself; its `dead` is how many there are now, that of its counters how many there have been."""
 
 EVENTS_INTERVAL: Final = 0.5
 """Seconds in which events are gathered into one portion."""
@@ -67,10 +71,11 @@ class Look:
 class Looker:
     """Looks, and tells the hub. To be made in the event loop in which it is used."""
 
-    def __init__(self, upstream: Upstream, hub: Hub) -> None:
+    def __init__(self, upstream: Upstream, hub: Hub, redactor: Redactor) -> None:
         self.board = Board()
         self._upstream = upstream
         self._hub = hub
+        self._redactor = redactor
         self._cursor: str | None = None
         self._is_whole = False  # whether a page has all queues
         self._names: set[str] = set()  # of the round of pages that is going on
@@ -122,10 +127,11 @@ class Looker:
         now = time.monotonic()
         self._note_epoch(answers["status"])
         self._note_queues(now, answers.get("queues"), dict(zip(names, found[len(asked) :], strict=True)))
-        board.note_counters(now, answers["status"]["counters"])
+        board.note_counters(now, counters_of(answers["status"]))
         if is_due:
             self._history, self._history_at = rows_of(answers.get("history")), now
-        return Look(now, self._overview(answers), board.busiest(), rows_of(answers.get("workers")))
+        workers = self._redactor.rows(rows_of(answers.get("workers")))
+        return Look(now, self._overview(answers), board.busiest(), workers)
 
     def _sort_out(self, answers: dict[str, Any]) -> None:
         """Raises what keeps a look from its end; what only a part of it could not be asked for is left out."""
@@ -175,7 +181,7 @@ class Looker:
             "run": percentiles([row.get("run") for row in self._history]),
             "oldest_time": board.oldest_time(),
             "alerts": board.alerts(),
-            "failures": rows_of(answers.get("failures")),
+            "failures": self._redactor.rows(rows_of(answers.get("failures"))),
         }
 
     # Following.
@@ -242,7 +248,7 @@ class Looker:
             async with self._upstream.client.events() as stream:
                 async for event in stream:
                     counts["seen"] += 1
-                    gathered.append(event_row(event))
+                    gathered.append(self._redactor.row(event_row(event)))
         finally:
             flushing.cancel()
             with suppress(asyncio.CancelledError):
@@ -265,6 +271,11 @@ class Looker:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+
+
+def counters_of(status: JsonObject) -> dict[str, float]:
+    """Returns what the rates of an overview are made of."""
+    return {**status["counters"], **{name: status[name] for name in TOTALS if name in status}}
 
 
 def rows_of(answer: Any) -> list[JsonObject]:

@@ -66,8 +66,6 @@ def problem_of(error: Exception) -> ProblemError:
             return _refused(error)
         case zq.ZqError():
             return ProblemError(409, "refused", str(error))
-        case ValueError() | TypeError():
-            return ProblemError(400, "invalid", str(error))
     log.error("a request failed: this is a fault of the dashboard", exc_info=error)
     return ProblemError(500, "internal", "the dashboard failed to answer this; its log has the reason")
 

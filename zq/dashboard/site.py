@@ -10,11 +10,14 @@ from urllib.parse import unquote
 
 from starlette.requests import Request
 
+from zq.dashboard.kept import Kept
 from zq.dashboard.looking import Looker
 from zq.dashboard.options import DashboardOptions
 from zq.dashboard.problems import ProblemError, invalid
+from zq.dashboard.redaction import Redactor
 from zq.dashboard.streams import Hub
 from zq.dashboard.upstream import PAGE_ROWS_DEFAULT, PAGE_ROWS_MAX, Upstream
+from zq.monitor.rates import Rates
 
 BODY_PATIENCE: Final = 10.0
 """Seconds that a body may take to come."""
@@ -27,9 +30,12 @@ class Site:
 
     def __init__(self, options: DashboardOptions) -> None:
         self.options = options
+        self.redactor = Redactor(options.redact)
         self.upstream = Upstream(options)
+        self.kept = Kept()
+        self.flow_rates = Rates()
         self.hub = Hub(options.streams_max)
-        self.looker = Looker(self.upstream, self.hub)
+        self.looker = Looker(self.upstream, self.hub, self.redactor)
 
     async def close(self) -> None:
         await self.looker.close()

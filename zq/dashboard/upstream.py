@@ -9,7 +9,7 @@ from typing import Any, Final, TypeVar
 
 import zq
 from zq.dashboard.options import DashboardOptions
-from zq.dashboard.problems import ProblemError, is_unknown_question
+from zq.dashboard.problems import ProblemError, invalid, is_unknown_question
 
 T = TypeVar("T")
 
@@ -18,6 +18,9 @@ CALL_TIMEOUT: Final = 5.0
 
 CALLS_MAX: Final = 16
 """Requests of browsers that ask the coordinator at a time; the others wait here, where they delay no worker."""
+
+DEEDS_MAX: Final = 32
+"""Parts of deeds on many tasks that the coordinator does at a time, beside what is asked."""
 
 FAIL_FAST_SECONDS: Final = 1.0
 """After a call that nobody answered, others fail at once for so long."""
@@ -41,6 +44,7 @@ class Upstream:
             options.address, timeout=CALL_TIMEOUT, name="dashboard", namespace=options.namespace, key=options.key
         )
         self._room = asyncio.Semaphore(CALLS_MAX)
+        self._room_to_act = asyncio.Semaphore(DEEDS_MAX)
         self._failed_at = float("-inf")
         self._failure = ""
         self.has_answered = False
@@ -63,16 +67,32 @@ class Upstream:
                 raise ProblemError(503, "unreachable", self._failure, FAIL_FAST_SECONDS)
             return await self.call_now(call)
 
+    async def act(self, call: Awaitable[T]) -> T:
+        """Awaits a call that may take long, such as a part of a deed on many tasks; what is asked does not wait for it.
+
+        Raises:
+            what the call raises.
+        """
+        async with self._room_to_act:
+            return await self.call_now(call)
+
     async def call_now(self, call: Awaitable[T]) -> T:
-        """Awaits a call of the client, whoever else does; raises what it raises."""
+        """Awaits a call of the client, whoever else does.
+
+        Raises:
+            ProblemError: its arguments cannot be.
+            what the call raises.
+        """
         try:
             found = await call
-        except zq.TimedOutError as error:
+        except zq.UnreachableError as error:
             self._failed_at, self._failure, self.has_answered = time.monotonic(), str(error), False
             raise
         except zq.ZqError:
             self.note_answer()
             raise
+        except (ValueError, TypeError) as error:  # what was asked for cannot be, and was not sent
+            raise invalid(str(error)) from error
         self.note_answer()
         return found
 

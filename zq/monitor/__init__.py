@@ -1,6 +1,6 @@
 """What is counted, made readable: rates, percentiles, sparklines and humane units.
 
-May import: nothing of zq. It works on values as the clients give them, and is pure: sockets, clocks and printing
+May import: wire. It works on values as the clients give them, and is pure: sockets, clocks and printing
 belong to whoever shows what it returns (the command line, a dashboard, an endpoint for metrics).
 """
 

@@ -7,16 +7,20 @@ bound (and above the one before), and at last how many were above all bounds. Bu
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, overload
+from typing import Any, Protocol, overload
 
-_BOUNDS = (
-    *(0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5),
-    *(1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0, 1800.0, 3600.0, 86400.0),
-)
+from zq.wire.questions import TIME_BOUNDS
+
+
+class Bucketed(Protocol):
+    """A histogram as clients return it."""
+
+    @property
+    def buckets(self) -> Sequence[int]: ...
 
 
 def percentile(
-    histogram: Mapping[str, Any] | Sequence[int] | None, q: float, bounds: Sequence[float] = _BOUNDS
+    histogram: Bucketed | Mapping[str, Any] | Sequence[int] | None, q: float, bounds: Sequence[float] = TIME_BOUNDS
 ) -> float | None:
     """Returns the value below which a part of all values lie, interpolated inside of its bucket.
 
@@ -89,10 +93,10 @@ def merged(
     return {"count": sum(buckets), "sum": first["sum"] + second["sum"], "buckets": buckets}
 
 
-def _buckets(histogram: Mapping[str, Any] | Sequence[int] | None) -> Sequence[int]:
+def _buckets(histogram: Bucketed | Mapping[str, Any] | Sequence[int] | None) -> Sequence[int]:
     if histogram is None:
         return ()
     if isinstance(histogram, Mapping):
         found: Sequence[int] = histogram["buckets"]
         return found
-    return histogram
+    return histogram if isinstance(histogram, Sequence) else histogram.buckets

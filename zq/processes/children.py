@@ -42,6 +42,7 @@ def start_program(
     private: Sequence[str] = (),
     stdin: int = subprocess.DEVNULL,
     stdout: int | None = None,
+    stderr: int | None = None,
     pass_fds: Sequence[int] = (),
 ) -> subprocess.Popen[bytes]:
     """Starts a module as a child process.
@@ -52,6 +53,7 @@ def start_program(
         private: the same, behind them, and nobody can.
         stdin: as of `subprocess.Popen`.
         stdout: as of `subprocess.Popen`.
+        stderr: as of `subprocess.Popen`.
         pass_fds: descriptors that it keeps under their numbers.
 
     Raises:
@@ -66,8 +68,8 @@ def start_program(
             stdin=stdin,
             stdout=stdout,
             stderr=subprocess.DEVNULL
-            if sys.__stderr__ is None
-            else None,  # else it would be the first file that it opens
+            if stderr is None and sys.__stderr__ is None
+            else stderr,  # else it would be the first file that it opens
             pass_fds=(place, *pass_fds),
             start_new_session=True,
         )

@@ -11,13 +11,23 @@ from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass
 from math import inf
+from typing import NamedTuple
 
-from zq.wire.messages import Release, Settle
+from zq.wire.messages import Failed, Release, Settle
+from zq.wire.steering import NextTry
 
 REPORTED_BYTES_MAX = 8 << 20
 """Results and forwards under way: two full settles, so that one is read while the other is written to disk, and an
 eighth of what the coordinator lets a connection pile up.
 """
+
+
+class Verdict(NamedTuple):
+    """What became of a failure that was reported."""
+
+    failed: Failed
+    next_try: NextTry | None  # None: it was told before, or the coordinator is older than that
+    is_stale: bool  # the task was not this worker's any more
 
 
 @dataclass(slots=True, eq=False)

@@ -9,6 +9,9 @@ A settle is kept until `settled` answers it (`zq.sessions.reports`). It is sent 
 welcome, and when a beat shows that a heartbeat sent after it was answered and it was not (messages of one connection
 are answered in order).
 
+What the worker says of itself (`tell`) goes out after each welcome and when it changes; what it is told from afar is
+for the shell (`take_steers`).
+
 While the name belongs to another worker that is there, the hello is said again now and then: that one may be a process
 which was killed a moment ago. When it keeps the name, the session fails.
 """
@@ -20,8 +23,9 @@ from math import inf
 from typing import Any
 
 from zq.errors import AccessDeniedError, WorkerFencedError
+from zq.sessions.hand import Hand
 from zq.sessions.refusals import remote_error
-from zq.sessions.reports import ReportWindow
+from zq.sessions.reports import ReportWindow, Verdict
 from zq.wire.limits import CREDIT_MAX, MESSAGE_BATCHES_MAX, TEXT_CHARS_MAX
 from zq.wire.messages import (
     Assign,
@@ -45,6 +49,7 @@ from zq.wire.messages import (
     ToCoordinator,
     Welcome,
 )
+from zq.wire.steering import About, Steer
 
 WELCOME_PATIENCE = 5.0
 """Seconds to wait for the answer to a hello before connecting anew."""
@@ -71,22 +76,6 @@ FAILURES_MAX = 200
 
 Running = Callable[[], Iterable[tuple[int, int, float]]]
 """What the shell runs now: token, index and since when (monotonic seconds)."""
-
-
-class Hand:
-    """One lease in hand."""
-
-    __slots__ = ("assignment", "open")
-
-    def __init__(self, assignment: Assignment) -> None:
-        self.assignment = assignment
-        self.open = (1 << assignment.tasks) - 1  # bit i: task lo + i is not settled
-
-    def mask(self, lo: int, hi: int) -> int:
-        """Returns the open tasks among the indexes lo <= index < hi."""
-        first = self.assignment.lo
-        lo, hi = max(lo - first, 0), hi - first
-        return self.open & ((1 << hi) - 1) >> lo << lo if hi > lo else 0
 
 
 class WorkerSession:
@@ -124,6 +113,10 @@ class WorkerSession:
         self._reports = ReportWindow()
         self._arrivals: list[Assignment] = []
         self._revoked: list[Span] = []
+        self._verdicts: list[Verdict] = []
+        self._steers: list[Steer] = []
+        self._about: About | None = None
+        self._is_older = False  # whether this coordinator does not know what about is
         self._outbox: list[ToCoordinator] = []
         self._number = 0
         self._beat = 0
@@ -136,7 +129,7 @@ class WorkerSession:
 
     def connected(self, now: float) -> None:
         """Says hello on a new connection."""
-        self.is_welcome = False
+        self.is_welcome = self._is_older = False
         self.heard_at = now
         self._outbox = []
         self._say_hello()
@@ -148,8 +141,8 @@ class WorkerSession:
             case Assign(assignments):
                 for assignment in assignments:
                     self._take(assignment)
-            case Settled(number, stale):
-                self._note_settled(number, stale)
+            case Settled():
+                self._note_settled(message)
             case Beat(number, epoch, refused):
                 self.epoch = epoch
                 self._revoke_tokens(refused)
@@ -159,6 +152,8 @@ class WorkerSession:
             case Cancelled(spans):
                 for span in spans:
                     self.counters["cancelled"] += self._revoke(span)
+            case Steer():
+                self._steers.append(message)
             case Error():
                 self._note_error(now, message)
             case _:
@@ -219,6 +214,23 @@ class WorkerSession:
         """
         revoked, self._revoked = self._revoked, []
         return revoked
+
+    def take_verdicts(self) -> list[Verdict]:
+        """Returns what became of failures that were reported."""
+        verdicts, self._verdicts = self._verdicts, []
+        return verdicts
+
+    def take_steers(self) -> list[Steer]:
+        """Returns what the worker is told to do."""
+        steers, self._steers = self._steers, []
+        return steers
+
+    def tell(self, about: About) -> None:
+        """Says what the worker is, if that has changed."""
+        if about != self._about:
+            self._about, self.concurrency = about, about.concurrency
+            if self.is_welcome and not self._is_older:
+                self._outbox.append(about)
 
     def finish(self, done: list[Done], failed: list[Failed], credit: int) -> None:
         """Reports ends of tasks, with the credit from now on."""
@@ -326,6 +338,8 @@ class WorkerSession:
         self._heartbeat_interval = welcome.heartbeat_interval
         self._gone_after = welcome.gone_after
         self._beat_at = now + welcome.heartbeat_interval
+        if self._about is not None:  # before all reports: the coordinator tells what becomes of failures
+            self._outbox.append(self._about)
         self._reports.start_again()
         self._outbox += self._reports.take_due(self._beat)
         if self.credit != self._told_credit:
@@ -361,6 +375,8 @@ class WorkerSession:
             self.wants_reconnect = True
         elif error.code == "fenced":
             self.failure = WorkerFencedError(f"{error.text}; give each worker a name of its own")
+        elif error.code == "unknown-kind" and error.request is None:
+            self._is_older = True
         elif error.code == "busy":
             pass  # a hello is said again by another connection, a report with a later beat
         elif self.failure is None:
@@ -371,8 +387,9 @@ class WorkerSession:
         if self.is_welcome:
             self._outbox += self._reports.take_due(self._beat)
 
-    def _note_settled(self, number: int, stale: tuple[Span, ...]) -> None:
-        message: Any = self._reports.answered(number)
+    def _note_settled(self, settled: Settled) -> None:
+        stale = settled.stale
+        message: Any = self._reports.answered(settled.number)
         if message is None:
             return
         if self.is_welcome:
@@ -390,9 +407,17 @@ class WorkerSession:
                 hand.open &= ~hand.mask(done.lo, done.hi)
                 if not hand.open:
                     del hands[done.token]
-        for failed in message.failed:
+        if message.failed:
+            self._note_failures(message.failed, settled)
+
+    def _note_failures(self, failures: tuple[Failed, ...], settled: Settled) -> None:
+        next_tries = {(one.token, one.index): one for one in settled.next_tries}
+        for failed in failures:
+            token, index = failed.token, failed.index
             self.counters["failed"] += 1
-            self._close(failed.token, failed.index, failed.index + 1)
+            self._close(token, index, index + 1)
+            is_stale = any(span.token == token and span.lo <= index < span.hi for span in settled.stale)
+            self._verdicts.append(Verdict(failed, next_tries.get((token, index)), is_stale))
 
     def _close(self, token: int, lo: int, hi: int) -> int:
         """Takes tasks out of hand and returns how many were."""

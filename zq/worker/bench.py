@@ -83,6 +83,9 @@ class Bench:
         self.rests_until = inf  # when that ends (monotonic); infinity: it has
         self._rest = SHED_REST  # the next
         self.is_closed = False
+        self.is_draining = False  # what comes, and what is put back, leaves at once
+        self.left: set[threading.Thread] = set()  # who was told to end, and has taken leave
+        self._dismissed = 0  # how many of those that wait for plain functions are to end
         self._changed = threading.Condition()
 
     @property
@@ -98,6 +101,9 @@ class Bench:
     def put(self, assignments: list[Assignment]) -> None:
         """Adds what the coordinator assigned."""
         with self._changed:
+            if self.is_draining:
+                self._leaving += [Span(one.token, one.lo, one.hi) for one in assignments]
+                return
             for assignment in assignments:
                 count = assignment.tasks
                 chunk = Chunk(assignment, assignment.lo, assignment.lo + count)
@@ -119,7 +125,7 @@ class Bench:
         if hi == lo:
             return
         with self._changed:
-            if self.is_closed:
+            if self.is_closed or self.is_draining:
                 self._leaving.append(Span(assignment.token, lo, hi))
                 return
             if assignment.queue not in self._coroutine_queues:
@@ -132,7 +138,9 @@ class Bench:
         self.stir()
 
     def take(self, most: int = CHUNK_TASKS_MAX) -> Chunk | None:
-        """Waits for a chunk of at most so many tasks (above 0) and returns it; None when the bench is closed."""
+        """Waits for a chunk of at most so many tasks (above 0) and returns it; None when the bench is closed, or the
+        caller is to end.
+        """
         with self._changed:
             if not self._wait():
                 return None
@@ -140,7 +148,7 @@ class Bench:
 
     def take_some(self) -> list[Chunk]:
         """Waits for work and returns as much of it as `take`, which may be several small chunks of one queue; none when
-        the bench is closed.
+        the bench is closed, or the caller is to end.
 
         A lock, a report and a wake-up for each lease would cost more than short tasks in small batches.
         """
@@ -162,6 +170,10 @@ class Bench:
     def _wait(self) -> bool:
         """Waits for something that may be run, and lets go what has expired; False when the bench is closed."""
         while not self.is_closed:
+            if self._dismissed:
+                self._dismissed -= 1
+                self.left.add(threading.current_thread())
+                return False
             if not self._waiting:
                 self._changed.wait()
             elif self._expiries and self._drops_expired(self._waiting[0]):
@@ -355,6 +367,36 @@ class Bench:
             self._tasks = self._coroutine_tasks = 0
             self._expiries.clear()
         return [Span(chunk.assignment.token, chunk.lo, chunk.hi) for chunk in chunks]
+
+    def drain(self) -> list[Span]:
+        """Takes everything off the bench, and returns it; what comes or is put back leaves, until `resume`."""
+        with self._changed:
+            self.is_draining = True
+        return self.clear()
+
+    def resume(self) -> None:
+        """Keeps again what comes."""
+        with self._changed:
+            self.is_draining = False
+
+    def resize(self, concurrency: int, coroutines: int) -> None:
+        """Is for another number of tasks at once from now on; as of the constructor."""
+        with self._changed:
+            self.concurrency, self._coroutine_slots = concurrency, coroutines
+            self.credit = concurrency
+
+    def dismiss(self, count: int) -> None:
+        """Has so many of those that `take` end, as soon as they are free."""
+        with self._changed:
+            self._dismissed += count
+            self._changed.notify_all()
+
+    def keep(self, count: int) -> int:
+        """Has so many more of those that `take` stay, of those that were to end; returns how many there are not."""
+        with self._changed:
+            kept = min(count, self._dismissed)
+            self._dismissed -= kept
+            return count - kept
 
     def close(self) -> list[Span]:
         """Ends all `take`, and returns what was never started."""

@@ -157,14 +157,14 @@ class ChildThread(RunnerThread):
         is_late = self._begun_at is not None and now - self._begun_at > START_SLOW
         return self.was_ready and self.problem is None and not is_late
 
-    def _live_child(self, *arguments: str) -> subprocess.Popen[bytes] | None:
+    def _live_child(self) -> subprocess.Popen[bytes] | None:
         """Returns the child, started again and again until one is ready; None when nothing is to be run any more."""
         while not self._is_unwanted():
             process = self._process
             if process is not None:
                 return process
             try:
-                return self._start_child(*arguments)
+                return self._start_child()
             except CannotStartError as why:
                 if not self._is_unwanted():
                     self._note_failure(why)
@@ -174,11 +174,8 @@ class ChildThread(RunnerThread):
     def _is_unwanted(self) -> bool:
         return self._bench.is_closed
 
-    def _start_child(self, *arguments: str) -> subprocess.Popen[bytes]:
+    def _start_child(self) -> subprocess.Popen[bytes]:
         """Starts a child, and waits until it is ready.
-
-        Args:
-            arguments: for it, behind the spec, the descriptor of the shared memory and the limit of its memory.
 
         Raises:
             CannotStartError: it cannot be, or is not wanted any more.
@@ -191,7 +188,7 @@ class ChildThread(RunnerThread):
             try:
                 process = start_child(
                     self._module,
-                    *(options.spec, str(page), str(options.memory_bytes_max or 0), *arguments),
+                    *(options.spec, str(page), str(options.memory_bytes_max or 0)),
                     stdout=options.stdout,
                     pass_fds=(page,),
                 )

@@ -28,6 +28,7 @@ from zq.processes.logs import configure_log_as_parent
 from zq.task import Task
 from zq.wire.codec import decode_from_coordinator
 from zq.wire.messages import Assign, Assignment, Cancelled, Done, Failed, Release, Settle, Span
+from zq.wire.steering import WORKER_SIZE_MAX
 from zq.worker.bench import IN_HAND_SECONDS
 from zq.worker.child_start import CannotStartError, begin
 from zq.worker.child_thread import (
@@ -80,8 +81,8 @@ class CoroutineChildRunner(ChildThread):
             options: as of `ChildThread`.
             concurrency: coroutines at once.
         """
-        super().__init__(host, "zq-coroutines", options, __name__, concurrency + 1)
-        self._concurrency = concurrency
+        super().__init__(host, "zq-coroutines", options, __name__, WORKER_SIZE_MAX + 1)
+        self._concurrency = self._places_seen = concurrency
         self._stirred = threading.Event()
         self._reader: threading.Thread | None = None
         self._hands: dict[int, _Hand] = {}  # guarded by _lock, as is _count
@@ -93,8 +94,16 @@ class CoroutineChildRunner(ChildThread):
         self._bench.stir = self._stirred.set
         super().start()
 
+    def resize(self, concurrency: int) -> None:
+        """Runs another number of coroutines at once from now on; those that run are finished."""
+        self._concurrency = concurrency
+        self._places_seen = max(self._places_seen, concurrency)
+        self._stirred.set()
+
     def running(self) -> list[tuple[int, int, float]]:
-        return [place for place in PLACE.iter_unpack(self._page[PLACE.size :]) if place[1] >= 0]
+        # The child takes the first places, and so no more of them than it ever had tasks at once.
+        page = self._page[PLACE.size : PLACE.size * (self._places_seen + 1)]
+        return [place for place in PLACE.iter_unpack(page) if place[1] >= 0]
 
     def stuck(self, now: float) -> int:
         turned_at = PLACE.unpack_from(self._page)[2]
@@ -145,7 +154,7 @@ class CoroutineChildRunner(ChildThread):
         before = self._process
         if before is not None and before.poll() is not None:
             self._note_death(before)  # before the shared memory is cleared: its reader may not know yet
-        process = self._live_child(str(self._concurrency))
+        process = self._live_child()
         if process is not None and process is not before:
             self._reader = threading.Thread(
                 target=self._read, args=(process,), name="zq-coroutines-reader", daemon=True
@@ -404,11 +413,10 @@ def _end_process() -> None:
 
 def main() -> None:
     """Runs coroutines for the worker until standard input ends."""
-    prints, spec, descriptor, memory_bytes_max, concurrency = become_child()
+    prints, spec, descriptor, memory_bytes_max = become_child()
     pipes = open_pipes(prints)
-    places = int(concurrency)
-    page = mmap.mmap(int(descriptor), PLACE.size * (places + 1))
+    page = mmap.mmap(int(descriptor), PLACE.size * (WORKER_SIZE_MAX + 1))
     os.close(int(descriptor))
     handlers = begin(spec, pipes[1])
     configure_log_as_parent()
-    _Child(handlers, _Places(page, places), pipes, int(memory_bytes_max)).serve()
+    _Child(handlers, _Places(page, WORKER_SIZE_MAX), pipes, int(memory_bytes_max)).serve()

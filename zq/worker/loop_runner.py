@@ -264,6 +264,11 @@ class LoopRunner(RunnerThread):
         super().start()
         self._opened.wait()
 
+    def resize(self, concurrency: int) -> None:
+        """Runs another number of coroutines at once from now on; those that run are finished."""
+        self._concurrency = concurrency
+        self._stir()
+
     def running(self) -> list[tuple[int, int, float]]:
         return self._engine.running()
 

@@ -24,12 +24,13 @@ from zq.wire.messages import Failed, Progress, Span
 from zq.worker.bench import CHUNK_SECONDS, Bench
 from zq.worker.child_start import Source
 from zq.worker.child_thread import VISIBLE_AFTER
-from zq.worker.children_watch import ChildrenWatch
-from zq.worker.crew import RunSettings, count_slots, hire_children, hire_threads
+from zq.worker.crew import ChildrenWatch, RunSettings, WorkerCrew, count_slots
+from zq.worker.failure_log import FailureLog
 from zq.worker.harvest import Report
+from zq.worker.helm import Helm, in_a_line
 from zq.worker.overdue import Overdue, RunningNow
-from zq.worker.run_end import RunEnd, StopSignals
-from zq.worker.runner import random_incarnation
+from zq.worker.run_end import RunEnd, StopSignals, WaitingWords
+from zq.worker.run_session import RunSession
 from zq.worker.strays import Strays
 from zq.worker.thread_runner import RunnerThread
 
@@ -62,29 +63,6 @@ CHUNK_PATIENCE = 10 * CHUNK_SECONDS
 """Seconds after which what has not started of a chunk goes back on the bench: it was cut for a tenth of it."""
 
 
-class _WatchingSession(WorkerSession):
-    """The session of a worker, with the worker's own look at its runners before each tick."""
-
-    def __init__(self, run: WorkerRun, name: str, queues: tuple[str, ...], concurrency: int) -> None:
-        super().__init__(name, random_incarnation(), queues, concurrency, run.running)
-        self._run = run
-        self._is_told = False  # that it waits for its name
-
-    def tick(self, now: float) -> None:
-        self._run.look(now)
-        super().tick(now)
-        if self.name_is_taken and not self._is_told:
-            self._is_told = True
-            log.warning("worker %s waits for its name: %s", self.name, self.name_is_taken)
-
-    def next_at(self) -> float:
-        return min(super().next_at(), self._run.next_look_at)
-
-    def failed(self, error: Exception) -> None:
-        super().failed(error)  # by a refusal, too
-        self._run.wake()
-
-
 class WorkerRun:
     """One run of a worker, from start to stop."""
 
@@ -98,7 +76,7 @@ class WorkerRun:
         places = slots.plain + slots.coroutines
         self.bench = Bench(places, slots.coroutine_queues, slots.coroutines)
         self.next_look_at = float("inf")
-        self.session: WorkerSession = _WatchingSession(self, settings.name, tuple(settings.handlers), places)
+        self.session: WorkerSession = RunSession(self, settings.name, tuple(settings.handlers), places)
         self._link = Link(settings.address, self.session, f"zq-{settings.name}", settings.namespace, settings.key)
         self._reports: list[Report] = []
         self._lock = threading.Lock()  # guards _reports
@@ -113,23 +91,22 @@ class WorkerRun:
         self._is_copy = False
         self._told: dict[tuple[int, int], float] = {}  # progress, by task
         self._busy_at = time.monotonic()
-        self._children: ChildrenWatch | None = None
-        self.runners: list[RunnerThread] = []
+        self.failures = FailureLog(settings.name)
+        self.on_connected: Callable[[], None] = _nothing  # called on the link's thread, once
+        self._is_connected = False  # whether it has been let in
+        self._crew = WorkerCrew(self, settings, slots, spec)
+        self._children: ChildrenWatch | None = self._crew.children
+        self.runners: list[RunnerThread] = self._crew.runners
+        self._helm = Helm(self.session, self.bench, self._crew, self._stop_from_afar)
         self._strays = Strays(self.session, self.bench, self.runners)
         self._overdue = Overdue(self.session, self.bench, self.runners)
-        self._has_loop = slots.coroutines > 0  # the last runner is that of the coroutines
-        if spec is None:
-            self.runners += hire_threads(self, settings, slots)
-        else:
-            runners, self._children = hire_children(self, settings, slots, spec)
-            self.runners += runners
+        if spec is not None:
             self.session.credit = 0  # until children are ready
 
     def start(self) -> None:
         watch(self)
         self._link.start()
-        for runner in self.runners:
-            runner.start()
+        self._crew.start()
 
     def drop(self) -> bool:
         """Ends it soon, as a stop without patience, and without waiting: nobody knows its worker any more. For
@@ -156,12 +133,15 @@ class WorkerRun:
             reports, self._reports = self._reports, []
         if reports:
             self._settle(reports)
+        self.failures.settle(session.take_verdicts())
+        self.failures.look(now)
         arrivals = session.take_arrivals()
         if arrivals:
             self._busy_at = now
             bench.put(arrivals)
         if self._children is not None:
             self._look_at_children(self._children, now)
+        self._helm.look(lambda: self._credit)
         revoked = session.take_revoked()
         if revoked:
             self._take_away(revoked)
@@ -190,7 +170,7 @@ class WorkerRun:
         here, or the worker stops.
         """
         bench = self.bench
-        after = 0.0 if self._end.is_begun else CHUNK_PATIENCE
+        after = 0.0 if self._end.is_begun or bench.is_draining else CHUNK_PATIENCE
         for runner in self.runners:
             for chunk in reversed(runner.fetch_back(now, after)):
                 bench.put_back(chunk)
@@ -198,7 +178,7 @@ class WorkerRun:
         is_told = False
         if not self._end.is_begun:
             stuck = [runner.stuck(now) for runner in self.runners]
-            coroutines = stuck.pop() if self._has_loop else 0
+            coroutines = stuck.pop() if self._crew.has_loop else 0
             leaving += bench.shed(now, sum(stuck), coroutines, len(running))
             is_told = bench.rest_is_over(now)
             if now >= self._strays.next_at:
@@ -225,7 +205,7 @@ class WorkerRun:
     def _credit(self) -> int:
         """How many tasks to hold."""
         is_able = self._children is None or self._children.is_able
-        return self.bench.credit if is_able and not self._end.is_begun else 0
+        return self.bench.credit if is_able and not self._end.is_begun and not self.bench.is_draining else 0
 
     def _look_at_children(self, children: ChildrenWatch, now: float) -> None:
         """Takes tasks when there are children to run them; gives all back while there are none, and ends the worker
@@ -256,19 +236,19 @@ class WorkerRun:
         """Ends the worker when a runner has ended by itself: the coordinator would take the worker for healthy, and the
         task for running, for ever. What ran there has failed, and all else goes back.
         """
-        for runner in self.runners:
-            if runner.thread.ident is not None and not runner.thread.is_alive():
-                fault = runner.fault or "it ended before its time"
-                reason = f"the thread that ran it ended by a fault that is not the handler's: {fault}"
-                failed = [
-                    Failed(token, self.session.hands[token].assignment.id, index, reason, None, False)
-                    for token, index, _ in runner.running()
-                    if token in self.session.hands
-                ]
-                if failed:
-                    self.session.finish([], failed, 0)
-                self._fail(f"a thread that runs handlers ended by a fault that is not a handler's: {fault}")
-                return
+        runner = self._crew.broken()
+        if runner is None:
+            return
+        fault = runner.fault or "it ended before its time"
+        reason = f"the thread that ran it ended by a fault that is not the handler's: {fault}"
+        failed = [
+            Failed(token, self.session.hands[token].assignment.id, index, reason, None, False)
+            for token, index, _ in runner.running()
+            if token in self.session.hands
+        ]
+        if failed:
+            self.session.finish([], failed, 0)
+        self._fail(f"a thread that runs handlers ended by a fault that is not a handler's: {fault}")
 
     def _fail(self, why: str) -> None:
         """Ends the run, or what is left of it: whoever waits for it raises the error."""
@@ -316,7 +296,22 @@ class WorkerRun:
         """Looks at whether children are ready, which has changed."""
         if self._children is not None:
             self._children.note(source)
+            self._helm.note_change()
             self._call(_nothing)
+
+    def note_welcome(self) -> None:
+        """The coordinator has let the worker in."""
+        if not self._is_connected:
+            self._is_connected = True
+            log.info("worker %s is connected to %s", self.session.name, self._link.address)
+            self.on_connected()
+
+    def _stop_from_afar(self) -> None:
+        """Ends the run as the first signal does; on the link's thread, which must not wait for it."""
+        if self._is_awaited:
+            self.wake()
+        else:
+            self._stop_in_background(HANDLERS_PATIENCE)
 
     def wake(self) -> None:
         self._is_woken = True
@@ -384,6 +379,7 @@ class WorkerRun:
         is_first = self._end.begin(timeout)
         if is_first:
             left = self.bench.close()
+            self._helm.note_change(is_ending=True)
             self._call(lambda: self._give_back(left))
             self.wake()
         return is_first
@@ -393,12 +389,17 @@ class WorkerRun:
             self._wait_for_handlers()
             self._say_goodbye()
         finally:
+            self.failures.end()  # the link has ended
             self._end.over.set()
 
     def _wait_for_handlers(self) -> None:
         end = self._end
+        words = WaitingWords(self.session, can_signal=self._signals is not None)
         while self._is_at_work() and end.seconds_left > 0 and not self._link.is_over:
+            words.look(self.running(), end.seconds_left)
             time.sleep(0.01)
+        if end.is_hasty and self._is_at_work():
+            log.warning("worker %s ends at once: what runs is ended or left behind, and goes back", self.session.name)
         for runner in self.runners:
             left = end.seconds_left
             if left <= 0:
@@ -413,7 +414,7 @@ class WorkerRun:
         settle_at = time.monotonic() + patience
         while not self._is_reported() and time.monotonic() < settle_at and self.session.failure is None:
             time.sleep(0.005)
-        self._call(partial(self.session.goodbye, None if self.failure is None else _in_a_line(str(self.failure))))
+        self._call(partial(self.session.goodbye, None if self.failure is None else in_a_line(str(self.failure))))
         self._link.close()
 
     def _give_back(self, spans: list[Span]) -> None:
@@ -435,12 +436,6 @@ class WorkerRun:
             self._link.call(function)
         except ClosedError:
             pass  # it has failed, or the worker was ended in haste: the coordinator gives the tasks to another
-
-
-def _in_a_line(text: str) -> str:
-    """Returns a text without the lines between its first and its last one, which are a traceback."""
-    lines = text.splitlines()
-    return text if len(lines) < 2 else f"{lines[0]} {lines[-1]}"
 
 
 def _nothing() -> None:

@@ -10,7 +10,8 @@ import logging
 from collections.abc import Iterable, Sequence
 from math import inf
 
-from zq.sessions.worker import Hand, WorkerSession
+from zq.sessions.hand import Hand
+from zq.sessions.worker import WorkerSession
 from zq.wire.messages import Span
 from zq.worker.bench import Bench
 from zq.worker.child_thread import falling_runs

@@ -29,7 +29,7 @@ FLAGS = (
     "--hide-scrollbars",
 )
 
-PATIENCE = 60.0
+PATIENCE = float(os.environ.get("ZQ_TEST_PATIENCE", "60"))
 """Seconds that a condition may take; nothing is slow when all is well."""
 
 LOOK_SECONDS = 0.05
@@ -176,12 +176,16 @@ class Browser:
 
     def read_logs(self) -> None:
         """Takes in what was asked for and complained of since the last reading."""
-        for entry in self.driver.get_log("performance"):
+        for entry in self._log("performance"):
             message = json.loads(entry["message"])["message"]
             if message["method"] in ("Network.requestWillBeSent", "Network.webSocketCreated"):
                 parameters = message["params"]
                 self.requested.append(parameters.get("request", parameters)["url"])
-        self.complaints += [f"{entry['level']}: {entry['message']}" for entry in self.driver.get_log("browser")]
+        self.complaints += [f"{entry['level']}: {entry['message']}" for entry in self._log("browser")]
+
+    def _log(self, kind: str) -> list[dict[str, Any]]:
+        found: list[dict[str, Any]] = self.driver.get_log(kind)  # type: ignore[no-untyped-call]
+        return found
 
     def strangers(self) -> list[str]:
         """Returns the addresses that were asked for and are not on this machine."""

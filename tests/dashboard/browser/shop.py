@@ -48,7 +48,11 @@ def deliver(task: zq.Task) -> str:
     return "delivered"
 
 
-@worker.task("gated")
+keeper = zq.Worker()
+"""Another worker, for what only one is to have."""
+
+
+@keeper.task("gated")
 def wait_for_the_gate(task: zq.Task) -> str:
     """Runs until a file appears."""
     gate = Path(task.payload["gate"])

@@ -25,6 +25,9 @@ from zq.errors import short
 LOOKED_AT_PER_WORK = 16
 """Workers of a queue, queues of a worker or leases, that are only counted or compared, in a unit of work."""
 
+SHOWN_LIMITS = ("queues_max", "bindings_max", "schedules_max", "suspect_after", "gone_after")
+"""Options of the coordinator that whoever looks at it wants to see."""
+
 WORKER_QUEUES_LOOKED_AT = 20_000
 """Queues of workers that are looked at to count the workers of a namespace."""
 
@@ -55,7 +58,7 @@ def _status(books: Books, step: Step, arguments: dict[str, Any]) -> dict[str, An
         **{name: counts[name] for name in (*SHOWN_COUNTS, *SHOWN_TOTALS)},
         "counters": dict(sorted(books.counters.items())),
         "usage": _usage(books),
-        "limits": {name: getattr(books.options, name) for name in ("queues_max", "bindings_max", "schedules_max")},
+        "limits": {name: getattr(books.options, name) for name in SHOWN_LIMITS},
         "peer_limits": books.options.peer_limits.as_map(),
     }
 

@@ -39,11 +39,12 @@ def queue_row(books: Books, step: Step, queue: Queue, budget: Budget, *, with_ti
         "workers": sum(1 for worker in queue.workers.values() if worker.peer is not None),
         "alerts": [],
     }
-    return {**row, **_times(queue, budget)} if with_times else row
+    return {**row, **_times(books, queue, budget)} if with_times else row
 
 
-def _times(queue: Queue, budget: Budget) -> dict[str, Any]:
+def _times(books: Books, queue: Queue, budget: Budget) -> dict[str, Any]:
     budget.spend(TIMES_WORK)
+    books.measures.timed.settle()
     times = queue.times
     wait, run = (NOTHING_TIMED, NOTHING_TIMED) if times is None else (times.wait, times.run)
     return {"wait": wait.as_map(), "run": run.as_map()}

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final
 
 from zq.core.measures.times import Times
 from zq.core.state.queue import Queue
+from zq.wire.messages import DEFAULT_OPTIONS
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -21,10 +22,15 @@ TIMED_QUEUES_MAX: Final = 4096
 class TimedQueues:
     """The queues that have times; the one that was idle for longest is the first."""
 
-    __slots__ = ("_queues",)
+    __slots__ = ("_count", "_queue", "_queues", "_seconds")
 
     def __init__(self) -> None:
         self._queues: dict[Queue, None] = {}
+        # Runs that ended lately and are not in the times of their queue yet: of what one step ends most is of one
+        # queue, and was assigned in one step, so it is counted together.
+        self._queue: Queue | None = None
+        self._seconds = 0.0
+        self._count = 0
 
     def __len__(self) -> int:
         return len(self._queues)
@@ -45,6 +51,8 @@ class TimedQueues:
 
     def forget(self, queue: Queue) -> None:
         """Ends timing a queue, if it is timed."""
+        if self._queue is queue:
+            self._queue = None
         if self._queues.pop(queue, queue) is None:
             queue.times = None
 
@@ -52,13 +60,32 @@ class TimedQueues:
         """Counts how long the tasks of some new leases have waited; those that were tried before waited for their
         retry, which is not counted.
         """
+        queue: Queue | None = None
+        since, count = 0.0, 0
         for lease in leases:
             batch = lease.batch
-            if not batch.attempts:
-                queue = batch.queue
-                times = queue.times or self.begin(queue)
-                times.wait.note(wall - batch.ready_time, lease.mask.bit_count())
+            if batch.attempts:
+                continue
+            ready = batch.accepted_time if batch.options is DEFAULT_OPTIONS else batch.ready_time
+            if batch.queue is not queue or ready != since:
+                if queue is not None:
+                    (queue.times or self.begin(queue)).wait.note(wall - since, count)
+                queue, since, count = batch.queue, ready, 0
+            count += lease.mask.bit_count()
+        if queue is not None:
+            (queue.times or self.begin(queue)).wait.note(wall - since, count)
 
     def note_run(self, queue: Queue, seconds: float, count: int) -> None:
         """Counts how long some tasks ran that have just ended, or failed."""
-        (queue.times or self.begin(queue)).run.note(seconds, count)
+        if seconds == self._seconds and queue is self._queue:
+            self._count += count
+        else:
+            self.settle()
+            self._queue, self._seconds, self._count = queue, seconds, count
+
+    def settle(self) -> None:
+        """Counts what was only noted; whoever looks at times calls it before."""
+        queue = self._queue
+        if queue is not None:
+            (queue.times or self.begin(queue)).run.note(self._seconds, self._count)
+            self._queue = None

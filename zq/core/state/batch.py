@@ -144,8 +144,6 @@ class StoredBatch:
     def ready_time(self) -> float:
         """Since when it waits (wall): its delay is no waiting."""
         options = self.options
-        if options is DEFAULT_OPTIONS:
-            return self.accepted_time
         return self.accepted_time + options.delay if options.at is None else max(self.accepted_time, options.at)
 
     def expiry_key(self) -> bytes:

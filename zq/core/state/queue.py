@@ -357,7 +357,10 @@ class Queue:
             counts[EXPIRED],
             self.stored_bytes,
             counts[PURGED],
-            *counts[ACCEPTED_AT:],
+            counts[ACCEPTED_AT],
+            counts[FAILED_AT],
+            counts[RETRIED_AT],
+            counts[LOST_AT],
         )
         return tables.pack(record)
 

@@ -43,5 +43,33 @@ async function ask(url, options) {
 
 export const get = (url, signal) => ask(url, { signal });
 
+/** All rows of a listing, of its first pages. */
+export async function getAll(url, pages = 20) {
+  const rows = [];
+  let cursor = null;
+  let page = 0;
+  do {
+    const found = await get(url + (cursor ? (url.includes("?") ? "&" : "?") + new URLSearchParams({ cursor }) : ""));
+    rows.push(...found.rows);
+    cursor = found.cursor;
+    page += 1;
+  } while (cursor && page < pages);
+  return { rows, is_cut: cursor !== null };
+}
+
+/** A deed on many goes on in portions: one request after the other, until there is nothing left; {count} of all. */
+export async function postAll(url, body) {
+  let count = 0;
+  let cursor = null;
+  let isOver = false;
+  while (!isOver) {
+    const done = await post(url, cursor ? { ...body, cursor } : body);
+    count += done.count;
+    cursor = done.cursor ?? null;
+    isOver = !cursor && !done.is_least;
+  }
+  return { count };
+}
+
 export const post = (url, body = {}) =>
   ask(url, { method: "POST", headers: { "Content-Type": "application/json" }, body: JSON.stringify(body) });

@@ -8,8 +8,9 @@ import { live, useLive } from "./live.js";
  *
  * @param url path below /api/v1, or null
  * @param every pulses between two askings; 0: once
+ * @param fetcher what asks, of a path and a signal that ends it
  */
-export function useFetch(url, every = 0) {
+export function useFetch(url, every = 0, fetcher = get) {
   const [found, setFound] = useState({ url, data: null, error: null });
   const asked = useRef(0);
   const { pulses } = useLive();
@@ -18,7 +19,7 @@ export function useFetch(url, every = 0) {
     if (url === null) return undefined;
     const aborter = new AbortController();
     asked.current = live.pulses;
-    get(url, aborter.signal).then(
+    fetcher(url, aborter.signal).then(
       (data) => setFound({ url, data, error: null }),
       (error) => {
         if (error.name !== "AbortError") setFound((before) => ({ url, data: before.url === url ? before.data : null, error }));

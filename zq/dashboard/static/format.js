@@ -30,6 +30,9 @@ export function count(n) {
 
 export const whole = (n) => (n === null || n === undefined ? "–" : Math.round(n).toLocaleString("en"));
 
+/** "12.3/s". */
+export const perSecond = (n) => (n === null || n === undefined ? "–" : `${rate(n)}/s`);
+
 /** Something a second. */
 export function rate(n) {
   if (n === null || n === undefined) return "–";

@@ -85,7 +85,8 @@ function keepPoint(overview, time) {
     wait,
     run,
     oldest: overview.oldest_time ? Math.max(0, time - overview.oldest_time) : 0,
-    commits: rates.commits ?? null,
+    commits: last && status.commits >= last.total && time > last.time ? (status.commits - last.total) / (time - last.time) : null,
+    total: status.commits,
   });
   if (live.points.length > POINTS_KEPT) live.points.splice(0, live.points.length - POINTS_KEPT);
 }

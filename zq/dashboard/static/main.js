@@ -135,7 +135,7 @@ function Theme() {
     }
     setTheme(other);
   };
-  return html`<button class="plain" id="theme" type="button" onClick=${turn} aria-label=${`Switch to ${other}`} title=${`Switch to ${other}`}>${theme === "dark" ? "☾" : "☼"}</button>`;
+  return html`<button class="plain" id="theme" type="button" onClick=${turn} aria-label=${`Switch to ${other}`} title=${`Switch to ${other}`}><span aria-hidden="true">◐</span></button>`;
 }
 
 function showKeys() {

@@ -1,5 +1,5 @@
 // Dead letters by reason: what to bring back, and what to give up.
-import { post, search } from "../api.js";
+import { getAll, post, postAll, search } from "../api.js";
 import { many, whole } from "../format.js";
 import { useFetch } from "../fetching.js";
 import { html } from "../html.js";
@@ -12,7 +12,7 @@ import { ask, attempt, tell } from "../parts/dialogs.js";
 export function Dead({ query }) {
   const { queues } = useLive();
   const queue = query.queue ?? "";
-  const { data, error, reload } = useFetch("/dead/reasons" + search({ queue }), 5);
+  const { data, error, reload } = useFetch("/dead/reasons" + search({ queue }), 5, summed);
   const rows = data?.rows ?? [];
   const total = rows.reduce((sum, row) => sum + row.count, 0);
   const columns = [
@@ -33,6 +33,19 @@ export function Dead({ query }) {
       ${rows.length > 0 && html`<p class="empty"><a href=${link("tasks", null, { state: "dead", queue })}>Look at them one by one</a></p>`}
     </section>
     <${Replays} reasons=${data} />`;
+}
+
+/** Pages are of the letters that were looked at: the same reason may stand in several of them. */
+async function summed(url) {
+  const { rows, is_cut } = await getAll(url);
+  const found = new Map();
+  for (const row of rows) {
+    const key = JSON.stringify([row.queue, row.reason]);
+    const before = found.get(key);
+    if (!before) found.set(key, row);
+    else found.set(key, { ...row, count: before.count + row.count, oldest_time: Math.min(before.oldest_time, row.oldest_time), newest_time: Math.max(before.newest_time, row.newest_time) });
+  }
+  return { rows: [...found.values()].sort((a, b) => b.count - a.count), is_cut };
 }
 
 function Replays({ reasons }) {
@@ -77,7 +90,7 @@ function Actions({ row, done, isAll = false }) {
     if (!found.count) return void tell("There is none any more.");
     const letters = many(found.count, "dead letter");
     if (!(await ask({ title: `Give ${letters} up?`, text: "For good: their payloads are deleted.", verb: `Give ${letters} up`, isDangerous: true }))) return;
-    if (await attempt(() => post("/dead/purge", which), ({ count }) => `Gave ${many(count, "dead letter")} up.`)) done();
+    if (await attempt(() => postAll("/dead/purge", which), ({ count }) => `Gave ${many(count, "dead letter")} up.`)) done();
   };
   const name = isAll ? " all" : "";
   return html`<div class="row">

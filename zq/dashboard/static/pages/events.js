@@ -1,11 +1,11 @@
 // What happens, while it happens.
-import { clock, whole } from "../format.js";
+import { clock, firstLine, whole } from "../format.js";
 import { html, useMemo, useState } from "../html.js";
 import { useLive } from "../live.js";
 import { link } from "../route.js";
 import { Empty } from "../parts/bits.js";
 
-const SHOWN = 300;
+const SHOWN = 120;
 const TONES = { lost: "bad", dead: "bad", failed: "bad", stale: "warn", refused: "warn", retried: "warn", expired: "warn", cancelled: "warn", alert: "warn", dropped: "warn", done: "good" };
 const KINDS = ["accepted", "refused", "assigned", "done", "failed", "retried", "lost", "stale", "expired", "dead", "cancelled", "revived", "worker", "queue", "alert", "dropped"];
 
@@ -39,6 +39,6 @@ function Line({ event }) {
   const named = id && tasks > 1 ? `${id}#${lo}` : id;
   return html`<li>
     <span class="soft">${clock(time, 3)}</span><span class=${TONES[kind] ?? ""}>${kind}</span>
-    <span class="any">${queue && html`<a href=${link("queues", queue)}>${queue}</a> `}${id && html`<a href=${link("tasks", lo ? `${id}#${lo}` : named)}>${id}</a>${tasks > 1 ? ` ×${tasks}` : ""} `}${worker && html`<a href=${link("workers", worker)}>${worker}</a> `}${text}</span>
+    <span class="any">${queue && html`<a href=${link("queues", queue)}>${queue}</a> `}${id && html`<a href=${link("tasks", lo ? `${id}#${lo}` : named)}>${id}</a>${tasks > 1 ? ` ×${tasks}` : ""} `}${worker && html`<a href=${link("workers", worker)}>${worker}</a> `}${firstLine(text)}</span>
   </li>`;
 }

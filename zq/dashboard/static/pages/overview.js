@@ -1,5 +1,5 @@
 // How it goes: rates, depths, times, what waits longest, what failed last.
-import { count, duration, firstLine, rate, size, summary, whole } from "../format.js";
+import { count, duration, firstLine, perSecond, rate, size, summary, whole } from "../format.js";
 import { html } from "../html.js";
 import { now, useLive } from "../live.js";
 import { link } from "../route.js";
@@ -29,13 +29,13 @@ function Tiles({ overview, status }) {
   const { rates = {}, wait = {}, run = {}, oldest_time } = overview;
   const oldest = oldest_time ? duration(Math.max(0, Math.floor(now() - oldest_time))) : "–";
   return html`<div class="tiles">
-    <${Tile} name="In" value=${`${rate(rates.accepted)}/s`} more="accepted" />
-    <${Tile} name="Out" value=${`${rate(rates.done)}/s`} more=${`${count(status.done)} done so far`} />
+    <${Tile} name="In" value=${perSecond(rates.accepted)} more="accepted" />
+    <${Tile} name="Out" value=${perSecond(rates.done)} more=${`${count(status.done)} done so far`} />
     <${Tile} name="Waiting" value=${count(status.waiting)} more=${`${count(status.scheduled)} scheduled`} href=${link("tasks", null, { state: "waiting" })} />
     <${Tile} name="Leased" value=${count(status.leased)} more=${`${count(status.workers)} worker${status.workers === 1 ? "" : "s"}`} href=${link("tasks", null, { state: "leased" })} />
     <${Tile} name="Oldest waiting" value=${oldest} />
     <${Tile} name="Wait p95" value=${duration(wait?.p95)} more=${`run p95 ${duration(run?.p95)}`} />
-    <${Tile} name="Dead letters" value=${count(status.dead)} tone=${status.dead ? "bad" : ""} href=${link("dead")} more=${`${rate(rates.failed)}/s fail`} />
+    <${Tile} name="Dead letters" value=${count(status.dead)} tone=${status.dead ? "bad" : ""} href=${link("dead")} more=${rates.failed ? `${rate(rates.failed)}/s fail` : null} />
   </div>`;
 }
 

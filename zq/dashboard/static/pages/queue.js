@@ -1,6 +1,6 @@
 // One queue: how it goes, what it has been told, what is in it.
 import { path, post, search } from "../api.js";
-import { count, duration, rate, size, whole } from "../format.js";
+import { count, duration, perSecond, size, whole } from "../format.js";
 import { useFetch } from "../fetching.js";
 import { html, useState } from "../html.js";
 import { now, useLive } from "../live.js";
@@ -47,8 +47,8 @@ function Tiles({ row }) {
     <${Tile} name="Leased" value=${count(row.leased)} href=${tasks("leased")} />
     <${Tile} name="Scheduled" value=${count(row.scheduled)} href=${tasks("scheduled")} />
     <${Tile} name="Dead" value=${count(row.dead)} tone=${row.dead ? "bad" : ""} href=${link("dead", null, { queue: row.name })} />
-    <${Tile} name="In" value=${`${rate(row.rates?.in)}/s`} />
-    <${Tile} name="Out" value=${`${rate(row.rates?.out)}/s`} more=${`${count(row.done)} done`} />
+    <${Tile} name="In" value=${perSecond(row.rates?.in)} />
+    <${Tile} name="Out" value=${perSecond(row.rates?.out)} more=${`${count(row.done)} done`} />
     <${Tile} name="Oldest waiting" value=${row.oldest_time ? duration(Math.max(0, Math.floor(now() - row.oldest_time))) : "–"} />
     <${Tile} name="Workers" value=${count(row.workers)} tone=${!row.workers && row.waiting ? "warn" : ""} />
   </div>`;

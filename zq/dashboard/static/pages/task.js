@@ -33,7 +33,7 @@ export function Task({ id }) {
       <section class="card" aria-labelledby="life"><h2 id="life">Its life</h2>
         ${trace.data ? html`<${Timeline} events=${events} until=${isOver ? (data.finished_time ?? events.at(-1)?.time ?? now()) : now()} />` : html`<${Missing} error=${trace.error} what="the trace" />`}
       </section>
-      <div class="grid"><${About} task=${data} /><${Payload} id=${id} isOver=${isOver} /></div>
+      <div class="grid"><${About} task=${data} /><${Payload} id=${id} state=${data.state} /></div>
       <${Attempts} events=${events} task=${data} />
       <${TaskGraph} id=${id} isOver=${isOver} />`}`;
 }
@@ -63,11 +63,13 @@ const About = ({ task }) => html`<section class="card" aria-labelledby="about"><
   ]} />
 </section>`;
 
-function Payload({ id, isOver }) {
-  const { data, error } = useFetch(`${path("tasks", id)}/payload`);
+/** It is kept until a task has ended, or with the dead: of others it is not even asked for. */
+function Payload({ id, state }) {
+  const isKept = state === "dead" || !FINAL.has(state);
+  const { data, error } = useFetch(isKept ? `${path("tasks", id)}/payload` : null);
   const value = data && "payload" in data ? data.payload : data;
   return html`<section class="card" aria-labelledby="payload"><h2 id="payload">Payload ${data?.is_redacted && html`<${Badge}>redacted</${Badge}>`}</h2>
-    ${error ? html`<p class="soft any">${error.status === 404 ? `It is not there ${isOver ? "any more: it is kept until a task has ended, or with the dead." : "."}` : error.message}</p>`
+    ${!isKept ? html`<p class="soft">It is kept until a task has ended, or with the dead.</p>` : error ? html`<p class="soft any">${error.message}</p>`
       : data === null ? html`<p class="soft">Loading.</p>` : html`<pre class="error-text" tabindex="0" aria-label="Payload">${text(value)}</pre>`}
   </section>`;
 }
@@ -101,7 +103,7 @@ function Actions({ id, state, done }) {
     done();
   };
   return html`<div class="row">
-    ${(state === "dead" || state === "scheduled") && html`<button class="main" type="button" onClick=${retry}>Retry</button>`}
+    ${state === "dead" && html`<button class="main" type="button" onClick=${retry}>Retry</button>`}
     ${!FINAL.has(state) && html`<button class="danger" type="button" onClick=${cancel}>Cancel</button>`}
   </div>`;
 }

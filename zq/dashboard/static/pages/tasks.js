@@ -1,5 +1,5 @@
 // Looking for tasks, as `zq tasks ls` does, and what can be done with those that are found.
-import { get, post, search } from "../api.js";
+import { get, post, postAll, search } from "../api.js";
 import { count, duration, many, seconds, summary } from "../format.js";
 import { html, useEffect, useState } from "../html.js";
 import { live, now } from "../live.js";
@@ -122,16 +122,18 @@ function detail({ state, due_time, reason, progress, finished_time }) {
 /** What is done with the chosen, or with all that are like the search. */
 function Bulk({ query, rows, chosen, done, reload }) {
   if (!mayAct()) return html`<div class="head"><h2>Found</h2><div class="end"><button class="small" type="button" onClick=${reload}>Look again</button></div></div>`;
+  const isDead = query.state === "dead"; // nothing else can be retried: what failed and has attempts left is tried again by itself
+  const isAlive = !["dead", "done", "cancelled", "expired"].includes(query.state);
   const picked = rows.filter(({ id }) => chosen.has(id)).map(({ id }) => id);
   return html`<div class="head">
     <h2>${picked.length ? `${picked.length} chosen` : "Found"}</h2>
     <div class="end row">
       <button class="small" type="button" onClick=${reload}>Look again</button>
       ${picked.length > 0
-        ? html`<button class="small" type="button" onClick=${() => some("retry", picked, done)}>Retry ${picked.length}</button>
-            <button class="small danger" type="button" onClick=${() => some("cancel", picked, done)}>Cancel ${picked.length}</button>`
-        : html`<button class="small" type="button" onClick=${() => all("retry", query, done)}>Retry all like this</button>
-            <button class="small danger" type="button" onClick=${() => all("cancel", query, done)}>Cancel all like this</button>`}
+        ? html`${isDead && html`<button class="small" type="button" onClick=${() => some("retry", picked, done)}>Retry ${picked.length}</button>`}
+            ${isAlive && html`<button class="small danger" type="button" onClick=${() => some("cancel", picked, done)}>Cancel ${picked.length}</button>`}`
+        : html`${isDead && html`<button class="small" type="button" onClick=${() => all("retry", query, done)}>Retry all like this</button>`}
+            ${isAlive && html`<button class="small danger" type="button" onClick=${() => all("cancel", query, done)}>Cancel all like this</button>`}`}
     </div>
   </div>`;
 }
@@ -161,5 +163,5 @@ async function all(verb, query, done) {
   const text = `All that are found by ${Object.entries(filters).map(([name, value]) => `${name} ${value}`).join(", ")}.`;
   const number = `${found.is_least ? "at least " : ""}${count(found.count)}`;
   if (!(await ask({ title: `${verb === "cancel" ? "Cancel" : "Retry"} ${number} tasks?`, text, verb: `${verb === "cancel" ? "Cancel" : "Retry"} them`, cancel: "Leave it", isDangerous: verb === "cancel" }))) return;
-  if (await attempt(() => post(`/tasks/${verb}`, { search: filters }), said(verb))) done();
+  if (await attempt(() => postAll(`/tasks/${verb}`, { search: filters }), said(verb))) done();
 }

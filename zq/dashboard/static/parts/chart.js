@@ -1,5 +1,6 @@
 // Lines over time, drawn by uPlot on a canvas; what they say last stands above them as text.
 import { clock } from "../format.js";
+import { now } from "../live.js";
 import { html, useEffect, useRef, useState } from "../html.js";
 
 const FONT = '12px system-ui, -apple-system, "Segoe UI", Roboto, "DejaVu Sans", sans-serif';
@@ -14,14 +15,15 @@ const colour = (name) => getComputedStyle(document.documentElement).getPropertyV
  * @param series [{label, tone (a colour of base.css), isFilled, dash}]
  * @param isStacked each series stands on the one before
  * @param format of a value, as text
+ * @param tick the same, beside the axis
  */
-export function Chart({ title, unit = "", data, series, isStacked = false, format = String }) {
+export function Chart({ title, unit = "", data, series, isStacked = false, format = String, tick = format }) {
   const place = useRef(null);
   const plot = useRef(null);
   const [at, setAt] = useState(null);
   const scheme = useScheme();
   const latest = useRef({});
-  latest.current = { data, format };
+  latest.current = { data, tick };
 
   useEffect(() => {
     const made = new uPlot(options(place.current.clientWidth, series, isStacked, latest, setAt), stacked(data, isStacked), place.current);
@@ -62,10 +64,10 @@ function options(width, series, isStacked, latest, setAt) {
     legend: { show: false },
     cursor: { y: false, points: { size: 6 }, drag: { x: false, y: false } },
     padding: [8, 8, 0, 0],
-    scales: { x: { time: true }, y: { range: (_, low, high) => [0, high > 0 ? high * 1.08 : 1] } },
+    scales: { x: { time: true, range: (_, low, high) => (low === null ? [now() - 60, now()] : high - low < 10 ? [high - 10, high] : [low, high]) }, y: { range: (_, low, high) => [0, high > 0 ? high * 1.08 : 1] } },
     axes: [
       { ...axis, grid: { show: false }, values: (_, splits, __, ___, step) => splits.map((split) => label(split, step)), space: 70, size: 28 },
-      { ...axis, values: (_, splits) => splits.map((split) => latest.current.format(split)), space: 38, size: widest },
+      { ...axis, values: (_, splits) => splits.map((split) => latest.current.tick(split)), space: 38, size: widest },
     ],
     series: [{}, ...series.map((one) => line(one))],
     bands: isStacked ? series.slice(1).map((_, i) => ({ series: [i + 2, i + 1] })) : [],

@@ -81,6 +81,9 @@ const TIMES = [{ label: "p50", tone: "accent" }, { label: "p95", tone: "accent-2
 const OLDEST = [{ label: "age", tone: "accent", isFilled: true }];
 const COMMITS = [{ label: "commits", tone: "accent", isFilled: true }];
 
+/** A round number beside an axis. */
+const plain = (n) => (Math.abs(n) >= 1000 ? count(n) : String(Number(n.toFixed(2))));
+
 const column = (points, read) => points.map((point) => read(point) ?? null);
 
 /** What was asked of points: in and out, depth, wait and run; the overview has two more. */
@@ -98,11 +101,11 @@ export function Charts({ points, isWhole = false }) {
     };
   }, [points]);
   return html`<div class="grid">
-    <${Chart} title="In and out" unit="tasks a second" data=${data.rates} series=${RATES} format=${rate} />
-    <${Chart} title="Depth" unit="tasks by state" data=${data.depth} series=${DEPTH} isStacked format=${count} />
+    <${Chart} title="In and out" unit="tasks a second" data=${data.rates} series=${RATES} format=${rate} tick=${plain} />
+    <${Chart} title="Depth" unit="tasks by state" data=${data.depth} series=${DEPTH} isStacked format=${count} tick=${plain} />
     <${Chart} title="Wait" unit="until a worker has it" data=${data.wait} series=${TIMES} format=${duration} />
     <${Chart} title="Run" unit="until it ends" data=${data.run} series=${TIMES} format=${duration} />
     ${isWhole && html`<${Chart} title="Oldest waiting" unit="age of it" data=${data.oldest} series=${OLDEST} format=${duration} />
-      <${Chart} title="Commits" unit="to the disk, a second" data=${data.commits} series=${COMMITS} format=${rate} />`}
+      <${Chart} title="Commits" unit="to the disk, a second" data=${data.commits} series=${COMMITS} format=${rate} tick=${plain} />`}
   </div>`;
 }

@@ -103,7 +103,7 @@ function Sentence({ event, detail }) {
     case "moved":
       return html`from ${detail.from} to <a class="any" href=${link("queues", detail.to ?? "")}>${detail.to}</a>`;
     case "forwarded":
-      return html`to ${(detail.batches ?? []).map(([id, queue, tasks], i) => html`${i > 0 && ", "}${tasks ? html`<a class="any" href=${link("tasks", id)}>${queue}</a>` : html`<a class="any" href=${link("groups", id)}>group ${id}</a>`}`)}${detail.more && ` and ${detail.more} more`}`;
+      return html`to ${(detail.batches ?? []).map(({ id, queue, tasks }, i) => html`${i > 0 && ", "}${tasks ? html`<a class="any" href=${link("tasks", id)}>${queue}</a>` : html`<a class="any" href=${link("groups", id)}>group ${id}</a>`}`)}${detail.more && ` and ${detail.more} more`}`;
     default:
       return html`<span class="any">${Object.entries({ ...(worker && { worker }), ...rest }).filter(([, value]) => value !== null).map(([name, value]) => `${name} ${typeof value === "object" ? JSON.stringify(value) : summary(String(value))}`).join(", ")}</span>`;
   }

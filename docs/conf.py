@@ -1,0 +1,65 @@
+"""The site: `python -m sphinx -W -b html docs docs/_build`, with the extra `docs`.
+
+Pages are Markdown, which is read as files, too; so links to files outside of this folder become plain text here. What
+is said of names and commands comes from docstrings and help texts, by `docs/reference/generate.py`.
+"""
+
+import re
+import sys
+from pathlib import Path
+from typing import Any
+
+HERE = Path(__file__).parent
+sys.path[:0] = [str(HERE.parent), str(HERE / "reference")]
+
+import generate  # noqa: E402 - found on the path above
+from pygments.lexers.special import TextLexer  # noqa: E402
+
+import zq  # noqa: E402
+
+project = "zq"
+author = "zq contributors"
+copyright = author
+version = release = zq.__version__
+
+extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon"]
+exclude_patterns = ["_build"]
+html_theme = "furo"
+html_title = f"zq {version}"
+html_copy_source = False
+html_theme_options: dict[str, Any] = {"footer_icons": []}
+
+default_role = "code"  # docstrings put names into single backticks
+highlight_language = "none"
+myst_heading_anchors = 4
+napoleon_custom_sections = [("Keys", "params_style")]
+napoleon_use_ivar = True
+autodoc_member_order = "bysource"
+autodoc_typehints = "signature"
+autodoc_class_signature = "separated"
+
+_OUTSIDE = re.compile(
+    r"(?<!!)\[([^\]]*)\]\((?:\.\./)+(?:zq|patterns|tests|examples|benchmarks|docs|README\.md|CHANGELOG\.md)[^)]*\)"
+)
+
+
+def _without_links_outside(_app: Any, _name: str, source: list[str]) -> None:
+    source[0] = _OUTSIDE.sub(r"\1", source[0])
+
+
+def _with_the_words_of_its_twin(_app: Any, _what: str, name: str, _found: Any, _options: Any, lines: list[str]) -> None:
+    """Puts arguments and errors of `zq.Client` under a method of `zq.AsyncClient` that refers to it."""
+    if (twin := generate.twin_of(name, "\n".join(lines))) is not None:
+        lines[:] = [*twin.splitlines(), ""]
+
+
+def _generate(_app: Any) -> None:
+    generate.write(HERE / "reference" / "generated")
+
+
+def setup(app: Any) -> None:
+    """Connects what this site does by itself."""
+    app.add_lexer("mermaid", TextLexer)  # there is none, and no drawing without a script from elsewhere
+    app.connect("builder-inited", _generate)
+    app.connect("source-read", _without_links_outside)
+    app.connect("autodoc-process-docstring", _with_the_words_of_its_twin, priority=100)  # before napoleon reads it

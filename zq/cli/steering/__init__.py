@@ -1,0 +1,1 @@
+"""Commands that tell workers what to do."""

@@ -1,0 +1,61 @@
+"""The session of a run of a worker: that of the protocol, with what the run does before each tick and wants to hear."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable
+from typing import Protocol
+
+from zq.sessions.worker import WorkerSession
+from zq.wire.messages import Done, Failed, Welcome
+from zq.worker.failure_log import FailureLog
+from zq.worker.runner import random_incarnation
+
+log = logging.getLogger(__name__)
+
+
+class SessionWatcher(Protocol):
+    """The run, as its session sees it."""
+
+    failures: FailureLog
+    next_look_at: float
+
+    def look(self, now: float) -> None: ...
+
+    def note_welcome(self) -> None: ...
+
+    def running(self) -> Iterable[tuple[int, int, float]]: ...
+
+    def wake(self) -> None: ...
+
+
+class RunSession(WorkerSession):
+    """The session of a worker, with the worker's own look at its runners before each tick."""
+
+    def __init__(self, run: SessionWatcher, name: str, queues: tuple[str, ...], concurrency: int) -> None:
+        super().__init__(name, random_incarnation(), queues, concurrency, run.running)
+        self._run = run
+        self._is_told = False  # that it waits for its name
+
+    def finish(self, done: list[Done], failed: list[Failed], credit: int) -> None:
+        if failed:
+            self._run.failures.note(failed, self.hands)
+        super().finish(done, failed, credit)
+
+    def _note_welcome(self, now: float, welcome: Welcome) -> None:
+        super()._note_welcome(now, welcome)
+        self._run.note_welcome()
+
+    def tick(self, now: float) -> None:
+        self._run.look(now)
+        super().tick(now)
+        if self.name_is_taken and not self._is_told:
+            self._is_told = True
+            log.warning("worker %s waits for its name: %s", self.name, self.name_is_taken)
+
+    def next_at(self) -> float:
+        return min(super().next_at(), self._run.next_look_at)
+
+    def failed(self, error: Exception) -> None:
+        super().failed(error)  # by a refusal, too
+        self._run.wake()
