@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from zq.cli.look.cells import cell
-from zq.cli.look.tables import lay_out
+from zq.cli.look.tables import GAP, NAME_WIDTH_MIN, lay_out, wrapped
 from zq.monitor.units import duration, size
 
 QUEUES_SHOWN = 10
@@ -35,7 +35,7 @@ def status_lines(
         with_all: also what is used and allowed.
     """
     lines = [f"zq {status['version']}, up {duration(status['uptime'])}", ""]
-    lines += _groups(status)
+    lines += _groups(status, width)
     if queues:
         lines += ["", *_queue_lines(queues, width)]
     if workers:
@@ -45,7 +45,7 @@ def status_lines(
     if with_all:
         for group in LIMIT_GROUPS:
             names = {name: cell(name, value, is_fancy=True) for name, value in status.get(group, {}).items()}
-            lines += ["", group, *_named(names, "  ")]
+            lines += ["", group, *_named(names, width, "  ")]
     return lines
 
 
@@ -53,7 +53,7 @@ def _of(row: dict[str, Any], name: str) -> Any:
     return row["name"] if name in ("queue", "worker") else row.get(name)
 
 
-def _groups(status: dict[str, Any]) -> list[str]:
+def _groups(status: dict[str, Any], width: int) -> list[str]:
     store, memory, connections = (status.get(name, {}) for name in ("store", "memory", "connections"))
     errors = {name: count for name, count in status.get("counters", {}).items() if str(name).startswith("error ")}
     found = {
@@ -70,7 +70,7 @@ def _groups(status: dict[str, Any]) -> list[str]:
             f"{count:,} of {cell('name', str(name).removeprefix('error '), is_fancy=True)}"
             for name, count in errors.items()
         )
-    return _named(found)
+    return _named(found, width)
 
 
 def _counts(status: dict[str, Any], *names: str) -> str:
@@ -81,9 +81,14 @@ def _number(count: int, what: str) -> str:
     return f"{count:,} {what}{'' if count == 1 else 's'}"
 
 
-def _named(found: dict[str, str], indent: str = "") -> list[str]:
-    width = max(map(len, found), default=0)
-    return [f"{indent}{name:<{width}}  {text}" for name, text in found.items()]
+def _named(found: dict[str, str], width: int, indent: str = "") -> list[str]:
+    first = max(map(len, found), default=0)
+    lines = []
+    for name, text in found.items():
+        head, *rest = wrapped(text, max(NAME_WIDTH_MIN, width - len(indent) - first - GAP))
+        lines.append(f"{indent}{name:<{first}}{' ' * GAP}{head}")
+        lines += [f"{indent}{' ' * (first + GAP)}{one}" for one in rest]
+    return lines
 
 
 def _queue_lines(queues: Rows, width: int) -> list[str]:
