@@ -4,6 +4,7 @@ tracebacks with their lines.
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import json
 import os
@@ -13,10 +14,12 @@ import struct
 import subprocess
 import sys
 import termios
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import typer
 
 import zq
 from tests.cli.conftest import Invoke
@@ -24,6 +27,7 @@ from tests.cli.test_output import read_all
 from zq.cli.look.cells import block, cell, first_line
 from zq.cli.look.screen import status_lines
 from zq.cli.look.tables import columns_of, lay_out, wrapped
+from zq.cli.output import exit_codes
 from zq.cli.queues import QUEUE_COLUMNS
 
 LONG = "a-queue-with-a-name-of-more-than-sixty-characters/which-is-possible"
@@ -301,3 +305,25 @@ def completed(words: str, address: str) -> list[str]:
     )  # fmt: skip
     assert done.stderr == ""
     return done.stdout.split()
+
+
+def test_offset_of_a_time_is_that_of_its_own_season(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TZ", "America/New_York")
+    time.tzset()
+    try:
+        shown = [cell("next_time", wall, is_fancy=True) for wall in (1767268800.0, 1782907200.0)]
+    finally:
+        monkeypatch.undo()
+        time.tzset()
+
+    assert shown == ["2026-01-01 07:00:00-05:00", "2026-07-01 08:00:00-04:00"]
+
+
+def test_what_may_not_be_done_is_told_with_its_path_and_what_to_do(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(typer.Exit), exit_codes():
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), "/var/lib/zq")
+
+    assert capsys.readouterr().err == (
+        "zq: /var/lib/zq: Permission denied; `ls -ld` shows who may, and `id` who this is: "
+        "take another place, or let this user in\n"
+    )

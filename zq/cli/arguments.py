@@ -81,13 +81,13 @@ def connected(address: str | None, timeout: float) -> Iterator[Client]:
             fail(in_words(client, error))
 
 
-MISSING = {"there is no queue ": ("queues", "name"), "there is no schedule ": ("schedules", "name")}
+SUGGESTIONS = {"there is no queue ": ("queues", "name"), "there is no schedule ": ("schedules", "name")}
 """How the coordinator says that it has none of a name, and which listing has those that there are."""
 
 
 def in_words(client: Client, error: RemoteProtocolError) -> str:
     """Returns what the coordinator refused, without its code; of a name that is not there, what may have been meant."""
-    for beginning, (listing, column) in MISSING.items():
+    for beginning, (listing, column) in SUGGESTIONS.items():
         if error.text.startswith(beginning):
             typed = error.text.removeprefix(beginning).strip("'\"")
             return f"{error.text}{did_you_mean(typed, known_names(client, listing, column))}"

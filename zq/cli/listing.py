@@ -18,7 +18,7 @@ from zq.cli.output import echo, is_terminal, print_events, print_fields, print_j
 if TYPE_CHECKING:
     from zq.client.events import Event
 
-LOOK_INTERVAL = 0.25
+END_LOOK_INTERVAL = 0.25
 """Seconds between two looks at whether the time to follow events is over."""
 
 SCREEN_ROWS_MAX = 500
@@ -88,7 +88,7 @@ def events(
     if unknown:
         meant = did_you_mean(unknown[0], EVENT_KINDS)
         raise typer.BadParameter(f"expected --kind as one of {', '.join(EVENT_KINDS)}, got {unknown[0]!r}{meant}")
-    patience = idle if seconds is None else min(seconds, LOOK_INTERVAL, LOOK_INTERVAL if idle is None else idle)
+    patience = idle if seconds is None else min(seconds, END_LOOK_INTERVAL, END_LOOK_INTERVAL if idle is None else idle)
     with connected(address, timeout) as client, client.events(queue, kind, timeout=patience) as stream:
         for event in islice(_followed(stream, seconds, idle), limit):
             if as_json:

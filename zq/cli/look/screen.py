@@ -6,13 +6,13 @@ from collections.abc import Sequence
 from typing import Any
 
 from zq.cli.look.cells import cell
-from zq.cli.look.tables import GAP, NAME_WIDTH_MIN, lay_out, wrapped
+from zq.cli.look.tables import COLUMN_GAP, NAME_WIDTH_MIN, lay_out, wrapped
 from zq.monitor.units import duration, size
 
-QUEUES_SHOWN = 10
+SCREEN_QUEUES = 10
 """Queues on the screen, those with most to do."""
 
-WORKERS_SHOWN = 10
+SCREEN_WORKERS = 10
 
 QUEUE_NAMES = ["queue", "waiting", "scheduled", "leased", "dead", "workers"]
 WORKER_NAMES = ["worker", "state", "held", "running", "done", "heard_ago", "queues"]
@@ -39,9 +39,11 @@ def status_lines(
     if queues:
         lines += ["", *_queue_lines(queues, width)]
     if workers:
-        rows = [[cell(name, _of(one, name), is_fancy=True) for name in WORKER_NAMES] for one in workers[:WORKERS_SHOWN]]
+        rows = [
+            [cell(name, _of(one, name), is_fancy=True) for name in WORKER_NAMES] for one in workers[:SCREEN_WORKERS]
+        ]
         lines += ["", *lay_out(WORKER_NAMES, rows, width, reversed(WORKER_NAMES[1:])).lines]
-        lines += _more(len(workers), WORKERS_SHOWN, "workers", "zq workers ls")
+        lines += _more(len(workers), SCREEN_WORKERS, "workers", "zq workers ls")
     if with_all:
         for group in LIMIT_GROUPS:
             names = {name: cell(name, value, is_fancy=True) for name, value in status.get(group, {}).items()}
@@ -85,9 +87,9 @@ def _named(found: dict[str, str], width: int, indent: str = "") -> list[str]:
     first = max(map(len, found), default=0)
     lines = []
     for name, text in found.items():
-        head, *rest = wrapped(text, max(NAME_WIDTH_MIN, width - len(indent) - first - GAP))
-        lines.append(f"{indent}{name:<{first}}{' ' * GAP}{head}")
-        lines += [f"{indent}{' ' * (first + GAP)}{one}" for one in rest]
+        head, *rest = wrapped(text, max(NAME_WIDTH_MIN, width - len(indent) - first - COLUMN_GAP))
+        lines.append(f"{indent}{name:<{first}}{' ' * COLUMN_GAP}{head}")
+        lines += [f"{indent}{' ' * (first + COLUMN_GAP)}{one}" for one in rest]
     return lines
 
 
@@ -95,10 +97,10 @@ def _queue_lines(queues: Rows, width: int) -> list[str]:
     def load(row: dict[str, Any]) -> int:
         return sum(row.get(name) or 0 for name in ("waiting", "scheduled", "leased", "dead"))
 
-    busiest = sorted(queues, key=load, reverse=True)[:QUEUES_SHOWN]
+    busiest = sorted(queues, key=load, reverse=True)[:SCREEN_QUEUES]
     rows = [[cell(name, _of(one, name), is_fancy=True) for name in QUEUE_NAMES] for one in busiest]
     lines = lay_out(QUEUE_NAMES, rows, width, reversed(QUEUE_NAMES[1:])).lines
-    return lines + _more(len(queues), QUEUES_SHOWN, "queues", "zq queues ls")
+    return lines + _more(len(queues), SCREEN_QUEUES, "queues", "zq queues ls")
 
 
 def _more(count: int, shown: int, what: str, command: str) -> list[str]:
