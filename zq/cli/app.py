@@ -162,6 +162,7 @@ TREE: dict[str, dict[str, Verb | Verbs | Added]] = {
                 "show": "zq.cli.contexts:show",
             },
         ),
+        "cheat": Verb("zq.cli.guides.cheat:cheat", "Show recipes: command lines for what is often done."),
         "commands": Verb("zq.cli.app:list_all_commands", "List every command, those that packages add too."),
     },
 }

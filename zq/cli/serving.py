@@ -262,7 +262,6 @@ def worker(
 
     Examples:
         zq worker shop:worker
-        zq worker shop.py:worker --processes 4
         zq worker shop:worker --concurrency 8 --burst
         zq worker shop:worker --reload
     """
