@@ -37,7 +37,7 @@ if sys.version_info < (3, 12):  # it counts the depth of syntax trees for all th
 @pytest.fixture(autouse=True)
 def _signals_are_left_alone() -> Iterator[None]:
     """What one test leaves is what all processes inherit that later ones fork: they would not end by SIGTERM."""
-    numbers = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGALRM)
+    numbers = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
     before = [signal.getsignal(number) for number in numbers]
     blocked = signal.pthread_sigmask(signal.SIG_BLOCK, ())
     yield

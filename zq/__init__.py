@@ -29,7 +29,11 @@ if TYPE_CHECKING:
     from zq.client.group import AsyncGroup as AsyncGroup
     from zq.client.group import Group as Group
     from zq.client.group import GroupStatus as GroupStatus
+    from zq.client.insight import DeadReason as DeadReason
     from zq.client.insight import FailureRow as FailureRow
+    from zq.client.insight import FlowRow as FlowRow
+    from zq.client.insight import HistoryRow as HistoryRow
+    from zq.client.insight import HistoryStep as HistoryStep
     from zq.client.insight import Reason as Reason
     from zq.client.insight import TaskEvent as TaskEvent
     from zq.client.insight import TaskStatus as TaskStatus
@@ -116,7 +120,7 @@ _NAMES = {
     "zq.client.dead_letters": "AsyncDeadLetters DeadLetter DeadLetters ReplayStatus",
     "zq.client.events": "AsyncEventStream Event EventStream",
     "zq.client.group": "AsyncGroup Group GroupStatus",
-    "zq.client.insight": "FailureRow Reason TaskEvent TaskStatus TimeHistogram",
+    "zq.client.insight": "DeadReason FailureRow FlowRow HistoryRow HistoryStep Reason TaskEvent TaskStatus TimeHistogram",
     "zq.client.namespaces": "AsyncNamespaces NamespaceLimits Namespaces NamespaceStatus",
     "zq.client.publications": "PublishReceipt PublishReceipts",
     "zq.client.pulled": "AsyncPulledTask PulledTask",

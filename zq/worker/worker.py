@@ -49,6 +49,8 @@ class Worker:
         spec: `module:name` or `file.py:name` that its child processes import to find the handlers; None: `owner` is
             looked for in the modules of this process when it starts, first in those of the handlers.
         owner: what is looked for: this worker, or the app that made it.
+        on_connected: called once in each run, when the coordinator has let it in, in a thread of the connection; None:
+            the log says so.
         child_stdout: descriptor to which plain functions in child processes print; None: standard error.
     """
 
@@ -108,6 +110,7 @@ class Worker:
         self.spec: str | None = None
         self.owner: object = self
         self.child_stdout: int | None = None
+        self.on_connected: Callable[[], None] | None = None
         self._run: WorkerRun | None = None
 
     def adopt(self, settings: Worker) -> None:
@@ -184,6 +187,7 @@ class Worker:
         refuse_while_loading(f"worker {self.name} is started")
         refuse_if_served(self.owner, f"worker {self.name} is started")
         self._run = WorkerRun(self, self.child_spec() if self.processes else None)
+        self._run.on_connected = self.on_connected
         self._run.start()
         return self._run
 
