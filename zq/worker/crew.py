@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import NamedTuple, Protocol
 
 from zq.keys.own import KeySource
+from zq.processes.pulse import Pulse
 from zq.wire.namespaces import Namespace
 from zq.worker.child_runner import ChildRunner
 from zq.worker.child_start import Source
@@ -38,6 +39,7 @@ class RunSettings(Protocol):
     tasks_per_child: int | None
     child_memory_max: int | None
     key: KeySource | None
+    pulse: Pulse
 
 
 class Slots(NamedTuple):

@@ -76,6 +76,7 @@ class WorkerRun:
         places = slots.plain + slots.coroutines
         self.bench = Bench(places, slots.coroutine_queues, slots.coroutines)
         self.next_look_at = float("inf")
+        self.pulse = settings.pulse
         self.session: WorkerSession = RunSession(self, settings.name, tuple(settings.handlers), places)
         self._link = Link(settings.address, self.session, f"zq-{settings.name}", settings.namespace, settings.key)
         self._reports: list[Report] = []
