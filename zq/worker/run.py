@@ -379,6 +379,7 @@ class WorkerRun:
         """Takes no more from now on; returns whether nobody else has begun that."""
         is_first = self._end.begin(timeout)
         if is_first:
+            self.pulse.stopping()
             left = self.bench.close()
             self._helm.note_change(is_ending=True)
             self._call(lambda: self._give_back(left))

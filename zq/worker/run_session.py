@@ -6,6 +6,7 @@ import logging
 from collections.abc import Iterable
 from typing import Protocol
 
+from zq.processes.pulse import Pulse
 from zq.sessions.worker import WorkerSession
 from zq.wire.messages import Done, Failed, Welcome
 from zq.worker.failure_log import FailureLog
@@ -19,6 +20,7 @@ class SessionWatcher(Protocol):
 
     failures: FailureLog
     next_look_at: float
+    pulse: Pulse
 
     def look(self, now: float) -> None: ...
 
@@ -48,13 +50,15 @@ class RunSession(WorkerSession):
 
     def tick(self, now: float) -> None:
         self._run.look(now)
+        if now >= (pulse := self._run.pulse).next_at:
+            pulse.beat(now, f"{'' if self.is_welcome else 'not '}connected, {len(self.hands)} leases in hand")
         super().tick(now)
         if self.name_is_taken and not self._is_told:
             self._is_told = True
             log.warning("worker %s waits for its name: %s", self.name, self.name_is_taken)
 
     def next_at(self) -> float:
-        return min(super().next_at(), self._run.next_look_at)
+        return min(super().next_at(), self._run.next_look_at, self._run.pulse.next_at)
 
     def failed(self, error: Exception) -> None:
         super().failed(error)  # by a refusal, too
