@@ -11,7 +11,6 @@ __version__ = "0.1.0"
 if TYPE_CHECKING:
     from zq.app.app import App as App
     from zq.app.middleware import Middleware as Middleware
-    from zq.app.middleware import Submission as Submission
     from zq.app.task_function import Arguments as Arguments
     from zq.app.task_function import AsyncTypedReceipt as AsyncTypedReceipt
     from zq.app.task_function import TaskFunction as TaskFunction
@@ -30,7 +29,11 @@ if TYPE_CHECKING:
     from zq.client.group import AsyncGroup as AsyncGroup
     from zq.client.group import Group as Group
     from zq.client.group import GroupStatus as GroupStatus
+    from zq.client.insight import DeadReason as DeadReason
     from zq.client.insight import FailureRow as FailureRow
+    from zq.client.insight import FlowRow as FlowRow
+    from zq.client.insight import HistoryRow as HistoryRow
+    from zq.client.insight import HistoryStep as HistoryStep
     from zq.client.insight import Reason as Reason
     from zq.client.insight import TaskEvent as TaskEvent
     from zq.client.insight import TaskStatus as TaskStatus
@@ -89,6 +92,7 @@ if TYPE_CHECKING:
     from zq.errors import WorkerFencedError as WorkerFencedError
     from zq.errors import ZqError as ZqError
     from zq.executor import Executor as Executor
+    from zq.handling.hooks import Submission as Submission
     from zq.keys.key import Key as Key
     from zq.server.embedded import Coordinator as Coordinator
     from zq.server.host import HostOptions as HostOptions
@@ -107,7 +111,8 @@ if TYPE_CHECKING:
 
 _NAMES = {
     "zq.app.app": "App",
-    "zq.app.middleware": "Middleware Submission",
+    "zq.app.middleware": "Middleware",
+    "zq.handling.hooks": "Submission",
     "zq.app.task_function": "Arguments AsyncTypedReceipt TaskFunction TypedReceipt",
     "zq.client.async_client": "AsyncClient",
     "zq.client.browsing": "StateFilter TaskFilters",
@@ -115,7 +120,7 @@ _NAMES = {
     "zq.client.dead_letters": "AsyncDeadLetters DeadLetter DeadLetters ReplayStatus",
     "zq.client.events": "AsyncEventStream Event EventStream",
     "zq.client.group": "AsyncGroup Group GroupStatus",
-    "zq.client.insight": "FailureRow Reason TaskEvent TaskStatus TimeHistogram",
+    "zq.client.insight": "DeadReason FailureRow FlowRow HistoryRow HistoryStep Reason TaskEvent TaskStatus TimeHistogram",
     "zq.client.namespaces": "AsyncNamespaces NamespaceLimits Namespaces NamespaceStatus",
     "zq.client.publications": "PublishReceipt PublishReceipts",
     "zq.client.pulled": "AsyncPulledTask PulledTask",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from tests.core.desk import Desk, assigned
+from tests.core.desk import Desk, assigned, done
 from zq.core.coordinator import Machine
 from zq.core.insight.queries import QUERIES
 from zq.core.rights.guard import Guard
@@ -90,6 +90,9 @@ def furnish(desk: GuardedDesk) -> None:
         must(desk, Command(7, "start-replay", {"id": ids["r"], "queue": queue, "rate": 0.001}), Answer)
         spoilt = pulled(desk, BOSS, queue)
         must(desk, Settle(8, None, (), (Failed(spoilt.token, spoilt.id, 0, "dropped", 1000.0, False),)), Settled)
+        sent = pulled(desk, BOSS, queue, 901)
+        forward = done(sent)._replace(forwards=(task(f"{namespace}/x-{name}", queue),))
+        must(desk, Settle(9, None, (forward,), ()), Settled)
         worker = desk.let(f"worker of {queue}", "worker")
         assert isinstance(desk.say(worker, Hello(ids["v"], "1", (queue,), 0, 1, ()))[0], Welcome)
         desk.say(worker, About("oven", 7, 0, 1, False, None))
@@ -154,7 +157,7 @@ def words(verb: str, queue: str, *, unknown: bool = False) -> Any:
             return Hello(named(queue, "mine"), "1", (queue,), 0, 1, ())
         case "tasks":
             return Query(1, verb, {"state": "any"})
-        case "queue":
+        case "queue" | "history":
             return Query(1, verb, {"queue": queue})
         case "task" | "payload" | "why" | "trace":
             return Query(1, verb, of_id)
@@ -170,7 +173,7 @@ def words(verb: str, queue: str, *, unknown: bool = False) -> Any:
             return Command(1, verb, of_id)
         case "set-schedule":
             return Command(1, verb, {"name": s, "is_paused": True})
-        case "delete-schedule":
+        case "delete-schedule" | "run-schedule":
             return Command(1, verb, {"name": s})
         case "start-replay":
             return Command(1, verb, {"id": "a/fresh", "rate": 1.0, "queue": queue})

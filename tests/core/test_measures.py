@@ -6,10 +6,13 @@ from typing import Any
 
 import pytest
 
-from tests.core.desk import WALL, Desk, assigned, done, failed
+from tests.core.desk import CLIENT, WALL, Desk, assigned, done, failed
+from zq.core.insight.dead_reasons import common_reason
 from zq.core.measures import failures, timed
+from zq.core.measures.flows import Flows, topic_of, topic_origin
 from zq.core.measures.times import BUCKETS, Histogram
-from zq.wire.messages import Assignment, Held, Started
+from zq.wire.batch import encode_payload, pack_payloads
+from zq.wire.messages import Assignment, Batch, Command, Group, Held, Open, Options, Publish, Schedule, Started
 from zq.wire.questions import TIME_BOUNDS
 
 W = b"worker-1"
@@ -170,6 +173,98 @@ def test_a_lost_attempt_is_among_the_failures() -> None:
     (lost,) = desk.query("failures")
     assert (lost["id"], lost["worker"], lost["is_dead"]) == ("a", "worker-1", False)
     assert "was silent" in lost["error"]
+
+
+def test_ways_between_queues_are_counted() -> None:
+    desk = Desk()
+    batch = Batch("box", "delivery", Options(), *pack_payloads([encode_payload(i) for i in range(3)]))
+    desk.say(CLIENT, Open(1, Group("g", 2, "all", False, "report", Options())))
+    desk.command("bind", pattern="orders.*", queue="q")
+    desk.say(CLIENT, Publish(2, "news", "orders.new", Options(), True, *pack_payloads([encode_payload(1)])))
+    desk.submit("m", 2, group=("g", (0,)))
+    desk.submit("d", max_attempts=1, on_dead="complaints", queue="dying")
+    mine = {one.id: one for one in take(desk, 10, ("q", "dying"))}
+    pass_time(desk, 1)
+    desk.settle(W, done(mine["news.1"])._replace(forwards=(batch,)), done(mine["m"]), failed(mine["d"]))
+
+    assert [(row["origin"], row["target"], row["tasks"], row["last_time"]) for row in desk.query("flows")] == [
+        ("dying", "complaints", 1, WALL + 1),
+        ("q", "delivery", 3, WALL + 1),
+        ("q", "report", 1, WALL + 1),
+        ("topic:orders.new", "q", 1, WALL),
+    ]
+    assert [row["target"] for row in desk.query("flows", limit=1, cursor=None)["rows"]] == ["complaints"]
+    assert desk.query("flows", namespace="a") == []
+
+
+def test_ways_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("zq.core.measures.flows.FLOWS_MAX", 2)
+    ways = Flows()
+    for target in ("a", "b", "a", "c"):
+        ways.note("q", target, 1, 0.0)
+
+    assert [target for _, target, _ in ways.after("", "")] == ["a", "c"], "the one that was not taken for longest goes"
+
+
+@pytest.mark.parametrize(
+    ("topic", "origin"), [("orders.new", "topic:orders.new"), ("team/eu/orders.new", "team/eu/topic:orders.new")]
+)
+def test_a_topic_is_an_origin_inside_of_its_namespace(topic: str, origin: str) -> None:
+    assert topic_origin(topic) == origin
+    assert topic_of(origin) == topic
+    assert topic_of("team/orders") is None
+
+
+def test_dead_letters_are_counted_by_what_their_reasons_have_in_common() -> None:
+    desk = Desk()
+    for number in range(1200):
+        desk.submit(f"t{number}", queue="q" if number % 3 else "other")
+        reason = f"RuntimeError: no dough for order {number} (0x7f{number:04x})\nTraceback" if number % 2 else "burnt"
+        desk.command("bury", id=f"t{number}", reason=reason)
+        pass_time(desk, 1)
+    first = desk.ask("dead-reasons")
+    assert first["cursor"] is not None, "a question may look at so many only"
+    rows = desk.query("dead-reasons")
+
+    sums: dict[tuple[str, str], int] = {}
+    for one in rows:
+        sums[one["queue"], one["reason"]] = sums.get((one["queue"], one["reason"]), 0) + one["count"]
+    common = "RuntimeError: no dough for order # (#)"
+    assert sums == {("q", common): 400, ("q", "burnt"): 400, ("other", common): 200, ("other", "burnt"): 200}
+    assert min(one["oldest_time"] for one in rows) == WALL
+    assert max(one["newest_time"] for one in rows) == WALL + 1199
+    assert {one["queue"] for one in desk.query("dead-reasons", queue="q")} == {"q"}
+    assert desk.query("dead-reasons", namespace="a") == []
+
+
+@pytest.mark.parametrize(
+    ("reason", "common"),
+    [
+        ("no dough", "no dough"),
+        ("order-17 of 3.5 kg burnt", "order-# of #.# kg burnt"),
+        ("task 8f14e45f-ceea-467e-adb1-0f5b2e4c9a11 gone", "task # gone"),
+        ("<Oven at 0x7fAB>\n  more", "<Oven at #>"),
+        ("defaced facade", "defaced facade"),
+        (" \n\n", ""),
+        ("a" * 5000 + "1", "a" * 120),
+    ],
+)
+def test_what_reasons_have_in_common(reason: str, common: str) -> None:
+    assert common_reason(reason) == common
+
+
+def test_a_schedule_runs_at_once_and_keeps_its_times() -> None:
+    desk = Desk()
+    desk.say(CLIENT, Schedule(1, Batch("s", "q", Options(), *pack_payloads([b"1"])), 60.0, None, "UTC", "skip"))
+    desk.command("set-schedule", name="s", is_paused=True)
+    before = desk.query("schedule", name="s")
+    row_now = desk.command("run-schedule", name="s")
+
+    assert desk.task(row_now["last_id"])["state"] == "waiting"
+    assert row_now == {**before, "fired": 1, "last_time": WALL, "last_id": row_now["last_id"]}
+    desk.command("drain", queue="q")
+    (refused,) = desk.say(CLIENT, Command(3, "run-schedule", {"name": "s"}))
+    assert (refused.code, "draining" in refused.text) == ("busy", True)
 
 
 def test_failures_are_bounded() -> None:

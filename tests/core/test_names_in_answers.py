@@ -89,6 +89,7 @@ ARGUMENTS: dict[str, list[dict[str, Any]]] = {
     "purge-dead": [{"queue": "q"}],
     "bury": [{"id": "odd"}],
     "set-schedule": [{"name": "nightly", "every": 5.0}],
+    "run-schedule": [{"name": "nightly"}],
     "delete-schedule": [{"name": "nightly"}],
     **{verb: [{"queue": "held"}] for verb in ("set-queue", "pause", "drain", "resume")},
     "purge": [{"id": "o1", "queue": "lines"}],

@@ -77,7 +77,7 @@ MESSAGES: dict[str, tuple[str, str]] = {
     "forward": (ALL, FORBIDDEN),
 }
 
-LISTS = "status queues workers failures replays schedules groups bindings operations namespaces"
+LISTS = "status queues workers failures flows dead-reasons replays schedules groups bindings operations namespaces"
 BY_ID = "task payload why trace group"
 
 QUERY_TABLE: dict[str, tuple[str, str]] = {
@@ -86,6 +86,7 @@ QUERY_TABLE: dict[str, tuple[str, str]] = {
     "schedule": (CALLER, HIDDEN),
     "tasks": (CALLER, UNSEEN),
     "queue": (CALLER, FORBIDDEN),
+    "history": (CALLER, FORBIDDEN),
     "match": (CALLER, "unseen, or forbidden in another namespace"),
 }
 
@@ -94,6 +95,7 @@ COMMAND_TABLE: dict[str, tuple[str, str]] = {
     "bury": (CALLER, HIDDEN),
     "set-schedule": (CALLER, HIDDEN),
     "delete-schedule": (CALLER, HIDDEN),
+    "run-schedule": (CALLER, HIDDEN),
     "replay": (ADMIN, FORBIDDEN),
     "start-replay": (ADMIN, FORBIDDEN),
     "stop-replay": (ADMIN, HIDDEN),

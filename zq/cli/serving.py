@@ -21,6 +21,7 @@ from zq.wire.address import check_bind_address
 from zq.wire.retry import RetryPolicy
 
 if TYPE_CHECKING:
+    from zq.cli.web.child import DashboardChild
     from zq.server.host import HostOptions
     from zq.server.loop import Server
     from zq.worker.worker import Worker
@@ -68,7 +69,7 @@ def _option(name: str, text: str) -> typer.models.OptionInfo:
 
 def coordinator(
     data: Annotated[Path, _option("data", "Directory of the LMDB store; it is made if need be, and locked.")] = Path("orders.zq"),
-    bind: Annotated[str, _option("bind", "ZeroMQ address to listen on; port * takes a free one.")] = "tcp://127.0.0.1:7700",
+    bind: Annotated[str | None, typer.Option("--bind", envvar="ZQ_BIND", help="ZeroMQ address to listen on; port * takes a free one. [default: that of ZQ_ADDRESS, else tcp://127.0.0.1:7700]", show_default=False)] = None,
     heartbeat_interval: Annotated[float, _option("heartbeat-interval", "Seconds between the pings of a worker.")] = DEFAULTS.heartbeat_interval,
     suspect_after: Annotated[float, _option("suspect-after", "Seconds of silence after which a worker gets no new tasks.")] = DEFAULTS.suspect_after,
     gone_after: Annotated[float, _option("gone-after", "Seconds of silence after which its tasks are lost; also the grace after a restart.")] = DEFAULTS.gone_after,
@@ -91,6 +92,8 @@ def coordinator(
     keys: Annotated[Path | None, _option("keys", "Directory of the keys that are let in (zq keys); without it everybody is.")] = None,
     audit: Annotated[Path | None, _option("audit", "File for a line about each deed of administration; without it they are logged. It needs --keys.")] = None,
     insecure_bind: Annotated[bool, _option("insecure-bind", "Allow an address that other machines can reach without --keys, that is without authentication.")] = False,
+    dashboard: Annotated[str | None, _option("dashboard", "HOST:PORT of a dashboard in a process beside it, such as 127.0.0.1:7780 (the extra dashboard).")] = None,
+    dashboard_key: Annotated[str | None, _option("dashboard-key", "File of the key that the dashboard shows; with --keys it needs one of an admin.")] = None,
     log_level: LogLevel = "info",
 ) -> None:  # fmt: skip
     """Run a coordinator until SIGTERM or Ctrl-C. What it accepted is on disk.
@@ -121,14 +124,29 @@ def coordinator(
             schedules_max=schedules_max,
             peer_limits=PeerLimits.parse(peer_limits),
         )
+        bind = bind or _address_to_bind()
         _check_reach(bind, keys, insecure_bind=insecure_bind)
         store = LmdbOptions(map_bytes=map_mib * MIB, free_bytes_min=disk_free_mib * MIB)
-        host = _prepare_host(connections_max, memory_max_mib)
+        host, beside = (
+            _prepare_host(connections_max, memory_max_mib),
+            _prepare_dashboard(dashboard, dashboard_key, keys),
+        )
         server = Server(
             data, bind=bind, options=options, keys=keys, audit=audit, store_options=store, host_options=host
         )
         configure_log(log_level)
-        _serve(server)
+        _serve(server, beside)
+
+
+def _address_to_bind() -> str:
+    """Returns the address at which clients and workers of this environment look for a coordinator."""
+    from zq.wire.address import DEFAULT_ADDRESS
+
+    address = os.environ.get("ZQ_ADDRESS")
+    if not address:
+        return DEFAULT_ADDRESS
+    echo(f"zq coordinator listens on {address}, which ZQ_ADDRESS says; --bind or ZQ_BIND names another", err=True)
+    return address
 
 
 def _check_reach(bind: str, keys: Path | None, *, insecure_bind: bool) -> None:
@@ -152,7 +170,21 @@ def _prepare_host(connections_max: int | None, memory_max_mib: int | None) -> Ho
     return HostOptions(connections_max=connections_max, memory_max=memory_max)
 
 
-def _serve(server: Server) -> None:
+def _prepare_dashboard(bind: str | None, key: str | None, keys: Path | None) -> DashboardChild | None:
+    """Returns the dashboard that goes with a coordinator, if any; raises ValueError for one that cannot be."""
+    if bind is None:
+        return None
+    from zq.cli.web.child import DashboardChild
+
+    if keys is not None and key is None:
+        raise ValueError(
+            "with --keys a dashboard needs a key, too: give --dashboard-key FILE; "
+            f"zq keys new dashboard --role admin --keys {keys} makes one and lets it in"
+        )
+    return DashboardChild(bind, key)
+
+
+def _serve(server: Server, dashboard: DashboardChild | None) -> None:
     """Runs until a signal comes; a second one does what it does to any program."""
 
     def on_signal(number: int, frame: FrameType | None) -> None:  # noqa: ARG001 - the signature of signal handlers
@@ -175,8 +207,12 @@ def _serve(server: Server) -> None:
             "a task is completed at most once and executed at least once",
             err=True,
         )
+        if dashboard is not None:
+            dashboard.start(server.address)
         server.run()
     finally:
+        if dashboard is not None:
+            dashboard.stop()
         server.close()
         for one, handler in before.items():
             signal.signal(one, handler)
@@ -203,7 +239,8 @@ def worker(
         str, typer.Argument(help="The worker, app or pipeline to run, as module:attribute or path.py:attribute.")
     ],
     stage: Annotated[
-        str | None, typer.Option(help="The stage of a pipeline to work for.", show_default="all of them")
+        list[str] | None,
+        typer.Option(help="A stage of a pipeline to work for; repeatable.", show_default="all of them"),
     ] = None,
     processes: Annotated[
         int | None,
@@ -249,8 +286,8 @@ def worker(
     with exit_codes():
         from zq.processes.references import PART_SEPARATOR
 
-        if stage is not None:
-            spec = f"{spec}{PART_SEPARATOR}{stage}"
+        if stage:
+            spec = f"{spec}{PART_SEPARATOR}{','.join(stage)}"
         found = _load_worker(spec)
         if address:
             os.environ["ZQ_ADDRESS"] = address  # where handlers submit, also those in child processes
@@ -313,7 +350,8 @@ def work_watched(runner: Worker, *, burst: bool, health_file: Path | None = None
     if not runner.handlers:
         raise ValueError(f"worker {runner.name} has no handler; register one with @worker.task(queue)")
     runner.pulse = Pulse(ServiceManager.take(), health_file)
-    echo(f"zq worker {runner.name} takes tasks of {', '.join(runner.handlers)} from {runner.address}", err=True)
+    takes = f"zq worker {runner.name} takes tasks of {', '.join(runner.handlers)} from {runner.address}"
+    runner.on_connected = lambda: echo(takes, err=True)  # what is not let in must not look as if it were
     try:
         runner.run(burst=burst)
     finally:

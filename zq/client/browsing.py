@@ -1,15 +1,26 @@
-"""Looking for tasks as a program does it: `client.tasks(...)`, which asks for one page after the other as they are
-wanted.
+"""Looking for tasks, and at what was counted, as a program does it: `client.tasks(...)`, which asks for one page after
+the other as they are wanted, `client.history(...)` and their like.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any, Literal, TypedDict, Unpack
+from dataclasses import replace
+from typing import Any, Literal, TypedDict, Unpack, get_args
 
 from zq.client.calls import Calls
 from zq.client.driving import Call, understood
-from zq.client.insight import TaskStatus, status_of
+from zq.client.insight import (
+    DeadReason,
+    FailureRow,
+    FlowRow,
+    HistoryRow,
+    HistoryStep,
+    TaskStatus,
+    history_row,
+    status_of,
+    values_of,
+)
 from zq.errors import TaskUnknownError
 from zq.submit_options import check_count, check_name, check_patience, make_header_list
 from zq.wire.batch import decode_payload
@@ -153,3 +164,39 @@ def payload(calls: Calls, id: str) -> Call[Any]:
             id, "its payload is not there, or no longer: it is kept until a task has ended, or with the dead"
         )
     return decode_payload(found)
+
+
+@understood
+def history(calls: Calls, queue: str | None, step: HistoryStep, since: float | None) -> Call[list[HistoryRow]]:
+    """Asks for the history of a queue, or of all."""
+    if step not in get_args(HistoryStep):
+        raise ValueError(f"expected step as 10 or 300 seconds, got {step!r}")
+    asked = {"queue": None if queue is None else check_name("queue", queue), "step": step, "since": since}
+    return [history_row(row) for row in (yield from rows(calls, "history", asked))]
+
+
+@understood
+def failures(calls: Calls, queue: str | None, limit: int) -> Call[list[FailureRow]]:
+    """Asks for the last failures."""
+    asked = {"queue": None if queue is None else check_name("queue", queue), "limit": limit}
+    return values_of(FailureRow, (yield from calls.query("failures", asked))["rows"])
+
+
+@understood
+def flows(calls: Calls) -> Call[list[FlowRow]]:
+    """Asks which ways tasks took."""
+    return values_of(FlowRow, (yield from rows(calls, "flows", {})))
+
+
+@understood
+def dead_reasons(calls: Calls, queue: str | None) -> Call[list[DeadReason]]:
+    """Asks why tasks are dead, and puts together what several pages say; the most frequent reason first."""
+    asked = {"queue": None if queue is None else check_name("queue", queue)}
+    sums: dict[tuple[str, str], DeadReason] = {}
+    for one in values_of(DeadReason, (yield from rows(calls, "dead-reasons", asked))):
+        known = sums.get((one.queue, one.reason), replace(one, count=0))
+        oldest, newest = min(known.oldest_time, one.oldest_time), max(known.newest_time, one.newest_time)
+        sums[one.queue, one.reason] = replace(
+            one, count=known.count + one.count, oldest_time=oldest, newest_time=newest
+        )
+    return sorted(sums.values(), key=lambda one: -one.count)

@@ -5,14 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Any, Self, Unpack
 
-from zq.client import insight
+from zq.client import browsing, insight
 from zq.client.browsing import StateFilter, TaskFilters, payload, query, search
-from zq.client.calls import ClientFace, outcome_of
+from zq.client.calls import outcome_of
 from zq.client.driving import Abandon, Blocking, Driver
 from zq.client.events import EventStream
 from zq.client.flow import Entry, entry_of, unless_refused
 from zq.client.group import Group, submit_group
-from zq.client.insight import FailureRow, Reason, TaskEvent, TaskStatus
+from zq.client.hooking.client_face import ClientFace
+from zq.client.insight import FailureRow, FlowRow, HistoryRow, HistoryStep, Reason, TaskEvent, TaskStatus
 from zq.client.publications import PublishReceipt, PublishReceipts, publish_many, publish_one
 from zq.client.pulled import PulledTask, read_handle, settle_together
 from zq.client.receipt import Receipt, Receipts
@@ -43,6 +44,8 @@ class Client(ClientFace[Driver]):
         namespace: in which all names are that are given; None takes ZQ_NAMESPACE from the environment, "" is none.
         key: a `zq.Key`, or the path of its file, for a coordinator with keys; None takes the path in ZQ_KEY from the
             environment, "" is none. For a coordinator inside of this program it need not be given.
+        middleware: hooks around submitting, pulling and settling; see `zq.Middleware`. None: those that are everywhere
+            (`zq.telemetry`), which are nearly always none.
 
     A coordinator that does not let the key in, or whose own key is none of those that the key trusts, ends what waits
     with AccessDeniedError, and so does one that does not let the key do what was asked; every call may raise that.
@@ -327,6 +330,25 @@ class Client(ClientFace[Driver]):
         """
         return self._run(insight.trace(self._calls, id))
 
+    def history(
+        self, queue: str | None = None, *, step: HistoryStep = 10, since: float | None = None
+    ) -> list[HistoryRow]:
+        """Returns what happened in each step of time in which something did, the oldest first; over restarts, too.
+
+        Args:
+            queue: in this one, if it was one of the 100 with most traffic in the step; None for all together.
+            step: seconds, 10 (kept for an hour) or 300 (for a week).
+            since: wall, seconds since 1970; None for all there is.
+
+        Raises:
+            RemoteProtocolError: there is no such queue; else as `status`.
+        """
+        return self._run(browsing.history(self._calls, queue, step, since))
+
+    def flows(self) -> list[FlowRow]:
+        """Returns the ways that tasks took between queues since the coordinator was started; raises as `status`."""
+        return self._run(browsing.flows(self._calls))
+
     def failures(self, queue: str | None = None, *, limit: int = 100) -> list[FailureRow]:
         """Returns the last attempts that failed or were lost, the newest first; it remembers 100 of them since it was
         started. Raises as `status`.
@@ -335,7 +357,7 @@ class Client(ClientFace[Driver]):
             queue: of this one; None for all.
             limit: how many at most.
         """
-        return self._run(insight.failures(self._calls, queue, limit))
+        return self._run(browsing.failures(self._calls, queue, limit))
 
     def tasks(
         self, state: StateFilter = "waiting", *, limit: int | None = None, **filters: Unpack[TaskFilters]

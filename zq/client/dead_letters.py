@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from zq.client.browsing import rows, search
+from zq.client.browsing import dead_reasons, rows, search
 from zq.client.calls import Calls, Face
 from zq.client.driving import AsyncDriver, Call, Driver, understood
-from zq.client.insight import value_of, values_of
+from zq.client.insight import DeadReason, value_of, values_of
 
 BURIED = "buried by a client"
 """Why a task was buried, when nothing else is said."""
@@ -115,6 +115,12 @@ class DeadLetters(Face[Driver]):
         """Gives dead letters up for good, as `replay` finds them; returns how many."""
         return self._run(_purge(self._calls, id, queue, reason, limit))
 
+    def reasons(self, *, queue: str | None = None) -> list[DeadReason]:
+        """Returns why tasks are dead: how many dead letters of a queue have the same reason, but for ids and numbers in
+        it; the most frequent first. All dead letters are read for it, a page at a time.
+        """
+        return self._run(dead_reasons(self._calls, queue))
+
     def list(self, *, queue: str | None = None, reason: str | None = None, limit: int = 100) -> list[DeadLetter]:
         """Returns dead letters, at most `limit`, the most urgent first."""
         return self._run(_list(self._calls, queue, reason, limit))
@@ -160,6 +166,10 @@ class AsyncDeadLetters(Face[AsyncDriver]):
     ) -> int:
         """As `DeadLetters.purge`."""
         return await self._run(_purge(self._calls, id, queue, reason, limit))
+
+    async def reasons(self, *, queue: str | None = None) -> list[DeadReason]:
+        """As `DeadLetters.reasons`."""
+        return await self._run(dead_reasons(self._calls, queue))
 
     async def list(self, *, queue: str | None = None, reason: str | None = None, limit: int = 100) -> list[DeadLetter]:
         """As `DeadLetters.list`."""

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar, Protocol, TypeVar
+from typing import Any, ClassVar, Literal, Protocol, TypeVar
 
 from zq.client.calls import Calls
 from zq.client.driving import Call, understood
-from zq.submit_options import check_name
 
 
 class _Dataclass(Protocol):
@@ -97,6 +96,52 @@ class FailureRow:
 
 
 @dataclass(frozen=True, slots=True)
+class HistoryRow:
+    """What happened in a step of time, in all queues or in one."""
+
+    time: float  # at which the step began; wall, seconds since 1970
+    accepted: int  # tasks that were new
+    done: int  # tasks that ended so, as `expired` and `cancelled`
+    failed: int  # attempts
+    dead: int  # tasks that became dead letters
+    expired: int
+    cancelled: int
+    retried: int  # attempts that were followed by another
+    lost: int  # tasks that were with a worker or pull that was gone
+    waiting: int  # tasks at the end of the step, as `scheduled` and `leased`
+    scheduled: int
+    leased: int
+    commits: int  # of the coordinator; 0 for a queue
+    wait: TimeHistogram | None  # of the step, as in `QueueStatus`; None: of nothing
+    run: TimeHistogram | None
+
+
+@dataclass(frozen=True, slots=True)
+class FlowRow:
+    """A way that tasks took, since the coordinator was started."""
+
+    origin: str  # the queue of the task that forwarded, of the members of a group, of the dead; or "topic:NAME"
+    target: str  # the queue to which they came
+    tasks: int
+    last_time: float  # when the last of them came; wall, seconds since 1970
+
+
+@dataclass(frozen=True, slots=True)
+class DeadReason:
+    """What the reasons of some dead letters of a queue have in common. Times are wall, in seconds since 1970."""
+
+    queue: str
+    reason: str  # the first line of them, with # in the place of ids and numbers, at most 120 characters
+    count: int
+    oldest_time: float  # when the first of them became one
+    newest_time: float
+
+
+HistoryStep = Literal[10, 300]
+"""Seconds of a step: of 10 there is an hour, of 300 a week."""
+
+
+@dataclass(frozen=True, slots=True)
 class Reason:
     """The reason why a task does not run at the moment, or that it does, or how it ended.
 
@@ -136,16 +181,14 @@ def why(calls: Calls, id: str) -> Call[Reason]:
     return Reason(id, row["code"], row["text"], row["details"])
 
 
+def history_row(row: Mapping[str, Any]) -> HistoryRow:
+    """Makes a row of the history of a row of the answer."""
+    return value_of(HistoryRow, {**row, "wait": histogram_of(row["wait"]), "run": histogram_of(row["run"])})
+
+
 def histogram_of(row: Mapping[str, Any] | None) -> TimeHistogram | None:
     """Makes a histogram of a map of an answer; None of none."""
     return None if row is None else value_of(TimeHistogram, row)
-
-
-@understood
-def failures(calls: Calls, queue: str | None, limit: int) -> Call[list[FailureRow]]:
-    """Asks for the last failures."""
-    asked = {"queue": None if queue is None else check_name("queue", queue), "limit": limit}
-    return values_of(FailureRow, (yield from calls.query("failures", asked))["rows"])
 
 
 @understood

@@ -43,6 +43,7 @@ class QueueStatus:
     accepted: int = 0  # tasks that were new in it, since it was made
     failed: int = 0  # attempts that failed, likewise
     retried: int = 0  # attempts that were followed by another
+    died: int = 0  # tasks that became dead letters
     lost: int = 0  # tasks that were with a worker or pull that was gone
     oldest_time: float | None = None  # when the task was accepted that waits for longest (wall); None: none waits
     alerts: tuple[str, ...] = ()  # that go on: "waiting", "age" or "dead", by the policies of that name

@@ -103,6 +103,12 @@ class Schedules(Face[Driver]):
         """
         return self._run(_set(self._calls, name, is_paused=False))
 
+    def run(self, name: str) -> ScheduleStatus:
+        """Submits the task of a schedule at once, paused or not; its times stay what they are. Returns the schedule,
+        whose `last_id` is that of the task. Raises BusyError while its queue drains or the store is full.
+        """
+        return self._run(_run(self._calls, name))
+
     def delete(self, name: str) -> bool:
         """Forgets a schedule; returns False when there is none of the name. Tasks that it has stored stay."""
         return self._run(_delete(self._calls, name))
@@ -158,6 +164,10 @@ class AsyncSchedules(Face[AsyncDriver]):
         """As `Schedules.resume`."""
         return await self._run(_set(self._calls, name, is_paused=False))
 
+    async def run(self, name: str) -> ScheduleStatus:
+        """As `Schedules.run`."""
+        return await self._run(_run(self._calls, name))
+
     async def delete(self, name: str) -> bool:
         """As `Schedules.delete`."""
         return await self._run(_delete(self._calls, name))
@@ -212,3 +222,8 @@ def _set(calls: Calls, name: str, **changes: Any) -> Call[ScheduleStatus]:
 
 def _delete(calls: Calls, name: str) -> Call[bool]:
     return calls.command("delete-schedule", {"name": name})
+
+
+@understood
+def _run(calls: Calls, name: str) -> Call[ScheduleStatus]:
+    return value_of(ScheduleStatus, (yield from calls.command("run-schedule", {"name": name})))

@@ -27,6 +27,8 @@ from zq.core.accounts import BusyRequestError
 from zq.core.admin import chores, commands
 from zq.core.arguments import InvalidRequestError
 from zq.core.insight import following, queries
+from zq.core.measures import rolling
+from zq.core.measures.steps import FINE_SECONDS
 from zq.core.opening import read_books
 from zq.core.options import NO_CALENDAR, Calendar, CoordinatorOptions, Now
 from zq.core.rights.guard import Guard
@@ -268,6 +270,9 @@ class Machine:
                 books.deadlines.chores.bring_forward(step.now)  # the others hear it in the next turns
             if books.waits.has_long_answers:
                 self._go_on(step)
+        if books.changed and books.deadlines.history.when > step.wall + FINE_SECONDS:
+            books.deadlines.history.when = rolling.end_of_step(step.wall)
+        books.measures.history.commits += 1
         following.flush(books, step)
         books.save(step.tx)
         self._ticked_at = step.now

@@ -5,6 +5,7 @@ asked for.
 from zq.core import tables
 from zq.core.admin.operations import resume_all
 from zq.core.bindings import Binding
+from zq.core.measures.rolling import end_of_step
 from zq.core.options import CoordinatorOptions, Now
 from zq.core.state.batch import mask_of
 from zq.core.state.books import Books
@@ -38,6 +39,9 @@ def read_books(options: CoordinatorOptions, now: Now, tx: Transaction) -> Books:
     for key, record in list(tx.scan(tables.LEASES)):
         _read_lease(books, now, tx, tables.token_of(key), record)
     books.tallies.count({})
+    books.tallies.before.clear()
+    books.measures.history.read(tx)
+    books.deadlines.history.when = end_of_step(now.wall)  # what the life before has not written is written then
     books.save(tx)
     return books
 

@@ -73,7 +73,7 @@ def page(
         InvalidRequestError: limit or cursor cannot be.
     """
     most = limit_in(arguments, PAGE_ROWS_USUAL)
-    key = _cursor_in(arguments, first)
+    key = cursor_in(arguments, first)
     budget = Budget()
     rows: list[dict[str, Any]] = []
     size = 0
@@ -82,7 +82,7 @@ def page(
         row_size = 0 if row is None else len(tables.pack(row))
         is_full = len(rows) == most or (rows and size + row_size > PAGE_BYTES_MAX)
         if is_full or (budget.is_spent and is_begun):
-            return {"rows": rows, "cursor": _cursor(key)}
+            return {"rows": rows, "cursor": cursor_of(key)}
         key, is_begun = found, True
         budget.spend(1)
         if row is not None:
@@ -92,11 +92,13 @@ def page(
     return {"rows": rows, "cursor": None}
 
 
-def _cursor(key: str | bytes | int) -> str:
+def cursor_of(key: str | bytes | int) -> str:
+    """Returns the cursor of a page that ends with a key."""
     return bytes(tables.pack(key)).hex()
 
 
-def _cursor_in(arguments: dict[str, Any], first: K) -> K:
+def cursor_in(arguments: dict[str, Any], first: K) -> K:
+    """Returns the key after which a page begins; `first` when none is named."""
     value = optional_text_in(arguments, "cursor")
     if value is None:
         return first

@@ -31,6 +31,7 @@ versions.
 | bindings | number u32 | pattern, queue, headers |
 | namespaces | namespace | max_tasks, max_bytes |
 | chores | verb, 0, id | reason, key of the one it is part of, at which index it is, count, how many are part of it |
+| measures | see `zq.core.measures.steps` | what was counted in a step of time, over all queues and in some |
 | publications | publication id | queue and batch id of everything that it became |
 
 A *line* is queue number u32, kind u8, length of key u16, key: the tasks of a queue that share a key and take turns
@@ -74,11 +75,12 @@ MEMBERS: Final = "members"
 ROSTER: Final = "roster"
 BINDINGS: Final = "bindings"
 PUBLICATIONS: Final = "publications"
+MEASURES: Final = "measures"
 
 TABLES: Final = (
     META, QUEUES, PENDING, SCHEDULED, PARKED, LINES, DEAD, PROGRESS, LEASES, INDEX, RESULTS, FINISHED, HISTORY,
     EXPIRY, REPLAYS, OPERATIONS, UNIQUE, SCHEDULES, GROUPS, MEMBERS, ROSTER, BINDINGS, PUBLICATIONS, NAMESPACES,
-    CHORES,
+    CHORES, MEASURES,
 )  # fmt: skip
 
 AT_PENDING, AT_SCHEDULED, AT_DEAD, AT_ENDED, AT_PARKED = range(5)

@@ -63,6 +63,9 @@ NAMES_IN_QUERIES: Final[dict[str, Question]] = {
     "tasks": _listing("queue worker", "id", "queue", "worker"),
     "payload": _question("id"),
     "failures": _listing("queue", "queue", "id", "worker"),
+    "history": _listing("queue"),
+    "flows": _listing("", "origin", "target"),
+    "dead-reasons": _listing("queue", "queue"),
     "queues": _listing("", "name"),
     "queue": _question("queue", "name"),
     "workers": _listing("", *_WORKER),
@@ -80,8 +83,11 @@ NAMES_IN_QUERIES: Final[dict[str, Question]] = {
 }
 
 LISTINGS: Final = frozenset(
-    ("queues", "workers", "failures", "replays", "schedules", "groups", "bindings", "operations", "namespaces")
-)
+    (
+        "queues", "workers", "failures", "history", "flows", "dead-reasons", "replays", "schedules", "groups", "bindings",
+        "operations", "namespaces",
+    )
+)  # fmt: skip
 """Queries that are answered by pages and, but for `tasks`, which a program reads page by page, wanted as a whole."""
 
 NAMES_IN_COMMANDS: Final[dict[str, Question]] = {
@@ -93,6 +99,7 @@ NAMES_IN_COMMANDS: Final[dict[str, Question]] = {
     "bury": _question("id"),
     "set-schedule": _question("name", *_SCHEDULE),
     "delete-schedule": _question("name"),
+    "run-schedule": _question("name", *_SCHEDULE),
     "set-queue": _question("queue", "name"),
     "pause": _question("queue", "name"),
     "drain": _question("queue", "name"),

@@ -169,6 +169,10 @@ def _delete_schedule(books: Books, step: Step, arguments: dict[str, Any]) -> boo
     return schedules.delete(books, step, text_in(arguments, "name"))
 
 
+def _run_schedule(books: Books, step: Step, arguments: dict[str, Any]) -> dict[str, Any]:
+    return schedules.run_now(books, step, text_in(arguments, "name"))
+
+
 COMMANDS: dict[str, Callable[[Books, Step, dict[str, Any]], Any]] = {
     "retry": _retry,
     "replay": _replay,
@@ -178,6 +182,7 @@ COMMANDS: dict[str, Callable[[Books, Step, dict[str, Any]], Any]] = {
     "bury": _bury,
     "set-schedule": _set_schedule,
     "delete-schedule": _delete_schedule,
+    "run-schedule": _run_schedule,
     "set-queue": _set_queue,
     "pause": _pause,
     "drain": _drain,

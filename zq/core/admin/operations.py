@@ -22,6 +22,7 @@ from zq.core import tables
 from zq.core.admin import moving
 from zq.core.admin.policies import set_policies
 from zq.core.arguments import InvalidRequestError, name_in, optional_name_in, prefix, queue_in
+from zq.core.measures.rolling import totals_of
 from zq.core.pages import Budget, Page, page
 from zq.core.state import places
 from zq.core.state.batch import StoredBatch
@@ -285,6 +286,7 @@ def _forget(books: Books, step: Step, queue: Queue) -> None:
     """Forgets a queue in which nothing is left; who asks for its name makes it anew, workers and pulls at once."""
     for replay in [one for one in books.replays.values() if queue.name in (one.queue, one.to)]:
         dead_letters.stop_replay(books, step, replay.id)
+    books.measures.history.leave_out(step.tx, totals_of(queue.counts()))
     books.remove_queue(step, queue)
     if not (queue.workers or queue.pull_waits):
         return

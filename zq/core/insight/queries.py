@@ -8,7 +8,7 @@ from zq.core import tables
 from zq.core.admin import namespaces, operations
 from zq.core.admin.workers import worker_row
 from zq.core.arguments import InvalidRequestError, checked, flag_in, limit_in, optional_name_in, prefix, text_in
-from zq.core.insight import browsing, reasons, task_rows, traces
+from zq.core.insight import browsing, dead_reasons, flowing, histories, reasons, task_rows, traces
 from zq.core.insight.lookup import Sight, look
 from zq.core.measures.failures import FAILURES_KEPT
 from zq.core.measures.queue_rows import SHOWN_COUNTS, SHOWN_TOTALS, queue_fields, queue_row
@@ -233,6 +233,9 @@ QUERIES: dict[str, Callable[[Books, Step, dict[str, Any]], Any]] = {
     "queue": _queue,
     "workers": _workers,
     "failures": _failures,
+    "history": histories.history,
+    "flows": flowing.flows,
+    "dead-reasons": dead_reasons.dead_reasons,
     "replays": _replays,
     "schedules": _schedules,
     "schedule": _schedule,

@@ -53,4 +53,9 @@ def cut_error(error: str) -> str:
 
 def line_of(text: str) -> str:
     """Returns the first line of a text that says something, cut."""
-    return next((line.strip() for line in text.splitlines() if line.strip()), "")[:ERROR_CHARS]
+    return first_line(text)[:ERROR_CHARS]
+
+
+def first_line(text: str) -> str:
+    """Returns the first line of a text that says something."""
+    return next((line.strip() for line in text.splitlines() if line.strip()), "")

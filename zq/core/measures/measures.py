@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 from zq.core.measures.failures import Failures
+from zq.core.measures.flows import Flows
+from zq.core.measures.steps import History
 from zq.core.measures.timed import TimedQueues
 
 
 class Measures:
     """What the coordinator has counted since it was started; all of it is bounded."""
 
-    __slots__ = ("failures", "timed")
+    __slots__ = ("failures", "flows", "history", "timed")
 
     def __init__(self) -> None:
         self.timed = TimedQueues()
         self.failures = Failures()
+        self.flows = Flows()
+        self.history = History()

@@ -14,7 +14,7 @@ from zq.core.state.step import Step
 SHOWN_COUNTS: Final = ("scheduled", "leased", "dead", "done", "cancelled", "expired")
 """The counts of a queue, and of a status, that are shown as they are."""
 
-SHOWN_TOTALS: Final = ("accepted", "failed", "retried", "lost")
+SHOWN_TOTALS: Final = ("accepted", "failed", "retried", "lost", "died")
 """What has happened in a queue since it was made, likewise."""
 
 _SHOWN: Final = [(name, COUNT_NAMES.index(name)) for name in (*SHOWN_COUNTS, *SHOWN_TOTALS)]

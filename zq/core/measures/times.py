@@ -42,6 +42,10 @@ class Histogram:
     def copy(self) -> Histogram:
         return self.since(NOTHING_TIMED)
 
+    @property
+    def is_empty(self) -> bool:
+        return not any(self.buckets)
+
     def as_map(self) -> dict[str, Any]:
         """Returns it as answers show it (protocol 4)."""
         return {"count": sum(self.buckets), "sum": round(self.seconds, 6), "buckets": self.buckets.copy()}
@@ -53,8 +57,10 @@ NOTHING_TIMED: Final = Histogram()
 class Times:
     """How long the tasks of one queue waited and ran."""
 
-    __slots__ = ("run", "wait")
+    __slots__ = ("run", "seen_run", "seen_wait", "wait")
 
     def __init__(self) -> None:
         self.wait = Histogram()  # from when they were accepted or due until they were first assigned
         self.run = Histogram()  # from their start, or, where that is not known, from their assignment, to their end
+        self.seen_wait = NOTHING_TIMED  # as they were when the history was last written
+        self.seen_run = NOTHING_TIMED

@@ -294,7 +294,7 @@ def _arguments(view: View, ask: AskRow, arguments: dict[str, Any], *, to_change:
     if ask.is_of_all and not rights.has_every_queue:
         raise DeniedError(f"key {rights.name} may not do this: it has the rights to some queues only")
     if ask.needs_queue and not _is_about_own(rights, arguments):
-        raise DeniedError(f"key {rights.name} has to name a queue: it may not change all there are")
+        raise DeniedError(f"key {rights.name} has to name a queue: this is about all there are")
     seen = dict(arguments)
     for argument, subject in ask.subjects:
         value = arguments.get(argument)

@@ -85,6 +85,9 @@ QUERY_RIGHTS: Final[dict[str, AskRow]] = {
     "tasks": AskRow(CALLERS, _QUEUE),
     "payload": AskRow(CALLERS, _ID_OF_TASK),
     "failures": AskRow(CALLERS, _QUEUE),
+    "history": AskRow(CALLERS, _QUEUE, needs_queue=True),
+    "flows": AskRow(CALLERS),
+    "dead-reasons": AskRow(CALLERS, _QUEUE),
     "queues": AskRow(CALLERS),
     "queue": AskRow(CALLERS, _QUEUE),
     "workers": AskRow(CALLERS),
@@ -106,6 +109,7 @@ COMMAND_RIGHTS: Final[dict[str, AskRow]] = {
     "bury": AskRow(CALLERS, _ID_OF_TASK),
     "set-schedule": AskRow(CALLERS, (("name", Subject.SCHEDULE),)),
     "delete-schedule": AskRow(CALLERS, (("name", Subject.SCHEDULE),)),
+    "run-schedule": AskRow(CALLERS, (("name", Subject.SCHEDULE),)),
     "replay": AskRow(ADMINS, _DEAD, needs_queue=True),
     "start-replay": AskRow(
         ADMINS, (("id", Subject.REPLAY), ("queue", Subject.QUEUE), ("to", Subject.TARGET)), needs_queue=True

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import Any, Final
 
+from zq.core.measures.flows import topic_of
 from zq.core.rights.check import HIDDEN
 from zq.core.rights.rights import Rights
 from zq.core.rights.sums import status_sums
@@ -61,6 +62,16 @@ def _as_it_is(view: View, value: Any) -> Any:  # noqa: ARG001 - alike in shape
 
 def _of_queue(view: View, row: SeenRow) -> bool:
     return view.rights.may_see(row["queue"])
+
+
+def _of_flow(view: View, row: SeenRow) -> bool:
+    topic = topic_of(row["origin"])
+    rights = view.rights
+    if topic is None:
+        may_see_origin = rights.may_see(row["origin"])
+    else:
+        may_see_origin = bool(rights.namespaces) and rights.is_inside(topic)
+    return may_see_origin and rights.may_see(row["target"])
 
 
 def _of_queues(view: View, row: SeenRow) -> bool:
@@ -138,6 +149,9 @@ QUERY_VEILS: Final[dict[str, Callable[[View, Any], Any]]] = {
     "tasks": _rows(_of_queue),
     "payload": _as_it_is,
     "failures": _rows(_of_queue),
+    "history": _as_it_is,
+    "flows": _rows(_of_flow),
+    "dead-reasons": _rows(_of_queue),
     "queues": _rows(_named_queue),
     "queue": _as_it_is,
     "workers": _workers,

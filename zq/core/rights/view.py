@@ -9,13 +9,11 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from zq.core import tables
 from zq.core.rights.rights import EVERY_QUEUE, Rights
 from zq.core.rights.table import Subject
 from zq.core.state import places
 from zq.core.state.books import Books
 from zq.core.state.holder import Peer
-from zq.core.state.places import Known, Place
 from zq.core.state.step import Step
 from zq.core.tasks import groups, publishing, schedules
 
@@ -31,7 +29,7 @@ class View(NamedTuple):
     def has_task(self, id: str, *, to_change: bool = False) -> bool:
         """Whether a task or batch, if there is one, may be seen or changed."""
         known, _ = places.find_task(self.step, id)
-        return known is None or self._has_queue(queue_of(self.books, known), to_change=to_change)
+        return known is None or self._has_queue(places.queue_of(self.books, known), to_change=to_change)
 
     def has_group(self, id: str, *, to_change: bool = False) -> bool:
         """Whether a group, if there is one, may be seen or changed; also whether members may be put into it."""
@@ -96,14 +94,3 @@ class View(NamedTuple):
         if to_change:
             return queue is not None and self.rights.may_submit(queue)
         return self.rights.may_see(queue)
-
-
-def queue_of(books: Books, known: Known) -> str | None:
-    """Returns the name of the queue that something is in; None when it is not there any more."""
-    if known is None:
-        return None
-    key = known.key
-    if isinstance(known, Place) and known.where == tables.AT_SCHEDULED:
-        key = tables.split_due_key(key)[1]
-    queue = books.queues_by_number.get(tables.split_task_key(key)[0])
-    return None if queue is None else queue.name

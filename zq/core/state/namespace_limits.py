@@ -244,6 +244,9 @@ class Tallies:
         self.namespaces = Names()
         self._seen: dict[Queue, tuple[list[int], int]] = {}  # counts and bytes of each queue, as they are added up
         self._changed: dict[Queue, None] = {}
+        # What queues had counted when they first changed since the history was written (`zq.core.measures.rolling`);
+        # of so many of them.
+        self.before: dict[Queue, list[int]] = {}
 
     def add_queue(self, queue: Queue) -> None:
         self.queue_names.add(queue.name)
@@ -282,6 +285,8 @@ class Tallies:
                 now = (queue.counts(), queue.stored_bytes)
                 self._add(queue, seen, now)
                 self._seen[queue] = now
+                if queue not in self.before and len(self.before) < BEFORE_MAX:
+                    self.before[queue] = seen[0]
         self._changed.clear()
 
     def _add(self, queue: Queue, before: tuple[list[int], int], now: tuple[list[int], int]) -> None:
@@ -295,5 +300,10 @@ class Tallies:
 
 UNTALLIED_MAX: Final = 256
 """Queues that wait to be added up, and so what a question adds up at most, beside what its own step has changed."""
+
+BEFORE_MAX: Final = 2000
+"""Queues that are compared with what they were, for the history: a few milliseconds. Where more change in ten seconds,
+the history of single queues leaves the others out, and that over all queues nothing.
+"""
 
 NOTHING_COUNTED: Final = ([0] * len(COUNT_NAMES), 0)

@@ -430,3 +430,14 @@ def watch_expiry(books: Books, step: Step, batch: StoredBatch) -> None:
 def forget_expiry(step: Step, key: bytes) -> None:
     """Deletes a row of `expiry`."""
     step.tx.delete(tables.EXPIRY, key)
+
+
+def queue_of(books: Books, known: Known) -> str | None:
+    """Returns the name of the queue that something is in; None when it is not there any more."""
+    if known is None:
+        return None
+    key = known.key
+    if isinstance(known, Place) and known.where == tables.AT_SCHEDULED:
+        key = tables.split_due_key(key)[1]
+    queue = books.queues_by_number.get(tables.split_task_key(key)[0])
+    return None if queue is None else queue.name

@@ -43,13 +43,14 @@ NO_LANES: Final = (None,) * PRIORITIES
 NO_PLACES: Final[dict[bytes, bytes]] = {}
 """What a queue has before its first task: of a hundred thousand queues most have none."""
 
-COUNT_NAMES: Final = (*NAMES, "accepted", "failed", "retried", "lost")
+COUNT_NAMES: Final = (*NAMES, "accepted", "failed", "retried", "lost", "died")
 """What a queue counts: its tasks by state, and behind them what has happened in it since it was made."""
 
 ACCEPTED_AT: Final = len(NAMES)  # tasks that were new here
 FAILED_AT: Final = ACCEPTED_AT + 1  # attempts
 RETRIED_AT: Final = ACCEPTED_AT + 2
 LOST_AT: Final = ACCEPTED_AT + 3  # tasks that were in the hands of a holder that is gone
+DIED_AT: Final = ACCEPTED_AT + 4  # tasks that became dead letters
 
 RATE_WEIGHT = 0.3
 """Of the newest second, in the average rate of completions: settles within about five seconds."""
@@ -83,6 +84,7 @@ class QueueRecord(NamedTuple):
     failed: int
     retried: int
     lost: int
+    died: int
 
 
 class Queue:
@@ -361,6 +363,7 @@ class Queue:
             counts[FAILED_AT],
             counts[RETRIED_AT],
             counts[LOST_AT],
+            counts[DIED_AT],
         )
         return tables.pack(record)
 
@@ -374,7 +377,7 @@ class Queue:
         counts[DEAD], counts[DONE] = record.dead, record.done
         counts[CANCELLED], counts[EXPIRED] = record.cancelled, record.expired
         counts[PURGED] = record.purged
-        counts[ACCEPTED_AT:] = record.accepted, record.failed, record.retried, record.lost
+        counts[ACCEPTED_AT:] = record.accepted, record.failed, record.retried, record.lost, record.died
         self.lines, self.stored_bytes = record.lines, record.bytes
         for priority, count in enumerate(self.waiting):
             if count:

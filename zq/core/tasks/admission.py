@@ -133,9 +133,9 @@ def store(books: Books, step: Step, queue: Queue, wire: WireBatch) -> Accepted:
     return Accepted(wire.id, position, eta)
 
 
-def store_forwarded(books: Books, step: Step, own_group: str | None, done: Done) -> None:
-    """Stores what a completion opens and forwards, in its transaction and whatever the limits: what was accepted still
-    completes.
+def store_forwarded(books: Books, step: Step, origin: str, own_group: str | None, done: Done) -> None:
+    """Stores what a completion in queue `origin` opens and forwards, in its transaction and whatever the limits: what
+    was accepted still completes.
     """
     opened = [group for group in done.groups if groups.open_group(books, step, group)]
     fresh: list[WireBatch] = []
@@ -143,6 +143,7 @@ def store_forwarded(books: Books, step: Step, own_group: str | None, done: Done)
         if places.find(step, batch.id) is None:
             _store_once(books, step, batch)
             books.count("forwarded", batch.tasks)
+            books.measures.flows.note(origin, batch.queue, batch.tasks, step.wall)
             fresh.append(batch)
     groups.follow_moves(books, step, own_group, opened, fresh)
 

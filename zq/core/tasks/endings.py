@@ -14,6 +14,7 @@ from zq.core.state.batch import Forwarded, StoredBatch, bits, mask_bytes, span_o
 from zq.core.state.books import Books
 from zq.core.state.leases import Lease
 from zq.core.state.places import Dead
+from zq.core.state.queue import DIED_AT
 from zq.core.state.step import MOVED, EndedMembers, Notice, Step
 from zq.core.state.transitions import DONE, LEASED, NAMES, TaskState
 from zq.core.tables import AT_ENDED, split_task_key, task_key
@@ -161,6 +162,7 @@ def bury(books: Books, step: Step, single: StoredBatch, reason: str) -> None:
     if single.queue.gate is not None:
         books.reopen(single)
     books.count("dead")
+    single.queue.count(DIED_AT)
     event_streams.note_batch(books.events, single, "dead", reason)
     detail = {"attempt": single.attempts, "failures": single.failures, "reason": reason[-500:]}
     history.add_start_event(step, books, single, "dead", detail)

@@ -65,6 +65,7 @@ def _leave(books: Books, step: Step, members: EndedMembers, rows: dict[str, Grou
     if members.outcome != MOVED and count and not _decide(books, step, row, members):
         return
     if row.outstanding <= 0:
+        _note_flow(books, step, row, members)
         _complete(books, step, row)
 
 
@@ -87,9 +88,18 @@ def _decide(books: Books, step: Step, row: GroupRow, members: EndedMembers) -> b
             groups.end(books, step, row, FAILED, reason)
             return False
     if is_done and row.policy == "any":
+        _note_flow(books, step, row, members)
         _complete(books, step, row)
         return False
     return True
+
+
+def _note_flow(books: Books, step: Step, row: GroupRow, members: EndedMembers) -> None:
+    """Notes where a callback comes from: the queue of the members whose end has decided it."""
+    if row.queue is not None and not members.is_group:
+        origin = places.queue_of(books, places.find(step, members.id))
+        if origin is not None:
+            books.measures.flows.note(origin, row.queue, 1, step.wall)
 
 
 def _path_at(members: EndedMembers) -> str:
@@ -273,4 +283,6 @@ def _store_notice(books: Books, step: Step, notice: Notice) -> None:
         number, jump = number + jump, 2 * jump  # somebody gave such an id to a task, and perhaps to thousands
     batch = Batch(id, notice.queue, Options(headers=headers), *pack_payloads([notice.payload]))
     admission.store(books, step, books.queue(step, notice.queue), batch)
+    if notice.of:  # a group without a callback is in no queue
+        books.measures.flows.note(notice.of, notice.queue, 1, step.wall)
     books.count("notices")

@@ -22,6 +22,7 @@ from zq.core import tables
 from zq.core.accounts import BusyRequestError
 from zq.core.arguments import InvalidRequestError, headers_in, judged, name_in, optional_name_in, prefix, queue_in
 from zq.core.bindings import Binding, Filter
+from zq.core.measures.flows import topic_origin
 from zq.core.pages import Budget, Page, page
 from zq.core.state import places
 from zq.core.state.books import Books
@@ -68,7 +69,9 @@ def publish(books: Books, step: Step, peer: Peer, message: Publish) -> None:
         return
     step.fanout_bytes += len(message.blob) * len(batches)
     stored = []
+    origin = topic_origin(message.topic)
     for batch in batches:
+        books.measures.flows.note(origin, batch.queue, batch.tasks, step.wall)
         accepted = admission.store(books, step, books.queue(step, batch.queue), batch)
         stored.append(Stored(batch.queue, *accepted[:3]))
     _remember(books, step, message.id, [(batch.queue, batch.id) for batch in batches])

@@ -15,6 +15,7 @@ from math import floor, inf
 from typing import Any, Final, NamedTuple
 
 from zq.core import tables
+from zq.core.accounts import BusyRequestError
 from zq.core.arguments import InvalidRequestError, judged
 from zq.core.pages import Budget
 from zq.core.state.books import Books
@@ -177,6 +178,24 @@ def delete(books: Books, step: Step, name: str) -> bool:
         _unwatch(step, name, known)
         step.tx.delete(tables.SCHEDULES, tables.schedule_key(name))
     return known is not None
+
+
+def run_now(books: Books, step: Step, name: str) -> dict[str, Any]:
+    """Stores the task of a schedule at once, whether it is paused or not; its times stay what they are.
+
+    Raises:
+        InvalidRequestError: there is no such schedule; BusyRequestError when its queue takes nothing now.
+    """
+    row = find(step, name)
+    if row is None:
+        raise InvalidRequestError(f"there is no schedule {name!r}")
+    books.ceilings.check_store(step)
+    queue = books.queues.get(row.queue)
+    if queue is not None and queue.policies.draining:
+        raise BusyRequestError(f"queue {row.queue} is draining: it accepts nothing new until it is resumed")
+    _unwatch(step, name, row)
+    _save(books, step, name, _store(books, step, name, row, _milliseconds(step.wall)))
+    return show(step, name)
 
 
 def find(step: Step, name: str) -> ScheduleRow | None:

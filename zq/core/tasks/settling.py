@@ -251,7 +251,9 @@ def _complete(books: Books, step: Step, lease: Lease, done: Done, mask: int) -> 
     lease.holder.done += mask.bit_count()
     if (done.forwards or done.groups) and mask:
         is_member = own_group is not None and groups.is_member(step, own_group[0], batch.id, groups.IS_TASK)
-        admission.store_forwarded(books, step, own_group[0] if own_group is not None and is_member else None, done)
+        admission.store_forwarded(
+            books, step, batch.queue.name, own_group[0] if own_group is not None and is_member else None, done
+        )
 
 
 def _complete_in_part(books: Books, step: Step, lease: Lease, done: Done, mask: int, *, is_moved: bool) -> None:

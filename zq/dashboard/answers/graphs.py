@@ -13,9 +13,9 @@ from typing import Any, Final
 
 from starlette.requests import Request
 
+from zq.dashboard.answers.site import Endpoint, Site, count_in, name_in, page_in, text_in
+from zq.dashboard.answers.tasks import unknown_task
 from zq.dashboard.problems import ProblemError
-from zq.dashboard.site import Endpoint, Site, count_in, name_in, page_in, text_in
-from zq.dashboard.tasks import unknown_task
 from zq.dashboard.values import JsonObject
 
 NODES_MAX: Final = 60
@@ -128,7 +128,7 @@ async def members_of(site: Site, id: str, cursor: str | None, most: int) -> Json
 
     Args:
         site: where to ask.
-        id: of the group.
+        id: that of the group, and the beginning of theirs.
         cursor: of an earlier answer: number of a batch and index of a task.
         most: rows.
     """

@@ -6,8 +6,8 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 import zq
+from zq.dashboard.answers.site import Site
 from zq.dashboard.problems import ProblemError, problem_of
-from zq.dashboard.site import Site
 
 
 async def livez(site: Site, request: Request) -> Response:  # noqa: ARG001 - all handlers have the same signature

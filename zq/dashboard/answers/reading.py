@@ -7,10 +7,10 @@ import time
 from starlette.requests import Request
 
 import zq
+from zq.dashboard.answers.site import Endpoint, Site, name_in, number_in, page_in, text_in, truth_in
 from zq.dashboard.board import percentiles
 from zq.dashboard.looking import rows_of
 from zq.dashboard.problems import ProblemError, invalid
-from zq.dashboard.site import Endpoint, Site, name_in, number_in, page_in, text_in, truth_in
 from zq.dashboard.streams import StreamResponse
 from zq.dashboard.upstream import PAGE_ROWS_MAX, unless_missing
 from zq.dashboard.values import JsonObject

@@ -8,7 +8,7 @@ from typing import Final
 
 from starlette.requests import Request
 
-from zq.dashboard.site import Endpoint, Site, text_in
+from zq.dashboard.answers.site import Endpoint, Site, text_in
 from zq.dashboard.upstream import PAGE_ROWS_MAX, unless_missing
 from zq.dashboard.values import JsonObject
 

@@ -7,8 +7,8 @@ from typing import Any, Final
 
 from starlette.requests import Request
 
+from zq.dashboard.answers.site import Endpoint, Site, name_in, number_in, page_in
 from zq.dashboard.problems import ProblemError, invalid
-from zq.dashboard.site import Endpoint, Site, name_in, number_in, page_in
 from zq.dashboard.upstream import CALL_TIMEOUT
 from zq.dashboard.values import JsonObject, encode, plain
 

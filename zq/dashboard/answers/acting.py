@@ -10,8 +10,8 @@ from typing import Any, Final
 from starlette.requests import Request
 
 import zq
+from zq.dashboard.answers.site import Endpoint, EndpointHandler, Site, body_in, name_in
 from zq.dashboard.problems import invalid
-from zq.dashboard.site import Endpoint, EndpointHandler, Site, body_in, name_in
 from zq.dashboard.values import JsonObject, plain
 
 SWEPT_STATES: Final = ("waiting", "parked", "scheduled", "dead")

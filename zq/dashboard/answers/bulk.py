@@ -15,9 +15,9 @@ from typing import Any, Final
 
 from starlette.requests import Request
 
+from zq.dashboard.answers.site import Endpoint, EndpointHandler, Site, body_in
+from zq.dashboard.answers.tasks import FILTERS, read_search
 from zq.dashboard.problems import invalid
-from zq.dashboard.site import Endpoint, EndpointHandler, Site, body_in
-from zq.dashboard.tasks import FILTERS, read_search
 from zq.dashboard.upstream import PAGE_ROWS_MAX
 from zq.dashboard.values import JsonObject, plain
 
@@ -36,7 +36,7 @@ COUNT_SECONDS: Final = 3.0
 DEAD_PORTION: Final = 1000
 """Dead letters that one command may bring back or give up."""
 
-Deed = Callable[[str], Awaitable[int]]
+TaskDeed = Callable[[str], Awaitable[int]]
 
 
 def _on_tasks(verb: str, usual_state: str) -> EndpointHandler:
@@ -45,7 +45,7 @@ def _on_tasks(verb: str, usual_state: str) -> EndpointHandler:
     async def handle(site: Site, request: Request) -> JsonObject:
         body = await body_in(request, "ids", "search", "is_dry_run", "cursor")
         client = site.upstream.client
-        deed: Deed = client.cancel if verb == "cancel" else client.dead.replay
+        deed: TaskDeed = client.cancel if verb == "cancel" else client.dead.replay
         if "ids" in body:
             ids = _read_ids(body)
             return {"count": len(ids) if body.get("is_dry_run") else await _do_all(site, deed, ids), "cursor": None}
@@ -91,7 +91,7 @@ def _older(value: Any) -> float | None:
         raise invalid(f"expected older as seconds, got {str(value)[:60]!r}") from None
 
 
-async def _do_all(site: Site, deed: Deed, ids: list[str]) -> int:
+async def _do_all(site: Site, deed: TaskDeed, ids: list[str]) -> int:
     count = 0
     for first in range(0, len(ids), AT_ONCE):
         part = [site.upstream.act(deed(id)) for id in ids[first : first + AT_ONCE]]
@@ -99,7 +99,7 @@ async def _do_all(site: Site, deed: Deed, ids: list[str]) -> int:
     return count
 
 
-async def _do_found(site: Site, deed: Deed, search: JsonObject, cursor: Any) -> JsonObject:
+async def _do_found(site: Site, deed: TaskDeed, search: JsonObject, cursor: Any) -> JsonObject:
     """Does it to all that a search finds, page by page; what is no longer so when its turn comes is left alone."""
     if cursor is not None and not isinstance(cursor, str):
         raise invalid("expected cursor as an earlier answer has it")

@@ -10,7 +10,7 @@ from urllib.parse import unquote
 
 from starlette.requests import Request
 
-from zq.dashboard.kept import Kept
+from zq.dashboard.answers.kept import Kept
 from zq.dashboard.looking import Looker
 from zq.dashboard.options import DashboardOptions
 from zq.dashboard.problems import ProblemError, invalid
