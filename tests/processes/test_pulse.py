@@ -12,8 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from zq.processes.notify import ServiceManager
-from zq.processes.pulse import FILE_INTERVAL, Pulse
+from zq.processes.pulse import FILE_INTERVAL, Pulse, ServiceManager
 
 
 @pytest.fixture

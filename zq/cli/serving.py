@@ -52,6 +52,10 @@ ChildMemoryMax = Annotated[
     ),
 ]
 
+Stages = Annotated[
+    list[str] | None, typer.Option(help="A stage of a pipeline to work for; repeatable.", show_default="all of them")
+]
+
 HealthFile = Annotated[
     Path | None,
     typer.Option(envvar="ZQ_HEALTH_FILE", help="File for signs of life, every 2 s, which zq health --file looks at."),
@@ -193,8 +197,7 @@ def _serve(server: Server, dashboard: DashboardChild | None) -> None:
         server.pulse.stopping()
         server.stop()
 
-    from zq.processes.notify import ServiceManager
-    from zq.processes.pulse import Pulse
+    from zq.processes.pulse import Pulse, ServiceManager
 
     server.pulse = Pulse(ServiceManager.take())
     before = {one: signal.signal(one, on_signal) for one in (signal.SIGTERM, signal.SIGINT)}
@@ -238,10 +241,7 @@ def worker(
     spec: Annotated[
         str, typer.Argument(help="The worker, app or pipeline to run, as module:attribute or path.py:attribute.")
     ],
-    stage: Annotated[
-        list[str] | None,
-        typer.Option(help="A stage of a pipeline to work for; repeatable.", show_default="all of them"),
-    ] = None,
+    stage: Stages = None,
     processes: Annotated[
         int | None,
         typer.Option(
@@ -342,8 +342,7 @@ def ready_for_burst(runner: Worker) -> None:
 
 def work_watched(runner: Worker, *, burst: bool, health_file: Path | None = None) -> None:
     """Runs a worker until it is stopped, with signs of life for the service manager and in a file."""
-    from zq.processes.notify import ServiceManager
-    from zq.processes.pulse import Pulse
+    from zq.processes.pulse import Pulse, ServiceManager
 
     if burst:
         ready_for_burst(runner)
