@@ -207,8 +207,8 @@ class Author:
             "bind": {"queue": queue, "pattern": self.one("a.*", "#")},
             "unbind": {"queue": queue, "pattern": self.one("a.*", "#")},
             "delete-schedule": {"name": "s1"},
-            "steer-worker": {"name": self.one(*WORKERS), "action": self.one("drain", "resume", "resize", "stop")},
             "run-schedule": {"name": "s1"},
+            "steer-worker": {"name": self.one(*WORKERS), "action": self.one("drain", "resume", "resize", "stop")},
         }
         verb = self.one(*verbs, "set-queue", "set-queue", "resume", "move")
         return Command(self.number(), verb, verbs[verb])

@@ -212,3 +212,16 @@ def accepted(address: str) -> int:
     app = make_app(DashboardOptions(address=address))
     with TestClient(app, base_url="http://127.0.0.1") as site:
         return sum(row["accepted"] for row in site.get("/api/v1/history?step=10").json()["rows"])
+
+
+def test_figures_are_served_in_the_format_that_is_asked_for(site: TestClient, client: zq.Client) -> None:
+    client.submit("orders", 1)
+
+    answer = site.get("/metrics", headers={"accept": "application/openmetrics-text; version=1.0.0"})
+    older = site.get("/metrics", headers={"accept": "text/plain"})
+
+    assert answer.headers["content-type"].startswith("application/openmetrics-text; version=1.0.0")
+    assert answer.text.endswith("# EOF\n")
+    assert older.headers["content-type"].startswith("text/plain; version=0.0.4")
+    assert 'queue="orders"' in answer.text
+    assert 'queue="orders"' in older.text

@@ -15,7 +15,7 @@ from prometheus_client.openmetrics.parser import text_string_to_metric_families 
 from prometheus_client.parser import text_string_to_metric_families as read_prometheus
 
 from tests.core.desk import WALL, Desk, assigned, done, failed
-from zq.monitor.openmetrics import OTHER_QUEUES, METRIC_QUEUES_MAX, MetricsFormat, render
+from zq.monitor.openmetrics import METRIC_QUEUES_MAX, OTHER_QUEUES, MetricsFormat, render
 
 ROOT = Path(__file__).parents[2]
 

@@ -33,6 +33,7 @@ TREE: dict[str, dict[str, Verb | Verbs | Added]] = {
         "pipeline": Added("Run pipelines that are composed in code."),
         "work": Verb("zq.cli.starting.work:work", "Run a program for each task of a queue."),
         "dev": Verb("zq.cli.starting.dev:dev", "Run all that development needs, in one terminal."),
+        "demo": Verb("zq.cli.starting.demo:demo", "Watch a town of pizza shops, of which one explodes now and then."),
         "bench": Verb("zq.cli.serving:bench", "Measure how many tasks a second there are."),
     },
     "Look": {

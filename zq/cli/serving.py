@@ -64,7 +64,7 @@ def _option(name: str, text: str) -> typer.models.OptionInfo:
 
 def coordinator(
     data: Annotated[Path, _option("data", "Directory of the LMDB store; it is made if need be, and locked.")] = Path("orders.zq"),
-    bind: Annotated[str, _option("bind", "ZeroMQ address to listen on; port * takes a free one.")] = "tcp://127.0.0.1:7700",
+    bind: Annotated[str | None, typer.Option("--bind", envvar="ZQ_BIND", help="ZeroMQ address to listen on; port * takes a free one. [default: that of ZQ_ADDRESS, else tcp://127.0.0.1:7700]", show_default=False)] = None,
     heartbeat_interval: Annotated[float, _option("heartbeat-interval", "Seconds between the pings of a worker.")] = DEFAULTS.heartbeat_interval,
     suspect_after: Annotated[float, _option("suspect-after", "Seconds of silence after which a worker gets no new tasks.")] = DEFAULTS.suspect_after,
     gone_after: Annotated[float, _option("gone-after", "Seconds of silence after which its tasks are lost; also the grace after a restart.")] = DEFAULTS.gone_after,
@@ -119,6 +119,7 @@ def coordinator(
             schedules_max=schedules_max,
             peer_limits=PeerLimits.parse(peer_limits),
         )
+        bind = bind or _address_to_bind()
         _check_reach(bind, keys, insecure_bind=insecure_bind)
         store = LmdbOptions(map_bytes=map_mib * MIB, free_bytes_min=disk_free_mib * MIB)
         host, beside = (
@@ -130,6 +131,17 @@ def coordinator(
         )
         configure_log(log_level)
         _serve(server, beside)
+
+
+def _address_to_bind() -> str:
+    """Returns the address at which clients and workers of this environment look for a coordinator."""
+    from zq.wire.address import DEFAULT_ADDRESS
+
+    address = os.environ.get("ZQ_ADDRESS")
+    if not address:
+        return DEFAULT_ADDRESS
+    echo(f"zq coordinator listens on {address}, which ZQ_ADDRESS says; --bind or ZQ_BIND names another", err=True)
+    return address
 
 
 def _check_reach(bind: str, keys: Path | None, *, insecure_bind: bool) -> None:
@@ -217,7 +229,8 @@ def worker(
         str, typer.Argument(help="The worker, app or pipeline to run, as module:attribute or path.py:attribute.")
     ],
     stage: Annotated[
-        str | None, typer.Option(help="The stage of a pipeline to work for.", show_default="all of them")
+        list[str] | None,
+        typer.Option(help="A stage of a pipeline to work for; repeatable.", show_default="all of them"),
     ] = None,
     processes: Annotated[
         int | None,
@@ -262,8 +275,8 @@ def worker(
     with exit_codes():
         from zq.processes.references import PART_SEPARATOR
 
-        if stage is not None:
-            spec = f"{spec}{PART_SEPARATOR}{stage}"
+        if stage:
+            spec = f"{spec}{PART_SEPARATOR}{','.join(stage)}"
         found = _load_worker(spec)
         if address:
             os.environ["ZQ_ADDRESS"] = address  # where handlers submit, also those in child processes
@@ -321,7 +334,8 @@ def _work(runner: Worker, *, burst: bool) -> None:
         ready_for_burst(runner)
     if not runner.handlers:
         raise ValueError(f"worker {runner.name} has no handler; register one with @worker.task(queue)")
-    echo(f"zq worker {runner.name} takes tasks of {', '.join(runner.handlers)} from {runner.address}", err=True)
+    takes = f"zq worker {runner.name} takes tasks of {', '.join(runner.handlers)} from {runner.address}"
+    runner.on_connected = lambda: echo(takes, err=True)  # what is not let in must not look as if it were
     runner.run(burst=burst)
 
 

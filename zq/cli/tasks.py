@@ -126,7 +126,7 @@ def submit(
             raise ValueError("--id is for a single task, not for lines of standard input")
         receipts, refusal = _send(client, queue, payload, id, options)
         if wait:
-            is_done = _print_results(receipts, seconds, as_json=as_json)
+            is_done = _print_results(client, receipts, seconds, as_json=as_json)
         else:
             is_done = _print_receipts(receipts, as_json=as_json)
         if refusal is not None:
@@ -210,16 +210,18 @@ def _print_receipts(receipts: Sequence[Receipt], *, as_json: bool) -> bool:
     return True
 
 
-def _print_results(receipts: Sequence[Receipt], timeout: float | None, *, as_json: bool) -> bool:
+def _print_results(client: Client, receipts: Sequence[Receipt], timeout: float | None, *, as_json: bool) -> bool:
     """Prints how each task ends, in the order of submission; returns whether all are done."""
     if receipts:
         what = receipts[0].id if len(receipts) == 1 else f"{len(receipts)} tasks"
         echo(f"accepted {what}, waiting for the end", err=True)
+    from zq.cli.steering.patience import Patience
+
     give_up_at = None if timeout is None else time.monotonic() + timeout
     is_done = True
     for receipt in receipts:
         try:
-            result = receipt.result(timeout=None if give_up_at is None else max(give_up_at - time.monotonic(), 0.0))
+            result = Patience(client, receipt).result(give_up_at)
         except TaskError as error:
             is_done = False
             _print_failure(error)

@@ -13,6 +13,7 @@ import sys
 from collections.abc import Callable, Collection, Mapping
 from typing import Any, BinaryIO, NamedTuple, NoReturn
 
+from zq.handling.hooks import hooked_all
 from zq.processes.exits import UNABLE, describe_exit
 from zq.processes.frames import FrameReader, write_frame
 from zq.processes.import_errors import StartedOnImportError, own_traceback
@@ -91,7 +92,7 @@ def begin(spec: str, target: BinaryIO) -> Mapping[str, Any]:
         target: the pipe to the worker.
     """
     try:
-        handlers = load_handlers(spec)
+        handlers = hooked_all(load_handlers(spec))
     except (ValueError, StartedOnImportError) as error:
         _end_unable(target, str(error))
     except Exception as error:

@@ -12,6 +12,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NamedTuple, Protocol
 
+from zq.handling.hooks import Hooks, hooked_all
 from zq.keys.own import KeySource
 from zq.wire.namespaces import Namespace
 from zq.worker.child_runner import ChildRunner
@@ -31,7 +32,8 @@ class RunSettings(Protocol):
     address: str
     namespace: Namespace | None
     name: str
-    handlers: dict[str, Handler]
+    handlers: dict[str, Handler]  # with the hooks of the middleware
+    middleware: tuple[Hooks, ...]
     concurrency: int
     coroutines: int
     child_stdout: int | None
@@ -79,10 +81,11 @@ class WorkerCrew:
         self._hire: Callable[[], RunnerThread]
         loops: list[RunnerThread] = []
         if spec is None:
-            self._plain: list[RunnerThread] = [ThreadRunner(host, settings.handlers) for _ in range(slots.plain)]
-            self._hire = lambda: ThreadRunner(host, settings.handlers)
+            handlers = hooked_all(settings.handlers)
+            self._plain: list[RunnerThread] = [ThreadRunner(host, handlers) for _ in range(slots.plain)]
+            self._hire = lambda: ThreadRunner(host, handlers)
             if self.has_loop:
-                loops.append(LoopRunner(host, settings.handlers, slots.coroutines))
+                loops.append(LoopRunner(host, handlers, slots.coroutines))
         else:
             options = _child_options(settings, spec)
             children: list[ChildThread] = [ChildRunner(host, options) for _ in range(slots.plain)]

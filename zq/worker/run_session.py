@@ -6,8 +6,10 @@ import logging
 from collections.abc import Iterable
 from typing import Protocol
 
+from zq.handling.hooks import everywhere, note_received, note_settled
 from zq.sessions.worker import WorkerSession
-from zq.wire.messages import Done, Failed, Welcome
+from zq.wire.messages import Assignment, Done, Failed, Welcome
+from zq.worker.crew import RunSettings
 from zq.worker.failure_log import FailureLog
 from zq.worker.runner import random_incarnation
 
@@ -32,15 +34,26 @@ class SessionWatcher(Protocol):
 class RunSession(WorkerSession):
     """The session of a worker, with the worker's own look at its runners before each tick."""
 
-    def __init__(self, run: SessionWatcher, name: str, queues: tuple[str, ...], concurrency: int) -> None:
-        super().__init__(name, random_incarnation(), queues, concurrency, run.running)
+    def __init__(self, run: SessionWatcher, settings: RunSettings, concurrency: int) -> None:
+        queues = tuple(settings.handlers)
+        super().__init__(settings.name, random_incarnation(), queues, concurrency, run.running)
         self._run = run
+        self._middleware = (*everywhere, *settings.middleware)
         self._is_told = False  # that it waits for its name
 
     def finish(self, done: list[Done], failed: list[Failed], credit: int) -> None:
         if failed:
             self._run.failures.note(failed, self.hands)
         super().finish(done, failed, credit)
+        if self._middleware:
+            note_settled(self._middleware, "", sum(one.hi - one.lo for one in done) + len(failed), 0.0)
+
+    def take_arrivals(self) -> list[Assignment]:
+        arrivals = super().take_arrivals()
+        if arrivals and self._middleware:
+            for one in arrivals:
+                note_received(self._middleware, one.queue, one.hi - one.lo, 0.0)
+        return arrivals
 
     def _note_welcome(self, now: float, welcome: Welcome) -> None:
         super()._note_welcome(now, welcome)

@@ -22,6 +22,11 @@ EX_TEMPFAIL = 75
 """Of sysexits.h: a failure for now; the user is invited to try again."""
 
 
+OutputMax = Annotated[
+    int, typer.Option(min=1, max=1 << 20, help="Bytes of standard output above which it is ended and fails.")
+]
+
+
 def work(
     queue: Annotated[str, typer.Argument(help="The queue whose tasks are done.")],
     command: Annotated[
@@ -50,9 +55,7 @@ def work(
         ),
     ] = None,
     retry_in: Annotated[float, typer.Option(min=0.0, help="Seconds until that attempt.")] = 30.0,
-    output_max: Annotated[
-        int, typer.Option(min=1, max=1 << 20, help="Bytes of standard output above which it is ended and fails.")
-    ] = 1 << 20,
+    output_max: OutputMax = 1 << 20,
     kill_after: Annotated[
         float, typer.Option(min=0.0, help="Seconds between SIGTERM and SIGKILL for a program that is to end.")
     ] = 5.0,

@@ -20,7 +20,7 @@ NO_ROWS: JsonObject = {"rows": [], "cursor": None}
 HISTORY_PAGES_MAX = 10
 """Pages of one answer: a week in steps of 300 s has 2,016 rows."""
 
-PREFIX_PAGES_MAX = 10
+PREFIX_PAGES_MAX = 40
 """Pages of queues that one request looks through for a prefix."""
 
 

@@ -1,6 +1,4 @@
-"""A pizza shop: a zq worker. Run one by hand with `zq worker examples/pizza/shop.py:worker --name Napoli --processes 0
---concurrency 3`.
-"""
+"""A pizza shop: a zq worker. `zq worker zq.demo.shop:worker --name Napoli --processes 0` opens one by hand."""
 
 import time
 
@@ -8,7 +6,7 @@ import zq
 
 worker = zq.Worker(concurrency=3)  # three ovens
 
-SLICES = 10
+SLICES = 20
 """Times that the oven looks whether the order still stands."""
 
 
@@ -22,7 +20,3 @@ def bake(task: zq.Task) -> dict[str, str]:
         time.sleep(order["seconds"] / SLICES)
         task.progress((done + 1) / SLICES)
     return {"pizza": order["pizza"], "to": order["customer"]}
-
-
-if __name__ == "__main__":
-    worker.run()
