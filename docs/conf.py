@@ -47,8 +47,10 @@ def _without_links_outside(_app: Any, _name: str, source: list[str]) -> None:
     source[0] = _OUTSIDE.sub(r"\1", source[0])
 
 
-def _with_the_words_of_its_twin(_app: Any, _what: str, name: str, _found: Any, _options: Any, lines: list[str]) -> None:
+def _with_the_words_of_its_twin(_app: Any, what: str, name: str, _found: Any, _options: Any, lines: list[str]) -> None:
     """Puts arguments and errors of `zq.Client` under a method of `zq.AsyncClient` that refers to it."""
+    if what in ("property", "attribute", "data") and lines:
+        lines[0] = lines[0].replace(": ", " - ")  # or napoleon takes what stands before it for a type
     if (twin := generate.twin_of(name, "\n".join(lines))) is not None:
         lines[:] = [*twin.splitlines(), ""]
 

@@ -123,6 +123,8 @@ def command_page() -> str:
         parts += ["::", "", f"    {usage}{' [options]' if options else ''}", ""]
         for one in (*arguments, *options):
             parts += _parameter(one)
+        if examples := getattr(command, "examples", None):
+            parts += ["Examples::", "", *(f"    {line}" if line else "" for line in examples), ""]
         parts += _said(command.epilog)
     return "\n".join(parts)
 

@@ -62,6 +62,7 @@ def test_page_of_commands_has_every_command_and_option(generate: ModuleType) -> 
     assert "\nzq queues set\n-----" in text
     assert "``--heartbeat-interval``" in text
     assert "Variable: ``ZQ_DATA``." in text
+    assert "\nExamples::\n\n    zq dev shop:app\n" in text
     assert "[bold]" not in text
 
 

@@ -13,11 +13,10 @@ import zq
 from tests.docs.pages import ROOT
 from tests.docs.walks import Step, Walk, files_of, read_steps, starts_coordinator
 
-TAUGHT = ("howto", "coming-from", "explanation")
+TAUGHT = ("learn", "howto", "coming-from", "explanation")
 README = ROOT / "README.md"
 PAGES = [
     README,
-    ROOT / "docs" / "tutorial.md",
     *sorted(path for folder in TAUGHT for path in (ROOT / "docs" / folder).glob("*.md")),
 ]
 
