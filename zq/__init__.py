@@ -11,7 +11,6 @@ __version__ = "0.1.0"
 if TYPE_CHECKING:
     from zq.app.app import App as App
     from zq.app.middleware import Middleware as Middleware
-    from zq.app.middleware import Submission as Submission
     from zq.app.task_function import Arguments as Arguments
     from zq.app.task_function import AsyncTypedReceipt as AsyncTypedReceipt
     from zq.app.task_function import TaskFunction as TaskFunction
@@ -93,6 +92,7 @@ if TYPE_CHECKING:
     from zq.errors import WorkerFencedError as WorkerFencedError
     from zq.errors import ZqError as ZqError
     from zq.executor import Executor as Executor
+    from zq.handling.hooks import Submission as Submission
     from zq.keys.key import Key as Key
     from zq.server.embedded import Coordinator as Coordinator
     from zq.server.host import HostOptions as HostOptions
@@ -111,7 +111,8 @@ if TYPE_CHECKING:
 
 _NAMES = {
     "zq.app.app": "App",
-    "zq.app.middleware": "Middleware Submission",
+    "zq.app.middleware": "Middleware",
+    "zq.handling.hooks": "Submission",
     "zq.app.task_function": "Arguments AsyncTypedReceipt TaskFunction TypedReceipt",
     "zq.client.async_client": "AsyncClient",
     "zq.client.browsing": "StateFilter TaskFilters",

@@ -7,8 +7,11 @@ from collections.abc import Iterable
 from typing import Any, Protocol, Unpack
 
 from zq.submit_options import Policy, SubmitOptions, check_queue, check_seconds, make_group, make_options, read_members
-from zq.wire.limits import BATCH_TASKS_MAX, TASK_SEPARATOR
+from zq.wire.limits import BATCH_TASKS_MAX, HEADERS_MAX, TASK_SEPARATOR
 from zq.wire.messages import Assignment, Group, Options
+
+TRACE_HEADERS = ("traceparent", "tracestate", "baggage")
+"""Headers of W3C that say to which trace a task belongs; what it forwards gets them, too."""
 
 INDEX_DIGITS_MAX = len(str(BATCH_TASKS_MAX))
 """Of an index in an id: what is longer is none, and is not read as a number."""
@@ -182,7 +185,7 @@ class Task:
         if self.forwards is None:
             self.forwards = []
             self._groups = []  # cheaper than that `groups` finds it missing
-        self.forwards.append((check_queue(queue), make_options(**options), payload))
+        self.forwards.append((check_queue(queue), self._traced(make_options(**options)), payload))
 
     def group(
         self,
@@ -216,12 +219,22 @@ class Task:
         id = f"zq.group.{os.urandom(10).hex()}"  # whoever could guess it could open a group of his own in its place
         found = list(read_members(members, queue, options))
         own = self.member_of
-        self.groups.append(make_group(id, len(found), callback, policy, skips_none=skips_none, inherited=own))
+        group = make_group(id, len(found), callback, policy, skips_none=skips_none, inherited=own)
+        self.groups.append(group._replace(options=self._traced(group.options)))
         if self.forwards is None:
             self.forwards = []
         for index, (name, made, payload) in enumerate(found):
-            self.forwards.append((name, made._replace(group=(id, (index,))), payload))
+            self.forwards.append((name, self._traced(made)._replace(group=(id, (index,))), payload))
         return id
+
+    def _traced(self, options: Options) -> Options:
+        """Returns the options of what follows from this task, which belongs to the same trace unless it says else."""
+        headers = self._assignment.options.headers
+        if not headers or TRACE_HEADERS[0] not in headers or TRACE_HEADERS[0] in (options.headers or {}):
+            return options
+        passed = {name: headers[name] for name in TRACE_HEADERS if name in headers}
+        mixed = {**passed, **(options.headers or {})}
+        return options._replace(headers=mixed) if len(mixed) <= HEADERS_MAX else options
 
     def __repr__(self) -> str:
         return f"<Task {self.id} of queue {self.queue}, attempt {self.attempt}>"

@@ -86,13 +86,17 @@ def python_page(title: str, names: list[str]) -> str:
 
 
 def twin_of(name: str, text: str) -> str | None:
-    """Returns the docstring of the method of `zq.Client` that one of `zq.AsyncClient` refers to, or None."""
-    referred = re.search(r"[Aa]s `zq\.(\w+)\.(\w+)`", text)
+    """Returns what an awaited method does, with the arguments and errors of the twin that it refers to; None when it
+    says all itself.
+    """
+    referred = re.search(r"[Aa]s `(?:zq\.)?(\w+)\.(\w+)`", text)
     if "Async" not in name or referred is None:
         return None
     said = inspect.getdoc(getattr(getattr(zq, referred[1], None), referred[2], None))
     if said is None:
         return None
+    if text.startswith("As "):
+        return said
     _, _, rest = said.partition("\n")
     return f"{text.strip()}\n\n{rest.strip()}" if rest.strip() else None
 

@@ -25,6 +25,7 @@ from patterns.durable.batcher import Batcher
 from patterns.durable.crew import DurableCrew
 from patterns.durable.cursor import Cursor, CursorState, Keeper
 from patterns.durable.parcels import Dispatch, ParcelSubmission, decode_parcel, origins_in, stage_queue
+from patterns.durable.stillness import Stillness
 from patterns.durable.takings import Takings
 from patterns.errors import PipelineError
 from patterns.pipeline.pipeline import check_name
@@ -158,7 +159,13 @@ class DurableEngine:
         state = self._cursor.take()
         self._is_ended = state is None
         if state is None:
+            log.warning(
+                "run %s of pipeline %s has ended before, and gives nothing; a run with another run_id begins anew",
+                self.run_id,
+                plan.name,
+            )
             return
+        self._stillness = Stillness(client, plan)
         if state.books is not None:
             self.ledger = Ledger.restore(state.books, ordered=settings.ordered)
             self._acked = Ledger.restore(state.books, ordered=False)
@@ -198,6 +205,7 @@ class DurableEngine:
         is_busy = bool(forwards or done)
         received = self._receive(feeder, is_busy=is_busy)
         self._is_idle = not is_busy and not received
+        self._stillness.look(is_moving=not self._is_idle or not self.ledger.in_flight)
         if self._crew is not None:
             self._crew.look()
         self._show()

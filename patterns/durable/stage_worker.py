@@ -10,18 +10,19 @@ from patterns.durable.stage_work import StageWork
 from patterns.work.plan import Node, Plan
 
 
-def serving_nodes(plan: Plan, stage: str | None) -> list[Node]:
-    """Returns the nodes that workers serve: one, or all; batches are made by callers.
+def serving_nodes(plan: Plan, stages: Iterable[str] | None) -> list[Node]:
+    """Returns the nodes that workers serve: those of some stages, or all; batches are made by callers.
 
     Raises:
         ValueError: there is no such stage, or it is a batch.
     """
-    if stage is None:
+    if stages is None:
         return [node for node in plan.working if node.kind != "batch"]
-    node = plan.node_named(stage)
-    if node.kind == "batch":
-        raise ValueError(f"{stage} of {plan.name} needs no workers: batches are made by the caller of a run")
-    return [node]
+    nodes = [plan.node_named(stage) for stage in dict.fromkeys(stages)]
+    for node in nodes:
+        if node.kind == "batch":
+            raise ValueError(f"{node.name} of {plan.name} needs no workers: batches are made by the caller of a run")
+    return nodes
 
 
 def make_worker(

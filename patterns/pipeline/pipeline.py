@@ -85,8 +85,8 @@ class Pipeline(Generic[In_contra, Out_co]):
         return cast("Run[Out_co]", make_run(self, items, options))
 
     def __zq_worker__(self, part: str | None) -> zq.Worker:
-        """Returns a worker for a stage of durable runs of this pipeline, or for all; `zq worker kitchen:pipeline
-        --stage bake` asks for it.
+        """Returns a worker for stages of durable runs of this pipeline, with commas between them, or for all;
+        `zq worker kitchen:pipeline --stage bake --stage box` asks for it.
 
         Raises:
             ValueError: there is no such stage, or it is a batch.
@@ -94,7 +94,7 @@ class Pipeline(Generic[In_contra, Out_co]):
         from patterns.durable.stage_worker import make_worker, serving_nodes
 
         plan = self.plan()
-        nodes = serving_nodes(plan, part)
+        nodes = serving_nodes(plan, None if part is None else part.split(","))
         return make_worker(plan, nodes, None, concurrency=sum(node.options.workers for node in nodes))
 
     def diagram(self) -> str:

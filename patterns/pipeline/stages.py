@@ -84,6 +84,9 @@ class StageArguments(TypedDict, total=False):
     key: Callable[[Any], str | int] | None
 
 
+STAGE_ARGUMENTS = tuple(StageArguments.__annotations__)
+
+
 class _Step(Piece[In_contra, Out_co]):
     """A piece with one function of the user's."""
 
@@ -180,6 +183,9 @@ def _make_stage(
     name = check_name(name.strip("<>"))
     if inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(getattr(function, "__call__", None)):  # noqa: B004
         raise TypeError(f"stage {name}: expected a plain function, got an async one; use asyncio.run inside of it")
+    unknown = [one for one in given if one not in STAGE_ARGUMENTS]
+    if unknown:
+        raise TypeError(f"stage {name}: expected arguments of {', '.join(STAGE_ARGUMENTS)}, got {unknown[0]}")
     options = _check_options(name, StageOptions(flat=flat, **given))
     made: Stage[Any, Any] | FlatStage[Any, Any] = (FlatStage if flat else Stage)("stage", function, name, options)
     functools.update_wrapper(cast("Callable[..., Any]", made), function, updated=())

@@ -34,6 +34,8 @@ ROOMS: dict[str, str] = {
     "zq.app": "zq.client zq.worker zq.server.calendar zq.core zq.store zq.sessions zq.sockets zq.keys zq.processes zq.handling zq.task zq.submit_options zq.wire zq.errors",
     "zq.executor": "zq.app zq.client zq.worker zq.server zq.processes zq.handling zq.sockets zq.keys zq.task zq.submit_options zq.wire zq.errors",
     "zq.dashboard": "zq.monitor",
+    "zq.telemetry": "zq.app zq.handling zq.task",
+    "zq.demo": "zq.processes",
     "zq.cli": "zq",
     "zq.__main__": "zq",
     "zq.pytest_plugin": "zq",
@@ -77,7 +79,7 @@ OF_ZQ_FOR_PATTERNS = ("zq.processes", "zq.lazy", "zq.handling", "zq.keys")
 how anybody's code is called, and keys.
 """
 
-OVER_PUBLIC_NAMES = ("zq.dashboard",)
+OVER_PUBLIC_NAMES = ("zq.dashboard", "zq.demo")
 """Rooms of zq that use it as any program does: they import the package, and of it only what it exports."""
 
 ROOFS = ("zq", "patterns")

@@ -82,6 +82,18 @@ def test_second_coordinator_on_a_directory_is_refused(tmp_path: Path) -> None:
     assert "Traceback" not in second.stderr
 
 
+def test_coordinator_listens_where_its_environment_looks_for_one_and_says_so(tmp_path: Path) -> None:
+    address = f"ipc://{tmp_path}/socket"
+    with process("coordinator", "--data", str(tmp_path / "orders.zq"), ZQ_ADDRESS=address) as child:
+        assert child.stderr is not None
+        first, second = child.stderr.readline(), child.stderr.readline()
+        status = run("status", "--json", ZQ_ADDRESS=address)
+
+    assert first.startswith(f"zq coordinator listens on {address}, which ZQ_ADDRESS says; --bind or ZQ_BIND")
+    assert second.startswith(f"zq coordinator ready on {address},")
+    assert status.returncode == 0
+
+
 def test_address_in_use_is_1(tmp_path: Path) -> None:
     with coordinator(tmp_path / "one.zq") as (_, address):
         second = run("coordinator", "--data", str(tmp_path / "two.zq"), "--bind", address)

@@ -115,6 +115,5 @@ def test_command_that_waits_says_that_nothing_is_heard(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "zq.cli", "status", "--address", f"ipc://{tmp_path}/nobody", "--timeout", "8"]
     result = subprocess.run(command, capture_output=True, timeout=60, check=False, text=True)
 
-    assert f"nothing was heard of ipc://{tmp_path}/nobody for" in result.stderr
-    assert "still trying" in result.stderr
+    assert f"no answer yet from ipc://{tmp_path}/nobody; trying on" in result.stderr
     assert result.returncode == 69

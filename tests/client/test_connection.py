@@ -167,6 +167,7 @@ class FakeSession:
 
     def __init__(self) -> None:
         self.wants_reconnect = False
+        self.is_asking = False
         self.connections = 0
         self.failures: list[Exception] = []
         self.outbox: list[ToCoordinator] = []

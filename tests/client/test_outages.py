@@ -18,7 +18,8 @@ from zq.errors import ClosedError
 from zq.sessions import client as sessions
 from zq.sessions.outcomes import FOREVER, BatchOutcome, Reply
 from zq.sessions.streams import Stream
-from zq.sockets import link as links
+from zq.sockets import silence
+from zq.sockets.silence import QUIET_TOLD, STALL, Silence
 from zq.wire.messages import Answer, FromCoordinator, Query, ToCoordinator
 
 
@@ -84,10 +85,10 @@ def test_a_silence_is_told_once_and_its_end_too(
 ) -> None:
     monkeypatch.setattr(sessions, "PING_INTERVAL", 0.02)
     monkeypatch.setattr(sessions, "SILENCE_MAX", 0.1)
-    monkeypatch.setattr(links, "QUIET_TOLD", 0.0)
+    monkeypatch.setattr(silence, "QUIET_TOLD", 0.2)
     monkeypatch.setattr(sessions, "SILENCE_FIRST", 0.1)
     receipt = client.submit("orders", 1)
-    with caplog.at_level(logging.WARNING, logger="zq.sockets.link"):
+    with caplog.at_level(logging.WARNING, logger="zq.sockets.silence"):
         result = Spawned(receipt.result, 600)
         pull = Spawned(client.pull, "orders", wait=600)
         peers = len(coordinator.peers)
@@ -95,7 +96,7 @@ def test_a_silence_is_told_once_and_its_end_too(
         wait_until(lambda: len(set(coordinator.peers)) >= peers + 3)
         told = [one.getMessage() for one in caplog.records]
         assert len(told) == 1
-        assert re.fullmatch(rf"nothing was heard of {coordinator.address} for \d+ s; still trying", told[0])
+        assert re.fullmatch(rf"no answer from {coordinator.address} for \d+ s; trying on", told[0])
 
         coordinator.is_deaf = False
         wait_until(lambda: len(caplog.records) == 2)
@@ -106,3 +107,50 @@ def test_a_silence_is_told_once_and_its_end_too(
     for call in (result, pull):
         with pytest.raises(ClosedError):
             call.join()
+
+
+# Without sockets.
+
+
+def looked(told: Silence, *times: float, is_asking: bool = True) -> None:
+    for now in times:
+        told.look(now, is_asking=is_asking)
+
+
+def test_who_was_never_heard_is_told_as_such_and_that_it_answers_at_last(caplog: pytest.LogCaptureFixture) -> None:
+    told = Silence("tcp://nowhere:1")
+    looked(told, 10.0, 10.0 + QUIET_TOLD / 2)
+    assert caplog.messages == []
+    assert told.next_at() == 10.0 + QUIET_TOLD
+    looked(told, 10.0 + QUIET_TOLD, 11.0 + QUIET_TOLD, 12.0 + QUIET_TOLD)
+    assert told.next_at() == float("inf")
+    told.heard(20.0)
+
+    assert caplog.messages == [
+        "no answer yet from tcp://nowhere:1; trying on",
+        "connected to tcp://nowhere:1, after 10 s",
+    ]
+
+
+def test_who_asks_nothing_hears_nothing_and_is_told_nothing(caplog: pytest.LogCaptureFixture) -> None:
+    told = Silence("tcp://nowhere:1")
+    looked(told, 10.0, 11.0, 30.0, 60.0, is_asking=False)
+    looked(told, 61.0, 62.0)
+
+    assert caplog.messages == []
+
+
+def test_answers_make_the_time_begin_anew(caplog: pytest.LogCaptureFixture) -> None:
+    told = Silence("tcp://nowhere:1")
+    for now in range(100):
+        looked(told, now, now + 0.5)
+        told.heard(now + 0.9)
+
+    assert caplog.messages == []
+
+
+def test_a_process_that_stood_still_blames_nobody(caplog: pytest.LogCaptureFixture) -> None:
+    told = Silence("tcp://nowhere:1")
+    looked(told, 10.0, 11.0, 11.0 + QUIET_TOLD + STALL + 60.0)
+
+    assert caplog.messages == []

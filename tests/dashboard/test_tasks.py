@@ -9,7 +9,7 @@ from starlette.testclient import TestClient
 
 import zq
 from tests.dashboard.conftest import OpenSite
-from zq.dashboard import bulk
+from zq.dashboard.answers import bulk
 
 Json = dict[str, Any]
 

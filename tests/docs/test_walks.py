@@ -17,11 +17,12 @@ TAUGHT = ("howto", "coming-from", "explanation")
 README = ROOT / "README.md"
 PAGES = [
     README,
+    ROOT / "docs" / "tutorial.md",
     *sorted(path for folder in TAUGHT for path in (ROOT / "docs" / folder).glob("*.md")),
 ]
 
 NEEDS = {
-    "fastapi.md": ("fastapi", "httpx"),
+    "fastapi.md": ("fastapi", "httpx2"),
     "django.md": ("django",),
     "flask.md": ("flask",),
 }

@@ -1,6 +1,6 @@
 """Runs a page that teaches from its first snippet to its last, as a reader would, in one folder.
 
-- Code after a line with "In `shop.py`" and a colon at its end is that file.
+- Code after a line with "in `shop.py`" and a colon at its end is that file.
 - Code after "With Celery:" (or another system) is the reader's old program, which is only parsed.
 - Other Python runs here, with the names of the snippets before it; `# -> value` as in `tests.docs.snippets`.
 - Commands of the shell run with what comments below them say is printed; what serves until it is stopped runs on to
@@ -29,7 +29,7 @@ from tests.docs.pages import FENCE, ROOT, Fence
 from tests.docs.snippets import run_python, run_shell
 
 THEIRS = re.compile(r"With (?:Celery|RQ|boto3|pika|pyzmq)\b.*:")
-FILE = re.compile(r"\bIn `([\w./-]+)`[^`]*:$")
+FILE = re.compile(r"\b[Ii]n `([\w./-]+)`[^`]*:$")
 SHOWN = {"text", "toml", "ini", "mermaid", ""}
 
 SERVERS = (("zq", "coordinator"), ("zq", "worker"), ("zq", "dev"), ("zq", "demo"), ("zq", "dashboard"))
@@ -63,6 +63,7 @@ def read_steps(path: Path) -> list[Step]:
         elif line.startswith(FENCE):
             opened, language, start, text = FENCE, line.removeprefix(FENCE), number + 1, []
         elif line.strip():
+            assert not line.lstrip().startswith(FENCE), f"{path.name}:{number}: a snippet in a list would not be run"
             said = line
     return steps
 
@@ -120,6 +121,8 @@ class Walk:
         return ended.stdout
 
     def _serve(self, words: list[str]) -> None:
+        if words[1] == "dev":  # the usual ports may be another program's
+            words = [*words, "--bind", self.environment["ZQ_BIND"], "--no-dashboard"]
         log = (self.folder / f"log-{len(self._servers)}.txt").open("ab")
         with log:
             self._servers.append(

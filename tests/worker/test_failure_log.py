@@ -16,6 +16,7 @@ from zq.sessions.hand import Hand
 from zq.sessions.reports import Verdict
 from zq.wire.messages import DEFAULT_OPTIONS, Assignment, Failed
 from zq.wire.steering import NextTry
+from zq.worker import child_runner
 from zq.worker.failure_log import LINES_PER_SECOND_MAX, FailureLog
 
 QUICK = zq.RetryPolicy.constant(0.01)
@@ -83,6 +84,31 @@ def test_debug_shows_the_traceback_of_each_attempt(
         client.result(id, timeout=PATIENCE)
 
     assert ["Traceback" in line for line in lines(caplog)] == [True, True]
+
+
+@pytest.mark.parametrize("is_cancelled", [False, True])
+def test_child_that_is_ended_for_its_task_is_no_crash(
+    coordinator: zq.Coordinator,
+    client: zq.Client,
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    is_cancelled: bool,
+) -> None:
+    monkeypatch.setattr(child_runner, "CANCEL_GRACE", 0.05)
+    caplog.set_level(logging.INFO, "zq.worker")
+    shop.adopt(zq.Worker(coordinator.address, name="shop", processes=1))
+    timeout = None if is_cancelled else 0.2
+    id = client.submit("held", f"{tmp_path}/never", max_attempts=1, timeout=timeout).id
+    with shop:
+        wait_until(lambda: [one.running for one in client.workers.list()] == [1] or lines(caplog), "it runs")
+        if is_cancelled:
+            client.cancel(id)
+        wait_until(lambda: any("was ended" in one for one in caplog.messages), "a word")
+
+    why = "it was cancelled" if is_cancelled else "it ran longer than its timeout of 0.2 s"
+    assert f"the child process at a task of queue held was ended: {why}" in caplog.messages
+    assert not [one for one in caplog.messages if "started again" in one]
 
 
 # Without sockets.

@@ -368,6 +368,7 @@ class App:
             key=self._key if key is None else key,
         )
         made.owner = self
+        made.middleware = tuple(self.middleware)  # whose hooks around handlers are in these already
         made.handlers.update(self._handlers)
         return made
 

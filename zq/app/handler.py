@@ -6,8 +6,9 @@ import asyncio
 from types import CoroutineType
 from typing import Any, Protocol
 
-from zq.app.middleware import Handling, Middleware
+from zq.app.middleware import Middleware
 from zq.app.task_function import TaskFunction
+from zq.handling.hooks import Handling
 from zq.processes.references import label_of, module_name_of
 from zq.task import Task
 from zq.worker.loop_runner import is_coroutine_handler

@@ -1,42 +1,12 @@
-"""Hooks around submitting and around handling, for the tasks of a `zq.App`.
-
-The befores are called in the order of the list, the afters in the opposite order, and only of those whose before was
-reached and did not raise: each middleware encloses the ones that come later.
-"""
+"""Hooks around submitting and around handling, for apps, workers and clients; `zq.handling.hooks` calls them."""
 
 from __future__ import annotations
 
-import logging
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import Any, Literal, Self
+from typing import Any
 
 from zq.client.receipt import AsyncReceipt, Receipt, Receipts
-from zq.handling.contexts import end_copy
-from zq.handling.raised import LOGGED_BYTES_MAX, trace_of
+from zq.handling.hooks import HandlerOutcome, Submission
 from zq.task import Task
-
-log = logging.getLogger(__name__)
-
-HandlerOutcome = Literal["done", "failed", "cancelled"]
-
-
-@dataclass(slots=True)
-class Submission:
-    """A submit that is about to happen; hooks may change its queue and options, not its payload.
-
-    Attributes:
-        name: of the task function, `module:qualname`.
-        queue: to which it goes.
-        options: of the submit, as in `zq.SubmitOptions`; a dict of its own.
-        payload: the arguments by name as they will travel; None for `submit_many`, whose payloads are made while they
-            are sent.
-    """
-
-    name: str
-    queue: str
-    options: dict[str, Any]
-    payload: dict[str, Any] | None
 
 
 class Middleware:
@@ -72,84 +42,19 @@ class Middleware:
             error: that the handler raised; None when it is done.
         """
 
+    def after_receive(self, queue: str, tasks: int, seconds: float) -> None:
+        """Called when tasks have come, once a batch or a pull; in a worker on the thread of its connection, which it
+        must not hold up.
 
-class Submitting:
-    """The hooks around one submit, as the body of a `with`, which sets the `receipt`."""
+        Args:
+            tasks: how many.
+            seconds: for which a pull has waited; 0 in a worker, to which tasks are sent.
+        """
 
-    def __init__(self, middleware: Sequence[Middleware], submission: Submission) -> None:
-        self.submission = submission
-        self.receipt: Receipt | AsyncReceipt | Receipts[Any] | None = None
-        self._entered: list[Middleware] = []
-        self._middleware = middleware
+    def after_settle(self, queue: str, tasks: int, seconds: float, error: BaseException | None) -> None:
+        """Called when it was reported how tasks have ended, once a report; in a worker as `after_receive`.
 
-    def __enter__(self) -> Self:
-        """Calls the befores; what one raises ends the submit, after the afters of those before it."""
-        try:
-            for one in self._middleware:
-                one.before_submit(self.submission)
-                self._entered.append(one)
-        except BaseException as error:
-            self._leave(error)
-            raise
-        return self
-
-    def __exit__(self, kind: Any, error: BaseException | None, trace: Any) -> None:
-        self._leave(error)
-
-    def _leave(self, error: BaseException | None) -> None:
-        for one in reversed(self._entered):
-            _call(one, "after_submit", one.after_submit, self.submission, self.receipt, error)
-
-
-class Handling:
-    """The hooks around one call of a handler, as the body of a `with`.
-
-    Args:
-        middleware: whose hooks are called.
-        task: that is handled.
-        taken_away: errors by which the task is cancelled, and has not failed.
-    """
-
-    def __init__(
-        self, middleware: Sequence[Middleware], task: Task, taken_away: tuple[type[BaseException], ...] = ()
-    ) -> None:
-        self._middleware = middleware
-        self._task = task
-        self._taken_away = taken_away
-        self._entered: list[Middleware] = []
-
-    def __enter__(self) -> None:
-        """Calls the befores; what one raises is the failure of the task, after the afters of those before it."""
-        try:
-            for one in self._middleware:
-                one.before_task(self._task)
-                self._entered.append(one)
-        except BaseException as error:
-            self._leave(error)
-            raise
-
-    def __exit__(self, kind: Any, error: BaseException | None, trace: Any) -> None:
-        end_copy(error)  # a forked copy of the process must not call the hooks for a second time
-        self._leave(error)
-
-    def _leave(self, error: BaseException | None) -> None:
-        outcome: HandlerOutcome = "done"
-        if error is not None:
-            outcome = "cancelled" if issubclass(type(error), self._taken_away) else "failed"
-        for one in reversed(self._entered):
-            # sys.exit in a hook is no more the end of the worker than in a handler.
-            _call(one, "after_task", one.after_task, self._task, outcome, error, caught=BaseException)
-
-
-def _call(
-    middleware: Middleware,
-    hook: str,
-    function: Callable[..., None],
-    *arguments: Any,
-    caught: type[BaseException] = Exception,
-) -> None:
-    try:
-        function(*arguments)
-    except caught as error:
-        trace = trace_of(error, LOGGED_BYTES_MAX)  # not by `log.exception`, which an odd error can make fail
-        log.error("%s of %s failed; what it follows is not undone\n%s", hook, type(middleware).__qualname__, trace)
+        Args:
+            seconds: that the answer took; 0 in a worker, which waits for none.
+            error: of a report that was refused; None when it was taken, or is on its way.
+        """

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, Generic, ParamSpec, Protocol, TypeVar, Unpack
 
-from zq.app.middleware import Middleware, Submission, Submitting
+from zq.app.middleware import Middleware
 from zq.app.parameters import Parameters, name_of
 from zq.client.async_client import AsyncClient
 from zq.client.calls import Calls
@@ -16,6 +16,7 @@ from zq.client.driving import AsyncDriver, Driver
 from zq.client.flow import Entry
 from zq.client.receipt import AsyncReceipt, Receipt, Receipts
 from zq.errors import BusyError, InvalidTaskError
+from zq.handling.hooks import Submission, Submitting
 from zq.submit_options import SubmitOptions, make_options
 from zq.wire.limits import BATCH_TASKS_MAX
 

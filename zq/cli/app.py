@@ -33,6 +33,7 @@ TREE: dict[str, dict[str, Verb | Verbs | Added]] = {
         "pipeline": Added("Run pipelines that are composed in code."),
         "work": Verb("zq.cli.starting.work:work", "Run a program for each task of a queue."),
         "dev": Verb("zq.cli.starting.dev:dev", "Run all that development needs, in one terminal."),
+        "demo": Verb("zq.cli.starting.demo:demo", "Watch a town of pizza shops, of which one explodes now and then."),
         "bench": Verb("zq.cli.serving:bench", "Measure how many tasks a second there are."),
     },
     "Look": {
@@ -42,6 +43,7 @@ TREE: dict[str, dict[str, Verb | Verbs | Added]] = {
         "metrics": Verb("zq.cli.live.metrics:metrics", "Print what is counted, for Prometheus."),
         "stat": Verb("zq.cli.live.commands:stat", "Print rates and depths, a line a second."),
         "events": Verb("zq.cli.listing:events", "Follow what happens, an event a line."),
+        "health": Verb("zq.cli.starting.health:health", "Say whether a coordinator or a worker does its work."),
         "why": Verb("zq.cli.tasks:why", "Say why a task does not run now."),
         "tasks": Verbs(
             "Look at tasks, cancel them, try dead ones again.",
@@ -161,6 +163,7 @@ TREE: dict[str, dict[str, Verb | Verbs | Added]] = {
                 "show": "zq.cli.contexts:show",
             },
         ),
+        "cheat": Verb("zq.cli.guides.cheat:cheat", "Show recipes: command lines for what is often done."),
         "commands": Verb("zq.cli.app:list_all_commands", "List every command, those that packages add too."),
     },
 }

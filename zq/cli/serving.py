@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import logging
 import os
 import signal
 import sys
@@ -16,11 +17,12 @@ from zq.cli.arguments import TIMEOUT, Address, Json
 from zq.cli.output import echo, exit_codes, fail, print_json
 from zq.core.options import CoordinatorOptions
 from zq.core.peer_limits import PeerLimits
-from zq.processes.logs import configure_log
+from zq.processes.logs import JsonFormatter, configure_log, log_settings
 from zq.wire.address import check_bind_address
 from zq.wire.retry import RetryPolicy
 
 if TYPE_CHECKING:
+    from zq.cli.web.child import DashboardChild
     from zq.server.host import HostOptions
     from zq.server.loop import Server
     from zq.worker.worker import Worker
@@ -33,6 +35,11 @@ ABSTRACT = "ipc://@"
 
 LogLevel = Annotated[
     Literal["debug", "info", "warning", "error"], typer.Option(envvar="ZQ_LOG_LEVEL", help="What is logged, on stderr.")
+]
+
+LogFormat = Annotated[
+    Literal["text", "json"],
+    typer.Option(envvar="ZQ_LOG_FORMAT", help="How it is logged; json is an object a line, with the task it is about."),
 ]
 
 TasksPerChild = Annotated[
@@ -51,6 +58,15 @@ ChildMemoryMax = Annotated[
     ),
 ]
 
+Stages = Annotated[
+    list[str] | None, typer.Option(help="A stage of a pipeline to work for; repeatable.", show_default="all of them")
+]
+
+HealthFile = Annotated[
+    Path | None,
+    typer.Option(envvar="ZQ_HEALTH_FILE", help="File for signs of life, every 2 s, which zq health --file looks at."),
+]
+
 Reload = Annotated[
     bool,
     typer.Option("--reload", help="Start the worker again when a file that it has loaded changes; for development."),
@@ -63,7 +79,7 @@ def _option(name: str, text: str) -> typer.models.OptionInfo:
 
 def coordinator(
     data: Annotated[Path, _option("data", "Directory of the LMDB store; it is made if need be, and locked.")] = Path("orders.zq"),
-    bind: Annotated[str, _option("bind", "ZeroMQ address to listen on; port * takes a free one.")] = "tcp://127.0.0.1:7700",
+    bind: Annotated[str | None, typer.Option("--bind", envvar="ZQ_BIND", help="ZeroMQ address to listen on; port * takes a free one. [default: that of ZQ_ADDRESS, else tcp://127.0.0.1:7700]", show_default=False)] = None,
     heartbeat_interval: Annotated[float, _option("heartbeat-interval", "Seconds between the pings of a worker.")] = DEFAULTS.heartbeat_interval,
     suspect_after: Annotated[float, _option("suspect-after", "Seconds of silence after which a worker gets no new tasks.")] = DEFAULTS.suspect_after,
     gone_after: Annotated[float, _option("gone-after", "Seconds of silence after which its tasks are lost; also the grace after a restart.")] = DEFAULTS.gone_after,
@@ -86,7 +102,10 @@ def coordinator(
     keys: Annotated[Path | None, _option("keys", "Directory of the keys that are let in (zq keys); without it everybody is.")] = None,
     audit: Annotated[Path | None, _option("audit", "File for a line about each deed of administration; without it they are logged. It needs --keys.")] = None,
     insecure_bind: Annotated[bool, _option("insecure-bind", "Allow an address that other machines can reach without --keys, that is without authentication.")] = False,
+    dashboard: Annotated[str | None, _option("dashboard", "HOST:PORT of a dashboard in a process beside it, such as 127.0.0.1:7780 (the extra dashboard).")] = None,
+    dashboard_key: Annotated[str | None, _option("dashboard-key", "File of the key that the dashboard shows; with --keys it needs one of an admin.")] = None,
     log_level: LogLevel = "info",
+    log_format: LogFormat = "text",
 ) -> None:  # fmt: skip
     """Run a coordinator until SIGTERM or Ctrl-C. What it accepted is on disk.
 
@@ -116,14 +135,29 @@ def coordinator(
             schedules_max=schedules_max,
             peer_limits=PeerLimits.parse(peer_limits),
         )
+        bind = bind or _address_to_bind()
         _check_reach(bind, keys, insecure_bind=insecure_bind)
         store = LmdbOptions(map_bytes=map_mib * MIB, free_bytes_min=disk_free_mib * MIB)
-        host = _prepare_host(connections_max, memory_max_mib)
+        host, beside = (
+            _prepare_host(connections_max, memory_max_mib),
+            _prepare_dashboard(dashboard, dashboard_key, keys),
+        )
         server = Server(
             data, bind=bind, options=options, keys=keys, audit=audit, store_options=store, host_options=host
         )
-        configure_log(log_level)
-        _serve(server)
+        configure_log(log_level, log_format)
+        _serve(server, beside)
+
+
+def _address_to_bind() -> str:
+    """Returns the address at which clients and workers of this environment look for a coordinator."""
+    from zq.wire.address import DEFAULT_ADDRESS
+
+    address = os.environ.get("ZQ_ADDRESS")
+    if not address:
+        return DEFAULT_ADDRESS
+    echo(f"zq coordinator listens on {address}, which ZQ_ADDRESS says; --bind or ZQ_BIND names another", err=True)
+    return address
 
 
 def _check_reach(bind: str, keys: Path | None, *, insecure_bind: bool) -> None:
@@ -147,29 +181,59 @@ def _prepare_host(connections_max: int | None, memory_max_mib: int | None) -> Ho
     return HostOptions(connections_max=connections_max, memory_max=memory_max)
 
 
-def _serve(server: Server) -> None:
+def _prepare_dashboard(bind: str | None, key: str | None, keys: Path | None) -> DashboardChild | None:
+    """Returns the dashboard that goes with a coordinator, if any; raises ValueError for one that cannot be."""
+    if bind is None:
+        return None
+    from zq.cli.web.child import DashboardChild
+
+    if keys is not None and key is None:
+        raise ValueError(
+            "with --keys a dashboard needs a key, too: give --dashboard-key FILE; "
+            f"zq keys new dashboard --role admin --keys {keys} makes one and lets it in"
+        )
+    return DashboardChild(bind, key)
+
+
+def _serve(server: Server, dashboard: DashboardChild | None) -> None:
     """Runs until a signal comes; a second one does what it does to any program."""
 
     def on_signal(number: int, frame: FrameType | None) -> None:  # noqa: ARG001 - the signature of signal handlers
         for one in (signal.SIGTERM, signal.SIGINT):
             signal.signal(one, signal.SIG_DFL)
+        server.pulse.stopping()
         server.stop()
 
+    from zq.processes.pulse import Pulse, ServiceManager
+
+    server.pulse = Pulse(ServiceManager.take())
     before = {one: signal.signal(one, on_signal) for one in (signal.SIGTERM, signal.SIGINT)}
     try:
         server.open()
         gc.collect()
         gc.freeze()  # what was read lives as long: to look through 100,000 queues again takes 0.2 s
-        echo(
+        _announce(
             f"zq coordinator ready on {server.address}, data in {server.path}, guarantee: a receipt means on disk; "
-            "a task is completed at most once and executed at least once",
-            err=True,
+            "a task is completed at most once and executed at least once"
         )
+        if dashboard is not None:
+            dashboard.start(server.address)
         server.run()
     finally:
+        if dashboard is not None:
+            dashboard.stop()
         server.close()
         for one, handler in before.items():
             signal.signal(one, handler)
+
+
+def _announce(text: str) -> None:
+    """Says on stderr that something has begun, whatever is logged; in the form of the log."""
+    settings = log_settings()
+    if settings is not None and settings["form"] == "json":
+        record = logging.LogRecord(__name__, logging.INFO, __file__, 0, text, None, None)
+        text = JsonFormatter().format(record)
+    echo(text, err=True)
 
 
 def is_local(address: str) -> bool:
@@ -192,9 +256,7 @@ def worker(
     spec: Annotated[
         str, typer.Argument(help="The worker, app or pipeline to run, as module:attribute or path.py:attribute.")
     ],
-    stage: Annotated[
-        str | None, typer.Option(help="The stage of a pipeline to work for.", show_default="all of them")
-    ] = None,
+    stage: Stages = None,
     processes: Annotated[
         int | None,
         typer.Option(
@@ -218,14 +280,15 @@ def worker(
     tasks_per_child: TasksPerChild = None,
     child_memory_max: ChildMemoryMax = None,
     reload: Reload = False,
+    health_file: HealthFile = None,
     address: Address = None,
     log_level: LogLevel = "info",
+    log_format: LogFormat = "text",
 ) -> None:
     """Run a worker until SIGTERM or Ctrl-C: the first drains it, the second ends it at once.
 
     Examples:
         zq worker shop:worker
-        zq worker shop.py:worker --processes 4
         zq worker shop:worker --concurrency 8 --burst
         zq worker shop:worker --reload
     """
@@ -238,16 +301,17 @@ def worker(
     with exit_codes():
         from zq.processes.references import PART_SEPARATOR
 
-        if stage is not None:
-            spec = f"{spec}{PART_SEPARATOR}{stage}"
+        if stage:
+            spec = f"{spec}{PART_SEPARATOR}{','.join(stage)}"
         found = _load_worker(spec)
         if address:
             os.environ["ZQ_ADDRESS"] = address  # where handlers submit, also those in child processes
-        configure_log(log_level)  # after its module, which may have its own idea of logs
+        # After its module, which may have its own idea of logs.
+        configure_log(log_level, log_format, name or found.name)
         limits = tasks_per_child, child_memory_max
         _equip(found, address=address, name=name, processes=processes, concurrency=concurrency, limits=limits)
         found.spec = spec
-        _work(found, burst=burst)
+        work_watched(found, burst=burst, health_file=health_file)
 
 
 def _equip(
@@ -292,13 +356,21 @@ def ready_for_burst(runner: Worker) -> None:
         client.ping()
 
 
-def _work(runner: Worker, *, burst: bool) -> None:
+def work_watched(runner: Worker, *, burst: bool, health_file: Path | None = None) -> None:
+    """Runs a worker until it is stopped, with signs of life for the service manager and in a file."""
+    from zq.processes.pulse import Pulse, ServiceManager
+
     if burst:
         ready_for_burst(runner)
     if not runner.handlers:
         raise ValueError(f"worker {runner.name} has no handler; register one with @worker.task(queue)")
-    echo(f"zq worker {runner.name} takes tasks of {', '.join(runner.handlers)} from {runner.address}", err=True)
-    runner.run(burst=burst)
+    runner.pulse = Pulse(ServiceManager.take(), health_file)
+    takes = f"zq worker {runner.name} takes tasks of {', '.join(runner.handlers)} from {runner.address}"
+    runner.on_connected = lambda: _announce(takes)  # what is not let in must not look as if it were
+    try:
+        runner.run(burst=burst)
+    finally:
+        runner.pulse.close()
 
 
 def _load_worker(spec: str) -> Worker:

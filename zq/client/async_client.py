@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING, Any, Self, Unpack
 from zq.client import browsing, insight
 from zq.client.awaiting import Awaiting
 from zq.client.browsing import StateFilter, TaskFilters, payload, query, search
-from zq.client.calls import ClientFace, outcome_of
+from zq.client.calls import outcome_of
 from zq.client.driving import Abandon, AsyncDriver
 from zq.client.events import AsyncEventStream
 from zq.client.flow import Entry, entry_of, unless_refused
 from zq.client.group import AsyncGroup, submit_group
+from zq.client.hooking.client_face import ClientFace
 from zq.client.insight import FailureRow, FlowRow, HistoryRow, HistoryStep, Reason, TaskEvent, TaskStatus
 from zq.client.publications import PublishReceipt, PublishReceipts, publish_many, publish_one
 from zq.client.pulled import AsyncPulledTask, read_handle, settle_together
@@ -188,15 +189,15 @@ class AsyncClient(ClientFace[AsyncDriver]):
     async def history(
         self, queue: str | None = None, *, step: HistoryStep = 10, since: float | None = None
     ) -> list[HistoryRow]:
-        """As `Client.history`."""
+        """Returns what was counted, step by step; as `zq.Client.history`."""
         return await self._run(browsing.history(self._calls, queue, step, since))
 
     async def flows(self) -> list[FlowRow]:
-        """As `Client.flows`."""
+        """Returns which ways tasks took from queue to queue; as `zq.Client.flows`."""
         return await self._run(browsing.flows(self._calls))
 
     async def failures(self, queue: str | None = None, *, limit: int = 100) -> list[FailureRow]:
-        """As `Client.failures`."""
+        """Returns the attempts that failed last, newest first; as `zq.Client.failures`."""
         return await self._run(browsing.failures(self._calls, queue, limit))
 
     async def tasks(

@@ -13,9 +13,9 @@ import warnings
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from functools import partial
-from typing import Any, Generic, Self, TypeAlias, TypeVar
+from typing import Any, Generic, TypeAlias, TypeVar
 
-from zq.client.driving import Abandon, Ask, AsyncDriver, Call, Connection, Driver, Medium, understood
+from zq.client.driving import Ask, AsyncDriver, Call, Connection, Driver, Medium, understood
 from zq.client.flow import FLOW_WINDOW_BATCHES, FLOW_WINDOW_BYTES, Entry, Flow, finish
 from zq.errors import (
     BusyError,
@@ -75,6 +75,7 @@ from zq.wire.messages import (
 from zq.wire.proofs import Proof, proof_of
 
 D = TypeVar("D", bound=Driver | AsyncDriver)
+T = TypeVar("T")
 
 
 Submitted: TypeAlias = tuple[BatchOutcome, int, Accepted]
@@ -145,7 +146,15 @@ class Calls:
             return self._local.pack(value)  # type: ignore[no-any-return]  # threading.local is untyped
         return data
 
-    # Submitting.
+    def hooked(
+        self,
+        queue: str,
+        payload: Any,  # noqa: ARG002 - `zq.client.hooking` shows it to its hooks
+        options: SubmitOptions,
+        call: Callable[[str, SubmitOptions], Call[T]],
+    ) -> Call[T]:
+        """Returns a call that submits, with the hooks of this client around it; here there are none."""
+        return call(queue, options)
 
     def submit(self, queue: str, payload: Any, id: str | None, options: SubmitOptions) -> Call[Submitted]:
         """Submits one task; returns what was accepted, of the task that has its unique key if one does."""
@@ -228,8 +237,6 @@ class Calls:
         """Has a function of the session called where the session is at home: on the link's thread."""
         self.link.call(partial(function, *arguments))
 
-    # Outcomes.
-
     def result(self, outcome: BatchOutcome, index: int, timeout: float | None) -> Call[Any]:
         """Waits for the end of a task; returns its result, or raises TaskError."""
         ended = outcome.get(index)
@@ -275,8 +282,6 @@ class Calls:
             self.post(self.session.leave)
         self.link.close(timeout)
 
-    # Requests with one answer.
-
     def ask(self, message: AskMessage) -> Call[Any]:
         """Sends a request; returns the value of its answer."""
         check_message(message)
@@ -298,8 +303,6 @@ class Calls:
         started_at = self.clock()
         yield from self.ask(Ping(0))
         return self.clock() - started_at
-
-    # Pulling.
 
     @understood
     def pull(self, queue: str, max_tasks: int, wait: float, lease: float) -> Call[list[Pulled]]:
@@ -406,40 +409,6 @@ class Face(Generic[D]):
     def __init__(self, calls: Calls, run: D) -> None:
         self._calls = calls
         self._run = run
-
-
-class ClientFace(Face[D]):
-    """A client; what its faces share. Arguments as of `zq.Client`."""
-
-    def __init__(
-        self,
-        address: str | None = None,
-        *,
-        timeout: float = 30.0,
-        name: str | None = None,
-        payload_bytes_max: int = PAYLOAD_BYTES_MAX,
-        namespace: str | None = None,
-        key: KeySource | None = None,
-    ) -> None:
-        calls = Calls(
-            address, timeout=timeout, name=name, payload_bytes_max=payload_bytes_max, namespace=namespace, key=key
-        )
-        super().__init__(calls, self._make_driver(calls.abandon))
-
-    @classmethod
-    def over(cls, calls: Calls, run: D) -> Self:
-        """Makes a client of calls that are there already, and of what carries them out: its double in memory, say."""
-        client = cls.__new__(cls)
-        Face.__init__(client, calls, run)
-        return client
-
-    @property
-    def address(self) -> str:
-        """Where it connects to."""
-        return self._calls.link.address
-
-    def _make_driver(self, abandon: Abandon) -> D:
-        raise NotImplementedError
 
 
 class _Nobody:

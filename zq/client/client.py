@@ -7,11 +7,12 @@ from typing import TYPE_CHECKING, Any, Self, Unpack
 
 from zq.client import browsing, insight
 from zq.client.browsing import StateFilter, TaskFilters, payload, query, search
-from zq.client.calls import ClientFace, outcome_of
+from zq.client.calls import outcome_of
 from zq.client.driving import Abandon, Blocking, Driver
 from zq.client.events import EventStream
 from zq.client.flow import Entry, entry_of, unless_refused
 from zq.client.group import Group, submit_group
+from zq.client.hooking.client_face import ClientFace
 from zq.client.insight import FailureRow, FlowRow, HistoryRow, HistoryStep, Reason, TaskEvent, TaskStatus
 from zq.client.publications import PublishReceipt, PublishReceipts, publish_many, publish_one
 from zq.client.pulled import PulledTask, read_handle, settle_together
@@ -43,6 +44,8 @@ class Client(ClientFace[Driver]):
         namespace: in which all names are that are given; None takes ZQ_NAMESPACE from the environment, "" is none.
         key: a `zq.Key`, or the path of its file, for a coordinator with keys; None takes the path in ZQ_KEY from the
             environment, "" is none. For a coordinator inside of this program it need not be given.
+        middleware: hooks around submitting, pulling and settling; see `zq.Middleware`. None: those that are everywhere
+            (`zq.telemetry`), which are nearly always none.
 
     A coordinator that does not let the key in, or whose own key is none of those that the key trusts, ends what waits
     with AccessDeniedError, and so does one that does not let the key do what was asked; every call may raise that.

@@ -46,7 +46,35 @@ def submit_group(
     skips_none: bool,
     options: SubmitOptions,
 ) -> Call[str]:
-    """Opens a group and submits its members; returns its id."""
+    """Opens a group and submits its members; returns its id. What hooks add to the headers, the callback gets, too."""
+
+    def submit(name: str, made: SubmitOptions) -> Call[str]:
+        added = (made.get("headers") or {}).items() - (options.get("headers") or {}).items()
+        to = _with_headers(callback, dict(added))
+        return _submit_group(calls, id, members, None if queue is None else name, to, policy, skips_none, made)
+
+    return calls.hooked(queue or "", None, options, submit)
+
+
+def _with_headers(
+    callback: str | tuple[str, SubmitOptions] | None, headers: dict[str, str]
+) -> str | tuple[str, SubmitOptions] | None:
+    if callback is None or not headers:
+        return callback
+    name, options = (callback, SubmitOptions()) if isinstance(callback, str) else callback
+    return name, {**options, "headers": {**headers, **(options.get("headers") or {})}}
+
+
+def _submit_group(
+    calls: Calls,
+    id: str | None,
+    members: Iterable[Any],
+    queue: str | None,
+    callback: str | tuple[str, SubmitOptions] | None,
+    policy: Policy,
+    skips_none: bool,
+    options: SubmitOptions,
+) -> Call[str]:
     id = id or calls.session.make_id()
     forwards = [
         Forward(0, name, made._replace(group=(id, (index,))), calls.pack(payload))

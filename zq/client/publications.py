@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
 from typing import Any, Generic, NamedTuple, TypeVar, overload
 
 from zq.client.calls import Calls
@@ -93,6 +94,13 @@ def publish_one(
     calls: Calls, topic: str, payload: Any, id: str | None, options: SubmitOptions, *, is_mandatory: bool
 ) -> Call[Publication]:
     """Publishes one payload."""
+    one = partial(_publish_one, calls, payload=payload, id=id, is_mandatory=is_mandatory)
+    return calls.hooked(topic, payload, options, lambda name, made: one(name, options=made))
+
+
+def _publish_one(
+    calls: Calls, topic: str, payload: Any, id: str | None, options: SubmitOptions, *, is_mandatory: bool
+) -> Call[Publication]:
     made = _check(topic, options)
     data = calls.pack(payload)
     if id is not None and len(check_id(id).encode()) > PUBLICATION_ID_BYTES_MAX:
@@ -109,6 +117,13 @@ def publish_many(
     """Publishes payloads in batches; returns the Publications of those that were stored, and the error to raise if
     others were refused.
     """
+    many = partial(_publish_many, calls, payloads=payloads, batch_size=batch_size, is_mandatory=is_mandatory)
+    return calls.hooked(topic, None, options, lambda name, made: many(name, options=made))
+
+
+def _publish_many(
+    calls: Calls, topic: str, payloads: Iterable[Any], batch_size: int, options: SubmitOptions, *, is_mandatory: bool
+) -> Call[tuple[list[Publication], Refusal | None]]:
     check_count("batch_size", batch_size, 1, BATCH_TASKS_MAX)
     check_items("payloads", payloads)
     made = _check(topic, options)

@@ -15,11 +15,11 @@ from starlette.routing import BaseRoute, Mount, Route
 from starlette.staticfiles import StaticFiles
 from starlette.types import ASGIApp
 
-from zq.dashboard import acting, bulk, graphs, health, reading, sums, tasks
+from zq.dashboard.answers import acting, bulk, graphs, health, reading, sums, tasks
+from zq.dashboard.answers.site import Endpoint, EndpointHandler, Site
 from zq.dashboard.options import DashboardOptions
 from zq.dashboard.problems import ProblemError, answer, json_response, problem_of
 from zq.dashboard.security import Gatekeeper
-from zq.dashboard.site import Endpoint, EndpointHandler, Site
 from zq.dashboard.streams import StreamResponse
 
 API: Final = "/api/v1"

@@ -24,7 +24,7 @@ PULSE_INTERVAL: Final = 1.0
 """Seconds between two looks."""
 
 ANSWER_PATIENCE: Final = 2.5
-"""Seconds without an answer after which followers are told that there is none."""
+"""Seconds without an answer after which browsers are told that there is none."""
 
 SCAN_ROWS: Final = 200
 """Queues that a look reads in their order."""
@@ -187,8 +187,8 @@ class Looker:
     # Following.
 
     def adapt(self) -> None:
-        """Begins and ends what followers need; called when one comes or goes."""
-        self._keep("looks", self._look_on, is_wanted=bool(self._hub.followers))
+        """Begins and ends what browsers need; called when one comes or goes."""
+        self._keep("looks", self._look_on, is_wanted=bool(self._hub.browsers))
         self._keep("events", self._follow, is_wanted=self._hub.wants_events)
 
     def _keep(self, name: str, work: Any, *, is_wanted: bool) -> None:

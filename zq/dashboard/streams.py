@@ -14,7 +14,7 @@ from typing import Any, Final
 
 from starlette.types import Receive, Scope, Send
 
-from zq.dashboard.problems import ProblemError
+from zq.dashboard.problems import ProblemError, answer
 from zq.dashboard.values import encode
 
 PORTIONS_MAX: Final = 4
@@ -90,7 +90,7 @@ class Hub:
     """All who follow. It calls `on_change` when one comes or goes."""
 
     def __init__(self, most: int) -> None:
-        self.followers: set[Browser] = set()
+        self.browsers: set[Browser] = set()
         self.on_change: Callable[[], None] = lambda: None
         self._most = most
         self._connection: bytes | None = None  # None: nobody has looked since somebody follows
@@ -98,24 +98,24 @@ class Hub:
 
     @property
     def wants_events(self) -> bool:
-        return any(follower.wants_events for follower in self.followers)
+        return any(browser.wants_events for browser in self.browsers)
 
     def join(self, *, wants_events: bool) -> Browser:
         """Lets one more follow; raises ProblemError when there are enough."""
-        if len(self.followers) >= self._most:
+        if len(self.browsers) >= self._most:
             raise ProblemError(503, "busy", f"{self._most} event streams are open, which is all there may be", 5.0)
-        follower = Browser(wants_events=wants_events)
+        browser = Browser(wants_events=wants_events)
         if self._connection is not None:
-            follower.put_connection(self._connection)
+            browser.put_connection(self._connection)
         if self._pulse is not None:
-            follower.put_pulse(self._pulse)
-        self.followers.add(follower)
+            browser.put_pulse(self._pulse)
+        self.browsers.add(browser)
         self.on_change()
-        return follower
+        return browser
 
-    def leave(self, follower: Browser) -> None:
-        self.followers.discard(follower)
-        if not self.followers:
+    def leave(self, browser: Browser) -> None:
+        self.browsers.discard(browser)
+        if not self.browsers:
             self._connection = self._pulse = None  # whoever comes next must not be shown what is old by then
         self.on_change()
 
@@ -123,19 +123,19 @@ class Hub:
         news = frame("connection", {"is_connected": is_connected, "message": message})
         if news != self._connection:
             self._connection = news
-            for follower in self.followers:
-                follower.put_connection(news)
+            for browser in self.browsers:
+                browser.put_connection(news)
 
     def tell_pulse(self, value: Any) -> None:
         self._pulse = news = frame("pulse", value)
-        for follower in self.followers:
-            follower.put_pulse(news)
+        for browser in self.browsers:
+            browser.put_pulse(news)
 
     def tell_events(self, events: list[dict[str, Any]]) -> None:
         news = frame("happened", events)
-        for follower in self.followers:
-            if follower.wants_events:
-                follower.put_portion(len(events), news)
+        for browser in self.browsers:
+            if browser.wants_events:
+                browser.put_portion(len(events), news)
 
 
 class StreamResponse:
@@ -151,12 +151,16 @@ class StreamResponse:
             await send({"type": "http.response.start", "status": 200, "headers": headers})
             await send({"type": "http.response.body", "body": b""})
             return
-        follower = self._hub.join(wants_events=self._wants_events)
+        try:
+            browser = self._hub.join(wants_events=self._wants_events)
+        except ProblemError as problem:
+            await answer(problem)(scope, receive, send)
+            return
         try:
             await send({"type": "http.response.start", "status": 200, "headers": headers})
-            await _until_either(_watch(receive), _pass_on(follower, send))
+            await _until_either(_watch(receive), _pass_on(browser, send))
         finally:
-            self._hub.leave(follower)
+            self._hub.leave(browser)
 
 
 async def _watch(receive: Receive) -> None:
@@ -165,7 +169,7 @@ async def _watch(receive: Receive) -> None:
         pass
 
 
-async def _pass_on(follower: Browser, send: Send) -> None:
+async def _pass_on(browser: Browser, send: Send) -> None:
     """Sends what comes; returns when the browser takes nothing any more."""
     message = b"retry: %d\n\n" % RECONNECT_MS
     while True:
@@ -174,7 +178,7 @@ async def _pass_on(follower: Browser, send: Send) -> None:
                 await send({"type": "http.response.body", "body": message, "more_body": True})
         except (TimeoutError, OSError):
             return
-        message = await follower.take()
+        message = await browser.take()
 
 
 async def _until_either(*coroutines: Any) -> None:

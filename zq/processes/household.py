@@ -61,6 +61,12 @@ class Member:
     start_again_at: float | None = None
     reader: threading.Thread | None = field(default=None, repr=False)
 
+    @property
+    def place(self) -> str:
+        """What follows in the line with which it said that it works: where it listens, say."""
+        words = (self.ready_line or "").partition(self.ready)[2].split()
+        return words[0].rstrip(",;") if words else ""
+
 
 class Household:
     """Members, which one thread starts and looks after; what they print is heard in threads of their own."""

@@ -72,9 +72,7 @@ PING_INTERVAL = 1.0
 """Seconds between pings while something is outstanding."""
 
 SILENCE_FIRST, SILENCE_MAX = 3.0, 12.0
-"""Seconds that a ping stays unanswered before the connection is made anew; doubled each time in a row, so as not to
-storm a slow coordinator.
-"""
+"""Seconds that a ping stays unanswered before the connection is made anew; doubled each time in a row."""
 
 ANSWER_MIN = 0.1
 """Seconds in which nothing need be heard: who waits for less is told that there was no answer in that time."""
@@ -260,7 +258,7 @@ class ClientSession:
             self._expire(now)
         self._send_gathered(now)
         self._outbox += self.streams.tick(now)
-        if not self._is_waited_for():
+        if not self.is_asking:
             self._silent_since = None
             return
         if self._silent_since is not None and now >= self._silent_since + self._silence:
@@ -276,11 +274,16 @@ class ClientSession:
 
     def next_at(self) -> float:
         due_at = min(max(self._deadline, self._scanned_at + SCAN_INTERVAL), self.streams.next_at())
-        if self._is_waited_for():
+        if self.is_asking:
             due_at = min(due_at, self._pinged_at + PING_INTERVAL)
             if self._silent_since is not None:
                 due_at = min(due_at, self._silent_since + self._silence)
         return due_at
+
+    @property
+    def is_asking(self) -> bool:
+        """Whether it waits for an answer, also to a ping."""
+        return bool(self._outstanding) or self._watches.watchers > 0 or bool(self.streams.by_number)
 
     def take_outbox(self) -> list[ToCoordinator]:
         outbox, self._outbox = self._outbox, []
@@ -327,9 +330,6 @@ class ClientSession:
     def _waiting(self) -> list[Waiting]:
         outstanding = [one for request in self._outstanding.values() for one in request.waiters()]
         return [*self._submits.waiters(), *self._settles.queue, *outstanding]
-
-    def _is_waited_for(self) -> bool:
-        return bool(self._outstanding) or self._watches.watchers > 0 or bool(self.streams.by_number)
 
     def _send(self, request: Request) -> int:
         """Numbers a request, and sends it; returns the number."""

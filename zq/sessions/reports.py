@@ -8,12 +8,12 @@ window of bytes is under way, and what is beyond it waits here, in order.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from math import inf
 from typing import NamedTuple
 
-from zq.wire.messages import Failed, Release, Settle
+from zq.wire.messages import Failed, Release, Settle, Settled
 from zq.wire.steering import NextTry
 
 REPORTED_BYTES_MAX = 8 << 20
@@ -28,6 +28,15 @@ class Verdict(NamedTuple):
     failed: Failed
     next_try: NextTry | None  # None: it was told before, or the coordinator is older than that
     is_stale: bool  # the task was not this worker's any more
+
+
+def verdicts_on(failures: Iterable[Failed], settled: Settled) -> Iterator[Verdict]:
+    """Yields what became of failures, by the answer to their report."""
+    next_tries = {(one.token, one.index): one for one in settled.next_tries}
+    for failed in failures:
+        token, index = failed.token, failed.index
+        is_stale = any(span.token == token and span.lo <= index < span.hi for span in settled.stale)
+        yield Verdict(failed, next_tries.get((token, index)), is_stale)
 
 
 @dataclass(slots=True, eq=False)

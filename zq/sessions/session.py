@@ -15,6 +15,10 @@ class Session(Protocol):
     another.
     """
 
+    @property
+    def is_asking(self) -> bool:
+        """Whether it waits for an answer: it has said something that a coordinator that is there answers soon."""
+
     def connected(self, now: float) -> None:
         """There is a new socket: nothing that was said before will be answered, and what was in the outbox is gone."""
 

@@ -25,7 +25,7 @@ from typing import Any
 from zq.errors import AccessDeniedError, WorkerFencedError
 from zq.sessions.hand import Hand
 from zq.sessions.refusals import remote_error
-from zq.sessions.reports import ReportWindow, Verdict
+from zq.sessions.reports import ReportWindow, Verdict, verdicts_on
 from zq.wire.limits import CREDIT_MAX, MESSAGE_BATCHES_MAX, TEXT_CHARS_MAX
 from zq.wire.messages import (
     Assign,
@@ -120,6 +120,7 @@ class WorkerSession:
         self._outbox: list[ToCoordinator] = []
         self._number = 0
         self._beat = 0
+        self._answered_beat = 0
         self._beat_at = 0.0
         self._heartbeat_interval = 1.0
         self._gone_after = 15.0
@@ -144,6 +145,7 @@ class WorkerSession:
             case Settled():
                 self._note_settled(message)
             case Beat(number, epoch, refused):
+                self._answered_beat = number
                 self.epoch = epoch
                 self._revoke_tokens(refused)
                 self._outbox += self._reports.take_lost(number, self._beat)
@@ -184,6 +186,11 @@ class WorkerSession:
             if (token, index) not in self._reported:
                 at = min(at, since + STARTED_AFTER)
         return at
+
+    @property
+    def is_asking(self) -> bool:
+        """Whether it waits for an answer to its hello, a heartbeat or a report."""
+        return not self.is_welcome or self._beat != self._answered_beat or bool(self._reports)
 
     def take_outbox(self) -> list[ToCoordinator]:
         outbox, self._outbox = self._outbox, []
@@ -340,6 +347,7 @@ class WorkerSession:
         self._beat_at = now + welcome.heartbeat_interval
         if self._about is not None:  # before all reports: the coordinator tells what becomes of failures
             self._outbox.append(self._about)
+        self._answered_beat = self._beat
         self._reports.start_again()
         self._outbox += self._reports.take_due(self._beat)
         if self.credit != self._told_credit:
@@ -407,17 +415,11 @@ class WorkerSession:
                 hand.open &= ~hand.mask(done.lo, done.hi)
                 if not hand.open:
                     del hands[done.token]
-        if message.failed:
-            self._note_failures(message.failed, settled)
-
-    def _note_failures(self, failures: tuple[Failed, ...], settled: Settled) -> None:
-        next_tries = {(one.token, one.index): one for one in settled.next_tries}
-        for failed in failures:
-            token, index = failed.token, failed.index
+        for failed in message.failed:
             self.counters["failed"] += 1
-            self._close(token, index, index + 1)
-            is_stale = any(span.token == token and span.lo <= index < span.hi for span in settled.stale)
-            self._verdicts.append(Verdict(failed, next_tries.get((token, index)), is_stale))
+            self._close(failed.token, failed.index, failed.index + 1)
+        if message.failed:
+            self._verdicts += verdicts_on(message.failed, settled)
 
     def _close(self, token: int, lo: int, hi: int) -> int:
         """Takes tasks out of hand and returns how many were."""

@@ -32,6 +32,7 @@ from zq.processes.wake import Wake
 from zq.sessions.session import Session
 from zq.sessions.waiters import reply_in
 from zq.sockets.entrance import ADMITTANCE_EVENTS, Entrance
+from zq.sockets.silence import Silence
 from zq.wire.address import DEFAULT_ADDRESS, check_address
 from zq.wire.codec import decode_from_coordinator, encode, unreadable
 from zq.wire.limits import FRAME_BYTES_MAX
@@ -66,9 +67,6 @@ between half and all of it.
 
 PAUSE_REFUSED = 30.0
 """Seconds between two tries to get in where this link was refused, while nobody asks it for anything."""
-
-QUIET_TOLD = 2.0
-"""Seconds of silence that are worth a word in the log, when a session gives the connection up for them."""
 
 POLL_MAX = 60.0
 """Seconds of the longest sleep, whatever the session says."""
@@ -151,8 +149,7 @@ class Link:
         self._failures = 0  # connections in a row on which nothing was heard
         self._connect_at = 0.0  # while there is no socket: when to make one
         self._asked_at = float("inf")  # the same, if somebody asks for something before
-        self._quiet_since: float | None = None  # when the first thing was said to which nothing was heard
-        self._is_quiet = False  # whether that was told
+        self._silence = Silence(self.address)
 
     @property
     def is_here(self) -> bool:
@@ -235,10 +232,10 @@ class Link:
             time.sleep(0)  # lets those who were just answered speak again, so that what they say leaves together
         self._run_calls()
         self._session.tick(now)
+        self._silence.look(now, is_asking=self._session.is_asking)
         if self._socket is not None:
             self._send()
             if self._session.wants_reconnect or len(self._backlog) > BACKLOG_FRAMES_MAX:
-                self._tell_silence(now)
                 self._disconnect(now)
 
     def _wait(self) -> None:
@@ -247,7 +244,7 @@ class Link:
         A caller adds its call and then looks at _is_woken, which is cleared here before the calls are looked at: one of
         the two sees the other.
         """
-        due_at = self._session.next_at()
+        due_at = min(self._session.next_at(), self._silence.next_at())
         if self._socket is None:
             due_at = min(due_at, self._connect_at)
         self._is_woken = False
@@ -317,18 +314,7 @@ class Link:
 
     def _note_heard(self, now: float) -> None:
         self._entrance.has_proved = True
-        if self._is_quiet:
-            logger.warning("%s is heard again, after %.0f s", self.address, now - (self._quiet_since or now))
-            self._is_quiet = False
-        self._quiet_since = None
-
-    def _tell_silence(self, now: float) -> None:
-        """Says that nothing is heard: once, until something is."""
-        if self._is_quiet or self._quiet_since is None or now < self._quiet_since + QUIET_TOLD:
-            return
-        self._is_quiet = True
-        silence = now - self._quiet_since
-        logger.warning("nothing was heard of %s for %.0f s; still trying", self.address, silence)
+        self._silence.heard(now)
 
     def _send(self) -> None:
         socket, backlog = self._socket, self._backlog
@@ -336,8 +322,6 @@ class Link:
             return
         for message in self._session.take_outbox():
             backlog.append(encode(message if self.namespace is None else self.namespace.into(message)))
-        if backlog and self._quiet_since is None:
-            self._quiet_since = time.monotonic()
         try:
             while backlog:
                 socket.send(backlog[0], NOBLOCK)

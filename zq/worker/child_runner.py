@@ -244,7 +244,11 @@ class ChildRunner(ChildThread):
                 error = stop[2]
             if error is not None:
                 failed.append(Failed(token, assignment.id, index, error, None, False))
-            log.warning("child process %s at a task of queue %s; it is started again", how, assignment.queue)
+            if stop is not None and stop[:2] == (token, index):
+                why = "it was cancelled" if error is None else f"it {error}"
+                log.info("the child process at a task of queue %s was ended: %s", assignment.queue, why)
+            else:
+                log.warning("child process %s at a task of queue %s; it is started again", how, assignment.queue)
         is_of_use = is_at_task or bool(ended)
         ended.add(index)
         self._put_back(assignment, [index for index in range(lo, hi) if index not in ended])

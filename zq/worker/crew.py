@@ -12,7 +12,10 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NamedTuple, Protocol
 
+from zq.handling.hooks import Hooks, hooked_all
 from zq.keys.own import KeySource
+from zq.processes.pulse import Pulse
+from zq.processes.task_log import task_log
 from zq.wire.namespaces import Namespace
 from zq.worker.child_runner import ChildRunner
 from zq.worker.child_start import Source
@@ -31,13 +34,15 @@ class RunSettings(Protocol):
     address: str
     namespace: Namespace | None
     name: str
-    handlers: dict[str, Handler]
+    handlers: dict[str, Handler]  # with the hooks of the middleware
+    middleware: tuple[Hooks, ...]
     concurrency: int
     coroutines: int
     child_stdout: int | None
     tasks_per_child: int | None
     child_memory_max: int | None
     key: KeySource | None
+    pulse: Pulse
 
 
 class Slots(NamedTuple):
@@ -79,10 +84,11 @@ class WorkerCrew:
         self._hire: Callable[[], RunnerThread]
         loops: list[RunnerThread] = []
         if spec is None:
-            self._plain: list[RunnerThread] = [ThreadRunner(host, settings.handlers) for _ in range(slots.plain)]
-            self._hire = lambda: ThreadRunner(host, settings.handlers)
+            handlers = hooked_all(settings.handlers, task_log())
+            self._plain: list[RunnerThread] = [ThreadRunner(host, handlers) for _ in range(slots.plain)]
+            self._hire = lambda: ThreadRunner(host, handlers)
             if self.has_loop:
-                loops.append(LoopRunner(host, settings.handlers, slots.coroutines))
+                loops.append(LoopRunner(host, handlers, slots.coroutines))
         else:
             options = _child_options(settings, spec)
             children: list[ChildThread] = [ChildRunner(host, options) for _ in range(slots.plain)]

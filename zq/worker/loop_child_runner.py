@@ -89,6 +89,7 @@ class CoroutineChildRunner(ChildThread):
         self._count = 0  # tasks in `_hands`
         self._asked: dict[tuple[int, int], float] = {}  # tasks that were asked to stop, and when
         self._new_stops: list[Span] = []
+        self._is_ended_by_us = False  # whether the child was killed because a task held its loop
 
     def start(self) -> None:
         self._bench.stir = self._stirred.set
@@ -217,7 +218,8 @@ class CoroutineChildRunner(ChildThread):
         now = time.monotonic()
         turned_at = PLACE.unpack_from(self._page)[2]
         if self._asked and min(self._asked.values()) < now - STOP_GRACE and turned_at < now - STOP_GRACE:
-            log.warning("a cancelled coroutine holds its event loop; the child process is killed")
+            log.warning("a cancelled coroutine holds its event loop; the child process is ended, and another started")
+            self._is_ended_by_us = True
             self._kill_child()
 
     # The reading thread.
@@ -282,6 +284,7 @@ class CoroutineChildRunner(ChildThread):
             self._process = None
             hands, self._hands, self._count = self._hands, {}, 0
             running = {(token, index) for token, index, _ in self.running()}
+            was_ended, self._is_ended_by_us = self._is_ended_by_us, False
         if self._is_killed:
             self._stirred.set()
             return
@@ -296,7 +299,8 @@ class CoroutineChildRunner(ChildThread):
             self._put_back(assignment, hand.indexes.difference(charged))
         if failed:
             self.failures = 0
-            log.warning("child process %s with %d coroutines; it is started again", how, len(failed))
+            if not was_ended:
+                log.warning("child process %s with %d coroutines; it is started again", how, len(failed))
         elif hands:
             self._note_failure(CannotStartError(f"it {how} before it ran anything"))
         else:

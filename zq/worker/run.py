@@ -76,7 +76,8 @@ class WorkerRun:
         places = slots.plain + slots.coroutines
         self.bench = Bench(places, slots.coroutine_queues, slots.coroutines)
         self.next_look_at = float("inf")
-        self.session: WorkerSession = RunSession(self, settings.name, tuple(settings.handlers), places)
+        self.pulse = settings.pulse
+        self.session: WorkerSession = RunSession(self, settings, places)
         self._link = Link(settings.address, self.session, f"zq-{settings.name}", settings.namespace, settings.key)
         self._reports: list[Report] = []
         self._lock = threading.Lock()  # guards _reports
@@ -92,7 +93,7 @@ class WorkerRun:
         self._told: dict[tuple[int, int], float] = {}  # progress, by task
         self._busy_at = time.monotonic()
         self.failures = FailureLog(settings.name)
-        self.on_connected: Callable[[], None] = _nothing  # called on the link's thread, once
+        self.on_connected: Callable[[], None] | None = None  # called on the link's thread, once; None: the log says so
         self._is_connected = False  # whether it has been let in
         self._crew = WorkerCrew(self, settings, slots, spec)
         self._children: ChildrenWatch | None = self._crew.children
@@ -303,8 +304,10 @@ class WorkerRun:
         """The coordinator has let the worker in."""
         if not self._is_connected:
             self._is_connected = True
-            log.info("worker %s is connected to %s", self.session.name, self._link.address)
-            self.on_connected()
+            if self.on_connected is None:
+                log.info("worker %s is connected to %s", self.session.name, self._link.address)
+            else:
+                self.on_connected()
 
     def _stop_from_afar(self) -> None:
         """Ends the run as the first signal does; on the link's thread, which must not wait for it."""
@@ -378,6 +381,7 @@ class WorkerRun:
         """Takes no more from now on; returns whether nobody else has begun that."""
         is_first = self._end.begin(timeout)
         if is_first:
+            self.pulse.stopping()
             left = self.bench.close()
             self._helm.note_change(is_ending=True)
             self._call(lambda: self._give_back(left))

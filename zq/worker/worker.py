@@ -9,12 +9,14 @@ import os
 import socket
 import sys
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from types import TracebackType
 from typing import Any, TypeVar
 
 from zq.errors import ClosedError
+from zq.handling.hooks import Hooks, hooked
 from zq.keys.own import KeySource, source_of_key
+from zq.processes.pulse import NO_PULSE
 from zq.processes.references import label_of, reference_to_object, refuse_if_served, refuse_while_loading
 from zq.sockets.link import resolve_address, resolve_namespace
 from zq.submit_options import check_count, check_name, check_queue
@@ -38,7 +40,8 @@ class Worker:
 
     Attributes:
         name: under which it is known; a second worker of the same name takes this one's place.
-        handlers: by queue.
+        handlers: by queue, with the hooks of the middleware around them.
+        middleware: as given.
         concurrency: plain functions that run at once.
         tasks_per_child: as given.
         child_memory_max: as given.
@@ -47,6 +50,9 @@ class Worker:
         spec: `module:name` or `file.py:name` that its child processes import to find the handlers; None: `owner` is
             looked for in the modules of this process when it starts, first in those of the handlers.
         owner: what is looked for: this worker, or the app that made it.
+        pulse: signs of life, which its link's thread gives.
+        on_connected: called once in each run, when the coordinator has let it in, in a thread of the connection; None:
+            the log says so.
         child_stdout: descriptor to which plain functions in child processes print; None: standard error.
     """
 
@@ -61,6 +67,7 @@ class Worker:
         tasks_per_child: int | None = None,
         child_memory_max: int | None = None,
         key: KeySource | None = None,
+        middleware: Sequence[Hooks] = (),
     ) -> None:
         """Makes a worker that is not connected yet.
 
@@ -79,6 +86,7 @@ class Worker:
                 may take more); None: any number.
             key: a `zq.Key`, or the path of its file, for a coordinator with keys; None takes the path in ZQ_KEY from
                 the environment, "" is none.
+            middleware: hooks around the handlers that are registered; see `zq.Middleware`.
 
         Raises:
             ValueError: a number is out of range, or the address, name or namespace cannot be one.
@@ -94,6 +102,7 @@ class Worker:
             check_count("tasks_per_child", tasks_per_child, 1, CHILD_LIMIT_MAX)
         if child_memory_max is not None:
             check_count("child_memory_max", child_memory_max, 1, CHILD_LIMIT_MAX)
+        self.middleware = tuple(middleware)
         self.handlers: dict[str, Handler] = {}
         self.processes = processes
         self.tasks_per_child = tasks_per_child
@@ -103,6 +112,8 @@ class Worker:
         self.spec: str | None = None
         self.owner: object = self
         self.child_stdout: int | None = None
+        self.pulse = NO_PULSE
+        self.on_connected: Callable[[], None] | None = None
         self._run: WorkerRun | None = None
 
     def adopt(self, settings: Worker) -> None:
@@ -132,7 +143,7 @@ class Worker:
         def register(handler: H) -> H:
             if not callable(handler):
                 raise TypeError(f"expected a function as the handler of {queue}, got {type(handler).__name__}")
-            self.handlers[queue] = handler
+            self.handlers[queue] = hooked(handler, self.middleware)
             return handler
 
         return register
@@ -179,6 +190,7 @@ class Worker:
         refuse_while_loading(f"worker {self.name} is started")
         refuse_if_served(self.owner, f"worker {self.name} is started")
         self._run = WorkerRun(self, self.child_spec() if self.processes else None)
+        self._run.on_connected = self.on_connected
         self._run.start()
         return self._run
 

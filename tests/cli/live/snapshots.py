@@ -6,7 +6,7 @@ from typing import Any
 
 from zq.cli.live.screen import screen
 from zq.cli.live.trends import Detail, Inspected, Snapshot, Throughput
-from zq.cli.live.view import Look, Order, press
+from zq.cli.live.view import Order, TopView, press
 
 NOW = 1_795_921_445.0
 ADDRESS = "tcp://127.0.0.1:7700"
@@ -44,14 +44,16 @@ def detail_of_a_task(**fields: Any) -> Detail:
     return Detail(Inspected("task", "task-1"), {"id": "task-1", "state": "dead", **fields}, events=events)
 
 
-def after(*keys: str, view: Look | None = None, of: Snapshot | None = None) -> tuple[Look, list[Order]]:
+def after(*keys: str, view: TopView | None = None, of: Snapshot | None = None) -> tuple[TopView, list[Order]]:
     """Returns the view after some keys, and what they ordered."""
-    found, orders = view or Look(), []
+    found, orders = view or TopView(), []
     for key in keys:
         found, order = press(found, key, of or snapshot())
         orders += [order] if order is not None else []
     return found, orders
 
 
-def text_of(view: Look, of: Snapshot | None = None, width: int = 80, height: int = 24, away: str | None = None) -> str:
+def text_of(
+    view: TopView, of: Snapshot | None = None, width: int = 80, height: int = 24, away: str | None = None
+) -> str:
     return "\n".join(line.text for line in screen(view, of or snapshot(), width, height, address=ADDRESS, away=away))

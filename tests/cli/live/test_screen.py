@@ -12,7 +12,7 @@ from rich.cells import cell_len
 from tests.cli.live.snapshots import ADDRESS, NOW, after, detail_of_a_task, failure, queue, snapshot, text_of, worker
 from zq.cli.live.screen import screen
 from zq.cli.live.trends import Detail, Inspected
-from zq.cli.live.view import Look
+from zq.cli.live.view import TopView
 
 
 def line_with(text: str, of: str) -> str:
@@ -21,7 +21,7 @@ def line_with(text: str, of: str) -> str:
 
 @pytest.mark.parametrize(("width", "height"), [(80, 24), (160, 50)])
 def test_queues_workers_and_failures_are_seen_at_once(width: int, height: int) -> None:
-    text = text_of(Look(), width=width, height=height)
+    text = text_of(TopView(), width=width, height=height)
 
     assert ADDRESS in text
     assert {"12.5", "10", "▅█", "3", "1 min 5 s"} <= set(line_with("orders  ", text).split("  ")) | {
@@ -35,7 +35,7 @@ def test_queues_workers_and_failures_are_seen_at_once(width: int, height: int) -
 
 def test_columns_drop_before_a_name_is_cut() -> None:
     name = "a-queue-with-quite-a-long-name-that-says-it-all"
-    text = text_of(Look(), snapshot(queues=(queue(name, waiting=7),)))
+    text = text_of(TopView(), snapshot(queues=(queue(name, waiting=7),)))
 
     assert name in text
     assert "waiting" in text
@@ -43,13 +43,13 @@ def test_columns_drop_before_a_name_is_cut() -> None:
 
 
 def test_there_is_more_to_see_on_a_wide_screen() -> None:
-    assert "workers" in line_with("QUEUES", text_of(Look(), width=160))
-    assert "workers" not in line_with("QUEUES", text_of(Look(), width=80))
+    assert "workers" in line_with("QUEUES", text_of(TopView(), width=160))
+    assert "workers" not in line_with("QUEUES", text_of(TopView(), width=80))
 
 
 def test_all_rows_can_be_reached_and_it_says_how_many_there_are() -> None:
     many = snapshot(queues=tuple(queue(f"queue-{at:03}") for at in range(500)))
-    first = text_of(Look(), many)
+    first = text_of(TopView(), many)
     last = text_of(after("end", of=many)[0], many)
 
     assert "queue-000" in first
@@ -74,7 +74,7 @@ def test_the_chosen_row_is_marked_in_the_active_pane_only() -> None:
     ],
 )
 def test_a_queue_says_what_holds_it_back(fields: dict[str, object], word: str) -> None:
-    assert word in line_with("orders", text_of(Look(), snapshot(queues=(queue("orders", **fields),))))
+    assert word in line_with("orders", text_of(TopView(), snapshot(queues=(queue("orders", **fields),))))
 
 
 def test_a_worker_counts_down_and_says_what_it_does() -> None:
@@ -83,7 +83,7 @@ def test_a_worker_counts_down_and_says_what_it_does() -> None:
         status={"limits": {"gone_after": 15.0}},
         workers=(worker("shop-1", heard_ago=4.0, tasks=[task]), worker("shop-2", is_draining=True)),
     )
-    text = text_of(Look(), found, width=160)
+    text = text_of(TopView(), found, width=160)
 
     assert "gone in 11 s" in line_with("shop-1", text)
     assert "orders task-9 3 s" in line_with("shop-1", text)
@@ -92,7 +92,7 @@ def test_a_worker_counts_down_and_says_what_it_does() -> None:
 
 def test_failures_say_when_they_are_tried_again() -> None:
     found = snapshot(failures=(failure("a", next_time=NOW + 30), failure("b", is_dead=True, attempt=5)))
-    text = text_of(Look(), found, width=120)
+    text = text_of(TopView(), found, width=120)
 
     assert "in 30 s" in line_with("  a ", text)
     assert "dead" in line_with("  b ", text)
@@ -100,25 +100,25 @@ def test_failures_say_when_they_are_tried_again() -> None:
 
 def test_alerts_and_absence_are_told_in_words() -> None:
     found = snapshot(queues=(queue("orders", alerts=["more than 1,000 tasks wait"]),))
-    text = text_of(Look(), found, away="no answer from tcp://127.0.0.1:7700 for 3 s")
+    text = text_of(TopView(), found, away="no answer from tcp://127.0.0.1:7700 for 3 s")
 
     assert "! orders: more than 1,000 tasks wait" in text
     assert "no answer from tcp://127.0.0.1:7700 for 3 s; trying on" in text
 
 
 def test_what_there_is_not_is_said() -> None:
-    text = text_of(Look(), snapshot(queues=(), workers=(), failures=()))
+    text = text_of(TopView(), snapshot(queues=(), workers=(), failures=()))
 
     assert "no queue yet" in text
     assert "no worker" in text
     assert "nothing has failed" in text
-    assert "does not tell of failures" in text_of(Look(), snapshot(failures=None))
+    assert "does not tell of failures" in text_of(TopView(), snapshot(failures=None))
 
 
 def test_names_cannot_drive_the_terminal() -> None:
     bad = "a\x1b[2Jb\u202e\n"
     found = snapshot(queues=(queue(bad),), workers=(worker(bad),), failures=(failure(bad, error=bad),))
-    for view in (Look(), Look(subjects=(Inspected("queue", bad),)), Look(filter="a", said=bad)):
+    for view in (TopView(), TopView(subjects=(Inspected("queue", bad),)), TopView(filter="a", said=bad)):
         text = text_of(view, found)
         assert not {"\x1b", "\u202e"} & set(text)
         assert text.count("\n") == 23
@@ -126,7 +126,7 @@ def test_names_cannot_drive_the_terminal() -> None:
 
 def test_a_task_shows_its_error_line_by_line_and_its_trace() -> None:
     found = snapshot(detail=detail_of_a_task(reason="ValueError: no\n  File 'shop.py', line 3", why="it is dead"))
-    view = Look(subjects=(Inspected("task", "task-1"),))
+    view = TopView(subjects=(Inspected("task", "task-1"),))
     text = text_of(view, found)
 
     assert "ValueError: no" in text
@@ -140,31 +140,31 @@ def test_a_queue_shows_its_times_and_tasks() -> None:
     subject = Inspected("queue", "orders")
     task = {"id": "task-5", "queue": "orders", "state": "leased", "worker": "shop-1", "accepted_time": NOW - 9}
     found = snapshot(detail=Detail(subject, fields, (task,)))
-    text = text_of(Look(subjects=(subject,)), found)
+    text = text_of(TopView(subjects=(subject,)), found)
 
     assert "p50 7.5 ms" in text
     assert "shop-1" in line_with("task-5", text)
 
 
 def test_the_detail_of_something_else_is_not_shown() -> None:
-    text = text_of(Look(subjects=(Inspected("task", "task-2"),)), snapshot(detail=detail_of_a_task(reason="wrong")))
+    text = text_of(TopView(subjects=(Inspected("task", "task-2"),)), snapshot(detail=detail_of_a_task(reason="wrong")))
 
     assert "wrong" not in text
     assert "task-2" in text
 
 
 VIEWS = [
-    Look(),
-    Look(pane="workers", filter="o"),
-    Look(pane="failures", mode="help"),
-    Look(mode="ask", asked=after("d")[0].asked),
-    Look(subjects=(Inspected("task", "task-1"),), scroll=3),
-    Look(subjects=(Inspected("queue", "orders"),)),
+    TopView(),
+    TopView(pane="workers", filter="o"),
+    TopView(pane="failures", mode="help"),
+    TopView(mode="ask", asked=after("d")[0].asked),
+    TopView(subjects=(Inspected("task", "task-1"),), scroll=3),
+    TopView(subjects=(Inspected("queue", "orders"),)),
 ]
 
 
 @given(st.sampled_from(VIEWS), st.integers(1, 200), st.integers(1, 70), st.integers(0, 40))
-def test_a_screen_has_its_size(view: Look, width: int, height: int, queues: int) -> None:
+def test_a_screen_has_its_size(view: TopView, width: int, height: int, queues: int) -> None:
     found = snapshot(queues=tuple(queue(f"木-{at}" * 9) for at in range(queues)))
     if view.subject is not None:
         known = {"wait": None, "policies": {"rate": 5.0}, "headers": {"a": "b"}, "due_time": NOW}

@@ -6,10 +6,10 @@ import pytest
 
 from tests.cli.live.snapshots import after, queue, snapshot, worker
 from zq.cli.live.trends import Detail, Inspected
-from zq.cli.live.view import PANES, Look, Order, chosen_row
+from zq.cli.live.view import PANES, Order, TopView, chosen_row
 
 
-def name_of(view: Look) -> object:
+def name_of(view: TopView) -> object:
     row = chosen_row(view, snapshot())
     return None if row is None else row.get("name")
 
@@ -96,7 +96,7 @@ def test_the_filter_takes_what_is_typed() -> None:
     assert name_of(view) == "delivery"
 
     assert after("escape", view=view)[0].filter == ""
-    assert after(*"/q", view=Look())[1] == [], "q is a letter while a filter is typed"
+    assert after(*"/q", view=TopView())[1] == [], "q is a letter while a filter is typed"
 
 
 def test_a_filter_finds_workers_by_their_queues() -> None:
@@ -109,4 +109,4 @@ def test_a_filter_finds_workers_by_their_queues() -> None:
 def test_q_quits_and_any_key_leaves_the_help() -> None:
     assert after("q")[1] == [Order("quit")]
     assert after("?")[0].mode == "help"
-    assert after("?", "q") == (Look(), [])
+    assert after("?", "q") == (TopView(), [])

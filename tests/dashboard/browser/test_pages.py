@@ -32,7 +32,7 @@ PAGES = {
     "groups/party-7": "callback",
     "workers": "oven-1",
     "workers/oven-1": "liveness",
-    "dead": "burned",
+    "dead": "Dead letters",
     "schedules": "every-minute",
     "topics": "pizza.*.burned",
     "namespaces": "team-a",

@@ -9,7 +9,7 @@ from rich.cells import cell_len, set_cell_size
 
 from zq.cli.live.trends import ShownRow
 
-GAP = "  "
+_GAP = "  "
 
 
 class Line(NamedTuple):
@@ -41,18 +41,18 @@ def table(columns: Sequence[Column], rows: Sequence[ShownRow], width: int) -> tu
         for at, column in enumerate(columns)
     ]
     kept = list(range(len(columns)))
-    while sum(widths[at] for at in kept) + len(GAP) * (len(kept) - 1) > width:
+    while sum(widths[at] for at in kept) + len(_GAP) * (len(kept) - 1) > width:
         spare = max(kept, key=lambda at: (columns[at].weight, at))
         if not columns[spare].weight:
             break
         kept.remove(spare)
-    widths[0] = max(1, min(widths[0], width - sum(widths[at] for at in kept[1:]) - len(GAP) * (len(kept) - 1)))
-    left = width - sum(widths[at] for at in kept) - len(GAP) * (len(kept) - 1)
+    widths[0] = max(1, min(widths[0], width - sum(widths[at] for at in kept[1:]) - len(_GAP) * (len(kept) - 1)))
+    left = width - sum(widths[at] for at in kept) - len(_GAP) * (len(kept) - 1)
     for at in (at for at in kept if columns[at].is_prose):
         widths[at] += max(0, left)
-    titles = GAP.join(padded(columns[at].title, widths[at], is_right=columns[at].is_right) for at in kept)
+    titles = _GAP.join(padded(columns[at].title, widths[at], is_right=columns[at].is_right) for at in kept)
     lines = [
-        GAP.join(padded(cells[at][row], widths[at], is_right=columns[at].is_right) for at in kept)
+        _GAP.join(padded(cells[at][row], widths[at], is_right=columns[at].is_right) for at in kept)
         for row in range(len(rows))
     ]
     return fitted(titles, width), [fitted(line, width) for line in lines]

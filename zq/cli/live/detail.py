@@ -7,7 +7,7 @@ from typing import Any
 
 from zq.cli.live.columns import Column, Line, padded, table
 from zq.cli.live.trends import Detail, Inspected, ShownRow, Snapshot
-from zq.cli.live.view import Look, chosen_at, visible
+from zq.cli.live.view import TopView, chosen_at, visible
 from zq.monitor import count, duration, moment, percentile, size, sparkline
 from zq.processes.shown import printable
 
@@ -18,7 +18,7 @@ _HIDDEN = ("policies", "wait", "run", "tasks", "timeline", "alerts", "name")
 """Fields that are shown in another way, or not at all."""
 
 
-def detail_lines(view: Look, snapshot: Snapshot, width: int, height: int) -> list[Line]:
+def detail_lines(view: TopView, snapshot: Snapshot, width: int, height: int) -> list[Line]:
     """Returns the lines of what is looked at closely."""
     subject, detail = view.subject, snapshot.detail
     assert subject is not None

@@ -11,7 +11,7 @@ from typing import Any
 from zq.cli.live.columns import Column, Line, fitted, shown_value, table
 from zq.cli.live.detail import detail_lines
 from zq.cli.live.trends import ShownRow, Snapshot, Throughput, alerts_of, oldest_time
-from zq.cli.live.view import PANES, QUESTIONS, Look, chosen_at, rows_of, visible
+from zq.cli.live.view import PANES, QUESTIONS, TopView, chosen_at, rows_of, visible
 from zq.monitor import count, duration, moment, size, sparkline
 from zq.processes.shown import printable
 
@@ -32,7 +32,7 @@ drains says so. "gone in" counts down to the time at which the tasks of a
 silent worker are given to others."""
 
 
-def screen(view: Look, snapshot: Snapshot, width: int, height: int, *, address: str, away: str | None) -> list[Line]:
+def screen(view: TopView, snapshot: Snapshot, width: int, height: int, *, address: str, away: str | None) -> list[Line]:
     """Returns the lines of a screen.
 
     Args:
@@ -92,7 +92,7 @@ def _joined(parts: Iterable[str], width: int) -> str:
     return text
 
 
-def _foot(view: Look, width: int) -> Line:
+def _foot(view: TopView, width: int) -> Line:
     if view.mode == "ask" and view.asked is not None:
         what = QUESTIONS[view.asked.verb].format(printable(view.asked.name))
         return Line(fitted(f"{what}? y/n", width), "ask")
@@ -110,7 +110,7 @@ def _foot(view: Look, width: int) -> Line:
 # Panes.
 
 
-def _panes(view: Look, snapshot: Snapshot, width: int, height: int) -> list[Line]:
+def _panes(view: TopView, snapshot: Snapshot, width: int, height: int) -> list[Line]:
     lines: list[Line] = []
     rooms = rooms_of(view, snapshot, height)
     for pane in PANES:
@@ -119,7 +119,7 @@ def _panes(view: Look, snapshot: Snapshot, width: int, height: int) -> list[Line
     return lines
 
 
-def rooms_of(view: Look, snapshot: Snapshot, height: int) -> dict[str, int]:
+def rooms_of(view: TopView, snapshot: Snapshot, height: int) -> dict[str, int]:
     """Returns how many rows each pane shows; -1 when there is no room for its titles either.
 
     Each has a line of titles and a blank one. The active pane takes what the others, with a few rows each, leave over;
@@ -142,7 +142,7 @@ def rooms_of(view: Look, snapshot: Snapshot, height: int) -> dict[str, int]:
     return rooms
 
 
-def _pane(view: Look, snapshot: Snapshot, pane: str, width: int, room: int) -> list[Line]:
+def _pane(view: TopView, snapshot: Snapshot, pane: str, width: int, room: int) -> list[Line]:
     rows = rows_of(view, snapshot, pane)
     at = chosen_at(view, rows, pane)
     first, shown = visible(rows, at, room)
@@ -159,7 +159,7 @@ def _pane(view: Look, snapshot: Snapshot, pane: str, width: int, room: int) -> l
     return [*found, Line("")]
 
 
-def _nothing(view: Look, snapshot: Snapshot, pane: str) -> str:
+def _nothing(view: TopView, snapshot: Snapshot, pane: str) -> str:
     if view.filter:
         return "none that the filter lets through"
     if pane == "failures":

@@ -16,13 +16,13 @@ PANES = ("queues", "workers", "failures")
 PAGE = 10
 """Rows that page up and page down go."""
 
-Verb = Literal["quit", "pause", "resume", "drain", "drain-worker", "resume-worker", "cancel", "retry"]
+OrderVerb = Literal["quit", "pause", "resume", "drain", "drain-worker", "resume-worker", "cancel", "retry"]
 
 
 class Order(NamedTuple):
     """Something that is to be done."""
 
-    verb: Verb
+    verb: OrderVerb
     name: str = ""
 
 
@@ -35,7 +35,7 @@ QUESTIONS: Mapping[str, str] = {
 
 
 @dataclass(frozen=True, slots=True)
-class Look:
+class TopView:
     """Where somebody looks."""
 
     pane: str = "queues"
@@ -55,7 +55,7 @@ class Look:
         return self.subjects[-1] if self.subjects else None
 
 
-def press(view: Look, key: str, snapshot: Snapshot) -> tuple[Look, Order | None]:
+def press(view: TopView, key: str, snapshot: Snapshot) -> tuple[TopView, Order | None]:
     """Returns the view after a key, and what is to be done, if anything is.
 
     Args:
@@ -74,7 +74,7 @@ def press(view: Look, key: str, snapshot: Snapshot) -> tuple[Look, Order | None]
             return _press_look(replace(view, said=""), key, snapshot)
 
 
-def _press_filter(view: Look, key: str) -> Look:
+def _press_filter(view: TopView, key: str) -> TopView:
     if key == "enter":
         return replace(view, mode="look")
     if key == "escape":
@@ -84,7 +84,7 @@ def _press_filter(view: Look, key: str) -> Look:
     return replace(view, filter=view.filter + key) if len(key) == 1 and key.isprintable() else view
 
 
-def _press_look(view: Look, key: str, snapshot: Snapshot) -> tuple[Look, Order | None]:
+def _press_look(view: TopView, key: str, snapshot: Snapshot) -> tuple[TopView, Order | None]:
     match key:
         case "q":
             return view, Order("quit")
@@ -119,13 +119,13 @@ STEPS: Mapping[str, int] = {
 }
 
 
-def _back(view: Look) -> Look:
+def _back(view: TopView) -> TopView:
     if view.subjects:
         return replace(view, subjects=view.subjects[:-1], scroll=0)
     return replace(view, filter="")
 
 
-def _inspected(view: Look, snapshot: Snapshot) -> Look:
+def _inspected(view: TopView, snapshot: Snapshot) -> TopView:
     row = chosen_row(view, snapshot)
     if row is None:
         return view
@@ -139,7 +139,7 @@ def _inspected(view: Look, snapshot: Snapshot) -> Look:
     return replace(view, subjects=(*view.subjects, Inspected(kind, id)), scroll=0)
 
 
-def _moved(view: Look, step: int, snapshot: Snapshot) -> Look:
+def _moved(view: TopView, step: int, snapshot: Snapshot) -> TopView:
     if view.subject is not None and view.subject.kind == "task":
         return replace(view, scroll=max(0, view.scroll + step))
     rows = rows_of(view, snapshot)
@@ -149,13 +149,13 @@ def _moved(view: Look, step: int, snapshot: Snapshot) -> Look:
     return replace(view, chosen={**(view.chosen or {}), place_of(view): key_of(rows[at])})
 
 
-def _ordered(view: Look, order: Order | None) -> tuple[Look, Order | None]:
+def _ordered(view: TopView, order: Order | None) -> tuple[TopView, Order | None]:
     if order is not None and order.verb in QUESTIONS:
         return replace(view, mode="ask", asked=order), None
     return view, order
 
 
-def order_of(view: Look, key: str, snapshot: Snapshot) -> Order | None:
+def order_of(view: TopView, key: str, snapshot: Snapshot) -> Order | None:
     """Returns what a key would have done to what is chosen, or to what is looked at closely."""
     subject = view.subject
     if subject is None:
@@ -168,7 +168,7 @@ def order_of(view: Look, key: str, snapshot: Snapshot) -> Order | None:
     return None if verb is None else Order(verb, subject.id)
 
 
-_VERBS: dict[tuple[str, str], Verb] = {
+_VERBS: dict[tuple[str, str], OrderVerb] = {
     ("queue", "p"): "pause",
     ("queue", "r"): "resume",
     ("queue", "d"): "drain",
@@ -182,12 +182,12 @@ _VERBS: dict[tuple[str, str], Verb] = {
 # What is chosen.
 
 
-def place_of(view: Look) -> str:
+def place_of(view: TopView) -> str:
     """Returns the name of the list in which something is chosen: a pane, or a subject."""
     return view.pane if view.subject is None else f"{view.subject.kind} {view.subject.id}"
 
 
-def rows_of(view: Look, snapshot: Snapshot, pane: str | None = None) -> Sequence[ShownRow]:
+def rows_of(view: TopView, snapshot: Snapshot, pane: str | None = None) -> Sequence[ShownRow]:
     """Returns the rows of a pane that the filter lets through, or of what is looked at closely its tasks."""
     if pane is None and view.subject is not None:
         detail = snapshot.detail
@@ -209,13 +209,13 @@ def key_of(row: ShownRow) -> str:
     return f"{row.get('id')} {row.get('attempt', '')}"
 
 
-def chosen_at(view: Look, rows: Sequence[ShownRow], place: str | None = None) -> int:
+def chosen_at(view: TopView, rows: Sequence[ShownRow], place: str | None = None) -> int:
     """Returns which row is chosen; the first one, when what was chosen is gone."""
     wanted = (view.chosen or {}).get(place or place_of(view))
     return next((at for at, row in enumerate(rows) if key_of(row) == wanted), 0)
 
 
-def chosen_row(view: Look, snapshot: Snapshot) -> ShownRow | None:
+def chosen_row(view: TopView, snapshot: Snapshot) -> ShownRow | None:
     """Returns the row that is chosen, if there is one."""
     rows = rows_of(view, snapshot)
     return rows[chosen_at(view, rows)] if rows else None

@@ -13,7 +13,7 @@ from zq.cli.live.screen import rooms_of, screen
 from zq.cli.live.source import AnswerSource
 from zq.cli.live.terminal import Terminal, taken
 from zq.cli.live.trends import Snapshot
-from zq.cli.live.view import Look, Order, chosen_at, press, rows_of, visible
+from zq.cli.live.view import Order, TopView, chosen_at, press, rows_of, visible
 from zq.errors import TimedOutError, UnreachableError, ZqError
 from zq.monitor import duration
 
@@ -31,7 +31,7 @@ class Watch:
     address: str
     interval: float
     snapshot: Snapshot
-    view: Look = field(default_factory=Look)
+    view: TopView = field(default_factory=TopView)
     away: str | None = None
     is_over: bool = False
     is_changed: asyncio.Event = field(default_factory=asyncio.Event)  # there is something new to show

@@ -28,6 +28,14 @@ def dev(
     ] = None,
     dashboard: Annotated[bool, typer.Option("--dashboard/--no-dashboard", help="Start the dashboard.")] = True,
     open_browser: Annotated[bool, typer.Option("--open/--no-open", help="Open it in the browser.")] = False,
+    bind: Annotated[
+        str | None,
+        typer.Option(help="Address of the coordinator.", show_default="tcp://127.0.0.1:7700, or a free port"),
+    ] = None,
+    dashboard_bind: Annotated[
+        str | None,
+        typer.Option(help="HOST:PORT of the dashboard.", show_default="127.0.0.1:7780, or a free port"),
+    ] = None,
     log_level: LogLevel = "info",
 ) -> None:
     """Run a coordinator, a worker that reloads, and the dashboard, until Ctrl-C.
@@ -43,7 +51,8 @@ def dev(
         from zq.cli.starting.development import Development, Wishes
         from zq.cli.starting.places import data_folder
 
-        wishes = Wishes(spec, processes, log_level, has_dashboard=dashboard, opens_browser=open_browser)
+        places = bind, dashboard_bind
+        wishes = Wishes(spec, processes, log_level, *places, has_dashboard=dashboard, opens_browser=open_browser)
         with data_folder(data, is_ephemeral=ephemeral) as folder:
             code = Development(wishes, folder).run()
     raise typer.Exit(code)

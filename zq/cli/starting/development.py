@@ -10,12 +10,10 @@ from pathlib import Path
 
 from zq.cli.output import FAILED, echo
 from zq.cli.starting import member as members_module
-from zq.cli.starting.places import LOOPBACK, WITHOUT_DASHBOARD, free_port, has_dashboard
+from zq.cli.starting.places import WITHOUT_DASHBOARD, bind_of_coordinator, bind_of_dashboard, has_dashboard
 from zq.cli.starting.stopping import StopRequest
 from zq.processes.household import Household, Member
-
-COORDINATOR_PORT = 7700
-DASHBOARD_PORT = 7780
+from zq.wire.address import DEFAULT_ADDRESS
 
 COORDINATOR_PATIENCE = 60.0
 """Seconds that the coordinator has to come up, on a slow disk with much to read."""
@@ -44,6 +42,8 @@ class Wishes:
         spec: of the worker; None: there is none.
         processes: of the worker; None: as it says itself.
         log_level: of all members.
+        bind: where the coordinator is to listen; None: at the usual port, or another.
+        dashboard_bind: the same of the dashboard.
         has_dashboard: whether the dashboard is wanted.
         opens_browser: whether it is opened.
     """
@@ -51,6 +51,8 @@ class Wishes:
     spec: str | None
     processes: int | None
     log_level: str
+    bind: str | None
+    dashboard_bind: str | None
     has_dashboard: bool
     opens_browser: bool
 
@@ -76,15 +78,14 @@ class Development:
 
     def _live(self, request: StopRequest) -> int:
         household, wishes = self._household, self._wishes
-        port = free_port(COORDINATOR_PORT, "coordinator", tell)
-        address = f"tcp://{LOOPBACK}:{port}"
-        os.environ["ZQ_ADDRESS"] = address  # for all members, and what handlers start
         level = ("--log-level", wishes.log_level)
-        options = "--data", str(self._folder / "coordinator"), "--bind", address
+        options = "--data", str(self._folder / "coordinator"), "--bind", bind_of_coordinator(wishes.bind, tell)
         coordinator = Member("coordinator", ("coordinator", *options, *level), is_vital=True, ready=" ready on ")
         household.add(coordinator)
         if not household.wait_ready(coordinator, COORDINATOR_PATIENCE, lambda: request.is_set):
             return 0 if request.is_set else FAILED
+        address = coordinator.place
+        os.environ["ZQ_ADDRESS"] = address  # for all other members, and what handlers start
         page = self._open_dashboard(request)
         worker = None
         if wishes.spec is not None:
@@ -92,7 +93,7 @@ class Development:
             arguments = "worker", wishes.spec, "--reload", *count, *level
             worker = household.add(Member("worker", arguments, ready=TAKES))
         self._tell_where(address, page)
-        return self._look_after(request, worker, () if port == COORDINATOR_PORT else ("-a", address))
+        return self._look_after(request, worker, () if address == DEFAULT_ADDRESS else ("-a", address))
 
     def _open_dashboard(self, request: StopRequest) -> str | None:
         """Starts the dashboard; returns the address of its page."""
@@ -102,12 +103,12 @@ class Development:
         if not has_dashboard():
             tell(WITHOUT_DASHBOARD)
             return None
-        port = free_port(DASHBOARD_PORT, "dashboard", tell)
-        member = Member("dashboard", ("dashboard", "--bind", f"{LOOPBACK}:{port}"), ready=" ready on ")
+        arguments = "dashboard", "--bind", bind_of_dashboard(wishes.dashboard_bind, tell)
+        member = Member("dashboard", arguments, ready=" ready on ")
         self._household.add(member)
         if not self._household.wait_ready(member, DASHBOARD_PATIENCE, lambda: request.is_set):
             return None
-        page = f"http://{LOOPBACK}:{port}/"
+        page = member.place
         if wishes.opens_browser:
             with suppress(webbrowser.Error):
                 webbrowser.open(page)

@@ -12,6 +12,8 @@ from pathlib import Path
 from zq.processes.ports import owner_of_port
 
 LOOPBACK = "127.0.0.1"
+COORDINATOR_PORT = 7700
+DASHBOARD_PORT = 7780
 
 DATA_FOLDER = Path(".zq")
 
@@ -19,39 +21,34 @@ EXTRA_OF_DASHBOARD = "starlette", "uvicorn"
 
 WITHOUT_DASHBOARD = "no dashboard: pip install 'zqkit[dashboard]' (in a checkout: pip install '.[dashboard]')"
 
-Say = Callable[[str], None]
+TellLine = Callable[[str], None]
 
 
-def free_port(wanted: int, what: str, say: Say) -> int:
-    """Returns a port of the loopback interface that is free: the wanted one, or another; then it is said who has that.
-
-    Args:
-        wanted: the usual one.
-        what: that is to listen there.
-        say: how it is said.
+def bind_of_coordinator(given: str | None, say: TellLine) -> str:
+    """Returns where a coordinator is to listen: where it is told, at the usual port, or at any other when somebody else
+    has that, which is said.
     """
-    if _is_free(wanted):
-        return wanted
-    port = _any_port()
-    say(f"port {wanted} belongs to {owner_of_port(wanted)}; the {what} takes port {port}")
-    return port
+    if given is not None:
+        return given
+    return f"tcp://{LOOPBACK}:{'*' if _is_taken(COORDINATOR_PORT, 'coordinator', say) else COORDINATOR_PORT}"
 
 
-def _is_free(port: int) -> bool:
+def bind_of_dashboard(given: str | None, say: TellLine) -> str:
+    """Returns where a dashboard is to listen, in the same way."""
+    if given is not None:
+        return given
+    return f"{LOOPBACK}:{0 if _is_taken(DASHBOARD_PORT, 'dashboard', say) else DASHBOARD_PORT}"
+
+
+def _is_taken(port: int, what: str, say: TellLine) -> bool:
     with socket.socket() as one:
         one.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # what has only just been closed is free
         try:
             one.bind((LOOPBACK, port))
         except OSError:
-            return False
-    return True
-
-
-def _any_port() -> int:
-    with socket.socket() as one:
-        one.bind((LOOPBACK, 0))
-        port: int = one.getsockname()[1]
-    return port
+            say(f"port {port} belongs to {owner_of_port(port)}; the {what} takes another one")
+            return True
+    return False
 
 
 def has_dashboard() -> bool:

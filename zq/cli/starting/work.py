@@ -9,7 +9,7 @@ import typer
 
 from zq.cli.arguments import Address
 from zq.cli.output import echo, exit_codes
-from zq.cli.serving import LogLevel, ready_for_burst
+from zq.cli.serving import LogLevel, work_watched
 from zq.processes.logs import configure_log
 
 if TYPE_CHECKING:
@@ -20,6 +20,11 @@ EX_DATAERR = 65
 
 EX_TEMPFAIL = 75
 """Of sysexits.h: a failure for now; the user is invited to try again."""
+
+
+OutputMax = Annotated[
+    int, typer.Option(min=1, max=1 << 20, help="Bytes of standard output above which it is ended and fails.")
+]
 
 
 def work(
@@ -50,9 +55,7 @@ def work(
         ),
     ] = None,
     retry_in: Annotated[float, typer.Option(min=0.0, help="Seconds until that attempt.")] = 30.0,
-    output_max: Annotated[
-        int, typer.Option(min=1, max=1 << 20, help="Bytes of standard output above which it is ended and fails.")
-    ] = 1 << 20,
+    output_max: OutputMax = 1 << 20,
     kill_after: Annotated[
         float, typer.Option(min=0.0, help="Seconds between SIGTERM and SIGKILL for a program that is to end.")
     ] = 5.0,
@@ -110,11 +113,9 @@ def _run(
     worker = Worker(address, name=name, concurrency=concurrency)
     worker.task(queue)(programs.run)
     os.environ["ZQ_ADDRESS"] = worker.address  # where programs submit
-    if burst:
-        ready_for_burst(worker)
     shown = " ".join(command)
     echo(f"zq work {worker.name} runs {shown} for tasks of {queue} from {worker.address}", err=True)
     try:
-        worker.run(burst=burst)
+        work_watched(worker, burst=burst)
     finally:
         programs.kill_all()

@@ -1,1 +1,1 @@
-"""Commands that tell workers what to do."""
+"""Commands that tell workers what to do, and what is said while a task is waited for."""

@@ -60,6 +60,8 @@ class CountersRecord(NamedTuple):
 class Books:
     """Everything that the coordinator knows without reading. One thread, one step at a time."""
 
+    calendar: Calendar  # set by the coordinator
+
     def __init__(self, options: CoordinatorOptions) -> None:
         self.options = options
         self.epoch = 0
@@ -89,7 +91,7 @@ class Books:
         self.guests = Guests(self.accounts)
         self.waits = Waits(self.guests)
         self.events: Followers | None = None  # None: nobody watches
-        self.calendar: Calendar  # set by the coordinator
+        self.worker_notes: deque[tuple[str, str]] = deque(maxlen=1000)  # name and what happened; the shell takes them
         self.replays: dict[str, Replay] = {}  # by id: dead letters that are brought back at a rate
         self.bindings = Bindings()
         self.schedules = 0  # how many there are

@@ -12,24 +12,32 @@ import { live, useLive } from "./live.js";
  */
 export function useFetch(url, every = 0, fetcher = get) {
   const [found, setFound] = useState({ url, data: null, error: null });
-  const asked = useRef(0);
+  const asking = useRef({ pulse: 0, isOut: false, again: false });
   const { pulses } = useLive();
   const [turn, setTurn] = useState(0);
+  const reload = () => {
+    if (asking.current.isOut) asking.current.again = true; // one that is not answered yet is waited for, however slow
+    else setTurn((n) => n + 1);
+  };
   useEffect(() => {
     if (url === null) return undefined;
     const aborter = new AbortController();
-    asked.current = live.pulses;
+    const mine = (asking.current = { pulse: live.pulses, isOut: true, again: false });
+    const end = (take) => (answer) => {
+      if (aborter.signal.aborted) return;
+      take(answer);
+      mine.isOut = false;
+      if (mine.again) setTurn((n) => n + 1);
+    };
     fetcher(url, aborter.signal).then(
-      (data) => setFound({ url, data, error: null }),
-      (error) => {
-        if (error.name !== "AbortError") setFound((before) => ({ url, data: before.url === url ? before.data : null, error }));
-      },
+      end((data) => setFound({ url, data, error: null })),
+      end((error) => setFound((before) => ({ url, data: before.url === url ? before.data : null, error }))),
     );
     return () => aborter.abort();
   }, [url, turn]);
   useEffect(() => {
-    if (every && !document.hidden && live.isConnected && pulses - asked.current >= every) setTurn((n) => n + 1);
+    if (every && !document.hidden && live.isConnected && pulses - asking.current.pulse >= every) reload();
   }, [pulses]);
   const isMine = found.url === url;
-  return { data: isMine ? found.data : null, error: isMine ? found.error : null, reload: () => setTurn((n) => n + 1) };
+  return { data: isMine ? found.data : null, error: isMine ? found.error : null, reload };
 }

@@ -29,7 +29,7 @@ export function Dead({ query }) {
         ${[...new Set([...queues.keys(), ...(queue ? [queue] : [])])].slice(0, 500).map((name) => html`<option value=${name} selected=${name === queue}>${name}</option>`)}
       </select></label>${total > 0 && html`<${Actions} row=${{ queue: queue || null, reason: null, count: total }} done=${reload} isAll />`}</div></div>
     <section class="card flush" aria-label="Dead letters by reason">
-      ${data ? html`<${Table} caption="Dead letters by reason" columns=${columns} rows=${rows} key=${(row) => `${row.queue}\n${row.reason}`} empty="No dead letters. A task becomes one when no attempt is left, or when its handler buries it." />` : html`<${Missing} error=${error} what="the dead letters" />`}
+      ${data ? html`<${Table} caption="Dead letters by reason" columns=${columns} rows=${rows} by=${(row) => `${row.queue}\n${row.reason}`} empty="No dead letters. A task becomes one when no attempt is left, or when its handler buries it." />` : html`<${Missing} error=${error} what="the dead letters" />`}
       ${rows.length > 0 && html`<p class="empty"><a href=${link("tasks", null, { state: "dead", queue })}>Look at them one by one</a></p>`}
     </section>
     <${Replays} reasons=${data} />`;
@@ -58,7 +58,7 @@ function Replays({ reasons }) {
     { label: "Rate", isNumber: true, cell: (row) => `${row.rate}/s` },
     { label: "Moved", isNumber: true, cell: ({ moved }) => whole(moved) },
   ];
-  return html`<section class="card flush" aria-labelledby="replays"><h2 id="replays">Replays that go on</h2><${Table} caption="Replays" columns=${columns} rows=${rows} key=${({ id }) => id} /></section>`;
+  return html`<section class="card flush" aria-labelledby="replays"><h2 id="replays">Replays that go on</h2><${Table} caption="Replays" columns=${columns} rows=${rows} by=${({ id }) => id} /></section>`;
 }
 
 /** A reason is shown without ids and numbers: what is sought is the longest piece of it that each of them has. */

@@ -67,5 +67,5 @@ function Between({ edges }) {
     { label: "Tasks/s", isNumber: true, cell: (edge) => rate(edge.rate) },
     { label: "Since the start", isNumber: true, cell: ({ tasks }) => count(tasks) },
   ];
-  return html`<${Table} caption="Between queues" columns=${columns} rows=${edges} key=${({ origin, target }) => `${origin} ${target}`} />`;
+  return html`<${Table} caption="Between queues" columns=${columns} rows=${edges} by=${({ origin, target }) => `${origin} ${target}`} />`;
 }

@@ -28,7 +28,7 @@ export function Groups({ query }) {
       ${STATES.map((one) => html`<button type="button" aria-pressed=${one === state ? "true" : "false"} onClick=${() => go("groups", null, one === "any" ? {} : { state: one })}>${one}</button>`)}
     </div></div></div>
     <section class="card flush" aria-label="Groups">
-      ${data ? html`<${Table} caption="Groups" columns=${columns} rows=${data.rows} key=${({ id }) => id} empty="No groups. A group is made by Client.group, by a pipeline that scatters, or by a handler." />` : html`<${Missing} error=${error} what="the groups" />`}
+      ${data ? html`<${Table} caption="Groups" columns=${columns} rows=${data.rows} by=${({ id }) => id} empty="No groups. A group is made by Client.group, by a pipeline that scatters, or by a handler." />` : html`<${Missing} error=${error} what="the groups" />`}
       ${data?.cursor && html`<p class="empty"><a class="button" href=${link("groups", null, { state: query.state, cursor: data.cursor })}>Next</a></p>`}
     </section>`;
 }

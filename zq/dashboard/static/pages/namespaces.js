@@ -19,6 +19,6 @@ export function Namespaces() {
   ];
   return html`<div class="head"><h1>Namespaces</h1></div>
     <section class="card flush" aria-label="Namespaces">
-      ${data ? html`<${Table} caption="Namespaces" columns=${columns} rows=${data.rows} key=${({ name }) => name} empty="No namespaces. A client with namespace= makes one." />` : html`<${Missing} error=${error} what="the namespaces" />`}
+      ${data ? html`<${Table} caption="Namespaces" columns=${columns} rows=${data.rows} by=${({ name }) => name} empty="No namespaces. A client with namespace= makes one." />` : html`<${Missing} error=${error} what="the namespaces" />`}
     </section>`;
 }

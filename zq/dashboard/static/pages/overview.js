@@ -55,7 +55,7 @@ export function Failures({ failures, hasQueue = true }) {
   ].filter(Boolean);
   return html`<section class="card flush" aria-labelledby="failures">
     <h2 id="failures">Last failures</h2>
-    ${failures.length ? html`<${Table} caption="Last failures" columns=${columns} rows=${failures} key=${({ id, time }) => `${id} ${time}`} />` : html`<${Empty}>Nothing has failed lately.</${Empty}>`}
+    ${failures.length ? html`<${Table} caption="Last failures" columns=${columns} rows=${failures} by=${({ id, time }) => `${id} ${time}`} />` : html`<${Empty}>Nothing has failed lately.</${Empty}>`}
   </section>`;
 }
 

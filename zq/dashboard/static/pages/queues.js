@@ -41,7 +41,7 @@ export function Queues() {
     <div class="head"><h1>Queues</h1><div class="end"><label><span class="unseen">Names that begin with</span>
       <input type="search" placeholder="begins with" value=${prefix} onInput=${(event) => setPrefix(event.target.value)} /></label></div></div>
     <section class="card flush" aria-label="Queues">
-      ${!data && !rows.length ? html`<${Missing} error=${error} what="the queues" />` : html`<${Table} caption="Queues" columns=${columns} rows=${shown} key=${({ name }) => name} empty=${prefix ? "No queue begins so." : "No queues yet: the first submit, or the first worker, makes one."} />`}
+      ${!data && !rows.length ? html`<${Missing} error=${error} what="the queues" />` : html`<${Table} caption="Queues" columns=${columns} rows=${shown} by=${({ name }) => name} empty=${prefix ? "No queue begins so." : "No queues yet: the first submit, or the first worker, makes one."} />`}
       ${cursor && html`<p class="empty"><button type="button" onClick=${more}>More queues</button></p>`}
     </section>
     <${Operations} />`;

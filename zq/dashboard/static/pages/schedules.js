@@ -22,7 +22,7 @@ export function Schedules() {
   ];
   return html`<div class="head"><h1>Schedules</h1></div>
     <section class="card flush" aria-label="Schedules">
-      ${data ? html`<${Table} caption="Schedules" columns=${columns} rows=${data.rows} key=${({ name }) => name} empty="No schedules. One is made by: zq schedules add NAME QUEUE PAYLOAD --every 60" />` : html`<${Missing} error=${error} what="the schedules" />`}
+      ${data ? html`<${Table} caption="Schedules" columns=${columns} rows=${data.rows} by=${({ name }) => name} empty="No schedules. One is made by: zq schedules add NAME QUEUE PAYLOAD --every 60" />` : html`<${Missing} error=${error} what="the schedules" />`}
     </section>`;
 }
 

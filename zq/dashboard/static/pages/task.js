@@ -9,7 +9,7 @@ import { mayAct } from "../session.js";
 import { Ago, Badge, Facts, Missing, QueueLink, State } from "../parts/bits.js";
 import { ask, attempt } from "../parts/dialogs.js";
 import { TaskGraph } from "../parts/task_graph.js";
-import { FINAL, leases, Timeline } from "../parts/timeline.js";
+import { FINAL, inOrder, leases, Timeline } from "../parts/timeline.js";
 
 export function Task({ id }) {
   useLive();
@@ -22,7 +22,7 @@ export function Task({ id }) {
   useEffect(() => setOver(FINAL.has(data?.state)), [data?.state]);
   useEffect(() => onEvents((events) => events.some((event) => isAbout(event, id)) && (reload(), trace.reload(), why.reload?.())), [id]);
   if (!data) return html`<div class="head"><h1 class="mono">${id}</h1></div><${Missing} error=${error} what="the task" />`;
-  const events = trace.data?.rows ?? (Array.isArray(trace.data) ? trace.data : []);
+  const events = inOrder(trace.data?.rows ?? []);
   return html`
     <div class="head"><h1 class="mono">${id}</h1><${State} of=${data.state} />
       ${leases(events).some(({ how }) => how === "lost") && html`<${Badge} tone="bad">lost a worker</${Badge}>`}

@@ -109,7 +109,7 @@ export function TaskTable({ rows, chosen = null, choose = null, empty = "None.",
     rows.some(({ worker }) => worker) && { label: "Worker", cell: ({ worker }) => html`<span class="any">${worker ?? "–"}</span>` },
     rows.some(detail) && { label: "More", isWide: true, cell: (row) => html`<span class="any soft">${detail(row)}</span>` },
   ].filter(Boolean);
-  return html`<${Table} caption="Tasks" columns=${columns} rows=${rows} key=${({ id }) => id} empty=${empty} />`;
+  return html`<${Table} caption="Tasks" columns=${columns} rows=${rows} by=${({ id }) => id} empty=${empty} />`;
 }
 
 function detail({ state, due_time, reason, progress, finished_time }) {

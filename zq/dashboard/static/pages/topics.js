@@ -12,6 +12,6 @@ export function Topics() {
   ];
   return html`<div class="head"><h1>Topics</h1><p>What is published to a topic goes to every queue that is bound to it. <code>*</code> stands for one word, <code>#</code> for none or more.</p></div>
     <section class="card flush" aria-label="Bindings">
-      ${data ? html`<${Table} caption="Bindings" columns=${columns} rows=${data.rows} key=${({ pattern, queue, headers }) => JSON.stringify([pattern, queue, headers])} empty="No queue is bound to a topic. One is by: zq topics bind PATTERN QUEUE" />` : html`<${Missing} error=${error} what="the topics" />`}
+      ${data ? html`<${Table} caption="Bindings" columns=${columns} rows=${data.rows} by=${({ pattern, queue, headers }) => JSON.stringify([pattern, queue, headers])} empty="No queue is bound to a topic. One is by: zq topics bind PATTERN QUEUE" />` : html`<${Missing} error=${error} what="the topics" />`}
     </section>`;
 }

@@ -30,7 +30,7 @@ export function Workers() {
   ];
   return html`<div class="head"><h1>Workers</h1></div>
     <section class="card flush" aria-label="Workers">
-      ${!data && !all.length ? html`<${Missing} error=${error} what="the workers" />` : html`<${Table} caption="Workers" columns=${columns} rows=${all} key=${({ name }) => name} empty="No worker is there. Start one with: zq worker MODULE:APP" />`}
+      ${!data && !all.length ? html`<${Missing} error=${error} what="the workers" />` : html`<${Table} caption="Workers" columns=${columns} rows=${all} by=${({ name }) => name} empty="No worker is there. Start one with: zq worker MODULE:APP" />`}
     </section>`;
 }
 
@@ -83,7 +83,7 @@ export function Worker({ name }) {
         ["queues", (row.queues ?? []).map((queue, i) => html`${i > 0 && ", "}<${QueueLink} name=${queue} />`)],
       ]} /></section>
       <section class="card flush" aria-labelledby="held"><h2 id="held">Holds ${many(row.held ?? 0, "task")}</h2>
-        <${Table} caption="Held tasks" columns=${columns} rows=${tasks} key=${({ id }) => id} empty=${row.held ? "Which ones it does not say." : "Nothing at the moment."} />
+        <${Table} caption="Held tasks" columns=${columns} rows=${tasks} by=${({ id }) => id} empty=${row.held ? "Which ones it does not say." : "Nothing at the moment."} />
         ${row.held > tasks.length && tasks.length > 0 && html`<p class="empty"><a href=${link("tasks", null, { worker: name, state: "leased" })}>All ${many(row.held, "task")}</a></p>`}
       </section>
     </div>`;

@@ -57,15 +57,16 @@ export const Facts = ({ of }) => html`<dl class="facts">
 /**
  * A table that becomes cards on a phone.
  *
+ * @param by what a row is known by, whatever its place
  * @param columns [{name, label, cell(row), isNumber, isWide, isEnd, isHidden (its heading), keep}]
  */
-export function Table({ caption, columns, rows, key, empty = "None.", isCards = true }) {
+export function Table({ caption, columns, rows, by, empty = "None.", isCards = true }) {
   if (!rows.length) return html`<${Empty}>${empty}</${Empty}>`;
   const kind = ({ isNumber, isWide, isEnd, keep }) => [isNumber && "number", isWide && "wide", isEnd && "end", keep && "keep"].filter(Boolean).join(" ");
   return html`<div class="scroll" tabindex=${isCards ? null : 0} role=${isCards ? null : "region"} aria-label=${isCards ? null : caption}><table class=${isCards ? "cards" : ""} role="table">
     <caption class="unseen">${caption}</caption>
     <thead role="rowgroup"><tr role="row">${columns.map((column) => html`<th role="columnheader" scope="col" class=${kind(column)}>${column.isHidden ? html`<span class="unseen">${column.label}</span>` : (column.heading ?? column.label)}</th>`)}</tr></thead>
-    <tbody role="rowgroup">${rows.map((row, i) => html`<tr role="row" key=${key ? key(row) : i}>
+    <tbody role="rowgroup">${rows.map((row, i) => html`<tr role="row" key=${by ? by(row) : i}>
       ${columns.map((column) => html`<td role="cell" class=${kind(column)} data-name=${column.isHidden ? null : column.label}>${column.cell(row)}</td>`)}
     </tr>`)}</tbody>
   </table></div>`;

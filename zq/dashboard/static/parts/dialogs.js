@@ -48,8 +48,10 @@ export function Dialogs() {
 
 function Question({ question, answer }) {
   const dialog = useRef(null);
+  const { title, text, verb = "OK", isDangerous = false, fields = [], body = null } = question;
   useEffect(() => {
     dialog.current.showModal();
+    dialog.current.querySelector(isDangerous && !fields.length ? "button" : "input, textarea, button.main, button")?.focus();
     return () => dialog.current?.close();
   }, []);
   const submit = (event) => {
@@ -60,7 +62,6 @@ function Question({ question, answer }) {
     event.preventDefault();
     answer(null);
   };
-  const { title, text, verb = "OK", isDangerous = false, fields = [], body = null } = question;
   return html`<dialog ref=${dialog} aria-labelledby="question" onCancel=${cancel}>
     <form onSubmit=${submit}>
       <h2 id="question">${title}</h2>
@@ -68,7 +69,7 @@ function Question({ question, answer }) {
       ${body}
       ${fields.map((field) => html`<${Field} ...${field} />`)}
       <div class="row">
-        <button type="button" onClick=${cancel} autofocus=${isDangerous && !fields.length}>${question.cancel ?? "Cancel"}</button>
+        <button type="button" onClick=${cancel}>${question.cancel ?? "Cancel"}</button>
         ${verb && html`<button class=${isDangerous ? "main danger" : "main"}>${verb}</button>`}
       </div>
     </form>

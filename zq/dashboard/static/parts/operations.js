@@ -18,6 +18,6 @@ export function Operations({ queue = null }) {
   const newest = [...rows].sort((a, b) => b.started_time - a.started_time).slice(0, 10);
   return html`<section class="card flush" aria-labelledby="operations">
     <h2 id="operations">Operations</h2>
-    <${Table} caption="Operations on whole queues" columns=${columns} rows=${newest} key=${({ id }) => id} />
+    <${Table} caption="Operations on whole queues" columns=${columns} rows=${newest} by=${({ id }) => id} />
   </section>`;
 }

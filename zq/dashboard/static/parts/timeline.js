@@ -6,6 +6,12 @@ import { link } from "../route.js";
 const ENDS = { done: "done", lost: "lost", returned: "returned", retry: "failed", dead: "dead", cancelled: "cancelled", expired: "expired" };
 export const FINAL = new Set(["done", "dead", "cancelled", "expired", "duplicate", "purged", "unknown"]);
 
+/** Of what happened in one instant, what must have been first: a lease ends before the next one begins. */
+const RANKS = { accepted: 0, revived: 0, due: 1, suspect: 1, lost: 2, returned: 2, retry: 3, moved: 4, assigned: 5, started: 6 };
+
+/** Events in the order in which they must have been. */
+export const inOrder = (events) => [...events].sort((a, b) => a.time - b.time || (RANKS[a.event] ?? 9) - (RANKS[b.event] ?? 9));
+
 /**
  * The leases of a task, made of its trace: [{worker, token, start, started, end, how, error}]; `end` is null for one
  * that goes on. A worker that was lost and an attempt that failed leave two events, of which the first says how.

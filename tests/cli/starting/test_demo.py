@@ -1,0 +1,78 @@
+"""`zq demo`: an evening with a crash whose books add up, what is shown, and that no process is left."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import zq
+from tests.cli.starting.watching import PATIENCE, needs_proc, needs_tmux, processes_with, terminal, wait_for, watched
+
+FREE = ("--bind", "tcp://127.0.0.1:*")
+
+
+def test_books_add_up_after_a_crash() -> None:
+    command = [sys.executable, "-m", "zq.cli", "demo", "--once", "--orders", "30", *FREE, "--no-dashboard", "--json"]
+
+    done = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE, check=False)
+
+    assert done.returncode == 0, done.stderr
+    ledger = json.loads(done.stdout)
+    assert ledger["faults"] == []
+    assert (ledger["crashes"], ledger["lost"], ledger["duplicates"]) == (1, 0, 0)
+    assert ledger["reassigned"] >= 1
+    assert ledger["orders"] == 31
+
+
+def test_evening_without_a_crash_ends_after_its_time(tmp_path: Path) -> None:
+    options = ("--once", "--no-crash", "--duration", "0.5", "--shops", "1", "--no-dashboard")
+    with watched(tmp_path, "demo", *options, *FREE) as command:
+        assert command.end() == 0
+        assert "The books add up: nothing lost, nothing completed twice." in command.text
+
+
+@needs_proc
+def test_killed_demo_leaves_nothing_running(tmp_path: Path) -> None:
+    with watched(tmp_path, "demo", *FREE, "--no-dashboard") as command:
+        command.line("please sit down")
+        command.process.kill()
+
+        wait_for(lambda: not command.processes())
+
+
+@needs_tmux
+@needs_proc
+@pytest.mark.parametrize("columns", [80, 160])
+def test_terminal_shows_a_task_that_is_reassigned_and_its_page(columns: int, tmp_path: Path) -> None:
+    pytest.importorskip("starlette", reason="the extra dashboard is not installed")
+    with terminal(
+        tmp_path, columns, "demo", "--once", "--orders", "1000", *FREE, "--dashboard-bind", "127.0.0.1:0"
+    ) as screen:
+        screen.line("has exploded (SIGKILL while baking): party-1 goes to another shop")
+        page = screen.line("/#/tasks/party-1").strip("│ ")
+        command = screen.line("zq tasks trace party-1 -a tcp://127.0.0.1:").strip("│ ")
+        assert page.startswith("http://127.0.0.1:")
+        with zq.Client(command.split()[-1]) as client:
+            wait_for(lambda: {"lost", "done"} <= {one.event for one in client.trace("party-1")})
+        assert all(len(line) <= columns for line in screen.lines)
+
+        screen.press("C-c")
+        screen.line("the shops close")
+        screen.press("C-c")
+
+        screen.line("ended with 130")
+        wait_for(lambda: not processes_with(screen.mark))
+        assert not any("Traceback" in line for line in screen.lines)
+
+
+def test_shops_that_cannot_explode_are_refused() -> None:
+    command = [sys.executable, "-m", "zq.cli", "demo", "--shops", "1"]
+
+    done = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE, check=False)
+
+    assert done.returncode == 2
+    assert "expected 2 shops or more" in done.stderr

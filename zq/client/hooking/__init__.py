@@ -1,0 +1,1 @@
+"""Clients with hooks: the calls of a client, with its middleware around them."""

@@ -1,0 +1,1 @@
+"""What the interface answers: an endpoint for each address, and what they share."""
