@@ -229,8 +229,7 @@ def worker(
         str, typer.Argument(help="The worker, app or pipeline to run, as module:attribute or path.py:attribute.")
     ],
     stage: Annotated[
-        list[str] | None,
-        typer.Option(help="A stage of a pipeline to work for; repeatable.", show_default="all of them"),
+        list[str] | None, typer.Option(help="A stage of a pipeline; may be repeated.", show_default="all of them")
     ] = None,
     processes: Annotated[
         int | None,
