@@ -58,6 +58,15 @@ ChildMemoryMax = Annotated[
     ),
 ]
 
+Stages = Annotated[
+    list[str] | None, typer.Option(help="A stage of a pipeline to work for; repeatable.", show_default="all of them")
+]
+
+HealthFile = Annotated[
+    Path | None,
+    typer.Option(envvar="ZQ_HEALTH_FILE", help="File for signs of life, every 2 s, which zq health --file looks at."),
+]
+
 Reload = Annotated[
     bool,
     typer.Option("--reload", help="Start the worker again when a file that it has loaded changes; for development."),
@@ -192,8 +201,12 @@ def _serve(server: Server, dashboard: DashboardChild | None) -> None:
     def on_signal(number: int, frame: FrameType | None) -> None:  # noqa: ARG001 - the signature of signal handlers
         for one in (signal.SIGTERM, signal.SIGINT):
             signal.signal(one, signal.SIG_DFL)
+        server.pulse.stopping()
         server.stop()
 
+    from zq.processes.pulse import Pulse, ServiceManager
+
+    server.pulse = Pulse(ServiceManager.take())
     before = {one: signal.signal(one, on_signal) for one in (signal.SIGTERM, signal.SIGINT)}
     try:
         server.open()
@@ -243,10 +256,7 @@ def worker(
     spec: Annotated[
         str, typer.Argument(help="The worker, app or pipeline to run, as module:attribute or path.py:attribute.")
     ],
-    stage: Annotated[
-        list[str] | None,
-        typer.Option(help="A stage of a pipeline to work for; repeatable.", show_default="all of them"),
-    ] = None,
+    stage: Stages = None,
     processes: Annotated[
         int | None,
         typer.Option(
@@ -270,6 +280,7 @@ def worker(
     tasks_per_child: TasksPerChild = None,
     child_memory_max: ChildMemoryMax = None,
     reload: Reload = False,
+    health_file: HealthFile = None,
     address: Address = None,
     log_level: LogLevel = "info",
     log_format: LogFormat = "text",
@@ -278,7 +289,6 @@ def worker(
 
     Examples:
         zq worker shop:worker
-        zq worker shop.py:worker --processes 4
         zq worker shop:worker --concurrency 8 --burst
         zq worker shop:worker --reload
     """
@@ -301,7 +311,7 @@ def worker(
         limits = tasks_per_child, child_memory_max
         _equip(found, address=address, name=name, processes=processes, concurrency=concurrency, limits=limits)
         found.spec = spec
-        _work(found, burst=burst)
+        work_watched(found, burst=burst, health_file=health_file)
 
 
 def _equip(
@@ -346,14 +356,21 @@ def ready_for_burst(runner: Worker) -> None:
         client.ping()
 
 
-def _work(runner: Worker, *, burst: bool) -> None:
+def work_watched(runner: Worker, *, burst: bool, health_file: Path | None = None) -> None:
+    """Runs a worker until it is stopped, with signs of life for the service manager and in a file."""
+    from zq.processes.pulse import Pulse, ServiceManager
+
     if burst:
         ready_for_burst(runner)
     if not runner.handlers:
         raise ValueError(f"worker {runner.name} has no handler; register one with @worker.task(queue)")
+    runner.pulse = Pulse(ServiceManager.take(), health_file)
     takes = f"zq worker {runner.name} takes tasks of {', '.join(runner.handlers)} from {runner.address}"
     runner.on_connected = lambda: _announce(takes)  # what is not let in must not look as if it were
-    runner.run(burst=burst)
+    try:
+        runner.run(burst=burst)
+    finally:
+        runner.pulse.close()
 
 
 def _load_worker(spec: str) -> Worker:

@@ -14,6 +14,7 @@ from typing import NamedTuple, Protocol
 
 from zq.handling.hooks import Hooks, hooked_all
 from zq.keys.own import KeySource
+from zq.processes.pulse import Pulse
 from zq.processes.task_log import task_log
 from zq.wire.namespaces import Namespace
 from zq.worker.child_runner import ChildRunner
@@ -41,6 +42,7 @@ class RunSettings(Protocol):
     tasks_per_child: int | None
     child_memory_max: int | None
     key: KeySource | None
+    pulse: Pulse
 
 
 class Slots(NamedTuple):
