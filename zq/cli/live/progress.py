@@ -15,16 +15,16 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-PATIENCE = 1.0
+_PATIENCE = 1.0
 """Seconds that a command may take without a word."""
 
-INTERVAL = 0.5
+_INTERVAL = 0.5
 """Seconds between two looks at what the coordinator does."""
 
 
 @contextmanager
 def progress(
-    what: str, total: int | None = None, look: Callable[[], int | None] | None = None, patience: float = PATIENCE
+    what: str, total: int | None = None, look: Callable[[], int | None] | None = None, patience: float = _PATIENCE
 ) -> Iterator[Callable[[int], None]]:
     """Shows how far something is, until the body ends; the line is gone then.
 
@@ -101,7 +101,7 @@ class _Shown(threading.Thread):
         columns: list[Any] = [TextColumn("{task.description}", markup=False), BarColumn(), MofNCompleteColumn()]
         with Progress(*columns, TimeElapsedColumn(), console=Console(file=sys.stderr), transient=True) as display:
             line = display.add_task(printable(self._what), total=self._total)
-            while not self._is_over.wait(INTERVAL):
+            while not self._is_over.wait(_INTERVAL):
                 if self._look is not None:
                     with suppress(ZqError):  # the command itself says what is wrong
                         self._done = self._look() or self._done
