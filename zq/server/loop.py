@@ -30,6 +30,7 @@ from zq.processes.green import refuse_green_threads
 from zq.processes.pulse import NO_PULSE
 from zq.processes.wake import Wake
 from zq.server.calendar import CALENDAR
+from zq.server.chronicle import Chronicle
 from zq.server.connections import Connections
 from zq.server.guard import MemoryGuard
 from zq.server.host import HostOptions
@@ -133,6 +134,7 @@ class Server:
         self._unreachable: list[Peer] = []
         self._is_stopping = False
         self._faults = 0  # turns in a row that failed
+        self._chronicle = Chronicle()
         self._due_at = 0.0  # monotonic, when a turn is to be taken even if nothing comes
         self._started_at = 0.0
         if audit is not None and keys is None:
@@ -337,8 +339,17 @@ class Server:
         self.commits += 1
         self._commit_times.note(self._store.commit_seconds)
         self._unreachable = self._sender.send(outbox)
+        self._write_log(outbox)
         if self._door is not None:
             self._door.write_down()
+
+    def _write_log(self, sent: list[tuple[Peer, FromCoordinator]]) -> None:
+        now, books, chronicle = time.monotonic(), self._machine.books, self._chronicle
+        if books.worker_notes:
+            chronicle.tell_workers(now, books.worker_notes)
+            books.worker_notes.clear()
+        chronicle.tell_each_refusal(now, sent)
+        chronicle.look(now, books.counters, self._reception.refused, is_full=self._store.is_full)
 
     # Books.
 

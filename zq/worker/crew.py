@@ -15,6 +15,7 @@ from typing import NamedTuple, Protocol
 from zq.handling.hooks import Hooks, hooked_all
 from zq.keys.own import KeySource
 from zq.processes.pulse import Pulse
+from zq.processes.task_log import task_log
 from zq.wire.namespaces import Namespace
 from zq.worker.child_runner import ChildRunner
 from zq.worker.child_start import Source
@@ -83,7 +84,7 @@ class WorkerCrew:
         self._hire: Callable[[], RunnerThread]
         loops: list[RunnerThread] = []
         if spec is None:
-            handlers = hooked_all(settings.handlers)
+            handlers = hooked_all(settings.handlers, task_log())
             self._plain: list[RunnerThread] = [ThreadRunner(host, handlers) for _ in range(slots.plain)]
             self._hire = lambda: ThreadRunner(host, handlers)
             if self.has_loop:
