@@ -23,6 +23,7 @@ import keyed
 import latency
 import report
 import slowing
+import watched
 from flow import Row, Scale, payload_of
 
 Workload = Callable[[Scale], Iterator[Row]]
@@ -51,6 +52,7 @@ WORKLOADS: dict[str, Workload] = {
     "given-up-waits": given_up.waits,
     "killed-pullers": given_up.pullers,
     "queues": batched.queues,
+    "watched": watched.watched,
     "backlog": partial(crowds.backlog, usual=1_000_000),
 }
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, NoReturn
 
 import typer
 
-from zq.processes.shown import shown, shown_json
+from zq.processes.shown import json_text, shown
 
 if TYPE_CHECKING:
     from patterns.run.running import Run
@@ -52,15 +52,24 @@ Spec = Annotated[str, typer.Argument(help="The pipeline, as module:attribute or 
 def draw(
     spec: Spec,
     mermaid: Annotated[bool, typer.Option("--mermaid", help="As the text of a Mermaid flowchart.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", "-j", help="Print JSON, one object a line.")] = False,
 ) -> None:
-    """Print a pipeline as text."""
+    """Print a pipeline as text.
+
+    Examples:
+        zq pipeline draw kitchen:pipeline
+        zq pipeline draw kitchen.py:pipeline --mermaid
+    """
     with _exit_codes():
         from patterns.pipeline.pipeline import load_pipeline
 
         _find_modules_here()
         pipeline = load_pipeline(spec)
         diagram = pipeline.diagram()  # also looks whether it is complete
-        _echo(diagram.rstrip() if mermaid else str(pipeline))
+        if as_json:
+            _echo(json_text({"text": str(pipeline), "mermaid": diagram}))
+        else:
+            _echo(diagram.rstrip() if mermaid else str(pipeline))
 
 
 @app.command()
@@ -99,7 +108,13 @@ def run(
     ] = True,
     log_level: LogLevel = "warning",
 ) -> None:
-    """Read items as JSON lines on stdin, and print results as JSON lines on stdout."""
+    """Read items as JSON lines on stdin, and print results as JSON lines on stdout.
+
+    Examples:
+        zq pipeline run kitchen:pipeline < items.jsonl
+        zq pipeline run kitchen:pipeline --data ./run.zq --run-id monday < items.jsonl
+        zq pipeline run kitchen:pipeline --address tcp://127.0.0.1:7700 --no-workers
+    """
     with _exit_codes():
         from patterns.pipeline.pipeline import load_pipeline
         from patterns.run.settings import RunOptions
@@ -139,7 +154,11 @@ def serve(
     ] = False,
     log_level: LogLevel = "warning",
 ) -> None:
-    """Run workers of a stage for direct pipelines that are run elsewhere, until SIGTERM or Ctrl-C."""
+    """Run workers of a stage for direct pipelines that are run elsewhere, until SIGTERM or Ctrl-C.
+
+    Examples:
+        zq pipeline serve kitchen:pipeline --stage bake --bind tcp://127.0.0.1:7801
+    """
     with _exit_codes():
         from patterns.direct.places import is_local
         from patterns.direct.serving import StageServer
@@ -164,7 +183,7 @@ def _print_results(run: Run[Any]) -> None:
     """Prints the results of a run as they come, and ends the command when items failed or were lost."""
     with run as results:
         for result in results:
-            _echo(shown_json(json.dumps(result, default=_plain, ensure_ascii=False)))
+            _echo(json_text(result))
     for error in results.errors:
         _echo(f"zq: {error}", err=True)
     lost = sum(results.lost.values())
@@ -200,10 +219,6 @@ def _by_stage(endpoints: list[str]) -> dict[str, list[str]]:
             raise ValueError(f"expected --endpoint STAGE=tcp://host:port, got {one!r}")
         found.setdefault(stage, []).append(endpoint)
     return found
-
-
-def _plain(value: Any) -> Any:
-    return value.hex() if isinstance(value, bytes) else str(value)
 
 
 def _echo(text: str, *, err: bool = False) -> None:

@@ -5,6 +5,8 @@ Sleeping between retries and the clock come in as arguments, so that nothing her
 
 from __future__ import annotations
 
+import logging
+import time
 from collections.abc import Callable, Iterable
 from typing import Any
 
@@ -13,9 +15,18 @@ from patterns.work.items import Failure
 from patterns.work.plan import Function
 from zq.handling.contexts import FreshContexts, Work, end_copy
 from zq.handling.raised import summary_of, trace_of
+from zq.processes.shown import printable
+
+log = logging.getLogger(__name__)
 
 WORDS_BYTES_MAX = 16_384
 """Of the text of an error, and of its traceback, as of the error texts of zq."""
+
+CALL_LINE_BYTES = 300
+"""Of an error in a line of the log."""
+
+LINES_MAX = 20
+"""Failed attempts of a stage that are logged in a second, by each process."""
 
 
 class RemoteCallError(Exception):
@@ -53,6 +64,7 @@ class StageCalls:
         self._options = options
         self._sleep = sleep
         self._contexts = FreshContexts()
+        self._second, self._lines = 0, 0  # lines in the log in this second
 
     def begin(self) -> None:
         """Gets what the calls need before the first of them; nothing here."""
@@ -89,14 +101,35 @@ class StageCalls:
         first, factor, largest = self._options.backoff
         while attempts <= self._options.retries:
             if attempts:
-                self._sleep(min(first * factor ** (attempts - 1), largest))
+                assert error is not None
+                pause = min(first * factor ** (attempts - 1), largest)
+                self._tell(error, attempts, f"next try in {pause:.3g} s")
+                self._sleep(pause)
             try:
                 return self._contexts.call(self.function, item), None
             except BaseException as caught:  # whatever it is, it belongs to this item; sys.exit ends nothing
                 error = caught
             attempts += 1
         assert error is not None  # there was at least one attempt
+        self._tell(error, attempts, "it is a failure of the run, which is told")
         return None, failure_from(self._stage, item, error, attempts)
+
+    def _tell(self, error: BaseException, attempts: int, what_next: str) -> None:
+        """Logs an attempt that has failed, when there are not too many of them: one that is tried again nobody else
+        tells of.
+        """
+        of = self._options.retries + 1
+        level = logging.WARNING if attempts < of else logging.INFO
+        if not log.isEnabledFor(level):
+            return
+        second = int(time.monotonic())
+        if second != self._second:
+            self._second, self._lines = second, 0
+        self._lines += 1
+        if self._lines <= LINES_MAX:
+            words = error.description if type(error) is RemoteCallError else summary_of(error, CALL_LINE_BYTES)
+            text = printable(words.partition("\n")[0][:CALL_LINE_BYTES])
+            log.log(level, "stage %s failed (attempt %d of %d): %s; %s", self._stage, attempts, of, text, what_next)
 
 
 def failure_from(stage: str, item: Any, error: BaseException, attempts: int) -> Failure:

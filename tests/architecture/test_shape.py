@@ -22,6 +22,7 @@ LONG_FILES: dict[str, str] = {}
 LONG_FUNCTIONS: dict[str, str] = {
     "zq/cli/tasks.py:submit": "every option of a submit is a parameter of it, which is how typer reads them",
     "zq/cli/serving.py:coordinator": "the same, for every setting of a coordinator",
+    "patterns/commands.py:run": "the same, for every option of a run",
 }
 """Functions (`path:name`) that may be longer, each with its reason."""
 

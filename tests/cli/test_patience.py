@@ -11,7 +11,7 @@ from zq.cli.steering.patience import Patience
 
 @pytest.fixture(autouse=True)
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(patience, "LOOK_INTERVAL", 0.02)
+    monkeypatch.setattr(patience, "FARE_INTERVAL", 0.02)
 
 
 def test_why_a_task_waits_is_said_once(coordinator: zq.Coordinator) -> None:
@@ -51,3 +51,20 @@ def test_attempts_that_fail_are_said(coordinator: zq.Coordinator) -> None:
 def test_who_gives_up_is_told_so(coordinator: zq.Coordinator) -> None:
     with zq.Client(coordinator.address) as client, pytest.raises(zq.TimedOutError):
         Patience(client, client.submit("orders", 1), lambda line: None).result(0.0)
+
+
+def test_attempts_before_a_quick_end_are_said_too(coordinator: zq.Coordinator, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(patience, "FARE_INTERVAL", 60.0)
+    said: list[str] = []
+    worker = zq.Worker(coordinator.address)
+
+    @worker.task("orders")
+    def bake(task: zq.Task) -> None:
+        raise ValueError("no oven")
+
+    with zq.Client(coordinator.address) as client, worker:
+        receipt = client.submit("orders", 1, max_attempts=2, retry=zq.RetryPolicy.constant(0.01))
+        with pytest.raises(zq.TaskFailedError):
+            Patience(client, receipt, said.append).result(None)
+
+    assert said == [f"{receipt.id}: attempt 1 failed: ValueError: no oven; next try in 0.01 s"]

@@ -198,7 +198,7 @@ def test_ways_between_queues_are_counted() -> None:
 
 
 def test_ways_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("zq.core.measures.flows.FLOWS_MAX", 2)
+    monkeypatch.setattr("zq.core.measures.flows.WAYS_MAX", 2)
     ways = Flows()
     for target in ("a", "b", "a", "c"):
         ways.note("q", target, 1, 0.0)

@@ -14,6 +14,8 @@ from patterns import stage
 from patterns.durable import engine, stillness
 from patterns.durable.stage_worker import make_worker, serving_nodes
 from patterns.durable.stillness import STILL_SECONDS, Stillness
+from patterns.pipeline.stages import StageOptions
+from patterns.work.calls import StageCalls
 from patterns.work.plan import make_plan
 from tests.patterns.shop import add_one, double
 from tests.process.kitchen import PATIENCE, wait_until
@@ -116,5 +118,36 @@ def test_unknown_argument_of_a_stage_is_named_with_those_that_there_are() -> Non
     def fry(item: int) -> int:
         return item
 
+    made: Any = stage
     with pytest.raises(TypeError, match=r"stage fry: expected arguments of name, workers, .*, got wrokers"):
-        stage(**arguments)(fry)
+        made(**arguments)(fry)
+
+
+def test_attempts_of_a_stage_that_are_tried_again_are_told(caplog: pytest.LogCaptureFixture) -> None:
+    tries: list[int] = []
+
+    def bake(item: int) -> int:
+        tries.append(item)
+        if len(tries) < 3:
+            raise ValueError(f"no oven for {item}\nand more")
+        return item
+
+    calls = StageCalls("bake", bake, StageOptions(retries=2, backoff=(0.5, 2.0, 60.0)), lambda seconds: None)
+    assert calls.call(7) == (7, None)
+
+    assert caplog.messages == [
+        "stage bake failed (attempt 1 of 3): ValueError: no oven for 7; next try in 0.5 s",
+        "stage bake failed (attempt 2 of 3): ValueError: no oven for 7; next try in 1 s",
+    ]
+
+
+def test_a_flood_of_failed_attempts_is_not_written(caplog: pytest.LogCaptureFixture) -> None:
+    def bake(item: int) -> int:
+        raise ValueError
+
+    calls = StageCalls("bake", bake, StageOptions(retries=999), lambda seconds: None)
+    _, failure = calls.call(7)
+
+    assert failure is not None
+    assert failure.attempts == 1000
+    assert len(caplog.messages) < 1000 / 2

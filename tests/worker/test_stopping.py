@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import signal
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,6 +15,7 @@ import pytest
 import zq
 from tests.process.kitchen import PATIENCE, wait_until
 from tests.worker import stopping_shop
+from zq.worker import run_end
 
 PATIENT = zq.CoordinatorOptions(suspect_after=100.0, gone_after=10 * PATIENCE)
 """Whoever leaves without a word keeps its tasks for longer than a test waits."""
@@ -134,7 +137,7 @@ def test_second_stop_may_be_shorter(coordinator: zq.Coordinator, client: zq.Clie
     patient.join(PATIENCE)
 
     assert not patient.is_alive()
-    assert client.query("status")["waiting"] == 1
+    wait_until(lambda: client.query("status")["waiting"] == 1, "the goodbye, which may come after a question of others")
     release.set()
 
 
@@ -177,3 +180,49 @@ def test_task_of_a_child_that_is_killed_by_a_stop_goes_back_uncharged(
 
     status = receipt.status()
     assert (status.state, status.attempts) == ("waiting", 0)
+
+
+@pytest.mark.parametrize("number", [signal.SIGHUP, signal.SIGTERM])
+def test_worker_that_drains_by_a_signal_says_what_it_waits_for(
+    coordinator: zq.Coordinator,
+    client: zq.Client,
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
+    number: signal.Signals,
+) -> None:
+    monkeypatch.setattr(run_end, "FIRST_WORD_AFTER", 0.0)
+    worker = zq.Worker(coordinator.address, name="shop")
+
+    @worker.task("q")
+    def last(task: zq.Task) -> str:
+        os.kill(os.getpid(), number)
+        wait_until(lambda: [one for one in caplog.messages if "waiting for" in one], "the word")
+        return "the last"
+
+    id = client.submit("q", 1).id
+    worker.run()
+
+    assert client.result(id, timeout=PATIENCE) == "the last"
+    [told] = [one for one in caplog.messages if "waiting for" in one]
+    assert told.startswith(f"worker shop ends, waiting for 1 task ({id}, q, 0 s so far) for ")
+    assert told.endswith("; ask again (Ctrl-C, SIGTERM) to end now")
+
+
+def test_hangup_that_the_process_ignores_is_still_ignored(coordinator: zq.Coordinator) -> None:
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        worker = zq.Worker(coordinator.address)
+        seen: list[object] = []
+
+        @worker.task("q")
+        def last(task: zq.Task) -> None:
+            seen.append(signal.getsignal(signal.SIGHUP))
+            worker.stop()
+
+        with zq.Client(coordinator.address) as client:
+            client.submit("q", 1)
+            worker.run()
+    finally:
+        signal.signal(signal.SIGHUP, before)
+
+    assert seen == [signal.SIG_IGN]

@@ -40,8 +40,10 @@ TREE: dict[str, dict[str, Verb | Verbs | Added]] = {
         "dashboard": Verb("zq.cli.web.dashboard:dashboard", "Show a coordinator in the browser."),
         "status": Verb("zq.cli.listing:status", "Show what the coordinator has and does."),
         "top": Verb("zq.cli.live.commands:top", "Show queues, workers and failures live."),
+        "metrics": Verb("zq.cli.live.metrics:metrics", "Print what is counted, for Prometheus."),
         "stat": Verb("zq.cli.live.commands:stat", "Print rates and depths, a line a second."),
         "events": Verb("zq.cli.listing:events", "Follow what happens, an event a line."),
+        "health": Verb("zq.cli.starting.health:health", "Say whether a coordinator or a worker does its work."),
         "why": Verb("zq.cli.tasks:why", "Say why a task does not run now."),
         "tasks": Verbs(
             "Look at tasks, cancel them, try dead ones again.",
@@ -161,6 +163,7 @@ TREE: dict[str, dict[str, Verb | Verbs | Added]] = {
                 "show": "zq.cli.contexts:show",
             },
         ),
+        "cheat": Verb("zq.cli.guides.cheat:cheat", "Show recipes: command lines for what is often done."),
         "commands": Verb("zq.cli.app:list_all_commands", "List every command, those that packages add too."),
     },
 }

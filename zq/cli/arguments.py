@@ -52,6 +52,10 @@ Limit = Annotated[
 Limited = Annotated[int, typer.Option("--limit", "-n", min=1, max=1000, help="At most so many.")]
 IsSure = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]
 IsDry = Annotated[bool, typer.Option("--dry-run", help="Show what would be done, and do nothing.")]
+Delay = Annotated[float, typer.Option(min=0.0, help="Seconds before it may start.")]
+Ttl = Annotated[float | None, typer.Option(min=0.001, help="Seconds in which it must be started. [default: no limit]")]
+TaskKey = Annotated[str | None, typer.Option("--key", help="What tasks share that belong together: a customer, say.")]
+Reason = Annotated[str | None, typer.Option("--reason", "-r", help="Only with this in the reason.")]
 Priority = Annotated[int, typer.Option(min=0, max=9, help="9 is served first.")]
 
 TIMEOUT = 5.0
@@ -77,13 +81,13 @@ def connected(address: str | None, timeout: float) -> Iterator[Client]:
             fail(in_words(client, error))
 
 
-MISSING = {"there is no queue ": ("queues", "name"), "there is no schedule ": ("schedules", "name")}
+SUGGESTIONS = {"there is no queue ": ("queues", "name"), "there is no schedule ": ("schedules", "name")}
 """How the coordinator says that it has none of a name, and which listing has those that there are."""
 
 
 def in_words(client: Client, error: RemoteProtocolError) -> str:
     """Returns what the coordinator refused, without its code; of a name that is not there, what may have been meant."""
-    for beginning, (listing, column) in MISSING.items():
+    for beginning, (listing, column) in SUGGESTIONS.items():
         if error.text.startswith(beginning):
             typed = error.text.removeprefix(beginning).strip("'\"")
             return f"{error.text}{did_you_mean(typed, known_names(client, listing, column))}"

@@ -6,12 +6,11 @@ from typing import Annotated
 
 import typer
 
-from zq.cli.arguments import TIMEOUT, Address, IsSure, Json, Limited, Queue, QueueName, Timeout, ask, connected
+from zq.cli.arguments import TIMEOUT, Address, IsSure, Json, Limited, Queue, QueueName, Reason, Timeout, ask, connected
 from zq.cli.line import completing
 from zq.cli.output import as_map, echo, fail, print_fields, print_rows
 from zq.cli.tasks import payload_of
 
-Reason = Annotated[str | None, typer.Option("--reason", "-r", help="Only those whose reason contains this text.")]
 Id = Annotated[
     str | None,
     typer.Argument(help="Id of one task. [default: all of the queue and reason]", autocompletion=completing.dead_ids),

@@ -3,15 +3,23 @@
 from __future__ import annotations
 
 import sys
+import time
+from collections.abc import Iterator
 from dataclasses import asdict
 from itertools import islice
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from zq.cli.arguments import TIMEOUT, Address, For, Json, Limit, Queue, Timeout, connected
 from zq.cli.line.nearest import did_you_mean
 from zq.cli.output import echo, is_terminal, print_events, print_fields, print_json, terminal_width
+
+if TYPE_CHECKING:
+    from zq.client.events import Event
+
+END_LOOK_INTERVAL = 0.25
+"""Seconds between two looks at whether the time to follow events is over."""
 
 SCREEN_ROWS_MAX = 500
 """Queues and workers that are looked at for one screen."""
@@ -73,8 +81,6 @@ def events(
         zq events --queue orders --kind failed --kind dead
         zq events --limit 10 --for 60 --json
     """
-    from threading import Timer
-
     from zq.client.events import shown
     from zq.wire.questions import EVENT_KINDS
 
@@ -82,12 +88,9 @@ def events(
     if unknown:
         meant = did_you_mean(unknown[0], EVENT_KINDS)
         raise typer.BadParameter(f"expected --kind as one of {', '.join(EVENT_KINDS)}, got {unknown[0]!r}{meant}")
-    with connected(address, timeout) as client, client.events(queue, kind, timeout=idle) as stream:
-        if seconds is not None:
-            end = Timer(seconds, stream.close)
-            end.daemon = True
-            end.start()
-        for event in islice(stream, limit):
+    patience = idle if seconds is None else min(seconds, END_LOOK_INTERVAL, END_LOOK_INTERVAL if idle is None else idle)
+    with connected(address, timeout) as client, client.events(queue, kind, timeout=patience) as stream:
+        for event in islice(_followed(stream, seconds, idle), limit):
             if as_json:
                 print_json(asdict(event))
             else:
@@ -95,3 +98,18 @@ def events(
                 detail = {name: value for name, value in about.items() if value not in (None, "")}
                 print_events([{"time": event.time, "event": event.kind, "detail": detail, "text": event.text}])
             sys.stdout.flush()
+
+
+def _followed(stream: Iterator[Event], seconds: float | None, idle: float | None) -> Iterator[Event]:
+    """Yields events until the time is over, or none came for so long; of a stream that gives up now and then."""
+    started_at = heard_at = time.monotonic()
+    while True:
+        event = next(stream, None)
+        now = time.monotonic()
+        if event is not None:
+            heard_at = now
+            yield event
+        elif seconds is None or (idle is not None and now - heard_at >= idle):
+            return
+        if seconds is not None and now - started_at >= seconds:
+            return

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from zq.cli.arguments import TIMEOUT, Address, Json, Limit, Priority, QueueName, Timeout, connected
+from zq.cli.arguments import TIMEOUT, Address, Json, Limit, Priority, QueueName, Timeout, Ttl, connected
 from zq.cli.line import completing
 from zq.cli.output import as_map, echo, fail, print_fields, print_rows
 from zq.cli.tasks import parse
@@ -64,7 +64,7 @@ def add(
         CatchUp, typer.Option(help="What is done about times that were missed: nothing, one task, or all of them.")
     ] = "one",
     priority: Priority = 4,
-    ttl: Annotated[float | None, typer.Option(min=0.001, help="Seconds in which each task must be started.")] = None,
+    ttl: Ttl = None,
     unique: Annotated[
         str | None, typer.Option(help="Unique key: no task is stored while one of it waits or runs.")
     ] = None,
@@ -99,7 +99,10 @@ def set_schedule(
     every: Every = None,
     cron: Cron = None,
     timezone: Annotated[str | None, typer.Option(help="In which the cron expression is meant.")] = None,
-    catch_up: Annotated[CatchUp | None, typer.Option(help="What is done about times that were missed.")] = None,
+    catch_up: Annotated[
+        CatchUp | None,
+        typer.Option(help="What is done about times that were missed: nothing, one task, or all of them."),
+    ] = None,
     address: Address = None,
     timeout: Timeout = TIMEOUT,
     as_json: Json = False,

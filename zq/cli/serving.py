@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import logging
 import os
 import signal
 import sys
@@ -16,7 +17,7 @@ from zq.cli.arguments import TIMEOUT, Address, Json
 from zq.cli.output import echo, exit_codes, fail, print_json
 from zq.core.options import CoordinatorOptions
 from zq.core.peer_limits import PeerLimits
-from zq.processes.logs import configure_log
+from zq.processes.logs import JsonFormatter, configure_log, log_settings
 from zq.wire.address import check_bind_address
 from zq.wire.retry import RetryPolicy
 
@@ -36,6 +37,11 @@ LogLevel = Annotated[
     Literal["debug", "info", "warning", "error"], typer.Option(envvar="ZQ_LOG_LEVEL", help="What is logged, on stderr.")
 ]
 
+LogFormat = Annotated[
+    Literal["text", "json"],
+    typer.Option(envvar="ZQ_LOG_FORMAT", help="How it is logged; json is an object a line, with the task it is about."),
+]
+
 TasksPerChild = Annotated[
     int | None,
     typer.Option(
@@ -50,6 +56,15 @@ ChildMemoryMax = Annotated[
         help="MiB of memory above which a child process is replaced, between two tasks.",
         show_default="the worker's own, or no limit",
     ),
+]
+
+Stages = Annotated[
+    list[str] | None, typer.Option(help="A stage of a pipeline to work for; repeatable.", show_default="all of them")
+]
+
+HealthFile = Annotated[
+    Path | None,
+    typer.Option(envvar="ZQ_HEALTH_FILE", help="File for signs of life, every 2 s, which zq health --file looks at."),
 ]
 
 Reload = Annotated[
@@ -90,6 +105,7 @@ def coordinator(
     dashboard: Annotated[str | None, _option("dashboard", "HOST:PORT of a dashboard in a process beside it, such as 127.0.0.1:7780 (the extra dashboard).")] = None,
     dashboard_key: Annotated[str | None, _option("dashboard-key", "File of the key that the dashboard shows; with --keys it needs one of an admin.")] = None,
     log_level: LogLevel = "info",
+    log_format: LogFormat = "text",
 ) -> None:  # fmt: skip
     """Run a coordinator until SIGTERM or Ctrl-C. What it accepted is on disk.
 
@@ -129,7 +145,7 @@ def coordinator(
         server = Server(
             data, bind=bind, options=options, keys=keys, audit=audit, store_options=store, host_options=host
         )
-        configure_log(log_level)
+        configure_log(log_level, log_format)
         _serve(server, beside)
 
 
@@ -185,17 +201,20 @@ def _serve(server: Server, dashboard: DashboardChild | None) -> None:
     def on_signal(number: int, frame: FrameType | None) -> None:  # noqa: ARG001 - the signature of signal handlers
         for one in (signal.SIGTERM, signal.SIGINT):
             signal.signal(one, signal.SIG_DFL)
+        server.pulse.stopping()
         server.stop()
 
+    from zq.processes.pulse import Pulse, ServiceManager
+
+    server.pulse = Pulse(ServiceManager.take())
     before = {one: signal.signal(one, on_signal) for one in (signal.SIGTERM, signal.SIGINT)}
     try:
         server.open()
         gc.collect()
         gc.freeze()  # what was read lives as long: to look through 100,000 queues again takes 0.2 s
-        echo(
+        _announce(
             f"zq coordinator ready on {server.address}, data in {server.path}, guarantee: a receipt means on disk; "
-            "a task is completed at most once and executed at least once",
-            err=True,
+            "a task is completed at most once and executed at least once"
         )
         if dashboard is not None:
             dashboard.start(server.address)
@@ -206,6 +225,15 @@ def _serve(server: Server, dashboard: DashboardChild | None) -> None:
         server.close()
         for one, handler in before.items():
             signal.signal(one, handler)
+
+
+def _announce(text: str) -> None:
+    """Says on stderr that something has begun, whatever is logged; in the form of the log."""
+    settings = log_settings()
+    if settings is not None and settings["form"] == "json":
+        record = logging.LogRecord(__name__, logging.INFO, __file__, 0, text, None, None)
+        text = JsonFormatter().format(record)
+    echo(text, err=True)
 
 
 def is_local(address: str) -> bool:
@@ -228,10 +256,7 @@ def worker(
     spec: Annotated[
         str, typer.Argument(help="The worker, app or pipeline to run, as module:attribute or path.py:attribute.")
     ],
-    stage: Annotated[
-        list[str] | None,
-        typer.Option(help="A stage of a pipeline to work for; repeatable.", show_default="all of them"),
-    ] = None,
+    stage: Stages = None,
     processes: Annotated[
         int | None,
         typer.Option(
@@ -255,14 +280,15 @@ def worker(
     tasks_per_child: TasksPerChild = None,
     child_memory_max: ChildMemoryMax = None,
     reload: Reload = False,
+    health_file: HealthFile = None,
     address: Address = None,
     log_level: LogLevel = "info",
+    log_format: LogFormat = "text",
 ) -> None:
     """Run a worker until SIGTERM or Ctrl-C: the first drains it, the second ends it at once.
 
     Examples:
         zq worker shop:worker
-        zq worker shop.py:worker --processes 4
         zq worker shop:worker --concurrency 8 --burst
         zq worker shop:worker --reload
     """
@@ -280,11 +306,12 @@ def worker(
         found = _load_worker(spec)
         if address:
             os.environ["ZQ_ADDRESS"] = address  # where handlers submit, also those in child processes
-        configure_log(log_level)  # after its module, which may have its own idea of logs
+        # After its module, which may have its own idea of logs.
+        configure_log(log_level, log_format, name or found.name)
         limits = tasks_per_child, child_memory_max
         _equip(found, address=address, name=name, processes=processes, concurrency=concurrency, limits=limits)
         found.spec = spec
-        _work(found, burst=burst)
+        work_watched(found, burst=burst, health_file=health_file)
 
 
 def _equip(
@@ -329,14 +356,21 @@ def ready_for_burst(runner: Worker) -> None:
         client.ping()
 
 
-def _work(runner: Worker, *, burst: bool) -> None:
+def work_watched(runner: Worker, *, burst: bool, health_file: Path | None = None) -> None:
+    """Runs a worker until it is stopped, with signs of life for the service manager and in a file."""
+    from zq.processes.pulse import Pulse, ServiceManager
+
     if burst:
         ready_for_burst(runner)
     if not runner.handlers:
         raise ValueError(f"worker {runner.name} has no handler; register one with @worker.task(queue)")
+    runner.pulse = Pulse(ServiceManager.take(), health_file)
     takes = f"zq worker {runner.name} takes tasks of {', '.join(runner.handlers)} from {runner.address}"
-    runner.on_connected = lambda: echo(takes, err=True)  # what is not let in must not look as if it were
-    runner.run(burst=burst)
+    runner.on_connected = lambda: _announce(takes)  # what is not let in must not look as if it were
+    try:
+        runner.run(burst=burst)
+    finally:
+        runner.pulse.close()
 
 
 def _load_worker(spec: str) -> Worker:

@@ -15,14 +15,18 @@ import typer
 from zq.cli.arguments import (
     TIMEOUT,
     Address,
+    Delay,
     For,
     Headers,
     Json,
     Priority,
     Queue,
     QueueName,
+    Reason,
     TaskId,
+    TaskKey,
     Timeout,
+    Ttl,
     connected,
     parse_headers,
     parse_seconds,
@@ -61,15 +65,13 @@ def submit(
         str | None, typer.Option(help="Id of the task: submitted twice it is stored once. [default: made]")
     ] = None,
     priority: Priority = 4,
-    delay: Annotated[float, typer.Option(min=0.0, help="Seconds before it may start.")] = 0.0,
+    delay: Delay = 0.0,
     at: Annotated[
         str | None,
         typer.Option(help="When it may start, instead of --delay: 2026-12-24T18:00+01:00, or seconds since 1970."),
     ] = None,
-    ttl: Annotated[
-        float | None, typer.Option(min=0.001, help="Seconds in which it must be started. [default: no limit]")
-    ] = None,
-    key: Annotated[str | None, typer.Option(help="What tasks share that belong together: a customer, say.")] = None,
+    ttl: Ttl = None,
+    key: TaskKey = None,
     ordered: Annotated[bool, typer.Option("--ordered", help="One task of the key at a time, in order.")] = False,
     unique: Annotated[
         str | None,
@@ -89,7 +91,9 @@ def submit(
     ] = None,
     retry: Annotated[
         str | None,
-        typer.Option(help="Delay before it is tried again: none, constant:5, linear:5:60, exponential:1:2:60 ..."),
+        typer.Option(
+            help="Delay before a failed task is tried again: none, constant:5, linear:5:60, exponential:1:2:60 ..."
+        ),
     ] = None,
     run_timeout: Annotated[
         float | None, typer.Option(min=0.001, help="Seconds that it may run. [default: no limit]")
@@ -258,7 +262,7 @@ def list_tasks(
             autocompletion=completing.worker_names,
         ),
     ] = None,
-    reason: Annotated[str | None, typer.Option("--reason", "-r", help="Only with this in the reason.")] = None,
+    reason: Reason = None,
     older_than: Annotated[
         str | None, typer.Option(help="Only those accepted longer ago: 90, 90s, 5m, 2h or 1d.")
     ] = None,

@@ -10,12 +10,14 @@ import typer
 from zq.cli.arguments import (
     TIMEOUT,
     Address,
+    Delay,
     Headers,
     Json,
     Limit,
     Priority,
     Queue,
     QueueName,
+    TaskKey,
     Timeout,
     connected,
     known_names,
@@ -54,8 +56,8 @@ def publish(
         str | None, typer.Option(help="Id of the publication: published twice it is stored once. [default: made]")
     ] = None,
     priority: Priority = 4,
-    delay: Annotated[float, typer.Option(min=0.0, help="Seconds before the tasks may start.")] = 0.0,
-    key: Annotated[str | None, typer.Option(help="Key for consistent hashing, order and fairness.")] = None,
+    delay: Delay = 0.0,
+    key: TaskKey = None,
     headers: Headers = None,
     optional: Annotated[
         bool, typer.Option("--optional", help="It is no error that no queue is bound to the topic.")

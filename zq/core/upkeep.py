@@ -16,7 +16,7 @@ from math import inf
 from typing import Final, NamedTuple
 
 from zq.core.admin import chores, operations
-from zq.core.measures import rolling
+from zq.core.measures import alerts, rolling
 from zq.core.options import Now
 from zq.core.state.books import Books
 from zq.core.state.deadlines import Deadline
@@ -65,6 +65,7 @@ def parts_of(books: Books) -> tuple[UpkeepPart, ...]:
         UpkeepPart(assignment.assign_all, at.gates, is_in_each_step=True),
         UpkeepPart(pulls.end_due, at.pulls),
         UpkeepPart(retention.forget, at.retention),
+        UpkeepPart(alerts.look_at_some, at.alerts),
         UpkeepPart(rolling.roll, at.history),
     )
 

@@ -40,6 +40,7 @@ ENDPOINTS: Final = [
     ),
     Endpoint("GET", "/livez", health.livez),
     Endpoint("GET", "/readyz", health.readyz),
+    Endpoint("GET", "/metrics", health.metrics),
 ]
 """Every address but those of the page."""
 

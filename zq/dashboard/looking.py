@@ -23,13 +23,13 @@ log = logging.getLogger(__name__)
 PULSE_INTERVAL: Final = 1.0
 """Seconds between two looks."""
 
-ANSWER_PATIENCE: Final = 2.5
+LOOK_PATIENCE: Final = 2.5
 """Seconds without an answer after which browsers are told that there is none."""
 
 SCAN_ROWS: Final = 200
 """Queues that a look reads in their order."""
 
-WORKERS_SHOWN: Final = 100
+PULSE_WORKERS: Final = 100
 FAILURES_SHOWN: Final = 10
 
 HISTORY_INTERVAL: Final = 10.0
@@ -38,7 +38,7 @@ HISTORY_INTERVAL: Final = 10.0
 HISTORY_SECONDS: Final = 60.0
 
 TOTALS: Final = ("accepted", "done", "failed", "retried", "commits")
-"""Of the status itself; its `dead` is how many there are now, that of its counters how many there have been."""
+"""Of the status itself; its `dead` is how many there are now, `died` how many there have been."""
 
 EVENTS_INTERVAL: Final = 0.5
 """Seconds in which events are gathered into one portion."""
@@ -47,14 +47,14 @@ PORTION_EVENTS_MAX: Final = 200
 """Events of a portion: the newest; how many others there were is said."""
 
 
-class Look:
+class Glance:
     """What one look has brought.
 
     Attributes:
         at: when, monotonic.
         overview: as the interface gives it.
         queues: rows of the busiest queues.
-        workers: rows of workers, at most WORKERS_SHOWN.
+        workers: rows of workers, at most PULSE_WORKERS.
     """
 
     def __init__(self, at: float, overview: JsonObject, queues: list[JsonObject], workers: list[JsonObject]) -> None:
@@ -83,12 +83,12 @@ class Looker:
         self._epoch: int | None = None
         self._history: list[JsonObject] = []
         self._history_at = float("-inf")
-        self._last: Look | None = None
-        self._looking: asyncio.Task[Look] | None = None
+        self._last: Glance | None = None
+        self._looking: asyncio.Task[Glance] | None = None
         self._tasks: dict[str, asyncio.Task[None]] = {}
         hub.on_change = self.adapt
 
-    async def look(self, age_max: float = PULSE_INTERVAL) -> Look:
+    async def look(self, age_max: float = PULSE_INTERVAL) -> Glance:
         """Returns the last look if it is no older than so many seconds, or a new one that all share who ask for it.
 
         Raises:
@@ -101,19 +101,19 @@ class Looker:
             self._looking.add_done_callback(self._has_looked)
         return await asyncio.shield(self._looking)
 
-    def _has_looked(self, task: asyncio.Task[Look]) -> None:
+    def _has_looked(self, task: asyncio.Task[Glance]) -> None:
         self._looking = None
         if not task.cancelled() and task.exception() is None:
             self._last = task.result()
 
-    async def _look(self) -> Look:
+    async def _look(self) -> Glance:
         client, board = self._upstream.client, self.board
         names = [] if self._is_whole else board.busy_names()
         is_due = time.monotonic() - self._history_at >= HISTORY_INTERVAL
         asked: dict[str, Coroutine[Any, Any, Any]] = {
             "status": client.query("status"),
             "queues": client.query("queues", cursor=self._cursor, limit=SCAN_ROWS),
-            "workers": client.query("workers", cursor=None, limit=WORKERS_SHOWN),
+            "workers": client.query("workers", cursor=None, limit=PULSE_WORKERS),
             "failures": client.query("failures", limit=FAILURES_SHOWN),
         }
         if is_due:
@@ -131,7 +131,7 @@ class Looker:
         if is_due:
             self._history, self._history_at = rows_of(answers.get("history")), now
         workers = self._redactor.rows(rows_of(answers.get("workers")))
-        return Look(now, self._overview(answers), board.busiest(), workers)
+        return Glance(now, self._overview(answers), board.busiest(), workers)
 
     def _sort_out(self, answers: dict[str, Any]) -> None:
         """Raises what keeps a look from its end; what only a part of it could not be asked for is left out."""
@@ -214,13 +214,13 @@ class Looker:
                 self._hub.tell_pulse(look.pulse())
             await asyncio.sleep(max(begun_at + PULSE_INTERVAL - time.monotonic(), PULSE_INTERVAL / 10))
 
-    async def _look_patiently(self) -> Look:
+    async def _look_patiently(self) -> Glance:
         """Looks, and says so when no answer comes for long, which the question goes on to wait for."""
         looking = asyncio.ensure_future(self.look(PULSE_INTERVAL / 2))
         try:
-            done, _ = await asyncio.wait([looking], timeout=ANSWER_PATIENCE)
+            done, _ = await asyncio.wait([looking], timeout=LOOK_PATIENCE)
             if not done:
-                text = f"no answer from {self._upstream.address} for {ANSWER_PATIENCE:g} s; trying on"
+                text = f"no answer from {self._upstream.address} for {LOOK_PATIENCE:g} s; trying on"
                 self._hub.tell_connection(is_connected=False, message=text)
             return await looking
         finally:
@@ -275,7 +275,8 @@ class Looker:
 
 def counters_of(status: JsonObject) -> dict[str, float]:
     """Returns what the rates of an overview are made of."""
-    return {**status["counters"], **{name: status[name] for name in TOTALS if name in status}}
+    dead = status.get("died", status["counters"].get("dead", 0))
+    return {**status["counters"], **{name: status[name] for name in TOTALS if name in status}, "dead": dead}
 
 
 def rows_of(answer: Any) -> list[JsonObject]:

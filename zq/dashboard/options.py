@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from ipaddress import ip_address
 from typing import Any, Final
 
+import zq
+
 Redact = Callable[[Any, Mapping[str, Any]], Any]
 """Called with what would be shown, and what is known of its task (`id`, `queue`, `field`); returns what is shown."""
 
@@ -26,7 +28,7 @@ class DashboardOptions:
     Attributes:
         bind: HOST:PORT to listen on; port 0 takes a free one.
         address: of the coordinator; None as of `zq.Client`.
-        key: file of the key that is shown to the coordinator; None as of `zq.Client`.
+        key: that is shown, or its file, to the coordinator; None as of `zq.Client`.
         namespace: in which all names are; None as of `zq.Client`.
         token: that every request must bring; None only on loopback.
         hosts: names under which browsers may reach it, beside those of loopback, of `bind`, and addresses.
@@ -40,7 +42,7 @@ class DashboardOptions:
 
     bind: str = DASHBOARD_BIND
     address: str | None = None
-    key: str | None = None
+    key: str | zq.Key | None = None
     namespace: str | None = None
     token: str | None = None
     hosts: tuple[str, ...] = ()

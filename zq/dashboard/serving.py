@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import signal
 import socket
 from collections.abc import Callable
+from types import FrameType
 
 import uvicorn
 
@@ -29,6 +31,7 @@ def serve(options: DashboardOptions, *, is_logging: bool = False, on_ready: Call
         OSError: the place is taken, say.
     """
     listening = listen(*options.place)
+    before = signal.signal(signal.SIGTERM, _end)  # uvicorn raises again what has ended it, and that is no failure
     try:
         host, port = listening.getsockname()[:2]
         on_ready(f"http://{f'[{host}]' if ':' in host else host}:{port}/")
@@ -47,7 +50,12 @@ def serve(options: DashboardOptions, *, is_logging: bool = False, on_ready: Call
         )
         uvicorn.Server(config).run(sockets=[listening])
     finally:
+        signal.signal(signal.SIGTERM, before)
         listening.close()
+
+
+def _end(number: int, frame: FrameType | None) -> None:  # the signature of signal handlers
+    """Nothing is left to do when this comes: the server has ended."""
 
 
 def listen(host: str, port: int) -> socket.socket:

@@ -19,8 +19,8 @@ CALL_TIMEOUT: Final = 5.0
 CALLS_MAX: Final = 16
 """Requests of browsers that ask the coordinator at a time; the others wait here, where they delay no worker."""
 
-DEEDS_MAX: Final = 32
-"""Parts of deeds on many tasks that the coordinator does at a time, beside what is asked."""
+DEEDS_MAX: Final = 200
+"""Parts of deeds on many tasks that are under way at a time, beside what is asked; they share commits."""
 
 FAIL_FAST_SECONDS: Final = 1.0
 """After a call that nobody answered, others fail at once for so long."""

@@ -156,13 +156,18 @@ def hooked(handler: Callable[[Any], Any], middleware: Sequence[Hooks]) -> Callab
     return handle
 
 
-def hooked_all(handlers: Mapping[str, Callable[[Any], Any]]) -> Mapping[str, Callable[[Any], Any]]:
-    """Returns the handlers of a worker that is about to start, with the hooks that are everywhere around them."""
-    if not everywhere or hasattr(
-        type(handlers), "__missing__"
-    ):  # of an executor, which makes them as they are asked for
+def hooked_all(
+    handlers: Mapping[str, Callable[[Any], Any]], outermost: Sequence[Hooks] = ()
+) -> Mapping[str, Callable[[Any], Any]]:
+    """Returns the handlers of a worker that is about to start, with the hooks that are everywhere around them.
+
+    Args:
+        outermost: other hooks, around these.
+    """
+    middleware = (*outermost, *everywhere)
+    if not middleware or hasattr(type(handlers), "__missing__"):  # of an executor, which makes them as they are wanted
         return handlers
-    return {queue: hooked(handler, everywhere) for queue, handler in handlers.items()}
+    return {queue: hooked(handler, middleware) for queue, handler in handlers.items()}
 
 
 def _hooked_coroutine(handler: Callable[[Any], Any], middleware: Sequence[Hooks]) -> Callable[[Any], Any]:

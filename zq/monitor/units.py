@@ -65,7 +65,8 @@ def moment(wall: float, zone: tzinfo | None = None) -> str:
         zone: None is the zone of this machine.
     """
     try:
-        return datetime.fromtimestamp(wall, zone or datetime.now().astimezone().tzinfo).isoformat(" ", "seconds")
+        found = datetime.fromtimestamp(wall, zone) if zone else datetime.fromtimestamp(wall).astimezone()
+        return found.isoformat(" ", "seconds")
     except (OverflowError, ValueError, TypeError, OSError):
         return str(wall)
 

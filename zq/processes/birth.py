@@ -23,7 +23,7 @@ from typing import Any, BinaryIO
 
 from zq.processes.copies import silence, watch
 from zq.processes.frames import read_frame
-from zq.processes.logs import log_level, take_log
+from zq.processes.logs import log_settings, take_log
 from zq.processes.references import lend_main
 
 BOOTSTRAP = """\
@@ -59,7 +59,7 @@ KEPT_IGNORED = {signal.SIGPIPE, signal.SIGXFSZ}
 
 def birth_sheet() -> dict[str, Any]:
     """Returns what a child of this process begins with."""
-    return {"path": _absolute_path(), "argv": sys.argv, "log": log_level()}
+    return {"path": _absolute_path(), "argv": sys.argv, "log": log_settings()}
 
 
 def _absolute_path() -> list[str]:

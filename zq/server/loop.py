@@ -27,8 +27,10 @@ from zq.errors import ClosedError, StoreFullError
 from zq.keys.door import KEYS_INTERVAL, Door
 from zq.keys.key import Key
 from zq.processes.green import refuse_green_threads
+from zq.processes.pulse import NO_PULSE
 from zq.processes.wake import Wake
 from zq.server.calendar import CALENDAR
+from zq.server.chronicle import Chronicle
 from zq.server.connections import Connections
 from zq.server.guard import MemoryGuard
 from zq.server.host import HostOptions
@@ -75,6 +77,9 @@ class Server:
     """A coordinator over an LMDB directory, reachable at an address.
 
     `open`, `run` and `close` belong to one thread; `stop` may be called from any thread and from a signal handler.
+
+    Attributes:
+        pulse: signs of life, which `run` gives; set before it.
     """
 
     def __init__(
@@ -111,6 +116,7 @@ class Server:
         self.address = check_bind_address(bind)
         self.options = options or CoordinatorOptions()
         self.commits = 0
+        self.pulse = NO_PULSE
         self._commit_times = Histogram()
         self._store_options = store_options or LmdbOptions()
         self._host_options = host_options or HostOptions()
@@ -128,6 +134,7 @@ class Server:
         self._unreachable: list[Peer] = []
         self._is_stopping = False
         self._faults = 0  # turns in a row that failed
+        self._chronicle = Chronicle()
         self._due_at = 0.0  # monotonic, when a turn is to be taken even if nothing comes
         self._started_at = 0.0
         if audit is not None and keys is None:
@@ -230,6 +237,8 @@ class Server:
             self._guard.watch(now)
             if ready or now >= self._due_at:
                 self._turn()
+            if now >= self.pulse.next_at:
+                self.pulse.beat(now, f"listens at {self.address}")
         log.info("stopped after %d commits", self.commits)
 
     def _turn_door(self, door: Door) -> None:
@@ -265,7 +274,8 @@ class Server:
         self._due_at = now.monotonic + seconds
         if self._door is not None:
             seconds = min(seconds, KEYS_INTERVAL)
-        return max(0, int(min(seconds, self._guard.next_at - now.monotonic) * 1000) + 1)
+        other_at = min(self._guard.next_at, self.pulse.next_at)
+        return max(0, int(min(seconds, other_at - now.monotonic) * 1000) + 1)
 
     def _turn(self) -> None:
         """Takes one turn, whatever comes in it.
@@ -329,8 +339,17 @@ class Server:
         self.commits += 1
         self._commit_times.note(self._store.commit_seconds)
         self._unreachable = self._sender.send(outbox)
+        self._write_log(outbox)
         if self._door is not None:
             self._door.write_down()
+
+    def _write_log(self, sent: list[tuple[Peer, FromCoordinator]]) -> None:
+        now, books, chronicle = time.monotonic(), self._machine.books, self._chronicle
+        if books.worker_notes:
+            chronicle.tell_workers(now, books.worker_notes)
+            books.worker_notes.clear()
+        chronicle.tell_each_refusal(now, sent)
+        chronicle.look(now, books.counters, self._reception.refused, is_full=self._store.is_full)
 
     # Books.
 

@@ -50,6 +50,14 @@ class QueuePolicies(NamedTuple):
     burst: int | None = None  # tokens that are saved; None: a second's worth
     key_rate: float | None = None  # of one key
     key_burst: int | None = None
+    alert_waiting: int | None = None  # tasks that wait at which an alert begins
+    alert_age: float | None = None  # seconds that a task waits
+    alert_dead: int | None = None  # dead letters
+
+    @property
+    def has_alerts(self) -> bool:
+        """Whether it is to be looked for any."""
+        return not (self.alert_waiting is self.alert_age is self.alert_dead is None)
 
 
 DEFAULT_POLICIES: Final = QueuePolicies()
@@ -82,6 +90,10 @@ class QueueSettings(TypedDict, total=False):
         burst: tasks that may be leased at once after a quiet time; a second's worth by default.
         key_rate: as `rate`, for each key.
         key_burst: as `burst`, for each key.
+        alert_waiting: tasks that wait at which an alert goes on, which events, queues and metrics tell; never by
+            default, as the next two.
+        alert_age: seconds that a task has waited since it was due.
+        alert_dead: dead letters.
     """
 
     max_tasks: int | None
@@ -101,6 +113,9 @@ class QueueSettings(TypedDict, total=False):
     burst: int | None
     key_rate: float | None
     key_burst: int | None
+    alert_waiting: int | None
+    alert_age: float | None
+    alert_dead: int | None
 
 
 def read_policies(values: Mapping[str, Any]) -> dict[str, Any]:
@@ -191,4 +206,7 @@ _READERS: Final[dict[str, Callable[[str, Any], Any]]] = {
     "burst": _read_int(1, TASKS_MAX),
     "key_rate": _read_number(RATE_MIN, RATE_MAX, "a second"),
     "key_burst": _read_int(1, TASKS_MAX),
+    "alert_waiting": _read_int(1, TASKS_MAX),
+    "alert_age": _read_number(AGEING_MIN, AGEING_MAX, "seconds"),
+    "alert_dead": _read_int(1, TASKS_MAX),
 }

@@ -121,6 +121,6 @@ TIME_BOUNDS: Final = (
 
 EVENT_KINDS: Final = (
     "accepted", "refused", "assigned", "done", "failed", "retried", "lost", "stale",
-    "expired", "dead", "cancelled", "revived", "worker", "queue",
+    "expired", "dead", "cancelled", "revived", "worker", "queue", "alert",
 )  # fmt: skip
 """The kinds of live events, which may be followed."""

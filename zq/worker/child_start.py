@@ -18,6 +18,7 @@ from zq.processes.exits import UNABLE, describe_exit
 from zq.processes.frames import FrameReader, write_frame
 from zq.processes.import_errors import StartedOnImportError, own_traceback
 from zq.processes.references import load_handlers, source_of
+from zq.processes.task_log import task_log
 
 READY_PATIENCE = 300.0
 """Seconds in which a child must have imported its module: large programs on busy machines take many."""
@@ -92,7 +93,7 @@ def begin(spec: str, target: BinaryIO) -> Mapping[str, Any]:
         target: the pipe to the worker.
     """
     try:
-        handlers = hooked_all(load_handlers(spec))
+        handlers = hooked_all(load_handlers(spec), task_log())
     except (ValueError, StartedOnImportError) as error:
         _end_unable(target, str(error))
     except Exception as error:

@@ -14,6 +14,8 @@ from typing import NamedTuple, Protocol
 
 from zq.handling.hooks import Hooks, hooked_all
 from zq.keys.own import KeySource
+from zq.processes.pulse import Pulse
+from zq.processes.task_log import task_log
 from zq.wire.namespaces import Namespace
 from zq.worker.child_runner import ChildRunner
 from zq.worker.child_start import Source
@@ -40,6 +42,7 @@ class RunSettings(Protocol):
     tasks_per_child: int | None
     child_memory_max: int | None
     key: KeySource | None
+    pulse: Pulse
 
 
 class Slots(NamedTuple):
@@ -81,7 +84,7 @@ class WorkerCrew:
         self._hire: Callable[[], RunnerThread]
         loops: list[RunnerThread] = []
         if spec is None:
-            handlers = hooked_all(settings.handlers)
+            handlers = hooked_all(settings.handlers, task_log())
             self._plain: list[RunnerThread] = [ThreadRunner(host, handlers) for _ in range(slots.plain)]
             self._hire = lambda: ThreadRunner(host, handlers)
             if self.has_loop:

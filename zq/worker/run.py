@@ -76,6 +76,7 @@ class WorkerRun:
         places = slots.plain + slots.coroutines
         self.bench = Bench(places, slots.coroutine_queues, slots.coroutines)
         self.next_look_at = float("inf")
+        self.pulse = settings.pulse
         self.session: WorkerSession = RunSession(self, settings, places)
         self._link = Link(settings.address, self.session, f"zq-{settings.name}", settings.namespace, settings.key)
         self._reports: list[Report] = []
@@ -380,6 +381,7 @@ class WorkerRun:
         """Takes no more from now on; returns whether nobody else has begun that."""
         is_first = self._end.begin(timeout)
         if is_first:
+            self.pulse.stopping()
             left = self.bench.close()
             self._helm.note_change(is_ending=True)
             self._call(lambda: self._give_back(left))

@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from typing import Protocol
 
 from zq.handling.hooks import everywhere, note_received, note_settled
+from zq.processes.pulse import Pulse
 from zq.sessions.worker import WorkerSession
 from zq.wire.messages import Assignment, Done, Failed, Welcome
 from zq.worker.crew import RunSettings
@@ -21,6 +22,7 @@ class SessionWatcher(Protocol):
 
     failures: FailureLog
     next_look_at: float
+    pulse: Pulse
 
     def look(self, now: float) -> None: ...
 
@@ -61,13 +63,15 @@ class RunSession(WorkerSession):
 
     def tick(self, now: float) -> None:
         self._run.look(now)
+        if now >= (pulse := self._run.pulse).next_at:
+            pulse.beat(now, f"{'' if self.is_welcome else 'not '}connected, {len(self.hands)} leases in hand")
         super().tick(now)
         if self.name_is_taken and not self._is_told:
             self._is_told = True
             log.warning("worker %s waits for its name: %s", self.name, self.name_is_taken)
 
     def next_at(self) -> float:
-        return min(super().next_at(), self._run.next_look_at)
+        return min(super().next_at(), self._run.next_look_at, self._run.pulse.next_at)
 
     def failed(self, error: Exception) -> None:
         super().failed(error)  # by a refusal, too

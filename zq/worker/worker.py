@@ -16,6 +16,7 @@ from typing import Any, TypeVar
 from zq.errors import ClosedError
 from zq.handling.hooks import Hooks, hooked
 from zq.keys.own import KeySource, source_of_key
+from zq.processes.pulse import NO_PULSE
 from zq.processes.references import label_of, reference_to_object, refuse_if_served, refuse_while_loading
 from zq.sockets.link import resolve_address, resolve_namespace
 from zq.submit_options import check_count, check_name, check_queue
@@ -49,6 +50,7 @@ class Worker:
         spec: `module:name` or `file.py:name` that its child processes import to find the handlers; None: `owner` is
             looked for in the modules of this process when it starts, first in those of the handlers.
         owner: what is looked for: this worker, or the app that made it.
+        pulse: signs of life, which its link's thread gives.
         on_connected: called once in each run, when the coordinator has let it in, in a thread of the connection; None:
             the log says so.
         child_stdout: descriptor to which plain functions in child processes print; None: standard error.
@@ -110,6 +112,7 @@ class Worker:
         self.spec: str | None = None
         self.owner: object = self
         self.child_stdout: int | None = None
+        self.pulse = NO_PULSE
         self.on_connected: Callable[[], None] | None = None
         self._run: WorkerRun | None = None
 

@@ -88,7 +88,7 @@ class Browser:
 
     def text(self, css: str = "main") -> str:
         """Returns what is shown of the first element, or nothing."""
-        script = "return document.querySelector(arguments[0])?.innerText ?? ''"
+        script = "const one = document.querySelector(arguments[0]); return one?.innerText ?? one?.textContent ?? ''"
         return str(self.run(script, css))
 
     def count(self, css: str) -> int:

@@ -12,7 +12,7 @@ from typing import Any
 
 import typer
 
-ANSWER_PATIENCE = 0.2
+COMPLETION_PATIENCE = 0.2
 """Seconds for the answer: who presses the key waits for it."""
 
 NAMES_ASKED_MAX = 200
@@ -83,8 +83,8 @@ def _asked(ctx: typer.Context, incomplete: str, ask: Callable[[Any], list[str]])
         from zq.client.client import Client
 
         _enter_settings(ctx, stack)
-        client = Client(ctx.params.get("address"), timeout=ANSWER_PATIENCE)
-        stack.callback(client.close, timeout=ANSWER_PATIENCE)
+        client = Client(ctx.params.get("address"), timeout=COMPLETION_PATIENCE)
+        stack.callback(client.close, timeout=COMPLETION_PATIENCE)
         names = [one for one in dict.fromkeys(ask(client)) if one.startswith(incomplete)]
         return [one for one in names if one.isprintable() and ":" not in one]  # a shell takes the colon apart
     return []

@@ -11,7 +11,7 @@ from typing import Any
 from zq.monitor.units import duration, moment, size
 from zq.processes.shown import json_text, printable
 
-NOTHING = "-"
+NO_VALUE = "-"
 
 SECONDS = frozenset(
     {"uptime", "every", "eta", "ttl", "in", "timeout", "delay", "lease", "retry_in", "retry_after", "ageing"}
@@ -33,7 +33,7 @@ def cell(name: str, value: Any, *, is_fancy: bool) -> str:
     """
     last = name.rpartition(".")[2]
     if value is None:
-        return NOTHING
+        return NO_VALUE
     if isinstance(value, bool):
         return str(value)
     if isinstance(value, int | float):

@@ -6,13 +6,13 @@ from collections.abc import Sequence
 from typing import Any
 
 from zq.cli.look.cells import cell
-from zq.cli.look.tables import lay_out
+from zq.cli.look.tables import COLUMN_GAP, NAME_WIDTH_MIN, lay_out, wrapped
 from zq.monitor.units import duration, size
 
-QUEUES_SHOWN = 10
+SCREEN_QUEUES = 10
 """Queues on the screen, those with most to do."""
 
-WORKERS_SHOWN = 10
+SCREEN_WORKERS = 10
 
 QUEUE_NAMES = ["queue", "waiting", "scheduled", "leased", "dead", "workers"]
 WORKER_NAMES = ["worker", "state", "held", "running", "done", "heard_ago", "queues"]
@@ -35,17 +35,19 @@ def status_lines(
         with_all: also what is used and allowed.
     """
     lines = [f"zq {status['version']}, up {duration(status['uptime'])}", ""]
-    lines += _groups(status)
+    lines += _groups(status, width)
     if queues:
         lines += ["", *_queue_lines(queues, width)]
     if workers:
-        rows = [[cell(name, _of(one, name), is_fancy=True) for name in WORKER_NAMES] for one in workers[:WORKERS_SHOWN]]
+        rows = [
+            [cell(name, _of(one, name), is_fancy=True) for name in WORKER_NAMES] for one in workers[:SCREEN_WORKERS]
+        ]
         lines += ["", *lay_out(WORKER_NAMES, rows, width, reversed(WORKER_NAMES[1:])).lines]
-        lines += _more(len(workers), WORKERS_SHOWN, "workers", "zq workers ls")
+        lines += _more(len(workers), SCREEN_WORKERS, "workers", "zq workers ls")
     if with_all:
         for group in LIMIT_GROUPS:
             names = {name: cell(name, value, is_fancy=True) for name, value in status.get(group, {}).items()}
-            lines += ["", group, *_named(names, "  ")]
+            lines += ["", group, *_named(names, width, "  ")]
     return lines
 
 
@@ -53,7 +55,7 @@ def _of(row: dict[str, Any], name: str) -> Any:
     return row["name"] if name in ("queue", "worker") else row.get(name)
 
 
-def _groups(status: dict[str, Any]) -> list[str]:
+def _groups(status: dict[str, Any], width: int) -> list[str]:
     store, memory, connections = (status.get(name, {}) for name in ("store", "memory", "connections"))
     errors = {name: count for name, count in status.get("counters", {}).items() if str(name).startswith("error ")}
     found = {
@@ -70,7 +72,7 @@ def _groups(status: dict[str, Any]) -> list[str]:
             f"{count:,} of {cell('name', str(name).removeprefix('error '), is_fancy=True)}"
             for name, count in errors.items()
         )
-    return _named(found)
+    return _named(found, width)
 
 
 def _counts(status: dict[str, Any], *names: str) -> str:
@@ -81,19 +83,24 @@ def _number(count: int, what: str) -> str:
     return f"{count:,} {what}{'' if count == 1 else 's'}"
 
 
-def _named(found: dict[str, str], indent: str = "") -> list[str]:
-    width = max(map(len, found), default=0)
-    return [f"{indent}{name:<{width}}  {text}" for name, text in found.items()]
+def _named(found: dict[str, str], width: int, indent: str = "") -> list[str]:
+    first = max(map(len, found), default=0)
+    lines = []
+    for name, text in found.items():
+        head, *rest = wrapped(text, max(NAME_WIDTH_MIN, width - len(indent) - first - COLUMN_GAP))
+        lines.append(f"{indent}{name:<{first}}{' ' * COLUMN_GAP}{head}")
+        lines += [f"{indent}{' ' * (first + COLUMN_GAP)}{one}" for one in rest]
+    return lines
 
 
 def _queue_lines(queues: Rows, width: int) -> list[str]:
     def load(row: dict[str, Any]) -> int:
         return sum(row.get(name) or 0 for name in ("waiting", "scheduled", "leased", "dead"))
 
-    busiest = sorted(queues, key=load, reverse=True)[:QUEUES_SHOWN]
+    busiest = sorted(queues, key=load, reverse=True)[:SCREEN_QUEUES]
     rows = [[cell(name, _of(one, name), is_fancy=True) for name in QUEUE_NAMES] for one in busiest]
     lines = lay_out(QUEUE_NAMES, rows, width, reversed(QUEUE_NAMES[1:])).lines
-    return lines + _more(len(queues), QUEUES_SHOWN, "queues", "zq queues ls")
+    return lines + _more(len(queues), SCREEN_QUEUES, "queues", "zq queues ls")
 
 
 def _more(count: int, shown: int, what: str, command: str) -> list[str]:

@@ -10,7 +10,7 @@ import unicodedata
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
-GAP = 2
+COLUMN_GAP = 2
 """Columns of a terminal between two of a table."""
 
 TEXT_WIDTH_MIN = 24
@@ -61,7 +61,7 @@ def lay_out(names: Sequence[str], rows: Sequence[Sequence[str]], width: int, dro
 
 
 def _sum(widths: Sequence[int], kept: Sequence[int]) -> int:
-    return sum(widths[at] for at in kept) + GAP * (len(kept) - 1)
+    return sum(widths[at] for at in kept) + COLUMN_GAP * (len(kept) - 1)
 
 
 def _widths(names: Sequence[str], natural: list[int], floors: list[int], kept: list[int], width: int) -> list[int]:
@@ -88,7 +88,7 @@ def _lines_of(cells: list[str], widths: list[int], are_numbers: list[bool]) -> l
             _padded(part[at] if at < len(part) else "", wide, is_right=is_number)
             for part, wide, is_number in zip(parts, widths, are_numbers, strict=True)
         ]
-        lines.append((" " * GAP).join(line).rstrip())
+        lines.append((" " * COLUMN_GAP).join(line).rstrip())
     return lines
 
 

@@ -9,7 +9,7 @@ import typer
 
 from zq.cli.arguments import Address
 from zq.cli.output import echo, exit_codes
-from zq.cli.serving import LogLevel, ready_for_burst
+from zq.cli.serving import LogLevel, work_watched
 from zq.processes.logs import configure_log
 
 if TYPE_CHECKING:
@@ -113,11 +113,9 @@ def _run(
     worker = Worker(address, name=name, concurrency=concurrency)
     worker.task(queue)(programs.run)
     os.environ["ZQ_ADDRESS"] = worker.address  # where programs submit
-    if burst:
-        ready_for_burst(worker)
     shown = " ".join(command)
     echo(f"zq work {worker.name} runs {shown} for tasks of {queue} from {worker.address}", err=True)
     try:
-        worker.run(burst=burst)
+        work_watched(worker, burst=burst)
     finally:
         programs.kill_all()

@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from zq.cli.output import echo
-from zq.errors import RemoteProtocolError, TimedOutError, UnreachableError
+from zq.errors import RemoteProtocolError, TaskError, TimedOutError, UnreachableError
 from zq.processes.shown import printable
 
 if TYPE_CHECKING:
     from zq.client.client import Client
     from zq.client.receipt import Receipt
 
-LOOK_INTERVAL = 1.0
+FARE_INTERVAL = 1.0
 """Seconds between two questions how a task fares."""
 
 SILENT_CODES = frozenset(("running", "ended", "unknown", "next"))
@@ -44,23 +45,33 @@ class Patience:
         """
         while True:
             left = None if give_up_at is None else give_up_at - time.monotonic()
-            is_last = left is not None and left <= LOOK_INTERVAL
+            is_last = left is not None and left <= FARE_INTERVAL
             try:
-                return self._receipt.result(timeout=max(left, 0.0) if left is not None and is_last else LOOK_INTERVAL)
+                return self._receipt.result(timeout=max(left, 0.0) if left is not None and is_last else FARE_INTERVAL)
             except (TimedOutError, UnreachableError):
                 if is_last:
                     raise
-            try:
-                self._look()
-            except (TimedOutError, UnreachableError, RemoteProtocolError):
-                pass  # the log says that nobody answers; what the key may not ask is not said
+            except TaskError:
+                self._look(is_over=True)
+                raise
+            self._look(is_over=False)
 
-    def _look(self) -> None:
+    def _look(self, *, is_over: bool) -> None:
+        """Says what is new of the task; nothing when nobody answers, which the log says, or its key may not ask."""
+        with suppress(TimedOutError, UnreachableError, RemoteProtocolError):
+            self._tell_attempts()
+            if not is_over:
+                self._tell_reason()
+
+    def _tell_attempts(self) -> None:
         id = self._receipt.id
         for event in self._client.status(id).timeline:
             if event.event == "retry" and (event.time, event.event) not in self._seen:
                 self._seen.add((event.time, event.event))
                 self._say(f"{printable(id)}: {_attempt(event.detail)}")
+
+    def _tell_reason(self) -> None:
+        id = self._receipt.id
         reason = self._client.why(id)
         if reason.code != self._code:
             self._code = reason.code

@@ -7,12 +7,16 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from zq.cli.arguments import TIMEOUT, Address, Json, Timeout, connected
+from zq.cli.line import completing
 from zq.cli.output import echo, print_rows
 
 if TYPE_CHECKING:
     from zq.client.workers import WorkerStatus
 
-Name = Annotated[str, typer.Argument(help="Name of the worker, as `zq workers ls` shows it.")]
+Name = Annotated[
+    str,
+    typer.Argument(help="Name of the worker, as `zq workers ls` shows it.", autocompletion=completing.worker_names),
+]
 
 WORKER_COLUMNS = [
     "name",

@@ -30,7 +30,7 @@ RESTART_PAUSE: Final = 5.0
 LOOK_PAUSE: Final = 0.5
 """Seconds between two looks whether it runs."""
 
-STOP_PATIENCE: Final = 3.0
+CHILD_END_PATIENCE: Final = 3.0
 """Seconds that it has to end by itself."""
 
 
@@ -87,7 +87,7 @@ class DashboardChild:
                 log.warning("the dashboard %s; it is started again in %g s", describe_exit(code), RESTART_PAUSE)
                 return
         process.terminate()
-        wait_or_kill(process, STOP_PATIENCE)
+        wait_or_kill(process, CHILD_END_PATIENCE)
 
 
 def options_of(settings: dict[str, Any]) -> DashboardOptions:

@@ -12,7 +12,7 @@ import typer
 from zq.cli.arguments import Address
 from zq.cli.output import echo, exit_codes
 
-MISSING = "the dashboard needs starlette and uvicorn: pip install 'zqkit[dashboard]'"
+NO_DASHBOARD = "the dashboard needs starlette and uvicorn: pip install 'zqkit[dashboard]'"
 
 
 def dashboard(
@@ -53,7 +53,7 @@ def dashboard(
         except ModuleNotFoundError as error:
             if error.name not in ("starlette", "uvicorn"):
                 raise
-            raise ValueError(MISSING) from None
+            raise ValueError(NO_DASHBOARD) from None
         from zq.processes.logs import configure_log
 
         options = DashboardOptions(

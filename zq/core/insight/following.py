@@ -90,6 +90,8 @@ def flush(books: Books, step: Step) -> None:
             continue
         message = follower.take_message(step.wall)
         if message is not None:
+            if message.dropped:
+                books.count("events dropped", message.dropped)
             step.send(follower.peer, message)
     if not followers.by_request:
         books.events = None

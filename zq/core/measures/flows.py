@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from zq.wire.topics import NAMESPACE_SEPARATOR
 
-FLOWS_MAX: Final = 10_000
+WAYS_MAX: Final = 10_000
 """Ways that are remembered, in memory only: about 3 MB. The one that was not taken for longest goes for a new one."""
 
 TOPIC_MARK: Final = "topic:"
@@ -29,7 +29,7 @@ class Flows:
         """Counts tasks that came from one queue, or topic, to another queue."""
         way = (origin, target)
         known = self._ways.pop(way, None)
-        if known is None and len(self._ways) >= FLOWS_MAX:
+        if known is None and len(self._ways) >= WAYS_MAX:
             del self._ways[next(iter(self._ways))]
         self._ways[way] = (tasks if known is None else known[0] + tasks, wall)
 

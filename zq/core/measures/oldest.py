@@ -28,10 +28,17 @@ ROWS_LOOKED_AT: Final = 4
 
 def oldest_time(books: Books, step: Step, queue: Queue, budget: Budget) -> float | None:
     """Returns when the task was accepted (wall) that waits for longest, or None when none waits."""
-    if not queue.total_waiting:
-        return None
-    found = [batch.accepted_time for batch in _heads(books, step, queue, budget) if batch.available()]
-    return min(found, default=None)
+    return min((batch.accepted_time for batch in _waiting(books, step, queue, budget)), default=None)
+
+
+def waits_since(books: Books, step: Step, queue: Queue, budget: Budget) -> float | None:
+    """As `oldest_time`, of when a task was due: its delay is no waiting."""
+    return min((batch.ready_time for batch in _waiting(books, step, queue, budget)), default=None)
+
+
+def _waiting(books: Books, step: Step, queue: Queue, budget: Budget) -> Iterator[StoredBatch]:
+    if queue.total_waiting:
+        yield from (batch for batch in _heads(books, step, queue, budget) if batch.available())
 
 
 def _heads(books: Books, step: Step, queue: Queue, budget: Budget) -> Iterator[StoredBatch]:

@@ -37,7 +37,7 @@ def queue_row(books: Books, step: Step, queue: Queue, budget: Budget, *, with_ti
         "max_tasks": queue.policies.max_tasks or books.options.queue_tasks_max,
         "assign": assign_policy(queue, books.options),
         "workers": sum(1 for worker in queue.workers.values() if worker.peer is not None),
-        "alerts": [],
+        "alerts": list(books.measures.watched.get(queue, ())),
     }
     return {**row, **_times(books, queue, budget)} if with_times else row
 

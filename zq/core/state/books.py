@@ -43,7 +43,6 @@ WINDOW_BYTES_MAX = 32 << 20
 BATCH_OVERHEAD_BYTES = 1000
 """What a batch in memory takes beside its payloads, so that many small ones are bounded, too."""
 
-
 PULL_ENDS_MIN = 1024
 """Ends of pulls, of which most wait no more, from which on these are forgotten."""
 
@@ -60,6 +59,8 @@ class CountersRecord(NamedTuple):
 
 class Books:
     """Everything that the coordinator knows without reading. One thread, one step at a time."""
+
+    calendar: Calendar  # set by the coordinator
 
     def __init__(self, options: CoordinatorOptions) -> None:
         self.options = options
@@ -90,7 +91,7 @@ class Books:
         self.guests = Guests(self.accounts)
         self.waits = Waits(self.guests)
         self.events: Followers | None = None  # None: nobody watches
-        self.calendar: Calendar  # set by the coordinator
+        self.worker_notes: deque[tuple[str, str]] = deque(maxlen=1000)  # name and what happened; the shell takes them
         self.replays: dict[str, Replay] = {}  # by id: dead letters that are brought back at a rate
         self.bindings = Bindings()
         self.schedules = 0  # how many there are
@@ -194,7 +195,7 @@ class Books:
         self.tallies.remove_queue(queue)
         self.measures.timed.forget(queue)
         self.accounts.note_gone("queues", queue.name)
-        for queues in (self.stirred, self.changed, self.pulled, self.gated):
+        for queues in (self.stirred, self.changed, self.pulled, self.gated, self.measures.watched):
             queues.pop(queue, None)
 
     def add_queue(self, queue: Queue) -> None:
@@ -214,6 +215,9 @@ class Books:
         policies = queue.policies
         by_key = assign_policy(queue, self.options) == "hash" or policies.key_concurrency or policies.key_rate
         queue.lining = Lining.ALL if policies.fair else Lining.KEYED if by_key else Lining.NONE
+        if policies.has_alerts:
+            self.measures.watched.setdefault(queue, ())
+            self.deadlines.alerts.bring_forward(now)
         if queue.gate is not None:
             queue.gate.change(policies)
         elif needs_gate(policies):

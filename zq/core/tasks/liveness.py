@@ -25,9 +25,7 @@ from zq.wire.messages import Beat, Cancelled, Error, Goodbye, Heartbeat, Held, H
 from zq.wire.steering import About
 
 IDLE_MIN = 10.0
-"""Seconds that a worker may hold tasks without working on them in any case: its children may have to import the
-handlers first.
-"""
+"""Seconds that a worker may hold tasks without working on them in any case: its children may have to start first."""
 
 IDLE_REST_MAX = 8
 """Longest rest, in times that period, of a worker that holds tasks without working on them."""
@@ -212,10 +210,10 @@ def _look_for_idle(books: Books, step: Step, worker: Holder, held: tuple[Held, .
 
 def note_about(books: Books, worker: Holder, message: About) -> None:
     """Keeps what a worker says of itself, and tells those who watch what has changed."""
-    known, worker.about, worker.concurrency = worker.about, message, message.concurrency
-    if known is not None and known.is_draining != message.is_draining:
+    known, worker.about, worker.concurrency = worker.about or message, message, message.concurrency
+    if known.is_draining != message.is_draining:
         _note(books, worker, "draining" if message.is_draining else "resumed")
-    if message.trouble is not None and (known is None or known.trouble != message.trouble):
+    if message.trouble is not None and (known is message or known.trouble != message.trouble):
         _note(books, worker, f"trouble: {message.trouble}")
 
 
@@ -251,7 +249,8 @@ def note_life(books: Books, step: Step, worker: Holder) -> None:
 
 
 def _note(books: Books, worker: Holder, text: str) -> None:
-    """Tells those who watch about a worker."""
+    """Tells those who watch about a worker, and the shell, which writes the log."""
+    books.worker_notes.append((worker.name, text))
     if books.events is not None:
         books.events.note("worker", None, worker=worker.name, text=text)
 

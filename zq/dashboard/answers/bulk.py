@@ -24,7 +24,7 @@ from zq.dashboard.values import JsonObject, plain
 IDS_MAX: Final = 1000
 """Of tasks in one request."""
 
-AT_ONCE: Final = 100
+AT_ONCE: Final = 500
 """Tasks that are cancelled or retried in a portion."""
 
 DEED_SECONDS: Final = 20.0

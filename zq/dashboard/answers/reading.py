@@ -15,12 +15,12 @@ from zq.dashboard.streams import StreamResponse
 from zq.dashboard.upstream import PAGE_ROWS_MAX, unless_missing
 from zq.dashboard.values import JsonObject
 
-NOTHING: JsonObject = {"rows": [], "cursor": None}
+NO_ROWS: JsonObject = {"rows": [], "cursor": None}
 
 HISTORY_PAGES_MAX = 10
 """Pages of one answer: a week in steps of 300 s has 2,016 rows."""
 
-PREFIX_PAGES_MAX = 10
+PREFIX_PAGES_MAX = 40
 """Pages of queues that one request looks through for a prefix."""
 
 
@@ -55,7 +55,7 @@ async def history(site: Site, request: Request) -> JsonObject:
     cursor = text_in(request, "cursor")
     for _ in range(HISTORY_PAGES_MAX):
         query = site.upstream.page("history", **asked, cursor=cursor, limit=PAGE_ROWS_MAX)
-        page = await unless_missing(query, NOTHING)
+        page = await unless_missing(query, NO_ROWS)
         rows += page["rows"]
         cursor = page["cursor"]
         if cursor is None:

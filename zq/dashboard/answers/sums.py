@@ -16,7 +16,7 @@ FLOWS_AGE_MAX: Final = 1.0
 REASONS_AGE_MAX: Final = 5.0
 """Seconds for which an answer is given again: browsers ask for it again and again, and it costs pages of records."""
 
-FLOWS_MAX: Final = 1000
+FLOWS_DRAWN_MAX: Final = 1000
 """Pairs of queues that are drawn."""
 
 FLOW_QUEUES_MAX: Final = 100
@@ -35,7 +35,7 @@ async def show_flows(site: Site, request: Request) -> JsonObject:  # noqa: ARG00
 async def _flows(site: Site) -> JsonObject:
     rows: list[JsonObject] = []
     cursor: str | None = None
-    while len(rows) < FLOWS_MAX:
+    while len(rows) < FLOWS_DRAWN_MAX:
         page: JsonObject = await unless_missing(
             site.upstream.page("flows", cursor=cursor, limit=PAGE_ROWS_MAX), {"rows": [], "cursor": None}
         )
@@ -43,7 +43,7 @@ async def _flows(site: Site) -> JsonObject:
         cursor = page["cursor"]
         if cursor is None:
             break
-    pairs = {f"{row['origin']}\n{row['target']}": row for row in rows[:FLOWS_MAX]}
+    pairs = {f"{row['origin']}\n{row['target']}": row for row in rows[:FLOWS_DRAWN_MAX]}
     rates = site.flow_rates.feed(time.monotonic(), {name: row["tasks"] for name, row in pairs.items()})
     edges = [{**row, "rate": _rounded(rates.get(name))} for name, row in pairs.items()]
     names = dict.fromkeys(name for row in rows for name in (row["origin"], row["target"]))

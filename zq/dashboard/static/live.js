@@ -3,7 +3,7 @@ import { useEffect, useState } from "./html.js";
 
 const EVENTS_KEPT = 1000;
 const POINTS_KEPT = 900; // a quarter of an hour at one a second
-const HIDDEN_SECONDS = 60; // so long the stream stays open behind another tab
+const HIDDEN_SECONDS = 10; // so long the stream stays open behind another tab: a browser has six connections to a server for all tabs
 const SILENT_SECONDS = 10; // a server that says nothing so long is not there any more: it pulses once a second
 const RETRY_SECONDS = [1, 1, 2, 4, 8];
 
@@ -154,6 +154,12 @@ export function follow() {
     if (source && Date.now() / 1000 - heardAt > SILENT_SECONDS) lose();
     else if (!live.isConnected || live.link !== "open") tell(); // banners count on
   }, 1000);
+  // A page that is kept for going back would keep its connection: after six of them nothing would be answered any more.
+  addEventListener("pagehide", () => {
+    clearTimeout(timer);
+    close();
+  });
+  addEventListener("pageshow", (event) => event.persisted && open());
   document.addEventListener("visibilitychange", () => {
     clearTimeout(hiddenTimer);
     if (document.hidden) {

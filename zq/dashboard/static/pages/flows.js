@@ -30,7 +30,7 @@ export function Flows() {
   }));
   return html`<${Head} />
     <section class="card" aria-label="Pipelines">
-      <${Graph} title="Pipelines" nodes=${nodes.map((node) => box(node, nodes))} edges=${edges} width=${186} height=${80} hasEdgeLabels />
+      <${Graph} title="Pipelines" nodes=${nodes.map((node) => box(node, nodes))} edges=${edges} width=${170} height=${80} hasEdgeLabels />
       <p class="soft small">An arrow is what goes from one queue to the next: tasks a second, or all since the start where nothing moves. The bar in a box says how much waits there against the fullest.</p>
     </section>
     <section class="card flush" aria-labelledby="between"><h2 id="between">Between queues</h2><${Between} edges=${data.edges} /></section>`;
@@ -47,7 +47,7 @@ function named({ nodes, edges }) {
 }
 
 function box(node, nodes) {
-  const most = Math.max(1, ...nodes.map(({ waiting }) => waiting ?? 0));
+  const most = Math.max(10, ...nodes.map(({ waiting }) => waiting ?? 0));
   if (node.waiting === undefined || node.waiting === null) return { id: node.queue, label: node.queue.replace(/^topic:/, ""), lines: [node.queue.startsWith("topic:") ? "topic" : ""], isRound: true };
   const isDammed = node.waiting > DAMMED * Math.max(1, node.leased);
   return {

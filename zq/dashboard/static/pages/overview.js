@@ -6,6 +6,8 @@ import { link } from "../route.js";
 import { Ago, Badge, Empty, Missing, QueueLink, State, Table, TaskLink, Tile } from "../parts/bits.js";
 import { Charts, usePoints, useSpan } from "../parts/charts.js";
 
+const SHOWN = 6; // of the last failures
+
 export function Overview() {
   const { overview } = useLive();
   const [span, picker] = useSpan();
@@ -17,10 +19,8 @@ export function Overview() {
     <${Tiles} overview=${overview} status=${status} />
     ${alerts.length > 0 && html`<${Alerts} alerts=${alerts} />`}
     <${Charts} points=${points} isWhole />
-    <div class="grid">
-      <${Failures} failures=${failures} />
-      <${Machine} status=${status} />
-    </div>`;
+    <${Failures} failures=${failures.slice(0, SHOWN)} />
+    <${Machine} status=${status} />`;
 }
 
 const Head = ({ picker }) => html`<div class="head"><h1>Overview</h1>${picker && html`<div class="end">${picker}</div>`}</div>`;

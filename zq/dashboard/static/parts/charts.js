@@ -43,11 +43,8 @@ function join(rows, span, tail) {
     points.push((last = ofRow(row, span.step)));
   }
   if (last && Math.min(liveFrom, end) - last.time > span.step * 2) points.push(...quiet(last, Math.min(liveFrom, end) - span.step, span.step));
-  if (points.length && points[0].time - start > span.step * 2) points.unshift(...quiet({ ...NOTHING, time: start - span.step }, points[0].time - span.step, span.step));
   return points.concat(tail.filter((point) => point.time >= start));
 }
-
-const NOTHING = { in: 0, out: 0, failed: 0, commits: 0, waiting: 0, scheduled: 0, leased: 0, wait: null, run: null, oldest: 0 };
 
 /** Steps in which nothing changed have no row: the first and last of such a time are enough to draw it. */
 function quiet(last, until, step) {

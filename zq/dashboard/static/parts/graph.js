@@ -20,7 +20,7 @@ export function Graph({ title, nodes, edges, width = 190, height = 74, hasEdgeLa
   }, []);
   const isVertical = room < NARROW;
   const shape = nodes.map(({ id }) => id).join("\n") + "\0" + edges.map(({ from, to }) => `${from}\n${to}`).join("\n");
-  const box = { width, height, gapAlong: isVertical ? 46 : hasEdgeLabels ? 110 : 64, gapAcross: isVertical ? 16 : 22 };
+  const box = { width, height, gapAlong: isVertical ? 46 : hasEdgeLabels ? 84 : 52, gapAcross: isVertical ? 16 : 22 };
   const made = useMemo(() => layered(nodes, edges, box, isVertical), [shape, isVertical]);
   const whole = { width: made.width + 2 * MARGIN, height: made.height + 2 * MARGIN };
   return html`<div class="graph scroll" ref=${place} tabindex="0" role="region" aria-label=${title}>
@@ -71,7 +71,7 @@ function Node({ node, at, box }) {
     <rect width=${box.width} height=${box.height} rx=${node.isRound ? box.height / 2 : 10} />
     ${node.fill !== undefined && html`<rect class="level" x="10" y=${box.height - 9} width=${Math.max(0, (box.width - 20) * Math.min(1, node.fill))} height="3" rx="1.5" /><rect class="scale" x="10" y=${box.height - 9} width=${box.width - 20} height="3" rx="1.5" />`}
     <text class="label" x="14" y="23">${short(node.label, (box.width - 24) / 7.6)}</text>
-    ${(node.lines ?? []).map((line, i) => html`<text class="line" x="14" y=${41 + 16 * i}>${short(line, (box.width - 20) / 6.1)}</text>`)}`;
+    ${(node.lines ?? []).map((line, i) => html`<text class="line" x="14" y=${41 + 16 * i}>${short(line, (box.width - 20) / 6.9)}</text>`)}`;
   const shown = html`<title>${[node.label, ...(node.lines ?? [])].join("\n")}</title>${inside}`;
   const kind = `node ${node.tone ?? ""} ${node.isDashed ? "is-dashed" : ""}`;
   const move = `translate(${at.x} ${at.y})`;

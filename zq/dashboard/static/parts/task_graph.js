@@ -14,14 +14,14 @@ export function TaskGraph({ id, isOver, isAlone = false }) {
     id: node.id,
     href: link(node.kind === "group" ? "groups" : "tasks", node.id),
     label: node.label || node.queue || node.id,
-    lines: [node.kind === "group" ? `group, ${node.state}` : `${node.queue ?? ""} · ${node.state ?? "?"}`, node.id],
+    lines: [node.kind === "group" ? `group, ${node.state}` : node.state ?? "unknown", node.id],
     tone: TONES[node.state] ?? "",
     isDashed: node.state === "waiting" || node.state === "scheduled" || node.state === "unknown" || node.state === null,
   }));
   const live = new Set(data.nodes.filter(({ state }) => state === "leased").map(({ id: one }) => one));
   const edges = data.edges.map(({ from, to, kind }) => ({ from, to, kind, isLive: live.has(from) || live.has(to) }));
   return html`<section class="card" aria-labelledby="graph"><h2 id="graph">What it belongs to</h2>
-    <${Graph} title="Groups and chains" nodes=${nodes} edges=${edges} width=${200} height=${66} />
+    <${Graph} title="Groups and chains" nodes=${nodes} edges=${edges} width=${196} height=${66} />
     ${data.is_cut && html`<p class="soft small">There is more than is drawn.</p>`}
   </section>`;
 }

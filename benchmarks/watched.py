@@ -1,0 +1,111 @@
+"""What it costs a coordinator to be watched: the throughput of batches with no browser and with ten, in turns in one
+run of it, and what the coordinator's processor had to do for a task.
+"""
+
+from __future__ import annotations
+
+import os
+import selectors
+import socket
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from statistics import median
+
+from flow import Order, Row, Scale, payload_of, submit
+from rig import Rig, Usage, spawn
+
+BROWSERS = 10
+ROUNDS = 6
+"""Of each of the two, in turns, so that what else the machine does meets both."""
+
+BATCH = 100
+PAGE_PATIENCE = 20.0
+
+
+def watched(scale: Scale) -> Iterator[Row]:
+    """Measures unwatched and watched rounds in turns."""
+    order = Order(scale.tasks(1_000_000) // ROUNDS // 1000 * 1000 or 1000, BATCH, payload_of(scale.size))
+    alone: list[Usage] = []
+    seen: list[Usage] = []
+    with Rig() as rig, dashboard(rig.address) as place:
+        rig.add_worker("nothing", *order.queues)
+        done = run_round(rig, order, 0)[1]  # to warm up
+        for _ in range(ROUNDS * scale.repeat):
+            usage, done = run_round(rig, order, done)
+            alone.append(usage)
+            with browsers(place, BROWSERS) as count:
+                wait_for_pulses(count)
+                usage, done = run_round(rig, order, done)
+                seen.append(usage)
+    base, rate = (median([order.tasks / one.seconds for one in usages]) for usages in (alone, seen))
+    ratio = median([first.seconds / second.seconds for first, second in zip(alone, seen, strict=True)])
+    cpu = [median([one.coordinator_cpu / order.tasks * 1e6 for one in usages]) for usages in (alone, seen)]
+    notes = {"alone tasks/s": base, "coordinator CPU us/task alone": cpu[0], "watched": cpu[1]}
+    name = f"watched by {BROWSERS} browsers, batches of {BATCH}"
+    yield Row(name, rate, "nobody watches", ratio, ">= 0.95", seen[-1], order.tasks, notes)
+
+
+def run_round(rig: Rig, order: Order, done: int) -> tuple[Usage, int]:
+    with rig.measure() as meter:
+        submit(rig, order, order.tasks)
+        rig.wait_done(done + order.tasks)
+    return meter.usage, done + order.tasks
+
+
+@contextmanager
+def dashboard(address: str) -> Iterator[tuple[str, int]]:
+    """Starts a dashboard; yields where it listens."""
+    process = spawn([sys.executable, "-m", "zq.cli", "dashboard", "--bind", "127.0.0.1:0", "-a", address])
+    try:
+        give_up_at = time.monotonic() + PAGE_PATIENCE
+        while time.monotonic() < give_up_at:
+            process.check()
+            said = os.pread(process.log.fileno(), 4000, 0).decode(errors="replace")
+            _, marker, rest = said.partition("ready on http://")
+            if marker and "/" in rest:
+                host, _, port = rest.partition("/")[0].rpartition(":")
+                yield host, int(port)
+                return
+            time.sleep(0.01)
+        raise RuntimeError("the dashboard did not start")
+    finally:
+        process.end()
+
+
+@contextmanager
+def browsers(place: tuple[str, int], number: int) -> Iterator[list[int]]:
+    """Opens streams and reads them; yields a list of one number, the pulses that have come."""
+    count, is_over = [0], threading.Event()
+    sockets = [socket.create_connection(place) for _ in range(number)]
+
+    def read() -> None:
+        with selectors.DefaultSelector() as selector:
+            for one in sockets:
+                selector.register(one, selectors.EVENT_READ)
+            while not is_over.is_set():
+                for key, _ in selector.select(0.1):
+                    count[0] += key.fileobj.recv(1 << 16).count(b"event: pulse")  # type: ignore[union-attr]
+
+    for one in sockets:
+        one.sendall(f"GET /api/v1/events HTTP/1.1\r\nHost: {place[0]}:{place[1]}\r\n\r\n".encode())
+    reader = threading.Thread(target=read)
+    reader.start()
+    try:
+        yield count
+    finally:
+        is_over.set()
+        reader.join()
+        for one in sockets:
+            one.close()
+
+
+def wait_for_pulses(count: list[int]) -> None:
+    """Returns when each browser has had one: what is measured next is watched."""
+    give_up_at = time.monotonic() + PAGE_PATIENCE
+    while count[0] < BROWSERS:
+        if time.monotonic() > give_up_at:
+            raise RuntimeError(f"{count[0]} pulses came to {BROWSERS} browsers")
+        time.sleep(0.01)
