@@ -103,7 +103,7 @@ class Walk:
         if words[0] == "zq" and words[1] != "worker":
             words = [self.names.get("handle", "") if word == "$HANDLE" else word for word in words]
             result: Any = run_command(tuple(words[1:]), None, self.environment)
-            assert result.exit_code == 0, f"{words}: {result.output}"
+            assert result.exit_code == 0, f"{words}: {result.output}{self._logs()}"
             text: str = result.stdout
             if text.startswith('{"handle": '):
                 self.names["handle"] = json.loads(text)["handle"]
@@ -117,7 +117,7 @@ class Walk:
             text=True,
             timeout=PATIENCE,
         )
-        assert ended.returncode == 0, f"{words}: {ended.stdout}{ended.stderr}"
+        assert ended.returncode == 0, f"{words}: {ended.stdout}{ended.stderr}{self._logs()}"
         return ended.stdout
 
     def _serve(self, words: list[str]) -> None:
@@ -128,6 +128,16 @@ class Walk:
             self._servers.append(
                 subprocess.Popen(self._whole(words), cwd=self.folder, env=self._variables(), stdout=log, stderr=log)
             )
+        if words[1] in (
+            "coordinator",
+            "dev",
+        ):  # a command that finds none gives up sooner than a busy machine starts one
+            with zq.Client(self.environment["ZQ_ADDRESS"], timeout=PATIENCE) as client:
+                client.ping()
+
+    def _logs(self) -> str:
+        """Returns what those that serve have said."""
+        return "".join(f"\n{path.name}: {path.read_text()}" for path in sorted(self.folder.glob("log-*.txt")))
 
     def _whole(self, words: list[str]) -> list[str]:
         """Returns a command with the interpreter that runs the tests."""
