@@ -98,7 +98,8 @@ def _keep(browser: Browser, name: str, height: int = 760) -> None:
 
 def smaller(png: bytes) -> bytes:
     """Packs a PNG's pixels anew, as tightly as zlib can: the browser's are packed for speed. Nothing else is kept."""
-    parts, at = {}, 8
+    parts: dict[bytes, bytes] = {}
+    at = 8
     while at < len(png):
         (length,), kind = struct.unpack(">I", png[at : at + 4]), png[at + 4 : at + 8]
         parts[kind] = parts.get(kind, b"") + png[at + 8 : at + 8 + length]

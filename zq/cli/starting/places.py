@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from zq.processes.ports import owner_of_port
+from zq.cli.starting.ports import owner_of_port
 
 LOOPBACK = "127.0.0.1"
 COORDINATOR_PORT = 7700

@@ -81,8 +81,7 @@ class Books:
         self.workers: dict[str, Holder] = {}
         self.peers: dict[Peer, Holder] = {}  # invariant: holder.peer is the key
         self.pullers: dict[str, Holder] = {}  # by key
-        # By connection and request, the keys of pulls there that have leases.
-        self.served: dict[tuple[Peer, int], dict[str, None]] = {}
+        self.served: dict[tuple[Peer, int], dict[str, None]] = {}  # by connection and request: pulls with leases
         self.pulls: dict[str, PullWait] = {}  # those that wait, by the same keys
         self.offers: dict[int, float] = {}  # by token, in order: leases of pulls that are not confirmed, and until when
         self.unsure: dict[int, None] = {}  # by token: leases that were sent in the last step, and will not be confirmed
@@ -97,8 +96,7 @@ class Books:
         self.schedules = 0  # how many there are
         self.operations: dict[str, Operation] = {}  # on whole queues, by id; also some that are done
         self.chores = Chores()
-        # By connection and request, what goes through dead letters (`zq.core.admin.dead_searches`).
-        self.searches: dict[tuple[Peer, int], Any] = {}
+        self.searches: dict[tuple[Peer, int], Any] = {}  # the same: of dead letters (`zq.core.admin.dead_searches`)
         self.departed: deque[Departure] = deque()  # whose leases have not all ended yet
         self.passed_schedules = b""  # the row from which on those that are due are looked at next; empty: the first
         self.has_late_schedules = False  # whether large ones that are due were put off since the first was looked at
