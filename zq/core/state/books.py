@@ -138,9 +138,7 @@ class Books:
     # Queues.
 
     def queue(self, step: Step, name: str) -> Queue:
-        """Returns the queue of a name, which is made when it is first named, whatever the limits: what was accepted
-        still completes. It is stored with its first task or policy.
-        """
+        """Returns the queue of a name, which is made when it is first named, whatever the limits."""
         queue = self.queues.get(name)
         return self._make_queue(step, name) if queue is None else queue
 
