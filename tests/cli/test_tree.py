@@ -24,7 +24,7 @@ WRITING = {
         "work",
         "pipeline run",
         "pipeline serve",
-        "context use",
+        "metrics",  # in the format of OpenMetrics
     ),
     *("tasks cancel", "tasks retry", "tasks bury", "groups cancel", "dead kick", "dead stop", "dead purge"),
     *("pulled done", "pulled fail", "pulled release", "pulled extend", "topics bind", "topics unbind"),
@@ -89,6 +89,7 @@ DIFFERENT = {
     "--bind": "ZeroMQ addresses, or HOST:PORT of a page",
     "--burst": "a policy of a queue; a worker that ends",
     "--concurrency": "a policy of queues; what a worker does at once",
+    "--dashboard": "whether there is one, or where",
     "--data": "of a coordinator, of a run",
     "--default": "policies of queues, limits of namespaces",
     "--host": "a name of a page, or the address of a machine",

@@ -35,7 +35,7 @@ def options_of(command: Any) -> dict[str, Any]:
 
 def words_of(line: str) -> list[str]:
     """Returns the words of a command behind `zq`, without what a shell does with them: pipes and files."""
-    words = shlex.split(re.split(r" [<>|] ", line)[0], comments=True)
+    words = shlex.split(re.split(r" (?:\d?>|<|\|)", line)[0], comments=True)
     assert words[0] == "zq", line
     return words[1:]
 

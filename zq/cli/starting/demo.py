@@ -39,9 +39,7 @@ def demo(
         str | None,
         typer.Option(help="HOST:PORT of the dashboard.", show_default="127.0.0.1:7780, or a free port"),
     ] = None,
-    as_json: Annotated[
-        bool, typer.Option("--json", "-j", help="Print the closing ledger as JSON, and nothing else.")
-    ] = False,
+    as_json: Annotated[bool, typer.Option("--json", "-j", help="Print JSON, one object a line.")] = False,
 ) -> None:
     """Run a town of pizza shops, of which one explodes now and then, and watch its orders go to another one.
 
