@@ -133,7 +133,11 @@ def test_rows_and_charts_move_while_tasks_run(house: House, browser: Browser) ->
         browser.wait(lambda: browser.run(f"return {done}") != before, "another number of what is done")
         painted = """
             const canvas = document.querySelector(".chart canvas");
-            const data = canvas?.getContext("2d").getImageData(0, 0, canvas.width, canvas.height).data ?? [];
+            if (!canvas) return false;
+            const copy = Object.assign(document.createElement("canvas"), {width: canvas.width, height: canvas.height});
+            const context = copy.getContext("2d", {willReadFrequently: true});
+            context.drawImage(canvas, 0, 0);
+            const data = context.getImageData(0, 0, canvas.width, canvas.height).data;
             const colours = new Set();
             for (let i = 0; i < data.length; i += 4) if (data[i + 3] > 200) colours.add(`${data[i]},${data[i + 1]},${data[i + 2]}`);
             return colours.has(arguments[0]);"""
