@@ -23,7 +23,13 @@ USED: dict[str, set[str]] = {
     "shelve": set(),
     "shlex": set(),
     "csv": set(),
-    "rich": {"zq.cli.live.columns", "zq.cli.live.terminal", "zq.demo.screen", "patterns.run.progress"},
+    "rich": {
+        "zq.cli.live.columns",
+        "zq.cli.live.progress",
+        "zq.cli.live.terminal",
+        "zq.demo.screen",
+        "patterns.run.progress",
+    },
 }
 """Which modules use what does harm with the text of a stranger."""
 

@@ -58,7 +58,8 @@ def test_help_of_the_coordinator_shows_unit_default_and_variable(option: str, in
     said = option_in_help(invoke_alone("coordinator", "--help").stdout, option)
 
     assert unit in said
-    assert f"[env var: ZQ_{option.upper().replace('-', '_')}; default: {default}]" in said
+    assert f"[env var: ZQ_{option.upper().replace('-', '_')}" in said
+    assert default in said.partition("default: ")[2]
 
 
 @pytest.mark.parametrize("option", ["keys", "audit"])

@@ -16,7 +16,7 @@ import pytest
 import uvicorn
 
 import zq
-from zq.dashboard import streams
+from zq.dashboard import looking, streams
 from zq.dashboard.app import make_app
 from zq.dashboard.options import DashboardOptions
 from zq.dashboard.problems import ProblemError
@@ -106,6 +106,21 @@ def test_coordinator_that_goes_away_is_told_and_comes_back_by_itself(tmp_path: P
     assert (ready.status_code, ready.text[:10]) == (503, "not ready:")
     assert session["is_connected"] is False
     assert pulse["overview"]["status"]["epoch"] == 2
+
+
+def test_of_a_flood_of_events_the_beginning_is_shown(
+    coordinator: zq.Coordinator, client: zq.Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(looking, "REST_SECONDS", 0.1)
+    monkeypatch.setattr(looking, "EVENTS_INTERVAL", 3600.0)  # so that it is a flood on any machine
+    with served(address=coordinator.address) as url, followed(url) as messages:
+        wait_until(lambda: client.query("status")["usage"]["follows"] == 1)
+        client.submit_many("orders", range(500), batch_size=1)
+        flood = wait_message(messages, "happened")
+        wait_until(lambda: client.query("status")["usage"]["follows"] == 1)
+
+    assert 0 < len(flood) <= looking.PORTION_EVENTS_MAX + 1
+    assert "left out" in flood[-1]["text"]
 
 
 def test_all_browsers_cost_the_coordinator_one_look(coordinator: zq.Coordinator, client: zq.Client) -> None:

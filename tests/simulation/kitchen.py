@@ -21,6 +21,7 @@ from tests.simulation.ledger import Ledger, Violation
 from tests.simulation.limits import LimitCheck
 from tests.simulation.lineage import COMPLAINTS, JOINED, check_joined
 from tests.simulation.lives import Lives
+from tests.simulation.measured import Measured
 from tests.simulation.order import OrderCheck
 from tests.simulation.peers import Customer, Worker
 from tests.simulation.session_worker import SessionWorker
@@ -96,6 +97,7 @@ class Kitchen:
         self.order = OrderCheck()
         self.shares = ShareCheck()
         self.lives = Lives()
+        self.measured = Measured()
         self.acknowledges_early = False  # planted fault
         self.heard: dict[bytes, float] = {}  # by connection
         self.visitors = Visitors(world, ledger, self.heard)
@@ -111,6 +113,7 @@ class Kitchen:
     def boot(self) -> None:
         """Starts the process on what the store has."""
         self.machine = Cook(self)
+        self.measured.watch(self.machine.books)
         self.booted_at = self.turned_at = self.world.now
         self.inbox.clear()
         self.unreachable = []
@@ -305,6 +308,7 @@ class Kitchen:
             check_books(self.machine.books, tx)
             self.lives.check(self.machine.books, tx)
             check_fates(self.machine.books, tx)
+            self.measured.check(tx)
             check_unique(self.machine.books, tx)
             check_schedules(self.machine.books, tx, self.ticked_wall)
             check_expiry(self.machine.books, tx, self.ticked_wall)

@@ -13,6 +13,7 @@ import pytest
 from tests.simulation import deadlines
 from zq.core import coordinator, tables, upkeep
 from zq.core.admin import chores, commands, moving, operations
+from zq.core.measures.steps import Base, History
 from zq.core.opening import read_books
 from zq.core.options import CoordinatorOptions, Now
 from zq.core.state import event_streams, history, namespace_limits, outcome_waits, places, queue, unique_keys
@@ -282,6 +283,33 @@ def _replay_repeats_itself(patch: pytest.MonkeyPatch) -> None:
         return is_back
 
     patch.setattr(dead_letters, "revive", revive)
+
+
+def _history_begins_anew(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(coordinator.Machine, "__init__", _without_base(coordinator.Machine.__init__))
+
+
+def _without_base(real: Callable[..., None]) -> Callable[..., None]:
+    def start(self: coordinator.Machine, *arguments: Any, **named: Any) -> None:
+        real(self, *arguments, **named)
+        self.books.measures.history.base = Base()
+
+    return start
+
+
+def _history_counts_twice(patch: pytest.MonkeyPatch) -> None:
+    real = History.put_base
+
+    def put_base(self: History, tx: Any, base: Base) -> None:
+        before = self.base.totals
+        real(self, tx, base)
+        self.base = base._replace(totals=before)
+
+    patch.setattr(History, "put_base", put_base)
+
+
+def _history_forgets_the_deleted(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(History, "leave_out", lambda self, tx, gone: None)
 
 
 def _policies_forgotten_at_a_restart(patch: pytest.MonkeyPatch) -> None:
@@ -771,6 +799,9 @@ _PATCHES: dict[str, Callable[[pytest.MonkeyPatch], None]] = {
     "schedule not moved": _schedule_not_moved,
     "schedule without its task": _schedule_not_atomic,
     "replay without taking": _replay_repeats_itself,
+    "history begins anew at a restart": _history_begins_anew,
+    "history counts a step twice": _history_counts_twice,
+    "history forgets what a deleted queue did": _history_forgets_the_deleted,
     "expiry forgotten when given back": _expiry_forgotten_when_given_back,
 }
 

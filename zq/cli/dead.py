@@ -8,6 +8,7 @@ import typer
 
 from zq.cli.arguments import TIMEOUT, Address, IsSure, Json, Limited, Queue, QueueName, Reason, Timeout, ask, connected
 from zq.cli.line import completing
+from zq.cli.live.progress import progress
 from zq.cli.output import as_map, echo, fail, print_fields, print_rows
 from zq.cli.tasks import payload_of
 
@@ -140,8 +141,10 @@ def purge(
             count = f"{len(found)} or more" if len(found) == 1000 else str(len(found))
             ask(f"give up {count} dead letters?")
         total = 0
-        while count_now := client.dead.purge(id, queue=queue, reason=reason):
-            total += count_now
+        with progress("giving dead letters up") as advance:
+            while count_now := client.dead.purge(id, queue=queue, reason=reason):
+                total += count_now
+                advance(total)
         if id is not None and not total:
             fail(f"{id} is not a dead letter")
         echo(f"{total} given up", err=True)

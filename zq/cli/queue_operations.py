@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from zq.cli.arguments import TIMEOUT, Address, IsDry, IsSure, Json, QueueName, Timeout, ask, connected
+from zq.cli.live.progress import operation_progress
 from zq.cli.output import echo, is_terminal, print_json, print_rows
 
 if TYPE_CHECKING:
@@ -41,7 +42,9 @@ def purge(
     with connected(address, timeout) as client:
         named = _named(states)
         if _is_wanted(client, name, named, "purge", is_sure=is_sure, is_dry=is_dry):
-            echo(f"purged {client.queues.purge(name, named):,} tasks", err=True)
+            with operation_progress(client, name, f"purging {name}", _sum(client, name, named)):
+                count = client.queues.purge(name, named)
+            echo(f"purged {count:,} tasks", err=True)
 
 
 def move(
@@ -61,7 +64,9 @@ def move(
     with connected(address, timeout) as client:
         named = _named(states)
         if _is_wanted(client, name, named, f"move to {to}", is_sure=is_sure, is_dry=is_dry):
-            echo(f"moved {client.queues.move(name, to, named):,} tasks to {to}", err=True)
+            with operation_progress(client, name, f"moving {name} to {to}", _sum(client, name, named)):
+                count = client.queues.move(name, to, named)
+            echo(f"moved {count:,} tasks to {to}", err=True)
 
 
 def delete(
@@ -82,7 +87,8 @@ def delete(
     with connected(address, timeout) as client:
         what = "purge and delete" if may_purge else "delete"
         if _is_wanted(client, name, every, what, is_sure=is_sure, is_dry=is_dry):
-            is_done = client.queues.delete(name, may_purge=may_purge)
+            with operation_progress(client, name, f"deleting {name}", _sum(client, name, every)):
+                is_done = client.queues.delete(name, may_purge=may_purge)
             echo(f"deleted {name}" if is_done else f"{name} goes when its running tasks have ended", err=True)
 
 
@@ -118,6 +124,12 @@ def _named(states: list[str] | None) -> list[SweptState]:
 
     named = checked(states or ["waiting", "scheduled"])
     return [*named, "parked"] if "waiting" in named else named
+
+
+def _sum(client: Client, name: str, states: Iterable[str]) -> int:
+    """Returns how many tasks there are to be touched; those that are parked are among the waiting ones."""
+    queue, named = client.queues.show(name), set(states)
+    return sum(getattr(queue, state) for state in named - ({"parked"} if "waiting" in named else set()))
 
 
 def _is_wanted(client: Client, name: str, states: list[SweptState], what: str, *, is_sure: bool, is_dry: bool) -> bool:

@@ -423,10 +423,12 @@ def bench(
         zq bench --tasks 100000 --batch 10 --json
     """
     from zq.cli.benching import BenchPlan, measure, text
+    from zq.cli.live.progress import progress
 
     configure_log("warning")
     with exit_codes():
-        figures = measure(BenchPlan(tasks, batch, size, single, processes, address))
+        with progress("measuring"):
+            figures = measure(BenchPlan(tasks, batch, size, single, processes, address))
         if as_json:
             print_json(figures)
         else:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from datetime import datetime
 from itertools import islice
 from typing import TYPE_CHECKING, Annotated, Any, Literal, cast
@@ -32,6 +33,7 @@ from zq.cli.arguments import (
     parse_seconds,
 )
 from zq.cli.line import completing
+from zq.cli.live.progress import counted, progress
 from zq.cli.look.cells import block
 from zq.cli.output import (
     FAILED,
@@ -163,12 +165,20 @@ def _send(
     """
     try:
         if payload == "-":
-            return client.submit_many(queue, read_lines(), **options), None
+            with _progress_of_lines(queue) as advance:
+                return client.submit_many(queue, counted(read_lines(), advance), **options), None
         return [client.submit(queue, parse(payload), id=id, **options)], None
     except (BusyError, InvalidTaskError) as error:
         return error.accepted, error
     except BadLineError as error:  # the command was right, what it was fed was not
         fail_with(error)
+
+
+def _progress_of_lines(queue: str) -> AbstractContextManager[Callable[[int], None]]:
+    """Shows how many lines were read, unless somebody types them."""
+    if sys.stdin is not None and sys.stdin.isatty():
+        return nullcontext(lambda done: None)  # noqa: ARG005
+    return progress(f"submitting to {queue}")
 
 
 class BadLineError(ValueError):

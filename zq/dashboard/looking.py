@@ -5,9 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections import deque
 from collections.abc import Coroutine
-from contextlib import suppress
 from typing import Any, Final
 
 import zq
@@ -44,7 +42,12 @@ EVENTS_INTERVAL: Final = 0.5
 """Seconds in which events are gathered into one portion."""
 
 PORTION_EVENTS_MAX: Final = 200
-"""Events of a portion: the newest; how many others there were is said."""
+"""Events of a portion: nobody reads more in half a second."""
+
+REST_SECONDS: Final = 5.0
+"""For which no events are followed after a full portion: to tell each of many costs the coordinator a tenth of its
+work, and nobody would see more of them.
+"""
 
 
 class Glance:
@@ -241,28 +244,29 @@ class Looker:
             await asyncio.sleep(PULSE_INTERVAL)
 
     async def _follow_once(self) -> None:
-        gathered: deque[JsonObject] = deque(maxlen=PORTION_EVENTS_MAX)
-        counts = {"seen": 0}
-        flushing = asyncio.ensure_future(self._flush(gathered, counts))
+        """Follows until more happens than can be shown, and leaves out what comes then for a while."""
+        gathered: list[JsonObject] = []
+        flushing = asyncio.ensure_future(self._flush(gathered))
         try:
             async with self._upstream.client.events() as stream:
                 async for event in stream:
-                    counts["seen"] += 1
                     gathered.append(self._redactor.row(event_row(event)))
+                    if len(gathered) >= PORTION_EVENTS_MAX:
+                        break
         finally:
             flushing.cancel()
-            with suppress(asyncio.CancelledError):
-                await flushing
+            await asyncio.gather(flushing, return_exceptions=True)
+        if gathered:
+            text = f"more happens than can be shown: what comes in the next {REST_SECONDS:g} s is left out"
+            self._hub.tell_events([*gathered, dropped(0, text)])
+        await asyncio.sleep(REST_SECONDS)
 
-    async def _flush(self, gathered: deque[JsonObject], counts: dict[str, int]) -> None:
+    async def _flush(self, gathered: list[JsonObject]) -> None:
         while True:
             await asyncio.sleep(EVENTS_INTERVAL)
             if gathered:
-                rows = list(gathered)
-                missed = counts["seen"] - len(rows)
+                self._hub.tell_events(gathered.copy())
                 gathered.clear()
-                counts["seen"] = 0
-                self._hub.tell_events([dropped(missed), *rows] if missed else rows)
 
     async def close(self) -> None:
         """Ends everything that goes on."""

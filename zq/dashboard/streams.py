@@ -80,9 +80,9 @@ class Browser:
         return b"".join(parts)
 
 
-def dropped(count: int) -> dict[str, Any]:
-    """Returns the event that tells how many others did not come, as `zq.Event` has it."""
-    text = f"{count} events did not fit and were dropped"
+def dropped(count: int, text: str = "") -> dict[str, Any]:
+    """Returns the event that tells how many others did not come, as `zq.Event` has it; 0 when nobody knows."""
+    text = text or f"{count} events did not fit and were dropped"
     return {"time": time.time(), "kind": "dropped", "queue": None, "id": "", "lo": 0, "hi": 0, "worker": None, "text": text, "dropped": count}  # fmt: skip
 
 

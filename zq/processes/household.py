@@ -170,12 +170,12 @@ class Household:
         give_up_at = time.monotonic() + patience
         was_hasty = False
         while time.monotonic() < give_up_at and any(process.poll() is None for process in processes):
+            time.sleep(MEMBER_LOOK_INTERVAL)  # two signals at once would be one
             if is_hasty() and not was_hasty:
                 was_hasty = True
                 give_up_at = min(give_up_at, time.monotonic() + SETTLED_AFTER)
                 for process in processes:
                     process.terminate()  # the second ends it at once
-            time.sleep(MEMBER_LOOK_INTERVAL)
         for member, process in zip(members, processes, strict=True):
             if process.poll() is None:
                 kill_group(process)

@@ -28,8 +28,9 @@ def free_port() -> int:
 class House:
     """Everything that it starts it ends."""
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, address: str | None = None) -> None:
         self.kitchen = Kitchen(directory)
+        self.kitchen.address = address or self.kitchen.address
         self.root = f"http://127.0.0.1:{free_port()}/"
         self.directory = directory
         self.coordinator = self.kitchen.start_coordinator()

@@ -64,6 +64,7 @@ class Development:
         self._wishes = wishes
         self._folder = folder
         self._household = Household(members_module.__name__, hear)
+        self._is_broken = False  # a member has ended without which nothing goes on: there is nothing to drain for
 
     def run(self) -> int:
         """Runs until a signal comes, or a member ends without which nothing goes on; returns the exit code."""
@@ -74,7 +75,7 @@ class Development:
             finally:
                 if request.is_set:
                     tell("ending; Ctrl-C again does not wait for tasks that run")
-                household.close(DRAIN_PATIENCE, lambda: request.is_hasty)
+                household.close(DRAIN_PATIENCE, lambda: request.is_hasty or self._is_broken)
 
     def _live(self, request: StopRequest) -> int:
         household, wishes = self._household, self._wishes
@@ -129,6 +130,7 @@ class Development:
                 worker = None  # said once
             ended = self._household.look()
             if ended is not None:
+                self._is_broken = True
                 return ended.code if ended.code is not None and ended.code > 0 else FAILED
         return 0
 

@@ -76,9 +76,9 @@ function keepPoint(overview, time) {
   if (last && time <= last.time) live.points = live.points.filter((point) => point.time < time);
   live.points.push({
     time,
-    in: rates.accepted ?? 0,
-    out: rates.done ?? 0,
-    failed: rates.failed ?? 0,
+    in: rates.accepted ?? null, // of the first look there are no rates
+    out: rates.done ?? null,
+    failed: rates.failed ?? null,
     waiting: status.waiting ?? status.tasks?.waiting ?? 0,
     scheduled: status.scheduled ?? status.tasks?.scheduled ?? 0,
     leased: status.leased ?? status.tasks?.leased ?? 0,

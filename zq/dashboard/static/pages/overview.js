@@ -30,7 +30,7 @@ function Tiles({ overview, status }) {
   const oldest = oldest_time ? duration(Math.max(0, Math.floor(now() - oldest_time))) : "–";
   return html`<div class="tiles">
     <${Tile} name="In" value=${perSecond(rates.accepted)} more="accepted" />
-    <${Tile} name="Out" value=${perSecond(rates.done)} more=${`${count(status.done)} done so far`} />
+    <${Tile} name="Out" value=${perSecond(rates.done)} more=${`${count(status.done)} done`} />
     <${Tile} name="Waiting" value=${count(status.waiting)} more=${`${count(status.scheduled)} scheduled`} href=${link("tasks", null, { state: "waiting" })} />
     <${Tile} name="Leased" value=${count(status.leased)} more=${`${count(status.workers)} worker${status.workers === 1 ? "" : "s"}`} href=${link("tasks", null, { state: "leased" })} />
     <${Tile} name="Oldest waiting" value=${oldest} />
