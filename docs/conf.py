@@ -42,9 +42,11 @@ _OUTSIDE = re.compile(
     r"(?<!!)\[([^\]]*)\]\((?:\.\./)+(?:zq|patterns|tests|examples|benchmarks|docs|README\.md|CHANGELOG\.md)[^)]*\)"
 )
 
+_FOLDER = re.compile(r"(?<!!)\[([^\]]*)\]\((?!https?:)[^)\s]*/\)")
+
 
 def _without_links_outside(_app: Any, _name: str, source: list[str]) -> None:
-    source[0] = _OUTSIDE.sub(r"\1", source[0])
+    source[0] = _FOLDER.sub(r"\1", _OUTSIDE.sub(r"\1", source[0]))
 
 
 def _with_the_words_of_its_twin(_app: Any, what: str, name: str, _found: Any, _options: Any, lines: list[str]) -> None:
