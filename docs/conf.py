@@ -1,4 +1,4 @@
-"""The site: `python -m sphinx -W -b html docs docs/_build`, with the extra `docs`.
+"""The site: `python -m sphinx -W -b html docs site`, with the extra `docs`.
 
 Pages are Markdown, which is read as files, too; so links to files outside of this folder become plain text here. What
 is said of names and commands comes from docstrings and help texts, by `docs/reference/generate.py`.
@@ -23,7 +23,7 @@ copyright = author
 version = release = zq.__version__
 
 extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon"]
-exclude_patterns = ["_build"]
+exclude_patterns: list[str] = []
 html_theme = "furo"
 html_title = f"zq {version}"
 html_copy_source = False
