@@ -310,7 +310,9 @@ def test_other_ways_to_write_a_value_are_read_too(annotation: Any, plain: Any, v
 
 
 def test_class_that_no_payload_can_follow_is_told_what_it_could_be() -> None:
-    with pytest.raises(ConversionError, match=r"got the class complex: make it a dataclass, .*install 'zqkit\[types\]'"):
+    with pytest.raises(
+        ConversionError, match=r"got the class complex: make it a dataclass, .*install 'zqkit\[types\]'"
+    ):
         converter_of(complex)
 
 

@@ -159,7 +159,10 @@ def test_batch_goes_on_in_time_while_the_source_is_open(tidy: Path) -> None:
     assert sum(taken) == 6
 
 
-def test_guarantee_and_progress_are_shown_on_stderr(capsys: pytest.CaptureFixture[str], tidy: Path) -> None:
+def test_guarantee_and_progress_are_shown_on_stderr(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tidy: Path
+) -> None:
+    monkeypatch.setattr("patterns.direct.engine.COUNTS_ATTEMPTS_MAX", 10_000)  # no worker takes too long to answer
     run = (double | add_one).run(range(2000), progress=True, threads=True)
     assert len(list(run)) == 2000
 

@@ -85,7 +85,7 @@ asyncio.run(main())
 
 
 def start_puller(shop: Shop, kind: str) -> subprocess.Popen[bytes]:
-    arguments = ["-m", "zq.cli", "pull", "q", "--wait", "600", "--address", shop.address]
+    arguments = ["-m", "zq.cli", "pull", "q", "--for", "600", "--address", shop.address]
     if kind != "command":
         arguments = ["-c", SCRIPTS[kind], shop.address]
     command = [sys.executable, *arguments]

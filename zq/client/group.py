@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -49,11 +49,15 @@ def submit_group(
     """Opens a group and submits its members; returns its id. What hooks add to the headers, the callback gets, too."""
 
     def submit(name: str, made: SubmitOptions) -> Call[str]:
-        added = (made.get("headers") or {}).items() - (options.get("headers") or {}).items()
-        to = _with_headers(callback, dict(added))
+        headers, given = made.get("headers"), options.get("headers")
+        to = callback if headers is given else _with_headers(callback, dict(_added(headers, given)))
         return _submit_group(calls, id, members, None if queue is None else name, to, policy, skips_none, made)
 
     return calls.hooked(queue or "", None, options, submit)
+
+
+def _added(headers: Mapping[str, str] | None, given: Mapping[str, str] | None) -> Iterable[tuple[str, str]]:
+    return (headers or {}).items() - (given or {}).items()
 
 
 def _with_headers(

@@ -14,10 +14,11 @@ from zq.core.state.step import Step
 SHOWN_COUNTS: Final = ("scheduled", "leased", "dead", "done", "cancelled", "expired")
 """The counts of a queue, and of a status, that are shown as they are."""
 
-SHOWN_TOTALS: Final = ("accepted", "failed", "retried", "lost", "died")
+SHOWN_TOTALS: Final = ("accepted", "failed", "retried", "died", "lost")
 """What has happened in a queue since it was made, likewise."""
 
-_SHOWN: Final = [(name, COUNT_NAMES.index(name)) for name in (*SHOWN_COUNTS, *SHOWN_TOTALS)]
+_COUNTS_AT: Final = [(name, COUNT_NAMES.index(name)) for name in SHOWN_COUNTS]
+_TOTALS_AT: Final = [(name, COUNT_NAMES.index(name)) for name in SHOWN_TOTALS]
 
 TIMES_WORK: Final = 10
 """Units of work for the times of a row."""
@@ -30,13 +31,14 @@ def queue_row(books: Books, step: Step, queue: Queue, budget: Budget, *, with_ti
         "name": queue.name,
         "waiting": queue.total_waiting + queue.parked,
         "parked": queue.parked,
-        **{name: counts[at] for name, at in _SHOWN},
-        "oldest_time": oldest_time(books, step, queue, budget),
+        **{name: counts[at] for name, at in _COUNTS_AT},
         "rate": round(queue.rate, 3),
         "bytes": queue.stored_bytes,
         "max_tasks": queue.policies.max_tasks or books.options.queue_tasks_max,
         "assign": assign_policy(queue, books.options),
         "workers": sum(1 for worker in queue.workers.values() if worker.peer is not None),
+        **{name: counts[at] for name, at in _TOTALS_AT},
+        "oldest_time": oldest_time(books, step, queue, budget),
         "alerts": list(books.measures.watched.get(queue, ())),
     }
     return {**row, **_times(books, queue, budget)} if with_times else row
