@@ -376,6 +376,7 @@ def work_watched(runner: Worker, *, burst: bool, health_file: Path | None = None
 def _load_worker(spec: str) -> Worker:
     from zq.app.app import App
     from zq.cli.reloading import take_reporter
+    from zq.cli.starting.suggesting import tell_example
     from zq.processes.import_errors import files_of
     from zq.processes.references import ModuleFailedError, StartedOnImportError, lend_main, load_provider, own_folder
     from zq.worker.worker import Worker
@@ -394,6 +395,7 @@ def _load_worker(spec: str) -> Worker:
     if reporter is not None:
         reporter.start()
     if isinstance(found, App):
+        tell_example(found)
         found = found.worker()
     if not isinstance(found, Worker):
         raise ValueError(f"expected a zq.Worker, a zq.App or a pipeline at {spec}, got {type(found).__name__}")

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import os
+import shlex
 import signal
 import socket
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -12,6 +15,7 @@ import pytest
 import zq
 from tests.cli.starting.watching import PATIENCE, needs_proc, needs_tmux, processes_with, terminal, wait_for, watched
 from zq.cli.starting import places
+from zq.cli.starting.ports import owner_of_port
 
 SHOP = """
 import zq
@@ -19,6 +23,14 @@ app = zq.App()
 @app.task
 def bake():
     return "VERSION 1"
+"""
+
+TYPED_SHOP = """
+import zq
+app = zq.App()
+@app.task(queue="orders")
+def bake(pizza: str, slices: int = 8) -> dict[str, str]:
+    return {"baked": pizza}
 """
 
 FREE = ("--bind", "tcp://127.0.0.1:*")
@@ -66,6 +78,7 @@ def test_end_of_the_coordinator_ends_all(tmp_path: Path) -> None:
 
         assert command.end() == 1
         assert "coordinator | died of signal 9 (SIGKILL); all else ends, too" in command.text
+        assert command.text.endswith("zq dev      | ended, because the coordinator died of signal 9 (SIGKILL)\n")
         wait_for(lambda: not command.processes())
     assert not (tmp_path / ".zq").exists()
 
@@ -101,6 +114,57 @@ def test_port_that_is_taken_is_said_with_who_has_it(monkeypatch: pytest.MonkeyPa
 
     assert said[0].startswith(f"port {port} belongs to process {os.getpid()} (")
     assert said[0].endswith("); the coordinator takes another one")
+
+
+@needs_proc
+def test_port_of_a_zq_command_is_said_with_that_command(tmp_path: Path) -> None:
+    with watched(tmp_path, "dev", *FREE, "--no-dashboard", "--ephemeral") as command:
+        port = int(command.line("zq dev ", "ZQ_ADDRESS=").rpartition(":")[2])
+
+        assert "(zq coordinator --data " in owner_of_port(port)
+
+
+@needs_proc
+def test_command_that_is_suggested_works_where_it_is_suggested(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "shop.py").write_text(TYPED_SHOP)
+    with socket.socket() as one:
+        one.bind(("127.0.0.1", 0))
+        address = f"tcp://127.0.0.1:{one.getsockname()[1]}"
+    monkeypatch.setenv("ZQ_ADDRESS", address)
+    monkeypatch.delenv("ZQ_BIND", raising=False)
+    with watched(tmp_path, "dev", "shop:app", "--no-dashboard", "--ephemeral", "--processes", "0") as command:
+        assert command.line("zq dev ", "ZQ_ADDRESS=") == address
+        zq_, *words = shlex.split(command.line("zq dev ", "| submit "))
+
+        done = subprocess.run(
+            [sys.executable, "-m", "zq.cli", *words, "--timeout", str(PATIENCE)],
+            capture_output=True,
+            text=True,
+            timeout=PATIENCE,
+            check=False,
+        )
+
+        assert (zq_, "-a" in words) == ("zq", False)
+        assert (done.returncode, done.stdout) == (0, '{"baked": "..."}\n'), done.stderr
+        assert "zq example" not in command.text
+
+
+def test_address_of_the_environment_is_taken_when_it_can_be(monkeypatch: pytest.MonkeyPatch) -> None:
+    said: list[str] = []
+    monkeypatch.delenv("ZQ_BIND", raising=False)
+    monkeypatch.setenv("ZQ_ADDRESS", "tcp://192.0.2.1:7700")
+    assert places.bind_of_environment(said.append) is None
+    assert "tcp://192.0.2.1:7700" in said.pop()
+    assert places.option_for("tcp://127.0.0.1:7700") == " -a tcp://127.0.0.1:7700"
+    monkeypatch.setenv("ZQ_ADDRESS", "ipc://./zq.socket")
+    assert places.bind_of_environment(said.append) == "ipc://./zq.socket"
+    assert places.option_for("ipc://./zq.socket") == ""
+    with socket.socket() as one:
+        one.bind(("127.0.0.1", 0))
+        one.listen()
+        monkeypatch.setenv("ZQ_BIND", f"tcp://127.0.0.1:{one.getsockname()[1]}")
+        assert places.bind_of_environment(said.append) is None
+    assert "the coordinator takes another one" in said[0]
 
 
 @needs_tmux

@@ -116,15 +116,14 @@ def _run(
 
 def _spend(evening: Evening, town: Town, request: StopRequest, *, as_json: bool) -> PizzaLedger | None:
     import zq
+    from zq.cli.starting.places import option_for
     from zq.demo.ledger import PizzaLedger
     from zq.demo.screen import Screen
-    from zq.wire.address import DEFAULT_ADDRESS
 
     if request.is_set:
         return None
     ledger = PizzaLedger()
-    option = "" if town.address == DEFAULT_ADDRESS else f" -a {town.address}"
-    screen = Screen(ledger, town.page, option, is_silent=as_json)
+    screen = Screen(ledger, town.page, option_for(town.address), is_silent=as_json)
     with zq.Client(town.address) as client:
         town.open_shops(evening.shops, evening.pace, client)
         if town.page is not None:

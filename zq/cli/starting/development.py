@@ -10,10 +10,18 @@ from pathlib import Path
 
 from zq.cli.output import FAILED, echo
 from zq.cli.starting import member as members_module
-from zq.cli.starting.places import WITHOUT_DASHBOARD, bind_of_coordinator, bind_of_dashboard, has_dashboard
+from zq.cli.starting.places import (
+    WITHOUT_DASHBOARD,
+    bind_of_coordinator,
+    bind_of_dashboard,
+    bind_of_environment,
+    has_dashboard,
+    option_for,
+)
 from zq.cli.starting.stopping import StopRequest
+from zq.cli.starting.suggesting import EXAMPLE_MARK, WISHED, example_of_queue
+from zq.processes.exits import describe_exit
 from zq.processes.household import Household, Member
-from zq.wire.address import DEFAULT_ADDRESS
 
 COORDINATOR_PATIENCE = 60.0
 """Seconds that the coordinator has to come up, on a slow disk with much to read."""
@@ -63,7 +71,9 @@ class Development:
     def __init__(self, wishes: Wishes, folder: Path) -> None:
         self._wishes = wishes
         self._folder = folder
-        self._household = Household(members_module.__name__, hear)
+        self._household = Household(members_module.__name__, self._hear)
+        self._example: str | None = None  # arguments of zq submit, as the worker has told
+        self._last_word = ""  # why it has ended: what members say while they end hides the beginning of it
         self._is_broken = False  # a member has ended without which nothing goes on: there is nothing to drain for
 
     def run(self) -> int:
@@ -76,17 +86,22 @@ class Development:
                 if request.is_set:
                     tell("ending; Ctrl-C again does not wait for tasks that run")
                 household.close(DRAIN_PATIENCE, lambda: request.is_hasty or self._is_broken)
+                if self._last_word:
+                    tell(self._last_word)
 
     def _live(self, request: StopRequest) -> int:
         household, wishes = self._household, self._wishes
         level = ("--log-level", wishes.log_level)
-        options = "--data", str(self._folder / "coordinator"), "--bind", bind_of_coordinator(wishes.bind, tell)
+        bind = wishes.bind or bind_of_coordinator(bind_of_environment(tell), tell)
+        options = "--data", str(self._folder / "coordinator"), "--bind", bind
         coordinator = Member("coordinator", ("coordinator", *options, *level), is_vital=True, ready=" ready on ")
         household.add(coordinator)
         if not household.wait_ready(coordinator, COORDINATOR_PATIENCE, lambda: request.is_set):
             return 0 if request.is_set else FAILED
         address = coordinator.place
+        option = option_for(address)
         os.environ["ZQ_ADDRESS"] = address  # for all other members, and what handlers start
+        os.environ[WISHED] = "1"
         page = self._open_dashboard(request)
         worker = None
         if wishes.spec is not None:
@@ -94,7 +109,7 @@ class Development:
             arguments = "worker", wishes.spec, "--reload", *count, *level
             worker = household.add(Member("worker", arguments, ready=TAKES))
         self._tell_where(address, page)
-        return self._look_after(request, worker, () if address == DEFAULT_ADDRESS else ("-a", address))
+        return self._look_after(request, worker, option)
 
     def _open_dashboard(self, request: StopRequest) -> str | None:
         """Starts the dashboard; returns the address of its page."""
@@ -123,22 +138,29 @@ class Development:
             tell("worker       none: zq dev module:app runs one, and starts it again when a file changes")
         tell("stop         Ctrl-C")
 
-    def _look_after(self, request: StopRequest, worker: Member | None, option: tuple[str, ...]) -> int:
+    def _look_after(self, request: StopRequest, worker: Member | None, option: str) -> int:
         while not request.wait(DEV_LOOK_INTERVAL):
             if worker is not None and worker.ready_line is not None:
-                tell(f"submit       {example(worker.ready_line, option)}")
+                tell(f"submit       zq submit {self._example or example_of(worker.ready_line)} --wait{option}")
                 worker = None  # said once
             ended = self._household.look()
             if ended is not None:
                 self._is_broken = True
+                self._last_word = f"ended, because the {ended.name} {describe_exit(ended.code or 0)}"
                 return ended.code if ended.code is not None and ended.code > 0 else FAILED
         return 0
 
+    def _hear(self, name: str, line: str) -> None:
+        """Prints a line of a member, but for what is meant for `zq dev` itself."""
+        if line.startswith(EXAMPLE_MARK):
+            self._example = line.removeprefix(EXAMPLE_MARK)
+        else:
+            hear(name, line)
 
-def example(line: str, option: tuple[str, ...]) -> str:
-    """Returns a command that submits a task to a queue that a worker has named."""
-    queues = line.partition(TAKES)[2].partition(" from ")[0]
-    return " ".join(["zq", "submit", queues.split(", ")[0], "'{}'", "--wait", *option])
+
+def example_of(line: str) -> str:
+    """Returns arguments of `zq submit` for the first queue that a worker has named."""
+    return example_of_queue(line.partition(TAKES)[2].partition(" from ")[0].split(", ")[0])
 
 
 def tell(text: str) -> None:

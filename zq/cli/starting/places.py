@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import importlib.util
+import os
 import socket
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from zq.cli.serving import is_local
 from zq.cli.starting.ports import owner_of_port
+from zq.wire.address import DEFAULT_ADDRESS
 
 LOOPBACK = "127.0.0.1"
 COORDINATOR_PORT = 7700
@@ -31,6 +34,26 @@ def bind_of_coordinator(given: str | None, say: TellLine) -> str:
     if given is not None:
         return given
     return f"tcp://{LOOPBACK}:{'*' if _is_taken(COORDINATOR_PORT, 'coordinator', say) else COORDINATOR_PORT}"
+
+
+def bind_of_environment(say: TellLine) -> str | None:
+    """Returns where the programs of this environment look for a coordinator, if one may listen there; None: nobody has
+    said, or it is elsewhere or another's, which is said.
+    """
+    address = os.environ.get("ZQ_BIND") or os.environ.get("ZQ_ADDRESS")
+    if not address:
+        return None
+    port = address.rpartition(":")[2]
+    if not is_local(address):
+        say(f"{address}, which ZQ_ADDRESS or ZQ_BIND says, is not of this machine; the coordinator takes another one")
+    elif not (address.startswith("tcp:") and port.isdecimal() and _is_taken(int(port), "coordinator", say)):
+        return address
+    return None
+
+
+def option_for(address: str) -> str:
+    """Returns what commands in this environment need to find a coordinator, with a space before it; empty: nothing."""
+    return "" if address == (os.environ.get("ZQ_ADDRESS") or DEFAULT_ADDRESS) else f" -a {address}"
 
 
 def bind_of_dashboard(given: str | None, say: TellLine) -> str:

@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
+from zq.processes.birth import BOOTSTRAP
+from zq.processes.shown import printable
+
 ANOTHER = "another process"
 
 COMMAND_CHARS = 60
@@ -22,9 +25,16 @@ def owner_of_port(port: int) -> str:
     processes = Path("/proc").iterdir() if names else iter(())
     for process in processes:
         if process.name.isdecimal() and _holds(process, names):
-            command = " ".join(_text_of(process / "cmdline").split("\0")).strip()
-            return f"process {process.name} ({command[:COMMAND_CHARS]})"
+            command = _command_of(_text_of(process / "cmdline").split("\0"))
+            return f"process {process.name} ({printable(command[:COMMAND_CHARS])})"
     return ANOTHER
+
+
+def _command_of(words: list[str]) -> str:
+    """Returns a command line; of a process that zq has started, what it runs, and not how that was started."""
+    if BOOTSTRAP in words:
+        words = ["zq", *words[words.index(BOOTSTRAP) + 4 :]]  # behind the module, the parent and the sheet
+    return " ".join(words).strip()
 
 
 def _inodes_of(port: int) -> Iterator[str]:
