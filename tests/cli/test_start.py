@@ -16,6 +16,12 @@ HEAVY = {
 }
 """What no quick command loads."""
 
+OF_FEW = {
+    *("secrets", "hashlib", "hmac", "encodings.idna", "zq.keys.key", "zq.client.insight"),
+    *("zq.client.group", "zq.client.events", "zq.client.hooking.hooked_calls", "zq.client.queues", "zq.client.workers"),
+}
+"""What no command loads that shows what a query returns."""
+
 OF_CLIENTS = {"zmq", "msgpack", "zq.client.client"}
 
 RUN = """
@@ -46,6 +52,13 @@ def test_help_loads_neither_sockets_nor_stores_nor_tables(command: str) -> None:
 @pytest.mark.parametrize("command", ["status", "queues ls", "tasks ls", "submit orders 1 --delay 5 --on-lost dead"])
 def test_commands_that_ask_load_a_client_and_no_more(coordinator: zq.Coordinator, command: str) -> None:
     assert loaded_by(*command.split(), heavy=HEAVY, ZQ_ADDRESS=coordinator.address) == []
+
+
+@pytest.mark.parametrize("command", ["status", "status --json", "queues ls", "workers ls"])
+def test_commands_that_show_answers_load_nothing_that_makes_values_ids_and_keys(
+    coordinator: zq.Coordinator, command: str
+) -> None:
+    assert loaded_by(*command.split(), heavy=OF_FEW, ZQ_ADDRESS=coordinator.address) == []
 
 
 def test_list_of_commands_loads_no_command() -> None:

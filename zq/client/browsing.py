@@ -5,27 +5,27 @@ the other as they are wanted, `client.history(...)` and their like.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import replace
-from typing import Any, Literal, TypedDict, Unpack, get_args
+from typing import TYPE_CHECKING, Any, Literal, TypedDict, Unpack
 
 from zq.client.calls import Calls
 from zq.client.driving import Call, understood
-from zq.client.insight import (
-    DeadReason,
-    FailureRow,
-    FlowRow,
-    HistoryRow,
-    HistoryStep,
-    TaskStatus,
-    history_row,
-    status_of,
-    values_of,
-)
 from zq.errors import TaskUnknownError
 from zq.submit_options import check_count, check_name, check_patience, make_header_list
 from zq.wire.batch import decode_payload
 from zq.wire.questions import LISTINGS
 from zq.wire.values import INT_MAX
+
+if TYPE_CHECKING:  # loaded when they are asked for
+    from zq.client.insight import (
+        DeadReason,
+        FailureRow,
+        FlowRow,
+        HistoryRow,
+        HistoryStep,
+        Reason,
+        TaskEvent,
+        TaskStatus,
+    )
 
 StateFilter = Literal["waiting", "leased", "scheduled", "dead", "done", "cancelled", "expired", "unfinished", "any"]
 """Which tasks; `unfinished` are those that wait, are leased or scheduled. Of `any`, the dead and what has ended and is
@@ -109,6 +109,8 @@ class Search:
 
     @understood
     def _page(self, calls: Calls) -> Call[list[TaskStatus]]:
+        from zq.client.insight import status_of
+
         return [status_of(row) for row in self._take((yield from calls.query("tasks", self._ask())))]
 
     @understood
@@ -155,6 +157,27 @@ def search(state: StateFilter, *, limit: int | None = None, **filters: Unpack[Ta
     return Search({name: value for name, value in arguments.items() if value not in (None, [])}, limit)
 
 
+def status(calls: Calls, id: str) -> Call[TaskStatus]:
+    """Asks what is known of a task."""
+    from zq.client import insight
+
+    return insight.status(calls, id)
+
+
+def why(calls: Calls, id: str) -> Call[Reason]:
+    """Asks why a task does not run."""
+    from zq.client import insight
+
+    return insight.why(calls, id)
+
+
+def trace(calls: Calls, id: str) -> Call[tuple[TaskEvent, ...]]:
+    """Asks for everything that has happened to a task."""
+    from zq.client import insight
+
+    return insight.trace(calls, id)
+
+
 @understood
 def payload(calls: Calls, id: str) -> Call[Any]:
     """Returns the payload of a task."""
@@ -169,7 +192,9 @@ def payload(calls: Calls, id: str) -> Call[Any]:
 @understood
 def history(calls: Calls, queue: str | None, step: HistoryStep, since: float | None) -> Call[list[HistoryRow]]:
     """Asks for the history of a queue, or of all."""
-    if step not in get_args(HistoryStep):
+    from zq.client.insight import history_row
+
+    if step not in (10, 300):
         raise ValueError(f"expected step as 10 or 300 seconds, got {step!r}")
     asked = {"queue": None if queue is None else check_name("queue", queue), "step": step, "since": since}
     return [history_row(row) for row in (yield from rows(calls, "history", asked))]
@@ -178,6 +203,8 @@ def history(calls: Calls, queue: str | None, step: HistoryStep, since: float | N
 @understood
 def failures(calls: Calls, queue: str | None, limit: int) -> Call[list[FailureRow]]:
     """Asks for the last failures."""
+    from zq.client.insight import FailureRow, values_of
+
     asked = {"queue": None if queue is None else check_name("queue", queue), "limit": limit}
     return values_of(FailureRow, (yield from calls.query("failures", asked))["rows"])
 
@@ -185,12 +212,18 @@ def failures(calls: Calls, queue: str | None, limit: int) -> Call[list[FailureRo
 @understood
 def flows(calls: Calls) -> Call[list[FlowRow]]:
     """Asks which ways tasks took."""
+    from zq.client.insight import FlowRow, values_of
+
     return values_of(FlowRow, (yield from rows(calls, "flows", {})))
 
 
 @understood
 def dead_reasons(calls: Calls, queue: str | None) -> Call[list[DeadReason]]:
     """Asks why tasks are dead, and puts together what several pages say; the most frequent reason first."""
+    from dataclasses import replace
+
+    from zq.client.insight import DeadReason, values_of
+
     asked = {"queue": None if queue is None else check_name("queue", queue)}
     sums: dict[tuple[str, str], DeadReason] = {}
     for one in values_of(DeadReason, (yield from rows(calls, "dead-reasons", asked))):

@@ -5,7 +5,7 @@ to wait. What programs see of it are faces, two of each, side by side: the same 
 blocks, the other to what awaits.
 """
 
-import secrets
+import os
 import sys
 import threading
 import time
@@ -114,10 +114,10 @@ class Calls:
         if not check_patience("timeout", timeout) > 0:
             raise ValueError(f"expected timeout as seconds above 0, got {timeout}")
         check_count("payload_bytes_max", payload_bytes_max, 1, PAYLOAD_BYTES_CEILING)
-        prefix = make_prefix(secrets.randbits(5 * PREFIX_LENGTH)) if medium is None else medium.prefix
+        prefix = make_prefix(int.from_bytes(os.urandom(PREFIX_LENGTH))) if medium is None else medium.prefix
         self.timeout = timeout
         address = resolve_address(address)
-        secret = secrets.token_hex(16) if medium is None else medium.prefix
+        secret = os.urandom(16).hex() if medium is None else medium.prefix
         self.session = ClientSession(prefix, check_name("name", f"{name or 'client'}-{prefix}"), address, secret)
         self.clock = time.monotonic if medium is None else medium.clock
         self._payload_bytes_max = payload_bytes_max

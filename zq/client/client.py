@@ -5,15 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Any, Self, Unpack
 
-from zq.client import browsing, insight
+from zq.client import browsing
 from zq.client.browsing import StateFilter, TaskFilters, payload, query, search
 from zq.client.calls import outcome_of
 from zq.client.driving import Abandon, Blocking, Driver
-from zq.client.events import EventStream
 from zq.client.flow import Entry, entry_of, unless_refused
-from zq.client.group import Group, submit_group
 from zq.client.hooking.client_face import ClientFace
-from zq.client.insight import FailureRow, FlowRow, HistoryRow, HistoryStep, Reason, TaskEvent, TaskStatus
 from zq.client.publications import PublishReceipt, PublishReceipts, publish_many, publish_one
 from zq.client.pulled import PulledTask, read_handle, settle_together
 from zq.client.receipt import Receipt, Receipts
@@ -22,6 +19,9 @@ from zq.wire.limits import BATCH_TASKS_MAX
 
 if TYPE_CHECKING:  # loaded when they are asked for: most programs need few of them, if any
     from zq.client.dead_letters import DeadLetters
+    from zq.client.events import EventStream
+    from zq.client.group import Group
+    from zq.client.insight import FailureRow, FlowRow, HistoryRow, HistoryStep, Reason, TaskEvent, TaskStatus
     from zq.client.namespaces import Namespaces
     from zq.client.queues import Queues
     from zq.client.schedules import Schedules
@@ -287,6 +287,8 @@ class Client(ClientFace[Driver]):
             PayloadTooLargeError, TypeError, ValueError: nothing was sent.
             UnreachableError, TimedOutError, ClosedError: as `submit`.
         """
+        from zq.client.group import Group, submit_group
+
         found = self._run(submit_group(self._calls, id, members, queue, callback, policy, skips_none, options))
         return Group(self._calls, self._run, found)
 
@@ -318,17 +320,17 @@ class Client(ClientFace[Driver]):
             ValueError: it cannot be an id.
             UnreachableError, TimedOutError, ClosedError: as `submit`.
         """
-        return self._run(insight.status(self._calls, id))
+        return self._run(browsing.status(self._calls, id))
 
     def why(self, id: str) -> Reason:
         """Returns why a task does not run now, or that it does, or how it ended. Raises as `status`."""
-        return self._run(insight.why(self._calls, id))
+        return self._run(browsing.why(self._calls, id))
 
     def trace(self, id: str) -> tuple[TaskEvent, ...]:
         """Returns everything that has happened to a task, or a batch, in the order of time; nothing when it is not
         known (any more). Raises as `status`.
         """
-        return self._run(insight.trace(self._calls, id))
+        return self._run(browsing.trace(self._calls, id))
 
     def history(
         self, queue: str | None = None, *, step: HistoryStep = 10, since: float | None = None
@@ -401,6 +403,8 @@ class Client(ClientFace[Driver]):
             BusyError: too many follow the coordinator's events.
             UnreachableError, TimedOutError, ClosedError: as `submit`.
         """
+        from zq.client.events import EventStream
+
         return EventStream(self._calls, self._run, queue, kinds, timeout)
 
     def cancel(self, id: str) -> int:

@@ -49,15 +49,18 @@ def submit_group(
     """Opens a group and submits its members; returns its id. What hooks add to the headers, the callback gets, too."""
 
     def submit(name: str, made: SubmitOptions) -> Call[str]:
-        headers, given = made.get("headers"), options.get("headers")
-        to = callback if headers is given else _with_headers(callback, dict(_added(headers, given)))
+        to = _with_headers(callback, _added(options.get("headers"), made.get("headers")))
         return _submit_group(calls, id, members, None if queue is None else name, to, policy, skips_none, made)
 
     return calls.hooked(queue or "", None, options, submit)
 
 
-def _added(headers: Mapping[str, str] | None, given: Mapping[str, str] | None) -> Iterable[tuple[str, str]]:
-    return (headers or {}).items() - (given or {}).items()
+def _added(before: Any, after: Any) -> dict[str, str]:
+    """Returns the headers that hooks have added. What are none is refused where the members are made."""
+    if after == before or not isinstance(after, Mapping):
+        return {}
+    known = before if isinstance(before, Mapping) else {}
+    return {name: text for name, text in after.items() if name not in known or known[name] != text}
 
 
 def _with_headers(

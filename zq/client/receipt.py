@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
-from typing import Any, Concatenate, Generic, ParamSpec, TypeVar, overload
+from typing import TYPE_CHECKING, Any, Concatenate, Generic, ParamSpec, TypeVar, overload
 
-from zq.client import insight
 from zq.client.calls import Calls, D, Face, result_of
 from zq.client.driving import AsyncDriver, Driver
 from zq.client.flow import Entry
-from zq.client.insight import TaskStatus
 from zq.task import task_id
+
+if TYPE_CHECKING:  # loaded when it is asked for
+    from zq.client.insight import TaskStatus
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -103,6 +104,8 @@ class Receipt(ReceiptBase[Driver]):
 
     def status(self) -> TaskStatus:
         """Returns what the coordinator knows of the task; raises as `Client.status`."""
+        from zq.client import insight
+
         return self._run(insight.status(self._calls, self.id))
 
     def cancel(self) -> bool:
@@ -132,6 +135,8 @@ class AsyncReceipt(ReceiptBase[AsyncDriver]):
 
     async def status(self) -> TaskStatus:
         """As `Receipt.status`."""
+        from zq.client import insight
+
         return await self._run(insight.status(self._calls, self.id))
 
     async def cancel(self) -> bool:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 import re
-import secrets
 import stat
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -209,7 +208,7 @@ def drafted(place: Path, text: str) -> Iterator[Path]:
     Raises:
         KeyFileError: it cannot be written, or the block raises OSError.
     """
-    draft = place.with_name(f".{place.name}.{secrets.token_hex(8)}")
+    draft = place.with_name(f".{place.name}.{os.urandom(8).hex()}")
     try:
         _make_private_folder(place.parent)
         try:

@@ -10,11 +10,12 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from pathlib import Path
-from typing import TypeAlias
+from typing import TYPE_CHECKING, TypeAlias, Union
 
-from zq.keys.key import Key
+if TYPE_CHECKING:  # loaded when there is a key: most programs have none
+    from zq.keys.key import Key
 
-KeySource: TypeAlias = Key | str | os.PathLike[str]
+KeySource: TypeAlias = Union["Key", str, os.PathLike[str]]
 """A key, or the path of its file."""
 
 OWN_KEYS: dict[str, Callable[[], Key | None]] = {}
@@ -32,17 +33,23 @@ def source_of_key(key: KeySource | None, address: str) -> Key | Path | None:
     """
     if key is None:
         key = (OWN_KEYS[address]() if address in OWN_KEYS else os.environ.get("ZQ_KEY")) or ""
-    if isinstance(key, Key):
-        return key
-    if not isinstance(key, str | os.PathLike):
+    if isinstance(key, str | os.PathLike):
+        return Path(key).expanduser() if key != "" else None
+    from zq.keys.key import Key
+
+    if not isinstance(key, Key):
         raise TypeError(f"expected a zq.Key or the path of its file, got {type(key).__name__}")
-    return Path(key).expanduser() if key != "" else None
+    return key
 
 
 def find_key(key: KeySource | None, address: str) -> Key | None:
     """Returns the key that `source_of_key` finds, read if it is in a file; raises TypeError and KeyFileError."""
     source = source_of_key(key, address)
-    return Key.read(source) if isinstance(source, Path) else source
+    if not isinstance(source, Path):
+        return source
+    from zq.keys.key import Key
+
+    return Key.read(source)
 
 
 def resolve_key(key: KeySource | None, address: str) -> Key | None:

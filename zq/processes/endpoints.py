@@ -42,9 +42,14 @@ def needs_ipv6(address: str) -> bool:
 
 def _has_numbers(name: str, family: socket.AddressFamily) -> bool:
     try:
-        return bool(socket.getaddrinfo(name, None, family, socket.SOCK_STREAM))
+        return bool(socket.getaddrinfo(_quick(name), None, family, socket.SOCK_STREAM))
     except (OSError, UnicodeError):
         return False
+
+
+def _quick(name: str) -> str | bytes:
+    """Returns a name as bytes, for which no codec of international names is loaded, unless it needs that."""
+    return name.encode() if name.isascii() else name
 
 
 def bind_error(address: str, number: int | None) -> OSError:

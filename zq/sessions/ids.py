@@ -2,7 +2,6 @@
 were made.
 """
 
-from hashlib import blake2b
 from itertools import count
 
 PREFIX_CHARACTERS = "0123456789abcdefghjkmnpqrstvwxyz"
@@ -52,6 +51,8 @@ class IdMaker:
         row, at = divmod(number, CHANCES_AT_ONCE)
         chances = self._chances
         if chances[0] != row:
+            from hashlib import blake2b  # loads OpenSSL, which who only asks does not need
+
             size = CHANCES_AT_ONCE * CHANCE_BYTES
             chances = row, blake2b(row.to_bytes(8, "big"), digest_size=size, key=self._key).hexdigest()
             self._chances = chances

@@ -18,13 +18,15 @@ import socket
 import struct
 import time
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import zmq
 
 from zq.errors import AccessDeniedError, KeyFileError
-from zq.keys.key import Key
 from zq.keys.own import KeySource, resolve_key
+
+if TYPE_CHECKING:
+    from zq.keys.key import Key
 
 logger = logging.getLogger(__name__)
 

@@ -8,7 +8,6 @@ away without those of the others. The token stays a number that only grows, for 
 from __future__ import annotations
 
 from collections.abc import Iterable
-from hashlib import blake2b
 from typing import Final, NamedTuple
 
 PROOF_BYTES: Final = 8
@@ -29,6 +28,8 @@ def proof_of(secret: str, token: int) -> Proof:
     """Returns the proof of a lease that was pulled with a secret; an empty one without a secret."""
     if not secret:
         return Proof(token, b"")
+    from hashlib import blake2b  # loads OpenSSL, which who pulls nothing does not need
+
     key = secret.encode()
     return Proof(token, blake2b(token.to_bytes(8, "big"), digest_size=PROOF_BYTES, key=key).digest())
 

@@ -16,9 +16,8 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from zq.cli.line.nearest import did_you_mean
 
@@ -28,8 +27,7 @@ VARIABLES = {"address": "ZQ_ADDRESS", "key": "ZQ_KEY", "namespace": "ZQ_NAMESPAC
 """What a context may have, and the variable that says the same."""
 
 
-@dataclass(frozen=True, slots=True)
-class Context:
+class Context(NamedTuple):
     """One of the contexts in a file."""
 
     name: str

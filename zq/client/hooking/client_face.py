@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Self
 
 from zq.client.calls import Calls, D, Face
 from zq.client.driving import Abandon
-from zq.client.hooking.hooked_calls import HookedCalls
 from zq.handling.hooks import Hooks, everywhere
 from zq.keys.own import KeySource
 from zq.wire.limits import PAYLOAD_BYTES_MAX
@@ -29,7 +28,7 @@ class ClientFace(Face[D]):
         middleware: Sequence[Hooks] | None = None,
     ) -> None:
         found = tuple(everywhere if middleware is None else middleware)
-        calls = (partial(HookedCalls, found) if found else Calls)(
+        calls = _maker_of_calls(found)(
             address, timeout=timeout, name=name, payload_bytes_max=payload_bytes_max, namespace=namespace, key=key
         )
         super().__init__(calls, self._make_driver(calls.abandon))
@@ -48,3 +47,12 @@ class ClientFace(Face[D]):
 
     def _make_driver(self, abandon: Abandon) -> D:
         raise NotImplementedError
+
+
+def _maker_of_calls(middleware: tuple[Hooks, ...]) -> Callable[..., Calls]:
+    """Returns what makes the calls of a client, those with hooks only where there are some."""
+    if not middleware:
+        return Calls
+    from zq.client.hooking.hooked_calls import HookedCalls
+
+    return partial(HookedCalls, middleware)
