@@ -126,6 +126,8 @@ def test_what_watches_processes_needs_no_token(locked: TestClient) -> None:
         {"sec-fetch-site": "none"},
         {"origin": "https://evil.example"},
         {"origin": "null"},
+        {"origin": "http://["},
+        {"origin": ""},
         {"origin": "http://127.0.0.1:8000"},  # another program's page on this machine
         {"sec-fetch-site": "same-origin", "origin": "https://evil.example"},
     ],
@@ -136,6 +138,22 @@ def test_other_pages_change_nothing(site: TestClient, client: zq.Client, headers
     assert answer.status_code == 403
     assert answer.json()["error"]["code"] == "cross-origin"
     assert client.queues.list() == []
+
+
+@pytest.mark.parametrize("place", ["cross-site", "same-site"])
+def test_other_pages_lead_here_and_ask_nothing(site: TestClient, place: str) -> None:
+    headers = {"sec-fetch-site": place}
+
+    for path in ("/", "/livez", "/readyz"):
+        assert site.get(path, headers=headers).status_code == 200
+    for path in ("/api/v1/session", "/api/v1/events", "/metrics", "/static/main.js"):
+        answer = site.get(path, headers=headers)
+        assert (answer.status_code, answer.json()["error"]["code"]) == (403, "cross-origin")
+
+
+@pytest.mark.parametrize("place", ["same-origin", "none"])
+def test_own_pages_and_typed_addresses_are_answered(site: TestClient, place: str) -> None:
+    assert site.get("/api/v1/session", headers={"sec-fetch-site": place}).status_code == 200
 
 
 @pytest.mark.parametrize("headers", [{}, {"sec-fetch-site": "same-origin", "origin": "http://127.0.0.1:7780"}])

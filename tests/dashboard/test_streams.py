@@ -13,26 +13,23 @@ from typing import Any
 
 import httpx2
 import pytest
-import uvicorn
 
 import zq
 from zq.dashboard import looking, streams
-from zq.dashboard.app import make_app
 from zq.dashboard.options import DashboardOptions
 from zq.dashboard.problems import ProblemError
-from zq.dashboard.serving import listen
+from zq.dashboard.serving import listen, make_server
 from zq.dashboard.streams import PORTIONS_MAX, Browser, Hub, frame
 
 Message = tuple[str, Any]
 
 
 @contextmanager
-def served(**options: Any) -> Iterator[str]:
+def served(*, is_logging: bool = False, **options: Any) -> Iterator[str]:
     """Serves a dashboard in a thread; yields its address."""
     listening = listen("127.0.0.1", 0)
     host, port = listening.getsockname()
-    app = make_app(DashboardOptions(bind=f"{host}:{port}", **options))
-    server = uvicorn.Server(uvicorn.Config(app, log_config=None, timeout_graceful_shutdown=1))
+    server = make_server(DashboardOptions(bind=f"{host}:{port}", **options), is_logging=is_logging)
     thread = threading.Thread(target=server.run, args=([listening],))
     thread.start()
     try:

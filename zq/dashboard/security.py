@@ -18,7 +18,7 @@ from starlette.responses import HTMLResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from zq.dashboard.options import DashboardOptions, is_address
-from zq.dashboard.problems import ProblemError, answer
+from zq.dashboard.problems import ProblemError, answer, problem_of
 
 BODY_BYTES_MAX: Final = 1 << 20
 """Of a request: as much as a payload usually may have."""
@@ -39,6 +39,14 @@ METHODS: Final = ("GET", "HEAD", "POST")
 
 OPEN_PATHS: Final = ("/livez", "/readyz")
 """For what watches processes: they tell nothing but that, and need no token."""
+
+PAGES_OF_OTHERS: Final = ("/", *OPEN_PATHS)
+"""Where links of other pages may lead. What else such a page has its reader's browser ask for, it cannot read; but it
+could hold all event streams, and have the coordinator look through its tasks.
+"""
+
+ELSEWHERE: Final = ("cross-site", "same-site")
+"""What browsers say of requests that pages of others make, in the header Sec-Fetch-Site."""
 
 COOKIE_SECONDS: Final = 30 * 86_400
 
@@ -83,8 +91,8 @@ class Gatekeeper:
             if early is None:
                 await self._app(scope, limited(receive, BODY_BYTES_MAX), send_guarded)
                 return
-        except ProblemError as problem:
-            early = answer(problem)
+        except Exception as error:
+            early = answer(problem_of(error))
         await early(scope, receive, send_guarded)
 
     def _check(self, scope: Scope) -> Response | None:
@@ -100,6 +108,8 @@ class Gatekeeper:
                 return refused
         if method == "POST":
             self._check_post(headers, host)
+        elif path not in PAGES_OF_OTHERS and headers.get("sec-fetch-site") in ELSEWHERE:
+            raise ProblemError(403, "cross-origin", "pages elsewhere may lead to this dashboard, and ask it nothing")
         return None
 
     def _check_host(self, headers: Headers) -> str:
@@ -141,7 +151,7 @@ class Gatekeeper:
 
     def _check_post(self, headers: Headers, host: str) -> None:
         site, origin = headers.get("sec-fetch-site"), headers.get("origin")
-        is_ours = site in (None, "same-origin") and (origin is None or urlsplit(origin).netloc.lower() == host)
+        is_ours = site in (None, "same-origin") and (origin is None or _place_in(origin) == host)
         if not is_ours:
             raise ProblemError(403, "cross-origin", "expected a request of this dashboard's own pages")
         if self._is_read_only:
@@ -182,6 +192,14 @@ def _name_in(host: str) -> str:
         return urlsplit(f"//{host}").hostname or ""
     except ValueError:
         return ""
+
+
+def _place_in(origin: str) -> str | None:
+    """Returns the host and port in a header Origin; None when it has none."""
+    try:
+        return urlsplit(origin).netloc.lower() or None
+    except ValueError:
+        return None
 
 
 def _cookie(headers: Headers, name: str) -> str:

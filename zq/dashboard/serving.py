@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
+import logging
 import signal
 import socket
 from collections.abc import Callable
 from types import FrameType
+from typing import Final
 
 import uvicorn
 
 from zq.dashboard.app import make_app
+from zq.dashboard.connections import CONNECTIONS_MAX, IDLE_SECONDS, OnceInAWhile, PatientProtocol, WithoutQuery
 from zq.dashboard.options import DashboardOptions
 
-CONNECTIONS_MAX = 400
-"""Connections at a time, event streams included; more are answered 503."""
-
-KEEP_ALIVE_SECONDS = 15
 END_SECONDS = 2
 
 
@@ -35,23 +34,35 @@ def serve(options: DashboardOptions, *, is_logging: bool = False, on_ready: Call
     try:
         host, port = listening.getsockname()[:2]
         on_ready(f"http://{f'[{host}]' if ':' in host else host}:{port}/")
-        config = uvicorn.Config(
-            make_app(options),
-            access_log=is_logging,
-            log_config=None,
-            log_level="warning" if not is_logging else "info",
-            server_header=False,
-            proxy_headers=False,
-            limit_concurrency=CONNECTIONS_MAX,
-            timeout_keep_alive=KEEP_ALIVE_SECONDS,
-            timeout_graceful_shutdown=END_SECONDS,
-            lifespan="on",
-            ws="none",
-        )
-        uvicorn.Server(config).run(sockets=[listening])
+        make_server(options, is_logging=is_logging).run(sockets=[listening])
     finally:
         signal.signal(signal.SIGTERM, before)
         listening.close()
+
+
+def make_server(options: DashboardOptions, *, is_logging: bool = False) -> uvicorn.Server:
+    """Returns what serves a dashboard on sockets that it is given."""
+    logging.getLogger("uvicorn.access").addFilter(_WITHOUT_QUERY)
+    logging.getLogger("uvicorn.error").addFilter(_ONCE_IN_A_WHILE)
+    config = uvicorn.Config(
+        make_app(options),
+        http=PatientProtocol,
+        access_log=is_logging,
+        log_config=None,
+        log_level="warning" if not is_logging else "info",
+        server_header=False,
+        proxy_headers=False,
+        limit_concurrency=CONNECTIONS_MAX,
+        timeout_keep_alive=IDLE_SECONDS,
+        timeout_graceful_shutdown=END_SECONDS,
+        lifespan="on",
+        ws="none",
+    )
+    return uvicorn.Server(config)
+
+
+_WITHOUT_QUERY: Final = WithoutQuery()
+_ONCE_IN_A_WHILE: Final = OnceInAWhile()
 
 
 def _end(number: int, frame: FrameType | None) -> None:  # the signature of signal handlers
