@@ -86,6 +86,10 @@ class Browser:
     def run(self, script: str, *arguments: Any) -> Any:
         return self.driver.execute_script(script, *arguments)
 
+    def run_async(self, script: str, *arguments: Any) -> Any:
+        """Runs a script that calls its last argument with what it returns."""
+        return self.driver.execute_async_script(script, *arguments)
+
     def text(self, css: str = "main") -> str:
         """Returns what is shown of the first element, or nothing."""
         script = "const one = document.querySelector(arguments[0]); return one?.innerText ?? one?.textContent ?? ''"
@@ -196,18 +200,19 @@ class Browser:
             if urlsplit(url).scheme in ("http", "https", "ws", "wss", "ftp") and urlsplit(url).hostname not in local
         ]  # fmt: skip
 
-    def offences(self) -> list[str]:
-        """Returns what axe-core finds that is serious or critical, one line for each element."""
+    def offences(self, *rules: str) -> list[str]:
+        """Returns what axe-core finds that is serious or critical, a line for each element; by all rules or some."""
         import axe_core_python
 
         source = (Path(axe_core_python.__file__).parent / "axe.min.js").read_text(encoding="utf-8")
         if not self.run("return Boolean(window.axe)"):
             self.driver.execute_cdp_cmd("Runtime.evaluate", {"expression": source})
         script = """
-            const done = arguments[arguments.length - 1];
-            axe.run(document, {resultTypes: ["violations"]}).then(
+            const [rules, done] = arguments;
+            const only = rules.length ? {runOnly: {type: "rule", values: rules}} : {};
+            axe.run(document, {resultTypes: ["violations"], ...only}).then(
               ({violations}) => done(violations.filter(({impact}) => impact === "serious" || impact === "critical")
                 .flatMap(({id, nodes}) => nodes.map(({html, failureSummary}) => `${id}: ${html.slice(0, 160)} ${failureSummary.slice(0, 200)}`))),
               (error) => done([String(error)]));"""
-        found: list[str] = self.driver.execute_async_script(script)
+        found: list[str] = self.run_async(script, list(rules))
         return found

@@ -53,6 +53,11 @@ function App() {
     }
     isFirst.current = false;
   }, [address]);
+  useEffect(() => {
+    showPlace();
+    addEventListener("resize", showPlace);
+    return () => removeEventListener("resize", showPlace);
+  }, [route.page]);
   return html`
     <a class="skip" href="#main" onClick=${(event) => (event.preventDefault(), main.current.focus())}>Skip to the page</a>
     <div class="frame">
@@ -71,6 +76,9 @@ function App() {
     </div>
     <${Dialogs} />`;
 }
+
+/** On a phone the names of the pages are a row that is wider than the screen. */
+const showPlace = () => document.querySelector(".rail [aria-current]")?.scrollIntoView({ block: "nearest", inline: "center" });
 
 /** Says since when nobody answers, and that it is tried on. */
 function Banner() {

@@ -32,7 +32,7 @@ export function Queues() {
     { label: "Dead", heading: by("dead", "Dead"), isNumber: true, cell: (row) => html`<span class=${row.dead ? "bad" : ""}>${count(row.dead)}</span>` },
     { label: "In/s", isNumber: true, cell: (row) => rate(row.rates?.in) },
     { label: "Out/s", heading: by("out", "Out/s"), isNumber: true, cell: (row) => rate(row.rates?.out) },
-    { label: "Out, last 30 s", isWide: true, cell: (row) => html`<${Spark} values=${row.spark} />` },
+    { label: "Last 30 s", isWide: true, cell: (row) => html`<${Spark} values=${row.spark} />` },
     { label: "Oldest", heading: by("oldest", "Oldest"), isNumber: true, cell: (row) => (row.oldest_time ? duration(Math.max(0, Math.floor(now() - row.oldest_time))) : "–") },
     { label: "Workers", isNumber: true, cell: (row) => html`<span class=${!row.workers && row.waiting ? "warn" : ""}>${count(row.workers)}</span>` },
     { label: "Actions", isHidden: true, isEnd: true, isWide: true, cell: (row) => html`<${QueueActions} row=${row} done=${reload} isShort />` },

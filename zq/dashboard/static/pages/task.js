@@ -1,6 +1,6 @@
 // One task: its life as a timeline, its attempts, what it carries, and why it does not run.
 import { path, post } from "../api.js";
-import { duration, many, moment } from "../format.js";
+import { duration, moment } from "../format.js";
 import { useFetch } from "../fetching.js";
 import { html, useEffect, useState } from "../html.js";
 import { now, onEvents, useLive } from "../live.js";
@@ -51,7 +51,7 @@ const About = ({ task }) => html`<section class="card" aria-labelledby="about"><
     ["queue", html`<${QueueLink} name=${task.queue} />`],
     ["priority", task.priority],
     ["key", task.key],
-    ["attempts", task.attempts === null ? null : `${many(task.attempts, "start")} failed or lost, ${task.failures ?? 0} of them failed`],
+    ["attempts", task.attempts === null ? null : attempts(task)],
     ["worker", task.worker && html`<a class="any" href=${link("workers", task.worker)}>${task.worker}</a>`],
     ["progress", typeof task.progress === "number" ? `${Math.round(task.progress * 100)} %` : null],
     ["place", task.position],
@@ -62,6 +62,13 @@ const About = ({ task }) => html`<section class="card" aria-labelledby="about"><
     ["headers", task.headers && Object.keys(task.headers).length ? html`<code>${JSON.stringify(task.headers)}</code>` : null],
   ]} />
 </section>`;
+
+/** How many attempts ended without success, and how. */
+function attempts({ attempts: ended, failures }) {
+  if (!ended) return "none has failed";
+  const failed = failures ?? 0;
+  return [failed && `${failed} failed`, ended > failed && `${ended - failed} lost with workers`].filter(Boolean).join(", ");
+}
 
 /** It is kept until a task has ended, or with the dead: of others it is not even asked for. */
 function Payload({ id, state }) {

@@ -107,7 +107,7 @@ export function TaskTable({ rows, chosen = null, choose = null, empty = "None.",
     { label: "Attempts", isNumber: true, cell: ({ attempts }) => attempts ?? 0 },
     rows.some(({ key }) => key) && { label: "Key", cell: ({ key }) => html`<span class="any">${key ?? "–"}</span>` },
     rows.some(({ worker }) => worker) && { label: "Worker", cell: ({ worker }) => html`<span class="any">${worker ?? "–"}</span>` },
-    rows.some(detail) && { label: "More", isWide: true, cell: (row) => html`<span class="any soft">${detail(row)}</span>` },
+    rows.some(detail) && { label: "More", isWide: true, cell: (row) => detail(row) && html`<span class="any soft">${detail(row)}</span>` },
   ].filter(Boolean);
   return html`<${Table} caption="Tasks" columns=${columns} rows=${rows} by=${({ id }) => id} empty=${empty} />`;
 }

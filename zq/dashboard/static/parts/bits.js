@@ -23,7 +23,8 @@ export const Tile = ({ name, value, more = null, href = null, tone = "" }) => {
 /** A time as how long ago it was, with the date on hovering. */
 export const Ago = ({ time, ahead = false }) => {
   if (time === null || time === undefined) return html`<span class="soft">–</span>`;
-  const away = now() - time;
+  const left = now() - time;
+  const away = ahead ? left : Math.max(0, left); // what has happened is not still to come because of a second's rounding
   const text = away >= 0 ? `${duration(Math.max(1, Math.floor(away)))} ago` : `in ${duration(Math.max(1, Math.ceil(-away)))}`;
   return html`<time dateTime=${new Date(time * 1000).toISOString()} title=${moment(time)}>${ahead && away > 0 ? "now" : text}</time>`;
 };

@@ -5,6 +5,7 @@ import { html, useEffect, useRef, useState } from "../html.js";
 
 const FONT = '12px system-ui, -apple-system, "Segoe UI", Roboto, "DejaVu Sans", sans-serif';
 const HEIGHT = 190;
+const LEAST_SECONDS = 60; // of a chart's width
 
 const colour = (name) => getComputedStyle(document.documentElement).getPropertyValue(`--${name}`).trim();
 
@@ -14,10 +15,11 @@ const colour = (name) => getComputedStyle(document.documentElement).getPropertyV
  * @param data [times, values of each series ...]; null is a gap
  * @param series [{label, tone (a colour of base.css), isFilled, dash}]
  * @param isStacked each series stands on the one before
+ * @param none what is said in the place of lines when there is no value at all
  * @param format of a value, as text
  * @param tick the same, beside the axis
  */
-export function Chart({ title, unit = "", data, series, isStacked = false, format = String, tick = format }) {
+export function Chart({ title, unit = "", data, series, isStacked = false, none = "Nothing is known of this time yet.", format = String, tick = format }) {
   const place = useRef(null);
   const plot = useRef(null);
   const [at, setAt] = useState(null);
@@ -44,6 +46,7 @@ export function Chart({ title, unit = "", data, series, isStacked = false, forma
   const index = at !== null && at <= last ? at : last;
   const value = (i) => (index < 0 ? null : data[i + 1][index]);
   const text = series.map(({ label }, i) => `${label} ${value(i) === null || value(i) === undefined ? "none" : format(value(i))}`).join(", ");
+  const isEmpty = data.slice(1).every((values) => values.every((one) => one === null || one === undefined));
   return html`<figure class="card chart">
     <div class="chart-head">
       <h2>${title}${unit && html` <span class="soft small">${unit}</span>`}</h2>
@@ -52,7 +55,7 @@ export function Chart({ title, unit = "", data, series, isStacked = false, forma
         <li class="mono">${at === null || index < 0 ? "" : clock(data[0][index])}</li>
       </ul>
     </div>
-    <div class="canvas" ref=${place} role="img" aria-label=${`${title}, last: ${text}`}></div>
+    <div class="canvas"><div ref=${place} role="img" aria-label=${`${title}, last: ${text}`}></div>${isEmpty && html`<p class="none">${none}</p>`}</div>
   </figure>`;
 }
 
@@ -64,7 +67,7 @@ function options(width, series, isStacked, latest, setAt) {
     legend: { show: false },
     cursor: { y: false, points: { size: 6 }, drag: { x: false, y: false } },
     padding: [8, 8, 0, 0],
-    scales: { x: { time: true, range: (_, low, high) => (low === null ? [now() - 60, now()] : high - low < 10 ? [high - 10, high] : [low, high]) }, y: { range: (_, low, high) => [0, high > 0 ? high * 1.08 : 1] } },
+    scales: { x: { time: true, range: () => reach(latest.current.data[0]) }, y: { range: (_, low, high) => [0, high > 0 ? high * 1.08 : 1] } },
     axes: [
       { ...axis, grid: { show: false }, values: (_, splits, __, ___, step) => splits.map((split) => label(split, step)), space: 70, size: 28 },
       { ...axis, values: (_, splits) => splits.map((split) => latest.current.tick(split)), space: 38, size: widest },
@@ -89,9 +92,23 @@ function line({ tone, isFilled, dash }) {
     width: 1.6,
     fill: isFilled ? colour(tone) + (isFilled === "full" ? "" : "22") : undefined,
     dash,
-    points: { show: false },
+    points: { show: false, size: 4, fill: colour(tone), filter: alone },
     spanGaps: false,
   };
+}
+
+/** From the first time to the last one, a minute at least: uPlot would show years around a single time. */
+function reach(times) {
+  const last = times.at(-1) ?? now();
+  return [Math.min(times[0] ?? last, last - LEAST_SECONDS), last];
+}
+
+/** The places of values without a neighbour: no line goes through them, so they are shown as points. */
+function alone(made, index) {
+  const values = made.data[index];
+  const isThere = (i) => values[i] !== null && values[i] !== undefined;
+  const found = [...values.keys()].filter((i) => isThere(i) && !isThere(i - 1) && !isThere(i + 1));
+  return found.length ? found : null;
 }
 
 /** Each series on top of those before it. */

@@ -100,8 +100,8 @@ export function Charts({ points, isWhole = false }) {
   return html`<div class="grid">
     <${Chart} title="In and out" unit="tasks a second" data=${data.rates} series=${RATES} format=${rate} tick=${plain} />
     <${Chart} title="Depth" unit="tasks by state" data=${data.depth} series=${DEPTH} isStacked format=${count} tick=${plain} />
-    <${Chart} title="Wait" unit="until a worker has it" data=${data.wait} series=${TIMES} format=${duration} />
-    <${Chart} title="Run" unit="until it ends" data=${data.run} series=${TIMES} format=${duration} />
+    <${Chart} title="Wait" unit="until a worker has it" data=${data.wait} series=${TIMES} none="No worker has taken a task in this time." format=${duration} />
+    <${Chart} title="Run" unit="until it ends" data=${data.run} series=${TIMES} none="No task has ended in this time." format=${duration} />
     ${isWhole && html`<${Chart} title="Oldest waiting" unit="age of it" data=${data.oldest} series=${OLDEST} format=${duration} />
       <${Chart} title="Commits" unit="to the disk, a second" data=${data.commits} series=${COMMITS} format=${rate} tick=${plain} />`}
   </div>`;

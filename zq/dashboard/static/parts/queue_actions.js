@@ -1,6 +1,6 @@
 // What can be done with a queue, with counts and a question before anything is destroyed.
 import { path, post } from "../api.js";
-import { many } from "../format.js";
+import { count, many } from "../format.js";
 import { html } from "../html.js";
 import { mayAct } from "../session.js";
 import { ask, attempt, tell } from "./dialogs.js";
@@ -16,8 +16,8 @@ export async function pauseOrResume(row, done) {
   done?.();
 }
 
-async function drain(name, done) {
-  const text = "It accepts nothing new and runs empty, until it is resumed.";
+async function drain({ name, waiting = 0, leased = 0 }, done) {
+  const text = `It accepts nothing new and runs empty, until it is resumed. ${many(waiting, "task")} wait${waiting === 1 ? "s" : ""} in it, and ${count(leased)} ${leased === 1 ? "runs" : "run"}.`;
   if (await ask({ title: `Drain ${name}?`, text, verb: "Drain" })) {
     await attempt(() => deed(name, "drain"), `Draining ${name}.`);
     done?.();
@@ -59,7 +59,7 @@ export function QueueActions({ row, done, isShort = false }) {
   const isHeld = isPaused(row) || isDraining(row);
   return html`<div class="row">
     <button class=${size} type="button" onClick=${() => pauseOrResume(row, done)} aria-label=${`${isHeld ? "Resume" : "Pause"} ${row.name}`}>${isHeld ? "Resume" : "Pause"}</button>
-    ${!isShort && html`<button type="button" onClick=${() => drain(row.name, done)}>Drain</button>`}
+    ${!isShort && html`<button type="button" onClick=${() => drain(row, done)}>Drain</button>`}
     <button class=${`danger ${size}`} type="button" onClick=${() => purge(row.name, done)} aria-label=${`Purge ${row.name}`}>Purge</button>
     ${!isShort && html`<button class="danger" type="button" onClick=${() => remove(row, done)}>Delete</button>`}
   </div>`;

@@ -3,12 +3,14 @@ import { path } from "../api.js";
 import { useFetch } from "../fetching.js";
 import { html } from "../html.js";
 import { link } from "../route.js";
+import { Missing } from "./bits.js";
 import { Graph } from "./graph.js";
 
 const TONES = { done: "good", leased: "accent", open: "accent", dead: "bad", failed: "bad", cancelled: "warn", expired: "warn" };
 
 export function TaskGraph({ id, isOver, isAlone = false }) {
-  const { data } = useFetch(path("graph", id), isOver ? 30 : 2);
+  const { data, error } = useFetch(path("graph", id), isOver ? 30 : 2);
+  if (!data && isAlone) return html`<section class="card" aria-label="What it belongs to"><${Missing} error=${error} what="what it belongs to" /></section>`;
   if (!data || (!isAlone && data.nodes.length < 2)) return null;
   const nodes = data.nodes.map((node) => ({
     id: node.id,
