@@ -1,6 +1,6 @@
 """The site: `python -m sphinx -W -b html docs site`, with the extra `docs`.
 
-Pages are Markdown, which is read as files, too; so links to files outside of this folder become plain text here. What
+Pages are Markdown, which is read as files, too; so links to code become plain text here. What
 is said of names and commands comes from docstrings and help texts, by `docs/reference/generate.py`.
 """
 
@@ -28,6 +28,9 @@ html_theme = "furo"
 html_title = f"zq {version}"
 html_copy_source = False
 html_theme_options: dict[str, Any] = {"footer_icons": []}
+html_static_path = ["style"]
+html_css_files = ["wide.css"]
+pygments_dark_style = "github-dark"  # the theme's own underlines the names of modules
 
 default_role = "code"  # docstrings put names into single backticks
 highlight_language = "none"
@@ -38,14 +41,19 @@ autodoc_member_order = "bysource"
 autodoc_typehints = "signature"
 autodoc_class_signature = "separated"
 
-_OUTSIDE = re.compile(
-    r"(?<!!)\[([^\]]*)\]\((?:\.\./)+(?:zq|patterns|tests|examples|benchmarks|docs|README\.md|CHANGELOG\.md)[^)]*\)"
-)
+_OUTSIDE = re.compile(r"(?<!!)\[([^\]]*)\]\((?:\.\./)+(?:zq|patterns|tests|examples|benchmarks|docs)/[^)]*\)")
+
+_ABOVE = re.compile(r"\]\((?:\.\./)+(README|CHANGELOG)\.md")
+
+_ADDRESS = re.compile(r"(?<![`\w\"'])((?:tcp|ipc)://[^\s`\"',;)]*[\w*\]])")
+"""An address in a sentence, which would become a link."""
 
 _FOLDER = re.compile(r"(?<!!)\[([^\]]*)\]\((?!https?:)[^)\s]*/\)")
 
 
-def _without_links_outside(_app: Any, _name: str, source: list[str]) -> None:
+def _without_links_outside(_app: Any, name: str, source: list[str]) -> None:
+    up = "../" * name.count("/")
+    source[0] = _ABOVE.sub(lambda found: f"]({up}reference/generated/{found[1].lower()}.md", source[0])
     source[0] = _FOLDER.sub(r"\1", _OUTSIDE.sub(r"\1", source[0]))
 
 
@@ -55,6 +63,7 @@ def _with_the_words_of_its_twin(_app: Any, what: str, name: str, _found: Any, _o
         lines[0] = lines[0].replace(": ", " - ")  # or napoleon takes what stands before it for a type
     if (twin := generate.twin_of(name, "\n".join(lines))) is not None:
         lines[:] = [*twin.splitlines(), ""]
+    lines[:] = [_ADDRESS.sub(r"``\1``", line) for line in lines]
 
 
 def _generate(_app: Any) -> None:

@@ -1,14 +1,20 @@
 """Writes the reference: a page of Python names from the docstrings, one of commands from the help texts.
 
+The README and the changelog, which stand above this folder, become pages as well, with links that lead there.
 `python docs/reference/generate.py` writes what the site does at each build, into docs/reference/generated.
 """
 
 from __future__ import annotations
 
+import ast
+import dataclasses
 import inspect
 import re
+import textwrap
 from collections.abc import Iterator
+from itertools import pairwise
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import typer
@@ -16,6 +22,8 @@ import typer
 import patterns
 import zq
 from zq.cli.app import app
+
+ROOT = Path(__file__).parents[2]
 
 GROUPS = {
     "client": "Clients",
@@ -62,7 +70,7 @@ def _noun(name: str) -> str:
 def pages() -> dict[str, list[str]]:
     """Returns the public names by page, as they are imported."""
     found: dict[str, list[str]] = {group: [] for group in GROUPS}
-    for name in sorted(dir(zq)):
+    for name in sorted(dir(zq), key=lambda name: (name.removeprefix("Async"), name.startswith("Async"))):
         if not name.startswith("_"):
             found[group_of(name, getattr(zq, name))].append(f"zq.{name}")
     found["patterns"] = [f"patterns.{name}" for name in sorted(dir(patterns)) if not name.startswith("_")]
@@ -74,15 +82,58 @@ def python_page(title: str, names: list[str]) -> str:
     parts = [title, "=" * len(title), ""]
     for name in names:
         package, _, attribute = name.rpartition(".")
-        found = getattr(zq if package == "zq" else patterns, attribute)
-        directive = "autoclass" if inspect.isclass(found) else "autofunction" if callable(found) else "autodata"
-        parts += [f".. {directive}:: {name}"]
-        if directive == "autoclass":
+        home = zq if package == "zq" else patterns
+        found = getattr(home, attribute)
+        if not (inspect.isclass(found) or inspect.isroutine(found)):
+            parts += _data(home, attribute, found)
+            continue
+        parts += [f".. {'autoclass' if inspect.isclass(found) else 'autofunction'}:: {name}"]
+        if inspect.isclass(found):
             parts += ["   :members:"]
             if not issubclass(found, BaseException):
                 parts += ["   :inherited-members: Exception, Mapping, Executor, dict, tuple, object"]
+            parts += _fields(found)
         parts += [""]
     return "\n".join(parts)
+
+
+def _data(home: ModuleType, name: str, value: Any) -> list[str]:
+    """Returns the entry of a constant, or of a name for annotations: its value, and what stands below it."""
+    shown = repr(value).replace("typing.", "")
+    return [f".. py:data:: {home.__name__}.{name}", f"   :value: {shown}", "", f"   {said_of(home, name)}", ""]
+
+
+def said_of(home: ModuleType, name: str) -> str:
+    """Returns the docstring that stands below a name in the module of a package that makes it."""
+    statements: list[ast.stmt] = []
+    for path in Path(inspect.getfile(home)).parent.rglob("*.py"):
+        text = path.read_text(encoding="utf-8")
+        if re.search(rf"^{name}\b.* = ", text, re.MULTILINE):
+            statements = ast.parse(text).body
+            break
+    for made, said in pairwise(statements):
+        targets = made.targets if isinstance(made, ast.Assign) else [getattr(made, "target", None)]
+        if any(isinstance(one, ast.Name) and one.id == name for one in targets) and isinstance(said, ast.Expr):
+            return " ".join(ast.literal_eval(said.value).split())
+    return ""
+
+
+def _fields(found: type[Any]) -> list[str]:
+    """Returns the fields of a value with the comments beside them, where its docstring does not tell of them."""
+    if (
+        not dataclasses.is_dataclass(found)
+        or "Attributes:" in (found.__doc__ or "")
+        or "Args:" in (found.__doc__ or "")
+    ):
+        return []
+    lines = textwrap.dedent(inspect.getsource(found)).splitlines()
+    listed = []
+    for one in ast.walk(ast.parse("\n".join(lines))):
+        if isinstance(one, ast.AnnAssign) and isinstance(one.target, ast.Name) and not one.target.id.startswith("_"):
+            _, _, comment = lines[(one.end_lineno or 0) - 1].partition("  # ")
+            kind = ast.unparse(one.annotation)
+            listed += [f"   - ``{one.target.id}``: ``{kind}``{' - ' if comment else ''}{_plain(comment)}"]
+    return ["", *listed] if listed else []
 
 
 def twin_of(name: str, text: str) -> str | None:
@@ -97,7 +148,7 @@ def twin_of(name: str, text: str) -> str | None:
         return None
     if text.startswith("As "):
         return said
-    _, _, rest = said.partition("\n")
+    _, _, rest = said.partition("\n\n")  # what it does may need more than a line
     return f"{text.strip()}\n\n{rest.strip()}" if rest.strip() else None
 
 
@@ -140,9 +191,19 @@ def _said(text: str | None) -> list[str]:
     """Returns a help text as lines of paragraphs; what reStructuredText would take for its own is escaped."""
     plain = inspect.cleandoc(text or "").replace("\b", "")
     plain = re.sub(r"\[/?(?:bold|dim|italic|cyan|green|yellow|red|code)[^\]]*\]", "", plain)
-    parts = re.split(r"(`[^`\n]*`)", plain.replace("\\", "\\\\"))
-    shown = (part if part.startswith("`") else re.sub(r"([*_|<>])", r"\\\1", part) for part in parts)
-    return [f"| {line}" if line.startswith(" ") else line for line in "".join(shown).splitlines()] + [""]
+    return [f"| {line}" if line.startswith(" ") else line for line in _plain(plain).splitlines()] + [""]
+
+
+def _plain(text: str) -> str:
+    """Returns a text with what reStructuredText would take for its own escaped, but for names in backticks."""
+    parts = re.split(r"(`[^`\n]*`)", text.replace("\\", "\\\\"))
+    return "".join(part if part.startswith("`") else re.sub(r"([*_|<>])", r"\\\1", part) for part in parts)
+
+
+def from_above(name: str) -> str:
+    """Returns a page of the folder above this one, with its links as they are from the generated folder."""
+    text = (ROOT / name).read_text(encoding="utf-8")
+    return re.sub(r"\]\(docs/", "](../../", text).replace("](CHANGELOG.md)", "](changelog.md)")
 
 
 def write(folder: Path) -> None:
@@ -150,6 +211,7 @@ def write(folder: Path) -> None:
     folder.mkdir(exist_ok=True)
     texts = {f"{group}.rst": python_page(GROUPS[group], names) for group, names in pages().items()}
     texts["commands.rst"] = command_page()
+    texts |= {f"{name.lower()}.md": from_above(f"{name}.md") for name in ("README", "CHANGELOG")}
     for name, text in texts.items():
         path = folder / name
         if not path.exists() or path.read_text(encoding="utf-8") != text:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import importlib.util
+import inspect
 import re
+import subprocess
 import sys
 from pathlib import Path
 from types import ModuleType
@@ -12,7 +14,7 @@ import pytest
 
 import patterns
 import zq
-from tests.docs.pages import ROOT
+from tests.docs.pages import ROOT, links_of
 
 DOCS = ROOT / "docs"
 
@@ -79,3 +81,62 @@ def test_docstrings_of_the_async_client_begin_with_what_they_do() -> None:
     found = {name: getattr(zq.AsyncClient, name).__doc__ for name in vars(zq.AsyncClient) if not name.startswith("_")}
 
     assert [name for name, text in found.items() if text.startswith("As ")] == []
+
+
+def test_twin_has_the_words_of_a_first_sentence_of_two_lines_once(generate: ModuleType) -> None:
+    said = generate.twin_of("zq.AsyncClient.publish_many", zq.AsyncClient.publish_many.__doc__)
+
+    assert said.startswith("Publishes many payloads to one topic; as `zq.Client.publish_many`.\n\nArgs:")
+
+
+def test_constants_and_names_for_annotations_have_their_value_and_their_own_words(generate: ModuleType) -> None:
+    found = {name: getattr(zq, name) for name in dir(zq) if not name.startswith("_")}
+    data = [name for name, value in found.items() if not (inspect.isclass(value) or inspect.isroutine(value))]
+
+    assert {"EVENT_KINDS", "HistoryStep", "StateFilter", "TIME_BOUNDS"} <= set(data)
+    assert [name for name in data if not generate.said_of(zq, name)] == []
+    page = generate.python_page("Values", ["zq.HistoryStep"])
+    assert ".. py:data:: zq.HistoryStep\n   :value: Literal[10, 300]\n\n   Seconds of a step" in page
+
+
+def test_values_have_their_fields_with_the_comments_beside_them(generate: ModuleType) -> None:
+    page = generate.python_page("Values", ["zq.FailureRow"])
+
+    assert "\n   - ``attempt``: ``int`` - that it was, from 1\n" in page
+    assert "\n   - ``is_dead``: ``bool`` - whether it was the last attempt\n" in page
+
+
+@pytest.mark.parametrize("name", ["README", "CHANGELOG"])
+def test_pages_from_above_lead_to_what_is_there(name: str, generate: ModuleType) -> None:
+    text = generate.from_above(f"{name}.md")
+    written = DOCS / "reference" / "generated"
+    links = [target.partition("#")[0] for _, target in links_of(text) if "://" not in target]
+
+    missing = [one for one in links if one and one != "changelog.md" and not (written / one).resolve().exists()]
+    assert missing == []
+
+
+def test_site_builds_without_a_warning(tmp_path: Path) -> None:
+    if importlib.util.find_spec("furo") is None:
+        pytest.skip("the site needs sphinx, myst-parser and furo (the extra `docs`), which are not installed")
+    done = subprocess.run(
+        [
+            sys.executable,
+            "-m",
+            "sphinx",
+            "-W",
+            "-q",
+            "-b",
+            "dummy",
+            "-d",
+            str(tmp_path / "trees"),
+            str(DOCS),
+            str(tmp_path),
+        ],
+        capture_output=True,
+        text=True,
+        timeout=100,
+        check=False,
+    )
+
+    assert (done.returncode, done.stderr) == (0, "")
