@@ -34,7 +34,7 @@ ROOMS: dict[str, str] = {
     "zq.app": "zq.client zq.worker zq.server.calendar zq.core zq.store zq.sessions zq.sockets zq.keys zq.processes zq.handling zq.task zq.submit_options zq.wire zq.errors",
     "zq.executor": "zq.app zq.client zq.worker zq.server zq.processes zq.handling zq.sockets zq.keys zq.task zq.submit_options zq.wire zq.errors",
     "zq.dashboard": "zq.monitor",
-    "zq.telemetry": "zq.app zq.handling zq.task",
+    "zq.telemetry": "zq.app zq.handling zq.task zq.wire",
     "zq.demo": "zq.processes",
     "zq.cli": "zq",
     "zq.__main__": "zq",

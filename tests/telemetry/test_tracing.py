@@ -7,6 +7,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator
+from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ import zq
 
 pytest.importorskip("opentelemetry.sdk", reason="the SDK of OpenTelemetry is missing: pip install opentelemetry-sdk")
 
-from opentelemetry import trace
+from opentelemetry import propagate, trace
 from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.metrics.export import InMemoryMetricReader
 from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
@@ -272,3 +273,83 @@ def test_nothing_of_opentelemetry_is_imported_unasked() -> None:
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
 
     assert done.stdout.strip() == "[]"
+
+
+class Broken:
+    """A propagator, a sampler and a processor of spans that raise wherever they are asked."""
+
+    fields: set[str] = set()
+
+    def fail(self, *arguments: Any, **options: Any) -> Any:
+        raise OSError("the collector is on fire")
+
+    inject = extract = should_sample = on_start = on_end = fail
+
+    def shutdown(self) -> None: ...
+
+
+class Odd(Broken):
+    """A propagator that carries what no task can."""
+
+    def inject(self, carrier: dict[Any, Any], context: Any = None, setter: Any = None) -> None:
+        carrier.update({"traceparent": f"00-{'a' * 32}-{'b' * 16}-01", "number": 5, 7: "name", "n" * 999: "long"})
+        carrier.update({"zq-topic": "mine", "one": "x" * 5000, "empty": "", "baggage": ",".join(["k=vvvv"] * 700)})
+
+    def extract(self, carrier: Any, context: Any = None, getter: Any = None) -> Any:
+        return context
+
+
+def broken_tracing(part: str, monkeypatch: pytest.MonkeyPatch) -> Tracing:
+    broken: Any = Broken()
+    provider = TracerProvider(sampler=broken) if part == "sampler" else TracerProvider()
+    if part == "processor":
+        provider.add_span_processor(broken)
+    if part in ("propagator", "odd headers"):
+        monkeypatch.setattr(propagate, "_HTTP_TEXT_FORMAT", broken if part == "propagator" else Odd())
+    return Tracing(tracer_provider=provider)
+
+
+@pytest.mark.parametrize("part", ["propagator", "sampler", "processor", "odd headers"])
+def test_tools_that_fail_fail_no_task_and_are_told_once_in_a_while(
+    part: str, coordinator: zq.Coordinator, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    tracing = broken_tracing(part, monkeypatch)
+    worker = zq.Worker(coordinator.address, middleware=[tracing])
+
+    @worker.task("orders")
+    def bake(task: zq.Task) -> dict[str, str]:
+        task.forward("boxes", {}, headers={"shop": "north"})
+        return task.headers
+
+    with zq.Client(coordinator.address, middleware=[tracing]) as client, worker:
+        for _ in range(3):
+            headers = client.submit("orders", {}, max_attempts=1, headers={"shop": "north"}).result(PATIENCE)
+        (box,) = client.pull("boxes", wait=PATIENCE)
+        box.done()
+
+    faults = [one.getMessage() for one in caplog.records if one.name.startswith("zq.")]
+    if part == "odd headers":
+        assert headers.keys() == box.headers.keys() == {"shop", "traceparent", "baggage"}
+        assert headers["baggage"] == ",".join(["k=vvvv"] * 585), "members that there is room for, each of them whole"
+        assert faults == []
+    else:
+        assert headers == {"shop": "north"}
+        assert len(faults) == 1
+        assert faults[0].startswith("tracing failed in before_submit (1 times since the last word);")
+        assert "the collector is on fire" in faults[0]
+
+
+def test_context_gives_way_to_the_headers_of_the_task(coordinator: zq.Coordinator, watched: Watched) -> None:
+    full = {f"name-{number}": "text" for number in range(32)}
+    with zq.Client(coordinator.address, middleware=[watched.tracing]) as client:
+        client.submit("orders", {}, headers=full)
+        (task,) = client.pull("orders", wait=PATIENCE)
+        task.done()
+
+    assert task.headers == full
+
+
+def test_tools_find_the_instrumentor_by_its_entry_point() -> None:
+    (found,) = entry_points(group="opentelemetry_instrumentor", name="zq")
+
+    assert found.load() is ZqInstrumentor

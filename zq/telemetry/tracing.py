@@ -8,11 +8,13 @@ be tried again, or be one of a thousand.
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from zq.app.middleware import Middleware
 from zq.handling.hooks import HandlerOutcome, Submission
 from zq.task import TRACE_HEADERS, Task
+from zq.telemetry.harmless import Faults, contained, with_context
 
 try:
     from opentelemetry import context, metrics, propagate, trace
@@ -40,6 +42,9 @@ class Tracing(Middleware):
     What a handler submits or forwards belongs to its span. Metrics: `messaging.client.operation.duration`,
     `messaging.process.duration`, `messaging.client.sent.messages` and `messaging.client.consumed.messages`.
 
+    What its providers and propagators raise is logged, once a minute, and fails nothing; a context that is more than
+    the headers of a task can hold (4,096 characters each) is carried in part.
+
     Where handlers run in child processes, the providers are set in the module that these import.
 
     Args:
@@ -56,6 +61,7 @@ class Tracing(Middleware):
         tracer_provider: trace.TracerProvider | None = None,
         meter_provider: metrics.MeterProvider | None = None,
     ) -> None:
+        self.faults = Faults()
         self._is_parent = is_parent
         self._tracer = trace.get_tracer("zq", tracer_provider=tracer_provider)
         meter = metrics.get_meter("zq", meter_provider=meter_provider)
@@ -69,14 +75,15 @@ class Tracing(Middleware):
 
     # Submitting.
 
+    @contained
     def before_submit(self, submission: Submission) -> None:
         """Begins a span, and puts its context into the headers."""
         attributes = _attributes("send", "send", submission.queue)
         span = self._tracer.start_span(f"send {submission.queue}", kind=SpanKind.PRODUCER, attributes=attributes)
-        headers = submission.options.get("headers") or {}
-        submission.options["headers"] = {**_carried(span), **headers}
         self._sends[id(submission)] = _Running(span, time.monotonic())
+        submission.options["headers"] = with_context(_carried(span), submission.options.get("headers") or {})
 
+    @contained
     def after_submit(self, submission: Submission, receipt: Any, error: BaseException | None) -> None:
         """Ends the span, with the id of the task."""
         running = self._sends.pop(id(submission), None)
@@ -95,6 +102,7 @@ class Tracing(Middleware):
 
     # Handling.
 
+    @contained
     def before_task(self, task: Task) -> None:
         """Begins a span, which is the current one while the handler runs."""
         created = propagate.extract(task.headers, context=context.Context())
@@ -114,6 +122,7 @@ class Tracing(Middleware):
         token = context.attach(trace.set_span_in_context(span, created))
         self._runs[id(task)] = _Running(span, time.monotonic(), token)
 
+    @contained
     def after_task(self, task: Task, outcome: HandlerOutcome, error: BaseException | None) -> None:
         """Ends the span, and hands its context on to what the task forwards."""
         running = self._runs.pop(id(task), None)
@@ -145,21 +154,25 @@ class Tracing(Middleware):
                     known[queue] = alike, _carried(trace.get_current_span())
             self._sent.add(1, _attributes("send", "send", queue))
             assert task.forwards is not None
-            task.forwards[at] = queue, options._replace(headers={**headers, **known[queue][1]}), payload
+            task.forwards[at] = queue, options._replace(headers=with_context(known[queue][1], _own(headers))), payload
         if task.forwards is not None and task.groups:
             own = _carried(trace.get_current_span())
             task.groups[:] = [
-                group._replace(options=group.options._replace(headers={**(group.options.headers or {}), **own}))
+                group._replace(
+                    options=group.options._replace(headers=with_context(own, _own(group.options.headers or {})))
+                )
                 for group in task.groups
             ]
 
     # What the connection does.
 
+    @contained
     def after_receive(self, queue: str, tasks: int, seconds: float) -> None:
         """Makes a span of tasks that came."""
         self._note("receive", queue, tasks, seconds, None)
         self._consumed.add(tasks, _attributes("receive", "receive", queue))
 
+    @contained
     def after_settle(self, queue: str, tasks: int, seconds: float, error: BaseException | None) -> None:
         """Makes a span of ends that were reported."""
         self._note("settle", queue, tasks, seconds, error)
@@ -185,8 +198,13 @@ def _attributes(name: str, kind: str, queue: str, error: BaseException | None = 
     return found
 
 
+def _own(headers: Mapping[str, str]) -> dict[str, str]:
+    """Returns headers without those of a context."""
+    return {name: text for name, text in headers.items() if name not in TRACE_HEADERS}
+
+
 def _carried(span: Span) -> dict[str, str]:
-    """Returns the headers that say to which span something belongs."""
+    """Returns what a propagator says of to which span something belongs."""
     headers: dict[str, str] = {}
     propagate.inject(headers, context=trace.set_span_in_context(span))
     return headers
