@@ -356,8 +356,10 @@ def ready_for_burst(runner: Worker) -> None:
         client.ping()
 
 
-def work_watched(runner: Worker, *, burst: bool, health_file: Path | None = None) -> None:
-    """Runs a worker until it is stopped, with signs of life for the service manager and in a file."""
+def work_watched(runner: Worker, *, burst: bool, health_file: Path | None = None, says: str | None = None) -> None:
+    """Runs a worker until it is stopped, with signs of life for the service manager and in a file; says what it does
+    when it is connected.
+    """
     from zq.processes.pulse import Pulse, ServiceManager
 
     if burst:
@@ -365,7 +367,7 @@ def work_watched(runner: Worker, *, burst: bool, health_file: Path | None = None
     if not runner.handlers:
         raise ValueError(f"worker {runner.name} has no handler; register one with @worker.task(queue)")
     runner.pulse = Pulse(ServiceManager.take(), health_file)
-    takes = f"zq worker {runner.name} takes tasks of {', '.join(runner.handlers)} from {runner.address}"
+    takes = says or f"zq worker {runner.name} takes tasks of {', '.join(runner.handlers)} from {runner.address}"
     runner.on_connected = lambda: _announce(takes)  # what is not let in must not look as if it were
     try:
         runner.run(burst=burst)

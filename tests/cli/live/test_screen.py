@@ -86,8 +86,33 @@ def test_a_worker_counts_down_and_says_what_it_does() -> None:
     text = text_of(TopView(), found, width=160)
 
     assert "gone in 11 s" in line_with("shop-1", text)
-    assert "orders task-9 3 s" in line_with("shop-1", text)
+    assert {"orders", "task-9", "3 s"} <= {one.strip() for one in line_with("shop-1", text).split("  ")}
     assert "drains" in line_with("shop-2", text)
+
+
+def test_eighty_columns_show_what_waits_longest_and_what_workers_do() -> None:
+    task = {"id": "fhx97s-000000f20ca5a66926", "queue": "orders", "started_time": NOW - 3}
+    found = snapshot(
+        status={"waiting": 31, "dead": 7, "leased": 2, "limits": {"gone_after": 15.0}},
+        workers=(worker("vm-11156-ab37e5", held=2, running=1, done=243, tasks=[{**task, "started_time": None}, task]),),
+    )
+    text = text_of(TopView(), found, width=80)
+
+    assert "waiting 31   oldest 1 min 5 s   dead 7" in text
+    assert {"orders", "3 s +1"} <= {one.strip() for one in line_with("vm-11156-ab37e5", text).split("  ")}
+
+
+def test_tasks_of_a_worker_say_their_queue_and_since_when_they_run() -> None:
+    subject = Inspected("worker", "shop-1")
+    tasks = ({"id": "task-9", "queue": "orders", "started_time": NOW - 3}, {"id": "task-10", "queue": "orders"})
+    text = text_of(TopView(subjects=(subject,)), snapshot(detail=Detail(subject, worker("shop-1"), tasks)))
+
+    assert line_with("TASKS", text).split() == ["TASKS", "state", "queue", "runs", "for"]
+    assert line_with("task-9", text).split() == ["task-9", "runs", "orders", "3", "s"]
+
+
+def test_help_fits_eighty_columns() -> None:
+    assert "…" not in text_of(TopView(mode="help"), width=80)
 
 
 def test_failures_say_when_they_are_tried_again() -> None:

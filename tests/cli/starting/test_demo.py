@@ -35,6 +35,18 @@ def test_evening_without_a_crash_ends_after_its_time(tmp_path: Path) -> None:
         assert "The books add up: nothing lost, nothing completed twice." in command.text
 
 
+def test_example_of_older_documents_is_the_same_evening() -> None:
+    example = Path(__file__).parents[3] / "examples" / "pizza"
+    options = ("--orders", "3", "--shops", "1", "--no-crash", "--no-dashboard", "--json", *FREE)
+
+    done = subprocess.run(
+        [sys.executable, str(example), *options], capture_output=True, text=True, timeout=PATIENCE, check=False
+    )
+
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["delivered"] == 3
+
+
 @needs_proc
 def test_killed_demo_leaves_nothing_running(tmp_path: Path) -> None:
     with watched(tmp_path, "demo", *FREE, "--no-dashboard") as command:

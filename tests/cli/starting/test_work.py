@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+import socket
 import sys
 import time
 from collections.abc import Callable
@@ -12,9 +13,11 @@ import pytest
 
 import zq
 from tests.cli.conftest import Invoke
+from tests.cli.starting.watching import watched
 from tests.cli.test_processes import process
 
-PATIENCE = 10.0
+PATIENCE = 60.0
+"""Seconds for anything here; nothing needs a tenth of it."""
 
 STUBBORN = """
 import os, signal, subprocess, sys
@@ -62,6 +65,18 @@ def test_payload_is_standard_input_and_standard_output_is_the_result(client: zq.
         assert result.exit_code == 0, result.stderr
         assert receipt.result(PATIENCE) == '{"pizza":"funghi","größe":1}\norder-1 orders 1 ann {"a": "b"}'
     assert "runs sh -c" in result.stderr
+
+
+def test_nothing_is_said_to_run_before_there_is_a_coordinator(tmp_path: Path) -> None:
+    with socket.socket() as one:
+        one.bind(("127.0.0.1", 0))
+        address = f"tcp://127.0.0.1:{one.getsockname()[1]}"
+    with watched(tmp_path, "work", "orders", "-a", address, "--", "sh", "-c", "cat; true") as command:
+        command.line("no answer yet from", "; trying on")
+        assert " runs " not in command.text
+        with zq.Coordinator(tmp_path / "orders.zq", bind=address):
+            command.line(" runs sh -c 'cat; true' for tasks of orders from ")
+        assert "takes tasks of" not in command.text
 
 
 def test_payload_is_arguments_and_standard_output_is_json(client: zq.Client, invoke: Invoke) -> None:

@@ -36,7 +36,10 @@ def detail_lines(view: TopView, snapshot: Snapshot, width: int, height: int) -> 
     fields = fields[: height - 4 - min(room, max(1, len(detail.tasks)))]
     at = chosen_at(view, detail.tasks)
     first, shown = visible(detail.tasks, at, room)
-    titles, rows = table(_task_columns(snapshot), shown, width)
+    columns = [
+        one for one in _task_columns(snapshot) if any(one.cell(row) != "-" for row in detail.tasks) or not one.weight
+    ]
+    titles, rows = table(columns, shown, width)
     lines_of_tasks = [Line(row, "chosen" if first + place == at else "") for place, row in enumerate(rows)]
     nothing = [] if rows else [Line("  none", "dim")]
     return [*head, *(Line(text) for text in fields), Line(""), Line(titles, "head"), *lines_of_tasks, *nothing]

@@ -5,7 +5,7 @@ Names and texts of others are escaped here, before their width is taken.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from zq.cli.live.columns import Column, Line, fitted, shown_value, table
@@ -23,9 +23,9 @@ HELP = """\
 up, down, j, k     choose           page up, page down, g, G
 tab                the next pane    / filter by name    esc back
 enter              inspect a queue, a worker or a task
-p   pause a queue                   r   resume a queue or worker, retry a dead task
-d   drain a queue or worker (asks)  c   cancel a task (asks)
-?   this help                       q   quit
+p   pause a queue  r   resume a queue or a worker, retry a dead task
+c   cancel a task  d   drain a queue or a worker (c and d ask)
+?   this help      q   quit
 
 In and out are tasks a second, accepted and done. A queue that is paused or
 drains says so. "gone in" counts down to the time at which the tasks of a
@@ -68,8 +68,9 @@ def _head(snapshot: Snapshot, width: int, address: str, away: str | None) -> lis
     counts = [
         f"in {_rate(flow.into)}/s",
         f"out {_rate(flow.out)}/s {sparkline(flow.outs, SPARK_WIDTH)}",
-        *(f"{name} {count(status.get(name, 0))}" for name in ("waiting", "leased", "scheduled", "dead")),
+        f"waiting {count(status.get('waiting', 0))}",
         *([f"oldest {duration(max(0.0, snapshot.time - oldest))}"] if oldest is not None else []),
+        *(f"{name} {count(status.get(name, 0))}" for name in ("dead", "leased", "scheduled")),
     ]
     lines = [Line(_joined(about, width), "title"), Line(_joined(counts, width))]
     lines += [Line(f"! {printable(alert)}", "alert") for alert in alerts_of(snapshot)[:3]]
@@ -215,26 +216,40 @@ def _worker_columns(snapshot: Snapshot) -> list[Column]:
         Column("held", lambda row: count(row.get("held", 0))),
         Column("runs", lambda row: count(row.get("running", 0))),
         Column("done", lambda row: count(row.get("done", 0)), weight=1),
-        Column("does", _does(snapshot), is_right=False, weight=2),
+        Column("does", _first_task(_queue_of), is_right=False, weight=2),
+        Column("task", _first_task(lambda task: str(task.get("id"))), is_right=False, weight=3),
+        Column("for", _busy_for(snapshot), weight=1),
         Column("takes from", lambda row: printable(", ".join(row.get("queues") or ())), is_right=False, weight=4),
         Column("host", lambda row: printable(str(row.get("host") or "-")), is_right=False, weight=5),
         Column("pid", lambda row: shown_value(row.get("pid")), weight=6),
     ]
 
 
-def _does(snapshot: Snapshot) -> Any:
-    def does(row: ShownRow) -> str:
-        tasks = row.get("tasks") or ()
-        running = [one for one in tasks if one.get("started_time")] or list(tasks)
-        if not running:
-            return "-"
-        first = running[0]
-        since = first.get("started_time")
-        time = f" {duration(max(0.0, snapshot.time - since))}" if since else ""
-        more = f" +{len(tasks) - 1}" if len(tasks) > 1 else ""
-        return printable(f"{first.get('queue')} {first.get('id')}{time}{more}")
+def _queue_of(task: ShownRow) -> str:
+    return str(task.get("queue"))
 
-    return does
+
+def _tasks_of(row: ShownRow) -> list[ShownRow]:
+    """Returns what a worker has, what runs first."""
+    return sorted(row.get("tasks") or (), key=lambda task: not task.get("started_time"))
+
+
+def _first_task(text: Callable[[ShownRow], str]) -> Callable[[ShownRow], str]:
+    def cell(row: ShownRow) -> str:
+        tasks = _tasks_of(row)
+        return printable(text(tasks[0])) if tasks else "-"
+
+    return cell
+
+
+def _busy_for(snapshot: Snapshot) -> Callable[[ShownRow], str]:
+    def cell(row: ShownRow) -> str:
+        tasks = _tasks_of(row)
+        since = tasks[0].get("started_time") if tasks else None
+        more = f" +{len(tasks) - 1}" if len(tasks) > 1 else ""
+        return ("-" if since is None else duration(max(0.0, snapshot.time - since))) + more
+
+    return cell
 
 
 def _failure_columns(snapshot: Snapshot) -> list[Column]:

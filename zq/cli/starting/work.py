@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from zq.cli.arguments import Address
-from zq.cli.output import echo, exit_codes
+from zq.cli.output import exit_codes
 from zq.cli.serving import LogLevel, work_watched
 from zq.processes.logs import configure_log
 
@@ -107,15 +107,16 @@ def _run(
     import os
 
     from zq.cli.starting.programs import Programs
+    from zq.cli.starting.suggesting import quoted
     from zq.worker.worker import Worker
 
     programs = Programs(settings)
     worker = Worker(address, name=name, concurrency=concurrency)
     worker.task(queue)(programs.run)
     os.environ["ZQ_ADDRESS"] = worker.address  # where programs submit
-    shown = " ".join(command)
-    echo(f"zq work {worker.name} runs {shown} for tasks of {queue} from {worker.address}", err=True)
+    shown = " ".join(map(quoted, command))
     try:
-        work_watched(worker, burst=burst)
+        says = f"zq work {worker.name} runs {shown} for tasks of {queue} from {worker.address}"
+        work_watched(worker, burst=burst, says=says)
     finally:
         programs.kill_all()
