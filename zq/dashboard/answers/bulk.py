@@ -94,7 +94,7 @@ def _older(value: Any) -> float | None:
         raise invalid(f"expected older as seconds, got {str(value)[:60]!r}") from None
 
 
-class Tally:
+class DeedTally:
     """Counts what a deed has done; when it fails after that, its answer says how much."""
 
     def __init__(self) -> None:
@@ -111,12 +111,12 @@ class Tally:
 
 
 async def _do_all(site: Site, deed: TaskDeed, ids: list[str]) -> int:
-    with Tally() as tally:
+    with DeedTally() as tally:
         await _do_each(site, deed, ids, tally)
     return tally.count
 
 
-async def _do_each(site: Site, deed: TaskDeed, ids: list[str], tally: Tally) -> None:
+async def _do_each(site: Site, deed: TaskDeed, ids: list[str], tally: DeedTally) -> None:
     """Does it to all of a portion, also when one of them fails; raises the first failure."""
     for first in range(0, len(ids), AT_ONCE):
         part = [site.upstream.act(deed(id)) for id in ids[first : first + AT_ONCE]]
@@ -132,7 +132,7 @@ async def _do_found(site: Site, deed: TaskDeed, search: JsonObject, cursor: Any)
     if cursor is not None and not isinstance(cursor, str):
         raise invalid("expected cursor as an earlier answer has it")
     stop_at = time.monotonic() + DEED_SECONDS
-    with Tally() as tally:
+    with DeedTally() as tally:
         while True:
             page = await site.upstream.page("tasks", **search, cursor=cursor, limit=PAGE_ROWS_MAX)
             await _do_each(site, deed, [row["id"] for row in page["rows"]], tally)
@@ -178,7 +178,7 @@ async def purge_dead(site: Site, request: Request) -> JsonObject:
 async def _in_portions(site: Site, portion: Callable[[], Awaitable[int]]) -> JsonObject:
     """Goes on until a portion had nothing to do, or for long enough: `is_least` says that there may be more."""
     stop_at = time.monotonic() + DEED_SECONDS
-    with Tally() as tally:
+    with DeedTally() as tally:
         while True:
             done = await site.upstream.act(portion())
             tally.count += done
