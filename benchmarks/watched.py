@@ -1,5 +1,8 @@
-"""What it costs a coordinator to be watched: the throughput of batches with no browser and with ten, in turns in one
-run of it, and what the coordinator's processor had to do for a task.
+"""What it costs a coordinator to be watched: batches with no browser and with ten, in turns in one run of it.
+
+A coordinator is one thread, so what bounds its throughput is what its processor has to do for a task: that is compared,
+pair by pair, for rates tell as much of what else the machine does, the dashboard's own process among it. Each stretch
+lasts for several looks of the dashboard; a shorter one might have none.
 """
 
 from __future__ import annotations
@@ -18,34 +21,42 @@ from flow import Order, Row, Scale, payload_of, submit
 from rig import Rig, Usage, spawn
 
 BROWSERS = 10
-ROUNDS = 6
-"""Of each of the two, in turns, so that what else the machine does meets both."""
+PAIRS = 6
+"""Of stretches, unwatched and watched, in turns and each first in its turn: what else the machine does meets both."""
 
-BATCH = 100
+BATCHES = (100, 10)
+WARM_UP_TASKS = 20_000
+STRETCH_SECONDS_MIN = 2.0
 PAGE_PATIENCE = 20.0
 
 
 def watched(scale: Scale) -> Iterator[Row]:
-    """Measures unwatched and watched rounds in turns."""
-    order = Order(scale.tasks(1_000_000) // ROUNDS // 1000 * 1000 or 1000, BATCH, payload_of(scale.size))
+    """Measures unwatched and watched stretches in turns, in batches of each size."""
+    for batch in BATCHES:
+        yield _watched_batches(scale, batch)
+
+
+def _watched_batches(scale: Scale, batch: int) -> Row:
+    order = Order(WARM_UP_TASKS, batch, payload_of(scale.size))
     alone: list[Usage] = []
     seen: list[Usage] = []
     with Rig() as rig, dashboard(rig.address) as place:
         rig.add_worker("nothing", *order.queues)
-        done = run_round(rig, order, 0)[1]  # to warm up
-        for _ in range(ROUNDS * scale.repeat):
-            usage, done = run_round(rig, order, done)
-            alone.append(usage)
-            with browsers(place, BROWSERS) as count:
-                wait_for_pulses(count)
-                usage, done = run_round(rig, order, done)
-                seen.append(usage)
+        usage, done = run_round(rig, order, 0)  # to warm up, and to see how many tasks take so long
+        tasks = int(order.tasks / usage.seconds * max(scale.seconds, STRETCH_SECONDS_MIN)) // 1000 * 1000 + 1000
+        order = order._replace(tasks=tasks)
+        for number in range(PAIRS):
+            for is_watched in (False, True) if number % 2 == 0 else (True, False):
+                with browsers(place, BROWSERS if is_watched else 0) as count:
+                    wait_for_pulses(count, BROWSERS if is_watched else 0)
+                    usage, done = run_round(rig, order, done)
+                (seen if is_watched else alone).append(usage)
     base, rate = (median([order.tasks / one.seconds for one in usages]) for usages in (alone, seen))
-    ratio = median([first.seconds / second.seconds for first, second in zip(alone, seen, strict=True)])
+    ratio = median([one.coordinator_cpu / other.coordinator_cpu for one, other in zip(alone, seen, strict=True)])
     cpu = [median([one.coordinator_cpu / order.tasks * 1e6 for one in usages]) for usages in (alone, seen)]
     notes = {"alone tasks/s": base, "coordinator CPU us/task alone": cpu[0], "watched": cpu[1]}
-    name = f"watched by {BROWSERS} browsers, batches of {BATCH}"
-    yield Row(name, rate, "nobody watches", ratio, ">= 0.95", seen[-1], order.tasks, notes)
+    name = f"watched by {BROWSERS} browsers, batches of {batch}"
+    return Row(name, rate, "CPU for a task, unwatched", ratio, ">= 0.95", seen[-1], order.tasks, notes)
 
 
 def run_round(rig: Rig, order: Order, done: int) -> tuple[Usage, int]:
@@ -102,10 +113,10 @@ def browsers(place: tuple[str, int], number: int) -> Iterator[list[int]]:
             one.close()
 
 
-def wait_for_pulses(count: list[int]) -> None:
-    """Returns when each browser has had one: what is measured next is watched."""
+def wait_for_pulses(count: list[int], number: int) -> None:
+    """Returns when each of so many browsers has had one: what is measured next is watched."""
     give_up_at = time.monotonic() + PAGE_PATIENCE
-    while count[0] < BROWSERS:
+    while count[0] < number:
         if time.monotonic() > give_up_at:
-            raise RuntimeError(f"{count[0]} pulses came to {BROWSERS} browsers")
+            raise RuntimeError(f"{count[0]} pulses came to {number} browsers")
         time.sleep(0.01)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import select
@@ -30,10 +31,13 @@ PAGE = re.compile(r"zq dashboard ready on (http://\S+)/")
 
 
 @contextmanager
-def coordinator(tmp_path: Path, *options: str) -> Iterator[subprocess.Popen[str]]:
+def coordinator(tmp_path: Path, *options: str, **environment: str) -> Iterator[subprocess.Popen[str]]:
     command = [sys.executable, "-m", "zq.cli", "coordinator", "--data", str(tmp_path / "d.zq")]
     process = subprocess.Popen(
-        [*command, "--bind", f"ipc://{tmp_path}/socket", *options], stderr=subprocess.PIPE, text=True
+        [*command, "--bind", f"ipc://{tmp_path}/socket", *options],
+        stderr=subprocess.PIPE,
+        text=True,
+        env={**os.environ, **environment},
     )
     try:
         yield process
@@ -94,6 +98,27 @@ def test_dashboard_ends_with_its_coordinator(tmp_path: Path) -> None:
 
     wait_until_gone(pid)
     assert process.returncode == 0
+
+
+def test_environment_reaches_the_dashboard_beside_a_coordinator(tmp_path: Path) -> None:
+    hooks = tmp_path / "hooks.py"
+    hooks.write_text("def hide(value, about):\n    return '[hidden]'\n")
+    variables = {"REDACT": f"{hooks}:hide", "READ_ONLY": "Y", "HOST": "a.example zq.example.org"}
+    environment = {f"ZQ_DASHBOARD_{name}": value for name, value in variables.items()}
+    with coordinator(tmp_path, "--dashboard", "127.0.0.1:0", **environment) as process:
+        page = wait_for_page(process)
+        request = urllib.request.Request(f"{page}/api/v1/session", headers={"host": "zq.example.org"})
+        with urllib.request.urlopen(request, timeout=30) as answer:
+            session = json.loads(answer.read())
+
+    assert (session["redacts"], session["is_read_only"]) == (True, True)
+
+
+def test_variable_that_is_neither_true_nor_false_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ZQ_DASHBOARD_READ_ONLY", "yess")
+
+    with pytest.raises(ValueError, match="expected ZQ_DASHBOARD_READ_ONLY as true or false, got 'yess'"):
+        child.DashboardChild("127.0.0.1:0", None)
 
 
 @linux

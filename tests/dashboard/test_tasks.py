@@ -126,6 +126,31 @@ def test_tasks_are_cancelled_by_their_ids(site: TestClient, client: zq.Client) -
     assert [client.status(id).state for id in ids] == ["cancelled", "cancelled", "waiting"]
 
 
+def test_deed_that_fails_in_the_midst_says_what_was_done(site: TestClient, client: zq.Client) -> None:
+    ids = [client.submit("orders", n).id for n in range(3)]
+
+    answer = site.post("/api/v1/tasks/cancel", json={"ids": [ids[0], "no id", *ids[1:]]})
+    alone = site.post("/api/v1/tasks/cancel", json={"ids": ["no id"]})
+
+    assert answer.status_code == alone.status_code == 400
+    assert answer.json()["error"]["message"].startswith("it was done to 3 before this: expected id of 1 to")
+    assert alone.json()["error"]["message"].startswith("expected id of 1 to")
+    assert [client.status(id).state for id in ids] == ["cancelled"] * 3
+
+
+@pytest.mark.parametrize("path", ["tasks/cancel", "tasks/retry", "dead/purge"])
+@pytest.mark.parametrize("value", [0, None, "no", []])
+def test_dry_run_that_is_neither_true_nor_false_does_nothing(
+    site: TestClient, client: zq.Client, path: str, value: Any
+) -> None:
+    client.dead.bury(client.submit("q", 1).id, "bad")
+    which: Json = {"queue": "q"} if path == "dead/purge" else {"search": {"queue": "q", "state": "dead"}}
+
+    answer = site.post(f"/api/v1/{path}", json={**which, "is_dry_run": value})
+
+    assert (answer.status_code, client.queues.show("q").dead) == (400, 1)
+
+
 def test_what_a_search_finds_is_counted_and_cancelled_in_portions(
     site: TestClient, client: zq.Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -11,6 +11,7 @@ import logging
 import os
 import subprocess
 import threading
+from dataclasses import replace
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any, Final
 
@@ -37,7 +38,7 @@ CHILD_END_PATIENCE: Final = 3.0
 class DashboardChild:
     """Keeps a dashboard running beside a coordinator, from `start` to `stop`.
 
-    Its token, and whether it only shows, are where `zq dashboard` has them: in the environment.
+    Its token, names, function that redacts, and whether it only shows, are in the environment, as for `zq dashboard`.
 
     Args:
         bind: HOST:PORT to listen on.
@@ -91,12 +92,26 @@ class DashboardChild:
 
 
 def options_of(settings: dict[str, Any]) -> DashboardOptions:
-    """Returns the options of the child: what it was told, and the environment; raises ValueError."""
+    """Returns the options of the child, but for the function that redacts, which it loads itself; raises ValueError."""
     from zq.dashboard.options import DashboardOptions
 
-    is_read_only = os.environ.get("ZQ_DASHBOARD_READ_ONLY", "").lower() in ("1", "true", "yes", "on")
-    token = os.environ.get("ZQ_DASHBOARD_TOKEN") or None
-    return DashboardOptions(**settings, token=token, is_read_only=is_read_only)
+    return DashboardOptions(
+        **settings,
+        namespace=os.environ.get("ZQ_NAMESPACE") or None,
+        token=os.environ.get("ZQ_DASHBOARD_TOKEN") or None,
+        hosts=tuple(os.environ.get("ZQ_DASHBOARD_HOST", "").split()),
+        is_read_only=_read_truth("ZQ_DASHBOARD_READ_ONLY"),
+    )
+
+
+def _read_truth(name: str) -> bool:
+    """Returns a variable that is yes or no, as `zq dashboard` reads it; raises ValueError: a guess could let in."""
+    text = os.environ.get(name, "").strip().lower()
+    if text in ("1", "true", "t", "yes", "y", "on"):
+        return True
+    if text in ("", "0", "false", "f", "no", "n", "off"):
+        return False
+    raise ValueError(f"expected {name} as true or false, got {text[:60]!r}")
 
 
 def main() -> None:
@@ -108,4 +123,8 @@ def main() -> None:
     configure_log("warning")
     with exit_codes():
         options = options_of(json.loads(text))
+        if redaction := os.environ.get("ZQ_DASHBOARD_REDACT"):
+            from zq.cli.web.redacting import load_redaction
+
+            options = replace(options, redact=load_redaction(redaction))
         serve(options, on_ready=lambda page: echo(f"zq dashboard ready on {page}", err=True))

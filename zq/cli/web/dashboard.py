@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import os
-import sys
-from collections.abc import Callable
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
 from zq.cli.arguments import Address
 from zq.cli.output import echo, exit_codes
+from zq.cli.web.redacting import load_redaction
 
 NO_DASHBOARD = "the dashboard needs starlette and uvicorn: pip install 'zqkit[dashboard]'"
 
@@ -31,11 +30,11 @@ def dashboard(
     ] = False,
     redact: Annotated[
         str | None,
-        typer.Option(help="Function that payloads, results and errors go through before they are shown, as module:function or path.py:function."),
+        typer.Option(envvar="ZQ_DASHBOARD_REDACT", help="Function that payloads, results and errors go through before they are shown, as module:function or path.py:function."),
     ] = None,
     host: Annotated[
         list[str] | None,
-        typer.Option("--host", help="Name under which browsers may reach it, beside localhost and addresses; repeatable."),
+        typer.Option("--host", envvar="ZQ_DASHBOARD_HOST", help="Name under which browsers may reach it, beside localhost and addresses; repeatable."),
     ] = None,
     access_log: Annotated[bool, typer.Option("--access-log", help="Log each request.")] = False,
     address: Address = None,
@@ -63,7 +62,7 @@ def dashboard(
             token=token or None,
             hosts=tuple(host or ()),
             is_read_only=read_only,
-            redact=None if redact is None else _load(redact),
+            redact=None if redact is None else load_redaction(redact),
         )
         configure_log("info" if access_log else "warning")
 
@@ -75,17 +74,3 @@ def dashboard(
 
 def _remarks(token: str | None, *, is_read_only: bool) -> str:
     return (", read-only" if is_read_only else "") + ("" if token is None else "; it asks for the token")
-
-
-def _load(spec: str) -> Callable[..., Any]:
-    """Loads the function that redacts; raises ValueError."""
-    from zq.processes.references import ModuleFailedError, load_provider, own_folder
-
-    sys.path.insert(0, own_folder())  # as `python -m` does; a console script has its own folder there
-    try:
-        found: Any = load_provider(spec)
-    except ModuleFailedError as error:
-        raise ValueError(f"{spec}: {error}") from error
-    if not callable(found):
-        raise ValueError(f"expected a function at {spec}, got {type(found).__name__}")
-    return found  # type: ignore[no-any-return]

@@ -10,7 +10,7 @@ from typing import Any, Final
 from starlette.requests import Request
 
 import zq
-from zq.dashboard.answers.site import Endpoint, EndpointHandler, Site, body_in, name_in
+from zq.dashboard.answers.site import Endpoint, EndpointHandler, Site, body_in, flag_in, name_in
 from zq.dashboard.problems import invalid
 from zq.dashboard.values import JsonObject, plain
 
@@ -46,7 +46,7 @@ async def purge_queue(site: Site, request: Request) -> JsonObject:
     name, states = name_in(request), body.get("states", ["waiting", "scheduled"])
     if not isinstance(states, list) or not states or any(one not in SWEPT_STATES for one in states):
         raise invalid(f"expected states as a list of {', '.join(SWEPT_STATES)}")
-    if _flag(body, "is_dry_run"):
+    if flag_in(body, "is_dry_run"):
         row = await site.upstream.query("queue", queue=name)
         counted = [one for one in states if not (one == "parked" and "waiting" in states)]  # those are among these
         return {"count": sum(row[state] for state in set(counted))}
@@ -56,15 +56,8 @@ async def purge_queue(site: Site, request: Request) -> JsonObject:
 async def delete_queue(site: Site, request: Request) -> JsonObject:
     """Forgets a queue; one that is not empty only with `may_purge`."""
     body = await body_in(request, "may_purge")
-    call = site.upstream.client.queues.delete(name_in(request), may_purge=_flag(body, "may_purge"))
+    call = site.upstream.client.queues.delete(name_in(request), may_purge=flag_in(body, "may_purge"))
     return {"is_deleted": await site.upstream.act(call)}
-
-
-def _flag(body: JsonObject, name: str) -> bool:
-    value = body.get(name, False)
-    if type(value) is not bool:
-        raise invalid(f"expected {name} as true or false, got {str(value)[:60]!r}")
-    return value
 
 
 # Workers.
@@ -91,7 +84,7 @@ async def _steer(site: Site, name: str, action: str, size: Any) -> JsonObject:
             if type(size) is not int:
                 raise invalid(f"expected size as a number of processes or threads, got {str(size)[:60]!r}")
             call = workers.resize(name, size)
-    return plain(await site.upstream.call(call))  # type: ignore[no-any-return]
+    return site.redactor.row(plain(await site.upstream.call(call)))
 
 
 # Schedules.
@@ -99,12 +92,12 @@ async def _steer(site: Site, name: str, action: str, size: Any) -> JsonObject:
 
 async def pause_schedule(site: Site, request: Request) -> JsonObject:
     await body_in(request)
-    return plain(await site.upstream.call(site.upstream.client.schedules.pause(name_in(request))))  # type: ignore[no-any-return]
+    return await _schedule(site, site.upstream.client.schedules.pause(name_in(request)))
 
 
 async def resume_schedule(site: Site, request: Request) -> JsonObject:
     await body_in(request)
-    return plain(await site.upstream.call(site.upstream.client.schedules.resume(name_in(request))))  # type: ignore[no-any-return]
+    return await _schedule(site, site.upstream.client.schedules.resume(name_in(request)))
 
 
 async def delete_schedule(site: Site, request: Request) -> JsonObject:
@@ -115,8 +108,11 @@ async def delete_schedule(site: Site, request: Request) -> JsonObject:
 async def run_schedule(site: Site, request: Request) -> JsonObject:
     """Has a schedule submit its task now, beside its times."""
     await body_in(request)
-    found = plain(await site.upstream.command("run-schedule", name=name_in(request)))
-    return found if isinstance(found, dict) else {"id": found}
+    return await _schedule(site, site.upstream.client.schedules.run(name_in(request)))
+
+
+async def _schedule(site: Site, call: Awaitable[Any]) -> JsonObject:
+    return site.redactor.row(plain(await site.upstream.call(call)))
 
 
 # Submitting.

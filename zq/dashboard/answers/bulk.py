@@ -11,13 +11,13 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Awaitable, Callable
-from typing import Any, Final
+from typing import Any, Final, Self
 
 from starlette.requests import Request
 
-from zq.dashboard.answers.site import Endpoint, EndpointHandler, Site, body_in
+from zq.dashboard.answers.site import Endpoint, EndpointHandler, Site, body_in, flag_in
 from zq.dashboard.answers.tasks import FILTERS, read_search
-from zq.dashboard.problems import invalid
+from zq.dashboard.problems import ProblemError, invalid, problem_of
 from zq.dashboard.upstream import PAGE_ROWS_MAX
 from zq.dashboard.values import JsonObject, plain
 
@@ -48,9 +48,12 @@ def _on_tasks(verb: str, usual_state: str) -> EndpointHandler:
         deed: TaskDeed = client.cancel if verb == "cancel" else client.dead.replay
         if "ids" in body:
             ids = _read_ids(body)
-            return {"count": len(ids) if body.get("is_dry_run") else await _do_all(site, deed, ids), "cursor": None}
+            return {
+                "count": len(ids) if flag_in(body, "is_dry_run") else await _do_all(site, deed, ids),
+                "cursor": None,
+            }
         search = _read_search(body, usual_state)
-        if body.get("is_dry_run"):
+        if flag_in(body, "is_dry_run"):
             return await _count(site, search)
         return await _do_found(site, deed, search, body.get("cursor"))
 
@@ -91,25 +94,51 @@ def _older(value: Any) -> float | None:
         raise invalid(f"expected older as seconds, got {str(value)[:60]!r}") from None
 
 
+class DeedTally:
+    """Counts what a deed has done; when it fails after that, its answer says how much."""
+
+    def __init__(self) -> None:
+        self.count = 0
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+        if isinstance(error, Exception) and self.count:
+            problem = problem_of(error)
+            text = f"it was done to {self.count} before this: {problem.message}"
+            raise ProblemError(problem.status, problem.code, text, problem.retry_after) from error
+
+
 async def _do_all(site: Site, deed: TaskDeed, ids: list[str]) -> int:
-    count = 0
+    with DeedTally() as tally:
+        await _do_each(site, deed, ids, tally)
+    return tally.count
+
+
+async def _do_each(site: Site, deed: TaskDeed, ids: list[str], tally: DeedTally) -> None:
+    """Does it to all of a portion, also when one of them fails; raises the first failure."""
     for first in range(0, len(ids), AT_ONCE):
         part = [site.upstream.act(deed(id)) for id in ids[first : first + AT_ONCE]]
-        count += sum(await asyncio.gather(*part))
-    return count
+        found = await asyncio.gather(*part, return_exceptions=True)
+        tally.count += sum(one for one in found if isinstance(one, int))
+        for one in found:
+            if isinstance(one, BaseException):
+                raise one
 
 
 async def _do_found(site: Site, deed: TaskDeed, search: JsonObject, cursor: Any) -> JsonObject:
     """Does it to all that a search finds, page by page; what is no longer so when its turn comes is left alone."""
     if cursor is not None and not isinstance(cursor, str):
         raise invalid("expected cursor as an earlier answer has it")
-    stop_at, count = time.monotonic() + DEED_SECONDS, 0
-    while True:
-        page = await site.upstream.page("tasks", **search, cursor=cursor, limit=PAGE_ROWS_MAX)
-        count += await _do_all(site, deed, [row["id"] for row in page["rows"]])
-        cursor = page["cursor"]
-        if cursor is None or time.monotonic() >= stop_at:
-            return {"count": count, "cursor": cursor}
+    stop_at = time.monotonic() + DEED_SECONDS
+    with DeedTally() as tally:
+        while True:
+            page = await site.upstream.page("tasks", **search, cursor=cursor, limit=PAGE_ROWS_MAX)
+            await _do_each(site, deed, [row["id"] for row in page["rows"]], tally)
+            cursor = page["cursor"]
+            if cursor is None or time.monotonic() >= stop_at:
+                return {"count": tally.count, "cursor": cursor}
 
 
 async def _count(site: Site, search: JsonObject) -> JsonObject:
@@ -141,19 +170,20 @@ async def purge_dead(site: Site, request: Request) -> JsonObject:
     """Gives dead letters up for good; a dry run only counts them."""
     body = await body_in(request, "queue", "reason", "is_dry_run")
     which = {name: body.get(name) or None for name in ("queue", "reason")}
-    if body.get("is_dry_run"):
+    if flag_in(body, "is_dry_run"):
         return await _count(site, {"state": "dead", **{name: text for name, text in which.items() if text}})
     return await _in_portions(site, lambda: site.upstream.client.dead.purge(**which, limit=DEAD_PORTION))
 
 
 async def _in_portions(site: Site, portion: Callable[[], Awaitable[int]]) -> JsonObject:
     """Goes on until a portion had nothing to do, or for long enough: `is_least` says that there may be more."""
-    stop_at, count = time.monotonic() + DEED_SECONDS, 0
-    while True:
-        done = await site.upstream.act(portion())
-        count += done
-        if done < DEAD_PORTION or time.monotonic() >= stop_at:
-            return {"count": count, "is_least": done >= DEAD_PORTION}
+    stop_at = time.monotonic() + DEED_SECONDS
+    with DeedTally() as tally:
+        while True:
+            done = await site.upstream.act(portion())
+            tally.count += done
+            if done < DEAD_PORTION or time.monotonic() >= stop_at:
+                return {"count": tally.count, "is_least": done >= DEAD_PORTION}
 
 
 async def stop_replay(site: Site, request: Request) -> JsonObject:

@@ -89,7 +89,12 @@ async def queue(site: Site, request: Request) -> JsonObject:
 
 
 async def workers(site: Site, request: Request) -> JsonObject:
-    page = await site.upstream.page("workers", **page_in(request))
+    return await _shown(site, "workers", request)
+
+
+async def _shown(site: Site, what: str, request: Request) -> JsonObject:
+    """Returns a page of rows that have texts of strangers."""
+    page = await site.upstream.page(what, **page_in(request))
     return {"rows": site.redactor.rows(page["rows"]), "cursor": page["cursor"]}
 
 
@@ -106,7 +111,7 @@ async def worker(site: Site, request: Request) -> JsonObject:
 
 
 async def schedules(site: Site, request: Request) -> JsonObject:
-    return await site.upstream.page("schedules", **page_in(request))
+    return await _shown(site, "schedules", request)
 
 
 async def topics(site: Site, request: Request) -> JsonObject:
@@ -118,11 +123,11 @@ async def namespaces(site: Site, request: Request) -> JsonObject:
 
 
 async def operations(site: Site, request: Request) -> JsonObject:
-    return await site.upstream.page("operations", **page_in(request))
+    return await _shown(site, "operations", request)
 
 
 async def replays(site: Site, request: Request) -> JsonObject:
-    return await site.upstream.page("replays", **page_in(request))
+    return await _shown(site, "replays", request)
 
 
 async def failures(site: Site, request: Request) -> JsonObject:

@@ -123,3 +123,11 @@ async def body_in(request: Request, *known: str) -> dict[str, Any]:
     if unknown:
         raise invalid(f"unknown field {unknown[0][:60]!r}; expected {', '.join(known) or 'none'}")
     return body
+
+
+def flag_in(body: dict[str, Any], name: str) -> bool:
+    """Returns a field of a body that is true or false; false when it is missing."""
+    value = body.get(name, False)
+    if type(value) is not bool:
+        raise invalid(f"expected {name} as true or false, got {str(value)[:60]!r}")
+    return value
