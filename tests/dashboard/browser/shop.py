@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import zq
+from patterns import stage
 
 STRANGE = "<img src=x onerror=\"document.title='owned'\">"
 """What a stranger puts wherever text may be put."""
@@ -59,6 +60,21 @@ def wait_for_the_gate(task: zq.Task) -> str:
     while not gate.exists():
         time.sleep(0.01)
     return "through"
+
+
+@stage(workers=1)
+def knead(number: int) -> int:
+    """A stage of a pipeline."""
+    return number + 1
+
+
+@stage(workers=1)
+def fry(number: int) -> int:
+    """The stage after it."""
+    return number * 2
+
+
+line = knead | fry
 
 
 @worker.task("join")

@@ -11,7 +11,7 @@ import pytest
 
 from tests.dashboard.browser.chrome import Browser, missing
 from tests.dashboard.browser.house import KEEPER, STRANGE_QUEUE, House, keep_busy
-from tests.dashboard.browser.shop import STRANGE
+from tests.dashboard.browser.shop import STRANGE, line
 from tests.process.kitchen import wait_until
 
 pytest.importorskip("starlette", reason="the extra dashboard is not installed")
@@ -408,6 +408,17 @@ def test_flows_are_drawn_with_their_rates(house: House, browser: Browser) -> Non
     left = "return [...document.querySelectorAll('.node')].find((one) => one.querySelector('.label').textContent === arguments[0]).getBoundingClientRect().left"
     places = [browser.run(left, queue) for queue in ("orders", "bake", "box", "deliver")]
     assert places == sorted(places), "each stage stands behind the one before"
+
+
+def test_pipeline_is_drawn_with_the_names_of_its_stages_and_all_in_sight(house: House, browser: Browser) -> None:
+    assert sorted(line.run(range(3), address=house.kitchen.address, run_id="evening")) == [2, 4, 6]
+    browser.go("flows")
+    labels = "return [...document.querySelectorAll('.node .label')].map((one) => one.textContent)"
+    browser.wait(lambda: {"knead", "fry", "runs/evening"} <= set(browser.run(labels)), "the stages' names")
+    browser.picture(PICTURES / "pipeline-light.png")
+    room = "(([one]) => [one.scrollWidth, one.clientWidth])([document.querySelector('.graph')])"
+    width, seen = browser.run(f"return {room}")
+    assert width <= seen, "it runs downwards where there is no room to the right"
 
 
 def test_group_is_drawn_with_its_members_and_its_callback(house: House, browser: Browser) -> None:

@@ -30,7 +30,7 @@ export function Flows() {
   }));
   return html`<${Head} />
     <section class="card" aria-label="Pipelines">
-      <${Graph} title="Pipelines" nodes=${nodes.map((node) => box(node, nodes))} edges=${edges} width=${170} height=${80} hasEdgeLabels />
+      <${Graph} title="Pipelines" nodes=${nodes.map((node) => box(node, nodes))} edges=${edges} width=${184} height=${nodes.some(({ queue }) => queue.includes("/")) ? 96 : 80} hasEdgeLabels />
       <p class="soft small">An arrow is what goes from one queue to the next: tasks a second, or all since the start where nothing moves. The bar in a box says how much waits there against the fullest.</p>
     </section>
     <section class="card flush" aria-labelledby="between"><h2 id="between">Between queues</h2><${Between} edges=${data.edges} /></section>`;
@@ -50,20 +50,21 @@ function box(node, nodes) {
   const most = Math.max(10, ...nodes.map(({ waiting }) => waiting ?? 0));
   if (node.waiting === undefined || node.waiting === null) return { id: node.queue, label: node.queue.replace(/^topic:/, ""), lines: [node.queue.startsWith("topic:") ? "topic" : ""], isRound: true };
   const isDammed = node.waiting > DAMMED * Math.max(1, node.leased);
+  const [, space, name] = /^([^/]*)\/(.+)$/.exec(node.queue) ?? [null, "", node.queue]; // a pipeline's stages share a namespace
   return {
     id: node.queue,
     href: link("queues", node.queue),
-    label: node.queue,
-    lines: [`${count(node.waiting)} waiting · ${count(node.leased)} leased`, `${rate(node.rate_out)}/s · ${count(node.workers)} worker${node.workers === 1 ? "" : "s"}`],
+    label: name,
+    lines: [...(space ? [space] : []), `${count(node.waiting)} waiting · ${count(node.leased)} leased`, `${rate(node.rate_out)}/s · ${count(node.workers)} worker${node.workers === 1 ? "" : "s"}`],
     fill: node.waiting / most,
-    tone: !node.workers && node.waiting ? "warn" : isDammed ? "warn" : node.leased ? "accent" : "",
+    tone: !node.workers && node.waiting && !node.rate_out ? "warn" : isDammed ? "warn" : node.leased ? "accent" : "",
   };
 }
 
 function Between({ edges }) {
   const columns = [
-    { label: "From", cell: ({ origin }) => (origin.startsWith("topic:") ? html`<span class="any">${origin}</span>` : html`<${QueueLink} name=${origin} />`) },
-    { label: "To", cell: ({ target }) => html`<${QueueLink} name=${target} />` },
+    { label: "From", isWide: true, cell: ({ origin }) => (origin.startsWith("topic:") ? html`<span class="any">${origin}</span>` : html`<${QueueLink} name=${origin} />`) },
+    { label: "To", isWide: true, cell: ({ target }) => html`<${QueueLink} name=${target} />` },
     { label: "Tasks/s", isNumber: true, cell: (edge) => rate(edge.rate) },
     { label: "Since the start", isNumber: true, cell: ({ tasks }) => count(tasks) },
   ];

@@ -56,5 +56,6 @@ export function Group({ id }) {
       ["finished", data.finished_time && moment(data.finished_time)],
     ]} /></section>
     <${TaskGraph} id=${id} isOver=${isOver} isAlone />
-    ${members.length > 0 && html`<section class="card flush" aria-labelledby="members"><h2 id="members">Members</h2><${TaskTable} rows=${members} /></section>`}`;
+    ${members.length > 0 && html`<section class="card flush" aria-labelledby="members"><h2 id="members">Members</h2><${TaskTable} rows=${members} /></section>`}
+    ${!members.length && html`<p class="soft">Its members are not known by its id: what a stage scatters, and what a handler opens a group with, has ids of its own.</p>`}`;
 }

@@ -29,7 +29,7 @@ export const Ago = ({ time, ahead = false }) => {
   return html`<time dateTime=${new Date(time * 1000).toISOString()} title=${moment(time)}>${ahead && away > 0 ? "now" : text}</time>`;
 };
 
-export const QueueLink = ({ name }) => (name ? html`<a class="any" href=${link("queues", name)}>${name}</a>` : html`<span class="soft">–</span>`);
+export const QueueLink = ({ name }) => (name ? html`<a class="any" href=${link("queues", name)}>${name.split("/").map((part, i) => (i ? html`/<wbr />${part}` : part))}</a>` : html`<span class="soft">–</span>`);
 export const TaskLink = ({ id }) => html`<a class="mono any" href=${link("tasks", id)}>${id}</a>`;
 
 /** The last values as a line; what it shows stands beside it as a number. */

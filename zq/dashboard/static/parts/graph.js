@@ -3,7 +3,7 @@ import { html, useEffect, useLayoutEffect, useMemo, useRef, useState } from "../
 import { layered } from "./layout.js";
 
 const MARGIN = 14;
-const NARROW = 560; // pixels; below, the graph runs downwards
+const BESIDE = 76; // pixels; for arrows back, and their labels, beside what runs downwards
 
 /**
  * @param nodes [{id, href, label, lines: [texts below the label], tone, fill (0 to 1: how full it is), isRound}]
@@ -18,10 +18,9 @@ export function Graph({ title, nodes, edges, width = 190, height = 74, hasEdgeLa
     watch.observe(place.current);
     return () => watch.disconnect();
   }, []);
-  const isVertical = room < NARROW;
   const shape = nodes.map(({ id }) => id).join("\n") + "\0" + edges.map(({ from, to }) => `${from}\n${to}`).join("\n");
-  const box = { width, height, gapAlong: isVertical ? 46 : hasEdgeLabels ? 84 : 52, gapAcross: isVertical ? 16 : 22 };
-  const made = useMemo(() => layered(nodes, edges, box, isVertical), [shape, isVertical]);
+  const box = { width, height };
+  const { made, isVertical } = useMemo(() => fitting(nodes, edges, box, room, hasEdgeLabels), [shape, room, height]);
   const whole = { width: made.width + 2 * MARGIN, height: made.height + 2 * MARGIN };
   return html`<div class="graph scroll" ref=${place} tabindex="0" role="region" aria-label=${title}>
     <svg width=${whole.width} height=${whole.height} viewBox=${`${-MARGIN} ${-MARGIN} ${whole.width} ${whole.height}`} role="group" aria-label=${title}>
@@ -30,6 +29,16 @@ export function Graph({ title, nodes, edges, width = 190, height = 74, hasEdgeLa
       ${nodes.map((node) => html`<${Node} key=${node.id} node=${node} at=${made.places.get(node.id)} box=${box} />`)}
     </svg>
   </div>`;
+}
+
+/** To the right where there is room for it, else downwards. */
+function fitting(nodes, edges, box, room, hasEdgeLabels) {
+  const across = layered(nodes, edges, { ...box, gapAlong: hasEdgeLabels ? 62 : 52, gapAcross: 22 }, false);
+  if (across.width + 2 * MARGIN <= room) return { made: across, isVertical: false };
+  const down = layered(nodes, edges, { ...box, gapAlong: 46, gapAcross: 16 }, true);
+  const isBack = ({ from, to }) => down.places.get(to)?.layer <= down.places.get(from)?.layer;
+  if (edges.some(isBack)) down.width += BESIDE;
+  return down.width < across.width ? { made: down, isVertical: true } : { made: across, isVertical: false };
 }
 
 function Edge({ edge, from, to, box, isVertical }) {
@@ -53,9 +62,9 @@ function rightwards(from, to, box) {
 function downwards(from, to, box) {
   const start = { x: from.x + box.width / 2, y: from.y + box.height };
   const end = { x: to.x + box.width / 2, y: to.y - 2 };
-  if (to.layer <= from.layer) return around(from, to, box);
+  if (to.layer <= from.layer) return beside(from, to, box);
   const bend = Math.max(16, (end.y - start.y) / 2);
-  return { curve: `M${start.x} ${start.y}C${start.x} ${start.y + bend} ${end.x} ${end.y - bend} ${end.x} ${end.y}`, middle: { x: (start.x + end.x) / 2 + 4, y: (start.y + end.y) / 2 + 4 } };
+  return { curve: `M${start.x} ${start.y}C${start.x} ${start.y + bend} ${end.x} ${end.y - bend} ${end.x} ${end.y}`, middle: { x: (start.x + end.x) / 2 + 28, y: (start.y + end.y) / 2 + 4 } };
 }
 
 /** Back to a layer before, or to itself: below the boxes. */
@@ -66,16 +75,32 @@ function around(from, to, box) {
   return { curve: `M${start.x} ${start.y}C${start.x} ${low} ${end.x} ${low} ${end.x} ${end.y}`, middle: { x: (start.x + end.x) / 2, y: low - 4 } };
 }
 
+/** The same where the graph runs downwards: to the right of the boxes. */
+function beside(from, to, box) {
+  const start = { x: from.x + box.width, y: from.y + box.height * 0.7 };
+  const end = { x: to.x + box.width + 2, y: to.y + box.height * 0.3 };
+  const far = Math.max(start.x, end.x) + 34;
+  return { curve: `M${start.x} ${start.y}C${far} ${start.y} ${far} ${end.y} ${end.x} ${end.y}`, middle: { x: far + 16, y: (start.y + end.y) / 2 + 4 } };
+}
+
 function Node({ node, at, box }) {
   const inside = html`
     <rect width=${box.width} height=${box.height} rx=${node.isRound ? box.height / 2 : 10} />
     ${node.fill !== undefined && html`<rect class="level" x="10" y=${box.height - 9} width=${Math.max(0, (box.width - 20) * Math.min(1, node.fill))} height="3" rx="1.5" /><rect class="scale" x="10" y=${box.height - 9} width=${box.width - 20} height="3" rx="1.5" />`}
-    <text class="label" x="14" y="23">${short(node.label, (box.width - 24) / 7.6)}</text>
+    <text class="label" x="14" y="23">${middled(node.label, (box.width - 24) / 8)}</text>
     ${(node.lines ?? []).map((line, i) => html`<text class="line" x="14" y=${41 + 16 * i}>${short(line, (box.width - 20) / 6.9)}</text>`)}`;
   const shown = html`<title>${[node.label, ...(node.lines ?? [])].join("\n")}</title>${inside}`;
   const kind = `node ${node.tone ?? ""} ${node.isDashed ? "is-dashed" : ""}`;
   const move = `translate(${at.x} ${at.y})`;
   return node.href ? html`<a class=${kind} href=${node.href} transform=${move}>${shown}</a>` : html`<g class=${kind} transform=${move}>${shown}</g>`;
+}
+
+/** Names of a family differ at their ends. */
+function middled(text, most) {
+  if (text.length <= most) return text;
+  const kept = Math.max(2, Math.floor(most) - 1);
+  const first = Math.floor(kept / 3);
+  return `${text.slice(0, first)}…${text.slice(first - kept)}`;
 }
 
 const short = (text, most) => (text.length <= most ? text : text.slice(0, Math.max(1, Math.floor(most) - 1)) + "…");

@@ -15,7 +15,7 @@ export function TaskGraph({ id, isOver, isAlone = false }) {
   const nodes = data.nodes.map((node) => ({
     id: node.id,
     href: link(node.kind === "group" ? "groups" : "tasks", node.id),
-    label: node.label || node.queue || node.id,
+    label: (node.kind === "group" ? node.label : (node.label ?? node.queue)?.replace(/^[^/]*\//, "")) || node.id, // without its namespace
     lines: [node.kind === "group" ? `group, ${node.state}` : node.state ?? "unknown", node.id],
     tone: TONES[node.state] ?? "",
     isDashed: node.state === "waiting" || node.state === "scheduled" || node.state === "unknown" || node.state === null,
