@@ -127,6 +127,30 @@ def test_more_queues_than_are_compared_are_all_in_the_sum(monkeypatch: pytest.Mo
     assert len(desk.machine.books.tallies.before) <= 2
 
 
+@pytest.mark.parametrize("back", [400, 3000, 7200, 300_000])
+def test_a_clock_that_is_put_back_far_counts_nothing_twice(back: float) -> None:
+    desk = Desk()
+
+    def work() -> None:
+        for _ in range(60):
+            desk.submit(f"at-{desk.now}")
+            live(desk, 10)
+
+    work()
+    if back > 7200:  # it was far ahead once
+        desk.wall += back
+        work()
+    desk.wall -= back
+    work()
+    desk.restart()
+    live(desk, 700, every=10.0)
+
+    until = desk.machine.books.measures.history.base.summed_until
+    coarse, fine = desk.query("history", step=300), desk.query("history")
+    assert summed([*coarse, *(row for row in fine if row["time"] >= until)]) == booked(desk)
+    assert summed(fine)["accepted"] <= booked(desk)["accepted"]
+
+
 def test_a_clock_that_is_put_back_loses_nothing() -> None:
     desk = Desk()
     for _ in range(3):

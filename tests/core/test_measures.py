@@ -12,7 +12,7 @@ from zq.core.measures import failures, timed
 from zq.core.measures.flows import Flows, topic_of, topic_origin
 from zq.core.measures.times import BUCKETS, Histogram
 from zq.wire.batch import encode_payload, pack_payloads
-from zq.wire.messages import Assignment, Batch, Command, Group, Held, Open, Options, Publish, Schedule, Started
+from zq.wire.messages import Assignment, Batch, Cancel, Command, Group, Held, Open, Options, Publish, Schedule, Started
 from zq.wire.questions import TIME_BOUNDS
 
 W = b"worker-1"
@@ -76,6 +76,35 @@ def test_the_oldest_task_that_waits_is_told(priority: int) -> None:
     assert row(desk)["oldest_time"] == WALL
     take(desk, 2)
     assert row(desk)["oldest_time"] is None
+
+
+def test_the_oldest_task_is_found_behind_many_that_were_cancelled() -> None:
+    desk = Desk()
+    desk.command("set-queue", queue="q", alert_age=20.0)
+    for number in range(30):
+        desk.submit(f"t{number}")
+        pass_time(desk, 1)
+    for number in range(25):
+        desk.number += 1
+        desk.say(CLIENT, Cancel(desk.number, f"t{number}"))
+    assert (row(desk)["waiting"], row(desk)["oldest_time"]) == (5, WALL + 25)
+    pass_time(desk, 20)
+    assert row(desk)["alerts"] == ["age"]
+
+    (first,) = take(desk, 1)
+    assert first.id == "t25"
+    assert row(desk)["oldest_time"] == WALL + 26
+
+
+def test_the_oldest_task_is_found_behind_many_that_are_leased_after_a_restart() -> None:
+    desk = Desk()
+    for number in range(20):
+        desk.submit(f"t{number}")
+        pass_time(desk, 1)
+    take(desk, 15)
+    desk.restart()
+
+    assert (row(desk)["waiting"], row(desk)["oldest_time"]) == (5, WALL + 15)
 
 
 def test_the_oldest_task_is_found_on_disk_and_aside() -> None:

@@ -60,12 +60,12 @@ from zq.wire.messages import (
     Error,
     Extend,
     Follow,
-    FromClient,
     FromCoordinator,
     Goodbye,
     Heartbeat,
     Hello,
     Open,
+    OtherFromClient,
     Ping,
     Pong,
     Progress,
@@ -230,6 +230,8 @@ class Machine:
                     self._refuse(step, peer, message.number, BusyRequestError(STORE_FULL))
                 else:
                     settling.settle(books, step, peer, sender, message)
+            case Submit():  # as early as this, for it is one of the two that come most
+                admission.submit(books, step, peer, message)
             case Release():
                 if sender is None and message.credit is not None:
                     self._say_hello(step, peer)
@@ -270,8 +272,8 @@ class Machine:
                 books.deadlines.chores.bring_forward(step.now)  # the others hear it in the next turns
             if books.waits.has_long_answers:
                 self._go_on(step)
-        if books.changed and books.deadlines.history.when > step.wall + FINE_SECONDS:
-            books.deadlines.history.when = rolling.end_of_step(step.wall)
+        if books.changed and (history := books.deadlines.history).when > step.wall + FINE_SECONDS:
+            history.when = rolling.end_of_step(step.wall)
         books.measures.history.commits += 1
         following.flush(books, step)
         books.save(step.tx)
@@ -308,11 +310,9 @@ class Machine:
             case _:
                 assert_never(message)
 
-    def _receive_from_client(self, step: Step, peer: Peer, message: FromClient) -> None:
+    def _receive_from_client(self, step: Step, peer: Peer, message: OtherFromClient) -> None:
         books = self.books
         match message:
-            case Submit():
-                admission.submit(books, step, peer, message)
             case Open():
                 admission.open_group(books, step, peer, message)
             case Schedule(request):

@@ -121,7 +121,8 @@ class Upkeep:
         self.at: int | None = None  # the part that is carried out
         parts = parts_of(books)
         self._walk = [
-            (one.due, one.deadline, _EACH_STEP if one.is_in_each_step else one.deadline.is_wall) for one in parts
+            (at, one.due, one.deadline, _EACH_STEP if one.is_in_each_step else one.deadline.is_wall)
+            for at, one in enumerate(parts)
         ]
         deadlines = [part.deadline for part in parts]
         self._monotonic = [one for one in deadlines if not one.is_wall]
@@ -139,7 +140,7 @@ class Upkeep:
             return
         self.cramp.level = 0
         self.cramp.pauses.clear()
-        for at, (due, deadline, clock) in enumerate(self._walk):
+        for at, due, deadline, clock in self._walk:
             if deadline.when <= times[clock]:
                 self.at = at
                 deadline.when = inf  # what is entered from now on brings it forward
@@ -151,7 +152,7 @@ class Upkeep:
         put_off = self.cramp.put_off
         if step.tx.is_full:
             self._books.deadlines.retention.bring_forward(step.wall)  # what is kept may be forgotten earlier
-        for at, (due, deadline, clock) in enumerate(self._walk):
+        for at, due, deadline, clock in self._walk:
             if deadline.when > times[clock]:
                 continue
             if put_off.get(at, -inf) > step.now:
@@ -170,7 +171,7 @@ class Upkeep:
         at = self.at
         if at is None:
             return False
-        self.cramp.blame(at, now, is_in_portions=self._walk[at][0] in (operations.carry_on, retention.forget))
+        self.cramp.blame(at, now, is_in_portions=self._walk[at][1] in (operations.carry_on, retention.forget))
         return True
 
     def next_at(self, now: Now) -> float:

@@ -434,10 +434,11 @@ class Schedule(NamedTuple):
     catch_up: str  # what is done about missed times: "skip", "one" (task for all of them) or "all"
 
 
-FromClient = (
-    Submit | Pull | Wait | Cancel | Query | Command | Ping | Extend | Open | Publish | Schedule | Follow | Withdraw
+OtherFromClient = (
+    Pull | Wait | Cancel | Query | Command | Ping | Extend | Open | Publish | Schedule | Follow | Withdraw
     | Confirm
 )  # fmt: skip
+FromClient = Submit | OtherFromClient
 FromWorker = Hello | Heartbeat | Settle | Release | Started | Progress | Goodbye | About
 FromCoordinator = (
     Receipt | Tasks | Outcome | Answer | Pong | Welcome | Beat | Assign | Settled | Cancelled | Error | Published

@@ -1,4 +1,5 @@
-"""Since when the task of a queue waits that waits for longest; nothing is changed by it.
+"""Since when the task of a queue waits that waits for longest; nothing is changed by it, but that what has ended is
+taken out of the lanes, as serving does it.
 
 It is one at the head of a priority, or of what was set aside: tasks are served in the order in which they came, so no
 other has waited longer, but for those that a fair queue put behind others, and those that are parked behind another of
@@ -8,7 +9,6 @@ their key.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from itertools import islice
 from typing import Final
 
 from zq.core import tables
@@ -19,11 +19,8 @@ from zq.core.state.lane import Lane, SetAside
 from zq.core.state.queue import Queue
 from zq.core.state.step import Step
 
-HEADS_LOOKED_AT: Final = 8
-"""Of a lane, and of what was set aside, beside what has ended and was not yet taken out of it."""
-
-ROWS_LOOKED_AT: Final = 4
-"""Of the table behind a lane: the first ones may be leased."""
+ASIDES_LOOKED_AT: Final = 8
+"""Things that tasks were set aside for, of which the first task of each is looked at."""
 
 
 def oldest_time(books: Books, step: Step, queue: Queue, budget: Budget) -> float | None:
@@ -54,26 +51,34 @@ def _heads(books: Books, step: Step, queue: Queue, budget: Budget) -> Iterator[S
 
 
 def _in_lane(books: Books, queue: Queue, lane: Lane) -> Iterator[StoredBatch]:
-    for place in lane.heap[:HEADS_LOOKED_AT]:
+    """Yields the first batch in memory of which something waits; what is before it is in nobody's way any more."""
+    while lane.heap:
+        place = lane.heap[0]
         batch = books.batches.get(queue.places.get(place, place))
-        if batch is not None:
+        if batch is None:  # it was cancelled or buried while it waited here
+            queue.places.pop(place, None)
+            queue.pass_over(lane)
+        elif batch.servable():
             yield batch
+            return
+        else:
+            queue.drop_head(lane, batch)
 
 
 def _on_disk(
     books: Books, step: Step, queue: Queue, priority: int, lane: Lane, budget: Budget
 ) -> Iterator[StoredBatch]:
     stop = tables.lane_bounds(queue.number, priority)[1]
-    for key, value in islice(step.tx.scan(tables.PENDING, lane.cursor or b"", stop), ROWS_LOOKED_AT):
+    for key, value in step.tx.scan(tables.PENDING, lane.cursor or b"", stop):
         budget.read(len(value))
         batch = books.batches.get(key) or books.read(step.tx, key, value)
         yield batch
-        if batch.available():
+        if batch.available() or budget.is_spent:  # the first ones may be leased
             return
 
 
 def _set_aside(books: Books, step: Step, aside: SetAside, budget: Budget) -> Iterator[StoredBatch]:
-    for key in aside.first_keys(HEADS_LOOKED_AT):
+    for key in aside.first_keys(ASIDES_LOOKED_AT):
         batch = books.fetch(step.tx, key)
         if batch is not None:
             budget.read(len(batch.blob))

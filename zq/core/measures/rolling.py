@@ -76,8 +76,9 @@ def _write(books: Books, step: Step) -> None:
     history.commits = 0
     time = max(0, int(end_of_step(step.wall)) - 2 * FINE_SECONDS)  # of the step that has ended
     until = history.base.summed_until or time // COARSE_SECONDS * COARSE_SECONDS
-    if until > time + COARSE_SECONDS:  # the clock was far ahead once
-        until = time // COARSE_SECONDS * COARSE_SECONDS
+    if until > time + COARSE_SECONDS:  # the clock was put back, or far ahead once
+        summed_until, until = until, time // COARSE_SECONDS * COARSE_SECONDS
+        history.forget_fine(step.tx, until, summed_until)
     time = max(time, until)  # or was put back a little
     history.put(step.tx, FINE_SECONDS, time, [(OVER_ALL, whole), *series])
     history.put_base(step.tx, Base(now, until))

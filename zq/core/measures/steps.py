@@ -151,6 +151,12 @@ class History:
             known = tx.get(tables.MEASURES, key)
             tx.put(tables.MEASURES, key, (row if known is None else read_row(known).plus(row)).record())
 
+    def forget_fine(self, tx: Transaction, start: int, stop: int) -> None:
+        """Forgets the fine rows of some time, which were summed up: with those that come now they would be again."""
+        rows = tx.scan(tables.MEASURES, step_key(FINE_SECONDS, start, 0), step_key(FINE_SECONDS, stop, 0))
+        for key in [key for key, _ in rows]:  # of an hour at most
+            tx.delete(tables.MEASURES, key)
+
     def trim(self, tx: Transaction, wall: float) -> bool:
         """Forgets what is too old, a portion of it; returns whether there is more."""
         left = TRIM_MAX

@@ -22,15 +22,15 @@ TIMED_QUEUES_MAX: Final = 4096
 class TimedQueues:
     """The queues that have times; the one that was idle for longest is the first."""
 
-    __slots__ = ("_count", "_queue", "_queues", "_seconds")
+    __slots__ = ("_queues", "count", "queue", "seconds")
 
     def __init__(self) -> None:
         self._queues: dict[Queue, None] = {}
         # Runs that ended lately and are not in the times of their queue yet: of what one step ends most is of one
-        # queue, and was assigned in one step, so it is counted together.
-        self._queue: Queue | None = None
-        self._seconds = 0.0
-        self._count = 0
+        # queue, and was assigned in one step, so it is counted together; `end_done` adds to them by itself.
+        self.queue: Queue | None = None
+        self.seconds = 0.0
+        self.count = 0
 
     def __len__(self) -> int:
         return len(self._queues)
@@ -51,8 +51,8 @@ class TimedQueues:
 
     def forget(self, queue: Queue) -> None:
         """Ends timing a queue, if it is timed."""
-        if self._queue is queue:
-            self._queue = None
+        if self.queue is queue:
+            self.queue = None
         if self._queues.pop(queue, queue) is None:
             queue.times = None
 
@@ -67,7 +67,7 @@ class TimedQueues:
             if batch.attempts:
                 continue
             ready = batch.accepted_time if batch.options is DEFAULT_OPTIONS else batch.ready_time
-            if batch.queue is not queue or ready != since:
+            if ready != since or batch.queue is not queue:
                 if queue is not None:
                     (queue.times or self.begin(queue)).wait.note(wall - since, count)
                 queue, since, count = batch.queue, ready, 0
@@ -77,15 +77,15 @@ class TimedQueues:
 
     def note_run(self, queue: Queue, seconds: float, count: int) -> None:
         """Counts how long some tasks ran that have just ended, or failed."""
-        if seconds == self._seconds and queue is self._queue:
-            self._count += count
+        if seconds == self.seconds and queue is self.queue:
+            self.count += count
         else:
             self.settle()
-            self._queue, self._seconds, self._count = queue, seconds, count
+            self.queue, self.seconds, self.count = queue, seconds, count
 
     def settle(self) -> None:
         """Counts what was only noted; whoever looks at times calls it before."""
-        queue = self._queue
+        queue = self.queue
         if queue is not None:
-            (queue.times or self.begin(queue)).run.note(self._seconds, self._count)
-            self._queue = None
+            (queue.times or self.begin(queue)).run.note(self.seconds, self.count)
+            self.queue = None

@@ -66,7 +66,8 @@ def submit(books: Books, step: Step, peer: Peer, message: Submit) -> None:
                 refused.append(Refused(batch.id, "busy", STORE_RETRY_AFTER, str(error)))
                 books.count("busy")
                 continue
-        if batch.options.unique is not None and batch.tasks == 1:
+        options = batch.options
+        if options.unique is not None and batch.tasks == 1:
             original = _original(books, step, queue, batch)
             if original is not None and step.tx.is_full:
                 refused.append(Refused(batch.id, "busy", STORE_RETRY_AFTER, STORE_FULL))
@@ -79,11 +80,11 @@ def submit(books: Books, step: Step, peer: Peer, message: Submit) -> None:
                 continue
         answer = refusal(books, step, queue, batch)
         if answer is None:
-            if batch.options.unique is not None:
+            if options.unique is not None:
                 _replace_holder(books, step, queue, batch)
-            if batch.options.group is not None:
-                groups.join(books, step, batch.options.group[0], batch.tasks)
-                groups.enroll(step, batch.options.group[0], batch.id, groups.IS_TASK)
+            if options.group is not None:
+                groups.join(books, step, options.group[0], batch.tasks)
+                groups.enroll(step, options.group[0], batch.id, groups.IS_TASK)
             accepted.append(store(books, step, queue, batch))
         else:
             refused.append(answer)

@@ -68,8 +68,9 @@ def settle(books: Books, step: Step, peer: Peer, sender: Holder | None, message:
         books.stir_for(sender)
     for id, span in stale[:STALE_NOTED_MAX]:
         _note_stale(books, step, sender, id, span)
-    wants_to_know = sender is not None and sender.about is not None
-    told = Settled(message.number, tuple(span for _, span in stale), tuple(next_tries) if wants_to_know else ())
+    told = Settled(message.number, tuple([span for _, span in stale]))
+    if next_tries and sender is not None and sender.about is not None:
+        told = told._replace(next_tries=tuple(next_tries))  # it wants to know
     _finish_settling(books, step, peer, sender, message, told)
 
 
