@@ -102,3 +102,26 @@ def test_coordinator_that_cannot_begin_says_so_in_the_form_of_its_log(tmp_path: 
     assert done.returncode != 0
     assert line["level"] == "error"
     assert "is in use by process" in line["message"]
+
+
+def test_worker_of_programs_logs_in_json_too(tmp_path: Path) -> None:
+    with zq.Coordinator(tmp_path / "data", bind=f"ipc://{tmp_path}/socket") as coordinator:
+        with zq.Client(coordinator.address) as client:
+            client.submit("orders", 1, id="orders-1", max_attempts=1)
+        done = subprocess.run(
+            [sys.executable, "-m", "zq.cli", "work", "orders", "--name", "shop", "--burst", "--", "false"],
+            env={**os.environ, "ZQ_ADDRESS": coordinator.address, "ZQ_LOG_FORMAT": "json"},
+            capture_output=True,
+            text=True,
+            timeout=PATIENCE,
+            check=True,
+        )
+    lines = [json.loads(line) for line in done.stderr.splitlines()]
+
+    (failure,) = [line for line in lines if "failed (attempt 1 of 1)" in line["message"]]
+    assert {name: failure[name] for name in ("task", "queue", "worker", "attempt")} == {
+        "task": "orders-1",
+        "queue": "orders",
+        "worker": "shop",
+        "attempt": 1,
+    }
