@@ -208,6 +208,31 @@ def test_worker_that_drains_by_a_signal_says_what_it_waits_for(
     assert told.endswith("; ask again (Ctrl-C, SIGTERM) to end now")
 
 
+def test_second_signal_ends_a_worker_at_once_and_its_child_is_no_crash(
+    coordinator: zq.Coordinator, client: zq.Client, caplog: pytest.LogCaptureFixture, tmp_path: Path
+) -> None:
+    receipt = client.submit("hangs", str(tmp_path / "started"), max_attempts=1)
+    worker = zq.Worker(coordinator.address, name="shop", processes=1)
+    worker.handlers.update(stopping_shop.worker.handlers)
+    worker.spec = "tests.worker.stopping_shop:worker"
+
+    def interrupt_twice() -> None:
+        wait_until((tmp_path / "started").exists, "its start")
+        os.kill(os.getpid(), signal.SIGINT)
+        wait_until(lambda: any(one.is_draining for one in client.workers.list()), "the drain")
+        os.kill(os.getpid(), signal.SIGINT)
+
+    helper = in_a_thread(interrupt_twice)
+    worker.run()
+    helper.join()
+
+    told = [one.getMessage() for one in caplog.records if one.name.startswith("zq.worker")]
+    assert "worker shop ends at once: what runs is ended or left behind, and goes back" in told
+    assert [one for one in told if "started again" in one or "died" in one] == []
+    status = receipt.status()
+    assert (status.state, status.attempts) == ("waiting", 0)
+
+
 def test_hangup_that_the_process_ignores_is_still_ignored(coordinator: zq.Coordinator) -> None:
     before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
     try:

@@ -93,7 +93,8 @@ def fail(text: str, code: int = FAILED) -> NoReturn:
     """Ends the command with a message."""
     if text.endswith("Permission denied"):
         text += "; `ls -ld` shows who may, and `id` who this is: take another place, or let this user in"
-    echo(f"zq: {text}", err=True)
+    logs = sys.modules.get("zq.processes.logs")  # a command that logs has imported it
+    echo(f"zq: {text}" if logs is None else logs.in_form_of_log(f"zq: {text}", logs.logging.ERROR), err=True)
     raise typer.Exit(code)
 
 

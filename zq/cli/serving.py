@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import gc
-import logging
 import os
 import signal
 import sys
@@ -17,7 +16,7 @@ from zq.cli.arguments import TIMEOUT, Address, Json
 from zq.cli.output import echo, exit_codes, fail, print_json
 from zq.core.options import CoordinatorOptions
 from zq.core.peer_limits import PeerLimits
-from zq.processes.logs import JsonFormatter, configure_log, log_settings
+from zq.processes.logs import configure_log, in_form_of_log
 from zq.wire.address import check_bind_address
 from zq.wire.retry import RetryPolicy
 
@@ -229,11 +228,7 @@ def _serve(server: Server, dashboard: DashboardChild | None) -> None:
 
 def _announce(text: str) -> None:
     """Says on stderr that something has begun, whatever is logged; in the form of the log."""
-    settings = log_settings()
-    if settings is not None and settings["form"] == "json":
-        record = logging.LogRecord(__name__, logging.INFO, __file__, 0, text, None, None)
-        text = JsonFormatter().format(record)
-    echo(text, err=True)
+    echo(in_form_of_log(text), err=True)
 
 
 def is_local(address: str) -> bool:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import logging
 import sys
+import threading
 from collections.abc import Mapping
 from contextvars import ContextVar
 from datetime import UTC, datetime
@@ -34,19 +35,51 @@ FIELDS = ("task", "queue", "worker", "attempt", "trace_id")
 
 
 class JsonFormatter(logging.Formatter):
-    """Writes a record as a JSON object on a line: time (UTC), level, logger, message, error, and FIELDS."""
+    """Writes a record as a JSON object on a line: time (UTC), level, logger, message, error, stack and FIELDS.
+
+    It raises nothing, whatever the record is: what cannot be shown is told in its place.
+    """
 
     def format(self, record: logging.LogRecord) -> str:
         """Returns a record as text."""
         time = datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds")
-        shown = {"time": time, "level": record.levelname.lower(), "logger": record.name}
+        message, fault = _message_of(record)
         about = {**(about_task.get() or {}), **_current_span()}
         own = {name: getattr(record, name, None) for name in FIELDS}
-        fields = {name: about.get(name) if own[name] is None else own[name] for name in FIELDS}
-        error = self.formatException(record.exc_info) if record.exc_info else None
-        document = {**shown, "message": record.getMessage(), **fields, "error": error}
-        text = json.dumps({name: value for name, value in document.items() if value is not None}, default=str)
-        return shown_json(text)
+        document = {
+            "time": time,
+            "level": record.levelname.lower(),
+            "logger": record.name,
+            "message": message,
+            **{name: _plain(about.get(name) if own[name] is None else own[name]) for name in FIELDS},
+            "error": (self.formatException(record.exc_info) if record.exc_info else None) or fault,
+            "stack": record.stack_info,
+        }
+        return shown_json(json.dumps({name: value for name, value in document.items() if value is not None}))
+
+
+def _message_of(record: logging.LogRecord) -> tuple[str, str | None]:
+    """Returns the message, and why it is not what it should be, if its arguments do not fit into it."""
+    try:
+        return str(record.getMessage()), None
+    except Exception as error:
+        template = record.msg if isinstance(record.msg, str) else f"a message of type {type(record.msg).__name__}"
+        return template, f"its arguments cannot be put in: {type(error).__name__} at {record.pathname}:{record.lineno}"
+
+
+def _plain(value: Any) -> str | int | None:
+    """Returns a field as JSON has it."""
+    try:
+        return value if value is None or type(value) is int else str(value)
+    except Exception:
+        return f"a value of type {type(value).__name__}"
+
+
+def in_form_of_log(text: str, level: int = logging.INFO) -> str:
+    """Returns what is said on stderr beside the log, in the form of the log: in JSON it is a record, too."""
+    if _settings is None or _settings["form"] != "json":
+        return text
+    return JsonFormatter().format(logging.LogRecord("zq", level, __file__, 0, text, None, None))
 
 
 def _current_span() -> dict[str, str]:
@@ -88,6 +121,26 @@ def configure_log_as_parent() -> None:
     may have their own idea of logs.
     """
     if _settings is not None:
+        is_json = _settings["form"] == "json"
         handler = logging.StreamHandler(sys.stderr)
-        handler.setFormatter(JsonFormatter() if _settings["form"] == "json" else LineFormatter(FORMAT))
+        handler.setFormatter(JsonFormatter() if is_json else LineFormatter(FORMAT))
         logging.basicConfig(level=_settings["level"].upper(), handlers=[handler])
+        if is_json and handler in logging.getLogger().handlers:
+            _log_what_python_prints()
+
+
+def _log_what_python_prints() -> None:
+    """Has the log tell what Python writes to stderr by itself: warnings, and exceptions that nobody has caught."""
+    logging.captureWarnings(True)
+    sys.excepthook = lambda *found: _log_uncaught("an exception that nobody caught", found[1])
+    sys.unraisablehook = lambda found: _log_uncaught(
+        found.err_msg or "an exception that nobody could catch", found.exc_value
+    )
+    threading.excepthook = lambda found: _log_uncaught(
+        f"thread {found.thread.name if found.thread else 'unknown'} ended by an exception", found.exc_value
+    )
+
+
+def _log_uncaught(text: str, error: BaseException | None) -> None:
+    if not isinstance(error, SystemExit):  # which is the end of a thread that wants it
+        logging.getLogger("python").error(text, exc_info=error)

@@ -9,7 +9,7 @@ import typer
 
 from zq.cli.arguments import Address
 from zq.cli.output import exit_codes
-from zq.cli.serving import LogLevel, work_watched
+from zq.cli.serving import LogFormat, LogLevel, work_watched
 from zq.processes.logs import configure_log
 
 if TYPE_CHECKING:
@@ -63,6 +63,7 @@ def work(
     burst: Annotated[bool, typer.Option("--burst", help="End when nothing has come for half a second.")] = False,
     address: Address = None,
     log_level: LogLevel = "info",
+    log_format: LogFormat = "text",
 ) -> None:
     """Run a program for each task of a queue, until SIGTERM or Ctrl-C: the first waits for what runs, the second ends
     it at once.
@@ -84,7 +85,7 @@ def work(
         source = input or ("none" if has_places(arguments) else "json")
         codes = frozenset(bury_code or [EX_DATAERR]), frozenset(retry_code or [EX_TEMPFAIL])
         settings = ProgramSettings(arguments, source, result, output_max, *codes, retry_in, kill_after)
-        configure_log(log_level)
+        configure_log(log_level, log_format, name)
         _run(queue, command, settings, address=address, name=name, concurrency=concurrency, burst=burst)
 
 

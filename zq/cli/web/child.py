@@ -19,6 +19,7 @@ from zq.cli.output import echo, exit_codes
 from zq.processes.birth import become_child
 from zq.processes.children import start_program, wait_or_kill
 from zq.processes.exits import describe_exit
+from zq.processes.logs import configure_log, in_form_of_log, log_settings
 
 if TYPE_CHECKING:
     from zq.dashboard.options import DashboardOptions
@@ -72,7 +73,9 @@ class DashboardChild:
     def _keep(self) -> None:
         while not self._stopped.is_set():
             try:
-                process = start_program(__name__, json.dumps(self._settings))
+                process = start_program(
+                    __name__, json.dumps(self._settings), (log_settings() or {}).get("form", "text")
+                )
             except OSError as error:
                 log.warning("the dashboard cannot be started (%s); it is tried again in %g s", error, RESTART_PAUSE)
             else:
@@ -116,15 +119,14 @@ def _read_truth(name: str) -> bool:
 
 def main() -> None:
     """Serves until the coordinator ends it, or has ended itself."""
-    (text,) = become_child()
+    text, form = become_child()
     from zq.dashboard.serving import serve
-    from zq.processes.logs import configure_log
 
-    configure_log("warning")
+    configure_log("warning", form)
     with exit_codes():
         options = options_of(json.loads(text))
         if redaction := os.environ.get("ZQ_DASHBOARD_REDACT"):
             from zq.cli.web.redacting import load_redaction
 
             options = replace(options, redact=load_redaction(redaction))
-        serve(options, on_ready=lambda page: echo(f"zq dashboard ready on {page}", err=True))
+        serve(options, on_ready=lambda page: echo(in_form_of_log(f"zq dashboard ready on {page}"), err=True))
