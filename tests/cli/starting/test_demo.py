@@ -28,11 +28,13 @@ def test_books_add_up_after_a_crash() -> None:
     assert ledger["orders"] == 31
 
 
-def test_evening_without_a_crash_ends_after_its_time(tmp_path: Path) -> None:
+def test_evening_without_a_crash_ends_after_its_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ZQ_KEY", "of-another-coordinator.key")
     options = ("--once", "--no-crash", "--duration", "0.5", "--shops", "1", "--no-dashboard")
     with watched(tmp_path, "demo", *options, *FREE) as command:
         assert command.end() == 0
         assert "The books add up: nothing lost, nothing completed twice." in command.text
+        assert "ZQ_KEY is for another coordinator" in command.text
 
 
 def test_example_of_older_documents_is_the_same_evening() -> None:

@@ -91,13 +91,20 @@ def _run(
     import tempfile
 
     from zq.cli.starting import member
-    from zq.cli.starting.places import WITHOUT_DASHBOARD, bind_of_coordinator, bind_of_dashboard, has_dashboard
+    from zq.cli.starting.places import (
+        WITHOUT_DASHBOARD,
+        bind_of_coordinator,
+        bind_of_dashboard,
+        has_dashboard,
+        leave_key,
+    )
     from zq.demo.town import Town, TownError
 
     def say(text: str) -> None:
         if not as_json:
             echo(text, err=True)
 
+    leave_key(say)
     dashboard_bind, is_wanted = dashboard
     if is_wanted and not has_dashboard():
         say(WITHOUT_DASHBOARD)

@@ -16,6 +16,7 @@ from zq.cli.starting.places import (
     bind_of_dashboard,
     bind_of_environment,
     has_dashboard,
+    leave_key,
     option_for,
 )
 from zq.cli.starting.stopping import StopRequest
@@ -92,6 +93,7 @@ class Development:
     def _live(self, request: StopRequest) -> int:
         household, wishes = self._household, self._wishes
         level = ("--log-level", wishes.log_level)
+        leave_key(tell)
         bind = wishes.bind or bind_of_coordinator(bind_of_environment(tell), tell)
         options = "--data", str(self._folder / "coordinator"), "--bind", bind
         coordinator = Member("coordinator", ("coordinator", *options, *level), is_vital=True, ready=" ready on ")

@@ -51,6 +51,16 @@ def bind_of_environment(say: TellLine) -> str | None:
     return None
 
 
+def leave_key(say: TellLine) -> None:
+    """Takes the key of this environment out of it, for this process and what it starts: the coordinator that they are
+    for has no keys, and whoever shows one does not trust it.
+    """
+    if os.environ.pop("ZQ_KEY", None):
+        say(
+            "ZQ_KEY is for another coordinator, this one has no keys: run `unset ZQ_KEY` where you type commands for it"
+        )
+
+
 def option_for(address: str) -> str:
     """Returns what commands in this environment need to find a coordinator, with a space before it; empty: nothing."""
     return "" if address == (os.environ.get("ZQ_ADDRESS") or DEFAULT_ADDRESS) else f" -a {address}"
