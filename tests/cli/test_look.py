@@ -78,8 +78,7 @@ def test_nothing_is_cut_or_broken_in_a_terminal(shop: tuple[str, list[str]], wid
     shown = {one: in_terminal(width, *one.split(), ZQ_ADDRESS=address) for one in LISTINGS}
 
     for one, text in shown.items():
-        lines = [line for line in text.splitlines() if not line.startswith("(")]
-        assert max(map(columns_of, lines)) <= width, (one, text)
+        assert max(map(columns_of, text.splitlines())) <= width, (one, text)
         assert "…" not in text
         assert "..." not in text
     assert all(id in shown["dead ls"].split() for id in ids)
@@ -96,7 +95,7 @@ def test_nothing_is_cut_or_broken_in_a_terminal(shop: tuple[str, list[str]], wid
 def test_columns_that_are_left_out_are_named(shop: tuple[str, list[str]]) -> None:
     text = in_terminal(60, "queues", "ls", ZQ_ADDRESS=shop[0])
 
-    *_, last = text.splitlines()
+    last = " ".join(text.splitlines()[-2:])
     assert last.startswith("(too narrow for assign, max_tasks, ")
     assert last.endswith(": --plain or --json has all)")
 

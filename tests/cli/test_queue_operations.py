@@ -98,5 +98,16 @@ def test_drained_queue_refuses_until_it_is_resumed(invoke: Invoke) -> None:
     assert invoke("submit", "orders", "1").exit_code == 0
 
 
+@pytest.mark.parametrize("command", ["pause", "resume", "drain"])
+def test_queue_that_a_command_makes_is_said_to_be_new(invoke: Invoke, command: str) -> None:
+    invoke("submit", "orders", "1")
+
+    wrong, right = invoke("queues", command, "ordrs"), invoke("queues", command, "orders")
+
+    assert (wrong.exit_code, right.exit_code) == (0, 0)
+    new = "zq: there is no queue 'ordrs'; did you mean 'orders': a queue of this name is made\n"
+    assert (new in wrong.stderr, "there is no queue" in right.stderr) == (True, False)
+
+
 def test_queue_that_is_not_there_is_said_so(invoke: Invoke) -> None:
     assert "there is no queue" in invoke("queues", "purge", "nothing", "--yes").stderr

@@ -34,6 +34,7 @@ def test_worker_is_drained_resumed_and_resized(shop: zq.Client, invoke: Invoke) 
 
 
 def test_worker_is_stopped(shop: zq.Client, invoke: Invoke) -> None:
+    assert "there is no worker 'shop1'; did you mean 'shop-1'?" in invoke("workers", "stop", "shop1").stderr
     assert invoke("workers", "stop", "shop-1").stderr == "worker shop-1 ends: nothing runs\n"
     wait_until(lambda: not shop.workers.list(), "it has left")
     result = invoke("workers", "stop", "shop-1")

@@ -265,3 +265,17 @@ def test_what_is_not_there_is_told_with_what_may_have_been_meant(
     assert result.stderr.count("; did you mean ") == 1
     assert f"did you mean {meant}" in result.stderr
     assert "invalid:" not in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        ("submit orders 1 --id", "Option '--id' requires an argument.\n"),
+        ("tasks ls --state ded", "Invalid value for '--state' / '-s': 'ded' is not one of "),
+    ],
+)
+def test_what_is_wrong_is_said_without_what_nobody_asked(invoke_alone: Invoke, arguments: str, said: str) -> None:
+    result = invoke_alone(*arguments.split())
+
+    assert (result.exit_code, said in result.stderr) == (2, True), result.stderr
+    assert "did you mean '--id'" not in result.stderr

@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import json
 import os
+import subprocess
 import sys
 from pathlib import Path
 from typing import Any
@@ -80,6 +81,16 @@ def test_every_command_without_a_key_is_refused_in_words(doors: tuple[Gate, str]
     result = run_command((*name.split(), "--address", doors[0].address, *arguments), None, {"ZQ_KEY": ""})
 
     assert (result.exit_code, "admits nobody without a key" in result.stderr) == (DENIED, True), result.stderr
+
+
+def test_a_refusal_is_printed_once(door: Gate) -> None:
+    command = [sys.executable, "-m", "zq", "status", "--address", door.address]
+
+    done = subprocess.run(
+        command, capture_output=True, text=True, timeout=60, check=False, env={**os.environ, "ZQ_KEY": ""}
+    )
+
+    assert (done.returncode, done.stderr.count("admits nobody without a key")) == (DENIED, 1), done.stderr
 
 
 @pytest.mark.parametrize("name", commands())

@@ -11,7 +11,7 @@ import typer
 
 from zq.cli.line import completing
 from zq.cli.line.nearest import did_you_mean
-from zq.cli.output import USAGE, exit_codes, fail
+from zq.cli.output import USAGE, echo, exit_codes, fail
 
 if TYPE_CHECKING:
     from zq.client.client import Client
@@ -74,14 +74,38 @@ def connected(address: str | None, timeout: float) -> Iterator[Client]:
     from zq.processes.logs import configure_log
 
     configure_log("warning")  # who waits hears when the coordinator is gone
-    with exit_codes(), Client(address, timeout=timeout) as client:
+    with _refusals_said_once(), exit_codes(), Client(address, timeout=timeout) as client:
         try:
             yield client
         except RemoteProtocolError as error:
             fail(in_words(client, error))
 
 
-SUGGESTIONS = {"there is no queue ": ("queues", "name"), "there is no schedule ": ("schedules", "name")}
+@contextmanager
+def _refusals_said_once() -> Iterator[None]:
+    """Keeps out of the log that nobody is let in: it is what the command ends with, and so says."""
+    import logging
+
+    from zq.errors import AccessDeniedError
+
+    def is_news(record: logging.LogRecord) -> bool:
+        return not (isinstance(record.args, tuple) and any(isinstance(one, AccessDeniedError) for one in record.args))
+
+    log = logging.getLogger("zq.sockets.link")
+    log.addFilter(is_news)
+    try:
+        yield
+    finally:
+        log.removeFilter(is_news)
+
+
+NO_QUEUE = "there is no queue "
+
+SUGGESTIONS = {
+    NO_QUEUE: ("queues", "name"),
+    "there is no schedule ": ("schedules", "name"),
+    "there is no worker ": ("workers", "name"),
+}
 """How the coordinator says that it has none of a name, and which listing has those that there are."""
 
 
@@ -92,6 +116,18 @@ def in_words(client: Client, error: RemoteProtocolError) -> str:
             typed = error.text.removeprefix(beginning).strip("'\"")
             return f"{error.text}{did_you_mean(typed, known_names(client, listing, column))}"
     return error.text
+
+
+def say_if_new(client: Client, queue: str) -> None:
+    """Says of a queue that is not there that what follows makes it: it may be a misspelt one."""
+    from zq.errors import RemoteProtocolError
+
+    try:
+        client.queues.show(queue)
+    except RemoteProtocolError as error:
+        if not error.text.startswith(NO_QUEUE):
+            raise
+        echo(f"zq: {in_words(client, error).removesuffix('?')}: a queue of this name is made", err=True)
 
 
 def known_names(client: Client, listing: str, column: str = "name") -> list[str]:

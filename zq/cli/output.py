@@ -182,7 +182,7 @@ def print_rows(rows: Iterable[Fields], columns: Sequence[str], *, as_json: bool,
 
 def _print_table(rows: Iterable[Fields], columns: Sequence[str], drops: Sequence[str]) -> None:
     from zq.cli.look.cells import cell
-    from zq.cli.look.tables import lay_out
+    from zq.cli.look.tables import lay_out, wrapped
 
     cells = [[cell(column, row.get(column), is_fancy=True) for column in columns] for row in rows]
     table = lay_out(columns, cells, terminal_width(), drops)
@@ -190,7 +190,8 @@ def _print_table(rows: Iterable[Fields], columns: Sequence[str], drops: Sequence
     if table.lines[1:]:
         echo("\n".join(table.lines[1:]))
     if table.left_out:
-        echo(f"(too narrow for {', '.join(table.left_out)}: --plain or --json has all)", err=True)
+        hint = f"(too narrow for {', '.join(table.left_out)}: --plain or --json has all)"
+        echo("\n".join(wrapped(hint, terminal_width())), err=True)
 
 
 def print_fields(row: Fields, *, as_json: bool) -> None:

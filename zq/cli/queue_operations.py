@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from zq.cli.arguments import TIMEOUT, Address, IsDry, IsSure, Json, QueueName, Timeout, ask, connected
+from zq.cli.arguments import TIMEOUT, Address, IsDry, IsSure, Json, QueueName, Timeout, ask, connected, say_if_new
 from zq.cli.live.progress import operation_progress
 from zq.cli.output import echo, is_terminal, print_json, print_rows
 
@@ -99,6 +99,7 @@ def drain(name: QueueName, address: Address = None, timeout: Timeout = TIMEOUT) 
         zq queues drain orders
     """
     with connected(address, timeout) as client:
+        say_if_new(client, name)
         queue = client.queues.drain(name)
         echo(f"{name} drains, {_counts(queue, ('waiting', 'parked', 'scheduled', 'leased'))} are left", err=True)
 

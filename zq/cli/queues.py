@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from zq.cli.arguments import TIMEOUT, Address, Json, Limit, QueueName, Timeout, changes_of, connected
+from zq.cli.arguments import TIMEOUT, Address, Json, Limit, QueueName, Timeout, changes_of, connected, say_if_new
 from zq.cli.output import as_map, echo, print_fields, print_rows
 
 QUEUE_COLUMNS = [
@@ -122,6 +122,7 @@ def pause(name: QueueName, address: Address = None, timeout: Timeout = TIMEOUT) 
         zq queues pause orders
     """
     with connected(address, timeout) as client:
+        say_if_new(client, name)
         waiting = client.queues.pause(name).waiting
         echo(f"{name} is paused, {waiting} wait", err=True)
 
@@ -133,5 +134,6 @@ def resume(name: QueueName, address: Address = None, timeout: Timeout = TIMEOUT)
         zq queues resume orders
     """
     with connected(address, timeout) as client:
+        say_if_new(client, name)
         waiting = client.queues.resume(name).waiting
         echo(f"{name} goes on, {waiting} wait", err=True)

@@ -10,7 +10,7 @@ from zq.cli.output import UNREACHABLE, USAGE
 
 def test_stat_prints_plain_numbers_into_a_pipe(invoke: Invoke) -> None:
     invoke("submit", "orders", "{}")
-    result = invoke("stat", "--interval", "0.1", "--count", "2")
+    result = invoke("stat", "--interval", "0.1", "--limit", "2")
     header, *lines = [line.split("\t") for line in result.stdout.splitlines()]
 
     assert header[:5] == ["time", "in/s", "out/s", "failed/s", "waiting"]

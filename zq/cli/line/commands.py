@@ -24,6 +24,9 @@ from zq.cli.output import EXIT_CODES, plain_output
 
 EXAMPLES = "Examples:"
 
+PYDANTIC_WORDS = "Value error, "
+"""Stands before what typer says of a value that is none of some words."""
+
 WIDTH_MAX = 110
 """Columns of help in a wider terminal."""
 
@@ -107,8 +110,11 @@ def suggest(error: Any, command: Any) -> None:
         if getattr(error, "possibilities", None) is not None:
             error.possibilities = None  # said here, and once
         known = [one for parameter in command.params for one in (*parameter.opts, *parameter.secondary_opts)]
+        if option in known:  # it is right, and what comes behind it is not
+            return
         error.message = message.rstrip(".") + did_you_mean(option, [one for one in known if one.startswith("--")])
         return
+    error.message = message = message.removeprefix(PYDANTIC_WORDS)
     choices = getattr(getattr(error.param, "type_descriptor", None), "choices", None) if _has_param(error) else None
     typed = message.partition("'")[2].partition("'")[0]
     if choices and typed:

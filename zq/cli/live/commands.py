@@ -11,7 +11,7 @@ from zq.cli.arguments import TIMEOUT, Address, Json, Timeout, connected
 from zq.cli.output import USAGE, exit_codes, fail
 
 Interval = Annotated[float, typer.Option("--interval", "-i", min=0.1, help="Seconds from one look to the next.")]
-Lines = Annotated[int | None, typer.Option("--count", "-n", min=1, help="End after so many lines. [default: never]")]
+Lines = Annotated[int | None, typer.Option("--limit", "-n", min=1, help="End after so many lines. [default: never]")]
 
 
 def top(interval: Interval = 1.0, address: Address = None, timeout: Timeout = TIMEOUT) -> None:
@@ -37,7 +37,7 @@ def stat(
 
     Examples:
         zq stat
-        zq stat --interval 5 --count 12
+        zq stat --interval 5 --limit 12
         zq stat --json
     """
     from zq.cli.live.stat import print_stat
