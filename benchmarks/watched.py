@@ -1,8 +1,8 @@
 """What it costs a coordinator to be watched: batches with no browser and with ten, in turns in one run of it.
 
-A coordinator is one thread, so what bounds its throughput is what its processor has to do for a task: that is compared,
-pair by pair, for rates tell as much of what else the machine does, the dashboard's own process among it. Each stretch
-lasts for several looks of the dashboard; a shorter one might have none.
+A coordinator is one thread, so what bounds its throughput is its processor: what is compared is how much of a second of
+it the same tasks take with browsers and without, pair by pair. Rates tell as much of what else the machine does, the
+dashboard's own process among it, and processor for a task of how busy the coordinator was: looks are so many a second.
 """
 
 from __future__ import annotations
@@ -52,11 +52,12 @@ def _watched_batches(scale: Scale, batch: int) -> Row:
                     usage, done = run_round(rig, order, done)
                 (seen if is_watched else alone).append(usage)
     base, rate = (median([order.tasks / one.seconds for one in usages]) for usages in (alone, seen))
-    ratio = median([one.coordinator_cpu / other.coordinator_cpu for one, other in zip(alone, seen, strict=True)])
+    pairs = zip(alone, seen, strict=True)
+    taken = median([(other.coordinator_cpu - one.coordinator_cpu) / other.seconds for one, other in pairs])
     cpu = [median([one.coordinator_cpu / order.tasks * 1e6 for one in usages]) for usages in (alone, seen)]
     notes = {"alone tasks/s": base, "coordinator CPU us/task alone": cpu[0], "watched": cpu[1]}
     name = f"watched by {BROWSERS} browsers, batches of {batch}"
-    return Row(name, rate, "CPU for a task, unwatched", ratio, ">= 0.95", seen[-1], order.tasks, notes)
+    return Row(name, rate, "its processor, unwatched", 1.0 - taken, ">= 0.95", seen[-1], order.tasks, notes)
 
 
 def run_round(rig: Rig, order: Order, done: int) -> tuple[Usage, int]:

@@ -7,6 +7,7 @@ import os
 import re
 import select
 import signal
+import socket
 import subprocess
 import sys
 import urllib.request
@@ -119,6 +120,21 @@ def test_variable_that_is_neither_true_nor_false_is_refused(monkeypatch: pytest.
 
     with pytest.raises(ValueError, match="expected ZQ_DASHBOARD_READ_ONLY as true or false, got 'yess'"):
         child.DashboardChild("127.0.0.1:0", None)
+
+
+def test_place_that_is_taken_is_told_in_a_line_and_tried_again(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        place = f"127.0.0.1:{taken.getsockname()[1]}"
+        with coordinator(tmp_path, "--dashboard", place) as process:
+            assert process.stderr is not None
+            said = []
+            for line in process.stderr:
+                said.append(line)
+                if "started again" in line:
+                    break
+
+    assert said[1:-1] == [f"zq: {place}: Address already in use\n"]
+    assert "ended with exit code 1; it is started again in 5 s" in said[-1]
 
 
 @linux

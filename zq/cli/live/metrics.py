@@ -13,7 +13,7 @@ from zq.cli.output import echo
 def metrics(
     text_format: Annotated[
         Literal["openmetrics", "prometheus"],
-        typer.Option("--format", help="For whom; a textfile collector: prometheus."),
+        typer.Option("--format", help="For whom; a textfile collector, or promtool: prometheus."),
     ] = "openmetrics",
     queues_max: Annotated[
         int, typer.Option("--queues", min=0, help="Queues with figures of their own; the others are added up.")
@@ -26,6 +26,7 @@ def metrics(
     Examples:
         zq metrics
         zq metrics --format prometheus >/var/lib/node_exporter/zq.prom
+        zq metrics --format prometheus | promtool check metrics
         zq metrics --queues 20
     """
     from zq.monitor.openmetrics import render

@@ -15,6 +15,8 @@ from dataclasses import replace
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any, Final
 
+import typer
+
 from zq.cli.output import echo, exit_codes
 from zq.processes.birth import become_child
 from zq.processes.children import start_program, wait_or_kill
@@ -123,10 +125,13 @@ def main() -> None:
     from zq.dashboard.serving import serve
 
     configure_log("warning", form)
-    with exit_codes():
-        options = options_of(json.loads(text))
-        if redaction := os.environ.get("ZQ_DASHBOARD_REDACT"):
-            from zq.cli.web.redacting import load_redaction
+    try:
+        with exit_codes():
+            options = options_of(json.loads(text))
+            if redaction := os.environ.get("ZQ_DASHBOARD_REDACT"):
+                from zq.cli.web.redacting import load_redaction
 
-            options = replace(options, redact=load_redaction(redaction))
-        serve(options, on_ready=lambda page: echo(in_form_of_log(f"zq dashboard ready on {page}"), err=True))
+                options = replace(options, redact=load_redaction(redaction))
+            serve(options, on_ready=lambda page: echo(in_form_of_log(f"zq dashboard ready on {page}"), err=True))
+    except typer.Exit as error:  # what is wrong has been said; no command is around this
+        raise SystemExit(error.exit_code) from None
