@@ -421,6 +421,21 @@ def test_pipeline_is_drawn_with_the_names_of_its_stages_and_all_in_sight(house: 
     assert width <= seen, "it runs downwards where there is no room to the right"
 
 
+def test_queue_that_feeds_itself_has_its_arrow_in_sight(house: House, browser: Browser) -> None:
+    cut = """
+        const [done] = arguments;
+        Promise.all([import("./static/html.js"), import("./static/parts/graph.js")]).then(([{html, render}, {Graph}]) => {
+          const place = document.querySelector("main").appendChild(document.createElement("div"));
+          render(html`<${Graph} title="One" nodes=${[{id: "a", label: "a"}]} edges=${[{from: "a", to: "a", label: "9/s"}]} />`, place);
+          const all = place.querySelector("svg").getBoundingClientRect();
+          const found = [...place.querySelectorAll(".edge > *")].map((one) => one.getBoundingClientRect().bottom <= all.bottom);
+          render(null, place);
+          place.remove();
+          done(found);
+        });"""
+    assert browser.run_async(cut) == [True, True]
+
+
 def test_group_is_drawn_with_its_members_and_its_callback(house: House, browser: Browser) -> None:
     browser.go("groups/party-7")
     browser.wait(lambda: browser.count(".node") >= 4, "the group's picture")

@@ -14,7 +14,7 @@ export function Schedules() {
   const columns = [
     { label: "Schedule", isWide: true, cell: (row) => html`<b class="any">${row.name}</b>${row.error && html`<div class="bad small any">${row.error}</div>`}` },
     { label: "Queue", cell: ({ queue }) => html`<${QueueLink} name=${queue} />` },
-    { label: "When", cell: ({ every, cron, timezone }) => (cron ? html`<code class="keep">${cron}</code> <span class="soft small">${timezone}</span>` : `every ${duration(every)}`) },
+    { label: "When", keep: true, cell: ({ every, cron, timezone }) => (cron ? html`<code class="keep">${cron}</code> <span class="soft small">${timezone}</span>` : `every ${duration(every)}`) },
     { label: "Next", isWide: true, cell: (row) => (row.is_paused ? html`<${State} of="paused" />` : html`<${Ago} time=${row.next_time} ahead /> <span class="soft small">${moment(row.next_time)}</span>`) },
     { label: "Fired", isNumber: true, cell: ({ fired }) => whole(fired) },
     { label: "Last", isWide: true, cell: (row) => (row.last_id ? html`<${TaskLink} id=${row.last_id} />` : html`<span class="soft">never</span>`) },

@@ -4,6 +4,7 @@ import { layered } from "./layout.js";
 
 const MARGIN = 14;
 const BESIDE = 76; // pixels; for arrows back, and their labels, beside what runs downwards
+const BELOW = 18; // below what runs to the right
 
 /**
  * @param nodes [{id, href, label, lines: [texts below the label], tone, fill (0 to 1: how full it is), isRound}]
@@ -34,10 +35,11 @@ export function Graph({ title, nodes, edges, width = 190, height = 74, hasEdgeLa
 /** To the right where there is room for it, else downwards. */
 function fitting(nodes, edges, box, room, hasEdgeLabels) {
   const across = layered(nodes, edges, { ...box, gapAlong: hasEdgeLabels ? 62 : 52, gapAcross: 22 }, false);
+  const hasBack = (made) => edges.some(({ from, to }) => made.places.get(to)?.layer <= made.places.get(from)?.layer);
+  if (hasBack(across)) across.height += BELOW;
   if (across.width + 2 * MARGIN <= room) return { made: across, isVertical: false };
   const down = layered(nodes, edges, { ...box, gapAlong: 46, gapAcross: 16 }, true);
-  const isBack = ({ from, to }) => down.places.get(to)?.layer <= down.places.get(from)?.layer;
-  if (edges.some(isBack)) down.width += BESIDE;
+  if (hasBack(down)) down.width += BESIDE;
   return down.width < across.width ? { made: down, isVertical: true } : { made: across, isVertical: false };
 }
 
