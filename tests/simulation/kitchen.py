@@ -26,6 +26,7 @@ from tests.simulation.order import OrderCheck
 from tests.simulation.peers import Customer, Worker
 from tests.simulation.session_worker import SessionWorker
 from tests.simulation.shares import QUEUES, ShareCheck
+from tests.simulation.steered import HELM, Steered
 from tests.simulation.stranger import Stranger, check_names, fenced, live_names
 from tests.simulation.timelines import check_traces
 from tests.simulation.visitors import Visitors
@@ -119,6 +120,7 @@ class Kitchen:
         self.unreachable = []
         self.eye = Eye()
         self.glutton = Glutton(self.store)
+        self.steered = Steered(self.world)
 
     def crash(self) -> None:
         """Ends the process: memory, unsent messages and connections are gone. It is started again after a while."""
@@ -175,10 +177,12 @@ class Kitchen:
         self.handled = []
         yield from self.eye.look(books)
         yield from self.glutton.say()
+        yield from self.steered.say()
         for connection, message in self.received:
             self.heard[connection.peer] = self.world.now
             if connection.is_open:
                 self.handled.append(message)
+                self.steered.hear(books, connection.peer, message)
                 yield connection.peer, message
             self.may_crash()
 
@@ -188,6 +192,7 @@ class Kitchen:
         books = self.machine.books
         self.step = step
         self.eye.check(books, step)
+        self.steered.check(books, step)
         self.ticked_wall = step.wall
         self.latest_wall = max(self.latest_wall, step.wall)
         lines, stored = {key: list(line) for key, line in self.ledger.lines.items()}, dict(self.ledger.stored)
@@ -346,7 +351,7 @@ class Kitchen:
             connection = self.world.connections.get(peer)
             if connection is not None:
                 connection.send_down(message)
-            elif peer not in (EYE, GLUTTON) and self.world.noticed_at[peer] <= self.world.now:
+            elif peer not in (EYE, GLUTTON, HELM) and self.world.noticed_at[peer] <= self.world.now:
                 self.unreachable.append(peer)
 
     def note_grant(self, assignment: Assignment) -> None:

@@ -12,7 +12,7 @@ import pytest
 
 from tests.simulation import deadlines
 from zq.core import coordinator, tables, upkeep
-from zq.core.admin import chores, commands, moving, operations
+from zq.core.admin import chores, commands, moving, operations, workers
 from zq.core.measures.steps import Base, History
 from zq.core.opening import read_books
 from zq.core.options import CoordinatorOptions, Now
@@ -47,9 +47,10 @@ from zq.core.tasks import (
 from zq.core.tasks.groups import GroupRow
 from zq.core.tasks.schedules import ScheduleRow
 from zq.core.upkeep import UpkeepPart
-from zq.wire.messages import Answer, Held
+from zq.wire.messages import Answer, Held, Settled
 from zq.wire.messages import Batch as WireBatch
 from zq.wire.policies import DEFAULT_POLICIES
+from zq.wire.steering import About
 from zq.worker.bench import Bench
 
 IN_THE_PEERS = ("ack before commit", "delete before commit", "resend with new id", "nak after timeout")
@@ -661,6 +662,59 @@ def _given_back_and_kept(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(leasing, "give_back", give_back)
 
 
+def _steered_twice(patch: pytest.MonkeyPatch) -> None:
+    real = workers.steer
+
+    def steer(books: Books, step: Step, arguments: dict[str, Any]) -> Any:
+        real(books, step, arguments)
+        return real(books, step, arguments)
+
+    patch.setitem(commands.COMMANDS, "steer-worker", steer)
+
+
+def _older_worker_steered(patch: pytest.MonkeyPatch) -> None:
+    real = workers.steer
+
+    def steer(books: Books, step: Step, arguments: dict[str, Any]) -> Any:
+        """Takes every worker for one that can be told."""
+        worker = books.workers.get(arguments["name"])
+        if worker is not None and worker.about is None:
+            worker.about = About("", 0, 0, 1, is_draining=False, trouble=None)
+        return real(books, step, arguments)
+
+    patch.setitem(commands.COMMANDS, "steer-worker", steer)
+
+
+def _about_not_kept(patch: pytest.MonkeyPatch) -> None:
+    real = liveness.note_about
+
+    def note_about(books: Books, worker: Holder, message: Any) -> None:
+        if worker.about is None:
+            real(books, worker, message)
+
+    patch.setattr(liveness, "note_about", note_about)
+
+
+def _next_try_not_told(patch: pytest.MonkeyPatch) -> None:
+    real = settling._finish_settling
+
+    def finish(books: Books, step: Step, peer: bytes, sender: Holder | None, message: Any, told: Settled) -> None:
+        real(books, step, peer, sender, message, told._replace(next_tries=()))
+
+    patch.setattr(settling, "_finish_settling", finish)
+
+
+def _next_try_told_wrongly(patch: pytest.MonkeyPatch) -> None:
+    real = settling._fail
+
+    def fail(books: Books, step: Step, lease: Lease, bit: int, failed: Any) -> Any:
+        """Says of the last attempt that there is another one."""
+        next_try = real(books, step, lease, bit, failed)
+        return next_try._replace(delay=next_try.delay or 1.0)
+
+    patch.setattr(settling, "_fail", fail)
+
+
 LATE_SECONDS = 5.0
 
 
@@ -746,6 +800,11 @@ _PATCHES: dict[str, Callable[[pytest.MonkeyPatch], None]] = {
     "charged when given back": _charged_when_given_back,
     "place lost when given back": _place_lost_when_given_back,
     "given back and kept": _given_back_and_kept,
+    "worker steered twice": _steered_twice,
+    "older worker steered": _older_worker_steered,
+    "what a worker says of itself not kept": _about_not_kept,
+    "next try of a failure not told": _next_try_not_told,
+    "next try of a failure told wrongly": _next_try_told_wrongly,
     "namespace counts one queue only": _namespace_counts_one_queue,
     "sums not told what a step has changed": _sums_not_told,
     "limit of a peer not asked": _budget_not_asked,

@@ -13,6 +13,7 @@ from tests.simulation.world import Connection, World
 from zq.sessions.worker import WorkerSession
 from zq.task import task_id
 from zq.wire.messages import Assignment, Done, Failed, Settle, Settled, Span
+from zq.wire.steering import About
 from zq.worker.bench import IN_HAND_SECONDS, Bench
 
 
@@ -24,7 +25,7 @@ class SessionWorker:
         self.ledger = ledger
         self.name = name
         self.queues = queues
-        self.credit = world.rng.choice((1, 3, 8))
+        self.most = world.rng.choice((1, 3, 8))  # to hold
         self.sheds = world.rng.choice((False, True))  # gives back what waits behind a long task
         self.life = 0
         self.paused_until = 0.0
@@ -46,7 +47,30 @@ class SessionWorker:
         self.said: dict[int, Settle] = {}
         self.session = WorkerSession(self.name, f"{self.name}-{self.life}", self.queues, 1, self.runs)
         self.session.credit = self.credit
+        self.tell()
         self.connect_at = self.world.now
+
+    @property
+    def credit(self) -> int:
+        return 0 if self.bench.is_draining else self.most
+
+    def tell(self) -> None:
+        """Says what it is."""
+        self.session.tell(About(self.name, self.life, 0, 1, self.bench.is_draining, None))
+
+    def obey(self) -> None:
+        """Does what it is told from afar; when all is healed, it takes tasks again by itself."""
+        actions = [steer.action for steer in self.session.take_steers()]
+        if self.world.is_healed and self.bench.is_draining:
+            actions.append("resume")
+        for action in actions:
+            if action == "drain":
+                self.session.release(self.bench.drain(), 0)
+            else:
+                self.bench.resume()
+                self.session.release([], self.credit)
+        self.session.take_verdicts()
+        self.tell()
 
     def new_bench(self) -> Bench:
         """Makes a bench of one slot, from which is taken without waiting, as by an event loop."""
@@ -146,6 +170,9 @@ class SessionWorker:
                 self.expires_at[assignment.token] = self.world.now + assignment.options.ttl
             # The bench goes by the clock of the machine.
             self.bench.put([assignment._replace(options=assignment.options._replace(ttl=None))])
+        self.obey()
+        if leaving := self.bench.take_leaving():
+            session.release(leaving, self.credit)
         for token, lo, hi in session.take_revoked():
             self.revoked.update((token, index) for index in range(lo, hi))
         if self.running is not None:
@@ -156,7 +183,8 @@ class SessionWorker:
             self.give_back_what_waits()
         if self.bench.waiting and self.world.strikes("lie"):  # not a lie: a drain that gives back what has not started
             session.release(self.bench.close(), self.credit)
-            self.bench = self.new_bench()
+            self.bench, before = self.new_bench(), self.bench
+            self.bench.is_draining = before.is_draining
 
     def begin(self, assignment: Assignment, index: int) -> None:
         """Starts a task, gives it back if it has expired, or loses it: the slot goes on to the next."""
@@ -171,7 +199,7 @@ class SessionWorker:
         is_stuck = self.running is not None and self.world.now - self.running[2] >= IN_HAND_SECONDS
         left = self.bench.shed(self.world.now, 0, int(is_stuck), len(self.runs()))
         if left:
-            self.session.release(left, self.bench.credit)
+            self.session.release(left, min(self.bench.credit, self.credit))
         if is_stuck and self.bench.waiting:
             raise Violation(f"{self.name} keeps {self.bench.waiting} tasks behind one that takes long")
 
