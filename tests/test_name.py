@@ -18,7 +18,7 @@ TEXTS = [
         for folder in ("zq", "patterns", "examples", "benchmarks", "docs")
         for pattern in ("*.py", "*.md", "*.js", "*.html", "*.toml", "*.yaml", "*.yml", "*.service", "*Containerfile*")
         for path in sorted((ROOT / folder).rglob(pattern))
-        if "_build" not in path.parts
+        if "generated" not in path.parts  # the pages of a site that was built here say it again
     ),
 ]
 INSTALLED = re.compile(r"(?:pip|pipx|uv|uvx) (?:tool )?(?:install|run|add)((?: +-\S+)*(?: +[\w'\"\[\].,/<>=-]+)+)")

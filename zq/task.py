@@ -115,10 +115,12 @@ class Task:
 
     @property
     def priority(self) -> int:
+        """0 to 9; 9 goes first."""
         return self._assignment.options.priority
 
     @property
     def key(self) -> str | None:
+        """What it was submitted under, for order, fairness and limits; None: nothing."""
         return self._assignment.options.key
 
     @property
@@ -150,6 +152,7 @@ class Task:
 
     @property
     def headers(self) -> dict[str, str]:
+        """Texts by name that travel beside the payload; those that begin with `zq-` are the coordinator's."""
         return self._assignment.options.headers or {}
 
     @property

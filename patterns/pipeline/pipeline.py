@@ -128,6 +128,7 @@ class Piece(Pipeline[In_contra, Out_co]):
     # A constant of its own class: a field would be a cycle.
     @property
     def pieces(self) -> tuple[Piece[Any, Any], ...]:  # type: ignore[override]
+        """Itself alone."""
         return (self,)
 
     @property

@@ -99,6 +99,30 @@ def test_constants_and_names_for_annotations_have_their_value_and_their_own_word
     assert ".. py:data:: zq.HistoryStep\n   :value: Literal[10, 300]\n\n   Seconds of a step" in page
 
 
+@pytest.mark.parametrize("package", [zq, patterns], ids=lambda one: one.__name__)
+def test_every_public_method_says_what_it_does(package: ModuleType) -> None:
+    classes = [(name, getattr(package, name)) for name in dir(package) if inspect.isclass(getattr(package, name))]
+    silent = [f"{name}.{member}" for name, found in classes for member in members_of(found) if not said(found, member)]
+
+    assert sum(len(members_of(found)) for _, found in classes) > 20
+    assert silent == []
+
+
+def members_of(found: type[object]) -> list[str]:
+    """Returns the public methods and properties that are ours."""
+    members = {name: inspect.getattr_static(found, name) for name in dir(found) if not name.startswith("_")}
+    functions = {name: getattr(one, "fget", None) or getattr(one, "__func__", one) for name, one in members.items()}
+    return [
+        name
+        for name, one in functions.items()
+        if inspect.isfunction(one) and one.__module__.split(".")[0] in ("zq", "patterns")
+    ]
+
+
+def said(found: type[object], member: str) -> str:
+    return inspect.getdoc(getattr(found, member)) or ""
+
+
 def test_values_have_their_fields_with_the_comments_beside_them(generate: ModuleType) -> None:
     page = generate.python_page("Values", ["zq.FailureRow"])
 

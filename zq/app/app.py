@@ -306,6 +306,7 @@ class App:
         )
 
     def become_copy(self) -> None:
+        """Called in a copy of this process (`os.fork`) by zq itself."""
         self._lock = threading.RLock()  # whoever had it is not here
 
     def _forget_parent(self) -> None:
