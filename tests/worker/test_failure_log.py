@@ -17,7 +17,7 @@ from zq.sessions.reports import Verdict
 from zq.wire.messages import DEFAULT_OPTIONS, Assignment, Failed
 from zq.wire.steering import NextTry
 from zq.worker import child_runner
-from zq.worker.failure_log import LINES_PER_SECOND_MAX, FailureLog
+from zq.worker.failure_log import LINES_PER_SECOND_MAX, TRACES_PER_SECOND_MAX, FailureLog
 
 QUICK = zq.RetryPolicy.constant(0.01)
 
@@ -163,9 +163,9 @@ def test_words_for_what_comes_next(
 def test_a_flood_of_failures_is_counted_and_not_written(caplog: pytest.LogCaptureFixture) -> None:
     log = FailureLog("shop")
     many = 4 * LINES_PER_SECOND_MAX
-    failed, hands = failures(many, "Boom")
+    failed, hands = failures(many, "Boom\nTraceback of it")
     log.note(failed, hands)
-    log.settle([Verdict(one, None, False) for one in failed])
+    log.settle([Verdict(one, NextTry(0, 0, 1, None), False) for one in failed])
     log.look(0.0)
     *told, counted = lines(caplog)
     left = re.fullmatch(r"more tasks failed than there are lines for: (\d+) of queue q", counted)
@@ -173,3 +173,4 @@ def test_a_flood_of_failures_is_counted_and_not_written(caplog: pytest.LogCaptur
     assert left is not None
     assert len(told) + int(left[1]) == many
     assert len(told) <= 2 * LINES_PER_SECOND_MAX
+    assert 0 < sum("Traceback" in one for one in told) <= 2 * TRACES_PER_SECOND_MAX

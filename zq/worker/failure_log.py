@@ -26,6 +26,11 @@ FAILURE_PATIENCE: Final = 2.0
 LINES_PER_SECOND_MAX: Final = 50
 """Above it failures are only counted: the log is for people, and writing it would hold up the worker."""
 
+TRACES_PER_SECOND_MAX: Final = 5
+"""Above it lines are without their traceback, which dead letters keep: those of one bug are the same, and fifty of them
+a second fill a disk.
+"""
+
 SUMMARY_CHARS: Final = 300
 """Of an error in a line."""
 
@@ -45,7 +50,7 @@ class FailureLog:
         self._worker = worker
         self._open: dict[tuple[int, int], _Reported] = {}  # by token and index, the oldest first
         self._second = 0
-        self._lines = 0  # in this second
+        self._lines = self._traces = 0  # in this second
         self._untold: dict[str, int] = {}  # by queue, what was only counted
 
     def note(self, failures: Iterable[Failed], hands: Mapping[int, Hand]) -> None:
@@ -95,19 +100,23 @@ class FailureLog:
             "task %s of queue %s failed (attempt %d%s): %s; %s%s",
             *(printable(id), printable(assignment.queue), assignment.attempt, of),
             *(printable(summary[:SUMMARY_CHARS]), what_next),
-            f"\n{trace.rstrip()}" if trace and (has_trace or log.isEnabledFor(logging.DEBUG)) else "",
+            f"\n{trace.rstrip()}" if trace and self._has_room_for_trace(wanted=has_trace) else "",
             extra={"task": id, "queue": assignment.queue, "worker": self._worker, "attempt": assignment.attempt},
         )
 
     def _has_room(self, queue: str) -> bool:
         second = int(time.monotonic())
         if second != self._second:
-            self._second, self._lines = second, 0
+            self._second, self._lines, self._traces = second, 0, 0
         self._lines += 1
         if self._lines <= LINES_PER_SECOND_MAX or log.isEnabledFor(logging.DEBUG):
             return True
         self._untold[queue] = self._untold.get(queue, 0) + 1
         return False
+
+    def _has_room_for_trace(self, *, wanted: bool) -> bool:
+        self._traces += wanted
+        return log.isEnabledFor(logging.DEBUG) or (wanted and self._traces <= TRACES_PER_SECOND_MAX)
 
 
 def _fate(verdict: Verdict) -> tuple[str, str, bool]:
