@@ -24,9 +24,11 @@ def test_schedule_is_made_shown_changed_paused_and_removed(invoke: Invoke) -> No
     assert (shown(invoke, "nightly")["every"], shown(invoke, "nightly")["catch_up"]) == (60.0, "skip")
     assert invoke("schedules", "pause", "nightly").exit_code == 0
     assert shown(invoke, "nightly")["next_time"] is None
+    fired = invoke("schedules", "run", "nightly").stdout.strip()
+    assert json.loads(invoke("tasks", "show", fired, "--json").stdout)["queue"] == "reports"
     assert invoke("schedules", "resume", "nightly").exit_code == 0
     rows = [json.loads(line) for line in invoke("schedules", "ls", "--json").stdout.splitlines()]
-    assert [(row["name"], row["queue"], row["fired"]) for row in rows] == [("nightly", "reports", 0)]
+    assert [(row["name"], row["queue"], row["fired"]) for row in rows] == [("nightly", "reports", 1)]
     assert invoke("schedules", "rm", "nightly").exit_code == 0
     assert invoke("schedules", "rm", "nightly").exit_code == 1
     assert invoke("schedules", "ls", "--json").stdout == ""

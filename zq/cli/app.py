@@ -122,6 +122,7 @@ TREE: dict[str, dict[str, Verb | Verbs | Added]] = {
                 "show": "zq.cli.schedules:show",
                 "add": "zq.cli.schedules:add",
                 "set": "zq.cli.schedules:set_schedule",
+                "run": "zq.cli.schedules:run",
                 "pause": "zq.cli.schedules:pause",
                 "resume": "zq.cli.schedules:resume",
                 "rm": "zq.cli.schedules:remove",

@@ -119,6 +119,16 @@ def set_schedule(
         print_fields(as_map(changed), as_json=as_json)
 
 
+def run(name: Name, address: Address = None, timeout: Timeout = TIMEOUT) -> None:
+    """Submit the task of a schedule now, paused or not, and print its id; its times stay what they are.
+
+    Examples:
+        zq schedules run nightly
+    """
+    with connected(address, timeout) as client:
+        echo(client.schedules.run(name).last_id or "")
+
+
 def pause(name: Name, address: Address = None, timeout: Timeout = TIMEOUT) -> None:
     """Let a schedule fire no more until it is resumed.
 

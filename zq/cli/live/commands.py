@@ -11,7 +11,7 @@ from zq.cli.arguments import TIMEOUT, Address, Json, Timeout, connected
 from zq.cli.output import USAGE, exit_codes, fail
 
 Interval = Annotated[float, typer.Option("--interval", "-i", min=0.1, help="Seconds from one look to the next.")]
-Lines = Annotated[int | None, typer.Option("--limit", "-n", min=1, help="End after so many lines. [default: never]")]
+Lines = Annotated[int | None, typer.Option("--limit", "-n", min=1, help="At most so many.")]
 
 
 def top(interval: Interval = 1.0, address: Address = None, timeout: Timeout = TIMEOUT) -> None:
