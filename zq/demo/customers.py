@@ -7,6 +7,7 @@ import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
+from itertools import count
 from typing import Any
 
 import zq
@@ -44,6 +45,7 @@ class Street:
         self._rng = rng
         self._say = say
         self._pool = ThreadPoolExecutor(GUESTS_MAX, thread_name_prefix="customer")
+        self._mayor = ThreadPoolExecutor(1, thread_name_prefix="mayor")  # who need not wait until the street has room
         self._visits: list[Future[None]] = []
         self._is_closed = threading.Event()
         self.is_over = threading.Event()
@@ -64,6 +66,7 @@ class Street:
             self.fault = error
         finally:
             self._pool.shutdown(cancel_futures=True)
+            self._mayor.shutdown(cancel_futures=True)
             self.is_over.set()
 
     def close(self) -> None:
@@ -80,7 +83,7 @@ class Street:
             "seconds": self._pace.party,
             "priority": 9,
         }
-        self._visits.append(self._pool.submit(self._visit, id, wish))
+        self._visits.append(self._mayor.submit(self._visit, id, wish, is_patient=True))
         return id
 
     def _wish(self) -> dict[str, Any]:
@@ -93,9 +96,9 @@ class Street:
             "priority": self._rng.choice((4, 4, 4, 7)),
         }
 
-    def _visit(self, id: str, wish: dict[str, Any]) -> None:
+    def _visit(self, id: str, wish: dict[str, Any], *, is_patient: bool = False) -> None:
         self._ledger.add("orders")
-        receipt = self._order(id, wish)
+        receipt = self._order(id, wish, is_patient=is_patient)
         if receipt is None:
             self._ledger.add("refused")
             return
@@ -109,9 +112,11 @@ class Street:
         self._ledger.add("delivered")
         self._client.submit("payments", {"order": id, "pizza": baked["pizza"]}, id=f"pay-{id}")
 
-    def _order(self, id: str, wish: dict[str, Any]) -> zq.Receipt | None:
-        """Orders, and comes back later when told so; returns None when the customer gives up."""
-        for visit in range(RETURNS_MAX + 1):
+    def _order(self, id: str, wish: dict[str, Any], *, is_patient: bool) -> zq.Receipt | None:
+        """Orders, and comes back later when told so; returns None when the customer gives up: who is patient does so
+        only when the street closes.
+        """
+        for visit in count():
             try:
                 receipt = self._client.submit(
                     "orders",
@@ -123,10 +128,10 @@ class Street:
                 )
             except zq.BusyError as busy:
                 self._say(f"{wish['customer']}: come back later, in about {busy.retry_after:.1f} s ({busy.reason})")
-                if visit == RETURNS_MAX:
+                if self._is_closed.is_set() if is_patient else visit == RETURNS_MAX:
                     return None
                 self._ledger.add("came_back")
-                time.sleep(busy.retry_after)
+                self._is_closed.wait(busy.retry_after) if is_patient else time.sleep(busy.retry_after)
             else:
                 about = "soon" if receipt.eta is None else f"about {receipt.eta:.0f} s"
                 self._say(f"{wish['customer']}: please sit down, {id}: number {receipt.position}, {about}")

@@ -140,7 +140,9 @@ class Crashes:
             task = self._client.status(order)
         except zq.TaskUnknownError:
             return  # it is not ordered yet
-        if task.state == "leased" and task.worker is not None:
+        if task.finished_time is not None:
+            self._order = None  # it was ready before anybody looked: another one is ordered
+        elif task.state == "leased" and task.worker is not None:
             self._doomed = task.worker
             self._next_at = now + self._pace.warning
             self._screen.point_at(order, f"{order} is in an oven of {task.worker}, which will explode in a moment")
