@@ -123,6 +123,17 @@ def test_unreachable_coordinator_is_69(arguments: list[str], invoke_alone: Invok
     assert "nothing was heard of the coordinator at tcp://127.0.0.1:1;" in result.stderr
 
 
+def test_measurement_of_a_coordinator_that_is_not_there_ends_like_the_others(
+    invoke_alone: Invoke, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("zq.cli.benching.TIMEOUT", 0.2)
+
+    result = invoke_alone("bench", "--address", "tcp://127.0.0.1:1")
+
+    assert (result.exit_code, result.stdout) == (69, "")
+    assert "nothing was heard of the coordinator at tcp://127.0.0.1:1;" in result.stderr
+
+
 def test_address_may_come_from_the_environment(invoke_alone: Invoke) -> None:
     result = invoke_alone("status", "--help")
 

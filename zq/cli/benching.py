@@ -13,6 +13,7 @@ from contextlib import ExitStack, contextmanager
 from statistics import quantiles
 from typing import Any, NamedTuple
 
+from zq.cli.arguments import TIMEOUT
 from zq.client.client import Client
 from zq.client.queues import QueueStatus
 from zq.errors import UnreachableError, ZqError
@@ -62,7 +63,7 @@ def measure(plan: BenchPlan) -> dict[str, Any]:
         address = plan.address or stack.enter_context(_coordinator())
         key = None if plan.address else ""  # its own needs none
         client = stack.enter_context(Client(address, timeout=60.0, key=key))
-        client.ping()  # before a worker is started that would wait for ever
+        _check_there(address, key)  # before a worker is started that would wait for ever
         commits = client.query("status")["commits"]
         how = ("--processes", str(plan.processes), "--address", address)
         check = stack.enter_context(_process("worker", "zq.cli.benching:worker", *how, key=key))
@@ -75,6 +76,11 @@ def measure(plan: BenchPlan) -> dict[str, Any]:
         figures["done"] = _queue(client).done
         figures["commits"] = client.query("status")["commits"] - commits
     return figures
+
+
+def _check_there(address: str, key: str | None) -> None:
+    with Client(address, timeout=TIMEOUT, key=key) as client:
+        client.ping()
 
 
 def _measure_batches(client: Client, plan: BenchPlan, check: Callable[[], None]) -> dict[str, Any]:
