@@ -177,7 +177,7 @@ class Kitchen:
         self.handled = []
         yield from self.eye.look(books)
         yield from self.glutton.say()
-        yield from self.steered.say()
+        yield from self.steered.say(books)
         for connection, message in self.received:
             self.heard[connection.peer] = self.world.now
             if connection.is_open:

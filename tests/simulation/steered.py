@@ -11,6 +11,7 @@ from tests.simulation.ledger import Violation
 from tests.simulation.world import World
 from zq.core.insight.queries import answer
 from zq.core.state.books import Books
+from zq.core.state.leases import Holder
 from zq.core.state.step import Step
 from zq.wire.messages import Answer, Command, Settle, Settled
 from zq.wire.steering import About, NextTry, Steer
@@ -33,21 +34,25 @@ class Steered:
     def __init__(self, world: World) -> None:
         self._world = world
         self._rng = random.Random(world.rng.random())
-        self._asked: dict[int, str] = {}  # by request, which worker, in this step
+        self._asked: dict[int, Holder | None] = {}  # by request, which worker, in this step
+        self._at: dict[int, bytes | None] = {}  # by request, where that was connected when it was asked
         self._said: dict[bytes, About] = {}  # by connection
+        self._sayers: dict[Holder, None] = {}  # who has said what it is, perhaps by an earlier connection
         self._reports: dict[tuple[bytes, int], list[set[Place]]] = {}  # what each settle of this step ends as failed
         self._failed: dict[Place, str] = {}  # in this step: the task
         self._is_disturbed = False  # whether others may have changed tasks in this step
 
-    def say(self) -> Iterator[tuple[bytes, Any]]:
+    def say(self, books: Books) -> Iterator[tuple[bytes, Any]]:
         """Yields what it has to say in a turn."""
         self._asked.clear()
+        self._at.clear()
         self._reports.clear()
         self._failed.clear()
         self._is_disturbed = False
         if not self._world.is_healed and self._rng.random() < STEERS:
             name, action = self._rng.choice(STEERED), self._rng.choice(("drain", "resume"))
-            self._asked[1] = name
+            worker = self._asked[1] = books.workers.get(name)
+            self._at[1] = None if worker is None else worker.peer
             yield HELM, Command(1, "steer-worker", {"name": name, "action": action})
 
     def hear(self, books: Books, peer: bytes, message: Any) -> None:
@@ -56,6 +61,7 @@ class Steered:
         match message:
             case About() if worker is not None:
                 self._said[peer] = message
+                self._sayers[worker] = None
             case Settle():
                 knows = worker is not None and worker.about is not None
                 ended: set[Place] = set()
@@ -74,12 +80,12 @@ class Steered:
         """Checks a step that is about to be committed."""
         steers = Counter(peer for peer, message in step.outbox if isinstance(message, Steer))
         taken = [one for peer, one in step.outbox if peer == HELM and isinstance(one, Answer)]
-        expected = Counter(worker.peer for one in taken if (worker := books.workers.get(self._asked[one.request])))
+        expected = Counter(self._at[one.request] for one in taken)
         if steers != expected:
             raise Violation(f"these were steered: {steers}, and not {expected}")
-        for peer in steers:
-            if peer not in self._said:
-                raise Violation(f"{peer!r} was steered, which has never said that it can be")
+        for one in taken:
+            if self._asked[one.request] not in self._sayers:
+                raise Violation(f"{self._at[one.request]!r} was steered, which has never said that it can be")
         for worker in books.workers.values():
             if worker.peer is not None and worker.about != self._said.get(worker.peer, worker.about):
                 raise Violation(f"{worker.name} is {worker.about}, and said {self._said[worker.peer]}")
