@@ -18,18 +18,6 @@ from zq.worker.runner import Runner
 PATIENCE = 60.0
 
 
-@pytest.fixture
-def coordinator(tmp_path: Path) -> Iterator[zq.Coordinator]:
-    with zq.Coordinator(tmp_path / "s.zq", bind=f"ipc://{tmp_path}/socket") as coordinator:
-        yield coordinator
-
-
-@pytest.fixture
-def client(coordinator: zq.Coordinator) -> Iterator[zq.Client]:
-    with zq.Client(coordinator.address) as client:
-        yield client
-
-
 @pytest.fixture(params=[0, 1], ids=["thread", "child"])
 def loop_worker(
     request: pytest.FixtureRequest, coordinator: zq.Coordinator, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -20,18 +19,6 @@ from zq.worker import child_runner
 from zq.worker.failure_log import LINES_PER_SECOND_MAX, TRACES_PER_SECOND_MAX, FailureLog
 
 QUICK = zq.RetryPolicy.constant(0.01)
-
-
-@pytest.fixture
-def coordinator(tmp_path: Path) -> Iterator[zq.Coordinator]:
-    with zq.Coordinator(tmp_path / "s.zq", bind=f"ipc://{tmp_path}/socket") as coordinator:
-        yield coordinator
-
-
-@pytest.fixture
-def client(coordinator: zq.Coordinator) -> Iterator[zq.Client]:
-    with zq.Client(coordinator.address) as client:
-        yield client
 
 
 def lines(caplog: pytest.LogCaptureFixture) -> list[str]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -11,18 +10,6 @@ import pytest
 import zq
 from tests.process.kitchen import PATIENCE, wait_until
 from tests.worker.loud_shop import worker as shop
-
-
-@pytest.fixture
-def coordinator(tmp_path: Path) -> Iterator[zq.Coordinator]:
-    with zq.Coordinator(tmp_path / "s.zq", bind=f"ipc://{tmp_path}/socket") as coordinator:
-        yield coordinator
-
-
-@pytest.fixture
-def client(coordinator: zq.Coordinator) -> Iterator[zq.Client]:
-    with zq.Client(coordinator.address) as client:
-        yield client
 
 
 def row(client: zq.Client) -> zq.WorkerStatus:
