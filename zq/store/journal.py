@@ -7,8 +7,10 @@ costs a second flush, of the file system's own books, at each first write to it.
 
 from __future__ import annotations
 
+import fcntl
 import os
 import stat
+import sys
 from contextlib import ExitStack, suppress
 from pathlib import Path
 from zlib import crc32
@@ -23,7 +25,9 @@ _NEW_FILE = "journal.new"
 KIND = b"zq journal 1\n"
 """How the file begins; behind it are its salt and a checksum over both."""
 
-FIRST_PLACE = 4096
+PAGE_BYTES = 4096
+
+FIRST_PLACE = PAGE_BYTES
 """Bytes before the first record: a page of their own, which is never written again."""
 
 ROOM_MIN, ROOM_MAX = 1 << 20, 8 << 20
@@ -116,15 +120,14 @@ class JournalFile:
 
     def flush(self) -> None:
         try:
-            os.fdatasync(self._number)
+            _flush(self._number)
         except OSError as error:
             raise StoreError(
                 f"cannot flush {self.name}: {error.strerror}; whether it is on disk is unknown until the directory is opened again"
             ) from error
         self.flushes += 1
-        self.check()
 
-    def check(self) -> None:
+    def check_place(self) -> None:
         """Looks whether the file is still the one that has its name; raises StoreError otherwise."""
         try:
             found = os.lstat(self._place)  # once for each turn; a Path takes twice as long
@@ -230,11 +233,21 @@ def _is_head(head: bytes) -> bool:
 
 
 def _fill(number: int, start: int, stop: int) -> None:
-    """Writes zeros, and returns when they are on disk."""
-    zeros = bytes(min(ROOM_MIN, stop - start))
-    for place in range(start, stop, len(zeros)):
+    """Writes zeros, and returns when they are on disk; a page at a time, for Linux keeps what was written at once as
+    one thing in its memory, which is dirty as a whole when a byte of it is.
+    """
+    zeros = bytes(PAGE_BYTES)
+    for place in range(start, stop, PAGE_BYTES):
         _write(number, zeros, place)
-    os.fsync(number)
+    _flush(number)
+
+
+def _flush(number: int) -> None:
+    """Returns when the bytes of a file are on disk, and its size where that is another."""
+    if sys.platform == "darwin":  # whose fsync leaves them in the cache of the disk
+        fcntl.fcntl(number, fcntl.F_FULLFSYNC)
+    else:
+        os.fdatasync(number)
 
 
 def _write(number: int, data: bytes, place: int) -> None:
