@@ -34,7 +34,7 @@ BATCH = 100
 """Tasks in a batch."""
 
 WARM_UP = 0.2
-"""Seconds before each measurement."""
+"""Seconds before each measurement, at most as many as are measured."""
 
 DRIVERS = {"16 threads": 16, "64 threads": 64}
 
@@ -95,7 +95,7 @@ def _measure(system: System, scale: Scale) -> Iterator[tuple[str, Figure]]:
 
 
 def _calls(running: Meanwhile, call: Callable[[], Any], seconds: float) -> Figure:
-    timed(call, WARM_UP)
+    timed(call, min(WARM_UP, seconds))
     with running.measure() as meter:
         taken = timed(call, seconds)
     return meter.figure(Figure, len(taken), taken)
@@ -122,7 +122,7 @@ def _threads(running: Meanwhile, payload: bytes, count: int, seconds: float) -> 
         return timed(lambda: caller.submit(payload), seconds)
 
     with ThreadPoolExecutor(count) as pool:
-        list(pool.map(submit_for_a_time, callers, [WARM_UP] * count))
+        list(pool.map(submit_for_a_time, callers, [min(WARM_UP, seconds)] * count))
         with running.measure() as meter:
             taken = [one for part in pool.map(submit_for_a_time, callers, [seconds] * count) for one in part]
     for caller in set(callers):
@@ -140,7 +140,7 @@ async def _coroutines(running: Meanwhile, payload: bytes, seconds: float) -> Fig
         return taken
 
     async with running.async_callers(COROUTINES) as submits:
-        await asyncio.gather(*(submit_for_a_time(one, WARM_UP) for one in submits))
+        await asyncio.gather(*(submit_for_a_time(one, min(WARM_UP, seconds)) for one in submits))
         with running.measure() as meter:
             parts = await asyncio.gather(*(submit_for_a_time(one, seconds) for one in submits))
     taken = [one for part in parts for one in part]
