@@ -86,7 +86,7 @@ MESSAGES_LEAVE, UPKEEP_LEAVES = 4, 8
 _EACH_STEP: Final = 2
 """A clock on which it is always later than any time, beside the monotonic one (0) and the wall clock (1)."""
 
-_WHEN: Final = attrgetter("when")
+_WHEN: Final[Callable[[Deadline], float]] = attrgetter("when")
 """Of deadlines: the earliest of many is found without a step of Python for each."""
 
 
@@ -190,7 +190,7 @@ class Upkeep:
         """Returns the monotonic time at which something is due, at the earliest now, or infinity."""
         monotonic, wall = now
         wall_at = monotonic + (min(map(_WHEN, self._wall)) - wall)
-        at: float = min(map(_WHEN, self._monotonic))
+        at = min(map(_WHEN, self._monotonic))
         return max(monotonic, min(at, wall_at))
 
 
