@@ -17,6 +17,7 @@ from zlib import crc32
 
 from zq.errors import StoreCorruptError, StoreError
 from zq.processes.forks import drop_in_forks
+from zq.store.hold import flush
 from zq.store.records import SALT_BYTES
 
 JOURNAL_FILE = "journal"
@@ -103,7 +104,7 @@ class JournalFile:
             _write(number, _head(salt).ljust(FIRST_PLACE, b"\0"), 0)
             _fill(number, FIRST_PLACE, FIRST_PLACE + ROOM_MIN)
             os.rename(new, path)  # noqa: PTH104 - as all that is done to files here
-            flush_directory(directory)
+            flush(directory)
             return cls(path, number, salt)
         except BaseException:
             os.close(number)
@@ -168,7 +169,7 @@ class JournalFile:
         self.close()
         with suppress(FileNotFoundError):
             os.unlink(self._place)  # noqa: PTH108 - as all that is done to files here
-        flush_directory(Path(self._place).parent)
+        flush(Path(self._place).parent)
 
     def close(self) -> None:
         self._opened.close()
@@ -255,12 +256,3 @@ def _write(number: int, data: bytes, place: int) -> None:
     written = os.pwrite(number, data, place)
     while written < len(data):
         written += os.pwrite(number, memoryview(data)[written:], place + written)
-
-
-def flush_directory(path: Path) -> None:
-    """Returns when the names in a directory are on disk."""
-    number = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(number)
-    finally:
-        os.close(number)

@@ -21,7 +21,7 @@ import lmdb
 from zq.core.storage import StoreInfo, marks_of
 from zq.core.tables import SCHEMA
 from zq.errors import StoreCorruptError, StoreError, StoreFullError, StoreVersionError
-from zq.store.hold import DirectoryHold
+from zq.store.hold import DATA_FILE, DirectoryHold, flush
 from zq.store.seam import about_journal
 
 LOOK_EVERY = 64
@@ -36,6 +36,9 @@ quickly.
 
 ROW_BYTES = 24
 """What a row takes beside its key and value: the header of its node, its checksum, and a place in its page."""
+
+NEW_FILE = "data.new"
+"""What the data file is called while it is made."""
 
 INFO_TABLE = b"zq"
 SCHEMA_KEY = b"schema"
@@ -221,9 +224,11 @@ class LmdbStore:
 
     def _open(self, tables: tuple[str, ...], *, is_new: bool) -> None:
         options = self._options
-        if not is_new:
-            self._hold.hold_data()
         try:
+            if is_new:
+                self._make()
+            flush(self.path)  # LMDB does not flush what names its file, and who made that may have come no further
+            self._hold.hold_data()
             self._env = lmdb.open(
                 str(self.path),
                 map_size=options.map_bytes,
@@ -233,8 +238,6 @@ class LmdbStore:
                 writemap=False,
             )
             try:
-                if is_new:
-                    self._hold.hold_data()
                 self._env.reader_check()
                 self._check_schema(is_new=is_new)
                 self._dbs = {table: self._env.open_db(table.encode()) for table in tables}
@@ -250,13 +253,17 @@ class LmdbStore:
                 "`ulimit -v` or a container's limit may forbid: give a smaller map, by --map-mib 1024 or "
                 "LmdbOptions(map_bytes=1 << 30)"
             ) from error
-        except lmdb.Error as error:
+        except (lmdb.Error, OSError) as error:
             raise StoreError(f"cannot open {self.path}: {error}") from error
-        if is_new:  # LMDB flushes its file, but not the directory that names it
-            directory = os.open(self.path, os.O_RDONLY)
-            os.fsync(directory)
-            os.close(directory)
         self._look()
+
+    def _make(self) -> None:
+        """Makes the data file, which has its name when it is whole: LMDB opens none that a power cut left half made."""
+        made = self.path / NEW_FILE
+        made.unlink(missing_ok=True)
+        lmdb.open(str(made), map_size=1 << 20, subdir=False, lock=False).close()
+        flush(made)
+        made.rename(self.path / DATA_FILE)
 
     def _check_schema(self, *, is_new: bool) -> None:
         table = self._env.open_db(INFO_TABLE)
