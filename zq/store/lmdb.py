@@ -19,7 +19,7 @@ from zlib import crc32
 import lmdb
 
 from zq.core.storage import StoreInfo, marks_of
-from zq.core.tables import SCHEMA
+from zq.core.tables import SCHEMA, SCHEMAS_BEFORE
 from zq.errors import StoreCorruptError, StoreError, StoreFullError, StoreVersionError
 from zq.store.hold import DATA_FILE, DirectoryHold, flush
 from zq.store.seam import about_journal
@@ -273,7 +273,7 @@ class LmdbStore:
                 raise StoreVersionError(
                     f"{self.path} holds an LMDB database that zq did not write; choose another directory"
                 )
-            if found is None:
+            if found is None or found in [b"%d" % schema for schema in SCHEMAS_BEFORE]:
                 txn.put(SCHEMA_KEY, b"%d" % SCHEMA)
             elif found != b"%d" % SCHEMA:
                 raise StoreVersionError(
