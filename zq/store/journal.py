@@ -17,10 +17,9 @@ from zlib import crc32
 
 from zq.errors import StoreCorruptError, StoreError
 from zq.processes.forks import drop_in_forks
-from zq.store.hold import flush
+from zq.store.hold import JOURNAL_FILE, flush
 from zq.store.records import SALT_BYTES
 
-JOURNAL_FILE = "journal"
 _NEW_FILE = "journal.new"
 
 KIND = b"zq journal 1\n"
