@@ -9,6 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import lmdb
 import pytest
 
 from tests.store.behaviour import TABLES
@@ -189,6 +190,33 @@ def test_flipped_bit_in_the_file_is_told_with_its_place(path: Path) -> None:
 
     with pytest.raises(StoreCorruptError, match=r"s\.zq/journal is damaged at byte 0: expected record 1 there"):
         open_store(path, TABLES)
+
+
+def test_journal_that_is_damaged_can_be_cut_where_it_is(path: Path) -> None:
+    abandoned(path)
+    file = path / "journal"
+    data = bytearray(file.read_bytes())
+    place = data.rindex(b"zqR1")
+    file.write_bytes(data[:place] + bytes(len(data) - place))
+
+    store = opened(path)
+
+    assert [key for key, _ in rows(store)] == [b"a"]
+    store.close()
+
+
+def test_tables_can_be_told_that_there_never_was_a_journal(path: Path) -> None:
+    store = opened(path)
+    write(store, b"a")
+    store.close()
+    (path / "journal").unlink()
+    with lmdb.open(str(path), max_dbs=2) as env, env.begin(write=True) as txn:
+        txn.delete(b"checkpoint", db=env.open_db(b"journal", txn=txn))
+
+    store = opened(path)
+
+    assert [key for key, _ in rows(store)] == [b"a"]
+    store.close()
 
 
 # A disk.
