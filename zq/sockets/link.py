@@ -16,6 +16,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable
+from math import inf
 
 import zmq
 
@@ -170,7 +171,7 @@ class Link:
     def _run(self) -> None:
         error: Exception = ClosedError("the connection was closed")
         try:
-            self._poller.register(self._wake, zmq.POLLIN)
+            self._begin()
             while not self._is_closing:
                 self._turn()
             self._channel.run(self._calls)
@@ -181,6 +182,9 @@ class Link:
         finally:
             self._end(error)
 
+    def _begin(self) -> None:
+        self._poller.register(self._wake, zmq.POLLIN)
+
     def _turn(self) -> None:
         channel = self._channel
         self._wait()
@@ -188,19 +192,29 @@ class Link:
         channel.connect_when_due(now)
         if self._is_readable:
             channel.receive(now)
-            time.sleep(0)  # lets those who were just answered speak again, so that what they say leaves together
-        channel.run(self._calls)
+            if self._is_gathering:
+                time.sleep(0)  # lets those who were just answered speak again, so that what they say leaves together
+        self._run_calls(now)
         channel.speak(now)
         if self._waits_for_room != bool(channel.backlog):
             self._wait_for_room()
 
-    def _wait(self) -> None:
-        """Sleeps until there is something to do; True in _is_woken spares callers the signal from then on.
+    @property
+    def _is_gathering(self) -> bool:
+        """Whether those who are answered are several, maybe."""
+        return True
+
+    def _run_calls(self, now: float) -> None:  # noqa: ARG002 - for those who look at the time
+        self._channel.run(self._calls)
+
+    def _wait(self, until: float = inf) -> None:
+        """Sleeps until there is something to do, or a time has come; True in _is_woken spares callers the signal from
+        then on.
 
         A caller adds its call and then looks at _is_woken, which is cleared here before the calls are looked at: one of
         the two sees the other.
         """
-        due_at = self._channel.next_at()
+        due_at = min(self._channel.next_at(), until)
         self._is_woken = False
         timeout = 0.0 if self._calls else min(max(due_at - time.monotonic(), 0.0), POLL_MAX)
         events = dict(self._poller.poll(int(timeout * 1000 + 0.999)))
