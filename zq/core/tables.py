@@ -48,7 +48,12 @@ import msgpack
 
 from zq.wire import frames
 
-SCHEMA: Final = 12
+SCHEMA: Final = 13
+
+SCHEMAS_BEFORE: Final = (12,)
+"""Whose tables are the same but for what has come since, so that a directory of theirs is carried over when it is
+opened: 12 had no journal, which an older version would leave unread.
+"""
 
 META: Final = "meta"
 QUEUES: Final = "queues"
