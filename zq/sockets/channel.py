@@ -133,6 +133,11 @@ class Channel:
         """What is readable when the connection broke, while there is a socket."""
         return self._monitor
 
+    @property
+    def is_at_rest(self) -> bool:
+        """Whether the connection works, and nothing is to be said on it, nor waited for."""
+        return not (self._socket is None or self._failures or self.backlog or self.session.is_asking)
+
     def next_at(self) -> float:
         """Returns when a turn is due though nothing comes (monotonic); infinity when none is."""
         due_at = min(self.session.next_at(), self._silence.next_at())
@@ -186,12 +191,16 @@ class Channel:
                 frames.append(socket.recv(NOBLOCK))
         except zmq.Again:
             pass
+        self.take(now, frames)
+        return len(frames)
+
+    def take(self, now: float, frames: list[bytes]) -> None:
+        """Gives the session frames that have come."""
         if frames:
             self._entrance.has_proved = True
             self._silence.heard(now)
         for frame in frames:
             self._take(now, frame)
-        return len(frames)
 
     def run(self, calls: deque[Callable[[], None]]) -> None:
         """Runs the calls that wait now, which may touch the session; what comes meanwhile waits for the next turn."""

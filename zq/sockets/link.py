@@ -16,6 +16,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable
+from math import inf
 
 import zmq
 
@@ -86,9 +87,9 @@ class Link:
     ) -> None:
         refuse_green_threads()
         self.address = resolve_address(address)
-        self._begin(Channel(self.address, session, self, namespace, key), name, deque())
+        self._set_up(Channel(self.address, session, self, namespace, key), name, deque())
 
-    def _begin(self, channel: Channel, name: str, calls: deque[Callable[[], None]]) -> None:
+    def _set_up(self, channel: Channel, name: str, calls: deque[Callable[[], None]]) -> None:
         self._channel = channel
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
         self._pid = os.getpid()
@@ -180,7 +181,7 @@ class Link:
     def _run(self) -> None:
         error: Exception = ClosedError("the connection was closed")
         try:
-            self._poller.register(self._wake, zmq.POLLIN)
+            self._begin()
             while not self._is_closing:
                 self._turn()
             self._channel.run(self._calls)
@@ -191,6 +192,9 @@ class Link:
         finally:
             self._end(error)
 
+    def _begin(self) -> None:
+        self._poller.register(self._wake, zmq.POLLIN)
+
     def _turn(self) -> None:
         channel = self._channel
         self._wait()
@@ -199,19 +203,29 @@ class Link:
             channel.connect(now, is_ipv6=needs_ipv6(self.address))
         if self._is_readable:
             channel.receive(now)
-            time.sleep(0)  # lets those who were just answered speak again, so that what they say leaves together
-        channel.run(self._calls)
+            if self._is_gathering:
+                time.sleep(0)  # lets those who were just answered speak again, so that what they say leaves together
+        self._run_calls(now)
         channel.speak(now)
         if self._waits_for_room != bool(channel.backlog):
             self._wait_for_room()
 
-    def _wait(self) -> None:
-        """Sleeps until there is something to do; True in _is_woken spares callers the signal from then on.
+    @property
+    def _is_gathering(self) -> bool:
+        """Whether those who are answered are several, maybe."""
+        return True
+
+    def _run_calls(self, now: float) -> None:  # noqa: ARG002 - for those who look at the time
+        self._channel.run(self._calls)
+
+    def _wait(self, until: float = inf) -> None:
+        """Sleeps until there is something to do, or a time has come; True in _is_woken spares callers the signal from
+        then on.
 
         A caller adds its call and then looks at _is_woken, which is cleared here before the calls are looked at: one of
         the two sees the other.
         """
-        due_at = self._channel.next_at()
+        due_at = min(self._channel.next_at(), until)
         self._is_woken = False
         timeout = 0.0 if self._calls else min(max(due_at - time.monotonic(), 0.0), POLL_MAX)
         events = dict(self._poller.poll(int(timeout * 1000 + 0.999)))
@@ -257,7 +271,7 @@ class Successor(Link):
 
     def __init__(self, channel: Channel, name: str, calls: deque[Callable[[], None]]) -> None:
         self.address = channel.address
-        self._begin(channel, name, calls)
+        self._set_up(channel, name, calls)
         channel.driver = self
         if channel.socket is not None and channel.monitor is not None:
             self.opened(channel.socket, channel.monitor)

@@ -6,10 +6,11 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any, Self
 
-from zq.client.calls import Calls, D, Face, start_link
+from zq.client.calls import Calls, D, Face
 from zq.client.driving import Abandon, Connection
 from zq.handling.hooks import Hooks, everywhere
 from zq.keys.own import KeySource
+from zq.sockets.caller_link import start_link
 from zq.wire.limits import PAYLOAD_BYTES_MAX
 
 
