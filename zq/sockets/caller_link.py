@@ -165,6 +165,13 @@ class CallerLink(Link):
             self._passage.close()
 
 
+def start_link(*arguments: Any) -> CallerLink:
+    """Makes a link, and starts its thread; arguments as of `CallerLink`."""
+    link = CallerLink(*arguments)
+    link.start()
+    return link
+
+
 def _poll(poller: zmq.Poller, seconds: float) -> dict[Any, int]:
     """Returns what has happened within that time."""
     return dict(poller.poll(int(max(seconds, 0.0) * 1000 + 0.999)))
