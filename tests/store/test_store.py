@@ -362,4 +362,4 @@ def test_lock_file_names_its_holder(tmp_path: Path) -> None:
 @pytest.mark.parametrize("options", [{"map_bytes": 1}, {"free_bytes_min": -1}])
 def test_options_that_cannot_be_are_refused(options: dict[str, int]) -> None:
     with pytest.raises(ValueError, match="must"):
-        LmdbOptions(**options)
+        LmdbOptions(**options)  # type: ignore[arg-type]

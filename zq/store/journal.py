@@ -7,14 +7,17 @@ costs a second flush, of the file system's own books, at each first write to it.
 
 from __future__ import annotations
 
+import fcntl
 import os
 import stat
+import sys
 from contextlib import ExitStack, suppress
 from pathlib import Path
 from zlib import crc32
 
 from zq.errors import StoreCorruptError, StoreError
 from zq.processes.forks import drop_in_forks
+from zq.store.hold import flush
 from zq.store.records import SALT_BYTES
 
 JOURNAL_FILE = "journal"
@@ -23,7 +26,9 @@ _NEW_FILE = "journal.new"
 KIND = b"zq journal 1\n"
 """How the file begins; behind it are its salt and a checksum over both."""
 
-FIRST_PLACE = 4096
+PAGE_BYTES = 4096
+
+FIRST_PLACE = PAGE_BYTES
 """Bytes before the first record: a page of their own, which is never written again."""
 
 ROOM_MIN, ROOM_MAX = 1 << 20, 8 << 20
@@ -99,7 +104,7 @@ class JournalFile:
         salt = os.urandom(SALT_BYTES)
         number = _make_file(path, salt, ROOM_MIN)
         try:
-            flush_directory(directory)
+            flush(directory)
             return cls(path, number, salt)
         except BaseException:
             os.close(number)
@@ -114,15 +119,14 @@ class JournalFile:
 
     def flush(self) -> None:
         try:
-            os.fdatasync(self._number)
+            _flush(self._number)
         except OSError as error:
             raise StoreError(
                 f"cannot flush {self.name}: {error.strerror}; whether it is on disk is unknown until the directory is opened again"
             ) from error
         self.flushes += 1
-        self.check()
 
-    def check(self) -> None:
+    def check_place(self) -> None:
         """Looks whether the file is still the one that has its name; raises StoreError otherwise."""
         try:
             found = os.lstat(self._place)  # once for each turn; a Path takes twice as long
@@ -160,7 +164,7 @@ class JournalFile:
             return
         self._take(number)
         try:
-            flush_directory(path.parent)
+            flush(path.parent)
         except OSError as error:
             raise StoreError(f"cannot flush {path.parent}: {error.strerror}") from error
 
@@ -169,7 +173,7 @@ class JournalFile:
         self.close()
         with suppress(FileNotFoundError):
             os.unlink(self._place)  # noqa: PTH108 - as all that is done to files here
-        flush_directory(Path(self._place).parent)
+        flush(Path(self._place).parent)
 
     def close(self) -> None:
         self._opened.close()
@@ -256,11 +260,21 @@ def _make_file(path: Path, salt: bytes, room: int) -> int:
 
 
 def _fill(number: int, start: int, stop: int) -> None:
-    """Writes zeros, and returns when they are on disk."""
-    zeros = bytes(min(ROOM_MIN, stop - start))
-    for place in range(start, stop, len(zeros)):
+    """Writes zeros, and returns when they are on disk; a page at a time, for Linux keeps what was written at once as
+    one thing in its memory, which is dirty as a whole when a byte of it is.
+    """
+    zeros = bytes(PAGE_BYTES)
+    for place in range(start, stop, PAGE_BYTES):
         _write(number, zeros, place)
-    os.fsync(number)
+    _flush(number)
+
+
+def _flush(number: int) -> None:
+    """Returns when the bytes of a file are on disk, and its size where that is another."""
+    if sys.platform == "darwin":  # whose fsync leaves them in the cache of the disk
+        fcntl.fcntl(number, fcntl.F_FULLFSYNC)
+    else:
+        os.fdatasync(number)
 
 
 def _write(number: int, data: bytes, place: int) -> None:
@@ -268,12 +282,3 @@ def _write(number: int, data: bytes, place: int) -> None:
     written = os.pwrite(number, data, place)
     while written < len(data):
         written += os.pwrite(number, memoryview(data)[written:], place + written)
-
-
-def flush_directory(path: Path) -> None:
-    """Returns when the names in a directory are on disk."""
-    number = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(number)
-    finally:
-        os.close(number)

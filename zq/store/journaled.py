@@ -28,7 +28,7 @@ from typing import Any
 from zq.core.storage import StoreInfo, Transaction
 from zq.errors import StoreError, StoreFullError
 from zq.store.records import CHECKPOINT_KEY, CHECKPOINT_TABLE, Change, Checkpoint, apply, pack_record, records_beyond
-from zq.store.seam import JournalOptions, RedoLog, Tables
+from zq.store.seam import JournalOptions, RedoLog, Tables, about_journal
 
 ROOM_PER_ROW = 4 * 4096
 """Bytes of room that a row needs which is not yet committed: it takes a page anew at the commit, and all pages of one
@@ -224,6 +224,7 @@ class JournaledStore:
         self._is_in_turn = False
         if not changes:
             self.commit_seconds = 0.0
+            self._check_place()
             return
         begun_at = perf_counter()
         self._rows += rows
@@ -252,6 +253,7 @@ class JournaledStore:
         try:
             log.append(record)
             log.flush()
+            self._check_place()
         except BaseException as error:
             self._failure = error
             raise
@@ -259,6 +261,12 @@ class JournaledStore:
         self.records += 1
         self.record_bytes += len(record)
         return True
+
+    def _check_place(self) -> None:
+        """Looks whether what is written is found at a start; a commit of the tables looks for itself."""
+        self._tables.check_place()
+        if self._log is not None:
+            self._log.check_place()
 
     def _has_room(self) -> bool:
         return ROOM_PER_ROW * self._rows <= self._tables.room_bytes
@@ -370,17 +378,17 @@ class JournaledStore:
     def about_journal(self) -> dict[str, Any]:
         """Returns what `status` tells of the journal."""
         log = self._log
-        return {
-            "is_on": log is not None,
-            "reason": self._reason,
-            "sequence": self._sequence,
-            "checkpoint": self._checkpoint.sequence,
-            "bytes": 0 if log is None else log.used,
-            "capacity": 0 if log is None else log.capacity,
-            "records": self.records,
-            "record_bytes": self.record_bytes,
-            "checkpoints": self.checkpoints,
-        }
+        return about_journal(
+            is_on=log is not None,
+            reason=self._reason,
+            sequence=self._sequence,
+            checkpoint=self._checkpoint.sequence,
+            bytes=0 if log is None else log.used,
+            capacity=0 if log is None else log.capacity,
+            records=self.records,
+            record_bytes=self.record_bytes,
+            checkpoints=self.checkpoints,
+        )
 
     def close(self) -> None:
         """Makes a checkpoint, and closes tables and log; after a failure it only closes them.

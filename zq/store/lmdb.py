@@ -22,6 +22,7 @@ from zq.core.storage import StoreInfo, marks_of
 from zq.core.tables import SCHEMA
 from zq.errors import StoreCorruptError, StoreError, StoreFullError, StoreVersionError
 from zq.store.hold import DATA_FILE, DirectoryHold, flush
+from zq.store.seam import about_journal
 
 LOOK_EVERY = 64
 """Transactions between two looks at the room left: a look costs as much as a small transaction, and 64 small ones fill
@@ -45,20 +46,25 @@ SCHEMA_KEY = b"schema"
 
 @dataclass(frozen=True, slots=True)
 class LmdbOptions:
-    """How much room a store may take.
+    """How much room a store may take, and how it is written.
 
     Attributes:
         map_bytes: largest size of the data file. It is sparse: room is taken as it is needed.
         free_bytes_min: free bytes of the disk below which nothing new is admitted.
+        journal: whether small turns are flushed in a journal first (docs/journal.md); without it each of them commits
+            the data file. It may be another at each start.
     """
 
     map_bytes: int = 64 << 30
     free_bytes_min: int = 256 << 20
+    journal: bool = True
 
     def __post_init__(self) -> None:
         for name in ("map_bytes", "free_bytes_min"):
             if not isinstance(getattr(self, name), int):
                 raise TypeError(f"{name} must be a whole number, got {getattr(self, name)!r}")
+        if not isinstance(self.journal, bool):
+            raise TypeError(f"journal must be True or False, got {self.journal!r}")
         if self.map_bytes < 1 << 20:
             raise ValueError(f"map_bytes must be at least {1 << 20}, got {self.map_bytes}")
         if self.free_bytes_min < 0:
@@ -210,7 +216,6 @@ class LmdbStore:
         self._pid = os.getpid()
         self._since_look = 0
         self._hold = DirectoryHold(self.path)
-        self.check_place = self._hold.check
         try:
             self._open(tables, is_new=self._hold.is_new)
         except BaseException:
@@ -307,6 +312,10 @@ class LmdbStore:
         """Forgets the transaction that was open. For `LmdbTransaction`."""
         self._writing = None
 
+    def check_place(self) -> None:
+        """Looks whether the data file is still the one that has its name; raises StoreError otherwise."""
+        self._hold.check()
+
     def info(self) -> StoreInfo:
         used = self._used_bytes()
         disk = os.statvfs(self.path)
@@ -329,6 +338,10 @@ class LmdbStore:
         """Does nothing: every commit is the last word."""
 
     rest_at = inf
+
+    def about_journal(self) -> dict[str, Any]:
+        """Returns what `status` tells of the journal: that there is none."""
+        return about_journal()
 
     def close(self) -> None:
         if os.getpid() == self._pid:  # a forked child has dropped its copies; those of LMDB it must not touch

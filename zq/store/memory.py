@@ -140,6 +140,9 @@ class MemoryStore:
     def notice_room(self) -> None:
         """Does nothing: it always knows."""
 
+    def check_place(self) -> None:
+        """Does nothing: its place is this object."""
+
     def info(self) -> StoreInfo:
         return StoreInfo(self.used_bytes, self.room, None, self.is_full)
 

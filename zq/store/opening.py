@@ -14,15 +14,12 @@ DiskStore = JournaledStore | LmdbStore
 """What a directory is opened as."""
 
 
-def open_store(
-    path: str | Path, tables: tuple[str, ...], options: LmdbOptions | None = None, *, has_journal: bool = True
-) -> DiskStore:
+def open_store(path: str | Path, tables: tuple[str, ...], options: LmdbOptions | None = None) -> DiskStore:
     """Locks and opens a directory, makes it if need be, and applies what its journal has beyond its tables.
 
     Args:
         tables: their names.
-        options: how much room it may take.
-        has_journal: whether there is to be one from now on.
+        options: how much room it may take, and whether there is to be a journal from now on.
 
     Raises:
         StoreLockedError: another process has it; the text says which.
@@ -30,9 +27,10 @@ def open_store(
         StoreCorruptError: what is there is not LMDB's, or something is gone that was answered.
         StoreError: it cannot be made, read or written.
     """
+    options = options or LmdbOptions()
     disk = LmdbStore(path, (*tables, CHECKPOINT_TABLE), options)
     try:
-        return _with_journal(disk, has_journal=has_journal)
+        return _with_journal(disk, has_journal=options.journal)
     except BaseException:
         disk.close()
         raise

@@ -3,9 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 from zq.core.storage import StoreInfo, Transaction
+
+
+def about_journal(**found: Any) -> dict[str, Any]:
+    """Returns what `status` tells of a journal; of none, where nothing is given."""
+    nothing = {
+        "is_on": False, "reason": "", "sequence": 0, "checkpoint": 0, "bytes": 0, "capacity": 0, "records": 0,
+        "record_bytes": 0, "checkpoints": 0,
+    }  # fmt: skip
+    return {**nothing, **found}
 
 
 class Tables(Protocol):
@@ -28,6 +37,9 @@ class Tables(Protocol):
 
     def notice_room(self) -> None:
         """Looks at the room left, if a look is due; a transaction may be open."""
+
+    def check_place(self) -> None:
+        """Looks whether they are still what a start will find; raises StoreError when they are not."""
 
     def info(self) -> StoreInfo: ...
 
@@ -53,11 +65,10 @@ class RedoLog(Protocol):
         """Writes a record at the next place; whoever calls has looked whether there is room."""
 
     def flush(self) -> None:
-        """Returns when everything that was appended is on disk, and the log is still the one that a start will find.
+        """Returns when everything that was appended is on disk; raises StoreError when nobody knows that."""
 
-        Raises:
-            StoreError: it is not, or nobody knows.
-        """
+    def check_place(self) -> None:
+        """Looks whether it is still what a start will find; raises StoreError when it is not."""
 
     def read(self) -> bytes:
         """Returns all bytes that it has room for, whatever is in them."""
