@@ -1,4 +1,4 @@
-"""The client that awaits: the calls of `zq.client.client`, over the same session and the same thread for its socket."""
+"""The client that awaits: the calls of `zq.client.client`, over a session that the event loop drives itself."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from zq.client import browsing, insight
 from zq.client.awaiting import Awaiting
 from zq.client.browsing import StateFilter, TaskFilters, payload, query, search
 from zq.client.calls import outcome_of
-from zq.client.driving import Abandon, AsyncDriver
+from zq.client.driving import Abandon, AsyncDriver, Connection
 from zq.client.events import AsyncEventStream
 from zq.client.flow import Entry, entry_of, unless_refused
 from zq.client.group import AsyncGroup, submit_group
@@ -19,6 +19,7 @@ from zq.client.insight import FailureRow, FlowRow, HistoryRow, HistoryStep, Reas
 from zq.client.publications import PublishReceipt, PublishReceipts, publish_many, publish_one
 from zq.client.pulled import AsyncPulledTask, read_handle, settle_together
 from zq.client.receipt import AsyncReceipt, Receipts
+from zq.sockets.loop_link import EventLoopLink
 from zq.submit_options import Policy, SubmitOptions
 from zq.wire.limits import BATCH_TASKS_MAX
 
@@ -37,6 +38,10 @@ class AsyncClient(ClientFace[AsyncDriver]):
     Arguments, results and errors are those of `zq.Client`. Cancelling an await gives up the waiting only: a submit
     that was under way may still be stored, and tasks that come for a cancelled pull go back.
     """
+
+    @staticmethod
+    def _make_link(*arguments: Any) -> Connection:
+        return EventLoopLink(*arguments)
 
     def _make_driver(self, abandon: Abandon) -> AsyncDriver:
         return Awaiting(abandon)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
+from asyncio import _get_running_loop
 from collections import deque
 from typing import Any, TypeVar
 
@@ -53,7 +54,9 @@ class Awaiting:
 
 
 class Mailbox:
-    """Carries ends of calls from the link's thread to an event loop; what comes together wakes the loop once."""
+    """Carries ends of calls from another thread to an event loop, when a thread drives the link, or another loop does;
+    what comes together wakes the loop once.
+    """
 
     def __init__(self, loop: asyncio.AbstractEventLoop, abandon: Abandon) -> None:
         """Makes an empty one; what comes when the loop is closed is given to `abandon`."""
@@ -101,11 +104,18 @@ class AsyncReply:
 
     def resolve(self, value: Any) -> None:
         self.value = value
-        self._mailbox.put(self)
+        mailbox = self._mailbox
+        if _get_running_loop() is not mailbox.loop:
+            mailbox.put(self)
+        elif not self.future.done():
+            self.future.set_result(value)
 
     def reject(self, error: Exception) -> None:
         self.error = error
-        self._mailbox.put(self)
+        if _get_running_loop() is not self._mailbox.loop:
+            self._mailbox.put(self)
+        else:
+            self.deliver()
 
     def deliver(self) -> None:
         """Ends the future; in its loop."""

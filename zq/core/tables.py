@@ -120,6 +120,14 @@ def task_key(queue: int, priority: int, sequence: int, sub: int = 0) -> bytes:
     return _TASK_KEY.pack(queue, 9 - priority, sequence, sub)
 
 
+_PENDING_PLACE: Final = pack((AT_PENDING, bytes(_TASK_KEY.size)))[: -_TASK_KEY.size]
+
+
+def pending_place(key: bytes) -> bytes:
+    """Returns the record in the index of what waits or is leased under a task key: packed, all but the key is alike."""
+    return _PENDING_PLACE + key
+
+
 def split_task_key(key: bytes) -> tuple[int, int, int, int]:
     """Returns queue number, priority, sequence and sub of a task key."""
     queue, urgency, sequence, sub = _TASK_KEY.unpack(key)

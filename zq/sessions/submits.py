@@ -100,6 +100,22 @@ class Load(NamedTuple):
     is_small: bool  # others gather until its receipt comes
 
 
+def whole_load(batch: Batch, now: float, deadline: float, reply: Reply) -> Load:
+    """Returns what a submit carries that has one batch, as the caller made it."""
+    part = _whole_part(batch, now, deadline, reply)
+    is_small = part.bytes < FULL_BYTES and part.tasks < FULL_TASKS
+    return Load((batch,), {batch.id: part}, part.bytes, is_small)
+
+
+def _whole_part(batch: Batch, now: float, deadline: float, reply: Reply) -> Part:
+    part = Part()
+    part.batch = batch
+    part.waiters = (Waiting(deadline, reply, now),)
+    part.tasks = batch.tasks
+    part.bytes += len(batch.ends) + len(batch.blob)
+    return part
+
+
 class Submits:
     """What waits to be sent, and how much is in flight."""
 
@@ -128,12 +144,7 @@ class Submits:
 
     def add_batch(self, now: float, batch: Batch, deadline: float, reply: Reply) -> None:
         """Queues a batch as the caller made it."""
-        part = Part()
-        part.batch = batch
-        part.waiters = (Waiting(deadline, reply, now),)
-        part.tasks = batch.tasks
-        part.bytes += len(batch.ends) + len(batch.blob)
-        self._push([part])
+        self._push([_whole_part(batch, now, deadline, reply)])
 
     def take_load(self) -> Load | None:
         """Returns what the next message should carry, or None when it is better to wait for a receipt."""
@@ -161,10 +172,15 @@ class Submits:
                     break
         if not parts:
             return None
+        load = Load(tuple(batches), parts, size, is_small)
+        self.begin(load)
+        return load
+
+    def begin(self, load: Load) -> None:
+        """A message is on its way."""
         self._messages_in_flight += 1
-        self._bytes_in_flight += size
-        self._small_in_flight += is_small
-        return Load(tuple(batches), parts, size, is_small)
+        self._bytes_in_flight += load.bytes
+        self._small_in_flight += load.is_small
 
     def settle(self, load: Load) -> None:
         """A message was answered or given up: what gathered behind it may go."""

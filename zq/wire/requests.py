@@ -50,8 +50,8 @@ from zq.wire.values import (
 )
 from zq.wire.wholeness import are_whole, is_whole_batch
 
-_is_usual_name: Final = re.compile("[!-.0-~]{1,%d}" % limits.NAME_BYTES_MAX).fullmatch
-_is_usual_id: Final = re.compile('[!"$-~]{1,%d}' % limits.ID_BYTES_MAX).fullmatch
+_is_usual_name: Final = re.compile(f"[!-.0-~]{{1,{limits.NAME_BYTES_MAX}}}").fullmatch
+_is_usual_id: Final = re.compile(f'[!"$-~]{{1,{limits.ID_BYTES_MAX}}}').fullmatch
 """What `read_queue` and `read_id` let through, of ASCII, and of names those that are in no namespace: one call in C for
 each of many batches. Whatever else there is, they look at.
 """
@@ -66,16 +66,19 @@ def read_batch(value: Any) -> Batch:
     if type(value) is not tuple or len(value) != 5:
         raise Malformed("expected a batch as [id, queue, options, ends, blob]")
     id, queue, options, ends, blob = value
-    count = check_ends(ends, blob, "the batch")
-    most = limits.PAYLOAD_BYTES_CEILING if count == 1 else limits.BATCH_BYTES_MAX
-    if len(blob) > most:
-        raise TooLarge(f"expected at most {most} bytes in a batch of {count}, got {len(blob)}")
+    is_single = type(ends) is type(blob) is bytes and len(ends) == 4 and int.from_bytes(ends, "little") == len(blob)
+    if not is_single or len(blob) > limits.BATCH_BYTES_MAX:
+        count = check_ends(ends, blob, "the batch")
+        most = limits.PAYLOAD_BYTES_CEILING if count == 1 else limits.BATCH_BYTES_MAX
+        if len(blob) > most:
+            raise TooLarge(f"expected at most {most} bytes in a batch of {count}, got {len(blob)}")
     read = DEFAULT_OPTIONS if options is None else read_asked_options(options)
     if type(queue) is not str or not _is_usual_name(queue):
         read_queue(queue, "queue")
     if type(id) is not str or not _is_usual_id(id):
         read_id(id, "batch id")
-    return _new(Batch, (id, queue, read, ends, blob))
+    batch: Batch = _new(Batch, (id, queue, read, ends, blob))
+    return batch
 
 
 def _check_whole(what: str, parts: Sequence[Batch | Done | messages.Publish]) -> None:
@@ -144,7 +147,8 @@ def _done(value: Any) -> Done:
         read_int(token, "token")
     if type(id) is not str or not _is_usual_id(id):
         read_id(id, "batch id")
-    return _new(Done, (token, id, lo, hi, ends, blob, forwards, groups))
+    done: Done = _new(Done, (token, id, lo, hi, ends, blob, forwards, groups))
+    return done
 
 
 def _forward(value: Any) -> Batch:
