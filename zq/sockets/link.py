@@ -173,8 +173,7 @@ class Link:
             self._poller.register(self._wake, zmq.POLLIN)
             while not self._is_closing:
                 self._turn()
-            self._channel.run(self._calls)
-            self._channel.flush()
+            self._finish()
         except Exception as problem:
             logger.exception("the connection to %s failed; everything that waits on it fails", self.address)
             error = problem
@@ -217,6 +216,11 @@ class Link:
         if socket is not None:
             self._waits_for_room = bool(self._channel.backlog)
             self._poller.register(socket, zmq.POLLIN | zmq.POLLOUT if self._waits_for_room else zmq.POLLIN)
+
+    def _finish(self) -> None:
+        """Runs what was asked before the link was closed, and sends what comes of it."""
+        self._channel.run(self._calls)
+        self._channel.flush()
 
     def _end(self, error: Exception) -> None:
         """Fails all that waits, refuses what comes, and closes everything; calls accepted before still run, on a
