@@ -8,7 +8,7 @@ from zq.core.insight import task_rows
 from zq.core.tasks import follow_up, schedules
 from zq.server import loop
 from zq.sessions import client, settles, submits, worker
-from zq.sockets import link
+from zq.sockets import channel
 from zq.wire import codec, limits, namespaces
 from zq.wire.messages import Batch, Done, Failed, Options, Settle, Submit
 
@@ -39,7 +39,7 @@ def test_a_submit_fits_a_frame_with_one_payload_above_what_was_gathered() -> Non
     assert submits.FULL_BYTES <= submits.SUBMIT_BYTES_MAX <= submits.WINDOW_BYTES
     assert limits.BATCH_BYTES_MAX <= submits.SUBMIT_BYTES_MAX
     assert flow.FLOW_WINDOW_BYTES == 2 * submits.WINDOW_BYTES
-    assert submits.SMALL_MESSAGES <= submits.WINDOW_MESSAGES <= link.LINK_HIGH_WATER_MARK
+    assert submits.SMALL_MESSAGES <= submits.WINDOW_MESSAGES <= channel.LINK_HIGH_WATER_MARK
 
 
 def test_settles_fit_a_frame_with_one_completion_above_what_was_gathered() -> None:

@@ -59,8 +59,10 @@ def encode_answer(message: FromCoordinator) -> bytes:
     """
     frame = encode(message)
     is_nested = type(message) is messages.Answer and type(message.value) in _NESTING
-    request = getattr(message, "request", None)
-    if request is None or (len(frame) <= PLAIN_BYTES_MAX and not is_nested):
+    if len(frame) <= PLAIN_BYTES_MAX and not is_nested:
+        return frame
+    request: int | None = getattr(message, "request", None)
+    if request is None:
         return frame
     try:
         if len(frame) > FRAME_BYTES_MAX:
