@@ -23,7 +23,7 @@ from math import inf
 from typing import Any
 
 from zq.errors import AccessDeniedError, WorkerFencedError
-from zq.sessions.hand import Hand
+from zq.sessions.hand import Hand, end_of_failure
 from zq.sessions.refusals import remote_error
 from zq.sessions.reports import ReportWindow, Verdict, verdicts_on
 from zq.sessions.started import Running, StartedTasks
@@ -111,6 +111,7 @@ class WorkerSession:
         self._steers: list[Steer] = []
         self._about: About | None = None
         self._is_older = False  # whether this coordinator does not know what about is
+        self._knows_runs = True  # whether it knows the last field of that
         self._outbox: list[ToCoordinator] = []
         self._number = 0
         self._beat = 0
@@ -124,7 +125,7 @@ class WorkerSession:
 
     def connected(self, now: float) -> None:
         """Says hello on a new connection."""
-        self.is_welcome = self._is_older = False
+        self.is_welcome, self._is_older, self._knows_runs = False, False, True
         self.heard_at = now
         self._outbox = []
         self._say_hello()
@@ -229,8 +230,8 @@ class WorkerSession:
         """Says what the worker is, if that has changed."""
         if about != self._about:
             self._about, self.concurrency = about, about.concurrency
-            if self.is_welcome and not self._is_older:
-                self._outbox.append(about)
+            if self.is_welcome:
+                self._say_about()
 
     def finish(self, done: list[Done], failed: list[Failed], credit: int) -> None:
         """Reports ends of tasks, with the credit from now on."""
@@ -298,12 +299,7 @@ class WorkerSession:
 
     def unsettled_spans(self) -> Iterator[tuple[int, int, int]]:
         """Yields token, lo and hi of what was reported or given back, and has no answer yet."""
-        for message in self._reports:
-            if isinstance(message, Release):
-                yield from message.spans
-            else:
-                yield from ((one.token, one.lo, one.hi) for one in message.done)
-                yield from ((one.token, one.index, one.index + 1) for one in message.failed)
+        return self._reports.spans(self.hands)
 
     # Details.
 
@@ -326,14 +322,17 @@ class WorkerSession:
         self._heartbeat_interval = welcome.heartbeat_interval
         self._gone_after = welcome.gone_after
         self._beat_at = now + welcome.heartbeat_interval
-        if self._about is not None:  # before all reports: the coordinator tells what becomes of failures
-            self._outbox.append(self._about)
+        self._say_about()  # before all reports: the coordinator tells what becomes of failures
         self._answered_beat = self._beat
         self._reports.start_again()
         self._outbox += self._reports.take_due(self._beat)
         if self.credit != self._told_credit:
             self.release([], self.credit)
         self._revoke_tokens(welcome.refused)
+
+    def _say_about(self) -> None:
+        if self._about is not None and not self._is_older:
+            self._outbox.append(self._about if self._knows_runs else self._about._replace(takes_runs=False))
 
     def _say_hello(self) -> None:
         self._hello_at = inf
@@ -366,6 +365,9 @@ class WorkerSession:
             self.failure = WorkerFencedError(f"{error.text}; give each worker a name of its own")
         elif error.code == "unknown-kind" and error.request is None:
             self._is_older = True
+        elif error.code == "malformed" and error.request is None and self._knows_runs and self._about:
+            self._knows_runs = False
+            self._say_about()
         elif error.code == "busy":
             pass  # a hello is said again by another connection, a report with a later beat
         elif self.failure is None:
@@ -377,13 +379,12 @@ class WorkerSession:
             self._outbox += self._reports.take_due(self._beat)
 
     def _note_settled(self, settled: Settled) -> None:
-        stale = settled.stale
         message: Any = self._reports.answered(settled.number)
         if message is None:
             return
         if self.is_welcome:
             self._outbox += self._reports.take_due(self._beat)
-        self.counters["stale"] += sum(span.hi - span.lo for span in stale)
+        self.counters["stale"] += sum(span.hi - span.lo for span in settled.stale)
         if isinstance(message, Release):
             for token, lo, hi in message.spans:
                 self._close(token, lo, hi)
@@ -398,7 +399,7 @@ class WorkerSession:
                     del hands[done.token]
         for failed in message.failed:
             self.counters["failed"] += 1
-            self._close(failed.token, failed.index, failed.index + 1)
+            self._close(failed.token, failed.index, end_of_failure(failed, self.hands))
         if message.failed:
             self._verdicts += verdicts_on(message.failed, settled)
 
@@ -423,8 +424,7 @@ class WorkerSession:
         for token in tokens:
             hand = self.hands.get(token)
             if hand is not None and not self._is_settling(token):
-                first = hand.assignment.lo
-                self._revoke(Span(token, first, hand.assignment.hi))
+                self._revoke(Span(token, hand.assignment.lo, hand.assignment.hi))
 
     def _is_settling(self, token: int) -> bool:
         """Whether a report on a lease is under way: its answer, not this one, says what became of the tasks."""

@@ -87,6 +87,7 @@ class Helm:
             slots.plain + slots.coroutines,
             self._is_ending or self._bench.is_draining,
             None if trouble is None else in_a_line(trouble)[:TROUBLE_CHARS_MAX],
+            takes_runs=not slots.coroutines,
         )
 
 

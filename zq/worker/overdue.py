@@ -52,7 +52,8 @@ class Overdue:
             if any(runner.stop_task(token, index, reason) for runner in self._runners):
                 continue
             self._session.finish([], [Failed(token, hand.assignment.id, index, reason, None, False)], credit)
-            self._bench.revoke([Span(token, index, index + 1)])
+            is_ordered = hand.assignment.options.ordered  # then what stands behind it has gone, too
+            self._bench.revoke([Span(token, index, hand.assignment.hi if is_ordered else index + 1)])
 
     def take_away(self, spans: list[Span]) -> None:
         """Has nothing start of what is no longer this worker's, and stops what has."""
