@@ -68,6 +68,9 @@ FLUSH_MAX = 0.5
 NOBLOCK = int(zmq.NOBLOCK)
 """As a plain number: pyzmq's enumeration costs more than a send."""
 
+READINESS, READABLE, ROOM = int(zmq.EVENTS), int(zmq.POLLIN), int(zmq.POLLOUT)
+"""As plain numbers, for the same reason."""
+
 
 class ChannelDriver(Protocol):
     """Who waits for what happens on the sockets of a channel."""
@@ -187,8 +190,10 @@ class Channel:
             return 0
         frames: list[bytes] = []
         try:
-            while len(frames) < frames_max:
-                frames.append(socket.recv(NOBLOCK))
+            frames.append(socket.recv(NOBLOCK))
+            if is_readable(socket):  # mostly not, and to ask costs less than an error
+                while len(frames) < frames_max:
+                    frames.append(socket.recv(NOBLOCK))
         except zmq.Again:
             pass
         self.take(now, frames)
@@ -332,3 +337,8 @@ class Channel:
         monitor.close(0)
         socket.close(linger)
         self._socket = self._monitor = None
+
+
+def is_readable(socket: zmq.Socket[bytes]) -> bool:
+    """Whether there are frames; if there are none, its descriptor tells when some come."""
+    return socket.getsockopt(READINESS) & READABLE != 0  # type: ignore[operator]  # this option is a number
