@@ -198,8 +198,7 @@ class Link:
         channel = self._channel
         self._wait()
         now = time.monotonic()
-        if channel.is_connect_due(now):
-            channel.connect(now, is_ipv6=needs_ipv6(self.address))
+        self._connect_when_due(now)
         if self._is_readable:
             channel.receive(now)
             if self._is_gathering:
@@ -208,6 +207,10 @@ class Link:
         channel.speak(now)
         if self._waits_for_room != bool(channel.backlog):
             self._wait_for_room()
+
+    def _connect_when_due(self, now: float) -> None:
+        if self._channel.is_connect_due(now):
+            self._channel.connect(now, is_ipv6=needs_ipv6(self.address))
 
     @property
     def _is_gathering(self) -> bool:

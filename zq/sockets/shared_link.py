@@ -119,7 +119,7 @@ class SharedLink(Link):
                 self._look_for_break(now)
             if self._is_late or found:
                 self._receive(now)
-            channel.connect_when_due(now)
+            self._connect_when_due(now)
             channel.run(self._calls)
             has_sent = channel.speak(now)
             self._is_late = (has_sent or self._is_unsure) and self._has_more()
