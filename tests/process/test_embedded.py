@@ -309,13 +309,24 @@ def _remove_the_data(path: Path) -> None:
     (path / "data.mdb").unlink()
 
 
+def _remove_the_journal(path: Path) -> None:
+    (path / "journal").unlink()
+
+
+def _replace_the_journal(path: Path) -> None:
+    shutil.copy(path / "journal", path / "copy")
+    (path / "copy").rename(path / "journal")
+
+
 def _replace(path: Path) -> None:
     shutil.copytree(path, path.with_name("copy"))
     shutil.rmtree(path)
     path.with_name("copy").rename(path)
 
 
-@pytest.mark.parametrize("lose", [_remove, _rename, _remove_the_data, _replace])
+@pytest.mark.parametrize(
+    "lose", [_remove, _rename, _remove_the_data, _replace, _remove_the_journal, _replace_the_journal]
+)
 def test_no_receipt_is_given_for_what_a_start_would_not_find(
     tmp_path: Path, lose: Callable[[Path], None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -330,7 +341,7 @@ def test_no_receipt_is_given_for_what_a_start_would_not_find(
         with pytest.raises(zq.TimedOutError):
             client.submit("q", 3)
 
-    with pytest.raises(zq.StoreError, match="the directory was removed, moved or replaced while it was in use"):
+    with pytest.raises(zq.StoreError, match="was removed, moved or replaced while it was in use"):
         coordinator.close()
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Self, Unpack
 from zq.client import browsing, insight
 from zq.client.awaiting import Awaiting
 from zq.client.browsing import StateFilter, TaskFilters, payload, query, search
-from zq.client.calls import Calls, outcome_of
+from zq.client.calls import Calls
 from zq.client.driving import Abandon, AsyncDriver, Connection
 from zq.client.events import AsyncEventStream
 from zq.client.flow import Entry, entry_of, unless_refused
@@ -18,7 +18,7 @@ from zq.client.hooking.client_face import ClientFace
 from zq.client.insight import FailureRow, FlowRow, HistoryRow, HistoryStep, Reason, TaskEvent, TaskStatus
 from zq.client.publications import PublishReceipt, PublishReceipts, publish_many, publish_one
 from zq.client.pulled import AsyncPulledTask, read_handle, settle_together
-from zq.client.receipt import AsyncReceipt, Receipts
+from zq.client.receipt import AsyncReceipt, Receipts, outcome_of
 from zq.sockets.loop_link import EventLoopLink
 from zq.submit_options import Policy, SubmitOptions
 from zq.wire.limits import BATCH_TASKS_MAX

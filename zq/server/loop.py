@@ -39,7 +39,7 @@ from zq.server.peer_connection import Received
 from zq.server.reception import HELD_PATIENCE, Reception, read
 from zq.server.sender import Sender
 from zq.server.served_address import ServedAddress
-from zq.store import LmdbOptions, LmdbStore
+from zq.store import DiskStore, LmdbOptions, open_store
 from zq.wire.address import DEFAULT_ADDRESS, check_bind_address
 from zq.wire.limits import FRAME_BYTES_MAX
 from zq.wire.messages import Error, FromCoordinator, ToCoordinator
@@ -120,7 +120,7 @@ class Server:
         self._commit_times = Histogram()
         self._store_options = store_options or LmdbOptions()
         self._host_options = host_options or HostOptions()
-        self._store: LmdbStore
+        self._store: DiskStore
         self._machine: Machine
         self._socket: zmq.Socket[bytes]
         self._connections: Connections
@@ -166,7 +166,7 @@ class Server:
             raise
 
     def _open(self) -> None:
-        self._store = LmdbStore(self.path, TABLES, self._store_options)
+        self._store = open_store(self.path, TABLES, self._store_options)
         self._opened.callback(self._store.close)
         self._started_at = time.monotonic()
         self._read_books()
@@ -237,6 +237,7 @@ class Server:
             self._guard.watch(now)
             if ready or now >= self._due_at:
                 self._turn()
+            self._store.rest(time.monotonic())  # answers have left: nobody waits for it
             if now >= self.pulse.next_at:
                 self.pulse.beat(now, f"listens at {self.address}")
         log.info("stopped after %d commits", self.commits)
@@ -274,7 +275,7 @@ class Server:
         self._due_at = now.monotonic + seconds
         if self._door is not None:
             seconds = min(seconds, KEYS_INTERVAL)
-        other_at = min(self._guard.next_at, self.pulse.next_at)
+        other_at = min(self._guard.next_at, self.pulse.next_at, self._store.rest_at)
         return max(0, int(min(seconds, other_at - now.monotonic) * 1000) + 1)
 
     def _turn(self) -> None:
@@ -374,6 +375,7 @@ class Server:
             "commits": self.commits,
             "commit": self._commit_times.as_map(),
             "store": self._store.info()._asdict(),
+            "journal": self._store.about_journal(),
             "memory": self._guard.about(),
             "connections": self._connections.about(),
             "refused": dict(self._reception.refused),

@@ -241,15 +241,15 @@ class Channel:
                 self.fail_call(call, error)
 
     def speak(self, now: float) -> bool:
-        """Lets the session do what is due, and sends what it has to say; returns whether there was anything."""
+        """Lets the session do what is due, and sends what it has to say; returns as `send`."""
         self.session.tick(now)
         self._silence.look(now, is_asking=self.session.is_asking)
-        has_spoken = False
-        if self._socket is not None:
-            has_spoken = self.send()
-            if self.session.wants_reconnect or len(self.backlog) > BACKLOG_FRAMES_MAX:
-                self._disconnect(now)
-        return has_spoken
+        if self._socket is None:
+            return False
+        has_sent = self.send()
+        if self.session.wants_reconnect or len(self.backlog) > BACKLOG_FRAMES_MAX:
+            self._disconnect(now)
+        return has_sent
 
     def send(self) -> bool:
         """Sends what the session has said, as far as the socket takes it; returns whether there was anything."""
