@@ -5,6 +5,7 @@ import gc
 import logging
 import select
 import threading
+import time
 from collections.abc import Awaitable, Callable, Coroutine
 from contextlib import suppress
 from functools import partial
@@ -109,6 +110,26 @@ def test_all_of_a_burst_is_taken_and_others_have_their_turn_meanwhile(
 
     run(coordinator, body)
     assert turns >= count / PIECE_FRAMES
+
+
+def test_an_answer_that_came_while_the_loop_was_held_counts_before_the_deadline(coordinator: FakeCoordinator) -> None:
+    coordinator.handler = lambda message: [] if isinstance(message, Query) else None
+
+    async def body(client: AsyncClient) -> None:
+        await client.ping()
+        client._calls.timeout = 2.0
+        call = asyncio.create_task(client.query("status"))
+        while not coordinator.of_kind(Query):
+            await asyncio.sleep(0)
+        late_at = time.monotonic() + 2.0
+        coordinator.send(Answer(coordinator.of_kind(Query)[0].request, "in time"))
+        wait_until(partial(has_news, link_of(client)))
+        wait_until(lambda: time.monotonic() > late_at)
+        client._calls.timeout = 20.0
+        await client.ping()  # whose turn comes before that of the descriptor
+        assert await call == "in time"
+
+    run(coordinator, body)
 
 
 def test_what_waited_outlives_a_restart_of_the_coordinator(coordinator: FakeCoordinator) -> None:

@@ -22,6 +22,7 @@ from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
+from math import inf
 from typing import TypeVar
 
 import zmq
@@ -83,6 +84,7 @@ class EventLoopLink:
         self._is_due = False  # whether the loop will look at the calls
         self._is_readable = False  # whether the socket may have frames
         self._is_unsure = False  # whether the socket's descriptor may keep silent of what is there
+        self._due_at = inf  # when the session has something to do though nothing comes
         self._is_broken = False  # whether the monitor may have something to tell
         self._is_closing = False
         self._is_over = False
@@ -290,7 +292,7 @@ class EventLoopLink:
             self._look_at_break(now)
         if channel.is_connect_due(now):
             self._connect(now)
-        if self._is_readable:
+        if self._is_readable or (now >= self._due_at and self._has_more()):  # answers before deadlines
             self._is_readable = False
             self._receive(now)
         channel.run(self._calls)
@@ -300,7 +302,8 @@ class EventLoopLink:
                 self._is_readable = True
                 watch.loop.call_soon(self._due)
                 self._is_due = True
-        watch.call_at(now, min(channel.next_at(), now + POLL_MAX), self._turn)
+        self._due_at = channel.next_at()
+        watch.call_at(now, min(self._due_at, now + POLL_MAX), self._turn)
 
     def _receive(self, now: float) -> None:
         """Takes what has come, all of it or what can be taken in a short time."""
