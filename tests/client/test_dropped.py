@@ -142,7 +142,7 @@ def test_dropped_stream_of_awaited_events_is_followed_no_more(coordinator: FakeC
             with pytest.raises(asyncio.TimeoutError):
                 await asyncio.wait_for(anext(stream), 0.05)
             del stream
-            wait_until(lambda: any(not one.lease for one in coordinator.of_kind(Follow)))
+            await asyncio.to_thread(wait_until, lambda: any(not one.lease for one in coordinator.of_kind(Follow)))
 
     asyncio.run(body())
 

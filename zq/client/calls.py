@@ -39,8 +39,8 @@ from zq.sessions.requests import Askable as AskMessage
 from zq.sessions.requests import check_message
 from zq.sessions.settles import Settling
 from zq.sessions.submits import Single
-from zq.sockets.caller_link import CallerLink
-from zq.sockets.link import Link, resolve_address, resolve_namespace
+from zq.sockets.caller_link import start_link
+from zq.sockets.link import resolve_address, resolve_namespace
 from zq.submit_options import (
     SubmitOptions,
     check_count,
@@ -89,7 +89,8 @@ class Calls:
         timeout: seconds within which a call must be answered.
         name: shown to the coordinator; None for a neutral one.
         payload_bytes_max: limit of one encoded payload.
-        medium: what carries it; None makes a link with a thread and a socket.
+        medium: what carries it; None makes a link with a socket.
+        make_link: makes that link, of the arguments of `zq.sockets.link.Link`.
         namespace, key: of the link; None as in `zq.sockets.link.resolve_namespace` and `zq.keys.own.resolve_key`.
 
     Raises:
@@ -106,6 +107,7 @@ class Calls:
         medium: Medium | None = None,
         namespace: str | None = None,
         key: KeySource | None = None,
+        make_link: Callable[..., Connection] = start_link,
     ) -> None:
         if not check_patience("timeout", timeout) > 0:
             raise ValueError(f"expected timeout as seconds above 0, got {timeout}")
@@ -124,15 +126,15 @@ class Calls:
             self.link = medium.connect(self.session)
         else:
             called = f"zq-{name or 'client'}"
-            link = self.link = CallerLink(address, self.session, called, resolve_namespace(namespace), key)
-            link.start()
-            self._exchange = link.exchange
+            self.link = make_link(address, self.session, called, resolve_namespace(namespace), key)
+            self._exchange = getattr(self.link, "exchange", None)
 
     def __del__(self) -> None:
         """Whoever forgets a client need not run out of descriptors: with the last that knows it, its thread ends."""
         link = self.__dict__.get("link")  # None: its making has failed
-        if isinstance(link, Link) and not sys.is_finalizing() and link.drop():
-            text = f"unclosed client of {link.address}: close it with close(), or use it in a with statement"
+        drop = getattr(link, "drop", None)  # None: there is nothing to free
+        if drop is not None and not sys.is_finalizing() and drop():
+            text = f"unclosed client of {self.link.address}: close it with close(), or use it in a with statement"
             warnings.warn(text, ResourceWarning, source=self, stacklevel=2)
 
     def pack(self, value: Any) -> bytes:

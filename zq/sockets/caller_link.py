@@ -20,8 +20,9 @@ from zq.keys.own import KeySource
 from zq.sessions.client import ClientSession
 from zq.sessions.exchanges import Exchange
 from zq.sessions.outcomes import Reply
+from zq.sockets.channel import READABLE, READINESS
 from zq.sockets.link import POLL_MAX, Link
-from zq.sockets.passage import HAS_ONE_LOCK, READABLE, SOCKET_EVENTS, Passage
+from zq.sockets.passage import HAS_ONE_LOCK, Passage
 from zq.wire.namespaces import Namespace
 
 STRAYS_INTERVAL = 0.05
@@ -101,7 +102,7 @@ class CallerLink(Link):
         socket = self._channel.socket
         if socket is None or not (HAS_ONE_LOCK and self._channel.is_at_rest):
             super()._wait(until)
-        elif self._calls or time.monotonic() < self._crowded_until or int(socket.getsockopt(SOCKET_EVENTS)) & READABLE:
+        elif self._calls or time.monotonic() < self._crowded_until or int(socket.getsockopt(READINESS)) & READABLE:
             super()._wait(min(until, self._crowded_until))
         else:
             self._rest(socket)
@@ -163,6 +164,13 @@ class CallerLink(Link):
         finally:
             super()._end(error)
             self._passage.close()
+
+
+def start_link(*arguments: Any) -> CallerLink:
+    """Makes a link, and starts its thread; arguments as of `CallerLink`."""
+    link = CallerLink(*arguments)
+    link.start()
+    return link
 
 
 def _poll(poller: zmq.Poller, seconds: float) -> dict[Any, int]:

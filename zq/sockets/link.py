@@ -22,6 +22,7 @@ import zmq
 
 from zq.errors import ClosedError
 from zq.keys.own import KeySource
+from zq.processes.endpoints import needs_ipv6
 from zq.processes.green import refuse_green_threads
 from zq.processes.wake import Wake
 from zq.sessions.session import Session
@@ -33,6 +34,8 @@ logger = logging.getLogger(__name__)
 
 POLL_MAX = 60.0
 """Seconds of the longest sleep, whatever the session says."""
+
+FORKED = "this connection belongs to the parent process; make a new client or worker after a fork"
 
 
 def resolve_address(address: str | None) -> str:
@@ -84,10 +87,13 @@ class Link:
     ) -> None:
         refuse_green_threads()
         self.address = resolve_address(address)
-        self._channel = Channel(self.address, session, self, namespace, key)
+        self._set_up(Channel(self.address, session, self, namespace, key), name, deque())
+
+    def _set_up(self, channel: Channel, name: str, calls: deque[Callable[[], None]]) -> None:
+        self._channel = channel
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
         self._pid = os.getpid()
-        self._calls: deque[Callable[[], None]] = deque()
+        self._calls = calls
         self._is_woken = False  # True while the thread will look at _calls without a signal
         self._is_closing = False
         self.is_over = False
@@ -117,13 +123,17 @@ class Link:
             ClosedError: the link is closed, has failed, or belongs to the process that this one was forked from.
         """
         if not self.is_here:
-            raise ClosedError("this connection belongs to the parent process; make a new client or worker after a fork")
+            raise ClosedError(FORKED)
         # Without a lock: a signal handler may interrupt this, make a call of its own, and wait for what comes of it.
         if self.is_over:
             raise ClosedError("the connection is closed")
         self._calls.append(function)
+        self.look()
+
+    def look(self) -> None:
+        """There are calls to run; from any thread."""
         if self.is_over:
-            self._run_late()
+            self._channel.run_late(self._calls)
         elif not self._is_woken:
             self._wake.ring()
 
@@ -189,7 +199,8 @@ class Link:
         channel = self._channel
         self._wait()
         now = time.monotonic()
-        channel.connect_when_due(now)
+        if channel.is_connect_due(now):
+            channel.connect(now, is_ipv6=needs_ipv6(self.address))
         if self._is_readable:
             channel.receive(now)
             if self._is_gathering:
@@ -239,27 +250,28 @@ class Link:
         try:
             self._channel.session.failed(error)
             self.is_over = True
-            self._run_late()
+            self._channel.run_late(self._calls)
         finally:
             self.is_over = True
             self._close_sockets()
-
-    def _run_late(self) -> None:
-        """Runs the calls that nobody else will, on a failed session, which refuses what they ask: at the end, or in
-        the thread of a caller that was accepted in that moment.
-        """
-        while self._calls:
-            try:
-                call = self._calls.popleft()
-            except IndexError:  # somebody else does the same
-                return
-            try:
-                call()
-            except Exception as error:
-                self._channel.fail_call(call, error)
 
     def _close_sockets(self) -> None:
         try:
             self._channel.close()
         finally:
             self._wake.close()
+
+
+class Successor(Link):
+    """A link that goes on with a channel which somebody else has driven before, and no longer does.
+
+    Args:
+        calls: that wait to be run; who adds to them calls `look`.
+    """
+
+    def __init__(self, channel: Channel, name: str, calls: deque[Callable[[], None]]) -> None:
+        self.address = channel.address
+        self._set_up(channel, name, calls)
+        channel.driver = self
+        if channel.socket is not None and channel.monitor is not None:
+            self.opened(channel.socket, channel.monitor)
