@@ -348,7 +348,7 @@ class Postgres:
             yield PostgresRunning(address, server, opened)
 
 
-SYSTEMS: tuple[System, ...] = (Zq("zq"), Redis(), Postgres())
+SYSTEMS: tuple[System, ...] = (Zq("zq"), Zq("zq, journal off", "--journal", "off"), Redis(), Postgres())
 
 
 def _postgres_program(name: str) -> Path | None:

@@ -1,7 +1,7 @@
 """A coordinator that is recorded: the real one, which writes down what it is about to acknowledge.
 
-`python -m tests.images.recorded DIRECTORY ADDRESS MARKS LIFE [MISTAKE]` serves until SIGTERM. Beside what it does
-anyway, its one thread writes marks, which strace sees between its other calls:
+`python -m tests.images.recorded DIRECTORY ADDRESS MARKS LIFE JOURNAL [MISTAKE]` serves until SIGTERM. Beside what it
+does anyway, its one thread writes marks, which strace sees between its other calls:
 
 - *opened*: a sum over all rows of all tables, as they were found;
 - *begun*: a turn has come to its end and is about to be committed, which makes the sum that;
@@ -16,6 +16,7 @@ from __future__ import annotations
 import os
 import signal
 import sys
+import time
 from collections.abc import Iterable, Sequence
 from hashlib import blake2b
 from pathlib import Path
@@ -32,6 +33,7 @@ from zq.core.tables import TABLES
 from zq.core.tasks import admission
 from zq.server import loop
 from zq.server.sender import Sender
+from zq.store import open_store
 from zq.wire.codec import encode_answer
 from zq.wire.messages import Outcome, Receipt, Submit, Wait
 from zq.wire.retry import RetryPolicy
@@ -139,20 +141,24 @@ class WatchedStore:
             os.kill(os.getpid(), signal.SIGKILL)
 
 
-def main(directory: str, address: str, marks_path: str, life: str, *mistakes: str) -> None:
-    """Serves until SIGTERM."""
+def main(directory: str, address: str, marks_path: str, life: str, journal: str, *mistakes: str) -> None:
+    """Serves until SIGTERM.
+
+    Args:
+        life: its number.
+        journal: on or off.
+    """
     marks = Marks(marks_path)
     stores: list[WatchedStore] = []
-    open_store = getattr(loop, "LmdbStore")  # noqa: B009 - it is not exported from there
 
-    def watch(*arguments: Any, **options: Any) -> WatchedStore:
-        stores.append(WatchedStore(open_store(*arguments, **options), marks))
+    def watch(*arguments: Any) -> WatchedStore:
+        stores.append(WatchedStore(open_store(*arguments, has_journal=journal == "on"), marks))
         return stores[-1]
 
     for mistake in mistakes:
         make_mistake(mistake)
     setattr(loop, "LmdbStore", watch)  # noqa: B010 - mypy would have it a class
-    _write_down_what_is_sent(marks)
+    _write_down_what_is_sent(marks, stores)
     _strike_some(stores, f"{FATAL}-{life}-")
     server = loop.Server(Path(directory), bind=address, options=OPTIONS)
     server.open()
@@ -165,7 +171,7 @@ def main(directory: str, address: str, marks_path: str, life: str, *mistakes: st
         server.close()
 
 
-def _write_down_what_is_sent(marks: Marks) -> None:
+def _write_down_what_is_sent(marks: Marks, stores: list[WatchedStore]) -> None:
     waits: dict[tuple[Any, int], str] = {}
     send, wait = Sender.send, Machine._wait
 
@@ -181,7 +187,9 @@ def _write_down_what_is_sent(marks: Marks) -> None:
         ]
         if told:
             marks.write(SENT, told)
-        return send(self, outbox)
+        unreachable = send(self, outbox)
+        stores[-1].rest(time.monotonic())
+        return unreachable
 
     setattr(Machine, "_wait", wait_and_note)  # noqa: B010 - mypy forbids to assign to a method
     setattr(Sender, "send", send_and_mark)  # noqa: B010 - the same

@@ -136,7 +136,8 @@ def record(
     with shop.open():
         for life, happen in enumerate(lives or LIVES, start=1):
             recording.traces.append(place / f"trace-{life}")
-            with _coordinator(recording, shop.address, str(life), *mistakes) as process:
+            journal = "off" if happen is without_journal else "on"
+            with _coordinator(recording, shop.address, str(life), journal, *mistakes) as process:
                 if waiting is not None:
                     waiting.join()
                 waiting = happen(shop, life)
@@ -148,6 +149,7 @@ def record(
 def short_life(shop: Shop, life: int) -> Thread | None:
     """Enough for a mistake to show itself."""
     shop.singles()
+    shop.rest()
     shop.orders()
     return None
 
@@ -167,11 +169,22 @@ def _second_life(shop: Shop, life: int) -> Thread | None:
 def _third_life(shop: Shop, life: int) -> Thread | None:
     shop.stream(80, 30_000)
     shop.everything()
+    return shop.fatal(life, "after")
+
+
+def without_journal(shop: Shop, life: int) -> Thread | None:
+    """The one life in which there is none: what the one before left has to be in the tables first."""
+    shop.singles()
+    return None
+
+
+def _last_life(shop: Shop, life: int) -> Thread | None:
+    shop.orders()
     return None
 
 
 Life = Callable[[Shop, int], Thread | None]
-LIVES: tuple[Life, ...] = (_first_life, _second_life, _third_life)
+LIVES: tuple[Life, ...] = (_first_life, _second_life, _third_life, without_journal, _last_life)
 """What happens in each; what is returned waits for the next, since the coordinator dies of it."""
 
 

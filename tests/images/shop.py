@@ -11,7 +11,7 @@ from typing import Any
 import zq
 from tests.images.recorded import FATAL, POISON
 
-IDLE_SECONDS = 0.08
+IDLE_SECONDS = 0.3
 """Pauses, in which a coordinator puts in order what it has not yet."""
 
 PATIENCE = 60.0
@@ -57,11 +57,11 @@ class Shop:
     def everything(self) -> None:
         """Singles beside each other, batches, results, failures, pulls, cancels, and rests between them."""
         together(self.singles, self.orders, self._batches)
-        self._rest()
+        self.rest()
         self._pulls()
         self._cancels()
         self.orders()
-        self._rest()
+        self.rest()
 
     def singles(self) -> None:
         """Tasks of many sizes, one after the other."""
@@ -132,7 +132,8 @@ class Shop:
         thread.start()
         return thread
 
-    def _rest(self) -> None:
+    def rest(self) -> None:
+        """Lets the coordinator be idle."""
         threading.Event().wait(IDLE_SECONDS)
 
 

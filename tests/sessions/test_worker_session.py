@@ -3,7 +3,8 @@
 from typing import Any
 
 from zq.errors import RemoteProtocolError, WorkerFencedError
-from zq.sessions.worker import NAME_PATIENCE, NAME_RETRY, STARTED_AFTER, WELCOME_PATIENCE, WorkerSession
+from zq.sessions.started import STARTED_AFTER
+from zq.sessions.worker import NAME_PATIENCE, NAME_RETRY, WELCOME_PATIENCE, WorkerSession
 from zq.wire.codec import decode_for_coordinator, encode
 from zq.wire.limits import TEXT_CHARS_MAX
 from zq.wire.messages import (

@@ -66,6 +66,7 @@ from zq.wire.messages import (
     Hello,
     Open,
     OtherFromClient,
+    Outcome,
     Ping,
     Pong,
     Progress,
@@ -360,8 +361,10 @@ class Machine:
     def _wait(self, step: Step, peer: Peer, message: Wait) -> None:
         books, (request, id, lo, hi) = self.books, message
         spans, missing, rest = follow_up.ended_spans(books, step, id, run_mask(lo, hi))
-        for to, outcome in outcome_messages(peer, request, spans, is_last=not missing):
-            step.send(to, outcome)
+        if spans or not missing:
+            step.outbox += outcome_messages(peer, request, spans, is_last=not missing)
+        else:
+            step.send(peer, Outcome(request, (), is_last=False))
         if missing and self._may_wait(step, peer, request):
             books.waits.add(id, WaitEntry(peer, request, missing, rest), step.now)
             books.deadlines.guests.bring_forward(step.now + books.options.suspect_after)

@@ -18,7 +18,7 @@ which was killed a moment ago. When it keeps the name, the session fails.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterator
 from math import inf
 from typing import Any
 
@@ -26,6 +26,7 @@ from zq.errors import AccessDeniedError, WorkerFencedError
 from zq.sessions.hand import Hand, end_of_failure
 from zq.sessions.refusals import remote_error
 from zq.sessions.reports import ReportWindow, Verdict, verdicts_on
+from zq.sessions.started import Running, StartedTasks
 from zq.wire.limits import CREDIT_MAX, MESSAGE_BATCHES_MAX, TEXT_CHARS_MAX
 from zq.wire.messages import (
     Assign,
@@ -45,7 +46,6 @@ from zq.wire.messages import (
     Settle,
     Settled,
     Span,
-    Started,
     ToCoordinator,
     Welcome,
 )
@@ -60,9 +60,6 @@ NAME_RETRY = 0.25
 NAME_PATIENCE = 5.0
 """Seconds beyond what the coordinator says that a name may be taken by another worker that is about to lose it."""
 
-STARTED_AFTER = 0.02
-"""Seconds that a task runs before it is reported as started (protocol 3, started)."""
-
 WORKER_SETTLE_BYTES_MAX = 4 << 20
 """Results and forwards in one settle, at most one completion above it: a quarter of a frame."""
 
@@ -73,9 +70,6 @@ nobody else notices, and one completion more is still far from what a settle may
 
 FAILURES_MAX = 200
 """Failures in one settle: their texts, too, have to fit a frame."""
-
-Running = Callable[[], Iterable[tuple[int, int, float]]]
-"""What the shell runs now: token, index and since when (monotonic seconds)."""
 
 
 class WorkerSession:
@@ -125,7 +119,7 @@ class WorkerSession:
         self._beat_at = 0.0
         self._heartbeat_interval = 1.0
         self._gone_after = 15.0
-        self._reported: set[tuple[int, int]] = set()  # tasks reported as started
+        self._started = StartedTasks(running)
 
     # What the link calls.
 
@@ -176,17 +170,16 @@ class WorkerSession:
             self._beat += 1
             self._beat_at = now + self._heartbeat_interval
             self._outbox.append(Heartbeat(self._beat, self._held()))
-        self._report_started(now)
+        started = self._started.look(now, self.hands)
+        if started is not None:
+            self._outbox.append(started)
 
     def next_at(self) -> float:
         """Returns when `tick` has something to do (monotonic seconds)."""
         if not self.is_welcome:
             return min(self.heard_at + WELCOME_PATIENCE, self._hello_at)
         at = min(self._beat_at, self.heard_at + self._gone_after)
-        for token, index, since in self._running():
-            if (token, index) not in self._reported:
-                at = min(at, since + STARTED_AFTER)
-        return at
+        return self._started.next_at(at) if self.hands else at
 
     @property
     def is_asking(self) -> bool:
@@ -316,18 +309,6 @@ class WorkerSession:
             started.setdefault(token, []).append(index)
         return tuple(Held(token, tuple(started.get(token, ()))) for token in self.hands)
 
-    def _report_started(self, now: float) -> None:
-        fresh: dict[int, list[int]] = {}
-        running = set()
-        for token, index, since in self._running():
-            running.add((token, index))
-            if token in self.hands and (token, index) not in self._reported and now - since >= STARTED_AFTER:
-                fresh.setdefault(token, []).append(index)
-        self._reported &= running
-        if fresh:
-            self._reported.update((token, index) for token, indexes in fresh.items() for index in indexes)
-            self._outbox.append(Started(tuple(Held(token, tuple(indexes)) for token, indexes in fresh.items())))
-
     def _take(self, assignment: Assignment) -> None:
         if assignment.token not in self.hands:
             self.hands[assignment.token] = Hand(assignment)
@@ -355,7 +336,7 @@ class WorkerSession:
 
     def _say_hello(self) -> None:
         self._hello_at = inf
-        self._reported.clear()
+        self._started.forget()
         self._told_credit = self.credit
         self._outbox.append(
             Hello(self.name, self.incarnation, self.queues, self.credit, self.concurrency, self._held())

@@ -24,10 +24,9 @@ import zmq
 
 from zq.errors import RemoteProtocolError
 from zq.keys.own import KeySource
-from zq.processes.endpoints import needs_ipv6
 from zq.sessions.session import Session
 from zq.sessions.waiters import reply_in
-from zq.sockets.entrance import ADMITTANCE_EVENTS, Entrance
+from zq.sockets.entrance import ADMITTANCE_EVENTS, Break, Entrance, mechanism_at, read_break
 from zq.sockets.silence import Silence
 from zq.wire.codec import decode_from_coordinator, encode, unreadable
 from zq.wire.limits import FRAME_BYTES_MAX
@@ -69,6 +68,9 @@ FLUSH_MAX = 0.5
 NOBLOCK = int(zmq.NOBLOCK)
 """As a plain number: pyzmq's enumeration costs more than a send."""
 
+READINESS, READABLE, ROOM = int(zmq.EVENTS), int(zmq.POLLIN), int(zmq.POLLOUT)
+"""As plain numbers, for the same reason."""
+
 
 class ChannelDriver(Protocol):
     """Who waits for what happens on the sockets of a channel."""
@@ -93,6 +95,7 @@ class Channel:
     Attributes:
         session, driver: as given.
         bad_frames: how many frames from the coordinator could not be read.
+        is_held: whether no connection is made now: its driver finds something out for that, or for `judge`.
         backlog: what is encoded, and not yet taken by the socket: while it holds something, room is waited for.
 
     Raises:
@@ -113,6 +116,7 @@ class Channel:
         self.bad_frames = 0
         self.backlog: deque[bytes] = deque()
         self.driver = driver
+        self.is_held = False
         self._entrance = Entrance(address, key)
         self._context: zmq.Context[zmq.Socket[bytes]] | None = None
         self._socket: zmq.Socket[bytes] | None = None
@@ -132,15 +136,52 @@ class Channel:
         """What is readable when the connection broke, while there is a socket."""
         return self._monitor
 
+    @property
+    def is_at_rest(self) -> bool:
+        """Whether the connection works, and nothing is to be said on it, nor waited for."""
+        return not (self._socket is None or self._failures or self.backlog or self.session.is_asking)
+
     def next_at(self) -> float:
         """Returns when a turn is due though nothing comes (monotonic); infinity when none is."""
         due_at = min(self.session.next_at(), self._silence.next_at())
-        return due_at if self._socket is not None else min(due_at, self._connect_at)
+        return due_at if self._socket is not None or self.is_held else min(due_at, self._connect_at)
 
-    def connect_when_due(self, now: float) -> None:
-        """Makes a socket when there is none, and it is time."""
-        if self._socket is None and now >= self._connect_at:
-            self._connect(now)
+    def is_connect_due(self, now: float) -> bool:
+        """Whether there is no socket, and it is time to make one."""
+        return self._socket is None and now >= self._connect_at and not self.is_held
+
+    def connect(self, now: float, *, is_ipv6: bool) -> None:
+        """Makes a socket, when that is due.
+
+        Args:
+            is_ipv6: what `zq.processes.endpoints.needs_ipv6` says of the address, which may wait for a name.
+        """
+        if self._context is None:
+            self._context = zmq.Context()
+        socket: zmq.Socket[bytes] = self._context.socket(zmq.DEALER)
+        socket.linger = 0
+        socket.sndhwm = LINK_HIGH_WATER_MARK
+        socket.rcvhwm = 0  # as in `zq.server.loop`: with messages that wait, heartbeats and an end libzmq aborts
+        socket.maxmsgsize = FRAME_BYTES_MAX + 4096  # an answer may be as large as a frame; a little more does no harm
+        socket.reconnect_ivl = int(random.uniform(RETRY_MIN, RETRY_MAX) * 1000)
+        socket.reconnect_ivl_max = 0
+        socket.heartbeat_ivl = int(HEARTBEAT_INTERVAL * 1000)
+        socket.heartbeat_timeout = int(HEARTBEAT_TIMEOUT * 1000)
+        socket.heartbeat_ttl = int(HEARTBEAT_TIMEOUT * 1000)
+        socket.handshake_ivl = int(HANDSHAKE_TIMEOUT * 1000)
+        socket.tcp_keepalive = 1
+        socket.ipv6 = is_ipv6
+        socket.immediate = 1  # nothing is queued to a peer that is not there: frames stay in the backlog
+        self._entrance.secure(socket)
+        self._monitor = socket.get_monitor_socket(ADMITTANCE_EVENTS)
+        self._asked_at = float("inf")
+        socket.connect(self.address)
+        self._socket = socket
+        self.driver.opened(socket, self._monitor)
+        self.backlog.clear()
+        self.session.take_outbox()  # said to nobody; `connected` says again what matters
+        self.session.wants_reconnect = False
+        self.session.connected(now)
 
     def receive(self, now: float, frames_max: int = FRAMES_PER_TURN_MAX) -> int:
         """Gives the session what has come; returns how many frames that were."""
@@ -149,16 +190,22 @@ class Channel:
             return 0
         frames: list[bytes] = []
         try:
-            while len(frames) < frames_max:
-                frames.append(socket.recv(NOBLOCK))
+            frames.append(socket.recv(NOBLOCK))
+            if is_readable(socket):  # mostly not, and to ask costs less than an error
+                while len(frames) < frames_max:
+                    frames.append(socket.recv(NOBLOCK))
         except zmq.Again:
             pass
+        self.take(now, frames)
+        return len(frames)
+
+    def take(self, now: float, frames: list[bytes]) -> None:
+        """Gives the session frames that have come."""
         if frames:
             self._entrance.has_proved = True
             self._silence.heard(now)
         for frame in frames:
             self._take(now, frame)
-        return len(frames)
 
     def run(self, calls: deque[Callable[[], None]]) -> None:
         """Runs the calls that wait now, which may touch the session; what comes meanwhile waits for the next turn."""
@@ -179,37 +226,67 @@ class Channel:
         self.session.drop(reply)
         reply.reject(error)
 
-    def speak(self, now: float) -> None:
-        """Lets the session do what is due, and sends what it has to say."""
+    def run_late(self, calls: deque[Callable[[], None]]) -> None:
+        """Runs the calls that nobody else will, on a failed session, which refuses what they ask: at the end, or in
+        the thread of a caller that was accepted in that moment.
+        """
+        while calls:
+            try:
+                call = calls.popleft()
+            except IndexError:  # somebody else does the same
+                return
+            try:
+                call()
+            except Exception as error:
+                self.fail_call(call, error)
+
+    def speak(self, now: float) -> bool:
+        """Lets the session do what is due, and sends what it has to say; returns as `send`."""
         self.session.tick(now)
         self._silence.look(now, is_asking=self.session.is_asking)
-        if self._socket is not None:
-            self.send()
-            if self.session.wants_reconnect or len(self.backlog) > BACKLOG_FRAMES_MAX:
-                self._disconnect(now)
+        if self._socket is None:
+            return False
+        has_sent = self.send()
+        if self.session.wants_reconnect or len(self.backlog) > BACKLOG_FRAMES_MAX:
+            self._disconnect(now)
+        return has_sent
 
-    def send(self) -> None:
-        """Sends what the session has said, as far as the socket takes it."""
+    def send(self) -> bool:
+        """Sends what the session has said, as far as the socket takes it; returns whether there was anything."""
         socket, backlog = self._socket, self.backlog
         if socket is None:
-            return
+            return False
         for message in self.session.take_outbox():
             backlog.append(encode(message if self.namespace is None else self.namespace.into(message)))
+        if not backlog:
+            return False
         try:
             while backlog:
                 socket.send(backlog[0], NOBLOCK)
                 backlog.popleft()
         except zmq.Again:
             pass
+        return True
 
     def note_break(self, now: float) -> None:
         """The monitor is readable: the connection broke, or was never made. Those who wait are told when they wait in
-        vain.
+        vain. May wait for a greeting; who must not takes `take_break` and `judge`.
         """
+        told = self.take_break(now)
+        if told is not None:
+            self.judge(told, mechanism_at(self.address) if told.is_doubtful else None)
+
+    def take_break(self, now: float) -> Break | None:
+        """Drops the connection that the monitor tells of; returns what is to be judged, if there was one."""
         if self._monitor is None:
-            return
-        denied = self._entrance.look(self._monitor)
+            return None
+        told = read_break(self._monitor)
         self._disconnect(now)
+        return told
+
+    def judge(self, told: Break, mechanism: str | None) -> None:
+        """Says what a break means; see `zq.sockets.entrance.Entrance.judge`."""
+        denied = self._entrance.judge(told, mechanism)
         if denied is None:
             logger.info("the connection to %s broke; connecting again", self.address)
             return
@@ -244,34 +321,6 @@ class Channel:
         if message is not None:
             self.session.receive(now, message if self.namespace is None else self.namespace.out_of(message))
 
-    def _connect(self, now: float) -> None:
-        if self._context is None:
-            self._context = zmq.Context()
-        socket: zmq.Socket[bytes] = self._context.socket(zmq.DEALER)
-        socket.linger = 0
-        socket.sndhwm = LINK_HIGH_WATER_MARK
-        socket.rcvhwm = 0  # as in `zq.server.loop`: with messages that wait, heartbeats and an end libzmq aborts
-        socket.maxmsgsize = FRAME_BYTES_MAX + 4096  # an answer may be as large as a frame; a little more does no harm
-        socket.reconnect_ivl = int(random.uniform(RETRY_MIN, RETRY_MAX) * 1000)
-        socket.reconnect_ivl_max = 0
-        socket.heartbeat_ivl = int(HEARTBEAT_INTERVAL * 1000)
-        socket.heartbeat_timeout = int(HEARTBEAT_TIMEOUT * 1000)
-        socket.heartbeat_ttl = int(HEARTBEAT_TIMEOUT * 1000)
-        socket.handshake_ivl = int(HANDSHAKE_TIMEOUT * 1000)
-        socket.tcp_keepalive = 1
-        socket.ipv6 = needs_ipv6(self.address)
-        socket.immediate = 1  # nothing is queued to a peer that is not there: frames stay in the backlog
-        self._entrance.secure(socket)
-        self._monitor = socket.get_monitor_socket(ADMITTANCE_EVENTS)
-        self._asked_at = float("inf")
-        socket.connect(self.address)
-        self._socket = socket
-        self.driver.opened(socket, self._monitor)
-        self.backlog.clear()
-        self.session.take_outbox()  # said to nobody; `connected` says again what matters
-        self.session.wants_reconnect = False
-        self.session.connected(now)
-
     def _disconnect(self, now: float) -> None:
         """Drops the connection and all that waits in it, and sets the time for another."""
         self._drop_socket(linger=0)
@@ -288,3 +337,8 @@ class Channel:
         monitor.close(0)
         socket.close(linger)
         self._socket = self._monitor = None
+
+
+def is_readable(socket: zmq.Socket[bytes]) -> bool:
+    """Whether there are frames; if there are none, its descriptor tells when some come."""
+    return socket.getsockopt(READINESS) & READABLE != 0  # type: ignore[operator]  # this option is a number

@@ -16,11 +16,13 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable
+from math import inf
 
 import zmq
 
 from zq.errors import ClosedError
 from zq.keys.own import KeySource
+from zq.processes.endpoints import needs_ipv6
 from zq.processes.green import refuse_green_threads
 from zq.processes.wake import Wake
 from zq.sessions.session import Session
@@ -32,6 +34,8 @@ logger = logging.getLogger(__name__)
 
 POLL_MAX = 60.0
 """Seconds of the longest sleep, whatever the session says."""
+
+FORKED = "this connection belongs to the parent process; make a new client or worker after a fork"
 
 
 def resolve_address(address: str | None) -> str:
@@ -83,10 +87,13 @@ class Link:
     ) -> None:
         refuse_green_threads()
         self.address = resolve_address(address)
-        self._channel = Channel(self.address, session, self, namespace, key)
+        self._set_up(Channel(self.address, session, self, namespace, key), name, deque())
+
+    def _set_up(self, channel: Channel, name: str, calls: deque[Callable[[], None]]) -> None:
+        self._channel = channel
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
         self._pid = os.getpid()
-        self._calls: deque[Callable[[], None]] = deque()
+        self._calls = calls
         self._is_woken = False  # True while the thread will look at _calls without a signal
         self._is_closing = False
         self.is_over = False
@@ -116,13 +123,17 @@ class Link:
             ClosedError: the link is closed, has failed, or belongs to the process that this one was forked from.
         """
         if not self.is_here:
-            raise ClosedError("this connection belongs to the parent process; make a new client or worker after a fork")
+            raise ClosedError(FORKED)
         # Without a lock: a signal handler may interrupt this, make a call of its own, and wait for what comes of it.
         if self.is_over:
             raise ClosedError("the connection is closed")
         self._calls.append(function)
+        self.look()
+
+    def look(self) -> None:
+        """There are calls to run; from any thread."""
         if self.is_over:
-            self._run_late()
+            self._channel.run_late(self._calls)
         elif not self._is_woken:
             self._wake.ring()
 
@@ -170,37 +181,53 @@ class Link:
     def _run(self) -> None:
         error: Exception = ClosedError("the connection was closed")
         try:
-            self._poller.register(self._wake, zmq.POLLIN)
+            self._begin()
             while not self._is_closing:
                 self._turn()
-            self._channel.run(self._calls)
-            self._channel.flush()
+            self._finish()
         except Exception as problem:
             logger.exception("the connection to %s failed; everything that waits on it fails", self.address)
             error = problem
         finally:
             self._end(error)
 
+    def _begin(self) -> None:
+        self._poller.register(self._wake, zmq.POLLIN)
+
     def _turn(self) -> None:
         channel = self._channel
         self._wait()
         now = time.monotonic()
-        channel.connect_when_due(now)
+        self._connect_when_due(now)
         if self._is_readable:
             channel.receive(now)
-            time.sleep(0)  # lets those who were just answered speak again, so that what they say leaves together
-        channel.run(self._calls)
+            if self._is_gathering:
+                time.sleep(0)  # lets those who were just answered speak again, so that what they say leaves together
+        self._run_calls(now)
         channel.speak(now)
         if self._waits_for_room != bool(channel.backlog):
             self._wait_for_room()
 
-    def _wait(self) -> None:
-        """Sleeps until there is something to do; True in _is_woken spares callers the signal from then on.
+    def _connect_when_due(self, now: float) -> None:
+        if self._channel.is_connect_due(now):
+            self._channel.connect(now, is_ipv6=needs_ipv6(self.address))
+
+    @property
+    def _is_gathering(self) -> bool:
+        """Whether those who are answered are several, maybe."""
+        return True
+
+    def _run_calls(self, now: float) -> None:  # noqa: ARG002 - for those who look at the time
+        self._channel.run(self._calls)
+
+    def _wait(self, until: float = inf) -> None:
+        """Sleeps until there is something to do, or a time has come; True in _is_woken spares callers the signal from
+        then on.
 
         A caller adds its call and then looks at _is_woken, which is cleared here before the calls are looked at: one of
         the two sees the other.
         """
-        due_at = self._channel.next_at()
+        due_at = min(self._channel.next_at(), until)
         self._is_woken = False
         timeout = 0.0 if self._calls else min(max(due_at - time.monotonic(), 0.0), POLL_MAX)
         events = dict(self._poller.poll(int(timeout * 1000 + 0.999)))
@@ -218,6 +245,11 @@ class Link:
             self._waits_for_room = bool(self._channel.backlog)
             self._poller.register(socket, zmq.POLLIN | zmq.POLLOUT if self._waits_for_room else zmq.POLLIN)
 
+    def _finish(self) -> None:
+        """Runs what was asked before the link was closed, and sends what comes of it."""
+        self._channel.run(self._calls)
+        self._channel.flush()
+
     def _end(self, error: Exception) -> None:
         """Fails all that waits, refuses what comes, and closes everything; calls accepted before still run, on a
         failed session.
@@ -225,27 +257,28 @@ class Link:
         try:
             self._channel.session.failed(error)
             self.is_over = True
-            self._run_late()
+            self._channel.run_late(self._calls)
         finally:
             self.is_over = True
             self._close_sockets()
-
-    def _run_late(self) -> None:
-        """Runs the calls that nobody else will, on a failed session, which refuses what they ask: at the end, or in
-        the thread of a caller that was accepted in that moment.
-        """
-        while self._calls:
-            try:
-                call = self._calls.popleft()
-            except IndexError:  # somebody else does the same
-                return
-            try:
-                call()
-            except Exception as error:
-                self._channel.fail_call(call, error)
 
     def _close_sockets(self) -> None:
         try:
             self._channel.close()
         finally:
             self._wake.close()
+
+
+class Successor(Link):
+    """A link that goes on with a channel which somebody else has driven before, and no longer does.
+
+    Args:
+        calls: that wait to be run; who adds to them calls `look`.
+    """
+
+    def __init__(self, channel: Channel, name: str, calls: deque[Callable[[], None]]) -> None:
+        self.address = channel.address
+        self._set_up(channel, name, calls)
+        channel.driver = self
+        if channel.socket is not None and channel.monitor is not None:
+            self.opened(channel.socket, channel.monitor)

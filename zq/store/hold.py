@@ -23,6 +23,9 @@ from zq.processes.forks import drop_in_forks
 DATA_FILE, READERS_FILE = "data.mdb", "lock.mdb"
 """As LMDB names them."""
 
+JOURNAL_FILE = "journal"
+"""Of `zq.store.journal`."""
+
 HOLD_FILE = "lock"
 """Says who has the directory."""
 
@@ -48,7 +51,7 @@ class DirectoryHold:
             if self.is_new:
                 _flush_names_of(path.absolute())
             _check_owner(path)
-            for name in (HOLD_FILE, DATA_FILE, READERS_FILE):
+            for name in (HOLD_FILE, DATA_FILE, READERS_FILE, JOURNAL_FILE):
                 _check_file(path / name)
             self._file = self._open(path / HOLD_FILE, os.O_RDWR | os.O_CREAT)
         except OSError as error:

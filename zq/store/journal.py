@@ -17,10 +17,9 @@ from zlib import crc32
 
 from zq.errors import StoreCorruptError, StoreError
 from zq.processes.forks import drop_in_forks
-from zq.store.hold import flush
+from zq.store.hold import JOURNAL_FILE, flush
 from zq.store.records import SALT_BYTES
 
-JOURNAL_FILE = "journal"
 _NEW_FILE = "journal.new"
 
 KIND = b"zq journal 1\n"
@@ -49,14 +48,19 @@ class JournalFile:
         """Takes an open file; `open` and `make` are what is called."""
         self.name = str(path)
         self.salt = salt
-        self.capacity = os.fstat(number).st_size - FIRST_PLACE
         self.used = 0
         self.flushes = 0
-        self._number = number
         self._place = str(path.absolute())  # also when this program goes to another folder
-        found = os.fstat(number)
-        self._identity = found.st_dev, found.st_ino
         self._opened = ExitStack()
+        self._take(number)
+
+    def _take(self, number: int) -> None:
+        """Takes an open file, in the place of the one before."""
+        self._opened.close()
+        found = os.fstat(number)
+        self.capacity = found.st_size - FIRST_PLACE
+        self._number = number
+        self._identity = found.st_dev, found.st_ino
         forget = drop_in_forks(lambda: os.close(number))
         self._opened.callback(os.close, number)
         self._opened.callback(forget)
@@ -94,22 +98,15 @@ class JournalFile:
             OSError: there is no room for it, or it cannot be written.
             StoreError: what has its name is no journal.
         """
-        path, new = directory / JOURNAL_FILE, directory / _NEW_FILE
+        path = directory / JOURNAL_FILE
         _check_replaceable(path)
-        with suppress(FileNotFoundError):
-            new.unlink()
-        number = os.open(new, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+        salt = os.urandom(SALT_BYTES)
+        number = _make_file(path, salt, ROOM_MIN)
         try:
-            salt = os.urandom(SALT_BYTES)
-            _write(number, _head(salt).ljust(FIRST_PLACE, b"\0"), 0)
-            _fill(number, FIRST_PLACE, FIRST_PLACE + ROOM_MIN)
-            os.rename(new, path)  # noqa: PTH104 - as all that is done to files here
             flush(directory)
             return cls(path, number, salt)
         except BaseException:
             os.close(number)
-            with suppress(OSError):
-                new.unlink()
             raise
 
     def append(self, record: bytes) -> None:
@@ -154,15 +151,21 @@ class JournalFile:
             self._grow(min(2 * self.capacity, ROOM_MAX))
 
     def _grow(self, capacity: int) -> None:
-        """Takes more room, or none: a disk that is full is no reason to stop."""
-        size = FIRST_PLACE + self.capacity
+        """Takes a file with more room, or goes on with this one: a disk that is full is no reason to stop.
+
+        It is called while no record in the file counts, so that it does not matter which of the two a start finds; one
+        that has grown by a part would be taken for one that was cut off.
+        """
+        path = Path(self._place)
         try:
-            _fill(self._number, size, FIRST_PLACE + capacity)
+            number = _make_file(path, self.salt, capacity)
         except OSError:
-            with suppress(OSError):
-                os.ftruncate(self._number, size)
             return
-        self.capacity = capacity
+        self._take(number)
+        try:
+            flush(path.parent)
+        except OSError as error:
+            raise StoreError(f"cannot flush {path.parent}: {error.strerror}") from error
 
     def remove(self) -> None:
         """Closes it, and takes it away: the tables need it no more."""
@@ -231,6 +234,28 @@ def _is_ours(path: Path) -> bool:
 
 def _is_head(head: bytes) -> bool:
     return head.startswith(KIND) and crc32(head[:-4]).to_bytes(4, "big") == head[-4:]
+
+
+def _make_file(path: Path, salt: bytes, room: int) -> int:
+    """Makes a journal, whole and on disk before it has its name, which is not flushed; returns its descriptor.
+
+    Raises:
+        OSError: there is no room for it, or it cannot be written.
+    """
+    new = path.with_name(_NEW_FILE)
+    with suppress(FileNotFoundError):
+        new.unlink()
+    number = os.open(new, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+    try:
+        _write(number, _head(salt).ljust(FIRST_PLACE, b"\0"), 0)
+        _fill(number, FIRST_PLACE, FIRST_PLACE + room)
+        os.rename(new, path)  # noqa: PTH104 - as all that is done to files here
+    except BaseException:
+        os.close(number)
+        with suppress(OSError):
+            new.unlink()
+        raise
+    return number
 
 
 def _fill(number: int, start: int, stop: int) -> None:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from math import inf
 from pathlib import Path
 from time import perf_counter
@@ -21,6 +22,7 @@ import lmdb
 from zq.core.storage import StoreInfo, marks_of
 from zq.core.tables import SCHEMA, SCHEMAS_BEFORE
 from zq.errors import StoreCorruptError, StoreError, StoreFullError, StoreVersionError
+from zq.processes.forks import drop_in_forks
 from zq.store.hold import DATA_FILE, DirectoryHold, flush
 from zq.store.seam import about_journal
 
@@ -183,6 +185,15 @@ def _open_value(table: str, key: bytes, value: bytes) -> bytes:
     return data
 
 
+def _keep_for_ever(thing: object) -> None:
+    """Keeps a thing in a forked child until its process ends. An environment that goes waits for the transaction that
+    is open in it, which is another thread's, and there are no others in a child.
+    """
+    import ctypes  # when it is needed, which is hardly ever
+
+    ctypes.pythonapi.Py_IncRef(ctypes.py_object(thing))
+
+
 def _store_error(error: lmdb.Error, what: str) -> StoreError:
     if isinstance(error, lmdb.MapFullError):
         return StoreFullError(f"{what}: the map is full")
@@ -221,6 +232,7 @@ class LmdbStore:
         except BaseException:
             self._hold.close()
             raise
+        self._forget = drop_in_forks(partial(_keep_for_ever, self._env))
 
     def _open(self, tables: tuple[str, ...], *, is_new: bool) -> None:
         options = self._options
@@ -345,6 +357,7 @@ class LmdbStore:
 
     def close(self) -> None:
         if os.getpid() == self._pid:  # a forked child has dropped its copies; those of LMDB it must not touch
+            self._forget()
             self._env.close()
             self._hold.close()
 

@@ -23,7 +23,7 @@ HOST: Final = socket.gethostname()[:HOST_CHARS_MAX]
 
 
 class Helm:
-    """Steers one run of a worker; but for `note_change`, used on the link's thread only."""
+    """Steers one run of a worker; but for `note_change`, used in turns of the link only."""
 
     def __init__(self, session: WorkerSession, bench: Bench, crew: WorkerCrew, stop: Callable[[], None]) -> None:
         """Makes a helm.
