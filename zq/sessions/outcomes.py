@@ -47,7 +47,8 @@ class Watcher(NamedTuple):
 class BatchOutcome:
     """The ends of the tasks first, first + 1, ... of a batch; shared by all receipts of the batch.
 
-    Written on the link's thread, while any thread may call `get` and `forget`: a slot changes in one assignment.
+    Written on the link's thread, or by a caller who has taken the answer, while any thread may call `get` and `forget`:
+    a slot changes in one assignment.
 
     Args:
         size: tasks in the batch; 1 when that is not known.
