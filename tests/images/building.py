@@ -10,6 +10,7 @@ from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, field
 from hashlib import blake2b
+from math import sqrt
 from multiprocessing import get_context
 from pathlib import Path
 
@@ -72,13 +73,15 @@ def check_here(recording: Recording, count: int, seed: int) -> Found:
 
 
 def _choose(recording: Recording, count: int, rng: random.Random) -> Counter[int]:
-    """Returns how many images are to be drawn at each place: a third of them while it is opened, which is soon done."""
-    opening: list[int] = []
-    serving: list[int] = []
+    """Returns how many images are to be drawn at each place. Places at which the same files are not flushed are a kind;
+    the more there are of one, the more images it has, but far from as many more.
+    """
+    kinds: dict[tuple[bool, tuple[str, ...]], list[int]] = {}
     for place, (disk, account) in enumerate(recording.play()):
         if not disk.is_safe:
-            (serving if account.is_open else opening).append(place)
-    return Counter(rng.choices(opening, k=count // 3) + rng.choices(serving, k=count - count // 3))
+            kinds.setdefault((account.is_open, disk.unsafe), []).append(place)
+    weights = [sqrt(len(places)) for places in kinds.values()]
+    return Counter(rng.choice(places) for places in rng.choices(list(kinds.values()), weights, k=count))
 
 
 def _draw_new(disk: Disk, account: Account, rng: random.Random, seen: set[bytes]) -> Image | None:

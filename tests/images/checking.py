@@ -16,7 +16,7 @@ from zq.core.options import Now
 from zq.core.state.step import Step
 from zq.core.storage import Store
 from zq.core.tables import TABLES
-from zq.store import open_store
+from zq.store import LmdbOptions, open_store
 from zq.wire.messages import Outcome, Wait
 
 NOW = Now(100.0, 1_700_000_000.0)
@@ -34,7 +34,7 @@ def check_image(image: Image, account: Account, directory: Path, rng: random.Ran
             raise Violation("the directory is lost, in which something was committed")
         return
     _write(image.files, directory, rng)
-    store = open_store(directory, TABLES, has_journal=rng.random() < 0.7)
+    store = open_store(directory, TABLES, LmdbOptions(journal=rng.random() < 0.7))
     try:
         found = _check_sum(store, account.allowed)
         machine = Machine(OPTIONS, NOW, store)
@@ -45,7 +45,7 @@ def check_image(image: Image, account: Account, directory: Path, rng: random.Ran
         left = _sum(store)
     finally:
         store.close()
-    store = open_store(directory, TABLES, has_journal=rng.random() < 0.7)  # what was mended stays so
+    store = open_store(directory, TABLES, LmdbOptions(journal=rng.random() < 0.7))  # what was mended stays so
     try:
         _check_sum(store, {left})
     finally:

@@ -131,9 +131,15 @@ class Disk:
     @property
     def is_safe(self) -> bool:
         """Whether a power cut would take nothing."""
-        names = self.names.keys() - CARELESS
-        is_named = self.is_found and not any(name not in CARELESS for one in self.changes for name, _ in one.names)
-        return is_named and not any(self.names[name].pending for name in names)
+        return not self.unsafe
+
+    @property
+    def unsafe(self) -> tuple[str, ...]:
+        """What a power cut might take: files, and names of which something is not flushed; "" is that of it all."""
+        named = {name for change in self.changes for name, _ in change.names}
+        written = {name for name, inode in self.names.items() if inode.pending}
+        whole = () if self.is_found or not self.is_made else ("",)
+        return (*whole, *sorted(named - CARELESS), *sorted(written - CARELESS))
 
     # What may be left.
 

@@ -66,7 +66,7 @@ def _journal_named_before_it_is_whole() -> None:
 
 
 def _name_of_the_journal_not_flushed() -> None:
-    _replace(journal, "flush_directory", lambda path: None)
+    _replace(journal, "flush", lambda path: None)
 
 
 def _replace(where: object, name: str, by: Any) -> None:

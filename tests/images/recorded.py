@@ -16,8 +16,8 @@ from __future__ import annotations
 import os
 import signal
 import sys
-import time
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from hashlib import blake2b
 from pathlib import Path
 from typing import Any
@@ -33,7 +33,7 @@ from zq.core.tables import TABLES
 from zq.core.tasks import admission
 from zq.server import loop
 from zq.server.sender import Sender
-from zq.store import open_store
+from zq.store import LmdbOptions, open_store
 from zq.wire.codec import encode_answer
 from zq.wire.messages import Outcome, Receipt, Submit, Wait
 from zq.wire.retry import RetryPolicy
@@ -151,14 +151,14 @@ def main(directory: str, address: str, marks_path: str, life: str, journal: str,
     marks = Marks(marks_path)
     stores: list[WatchedStore] = []
 
-    def watch(*arguments: Any) -> WatchedStore:
-        stores.append(WatchedStore(open_store(*arguments, has_journal=journal == "on"), marks))
+    def watch(path: Path, tables: tuple[str, ...], options: LmdbOptions) -> WatchedStore:
+        stores.append(WatchedStore(open_store(path, tables, replace(options, journal=journal == "on")), marks))
         return stores[-1]
 
     for mistake in mistakes:
         make_mistake(mistake)
-    setattr(loop, "LmdbStore", watch)  # noqa: B010 - mypy would have it a class
-    _write_down_what_is_sent(marks, stores)
+    setattr(loop, "open_store", watch)  # noqa: B010 - mypy forbids to assign to a function
+    _write_down_what_is_sent(marks)
     _strike_some(stores, f"{FATAL}-{life}-")
     server = loop.Server(Path(directory), bind=address, options=OPTIONS)
     server.open()
@@ -171,7 +171,7 @@ def main(directory: str, address: str, marks_path: str, life: str, journal: str,
         server.close()
 
 
-def _write_down_what_is_sent(marks: Marks, stores: list[WatchedStore]) -> None:
+def _write_down_what_is_sent(marks: Marks) -> None:
     waits: dict[tuple[Any, int], str] = {}
     send, wait = Sender.send, Machine._wait
 
@@ -187,9 +187,7 @@ def _write_down_what_is_sent(marks: Marks, stores: list[WatchedStore]) -> None:
         ]
         if told:
             marks.write(SENT, told)
-        unreachable = send(self, outbox)
-        stores[-1].rest(time.monotonic())
-        return unreachable
+        return send(self, outbox)
 
     setattr(Machine, "_wait", wait_and_note)  # noqa: B010 - mypy forbids to assign to a method
     setattr(Sender, "send", send_and_mark)  # noqa: B010 - the same

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from tests.simulation import deadlines
+from tests.simulation.journal_plants import JOURNAL_PATCHES
 from zq.core import coordinator, tables, upkeep
 from zq.core.admin import chores, commands, moving, operations, workers
 from zq.core.measures.steps import Base, History
@@ -822,6 +823,7 @@ def _sums_not_told(patch: pytest.MonkeyPatch) -> None:
 
 
 _PATCHES: dict[str, Callable[[pytest.MonkeyPatch], None]] = {
+    **JOURNAL_PATCHES,
     **{f"{kind} said too late": partial(_part_is_late, kind=kind) for kind in deadlines.KINDS},
     **{f"{kind} not told what is entered": partial(_part_is_deaf, kind=kind) for kind in deadlines.KINDS_TOLD},
     "lease of a pull that nobody has confirmed is kept": _unconfirmed_kept,
