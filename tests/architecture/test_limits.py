@@ -7,8 +7,8 @@ from zq.core import arguments, tables
 from zq.core.insight import task_rows
 from zq.core.tasks import follow_up, schedules
 from zq.server import loop
-from zq.sessions import client, settles, submits, worker
-from zq.sockets import link
+from zq.sessions import client, pings, settles, submits, worker
+from zq.sockets import channel
 from zq.wire import codec, limits, namespaces
 from zq.wire.messages import Batch, Done, Failed, Options, Settle, Submit
 
@@ -39,7 +39,7 @@ def test_a_submit_fits_a_frame_with_one_payload_above_what_was_gathered() -> Non
     assert submits.FULL_BYTES <= submits.SUBMIT_BYTES_MAX <= submits.WINDOW_BYTES
     assert limits.BATCH_BYTES_MAX <= submits.SUBMIT_BYTES_MAX
     assert flow.FLOW_WINDOW_BYTES == 2 * submits.WINDOW_BYTES
-    assert submits.SMALL_MESSAGES <= submits.WINDOW_MESSAGES <= link.LINK_HIGH_WATER_MARK
+    assert submits.SMALL_MESSAGES <= submits.WINDOW_MESSAGES <= channel.LINK_HIGH_WATER_MARK
 
 
 def test_settles_fit_a_frame_with_one_completion_above_what_was_gathered() -> None:
@@ -101,6 +101,6 @@ def test_what_publish_many_cuts_reaches_many_queues_in_one_transaction() -> None
 
 
 def test_a_client_asks_whether_anybody_is_there_before_it_gives_up() -> None:
-    assert client.PING_INTERVAL < client.SILENCE_FIRST < client.SILENCE_MAX
-    assert client.SCAN_INTERVAL < client.PING_INTERVAL
+    assert pings.PING_INTERVAL < pings.SILENCE_FIRST < pings.SILENCE_MAX
+    assert client.SCAN_INTERVAL < pings.PING_INTERVAL
     assert limits.WAIT_MAX < limits.LEASE_MAX <= limits.DELAY_MAX

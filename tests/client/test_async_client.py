@@ -1,17 +1,19 @@
 """The client that awaits, and that cancelling an await loses nothing."""
 
 import asyncio
+import select
 from collections.abc import Callable, Coroutine
 from functools import partial
 from typing import Any
 
 import pytest
+import zmq
 
 from tests.client.fake_coordinator import FakeCoordinator, wait_until
 from tests.client.test_pulled import TOKEN, assign, serve
 from zq.client.async_client import AsyncClient
-from zq.client.awaiting import Awaiting
 from zq.errors import BusyError, ClosedError, StaleLeaseError, TaskFailedError, TimedOutError, UnreachableError
+from zq.sockets.loop_link import EventLoopLink
 from zq.wire.batch import encode_payload, pack_payloads
 from zq.wire.messages import (
     Answer,
@@ -174,6 +176,13 @@ def test_cancelled_pull_is_forgotten(coordinator: FakeCoordinator) -> None:
     run(coordinator, body)
 
 
+def _is_readable(socket: zmq.Socket[bytes]) -> bool:
+    """Whether the loop would look at a socket; leaves it so."""
+    descriptor = socket.getsockopt(zmq.FD)
+    assert isinstance(descriptor, int)
+    return bool(select.select([descriptor], [], [], 0)[0])
+
+
 def _has_come(coordinator: FakeCoordinator, number: int) -> bool:
     return len(coordinator.of_kind(Wait)) > number
 
@@ -195,16 +204,21 @@ def test_cancelled_wait_is_forgotten(coordinator: FakeCoordinator) -> None:
     run(coordinator, body)
 
 
-def test_tasks_that_came_just_before_their_pull_was_cancelled_go_back(coordinator: FakeCoordinator) -> None:
+@pytest.mark.parametrize("is_taken", [False, True], ids=["in the socket", "on their way to the coroutine"])
+def test_tasks_that_came_just_before_their_pull_was_cancelled_go_back(
+    coordinator: FakeCoordinator, is_taken: bool
+) -> None:
     async def body(client: AsyncClient) -> None:
         call = asyncio.create_task(client.pull("orders", wait=20))
         await wait_for(lambda: coordinator.of_kind(Pull))
         coordinator.send(Tasks(coordinator.of_kind(Pull)[0].request, (assign(b"x"),)))
-        # The loop is held here until the tasks are on their way to the coroutine, which is cancelled before it sees
-        # them.
-        driver = client._run
-        assert isinstance(driver, Awaiting)
-        wait_until(lambda: driver._mailbox is not None and driver._mailbox._letters)
+        link = client._calls.link
+        assert isinstance(link, EventLoopLink)
+        # The loop is held here until they are there: the coroutine is cancelled before it sees them.
+        assert link._channel.socket is not None
+        wait_until(partial(_is_readable, link._channel.socket))
+        if is_taken:
+            link._readable()
         call.cancel()
         with pytest.raises(asyncio.CancelledError):
             await call

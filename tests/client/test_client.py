@@ -77,7 +77,7 @@ def test_submits_of_many_threads_travel_together(coordinator: FakeCoordinator, c
     second = [Spawned(client.submit, "orders", "second")]
     coordinator.wait_for(Submit, 2)
     gathered = [Spawned(client.submit, "orders", place) for place in range(30)]
-    wait_until(lambda: client._calls.session._submits._tasks == 30)
+    wait_until(lambda: client._calls.session.submits._tasks == 30)
     coordinator.is_deaf = False
     # The deaf coordinator took the first two; a pong shows that they were lost, and they come again before the others.
     receipts = [one.join() for one in first + second + gathered]

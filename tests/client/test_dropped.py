@@ -142,7 +142,7 @@ def test_dropped_stream_of_awaited_events_is_followed_no_more(coordinator: FakeC
             with pytest.raises(asyncio.TimeoutError):
                 await asyncio.wait_for(anext(stream), 0.05)
             del stream
-            wait_until(lambda: any(not one.lease for one in coordinator.of_kind(Follow)))
+            await asyncio.to_thread(wait_until, lambda: any(not one.lease for one in coordinator.of_kind(Follow)))
 
     asyncio.run(body())
 
@@ -236,6 +236,7 @@ ids = []
 signal.signal(signal.SIGUSR1, handler)
 with zq.Client(sys.argv[1]) as client:
     client.ping()
+    client._calls._exchange = None  # by way of the connection's thread
     client._calls.link._calls = Interrupted()
     ids.append(client.submit("orders", "from the thread").id)
 print(len(set(ids)))

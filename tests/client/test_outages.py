@@ -15,7 +15,7 @@ from tests.client.fake_coordinator import FakeCoordinator, wait_until
 from zq.client.client import Client
 from zq.client.driving import Ask, Call
 from zq.errors import ClosedError
-from zq.sessions import client as sessions
+from zq.sessions import pings
 from zq.sessions.outcomes import FOREVER, BatchOutcome, Reply
 from zq.sessions.streams import Stream
 from zq.sockets import silence
@@ -83,10 +83,10 @@ def test_what_a_call_raises_is_its_callers_and_nobody_elses(
 def test_a_silence_is_told_once_and_its_end_too(
     coordinator: FakeCoordinator, client: Client, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(sessions, "PING_INTERVAL", 0.02)
-    monkeypatch.setattr(sessions, "SILENCE_MAX", 0.1)
+    monkeypatch.setattr(pings, "PING_INTERVAL", 0.02)
+    monkeypatch.setattr(pings, "SILENCE_MAX", 0.1)
     monkeypatch.setattr(silence, "QUIET_TOLD", 0.2)
-    monkeypatch.setattr(sessions, "SILENCE_FIRST", 0.1)
+    monkeypatch.setattr(pings, "SILENCE_FIRST", 0.1)
     receipt = client.submit("orders", 1)
     with caplog.at_level(logging.WARNING, logger="zq.sockets.silence"):
         result = Spawned(receipt.result, 600)

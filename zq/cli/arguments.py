@@ -91,7 +91,7 @@ def _refusals_said_once() -> Iterator[None]:
     def is_news(record: logging.LogRecord) -> bool:
         return not (isinstance(record.args, tuple) and any(isinstance(one, AccessDeniedError) for one in record.args))
 
-    log = logging.getLogger("zq.sockets.link")
+    log = logging.getLogger("zq.sockets.channel")
     log.addFilter(is_news)
     try:
         yield

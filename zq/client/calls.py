@@ -13,10 +13,11 @@ import warnings
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from functools import partial
+from itertools import chain
 from typing import Any, Generic, TypeAlias, TypeVar
 
 from zq.client.driving import Ask, AsyncDriver, Call, Connection, Driver, Medium, understood
-from zq.client.flow import FLOW_WINDOW_BATCHES, FLOW_WINDOW_BYTES, Entry, Flow, finish
+from zq.client.flow import FLOW_WINDOW_BATCHES, FLOW_WINDOW_BYTES, Entry, Flow, finish, note_accepted
 from zq.errors import (
     BusyError,
     ClosedError,
@@ -31,13 +32,15 @@ from zq.errors import (
 )
 from zq.keys.own import KeySource
 from zq.sessions.client import ClientSession
+from zq.sessions.exchanges import AskExchange, Exchange, SubmitExchange, WatchExchange
 from zq.sessions.ids import PREFIX_LENGTH, make_prefix
 from zq.sessions.outcomes import ALL_TASKS, FOREVER, BatchOutcome, Reply
 from zq.sessions.requests import Askable as AskMessage
 from zq.sessions.requests import check_message
 from zq.sessions.settles import Settling
 from zq.sessions.submits import Single
-from zq.sockets.link import Link, resolve_address, resolve_namespace
+from zq.sockets.caller_link import start_link
+from zq.sockets.link import resolve_address, resolve_namespace
 from zq.submit_options import (
     SubmitOptions,
     check_count,
@@ -49,15 +52,8 @@ from zq.submit_options import (
     make_options,
 )
 from zq.task import task_id
-from zq.wire.batch import PayloadPacker, decode_payload, pack_payloads, payload_at
-from zq.wire.limits import (
-    BATCH_BYTES_MAX,
-    BATCH_TASKS_MAX,
-    PAYLOAD_BYTES_CEILING,
-    PAYLOAD_BYTES_MAX,
-    TASK_SEPARATOR,
-    WAIT_MAX,
-)
+from zq.wire.batch import PayloadPacker, decode_payload, pack_payload, pack_payloads, payload_at
+from zq.wire.limits import BATCH_BYTES_MAX, BATCH_TASKS_MAX, PAYLOAD_BYTES_CEILING, PAYLOAD_BYTES_MAX, WAIT_MAX
 from zq.wire.messages import (
     Accepted,
     Assignment,
@@ -93,7 +89,8 @@ class Calls:
         timeout: seconds within which a call must be answered.
         name: shown to the coordinator; None for a neutral one.
         payload_bytes_max: limit of one encoded payload.
-        medium: what carries it; None makes a link with a thread and a socket.
+        medium: what carries it; None makes a link with a socket.
+        make_link: makes that link, of the arguments of `zq.sockets.link.Link`.
         namespace, key: of the link; None as in `zq.sockets.link.resolve_namespace` and `zq.keys.own.resolve_key`.
 
     Raises:
@@ -110,6 +107,7 @@ class Calls:
         medium: Medium | None = None,
         namespace: str | None = None,
         key: KeySource | None = None,
+        make_link: Callable[..., Connection] = start_link,
     ) -> None:
         if not check_patience("timeout", timeout) > 0:
             raise ValueError(f"expected timeout as seconds above 0, got {timeout}")
@@ -122,19 +120,21 @@ class Calls:
         self.clock = time.monotonic if medium is None else medium.clock
         self._payload_bytes_max = payload_bytes_max
         self._local = threading.local()
+        self._exchange: Callable[[Callable[[Reply], Exchange], Reply], bool] | None = None  # in the caller's thread
         self.link: Connection
         if medium is not None:
             self.link = medium.connect(self.session)
         else:
             called = f"zq-{name or 'client'}"
-            link = self.link = Link(address, self.session, called, resolve_namespace(namespace), key)
-            link.start()
+            self.link = make_link(address, self.session, called, resolve_namespace(namespace), key)
+            self._exchange = getattr(self.link, "exchange", None)
 
     def __del__(self) -> None:
         """Whoever forgets a client need not run out of descriptors: with the last that knows it, its thread ends."""
         link = self.__dict__.get("link")  # None: its making has failed
-        if isinstance(link, Link) and not sys.is_finalizing() and link.drop():
-            text = f"unclosed client of {link.address}: close it with close(), or use it in a with statement"
+        drop = getattr(link, "drop", None)  # None: there is nothing to free
+        if drop is not None and not sys.is_finalizing() and drop():
+            text = f"unclosed client of {self.link.address}: close it with close(), or use it in a with statement"
             warnings.warn(text, ResourceWarning, source=self, stacklevel=2)
 
     def pack(self, value: Any) -> bytes:
@@ -164,12 +164,13 @@ class Calls:
         deadline = now + self.timeout
         check_queue(queue)
         if id is None and made.unique is None:
-            start = partial(self._start_single, now, (queue, made, data, deadline))
+            fields = (queue, made, data, deadline)
+            carry = self._carried(partial(self._single_exchange, now, fields))
+            ask = Ask(partial(self._start_single, now, fields), deadline, None, carry)
         else:
             id = self.session.make_id() if id is None else check_id(id)
-            batch = Batch(id, queue, made, *pack_payloads([data]))
-            start = partial(self.post, self.session.submit_batch, now, batch, deadline)
-        outcome, index, accepted = yield Ask(start, deadline)
+            ask = self._ask_for_batch(now, Batch(id, queue, made, *pack_payloads([data])), deadline)
+        outcome, index, accepted = yield ask
         if accepted.duplicate_of is not None:
             outcome = BatchOutcome(accepted.duplicate_of, 1, 0, 1)
         return outcome, index, accepted
@@ -187,7 +188,30 @@ class Calls:
             raise ValueError("a unique key is for one task: submit tasks with unique one by one")
         make_id = self.session.make_id
         parts = self.cut(check_items("payloads", payloads), batch_size)
-        return self.submit_batches(Batch(make_id(), queue, made, *pack_payloads(part)) for part in parts)
+        batches = (Batch(make_id(), queue, made, *pack_payloads(part)) for part in parts)
+        is_one = isinstance(payloads, list | tuple) and 0 < len(payloads) <= batch_size  # most likely
+        return self._submit_one_or_more(batches) if is_one else self.submit_batches(batches)
+
+    def _submit_one_or_more(
+        self, batches: Iterator[Batch]
+    ) -> Call[tuple[list[Entry], BusyError | InvalidTaskError | None]]:
+        """As `submit_batches`; one batch is a call like any other."""
+        flow = Flow()
+        try:
+            first, second = next(batches), next(batches, None)
+        except Exception as error:
+            note_accepted(error, flow)
+            raise
+        if second is not None:
+            return (yield from self.submit_batches(chain((first, second), batches)))
+        now = self.clock()
+        deadline = now + self.timeout
+        reply = flow.start(first.tasks, 0, deadline)
+        try:
+            reply.resolve((yield self._ask_for_batch(now, first, deadline)))
+        except Exception as error:
+            reply.reject(error)
+        return finish(flow)
 
     def submit_batches(self, batches: Iterable[Batch]) -> Call[tuple[list[Entry], BusyError | InvalidTaskError | None]]:
         """Submits batches as they are, no more at once than the session sends; returns as `submit_many`."""
@@ -202,9 +226,7 @@ class Calls:
                         break
         except Exception as error:
             yield Ask(partial(self.post, partial(flow.wait, 0, 0)), flow.deadline)
-            error.add_note(
-                f"zq: of the first {flow.started_tasks} payloads, {flow.accepted_tasks} were accepted before this"
-            )
+            note_accepted(error, flow)
             raise
         yield Ask(partial(self.post, partial(flow.wait, 0, 0)), flow.deadline)
         return finish(flow)
@@ -232,6 +254,19 @@ class Calls:
 
     def _start_single(self, now: float, fields: tuple[str, Options, bytes, float], reply: Reply) -> None:
         self.link.call(partial(self.session.submit_single, now, Single(*fields, reply)))
+
+    def _single_exchange(self, now: float, fields: tuple[str, Options, bytes, float], reply: Reply) -> SubmitExchange:
+        queue, options, data, deadline = fields
+        batch = Batch(self.session.make_id(), queue, options, *pack_payload(data))
+        return SubmitExchange(self.session, now, batch, deadline, reply)
+
+    def _ask_for_batch(self, now: float, batch: Batch, deadline: float) -> Ask:
+        carry = self._carried(partial(SubmitExchange, self.session, now, batch, deadline))
+        return Ask(partial(self.post, self.session.submit_batch, now, batch, deadline), deadline, None, carry)
+
+    def _carried(self, make: Callable[[Reply], Exchange]) -> Callable[[Reply], bool] | None:
+        """Returns the `carry` of an ask, whose exchange is made when it is tried."""
+        return None if self._exchange is None else partial(self._exchange, make)
 
     def post(self, function: Callable[..., None], *arguments: Any) -> None:
         """Has a function of the session called where the session is at home: on the link's thread."""
@@ -288,7 +323,10 @@ class Calls:
         def start(reply: Reply) -> None:
             self.post(self.session.watch, now, outcome, index, deadline, reply, seen)
 
-        return Ask(start, deadline, partial(self.session.unwatch, outcome))
+        carry = None
+        if seen is None and outcome.count == 1 and outcome.wait is None:
+            carry = self._carried(partial(WatchExchange, self.session, now, outcome, deadline))
+        return Ask(start, deadline, partial(self.session.unwatch, outcome), carry)
 
     def request(self, queue: str, payload: Any, timeout: float, options: SubmitOptions) -> Call[Any]:
         """Submits a task and waits for its end; returns its result, or raises TaskError."""
@@ -307,7 +345,8 @@ class Calls:
         check_message(message)
         now = self.clock()
         deadline = now + self.timeout
-        return (yield Ask(partial(self.post, self.session.ask, now, message, deadline), deadline))
+        carry = self._carried(partial(AskExchange, self.session, now, message, deadline))
+        return (yield Ask(partial(self.post, self.session.ask, now, message, deadline), deadline, None, carry))
 
     def query(self, what: str, arguments: dict[str, Any]) -> Call[Any]:
         return self.ask(Query(0, what, arguments))
@@ -384,21 +423,6 @@ class Calls:
         failed = Failed(assignment.token, assignment.id, index, str(error), None, True)
         proof = proof_of(self.session.secret, assignment.token)
         self.post(self.session.settle, now, Settling(failed, now + self.timeout, _Nobody(), proof))
-
-
-def outcome_of(id: str) -> tuple[BatchOutcome, int]:
-    """Returns what is to be known of a task that only its id is known of, and its index.
-
-    Raises:
-        TypeError, ValueError: it cannot be the id of a task.
-    """
-    batch_id, separator, index = id.partition(TASK_SEPARATOR) if isinstance(id, str) else (id, "", "")
-    check_id(batch_id)
-    if not separator:
-        return BatchOutcome(batch_id, 1, 0, 1), 0
-    if not (index.isascii() and index.isdigit() and int(index) < BATCH_TASKS_MAX):
-        raise ValueError(f"expected the id of a task, got {id!r}")
-    return BatchOutcome(batch_id, BATCH_TASKS_MAX, int(index), 1), int(index)
 
 
 def result_of(outcome: BatchOutcome, index: int, ended: Ended) -> Any:

@@ -57,6 +57,7 @@ class Ask(NamedTuple):
     start: Callable[[Reply], None]  # starts it; from the caller's thread
     deadline: float  # monotonic seconds at which the session ends it
     give_up: Callable[[Reply], None] | None = None  # nobody waits any more; on the link's thread. None: it just ends
+    carry: Callable[[Reply], bool] | None = None  # does all of it in the caller's thread, or returns False
 
 
 Call: TypeAlias = Generator[Ask, Any, T]
@@ -168,7 +169,8 @@ class Blocking:
             while True:
                 waiter = Waiter()
                 try:
-                    ask.start(waiter)
+                    if ask.carry is None or not ask.carry(waiter):
+                        ask.start(waiter)
                     answer = waiter.wait(ask.deadline)
                 except Exception as error:
                     if waiter.error is None:  # else the session has ended it, and knows nothing of it any more

@@ -40,6 +40,13 @@ def needs_ipv6(address: str) -> bool:
     return not _has_numbers(name, socket.AF_INET) and _has_numbers(name, socket.AF_INET6)
 
 
+def is_looked_up(address: str) -> bool:
+    """Whether `needs_ipv6` asks for the host of an address, and may wait for an answer: it is a name."""
+    found = _TCP.fullmatch(address)
+    name = None if found is None else found["name"]
+    return name is not None and not name.replace(".", "").isdigit()
+
+
 def _has_numbers(name: str, family: socket.AddressFamily) -> bool:
     try:
         return bool(socket.getaddrinfo(_quick(name), None, family, socket.SOCK_STREAM))

@@ -29,6 +29,7 @@ from zq.errors import AccessDeniedError, TimedOutError, UnreachableError, ZqErro
 from zq.sessions.ids import IdMaker
 from zq.sessions.notices import Notices
 from zq.sessions.outcomes import FOREVER, BatchOutcome, Reply, Watcher, Watches
+from zq.sessions.pings import Pings
 from zq.sessions.requests import (
     ORPHAN_PATIENCE,
     Askable,
@@ -68,15 +69,6 @@ from zq.wire.messages import (
 )
 from zq.wire.proofs import proofs_of
 
-PING_INTERVAL = 1.0
-"""Seconds between pings while something is outstanding."""
-
-SILENCE_FIRST, SILENCE_MAX = 3.0, 12.0
-"""Seconds that a ping stays unanswered before the connection is made anew; doubled each time in a row."""
-
-ANSWER_MIN = 0.1
-"""Seconds in which nothing need be heard: who waits for less is told that there was no answer in that time."""
-
 SCAN_INTERVAL = 0.01
 """Seconds between two looks for passed deadlines: bounds the cost when thousands of requests time out one after the
 other.
@@ -97,8 +89,9 @@ class ClientSession:
 
     Attributes:
         name, secret: as given.
-        make_id: returns a new batch id; any thread may call it.
-        streams: of events that are followed; the link's thread only.
+        make_id, make_number: return a new batch id, and the number of a new request; any thread may call them.
+        streams, submits: of events that are followed, and what gathers; the link's thread only.
+        has_pulled: whether tasks were pulled, of which it may be told more than it asks.
         unassigned_errors: how many error messages named no request that is outstanding.
     """
 
@@ -109,23 +102,20 @@ class ClientSession:
         self.name = name
         self.secret = secret
         self.make_id = IdMaker(prefix, secret).next
-        self._numbers = count(1)
+        self.make_number = count(1).__next__
         self._outstanding: dict[int, Request] = {}
-        self._submits = Submits(self.make_id)
+        self.submits = Submits(self.make_id)
         self._settles = Settles()
         self.streams = Streams()
-        self._watches = Watches(lambda: next(self._numbers))
+        self._watches = Watches(self.make_number)
         self._cancelled: deque[Span] = deque(maxlen=CANCELLED_MAX)
         self._notices = Notices(self.secret)
         self._is_older = False  # whether this coordinator knows neither withdraw nor confirm
+        self.has_pulled = False
         self._outbox: list[ToCoordinator] = []
         self._failure: Exception | None = None
         self._epoch: int | None = None
-        self._heard_at = -FOREVER
-        self._ping = 0  # number of the last ping
-        self._pinged_at = -FOREVER
-        self._silent_since: float | None = None  # when the first of the unanswered pings went out
-        self._silence = SILENCE_FIRST
+        self._pings = Pings()
         self._deadline = FOREVER  # never after the first deadline of all that waits
         self._scanned_at = -FOREVER
 
@@ -134,12 +124,12 @@ class ClientSession:
     def submit_single(self, now: float, single: Single) -> None:
         """Submits a task under an id of the session's making; resolves to (BatchOutcome, index, Accepted)."""
         if self._admit(single.reply, single.deadline):
-            self._submits.add_single(now, single)
+            self.submits.add_single(now, single)
 
     def submit_batch(self, now: float, batch: Batch, deadline: float, reply: Reply) -> None:
         """Submits a batch as it is; resolves to (BatchOutcome, 0, Accepted)."""
         if self._admit(reply, deadline):
-            self._submits.add_batch(now, batch, deadline, reply)
+            self.submits.add_batch(now, batch, deadline, reply)
 
     def settle(self, now: float, settling: Settling) -> None:
         """Reports how a pulled task ended."""
@@ -167,11 +157,27 @@ class ClientSession:
     ) -> None:
         """Waits for news of a task, see `Watcher`; resolves to an `Ended` that covers it, or to its progress."""
         if self._admit(reply, deadline):
-            self._outbox += self._watches.add(now, outcome, Watcher(index, deadline, now, reply, seen), self._ping)
+            self._outbox += self._watches.add(
+                now, outcome, Watcher(index, deadline, now, reply, seen), self._pings.number
+            )
 
     def unwatch(self, outcome: BatchOutcome, reply: Reply) -> None:
         """Nobody waits for this news any more."""
         self._watches.leave(outcome, reply)
+
+    def adopt(self, number: int, request: Request, *, is_sent: bool) -> None:
+        """Takes over what a caller has numbered, and maybe said, itself; see `zq.sessions.exchanges`."""
+        if all(self._admit(one.reply, one.deadline) for one in request.waiters()):
+            request.enter()
+            self._outstanding[number] = request
+            request.ping = self._pings.number
+            if not is_sent:
+                self._say(request)
+
+    def adopt_watch(self, number: int, outcome: BatchOutcome, watcher: Watcher, **said: bool) -> None:
+        """The same for a wait."""
+        if self._admit(watcher.reply, watcher.deadline):
+            self._outbox += self._watches.adopt(number, outcome, watcher, self._pings.number, **said)
 
     def follow(self, now: float, stream: Stream, deadline: float, reply: Reply) -> None:
         """Begins to follow events; resolves when the coordinator says that it tells them from now on."""
@@ -204,6 +210,10 @@ class ClientSession:
             proofs = proofs_of(self.secret, (span.token for span in spans))
             self.ask(now, Release(0, None, spans, proofs), now + ORPHAN_PATIENCE, None)
 
+    def is_of_epoch(self, epoch: int) -> bool:
+        """Whether a coordinator's epoch is that of which the session knows; any thread may ask."""
+        return epoch == self._epoch
+
     def is_cancelled(self, token: int, index: int) -> bool:
         """Whether the coordinator said that a pulled task is no longer its puller's; any thread may ask."""
         return any(span.token == token and span.lo <= index < span.hi for span in tuple(self._cancelled))
@@ -213,21 +223,18 @@ class ClientSession:
     def connected(self, now: float) -> None:
         """Says everything again that has no answer yet, on a connection on which nothing was said."""
         self._outbox.clear()
-        self._pinged_at = -FOREVER
-        self._silent_since = None
+        self._pings.connected()
         self._is_older = False
         self._notices.connected()
         for request in self._outstanding.values():
             if isinstance(request, PullRequest):
                 request.say_again(confirms=request.reply is not None, secret=self.secret)
             self._say(request)
-        self._outbox += self._watches.connected(self._ping)
+        self._outbox += self._watches.connected(self._pings.number)
         self.streams.connected(now)
 
     def receive(self, now: float, message: FromCoordinator) -> None:
-        self._heard_at = now
-        self._silent_since = None
-        self._silence = SILENCE_FIRST
+        self._pings.heard(now)
         match message:
             case Receipt():
                 self._receive_receipt(message)
@@ -259,26 +266,16 @@ class ClientSession:
         self._send_gathered(now)
         self._outbox += self.streams.tick(now)
         if not self.is_asking:
-            self._silent_since = None
-            return
-        if self._silent_since is not None and now >= self._silent_since + self._silence:
+            self._pings.rest()
+        elif self._pings.is_lost(now):
             self.wants_reconnect = True
-            self._silence = min(2 * self._silence, SILENCE_MAX)
-            self._silent_since = None
-        elif now >= self._pinged_at + PING_INTERVAL:
-            self._ping = next(self._numbers)
-            self._pinged_at = now
-            if self._silent_since is None:
-                self._silent_since = now
-            self._outbox.append(Ping(self._ping))
+        elif self._pings.is_due(now):
+            self._pings.sent(now, self.make_number())
+            self._outbox.append(Ping(self._pings.number))
 
     def next_at(self) -> float:
         due_at = min(max(self._deadline, self._scanned_at + SCAN_INTERVAL), self.streams.next_at())
-        if self.is_asking:
-            due_at = min(due_at, self._pinged_at + PING_INTERVAL)
-            if self._silent_since is not None:
-                due_at = min(due_at, self._silent_since + self._silence)
-        return due_at
+        return min(due_at, self._pings.next_at()) if self.is_asking else due_at
 
     @property
     def is_asking(self) -> bool:
@@ -311,7 +308,7 @@ class ClientSession:
         replies = self.streams.take_all(make_error()) + self._watches.take_all()
         replies += take_replies(self._waiting())
         self._outstanding.clear()
-        self._submits = Submits(self.make_id)  # the payloads of the old ones may be much
+        self.submits = Submits(self.make_id)  # the payloads of the old ones may be much
         self._settles = Settles()
         self._deadline = FOREVER
         for reply in replies:
@@ -324,16 +321,17 @@ class ClientSession:
             if reply is not None:
                 reply.reject(closed_error(self._failure))
             return False
-        self._deadline = min(self._deadline, deadline)
+        if deadline < self._deadline:  # noqa: PLR1730 - once per task, and a call costs three times as much
+            self._deadline = deadline
         return True
 
     def _waiting(self) -> list[Waiting]:
         outstanding = [one for request in self._outstanding.values() for one in request.waiters()]
-        return [*self._submits.waiters(), *self._settles.queue, *outstanding]
+        return [*self.submits.waiters(), *self._settles.queue, *outstanding]
 
     def _send(self, request: Request) -> int:
         """Numbers a request, and sends it; returns the number."""
-        number = next(self._numbers)
+        number = self.make_number()
         kind: Any = type(request.message)
         request.message = kind(number, *request.message[1:])  # every message of a client starts with its number
         self._outstanding[number] = request
@@ -341,20 +339,20 @@ class ClientSession:
         return number
 
     def _say(self, request: Request) -> None:
-        request.ping = self._ping
+        request.ping = self._pings.number
         self._outbox.append(without_proofs(request.message) if self._is_older else request.message)
 
     def _send_gathered(self, now: float) -> None:
         """Sends what was submitted and settled, as far as it should not wait for an answer to gather more."""
-        while (load := self._submits.take_load()) is not None:
-            self._send(SubmitRequest(load, self._submits, now))
+        while (load := self.submits.take_load()) is not None:
+            self._send(SubmitRequest(load, self.submits, now))
         if settlings := self._settles.take_load():
             self._send(SettleRequest(settlings, self._settles, now))
         self._send_news()
 
     def _send_news(self) -> None:
         """Says what needs no answer."""
-        self._outbox += self._notices.take(self._watches.take_forgotten(), self._ping, is_older=self._is_older)
+        self._outbox += self._notices.take(self._watches.take_forgotten(), self._pings.number, is_older=self._is_older)
 
     # Receiving. An answer to what is not outstanding came twice, or too late.
 
@@ -370,6 +368,7 @@ class ClientSession:
             request.receive_receipt(message)
 
     def _receive_tasks(self, now: float, message: Tasks) -> None:
+        self.has_pulled = True
         request = self._outstanding.get(message.request)
         if isinstance(request, PullRequest) and request.confirms:
             self._notices.arrived += [one.token for one in message.assignments]
@@ -395,7 +394,7 @@ class ClientSession:
         for request in self._outstanding.values():
             if request.is_lost(pong, is_other_epoch=is_other_epoch):
                 self._say(request)
-        self._outbox += self._watches.unanswered(pong, self._ping, is_other_epoch=is_other_epoch)
+        self._outbox += self._watches.unanswered(pong, self._pings.number, is_other_epoch=is_other_epoch)
 
     def _receive_error(self, message: Error) -> None:
         number = -1 if message.request is None else message.request
@@ -426,7 +425,7 @@ class ClientSession:
     def _expire(self, now: float) -> None:
         """Ends what waits past its deadline, and finds the next deadline."""
         self._scanned_at = now
-        gathered = [*self._submits.waiters(), *self._settles.queue]
+        gathered = [*self.submits.waiters(), *self._settles.queue]
         expired = take_expired(gathered, now) + self._watches.take_expired(now)
         first = min(first_deadline(gathered), self._watches.deadline())
         for number, request in list(self._outstanding.items()):
@@ -442,8 +441,7 @@ class ClientSession:
             reply.reject(self._late(now, asked_at))
 
     def _late(self, now: float, asked_at: float) -> ZqError:
-        is_silent = self._silent_since is not None and now >= self._silent_since + PING_INTERVAL
-        if is_silent or (self._heard_at < asked_at and now >= asked_at + ANSWER_MIN):
+        if self._pings.is_unreachable(now, asked_at):
             return UnreachableError(
                 f"nothing was heard of {self._whom}; is it running, is the address right, and does the key trust it?"
             )

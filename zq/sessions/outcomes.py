@@ -182,6 +182,19 @@ class Watches:
         self._watched[outcome.wait] = outcome
         return [self._ask(outcome.wait, outcome, ping)] if is_new or outcome.is_outdated else []
 
+    def adopt(
+        self, number: int, outcome: BatchOutcome, watcher: Watcher, ping: int, *, is_heard: bool, is_sent: bool
+    ) -> list[Wait]:
+        """Notes a watcher who has a number of its own, and may have asked under it; returns what to send."""
+        if outcome.wait is None and outcome.news_for(watcher) is None:
+            outcome.missing()  # makes its slots
+            outcome.wait = number
+            outcome.ping = ping
+            outcome.asked_at = watcher.asked_at
+            outcome.is_confirmed = is_heard
+            outcome.is_outdated = not is_sent
+        return self.add(watcher.asked_at, outcome, watcher, ping)
+
     def leave(self, outcome: BatchOutcome, reply: Reply) -> None:
         """Somebody who watched has given up."""
         left = [watcher for watcher in outcome.watchers if watcher.reply is not reply]

@@ -106,6 +106,9 @@ class Request(Waiting):
         """Whether it is outstanding no more, once those who waited too long are forgotten."""
         return self.deadline <= now
 
+    def enter(self) -> None:
+        """It is outstanding though nobody took it out of what gathers."""
+
     def leave(self) -> None:
         """It is outstanding no more: what waited for it may go."""
 
@@ -196,6 +199,9 @@ class SubmitRequest(GatheredRequest):
 
     def waiters(self) -> Sequence[Waiting]:
         return [one for part in self._load.parts.values() for one in part.waiters]
+
+    def enter(self) -> None:
+        self._submits.begin(self._load)
 
     def leave(self) -> None:
         self._submits.settle(self._load)

@@ -51,7 +51,7 @@ class Single(Waiting):
     def __init__(self, queue: str, options: Options, payload: bytes, deadline: float, reply: Reply) -> None:
         self.queue = queue
         self.options = options
-        self.group = _group(queue, options)
+        self.group = queue if options is DEFAULT_OPTIONS else _group(queue, options)
         self.payload = payload
         self.deadline = deadline
         self.reply = reply
@@ -100,6 +100,22 @@ class Load(NamedTuple):
     is_small: bool  # others gather until its receipt comes
 
 
+def whole_load(batch: Batch, now: float, deadline: float, reply: Reply) -> Load:
+    """Returns what a submit carries that has one batch, as the caller made it."""
+    part = _whole_part(batch, now, deadline, reply)
+    is_small = part.bytes < FULL_BYTES and part.tasks < FULL_TASKS
+    return Load((batch,), {batch.id: part}, part.bytes, is_small)
+
+
+def _whole_part(batch: Batch, now: float, deadline: float, reply: Reply) -> Part:
+    part = Part()
+    part.batch = batch
+    part.waiters = (Waiting(deadline, reply, now),)
+    part.tasks = batch.tasks
+    part.bytes += len(batch.ends) + len(batch.blob)
+    return part
+
+
 class Submits:
     """What waits to be sent, and how much is in flight."""
 
@@ -122,18 +138,15 @@ class Submits:
             part = self._open[single.group] = Part(single.group)
             self._queue.append(part)
             self._bytes += part.bytes
-        part.add(single)
+        part.singles.append(single)
+        part.tasks += 1
+        part.bytes += size
         self._tasks += 1
         self._bytes += size
 
     def add_batch(self, now: float, batch: Batch, deadline: float, reply: Reply) -> None:
         """Queues a batch as the caller made it."""
-        part = Part()
-        part.batch = batch
-        part.waiters = (Waiting(deadline, reply, now),)
-        part.tasks = batch.tasks
-        part.bytes += len(batch.ends) + len(batch.blob)
-        self._push([part])
+        self._push([_whole_part(batch, now, deadline, reply)])
 
     def take_load(self) -> Load | None:
         """Returns what the next message should carry, or None when it is better to wait for a receipt."""
@@ -161,10 +174,15 @@ class Submits:
                     break
         if not parts:
             return None
+        load = Load(tuple(batches), parts, size, is_small)
+        self.begin(load)
+        return load
+
+    def begin(self, load: Load) -> None:
+        """A message is on its way."""
         self._messages_in_flight += 1
-        self._bytes_in_flight += size
-        self._small_in_flight += is_small
-        return Load(tuple(batches), parts, size, is_small)
+        self._bytes_in_flight += load.bytes
+        self._small_in_flight += load.is_small
 
     def settle(self, load: Load) -> None:
         """A message was answered or given up: what gathered behind it may go."""
@@ -229,8 +247,6 @@ class Submits:
 
 def _group(queue: str, options: Options) -> Hashable:
     """Returns what is equal for tasks that may share a batch."""
-    if options is DEFAULT_OPTIONS:
-        return queue
     if options.group is not None:
         return object()  # neighbours in a batch have neighbouring paths, and these have what they have
     headers = None if options.headers is None else tuple(options.headers.items())

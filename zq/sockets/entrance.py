@@ -18,7 +18,7 @@ import socket
 import struct
 import time
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import zmq
 
@@ -66,8 +66,20 @@ MECHANISM = slice(12, 32)
 _EVENT = struct.Struct("=HI")
 
 
+class Break(NamedTuple):
+    """What a monitor told of a connection that broke, or was never made."""
+
+    event: int  # of zmq.Event
+    value: int
+
+    @property
+    def is_doubtful(self) -> bool:
+        """Whether whoever is there has to be asked what it speaks, to know what the break means."""
+        return self.event == zmq.Event.HANDSHAKE_FAILED_NO_DETAIL
+
+
 class Entrance:
-    """The key of one link. It belongs to the link's thread.
+    """The key of one link. Whoever drives the link uses it.
 
     Args:
         key: of the link; see `zq.keys.own.resolve_key`, which says what it raises, too.
@@ -93,11 +105,20 @@ class Entrance:
             self._key.secure(socket, self._key.servers[self._server % len(self._key.servers)])
 
     def look(self, monitor: zmq.Socket[bytes]) -> AccessDeniedError | None:
-        """Reads what a monitor tells; returns an error when the coordinator lets nobody in with this key, and None when
-        the connection just broke.
+        """Reads what a monitor tells, and judges it; asks for a greeting if need be, which takes GREETING_TIMEOUT at
+        most.
         """
-        event, value = _first_event(monitor)
-        if event != zmq.Event.HANDSHAKE_FAILED_NO_DETAIL:
+        told = read_break(monitor)
+        return self.judge(told, mechanism_at(self._address) if told.is_doubtful else None)
+
+    def judge(self, told: Break, mechanism: str | None) -> AccessDeniedError | None:
+        """Returns an error when the coordinator lets nobody in with this key, and None when the connection just broke.
+
+        Args:
+            mechanism: what is spoken there, of a break that is doubtful; see `mechanism_at`.
+        """
+        event, value = told
+        if not told.is_doubtful:
             self._refusals = 0
         if event == zmq.Event.HANDSHAKE_FAILED_AUTH and value == DENIED_STATUS:
             text = (
@@ -105,8 +126,8 @@ class Entrance:
             )
         elif event == zmq.Event.HANDSHAKE_FAILED_PROTOCOL and value == MECHANISM_MISMATCH:
             text = self._mismatch()
-        elif event == zmq.Event.HANDSHAKE_FAILED_NO_DETAIL:
-            found = self._look_again()
+        elif told.is_doubtful:
+            found = self._look_again(mechanism)
             if found is None:
                 return None
             text = found
@@ -128,9 +149,8 @@ class Entrance:
             )
         return f"has no keys, and so cannot show that it is the one which the key {self._key.name} trusts"
 
-    def _look_again(self) -> str | None:
+    def _look_again(self, speaks: str | None) -> str | None:
         """Returns what to say of someone who hung up, or None when it may have been an accident."""
-        speaks = mechanism_at(self._address)
         if speaks is None:
             self._refusals = 0
             return None
@@ -173,10 +193,9 @@ class Entrance:
         return has_changed
 
 
-def _first_event(monitor: zmq.Socket[bytes]) -> tuple[int, int]:
-    """Returns the first event that waits, and its value; what comes after it follows from it."""
-    event, value = _EVENT.unpack(monitor.recv_multipart(zmq.NOBLOCK)[0])
-    return event, value
+def read_break(monitor: zmq.Socket[bytes]) -> Break:
+    """Returns the first event that waits; what comes after it follows from it."""
+    return Break(*_EVENT.unpack(monitor.recv_multipart(zmq.NOBLOCK)[0]))
 
 
 def mechanism_at(address: str) -> str | None:

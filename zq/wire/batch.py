@@ -43,6 +43,11 @@ def pack_payloads(payloads: list[bytes]) -> tuple[bytes, bytes]:
     return pack_offsets(accumulate(map(len, payloads))), b"".join(payloads)
 
 
+def pack_payload(payload: bytes) -> tuple[bytes, bytes]:
+    """Returns ends and blob of a single payload."""
+    return len(payload).to_bytes(4, "little"), payload
+
+
 def iterate_payloads(ends: bytes, blob: bytes) -> Iterator[bytes]:
     """Yields the payloads of a batch in order."""
     start = 0

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Self
+from typing import Any, Self
 
 from zq.client.calls import Calls, D, Face
-from zq.client.driving import Abandon
+from zq.client.driving import Abandon, Connection
 from zq.handling.hooks import Hooks, everywhere
 from zq.keys.own import KeySource
+from zq.sockets.caller_link import start_link
 from zq.wire.limits import PAYLOAD_BYTES_MAX
 
 
@@ -29,7 +30,13 @@ class ClientFace(Face[D]):
     ) -> None:
         found = tuple(everywhere if middleware is None else middleware)
         calls = _maker_of_calls(found)(
-            address, timeout=timeout, name=name, payload_bytes_max=payload_bytes_max, namespace=namespace, key=key
+            address,
+            timeout=timeout,
+            name=name,
+            payload_bytes_max=payload_bytes_max,
+            namespace=namespace,
+            key=key,
+            make_link=self._make_link,
         )
         super().__init__(calls, self._make_driver(calls.abandon))
 
@@ -44,6 +51,11 @@ class ClientFace(Face[D]):
     def address(self) -> str:
         """Where it connects to."""
         return self._calls.link.address
+
+    @staticmethod
+    def _make_link(*arguments: Any) -> Connection:
+        """Makes what carries its calls; arguments as of `zq.sockets.link.Link`."""
+        return start_link(*arguments)
 
     def _make_driver(self, abandon: Abandon) -> D:
         raise NotImplementedError

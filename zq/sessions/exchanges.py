@@ -1,0 +1,153 @@
+"""Requests that their callers carry themselves: one message, and the one that answers it, without the session.
+
+Whoever may use the socket for a while numbers a message, sends it, and takes the answer, when nobody else waits for
+anything. The session does not know of it, so nothing that happens to the caller's thread can harm the session: not an
+exception out of a signal handler either, which may come between any two steps. What cannot be ended so (no answer at
+once, another one than the plain, a broken connection) the session *adopts*, under its number and as if it had been said
+by it, and asks for it again when that is needed, which is harmless.
+
+Invariants: an exchange is answered where it is carried, or adopted, and never both; only adopting it touches a session.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from zq.sessions.client import ClientSession
+from zq.sessions.outcomes import BatchOutcome, Reply, Watcher
+from zq.sessions.requests import Askable, Request, SubmitRequest
+from zq.sessions.submits import whole_load
+from zq.wire.batch import count_tasks
+from zq.wire.messages import (
+    Answer,
+    Batch,
+    FromCoordinator,
+    Outcome,
+    Pong,
+    Published,
+    Receipt,
+    Submit,
+    ToCoordinator,
+    Wait,
+)
+
+NO_ANSWER: Final = object()
+"""What a message resolves an exchange to that is no plain answer to it."""
+
+NOT_YET: Final = object()
+"""The same, of one that says that the answer comes later."""
+
+
+class Exchange:
+    """A request that its caller carries.
+
+    Attributes:
+        number: of the request; nobody else has it.
+        message: with that number.
+        deadline: monotonic seconds at which the session would end it.
+        is_sent: whether it surely was; for whoever adopts it.
+        thread: in which it is carried.
+    """
+
+    __slots__ = ("asked_at", "deadline", "is_sent", "message", "number", "reply", "thread")
+
+    message: ToCoordinator
+
+    def __init__(self, number: int, now: float, deadline: float, reply: Reply) -> None:
+        self.number = number
+        self.asked_at = now
+        self.deadline = deadline
+        self.reply = reply
+        self.is_sent = False
+        self.thread = 0
+
+    def read(self, session: ClientSession, message: FromCoordinator) -> Any:
+        """Returns what a message resolves this to, or NO_ANSWER or NOT_YET; changes nothing that others see."""
+        raise NotImplementedError
+
+    def adopt(self, session: ClientSession) -> None:
+        """Makes it a request of a session; where that is at home."""
+        raise NotImplementedError
+
+
+class SubmitExchange(Exchange):
+    """The submit of one batch; resolves to (BatchOutcome, 0, Accepted)."""
+
+    __slots__ = ("_batch",)
+
+    message: Submit
+
+    def __init__(self, session: ClientSession, now: float, batch: Batch, deadline: float, reply: Reply) -> None:
+        super().__init__(session.make_number(), now, deadline, reply)
+        self.message = Submit(self.number, (batch,))
+        self._batch = batch
+
+    def read(self, session: ClientSession, message: FromCoordinator) -> Any:  # noqa: ARG002 - alike in shape
+        if type(message) is not Receipt or message.request != self.number or message.refused:
+            return NO_ANSWER
+        if len(message.accepted) != 1 or message.accepted[0].id != self._batch.id:
+            return NO_ANSWER
+        size = count_tasks(self._batch.ends)
+        accepted = message.accepted[0]
+        return BatchOutcome(accepted.id, size, 0, size), 0, accepted
+
+    def adopt(self, session: ClientSession) -> None:
+        load = whole_load(self._batch, self.asked_at, self.deadline, self.reply)
+        request = SubmitRequest(load, session.submits, self.asked_at)
+        request.message = self.message
+        session.adopt(self.number, request, is_sent=self.is_sent)
+
+
+class AskExchange(Exchange):
+    """A request with one answer; resolves as `ClientSession.ask` says."""
+
+    __slots__ = ()
+
+    def __init__(self, session: ClientSession, now: float, message: Askable, deadline: float, reply: Reply) -> None:
+        super().__init__(session.make_number(), now, deadline, reply)
+        kind: Any = type(message)
+        self.message = kind(self.number, *message[1:])
+
+    def read(self, session: ClientSession, message: FromCoordinator) -> Any:
+        match message:
+            case Answer() if message.request == self.number:
+                return message.value
+            case Published() if message.request == self.number:
+                return message
+            case Pong() if message.request == self.number and session.is_of_epoch(message.epoch):
+                return message.epoch
+        return NO_ANSWER
+
+    def adopt(self, session: ClientSession) -> None:
+        request = Request(self.message, self.asked_at, self.deadline, self.reply)
+        session.adopt(self.number, request, is_sent=self.is_sent)
+
+
+class WatchExchange(Exchange):
+    """A wait for the end of the only task that an outcome is about; resolves to an `Ended`."""
+
+    __slots__ = ("_is_heard", "_outcome")
+
+    def __init__(
+        self, session: ClientSession, now: float, outcome: BatchOutcome, deadline: float, reply: Reply
+    ) -> None:
+        super().__init__(session.make_number(), now, deadline, reply)
+        self.message = Wait(self.number, outcome.id, outcome.first, outcome.first + 1)
+        self._outcome = outcome
+        self._is_heard = False
+
+    def read(self, session: ClientSession, message: FromCoordinator) -> Any:  # noqa: ARG002 - alike in shape
+        if type(message) is not Outcome or message.request != self.number:
+            return NO_ANSWER
+        if not message.ended and not message.is_last:
+            self._is_heard = True
+            return NOT_YET
+        for ended in message.ended:
+            if ended.lo <= self._outcome.first < ended.hi:
+                self._outcome.slots = [ended]
+                return ended
+        return NO_ANSWER
+
+    def adopt(self, session: ClientSession) -> None:
+        watcher = Watcher(self._outcome.first, self.deadline, self.asked_at, self.reply)
+        session.adopt_watch(self.number, self._outcome, watcher, is_heard=self._is_heard, is_sent=self.is_sent)
