@@ -46,7 +46,7 @@ from zq.core.tables import GROUPS, SCHEDULES, schedule_bounds, unpack
 from zq.core.tasks.groups import OPEN, read_row
 from zq.core.tasks.schedules import FIRE_MAX, ScheduleRow
 from zq.task import task_id
-from zq.wire.messages import Assign, Assignment, Goodbye, Hello, Options, Receipt, Submit, Tasks
+from zq.wire.messages import Assign, Assignment, Done, Goodbye, Hello, Options, Receipt, Settle, Submit, Tasks
 from zq.wire.retry import RetryPolicy
 
 TURN_SECONDS = 0.1
@@ -300,11 +300,26 @@ class Kitchen:
         for lease in books.leases.values():
             of, options = lease.batch, lease.batch.options
             if options.ordered and options.key is not None and lease.granted_at == step.now:
-                for i in bits(lease.mask):
-                    id = of.task_id(i + of.first)
-                    queue = of.queue.name
-                    is_gone = partial(self.is_gone, step, queue)
-                    self.ledger.start_in_order(queue, options.key, id, is_gone)
+                if lease.mask.bit_count() > (1 if of.is_solo else lease.holder.run_max):
+                    raise Violation(f"a run of {of.own_id} is leased to {lease.holder.name}, which takes none")
+                ids = [of.task_id(i + of.first) for i in bits(lease.mask)]
+                queue = of.queue.name
+                self.ledger.start_in_order(queue, options.key, ids, partial(self.is_gone, step, queue))
+        for done in [one for _, message in inbox if isinstance(message, Settle) for one in message.done]:
+            self.check_order_of_ends(step, done)
+
+    def check_order_of_ends(self, step: Step, done: Done) -> None:
+        """Checks that what was done is not before another of its key that has not ended."""
+        for (queue, key), line in self.ledger.lines.items():
+            for at, id in enumerate(line):
+                if id.partition("#")[0] == done.id and self.state_of(step, id) == "done":
+                    before = [one for one in line[:at] if not self.is_gone(step, queue, one)]
+                    if before:
+                        raise Violation(f"{id} of key {key} was done before {before} had ended")
+
+    def state_of(self, step: Step, id: str) -> str:
+        assert self.machine is not None
+        return str(answer(self.machine.books, step, "task", {"id": id})["state"])
 
     def forget_moved(self, step: Step) -> None:
         """Takes what is moved away out of its line: if it comes back, others may have the turn."""

@@ -22,6 +22,7 @@ from zq.core.state.batch import StoredBatch
 from zq.core.state.books import Books
 from zq.core.state.ceilings import Ceilings
 from zq.core.state.deadlines import Deadline, Deadlines
+from zq.core.state.holder import HolderOf
 from zq.core.state.leases import Claimant, Holder, Lease
 from zq.core.state.operation import Chore, Chores, Operation
 from zq.core.state.step import EndedMembers, Step
@@ -95,7 +96,7 @@ def _ttl_of_leased_ignored(patch: pytest.MonkeyPatch) -> None:
     def forget(books: Books, step: Step, lease: Lease) -> None:
         lease.start_by = inf
 
-    patch.setattr(settling, "_take_back_unstarted", forget)
+    patch.setattr(expiry, "_take_back_unstarted", forget)
 
 
 def _no_dedup(patch: pytest.MonkeyPatch) -> None:
@@ -254,6 +255,23 @@ def _turns_forgotten_at_a_restart(patch: pytest.MonkeyPatch) -> None:
 
 def _rest_of_a_batch_overtakes(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(key_turns, "keep_for_retry", lambda books, step, single: None)
+
+
+def _rest_of_a_run_kept(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(key_turns, "end_run", lambda books, step, lease: None)
+
+
+def _run_ends_in_any_order(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(key_turns, "is_next", lambda lease, mask: True)
+
+
+def _run_to_a_worker_that_takes_none(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(HolderOf, "run_max", property(lambda holder: 1 if holder.is_puller else max(1, holder.credit)))
+
+
+def _later_of_a_run_goes_first(patch: pytest.MonkeyPatch) -> None:
+    real = key_turns.is_breach
+    patch.setattr(key_turns, "is_breach", lambda lease, mask: mask.bit_count() > 1 and real(lease, mask))
 
 
 def _expired_handed_out(patch: pytest.MonkeyPatch) -> None:
@@ -834,6 +852,10 @@ _PATCHES: dict[str, Callable[[pytest.MonkeyPatch], None]] = {
     "key kept by the dead": _key_kept_by_the_dead,
     "turns forgotten at a restart": _turns_forgotten_at_a_restart,
     "rest of a batch overtakes its retry": _rest_of_a_batch_overtakes,
+    "rest of a run kept while a task of it is tried again": _rest_of_a_run_kept,
+    "run that ends in any order": _run_ends_in_any_order,
+    "run for a worker that takes none": _run_to_a_worker_that_takes_none,
+    "task from the middle of a run tried again first": _later_of_a_run_goes_first,
     "no token check": _no_token_check,
     "lease of a pull that anybody ends": _pulls_are_anybodys,
     "id of a completion not compared": _id_not_compared,

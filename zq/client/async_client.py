@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Self, Unpack
 from zq.client import browsing, insight
 from zq.client.awaiting import Awaiting
 from zq.client.browsing import StateFilter, TaskFilters, payload, query, search
-from zq.client.calls import outcome_of
+from zq.client.calls import Calls
 from zq.client.driving import Abandon, AsyncDriver, Connection
 from zq.client.events import AsyncEventStream
 from zq.client.flow import Entry, entry_of, unless_refused
@@ -18,7 +18,7 @@ from zq.client.hooking.client_face import ClientFace
 from zq.client.insight import FailureRow, FlowRow, HistoryRow, HistoryStep, Reason, TaskEvent, TaskStatus
 from zq.client.publications import PublishReceipt, PublishReceipts, publish_many, publish_one
 from zq.client.pulled import AsyncPulledTask, read_handle, settle_together
-from zq.client.receipt import AsyncReceipt, Receipts
+from zq.client.receipt import AsyncReceipt, Receipts, outcome_of
 from zq.sockets.loop_link import EventLoopLink
 from zq.submit_options import Policy, SubmitOptions
 from zq.wire.limits import BATCH_TASKS_MAX
@@ -38,6 +38,8 @@ class AsyncClient(ClientFace[AsyncDriver]):
     Arguments, results and errors are those of `zq.Client`. Cancelling an await gives up the waiting only: a submit
     that was under way may still be stored, and tasks that come for a cancelled pull go back.
     """
+
+    _entry: Entry | None = None  # of the last submit
 
     @staticmethod
     def _make_link(*arguments: Any) -> Connection:
@@ -92,8 +94,15 @@ class AsyncClient(ClientFace[AsyncDriver]):
         self, queue: str, payload: Any, *, id: str | None = None, **options: Unpack[SubmitOptions]
     ) -> AsyncReceipt:
         """Submits a task; as `zq.Client.submit`."""
-        outcome, index, accepted = await self._run(self._calls.submit(queue, payload, id, options))
-        return self._make_receipt(entry_of(outcome, accepted), index)
+        calls, run = self._calls, self._run
+        if id is None and type(calls) is Calls and isinstance(run, Awaiting) and "unique" not in options:
+            outcome, index, accepted = await run.submit(calls, queue, payload, options)
+        else:
+            outcome, index, accepted = await run(calls.submit(queue, payload, id, options))
+        entry = self._entry
+        if entry is None or entry.outcome is not outcome:  # those that came together share one
+            entry = self._entry = entry_of(outcome, accepted)
+        return AsyncReceipt(calls, run, entry, index)
 
     async def submit_many(
         self,

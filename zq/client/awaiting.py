@@ -6,9 +6,14 @@ import asyncio
 import threading
 from asyncio import _get_running_loop
 from collections import deque
+from functools import partial
 from typing import Any, TypeVar
 
+from zq.client.calls import Calls, Submitted
 from zq.client.driving import Abandon, Ask, Call
+from zq.sessions.submits import Single
+from zq.submit_options import SubmitOptions, check_queue, make_options
+from zq.wire.messages import DEFAULT_OPTIONS
 
 T = TypeVar("T")
 
@@ -21,6 +26,7 @@ class Awaiting:
     def __init__(self, abandon: Abandon) -> None:
         self._abandon = abandon
         self._mailbox: Mailbox | None = None
+        self._checked = ""  # the last name of a queue that was checked
 
     async def __call__(self, call: Call[T], /) -> T:
         mailbox = self._open_mailbox()
@@ -44,12 +50,25 @@ class Awaiting:
             result: T = stop.value
             return result
 
+    def submit(self, calls: Calls, queue: str, payload: Any, options: SubmitOptions) -> asyncio.Future[Submitted]:
+        """Submits one task as `Calls.submit` does, with half of the steps, since most tasks come so: when nobody awaits
+        it any more, there is nothing to give up. Not for calls with hooks, ids or unique keys.
+        """
+        data = calls.pack(payload)
+        made = make_options(**options) if options else DEFAULT_OPTIONS
+        if queue is not self._checked:
+            self._checked = check_queue(queue)
+        reply = AsyncReply(self._open_mailbox(), None)
+        now = calls.clock()
+        single = Single(queue, made, data, now + calls.timeout, reply)
+        calls.link.call(partial(calls.session.submit_single, now, single))
+        return reply.future
+
     def _open_mailbox(self) -> Mailbox:
         """Returns the mailbox of the running loop; another loop gets another."""
-        loop = asyncio.get_running_loop()
         mailbox = self._mailbox
-        if mailbox is None or mailbox.loop is not loop:
-            mailbox = self._mailbox = Mailbox(loop, self._abandon)
+        if mailbox is None or mailbox.loop is not _get_running_loop():
+            mailbox = self._mailbox = Mailbox(asyncio.get_running_loop(), self._abandon)
         return mailbox
 
 
@@ -80,7 +99,8 @@ class Mailbox:
                 letters, self._letters = self._letters, deque()
                 self._is_called = False
             for late in letters:
-                self._abandon(late.ask, late)
+                if late.ask is not None:
+                    self._abandon(late.ask, late)
 
     def _open(self) -> None:
         with self._lock:
@@ -95,7 +115,7 @@ class AsyncReply:
 
     __slots__ = ("_mailbox", "ask", "error", "future", "value")
 
-    def __init__(self, mailbox: Mailbox, ask: Ask) -> None:
+    def __init__(self, mailbox: Mailbox, ask: Ask | None) -> None:
         self.ask = ask
         self.value: Any = None
         self.error: Exception | None = None

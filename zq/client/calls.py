@@ -13,10 +13,11 @@ import warnings
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from functools import partial
+from itertools import chain
 from typing import Any, Generic, TypeAlias, TypeVar
 
 from zq.client.driving import Ask, AsyncDriver, Call, Connection, Driver, Medium, understood
-from zq.client.flow import FLOW_WINDOW_BATCHES, FLOW_WINDOW_BYTES, Entry, Flow, finish
+from zq.client.flow import FLOW_WINDOW_BATCHES, FLOW_WINDOW_BYTES, Entry, Flow, finish, note_accepted
 from zq.errors import (
     BusyError,
     ClosedError,
@@ -52,14 +53,7 @@ from zq.submit_options import (
 )
 from zq.task import task_id
 from zq.wire.batch import PayloadPacker, decode_payload, pack_payload, pack_payloads, payload_at
-from zq.wire.limits import (
-    BATCH_BYTES_MAX,
-    BATCH_TASKS_MAX,
-    PAYLOAD_BYTES_CEILING,
-    PAYLOAD_BYTES_MAX,
-    TASK_SEPARATOR,
-    WAIT_MAX,
-)
+from zq.wire.limits import BATCH_BYTES_MAX, BATCH_TASKS_MAX, PAYLOAD_BYTES_CEILING, PAYLOAD_BYTES_MAX, WAIT_MAX
 from zq.wire.messages import (
     Accepted,
     Assignment,
@@ -194,7 +188,30 @@ class Calls:
             raise ValueError("a unique key is for one task: submit tasks with unique one by one")
         make_id = self.session.make_id
         parts = self.cut(check_items("payloads", payloads), batch_size)
-        return self.submit_batches(Batch(make_id(), queue, made, *pack_payloads(part)) for part in parts)
+        batches = (Batch(make_id(), queue, made, *pack_payloads(part)) for part in parts)
+        is_one = isinstance(payloads, list | tuple) and 0 < len(payloads) <= batch_size  # most likely
+        return self._submit_one_or_more(batches) if is_one else self.submit_batches(batches)
+
+    def _submit_one_or_more(
+        self, batches: Iterator[Batch]
+    ) -> Call[tuple[list[Entry], BusyError | InvalidTaskError | None]]:
+        """As `submit_batches`; one batch is a call like any other."""
+        flow = Flow()
+        try:
+            first, second = next(batches), next(batches, None)
+        except Exception as error:
+            note_accepted(error, flow)
+            raise
+        if second is not None:
+            return (yield from self.submit_batches(chain((first, second), batches)))
+        now = self.clock()
+        deadline = now + self.timeout
+        reply = flow.start(first.tasks, 0, deadline)
+        try:
+            reply.resolve((yield self._ask_for_batch(now, first, deadline)))
+        except Exception as error:
+            reply.reject(error)
+        return finish(flow)
 
     def submit_batches(self, batches: Iterable[Batch]) -> Call[tuple[list[Entry], BusyError | InvalidTaskError | None]]:
         """Submits batches as they are, no more at once than the session sends; returns as `submit_many`."""
@@ -209,9 +226,7 @@ class Calls:
                         break
         except Exception as error:
             yield Ask(partial(self.post, partial(flow.wait, 0, 0)), flow.deadline)
-            error.add_note(
-                f"zq: of the first {flow.started_tasks} payloads, {flow.accepted_tasks} were accepted before this"
-            )
+            note_accepted(error, flow)
             raise
         yield Ask(partial(self.post, partial(flow.wait, 0, 0)), flow.deadline)
         return finish(flow)
@@ -388,21 +403,6 @@ class Calls:
         failed = Failed(assignment.token, assignment.id, index, str(error), None, True)
         proof = proof_of(self.session.secret, assignment.token)
         self.post(self.session.settle, now, Settling(failed, now + self.timeout, _Nobody(), proof))
-
-
-def outcome_of(id: str) -> tuple[BatchOutcome, int]:
-    """Returns what is to be known of a task that only its id is known of, and its index.
-
-    Raises:
-        TypeError, ValueError: it cannot be the id of a task.
-    """
-    batch_id, separator, index = id.partition(TASK_SEPARATOR) if isinstance(id, str) else (id, "", "")
-    check_id(batch_id)
-    if not separator:
-        return BatchOutcome(batch_id, 1, 0, 1), 0
-    if not (index.isascii() and index.isdigit() and int(index) < BATCH_TASKS_MAX):
-        raise ValueError(f"expected the id of a task, got {id!r}")
-    return BatchOutcome(batch_id, BATCH_TASKS_MAX, int(index), 1), int(index)
 
 
 def result_of(outcome: BatchOutcome, index: int, ended: Ended) -> Any:

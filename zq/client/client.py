@@ -7,13 +7,12 @@ from typing import TYPE_CHECKING, Any, Self, Unpack
 
 from zq.client import browsing
 from zq.client.browsing import StateFilter, TaskFilters, payload, query, search
-from zq.client.calls import outcome_of
 from zq.client.driving import Abandon, Blocking, Driver
 from zq.client.flow import Entry, entry_of, unless_refused
 from zq.client.hooking.client_face import ClientFace
 from zq.client.publications import PublishReceipt, PublishReceipts, publish_many, publish_one
 from zq.client.pulled import PulledTask, read_handle, settle_together
-from zq.client.receipt import Receipt, Receipts
+from zq.client.receipt import Receipt, Receipts, outcome_of
 from zq.submit_options import Policy, SubmitOptions
 from zq.wire.limits import BATCH_TASKS_MAX
 

@@ -123,6 +123,11 @@ class FlowReply:
         self._flow.end(self._bytes)
 
 
+def note_accepted(error: Exception, flow: Flow) -> None:
+    """Notes on the error of a payload what was accepted before it."""
+    error.add_note(f"zq: of the first {flow.started_tasks} payloads, {flow.accepted_tasks} were accepted before this")
+
+
 def finish(flow: Flow) -> tuple[list[Entry], BusyError | InvalidTaskError | None]:
     """Returns what was accepted, and the error to raise for what was refused; raises when something is unknown."""
     if flow.error is not None:

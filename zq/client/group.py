@@ -6,9 +6,10 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from zq.client.calls import Calls, D, Face, outcome_of
+from zq.client.calls import Calls, D, Face
 from zq.client.driving import AsyncDriver, Call, Driver, understood
 from zq.client.insight import value_of
+from zq.client.receipt import outcome_of
 from zq.sessions.forwards import Forward, gather_forwards
 from zq.submit_options import Policy, SubmitOptions, make_group, read_members
 from zq.wire.batch import pack_payloads

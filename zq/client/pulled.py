@@ -6,8 +6,9 @@ import re
 from collections.abc import Iterable
 from typing import Any, Generic, TypeVar
 
-from zq.client.calls import Calls, D, outcome_of
+from zq.client.calls import Calls, D
 from zq.client.driving import AsyncDriver, Call, Driver, understood
+from zq.client.receipt import outcome_of
 from zq.errors import PayloadTooLargeError, StaleLeaseError, ZqError
 from zq.handling.raised import cut, summary_of, text_of
 from zq.sessions.forwards import Forward, gather_forwards

@@ -9,7 +9,10 @@ from typing import TYPE_CHECKING, Any, Concatenate, Generic, ParamSpec, TypeVar,
 from zq.client.calls import Calls, D, Face, result_of
 from zq.client.driving import AsyncDriver, Driver
 from zq.client.flow import Entry
+from zq.sessions.outcomes import BatchOutcome
+from zq.submit_options import check_id
 from zq.task import task_id
+from zq.wire.limits import BATCH_TASKS_MAX, TASK_SEPARATOR
 
 if TYPE_CHECKING:  # loaded when it is asked for
     from zq.client.insight import TaskStatus
@@ -17,6 +20,21 @@ if TYPE_CHECKING:  # loaded when it is asked for
 P = ParamSpec("P")
 R = TypeVar("R")
 S = TypeVar("S")
+
+
+def outcome_of(id: str) -> tuple[BatchOutcome, int]:
+    """Returns what is to be known of a task that only its id is known of, and its index.
+
+    Raises:
+        TypeError, ValueError: it cannot be the id of a task.
+    """
+    batch_id, separator, index = id.partition(TASK_SEPARATOR) if isinstance(id, str) else (id, "", "")
+    check_id(batch_id)
+    if not separator:
+        return BatchOutcome(batch_id, 1, 0, 1), 0
+    if not (index.isascii() and index.isdigit() and int(index) < BATCH_TASKS_MAX):
+        raise ValueError(f"expected the id of a task, got {id!r}")
+    return BatchOutcome(batch_id, BATCH_TASKS_MAX, int(index), 1), int(index)
 
 
 class ReceiptBase(Face[D]):

@@ -33,7 +33,6 @@ from zq.core.tasks import (
     pulls,
     retention,
     schedules,
-    settling,
 )
 from zq.errors import StoreFullError
 
@@ -51,7 +50,7 @@ def parts_of(books: Books) -> tuple[UpkeepPart, ...]:
     at = books.deadlines
     return (
         UpkeepPart(liveness.watch, at.silence),
-        UpkeepPart(settling.ring_alarms, at.alarms),
+        UpkeepPart(expiry.ring_alarms, at.alarms),
         UpkeepPart(pulls.take_back_unconfirmed, at.offers),
         UpkeepPart(pulls.call_on_guests, at.guests),
         UpkeepPart(expiry.expire_due, at.expiry),

@@ -319,7 +319,8 @@ class ClientSession:
             if reply is not None:
                 reply.reject(closed_error(self._failure))
             return False
-        self._deadline = min(self._deadline, deadline)
+        if deadline < self._deadline:  # noqa: PLR1730 - once per task, and a call costs three times as much
+            self._deadline = deadline
         return True
 
     def _waiting(self) -> list[Waiting]:

@@ -51,7 +51,7 @@ class Single(Waiting):
     def __init__(self, queue: str, options: Options, payload: bytes, deadline: float, reply: Reply) -> None:
         self.queue = queue
         self.options = options
-        self.group = _group(queue, options)
+        self.group = queue if options is DEFAULT_OPTIONS else _group(queue, options)
         self.payload = payload
         self.deadline = deadline
         self.reply = reply
@@ -138,7 +138,9 @@ class Submits:
             part = self._open[single.group] = Part(single.group)
             self._queue.append(part)
             self._bytes += part.bytes
-        part.add(single)
+        part.singles.append(single)
+        part.tasks += 1
+        part.bytes += size
         self._tasks += 1
         self._bytes += size
 
@@ -245,8 +247,6 @@ class Submits:
 
 def _group(queue: str, options: Options) -> Hashable:
     """Returns what is equal for tasks that may share a batch."""
-    if options is DEFAULT_OPTIONS:
-        return queue
     if options.group is not None:
         return object()  # neighbours in a batch have neighbouring paths, and these have what they have
     headers = None if options.headers is None else tuple(options.headers.items())

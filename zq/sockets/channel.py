@@ -68,6 +68,9 @@ FLUSH_MAX = 0.5
 NOBLOCK = int(zmq.NOBLOCK)
 """As a plain number: pyzmq's enumeration costs more than a send."""
 
+READINESS, READABLE, ROOM = int(zmq.EVENTS), int(zmq.POLLIN), int(zmq.POLLOUT)
+"""As plain numbers, for the same reason."""
+
 
 class ChannelDriver(Protocol):
     """Who waits for what happens on the sockets of a channel."""
@@ -187,8 +190,10 @@ class Channel:
             return 0
         frames: list[bytes] = []
         try:
-            while len(frames) < frames_max:
-                frames.append(socket.recv(NOBLOCK))
+            frames.append(socket.recv(NOBLOCK))
+            if is_readable(socket):  # mostly not, and to ask costs less than an error
+                while len(frames) < frames_max:
+                    frames.append(socket.recv(NOBLOCK))
         except zmq.Again:
             pass
         self.take(now, frames)
@@ -235,28 +240,33 @@ class Channel:
             except Exception as error:
                 self.fail_call(call, error)
 
-    def speak(self, now: float) -> None:
-        """Lets the session do what is due, and sends what it has to say."""
+    def speak(self, now: float) -> bool:
+        """Lets the session do what is due, and sends what it has to say; returns as `send`."""
         self.session.tick(now)
         self._silence.look(now, is_asking=self.session.is_asking)
-        if self._socket is not None:
-            self.send()
-            if self.session.wants_reconnect or len(self.backlog) > BACKLOG_FRAMES_MAX:
-                self._disconnect(now)
+        if self._socket is None:
+            return False
+        has_sent = self.send()
+        if self.session.wants_reconnect or len(self.backlog) > BACKLOG_FRAMES_MAX:
+            self._disconnect(now)
+        return has_sent
 
-    def send(self) -> None:
-        """Sends what the session has said, as far as the socket takes it."""
+    def send(self) -> bool:
+        """Sends what the session has said, as far as the socket takes it; returns whether there was anything."""
         socket, backlog = self._socket, self.backlog
         if socket is None:
-            return
+            return False
         for message in self.session.take_outbox():
             backlog.append(encode(message if self.namespace is None else self.namespace.into(message)))
+        if not backlog:
+            return False
         try:
             while backlog:
                 socket.send(backlog[0], NOBLOCK)
                 backlog.popleft()
         except zmq.Again:
             pass
+        return True
 
     def note_break(self, now: float) -> None:
         """The monitor is readable: the connection broke, or was never made. Those who wait are told when they wait in
@@ -327,3 +337,8 @@ class Channel:
         monitor.close(0)
         socket.close(linger)
         self._socket = self._monitor = None
+
+
+def is_readable(socket: zmq.Socket[bytes]) -> bool:
+    """Whether there are frames; if there are none, its descriptor tells when some come."""
+    return socket.getsockopt(READINESS) & READABLE != 0  # type: ignore[operator]  # this option is a number

@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import os
 import threading
 import time
 from asyncio import _get_running_loop
@@ -29,10 +28,11 @@ import zmq
 
 from zq.errors import ClosedError
 from zq.keys.own import KeySource
+from zq.processes.copies import watch as watch_copies
 from zq.processes.endpoints import is_looked_up, needs_ipv6
 from zq.processes.green import refuse_green_threads
 from zq.sessions.session import Session
-from zq.sockets.channel import Channel
+from zq.sockets.channel import READABLE, READINESS, ROOM, Channel, is_readable
 from zq.sockets.entrance import Break, mechanism_at
 from zq.sockets.link import FORKED, POLL_MAX, Link, Successor, resolve_address
 from zq.sockets.watch import LoopWatch, has_readers
@@ -53,11 +53,6 @@ STANDSTILL_INTERVAL = 0.1
 
 T = TypeVar("T")
 
-POLLIN = int(zmq.POLLIN)
-POLLOUT = int(zmq.POLLOUT)
-READINESS = int(zmq.EVENTS)
-DESCRIPTOR = int(zmq.FD)
-
 
 class EventLoopLink:
     """Runs a session in the event loop that uses it; any thread may use `call` and `close`.
@@ -77,7 +72,8 @@ class EventLoopLink:
         self.address = resolve_address(address)
         self._channel = Channel(self.address, session, self, namespace, key)
         self._name = name
-        self._pid = os.getpid()
+        self._refusal = ""  # why no calls are taken any more
+        self._is_copy = False  # whether this is a process that was forked from that which made it
         self._calls: deque[Callable[[], None]] = deque()
         self._lock = threading.Lock()
         self._loop: asyncio.AbstractEventLoop | None = None  # which drives it; None: not yet, or a thread does
@@ -85,20 +81,22 @@ class EventLoopLink:
         self._link: Link | None = None  # the thread that drives it, if one does
         self._is_due = False  # whether the loop will look at the calls
         self._is_readable = False  # whether the socket may have frames
+        self._is_unsure = False  # whether the socket's descriptor may keep silent of what is there
         self._is_broken = False  # whether the monitor may have something to tell
         self._is_closing = False
         self._is_over = False
         self._finished = threading.Event()
+        watch_copies(self)
 
     @property
     def is_over(self) -> bool:
         """Whether the link has closed or failed."""
         return self._is_over or (self._link is not None and self._link.is_over)
 
-    @property
-    def is_here(self) -> bool:
-        """Whether this is the process that made it."""
-        return os.getpid() == self._pid
+    def become_copy(self) -> None:
+        """See `zq.processes.copies`: what it has belongs to the process that this one was forked from."""
+        self._is_copy = True
+        self._refusal = FORKED
 
     def call(self, function: Callable[[], None]) -> None:
         """Has `function` run where it may touch the session, soon; returns at once.
@@ -106,17 +104,18 @@ class EventLoopLink:
         Raises:
             ClosedError: the link is closed, has failed, or belongs to the process that this one was forked from.
         """
-        if os.getpid() != self._pid:
-            raise ClosedError(FORKED)
-        if self._is_over:
-            raise ClosedError("the connection is closed")
+        if self._refusal:
+            raise ClosedError(self._refusal)
         self._calls.append(function)
         loop = _get_running_loop()
         if loop is None or loop is not self._loop:
             self._call_elsewhere(loop)
         elif not self._is_due:
-            loop.call_soon(self._due)
-            self._is_due = True
+            if not self._channel.session.is_asking:
+                self._turn()  # nothing is under way for whose answer others may wait: at once
+            if self._calls and not self._is_due:
+                loop.call_soon(self._due)
+                self._is_due = True
 
     def close(self, timeout: float = 5.0) -> None:
         """Sends what the session had to say and closes the socket; what still waits fails with ClosedError. Blocks
@@ -125,7 +124,7 @@ class EventLoopLink:
         Args:
             timeout: seconds to wait for a loop of another thread, which does it; it does so later if it is late.
         """
-        if not self.is_here:
+        if self._is_copy:
             return
         self._is_closing = True
         loop, link = self._loop, self._link
@@ -143,13 +142,15 @@ class EventLoopLink:
         Returns:
             False when it is closed, or belongs to the process that this one was forked from.
         """
-        if not self.is_here or self._is_closing or self.is_over:
+        if self._is_copy or self._is_closing or self.is_over:
             return False
         self._is_closing = True
         loop, link = self._loop, self._link
         if link is not None:
             link.drop()
-        elif loop is None or not loop.is_running() or not self._ask(loop):
+        elif loop is None:
+            self._close_here(0.0)
+        elif not loop.is_running() or not self._ask(loop):
             self._start_helper(partial(self._close_here, POLL_MAX))
         return True
 
@@ -173,6 +174,8 @@ class EventLoopLink:
         elif self._link is not None:
             self._link.look()
             return True
+        elif home is None and loop is None:
+            return True  # nothing was ever asked: they wait for the first loop, or the end
         elif home is None or home.is_closed():
             if loop is not None and has_readers(loop):
                 self._move_in(loop)
@@ -226,8 +229,9 @@ class EventLoopLink:
     def opened(self, socket: zmq.Socket[bytes], monitor: zmq.Socket[bytes]) -> None:
         """For its channel, as `closing` is."""
         assert self._watch is not None
-        self._watch.add(_number(socket, DESCRIPTOR), self._readable)
-        self._watch.add(_number(monitor, DESCRIPTOR), self._broken)
+        self._is_unsure = True
+        self._watch.add(_number(socket, int(zmq.FD)), self._readable)
+        self._watch.add(_number(monitor, int(zmq.FD)), self._broken)
         self._watch.loop.call_soon(self._broken)  # a descriptor tells nothing until its socket was looked at once
 
     def closing(self, socket: zmq.Socket[bytes], monitor: zmq.Socket[bytes]) -> None:  # noqa: ARG002
@@ -277,18 +281,31 @@ class EventLoopLink:
             self._connect(now)
         if self._is_readable:
             self._is_readable = False
-            while channel.receive(now, PIECE_FRAMES) == PIECE_FRAMES and time.monotonic() < now + PIECE_SECONDS:
-                pass
+            self._receive(now)
         channel.run(self._calls)
-        channel.speak(now)
-        socket = channel.socket
-        if socket is not None:
-            events = _number(socket, READINESS)
-            if events & POLLIN or (channel.backlog and events & POLLOUT):
+        if channel.speak(now) or self._is_unsure:
+            self._is_unsure = False
+            if self._has_more():
                 self._is_readable = True
                 watch.loop.call_soon(self._due)
                 self._is_due = True
         watch.call_at(now, min(channel.next_at(), now + POLL_MAX), self._turn)
+
+    def _receive(self, now: float) -> None:
+        """Takes what has come, all of it or what can be taken in a short time."""
+        while self._channel.receive(now, PIECE_FRAMES) == PIECE_FRAMES:
+            if time.monotonic() >= now + PIECE_SECONDS:
+                self._is_unsure = True
+                return
+
+    def _has_more(self) -> bool:
+        """Whether the socket has frames, or room for what waits; if not, its descriptor tells when it has."""
+        socket = self._channel.socket
+        if socket is None:
+            return False
+        if not self._channel.backlog:
+            return is_readable(socket)
+        return _number(socket, READINESS) & (READABLE | ROOM) != 0
 
     def _connect(self, now: float) -> None:
         if is_looked_up(self.address):
@@ -306,7 +323,7 @@ class EventLoopLink:
     def _look_at_break(self, now: float) -> None:
         self._is_broken = False
         channel, monitor = self._channel, self._channel.monitor
-        if monitor is None or not _number(monitor, READINESS) & POLLIN:
+        if monitor is None or not is_readable(monitor):
             return
         told = channel.take_break(now)
         if told is None:
@@ -356,6 +373,7 @@ class EventLoopLink:
             self._channel.session.failed(error)
         finally:
             self._is_over = True
+            self._refusal = "the connection is closed"
             self._channel.run_late(self._calls)
 
     def _close_here(self, timeout: float) -> None:
@@ -405,11 +423,14 @@ class EventLoopLink:
         self._start_helper(ask)
 
     def _start_helper(self, function: Callable[[], None]) -> None:
-        threading.Thread(target=function, name=f"{self._name}-helper", daemon=True).start()
+        try:
+            threading.Thread(target=function, name=f"{self._name}-helper", daemon=True).start()
+        except RuntimeError:  # there is no room for a thread: it takes a second here, at most
+            function()
 
 
 def _number(socket: zmq.Socket[bytes], option: int) -> int:
-    """Returns an option of a socket. That of READINESS has its descriptor speak of what comes from then on."""
+    """Returns an option of a socket."""
     found = socket.getsockopt(option)
     assert isinstance(found, int)
     return found

@@ -110,7 +110,7 @@ class Passage:
         finally:
             if self._holder is exchange:
                 self._holder = None
-            if self.is_wanted or self.is_watched or self._carried is not None:
+            if self.is_wanted or self.is_watched or self._carried is not None or self._strays:
                 self._tell()
 
     def leave_to(self) -> None:
@@ -122,6 +122,7 @@ class Passage:
             self._poll = None  # it may be in it
             self.is_wanted = True
             self._holder = None
+            self._bell.ring()
 
     def _send(self, exchange: Exchange, frame: bytes) -> bool:
         socket, poll = self._socket, self._poll
@@ -140,20 +141,24 @@ class Passage:
         while True:
             if self._holder is not exchange:
                 return True
-            if not int(socket.getsockopt(SOCKET_EVENTS)) & READABLE and not self._sleep(poll, stop_at):
+            if not int(socket.getsockopt(SOCKET_EVENTS)) & READABLE and not self._sleep(exchange, poll, stop_at):
                 return True
             if self._holder is not exchange:
                 return True
             try:
-                answer = socket.recv(NOBLOCK)
+                frame = socket.recv(NOBLOCK)
             except zmq.Again:
                 continue
-            if self._end(exchange, answer):
+            self._strays.append(frame)  # until it is known to be the answer
+            if self._end(exchange, frame):
                 return True
 
-    def _sleep(self, poll: select.poll, stop_at: float) -> bool:
+    def _sleep(self, exchange: Exchange, poll: select.poll, stop_at: float) -> bool:
         """Waits for something to come; returns False when the caller is to leave without it."""
-        events = poll.poll(max(stop_at - time.monotonic(), 0.0) * 1000)
+        timeout = max(stop_at - time.monotonic(), 0.0) * 1000
+        if self._holder is not exchange:
+            return False
+        events = poll.poll(timeout)
         if os.getpid() != self._pid:
             raise ClosedError("this connection belongs to the parent process; make a new client after a fork")
         return bool(events) and all(found != self._bell.fileno() for found, _ in events)
@@ -167,14 +172,14 @@ class Passage:
             )
         except RemoteProtocolError:
             found = NO_ANSWER
-        if self._holder is exchange:
-            if found is NOT_YET:
-                return False
-            if found is not NO_ANSWER:
-                self._carried = None
-                exchange.reply.resolve(found)
-                return True
-        self._strays.append(frame)
+        if self._holder is not exchange or found is NO_ANSWER:
+            return True
+        if found is NOT_YET:
+            self._strays.clear()
+            return False
+        self._carried = None
+        self._strays.clear()
+        exchange.reply.resolve(found)
         return True
 
     # The link's thread.

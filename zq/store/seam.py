@@ -87,13 +87,14 @@ class JournalOptions:
     """When the tables are committed.
 
     Attributes:
-        turn_bytes_max: what a turn may write into the journal; larger ones commit the tables.
+        turn_bytes_max: what a turn may write into the journal; larger ones commit the tables. From about 24 KiB on a
+            commit takes less of the processor than a record, whose bytes are checked and written a second time.
         age_max: seconds after which a checkpoint is due, however much comes.
         pause_min: seconds between two checkpoints that are made because nothing comes.
         idle_after: seconds without a turn that wrote something after which nothing comes.
     """
 
-    turn_bytes_max: int = 128 << 10
+    turn_bytes_max: int = 24 << 10
     age_max: float = 1.0
     pause_min: float = 0.25
     idle_after: float = 0.005

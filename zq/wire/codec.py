@@ -108,6 +108,10 @@ def _goodbye(message: messages.Goodbye) -> tuple[Any, ...]:
     return message[:2] if message.reason is None else message
 
 
+def _about(message: steering.About) -> tuple[Any, ...]:
+    return message if message.takes_runs else message[:6]
+
+
 def _settled(message: messages.Settled) -> tuple[Any, ...]:
     return message if message.next_tries else message[:2]
 
@@ -210,7 +214,7 @@ KINDS: Final = (
     Kind(24, messages.Started, requests.read_started, "worker", bytes_max=LISTING_BYTES_MAX),
     Kind(25, messages.Progress, requests.read_progress, "worker"),
     Kind(26, messages.Goodbye, requests.read_goodbye, "worker", _goodbye),
-    Kind(27, steering.About, requests.read_about, "worker"),
+    Kind(27, steering.About, requests.read_about, "worker", _about),
     Kind(40, messages.Receipt, answers.read_receipt, "coordinator", bytes_max=FRAME_BYTES_MAX),
     Kind(41, messages.Tasks, answers.read_tasks, "coordinator", _tasks, bytes_max=FRAME_BYTES_MAX),
     Kind(42, messages.Outcome, answers.read_outcome, "coordinator", _outcome, bytes_max=FRAME_BYTES_MAX),

@@ -369,7 +369,7 @@ read_started = message(messages.Started, _helds)
 read_progress = message(messages.Progress, TOKEN, read_index, FRACTION)
 
 
-read_about = message(
+_read_plain_about = message(
     steering.About,
     field(read_text, "host", steering.HOST_CHARS_MAX),
     field(read_int, "pid"),
@@ -378,6 +378,15 @@ read_about = message(
     field(read_bool, "is_draining"),
     optional(field(read_text, "trouble", steering.TROUBLE_CHARS_MAX)),
 )
+
+
+_TAKES_RUNS: Final = field(read_bool, "takes_runs")
+
+
+def read_about(fields: list[Any]) -> steering.About:
+    if len(fields) != 7:
+        return _read_plain_about(fields)
+    return _read_plain_about(fields[:6])._replace(takes_runs=_TAKES_RUNS(fields[6]))
 
 
 def read_goodbye(fields: list[Any]) -> messages.Goodbye:

@@ -1,0 +1,321 @@
+"""Callers who use the socket themselves, and everything that may come between: signals, forks, others, the end."""
+
+from __future__ import annotations
+
+import os
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from functools import partial
+from itertools import count
+from types import FrameType
+
+import pytest
+
+from tests.client.conftest import Spawned
+from tests.client.fake_coordinator import FakeCoordinator, wait_until
+from zq.client.client import Client
+from zq.errors import BusyError, ClosedError, TimedOutError
+from zq.sessions.exchanges import Exchange
+from zq.sockets import passage as passages
+from zq.sockets.caller_link import CallerLink
+from zq.sockets.passage import Passage
+from zq.wire.messages import (
+    Accepted,
+    Answer,
+    Cancelled,
+    Ended,
+    FromCoordinator,
+    Outcome,
+    Query,
+    Receipt,
+    Refused,
+    Span,
+    Submit,
+    ToCoordinator,
+    Wait,
+)
+
+
+class Interrupted(BaseException):
+    """Raised where a signal handler could raise."""
+
+
+def link_of(client: Client) -> CallerLink:
+    link = client._calls.link
+    assert isinstance(link, CallerLink)
+    return link
+
+
+def passage_of(client: Client) -> Passage:
+    return link_of(client)._passage
+
+
+def is_within(client: Client) -> bool:
+    """Whether a caller has the socket."""
+    return isinstance(passage_of(client)._holder, Exchange)
+
+
+def wait_until_free(client: Client) -> None:
+    client.ping()
+    wait_until(lambda: passage_of(client).is_free)
+
+
+@pytest.fixture
+def patient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Callers wait for their answers themselves until somebody has them leave."""
+    monkeypatch.setattr(passages, "CARRY_SECONDS", 600.0)
+
+
+def refuse_all_calls(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(_: Callable[[], None]) -> None:
+        raise AssertionError("a call went to the connection's thread")
+
+    monkeypatch.setattr(link_of(client), "call", refuse)
+
+
+# Who is alone.
+
+
+def test_a_caller_who_is_alone_needs_no_other_thread(
+    coordinator: FakeCoordinator, client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def answer(message: ToCoordinator) -> list[FromCoordinator] | None:
+        match message:
+            case Query(request):
+                return [Answer(request, {"queues": 3})]
+            case Wait(request, _, lo, hi):
+                ended = Ended(lo, hi, "done", "", b"\1\0\0\0", b"\7")
+                return [Outcome(request, (), is_last=False), Outcome(request, (ended,), is_last=True)]
+        return None
+
+    coordinator.handler = answer
+    monkeypatch.setattr(passages, "CARRY_SECONDS", 600.0)
+    wait_until_free(client)
+    with monkeypatch.context() as patched:
+        refuse_all_calls(client, patched)
+        receipt = client.submit("orders", 1)
+        assert receipt.result(20) == 7
+        assert client.submit("orders", 1, id="mine").id == "mine"
+        assert client.ping() < 20
+        assert client._run(client._calls.query("status", {})) == {"queues": 3}
+        assert [one.id for one in client.submit_many("orders", [1, 2], batch_size=2)][1].endswith("#1")
+
+
+def test_an_answer_that_is_not_plain_ends_its_call_too(coordinator: FakeCoordinator, client: Client) -> None:
+    def refuse(message: ToCoordinator) -> list[FromCoordinator] | None:
+        if isinstance(message, Submit):
+            return [Receipt(message.request, (), (Refused(message.batches[0].id, "busy", 3.0, "full"),))]
+        return None
+
+    wait_until_free(client)
+    coordinator.handler = refuse
+    with pytest.raises(BusyError, match="full"):
+        client.submit("orders", 1)
+    with pytest.raises(BusyError, match="full"):
+        client.submit_many("orders", [1])
+
+
+def test_what_comes_beside_an_answer_reaches_the_session(
+    coordinator: FakeCoordinator, client: Client, patient: None
+) -> None:
+    def tell(message: ToCoordinator) -> list[FromCoordinator] | None:
+        if isinstance(message, Submit):
+            accepted = tuple(Accepted(batch.id, 1, None) for batch in message.batches)
+            return [Cancelled((Span(7, 0, 1),)), Receipt(message.request, accepted, ())]
+        return None
+
+    wait_until_free(client)
+    coordinator.handler = tell
+    client.submit("orders", 1)
+    wait_until(lambda: client._calls.session.is_cancelled(7, 0))
+
+
+def test_what_comes_while_nobody_calls_reaches_the_session(coordinator: FakeCoordinator, client: Client) -> None:
+    for token in range(1, 4):
+        wait_until_free(client)
+        client.submit("orders", 1)
+        coordinator.send(Cancelled((Span(token, 0, 1),)))
+        wait_until(partial(client._calls.session.is_cancelled, token, 0))
+
+
+def test_a_wait_that_is_in_vain_ends_in_its_time(coordinator: FakeCoordinator, client: Client, patient: None) -> None:
+    receipt = client.submit("orders", 1)
+    wait_until_free(client)
+    with pytest.raises(TimedOutError, match="has not ended within 0"):
+        receipt.result(0.03)
+    assert client.ping() < 20
+
+
+# Others, and the end.
+
+
+def test_who_comes_meanwhile_does_not_wait_for_who_was_first(
+    coordinator: FakeCoordinator, client: Client, patient: None
+) -> None:
+    receipt = client.submit("orders", 1)
+    wait_until_free(client)
+    first = Spawned(receipt.result, 600)
+    wait_until(lambda: is_within(client))
+    others = [Spawned(client.submit, "orders", number) for number in range(3)]
+    assert len({one.join().id for one in others}) == 3
+    number = coordinator.wait_for(Wait)[0].request
+    coordinator.send(Outcome(number, (Ended(0, 1, "done", "", b"\1\0\0\0", b"\5"),), is_last=True))
+    assert first.join() == 5
+
+
+def test_close_ends_who_waits_in_its_own_thread(coordinator: FakeCoordinator, client: Client, patient: None) -> None:
+    wait_until_free(client)
+    coordinator.is_deaf = True
+    waiting = Spawned(client.submit, "orders", 1)
+    wait_until(lambda: is_within(client))
+    client.close()
+    with pytest.raises(ClosedError):
+        waiting.join()
+
+
+def test_a_restart_of_the_coordinator_is_no_end_of_a_call(
+    coordinator: FakeCoordinator, client: Client, patient: None
+) -> None:
+    wait_until_free(client)
+    coordinator.is_deaf = True
+    waiting = Spawned(client.submit, "orders", 1)
+    first = coordinator.wait_for(Submit)[0]
+    coordinator.stop()
+    coordinator.is_deaf = False
+    coordinator.start()
+    assert waiting.join().id == first.batches[0].id
+    assert set(coordinator.of_kind(Submit)) == {first}, "another number or id than before"
+
+
+def test_a_process_forked_meanwhile_leaves_it_alone(
+    coordinator: FakeCoordinator, client: Client, patient: None
+) -> None:
+    wait_until_free(client)
+    coordinator.is_deaf = True
+    waiting = Spawned(client.submit, "orders", 1)
+    number = coordinator.wait_for(Submit)[0].request
+    child = os.fork()
+    if child == 0:
+        try:
+            client.submit("orders", 2)
+        except ClosedError:
+            os._exit(0)
+        os._exit(1)
+    assert os.waitpid(child, 0)[1] == 0
+    id = coordinator.of_kind(Submit)[0].batches[0].id
+    coordinator.send(Receipt(number, (Accepted(id, 1, None),), ()))
+    assert waiting.join().id == id
+
+
+def test_nobody_is_left_standing_however_the_socket_changes_hands(coordinator: FakeCoordinator) -> None:
+    # No wait of this client ends by itself: whoever is not woken stands still.
+    with Client(coordinator.address, timeout=600.0) as client:
+        gate = threading.Barrier(3)
+
+        def call(step: int) -> None:
+            gate.wait(20)
+            for number in range(400):
+                if number % (7 + step) == 0:
+                    client.ping()
+                else:
+                    client.submit("orders", number)
+
+        callers = [Spawned(call, step) for step in range(3)]
+        for one in callers:
+            one.join()
+        assert passage_of(client).entries > 0
+        wait_until(lambda: passage_of(client).is_free)
+        ids = [batch.id for message in coordinator.of_kind(Submit) for batch in message.batches]
+        assert sum(batch.tasks for batch in coordinator.stored.values()) == 3 * 400 - sum(
+            len(range(0, 400, 7 + step)) for step in range(3)
+        )
+        assert len(set(ids)) == len(ids), "one was sent twice"
+
+
+# Signals.
+
+
+class Points:
+    """The points of a call at which Python runs signal handlers: where a function begins, and where one that is not in
+    Python has returned. Does something at the nth of them, in the thread that enters it.
+    """
+
+    def __init__(self, at: int, act: Callable[[], None]) -> None:
+        self._left = at
+        self._act = act
+
+    @property
+    def was_reached(self) -> bool:
+        return self._left <= 0
+
+    def __enter__(self) -> Points:
+        sys.setprofile(self._look)
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        sys.setprofile(None)
+
+    def _look(self, frame: FrameType, event: str, argument: object) -> None:
+        if event not in ("call", "c_return") or "zq/" not in frame.f_code.co_filename or self._left <= 0:
+            return
+        self._left -= 1
+        if not self._left:
+            self._act()
+
+
+def points(act: Callable[[], None]) -> Iterator[Points]:
+    """Yields each point of a call, until one is not reached."""
+    for at in count(1):
+        one = Points(at, act)
+        yield one
+        if not one.was_reached:
+            assert at > 20
+            return
+
+
+def raise_interrupted() -> None:
+    raise Interrupted
+
+
+@pytest.mark.usefixtures("patient")
+@pytest.mark.parametrize("what", ["submit", "wait"])
+def test_an_exception_of_a_signal_handler_harms_nothing_wherever_it_is_raised(
+    coordinator: FakeCoordinator, client: Client, what: str
+) -> None:
+    coordinator.handler = lambda message: _done(message) if isinstance(message, Wait) else None
+    interrupted = 0
+    for point in points(raise_interrupted):
+        receipt = client.submit("orders", 1)
+        wait_until_free(client)
+        try:
+            with point:
+                if what == "submit":
+                    client.submit("orders", 2)
+                else:
+                    receipt.result(600)
+        except Interrupted:
+            interrupted += 1
+        assert client.submit("orders", 3).result(20) == 7
+    assert interrupted > 20
+    wait_until_free(client)
+    assert not client._calls.session.is_asking
+
+
+@pytest.mark.usefixtures("patient")
+def test_a_signal_handler_may_call_wherever_it_interrupts_a_call(coordinator: FakeCoordinator, client: Client) -> None:
+    ids: list[str] = []
+
+    def call() -> None:
+        ids.append(client.submit("orders", "handler").id)
+
+    for point in points(call):
+        wait_until_free(client)
+        with point:
+            ids.append(client.submit("orders", "thread").id)
+    assert len(set(ids)) == len(ids) > 40
+    assert set(ids) <= coordinator.stored.keys()
+
+
+def _done(message: Wait) -> list[FromCoordinator]:
+    return [Outcome(message.request, (Ended(message.lo, message.hi, "done", "", b"\1\0\0\0", b"\7"),), is_last=True)]
