@@ -27,11 +27,13 @@ from zq.wire.messages import (
     Ended,
     FromCoordinator,
     Outcome,
+    Pull,
     Query,
     Receipt,
     Refused,
     Span,
     Submit,
+    Tasks,
     ToCoordinator,
     Wait,
 )
@@ -131,7 +133,9 @@ def test_what_comes_beside_an_answer_reaches_the_session(
     wait_until(lambda: client._calls.session.is_cancelled(7, 0))
 
 
-def test_what_comes_while_nobody_calls_reaches_the_session(coordinator: FakeCoordinator, client: Client) -> None:
+def test_what_comes_while_nobody_calls_reaches_who_has_pulled(coordinator: FakeCoordinator, client: Client) -> None:
+    coordinator.handler = lambda message: [Tasks(message.request, ())] if isinstance(message, Pull) else None
+    client.pull("orders", wait=0)
     for token in range(1, 4):
         wait_until_free(client)
         client.submit("orders", 1)

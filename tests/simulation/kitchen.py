@@ -39,6 +39,7 @@ from zq.core.insight.queries import answer
 from zq.core.options import CoordinatorOptions
 from zq.core.state.batch import bits
 from zq.core.state.books import EPOCH_SHIFT, Books
+from zq.core.state.holder import Life
 from zq.core.state.leases import Holder
 from zq.core.state.step import Step
 from zq.core.storage import Store
@@ -46,7 +47,20 @@ from zq.core.tables import GROUPS, SCHEDULES, schedule_bounds, unpack
 from zq.core.tasks.groups import OPEN, read_row
 from zq.core.tasks.schedules import FIRE_MAX, ScheduleRow
 from zq.task import task_id
-from zq.wire.messages import Assign, Assignment, Done, Goodbye, Hello, Options, Receipt, Settle, Submit, Tasks
+from zq.wire.messages import (
+    Assign,
+    Assignment,
+    Beat,
+    Done,
+    Goodbye,
+    Heartbeat,
+    Hello,
+    Options,
+    Receipt,
+    Settle,
+    Submit,
+    Tasks,
+)
 from zq.wire.retry import RetryPolicy
 
 TURN_SECONDS = 0.1
@@ -171,6 +185,7 @@ class Kitchen:
             return
         self.turns += 1
         self.received, self.inbox = self.inbox, []
+        self.answer_beats(machine)
         self.workers_before = dict(machine.books.workers)
         self.leases_before = machine.books.lease_number
         self.undelivered = self.find_undelivered(machine.books)
@@ -224,6 +239,21 @@ class Kitchen:
         except Crash:
             pass
         self.crash()
+
+    def answer_beats(self, machine: Machine) -> None:
+        """Takes beats that need no turn, as the shell does up to the first message that does."""
+        while self.received and isinstance(beat := self.received[0][1], Heartbeat) and not beat.held:
+            connection = self.received[0][0]
+            if not connection.is_open or not machine.note_beat(self.world.now, connection.peer):
+                break
+            worker = machine.books.peers[connection.peer]
+            if worker.leases or worker.life is not Life.LIVE:
+                raise Violation(
+                    f"a beat of {worker.name} needs a turn: it is {worker.life}, with {len(worker.leases)} leases"
+                )
+            self.heard[connection.peer] = self.world.now
+            self.send([(connection.peer, Beat(beat.number, machine.books.epoch, ()))])
+            del self.received[0]
 
     def find_undelivered(self, books: Books) -> list[int]:
         """Returns the tokens of what was granted to workers in the last step, and could not be sent."""
@@ -300,7 +330,8 @@ class Kitchen:
         for lease in books.leases.values():
             of, options = lease.batch, lease.batch.options
             if options.ordered and options.key is not None and lease.granted_at == step.now:
-                if lease.mask.bit_count() > (1 if of.is_solo else lease.holder.run_max):
+                most = 1 if of.is_solo else lease.holder.run_max
+                if lease.mask.bit_count() > most and lease.token > books.epoch << EPOCH_SHIFT | self.leases_before:
                     raise Violation(f"a run of {of.own_id} is leased to {lease.holder.name}, which takes none")
                 ids = [of.task_id(i + of.first) for i in bits(lease.mask)]
                 queue = of.queue.name

@@ -274,6 +274,28 @@ def _later_of_a_run_goes_first(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(key_turns, "is_breach", lambda lease, mask: mask.bit_count() > 1 and real(lease, mask))
 
 
+def _suspect_heard_without_a_turn(patch: pytest.MonkeyPatch) -> None:
+    def beat_idle(holder: Holder, now: float) -> bool:
+        """Notes that it was heard, and tells nobody that it may have tasks again."""
+        holder.heard_at = holder.beat_at = now
+        return not (holder.leases or holder.is_resting)
+
+    patch.setattr(HolderOf, "beat_idle", beat_idle)
+
+
+def _beat_without_leases_that_it_has(patch: pytest.MonkeyPatch) -> None:
+    real = HolderOf.beat_idle
+
+    def beat_idle(holder: Holder, now: float) -> bool:
+        """Does not look at what it has, and its beats do not list."""
+        leases, holder.leases = holder.leases, {}
+        is_idle = real(holder, now)
+        holder.leases = leases
+        return is_idle
+
+    patch.setattr(HolderOf, "beat_idle", beat_idle)
+
+
 def _expired_handed_out(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(expiry, "is_expired", lambda batch, wall: False)
     patch.setattr(expiry, "EXPIRE_MAX", 1)
@@ -856,6 +878,8 @@ _PATCHES: dict[str, Callable[[pytest.MonkeyPatch], None]] = {
     "run that ends in any order": _run_ends_in_any_order,
     "run for a worker that takes none": _run_to_a_worker_that_takes_none,
     "task from the middle of a run tried again first": _later_of_a_run_goes_first,
+    "suspect that beats is not live again": _suspect_heard_without_a_turn,
+    "beat that lists nothing not held against leases": _beat_without_leases_that_it_has,
     "no token check": _no_token_check,
     "lease of a pull that anybody ends": _pulls_are_anybodys,
     "id of a completion not compared": _id_not_compared,

@@ -185,6 +185,20 @@ class Machine:
         tx.commit()
         return step.outbox
 
+    def note_beat(self, now: float, peer: Peer) -> bool:
+        """Notes a heartbeat that lists no lease, outside of a turn: returns whether it is of a worker of which it
+        changes nothing but when it was heard, so that it is to be answered by its number and the epoch. Else it is for
+        a turn, as any message.
+
+        Args:
+            now: monotonic; there is a turn in each half of the heartbeat interval nevertheless.
+            peer: its connection.
+        """
+        worker = self.books.peers.get(peer)
+        if worker is None or self._guard is not None or peer in self.books.guests:
+            return False
+        return worker.beat_idle(now)
+
     def forget_watchers(self, peers: Iterable[Peer]) -> None:
         """Forgets who watches events by connections that have ended. Workers and what was pulled are only suspect by
         that: their silence counts, or that something cannot be delivered.

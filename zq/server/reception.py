@@ -122,6 +122,7 @@ class Reception:
         self._head_bytes = CURVE_BYTES if socket.getsockopt(zmq.MECHANISM) == zmq.CURVE else 0
         self._turn = 0  # counts them
         self._unread: Received | None = None  # parts of this one, which is refused, are still to come
+        self._first: Received | None = None  # of the next turn: it was taken before
         self._held: dict[PeerConnection, None] = {}  # of which something waits here; who was served last is the last
         self._debts = Debt()  # of all who have one, together
         self._heard_at = 0.0  # when somebody who is not held back was heard last
@@ -177,6 +178,32 @@ class Reception:
         self._connections.piles.taken += count
         if self._held:
             yield from self._serve_held(outbox, ends_at)
+
+    # Outside of turns (`zq.server.beats`).
+
+    @property
+    def has_first(self) -> bool:
+        """Whether a message was put back, so that there is one whatever the socket says."""
+        return self._first is not None
+
+    def take(self, now: float) -> Received | None:
+        """Takes the next message, if one has come, for which there need be no turn; or else it is to be put back."""
+        return self._receive(now + TURN_SECONDS)
+
+    def put_back(self, one: Received) -> None:
+        """Leaves a message that was taken to the next turn, as the first of it."""
+        self._first = one
+
+    def is_free(self, one: Received) -> bool:
+        """Whether a message need not wait for anything that its connection has said, and is not one too many."""
+        connection = one.connection
+        return not connection.is_held and connection.messages.left > 0
+
+    def note_taken(self, one: Received, now: float) -> None:
+        """Counts a message that was handled outside of a turn."""
+        one.connection.messages.left -= 1
+        self._connections.piles.taken += 1
+        self._heard_at = now
 
     def _is_drained(self) -> bool:
         """Whether the socket has run dry, and nothing is left of a message that was not read to its end."""
@@ -288,6 +315,9 @@ class Reception:
 
     def _receive(self, ends_at: float) -> Received | None:
         """Takes the next message, if one has come whole and there is time to read it."""
+        if self._first is not None:
+            first, self._first = self._first, None
+            return first
         if self._unread is not None:
             return self._read_to_end(self._unread, ends_at)
         receive = self._receive_part

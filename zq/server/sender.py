@@ -72,3 +72,19 @@ class Sender:
         self.forget()
         self.send(((peer, message),))
         self._frames, self._frame_bytes = frames, size
+
+    def say_frame(self, peer: Peer, frame: bytes) -> bool:
+        """As `say`, of what is encoded; False when the connection does not take it."""
+        try:
+            self._send(peer, SEND_MORE)
+            self._send(frame, NOBLOCK)
+        except zmq.ZMQError as error:
+            if error.errno not in (errno.EAGAIN, errno.EHOSTUNREACH):
+                raise
+            return False
+        connection = self._connections.by_peer.get(peer)
+        if connection is not None:
+            connection.sent += len(frame)
+            if connection.sent > connection.look_at:
+                return self._connections.note_sent(connection)
+        return True

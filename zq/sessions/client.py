@@ -91,6 +91,7 @@ class ClientSession:
         name, secret: as given.
         make_id, make_number: return a new batch id, and the number of a new request; any thread may call them.
         streams, submits: of events that are followed, and what gathers; the link's thread only.
+        has_pulled: whether tasks were pulled, of which it may be told more than it asks.
         unassigned_errors: how many error messages named no request that is outstanding.
     """
 
@@ -110,6 +111,7 @@ class ClientSession:
         self._cancelled: deque[Span] = deque(maxlen=CANCELLED_MAX)
         self._notices = Notices(self.secret)
         self._is_older = False  # whether this coordinator knows neither withdraw nor confirm
+        self.has_pulled = False
         self._outbox: list[ToCoordinator] = []
         self._failure: Exception | None = None
         self._epoch: int | None = None
@@ -366,6 +368,7 @@ class ClientSession:
             request.receive_receipt(message)
 
     def _receive_tasks(self, now: float, message: Tasks) -> None:
+        self.has_pulled = True
         request = self._outstanding.get(message.request)
         if isinstance(request, PullRequest) and request.confirms:
             self._notices.arrived += [one.token for one in message.assignments]

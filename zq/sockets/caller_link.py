@@ -1,10 +1,10 @@
 """The link of a client that blocks: its callers use the socket themselves while nobody else needs it.
 
 What a `Link` does, with a *passage* (`zq.sockets.passage`) beside it. While somebody waits for anything, the link's
-thread drives the channel as that of every link does. When nothing is left to do it opens the passage, and sleeps: it
-looks for what comes by itself, until a caller has been there, and from then on for what it is told only, with a look at
-the socket when no caller came for a while. Where several threads call at once the passage stays closed: what they say
-then gathers, which is worth more.
+thread drives the channel as that of every link does. When nothing is left to do it opens the passage, and sleeps until
+it is told something. Only to a client that has pulled tasks does anything come that it did not ask for: there the
+thread sleeps at the socket until a caller has been there, and from then on looks at it when no caller came for a while.
+Where several threads call at once the passage stays closed: what they say then gathers, which is worth more.
 """
 
 from __future__ import annotations
@@ -20,8 +20,9 @@ from zq.keys.own import KeySource
 from zq.sessions.client import ClientSession
 from zq.sessions.exchanges import Exchange
 from zq.sessions.outcomes import Reply
+from zq.sockets.channel import HAS_FRAMES, READINESS
 from zq.sockets.link import POLL_MAX, Link
-from zq.sockets.passage import HAS_ONE_LOCK, READABLE, SOCKET_EVENTS, Passage
+from zq.sockets.passage import HAS_ONE_LOCK, Passage
 from zq.wire.namespaces import Namespace
 
 STRAYS_INTERVAL = 0.05
@@ -101,7 +102,7 @@ class CallerLink(Link):
         socket = self._channel.socket
         if socket is None or not (HAS_ONE_LOCK and self._channel.is_at_rest):
             super()._wait(until)
-        elif self._calls or time.monotonic() < self._crowded_until or int(socket.getsockopt(SOCKET_EVENTS)) & READABLE:
+        elif self._calls or time.monotonic() < self._crowded_until or int(socket.getsockopt(READINESS)) & HAS_FRAMES:
             super()._wait(min(until, self._crowded_until))
         else:
             self._rest(socket)
@@ -124,21 +125,21 @@ class CallerLink(Link):
         return bool(self._calls) or self._is_closing or self._passage.is_left
 
     def _sleep(self, due_at: float) -> None:
-        passage = self._passage
+        passage, may_be_told = self._passage, self._client.has_pulled
         entries = passage.entries
-        passage.is_watched = True
-        events = _poll(self._parked, due_at - time.monotonic())
+        passage.is_watched = may_be_told
+        events = _poll(self._parked if may_be_told else self._loose, due_at - time.monotonic())
         passage.is_watched = False
         while True:
             if self._wake.fileno() in events:
                 self._wake.clear()
-            if self._is_needed or self._channel.monitor in events or passage.entries == entries:
-                return
             now = time.monotonic()
-            if now >= due_at:
+            if self._is_needed or self._channel.monitor in events or now >= due_at:
+                return
+            if may_be_told and passage.entries == entries:
                 return
             entries = passage.entries
-            events = _poll(self._loose, min(due_at - now, STRAYS_INTERVAL))
+            events = _poll(self._loose, min(due_at - now, STRAYS_INTERVAL if may_be_told else POLL_MAX))
 
     def _take(self) -> None:
         if self._passage.take(self._pause):

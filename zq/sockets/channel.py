@@ -68,7 +68,7 @@ FLUSH_MAX = 0.5
 NOBLOCK = int(zmq.NOBLOCK)
 """As a plain number: pyzmq's enumeration costs more than a send."""
 
-READINESS, READABLE, ROOM = int(zmq.EVENTS), int(zmq.POLLIN), int(zmq.POLLOUT)
+READINESS, HAS_FRAMES, HAS_ROOM = int(zmq.EVENTS), int(zmq.POLLIN), int(zmq.POLLOUT)
 """As plain numbers, for the same reason."""
 
 
@@ -309,6 +309,10 @@ class Channel:
             self._drop_socket(linger=int(FLUSH_MAX * 1000))
             self._context.term()
 
+    def drop(self) -> None:
+        """Closes the sockets at once, with what was not sent; the context ends with the process."""
+        self._drop_socket(linger=0)
+
     def _take(self, now: float, frame: bytes) -> None:
         message: FromCoordinator | None
         try:
@@ -341,4 +345,4 @@ class Channel:
 
 def is_readable(socket: zmq.Socket[bytes]) -> bool:
     """Whether there are frames; if there are none, its descriptor tells when some come."""
-    return socket.getsockopt(READINESS) & READABLE != 0  # type: ignore[operator]  # this option is a number
+    return socket.getsockopt(READINESS) & HAS_FRAMES != 0  # type: ignore[operator]  # this option is a number

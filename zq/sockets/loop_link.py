@@ -32,7 +32,8 @@ from zq.processes.copies import watch as watch_copies
 from zq.processes.endpoints import is_looked_up, needs_ipv6
 from zq.processes.green import refuse_green_threads
 from zq.sessions.session import Session
-from zq.sockets.channel import READABLE, READINESS, ROOM, Channel, is_readable
+from zq.sockets.channel import HAS_FRAMES, HAS_ROOM, READINESS, Channel, is_readable
+from zq.sockets.departures import leave_at_exit
 from zq.sockets.entrance import Break, mechanism_at
 from zq.sockets.link import FORKED, POLL_MAX, Link, Successor, resolve_address
 from zq.sockets.watch import LoopWatch, has_readers
@@ -87,6 +88,7 @@ class EventLoopLink:
         self._is_over = False
         self._finished = threading.Event()
         watch_copies(self)
+        leave_at_exit(self)
 
     @property
     def is_over(self) -> bool:
@@ -153,6 +155,15 @@ class EventLoopLink:
         elif not loop.is_running() or not self._ask(loop):
             self._start_helper(partial(self._close_here, POLL_MAX))
         return True
+
+    def leave(self) -> None:
+        """See `zq.sockets.departures`."""
+        is_driven = self._link is not None or (self._loop is not None and self._loop.is_running())
+        if self._is_copy or is_driven or not self._lock.acquire(blocking=False):
+            return
+        self._refusal = self._refusal or "the program ends"
+        self._channel.drop()
+        self._lock.release()
 
     # Where it is driven.
 
@@ -266,9 +277,9 @@ class EventLoopLink:
                 raise
         finally:
             self._lock.release()
-        if self._is_over:
-            self._start_helper(self._finish)
-        elif self._calls and not self._is_due:
+            if self._is_over:
+                self._start_helper(self._finish)
+        if self._calls and not self._is_due:
             self._call_elsewhere(self._loop)
 
     def _drive(self) -> None:
@@ -305,7 +316,7 @@ class EventLoopLink:
             return False
         if not self._channel.backlog:
             return is_readable(socket)
-        return _number(socket, READINESS) & (READABLE | ROOM) != 0
+        return _number(socket, READINESS) & (HAS_FRAMES | HAS_ROOM) != 0
 
     def _connect(self, now: float) -> None:
         if is_looked_up(self.address):

@@ -36,15 +36,13 @@ from zq.errors import ClosedError, RemoteProtocolError
 from zq.processes.wake import Wake
 from zq.sessions.client import ClientSession
 from zq.sessions.exchanges import NO_ANSWER, NOT_YET, Exchange
-from zq.sockets.channel import NOBLOCK
+from zq.sockets.channel import HAS_FRAMES, NOBLOCK, READINESS
+from zq.sockets.link import FORKED
 from zq.wire.codec import decode_from_coordinator, encode
 from zq.wire.namespaces import Namespace
 
 CARRY_SECONDS = 0.05
 """Seconds for which a caller waits for its answer itself; then the link's thread does, which sends pings meanwhile."""
-
-SOCKET_EVENTS, READABLE = int(zmq.EVENTS), int(zmq.POLLIN)
-"""As plain numbers: pyzmq's enumerations cost more than what is asked with them."""
 
 BETWEEN_LOOKS = 0.005
 """Seconds after which a thread that waits for the passage looks again, should nobody have told it."""
@@ -141,7 +139,7 @@ class Passage:
         while True:
             if self._holder is not exchange:
                 return True
-            if not int(socket.getsockopt(SOCKET_EVENTS)) & READABLE and not self._sleep(exchange, poll, stop_at):
+            if not int(socket.getsockopt(READINESS)) & HAS_FRAMES and not self._sleep(exchange, poll, stop_at):
                 return True
             if self._holder is not exchange:
                 return True
@@ -160,7 +158,7 @@ class Passage:
             return False
         events = poll.poll(timeout)
         if os.getpid() != self._pid:
-            raise ClosedError("this connection belongs to the parent process; make a new client after a fork")
+            raise ClosedError(FORKED)
         return bool(events) and all(found != self._bell.fileno() for found, _ in events)
 
     def _end(self, exchange: Exchange, frame: bytes) -> bool:

@@ -24,12 +24,9 @@ import zmq
 
 from zq.keys.own import KeySource
 from zq.sessions.session import Session
-from zq.sockets.channel import BACKLOG_FRAMES_MAX
+from zq.sockets.channel import BACKLOG_FRAMES_MAX, HAS_FRAMES, HAS_ROOM, READINESS
 from zq.sockets.link import POLL_MAX, Link
 from zq.wire.namespaces import Namespace
-
-SOCKET_EVENTS, HAS_FRAMES, HAS_ROOM = int(zmq.EVENTS), int(zmq.POLLIN), int(zmq.POLLOUT)
-"""As plain numbers: pyzmq's enumerations cost more than what is asked with them."""
 
 FEW = 4
 """Frames that are taken one by one: a look for another costs less than to find in vain that there is none."""
@@ -180,7 +177,7 @@ class SharedLink(Link):
 
 
 def _events_of(socket: zmq.Socket[bytes]) -> int:
-    found = socket.getsockopt(SOCKET_EVENTS)
+    found = socket.getsockopt(READINESS)
     assert isinstance(found, int)
     return found
 

@@ -89,6 +89,13 @@ class HolderOf(Generic[L]):
             return 1
         return self.credit // (RUN_PART * self.concurrency) or 1
 
+    def beat_idle(self, now: float) -> bool:
+        """Notes a heartbeat that lists no lease, if it changes nothing else; returns whether that is so."""
+        if self.leases or self.is_resting or self.life is not Life.LIVE:
+            return False
+        self.heard_at = self.beat_at = now
+        return True
+
     def room_for(self, most: int) -> int:
         """Returns how many of so many tasks it may get, and its peer with it."""
         most = min(most, self.free)
