@@ -24,7 +24,7 @@ ROOMS: dict[str, str] = {
     "zq.core": "zq.task zq.wire zq.errors",
     "zq.monitor": "zq.wire",
     "zq.keys": "zq.core zq.processes zq.errors",
-    "zq.sessions": "zq.wire zq.errors",
+    "zq.sessions": "zq.wire zq.task zq.errors",
     "zq.processes": "",
     "zq.sockets": "zq.sessions zq.keys zq.processes zq.wire zq.errors",
     "zq.store": "zq.core.storage zq.core.tables zq.processes zq.errors",

@@ -18,20 +18,10 @@ from typing import Any, Generic, TypeAlias, TypeVar
 
 from zq.client.driving import Ask, AsyncDriver, Call, Connection, Driver, Medium, understood
 from zq.client.flow import FLOW_WINDOW_BATCHES, FLOW_WINDOW_BYTES, Entry, Flow, finish, note_accepted
-from zq.errors import (
-    BusyError,
-    ClosedError,
-    InvalidTaskError,
-    TaskCancelledError,
-    TaskError,
-    TaskExpiredError,
-    TaskFailedError,
-    TaskUnknownError,
-    TimedOutError,
-    UnreachableError,
-)
+from zq.errors import BusyError, ClosedError, InvalidTaskError, TimedOutError, UnreachableError
 from zq.keys.own import KeySource
 from zq.sessions.client import ClientSession
+from zq.sessions.ends import result_of
 from zq.sessions.exchanges import AskExchange, Exchange, SubmitExchange, WatchExchange
 from zq.sessions.ids import PREFIX_LENGTH, make_prefix
 from zq.sessions.outcomes import ALL_TASKS, FOREVER, BatchOutcome, Reply
@@ -423,31 +413,6 @@ class Calls:
         failed = Failed(assignment.token, assignment.id, index, str(error), None, True)
         proof = proof_of(self.session.secret, assignment.token)
         self.post(self.session.settle, now, Settling(failed, now + self.timeout, _Nobody(), proof))
-
-
-def result_of(outcome: BatchOutcome, index: int, ended: Ended) -> Any:
-    """Returns the result of a task, or raises how else it ended."""
-    if ended.outcome == "done":
-        return decode_payload(payload_at(ended.ends, ended.blob, index - ended.lo)) if ended.ends else None
-    if ended.outcome in ("dead", "unknown"):
-        outcome.forget(index)  # a dead letter may be brought back, an id may come to be known
-    raise error_of(outcome, index, ended)
-
-
-def error_of(outcome: BatchOutcome, index: int, ended: Ended) -> TaskError:
-    """Returns how else than done a task ended, as what is raised."""
-    id = task_id(outcome.id, outcome.size, index)
-    reason = f"not stored: a duplicate of task {ended.reason}" if ended.outcome == "duplicate" else ended.reason
-    return _END_ERRORS[ended.outcome](id, reason or ended.outcome)
-
-
-_END_ERRORS: dict[str, type[TaskError]] = {
-    "dead": TaskFailedError,
-    "cancelled": TaskCancelledError,
-    "expired": TaskExpiredError,
-    "duplicate": TaskCancelledError,
-    "unknown": TaskUnknownError,
-}
 
 
 class Face(Generic[D]):

@@ -6,9 +6,10 @@ from bisect import bisect_right
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, Concatenate, Generic, ParamSpec, TypeVar, overload
 
-from zq.client.calls import Calls, D, Face, result_of
+from zq.client.calls import Calls, D, Face
 from zq.client.driving import AsyncDriver, Driver
 from zq.client.flow import Entry
+from zq.sessions.ends import result_of
 from zq.sessions.outcomes import BatchOutcome
 from zq.submit_options import check_id
 from zq.task import task_id

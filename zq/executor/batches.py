@@ -12,7 +12,7 @@ import threading
 from collections.abc import Callable, Iterator
 from typing import Any, Protocol
 
-from zq.client.calls import error_of
+from zq.sessions.ends import error_of
 from zq.sessions.outcomes import BatchOutcome
 from zq.task import task_id
 from zq.wire.batch import iterate_payloads
