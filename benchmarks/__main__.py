@@ -21,6 +21,7 @@ import floor
 import given_up
 import keyed
 import latency
+import peers
 import report
 import slowing
 import watched
@@ -59,6 +60,7 @@ WORKLOADS: dict[str, Workload] = {
 LONG_WORKLOADS: dict[str, Workload] = {
     "attacked": attacked.attacked,
     "keyed": keyed.keyed,
+    "peers": peers.peers,
     "backlog-10m": partial(crowds.backlog, usual=10_000_000),
     "growth": batched.growth,
     "churn": latency.churn,

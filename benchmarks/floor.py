@@ -4,6 +4,7 @@ is printed as a ratio to these.
 
 from __future__ import annotations
 
+import os
 import tempfile
 import threading
 import time
@@ -21,6 +22,9 @@ COMMIT_RECORDS = (1, 10, 100, 1000)
 
 FRAME_BYTES = (200, 20_000)
 
+FLUSHED_BYTES = 1 << 20
+"""Of the file in which records are flushed one by one."""
+
 
 def measure(payload: Any, seconds: float) -> dict[str, float]:
     """Returns the floor; rates are per second, latencies in seconds.
@@ -34,6 +38,7 @@ def measure(payload: Any, seconds: float) -> dict[str, float]:
         figures[f"commit of {records} records, p50 s"] = measure_commits(records, seconds)
     for size in FRAME_BYTES:
         figures[f"ZeroMQ one way, {size} bytes, frames/s"] = measure_one_way(size, seconds)
+    figures["flush of a file that is there, p50 s"] = measure_flush(seconds)
     figures["ZeroMQ round trip, p50 s"] = measure_round_trip(seconds)
     figures["msgpack both ways and a call, tasks/s"] = measure_tasks(payload, seconds)
     return figures
@@ -53,6 +58,25 @@ def measure_commits(records: int, seconds: float) -> float:
                     number += 1
                     txn.put(number.to_bytes(8, "big"), value)
             taken.append(time.perf_counter() - started)
+    return median(taken)
+
+
+def measure_flush(seconds: float) -> float:
+    """Returns the median seconds of writing 600 bytes into a file that has its size and its blocks, and flushing it."""
+    taken: list[float] = []
+    record = b"x" * 600
+    with tempfile.NamedTemporaryFile(prefix="zq-floor-") as file:
+        file.write(b"\0" * FLUSHED_BYTES)
+        file.flush()
+        os.fsync(file.fileno())
+        place = 0
+        until = time.perf_counter() + seconds
+        while time.perf_counter() < until or len(taken) < 20:
+            started = time.perf_counter()
+            os.pwrite(file.fileno(), record, place)
+            os.fdatasync(file.fileno())
+            taken.append(time.perf_counter() - started)
+            place = (place + len(record)) % (FLUSHED_BYTES - len(record))
     return median(taken)
 
 

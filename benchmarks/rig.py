@@ -270,6 +270,7 @@ def _fields_of(path: str) -> dict[str, list[str]]:
     return {name: rest.split() for name, _, rest in rows if rest.split()}
 
 
-def spawn(command: list[str]) -> Process:
+def spawn(command: list[str], **options: Any) -> Process:
+    """Starts a process; the options are those of `subprocess.Popen`."""
     log = tempfile.TemporaryFile()  # noqa: SIM115 - closed with the process; a pipe that nobody reads would fill up
-    return Process(subprocess.Popen(command, stdout=log, stderr=log), log)
+    return Process(subprocess.Popen(command, stdout=log, stderr=log, **options), log)

@@ -33,6 +33,7 @@ SETTINGS = {
     "assign": ("least-loaded|hash", "least-loaded"),
     "map-mib": ("MiB", "65536"),
     "disk-free-mib": ("MiB", "256"),
+    "journal": ("on|off", "on"),
     "queues-max": ("Queues", "200000"),
     "bindings-max": ("Bindings", "100000"),
     "schedules-max": ("Schedules", "100000"),

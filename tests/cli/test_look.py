@@ -208,11 +208,12 @@ def test_screen_of_the_status_has_groups_and_limits_only_when_asked(coordinator:
     everything = status_lines(status, queues, [], 80, with_all=True)
 
     assert lines[0].startswith(f"zq {zq.__version__}, up ")
-    assert [line.split()[0] for line in lines if line][1:7] == [
+    assert [line.split()[0] for line in lines if line][1:8] == [
         "waits",
         "runs",
         "ended",
         "store",
+        "journal",
         "memory",
         "connections",
     ]

@@ -4,6 +4,7 @@ folders.
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 import signal
@@ -309,13 +310,24 @@ def _remove_the_data(path: Path) -> None:
     (path / "data.mdb").unlink()
 
 
+def _remove_the_journal(path: Path) -> None:
+    (path / "journal").unlink()
+
+
+def _replace_the_journal(path: Path) -> None:
+    shutil.copy(path / "journal", path / "copy")
+    (path / "copy").rename(path / "journal")
+
+
 def _replace(path: Path) -> None:
     shutil.copytree(path, path.with_name("copy"))
     shutil.rmtree(path)
     path.with_name("copy").rename(path)
 
 
-@pytest.mark.parametrize("lose", [_remove, _rename, _remove_the_data, _replace])
+@pytest.mark.parametrize(
+    "lose", [_remove, _rename, _remove_the_data, _replace, _remove_the_journal, _replace_the_journal]
+)
 def test_no_receipt_is_given_for_what_a_start_would_not_find(
     tmp_path: Path, lose: Callable[[Path], None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -330,8 +342,28 @@ def test_no_receipt_is_given_for_what_a_start_would_not_find(
         with pytest.raises(zq.TimedOutError):
             client.submit("q", 3)
 
-    with pytest.raises(zq.StoreError, match="the directory was removed, moved or replaced while it was in use"):
+    with pytest.raises(zq.StoreError, match="was removed, moved or replaced while it was in use"):
         coordinator.close()
+
+
+def test_no_receipt_is_given_for_what_could_not_be_flushed_and_it_ends(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(_: int) -> None:
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    coordinator = zq.Coordinator(tmp_path / "s.zq").open()
+    with zq.Client(coordinator.address, timeout=2.0) as client:
+        client.submit("q", 1, id="flushed")
+        with monkeypatch.context() as broken:
+            broken.setattr(os, "fdatasync" if hasattr(os, "fdatasync") else "fsync", fail)
+            with pytest.raises(zq.TimedOutError):
+                client.submit("q", 2)
+
+    with pytest.raises(zq.StoreError, match=r"cannot flush .*/journal: Input/output error; whether it is on disk"):
+        coordinator.close()
+    with zq.Coordinator(tmp_path / "s.zq") as again, zq.Client(again.address) as client:
+        assert client.status("flushed").state == "waiting"
 
 
 def test_an_idle_coordinator_notices_that_its_directory_is_gone(tmp_path: Path) -> None:

@@ -66,26 +66,31 @@ class Customers:
 
 
 @pytest.mark.timeout(240)
-def test_kill_9_of_the_coordinator_loses_and_doubles_nothing(kitchen: Kitchen) -> None:
+@pytest.mark.parametrize(
+    ("modes", "cycles"), [(("on",), CYCLES), (("off", "on"), 10)], ids=["with a journal", "taking it up and leaving it"]
+)
+def test_kill_9_of_the_coordinator_loses_and_doubles_nothing(
+    kitchen: Kitchen, modes: tuple[str, ...], cycles: int
+) -> None:
     seed = random.randrange(1 << 32)
     rng = random.Random(seed)
     print(f"seed {seed}")
-    coordinator = kitchen.start_coordinator()
+    coordinator = kitchen.start_coordinator("--journal", modes[-1])
     workers = [kitchen.start_worker(f"shop-{i}") for i in range(2)]
     with Customers(kitchen, 0.001) as customers:
-        for _ in range(CYCLES):
+        for cycle in range(cycles):
             count = len(customers.receipts)
             # It is called at once.
             wait_until(lambda: len(customers.receipts) > count, "a receipt after a restart")  # noqa: B023
             time.sleep(rng.uniform(0.0, 0.3))
             kill(coordinator)
-            coordinator = kitchen.start_coordinator()
+            coordinator = kitchen.start_coordinator("--journal", modes[cycle % len(modes)])
         customers.stop()
         accepted = customers.results()
         verdict = check_ledger(kitchen, accepted, customers.client.query("status"))
 
     print(verdict)
-    assert verdict["accepted"] > CYCLES
+    assert verdict["accepted"] > cycles
     assert all(worker.poll() is None for worker in workers)
 
 
@@ -158,20 +163,21 @@ def _end(*processes: subprocess.Popen[bytes]) -> None:
 
 
 @pytest.mark.timeout(240)
-def test_a_chord_fires_once_after_kill_9_of_the_coordinator_between_its_parts(kitchen: Kitchen) -> None:
+@pytest.mark.parametrize("journal", ["on", "off"])
+def test_a_chord_fires_once_after_kill_9_of_the_coordinator_between_its_parts(kitchen: Kitchen, journal: str) -> None:
     parts = 5
-    coordinator = kitchen.start_coordinator()
+    coordinator = kitchen.start_coordinator("--journal", journal)
     with kitchen.client() as client:
         groups = [client.group(range(parts), queue="part", callback="chord") for _ in range(3)]
         for _ in range(parts):
             for task in client.pull("part", max_tasks=len(groups), wait=PATIENCE, lease=600.0):
                 task.done(task.payload)
             kill(coordinator)
-            coordinator = kitchen.start_coordinator()
+            coordinator = kitchen.start_coordinator("--journal", journal)
         fired = client.pull("chord", max_tasks=10, wait=PATIENCE)
         client.settle([(task, task.payload) for task in fired])
         kill(coordinator)
-        kitchen.start_coordinator()
+        kitchen.start_coordinator("--journal", journal)
 
         assert sorted(task.id for task in fired) == sorted(group.id for group in groups)
         assert [group.result(PATIENCE) for group in groups] == [list(range(parts))] * len(groups)

@@ -3,7 +3,8 @@
 from typing import Any
 
 from zq.errors import RemoteProtocolError, WorkerFencedError
-from zq.sessions.worker import NAME_PATIENCE, NAME_RETRY, STARTED_AFTER, WELCOME_PATIENCE, WorkerSession
+from zq.sessions.started import STARTED_AFTER
+from zq.sessions.worker import NAME_PATIENCE, NAME_RETRY, WELCOME_PATIENCE, WorkerSession
 from zq.wire.codec import decode_for_coordinator, encode
 from zq.wire.limits import TEXT_CHARS_MAX
 from zq.wire.messages import (
@@ -27,6 +28,7 @@ from zq.wire.messages import (
     Started,
     Welcome,
 )
+from zq.wire.steering import About
 
 WELCOME = Welcome(1, 1.0, 3.0, 15.0, ())
 
@@ -344,6 +346,31 @@ def test_refusal_of_what_it_said_ends_the_worker_in_words() -> None:
 
     assert isinstance(stage.session.failure, RemoteProtocolError)
     assert "expected credit" in str(stage.session.failure)
+
+
+def test_coordinator_that_knows_nothing_of_runs_hears_about_without_them() -> None:
+    stage = Stage()
+    about = About("oven", 7, 0, 1, False, None, takes_runs=True)
+    stage.session.tell(about)
+
+    assert stage.connect()[0] == about
+    assert stage.hear(0.1, Error(None, "malformed", "expected 6 fields")) == [about._replace(takes_runs=False)]
+    assert stage.session.failure is None
+    assert stage.connect(1.0)[0] == about
+    assert decode_for_coordinator(encode(about)) == about
+    assert len(encode(about)) == len(encode(about._replace(takes_runs=False))) + 1
+
+
+def test_failure_of_an_ordered_task_takes_what_is_behind_it_out_of_hand() -> None:
+    stage = Stage()
+    stage.connect()
+    assignment = assign(5, 4).assignments[0]._replace(options=DEFAULT_OPTIONS._replace(key="k", ordered=True))
+    stage.hear(0.1, Assign((assignment,)))
+    stage.session.finish([done(5)], [Failed(5, "b", 1, "burnt", None, False)], 2)
+
+    assert sorted(stage.session.unsettled_spans()) == [(5, 0, 1), (5, 1, 4)]
+    stage.hear(0.2, Settled(1, ()))
+    assert stage.session.hands == {}
 
 
 def test_progress_is_said_while_it_is_welcome() -> None:

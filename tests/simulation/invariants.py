@@ -91,12 +91,12 @@ def _check_guests(books: Books) -> None:
 
 
 def _check_queue(books: Books, queue: Queue, now: float) -> None:
-    """At most one ordered task of a key is leased, and nobody is idle while there is something that may be leased."""
+    """At most one run of ordered tasks of a key is leased; nobody is idle while there is something that may be."""
     ordered: dict[str | None, int] = {}
     for lease in books.leases.values():
         if lease.batch.queue is queue and lease.batch.options.ordered:
             key = lease.batch.options.key
-            ordered[key] = ordered.get(key, 0) + lease.mask.bit_count()
+            ordered[key] = ordered.get(key, 0) + 1
     if any(count > 1 for count in ordered.values()):
         raise Violation(f"ordered tasks of queue {queue.name} are leased at once: {ordered}")
     if queue.total_waiting and queue.workers and queue not in books.unserved:

@@ -1,8 +1,9 @@
 """The simulated coordinator process, and one run of everything under one seed.
 
 The process turns as the real shell does: it drains, lets the coordinator take its turn, and sends. It can crash at
-every point of that: after each message, before the commit, and between the commit and the sending. What was not
-committed is lost then.
+every point of that: after each message, before the commit, at each point of it, and between the commit and the sending;
+and while it starts, rests and stops. What was not committed is lost then. A turn may also fail by a fault of the
+program, upon which the books are read again.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from functools import partial
 from typing import Any
 
 from tests.simulation.deadlines import Clocks, check_deadlines
+from tests.simulation.disk import Crash, Disk, FlushError
 from tests.simulation.fates import check_expiry, check_fates, check_hand_out, check_schedules, check_unique
 from tests.simulation.glutton import GLUTTON, LIMITS, Glutton, check_accounts
 from tests.simulation.hands import HandCheck
@@ -37,15 +39,28 @@ from zq.core.insight.queries import answer
 from zq.core.options import CoordinatorOptions
 from zq.core.state.batch import bits
 from zq.core.state.books import EPOCH_SHIFT, Books
+from zq.core.state.holder import Life
 from zq.core.state.leases import Holder
 from zq.core.state.step import Step
-from zq.core.storage import StoreInfo, Transaction
-from zq.core.tables import GROUPS, PENDING, SCHEDULES, TABLES, schedule_bounds, unpack
+from zq.core.storage import Store
+from zq.core.tables import GROUPS, SCHEDULES, schedule_bounds, unpack
 from zq.core.tasks.groups import OPEN, read_row
 from zq.core.tasks.schedules import FIRE_MAX, ScheduleRow
-from zq.store.memory import MemoryStore
 from zq.task import task_id
-from zq.wire.messages import Assign, Assignment, Goodbye, Hello, Options, Receipt, Submit, Tasks
+from zq.wire.messages import (
+    Assign,
+    Assignment,
+    Beat,
+    Done,
+    Goodbye,
+    Heartbeat,
+    Hello,
+    Options,
+    Receipt,
+    Settle,
+    Submit,
+    Tasks,
+)
 from zq.wire.retry import RetryPolicy
 
 TURN_SECONDS = 0.1
@@ -56,8 +71,8 @@ FULL_CHECK_EVERY = 8
 """Turns between two checks of the whole store against the books; grants and counts are checked in each."""
 
 
-class Crash(Exception):
-    """The process ends here."""
+class ProgramFaultError(LookupError):
+    """A mistake of this program, in the midst of a turn."""
 
 
 class Cook(Machine):
@@ -75,11 +90,10 @@ class Cook(Machine):
 class Kitchen:
     """The coordinator's process."""
 
-    def __init__(self, world: World, ledger: Ledger, store: MemoryStore) -> None:
+    def __init__(self, world: World, ledger: Ledger, disk: Disk) -> None:
         self.world = world
         self.ledger = ledger
-        self.store = store
-        self.disk = Disk(store)
+        self.disk = disk
         self.options = CoordinatorOptions(
             suspect_after=3.0, gone_after=6.0, max_attempts=3, keep_seconds=1e6,
             retry=RetryPolicy.full_jitter(0.5, largest=2.0), queue_tasks_max=world.rng.choice((30, 1000)), peer_limits=LIMITS, assign=world.rng.choice(("least-loaded", "hash")),
@@ -91,6 +105,9 @@ class Kitchen:
         self.workers_before: dict[str, Holder] = {}
         self.leases_before = 0  # the number of the last one
         self.turns = 0
+        self.before_step: tuple[dict[tuple[str, str], list[str]], dict[str, None]]  # lines and stored batches
+        self.is_in_doubt = False  # whether the last step has happened
+        self.doubted: list[Any] = []  # what was received in it, and nobody has looked what became of it
         self.fired: dict[str, int] = {}  # how often each schedule has fired
         self.ticked_wall = 0.0  # at the last tick
         self.latest_wall = 0.0  # that the machine has seen
@@ -111,20 +128,45 @@ class Kitchen:
         world.deliver_to_coordinator = self.deliver
         self.boot()
 
+    @property
+    def store(self) -> Store:
+        return self.disk.store
+
     def boot(self) -> None:
-        """Starts the process on what the store has."""
+        """Starts the process on what the disk has."""
+        self.inbox.clear()
+        try:
+            self.disk.open()
+            self.dispel_doubt()
+            self.read_books()
+        except (Crash, FlushError):
+            self.crash()
+
+    def dispel_doubt(self) -> None:
+        """Takes the last step for one that has happened, or has not, when the process ended in its commit."""
+        if not self.is_in_doubt:
+            return
+        self.is_in_doubt = False
+        if self.disk.has_lost_turn:
+            self.ledger.lines, self.ledger.stored = self.before_step
+        else:
+            self.doubted = [message for _, message in self.received]
+            self.shares.note_accepted(self.step.outbox)
+
+    def read_books(self) -> None:
         self.machine = Cook(self)
+        self.disk.mark()
         self.measured.watch(self.machine.books)
         self.booted_at = self.turned_at = self.world.now
-        self.inbox.clear()
         self.unreachable = []
         self.eye = Eye()
-        self.glutton = Glutton(self.store)
+        self.glutton = Glutton(self.disk.tables)
         self.steered = Steered(self.world)
 
     def crash(self) -> None:
         """Ends the process: memory, unsent messages and connections are gone. It is started again after a while."""
         self.machine = None
+        self.disk.crash()
         for connection in list(self.world.connections.values()):
             self.world.close(connection)
         self.world.after(self.world.rng.choice((0.1, 1.0, 8.0)), self.boot)
@@ -138,8 +180,12 @@ class Kitchen:
         machine = self.machine
         if machine is None or self.world.strikes("stall"):
             return
+        if self.disk.may(self.disk.stops):
+            self.stop()
+            return
         self.turns += 1
         self.received, self.inbox = self.inbox, []
+        self.answer_beats(machine)
         self.workers_before = dict(machine.books.workers)
         self.leases_before = machine.books.lease_number
         self.undelivered = self.find_undelivered(machine.books)
@@ -148,18 +194,66 @@ class Kitchen:
             outbox = machine.turn(self.world.clocks(), self.messages(machine.books), self.unreachable)
             self.turned_at, self.unreachable = self.world.now, []
             check_names(machine.books, named, fenced_before)
-            received = [message for _, message in self.received]
+            received = [*self.doubted, *(message for _, message in self.received)]
+            self.doubted = []
             self.limits.check(machine.books, self.step, received)
             self.shares.check(machine.books, self.step, received)
+            self.disk.mark()
             self.may_crash()
-        except Crash:
+        except (Crash, FlushError):
+            self.is_in_doubt = self.disk.is_in_doubt
             self.crash()
+            return
+        except ProgramFaultError:
+            self.recover()
             return
         if not self.acknowledges_early:
             self.send(outbox)
         self.check_deadlines()
         if self.turns % FULL_CHECK_EVERY == 0:
             self.check()
+        self.rest()
+
+    def recover(self) -> None:
+        """Goes on after a turn that has failed, as the shell does: with books that are read again."""
+        self.world.note("fault")
+        self.disk.check_aborted()
+        self.inbox = self.received + self.inbox
+        try:
+            self.read_books()
+        except (Crash, FlushError):
+            self.crash()
+
+    def rest(self) -> None:
+        """Lets the store do what nobody waits for."""
+        try:
+            self.disk.rest(self.world.now)
+        except (Crash, FlushError):
+            self.crash()
+
+    def stop(self) -> None:
+        """Ends the process in order."""
+        self.world.note("stop")
+        try:
+            self.disk.close()
+        except Crash:
+            pass
+        self.crash()
+
+    def answer_beats(self, machine: Machine) -> None:
+        """Takes beats that need no turn, as the shell does up to the first message that does."""
+        while self.received and isinstance(beat := self.received[0][1], Heartbeat) and not beat.held:
+            connection = self.received[0][0]
+            if not connection.is_open or not machine.note_beat(self.world.now, connection.peer):
+                break
+            worker = machine.books.peers[connection.peer]
+            if worker.leases or worker.life is not Life.LIVE:
+                raise Violation(
+                    f"a beat of {worker.name} needs a turn: it is {worker.life}, with {len(worker.leases)} leases"
+                )
+            self.heard[connection.peer] = self.world.now
+            self.send([(connection.peer, Beat(beat.number, machine.books.epoch, ()))])
+            del self.received[0]
 
     def find_undelivered(self, books: Books) -> list[int]:
         """Returns the tokens of what was granted to workers in the last step, and could not be sent."""
@@ -195,7 +289,7 @@ class Kitchen:
         self.steered.check(books, step)
         self.ticked_wall = step.wall
         self.latest_wall = max(self.latest_wall, step.wall)
-        lines, stored = {key: list(line) for key, line in self.ledger.lines.items()}, dict(self.ledger.stored)
+        self.before_step = {key: list(line) for key, line in self.ledger.lines.items()}, dict(self.ledger.stored)
         self.note_order(step, self.received)
         self.check_hand_outs(self.leases_before, step)
         check_grants(books, self.world.now)
@@ -210,8 +304,11 @@ class Kitchen:
             self.send(step.outbox)
         try:
             self.may_crash()
-        except Crash:
-            self.ledger.lines, self.ledger.stored = lines, stored
+            if self.disk.may(self.disk.fails_in_turns):
+                self.disk.note_before()
+                raise ProgramFaultError("a mistake of this program, when its turn is all but over")
+        except (Crash, ProgramFaultError):
+            self.ledger.lines, self.ledger.stored = self.before_step
             raise
 
     def note_order(self, step: Step, inbox: list[tuple[Connection, Any]]) -> None:
@@ -233,11 +330,27 @@ class Kitchen:
         for lease in books.leases.values():
             of, options = lease.batch, lease.batch.options
             if options.ordered and options.key is not None and lease.granted_at == step.now:
-                for i in bits(lease.mask):
-                    id = of.task_id(i + of.first)
-                    queue = of.queue.name
-                    is_gone = partial(self.is_gone, step, queue)
-                    self.ledger.start_in_order(queue, options.key, id, is_gone)
+                most = 1 if of.is_solo else lease.holder.run_max
+                if lease.mask.bit_count() > most and lease.token > books.epoch << EPOCH_SHIFT | self.leases_before:
+                    raise Violation(f"a run of {of.own_id} is leased to {lease.holder.name}, which takes none")
+                ids = [of.task_id(i + of.first) for i in bits(lease.mask)]
+                queue = of.queue.name
+                self.ledger.start_in_order(queue, options.key, ids, partial(self.is_gone, step, queue))
+        for done in [one for _, message in inbox if isinstance(message, Settle) for one in message.done]:
+            self.check_order_of_ends(step, done)
+
+    def check_order_of_ends(self, step: Step, done: Done) -> None:
+        """Checks that what was done is not before another of its key that has not ended."""
+        for (queue, key), line in self.ledger.lines.items():
+            for at, id in enumerate(line):
+                if id.partition("#")[0] == done.id and self.state_of(step, id) == "done":
+                    before = [one for one in line[:at] if not self.is_gone(step, queue, one)]
+                    if before:
+                        raise Violation(f"{id} of key {key} was done before {before} had ended")
+
+    def state_of(self, step: Step, id: str) -> str:
+        assert self.machine is not None
+        return str(answer(self.machine.books, step, "task", {"id": id})["state"])
 
     def forget_moved(self, step: Step) -> None:
         """Takes what is moved away out of its line: if it comes back, others may have the turn."""
@@ -269,10 +382,12 @@ class Kitchen:
         self.order.check(books, step, granted)
 
     def has_schedules(self) -> bool:
+        if self.machine is None:
+            return True
         tx = self.store.begin()
         found = any(True for _ in tx.scan(SCHEDULES))
         tx.abort()
-        return found or self.machine is None
+        return found
 
     def check_fired(self, tx: Any) -> None:
         """Checks that a schedule fires no more often in a step than it should."""
@@ -365,49 +480,6 @@ class Kitchen:
             self.ledger.grant(task_id(assignment.id, assignment.size, assignment.lo + i), assignment.token)
 
 
-class Disk:
-    """The store as the coordinator has it; with a planted fault, some of a transaction happens whether or not it is
-    committed.
-    """
-
-    def __init__(self, store: MemoryStore) -> None:
-        self._store = store
-        self.deletes_early = False  # planted fault
-
-    def begin(self) -> Transaction:
-        return EagerDeletes(self._store) if self.deletes_early else self._store.begin()
-
-    def info(self) -> StoreInfo:
-        return self._store.info()
-
-    def close(self) -> None:
-        self._store.close()
-
-
-class EagerDeletes:
-    """A planted fault: a transaction whose deletes from pending stay, even if it does not commit."""
-
-    def __init__(self, store: MemoryStore) -> None:
-        self._store = store
-        self._tx = store.begin()
-        self._deleted: list[bytes] = []
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._tx, name)
-
-    def delete(self, table: str, key: bytes) -> bool:
-        if table == PENDING:
-            self._deleted.append(key)
-        return self._tx.delete(table, key)
-
-    def abort(self) -> None:
-        self._tx.abort()
-        tx = self._store.begin()
-        for key in self._deleted:
-            tx.delete(PENDING, key)
-        tx.commit()
-
-
 @dataclass
 class Report:
     """What one run did."""
@@ -430,7 +502,7 @@ def run(seed: int, *, orders: int = 6, plant: str | None = None) -> Report:
     world = World(seed)
     ledger = Ledger()
     ledger.has_replays = world.has_replays
-    kitchen = Kitchen(world, ledger, MemoryStore(TABLES))
+    kitchen = Kitchen(world, ledger, Disk(world, seed))
     customers = [Customer(world, ledger, name) for name in ("ann", "bob")]
     queues = ("pizza", "pasta", "boxes", *QUEUES, JOINED, COMPLAINTS)
     workers: list[Worker | SessionWorker] = [Worker(world, ledger, f"shop-{i}", queues) for i in range(2)]

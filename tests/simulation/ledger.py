@@ -61,14 +61,15 @@ class Ledger:
         line = self.lines.setdefault((queue, key), [])
         line += [id for id in ids if id not in line]
 
-    def start_in_order(self, queue: str, key: str, id: str, has_ended: Callable[[str], bool]) -> None:
-        """An ordered task was leased: all before it must have ended."""
+    def start_in_order(self, queue: str, key: str, ids: list[str], has_ended: Callable[[str], bool]) -> None:
+        """A run of ordered tasks was leased: all before each of them must have ended, or be before it in the run."""
         line = self.lines.get((queue, key), [])
-        while line and line[0] != id and has_ended(line[0]):
+        while line and line[0] not in ids and has_ended(line[0]):
             del line[0]
-        before = line[: line.index(id)] if id in line else []
-        if any(not has_ended(one) for one in before):
-            raise Violation(f"{id} of key {key} was leased before {before} had ended")
+        for at, id in enumerate(ids):
+            before = line[: line.index(id)] if id in line else []
+            if any(one not in ids[:at] and not has_ended(one) for one in before):
+                raise Violation(f"{id} of key {key} was leased before {before} had ended")
 
     def note_duplicate(self, id: str, original: str) -> None:
         """A customer was told that its task was not stored, because another one has its unique key."""

@@ -54,6 +54,7 @@ from zq.wire.messages import (
 )
 from zq.wire.proofs import proof_of
 from zq.wire.retry import RetryPolicy
+from zq.wire.steering import About
 from zq.wire.unique import Unique
 
 POLICIES: tuple[dict[str, Any], ...] = (
@@ -152,6 +153,9 @@ class Customer:
         )
         if options.key is not None and rng.random() < 0.5 and not self.world.has_replays:
             options = options._replace(ordered=True)
+        if self.world.has_runs:
+            size = rng.choice((1, 3, 8, 8))
+            options = options._replace(ordered=True, key=rng.choice("abc"), ttl=None)
         if size == 1 and rng.random() < 0.3:
             unique = Unique(
                 rng.choice("xy"), rng.choice(("ended", "ended", "started")), rng.choice(("keep", "replace"))
@@ -469,7 +473,8 @@ class Worker:
         self.name = name
         self.queues = queues
         self.concurrency = world.rng.choice((1, 2))
-        self.credit = world.rng.choice((1, 3, 8))
+        self.credit = 24 if world.has_runs else world.rng.choice((1, 3, 8))
+        self.takes_runs = self.credit > 3
         self.life = 0
         self.forwarded = 0
         self.start()
@@ -486,6 +491,7 @@ class Worker:
         self.assignments: dict[int, Assignment] = {}
         self.open_tasks: dict[int, set[int]] = {}  # token -> indexes neither finished nor settled
         self.unsettled: dict[int, Settle] = {}
+        self.unreported: tuple[list[Done], list[Failed]] = ([], [])  # ends that wait for others, where runs are many
         self.number = 0
         self.is_welcome = False
         self.heard_at = self.world.now
@@ -533,6 +539,8 @@ class Worker:
         match message:
             case Welcome():
                 self.is_welcome = True
+                if self.takes_runs:
+                    self.send(About(self.name, self.life, 0, self.concurrency, False, None, takes_runs=True))
                 self.forget(message.refused)
                 for settle in list(self.unsettled.values()):
                     self.send(settle)
@@ -626,8 +634,9 @@ class Worker:
     def start_next(self) -> None:
         rng = self.world.rng
         started = []
-        while self.backlog and len(self.running) < self.concurrency:
-            assignment, index = self.backlog.pop(0)
+        while len(self.running) < self.concurrency and (task := self.next_task()) is not None:
+            self.backlog.remove(task)
+            assignment, index = task
             if self.world.strikes("wedge"):
                 if rng.random() < 0.3:
                     self.lose_lease(assignment.token)
@@ -638,14 +647,18 @@ class Worker:
         if started and rng.random() < 0.7:
             self.send(Started(tuple(started)))
 
+    def next_task(self) -> tuple[Assignment, int] | None:
+        """Returns what is to be started next: of a run nothing while another of it runs."""
+        at_work = {token for token, _ in self.running}
+        return next((one for one in self.backlog if not (one[0].options.ordered and one[0].token in at_work)), None)
+
     def lose_lease(self, token: int) -> None:
         """Forgets a lease altogether, which its heartbeats do not list any more."""
         self.backlog = [(one, i) for one, i in self.backlog if one.token != token]
         self.open_tasks.pop(token, None)
 
     def finish_due(self) -> None:
-        done: list[Done] = []
-        failed: list[Failed] = []
+        done, failed = self.unreported
         for (token, index), until in list(self.running.items()):
             is_hung = until > self.world.now + 5000 and self.world.is_healed
             if until <= self.world.now or is_hung:
@@ -653,15 +666,19 @@ class Worker:
                 if self.world.strikes("wedge"):
                     continue
                 self.report(token, index, done, failed)
-        if done or failed:
+        if (done or failed) and not (self.world.has_runs and self.backlog and self.world.rng.random() < 0.8):
             self.number += 1
             settle = Settle(self.number, self.credit, tuple(done), tuple(failed))
+            self.unreported = ([], [])
             self.unsettled[self.number] = settle
             self.send(settle)
 
     def report(self, token: int, index: int, done: list[Done], failed: list[Failed]) -> None:
         assignment = self.assignments[token]
         if self.world.strikes("fail"):
+            if assignment.options.ordered:  # what is behind it in its run is not its own any more
+                for behind in range(index + 1, assignment.hi):
+                    self.give_up(token, behind)
             is_final = self.world.rng.random() < 0.2
             failed.append(
                 Failed(token, assignment.id, index, f"it burnt {FINAL}" if is_final else "it burnt", None, is_final)

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from tests.simulation import deadlines
+from tests.simulation.journal_plants import JOURNAL_PATCHES
 from zq.core import coordinator, tables, upkeep
 from zq.core.admin import chores, commands, moving, operations, workers
 from zq.core.measures.steps import Base, History
@@ -21,6 +22,7 @@ from zq.core.state.batch import StoredBatch
 from zq.core.state.books import Books
 from zq.core.state.ceilings import Ceilings
 from zq.core.state.deadlines import Deadline, Deadlines
+from zq.core.state.holder import HolderOf
 from zq.core.state.leases import Claimant, Holder, Lease
 from zq.core.state.operation import Chore, Chores, Operation
 from zq.core.state.step import EndedMembers, Step
@@ -94,7 +96,7 @@ def _ttl_of_leased_ignored(patch: pytest.MonkeyPatch) -> None:
     def forget(books: Books, step: Step, lease: Lease) -> None:
         lease.start_by = inf
 
-    patch.setattr(settling, "_take_back_unstarted", forget)
+    patch.setattr(expiry, "_take_back_unstarted", forget)
 
 
 def _no_dedup(patch: pytest.MonkeyPatch) -> None:
@@ -253,6 +255,45 @@ def _turns_forgotten_at_a_restart(patch: pytest.MonkeyPatch) -> None:
 
 def _rest_of_a_batch_overtakes(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(key_turns, "keep_for_retry", lambda books, step, single: None)
+
+
+def _rest_of_a_run_kept(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(key_turns, "end_run", lambda books, step, lease: None)
+
+
+def _run_ends_in_any_order(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(key_turns, "is_next", lambda lease, mask: True)
+
+
+def _run_to_a_worker_that_takes_none(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(HolderOf, "run_max", property(lambda holder: 1 if holder.is_puller else max(1, holder.credit)))
+
+
+def _later_of_a_run_goes_first(patch: pytest.MonkeyPatch) -> None:
+    real = key_turns.is_breach
+    patch.setattr(key_turns, "is_breach", lambda lease, mask: mask.bit_count() > 1 and real(lease, mask))
+
+
+def _suspect_heard_without_a_turn(patch: pytest.MonkeyPatch) -> None:
+    def beat_idle(holder: Holder, now: float) -> bool:
+        """Notes that it was heard, and tells nobody that it may have tasks again."""
+        holder.heard_at = holder.beat_at = now
+        return not (holder.leases or holder.is_resting)
+
+    patch.setattr(HolderOf, "beat_idle", beat_idle)
+
+
+def _beat_without_leases_that_it_has(patch: pytest.MonkeyPatch) -> None:
+    real = HolderOf.beat_idle
+
+    def beat_idle(holder: Holder, now: float) -> bool:
+        """Does not look at what it has, and its beats do not list."""
+        leases, holder.leases = holder.leases, {}
+        is_idle = real(holder, now)
+        holder.leases = leases
+        return is_idle
+
+    patch.setattr(HolderOf, "beat_idle", beat_idle)
 
 
 def _expired_handed_out(patch: pytest.MonkeyPatch) -> None:
@@ -782,6 +823,7 @@ def _sums_not_told(patch: pytest.MonkeyPatch) -> None:
 
 
 _PATCHES: dict[str, Callable[[pytest.MonkeyPatch], None]] = {
+    **JOURNAL_PATCHES,
     **{f"{kind} said too late": partial(_part_is_late, kind=kind) for kind in deadlines.KINDS},
     **{f"{kind} not told what is entered": partial(_part_is_deaf, kind=kind) for kind in deadlines.KINDS_TOLD},
     "lease of a pull that nobody has confirmed is kept": _unconfirmed_kept,
@@ -832,6 +874,12 @@ _PATCHES: dict[str, Callable[[pytest.MonkeyPatch], None]] = {
     "key kept by the dead": _key_kept_by_the_dead,
     "turns forgotten at a restart": _turns_forgotten_at_a_restart,
     "rest of a batch overtakes its retry": _rest_of_a_batch_overtakes,
+    "rest of a run kept while a task of it is tried again": _rest_of_a_run_kept,
+    "run that ends in any order": _run_ends_in_any_order,
+    "run for a worker that takes none": _run_to_a_worker_that_takes_none,
+    "task from the middle of a run tried again first": _later_of_a_run_goes_first,
+    "suspect that beats is not live again": _suspect_heard_without_a_turn,
+    "beat that lists nothing not held against leases": _beat_without_leases_that_it_has,
     "no token check": _no_token_check,
     "lease of a pull that anybody ends": _pulls_are_anybodys,
     "id of a completion not compared": _id_not_compared,

@@ -25,7 +25,8 @@ class SessionWorker:
         self.ledger = ledger
         self.name = name
         self.queues = queues
-        self.most = world.rng.choice((1, 3, 8))  # to hold
+        self.most = 24 if world.has_runs else world.rng.choice((1, 3, 8))  # to hold
+        self.takes_runs = self.most > 1
         self.sheds = world.rng.choice((False, True))  # gives back what waits behind a long task
         self.life = 0
         self.paused_until = 0.0
@@ -56,7 +57,7 @@ class SessionWorker:
 
     def tell(self) -> None:
         """Says what it is."""
-        self.session.tell(About(self.name, self.life, 0, 1, self.bench.is_draining, None))
+        self.session.tell(About(self.name, self.life, 0, 1, self.bench.is_draining, None, self.takes_runs))
 
     def obey(self) -> None:
         """Does what it is told from afar; when all is healed, it takes tasks again by itself."""
@@ -217,12 +218,18 @@ class SessionWorker:
                 self.running = None
         elif is_hung and timeout is not None and self.world.now - since > timeout:
             self.running = None
-            self.session.finish([], [Failed(token, assignment.id, index, "timed out", None, False)], self.credit)
+            self.fail(assignment, index, "timed out")
         elif until <= self.world.now or (is_hung and self.world.is_healed):
             self.running = None
             if self.world.strikes("fail"):
-                self.session.finish([], [Failed(token, assignment.id, index, "it burnt", None, False)], self.credit)
+                self.fail(assignment, index, "it burnt")
             else:
                 self.session.finish(
                     [Done(token, assignment.id, index, index + 1, *result_of(assignment, index), ())], [], self.credit
                 )
+
+    def fail(self, assignment: Assignment, index: int, error: str) -> None:
+        """Reports a failure; of a run, nothing behind it is started."""
+        if assignment.options.ordered:
+            self.revoked.update((assignment.token, behind) for behind in range(index, assignment.hi))
+        self.session.finish([], [Failed(assignment.token, assignment.id, index, error, None, False)], self.credit)

@@ -35,11 +35,17 @@ class ShareCheck:
         self.limit = limit
         batches = [batch for message in inbox if isinstance(message, Submit) for batch in message.batches]
         asked = {batch.id: batch.queue for batch in batches}
-        accepted = [one.id for _, message in step.outbox if isinstance(message, Receipt) for one in message.accepted]
-        fresh = [id for id in accepted if asked.get(id) in QUEUES and id not in self.stored]
-        self.stored |= dict.fromkeys(accepted)
+        known = dict(self.stored)
+        accepted = self.note_accepted(step.outbox)
+        fresh = [id for id in accepted if asked.get(id) in QUEUES and id not in known]
         total = sum(books.queues[name].unfinished for name in QUEUES if name in books.queues)
         # Dead letters that are brought back count against no limit, and may come behind what was accepted.
         is_reviving = books.replays or any("replay" in getattr(message, "verb", "") for message in inbox)
         if fresh and not is_set and not is_reviving and limit is not None and total > limit:
             raise Violation(f"{fresh} were accepted into namespace {NAMESPACE}, which has {total} of {limit} tasks")
+
+    def note_accepted(self, outbox: list[tuple[bytes, Any]]) -> list[str]:
+        """Notes what a step has accepted, and returns it."""
+        accepted = [one.id for _, message in outbox if isinstance(message, Receipt) for one in message.accepted]
+        self.stored |= dict.fromkeys(accepted)
+        return accepted

@@ -110,6 +110,9 @@ class World:
         self.rng = random.Random(seed)
         self.faults = Faults.draw(self.rng)
         self.has_replays = self.rng.random() < 0.3  # dead letters come back: what dies may yet be done
+        self.has_runs = (
+            not self.has_replays and self.rng.random() < 0.3
+        )  # almost all tasks are ordered, and many a batch
         self.now = 0.0
         self.wall_offset = WALL_OFFSET
         self.is_healed = False

@@ -13,7 +13,7 @@ from zq.errors import StoreError
 from zq.store.hold import DirectoryHold
 from zq.store.lmdb import LmdbStore
 
-NAMES = ("lock", "data.mdb", "lock.mdb")
+NAMES = ("lock", "data.mdb", "lock.mdb", "journal")
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -31,7 +31,7 @@ def test_symbolic_link_in_the_directory_is_refused_and_not_followed(tmp_path: Pa
     assert thesis.read_text() == "mine" if kind == "to a file" else not thesis.exists()
 
 
-@pytest.mark.parametrize("name", ["lock", "lock.mdb"])
+@pytest.mark.parametrize("name", ["lock", "lock.mdb", "journal"])
 def test_hard_link_in_the_directory_is_refused(tmp_path: Path, name: str) -> None:
     (tmp_path / "thesis").write_text("mine")
     (tmp_path / "s.zq").mkdir()

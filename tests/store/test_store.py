@@ -12,29 +12,34 @@ from typing import Any
 
 import pytest
 from hypothesis import settings
-from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule
 
+from tests.store.behaviour import TABLES, SameBehaviour
+from tests.store.memory_log import MemoryLog
 from zq.core.storage import Store
 from zq.core.tables import SCHEMA
 from zq.errors import StoreCorruptError, StoreError, StoreFullError, StoreLockedError, StoreVersionError
-from zq.store import LmdbOptions, LmdbStore, MemoryStore
-
-TABLES = ("left", "right")
+from zq.store import JournaledStore, LmdbOptions, LmdbStore, MemoryStore, open_store
+from zq.store.records import CHECKPOINT_TABLE
 
 Opener = Callable[[], Store]
 
 
-@pytest.fixture(params=["memory", "lmdb"])
+@pytest.fixture(params=["memory", "lmdb", "journaled memory", "journaled lmdb"])
 def reopen(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Opener]:
     """Opens the same store each time that it is called, closing it before."""
     opened: list[Store] = []
-    memory = MemoryStore(TABLES)
+    memory, log = MemoryStore((*TABLES, CHECKPOINT_TABLE)), MemoryLog()
+    openers: dict[str, Opener] = {
+        "memory": lambda: memory,
+        "lmdb": lambda: LmdbStore(tmp_path / "s.zq", TABLES),
+        "journaled memory": lambda: JournaledStore(memory, log),
+        "journaled lmdb": lambda: open_store(tmp_path / "s.zq", TABLES),
+    }
 
     def opener() -> Store:
         while opened:
             opened.pop().close()
-        opened.append(memory if request.param == "memory" else LmdbStore(tmp_path / "s.zq", TABLES))
+        opened.append(openers[request.param]())
         return opened[0]
 
     yield opener
@@ -153,72 +158,16 @@ def test_key_that_cannot_be_is_refused(reopen: Opener, key: bytes) -> None:
     tx.abort()
 
 
-class SameBehaviour(RuleBasedStateMachine):
-    """Whatever is done to both stores, they answer the same."""
+class LmdbBehaviour(SameBehaviour):
+    """LMDB beside its memory twin."""
 
-    keys = st.binary(min_size=1, max_size=3)
-    tables = st.sampled_from(TABLES)
-
-    @initialize()
-    def open(self) -> None:
-        self.directory = Path(os.environ["ZQ_TEST_STORE"]) / os.urandom(8).hex()
-        self.memory = MemoryStore(TABLES)
-        self.disk = LmdbStore(self.directory, TABLES, LmdbOptions(map_bytes=16 << 20, free_bytes_min=0))
-        self.open_both: tuple[Any, Any] | None = None
-
-    def both(self) -> tuple[Any, Any]:
-        if self.open_both is None:
-            self.open_both = (self.memory.begin(), self.disk.begin())
-        return self.open_both
-
-    @rule(table=tables, key=keys, value=st.binary(max_size=20))
-    def put(self, table: str, key: bytes, value: bytes) -> None:
-        for tx in self.both():
-            tx.put(table, key, value)
-
-    @rule(table=tables, items=st.lists(st.tuples(keys, st.binary(max_size=5)), max_size=5))
-    def put_many(self, table: str, items: list[tuple[bytes, bytes]]) -> None:
-        for tx in self.both():
-            tx.put_many(table, items)
-
-    @rule(table=tables, key=keys)
-    def delete(self, table: str, key: bytes) -> None:
-        memory, disk = self.both()
-        assert memory.delete(table, key) == disk.delete(table, key)
-
-    @rule(table=tables, key=keys)
-    def get(self, table: str, key: bytes) -> None:
-        memory, disk = self.both()
-        assert memory.get(table, key) == disk.get(table, key)
-
-    @rule(table=tables, start=st.binary(max_size=2), stop=st.none() | keys)
-    def scan(self, table: str, start: bytes, stop: bytes | None) -> None:
-        memory, disk = self.both()
-        assert list(memory.scan(table, start, stop)) == list(disk.scan(table, start, stop))
-
-    @precondition(lambda self: self.open_both is not None)
-    @rule(commits=st.booleans())
-    def end(self, commits: bool) -> None:
-        for tx in self.both():
-            (tx.commit if commits else tx.abort)()
-        self.open_both = None
-
-    @precondition(lambda self: self.open_both is None)
-    @rule()
-    def reopen(self) -> None:
-        self.disk.close()
-        self.disk = LmdbStore(self.directory, TABLES, LmdbOptions(map_bytes=16 << 20, free_bytes_min=0))
-
-    def teardown(self) -> None:
-        if hasattr(self, "disk"):
-            if self.open_both is not None:
-                self.end(commits=False)
-            self.disk.close()
+    def make(self) -> Store:
+        return LmdbStore(self.directory, TABLES, LmdbOptions(map_bytes=16 << 20, free_bytes_min=0))
 
 
 def test_both_stores_behave_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("ZQ_TEST_STORE", str(tmp_path))
-    case = SameBehaviour.TestCase
+    case = LmdbBehaviour.TestCase
     case.settings = settings(max_examples=60, stateful_step_count=40)
     case().runTest()
 
@@ -413,4 +362,4 @@ def test_lock_file_names_its_holder(tmp_path: Path) -> None:
 @pytest.mark.parametrize("options", [{"map_bytes": 1}, {"free_bytes_min": -1}])
 def test_options_that_cannot_be_are_refused(options: dict[str, int]) -> None:
     with pytest.raises(ValueError, match="must"):
-        LmdbOptions(**options)
+        LmdbOptions(**options)  # type: ignore[arg-type]

@@ -48,3 +48,15 @@ async def hold(task: zq.Task) -> str:
         while not is_noted(f"release-{task.payload}"):
             time.sleep(0.005)
     return f"attempt {task.attempt}"
+
+
+@worker.task("ordered")
+def keep_order(task: zq.Task) -> None:
+    """Says that it begins and ends; every seventh task fails at its first attempt."""
+    with (Path(os.environ["ZQ_TEST_LEDGER"]) / "order").open("a") as file:
+        file.write(f"begin {task.id} {task.attempt} {task.token}\n")
+        file.flush()
+        is_failing = task.index % 7 == 3 and task.attempt == 1
+        file.write(f"{'fail' if is_failing else 'end'} {task.id} {task.attempt} {task.token}\n")
+    if is_failing:
+        raise RuntimeError("burnt")

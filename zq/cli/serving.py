@@ -98,6 +98,7 @@ def coordinator(
     memory_max_mib: Annotated[int | None, _option("memory-max-mib", "MiB of memory above which it ends, with everything on disk; 0: no limit; without it, half of the machine's.")] = None,
     map_mib: Annotated[int, _option("map-mib", "Largest size of the store, in MiB; the file is sparse.")] = 64 << 10,
     disk_free_mib: Annotated[int, _option("disk-free-mib", "Free MiB of the disk below which nothing new is accepted.")] = 256,
+    journal: Annotated[Literal["on", "off"], _option("journal", "Whether small writes are flushed in a journal first, once; off: each commits the store.")] = "on",
     keys: Annotated[Path | None, _option("keys", "Directory of the keys that are let in (zq keys); without it everybody is.")] = None,
     audit: Annotated[Path | None, _option("audit", "File for a line about each deed of administration; without it they are logged. It needs --keys.")] = None,
     insecure_bind: Annotated[bool, _option("insecure-bind", "Allow an address that other machines can reach without --keys, that is without authentication.")] = False,
@@ -136,7 +137,7 @@ def coordinator(
         )
         bind = bind or _address_to_bind()
         _check_reach(bind, keys, insecure_bind=insecure_bind)
-        store = LmdbOptions(map_bytes=map_mib * MIB, free_bytes_min=disk_free_mib * MIB)
+        store = LmdbOptions(map_bytes=map_mib * MIB, free_bytes_min=disk_free_mib * MIB, journal=journal == "on")
         host, beside = (
             _prepare_host(connections_max, memory_max_mib),
             _prepare_dashboard(dashboard, dashboard_key, keys),

@@ -158,11 +158,13 @@ class Machine:
                 step.outbox = outbox
             if step.now - self._ticked_at > 2 * self.options.heartbeat_interval:
                 liveness.excuse_idleness(self.books, step.now)
-            for peer in unreachable:
-                liveness.take_back_undelivered(self.books, step, peer, self._ticked_at)
-                liveness.disconnected(self.books, step.wall, peer)
-            pulls.take_back_unsure(self.books, step, set(unreachable))
-            self.books.unsure.clear()  # what was sent in the last step could be sent
+            if unreachable:
+                for peer in unreachable:
+                    liveness.take_back_undelivered(self.books, step, peer, self._ticked_at)
+                    liveness.disconnected(self.books, step.wall, peer)
+                pulls.take_back_unsure(self.books, step, set(unreachable))
+            if self.books.unsure:
+                self.books.unsure.clear()  # what was sent in the last step could be sent
             if self._guard is None:
                 for peer, message in messages:
                     self._receive(step, peer, message)
@@ -172,8 +174,8 @@ class Machine:
                 check_room(step, room, MESSAGES_LEAVE)
             if unreachable:  # after their last words, by which they may have confirmed what they pulled
                 pulls.disconnected(self.books, step, *unreachable)
-            for peer in unreachable:
-                self.books.accounts.forget(peer)
+                for peer in unreachable:
+                    self.books.accounts.forget(peer)
             if slow or self.books.loaded:
                 assignment.note_slow(self.books, slow)
             self._tick(step)
@@ -182,6 +184,20 @@ class Machine:
             raise
         tx.commit()
         return step.outbox
+
+    def note_beat(self, now: float, peer: Peer) -> bool:
+        """Notes a heartbeat that lists no lease, outside of a turn: returns whether it is of a worker of which it
+        changes nothing but when it was heard, so that it is to be answered by its number and the epoch. Else it is for
+        a turn, as any message.
+
+        Args:
+            now: monotonic; there is a turn in each half of the heartbeat interval nevertheless.
+            peer: its connection.
+        """
+        worker = self.books.peers.get(peer)
+        if worker is None or self._guard is not None or peer in self.books.guests:
+            return False
+        return worker.beat_idle(now)
 
     def forget_watchers(self, peers: Iterable[Peer]) -> None:
         """Forgets who watches events by connections that have ended. Workers and what was pulled are only suspect by
@@ -230,8 +246,12 @@ class Machine:
                     self._refuse(step, peer, message.number, BusyRequestError(STORE_FULL))
                 else:
                     settling.settle(books, step, peer, sender, message)
-            case Submit():  # as early as this, for it is one of the two that come most
+            case Submit():  # as early as this, for it is one of those that come most
                 admission.submit(books, step, peer, message)
+            case Wait():
+                self._wait(step, peer, message)
+            case Ping():
+                step.send(peer, Pong(message.request, books.epoch))
             case Release():
                 if sender is None and message.credit is not None:
                     self._say_hello(step, peer)
@@ -261,7 +281,8 @@ class Machine:
         """Does what is due, assigns, and makes the step ready for its commit."""
         books = self.books
         step.peer = None
-        self._excuse_stall(step)
+        if step.now - self._ticked_at > self.options.heartbeat_interval:
+            self._excuse_stall(step)
         books.cramped = self.cramp.level
         self._upkeep.carry_out(step)
         for queue in books.changed:
@@ -275,7 +296,8 @@ class Machine:
         if books.changed and (history := books.deadlines.history).when > step.wall + FINE_SECONDS:
             history.when = rolling.end_of_step(step.wall)
         books.measures.history.commits += 1
-        following.flush(books, step)
+        if books.events is not None:
+            following.flush(books, step)
         books.save(step.tx)
         self._ticked_at = step.now
 
@@ -319,8 +341,6 @@ class Machine:
                 self._answer(step, peer, request, lambda: schedules.define(books, step, message))
             case Publish():
                 publishing.publish(books, step, peer, message)
-            case Wait():
-                self._wait(step, peer, message)
             case Pull():
                 pulls.pull(books, step, peer, message)
             case Cancel(request, id):
@@ -336,8 +356,6 @@ class Machine:
                 pulls.confirm(books, step, peer, message)
             case Follow():
                 following.follow(books, step, peer, message)
-            case Ping(request):
-                step.send(peer, Pong(request, books.epoch))
             case Extend(request):
                 step.send(peer, Answer(request, settling.extend(books, step, peer, message)))
             case _:
@@ -392,6 +410,4 @@ class Machine:
 
     def _excuse_stall(self, step: Step) -> None:
         """When this machine itself stood still for longer than a heartbeat, nobody is blamed for that time."""
-        stall = step.now - self._ticked_at - self.options.heartbeat_interval
-        if stall > 0:
-            liveness.excuse_stall(self.books, step.now, stall)
+        liveness.excuse_stall(self.books, step.now, step.now - self._ticked_at - self.options.heartbeat_interval)

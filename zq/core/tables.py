@@ -48,7 +48,12 @@ import msgpack
 
 from zq.wire import frames
 
-SCHEMA: Final = 12
+SCHEMA: Final = 13
+
+SCHEMAS_BEFORE: Final = (12,)
+"""Whose tables are the same but for what has come since, so that a directory of theirs is carried over when it is
+opened: 12 had no journal, which an older version would leave unread.
+"""
 
 META: Final = "meta"
 QUEUES: Final = "queues"
@@ -113,6 +118,14 @@ def unpack(value: bytes) -> Any:
 def task_key(queue: int, priority: int, sequence: int, sub: int = 0) -> bytes:
     """Returns the key under which a batch waits: by queue, then urgency, then age."""
     return _TASK_KEY.pack(queue, 9 - priority, sequence, sub)
+
+
+_PENDING_PLACE: Final = pack((AT_PENDING, bytes(_TASK_KEY.size)))[: -_TASK_KEY.size]
+
+
+def pending_place(key: bytes) -> bytes:
+    """Returns the record in the index of what waits or is leased under a task key: packed, all but the key is alike."""
+    return _PENDING_PLACE + key
 
 
 def split_task_key(key: bytes) -> tuple[int, int, int, int]:

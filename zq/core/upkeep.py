@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from math import inf
+from operator import attrgetter
 from typing import Final, NamedTuple
 
 from zq.core.admin import chores, operations
@@ -32,7 +33,6 @@ from zq.core.tasks import (
     pulls,
     retention,
     schedules,
-    settling,
 )
 from zq.errors import StoreFullError
 
@@ -50,7 +50,7 @@ def parts_of(books: Books) -> tuple[UpkeepPart, ...]:
     at = books.deadlines
     return (
         UpkeepPart(liveness.watch, at.silence),
-        UpkeepPart(settling.ring_alarms, at.alarms),
+        UpkeepPart(expiry.ring_alarms, at.alarms),
         UpkeepPart(pulls.take_back_unconfirmed, at.offers),
         UpkeepPart(pulls.call_on_guests, at.guests),
         UpkeepPart(expiry.expire_due, at.expiry),
@@ -85,6 +85,9 @@ MESSAGES_LEAVE, UPKEEP_LEAVES = 4, 8
 _EACH_STEP: Final = 2
 """A clock on which it is always later than any time, beside the monotonic one (0) and the wall clock (1)."""
 
+_WHEN: Final[Callable[[Deadline], float]] = attrgetter("when")
+"""Of deadlines: the earliest of many is found without a step of Python for each."""
+
 
 class Cramp:
     """What did not fit the store, over the lives of the machine, which is made anew each time.
@@ -113,7 +116,7 @@ class Cramp:
 class Upkeep:
     """All parts, and when the next of them is due."""
 
-    __slots__ = ("_books", "_monotonic", "_walk", "_wall", "at", "cramp")
+    __slots__ = ("_always", "_books", "_monotonic", "_timed", "_walk", "_wall", "at", "cramp")
 
     def __init__(self, books: Books, cramp: Cramp) -> None:
         self._books = books
@@ -124,6 +127,8 @@ class Upkeep:
             (at, one.due, one.deadline, _EACH_STEP if one.is_in_each_step else one.deadline.is_wall)
             for at, one in enumerate(parts)
         ]
+        self._always = [part for part in self._walk if part[3] == _EACH_STEP]
+        self._timed = [part[2] for part in self._walk if part[3] == 0]  # by the monotonic clock alone
         deadlines = [part.deadline for part in parts]
         self._monotonic = [one for one in deadlines if not one.is_wall]
         self._wall = [one for one in deadlines if one.is_wall]
@@ -135,16 +140,20 @@ class Upkeep:
             StoreFullError: a part does not fit the store; `blame` tells it from a message.
         """
         times = (step.now, step.wall, inf)
-        if step.tx.is_full or self.cramp.put_off:
+        cramp, books = self.cramp, self._books
+        if step.tx.is_full or cramp.put_off:
             self._carry_out_watched(step, times)
             return
-        self.cramp.level = 0
-        self.cramp.pauses.clear()
-        for at, due, deadline, clock in self._walk:
-            if deadline.when <= times[clock]:
+        if cramp.pauses:
+            cramp.level = 0
+            cramp.pauses.clear()
+        # In most steps no time has come, and what is in each of them is all there is to do.
+        is_time = min(map(_WHEN, self._timed)) <= step.now or min(map(_WHEN, self._wall)) <= step.wall
+        for at, due, deadline, clock in self._walk if is_time or books.operations else self._always:
+            if clock == _EACH_STEP or deadline.when <= times[clock]:
                 self.at = at
                 deadline.when = inf  # what is entered from now on brings it forward
-                deadline.bring_forward(due(self._books, step))
+                deadline.bring_forward(due(books, step))
         self.at = None
 
     def _carry_out_watched(self, step: Step, times: tuple[float, float, float]) -> None:
@@ -176,9 +185,10 @@ class Upkeep:
 
     def next_at(self, now: Now) -> float:
         """Returns the monotonic time at which something is due, at the earliest now, or infinity."""
-        wall = min([one.when for one in self._wall])
-        at = min([one.when for one in self._monotonic])
-        return max(now.monotonic, min(at, now.monotonic + (wall - now.wall)))
+        monotonic, wall = now
+        wall_at = monotonic + (min(map(_WHEN, self._wall)) - wall)
+        at = min(map(_WHEN, self._monotonic))
+        return max(monotonic, min(at, wall_at))
 
 
 def check_room(step: Step, room_before: float, leaves: int) -> None:

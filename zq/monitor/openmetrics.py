@@ -154,6 +154,7 @@ def _of_queues(rows: Sequence[MetricRow]) -> list[Family]:
 def _of_coordinator(status: MetricRow, queues: int, others: int) -> list[Family]:
     counters: Mapping[str, int] = status.get("counters") or {}
     store: Mapping[str, Any] = status.get("store") or {}
+    journal: Mapping[str, Any] = status.get("journal") or {}
     errors = [
         Sample({"code": name.removeprefix("error ")}, value) for name, value in counters.items() if name[:6] == "error "
     ]
@@ -172,6 +173,10 @@ def _of_coordinator(status: MetricRow, queues: int, others: int) -> list[Family]
         Family(
             "zq_store_full", "gauge", "1 while nothing new is accepted for want of room.", _one(store.get("is_full"))
         ),
+        Family("zq_journal", "gauge", "1 while small writes go to a journal first.", _one(journal.get("is_on"))),
+        Family("zq_journal_records", "counter", "Records written.", _one(journal.get("records"))),
+        Family("zq_journal_written_bytes", "counter", "Bytes of them.", _one(journal.get("record_bytes"))),
+        Family("zq_store_checkpoints", "counter", "Commits of the tables.", _one(journal.get("checkpoints"))),
         Family("zq_memory_bytes", "gauge", "Memory of the coordinator.", _one(_in(status, "memory", "bytes"))),
         Family("zq_connections", "gauge", "Connections.", _one(_in(status, "connections", "open"))),
         Family("zq_submits_busy", "counter", "Submits that were refused as busy.", _one(counters.get("busy", 0))),

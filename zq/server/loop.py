@@ -29,6 +29,7 @@ from zq.keys.key import Key
 from zq.processes.green import refuse_green_threads
 from zq.processes.pulse import NO_PULSE
 from zq.processes.wake import Wake
+from zq.server.beats import Beats
 from zq.server.calendar import CALENDAR
 from zq.server.chronicle import Chronicle
 from zq.server.connections import Connections
@@ -39,7 +40,7 @@ from zq.server.peer_connection import Received
 from zq.server.reception import HELD_PATIENCE, Reception, read
 from zq.server.sender import Sender
 from zq.server.served_address import ServedAddress
-from zq.store import LmdbOptions, LmdbStore
+from zq.store import DiskStore, LmdbOptions, open_store
 from zq.wire.address import DEFAULT_ADDRESS, check_bind_address
 from zq.wire.limits import FRAME_BYTES_MAX
 from zq.wire.messages import Error, FromCoordinator, ToCoordinator
@@ -120,7 +121,7 @@ class Server:
         self._commit_times = Histogram()
         self._store_options = store_options or LmdbOptions()
         self._host_options = host_options or HostOptions()
-        self._store: LmdbStore
+        self._store: DiskStore
         self._machine: Machine
         self._socket: zmq.Socket[bytes]
         self._connections: Connections
@@ -137,6 +138,7 @@ class Server:
         self._chronicle = Chronicle()
         self._due_at = 0.0  # monotonic, when a turn is to be taken even if nothing comes
         self._started_at = 0.0
+        self._turned_at = self._wake_at = 0.0  # monotonic: of the last turn; when anything is to be looked at
         if audit is not None and keys is None:
             raise ValueError("expected keys with audit: without keys nobody knows who did it")
         self._door = None if keys is None else Door(keys, audit, own)
@@ -166,7 +168,7 @@ class Server:
             raise
 
     def _open(self) -> None:
-        self._store = LmdbStore(self.path, TABLES, self._store_options)
+        self._store = open_store(self.path, TABLES, self._store_options)
         self._opened.callback(self._store.close)
         self._started_at = time.monotonic()
         self._read_books()
@@ -210,6 +212,7 @@ class Server:
         self._pools = None if self._door is None else KeyPools(self._door, self._connections)
         greet = None if self._pools is None else self._pools.greet
         self._reception = Reception(socket, self._sender, self._connections, greet)
+        self._beats = Beats(self._reception, self._sender)
         self._guard = MemoryGuard(self._connections, host.memory_max)
 
     def run(self) -> None:
@@ -224,7 +227,10 @@ class Server:
         if door is not None:
             poller.register(door.zap, zmq.POLLIN)
         while not self._is_stopping:
-            ready = dict(poller.poll(self._patience()))
+            patience = self._patience()
+            if self._beats.gather(self._machine, self._wake_at):
+                patience = 0
+            ready = dict(poller.poll(patience))
             if ready.pop(monitor, None) is not None:
                 self._connections.hear()
             if self._socket not in ready:
@@ -235,8 +241,10 @@ class Server:
                 self._machine.forget_watchers(self._connections.take_ended())
             now = time.monotonic()
             self._guard.watch(now)
-            if ready or now >= self._due_at:
+            has_come = ready or self._reception.has_first
+            if now >= self._due_at or (has_come and not self._beats.take(self._machine, now)):
                 self._turn()
+            self._store.rest(time.monotonic())  # answers have left: nobody waits for it
             if now >= self.pulse.next_at:
                 self.pulse.beat(now, f"listens at {self.address}")
         log.info("stopped after %d commits", self.commits)
@@ -268,14 +276,15 @@ class Server:
             self._due_at = 0.0  # what could not be delivered goes back at once
             return 0
         now = _now()
-        seconds = min(self._machine.next_at(now) - now.monotonic, self.options.heartbeat_interval / 2)
+        at_latest = self._turned_at + self.options.heartbeat_interval / 2
+        seconds = min(self._machine.next_at(now), at_latest) - now.monotonic
         if self._reception.is_holding or self._machine.books.loaded:
             seconds = min(seconds, HELD_PATIENCE)
         self._due_at = now.monotonic + seconds
         if self._door is not None:
             seconds = min(seconds, KEYS_INTERVAL)
-        other_at = min(self._guard.next_at, self.pulse.next_at)
-        return max(0, int(min(seconds, other_at - now.monotonic) * 1000) + 1)
+        self._wake_at = min(now.monotonic + seconds, self._guard.next_at, self.pulse.next_at, self._store.rest_at)
+        return max(0, int((self._wake_at - now.monotonic) * 1000) + 1)
 
     def _turn(self) -> None:
         """Takes one turn, whatever comes in it.
@@ -335,6 +344,10 @@ class Server:
         if messages is None:
             messages = self._reception.turn(outbox)
         slow = self._connections.slow_peers()
+        if self._beats.failed:
+            self._unreachable += self._beats.failed
+            self._beats.failed = []
+        self._turned_at = time.monotonic()
         self._machine.turn(_now(), messages, self._unreachable, outbox, slow)
         self.commits += 1
         self._commit_times.note(self._store.commit_seconds)
@@ -374,6 +387,7 @@ class Server:
             "commits": self.commits,
             "commit": self._commit_times.as_map(),
             "store": self._store.info()._asdict(),
+            "journal": self._store.about_journal(),
             "memory": self._guard.about(),
             "connections": self._connections.about(),
             "refused": dict(self._reception.refused),

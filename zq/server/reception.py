@@ -15,6 +15,7 @@ from __future__ import annotations
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
+from typing import Any
 
 import zmq
 
@@ -83,8 +84,8 @@ CURVE_BYTES = 33
 _new: Callable[..., Received] = tuple.__new__
 """Makes a named tuple three times as fast as its own constructor, once a message."""
 
-NOBLOCK = int(zmq.NOBLOCK)
-"""As a plain number: pyzmq's enumerations and its loops over parts cost more than the rest of receiving."""
+NOBLOCK, STATE, READABLE = int(zmq.NOBLOCK), int(zmq.EVENTS), int(zmq.POLLIN)
+"""As plain numbers: pyzmq's enumerations and its loops over parts cost more than the rest of receiving."""
 
 
 class Reception:
@@ -109,10 +110,11 @@ class Reception:
             clock: monotonic.
             work_clock: seconds that this thread has worked: what others on this machine take is nobody's debt.
         """
-        self._socket = socket
+        # Without what pyzmq's own class adds to both, which is for others.
+        self._receive_part: Callable[..., Any] = super(zmq.Socket, socket).recv
+        self._look: Callable[[int], Any] = super(zmq.Socket, socket).get
         self._greet = greet
         self._work_clock = work_clock
-        self._outbox_bytes_max = OUTBOX_BYTES_MAX  # of this turn
         self._worked = 0.0  # what that clock said when something was last charged, or the turn began
         self._sender = sender
         self._connections = connections
@@ -120,6 +122,7 @@ class Reception:
         self._head_bytes = CURVE_BYTES if socket.getsockopt(zmq.MECHANISM) == zmq.CURVE else 0
         self._turn = 0  # counts them
         self._unread: Received | None = None  # parts of this one, which is refused, are still to come
+        self._first: Received | None = None  # of the next turn: it was taken before
         self._held: dict[PeerConnection, None] = {}  # of which something waits here; who was served last is the last
         self._debts = Debt()  # of all who have one, together
         self._heard_at = 0.0  # when somebody who is not held back was heard last
@@ -137,16 +140,17 @@ class Reception:
         Args:
             outbox: what the turn has said so far; it grows between two messages.
         """
-        self._turn += 1
-        turn, clock, encode_ahead = self._turn, self._clock, self._sender.encode_ahead
+        turn = self._turn = self._turn + 1
+        clock = self._clock
         received = self.received = []
-        self._outbox_bytes_max = min(OUTBOX_BYTES_MAX, self._connections.bytes_out_least // 4)
         self._worked = self._work_clock()
         now = clock()
         ends_at = now + TURN_SECONDS
         size = heard = count = 0
         is_crowded = False
         while count < TURN_MESSAGES_MAX and size < TURN_BYTES_MAX and now <= ends_at:
+            if count == 1 and self._is_drained():
+                break  # most turns have one message: to ask costs a third of being told by an exception
             one = self._receive(ends_at)
             if one is None:
                 break
@@ -154,10 +158,11 @@ class Reception:
             count += 1
             size += one.size
             if connection.turn != turn:
-                connection.turn, connection.turn_messages = turn, 0
+                connection.turn, connection.turn_messages = turn, 1
                 heard += 1
-            connection.turn_messages += 1
-            is_crowded = is_crowded or connection.turn_messages > CROWD_MESSAGES
+            else:
+                connection.turn_messages += 1
+                is_crowded = is_crowded or connection.turn_messages > CROWD_MESSAGES
             if not (connection.is_held and self._is_to_wait(connection, now) and self._hold(one)):
                 message = self._admit(one, now)
                 if message is not None:
@@ -166,13 +171,51 @@ class Reception:
                 self._heard_at, now = now, clock()
                 if now - self._heard_at > CHEAP_SECONDS and message is not None:
                     self._charge(connection, message, self._heard_at, now)
-                if type(message) not in ANSWERED_SHORTLY and encode_ahead(outbox) > self._outbox_bytes_max:
+                if type(message) not in ANSWERED_SHORTLY and self._has_said_much(outbox):
                     break
             if is_crowded and heard > 1:
                 break
         self._connections.piles.taken += count
         if self._held:
             yield from self._serve_held(outbox, ends_at)
+
+    # Outside of turns (`zq.server.beats`).
+
+    @property
+    def has_first(self) -> bool:
+        """Whether a message was put back, so that there is one whatever the socket says."""
+        return self._first is not None
+
+    def take(self, now: float) -> Received | None:
+        """Takes the next message, if one has come, for which there need be no turn; or else it is to be put back."""
+        return self._receive(now + TURN_SECONDS)
+
+    def put_back(self, one: Received) -> None:
+        """Leaves a message that was taken to the next turn, as the first of it."""
+        self._first = one
+
+    def is_free(self, one: Received) -> bool:
+        """Whether a message need not wait for anything that its connection has said, and is not one too many."""
+        connection = one.connection
+        return not connection.is_held and connection.messages.left > 0
+
+    def note_taken(self, one: Received, now: float) -> None:
+        """Counts a message that was handled outside of a turn."""
+        one.connection.messages.left -= 1
+        self._connections.piles.taken += 1
+        self._heard_at = now
+
+    def _is_drained(self) -> bool:
+        """Whether the socket has run dry, and nothing is left of a message that was not read to its end."""
+        if self._unread is not None or self._look(STATE) & READABLE:
+            return False
+        self._connections.note_drained()
+        return True
+
+    def _has_said_much(self, outbox: Sequence[tuple[Peer, FromCoordinator]]) -> bool:
+        """Whether so much waits for the commit of this turn that it is to end."""
+        most = min(OUTBOX_BYTES_MAX, self._connections.bytes_out_least // 4)
+        return self._sender.encode_ahead(outbox) > most
 
     def _admit(self, one: Received, now: float) -> ToCoordinator | Error | None:
         """Returns a message, or the answer to one that cannot be read; None when it is refused."""
@@ -257,7 +300,7 @@ class Reception:
                     self.received.append(one)
                     yield one.peer, message
                     self._charge(connection, message, now, self._clock())
-                if self._clock() > ends_at or self._sender.encode_ahead(outbox) > self._outbox_bytes_max:
+                if self._clock() > ends_at or self._has_said_much(outbox):
                     return
 
     def _may_be_served(self, connection: PeerConnection, now: float) -> bool:
@@ -272,9 +315,12 @@ class Reception:
 
     def _receive(self, ends_at: float) -> Received | None:
         """Takes the next message, if one has come whole and there is time to read it."""
+        if self._first is not None:
+            first, self._first = self._first, None
+            return first
         if self._unread is not None:
             return self._read_to_end(self._unread, ends_at)
-        receive = self._socket.recv
+        receive = self._receive_part
         try:
             peer = receive(NOBLOCK)
         except zmq.Again:
@@ -297,7 +343,7 @@ class Reception:
     def _read_to_end(self, one: Received, ends_at: float) -> Received | None:
         """Takes the parts that are left of a message, and keeps none; they may be more than there is time for now."""
         parts, size = one.parts, one.size
-        receive, clock = self._socket.recv, self._clock
+        receive, clock = self._receive_part, self._clock
         has_more = True
         while has_more:
             if clock() > ends_at:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import errno
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import zmq
 
@@ -20,7 +20,7 @@ class Sender:
     """Sends what turns hand out. Of the shell's one thread."""
 
     def __init__(self, socket: zmq.Socket[bytes], connections: Connections) -> None:
-        self._socket = socket
+        self._send: Callable[[bytes, int], object] = super(zmq.Socket, socket).send  # what it adds is for others
         self._connections = connections
         self._frames: list[bytes] = []  # of the first messages of the outbox of this turn
         self._frame_bytes = 0
@@ -42,11 +42,11 @@ class Sender:
     def send(self, outbox: Sequence[tuple[Peer, FromCoordinator]]) -> list[Peer]:
         """Sends without ever waiting, and returns the connections that took nothing: gone, full, or ended for that."""
         failed: dict[Peer, None] = {}
-        send, frames, by_peer = self._socket.send, self._frames, self._connections.by_peer
+        send, frames, by_peer = self._send, self._frames, self._connections.by_peer
         ahead = len(frames)
         for place, (peer, message) in enumerate(outbox):
             connection = by_peer.get(peer)
-            if peer in failed or (connection is not None and connection.is_cut):
+            if (failed and peer in failed) or (connection is not None and connection.is_cut):
                 failed[peer] = None
                 continue
             frame = frames[place] if place < ahead else encode_answer(message)
@@ -62,7 +62,8 @@ class Sender:
                 connection.sent += len(frame)
                 if connection.sent > connection.look_at and not self._connections.note_sent(connection):
                     failed[peer] = None
-        self.forget()
+        if ahead:
+            self.forget()
         return list(failed)
 
     def say(self, peer: Peer, message: FromCoordinator) -> None:
@@ -71,3 +72,19 @@ class Sender:
         self.forget()
         self.send(((peer, message),))
         self._frames, self._frame_bytes = frames, size
+
+    def say_frame(self, peer: Peer, frame: bytes) -> bool:
+        """As `say`, of what is encoded; False when the connection does not take it."""
+        try:
+            self._send(peer, SEND_MORE)
+            self._send(frame, NOBLOCK)
+        except zmq.ZMQError as error:
+            if error.errno not in (errno.EAGAIN, errno.EHOSTUNREACH):
+                raise
+            return False
+        connection = self._connections.by_peer.get(peer)
+        if connection is not None:
+            connection.sent += len(frame)
+            if connection.sent > connection.look_at:
+                return self._connections.note_sent(connection)
+        return True

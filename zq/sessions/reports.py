@@ -8,11 +8,12 @@ window of bytes is under way, and what is beyond it waits here, in order.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from math import inf
 from typing import NamedTuple
 
+from zq.sessions.hand import Hand, end_of_failure
 from zq.wire.messages import Failed, Release, Settle, Settled
 from zq.wire.steering import NextTry
 
@@ -64,6 +65,15 @@ class ReportWindow:
     def __iter__(self) -> Iterator[Settle | Release]:
         """Yields all that has no answer, in order."""
         return (unsettled.message for unsettled in self._unsettled.values())
+
+    def spans(self, hands: Mapping[int, Hand]) -> Iterator[tuple[int, int, int]]:
+        """Yields token, lo and hi of what was reported or given back, and has no answer yet."""
+        for message in self:
+            if isinstance(message, Release):
+                yield from message.spans
+            else:
+                yield from ((one.token, one.lo, one.hi) for one in message.done)
+                yield from ((one.token, one.index, end_of_failure(one, hands)) for one in message.failed)
 
     def add(self, message: Settle | Release, size: int) -> None:
         """Keeps a report, with that many bytes of results and forwards, until it is answered."""

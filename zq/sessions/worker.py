@@ -18,14 +18,15 @@ which was killed a moment ago. When it keeps the name, the session fails.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterator
 from math import inf
 from typing import Any
 
 from zq.errors import AccessDeniedError, WorkerFencedError
-from zq.sessions.hand import Hand
+from zq.sessions.hand import Hand, end_of_failure
 from zq.sessions.refusals import remote_error
 from zq.sessions.reports import ReportWindow, Verdict, verdicts_on
+from zq.sessions.started import Running, StartedTasks
 from zq.wire.limits import CREDIT_MAX, MESSAGE_BATCHES_MAX, TEXT_CHARS_MAX
 from zq.wire.messages import (
     Assign,
@@ -45,7 +46,6 @@ from zq.wire.messages import (
     Settle,
     Settled,
     Span,
-    Started,
     ToCoordinator,
     Welcome,
 )
@@ -60,9 +60,6 @@ NAME_RETRY = 0.25
 NAME_PATIENCE = 5.0
 """Seconds beyond what the coordinator says that a name may be taken by another worker that is about to lose it."""
 
-STARTED_AFTER = 0.02
-"""Seconds that a task runs before it is reported as started (protocol 3, started)."""
-
 WORKER_SETTLE_BYTES_MAX = 4 << 20
 """Results and forwards in one settle, at most one completion above it: a quarter of a frame."""
 
@@ -73,9 +70,6 @@ nobody else notices, and one completion more is still far from what a settle may
 
 FAILURES_MAX = 200
 """Failures in one settle: their texts, too, have to fit a frame."""
-
-Running = Callable[[], Iterable[tuple[int, int, float]]]
-"""What the shell runs now: token, index and since when (monotonic seconds)."""
 
 
 class WorkerSession:
@@ -117,6 +111,7 @@ class WorkerSession:
         self._steers: list[Steer] = []
         self._about: About | None = None
         self._is_older = False  # whether this coordinator does not know what about is
+        self._knows_runs = True  # whether it knows the last field of that
         self._outbox: list[ToCoordinator] = []
         self._number = 0
         self._beat = 0
@@ -124,13 +119,13 @@ class WorkerSession:
         self._beat_at = 0.0
         self._heartbeat_interval = 1.0
         self._gone_after = 15.0
-        self._reported: set[tuple[int, int]] = set()  # tasks reported as started
+        self._started = StartedTasks(running)
 
     # What the link calls.
 
     def connected(self, now: float) -> None:
         """Says hello on a new connection."""
-        self.is_welcome = self._is_older = False
+        self.is_welcome, self._is_older, self._knows_runs = False, False, True
         self.heard_at = now
         self._outbox = []
         self._say_hello()
@@ -175,17 +170,16 @@ class WorkerSession:
             self._beat += 1
             self._beat_at = now + self._heartbeat_interval
             self._outbox.append(Heartbeat(self._beat, self._held()))
-        self._report_started(now)
+        started = self._started.look(now, self.hands)
+        if started is not None:
+            self._outbox.append(started)
 
     def next_at(self) -> float:
         """Returns when `tick` has something to do (monotonic seconds)."""
         if not self.is_welcome:
             return min(self.heard_at + WELCOME_PATIENCE, self._hello_at)
         at = min(self._beat_at, self.heard_at + self._gone_after)
-        for token, index, since in self._running():
-            if (token, index) not in self._reported:
-                at = min(at, since + STARTED_AFTER)
-        return at
+        return self._started.next_at(at) if self.hands else at
 
     @property
     def is_asking(self) -> bool:
@@ -236,8 +230,8 @@ class WorkerSession:
         """Says what the worker is, if that has changed."""
         if about != self._about:
             self._about, self.concurrency = about, about.concurrency
-            if self.is_welcome and not self._is_older:
-                self._outbox.append(about)
+            if self.is_welcome:
+                self._say_about()
 
     def finish(self, done: list[Done], failed: list[Failed], credit: int) -> None:
         """Reports ends of tasks, with the credit from now on."""
@@ -305,12 +299,7 @@ class WorkerSession:
 
     def unsettled_spans(self) -> Iterator[tuple[int, int, int]]:
         """Yields token, lo and hi of what was reported or given back, and has no answer yet."""
-        for message in self._reports:
-            if isinstance(message, Release):
-                yield from message.spans
-            else:
-                yield from ((one.token, one.lo, one.hi) for one in message.done)
-                yield from ((one.token, one.index, one.index + 1) for one in message.failed)
+        return self._reports.spans(self.hands)
 
     # Details.
 
@@ -319,18 +308,6 @@ class WorkerSession:
         for token, index, _ in self._running():
             started.setdefault(token, []).append(index)
         return tuple(Held(token, tuple(started.get(token, ()))) for token in self.hands)
-
-    def _report_started(self, now: float) -> None:
-        fresh: dict[int, list[int]] = {}
-        running = set()
-        for token, index, since in self._running():
-            running.add((token, index))
-            if token in self.hands and (token, index) not in self._reported and now - since >= STARTED_AFTER:
-                fresh.setdefault(token, []).append(index)
-        self._reported &= running
-        if fresh:
-            self._reported.update((token, index) for token, indexes in fresh.items() for index in indexes)
-            self._outbox.append(Started(tuple(Held(token, tuple(indexes)) for token, indexes in fresh.items())))
 
     def _take(self, assignment: Assignment) -> None:
         if assignment.token not in self.hands:
@@ -345,8 +322,7 @@ class WorkerSession:
         self._heartbeat_interval = welcome.heartbeat_interval
         self._gone_after = welcome.gone_after
         self._beat_at = now + welcome.heartbeat_interval
-        if self._about is not None:  # before all reports: the coordinator tells what becomes of failures
-            self._outbox.append(self._about)
+        self._say_about()  # before all reports: the coordinator tells what becomes of failures
         self._answered_beat = self._beat
         self._reports.start_again()
         self._outbox += self._reports.take_due(self._beat)
@@ -354,9 +330,13 @@ class WorkerSession:
             self.release([], self.credit)
         self._revoke_tokens(welcome.refused)
 
+    def _say_about(self) -> None:
+        if self._about is not None and not self._is_older:
+            self._outbox.append(self._about if self._knows_runs else self._about._replace(takes_runs=False))
+
     def _say_hello(self) -> None:
         self._hello_at = inf
-        self._reported.clear()
+        self._started.forget()
         self._told_credit = self.credit
         self._outbox.append(
             Hello(self.name, self.incarnation, self.queues, self.credit, self.concurrency, self._held())
@@ -385,6 +365,9 @@ class WorkerSession:
             self.failure = WorkerFencedError(f"{error.text}; give each worker a name of its own")
         elif error.code == "unknown-kind" and error.request is None:
             self._is_older = True
+        elif error.code == "malformed" and error.request is None and self._knows_runs and self._about:
+            self._knows_runs = False
+            self._say_about()
         elif error.code == "busy":
             pass  # a hello is said again by another connection, a report with a later beat
         elif self.failure is None:
@@ -396,13 +379,12 @@ class WorkerSession:
             self._outbox += self._reports.take_due(self._beat)
 
     def _note_settled(self, settled: Settled) -> None:
-        stale = settled.stale
         message: Any = self._reports.answered(settled.number)
         if message is None:
             return
         if self.is_welcome:
             self._outbox += self._reports.take_due(self._beat)
-        self.counters["stale"] += sum(span.hi - span.lo for span in stale)
+        self.counters["stale"] += sum(span.hi - span.lo for span in settled.stale)
         if isinstance(message, Release):
             for token, lo, hi in message.spans:
                 self._close(token, lo, hi)
@@ -417,7 +399,7 @@ class WorkerSession:
                     del hands[done.token]
         for failed in message.failed:
             self.counters["failed"] += 1
-            self._close(failed.token, failed.index, failed.index + 1)
+            self._close(failed.token, failed.index, end_of_failure(failed, self.hands))
         if message.failed:
             self._verdicts += verdicts_on(message.failed, settled)
 
@@ -442,8 +424,7 @@ class WorkerSession:
         for token in tokens:
             hand = self.hands.get(token)
             if hand is not None and not self._is_settling(token):
-                first = hand.assignment.lo
-                self._revoke(Span(token, first, hand.assignment.hi))
+                self._revoke(Span(token, hand.assignment.lo, hand.assignment.hi))
 
     def _is_settling(self, token: int) -> bool:
         """Whether a report on a lease is under way: its answer, not this one, says what became of the tasks."""

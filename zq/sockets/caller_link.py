@@ -20,7 +20,7 @@ from zq.keys.own import KeySource
 from zq.sessions.client import ClientSession
 from zq.sessions.exchanges import Exchange
 from zq.sessions.outcomes import Reply
-from zq.sockets.channel import READABLE, READINESS
+from zq.sockets.channel import HAS_FRAMES, READINESS
 from zq.sockets.link import POLL_MAX, Link
 from zq.sockets.passage import HAS_ONE_LOCK, Passage
 from zq.wire.namespaces import Namespace
@@ -102,7 +102,7 @@ class CallerLink(Link):
         socket = self._channel.socket
         if socket is None or not (HAS_ONE_LOCK and self._channel.is_at_rest):
             super()._wait(until)
-        elif self._calls or time.monotonic() < self._crowded_until or int(socket.getsockopt(READINESS)) & READABLE:
+        elif self._calls or time.monotonic() < self._crowded_until or int(socket.getsockopt(READINESS)) & HAS_FRAMES:
             super()._wait(min(until, self._crowded_until))
         else:
             self._rest(socket)

@@ -68,7 +68,7 @@ FLUSH_MAX = 0.5
 NOBLOCK = int(zmq.NOBLOCK)
 """As a plain number: pyzmq's enumeration costs more than a send."""
 
-READINESS, READABLE, ROOM = int(zmq.EVENTS), int(zmq.POLLIN), int(zmq.POLLOUT)
+READINESS, HAS_FRAMES, HAS_ROOM = int(zmq.EVENTS), int(zmq.POLLIN), int(zmq.POLLOUT)
 """As plain numbers, for the same reason."""
 
 
@@ -242,15 +242,15 @@ class Channel:
                 self.fail_call(call, error)
 
     def speak(self, now: float) -> bool:
-        """Lets the session do what is due, and sends what it has to say; returns whether there was anything."""
+        """Lets the session do what is due, and sends what it has to say; returns as `send`."""
         self.session.tick(now)
         self._silence.look(now, is_asking=self.session.is_asking)
-        has_spoken = False
-        if self._socket is not None:
-            has_spoken = self.send()
-            if self.session.wants_reconnect or len(self.backlog) > BACKLOG_FRAMES_MAX:
-                self._disconnect(now)
-        return has_spoken
+        if self._socket is None:
+            return False
+        has_sent = self.send()
+        if self.session.wants_reconnect or len(self.backlog) > BACKLOG_FRAMES_MAX:
+            self._disconnect(now)
+        return has_sent
 
     def send(self) -> bool:
         """Sends what the session has said, as far as the socket takes it; returns whether there was anything."""
@@ -310,6 +310,10 @@ class Channel:
             self._drop_socket(linger=int(FLUSH_MAX * 1000))
             self._context.term()
 
+    def drop(self) -> None:
+        """Closes the sockets at once, with what was not sent; the context ends with the process."""
+        self._drop_socket(linger=0)
+
     def _take(self, now: float, frame: bytes) -> None:
         message: FromCoordinator | None
         try:
@@ -342,4 +346,4 @@ class Channel:
 
 def is_readable(socket: zmq.Socket[bytes]) -> bool:
     """Whether there are frames; if there are none, its descriptor tells when some come."""
-    return socket.getsockopt(READINESS) & READABLE != 0  # type: ignore[operator]  # this option is a number
+    return socket.getsockopt(READINESS) & HAS_FRAMES != 0  # type: ignore[operator]  # this option is a number

@@ -184,8 +184,7 @@ class Link:
             self._begin()
             while not self._is_closing:
                 self._turn()
-            self._channel.run(self._calls)
-            self._channel.flush()
+            self._finish()
         except Exception as problem:
             logger.exception("the connection to %s failed; everything that waits on it fails", self.address)
             error = problem
@@ -199,8 +198,7 @@ class Link:
         channel = self._channel
         self._wait()
         now = time.monotonic()
-        if channel.is_connect_due(now):
-            channel.connect(now, is_ipv6=needs_ipv6(self.address))
+        self._connect_when_due(now)
         if self._is_readable:
             channel.receive(now)
             if self._is_gathering:
@@ -209,6 +207,10 @@ class Link:
         channel.speak(now)
         if self._waits_for_room != bool(channel.backlog):
             self._wait_for_room()
+
+    def _connect_when_due(self, now: float) -> None:
+        if self._channel.is_connect_due(now):
+            self._channel.connect(now, is_ipv6=needs_ipv6(self.address))
 
     @property
     def _is_gathering(self) -> bool:
@@ -242,6 +244,11 @@ class Link:
         if socket is not None:
             self._waits_for_room = bool(self._channel.backlog)
             self._poller.register(socket, zmq.POLLIN | zmq.POLLOUT if self._waits_for_room else zmq.POLLIN)
+
+    def _finish(self) -> None:
+        """Runs what was asked before the link was closed, and sends what comes of it."""
+        self._channel.run(self._calls)
+        self._channel.flush()
 
     def _end(self, error: Exception) -> None:
         """Fails all that waits, refuses what comes, and closes everything; calls accepted before still run, on a

@@ -22,6 +22,7 @@ from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
+from math import inf
 from typing import TypeVar
 
 import zmq
@@ -32,7 +33,8 @@ from zq.processes.copies import watch as watch_copies
 from zq.processes.endpoints import is_looked_up, needs_ipv6
 from zq.processes.green import refuse_green_threads
 from zq.sessions.session import Session
-from zq.sockets.channel import READABLE, READINESS, ROOM, Channel, is_readable
+from zq.sockets.channel import HAS_FRAMES, HAS_ROOM, READINESS, Channel, is_readable
+from zq.sockets.departures import leave_at_exit
 from zq.sockets.entrance import Break, mechanism_at
 from zq.sockets.link import FORKED, POLL_MAX, Link, Successor, resolve_address
 from zq.sockets.watch import LoopWatch, has_readers
@@ -82,11 +84,13 @@ class EventLoopLink:
         self._is_due = False  # whether the loop will look at the calls
         self._is_readable = False  # whether the socket may have frames
         self._is_unsure = False  # whether the socket's descriptor may keep silent of what is there
+        self._due_at = inf  # when the session has something to do though nothing comes
         self._is_broken = False  # whether the monitor may have something to tell
         self._is_closing = False
         self._is_over = False
         self._finished = threading.Event()
         watch_copies(self)
+        leave_at_exit(self)
 
     @property
     def is_over(self) -> bool:
@@ -153,6 +157,15 @@ class EventLoopLink:
         elif not loop.is_running() or not self._ask(loop):
             self._start_helper(partial(self._close_here, POLL_MAX))
         return True
+
+    def leave(self) -> None:
+        """See `zq.sockets.departures`."""
+        is_driven = self._link is not None or (self._loop is not None and self._loop.is_running())
+        if self._is_copy or is_driven or not self._lock.acquire(blocking=False):
+            return
+        self._refusal = self._refusal or "the program ends"
+        self._channel.drop()
+        self._lock.release()
 
     # Where it is driven.
 
@@ -266,9 +279,9 @@ class EventLoopLink:
                 raise
         finally:
             self._lock.release()
-        if self._is_over:
-            self._start_helper(self._finish)
-        elif self._calls and not self._is_due:
+            if self._is_over:
+                self._start_helper(self._finish)
+        if self._calls and not self._is_due:
             self._call_elsewhere(self._loop)
 
     def _drive(self) -> None:
@@ -279,7 +292,7 @@ class EventLoopLink:
             self._look_at_break(now)
         if channel.is_connect_due(now):
             self._connect(now)
-        if self._is_readable:
+        if self._is_readable or (now >= self._due_at and self._has_more()):  # answers before deadlines
             self._is_readable = False
             self._receive(now)
         channel.run(self._calls)
@@ -289,7 +302,8 @@ class EventLoopLink:
                 self._is_readable = True
                 watch.loop.call_soon(self._due)
                 self._is_due = True
-        watch.call_at(now, min(channel.next_at(), now + POLL_MAX), self._turn)
+        self._due_at = channel.next_at()
+        watch.call_at(now, min(self._due_at, now + POLL_MAX), self._turn)
 
     def _receive(self, now: float) -> None:
         """Takes what has come, all of it or what can be taken in a short time."""
@@ -305,7 +319,7 @@ class EventLoopLink:
             return False
         if not self._channel.backlog:
             return is_readable(socket)
-        return _number(socket, READINESS) & (READABLE | ROOM) != 0
+        return _number(socket, READINESS) & (HAS_FRAMES | HAS_ROOM) != 0
 
     def _connect(self, now: float) -> None:
         if is_looked_up(self.address):

@@ -36,7 +36,7 @@ from zq.errors import ClosedError, RemoteProtocolError
 from zq.processes.wake import Wake
 from zq.sessions.client import ClientSession
 from zq.sessions.exchanges import NO_ANSWER, NOT_YET, Exchange
-from zq.sockets.channel import NOBLOCK, READABLE, READINESS
+from zq.sockets.channel import HAS_FRAMES, NOBLOCK, READINESS
 from zq.sockets.link import FORKED
 from zq.wire.codec import decode_from_coordinator, encode
 from zq.wire.namespaces import Namespace
@@ -139,7 +139,7 @@ class Passage:
         while True:
             if self._holder is not exchange:
                 return True
-            if not int(socket.getsockopt(READINESS)) & READABLE and not self._sleep(exchange, poll, stop_at):
+            if not int(socket.getsockopt(READINESS)) & HAS_FRAMES and not self._sleep(exchange, poll, stop_at):
                 return True
             if self._holder is not exchange:
                 return True

@@ -23,6 +23,9 @@ from zq.processes.forks import drop_in_forks
 DATA_FILE, READERS_FILE = "data.mdb", "lock.mdb"
 """As LMDB names them."""
 
+JOURNAL_FILE = "journal"
+"""Of `zq.store.journal`."""
+
 HOLD_FILE = "lock"
 """Says who has the directory."""
 
@@ -45,8 +48,10 @@ class DirectoryHold:
         try:
             self.is_new = not (path / DATA_FILE).exists()
             path.mkdir(mode=0o700, parents=True, exist_ok=True)
+            if self.is_new:
+                _flush_names_of(path.absolute())
             _check_owner(path)
-            for name in (HOLD_FILE, DATA_FILE, READERS_FILE):
+            for name in (HOLD_FILE, DATA_FILE, READERS_FILE, JOURNAL_FILE):
                 _check_file(path / name)
             self._file = self._open(path / HOLD_FILE, os.O_RDWR | os.O_CREAT)
         except OSError as error:
@@ -107,6 +112,26 @@ class DirectoryHold:
                 f"{self._path} is in use by {_describe(_read_holder(self._file))}; one coordinator at a time"
             ) from None
         self._opened.callback(fcntl.flock, number, fcntl.LOCK_UN)  # closing would leave it to copies of the descriptor
+
+
+def _flush_names_of(path: Path) -> None:
+    """Makes the name of a directory durable, and the names of those that it is in: any may have been made just now, or
+    by somebody who came no further.
+    """
+    for parent in path.parents:
+        try:
+            flush(parent)
+        except OSError:  # it may not be read, or is no file system that flushes: whoever made it has seen to it
+            return
+
+
+def flush(path: Path) -> None:
+    """Makes durable what is in a file, or the names that are in a directory."""
+    number = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(number)
+    finally:
+        os.close(number)
 
 
 # A directory that somebody else has made may hold links, through which what is written here would go elsewhere.

@@ -10,6 +10,8 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from functools import partial
+from math import inf
 from pathlib import Path
 from time import perf_counter
 from typing import Any
@@ -18,9 +20,11 @@ from zlib import crc32
 import lmdb
 
 from zq.core.storage import StoreInfo, marks_of
-from zq.core.tables import SCHEMA
+from zq.core.tables import SCHEMA, SCHEMAS_BEFORE
 from zq.errors import StoreCorruptError, StoreError, StoreFullError, StoreVersionError
-from zq.store.hold import DirectoryHold
+from zq.processes.forks import drop_in_forks
+from zq.store.hold import DATA_FILE, DirectoryHold, flush
+from zq.store.seam import about_journal
 
 LOOK_EVERY = 64
 """Transactions between two looks at the room left: a look costs as much as a small transaction, and 64 small ones fill
@@ -35,26 +39,34 @@ quickly.
 ROW_BYTES = 24
 """What a row takes beside its key and value: the header of its node, its checksum, and a place in its page."""
 
+NEW_FILE = "data.new"
+"""What the data file is called while it is made."""
+
 INFO_TABLE = b"zq"
 SCHEMA_KEY = b"schema"
 
 
 @dataclass(frozen=True, slots=True)
 class LmdbOptions:
-    """How much room a store may take.
+    """How much room a store may take, and how it is written.
 
     Attributes:
         map_bytes: largest size of the data file. It is sparse: room is taken as it is needed.
         free_bytes_min: free bytes of the disk below which nothing new is admitted.
+        journal: whether small turns are flushed in a journal first (docs/journal.md); without it each of them commits
+            the data file. It may be another at each start.
     """
 
     map_bytes: int = 64 << 30
     free_bytes_min: int = 256 << 20
+    journal: bool = True
 
     def __post_init__(self) -> None:
         for name in ("map_bytes", "free_bytes_min"):
             if not isinstance(getattr(self, name), int):
                 raise TypeError(f"{name} must be a whole number, got {getattr(self, name)!r}")
+        if not isinstance(self.journal, bool):
+            raise TypeError(f"journal must be True or False, got {self.journal!r}")
         if self.map_bytes < 1 << 20:
             raise ValueError(f"map_bytes must be at least {1 << 20}, got {self.map_bytes}")
         if self.free_bytes_min < 0:
@@ -136,7 +148,7 @@ class LmdbTransaction:
                 yield key, _open_value(table, key, value)
 
     def commit(self) -> None:
-        self._close_cursors()
+        self._end()
         begun_at = perf_counter()
         try:
             self._txn.commit()
@@ -148,7 +160,7 @@ class LmdbTransaction:
         self._store.check_place()
 
     def abort(self) -> None:
-        self._close_cursors()
+        self._end()
         self._txn.abort()
 
     def _cursor(self, table: str) -> lmdb.Cursor:
@@ -157,7 +169,8 @@ class LmdbTransaction:
             cursor = self._cursors[table] = self._txn.cursor(self._dbs[table])
         return cursor
 
-    def _close_cursors(self) -> None:
+    def _end(self) -> None:
+        self._store.end_writing()
         for cursor in self._cursors.values():
             cursor.close()
         self._cursors.clear()
@@ -170,6 +183,15 @@ def _open_value(table: str, key: bytes, value: bytes) -> bytes:
             f"the value of key {key.hex()} in table {table} does not match its checksum: restore a backup"
         )
     return data
+
+
+def _keep_for_ever(thing: object) -> None:
+    """Keeps a thing in a forked child until its process ends. An environment that goes waits for the transaction that
+    is open in it, which is another thread's, and there are no others in a child.
+    """
+    import ctypes  # when it is needed, which is hardly ever
+
+    ctypes.pythonapi.Py_IncRef(ctypes.py_object(thing))
 
 
 def _store_error(error: lmdb.Error, what: str) -> StoreError:
@@ -193,28 +215,32 @@ class LmdbStore:
             StoreError: it cannot be made, read or written.
         """
         self.path = Path(path)
-        self.written_bytes = 0  # since the last look at the room left
+        self.written_bytes = 0  # in all
         self.commit_seconds = 0.0  # that the last commit took
         self._options = options or LmdbOptions()
         self.map_bytes = self._options.map_bytes
         self.marks = marks_of(self.map_bytes)
-        self._used = 0  # bytes, at that look
+        self._used = 0  # bytes, at the last look at the room left
+        self._written_before = 0  # bytes, in all, at that look
         self._disk_is_low = False  # at that look
+        self._writing: lmdb.Transaction | None = None
         self._pid = os.getpid()
         self._since_look = 0
         self._hold = DirectoryHold(self.path)
-        self.check_place = self._hold.check
         try:
             self._open(tables, is_new=self._hold.is_new)
         except BaseException:
             self._hold.close()
             raise
+        self._forget = drop_in_forks(partial(_keep_for_ever, self._env))
 
     def _open(self, tables: tuple[str, ...], *, is_new: bool) -> None:
         options = self._options
-        if not is_new:
-            self._hold.hold_data()
         try:
+            if is_new:
+                self._make()
+            flush(self.path)  # LMDB does not flush what names its file, and who made that may have come no further
+            self._hold.hold_data()
             self._env = lmdb.open(
                 str(self.path),
                 map_size=options.map_bytes,
@@ -224,8 +250,6 @@ class LmdbStore:
                 writemap=False,
             )
             try:
-                if is_new:
-                    self._hold.hold_data()
                 self._env.reader_check()
                 self._check_schema(is_new=is_new)
                 self._dbs = {table: self._env.open_db(table.encode()) for table in tables}
@@ -241,13 +265,17 @@ class LmdbStore:
                 "`ulimit -v` or a container's limit may forbid: give a smaller map, by --map-mib 1024 or "
                 "LmdbOptions(map_bytes=1 << 30)"
             ) from error
-        except lmdb.Error as error:
+        except (lmdb.Error, OSError) as error:
             raise StoreError(f"cannot open {self.path}: {error}") from error
-        if is_new:  # LMDB flushes its file, but not the directory that names it
-            directory = os.open(self.path, os.O_RDONLY)
-            os.fsync(directory)
-            os.close(directory)
         self._look()
+
+    def _make(self) -> None:
+        """Makes the data file, which has its name when it is whole: LMDB opens none that a power cut left half made."""
+        made = self.path / NEW_FILE
+        made.unlink(missing_ok=True)
+        lmdb.open(str(made), map_size=1 << 20, subdir=False, lock=False).close()
+        flush(made)
+        made.rename(self.path / DATA_FILE)
 
     def _check_schema(self, *, is_new: bool) -> None:
         table = self._env.open_db(INFO_TABLE)
@@ -257,7 +285,7 @@ class LmdbStore:
                 raise StoreVersionError(
                     f"{self.path} holds an LMDB database that zq did not write; choose another directory"
                 )
-            if found is None:
+            if found is None or found in [b"%d" % schema for schema in SCHEMAS_BEFORE]:
                 txn.put(SCHEMA_KEY, b"%d" % SCHEMA)
             elif found != b"%d" % SCHEMA:
                 raise StoreVersionError(
@@ -268,7 +296,7 @@ class LmdbStore:
     @property
     def in_use(self) -> int:
         """About how many bytes are in use, with what was written since the last look."""
-        return self._used + self.written_bytes
+        return self._used + self.written_bytes - self._written_before
 
     @property
     def is_full(self) -> bool:
@@ -281,10 +309,24 @@ class LmdbStore:
     def begin(self) -> LmdbTransaction:
         if os.getpid() != self._pid:
             raise StoreError("this process was forked from the one that opened the store; start a new one instead")
+        self.notice_room()
+        self._writing = txn = self._env.begin(write=True)
+        return LmdbTransaction(self, txn, self._dbs)
+
+    def notice_room(self) -> None:
+        """Looks at the room left if a look is due, which `begin` does, too; a transaction may be open."""
         self._since_look += 1
-        if self._since_look >= LOOK_EVERY or self.written_bytes >= LOOK_BYTES or self.is_full:
+        written = self.written_bytes - self._written_before
+        if self._since_look >= LOOK_EVERY or written >= LOOK_BYTES or self.is_full:
             self._look()
-        return LmdbTransaction(self, self._env.begin(write=True), self._dbs)
+
+    def end_writing(self) -> None:
+        """Forgets the transaction that was open. For `LmdbTransaction`."""
+        self._writing = None
+
+    def check_place(self) -> None:
+        """Looks whether the data file is still the one that has its name; raises StoreError otherwise."""
+        self._hold.check()
 
     def info(self) -> StoreInfo:
         used = self._used_bytes()
@@ -304,22 +346,38 @@ class LmdbStore:
         inside = max(0, pages * self._env.stat()["psize"] - used)
         return free + inside < least or free < least // 4
 
+    def rest(self, now: float) -> None:
+        """Does nothing: every commit is the last word."""
+
+    rest_at = inf
+
+    def about_journal(self) -> dict[str, Any]:
+        """Returns what `status` tells of the journal: that there is none."""
+        return about_journal()
+
     def close(self) -> None:
         if os.getpid() == self._pid:  # a forked child has dropped its copies; those of LMDB it must not touch
+            self._forget()
             self._env.close()
             self._hold.close()
 
     def _look(self) -> None:
-        self._since_look = self.written_bytes = 0
+        self._since_look = 0
+        self._written_before = self.written_bytes
         info = self.info()
         self._used = info.used_bytes
         self._disk_is_low = info.is_full and info.used_bytes <= self.marks.full
 
     def _used_bytes(self) -> int:
-        """Counts pages in use, which free pages inside the file are not."""
-        used = 0
+        """Counts pages in use, which free pages inside the file are not; with those of the transaction that is open."""
+        if self._writing is not None:
+            return self._used_in(self._writing)
         with self._env.begin() as txn:
-            for db in self._dbs.values():
-                stat = txn.stat(db)
-                used += stat["psize"] * (stat["branch_pages"] + stat["leaf_pages"] + stat["overflow_pages"])
+            return self._used_in(txn)
+
+    def _used_in(self, txn: lmdb.Transaction) -> int:
+        used = 0
+        for db in self._dbs.values():
+            stat = txn.stat(db)
+            used += stat["psize"] * (stat["branch_pages"] + stat["leaf_pages"] + stat["overflow_pages"])
         return used

@@ -6,6 +6,7 @@ puts that back.
 
 from bisect import bisect_left, insort
 from collections.abc import Iterable, Iterator
+from math import inf
 
 from zq.core.storage import StoreInfo, marks_of
 from zq.errors import StoreError, StoreFullError
@@ -28,7 +29,7 @@ class MemoryTransaction:
 
     @property
     def is_full(self) -> bool:
-        return self._store.used_bytes > self._store.marks.full
+        return self._store.is_full
 
     @property
     def is_short(self) -> bool:
@@ -44,7 +45,7 @@ class MemoryTransaction:
 
     @property
     def room_bytes(self) -> float:
-        return self._store.room - self._store.used_bytes
+        return self._store.room_bytes
 
     def get(self, table: str, key: bytes) -> bytes | None:
         return self._store.values[table].get(key)
@@ -58,6 +59,7 @@ class MemoryTransaction:
         if added > 0 and store.used_bytes + added > store.room:
             raise StoreFullError(f"the store has no room for {added} bytes more")
         self._undo.append((table, key, old))
+        store.written_bytes += len(key) + len(value)
         store.set(table, key, value)
 
     def put_many(self, table: str, items: Iterable[tuple[bytes, bytes]]) -> None:
@@ -106,6 +108,7 @@ class MemoryStore:
     def __init__(self, tables: tuple[str, ...], capacity_bytes: int | None = None) -> None:
         self.capacity_bytes = capacity_bytes
         self.used_bytes = 0
+        self.written_bytes = 0  # in all
         self.is_busy = False
         self.values: dict[str, dict[bytes, bytes]] = {table: {} for table in tables}
         self.keys: dict[str, list[bytes]] = {table: [] for table in tables}
@@ -126,8 +129,27 @@ class MemoryStore:
         self.is_busy = True
         return MemoryTransaction(self)
 
+    @property
+    def room_bytes(self) -> float:
+        return self.room - self.used_bytes
+
+    @property
+    def is_full(self) -> bool:
+        return self.used_bytes > self.marks.full
+
+    def notice_room(self) -> None:
+        """Does nothing: it always knows."""
+
+    def check_place(self) -> None:
+        """Does nothing: its place is this object."""
+
     def info(self) -> StoreInfo:
-        return StoreInfo(self.used_bytes, self.room, None, self.used_bytes > self.marks.full)
+        return StoreInfo(self.used_bytes, self.room, None, self.is_full)
+
+    def rest(self, now: float) -> None:
+        """Does nothing: every commit is the last word."""
+
+    rest_at = inf
 
     def close(self) -> None:
         """Does nothing: what is in memory stays for a machine that is started again over this store."""

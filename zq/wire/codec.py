@@ -59,8 +59,10 @@ def encode_answer(message: FromCoordinator) -> bytes:
     """
     frame = encode(message)
     is_nested = type(message) is messages.Answer and type(message.value) in _NESTING
-    request = getattr(message, "request", None)
-    if request is None or (len(frame) <= PLAIN_BYTES_MAX and not is_nested):
+    if len(frame) <= PLAIN_BYTES_MAX and not is_nested:
+        return frame
+    request: int | None = getattr(message, "request", None)
+    if request is None:
         return frame
     try:
         if len(frame) > FRAME_BYTES_MAX:
@@ -104,6 +106,10 @@ def _settle(message: messages.Settle) -> tuple[Any, ...]:
 
 def _goodbye(message: messages.Goodbye) -> tuple[Any, ...]:
     return message[:2] if message.reason is None else message
+
+
+def _about(message: steering.About) -> tuple[Any, ...]:
+    return message if message.takes_runs else message[:6]
 
 
 def _settled(message: messages.Settled) -> tuple[Any, ...]:
@@ -208,7 +214,7 @@ KINDS: Final = (
     Kind(24, messages.Started, requests.read_started, "worker", bytes_max=LISTING_BYTES_MAX),
     Kind(25, messages.Progress, requests.read_progress, "worker"),
     Kind(26, messages.Goodbye, requests.read_goodbye, "worker", _goodbye),
-    Kind(27, steering.About, requests.read_about, "worker"),
+    Kind(27, steering.About, requests.read_about, "worker", _about),
     Kind(40, messages.Receipt, answers.read_receipt, "coordinator", bytes_max=FRAME_BYTES_MAX),
     Kind(41, messages.Tasks, answers.read_tasks, "coordinator", _tasks, bytes_max=FRAME_BYTES_MAX),
     Kind(42, messages.Outcome, answers.read_outcome, "coordinator", _outcome, bytes_max=FRAME_BYTES_MAX),

@@ -434,11 +434,8 @@ class Schedule(NamedTuple):
     catch_up: str  # what is done about missed times: "skip", "one" (task for all of them) or "all"
 
 
-OtherFromClient = (
-    Pull | Wait | Cancel | Query | Command | Ping | Extend | Open | Publish | Schedule | Follow | Withdraw
-    | Confirm
-)  # fmt: skip
-FromClient = Submit | OtherFromClient
+OtherFromClient = Pull | Cancel | Query | Command | Extend | Open | Publish | Schedule | Follow | Withdraw | Confirm
+FromClient = Submit | Wait | Ping | OtherFromClient
 FromWorker = Hello | Heartbeat | Settle | Release | Started | Progress | Goodbye | About
 FromCoordinator = (
     Receipt | Tasks | Outcome | Answer | Pong | Welcome | Beat | Assign | Settled | Cancelled | Error | Published

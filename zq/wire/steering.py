@@ -34,6 +34,7 @@ class About(NamedTuple):
     concurrency: int  # tasks that it runs at once, as in Hello
     is_draining: bool  # it takes no more, since somebody has said so
     trouble: str | None  # why it cannot work at the moment: its children cannot start
+    takes_runs: bool = False  # it keeps to the order of several ordered tasks of one lease (protocol 3.5)
 
 
 class Steer(NamedTuple):

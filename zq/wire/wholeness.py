@@ -9,6 +9,7 @@ each: whoever reads one of them notices where it was cut in a wrong place.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, Final
 
 import msgpack
@@ -30,35 +31,39 @@ def is_whole_batch(ends: bytes, blob: bytes) -> bool:
     """
     count = len(ends) >> 2
     if count == 1:
-        return not blob or _is_one_value(blob)
-    if _is_one_value(_array_header(count) + blob):
+        return not blob or are_whole((blob,))
+    if are_whole((_array_header(count) + blob,)):
         return True
     count = len(set(offsets_of(ends)) - {0})  # without those that are empty
-    return _is_one_value(_array_header(count) + blob)
+    return are_whole((_array_header(count) + blob,))
 
 
 def are_whole_results(ends: bytes, blob: bytes) -> bool:
     """Whether each of some results is one value, or empty."""
-    return all(_is_one_value(one) for one in iterate_payloads(ends, blob) if one)
+    return are_whole([one for one in iterate_payloads(ends, blob) if one])
 
 
-def _array_header(count: int) -> bytes:
-    return b"\xdc" + count.to_bytes(2, "big")
-
-
-def _is_one_value(data: bytes) -> bool:
+def are_whole(values: Sequence[bytes]) -> bool:
+    """Whether each of some pieces is one value."""
     try:
         unpacker = _idle.pop()
     except IndexError:
         unpacker = msgpack.Unpacker(max_buffer_size=0)
-    end = unpacker.tell() + len(data)
+    feed, skip, tell = unpacker.feed, unpacker.skip, unpacker.tell
+    begin = end = tell()
     try:
-        unpacker.feed(data)
-        unpacker.skip()
+        for data in values:
+            feed(data)
+            skip()
+            end += len(data)
+            if tell() != end:
+                return False
     except _UNREADABLE:
         return False  # and the unpacker, which has half a value, is dropped
-    if unpacker.tell() != end:
-        return False
-    if len(data) <= KEPT_PAYLOAD_BYTES_MAX:
+    if end - begin <= KEPT_PAYLOAD_BYTES_MAX:
         _idle.append(unpacker)
     return True
+
+
+def _array_header(count: int) -> bytes:
+    return b"\xdc" + count.to_bytes(2, "big")

@@ -120,12 +120,14 @@ class Bench:
             self.stir()
 
     def put_back(self, chunk: Chunk) -> None:
-        """Puts back, in front, what a runner did not run; from a closed bench it leaves at once."""
+        """Puts back, in front, what a runner did not run; from a closed bench it leaves at once, and so does the rest
+        of a run: another runner would do it beside what is before it.
+        """
         assignment, lo, hi = chunk
         if hi == lo:
             return
         with self._changed:
-            if self.is_closed or self.is_draining:
+            if self.is_closed or self.is_draining or is_run(assignment):
                 self._leaving.append(Span(assignment.token, lo, hi))
                 return
             if assignment.queue not in self._coroutine_queues:
@@ -144,7 +146,8 @@ class Bench:
         with self._changed:
             if not self._wait():
                 return None
-            return self._pop(min(most, self._chunk_size(self._waiting[0].assignment.queue)))
+            assignment = self._waiting[0].assignment
+            return self._pop(most if is_run(assignment) else min(most, self._chunk_size(assignment.queue)))
 
     def take_some(self) -> list[Chunk]:
         """Waits for work and returns as much of it as `take`, which may be several small chunks of one queue; none when
@@ -158,7 +161,7 @@ class Bench:
             waiting = self._waiting
             queue = waiting[0].assignment.queue
             room = self._chunk_size(queue)
-            chunks = [self._pop(room)]
+            chunks = [self._pop(CHUNK_TASKS_MAX if is_run(waiting[0].assignment) else room)]
             room -= chunks[0].hi - chunks[0].lo
             while waiting and waiting[0].assignment.queue == queue and waiting[0].hi - waiting[0].lo <= room:
                 if self._expiries and waiting[0].assignment.token in self._expiries:
@@ -185,14 +188,18 @@ class Bench:
 
     def _pop(self, most: int) -> Chunk:
         """Takes the first tasks that wait, at most so many, and leaves the rest of their lease in front for another
-        runner.
+        runner; that of a run leaves.
         """
         assignment, lo, hi = self._waiting.popleft()
         if self._expiries and assignment.token in self._expiries:
             most = 1  # so that each is looked at when its turn comes
             if hi - lo == 1:
                 del self._expiries[assignment.token]
-        if hi - lo > most:
+        if hi - lo > most and is_run(assignment):
+            self._leaving.append(Span(assignment.token, lo + most, hi))
+            self._tasks -= hi - lo - most
+            hi = lo + most
+        elif hi - lo > most:
             self._waiting.appendleft(Chunk(assignment, lo + most, hi))
             hi = lo + most
             self._changed.notify()
@@ -406,6 +413,11 @@ class Bench:
         left = self.clear()
         self.stir()
         return left
+
+
+def is_run(assignment: Assignment) -> bool:
+    """Whether the tasks of an assignment are to be done one after the other, by one runner."""
+    return assignment.options.ordered and assignment.tasks > 1
 
 
 def _nothing() -> None:

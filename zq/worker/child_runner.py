@@ -251,7 +251,8 @@ class ChildRunner(ChildThread):
                 log.warning("child process %s at a task of queue %s; it is started again", how, assignment.queue)
         is_of_use = is_at_task or bool(ended)
         ended.add(index)
-        self._put_back(assignment, [index for index in range(lo, hi) if index not in ended])
+        if not (failed and assignment.options.ordered):  # else all of it has gone with the one that failed
+            self._put_back(assignment, [index for index in range(lo, hi) if index not in ended])
         if not self._bench.is_closed or failed:
             self._host.report(Report([], failed, len(failed), seconds))
         if is_of_use:

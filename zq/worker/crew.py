@@ -62,7 +62,7 @@ def count_slots(settings: RunSettings) -> Slots:
 
 
 class WorkerCrew:
-    """The runners of one run of a worker, which may become more or fewer; but for `start`, used on the link's thread.
+    """The runners of one run of a worker, which may become more or fewer; but for `start`, used in turns of the link.
 
     Attributes:
         slots: how many tasks they run at once.

@@ -44,7 +44,7 @@ class _Reported(NamedTuple):
 
 
 class FailureLog:
-    """Tells the failures of one worker; used on the link's thread."""
+    """Tells the failures of one worker; used in turns of the link."""
 
     def __init__(self, worker: str) -> None:
         self._worker = worker

@@ -23,7 +23,7 @@ HOST: Final = socket.gethostname()[:HOST_CHARS_MAX]
 
 
 class Helm:
-    """Steers one run of a worker; but for `note_change`, used on the link's thread only."""
+    """Steers one run of a worker; but for `note_change`, used in turns of the link only."""
 
     def __init__(self, session: WorkerSession, bench: Bench, crew: WorkerCrew, stop: Callable[[], None]) -> None:
         """Makes a helm.
@@ -87,6 +87,7 @@ class Helm:
             slots.plain + slots.coroutines,
             self._is_ending or self._bench.is_draining,
             None if trouble is None else in_a_line(trouble)[:TROUBLE_CHARS_MAX],
+            takes_runs=not slots.coroutines,
         )
 
 

@@ -1,4 +1,4 @@
-"""What runs now, and what has run longer than its timeout and is not counted any more."""
+"""What runs now, and what has run longer than its timeout and is not counted any more, or is taken away."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ RunningNow = list[tuple[int, int, float]]
 
 
 class Overdue:
-    """Watches the runners of a worker; all but `running` is for the link's thread."""
+    """Watches the runners of a worker; all but `running` is for turns of the link."""
 
     def __init__(self, session: WorkerSession, bench: Bench, runners: Sequence[RunnerThread]) -> None:
         self._session = session
@@ -52,7 +52,28 @@ class Overdue:
             if any(runner.stop_task(token, index, reason) for runner in self._runners):
                 continue
             self._session.finish([], [Failed(token, hand.assignment.id, index, reason, None, False)], credit)
-            self._bench.revoke([Span(token, index, index + 1)])
+            is_ordered = hand.assignment.options.ordered  # then what stands behind it has gone, too
+            self._bench.revoke([Span(token, index, hand.assignment.hi if is_ordered else index + 1)])
+
+    def take_away(self, spans: list[Span]) -> None:
+        """Has nothing start of what is no longer this worker's, and stops what has."""
+        self._bench.revoke(spans)
+        for token, lo, hi in spans:
+            for runner in self._runners:
+                for running_token, index, _ in runner.running():
+                    if running_token == token and lo <= index < hi:
+                        runner.stop_task(token, index, None)
+
+    def fail_all_of(self, runner: RunnerThread, reason: str) -> None:
+        """Fails what runs in a runner that has ended."""
+        hands = self._session.hands
+        failed = [
+            Failed(token, hands[token].assignment.id, index, reason, None, False)
+            for token, index, _ in runner.running()
+            if token in hands
+        ]
+        if failed:
+            self._session.finish([], failed, 0)
 
     def forget(self) -> None:
         """Forgets what was found: the worker has nothing in hand any more."""

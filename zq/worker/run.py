@@ -1,8 +1,9 @@
 """One run of a worker, from start to stop: what stands between its session, its runners and whoever waits for it.
 
-Three kinds of threads. The link's thread talks to the coordinator and beats on time, whatever handlers do; it looks at
-the runners before each tick. Runners (threads, event loops, or threads with a child process each) take chunks from the
-bench and run them. The caller of `Worker.run` waits, and decides when to drain.
+Three kinds of threads. The link's thread talks to the coordinator and beats on time, whatever handlers do. Runners
+(threads, event loops, or threads with a child process each) take chunks from the bench and run them, and say themselves
+what has ended, in a turn of the link (`zq.sockets.shared_link`): each turn takes reports and looks at the runners. The
+caller of `Worker.run` waits, and decides when to drain.
 """
 
 from __future__ import annotations
@@ -18,9 +19,9 @@ from math import inf
 from zq.errors import ClosedError, RunnerBrokenError
 from zq.processes.copies import watch
 from zq.sessions.worker import WorkerSession
-from zq.sockets.link import Link
+from zq.sockets.shared_link import SharedLink
 from zq.task import Task
-from zq.wire.messages import Failed, Progress, Span
+from zq.wire.messages import Assignment, Progress, Span
 from zq.worker.bench import CHUNK_SECONDS, Bench
 from zq.worker.child_start import Source
 from zq.worker.child_thread import VISIBLE_AFTER
@@ -32,7 +33,7 @@ from zq.worker.overdue import Overdue, RunningNow
 from zq.worker.run_end import RunEnd, StopSignals, WaitingWords
 from zq.worker.run_session import RunSession
 from zq.worker.strays import Strays
-from zq.worker.thread_runner import RunnerThread
+from zq.worker.thread_runner import ProgressPace, RunnerThread
 
 log = logging.getLogger(__name__)
 
@@ -41,9 +42,6 @@ HANDLERS_PATIENCE = 30.0
 
 BURST_IDLE = 0.5
 """Seconds without a task after which a worker in burst mode ends."""
-
-PROGRESS_INTERVAL = 0.1
-"""Seconds between two reports of progress; those in between are skipped."""
 
 SETTLE_PATIENCE = 10.0
 """Seconds that a draining worker waits for the answer to its last reports."""
@@ -57,7 +55,7 @@ JOIN_PATIENCE = 3.0
 """Seconds that a worker waits for each of its runners, when nothing runs there any more."""
 
 RUNNING_LOOK_INTERVAL = 0.02
-"""Seconds between two looks at what runs, while something does."""
+"""Seconds between two looks at what runs, while something does: a thousand reports a second need none each."""
 
 CHUNK_PATIENCE = 10 * CHUNK_SECONDS
 """Seconds after which what has not started of a chunk goes back on the bench: it was cut for a tenth of it."""
@@ -75,25 +73,30 @@ class WorkerRun:
         slots = count_slots(settings)
         places = slots.plain + slots.coroutines
         self.bench = Bench(places, slots.coroutine_queues, slots.coroutines)
-        self.next_look_at = float("inf")
+        self.next_look_at = inf
+        self._watch_at = 0.0  # when those who run tasks are looked at again, if there is a turn
         self.pulse = settings.pulse
         self.session: WorkerSession = RunSession(self, settings, places)
-        self._link = Link(settings.address, self.session, f"zq-{settings.name}", settings.namespace, settings.key)
+        name = f"zq-{settings.name}"
+        self._link = SharedLink(
+            settings.address, self.session, name, settings.namespace, settings.key, rest=self._hand_out
+        )
+        self._arrivals: list[Assignment] = []  # that come to the bench when the link's thread has ended its turn
         self._reports: list[Report] = []
         self._lock = threading.Lock()  # guards _reports
         self._is_woken = False
         self._sleep = threading.Lock()  # not an event: a signal may find the lock of that held by this thread
         self._sleep.acquire()
         self.failure: RunnerBrokenError | None = None
-        self.on_failure: Callable[[], None] = _nothing  # called on the link's thread
+        self.on_failure: Callable[[], None] = _nothing  # called in a turn of the link
         self._is_awaited = False  # whether somebody waits who will raise the failure
         self._end = RunEnd()
         self._signals: StopSignals | None = None
         self._is_copy = False
-        self._told: dict[tuple[int, int], float] = {}  # progress, by task
+        self._progress_pace = ProgressPace()
         self._busy_at = time.monotonic()
         self.failures = FailureLog(settings.name)
-        self.on_connected: Callable[[], None] | None = None  # called on the link's thread, once; None: the log says so
+        self.on_connected: Callable[[], None] | None = None  # called in a turn of the link, once; None: the log says so
         self._is_connected = False  # whether it has been let in
         self._crew = WorkerCrew(self, settings, slots, spec)
         self._children: ChildrenWatch | None = self._crew.children
@@ -125,32 +128,50 @@ class WorkerRun:
         """Tells the session what runs now."""
         return self._overdue.running()
 
-    # The link's thread.
+    # In a turn of the link.
 
     def look(self, now: float) -> None:
-        """Moves work between session and bench, and takes away what has run too long."""
-        session, bench = self.session, self.bench
-        with self._lock:
-            reports, self._reports = self._reports, []
-        if reports:
+        """Takes what the runners have reported, and what was taken away; now and then looks at how they do."""
+        session = self.session
+        if self._reports:
+            with self._lock:
+                reports, self._reports = self._reports, []
             self._settle(reports)
         self.failures.settle(session.take_verdicts())
         self.failures.look(now)
-        arrivals = session.take_arrivals()
-        if arrivals:
-            self._busy_at = now
-            bench.put(arrivals)
         if self._children is not None:
             self._look_at_children(self._children, now)
         self._helm.look(lambda: self._credit)
         revoked = session.take_revoked()
         if revoked:
-            self._take_away(revoked)
+            self._overdue.take_away(revoked)
+        if session.failure is not None:
+            self.wake()
+        if now >= self._watch_at or self._end.is_begun or self.bench.is_draining or self.failure is not None:
+            self._watch(now)
+
+    def take_in(self, now: float) -> None:
+        """Takes what has come; it goes on the bench when the turn is over."""
+        arrivals = self.session.take_arrivals()
+        if arrivals:
+            self._busy_at = now
+            self._arrivals += arrivals
+            self.next_look_at = now if self.bench.is_draining else min(self.next_look_at, now + RUNNING_LOOK_INTERVAL)
+
+    def _hand_out(self) -> None:
+        """Puts on the bench what has come, behind the link's turn: whoever it wakes needs the interpreter, and soon a
+        turn of its own.
+        """
+        if self._arrivals:
+            arrivals, self._arrivals = self._arrivals, []
+            self.bench.put(arrivals)
+
+    def _watch(self, now: float) -> None:
+        """Takes away what has run too long or would not start soon, and sees who has ended."""
+        session, bench = self.session, self.bench
         running = self.running()
         if session.hands or bench.rests_until < inf:
             self._give_back_what_waits(now, running)
-        if session.failure is not None:
-            self.wake()
         self._overdue.look(now, running, self._credit)
         if self.failure is not None:
             self._give_back_rest()
@@ -165,6 +186,7 @@ class WorkerRun:
             self._overdue.forget()
             if bench.revoked:
                 bench.forget_revoked({token for token, _, _ in self.running()})
+        self._watch_at = min(self.next_look_at, now + RUNNING_LOOK_INTERVAL)
 
     def _give_back_what_waits(self, now: float, running: RunningNow) -> None:
         """Gives back what has not started and would not soon, for whoever is idle: tasks have turned slow, have expired
@@ -225,14 +247,6 @@ class WorkerRun:
         if self.failure is None and not self._end.is_begun and (why := children.why_over()):
             self._fail(f"the child processes of worker {self.session.name} cannot work: {why}")
 
-    def _take_away(self, spans: list[Span]) -> None:
-        self.bench.revoke(spans)
-        for token, lo, hi in spans:
-            for runner in self.runners:
-                for running_token, index, _ in runner.running():
-                    if running_token == token and lo <= index < hi:
-                        runner.stop_task(token, index, None)
-
     def _look_for_broken(self) -> None:
         """Ends the worker when a runner has ended by itself: the coordinator would take the worker for healthy, and the
         task for running, for ever. What ran there has failed, and all else goes back.
@@ -242,13 +256,7 @@ class WorkerRun:
             return
         fault = runner.fault or "it ended before its time"
         reason = f"the thread that ran it ended by a fault that is not the handler's: {fault}"
-        failed = [
-            Failed(token, self.session.hands[token].assignment.id, index, reason, None, False)
-            for token, index, _ in runner.running()
-            if token in self.session.hands
-        ]
-        if failed:
-            self.session.finish([], failed, 0)
+        self._overdue.fail_all_of(runner, reason)
         self._fail(f"a thread that runs handlers ended by a fault that is not a handler's: {fault}")
 
     def _fail(self, why: str) -> None:
@@ -262,29 +270,22 @@ class WorkerRun:
 
     def _give_back_rest(self) -> None:
         """Gives back what a broken runner had taken and not started, once nobody else can report it."""
-        with self._lock:
-            is_reported = not self._reports and self.session.is_settled
-        if is_reported and self.session.hands and not any(runner.thread.is_alive() for runner in self.runners):
+        if self._is_reported() and self.session.hands and not any(runner.thread.is_alive() for runner in self.runners):
             self.session.release(self.session.open_spans(), 0)
 
     # Any thread.
 
     def report(self, report: Report) -> None:
-        """Takes a report of a runner; the link's thread is woken once for all that came since it last looked."""
+        """Takes a report of a runner, whose thread sends it, unless another one is about to."""
         with self._lock:
             self._reports.append(report)
             is_first = len(self._reports) == 1
-        if is_first:
-            self._call(_nothing)
+        if is_first and not self._is_copy:
+            self._link.nudge()
 
     def note_progress(self, task: Task, fraction: float) -> None:
         """Passes progress on, not too often."""
-        now = time.monotonic()
-        at = (task.token, task.index)
-        if now - self._told.get(at, 0.0) >= PROGRESS_INTERVAL:
-            if len(self._told) > 1000:
-                self._told.clear()
-            self._told[at] = now
+        if self._progress_pace.is_due(task):
             self.pass_progress(Progress(task.token, task.index, fraction))
 
     def pass_progress(self, message: Progress) -> None:
@@ -310,7 +311,7 @@ class WorkerRun:
                 self.on_connected()
 
     def _stop_from_afar(self) -> None:
-        """Ends the run as the first signal does; on the link's thread, which must not wait for it."""
+        """Ends the run as the first signal does; in a turn of the link, which must not wait for it."""
         if self._is_awaited:
             self.wake()
         else:
@@ -433,7 +434,7 @@ class WorkerRun:
             return not self._reports and self.session.is_settled
 
     def _call(self, function: Callable[[], None]) -> None:
-        """Has something done on the link's thread, from any other."""
+        """Has something done in the next turn of the link."""
         if self._is_copy:
             return
         try:

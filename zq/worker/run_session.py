@@ -26,6 +26,8 @@ class SessionWatcher(Protocol):
 
     def look(self, now: float) -> None: ...
 
+    def take_in(self, now: float) -> None: ...
+
     def note_welcome(self) -> None: ...
 
     def running(self) -> Iterable[tuple[int, int, float]]: ...
@@ -66,6 +68,7 @@ class RunSession(WorkerSession):
         if now >= (pulse := self._run.pulse).next_at:
             pulse.beat(now, f"{'' if self.is_welcome else 'not '}connected, {len(self.hands)} leases in hand")
         super().tick(now)
+        self._run.take_in(now)
         if self.name_is_taken and not self._is_told:
             self._is_told = True
             log.warning("worker %s waits for its name: %s", self.name, self.name_is_taken)

@@ -109,7 +109,8 @@ class Runner:
             report: takes what has ended, in order.
 
         Returns:
-            The index of the first task that it did not come to; the end of the chunk when it was not stopped.
+            The index of the first task that it did not come to; the end of the chunk when it was not stopped, and when
+            an ordered task has failed: what stands behind that is not the worker's any more.
         """
         return self._contexts.drive(self._work(chunk, revoked, report))
 
@@ -155,6 +156,8 @@ class Runner:
                 end_copy(error)
                 harvest.fail(assignment, index, data, error)
                 is_full = harvest.is_full
+                if assignment.options.ordered:  # what stands behind it goes back with it (protocol 3.5)
+                    hi, is_full = index + 1, True
             if context:
                 context = yield
             now = clock()
@@ -164,9 +167,11 @@ class Runner:
                 reported_at = now
                 is_full = False
                 lo = index + 1
+                if lo == hi:
+                    break
         slot.index = -1
         report(harvest.take_report(assignment, hi - lo, now - reported_at))
-        return hi
+        return chunk.hi if assignment.options.ordered and hi == index + 1 else hi
 
 
 def run_coroutine(coroutine: Coroutine[Any, Any, Any]) -> Any:

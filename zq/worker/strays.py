@@ -26,7 +26,7 @@ in neither for a moment.
 
 
 class Strays:
-    """Looks for tasks that a session has in hand and nobody works on; used on the link's thread only.
+    """Looks for tasks that a session has in hand and nobody works on; used in turns of the link only.
 
     Attributes:
         next_at: when to look again (monotonic seconds).

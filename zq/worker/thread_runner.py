@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Protocol
 
 from zq.handling.raised import LOGGED_BYTES_MAX, summary_of, trace_of
-from zq.task import TaskOwner
+from zq.task import Task, TaskOwner
 from zq.wire.limits import TEXT_CHARS_MAX
 from zq.wire.messages import Progress
 from zq.worker.bench import IN_HAND_SECONDS, Bench
@@ -23,6 +23,12 @@ from zq.worker.harvest import Report
 from zq.worker.runner import REPORT_AFTER, Chunk, Handler, Runner, Slot, new_ids
 
 log = logging.getLogger(__name__)
+
+PROGRESS_INTERVAL = 0.1
+"""Seconds between two reports of progress; those in between are skipped."""
+
+PACED_TASKS_MAX = 1000
+"""Tasks of which it is known when they last reported."""
 
 
 class RunnerHost(TaskOwner, Protocol):
@@ -66,7 +72,7 @@ class RunnerThread(ABC):
 
     @abstractmethod
     def stop_task(self, token: int, index: int, reason: str | None) -> bool:
-        """Stops a task if it is running here; called on the link's thread, so it must not wait.
+        """Stops a task if it is running here; called in a turn of the link, so it must not wait.
 
         Returns:
             True when the runner reports the failure itself, with this reason (None reports nothing). False when it is
@@ -76,7 +82,7 @@ class RunnerThread(ABC):
 
     @abstractmethod
     def fetch_back(self, now: float, after: float) -> list[Chunk]:
-        """Takes away what it has not started of work that takes longer than it should; called on the link's thread,
+        """Takes away what it has not started of work that takes longer than it should; called in a turn of the link,
         again and again, so it must not wait.
 
         Args:
@@ -89,7 +95,7 @@ class RunnerThread(ABC):
 
     @abstractmethod
     def stuck(self, now: float) -> int:
-        """Returns how many of its slots have been at their work for IN_HAND_SECONDS; called on the link's thread."""
+        """Returns how many of its slots have been at their work for IN_HAND_SECONDS; called in a turn of the link."""
 
     @abstractmethod
     def in_hand(self) -> Iterable[Chunk]:
@@ -216,3 +222,21 @@ class Reports:
             done = [one for report in reports for one in report.done]
             failed = [one for report in reports for one in report.failed]
             self._pass_on(self._queue, Report(done, failed, sum(report.tasks for report in reports), seconds))
+
+
+class ProgressPace:
+    """When progress is worth a message; any thread may ask."""
+
+    def __init__(self) -> None:
+        self._told: dict[tuple[int, int], float] = {}  # by token and index: when (monotonic)
+
+    def is_due(self, task: Task) -> bool:
+        """Whether the progress of a task is to be told now; then the next one is not for a while."""
+        now = time.monotonic()
+        at = (task.token, task.index)
+        if now - self._told.get(at, 0.0) < PROGRESS_INTERVAL:
+            return False
+        if len(self._told) > PACED_TASKS_MAX:
+            self._told.clear()
+        self._told[at] = now
+        return True

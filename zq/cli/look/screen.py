@@ -64,6 +64,7 @@ def _groups(status: dict[str, Any], width: int) -> list[str]:
         "ended": _counts(status, "done", "dead", "cancelled", "expired"),
         "store": f"{size(store['used_bytes'])} of {size(store['map_bytes'])}, {size(store['free_bytes'])} of the disk free"
         f", {status['commits']:,} commits" + (", FULL: nothing new is accepted" if store.get("is_full") else ""),
+        "journal": _journal(status.get("journal", {})),
         "memory": f"{size(memory['bytes'])}" + (f" of at most {size(memory['max'])}" if memory.get("max") else ""),
         "connections": f"{connections.get('open', 0):,} of at most {connections.get('max') or 'any number'}",
     }
@@ -73,6 +74,14 @@ def _groups(status: dict[str, Any], width: int) -> list[str]:
             for name, count in errors.items()
         )
     return _named(found, width)
+
+
+def _journal(found: dict[str, Any]) -> str:
+    """Returns what is in the journal that the store may lack, and why there is none that should be."""
+    if not found.get("is_on"):
+        return "off" + (f": {found['reason']}" if found.get("reason") else "")
+    waits = found["sequence"] - found["checkpoint"]
+    return f"{found['records']:,} records, {waits:,} of them since the last of {_number(found['checkpoints'], 'checkpoint')}"
 
 
 def _counts(status: dict[str, Any], *names: str) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -36,6 +36,9 @@ def dev(
         str | None,
         typer.Option(help="HOST:PORT of the dashboard.", show_default="127.0.0.1:7780, or a free port"),
     ] = None,
+    journal: Annotated[
+        Literal["on", "off"] | None, typer.Option(help="As of zq coordinator.", show_default="on")
+    ] = None,
     log_level: LogLevel = "info",
 ) -> None:
     """Run a coordinator, a worker that reloads, and the dashboard, until Ctrl-C.
@@ -52,7 +55,9 @@ def dev(
         from zq.cli.starting.places import data_folder
 
         places = bind, dashboard_bind
-        wishes = Wishes(spec, processes, log_level, *places, has_dashboard=dashboard, opens_browser=open_browser)
+        wishes = Wishes(
+            spec, processes, log_level, *places, journal=journal, has_dashboard=dashboard, opens_browser=open_browser
+        )
         with data_folder(data, is_ephemeral=ephemeral) as folder:
             code = Development(wishes, folder).run()
     raise typer.Exit(code)

@@ -53,6 +53,7 @@ class Wishes:
         log_level: of all members.
         bind: where the coordinator is to listen; None: at the usual port, or another.
         dashboard_bind: the same of the dashboard.
+        journal: whether the coordinator has one, on or off; None: as it says itself.
         has_dashboard: whether the dashboard is wanted.
         opens_browser: whether it is opened.
     """
@@ -62,6 +63,7 @@ class Wishes:
     log_level: str
     bind: str | None
     dashboard_bind: str | None
+    journal: str | None
     has_dashboard: bool
     opens_browser: bool
 
@@ -96,7 +98,10 @@ class Development:
         leave_key(tell)
         bind = wishes.bind or bind_of_coordinator(bind_of_environment(tell), tell)
         options = "--data", str(self._folder / "coordinator"), "--bind", bind
-        coordinator = Member("coordinator", ("coordinator", *options, *level), is_vital=True, ready=" ready on ")
+        journal = () if wishes.journal is None else ("--journal", wishes.journal)
+        coordinator = Member(
+            "coordinator", ("coordinator", *options, *journal, *level), is_vital=True, ready=" ready on "
+        )
         household.add(coordinator)
         if not household.wait_ready(coordinator, COORDINATOR_PATIENCE, lambda: request.is_set):
             return 0 if request.is_set else FAILED

@@ -8,6 +8,7 @@ its commit fails, the books are thrown away and read again.
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Sequence
 from heapq import heapify, heappush
 from typing import Any, NamedTuple
 
@@ -33,9 +34,7 @@ from zq.core.storage import Transaction
 from zq.errors import StoreCorruptError
 
 EPOCH_SHIFT = 40
-"""Tokens are epoch << 40 | number: a million million leases in one life of a coordinator, and they grow over
-restarts.
-"""
+"""Tokens are epoch << 40 | number: a million million leases in one life of a coordinator; they grow over restarts."""
 
 WINDOW_BYTES_MAX = 32 << 20
 """Of the batches in memory; above it new ones wait on disk only."""
@@ -126,11 +125,12 @@ class Books:
         self._event_number += 1
         return self.epoch << EPOCH_SHIFT | self._event_number
 
-    def next_sequence(self) -> int:
-        """Returns the sequence of a new batch: larger than all before, over restarts too."""
-        self.sequence += 1
+    def next_sequence(self, count: int = 1) -> int:
+        """Returns the sequence of a new batch, the first of so many: larger than all before, over restarts too."""
+        first = self.sequence + 1
+        self.sequence += count
         self.is_changed = True
-        return self.sequence
+        return first
 
     def count(self, name: str, amount: int = 1) -> None:
         self.counters[name] = self.counters.get(name, 0) + amount
@@ -156,12 +156,11 @@ class Books:
         return queue
 
     def _make_queue(self, step: Step, name: str) -> Queue:
-        if self._spare_numbers:
-            number = self._spare_numbers.pop()
-        else:
+        if not self._spare_numbers:
             self._queue_number += 1
             self.is_changed = True
-            number = self._queue_number
+            self._spare_numbers.append(self._queue_number)
+        number = self._spare_numbers.pop()
         queue = Queue(number, name, self.changed)
         queue.rate_at = step.now
         self.add_queue(queue)
@@ -244,15 +243,17 @@ class Books:
         """Whether another batch that waits may be kept in memory."""
         return self._window_bytes < WINDOW_BYTES_MAX
 
-    def offer(self, batch: StoredBatch) -> None:
-        """Lets a batch wait that was just stored: in memory while there is room, else to be read when it is next."""
-        queue = batch.queue
-        lane = queue.lane(batch.options.priority)
-        if self._window_bytes < WINDOW_BYTES_MAX and lane.takes(batch.key):
-            self.keep(batch)
-            queue.put(batch)
-        else:
-            lane.leave(batch.key)
+    def offer(self, queue: Queue, batches: Sequence[StoredBatch]) -> None:
+        """Lets batches of one priority wait that were just stored: in memory while there is room, else on disk only."""
+        lane = queue.lane(batches[0].options.priority)
+        for batch in batches:
+            if self._window_bytes < WINDOW_BYTES_MAX and lane.takes(batch.key):
+                self.keep(batch)
+                if not batch.is_queued:
+                    batch.is_queued = True
+                    heappush(lane.heap, batch.key)
+            else:
+                lane.leave(batch.key)
         self.stirred[queue] = None
 
     def fetch(self, tx: Transaction, key: bytes) -> StoredBatch | None:

@@ -15,6 +15,11 @@ from zq.wire.steering import About
 
 L = TypeVar("L")
 
+RUN_PART = 4
+"""Part of what a worker asks to hold for each of its slots that one run of a key may be: a slot works on it alone, and
+what a worker asks for is a tenth of a second of work.
+"""
+
 Peer = bytes
 """A connection, as the transport names it."""
 
@@ -75,6 +80,21 @@ class HolderOf(Generic[L]):
         if account is not None and account.leases >= account.leases_max:
             return 0
         return (self.credit if not self.idle_finds else min(1, self.credit)) - self.held
+
+    @property
+    def run_max(self) -> int:
+        """How many ordered tasks of a key it may get at once: one after the other, one of its slots does them."""
+        about = self.about
+        if about is None or not about.takes_runs:
+            return 1
+        return self.credit // (RUN_PART * self.concurrency) or 1
+
+    def beat_idle(self, now: float) -> bool:
+        """Notes a heartbeat that lists no lease, if it changes nothing else; returns whether that is so."""
+        if self.leases or self.is_resting or self.life is not Life.LIVE:
+            return False
+        self.heard_at = self.beat_at = now
+        return True
 
     def room_for(self, most: int) -> int:
         """Returns how many of so many tasks it may get, and its peer with it."""

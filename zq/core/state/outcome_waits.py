@@ -171,11 +171,15 @@ class Waits:
             for id, reported in self._progress.items():
                 self._news.append(News(id, self.entries.get(id, {}).values(), [], reported))
             self._progress.clear()
-        for id, ended in self._ended.items():
-            self._news.append(News(id, self.entries.get(id, {}).values(), ended, {}))
-        self._ended.clear()
         messages: list[tuple[Peer, FromCoordinator]] = []
         left = TOLD_MAX
+        fresh, self._ended = self._ended, {}
+        for id, ended in fresh.items():
+            entries = self.entries.get(id, {})
+            if len(ended) == len(entries) == 1 and left > 0 and not self._news:
+                left -= self._tell_one(next(iter(entries.values())), ended[0], messages)
+            else:
+                self._news.append(News(id, entries.values(), ended, {}))
         while self._news and left > 0:
             news = self._news[0]
             entry = news.next_entry()
@@ -187,6 +191,19 @@ class Waits:
                 if not entry.missing:
                     self.forget(entry.peer, entry.request)
         return messages
+
+    def _tell_one(self, entry: WaitEntry, one: Ended, messages: list[tuple[Peer, FromCoordinator]]) -> int:
+        """Tells the only one who waits for a batch the only thing that has ended of it, as is most often so; returns
+        the cost, as of `News`.
+        """
+        mask = run_mask(one.lo, one.hi)
+        heard = entry.missing & mask
+        entry.missing &= ~mask
+        if heard:
+            messages.append((entry.peer, Outcome(entry.request, (one,), is_last=not entry.missing)))
+        if not entry.missing:
+            self.forget(entry.peer, entry.request)
+        return 1 + (len(one.blob) + 4 * len(one.reason)) // TOLD_BYTES
 
     @property
     def has_long_answers(self) -> bool:

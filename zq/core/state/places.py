@@ -22,7 +22,7 @@ from zq.core.state.batch import Acceptance, StoredBatch, mask_of
 from zq.core.state.books import Books
 from zq.core.state.queue import Queue
 from zq.core.state.step import Step
-from zq.core.state.transitions import DEAD, PARKED, SCHEDULED, WAITING, TaskState
+from zq.core.state.transitions import DEAD, NEW, PARKED, SCHEDULED, WAITING, TaskState
 from zq.core.tables import AT_DEAD, AT_ENDED, AT_PARKED, AT_PENDING, AT_SCHEDULED
 from zq.errors import StoreCorruptError
 from zq.task import split_task_id
@@ -61,12 +61,7 @@ Known = Place | End | None
 STATES: dict[int, TaskState] = {AT_PENDING: WAITING, AT_SCHEDULED: SCHEDULED, AT_PARKED: PARKED}
 """The places of the unfinished, and the state of the tasks there that are in nobody's hands."""
 
-TABLE_OF = {
-    AT_PENDING: tables.PENDING,
-    AT_SCHEDULED: tables.SCHEDULED,
-    AT_PARKED: tables.PARKED,
-    AT_DEAD: tables.DEAD,
-}
+TABLE_OF = {AT_PENDING: tables.PENDING, AT_SCHEDULED: tables.SCHEDULED, AT_PARKED: tables.PARKED, AT_DEAD: tables.DEAD}
 
 _RECORD_AT = {AT_PARKED: 1, AT_DEAD: 0}
 """Where in its row the record of a batch is, if it is not the row."""
@@ -221,9 +216,18 @@ def enter_pending(books: Books, step: Step, batch: StoredBatch) -> None:
     key = batch.key
     # As `_enter`, which would be a call more for every submit.
     step.tx.put(tables.PENDING, key, batch.record())
-    step.tx.put(tables.INDEX, batch.own_id.encode(), tables.pack((AT_PENDING, key)))
+    step.tx.put(tables.INDEX, batch.own_id.encode(), tables.pending_place(key))
     batch.queue.bring_in(batch.origin, WAITING, batch.unfinished, batch.options.priority, len(batch.blob))
-    books.offer(batch)
+    books.offer(batch.queue, (batch,))
+
+
+def enter_new(books: Books, step: Step, queue: Queue, batches: Sequence[StoredBatch]) -> None:
+    """Lets new batches of one queue and priority wait, in their order: `enter_pending` of each, as one."""
+    step.tx.put_many(tables.PENDING, [(batch.key, batch.record()) for batch in batches])
+    step.tx.put_many(tables.INDEX, [(batch.id.encode(), tables.pending_place(batch.key)) for batch in batches])
+    size = sum([len(batch.blob) for batch in batches])
+    queue.bring_in(NEW, WAITING, sum([batch.count for batch in batches]), batches[0].options.priority, size)
+    books.offer(queue, batches)
 
 
 def enter_scheduled(books: Books, step: Step, batch: StoredBatch, due_time: float) -> None:

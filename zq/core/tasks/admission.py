@@ -16,7 +16,7 @@ from zq.core.state.transitions import WAITING
 from zq.core.tasks import cancelling, endings, groups, key_turns
 from zq.wire.batch import largest_payload
 from zq.wire.limits import TASK_SEPARATOR
-from zq.wire.messages import Accepted, Done, Open, Receipt, Refused, Submit
+from zq.wire.messages import DEFAULT_OPTIONS, Accepted, Done, Open, Options, Receipt, Refused, Submit
 from zq.wire.messages import Batch as WireBatch
 from zq.wire.unique import Unique
 
@@ -41,6 +41,11 @@ SHARE_RETRY_AFTER = 1.0
 STORE_RETRY_AFTER = 5.0
 """Seconds, when the store is full: room comes with retention or with a person."""
 
+RUN_BYTES_MAX = 64 << 10
+"""Payloads of batches that are stored together: a larger batch costs little for each of its bytes by itself, and so few
+do not fill a store between two looks at its room.
+"""
+
 RELEASE_MAX = 500
 RELEASE_BYTES = 16 << 20
 """Scheduled batches that one step moves to pending, and their bytes: a bounded part of its time, and of the room of a
@@ -52,48 +57,138 @@ def submit(books: Books, step: Step, peer: Peer, message: Submit) -> None:
     """Stores what there is room for and answers with a receipt (protocol 2)."""
     accepted: list[Accepted] = []
     refused: list[Refused] = []
+    run: SubmitRun | None = None
     for batch in message.batches:
         known = places.find(step, batch.id)
-        if known is not None:
-            accepted.append(repeat(books, batch, known))
-            books.count("repeated")
-            continue
-        queue = books.queues.get(batch.queue)
-        if queue is None:
-            try:
-                queue = books.queue_for(step, batch.queue)
-            except BusyRequestError as error:
-                refused.append(Refused(batch.id, "busy", STORE_RETRY_AFTER, str(error)))
-                books.count("busy")
-                continue
-        options = batch.options
-        if options.unique is not None and batch.tasks == 1:
-            original = _original(books, step, queue, batch)
-            if original is not None and step.tx.is_full:
-                refused.append(Refused(batch.id, "busy", STORE_RETRY_AFTER, STORE_FULL))
-                books.count("busy")
-                continue
-            if original is not None:
-                places.note_duplicate(books, step, queue, batch.id, original)
-                accepted.append(Accepted(batch.id, 1, None, original))
-                books.count("duplicates")
-                continue
-        answer = refusal(books, step, queue, batch)
+        answer: Accepted | Refused | None = None
+        if run is not None and known is None:
+            answer = run.take(batch)
         if answer is None:
-            if options.unique is not None:
-                _replace_holder(books, step, queue, batch)
-            if options.group is not None:
-                groups.join(books, step, options.group[0], batch.tasks)
-                groups.enroll(step, options.group[0], batch.id, groups.IS_TASK)
-            accepted.append(store(books, step, queue, batch))
-        else:
+            if run is not None:
+                run.store(books, step)
+                known = places.find(step, batch.id)  # it may be in this message twice
+            run = None if known is not None else _begin_run(books, step, batch)
+            answer = None if run is None else run.take(batch)
+            if answer is None:
+                run = None
+                answer = _submit_one(books, step, batch, known)
+        if type(answer) is Accepted:
+            accepted.append(answer)
+        elif type(answer) is Refused:
             refused.append(answer)
-            books.forget_unused(queue)
-            books.count(answer.code)
-            if books.events is not None:
-                text = f"{answer.code}: {answer.reason}"
-                books.events.note("refused", queue.name, batch.id, 0, batch.tasks, text=text, veiled=answer.code)
+    if run is not None:
+        run.store(books, step)
     step.send(peer, Receipt(message.request, tuple(accepted), tuple(refused)))
+
+
+def _submit_one(books: Books, step: Step, batch: WireBatch, known: Known) -> Accepted | Refused:
+    """Stores a batch, if it is new and there is room for it; returns its receipt."""
+    if known is not None:
+        books.count("repeated")
+        return repeat(books, batch, known)
+    queue = books.queues.get(batch.queue)
+    if queue is None:
+        try:
+            queue = books.queue_for(step, batch.queue)
+        except BusyRequestError as error:
+            books.count("busy")
+            return Refused(batch.id, "busy", STORE_RETRY_AFTER, str(error))
+    options = batch.options
+    if options.unique is not None and batch.tasks == 1:
+        original = _original(books, step, queue, batch)
+        if original is not None and step.tx.is_full:
+            books.count("busy")
+            return Refused(batch.id, "busy", STORE_RETRY_AFTER, STORE_FULL)
+        if original is not None:
+            places.note_duplicate(books, step, queue, batch.id, original)
+            books.count("duplicates")
+            return Accepted(batch.id, 1, None, original)
+    answer = refusal(books, step, queue, batch)
+    if answer is None:
+        if options.unique is not None:
+            _replace_holder(books, step, queue, batch)
+        if options.group is not None:
+            groups.join(books, step, options.group[0], batch.tasks)
+            groups.enroll(step, options.group[0], batch.id, groups.IS_TASK)
+        return store(books, step, queue, batch)
+    books.forget_unused(queue)
+    books.count(answer.code)
+    if books.events is not None:
+        text = f"{answer.code}: {answer.reason}"
+        books.events.note("refused", queue.name, batch.id, 0, batch.tasks, text=text, veiled=answer.code)
+    return answer
+
+
+class SubmitRun:
+    """New batches of one message, for one queue and with the same options, of which nothing has to be looked at but
+    whether there is room: they are stored together, which costs each of many small ones a third of what it costs
+    alone.
+    """
+
+    __slots__ = ("_batches", "_bytes_left", "_ids", "_options", "_position", "_queue", "_tasks", "_tasks_left")
+
+    def __init__(self, queue: Queue, options: Options, tasks_left: int, bytes_left: int) -> None:
+        self._queue = queue
+        self._options = options
+        self._tasks_left = tasks_left
+        self._bytes_left = bytes_left
+        self._position = queue.position(options.priority)
+        self._batches: list[WireBatch] = []
+        self._ids: set[str] = set()
+        self._tasks = 0
+
+    def take(self, batch: WireBatch) -> Accepted | None:
+        """Takes a batch whose id is not known, and returns its receipt; None when it cannot be stored with these."""
+        id, queue, options, ends, blob = batch
+        count = len(ends) >> 2
+        tasks, size = self._tasks + count, self._bytes_left - len(blob)
+        if tasks > self._tasks_left or size < 0 or queue != self._queue.name or id in self._ids:
+            return None
+        if options is not self._options and options != self._options:
+            return None
+        position = self._position + self._tasks
+        self._tasks, self._bytes_left = tasks, size
+        self._ids.add(id)
+        self._batches.append(batch)
+        return Accepted(id, position, self._queue.eta(position))
+
+    def store(self, books: Books, step: Step) -> None:
+        """Stores them all."""
+        queue, options = self._queue, self._options
+        sequence = books.next_sequence(len(self._batches))
+        stored: list[StoredBatch] = []
+        for id, _, _, ends, blob in self._batches:
+            key = tables.task_key(queue.number, options.priority, sequence)
+            sequence += 1
+            batch = StoredBatch(key, queue, id, len(ends) >> 2, 0)
+            batch.options = options
+            batch.accepted_time = step.wall
+            batch.set_tasks(ends, blob)
+            stored.append(batch)
+        places.enter_new(books, step, queue, stored)
+        books.count("accepted", self._tasks)
+
+
+def _begin_run(books: Books, step: Step, batch: WireBatch) -> SubmitRun | None:
+    """Begins a run, with what there is room for, for a batch with a new id; None when that one needs more."""
+    options, queue = batch.options, books.queues.get(batch.queue)
+    if options is not DEFAULT_OPTIONS and not _is_plain(options):
+        return None
+    if queue is None or queue.lining or books.events is not None or books.shares.by_name or step.tx.is_full:
+        return None
+    policies = queue.policies
+    if policies.draining or TASK_SEPARATOR in batch.id:
+        return None
+    size = min(RUN_BYTES_MAX, books.options.payload_bytes_max)
+    if policies.max_bytes is not None:
+        size = min(size, policies.max_bytes - queue.stored_bytes)
+    return SubmitRun(queue, options, (policies.max_tasks or books.options.queue_tasks_max) - queue.unfinished, size)
+
+
+def _is_plain(options: Options) -> bool:
+    """Whether what has these options only waits: for no time and for no other task."""
+    waits = options.ordered or options.delay or options.at is not None or options.group is not None
+    return not waits and options.ttl is None and options.unique is None
 
 
 def open_group(books: Books, step: Step, peer: Peer, message: Open) -> None:

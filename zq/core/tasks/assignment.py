@@ -182,6 +182,8 @@ def _serve_workers(books: Books, step: Step, queue: Queue, granted: Granted) -> 
                 owner = next(_ring(queue).owners(batch.options.key))
                 service_order.set_aside(books, lane, batch, queue.awaiting, owner)
             continue
+        if batch.options.ordered and queue.gate is None:
+            most = worker.run_max  # no other could help with it
         lease = _grant(books, step, lane, batch, worker, worker.room_for(most))
         granted.add(books, worker, lease)
         if worker.free <= 0:
@@ -255,8 +257,10 @@ def _grant(books: Books, step: Step, lane: Lane, batch: StoredBatch, holder: Hol
     lo, hi = first_run(servable)
     queue, is_ordered = batch.queue, batch.options.ordered
     is_fair = queue.policies.fair
-    if is_ordered or (batch.is_solo and not holder.is_puller):
+    if batch.is_solo and not holder.is_puller:
         most = 1
+    elif is_ordered:  # of those with a ttl, each is looked at when its turn comes
+        most = 1 if batch.options.ttl is not None else min(most, holder.run_max, FAIR_TASKS if is_fair else most)
     elif is_fair:
         most = min(most, FAIR_TASKS)
     hi = min(hi, lo + most)

@@ -4,6 +4,8 @@ Theory of operation. A batch with a ttl has a row in table `expiry`, by the time
 the tasks of it that wait end; those that are leased count as started. If some of them come back unstarted (released,
 given back by a worker that was too busy), the batch gets its row again and they end at once. A task with an attempt
 behind it never expires.
+
+The same of leases: what their holder has not started in time, or what runs longer than it may, is taken back here.
 """
 
 from itertools import islice
@@ -13,9 +15,11 @@ from zq.core import tables
 from zq.core.state import places
 from zq.core.state.batch import StoredBatch, bits
 from zq.core.state.books import Books
+from zq.core.state.holder import Life
+from zq.core.state.leases import Lease
 from zq.core.state.step import Step
 from zq.core.state.transitions import EXPIRED
-from zq.core.tasks import endings
+from zq.core.tasks import endings, key_turns, leasing, retrying, settling
 
 EXPIRE_MAX = 250
 """Tasks that one step lets expire one by one, up to twice as many: a bounded part of its time."""
@@ -68,3 +72,75 @@ def _expire_single(books: Books, step: Step, single: StoredBatch) -> None:
 
 def _reason(batch: StoredBatch) -> str:
     return f"it was not started within its ttl of {batch.options.ttl:g} s"
+
+
+# Leases whose time is up.
+
+
+def ring_alarms(books: Books, step: Step) -> float:
+    """Takes back what has run out of time; returns when to look again."""
+    left = settling.PORTION_LEASES
+    for lease in books.alarms.take_due(step.now):
+        left -= _ring_alarm(books, step, lease, left)
+        if left <= 0:
+            break
+    return books.alarms.next_at()
+
+
+def _ring_alarm(books: Books, step: Step, lease: Lease, most: int) -> int:
+    """A lease's time is up, or one of its tasks has run longer than its timeout; returns what it cost, in tasks."""
+    if lease.expires_at <= step.now:
+        if lease.token in books.offers:
+            settling.take_back(books, step, lease)
+            return 1
+        cost = settling.lose(books, step, lease, f"the lease of {lease.seconds:g} s ran out", 0, most)
+        if lease.mask:
+            books.alarms.set(lease.expires_at, lease)
+        return cost
+    if lease.start_by <= step.now:
+        _take_back_unstarted(books, step, lease)
+    timeout = lease.batch.options.timeout
+    if timeout is None:
+        return 1
+    grace = books.options.suspect_after  # the worker knows the timeout too, and is the first to act on it
+    cost = 0
+    for index, started_at in list(lease.started.items()):
+        if cost >= most:
+            books.alarms.set(min(lease.started.values()) + timeout + grace, lease)
+            break
+        if started_at + timeout + grace <= step.now:
+            cost += 1
+            _time_out(books, step, lease, lease.batch.span_mask(index, index + 1))
+            if lease.batch.options.ordered:
+                break  # all of it has gone
+    return cost + 1
+
+
+def _time_out(books: Books, step: Step, lease: Lease, bit: int) -> None:
+    """Fails a task that has run longer than its timeout, and tells its holder."""
+    why = f"ran longer than its timeout of {lease.batch.options.timeout:g} s"
+    is_ordered = lease.batch.options.ordered
+    if is_ordered and not key_turns.is_next(lease, bit):
+        key_turns.break_run(books, step, lease, f"a task of its key {why}")
+        return
+    leasing.tell_cancelled(step, lease, lease.mask if is_ordered else bit)
+    single = settling.take_out(books, step, lease, bit)
+    key_turns.end_run(books, step, lease)
+    retrying.fail(books, step, single, why)
+
+
+def _take_back_unstarted(books: Books, step: Step, lease: Lease) -> None:
+    """The tasks of a lease had to be started by now. Of a worker that was away it is not known what it has started,
+    until it has been heard for a while.
+    """
+    holder, first = lease.holder, lease.batch.first
+    known_at = holder.steady_since + books.options.suspect_after
+    if holder.life is not Life.LIVE or known_at > step.now:
+        lease.start_by = max(known_at, step.now + books.options.heartbeat_interval)
+        books.alarms.set(lease.start_by, lease)
+        return
+    lease.start_by = inf
+    mask = lease.mask & ~sum(1 << (index - first) for index in lease.started)
+    if mask:
+        leasing.tell_cancelled(step, lease, mask)
+        leasing.give_back_noted(books, step, lease, mask, f"worker {holder.name} has not started it within its ttl")

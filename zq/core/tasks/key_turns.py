@@ -10,8 +10,9 @@ searched.
     ready ── turn is free ──> pending ── turn ends ──> the next of the line leaves parked
        └──── turn is taken ──> parked
 
-- The turn of an *ordered* batch ends when its last task has ended. Its tasks are leased one at a time; one that is to
-  be tried again takes the turn with it, and what is left of its batch is parked at the front (`keep_for_retry`).
+- The turn of an *ordered* batch ends when its last task has ended. It has one lease at a time, of a *run*: as many
+  tasks as its holder may do one after the other. A task of it that is to be tried again takes the turn with it; what is
+  left of the run goes back (`end_run`), and what is left of its batch is parked at the front (`keep_for_retry`).
 - The turn of any other batch ends when nothing of it waits any more. In a fair queue the next one of the line then
   stands behind all other lines.
 
@@ -28,7 +29,9 @@ from zq.core import tables
 from zq.core.state import places
 from zq.core.state.batch import StoredBatch
 from zq.core.state.books import Books
+from zq.core.state.leases import Lease
 from zq.core.state.step import Step
+from zq.core.tasks import leasing
 
 ORDERED: Final = 10
 """Kind of the line of ordered tasks; the others are 0 to 9, by priority."""
@@ -116,3 +119,42 @@ def _unpark(books: Books, step: Step, before: StoredBatch, line: bytes, key: byt
         batch.key = tables.task_key(queue.number, priority, books.next_sequence(), sub)  # behind all other lines
     _set_turn(step, line, batch)
     places.enter_pending(books, step, batch)
+
+
+# Runs: several ordered tasks of one lease, which its holder does one after the other.
+
+
+def is_next(lease: Lease, mask: int) -> bool:
+    """Whether nothing of a lease is open that stands before these tasks of it; so for none of them."""
+    return not lease.mask & ((mask & -mask) - 1) or not mask
+
+
+def is_breach(lease: Lease, mask: int) -> bool:
+    """Whether these tasks of a lease, which are lost, are ordered and to be tried again, and others stand before one of
+    them whose ends nobody has reported.
+    """
+    options = lease.batch.options
+    return options.ordered and mask & (lease.mask - 1) != 0 and options.on_lost == "reassign"
+
+
+def behind(lease: Lease, mask: int) -> int:
+    """Returns the tasks of a lease that stand behind the first of these, without these."""
+    return lease.mask & ~mask & ~((mask & -mask) - 1)
+
+
+def end_run(books: Books, step: Step, lease: Lease) -> None:
+    """Takes back what is left of an ordered lease of which a task did not end: it is behind that one. Who holds it
+    knows that, or is told by the caller.
+    """
+    if lease.mask and lease.batch.options.ordered:
+        leasing.give_back_noted(books, step, lease, lease.mask, "a task of its key before it is to be tried again")
+
+
+def break_run(books: Books, step: Step, lease: Lease, why: str) -> None:
+    """Takes a run of a key back as a whole, uncharged, and lets its tasks be done one at a time from now on: something
+    happened to one of them before the ends of those before it were known, which are to come first.
+    """
+    lease.batch.is_solo = True
+    books.save_progress(lease.batch)
+    leasing.tell_cancelled(step, lease, lease.mask)
+    leasing.give_back_noted(books, step, lease, lease.mask, why)

@@ -7,13 +7,14 @@ what becomes of them. Tokens are compared in `settling`.
 from __future__ import annotations
 
 from zq.core import tables
-from zq.core.state import places, service_order, unique_keys
-from zq.core.state.batch import StoredBatch, span_of
+from zq.core.state import history, places, service_order, unique_keys
+from zq.core.state.batch import StoredBatch, runs, span_of
 from zq.core.state.books import EPOCH_SHIFT, Books
 from zq.core.state.leases import Holder, Lease
 from zq.core.state.step import Step
 from zq.core.state.transitions import LEASED, WAITING
 from zq.core.storage import Transaction
+from zq.wire.messages import Cancelled, Span
 
 
 def grant(books: Books, step: Step, batch: StoredBatch, mask: int, holder: Holder) -> Lease:
@@ -63,7 +64,7 @@ def uncover(books: Books, step: Step, lease: Lease, mask: int) -> None:
         books.free_leases(holder, count)
     batch = lease.batch
     batch.leased &= ~mask
-    if batch.options.ordered and batch.count > 1:
+    if batch.options.ordered and not batch.leased and batch.full & ~(batch.ended | mask):
         _serve_on(books, batch)
     if batch.queue.gate is not None:
         batch.queue.gate.give_back(batch.options.key, mask.bit_count())
@@ -94,6 +95,19 @@ def give_back(books: Books, step: Step, lease: Lease, mask: int) -> None:
     books.stirred[queue] = None
 
 
+def give_back_noted(books: Books, step: Step, lease: Lease, mask: int, why: str) -> None:
+    """Lets leased tasks wait again, and notes why in their history."""
+    history.note_returned(books, step, lease, mask, why)
+    give_back(books, step, lease, mask)
+
+
+def tell_cancelled(step: Step, lease: Lease, mask: int) -> None:
+    """Tells a holder that tasks are no longer its own."""
+    first = lease.batch.first
+    spans = tuple(Span(lease.token, lo + first, hi + first) for lo, hi in runs(mask))
+    step.send(lease.holder.peer, Cancelled(spans))
+
+
 def watch_start(books: Books, lease: Lease, now: float, wall: float) -> None:
     """Has a lease looked at when the time to live of its tasks is over, and what its worker has started by then must be
     known; what is pulled counts as started.
@@ -117,7 +131,7 @@ def forget(tx: Transaction, token: int) -> None:
 
 
 def _serve_on(books: Books, batch: StoredBatch) -> None:
-    """Lets the next task of an ordered batch be served, of which one is leased no more."""
+    """Lets the next tasks of an ordered batch be served, of which none is leased any more."""
     queue = batch.queue
     if queue.policies.fair and not batch.is_queued and service_order.may_move_behind(books, queue):
         books.turn += 1

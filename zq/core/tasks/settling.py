@@ -3,21 +3,20 @@ fence).
 """
 
 from collections.abc import Iterator, Sequence
-from math import inf
 
 from zq.core.state import history, places
 from zq.core.state.batch import StoredBatch, bits, run_mask, runs
 from zq.core.state.books import Books
-from zq.core.state.holder import Life, Peer
+from zq.core.state.holder import Peer
 from zq.core.state.leases import Claimant, Holder, Lease
 from zq.core.state.queue import LOST_AT
 from zq.core.state.step import Step
 from zq.core.state.transitions import CANCELLED, LEASED
-from zq.core.tasks import admission, endings, groups, leasing, retrying
+from zq.core.tasks import admission, endings, groups, key_turns, leasing, retrying
 from zq.core.tasks.repeats import Repeats, checksum, forwarded_of
 from zq.task import task_id
 from zq.wire.batch import slice_tasks
-from zq.wire.messages import Cancelled, Done, Extend, Failed, Release, Settle, Settled, Span
+from zq.wire.messages import Done, Extend, Failed, Release, Settle, Settled, Span
 from zq.wire.proofs import Proof
 from zq.wire.steering import NextTry
 
@@ -78,19 +77,25 @@ def release(books: Books, step: Step, peer: Peer, sender: Holder | None, message
     """Lets tasks wait again that their holder has not started; no attempt is charged."""
     claimant = Claimant(peer, sender, step.owner, message.proofs)
     stale: list[Span] = []
+    broken: dict[int, int] = {}  # by token, from which index on a run went back
     for span in message.spans:
         lease = lease_of(books, claimant, span.token)
         mask = 0 if lease is None else lease.mask & lease.batch.span_mask(span.lo, span.hi)
         if lease is None or not mask:
-            stale.append(span)
-        else:
-            _give_back(books, step, lease, mask, "its holder gave it back")
+            if span.lo < broken.get(span.token, span.hi):
+                stale.append(span)
+            continue
+        behind = key_turns.behind(lease, mask) if lease.batch.options.ordered else 0
+        if behind:  # its holder would do them before what it gives back
+            broken[span.token] = span.lo
+            leasing.tell_cancelled(step, lease, behind)
+        leasing.give_back_noted(books, step, lease, mask | behind, "its holder gave it back")
     _finish_settling(books, step, peer, sender, message, Settled(message.number, tuple(stale)))
 
 
 def give_back_all(books: Books, step: Step, lease: Lease, why: str) -> None:
     """Lets everything wait again that a lease covers; no attempt is charged."""
-    _give_back(books, step, lease, lease.mask, why)
+    leasing.give_back_noted(books, step, lease, lease.mask, why)
 
 
 def take_back(books: Books, step: Step, lease: Lease) -> None:
@@ -110,26 +115,23 @@ def take_back_idle(books: Books, step: Step, lease: Lease, since: float) -> int:
     lost_mask = lease.mask & sum(1 << (index - batch.first) for index in lost)
     started = sum(1 << (index - batch.first) for index in lease.started)
     idle_mask = lease.mask & ~started if lease.moved_at <= since else 0
-    taken = lost_mask | idle_mask
+    before = lease.mask
     if lost_mask:
         why = f"worker {holder.name} started it, and has not said for {seconds:g} s that it runs"
+        if key_turns.is_breach(lease, lost_mask):
+            key_turns.break_run(books, step, lease, why)
+            return before.bit_count()
         _note_lost(books, lease, lost_mask, why)
         for bit_index in bits(lost_mask):
             lose_task(books, step, lease, 1 << bit_index, why)
     if idle_mask:
-        _give_back(
-            books, step, lease, idle_mask, f"worker {holder.name} held it for {seconds:g} s and did not start it"
-        )
+        why = f"worker {holder.name} held it for {seconds:g} s and did not start it"
+        leasing.give_back_noted(books, step, lease, idle_mask, why)
+    taken = before & ~lease.mask
     if taken:
         books.count("taken back", taken.bit_count())
-        spans = tuple(Span(lease.token, lo + batch.first, hi + batch.first) for lo, hi in runs(taken))
-        step.send(holder.peer, Cancelled(spans))
+        leasing.tell_cancelled(step, lease, taken)
     return taken.bit_count()
-
-
-def _give_back(books: Books, step: Step, lease: Lease, mask: int, why: str) -> None:
-    history.note_returned(books, step, lease, mask, why)
-    leasing.give_back(books, step, lease, mask)
 
 
 def _finish_settling(
@@ -173,6 +175,8 @@ def _judge_done(
     """
     lease = lease_of(books, claimant, done.token, done.id)
     mask = 0 if lease is None else lease.mask & lease.batch.span_mask(done.lo, done.hi)
+    if lease is not None and lease.batch.options.ordered and not key_turns.is_next(lease, mask):
+        lease, mask = None, 0
     if lease is not None and mask.bit_count() == done.hi - done.lo:
         return lease, mask, ()
     left = run_mask(done.lo, done.hi) & ~(mask << (0 if lease is None else lease.batch.first))
@@ -275,7 +279,11 @@ def _complete_in_part(books: Books, step: Step, lease: Lease, done: Done, mask: 
 
 def _fail(books: Books, step: Step, lease: Lease, bit: int, failed: Failed) -> NextTry:
     """Ends one start of a task as failed; returns what becomes of the task."""
+    if lease.batch.options.ordered and not key_turns.is_next(lease, bit):
+        key_turns.break_run(books, step, lease, "a task failed before the end of others of its key was reported")
+        return NextTry(failed.token, failed.index, retrying.attempts_limit(books, lease.batch), 0.0)
     single = take_out(books, step, lease, bit)
+    key_turns.end_run(books, step, lease)
     single.last_failure = (lease.token, checksum(failed))
     books.count("failed")
     delay = retrying.fail(books, step, single, failed.error, retry_in=failed.retry_in, is_final=failed.is_final)
@@ -305,7 +313,7 @@ def suspects_of(holder: Holder) -> dict[int, int]:
     if any(lease.started for lease in holder.leases.values()):
         return found
     for lease in holder.leases.values():
-        for bit_index in bits(lease.mask)[:left]:
+        for bit_index in bits(lease.mask)[: min(left, 1) if lease.batch.options.ordered else left]:
             found[lease.token] = found.get(lease.token, 0) | 1 << bit_index
             left -= 1
         if left == 0:
@@ -337,13 +345,16 @@ def lose(books: Books, step: Step, lease: Lease, why: str, suspects: int = 0, mo
             books.save_progress(batch)
         else:
             started |= suspects & lease.mask
+    if key_turns.is_breach(lease, started):
+        key_turns.break_run(books, step, lease, why)
+        return 1
     first = bits(started)[:most]
     is_all = len(first) == started.bit_count()
     _note_lost(books, lease, lease.mask if is_all else sum(1 << index for index in first), why)
     for bit_index in first:
         lose_task(books, step, lease, 1 << bit_index, why)
     if lease.mask and is_all:
-        _give_back(books, step, lease, lease.mask, why)
+        leasing.give_back_noted(books, step, lease, lease.mask, why)
     return len(first) + 1
 
 
@@ -369,63 +380,8 @@ def lose_task(books: Books, step: Step, lease: Lease, bit: int, why: str) -> Non
             endings.bury(books, step, single, why)
         case _:
             books.count("reassigned")
+            key_turns.end_run(books, step, lease)
             retrying.lose(books, step, single, lease.holder.name, why)
-
-
-def ring_alarms(books: Books, step: Step) -> float:
-    """Takes back what has run out of time; returns when to look again."""
-    left = PORTION_LEASES
-    for lease in books.alarms.take_due(step.now):
-        left -= _ring_alarm(books, step, lease, left)
-        if left <= 0:
-            break
-    return books.alarms.next_at()
-
-
-def _ring_alarm(books: Books, step: Step, lease: Lease, most: int) -> int:
-    """A lease's time is up, or one of its tasks has run longer than its timeout; returns what it cost, in tasks."""
-    if lease.expires_at <= step.now:
-        if lease.token in books.offers:
-            take_back(books, step, lease)
-            return 1
-        cost = lose(books, step, lease, f"the lease of {lease.seconds:g} s ran out", 0, most)
-        if lease.mask:
-            books.alarms.set(lease.expires_at, lease)
-        return cost
-    if lease.start_by <= step.now:
-        _take_back_unstarted(books, step, lease)
-    timeout = lease.batch.options.timeout
-    if timeout is None:
-        return 1
-    grace = books.options.suspect_after  # the worker knows the timeout too, and is the first to act on it
-    cost = 0
-    for index, started_at in list(lease.started.items()):
-        if cost >= most:
-            books.alarms.set(min(lease.started.values()) + timeout + grace, lease)
-            break
-        if started_at + timeout + grace <= step.now:
-            cost += 1
-            step.send(lease.holder.peer, Cancelled((Span(lease.token, index, index + 1),)))
-            single = take_out(books, step, lease, lease.batch.span_mask(index, index + 1))
-            retrying.fail(books, step, single, f"ran longer than its timeout of {timeout:g} s")
-    return cost + 1
-
-
-def _take_back_unstarted(books: Books, step: Step, lease: Lease) -> None:
-    """The tasks of a lease had to be started by now. Of a worker that was away it is not known what it has started,
-    until it has been heard for a while.
-    """
-    holder, first = lease.holder, lease.batch.first
-    known_at = holder.steady_since + books.options.suspect_after
-    if holder.life is not Life.LIVE or known_at > step.now:
-        lease.start_by = max(known_at, step.now + books.options.heartbeat_interval)
-        books.alarms.set(lease.start_by, lease)
-        return
-    lease.start_by = inf
-    mask = lease.mask & ~sum(1 << (index - first) for index in lease.started)
-    if mask:
-        step.send(holder.peer, Cancelled(tuple(Span(lease.token, lo + first, hi + first) for lo, hi in runs(mask))))
-        _give_back(books, step, lease, mask, f"worker {holder.name} has not started it within its ttl")
 
 
 def note_started(books: Books, step: Step, lease: Lease, started: tuple[int, ...]) -> None:

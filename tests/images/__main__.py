@@ -1,0 +1,39 @@
+"""Records a coordinator and rebuilds what power cuts could have left of its directory:
+`python -m tests.images --images 2000 --seed 1`; stops at the first broken promise, and keeps the recording.
+"""
+
+import argparse
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+from tests.images.building import check_images
+from tests.images.recording import missing, record
+
+
+def main() -> None:
+    """Parses the command line, records, checks, and prints what it did."""
+    parser = argparse.ArgumentParser(prog="python -m tests.images")
+    parser.add_argument("--images", type=int, default=2000, help="how many [default: 2000]")
+    parser.add_argument("--seed", type=int, default=0, help="of what is drawn [default: 0]")
+    parser.add_argument("--size", type=int, default=1, help="how much is recorded [default: 1]")
+    parser.add_argument("--mistake", action="append", default=[], help="see tests.images.mistakes")
+    parser.add_argument("--recording", type=Path, help="folder of one that was kept [default: make one]")
+    arguments = parser.parse_args()
+    if (reason := missing()) is not None:
+        sys.exit(reason)
+    place = arguments.recording or Path(tempfile.mkdtemp(prefix="zq-images-"))
+    started = time.perf_counter()
+    if arguments.recording is None:
+        record(place, arguments.seed, arguments.size, arguments.mistake)
+    recorded = time.perf_counter()
+    print(f"recorded in {recorded - started:.1f} s; the recording is in {place}", flush=True)
+    found = check_images(place, arguments.images, arguments.seed)
+    for kind, count in found.kinds.most_common():
+        print(f"{count:6} {kind}")
+    print(f"{found.images} images of {found.places} places in {time.perf_counter() - recorded:.1f} s, 0 violations")
+
+
+if __name__ == "__main__":
+    main()

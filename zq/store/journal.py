@@ -1,0 +1,283 @@
+"""The journal as a file: filled with zeros beforehand, so that a flush has nothing but the record to write.
+
+A page at its beginning says what it is; the records follow. It is made beside its place and gets its name when it is
+whole, so that what has the name is never half of one. Room is taken by writing, not by promise: what is only promised
+costs a second flush, of the file system's own books, at each first write to it.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import stat
+import sys
+from contextlib import ExitStack, suppress
+from pathlib import Path
+from zlib import crc32
+
+from zq.errors import StoreCorruptError, StoreError
+from zq.processes.forks import drop_in_forks
+from zq.store.hold import JOURNAL_FILE, flush
+from zq.store.records import SALT_BYTES
+
+_NEW_FILE = "journal.new"
+
+KIND = b"zq journal 1\n"
+"""How the file begins; behind it are its salt and a checksum over both."""
+
+PAGE_BYTES = 4096
+
+FIRST_PLACE = PAGE_BYTES
+"""Bytes before the first record: a page of their own, which is never written again."""
+
+ROOM_MIN, ROOM_MAX = 1 << 20, 8 << 20
+"""Bytes for records: to begin with, and at most. With the last of it, a restart still takes less than a second."""
+
+_HEAD_BYTES = len(KIND) + SALT_BYTES + 4
+
+
+def _head(salt: bytes) -> bytes:
+    text = KIND + salt
+    return text + crc32(text).to_bytes(4, "big")
+
+
+class JournalFile:
+    """The file of a directory. See `zq.store.seam.RedoLog`; one thread uses it."""
+
+    def __init__(self, path: Path, number: int, salt: bytes) -> None:
+        """Takes an open file; `open` and `make` are what is called."""
+        self.name = str(path)
+        self.salt = salt
+        self.used = 0
+        self.flushes = 0
+        self._place = str(path.absolute())  # also when this program goes to another folder
+        self._opened = ExitStack()
+        self._take(number)
+
+    def _take(self, number: int) -> None:
+        """Takes an open file, in the place of the one before."""
+        self._opened.close()
+        found = os.fstat(number)
+        self.capacity = found.st_size - FIRST_PLACE
+        self._number = number
+        self._identity = found.st_dev, found.st_ino
+        forget = drop_in_forks(lambda: os.close(number))
+        self._opened.callback(os.close, number)
+        self._opened.callback(forget)
+
+    @classmethod
+    def open(cls, directory: Path, salt: bytes) -> JournalFile:
+        """Opens the journal that the tables of a directory were written with.
+
+        Raises:
+            StoreCorruptError: it is not there, or another one is.
+            StoreError: it cannot be opened.
+        """
+        path = directory / JOURNAL_FILE
+        try:
+            number = os.open(path, os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC)
+        except FileNotFoundError:
+            raise StoreCorruptError(
+                f"{path} is not there, and the tables were written with it: put it back. What it held of the last second "
+                "may be nowhere else (docs/journal.md)"
+            ) from None
+        except OSError as error:
+            raise StoreError(f"cannot open {path}: {error.strerror}") from error
+        try:
+            _check_head(path, number, salt)
+            return cls(path, number, salt)
+        except BaseException:
+            os.close(number)
+            raise
+
+    @classmethod
+    def make(cls, directory: Path) -> JournalFile:
+        """Makes a new journal, in the place of one that no table was written with.
+
+        Raises:
+            OSError: there is no room for it, or it cannot be written.
+            StoreError: what has its name is no journal.
+        """
+        path = directory / JOURNAL_FILE
+        _check_replaceable(path)
+        salt = os.urandom(SALT_BYTES)
+        number = _make_file(path, salt, ROOM_MIN)
+        try:
+            flush(directory)
+            return cls(path, number, salt)
+        except BaseException:
+            os.close(number)
+            raise
+
+    def append(self, record: bytes) -> None:
+        try:
+            _write(self._number, record, FIRST_PLACE + self.used)
+        except OSError as error:
+            raise StoreError(f"cannot write {self.name}: {error.strerror}; it is read at the next start") from error
+        self.used += len(record)
+
+    def flush(self) -> None:
+        try:
+            _flush(self._number)
+        except OSError as error:
+            raise StoreError(
+                f"cannot flush {self.name}: {error.strerror}; whether it is on disk is unknown until the directory is opened again"
+            ) from error
+        self.flushes += 1
+
+    def check_place(self) -> None:
+        """Looks whether the file is still the one that has its name; raises StoreError otherwise."""
+        try:
+            found = os.lstat(self._place)  # once for each turn; a Path takes twice as long
+        except (FileNotFoundError, NotADirectoryError):
+            raise self._gone("is there no more") from None
+        except OSError:  # it may not be looked at any more: that says nothing
+            return
+        if (found.st_dev, found.st_ino) != self._identity:
+            raise self._gone("is another file than the one that was opened")
+
+    def read(self) -> bytes:
+        try:
+            data = os.pread(self._number, self.capacity, FIRST_PLACE)
+        except OSError as error:
+            raise StoreError(f"cannot read {self.name}: {error.strerror}") from error
+        if len(data) != self.capacity:
+            raise StoreCorruptError(f"expected {self.capacity} bytes of {self.name}, got {len(data)}: restore a backup")
+        return data
+
+    def restart(self, *, grows: bool) -> None:
+        self.used = 0
+        if grows and self.capacity < ROOM_MAX:
+            self._grow(min(2 * self.capacity, ROOM_MAX))
+
+    def _grow(self, capacity: int) -> None:
+        """Takes a file with more room, or goes on with this one: a disk that is full is no reason to stop.
+
+        It is called while no record in the file counts, so that it does not matter which of the two a start finds; one
+        that has grown by a part would be taken for one that was cut off.
+        """
+        path = Path(self._place)
+        try:
+            number = _make_file(path, self.salt, capacity)
+        except OSError:
+            return
+        self._take(number)
+        try:
+            flush(path.parent)
+        except OSError as error:
+            raise StoreError(f"cannot flush {path.parent}: {error.strerror}") from error
+
+    def remove(self) -> None:
+        """Closes it, and takes it away: the tables need it no more."""
+        self.close()
+        with suppress(FileNotFoundError):
+            os.unlink(self._place)  # noqa: PTH108 - as all that is done to files here
+        flush(Path(self._place).parent)
+
+    def close(self) -> None:
+        self._opened.close()
+
+    def _gone(self, what: str) -> StoreError:
+        return StoreError(
+            f"{self.name} {what}: it was removed, moved or replaced while it was in use. Nothing that came since was "
+            "answered; put it back"
+        )
+
+
+def _check_head(path: Path, number: int, salt: bytes) -> None:
+    """Raises when a file is not the journal with a salt, whole."""
+    found = os.fstat(number)
+    if not stat.S_ISREG(found.st_mode):
+        raise StoreCorruptError(f"{path} is no file: put the journal back that the tables were written with")
+    if found.st_nlink > 1:
+        raise StoreError(f"{path} has another name, too (a hard link): remove it")
+    head = os.pread(number, _HEAD_BYTES, 0)
+    if not _is_head(head):
+        raise StoreCorruptError(f"{path} is no journal of zq: put the one back that the tables were written with")
+    if head != _head(salt):
+        raise StoreCorruptError(
+            f"{path} belongs to another directory: put the one back that the tables were written with"
+        )
+    size = found.st_size - FIRST_PLACE
+    if size < ROOM_MIN or size % ROOM_MIN:
+        raise StoreCorruptError(
+            f"{path} has {found.st_size} bytes, expected {FIRST_PLACE} and a multiple of {ROOM_MIN}: it was cut off. Restore "
+            "a backup of the whole directory, or save what is left (docs/journal.md)"
+        )
+
+
+def _check_replaceable(path: Path) -> None:
+    """Raises when what has the name of the journal, while none is in use, was not made as one."""
+    if os.path.lexists(path) and not _is_ours(path):
+        raise StoreError(
+            f"{path} is no journal of zq, and would be overwritten: move it away, or choose another directory"
+        )
+
+
+def remove_stray(directory: Path) -> None:
+    """Removes a journal that no table was written with, and nothing else of its name."""
+    path = directory / JOURNAL_FILE
+    if _is_ours(path):
+        path.unlink()
+
+
+def _is_ours(path: Path) -> bool:
+    try:
+        number = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK)
+    except OSError:
+        return False
+    try:
+        return stat.S_ISREG(os.fstat(number).st_mode) and _is_head(os.pread(number, _HEAD_BYTES, 0))
+    finally:
+        os.close(number)
+
+
+def _is_head(head: bytes) -> bool:
+    return head.startswith(KIND) and crc32(head[:-4]).to_bytes(4, "big") == head[-4:]
+
+
+def _make_file(path: Path, salt: bytes, room: int) -> int:
+    """Makes a journal, whole and on disk before it has its name, which is not flushed; returns its descriptor.
+
+    Raises:
+        OSError: there is no room for it, or it cannot be written.
+    """
+    new = path.with_name(_NEW_FILE)
+    with suppress(FileNotFoundError):
+        new.unlink()
+    number = os.open(new, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+    try:
+        _write(number, _head(salt).ljust(FIRST_PLACE, b"\0"), 0)
+        _fill(number, FIRST_PLACE, FIRST_PLACE + room)
+        os.rename(new, path)  # noqa: PTH104 - as all that is done to files here
+    except BaseException:
+        os.close(number)
+        with suppress(OSError):
+            new.unlink()
+        raise
+    return number
+
+
+def _fill(number: int, start: int, stop: int) -> None:
+    """Writes zeros, and returns when they are on disk; a page at a time, for Linux keeps what was written at once as
+    one thing in its memory, which is dirty as a whole when a byte of it is.
+    """
+    zeros = bytes(PAGE_BYTES)
+    for place in range(start, stop, PAGE_BYTES):
+        _write(number, zeros, place)
+    _flush(number)
+
+
+def _flush(number: int) -> None:
+    """Returns when the bytes of a file are on disk, and its size where that is another."""
+    if sys.platform == "darwin":  # whose fsync leaves them in the cache of the disk
+        fcntl.fcntl(number, fcntl.F_FULLFSYNC)
+    else:
+        os.fdatasync(number)
+
+
+def _write(number: int, data: bytes, place: int) -> None:
+    """Writes all of it, at a place."""
+    written = os.pwrite(number, data, place)
+    while written < len(data):
+        written += os.pwrite(number, memoryview(data)[written:], place + written)
