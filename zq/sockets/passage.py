@@ -114,6 +114,9 @@ class Passage:
     def leave_to(self) -> None:
         """Has the caller that was interrupted in this very thread leave, if there is one: what interrupts it needs the
         link's thread.
+
+        pyzmq repeats a call that a signal has interrupted without asking: then what was interrupted uses the socket
+        once more. It never waits there, and is interrupted only in the middle of looking at a descriptor.
         """
         holder = self._holder
         if isinstance(holder, Exchange) and holder.thread == threading.get_ident():
