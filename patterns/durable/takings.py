@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections import deque
 
 import zq
-from patterns.work.items import ItemChunk, Origin, cut, members_of, origins_of
+from patterns.work.items import ItemChunk, Origin, Plain, cut, members_of, origins_of
 from patterns.work.ledger import Ledger
 
 
@@ -24,7 +24,10 @@ class _Held:
         self.chunk = chunk
         self.before = before  # outcomes that had been made before it was counted
         self.mark = mark  # and afterwards
-        self.last = max(map(_last_number, origins_of(chunk)))
+        if isinstance(chunk, Plain):  # as nearly all are: no look at each
+            self.last = chunk.first + len(chunk.values) - 1
+        else:
+            self.last = max(map(_last_number, origins_of(chunk)))
 
 
 def _last_number(origin: Origin) -> int:

@@ -8,9 +8,14 @@ input, and is raised to the caller after the results of all items before it.
 from __future__ import annotations
 
 import threading
+import time
 from collections import deque
 from collections.abc import Callable, Iterator
+from itertools import islice, repeat, starmap
 from typing import Any
+
+LOOK_AFTER = 0.001
+"""Seconds within which items must come to be read several at a time: somebody may wait for the next one."""
 
 AHEAD_MAX = 2
 """Chunks that are read ahead of what is sent."""
@@ -58,8 +63,7 @@ class Feeder:
             self._room.set()
             if not is_hasty and not self._is_over:
                 return []
-        pop = buffer.popleft
-        taken = [pop() for _ in range(min(size, len(buffer)))]
+        taken = list(starmap(buffer.popleft, repeat((), min(size, len(buffer)))))
         self._room.set()
         return taken
 
@@ -76,16 +80,24 @@ class Feeder:
 
     def _run(self) -> None:
         buffer, add = self._buffer, self._buffer.append
+        size = 1  # items between two looks; each is there for who takes it as soon as it has come
+        looked_at = time.monotonic()
         try:
             for item in self._items:
                 add(item)
+                if size > 1:
+                    buffer.extend(islice(self._items, size - 1))
                 if self._is_asked:
                     self._is_asked = False
                     self._wake()
-                if len(buffer) >= self._limit:
+                if (room := self._limit - len(buffer)) <= 0:
                     self._wait_room()
+                    room = 1
                 if self._is_closed:
                     return
+                now = time.monotonic()
+                size = max(min(2 * size, room), 1) if now - looked_at < LOOK_AFTER else 1
+                looked_at = now
         except BaseException as error:  # the caller's own thread raises it
             self.error = error
         finally:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import atexit
 import sys
 from collections.abc import Generator, Iterator
+from itertools import repeat, starmap
 from types import TracebackType
 from typing import Any, Generic, TypeVar
 
@@ -93,15 +94,19 @@ def _results(engine: Engine, settings: Settings, errors: list[StageError]) -> Ge
         while not is_over:
             is_over = engine.turn()
             while outcomes:
-                outcome = outcomes.popleft()
-                if isinstance(outcome, Failure):
-                    error = StageError(*outcome)
-                    if settings.on_error == "raise":
-                        raise error
-                    if settings.on_error == "collect":
-                        errors.append(error)
-                else:
-                    yield outcome
+                count = len(outcomes)
+                if Failure not in set(map(type, outcomes)):  # nearly always: no Python for each
+                    yield from starmap(outcomes.popleft, repeat((), count))
+                    continue
+                for outcome in starmap(outcomes.popleft, repeat((), count)):
+                    if isinstance(outcome, Failure):
+                        error = StageError(*outcome)
+                        if settings.on_error == "raise":
+                            raise error
+                        if settings.on_error == "collect":
+                            errors.append(error)
+                    else:
+                        yield outcome
     finally:
         engine.close()
         atexit.unregister(engine.close)

@@ -32,7 +32,7 @@ ROOMS: dict[str, str] = {
     "zq.client": "zq.sessions zq.sockets zq.keys zq.handling zq.task zq.submit_options zq.wire zq.errors",
     "zq.worker": "zq.sessions zq.sockets zq.keys zq.processes zq.handling zq.task zq.submit_options zq.wire zq.errors",
     "zq.app": "zq.client zq.worker zq.server.calendar zq.core zq.store zq.sessions zq.sockets zq.keys zq.processes zq.handling zq.task zq.submit_options zq.wire zq.errors",
-    "zq.executor": "zq.app zq.client zq.worker zq.server zq.processes zq.handling zq.sockets zq.keys zq.task zq.submit_options zq.wire zq.errors",
+    "zq.executor": "zq.app zq.client zq.worker zq.server zq.processes zq.handling zq.sessions zq.sockets zq.keys zq.task zq.submit_options zq.wire zq.errors",
     "zq.dashboard": "zq.monitor",
     "zq.telemetry": "zq.app zq.handling zq.task zq.wire",
     "zq.demo": "zq.processes",

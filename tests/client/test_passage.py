@@ -17,6 +17,7 @@ from tests.client.fake_coordinator import FakeCoordinator, wait_until
 from zq.client.client import Client
 from zq.errors import BusyError, ClosedError, TimedOutError
 from zq.sessions.exchanges import Exchange
+from zq.sockets import caller_link
 from zq.sockets import passage as passages
 from zq.sockets.caller_link import CallerLink
 from zq.sockets.passage import Passage
@@ -212,9 +213,14 @@ def test_a_process_forked_meanwhile_leaves_it_alone(
     assert waiting.join().id == id
 
 
-def test_nobody_is_left_standing_however_the_socket_changes_hands(coordinator: FakeCoordinator) -> None:
+def test_nobody_is_left_standing_however_the_socket_changes_hands(
+    coordinator: FakeCoordinator, monkeypatch: pytest.MonkeyPatch
+) -> None:
     # No wait of this client ends by itself: whoever is not woken stands still.
+    monkeypatch.setattr(passages, "CARRY_SECONDS", 600.0)
+    monkeypatch.setattr(caller_link, "CROWDED_SECONDS", 0.0)  # the passage opens whenever it may
     with Client(coordinator.address, timeout=600.0) as client:
+        client.ping()
         gate = threading.Barrier(3)
 
         def call(step: int) -> None:

@@ -112,3 +112,28 @@ IS_FIRST = [True]
 
 def fail_elusively() -> None:
     raise Elusive("once")
+
+
+def double(number: int) -> int:
+    return 2 * number
+
+
+def noted(number: int, path: str, bad: int) -> int:
+    """Appends a line to a file; one number fails, a negative one kills the process."""
+    with Path(path).open("a") as file:
+        file.write(f"{number}\n")
+    if number == bad:
+        raise Odd(number)
+    if number == -bad:
+        os._exit(7)
+    return number
+
+
+def end_early(number: int) -> int:
+    if number == 2:
+        raise StopIteration
+    return number
+
+
+def repeated(size: int) -> bytes:
+    return bytes(size)

@@ -24,7 +24,7 @@ import zq
 from tests.executor import functions
 from tests.executor.functions import Point
 from tests.process.kitchen import Kitchen, wait_until
-from zq.executor.engine import CallFuture
+from zq.executor.call_future import CallFuture
 from zq.executor.remote_call import RemoteTraceback, pack, unpack
 
 ROOT = Path(__file__).parent.parent.parent

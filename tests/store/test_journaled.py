@@ -15,6 +15,7 @@ from tests.store.memory_log import MemoryLog
 from zq.errors import StoreCorruptError, StoreError, StoreFullError
 from zq.store import JournaledStore, LmdbOptions, MemoryStore, open_store
 from zq.store.journal import FIRST_PLACE
+from zq.store.memory import MemoryTransaction
 from zq.store.records import CHECKPOINT_TABLE, pack_record, read_chain
 from zq.store.seam import JournalOptions
 
@@ -206,6 +207,28 @@ def test_record_without_room_in_the_log_commits_the_tables() -> None:
     crash(store)
 
     assert len(rows(kept.open())) == 20
+
+
+def test_checkpoint_that_does_not_fit_is_put_off_and_loses_nothing(kept: Kept, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(tx: MemoryTransaction) -> None:
+        tx.abort()
+        raise StoreFullError("the map is full")
+
+    store = kept.open(JournalOptions(age_max=1.0))
+    write(store, b"a")
+    store.rest(1.0)
+    made = store.checkpoints
+    with monkeypatch.context() as full:
+        full.setattr(MemoryTransaction, "commit", refuse)
+        store.rest(3.0)
+
+    assert store.rest_at == 4.0
+    assert rows(store) == [(b"a", b"v")]
+    store.rest(3.5)
+    assert store.checkpoints == made
+    store.rest(4.0)
+    assert store.checkpoints == made + 1
+    assert kept.tables.values["left"] == {b"a": b"v"}
 
 
 def test_close_leaves_nothing_to_apply(kept: Kept) -> None:

@@ -34,7 +34,7 @@ from zq.keys.own import KeySource
 from zq.sessions.client import ClientSession
 from zq.sessions.exchanges import AskExchange, Exchange, SubmitExchange, WatchExchange
 from zq.sessions.ids import PREFIX_LENGTH, make_prefix
-from zq.sessions.outcomes import FOREVER, BatchOutcome, Reply
+from zq.sessions.outcomes import ALL_TASKS, FOREVER, BatchOutcome, Reply
 from zq.sessions.requests import Askable as AskMessage
 from zq.sessions.requests import check_message
 from zq.sessions.settles import Settling
@@ -299,6 +299,26 @@ class Calls:
         )
         return news if isinstance(news, float) else None
 
+    def submit_whole(self, batch: Batch) -> Call[BatchOutcome]:
+        """Submits a batch as it is; returns what is to be known of it, of another if that has its unique key.
+
+        Raises:
+            BusyError, InvalidTaskError: nothing of it was stored.
+        """
+        now = self.clock()
+        deadline = now + self.timeout
+        outcome, _, accepted = yield Ask(partial(self.post, self.session.submit_batch, now, batch, deadline), deadline)
+        return outcome if accepted.duplicate_of is None else BatchOutcome(accepted.duplicate_of, 1, 0, 1)
+
+    def follow(self, outcome: BatchOutcome) -> Call[list[Ended]]:
+        """Waits for news of a batch; returns what has ended since the last call, which is told once, or, after a new
+        connection, again. One at a time may follow a batch.
+        """
+        if outcome.news is None:
+            outcome.news = []
+        news: list[Ended] = yield self._watch(self.clock(), outcome, ALL_TASKS, FOREVER, None)
+        return news
+
     def _watch(self, now: float, outcome: BatchOutcome, index: int, deadline: float, seen: float | None) -> Ask:
         def start(reply: Reply) -> None:
             self.post(self.session.watch, now, outcome, index, deadline, reply, seen)
@@ -409,11 +429,16 @@ def result_of(outcome: BatchOutcome, index: int, ended: Ended) -> Any:
     """Returns the result of a task, or raises how else it ended."""
     if ended.outcome == "done":
         return decode_payload(payload_at(ended.ends, ended.blob, index - ended.lo)) if ended.ends else None
-    id = task_id(outcome.id, outcome.size, index)
     if ended.outcome in ("dead", "unknown"):
         outcome.forget(index)  # a dead letter may be brought back, an id may come to be known
+    raise error_of(outcome, index, ended)
+
+
+def error_of(outcome: BatchOutcome, index: int, ended: Ended) -> TaskError:
+    """Returns how else than done a task ended, as what is raised."""
+    id = task_id(outcome.id, outcome.size, index)
     reason = f"not stored: a duplicate of task {ended.reason}" if ended.outcome == "duplicate" else ended.reason
-    raise _END_ERRORS[ended.outcome](id, reason or ended.outcome)
+    return _END_ERRORS[ended.outcome](id, reason or ended.outcome)
 
 
 _END_ERRORS: dict[str, type[TaskError]] = {

@@ -66,6 +66,7 @@ from zq.wire.messages import (
     Hello,
     Open,
     OtherFromClient,
+    Outcome,
     Ping,
     Pong,
     Progress,
@@ -186,13 +187,9 @@ class Machine:
         return step.outbox
 
     def note_beat(self, now: float, peer: Peer) -> bool:
-        """Notes a heartbeat that lists no lease, outside of a turn: returns whether it is of a worker of which it
-        changes nothing but when it was heard, so that it is to be answered by its number and the epoch. Else it is for
-        a turn, as any message.
-
-        Args:
-            now: monotonic; there is a turn in each half of the heartbeat interval nevertheless.
-            peer: its connection.
+        """Notes a heartbeat that lists no lease, outside of a turn, of which there is one in each half of the heartbeat
+        interval nevertheless; returns whether it is of a worker of which it changes nothing but when it was heard
+        (monotonic), so that it is to be answered by its number and the epoch. Else it is for a turn, as any message.
         """
         worker = self.books.peers.get(peer)
         if worker is None or self._guard is not None or peer in self.books.guests:
@@ -364,8 +361,10 @@ class Machine:
     def _wait(self, step: Step, peer: Peer, message: Wait) -> None:
         books, (request, id, lo, hi) = self.books, message
         spans, missing, rest = follow_up.ended_spans(books, step, id, run_mask(lo, hi))
-        for to, outcome in outcome_messages(peer, request, spans, is_last=not missing):
-            step.send(to, outcome)
+        if spans or not missing:
+            step.outbox += outcome_messages(peer, request, spans, is_last=not missing)
+        else:
+            step.send(peer, Outcome(request, (), is_last=False))
         if missing and self._may_wait(step, peer, request):
             books.waits.add(id, WaitEntry(peer, request, missing, rest), step.now)
             books.deadlines.guests.bring_forward(step.now + books.options.suspect_after)

@@ -3,13 +3,14 @@
 Without an address it has everything of its own: a coordinator in a directory, and child processes that run the calls.
 With one it is a client, and the calls are run by whoever takes its queue, such as `zq worker zq.executor:worker`.
 
-May import: app, client, worker, server, processes, handling, sockets, keys, task, submit_options, wire, errors. It
-stands on the public faces of the others, and holds no protocol of its own.
+May import: app, client, worker, server, processes, handling, sessions, sockets, keys, task, submit_options, wire,
+errors. It stands on the public faces of the others, and holds no protocol of its own.
 """
 
 from __future__ import annotations
 
 import os
+import time
 import weakref
 from collections.abc import Callable, Iterable, Iterator
 from concurrent import futures
@@ -17,10 +18,13 @@ from pathlib import Path
 from typing import Any, ParamSpec, TypeVar, Unpack
 
 from zq.app.app import App
-from zq.executor.engine import CallDestination, CallFuture, ExecutorEngine
-from zq.executor.remote_call import describe, pack_call
+from zq.executor.call_future import CallFuture
+from zq.executor.engine import CallDestination, ExecutorEngine
+from zq.executor.mapping import CallsRun, ChunksRun, GatheredRun, MapRun
+from zq.executor.remote_call import Callee, describe, pack_call
 from zq.executor.workers import ALLOW, QUEUE, make_worker
 from zq.keys.own import KeySource
+from zq.processes.references import refuse_while_loading
 from zq.server.embedded import Coordinator
 from zq.sockets.link import resolve_namespace
 from zq.submit_options import SubmitOptions, check_queue, make_options
@@ -105,9 +109,10 @@ class Executor(futures.Executor):
             RuntimeError: the executor is shut down; or BrokenExecutor, which is one: its processes cannot work.
         """
         callee = describe(fn)
-        payload = pack_call(callee, args, kwargs)
+        refuse_while_loading("a call is submitted")
+        payload = self._engine.pack(pack_call(callee, args, kwargs))
         future: CallFuture[T] = CallFuture(self._engine, callee)
-        self._engine.submit(future, payload)
+        self._engine.submit(future, 0, payload)
         return future
 
     def map(
@@ -116,18 +121,52 @@ class Executor(futures.Executor):
         *iterables: Iterable[Any],
         timeout: float | None = None,
         chunksize: int = 1,
-        **more: Any,
+        buffersize: int | None = None,
     ) -> Iterator[T]:
         """Submits a call for each tuple of arguments; as `concurrent.futures.Executor.map`.
 
+        Calls travel in batches, and how many of them a process runs in a row follows from how long they take there, so
+        that no `chunksize` is needed to be fast; it still is for functions of a few microseconds.
+
         Args:
             timeout: seconds from now within which each result must come.
-            chunksize: above 0, and otherwise without effect: calls that are submitted together travel together anyway.
-            more: what later Pythons know, such as `buffersize`.
+            chunksize: so many calls are one task, with one result: they run in one process, one after the other, and
+                are lost together if that dies.
+            buffersize: of the calls, or chunks, at most so many are submitted whose results nobody has taken; None: all
+                at once.
+
+        Returns:
+            The results in order; what a call raised is raised at its place, and ends it. Closing it cancels the rest.
+
+        Raises:
+            ValueError: chunksize or buffersize is below 1.
+            TypeError, PayloadTooLargeError, RuntimeError: as `submit`.
         """
         if chunksize < 1:
             raise ValueError("chunksize must be >= 1.")
-        return super().map(fn, *iterables, timeout=timeout, **more)
+        if buffersize is not None and not isinstance(buffersize, int):
+            raise TypeError("buffersize must be an integer or None")
+        if buffersize is not None and buffersize < 1:
+            raise ValueError("buffersize must be None or > 0")
+        refuse_while_loading("a call is submitted")
+        deadline = None if timeout is None else time.monotonic() + timeout
+        callee = describe(fn)
+        run = self._make_run(callee, iterables, chunksize, gathers=buffersize is None)
+        if buffersize is None:
+            run.submit()
+            return run.results(deadline)
+        run.submit(buffersize)
+        return run.results(deadline, self, buffersize)
+
+    def _make_run(
+        self, callee: Callee, iterables: tuple[Iterable[Any], ...], chunksize: int, *, gathers: bool
+    ) -> MapRun:
+        engine, columns = self._engine, callee.columns
+        if chunksize > 1:
+            return ChunksRun(engine, callee, iterables, chunksize)
+        if engine.gathers and gathers and columns is not None and iterables and columns.fits(len(iterables)):
+            return GatheredRun(engine, callee, iterables, engine.gathers)
+        return CallsRun(engine, callee, iterables)
 
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
         """Takes no more calls, and closes everything when the last one has ended.

@@ -1,8 +1,8 @@
 """What a `zq.Executor` runs on: the futures, the courses of the calls, and the coordinator and worker of its own.
 
-Each call is a course (a `Call` of `zq.client.driving`), driven by what comes back: its first step in the thread that
-submits, all others in one thread of the engine, which also sets the futures. That thread closes everything when the
-last call has ended after a shutdown, so an executor may be forgotten while its calls still run.
+Each batch of calls is a course (a `Call` of `zq.client.driving`), driven by what comes back: its first step in the
+thread that submits, all others in one thread of the engine, which also sets the futures. That thread closes everything
+when the last call has ended after a shutdown, so an executor may be forgotten while its calls still run.
 """
 
 from __future__ import annotations
@@ -13,61 +13,41 @@ import queue as queues
 import shutil
 import tempfile
 import threading
+import time
 from collections.abc import Callable
 from concurrent import futures
 from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple
 
 from zq.client.calls import Calls
 from zq.client.driving import Ask, Blocking, Call
-from zq.errors import TaskCancelledError, ZqError
-from zq.executor.remote_call import Callee, unpack_result
+from zq.errors import BusyError, InvalidTaskError, ZqError
+from zq.executor.batches import CallBatch, CallHolder, CallOwner
+from zq.executor.call_future import CallFuture
 from zq.executor.workers import make_worker
 from zq.keys.own import KeySource
 from zq.processes.references import refuse_while_loading
 from zq.server.embedded import Coordinator
-from zq.submit_options import SubmitOptions
-from zq.task import task_id
+from zq.submit_options import SubmitOptions, make_options
 from zq.wire.address import SOCKET_PATH_BYTES_MAX
+from zq.wire.batch import pack_payloads
+from zq.wire.messages import Batch
+from zq.wire.retry import RetryPolicy
 from zq.worker.worker import Worker
 
 log = logging.getLogger(__name__)
 
-T = TypeVar("T")
+BATCHES_SMALL = 2
+"""Batches on their way that need not be full: one is on its way to the disk while another arrives. With more, batches
+become smaller and nothing faster.
+"""
 
+GATHERED_OPTIONS = frozenset({"retry", "priority", "headers", "ttl"})
+"""With which calls may share a task: all others say something about each call, or are its own."""
 
-class CallFuture(futures.Future[T]):
-    """The future of a call; made by `Executor.submit`."""
-
-    def __init__(self, engine: ExecutorEngine, callee: Callee) -> None:
-        super().__init__()
-        self.callee = callee
-        self.accepted = threading.Event()  # its id is known, or it has ended
-        self.id: str | None = None  # of its task, once the coordinator has accepted it
-        self._engine = engine
-        self._ending = threading.RLock()  # one of those who end it comes first
-
-    def cancel(self) -> bool:
-        """Cancels the call, also one that runs: in a child process it is stopped. Asks the coordinator, and waits for
-        the answer.
-
-        Returns:
-            False when it has ended already.
-        """
-        return self.cancelled() if self.done() else self._engine.cancel(self)
-
-    def begin_ending(self) -> bool:
-        """Returns whether its result may be set; False when it is cancelled."""
-        with self._ending:
-            return not self.cancelled() and self.set_running_or_notify_cancel()
-
-    def end_cancelled(self) -> bool:
-        """Notes that it is cancelled; returns False when it has ended otherwise."""
-        with self._ending:
-            if self.cancelled():
-                return True
-            return super().cancel() and not self.set_running_or_notify_cancel()
+BATCHES_MAX = 32
+"""Batches on their way after which a map waits before it submits more: several times what the session has in flight."""
 
 
 class CallDestination(NamedTuple):
@@ -120,8 +100,15 @@ class ExecutorEngine:
             self._close_own()
             raise
         self._block = Blocking(self._calls.abandon)
-        self._lock = threading.Lock()  # guards _pending and _is_shut
-        self._pending: set[CallFuture[Any]] = set()
+        self._is_alone = options.get("unique") is not None or options.get("group") is not None  # of each task its own
+        self._timers: list[tuple[float, Callable[[], None]]] = []  # of the engine's thread; monotonic seconds
+        is_plain = options.keys() <= GATHERED_OPTIONS and options.get("retry") in ("none", RetryPolicy.none())
+        self.gathers = processes if self.is_own and is_plain and tasks_per_child is None else 0
+        self._lock = threading.RLock()  # guards what follows
+        self._runs: set[CallHolder] = set()  # maps that have calls to submit
+        self._batches: set[CallBatch] = set()  # that have not ended
+        self._open: CallBatch | None = None  # of these, the one in which calls gather
+        self._unaccepted: dict[CallBatch, None] = {}  # that are on their way, the oldest first
         self._is_shut = False
         self._cancels = False
         self._thread = threading.Thread(target=self._run, name="zq-executor", daemon=True)
@@ -141,41 +128,84 @@ class ExecutorEngine:
 
     # Any thread.
 
-    def submit(self, future: CallFuture[Any], payload: dict[str, Any]) -> None:
-        """Starts a call; raises RuntimeError after a shutdown, BrokenExecutor when none can run, and
-        PayloadTooLargeError.
+    def pack(self, payload: dict[str, Any]) -> bytes:
+        """Returns the payload of a call; raises PayloadTooLargeError."""
+        return self._calls.pack(payload)
+
+    def submit(self, caller: CallOwner, place: int, payload: bytes, *, is_new: bool = True) -> None:
+        """Starts a call, or has it wait for those that are on their way to the coordinator; raises BrokenExecutor when
+        none can run, and RuntimeError after a shutdown if it is new.
         """
-        refuse_while_loading("a call is submitted")
-        self._calls.pack(payload)  # what cannot be sent is the caller's mistake, and not the future's end
+        with self._lock:  # also while a batch is sent: they leave in the order of the calls
+            self._check_open(is_new=is_new)
+            if self._open is not None and not self._open.has_room(len(payload)):
+                self._send_open()
+            if self._open is None:
+                self._open = CallBatch()
+                self._batches.add(self._open)
+            caller.placed(place, self._open, self._open.add(caller, place, payload))
+            if self._is_alone or len(self._unaccepted) < BATCHES_SMALL:
+                self._send_open()
+
+    def _check_open(self, *, is_new: bool = True) -> None:
+        if self._is_shut and is_new:
+            raise RuntimeError("cannot schedule new futures after shutdown")
+        if self._broken is not None:
+            raise futures.BrokenExecutor(self._broken)
+
+    def hold(self, run: CallHolder) -> None:
+        """A map has calls that it will submit; raises as `submit`."""
         with self._lock:
-            if self._is_shut:
-                raise RuntimeError("cannot schedule new futures after shutdown")
-            if self._broken is not None:
-                raise futures.BrokenExecutor(self._broken)
-            self._pending.add(future)
-        self._advance(self._course(future, payload), None, None)
+            self._check_open()
+            self._runs.add(run)
+
+    def release(self, run: CallHolder) -> None:
+        """It has none any more."""
+        with self._lock:
+            if run in self._runs:
+                self._runs.discard(run)
+                self._inbox.put(_nothing)
+
+    def call_later(self, seconds: float, function: Callable[[], None]) -> None:
+        """Has a function called in the engine's thread."""
+        self._inbox.put(lambda: self._timers.append((time.monotonic() + seconds, function)))
+
+    def wait_room(self) -> None:
+        """Waits while too many batches are on their way, unless this thread is the one that ends them."""
+        while threading.current_thread() is not self._thread:
+            with self._lock:
+                oldest = next(iter(self._unaccepted)) if len(self._unaccepted) > BATCHES_MAX else None
+            if oldest is None:
+                return
+            oldest.accepted.wait()
 
     def cancel(self, future: CallFuture[Any]) -> bool:
         """Cancels a call; see `CallFuture.cancel`."""
         if (
             threading.current_thread() is self._thread
         ):  # a callback of a future: this thread cannot wait for what it takes itself
-            self._advance(self._cancel(future), None, None)
+            self._advance(self._cancel(future.id), None, None)
             return future.end_cancelled()
-        future.accepted.wait()
+        future.wait_accepted()
         if future.id is not None and self._block(self._calls.cancel(future.id)):
             return future.end_cancelled()
         return future.cancelled()
+
+    def drop(self, caller: CallOwner) -> None:
+        """Cancels the calls of a caller that have not ended; does not wait."""
+        self._inbox.put(partial(self._drop, caller))
 
     def shut_down(self, *, cancels: bool) -> None:
         """Ends everything when nothing is pending any more; does not wait."""
         with self._lock:
             self._is_shut = True
-            news = list(self._pending) if cancels and not self._cancels else []
+            is_news = cancels and not self._cancels
+            batches, runs = (list(self._batches), list(self._runs)) if is_news else ([], [])
             self._cancels = self._cancels or cancels
-        for future in news:
-            if future.id is not None:  # else it is looked at when it is accepted
-                self._inbox.put(partial(self._advance, self._cancel_waiting(future), None, None))
+        for run in runs:
+            run.abort(futures.CancelledError())
+        for batch in batches:
+            self._inbox.put(partial(self._cancel_batch, batch))
         self._inbox.put(_nothing)
 
     def join(self) -> None:
@@ -184,47 +214,111 @@ class ExecutorEngine:
 
     # Courses.
 
-    def _course(self, future: CallFuture[Any], payload: dict[str, Any]) -> Call[None]:
-        """One call from its submit to its end, which ends the future."""
+    def _send_open(self) -> None:
+        """Sends what has gathered; with the lock."""
+        batch, self._open = self._open, None
+        if batch is not None:
+            self._start(batch)
+
+    def _start(self, batch: CallBatch) -> None:
+        self._unaccepted[batch] = None
+        self._advance(self._course(batch), None, None)
+
+    def _accepted(self, batch: CallBatch) -> None:
+        """A batch has arrived: what gathered behind it may go."""
+        with self._lock:
+            if self._unaccepted.pop(batch, batch) is None and len(self._unaccepted) < BATCHES_SMALL:
+                self._send_open()
+
+    def _course(self, batch: CallBatch) -> Call[None]:
+        """A batch from its submit to the end of its last call."""
         try:
-            outcome, index, _ = yield from self._calls.submit(self._queue, payload, None, self._options)
-            future.id = task_id(outcome.id, outcome.size, index)
-            future.accepted.set()
-            if self._cancels:
-                yield from self._cancel_waiting(future)
-            plain = yield from self._calls.result(outcome, index, None)
-            _end(future, plain)
-        except TaskCancelledError:
-            future.end_cancelled()
+            yield from self._submit(batch)
+            left = len(batch.waiting())
+            while left and batch.outcome is not None:
+                for ended in (yield from self._calls.follow(batch.outcome)):
+                    left -= batch.note(ended)
+        except (BusyError, InvalidTaskError) as error:
+            self._take_apart(batch, error)
         except Exception as error:
-            if future.begin_ending():
-                future.set_exception(error)
+            batch.fail(error)
         finally:
-            future.accepted.set()
+            self._accepted(batch)
+            batch.accepted.set()
             with self._lock:
-                self._pending.discard(future)
+                self._batches.discard(batch)
 
-    def _cancel_waiting(self, future: CallFuture[Any]) -> Call[None]:
+    def _submit(self, batch: CallBatch) -> Call[None]:
+        made = make_options(**self._options)
+        message = Batch(self._calls.session.make_id(), self._queue, made, *pack_payloads(batch.payloads))
+        batch.outcome = yield from self._calls.submit_whole(message)
+        batch.payloads = []
+        self._accepted(batch)
+        batch.accepted.set()
+        for caller in batch.unwanted:
+            self._drop_from(batch, caller)
+        if self._cancels:
+            self._cancel_batch(batch)
+
+    def _take_apart(self, batch: CallBatch, error: Exception) -> None:
+        """Nothing of a batch was stored: nobody is refused because of a neighbour."""
+        if len(batch.payloads) <= 1:
+            batch.fail(error)
+            return
+        with self._lock:
+            for alone in batch.apart():
+                self._batches.add(alone)
+                self._start(alone)
+
+    def _drop(self, caller: CallOwner) -> None:
+        """On the engine's thread, where batches are accepted, too."""
+        with self._lock:
+            if self._open is not None:
+                self._open.remove(caller)
+                if not self._open.payloads:
+                    self._batches.discard(self._open)
+                    self._open = None
+            batches = [one for one in self._batches if one is not self._open]
+        for batch in batches:
+            self._drop_from(batch, caller)
+
+    def _drop_from(self, batch: CallBatch, caller: CallOwner) -> None:
+        if not (indexes := batch.waiting(caller)):
+            return
+        if batch.outcome is None:
+            batch.unwanted.append(caller)
+        elif len(indexes) == len(batch.waiting()):
+            self._advance(self._cancel(batch.outcome.id), None, None)
+        else:
+            for index in indexes:
+                self._advance(self._cancel(batch.id_of(index)), None, None)
+
+    def _cancel_batch(self, batch: CallBatch) -> None:
+        """Cancels the calls of a batch that have not been given to a worker; one that is not accepted is looked at
+        when it is.
+        """
+        if batch.outcome is not None:
+            for index in batch.waiting():
+                self._advance(self._cancel_waiting(batch.id_of(index)), None, None)
+
+    def _cancel_waiting(self, id: str | None) -> Call[None]:
         """Cancels a call unless it has been given to a worker."""
-        status = yield from self._calls.query("task", {"id": future.id})
+        status = yield from self._calls.query("task", {"id": id})
         if status.get("state") in ("waiting", "scheduled"):
-            yield from self._cancel(future)
+            yield from self._cancel(id)
 
-    def _cancel(self, future: CallFuture[Any]) -> Call[None]:
-        if future.id is not None:
-            yield from self._calls.cancel(future.id)
+    def _cancel(self, id: str | None) -> Call[None]:
+        if id is not None:
+            yield from self._calls.cancel(id)
 
     def _advance(self, course: Call[None], value: Any, error: Exception | None) -> None:
         """Takes the next step of a course; what comes of it goes on in the executor's thread."""
         try:
-            while True:
-                ask: Ask = course.send(value) if error is None else course.throw(error)
-                try:
-                    ask.start(_StepReply(self._inbox, partial(self._advance, course)))
-                except ZqError as problem:
-                    error = problem
-                else:
-                    return
+            ask: Ask = course.send(value) if error is None else course.throw(error)
+            try:
+                ask.start(_StepReply(self._inbox, partial(self._advance, course)))
+            except ZqError as problem:  # what comes of it is not for a thread that holds a lock
+                self._inbox.put(partial(self._advance, course, None, problem))
         except StopIteration:
             pass
 
@@ -234,28 +328,40 @@ class ExecutorEngine:
         """Ends what is pending when the executor's own processes cannot work."""
         with self._lock:
             self._broken = why
-            pending, self._pending = self._pending, set()
-        for future in pending:
-            if future.begin_ending():
-                future.set_exception(futures.BrokenExecutor(why))
-            future.accepted.set()
+            pending, self._batches = self._batches, set()
+            runs = list(self._runs)
+            self._open = None
+        for run in runs:
+            run.abort(futures.BrokenExecutor(why))
+        for batch in pending:
+            batch.fail(futures.BrokenExecutor(why))
+            batch.accepted.set()
 
     def _run(self) -> None:
         while True:
-            step = self._inbox.get()
             try:
-                step()
+                self._next_step()()
             except Exception:
                 log.exception("a step of a call failed")
-            del step  # a future, or its result, must not live until the next one
             with self._lock:
-                if self._is_shut and not self._pending:
+                if self._is_shut and not self._batches and not self._runs:
                     break
         _engines.discard(self)
         try:
             self._calls.close()
         finally:
             self._close_own()
+
+    def _next_step(self) -> Callable[[], None]:
+        """Waits for what is to be done next; nobody keeps it, since a result must not live until the next one."""
+        if not self._timers:
+            return self._inbox.get()
+        at, function = min(self._timers, key=lambda timer: timer[0])
+        try:
+            return self._inbox.get(timeout=max(at - time.monotonic(), 0.0))
+        except queues.Empty:
+            self._timers.remove((at, function))
+            return function
 
     def _close_own(self) -> None:
         if self._worker is not None:
@@ -264,18 +370,6 @@ class ExecutorEngine:
             self._coordinator.close()
         if self._temporary is not None:
             shutil.rmtree(self._temporary, ignore_errors=True)
-
-
-def _end(future: CallFuture[Any], plain: Any) -> None:
-    """Sets the result of a call, or the exception."""
-    if not future.begin_ending():
-        return
-    try:
-        value = unpack_result(future.callee, future.id or "", plain)
-    except BaseException as error:  # what the function raised, SystemExit included
-        future.set_exception(error)
-    else:
-        future.set_result(value)
 
 
 class _StepReply:

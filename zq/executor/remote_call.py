@@ -12,12 +12,13 @@ from __future__ import annotations
 import functools
 import inspect
 from collections.abc import Callable, Hashable, Iterable
+from inspect import Parameter
 from typing import Any, NamedTuple
 
 import msgpack
 
 from zq.app.conversion import converter_of
-from zq.app.converters import MSGPACK_INT_MAX, MSGPACK_INT_MIN, Converter
+from zq.app.converters import MSGPACK_INT_MAX, MSGPACK_INT_MIN, Convert, Converter
 from zq.app.parameters import Parameters
 from zq.errors import ConversionError, TaskFailedError
 from zq.executor.belonging import ALLOW_ALL, find_exception, find_own
@@ -40,6 +41,8 @@ COLLECTIONS_BY_TYPE = {code: kind for kind, code in COLLECTIONS.items()}
 BASES: tuple[type[Any], ...] = (str, bytes, float, list, dict)
 """Of whose subclasses the value is sent."""
 
+BY_PLACE = {Parameter.POSITIONAL_ONLY, Parameter.POSITIONAL_OR_KEYWORD}
+
 AS_IT_IS = Converter(lambda value: value, lambda plain: plain)
 """Converts nothing: what cannot be packed is found when it is packed."""
 
@@ -61,12 +64,31 @@ class RemoteTraceback(Exception):
         return f'\n"""\n{self.text}"""'
 
 
+class Columns(NamedTuple):
+    """The parameters of a function that may be given by their places, and its result.
+
+    Of a function whose parameters are not known there are no names, and every argument is sent as it is.
+    """
+
+    names: tuple[str, ...]
+    required: int
+    dumps: tuple[Convert | None, ...]  # None: as it is
+    loads: tuple[Convert | None, ...]
+    dump_result: Convert | None
+    load_result: Convert | None
+
+    def fits(self, count: int) -> bool:
+        """Whether so many arguments are taken."""
+        return not self.names or self.required <= count <= len(self.names)
+
+
 class Callee(NamedTuple):
     """A function that can be called elsewhere."""
 
     path: str
     function: Callable[..., Any]
     parameters: Parameters | None  # None when it does not tell: some builtins
+    columns: Columns | None = None  # how many calls are converted at once; None: each by itself
 
 
 def describe(function: Any) -> Callee:
@@ -92,7 +114,31 @@ def _describe(function: Any) -> Callee:
         path = reference_to(function)
     except ValueError as why:
         raise TypeError(f"expected a function that can be imported, got {function!r}: {why}") from why
-    return Callee(path, function, _parameters(function))
+    return _callee(path, function)
+
+
+def _callee(path: str, function: Callable[..., Any]) -> Callee:
+    parameters = _parameters(function)
+    return Callee(path, function, parameters, _columns(parameters))
+
+
+def _columns(parameters: Parameters | None) -> Columns | None:
+    """Returns how many calls are converted at once; None when they cannot be, or take no arguments."""
+    if parameters is None:
+        return Columns((), 0, (), (), None, None)
+    given = parameters.given.parameters
+    kinds = {one.kind for one in given.values()}
+    if parameters.task_name is not None or not given or not kinds <= BY_PLACE:
+        return None
+    converters = [parameters.converters[name] for name in given]
+    return Columns(
+        tuple(given),
+        sum(one.default is Parameter.empty for one in given.values()),
+        tuple(None if one is AS_IT_IS else one.dump for one in converters),
+        tuple(None if one is AS_IT_IS else one.load for one in converters),
+        None if parameters.result is AS_IT_IS else parameters.result.dump,
+        None if parameters.result is AS_IT_IS else parameters.result.load,
+    )
 
 
 def _parameters(function: Callable[..., Any]) -> Parameters | None:
@@ -124,7 +170,7 @@ def pack(value: Any, what: str) -> bytes:
         TypeError: it holds something that cannot travel.
     """
     try:
-        return msgpack.packb(value, default=functools.partial(_pack_more, depth=0), strict_types=True)
+        return msgpack.packb(value, default=_PACK_MORE, strict_types=True)
     except Exception as error:  # also what a value raises that is looked at
         raise TypeError(f"{what}: {error}") from None
 
@@ -152,6 +198,15 @@ def _pack_more(value: Any, *, depth: int) -> Any:
         f"{type(value).__module__}.{type(value).__qualname__} cannot be sent; expected None, bool, int, float, complex, str, bytes, tuple, list, "
         "set, frozenset and dict, or a class that the function's annotation names: a dataclass, NamedTuple, TypedDict, msgspec Struct or pydantic model"
     )
+
+
+_PACK_MORE = functools.partial(_pack_more, depth=0)
+
+
+def make_packer() -> Callable[[Any], bytes]:
+    """Returns what packs values for one thread until it raises anything: then it may hold half a value."""
+    made: Callable[[Any], bytes] = msgpack.Packer(default=_PACK_MORE, strict_types=True).pack
+    return made
 
 
 def unpack(data: bytes) -> Any:
@@ -250,26 +305,40 @@ def find(path: str, allow: Iterable[str]) -> Callee:
         raise ValueError(f"there is no function {path} here: {type(error).__name__}: {error}") from error
     if not callable(function):
         raise ValueError(f"expected a function at {path}, got {type(function).__name__}")
-    return Callee(path, function, _parameters(function))
+    return _callee(path, function)
 
 
 def run_call(callee: Callee, payload: dict[str, Any], task: Any) -> dict[str, Any]:
     """Calls a function and returns its result, or what it raised, as a payload; raises nothing."""
     try:
         if "arguments" in payload and callee.parameters is not None:
-            bound = callee.parameters.load(unpack(payload["arguments"]), task)
-            args, kwargs = bound.args, bound.kwargs
+            value = _call_by_name(callee, unpack(payload["arguments"]), task)
         else:
-            args, kwargs = unpack(payload["args"]), unpack(payload["kwargs"])
-        value = callee.function(*args, **kwargs)
+            value = callee.function(*unpack(payload["args"]), **unpack(payload["kwargs"]))
         plain = value if callee.parameters is None else callee.parameters.dump_result(value)
         return {"result": pack(plain, f"the result of {callee.path}")}
     except BaseException as error:
         end_copy(error)
-        return _pack_exception(error)
+        return pack_exception(error)
 
 
-def _pack_exception(error: BaseException) -> dict[str, Any]:
+def _call_by_name(callee: Callee, plain: Any, task: Any) -> Any:
+    columns = callee.columns
+    if (  # as nearly every call is
+        columns is not None
+        and not any(columns.loads)
+        and type(plain) is dict
+        and columns.required <= len(plain)
+        and tuple(plain) == columns.names[: len(plain)]
+    ):
+        return callee.function(*plain.values())
+    assert callee.parameters is not None
+    bound = callee.parameters.load(plain, task)
+    return callee.function(*bound.args, **bound.kwargs)
+
+
+def pack_exception(error: BaseException) -> dict[str, Any]:
+    """Returns what was raised as a payload."""
     kind = type(error)
     try:
         args: bytes | None = pack(error.args, "the arguments of an exception")

@@ -10,6 +10,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from zq.executor.belonging import is_allowed
+from zq.executor.chunks import run_chunk
 from zq.executor.remote_call import Callee, find, run_call
 from zq.keys.own import KeySource
 from zq.task import Bury, Task
@@ -84,6 +85,8 @@ def _make_handler(allow: tuple[str, ...]) -> Handler:
                 callees[path] = find(path, allow)
             except ValueError as error:
                 raise Bury(str(error)) from error
+        if "calls" in payload or "columns" in payload:
+            return run_chunk(callees[path], payload, task)
         return run_call(callees[path], payload, task)
 
     return call

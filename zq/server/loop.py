@@ -350,7 +350,8 @@ class Server:
         self._turned_at = time.monotonic()
         self._machine.turn(_now(), messages, self._unreachable, outbox, slow)
         self.commits += 1
-        self._commit_times.note(self._store.commit_seconds)
+        if self._store.commit_seconds:  # else nothing was written
+            self._commit_times.note(self._store.commit_seconds)
         self._unreachable = self._sender.send(outbox)
         self._write_log(outbox)
         if self._door is not None:

@@ -15,6 +15,9 @@ from zq.wire.messages import Ended, Outcome, Wait
 
 FOREVER = float("inf")
 
+ALL_TASKS = -1
+"""The place of who watches a whole batch: each news is the list of what has ended since the last."""
+
 UNWATCHED_MAX = 10_000
 """Waits that are kept though nobody watches, while their receipts are; beyond it the oldest is forgotten, and would be
 asked again.
@@ -34,7 +37,7 @@ class Reply(Protocol):
 class Watcher(NamedTuple):
     """Someone waits for the end of one task, or for news of its progress."""
 
-    place: int  # the task's index
+    place: int  # the task's index, or ALL_TASKS of an outcome that is followed
     deadline: float  # monotonic seconds
     asked_at: float
     reply: Reply
@@ -44,7 +47,8 @@ class Watcher(NamedTuple):
 class BatchOutcome:
     """The ends of the tasks first, first + 1, ... of a batch; shared by all receipts of the batch.
 
-    Written on the link's thread, while any thread may call `get` and `forget`: a slot changes in one assignment.
+    Written on the link's thread, or by a caller who has taken the answer, while any thread may call `get` and `forget`:
+    a slot changes in one assignment.
 
     Args:
         size: tasks in the batch; 1 when that is not known.
@@ -60,6 +64,7 @@ class BatchOutcome:
         "id",
         "is_confirmed",
         "is_outdated",
+        "news",
         "ping",
         "progress",
         "size",
@@ -81,6 +86,7 @@ class BatchOutcome:
         self.is_outdated = False  # whether an end that the wait has told was forgotten
         self.progress: dict[int, float] = {}  # what handlers have reported, by index
         self.ping = 0  # the last ping before the wait was sent
+        self.news: list[Ended] | None = None  # what nobody was told yet; None: nobody follows the whole batch
 
     def get(self, index: int) -> Ended | None:
         """Returns how the task ended, or None when that is not known (yet)."""
@@ -115,9 +121,14 @@ class BatchOutcome:
         hi = min(ended.hi, self.first + self.count)
         if hi > lo and self.slots:
             self.slots[lo - self.first : hi - self.first] = [ended] * (hi - lo)
+            if self.news is not None:
+                self.news.append(ended)
 
-    def news_for(self, watcher: Watcher) -> Ended | float | None:
-        """Returns how the task ended, or how far it is if that is asked for, or None."""
+    def news_for(self, watcher: Watcher) -> Ended | float | list[Ended] | None:
+        """Returns how the task ended, or how far it is if that is asked for, or None; of all tasks, what is new."""
+        if watcher.place == ALL_TASKS:
+            news, self.news = self.news, []
+            return news or None
         ended = self.get(watcher.place)
         if ended is not None or watcher.seen is None:
             return ended

@@ -138,8 +138,9 @@ class Channel:
 
     @property
     def is_at_rest(self) -> bool:
-        """Whether the connection works, and nothing is to be said on it, nor waited for."""
-        return not (self._socket is None or self._failures or self.backlog or self.session.is_asking)
+        """Whether something was heard on the connection, and nothing is to be said on it, nor waited for."""
+        is_heard = self._entrance.has_proved and not self._failures
+        return is_heard and self._socket is not None and not self.backlog and not self.session.is_asking
 
     def next_at(self) -> float:
         """Returns when a turn is due though nothing comes (monotonic); infinity when none is."""

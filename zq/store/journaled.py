@@ -142,6 +142,7 @@ class JournaledStore:
         self._rows = 0  # that were changed since the checkpoint
         self._changed_at: float | None = None  # monotonic, as `rest` was told, of the first record since
         self._checkpoint_at = -inf
+        self._full_until = -inf  # monotonic, when a checkpoint is tried again that did not fit
         self._told_records = 0  # how many there were at the last rest
         self._grows = False
         try:
@@ -174,7 +175,10 @@ class JournaledStore:
 
     def _try_log(self, now: float) -> None:
         """Makes the log that is missing, if there is room by now."""
-        if self._make_log is None or now < self._retry_at or self._tables.is_full:
+        if self._make_log is None or now < self._retry_at:
+            return
+        if self._tables.is_full:
+            self._reason = "the store is full, or its disk is low"
             return
         self._retry_at = now + RETRY_SECONDS
         try:
@@ -279,7 +283,9 @@ class JournaledStore:
         Args:
             now: monotonic time.
         """
-        if self._sequence == self._checkpoint.sequence or self._failure is not None:
+        if self._failure is not None or now < self._full_until:
+            return
+        if self._sequence == self._checkpoint.sequence:
             if self._log is None:
                 self._try_log(now)
             return
@@ -294,8 +300,10 @@ class JournaledStore:
         if is_long or now >= self.rest_at or now - self._changed_at >= options.age_max:
             self._grows = self._grows or is_long
             self._checkpoint_at = now
-            with suppress(StoreFullError):  # the records are still there, and the next turn finds no room for its own
+            try:
                 self._commit_tables()
+            except StoreFullError:  # the records are still there, and what goes out of the tables makes room
+                self._full_until = self.rest_at = now + options.age_max
 
     def _commit_tables(self, checkpoint: Checkpoint | None = None) -> None:
         """Commits the tables, as whole up to the last record; the log begins anew."""

@@ -177,6 +177,8 @@ class ChildRunner(ChildThread):
         if self._ask(process, Chunk(assignment, lo, hi), ended):
             self.failures = 0
             return
+        # What was taken away is not put back; it is forgotten when the chunk is not in hand any more.
+        ended |= self._bench.revoked.get(assignment.token, set()) - {self._read_page()[1]}
         left = self._end_chunk() or Chunk(assignment, lo, hi)
         self._note_death(process, left, ended, time.monotonic() - started_at)
 

@@ -21,6 +21,7 @@ class Overdue:
         self._bench = bench
         self._runners = runners
         self._found: set[tuple[int, int]] = set()  # failed here, though a thread may still be at it
+        self._stopped: set[tuple[int, int]] = set()  # that ran though they were cancelled
 
     def running(self) -> RunningNow:
         """Returns what runs now; any thread may ask."""
@@ -35,7 +36,7 @@ class Overdue:
 
     def look(self, now: float, running: RunningNow, credit: int) -> None:
         """Fails tasks that have run longer than their timeout; children are killed, coroutines cancelled, threads left
-        to themselves.
+        to themselves. Those that run though they were cancelled are stopped, too.
 
         Args:
             now: monotonic seconds.
@@ -43,6 +44,9 @@ class Overdue:
             credit: of the worker, told with what fails.
         """
         for token, index, since in running:
+            if index in self._bench.revoked.get(token, ()):
+                self._stop_late(token, index)
+                continue
             hand = self._session.hands.get(token)
             timeout = None if hand is None else hand.assignment.options.timeout
             if timeout is None or now - since < timeout or hand is None:
@@ -75,6 +79,24 @@ class Overdue:
         if failed:
             self._session.finish([], failed, 0)
 
-    def forget(self) -> None:
-        """Forgets what was found: the worker has nothing in hand any more."""
+    def _stop_late(self, token: int, index: int) -> None:
+        """Stops a task that was cancelled when it had been handed to a child process which had not come to it."""
+        if (token, index) not in self._stopped and any(
+            runner.stop_task(token, index, None) for runner in self._runners
+        ):
+            self._stopped.add((token, index))
+
+    def forget(self) -> bool:
+        """Forgets what was found and taken away, since the worker has no lease any more; returns whether some of that
+        may still come to run: a child has it in hand, or the bench.
+        """
+        if self._bench.revoked:
+            kept = {chunk.assignment.token for runner in self._runners for chunk in runner.in_hand()}
+            kept |= {chunk.assignment.token for chunk in self._bench.chunks()}
+            kept |= {token for token, _, _ in self.running()}
+            self._bench.forget_revoked(kept)
+            if self._bench.revoked:
+                return True
         self._found.clear()
+        self._stopped.clear()
+        return False

@@ -183,9 +183,8 @@ class WorkerRun:
             self.next_look_at = now + (2 * VISIBLE_AFTER if self._end.is_begun else RUNNING_LOOK_INTERVAL)
         else:
             self.next_look_at = bench.rests_until
-            self._overdue.forget()
-            if bench.revoked:
-                bench.forget_revoked({token for token, _, _ in self.running()})
+            if self._overdue.forget():
+                self.next_look_at = min(self.next_look_at, now + RUNNING_LOOK_INTERVAL)
         self._watch_at = min(self.next_look_at, now + RUNNING_LOOK_INTERVAL)
 
     def _give_back_what_waits(self, now: float, running: RunningNow) -> None:

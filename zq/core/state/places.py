@@ -365,7 +365,8 @@ def enter_finished(
     fields = (step.wall, id, key, has_results)
     record = tables.pack(fields if kind is TASKS else (*fields, kind.value))
     step.tx.put(tables.FINISHED, tables.finished_key(books.finish_sequence), record)
-    books.deadlines.retention.bring_forward(step.wall + books.options.keep_seconds_min)
+    if (forgotten_at := step.wall + books.options.keep_seconds_min) < books.deadlines.retention.when:
+        books.deadlines.retention.bring_forward(forgotten_at)
 
 
 def finished_rows(step: Step, start: bytes = b"") -> Iterator[Finished]:

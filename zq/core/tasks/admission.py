@@ -165,7 +165,10 @@ class SubmitRun:
             batch.accepted_time = step.wall
             batch.set_tasks(ends, blob)
             stored.append(batch)
-        places.enter_new(books, step, queue, stored)
+        if len(stored) == 1:
+            places.enter_pending(books, step, stored[0])
+        else:
+            places.enter_new(books, step, queue, stored)
         books.count("accepted", self._tasks)
 
 

@@ -9,7 +9,7 @@ from zq.core.state import places
 from zq.core.state.batch import bits, mask_of, run_mask, runs, span_of
 from zq.core.state.books import Books
 from zq.core.state.outcome_waits import Found
-from zq.core.state.places import End
+from zq.core.state.places import End, Known
 from zq.core.state.step import Step
 from zq.task import task_id
 from zq.wire.batch import slice_tasks
@@ -32,8 +32,13 @@ def ended_spans(books: Books, step: Step, id: str, asked: int) -> Found:
         id: of the batch as it was submitted.
         asked: mask of the tasks that are asked for (bit i is index i).
     """
+    known = places.find(step, id)
+    if known is not None and known.where == tables.AT_PENDING:
+        batch = books.batches.get(known.key)
+        if batch is not None and not batch.ended and batch.count == batch.size and not asked >> batch.size:
+            return Found([], asked, 0)  # as for most who ask right after a submit
     portion = _Portion()
-    open_mask = _fill(portion, books, step, id, asked)
+    open_mask = _fill(portion, books, step, id, known, asked)
     missing = asked & ~portion.told
     return Found(portion.spans, missing, missing & ~open_mask)
 
@@ -96,9 +101,8 @@ class _Portion:
         return open_mask
 
 
-def _fill(portion: _Portion, books: Books, step: Step, id: str, asked: int) -> int:
+def _fill(portion: _Portion, books: Books, step: Step, id: str, known: Known, asked: int) -> int:
     """Adds what is known of the tasks that are asked for; returns which of those that it came to have not ended."""
-    known = places.find(step, id)
     if known is None:
         portion.add_all(asked, *NOT_IN_INDEX)
         return 0

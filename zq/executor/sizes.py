@@ -1,0 +1,92 @@
+"""How many calls of a map share a task, learnt from how long they take; pure, without a clock.
+
+A call that shares a task waits for those before it, so calls share one only as far as is known to be short: the first
+go alone, a task has at most GROWTH times as many as one that has ended whole, and no more than take TASK_SECONDS. Where
+that guess was wrong, since calls take longer than those before, a task gives back what it did not start within
+WITHIN_SECONDS, and all begins with single calls again.
+"""
+
+from __future__ import annotations
+
+from math import inf
+
+TASK_SECONDS = 0.005
+"""Of work in a task: against it, what a task costs (0.1 ms) does not count."""
+
+WITHIN_SECONDS = 0.05
+"""After which a task starts no more calls: ten times as long as it was thought to take."""
+
+GROWTH = 4
+
+TASK_CALLS_MAX = 2000
+"""In a task: what they take by then is more than what the task itself costs, also if they do nothing."""
+
+SHARES = 4
+"""Parts for each process into which the last calls are cut, so that all processes end at about the same time."""
+
+
+class Sizes:
+    """Says how many calls the next task shall have.
+
+    Args:
+        processes: that run them.
+    """
+
+    def __init__(self, processes: int) -> None:
+        self._processes = processes
+        self._seconds: float | None = None  # of a call; None: not known
+        self._proven = 0  # calls of the largest task that ended whole since one did not
+
+    @property
+    def low(self) -> int:
+        """Tasks under way with which no process waits for work."""
+        return 2 * self._processes
+
+    def note(self, calls: int, left: int, seconds: float) -> None:
+        """Learns that so many calls took so long, and so many of their task were given back."""
+        if calls:
+            each = seconds / calls
+            known = self._seconds
+            self._seconds = each if known is None or each > known else (each + known) / 2
+        self._proven = 1 if left else max(self._proven, calls)
+
+    def give_up(self) -> None:
+        """Nothing has ended for long: calls are taken for long ones."""
+        if self._seconds is None:
+            self._seconds = TASK_SECONDS
+
+    def enough(self, under_way: int) -> float:
+        """Returns how many calls must wait before it is time for another task; infinite: first one has to end.
+
+        Args:
+            under_way: tasks that are submitted and have not ended.
+        """
+        is_low = under_way < self.low
+        if self._seconds is None:
+            return 1 if is_low else inf
+        wanted = self._wanted(self._seconds)
+        if wanted == 1 or is_low:
+            return 1
+        return wanted if wanted <= GROWTH * self._proven else inf
+
+    def next_size(self, waiting: int, under_way: int, *, is_all: bool) -> int:
+        """Returns how many calls the next task shall have; 0: it is better to wait.
+
+        Args:
+            waiting: calls that are not submitted.
+            under_way: as above.
+            is_all: whether no more calls will come.
+        """
+        enough = self.enough(under_way)
+        if not waiting or enough == inf or (waiting < enough and not is_all):
+            return 0
+        if self._seconds is None:
+            return 1
+        size = min(self._wanted(self._seconds), max(GROWTH * self._proven, 1))
+        if is_all:
+            size = min(size, max(-(-waiting // (SHARES * self._processes)), size // SHARES, 1))
+        return min(size, waiting)
+
+    @staticmethod
+    def _wanted(seconds: float) -> int:
+        return max(min(int(TASK_SECONDS / max(seconds, 1e-9)), TASK_CALLS_MAX), 1)
