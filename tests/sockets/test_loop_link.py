@@ -65,6 +65,16 @@ def test_no_thread_stands_between_a_coroutine_and_its_coordinator(coordinator: F
     run(coordinator, body)
 
 
+def test_what_is_asked_in_one_turn_of_the_loop_leaves_in_one_message(coordinator: FakeCoordinator) -> None:
+    async def body(client: AsyncClient) -> None:
+        await client.ping()
+        for rounds in range(1, 4):
+            await asyncio.gather(*(client.submit("orders", number) for number in range(16)))
+            assert [len(one.ends) // 4 for one in coordinator.stored.values()] == [16] * rounds
+
+    run(coordinator, body)
+
+
 def test_an_answer_that_a_send_has_hidden_is_found(coordinator: FakeCoordinator) -> None:
     coordinator.handler = lambda message: [] if isinstance(message, Query) else None
 

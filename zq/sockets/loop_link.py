@@ -115,8 +115,8 @@ class EventLoopLink:
         if loop is None or loop is not self._loop:
             self._call_elsewhere(loop)
         elif not self._is_due:
-            if not self._channel.session.is_asking:
-                self._turn()  # nothing is under way for whose answer others may wait: at once
+            if not (getattr(loop, "_ready", True) or self._channel.session.is_asking):
+                self._turn()  # nothing is under way, and the loop has nothing else to run that could join: at once
             if self._calls and not self._is_due:
                 loop.call_soon(self._due)
                 self._is_due = True
