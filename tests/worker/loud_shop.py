@@ -35,3 +35,11 @@ async def held_coroutine(task: zq.Task) -> int:
     while not Path(task.payload).exists():
         await asyncio.sleep(0.005)
     return os.getpid()
+
+
+@worker.task("frail")
+def frail(task: zq.Task) -> int:
+    """Ends its process at the first attempt of what has no payload."""
+    if task.payload is None and task.attempt == 1:
+        os._exit(3)
+    return task.attempt

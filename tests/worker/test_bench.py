@@ -119,9 +119,9 @@ def test_run_is_taken_as_a_whole_and_its_rest_goes_to_no_other_runner() -> None:
     run = lease(1, 8)._replace(options=DEFAULT_OPTIONS._replace(key="k", ordered=True))
     bench = bench_of(1.0, run, run._replace(token=2))
 
-    chunk = bench.take()
+    (chunk,) = bench.take_some()
     assert chunk == Chunk(run, 0, 8)
     bench.put_back(chunk._replace(lo=3))
-    assert bench.take(5) == Chunk(run._replace(token=2), 0, 5)
+    assert bench.take_some(5) == [Chunk(run._replace(token=2), 0, 5)]
     assert bench.take_leaving() == [Span(1, 3, 8), Span(2, 5, 8)]
     assert bench.waiting == 0

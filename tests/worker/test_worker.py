@@ -139,18 +139,16 @@ def test_bench_cuts_leases_into_chunks_and_takes_back_what_was_not_run() -> None
     bench = Bench(concurrency=1)
     ends = b"".join(i.to_bytes(4, "little") for i in range(1, 101))
     bench.put([Assignment(7, "b", 100, "q", DEFAULT_OPTIONS, 1, 0, ends, b"x" * 100)])
-    first = bench.take()
-    assert first is not None
+    [first] = bench.take_some()
     assert (first.lo, first.hi) == (0, 1)  # nothing is known about these tasks yet
     bench.measure("q", Report([], [], 1, 0.001))
 
-    second = bench.take()
-    assert second is not None
+    [second] = bench.take_some()
     assert (second.lo, second.hi) == (1, 11)
     bench.put_back(second)
 
     assert bench.close() == [Span(7, 1, 11), Span(7, 11, 100)]
-    assert bench.take() is None
+    assert bench.take_some() == []
 
 
 def test_bench_gives_small_leases_of_a_queue_together_as_far_as_a_chunk_goes() -> None:
@@ -232,12 +230,8 @@ def test_bench_gives_back_what_was_not_started_within_its_ttl() -> None:
         expired += bench.take_leaving()
 
     assert sorted(expired) == [Span(7, 0, 3), Span(9, 0, 3)]
-    chunks = [bench.take() for _ in range(3)]
-    assert [(one.assignment.token, one.lo, one.hi) for one in chunks if one is not None] == [
-        (8, 0, 1),
-        (8, 1, 2),
-        (8, 2, 3),
-    ]
+    chunks = [one for _ in range(3) for one in bench.take_some()]
+    assert [(one.assignment.token, one.lo, one.hi) for one in chunks] == [(8, 0, 1), (8, 1, 2), (8, 2, 3)]
     assert bench.take_coroutines(5) is None
     assert bench.take_leaving() == []
 
@@ -253,8 +247,7 @@ def test_runner_is_not_given_what_expired_while_it_was_busy() -> None:
     started_at = time.monotonic()
     while time.monotonic() <= started_at + 0.001:
         pass
-    chunk = bench.take()
+    [chunk] = bench.take_some()
 
-    assert chunk is not None
     assert chunk.assignment.token == 8
     assert bench.take_leaving() == [Span(7, 0, 1)]

@@ -52,6 +52,10 @@ WEIGHT = 0.3
 CHUNK_TASKS_MAX = 1 << 30
 """No limit to a chunk but its own."""
 
+SOME_CHUNKS_MAX = 256
+SOME_BYTES_MAX = 1 << 20
+"""Of chunks that are taken together, and payloads before the last of them: for a child they have to fit a frame."""
+
 
 class Bench:
     """The tasks in hand that have not started; any thread may use it."""
@@ -61,7 +65,7 @@ class Bench:
 
         Args:
             concurrency: tasks that all runners together run at once.
-            coroutine_queues: whose tasks are for `take_coroutines`; all others are for `take`.
+            coroutine_queues: whose tasks are for `take_coroutines`; all others are for `take_some`.
             coroutines: how many of `concurrency` are for coroutines.
         """
         self.concurrency = concurrency
@@ -139,19 +143,9 @@ class Bench:
             self._coroutine_tasks += hi - lo
         self.stir()
 
-    def take(self, most: int = CHUNK_TASKS_MAX) -> Chunk | None:
-        """Waits for a chunk of at most so many tasks (above 0) and returns it; None when the bench is closed, or the
-        caller is to end.
-        """
-        with self._changed:
-            if not self._wait():
-                return None
-            assignment = self._waiting[0].assignment
-            return self._pop(most if is_run(assignment) else min(most, self._chunk_size(assignment.queue)))
-
-    def take_some(self) -> list[Chunk]:
-        """Waits for work and returns as much of it as `take`, which may be several small chunks of one queue; none when
-        the bench is closed, or the caller is to end.
+    def take_some(self, most: int = CHUNK_TASKS_MAX) -> list[Chunk]:
+        """Waits for work and returns at most so many tasks (above 0), about CHUNK_SECONDS of one queue, in one chunk or
+        several small ones; none when the bench is closed, or the caller is to end.
 
         A lock, a report and a wake-up for each lease would cost more than short tasks in small batches.
         """
@@ -160,14 +154,18 @@ class Bench:
                 return []
             waiting = self._waiting
             queue = waiting[0].assignment.queue
-            room = self._chunk_size(queue)
-            chunks = [self._pop(CHUNK_TASKS_MAX if is_run(waiting[0].assignment) else room)]
+            room = min(most, self._chunk_size(queue))
+            chunks = [self._pop(most if is_run(waiting[0].assignment) else room)]
             room -= chunks[0].hi - chunks[0].lo
+            size = len(chunks[0].assignment.blob)
             while waiting and waiting[0].assignment.queue == queue and waiting[0].hi - waiting[0].lo <= room:
                 if self._expiries and waiting[0].assignment.token in self._expiries:
                     break  # it is looked at when its turn comes
+                if size >= SOME_BYTES_MAX or len(chunks) == SOME_CHUNKS_MAX:
+                    break
                 chunks.append(self._pop(room))
                 room -= chunks[-1].hi - chunks[-1].lo
+                size += len(chunks[-1].assignment.blob)
             return chunks
 
     def _wait(self) -> bool:
@@ -393,20 +391,20 @@ class Bench:
             self.credit = concurrency
 
     def dismiss(self, count: int) -> None:
-        """Has so many of those that `take` end, as soon as they are free."""
+        """Has so many of those that `take_some` end, as soon as they are free."""
         with self._changed:
             self._dismissed += count
             self._changed.notify_all()
 
     def keep(self, count: int) -> int:
-        """Has so many more of those that `take` stay, of those that were to end; returns how many there are not."""
+        """Has so many more of those that `take_some` stay, of those that were to end; returns how many are missing."""
         with self._changed:
             kept = min(count, self._dismissed)
             self._dismissed -= kept
             return count - kept
 
     def close(self) -> list[Span]:
-        """Ends all `take`, and returns what was never started."""
+        """Ends all `take_some`, and returns what was never started."""
         with self._changed:
             self.is_closed = True
             self._changed.notify_all()

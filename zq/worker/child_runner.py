@@ -1,10 +1,10 @@
 """Runs handlers in child processes: one busy, crashed or hung handler harms nothing but its own task, and can be
 killed.
 
-Each `ChildRunner` is a thread of the worker with one child process. The thread sends a chunk, the child answers with
-`settle` messages, whose number says whether it goes on, and before the last with a `release` of what it did not start
-because it was stopped. When the child dies, the task that was running is charged, those that had ended are reported or
-run again, the others go back on the bench.
+Each `ChildRunner` is a thread of the worker with one child process. The thread sends *work*, a chunk or several small
+ones; the child answers with `settle` messages, whose number says whether it goes on, and before the last with a
+`release` of what it did not start because it was stopped. When the child dies, the task that was running is charged,
+those that had ended are reported or run again, the others go back on the bench.
 """
 
 from __future__ import annotations
@@ -15,6 +15,8 @@ import os
 import subprocess
 import threading
 import time
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from contextlib import suppress
 from typing import BinaryIO
 
 from zq.processes.birth import become_child, open_pipes, read_frames
@@ -23,8 +25,8 @@ from zq.processes.exits import describe_exit
 from zq.processes.logs import configure_log_as_parent
 from zq.task import Task
 from zq.wire.codec import decode_from_coordinator
-from zq.wire.messages import Assign, Failed, Release, Settle, Span
-from zq.worker.bench import IN_HAND_SECONDS
+from zq.wire.messages import Assign, Assignment, Failed, Release, Settle, Span
+from zq.worker.bench import IN_HAND_SECONDS, SOME_CHUNKS_MAX
 from zq.worker.child_start import CannotStartError, begin
 from zq.worker.child_thread import (
     ENDED,
@@ -40,6 +42,7 @@ from zq.worker.child_thread import (
 )
 from zq.worker.harvest import Report
 from zq.worker.runner import Chunk, Runner, Slot, new_ids
+from zq.worker.thread_runner import Reports
 
 log = logging.getLogger(__name__)
 
@@ -63,6 +66,13 @@ BEGIN_PATIENCE = 2.0
 """Seconds that a child has to come to the first task of its chunk: a busy machine may not let it run before."""
 
 
+REPORT_LATEST = 0.02
+"""Seconds after which the end of a task is said although the work it came with has not ended."""
+
+LIGHT_BYTES_MAX = (2 << 20) // SOME_CHUNKS_MAX
+"""Results in a report that waits for others."""
+
+
 # In the worker.
 
 
@@ -73,8 +83,8 @@ class ChildRunner(ChildThread):
         super().__init__(host, "zq-child", options, __name__, PLACES)
         self._stop: tuple[int, int, str | None] | None = None  # the task for which the child is killed, and why
         # Guarded by _lock:
-        self._chunk: Chunk | None = None  # the child's, without what was fetched back of it
-        self._chunk_begun_at = 0.0
+        self._work: list[Chunk] = []  # the child's, without what was fetched back of it
+        self._work_begun_at = 0.0
         self._stopped_at: float | None = None  # when the child was told to start nothing more of it
 
     def stop_task(self, token: int, index: int, reason: str | None) -> bool:
@@ -106,25 +116,24 @@ class ChildRunner(ChildThread):
         return [(token, index, since)] if index >= 0 else []
 
     def stuck(self, now: float) -> int:
-        return int(self._chunk is not None and self._takes_longer(now, IN_HAND_SECONDS))
+        return int(bool(self._work) and self._takes_longer(now, IN_HAND_SECONDS))
 
     def _takes_longer(self, now: float, seconds: float) -> bool:
-        """Whether the child takes longer for its chunk than it should."""
-        if seconds > 0 and now < self._chunk_begun_at + BEGIN_PATIENCE and self._read_page()[0] == 0:
+        """Whether the child takes longer for its work than it should."""
+        if seconds > 0 and now < self._work_begun_at + BEGIN_PATIENCE and self._read_page()[0] == 0:
             return False
-        return now >= self._chunk_begun_at + seconds
+        return now >= self._work_begun_at + seconds
 
     def in_hand(self) -> list[Chunk]:
-        chunk = self._chunk
-        return [] if chunk is None else [chunk]
+        return self._work
 
     def fetch_back(self, now: float, after: float) -> list[Chunk]:
         """Takes two calls: the first stops the child, the second, when that is visible, sees how far it has come."""
-        if self._chunk is None or not self._takes_longer(now, after):
+        if not self._work or not self._takes_longer(now, after):
             return []
         with self._lock:
-            chunk = self._chunk
-            if chunk is None or chunk.hi == chunk.lo:
+            work = self._work
+            if not work or work[-1].hi == work[-1].lo:
                 return []
             if self._stopped_at is None:
                 self._stopped_at = time.monotonic()
@@ -134,12 +143,14 @@ class ChildRunner(ChildThread):
                 return []
             token, index, _ = self._read_page()
             if token == 0:  # it has not come to any of it
-                self._chunk = chunk._replace(hi=chunk.lo)
-                return [chunk]
-            if token != chunk.assignment.token or not chunk.lo <= index < chunk.hi - 1:
-                return []  # between two tasks: it stops by itself, and says where
-            self._chunk = chunk._replace(hi=index + 1)
-            return [chunk._replace(lo=index + 1)]
+                self._work = [work[0]._replace(hi=work[0].lo)]
+                return work
+            for at, chunk in enumerate(work):
+                if chunk.assignment.token == token and chunk.lo <= index < chunk.hi:
+                    self._work = [*work[:at], chunk._replace(hi=index + 1)]
+                    rest = chunk._replace(lo=index + 1)
+                    return work[at + 1 :] if rest.lo == rest.hi else [rest, *work[at + 1 :]]
+            return []  # between two tasks: it stops by itself, and says where
 
     def _read_page(self) -> tuple[int, int, float]:
         token, index, since = PLACE.unpack_from(self._page)
@@ -148,87 +159,93 @@ class ChildRunner(ChildThread):
     def _run(self) -> None:
         try:
             while (process := self._live_child()) is not None:
-                chunk = self._bench.take(self._tasks_left)
-                if chunk is None:
+                work = self._bench.take_some(self._tasks_left)
+                if not work:
                     return
                 if process.poll() is not None:
-                    self._bench.put_back(chunk)
+                    for chunk in reversed(work):
+                        self._bench.put_back(chunk)
                     self._note_idle_death(process)
                 else:
-                    self._run_chunk(process, chunk)
+                    self._run_work(process, work)
                 if self._is_worn or self._tasks_left <= 0:
                     self._retire()
         finally:
             self._end_child()
             self._file.close()
 
-    def _run_chunk(self, process: subprocess.Popen[bytes], chunk: Chunk) -> None:
-        """Has a chunk run by the child."""
-        assignment, lo, hi = chunk
-        revoked = self._bench.revoked.get(assignment.token, ())
-        while lo < hi and lo in revoked:
-            lo += 1
-        if lo == hi:
+    def _run_work(self, process: subprocess.Popen[bytes], taken: list[Chunk]) -> None:
+        """Has chunks of one queue run by the child."""
+        revoked = self._bench.revoked
+        work = [one for chunk in taken for one in _without(chunk, revoked.get(chunk.assignment.token, ()))]
+        if not work:
             self._host.report(Report([], [], 0, 0.0))
             return
-        ended: set[int] = set()
+        ended: set[tuple[int, int]] = set()
         started_at = time.monotonic()
-        self._tasks += hi - lo
-        if self._ask(process, Chunk(assignment, lo, hi), ended):
+        self._tasks += sum(chunk.hi - chunk.lo for chunk in work)
+        if self._ask(process, work, ended):
             self.failures = 0
             return
-        # What was taken away is not put back; it is forgotten when the chunk is not in hand any more.
-        ended |= self._bench.revoked.get(assignment.token, set()) - {self._read_page()[1]}
-        left = self._end_chunk() or Chunk(assignment, lo, hi)
-        self._note_death(process, left, ended, time.monotonic() - started_at)
+        at = self._read_page()[:2]
+        for token, indexes in revoked.items():  # what was taken away is not put back
+            ended.update((token, index) for index in indexes if (token, index) != at)
+        self._note_death(process, self._end_work(), ended, time.monotonic() - started_at)
 
-    def _begin_chunk(self, chunk: Chunk) -> None:
+    def _begin_work(self, work: list[Chunk]) -> None:
         """Lets the child start tasks, which waits for them."""
         with self._lock:
             self._page[STOP_PLACE * PLACE.size] = 0
             PLACE.pack_into(self._page, 0, 0, -1, 0.0)  # no token: it has not come to any
-            self._chunk, self._chunk_begun_at, self._stopped_at = chunk, time.monotonic(), None
+            self._work, self._work_begun_at, self._stopped_at = work, time.monotonic(), None
 
-    def _end_chunk(self) -> Chunk | None:
-        """Returns the chunk that is over, without what was fetched back of it."""
+    def _end_work(self) -> list[Chunk]:
+        """Returns the work that is over, without what was fetched back of it."""
         with self._lock:
-            chunk, self._chunk = self._chunk, None
-            return chunk
+            work, self._work = self._work, []
+            return work
 
-    def _ask(self, process: subprocess.Popen[bytes], chunk: Chunk, ended: set[int]) -> bool:
-        """Sends a chunk and passes its reports on; False when the child died."""
-        part = part_of(chunk.assignment, chunk.lo, chunk.hi)
-        self._begin_chunk(chunk)
-        asked_at = self._chunk_begun_at
-        if not self._write(process, Assign((part,))):
+    def _ask(self, process: subprocess.Popen[bytes], work: list[Chunk], ended: set[tuple[int, int]]) -> bool:
+        """Sends work and passes its reports on; False when the child died."""
+        parts = tuple(part_of(assignment, lo, hi) for assignment, lo, hi in work)
+        self._begin_work(work)
+        asked_at = self._work_begun_at
+        if not self._write(process, Assign(parts)):
             return False
-        stopped_at = chunk.hi
+        unstarted: tuple[Span, ...] = ()
         for message in self._answers(process):
             if isinstance(message, Release):
-                stopped_at = message.spans[0].lo
-            else:
-                tasks = sum(one.hi - one.lo for one in message.done) + len(message.failed)
-                for one in message.done:
-                    ended.update(range(one.lo, one.hi))
-                ended.update(failed.index for failed in message.failed)
-                now = time.monotonic()
-                over = self._end_chunk() if message.number != GOES_ON else None  # before it is told that it has ended
-                self._pass_on(part.queue, Report(list(message.done), list(message.failed), tasks, now - asked_at))
-                asked_at = now
-                if message.number != GOES_ON:
-                    self._is_worn = message.number == ENDED_WORN
-                    if over is not None and stopped_at < over.hi:
-                        self._bench.put_back(over._replace(lo=stopped_at))
-                    return True
+                unstarted = message.spans
+                continue
+            tasks = sum(one.hi - one.lo for one in message.done) + len(message.failed)
+            for one in message.done:
+                ended.update((one.token, index) for index in range(one.lo, one.hi))
+            ended.update((failed.token, failed.index) for failed in message.failed)
+            now = time.monotonic()
+            over = self._end_work() if message.number != GOES_ON else []  # before it is told that it has ended
+            self._pass_on(parts[0].queue, Report(list(message.done), list(message.failed), tasks, now - asked_at))
+            asked_at = now
+            if message.number != GOES_ON:
+                self._is_worn = message.number == ENDED_WORN
+                for chunk in reversed(over if unstarted else []):
+                    self._put_back_of(chunk, unstarted)
+                return True
         return False
+
+    def _put_back_of(self, chunk: Chunk, spans: Iterable[Span]) -> None:
+        """Puts back what is in spans, as the child has them, and was not fetched back."""
+        for token, lo, hi in spans:
+            if token == chunk.assignment.token and lo < chunk.hi and hi > chunk.lo:
+                self._bench.put_back(chunk._replace(lo=max(lo, chunk.lo), hi=min(hi, chunk.hi)))
 
     def _note_idle_death(self, process: subprocess.Popen[bytes]) -> None:
         log.warning("child process %s while it had nothing to do; it is started again", describe_exit(process.wait()))
         self._end_child()
 
-    def _note_death(self, process: subprocess.Popen[bytes], chunk: Chunk, ended: set[int], seconds: float) -> None:
+    def _note_death(
+        self, process: subprocess.Popen[bytes], work: list[Chunk], ended: set[tuple[int, int]], seconds: float
+    ) -> None:
         """Charges the task that ran, and puts the others back."""
-        assignment, lo, hi = chunk
         token, index, _ = self._read_page()
         with self._lock:
             self._clear_page()
@@ -239,22 +256,24 @@ class ChildRunner(ChildThread):
         if self._is_killed:
             return
         failed: list[Failed] = []
-        is_at_task = token == assignment.token and lo <= index < hi and index not in ended
-        if is_at_task:
+        charged = next((one for one, lo, hi in work if one.token == token and lo <= index < hi), None)
+        if charged is not None and (token, index) not in ended:
             error: str | None = f"the child process that ran it {how}"
             if stop is not None and stop[:2] == (token, index):
                 error = stop[2]
-            if error is not None:
-                failed.append(Failed(token, assignment.id, index, error, None, False))
-            if stop is not None and stop[:2] == (token, index):
                 why = "it was cancelled" if error is None else f"it {error}"
-                log.info("the child process at a task of queue %s was ended: %s", assignment.queue, why)
+                log.info("the child process at a task of queue %s was ended: %s", charged.queue, why)
             else:
-                log.warning("child process %s at a task of queue %s; it is started again", how, assignment.queue)
-        is_of_use = is_at_task or bool(ended)
-        ended.add(index)
-        if not (failed and assignment.options.ordered):  # else all of it has gone with the one that failed
-            self._put_back(assignment, [index for index in range(lo, hi) if index not in ended])
+                log.warning("child process %s at a task of queue %s; it is started again", how, charged.queue)
+            if error is not None:
+                failed.append(Failed(token, charged.id, index, error, None, False))
+        else:
+            charged = None
+        is_of_use = charged is not None or bool(ended)
+        ended.add((token, index))
+        for assignment, lo, hi in reversed(work):
+            if not (failed and assignment is charged and assignment.options.ordered):  # else all of it has gone with it
+                self._put_back(assignment, [index for index in range(lo, hi) if (assignment.token, index) not in ended])
         if not self._bench.is_closed or failed:
             self._host.report(Report([], failed, len(failed), seconds))
         if is_of_use:
@@ -262,6 +281,15 @@ class ChildRunner(ChildThread):
         else:
             self._note_failure(CannotStartError(f"it {how} before it ran anything"))
             self._pause()
+
+
+def _without(chunk: Chunk, revoked: Collection[int]) -> Iterator[Chunk]:
+    """Yields a chunk without what is revoked at its beginning; what is behind that the worker does not report."""
+    lo = chunk.lo
+    while lo < chunk.hi and lo in revoked:
+        lo += 1
+    if lo < chunk.hi:
+        yield chunk._replace(lo=lo)
 
 
 # In the child.
@@ -306,16 +334,74 @@ def main() -> None:
     os.close(int(descriptor))
     owner = _ChildOwner(target, int(memory_bytes_max), page)
     runner = Runner(begin(spec, target), owner, new_ids(), _PageSlot(page))
+    gathered = _Gathered(owner)
     configure_log_as_parent()
     for frame in read_frames(source):
         message = decode_from_coordinator(frame)
         assert isinstance(message, Assign)
-        (part,) = message.assignments
-        stopped_at = runner.run(
-            Chunk(part, part.lo, part.hi),
-            {},
-            lambda report: owner.send(Settle(GOES_ON, None, tuple(report.done), tuple(report.failed))),
-        )
+        _run_parts(runner, gathered, message.assignments)
+
+
+def _run_parts(runner: Runner, gathered: _Gathered, parts: Sequence[Assignment]) -> None:
+    """Runs what came together, until it is stopped; says what has ended, and at last that all has."""
+    last = len(parts) - 1
+    for at, part in enumerate(parts):
+        stopped_at = runner.run(Chunk(part, part.lo, part.hi), {}, gathered.add_last if at == last else gathered.add)
         if stopped_at < part.hi:
-            owner.send(Release(0, None, (Span(part.token, stopped_at, part.hi),)))
-        owner.send(Settle(ENDED_WORN if owner.is_worn() else ENDED, None, (), ()))
+            behind = [Span(one.token, one.lo, one.hi) for one in parts[at + 1 :]]
+            gathered.end([Span(part.token, stopped_at, part.hi), *behind])
+            return
+    gathered.end([])
+
+
+class _Gathered:
+    """What has ended of some work: it is said together, and soon, for the task behind it may take its time."""
+
+    def __init__(self, owner: ChildVoice) -> None:
+        self._owner = owner
+        self._lock = threading.Lock()  # held while something is said
+        self._number = GOES_ON
+        self._reports = Reports("", self._tell)
+        self._is_some = threading.Event()
+        threading.Thread(target=self._flush_late, name="zq-reports", daemon=True).start()
+
+    def add(self, report: Report) -> None:
+        """Takes the report of tasks behind which there are others."""
+        self.add_last(report)
+        self._is_some.set()
+
+    def add_last(self, report: Report) -> None:
+        """Takes the report of tasks behind which there is nothing, or of those among them that ended before."""
+        with self._lock:
+            if _is_light(report):
+                self._reports.add(report)
+            else:
+                self._reports.flush()
+                self._tell("", report)
+
+    def end(self, unstarted: Sequence[Span]) -> None:
+        """Says that the work is over, but for what was not started."""
+        with self._lock:
+            if unstarted:
+                self._owner.send(Release(0, None, tuple(unstarted)))
+            self._number = ENDED_WORN if self._owner.is_worn() else ENDED
+            if not self._reports.flush():
+                self._tell("", Report([], [], 0, 0.0))
+            self._number = GOES_ON
+
+    def _tell(self, _: str, report: Report) -> None:
+        self._owner.send(Settle(self._number, None, tuple(report.done), tuple(report.failed)))
+
+    def _flush_late(self) -> None:
+        while self._is_some.wait():
+            self._is_some.clear()
+            time.sleep(REPORT_LATEST)
+            with self._lock, suppress(OSError):  # of the pipe: whoever reads it has gone, which the main thread finds
+                self._reports.flush()
+
+
+def _is_light(report: Report) -> bool:
+    """Whether as many reports as there may be at once fit a frame."""
+    if report.failed or any(one.forwards or one.groups for one in report.done):
+        return False
+    return sum(len(one.ends) + len(one.blob) for one in report.done) <= LIGHT_BYTES_MAX

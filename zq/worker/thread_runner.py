@@ -213,7 +213,8 @@ class Reports:
         if self._seconds >= REPORT_AFTER:
             self.flush()
 
-    def flush(self) -> None:
+    def flush(self) -> bool:
+        """Passes on what there is; returns whether there was anything."""
         reports, seconds = self._reports, self._seconds
         self._reports, self._seconds = [], 0.0
         if len(reports) == 1:
@@ -222,6 +223,7 @@ class Reports:
             done = [one for report in reports for one in report.done]
             failed = [one for report in reports for one in report.failed]
             self._pass_on(self._queue, Report(done, failed, sum(report.tasks for report in reports), seconds))
+        return bool(reports)
 
 
 class ProgressPace:
