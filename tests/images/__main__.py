@@ -8,7 +8,8 @@ import tempfile
 import time
 from pathlib import Path
 
-from tests.images.building import check_images
+from tests.images.building import check_images, show_mistake
+from tests.images.mistakes import MISTAKES
 from tests.images.recording import missing, record
 
 
@@ -20,9 +21,15 @@ def main() -> None:
     parser.add_argument("--size", type=int, default=1, help="how much is recorded [default: 1]")
     parser.add_argument("--mistake", action="append", default=[], help="see tests.images.mistakes")
     parser.add_argument("--recording", type=Path, help="folder of one that was kept [default: make one]")
+    parser.add_argument("--mistakes", action="store_true", help="make each of them, and show it in an image")
     arguments = parser.parse_args()
     if (reason := missing()) is not None:
         sys.exit(reason)
+    if arguments.mistakes:
+        for mistake in MISTAKES:
+            with tempfile.TemporaryDirectory() as scratch:
+                print(f"{mistake}: {show_mistake(Path(scratch), mistake, arguments.seed)}", flush=True)
+        return
     place = arguments.recording or Path(tempfile.mkdtemp(prefix="zq-images-"))
     started = time.perf_counter()
     if arguments.recording is None:

@@ -16,11 +16,14 @@ from pathlib import Path
 
 from tests.images.checking import check_image
 from tests.images.disk import Disk, Image
-from tests.images.recording import Account, Recording
+from tests.images.recording import Account, Recording, record, short_life
 from tests.simulation.ledger import Violation
 
 DRAWS_MAX = 8
 """Draws of an image at a place, until one has lost something and is not yet known."""
+
+MISTAKE_IMAGES_MAX = 400
+"""Of a coordinator that makes a mistake, by which it must have shown itself."""
 
 
 @dataclass
@@ -43,6 +46,16 @@ def check_images(place: Path, count: int, seed: int) -> Found:
             return pool.submit(check_here, Recording.of(place), count, seed).result()
         except BrokenProcessPool as error:
             raise Violation("an image ended the process that opened it") from error
+
+
+def show_mistake(place: Path, mistake: str, seed: int) -> str:
+    """Records a coordinator that makes a mistake, and returns how an image has shown it; fails if none does."""
+    record(place, seed, mistakes=[mistake], lives=[short_life])
+    try:
+        found = check_images(place, MISTAKE_IMAGES_MAX, seed)
+    except Violation as shown:
+        return str(shown)
+    raise AssertionError(f"{found.images} images did not show this mistake: {mistake}")
 
 
 def check_here(recording: Recording, count: int, seed: int) -> Found:

@@ -86,6 +86,9 @@ MISTAKES: dict[str, Callable[[], None]] = {
     "name of the journal not flushed": _name_of_the_journal_not_flushed,
 }
 
+SHORT = ("answered before the flush",)
+"""Those for which the suite has the time; `python -m tests.images --mistakes` makes all."""
+
 
 def make_mistake(name: str) -> None:
     """Changes this process, for good."""

@@ -33,7 +33,8 @@ from zq.core.tables import TABLES
 from zq.core.tasks import admission
 from zq.server import loop
 from zq.server.sender import Sender
-from zq.store import LmdbOptions, open_store
+from zq.store import LmdbOptions, journaled, open_store
+from zq.store.seam import JournalOptions
 from zq.wire.codec import encode_answer
 from zq.wire.messages import Outcome, Receipt, Submit, Wait
 from zq.wire.retry import RetryPolicy
@@ -146,13 +147,16 @@ def main(directory: str, address: str, marks_path: str, life: str, journal: str,
 
     Args:
         life: its number.
-        journal: on or off.
+        journal: on, off, or "long": then only that it is full begins it anew.
     """
+    if journal == "long":
+        options = JournalOptions(age_max=60.0, idle_after=60.0)
+        setattr(journaled, "JournalOptions", lambda: options)  # noqa: B010 - mypy would have it a class
     marks = Marks(marks_path)
     stores: list[WatchedStore] = []
 
     def watch(path: Path, tables: tuple[str, ...], options: LmdbOptions) -> WatchedStore:
-        stores.append(WatchedStore(open_store(path, tables, replace(options, journal=journal == "on")), marks))
+        stores.append(WatchedStore(open_store(path, tables, replace(options, journal=journal != "off")), marks))
         return stores[-1]
 
     for mistake in mistakes:

@@ -136,7 +136,7 @@ def record(
     with shop.open():
         for life, happen in enumerate(lives or LIVES, start=1):
             recording.traces.append(place / f"trace-{life}")
-            journal = "off" if happen is without_journal else "on"
+            journal = _JOURNALS.get(happen, "on")
             with _coordinator(recording, shop.address, str(life), journal, *mistakes) as process:
                 if waiting is not None:
                     waiting.join()
@@ -166,13 +166,14 @@ def _second_life(shop: Shop, life: int) -> Thread | None:
     return shop.fatal(life, "before")
 
 
-def _third_life(shop: Shop, life: int) -> Thread | None:
-    shop.stream(80, 30_000)
+def _long_life(shop: Shop, life: int) -> Thread | None:
+    """The journal grows."""
+    shop.stream(80, 16_000)
     shop.everything()
     return shop.fatal(life, "after")
 
 
-def without_journal(shop: Shop, life: int) -> Thread | None:
+def _without_journal(shop: Shop, life: int) -> Thread | None:
     """The one life in which there is none: what the one before left has to be in the tables first."""
     shop.singles()
     return None
@@ -184,7 +185,8 @@ def _last_life(shop: Shop, life: int) -> Thread | None:
 
 
 Life = Callable[[Shop, int], Thread | None]
-LIVES: tuple[Life, ...] = (_first_life, _second_life, _third_life, without_journal, _last_life)
+_JOURNALS: dict[Life, str] = {_long_life: "long", _without_journal: "off"}
+LIVES: tuple[Life, ...] = (_first_life, _second_life, _long_life, _without_journal, _last_life)
 """What happens in each; what is returned waits for the next, since the coordinator dies of it."""
 
 

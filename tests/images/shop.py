@@ -105,13 +105,9 @@ class Shop:
             self._client.submit("shelf", b"between")
 
     def stream(self, count: int, size: int) -> None:
-        """Middling tasks, one after the other without a rest, from two sides."""
-
-        def submit() -> None:
-            for _ in range(count // 2):
-                self._client.submit("stream", bytes(size))
-
-        together(submit, submit)
+        """Middling tasks, one after the other."""
+        for _ in range(count):
+            self._client.submit("stream", bytes(size))
 
     def poison(self) -> None:
         """A task that a fault of the program strikes, beside others that it must not."""
