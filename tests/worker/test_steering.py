@@ -109,7 +109,7 @@ def test_coroutines_run_more_at_once(
     coordinator: zq.Coordinator, client: zq.Client, tmp_path: Path, processes: int
 ) -> None:
     worker = open_shop(coordinator, processes=processes)
-    plain = {name: worker.handlers.pop(name) for name in ("held", "plain")}
+    plain = {name: worker.handlers.pop(name) for name in ("held", "plain", "frail")}
     try:
         with worker:
             receipts = submit_held(client, tmp_path, 4, "held-coroutine")

@@ -81,10 +81,9 @@ class Overdue:
 
     def _stop_late(self, token: int, index: int) -> None:
         """Stops a task that was cancelled when it had been handed to a child process which had not come to it."""
-        if (token, index) not in self._stopped and any(
-            runner.stop_task(token, index, None) for runner in self._runners
-        ):
+        if (token, index) not in self._stopped:  # once: who is asked again and again has more and more time for it
             self._stopped.add((token, index))
+            any(runner.stop_task(token, index, None) for runner in self._runners)
 
     def forget(self) -> bool:
         """Forgets what was found and taken away, since the worker has no lease any more; returns whether some of that
