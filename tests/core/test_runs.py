@@ -196,6 +196,52 @@ def test_timeout_in_a_run_takes_back_what_is_behind_it() -> None:
     assert desk.task("a#0")["attempts"] == 1
 
 
+def beat(desk: Desk, token: int, *running: int, after: float) -> list[Any]:
+    desk.now += after
+    return desk.say(W, Heartbeat(1, (Held(token, running),)))
+
+
+def test_nothing_is_taken_from_a_run_while_one_of_it_is_long() -> None:
+    desk = open_desk()
+    first = assign(desk)
+    beat(desk, first.token, 0, after=1.0)  # it has ended, and is reported with the next one
+
+    sent = [message for _ in range(200) for message in beat(desk, first.token, 2, after=1.0)]
+
+    assert [one for one in sent if isinstance(one, Cancelled)] == []
+    assert only(desk.settle(W, done(first), credit=CREDIT), Settled).stale == ()
+    assert desk.task("a")["attempts"] == 0
+
+
+def test_run_of_which_a_task_behind_others_is_forgotten_goes_back_in_order() -> None:
+    desk = open_desk()
+    first = assign(desk)
+    beat(desk, first.token, 2, after=1.0)
+
+    sent = [message for _ in range(62) for message in beat(desk, first.token, after=1.0)]
+
+    assert only(sent, Cancelled).spans == (Span(first.token, 0, 8),)
+    assert [one.lo for one in assigned(sent)] == [0]
+    assert desk.query("queue", queue="q")["waiting"] == 7
+
+
+def test_run_of_which_the_first_task_is_forgotten_goes_back_once() -> None:
+    desk = open_desk()
+    first = assign(desk)
+    beat(desk, first.token, 0, after=1.0)
+    beat(desk, first.token, after=1.0)
+    for _ in range(20):
+        desk.wait(3.5)
+        sent = beat(desk, first.token, after=0.0)
+        if any(isinstance(one, Cancelled) for one in sent):
+            break
+
+    assert only(sent, Cancelled).spans == (Span(first.token, 0, 8),)
+    assert [(one.lo, one.attempt) for one in assigned(sent)] == [(0, 2)]
+    queue = desk.query("queue", queue="q")
+    assert (queue["waiting"], queue["leased"], queue["lost"]) == (7, 1, 1)
+
+
 def test_run_is_claimed_after_a_restart_and_goes_on() -> None:
     desk = open_desk()
     first = assign(desk)

@@ -82,6 +82,13 @@ class Lease:
         known = self.missed or {}
         self.missed = {index: known.get(index, now) for index in self.started if index not in running} or None
 
+    def is_run_idle(self, since: float) -> bool:
+        """Whether its holder has not been at any of its tasks since a time, if it does them one after the other, and
+        may report what has ended together with the one that it is at.
+        """
+        missed = self.missed or {}
+        return len(missed) == len(self.started) and all(missed_at <= since for missed_at in missed.values())
+
     def record(self) -> bytes:
         holder = self.holder
         who = (holder.is_puller, holder.name, holder.incarnation)  # the fields of a LeaseRecord, which is only packed

@@ -110,6 +110,8 @@ def take_back_idle(books: Books, step: Step, lease: Lease, since: float) -> int:
     What was started and is not listed any more is lost, for it may have been done; the rest goes back uncharged.
     """
     batch, holder = lease.batch, lease.holder
+    if batch.options.ordered and not lease.is_run_idle(since):
+        return 0
     seconds = step.now - since
     lost = [index for index, missed_at in (lease.missed or {}).items() if missed_at <= since]
     lost_mask = lease.mask & sum(1 << (index - batch.first) for index in lost)
@@ -120,10 +122,12 @@ def take_back_idle(books: Books, step: Step, lease: Lease, since: float) -> int:
         why = f"worker {holder.name} started it, and has not said for {seconds:g} s that it runs"
         if key_turns.is_breach(lease, lost_mask):
             key_turns.break_run(books, step, lease, why)
+            books.count("taken back", before.bit_count())
             return before.bit_count()
         _note_lost(books, lease, lost_mask, why)
         for bit_index in bits(lost_mask):
             lose_task(books, step, lease, 1 << bit_index, why)
+    idle_mask &= lease.mask  # what was lost of a run has taken what is behind it along
     if idle_mask:
         why = f"worker {holder.name} held it for {seconds:g} s and did not start it"
         leasing.give_back_noted(books, step, lease, idle_mask, why)
