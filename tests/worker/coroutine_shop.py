@@ -48,6 +48,19 @@ async def wait(task: zq.Task) -> str:
     return f"attempt {task.attempt}"
 
 
+@worker.task("tidy")
+async def tidy(task: zq.Task) -> None:
+    """Waits to be cancelled, and then has something to do that takes a while."""
+    note("started")
+    try:
+        await wait_noted("never")
+    except asyncio.CancelledError:
+        note("tidying")
+        await wait_noted("release-1")
+        note("tidied")
+        raise
+
+
 @worker.task("block")
 async def block(task: zq.Task) -> str:
     """Holds the loop; only the first time."""

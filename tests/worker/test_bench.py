@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from zq.wire.messages import DEFAULT_OPTIONS, Assignment, Span
-from zq.worker.bench import SHED_REST, Bench
+from zq.worker.bench import SHED_REST, SOME_BYTES_MAX, Bench
 from zq.worker.harvest import Report
 from zq.worker.runner import Chunk
 
@@ -125,3 +125,27 @@ def test_run_is_taken_as_a_whole_and_its_rest_goes_to_no_other_runner() -> None:
     assert bench.take_some(5) == [Chunk(run._replace(token=2), 0, 5)]
     assert bench.take_leaving() == [Span(1, 3, 8), Span(2, 5, 8)]
     assert bench.waiting == 0
+
+
+def test_what_comes_when_the_bench_is_closed_leaves_at_once() -> None:
+    bench = bench_of(0.001)
+    bench.close()
+
+    bench.put([lease(1, 3), lease(2, 1, "coroutine")])
+
+    assert bench.take_leaving() == [Span(1, 0, 3), Span(2, 0, 1)]
+    assert bench.waiting == 0
+
+
+def test_headers_count_in_what_is_taken_together() -> None:
+    options = DEFAULT_OPTIONS._replace(headers={"name": "x" * (SOME_BYTES_MAX // 16)})
+    bench = bench_of(1e-6, *(lease(token, 1)._replace(options=options) for token in range(1, 20)))
+
+    assert len(bench.take_some()) == 4  # a character may take four bytes
+
+
+def test_all_that_was_revoked_is_told_in_one_piece() -> None:
+    bench = bench_of(0.001)
+    bench.revoke([Span(1, 0, 2), Span(2, 5, 6)])
+
+    assert bench.all_revoked() == {(1, 0), (1, 1), (2, 5)}

@@ -241,6 +241,19 @@ def test_coroutine_of_a_cancelled_task_is_cancelled(client: zq.Client, ledger: P
         receipt.result(timeout=60)
 
 
+def test_cancelled_coroutine_is_told_once_and_may_take_its_time(client: zq.Client, ledger: Path) -> None:
+    receipt = client.submit("tidy", None)
+    wait_noted(ledger, "started")
+    receipt.cancel()
+    wait_noted(ledger, "tidying")
+    for _ in range(30):  # the worker looks at what runs, again and again
+        client.submit("meet", 0).result(timeout=60)
+
+    (ledger / "release-1").touch()
+
+    wait_noted(ledger, "tidied")
+
+
 def test_coroutine_that_runs_over_its_timeout_is_cancelled_and_fails(client: zq.Client, ledger: Path) -> None:
     receipt = client.submit("wait", "1", timeout=0.1, max_attempts=1)
 

@@ -15,7 +15,7 @@ from math import inf
 
 from zq.wire.limits import CREDIT_MAX
 from zq.wire.messages import Assignment, Span
-from zq.worker.harvest import Report
+from zq.worker.harvest import Report, header_bytes
 from zq.worker.runner import Chunk
 
 CHUNK_SECONDS = 0.01
@@ -54,7 +54,7 @@ CHUNK_TASKS_MAX = 1 << 30
 
 SOME_CHUNKS_MAX = 256
 SOME_BYTES_MAX = 1 << 20
-"""Of chunks that are taken together, and payloads before the last of them: for a child they have to fit a frame."""
+"""Of chunks that are taken together, and payloads and headers before the last: for a child they have to fit a frame."""
 
 
 class Bench:
@@ -103,9 +103,9 @@ class Bench:
             return [*self._waiting, *self._coroutines]
 
     def put(self, assignments: list[Assignment]) -> None:
-        """Adds what the coordinator assigned."""
+        """Adds what the coordinator assigned; from a closed bench it leaves at once."""
         with self._changed:
-            if self.is_draining:
+            if self.is_draining or self.is_closed:
                 self._leaving += [Span(one.token, one.lo, one.hi) for one in assignments]
                 return
             for assignment in assignments:
@@ -157,7 +157,7 @@ class Bench:
             room = min(most, self._chunk_size(queue))
             chunks = [self._pop(most if is_run(waiting[0].assignment) else room)]
             room -= chunks[0].hi - chunks[0].lo
-            size = len(chunks[0].assignment.blob)
+            size = _bytes_of(chunks[0].assignment)
             while waiting and waiting[0].assignment.queue == queue and waiting[0].hi - waiting[0].lo <= room:
                 if self._expiries and waiting[0].assignment.token in self._expiries:
                     break  # it is looked at when its turn comes
@@ -165,7 +165,7 @@ class Bench:
                     break
                 chunks.append(self._pop(room))
                 room -= chunks[-1].hi - chunks[-1].lo
-                size += len(chunks[-1].assignment.blob)
+                size += _bytes_of(chunks[-1].assignment)
             return chunks
 
     def _wait(self) -> bool:
@@ -357,6 +357,11 @@ class Bench:
             for token, lo, hi in spans:
                 self.revoked.setdefault(token, set()).update(range(lo, hi))
 
+    def all_revoked(self) -> set[tuple[int, int]]:
+        """Returns token and index of all that must not be started or reported."""
+        with self._changed:
+            return {(token, index) for token, indexes in self.revoked.items() for index in indexes}
+
     def forget_revoked(self, tokens: set[int]) -> None:
         """Forgets revoked tasks of leases other than these, which are those still in hand or running."""
         with self._changed:
@@ -416,6 +421,10 @@ class Bench:
 def is_run(assignment: Assignment) -> bool:
     """Whether the tasks of an assignment are to be done one after the other, by one runner."""
     return assignment.options.ordered and assignment.tasks > 1
+
+
+def _bytes_of(assignment: Assignment) -> int:
+    return len(assignment.blob) + header_bytes(assignment.options)
 
 
 def _nothing() -> None:

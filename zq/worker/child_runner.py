@@ -188,8 +188,7 @@ class ChildRunner(ChildThread):
             self.failures = 0
             return
         at = self._read_page()[:2]
-        for token, indexes in revoked.items():  # what was taken away is not put back
-            ended.update((token, index) for index in indexes if (token, index) != at)
+        ended |= self._bench.all_revoked() - {at}  # what was taken away is not put back
         self._note_death(process, self._end_work(), ended, time.monotonic() - started_at)
 
     def _begin_work(self, work: list[Chunk]) -> None:

@@ -135,14 +135,14 @@ class Harvest:
         groups = task.groups
         batches, size = len(groups), len(packed)
         for group in groups:
-            size += _header_bytes(group.options)
+            size += header_bytes(group.options)
         if len(forwards) == 1:  # no need to gather it
             batches += 1
-            size += len(forwards[0].payload) + 4 + _header_bytes(forwards[0].options)
+            size += len(forwards[0].payload) + 4 + header_bytes(forwards[0].options)
         else:
             for batch in gather_forwards(forwards):
                 batches += 1
-                size += batch.size + 4 * len(batch.payloads) + _header_bytes(batch.options)
+                size += batch.size + 4 * len(batch.payloads) + header_bytes(batch.options)
         if batches > FORWARD_BATCHES_MAX or size > TASK_BYTES_MAX:
             raise PayloadTooLargeError(
                 f"a task returned and forwarded {size} bytes in {batches} batches of one queue and the same options, "
@@ -174,7 +174,7 @@ class Harvest:
         data = self._packer.pack(payload)
         size = len(packed) + len(data) + 4
         if options is not DEFAULT_OPTIONS:
-            size += _header_bytes(options)
+            size += header_bytes(options)
         if size > TASK_BYTES_MAX:
             return False
         index = task.index
@@ -214,7 +214,7 @@ class Harvest:
         )
 
 
-def _header_bytes(options: Options) -> int:
+def header_bytes(options: Options) -> int:
     """Returns how long the headers are at most: a character takes up to four bytes."""
     if not options.headers:
         return 0

@@ -21,7 +21,7 @@ class Overdue:
         self._bench = bench
         self._runners = runners
         self._found: set[tuple[int, int]] = set()  # failed here, though a thread may still be at it
-        self._stopped: set[tuple[int, int]] = set()  # that ran though they were cancelled
+        self._stopped: set[tuple[int, int]] = set()  # that were cancelled, and told so
 
     def running(self) -> RunningNow:
         """Returns what runs now; any thread may ask."""
@@ -45,7 +45,7 @@ class Overdue:
         """
         for token, index, since in running:
             if index in self._bench.revoked.get(token, ()):
-                self._stop_late(token, index)
+                self._stop_once(token, index)
                 continue
             hand = self._session.hands.get(token)
             timeout = None if hand is None else hand.assignment.options.timeout
@@ -66,7 +66,7 @@ class Overdue:
             for runner in self._runners:
                 for running_token, index, _ in runner.running():
                     if running_token == token and lo <= index < hi:
-                        runner.stop_task(token, index, None)
+                        self._stop_once(token, index)
 
     def fail_all_of(self, runner: RunnerThread, reason: str) -> None:
         """Fails what runs in a runner that has ended."""
@@ -79,9 +79,9 @@ class Overdue:
         if failed:
             self._session.finish([], failed, 0)
 
-    def _stop_late(self, token: int, index: int) -> None:
-        """Stops a task that was cancelled when it had been handed to a child process which had not come to it."""
-        if (token, index) not in self._stopped:  # once: who is asked again and again has more and more time for it
+    def _stop_once(self, token: int, index: int) -> None:
+        """Stops a task that was cancelled: when it is, or when it begins in a child process that had it by then."""
+        if (token, index) not in self._stopped:  # a coroutine may be at its last words, and each time would end those
             self._stopped.add((token, index))
             any(runner.stop_task(token, index, None) for runner in self._runners)
 
