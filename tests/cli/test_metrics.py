@@ -17,6 +17,10 @@ def test_metrics_are_printed_for_each_reader(invoke: Invoke) -> None:
     assert found["zq_tasks_submitted_total"] == 1
     assert found["zq_store_commit_seconds_count"] >= 1
     assert found["zq_store_used_bytes"] > 0
+    assert found["zq_journal"] == 1
+    assert found["zq_journal_records_total"] >= 1
+    assert found["zq_journal_written_bytes_total"] > 0
+    assert found["zq_store_checkpoints_total"] >= 1
     other = invoke("metrics", "--format", "prometheus", "--queues", "0").stdout
     assert '# TYPE zq_tasks_submitted_total counter\nzq_tasks_submitted_total{queue="other queues"} 1\n' in other
     assert "# EOF" not in other

@@ -53,6 +53,23 @@ def test_journal_has_its_room_from_the_beginning_and_only_its_owner_may_read_it(
     assert found.st_mode & 0o777 == 0o600
 
 
+@pytest.mark.parametrize("options", [LmdbOptions(), OFF])
+def test_a_journal_without_its_tables_is_not_taken_for_nothing(
+    path: Path, tmp_path: Path, options: LmdbOptions
+) -> None:
+    abandoned(path)
+    (path / "data.mdb").rename(tmp_path / "kept.mdb")
+
+    with pytest.raises(StoreCorruptError, match=r"has a journal and no data\.mdb"):
+        open_store(path, TABLES, options)
+
+    assert not (path / "data.mdb").exists()
+    (tmp_path / "kept.mdb").rename(path / "data.mdb")
+    store = opened(path)
+    assert [key for key, _ in rows(store)] == [b"a", b"b"]
+    store.close()
+
+
 def test_what_was_answered_is_there_after_a_kill(path: Path) -> None:
     abandoned(path)
 

@@ -17,7 +17,7 @@ from zlib import crc32
 
 from zq.errors import StoreCorruptError, StoreError
 from zq.processes.forks import drop_in_forks
-from zq.store.hold import JOURNAL_FILE, flush
+from zq.store.hold import DATA_FILE, JOURNAL_FILE, flush
 from zq.store.records import SALT_BYTES
 
 _NEW_FILE = "journal.new"
@@ -211,6 +211,15 @@ def _check_replaceable(path: Path) -> None:
     if os.path.lexists(path) and not _is_ours(path):
         raise StoreError(
             f"{path} is no journal of zq, and would be overwritten: move it away, or choose another directory"
+        )
+
+
+def check_not_alone(directory: Path) -> None:
+    """Raises when a journal is there without its tables: new ones, made in their place, would take its place, too."""
+    if _is_ours(directory / JOURNAL_FILE) and not os.path.lexists(directory / DATA_FILE):  # which is made before it
+        raise StoreCorruptError(
+            f"{directory} has a {JOURNAL_FILE} and no {DATA_FILE}, whose last second it holds: put that back, or restore a "
+            f"backup of the whole directory. Remove {JOURNAL_FILE} to begin anew"
         )
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import partial
 from pathlib import Path
 
-from zq.store.journal import JournalFile, remove_stray
+from zq.store.journal import JournalFile, check_not_alone, remove_stray
 from zq.store.journaled import JournaledStore
 from zq.store.lmdb import LmdbOptions, LmdbStore
 from zq.store.records import CHECKPOINT_KEY, CHECKPOINT_TABLE, Checkpoint
@@ -28,6 +28,7 @@ def open_store(path: str | Path, tables: tuple[str, ...], options: LmdbOptions |
         StoreError: it cannot be made, read or written.
     """
     options = options or LmdbOptions()
+    check_not_alone(Path(path))
     disk = LmdbStore(path, (*tables, CHECKPOINT_TABLE), options)
     try:
         return _with_journal(disk, has_journal=options.journal)

@@ -60,7 +60,7 @@ export function Failures({ failures, hasQueue = true }) {
 }
 
 function Machine({ status }) {
-  const { store = {}, memory = {}, connections = {}, refused = {} } = status;
+  const { store = {}, journal, memory = {}, connections = {}, refused = {} } = status;
   const refusals = Object.entries(refused).filter(([, n]) => n);
   const commit = status.commit?.count ? status.commit.sum / status.commit.count : null;
   return html`<section class="card" aria-labelledby="machine">
@@ -70,6 +70,7 @@ function Machine({ status }) {
       <dt>up for</dt><dd>${duration(Math.floor(status.uptime ?? 0))}</dd>
       <dt>queues</dt><dd>${whole(status.queues)}</dd>
       <dt>store</dt><dd>${size(store.used_bytes)} used of ${size(store.map_bytes)}${" "}${store.is_full && html`<${Badge} tone="bad">full</${Badge}>`}</dd>
+      ${journal && html`<dt>journal</dt><dd>${journal.is_on ? `${whole(journal.records)} records, ${whole(journal.checkpoints)} checkpoints` : `off${journal.reason ? `: ${journal.reason}` : ""}`}</dd>`}
       <dt>memory</dt><dd>${size(memory.bytes)}</dd>
       <dt>connections</dt><dd>${whole(connections.open)}</dd>
       <dt>commits</dt><dd>${whole(status.commits)}${commit !== null && html`, ${duration(commit)} each`}</dd>
