@@ -309,6 +309,9 @@ class JournaledStore:
             self._grows = self._grows or is_long
             self._checkpoint_at = now
             try:
+                free = self._tables.info().free_bytes
+                if free is not None and free < ROOM_PER_ROW // 4 * self._rows:  # a commit that fails for it is the end
+                    raise StoreFullError("the disk is full")
                 self._commit_tables()
             except StoreFullError:  # the records are still there, and what goes out of the tables makes room
                 self._full_until = self.rest_at = now + options.age_max
