@@ -312,6 +312,25 @@ def test_low_disk_makes_no_journal(path: Path) -> None:
     store.close()
 
 
+def test_disk_without_room_puts_the_checkpoint_off_and_loses_nothing(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = opened(path)
+    write(store, b"a")
+    made = store.checkpoints
+    real = LmdbStore.info
+    with monkeypatch.context() as full:
+        full.setattr(LmdbStore, "info", lambda self: real(self)._replace(free_bytes=0))
+        store.rest(1.0)
+        store.rest(3.0)
+        assert store.checkpoints == made
+
+    assert store.rest_at == 4.0
+    store.rest(4.0)
+    assert store.checkpoints == made + 1
+    store.close()
+
+
 def test_small_map_commits_before_its_room_is_taken(path: Path) -> None:
     options = LmdbOptions(map_bytes=1 << 20, free_bytes_min=0)
     store = opened(path, options)

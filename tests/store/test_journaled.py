@@ -13,7 +13,7 @@ from hypothesis.stateful import precondition, rule
 from tests.store.behaviour import TABLES, SameBehaviour
 from tests.store.memory_log import MemoryLog
 from zq.errors import StoreCorruptError, StoreError, StoreFullError
-from zq.store import JournaledStore, LmdbOptions, MemoryStore, open_store
+from zq.store import JournaledStore, LmdbOptions, MemoryStore, open_store, records
 from zq.store.journal import FIRST_PLACE
 from zq.store.memory import MemoryTransaction
 from zq.store.records import CHECKPOINT_TABLE, pack_record, read_chain
@@ -257,6 +257,80 @@ def test_aborted_turn_leaves_what_was_answered_before_it(kept: Kept) -> None:
     assert rows(kept.open()) == [(b"a", b"1"), (b"b", b"2"), (b"c", b"3")]
 
 
+def test_turns_that_fail_one_after_the_other_read_the_journal_once(kept: Kept, monkeypatch: pytest.MonkeyPatch) -> None:
+    reads: list[int] = []
+    real = kept.log.read
+
+    def read() -> bytes:
+        reads.append(1)
+        return real()
+
+    monkeypatch.setattr(kept.log, "read", read)
+    store = kept.open()
+    write(store, b"a")
+    for _ in range(1000):
+        tx = store.begin()
+        tx.put("left", b"a", b"changed")
+        tx.abort()
+
+    assert len(reads) == 1
+    assert rows(store) == [(b"a", b"v")]
+
+
+@pytest.mark.parametrize("error", [MemoryError(), ValueError("too long")])
+def test_turn_whose_record_cannot_be_made_leaves_nothing(
+    kept: Kept, monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    def fail(*_: Any) -> bytes:
+        raise error
+
+    store = kept.open()
+    write(store, b"a")
+    with monkeypatch.context() as broken, pytest.raises(type(error)):
+        broken.setattr("zq.store.journaled.pack_record", fail)
+        write(store, b"b")
+
+    assert rows(store) == [(b"a", b"v")]
+    write(store, b"c")
+    crash(store)
+    assert rows(kept.open()) == [(b"a", b"v"), (b"c", b"v")]
+
+
+def test_turn_that_does_not_fit_leaves_nothing_of_it_to_read_again(kept: Kept, monkeypatch: pytest.MonkeyPatch) -> None:
+    real = MemoryTransaction.commit
+    refusals = [True]
+
+    def refuse(tx: MemoryTransaction) -> None:
+        if refusals:
+            refusals.pop()
+            tx.abort()
+            raise StoreFullError("the map is full")
+        real(tx)
+
+    store = kept.open()
+    write(store, b"a")
+    with monkeypatch.context() as full, pytest.raises(StoreFullError):
+        full.setattr(MemoryTransaction, "commit", refuse)
+        write(store, b"b", bytes(100_000))
+
+    about = store.about_journal()
+    assert about["sequence"] == about["checkpoint"] == 1
+    assert rows(store) == [(b"a", b"v")]
+
+
+def test_log_that_cannot_begin_anew_is_the_end(kept: Kept, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*, grows: bool) -> None:
+        raise StoreError("cannot flush the directory")
+
+    store = kept.open()
+    with monkeypatch.context() as broken, pytest.raises(StoreError, match="the directory"):
+        broken.setattr(kept.log, "restart", fail)
+        write(store, b"a", bytes(100_000))
+
+    with pytest.raises(StoreError, match="nothing is stored any more since this failed"):
+        write(store, b"b")
+
+
 def test_failed_flush_ends_the_store_and_is_not_tried_again(kept: Kept) -> None:
     store = kept.open()
     write(store, b"a")
@@ -348,6 +422,17 @@ def test_payload_that_looks_like_a_record_is_none(kept: Kept) -> None:
     crash(store)
 
     assert [key for key, _ in rows(kept.open())] == [b"a"]
+
+
+def test_payload_full_of_what_records_begin_with_takes_no_time_at_a_start(
+    kept: Kept, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    places: list[int] = []
+    monkeypatch.setattr(records, "read_record", lambda data, place, salt: places.append(place))
+
+    for payload in (records.MAGIC, records.MAGIC + b"\0", records.MAGIC + bytes(4)):
+        assert records.find_later(payload * 1000, 0, 0, kept.log.salt) is None
+    assert not places
 
 
 def test_record_of_another_epoch_is_refused(kept: Kept) -> None:

@@ -233,8 +233,12 @@ class JournaledStore:
         begun_at = perf_counter()
         self._rows += rows
         written = self._tables.written_bytes - begun_bytes
-        if is_full or written > self._options.turn_bytes_max or not self._append(changes):
-            self._commit_tables()
+        try:
+            if is_full or written > self._options.turn_bytes_max or not self._append(changes):
+                self._commit_tables()
+        except StoreFullError:  # which left nothing of it
+            self._settle()
+            raise
         self.commit_seconds = perf_counter() - begun_at
 
     def abort_turn(self, *, wrote: bool) -> None:
@@ -243,14 +247,18 @@ class JournaledStore:
             raise StoreError("the transaction has ended")
         self._is_in_turn = False
         if wrote and self._failure is None:
-            self._restore()
+            self._undo()
 
     def _append(self, changes: list[Change]) -> bool:
         """Writes and flushes a record; returns whether there was room for it, in the log and later in the tables."""
         log = self._log
         if log is None or not self._has_room():
             return False
-        record = pack_record(self._checkpoint.salt, self._sequence + 1, self._checkpoint.epoch, changes)
+        try:
+            record = pack_record(self._checkpoint.salt, self._sequence + 1, self._checkpoint.epoch, changes)
+        except BaseException:  # there is no memory for it, say
+            self._undo()
+            raise
         if log.used + len(record) > log.capacity:
             self._grows = True
             return False
@@ -301,6 +309,9 @@ class JournaledStore:
             self._grows = self._grows or is_long
             self._checkpoint_at = now
             try:
+                free = self._tables.info().free_bytes
+                if free is not None and free < ROOM_PER_ROW // 4 * self._rows:  # a commit that fails for it is the end
+                    raise StoreFullError("the disk is full")
                 self._commit_tables()
             except StoreFullError:  # the records are still there, and what goes out of the tables makes room
                 self._full_until = self.rest_at = now + options.age_max
@@ -324,7 +335,11 @@ class JournaledStore:
             self._failure = error
             raise
         self._checkpoint = checkpoint
-        self._note_checkpoint()
+        try:
+            self._note_checkpoint()
+        except BaseException as error:  # which file a start will find is unknown
+            self._failure = error
+            raise
 
     def _note_checkpoint(self) -> None:
         self._rows = 0
@@ -336,6 +351,19 @@ class JournaledStore:
             self._grows = False
 
     # Again.
+
+    def _undo(self) -> None:
+        """Leaves nothing of the turn that is in the tables."""
+        self._restore()
+        self._settle()
+
+    def _settle(self) -> None:
+        """Commits what was brought back, if it fits, so that the next turn that fails has nothing to bring back: one
+        that is tried again and again must not read a whole log each time.
+        """
+        if self._sequence != self._checkpoint.sequence:
+            with suppress(StoreFullError):
+                self._commit_tables()
 
     def _restore(self) -> None:
         """Brings the tables back to the last whole turn: as they were committed, and what the log has beyond."""

@@ -30,6 +30,11 @@ _HEAD = struct.Struct(">4sIQQII")  # magic, bytes of the body, sequence, epoch, 
 HEAD_BYTES: Final = _HEAD.size
 _CHECKED = HEAD_BYTES - 4
 
+_BEGINNING = MAGIC + b"\0"
+"""How every head begins, for no body has 16 MiB. Somebody's payload may be full of MAGIC, and each place that is looked
+at takes its time at a start.
+"""
+
 SALT_BYTES: Final = 16
 
 CHECKPOINT_TABLE: Final = "journal"
@@ -112,12 +117,13 @@ def read_chain(data: memoryview, salt: bytes) -> list[RedoRecord]:
 def find_later(data: bytes, start: int, sequence: int, salt: bytes) -> RedoRecord | None:
     """Returns the first whole record from a place on whose sequence is above another; None when there is none."""
     view = memoryview(data)
-    place = data.find(MAGIC, start)
+    place = data.find(_BEGINNING, start)
     while place >= 0:
-        found = read_record(view, place, salt)
-        if found is not None and found.sequence > sequence:
-            return found
-        place = data.find(MAGIC, place + 1)
+        if data.startswith(b"\0\0", place + 8):  # as every sequence does
+            found = read_record(view, place, salt)
+            if found is not None and found.sequence > sequence:
+                return found
+        place = data.find(_BEGINNING, place + 1)
     return None
 
 
