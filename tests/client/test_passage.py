@@ -9,8 +9,10 @@ from collections.abc import Callable, Iterator
 from functools import partial
 from itertools import count
 from types import FrameType
+from typing import Any
 
 import pytest
+import zmq
 
 from tests.client.conftest import Spawned
 from tests.client.fake_coordinator import FakeCoordinator, wait_until
@@ -325,6 +327,87 @@ def test_a_signal_handler_may_call_wherever_it_interrupts_a_call(coordinator: Fa
             ids.append(client.submit("orders", "thread").id)
     assert len(set(ids)) == len(ids) > 40
     assert set(ids) <= coordinator.stored.keys()
+
+
+class Repeated:
+    """A socket whose next look is interrupted by a signal handler, and repeated by pyzmq whatever that has done."""
+
+    def __init__(self, socket: zmq.Socket[bytes], handler: Callable[[], None]) -> None:
+        self._socket = socket
+        self._handler: Callable[[], None] | None = handler
+
+    def getsockopt(self, option: int) -> int | bytes:
+        handler, self._handler = self._handler, None
+        if handler is not None:
+            handler()
+        return self._socket.getsockopt(option)
+
+    def recv(self, flags: int) -> bytes:
+        return self._socket.recv(flags)
+
+
+def interrupt_within_a_look(client: Client, monkeypatch: pytest.MonkeyPatch, handler: Callable[[], None]) -> None:
+    wait_until_free(client)
+    passage = passage_of(client)
+    assert passage._socket is not None
+    monkeypatch.setattr(passage, "_socket", Repeated(passage._socket, handler))
+
+    def send(socket: Any, frame: bytes, flags: int) -> None:
+        getattr(socket, "_socket", socket).send(frame, flags)
+
+    monkeypatch.setattr(passages, "bare_send", send)
+
+
+@pytest.mark.usefixtures("patient")
+def test_a_socket_in_whose_use_a_handler_calls_is_left_alone(
+    coordinator: FakeCoordinator, client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[bool] = []
+
+    def call() -> None:
+        used = link_of(client)._channel.socket
+        client.submit("orders", "handler")
+        seen.append(used is not None and not used.closed and link_of(client)._channel.socket is not used)
+
+    interrupt_within_a_look(client, monkeypatch, call)
+    client.submit("orders", "thread")
+    assert seen == [True]
+    assert sum(batch.tasks for batch in coordinator.stored.values()) == 2
+    wait_until_free(client)
+    wait_until(lambda: not link_of(client)._channel._abandoned)
+
+
+@pytest.mark.usefixtures("patient")
+def test_a_handler_may_close_a_client_in_whose_use_it_interrupts(
+    coordinator: FakeCoordinator, client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[bool] = []
+
+    def close() -> None:
+        link, used = link_of(client), link_of(client)._channel.socket
+        client.close(600)
+        seen.append(link.is_over and used is not None and not used.closed)
+
+    interrupt_within_a_look(client, monkeypatch, close)
+    with pytest.raises(ClosedError):
+        client.submit("orders", "thread")
+    assert seen == [True]
+    context = link_of(client)._channel._context
+    wait_until(lambda: context is not None and context.closed)
+
+
+@pytest.mark.usefixtures("patient")
+def test_a_handler_that_lasts_holds_up_nobody_else(
+    coordinator: FakeCoordinator, client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(passages, "LEAVE_SECONDS", 0.05)
+    ids: list[str] = []
+    interrupt_within_a_look(
+        client, monkeypatch, lambda: ids.append(Spawned(client.submit, "orders", "other").join().id)
+    )
+    ids.append(client.submit("orders", "thread").id)
+    assert len(set(ids)) == 2
+    assert set(ids) == coordinator.stored.keys()
 
 
 def _done(message: Wait) -> list[FromCoordinator]:

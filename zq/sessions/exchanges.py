@@ -47,9 +47,23 @@ class Exchange:
         deadline: monotonic seconds at which the session would end it.
         is_sent: whether it surely was; for whoever adopts it.
         thread: in which it is carried.
+        is_inside: whether that thread is in a call of libzmq, or about to be.
+        is_given_up: whether the socket was left to that thread.
+        is_out: whether that thread is done with the socket.
     """
 
-    __slots__ = ("asked_at", "deadline", "is_sent", "message", "number", "reply", "thread")
+    __slots__ = (
+        "asked_at",
+        "deadline",
+        "is_given_up",
+        "is_inside",
+        "is_out",
+        "is_sent",
+        "message",
+        "number",
+        "reply",
+        "thread",
+    )
 
     message: ToCoordinator
 
@@ -60,6 +74,9 @@ class Exchange:
         self.reply = reply
         self.is_sent = False
         self.thread = 0
+        self.is_inside = False
+        self.is_given_up = False
+        self.is_out = False
 
     def read(self, session: ClientSession, message: FromCoordinator) -> Any:
         """Returns what a message resolves this to, or NO_ANSWER or NOT_YET; changes nothing that others see."""

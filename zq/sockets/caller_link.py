@@ -9,8 +9,10 @@ Where several threads call at once the passage stays closed: what they say then 
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from math import inf
 from typing import Any
 
@@ -27,6 +29,9 @@ from zq.wire.namespaces import Namespace
 
 STRAYS_INTERVAL = 0.05
 """Seconds between two looks at the socket while callers come and go, for what is not an answer to them."""
+
+RELEASE_INTERVAL = 0.05
+"""Seconds between two looks, after the end, whether a socket that was given up is free."""
 
 CROWDED_SECONDS = 0.05
 """Seconds for which the passage stays closed after several had called at once: opening it to one of many would cost all
@@ -52,6 +57,7 @@ class CallerLink(Link):
         self._loose = zmq.Poller()  # the same, and breaks
         self._parked = zmq.Poller()  # the same, and whether anything comes
         self._crowded_until = 0.0
+        self._socket_at = -1  # its descriptor
 
     def exchange(self, make: Callable[[Reply], Exchange], reply: Reply) -> bool:
         """Makes an exchange, and carries it in the thread that calls, if the socket is free; else returns False, and
@@ -75,13 +81,14 @@ class CallerLink(Link):
         super().opened(socket, monitor)
         self._loose.register(monitor, zmq.POLLIN)
         self._parked.register(monitor, zmq.POLLIN)
-        self._parked.register(socket.fd, zmq.POLLIN)
+        self._socket_at = int(socket.getsockopt(zmq.FD))
+        self._parked.register(self._socket_at, zmq.POLLIN)
 
     def closing(self, socket: zmq.Socket[bytes], monitor: zmq.Socket[bytes]) -> None:
         super().closing(socket, monitor)
         self._loose.unregister(monitor)
         self._parked.unregister(monitor)
-        self._parked.unregister(socket.fd)
+        self._parked.unregister(self._socket_at)
 
     def _begin(self) -> None:
         super()._begin()
@@ -89,6 +96,7 @@ class CallerLink(Link):
             poller.register(self._wake, zmq.POLLIN)
 
     def _run_calls(self, now: float) -> None:
+        self._channel.release()
         self._adopt(now)
         if self._calls and (len(self._calls) > 1 or self._client.is_asking):
             self._crowded_until = now + CROWDED_SECONDS
@@ -122,7 +130,7 @@ class CallerLink(Link):
 
     @property
     def _is_needed(self) -> bool:
-        return bool(self._calls) or self._is_closing or self._passage.is_left
+        return bool(self._calls) or self._is_closing or self._passage.is_left or self._channel.can_release
 
     def _sleep(self, due_at: float) -> None:
         passage, may_be_told = self._passage, self._client.has_pulled
@@ -144,6 +152,9 @@ class CallerLink(Link):
     def _take(self) -> None:
         if self._passage.take(self._pause):
             self._crowded_until = time.monotonic() + CROWDED_SECONDS
+        given_up = self._passage.take_given_up()
+        if given_up is not None:
+            self._channel.abandon(lambda: given_up.is_out)
 
     def _pause(self, seconds: float) -> None:
         if _poll(self._alone, seconds):
@@ -164,6 +175,18 @@ class CallerLink(Link):
         finally:
             super()._end(error)
             self._passage.close()
+
+    def _close_sockets(self) -> None:
+        if self._channel.release():
+            super()._close_sockets()
+        else:  # who may use one yet waits for the end of this thread, maybe
+            with suppress(RuntimeError):  # the program ends, and the sockets with it
+                threading.Thread(target=self._close_late, name=f"{self._thread.name}-end", daemon=True).start()
+
+    def _close_late(self) -> None:
+        while not self._channel.release():
+            time.sleep(RELEASE_INTERVAL)
+        super()._close_sockets()
 
 
 def start_link(*arguments: Any) -> CallerLink:

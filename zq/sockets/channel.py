@@ -125,6 +125,7 @@ class Channel:
         self._connect_at = 0.0  # while there is no socket: when to make one
         self._asked_at = float("inf")  # the same, if somebody asks for something before
         self._silence = Silence(address)
+        self._abandoned: list[tuple[zmq.Socket[bytes], zmq.Socket[bytes], Callable[[], bool]]] = []
 
     @property
     def socket(self) -> zmq.Socket[bytes] | None:
@@ -296,6 +297,35 @@ class Channel:
         self._connect_at += PAUSE_REFUSED
         self.session.refused(denied)
 
+    def abandon(self, is_free: Callable[[], bool]) -> None:
+        """Leaves the socket, untouched, to somebody who may be using it, and has another one made at once.
+
+        Args:
+            is_free: whether nobody uses it any more: then `release` closes it.
+        """
+        socket, monitor = self._socket, self._monitor
+        if socket is None or monitor is None:
+            return
+        self.driver.closing(socket, monitor)
+        self._abandoned.append((socket, monitor, is_free))
+        self._socket = self._monitor = None
+        self._failures = max(self._failures, 1)  # nothing was heard on the next
+        self._connect_at = 0.0
+
+    @property
+    def can_release(self) -> bool:
+        """Whether a socket that was abandoned can be closed."""
+        return any(is_free() for _, _, is_free in self._abandoned)
+
+    def release(self) -> bool:
+        """Closes what was abandoned and nobody uses any more; returns whether nothing is left of that."""
+        for one in self._abandoned[:]:
+            socket, monitor, is_free = one
+            if is_free():
+                self._abandoned.remove(one)
+                _close(socket, monitor, linger=0)
+        return not self._abandoned
+
     def flush(self) -> None:
         """Gives the session's last words a bounded time to leave; the one method that may wait."""
         stop_at = time.monotonic() + FLUSH_MAX
@@ -338,10 +368,14 @@ class Channel:
         if socket is None or monitor is None:
             return
         self.driver.closing(socket, monitor)
-        socket.disable_monitor()
-        monitor.close(0)
-        socket.close(linger)
+        _close(socket, monitor, linger)
         self._socket = self._monitor = None
+
+
+def _close(socket: zmq.Socket[bytes], monitor: zmq.Socket[bytes], linger: int) -> None:
+    socket.disable_monitor()
+    monitor.close(0)
+    socket.close(linger)
 
 
 def is_readable(socket: zmq.Socket[bytes]) -> bool:

@@ -14,9 +14,13 @@ interrupted notices when it goes on: before each use of the socket it looks whet
 between at which a handler could run. For the same reason there is no lock: between looking at `_holder` and setting it
 no other thread runs, which is so where Python has its global lock; where it has none, the passage stays closed.
 
+What a handler interrupts within libzmq goes on there: pyzmq repeats what a signal has interrupted without asking. Then,
+and where a caller does not leave when it is rung out since a handler holds it up, the socket is *given up*: left to
+that caller, untouched by anybody else until it is out. The link makes another connection meanwhile.
+
 Invariants: `_holder` is who may use the socket, None while that is anybody; while it is a caller, the link's thread
-touches neither socket nor session; nobody sends while anything is left behind; no wait in here is longer than
-CARRY_SECONDS.
+touches neither socket nor session; a socket that is given up is touched by its caller only; nobody sends while anything
+is left behind; no wait in here is longer than CARRY_SECONDS.
 """
 
 from __future__ import annotations
@@ -47,6 +51,8 @@ CARRY_SECONDS = 0.05
 BETWEEN_LOOKS = 0.005
 """Seconds after which a thread that waits for the passage looks again, should nobody have told it."""
 
+LEAVE_SECONDS = 1.0
+"""Seconds for which a caller may stay after it was rung out: it takes microseconds, unless a signal handler has it."""
 
 HAS_ONE_LOCK = getattr(sys, "_is_gil_enabled", lambda: True)() and hasattr(select, "poll")
 """Whether callers may enter at all."""
@@ -79,6 +85,7 @@ class Passage:
         self._tell = tell
         self._holder: Passage | Exchange | None = self  # itself: the link's thread
         self._carried: Exchange | None = None  # sent, or about to be, and not answered
+        self._given_up: Exchange | None = None  # to whose caller the socket was left
         self._strays: deque[bytes] = deque()  # frames that came meanwhile, and were nobody's in here
         self._socket: zmq.Socket[bytes] | None = None
         self._bell = Wake()
@@ -108,28 +115,39 @@ class Passage:
         finally:
             if self._holder is exchange:
                 self._holder = None
-            if self.is_wanted or self.is_watched or self._carried is not None or self._strays:
+            exchange.is_out = True
+            is_left = self._carried is not None or bool(self._strays)
+            if is_left or self.is_wanted or self.is_watched or exchange.is_given_up:
                 self._tell()
 
     def leave_to(self) -> None:
         """Has the caller that was interrupted in this very thread leave, if there is one: what interrupts it needs the
         link's thread.
-
-        pyzmq repeats a call that a signal has interrupted without asking: then what was interrupted uses the socket
-        once more. It never waits there, and is interrupted only in the middle of looking at a descriptor.
         """
         holder = self._holder
         if isinstance(holder, Exchange) and holder.thread == threading.get_ident():
-            self._poll = None  # it may be in it
-            self.is_wanted = True
-            self._holder = None
+            if holder.is_inside:
+                self._give_up(holder)
+            else:
+                self._poll = None  # it may be in it
+                self.is_wanted = True
+                self._holder = None
             self._bell.ring()
+
+    def _give_up(self, holder: Exchange) -> None:
+        """Leaves the socket to who has it, and the right to use another to the link's thread."""
+        if self._holder is holder:
+            holder.is_given_up = True
+            self._given_up = holder
+            self._socket = self._poll = None
+            self._holder = self
 
     def _send(self, exchange: Exchange, frame: bytes) -> bool:
         socket, poll = self._socket, self._poll
         if socket is None or poll is None or self._strays or self._carried is not None:
             return False
         self.entries += 1
+        exchange.is_inside = True
         if self._holder is not exchange:
             return False
         self._carried = exchange
@@ -137,19 +155,25 @@ class Passage:
             bare_send(socket, frame, NOBLOCK)
         except zmq.Again:
             return True
+        exchange.is_inside = False
         exchange.is_sent = True
         stop_at = min(exchange.deadline, time.monotonic() + CARRY_SECONDS)
         while True:
+            exchange.is_inside = True
             if self._holder is not exchange:
                 return True
-            if not int(socket.getsockopt(READINESS)) & HAS_FRAMES and not self._sleep(exchange, poll, stop_at):
+            has_frames = int(socket.getsockopt(READINESS)) & HAS_FRAMES
+            exchange.is_inside = False
+            if not has_frames and not self._sleep(exchange, poll, stop_at):
                 return True
+            exchange.is_inside = True
             if self._holder is not exchange:
                 return True
             try:
                 frame = socket.recv(NOBLOCK)
             except zmq.Again:
                 continue
+            exchange.is_inside = False
             self._strays.append(frame)  # until it is known to be the answer
             if self._end(exchange, frame):
                 return True
@@ -201,7 +225,7 @@ class Passage:
         self._holder = None
 
     def take(self, wait: Callable[[float], None]) -> bool:
-        """Waits until nobody is in here, and lets nobody in from then on.
+        """Waits until nobody is in here, and lets nobody in from then on; gives the socket up to who does not leave.
 
         Args:
             wait: waits until the thread is told something, for at most so many seconds.
@@ -210,14 +234,23 @@ class Passage:
             Whether there was somebody.
         """
         was_there = False
+        leave_by = time.monotonic() + LEAVE_SECONDS
         self.is_wanted = True
         while True:
             self._holder = self._holder or self
-            if self._holder is self:
+            holder = self._holder
+            if not isinstance(holder, Exchange):
                 return was_there
             was_there = True
             self._bell.ring()
             wait(BETWEEN_LOOKS)
+            if time.monotonic() >= leave_by:
+                self._give_up(holder)
+
+    def take_given_up(self) -> Exchange | None:
+        """Returns, and forgets, to whom the socket was left; for whoever has taken it."""
+        given_up, self._given_up = self._given_up, None
+        return given_up
 
     def take_left(self) -> tuple[Exchange | None, list[bytes]]:
         """Returns, and forgets, what was left behind: an exchange to adopt, and frames; for whoever has taken it."""
