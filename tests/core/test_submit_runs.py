@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
+
 from tests.core.desk import CLIENT, Desk, assigned, only
 from zq.wire.batch import encode_payload, pack_payloads
 from zq.wire.messages import Batch, Options, Receipt, Submit
@@ -67,6 +69,24 @@ def test_what_does_not_fit_a_queue_is_refused_and_what_fits_behind_it_is_stored(
 
     assert [one.id for one in receipt.accepted] == ["a", "b", "d"]
     assert [(one.id, one.code) for one in receipt.refused] == [("c", "busy"), ("e", "busy")]
+
+
+@pytest.mark.parametrize("headers", [None, {"note": "x" * 4000}])
+def test_store_that_becomes_full_in_a_message_refuses_what_comes_behind(headers: dict[str, str] | None) -> None:
+    desk = Desk()
+    submit(desk, batch("first"))
+    desk.store.capacity_bytes = 20 * desk.store.used_bytes + 1_000_000
+    desk.submit("fill", 1, headers={f"h{i}": "x" * 4000 for i in range(32)})
+    for i in range(1000):
+        if desk.store.used_bytes > desk.store.marks.full - 200_000:
+            break
+        desk.submit(f"fill-{i}", 1, headers={f"h{i}": "x" * 4000 for i in range(32)})
+
+    receipt = submit(desk, *[batch(f"b{i}", headers=headers) for i in range(800)])
+
+    assert len(receipt.accepted) + len(receipt.refused) == 800
+    assert desk.store.used_bytes < desk.store.marks.full + 320_000
+    assert [one.id for one in receipt.accepted] == [f"b{i}" for i in range(len(receipt.accepted))]
 
 
 def test_batches_of_a_message_are_there_after_a_restart() -> None:

@@ -46,6 +46,9 @@ RUN_BYTES_MAX = 64 << 10
 do not fill a store between two looks at its room.
 """
 
+RUN_HEADER_CHARS_MAX = 256
+"""Of headers, with their names, likewise: each batch is stored with its own copy."""
+
 RELEASE_MAX = 500
 RELEASE_BYTES = 16 << 20
 """Scheduled batches that one step moves to pending, and their bytes: a bounded part of its time, and of the room of a
@@ -189,9 +192,12 @@ def _begin_run(books: Books, step: Step, batch: WireBatch) -> SubmitRun | None:
 
 
 def _is_plain(options: Options) -> bool:
-    """Whether what has these options only waits: for no time and for no other task."""
+    """Whether what has these options only waits, for no time and for no other task, and they are short."""
     waits = options.ordered or options.delay or options.at is not None or options.group is not None
-    return not waits and options.ttl is None and options.unique is None
+    is_plain = not waits and options.ttl is None and options.unique is None
+    if options.headers and is_plain:
+        return sum([len(name) + len(text) for name, text in options.headers.items()]) <= RUN_HEADER_CHARS_MAX
+    return is_plain
 
 
 def open_group(books: Books, step: Step, peer: Peer, message: Open) -> None:
