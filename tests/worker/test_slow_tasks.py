@@ -10,7 +10,7 @@ import pytest
 
 import zq
 from tests.process.kitchen import PATIENCE, wait_until
-from tests.worker import slow_shop
+from tests.worker import loud_shop, slow_shop
 
 QUICK_TASKS = 1000
 """After these, or as many again, a worker asks for more than it will be given slow ones."""
@@ -161,3 +161,26 @@ def test_what_a_loop_that_is_held_has_not_begun_goes_to_another_worker(slowing: 
         assert slow.result(timeout=PATIENCE) == "attempt 1"
         later = client.submit_many("holding", [None] * 20)
         assert [receipt.result(timeout=PATIENCE) for receipt in later] == ["attempt 1"] * 20
+
+
+def test_what_was_cancelled_is_forgotten_while_others_run(
+    coordinator: zq.Coordinator, client: zq.Client, tmp_path: Path
+) -> None:
+    files = [tmp_path / "cancelled", tmp_path / "other"]
+    worker = zq.Worker(coordinator.address, concurrency=2)
+    worker.task("held")(loud_shop.worker.handlers["held"])
+    try:
+        with worker:
+            cancelled, other = [client.submit("held", str(file)) for file in files]
+            wait_until(lambda: client.query("workers")[0]["running"] == 2, "both tasks")
+            run = worker._live_run()
+            assert run is not None
+            cancelled.cancel()
+            wait_until(lambda: run.bench.revoked, "the news")
+            files[0].touch()
+            wait_until(lambda: not run.bench.revoked, "its end")
+            assert other.status().state == "leased"
+            files[1].touch()
+    finally:
+        for file in files:
+            file.touch()

@@ -24,7 +24,7 @@ import zmq
 
 from zq.keys.own import KeySource
 from zq.sessions.session import Session
-from zq.sockets.channel import BACKLOG_FRAMES_MAX, HAS_FRAMES, HAS_ROOM, READINESS
+from zq.sockets.channel import BACKLOG_FRAMES_MAX, HAS_FRAMES, HAS_ROOM, NOBLOCK, READINESS
 from zq.sockets.link import POLL_MAX, Link
 from zq.wire.namespaces import Namespace
 
@@ -159,7 +159,7 @@ class SharedLink(Link):
         for _ in range(FEW):
             if socket is None or not _events_of(socket) & HAS_FRAMES:
                 return
-            channel.receive(now, 1)
+            channel.take(now, [socket.recv(NOBLOCK)])  # not `receive`, which looks for another itself
         self._is_unsure = True
         channel.receive(now)
 

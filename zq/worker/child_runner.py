@@ -362,12 +362,15 @@ class _Gathered:
         self._number = GOES_ON
         self._reports = Reports("", self._tell)
         self._is_some = threading.Event()
-        threading.Thread(target=self._flush_late, name="zq-reports", daemon=True).start()
+        self._flusher: threading.Thread | None = None  # not before there is something for it: handlers may fork
 
     def add(self, report: Report) -> None:
         """Takes the report of tasks behind which there are others."""
         self.add_last(report)
         self._is_some.set()
+        if self._flusher is None:
+            self._flusher = threading.Thread(target=self._flush_late, name="zq-reports", daemon=True)
+            self._flusher.start()
 
     def add_last(self, report: Report) -> None:
         """Takes the report of tasks behind which there is nothing, or of those among them that ended before."""

@@ -13,6 +13,10 @@ RunningNow = list[tuple[int, int, float]]
 """Token, index and start (monotonic seconds) of tasks."""
 
 
+FORGET_INTERVAL = 0.25
+"""Seconds between two looks for what can be forgotten: a task is nowhere for less, on its way between threads."""
+
+
 class Overdue:
     """Watches the runners of a worker; all but `running` is for turns of the link."""
 
@@ -22,6 +26,8 @@ class Overdue:
         self._runners = runners
         self._found: set[tuple[int, int]] = set()  # failed here, though a thread may still be at it
         self._stopped: set[tuple[int, int]] = set()  # that were cancelled, and told so
+        self._gone: set[int] = set()  # tokens of these, and of what was revoked, that were nowhere at the last look
+        self._forget_at = 0.0  # when to look again (monotonic)
 
     def running(self) -> RunningNow:
         """Returns what runs now; any thread may ask."""
@@ -85,17 +91,24 @@ class Overdue:
             self._stopped.add((token, index))
             any(runner.stop_task(token, index, None) for runner in self._runners)
 
-    def forget(self) -> bool:
-        """Forgets what was found and taken away, since the worker has no lease any more; returns whether some of that
-        may still come to run: a child has it in hand, or the bench.
+    def forget(self, now: float) -> bool:
+        """Forgets what was found and taken away of leases of which nothing can come to run any more: they were nowhere
+        at this look and the one before. Returns whether there are others.
         """
-        if self._bench.revoked:
-            kept = {chunk.assignment.token for runner in self._runners for chunk in runner.in_hand()}
-            kept |= {chunk.assignment.token for chunk in self._bench.chunks()}
-            kept |= {token for token, _, _ in self.running()}
-            self._bench.forget_revoked(kept)
-            if self._bench.revoked:
-                return True
-        self._found.clear()
-        self._stopped.clear()
-        return False
+        if not (self._bench.revoked or self._found or self._stopped):
+            return False
+        if now < self._forget_at:
+            return True
+        self._forget_at = now + FORGET_INTERVAL
+        known = self._bench.revoked.keys() | {token for token, _ in self._found | self._stopped}
+        kept = set(self._session.hands)
+        kept.update(chunk.assignment.token for runner in self._runners for chunk in runner.in_hand())
+        kept.update(chunk.assignment.token for chunk in self._bench.chunks())
+        kept.update(token for runner in self._runners for token, _, _ in runner.running())
+        gone, before = known - kept, self._gone
+        over = gone & before
+        self._gone = gone - over
+        self._bench.forget_revoked(known - over)
+        self._found = {one for one in self._found if one[0] not in over}
+        self._stopped = {one for one in self._stopped if one[0] not in over}
+        return len(known) > len(over)

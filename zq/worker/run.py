@@ -181,9 +181,10 @@ class WorkerRun:
             self._busy_at = now
         if session.hands:
             self.next_look_at = now + (2 * VISIBLE_AFTER if self._end.is_begun else RUNNING_LOOK_INTERVAL)
+            self._overdue.forget(now)
         else:
             self.next_look_at = bench.rests_until
-            if self._overdue.forget():
+            if self._overdue.forget(now):
                 self.next_look_at = min(self.next_look_at, now + RUNNING_LOOK_INTERVAL)
         self._watch_at = min(self.next_look_at, now + RUNNING_LOOK_INTERVAL)
 
