@@ -154,7 +154,7 @@ class Upkeep:
                 self.at = at
                 deadline.when = inf  # what is entered from now on brings it forward
                 when = due(books, step)
-                if when < deadline.when:  # as `bring_forward`, which would be a call more for each part of each step
+                if when < deadline.when:  # noqa: PLR1730 - as `bring_forward`, which is for others
                     deadline.when = when
         self.at = None
 
