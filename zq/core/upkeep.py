@@ -153,7 +153,9 @@ class Upkeep:
             if clock == _EACH_STEP or deadline.when <= times[clock]:
                 self.at = at
                 deadline.when = inf  # what is entered from now on brings it forward
-                deadline.bring_forward(due(books, step))
+                when = due(books, step)
+                if when < deadline.when:  # noqa: PLR1730 - as `bring_forward`, which is for others
+                    deadline.when = when
         self.at = None
 
     def _carry_out_watched(self, step: Step, times: tuple[float, float, float]) -> None:

@@ -98,9 +98,11 @@ class Beats:
         """Answers beats together while nothing else comes, until a time (monotonic); returns whether they may gather at
         all.
         """
+        if not _are_many(machine):
+            return False
         now = time.monotonic()
         until = min(until, now + GATHER_LOOK_SECONDS)
-        if now < self._other_at + BEATS_QUIET_SECONDS or now >= until or not _are_many(machine):
+        if now < self._other_at + BEATS_QUIET_SECONDS or now >= until:
             return False
         is_quiet = True
         while is_quiet and now < until:

@@ -349,10 +349,10 @@ class Server:
             self._beats.failed = []
         self._turned_at = time.monotonic()
         self._machine.turn(_now(), messages, self._unreachable, outbox, slow)
+        self._unreachable = self._sender.send(outbox)  # first: all that follows, nobody waits for
         self.commits += 1
         if self._store.commit_seconds:  # else nothing was written
             self._commit_times.note(self._store.commit_seconds)
-        self._unreachable = self._sender.send(outbox)
         self._write_log(outbox)
         if self._door is not None:
             self._door.write_down()

@@ -59,6 +59,9 @@ all be for one connection, so a quarter of what may wait for one is the limit wh
 ANSWERED_SHORTLY = frozenset({Submit, Ping, Heartbeat, Started, Progress, Settle, Confirm, Withdraw, Error})
 """What is answered, if at all, by about as much as it is itself, which is counted: its answers need no look."""
 
+ASKED_MESSAGES = 4
+"""Messages in a turn from which on it is not asked any more whether another has come: then there mostly is one."""
+
 CROWD_MESSAGES = 128
 """Messages of one connection in a turn, after which others who were heard in it are answered: two milliseconds."""
 
@@ -149,8 +152,8 @@ class Reception:
         size = heard = count = 0
         is_crowded = False
         while count < TURN_MESSAGES_MAX and size < TURN_BYTES_MAX and now <= ends_at:
-            if count == 1 and self._is_drained():
-                break  # most turns have one message: to ask costs a third of being told by an exception
+            if 0 < count < ASKED_MESSAGES and self._is_drained():
+                break  # most turns have a few messages: to ask costs a third of being told by an exception
             one = self._receive(ends_at)
             if one is None:
                 break

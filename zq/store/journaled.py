@@ -80,6 +80,10 @@ class JournaledTransaction:
 
     def put_many(self, table: str, items: Iterable[tuple[bytes, bytes]]) -> None:
         rows = list(items)
+        if len(rows) == 1:  # as in most small turns: one costs less than many
+            key, value = rows[0]
+            self.put(table, key, value)
+            return
         self._noted.append((table, rows))
         self._rows += len(rows)
         self._tx.put_many(table, rows)

@@ -222,7 +222,7 @@ class LmdbStore:
         self.marks = marks_of(self.map_bytes)
         self._used = 0  # bytes, at the last look at the room left
         self._written_before = 0  # bytes, in all, at that look
-        self._disk_is_low = False  # at that look
+        self._full_at = inf  # of `written_bytes`: from there on the store is full, as far as that look says
         self._writing: lmdb.Transaction | None = None
         self._pid = os.getpid()
         self._since_look = 0
@@ -300,7 +300,7 @@ class LmdbStore:
 
     @property
     def is_full(self) -> bool:
-        return self._disk_is_low or self.in_use > self.marks.full
+        return self.written_bytes > self._full_at  # asked many times a turn
 
     @property
     def room_bytes(self) -> float:
@@ -366,7 +366,8 @@ class LmdbStore:
         self._written_before = self.written_bytes
         info = self.info()
         self._used = info.used_bytes
-        self._disk_is_low = info.is_full and info.used_bytes <= self.marks.full
+        disk_is_low = info.is_full and info.used_bytes <= self.marks.full
+        self._full_at = -inf if disk_is_low else self.marks.full - self._used + self.written_bytes
 
     def _used_bytes(self) -> int:
         """Counts pages in use, which free pages inside the file are not; with those of the transaction that is open."""

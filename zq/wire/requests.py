@@ -233,7 +233,8 @@ def read_submit(fields: list[Any]) -> Submit:
     if not batches:
         raise Malformed("expected at least one batch in submit")
     _check_whole("payload", batches)
-    return Submit(read_int(fields[0], "request"), batches)
+    submit: Submit = _new(Submit, (read_int(fields[0], "request"), batches))
+    return submit
 
 
 def read_wait(fields: list[Any]) -> messages.Wait:

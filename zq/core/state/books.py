@@ -431,7 +431,7 @@ class Books:
                 queue.is_stored = True
             self.changed.clear()
         if self.is_changed:
-            record = CountersRecord(self.epoch, self.sequence, self.finish_sequence, self._queue_number, self.kept)
+            record = (self.epoch, self.sequence, self.finish_sequence, self._queue_number, self.kept)  # CountersRecord
             tx.put(tables.META, tables.COUNTERS_KEY, tables.pack(record))
             self.is_changed = False
 

@@ -1,6 +1,8 @@
 """Submits: a receipt when the batch is stored, busy when there is no room, and the same receipt when it comes again."""
 
+from collections.abc import Callable
 from math import inf
+from typing import Any, Final
 
 from zq.core import tables
 from zq.core.accounts import BusyRequestError
@@ -55,6 +57,9 @@ RELEASE_BYTES = 16 << 20
 store. One of them may be as large as a frame.
 """
 
+_new: Final[Callable[..., Any]] = tuple.__new__
+"""Makes a named tuple three times as fast as its own constructor, once a batch."""
+
 
 def submit(books: Books, step: Step, peer: Peer, message: Submit) -> None:
     """Stores what there is room for and answers with a receipt (protocol 2)."""
@@ -81,7 +86,7 @@ def submit(books: Books, step: Step, peer: Peer, message: Submit) -> None:
             refused.append(answer)
     if run is not None:
         run.store(books, step)
-    step.send(peer, Receipt(message.request, tuple(accepted), tuple(refused)))
+    step.send(peer, _new(Receipt, (message.request, tuple(accepted), tuple(refused))))
 
 
 def _submit_one(books: Books, step: Step, batch: WireBatch, known: Known) -> Accepted | Refused:
@@ -153,7 +158,8 @@ class SubmitRun:
         self._tasks, self._bytes_left = tasks, size
         self._ids.add(id)
         self._batches.append(batch)
-        return Accepted(id, position, self._queue.eta(position))
+        accepted: Accepted = _new(Accepted, (id, position, self._queue.eta(position), None))
+        return accepted
 
     def store(self, books: Books, step: Step) -> None:
         """Stores them all."""

@@ -148,6 +148,8 @@ def _serve_queues(books: Books, step: Step) -> None:
             books.pulled.pop(queue, None)
         if queue.total_waiting:
             books.unserved[queue] = None
+    if not granted:
+        return
     leases = [lease for part in granted.values() for lease in part]
     leasing.store(step, leases)
     books.measures.timed.note_waits(leases, step.wall)
