@@ -278,6 +278,7 @@ def test_errors_are_shown_with_the_lines_of_their_traceback(house: House, browse
 
 def test_page_says_that_the_coordinator_is_away_and_comes_back(house: House, browser: Browser) -> None:
     browser.wait_text("live", "#link")
+    browser.wait_text("records, ", ".facts")  # of its journal
 
     def look() -> None:
         browser.wait_text("The coordinator is unreachable since", "#banner")
