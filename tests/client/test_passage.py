@@ -154,6 +154,17 @@ def test_a_wait_that_is_in_vain_ends_in_its_time(coordinator: FakeCoordinator, c
     assert client.ping() < 20
 
 
+def test_what_a_caller_has_heard_is_no_silence_for_who_waits_on(coordinator: FakeCoordinator, client: Client) -> None:
+    def tell_first(message: ToCoordinator) -> list[FromCoordinator] | None:
+        return [Outcome(message.request, (), is_last=False)] if isinstance(message, Wait) else None
+
+    coordinator.handler = tell_first
+    wait_until_free(client)
+    receipt = client.submit("orders", 1)
+    with pytest.raises(TimedOutError, match="has not ended within 0"):
+        receipt.result(0.2)
+
+
 # Others, and the end.
 
 

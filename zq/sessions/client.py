@@ -176,6 +176,8 @@ class ClientSession:
 
     def adopt_watch(self, number: int, outcome: BatchOutcome, watcher: Watcher, **said: bool) -> None:
         """The same for a wait."""
+        if said["is_heard"]:
+            self._pings.heard_beside(watcher.asked_at)
         if self._admit(watcher.reply, watcher.deadline):
             self._outbox += self._watches.adopt(number, outcome, watcher, self._pings.number, **said)
 

@@ -39,6 +39,10 @@ class Pings:
         self._silent_since = None
         self._silence = SILENCE_FIRST
 
+    def heard_beside(self, at: float) -> None:
+        """Something had come at that time, or later, which somebody else took."""
+        self._heard_at = max(self._heard_at, at)
+
     def rest(self) -> None:
         """Nobody waits."""
         self._silent_since = None
