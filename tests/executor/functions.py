@@ -137,3 +137,16 @@ def end_early(number: int) -> int:
 
 def repeated(size: int) -> bytes:
     return bytes(size)
+
+
+def fail_with_notes(number: int) -> None:
+    error = Odd(number)
+    error.add_note("seen there")
+    error.add_note("\u00e4" * 100_000)
+    raise error
+
+
+def fail_at_length_from(number: int, first: int) -> int:
+    if number >= first:
+        raise ValueError("x" * 10_000)
+    return number

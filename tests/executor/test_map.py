@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from collections import Counter
 from collections.abc import Iterator
 from concurrent import futures
@@ -146,6 +147,64 @@ def test_chunks_too_large_to_be_sent_are_halved_and_results_are_refused(executor
     assert list(executor.map(functions.untyped, parts, chunksize=2)) == parts
     with pytest.raises(zq.PayloadTooLargeError, match="the results of 10 calls in one task have"):
         list(executor.map(functions.repeated, [300_000] * 10, chunksize=10))
+
+
+@pytest.mark.parametrize("sizes", [[50_000] * 200, [1] * 500 + [900_000] * 3, [1] * 500 + [30_000] * 50], ids=len)
+def test_large_results_do_not_share_a_task_with_too_many(executor: zq.Executor, sizes: list[int]) -> None:
+    assert [len(one) for one in executor.map(functions.repeated, sizes)] == sizes
+
+
+@pytest.mark.parametrize("more", [{}, {"chunksize": 500}], ids=str)
+def test_many_long_exceptions_in_a_task_keep_their_place(executor: zq.Executor, more: dict[str, int]) -> None:
+    results = executor.map(functions.fail_at_length_from, range(1000), [400] * 1000, **more)
+
+    assert [next(results) for _ in range(400)] == list(range(400))
+    with pytest.raises(ValueError, match="xxx"):
+        next(results)
+
+
+@WAYS
+def test_notes_of_an_exception_arrive(executor: zq.Executor, more: dict[str, int]) -> None:
+    with pytest.raises(functions.Odd) as caught:
+        list(executor.map(functions.fail_with_notes, [1], **more))
+    assert [len(one) for one in caught.value.__notes__] == [10, 1000]
+    assert caught.value.__notes__[0] == "seen there"
+
+
+class Interrupt(BaseException):
+    """As KeyboardInterrupt, which pytest takes for itself."""
+
+
+def interrupt(executor: zq.Executor, seconds: float, more: dict[str, int] | None) -> None:
+    """Submits calls, and is interrupted meanwhile."""
+    try:
+        signal.setitimer(signal.ITIMER_REAL, seconds)
+        if more is None:
+            list(map(executor.submit, [functions.double] * 50, range(50)))
+        else:
+            list(executor.map(functions.double, range(500), **more))
+        signal.setitimer(signal.ITIMER_REAL, 0)
+    except (Interrupt, RuntimeError):  # the latter of `threading.Condition`, which it strikes between its own steps
+        pass
+
+
+def test_interrupt_wherever_it_strikes_leaves_an_executor_that_works_and_ends() -> None:
+    def strike(*_: object) -> None:
+        raise Interrupt
+
+    before = signal.signal(signal.SIGALRM, strike)
+    executor = zq.Executor(max_workers=1)
+    try:
+        for number in range(240):
+            interrupt(executor, 1e-5 * 1.03**number, [None, {}, {"chunksize": 50}, {"buffersize": 5}][number % 4])
+        assert executor.submit(functions.double, 4).result() == 8
+        assert list(executor.map(functions.double, range(100))) == list(range(0, 200, 2))
+    finally:
+        signal.signal(signal.SIGALRM, before)
+    executor.shutdown()
+
+    assert not executor._engine._batches
+    assert not executor._engine._runs
 
 
 def test_arguments_are_read_no_further_than_the_buffer(executor: zq.Executor) -> None:

@@ -39,6 +39,26 @@ def test_calls_that_nothing_is_known_of_for_long_are_taken_for_long_ones() -> No
     assert sizes.next_size(1000, 4, is_all=True) == 1
 
 
+def test_no_call_waits_behind_a_long_one_for_ever() -> None:
+    sizes = Sizes(2)
+    for _ in range(4):
+        sizes.note(1, 0, 1e-6)
+    assert sizes.next_size(1000, 4, is_all=True) == 0  # four tasks of four calls, of which the first may take long
+    sizes.give_up()
+
+    assert sizes.next_size(1000, 4, is_all=True) == GROWTH
+    assert sizes.next_size(1, 400, is_all=True) == 1
+
+
+def test_calls_whose_results_were_too_large_for_one_task_share_smaller_ones() -> None:
+    sizes = Sizes(2)
+    for calls in (1, 4, 16, 64):
+        sizes.note(calls, 0, calls * 1e-6)
+    sizes.note(40, 216, 40e-6)
+
+    assert sizes.next_size(1000, 0, is_all=False) == 40
+
+
 def test_after_a_wrong_guess_calls_go_alone_again() -> None:
     sizes = Sizes(2)
     for calls in (1, 4, 16, 64):

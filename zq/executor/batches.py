@@ -83,10 +83,15 @@ class CallBatch:
 
     def add(self, caller: CallOwner, place: int, payload: bytes) -> int:
         """Adds a call; returns its index."""
-        self.callers.append((caller, place))
-        self.payloads.append(payload)
+        index = len(self.payloads)
+        self.callers[index:] = [(caller, place)]
         self.bytes += len(payload)
-        return len(self.payloads) - 1
+        self.payloads.append(payload)  # last, and with that it is in
+        return index
+
+    def settle(self) -> None:
+        """Forgets a caller who was interrupted while his call was added."""
+        del self.callers[len(self.payloads) :]
 
     def has_room(self, size: int) -> bool:
         """Whether a call of so many bytes may be added."""
@@ -99,6 +104,7 @@ class CallBatch:
 
     def remove(self, caller: CallOwner) -> None:
         """Takes the calls of a caller out, before anything is sent."""
+        self.settle()
         kept = [
             (one, payload)
             for one, payload in zip(self.callers, self.payloads, strict=True)

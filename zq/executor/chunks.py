@@ -4,7 +4,8 @@ The arguments of a chunk travel by place, all first ones, then all second ones: 
 to the function without a line of Python for each call. What cannot travel so travels as a list of single calls.
 
 A chunk is one task. Its calls run one after the other, whatever those before them raised, and its result has how each
-of them ended: all values together, or, when one of them raised something, each by itself.
+of them ended: all values together, or, when one of them raised something, each by itself up to that one, since nobody
+looks at those behind it.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from collections.abc import Callable, Iterable, Iterator
 from itertools import islice
 from math import inf
 from types import NoneType
-from typing import Any
+from typing import Any, TypeAlias
 
 from zq.app.converters import CHECKS, MSGPACK_INT_MAX, MSGPACK_INT_MIN, Convert
 from zq.errors import PayloadTooLargeError
@@ -27,6 +28,14 @@ CANCEL_LOOK_SECONDS = 0.001
 
 RESULTS_BYTES_MAX = PAYLOAD_BYTES_MAX - 64
 """Of the outcomes of a chunk, in the result of its task."""
+
+SHARED_BYTES_MAX = 1 << 16
+"""Of results, after which a chunk that may give calls back starts no more: so one that is nearly as large as a result
+may be still has room.
+"""
+
+SMALL_KINDS = frozenset({bool, int, float, NoneType})
+"""Of which so many results as a chunk has calls are small."""
 
 UNCHANGED_KINDS: dict[Convert, type] = {
     check: kind for kind, check in CHECKS.items() if kind in (bool, int, float, str, bytes, NoneType)
@@ -133,13 +142,13 @@ def run_chunk(callee: Callee, payload: dict[str, Any], task: Any) -> dict[str, A
             columns = unpack(payload["columns"])
             loaded = _load(callee, columns)
             if loaded is not None:
-                values, raised, seconds = _run(callee.function, loaded, task, seconds_max)
+                values, raised, seconds = _run(callee.function, loaded, task, seconds_max, _weigher(callee))
                 result = _pack_values(callee, values, raised)
                 return result | {"left": len(columns[0]) - len(values), "seconds": seconds}
             calls = [_call_of(callee, row) for row in zip(*columns, strict=True)]
         else:
             calls = payload["calls"]
-        outcomes, _, seconds = _run(lambda call: run_call(callee, call, task), [calls], task, seconds_max)
+        outcomes, _, seconds = _run(lambda call: run_call(callee, call, task), [calls], task, seconds_max, _size_of)
         return _each(outcomes) | {"left": len(calls) - len(outcomes), "seconds": seconds}
     except BaseException as error:
         end_copy(error)
@@ -166,28 +175,61 @@ def _call_of(callee: Callee, row: tuple[Any, ...]) -> dict[str, Any]:
     return {"args": pack(row, "a call"), "kwargs": pack({}, "a call")}
 
 
+Weigh: TypeAlias = Callable[[Any], int]
+"""Returns how many bytes a result has, packed."""
+
+
+def _weigher(callee: Callee) -> Weigh | None:
+    """Returns how the results of a function are weighed; None when they are small."""
+    change = None if callee.columns is None else callee.columns.dump_result
+    if change is None:
+        return _size_of
+    if UNCHANGED_KINDS.get(change) in SMALL_KINDS:
+        return None
+    return lambda value: _size_of(value, change)
+
+
+def _size_of(value: Any, change: Convert | None = None) -> int:
+    kind = type(value)
+    if kind is bytes:
+        return len(value)
+    if kind is str:
+        return len(value) if value.isascii() else 4 * len(value)
+    try:
+        return len(pack(value if change is None else change(value), "a result"))
+    except Exception:  # it is raised where the results are packed
+        return 0
+
+
 def _run(
-    function: Callable[..., Any], columns: list[list[Any]], task: Any, seconds_max: float
-) -> tuple[list[Any], dict[int, dict[str, Any]], float]:
-    """Returns what the calls returned, None where one raised something, that by its index, and the seconds they took.
+    function: Callable[..., Any], columns: list[list[Any]], task: Any, seconds_max: float, weigh: Weigh | None
+) -> tuple[list[Any], tuple[int, dict[str, Any]] | None, float]:
+    """Returns what the calls returned, None where one raised something, the index and exception of the first of these,
+    and the seconds they took.
 
     Ever more calls are made between two looks at the clock, as long as they are short.
     """
     values: list[Any] = []
-    raised: dict[int, dict[str, Any]] = {}
+    raised: tuple[int, dict[str, Any]] | None = None
     calls = map(function, *columns)
     count, step = len(columns[0]), 1
+    room = SHARED_BYTES_MAX if weigh is not None and seconds_max != inf else None
     began_at = looked_at = time.monotonic()
-    while len(values) < count:
+    while len(values) < count and (room is None or room > 0):
         wanted = min(len(values) + step, count)
+        error: BaseException | None = None
         try:
-            values.extend(islice(calls, wanted - len(values)))
-            error: BaseException | None = StopIteration() if len(values) < wanted else None  # map takes it for its end
+            if room is None or weigh is None or raised is not None:
+                values.extend(islice(calls, wanted - len(values)))
+            else:
+                room = _extend(values, islice(calls, wanted - len(values)), room, weigh)
+            if len(values) < wanted and (room is None or room > 0):
+                error = StopIteration()  # map takes it for its end
         except BaseException as found:
             error = found
         if error is not None:
             end_copy(error)
-            raised[len(values)] = pack_exception(error)
+            raised = raised or (len(values), pack_exception(error))
             values.append(None)
         now = time.monotonic()
         if now - began_at >= seconds_max or task.cancelled:
@@ -197,8 +239,24 @@ def _run(
     return values, raised, time.monotonic() - began_at
 
 
-def _pack_values(callee: Callee, values: list[Any], raised: dict[int, dict[str, Any]]) -> dict[str, Any]:
-    if not raised:
+def _extend(values: list[Any], results: Iterator[Any], room: int, weigh: Weigh) -> int:
+    """Appends results until they have more bytes than there is room for; returns the room that is left."""
+    for value in results:
+        values.append(value)
+        kind = type(value)
+        if kind is int:
+            if MSGPACK_INT_MIN <= value <= MSGPACK_INT_MAX:
+                continue
+        elif kind in SMALL_KINDS:
+            continue
+        room -= weigh(value)
+        if room <= 0:
+            break
+    return room
+
+
+def _pack_values(callee: Callee, values: list[Any], raised: tuple[int, dict[str, Any]] | None) -> dict[str, Any]:
+    if raised is None:
         try:
             plain = convert(values, None if callee.columns is None else callee.columns.dump_result)
             data = pack(plain, "results")
@@ -206,7 +264,9 @@ def _pack_values(callee: Callee, values: list[Any], raised: dict[int, dict[str, 
             pass
         else:
             return {"results": data} if len(data) <= RESULTS_BYTES_MAX else _too_large(len(values), len(data))
-    return _each([raised[index] if index in raised else _pack_value(callee, one) for index, one in enumerate(values)])
+        return _each(_pack_value(callee, one) for one in values)
+    index, exception = raised
+    return _each([*(_pack_value(callee, one) for one in values[:index]), exception])
 
 
 def _pack_value(callee: Callee, value: Any) -> dict[str, Any]:
@@ -217,9 +277,14 @@ def _pack_value(callee: Callee, value: Any) -> dict[str, Any]:
         return pack_exception(error)
 
 
-def _each(outcomes: list[dict[str, Any]]) -> dict[str, Any]:
-    size = len(pack(outcomes, "results"))
-    return {"each": outcomes} if size <= RESULTS_BYTES_MAX else _too_large(len(outcomes), size)
+def _each(outcomes: Iterable[dict[str, Any]]) -> dict[str, Any]:
+    seen = []
+    for outcome in outcomes:
+        seen.append(outcome)
+        if "raised" in outcome:
+            break
+    size = len(pack(seen, "results"))
+    return {"each": seen} if size <= RESULTS_BYTES_MAX else _too_large(len(seen), size)
 
 
 def _too_large(count: int, size: int) -> dict[str, Any]:

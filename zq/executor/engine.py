@@ -22,7 +22,7 @@ from typing import Any, NamedTuple
 
 from zq.client.calls import Calls
 from zq.client.driving import Ask, Blocking, Call
-from zq.errors import BusyError, InvalidTaskError, ZqError
+from zq.errors import BusyError, ClosedError, InvalidTaskError, ZqError
 from zq.executor.batches import CallBatch, CallHolder, CallOwner
 from zq.executor.call_future import CallFuture
 from zq.executor.workers import make_worker
@@ -45,6 +45,8 @@ become smaller and nothing faster.
 
 GATHERED_OPTIONS = frozenset({"retry", "priority", "headers", "ttl"})
 """With which calls may share a task: all others say something about each call, or are its own."""
+
+SUBMIT_INTERRUPTED = "the submit of the call was interrupted, and it may be run"
 
 BATCHES_MAX = 32
 """Batches on their way after which a map waits before it submits more: several times what the session has in flight."""
@@ -202,6 +204,8 @@ class ExecutorEngine:
             is_news = cancels and not self._cancels
             batches, runs = (list(self._batches), list(self._runs)) if is_news else ([], [])
             self._cancels = self._cancels or cancels
+            if not self._unaccepted:  # nobody else would send what an interrupted submit left
+                self._send_open()
         for run in runs:
             run.abort(futures.CancelledError())
         for batch in batches:
@@ -216,13 +220,26 @@ class ExecutorEngine:
 
     def _send_open(self) -> None:
         """Sends what has gathered; with the lock."""
-        batch, self._open = self._open, None
-        if batch is not None:
-            self._start(batch)
+        if self._open is not None:
+            self._open.settle()
+            self._start(self._open)
 
     def _start(self, batch: CallBatch) -> None:
-        self._unaccepted[batch] = None
-        self._advance(self._course(batch), None, None)
+        course = self._course(batch)
+        try:
+            if batch is self._open:
+                self._open = None
+            self._batches.add(batch)
+            self._unaccepted[batch] = None
+            self._advance(course, None, None)
+        except BaseException:  # of a signal handler, anywhere above
+            self._inbox.put(partial(self._interrupted, course, batch))
+            raise
+
+    def _interrupted(self, course: Call[None], batch: CallBatch) -> None:
+        """A batch whose first step was interrupted: nobody knows how far that came."""
+        course.close()
+        self._end(batch, ClosedError(SUBMIT_INTERRUPTED))
 
     def _accepted(self, batch: CallBatch) -> None:
         """A batch has arrived: what gathered behind it may go."""
@@ -232,21 +249,37 @@ class ExecutorEngine:
 
     def _course(self, batch: CallBatch) -> Call[None]:
         """A batch from its submit to the end of its last call."""
+        error: Exception | None = None
         try:
-            yield from self._submit(batch)
+            if batch.payloads:
+                yield from self._submit(batch)
             left = len(batch.waiting())
             while left and batch.outcome is not None:
                 for ended in (yield from self._calls.follow(batch.outcome)):
                     left -= batch.note(ended)
-        except (BusyError, InvalidTaskError) as error:
-            self._take_apart(batch, error)
-        except Exception as error:
+        except (BusyError, InvalidTaskError) as why:
+            if len(batch.payloads) > 1:
+                self._take_apart(batch)
+            else:
+                error = why
+        except Exception as why:
+            error = why
+        except BaseException:
+            error = ClosedError(SUBMIT_INTERRUPTED)
+            raise
+        finally:  # not in a thread that submits: it has the lock, and who is told takes its own
+            if threading.current_thread() is self._thread:
+                self._end(batch, error)
+            else:
+                self._inbox.put(partial(self._end, batch, error))
+
+    def _end(self, batch: CallBatch, error: Exception | None) -> None:
+        if error is not None:
             batch.fail(error)
-        finally:
-            self._accepted(batch)
-            batch.accepted.set()
-            with self._lock:
-                self._batches.discard(batch)
+        self._accepted(batch)
+        batch.accepted.set()
+        with self._lock:
+            self._batches.discard(batch)
 
     def _submit(self, batch: CallBatch) -> Call[None]:
         made = make_options(**self._options)
@@ -260,11 +293,8 @@ class ExecutorEngine:
         if self._cancels:
             self._cancel_batch(batch)
 
-    def _take_apart(self, batch: CallBatch, error: Exception) -> None:
+    def _take_apart(self, batch: CallBatch) -> None:
         """Nothing of a batch was stored: nobody is refused because of a neighbour."""
-        if len(batch.payloads) <= 1:
-            batch.fail(error)
-            return
         with self._lock:
             for alone in batch.apart():
                 self._batches.add(alone)

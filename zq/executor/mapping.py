@@ -30,7 +30,9 @@ LOOK_CALLS = 256
 """Between two looks at how many batches are on their way."""
 
 GATHER_PATIENCE = 2.0
-"""Seconds that calls wait for the end of the first, which says how long they take: processes may be starting."""
+"""Seconds after the last argument was read, after which no call waits for the ends of others, which say how long it may
+take: processes may be starting, or a long call be among short ones.
+"""
 
 COMPACT_CALLS = 10_000
 """Arguments of calls that are gone, after which they leave their list."""
@@ -220,22 +222,35 @@ class GatheredRun(MapRun):
         self._aborted: Exception | None = None  # and ends so
 
     def submit(self, most: int | None = None) -> None:  # noqa: ARG002 - there is no buffer
+        try:
+            try:
+                self._read()
+            finally:
+                self._end_reading()
+        except Exception:
+            raise  # of the arguments: those before are called
+        except BaseException:  # of a signal handler, maybe in the midst of a step
+            with self._feeding:
+                self._forget_waiting()
+            raise
+
+    def _read(self) -> None:
         arguments = self._arguments
         last = arguments[-1]
         self._engine.hold(self)
-        try:
-            for row in self._rows:
-                for column, value in zip(arguments, row, strict=True):
-                    column.append(value)
-                if len(last) - self._gone >= self._enough:
-                    self._feed()
-                    self._engine.wait_room()
-        finally:
-            with self._feeding:
-                self._is_all = True
-                self._total = self._first + len(last) - self._gone
+        for row in self._rows:
+            for column, value in zip(arguments, row, strict=True):
+                column.append(value)
+            if len(last) - self._gone >= self._enough:
                 self._feed()
-                is_waiting = self._first < self._total
+                self._engine.wait_room()
+
+    def _end_reading(self) -> None:
+        with self._feeding:
+            self._is_all = True
+            self._total = self._first + len(self._arguments[-1]) - self._gone
+            self._feed()
+            is_waiting = self._first < self._total
         if is_waiting:
             self._engine.call_later(GATHER_PATIENCE, self._give_up)
 
@@ -348,7 +363,9 @@ class GatheredRun(MapRun):
             self.fail(place, error)
             return
         with self._feeding:
-            columns = self._under_way.pop(place)
+            columns = self._under_way.pop(place, None)
+            if columns is None:  # of a map that was interrupted
+                return
             count, left, seconds = len(columns[0]), 0, 0.0
             match plain:
                 case {"left": int(left), "seconds": float(seconds)}:
@@ -368,7 +385,9 @@ class GatheredRun(MapRun):
 
     def fail(self, place: int, error: Exception) -> None:
         with self._feeding:
-            columns = self._under_way.pop(place)
+            columns = self._under_way.pop(place, None)
+            if columns is None:  # of a map that was interrupted
+                return
             note_calls(error, place, len(columns[0]))
             self._note(place, error)
             self._feed()

@@ -49,6 +49,9 @@ AS_IT_IS = Converter(lambda value: value, lambda plain: plain)
 ARGUMENTS_BYTES_MAX = 1 << 18
 """Of the arguments of an exception, packed: what is larger travels as its text, cut, and the class is kept."""
 
+NOTES_SENT_MAX, NOTE_CHARS_MAX = 20, 1000
+"""Of an exception; all else stands in its traceback."""
+
 LARGE_INT_BYTES_MAX = 1 << 16
 """Of an int: half a million bits."""
 
@@ -269,7 +272,11 @@ def unpack_result(callee: Callee, id: str, plain: Any) -> Any:
             value = unpack(data)
             return value if callee.parameters is None else callee.parameters.load_result(value)
         case {"raised": str(path), "args": args, "text": str(text)}:
-            raise _make_exception(id, path, args, text) from RemoteTraceback(text)
+            made = _make_exception(id, path, args, text)
+            notes = plain.get("notes")
+            for note in notes if isinstance(notes, list) else ():
+                made.add_note(str(note))
+            raise made from RemoteTraceback(text)
     raise ValueError(f"expected the result of a call, got {type(plain).__name__}")
 
 
@@ -348,4 +355,8 @@ def pack_exception(error: BaseException) -> dict[str, Any]:
         args = None
     module = text_of(kind.__module__, TEXT_CHARS_MAX)
     path = f"{MAIN if is_script(module) else module}:{text_of(kind.__qualname__, TEXT_CHARS_MAX)}"
-    return {"raised": path, "args": args, "text": trace_of(error, TEXT_CHARS_MAX)}
+    packed: dict[str, Any] = {"raised": path, "args": args, "text": trace_of(error, TEXT_CHARS_MAX)}
+    notes = getattr(error, "__notes__", None)
+    if type(notes) is list and notes:
+        packed["notes"] = [one[:NOTE_CHARS_MAX] for one in notes[:NOTES_SENT_MAX] if type(one) is str]
+    return packed

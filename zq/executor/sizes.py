@@ -36,6 +36,7 @@ class Sizes:
         self._processes = processes
         self._seconds: float | None = None  # of a call; None: not known
         self._proven = 0  # calls of the largest task that ended whole since one did not
+        self._may_wait = True
 
     @property
     def low(self) -> int:
@@ -43,15 +44,21 @@ class Sizes:
         return 2 * self._processes
 
     def note(self, calls: int, left: int, seconds: float) -> None:
-        """Learns that so many calls took so long, and so many of their task were given back."""
+        """Learns that so many calls took so long, and so many of their task were given back: if that was not for their
+        time, it was for the bytes of their results.
+        """
         if calls:
             each = seconds / calls
             known = self._seconds
             self._seconds = each if known is None or each > known else (each + known) / 2
-        self._proven = 1 if left else max(self._proven, calls)
+        if not left:
+            self._proven = max(self._proven, calls)
+        else:
+            self._proven = 1 if seconds >= WITHIN_SECONDS else max(calls // GROWTH, 1)
 
     def give_up(self) -> None:
-        """Nothing has ended for long: calls are taken for long ones."""
+        """Calls have waited for long enough: from now on none does, and if nothing is known of them they are long."""
+        self._may_wait = False
         if self._seconds is None:
             self._seconds = TASK_SECONDS
 
@@ -65,7 +72,7 @@ class Sizes:
         if self._seconds is None:
             return 1 if is_low else inf
         wanted = self._wanted(self._seconds)
-        if wanted == 1 or is_low:
+        if wanted == 1 or is_low or not self._may_wait:
             return 1
         return wanted if wanted <= GROWTH * self._proven else inf
 
