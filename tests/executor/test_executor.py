@@ -289,6 +289,15 @@ def test_coordinator_that_does_not_answer_is_the_exception_of_the_future(tmp_pat
 def test_map_takes_no_chunks_below_one(executor: zq.Executor) -> None:
     with pytest.raises(ValueError, match="chunksize must be >= 1"):
         executor.map(pow, [1], [2], chunksize=0)
+    with pytest.raises(ValueError, match="chunksize must be at most"):
+        executor.map(pow, [1], [2], chunksize=10**30)
+    odd: Any
+    for odd in (2.5, "3", None):
+        with pytest.raises(TypeError, match="chunksize must be a whole number"):
+            executor.map(pow, [1], [2], chunksize=odd)
+    odd = "x"
+    with pytest.raises(TypeError, match="timeout must be a number of seconds"):
+        executor.map(pow, [1], [2], timeout=odd)
 
 
 def test_bytes_that_are_no_call_are_refused() -> None:

@@ -10,6 +10,7 @@ errors. It stands on the public faces of the others, and holds no protocol of it
 from __future__ import annotations
 
 import os
+import sys
 import time
 import weakref
 from collections.abc import Callable, Iterable, Iterator
@@ -139,11 +140,17 @@ class Executor(futures.Executor):
             The results in order; what a call raised is raised at its place, and ends it. Closing it cancels the rest.
 
         Raises:
-            ValueError: chunksize or buffersize is below 1.
+            ValueError: chunksize or buffersize is below 1, or chunksize larger than any list.
             TypeError, PayloadTooLargeError, RuntimeError: as `submit`.
         """
+        if not isinstance(chunksize, int):
+            raise TypeError(f"chunksize must be a whole number, got {chunksize!r}")
         if chunksize < 1:
             raise ValueError("chunksize must be >= 1.")
+        if chunksize > sys.maxsize:
+            raise ValueError(f"chunksize must be at most {sys.maxsize}, got {chunksize}")
+        if timeout is not None and not isinstance(timeout, int | float):
+            raise TypeError(f"timeout must be a number of seconds or None, got {timeout!r}")
         if buffersize is not None and not isinstance(buffersize, int):
             raise TypeError("buffersize must be an integer or None")
         if buffersize is not None and buffersize < 1:
