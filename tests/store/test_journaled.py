@@ -231,6 +231,25 @@ def test_checkpoint_that_does_not_fit_is_put_off_and_loses_nothing(kept: Kept, m
     assert kept.tables.values["left"] == {b"a": b"v"}
 
 
+def test_records_go_on_behind_those_of_a_checkpoint_that_did_not_fit(
+    kept: Kept, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(tx: MemoryTransaction) -> None:
+        tx.abort()
+        raise StoreFullError("the map is full")
+
+    store = kept.open()
+    write(store, b"a")
+    store.rest(1.0)
+    with monkeypatch.context() as full:
+        full.setattr(MemoryTransaction, "commit", refuse)
+        store.rest(3.0)
+        write(store, b"b")
+    crash(store)
+
+    assert rows(kept.open()) == [(b"a", b"v"), (b"b", b"v")]
+
+
 def test_close_leaves_nothing_to_apply(kept: Kept) -> None:
     store = kept.open()
     write(store, b"a")
