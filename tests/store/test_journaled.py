@@ -454,6 +454,18 @@ def test_payload_full_of_what_records_begin_with_takes_no_time_at_a_start(
     assert not places
 
 
+def test_each_opening_writes_under_an_epoch_of_its_own(kept: Kept) -> None:
+    epochs = []
+    for key in (b"a", b"b", b"c"):
+        store = kept.open()
+        write(store, key)
+        epochs.append(read_chain(memoryview(kept.log.read()), kept.log.salt)[0].epoch)
+        crash(store)
+
+    assert len(set(epochs)) == 3
+    assert epochs == sorted(epochs)
+
+
 def test_record_of_another_epoch_is_refused(kept: Kept) -> None:
     store = kept.open()
     write(store, b"a")
