@@ -14,10 +14,11 @@ import pytest
 
 from tests.store.behaviour import TABLES
 from tests.store.test_journaled import crash, rows, write
-from zq.errors import StoreCorruptError, StoreError
+from zq.errors import StoreCorruptError, StoreError, StoreFullError
 from zq.store import DiskStore, JournaledStore, LmdbOptions, LmdbStore, open_store
 from zq.store.journal import FIRST_PLACE, ROOM_MAX, ROOM_MIN
 from zq.store.journaled import RETRY_SECONDS
+from zq.store.lmdb import LmdbTransaction
 
 OFF = LmdbOptions(journal=False)
 
@@ -328,6 +329,21 @@ def test_disk_without_room_puts_the_checkpoint_off_and_loses_nothing(
     assert store.rest_at == 4.0
     store.rest(4.0)
     assert store.checkpoints == made + 1
+    store.close()
+
+
+def test_directory_that_is_full_to_the_brim_asks_for_a_larger_map(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(tx: LmdbTransaction) -> None:
+        tx.abort()
+        raise StoreFullError("cannot commit: the map is full")
+
+    abandoned(path)
+    with monkeypatch.context() as full, pytest.raises(StoreFullError, match=r"map of 1 MiB.*--map-mib"):
+        full.setattr(LmdbTransaction, "commit", refuse)
+        opened(path, LmdbOptions(map_bytes=1 << 20))
+
+    store = opened(path, LmdbOptions(map_bytes=2 << 20))
+    assert [key for key, _ in rows(store)] == [b"a", b"b"]
     store.close()
 
 

@@ -231,6 +231,25 @@ def test_checkpoint_that_does_not_fit_is_put_off_and_loses_nothing(kept: Kept, m
     assert kept.tables.values["left"] == {b"a": b"v"}
 
 
+def test_records_go_on_behind_those_of_a_checkpoint_that_did_not_fit(
+    kept: Kept, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(tx: MemoryTransaction) -> None:
+        tx.abort()
+        raise StoreFullError("the map is full")
+
+    store = kept.open()
+    write(store, b"a")
+    store.rest(1.0)
+    with monkeypatch.context() as full:
+        full.setattr(MemoryTransaction, "commit", refuse)
+        store.rest(3.0)
+        write(store, b"b")
+    crash(store)
+
+    assert rows(kept.open()) == [(b"a", b"v"), (b"b", b"v")]
+
+
 def test_close_leaves_nothing_to_apply(kept: Kept) -> None:
     store = kept.open()
     write(store, b"a")
@@ -433,6 +452,18 @@ def test_payload_full_of_what_records_begin_with_takes_no_time_at_a_start(
     for payload in (records.MAGIC, records.MAGIC + b"\0", records.MAGIC + bytes(4)):
         assert records.find_later(payload * 1000, 0, 0, kept.log.salt) is None
     assert not places
+
+
+def test_each_opening_writes_under_an_epoch_of_its_own(kept: Kept) -> None:
+    epochs = []
+    for key in (b"a", b"b", b"c"):
+        store = kept.open()
+        write(store, key)
+        epochs.append(read_chain(memoryview(kept.log.read()), kept.log.salt)[0].epoch)
+        crash(store)
+
+    assert len(set(epochs)) == 3
+    assert epochs == sorted(epochs)
 
 
 def test_record_of_another_epoch_is_refused(kept: Kept) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from functools import partial
 from pathlib import Path
 
+from zq.errors import StoreFullError
 from zq.store.journal import JournalFile, check_not_alone, remove_stray
 from zq.store.journaled import JournaledStore
 from zq.store.lmdb import LmdbOptions, LmdbStore
@@ -25,6 +26,7 @@ def open_store(path: str | Path, tables: tuple[str, ...], options: LmdbOptions |
         StoreLockedError: another process has it; the text says which.
         StoreVersionError: another version of zq wrote it.
         StoreCorruptError: what is there is not LMDB's, or something is gone that was answered.
+        StoreFullError: it needs a larger map to be opened in.
         StoreError: it cannot be made, read or written.
     """
     options = options or LmdbOptions()
@@ -32,6 +34,12 @@ def open_store(path: str | Path, tables: tuple[str, ...], options: LmdbOptions |
     disk = LmdbStore(path, (*tables, CHECKPOINT_TABLE), options)
     try:
         return _with_journal(disk, has_journal=options.journal)
+    except StoreFullError as error:
+        disk.close()
+        raise StoreFullError(
+            f"{path} is full to the brim of its map of {options.map_bytes >> 20} MiB, and cannot be opened in it: give a "
+            "larger one, by --map-mib or LmdbOptions(map_bytes=...); nothing is lost"
+        ) from error
     except BaseException:
         disk.close()
         raise
