@@ -195,8 +195,8 @@ def test_interrupt_wherever_it_strikes_leaves_an_executor_that_works_and_ends() 
     before = signal.signal(signal.SIGALRM, strike)
     executor = zq.Executor(max_workers=1)
     try:
-        for number in range(240):
-            interrupt(executor, 1e-5 * 1.03**number, [None, {}, {"chunksize": 50}, {"buffersize": 5}][number % 4])
+        for number in range(160):
+            interrupt(executor, 1e-5 * 1.045**number, [None, {}, {"chunksize": 50}, {"buffersize": 5}][number % 4])
         assert executor.submit(functions.double, 4).result() == 8
         assert list(executor.map(functions.double, range(100))) == list(range(0, 200, 2))
     finally:
@@ -242,9 +242,9 @@ def test_calls_run_while_their_arguments_are_still_read(executor: zq.Executor, t
 def test_shutdown_runs_what_was_mapped_or_cancels_it(tmp_path: Path) -> None:
     notes = str(tmp_path / "notes")
     executor = zq.Executor(max_workers=1)
-    executor.map(functions.noted, range(500), [notes] * 500, [1000] * 500)
+    executor.map(functions.noted, range(100), [notes] * 100, [1000] * 100)
     executor.shutdown()
-    assert sorted(map(int, (tmp_path / "notes").read_text().split())) == list(range(500))
+    assert sorted(map(int, (tmp_path / "notes").read_text().split())) == list(range(100))
     with pytest.raises(RuntimeError, match="cannot schedule new futures after shutdown"):
         executor.map(functions.double, [1])
 
