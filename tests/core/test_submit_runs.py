@@ -1,4 +1,4 @@
-"""Batches that come in one message are stored together, and get what each would get if it came alone."""
+"""Batches that come in one turn are stored together, and get what each would get if it came alone."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import pytest
 
 from tests.core.desk import CLIENT, Desk, assigned, only
 from zq.wire.batch import encode_payload, pack_payloads
-from zq.wire.messages import Batch, Options, Receipt, Submit
+from zq.wire.messages import Answer, Batch, Cancel, Options, Query, Receipt, Submit
 
 W = b"worker-1"
 
@@ -50,6 +50,50 @@ def test_batches_of_a_message_get_what_they_would_get_alone() -> None:
         assert together.query("queue", queue=queue) == alone.query("queue", queue=queue)
     order = [[one.id for one in assigned(desk.hello(W, "w", 100))] for desk in (together, alone)]
     assert order[0] == order[1]
+
+
+def test_submits_of_many_connections_in_one_turn_get_what_they_would_get_alone() -> None:
+    together, alone = Desk(), Desk()
+    said = [(b"c%d" % number, Submit(1, (one,))) for number, one in enumerate(MIXED)]
+
+    answers = together.turn(*said)
+    apart = [answer for one in said for answer in alone.turn(one)]
+
+    assert answers == apart
+    for queue in ("q", "r"):
+        assert together.query("queue", queue=queue) == alone.query("queue", queue=queue)
+    together.restart()
+    alone.restart()
+    order = [[one.id for one in assigned(desk.hello(W, "w", 100))] for desk in (together, alone)]
+    assert order[0] == order[1]
+
+
+def test_message_behind_a_submit_of_its_turn_sees_what_that_stored() -> None:
+    desk = Desk()
+    submit(desk, batch("first"))
+
+    sent = desk.turn(
+        (b"c1", Submit(1, (batch("a"),))),
+        (b"c2", Submit(1, (batch("b"),))),
+        (b"c3", Query(1, "queue", {"queue": "q"})),
+        (b"c4", Cancel(2, "a")),
+        (b"c1", Submit(2, (batch("c"),))),
+        (b"c2", Submit(2, (batch("b"),))),
+    )
+
+    assert [answer.value["waiting"] for to, answer in sent if to == b"c3" and isinstance(answer, Answer)] == [3]
+    assert desk.query("queue", queue="q")["waiting"] == 3
+    assert [one.id for one in assigned(desk.hello(W, "w", 100))] == ["first", "b", "c"]
+
+
+def test_submits_of_one_turn_take_the_room_of_a_queue_from_each_other() -> None:
+    desk = Desk()
+    desk.command("set-queue", queue="q", max_tasks=2)
+
+    sent = desk.turn(*((b"c%d" % number, Submit(1, (batch(str(number)),))) for number in range(4)))
+
+    assert [len(answer.accepted) for _, answer in sent] == [1, 1, 0, 0]
+    assert [one.code for _, answer in sent for one in answer.refused] == ["busy", "busy"]
 
 
 def test_an_id_that_is_twice_in_a_message_is_stored_once() -> None:

@@ -200,8 +200,10 @@ def _write_down_what_is_sent(marks: Marks) -> None:
 def _strike_some(stores: list[WatchedStore], fatal: str) -> None:
     submit = admission.submit
 
-    def submit_or_fail(books: Any, step: Any, peer: Any, message: Submit) -> None:
-        submit(books, step, peer, message)
+    def submit_or_fail(books: Any, step: Any, peer: Any, message: Submit, run: Any) -> None:
+        left = submit(books, step, peer, message, run)
+        if left is not None:
+            left.store(books, step)
         for batch in message.batches:
             if batch.id.startswith(POISON):
                 raise KeyError("a fault of the program, when half of it is done")

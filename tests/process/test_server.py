@@ -35,8 +35,10 @@ def test_message_that_finds_a_fault_is_refused_and_the_others_are_served(
 ) -> None:
     real = admission.submit
 
-    def faulty(books: Any, step: Any, peer: bytes, message: Submit) -> None:
-        real(books, step, peer, message)
+    def faulty(books: Any, step: Any, peer: bytes, message: Submit, run: Any) -> None:
+        left = real(books, step, peer, message, run)
+        if left is not None:
+            left.store(books, step)
         if any(batch.id == "poison" for batch in message.batches):
             raise KeyError("a fault of the program, after the books were changed")
 

@@ -128,6 +128,7 @@ class Machine:
         if guard is not None:
             guard.attach(self.books)
         self._upkeep = Upkeep(self.books, self.cramp)
+        self._run: admission.SubmitRun | None = None  # of this turn: submits that are answered and not stored yet
 
     def turn(
         self,
@@ -151,6 +152,7 @@ class Machine:
         Raises:
             StoreError: of the store; StoreFullError when not even its reserve has room.
         """
+        self._run = None
         tx = self._store.begin()
         try:
             room = tx.room_bytes
@@ -169,6 +171,7 @@ class Machine:
             if self._guard is None:
                 for peer, message in messages:
                     self._receive(step, peer, message)
+                self._store_run(step)
             else:
                 self._receive_guarded(self._guard, step, messages)
             if tx.is_full:
@@ -222,10 +225,23 @@ class Machine:
     ) -> None:
         guard.begin(self.books, step)
         for peer, message in messages:
-            guard.receive(self.books, step, peer, message, self._receive)
+            guard.receive(self.books, step, peer, message, self._receive_alone)
+
+    def _receive_alone(self, step: Step, peer: Peer, message: ToCoordinator | Error) -> None:
+        """Handles one message whole, so that what looks at its effect sees it."""
+        self._receive(step, peer, message)
+        self._store_run(step)
+
+    def _store_run(self, step: Step) -> None:
+        """Stores the submits that were left to be stored together."""
+        run, self._run = self._run, None
+        if run is not None:
+            run.store(self.books, step)
 
     def _receive(self, step: Step, peer: Peer, message: ToCoordinator | Error) -> None:
-        """Handles one message from a connection."""
+        """Handles one message from a connection; nothing but a submit is handled before all submits are stored."""
+        if self._run is not None and type(message) is not Submit:
+            self._store_run(step)
         books = self.books
         step.peer = peer
         sender = books.peers.get(peer)
@@ -244,7 +260,7 @@ class Machine:
                 else:
                     settling.settle(books, step, peer, sender, message)
             case Submit():  # as early as this, for it is one of those that come most
-                admission.submit(books, step, peer, message)
+                self._run = admission.submit(books, step, peer, message, self._run)
             case Wait():
                 self._wait(step, peer, message)
             case Ping():

@@ -153,9 +153,7 @@ class Upkeep:
             if clock == _EACH_STEP or deadline.when <= times[clock]:
                 self.at = at
                 deadline.when = inf  # what is entered from now on brings it forward
-                when = due(books, step)
-                if when < deadline.when:  # noqa: PLR1730 - as `bring_forward`, which is for others
-                    deadline.when = when
+                deadline.bring_forward(due(books, step))
         self.at = None
 
     def _carry_out_watched(self, step: Step, times: tuple[float, float, float]) -> None:

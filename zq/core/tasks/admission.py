@@ -1,5 +1,7 @@
 """Submits: a receipt when the batch is stored, busy when there is no room, and the same receipt when it comes again."""
 
+from __future__ import annotations
+
 from collections.abc import Callable
 from math import inf
 from typing import Any, Final
@@ -61,11 +63,17 @@ _new: Final[Callable[..., Any]] = tuple.__new__
 """Makes a named tuple three times as fast as its own constructor, once a batch."""
 
 
-def submit(books: Books, step: Step, peer: Peer, message: Submit) -> None:
-    """Stores what there is room for and answers with a receipt (protocol 2)."""
+def submit(books: Books, step: Step, peer: Peer, message: Submit, run: SubmitRun | None) -> SubmitRun | None:
+    """Stores what there is room for and answers with a receipt (protocol 2).
+
+    Args:
+        run: what the message before left to be stored, if anything.
+
+    Returns:
+        What is still to be stored before anything but the next submit is handled, and before the commit.
+    """
     accepted: list[Accepted] = []
     refused: list[Refused] = []
-    run: SubmitRun | None = None
     for batch in message.batches:
         known = places.find(step, batch.id)
         answer: Accepted | Refused | None = None
@@ -74,7 +82,7 @@ def submit(books: Books, step: Step, peer: Peer, message: Submit) -> None:
         if answer is None:
             if run is not None:
                 run.store(books, step)
-                known = places.find(step, batch.id)  # it may be in this message twice
+                known = places.find(step, batch.id)  # it may be there twice
             run = None if known is not None else _begin_run(books, step, batch)
             answer = None if run is None else run.take(batch)
             if answer is None:
@@ -84,9 +92,8 @@ def submit(books: Books, step: Step, peer: Peer, message: Submit) -> None:
             accepted.append(answer)
         elif type(answer) is Refused:
             refused.append(answer)
-    if run is not None:
-        run.store(books, step)
     step.send(peer, _new(Receipt, (message.request, tuple(accepted), tuple(refused))))
+    return run
 
 
 def _submit_one(books: Books, step: Step, batch: WireBatch, known: Known) -> Accepted | Refused:
@@ -128,9 +135,9 @@ def _submit_one(books: Books, step: Step, batch: WireBatch, known: Known) -> Acc
 
 
 class SubmitRun:
-    """New batches of one message, for one queue and with the same options, of which nothing has to be looked at but
-    whether there is room: they are stored together, which costs each of many small ones a third of what it costs
-    alone.
+    """New batches of submits that follow each other in a turn, for one queue and with the same options, of which
+    nothing has to be looked at but whether there is room: they are stored together, which costs each of many small ones
+    a third of what it costs alone.
     """
 
     __slots__ = ("_batches", "_bytes_left", "_ids", "_options", "_position", "_queue", "_tasks", "_tasks_left")
