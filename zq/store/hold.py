@@ -19,6 +19,7 @@ from typing import Any
 
 from zq.errors import StoreError, StoreLockedError
 from zq.processes.forks import drop_in_forks
+from zq.store.place import FilePlace
 
 DATA_FILE, READERS_FILE = "data.mdb", "lock.mdb"
 """As LMDB names them."""
@@ -41,8 +42,7 @@ class DirectoryHold:
             StoreError: it cannot be made or written, or somebody else may have made what is in it.
         """
         self._path = path
-        self._data_path = path.absolute() / DATA_FILE  # also when this program goes to another folder
-        self._data_name = str(self._data_path)
+        self._data_path = path.absolute() / DATA_FILE
         self._data = -1
         self._opened = ExitStack()
         try:
@@ -69,8 +69,7 @@ class DirectoryHold:
         """Holds the data file, once LMDB has made it; raises as the constructor."""
         self._data = self._open(self._data_path, os.O_RDONLY)
         self._take(self._data)
-        found = os.fstat(self._data)
-        self._identity = found.st_dev, found.st_ino
+        self._data_place = FilePlace(self._data_path, self._data)
 
     def check(self) -> None:
         """Looks whether the data file is still the one that has its name: what is written must be found at a start.
@@ -78,24 +77,16 @@ class DirectoryHold:
         Raises:
             StoreError: it was removed, renamed or replaced, or its directory was.
         """
-        try:
-            found = os.stat(self._data_name)  # noqa: PTH116 - once for each commit; a Path takes twice as long
-        except (FileNotFoundError, NotADirectoryError):
-            raise self._gone("is there no more") from None
-        except OSError:  # it may not be looked at any more: that says nothing
-            return
-        if (found.st_dev, found.st_ino) != self._identity:
-            raise self._gone("is another file than the one that was opened")
+        trouble = self._data_place.look()
+        if trouble is not None:
+            raise StoreError(
+                f"{self._data_path} {trouble}: the directory was removed, moved or replaced while it was in use. Nothing that "
+                "came since was answered; put it back, or start on the directory that you want"
+            )
 
     def close(self) -> None:
         """Lets go of the directory, also for what was forked from this process."""
         self._opened.close()
-
-    def _gone(self, what: str) -> StoreError:
-        return StoreError(
-            f"{self._data_path} {what}: the directory was removed, moved or replaced while it was in use. Nothing that came "
-            "since was answered; put it back, or start on the directory that you want"
-        )
 
     def _open(self, path: Path, flags: int) -> int:
         number = os.open(path, flags | os.O_NOFOLLOW, 0o600)

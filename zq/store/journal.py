@@ -18,6 +18,7 @@ from zlib import crc32
 from zq.errors import StoreCorruptError, StoreError
 from zq.processes.forks import drop_in_forks
 from zq.store.hold import DATA_FILE, JOURNAL_FILE, flush
+from zq.store.place import FilePlace
 from zq.store.records import SALT_BYTES
 
 _NEW_FILE = "journal.new"
@@ -50,7 +51,7 @@ class JournalFile:
         self.salt = salt
         self.used = 0
         self.flushes = 0
-        self._place = str(path.absolute())  # also when this program goes to another folder
+        self._path = path.absolute()
         self._opened = ExitStack()
         self._take(number)
 
@@ -60,7 +61,7 @@ class JournalFile:
         found = os.fstat(number)
         self.capacity = found.st_size - FIRST_PLACE
         self._number = number
-        self._identity = found.st_dev, found.st_ino
+        self._place = FilePlace(self._path, number)
         forget = drop_in_forks(lambda: os.close(number))
         self._opened.callback(os.close, number)
         self._opened.callback(forget)
@@ -127,14 +128,12 @@ class JournalFile:
 
     def check_place(self) -> None:
         """Looks whether the file is still the one that has its name; raises StoreError otherwise."""
-        try:
-            found = os.lstat(self._place)  # once for each turn; a Path takes twice as long
-        except (FileNotFoundError, NotADirectoryError):
-            raise self._gone("is there no more") from None
-        except OSError:  # it may not be looked at any more: that says nothing
-            return
-        if (found.st_dev, found.st_ino) != self._identity:
-            raise self._gone("is another file than the one that was opened")
+        trouble = self._place.look()
+        if trouble is not None:
+            raise StoreError(
+                f"{self.name} {trouble}: it was removed, moved or replaced while it was in use. Nothing that came since was "
+                "answered; put it back"
+            )
 
     def read(self) -> bytes:
         try:
@@ -156,7 +155,7 @@ class JournalFile:
         It is called while no record in the file counts, so that it does not matter which of the two a start finds; one
         that has grown by a part would be taken for one that was cut off.
         """
-        path = Path(self._place)
+        path = self._path
         try:
             number = _make_file(path, self.salt, capacity)
         except OSError:
@@ -171,17 +170,11 @@ class JournalFile:
         """Closes it, and takes it away: the tables need it no more."""
         self.close()
         with suppress(FileNotFoundError):
-            os.unlink(self._place)  # noqa: PTH108 - as all that is done to files here
-        flush(Path(self._place).parent)
+            self._path.unlink()
+        flush(self._path.parent)
 
     def close(self) -> None:
         self._opened.close()
-
-    def _gone(self, what: str) -> StoreError:
-        return StoreError(
-            f"{self.name} {what}: it was removed, moved or replaced while it was in use. Nothing that came since was "
-            "answered; put it back"
-        )
 
 
 def _check_head(path: Path, number: int, salt: bytes) -> None:
