@@ -106,6 +106,7 @@ class Kitchen:
         self.leases_before = 0  # the number of the last one
         self.turns = 0
         self.before_step: tuple[dict[tuple[str, str], list[str]], dict[str, None]]  # lines and stored batches
+        self.is_at_commit = False  # whether the step is whole, and being committed
         self.is_in_doubt = False  # whether the last step has happened
         self.doubted: list[Any] = []  # what was received in it, and nobody has looked what became of it
         self.fired: dict[str, int] = {}  # how often each schedule has fired
@@ -190,6 +191,7 @@ class Kitchen:
         self.leases_before = machine.books.lease_number
         self.undelivered = self.find_undelivered(machine.books)
         named, fenced_before = live_names(machine.books, self.unreachable), fenced(machine.books)
+        self.is_at_commit = False
         try:
             outbox = machine.turn(self.world.clocks(), self.messages(machine.books), self.unreachable)
             self.turned_at, self.unreachable = self.world.now, []
@@ -201,7 +203,9 @@ class Kitchen:
             self.disk.mark()
             self.may_crash()
         except (Crash, FlushError):
-            self.is_in_doubt = self.disk.is_in_doubt
+            self.is_in_doubt = (
+                self.is_at_commit and self.disk.is_in_doubt
+            )  # else it was in that of what is brought back
             self.crash()
             return
         except ProgramFaultError:
@@ -310,6 +314,7 @@ class Kitchen:
         except (Crash, ProgramFaultError):
             self.ledger.lines, self.ledger.stored = self.before_step
             raise
+        self.is_at_commit = True
 
     def note_order(self, step: Step, inbox: list[tuple[Connection, Any]]) -> None:
         """Checks that what was leased in this step is next in the line of its key."""
@@ -330,7 +335,9 @@ class Kitchen:
         for lease in books.leases.values():
             of, options = lease.batch, lease.batch.options
             if options.ordered and options.key is not None and lease.granted_at == step.now:
-                most = 1 if of.is_solo else lease.holder.run_max
+                about = lease.holder.about
+                takes_runs = about is not None and about.takes_runs and not of.is_solo
+                most = lease.holder.run_max if takes_runs else 1
                 if lease.mask.bit_count() > most and lease.token > books.epoch << EPOCH_SHIFT | self.leases_before:
                     raise Violation(f"a run of {of.own_id} is leased to {lease.holder.name}, which takes none")
                 ids = [of.task_id(i + of.first) for i in bits(lease.mask)]

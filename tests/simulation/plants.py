@@ -269,11 +269,6 @@ def _run_to_a_worker_that_takes_none(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(HolderOf, "run_max", property(lambda holder: 1 if holder.is_puller else max(1, holder.credit)))
 
 
-def _later_of_a_run_goes_first(patch: pytest.MonkeyPatch) -> None:
-    real = key_turns.is_breach
-    patch.setattr(key_turns, "is_breach", lambda lease, mask: mask.bit_count() > 1 and real(lease, mask))
-
-
 def _suspect_heard_without_a_turn(patch: pytest.MonkeyPatch) -> None:
     def beat_idle(holder: Holder, now: float) -> bool:
         """Notes that it was heard, and tells nobody that it may have tasks again."""
@@ -877,7 +872,6 @@ _PATCHES: dict[str, Callable[[pytest.MonkeyPatch], None]] = {
     "rest of a run kept while a task of it is tried again": _rest_of_a_run_kept,
     "run that ends in any order": _run_ends_in_any_order,
     "run for a worker that takes none": _run_to_a_worker_that_takes_none,
-    "task from the middle of a run tried again first": _later_of_a_run_goes_first,
     "suspect that beats is not live again": _suspect_heard_without_a_turn,
     "beat that lists nothing not held against leases": _beat_without_leases_that_it_has,
     "no token check": _no_token_check,

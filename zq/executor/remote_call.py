@@ -356,7 +356,16 @@ def pack_exception(error: BaseException) -> dict[str, Any]:
     module = text_of(kind.__module__, TEXT_CHARS_MAX)
     path = f"{MAIN if is_script(module) else module}:{text_of(kind.__qualname__, TEXT_CHARS_MAX)}"
     packed: dict[str, Any] = {"raised": path, "args": args, "text": trace_of(error, TEXT_CHARS_MAX)}
-    notes = getattr(error, "__notes__", None)
-    if type(notes) is list and notes:
-        packed["notes"] = [one[:NOTE_CHARS_MAX] for one in notes[:NOTES_SENT_MAX] if type(one) is str]
+    notes = _notes_of(error)
+    if notes:
+        packed["notes"] = notes
     return packed
+
+
+def _notes_of(error: BaseException) -> list[str]:
+    """Returns the notes of an exception; raises nothing, whatever it says of itself."""
+    try:
+        notes = error.__notes__
+    except BaseException:  # mostly there are none, and it may be anybody's property
+        return []
+    return [one[:NOTE_CHARS_MAX] for one in notes[:NOTES_SENT_MAX] if type(one) is str] if type(notes) is list else []

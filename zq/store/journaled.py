@@ -302,8 +302,7 @@ class JournaledStore:
                 self._try_log(now)
             return
         options = self._options
-        if self._changed_at is None:
-            self._changed_at = now
+        self._changed_at = now if self._changed_at is None else self._changed_at
         if self._told_records != self.records:
             self._told_records = self.records
             self.rest_at = max(now + options.idle_after, self._checkpoint_at + options.pause_min)
@@ -313,6 +312,7 @@ class JournaledStore:
             self._grows = self._grows or is_long
             self._checkpoint_at = now
             try:
+                self._check_place()  # of a directory that is gone nobody says how much room it has
                 free = self._tables.info().free_bytes
                 if free is not None and free < ROOM_PER_ROW // 4 * self._rows:  # a commit that fails for it is the end
                     raise StoreFullError("the disk is full")

@@ -37,7 +37,11 @@ def dev(
         typer.Option(help="HOST:PORT of the dashboard.", show_default="127.0.0.1:7780, or a free port"),
     ] = None,
     journal: Annotated[
-        Literal["on", "off"] | None, typer.Option(help="As of zq coordinator.", show_default="on")
+        Literal["on", "off"] | None,
+        typer.Option(
+            help="Whether small writes are flushed in a journal first, once; off: each commits the store.",
+            show_default="on",
+        ),
     ] = None,
     log_level: LogLevel = "info",
 ) -> None:
