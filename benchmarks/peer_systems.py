@@ -19,6 +19,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Protocol, Self, TypeVar
 
+from others import free_port
 from rig import Process, Rig, spawn
 
 import zq
@@ -226,7 +227,7 @@ class Redis:
     def start(self) -> Iterator[RedisRunning]:
         with ExitStack() as opened:
             folder = opened.enter_context(tempfile.TemporaryDirectory(prefix="zq-peer-"))
-            port = _free_port()
+            port = free_port()
             options = ("--appendonly", "yes", "--appendfsync", "always", "--save", "", "--bind", "127.0.0.1")
             server = spawn(["redis-server", "--port", str(port), "--dir", folder, *options])
             opened.callback(server.end)
@@ -332,7 +333,7 @@ class Postgres:
             user = _unprivileged_user()
             if user is not None:  # PostgreSQL refuses to run as root
                 os.chown(folder, pwd.getpwnam(user).pw_uid, -1)
-            data, port = f"{folder}/data", _free_port()
+            data, port = f"{folder}/data", free_port()
             initdb = [str(_postgres_program("initdb")), "-D", data, "-U", "zq", "-A", "trust"]
             subprocess.run(initdb, check=True, capture_output=True, user=user, cwd=folder)
             server = spawn(
@@ -372,13 +373,6 @@ def _start_worker(opened: ExitStack, kind: str, address: str) -> Process:
             raise RuntimeError(f"the worker of {kind} did not start within {PATIENCE:.0f} s")
         time.sleep(0.01)
     return worker
-
-
-def _free_port() -> int:
-    with socket.socket() as found:
-        found.bind(("127.0.0.1", 0))
-        port: int = found.getsockname()[1]
-        return port
 
 
 def _wait_for_port(port: int, server: Process) -> None:
