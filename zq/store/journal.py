@@ -18,7 +18,7 @@ from zlib import crc32
 from zq.errors import StoreCorruptError, StoreError
 from zq.processes.forks import drop_in_forks
 from zq.store.hold import DATA_FILE, JOURNAL_FILE, flush
-from zq.store.place import FilePlace
+from zq.store.place import FlushedFilePlace
 from zq.store.records import SALT_BYTES
 
 _NEW_FILE = "journal.new"
@@ -61,7 +61,7 @@ class JournalFile:
         found = os.fstat(number)
         self.capacity = found.st_size - FIRST_PLACE
         self._number = number
-        self._place = FilePlace(self._path, number)
+        self._place = FlushedFilePlace(self._path, number)
         forget = drop_in_forks(lambda: os.close(number))
         self._opened.callback(os.close, number)
         self._opened.callback(forget)
