@@ -170,6 +170,7 @@ class WorkerRun:
         """Takes away what has run too long or would not start soon, and sees who has ended."""
         session, bench = self.session, self.bench
         running = self.running()
+        self._settle([report for runner in self.runners for report in runner.ended_before(now)])
         if session.hands or bench.rests_until < inf:
             self._give_back_what_waits(now, running)
         self._overdue.look(now, running, self._credit)
