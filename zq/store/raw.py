@@ -42,7 +42,7 @@ from zq.store.sums import SUM_BYTES, is_whole, salt_of
 SUMLESS_TABLE: Final = "zq"
 """Of the store itself: its rows have no checksum."""
 
-DEPTH_MAX: Final = 32
+TREE_DEPTH_MAX: Final = 32
 """Of a tree: as LMDB has it."""
 
 _META_BYTES: Final = 4096
@@ -259,7 +259,7 @@ class RawFile:
         """Yields the entries of a tree from left to right, and the parts that cannot be read."""
         if tree.root == NO_PAGE:
             return
-        if not 1 <= tree.depth <= DEPTH_MAX:
+        if not 1 <= tree.depth <= TREE_DEPTH_MAX:
             yield RawRow(table, b"", b"", f"its tree is {tree.depth} deep", is_part=True, is_lost=True)
             return
         todo = [_Walk(tree.root, 1, b"", None)]
