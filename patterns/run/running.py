@@ -8,7 +8,6 @@ nobody refers to it any more.
 from __future__ import annotations
 
 import atexit
-import sys
 from collections.abc import Generator, Iterator
 from itertools import repeat, starmap
 from types import TracebackType
@@ -18,6 +17,7 @@ from patterns.errors import StageError
 from patterns.run.settings import Engine, Settings
 from patterns.work.items import Failure
 from zq.processes.references import refuse_while_loading
+from zq.processes.shown import say
 
 Out = TypeVar("Out")
 
@@ -87,7 +87,7 @@ def _results(engine: Engine, settings: Settings, errors: list[StageError]) -> Ge
     atexit.register(engine.close)  # for a run that a program leaves open at its end
     try:
         if not settings.quiet:
-            sys.stderr.write(f"zq pipeline, {engine.guarantee}\n")
+            say(f"zq pipeline, {engine.guarantee}")
         engine.start()
         outcomes = engine.ledger.take()
         is_over = False
