@@ -8,7 +8,6 @@ nobody refers to it any more.
 from __future__ import annotations
 
 import atexit
-import sys
 from collections import deque
 from collections.abc import Generator, Iterator
 from itertools import chain
@@ -20,6 +19,7 @@ from patterns.run.settings import Engine, Settings
 from patterns.work.items import Failure
 from patterns.work.ledger import Ledger
 from zq.processes.references import refuse_while_loading
+from zq.processes.shown import say
 
 Out = TypeVar("Out")
 
@@ -93,7 +93,7 @@ def _portions(engine: Engine, settings: Settings, errors: list[StageError]) -> G
     portion: Iterator[Any] = iter(())
     try:
         if not settings.quiet:
-            sys.stderr.write(f"zq pipeline, {engine.guarantee}\n")
+            say(f"zq pipeline, {engine.guarantee}")
         engine.start()
         is_over = False
         while not is_over:
