@@ -23,10 +23,12 @@ import lmdb
 from zq.core.storage import Transaction
 from zq.core.tables import SCHEMA
 from zq.errors import StoreCorruptError, StoreError, StoreVersionError
+from zq.store.carrying import INFO_TABLE, SCHEMA_KEY
 from zq.store.hold import DATA_FILE, HOLD_FILE, READERS_FILE, flush
 from zq.store.journal import JournalFile
-from zq.store.lmdb import INFO_TABLE, SCHEMA_KEY, LmdbOptions, LmdbStore
+from zq.store.lmdb import LmdbOptions, LmdbStore
 from zq.store.records import CHECKPOINT_KEY, CHECKPOINT_TABLE, Checkpoint, RedoRecord, apply, records_beyond
+from zq.store.sums import SUM_BYTES
 
 PART = ".part"
 """What the name of a copy ends in while it is made."""
@@ -165,7 +167,7 @@ def _checkpoint_of(env: lmdb.Environment, txn: lmdb.Transaction) -> Checkpoint:
         row: Any = txn.get(CHECKPOINT_KEY, db=env.open_db(CHECKPOINT_TABLE.encode(), txn=txn, create=False))
     except lmdb.NotFoundError:
         row = None
-    return Checkpoint.from_bytes(None if row is None else row[4:])
+    return Checkpoint.from_bytes(None if row is None else row[SUM_BYTES:])
 
 
 def _is_still(env: lmdb.Environment, checkpoint: Checkpoint) -> bool:
