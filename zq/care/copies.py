@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from zq.core.opening import begin_later
+from zq.core.counters import begin_later
 from zq.core.storage import Transaction
 from zq.core.tables import TABLES
 from zq.store.copying import Copied, copy_store
-from zq.store.lmdb import LmdbOptions, LmdbStore
+from zq.store.lmdb import LmdbStore
 
 
 def back_up(directory: str | Path, target: str | Path) -> Copied:
@@ -16,7 +16,6 @@ def back_up(directory: str | Path, target: str | Path) -> Copied:
     was answered before this was called.
 
     Args:
-        directory: of the coordinator.
         target: where nothing is yet.
 
     Raises:
@@ -49,12 +48,8 @@ def _begin_anew(tx: Transaction) -> None:
     begin_later(tx)
 
 
-def compact(directory: str | Path, options: LmdbOptions | None = None) -> tuple[int, int]:
+def compact(directory: str | Path) -> tuple[int, int]:
     """Writes the data file of a directory anew, without what is free in it; no coordinator may be running.
-
-    Args:
-        directory: of a coordinator.
-        options: with which it is run.
 
     Returns:
         Its bytes before and after.
@@ -64,7 +59,7 @@ def compact(directory: str | Path, options: LmdbOptions | None = None) -> tuple[
         StoreError: there is no room for a second one beside it, or it cannot be read or written; it is as it was.
         StoreVersionError: another version of zq wrote it.
     """
-    store = LmdbStore(directory, TABLES, options)
+    store = LmdbStore(directory, TABLES)
     try:
         return store.compact()
     finally:

@@ -8,16 +8,13 @@ from zq.core.bindings import Binding
 from zq.core.measures.rolling import end_of_step
 from zq.core.options import CoordinatorOptions, Now
 from zq.core.state.batch import mask_of
-from zq.core.state.books import Books, CountersRecord
+from zq.core.state.books import Books
 from zq.core.state.holder import Life
 from zq.core.state.leases import Departure, Holder, Lease, LeaseRecord
 from zq.core.state.operation import read_operation
 from zq.core.state.queue import read_queue
 from zq.core.storage import Transaction
 from zq.core.tasks import leasing
-
-LATER_EPOCHS = 1 << 16
-"""Starts that there may have been since the copy was made from which books are read; of an epoch there are 24 bits."""
 
 
 def read_books(options: CoordinatorOptions, now: Now, tx: Transaction) -> Books:
@@ -78,13 +75,3 @@ def _read_lease(books: Books, now: Now, tx: Transaction, token: int, record: byt
         lease.seconds = stored.seconds
         lease.expires_at = now.monotonic + stored.seconds
         books.alarms.set(lease.expires_at, lease)
-
-
-def begin_later(tx: Transaction) -> None:
-    """Raises the stored epoch above those of all lives that others may still know of, who have gone on from the same
-    books: what they were handed out there is nothing here.
-    """
-    value = tx.get(tables.META, tables.COUNTERS_KEY)
-    if value is not None:
-        record = CountersRecord(*tables.unpack(value))
-        tx.put(tables.META, tables.COUNTERS_KEY, tables.pack(record._replace(epoch=record.epoch + LATER_EPOCHS)))

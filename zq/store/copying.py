@@ -36,7 +36,7 @@ PART = ".part"
 MADE_FILES = frozenset({DATA_FILE, READERS_FILE, HOLD_FILE})
 """What may be in such a directory that somebody has left half made."""
 
-TRIES_MAX = 50
+READS_MAX = 50
 TRY_PAUSE = 0.02
 """Seconds between two tries to read tables and journal as of one moment."""
 
@@ -62,7 +62,6 @@ def copy_store(
     """Copies what is in a directory, which may be in use, into a new one.
 
     Args:
-        source: of a store.
         target: where nothing is yet.
         tables: their names.
         change: is told the transaction in which the copy gets its last rows; None: nothing is changed.
@@ -111,7 +110,7 @@ def remove_part(part: Path) -> None:
 def _copy_tables(source: Path, part: Path) -> list[RedoRecord]:
     """Copies the tables as of one moment, and returns what the journal had beyond them then."""
     with _open_reading(source) as env:
-        for _ in range(TRIES_MAX):
+        for _ in range(READS_MAX):
             with env.begin() as txn:
                 checkpoint = _checkpoint_of(env, txn)
                 try:

@@ -51,11 +51,7 @@ def restore(backup: Annotated[Path, typer.Argument(metavar="BACKUP", help="Made 
     _tell(f"made {to} from {backup}: {copied.bytes} bytes", copied._asdict(), as_json=as_json)
 
 
-def compact(
-    data: Directory,
-    map_mib: Annotated[int, typer.Option(help="As of the coordinator.")] = 64 << 10,
-    as_json: Json = False,
-) -> None:
+def compact(data: Directory, as_json: Json = False) -> None:
     """Write the data file anew without what is free in it; no coordinator may be running on it.
 
     A data file never shrinks by itself: what becomes free inside is used again.
@@ -65,10 +61,10 @@ def compact(
     """
     from zq.care import compact as write_anew
     from zq.store.hold import DATA_FILE
-    from zq.store.lmdb import NEW_FILE, LmdbOptions
+    from zq.store.lmdb import NEW_FILE
 
     with exit_codes(), progress(f"writing {data / DATA_FILE} anew, in bytes", look=lambda: _size(data / NEW_FILE)):
-        before, after = write_anew(data, LmdbOptions(map_bytes=map_mib << 20))
+        before, after = write_anew(data)
     _tell(f"{data}: {before} bytes before, {after} now", {"before": before, "after": after}, as_json=as_json)
 
 
