@@ -44,6 +44,9 @@ ROW_BYTES = 24
 NEW_FILE = "data.new"
 """What the data file is called while it is made."""
 
+COMPACT_SPARE = 1 << 20
+"""Free bytes beside those of the pages in use that a file which is written anew may take."""
+
 
 @dataclass(frozen=True, slots=True)
 class LmdbOptions:
@@ -352,6 +355,41 @@ class LmdbStore:
     def about_journal(self) -> dict[str, Any]:
         """Returns what `status` tells of the journal: that there is none."""
         return about_journal()
+
+    def compact(self) -> tuple[int, int]:
+        """Writes the data file anew beside its place, without what is free in it, and puts it there. Nothing but
+        `close` may follow. Killed at any moment, it leaves the one file or the other.
+
+        Returns:
+            Its bytes before and after.
+
+        Raises:
+            StoreError: there is no room for it, or it cannot be written; the old one is still there.
+        """
+        data, made = self.path / DATA_FILE, self.path / NEW_FILE
+        before, needed = data.stat().st_size, self._used_bytes() + COMPACT_SPARE
+        disk = os.statvfs(self.path)
+        free = disk.f_bavail * disk.f_frsize
+        if free < needed:
+            raise StoreError(
+                f"{self.path} needs {needed} bytes beside its data file while it is written anew, and {free} are free"
+            )
+        try:
+            made.unlink(missing_ok=True)
+            number = os.open(made, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+            try:
+                self._env.copyfd(number, compact=True)
+                os.fsync(number)
+            finally:
+                os.close(number)
+            self._env.close()
+            made.rename(data)
+            flush(self.path)
+        except lmdb.Error as error:
+            raise _store_error(error, f"cannot write {data} anew") from error
+        except OSError as error:
+            raise StoreError(f"cannot write {data} anew: {error.strerror}") from error
+        return before, data.stat().st_size
 
     def close(self) -> None:
         if os.getpid() == self._pid:  # a forked child has dropped its copies; those of LMDB it must not touch
