@@ -61,6 +61,7 @@ class RunnerThread(ABC):
         self._host = host
         self._bench = host.bench
         self.fault: str | None = None
+        self._has_begun = False
         self.thread = threading.Thread(target=self._live, name=name, daemon=True)
 
     def start(self) -> None:
@@ -111,7 +112,13 @@ class RunnerThread(ABC):
     def kill(self) -> None:
         """Ends it at once if it can."""
 
+    @property
+    def is_over(self) -> bool:
+        """Whether the thread has ended; one that is just being started has an ident already and is not alive yet."""
+        return self._has_begun and not self.thread.is_alive()
+
     def _live(self) -> None:
+        self._has_begun = True
         try:
             self._run()
         except BaseException as error:  # a fault of the worker's own: a handler's ends nothing but its task
