@@ -28,7 +28,7 @@ ROOMS: dict[str, str] = {
     "zq.processes": "",
     "zq.sockets": "zq.sessions zq.keys zq.processes zq.wire zq.errors",
     "zq.store": "zq.core.storage zq.core.tables zq.processes zq.errors",
-    "zq.care": "zq.core zq.store",
+    "zq.care": "zq.core zq.store zq.errors",
     "zq.server": "zq.core zq.keys zq.store zq.processes zq.wire zq.errors",
     "zq.client": "zq.sessions zq.sockets zq.keys zq.handling zq.task zq.submit_options zq.wire zq.errors",
     "zq.worker": "zq.sessions zq.sockets zq.keys zq.processes zq.handling zq.task zq.submit_options zq.wire zq.errors",
