@@ -54,6 +54,7 @@ class CountersRecord(NamedTuple):
     finish_sequence: int
     queue_number: int
     kept: int
+    wall: float = 0.0  # the latest; not there in what was stored before
 
 
 class Books:
@@ -413,7 +414,7 @@ class Books:
         if value is not None:
             record = CountersRecord(*tables.unpack(value))
             self.epoch, self.sequence, self.finish_sequence = record.epoch, record.sequence, record.finish_sequence
-            self._queue_number, self.kept = record.queue_number, record.kept
+            self._queue_number, self.kept, self.deadlines.clock.latest = record.queue_number, record.kept, record.wall
         self.epoch += 1
         self.is_changed = True
 
@@ -431,8 +432,8 @@ class Books:
                 queue.is_stored = True
             self.changed.clear()
         if self.is_changed:
-            record = (self.epoch, self.sequence, self.finish_sequence, self._queue_number, self.kept)  # CountersRecord
-            tx.put(tables.META, tables.COUNTERS_KEY, tables.pack(record))
+            numbers = (self.epoch, self.sequence, self.finish_sequence, self._queue_number, self.kept)  # CountersRecord
+            tx.put(tables.META, tables.COUNTERS_KEY, tables.pack((*numbers, self.deadlines.clock.latest)))
             self.is_changed = False
 
 
