@@ -68,6 +68,7 @@ FLOORS: dict[str, int] = {
     "zq.core.state": 1,
     "zq.core.tasks": 2,
     "zq.core.admin": 3,
+    "zq.core.clocks": 3,
     "zq.core.insight": 4,
     "zq.core.rights": 5,
     "zq.core.opening": 6,

@@ -2,5 +2,5 @@
 
 May import: task, wire, errors. Inside, each floor may import those below it: the ground (`options`, `peer_limits`,
 `accounts`, `storage`, `tables`, `arguments`, `pages`, `bindings` and `ring`, which know nothing of the rest), then
-`state`, `tasks`, `admin`, `insight`, `rights`, and the roof on top: `coordinator`, `opening` and `upkeep`.
+`state`, `tasks`, `admin` and `clocks`, `insight`, `rights`, and the roof on top: `coordinator`, `opening` and `upkeep`.
 """

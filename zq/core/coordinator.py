@@ -23,6 +23,7 @@ from collections.abc import Callable, Collection, Iterable
 from functools import partial
 from typing import Any, assert_never
 
+from zq.core import clocks
 from zq.core.accounts import BusyRequestError
 from zq.core.admin import chores, commands
 from zq.core.arguments import InvalidRequestError
@@ -157,6 +158,7 @@ class Machine:
         try:
             room = tx.room_bytes
             step = Step(now, tx)
+            clocks.note_clock(self.books, step)
             if outbox is not None:
                 step.outbox = outbox
             if step.now - self._ticked_at > 2 * self.options.heartbeat_interval:

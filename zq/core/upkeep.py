@@ -16,6 +16,7 @@ from math import inf
 from operator import attrgetter
 from typing import Final, NamedTuple
 
+from zq.core import clocks
 from zq.core.admin import chores, operations
 from zq.core.measures import alerts, rolling
 from zq.core.options import Now
@@ -53,6 +54,7 @@ def parts_of(books: Books) -> tuple[UpkeepPart, ...]:
         UpkeepPart(expiry.ring_alarms, at.alarms),
         UpkeepPart(pulls.take_back_unconfirmed, at.offers),
         UpkeepPart(pulls.call_on_guests, at.guests),
+        UpkeepPart(clocks.take_back, at.takings_back),
         UpkeepPart(expiry.expire_due, at.expiry),
         UpkeepPart(admission.release_due, at.delays),
         UpkeepPart(schedules.fire_due, at.schedules),
