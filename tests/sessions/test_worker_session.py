@@ -330,13 +330,26 @@ def test_worker_whose_name_stays_taken_ends_in_words() -> None:
     stage.session.connected(0.0)
     stage.session.receive(0.0, Error(None, "name-taken", "the name belongs to another", 6.0))
     stage.session.connected(5.0)  # by another connection, too
-    stage.session.receive(6.0 + NAME_PATIENCE - 0.1, Error(None, "name-taken", "the name belongs to another", 6.0))
-    assert stage.session.failure is None
+    for at in (5.0, 6.0 + NAME_PATIENCE - 0.1):
+        stage.session.receive(at, Error(None, "name-taken", "the name belongs to another", 6.0))
+        assert stage.session.failure is None
 
     stage.session.receive(6.0 + NAME_PATIENCE, Error(None, "name-taken", "the name belongs to another", 6.0))
 
     assert isinstance(stage.session.failure, WorkerFencedError)
     assert "give each worker a name of its own" in str(stage.session.failure)
+
+
+def test_worker_whose_name_is_taken_waits_anew_when_the_coordinator_was_away_meanwhile() -> None:
+    stage = Stage()
+    for start in (0.0, 20.0, 40.0):  # a coordinator that is started again and again, and gives the one before its time
+        stage.session.connected(start)
+        for at in (start, start + 1.0):
+            stage.session.receive(at, Error(None, "name-taken", "the name belongs to another", 1.2))
+            assert stage.session.failure is None
+    stage.session.receive(42.0, Welcome(1, 1.0, 3.0, 15.0, ()))
+
+    assert stage.session.is_welcome
 
 
 def test_refusal_of_what_it_said_ends_the_worker_in_words() -> None:

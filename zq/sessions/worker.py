@@ -103,6 +103,7 @@ class WorkerSession:
         self._told_credit = 0  # by the last hello
         self._hello_at = inf  # when it is said again, because another worker has the name
         self._name_until = inf  # how long it is waited for
+        self._name_asked_at = inf  # when it was last refused
         self._running = running
         self._reports = ReportWindow()
         self._arrivals: list[Assignment] = []
@@ -346,9 +347,13 @@ class WorkerSession:
         """Says hello again soon, until it has been said for long enough."""
         if self.is_welcome:
             return  # an answer to what was said before the welcome
-        if self.name_is_taken is None:
-            self._name_until = now + NAME_PATIENCE + (error.patience or 0.0)
+        patience = error.patience or 0.0
+        if self.name_is_taken is None or now - self._name_asked_at > max(patience, 2 * NAME_RETRY):
+            # The first time, or nobody has answered for so long: a coordinator that was away may have been started anew
+            # since, and then gives whoever had the name the time to come back once more.
+            self._name_until = now + NAME_PATIENCE + patience
         self.name_is_taken = error.text
+        self._name_asked_at = now
         if now < self._name_until:
             self._hello_at = now + NAME_RETRY
         elif self.failure is None:
