@@ -44,7 +44,7 @@ class Deadlines:
     """The deadlines of all parts."""
 
     __slots__ = (
-        "alarms", "alerts", "chores", "delays", "expiry", "gates", "guests", "history", "offers", "operations", "pulls", "replays",
+        "alarms", "alerts", "chores", "delays", "expiry", "gates", "guests", "history", "later", "offers", "operations", "pulls", "replays",
         "retention", "schedules", "silence",
     )  # fmt: skip
 
@@ -61,6 +61,7 @@ class Deadlines:
         self.pulls = Deadline(is_wall=False)  # a pull has waited long enough
         self.offers = Deadline(is_wall=False)  # the lease of a pull should be confirmed by now
         self.guests = Deadline(is_wall=False)  # a client that waits may have to be called on
+        self.later = Deadline(is_wall=False)  # what was to be said a little later is to be said
         self.alerts = Deadline(is_wall=False)  # an alert may begin or end
         self.history = Deadline(is_wall=True)  # a step of the history ends
         self.retention = Deadline(is_wall=True)  # something that has ended is to be forgotten
