@@ -161,6 +161,8 @@ class Machine:
             clocks.note_clock(self.books, step)
             if outbox is not None:
                 step.outbox = outbox
+            if self.books.waits.unhurried.has_settled:
+                step.outbox += self.books.waits.unhurried.take_settled()
             if step.now - self._ticked_at > 2 * self.options.heartbeat_interval:
                 liveness.excuse_idleness(self.books, step.now)
             if unreachable:
@@ -199,7 +201,7 @@ class Machine:
         worker = self.books.peers.get(peer)
         if worker is None or self._guard is not None or peer in self.books.guests:
             return False
-        return worker.beat_idle(now)
+        return not self.books.waits.unhurried.has_settled and worker.beat_idle(now)
 
     def forget_watchers(self, peers: Iterable[Peer]) -> None:
         """Forgets who watches events by connections that have ended. Workers and what was pulled are only suspect by
@@ -266,6 +268,7 @@ class Machine:
             case Wait():
                 self._wait(step, peer, message)
             case Ping():
+                step.outbox += books.waits.unhurried.take_of(peer)
                 step.send(peer, Pong(message.request, books.epoch))
             case Release():
                 if sender is None and message.credit is not None:
@@ -332,6 +335,7 @@ class Machine:
         books = self.books
         match message:
             case Heartbeat():
+                step.outbox += books.waits.unhurried.take_of(worker.peer or b"")
                 liveness.heartbeat(books, step, worker, message)
             case Started():
                 liveness.note_held(books, step, worker, message.held)
@@ -381,11 +385,11 @@ class Machine:
         spans, missing, rest = follow_up.ended_spans(books, step, id, run_mask(lo, hi))
         if spans or not missing:
             step.outbox += outcome_messages(peer, request, spans, is_last=not missing)
-        else:
-            step.send(peer, Outcome(request, (), is_last=False))
         if missing and self._may_wait(step, peer, request):
             books.waits.add(id, WaitEntry(peer, request, missing, rest), step.now)
             books.deadlines.guests.bring_forward(step.now + books.options.suspect_after)
+            if not spans and not books.waits.unhurried.add_wait(step.now, peer, request):
+                step.send(peer, Outcome(request, (), is_last=False))
         else:
             books.waits.forget(peer, request)  # it was about to be told, and is now
 

@@ -66,6 +66,7 @@ def parts_of(books: Books) -> tuple[UpkeepPart, ...]:
         # What waits, waits for a gate's time or an event.
         UpkeepPart(assignment.assign_all, at.gates, is_in_each_step=True),
         UpkeepPart(pulls.end_due, at.pulls),
+        UpkeepPart(_say_later, at.later),
         UpkeepPart(retention.forget, at.retention),
         UpkeepPart(alerts.look_at_some, at.alerts),
         UpkeepPart(rolling.roll, at.history),
@@ -210,3 +211,10 @@ def _follow_up(books: Books, step: Step) -> float:
     if books.turned:
         key_turns.end_turns(books, step)
     return inf
+
+
+def _say_later(books: Books, step: Step) -> float:
+    """Answers waits of which nothing has ended meanwhile."""
+    told, next_at = books.waits.unhurried.take_due(step.now)
+    step.outbox += told
+    return next_at

@@ -75,7 +75,7 @@ class Books:
         self.accounts = Accounts(options.peer_limits)
         self.ceilings = Ceilings(options, self.accounts, self.queues, self.count)
         self.guests = Guests(self.accounts)
-        self.waits = Waits(self.guests)
+        self.waits = Waits(self.guests, self.deadlines.later)
         self.events: Followers | None = None  # None: nobody watches
         self.worker_notes: deque[tuple[str, str]] = deque(maxlen=1000)  # name and what happened; the shell takes them
         self.replays: dict[str, Replay] = {}  # by id: dead letters that are brought back at a rate

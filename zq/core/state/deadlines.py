@@ -68,8 +68,8 @@ class Deadlines:
     """The deadlines of all parts, and the clock by which some of them go."""
 
     __slots__ = (
-        "alarms", "alerts", "chores", "clock", "delays", "expiry", "gates", "guests", "history", "offers", "operations",
-        "pulls", "replays", "retention", "schedules", "silence", "takings_back",
+        "alarms", "alerts", "chores", "clock", "delays", "expiry", "gates", "guests", "history", "later", "offers",
+        "operations", "pulls", "replays", "retention", "schedules", "silence", "takings_back",
     )  # fmt: skip
 
     def __init__(self) -> None:
@@ -86,6 +86,7 @@ class Deadlines:
         self.pulls = Deadline(is_wall=False)  # a pull has waited long enough
         self.offers = Deadline(is_wall=False)  # the lease of a pull should be confirmed by now
         self.guests = Deadline(is_wall=False)  # a client that waits may have to be called on
+        self.later = Deadline(is_wall=False)  # what was to be said a little later is to be said
         self.alerts = Deadline(is_wall=False)  # an alert may begin or end
         self.history = Deadline(is_wall=True)  # a step of the history ends
         self.retention = Deadline(is_wall=True)  # something that has ended is to be forgotten

@@ -152,7 +152,10 @@ def _finish_settling(
     if sender is not None and credit is not None and credit != sender.credit:
         sender.credit = credit
         books.stir_for(sender)
-    step.send(peer, told)
+    if sender is None or stale or told.next_tries or isinstance(message, Release):
+        step.send(peer, told)
+    else:
+        books.waits.unhurried.add_settled(step.now, peer, told)
 
 
 def lease_of(books: Books, claimant: Claimant, token: int, id: str | None = None) -> Lease | None:
