@@ -5,11 +5,16 @@ is printed as a ratio to these.
 from __future__ import annotations
 
 import os
+import statistics
+import subprocess
+import sys
 import tempfile
 import threading
 import time
 from collections import deque
-from statistics import median
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from itertools import cycle
 from typing import Any
 
 import bare
@@ -40,6 +45,7 @@ def measure(payload: Any, seconds: float) -> dict[str, float]:
         figures[f"ZeroMQ one way, {size} bytes, frames/s"] = measure_one_way(size, seconds)
     figures["flush of a file that is there, p50 s"] = measure_flush(seconds)
     figures["ZeroMQ round trip, p50 s"] = measure_round_trip(seconds)
+    figures["the two in one, p50 s"] = statistics.median(time_durable_answers(seconds))
     figures["msgpack both ways and a call, tasks/s"] = measure_tasks(payload, seconds)
     return figures
 
@@ -58,26 +64,36 @@ def measure_commits(records: int, seconds: float) -> float:
                     number += 1
                     txn.put(number.to_bytes(8, "big"), value)
             taken.append(time.perf_counter() - started)
-    return median(taken)
+    return statistics.median(taken)
 
 
 def measure_flush(seconds: float) -> float:
     """Returns the median seconds of writing 600 bytes into a file that has its size and its blocks, and flushing it."""
     taken: list[float] = []
+    with flushed_file() as write:
+        until = time.perf_counter() + seconds
+        while time.perf_counter() < until or len(taken) < 20:
+            started = time.perf_counter()
+            write()
+            taken.append(time.perf_counter() - started)
+    return statistics.median(taken)
+
+
+@contextmanager
+def flushed_file() -> Iterator[Callable[[], None]]:
+    """Yields what writes the next 600 bytes of a file that has its size and its blocks, and flushes it."""
     record = b"x" * 600
+    places = cycle(range(0, FLUSHED_BYTES - len(record), len(record)))
     with tempfile.NamedTemporaryFile(prefix="zq-floor-") as file:
         file.write(b"\0" * FLUSHED_BYTES)
         file.flush()
         os.fsync(file.fileno())
-        place = 0
-        until = time.perf_counter() + seconds
-        while time.perf_counter() < until or len(taken) < 20:
-            started = time.perf_counter()
-            os.pwrite(file.fileno(), record, place)
+
+        def write() -> None:
+            os.pwrite(file.fileno(), record, next(places))
             os.fdatasync(file.fileno())
-            taken.append(time.perf_counter() - started)
-            place = (place + len(record)) % (FLUSHED_BYTES - len(record))
-    return median(taken)
+
+        yield write
 
 
 def measure_one_way(size: int, seconds: float) -> float:
@@ -143,7 +159,43 @@ def measure_round_trip(seconds: float) -> float:
     thread.join()
     dealer.close(0)
     context.term()
-    return median(taken)
+    return statistics.median(taken)
+
+
+def time_durable_answers(seconds: float) -> list[float]:
+    """Returns the seconds of each round trip to a ROUTER in another process that writes and flushes before it answers:
+    what a receipt costs where nothing is done about it.
+    """
+    command = [sys.executable, __file__]
+    taken: list[float] = []
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdin is not None and process.stdout is not None
+        context: zmq.Context[bare.Socket] = zmq.Context()
+        dealer = bare.connected_socket(context, zmq.DEALER, process.stdout.readline().strip())
+        frame = b"x" * 250
+        until = time.perf_counter() + seconds
+        while time.perf_counter() < until or len(taken) < 20:
+            started = time.perf_counter()
+            dealer.send(frame)
+            dealer.recv()
+            taken.append(time.perf_counter() - started)
+        dealer.send(b"")
+        process.wait()
+        context.destroy(linger=0)
+    return taken
+
+
+def _answer_durably() -> None:
+    context: zmq.Context[bare.Socket] = zmq.Context()
+    router, address = bare.bound_socket(context, zmq.ROUTER)
+    print(address, flush=True)
+    with flushed_file() as write:
+        while True:
+            parts = router.recv_multipart()
+            if not parts[-1]:
+                return
+            write()
+            router.send_multipart(parts)
 
 
 def measure_hand_over(threads: int, seconds: float) -> float:
@@ -191,3 +243,7 @@ def measure_tasks(payload: Any, seconds: float) -> float:
             bare.nothing(unpack(pack(payload)))
         count += 1000
     return count / (time.perf_counter() - started)
+
+
+if __name__ == "__main__":
+    _answer_durably()

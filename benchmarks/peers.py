@@ -72,6 +72,7 @@ def peers(scale: Scale) -> Iterator[Row]:
             for workload, figure in _measure(system, scale):
                 found.setdefault(workload, {}).setdefault(system.name, []).append(figure)
     bare = statistics.median(flushes) + statistics.median(trips)
+    yield _bare_row(scale, bare)
     for workload, systems in found.items():
         for name, figures in systems.items():
             yield _row(workload, name, figures, bare)
@@ -145,6 +146,13 @@ async def _coroutines(running: Meanwhile, payload: bytes, seconds: float) -> Fig
             parts = await asyncio.gather(*(submit_for_a_time(one, seconds) for one in submits))
     taken = [one for part in parts for one in part]
     return meter.figure(Figure, len(taken), taken)
+
+
+def _bare_row(scale: Scale, bare: float) -> Row:
+    """What a receipt costs where nothing is done about it but to write, flush and answer."""
+    p50, p99 = percentiles(floor.time_durable_answers(scale.seconds))
+    notes: dict[str, float | str] = {"p50 us": p50 * 1e6, "p99 us": p99 * 1e6}
+    return Row("receipt, one caller: bare sockets", 1 / p50, "flush + round trip", p50 / bare, "<= 1.6", notes=notes)
 
 
 def _row(workload: str, name: str, figures: list[Figure], bare: float) -> Row:

@@ -35,10 +35,11 @@ from tests.simulation.visitors import Visitors
 from tests.simulation.watching import EYE, Eye
 from tests.simulation.world import WALL_OFFSET, Connection, World
 from zq.core.coordinator import Machine
+from zq.core.counters import EPOCH_SHIFT
 from zq.core.insight.queries import answer
 from zq.core.options import CoordinatorOptions
 from zq.core.state.batch import bits
-from zq.core.state.books import EPOCH_SHIFT, Books
+from zq.core.state.books import Books
 from zq.core.state.holder import Life
 from zq.core.state.leases import Holder
 from zq.core.state.step import Step

@@ -10,12 +10,13 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Sequence
 from heapq import heapify, heappush
-from typing import Any, NamedTuple
+from typing import Any
 
 from zq.core import tables
 from zq.core.accounts import Accounts
 from zq.core.arguments import InvalidRequestError, text_in
 from zq.core.bindings import Bindings
+from zq.core.counters import EPOCH_SHIFT, CountersRecord, write_counters
 from zq.core.measures.measures import Measures
 from zq.core.options import Calendar, CoordinatorOptions
 from zq.core.state.batch import StoredBatch, read_batch
@@ -33,9 +34,6 @@ from zq.core.state.throttle import Gate, needs_gate
 from zq.core.storage import Transaction
 from zq.errors import StoreCorruptError
 
-EPOCH_SHIFT = 40
-"""Tokens are epoch << 40 | number: a million million leases in one life of a coordinator; they grow over restarts."""
-
 WINDOW_BYTES_MAX = 32 << 20
 """Of the batches in memory; above it new ones wait on disk only."""
 
@@ -44,16 +42,6 @@ BATCH_OVERHEAD_BYTES = 1000
 
 PULL_ENDS_MIN = 1024
 """Ends of pulls, of which most wait no more, from which on these are forgotten."""
-
-
-class CountersRecord(NamedTuple):
-    """What is stored of the numbers that only grow, and of what is kept."""
-
-    epoch: int
-    sequence: int
-    finish_sequence: int
-    queue_number: int
-    kept: int
 
 
 class Books:
@@ -431,8 +419,7 @@ class Books:
                 queue.is_stored = True
             self.changed.clear()
         if self.is_changed:
-            record = (self.epoch, self.sequence, self.finish_sequence, self._queue_number, self.kept)  # CountersRecord
-            tx.put(tables.META, tables.COUNTERS_KEY, tables.pack(record))
+            write_counters(tx, (self.epoch, self.sequence, self.finish_sequence, self._queue_number, self.kept))
             self.is_changed = False
 
 

@@ -7,9 +7,10 @@ what becomes of them. Tokens are compared in `settling`.
 from __future__ import annotations
 
 from zq.core import tables
+from zq.core.counters import EPOCH_SHIFT
 from zq.core.state import history, places, service_order, unique_keys
 from zq.core.state.batch import StoredBatch, runs, span_of
-from zq.core.state.books import EPOCH_SHIFT, Books
+from zq.core.state.books import Books
 from zq.core.state.leases import Holder, Lease
 from zq.core.state.queue import Queue
 from zq.core.state.step import Step

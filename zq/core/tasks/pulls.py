@@ -22,7 +22,8 @@ from itertools import islice
 from math import inf
 
 from zq.core.accounts import BusyRequestError
-from zq.core.state.books import EPOCH_SHIFT, Books
+from zq.core.counters import EPOCH_SHIFT
+from zq.core.state.books import Books
 from zq.core.state.holder import Peer, PullWait, pull_key
 from zq.core.state.leases import Claimant, Holder, Lease, assignment_of
 from zq.core.state.step import Step
