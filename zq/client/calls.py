@@ -240,7 +240,8 @@ class Calls:
         now = self.clock()
         deadline = now + self.timeout
         reply = flow.start(batch.tasks, len(batch.blob) + len(batch.ends), deadline)
-        self.post(self.session.submit_batch, now, batch, deadline, reply)
+        if flow.gather(now, batch, deadline, reply):
+            self.post(flow.submit_gathered, self.session.submit_batch)
 
     def _start_single(self, now: float, fields: tuple[str, Options, bytes, float], reply: Reply) -> None:
         self.link.call(partial(self.session.submit_single, now, Single(*fields, reply)))
