@@ -193,15 +193,20 @@ class Machine:
         tx.commit()
         return step.outbox
 
-    def note_beat(self, now: float, peer: Peer) -> bool:
+    def note_beat(self, now: float, peer: Peer) -> Holder | None:
         """Notes a heartbeat that lists no lease, outside of a turn, of which there is one in each half of the heartbeat
-        interval nevertheless; returns whether it is of a worker of which it changes nothing but when it was heard
-        (monotonic), so that it is to be answered by its number and the epoch. Else it is for a turn, as any message.
+        interval nevertheless; returns the worker, if it changes nothing of it but when it was heard (monotonic), so
+        that it is to be answered by its number and the epoch, or not at all. Else it is for a turn, as any message.
         """
         worker = self.books.peers.get(peer)
         if worker is None or self._guard is not None or peer in self.books.guests:
-            return False
-        return not self.books.waits.unhurried.has_settled and worker.beat_idle(now)
+            return None
+        return worker if not self.books.waits.unhurried.has_settled and worker.beat_idle(now) else None
+
+    @property
+    def idle_interval(self) -> float:
+        """Seconds between the beats of workers that have nothing in hand (protocol 3.6); 0: as always."""
+        return self.options.idle_interval(len(self.books.peers))
 
     def forget_watchers(self, peers: Iterable[Peer]) -> None:
         """Forgets who watches events by connections that have ended. Workers and what was pulled are only suspect by
