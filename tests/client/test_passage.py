@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator
 from functools import partial
 from itertools import count
@@ -17,15 +18,20 @@ import zmq
 from tests.client.conftest import Spawned
 from tests.client.fake_coordinator import FakeCoordinator, wait_until
 from zq.client.client import Client
+from zq.client.driving import Waiter
 from zq.errors import BusyError, ClosedError, TimedOutError
-from zq.sessions.exchanges import Exchange
+from zq.sessions.exchanges import Exchange, RequestExchange
+from zq.sessions.outcomes import FOREVER
 from zq.sockets import caller_link
 from zq.sockets import passage as passages
 from zq.sockets.caller_link import CallerLink
 from zq.sockets.passage import Passage
+from zq.wire.batch import pack_payloads
 from zq.wire.messages import (
+    DEFAULT_OPTIONS,
     Accepted,
     Answer,
+    Batch,
     Cancelled,
     Ended,
     FromCoordinator,
@@ -105,6 +111,40 @@ def test_a_caller_who_is_alone_needs_no_other_thread(
         assert client.ping() < 20
         assert client._run(client._calls.query("status", {})) == {"queues": 3}
         assert [one.id for one in client.submit_many("orders", [1, 2], batch_size=2)][1].endswith("#1")
+
+
+def test_a_request_says_that_it_waits_right_behind_its_submit(coordinator: FakeCoordinator, client: Client) -> None:
+    submits: list[Submit] = []
+
+    def answer(message: ToCoordinator) -> list[FromCoordinator] | None:
+        if isinstance(message, Submit):
+            submits.append(message)
+            return []
+        if isinstance(message, Wait):
+            return [Receipt(submits[0].request, (Accepted(submits[0].batches[0].id, 1, None),), ())]
+        return None
+
+    client.ping()
+    coordinator.handler = answer
+    batch = Batch("b", "orders", DEFAULT_OPTIONS, *pack_payloads([b"\1"]))
+    make = partial(RequestExchange, client._calls.session, 0.0, batch, FOREVER, FOREVER)
+    waiter = Waiter()
+    wait_until(lambda: link_of(client).exchange(make, waiter))
+    assert waiter.wait(time.monotonic() + 20)[2].id == "b"
+
+
+def test_a_request_that_is_refused_says_so(coordinator: FakeCoordinator, client: Client) -> None:
+    def refuse(message: ToCoordinator) -> list[FromCoordinator] | None:
+        if isinstance(message, Submit):
+            return [Receipt(message.request, (), (Refused(message.batches[0].id, "busy", 3.0, "full"),))]
+        if isinstance(message, Wait):
+            return [Outcome(message.request, (Ended(0, 1, "unknown", "", b"", b""),), is_last=True)]
+        return None
+
+    wait_until_free(client)
+    coordinator.handler = refuse
+    with pytest.raises(BusyError, match="full"):
+        client.request("orders", 1, 20)
 
 
 def test_an_answer_that_is_not_plain_ends_its_call_too(coordinator: FakeCoordinator, client: Client) -> None:

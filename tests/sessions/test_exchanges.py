@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from zq.sessions.client import ClientSession
-from zq.sessions.exchanges import NO_ANSWER, NOT_YET, AskExchange, SubmitExchange, WatchExchange
+from zq.sessions.exchanges import NO_ANSWER, NOT_YET, AskExchange, RequestExchange, SubmitExchange, WatchExchange
 from zq.sessions.outcomes import BatchOutcome
 from zq.sessions.submits import SMALL_MESSAGES
 from zq.wire.batch import pack_payload
@@ -24,6 +24,8 @@ from zq.wire.messages import (
     Receipt,
     Refused,
     ToCoordinator,
+    Wait,
+    Withdraw,
 )
 
 DONE = Ended(0, 1, "done", "", b"", b"")
@@ -80,6 +82,47 @@ def test_a_wait_goes_on_until_its_end_is_told(session: ClientSession) -> None:
     assert outcome.get(0) is None
     assert wait.read(session, Outcome(wait.number, (DONE,), is_last=True)) == DONE
     assert outcome.get(0) == DONE
+
+
+def request_of(session: ClientSession, reply: Kept) -> tuple[RequestExchange, int]:
+    """A request, and the number of its wait."""
+    exchange = RequestExchange(session, 1.0, batch(), 9.0, 5.0, reply)
+    assert isinstance(exchange.behind, Wait)
+    return exchange, exchange.behind.request
+
+
+def test_a_request_ends_with_the_end_of_its_task(session: ClientSession) -> None:
+    exchange, wait = request_of(session, Kept())
+    receipt = Receipt(exchange.number, (Accepted("a", 3, None),), ())
+    assert exchange.deadline == 5.0
+    assert exchange.read(session, Outcome(wait, (DONE,), is_last=True)) is NO_ANSWER
+    assert exchange.read(session, receipt) is NOT_YET
+    assert exchange.read(session, receipt) is NO_ANSWER
+    assert exchange.read(session, Outcome(wait, (), is_last=False)) is NOT_YET
+    outcome, index, accepted = exchange.read(session, Outcome(wait, (DONE,), is_last=True))
+    assert (outcome.get(index), accepted.id) == (DONE, "a")
+
+
+@pytest.mark.parametrize("is_accepted", [True, False])
+def test_a_request_that_is_adopted_is_a_submit_and_gives_up_its_wait(
+    session: ClientSession, *, is_accepted: bool
+) -> None:
+    reply = Kept()
+    exchange, wait = request_of(session, reply)
+    exchange.is_sent = True
+    receipt = Receipt(exchange.number, (Accepted("a", 3, None),), ())
+    if is_accepted:
+        exchange.read(session, receipt)
+    exchange.adopt(session)
+    assert Withdraw((wait,)) in said(session, 2.0)
+    if not is_accepted:
+        said(session, 5.5)
+        assert not reply.errors  # it is the wait that had until then
+        session.receive(6.0, receipt)
+    ((outcome, _, accepted),) = reply.values
+    assert (outcome.get(0), accepted.id) == (None, "a")
+    session.receive(6.0, Outcome(wait, (DONE,), is_last=True))
+    assert not reply.errors
 
 
 @pytest.mark.parametrize("is_sent", [True, False])

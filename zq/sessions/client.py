@@ -90,7 +90,7 @@ class ClientSession:
     Attributes:
         name, secret: as given.
         make_id, make_number: return a new batch id, and the number of a new request; any thread may call them.
-        streams, submits: of events that are followed, and what gathers; the link's thread only.
+        streams, submits, notices: what is followed, what gathers, and what needs no answer; the link's thread only.
         has_pulled: whether tasks were pulled, of which it may be told more than it asks.
         unassigned_errors: how many error messages named no request that is outstanding.
     """
@@ -109,7 +109,7 @@ class ClientSession:
         self.streams = Streams()
         self._watches = Watches(self.make_number)
         self._cancelled: deque[Span] = deque(maxlen=CANCELLED_MAX)
-        self._notices = Notices(self.secret)
+        self.notices = Notices(self.secret)
         self._is_older = False  # whether this coordinator knows neither withdraw nor confirm
         self.has_pulled = False
         self._outbox: list[ToCoordinator] = []
@@ -194,15 +194,15 @@ class ClientSession:
                 continue
             if request.confirms:
                 self._forget(number, request)
-                self._notices.forgotten.append(number)
+                self.notices.forgotten.append(number)
             else:
                 request.orphan(now)
                 self._deadline = min(self._deadline, request.deadline)
 
     def leave(self) -> None:
         """The connection is about to be closed: the coordinator need not find out by itself that nobody waits."""
-        self._notices.forgotten += [number for number, one in self._outstanding.items() if isinstance(one, PullRequest)]
-        self._notices.forgotten += self._watches.numbers()
+        self.notices.forgotten += [number for number, one in self._outstanding.items() if isinstance(one, PullRequest)]
+        self.notices.forgotten += self._watches.numbers()
         self._send_news()
 
     def give_back(self, now: float, assignments: Iterable[Assignment]) -> None:
@@ -227,7 +227,7 @@ class ClientSession:
         self._outbox.clear()
         self._pings.connected()
         self._is_older = False
-        self._notices.connected()
+        self.notices.connected()
         for request in self._outstanding.values():
             if isinstance(request, PullRequest):
                 request.say_again(confirms=request.reply is not None, secret=self.secret)
@@ -354,7 +354,7 @@ class ClientSession:
 
     def _send_news(self) -> None:
         """Says what needs no answer."""
-        self._outbox += self._notices.take(self._watches.take_forgotten(), self._pings.number, is_older=self._is_older)
+        self._outbox += self.notices.take(self._watches.take_forgotten(), self._pings.number, is_older=self._is_older)
 
     # Receiving. An answer to what is not outstanding came twice, or too late.
 
@@ -373,9 +373,9 @@ class ClientSession:
         self.has_pulled = True
         request = self._outstanding.get(message.request)
         if isinstance(request, PullRequest) and request.confirms:
-            self._notices.arrived += [one.token for one in message.assignments]
+            self.notices.arrived += [one.token for one in message.assignments]
             if request.is_repeated:
-                self._notices.forgotten.append(message.request)
+                self.notices.forgotten.append(message.request)
         elif request is not None and request.reply is None:
             self.give_back(now, message.assignments)
         self._resolve(message.request, message.assignments)
@@ -392,7 +392,7 @@ class ClientSession:
         # A ping that a caller asked for is not in the row of those that requests are compared with.
         pong = -1 if message.request in self._outstanding else message.request
         self._resolve(message.request, message.epoch)
-        self._notices.note_pong(pong)
+        self.notices.note_pong(pong)
         for request in self._outstanding.values():
             if request.is_lost(pong, is_other_epoch=is_other_epoch):
                 self._say(request)
@@ -435,7 +435,7 @@ class ClientSession:
             if request.is_over(now):
                 self._forget(number, request)
                 if isinstance(request, PullRequest) and request.confirms:
-                    self._notices.forgotten.append(number)
+                    self.notices.forgotten.append(number)
             else:
                 first = min(first, request.first_deadline())
         self._deadline = first

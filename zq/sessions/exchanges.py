@@ -1,4 +1,4 @@
-"""Requests that their callers carry themselves: one message, and the one that answers it, without the session.
+"""Requests that their callers carry themselves: a message, or two, and what answers them, without the session.
 
 Whoever may use the socket for a while numbers a message, sends it, and takes the answer, when nobody else waits for
 anything. The session does not know of it, so nothing that happens to the caller's thread can harm the session: not an
@@ -19,6 +19,7 @@ from zq.sessions.requests import Askable, Request, SubmitRequest
 from zq.sessions.submits import whole_load
 from zq.wire.batch import count_tasks
 from zq.wire.messages import (
+    Accepted,
     Answer,
     Batch,
     FromCoordinator,
@@ -44,8 +45,9 @@ class Exchange:
     Attributes:
         number: of the request; nobody else has it.
         message: with that number.
+        behind: what is said right behind it, if anything.
         deadline: monotonic seconds at which the session would end it.
-        is_sent: whether it surely was; for whoever adopts it.
+        is_sent: whether the message surely was; for whoever adopts it.
         thread: in which it is carried.
         is_inside: whether that thread is in a call of libzmq, or about to be.
         is_given_up: whether the socket was left to that thread.
@@ -54,6 +56,7 @@ class Exchange:
 
     __slots__ = (
         "asked_at",
+        "behind",
         "deadline",
         "is_given_up",
         "is_inside",
@@ -69,6 +72,7 @@ class Exchange:
 
     def __init__(self, number: int, now: float, deadline: float, reply: Reply) -> None:
         self.number = number
+        self.behind: ToCoordinator | None = None
         self.asked_at = now
         self.deadline = deadline
         self.reply = reply
@@ -113,6 +117,48 @@ class SubmitExchange(Exchange):
         request = SubmitRequest(load, session.submits, self.asked_at)
         request.message = self.message
         session.adopt(self.number, request, is_sent=self.is_sent)
+
+
+class RequestExchange(SubmitExchange):
+    """The submit of a batch of one task, and a wait for its end right behind it; resolves as a submit, with the outcome
+    knowing that end. When that is not there in time it resolves as a submit, and the wait is given up.
+    """
+
+    __slots__ = ("_accepted", "_submit_deadline", "_wait")
+
+    def __init__(
+        self, session: ClientSession, now: float, batch: Batch, deadline: float, until: float, reply: Reply
+    ) -> None:
+        """As its base, and
+        until: monotonic seconds until which its caller waits for the end.
+        """
+        super().__init__(session, now, batch, min(deadline, until), reply)
+        self._submit_deadline = deadline
+        self._wait = self.behind = Wait(session.make_number(), batch.id, 0, 1)
+        self._accepted: tuple[BatchOutcome, int, Accepted] | None = None
+
+    def read(self, session: ClientSession, message: FromCoordinator) -> Any:
+        if self._accepted is None:
+            found = super().read(session, message)
+            if found is NO_ANSWER or found[2].duplicate_of is not None:
+                return NO_ANSWER
+            self._accepted = found
+            return NOT_YET
+        if type(message) is not Outcome or message.request != self._wait.request:
+            return NO_ANSWER
+        for ended in message.ended:
+            if ended.lo <= 0 < ended.hi:
+                self._accepted[0].slots = [ended]
+                return self._accepted
+        return NO_ANSWER if message.is_last else NOT_YET
+
+    def adopt(self, session: ClientSession) -> None:
+        session.notices.forgotten.append(self._wait.request)
+        if self._accepted is not None:
+            self.reply.resolve(self._accepted)
+            return
+        self.deadline = self._submit_deadline
+        super().adopt(session)
 
 
 class AskExchange(Exchange):
