@@ -8,6 +8,7 @@ from zq.sessions.outcomes import Reply
 from zq.sessions.waiters import Waiting
 from zq.wire.limits import MESSAGE_BATCHES_MAX
 from zq.wire.messages import Done, Failed, Settle, Span
+from zq.wire.options import header_bytes
 from zq.wire.proofs import Proof
 
 PULLER_SETTLE_BYTES_MAX = 2 << 20
@@ -38,6 +39,8 @@ class Settling(Waiting):
         if isinstance(entry, Done):
             self.batches = len(entry.forwards) + len(entry.groups)
             self.bytes += len(entry.blob) + sum(len(one.blob) + ENTRY_OVERHEAD_BYTES for one in entry.forwards)
+            self.bytes += sum(header_bytes(one.options) for one in entry.forwards)
+            self.bytes += sum(header_bytes(one.options) for one in entry.groups)
         else:
             self.bytes += 4 * len(entry.error)
 
