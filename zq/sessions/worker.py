@@ -49,6 +49,7 @@ from zq.wire.messages import (
     ToCoordinator,
     Welcome,
 )
+from zq.wire.options import header_bytes
 from zq.wire.steering import About, Steer
 
 WELCOME_PATIENCE = 5.0
@@ -248,7 +249,8 @@ class WorkerSession:
             part.append(one)
             size += len(one.blob)
             if one.forwards or one.groups:
-                size += sum(len(batch.blob) for batch in one.forwards)
+                size += sum(len(batch.blob) + header_bytes(batch.options) for batch in one.forwards)
+                size += sum(header_bytes(group.options) for group in one.groups)
                 batches += len(one.forwards) + len(one.groups)
             if len(part) == MESSAGE_BATCHES_MAX or size >= WORKER_SETTLE_BYTES_MAX or batches >= WORKER_FORWARDS_MAX:
                 self._settle(part, [], size)
