@@ -33,6 +33,7 @@ from zq.wire.messages import (
     Answer,
     Batch,
     Cancelled,
+    Done,
     Ended,
     FromCoordinator,
     Outcome,
@@ -40,12 +41,15 @@ from zq.wire.messages import (
     Query,
     Receipt,
     Refused,
+    Settle,
+    Settled,
     Span,
     Submit,
     Tasks,
     ToCoordinator,
     Wait,
 )
+from zq.wire.proofs import Proof
 
 
 class Interrupted(BaseException):
@@ -98,6 +102,8 @@ def test_a_caller_who_is_alone_needs_no_other_thread(
             case Wait(request, _, lo, hi):
                 ended = Ended(lo, hi, "done", "", b"\1\0\0\0", b"\7")
                 return [Outcome(request, (), is_last=False), Outcome(request, (ended,), is_last=True)]
+            case Settle(number):
+                return [Settled(number, ())]
         return None
 
     coordinator.handler = answer
@@ -108,6 +114,7 @@ def test_a_caller_who_is_alone_needs_no_other_thread(
         receipt = client.submit("orders", 1)
         assert receipt.result(20) == 7
         assert client.submit("orders", 1, id="mine").id == "mine"
+        client._run(client._calls.settle(Done(7, "b", 0, 1, b"", b"", ()), Proof(7, b"")))
         assert client.ping() < 20
         assert client._run(client._calls.query("status", {})) == {"queues": 3}
         assert [one.id for one in client.submit_many("orders", [1, 2], batch_size=2)][1].endswith("#1")
@@ -337,16 +344,25 @@ def points(act: Callable[[], None]) -> Iterator[Points]:
             return
 
 
+def _end_of(message: ToCoordinator) -> list[FromCoordinator] | None:
+    match message:
+        case Wait():
+            return _done(message)
+        case Settle(number):
+            return [Settled(number, ())]
+    return None
+
+
 def raise_interrupted() -> None:
     raise Interrupted
 
 
 @pytest.mark.usefixtures("patient")
-@pytest.mark.parametrize("what", ["submit", "wait"])
+@pytest.mark.parametrize("what", ["submit", "wait", "settle"])
 def test_an_exception_of_a_signal_handler_harms_nothing_wherever_it_is_raised(
     coordinator: FakeCoordinator, client: Client, what: str
 ) -> None:
-    coordinator.handler = lambda message: _done(message) if isinstance(message, Wait) else None
+    coordinator.handler = _end_of
     interrupted = 0
     for point in points(raise_interrupted):
         receipt = client.submit("orders", 1)
@@ -355,6 +371,8 @@ def test_an_exception_of_a_signal_handler_harms_nothing_wherever_it_is_raised(
             with point:
                 if what == "submit":
                     client.submit("orders", 2)
+                elif what == "settle":
+                    client._run(client._calls.settle(Done(7, "b", 0, 1, b"", b"", ()), Proof(7, b"")))
                 else:
                     receipt.result(600)
         except Interrupted:

@@ -22,7 +22,7 @@ from zq.errors import BusyError, ClosedError, InvalidTaskError, TimedOutError, U
 from zq.keys.own import KeySource
 from zq.sessions.client import ClientSession
 from zq.sessions.ends import result_of
-from zq.sessions.exchanges import AskExchange, Exchange, RequestExchange, SubmitExchange, WatchExchange
+from zq.sessions.exchanges import AskExchange, Exchange, RequestExchange, SettleExchange, SubmitExchange, WatchExchange
 from zq.sessions.ids import PREFIX_LENGTH, make_prefix
 from zq.sessions.outcomes import ALL_TASKS, FOREVER, BatchOutcome, Reply
 from zq.sessions.requests import Askable as AskMessage
@@ -383,8 +383,8 @@ class Calls:
         """Reports the end of a pulled task; raises StaleLeaseError."""
         now = self.clock()
         deadline = now + self.timeout
-
-        yield Ask(partial(self._start_settle, now, entry, deadline, proof), deadline)
+        carry = self._carried(partial(SettleExchange, self.session, now, entry, proof, deadline))
+        yield Ask(partial(self._start_settle, now, entry, deadline, proof), deadline, None, carry)
 
     def _start_settle(self, now: float, entry: Done | Failed, deadline: float, proof: Proof, reply: Reply) -> None:
         self.link.call(partial(self.session.settle, now, Settling(entry, deadline, reply, proof)))

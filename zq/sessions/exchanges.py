@@ -15,22 +15,27 @@ from typing import Any, Final
 
 from zq.sessions.client import ClientSession
 from zq.sessions.outcomes import BatchOutcome, Reply, Watcher
-from zq.sessions.requests import Askable, Request, SubmitRequest
+from zq.sessions.requests import Askable, Request, SettleRequest, SubmitRequest, without_proofs
+from zq.sessions.settles import Settling, settle_message
 from zq.sessions.submits import whole_load
 from zq.wire.batch import count_tasks
 from zq.wire.messages import (
     Accepted,
     Answer,
     Batch,
+    Done,
+    Failed,
     FromCoordinator,
     Outcome,
     Pong,
     Published,
     Receipt,
+    Settled,
     Submit,
     ToCoordinator,
     Wait,
 )
+from zq.wire.proofs import Proof
 
 NO_ANSWER: Final = object()
 """What a message resolves an exchange to that is no plain answer to it."""
@@ -169,7 +174,7 @@ class AskExchange(Exchange):
     def __init__(self, session: ClientSession, now: float, message: Askable, deadline: float, reply: Reply) -> None:
         super().__init__(session.make_number(), now, deadline, reply)
         kind: Any = type(message)
-        self.message = kind(self.number, *message[1:])
+        self.message = _understood_by(session, kind(self.number, *message[1:]))
 
     def read(self, session: ClientSession, message: FromCoordinator) -> Any:
         match message:
@@ -184,6 +189,40 @@ class AskExchange(Exchange):
     def adopt(self, session: ClientSession) -> None:
         request = Request(self.message, self.asked_at, self.deadline, self.reply)
         session.adopt(self.number, request, is_sent=self.is_sent)
+
+
+class SettleExchange(Exchange):
+    """The end of one pulled task; resolves to None."""
+
+    __slots__ = ("_entry", "_proof")
+
+    def __init__(
+        self, session: ClientSession, now: float, entry: Done | Failed, proof: Proof, deadline: float, reply: Reply
+    ) -> None:
+        super().__init__(session.make_number(), now, deadline, reply)
+        self._entry = entry
+        self._proof = proof
+        message = settle_message([self._settling()])
+        self.message = _understood_by(session, message._replace(number=self.number))
+
+    def read(self, session: ClientSession, message: FromCoordinator) -> Any:  # noqa: ARG002 - alike in shape
+        is_plain = type(message) is Settled and message.number == self.number and not message.stale
+        return None if is_plain else NO_ANSWER
+
+    def adopt(self, session: ClientSession) -> None:
+        request = SettleRequest([self._settling()], session.settles, self.asked_at)
+        request.message = self.message
+        session.adopt(self.number, request, is_sent=self.is_sent)
+
+    def _settling(self) -> Settling:
+        settling = Settling(self._entry, self.deadline, self.reply, self._proof)
+        settling.asked_at = self.asked_at
+        return settling
+
+
+def _understood_by(session: ClientSession, message: ToCoordinator) -> ToCoordinator:
+    """Returns a message as the coordinator of a session understands it, for all that is known of it."""
+    return without_proofs(message) if session.is_older else message
 
 
 class WatchExchange(Exchange):

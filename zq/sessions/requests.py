@@ -241,6 +241,9 @@ class SettleRequest(GatheredRequest):
     def waiters(self) -> Sequence[Waiting]:
         return self._settlings
 
+    def enter(self) -> None:
+        self._settles.is_in_flight = True
+
     def leave(self) -> None:
         self._settles.is_in_flight = False
 

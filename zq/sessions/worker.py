@@ -96,8 +96,7 @@ class WorkerSession:
         self.queues = queues
         self.concurrency = concurrency
         self.credit = concurrency
-        self.wants_reconnect = False
-        self.is_welcome = False
+        self.wants_reconnect = self.is_welcome = False
         self.epoch = 0
         self.failure: Exception | None = None
         self.name_is_taken: str | None = None  # why it waits for its name, if it does
@@ -132,8 +131,7 @@ class WorkerSession:
     def connected(self, now: float) -> None:
         """Says hello on a new connection."""
         self.is_welcome = self._is_older = False
-        self._knows_intervals = self._knows_runs = True
-        self._idle_interval = 0.0
+        self._knows_intervals, self._knows_runs, self._idle_interval = True, True, 0.0
         self.heard_at = now
         self._outbox = []
         self._say_hello()
@@ -312,9 +310,7 @@ class WorkerSession:
     # Details.
 
     def _next_beat(self, now: float) -> Heartbeat:
-        """Returns the heartbeat that is due; where it is told to beat less often with nothing in hand, it asks for an
-        answer now and then only: one that shows that the coordinator is there, and says how often to beat.
-        """
+        """Returns the heartbeat that is due; of many idle workers it asks for an answer now and then (protocol 3.6)."""
         is_idle = self._idle_interval > 0.0 and not self.hands and not self._reports
         self._beat_at = now + (self._idle_interval if is_idle else self._heartbeat_interval)
         if is_idle and now < self.heard_at + self._gone_after * HEARD_PART:
