@@ -197,7 +197,19 @@ class StoreLockedError(StoreError):
 
 
 class StoreCorruptError(StoreError):
-    """A value in the store does not match its checksum."""
+    """Something in the store is not what was written there.
+
+    Attributes:
+        table: of the row that is damaged; empty when it is no row.
+        key: of that row.
+        stored: all that is stored there, with its checksum.
+    """
+
+    def __init__(self, text: str, table: str = "", key: bytes = b"", stored: bytes = b"") -> None:
+        super().__init__(text)
+        self.table = table
+        self.key = key
+        self.stored = stored
 
 
 class StoreVersionError(StoreError):

@@ -10,7 +10,7 @@ import pytest
 from tests.core.cost import finish
 from tests.core.desk import CLIENT, Desk, assigned, done, failed, only
 from zq.core import tables
-from zq.core.tasks.assignment import assignment_of
+from zq.core.state.leases import assignment_of
 from zq.wire.batch import encode_payload, pack_offsets, pack_payloads
 from zq.wire.limits import PAYLOAD_BYTES_CEILING
 from zq.wire.messages import (
@@ -253,6 +253,33 @@ def test_group_of_policy_any_is_complete_with_the_first_that_is_done() -> None:
     party.do(1, "b")
 
     assert party.pulled() == [["c"]]
+
+
+@pytest.mark.parametrize("callback", ["joined", None])
+def test_group_of_policy_any_has_one_result_of_members_that_are_reported_together(callback: str | None) -> None:
+    party = Party()
+    party.open(policy="any", size=4, callback=callback)
+    party.members(4)
+    results = pack_payloads([encode_payload(one) for one in "bcd"])
+
+    party.end(Done(party.hands[0].token, "m", 1, 4, *results, ()))
+
+    if callback is None:
+        (ended,) = party.wait_for("g").ended
+        assert msgpack.unpackb(ended.blob) == ["b"]
+    else:
+        assert party.pulled() == [["b"]]
+
+
+def test_result_of_policy_any_is_as_large_as_one_however_many_come_with_it() -> None:
+    party = Party()
+    party.open(policy="any")
+    party.members()
+    result = msgpack.packb("x" * (PAYLOAD_BYTES_CEILING // 2))
+
+    party.end(Done(party.hands[0].token, "m", 0, 3, *pack_payloads([result] * 3), ()))
+
+    assert party.group()["state"] == "done"
 
 
 def test_group_of_policy_any_fails_when_no_member_is_done() -> None:

@@ -86,11 +86,13 @@ def test_embedded_coordinator_goes_on_by_itself_where_no_room_can_be_held(
 ) -> None:
     """Commits find no room in the middle of what they do, those of a new life of the machine, too."""
     monkeypatch.setattr("zq.store.room._allocator", lambda: None)
-    monkeypatch.setattr("zq.store.gauge.LOOK_AGE_MAX", 1e9)  # it is not noticed before
+    for name in ("LOOK_AGE_MAX", "LOOK_EVERY", "LOOK_BYTES"):
+        monkeypatch.setattr(f"zq.store.gauge.{name}", 1 << 40)  # it is not noticed before
     store = zq.LmdbOptions(free_bytes_min=0, journal=False)
     with (
         zq.Coordinator(disk.path / "s.zq", store_options=store) as coordinator,
-        zq.Client(coordinator.address, timeout=1.0) as client,
+        zq.Client(coordinator.address) as client,
+        zq.Client(coordinator.address, timeout=1.0) as hasty,
     ):
         client.submit_many("orders", [os.urandom(4000) for _ in range(500)])
         disk.fill()

@@ -6,7 +6,7 @@ versions.
 
 | table | key | record |
 | --- | --- | --- |
-| meta | b"counters" | epoch, last sequence, last finish sequence, queue number, kept |
+| meta | b"counters" | epoch, last sequence, last finish sequence, queue number, kept, latest wall time |
 | queues | number u32 | name, policies that are not default, counters |
 | pending | task key | batch: everything that is waiting or leased, in the order of service |
 | scheduled | due ms u64, task key | batch |
@@ -48,11 +48,11 @@ import msgpack
 
 from zq.wire import frames
 
-SCHEMA: Final = 13
+SCHEMA: Final = 14
 
-SCHEMAS_BEFORE: Final = (12,)
+SCHEMAS_BEFORE: Final = (12, 13)
 """Whose tables are the same but for what has come since, so that a directory of theirs is carried over when it is
-opened: 12 had no journal, which an older version would leave unread.
+opened: 12 had no journal, which an older version would leave unread; the checksums of 12 and 13 were of values alone.
 """
 
 META: Final = "meta"

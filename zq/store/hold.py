@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from zq.errors import StoreError, StoreLockedError
+from zq.processes.descriptors import take_standard
 from zq.processes.forks import drop_in_forks
 from zq.store.place import FilePlace
 
@@ -45,6 +46,7 @@ class DirectoryHold:
         self._data_path = path.absolute() / DATA_FILE
         self._data = -1
         self._opened = ExitStack()
+        take_standard()
         try:
             self.is_new = not (path / DATA_FILE).exists()
             path.mkdir(mode=0o700, parents=True, exist_ok=True)

@@ -97,8 +97,7 @@ class JournaledStore:
 
     def _start(self) -> None:
         self._tx = tx = self._tables.begin()
-        row = tx.get(CHECKPOINT_TABLE, CHECKPOINT_KEY)
-        self._checkpoint = Checkpoint.from_bytes(row)
+        self._checkpoint = Checkpoint.from_bytes(tx.get(CHECKPOINT_TABLE, CHECKPOINT_KEY))
         self._sequence = self._checkpoint.sequence
         log = self._log
         if self._checkpoint.salt:
@@ -264,9 +263,7 @@ class JournaledStore:
 
     def _commit_tables(self, checkpoint: Checkpoint | None = None) -> None:
         """Commits the tables, as whole up to the last record; the log begins anew."""
-        tx = self._tx
-        if tx is None:
-            tx = self._tables.begin()
+        tx = self._tx or self._tables.begin()
         if checkpoint is None:
             checkpoint = self._checkpoint._replace(sequence=self._sequence)
         try:

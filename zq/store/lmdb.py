@@ -1,4 +1,5 @@
-"""The store on disk: one LMDB environment in a directory, one process at a time, a checksum before each value.
+"""The store on disk: one LMDB environment in a directory, one process at a time, a checksum before each value
+(`zq.store.sums`).
 
 Durability: sync and metasync on, writemap off, so that `commit` returns when the data and the page that makes it
 current are flushed. The directory must be on a local disk. Room: admission stops (`is_full`) at FULL_FRACTION of the
@@ -10,7 +11,7 @@ from __future__ import annotations
 
 import errno
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from math import inf
@@ -22,13 +23,14 @@ from zlib import crc32
 import lmdb
 
 from zq.core.storage import StoreInfo
-from zq.core.tables import SCHEMA, SCHEMAS_BEFORE
-from zq.errors import StoreCorruptError, StoreError, StoreFullError, StoreVersionError
+from zq.errors import StoreCorruptError, StoreError, StoreFullError
 from zq.processes.forks import drop_in_forks
+from zq.store.carrying import check_schema
 from zq.store.gauge import Gauge
 from zq.store.hold import DATA_FILE, READERS_FILE, DirectoryHold, flush
 from zq.store.room import LACKS, DiskRoom, fill_gaps
 from zq.store.seam import about_journal
+from zq.store.sums import salt_of
 
 ROW_BYTES = 24
 """What a row takes beside its key and value: the header of its node, its checksum, and a place in its page."""
@@ -39,8 +41,8 @@ READERS_BYTES = 8192
 NEW_FILE = "data.new"
 """What the data file is called while it is made."""
 
-INFO_TABLE = b"zq"
-SCHEMA_KEY = b"schema"
+COMPACT_SPARE = 1 << 20
+"""Free bytes beside those of the pages in use that a file which is written anew may take."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +77,7 @@ class LmdbTransaction:
 
     __slots__ = ("_cursors", "_dbs", "_gauge", "_put", "_store", "_txn")
 
-    def __init__(self, store: LmdbStore, txn: lmdb.Transaction, dbs: dict[str, Any]) -> None:
+    def __init__(self, store: LmdbStore, txn: lmdb.Transaction, dbs: dict[str, tuple[Any, int]]) -> None:
         self._store = store
         self._gauge = store.gauge
         self._txn = txn
@@ -108,22 +110,27 @@ class LmdbTransaction:
         return self._gauge.room_bytes
 
     def get(self, table: str, key: bytes) -> bytes | None:
+        db, salt = self._dbs[table]
         try:
-            value: Any = self._txn.get(key, db=self._dbs[table])  # bytes: the transaction has no buffers
+            value: Any = self._txn.get(key, db=db)  # bytes: the transaction has no buffers
         except lmdb.BadValsizeError:
             return None  # a key that cannot be is not there
-        return None if value is None else _open_value(table, key, value)
+        except lmdb.Error as error:
+            raise _store_error(error, f"cannot read table {table}") from error
+        return None if value is None else _open_value(table, key, value, salt)
 
     def put(self, table: str, key: bytes, value: bytes) -> None:
         self._gauge.written_bytes += len(key) + len(value) + ROW_BYTES
+        db, salt = self._dbs[table]
         try:
-            self._put(key, crc32(value).to_bytes(4, "big") + value, db=self._dbs[table])
+            self._put(key, crc32(value, crc32(key, salt)).to_bytes(4, "big") + value, db=db)
         except lmdb.Error as error:
             raise _store_error(error, f"cannot store {len(value)} bytes in table {table}") from error
 
     def put_many(self, table: str, items: Iterable[tuple[bytes, bytes]]) -> None:
-        rows = [(key, crc32(value).to_bytes(4, "big") + value) for key, value in items]
-        self._gauge.written_bytes += sum(len(key) + len(value) + ROW_BYTES for key, value in rows)
+        salt = self._dbs[table][1]
+        rows = [(key, crc32(value, crc32(key, salt)).to_bytes(4, "big") + value) for key, value in items]
+        self._gauge.written_bytes += sum([len(key) + len(value) for key, value in rows]) + ROW_BYTES * len(rows)
         try:
             consumed, _ = self._cursor(table).putmulti(rows)
         except lmdb.Error as error:
@@ -133,21 +140,32 @@ class LmdbTransaction:
 
     def delete(self, table: str, key: bytes) -> bool:
         try:
-            return self._txn.delete(key, db=self._dbs[table])
+            return self._txn.delete(key, db=self._dbs[table][0])
         except lmdb.BadValsizeError:
             return False
         except lmdb.Error as error:
             raise _store_error(error, f"cannot delete from table {table}") from error
 
+    def delete_many(self, table: str, keys: Sequence[bytes]) -> list[bool]:
+        delete, db = self._txn.delete, self._dbs[table][0]
+        try:
+            return [delete(key, b"", db) for key in keys]
+        except lmdb.Error as error:
+            raise _store_error(error, f"cannot delete from table {table}") from error
+
     def scan(self, table: str, start: bytes = b"", stop: bytes | None = None) -> Iterator[tuple[bytes, bytes]]:
-        with self._txn.cursor(self._dbs[table]) as cursor:
-            if not (cursor.set_range(start) if start else cursor.first()):
-                return
-            rows: Iterator[Any] = cursor.iternext()
-            for key, value in rows:
-                if stop is not None and key >= stop:
+        db, salt = self._dbs[table]
+        try:
+            with self._txn.cursor(db) as cursor:
+                if not (cursor.set_range(start) if start else cursor.first()):
                     return
-                yield key, _open_value(table, key, value)
+                rows: Iterator[Any] = cursor.iternext()
+                for key, value in rows:
+                    if stop is not None and key >= stop:
+                        return
+                    yield key, _open_value(table, key, value, salt)
+        except lmdb.Error as error:
+            raise _store_error(error, f"cannot read table {table}") from error
 
     def commit(self) -> None:
         self._end()
@@ -172,7 +190,7 @@ class LmdbTransaction:
     def _cursor(self, table: str) -> lmdb.Cursor:
         cursor = self._cursors.get(table)
         if cursor is None:
-            cursor = self._cursors[table] = self._txn.cursor(self._dbs[table])
+            cursor = self._cursors[table] = self._txn.cursor(self._dbs[table][0])
         return cursor
 
     def _end(self) -> None:
@@ -182,13 +200,16 @@ class LmdbTransaction:
         self._cursors.clear()
 
 
-def _open_value(table: str, key: bytes, value: bytes) -> bytes:
-    data = value[4:]
-    if crc32(data).to_bytes(4, "big") != value[:4]:
+def _open_value(table: str, key: bytes, stored: bytes, salt: int) -> bytes:
+    value = stored[4:]
+    if crc32(value, crc32(key, salt)).to_bytes(4, "big") != stored[:4]:
         raise StoreCorruptError(
-            f"the value of key {key.hex()} in table {table} does not match its checksum: restore a backup"
+            f"the row of key {key.hex()} in table {table} does not match its checksum: restore a backup",
+            table,
+            key,
+            stored,
         )
-    return data
+    return value
 
 
 def _keep_for_ever(thing: object) -> None:
@@ -251,8 +272,8 @@ class LmdbStore:
             )
             try:
                 self._env.reader_check()
-                self._check_schema(is_new=is_new)
-                self._dbs = {table: self._env.open_db(table.encode()) for table in tables}
+                check_schema(self._env, str(self.path), is_new=is_new)
+                self._dbs = {table: (self._env.open_db(table.encode()), salt_of(table)) for table in tables}
                 self._room = DiskRoom(self._hold.data_number, self.path)
                 self.gauge = Gauge(self._room, self._measure, options.map_bytes, options.free_bytes_min)
             except BaseException:
@@ -278,22 +299,6 @@ class LmdbStore:
         flush(made)
         made.rename(self.path / DATA_FILE)
 
-    def _check_schema(self, *, is_new: bool) -> None:
-        table = self._env.open_db(INFO_TABLE)
-        with self._env.begin(write=True, db=table) as txn:
-            found = txn.get(SCHEMA_KEY)
-            if found is None and not is_new and txn.stat(self._env.open_db(txn=txn))["entries"] > 1:
-                raise StoreVersionError(
-                    f"{self.path} holds an LMDB database that zq did not write; choose another directory"
-                )
-            if found is None or found in [b"%d" % schema for schema in SCHEMAS_BEFORE]:
-                txn.put(SCHEMA_KEY, b"%d" % SCHEMA)
-            elif found != b"%d" % SCHEMA:
-                raise StoreVersionError(
-                    f"{self.path} has schema {found.decode(errors='replace')}, this version of zq reads schema {SCHEMA}: "
-                    "drain it with the version that wrote it, or choose another directory"
-                )
-
     @property
     def written_bytes(self) -> int:
         """What was written, in all."""
@@ -315,7 +320,10 @@ class LmdbStore:
         if os.getpid() != self._pid:
             raise StoreError("this process was forked from the one that opened the store; start a new one instead")
         self.notice_room()
-        self._writing = txn = self._env.begin(write=True)
+        try:
+            self._writing = txn = self._env.begin(write=True)
+        except lmdb.Error as error:
+            raise _store_error(error, f"cannot begin a transaction of {self.path}") from error
         return LmdbTransaction(self, txn, self._dbs)
 
     def notice_room(self) -> None:
@@ -359,6 +367,40 @@ class LmdbStore:
         """Returns what `status` tells of the journal: that there is none."""
         return about_journal()
 
+    def compact(self) -> tuple[int, int]:
+        """Writes the data file anew beside its place, without what is free in it, and puts it there. Nothing but
+        `close` may follow. Killed at any moment, it leaves the one file or the other.
+
+        Returns:
+            Its bytes before and after.
+
+        Raises:
+            StoreError: there is no room for it, or it cannot be written; the old one is still there.
+        """
+        data, made = self.path / DATA_FILE, self.path / NEW_FILE
+        before, needed = data.stat().st_size, self._measure()[0] + COMPACT_SPARE
+        free = self._room.free_bytes()
+        if free < needed:
+            raise StoreError(
+                f"{self.path} needs {needed} bytes beside its data file while it is written anew, and {free} are free"
+            )
+        try:
+            made.unlink(missing_ok=True)
+            number = os.open(made, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+            try:
+                self._env.copyfd(number, compact=True)
+                os.fsync(number)
+            finally:
+                os.close(number)
+            self._env.close()
+            made.rename(data)
+            flush(self.path)
+        except lmdb.Error as error:
+            raise _store_error(error, f"cannot write {data} anew") from error
+        except OSError as error:
+            raise StoreError(f"cannot write {data} anew: {error.strerror}") from error
+        return before, data.stat().st_size
+
     def close(self) -> None:
         if os.getpid() == self._pid:  # a forked child has dropped its copies; those of LMDB it must not touch
             self._forget()
@@ -377,7 +419,7 @@ class LmdbStore:
 
     def _used_in(self, txn: lmdb.Transaction) -> int:
         used = 0
-        for db in self._dbs.values():
+        for db, _ in self._dbs.values():
             stat = txn.stat(db)
             used += stat["psize"] * (stat["branch_pages"] + stat["leaf_pages"] + stat["overflow_pages"])
         return used

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Protocol
 
 from zq.core.storage import Transaction
@@ -63,8 +63,7 @@ class JournaledTransaction:
     def put_many(self, table: str, items: Iterable[tuple[bytes, bytes]]) -> None:
         rows = list(items)
         if len(rows) == 1:  # as in most small turns: one costs less than many
-            key, value = rows[0]
-            self.put(table, key, value)
+            self.put(table, *rows[0])
             return
         self._noted.append((table, rows))
         self._rows += len(rows)
@@ -74,12 +73,16 @@ class JournaledTransaction:
         self._noted.append((table, key, None))
         return self._tx.delete(table, key)
 
+    def delete_many(self, table: str, keys: Sequence[bytes]) -> list[bool]:
+        self._noted += [(table, key, None) for key in keys]
+        return self._tx.delete_many(table, keys)
+
     def scan(self, table: str, start: bytes = b"", stop: bytes | None = None) -> Iterator[tuple[bytes, bytes]]:
         return self._tx.scan(table, start, stop)
 
     def commit(self) -> None:
-        rows = len(self._noted) + self._rows
-        self._keeper.commit_turn(self._noted, rows, self._begun_bytes, is_full=self._tx.is_full)
+        noted = self._noted
+        self._keeper.commit_turn(noted, len(noted) + self._rows, self._begun_bytes, is_full=self._tx.is_full)
 
     def abort(self) -> None:
         self._keeper.abort_turn(wrote=bool(self._noted))

@@ -2,13 +2,14 @@
 
     python -m tests.store.recorded TO     with the version on the path whose directory is to be kept
 
-Records are kept from the last version of each schema that is still carried over: `schema-12.mdb.xz` is the data file.
+Records are kept from the last version of each schema that is still carried over: `schema-12.tar.xz` is the data file,
+later ones have the journal, too, with what was answered since the last checkpoint.
 """
 
-import lzma
 import os
 import shutil
 import sys
+import tarfile
 import tempfile
 from pathlib import Path
 
@@ -59,12 +60,18 @@ def main() -> None:
         coordinator = zq.Coordinator(Path(place) / "s.zq", options=OPTIONS).open()
         with zq.Client(coordinator.address) as client:
             fill(client)
+            while client.query("status")["journal"]["bytes"]:
+                pass  # the next checkpoint has it
+            client.submit("waiting", "in the journal", id="journal-1")
             print({name: client.query("status")[name] for name in ("waiting", "scheduled", "leased", "dead", "done")})
-        left, small = Path(place) / "left.mdb", Path(place) / "small.mdb"
+        left, small, journal = (Path(place) / name for name in ("left.mdb", "data.mdb", "journal"))
+        shutil.copy(Path(place) / "s.zq" / "journal", journal)  # first: records that the tables have count as nothing
         shutil.copy(Path(place) / "s.zq" / "data.mdb", left)
         with lmdb.open(str(left), subdir=False, lock=False, readonly=True, map_size=1 << 26) as env:
             env.copy(str(small), compact=True)
-        Path(sys.argv[1]).write_bytes(lzma.compress(small.read_bytes()))
+        with tarfile.open(sys.argv[1], "w:xz") as archive:
+            for path in (small, journal):
+                archive.add(path, path.name)
         os._exit(0)  # as if it were killed
 
 

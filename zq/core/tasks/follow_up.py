@@ -17,7 +17,7 @@ from zq.core.state.outcome_waits import Found
 from zq.core.state.step import MOVED, EndedMembers, Notice, Step
 from zq.core.tasks import admission, groups, outcomes
 from zq.core.tasks.groups import DONE, FAILED, IS_GROUP, IS_TASK, NIL, OPEN, GroupRow
-from zq.wire.batch import iterate_payloads, pack_payloads
+from zq.wire.batch import iterate_payloads, pack_payloads, slice_tasks
 from zq.wire.limits import HEADERS_MAX, PAYLOAD_BYTES_CEILING
 from zq.wire.messages import Batch, Ended, Options
 from zq.wire.wholeness import are_whole_results
@@ -79,6 +79,8 @@ def _decide(books: Books, step: Step, row: GroupRow, members: EndedMembers) -> b
     if not are_whole_results(members.ends, members.blob):  # they are joined as they are
         groups.end(books, step, row, FAILED, f"the result of member {_path_at(members)} is no whole msgpack value")
         return False
+    if is_done and row.policy == "any":
+        members = _first_of(members)
     if is_done or row.policy == "settled":
         if not _store(step, row, members):
             groups.end(books, step, row, FAILED, f"two members had the path {_path_at(members)}")
@@ -92,6 +94,12 @@ def _decide(books: Books, step: Step, row: GroupRow, members: EndedMembers) -> b
         _complete(books, step, row)
         return False
     return True
+
+
+def _first_of(members: EndedMembers) -> EndedMembers:
+    """Returns the first of members that were done together, as neighbours are reported: one result is enough."""
+    ends, blob = slice_tasks(members.ends, members.blob, 0, 1) if members.ends else (b"", b"")
+    return members._replace(hi=members.lo + 1, ends=ends, blob=blob)
 
 
 def _note_flow(books: Books, step: Step, row: GroupRow, members: EndedMembers) -> None:

@@ -1,0 +1,148 @@
+"""What can be read of a data file is read, and what cannot is named, whatever is broken."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+from pathlib import Path
+
+import lmdb
+import pytest
+
+from zq.errors import StoreCorruptError, StoreError
+from zq.store import LmdbStore
+from zq.store.raw import RawFile, RawRow
+
+TABLES = ("left", "right", "empty")
+Row = tuple[str, bytes, bytes]
+SEED = 20261129
+PAGE = 4096
+
+
+@pytest.fixture(scope="module")
+def original(tmp_path_factory: pytest.TempPathFactory) -> tuple[bytes, set[Row]]:
+    """A data file with trees of three levels, values in pages of their own and free pages; and its rows."""
+    path = tmp_path_factory.mktemp("raw") / "s.zq"
+    draw = random.Random(SEED)
+    store = LmdbStore(path, TABLES)
+    for _ in range(4):
+        tx = store.begin()
+        for _ in range(300):
+            key, size = draw.randbytes(draw.randint(4, 300)), draw.choice((0, 10, 100, 1000, 6000))
+            tx.put(draw.choice(TABLES[:2]), key, draw.randbytes(size))
+        for key, _ in list(tx.scan("left"))[::3]:
+            tx.delete("left", key)
+        tx.commit()
+    tx = store.begin()
+    rows = {(table, key, value) for table in TABLES for key, value in tx.scan(table)}
+    tx.abort()
+    store.close()
+    return (path / "data.mdb").read_bytes(), rows
+
+
+def read(path: Path, data: bytes) -> list[RawRow]:
+    path.mkdir(exist_ok=True)
+    (path / "data.mdb").write_bytes(data)
+    with RawFile.open(path) as raw:
+        return list(raw.rows())
+
+
+def whole(rows: list[RawRow]) -> list[Row]:
+    return [(row.table, row.key, row.value) for row in rows if row.fault is None and row.table in TABLES]
+
+
+def test_a_file_that_is_whole_has_all_rows_and_no_fault(tmp_path: Path, original: tuple[bytes, set[Row]]) -> None:
+    data, expected = original
+
+    rows = read(tmp_path, data)
+
+    assert [row for row in rows if row.fault] == []
+    assert len(whole(rows)) == len(expected)
+    assert set(whole(rows)) == expected
+    with RawFile.open(tmp_path) as raw:
+        assert raw.tables()["right"].depth == 3
+        assert raw.meta.free.entries > 0
+
+
+def flip(data: bytearray, draw: random.Random) -> None:
+    data[draw.randrange(2 * PAGE, len(data))] ^= 1 << draw.randrange(8)
+
+
+def flip_in_head(data: bytearray, draw: random.Random) -> None:
+    data[draw.randrange(2, len(data) // PAGE) * PAGE + draw.randrange(40)] ^= 1 << draw.randrange(8)
+
+
+def zero(data: bytearray, draw: random.Random) -> None:
+    page = draw.randrange(2, len(data) // PAGE) * PAGE
+    data[page : page + PAGE] = bytes(PAGE)
+
+
+def fill(data: bytearray, draw: random.Random) -> None:
+    page = draw.randrange(2, len(data) // PAGE) * PAGE
+    data[page : page + PAGE] = draw.randbytes(PAGE)
+
+
+def swap(data: bytearray, draw: random.Random) -> None:
+    one, other = (draw.randrange(2, len(data) // PAGE) * PAGE for _ in range(2))
+    data[one : one + PAGE], data[other : other + PAGE] = data[other : other + PAGE], data[one : one + PAGE]
+
+
+def cut(data: bytearray, draw: random.Random) -> None:
+    del data[draw.randrange(2 * PAGE, len(data)) :]
+
+
+@pytest.mark.parametrize("damage", [flip, flip_in_head, zero, fill, swap, cut])
+def test_what_is_damaged_is_named_and_the_rest_is_read(
+    damage: Callable[[bytearray, random.Random], None], tmp_path: Path, original: tuple[bytes, set[Row]]
+) -> None:
+    data, expected = original
+    bitten = 0
+    for seed in range(SEED, SEED + 15):
+        changed = bytearray(data)
+        damage(changed, random.Random(seed))
+
+        rows = read(tmp_path, bytes(changed))
+
+        found = whole(rows)
+        assert set(found) <= expected, seed
+        assert len(found) == len(set(found)), seed
+        faults = [row for row in rows if row.fault]
+        assert faults or len(found) == len(expected), seed
+        bitten += len(found) < len(expected)
+        lost = expected - set(found)
+        for table, key, _ in lost:  # each of which is in a part that is said to be lost, or said to be damaged
+            assert any(
+                not row.table
+                or (
+                    row.table == table
+                    and (not row.is_part or (row.key <= key and (row.stop is None or key < row.stop)))
+                )
+                for row in faults
+            ), (seed, table, key)
+    assert bitten > 2
+
+
+def test_one_meta_page_is_enough_and_its_loss_is_named(tmp_path: Path, original: tuple[bytes, set[Row]]) -> None:
+    for page in (0, 1):
+        data = bytearray(original[0])
+        data[page * PAGE : (page + 1) * PAGE] = bytes(PAGE)
+
+        faults = [row.fault for row in read(tmp_path, bytes(data)) if row.fault]
+
+        assert f"meta page {page}: it is no meta page of LMDB" in str(faults[0]) or "meta page 1: not found" in faults
+
+
+def test_no_meta_page_is_an_error_in_words(tmp_path: Path, original: tuple[bytes, set[Row]]) -> None:
+    with pytest.raises(StoreCorruptError, match="no meta page that can be read"):
+        read(tmp_path, bytes(2 * PAGE) + original[0][2 * PAGE :])
+    with pytest.raises(StoreError, match="No such file"):
+        RawFile.open(tmp_path / "nowhere")
+
+
+def test_rows_are_those_of_lmdb(tmp_path: Path, original: tuple[bytes, set[Row]]) -> None:
+    rows = read(tmp_path, original[0])
+
+    with lmdb.open(str(tmp_path), max_dbs=5, readonly=True, lock=False) as env:
+        for table in TABLES:
+            with env.begin(db=env.open_db(table.encode(), create=False)) as txn:
+                assert [(row.key, row.stored) for row in rows if row.table == table] == list(txn.cursor())
