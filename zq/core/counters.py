@@ -20,9 +20,10 @@ class CountersRecord(NamedTuple):
     finish_sequence: int
     queue_number: int
     kept: int
+    wall: float = 0.0  # the latest; not there in what was stored before
 
 
-def write_counters(tx: Transaction, record: tuple[int, int, int, int, int]) -> None:
+def write_counters(tx: Transaction, record: tuple[int, int, int, int, int, float]) -> None:
     """Stores the numbers, as of a CountersRecord: once a turn, so a plain tuple."""
     tx.put(tables.META, tables.COUNTERS_KEY, tables.pack(record))
 

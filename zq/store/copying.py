@@ -10,6 +10,7 @@ It is made beside its place and gets its name when it is whole and on disk, so t
 
 from __future__ import annotations
 
+import fcntl
 import os
 import shutil
 import time
@@ -144,6 +145,28 @@ def _open_reading(source: Path) -> Iterator[lmdb.Environment]:
             yield env
     except lmdb.Error as error:
         raise StoreError(f"cannot read {source}: {error}") from error
+
+
+@contextmanager
+def pinned(directory: Path) -> Iterator[None]:
+    """Keeps the pages of this moment from being written over, in a directory that may be in use."""
+    with _open_reading(directory) as env, env.begin():
+        yield
+
+
+def is_in_use(directory: Path) -> bool:
+    """Returns whether a coordinator has a directory."""
+    try:
+        number = os.open(directory / HOLD_FILE, os.O_RDONLY | os.O_CLOEXEC)
+    except OSError:
+        return False
+    try:
+        fcntl.flock(number, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    finally:
+        os.close(number)
+    return False
 
 
 def _check_schema(env: lmdb.Environment, source: Path) -> None:

@@ -9,7 +9,7 @@ map, or when the disk runs low, because LMDB needs free pages to delete, too; wh
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from math import inf
@@ -128,7 +128,7 @@ class LmdbTransaction:
     def put_many(self, table: str, items: Iterable[tuple[bytes, bytes]]) -> None:
         salt = self._dbs[table][1]
         rows = [(key, crc32(value, crc32(key, salt)).to_bytes(4, "big") + value) for key, value in items]
-        self._store.written_bytes += sum(len(key) + len(value) + ROW_BYTES for key, value in rows)
+        self._store.written_bytes += sum([len(key) + len(value) for key, value in rows]) + ROW_BYTES * len(rows)
         try:
             consumed, _ = self._cursor(table).putmulti(rows)
         except lmdb.Error as error:
@@ -141,6 +141,13 @@ class LmdbTransaction:
             return self._txn.delete(key, db=self._dbs[table][0])
         except lmdb.BadValsizeError:
             return False
+        except lmdb.Error as error:
+            raise _store_error(error, f"cannot delete from table {table}") from error
+
+    def delete_many(self, table: str, keys: Sequence[bytes]) -> list[bool]:
+        delete, db = self._txn.delete, self._dbs[table][0]
+        try:
+            return [delete(key, b"", db) for key in keys]
         except lmdb.Error as error:
             raise _store_error(error, f"cannot delete from table {table}") from error
 

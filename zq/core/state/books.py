@@ -75,7 +75,7 @@ class Books:
         self.accounts = Accounts(options.peer_limits)
         self.ceilings = Ceilings(options, self.accounts, self.queues, self.count)
         self.guests = Guests(self.accounts)
-        self.waits = Waits(self.guests)
+        self.waits = Waits(self.guests, self.deadlines.later)
         self.events: Followers | None = None  # None: nobody watches
         self.worker_notes: deque[tuple[str, str]] = deque(maxlen=1000)  # name and what happened; the shell takes them
         self.replays: dict[str, Replay] = {}  # by id: dead letters that are brought back at a rate
@@ -401,7 +401,7 @@ class Books:
         if value is not None:
             record = CountersRecord(*tables.unpack(value))
             self.epoch, self.sequence, self.finish_sequence = record.epoch, record.sequence, record.finish_sequence
-            self._queue_number, self.kept = record.queue_number, record.kept
+            self._queue_number, self.kept, self.deadlines.clock.latest = record.queue_number, record.kept, record.wall
         self.epoch += 1
         self.is_changed = True
 
@@ -419,7 +419,8 @@ class Books:
                 queue.is_stored = True
             self.changed.clear()
         if self.is_changed:
-            write_counters(tx, (self.epoch, self.sequence, self.finish_sequence, self._queue_number, self.kept))
+            numbers = (self.epoch, self.sequence, self.finish_sequence, self._queue_number, self.kept)
+            write_counters(tx, (*numbers, self.deadlines.clock.latest))
             self.is_changed = False
 
 
