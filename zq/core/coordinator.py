@@ -368,8 +368,8 @@ class Machine:
                 publishing.publish(books, step, peer, message)
             case Pull():
                 pulls.pull(books, step, peer, message)
-            case Cancel(request, id):
-                chores.cancel(books, step, (peer, request), id)
+            case Cancel(request, id, is_again):
+                chores.cancel(books, step, (peer, request), id, is_again=is_again)
             case Query(request, what, arguments):
                 self._answer(step, peer, request, lambda: self._query(step, what, arguments))
             case Command(request, verb, arguments):

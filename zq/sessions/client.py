@@ -38,6 +38,7 @@ from zq.sessions.requests import (
     SettleRequest,
     SubmitRequest,
     closed_error,
+    plain_request,
     without_proofs,
 )
 from zq.sessions.settles import Settles, Settling
@@ -150,7 +151,7 @@ class ClientSession:
             secret = "" if self.is_older else self.secret
             self._send(PullRequest(message._replace(confirms=not self.is_older, secret=secret), now, deadline, reply))
         else:
-            self._send(Request(message, now, deadline, reply))
+            self._send(plain_request(message, now, deadline, reply, is_said=self._epoch is not None))
 
     def watch(
         self, now: float, outcome: BatchOutcome, index: int, deadline: float, reply: Reply, seen: float | None = None
@@ -229,8 +230,7 @@ class ClientSession:
         self.is_older = False
         self.notices.connected()
         for request in self._outstanding.values():
-            if isinstance(request, PullRequest):
-                request.say_again(confirms=request.reply is not None, secret=self.secret)
+            request.renew(self.secret)
             self._say(request)
         self._outbox += self._watches.connected(self._pings.number)
         self.streams.connected(now)
@@ -404,9 +404,8 @@ class ClientSession:
         if request is None and message.code == "unknown-kind" and message.request is None:
             self.is_older = True  # it does not know what a withdraw is
             return
-        if isinstance(request, PullRequest) and request.confirms and message.code == "malformed":
+        if request is not None and message.code == "malformed" and request.grow_old():
             self.is_older = True
-            request.say_again(confirms=False, secret="")
             self._say(request)
             return
         if request is None:

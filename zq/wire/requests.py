@@ -280,7 +280,14 @@ _read_plain_pull = message(
     field(read_number, "wait", limits.WAIT_MAX),
     _LEASE,
 )
-read_cancel = message(messages.Cancel, REQUEST, field(read_name, "id", limits.ID_BYTES_MAX + 5))
+
+
+def read_cancel(fields: list[Any]) -> messages.Cancel:
+    cancel = _read_plain_cancel(fields[:2] if len(fields) == 3 else fields)
+    return cancel._replace(is_again=read_bool(fields[2], "is_again")) if len(fields) == 3 else cancel
+
+
+_read_plain_cancel = message(messages.Cancel, REQUEST, field(read_name, "id", limits.ID_BYTES_MAX + 5))
 read_query = message(messages.Query, REQUEST, field(read_name, "what"), _arguments)
 read_command = message(messages.Command, REQUEST, field(read_name, "verb"), _arguments)
 read_ping = message(messages.Ping, REQUEST)
