@@ -86,10 +86,10 @@ def count_cancelled(books: Books, step: Step, id: str) -> int:
         return int(_is_cancelled(known if known is not None else places.find(step, part[0])))
     if _is_cancelled(known):
         assert isinstance(known, places.End)
-        return known.size - places.split_of(books, step, known).bit_count()
+        return known.size - _split_of(books, step, known).bit_count()
     if known is None:
         return 0
-    indexes = bits(places.split_of(books, step, known))
+    indexes = bits(_split_of(books, step, known))
     return sum(_is_cancelled(places.find(step, task_id(id, 0, index))) for index in indexes)
 
 
