@@ -165,10 +165,7 @@ class Machine:
             if step.now - self._ticked_at > 2 * self.options.heartbeat_interval:
                 liveness.excuse_idleness(self.books, step.now)
             if unreachable:
-                for peer in unreachable:
-                    liveness.take_back_undelivered(self.books, step, peer, self._ticked_at)
-                    liveness.disconnected(self.books, step.wall, peer)
-                pulls.take_back_unsure(self.books, step, set(unreachable))
+                self._take_back(step, unreachable)
             if self.books.unsure:
                 self.books.unsure.clear()  # what was sent in the last step could be sent
             if self._guard is None:
@@ -193,6 +190,13 @@ class Machine:
         tx.commit()
         self._upkeep.is_at_commit = False
         return step.outbox
+
+    def _take_back(self, step: Step, unreachable: Collection[Peer]) -> None:
+        """Takes back what was sent in the last step to connections that did not take it."""
+        for peer in unreachable:
+            liveness.take_back_undelivered(self.books, step, peer, self._ticked_at)
+            liveness.disconnected(self.books, step.wall, peer)
+        pulls.take_back_unsure(self.books, step, set(unreachable))
 
     def note_beat(self, now: float, peer: Peer) -> Holder | None:
         """Notes a heartbeat that lists no lease, outside of a turn, of which there is one in each half of the heartbeat
