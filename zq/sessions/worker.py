@@ -1,5 +1,4 @@
-"""What a worker says to its coordinator: hello, heartbeats, settles, and all of it again when a connection was lost; a
-pure machine.
+"""What a worker says to its coordinator: hello, heartbeats, settles, and all again when a connection was lost; pure.
 
 The shell runs the tasks. It takes what arrived (`take_arrivals`), asks what was taken away (`take_revoked`), and
 reports ends with `finish` and `release`. The session keeps, for each lease, the tasks that are not settled: exactly
@@ -9,8 +8,7 @@ A settle is kept until `settled` answers it (`zq.sessions.reports`). It is sent 
 welcome, and when a beat shows that a heartbeat sent after it was answered and it was not (messages of one connection
 are answered in order).
 
-What the worker says of itself (`tell`) goes out after each welcome and when it changes; what it is told from afar is
-for the shell (`take_steers`).
+What the worker says of itself (`tell`) goes out after a welcome and when it changes; `take_steers` has what it is told.
 
 While the name belongs to another worker that is there, the hello is said again now and then: that one may be a process
 which was killed a moment ago. When it keeps the name, the session fails.
