@@ -23,7 +23,7 @@ from zq.core.options import CoordinatorOptions, Now
 from zq.core.state.ceilings import STORE_FULL
 from zq.core.state.holder import Peer
 from zq.core.tables import TABLES
-from zq.errors import ClosedError, StoreFullError
+from zq.errors import ClosedError, StoreCorruptError, StoreFullError
 from zq.keys.door import KEYS_INTERVAL, Door
 from zq.keys.key import Key
 from zq.processes.green import refuse_green_threads
@@ -301,6 +301,10 @@ class Server:
             self._read_books(self._machine)
             for one in self._reception.received:
                 self._step_alone(one)
+        except StoreCorruptError as error:
+            self._mend(error)
+            for one in self._reception.received:
+                self._step_alone(one)
         except FAULTS:
             self._faults += 1
             if self._faults > FAULTS_MAX:
@@ -315,6 +319,9 @@ class Server:
             self._step([(one.peer, read(one))])
         except StoreFullError as error:
             self._try_again(one, error, tries)
+        except StoreCorruptError as error:  # what is set aside is not met again
+            self._mend(error)
+            self._step_alone(one, tries)
         except FAULTS:
             log.exception("a message could not be handled and is refused")
             self._read_books()
@@ -367,8 +374,32 @@ class Server:
 
     # Books.
 
+    def _mend(self, error: StoreCorruptError) -> None:
+        """Has set aside what a turn met that is damaged, and reads the books without it; raises what cannot be."""
+        log.error("a turn met something that is damaged: %s", error)
+        self._store.mend(error)
+        self._read_books(self._machine)
+
     def _read_books(self, before: Machine | None = None) -> None:
         """Makes the machine anew; from the one before it takes what did not fit the store, and its counters."""
+        self._tell_damages()
+        try:
+            self._make_machine(before)
+        except StoreCorruptError as error:  # another one, or `mend` raises it
+            self._store.mend(error)
+            self._read_books(before)
+            return
+        for note in self._machine.recounted:
+            log.error("after what was damaged was set aside: %s", note)
+
+    def _tell_damages(self) -> None:
+        for damage in self._store.damages:
+            log.error(
+                "%s is damaged; %s: %s", self.path, "it was put right" if damage.is_mended else "set aside", damage
+            )
+        self._store.damages.clear()
+
+    def _make_machine(self, before: Machine | None) -> None:
         cramp = None if before is None else before.cramp
         guard = None if self._door is None else self._door.guard
         self._machine = Machine(self.options, _now(), self._store, self._about, CALENDAR, guard, cramp)
@@ -389,6 +420,7 @@ class Server:
             "commit": self._commit_times.as_map(),
             "store": self._store.info()._asdict(),
             "journal": self._store.about_journal(),
+            "damaged": self._machine.damaged,
             "memory": self._guard.about(),
             "connections": self._connections.about(),
             "refused": dict(self._reception.refused),

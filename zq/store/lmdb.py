@@ -1,5 +1,5 @@
 """The store on disk: one LMDB environment in a directory, one process at a time, a checksum before each value
-(`zq.store.sums`).
+(`zq.core.sums`).
 
 Durability: sync and metasync on, writemap off, so that `commit` returns when the data and the page that makes it
 current are flushed. The directory must be on a local disk. Room: admission stops (`is_full`) at FULL_FRACTION of the
@@ -20,13 +20,15 @@ from zlib import crc32
 
 import lmdb
 
-from zq.core.storage import StoreInfo, marks_of
+from zq.core.storage import Damage, StoreInfo, marks_of
+from zq.core.sums import salt_of
 from zq.errors import StoreCorruptError, StoreError, StoreFullError
 from zq.processes.forks import drop_in_forks
 from zq.store.carrying import check_schema
+from zq.store.damage import look, rebuild, set_aside
 from zq.store.hold import DATA_FILE, DirectoryHold, flush
+from zq.store.raw import RawRow
 from zq.store.seam import about_journal
-from zq.store.sums import salt_of
 
 LOOK_EVERY = 64
 """Transactions between two looks at the room left: a look costs as much as a small transaction, and 64 small ones fill
@@ -237,6 +239,7 @@ class LmdbStore:
         self._writing: lmdb.Transaction | None = None
         self._pid = os.getpid()
         self._since_look = 0
+        self.damages: list[Damage] = []  # that were found and not told yet
         self._hold = DirectoryHold(self.path)
         try:
             self._open(tables, is_new=self._hold.is_new)
@@ -247,26 +250,15 @@ class LmdbStore:
 
     def _open(self, tables: tuple[str, ...], *, is_new: bool) -> None:
         options = self._options
+        self._tables = tables
         try:
             if is_new:
                 self._make()
             flush(self.path)  # LMDB does not flush what names its file, and who made that may have come no further
             self._hold.hold_data()
-            self._env = lmdb.open(
-                str(self.path),
-                map_size=options.map_bytes,
-                max_dbs=len(tables) + 1,
-                sync=True,
-                metasync=True,
-                writemap=False,
-            )
-            try:
-                self._env.reader_check()
-                check_schema(self._env, str(self.path), is_new=is_new)
-                self._dbs = {table: (self._env.open_db(table.encode()), salt_of(table)) for table in tables}
-            except BaseException:
-                self._env.close()
-                raise
+            rows = self._rebuild_if_broken(look(self.path, is_thorough=False))
+            self._open_environment(is_new=is_new)
+            self._set_aside(rows)
         except (lmdb.CorruptedError, lmdb.InvalidError, lmdb.VersionMismatchError) as error:
             raise StoreCorruptError(f"{self.path} does not hold what LMDB wrote: {error}") from error
         except lmdb.MemoryError as error:
@@ -279,6 +271,68 @@ class LmdbStore:
         except (lmdb.Error, OSError) as error:
             raise StoreError(f"cannot open {self.path}: {error}") from error
         self._look()
+
+    def _open_environment(self, *, is_new: bool = False) -> None:
+        self._env = lmdb.open(
+            str(self.path),
+            map_size=self._options.map_bytes,
+            max_dbs=len(self._tables) + 16,
+            sync=True,
+            metasync=True,
+            writemap=False,
+        )
+        try:
+            self._env.reader_check()
+            check_schema(self._env, str(self.path), is_new=is_new)
+            self._dbs = {table: (self._env.open_db(table.encode()), salt_of(table)) for table in self._tables}
+        except BaseException:
+            self._env.close()
+            raise
+
+    def _rebuild_if_broken(self, faults: list[RawRow]) -> list[RawRow]:
+        """Makes the file anew where pages are broken; returns the rows that are still to be set aside."""
+        if not any(row.is_part for row in faults):
+            return faults
+        self.damages += rebuild(self.path, self._options.map_bytes)
+        self._hold.hold_data()
+        return []
+
+    def _set_aside(self, rows: list[RawRow]) -> None:
+        if rows:
+            self.damages += set_aside(self._env, rows)
+
+    def mend(self, error: StoreCorruptError) -> None:
+        """Looks for what is damaged, and sets it aside, after a turn that met it; no transaction is open.
+
+        Raises:
+            StoreCorruptError: the error, when nothing is found that explains it.
+            StoreError: it cannot be set aside.
+        """
+        count = len(self.damages)
+        rows = look(self.path, is_thorough=True)
+        if error.table and not any(row.key == error.key for row in rows if row.table == error.table):
+            rows += self._rows_of(error)
+        try:
+            if any(row.is_part for row in rows):
+                self._forget()
+                self._env.close()
+                self._rebuild_if_broken(rows)
+                self._open_environment()
+                self._forget = drop_in_forks(partial(_keep_for_ever, self._env))
+            else:
+                self._set_aside(rows)
+        except lmdb.Error as failure:
+            raise _store_error(failure, f"cannot set aside what is damaged in {self.path}") from error
+        if len(self.damages) == count:
+            raise error
+        self._look()
+
+    def _rows_of(self, error: StoreCorruptError) -> list[RawRow]:
+        """Returns the row that is whole by its checksum, and of which nobody can make anything."""
+        db, _ = self._dbs[error.table]
+        with self._env.begin() as txn:
+            stored: Any = txn.get(error.key, db=db)
+        return [] if stored is None else [RawRow(error.table, error.key, stored, str(error))]
 
     def _make(self) -> None:
         """Makes the data file, which has its name when it is whole: LMDB opens none that a power cut left half made."""

@@ -8,8 +8,8 @@ from bisect import bisect_left, insort
 from collections.abc import Iterable, Iterator
 from math import inf
 
-from zq.core.storage import StoreInfo, marks_of
-from zq.errors import StoreError, StoreFullError
+from zq.core.storage import Damage, StoreInfo, marks_of
+from zq.errors import StoreCorruptError, StoreError, StoreFullError
 
 UNLIMITED = 1 << 62
 """Bytes: the room of a store without a limit."""
@@ -110,6 +110,7 @@ class MemoryStore:
         self.used_bytes = 0
         self.written_bytes = 0  # in all
         self.is_busy = False
+        self.damages: list[Damage] = []
         self.values: dict[str, dict[bytes, bytes]] = {table: {} for table in tables}
         self.keys: dict[str, list[bytes]] = {table: [] for table in tables}
 
@@ -142,6 +143,10 @@ class MemoryStore:
 
     def check_place(self) -> None:
         """Does nothing: its place is this object."""
+
+    def mend(self, error: StoreCorruptError) -> None:
+        """Raises the error: memory does not rot."""
+        raise error
 
     def info(self) -> StoreInfo:
         return StoreInfo(self.used_bytes, self.room, None, self.is_full)
