@@ -1,10 +1,13 @@
 """Items a second through one cheap stage, and through what else one could use, all in one run on one machine.
 
-python benchmarks/bench_pipeline.py [--items 300000] [--size 200] [--rounds 3] [--json]
+python benchmarks/bench_pipeline.py [--items 300000] [--size 200] [--ints 1000000] [--rounds 3] [--json]
 
 One worker process each, the same function, distinct items of 200 bytes, results counted. The rounds of all contestants
 take turns, so that a busy neighbour harms all alike; the best round of each is shown. Processes are started before the
 clock is.
+
+Then small integers through two worker processes, beside `multiprocessing.Pool(2)` with several chunk sizes: what the
+machinery costs where items and function cost nothing. Of these it shows medians, and the CPU of caller and workers.
 """
 
 from __future__ import annotations
@@ -14,16 +17,21 @@ import json
 import multiprocessing
 import os
 import resource
+import statistics
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from functools import partial
+from pathlib import Path
+from typing import NamedTuple
 
 import zmq
 
 from patterns import stage
 
 POOL_CHUNKS = (100, 300, 1000, 3000, 10000)
+INT_CHUNKS = (1000, 2000, 5000, 10_000, 20_000, 50_000)
 WINDOW = 1000
 """Messages under way of the bare sockets."""
 
@@ -35,6 +43,15 @@ def touch(item: bytes) -> bytes:
 
 @stage
 def double(number: int) -> int:
+    return 2 * number
+
+
+@stage(workers=2)
+def double_by_two(number: int) -> int:
+    return 2 * number
+
+
+def double_in_pool(number: int) -> int:
     return 2 * number
 
 
@@ -101,6 +118,67 @@ def run_pool(chunk: int) -> Callable[[int, int], float]:
     return run
 
 
+class Cost(NamedTuple):
+    """What a run has cost, in seconds for each million items."""
+
+    wall: float
+    caller: float
+    workers: float
+
+
+def cost_of(count: int, results: Iterator[object], workers: Callable[[], Iterable[int]]) -> Cost:
+    """Returns the cost of a run from its first result to its last; the processes are asked for when that is there."""
+    next(results)
+    pids = ["self", *map(str, workers())]
+    cpu = [cpu_of(pid) for pid in pids]
+    began_at = time.perf_counter()
+    got = 1
+    for _ in results:  # the workers still live when the last has come
+        got += 1
+        if got == count:
+            break
+    wall = time.perf_counter() - began_at
+    caller, *others = [cpu_of(pid) - before for pid, before in zip(pids, cpu, strict=True)]
+    return Cost(*(each / count * 1e6 for each in (wall, caller, sum(others))))
+
+
+def cpu_of(pid: str) -> float:
+    """Returns the CPU seconds of all threads of a process."""
+    return sum(int(task.read_text().split()[0]) for task in Path(f"/proc/{pid}/task").glob("*/schedstat")) / 1e9
+
+
+def child_pids() -> list[int]:
+    """Returns the children of this process."""
+    lists = [file.read_text().split() for file in Path("/proc/self/task").glob("*/children")]
+    return [int(pid) for pids in lists for pid in pids]
+
+
+def ints_through_pipeline(count: int, *, ordered: bool = False) -> Cost:
+    with double_by_two.run(range(count), quiet=True, ordered=ordered) as run:
+        return cost_of(count, iter(run), child_pids)
+
+
+def ints_through_pool(count: int, chunk: int) -> Cost:
+    with multiprocessing.get_context("spawn").Pool(2) as pool:
+        pool.map(double_in_pool, range(100))
+        pids = [process.pid for process in multiprocessing.active_children() if process.pid is not None]
+        return cost_of(count, pool.imap_unordered(double_in_pool, range(count), chunk), lambda: pids)
+
+
+def measure_ints(count: int, rounds: int) -> dict[str, Cost]:
+    """Returns the median cost of each contestant; they take turns."""
+    runs: dict[str, Callable[[], Cost]] = {
+        "direct pipeline": lambda: ints_through_pipeline(count),
+        "direct pipeline, ordered": lambda: ints_through_pipeline(count, ordered=True),
+        **{f"multiprocessing.Pool, chunk {chunk}": partial(ints_through_pool, count, chunk) for chunk in INT_CHUNKS},
+    }
+    found: dict[str, list[Cost]] = {name: [] for name in runs}
+    for _ in range(rounds):
+        for name, run in runs.items():
+            found[name].append(run())
+    return {name: Cost(*map(statistics.median, zip(*costs, strict=True))) for name, costs in found.items()}
+
+
 def run_raw(count: int, size: int) -> float:
     """Bare PUSH and PULL sockets, a message for each item, in one thread at each end."""
     with tempfile.TemporaryDirectory() as folder:
@@ -151,6 +229,7 @@ def main() -> None:
     parser.add_argument(
         "--long", type=int, default=10_000_000, help="small integers in the run that shows that memory is constant"
     )
+    parser.add_argument("--ints", type=int, default=1_000_000, help="small integers, beside Pool(2)")
     parser.add_argument("--json", action="store_true")
     arguments = parser.parse_args()
     contestants: dict[str, tuple[Callable[[int, int], float], int]] = {
@@ -166,6 +245,8 @@ def main() -> None:
     for _ in range(arguments.rounds):
         for name, (run, share) in contestants.items():
             rates[name].append(run(arguments.items // share, arguments.size))
+    ints = measure_ints(arguments.ints, arguments.rounds)
+    best_ints = min((name for name in ints if "Pool" in name), key=lambda name: ints[name].wall)
     best = {name: max(found) for name, found in rates.items()}
     best_pool = max((name for name in best if "Pool" in name), key=lambda name: best[name])
     direct = best["direct pipeline"]
@@ -183,6 +264,9 @@ def main() -> None:
         "long_growth_kib": growth_kib,
         "embedded_by_direct": round(best["embedded pipeline"] / direct, 2),
         "direct_by_unchunked_pool": round(direct / best["multiprocessing.Pool, chunk 1"], 1),
+        "ints": {name: cost._asdict() for name, cost in ints.items()},
+        "best_ints": best_ints,
+        "ints_direct_by_best_pool": round(ints[best_ints].wall / ints["direct pipeline"].wall, 2),
     }
     if arguments.json:
         print(json.dumps(figures))
@@ -197,6 +281,11 @@ def main() -> None:
         f"direct / best pool: {figures['direct_by_best_pool']}, direct / unchunked: {figures['direct_by_unchunked_pool']}, "
         f"embedded / direct: {figures['embedded_by_direct']}"
     )
+    for name, cost in ints.items():
+        print(
+            f"{1e6 / cost.wall:12,.0f} ints/s  {ints[best_ints].wall / cost.wall:6.2f} x  {name}; "
+            f"CPU of a million: caller {cost.caller:.2f} s, workers {cost.workers:.2f} s"
+        )
 
 
 if __name__ == "__main__":

@@ -222,10 +222,14 @@ def _by_stage(endpoints: list[str]) -> dict[str, list[str]]:
 
 
 def _echo(text: str, *, err: bool = False) -> None:
-    """Prints lines, with all escaped that could drive a terminal."""
+    """Prints lines, with all escaped that could drive a terminal; what stderr does not take is lost."""
     if sys.stdout is None and not err:
         raise OSError(errno.EBADF, "standard output is closed")
-    typer.echo(shown(text), err=err)
+    try:
+        typer.echo(shown(text), err=err)
+    except OSError:
+        if not err:
+            raise
 
 
 def _fail(text: str, code: int = FAILED) -> NoReturn:

@@ -34,6 +34,8 @@ from zq.processes.exits import UNABLE
 from zq.processes.forks import close_sockets_of, drop_in_forks
 from zq.processes.logs import configure_log_as_parent
 from zq.processes.references import StartedOnImportError
+from zq.processes.shown import say
+from zq.processes.wake import SignalFlag
 
 LONG_RUN = 1.0
 """Seconds after which a process that ended is no sign of trouble."""
@@ -63,6 +65,7 @@ class StageServer:
         self._commands = [[spec, stage, endpoint] for endpoint in endpoints]
         self._private = ["" if key is None else key.text()]
         self._stopped = threading.Event()
+        self._asked = SignalFlag()
 
     def run(self) -> None:
         """Serves until SIGTERM or Ctrl-C, or `stop`."""
@@ -71,21 +74,25 @@ class StageServer:
         try:
             for thread in threads:
                 thread.start()
-            for thread in threads:
-                while thread.is_alive():  # a signal that another thread got does not wake a thread that waits for good
-                    thread.join(SIGNAL_LOOK_INTERVAL)
+            while any(thread.is_alive() for thread in threads):
+                # A signal that another thread got does not wake a thread that waits for good.
+                if self._asked.wait(SIGNAL_LOOK_INTERVAL):
+                    break
         finally:
             self.stop()
+            for thread in filter(threading.Thread.is_alive, threads):
+                thread.join()
             for number, handler in before.items():
                 signal.signal(number, handler)
 
     def stop(self) -> None:
         """Ends serving; runs that use the workers lose what they hold."""
+        self._asked.set()
         self._stopped.set()
 
     # It has the signature of signal handlers.
     def _on_signal(self, number: int, frame: FrameType | None) -> None:  # noqa: ARG002
-        self.stop()
+        self._asked.set()
 
     def _keep(self, command: list[str]) -> None:
         """Keeps one process running."""
@@ -113,7 +120,7 @@ def main() -> None:
         plan = load_pipeline(spec).plan()
         node = plan.node_named(stage)
     except (ValueError, StartedOnImportError) as error:  # it was there when the supervisor started
-        sys.stderr.write(f"zq pipeline serve: stage {stage} cannot work: {error}\n")
+        say(f"zq pipeline serve: stage {stage} cannot work: {error}")
         sys.exit(UNABLE)
     configure_log_as_parent()
     context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
@@ -123,7 +130,7 @@ def main() -> None:
     if key is not None:
         key.guard(intake.socket, STAGE_DOMAIN)
     drop_in_forks(partial(close_sockets_of, bind(intake.socket, endpoint)))  # or what a stage forks keeps the port
-    sys.stderr.write(f"zq pipeline serve: stage {stage} at {endpoint}\n")
+    say(f"zq pipeline serve: stage {stage} at {endpoint}")
     control_endpoint, worker, secret, name, fingerprint = _wait_call(intake.socket, security)
     control = ControlThread(context, control_endpoint, Arrived(worker, secret), is_remote=True, security=security)
     if name != stage or fingerprint != plan.fingerprint:

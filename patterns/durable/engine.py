@@ -63,10 +63,13 @@ RESULT_WAIT = 0.2
 SHORT_WAIT = 0.01
 """The same, while the input may bring something at any moment."""
 
-CHUNK_SCALE = 3
-"""A chunk is a task, which costs about a millisecond; with so much larger chunks it still fits a payload after its
-items have grown by a quarter.
+STAGE_TASK_BYTES_MAX = 768 << 10
+"""Bytes in a chunk: it is a task, which costs about a millisecond; and it still fits a payload after its items have
+grown by a quarter.
 """
+
+STAGE_TASK_ITEMS_MAX = 6000
+"""Items in a chunk: each becomes a task of its own when a process dies of one of them."""
 
 WINDOW_FACTOR = 4
 """By which more is under way than between sockets: every step of an item waits for the disk."""
@@ -172,8 +175,9 @@ class DurableEngine:
         self._takings = Takings(self.ledger, self._acked, ordered=settings.ordered)
         self._owed = dict.fromkeys(state.owed)
         workers = sum(node.options.workers for node in plan.working)
-        self._pace = Pace(workers * WINDOW_FACTOR, plan.held_max, CHUNK_SCALE)
-        self._feeder = Feeder(islice(self._items, self.ledger.sent, None), self._wake.set)
+        self._pace = Pace(workers * WINDOW_FACTOR, plan.held_max, STAGE_TASK_ITEMS_MAX, STAGE_TASK_BYTES_MAX)
+        rest = islice(self._items, self.ledger.sent, None) if self.ledger.sent else self._items
+        self._feeder = Feeder(rest, self._wake.set)
         self._keeper = Keeper(self._cursor, self._leased, settings.lease)
         if settings.workers:
             self._crew = DurableCrew(address, plan, self.run_id, key, threads=settings.threads)

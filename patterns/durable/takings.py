@@ -120,7 +120,7 @@ class Takings:
 
     def _note_given(self) -> int:
         """Returns how many outcomes the program has taken; in an ordered run it notes which items those are of."""
-        taken = self._made - len(self._ledger.take())
+        taken = self._made - self._ledger.untaken
         while self._segments:
             outcomes, items = self._segments[0]
             part = min(outcomes, taken - self._gone)

@@ -2,7 +2,8 @@
 waited for.
 
 It may be a generator that waits an hour between two items: those that came are sent on at once. What it raises ends the
-input, and is raised to the caller after the results of all items before it.
+input, and is raised to the caller after the results of all items before it. An input that is at hand, such as a list or
+a range, needs no thread: its items are read when they are wanted.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from __future__ import annotations
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from itertools import islice, repeat, starmap
 from typing import Any
 
@@ -19,6 +20,14 @@ LOOK_AFTER = 0.001
 
 AHEAD_MAX = 2
 """Chunks that are read ahead of what is sent."""
+
+_COLLECTIONS: tuple[Iterable[Any], ...] = (
+    *([], (), "", b"", range(0), range(1 << 70), set(), deque()),
+    *(dict[Any, Any](), dict[Any, Any]().values(), dict[Any, Any]().items()),
+)
+
+AT_HAND = frozenset(type(iter(one)) for one in _COLLECTIONS)
+"""Iterators that wait for nothing and run nobody's code: what they give is read when it is wanted, by who wants it."""
 
 
 class Feeder:
@@ -43,6 +52,7 @@ class Feeder:
         self._is_asked = False
         self._is_over = False
         self._is_closed = False
+        self._is_at_hand = type(items) in AT_HAND
         self._thread = threading.Thread(target=self._run, name="zq-source", daemon=True)
 
     @property
@@ -51,12 +61,15 @@ class Feeder:
         return self._is_over and not self._buffer
 
     def start(self) -> None:
-        self._thread.start()
+        if not self._is_at_hand:
+            self._thread.start()
 
     def take(self, size: int, *, is_hasty: bool) -> list[Any]:
         """Returns the next items: as many as asked for, or none; those that are there if it is hasty or there are no
         more.
         """
+        if self._is_at_hand:
+            return self._read(size)
         buffer = self._buffer
         self._limit = size * AHEAD_MAX
         if len(buffer) < size:
@@ -67,8 +80,23 @@ class Feeder:
         self._room.set()
         return taken
 
+    def _read(self, size: int) -> list[Any]:
+        """Returns the next items of an input that is at hand, fewer only when there are no more."""
+        taken: list[Any] = []
+        if not self._is_over:
+            try:
+                taken.extend(islice(self._items, size))
+            except Exception as error:  # of a dict that has changed; what came before is taken
+                self.error = error
+            if len(taken) < size:
+                self._is_over = True
+                del self._items
+        return taken
+
     def ask(self) -> bool:
         """Has `wake` called when there is something; returns whether there is already."""
+        if self._is_at_hand:
+            return True
         self._is_asked = True
         self._room.set()
         return bool(self._buffer) or self._is_over

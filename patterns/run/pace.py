@@ -9,7 +9,7 @@ from __future__ import annotations
 STAGE_CHUNK_SECONDS = 0.01
 """Work in a chunk: a hundredth of a second hides the cost of a message and delays nobody."""
 
-CHUNK_ITEMS_MAX = 2000
+CHUNK_ITEMS_MAX = 10_000
 """Items in a chunk, where the cost per message has become small beside that per item."""
 
 CHUNK_BYTES_MAX = 256 << 10
@@ -29,18 +29,22 @@ class Pace:
         chunk: items in the next chunk, at least 1.
     """
 
-    def __init__(self, workers: int, held_max: int, scale: int = 1) -> None:
+    def __init__(
+        self, workers: int, held_max: int, items_max: int = CHUNK_ITEMS_MAX, bytes_max: int = CHUNK_BYTES_MAX
+    ) -> None:
         """Starts with single items.
 
         Args:
             workers: of all stages together.
             held_max: source items that may lie in unfinished batches; so many more must be under way.
-            scale: how much larger chunks may be where each costs more than a message between sockets.
+            items_max: in a chunk.
+            bytes_max: in a chunk.
         """
         self.chunk = 1
         self._workers = workers
         self._held_max = held_max
-        self._scale = scale
+        self._items_max = items_max
+        self._bytes_max = bytes_max
         self._cost = 0.0
         self._item_bytes = 0.0
 
@@ -66,6 +70,6 @@ class Pace:
         self._item_bytes = max(frame_bytes / items, 0.9 * self._item_bytes)
 
     def _adapt(self) -> None:
-        wanted = self._scale * min(CHUNK_ITEMS_MAX, CHUNK_BYTES_MAX / max(self._item_bytes, 1.0))
+        wanted = min(self._items_max, self._bytes_max / max(self._item_bytes, 1.0))
         wanted = min(wanted, STAGE_CHUNK_SECONDS / self._cost) if self._cost > 0 else 1.0
         self.chunk = max(1, min(int(wanted), self.chunk * GROWTH_MAX))

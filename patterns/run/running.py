@@ -8,16 +8,18 @@ nobody refers to it any more.
 from __future__ import annotations
 
 import atexit
-import sys
+from collections import deque
 from collections.abc import Generator, Iterator
-from itertools import repeat, starmap
+from itertools import chain
 from types import TracebackType
 from typing import Any, Generic, TypeVar
 
 from patterns.errors import StageError
 from patterns.run.settings import Engine, Settings
 from patterns.work.items import Failure
+from patterns.work.ledger import Ledger
 from zq.processes.references import refuse_while_loading
+from zq.processes.shown import say
 
 Out = TypeVar("Out")
 
@@ -38,7 +40,8 @@ class Run(Generic[Out]):
         self._engine = engine
         # The generator refers to the engine and not to the run: when nobody holds it any more it is closed at once, and
         # the engine with it.
-        self._results = _results(engine, settings, self.errors)
+        self._portions = _portions(engine, settings, self.errors)
+        self._results: Iterator[Out] = chain.from_iterable(self._portions)
 
     @property
     def sent(self) -> int:
@@ -62,7 +65,7 @@ class Run(Generic[Out]):
 
     def close(self) -> None:
         """Ends the run. Processes are stopped, results that have not been taken are dropped."""
-        self._results.close()
+        self._portions.close()
         self._engine.close()
 
     def __iter__(self) -> Iterator[Out]:
@@ -81,32 +84,50 @@ class Run(Generic[Out]):
         self.close()
 
 
-def _results(engine: Engine, settings: Settings, errors: list[StageError]) -> Generator[Any, None, None]:
-    """Yields the results of an engine; started by the first `next`, and closed whatever happens."""
+def _portions(engine: Engine, settings: Settings, errors: list[StageError]) -> Generator[Iterator[Any], None, None]:
+    """Yields the results of an engine, as many at a time as there are: then none of them costs a step of Python here.
+    It is started by the first `next`, and closed whatever happens.
+    """
     refuse_while_loading("a pipeline is run")
     atexit.register(engine.close)  # for a run that a program leaves open at its end
+    portion: Iterator[Any] = iter(())
     try:
         if not settings.quiet:
-            sys.stderr.write(f"zq pipeline, {engine.guarantee}\n")
+            say(f"zq pipeline, {engine.guarantee}")
         engine.start()
-        outcomes = engine.ledger.take()
         is_over = False
         while not is_over:
             is_over = engine.turn()
-            while outcomes:
-                count = len(outcomes)
-                if Failure not in set(map(type, outcomes)):  # nearly always: no Python for each
-                    yield from starmap(outcomes.popleft, repeat((), count))
-                    continue
-                for outcome in starmap(outcomes.popleft, repeat((), count)):
-                    if isinstance(outcome, Failure):
-                        error = StageError(*outcome)
-                        if settings.on_error == "raise":
-                            raise error
-                        if settings.on_error == "collect":
-                            errors.append(error)
-                    else:
-                        yield outcome
+            for portion in _values(engine.ledger, settings, errors):
+                yield portion
     finally:
         engine.close()
+        deque(portion, 0)  # what has not been read, the engine knows now: nobody gets it any more
         atexit.unregister(engine.close)
+
+
+def _values(ledger: Ledger, settings: Settings, errors: list[StageError]) -> Iterator[Iterator[Any]]:
+    """Yields the values among the outcomes that there are, and does with the failures between them what the caller
+    wants.
+    """
+    outcomes = ledger.take()
+    if not ledger.has_failures:  # nearly always
+        if outcomes:
+            yield ledger.portion(len(outcomes))
+        return
+    kinds = list(map(type, outcomes))
+    count = 0
+    for kind in kinds:
+        if kind is not Failure:
+            count += 1
+            continue
+        if count:
+            yield ledger.portion(count)
+            count = 0
+        error = StageError(*outcomes.popleft())
+        if settings.on_error == "raise":
+            raise error
+        if settings.on_error == "collect":
+            errors.append(error)
+    if count:
+        yield ledger.portion(count)

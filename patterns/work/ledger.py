@@ -13,7 +13,9 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections import deque
+from collections.abc import Iterator
 from fractions import Fraction
+from operator import length_hint
 from typing import Any
 
 from patterns.work.items import Failure, ItemChunk, Origin, Path, Plain, Rest, WithoutResult, members_of, origins_of
@@ -44,6 +46,7 @@ class Ledger:
         completed: source items of which everything has come back without a failure.
         failed: source items that a stage failed for.
         lost: source items that were declared lost.
+        has_failures: whether an outcome is, or ever was, a Failure.
     """
 
     def __init__(self, *, ordered: bool, next_number: int = 0) -> None:
@@ -54,6 +57,7 @@ class Ledger:
             next_number: of the first item to be sent; other than 0 when a run is resumed.
         """
         self.sent = self.completed = self.failed = self.lost = 0
+        self.has_failures = False
         self._whole: dict[
             int, int
         ] = {}  # first number -> count, in rising order: chunks of which nothing has come back
@@ -61,6 +65,7 @@ class Ledger:
         self._open: dict[int, _OpenItem] = {}  # by number: items of chunks that came back in pieces
         self._next = next_number
         self._ready: deque[Any] = deque()
+        self._portion: Iterator[Any] = iter(())
         self._order = _Order(next_number) if ordered else None
 
     @property
@@ -114,6 +119,22 @@ class Ledger:
         removes what it gives.
         """
         return self._ready
+
+    def portion(self, count: int) -> Iterator[Any]:
+        """Removes the first outcomes, and returns them for the caller to read, after all of the last portion."""
+        ready = self._ready
+        if count == len(ready):  # nearly always, and without a step for each
+            values = list(ready)
+            ready.clear()
+        else:
+            values = [ready.popleft() for _ in range(count)]
+        self._portion = iter(values)
+        return self._portion
+
+    @property
+    def untaken(self) -> int:
+        """Outcomes that are there, and that the caller has neither removed nor read."""
+        return len(self._ready) + length_hint(self._portion)
 
     def declare_lost(self) -> int:
         """Books everything under way as lost, and returns how many source items that adds to `lost`."""
@@ -194,6 +215,8 @@ class Ledger:
         members = [(number, path) for number, path in members_of(origin) if self._find(number) is not None]
         if not members:
             return
+        if failure is not None:
+            self.has_failures = True
         items = [self._touch(number) for number, _ in members]
         is_news = failure is None or not all(item.has_failed for item in items)
         if not is_empty and is_news:

@@ -109,6 +109,7 @@ DIFFERENT = {
     "--retry": "a policy of a task or a queue, or the default of a coordinator",
     "--retry-in": "of a task that was pulled, or of what a program ended with",
     "--stage": "of a worker, and of what is served",
+    "--to": "a queue, or a directory",
     "--state": "tasks, groups and what is purged have different states",
     "--unique": "of one task, or of each of a schedule",
 }

@@ -117,3 +117,25 @@ def test_command_that_waits_says_that_nothing_is_heard(tmp_path: Path) -> None:
 
     assert f"no answer yet from ipc://{tmp_path}/nobody; trying on" in result.stderr
     assert result.returncode == 69
+
+
+@pytest.mark.parametrize("end", ["a reader that has gone", "a full disk"])
+def test_coordinator_serves_whether_or_not_its_words_can_be_written(tmp_path: Path, end: str) -> None:
+    if end == "a full disk":
+        unwritable = os.open("/dev/full", os.O_WRONLY)
+    else:
+        reading, unwritable = os.pipe()
+        os.close(reading)
+    address = f"ipc://{tmp_path}/socket"
+    command = [sys.executable, "-m", "zq.cli", "coordinator", "--data", str(tmp_path / "d"), "--bind", address]
+    process = subprocess.Popen(command, stdout=unwritable, stderr=unwritable)
+    try:
+        with pytest.raises(OSError), os.fdopen(unwritable, "wb", buffering=0) as same:
+            same.write(b"ready")
+        with zq.Client(address, timeout=30) as client:
+            assert client.submit("o", 1).id
+        process.terminate()
+        assert process.wait(30) == 0
+    finally:
+        process.kill()
+        process.wait()

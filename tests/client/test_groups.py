@@ -223,6 +223,24 @@ def test_groups_and_settles_can_be_awaited(coordinator: zq.Coordinator) -> None:
     asyncio.run(main())
 
 
+def test_completions_that_are_awaited_together_end_each_as_it_says(coordinator: zq.Coordinator) -> None:
+    async def main() -> None:
+        async with zq.AsyncClient(coordinator.address, timeout=20.0) as client:
+            await client.submit_many("q", range(6))
+            tasks = await client.pull("q", max_tasks=6, wait=10)
+            await client.cancel(tasks[2].id)
+
+            ends = await asyncio.gather(*(task.done(task.payload or None) for task in tasks), return_exceptions=True)
+
+            assert [isinstance(end, zq.StaleLeaseError) for end in ends] == [at == 2 for at in range(6)]
+            assert [await client.result(tasks[at].id) for at in (0, 1, 3, 5)] == [None, 1, 3, 5]
+            await tasks[3].done(3)  # again, as after an answer that was lost
+            with pytest.raises(zq.StaleLeaseError):
+                await tasks[3].done(4)
+
+    asyncio.run(main())
+
+
 def test_open_group_survives_a_restart(tmp_path: Path) -> None:
     for part in range(3):
         with zq.Coordinator(tmp_path / "orders.zq") as coordinator, zq.Client(coordinator.address) as client:

@@ -84,8 +84,11 @@ class Desk:
         self.restart()
 
     def turn(self, *messages: tuple[bytes, Any]) -> list[tuple[bytes, Any]]:
-        """One turn; returns what is sent."""
-        return self.machine.turn(self.clocks(), messages)
+        """One turn; returns what is sent, and what those who have spoken are to hear soon."""
+        sent = self.machine.turn(self.clocks(), messages)
+        for peer in dict.fromkeys(peer for peer, _ in messages):
+            sent += self.machine.books.waits.unhurried.take_of(peer)
+        return sent
 
     def lose(self, *peers: bytes) -> list[tuple[bytes, Any]]:
         """One turn in which connections turn out to be gone; returns what is sent."""

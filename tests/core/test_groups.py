@@ -10,7 +10,7 @@ import pytest
 from tests.core.cost import finish
 from tests.core.desk import CLIENT, Desk, assigned, done, failed, only
 from zq.core import tables
-from zq.core.tasks.assignment import assignment_of
+from zq.core.state.leases import assignment_of
 from zq.wire.batch import encode_payload, pack_offsets, pack_payloads
 from zq.wire.limits import PAYLOAD_BYTES_CEILING
 from zq.wire.messages import (

@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from tests.core.desk import Desk, assigned, done, only
+from zq.core.options import CoordinatorOptions
 from zq.core.tasks.liveness import IDLE_MIN
 from zq.wire.messages import (
     Beat,
@@ -22,6 +23,7 @@ from zq.wire.messages import (
     Started,
     Welcome,
 )
+from zq.wire.steering import About
 
 W, V = b"worker-1", b"worker-2"
 
@@ -186,6 +188,33 @@ def test_beat_lists_the_tokens_that_are_no_longer_the_workers() -> None:
     desk.hello(W, "w")
 
     assert only(desk.say(W, Heartbeat(7, (Held(99, ()),))), Beat) == Beat(7, 1, (99,))
+
+
+ABOUT = About("oven", 1, 0, 1, is_draining=False, trouble=None, takes_intervals=True)
+
+
+def test_one_of_many_workers_is_told_to_beat_less_often_while_it_has_nothing_in_hand() -> None:
+    desk = Desk(heartbeat_interval=1.0, suspect_after=4.0, gone_after=15.0, idle_beats_max=2)
+    for number in range(5):
+        desk.hello(b"%d" % number, f"w{number}")
+    desk.say(b"0", ABOUT)
+
+    assert only(desk.say(b"0", Heartbeat(7, ())), Beat) == Beat(7, 1, (), 2.5)
+    assert only(desk.say(b"1", Heartbeat(7, ())), Beat) == Beat(7, 1, ())  # it is older than that
+    assert not any(isinstance(said, Beat) for _, said in desk.say(b"0", Heartbeat(0, ())))
+    assert only(desk.say(b"1", Heartbeat(0, ())), Beat) == Beat(0, 1, ())
+
+
+@pytest.mark.parametrize(
+    ("workers", "suspect_after", "seconds"),
+    [(200, 3.0, 0.0), (300, 3.0, 1.5), (400, 3.0, 2.0), (100_000, 3.0, 2.0), (100_000, 2.0, 0.0), (100_000, 9.0, 8.0)],
+)
+def test_idle_workers_beat_so_often_that_one_may_be_late_by_an_interval(
+    workers: int, suspect_after: float, seconds: float
+) -> None:
+    options = CoordinatorOptions(heartbeat_interval=1.0, suspect_after=suspect_after, gone_after=15.0)
+
+    assert options.idle_interval(workers) == seconds
 
 
 def test_goodbye_gives_everything_back_uncharged() -> None:

@@ -143,7 +143,7 @@ def test_waiting_counts_as_priority_where_the_queue_says_so() -> None:
 
 
 def lease_of(lease: Any) -> Any:
-    from zq.core.tasks.assignment import assignment_of
+    from zq.core.state.leases import assignment_of
 
     return assignment_of(lease, WALL)
 

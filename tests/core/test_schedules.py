@@ -174,19 +174,43 @@ def test_all_missed_times_are_fired_a_bounded_part_in_each_step() -> None:
     assert len(set(hall.pull(1000))) == 250
 
 
-def test_clock_that_jumps_ahead_fires_what_it_passes_and_back_fires_nothing_again() -> None:
-    hall = Hall()
-    hall.schedule(every=10.0)
+@pytest.mark.parametrize("when", [{"every": 10.0}, {"cron": "*/10"}], ids=["every", "cron"])
+@pytest.mark.parametrize("is_restarted", [False, True])
+def test_clock_that_jumps_ahead_fires_what_it_passes_and_back_fires_nothing_again(
+    when: dict[str, Any], is_restarted: bool
+) -> None:
+    hall = Hall(keep_seconds=7200.0)
+    hall.schedule(**when)
     hall.wait(10.0)
-    hall.wall += 3600.0
+    hall.wall += 60.0
     hall.turn()
-    assert hall.pull() == ["tick@1970-01-12T13:46:50Z", "tick@1970-01-12T14:46:50Z"]
-    hall.wall -= 3600.0
-    hall.wait(3600.0, every=5.0)
-    assert hall.pull() == []
-    hall.wait(10.0)
+    assert hall.pull() == ["tick@1970-01-12T13:46:50Z", "tick@1970-01-12T13:47:50Z"]
+    hall.wall -= 60.0
+    if is_restarted:
+        hall.restart()
+    hall.wait(50.0, every=5.0)
+    assert hall.pull() == [f"tick@1970-01-12T13:47:{second}0Z" for second in range(5)]
+    hall.wait(20.0, every=5.0)
 
-    assert hall.pull() == ["tick@1970-01-12T14:47:00Z"]
+    assert hall.pull() == ["tick@1970-01-12T13:48:00Z"]  # what was fired at 13:47:50 is known
+    (row,) = hall.query("schedules")
+    assert row["fired"] == 8
+
+
+@pytest.mark.parametrize("how", ["set", "made again", "resumed"])
+def test_schedule_whose_time_is_too_far_away_is_in_time_again_when_it_is_touched(how: str) -> None:
+    hall = Hall()
+    hall.wall += 30 * 86_400.0
+    hall.schedule(every=10.0)
+    hall.wall -= 30 * 86_400.0
+    hall.machine.books.deadlines.clock.offset = hall.wall - hall.now  # as if it had crept back
+    if how == "made again":
+        assert hall.schedule(every=10.0)["next_time"] == WALL + 10.0
+    elif how == "resumed":
+        hall.command("set-schedule", name="tick", is_paused=True)
+        assert hall.command("set-schedule", name="tick", is_paused=False)["next_time"] == WALL + 10.0
+    else:
+        assert hall.command("set-schedule", name="tick", every=10.0)["next_time"] == WALL + 10.0
 
 
 def test_schedule_that_is_made_again_goes_on_and_takes_the_new_task() -> None:

@@ -7,6 +7,7 @@ import pytest
 
 from tests.core.desk import CLIENT, Desk, assigned, done
 from zq.core.options import Now
+from zq.core.unhurried import LATER_SECONDS
 from zq.core.upkeep import parts_of
 from zq.wire.messages import Extend, Follow, Hello, Pull
 
@@ -58,6 +59,8 @@ def _ends_one(desk: Desk) -> None:
     desk.submit("a")
     (one,) = assigned(desk.hello(W, "w"))
     desk.settle(W, done(one))
+    desk.now += LATER_SECONDS
+    desk.turn()
 
 
 @pytest.mark.parametrize(

@@ -104,6 +104,9 @@ class WatchedTransaction:
         self._forget(table, key)
         return self._tx.delete(table, key)
 
+    def delete_many(self, table: str, keys: Sequence[bytes]) -> list[bool]:
+        return [self.delete(table, key) for key in keys]
+
     def commit(self) -> None:
         self._store.commit(self._tx, self._sum)
 

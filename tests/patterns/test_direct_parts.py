@@ -5,7 +5,9 @@ reader of the input.
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Collection, Iterator
+from operator import length_hint
+from typing import Any
 
 import pytest
 
@@ -238,3 +240,34 @@ def test_feeder_keeps_what_the_input_raised() -> None:
     assert feeder.take(10, is_hasty=False) == [1]
     assert feeder.is_exhausted
     assert str(feeder.error) == "dry"
+
+
+@pytest.mark.parametrize("make", [list, tuple, set, dict.fromkeys, lambda some: dict.fromkeys(some).values()])
+def test_feeder_reads_an_input_at_hand_when_it_is_wanted_and_without_a_thread(
+    make: Callable[[range], Collection[Any]],
+) -> None:
+    collection = make(range(5))
+    items = iter(collection)
+    before = threading.active_count()
+    feeder = Feeder(items, lambda: None)
+    feeder.start()
+
+    assert threading.active_count() == before
+    assert feeder.ask()
+    assert len(feeder.take(2, is_hasty=False)) == 2
+    assert length_hint(items) == 3
+    assert len(feeder.take(3, is_hasty=False)) == 3
+    assert feeder.take(3, is_hasty=False) == []
+    assert feeder.is_exhausted
+    assert feeder.error is None
+
+
+def test_feeder_gives_what_came_before_an_input_at_hand_has_changed() -> None:
+    menu = dict.fromkeys(range(5))
+    feeder = Feeder(iter(menu), lambda: None)
+    assert feeder.take(2, is_hasty=False) == [0, 1]
+    menu[5] = None
+
+    assert feeder.take(2, is_hasty=False) == []
+    assert feeder.is_exhausted
+    assert "changed size" in str(feeder.error)

@@ -184,6 +184,18 @@ def test_ledger_counts_what_was_lost_exactly() -> None:
     assert (ledger.sent, ledger.completed, ledger.failed, ledger.lost, ledger.in_flight) == (20, 12, 1, 7, 0)
 
 
+def test_ledger_counts_outcomes_as_untaken_until_each_has_been_read() -> None:
+    ledger = Ledger(ordered=False)
+    ledger.send(5)
+    ledger.receive(Plain(0, list("abcde")))
+
+    first = ledger.portion(3)
+    assert (next(first), ledger.untaken) == ("a", 4)
+    assert (list(first), ledger.untaken) == (["b", "c"], 2)
+    assert (list(ledger.portion(2)), ledger.untaken) == (["d", "e"], 0)
+    assert not ledger.has_failures
+
+
 def test_ledger_drops_late_news_of_lost_items() -> None:
     ledger = Ledger(ordered=False)
     ledger.send(3)

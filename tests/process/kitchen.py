@@ -45,8 +45,9 @@ class Kitchen:
 
     @property
     def environment(self) -> dict[str, str]:
-        """That of the processes."""
-        return {**os.environ, "ZQ_ADDRESS": self.address, "ZQ_TEST_LEDGER": str(self.ledger)}
+        """That of the processes; whoever is aborted says where its threads are."""
+        own = {"ZQ_ADDRESS": self.address, "ZQ_TEST_LEDGER": str(self.ledger), "PYTHONFAULTHANDLER": "1"}
+        return {**os.environ, **own}
 
     def start(self, *arguments: str) -> subprocess.Popen[bytes]:
         """Starts a command of zq."""
@@ -72,6 +73,16 @@ class Kitchen:
 
     def start_worker(self, name: str, *options: str) -> subprocess.Popen[bytes]:
         return self.start("worker", "tests.process.shop:worker", "--processes", "0", "--name", name, *options)
+
+    def wait_end(self, process: subprocess.Popen[bytes], patience: float = PATIENCE) -> int:
+        """Returns the exit code of a process that was told to end; one that does not fails the test with its stacks."""
+        try:
+            return process.wait(patience)
+        except subprocess.TimeoutExpired:
+            process.send_signal(signal.SIGABRT)
+            process.wait(PATIENCE)
+            stacks = Path(self.log.name).read_text(errors="replace")[-20_000:]
+            raise AssertionError(f"a process has not ended in {patience:g} s; the end of the log:\n{stacks}") from None
 
     def client(self, timeout: float = PATIENCE) -> zq.Client:
         return zq.Client(self.address, timeout=timeout)

@@ -130,7 +130,7 @@ def test_sigterm_ends_the_coordinator_with_0(kitchen: Kitchen) -> None:
         client.ping()
     process.send_signal(signal.SIGTERM)
 
-    assert process.wait(30.0) == 0
+    assert kitchen.wait_end(process) == 0
 
 
 def test_workers_and_clients_that_wait_go_on_after_the_coordinator_was_away(kitchen: Kitchen, tmp_path: Path) -> None:
@@ -298,7 +298,7 @@ def test_sigterm_drains_a_worker_and_gives_back_what_has_not_started(kitchen: Ki
         time.sleep(0.1)
         gate.touch()
 
-        assert worker.wait(30.0) == 0
+        assert kitchen.wait_end(worker) == 0
         assert client.query("workers") == []
         assert client.query("status")["done"] == 1
         assert client.query("status")["waiting"] == 4
@@ -316,7 +316,7 @@ def test_second_signal_ends_a_worker_at_once_and_gives_back_what_runs(kitchen: K
         wait_until(lambda: client.query("workers")[0]["credit"] == 0, "the worker to drain")
         worker.send_signal(signal.SIGTERM)
 
-        assert worker.wait(30.0) == 0
+        assert kitchen.wait_end(worker) == 0
         assert client.query("workers") == []
         assert client.query("status")["waiting"] == 1
 

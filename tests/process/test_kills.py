@@ -134,7 +134,7 @@ def test_completion_of_a_worker_that_was_stopped_too_long_is_refused(kitchen: Ki
             zombie.send_signal(signal.SIGCONT)
             wait_until(lambda: _ends(kitchen, receipt.id) == 2, "the zombie to finish")  # noqa: B023 - called at once
             wait_until(lambda: client.query("status")["counters"].get("stale", 0) > cycle, "the refusal")  # noqa: B023
-            _end(zombie, heir)
+            _end(kitchen, zombie, heir)
 
             assert receipt.result(timeout=60.0) == token == max(t for _, id, t in kitchen.events() if id == receipt.id)
         assert client.query("status")["done"] == 5
@@ -155,11 +155,11 @@ def _ends(kitchen: Kitchen, id: str) -> int:
     return sum(1 for event, one, _ in kitchen.events() if (event, one) == ("end", id))
 
 
-def _end(*processes: subprocess.Popen[bytes]) -> None:
+def _end(kitchen: Kitchen, *processes: subprocess.Popen[bytes]) -> None:
     for process in processes:
         process.send_signal(signal.SIGTERM)
     for process in processes:
-        assert process.wait(30.0) == 0
+        assert kitchen.wait_end(process) == 0
 
 
 @pytest.mark.timeout(240)

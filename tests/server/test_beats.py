@@ -102,6 +102,23 @@ def test_beats_are_answered_up_to_the_first_message_for_a_turn(intake: Intake) -
     assert beats.failed == []
 
 
+def test_idle_workers_of_many_are_told_to_beat_less_often_and_answered_when_they_ask(intake: Intake) -> None:
+    desk = Desk(heartbeat_interval=0.001, suspect_after=0.003, idle_beats_max=1)
+    beats = Beats(intake.reception, intake.sender)
+    worker = intake.speaker()
+    worker.send(encode(Hello("w", "w", ("q",), 1, 1, ())))
+    desk.turn(*intake.turn())
+    worker.send(encode(About("here", 1, 0, 1, is_draining=False, trouble=None, takes_intervals=True)))
+    desk.turn(*intake.turn())
+    for message in (Heartbeat(0, ()), Heartbeat(7, ()), Heartbeat(0, ()), Heartbeat(300, ()), Ping(5)):
+        worker.send(encode(message))
+
+    beats.take(desk.machine, 0.0)
+
+    answers = [decode_from_coordinator(worker.recv()) for _ in range(2)]
+    assert answers == [Beat(7, 1, (), 0.002), Beat(300, 1, (), 0.002)]
+
+
 def test_coordinator_with_keys_takes_a_turn_for_each_beat() -> None:
     desk = Desk()
     desk.hello(b"w", "w")

@@ -22,6 +22,7 @@ from zq.sessions.settles import Settling
 from zq.sessions.streams import Stream
 from zq.sessions.submits import SMALL_MESSAGES, WINDOW_MESSAGES, Single
 from zq.wire.batch import iterate_payloads, pack_payloads
+from zq.wire.codec import decode_for_coordinator, encode
 from zq.wire.messages import (
     DEFAULT_OPTIONS,
     Accepted,
@@ -804,6 +805,22 @@ def test_settles_gather_while_one_is_in_flight() -> None:
     session.receive(0.3, Settled(message.number, (Span(8, 0, 1),)))
     assert others[0].end is None
     assert isinstance(others[1].end, StaleLeaseError)
+
+
+def test_completions_of_neighbours_in_a_lease_are_one_entry() -> None:
+    session = make_session()
+    returns = done(7, 2)._replace(ends=b"\x01\0\0\0", blob=b"x")
+    forwards = done(7, 4)._replace(forwards=(batch("f"),))
+    entries = [done(7, 1), returns, done(7, 3), forwards, done(7, 5), done(8, 6), done(8, 7)._replace(id="c")]
+    replies = [settle(session, entry) for entry in [*entries, done(8, 9), done(8, 9)]]
+
+    message = only(Settle, said(session, 0.0))
+    session.receive(0.2, Settled(message.number, (Span(7, 2, 3), Span(8, 9, 10))))
+
+    joined = Done(7, "b", 1, 4, pack_payloads([b"", b"x", b""])[0], b"x", ())
+    assert message.done == (joined, *entries[3:], done(8, 9), done(8, 9))
+    assert decode_for_coordinator(encode(message)) == message
+    assert [isinstance(reply.end, StaleLeaseError) for reply in replies] == [at in (1, 7, 8) for at in range(9)]
 
 
 def test_a_settle_is_sent_again_on_a_new_connection_under_its_number() -> None:

@@ -330,13 +330,26 @@ def test_worker_whose_name_stays_taken_ends_in_words() -> None:
     stage.session.connected(0.0)
     stage.session.receive(0.0, Error(None, "name-taken", "the name belongs to another", 6.0))
     stage.session.connected(5.0)  # by another connection, too
-    stage.session.receive(6.0 + NAME_PATIENCE - 0.1, Error(None, "name-taken", "the name belongs to another", 6.0))
-    assert stage.session.failure is None
+    for at in (5.0, 6.0 + NAME_PATIENCE - 0.1):
+        stage.session.receive(at, Error(None, "name-taken", "the name belongs to another", 6.0))
+        assert stage.session.failure is None
 
     stage.session.receive(6.0 + NAME_PATIENCE, Error(None, "name-taken", "the name belongs to another", 6.0))
 
     assert isinstance(stage.session.failure, WorkerFencedError)
     assert "give each worker a name of its own" in str(stage.session.failure)
+
+
+def test_worker_whose_name_is_taken_waits_anew_when_the_coordinator_was_away_meanwhile() -> None:
+    stage = Stage()
+    for start in (0.0, 20.0, 40.0):  # a coordinator that is started again and again, and gives the one before its time
+        stage.session.connected(start)
+        for at in (start, start + 1.0):
+            stage.session.receive(at, Error(None, "name-taken", "the name belongs to another", 1.2))
+            assert stage.session.failure is None
+    stage.session.receive(42.0, Welcome(1, 1.0, 3.0, 15.0, ()))
+
+    assert stage.session.is_welcome
 
 
 def test_refusal_of_what_it_said_ends_the_worker_in_words() -> None:
@@ -351,14 +364,60 @@ def test_refusal_of_what_it_said_ends_the_worker_in_words() -> None:
 def test_coordinator_that_knows_nothing_of_runs_hears_about_without_them() -> None:
     stage = Stage()
     about = About("oven", 7, 0, 1, False, None, takes_runs=True)
+    whole, plain = about._replace(takes_intervals=True), about._replace(takes_runs=False)
     stage.session.tell(about)
 
-    assert stage.connect()[0] == about
-    assert stage.hear(0.1, Error(None, "malformed", "expected 6 fields")) == [about._replace(takes_runs=False)]
+    assert stage.connect()[0] == whole
+    assert stage.hear(0.1, Error(None, "malformed", "expected 7 fields")) == [about]
+    assert stage.hear(0.2, Error(None, "malformed", "expected 6 fields")) == [plain]
     assert stage.session.failure is None
-    assert stage.connect(1.0)[0] == about
-    assert decode_for_coordinator(encode(about)) == about
-    assert len(encode(about)) == len(encode(about._replace(takes_runs=False))) + 1
+    assert stage.connect(1.0)[0] == whole
+    assert [decode_for_coordinator(encode(one)) for one in (whole, about, plain)] == [whole, about, plain]
+    assert [len(encode(one)) - len(encode(plain)) for one in (whole, about)] == [2, 1]
+
+
+def test_worker_with_nothing_in_hand_beats_as_often_as_it_is_told_and_seldom_asks_for_an_answer() -> None:
+    stage = Stage()
+    stage.connect()
+    assert stage.tick(1.0) == [Heartbeat(1, ())]
+    stage.hear(1.1, Beat(1, 1, (), 2.0))
+    assert stage.tick(2.0) == [Heartbeat(0, ())]
+
+    assert stage.session.next_at() == 4.0
+    assert not stage.session.is_asking
+    assert stage.tick(4.0) == [Heartbeat(0, ())]
+    assert stage.tick(6.5) == [Heartbeat(2, ())]  # nothing was heard for a third of gone_after
+    assert stage.tick(8.5) == [Heartbeat(3, ())]
+    stage.hear(8.6, Beat(3, 1, ()))
+    assert [stage.tick(10.5), stage.tick(11.5)] == [[Heartbeat(4, ())], [Heartbeat(5, ())]]  # it is told no more
+
+
+def test_worker_with_something_in_hand_beats_every_interval() -> None:
+    stage = Stage()
+    stage.connect()
+    stage.tick(1.0)
+    stage.hear(1.1, Beat(1, 1, (), 2.0))
+    stage.tick(2.0)
+    stage.hear(3.5, assign(7))
+
+    assert stage.session.next_at() == 4.0
+    assert stage.tick(4.0) == [Heartbeat(2, (Held(7, ()),))]
+    assert stage.tick(5.0) == [Heartbeat(3, (Held(7, ()),))]
+    stage.session.finish([done(7)], [], 2)
+    assert stage.tick(6.0)[-1] == Heartbeat(4, (Held(7, ()),))
+    stage.hear(6.1, Settled(1, ()))
+    assert [stage.tick(7.0), stage.tick(8.0), stage.tick(9.0)] == [[Heartbeat(0, ())], [], [Heartbeat(0, ())]]
+
+
+def test_new_connection_beats_as_often_as_its_welcome_says() -> None:
+    stage = Stage()
+    stage.connect()
+    stage.tick(1.0)
+    stage.hear(1.1, Beat(1, 1, (), 2.0))
+
+    stage.connect(20.0)
+
+    assert [stage.tick(21.0), stage.tick(22.0)] == [[Heartbeat(2, ())], [Heartbeat(3, ())]]
 
 
 def test_failure_of_an_ordered_task_takes_what_is_behind_it_out_of_hand() -> None:

@@ -9,6 +9,7 @@ compares them with what the next start makes of it.
 from __future__ import annotations
 
 import random
+from collections.abc import Sequence
 from typing import Any
 
 from tests.simulation.ledger import Violation
@@ -254,6 +255,9 @@ class EagerDeletes:
         if table == PENDING:
             self._deleted.append(key)
         return self._tx.delete(table, key)
+
+    def delete_many(self, table: str, keys: Sequence[bytes]) -> list[bool]:
+        return [self.delete(table, key) for key in keys]
 
     def abort(self) -> None:
         self._tx.abort()

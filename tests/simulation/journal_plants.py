@@ -142,6 +142,7 @@ def _turns_lost_with_an_aborted_one(patch: pytest.MonkeyPatch) -> None:
 
 def _deletes_not_noted(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(JournaledTransaction, "delete", lambda self, table, key: self._tx.delete(table, key))
+    patch.setattr(JournaledTransaction, "delete_many", lambda self, table, keys: self._tx.delete_many(table, keys))
 
 
 def _order_of_changes_lost(patch: pytest.MonkeyPatch) -> None:

@@ -35,10 +35,11 @@ from tests.simulation.visitors import Visitors
 from tests.simulation.watching import EYE, Eye
 from tests.simulation.world import WALL_OFFSET, Connection, World
 from zq.core.coordinator import Machine
+from zq.core.counters import EPOCH_SHIFT
 from zq.core.insight.queries import answer
 from zq.core.options import CoordinatorOptions
 from zq.core.state.batch import bits
-from zq.core.state.books import EPOCH_SHIFT, Books
+from zq.core.state.books import Books
 from zq.core.state.holder import Life
 from zq.core.state.leases import Holder
 from zq.core.state.step import Step
@@ -95,7 +96,7 @@ class Kitchen:
         self.ledger = ledger
         self.disk = disk
         self.options = CoordinatorOptions(
-            suspect_after=3.0, gone_after=6.0, max_attempts=3, keep_seconds=1e6,
+            suspect_after=3.0, gone_after=6.0, idle_beats_max=1, max_attempts=3, keep_seconds=1e6,
             retry=RetryPolicy.full_jitter(0.5, largest=2.0), queue_tasks_max=world.rng.choice((30, 1000)), peer_limits=LIMITS, assign=world.rng.choice(("least-loaded", "hash")),
         )  # fmt: skip
         self.inbox: list[tuple[Connection, Any]] = []
@@ -256,7 +257,10 @@ class Kitchen:
                     f"a beat of {worker.name} needs a turn: it is {worker.life}, with {len(worker.leases)} leases"
                 )
             self.heard[connection.peer] = self.world.now
-            self.send([(connection.peer, Beat(beat.number, machine.books.epoch, ()))])
+            takes_intervals = worker.takes_intervals
+            if beat.number or not takes_intervals:
+                idle_interval = machine.idle_interval if takes_intervals else 0.0
+                self.send([(connection.peer, Beat(beat.number, machine.books.epoch, (), idle_interval))])
             del self.received[0]
 
     def find_undelivered(self, books: Books) -> list[int]:
@@ -470,6 +474,8 @@ class Kitchen:
             if isinstance(message, Assign | Tasks):
                 for assignment in message.assignments:
                     self.note_grant(assignment)
+            elif isinstance(message, Beat):
+                check_idle_interval(message, self.options)
             connection = self.world.connections.get(peer)
             if connection is not None:
                 connection.send_down(message)
@@ -485,6 +491,12 @@ class Kitchen:
             check_joined(assignment, entry.policy)
         for i in range(len(assignment.ends) >> 2):
             self.ledger.grant(task_id(assignment.id, assignment.size, assignment.lo + i), assignment.token)
+
+
+def check_idle_interval(beat: Beat, options: CoordinatorOptions) -> None:
+    """Whoever beats as it is told may be late by an interval, and is not suspect."""
+    if beat.idle_interval and beat.idle_interval + options.heartbeat_interval > options.suspect_after:
+        raise Violation(f"a worker is told to beat every {beat.idle_interval} s, and would be suspect")
 
 
 @dataclass

@@ -278,6 +278,10 @@ def _suspect_heard_without_a_turn(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(HolderOf, "beat_idle", beat_idle)
 
 
+def _beats_as_rare_as_silence(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(CoordinatorOptions, "idle_interval", lambda options, workers: options.suspect_after)
+
+
 def _beat_without_leases_that_it_has(patch: pytest.MonkeyPatch) -> None:
     real = HolderOf.beat_idle
 
@@ -873,6 +877,7 @@ _PATCHES: dict[str, Callable[[pytest.MonkeyPatch], None]] = {
     "run that ends in any order": _run_ends_in_any_order,
     "run for a worker that takes none": _run_to_a_worker_that_takes_none,
     "suspect that beats is not live again": _suspect_heard_without_a_turn,
+    "idle worker that beats as rarely as it may be silent": _beats_as_rare_as_silence,
     "beat that lists nothing not held against leases": _beat_without_leases_that_it_has,
     "no token check": _no_token_check,
     "lease of a pull that anybody ends": _pulls_are_anybodys,

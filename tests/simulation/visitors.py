@@ -11,8 +11,9 @@ from typing import Any
 from tests.simulation.ledger import Ledger, Violation
 from tests.simulation.lineage import result_of
 from tests.simulation.world import NOTICED_MAX, Connection, World
+from zq.core.counters import EPOCH_SHIFT
 from zq.core.options import CoordinatorOptions
-from zq.core.state.books import EPOCH_SHIFT, Books
+from zq.core.state.books import Books
 from zq.core.state.step import Step
 from zq.core.tasks import settling
 from zq.sessions.client import ClientSession

@@ -50,6 +50,11 @@ class SameBehaviour(RuleBasedStateMachine):
         memory, disk = self.both()
         assert memory.delete(table, key) == disk.delete(table, key)
 
+    @rule(table=tables, some=st.lists(keys, max_size=5))
+    def delete_many(self, table: str, some: list[bytes]) -> None:
+        memory, disk = self.both()
+        assert memory.delete_many(table, some) == disk.delete_many(table, some)
+
     @rule(table=tables, key=keys)
     def get(self, table: str, key: bytes) -> None:
         memory, disk = self.both()

@@ -122,6 +122,25 @@ def test_tasks_that_ended_in_the_turn_of_a_fault_are_reported(
     assert "could not be reported" in caplog.text
 
 
+def test_thread_that_is_just_being_started_is_not_taken_for_one_that_has_ended(
+    client: zq.Client, coordinator: zq.Coordinator
+) -> None:
+    worker = zq.Worker(coordinator.address, concurrency=1)
+    worker.task("q")(echo)
+    with worker:
+        run = worker._live_run()
+        assert run is not None
+        starting = run._crew._hire()
+        starting.thread._ident = 1  # type: ignore[attr-defined] # what a thread has before it counts as alive
+        run.runners.insert(0, starting)
+        try:
+            assert [client.request("q", number, PATIENCE) for number in range(5)] == list(range(5))
+            assert run._crew.broken() is None
+            assert run.failure is None
+        finally:
+            run.runners.remove(starting)
+
+
 FAULT = "the thread that ran it ended by a fault that is not the handler's: AssertionError: a fault of ours"
 
 

@@ -1,7 +1,10 @@
 """The loop that calls handlers, without threads and sockets."""
 
+import sys
+import threading
 from typing import Any
 
+import msgpack
 import pytest
 
 from zq.sessions.ids import IdMaker
@@ -253,3 +256,92 @@ def test_handler_that_buries_its_task_says_why() -> None:
 def test_retry_in_no_time_or_a_negative_one_is_refused_where_it_is_raised(seconds: float) -> None:
     with pytest.raises(ValueError, match="expected retry_in from 0 to 31536000 seconds"):
         Retry(seconds)
+
+
+def mixed(task: Task) -> int | None:
+    """Returns, returns nothing, raises and forwards, by turns."""
+    match task.payload % 4:
+        case 1:
+            raise ValueError("burnt")
+        case 2:
+            task.forward("boxes", task.payload)
+    return task.payload if task.payload % 3 == 0 else None
+
+
+def ends_in(reports: list[Report]) -> list[tuple[int, Any, Any]]:
+    """Returns how each task ended: its index, its result or failure, and what it forwarded."""
+    found: list[tuple[int, Any, Any]] = []
+    for report in reports:
+        found += [(one.index, one.error.partition("\n")[0], ()) for one in report.failed]
+        for one in report.done:
+            results = [decode_payload(data) for data in iterate_payloads(one.ends, one.blob)] or [None] * (
+                one.hi - one.lo
+            )
+            boxes = [
+                decode_payload(data) for batch in one.forwards for data in iterate_payloads(batch.ends, batch.blob)
+            ]
+            for index, result in zip(range(one.lo, one.hi), results, strict=True):
+                found.append((index, result, tuple(box for box in boxes if box == index)))
+    return found
+
+
+def expected_ends(numbers: range) -> list[tuple[int, Any, Any]]:
+    ends = {0: (None, ()), 1: ("ValueError: burnt", ()), 2: (None, ()), 3: (None, ())}
+    return [(n, n if n % 3 == 0 and n % 4 != 1 else ends[n % 4][0], (n,) if n % 4 == 2 else ()) for n in numbers]
+
+
+def run_early(handler: Any, count: int, take: Any) -> list[Report]:
+    """Runs numbers, each the payload of the index that it is, and lets `take` have the runner first."""
+    numbers = range(count)
+    assignment = Assignment(
+        7, "b", count, "q", DEFAULT_OPTIONS, 1, 0, *pack_payloads([msgpack.packb(n) for n in numbers])
+    )
+    reports: list[Report] = []
+    runner = Runner({"q": handler}, Owner(), IdMaker("prefix"), Slot())
+    take(runner, reports)
+    runner.run(Chunk(assignment, 0, count), {}, reports.append)
+    return reports
+
+
+def test_what_ended_before_the_task_that_runs_can_be_taken_early() -> None:
+    runners: list[Runner] = []
+    early: list[Report] = []
+
+    def handler(task: Task) -> int | None:
+        if task.payload in (5, 6, 11):
+            early.extend(report for report in [runners[0].take_early()] if report is not None)
+        return mixed(task)
+
+    reports = run_early(handler, 12, lambda runner, reports: runners.append(runner))
+
+    assert [[end[0] for end in sorted(ends_in([one]))] for one in early] == [[0, 1, 2, 3, 4], [5], [6, 7, 8, 9, 10]]
+    assert ends_in(early[:1]) != ends_in(reports)
+    assert sorted(ends_in(early + reports)) == expected_ends(range(12))
+    assert sum(report.tasks for report in early + reports) == 12
+    assert runners[0].take_early() is None
+
+
+def test_what_another_thread_takes_early_is_reported_once() -> None:
+    is_over = threading.Event()
+    early: list[Report] = []
+    takers: list[threading.Thread] = []
+
+    def keep_taking(runner: Runner) -> None:
+        while not is_over.is_set():
+            early.extend(report for report in [runner.take_early()] if report is not None)
+
+    def begin(runner: Runner, reports: list[Report]) -> None:
+        takers.append(threading.Thread(target=keep_taking, args=(runner,)))
+        takers[0].start()
+
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    try:
+        reports = run_early(mixed, 4000, begin)
+    finally:
+        is_over.set()
+        takers[0].join()
+        sys.setswitchinterval(before)
+
+    assert early
+    assert sorted(ends_in(early + reports)) == expected_ends(range(4000))

@@ -95,6 +95,19 @@ def test_what_waits_behind_a_slow_task_goes_to_another_worker(slowing: Slowing) 
     assert slowing.row("shop-1")["held"] == 1
 
 
+@pytest.mark.parametrize("batch_size", [10, 1])
+def test_what_ended_before_a_slow_task_is_reported_meanwhile(slowing: Slowing, batch_size: int) -> None:
+    wait_until(slowing.wants_many, "credit")
+
+    receipts = slowing.client.submit_many(slowing.queue, [None, None, "slow", None], batch_size=batch_size)
+    before = [receipt.result(timeout=PATIENCE) for receipt in list(receipts)[:2]]
+
+    assert before == ["attempt 1"] * 2
+    slowing.release()
+    assert receipts[2].result(timeout=PATIENCE) == "attempt 1"
+    assert receipts[3].result(timeout=PATIENCE) == "attempt 1"
+
+
 def test_worker_that_gave_back_gets_no_more_than_it_works_on(slowing: Slowing) -> None:
     slowing.turn_slow()
 

@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 import zq
+from tests.interrupts import interrupt_each_step
 from tests.process.kitchen import PATIENCE, wait_until
 from tests.worker import stopping_shop
 from zq.worker import run_end
@@ -251,3 +252,48 @@ def test_hangup_that_the_process_ignores_is_still_ignored(coordinator: zq.Coordi
         signal.signal(signal.SIGHUP, before)
 
     assert seen == [signal.SIG_IGN]
+
+
+def test_stop_may_be_asked_for_by_a_signal_that_interrupts_who_asks() -> None:
+    ends: list[tuple[run_end.RunEnd, list[bool]]] = []
+
+    def prepare() -> tuple[Any, Any]:
+        end, firsts = run_end.RunEnd(), list[bool]()
+        ends.append((end, firsts))
+        return lambda: firsts.append(end.begin(50.0)), lambda: firsts.append(end.begin(5.0))
+
+    assert interrupt_each_step(prepare) > 10
+    for end, firsts in ends[:-1]:
+        assert sorted(firsts) == [False, True]
+        assert end.timeout == 5.0
+        assert end.seconds_left <= 5.0
+
+
+def test_signal_handler_that_stops_a_worker_which_is_being_stopped_waits_for_nothing(
+    coordinator: zq.Coordinator, client: zq.Client
+) -> None:
+    worker = zq.Worker(coordinator.address)
+    seen: list[str] = []
+
+    @worker.task("q")
+    def wait_for_a_signal(task: zq.Task) -> str:
+        wait_until(lambda: client.query("workers")[0]["credit"] == 0, "the worker to be stopped")
+        signal.raise_signal(signal.SIGALRM)  # its handler runs in the main thread
+        wait_until(lambda: seen, "the handler of the signal to return")
+        return "whole"
+
+    def strike(*_: object) -> None:
+        worker.stop()
+        seen.append("returned")
+
+    receipt = client.submit("q", 1)
+    before = signal.signal(signal.SIGALRM, strike)
+    try:
+        worker.start()
+        wait_until(lambda: receipt.status().state == "leased", "the task to start")
+        worker.stop()
+    finally:
+        signal.signal(signal.SIGALRM, before)
+
+    assert seen == ["returned"]
+    assert receipt.result(timeout=PATIENCE) == "whole"

@@ -15,7 +15,7 @@ from contextvars import ContextVar
 from dataclasses import fields
 from datetime import datetime
 from itertools import chain
-from typing import Any, NoReturn
+from typing import Any, NoReturn, TextIO
 
 import typer
 
@@ -49,16 +49,33 @@ def echo(text: str, *, err: bool = False, is_bold: bool = False) -> None:
     """Prints lines, with all escaped that could drive a terminal; every command prints by this.
 
     Args:
-        err: on standard error.
+        err: on standard error. What cannot be said there is lost, and nothing ends because of it: a coordinator serves
+            whether or not somebody reads that it is ready.
         is_bold: in a terminal, unless there are to be no colours.
 
     Raises:
-        OSError: it cannot be printed, for one because standard output is closed.
+        OSError: data cannot be printed, for one because standard output is closed.
     """
     if sys.stdout is None and not err:
         raise OSError(errno.EBADF, "standard output is closed")
     text = shown(text)
-    typer.echo(f"{BOLD}{text}{USUAL}" if is_bold and _has_colours() else text, err=err)
+    try:
+        typer.echo(f"{BOLD}{text}{USUAL}" if is_bold and _has_colours() else text, err=err)
+    except BrokenPipeError:
+        if not err:
+            raise
+        _speak_to_nobody(sys.stderr)
+    except OSError:  # the disk on which the log is may be full
+        if not err:
+            raise
+
+
+def _speak_to_nobody(stream: TextIO) -> None:
+    """Sends what is still to be written to a stream nowhere: it must not fail again when the interpreter ends."""
+    with suppress(OSError):
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, stream.fileno())
+        os.close(nowhere)
 
 
 _IS_PLAIN: ContextVar[bool] = ContextVar("zq-is-plain", default=False)
@@ -100,8 +117,7 @@ def fail(text: str, code: int = FAILED) -> NoReturn:
 
 def end_quietly() -> NoReturn:
     """Ends a command whose output nobody reads any more."""
-    with suppress(OSError):  # what is left of it must not fail once more when the interpreter ends
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    _speak_to_nobody(sys.stdout)
     raise typer.Exit(NOBODY_READS)
 
 

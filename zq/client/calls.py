@@ -240,7 +240,8 @@ class Calls:
         now = self.clock()
         deadline = now + self.timeout
         reply = flow.start(batch.tasks, len(batch.blob) + len(batch.ends), deadline)
-        self.post(self.session.submit_batch, now, batch, deadline, reply)
+        if flow.gather(now, batch, deadline, reply):
+            self.post(flow.submit_gathered, self.session.submit_batch)
 
     def _start_single(self, now: float, fields: tuple[str, Options, bytes, float], reply: Reply) -> None:
         self.link.call(partial(self.session.submit_single, now, Single(*fields, reply)))
@@ -375,10 +376,10 @@ class Calls:
         now = self.clock()
         deadline = now + self.timeout
 
-        def start(reply: Reply) -> None:
-            self.post(self.session.settle, now, Settling(entry, deadline, reply, proof))
+        yield Ask(partial(self._start_settle, now, entry, deadline, proof), deadline)
 
-        yield Ask(start, deadline)
+    def _start_settle(self, now: float, entry: Done | Failed, deadline: float, proof: Proof, reply: Reply) -> None:
+        self.link.call(partial(self.session.settle, now, Settling(entry, deadline, reply, proof)))
 
     def abandon(self, ask: Ask, reply: Reply) -> None:
         """The caller waits no longer. Most calls just run to their end; waits end, and the tasks of a pull go back."""

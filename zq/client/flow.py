@@ -1,11 +1,12 @@
 """The batches of one submit_many on their way: what is in flight, what was accepted, what was refused."""
 
-from collections.abc import Sequence
+from collections import deque
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple, TypeAlias, TypeVar
 
 from zq.errors import BusyError, InvalidTaskError, UnroutableError
 from zq.sessions.outcomes import BatchOutcome, Reply
-from zq.wire.messages import Accepted
+from zq.wire.messages import Accepted, Batch
 
 S = TypeVar("S", bound=Sequence[Any])
 
@@ -57,6 +58,8 @@ class Flow:
         self._ended_bytes = 0
         self._ended = 0
         self._waiter: tuple[Reply, int, int] | None = None
+        self._gathered: deque[tuple[float, Batch, float, Reply]] = deque()
+        self._is_announced = False  # whether the link's thread has been told, and has not come yet
 
     def start(self, count: int, size: int, deadline: float) -> "FlowReply":
         """Notes a batch; returns the reply for its submit."""
@@ -65,6 +68,27 @@ class Flow:
         self.started_tasks += count
         self.started_bytes += size
         return FlowReply(self, len(self.batches) - 1, size)
+
+    def gather(self, now: float, batch: Batch, deadline: float, reply: Reply) -> bool:
+        """Leaves a batch to be taken; returns whether the link's thread has to be told: while it is on its way to one
+        of this flow, it takes along what has come since.
+        """
+        self._gathered.append(
+            (now, batch, deadline, reply)
+        )  # first: who takes forgets that it was told before it looks
+        is_first, self._is_announced = not self._is_announced, True
+        return is_first
+
+    def submit_gathered(self, submit: Callable[[float, Batch, float, Reply], None]) -> None:
+        """Submits what was gathered; on the link's thread."""
+        self._is_announced = False
+        gathered = self._gathered
+        while gathered:
+            one = gathered.popleft()
+            try:
+                submit(*one)
+            except Exception as error:  # as of any call: it goes to who waits for it, and harms nobody else
+                one[3].reject(error)
 
     @property
     def is_full(self) -> bool:

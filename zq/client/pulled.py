@@ -13,9 +13,10 @@ from zq.errors import PayloadTooLargeError, StaleLeaseError, ZqError
 from zq.handling.raised import cut, summary_of, text_of
 from zq.sessions.forwards import Forward, gather_forwards
 from zq.sessions.requests import check_message
+from zq.sessions.settles import joined
 from zq.submit_options import check_items
 from zq.task import Task
-from zq.wire.batch import pack_payloads
+from zq.wire.batch import pack_payload, pack_payloads
 from zq.wire.codec import encode
 from zq.wire.limits import FRAME_BYTES_MAX, PAYLOAD_BYTES_CEILING, TASK_SEPARATOR, TEXT_CHARS_MAX
 from zq.wire.messages import DEFAULT_OPTIONS, Assignment, Batch, Done, Extend, Failed, Release, Settle, Span
@@ -24,6 +25,9 @@ from zq.wire.proofs import PROOF_BYTES, Proof, proof_of
 CALLER_SETTLE_BYTES_MAX = FRAME_BYTES_MAX * 3 // 4
 """One settle that a caller put together; the rest is room for what another process adds on the way."""
 
+
+PLAIN_RESULT_BYTES = PAYLOAD_BYTES_CEILING // 2
+"""Of a result, below which a completion surely fits its message."""
 
 _PROOF = re.compile(rf"([0-9a-f]{{{2 * PROOF_BYTES}}})?", re.ASCII)
 
@@ -149,14 +153,16 @@ class AsyncPulledTask(PulledBase[AsyncDriver]):
 def _completion(calls: Calls, task: PulledBase[Any], result: Any) -> Done:
     """Returns the entry of a settle that completes a task; raises TypeError and PayloadTooLargeError."""
     pack, make_id = calls.pack, calls.session.make_id
-    ends, blob = (b"", b"") if result is None else pack_payloads([pack(result)])
-    collected = [Forward(task.index, queue, options, pack(payload)) for queue, options, payload in task.forwards or ()]
+    ends, blob = (b"", b"") if result is None else pack_payload(pack(result))
+    index = task.index
+    if task.forwards is None:
+        return Done(task.token, task.batch_id, index, index + 1, ends, blob, ())
+    collected = [Forward(index, queue, options, pack(payload)) for queue, options, payload in task.forwards]
     forwards = tuple(
         Batch(make_id(), batch.queue, batch.options, *pack_payloads(batch.payloads))
         for batch in gather_forwards(collected)
     )
-    groups = () if task.forwards is None else tuple(task.groups)
-    done = Done(task.token, task.batch_id, task.index, task.index + 1, ends, blob, forwards, groups)
+    done = Done(task.token, task.batch_id, index, index + 1, ends, blob, forwards, tuple(task.groups))
     if forwards:
         if task.said is None or _without_ids(task.said) != _without_ids(done):
             task.said = done
@@ -186,8 +192,19 @@ def _proof_of(calls: Calls, task: PulledBase[Any]) -> Proof:
 
 def _settle(calls: Calls, task: PulledBase[Any], entry: Done | Failed) -> Call[None]:
     """Reports the end of a task; what cannot be sent is raised here, where the caller can mend it."""
-    done, failed = ((entry,), ()) if isinstance(entry, Done) else ((), (entry,))
     proof = _proof_of(calls, task)
+    if task.given is not None or not _is_plain(entry):
+        _check_entry(entry, proof)
+    return _or_why(calls, task, calls.settle(entry, proof))
+
+
+def _is_plain(entry: Done | Failed) -> bool:
+    """Whether nothing in it is the caller's but a result, which was packed within its limit: so most tasks end."""
+    return type(entry) is Done and not (entry.forwards or entry.groups) and len(entry.blob) < PLAIN_RESULT_BYTES
+
+
+def _check_entry(entry: Done | Failed, proof: Proof) -> None:
+    done, failed = ((entry,), ()) if isinstance(entry, Done) else ((), (entry,))
     message = Settle(0, None, done, failed, False, (proof,) if proof.proof else ())
     check_message(message)
     size = len(encode(message))
@@ -195,7 +212,6 @@ def _settle(calls: Calls, task: PulledBase[Any], entry: Done | Failed) -> Call[N
         raise PayloadTooLargeError(
             f"result and forwards of a task have {size} bytes, the limit is {PAYLOAD_BYTES_CEILING}"
         )
-    return _or_why(calls, task, calls.settle(entry, proof))
 
 
 def _release(calls: Calls, task: PulledBase[Any]) -> Call[None]:
@@ -208,10 +224,9 @@ def _release(calls: Calls, task: PulledBase[Any]) -> Call[None]:
 def _extend(calls: Calls, task: PulledBase[Any], lease: float) -> Call[None]:
     is_own = yield from calls.ask(Extend(0, task.token, lease, _proof_of(calls, task).proof))
     if not is_own:
-        raise StaleLeaseError(f"task {task.id} is no longer held here: {yield from _why_stale(calls, task)}")
+        yield from _say_why(calls, task)
 
 
-@understood
 def _or_why(calls: Calls, task: Task, call: Call[None]) -> Call[None]:
     """Carries out a call; one that is refused as stale says why."""
     try:
@@ -220,6 +235,11 @@ def _or_why(calls: Calls, task: Task, call: Call[None]) -> Call[None]:
         pass
     else:
         return
+    yield from _say_why(calls, task)
+
+
+@understood
+def _say_why(calls: Calls, task: Task) -> Call[None]:
     raise StaleLeaseError(f"task {task.id} is no longer held here: {yield from _why_stale(calls, task)}")
 
 
@@ -269,7 +289,7 @@ def settle_together(
     for one in check_items("done", done):
         task, result = _pair_of(one) if isinstance(one, tuple) else _pair_of((one, None))
         tasks.append(task)
-        _add_completion(dones, _completion(calls, task, result))
+        dones.append(_completion(calls, task, result))
     failures = []
     for task, error in map(_pair_of, check_items("failed", failed)):
         tasks.append(task)
@@ -278,7 +298,7 @@ def settle_together(
         return []
     proofs = {task.token: task for task in tasks}
     proven = tuple(proof for task in proofs.values() if (proof := _proof_of(calls, task)).proof)
-    message = Settle(0, None, tuple(dones), tuple(failures), is_whole, proven)
+    message = Settle(0, None, joined(dones), tuple(failures), is_whole, proven)
     size = len(encode(message))
     if size > CALLER_SETTLE_BYTES_MAX:
         raise ValueError(
@@ -294,16 +314,6 @@ def _pair_of(pair: Any) -> Any:
     if not isinstance(pair, tuple) or len(pair) != 2 or not isinstance(pair[0], PulledBase):
         raise TypeError(f"expected pulled tasks, or tuples of a pulled task and its result or error, got {pair!r:.100}")
     return pair
-
-
-def _add_completion(dones: list[Done], done: Done) -> None:
-    """Adds a completion; neighbours in a lease without results and forwards become one entry."""
-    last = dones[-1] if dones else done
-    is_next = last.token == done.token and last.hi == done.lo
-    if is_next and not (done.blob or done.forwards or done.groups or last.blob or last.forwards or last.groups):
-        dones[-1] = last._replace(hi=done.hi)
-    else:
-        dones.append(done)
 
 
 class _PullOwner:

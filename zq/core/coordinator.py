@@ -23,6 +23,7 @@ from collections.abc import Callable, Collection, Iterable
 from functools import partial
 from typing import Any, assert_never
 
+from zq.core import clocks
 from zq.core.accounts import BusyRequestError
 from zq.core.admin import chores, commands
 from zq.core.arguments import InvalidRequestError
@@ -165,8 +166,11 @@ class Machine:
         try:
             room = tx.room_bytes
             step = Step(now, tx)
+            clocks.note_clock(self.books, step)
             if outbox is not None:
                 step.outbox = outbox
+            if self.books.waits.unhurried.has_settled:
+                step.outbox += self.books.waits.unhurried.take_settled()
             if step.now - self._ticked_at > 2 * self.options.heartbeat_interval:
                 liveness.excuse_idleness(self.books, step.now)
             if unreachable:
@@ -197,15 +201,20 @@ class Machine:
         tx.commit()
         return step.outbox
 
-    def note_beat(self, now: float, peer: Peer) -> bool:
+    def note_beat(self, now: float, peer: Peer) -> Holder | None:
         """Notes a heartbeat that lists no lease, outside of a turn, of which there is one in each half of the heartbeat
-        interval nevertheless; returns whether it is of a worker of which it changes nothing but when it was heard
-        (monotonic), so that it is to be answered by its number and the epoch. Else it is for a turn, as any message.
+        interval nevertheless; returns the worker, if it changes nothing of it but when it was heard (monotonic), so
+        that it is to be answered by its number and the epoch, or not at all. Else it is for a turn, as any message.
         """
         worker = self.books.peers.get(peer)
         if worker is None or self._guard is not None or peer in self.books.guests:
-            return False
-        return worker.beat_idle(now)
+            return None
+        return worker if not self.books.waits.unhurried.has_settled and worker.beat_idle(now) else None
+
+    @property
+    def idle_interval(self) -> float:
+        """Seconds between the beats of workers that have nothing in hand (protocol 3.6); 0: as always."""
+        return self.options.idle_interval(len(self.books.peers))
 
     def forget_watchers(self, peers: Iterable[Peer]) -> None:
         """Forgets who watches events by connections that have ended. Workers and what was pulled are only suspect by
@@ -272,6 +281,7 @@ class Machine:
             case Wait():
                 self._wait(step, peer, message)
             case Ping():
+                step.outbox += books.waits.unhurried.take_of(peer)
                 step.send(peer, Pong(message.request, books.epoch))
             case Release():
                 if sender is None and message.credit is not None:
@@ -338,6 +348,7 @@ class Machine:
         books = self.books
         match message:
             case Heartbeat():
+                step.outbox += books.waits.unhurried.take_of(worker.peer or b"")
                 liveness.heartbeat(books, step, worker, message)
             case Started():
                 liveness.note_held(books, step, worker, message.held)
@@ -387,11 +398,11 @@ class Machine:
         spans, missing, rest = follow_up.ended_spans(books, step, id, run_mask(lo, hi))
         if spans or not missing:
             step.outbox += outcome_messages(peer, request, spans, is_last=not missing)
-        else:
-            step.send(peer, Outcome(request, (), is_last=False))
         if missing and self._may_wait(step, peer, request):
             books.waits.add(id, WaitEntry(peer, request, missing, rest), step.now)
             books.deadlines.guests.bring_forward(step.now + books.options.suspect_after)
+            if not spans and not books.waits.unhurried.add_wait(step.now, peer, request):
+                step.send(peer, Outcome(request, (), is_last=False))
         else:
             books.waits.forget(peer, request)  # it was about to be told, and is now
 

@@ -5,6 +5,7 @@ asked for.
 from zq.core import tables
 from zq.core.admin.operations import resume_all
 from zq.core.bindings import Binding
+from zq.core.clocks import open_clock
 from zq.core.measures.rolling import end_of_step
 from zq.core.options import CoordinatorOptions, Now
 from zq.core.state.batch import mask_of
@@ -21,6 +22,7 @@ def read_books(options: CoordinatorOptions, now: Now, tx: Transaction) -> Books:
     """Reads the books at a start: raises the epoch, and keeps every lease for its holder to claim (protocol 6.4)."""
     books = Books(options)
     books.begin_epoch(tx.get(tables.META, tables.COUNTERS_KEY))
+    open_clock(books, now)
     for key, record in tx.scan(tables.QUEUES):
         queue = read_queue(int.from_bytes(key, "big"), record, books.changed)
         queue.rate_at = now.monotonic

@@ -31,6 +31,8 @@ class CoordinatorOptions:
     Attributes:
         heartbeat_interval: how often workers ping. One second costs a thousand workers a thousand small messages a
             second.
+        idle_beats_max: heartbeats a second, of all workers together, from which on those that have nothing in hand are
+            told to beat less often, as far as `suspect_after` lets them be late by one interval.
         suspect_after: silence after which a worker gets no new tasks: three missed beats.
         gone_after: silence after which its leases are lost. A false death costs a second execution, so it is long.
         max_attempts: starts that may fail or be lost before a task is a dead letter, unless its submit says otherwise.
@@ -50,6 +52,7 @@ class CoordinatorOptions:
     """
 
     heartbeat_interval: float = 1.0
+    idle_beats_max: int = 200
     suspect_after: float = 3.0
     gone_after: float = 15.0
     max_attempts: int = 5
@@ -80,7 +83,7 @@ class CoordinatorOptions:
         if self.gone_after > DELAY_MAX:
             raise ValueError(f"gone_after must be at most {DELAY_MAX:.0f} seconds, got {self.gone_after}")
         for name in (
-            "max_attempts", "queue_tasks_max", "payload_bytes_max", "keep_count", "queues_max", "bindings_max",
+            "idle_beats_max", "max_attempts", "queue_tasks_max", "payload_bytes_max", "keep_count", "queues_max", "bindings_max",
             "schedules_max",
         ):  # fmt: skip
             if getattr(self, name) <= 0:
@@ -95,6 +98,13 @@ class CoordinatorOptions:
             raise ValueError(f"assign must be least-loaded or hash, got {self.assign!r}")
         if not isinstance(self.peer_limits, PeerLimits):
             raise TypeError(f"expected peer_limits as PeerLimits, got {self.peer_limits!r}")
+
+    def idle_interval(self, workers: int) -> float:
+        """Returns the seconds between two beats of one of so many workers while it has nothing in hand, or 0 when it is
+        to beat as always (protocol 3.6).
+        """
+        seconds = min(workers / self.idle_beats_max, self.suspect_after - self.heartbeat_interval)
+        return seconds if seconds > self.heartbeat_interval else 0.0
 
 
 class Calendar(NamedTuple):

@@ -16,9 +16,10 @@ from collections.abc import Iterator
 from typing import Any, Final
 
 from zq.core import tables
+from zq.core.counters import EPOCH_SHIFT, CountersRecord
 from zq.core.remains import Remains, has_hurt, id_and_size_of, read_row
 from zq.core.state.batch import StoredBatch, mask_of, read_batch
-from zq.core.state.books import EPOCH_SHIFT, Books, CountersRecord
+from zq.core.state.books import Books
 from zq.core.state.leases import LeaseRecord
 from zq.core.state.places import End
 from zq.core.state.queue import PRIORITIES, Queue, QueueRecord

@@ -3,7 +3,7 @@
 `zq.store` has the implementations: LMDB, and a memory twin for tests and simulation.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple, Protocol
 
 from zq.core import tables
@@ -70,6 +70,9 @@ class Transaction(Protocol):
 
     def delete(self, table: str, key: bytes) -> bool:
         """Returns whether the key was there."""
+
+    def delete_many(self, table: str, keys: Sequence[bytes]) -> list[bool]:
+        """Deletes rows of keys that can be, and returns of each whether it was there."""
 
     def scan(self, table: str, start: bytes = b"", stop: bytes | None = None) -> Iterator[tuple[bytes, bytes]]:
         """Yields (key, value) with start <= key < stop in order; the table must not be written before the iterator is

@@ -6,7 +6,7 @@ versions.
 
 | table | key | record |
 | --- | --- | --- |
-| meta | b"counters" | epoch, last sequence, last finish sequence, queue number, kept |
+| meta | b"counters" | epoch, last sequence, last finish sequence, queue number, kept, latest wall time |
 | queues | number u32 | name, policies that are not default, counters |
 | pending | task key | batch: everything that is waiting or leased, in the order of service |
 | scheduled | due ms u64, task key | batch |

@@ -16,6 +16,7 @@ from math import inf
 from operator import attrgetter
 from typing import Final, NamedTuple
 
+from zq.core import clocks
 from zq.core.admin import chores, operations
 from zq.core.measures import alerts, rolling
 from zq.core.options import Now
@@ -53,6 +54,7 @@ def parts_of(books: Books) -> tuple[UpkeepPart, ...]:
         UpkeepPart(expiry.ring_alarms, at.alarms),
         UpkeepPart(pulls.take_back_unconfirmed, at.offers),
         UpkeepPart(pulls.call_on_guests, at.guests),
+        UpkeepPart(clocks.take_back, at.takings_back),
         UpkeepPart(expiry.expire_due, at.expiry),
         UpkeepPart(admission.release_due, at.delays),
         UpkeepPart(schedules.fire_due, at.schedules),
@@ -64,6 +66,7 @@ def parts_of(books: Books) -> tuple[UpkeepPart, ...]:
         # What waits, waits for a gate's time or an event.
         UpkeepPart(assignment.assign_all, at.gates, is_in_each_step=True),
         UpkeepPart(pulls.end_due, at.pulls),
+        UpkeepPart(_say_later, at.later),
         UpkeepPart(retention.forget, at.retention),
         UpkeepPart(alerts.look_at_some, at.alerts),
         UpkeepPart(rolling.roll, at.history),
@@ -208,3 +211,10 @@ def _follow_up(books: Books, step: Step) -> float:
     if books.turned:
         key_turns.end_turns(books, step)
     return inf
+
+
+def _say_later(books: Books, step: Step) -> float:
+    """Answers waits of which nothing has ended meanwhile."""
+    told, next_at = books.waits.unhurried.take_due(step.now)
+    step.outbox += told
+    return next_at

@@ -7,6 +7,8 @@ Control characters, those of C1 too, and the marks that turn the direction of wr
 from __future__ import annotations
 
 import json
+import sys
+from contextlib import suppress
 from math import isfinite
 from typing import Any
 
@@ -88,3 +90,10 @@ def _key(key: Any) -> str:
     if key is None or isinstance(key, bool | int):
         return json.dumps(key)
     return str(key)
+
+
+def say(text: str) -> None:
+    """Writes a line on standard error. What cannot be said there is lost: it may be closed, or its reader gone."""
+    if sys.stderr is not None:
+        with suppress(OSError, ValueError):
+            sys.stderr.write(f"{text}\n")

@@ -1,13 +1,15 @@
-"""Wakes a thread that waits in a poller, from another thread.
+"""Wakes a thread that waits in a poller, from another thread, or one that sleeps, from a signal handler.
 
-It is here, and not beside the sockets of ZeroMQ, because it is none: two ends of a pipe of this process, which the
-coordinator's loop, the link of clients and workers, and the patterns have in their pollers alike. What all of them may
-import is this room.
+A `Wake` is here, and not beside the sockets of ZeroMQ, because it is none: two ends of a pipe of this process, which
+the coordinator's loop, the link of clients and workers, and the patterns have in their pollers alike. What all of them
+may import is this room.
 """
 
 from __future__ import annotations
 
 import socket
+import threading
+from contextlib import suppress
 
 
 class Wake:
@@ -45,3 +47,28 @@ class Wake:
     def close(self) -> None:
         self._reader.close()
         self._writer.close()
+
+
+class SignalFlag:
+    """What the handler of a signal sets, and the thread that is interrupted by it waits for.
+
+    An `Event` would not do: it has a lock, which that thread holds for moments while it waits, and for which the
+    handler would wait in `set` for ever.
+    """
+
+    __slots__ = ("_sleep", "is_set")
+
+    def __init__(self) -> None:
+        self.is_set = False
+        self._sleep = threading.Lock()
+        self._sleep.acquire()
+
+    def set(self) -> None:
+        """Sets it, and ends the sleep; as often as you like."""
+        self.is_set = True
+        with suppress(RuntimeError):  # it was released before
+            self._sleep.release()
+
+    def wait(self, seconds: float) -> bool:
+        """Sleeps until it is set, so long at most; in one thread at a time. Returns whether it is."""
+        return self.is_set or self._sleep.acquire(timeout=seconds) or self.is_set

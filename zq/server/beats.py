@@ -2,7 +2,8 @@
 
 A heartbeat of a worker that holds no lease changes when that worker was heard, and is answered by its number: nothing
 is stored, nothing falls due. So such beats are answered as they are taken from the socket, without a transaction and
-without being decoded, up to the first message that is for a turn.
+without being decoded, up to the first message that is for a turn. Those of many workers come less often, and most of
+them ask for no answer (protocol 3.6).
 
 What is left is that somebody wakes up for each of them. With hundreds of workers, and when nothing but beats has come
 for a while, they are let gather for a few milliseconds: the only thing that may wait for that is the first message
@@ -16,6 +17,7 @@ from typing import Final
 
 from zq.core.coordinator import Machine
 from zq.core.state.holder import Peer
+from zq.core.state.leases import Holder
 from zq.server.reception import Reception
 from zq.server.sender import Sender
 from zq.wire.codec import encode
@@ -42,6 +44,9 @@ _QUESTION: Final = encode(Heartbeat(0, ()))
 _HEAD, _TAIL = _QUESTION[:-2], _QUESTION[-1:]
 """What stands before and behind the number of a heartbeat that lists nothing; a small number is one byte."""
 
+NO_NUMBER: Final = b"\x00"
+"""Of a beat that is not answered, if its worker takes intervals (protocol 3.6)."""
+
 _NUMBER_BYTES: Final = {0xCC: 2, 0xCD: 3, 0xCE: 5}
 """Of a number by its first byte, in msgpack; larger ones are left to the decoder."""
 
@@ -67,6 +72,7 @@ class Beats:
         self.failed: list[Peer] = []
         self._reception = reception
         self._sender = sender
+        self._answers = _Answers(0, 0.0)
         self._other_at = 0.0  # when something else was heard last
 
     def take(self, machine: Machine, now: float) -> bool:
@@ -79,17 +85,20 @@ class Beats:
         if not _are_many(machine):
             return False
         reception, say = self._reception, self._sender.say_frame
-        head, tail = _answer_parts(machine.books.epoch)
+        answers = self._answers_of(machine)
         for _ in range(BEATS_MAX):
             one = reception.take(now)
             if one is None:
                 return not self.failed
             number = number_in(one.frame)
-            if number is None or not reception.is_free(one) or not machine.note_beat(now, one.peer):
+            worker = machine.note_beat(now, one.peer) if number is not None and reception.is_free(one) else None
+            if number is None or worker is None:
                 reception.put_back(one)
                 break
             reception.note_taken(one, now)
-            if not say(one.peer, head + number + tail):
+            if number == NO_NUMBER and worker.takes_intervals:
+                continue
+            if not say(one.peer, answers.to(worker, number)):
                 self.failed.append(one.peer)
         self._other_at = now
         return False
@@ -111,13 +120,35 @@ class Beats:
             is_quiet = self.take(machine, now)
         return True
 
+    def _answers_of(self, machine: Machine) -> _Answers:
+        epoch, idle_interval = machine.books.epoch, machine.idle_interval
+        if self._answers.epoch != epoch or self._answers.idle_interval != idle_interval:
+            self._answers = _Answers(epoch, idle_interval)
+        return self._answers
+
+
+class _Answers:
+    """Answers to beats, encoded but for their numbers: to make them anew for each turn costs as much as a beat."""
+
+    __slots__ = ("_parts", "_slow_parts", "epoch", "idle_interval")
+
+    def __init__(self, epoch: int, idle_interval: float) -> None:
+        self.epoch = epoch
+        self.idle_interval = idle_interval
+        self._parts = _parts_of(Beat(0, epoch, ()))
+        self._slow_parts = _parts_of(Beat(0, epoch, (), idle_interval))
+
+    def to(self, worker: Holder, number: bytes) -> bytes:
+        head, tail = self._slow_parts if worker.takes_intervals else self._parts
+        return head + number + tail
+
+
+def _parts_of(answer: Beat) -> tuple[bytes, bytes]:
+    """Returns what stands before and behind the number in an answer, whose own is 0."""
+    frame = encode(answer)
+    return frame[:3], frame[4:]
+
 
 def _are_many(machine: Machine) -> bool:
     """Whether there are so many workers that several beats gather."""
     return len(machine.books.peers) * GATHER_SECONDS >= GATHERED_MIN * machine.options.heartbeat_interval
-
-
-def _answer_parts(epoch: int) -> tuple[bytes, bytes]:
-    """Returns what stands before and behind the number of a heartbeat in the answer to it."""
-    answer = encode(Beat(0, epoch, ()))
-    return answer[:3], answer[4:]

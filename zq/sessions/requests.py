@@ -245,9 +245,10 @@ class SettleRequest(GatheredRequest):
         self._settles.is_in_flight = False
 
     def receive_settled(self, message: Settled) -> None:
+        stale = message.stale
         for settling in self._settlings:
             if settling.reply is not None:
-                _end_settling(settling.reply, is_stale=settling.is_in(message.stale))
+                _end_settling(settling.reply, is_stale=bool(stale) and settling.is_in(stale))
 
 
 def _accept(part: Part, accepted: Accepted) -> None:

@@ -3,9 +3,11 @@ flight goes out together with the next.
 """
 
 from collections import deque
+from collections.abc import Iterable
 
 from zq.sessions.outcomes import Reply
 from zq.sessions.waiters import Waiting
+from zq.wire.batch import pack_payloads
 from zq.wire.limits import MESSAGE_BATCHES_MAX
 from zq.wire.messages import Done, Failed, Settle, Span
 from zq.wire.proofs import Proof
@@ -30,14 +32,16 @@ class Settling(Waiting):
     __slots__ = ("batches", "bytes", "entry", "proof")
 
     def __init__(self, entry: Done | Failed, deadline: float, reply: Reply, proof: Proof | None = None) -> None:
-        super().__init__(deadline, reply)
+        Waiting.__init__(self, deadline, reply)  # super() costs more, once a task
         self.entry = entry
         self.proof = proof
         self.bytes = ENTRY_OVERHEAD_BYTES
         self.batches = 0  # that it forwards or opens
         if isinstance(entry, Done):
-            self.batches = len(entry.forwards) + len(entry.groups)
-            self.bytes += len(entry.blob) + sum(len(one.blob) + ENTRY_OVERHEAD_BYTES for one in entry.forwards)
+            self.bytes += len(entry.blob)
+            if entry.forwards or entry.groups:
+                self.batches = len(entry.forwards) + len(entry.groups)
+                self.bytes += sum(len(one.blob) + ENTRY_OVERHEAD_BYTES for one in entry.forwards)
         else:
             self.bytes += 4 * len(entry.error)
 
@@ -70,10 +74,39 @@ class Settles:
         return load
 
 
+def joined(dones: Iterable[Done]) -> tuple[Done, ...]:
+    """Returns completions of one task each with those of neighbours in a lease as one entry, as a worker reports them;
+    what forwards something stays alone.
+    """
+    found: list[Done] = []
+    run: list[Done] = []
+    for done in dones:
+        if run and not _follows(run[-1], done):
+            found.append(_as_one(run))
+            run = []
+        run.append(done)
+    if run:
+        found.append(_as_one(run))
+    return tuple(found)
+
+
+def _follows(last: Done, done: Done) -> bool:
+    is_next = done.lo == last.hi and done.token == last.token and done.id == last.id
+    return is_next and not (done.forwards or done.groups or last.forwards or last.groups)
+
+
+def _as_one(run: list[Done]) -> Done:
+    if len(run) == 1:
+        return run[0]
+    blobs = [one.blob for one in run]
+    ends, blob = pack_payloads(blobs) if any(blobs) else (b"", b"")
+    return run[0]._replace(hi=run[-1].hi, ends=ends, blob=blob)
+
+
 def settle_message(load: list[Settling]) -> Settle:
     """Makes the message of a load, not numbered yet; a puller has no credit to report."""
     entries = [settling.entry for settling in load]
-    done = tuple(entry for entry in entries if isinstance(entry, Done))
+    done = joined(entry for entry in entries if isinstance(entry, Done))
     failed = tuple(entry for entry in entries if isinstance(entry, Failed))
     proofs = tuple({settling.proof: None for settling in load if settling.proof is not None and settling.proof.proof})
     return Settle(0, None, done, failed, False, proofs)

@@ -60,6 +60,9 @@ NAME_RETRY = 0.25
 NAME_PATIENCE = 5.0
 """Seconds beyond what the coordinator says that a name may be taken by another worker that is about to lose it."""
 
+HEARD_PART = 1 / 3
+"""Of `gone_after`: silence after which a beat asks for an answer where others do not; there is time for several."""
+
 WORKER_SETTLE_BYTES_MAX = 4 << 20
 """Results and forwards in one settle, at most one completion above it: a quarter of a frame."""
 
@@ -103,6 +106,7 @@ class WorkerSession:
         self._told_credit = 0  # by the last hello
         self._hello_at = inf  # when it is said again, because another worker has the name
         self._name_until = inf  # how long it is waited for
+        self._name_asked_at = inf  # when it was last refused
         self._running = running
         self._reports = ReportWindow()
         self._arrivals: list[Assignment] = []
@@ -111,7 +115,7 @@ class WorkerSession:
         self._steers: list[Steer] = []
         self._about: About | None = None
         self._is_older = False  # whether this coordinator does not know what about is
-        self._knows_runs = True  # whether it knows the last field of that
+        self._knows_intervals = self._knows_runs = True  # whether it knows the last fields of that
         self._outbox: list[ToCoordinator] = []
         self._number = 0
         self._beat = 0
@@ -119,13 +123,16 @@ class WorkerSession:
         self._beat_at = 0.0
         self._heartbeat_interval = 1.0
         self._gone_after = 15.0
+        self._idle_interval = 0.0  # seconds between beats while it has nothing in hand; 0: as always
         self._started = StartedTasks(running)
 
     # What the link calls.
 
     def connected(self, now: float) -> None:
         """Says hello on a new connection."""
-        self.is_welcome, self._is_older, self._knows_runs = False, False, True
+        self.is_welcome = self._is_older = False
+        self._knows_intervals = self._knows_runs = True
+        self._idle_interval = 0.0
         self.heard_at = now
         self._outbox = []
         self._say_hello()
@@ -139,9 +146,10 @@ class WorkerSession:
                     self._take(assignment)
             case Settled():
                 self._note_settled(message)
-            case Beat(number, epoch, refused):
+            case Beat(number, epoch, refused, idle_interval):
                 self._answered_beat = number
                 self.epoch = epoch
+                self._idle_interval = idle_interval
                 self._revoke_tokens(refused)
                 self._outbox += self._reports.take_lost(number, self._beat)
             case Welcome():
@@ -167,9 +175,7 @@ class WorkerSession:
         if not self.is_welcome:
             return
         if now >= self._beat_at:
-            self._beat += 1
-            self._beat_at = now + self._heartbeat_interval
-            self._outbox.append(Heartbeat(self._beat, self._held()))
+            self._outbox.append(self._next_beat(now))
         started = self._started.look(now, self.hands)
         if started is not None:
             self._outbox.append(started)
@@ -303,6 +309,17 @@ class WorkerSession:
 
     # Details.
 
+    def _next_beat(self, now: float) -> Heartbeat:
+        """Returns the heartbeat that is due; where it is told to beat less often with nothing in hand, it asks for an
+        answer now and then only: one that shows that the coordinator is there, and says how often to beat.
+        """
+        is_idle = self._idle_interval > 0.0 and not self.hands and not self._reports
+        self._beat_at = now + (self._idle_interval if is_idle else self._heartbeat_interval)
+        if is_idle and now < self.heard_at + self._gone_after * HEARD_PART:
+            return Heartbeat(0, ())
+        self._beat += 1
+        return Heartbeat(self._beat, self._held())
+
     def _held(self) -> tuple[Held, ...]:
         started: dict[int, list[int]] = {}
         for token, index, _ in self._running():
@@ -331,8 +348,10 @@ class WorkerSession:
         self._revoke_tokens(welcome.refused)
 
     def _say_about(self) -> None:
-        if self._about is not None and not self._is_older:
-            self._outbox.append(self._about if self._knows_runs else self._about._replace(takes_runs=False))
+        about = self._about
+        if about is not None and not self._is_older:
+            takes_runs = about.takes_runs and self._knows_runs
+            self._outbox.append(about._replace(takes_runs=takes_runs, takes_intervals=self._knows_intervals))
 
     def _say_hello(self) -> None:
         self._hello_at = inf
@@ -346,9 +365,13 @@ class WorkerSession:
         """Says hello again soon, until it has been said for long enough."""
         if self.is_welcome:
             return  # an answer to what was said before the welcome
-        if self.name_is_taken is None:
-            self._name_until = now + NAME_PATIENCE + (error.patience or 0.0)
+        patience = error.patience or 0.0
+        if self.name_is_taken is None or now - self._name_asked_at > max(patience, 2 * NAME_RETRY):
+            # The first time, or nobody has answered for so long: a coordinator that was away may have been started anew
+            # since, and then gives whoever had the name the time to come back once more.
+            self._name_until = now + NAME_PATIENCE + patience
         self.name_is_taken = error.text
+        self._name_asked_at = now
         if now < self._name_until:
             self._hello_at = now + NAME_RETRY
         elif self.failure is None:
@@ -366,7 +389,7 @@ class WorkerSession:
         elif error.code == "unknown-kind" and error.request is None:
             self._is_older = True
         elif error.code == "malformed" and error.request is None and self._knows_runs and self._about:
-            self._knows_runs = False
+            self._knows_intervals, self._knows_runs = False, self._knows_intervals  # the last field first
             self._say_about()
         elif error.code == "busy":
             pass  # a hello is said again by another connection, a report with a later beat

@@ -169,12 +169,21 @@ class _Copier:
         return self._dbs[table]
 
 
-def set_aside(env: lmdb.Environment, rows: Sequence[RawRow]) -> list[Damage]:
+def set_aside(env: lmdb.Environment, rows: Sequence[RawRow], error: StoreCorruptError | None = None) -> list[Damage]:
     """Moves rows into the table `damaged`, in one transaction, and puts right what can be.
+
+    Args:
+        env: the environment.
+        rows: what was found.
+        error: names another row, which may be whole by its checksum, and of which nobody can make anything.
 
     Raises:
         lmdb.Error: of what is read or written.
     """
+    if error is not None and error.table and not any(_is_of(error, row) for row in rows):
+        rows = [*rows, *_row_of(env, error)]
+    if not rows:
+        return []
     now, found = time.time(), []
     wanted: dict[str, set[tuple[bytes, bytes]]] = {}
     for row in rows:
@@ -191,6 +200,17 @@ def set_aside(env: lmdb.Environment, rows: Sequence[RawRow]) -> list[Damage]:
                     txn.put(right[1], right[2], db=db)
         _note_in(env, txn, found)
     return found
+
+
+def _is_of(error: StoreCorruptError, row: RawRow) -> bool:
+    return (row.table, row.key) == (error.table, error.key)
+
+
+def _row_of(env: lmdb.Environment, error: StoreCorruptError) -> list[RawRow]:
+    db = env.open_db(error.table.encode())
+    with env.begin(db=db) as txn:
+        stored: Any = txn.get(error.key)
+    return [] if stored is None else [RawRow(error.table, error.key, stored, str(error))]
 
 
 def _take_out(txn: lmdb.Transaction, db: Any, wanted: set[tuple[bytes, bytes]]) -> Iterator[tuple[bytes, bytes]]:

@@ -21,7 +21,8 @@ from zq.store.hold import DATA_FILE, JOURNAL_FILE, flush
 from zq.store.place import FlushedFilePlace
 from zq.store.records import SALT_BYTES
 
-_NEW_FILE = "journal.new"
+NEW_JOURNAL_FILE = "journal.new"
+"""What the journal is called while it is made."""
 
 KIND = b"zq journal 1\n"
 """How the file begins; behind it are its salt and a checksum over both."""
@@ -244,7 +245,7 @@ def _make_file(path: Path, salt: bytes, room: int) -> int:
     Raises:
         OSError: there is no room for it, or it cannot be written.
     """
-    new = path.with_name(_NEW_FILE)
+    new = path.with_name(NEW_JOURNAL_FILE)
     with suppress(FileNotFoundError):
         new.unlink()
     number = os.open(new, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)

@@ -19,7 +19,7 @@ Invariants:
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from math import inf
 from time import perf_counter
@@ -81,8 +81,7 @@ class JournaledTransaction:
     def put_many(self, table: str, items: Iterable[tuple[bytes, bytes]]) -> None:
         rows = list(items)
         if len(rows) == 1:  # as in most small turns: one costs less than many
-            key, value = rows[0]
-            self.put(table, key, value)
+            self.put(table, *rows[0])
             return
         self._noted.append((table, rows))
         self._rows += len(rows)
@@ -92,12 +91,16 @@ class JournaledTransaction:
         self._noted.append((table, key, None))
         return self._tx.delete(table, key)
 
+    def delete_many(self, table: str, keys: Sequence[bytes]) -> list[bool]:
+        self._noted += [(table, key, None) for key in keys]
+        return self._tx.delete_many(table, keys)
+
     def scan(self, table: str, start: bytes = b"", stop: bytes | None = None) -> Iterator[tuple[bytes, bytes]]:
         return self._tx.scan(table, start, stop)
 
     def commit(self) -> None:
-        rows = len(self._noted) + self._rows
-        self._store.commit_turn(self._noted, rows, self._begun_bytes, is_full=self._tx.is_full)
+        noted = self._noted
+        self._store.commit_turn(noted, len(noted) + self._rows, self._begun_bytes, is_full=self._tx.is_full)
 
     def abort(self) -> None:
         self._store.abort_turn(wrote=bool(self._noted))
@@ -158,8 +161,7 @@ class JournaledStore:
 
     def _start(self) -> None:
         self._tx = tx = self._tables.begin()
-        row = tx.get(CHECKPOINT_TABLE, CHECKPOINT_KEY)
-        self._checkpoint = Checkpoint.from_bytes(row)
+        self._checkpoint = Checkpoint.from_bytes(tx.get(CHECKPOINT_TABLE, CHECKPOINT_KEY))
         self._sequence = self._checkpoint.sequence
         log = self._log
         if self._checkpoint.salt:
@@ -319,9 +321,7 @@ class JournaledStore:
 
     def _commit_tables(self, checkpoint: Checkpoint | None = None) -> None:
         """Commits the tables, as whole up to the last record; the log begins anew."""
-        tx = self._tx
-        if tx is None:
-            tx = self._tables.begin()
+        tx = self._tx or self._tables.begin()
         if checkpoint is None:
             checkpoint = self._checkpoint._replace(sequence=self._sequence)
         try:

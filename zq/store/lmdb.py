@@ -9,7 +9,7 @@ map, or when the disk runs low, because LMDB needs free pages to delete, too; wh
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from math import inf
@@ -22,10 +22,11 @@ import lmdb
 
 from zq.core.storage import Damage, StoreInfo, marks_of
 from zq.core.sums import salt_of
-from zq.errors import StoreCorruptError, StoreError, StoreFullError
+from zq.errors import StoreCorruptError, StoreError
 from zq.processes.forks import drop_in_forks
 from zq.store.carrying import check_schema
 from zq.store.damage import look, rebuild, set_aside
+from zq.store.engine import keep_for_ever, open_value, store_error
 from zq.store.hold import DATA_FILE, DirectoryHold, flush
 from zq.store.raw import RawRow
 from zq.store.seam import about_journal
@@ -45,6 +46,9 @@ ROW_BYTES = 24
 
 NEW_FILE = "data.new"
 """What the data file is called while it is made."""
+
+COMPACT_SPARE = 1 << 20
+"""Free bytes beside those of the pages in use that a file which is written anew may take."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,8 +117,8 @@ class LmdbTransaction:
         except lmdb.BadValsizeError:
             return None  # a key that cannot be is not there
         except lmdb.Error as error:
-            raise _store_error(error, f"cannot read table {table}") from error
-        return None if value is None else _open_value(table, key, value, salt)
+            raise store_error(error, f"cannot read table {table}") from error
+        return None if value is None else open_value(table, key, value, salt)
 
     def put(self, table: str, key: bytes, value: bytes) -> None:
         self._store.written_bytes += len(key) + len(value) + ROW_BYTES
@@ -122,16 +126,16 @@ class LmdbTransaction:
         try:
             self._put(key, crc32(value, crc32(key, salt)).to_bytes(4, "big") + value, db=db)
         except lmdb.Error as error:
-            raise _store_error(error, f"cannot store {len(value)} bytes in table {table}") from error
+            raise store_error(error, f"cannot store {len(value)} bytes in table {table}") from error
 
     def put_many(self, table: str, items: Iterable[tuple[bytes, bytes]]) -> None:
         salt = self._dbs[table][1]
         rows = [(key, crc32(value, crc32(key, salt)).to_bytes(4, "big") + value) for key, value in items]
-        self._store.written_bytes += sum(len(key) + len(value) + ROW_BYTES for key, value in rows)
+        self._store.written_bytes += sum([len(key) + len(value) for key, value in rows]) + ROW_BYTES * len(rows)
         try:
             consumed, _ = self._cursor(table).putmulti(rows)
         except lmdb.Error as error:
-            raise _store_error(error, f"cannot store {len(rows)} values in table {table}") from error
+            raise store_error(error, f"cannot store {len(rows)} values in table {table}") from error
         if consumed != len(rows):
             raise StoreError(f"table {table} took {consumed} of {len(rows)} values")
 
@@ -141,7 +145,14 @@ class LmdbTransaction:
         except lmdb.BadValsizeError:
             return False
         except lmdb.Error as error:
-            raise _store_error(error, f"cannot delete from table {table}") from error
+            raise store_error(error, f"cannot delete from table {table}") from error
+
+    def delete_many(self, table: str, keys: Sequence[bytes]) -> list[bool]:
+        delete, db = self._txn.delete, self._dbs[table][0]
+        try:
+            return [delete(key, b"", db) for key in keys]
+        except lmdb.Error as error:
+            raise store_error(error, f"cannot delete from table {table}") from error
 
     def scan(self, table: str, start: bytes = b"", stop: bytes | None = None) -> Iterator[tuple[bytes, bytes]]:
         db, salt = self._dbs[table]
@@ -153,9 +164,9 @@ class LmdbTransaction:
                 for key, value in rows:
                     if stop is not None and key >= stop:
                         return
-                    yield key, _open_value(table, key, value, salt)
+                    yield key, open_value(table, key, value, salt)
         except lmdb.Error as error:
-            raise _store_error(error, f"cannot read table {table}") from error
+            raise store_error(error, f"cannot read table {table}") from error
 
     def commit(self) -> None:
         self._end()
@@ -163,7 +174,7 @@ class LmdbTransaction:
         try:
             self._txn.commit()
         except lmdb.Error as error:
-            raise _store_error(
+            raise store_error(
                 error, "cannot commit; whether it is on disk is unknown until the directory is opened again"
             ) from error
         self._store.commit_seconds = perf_counter() - begun_at
@@ -184,35 +195,6 @@ class LmdbTransaction:
         for cursor in self._cursors.values():
             cursor.close()
         self._cursors.clear()
-
-
-def _open_value(table: str, key: bytes, stored: bytes, salt: int) -> bytes:
-    value = stored[4:]
-    if crc32(value, crc32(key, salt)).to_bytes(4, "big") != stored[:4]:
-        raise StoreCorruptError(
-            f"the row of key {key.hex()} in table {table} does not match its checksum: restore a backup",
-            table,
-            key,
-            stored,
-        )
-    return value
-
-
-def _keep_for_ever(thing: object) -> None:
-    """Keeps a thing in a forked child until its process ends. An environment that goes waits for the transaction that
-    is open in it, which is another thread's, and there are no others in a child.
-    """
-    import ctypes  # when it is needed, which is hardly ever
-
-    ctypes.pythonapi.Py_IncRef(ctypes.py_object(thing))
-
-
-def _store_error(error: lmdb.Error, what: str) -> StoreError:
-    if isinstance(error, lmdb.MapFullError):
-        return StoreFullError(f"{what}: the map is full")
-    if isinstance(error, lmdb.CorruptedError | lmdb.InvalidError):
-        return StoreCorruptError(f"{what}: {error}")
-    return StoreError(f"{what}: {error}")
 
 
 class LmdbStore:
@@ -246,7 +228,7 @@ class LmdbStore:
         except BaseException:
             self._hold.close()
             raise
-        self._forget = drop_in_forks(partial(_keep_for_ever, self._env))
+        self._forget = drop_in_forks(partial(keep_for_ever, self._env))
 
     def _open(self, tables: tuple[str, ...], *, is_new: bool) -> None:
         options = self._options
@@ -258,7 +240,7 @@ class LmdbStore:
             self._hold.hold_data()
             rows = self._rebuild_if_broken(look(self.path, is_thorough=False))
             self._open_environment(is_new=is_new)
-            self._set_aside(rows)
+            self.damages += set_aside(self._env, rows)
         except (lmdb.CorruptedError, lmdb.InvalidError, lmdb.VersionMismatchError) as error:
             raise StoreCorruptError(f"{self.path} does not hold what LMDB wrote: {error}") from error
         except lmdb.MemoryError as error:
@@ -297,10 +279,6 @@ class LmdbStore:
         self._hold.hold_data()
         return []
 
-    def _set_aside(self, rows: list[RawRow]) -> None:
-        if rows:
-            self.damages += set_aside(self._env, rows)
-
     def mend(self, error: StoreCorruptError) -> None:
         """Looks for what is damaged, and sets it aside, after a turn that met it; no transaction is open.
 
@@ -310,29 +288,20 @@ class LmdbStore:
         """
         count = len(self.damages)
         rows = look(self.path, is_thorough=True)
-        if error.table and not any(row.key == error.key for row in rows if row.table == error.table):
-            rows += self._rows_of(error)
         try:
             if any(row.is_part for row in rows):
                 self._forget()
                 self._env.close()
                 self._rebuild_if_broken(rows)
                 self._open_environment()
-                self._forget = drop_in_forks(partial(_keep_for_ever, self._env))
+                self._forget = drop_in_forks(partial(keep_for_ever, self._env))
             else:
-                self._set_aside(rows)
+                self.damages += set_aside(self._env, rows, error)
         except lmdb.Error as failure:
-            raise _store_error(failure, f"cannot set aside what is damaged in {self.path}") from error
+            raise store_error(failure, f"cannot set aside what is damaged in {self.path}") from error
         if len(self.damages) == count:
             raise error
         self._look()
-
-    def _rows_of(self, error: StoreCorruptError) -> list[RawRow]:
-        """Returns the row that is whole by its checksum, and of which nobody can make anything."""
-        db, _ = self._dbs[error.table]
-        with self._env.begin() as txn:
-            stored: Any = txn.get(error.key, db=db)
-        return [] if stored is None else [RawRow(error.table, error.key, stored, str(error))]
 
     def _make(self) -> None:
         """Makes the data file, which has its name when it is whole: LMDB opens none that a power cut left half made."""
@@ -362,7 +331,7 @@ class LmdbStore:
         try:
             self._writing = txn = self._env.begin(write=True)
         except lmdb.Error as error:
-            raise _store_error(error, f"cannot begin a transaction of {self.path}") from error
+            raise store_error(error, f"cannot begin a transaction of {self.path}") from error
         return LmdbTransaction(self, txn, self._dbs)
 
     def notice_room(self) -> None:
@@ -406,6 +375,41 @@ class LmdbStore:
     def about_journal(self) -> dict[str, Any]:
         """Returns what `status` tells of the journal: that there is none."""
         return about_journal()
+
+    def compact(self) -> tuple[int, int]:
+        """Writes the data file anew beside its place, without what is free in it, and puts it there. Nothing but
+        `close` may follow. Killed at any moment, it leaves the one file or the other.
+
+        Returns:
+            Its bytes before and after.
+
+        Raises:
+            StoreError: there is no room for it, or it cannot be written; the old one is still there.
+        """
+        data, made = self.path / DATA_FILE, self.path / NEW_FILE
+        before, needed = data.stat().st_size, self._used_bytes() + COMPACT_SPARE
+        disk = os.statvfs(self.path)
+        free = disk.f_bavail * disk.f_frsize
+        if free < needed:
+            raise StoreError(
+                f"{self.path} needs {needed} bytes beside its data file while it is written anew, and {free} are free"
+            )
+        try:
+            made.unlink(missing_ok=True)
+            number = os.open(made, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+            try:
+                self._env.copyfd(number, compact=True)
+                os.fsync(number)
+            finally:
+                os.close(number)
+            self._env.close()
+            made.rename(data)
+            flush(self.path)
+        except lmdb.Error as error:
+            raise store_error(error, f"cannot write {data} anew") from error
+        except OSError as error:
+            raise StoreError(f"cannot write {data} anew: {error.strerror}") from error
+        return before, data.stat().st_size
 
     def close(self) -> None:
         if os.getpid() == self._pid:  # a forked child has dropped its copies; those of LMDB it must not touch

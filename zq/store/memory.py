@@ -5,7 +5,7 @@ puts that back.
 """
 
 from bisect import bisect_left, insort
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from math import inf
 
 from zq.core.storage import Damage, StoreInfo, marks_of
@@ -73,6 +73,9 @@ class MemoryTransaction:
         self._undo.append((table, key, old))
         self._store.set(table, key, None)
         return True
+
+    def delete_many(self, table: str, keys: Sequence[bytes]) -> list[bool]:
+        return [self.delete(table, key) for key in keys]
 
     def scan(self, table: str, start: bytes = b"", stop: bytes | None = None) -> Iterator[tuple[bytes, bytes]]:
         keys, values = self._store.keys[table], self._store.values[table]

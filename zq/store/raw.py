@@ -152,9 +152,17 @@ class RawFile:
 
     def rows(self) -> Iterator[RawRow]:
         """Yields all rows of all tables, each table's in the order of its pages, with what cannot be read between."""
-        self._forget_seen()
         for text in self.meta_faults:
             yield RawRow("", b"", b"", text, is_part=True)
+        if self.size < self.meta.bytes_min:  # pages at its end that were never used may be missing
+            for _ in self._all_rows():
+                pass
+            if self.is_cut_off:
+                yield RawRow("", b"", b"", self.about_size, is_part=True)
+        yield from self._all_rows()
+
+    def _all_rows(self) -> Iterator[RawRow]:
+        self._forget_seen()
         trees: list[tuple[str, PageTree]] = []
         for node in self._nodes("", self.meta.main):
             if isinstance(node, RawRow):
@@ -170,8 +178,6 @@ class RawFile:
                 self.schema = self._read_schema(tree)
             yield from self.rows_of(table, tree)
         yield from self._free_faults()
-        if self.is_cut_off:
-            yield RawRow("", b"", b"", self.about_size, is_part=True)
 
     @property
     def about_size(self) -> str:

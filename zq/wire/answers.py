@@ -199,9 +199,18 @@ read_welcome = message(
     field(read_number, "gone_after"),
     _TOKENS,
 )
-read_beat = message(messages.Beat, NUMBER, field(read_int, "epoch"), _TOKENS)
+_read_plain_beat = message(messages.Beat, NUMBER, field(read_int, "epoch"), _TOKENS)
 read_cancelled = message(messages.Cancelled, _SPANS)
 _read_plain_error = message(messages.Error, optional(REQUEST), _CODE, field(read_text, "text"))
+
+
+_IDLE_INTERVAL: Final = field(read_number, "idle_interval", limits.DELAY_MAX, 0.001)
+
+
+def read_beat(fields: list[Any]) -> messages.Beat:
+    if len(fields) != 4:
+        return _read_plain_beat(fields)
+    return _read_plain_beat(fields[:3])._replace(idle_interval=_IDLE_INTERVAL(fields[3]))
 
 
 def read_error(fields: list[Any]) -> messages.Error:

@@ -109,7 +109,11 @@ def _goodbye(message: messages.Goodbye) -> tuple[Any, ...]:
 
 
 def _about(message: steering.About) -> tuple[Any, ...]:
-    return message if message.takes_runs else message[:6]
+    return message if message.takes_intervals else message[:7] if message.takes_runs else message[:6]
+
+
+def _beat(message: messages.Beat) -> tuple[Any, ...]:
+    return message if message.idle_interval else message[:3]
 
 
 def _settled(message: messages.Settled) -> tuple[Any, ...]:
@@ -221,7 +225,7 @@ KINDS: Final = (
     Kind(43, messages.Answer, answers.read_answer, "coordinator", bytes_max=FRAME_BYTES_MAX),
     Kind(44, messages.Pong, answers.read_pong, "coordinator"),
     Kind(45, messages.Welcome, answers.read_welcome, "coordinator", bytes_max=LISTING_BYTES_MAX),
-    Kind(46, messages.Beat, answers.read_beat, "coordinator", bytes_max=LISTING_BYTES_MAX),
+    Kind(46, messages.Beat, answers.read_beat, "coordinator", _beat, bytes_max=LISTING_BYTES_MAX),
     Kind(47, messages.Assign, answers.read_assign, "coordinator", _assign, bytes_max=FRAME_BYTES_MAX),
     Kind(48, messages.Settled, answers.read_settled, "coordinator", _settled, bytes_max=LISTING_BYTES_MAX),
     Kind(49, messages.Cancelled, answers.read_cancelled, "coordinator", bytes_max=LISTING_BYTES_MAX),

@@ -364,6 +364,7 @@ class Beat(NamedTuple):
     number: int
     epoch: int
     refused: tuple[int, ...]  # tokens of the heartbeat that are no longer the worker's
+    idle_interval: float = 0.0  # seconds between heartbeats while it has nothing in hand; 0: as always (protocol 3.6)
 
 
 class Assign(NamedTuple):

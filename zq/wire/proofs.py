@@ -8,10 +8,14 @@ away without those of the others. The token stays a number that only grows, for 
 from __future__ import annotations
 
 from collections.abc import Iterable
+from functools import lru_cache
 from typing import Final, NamedTuple
 
 PROOF_BYTES: Final = 8
 """64 bits: at a million guesses a second, 300,000 years for half of them."""
+
+PROOFS_KEPT_MAX: Final = 1024
+"""Proofs that are kept: the tasks of a lease, which mostly end one after the other, have the same."""
 
 SECRET_BYTES_MAX: Final = 64
 """What the hash takes as a key."""
@@ -24,6 +28,7 @@ class Proof(NamedTuple):
     proof: bytes  # empty: none
 
 
+@lru_cache(maxsize=PROOFS_KEPT_MAX)
 def proof_of(secret: str, token: int) -> Proof:
     """Returns the proof of a lease that was pulled with a secret; an empty one without a secret."""
     if not secret:

@@ -383,12 +383,14 @@ _read_plain_about = message(
 
 
 _TAKES_RUNS: Final = field(read_bool, "takes_runs")
+_TAKES_INTERVALS: Final = field(read_bool, "takes_intervals")
 
 
 def read_about(fields: list[Any]) -> steering.About:
-    if len(fields) != 7:
+    if not 7 <= len(fields) <= 8:
         return _read_plain_about(fields)
-    return _read_plain_about(fields[:6])._replace(takes_runs=_TAKES_RUNS(fields[6]))
+    takes_intervals = len(fields) == 8 and _TAKES_INTERVALS(fields[7])
+    return _read_plain_about(fields[:6])._replace(takes_runs=_TAKES_RUNS(fields[6]), takes_intervals=takes_intervals)
 
 
 def read_goodbye(fields: list[Any]) -> messages.Goodbye:

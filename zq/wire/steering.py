@@ -35,6 +35,7 @@ class About(NamedTuple):
     is_draining: bool  # it takes no more, since somebody has said so
     trouble: str | None  # why it cannot work at the moment: its children cannot start
     takes_runs: bool = False  # it keeps to the order of several ordered tasks of one lease (protocol 3.5)
+    takes_intervals: bool = False  # it beats less often when it is told so and has nothing in hand (protocol 3.6)
 
 
 class Steer(NamedTuple):

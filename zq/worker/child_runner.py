@@ -333,7 +333,7 @@ def main() -> None:
     os.close(int(descriptor))
     owner = _ChildOwner(target, int(memory_bytes_max), page)
     runner = Runner(begin(spec, target), owner, new_ids(), _PageSlot(page))
-    gathered = _Gathered(owner)
+    gathered = _Gathered(owner, runner)
     configure_log_as_parent()
     for frame in read_frames(source):
         message = decode_from_coordinator(frame)
@@ -345,7 +345,10 @@ def _run_parts(runner: Runner, gathered: _Gathered, parts: Sequence[Assignment])
     """Runs what came together, until it is stopped; says what has ended, and at last that all has."""
     last = len(parts) - 1
     for at, part in enumerate(parts):
-        stopped_at = runner.run(Chunk(part, part.lo, part.hi), {}, gathered.add_last if at == last else gathered.add)
+        is_alone = at == last and part.tasks == 1
+        if not is_alone:
+            gathered.watch()
+        stopped_at = runner.run(Chunk(part, part.lo, part.hi), {}, gathered.add_last if is_alone else gathered.add)
         if stopped_at < part.hi:
             behind = [Span(one.token, one.lo, one.hi) for one in parts[at + 1 :]]
             gathered.end([Span(part.token, stopped_at, part.hi), *behind])
@@ -356,24 +359,30 @@ def _run_parts(runner: Runner, gathered: _Gathered, parts: Sequence[Assignment])
 class _Gathered:
     """What has ended of some work: it is said together, and soon, for the task behind it may take its time."""
 
-    def __init__(self, owner: ChildVoice) -> None:
+    def __init__(self, owner: ChildVoice, runner: Runner) -> None:
         self._owner = owner
+        self._runner = runner
         self._lock = threading.Lock()  # held while something is said
         self._number = GOES_ON
         self._reports = Reports("", self._tell)
         self._is_some = threading.Event()
         self._flusher: threading.Thread | None = None  # not before there is something for it: handlers may fork
 
-    def add(self, report: Report) -> None:
-        """Takes the report of tasks behind which there are others."""
-        self.add_last(report)
-        self._is_some.set()
+    def watch(self) -> None:
+        """Has what ends from now on said soon, whatever runs behind it."""
+        if not self._is_some.is_set():
+            self._is_some.set()
         if self._flusher is None:
             self._flusher = threading.Thread(target=self._flush_late, name="zq-reports", daemon=True)
             self._flusher.start()
 
+    def add(self, report: Report) -> None:
+        """Takes the report of tasks behind which there may be others."""
+        self.add_last(report)
+        self.watch()
+
     def add_last(self, report: Report) -> None:
-        """Takes the report of tasks behind which there is nothing, or of those among them that ended before."""
+        """Takes the report of a task behind which there is nothing."""
         with self._lock:
             if _is_light(report):
                 self._reports.add(report)
@@ -399,7 +408,12 @@ class _Gathered:
             self._is_some.clear()
             time.sleep(REPORT_LATEST)
             with self._lock, suppress(OSError):  # of the pipe: whoever reads it has gone, which the main thread finds
+                early = self._runner.take_early()
                 self._reports.flush()
+                if early is not None:
+                    self._tell("", early)
+            if self._runner.is_at_quick_task:
+                self._is_some.set()  # when that ends it need not say so, and the one behind it may take its time
 
 
 def _is_light(report: Report) -> bool:

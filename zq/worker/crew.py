@@ -129,7 +129,7 @@ class WorkerCrew:
     def broken(self) -> RunnerThread | None:
         """Returns a runner that has ended by itself, and forgets those that were to leave and have."""
         for runner in self.runners:
-            if runner.thread.ident is not None and not runner.thread.is_alive():
+            if runner.is_over:
                 if runner.thread not in self._bench.left:
                     return runner
                 self._bench.left.discard(runner.thread)

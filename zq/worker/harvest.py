@@ -6,6 +6,7 @@ What ends in a row becomes one completion; a failure stands alone.
 
 from __future__ import annotations
 
+import threading
 from typing import Any, NamedTuple
 
 from zq.errors import ConversionError, PayloadTooLargeError
@@ -48,6 +49,7 @@ class Harvest:
     Attributes:
         hi: where the last run of tasks that ended well ends, -1 when there is none; `zq.worker.runner` lengthens it
             itself, since that is the hot path.
+        taking: held while a report is taken; one thread notes what ends, and another may take early what it has noted.
     """
 
     __slots__ = (
@@ -60,12 +62,15 @@ class Harvest:
         "_packer",
         "_results",
         "_runs",
+        "_told",
         "hi",
+        "taking",
     )
 
     def __init__(self, ids: IdMaker) -> None:
         self._ids = ids  # for what is forwarded
         self._packer = PayloadPacker()
+        self.taking = threading.Lock()
         self.reset()
 
     def reset(self) -> None:
@@ -76,6 +81,7 @@ class Harvest:
         self._forwards: list[Forward] = []
         self._groups: list[tuple[int, Group]] = []  # each with the index of the task that opens it
         self._failed: list[Failed] = []
+        self._told = -1  # what is before this index was taken early
         self._bytes = 0  # of results, forwards and error texts
         self._batches_max = 0  # that the forwards make at most
 
@@ -185,13 +191,32 @@ class Harvest:
         return True
 
     def take_report(self, assignment: Assignment, tasks: int, seconds: float) -> Report:
-        """Returns the report of all that was noted, and forgets it."""
-        self._close_run()
-        runs = iter(self._runs)
-        done = [self._completion(assignment, lo, hi) for lo, hi in zip(runs, runs, strict=True)]
-        report = Report(done, self._failed, tasks, seconds)
-        self.reset()
-        return report
+        """Returns the report of all that was noted and not taken early, and forgets it."""
+        with self.taking:
+            self._close_run()
+            failed, runs, told = self._failed, self._runs, self._told
+            if told >= 0:
+                failed = [one for one in failed if one.index >= told]
+                runs = _clip(runs, told, max(runs, default=0))
+            ends = iter(runs)
+            done = [self._completion(assignment, lo, hi) for lo, hi in zip(ends, ends, strict=True)]
+            self.reset()
+        return Report(done, failed, tasks, seconds)
+
+    def take_early(self, assignment: Assignment, index: int) -> Report | None:
+        """Returns the report of what was noted of the tasks before an index, without their number and time, which come
+        with the next one; None when there is nothing. For another thread, which holds `taking`, while the first is at
+        the task of this index, or behind it: what that notes meanwhile is of no earlier one.
+        """
+        hi = self.hi  # before the runs: one that is lengthened meanwhile is too short here, and one that is new is cut
+        runs = list(self._runs)
+        if hi > 0 and runs:
+            runs[-1] = hi
+        told, self._told = self._told, index
+        failed = [one for one in list(self._failed) if told <= one.index < index]
+        ends = iter(_clip(runs, told, index))
+        done = [self._completion(assignment, lo, hi) for lo, hi in zip(ends, ends, strict=True)]
+        return Report(done, failed, 0, 0.0) if done or failed else None
 
     def _completion(self, assignment: Assignment, lo: int, hi: int) -> Done:
         ends, blob = b"", b""
@@ -200,18 +225,25 @@ class Harvest:
             if not blob:
                 ends = b""
         forwards = self._batches(lo, hi) if self._forwards else ()
-        groups = tuple(group for index, group in self._groups if lo <= index < hi) if self._groups else ()
+        groups = tuple(group for index, group in list(self._groups) if lo <= index < hi) if self._groups else ()
         return Done(assignment.token, assignment.id, lo, hi, ends, blob, forwards, groups)
 
     def _batches(self, lo: int, hi: int) -> tuple[Batch, ...]:
         """Makes batches of what the tasks of a run forwarded."""
         forwards = self._forwards
-        if len(self._runs) > 2:  # else all of them are of the one run
-            forwards = [forward for forward in forwards if lo <= forward.source < hi]
+        if len(self._runs) > 2 or self._told >= 0:  # else all of them are of the one run
+            forwards = [forward for forward in list(forwards) if lo <= forward.source < hi]
         gathered = gather_forwards(forwards)
         return tuple(
             Batch(self._ids.next(), batch.queue, batch.options, *pack_payloads(batch.payloads)) for batch in gathered
         )
+
+
+def _clip(runs: list[int], lo: int, hi: int) -> list[int]:
+    """Returns the parts of runs, pairs of where each begins and ends, between two indexes."""
+    ends = iter(runs)
+    parts = [(max(start, lo), min(end, hi)) for start, end in zip(ends, ends, strict=True)]
+    return [at for start, end in parts if start < end for at in (start, end)]
 
 
 def header_bytes(options: Options) -> int:

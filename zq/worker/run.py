@@ -170,6 +170,7 @@ class WorkerRun:
         """Takes away what has run too long or would not start soon, and sees who has ended."""
         session, bench = self.session, self.bench
         running = self.running()
+        self._settle([report for runner in self.runners for report in runner.ended_before(now)])
         if session.hands or bench.rests_until < inf:
             self._give_back_what_waits(now, running)
         self._overdue.look(now, running, self._credit)
@@ -352,7 +353,7 @@ class WorkerRun:
     @property
     def is_over(self) -> bool:
         """Whether it has stopped, and nothing of it is left but handlers in threads that did not end."""
-        return self._end.over.is_set()
+        return self._end.is_over
 
     def become_copy(self) -> None:
         """In a copy of this process: what a handler has forked ends by signals as anywhere else, and says nothing."""
@@ -364,14 +365,15 @@ class WorkerRun:
         """Gives back at once what has not started, waits for what runs and for the coordinator's answer, says goodbye.
 
         Any thread may stop it, also when another one does: each waits for the end, and the shortest timeout counts. A
-        thread that runs handlers cannot wait for itself: it returns at once, and the run ends after the handler.
+        thread that runs handlers cannot wait for itself: it returns at once, and the run ends after the handler; so
+        does a signal handler that interrupts the thread that ends it.
         """
         if threading.current_thread() in [runner.thread for runner in self.runners]:
             self._stop_in_background(timeout)
         elif self._begin_to_stop(timeout):
             self._drain()
         else:
-            self._end.over.wait()
+            self._end.wait()
 
     def _stop_in_background(self, timeout: float) -> None:
         """Stops for a thread that cannot wait for the end."""
@@ -390,12 +392,13 @@ class WorkerRun:
         return is_first
 
     def _drain(self) -> None:
+        self._end.take_over()
         try:
             self._wait_for_handlers()
             self._say_goodbye()
         finally:
             self.failures.end()  # the link has ended
-            self._end.over.set()
+            self._end.is_over = True
 
     def _wait_for_handlers(self) -> None:
         end = self._end

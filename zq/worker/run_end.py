@@ -28,6 +28,9 @@ WORDS_INTERVAL: Final = 10.0
 NAMED_TASKS: Final = 3
 """Tasks that are named of those that are waited for."""
 
+WAIT_INTERVAL: Final = 0.01
+"""Seconds between two looks at whether a run that another thread ends is over."""
+
 STOP_SIGNALS: Final = tuple(
     number for name in ("SIGTERM", "SIGINT", "SIGHUP") if (number := getattr(signal, name, None)) is not None
 )
@@ -35,29 +38,48 @@ STOP_SIGNALS: Final = tuple(
 
 class RunEnd:
     """Whether a run is to end, and until when it waits for what runs. Any thread may ask for it, several may, and the
-    shortest timeout counts.
+    shortest timeout counts. So may a signal handler, wherever it interrupts one that does: nothing here has a lock that
+    is held for more than a moment.
+
+    Attributes:
+        is_begun: whether somebody has asked.
+        is_hasty: whether nothing is waited for any more.
+        is_over: whether nothing is left of the run but handlers in threads that did not end.
     """
 
     def __init__(self) -> None:
-        self.is_begun = False
-        self.timeout = inf
-        self.is_hasty = False  # nothing is waited for any more
-        self.over = threading.Event()  # nothing is left of the run but handlers in threads that did not end
-        self._at = inf  # when what still runs is left behind (monotonic)
-        self._lock = threading.Lock()
+        self.is_begun = self.is_hasty = self.is_over = False
+        self._asked: dict[str, tuple[int, object]] = {}  # by which thread, and which call: `setdefault` is one step
+        self._timeouts = [inf]  # seconds
+        self._ends = [inf]  # when what still runs is left behind (monotonic): the first of these
 
     def begin(self, timeout: float) -> bool:
         """Asks for the end; returns whether nobody has before."""
-        with self._lock:
-            is_first, self.is_begun = not self.is_begun, True
-            self.timeout = min(self.timeout, timeout)
-            self._at = min(self._at, time.monotonic() + timeout)
+        own = object()
+        self._timeouts.append(timeout)
+        self._ends.append(time.monotonic() + timeout)
+        is_first = self._asked.setdefault("by", (threading.get_ident(), own))[1] is own
+        self.is_begun = True
         return is_first
+
+    def take_over(self) -> None:
+        """Says that this thread ends it, which may be another one than that which asked first."""
+        self._asked["by"] = (threading.get_ident(), None)
+
+    def wait(self) -> None:
+        """Returns when it is over, or at once in the thread that ends it, which a signal handler interrupts."""
+        while not self.is_over and self._asked["by"][0] != threading.get_ident():
+            time.sleep(WAIT_INTERVAL)
+
+    @property
+    def timeout(self) -> float:
+        """The shortest that was asked for, in seconds."""
+        return min(self._timeouts)
 
     @property
     def seconds_left(self) -> float:
         """Seconds for which handlers are still waited for; 0 or less: no longer."""
-        return 0.0 if self.is_hasty else self._at - time.monotonic()
+        return 0.0 if self.is_hasty else min(self._ends) - time.monotonic()
 
 
 class StopSignals:

@@ -1,7 +1,8 @@
 """Runs tasks: the loop that calls handlers, the same in a thread of the worker and in a child process.
 
 A *chunk* is some consecutive tasks of one lease. What ends in a row becomes one completion; a failure stands alone.
-Reports go out when the chunk ends and, in between, every REPORT_AFTER seconds, so that a crash repeats little.
+Reports go out when the chunk ends and, in between, every REPORT_AFTER seconds, so that a crash repeats little; what
+ended just before a task that takes its time, another thread takes early.
 
 A chunk can be stopped by whoever watches the runner, while a task of it runs: what is behind that task is the
 watcher's from then on, without waiting for it. The argument, which holds between threads and between processes: for
@@ -99,6 +100,7 @@ class Runner:
         self._slot = slot
         self._harvest = Harvest(ids)
         self._contexts = FreshContexts()
+        self._assignment: Assignment | None = None  # of the chunk that runs; true while the slot has an index
 
     def run(self, chunk: Chunk, revoked: Mapping[int, set[int]], report: Callable[[Report], None]) -> int:
         """Runs a chunk, each of its tasks in a fresh context, until it is stopped; `report` is called at least once.
@@ -114,9 +116,24 @@ class Runner:
         """
         return self._contexts.drive(self._work(chunk, revoked, report))
 
+    def take_early(self) -> Report | None:
+        """Returns what has ended of a chunk before the task that runs now, and is in no report yet; None when there is
+        nothing. Another thread may ask, which alone does so.
+        """
+        harvest = self._harvest
+        with harvest.taking:  # as long as it is held, the harvest is of the chunk in which a task is seen to run
+            index, assignment = self._slot.index, self._assignment
+            return None if index < 0 or assignment is None else harvest.take_early(assignment, index)
+
+    @property
+    def is_at_quick_task(self) -> bool:
+        """Whether a task runs for less than REPORT_AFTER so far: nothing may be reported when it ends."""
+        return self._slot.index >= 0 and time.monotonic() - self._slot.since < REPORT_AFTER
+
     def _work(self, chunk: Chunk, revoked: Mapping[int, set[int]], report: Callable[[Report], None]) -> Work[int]:
         context = yield
         assignment, lo, hi = chunk
+        self._assignment = assignment
         token = assignment.token
         handler = self._handlers[assignment.queue]
         offsets = offsets_of(assignment.ends)

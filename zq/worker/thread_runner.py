@@ -61,6 +61,7 @@ class RunnerThread(ABC):
         self._host = host
         self._bench = host.bench
         self.fault: str | None = None
+        self._has_begun = False
         self.thread = threading.Thread(target=self._live, name=name, daemon=True)
 
     def start(self) -> None:
@@ -93,6 +94,12 @@ class RunnerThread(ABC):
             What it will not start any more, in order; the caller puts it back.
         """
 
+    def ended_before(self, now: float) -> list[Report]:  # noqa: ARG002 - the signature of all
+        """Returns what has ended before a task that takes its time, and would be reported only behind it; called in a
+        turn of the link. Nothing here: others say so themselves.
+        """
+        return []
+
     @abstractmethod
     def stuck(self, now: float) -> int:
         """Returns how many of its slots have been at their work for IN_HAND_SECONDS; called in a turn of the link."""
@@ -105,7 +112,13 @@ class RunnerThread(ABC):
     def kill(self) -> None:
         """Ends it at once if it can."""
 
+    @property
+    def is_over(self) -> bool:
+        """Whether the thread has ended; one that is just being started has an ident already and is not alive yet."""
+        return self._has_begun and not self.thread.is_alive()
+
     def _live(self) -> None:
+        self._has_begun = True
         try:
             self._run()
         except BaseException as error:  # a fault of the worker's own: a handler's ends nothing but its task
@@ -136,6 +149,7 @@ class ThreadRunner(RunnerThread):
         self._chunk: Chunk | None = None  # the one that runs, without what was fetched back of it
         self._next: deque[Chunk] = deque()
         self._begun_at = 0.0
+        self._gathered = Reports("", self._pass_on)
 
     def running(self) -> list[tuple[int, int, float]]:
         slot = self._slot
@@ -154,6 +168,16 @@ class ThreadRunner(RunnerThread):
     def in_hand(self) -> list[Chunk]:
         with self._lock:
             return [*([] if self._chunk is None else [self._chunk]), *self._next]
+
+    def ended_before(self, now: float) -> list[Report]:
+        if self._slot.index < 0 or now - self._slot.since < REPORT_AFTER:
+            return []
+        early = self._runner.take_early()
+        gathered = self._gathered
+        reports = gathered.take()
+        for report in reports:
+            self._bench.measure(gathered.queue, report)
+        return reports if early is None else [*reports, early]
 
     def fetch_back(self, now: float, after: float) -> list[Chunk]:
         if self._chunk is None or now - self._begun_at < after:
@@ -174,7 +198,7 @@ class ThreadRunner(RunnerThread):
     def _run(self) -> None:
         bench = self._bench
         while chunks := bench.take_some():
-            gathered = Reports(chunks[0].assignment.queue, self._pass_on)
+            gathered = self._gathered = Reports(chunks[0].assignment.queue, self._pass_on)
             self._stops[0] = 0
             self._begun_at = time.monotonic()
             self._next = deque(chunks)
@@ -196,34 +220,43 @@ class ThreadRunner(RunnerThread):
 
 class Reports:
     """The reports of several chunks of a queue, passed on as one, but not later than after REPORT_AFTER seconds of
-    work.
+    work. Any thread may take them before.
     """
 
-    __slots__ = ("_pass_on", "_queue", "_reports", "_seconds")
+    __slots__ = ("_lock", "_pass_on", "_reports", "_seconds", "queue")
 
     def __init__(self, queue: str, pass_on: Callable[[str, Report], None]) -> None:
-        self._queue = queue
+        self.queue = queue
         self._pass_on = pass_on
+        self._lock = threading.Lock()  # guards what follows
         self._reports: list[Report] = []
         self._seconds = 0.0
 
     def add(self, report: Report) -> None:
-        self._reports.append(report)
-        self._seconds += report.seconds
+        with self._lock:
+            self._reports.append(report)
+            self._seconds += report.seconds
         if self._seconds >= REPORT_AFTER:
             self.flush()
 
     def flush(self) -> bool:
         """Passes on what there is; returns whether there was anything."""
-        reports, seconds = self._reports, self._seconds
-        self._reports, self._seconds = [], 0.0
+        reports = self.take()
         if len(reports) == 1:
-            self._pass_on(self._queue, reports[0])
+            self._pass_on(self.queue, reports[0])
         elif reports:
             done = [one for report in reports for one in report.done]
             failed = [one for report in reports for one in report.failed]
-            self._pass_on(self._queue, Report(done, failed, sum(report.tasks for report in reports), seconds))
+            tasks, seconds = sum(report.tasks for report in reports), sum(report.seconds for report in reports)
+            self._pass_on(self.queue, Report(done, failed, tasks, seconds))
         return bool(reports)
+
+    def take(self) -> list[Report]:
+        """Takes what there is, without passing it on."""
+        with self._lock:
+            reports = self._reports
+            self._reports, self._seconds = [], 0.0
+            return reports
 
 
 class ProgressPace:

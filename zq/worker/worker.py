@@ -198,7 +198,8 @@ class Worker:
         """Ends the work: what has not started goes back at once, and what runs is finished. It returns when that is
         done, whoever stops it meanwhile, too; a second call may shorten the timeout.
 
-        In a handler, plain or a coroutine, it returns at once, and the worker ends after the handler.
+        In a handler, plain or a coroutine, it returns at once, and the worker ends after the handler; so it does in a
+        signal handler that interrupts the thread that stops it.
 
         Args:
             timeout: seconds to let running handlers finish; their tasks are given back when it is over.

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import signal
-import threading
 from types import FrameType
 from typing import Self
+
+from zq.processes.wake import SignalFlag
 
 ASKING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)  # the last: its terminal was closed
 
@@ -15,13 +16,13 @@ class StopRequest:
 
     def __init__(self) -> None:
         self.is_hasty = False
-        self._asked = threading.Event()
+        self._asked = SignalFlag()
         self._before: dict[int, object] = {}
 
     @property
     def is_set(self) -> bool:
         """Whether the end was asked for."""
-        return self._asked.is_set()
+        return self._asked.is_set
 
     def wait(self, seconds: float) -> bool:
         """Waits until the end is asked for, so long at most; returns whether it is."""

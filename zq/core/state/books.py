@@ -10,12 +10,13 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Sequence
 from heapq import heapify, heappush
-from typing import Any, NamedTuple
+from typing import Any
 
 from zq.core import tables
 from zq.core.accounts import Accounts
 from zq.core.arguments import InvalidRequestError, text_in
 from zq.core.bindings import Bindings
+from zq.core.counters import EPOCH_SHIFT, CountersRecord, write_counters
 from zq.core.measures.measures import Measures
 from zq.core.options import Calendar, CoordinatorOptions
 from zq.core.state.batch import StoredBatch, read_batch
@@ -33,9 +34,6 @@ from zq.core.state.throttle import Gate, needs_gate
 from zq.core.storage import Transaction
 from zq.errors import StoreCorruptError
 
-EPOCH_SHIFT = 40
-"""Tokens are epoch << 40 | number: a million million leases in one life of a coordinator; they grow over restarts."""
-
 WINDOW_BYTES_MAX = 32 << 20
 """Of the batches in memory; above it new ones wait on disk only."""
 
@@ -44,16 +42,6 @@ BATCH_OVERHEAD_BYTES = 1000
 
 PULL_ENDS_MIN = 1024
 """Ends of pulls, of which most wait no more, from which on these are forgotten."""
-
-
-class CountersRecord(NamedTuple):
-    """What is stored of the numbers that only grow, and of what is kept."""
-
-    epoch: int
-    sequence: int
-    finish_sequence: int
-    queue_number: int
-    kept: int
 
 
 class Books:
@@ -87,7 +75,7 @@ class Books:
         self.accounts = Accounts(options.peer_limits)
         self.ceilings = Ceilings(options, self.accounts, self.queues, self.count)
         self.guests = Guests(self.accounts)
-        self.waits = Waits(self.guests)
+        self.waits = Waits(self.guests, self.deadlines.later)
         self.events: Followers | None = None  # None: nobody watches
         self.worker_notes: deque[tuple[str, str]] = deque(maxlen=1000)  # name and what happened; the shell takes them
         self.replays: dict[str, Replay] = {}  # by id: dead letters that are brought back at a rate
@@ -413,7 +401,7 @@ class Books:
         if value is not None:
             record = CountersRecord(*tables.unpack(value))
             self.epoch, self.sequence, self.finish_sequence = record.epoch, record.sequence, record.finish_sequence
-            self._queue_number, self.kept = record.queue_number, record.kept
+            self._queue_number, self.kept, self.deadlines.clock.latest = record.queue_number, record.kept, record.wall
         self.epoch += 1
         self.is_changed = True
 
@@ -431,8 +419,8 @@ class Books:
                 queue.is_stored = True
             self.changed.clear()
         if self.is_changed:
-            record = (self.epoch, self.sequence, self.finish_sequence, self._queue_number, self.kept)  # CountersRecord
-            tx.put(tables.META, tables.COUNTERS_KEY, tables.pack(record))
+            numbers = (self.epoch, self.sequence, self.finish_sequence, self._queue_number, self.kept)
+            write_counters(tx, (*numbers, self.deadlines.clock.latest))
             self.is_changed = False
 
 

@@ -19,6 +19,10 @@ ALARMS_SWEEP_MIN: Final = 1024
 """Alarms from which on those without a lease are looked for; afterwards whenever they have doubled."""
 
 
+CLOCK_SLACK: Final = 1.0
+"""Seconds by which a wall clock may fall back in a moment without anything being done about it."""
+
+
 class Deadline:
     """The time at which a part is to be looked at, on the clock by which it goes."""
 
@@ -40,15 +44,36 @@ class Deadline:
             self.when = when
 
 
+class WallClock:
+    """What the wall clock has shown, to know when it was set back: on disk there are times by it.
+
+    Attributes:
+        offset: what it shows more than the monotonic clock, as of the last turn.
+        latest: the latest time that it has shown, or that is on disk from an earlier life; while times are taken back
+            it stays, so that a restart meanwhile begins with that again.
+        phase: which times are taken back now, one kind after the other; None: none are.
+        cursor: key from which on it goes on.
+    """
+
+    __slots__ = ("cursor", "latest", "offset", "phase")
+
+    def __init__(self) -> None:
+        self.offset = 0.0
+        self.latest = -inf
+        self.phase: int | None = None
+        self.cursor = b""
+
+
 class Deadlines:
-    """The deadlines of all parts."""
+    """The deadlines of all parts, and the clock by which some of them go."""
 
     __slots__ = (
-        "alarms", "alerts", "chores", "delays", "expiry", "gates", "guests", "history", "offers", "operations", "pulls", "replays",
-        "retention", "schedules", "silence",
+        "alarms", "alerts", "chores", "clock", "delays", "expiry", "gates", "guests", "history", "later", "offers",
+        "operations", "pulls", "replays", "retention", "schedules", "silence", "takings_back",
     )  # fmt: skip
 
     def __init__(self) -> None:
+        self.clock = WallClock()
         self.silence = Deadline(is_wall=False)  # a worker may have to be suspected or buried
         self.alarms = Deadline(is_wall=False)  # a lease ends, or a task has run too long
         self.expiry = Deadline(is_wall=True)  # a task has waited longer than its ttl
@@ -61,9 +86,18 @@ class Deadlines:
         self.pulls = Deadline(is_wall=False)  # a pull has waited long enough
         self.offers = Deadline(is_wall=False)  # the lease of a pull should be confirmed by now
         self.guests = Deadline(is_wall=False)  # a client that waits may have to be called on
+        self.later = Deadline(is_wall=False)  # what was to be said a little later is to be said
         self.alerts = Deadline(is_wall=False)  # an alert may begin or end
         self.history = Deadline(is_wall=True)  # a step of the history ends
         self.retention = Deadline(is_wall=True)  # something that has ended is to be forgotten
+        self.takings_back = Deadline(is_wall=False)  # times of a wall clock that was set back are looked at
+
+    def look_at_once(self) -> None:
+        """Has all be looked at that goes by the wall clock, which was set back: who had something to do said when by
+        what it showed before.
+        """
+        for one in (self.expiry, self.delays, self.schedules, self.history, self.retention):
+            one.when = -inf
 
 
 class Alarms:

@@ -89,6 +89,12 @@ class HolderOf(Generic[L]):
             return 1
         return self.credit // (RUN_PART * self.concurrency) or 1
 
+    @property
+    def takes_intervals(self) -> bool:
+        """Whether it beats less often when it is told so (protocol 3.6)."""
+        about = self.about
+        return about is not None and about.takes_intervals
+
     def beat_idle(self, now: float) -> bool:
         """Notes a heartbeat that lists no lease, if it changes nothing else; returns whether that is so."""
         if self.leases or self.is_resting or self.life is not Life.LIVE:

@@ -14,7 +14,9 @@ from itertools import islice
 from typing import NamedTuple
 
 from zq.core.state.batch import run_mask
+from zq.core.state.deadlines import Deadline
 from zq.core.state.holder import Guests, Peer
+from zq.core.unhurried import Unhurried
 from zq.wire.messages import Ended, FromCoordinator, Outcome
 
 OUTCOME_BYTES_MAX = 4 << 20
@@ -100,9 +102,10 @@ class Waits:
     many in a turn.
     """
 
-    def __init__(self, guests: Guests) -> None:
+    def __init__(self, guests: Guests, later: Deadline) -> None:
         self.entries: dict[str, dict[tuple[Peer, int], WaitEntry]] = {}
         self._guests = guests
+        self.unhurried = Unhurried(later.bring_forward)  # what is to be said to these, and others, a little later
         self._ended: dict[str, list[Ended]] = {}  # by batch, in this turn
         self._progress: dict[str, dict[int, float]] = {}  # the same; of several reports the last counts
         self._news: deque[News] = deque()  # that somebody has not heard yet, in the order in which it came
@@ -127,6 +130,7 @@ class Waits:
             return False
         guest.account.waits -= 1
         self._guests.see_off(guest)
+        self.unhurried.forget_wait(peer, request)
         self._stop_going(peer, request)
         entries = self.entries[id]
         del entries[peer, request]

@@ -18,7 +18,7 @@ from enum import Enum
 from typing import Any, NamedTuple
 
 from zq.core import tables
-from zq.core.state.batch import Acceptance, StoredBatch, mask_of
+from zq.core.state.batch import Acceptance, StoredBatch
 from zq.core.state.books import Books
 from zq.core.state.queue import Queue
 from zq.core.state.step import Step
@@ -105,43 +105,6 @@ def due_time_of(place: Place) -> float | None:
 
 def is_dead(known: Known) -> bool:
     return known is not None and known.where == AT_DEAD
-
-
-def end_of(step: Step, known: Known) -> tuple[str, str] | None:
-    """Returns outcome and reason of what has ended otherwise than done; None of the rest."""
-    if isinstance(known, End):
-        return None if known.outcome == "done" else (known.outcome, known.reason)
-    if known is None or known.where != AT_DEAD:
-        return None
-    value = step.tx.get(tables.DEAD, known.key)
-    return "dead", "" if value is None else tables.unpack(value)[1]
-
-
-def split_of(books: Books, step: Step, known: Known) -> int:
-    """Returns which tasks of a batch have a record of their own."""
-    if isinstance(known, End):
-        return mask_of(known.split)
-    batch = read(books, step, known)
-    return 0 if batch is None else batch.split
-
-
-def accepted_of(books: Books, step: Step, known: Known) -> tuple[Sequence[Acceptance], bytes, bool] | None:
-    """Returns the completions that were accepted of a record, its task key, and whether results are stored under that;
-    payloads are not read where they need not be.
-    """
-    if isinstance(known, End):
-        return known.accepted, known.key, known.has_results
-    if known is None or known.where in (AT_SCHEDULED, AT_DEAD):  # nothing of these was ever done
-        return None
-    batch = books.batches.get(known.key) or books.unsaved.get(known.key)
-    if batch is None and known.where == AT_PENDING:
-        value = step.tx.get(tables.PROGRESS, known.key)
-        if value is None:
-            return None
-        _, _, _, has_results, accepted = tables.unpack(value)
-        return accepted, known.key, has_results
-    batch = batch or read(books, step, known)
-    return None if batch is None else (batch.accepted, batch.key, batch.has_results)
 
 
 def size_of(step: Step, known: Place | End) -> int:
@@ -339,6 +302,29 @@ def enter_ended(books: Books, step: Step, batch: StoredBatch, end: tuple[Any, ..
     enter_finished(books, step, id, kind, batch.key, has_results=batch.has_results)
 
 
+def enter_done(books: Books, step: Step, batches: Sequence[StoredBatch], ends: Sequence[tuple[Any, ...]]) -> None:
+    """Takes whole batches that have ended as done out of pending: `enter_ended` of each, as one."""
+    tx = step.tx
+    found = tx.delete_many(tables.PENDING, [batch.key for batch in batches])
+    queue, size = batches[0].queue, 0
+    for batch, was_there in zip(batches, found, strict=True):
+        if batch.queue is not queue:
+            queue.free_bytes(size)
+            queue, size = batch.queue, 0
+        if was_there:
+            size += len(batch.blob)
+    queue.free_bytes(size)
+    ids = [batch.own_id for batch in batches]
+    tx.put_many(tables.INDEX, [(id.encode(), tables.pack(end)) for id, end in zip(ids, ends, strict=True)])
+    wall, first = step.wall, books.finish_sequence + 1
+    rows = [
+        (tables.finished_key(sequence), tables.pack((wall, id, batch.key, batch.has_results)))
+        for sequence, (id, batch) in enumerate(zip(ids, batches, strict=True), first)
+    ]
+    tx.put_many(tables.FINISHED, rows)
+    _note_finished(books, step, len(rows), len(rows))
+
+
 def _forget_at_once(step: Step, batch: StoredBatch) -> None:
     """Forgets what has ended as if the time for which it is kept were over."""
     step.tx.delete(tables.INDEX, batch.own_id.encode())
@@ -359,12 +345,17 @@ def enter_finished(
     """Notes that something that has ended is to be forgotten in time, counted from now; one that was noted before is
     not new.
     """
-    books.finish_sequence += 1
-    books.kept += is_new
-    books.is_changed = True
     fields = (step.wall, id, key, has_results)
     record = tables.pack(fields if kind is TASKS else (*fields, kind.value))
-    step.tx.put(tables.FINISHED, tables.finished_key(books.finish_sequence), record)
+    step.tx.put(tables.FINISHED, tables.finished_key(books.finish_sequence + 1), record)
+    _note_finished(books, step, 1, int(is_new))
+
+
+def _note_finished(books: Books, step: Step, count: int, new: int) -> None:
+    """Counts rows of `finished`, and notes when they are to be looked at."""
+    books.finish_sequence += count
+    books.kept += new
+    books.is_changed = True
     if (forgotten_at := step.wall + books.options.keep_seconds_min) < books.deadlines.retention.when:
         books.deadlines.retention.bring_forward(forgotten_at)
 
@@ -407,6 +398,16 @@ def _delete_results(step: Step, batch_key: bytes) -> int:
 
 
 # Results of tasks, under the task key of their batch.
+
+
+def put_results_of(step: Step, results: Sequence[tuple[StoredBatch, bytes, bytes]]) -> None:
+    """Stores the results, ends and payloads, of whole batches."""
+    rows = []
+    for batch, ends, blob in results:
+        batch.has_results = True
+        lo = batch.first
+        rows.append((tables.result_key(batch.key, lo), tables.pack((lo + batch.count, ends, blob))))
+    step.tx.put_many(tables.RESULTS, rows)
 
 
 def put_results(step: Step, batch: StoredBatch, lo: int, hi: int, results: tuple[bytes, bytes]) -> None:

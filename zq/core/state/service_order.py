@@ -14,6 +14,7 @@ from zq.core.state.lane import Lane, SetAside
 from zq.core.state.queue import Queue
 from zq.core.state.step import Step
 from zq.core.storage import Transaction
+from zq.wire.messages import DEFAULT_OPTIONS
 
 READ_BATCHES = 64
 """Batches that a lane reads at once when it has run dry."""
@@ -58,6 +59,42 @@ def lane_head(books: Books, tx: Transaction, queue: Queue, priority: int) -> tup
         if not batch.leased:
             books.drop(batch)
     return None
+
+
+def take_alike(
+    books: Books, tx: Transaction, queue: Queue, priority: int, tasks_max: int, bytes_max: int
+) -> list[StoredBatch]:
+    """Takes the whole batches that are next of one priority out of their lane, to be leased together, up to the first
+    that needs a closer look.
+
+    Args:
+        books: those of the queue, which has no policy that looks at each batch.
+        tx: as ever.
+        queue: in which they wait.
+        priority: the highest of which anything waits.
+        tasks_max: how many tasks they may have in all.
+        bytes_max: bytes of payloads from which on no more are taken.
+    """
+    lane, known = queue.lane(priority), books.batches
+    heap = lane.heap
+    batches: list[StoredBatch] = []
+    while bytes_max > 0:
+        if lane.must_read() and lane_head(books, tx, queue, priority) is None:
+            break
+        batch = known.get(heap[0]) if heap else None
+        if batch is None or batch.leased or batch.ended or batch.count > tasks_max or batch.is_solo:
+            break
+        options = batch.options
+        if options is not DEFAULT_OPTIONS and (
+            options.ordered or options.unique or options.key is not None or options.ttl is not None
+        ):
+            break
+        batch.leased = batch.full
+        queue.drop_head(lane, batch)
+        batches.append(batch)
+        tasks_max -= batch.count
+        bytes_max -= len(batch.blob)
+    return batches
 
 
 def aged_head(books: Books, step: Step, queue: Queue, ageing: float) -> tuple[Lane, StoredBatch] | None:

@@ -266,10 +266,12 @@ def store_forwarded(books: Books, step: Step, origin: str, own_group: str | None
     groups.follow_moves(books, step, own_group, opened, fresh)
 
 
-def store_if_new(books: Books, step: Step, batch: WireBatch) -> None:
-    """Stores a task whatever the limits, unless its id is known or its unique key is taken."""
-    if places.find(step, batch.id) is None:
+def store_if_new(books: Books, step: Step, batch: WireBatch) -> bool:
+    """Stores a task whatever the limits, unless its id is known (then it returns False) or its unique key is taken."""
+    is_new = places.find(step, batch.id) is None
+    if is_new:
         _store_once(books, step, batch)
+    return is_new
 
 
 def _store_once(books: Books, step: Step, batch: WireBatch) -> None:

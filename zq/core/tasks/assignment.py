@@ -19,13 +19,13 @@ from zq.core.state.batch import StoredBatch, first_run
 from zq.core.state.books import Books
 from zq.core.state.holder import Life, Peer, PullWait
 from zq.core.state.lane import Lane
-from zq.core.state.leases import Holder, Lease
+from zq.core.state.leases import ASSIGN_BYTES_MAX, Holder, Lease, assignment_of, assignment_parts
 from zq.core.state.queue import Queue, assign_policy
 from zq.core.state.step import Step
 from zq.core.state.throttle import Gate
 from zq.core.tasks import expiry, key_turns, leasing
-from zq.wire.limits import CREDIT_MAX, MESSAGE_BATCHES_MAX
-from zq.wire.messages import Assign, Assignment, Error, Tasks
+from zq.wire.limits import CREDIT_MAX
+from zq.wire.messages import Assign, Error, Tasks
 
 LOAD_BOUND = 1.25
 """Consistent hashing with bounded loads (Mirrokni et al., 2016): a quarter above the mean before a key leaves its
@@ -48,9 +48,6 @@ ASSIGN_TASKS_MAX = CREDIT_MAX
 
 PULLS_AT_ONCE = 16
 """Pulls that are looked at before the next ones are: a queue with few tasks does not look at thousands."""
-
-ASSIGN_BYTES_MAX = 4 << 20
-"""Payloads in one assign message: a quarter of a frame."""
 
 LOAD_BYTES_MAX = 8 << 20
 """Payloads that one worker gets in one step, at most a lease above it; a quarter of what may be on its way to its
@@ -81,11 +78,19 @@ class Granted(dict[Holder, list[Lease]]):
 
     def add(self, books: Books, holder: Holder, lease: Lease) -> None:
         """Adds a lease; its holder is loaded then, if that was enough for one step."""
-        self.setdefault(holder, []).append(lease)
         batch = lease.batch
         size = len(batch.blob)
         if lease.mask != batch.full:
             size = size * lease.mask.bit_count() // batch.full.bit_count()
+        self.add_all(books, holder, [lease], size)
+
+    def room(self, holder: Holder) -> int:
+        """Returns the bytes that may be added until its holder is loaded."""
+        return max(LOAD_BYTES_LEAST + 1, _load_max(holder)) - self._bytes.get(holder, 0)
+
+    def add_all(self, books: Books, holder: Holder, leases: list[Lease], size: int) -> None:
+        """As `add`, of several with so many bytes."""
+        self.setdefault(holder, []).extend(leases)
         size = self._bytes[holder] = self._bytes.get(holder, 0) + size
         if size > LOAD_BYTES_LEAST and size >= _load_max(holder):
             holder.is_loaded = True
@@ -164,6 +169,10 @@ def _serve_workers(books: Books, step: Step, queue: Queue, granted: Granted) -> 
         return
     if queue.awaiting:
         _stop_awaiting(books, step, queue, ready, sum(worker.free for worker in ready))
+    if len(ready) == 1:
+        _serve_alike(books, step, queue, ready[0], granted)
+        if ready[0].free <= 0 or not queue.total_waiting:
+            return
     share = max(1, -(-queue.total_waiting // len(ready)))  # equal parts of a short queue; of a long one all that fits
     blocked: list[tuple[Lane, bytes]] = []
     expired: list[tuple[Lane, bytes]] = []  # they end in one of the next steps
@@ -192,6 +201,25 @@ def _serve_workers(books: Books, step: Step, queue: Queue, granted: Granted) -> 
             ready.remove(worker)
     for lane, place in blocked + expired:
         lane.put_back(place)
+
+
+def _serve_alike(books: Books, step: Step, queue: Queue, worker: Holder, granted: Granted) -> None:
+    """Leases to the only worker with room the whole batches that are next, as far as nothing of them needs a closer
+    look: together, which costs each of many small ones half of what it costs alone.
+    """
+    is_plain = queue.gate is None and not (queue.lines or queue.lining) and queue.policies.ageing is None
+    if not is_plain or books.events is not None:
+        return
+    left, room = worker.room_for(ASSIGN_TASKS_MAX), granted.room(worker)
+    for priority in range(len(queue.waiting) - 1, -1, -1):
+        if queue.waiting[priority]:
+            batches = service_order.take_alike(books, step.tx, queue, priority, left, room)
+            if batches:
+                size = sum([len(batch.blob) for batch in batches])
+                granted.add_all(books, worker, leasing.grant_alike(books, step, queue, batches, worker), size)
+                left, room = left - sum([batch.count for batch in batches]), room - size
+            if queue.waiting[priority]:
+                return
 
 
 def _next(books: Books, step: Step, queue: Queue, most: int) -> tuple[Lane, StoredBatch, int] | None:
@@ -336,36 +364,6 @@ def _stop_awaiting(books: Books, step: Step, queue: Queue, ready: list[Holder], 
         if ready and owner is not None and owner.free <= 0 and _is_worth_waiting(queue, owner, ready):
             continue
         service_order.bring_back(books, step.tx, queue.awaiting, name, room)
-
-
-def assignment_of(lease: Lease, wall: float) -> Assignment:
-    """Makes the message for a lease; what it covers is one run. A ttl is what is left of it."""
-    batch = lease.batch
-    options = batch.options
-    if options.ttl is not None:
-        left = None if batch.attempts else max(batch.expires_time - wall, 0.001)
-        options = options._replace(ttl=left)
-    lo, hi = first_run(lease.mask)
-    lo, hi = lo + batch.first, hi + batch.first
-    ends, blob = (batch.ends, batch.blob) if lease.mask == batch.full else batch.slice(lo, hi)
-    return Assignment(lease.token, batch.id, batch.size, batch.queue.name, options, batch.attempts + 1, lo, ends, blob)
-
-
-def assignment_parts(leases: list[Lease], wall: float) -> list[tuple[Assignment, ...]]:
-    """Makes the assignments of some leases, cut to messages of bounded size."""
-    parts: list[tuple[Assignment, ...]] = []
-    part: list[Assignment] = []
-    size = 0
-    for lease in leases:
-        assignment = assignment_of(lease, wall)
-        if part and (size + len(assignment.blob) > ASSIGN_BYTES_MAX or len(part) == MESSAGE_BATCHES_MAX):
-            parts.append(tuple(part))
-            part, size = [], 0
-        part.append(assignment)
-        size += len(assignment.blob)
-    if part:
-        parts.append(tuple(part))
-    return parts
 
 
 # Pulls.

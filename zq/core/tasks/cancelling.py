@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 from zq.core.state import history, places
-from zq.core.state.batch import Start, StoredBatch, bits, runs
+from zq.core.state.batch import Start, StoredBatch, bits, mask_of, runs
 from zq.core.state.books import Books
 from zq.core.state.places import Place
 from zq.core.state.step import Step
@@ -61,7 +61,7 @@ def end_some(books: Books, step: Step, id: str, at: int, most: int, fate: Fate) 
         return count, None, 1
     count = 0
     found = places.read_unfinished(books, step, known)
-    is_split = at > 0 or (places.split_of(books, step, known) if found is None else found[1].split) != 0
+    is_split = at > 0 or (_split_of(books, step, known) if found is None else found[1].split) != 0
     if found is not None:
         place, batch = found
         mask = batch.full & ~batch.ended
@@ -86,7 +86,7 @@ def _end_parts(
     the index.
     """
     looks = 0
-    for index in bits(places.split_of(books, step, known)):
+    for index in bits(_split_of(books, step, known)):
         if index + 1 < at:
             continue
         if count + looks // LOOKS >= most:
@@ -162,3 +162,11 @@ def purge(books: Books, step: Step, place: Place, batch: StoredBatch) -> int:
             lambda books, step, single: endings.end(books, step, single, CANCELLED, PURGED_REASON),
         )
     return mask.bit_count()
+
+
+def _split_of(books: Books, step: Step, known: places.Known) -> int:
+    """Returns which tasks of a batch have a record of their own."""
+    if isinstance(known, places.End):
+        return mask_of(known.split)
+    batch = places.read(books, step, known)
+    return 0 if batch is None else batch.split

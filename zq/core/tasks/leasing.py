@@ -7,10 +7,12 @@ what becomes of them. Tokens are compared in `settling`.
 from __future__ import annotations
 
 from zq.core import tables
+from zq.core.counters import EPOCH_SHIFT
 from zq.core.state import history, places, service_order, unique_keys
 from zq.core.state.batch import StoredBatch, runs, span_of
-from zq.core.state.books import EPOCH_SHIFT, Books
+from zq.core.state.books import Books
 from zq.core.state.leases import Holder, Lease
+from zq.core.state.queue import Queue
 from zq.core.state.step import Step
 from zq.core.state.transitions import LEASED, WAITING
 from zq.core.storage import Transaction
@@ -41,6 +43,31 @@ def grant(books: Books, step: Step, batch: StoredBatch, mask: int, holder: Holde
             "assigned", queue.name, batch.id, lo + batch.first, hi + batch.first, holder.name, lease.token
         )
     return lease
+
+
+def grant_alike(books: Books, step: Step, queue: Queue, batches: list[StoredBatch], holder: Holder) -> list[Lease]:
+    """Leases whole batches of one queue and priority to a worker: `grant` of each, as one, where nothing of them is to
+    be watched and they are counted as leased already; `store` writes the rows.
+    """
+    now, wall = step.now, step.wall
+    token = books.epoch << EPOCH_SHIFT | books.lease_number
+    known, held = books.leases, holder.leases
+    leases: list[Lease] = []
+    tasks = 0
+    for batch in batches:
+        token += 1
+        lease = known[token] = held[token] = Lease(token, batch, batch.full, holder, now, wall)
+        batch.tokens[token] = None
+        tasks += batch.count
+        leases.append(lease)
+    books.lease_number += len(leases)
+    holder.held += tasks
+    if holder.account is not None:
+        holder.account.leases += tasks
+    queue.move(WAITING, LEASED, tasks, batches[0].options.priority)
+    books.turn += len(leases)
+    holder.turn = books.turn
+    return leases
 
 
 def store(step: Step, leases: list[Lease]) -> None:
@@ -128,6 +155,11 @@ def prolong(books: Books, step: Step, lease: Lease, seconds: float) -> None:
 def forget(tx: Transaction, token: int) -> None:
     """Deletes the row of a lease that has ended."""
     tx.delete(tables.LEASES, tables.token_key(token))
+
+
+def forget_many(tx: Transaction, leases: list[Lease]) -> None:
+    """Deletes the rows of leases that have ended together."""
+    tx.delete_many(tables.LEASES, [tables.token_key(lease.token) for lease in leases])
 
 
 def _serve_on(books: Books, batch: StoredBatch) -> None:

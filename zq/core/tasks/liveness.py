@@ -67,10 +67,8 @@ def hello(books: Books, step: Step, peer: Peer, message: Hello) -> None:
     refused = _claim(books, step, worker, message.held)
     _attach(books, step, worker, peer, message)
     options = books.options
-    step.send(
-        peer,
-        Welcome(books.epoch, options.heartbeat_interval, options.suspect_after, options.gone_after, refused),
-    )
+    welcome = Welcome(books.epoch, options.heartbeat_interval, options.suspect_after, options.gone_after, refused)
+    step.send(peer, welcome)
 
 
 def _keeps_name(books: Books, step: Step, worker: Holder) -> bool:
@@ -180,7 +178,9 @@ def heartbeat(books: Books, step: Step, worker: Holder, message: Heartbeat) -> N
         if held is not None and held.started:
             held.note_listed(running, step.now)
     _look_for_idle(books, step, worker, message.held)
-    step.send(worker.peer, Beat(message.number, books.epoch, refused))
+    if message.number or not worker.takes_intervals:
+        idle_interval = books.options.idle_interval(len(books.peers)) if worker.takes_intervals else 0.0
+        step.send(worker.peer, Beat(message.number, books.epoch, refused, idle_interval))
 
 
 def _look_for_idle(books: Books, step: Step, worker: Holder, held: tuple[Held, ...]) -> None:

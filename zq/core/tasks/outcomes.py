@@ -90,7 +90,7 @@ class _Portion:
             if self.is_full:
                 break
             one, known = 1 << index, places.find(step, task_id(id, 0, index))
-            end = places.end_of(step, known)
+            end = _end_of(step, known)
             if known is None or end is not None:
                 self.add_all(one, *(end or NOT_IN_INDEX))
             elif isinstance(known, End):
@@ -109,7 +109,7 @@ def _fill(portion: _Portion, books: Books, step: Step, id: str, known: Known, as
     batch = places.read(books, step, known)
     size = places.size_of(step, known) if batch is None else batch.size
     inside = asked & run_mask(0, size)
-    end = places.end_of(step, known)
+    end = _end_of(step, known)
     open_mask = 0
     if end is not None:
         portion.add_all(inside, *end)
@@ -150,3 +150,13 @@ def _start_of_run(step: Step, key: bytes, index: int) -> int:
             low = int.from_bytes(row[0][-2:], "big") + 1
             at = (low + high) >> 1
     return index
+
+
+def _end_of(step: Step, known: Known) -> tuple[str, str] | None:
+    """Returns outcome and reason of what has ended otherwise than done; None of the rest."""
+    if isinstance(known, End):
+        return None if known.outcome == "done" else (known.outcome, known.reason)
+    if known is None or known.where != tables.AT_DEAD:
+        return None
+    value = step.tx.get(tables.DEAD, known.key)
+    return "dead", "" if value is None else tables.unpack(value)[1]

@@ -22,9 +22,10 @@ from itertools import islice
 from math import inf
 
 from zq.core.accounts import BusyRequestError
-from zq.core.state.books import EPOCH_SHIFT, Books
+from zq.core.counters import EPOCH_SHIFT
+from zq.core.state.books import Books
 from zq.core.state.holder import Peer, PullWait, pull_key
-from zq.core.state.leases import Claimant, Holder, Lease
+from zq.core.state.leases import Claimant, Holder, Lease, assignment_of
 from zq.core.state.step import Step
 from zq.core.tasks import assignment, settling
 from zq.wire.limits import BATCH_TASKS_MAX
@@ -80,7 +81,7 @@ def _say_again(books: Books, step: Step, peer: Peer, message: Pull, held: Holder
             assignment.offer(books, step, token)
         elif not message.confirms:
             books.unsure[token] = None
-    again = tuple(assignment.assignment_of(lease, step.wall) for lease in held.leases.values())
+    again = tuple(assignment_of(lease, step.wall) for lease in held.leases.values())
     step.send(peer, Tasks(message.request, again))
 
 

@@ -9,9 +9,11 @@ name; and what these looks bring to light is limited, too.
 from __future__ import annotations
 
 from bisect import bisect_right
+from collections.abc import Sequence
 from typing import Final, NamedTuple
 from zlib import crc32
 
+from zq.core import tables
 from zq.core.state import places
 from zq.core.state.batch import Acceptance, Forwarded, LastFailure, bits, run_mask
 from zq.core.state.books import Books
@@ -100,7 +102,7 @@ class Repeats:
             return self._records[id]
         if self._left <= 0:
             return None
-        found = places.accepted_of(self._books, self._step, places.find(self._step, id))
+        found = _accepted_of(self._books, self._step, places.find(self._step, id))
         record = None
         if found is not None:
             accepted, key, has_results = found
@@ -193,3 +195,22 @@ def forwarded_of(done: Done) -> Forwarded:
 def checksum(failed: Failed) -> int:
     """Returns what tells the report of a failure from another of the same task."""
     return crc32(repr((failed.error, failed.retry_in, failed.is_final)).encode())
+
+
+def _accepted_of(books: Books, step: Step, known: places.Known) -> tuple[Sequence[Acceptance], bytes, bool] | None:
+    """Returns the completions that were accepted of a record, its task key, and whether results are stored under that;
+    payloads are not read where they need not be.
+    """
+    if isinstance(known, places.End):
+        return known.accepted, known.key, known.has_results
+    if known is None or known.where in (tables.AT_SCHEDULED, tables.AT_DEAD):  # nothing of these was ever done
+        return None
+    batch = books.batches.get(known.key) or books.unsaved.get(known.key)
+    if batch is None and known.where == tables.AT_PENDING:
+        value = step.tx.get(tables.PROGRESS, known.key)
+        if value is None:
+            return None
+        _, _, _, has_results, accepted = tables.unpack(value)
+        return accepted, known.key, has_results
+    batch = batch or places.read(books, step, known)
+    return None if batch is None else (batch.accepted, batch.key, batch.has_results)

@@ -4,14 +4,16 @@ Theory of operation. A schedule has one row with all that it is, and, unless it 
 which has its weight if it is large: what a step stores is bounded in number and in bytes. When that time comes, the
 task is stored, and the schedule moved to its next time, in one transaction; the id of the task is made of the name and
 of the time for which it was due, and is never stored twice while it is known. So a time fires once: not again after a
-restart, and not again when the wall clock jumps back. The core has no calendar: the shell brings one.
+restart, and not again when the wall clock jumps back: then the schedule goes on with the next time after what the
+clock shows now, and passes over what it has fired. The core has no calendar: the shell brings one.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
-from math import floor, inf
+from itertools import islice
+from math import ceil, floor, inf
 from typing import Any, Final, NamedTuple
 
 from zq.core import tables
@@ -19,6 +21,7 @@ from zq.core.accounts import BusyRequestError
 from zq.core.arguments import InvalidRequestError, judged
 from zq.core.pages import Budget
 from zq.core.state.books import Books
+from zq.core.state.deadlines import CLOCK_SLACK
 from zq.core.state.step import Step
 from zq.core.tasks import admission
 from zq.errors import short
@@ -111,7 +114,7 @@ def define(books: Books, step: Step, message: Schedule) -> dict[str, Any]:
             field: getattr(known, field) for field in ("is_paused", "created_time", "fired", "last_time", "last_id")
         }
         _unwatch(step, name, known)
-        _save(books, step, name, row._replace(next_time=next_time, **kept))
+        _save(books, step, name, _in_time(books, step, row._replace(next_time=next_time, **kept)))
     return show(step, name)
 
 
@@ -165,7 +168,7 @@ def change(books: Books, step: Step, name: str, changes: dict[str, Any]) -> dict
         start = known.next_time if is_same and row.every is not None else step.wall
         row = row._replace(next_time=_first_time(books, step, row, start))
     _unwatch(step, name, known)
-    _save(books, step, name, row)
+    _save(books, step, name, _in_time(books, step, row))
     return show(step, name)
 
 
@@ -306,7 +309,8 @@ def _fire(books: Books, step: Step, name: str, most: int) -> int:
 
 def _store(books: Books, step: Step, name: str, row: ScheduleRow, time: float) -> ScheduleRow:
     id = task_id(name, time)
-    admission.store_if_new(books, step, Batch(id, row.queue, row.options, row.ends, row.blob))
+    if not admission.store_if_new(books, step, Batch(id, row.queue, row.options, row.ends, row.blob)):
+        return row  # it has fired, before the clock was set back
     books.count("fired")
     return row._replace(fired=row.fired + 1, last_time=time, last_id=id)
 
@@ -334,6 +338,40 @@ def _last_time(books: Books, row: ScheduleRow, until: float) -> float:
         return max(row.next_time, books.calendar.last_until(row.cron, row.timezone, until))
     assert row.every is not None
     return _milliseconds(row.next_time + floor(max(0.0, until - row.next_time) / row.every) * row.every)
+
+
+# When the wall clock was set back.
+
+
+def take_back(books: Books, step: Step, start: bytes) -> bytes | None:
+    """Has the next schedules from a key on fire as if their clock had never been ahead; returns where to go on, or None
+    at the end.
+    """
+    first, stop = tables.schedule_time_bounds()
+    keys = [key for key, _ in islice(step.tx.scan(tables.SCHEDULES, max(first, start), stop), LOOK_MAX)]
+    for key in keys:
+        name = tables.split_schedule_time_key(key)[1]
+        row = find(step, name)
+        assert row is not None, "a time without its schedule"
+        fresh = _in_time(books, step, row)
+        if fresh is not row:
+            _unwatch(step, name, row)
+            _save(books, step, name, fresh)
+    return keys[-1] + b"\0" if len(keys) == LOOK_MAX else None
+
+
+def _in_time(books: Books, step: Step, row: ScheduleRow) -> ScheduleRow:
+    """Returns a schedule with a next time that is no later than it could be by what the clock shows now."""
+    if row.every is not None:
+        excess = row.next_time - step.wall - row.every
+        if excess <= CLOCK_SLACK:
+            return row
+        return row._replace(next_time=_milliseconds(row.next_time - ceil(excess / row.every) * row.every))
+    try:
+        next_time = _next_time(books, row, step.wall, step.wall)
+    except ValueError:  # as it will be told when it fires
+        return row
+    return row if next_time >= row.next_time else row._replace(next_time=next_time)
 
 
 def _milliseconds(time: float) -> float:

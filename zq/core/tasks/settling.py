@@ -50,13 +50,21 @@ def settle(books: Books, step: Step, peer: Peer, sender: Holder | None, message:
     next_tries: list[NextTry] = []
     if not stale:
         repeats = Repeats(books, step)
+        run = None if sender is None or books.events is not None else endings.EndRun(books, step, sender)
         for done in message.done:
+            if run is not None:
+                lease = None if repeats.has_looked else lease_of(books, claimant, done.token, done.id)
+                if lease is not None and run.take(lease, done):
+                    continue
+                run.store()
             lease, mask, left = _judge_done(books, claimant, done, repeats)
             if lease is not None:
                 _complete(books, step, lease, done, mask)
                 if repeats.has_looked:
                     repeats.forget(done.id)
             stale += left if len(stale) < STALE_SPANS_MAX else _as_one(left)
+        if run is not None:
+            run.store()
         for failed in message.failed:
             lease, bit, left = _judge_failed(books, claimant, failed, repeats)
             if lease is not None:
@@ -152,7 +160,10 @@ def _finish_settling(
     if sender is not None and credit is not None and credit != sender.credit:
         sender.credit = credit
         books.stir_for(sender)
-    step.send(peer, told)
+    if sender is None or stale or told.next_tries or isinstance(message, Release):
+        step.send(peer, told)
+    else:
+        books.waits.unhurried.add_settled(step.now, peer, told)
 
 
 def lease_of(books: Books, claimant: Claimant, token: int, id: str | None = None) -> Lease | None:

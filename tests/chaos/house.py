@@ -1,0 +1,206 @@
+"""The processes of a run, over one directory: a coordinator, workers, and whatever injures them. What they leave behind
+is looked for when all of them have ended.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import signal
+import subprocess
+import time
+import uuid
+from pathlib import Path
+from typing import Any
+
+import zq
+from tests.chaos import notes
+from tests.chaos.ledger import Ledger
+from tests.chaos.notes import Note
+from tests.chaos.verdict import Final
+from tests.process.kitchen import Kitchen, wait_until
+
+HOUSE = "ZQ_TEST_HOUSE"
+"""Variable of the environment by which all processes of a run are known, also those that lost their parents."""
+
+STATES = ("done", "cancelled", "dead", "expired")
+
+
+class House(Kitchen):
+    """Everything of a run; `close` ends it."""
+
+    def __init__(self, directory: Path, journal: str = "on") -> None:
+        super().__init__(directory)
+        self.place = directory
+        self.journal = journal
+        self.name = uuid.uuid4().hex
+        self.temporary = directory / "tmp"
+        self.temporary.mkdir()
+        (directory / "broken").mkdir()
+        self.workers: dict[str, subprocess.Popen[bytes]] = {}
+        self.coordinator: subprocess.Popen[bytes] | None = None
+        self.served = self.address  # where the coordinator listens; `address` is where all others look for it
+        self.variables: dict[str, str] = {}
+        self.before: tuple[str, ...] = ()  # what stands in front of the command of the coordinator
+        self._shared = _shared_memory()
+
+    @property
+    def environment(self) -> dict[str, str]:
+        return {**super().environment, HOUSE: self.name, "TMPDIR": str(self.temporary), **self.variables}
+
+    def open(self, *options: str) -> subprocess.Popen[bytes]:
+        """Starts the coordinator."""
+        fixed = ("--data", str(self.data), "--bind", self.served, "--journal", self.journal, "--max-attempts", "1000")
+        command = ("coordinator", *fixed, "--disk-free-mib", "4", *self.options, *options)
+        self.coordinator = self.start_in(None, *command) if not self.before else self._start_behind(*command)
+        return self.coordinator
+
+    def _start_behind(self, *command: str) -> subprocess.Popen[bytes]:
+        import sys
+
+        process = subprocess.Popen(
+            [*self.before, sys.executable, "-m", "zq.cli", *command],
+            stdout=self.log,
+            stderr=self.log,
+            env=self.environment,
+        )
+        self.processes.append(process)
+        return process
+
+    def open_again(self, *options: str) -> subprocess.Popen[bytes]:
+        """Kills the coordinator, and starts it again."""
+        assert self.coordinator is not None
+        kill_hard(self.coordinator)
+        return self.open(*options)
+
+    def hire(self, name: str, children: int = 0) -> subprocess.Popen[bytes]:
+        """Starts a worker, with two threads or so many child processes."""
+        how = ("--processes", str(children)) if children else ("--processes", "0", "--concurrency", "2")
+        self.workers[name] = self.start("worker", "tests.chaos.shop:worker", "--name", name, *how)
+        return self.workers[name]
+
+    def notes(self) -> list[Note]:
+        """Returns what the handlers have noted."""
+        return notes.read(self.ledger)
+
+    def children_of(self, name: str) -> list[int]:
+        """Returns the child processes of a worker."""
+        return [pid for pid in _pids() if _parent(pid) == self.workers[name].pid]
+
+    def close_down(self) -> list[str]:
+        """Ends everything in peace, and returns what is left that should not be."""
+        for process in self.workers.values():
+            process.send_signal(signal.SIGTERM)
+        codes = {name: process.wait(60.0) for name, process in self.workers.items()}
+        broken = [f"worker {name} ended with {code}" for name, code in codes.items() if code]
+        if self.coordinator is not None:
+            self.coordinator.send_signal(signal.SIGTERM)
+            if code := self.coordinator.wait(60.0):
+                broken.append(f"the coordinator ended with {code}")
+        self.close()
+        return broken + self._left_behind()
+
+    def _left_behind(self) -> list[str]:
+        give_up_at = time.monotonic() + 10.0
+        while (orphans := self._orphans()) and time.monotonic() < give_up_at:
+            time.sleep(0.05)
+        found = [f"process {pid} lives on: {_command(pid)}" for pid in orphans]
+        found += [f"a file was left: {path.name}" for path in self.temporary.rglob("*")]
+        found += [f"shared memory was left: {name}" for name in sorted(_shared_memory() - self._shared)]
+        return found
+
+    def _orphans(self) -> list[int]:
+        mark = f"{HOUSE}={self.name}".encode()
+        return [pid for pid in _pids() if mark in _read(pid, "environ").split(b"\0") and _state(pid) not in ("Z", "")]
+
+
+def kill_hard(process: subprocess.Popen[bytes]) -> None:
+    """Kills a process that lives: a kill that hit nothing is no kill."""
+    assert process.poll() is None, f"it had ended by itself, with {process.returncode}"
+    process.kill()
+    assert process.wait() == -signal.SIGKILL
+
+
+def _pids() -> list[int]:
+    return [int(path.name) for path in Path("/proc").iterdir() if path.name.isdecimal()]
+
+
+def _read(pid: int, what: str) -> bytes:
+    try:
+        return Path(f"/proc/{pid}/{what}").read_bytes()
+    except OSError:  # it has ended since
+        return b""
+
+
+def _state(pid: int) -> str:
+    return _read(pid, "stat").rpartition(b") ")[2][:1].decode()
+
+
+def state_of(process: subprocess.Popen[bytes]) -> str:
+    """Returns the letter that Linux has for what a process does: T when it was stopped."""
+    return _state(process.pid)
+
+
+def _parent(pid: int) -> int:
+    fields = _read(pid, "stat").rpartition(b") ")[2].split()
+    return int(fields[1]) if len(fields) > 1 else 0
+
+
+def _command(pid: int) -> str:
+    return _read(pid, "cmdline").replace(b"\0", b" ").decode(errors="replace")
+
+
+def _shared_memory() -> set[str]:
+    place = Path("/dev/shm")
+    return {path.name for path in place.iterdir() if "zq" in path.name} if place.exists() else set()
+
+
+def settle(house: House, ledger: Ledger) -> Final:
+    """Works off what is left, and returns what the coordinator says then."""
+    with zq.Client(house.address, timeout=120.0) as client:
+        client.queues.resume("orders")
+        for name in ledger.schedules:
+            client.schedules.pause(name)
+        for id, queue in ledger.tried.items():
+            if queue == "slow" and id not in ledger.called_off:
+                client.cancel(id)
+        wait_until(lambda: _is_worked_off(client, ledger), "everything to be worked off", 120.0)
+        return _look(client, ledger)
+
+
+def _is_worked_off(client: zq.Client, ledger: Ledger) -> bool:
+    asked_at = time.monotonic()
+    for task in client.pull("pulled", max_tasks=1000, wait=0.01, lease=60.0):
+        with contextlib.suppress(zq.StaleLeaseError):
+            task.done(task.token)
+            ledger.ended[task.id] = (task.token, time.monotonic())
+        if task.id in ledger.ended and ledger.ended[task.id][1] < asked_at:
+            ledger.broken_promises.append(f"{task.id} was done, and was pulled again")
+    return not client.dead.replays() and not any(_left(row) for row in client.queues.list())
+
+
+def _left(row: zq.QueueStatus) -> int:
+    return row.waiting + row.scheduled + row.leased
+
+
+def _look(client: zq.Client, ledger: Ledger) -> Final:
+    states: dict[str, str] = {}
+    listed: dict[str, int] = {}
+    results: dict[str, Any] = {}
+    for state in STATES:
+        for task in client.tasks(state):  # type: ignore[arg-type] # one of them
+            assert task.queue is not None
+            states[task.id] = state
+            if state == "done":
+                listed[task.queue] = listed.get(task.queue, 0) + 1
+                if task.queue in ("orders", "relay", "lines", "alone", "pulled"):
+                    results[task.id] = client.result(task.id, 60.0)
+    rows = client.queues.list()
+    return Final(
+        states=states,
+        results=results,
+        ever_done={row.name: row.done for row in rows},
+        listed=listed,
+        left={row.name: _left(row) for row in rows},
+        groups={id: str(client.query("group", id=id)["state"]) for id in ledger.groups},
+        fired={name: client.schedules.show(name).fired for name in ledger.schedules},
+    )

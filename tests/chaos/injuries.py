@@ -1,0 +1,224 @@
+"""What is done to the processes of a run while its clients go on. Each injury looks whether it bit: one that hit
+nothing is a failed run.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import random
+import signal
+import subprocess
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import zq
+from tests.chaos import notes
+from tests.chaos.house import House, kill_hard, state_of
+from tests.chaos.load import Load
+from tests.process.kitchen import wait_until
+
+OTHER = {"on": "off", "off": "on"}
+
+
+@dataclass
+class Scene:
+    """What an injury is done to, and what it found out.
+
+    Attributes:
+        count: how many injuries are asked for.
+        figures: what goes into the line of the run.
+        violations: what should not have happened.
+    """
+
+    house: House
+    load: Load
+    rng: random.Random
+    count: int
+    is_long: bool = False
+    figures: dict[str, Any] = field(default_factory=dict)
+    violations: list[str] = field(default_factory=list)
+
+    def wait_for_receipt(self) -> float:
+        """Waits until something more is acknowledged; returns the seconds that it took."""
+        begun, before = time.monotonic(), self.load.ledger.acknowledgements
+        wait_until(lambda: self.load.ledger.acknowledgements > before, "a receipt")
+        return time.monotonic() - begun
+
+    def wait_for_receipts(self, count: int) -> None:
+        """Waits until so many more are acknowledged, so that there is something to be hurt."""
+        before = self.load.ledger.acknowledgements
+        wait_until(lambda: self.load.ledger.acknowledgements >= before + count, f"{count} receipts")
+
+    def wait_for_work(self) -> None:
+        """Waits until a handler does something more."""
+        before = notes.count(self.house.ledger)
+        wait_until(lambda: notes.count(self.house.ledger) > before, "a task that starts")
+
+
+Injury = Callable[[Scene], None]
+
+
+def kill_coordinator(scene: Scene) -> None:
+    """kill -9 of the coordinator, at random; a second one on its directory is refused each time, and the journal is
+    taken up and left.
+    """
+    waits = []
+    refused = 0
+    for cycle in range(scene.count):
+        scene.wait_for_receipt()
+        time.sleep(scene.rng.uniform(0.0, 0.2))
+        refused += _second_one_is_refused(scene, as_process=scene.is_long or cycle % 10 == 0)
+        if scene.is_long and cycle % 3 == 2:
+            scene.house.journal = OTHER[scene.house.journal]
+        scene.house.open_again()
+        if scene.rng.random() < 0.2:  # in its recovery
+            time.sleep(scene.rng.uniform(0.0, 0.4))
+            scene.house.open_again()
+        waits.append(scene.wait_for_receipt())
+    scene.figures |= {
+        "second_coordinators_refused": refused,
+        "first_receipt_p50": round(sorted(waits)[len(waits) // 2], 3),
+        "first_receipt_max": round(max(waits), 3),
+    }
+    if refused != scene.count:
+        scene.violations.append(f"of {scene.count} second coordinators on the directory {refused} were refused")
+
+
+def _second_one_is_refused(scene: Scene, *, as_process: bool) -> bool:
+    house = scene.house
+    if as_process:
+        second = house.start("coordinator", "--data", str(house.data), "--bind", f"ipc://{house.place}/second-one")
+        return second.wait(60.0) == 1
+    with contextlib.suppress(zq.StoreLockedError):
+        zq.Coordinator(house.data, bind=f"ipc://{house.place}/second-one").open()
+        return False
+    return True
+
+
+def kill_workers(scene: Scene) -> None:
+    """kill -9 of workers, and of the child processes in which their handlers run."""
+    house = scene.house
+    children = 0
+    for cycle in range(scene.count):
+        scene.wait_for_work()
+        time.sleep(scene.rng.uniform(0.0, 0.1))
+        name = scene.rng.choice(sorted(house.workers))
+        found = house.children_of(name)
+        if cycle % 2 and found:
+            with contextlib.suppress(ProcessLookupError):  # replaced at this moment
+                os.kill(scene.rng.choice(found), signal.SIGKILL)
+                children += 1
+        else:
+            kill_hard(house.workers[name])
+            house.hire(name, 2 if name.endswith("children") else 0)
+    scene.figures["children_killed"] = children
+    cut = _cut_short(scene)
+    scene.figures["executions_cut"] = cut
+    if not cut:
+        scene.violations.append(f"{scene.count} kills have cut no task short")
+
+
+def _cut_short(scene: Scene) -> int:
+    """Counts executions that began and never ended."""
+    ended: set[tuple[int, str, int]] = set()
+    started: set[tuple[int, str, int]] = set()
+    for note in scene.house.notes():
+        (started if note.event == "start" else ended).add((note.pid, note.id, note.token))
+    return len(started - ended)
+
+
+def stand_still(process: subprocess.Popen[bytes]) -> None:
+    """Stops a process, and waits until it is."""
+    process.send_signal(signal.SIGSTOP)
+    wait_until(lambda: state_of(process) == "T", "a process to stand still")
+
+
+def make_zombies(scene: Scene) -> None:
+    """Workers that are stopped until they count as gone, while another one has their task, and then go on."""
+    house, crowd = scene.house, min(scene.count, 10)
+    for number in range(crowd):
+        house.variables["ZQ_TEST_QUEUE"] = f"gated-{number}"
+        house.workers[f"zombie-{number}"] = house.start(
+            "worker", "tests.chaos.zombie:worker", "--name", f"zombie-{number}", "--processes", "0"
+        )
+    house.variables.clear()
+    made = refused = 0
+    with house.client() as client:
+        while made < scene.count:
+            refused += _raise_the_dead(scene, client, range(min(crowd, scene.count - made)), made)
+            made += min(crowd, scene.count - made)
+    scene.figures |= {"zombies": made, "stale_refused": refused}
+    if refused != made:
+        scene.violations.append(f"of {made} zombies {refused} were refused")
+
+
+def _raise_the_dead(scene: Scene, client: zq.Client, which: range, made: int) -> int:
+    house, gate = scene.house, scene.house.place / f"gate-{made}"
+    receipts = [client.submit(f"gated-{number}", {"gate": str(gate)}) for number in which]
+    _wait_for_starts(scene, [receipt.id for receipt in receipts])
+    # Stopped only when it has said so: what was not started goes back as if nothing had been.
+    wait_until(lambda: all(_is_reported(client, receipt.id) for receipt in receipts), "the starts to be reported")
+    zombies = [house.workers[f"zombie-{number}"] for number in which]
+    for zombie in zombies:
+        stand_still(zombie)
+    tokens = {}
+    for number, receipt in zip(which, receipts, strict=True):
+        (task,) = client.pull(f"gated-{number}", wait=60.0, lease=60.0)
+        assert task.id == receipt.id
+        task.done(task.token)
+        tokens[task.id] = task.token
+    gate.touch()
+    for zombie in zombies:
+        zombie.send_signal(signal.SIGCONT)
+    _wait_for_ends(scene, list(tokens))
+    names = {f"zombie-{number}" for number in which}
+    wait_until(lambda: names <= {row.name for row in client.workers.list()}, "the zombies to be known again")
+    ends = {note.id: note.token for note in house.notes() if note.event == "end"}
+    return sum(ends[id] < token == client.result(id, 60.0) for id, token in tokens.items())
+
+
+def _is_reported(client: zq.Client, id: str) -> bool:
+    return any(event.event == "started" for event in client.trace(id))
+
+
+def _wait_for_starts(scene: Scene, ids: list[str]) -> None:
+    wait_until(lambda: set(ids) <= {note.id for note in scene.house.notes()}, "the tasks to start")
+
+
+def _wait_for_ends(scene: Scene, ids: list[str]) -> None:
+    wait_until(
+        lambda: set(ids) <= {note.id for note in scene.house.notes() if note.event == "end"}, "the zombies to finish"
+    )
+
+
+def stop_coordinator(scene: Scene) -> None:
+    """SIGSTOP of the coordinator for longer than a worker's silence may last: no worker is taken for dead."""
+    seconds = 10.0 if scene.is_long else 3.0
+    assert scene.house.coordinator is not None
+    longest, bit = 0.0, 0
+    for _ in range(scene.count):
+        scene.wait_for_receipts(200)
+        stand_still(scene.house.coordinator)
+        time.sleep(0.1)  # what was on its way arrives; nothing depends on it
+        before = scene.load.ledger.acknowledgements
+        time.sleep(seconds)
+        bit += scene.load.ledger.acknowledgements == before
+        scene.house.coordinator.send_signal(signal.SIGCONT)
+        longest = max(longest, scene.wait_for_receipt())
+    if bit != scene.count:
+        scene.violations.append(f"in {scene.count - bit} of {scene.count} stops somebody was answered all the same")
+    scene.figures |= {"stopped_seconds": seconds, "first_receipt_max": round(longest, 3)}
+    again = _executed_again(scene)
+    scene.figures["false_deaths"] = len(again)
+    scene.violations += [f"{id} was executed again though its worker lived" for id in again[:5]]
+
+
+def _executed_again(scene: Scene) -> list[str]:
+    """Returns the tasks that were started twice, and had not failed before."""
+    found: dict[str, list[str]] = {}
+    for note in scene.house.notes():
+        found.setdefault(note.id, []).append(note.event)
+    return [id for id, events in found.items() if events.count("start") > events.count("fail") + 1]
