@@ -17,7 +17,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
-from zq.errors import StoreError, StoreLockedError
+from zq.errors import StoreCorruptError, StoreError, StoreLockedError
 from zq.processes.forks import drop_in_forks
 from zq.store.place import FilePlace
 
@@ -58,9 +58,10 @@ class DirectoryHold:
             raise StoreError(f"expected a directory that can be written at {path}: {error.strerror}") from error
         try:
             self._take(self._file)
+            self._check_not_lost()
             holder = {"pid": os.getpid(), "host": socket.gethostname(), "since": time.strftime("%Y-%m-%d %H:%M:%S")}
-            os.ftruncate(self._file, 0)
-            os.pwrite(self._file, json.dumps({**holder, "started": _started(os.getpid())}).encode(), 0)
+            self._holder = {**holder, "started": _started(os.getpid())}
+            self._say_holder()
         except BaseException:
             self.close()
             raise
@@ -70,6 +71,13 @@ class DirectoryHold:
         self._data = self._open(self._data_path, os.O_RDONLY)
         self._take(self._data)
         self._data_place = FilePlace(self._data_path, self._data)
+        self._holder["has_data"] = True
+        self._say_holder()
+
+    @property
+    def changed_at(self) -> int:
+        """When the data file was last written, as far as was looked: in nanoseconds, of the system's clock."""
+        return self._data_place.changed_at
 
     def check(self) -> None:
         """Looks whether the data file is still the one that has its name: what is written must be found at a start.
@@ -87,6 +95,19 @@ class DirectoryHold:
     def close(self) -> None:
         """Lets go of the directory, also for what was forked from this process."""
         self._opened.close()
+
+    def _check_not_lost(self) -> None:
+        """Raises when there was a data file and is none: a new one in its place would be all that is found later."""
+        if self.is_new and _read_holder(self._file).get("has_data"):
+            raise StoreCorruptError(
+                f"{self._path} has no {DATA_FILE}, and {HOLD_FILE} says that there was one: put it back, or restore a backup of "
+                f"the whole directory. To begin anew, remove {HOLD_FILE}"
+            )
+
+    def _say_holder(self) -> None:
+        text = json.dumps(self._holder).encode()
+        os.pwrite(self._file, text, 0)
+        os.ftruncate(self._file, len(text))
 
     def _open(self, path: Path, flags: int) -> int:
         number = os.open(path, flags | os.O_NOFOLLOW, 0o600)
@@ -143,6 +164,8 @@ def _check_file(path: Path) -> None:
         return
     if stat.S_ISLNK(found.st_mode):
         raise StoreError(f"{path} is a symbolic link, which is not followed: remove it, or choose another directory")
+    if path.name == DATA_FILE and not stat.S_ISREG(found.st_mode):
+        raise StoreError(f"{path} is no file: expected the data file of a coordinator, or nothing")
     if path.name != DATA_FILE and found.st_nlink > 1 and stat.S_ISREG(found.st_mode):
         raise StoreError(f"{path} has another name, too (a hard link): remove it, or choose another directory")
 

@@ -216,11 +216,11 @@ class JournaledStore:
             raise StoreError("another transaction is open")
         if os.getpid() != self._pid:
             raise StoreError("this process was forked from the one that opened the store; start a new one instead")
-        tables = self._tables
-        tx = self._tx
+        tables, tx = self._tables, self._tx
         if tx is None:
             tx = self._tx = tables.begin()
         else:
+            self._check_place()
             tables.notice_room()
         self._is_in_turn = True
         return JournaledTransaction(self, tx, tables.written_bytes)
@@ -232,7 +232,6 @@ class JournaledStore:
         self._is_in_turn = False
         if not changes:
             self.commit_seconds = 0.0
-            self._check_place()
             return
         begun_at = perf_counter()
         self._rows += rows
@@ -280,9 +279,13 @@ class JournaledStore:
 
     def _check_place(self) -> None:
         """Looks whether what is written is found at a start; a commit of the tables looks for itself."""
-        self._tables.check_place()
-        if self._log is not None:
-            self._log.check_place()
+        try:
+            self._tables.check_place()
+            if self._log is not None:
+                self._log.check_place()
+        except StoreError as error:
+            self._failure = error
+            raise
 
     def _has_room(self) -> bool:
         return ROOM_PER_ROW * self._rows <= self._tables.room_bytes

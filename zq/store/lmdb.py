@@ -170,7 +170,7 @@ class LmdbTransaction:
 
     def commit(self) -> None:
         self._end()
-        begun_at = perf_counter()
+        begun_at, id = perf_counter(), self._txn.id()
         try:
             self._txn.commit()
         except lmdb.Error as error:
@@ -178,6 +178,7 @@ class LmdbTransaction:
                 error, "cannot commit; whether it is on disk is unknown until the directory is opened again"
             ) from error
         self._store.commit_seconds = perf_counter() - begun_at
+        self._store.note_commit(id)
         self._store.check_place()
 
     def abort(self) -> None:
@@ -221,6 +222,8 @@ class LmdbStore:
         self._writing: lmdb.Transaction | None = None
         self._pid = os.getpid()
         self._since_look = 0
+        self._own_id = 0  # of the last transaction that was committed
+        self._changed_at = 0  # when the file was last written, as far as was looked
         self.damages: list[Damage] = []  # that were found and not told yet
         self._hold = DirectoryHold(self.path)
         try:
@@ -241,6 +244,7 @@ class LmdbStore:
             rows = self._rebuild_if_broken(look(self.path, is_thorough=False))
             self._open_environment(is_new=is_new)
             self.damages += set_aside(self._env, rows)
+            self._own_id = self._env.info()["last_txnid"]
         except (lmdb.CorruptedError, lmdb.InvalidError, lmdb.VersionMismatchError) as error:
             raise StoreCorruptError(f"{self.path} does not hold what LMDB wrote: {error}") from error
         except lmdb.MemoryError as error:
@@ -270,6 +274,7 @@ class LmdbStore:
         except BaseException:
             self._env.close()
             raise
+        self._own_id = self._env.info()["last_txnid"]
 
     def _rebuild_if_broken(self, faults: list[RawRow]) -> list[RawRow]:
         """Makes the file anew where pages are broken; returns the rows that are still to be set aside."""
@@ -297,6 +302,7 @@ class LmdbStore:
                 self._forget = drop_in_forks(partial(keep_for_ever, self._env))
             else:
                 self.damages += set_aside(self._env, rows, error)
+            self._own_id = self._env.info()["last_txnid"]
         except lmdb.Error as failure:
             raise store_error(failure, f"cannot set aside what is damaged in {self.path}") from error
         if len(self.damages) == count:
@@ -327,11 +333,14 @@ class LmdbStore:
     def begin(self) -> LmdbTransaction:
         if os.getpid() != self._pid:
             raise StoreError("this process was forked from the one that opened the store; start a new one instead")
+        self.check_place()  # first: to read what was cut off would end the process without a word
         self.notice_room()
         try:
             self._writing = txn = self._env.begin(write=True)
         except lmdb.Error as error:
             raise store_error(error, f"cannot begin a transaction of {self.path}") from error
+        if txn.id() != self._own_id + 1:
+            raise self._second_writer()
         return LmdbTransaction(self, txn, self._dbs)
 
     def notice_room(self) -> None:
@@ -346,8 +355,27 @@ class LmdbStore:
         self._writing = None
 
     def check_place(self) -> None:
-        """Looks whether the data file is still the one that has its name; raises StoreError otherwise."""
+        """Looks whether the data file is still the one that has its name, as this process left it; raises StoreError
+        otherwise.
+        """
         self._hold.check()
+        if self._hold.changed_at != self._changed_at:  # by this process, if nobody else has committed
+            if self._env.info()["last_txnid"] != self._own_id:
+                raise self._second_writer()
+            self._changed_at = self._hold.changed_at
+
+    def note_commit(self, id: int) -> None:
+        """Notes that a transaction was committed, unless it had nothing to commit. For `LmdbTransaction`."""
+        last = self._env.info()["last_txnid"]
+        if last > id:
+            raise self._second_writer()
+        self._own_id = last
+
+    def _second_writer(self) -> StoreError:
+        return StoreError(
+            f"{self.path} was written by another process while this one had it, whatever became of its locks: nothing that "
+            "came since the last answer is stored. Let one coordinator run on it, and look it over with `zq doctor`"
+        )
 
     def info(self) -> StoreInfo:
         used = self._used_bytes()
