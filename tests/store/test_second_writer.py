@@ -1,4 +1,4 @@
-"""A directory has one writer, and one data file: who meets another one's doing says so, and stores nothing beside it."""
+"""A directory has one writer, and one data file: who meets another's doing says so, and stores nothing beside it."""
 
 from __future__ import annotations
 

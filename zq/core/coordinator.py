@@ -36,7 +36,6 @@ from zq.core.recount import Recount
 from zq.core.rights.guard import Guard
 from zq.core.state.batch import run_mask
 from zq.core.state.books import Books
-from zq.core.state.ceilings import STORE_FULL
 from zq.core.state.holder import Peer
 from zq.core.state.leases import Holder
 from zq.core.state.outcome_waits import UNREAD_PAUSE, WaitEntry, outcome_messages
@@ -198,7 +197,9 @@ class Machine:
         except BaseException:
             tx.abort()
             raise
+        self._upkeep.is_at_commit = True
         tx.commit()
+        self._upkeep.is_at_commit = False
         return step.outbox
 
     def note_beat(self, now: float, peer: Peer) -> Holder | None:
@@ -273,7 +274,7 @@ class Machine:
                     self._say_hello(step, peer)
                 elif step.tx.is_spent:
                     books.count("limit store")
-                    self._refuse(step, peer, message.number, BusyRequestError(STORE_FULL))
+                    self._refuse(step, peer, message.number, BusyRequestError(step.tx.why_full))
                 else:
                     settling.settle(books, step, peer, sender, message)
             case Submit():  # as early as this, for it is one of those that come most

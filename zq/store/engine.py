@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from zlib import crc32
 
 import lmdb
 
 from zq.errors import StoreCorruptError, StoreError, StoreFullError
+from zq.store.hold import DATA_FILE, flush
+
+NEW_FILE = "data.new"
+"""What the data file is called while it is made."""
 
 
 def open_value(table: str, key: bytes, stored: bytes, salt: int) -> bytes:
@@ -36,3 +41,22 @@ def store_error(error: lmdb.Error, what: str) -> StoreError:
     if isinstance(error, lmdb.CorruptedError | lmdb.InvalidError):
         return StoreCorruptError(f"{what}: {error}")
     return StoreError(f"{what}: {error}")
+
+
+def second_writer(path: Path) -> StoreError:
+    """Returns what is raised in a process whose directory somebody else has written."""
+    return StoreError(
+        f"{path} was written by another process while this one had it, whatever became of its locks: nothing that came "
+        "since the last answer is stored. Let one coordinator run on it, and look it over with `zq doctor`"
+    )
+
+
+def make_data_file(path: Path) -> None:
+    """Makes the data file of a directory, which has its name when it is whole: LMDB opens none that a power cut left
+    half made.
+    """
+    made = path / NEW_FILE
+    made.unlink(missing_ok=True)
+    lmdb.open(str(made), map_size=1 << 20, subdir=False, lock=False).close()
+    flush(made)
+    made.rename(path / DATA_FILE)

@@ -25,7 +25,6 @@ from zq.core import tables
 from zq.core.state import places
 from zq.core.state.batch import StoredBatch
 from zq.core.state.books import Books
-from zq.core.state.ceilings import STORE_FULL
 from zq.core.state.operation import Chore
 from zq.core.state.places import FinishedKind
 from zq.core.state.step import EndedMembers, Notice, Step
@@ -149,7 +148,7 @@ def _refusal(step: Step, group: Group) -> Refused | None:
     if places.find(step, group.id) is not None:
         return Refused(group.id, "invalid", None, f"{group.id} is the id of a task; give the group another")
     if step.tx.is_full:
-        return Refused(group.id, "busy", 5.0, STORE_FULL)
+        return Refused(group.id, "busy", 5.0, step.tx.why_full)
     outer = group.options.group if group.queue is not None else None
     reason = None if outer is None else closed_reason(step, outer[0], 1)
     if reason is None and _depth(step, group) > GROUP_DEPTH_MAX:
