@@ -52,8 +52,9 @@ def put(store: DiskStore, key: bytes) -> None:
 
 @pytest.mark.parametrize("turns", [0, 1, 5])
 def test_a_second_writer_is_noticed_at_the_next_turn(
-    tmp_path: Path, mode: str, options: LmdbOptions, turns: int
+    tmp_path: Path, mode: str, options: LmdbOptions, turns: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr("zq.store.lmdb.PLACE_AGE_MAX", 0.0)
     store = open_store(tmp_path / "s.zq", TABLES, options)
     put(store, b"ours")
     subprocess.run([sys.executable, "-c", INTRUDER, tmp_path / "s.zq", mode, str(turns)], check=True)
@@ -89,7 +90,10 @@ def test_an_only_writer_is_never_taken_for_a_second_one(tmp_path: Path, options:
     store.close()
 
 
-def test_a_file_that_is_cut_off_while_it_is_open_is_told_in_words(tmp_path: Path, options: LmdbOptions) -> None:
+def test_a_file_that_is_cut_off_while_it_is_open_is_told_in_words(
+    tmp_path: Path, options: LmdbOptions, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("zq.store.lmdb.PLACE_AGE_MAX", 0.0)  # as if the last turn were a while ago
     store = open_store(tmp_path / "s.zq", TABLES, options)
     for n in range(100):
         put(store, b"%03d" % n)

@@ -154,8 +154,11 @@ class JournaledStore:
         if tx is None:
             tx = self._tx = tables.begin()
         else:
-            self._check_place()
-            tables.notice_room()
+            try:
+                tables.notice_room()
+            except StoreError as error:  # it is not its own any more
+                self._failure = error
+                raise
         self._is_in_turn = True
         return JournaledTransaction(self, tx, tables.written_bytes)
 

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from functools import partial
 from math import inf
 from pathlib import Path
-from time import perf_counter
+from time import monotonic, perf_counter
 from typing import Any
 from zlib import crc32
 
@@ -34,6 +34,9 @@ from zq.store.hold import DATA_FILE, READERS_FILE, DirectoryHold, flush
 from zq.store.raw import RawRow
 from zq.store.room import LACKS, DiskRoom, fill_gaps
 from zq.store.seam import about_journal
+
+PLACE_AGE_MAX = 0.1
+"""After which a turn begins with a look at the place: to read what was cut off ends the process without a word."""
 
 ROW_BYTES = 24
 """What a row takes beside its key and value: the header of its node, its checksum, and a place in its page."""
@@ -218,6 +221,7 @@ class LmdbStore:
         self._options = options or LmdbOptions()
         self._writing: lmdb.Transaction | None = None
         self._pid = os.getpid()
+        self._place_at = 0.0  # monotonic, from when on a turn begins with a look at the place
         self._own_id = 0  # of the last transaction that was committed
         self._changed_at = 0  # when the file was last written, as far as was looked
         self.damages: list[Damage] = []  # that were found and not told yet
@@ -334,7 +338,9 @@ class LmdbStore:
         return LmdbTransaction(self, txn, self._dbs)
 
     def notice_room(self) -> None:
-        """Looks at the room left if a look is due, which `begin` does, too; a transaction may be open."""
+        """Looks at the room left if it is due, also while a transaction is open; after a pause at the place first."""
+        if monotonic() >= self._place_at:
+            self.check_place()
         self.gauge.note_turn()
 
     def takes(self, count: float) -> bool:
@@ -351,6 +357,7 @@ class LmdbStore:
     def check_place(self) -> None:
         """Looks whether the data file is still as this process left it; raises StoreError otherwise."""
         self._hold.check()
+        self._place_at = monotonic() + PLACE_AGE_MAX
         if self._hold.changed_at != self._changed_at:  # by this process, if nobody else has committed
             if self._env.info()["last_txnid"] != self._own_id:
                 raise second_writer(self.path)
