@@ -7,11 +7,12 @@ import random
 import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager, ExitStack, nullcontext
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import zq
-from tests.chaos import injuries
+from tests.chaos import injuries, machines, surroundings
 from tests.chaos.house import House, settle
 from tests.chaos.injuries import Injury, Scene
 from tests.chaos.load import SCHEDULES, Load, set_up
@@ -32,6 +33,7 @@ class Row(NamedTuple):
         options: of the coordinator, beside those that all have.
         without: deeds of the load that are left out.
         schedules: that the load makes.
+        around: puts something around the processes.
         missing: says what is not there that it needs, if anything.
     """
 
@@ -45,6 +47,7 @@ class Row(NamedTuple):
     without: frozenset[str] = frozenset()
     schedules: Mapping[str, tuple[str, float]] = SCHEDULES
     missing: Callable[[], str | None] = lambda: None
+    around: Callable[[House], AbstractContextManager[None]] = lambda _: nullcontext()
 
 
 ROWS = {
@@ -61,6 +64,44 @@ ROWS = {
         ),
         Row("9", "workers that stand still until they are gone", injuries.make_zombies, 30, 100),
         Row("10", "a coordinator that stands still", injuries.stop_coordinator, 3, 5),
+        Row("11", "faults of the network", surroundings.cut_lines, 20, 40, around=machines.behind_a_proxy),
+        Row(
+            "11b",
+            "cables that are pulled",
+            surroundings.pull_the_cable,
+            4,
+            10,
+            around=machines.in_two_networks,
+            missing=machines.no_namespaces,
+        ),
+        Row(
+            "13",
+            "a wall clock that jumps by days",
+            surroundings.set_the_clock,
+            12,
+            60,
+            options=("--keep-seconds", "864000"),
+            schedules={"tick-1": ("one", 1.0), "tick-2": ("skip", 1.0)},
+            around=machines.with_a_clock,
+            missing=machines.no_false_clock,
+        ),
+        Row(
+            "14",
+            "more connections than descriptors",
+            surroundings.use_up_descriptors,
+            1,
+            10,
+            around=machines.with_few_descriptors,
+        ),
+        Row(
+            "19",
+            "a crowd of workers and a restart",
+            surroundings.restart_before_a_crowd,
+            1,
+            5,
+            options=("--heartbeat-interval", "1", "--suspect-after", "3", "--gone-after", "15"),
+        ),
+        Row("20", "poison", surroundings.poison, 4, 40, {"shop-1-children": 2, "shop-2-children": 2}),
     )
 }
 
@@ -79,12 +120,15 @@ def run(
     """
     begun = time.monotonic()
     house = House(place, journal)
-    load = Load(house.address, seed, without=frozenset().union(*(row.without for row in rows)))
-    scenes = [
-        Scene(house, load, random.Random(f"{row.number}:{seed}"), count, is_long)
-        for row, count in zip(rows, counts, strict=True)
-    ]
+    around = ExitStack()
     try:
+        for row in rows:
+            around.enter_context(row.around(house))
+        load = Load(house.address, seed, without=frozenset().union(*(row.without for row in rows)))
+        scenes = [
+            Scene(house, load, random.Random(f"{row.number}:{seed}"), count, is_long)
+            for row, count in zip(rows, counts, strict=True)
+        ]
         _open(house, load, rows)
         with load, ThreadPoolExecutor(len(rows)) as pool:
             for _ in pool.map(lambda row, scene: row.injure(scene), rows, scenes):
@@ -93,8 +137,8 @@ def run(
         verdict = judge(Case(load.ledger, house.notes(), final))
         verdict.violations += house.close_down()
     finally:
-        load.stop()
         house.close()
+        around.close()
     seconds = round(time.monotonic() - begun, 1)
     return [_line_of(row, seed, journal, seconds, scene, verdict) for row, scene in zip(rows, scenes, strict=True)]
 

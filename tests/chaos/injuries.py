@@ -211,12 +211,12 @@ def stop_coordinator(scene: Scene) -> None:
     if bit != scene.count:
         scene.violations.append(f"in {scene.count - bit} of {scene.count} stops somebody was answered all the same")
     scene.figures |= {"stopped_seconds": seconds, "first_receipt_max": round(longest, 3)}
-    again = _executed_again(scene)
+    again = executed_again(scene)
     scene.figures["false_deaths"] = len(again)
     scene.violations += [f"{id} was executed again though its worker lived" for id in again[:5]]
 
 
-def _executed_again(scene: Scene) -> list[str]:
+def executed_again(scene: Scene) -> list[str]:
     """Returns the tasks that were started twice, and had not failed before."""
     found: dict[str, list[str]] = {}
     for note in scene.house.notes():

@@ -164,10 +164,7 @@ class Machine:
             if step.now - self._ticked_at > 2 * self.options.heartbeat_interval:
                 liveness.excuse_idleness(self.books, step.now)
             if unreachable:
-                for peer in unreachable:
-                    liveness.take_back_undelivered(self.books, step, peer, self._ticked_at)
-                    liveness.disconnected(self.books, step.wall, peer)
-                pulls.take_back_unsure(self.books, step, set(unreachable))
+                self._take_back(step, unreachable)
             if self.books.unsure:
                 self.books.unsure.clear()  # what was sent in the last step could be sent
             if self._guard is None:
@@ -190,6 +187,13 @@ class Machine:
             raise
         tx.commit()
         return step.outbox
+
+    def _take_back(self, step: Step, unreachable: Collection[Peer]) -> None:
+        """Takes back what was sent in the last step to connections that did not take it."""
+        for peer in unreachable:
+            liveness.take_back_undelivered(self.books, step, peer, self._ticked_at)
+            liveness.disconnected(self.books, step.wall, peer)
+        pulls.take_back_unsure(self.books, step, set(unreachable))
 
     def note_beat(self, now: float, peer: Peer) -> Holder | None:
         """Notes a heartbeat that lists no lease, outside of a turn, of which there is one in each half of the heartbeat
@@ -366,8 +370,8 @@ class Machine:
                 publishing.publish(books, step, peer, message)
             case Pull():
                 pulls.pull(books, step, peer, message)
-            case Cancel(request, id):
-                chores.cancel(books, step, (peer, request), id)
+            case Cancel(request, id, is_again):
+                chores.cancel(books, step, (peer, request), id, is_again=is_again)
             case Query(request, what, arguments):
                 self._answer(step, peer, request, lambda: self._query(step, what, arguments))
             case Command(request, verb, arguments):

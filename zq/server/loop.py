@@ -139,8 +139,7 @@ class Server:
         self._faults = 0  # turns in a row that failed
         self._chronicle = Chronicle()
         self._due_at = 0.0  # monotonic, when a turn is to be taken even if nothing comes
-        self._started_at = 0.0
-        self._turned_at = self._wake_at = 0.0  # monotonic: of the last turn; when anything is to be looked at
+        self._started_at = self._turned_at = self._wake_at = 0.0  # monotonic: also when anything is to be looked at
         if audit is not None and keys is None:
             raise ValueError("expected keys with audit: without keys nobody knows who did it")
         self._door = None if keys is None else Door(keys, audit, own)
