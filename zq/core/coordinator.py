@@ -160,11 +160,10 @@ class Machine:
         Raises:
             StoreError: of the store; StoreFullError when not even its reserve has room.
         """
-        self._run = None
+        self._run, self._upkeep.is_at_commit = None, False
         tx = self._store.begin()
         try:
-            room = tx.room_bytes
-            step = Step(now, tx)
+            step, room = Step(now, tx), tx.room_bytes
             clocks.note_clock(self.books, step)
             if outbox is not None:
                 step.outbox = outbox
@@ -194,9 +193,7 @@ class Machine:
         except BaseException:
             tx.abort()
             raise
-        self._upkeep.is_at_commit = True
         tx.commit()
-        self._upkeep.is_at_commit = False
         return step.outbox
 
     def _take_back(self, step: Step, unreachable: Collection[Peer]) -> None:
@@ -336,6 +333,7 @@ class Machine:
             following.flush(books, step)
         books.save(step.tx)
         self._ticked_at = step.now
+        self._upkeep.is_at_commit = True
 
     def _go_on(self, step: Step) -> None:
         """Tells more of long answers, to those who have read what came before."""

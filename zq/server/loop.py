@@ -25,7 +25,6 @@ from zq.core.tables import TABLES
 from zq.errors import ClosedError, StoreCorruptError, StoreFullError
 from zq.keys.door import KEYS_INTERVAL, Door
 from zq.keys.key import Key
-from zq.processes.descriptors import take_standard
 from zq.processes.green import refuse_green_threads
 from zq.processes.pulse import NO_PULSE
 from zq.processes.wake import Wake
@@ -116,7 +115,6 @@ class Server:
             KeyFileError: this ZeroMQ cannot be trusted with keys.
         """
         refuse_green_threads()
-        take_standard()
         self.path = Path(path)
         self.address = check_bind_address(bind)
         self.options = options or CoordinatorOptions()
