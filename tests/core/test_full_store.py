@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from tests.core.desk import CLIENT, Desk, assigned, done, only
-from zq.core.state.ceilings import STORE_FULL
+from zq.core.storage import STORE_FULL
 from zq.wire.batch import pack_payloads
 from zq.wire.messages import (
     Answer,

@@ -346,6 +346,19 @@ def test_no_receipt_is_given_for_what_a_start_would_not_find(
         coordinator.close()
 
 
+def test_program_that_goes_to_another_folder_keeps_its_coordinator(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    with zq.Coordinator("./s.zq") as coordinator, zq.Client(coordinator.address, timeout=30.0) as client:
+        monkeypatch.chdir("/")
+        for number in range(200):
+            client.submit("q", number)
+        assert client.query("status")["waiting"] == 200
+    with zq.Coordinator(tmp_path / "s.zq") as coordinator, zq.Client(coordinator.address) as client:
+        assert client.query("status")["waiting"] == 200
+
+
 def test_no_receipt_is_given_for_what_could_not_be_flushed_and_it_ends(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -53,7 +53,7 @@ def test_refusals_are_told_once_a_minute_by_kind(caplog: pytest.LogCaptureFixtur
     chronicle = Chronicle()
     for at, malformed in enumerate(range(0, 1000, 10)):
         counters = {"error malformed": malformed, "accepted": 5}
-        chronicle.look(at * REFUSED_INTERVAL / 50, counters, {"tasks a second": malformed // 10}, is_full=False)
+        chronicle.look(at * REFUSED_INTERVAL / 50, counters, {"tasks a second": malformed // 10}, why_full="")
 
     assert lines(caplog) == ["refused within 60 s: 500 error malformed, 50 above tasks a second"]
 
@@ -61,11 +61,11 @@ def test_refusals_are_told_once_a_minute_by_kind(caplog: pytest.LogCaptureFixtur
 def test_a_full_store_is_told_when_it_begins_and_ends(caplog: pytest.LogCaptureFixture) -> None:
     chronicle = Chronicle()
     for at, is_full in enumerate([False, True, True, True, False, False]):
-        chronicle.look(float(at), {}, {}, is_full=is_full)
+        chronicle.look(float(at), {}, {}, why_full="the disk is full" if is_full else "")
 
     assert lines(caplog) == [
-        "the store is full: nothing new is accepted, what was accepted goes on",
-        "the store has room again",
+        "nothing new is accepted: the disk is full",
+        "there is room again: what is new is accepted",
     ]
 
 

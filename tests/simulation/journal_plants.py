@@ -9,9 +9,10 @@ import pytest
 
 from zq.errors import StoreError
 from zq.store import records
-from zq.store.journaled import JournaledStore, JournaledTransaction
+from zq.store.journaled import JournaledStore
 from zq.store.records import Change, Checkpoint, RedoRecord
 from zq.store.seam import RedoLog
+from zq.store.turn import JournaledTransaction
 
 
 def _answered_before_the_flush(patch: pytest.MonkeyPatch) -> None:
@@ -160,8 +161,10 @@ def _record_written_before_its_turn_is_whole(patch: pytest.MonkeyPatch) -> None:
     real = JournaledTransaction.abort
 
     def abort(self: JournaledTransaction) -> None:
-        if self._noted and self._store._failure is None:
-            self._store._append(self._noted)
+        store = self._keeper
+        assert isinstance(store, JournaledStore)
+        if self._noted and store._failure is None:
+            store._append(self._noted)
         real(self)
 
     patch.setattr(JournaledTransaction, "abort", abort)

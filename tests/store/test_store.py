@@ -249,7 +249,7 @@ def test_room_that_completions_make_inside_the_file_counts_when_the_disk_is_low(
 ) -> None:
     store = LmdbStore(tmp_path / "s.zq", TABLES, LmdbOptions(free_bytes_min=4 << 20))
     low = SimpleNamespace(f_bavail=2 << 20, f_frsize=1)  # nobody can be asked to fill the disk for a test
-    monkeypatch.setattr(os, "statvfs", lambda path: low)
+    monkeypatch.setattr(os, "fstatvfs", lambda number: low)
     tx = store.begin()
     for n in range(50):
         tx.put("left", b"%08d" % n, b"x" * 100_000)

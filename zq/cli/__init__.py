@@ -9,6 +9,10 @@ def main() -> None:
     """Runs the command line; the entry point of `zq`."""
     import gc
 
+    from zq.processes.descriptors import take_standard
+
+    take_standard()  # before anything is opened
+
     from zq.cli.app import run
 
     try:

@@ -35,7 +35,6 @@ from zq.core.options import NO_CALENDAR, Calendar, CoordinatorOptions, Now
 from zq.core.rights.guard import Guard
 from zq.core.state.batch import run_mask
 from zq.core.state.books import Books
-from zq.core.state.ceilings import STORE_FULL
 from zq.core.state.holder import Peer
 from zq.core.state.leases import Holder
 from zq.core.state.outcome_waits import UNREAD_PAUSE, WaitEntry, outcome_messages
@@ -166,10 +165,7 @@ class Machine:
             if step.now - self._ticked_at > 2 * self.options.heartbeat_interval:
                 liveness.excuse_idleness(self.books, step.now)
             if unreachable:
-                for peer in unreachable:
-                    liveness.take_back_undelivered(self.books, step, peer, self._ticked_at)
-                    liveness.disconnected(self.books, step.wall, peer)
-                pulls.take_back_unsure(self.books, step, set(unreachable))
+                self._take_back(step, unreachable)
             if self.books.unsure:
                 self.books.unsure.clear()  # what was sent in the last step could be sent
             if self._guard is None:
@@ -190,8 +186,17 @@ class Machine:
         except BaseException:
             tx.abort()
             raise
+        self._upkeep.is_at_commit = True
         tx.commit()
+        self._upkeep.is_at_commit = False
         return step.outbox
+
+    def _take_back(self, step: Step, unreachable: Collection[Peer]) -> None:
+        """Takes back what was sent in the last step to connections that did not take it."""
+        for peer in unreachable:
+            liveness.take_back_undelivered(self.books, step, peer, self._ticked_at)
+            liveness.disconnected(self.books, step.wall, peer)
+        pulls.take_back_unsure(self.books, step, set(unreachable))
 
     def note_beat(self, now: float, peer: Peer) -> Holder | None:
         """Notes a heartbeat that lists no lease, outside of a turn, of which there is one in each half of the heartbeat
@@ -265,7 +270,7 @@ class Machine:
                     self._say_hello(step, peer)
                 elif step.tx.is_spent:
                     books.count("limit store")
-                    self._refuse(step, peer, message.number, BusyRequestError(STORE_FULL))
+                    self._refuse(step, peer, message.number, BusyRequestError(step.tx.why_full))
                 else:
                     settling.settle(books, step, peer, sender, message)
             case Submit():  # as early as this, for it is one of those that come most
@@ -367,8 +372,8 @@ class Machine:
                 publishing.publish(books, step, peer, message)
             case Pull():
                 pulls.pull(books, step, peer, message)
-            case Cancel(request, id):
-                chores.cancel(books, step, (peer, request), id)
+            case Cancel(request, id, is_again):
+                chores.cancel(books, step, (peer, request), id, is_again=is_again)
             case Query(request, what, arguments):
                 self._answer(step, peer, request, lambda: self._query(step, what, arguments))
             case Command(request, verb, arguments):

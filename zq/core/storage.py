@@ -25,10 +25,24 @@ class Marks(NamedTuple):
     spent: float
 
 
-def marks_of(capacity: int) -> Marks:
-    """Returns the marks of a store with so much room."""
-    last = max(WAY_OUT_FRACTION * capacity, min(WAY_OUT_BYTES_MIN, WAY_OUT_FRACTION_MAX * capacity))
-    full, spent = FULL_FRACTION * capacity, capacity - last
+STORE_FULL = "the store is full; room comes when tasks have ended and are forgotten, or are purged"
+"""Why nothing new is admitted, where it is the store itself."""
+
+
+def marks_of(capacity: float, reserve: float | None = None) -> Marks:
+    """Returns the marks of a store with so much room.
+
+    Args:
+        capacity: bytes in all.
+        reserve: bytes of it into which nothing new is admitted; None: a fraction of it.
+    """
+    if reserve is None:
+        last = max(WAY_OUT_FRACTION * capacity, min(WAY_OUT_BYTES_MIN, WAY_OUT_FRACTION_MAX * capacity))
+        full = FULL_FRACTION * capacity
+    else:
+        last = max(WAY_OUT_FRACTION / (1 - FULL_FRACTION) * reserve, min(WAY_OUT_BYTES_MIN, reserve / 2))
+        full = capacity - reserve
+    spent = capacity - last
     return Marks(full, (full + spent) / 2, spent)
 
 
@@ -42,6 +56,10 @@ class Transaction(Protocol):
     @property
     def is_full(self) -> bool:
         """True when nothing new should be admitted, while completions still find room."""
+
+    @property
+    def why_full(self) -> str:
+        """Why it is full, or was at the last look, in words for whoever is refused."""
 
     @property
     def is_short(self) -> bool:
@@ -78,18 +96,33 @@ class Transaction(Protocol):
         """
 
     def commit(self) -> None:
-        """Makes all changes durable, in one; returns when they are. Raises `zq.StoreFullError` or `zq.StoreError`."""
+        """Makes all changes durable, in one; returns when they are. Raises `zq.StoreFullError`, which leaves nothing of
+        them, or `zq.StoreError`, after which nobody knows.
+        """
 
     def abort(self) -> None: ...
 
 
 class StoreInfo(NamedTuple):
-    """Room in a store, in bytes; `free_bytes` is the disk's and None in memory."""
+    """Room in a store, in bytes.
+
+    Attributes:
+        used_bytes: of its tables.
+        map_bytes: that it may have at most.
+        free_bytes: of the disk; None in memory.
+        is_full: whether nothing new is admitted.
+        full_by: what there is too little of then: `store`, `disk`, `quota`, or `limit` (of the size of a file).
+        why_full: the same in words; both are empty while it is not full.
+        held_bytes: that its file has of the disk, or could have; None in memory.
+    """
 
     used_bytes: int
     map_bytes: int
     free_bytes: int | None
     is_full: bool
+    full_by: str = ""
+    why_full: str = ""
+    held_bytes: int | None = None
 
 
 class Store(Protocol):

@@ -119,12 +119,13 @@ class Cramp:
 class Upkeep:
     """All parts, and when the next of them is due."""
 
-    __slots__ = ("_always", "_books", "_monotonic", "_timed", "_walk", "_wall", "at", "cramp")
+    __slots__ = ("_always", "_books", "_monotonic", "_timed", "_walk", "_wall", "at", "cramp", "is_at_commit")
 
     def __init__(self, books: Books, cramp: Cramp) -> None:
         self._books = books
         self.cramp = cramp
         self.at: int | None = None  # the part that is carried out
+        self.is_at_commit = False  # all of them were, and the turn is being made durable
         parts = parts_of(books)
         self._walk = [
             (at, one.due, one.deadline, _EACH_STEP if one.is_in_each_step else one.deadline.is_wall)
@@ -179,8 +180,18 @@ class Upkeep:
         self.at = None
 
     def blame(self, now: float) -> bool:
-        """Notes what did not fit the store; returns whether it was a part, and not a message."""
+        """Notes what did not fit the store; returns whether it was a part, and not a message.
+
+        Where it shows only at the commit nobody knows, and what ends entail never waits for another step: then all that
+        is due by itself is put off.
+        """
         at = self.at
+        if self.is_at_commit or (at is not None and self._walk[at][1] is _follow_up):
+            put_off = self.cramp.put_off
+            for other, due, _, _ in self._walk:
+                if due is not _follow_up and put_off.get(other, -inf) <= now:
+                    put_off[other] = now + PUT_OFF_MIN
+            return at is not None
         if at is None:
             return False
         self.cramp.blame(at, now, is_in_portions=self._walk[at][1] in (operations.carry_on, retention.forget))

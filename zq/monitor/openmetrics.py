@@ -173,6 +173,7 @@ def _of_coordinator(status: MetricRow, queues: int, others: int) -> list[Family]
         Family(
             "zq_store_full", "gauge", "1 while nothing new is accepted for want of room.", _one(store.get("is_full"))
         ),
+        Family("zq_store_full_by", "gauge", "1 for what there is too little of while it is full.", _lacks(store)),
         Family("zq_journal", "gauge", "1 while small writes go to a journal first.", _one(journal.get("is_on"))),
         Family("zq_journal_records", "counter", "Records written.", _one(journal.get("records"))),
         Family("zq_journal_written_bytes", "counter", "Bytes of them.", _one(journal.get("record_bytes"))),
@@ -203,6 +204,13 @@ def _one(value: Any) -> list[Sample]:
 
 def _one_info(label: str, value: Any) -> list[Sample]:
     return [] if value is None else [Sample({label: str(value)}, 1)]
+
+
+def _lacks(store: Mapping[str, Any]) -> list[Sample]:
+    by = store.get("full_by")
+    if by is None:  # of a coordinator that does not tell
+        return []
+    return [Sample({"by": one}, int(one == by)) for one in ("store", "disk", "quota", "limit")]
 
 
 def _in(status: MetricRow, name: str, field: str) -> Any:

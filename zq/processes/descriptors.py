@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import resource
 from contextlib import suppress
 from pathlib import Path
@@ -35,3 +36,15 @@ def used() -> int:
         with suppress(OSError):
             return sum(1 for _ in Path(folder).iterdir())
     return 0
+
+
+def take_standard() -> None:
+    """Opens nothing in the place of each of standard input, output and error that is closed: else the next file or
+    socket has its number, and what is meant for a terminal goes into it.
+    """
+    while True:
+        number = os.open(os.devnull, os.O_RDWR)
+        if number > 2:
+            os.close(number)
+            return
+        os.set_inheritable(number, True)

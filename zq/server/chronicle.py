@@ -8,6 +8,7 @@ told once a minute, by their kinds. What others have said is escaped, and cut.
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Iterable, Mapping
 from typing import Final
 
@@ -62,6 +63,7 @@ class Chronicle:
         self._refusals = Allowance()
         self._refused: dict[str, int] = {}  # as it was told last
         self._look_at = 0.0
+        self._unfit = Allowance()
         self._is_full = False
 
     def tell_workers(self, now: float, notes: Iterable[tuple[str, str]]) -> None:
@@ -88,7 +90,13 @@ class Chronicle:
                 if self._refusals.take(now):
                     log.debug("refused %s from %s: %s", printable(code), peer.hex(), printable(cut(text, 500)))
 
-    def look(self, now: float, counters: Mapping[str, int], refused: Mapping[str, int], *, is_full: bool) -> None:
+    def tell_unfit(self, text: str) -> None:
+        """Tells that something did not fit the store."""
+        if self._unfit.take(time.monotonic()):
+            left_out, self._unfit.left_out = self._unfit.left_out, 0
+            log.error("%s%s", text, f" ({left_out} lines like this were left out before)" if left_out else "")
+
+    def look(self, now: float, counters: Mapping[str, int], refused: Mapping[str, int], *, why_full: str) -> None:
         """Tells, at most once a minute, what was refused since the last time, and at once that the store is full, or
         is not any more.
 
@@ -96,14 +104,14 @@ class Chronicle:
             now: monotonic seconds.
             counters: of the machine; `error ...` and `limit ...` are refusals.
             refused: what its shell refused by itself, by reason.
-            is_full: whether the store is.
+            why_full: why the store is, in words; empty when it is not.
         """
-        if is_full is not self._is_full:
-            self._is_full = is_full
-            if is_full:
-                log.warning("the store is full: nothing new is accepted, what was accepted goes on")
+        if bool(why_full) is not self._is_full:
+            self._is_full = bool(why_full)
+            if why_full:
+                log.warning("nothing new is accepted: %s", why_full)
             else:
-                log.warning("the store has room again")
+                log.warning("there is room again: what is new is accepted")
         if now < self._look_at:
             return
         self._look_at = now + REFUSED_INTERVAL

@@ -20,12 +20,12 @@ import zmq
 from zq.core.coordinator import Machine
 from zq.core.measures.times import Histogram
 from zq.core.options import CoordinatorOptions, Now
-from zq.core.state.ceilings import STORE_FULL
 from zq.core.state.holder import Peer
 from zq.core.tables import TABLES
 from zq.errors import ClosedError, StoreFullError
 from zq.keys.door import KEYS_INTERVAL, Door
 from zq.keys.key import Key
+from zq.processes.descriptors import take_standard
 from zq.processes.green import refuse_green_threads
 from zq.processes.pulse import NO_PULSE
 from zq.processes.wake import Wake
@@ -66,6 +66,9 @@ FAULTS = (
     AssertionError, LookupError, TypeError, ValueError, ArithmeticError, AttributeError, RecursionError, struct.error,
 )  # fmt: skip
 """What a mistake in this program raises; errors of the store are not among them, they end the process."""
+
+ROOM_PAUSE = 0.25
+"""Seconds between two looks whether there is room, while there is none for anything."""
 
 TRIES_MAX = 20
 """For a message, beside which things are due that do not fit the store: each of them is put off then."""
@@ -113,6 +116,7 @@ class Server:
             KeyFileError: this ZeroMQ cannot be trusted with keys.
         """
         refuse_green_threads()
+        take_standard()
         self.path = Path(path)
         self.address = check_bind_address(bind)
         self.options = options or CoordinatorOptions()
@@ -137,8 +141,7 @@ class Server:
         self._faults = 0  # turns in a row that failed
         self._chronicle = Chronicle()
         self._due_at = 0.0  # monotonic, when a turn is to be taken even if nothing comes
-        self._started_at = 0.0
-        self._turned_at = self._wake_at = 0.0  # monotonic: of the last turn; when anything is to be looked at
+        self._started_at = self._turned_at = self._wake_at = 0.0  # monotonic: also when anything is to be looked at
         if audit is not None and keys is None:
             raise ValueError("expected keys with audit: without keys nobody knows who did it")
         self._door = None if keys is None else Door(keys, audit, own)
@@ -296,7 +299,7 @@ class Server:
             self._step()
             self._faults = 0
         except StoreFullError as error:
-            log.error("a turn does not fit the store (%s); its messages are handled one by one", error)
+            self._chronicle.tell_unfit(f"a turn does not fit the store ({error}); its messages are handled one by one")
             self._machine.blame(_now())
             self._read_books(self._machine)
             for one in self._reception.received:
@@ -327,11 +330,11 @@ class Server:
         if is_innocent and tries:
             self._step_alone(one, tries - 1)
             return
-        log.error("a message does not fit the store and is refused: %s", error)
+        self._chronicle.tell_unfit(f"a message does not fit the store and is refused: {error}")
         message = read(one)
         request = getattr(message, "request", getattr(message, "number", None))
         self._sender.forget()
-        self._unreachable = self._sender.send([(one.peer, Error(request, "busy", STORE_FULL))])
+        self._unreachable = self._sender.send([(one.peer, Error(request, "busy", self._store.why_full))])
 
     def _step(self, messages: Iterable[tuple[Peer, ToCoordinator | Error]] | None = None) -> None:
         """Lets the machine take a turn, and sends what it hands out, which is committed by then (protocol 6.1).
@@ -363,12 +366,30 @@ class Server:
             chronicle.tell_workers(now, books.worker_notes)
             books.worker_notes.clear()
         chronicle.tell_each_refusal(now, sent)
-        chronicle.look(now, books.counters, self._reception.refused, is_full=self._store.is_full)
+        chronicle.look(now, books.counters, self._reception.refused, why_full=self._why_full())
 
     # Books.
 
+    def _why_full(self) -> str:
+        return self._store.why_full if self._store.is_full else ""
+
     def _read_books(self, before: Machine | None = None) -> None:
-        """Makes the machine anew; from the one before it takes what did not fit the store, and its counters."""
+        """Makes the machine anew, as soon as the store has room for that; from the one before it takes what did not fit
+        the store, and its counters.
+        """
+        while True:
+            try:
+                self._make_machine(before)
+            except StoreFullError as error:
+                if not self.commits or self._is_stopping:
+                    raise
+                self._chronicle.tell_unfit(f"the books cannot be opened again yet: {error}")
+                self.pulse.beat(time.monotonic(), "waits for room on its disk")
+                time.sleep(ROOM_PAUSE)
+            else:
+                return
+
+    def _make_machine(self, before: Machine | None) -> None:
         cramp = None if before is None else before.cramp
         guard = None if self._door is None else self._door.guard
         self._machine = Machine(self.options, _now(), self._store, self._about, CALENDAR, guard, cramp)

@@ -13,11 +13,12 @@ import os
 import socket
 import stat
 import time
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Any
 
 from zq.errors import StoreError, StoreLockedError
+from zq.processes.descriptors import take_standard
 from zq.processes.forks import drop_in_forks
 from zq.store.place import FilePlace
 
@@ -45,6 +46,7 @@ class DirectoryHold:
         self._data_path = path.absolute() / DATA_FILE
         self._data = -1
         self._opened = ExitStack()
+        take_standard()
         try:
             self.is_new = not (path / DATA_FILE).exists()
             path.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -59,17 +61,23 @@ class DirectoryHold:
         try:
             self._take(self._file)
             holder = {"pid": os.getpid(), "host": socket.gethostname(), "since": time.strftime("%Y-%m-%d %H:%M:%S")}
-            os.ftruncate(self._file, 0)
-            os.pwrite(self._file, json.dumps({**holder, "started": _started(os.getpid())}).encode(), 0)
+            text = json.dumps({**holder, "started": _started(os.getpid())})
+            with suppress(OSError):  # a disk that is full; the lock holds all the same
+                os.pwrite(self._file, text.ljust(os.fstat(self._file).st_size).encode(), 0)
         except BaseException:
             self.close()
             raise
 
     def hold_data(self) -> None:
         """Holds the data file, once LMDB has made it; raises as the constructor."""
-        self._data = self._open(self._data_path, os.O_RDONLY)
+        self._data = self._open(self._data_path, os.O_RDWR)
         self._take(self._data)
         self._data_place = FilePlace(self._data_path, self._data)
+
+    @property
+    def data_number(self) -> int:
+        """The descriptor of the data file, once it is held."""
+        return self._data
 
     def check(self) -> None:
         """Looks whether the data file is still the one that has its name: what is written must be found at a start.

@@ -15,11 +15,12 @@ from contextlib import ExitStack, suppress
 from pathlib import Path
 from zlib import crc32
 
-from zq.errors import StoreCorruptError, StoreError
+from zq.errors import StoreCorruptError, StoreError, StoreFullError
 from zq.processes.forks import drop_in_forks
 from zq.store.hold import DATA_FILE, JOURNAL_FILE, flush
 from zq.store.place import FlushedFilePlace
 from zq.store.records import SALT_BYTES
+from zq.store.room import LACKS
 
 NEW_JOURNAL_FILE = "journal.new"
 """What the journal is called while it is made."""
@@ -115,7 +116,8 @@ class JournalFile:
         try:
             _write(self._number, record, FIRST_PLACE + self.used)
         except OSError as error:
-            raise StoreError(f"cannot write {self.name}: {error.strerror}; it is read at the next start") from error
+            text = f"cannot write {self.name}: {error.strerror}; it is read at the next start"
+            raise (StoreFullError if error.errno in LACKS else StoreError)(text) from error
         self.used += len(record)
 
     def flush(self) -> None:

@@ -19,7 +19,7 @@ Invariants:
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable
 from contextlib import suppress
 from math import inf
 from time import perf_counter
@@ -29,6 +29,7 @@ from zq.core.storage import StoreInfo, Transaction
 from zq.errors import StoreError, StoreFullError
 from zq.store.records import CHECKPOINT_KEY, CHECKPOINT_TABLE, Change, Checkpoint, apply, pack_record, records_beyond
 from zq.store.seam import JournalOptions, RedoLog, Tables, about_journal
+from zq.store.turn import JournaledTransaction
 
 ROOM_PER_ROW = 4 * 4096
 """Bytes of room that a row needs which is not yet committed: it takes a page anew at the commit, and all pages of one
@@ -37,73 +38,6 @@ commit must be found at once. They take a quarter of what is left at most.
 
 RETRY_SECONDS = 30.0
 """Between two tries to make the log for which there was no room."""
-
-
-class JournaledTransaction:
-    """A turn. See `zq.core.storage.Transaction`."""
-
-    __slots__ = ("_begun_bytes", "_noted", "_rows", "_store", "_tx")
-
-    def __init__(self, store: JournaledStore, tx: Transaction, begun_bytes: int) -> None:
-        self._store = store
-        self._tx = tx
-        self._begun_bytes = begun_bytes
-        self._noted: list[Change] = []
-        self._rows = 0  # of those put many at a time
-
-    @property
-    def is_full(self) -> bool:
-        return self._tx.is_full
-
-    @property
-    def is_short(self) -> bool:
-        return self._tx.is_short
-
-    @property
-    def is_spent(self) -> bool:
-        return self._tx.is_spent
-
-    @property
-    def way_out_bytes(self) -> float:
-        return self._tx.way_out_bytes
-
-    @property
-    def room_bytes(self) -> float:
-        return self._tx.room_bytes
-
-    def get(self, table: str, key: bytes) -> bytes | None:
-        return self._tx.get(table, key)
-
-    def put(self, table: str, key: bytes, value: bytes) -> None:
-        self._noted.append((table, key, value))  # first: should it fail, there may be something to undo
-        self._tx.put(table, key, value)
-
-    def put_many(self, table: str, items: Iterable[tuple[bytes, bytes]]) -> None:
-        rows = list(items)
-        if len(rows) == 1:  # as in most small turns: one costs less than many
-            self.put(table, *rows[0])
-            return
-        self._noted.append((table, rows))
-        self._rows += len(rows)
-        self._tx.put_many(table, rows)
-
-    def delete(self, table: str, key: bytes) -> bool:
-        self._noted.append((table, key, None))
-        return self._tx.delete(table, key)
-
-    def delete_many(self, table: str, keys: Sequence[bytes]) -> list[bool]:
-        self._noted += [(table, key, None) for key in keys]
-        return self._tx.delete_many(table, keys)
-
-    def scan(self, table: str, start: bytes = b"", stop: bytes | None = None) -> Iterator[tuple[bytes, bytes]]:
-        return self._tx.scan(table, start, stop)
-
-    def commit(self) -> None:
-        noted = self._noted
-        self._store.commit_turn(noted, len(noted) + self._rows, self._begun_bytes, is_full=self._tx.is_full)
-
-    def abort(self) -> None:
-        self._store.abort_turn(wrote=bool(self._noted))
 
 
 class JournaledStore:
@@ -184,7 +118,7 @@ class JournaledStore:
         if self._make_log is None or now < self._retry_at:
             return
         if self._tables.is_full:
-            self._reason = "the store is full, or its disk is low"
+            self._reason = self._tables.why_full
             return
         self._retry_at = now + RETRY_SECONDS
         try:
@@ -270,6 +204,12 @@ class JournaledStore:
             return False
         try:
             log.append(record)
+        except StoreFullError:  # nothing of it counts: the next one is written over it
+            return False
+        except BaseException as error:
+            self._failure = error
+            raise
+        try:
             log.flush()
             self._check_place()
         except BaseException as error:
@@ -315,9 +255,8 @@ class JournaledStore:
             self._checkpoint_at = now
             try:
                 self._check_place()  # of a directory that is gone nobody says how much room it has
-                free = self._tables.info().free_bytes
-                if free is not None and free < ROOM_PER_ROW // 4 * self._rows:  # a commit that fails for it is the end
-                    raise StoreFullError("the disk is full")
+                if not self._tables.takes(ROOM_PER_ROW // 4 * self._rows):
+                    self._restore()  # which commits them in pieces
                 self._commit_tables()
             except StoreFullError:  # the records are still there, and what goes out of the tables makes room
                 self._full_until = self.rest_at = now + options.age_max
@@ -379,21 +318,34 @@ class JournaledStore:
             self._tx = self._tables.begin()
             expected = self._sequence
             if self._log is not None and expected != self._checkpoint.sequence:
-                self._redo(self._log)
+                self._redo_somehow(self._log)
             if self._sequence != expected:
                 raise StoreError(f"expected records up to {expected} in the journal, found them up to {self._sequence}")
         except BaseException as error:
             self._failure = error
             raise
 
-    def _redo(self, log: RedoLog) -> None:
+    def _redo_somehow(self, log: RedoLog) -> None:
+        """Applies what the tables lack of a log, in pieces if need be; should the disk have no room for one, all of it
+        stays in memory, where the turns that follow find it, and is safe in the log.
+        """
+        try:
+            self._redo(log)
+        except StoreFullError:
+            if self._tx is not None:
+                self._tx.abort()
+            self._tx = self._tables.begin()
+            self._rows = 0
+            self._redo(log, in_pieces=False)
+
+    def _redo(self, log: RedoLog, *, in_pieces: bool = True) -> None:
         """Applies to the open transaction what the tables lack of a log; commits them between when room is low."""
         self._sequence = self._checkpoint.sequence
         for record in records_beyond(self._checkpoint, log.read(), log.name):
             assert self._tx is not None
             self._rows += apply(record, self._tx)
             self._sequence = record.sequence
-            if not self._has_room():
+            if in_pieces and not self._has_room():
                 self._commit_between()
 
     def _commit_between(self) -> None:
@@ -401,7 +353,8 @@ class JournaledStore:
         assert self._tx is not None
         checkpoint = self._checkpoint._replace(sequence=self._sequence)
         self._tx.put(CHECKPOINT_TABLE, CHECKPOINT_KEY, checkpoint.to_bytes())
-        self._tx.commit()
+        tx, self._tx = self._tx, None
+        tx.commit()
         self._checkpoint = checkpoint
         self._rows = 0
         self._tx = self._tables.begin()
@@ -411,6 +364,10 @@ class JournaledStore:
     @property
     def is_full(self) -> bool:
         return self._tables.is_full
+
+    @property
+    def why_full(self) -> str:
+        return self._tables.why_full
 
     def info(self) -> StoreInfo:
         return self._tables.info()

@@ -3,11 +3,13 @@
 
 Durability: sync and metasync on, writemap off, so that `commit` returns when the data and the page that makes it
 current are flushed. The directory must be on a local disk. Room: admission stops (`is_full`) at FULL_FRACTION of the
-map, or when the disk runs low, because LMDB needs free pages to delete, too; what is left is for completions.
+map, or when the disk runs low, because LMDB needs free pages to delete, too; what is left is for completions. Of the
+disk some is held back for them (`zq.store.room`).
 """
 
 from __future__ import annotations
 
+import errno
 import os
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -20,26 +22,21 @@ from zlib import crc32
 
 import lmdb
 
-from zq.core.storage import StoreInfo, marks_of
+from zq.core.storage import StoreInfo
 from zq.errors import StoreCorruptError, StoreError, StoreFullError
 from zq.processes.forks import drop_in_forks
 from zq.store.carrying import check_schema
-from zq.store.hold import DATA_FILE, DirectoryHold, flush
+from zq.store.gauge import Gauge
+from zq.store.hold import DATA_FILE, READERS_FILE, DirectoryHold, flush
+from zq.store.room import LACKS, DiskRoom, fill_gaps
 from zq.store.seam import about_journal
 from zq.store.sums import salt_of
 
-LOOK_EVERY = 64
-"""Transactions between two looks at the room left: a look costs as much as a small transaction, and 64 small ones fill
-little of a reserve.
-"""
-
-LOOK_BYTES = 256 << 10
-"""Bytes written after which the next transaction looks, however few they were: large payloads fill a reserve
-quickly.
-"""
-
 ROW_BYTES = 24
 """What a row takes beside its key and value: the header of its node, its checksum, and a place in its page."""
+
+READERS_BYTES = 8192
+"""Of LMDB's file of readers, which it writes through memory: without a block for it, that ends a process."""
 
 NEW_FILE = "data.new"
 """What the data file is called while it is made."""
@@ -78,10 +75,11 @@ class LmdbOptions:
 class LmdbTransaction:
     """See `zq.core.storage.Transaction`."""
 
-    __slots__ = ("_cursors", "_dbs", "_put", "_store", "_txn")
+    __slots__ = ("_cursors", "_dbs", "_gauge", "_put", "_store", "_txn")
 
     def __init__(self, store: LmdbStore, txn: lmdb.Transaction, dbs: dict[str, tuple[Any, int]]) -> None:
         self._store = store
+        self._gauge = store.gauge
         self._txn = txn
         self._put = txn.put
         self._dbs = dbs
@@ -89,23 +87,27 @@ class LmdbTransaction:
 
     @property
     def is_full(self) -> bool:
-        return self._store.is_full
+        return self._gauge.is_full
+
+    @property
+    def why_full(self) -> str:
+        return self._gauge.why_full
 
     @property
     def is_short(self) -> bool:
-        return self._store.in_use > self._store.marks.short
+        return self._gauge.is_short
 
     @property
     def is_spent(self) -> bool:
-        return self._store.in_use > self._store.marks.spent
+        return self._gauge.is_spent
 
     @property
     def way_out_bytes(self) -> float:
-        return self._store.map_bytes - self._store.marks.spent
+        return self._gauge.way_out_bytes
 
     @property
     def room_bytes(self) -> float:
-        return self._store.room_bytes
+        return self._gauge.room_bytes
 
     def get(self, table: str, key: bytes) -> bytes | None:
         db, salt = self._dbs[table]
@@ -118,7 +120,7 @@ class LmdbTransaction:
         return None if value is None else _open_value(table, key, value, salt)
 
     def put(self, table: str, key: bytes, value: bytes) -> None:
-        self._store.written_bytes += len(key) + len(value) + ROW_BYTES
+        self._gauge.written_bytes += len(key) + len(value) + ROW_BYTES
         db, salt = self._dbs[table]
         try:
             self._put(key, crc32(value, crc32(key, salt)).to_bytes(4, "big") + value, db=db)
@@ -128,7 +130,7 @@ class LmdbTransaction:
     def put_many(self, table: str, items: Iterable[tuple[bytes, bytes]]) -> None:
         salt = self._dbs[table][1]
         rows = [(key, crc32(value, crc32(key, salt)).to_bytes(4, "big") + value) for key, value in items]
-        self._store.written_bytes += sum([len(key) + len(value) for key, value in rows]) + ROW_BYTES * len(rows)
+        self._gauge.written_bytes += sum([len(key) + len(value) for key, value in rows]) + ROW_BYTES * len(rows)
         try:
             consumed, _ = self._cursor(table).putmulti(rows)
         except lmdb.Error as error:
@@ -171,14 +173,18 @@ class LmdbTransaction:
         try:
             self._txn.commit()
         except lmdb.Error as error:
+            if self._store.is_out(error):
+                raise StoreFullError(f"cannot commit: {self.why_full}") from error
             raise _store_error(
                 error, "cannot commit; whether it is on disk is unknown until the directory is opened again"
             ) from error
         self._store.commit_seconds = perf_counter() - begun_at
+        self._gauge.note_end()
         self._store.check_place()
 
     def abort(self) -> None:
         self._end()
+        self._gauge.note_end()
         self._txn.abort()
 
     def _cursor(self, table: str) -> lmdb.Cursor:
@@ -236,17 +242,10 @@ class LmdbStore:
             StoreError: it cannot be made, read or written.
         """
         self.path = Path(path)
-        self.written_bytes = 0  # in all
         self.commit_seconds = 0.0  # that the last commit took
         self._options = options or LmdbOptions()
-        self.map_bytes = self._options.map_bytes
-        self.marks = marks_of(self.map_bytes)
-        self._used = 0  # bytes, at the last look at the room left
-        self._written_before = 0  # bytes, in all, at that look
-        self._full_at = inf  # of `written_bytes`: from there on the store is full, as far as that look says
         self._writing: lmdb.Transaction | None = None
         self._pid = os.getpid()
-        self._since_look = 0
         self._hold = DirectoryHold(self.path)
         try:
             self._open(tables, is_new=self._hold.is_new)
@@ -262,6 +261,7 @@ class LmdbStore:
                 self._make()
             flush(self.path)  # LMDB does not flush what names its file, and who made that may have come no further
             self._hold.hold_data()
+            fill_gaps(self.path / READERS_FILE, READERS_BYTES)
             self._env = lmdb.open(
                 str(self.path),
                 map_size=options.map_bytes,
@@ -274,6 +274,8 @@ class LmdbStore:
                 self._env.reader_check()
                 check_schema(self._env, str(self.path), is_new=is_new)
                 self._dbs = {table: (self._env.open_db(table.encode()), salt_of(table)) for table in tables}
+                self._room = DiskRoom(self._hold.data_number, self.path)
+                self.gauge = Gauge(self._room, self._measure, options.map_bytes, options.free_bytes_min)
             except BaseException:
                 self._env.close()
                 raise
@@ -288,7 +290,6 @@ class LmdbStore:
             ) from error
         except (lmdb.Error, OSError) as error:
             raise StoreError(f"cannot open {self.path}: {error}") from error
-        self._look()
 
     def _make(self) -> None:
         """Makes the data file, which has its name when it is whole: LMDB opens none that a power cut left half made."""
@@ -299,17 +300,21 @@ class LmdbStore:
         made.rename(self.path / DATA_FILE)
 
     @property
-    def in_use(self) -> int:
-        """About how many bytes are in use, with what was written since the last look."""
-        return self._used + self.written_bytes - self._written_before
+    def written_bytes(self) -> int:
+        """What was written, in all."""
+        return self.gauge.written_bytes
 
     @property
     def is_full(self) -> bool:
-        return self.written_bytes > self._full_at  # asked many times a turn
+        return self.gauge.is_full
+
+    @property
+    def why_full(self) -> str:
+        return self.gauge.why_full
 
     @property
     def room_bytes(self) -> float:
-        return self.map_bytes - self.in_use
+        return self.gauge.room_bytes
 
     def begin(self) -> LmdbTransaction:
         if os.getpid() != self._pid:
@@ -323,10 +328,14 @@ class LmdbStore:
 
     def notice_room(self) -> None:
         """Looks at the room left if a look is due, which `begin` does, too; a transaction may be open."""
-        self._since_look += 1
-        written = self.written_bytes - self._written_before
-        if self._since_look >= LOOK_EVERY or written >= LOOK_BYTES or self.is_full:
-            self._look()
+        self.gauge.note_turn()
+
+    def takes(self, count: float) -> bool:
+        """See `zq.store.seam.Tables`."""
+        if self.gauge.takes(count):
+            return True
+        self.gauge.look()
+        return False
 
     def end_writing(self) -> None:
         """Forgets the transaction that was open. For `LmdbTransaction`."""
@@ -337,22 +346,17 @@ class LmdbStore:
         self._hold.check()
 
     def info(self) -> StoreInfo:
-        used = self._used_bytes()
-        disk = os.statvfs(self.path)
-        free = disk.f_bavail * disk.f_frsize
-        is_full = used > self.marks.full or self._is_low(used, free)
-        return StoreInfo(used, self._options.map_bytes, free, is_full)
+        return self.gauge.info()
 
-    def _is_low(self, used: int, free: int) -> bool:
-        """Returns whether the disk runs low: LMDB's file never shrinks, so what has become free inside it counts as
-        room, too.
-
-        Some of the disk has to be free all the same, since a large value may find no gap inside.
+    def is_out(self, error: lmdb.Error) -> bool:
+        """Returns whether a commit failed since the disk had no room for what it wrote, upon which its transaction
+        never was; never of a flush that failed, after which nobody knows. For `LmdbTransaction`.
         """
-        least = self._options.free_bytes_min
-        pages = self._env.info()["last_pgno"] + 1
-        inside = max(0, pages * self._env.stat()["psize"] - used)
-        return free + inside < least or free < least // 4
+        code = getattr(error, "code", 0)  # EIO is what LMDB says when a part was written
+        if code not in (*LACKS, errno.EIO) or not self._room.is_out():
+            return False
+        self.gauge.look()
+        return True
 
     def rest(self, now: float) -> None:
         """Does nothing: every commit is the last word."""
@@ -374,9 +378,8 @@ class LmdbStore:
             StoreError: there is no room for it, or it cannot be written; the old one is still there.
         """
         data, made = self.path / DATA_FILE, self.path / NEW_FILE
-        before, needed = data.stat().st_size, self._used_bytes() + COMPACT_SPARE
-        disk = os.statvfs(self.path)
-        free = disk.f_bavail * disk.f_frsize
+        before, needed = data.stat().st_size, self._measure()[0] + COMPACT_SPARE
+        free = self._room.free_bytes()
         if free < needed:
             raise StoreError(
                 f"{self.path} needs {needed} bytes beside its data file while it is written anew, and {free} are free"
@@ -404,20 +407,15 @@ class LmdbStore:
             self._env.close()
             self._hold.close()
 
-    def _look(self) -> None:
-        self._since_look = 0
-        self._written_before = self.written_bytes
-        info = self.info()
-        self._used = info.used_bytes
-        disk_is_low = info.is_full and info.used_bytes <= self.marks.full
-        self._full_at = -inf if disk_is_low else self.marks.full - self._used + self.written_bytes
-
-    def _used_bytes(self) -> int:
-        """Counts pages in use, which free pages inside the file are not; with those of the transaction that is open."""
+    def _measure(self) -> tuple[int, int]:
+        """Returns the bytes of the pages in use, which free ones inside the file are not, with those of the transaction
+        that is open; and the bytes of all pages that were committed.
+        """
+        end = (self._env.info()["last_pgno"] + 1) * self._env.stat()["psize"]
         if self._writing is not None:
-            return self._used_in(self._writing)
+            return self._used_in(self._writing), end
         with self._env.begin() as txn:
-            return self._used_in(txn)
+            return self._used_in(txn), end
 
     def _used_in(self, txn: lmdb.Transaction) -> int:
         used = 0

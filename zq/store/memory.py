@@ -8,7 +8,7 @@ from bisect import bisect_left, insort
 from collections.abc import Iterable, Iterator, Sequence
 from math import inf
 
-from zq.core.storage import StoreInfo, marks_of
+from zq.core.storage import STORE_FULL, StoreInfo, marks_of
 from zq.errors import StoreError, StoreFullError
 
 UNLIMITED = 1 << 62
@@ -30,6 +30,10 @@ class MemoryTransaction:
     @property
     def is_full(self) -> bool:
         return self._store.is_full
+
+    @property
+    def why_full(self) -> str:
+        return self._store.why_full
 
     @property
     def is_short(self) -> bool:
@@ -140,14 +144,25 @@ class MemoryStore:
     def is_full(self) -> bool:
         return self.used_bytes > self.marks.full
 
+    @property
+    def why_full(self) -> str:
+        return STORE_FULL
+
     def notice_room(self) -> None:
         """Does nothing: it always knows."""
+
+    def takes(self, count: float) -> bool:  # noqa: ARG002
+        """Returns True: what was put has its room."""
+        return True
 
     def check_place(self) -> None:
         """Does nothing: its place is this object."""
 
     def info(self) -> StoreInfo:
-        return StoreInfo(self.used_bytes, self.room, None, self.is_full)
+        is_full = self.is_full
+        return StoreInfo(
+            self.used_bytes, self.room, None, is_full, "store" if is_full else "", self.why_full if is_full else ""
+        )
 
     def rest(self, now: float) -> None:
         """Does nothing: every commit is the last word."""

@@ -25,7 +25,8 @@ class Tables(Protocol):
         room_bytes: about how many bytes can be written before it is full.
     """
 
-    written_bytes: int
+    @property
+    def written_bytes(self) -> int: ...
 
     @property
     def room_bytes(self) -> float: ...
@@ -33,7 +34,13 @@ class Tables(Protocol):
     @property
     def is_full(self) -> bool: ...
 
+    @property
+    def why_full(self) -> str: ...
+
     def begin(self) -> Transaction: ...
+
+    def takes(self, count: float) -> bool:
+        """Returns whether a commit finds room for so many bytes now; when it does not, looks how much there is."""
 
     def notice_room(self) -> None:
         """Looks at the room left, if a look is due; a transaction may be open."""
@@ -62,7 +69,12 @@ class RedoLog(Protocol):
     used: int
 
     def append(self, record: bytes) -> None:
-        """Writes a record at the next place; whoever calls has looked whether there is room."""
+        """Writes a record at the next place; whoever calls has looked whether there is room in it.
+
+        Raises:
+            StoreFullError: the disk has none after all; the next place is the same.
+            StoreError: it cannot be written.
+        """
 
     def flush(self) -> None:
         """Returns when everything that was appended is on disk; raises StoreError when nobody knows that."""

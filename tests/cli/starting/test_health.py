@@ -51,7 +51,7 @@ def test_full_coordinator_is_not_healthy(tmp_path: Path, invoke_alone: Invoke) -
         result = invoke_alone("health", "--address", coordinator.address)
 
     assert result.exit_code == 1
-    assert "answers, but its store is full, and it accepts nothing new" in result.stdout
+    assert f"answers, but it accepts nothing new: the disk of {tmp_path}/orders.zq is low" in result.stdout
 
 
 def test_coordinator_that_is_not_there_is_69(invoke_alone: Invoke) -> None:

@@ -55,6 +55,13 @@ def _of(row: dict[str, Any], name: str) -> Any:
     return row["name"] if name in ("queue", "worker") else row.get(name)
 
 
+def _fullness(store: dict[str, Any]) -> str:
+    """Returns what there is too little of, of a store that is full."""
+    if not store.get("is_full"):
+        return ""
+    return f", {str(store.get('full_by') or 'store').upper()} FULL: nothing new is accepted"
+
+
 def _groups(status: dict[str, Any], width: int) -> list[str]:
     store, memory, connections = (status.get(name, {}) for name in ("store", "memory", "connections"))
     errors = {name: count for name, count in status.get("counters", {}).items() if str(name).startswith("error ")}
@@ -63,7 +70,7 @@ def _groups(status: dict[str, Any], width: int) -> list[str]:
         "runs": f"{_counts(status, 'leased')}, by {_number(status['workers'], 'worker')}",
         "ended": _counts(status, "done", "dead", "cancelled", "expired"),
         "store": f"{size(store['used_bytes'])} of {size(store['map_bytes'])}, {size(store['free_bytes'])} of the disk free"
-        f", {status['commits']:,} commits" + (", FULL: nothing new is accepted" if store.get("is_full") else ""),
+        f", {status['commits']:,} commits" + _fullness(store),
         "journal": _journal(status.get("journal", {})),
         "memory": f"{size(memory['bytes'])}" + (f" of at most {size(memory['max'])}" if memory.get("max") else ""),
         "connections": f"{connections.get('open', 0):,} of at most {connections.get('max') or 'any number'}",

@@ -56,7 +56,7 @@ def _health_of_coordinator(address: str | None, timeout: float) -> dict[str, Any
     store, memory = status["store"], status["memory"]
     problems = []
     if store["is_full"]:
-        problems.append("its store is full, and it accepts nothing new")
+        problems.append(f"it accepts nothing new: {store['why_full']}")
     if memory["max"] is not None and memory["bytes"] > 0.95 * memory["max"]:
         problems.append("it has nearly all the memory that it may have, and will end")
     text = f"the coordinator at {place} answers"

@@ -8,8 +8,6 @@ from zq.core.accounts import Accounts, BusyRequestError
 from zq.core.options import CoordinatorOptions
 from zq.core.state.step import Step
 
-STORE_FULL = "the store is full; room comes when tasks have ended and are forgotten, or are purged"
-
 
 class Ceilings:
     """Refuses what is beyond a limit: of the store, of the coordinator, or of the peer whose message is handled."""
@@ -40,7 +38,7 @@ class Ceilings:
         """
         if step.tx.is_full:
             self._count("limit store")
-            raise BusyRequestError(STORE_FULL)
+            raise BusyRequestError(step.tx.why_full)
 
     def check_queues(self, step: Step, names: Collection[str]) -> None:
         """Raises BusyRequestError when whoever sent the message may not make those of the queues that are not there."""

@@ -11,7 +11,6 @@ from zq.core.accounts import BusyRequestError
 from zq.core.state import places, service_order, unique_keys
 from zq.core.state.batch import StoredBatch
 from zq.core.state.books import Books
-from zq.core.state.ceilings import STORE_FULL
 from zq.core.state.holder import Peer
 from zq.core.state.places import End, Known, Place
 from zq.core.state.queue import Queue
@@ -113,7 +112,7 @@ def _submit_one(books: Books, step: Step, batch: WireBatch, known: Known) -> Acc
         original = _original(books, step, queue, batch)
         if original is not None and step.tx.is_full:
             books.count("busy")
-            return Refused(batch.id, "busy", STORE_RETRY_AFTER, STORE_FULL)
+            return Refused(batch.id, "busy", STORE_RETRY_AFTER, step.tx.why_full)
         if original is not None:
             places.note_duplicate(books, step, queue, batch.id, original)
             books.count("duplicates")
@@ -171,15 +170,17 @@ class SubmitRun:
     def store(self, books: Books, step: Step) -> None:
         """Stores them all."""
         queue, options = self._queue, self._options
-        sequence = books.next_sequence(len(self._batches))
+        sequence, wall = books.next_sequence(len(self._batches)), step.wall
         stored: list[StoredBatch] = []
         for id, _, _, ends, blob in self._batches:
             key = tables.task_key(queue.number, options.priority, sequence)
             sequence += 1
-            batch = StoredBatch(key, queue, id, len(ends) >> 2, 0)
+            count = len(ends) >> 2
+            batch = StoredBatch(key, queue, id, count, 0)
             batch.options = options
-            batch.accepted_time = step.wall
-            batch.set_tasks(ends, blob)
+            batch.accepted_time = wall
+            batch.ends, batch.blob, batch.count = ends, blob, count  # as `set_tasks`
+            batch.full = (1 << count) - 1
             stored.append(batch)
         if len(stored) == 1:
             places.enter_pending(books, step, stored[0])
@@ -360,7 +361,7 @@ def refusal(books: Books, step: Step, queue: Queue, batch: WireBatch) -> Refused
         reason = f"queue {queue.name} is draining: it accepts nothing new until it is resumed"
         return Refused(batch.id, "busy", RETRY_AFTER_MAX, reason)
     if step.tx.is_full:
-        return Refused(batch.id, "busy", STORE_RETRY_AFTER, STORE_FULL)
+        return Refused(batch.id, "busy", STORE_RETRY_AFTER, step.tx.why_full)
     if books.shares.by_name and (full := books.shares.refusal([queue], count, len(batch.blob))) is not None:
         # How much others have in a namespace is not for a key that may not see them.
         full = full if step.may_submit is None else full.partition(":")[0]

@@ -25,7 +25,6 @@ from zq.core import tables
 from zq.core.state import places
 from zq.core.state.batch import StoredBatch
 from zq.core.state.books import Books
-from zq.core.state.ceilings import STORE_FULL
 from zq.core.state.operation import Chore
 from zq.core.state.places import FinishedKind
 from zq.core.state.step import EndedMembers, Notice, Step
@@ -78,13 +77,15 @@ class GroupRow:
     stored: int = 0  # members whose results are stored
     is_packed: bool = False  # whether its results are one row, under the empty path
     owner: str | None = None  # name of the key that opened it; None without keys
+    cancelled: int = 0  # tasks that were cancelled with it, itself one of them
 
     def record(self) -> bytes:
         options = None if self.options is DEFAULT_OPTIONS else tuple(self.options)
         head = (self.size, self.policy, self.skips_none, self.queue, options, self.opened_time)
         tail = (self.state, self.joined, self.outstanding, self.results_bytes, self.reason, self.finished_time)
         ways = (self.depth, self.stored, self.is_packed)
-        return tables.pack(head + tail + ways if self.owner is None else (*head, *tail, *ways, self.owner))
+        last = (self.owner, self.cancelled) if self.cancelled else () if self.owner is None else (self.owner,)
+        return tables.pack((*head, *tail, *ways, *last))
 
 
 def read_row(id: str, value: bytes) -> GroupRow:
@@ -149,7 +150,7 @@ def _refusal(step: Step, group: Group) -> Refused | None:
     if places.find(step, group.id) is not None:
         return Refused(group.id, "invalid", None, f"{group.id} is the id of a task; give the group another")
     if step.tx.is_full:
-        return Refused(group.id, "busy", 5.0, STORE_FULL)
+        return Refused(group.id, "busy", 5.0, step.tx.why_full)
     outer = group.options.group if group.queue is not None else None
     reason = None if outer is None else closed_reason(step, outer[0], 1)
     if reason is None and _depth(step, group) > GROUP_DEPTH_MAX:

@@ -26,7 +26,6 @@ from zq.core.measures.flows import topic_origin
 from zq.core.pages import Budget, Page, page
 from zq.core.state import places
 from zq.core.state.books import Books
-from zq.core.state.ceilings import STORE_FULL
 from zq.core.state.holder import Peer
 from zq.core.state.places import FinishedKind
 from zq.core.state.step import Step
@@ -104,7 +103,7 @@ def _refusal(books: Books, step: Step, message: Publish, batches: list[Batch]) -
         )
         return Refused(message.id, "busy", BOUND_RETRY_AFTER, reason)
     if step.tx.is_full:
-        return Refused(message.id, "busy", admission.STORE_RETRY_AFTER, STORE_FULL)
+        return Refused(message.id, "busy", admission.STORE_RETRY_AFTER, step.tx.why_full)
     if not batches and message.is_mandatory:
         return Refused(message.id, "unroutable", None, f"no queue is bound to topic {message.topic} with these headers")
     queues = [(books.queue(step, batch.queue), batch) for batch in batches]

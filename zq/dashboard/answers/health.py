@@ -33,7 +33,7 @@ async def readyz(site: Site, request: Request) -> Response:  # noqa: ARG001
     except (zq.ZqError, ProblemError) as error:
         return _text(f"not ready: {problem_of(error).message}", 503)
     if status["store"]["is_full"]:
-        return _text("not ready: the coordinator's store is full, it accepts nothing new", 503)
+        return _text(f"not ready: the coordinator's {status['store']['full_by']} is full, it accepts nothing new", 503)
     return _text("ok")
 
 

@@ -69,7 +69,7 @@ function Machine({ status }) {
       <dt>version</dt><dd>${status.version ?? "–"}</dd>
       <dt>up for</dt><dd>${duration(Math.floor(status.uptime ?? 0))}</dd>
       <dt>queues</dt><dd>${whole(status.queues)}</dd>
-      <dt>store</dt><dd>${size(store.used_bytes)} used of ${size(store.map_bytes)}${" "}${store.is_full && html`<${Badge} tone="bad">full</${Badge}>`}</dd>
+      <dt>store</dt><dd>${size(store.used_bytes)} used of ${size(store.map_bytes)}${" "}${store.is_full && html`<span title=${store.why_full}><${Badge} tone="bad">${store.full_by || "store"} full</${Badge}></span>`}</dd>
       ${journal && html`<dt>journal</dt><dd>${journal.is_on ? `${whole(journal.records)} records, ${whole(journal.checkpoints)} checkpoints` : `off${journal.reason ? `: ${journal.reason}` : ""}`}</dd>`}
       <dt>memory</dt><dd>${size(memory.bytes)}</dd>
       <dt>connections</dt><dd>${whole(connections.open)}</dd>
