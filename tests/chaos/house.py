@@ -159,7 +159,7 @@ def _command(pid: int) -> str:
 
 def _shared_memory() -> set[str]:
     place = Path("/dev/shm")
-    return {path.name for path in place.iterdir() if "zq" in path.name} if place.exists() else set()
+    return {path.name for path in place.iterdir() if path.name.startswith("zq")} if place.exists() else set()
 
 
 def settle(house: House, ledger: Ledger) -> Final:
