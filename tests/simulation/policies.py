@@ -25,6 +25,7 @@ class PolicyCheck:
     def __init__(self, ledger: Ledger, state_of: StateOf) -> None:
         self._ledger = ledger
         self._state_of = state_of
+        self._around: set[str] = set()  # groups that had groups as members, which may fail, too
         self._members: dict[str, dict[str, None]] = {}  # by open group: tasks; perhaps of a turn that never happened
 
     def check(self, step: Step, granted: Iterable[Lease], *, is_thorough: bool) -> None:
@@ -42,6 +43,8 @@ class PolicyCheck:
     def _meet(self, step: Step, row: GroupRow) -> None:
         known, entries = self._members.setdefault(row.id, {}), self._ledger.entries
         for id, kind in roster(step, row.id):
+            if kind == IS_GROUP:
+                self._around.add(row.id)
             if kind != IS_GROUP and id not in known and f"{id}#0" not in known:
                 known |= dict.fromkeys(one for one in (id, *(f"{id}#{index}" for index in range(8))) if one in entries)
 
@@ -64,7 +67,7 @@ class PolicyCheck:
         if row.state == CANCELLED or not row.size or self._is_damaged(row):
             return
         if row.policy == "all":
-            is_right = (row.state == DONE) == (len(done) == len(ends))
+            is_right = (row.state == DONE) == (len(done) == len(ends)) or (row.state != DONE and row.id in self._around)
         elif row.policy == "any":
             is_right = (row.state == DONE) == bool(done)
         else:
