@@ -92,7 +92,7 @@ def test_embedded_coordinator_goes_on_by_itself_where_no_room_can_be_held(
     with (
         zq.Coordinator(disk.path / "s.zq", store_options=store) as coordinator,
         zq.Client(coordinator.address) as client,
-        zq.Client(coordinator.address, timeout=1.0) as hasty,
+        zq.Client(coordinator.address, timeout=1.0),
     ):
         client.submit_many("orders", [os.urandom(4000) for _ in range(500)])
         disk.fill()
