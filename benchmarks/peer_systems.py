@@ -111,7 +111,7 @@ class ZqCaller:
         self._client.submit_many("work", payloads, batch_size=batch)
 
     def request(self, payload: bytes) -> Any:
-        return self._client.submit("work", payload).result(30.0)
+        return self._client.request("work", payload, 30.0)
 
     def close(self) -> None:
         self._client.close()

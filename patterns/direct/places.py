@@ -6,7 +6,6 @@ from __future__ import annotations
 
 import itertools
 import os
-import shutil
 import socket
 import tempfile
 from collections.abc import Iterable
@@ -14,6 +13,7 @@ from ipaddress import ip_address
 from urllib.parse import urlsplit
 
 from zq.keys.key import Key
+from zq.processes.own_folder import OwnFolder
 
 FOLDER_BYTES_MAX = 70
 """Of the folder for temporary files: the path of a socket file may have 107 bytes, on some systems 103."""
@@ -38,12 +38,13 @@ class Places:
         self._host = host
         self._run = next(_runs)
         self._is_threaded = is_threaded and host is None
-        self.folder = _make_folder() if host is None and not is_threaded else None
+        self._own = _make_folder() if host is None and not is_threaded else None
+        self.folder = None if self._own is None else self._own.path
 
     def close(self) -> None:
         """Removes the folder with everything in it."""
-        if self.folder is not None:
-            shutil.rmtree(self.folder, ignore_errors=True)
+        if self._own is not None:
+            self._own.close()
 
     def place(self, name: str) -> str:
         """Returns the address to bind the socket of that name to."""
@@ -52,11 +53,11 @@ class Places:
         return f"inproc://zq-{self._run}-{name}" if self._is_threaded else f"ipc://{self.folder}/{name}"
 
 
-def _make_folder() -> str:
+def _make_folder() -> OwnFolder:
     """Returns a new folder that only this user can enter, on a path short enough for sockets."""
-    # mkdtemp makes a private folder inside.
+    # A private folder is made inside.
     folder = None if len(os.fsencode(tempfile.gettempdir())) <= FOLDER_BYTES_MAX else "/tmp"  # noqa: S108
-    return tempfile.mkdtemp(prefix="zq-", dir=folder)
+    return OwnFolder(within=folder)
 
 
 def own_host(endpoints: Iterable[str]) -> str | None:

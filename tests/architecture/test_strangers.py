@@ -13,7 +13,7 @@ PRINTING = {"zq.cli.output", "patterns.commands"}
 """The modules that call what prints, each in one function that escapes."""
 
 USED: dict[str, set[str]] = {
-    "re": {"zq.client.pulled", "zq.keys.key", "zq.processes.endpoints", "zq.wire.address", "zq.wire.requests"},
+    "re": {"zq.client.pulled", "zq.keys.key", "zq.processes.endpoints", "zq.wire.address", "zq.wire.values"},
     "fnmatch": set(),
     "glob": set(),
     "zoneinfo": {"zq.server.calendar"},

@@ -5,64 +5,19 @@ from __future__ import annotations
 import json
 import random
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import zq
-from tests.chaos import injuries
 from tests.chaos.house import House, settle
-from tests.chaos.injuries import Injury, Scene
+from tests.chaos.injuries import Scene
 from tests.chaos.load import SCHEDULES, Load, set_up
+from tests.chaos.rows import Row
 from tests.chaos.verdict import Case, Verdict, judge
 from tests.process.kitchen import wait_until
-
-
-class Row(NamedTuple):
-    """A row of the plan.
-
-    Attributes:
-        number: its name for `--rows`.
-        name: what it is, in words.
-        injure: what is done.
-        usual: how many injuries in the suite.
-        shift: how many in one run of a long night, which is many runs.
-        workers: name and child processes of each worker; 0: threads.
-        options: of the coordinator, beside those that all have.
-        without: deeds of the load that are left out.
-        schedules: that the load makes.
-        missing: says what is not there that it needs, if anything.
-    """
-
-    number: str
-    name: str
-    injure: Injury
-    usual: int
-    shift: int
-    workers: Mapping[str, int] = {"shop-1": 0, "shop-2": 0}
-    options: tuple[str, ...] = ()
-    without: frozenset[str] = frozenset()
-    schedules: Mapping[str, tuple[str, float]] = SCHEDULES
-    missing: Callable[[], str | None] = lambda: None
-
-
-ROWS = {
-    row.number: row
-    for row in (
-        Row("7", "kill -9 of the coordinator", injuries.kill_coordinator, 25, 100),
-        Row(
-            "8",
-            "kill -9 of workers and of their children",
-            injuries.kill_workers,
-            50,
-            200,
-            {"shop-1": 0, "shop-2-children": 2, "shop-3-children": 2},
-        ),
-        Row("9", "workers that stand still until they are gone", injuries.make_zombies, 30, 100),
-        Row("10", "a coordinator that stands still", injuries.stop_coordinator, 3, 5),
-    )
-}
 
 
 def run(
@@ -79,12 +34,15 @@ def run(
     """
     begun = time.monotonic()
     house = House(place, journal)
-    load = Load(house.address, seed, without=frozenset().union(*(row.without for row in rows)))
-    scenes = [
-        Scene(house, load, random.Random(f"{row.number}:{seed}"), count, is_long)
-        for row, count in zip(rows, counts, strict=True)
-    ]
+    around = ExitStack()
     try:
+        for row in rows:
+            around.enter_context(row.around(house))
+        load = Load(house.address, seed, without=frozenset().union(*(row.without for row in rows)))
+        scenes = [
+            Scene(house, load, random.Random(f"{row.number}:{seed}"), count, is_long)
+            for row, count in zip(rows, counts, strict=True)
+        ]
         _open(house, load, rows)
         with load, ThreadPoolExecutor(len(rows)) as pool:
             for _ in pool.map(lambda row, scene: row.injure(scene), rows, scenes):
@@ -93,8 +51,8 @@ def run(
         verdict = judge(Case(load.ledger, house.notes(), final))
         verdict.violations += house.close_down()
     finally:
-        load.stop()
         house.close()
+        around.close()
     seconds = round(time.monotonic() - begun, 1)
     return [_line_of(row, seed, journal, seconds, scene, verdict) for row, scene in zip(rows, scenes, strict=True)]
 

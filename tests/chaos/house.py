@@ -7,6 +7,7 @@ from __future__ import annotations
 import contextlib
 import signal
 import subprocess
+import sys
 import time
 import uuid
 from pathlib import Path
@@ -15,6 +16,7 @@ from typing import Any
 import zq
 from tests.chaos import notes
 from tests.chaos.ledger import Ledger
+from tests.chaos.line_cuts import Proxy
 from tests.chaos.notes import Note
 from tests.chaos.verdict import Final
 from tests.process.kitchen import Kitchen, wait_until
@@ -41,6 +43,11 @@ class House(Kitchen):
         self.served = self.address  # where the coordinator listens; `address` is where all others look for it
         self.variables: dict[str, str] = {}
         self.before: tuple[str, ...] = ()  # what stands in front of the command of the coordinator
+        self.before_workers: tuple[str, ...] = ()  # and of a worker's
+        self.hands: list[subprocess.Popen[bytes]] = []  # other processes, which SIGTERM ends in peace
+        self.proxy: Proxy | None = None
+        self.clock: Path | None = None  # file with what is added to the wall clock
+        self.cable = self.network = self.other_end = ""  # of a network of its own
         self._shared = _shared_memory()
 
     @property
@@ -51,20 +58,19 @@ class House(Kitchen):
         """Starts the coordinator."""
         fixed = ("--data", str(self.data), "--bind", self.served, "--journal", self.journal, "--max-attempts", "1000")
         command = ("coordinator", *fixed, "--disk-free-mib", "4", *self.options, *options)
-        self.coordinator = self.start_in(None, *command) if not self.before else self._start_behind(*command)
+        self.coordinator = self._start_behind(self.before, "zq.cli", *command)
         return self.coordinator
 
-    def _start_behind(self, *command: str) -> subprocess.Popen[bytes]:
-        import sys
-
+    def _start_behind(self, before: tuple[str, ...], *command: str) -> subprocess.Popen[bytes]:
         process = subprocess.Popen(
-            [*self.before, sys.executable, "-m", "zq.cli", *command],
-            stdout=self.log,
-            stderr=self.log,
-            env=self.environment,
+            [*before, sys.executable, "-m", *command], stdout=self.log, stderr=self.log, env=self.environment
         )
         self.processes.append(process)
         return process
+
+    def start_module(self, *command: str) -> subprocess.Popen[bytes]:
+        """Starts a module of Python."""
+        return self._start_behind((), *command)
 
     def open_again(self, *options: str) -> subprocess.Popen[bytes]:
         """Kills the coordinator, and starts it again."""
@@ -75,7 +81,8 @@ class House(Kitchen):
     def hire(self, name: str, children: int = 0) -> subprocess.Popen[bytes]:
         """Starts a worker, with two threads or so many child processes."""
         how = ("--processes", str(children)) if children else ("--processes", "0", "--concurrency", "2")
-        self.workers[name] = self.start("worker", "tests.chaos.shop:worker", "--name", name, *how)
+        command = ("zq.cli", "worker", "tests.chaos.shop:worker", "--name", name, *how)
+        self.workers[name] = self._start_behind(self.before_workers, *command)
         return self.workers[name]
 
     def notes(self) -> list[Note]:
@@ -88,9 +95,10 @@ class House(Kitchen):
 
     def close_down(self) -> list[str]:
         """Ends everything in peace, and returns what is left that should not be."""
-        for process in self.workers.values():
+        hands = {**self.workers, **{f"hand {number}": hand for number, hand in enumerate(self.hands)}}
+        for process in hands.values():
             process.send_signal(signal.SIGTERM)
-        codes = {name: process.wait(60.0) for name, process in self.workers.items()}
+        codes = {name: process.wait(60.0) for name, process in hands.items()}
         broken = [f"worker {name} ended with {code}" for name, code in codes.items() if code]
         if self.coordinator is not None:
             self.coordinator.send_signal(signal.SIGTERM)
@@ -151,7 +159,7 @@ def _command(pid: int) -> str:
 
 def _shared_memory() -> set[str]:
     place = Path("/dev/shm")
-    return {path.name for path in place.iterdir() if "zq" in path.name} if place.exists() else set()
+    return {path.name for path in place.iterdir() if path.name.startswith("zq")} if place.exists() else set()
 
 
 def settle(house: House, ledger: Ledger) -> Final:

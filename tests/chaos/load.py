@@ -10,6 +10,7 @@ import random
 import threading
 import time
 import traceback
+from collections import deque
 from collections.abc import Callable
 from typing import Any
 
@@ -21,6 +22,9 @@ TOPICS = {"news.a": ("news-1", "news-2", "news-3"), "news.b": ("news-1", "news-2
 
 SCHEDULES = {"tick-1": ("all", 1.0), "tick-2": ("one", 1.0), "tick-3": ("all", 2.0)}
 """Schedules by name: what they do about missed times, and the seconds between two."""
+
+OPEN_MAX = 10
+"""Tasks of a thread that may be open before it waits for the first of them."""
 
 PAUSE = 0.02
 """Seconds between two deeds of a thread, at most, and half of it on the average."""
@@ -46,6 +50,7 @@ class Deed:
         self.rng = random.Random(f"{load.seed}:{name}")
         self.client = zq.Client(load.address, timeout=load.timeout)
         self.count = 0
+        self.open: deque[zq.Receipt] = deque()  # what is waited for before much more is submitted
 
     def new_id(self) -> str:
         """Returns an id that nobody else has."""
@@ -60,6 +65,23 @@ class Deed:
         self.ledger.waits.append(time.monotonic() - begun)
         self.ledger.accept(receipt.id, queue, detail)
         return receipt
+
+    def throttle(self) -> None:
+        """Waits until little of what it has submitted is left: a backlog would be all that there is to see."""
+        while len(self.open) > OPEN_MAX and not self.load.stopped.is_set():
+            self.see_end(self.open.popleft())
+
+    def see_end(self, of: zq.Receipt | zq.Group) -> None:
+        """Waits for the end of something, or until the load is stopped."""
+        while not self.load.stopped.is_set():
+            try:
+                of.result(0.5)
+            except zq.TaskError:
+                pass  # what it had to be, the verdict knows
+            except zq.TimedOutError:
+                continue
+            self.ledger.note("ends")
+            return
 
     def wait_for(self, condition: Callable[[], Any]) -> Any:
         """Waits for a condition, or until the load is stopped; returns what it gave."""
@@ -88,22 +110,21 @@ def order(deed: Deed) -> None:
         receipts = deed.client.submit_many("orders", [payload] * 10, **options)
         for receipt in receipts:
             deed.ledger.accept(receipt.id, "orders")
+        deed.open += receipts
     else:
-        deed.submit("orders", payload, deed.new_id(), **options)
+        deed.open.append(deed.submit("orders", payload, deed.new_id(), **options))
         if rng.random() < 0.05:  # the same again is not another one
             deed.client.submit("orders", payload, id=f"{deed.name}-{deed.count}", **options)
 
 
 def ask(deed: Deed) -> None:
     """Requests, of which the answer is waited for."""
-    receipt = deed.submit("orders", {"seconds": seconds(deed.rng)}, deed.new_id())
-    receipt.result(deed.load.timeout)
-    deed.ledger.note("results")
+    deed.see_end(deed.submit("orders", {"seconds": seconds(deed.rng)}, deed.new_id()))
 
 
 def relay(deed: Deed) -> None:
     """Tasks whose handlers send another one."""
-    deed.submit("relay", {"seconds": seconds(deed.rng)}, deed.new_id())
+    deed.open.append(deed.submit("relay", {"seconds": seconds(deed.rng)}, deed.new_id()))
 
 
 def line_up(deed: Deed) -> None:
@@ -114,9 +135,10 @@ def line_up(deed: Deed) -> None:
         for receipt in receipts:
             deed.ledger.accept(receipt.id, "lines")
             deed.ledger.lines[key].append(receipt.id)
+        deed.open += receipts
     else:
-        id = deed.new_id()
-        deed.submit("lines", {"seconds": seconds(deed.rng)}, id, key=key, ordered=True, priority=deed.rng.randrange(10))
+        id, payload = deed.new_id(), {"seconds": seconds(deed.rng)}
+        deed.open.append(deed.submit("lines", payload, id, key=key, ordered=True, priority=deed.rng.randrange(10)))
         deed.ledger.lines[key].append(id)
 
 
@@ -145,15 +167,17 @@ def gather(deed: Deed) -> None:
     for index in range(len(parts)):
         deed.ledger.tried[f"{id}.{index}"] = "parts"
     payloads = [{"n": n, "bad": is_bad, "seconds": seconds(rng)} for n, is_bad in parts]
-    deed.client.group(payloads, queue="parts", callback="boxes", policy=policy, id=id)
+    group = deed.client.group(payloads, queue="parts", callback="boxes", policy=policy, id=id)
     deed.ledger.groups[id] = GroupOrder(policy, parts)
     deed.ledger.note("groups")
+    if deed.rng.random() < 0.5:
+        deed.see_end(group)
 
 
 def grow(deed: Deed) -> None:
     """Tasks that open a group in the place of themselves."""
     n = deed.rng.randrange(1000)
-    deed.submit("trees", {"n": n, "seconds": seconds(deed.rng)}, deed.new_id(), n)
+    deed.open.append(deed.submit("trees", {"n": n, "seconds": seconds(deed.rng)}, deed.new_id(), n))
 
 
 def publish(deed: Deed) -> None:
@@ -228,7 +252,7 @@ def _end(deed: Deed, task: zq.PulledTask, chance: float) -> None:
 
 def feed(deed: Deed) -> None:
     """Tasks for those who pull."""
-    deed.submit("pulled", {}, deed.new_id(), max_attempts=1000)
+    deed.open.append(deed.submit("pulled", {}, deed.new_id(), max_attempts=1000))
 
 
 def hold_still(deed: Deed) -> None:
@@ -284,6 +308,7 @@ class Load:
             while not self.stopped.wait(deed.rng.uniform(0.0, PAUSE)):
                 try:
                     DEEDS[name](deed)
+                    deed.throttle()
                 except (zq.TimedOutError, zq.BusyError) as error:
                     self.ledger.note(f"{type(error).__name__} of {name}")
         except Exception:  # it is shown with the verdict

@@ -5,9 +5,11 @@ from __future__ import annotations
 import os
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator
 from functools import partial
 from itertools import count
+from math import inf
 from types import FrameType
 from typing import Any
 
@@ -17,16 +19,22 @@ import zmq
 from tests.client.conftest import Spawned
 from tests.client.fake_coordinator import FakeCoordinator, wait_until
 from zq.client.client import Client
+from zq.client.driving import Waiter
 from zq.errors import BusyError, ClosedError, TimedOutError
-from zq.sessions.exchanges import Exchange
+from zq.sessions.exchanges import Exchange, RequestExchange
+from zq.sessions.outcomes import FOREVER
 from zq.sockets import caller_link
 from zq.sockets import passage as passages
 from zq.sockets.caller_link import CallerLink
 from zq.sockets.passage import Passage
+from zq.wire.batch import pack_payloads
 from zq.wire.messages import (
+    DEFAULT_OPTIONS,
     Accepted,
     Answer,
+    Batch,
     Cancelled,
+    Done,
     Ended,
     FromCoordinator,
     Outcome,
@@ -34,12 +42,15 @@ from zq.wire.messages import (
     Query,
     Receipt,
     Refused,
+    Settle,
+    Settled,
     Span,
     Submit,
     Tasks,
     ToCoordinator,
     Wait,
 )
+from zq.wire.proofs import Proof
 
 
 class Interrupted(BaseException):
@@ -64,6 +75,27 @@ def is_within(client: Client) -> bool:
 def wait_until_free(client: Client) -> None:
     client.ping()
     wait_until(lambda: passage_of(client).is_free)
+
+
+def let_rest(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Leaves the connection's thread nothing that is due, and waits until it sleeps: it takes the passage no more but
+    when it is asked to.
+    """
+    wait_until_free(client)
+    link, passage = link_of(client), passage_of(client)
+    opened: list[None] = []
+    open_passage = passage.open
+
+    def note(socket: Any) -> None:
+        open_passage(socket)
+        opened.append(None)
+
+    monkeypatch.setattr(passage, "open", note)
+    monkeypatch.setattr(link._channel, "next_at", lambda: inf)
+    for _ in range(3):  # the first may be of before
+        before = len(opened)
+        link.call(lambda: None)
+        wait_until(lambda before=before: len(opened) > before)  # type: ignore[misc]
 
 
 @pytest.fixture
@@ -92,19 +124,56 @@ def test_a_caller_who_is_alone_needs_no_other_thread(
             case Wait(request, _, lo, hi):
                 ended = Ended(lo, hi, "done", "", b"\1\0\0\0", b"\7")
                 return [Outcome(request, (), is_last=False), Outcome(request, (ended,), is_last=True)]
+            case Settle(number):
+                return [Settled(number, ())]
         return None
 
     coordinator.handler = answer
     monkeypatch.setattr(passages, "CARRY_SECONDS", 600.0)
-    wait_until_free(client)
+    let_rest(client, monkeypatch)
     with monkeypatch.context() as patched:
         refuse_all_calls(client, patched)
         receipt = client.submit("orders", 1)
         assert receipt.result(20) == 7
         assert client.submit("orders", 1, id="mine").id == "mine"
+        client._run(client._calls.settle(Done(7, "b", 0, 1, b"", b"", ()), Proof(7, b"")))
         assert client.ping() < 20
         assert client._run(client._calls.query("status", {})) == {"queues": 3}
         assert [one.id for one in client.submit_many("orders", [1, 2], batch_size=2)][1].endswith("#1")
+
+
+def test_a_request_says_that_it_waits_right_behind_its_submit(coordinator: FakeCoordinator, client: Client) -> None:
+    submits: list[Submit] = []
+
+    def answer(message: ToCoordinator) -> list[FromCoordinator] | None:
+        if isinstance(message, Submit):
+            submits.append(message)
+            return []
+        if isinstance(message, Wait):
+            return [Receipt(submits[0].request, (Accepted(submits[0].batches[0].id, 1, None),), ())]
+        return None
+
+    client.ping()
+    coordinator.handler = answer
+    batch = Batch("b", "orders", DEFAULT_OPTIONS, *pack_payloads([b"\1"]))
+    make = partial(RequestExchange, client._calls.session, 0.0, batch, FOREVER, FOREVER)
+    waiter = Waiter()
+    wait_until(lambda: link_of(client).exchange(make, waiter))
+    assert waiter.wait(time.monotonic() + 20)[2].id == "b"
+
+
+def test_a_request_that_is_refused_says_so(coordinator: FakeCoordinator, client: Client) -> None:
+    def refuse(message: ToCoordinator) -> list[FromCoordinator] | None:
+        if isinstance(message, Submit):
+            return [Receipt(message.request, (), (Refused(message.batches[0].id, "busy", 3.0, "full"),))]
+        if isinstance(message, Wait):
+            return [Outcome(message.request, (Ended(0, 1, "unknown", "", b"", b""),), is_last=True)]
+        return None
+
+    wait_until_free(client)
+    coordinator.handler = refuse
+    with pytest.raises(BusyError, match="full"):
+        client.request("orders", 1, 20)
 
 
 def test_an_answer_that_is_not_plain_ends_its_call_too(coordinator: FakeCoordinator, client: Client) -> None:
@@ -297,16 +366,25 @@ def points(act: Callable[[], None]) -> Iterator[Points]:
             return
 
 
+def _end_of(message: ToCoordinator) -> list[FromCoordinator] | None:
+    match message:
+        case Wait():
+            return _done(message)
+        case Settle(number):
+            return [Settled(number, ())]
+    return None
+
+
 def raise_interrupted() -> None:
     raise Interrupted
 
 
 @pytest.mark.usefixtures("patient")
-@pytest.mark.parametrize("what", ["submit", "wait"])
+@pytest.mark.parametrize("what", ["submit", "wait", "settle"])
 def test_an_exception_of_a_signal_handler_harms_nothing_wherever_it_is_raised(
     coordinator: FakeCoordinator, client: Client, what: str
 ) -> None:
-    coordinator.handler = lambda message: _done(message) if isinstance(message, Wait) else None
+    coordinator.handler = _end_of
     interrupted = 0
     for point in points(raise_interrupted):
         receipt = client.submit("orders", 1)
@@ -315,6 +393,8 @@ def test_an_exception_of_a_signal_handler_harms_nothing_wherever_it_is_raised(
             with point:
                 if what == "submit":
                     client.submit("orders", 2)
+                elif what == "settle":
+                    client._run(client._calls.settle(Done(7, "b", 0, 1, b"", b"", ()), Proof(7, b"")))
                 else:
                     receipt.result(600)
         except Interrupted:

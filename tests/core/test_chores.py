@@ -307,3 +307,49 @@ def test_a_cancel_of_what_is_leased_does_not_look_at_what_else_is() -> None:
         costs.append(calls_of(lambda desk=desk: desk.turn((CLIENT, Cancel(1, "b")))))  # type: ignore[misc]
 
     assert costs[1] <= 1.1 * costs[0]
+
+
+def cancel(desk: Desk, id: str, *, is_again: bool = False) -> int:
+    """Cancels, and returns the answer, whenever it comes."""
+    desk.number += 1
+    found = answers(desk.turn((CLIENT, Cancel(desk.number, id, is_again))))
+    for _ in range(100):
+        if found:
+            break
+        found = answers(desk.turn())
+    (count,) = found
+    assert isinstance(count, int)
+    return count
+
+
+@pytest.mark.parametrize("is_restarted", [False, True])
+def test_cancel_that_is_said_again_tells_what_it_has_done_before(is_restarted: bool) -> None:
+    desk = Desk()
+    desk.submit("one")
+    desk.submit("many", 10)
+    desk.submit("ended")
+    desk.say(CLIENT, Command(90, "bury", {"id": "ended"}))
+    desk.submit("mixed", 3)
+    (part,) = assigned(desk.hello(W, "w", 1))
+    assert part.id in ("one", "many", "mixed")
+    open_group(desk, "g", 6)
+    members(desk, "g", 6)
+    counts = {id: cancel(desk, id) for id in ("one", "many", "mixed#1", "mixed", "g", "ended", "unknown")}
+    assert counts == {"one": 1, "many": 10, "mixed#1": 1, "mixed": 2, "g": 7, "ended": 0, "unknown": 0}
+    if is_restarted:
+        desk.restart()
+
+    again = {id: cancel(desk, id, is_again=True) for id in counts}
+    assert again == counts | {"mixed": 3}  # what another cancel of the client's has ended is cancelled, too
+    assert {id: cancel(desk, id) for id in counts} == dict.fromkeys(counts, 0)
+
+
+def test_cancel_that_is_said_again_while_it_goes_on_counts_each_task_once() -> None:
+    desk = Desk()
+    open_group(desk, "g", 20)
+    members(desk, "g", 20)
+    assert answers(desk.turn((CLIENT, Cancel(91, "g")))) == []
+    desk.restart()
+
+    assert cancel(desk, "g", is_again=True) == 21
+    assert cancel(desk, "g", is_again=True) == 21

@@ -2,9 +2,11 @@
 
 from tests.core.desk import Desk
 from zq.core.peer_limits import PeerLimits
+from zq.core.state.leases import ASSIGN_BYTES_MAX
 from zq.core.tasks.assignment import LOAD_BYTES_MAX
 from zq.wire.batch import encode_payload, pack_payloads
-from zq.wire.messages import Assign, Batch, Hello, Options, Submit
+from zq.wire.codec import encode
+from zq.wire.messages import Assign, Batch, Hello, Options, Pull, Submit, Tasks
 
 LARGE = 1_000_000
 
@@ -13,6 +15,10 @@ def submit_large(desk: Desk, count: int, queue: str = "q") -> None:
     for number in range(count):
         ends, blob = pack_payloads([encode_payload(bytes(LARGE))])
         desk.turn((b"client", Submit(number, (Batch(f"{queue}-{number}", queue, Options(), ends, blob),))))
+
+
+HEADERS = {f"header-{number}": "x" * 4096 for number in range(32)}
+"""As long as they may be."""
 
 
 def tasks_in(sent: list[tuple[bytes, object]]) -> int:
@@ -83,3 +89,27 @@ def test_worker_that_left_with_much_to_read_is_forgotten() -> None:
     assert not desk.machine.books.loaded
 
     assert tasks_in(desk.turn(hello("q"))) > 0
+
+
+def test_headers_count_for_what_a_worker_gets_and_for_where_messages_are_cut() -> None:
+    desk = Desk()
+    options, payload = Options(headers=HEADERS), pack_payloads([encode_payload(1)])
+    for number in range(200):
+        desk.turn((b"client", Submit(number, (Batch(f"b-{number}", "q", options, *payload),))))
+    sent = desk.turn(hello("q"))
+
+    frames = [len(encode(message)) for _, message in sent if isinstance(message, Assign)]
+    assert max(frames) <= ASSIGN_BYTES_MAX + 100 * tasks_in(sent)
+    assert LOAD_BYTES_MAX - sum(map(len, HEADERS.values())) < sum(frames) < LOAD_BYTES_MAX * 1.1
+
+
+def test_headers_count_for_what_a_pull_gets() -> None:
+    desk = Desk()
+    options, payload = Options(headers=HEADERS), pack_payloads([encode_payload(1)])
+    for number in range(100):
+        desk.turn((b"client", Submit(number, (Batch(f"b-{number}", "q", options, *payload),))))
+    sent = desk.turn((b"p", Pull(1, "puller", "q", 1000, 0.0, 60.0)))
+
+    assert [len(encode(message)) < ASSIGN_BYTES_MAX * 1.1 for _, message in sent if isinstance(message, Tasks)] == [
+        True
+    ]

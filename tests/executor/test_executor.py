@@ -233,7 +233,7 @@ def test_executor_that_is_forgotten_finishes_its_calls(tmp_path: Path) -> None:
     assert future.result(60)
     engine.join()
     assert engine._temporary is not None
-    assert not Path(engine._temporary).exists()
+    assert not Path(engine._temporary.path).exists()
 
 
 def test_shutdown_cancels_what_has_not_started_and_waits_for_the_rest(tmp_path: Path) -> None:

@@ -96,7 +96,7 @@ class Kitchen:
         self.ledger = ledger
         self.disk = disk
         self.options = CoordinatorOptions(
-            suspect_after=3.0, gone_after=6.0, idle_beats_max=1, max_attempts=3, keep_seconds=1e6,
+            suspect_after=3.0, gone_after=6.0, idle_beats_max=1 if world.seed % 2 else 200, max_attempts=3, keep_seconds=1e6,
             retry=RetryPolicy.full_jitter(0.5, largest=2.0), queue_tasks_max=world.rng.choice((30, 1000)), peer_limits=LIMITS, assign=world.rng.choice(("least-loaded", "hash")),
         )  # fmt: skip
         self.inbox: list[tuple[Connection, Any]] = []

@@ -107,6 +107,7 @@ class World:
     """Clock, event queue, network, and the generator of everything random."""
 
     def __init__(self, seed: int) -> None:
+        self.seed = seed
         self.rng = random.Random(seed)
         self.faults = Faults.draw(self.rng)
         self.has_replays = self.rng.random() < 0.3  # dead letters come back: what dies may yet be done

@@ -19,6 +19,7 @@ from zq.client.queues import QueueStatus
 from zq.errors import UnreachableError, ZqError
 from zq.processes.children import wait_or_kill
 from zq.processes.exits import describe_exit
+from zq.processes.own_folder import own_folder
 from zq.task import Task
 from zq.worker.worker import Worker
 
@@ -138,7 +139,7 @@ def _wait_for_worker(client: Client, check: Callable[[], None]) -> None:
 @contextmanager
 def _coordinator() -> Iterator[str]:
     """Runs a coordinator on a directory that is removed afterwards; yields its address."""
-    with tempfile.TemporaryDirectory(prefix="zq-bench-") as directory:
+    with own_folder("bench") as directory:
         address = f"ipc://{directory}/socket"
         with _process("coordinator", "--data", f"{directory}/data", "--bind", address) as check:
             with Client(address, timeout=START_PATIENCE, key="") as client:

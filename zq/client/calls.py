@@ -22,7 +22,7 @@ from zq.errors import BusyError, ClosedError, InvalidTaskError, TimedOutError, U
 from zq.keys.own import KeySource
 from zq.sessions.client import ClientSession
 from zq.sessions.ends import result_of
-from zq.sessions.exchanges import AskExchange, Exchange, SubmitExchange, WatchExchange
+from zq.sessions.exchanges import AskExchange, Exchange, RequestExchange, SettleExchange, SubmitExchange, WatchExchange
 from zq.sessions.ids import PREFIX_LENGTH, make_prefix
 from zq.sessions.outcomes import ALL_TASKS, FOREVER, BatchOutcome, Reply
 from zq.sessions.requests import Askable as AskMessage
@@ -146,8 +146,12 @@ class Calls:
         """Returns a call that submits, with the hooks of this client around it; here there are none."""
         return call(queue, options)
 
-    def submit(self, queue: str, payload: Any, id: str | None, options: SubmitOptions) -> Call[Submitted]:
-        """Submits one task; returns what was accepted, of the task that has its unique key if one does."""
+    def submit(
+        self, queue: str, payload: Any, id: str | None, options: SubmitOptions, until: float | None = None
+    ) -> Call[Submitted]:
+        """Submits one task; returns what was accepted, of the task that has its unique key if one does. Whoever waits
+        for its end until a time, too, may get it along.
+        """
         data = self.pack(payload)
         made = make_options(**options)
         now = self.clock()
@@ -155,7 +159,7 @@ class Calls:
         check_queue(queue)
         if id is None and made.unique is None:
             fields = (queue, made, data, deadline)
-            carry = self._carried(partial(self._single_exchange, now, fields))
+            carry = self._carried(partial(self._single_exchange, now, fields, until))
             ask = Ask(partial(self._start_single, now, fields), deadline, None, carry)
         else:
             id = self.session.make_id() if id is None else check_id(id)
@@ -246,9 +250,13 @@ class Calls:
     def _start_single(self, now: float, fields: tuple[str, Options, bytes, float], reply: Reply) -> None:
         self.link.call(partial(self.session.submit_single, now, Single(*fields, reply)))
 
-    def _single_exchange(self, now: float, fields: tuple[str, Options, bytes, float], reply: Reply) -> SubmitExchange:
+    def _single_exchange(
+        self, now: float, fields: tuple[str, Options, bytes, float], until: float | None, reply: Reply
+    ) -> SubmitExchange:
         queue, options, data, deadline = fields
         batch = Batch(self.session.make_id(), queue, options, *pack_payload(data))
+        if until is not None:
+            return RequestExchange(self.session, now, batch, deadline, until, reply)
         return SubmitExchange(self.session, now, batch, deadline, reply)
 
     def _ask_for_batch(self, now: float, batch: Batch, deadline: float) -> Ask:
@@ -322,7 +330,7 @@ class Calls:
     def request(self, queue: str, payload: Any, timeout: float, options: SubmitOptions) -> Call[Any]:
         """Submits a task and waits for its end; returns its result, or raises TaskError."""
         give_up_at = self.clock() + check_patience("timeout", timeout)
-        outcome, index, _ = yield from self.submit(queue, payload, None, options)
+        outcome, index, _ = yield from self.submit(queue, payload, None, options, give_up_at)
         return (yield from self.result(outcome, index, max(give_up_at - self.clock(), 0.0)))
 
     def close(self, timeout: float = 5.0) -> None:
@@ -375,8 +383,8 @@ class Calls:
         """Reports the end of a pulled task; raises StaleLeaseError."""
         now = self.clock()
         deadline = now + self.timeout
-
-        yield Ask(partial(self._start_settle, now, entry, deadline, proof), deadline)
+        carry = self._carried(partial(SettleExchange, self.session, now, entry, proof, deadline))
+        yield Ask(partial(self._start_settle, now, entry, deadline, proof), deadline, None, carry)
 
     def _start_settle(self, now: float, entry: Done | Failed, deadline: float, proof: Proof, reply: Reply) -> None:
         self.link.call(partial(self.session.settle, now, Settling(entry, deadline, reply, proof)))

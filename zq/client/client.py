@@ -407,7 +407,9 @@ class Client(ClientFace[Driver]):
         return EventStream(self._calls, self._run, queue, kinds, timeout)
 
     def cancel(self, id: str) -> int:
-        """Cancels a task, or all tasks of a batch; returns how many had not ended. Raises as `status`."""
+        """Cancels a task, or all tasks of a batch; returns how many had not ended, also when the coordinator was killed
+        before it could answer. Raises as `status`.
+        """
         return self._run(self._calls.cancel(id))
 
     def query(self, what: str, **arguments: Any) -> Any:

@@ -160,11 +160,10 @@ class Machine:
         Raises:
             StoreError: of the store; StoreFullError when not even its reserve has room.
         """
-        self._run = None
+        self._run, self._upkeep.is_at_commit = None, False
         tx = self._store.begin()
         try:
-            room = tx.room_bytes
-            step = Step(now, tx)
+            step, room = Step(now, tx), tx.room_bytes
             clocks.note_clock(self.books, step)
             if outbox is not None:
                 step.outbox = outbox
@@ -173,10 +172,7 @@ class Machine:
             if step.now - self._ticked_at > 2 * self.options.heartbeat_interval:
                 liveness.excuse_idleness(self.books, step.now)
             if unreachable:
-                for peer in unreachable:
-                    liveness.take_back_undelivered(self.books, step, peer, self._ticked_at)
-                    liveness.disconnected(self.books, step.wall, peer)
-                pulls.take_back_unsure(self.books, step, set(unreachable))
+                self._take_back(step, unreachable)
             if self.books.unsure:
                 self.books.unsure.clear()  # what was sent in the last step could be sent
             if self._guard is None:
@@ -197,10 +193,15 @@ class Machine:
         except BaseException:
             tx.abort()
             raise
-        self._upkeep.is_at_commit = True
         tx.commit()
-        self._upkeep.is_at_commit = False
         return step.outbox
+
+    def _take_back(self, step: Step, unreachable: Collection[Peer]) -> None:
+        """Takes back what was sent in the last step to connections that did not take it."""
+        for peer in unreachable:
+            liveness.take_back_undelivered(self.books, step, peer, self._ticked_at)
+            liveness.disconnected(self.books, step.wall, peer)
+        pulls.take_back_unsure(self.books, step, set(unreachable))
 
     def note_beat(self, now: float, peer: Peer) -> Holder | None:
         """Notes a heartbeat that lists no lease, outside of a turn, of which there is one in each half of the heartbeat
@@ -332,6 +333,7 @@ class Machine:
             following.flush(books, step)
         books.save(step.tx)
         self._ticked_at = step.now
+        self._upkeep.is_at_commit = True
 
     def _go_on(self, step: Step) -> None:
         """Tells more of long answers, to those who have read what came before."""
@@ -376,8 +378,8 @@ class Machine:
                 publishing.publish(books, step, peer, message)
             case Pull():
                 pulls.pull(books, step, peer, message)
-            case Cancel(request, id):
-                chores.cancel(books, step, (peer, request), id)
+            case Cancel(request, id, is_again):
+                chores.cancel(books, step, (peer, request), id, is_again=is_again)
             case Query(request, what, arguments):
                 self._answer(step, peer, request, lambda: self._query(step, what, arguments))
             case Command(request, verb, arguments):

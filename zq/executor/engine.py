@@ -10,8 +10,6 @@ from __future__ import annotations
 import atexit
 import logging
 import queue as queues
-import shutil
-import tempfile
 import threading
 import time
 from collections.abc import Callable
@@ -27,6 +25,7 @@ from zq.executor.batches import CallBatch, CallHolder, CallOwner
 from zq.executor.call_future import CallFuture
 from zq.executor.workers import make_worker
 from zq.keys.own import KeySource
+from zq.processes.own_folder import OwnFolder
 from zq.processes.references import refuse_while_loading
 from zq.server.embedded import Coordinator
 from zq.submit_options import SubmitOptions, make_options
@@ -78,7 +77,7 @@ class ExecutorEngine:
             refuse_while_loading("an executor with processes is made")
         address, namespace, self._queue, key = destination
         self._options = options
-        self._temporary: str | None = None
+        self._temporary: OwnFolder | None = None
         self._coordinator: Coordinator | None = None
         self._worker: Worker | None = None
         self.is_own = address is None
@@ -119,13 +118,13 @@ class ExecutorEngine:
 
     def _open_coordinator(self, directory: str | Path | None) -> str:
         # Whoever reaches the socket can have any function called: it is in a directory that only this user can enter.
-        self._temporary = tempfile.mkdtemp(prefix="zq-executor-")
-        socket = f"{self._temporary}/socket"
+        self._temporary = OwnFolder("executor")
+        socket = f"{self._temporary.path}/socket"
         if len(socket.encode()) > SOCKET_PATH_BYTES_MAX:
             raise OSError(
                 f"expected a path of at most {SOCKET_PATH_BYTES_MAX} bytes for a socket, got {socket}; set TMPDIR to a shorter one"
             )
-        self._coordinator = Coordinator(directory or f"{self._temporary}/data.zq", bind=f"ipc://{socket}").open()
+        self._coordinator = Coordinator(directory or f"{self._temporary.path}/data.zq", bind=f"ipc://{socket}").open()
         return self._coordinator.address
 
     # Any thread.
@@ -399,7 +398,7 @@ class ExecutorEngine:
         if self._coordinator is not None:
             self._coordinator.close()
         if self._temporary is not None:
-            shutil.rmtree(self._temporary, ignore_errors=True)
+            self._temporary.close()
 
 
 class _StepReply:

@@ -10,7 +10,7 @@ import logging
 import sys
 import threading
 from collections.abc import Mapping
-from contextvars import ContextVar
+from contextvars import ContextVar, Token
 from datetime import UTC, datetime
 from typing import Any
 
@@ -144,3 +144,39 @@ def _log_what_python_prints() -> None:
 def _log_uncaught(text: str, error: BaseException | None) -> None:
     if not isinstance(error, SystemExit):  # which is the end of a thread that wants it
         logging.getLogger("python").error(text, exc_info=error)
+
+
+class TaskLog:
+    """Sets `about_task` while a handler runs; the other hooks do nothing."""
+
+    def __init__(self, worker: str | None) -> None:
+        self._worker = worker
+        self._tokens: dict[int, Token[Any]] = {}  # by the task's identity
+
+    def before_task(self, task: Any) -> None:
+        """Notes which task it is."""
+        about = {"task": task.id, "queue": task.queue, "worker": self._worker, "attempt": task.attempt}
+        parts = task.headers.get("traceparent", "").split("-")
+        if len(parts) == 4:
+            about["trace_id"] = parts[1]
+        self._tokens[id(task)] = about_task.set(about)
+
+    def after_task(self, task: Any, outcome: Any, error: BaseException | None) -> None:  # noqa: ARG002 - a hook
+        """Forgets it."""
+        token = self._tokens.pop(id(task), None)
+        if token is not None:
+            about_task.reset(token)
+
+    def before_submit(self, submission: Any) -> None: ...
+
+    def after_submit(self, submission: Any, receipt: Any, error: BaseException | None) -> None: ...
+
+    def after_receive(self, queue: str, tasks: int, seconds: float) -> None: ...
+
+    def after_settle(self, queue: str, tasks: int, seconds: float, error: BaseException | None) -> None: ...
+
+
+def task_log() -> tuple[TaskLog, ...]:
+    """Returns the hook, if this process logs in a form that shows what it notes."""
+    settings = log_settings()
+    return (TaskLog(settings["worker"]),) if settings is not None and settings["form"] == "json" else ()

@@ -7,6 +7,7 @@ it was made of (`zq.server.connections` says whose that was).
 
 from __future__ import annotations
 
+import ctypes  # here, and the two below, since there may be no descriptor left to read it by when it is needed
 import os
 import socket
 import struct
@@ -14,6 +15,10 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from typing import NamedTuple
+
+if sys.platform == "linux":
+    import fcntl
+    import termios
 
 TCP_INFO_BYTES = 136
 """Of struct tcp_info of Linux, up to and with what is read here; the kernel has had these fields since 4.1 (2015)."""
@@ -67,9 +72,6 @@ def traffic(connection: socket.socket) -> Traffic | None:
 def unread(connection: socket.socket) -> int:
     """Returns the bytes that the system holds for this process until it reads them; 0 where it does not tell."""
     if sys.platform == "linux":
-        import fcntl
-        import termios
-
         with suppress(OSError):
             return int(struct.unpack("=i", fcntl.ioctl(connection, termios.FIONREAD, bytes(4)))[0])
     return 0
@@ -81,9 +83,6 @@ def queued(connection: socket.socket) -> int:
     """
     with suppress(OSError):
         if sys.platform == "linux":
-            import fcntl
-            import termios
-
             waiting = fcntl.ioctl(connection, termios.TIOCOUTQ, bytes(4))
             return int(struct.unpack("=i", waiting)[0])
         if sys.platform == "darwin":
@@ -106,8 +105,6 @@ def _reset(connection: socket.socket) -> None:
     """Throws away what a TCP connection has in both directions. Linux takes what comes after a shutdown, so whoever
     reads would not see the end of one that sends and sends; to connect to nothing is what disconnects it.
     """
-    import ctypes
-
     nothing = struct.pack("=H14x", socket.AF_UNSPEC)
     with suppress(OSError, AttributeError):
         ctypes.CDLL(None).connect(connection.fileno(), nothing, len(nothing))

@@ -25,7 +25,6 @@ from zq.core.tables import TABLES
 from zq.errors import ClosedError, StoreCorruptError, StoreFullError
 from zq.keys.door import KEYS_INTERVAL, Door
 from zq.keys.key import Key
-from zq.processes.descriptors import take_standard
 from zq.processes.green import refuse_green_threads
 from zq.processes.pulse import NO_PULSE
 from zq.processes.wake import Wake
@@ -116,7 +115,6 @@ class Server:
             KeyFileError: this ZeroMQ cannot be trusted with keys.
         """
         refuse_green_threads()
-        take_standard()
         self.path = Path(path)
         self.address = check_bind_address(bind)
         self.options = options or CoordinatorOptions()
@@ -140,8 +138,7 @@ class Server:
         self._faults = 0  # turns in a row that failed
         self._chronicle = Chronicle()
         self._due_at = 0.0  # monotonic, when a turn is to be taken even if nothing comes
-        self._started_at = 0.0
-        self._turned_at = self._wake_at = 0.0  # monotonic: of the last turn; when anything is to be looked at
+        self._started_at = self._turned_at = self._wake_at = 0.0  # monotonic: also when anything is to be looked at
         if audit is not None and keys is None:
             raise ValueError("expected keys with audit: without keys nobody knows who did it")
         self._door = None if keys is None else Door(keys, audit, own)

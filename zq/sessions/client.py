@@ -38,6 +38,7 @@ from zq.sessions.requests import (
     SettleRequest,
     SubmitRequest,
     closed_error,
+    plain_request,
     without_proofs,
 )
 from zq.sessions.settles import Settles, Settling
@@ -90,7 +91,7 @@ class ClientSession:
     Attributes:
         name, secret: as given.
         make_id, make_number: return a new batch id, and the number of a new request; any thread may call them.
-        streams, submits: of events that are followed, and what gathers; the link's thread only.
+        streams, submits, settles, notices: what is followed, gathers, or needs no answer; the link's thread only.
         has_pulled: whether tasks were pulled, of which it may be told more than it asks.
         unassigned_errors: how many error messages named no request that is outstanding.
     """
@@ -105,12 +106,12 @@ class ClientSession:
         self.make_number = count(1).__next__
         self._outstanding: dict[int, Request] = {}
         self.submits = Submits(self.make_id)
-        self._settles = Settles()
+        self.settles = Settles()
         self.streams = Streams()
         self._watches = Watches(self.make_number)
         self._cancelled: deque[Span] = deque(maxlen=CANCELLED_MAX)
-        self._notices = Notices(self.secret)
-        self._is_older = False  # whether this coordinator knows neither withdraw nor confirm
+        self.notices = Notices(self.secret)
+        self.is_older = False  # whether this coordinator knows neither withdraw, confirm nor proofs
         self.has_pulled = False
         self._outbox: list[ToCoordinator] = []
         self._failure: Exception | None = None
@@ -135,7 +136,7 @@ class ClientSession:
         """Reports how a pulled task ended."""
         if self._admit(settling.reply, settling.deadline):
             settling.asked_at = now
-            self._settles.queue.append(settling)
+            self.settles.queue.append(settling)
 
     def ask(self, now: float, message: Askable, deadline: float, reply: Reply | None) -> None:
         """Sends a request, which gets its number here, that has one answer.
@@ -147,10 +148,10 @@ class ClientSession:
         if not self._admit(reply, deadline):
             return
         if type(message) is Pull:
-            secret = "" if self._is_older else self.secret
-            self._send(PullRequest(message._replace(confirms=not self._is_older, secret=secret), now, deadline, reply))
+            secret = "" if self.is_older else self.secret
+            self._send(PullRequest(message._replace(confirms=not self.is_older, secret=secret), now, deadline, reply))
         else:
-            self._send(Request(message, now, deadline, reply))
+            self._send(plain_request(message, now, deadline, reply, is_said=self._epoch is not None))
 
     def watch(
         self, now: float, outcome: BatchOutcome, index: int, deadline: float, reply: Reply, seen: float | None = None
@@ -194,15 +195,15 @@ class ClientSession:
                 continue
             if request.confirms:
                 self._forget(number, request)
-                self._notices.forgotten.append(number)
+                self.notices.forgotten.append(number)
             else:
                 request.orphan(now)
                 self._deadline = min(self._deadline, request.deadline)
 
     def leave(self) -> None:
         """The connection is about to be closed: the coordinator need not find out by itself that nobody waits."""
-        self._notices.forgotten += [number for number, one in self._outstanding.items() if isinstance(one, PullRequest)]
-        self._notices.forgotten += self._watches.numbers()
+        self.notices.forgotten += [number for number, one in self._outstanding.items() if isinstance(one, PullRequest)]
+        self.notices.forgotten += self._watches.numbers()
         self._send_news()
 
     def give_back(self, now: float, assignments: Iterable[Assignment]) -> None:
@@ -226,11 +227,10 @@ class ClientSession:
         """Says everything again that has no answer yet, on a connection on which nothing was said."""
         self._outbox.clear()
         self._pings.connected()
-        self._is_older = False
-        self._notices.connected()
+        self.is_older = False
+        self.notices.connected()
         for request in self._outstanding.values():
-            if isinstance(request, PullRequest):
-                request.say_again(confirms=request.reply is not None, secret=self.secret)
+            request.renew(self.secret)
             self._say(request)
         self._outbox += self._watches.connected(self._pings.number)
         self.streams.connected(now)
@@ -311,7 +311,7 @@ class ClientSession:
         replies += take_replies(self._waiting())
         self._outstanding.clear()
         self.submits = Submits(self.make_id)  # the payloads of the old ones may be much
-        self._settles = Settles()
+        self.settles = Settles()
         self._deadline = FOREVER
         for reply in replies:
             reply.reject(make_error())
@@ -329,7 +329,7 @@ class ClientSession:
 
     def _waiting(self) -> list[Waiting]:
         outstanding = [one for request in self._outstanding.values() for one in request.waiters()]
-        return [*self.submits.waiters(), *self._settles.queue, *outstanding]
+        return [*self.submits.waiters(), *self.settles.queue, *outstanding]
 
     def _send(self, request: Request) -> int:
         """Numbers a request, and sends it; returns the number."""
@@ -342,19 +342,19 @@ class ClientSession:
 
     def _say(self, request: Request) -> None:
         request.ping = self._pings.number
-        self._outbox.append(without_proofs(request.message) if self._is_older else request.message)
+        self._outbox.append(without_proofs(request.message) if self.is_older else request.message)
 
     def _send_gathered(self, now: float) -> None:
         """Sends what was submitted and settled, as far as it should not wait for an answer to gather more."""
         while (load := self.submits.take_load()) is not None:
             self._send(SubmitRequest(load, self.submits, now))
-        if settlings := self._settles.take_load():
-            self._send(SettleRequest(settlings, self._settles, now))
+        if settlings := self.settles.take_load():
+            self._send(SettleRequest(settlings, self.settles, now))
         self._send_news()
 
     def _send_news(self) -> None:
         """Says what needs no answer."""
-        self._outbox += self._notices.take(self._watches.take_forgotten(), self._pings.number, is_older=self._is_older)
+        self._outbox += self.notices.take(self._watches.take_forgotten(), self._pings.number, is_older=self.is_older)
 
     # Receiving. An answer to what is not outstanding came twice, or too late.
 
@@ -373,9 +373,9 @@ class ClientSession:
         self.has_pulled = True
         request = self._outstanding.get(message.request)
         if isinstance(request, PullRequest) and request.confirms:
-            self._notices.arrived += [one.token for one in message.assignments]
+            self.notices.arrived += [one.token for one in message.assignments]
             if request.is_repeated:
-                self._notices.forgotten.append(message.request)
+                self.notices.forgotten.append(message.request)
         elif request is not None and request.reply is None:
             self.give_back(now, message.assignments)
         self._resolve(message.request, message.assignments)
@@ -392,7 +392,7 @@ class ClientSession:
         # A ping that a caller asked for is not in the row of those that requests are compared with.
         pong = -1 if message.request in self._outstanding else message.request
         self._resolve(message.request, message.epoch)
-        self._notices.note_pong(pong)
+        self.notices.note_pong(pong)
         for request in self._outstanding.values():
             if request.is_lost(pong, is_other_epoch=is_other_epoch):
                 self._say(request)
@@ -402,11 +402,10 @@ class ClientSession:
         number = -1 if message.request is None else message.request
         request = self._outstanding.get(number)
         if request is None and message.code == "unknown-kind" and message.request is None:
-            self._is_older = True  # it does not know what a withdraw is
+            self.is_older = True  # it does not know what a withdraw is
             return
-        if isinstance(request, PullRequest) and request.confirms and message.code == "malformed":
-            self._is_older = True
-            request.say_again(confirms=False, secret="")
+        if request is not None and message.code == "malformed" and request.grow_old():
+            self.is_older = True
             self._say(request)
             return
         if request is None:
@@ -427,7 +426,7 @@ class ClientSession:
     def _expire(self, now: float) -> None:
         """Ends what waits past its deadline, and finds the next deadline."""
         self._scanned_at = now
-        gathered = [*self.submits.waiters(), *self._settles.queue]
+        gathered = [*self.submits.waiters(), *self.settles.queue]
         expired = take_expired(gathered, now) + self._watches.take_expired(now)
         first = min(first_deadline(gathered), self._watches.deadline())
         for number, request in list(self._outstanding.items()):
@@ -435,7 +434,7 @@ class ClientSession:
             if request.is_over(now):
                 self._forget(number, request)
                 if isinstance(request, PullRequest) and request.confirms:
-                    self._notices.forgotten.append(number)
+                    self.notices.forgotten.append(number)
             else:
                 first = min(first, request.first_deadline())
         self._deadline = first

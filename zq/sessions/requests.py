@@ -72,6 +72,8 @@ def without_proofs(message: ToCoordinator) -> ToCoordinator:
             return message._replace(proofs=())
         case Extend():
             return message._replace(proof=b"")
+        case Cancel():
+            return message._replace(is_again=False)
         case _:
             return message
 
@@ -89,6 +91,13 @@ class Request(Waiting):
     def is_lost(self, pong: int, *, is_other_epoch: bool) -> bool:  # noqa: ARG002 - alike in shape
         """Whether a pong shows that it will not be answered."""
         return self.ping < pong
+
+    def renew(self, secret: str) -> None:
+        """It is about to be said again, on a new connection, to a coordinator that may know all words."""
+
+    def grow_old(self) -> bool:
+        """Returns whether it has words that an older coordinator calls malformed, and takes them out."""
+        return False
 
     def waiters(self) -> Sequence[Waiting]:
         """Returns all who wait for it."""
@@ -154,8 +163,15 @@ class PullRequest(Request):
         """Whether it was said in the words of this version."""
         return isinstance(self.message, Pull) and self.message.confirms
 
-    def say_again(self, *, confirms: bool, secret: str) -> None:
-        """Makes its message one that a coordinator of this version, or an older one, understands."""
+    def renew(self, secret: str) -> None:
+        self._say_again(confirms=self.reply is not None, secret=secret)
+
+    def grow_old(self) -> bool:
+        is_new = self.confirms
+        self._say_again(confirms=False, secret="")
+        return is_new
+
+    def _say_again(self, *, confirms: bool, secret: str) -> None:
         assert isinstance(self.message, Pull)
         self.message = self.message._replace(confirms=confirms, secret=secret)
         self.is_repeated = False
@@ -173,6 +189,50 @@ class PullRequest(Request):
     def orphan(self, now: float) -> None:
         self.reply = None
         self.deadline = now + ORPHAN_PATIENCE
+
+
+class CancelRequest(Request):
+    """A cancel: said again, it asks for what the one before has done, whose answer may be lost."""
+
+    __slots__ = ("_is_said",)
+
+    def __init__(self, message: Cancel, now: float, deadline: float, reply: Reply | None, *, is_said: bool) -> None:
+        super().__init__(message, now, deadline, reply)
+        self._is_said = is_said
+
+    def renew(self, secret: str) -> None:  # noqa: ARG002 - alike in shape
+        self._note_again(is_again=self._is_said)
+        self._is_said = True
+
+    def grow_old(self) -> bool:
+        assert isinstance(self.message, Cancel)
+        is_new = self.message.is_again
+        self._note_again(is_again=False)
+        return is_new
+
+    def is_lost(self, pong: int, *, is_other_epoch: bool) -> bool:
+        is_lost = super().is_lost(pong, is_other_epoch=is_other_epoch)
+        if is_lost:
+            self._note_again(is_again=True)
+        return is_lost
+
+    def _note_again(self, *, is_again: bool) -> None:
+        assert isinstance(self.message, Cancel)
+        self.message = self.message._replace(is_again=is_again)
+
+
+def plain_request(message: Askable, now: float, deadline: float, reply: Reply | None, *, is_said: bool) -> Request:
+    """Makes the request of a message that has one answer and is no pull.
+
+    Args:
+        message: without its number.
+        now, deadline: monotonic.
+        reply: to whoever waits, if anybody does.
+        is_said: whether it is said at once, as there is, or was, a connection.
+    """
+    if isinstance(message, Cancel):
+        return CancelRequest(message, now, deadline, reply, is_said=is_said)
+    return Request(message, now, deadline, reply)
 
 
 class GatheredRequest(Request):
@@ -240,6 +300,9 @@ class SettleRequest(GatheredRequest):
 
     def waiters(self) -> Sequence[Waiting]:
         return self._settlings
+
+    def enter(self) -> None:
+        self._settles.is_in_flight = True
 
     def leave(self) -> None:
         self._settles.is_in_flight = False

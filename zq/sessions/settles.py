@@ -10,6 +10,7 @@ from zq.sessions.waiters import Waiting
 from zq.wire.batch import pack_payloads
 from zq.wire.limits import MESSAGE_BATCHES_MAX
 from zq.wire.messages import Done, Failed, Settle, Span
+from zq.wire.options import header_bytes
 from zq.wire.proofs import Proof
 
 PULLER_SETTLE_BYTES_MAX = 2 << 20
@@ -41,7 +42,10 @@ class Settling(Waiting):
             self.bytes += len(entry.blob)
             if entry.forwards or entry.groups:
                 self.batches = len(entry.forwards) + len(entry.groups)
-                self.bytes += sum(len(one.blob) + ENTRY_OVERHEAD_BYTES for one in entry.forwards)
+                self.bytes += sum(
+                    len(one.blob) + ENTRY_OVERHEAD_BYTES + header_bytes(one.options) for one in entry.forwards
+                )
+                self.bytes += sum(header_bytes(one.options) for one in entry.groups)
         else:
             self.bytes += 4 * len(entry.error)
 

@@ -20,6 +20,7 @@ from zq.sessions.waiters import Waiting, is_wanted, take_replies
 from zq.wire.batch import pack_payloads
 from zq.wire.limits import BATCH_BYTES_MAX, BATCH_TASKS_MAX, MESSAGE_BATCHES_MAX
 from zq.wire.messages import DEFAULT_OPTIONS, Batch, Error, Options
+from zq.wire.options import header_bytes
 
 FULL_BYTES, FULL_TASKS = 256 << 10, 1000
 """When this much has gathered it does not wait for a receipt: the cost per message is small enough."""
@@ -67,12 +68,14 @@ class Part:
 
     __slots__ = ("batch", "bytes", "group", "is_alone", "singles", "tasks", "waiters")
 
-    def __init__(self, group: Hashable = None) -> None:
+    def __init__(self, options: Options, group: Hashable = None) -> None:
         self.group = group  # of the singles that may join; None: nobody may
         self.batch: Batch | None = None
         self.singles: list[Single] = []
         self.waiters: Sequence[Waiting] = self.singles  # of a batch that the caller made: the one who waits for it
         self.bytes = PART_OVERHEAD_BYTES
+        if options is not DEFAULT_OPTIONS:
+            self.bytes += header_bytes(options)
         self.tasks = 0
         self.is_alone = False  # True: goes in a message of its own
 
@@ -108,7 +111,7 @@ def whole_load(batch: Batch, now: float, deadline: float, reply: Reply) -> Load:
 
 
 def _whole_part(batch: Batch, now: float, deadline: float, reply: Reply) -> Part:
-    part = Part()
+    part = Part(batch.options)
     part.batch = batch
     part.waiters = (Waiting(deadline, reply, now),)
     part.tasks = batch.tasks
@@ -135,7 +138,7 @@ class Submits:
         size = len(single.payload) + TASK_OVERHEAD_BYTES
         part = self._open.get(single.group)
         if part is None or part.tasks == BATCH_TASKS_MAX or part.bytes + size > BATCH_BYTES_MAX:
-            part = self._open[single.group] = Part(single.group)
+            part = self._open[single.group] = Part(single.options, single.group)
             self._queue.append(part)
             self._bytes += part.bytes
         part.singles.append(single)
@@ -199,7 +202,7 @@ class Submits:
         apart = []
         for single in part.singles:
             if single.reply is not None:
-                one = Part()
+                one = Part(single.options)
                 one.add(single)
                 one.close(self._make_id)
                 apart.append(one)

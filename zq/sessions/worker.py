@@ -1,5 +1,4 @@
-"""What a worker says to its coordinator: hello, heartbeats, settles, and all of it again when a connection was lost; a
-pure machine.
+"""What a worker says to its coordinator: hello, heartbeats, settles, and all again when a connection was lost; pure.
 
 The shell runs the tasks. It takes what arrived (`take_arrivals`), asks what was taken away (`take_revoked`), and
 reports ends with `finish` and `release`. The session keeps, for each lease, the tasks that are not settled: exactly
@@ -9,8 +8,7 @@ A settle is kept until `settled` answers it (`zq.sessions.reports`). It is sent 
 welcome, and when a beat shows that a heartbeat sent after it was answered and it was not (messages of one connection
 are answered in order).
 
-What the worker says of itself (`tell`) goes out after each welcome and when it changes; what it is told from afar is
-for the shell (`take_steers`).
+What the worker says of itself (`tell`) goes out after a welcome and when it changes; `take_steers` has what it is told.
 
 While the name belongs to another worker that is there, the hello is said again now and then: that one may be a process
 which was killed a moment ago. When it keeps the name, the session fails.
@@ -49,6 +47,7 @@ from zq.wire.messages import (
     ToCoordinator,
     Welcome,
 )
+from zq.wire.options import header_bytes
 from zq.wire.steering import About, Steer
 
 WELCOME_PATIENCE = 5.0
@@ -95,8 +94,7 @@ class WorkerSession:
         self.queues = queues
         self.concurrency = concurrency
         self.credit = concurrency
-        self.wants_reconnect = False
-        self.is_welcome = False
+        self.wants_reconnect = self.is_welcome = False
         self.epoch = 0
         self.failure: Exception | None = None
         self.name_is_taken: str | None = None  # why it waits for its name, if it does
@@ -131,8 +129,7 @@ class WorkerSession:
     def connected(self, now: float) -> None:
         """Says hello on a new connection."""
         self.is_welcome = self._is_older = False
-        self._knows_intervals = self._knows_runs = True
-        self._idle_interval = 0.0
+        self._knows_intervals, self._knows_runs, self._idle_interval = True, True, 0.0
         self.heard_at = now
         self._outbox = []
         self._say_hello()
@@ -248,7 +245,8 @@ class WorkerSession:
             part.append(one)
             size += len(one.blob)
             if one.forwards or one.groups:
-                size += sum(len(batch.blob) for batch in one.forwards)
+                size += sum(len(batch.blob) + header_bytes(batch.options) for batch in one.forwards)
+                size += sum(header_bytes(group.options) for group in one.groups)
                 batches += len(one.forwards) + len(one.groups)
             if len(part) == MESSAGE_BATCHES_MAX or size >= WORKER_SETTLE_BYTES_MAX or batches >= WORKER_FORWARDS_MAX:
                 self._settle(part, [], size)
@@ -310,9 +308,7 @@ class WorkerSession:
     # Details.
 
     def _next_beat(self, now: float) -> Heartbeat:
-        """Returns the heartbeat that is due; where it is told to beat less often with nothing in hand, it asks for an
-        answer now and then only: one that shows that the coordinator is there, and says how often to beat.
-        """
+        """Returns the heartbeat that is due; of many idle workers it asks for an answer now and then (protocol 3.6)."""
         is_idle = self._idle_interval > 0.0 and not self.hands and not self._reports
         self._beat_at = now + (self._idle_interval if is_idle else self._heartbeat_interval)
         if is_idle and now < self.heard_at + self._gone_after * HEARD_PART:

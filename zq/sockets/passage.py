@@ -43,6 +43,7 @@ from zq.sessions.exchanges import NO_ANSWER, NOT_YET, Exchange
 from zq.sockets.channel import HAS_FRAMES, NOBLOCK, READINESS
 from zq.sockets.link import FORKED
 from zq.wire.codec import decode_from_coordinator, encode
+from zq.wire.messages import ToCoordinator
 from zq.wire.namespaces import Namespace
 
 CARRY_SECONDS = 0.05
@@ -106,12 +107,13 @@ class Passage:
         Returns:
             False when nothing was done with it.
         """
-        message = exchange.message
-        frame = encode(message if self._namespace is None else self._namespace.into(message))
+        frames = [self._encode(exchange.message)]
+        if exchange.behind is not None:
+            frames.append(self._encode(exchange.behind))
         exchange.thread = threading.get_ident()
         try:
             self._holder = self._holder or exchange
-            return self._send(exchange, frame) if self._holder is exchange else False
+            return self._send(exchange, frames) if self._holder is exchange else False
         finally:
             if self._holder is exchange:
                 self._holder = None
@@ -142,7 +144,10 @@ class Passage:
             self._socket = self._poll = None
             self._holder = self
 
-    def _send(self, exchange: Exchange, frame: bytes) -> bool:
+    def _encode(self, message: ToCoordinator) -> bytes:
+        return encode(message if self._namespace is None else self._namespace.into(message))
+
+    def _send(self, exchange: Exchange, frames: list[bytes]) -> bool:
         socket, poll = self._socket, self._poll
         if socket is None or poll is None or self._strays or self._carried is not None:
             return False
@@ -151,12 +156,16 @@ class Passage:
         if self._holder is not exchange:
             return False
         self._carried = exchange
-        try:
-            bare_send(socket, frame, NOBLOCK)
-        except zmq.Again:
-            return True
-        exchange.is_inside = False
-        exchange.is_sent = True
+        for frame in frames:
+            exchange.is_inside = True
+            if self._holder is not exchange:
+                return True
+            try:
+                bare_send(socket, frame, NOBLOCK)
+            except zmq.Again:
+                return True
+            exchange.is_inside = False
+            exchange.is_sent = True
         stop_at = min(exchange.deadline, time.monotonic() + CARRY_SECONDS)
         while True:
             exchange.is_inside = True

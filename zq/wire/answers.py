@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from math import inf
 from typing import Any, Final
 
@@ -13,6 +14,7 @@ from zq.wire.steering import STEER_ACTIONS, WORKER_SIZE_MAX, NextTry, SteerActio
 from zq.wire.values import (
     BATCH_ID,
     FRACTION,
+    INT_MAX,
     NUMBER,
     REQUEST,
     TOKEN,
@@ -23,6 +25,8 @@ from zq.wire.values import (
     check_results,
     expect_fields,
     field,
+    is_usual_id,
+    is_usual_name,
     many,
     message,
     optional,
@@ -43,6 +47,9 @@ OUTCOMES: Final = ("done", "cancelled", "expired", "dead", "duplicate", "unknown
 
 _NESTING: Final = frozenset((tuple, dict))
 
+_new: Final[Callable[..., Any]] = tuple.__new__
+"""Makes a named tuple three times as fast as its own constructor, once a batch."""
+
 
 # Parts of messages.
 
@@ -51,12 +58,16 @@ def _accepted(value: Any) -> Accepted:
     if type(value) is not tuple or len(value) != 4:
         raise Malformed("expected a receipt as [id, position, eta, duplicate_of]")
     id, position, eta, duplicate_of = value
-    return Accepted(
-        read_id(id, "batch id"),
-        read_int(position, "position"),
-        None if eta is None else read_number(eta, "eta", inf),
-        None if duplicate_of is None else read_id(duplicate_of, "duplicate_of"),
-    )
+    if type(id) is not str or not is_usual_id(id):
+        read_id(id, "batch id")
+    if type(position) is not int or not 0 <= position <= INT_MAX:
+        read_int(position, "position")
+    if eta is not None:
+        eta = read_number(eta, "eta", inf)
+    if duplicate_of is not None:
+        read_id(duplicate_of, "duplicate_of")
+    accepted: Accepted = _new(Accepted, (id, position, eta, duplicate_of))
+    return accepted
 
 
 def _assignment(value: Any) -> Assignment:
@@ -67,17 +78,14 @@ def _assignment(value: Any) -> Assignment:
     read_int(size, "size", 1, limits.BATCH_TASKS_MAX)
     check_range(lo, lo + count if type(lo) is int else None, "an assignment")
     read = DEFAULT_OPTIONS if options is None else read_options(options)
-    return Assignment(
-        read_int(token, "token"),
-        read_id(id, "batch id"),
-        size,
-        read_name(queue, "queue"),
-        read,
-        read_int(attempt, "attempt", 1),
-        lo,
-        ends,
-        blob,
-    )
+    if type(id) is not str or not is_usual_id(id):
+        read_id(id, "batch id")
+    if type(queue) is not str or not is_usual_name(queue):
+        read_name(queue, "queue")
+    read_int(token, "token")
+    read_int(attempt, "attempt", 1)
+    assignment: Assignment = _new(Assignment, (token, id, size, queue, read, attempt, lo, ends, blob))
+    return assignment
 
 
 def _ended(value: Any) -> Ended:

@@ -86,6 +86,10 @@ def _pull(message: messages.Pull) -> tuple[Any, ...]:
     return message if message.secret else message[:7] if message.confirms else message[:6]
 
 
+def _cancel(message: messages.Cancel) -> tuple[Any, ...]:
+    return message if message.is_again else message[:2]
+
+
 def _extend(message: messages.Extend) -> tuple[Any, ...]:
     return message if message.proof else message[:3]
 
@@ -200,7 +204,7 @@ KINDS: Final = (
     Kind(1, messages.Submit, requests.read_submit, "client", _submit, bytes_max=FRAME_BYTES_MAX),
     Kind(2, messages.Pull, requests.read_pull, "client", _pull),
     Kind(3, messages.Wait, requests.read_wait, "client"),
-    Kind(4, messages.Cancel, requests.read_cancel, "client"),
+    Kind(4, messages.Cancel, requests.read_cancel, "client", _cancel),
     Kind(5, messages.Query, requests.read_query, "client", bytes_max=ASKING_BYTES_MAX),
     Kind(6, messages.Command, requests.read_command, "client", bytes_max=ASKING_BYTES_MAX),
     Kind(7, messages.Ping, requests.read_ping, "client"),

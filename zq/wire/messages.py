@@ -193,6 +193,7 @@ class Wait(NamedTuple):
 class Cancel(NamedTuple):
     request: int
     id: str  # of a task or of a whole batch
+    is_again: bool = False  # True: it may have been carried out before, and its answer lost
 
 
 class Query(NamedTuple):

@@ -34,6 +34,19 @@ ON_LOST: Final = ("reassign", "cancel", "dead")
 GROUP_POLICIES: Final = ("all", "any", "settled")
 
 
+def header_bytes(options: Options) -> int:
+    """Returns about how many bytes the headers take in a message, at least as many as they do: a character that is not
+    ASCII takes up to four. Whoever cuts messages counts them beside payloads, for each batch has a copy of its own.
+    """
+    headers = options.headers
+    if not headers:
+        return 0
+    size = 0
+    for name, text in headers.items():
+        size += 6 + (len(name) + len(text) if name.isascii() and text.isascii() else 4 * (len(name) + len(text)))
+    return size
+
+
 def read_options(value: Any) -> Options:
     if type(value) is not dict:
         raise Malformed(f"expected options as a map or nil, got {short(value)}")

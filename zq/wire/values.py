@@ -4,6 +4,7 @@ readers are made.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
 from typing import Any, Final, TypeVar, cast
 
@@ -120,6 +121,13 @@ def read_id(value: Any, what: str) -> str:
     if limits.TASK_SEPARATOR in id:
         raise Malformed(f"expected {what} without {limits.TASK_SEPARATOR}, got {short(value)}")
     return id
+
+
+is_usual_name: Final = re.compile(f"[!-.0-~]{{1,{limits.NAME_BYTES_MAX}}}").fullmatch
+is_usual_id: Final = re.compile(f'[!"$-~]{{1,{limits.ID_BYTES_MAX}}}').fullmatch
+"""What `read_queue` and `read_id` let through, of ASCII, and of names those that are in no namespace: one call in C for
+each of many batches. Whatever else there is, they look at.
+"""
 
 
 def read_many(reader: Callable[[Any], T], value: Any, what: str) -> tuple[T, ...]:

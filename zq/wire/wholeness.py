@@ -38,6 +38,16 @@ def is_whole_batch(ends: bytes, blob: bytes) -> bool:
     return are_whole((_array_header(count) + blob,))
 
 
+def are_whole_batches(batches: Sequence[tuple[bytes, bytes]]) -> bool:
+    """Whether in each of some batches, as ends and blob, lie as many values as there are payloads, none of them empty:
+    `is_whole_batch` of all, in one go.
+    """
+    pieces = [
+        blob if len(ends) == 4 else b"\xdc" + (len(ends) >> 2).to_bytes(2, "big") + blob for ends, blob in batches
+    ]
+    return are_whole(pieces)
+
+
 def are_whole_results(ends: bytes, blob: bytes) -> bool:
     """Whether each of some results is one value, or empty."""
     return are_whole([one for one in iterate_payloads(ends, blob) if one])

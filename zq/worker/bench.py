@@ -15,7 +15,8 @@ from math import inf
 
 from zq.wire.limits import CREDIT_MAX
 from zq.wire.messages import Assignment, Span
-from zq.worker.harvest import Report, header_bytes
+from zq.wire.options import header_bytes
+from zq.worker.harvest import Report
 from zq.worker.runner import Chunk
 
 CHUNK_SECONDS = 0.01

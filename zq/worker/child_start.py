@@ -17,8 +17,8 @@ from zq.handling.hooks import hooked_all
 from zq.processes.exits import UNABLE, describe_exit
 from zq.processes.frames import FrameReader, write_frame
 from zq.processes.import_errors import StartedOnImportError, own_traceback
+from zq.processes.logs import task_log
 from zq.processes.references import load_handlers, source_of
-from zq.processes.task_log import task_log
 
 READY_PATIENCE = 300.0
 """Seconds in which a child must have imported its module: large programs on busy machines take many."""

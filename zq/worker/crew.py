@@ -14,8 +14,8 @@ from typing import NamedTuple, Protocol
 
 from zq.handling.hooks import Hooks, hooked_all
 from zq.keys.own import KeySource
+from zq.processes.logs import task_log
 from zq.processes.pulse import Pulse
-from zq.processes.task_log import task_log
 from zq.wire.namespaces import Namespace
 from zq.worker.child_runner import ChildRunner
 from zq.worker.child_start import Source

@@ -17,7 +17,8 @@ from zq.submit_options import check_seconds
 from zq.task import Bury, Retry, Task
 from zq.wire.batch import PayloadPacker, decode_payload, pack_payloads
 from zq.wire.limits import MESSAGE_BATCHES_MAX, TEXT_CHARS_MAX
-from zq.wire.messages import DEFAULT_OPTIONS, Assignment, Batch, Done, Failed, Group, Options
+from zq.wire.messages import DEFAULT_OPTIONS, Assignment, Batch, Done, Failed, Group
+from zq.wire.options import header_bytes
 
 REPORT_BYTES = 4 << 20
 """Results, forwards and error texts after which a report goes out: a quarter of a frame."""
@@ -244,13 +245,6 @@ def _clip(runs: list[int], lo: int, hi: int) -> list[int]:
     ends = iter(runs)
     parts = [(max(start, lo), min(end, hi)) for start, end in zip(ends, ends, strict=True)]
     return [at for start, end in parts if start < end for at in (start, end)]
-
-
-def header_bytes(options: Options) -> int:
-    """Returns how long the headers are at most: a character takes up to four bytes."""
-    if not options.headers:
-        return 0
-    return sum(4 * (len(name) + len(text)) for name, text in options.headers.items())
 
 
 def failure(assignment: Assignment, index: int, data: bytes, error: BaseException) -> Failed:

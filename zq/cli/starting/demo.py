@@ -88,7 +88,6 @@ def _run(
         dashboard: the same of the dashboard, and whether it is wanted.
         as_json: whether nothing is shown.
     """
-    import tempfile
 
     from zq.cli.starting import member
     from zq.cli.starting.places import (
@@ -99,6 +98,7 @@ def _run(
         leave_key,
     )
     from zq.demo.town import Town, TownError
+    from zq.processes.own_folder import own_folder
 
     def say(text: str) -> None:
         if not as_json:
@@ -109,7 +109,7 @@ def _run(
     if is_wanted and not has_dashboard():
         say(WITHOUT_DASHBOARD)
         is_wanted = False
-    with tempfile.TemporaryDirectory(prefix="zq-demo-") as folder:
+    with own_folder("demo") as folder:
         town = Town(member.__name__, Path(folder), lambda: request.is_set)
         try:
             place = bind_of_dashboard(dashboard_bind, say) if is_wanted else None

@@ -5,13 +5,13 @@ from __future__ import annotations
 import importlib.util
 import os
 import socket
-import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from zq.cli.serving import is_local
 from zq.cli.starting.ports import owner_of_port
+from zq.processes.own_folder import own_folder
 from zq.wire.address import DEFAULT_ADDRESS
 
 LOOPBACK = "127.0.0.1"
@@ -100,7 +100,7 @@ def data_folder(data: Path | None, *, is_ephemeral: bool) -> Iterator[Path]:
     if is_ephemeral:
         if data is not None:
             raise ValueError("--data and --ephemeral exclude each other: one keeps the data, the other does not")
-        with tempfile.TemporaryDirectory(prefix="zq-") as folder:
+        with own_folder("dev") as folder:
             yield Path(folder)
         return
     if data is None:

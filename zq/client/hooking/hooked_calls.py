@@ -39,7 +39,14 @@ class HookedCalls(Calls):
             hooks.receipt = _stored(result)
         return result
 
-    def submit(self, queue: str, payload: Any, id: str | None, options: SubmitOptions) -> Call[Submitted]:
+    def submit(
+        self,
+        queue: str,
+        payload: Any,
+        id: str | None,
+        options: SubmitOptions,
+        until: float | None = None,  # noqa: ARG002 - hooks are told of the receipt when it is there
+    ) -> Call[Submitted]:
         plain = super().submit
         return self.hooked(queue, payload, options, lambda name, made: plain(name, payload, id, made))
 

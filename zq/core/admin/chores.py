@@ -50,15 +50,19 @@ LOOKED_AT_MAX: Final = 1000
 # What is asked for.
 
 
-def cancel(books: Books, step: Step, asker: tuple[Peer, int], id: str) -> None:
+def cancel(books: Books, step: Step, asker: tuple[Peer, int], id: str, *, is_again: bool = False) -> None:
     """Cancels a task, a batch, or an open group with all of its members; answered with how many had not ended, a group
-    counting as one more.
+    counting as one more. Asked again, it counts what was cancelled before, by whoever asked for the same.
     """
     row = groups.find(step, id)
-    if books.chores.is_about(CANCEL_GROUP, id) or (row is not None and row.state == OPEN):
+    is_going = books.chores.is_about(CANCEL_GROUP, id)
+    if is_going or (row is not None and row.state == OPEN):
         _begin(books, step, asker, Chore(CANCEL_GROUP, id, cancelling.REASON))
-    else:
-        _begin(books, step, asker, Chore(END_TASKS, id, cancelling.REASON))
+        return
+    done = 0
+    if is_again and not books.chores.is_about(END_TASKS, id):  # a chore has counted what it has done
+        done = cancelling.count_cancelled(books, step, id) + (0 if row is None else row.cancelled)
+    _begin(books, step, asker, Chore(END_TASKS, id, cancelling.REASON), done)
 
 
 def bury(books: Books, step: Step, asker: tuple[Peer, int], id: str, reason: str) -> None:
@@ -66,9 +70,9 @@ def bury(books: Books, step: Step, asker: tuple[Peer, int], id: str, reason: str
     _begin(books, step, asker, Chore(BURY_TASKS, id, reason))
 
 
-def _begin(books: Books, step: Step, asker: tuple[Peer, int], chore: Chore) -> None:
-    """Does a portion of what is asked for, or joins in waiting for it."""
-    books.chores.askers.setdefault(chore.key, {})[asker] = None
+def _begin(books: Books, step: Step, asker: tuple[Peer, int], chore: Chore, done: int = 0) -> None:
+    """Does a portion of what is asked for, or joins in waiting for it; `done` of it was done before."""
+    books.chores.askers.setdefault(chore.key, {})[asker] = done
     if chore.key not in books.chores.going:
         if chore.verb == CANCEL_GROUP:
             _end_group(books, step, chore)
@@ -131,8 +135,12 @@ def _child_of(books: Books, chore: Chore) -> Chore:
 
 def _end(books: Books, step: Step, chore: Chore) -> None:
     books.chores.end(step, chore)
-    for peer, request in books.chores.askers.pop(chore.key, ()):
-        step.send(peer, Answer(request, chore.count))
+    row = groups.find(step, chore.id) if chore.verb == CANCEL_GROUP else None
+    if row is not None:
+        row.cancelled = chore.count
+        groups.save(step, row)
+    for (peer, request), done in books.chores.askers.pop(chore.key, {}).items():
+        step.send(peer, Answer(request, chore.count + done))
 
 
 # The portions: each returns what it has cost, and whether the chore is over.

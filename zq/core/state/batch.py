@@ -13,6 +13,7 @@ from zq.core.state.transitions import NEW, TaskState
 from zq.task import task_id
 from zq.wire.batch import slice_tasks
 from zq.wire.messages import DEFAULT_OPTIONS, Options
+from zq.wire.options import header_bytes
 
 Forwarded = tuple[tuple[str, str, int], ...]
 """What a completion stored: id, queue and number of tasks of each batch; of a group the number is 0."""
@@ -108,6 +109,12 @@ class StoredBatch:
     @property
     def priority(self) -> int:
         return self.options.priority
+
+    @property
+    def sent_bytes(self) -> int:
+        """What its payloads and headers take in a message."""
+        options = self.options
+        return len(self.blob) + (0 if options is DEFAULT_OPTIONS else header_bytes(options))
 
     def available(self) -> int:
         """Returns the mask of the tasks that wait."""

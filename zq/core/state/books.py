@@ -233,10 +233,14 @@ class Books:
 
     def offer(self, queue: Queue, batches: Sequence[StoredBatch]) -> None:
         """Lets batches of one priority wait that were just stored: in memory while there is room, else on disk only."""
-        lane = queue.lane(batches[0].options.priority)
+        lane, known = queue.lane(batches[0].options.priority), self.batches
         for batch in batches:
             if self._window_bytes < WINDOW_BYTES_MAX and lane.takes(batch.key):
-                self.keep(batch)
+                if batch.key in known:
+                    self.keep(batch)
+                else:
+                    known[batch.key] = batch
+                    self._window_bytes += len(batch.blob) + BATCH_OVERHEAD_BYTES
                 if not batch.is_queued:
                     batch.is_queued = True
                     heappush(lane.heap, batch.key)

@@ -12,11 +12,12 @@ from zq.core import tables
 from zq.core.state.batch import StoredBatch, first_run, mask_bytes
 from zq.core.state.holder import HolderOf, Peer
 from zq.wire.limits import MESSAGE_BATCHES_MAX
-from zq.wire.messages import Assignment
+from zq.wire.messages import DEFAULT_OPTIONS, Assignment
+from zq.wire.options import header_bytes
 from zq.wire.proofs import Proof, proof_of
 
 ASSIGN_BYTES_MAX = 4 << 20
-"""Payloads in one assign message: a quarter of a frame."""
+"""Payloads and headers in one assign message: a quarter of a frame."""
 
 _new: Final[Callable[..., Any]] = tuple.__new__
 """Makes a named tuple three times as fast as its own constructor, once a lease."""
@@ -183,11 +184,14 @@ def assignment_parts(leases: list[Lease], wall: float) -> list[tuple[Assignment,
     size = 0
     for lease in leases:
         assignment = assignment_of(lease, wall)
-        if part and (size + len(assignment.blob) > ASSIGN_BYTES_MAX or len(part) == MESSAGE_BATCHES_MAX):
+        more = len(assignment.blob)
+        if assignment.options is not DEFAULT_OPTIONS:
+            more += header_bytes(assignment.options)
+        if part and (size + more > ASSIGN_BYTES_MAX or len(part) == MESSAGE_BATCHES_MAX):
             parts.append(tuple(part))
             part, size = [], 0
         part.append(assignment)
-        size += len(assignment.blob)
+        size += more
     if part:
         parts.append(tuple(part))
     return parts

@@ -105,7 +105,8 @@ class Chores:
 
     def __init__(self) -> None:
         self.going: dict[str, Chore] = {}
-        self.askers: dict[str, dict[tuple[Peer, int], None]] = {}  # connection and request; in memory only
+        # Connection and request, and what was done before of what is asked for again; in memory only.
+        self.askers: dict[str, dict[tuple[Peer, int], int]] = {}
 
     def save(self, step: Step, chore: Chore) -> None:
         """Stores a chore that begins or goes on."""

@@ -73,7 +73,7 @@ def take_alike(
         queue: in which they wait.
         priority: the highest of which anything waits.
         tasks_max: how many tasks they may have in all.
-        bytes_max: bytes of payloads from which on no more are taken.
+        bytes_max: bytes of payloads and headers from which on no more are taken.
     """
     lane, known = queue.lane(priority), books.batches
     heap = lane.heap
@@ -93,7 +93,7 @@ def take_alike(
         queue.drop_head(lane, batch)
         batches.append(batch)
         tasks_max -= batch.count
-        bytes_max -= len(batch.blob)
+        bytes_max -= batch.sent_bytes
     return batches
 
 

@@ -170,15 +170,17 @@ class SubmitRun:
     def store(self, books: Books, step: Step) -> None:
         """Stores them all."""
         queue, options = self._queue, self._options
-        sequence = books.next_sequence(len(self._batches))
+        sequence, wall = books.next_sequence(len(self._batches)), step.wall
         stored: list[StoredBatch] = []
         for id, _, _, ends, blob in self._batches:
             key = tables.task_key(queue.number, options.priority, sequence)
             sequence += 1
-            batch = StoredBatch(key, queue, id, len(ends) >> 2, 0)
+            count = len(ends) >> 2
+            batch = StoredBatch(key, queue, id, count, 0)
             batch.options = options
-            batch.accepted_time = step.wall
-            batch.set_tasks(ends, blob)
+            batch.accepted_time = wall
+            batch.ends, batch.blob, batch.count = ends, blob, count  # as `set_tasks`
+            batch.full = (1 << count) - 1
             stored.append(batch)
         if len(stored) == 1:
             places.enter_pending(books, step, stored[0])

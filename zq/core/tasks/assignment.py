@@ -79,9 +79,9 @@ class Granted(dict[Holder, list[Lease]]):
     def add(self, books: Books, holder: Holder, lease: Lease) -> None:
         """Adds a lease; its holder is loaded then, if that was enough for one step."""
         batch = lease.batch
-        size = len(batch.blob)
+        size = batch.sent_bytes
         if lease.mask != batch.full:
-            size = size * lease.mask.bit_count() // batch.full.bit_count()
+            size -= len(batch.blob) - len(batch.blob) * lease.mask.bit_count() // batch.full.bit_count()
         self.add_all(books, holder, [lease], size)
 
     def room(self, holder: Holder) -> int:
@@ -215,7 +215,7 @@ def _serve_alike(books: Books, step: Step, queue: Queue, worker: Holder, granted
         if queue.waiting[priority]:
             batches = service_order.take_alike(books, step.tx, queue, priority, left, room)
             if batches:
-                size = sum([len(batch.blob) for batch in batches])
+                size = sum([batch.sent_bytes for batch in batches])
                 granted.add_all(books, worker, leasing.grant_alike(books, step, queue, batches, worker), size)
                 left, room = left - sum([batch.count for batch in batches]), room - size
             if queue.waiting[priority]:
@@ -424,7 +424,7 @@ def serve_pull(books: Books, step: Step, queue: Queue, wait: PullWait) -> bool:
         leasing.prolong(books, step, lease, pull.lease)
         leases.append(lease)
         left -= lease.mask.bit_count()
-        size += len(lease.batch.blob)
+        size += lease.batch.sent_bytes
     for lane, place in expired:
         lane.put_back(place)
     if not leases:

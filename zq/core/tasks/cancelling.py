@@ -79,6 +79,24 @@ def end_some(books: Books, step: Step, id: str, at: int, most: int, fate: Fate) 
     return _end_parts(books, step, id, known, at, count, most, fate)
 
 
+def count_cancelled(books: Books, step: Step, id: str) -> int:
+    """Returns how many tasks of an id a client has cancelled."""
+    known, part = places.find(step, id), split_task_id(id)
+    if part is not None:  # one task, with a record of its own or in that of its batch
+        return int(_is_cancelled(known if known is not None else places.find(step, part[0])))
+    if _is_cancelled(known):
+        assert isinstance(known, places.End)
+        return known.size - _split_of(books, step, known).bit_count()
+    if known is None:
+        return 0
+    indexes = bits(_split_of(books, step, known))
+    return sum(_is_cancelled(places.find(step, task_id(id, 0, index))) for index in indexes)
+
+
+def _is_cancelled(known: places.Known) -> bool:
+    return isinstance(known, places.End) and (known.outcome, known.reason) == ("cancelled", REASON)
+
+
 def _end_parts(
     books: Books, step: Step, id: str, known: places.Known, at: int, count: int, most: int, fate: Fate
 ) -> tuple[int, int | None, int]:

@@ -77,13 +77,15 @@ class GroupRow:
     stored: int = 0  # members whose results are stored
     is_packed: bool = False  # whether its results are one row, under the empty path
     owner: str | None = None  # name of the key that opened it; None without keys
+    cancelled: int = 0  # tasks that were cancelled with it, itself one of them
 
     def record(self) -> bytes:
         options = None if self.options is DEFAULT_OPTIONS else tuple(self.options)
         head = (self.size, self.policy, self.skips_none, self.queue, options, self.opened_time)
         tail = (self.state, self.joined, self.outstanding, self.results_bytes, self.reason, self.finished_time)
         ways = (self.depth, self.stored, self.is_packed)
-        return tables.pack(head + tail + ways if self.owner is None else (*head, *tail, *ways, self.owner))
+        last = (self.owner, self.cancelled) if self.cancelled else () if self.owner is None else (self.owner,)
+        return tables.pack((*head, *tail, *ways, *last))
 
 
 def read_row(id: str, value: bytes) -> GroupRow:

@@ -1,0 +1,53 @@
+"""A cancel whose answer may be lost is said again as such."""
+
+from __future__ import annotations
+
+from tests.sessions.test_client_session import LATER, FakeReply, make_session, only, said
+from zq.sessions.client import ClientSession
+from zq.wire.messages import Answer, Cancel, Error, Pong
+
+
+def ask(session: ClientSession, now: float) -> tuple[FakeReply, Cancel]:
+    reply = FakeReply()
+    session.ask(now, Cancel(0, "order-1"), LATER, reply)
+    return reply, only(Cancel, said(session, now))
+
+
+def connected_session() -> ClientSession:
+    """Returns a session that has heard of its coordinator."""
+    session = make_session()
+    session.receive(0.0, Pong(0, 1))
+    return session
+
+
+def test_cancel_is_said_again_as_such_on_a_new_connection() -> None:
+    session = connected_session()
+    reply, first = ask(session, 1.0)
+    assert not first.is_again
+    session.connected(2.0)
+    again = only(Cancel, said(session, 2.0))
+    assert again == first._replace(is_again=True)
+    session.receive(2.1, Answer(first.request, 1))
+
+    assert reply.end == 1
+
+
+def test_cancel_that_waited_for_the_first_connection_is_not_said_again() -> None:
+    session = make_session()
+    ask(session, 0.0)
+    session.connected(1.0)
+    assert not only(Cancel, said(session, 1.0)).is_again
+    session.connected(2.0)
+    assert only(Cancel, said(session, 2.0)).is_again
+
+
+def test_cancel_is_said_again_in_the_words_of_an_older_coordinator() -> None:
+    session = connected_session()
+    reply, first = ask(session, 1.0)
+    session.connected(2.0)
+    only(Cancel, said(session, 2.0))
+    session.receive(2.1, Error(first.request, "malformed", "expected 2 fields in cancel, got 3"))
+    assert only(Cancel, said(session, 2.1)) == first
+    session.receive(2.2, Answer(first.request, 0))
+
+    assert reply.end == 0
