@@ -52,6 +52,13 @@ class PageTree(NamedTuple):
     overflow_pages: int
     entries: int
     root: int
+    pad: int = 0
+
+    @property
+    def is_odd(self) -> bool:
+        """Whether it is not as those are that are written here, or says something of an empty one."""
+        counts = (self.depth, self.branch_pages, self.leaf_pages, self.overflow_pages, self.entries)
+        return bool(self.pad or self.flags or (self.root == NO_PAGE and any(counts)))
 
     @property
     def pages(self) -> int:
@@ -111,7 +118,8 @@ def read_tree(value: bytes) -> PageTree:
     """Reads what a table's row says of its tree."""
     if len(value) != _TREE.size:
         raise BrokenPageError(f"expected {_TREE.size} bytes about a tree, found {len(value)}")
-    return PageTree(*_TREE.unpack(value)[1:])
+    pad, *fields = _TREE.unpack(value)
+    return PageTree(*fields)._replace(pad=pad)
 
 
 def _places(page: bytes, number: int, kind: int) -> tuple[int, ...]:
