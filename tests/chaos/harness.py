@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import zq
-from tests.chaos import injuries, machines, surroundings
+from tests.chaos import disks, injuries, machines, surroundings
 from tests.chaos.house import House, settle
 from tests.chaos.injuries import Injury, Scene
 from tests.chaos.load import SCHEDULES, Load, set_up
@@ -50,9 +50,20 @@ class Row(NamedTuple):
     around: Callable[[House], AbstractContextManager[None]] = lambda _: nullcontext()
 
 
+KEEPS_ALL = ("--keep-seconds-min", "86400")
+"""A full store forgets what has ended earlier, which is looked for at the end."""
+
 ROWS = {
     row.number: row
     for row in (
+        Row(
+            "6",
+            "calls of the system that fail",
+            disks.fail_calls,
+            6,
+            40,
+            missing=disks.no_faulty_calls,
+        ),
         Row("7", "kill -9 of the coordinator", injuries.kill_coordinator, 25, 100),
         Row(
             "8",
@@ -73,6 +84,24 @@ ROWS = {
             10,
             around=machines.in_two_networks,
             missing=machines.no_namespaces,
+        ),
+        Row(
+            "12",
+            "a disk that others fill",
+            disks.fill_the_disk,
+            3,
+            20,
+            options=KEEPS_ALL,
+            around=disks.on_a_small_disk,
+            missing=disks.no_small_disk,
+        ),
+        Row(
+            "12b",
+            "a store that is full",
+            disks.fill_the_map,
+            3,
+            20,
+            options=(*KEEPS_ALL, "--map-mib", str(disks.MAP_MIB)),
         ),
         Row(
             "13",

@@ -13,7 +13,7 @@ import os
 import socket
 import stat
 import time
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,7 @@ from zq.errors import StoreError, StoreLockedError
 from zq.processes.descriptors import take_standard
 from zq.processes.forks import drop_in_forks
 from zq.store.place import FilePlace
+from zq.store.room import LACKS
 
 DATA_FILE, READERS_FILE = "data.mdb", "lock.mdb"
 """As LMDB names them."""
@@ -61,9 +62,7 @@ class DirectoryHold:
         try:
             self._take(self._file)
             holder = {"pid": os.getpid(), "host": socket.gethostname(), "since": time.strftime("%Y-%m-%d %H:%M:%S")}
-            text = json.dumps({**holder, "started": _started(os.getpid())})
-            with suppress(OSError):  # a disk that is full; the lock holds all the same
-                os.pwrite(self._file, text.ljust(os.fstat(self._file).st_size).encode(), 0)
+            self._write_holder({**holder, "started": _started(os.getpid())})
         except BaseException:
             self.close()
             raise
@@ -95,6 +94,15 @@ class DirectoryHold:
     def close(self) -> None:
         """Lets go of the directory, also for what was forked from this process."""
         self._opened.close()
+
+    def _write_holder(self, holder: dict[str, Any]) -> None:
+        """Says who has it, in the room that the file has, for the disk may have no more; the lock counts without it."""
+        text = json.dumps(holder)
+        try:
+            os.pwrite(self._file, text.ljust(os.fstat(self._file).st_size).encode(), 0)
+        except OSError as error:
+            if error.errno not in LACKS:
+                raise StoreError(f"cannot write {self._path / HOLD_FILE}: {error.strerror}") from error
 
     def _open(self, path: Path, flags: int) -> int:
         number = os.open(path, flags | os.O_NOFOLLOW, 0o600)
