@@ -1,0 +1,24 @@
+"""A crash at every point of a short script: none of them breaks a promise. `python -m tests.simulation --effects 10
+--pairs 1000` tries pairs, too.
+"""
+
+import pytest
+
+from tests.simulation.effects import count_points, end_at
+
+SEEDS = (0, 2)
+"""Of the scripts: the one has a journal, the other none."""
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_crash_at_every_point_of_a_script_breaks_no_promise(seed: int) -> None:
+    count = count_points(seed)
+    kinds: set[str] = set()
+    for number in range(1, count + 1):
+        report, points = end_at(seed, number)
+        assert points.hit == [number], f"the process did not end at point {number} of {count}"
+        kinds |= report.happened.keys()
+
+    print(f"{count} points")
+    assert count > 60
+    assert {"crash", "crash in a commit"} <= kinds
