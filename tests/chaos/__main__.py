@@ -50,7 +50,7 @@ def _find(name: str, seed: int) -> bool:
         print(line({"plant": name, "row": plant.row, "skipped": reason}), flush=True)
         return True
     with tempfile.TemporaryDirectory(prefix="zq-chaos-", ignore_cleanup_errors=True) as place:
-        (found,) = run([row], seed, Path(place), [plant.count], plant=name)
+        (found,) = run([row], seed, Path(place), [plant.injuries], plant=name)
     seen = [text.strip().rpartition("\n")[2] for text in found.get("violations", [])]
     print(line({"plant": name, "row": plant.row, "seed": seed, "caught": bool(seen), "seen": seen[:2]}), flush=True)
     return bool(seen)

@@ -18,14 +18,14 @@ from zq.server.connections import Connections
 from zq.store import journal
 from zq.store.hold import DirectoryHold
 from zq.store.journal import FIRST_PLACE, JournalFile
-from zq.store.room import Room
+from zq.store.room import DiskRoom
 
 
 class Plant(NamedTuple):
     """A fault: what stands in the place of what."""
 
     row: str  # of the plan, which is to see it
-    count: int  # injuries that it takes
+    injuries: int  # that it takes
     owner: Any
     name: str
     by: Any
@@ -51,7 +51,7 @@ PLANTS: dict[str, Plant] = {
     "a receipt before it is written": Plant("7", 10, JournalFile, "append", _append_later),
     "a lock that is not taken": Plant("7", 5, DirectoryHold, "_take", lambda self, number: None),
     "a flush that failed and is believed": Plant("6", 10, JournalFile, "flush", _flush_believed),
-    "room that is promised and not held": Plant("12", 3, Room, "_take", lambda self, start, stop: True),
+    "room that is promised and not held": Plant("12", 3, DiskRoom, "_take", lambda self, start, stop: True),
     "liveness by the wall clock": Plant("13", 6, loop, "_now", lambda: Now(time.time(), time.time())),
     "its own stall taken for the workers' silence": Plant("10", 3, Machine, "_excuse_stall", lambda self, step: None),
     "connections that are never turned away": Plant("14", 1, Connections, "_make_room", lambda self: None),
