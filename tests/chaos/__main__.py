@@ -15,7 +15,8 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from tests.chaos.harness import ROWS, line, run
+from tests.chaos.harness import line, run
+from tests.chaos.rows import ROWS
 
 
 def main() -> None:

@@ -20,7 +20,6 @@ from tests.chaos.line_cuts import Proxy
 from tests.chaos.notes import Note
 from tests.chaos.verdict import Final
 from tests.process.kitchen import Kitchen, wait_until
-from tests.surroundings.disks import SmallDisk
 
 HOUSE = "ZQ_TEST_HOUSE"
 """Variable of the environment by which all processes of a run are known, also those that lost their parents."""
@@ -47,7 +46,6 @@ class House(Kitchen):
         self.before_workers: tuple[str, ...] = ()  # and of a worker's
         self.hands: list[subprocess.Popen[bytes]] = []  # other processes, which SIGTERM ends in peace
         self.proxy: Proxy | None = None
-        self.disk: SmallDisk | None = None
         self.clock: Path | None = None  # file with what is added to the wall clock
         self.cable = self.network = self.other_end = ""  # of a network of its own
         self._shared = _shared_memory()
@@ -161,7 +159,7 @@ def _command(pid: int) -> str:
 
 def _shared_memory() -> set[str]:
     place = Path("/dev/shm")
-    return {path.name for path in place.iterdir() if "zq" in path.name} if place.exists() else set()
+    return {path.name for path in place.iterdir() if path.name.startswith("zq")} if place.exists() else set()
 
 
 def settle(house: House, ledger: Ledger) -> Final:

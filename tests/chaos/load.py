@@ -6,7 +6,6 @@ A call that gets no answer in time is noted as tried, and nothing is held agains
 
 from __future__ import annotations
 
-import contextlib
 import random
 import threading
 import time
@@ -69,11 +68,20 @@ class Deed:
 
     def throttle(self) -> None:
         """Waits until little of what it has submitted is left: a backlog would be all that there is to see."""
-        while len(self.open) > OPEN_MAX:
-            with contextlib.suppress(zq.TaskError):
-                self.open[0].result(self.load.timeout)
-                self.ledger.note("results")
-            self.open.popleft()
+        while len(self.open) > OPEN_MAX and not self.load.stopped.is_set():
+            self.see_end(self.open.popleft())
+
+    def see_end(self, of: zq.Receipt | zq.Group) -> None:
+        """Waits for the end of something, or until the load is stopped."""
+        while not self.load.stopped.is_set():
+            try:
+                of.result(0.5)
+            except zq.TaskError:
+                pass  # what it had to be, the verdict knows
+            except zq.TimedOutError:
+                continue
+            self.ledger.note("ends")
+            return
 
     def wait_for(self, condition: Callable[[], Any]) -> Any:
         """Waits for a condition, or until the load is stopped; returns what it gave."""
@@ -111,9 +119,7 @@ def order(deed: Deed) -> None:
 
 def ask(deed: Deed) -> None:
     """Requests, of which the answer is waited for."""
-    receipt = deed.submit("orders", {"seconds": seconds(deed.rng)}, deed.new_id())
-    receipt.result(deed.load.timeout)
-    deed.ledger.note("results")
+    deed.see_end(deed.submit("orders", {"seconds": seconds(deed.rng)}, deed.new_id()))
 
 
 def relay(deed: Deed) -> None:
@@ -165,8 +171,7 @@ def gather(deed: Deed) -> None:
     deed.ledger.groups[id] = GroupOrder(policy, parts)
     deed.ledger.note("groups")
     if deed.rng.random() < 0.5:
-        with contextlib.suppress(zq.TaskError):
-            group.result(deed.load.timeout)
+        deed.see_end(group)
 
 
 def grow(deed: Deed) -> None:

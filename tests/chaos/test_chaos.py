@@ -9,9 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.chaos.harness import ROWS, line, run
+from tests.chaos.harness import line, run
+from tests.chaos.rows import ROWS
 
-TOGETHER = {"7+8": "off", "9": "on", "10": "off"}
+TOGETHER = {"7+8": "off", "9": "on", "10": "off", "11": "on", "11b": "off", "13+20": "on", "14": "off", "19": "on"}
 """What is run at once, and the journal with which the coordinator begins; kills of it take the other one in turn."""
 
 

@@ -211,7 +211,7 @@ def published(case: Case) -> Iterator[str]:
 
 
 def called_off(case: Case) -> Iterator[str]:
-    """Cancelled tasks that ended otherwise, and cancels that said what is not so."""
+    """Cancelled tasks that ended otherwise, and cancels that said what is not so, also when they were said again."""
     for id, said in case.ledger.called_off.items():
         if case.state(id) != ("cancelled" if said else "done"):
             yield f"cancel said {said} of {id}, which is {case.state(id)}"

@@ -17,7 +17,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
-from zq.errors import StoreError, StoreLockedError
+from zq.errors import StoreCorruptError, StoreError, StoreLockedError
 from zq.processes.descriptors import take_standard
 from zq.processes.forks import drop_in_forks
 from zq.store.place import FilePlace
@@ -61,8 +61,10 @@ class DirectoryHold:
             raise StoreError(f"expected a directory that can be written at {path}: {error.strerror}") from error
         try:
             self._take(self._file)
+            self._check_not_lost()
             holder = {"pid": os.getpid(), "host": socket.gethostname(), "since": time.strftime("%Y-%m-%d %H:%M:%S")}
-            self._write_holder({**holder, "started": _started(os.getpid())})
+            self._holder = {**holder, "started": _started(os.getpid())}
+            self._say_holder()
         except BaseException:
             self.close()
             raise
@@ -72,6 +74,13 @@ class DirectoryHold:
         self._data = self._open(self._data_path, os.O_RDWR)
         self._take(self._data)
         self._data_place = FilePlace(self._data_path, self._data)
+        self._holder["has_data"] = True
+        self._say_holder()
+
+    @property
+    def changed_at(self) -> int:
+        """When the data file was last written, as far as was looked: in nanoseconds, of the system's clock."""
+        return self._data_place.changed_at
 
     @property
     def data_number(self) -> int:
@@ -95,9 +104,17 @@ class DirectoryHold:
         """Lets go of the directory, also for what was forked from this process."""
         self._opened.close()
 
-    def _write_holder(self, holder: dict[str, Any]) -> None:
+    def _check_not_lost(self) -> None:
+        """Raises when there was a data file and is none: a new one in its place would be all that is found later."""
+        if self.is_new and _read_holder(self._file).get("has_data"):
+            raise StoreCorruptError(
+                f"{self._path} has no {DATA_FILE}, and {HOLD_FILE} says that there was one: put it back, or restore a backup of "
+                f"the whole directory. To begin anew, remove {HOLD_FILE}"
+            )
+
+    def _say_holder(self) -> None:
         """Says who has it, in the room that the file has, for the disk may have no more; the lock counts without it."""
-        text = json.dumps(holder)
+        text = json.dumps(self._holder)
         try:
             os.pwrite(self._file, text.ljust(os.fstat(self._file).st_size).encode(), 0)
         except OSError as error:
@@ -159,6 +176,8 @@ def _check_file(path: Path) -> None:
         return
     if stat.S_ISLNK(found.st_mode):
         raise StoreError(f"{path} is a symbolic link, which is not followed: remove it, or choose another directory")
+    if path.name == DATA_FILE and not stat.S_ISREG(found.st_mode):
+        raise StoreError(f"{path} is no file: expected the data file of a coordinator, or nothing")
     if path.name != DATA_FILE and found.st_nlink > 1 and stat.S_ISREG(found.st_mode):
         raise StoreError(f"{path} has another name, too (a hard link): remove it, or choose another directory")
 
