@@ -129,7 +129,9 @@ def test_one_meta_page_is_enough_and_its_loss_is_named(tmp_path: Path, original:
 
         faults = [row.fault for row in read(tmp_path, bytes(data)) if row.fault]
 
-        assert f"meta page {page}: it is no meta page of LMDB" in str(faults[0]) or "meta page 1: not found" in faults
+        assert f"meta page {page}: it is no meta page of LMDB" in str(faults[0]) or "meta page 1: not found" in str(
+            faults[0]
+        )
 
 
 def test_no_meta_page_is_an_error_in_words(tmp_path: Path, original: tuple[bytes, set[Row]]) -> None:

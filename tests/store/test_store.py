@@ -309,25 +309,6 @@ def test_kill_9_of_the_holder_frees_the_directory_and_keeps_what_was_committed(t
     store.close()
 
 
-def test_flipped_bit_is_found_when_the_value_is_read(tmp_path: Path) -> None:
-    value = b"a value that can be found in the file"
-    store = LmdbStore(tmp_path / "s.zq", TABLES)
-    fill(store, ("left", b"a", value))
-    store.close()
-    file = tmp_path / "s.zq" / "data.mdb"
-    data = bytearray(file.read_bytes())
-    place = data.rindex(value)
-    data[place + 5] ^= 1
-    file.write_bytes(data)
-    store = LmdbStore(tmp_path / "s.zq", TABLES)
-    tx = store.begin()
-
-    with pytest.raises(StoreCorruptError, match="key 61 in table left does not match its checksum"):
-        tx.get("left", b"a")
-    tx.abort()
-    store.close()
-
-
 def test_directory_of_another_schema_is_refused(tmp_path: Path) -> None:
     import lmdb
 
@@ -348,7 +329,7 @@ def test_directory_that_is_a_file_is_refused(tmp_path: Path) -> None:
 def test_file_that_is_not_lmdbs_is_refused(tmp_path: Path) -> None:
     (tmp_path / "s.zq").mkdir()
     (tmp_path / "s.zq" / "data.mdb").write_bytes(b"garbage" * 5000)
-    with pytest.raises(StoreCorruptError, match="does not hold what LMDB wrote"):
+    with pytest.raises(StoreCorruptError, match="it is no file of LMDB"):
         LmdbStore(tmp_path / "s.zq", TABLES)
 
 

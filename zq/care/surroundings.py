@@ -10,9 +10,10 @@ from pathlib import Path
 from time import perf_counter
 
 from zq.care.findings import Finding, Weight
+from zq.store.engine import NEW_FILE
 from zq.store.hold import DATA_FILE, HOLD_FILE, JOURNAL_FILE, READERS_FILE
 from zq.store.journal import NEW_JOURNAL_FILE
-from zq.store.lmdb import NEW_FILE, LmdbOptions
+from zq.store.lmdb import LmdbOptions
 
 FILES = frozenset({DATA_FILE, HOLD_FILE, JOURNAL_FILE, READERS_FILE})
 """What belongs into a directory."""

@@ -32,6 +32,7 @@ from zq.core.measures import rolling
 from zq.core.measures.steps import FINE_SECONDS
 from zq.core.opening import read_books
 from zq.core.options import NO_CALENDAR, Calendar, CoordinatorOptions, Now
+from zq.core.recount import Recount
 from zq.core.rights.guard import Guard
 from zq.core.state.batch import run_mask
 from zq.core.state.books import Books
@@ -116,13 +117,20 @@ class Machine:
         self._ticked_at = now.monotonic
         tx = store.begin()
         try:
+            recount = Recount(tx, now.wall)
+            has_recounted = recount.run()
             self.books: Books = read_books(options, now, tx)
+            if has_recounted:
+                recount.end_groups(self.books, Step(now, tx))
             dead_letters.read_replays(self.books, Step(now, tx))
             self.books.schedules = schedules.count(Step(now, tx))
+            self.books.save(tx)
         except BaseException:
             tx.abort()
             raise
         tx.commit()
+        self.recounted = recount.notes  # what was found when something had been set aside, in words
+        self.damaged = recount.remains.damaged  # rows and parts of tables that were ever set aside
         self.books.calendar = calendar
         self.cramp = cramp or Cramp()
         if guard is not None:
@@ -152,11 +160,10 @@ class Machine:
         Raises:
             StoreError: of the store; StoreFullError when not even its reserve has room.
         """
-        self._run = None
+        self._run, self._upkeep.is_at_commit = None, False
         tx = self._store.begin()
         try:
-            room = tx.room_bytes
-            step = Step(now, tx)
+            step, room = Step(now, tx), tx.room_bytes
             clocks.note_clock(self.books, step)
             if outbox is not None:
                 step.outbox = outbox
@@ -186,9 +193,7 @@ class Machine:
         except BaseException:
             tx.abort()
             raise
-        self._upkeep.is_at_commit = True
         tx.commit()
-        self._upkeep.is_at_commit = False
         return step.outbox
 
     def _take_back(self, step: Step, unreachable: Collection[Peer]) -> None:
@@ -328,6 +333,7 @@ class Machine:
             following.flush(books, step)
         books.save(step.tx)
         self._ticked_at = step.now
+        self._upkeep.is_at_commit = True
 
     def _go_on(self, step: Step) -> None:
         """Tells more of long answers, to those who have read what came before."""

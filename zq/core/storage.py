@@ -6,6 +6,8 @@
 from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple, Protocol
 
+from zq.core import tables
+
 FULL_FRACTION = 0.8
 """Of the room of a store: above it nothing new is admitted (`Transaction.is_full`), the rest is for completions."""
 
@@ -123,6 +125,41 @@ class StoreInfo(NamedTuple):
     full_by: str = ""
     why_full: str = ""
     held_bytes: int | None = None
+
+
+class Damage(NamedTuple):
+    """Something that was found damaged, as the table `damaged` has it.
+
+    Attributes:
+        table: its table; empty when it is the file itself.
+        key: of the row; of a part of a table, where it begins.
+        stop: of a part, the key before which it ends; None where it ends with the table.
+        stored: what was stored under the key, its checksum first; nothing of a part.
+        why: in words.
+        found_time: wall.
+        is_part: whether it is a part of a table that could not be read.
+        is_mended: whether it was put right, so that nothing is gone.
+    """
+
+    table: str
+    key: bytes
+    stop: bytes | None
+    stored: bytes
+    why: str
+    found_time: float
+    is_part: bool = False
+    is_mended: bool = False
+
+    def record(self) -> bytes:
+        return tables.pack(tuple(self))
+
+    def __str__(self) -> str:
+        if not self.is_part:
+            return f"the row of key {self.key.hex()} in table {self.table}: {self.why}"
+        if not self.table:
+            return self.why
+        stop = "its end" if self.stop is None else f"key {self.stop.hex()}"
+        return f"table {self.table} from key {self.key.hex() or 'its first'} to {stop}: {self.why}"
 
 
 class Store(Protocol):

@@ -33,6 +33,8 @@ versions.
 | chores | verb, 0, id | reason, key of the one it is part of, at which index it is, count, how many are part of it |
 | measures | see `zq.core.measures.steps` | what was counted in a step of time, over all queues and in some |
 | publications | publication id | queue and batch id of everything that it became |
+| damaged | b"r", number u64 | table, key, stop, what was stored, why, time, is it a part: what was set aside |
+| damaged | b"recount" | tables of which something was set aside since the last recount, and the first row of that |
 
 A *line* is queue number u32, kind u8, length of key u16, key: the tasks of a queue that share a key and take turns
 (`zq.core.tasks.key_turns`).
@@ -81,17 +83,20 @@ ROSTER: Final = "roster"
 BINDINGS: Final = "bindings"
 PUBLICATIONS: Final = "publications"
 MEASURES: Final = "measures"
+DAMAGED: Final = "damaged"
 
 TABLES: Final = (
     META, QUEUES, PENDING, SCHEDULED, PARKED, LINES, DEAD, PROGRESS, LEASES, INDEX, RESULTS, FINISHED, HISTORY,
     EXPIRY, REPLAYS, OPERATIONS, UNIQUE, SCHEDULES, GROUPS, MEMBERS, ROSTER, BINDINGS, PUBLICATIONS, NAMESPACES,
-    CHORES, MEASURES,
+    CHORES, MEASURES, DAMAGED,
 )  # fmt: skip
 
 AT_PENDING, AT_SCHEDULED, AT_DEAD, AT_ENDED, AT_PARKED = range(5)
 """The first field of an index record: where the task is."""
 
 COUNTERS_KEY: Final = b"counters"
+
+RECOUNT_KEY: Final = b"recount"
 
 KEY_NUMBER_MAX: Final = (1 << 32) - 1
 """The last number of a queue or binding that a key can have."""
@@ -202,6 +207,14 @@ def schedule_time_bounds() -> tuple[bytes, bytes]:
 def unique_key(number: int, key: str) -> bytes:
     """Returns the key of the row that says who has a unique key."""
     return _U32.pack(number) + key.encode()
+
+
+def damaged_key(number: int) -> bytes:
+    return b"r" + _U64.pack(number)
+
+
+def damaged_bounds() -> tuple[bytes, bytes]:
+    return b"r\0", b"re"  # before RECOUNT_KEY
 
 
 def token_key(token: int) -> bytes:

@@ -16,6 +16,7 @@ from zq.keys.directory import KeyDirectory
 from zq.keys.entry import EMBEDDED_NAME
 from zq.keys.key import Key
 from zq.keys.own import OWN_KEYS
+from zq.processes.descriptors import take_standard
 from zq.processes.green import refuse_green_threads
 from zq.processes.references import refuse_while_loading
 from zq.server.host import HostOptions
@@ -57,6 +58,7 @@ class Coordinator:
             GreenThreadsError: threads are green ones in this process.
         """
         refuse_green_threads()
+        take_standard()  # before anything is opened
         self._keys = keys
         self._make_server = partial(
             Server,

@@ -22,10 +22,9 @@ from zq.core.measures.times import Histogram
 from zq.core.options import CoordinatorOptions, Now
 from zq.core.state.holder import Peer
 from zq.core.tables import TABLES
-from zq.errors import ClosedError, StoreFullError
+from zq.errors import ClosedError, StoreCorruptError, StoreFullError
 from zq.keys.door import KEYS_INTERVAL, Door
 from zq.keys.key import Key
-from zq.processes.descriptors import take_standard
 from zq.processes.green import refuse_green_threads
 from zq.processes.pulse import NO_PULSE
 from zq.processes.wake import Wake
@@ -117,7 +116,6 @@ class Server:
             KeyFileError: this ZeroMQ cannot be trusted with keys.
         """
         refuse_green_threads()
-        take_standard()
         self.path = Path(path)
         self.address = check_bind_address(bind)
         self.options = options or CoordinatorOptions()
@@ -136,9 +134,8 @@ class Server:
         self._guard: MemoryGuard
         self._binding: ServedAddress
         self._opened = ExitStack()  # closes what `open` has opened, the last first
-        self._is_begun = False
+        self._is_begun = self._is_stopping = False
         self._unreachable: list[Peer] = []
-        self._is_stopping = False
         self._faults = 0  # turns in a row that failed
         self._chronicle = Chronicle()
         self._due_at = 0.0  # monotonic, when a turn is to be taken even if nothing comes
@@ -315,6 +312,10 @@ class Server:
             self._read_books(self._machine)
             for one in self._reception.received:
                 self._step_alone(one)
+        except StoreCorruptError as error:
+            self._mend(error)
+            for one in self._reception.received:
+                self._step_alone(one)
         except FAULTS:
             self._faults += 1
             if self._faults > FAULTS_MAX:
@@ -329,6 +330,9 @@ class Server:
             self._step([(one.peer, read(one))])
         except StoreFullError as error:
             self._try_again(one, error, tries)
+        except StoreCorruptError as error:  # what is set aside is not met again
+            self._mend(error)
+            self._step_alone(one, tries)
         except FAULTS:
             log.exception("a message could not be handled and is refused")
             self._read_books()
@@ -384,13 +388,22 @@ class Server:
     def _why_full(self) -> str:
         return self._store.why_full if self._store.is_full else ""
 
+    def _mend(self, error: StoreCorruptError) -> None:
+        """Has set aside what a turn met that is damaged, and reads the books without it; raises what cannot be."""
+        log.error("a turn met something that is damaged: %s", error)
+        self._store.mend(error)
+        self._read_books(self._machine)
+
     def _read_books(self, before: Machine | None = None) -> None:
         """Makes the machine anew, as soon as the store has room for that; from the one before it takes what did not fit
-        the store, and its counters.
+        the store, and its counters. What it meets that is damaged is set aside.
         """
         while True:
+            self._tell_damages()
             try:
                 self._make_machine(before)
+            except StoreCorruptError as error:
+                self._store.mend(error)
             except StoreFullError as error:
                 if not self.commits or self._is_stopping:
                     raise
@@ -398,7 +411,15 @@ class Server:
                 self.pulse.beat(time.monotonic(), "waits for room on its disk")
                 time.sleep(ROOM_PAUSE)
             else:
-                return
+                break
+        for note in self._machine.recounted:
+            log.error("after what was damaged was set aside: %s", note)
+
+    def _tell_damages(self) -> None:
+        for damage in self._store.damages:
+            what = "it was put right" if damage.is_mended else "set aside"
+            log.error("%s is damaged; %s: %s", self.path, what, damage)
+        self._store.damages.clear()
 
     def _make_machine(self, before: Machine | None) -> None:
         cramp = None if before is None else before.cramp
@@ -421,6 +442,7 @@ class Server:
             "commit": self._commit_times.as_map(),
             "store": self._store.info()._asdict(),
             "journal": self._store.about_journal(),
+            "damaged": self._machine.damaged,
             "memory": self._guard.about(),
             "connections": self._connections.about(),
             "refused": dict(self._reception.refused),

@@ -1,6 +1,7 @@
 """Where the core's transactions happen: on disk by LMDB with a journal before it (docs/journal.md), or in memory.
 
-May import: core.storage, core.tables, processes, errors. A store knows tables and bytes, never what the bytes mean.
+May import: core.storage, core.sums, core.tables, processes, errors. A store knows tables and bytes, never what the
+bytes mean.
 """
 
 from zq.store.journaled import JournaledStore

@@ -14,9 +14,9 @@ from typing import Any, Final
 import lmdb
 import msgpack
 
+from zq.core.sums import SUM_BYTES, is_whole, salt_of, sealed
 from zq.core.tables import SCHEMA, SCHEMAS_BEFORE
 from zq.errors import StoreVersionError
-from zq.store.sums import SUM_BYTES, is_whole, salt_of, sealed
 
 log = logging.getLogger(__name__)
 

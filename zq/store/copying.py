@@ -22,6 +22,7 @@ from typing import Any, NamedTuple
 import lmdb
 
 from zq.core.storage import Transaction
+from zq.core.sums import SUM_BYTES
 from zq.core.tables import SCHEMA
 from zq.errors import StoreCorruptError, StoreError, StoreVersionError
 from zq.store.carrying import INFO_TABLE, SCHEMA_KEY
@@ -29,7 +30,6 @@ from zq.store.hold import DATA_FILE, HOLD_FILE, READERS_FILE, flush
 from zq.store.journal import JournalFile
 from zq.store.lmdb import LmdbOptions, LmdbStore
 from zq.store.records import CHECKPOINT_KEY, CHECKPOINT_TABLE, Checkpoint, RedoRecord, apply, records_beyond
-from zq.store.sums import SUM_BYTES
 
 PART = ".part"
 """What the name of a copy ends in while it is made."""
@@ -214,6 +214,8 @@ def _finish(
     size = (part / DATA_FILE).stat().st_size
     store = LmdbStore(part, tables, LmdbOptions(map_bytes=2 * size + MAP_SPARE, free_bytes_min=0, journal=False))
     try:
+        if store.damages:  # in a copy nothing is set aside: it is to be what it was made of
+            raise StoreCorruptError(f"{part} is no copy to rely on: {store.damages[0]}")
         tx = store.begin()
         try:
             checkpoint = Checkpoint.from_bytes(tx.get(CHECKPOINT_TABLE, CHECKPOINT_KEY))

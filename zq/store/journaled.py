@@ -26,7 +26,7 @@ from time import perf_counter
 from typing import Any
 
 from zq.core.storage import StoreInfo, Transaction
-from zq.errors import StoreError, StoreFullError
+from zq.errors import StoreCorruptError, StoreError, StoreFullError
 from zq.store.records import CHECKPOINT_KEY, CHECKPOINT_TABLE, Change, Checkpoint, apply, pack_record, records_beyond
 from zq.store.seam import JournalOptions, RedoLog, Tables, about_journal
 from zq.store.turn import JournaledTransaction
@@ -45,6 +45,7 @@ class JournaledStore:
 
     Attributes:
         commit_seconds: that the last commit of a turn took; 0 when it wrote nothing.
+        damages: what was found damaged, and not told yet; whoever tells it clears the list.
         rest_at: monotonic time at which `rest` has something to do if no turn writes until then, or infinity.
     """
 
@@ -67,25 +68,22 @@ class JournaledStore:
             StoreCorruptError: something is gone that was answered, or they do not belong together.
             StoreError: of the tables or the log.
         """
-        self.commit_seconds = 0.0
-        self.rest_at = inf
+        self.commit_seconds, self.rest_at = 0.0, inf
         self.checkpoints = self.records = self.record_bytes = 0
-        self._tables = tables
-        self._log = log
+        self._tables, self._log = tables, log
+        self.damages = tables.damages
         self._make_log = make_log
-        self._retry_at = -inf  # monotonic
-        self._reason = ""  # why there is no log
+        self._retry_at, self._reason = -inf, ""  # monotonic; why there is no log
         self._pid = os.getpid()
         self._options = options or JournalOptions()
         self._tx: Transaction | None = None  # of the tables, since the checkpoint
         self._is_in_turn = False
         self._failure: BaseException | None = None
-        self._rows = 0  # that were changed since the checkpoint
+        self._rows = 0  # changed since the checkpoint
         self._changed_at: float | None = None  # monotonic, as `rest` was told, of the first record since
         self._checkpoint_at = -inf
         self._full_until = -inf  # monotonic, when a checkpoint is tried again that did not fit
-        self._told_records = 0  # how many there were at the last rest
-        self._grows = False
+        self._told_records, self._grows = 0, False  # how many there were at the last rest; whether more room is due
         try:
             self._start()
             if log is None:
@@ -152,12 +150,15 @@ class JournaledStore:
             raise StoreError("another transaction is open")
         if os.getpid() != self._pid:
             raise StoreError("this process was forked from the one that opened the store; start a new one instead")
-        tables = self._tables
-        tx = self._tx
+        tables, tx = self._tables, self._tx
         if tx is None:
             tx = self._tx = tables.begin()
         else:
-            tables.notice_room()
+            try:
+                tables.notice_room()
+            except StoreError as error:  # it is not its own any more
+                self._failure = error
+                raise
         self._is_in_turn = True
         return JournaledTransaction(self, tx, tables.written_bytes)
 
@@ -168,7 +169,6 @@ class JournaledStore:
         self._is_in_turn = False
         if not changes:
             self.commit_seconds = 0.0
-            self._check_place()
             return
         begun_at = perf_counter()
         self._rows += rows
@@ -222,9 +222,13 @@ class JournaledStore:
 
     def _check_place(self) -> None:
         """Looks whether what is written is found at a start; a commit of the tables looks for itself."""
-        self._tables.check_place()
-        if self._log is not None:
-            self._log.check_place()
+        try:
+            self._tables.check_place()
+            if self._log is not None:
+                self._log.check_place()
+        except StoreError as error:
+            self._failure = error
+            raise
 
     def _has_room(self) -> bool:
         return ROOM_PER_ROW * self._rows <= self._tables.room_bytes
@@ -243,12 +247,11 @@ class JournaledStore:
             if self._log is None:
                 self._try_log(now)
             return
-        options = self._options
+        options, log = self._options, self._log
         self._changed_at = now if self._changed_at is None else self._changed_at
         if self._told_records != self.records:
             self._told_records = self.records
             self.rest_at = max(now + options.idle_after, self._checkpoint_at + options.pause_min)
-        log = self._log
         is_long = log is not None and log.used > log.capacity - min(options.turn_bytes_max, log.capacity // 4)
         if is_long or now >= self.rest_at or now - self._changed_at >= options.age_max:
             self._grows = self._grows or is_long
@@ -299,6 +302,15 @@ class JournaledStore:
         """Leaves nothing of the turn that is in the tables."""
         self._restore()
         self._settle()
+
+    def mend(self, error: StoreCorruptError) -> None:
+        """As `LmdbStore.mend`, of the tables as of the checkpoint; what the log has beyond comes after it."""
+        tx, self._tx, self._failure = self._tx, None, error
+        if tx is not None:
+            tx.abort()
+        self._tables.mend(error)
+        self._failure = None
+        self._undo()
 
     def _settle(self) -> None:
         """Commits what was brought back, if it fits, so that the next turn that fails has nothing to bring back: one
@@ -376,16 +388,10 @@ class JournaledStore:
         """Returns what `status` tells of the journal."""
         log = self._log
         return about_journal(
-            is_on=log is not None,
-            reason=self._reason,
-            sequence=self._sequence,
-            checkpoint=self._checkpoint.sequence,
-            bytes=0 if log is None else log.used,
-            capacity=0 if log is None else log.capacity,
-            records=self.records,
-            record_bytes=self.record_bytes,
-            checkpoints=self.checkpoints,
-        )
+            is_on=log is not None, reason=self._reason, sequence=self._sequence, checkpoint=self._checkpoint.sequence,
+            bytes=0 if log is None else log.used, capacity=0 if log is None else log.capacity, records=self.records,
+            record_bytes=self.record_bytes, checkpoints=self.checkpoints,
+        )  # fmt: skip
 
     def close(self) -> None:
         """Makes a checkpoint, and closes tables and log; after a failure it only closes them.

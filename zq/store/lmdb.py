@@ -1,5 +1,5 @@
 """The store on disk: one LMDB environment in a directory, one process at a time, a checksum before each value
-(`zq.store.sums`).
+(`zq.core.sums`).
 
 Durability: sync and metasync on, writemap off, so that `commit` returns when the data and the page that makes it
 current are flushed. The directory must be on a local disk. Room: admission stops (`is_full`) at FULL_FRACTION of the
@@ -16,30 +16,33 @@ from dataclasses import dataclass
 from functools import partial
 from math import inf
 from pathlib import Path
-from time import perf_counter
+from time import monotonic, perf_counter
 from typing import Any
 from zlib import crc32
 
 import lmdb
 
-from zq.core.storage import StoreInfo
+from zq.core.storage import Damage, StoreInfo
+from zq.core.sums import salt_of
 from zq.errors import StoreCorruptError, StoreError, StoreFullError
 from zq.processes.forks import drop_in_forks
 from zq.store.carrying import check_schema
+from zq.store.damage import look, rebuild, set_aside
+from zq.store.engine import NEW_FILE, keep_for_ever, make_data_file, open_value, second_writer, store_error
 from zq.store.gauge import Gauge
 from zq.store.hold import DATA_FILE, READERS_FILE, DirectoryHold, flush
+from zq.store.raw import RawRow
 from zq.store.room import LACKS, DiskRoom, fill_gaps
 from zq.store.seam import about_journal
-from zq.store.sums import salt_of
+
+PLACE_AGE_MAX = 0.1
+"""After which a turn begins with a look at the place: to read what was cut off ends the process without a word."""
 
 ROW_BYTES = 24
 """What a row takes beside its key and value: the header of its node, its checksum, and a place in its page."""
 
 READERS_BYTES = 8192
 """Of LMDB's file of readers, which it writes through memory: without a block for it, that ends a process."""
-
-NEW_FILE = "data.new"
-"""What the data file is called while it is made."""
 
 COMPACT_SPARE = 1 << 20
 """Free bytes beside those of the pages in use that a file which is written anew may take."""
@@ -116,8 +119,8 @@ class LmdbTransaction:
         except lmdb.BadValsizeError:
             return None  # a key that cannot be is not there
         except lmdb.Error as error:
-            raise _store_error(error, f"cannot read table {table}") from error
-        return None if value is None else _open_value(table, key, value, salt)
+            raise store_error(error, f"cannot read table {table}") from error
+        return None if value is None else open_value(table, key, value, salt)
 
     def put(self, table: str, key: bytes, value: bytes) -> None:
         self._gauge.written_bytes += len(key) + len(value) + ROW_BYTES
@@ -125,7 +128,7 @@ class LmdbTransaction:
         try:
             self._put(key, crc32(value, crc32(key, salt)).to_bytes(4, "big") + value, db=db)
         except lmdb.Error as error:
-            raise _store_error(error, f"cannot store {len(value)} bytes in table {table}") from error
+            raise store_error(error, f"cannot store {len(value)} bytes in table {table}") from error
 
     def put_many(self, table: str, items: Iterable[tuple[bytes, bytes]]) -> None:
         salt = self._dbs[table][1]
@@ -134,7 +137,7 @@ class LmdbTransaction:
         try:
             consumed, _ = self._cursor(table).putmulti(rows)
         except lmdb.Error as error:
-            raise _store_error(error, f"cannot store {len(rows)} values in table {table}") from error
+            raise store_error(error, f"cannot store {len(rows)} values in table {table}") from error
         if consumed != len(rows):
             raise StoreError(f"table {table} took {consumed} of {len(rows)} values")
 
@@ -144,14 +147,14 @@ class LmdbTransaction:
         except lmdb.BadValsizeError:
             return False
         except lmdb.Error as error:
-            raise _store_error(error, f"cannot delete from table {table}") from error
+            raise store_error(error, f"cannot delete from table {table}") from error
 
     def delete_many(self, table: str, keys: Sequence[bytes]) -> list[bool]:
         delete, db = self._txn.delete, self._dbs[table][0]
         try:
             return [delete(key, b"", db) for key in keys]
         except lmdb.Error as error:
-            raise _store_error(error, f"cannot delete from table {table}") from error
+            raise store_error(error, f"cannot delete from table {table}") from error
 
     def scan(self, table: str, start: bytes = b"", stop: bytes | None = None) -> Iterator[tuple[bytes, bytes]]:
         db, salt = self._dbs[table]
@@ -163,23 +166,24 @@ class LmdbTransaction:
                 for key, value in rows:
                     if stop is not None and key >= stop:
                         return
-                    yield key, _open_value(table, key, value, salt)
+                    yield key, open_value(table, key, value, salt)
         except lmdb.Error as error:
-            raise _store_error(error, f"cannot read table {table}") from error
+            raise store_error(error, f"cannot read table {table}") from error
 
     def commit(self) -> None:
         self._end()
-        begun_at = perf_counter()
+        begun_at, id = perf_counter(), self._txn.id()
         try:
             self._txn.commit()
         except lmdb.Error as error:
             if self._store.is_out(error):
                 raise StoreFullError(f"cannot commit: {self.why_full}") from error
-            raise _store_error(
+            raise store_error(
                 error, "cannot commit; whether it is on disk is unknown until the directory is opened again"
             ) from error
         self._store.commit_seconds = perf_counter() - begun_at
         self._gauge.note_end()
+        self._store.note_commit(id)
         self._store.check_place()
 
     def abort(self) -> None:
@@ -200,35 +204,6 @@ class LmdbTransaction:
         self._cursors.clear()
 
 
-def _open_value(table: str, key: bytes, stored: bytes, salt: int) -> bytes:
-    value = stored[4:]
-    if crc32(value, crc32(key, salt)).to_bytes(4, "big") != stored[:4]:
-        raise StoreCorruptError(
-            f"the row of key {key.hex()} in table {table} does not match its checksum: restore a backup",
-            table,
-            key,
-            stored,
-        )
-    return value
-
-
-def _keep_for_ever(thing: object) -> None:
-    """Keeps a thing in a forked child until its process ends. An environment that goes waits for the transaction that
-    is open in it, which is another thread's, and there are no others in a child.
-    """
-    import ctypes  # when it is needed, which is hardly ever
-
-    ctypes.pythonapi.Py_IncRef(ctypes.py_object(thing))
-
-
-def _store_error(error: lmdb.Error, what: str) -> StoreError:
-    if isinstance(error, lmdb.MapFullError):
-        return StoreFullError(f"{what}: the map is full")
-    if isinstance(error, lmdb.CorruptedError | lmdb.InvalidError):
-        return StoreCorruptError(f"{what}: {error}")
-    return StoreError(f"{what}: {error}")
-
-
 class LmdbStore:
     """See `zq.core.storage.Store`. The thread that opens it is the one that uses it."""
 
@@ -246,39 +221,30 @@ class LmdbStore:
         self._options = options or LmdbOptions()
         self._writing: lmdb.Transaction | None = None
         self._pid = os.getpid()
+        self._place_at = 0.0  # monotonic, from when on a turn begins with a look at the place
+        self._own_id = self._changed_at = 0  # the last transaction; when the file was written, as far as was looked
+        self.damages: list[Damage] = []  # that were found and not told yet
         self._hold = DirectoryHold(self.path)
         try:
             self._open(tables, is_new=self._hold.is_new)
         except BaseException:
             self._hold.close()
             raise
-        self._forget = drop_in_forks(partial(_keep_for_ever, self._env))
+        self._forget = drop_in_forks(partial(keep_for_ever, self._env))
 
     def _open(self, tables: tuple[str, ...], *, is_new: bool) -> None:
         options = self._options
+        self._tables = tables
         try:
             if is_new:
-                self._make()
+                make_data_file(self.path)
             flush(self.path)  # LMDB does not flush what names its file, and who made that may have come no further
             self._hold.hold_data()
             fill_gaps(self.path / READERS_FILE, READERS_BYTES)
-            self._env = lmdb.open(
-                str(self.path),
-                map_size=options.map_bytes,
-                max_dbs=len(tables) + 1,
-                sync=True,
-                metasync=True,
-                writemap=False,
-            )
-            try:
-                self._env.reader_check()
-                check_schema(self._env, str(self.path), is_new=is_new)
-                self._dbs = {table: (self._env.open_db(table.encode()), salt_of(table)) for table in tables}
-                self._room = DiskRoom(self._hold.data_number, self.path)
-                self.gauge = Gauge(self._room, self._measure, options.map_bytes, options.free_bytes_min)
-            except BaseException:
-                self._env.close()
-                raise
+            rows = self._rebuild_if_broken(look(self.path, is_thorough=self._hold.is_looping))
+            self._open_environment(is_new=is_new)
+            self.damages += set_aside(self._env, rows)
+            self._own_id = self._env.info()["last_txnid"]
         except (lmdb.CorruptedError, lmdb.InvalidError, lmdb.VersionMismatchError) as error:
             raise StoreCorruptError(f"{self.path} does not hold what LMDB wrote: {error}") from error
         except lmdb.MemoryError as error:
@@ -291,13 +257,54 @@ class LmdbStore:
         except (lmdb.Error, OSError) as error:
             raise StoreError(f"cannot open {self.path}: {error}") from error
 
-    def _make(self) -> None:
-        """Makes the data file, which has its name when it is whole: LMDB opens none that a power cut left half made."""
-        made = self.path / NEW_FILE
-        made.unlink(missing_ok=True)
-        lmdb.open(str(made), map_size=1 << 20, subdir=False, lock=False).close()
-        flush(made)
-        made.rename(self.path / DATA_FILE)
+    def _open_environment(self, *, is_new: bool = False) -> None:
+        self._env = lmdb.open(
+            str(self.path),
+            map_size=self._options.map_bytes,
+            max_dbs=len(self._tables) + 16,
+            sync=True,
+            metasync=True,
+            writemap=False,
+        )
+        try:
+            self._env.reader_check()
+            check_schema(self._env, str(self.path), is_new=is_new)
+            self._dbs = {table: (self._env.open_db(table.encode()), salt_of(table)) for table in self._tables}
+            self._room = DiskRoom(self._hold.data_number, self.path)
+            self.gauge = Gauge(self._room, self._measure, self._options.map_bytes, self._options.free_bytes_min)
+        except BaseException:
+            self._env.close()
+            raise
+        self._own_id = self._env.info()["last_txnid"]
+
+    def _rebuild_if_broken(self, faults: list[RawRow]) -> list[RawRow]:
+        """Makes the file anew where pages are broken; returns the rows that are still to be set aside."""
+        if not any(row.is_part for row in faults):
+            return faults
+        self.damages += rebuild(self.path, self._options.map_bytes)
+        self._hold.hold_data()
+        return []
+
+    def mend(self, error: StoreCorruptError) -> None:
+        """Sets aside what is damaged, after a turn that met it; no transaction is open. Raises the error when nothing
+        is found that explains it, and StoreError when it cannot be set aside.
+        """
+        count = len(self.damages)
+        rows = look(self.path, is_thorough=True)
+        try:
+            if any(row.is_part for row in rows):
+                self._forget()
+                self._env.close()
+                self._rebuild_if_broken(rows)
+                self._open_environment()
+                self._forget = drop_in_forks(partial(keep_for_ever, self._env))
+            else:
+                self.damages += set_aside(self._env, rows, error)
+            self._own_id = self._env.info()["last_txnid"]
+        except lmdb.Error as failure:
+            raise store_error(failure, f"cannot set aside what is damaged in {self.path}") from error
+        if len(self.damages) == count:
+            raise error
 
     @property
     def written_bytes(self) -> int:
@@ -319,15 +326,20 @@ class LmdbStore:
     def begin(self) -> LmdbTransaction:
         if os.getpid() != self._pid:
             raise StoreError("this process was forked from the one that opened the store; start a new one instead")
+        self.check_place()  # first: to read what was cut off would end the process without a word
         self.notice_room()
         try:
             self._writing = txn = self._env.begin(write=True)
         except lmdb.Error as error:
-            raise _store_error(error, f"cannot begin a transaction of {self.path}") from error
+            raise store_error(error, f"cannot begin a transaction of {self.path}") from error
+        if txn.id() != self._own_id + 1:
+            raise second_writer(self.path)
         return LmdbTransaction(self, txn, self._dbs)
 
     def notice_room(self) -> None:
-        """Looks at the room left if a look is due, which `begin` does, too; a transaction may be open."""
+        """Looks at the room left if it is due, also while a transaction is open; after a pause at the place first."""
+        if monotonic() >= self._place_at:
+            self.check_place()
         self.gauge.note_turn()
 
     def takes(self, count: float) -> bool:
@@ -342,8 +354,20 @@ class LmdbStore:
         self._writing = None
 
     def check_place(self) -> None:
-        """Looks whether the data file is still the one that has its name; raises StoreError otherwise."""
+        """Looks whether the data file is still as this process left it; raises StoreError otherwise."""
         self._hold.check()
+        self._place_at = monotonic() + PLACE_AGE_MAX
+        if self._hold.changed_at != self._changed_at:  # by this process, if nobody else has committed
+            if self._env.info()["last_txnid"] != self._own_id:
+                raise second_writer(self.path)
+            self._changed_at = self._hold.changed_at
+
+    def note_commit(self, id: int) -> None:
+        """Notes that a transaction was committed, unless it had nothing to commit. For `LmdbTransaction`."""
+        last = self._env.info()["last_txnid"]
+        if last > id:
+            raise second_writer(self.path)
+        self._own_id = last
 
     def info(self) -> StoreInfo:
         return self.gauge.info()
@@ -396,7 +420,7 @@ class LmdbStore:
             made.rename(data)
             flush(self.path)
         except lmdb.Error as error:
-            raise _store_error(error, f"cannot write {data} anew") from error
+            raise store_error(error, f"cannot write {data} anew") from error
         except OSError as error:
             raise StoreError(f"cannot write {data} anew: {error.strerror}") from error
         return before, data.stat().st_size
@@ -405,6 +429,7 @@ class LmdbStore:
         if os.getpid() == self._pid:  # a forked child has dropped its copies; those of LMDB it must not touch
             self._forget()
             self._env.close()
+            self._hold.note_end()
             self._hold.close()
 
     def _measure(self) -> tuple[int, int]:

@@ -7,13 +7,15 @@ from pathlib import Path
 class FilePlace:
     """The place of an open file."""
 
-    __slots__ = ("_identity", "name")
+    __slots__ = ("_identity", "changed_at", "name", "size")
 
     def __init__(self, path: Path, number: int) -> None:
         """Notes which file is at a place; `number` is its descriptor."""
         self.name = str(path.absolute())  # also when this program goes to another folder
         found = os.fstat(number)
         self._identity = found.st_dev, found.st_ino
+        self.size = found.st_size  # at the last look
+        self.changed_at = found.st_mtime_ns  # the same
 
     def look(self) -> str | None:
         """Returns what is wrong with the place, in words that follow its name; None when it is as it was."""
@@ -23,9 +25,12 @@ class FilePlace:
             return "is there no more"
         except OSError:  # it may not be looked at any more: that says nothing
             return None
-        return (
-            None if (found.st_dev, found.st_ino) == self._identity else "is another file than the one that was opened"
-        )
+        if (found.st_dev, found.st_ino) != self._identity:
+            return "is another file than the one that was opened"
+        if found.st_size < self.size:
+            return f"was cut off, from {self.size} bytes to {found.st_size}"
+        self.size, self.changed_at = found.st_size, found.st_mtime_ns
+        return None
 
 
 class FlushedFilePlace(FilePlace):

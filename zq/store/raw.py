@@ -16,6 +16,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Final, NamedTuple, Self
 
+from zq.core.sums import SUM_BYTES, is_whole, salt_of
 from zq.core.tables import SCHEMA, SCHEMAS_BEFORE
 from zq.errors import StoreCorruptError, StoreError
 from zq.store.hold import DATA_FILE
@@ -37,7 +38,6 @@ from zq.store.pages import (
     read_meta,
     read_tree,
 )
-from zq.store.sums import SUM_BYTES, is_whole, salt_of
 
 SUMLESS_TABLE: Final = "zq"
 """Of the store itself: its rows have no checksum."""
@@ -45,7 +45,11 @@ SUMLESS_TABLE: Final = "zq"
 TREE_DEPTH_MAX: Final = 32
 """Of a tree: as LMDB has it."""
 
+MISPLACED: Final = "it is not where its key belongs"
+"""The fault of a row that is whole, and lies where nobody finds it."""
+
 _META_BYTES: Final = 4096
+_LAST_COMMIT: Final = "if it was in force, what was committed last is gone"
 
 
 class RawRow(NamedTuple):
@@ -97,6 +101,7 @@ class RawFile:
         self.size = os.fstat(number).st_size
         self.schema = SCHEMA
         self.meta_faults: list[str] = []
+        self.is_cut_off = False  # whether something that is in use, as far as was looked, is beyond the end of the file
         self._number = number
         self.meta = self._pick_meta()
         self._seen = bytearray(min(self.meta.last_page + 1, self.size // self.meta.page_bytes + 1))
@@ -145,12 +150,21 @@ class RawFile:
                     continue
         return found
 
-    def rows(self) -> Iterator[RawRow]:
-        """Yields all rows of all tables, each table's in the order of its pages, with what cannot be read between."""
-        self._forget_seen()
+    def rows(self, *, only_faults: bool = False) -> Iterator[RawRow]:
+        """Yields all rows of all tables, each table's in the order of its pages, with what cannot be read between; or
+        what has a fault alone.
+        """
         for text in self.meta_faults:
-            yield RawRow("", b"", b"", text, is_part=True)
-        yield from self._size_faults()
+            yield RawRow("", b"", b"", text, is_part=True, is_lost=True)
+        if self.size < self.meta.bytes_min:  # pages at its end that were never used may be missing
+            for _ in self._all_rows(True):
+                pass
+            if self.is_cut_off:
+                yield RawRow("", b"", b"", self.about_size, is_part=True)
+        yield from self._all_rows(only_faults)
+
+    def _all_rows(self, only_faults: bool) -> Iterator[RawRow]:
+        self._forget_seen()
         trees: list[tuple[str, PageTree]] = []
         for node in self._nodes("", self.meta.main):
             if isinstance(node, RawRow):
@@ -164,10 +178,15 @@ class RawFile:
         for table, tree in trees:
             if table == SUMLESS_TABLE:
                 self.schema = self._read_schema(tree)
-            yield from self.rows_of(table, tree)
+            yield from self.rows_of(table, tree, only_faults=only_faults)
         yield from self._free_faults()
 
-    def rows_of(self, table: str, tree: PageTree) -> Iterator[RawRow]:
+    @property
+    def about_size(self) -> str:
+        """How long the file is, and how long it was."""
+        return f"it has {self.size} bytes, and its meta page speaks of {self.meta.bytes_min}: it was cut off"
+
+    def rows_of(self, table: str, tree: PageTree, *, only_faults: bool = False) -> Iterator[RawRow]:
         """Yields the rows of a table, as `rows` does."""
         salt, has_sum = salt_of(table), table != SUMLESS_TABLE
         schema = self.schema
@@ -186,16 +205,20 @@ class RawFile:
                 try:
                     stored = self._read_big(page_of(stored), size)
                 except BrokenPageError as error:
-                    fault, stored = f"page {page_of(stored)}: {error}", b""
+                    is_torn = True
+                    text = f"page {page_of(stored)}: {error}"
+                    yield RawRow(table, key, b"", text, key + b"\0", is_part=True, is_lost=True)
+                    continue
             if fault is None and has_sum and not is_whole(salt, key, stored, schema):
                 is_carried = carried and is_whole(salt, key, stored)
                 fault = None if is_carried else "it does not match its checksum"
             if fault is None:
                 if key <= last:
-                    fault = "it is not where its key belongs"
+                    fault = MISPLACED
                 else:
                     last = key
-            yield RawRow(table, key, stored, fault)
+            if fault is not None or not only_faults:
+                yield RawRow(table, key, stored, fault)
         if count != tree.entries and not is_torn:
             text = f"it has {count} rows, and its tree speaks of {tree.entries}"
             yield RawRow(table, b"", b"", text, is_part=True, is_lost=count < tree.entries)
@@ -217,30 +240,25 @@ class RawFile:
             found.append(read_meta(data))
             sizes: tuple[int, ...] = (found[0].page_bytes,)
         except BrokenPageError as error:
-            self.meta_faults.append(f"meta page 0: {error}")
+            self.meta_faults.append(f"meta page 0: {error}; {_LAST_COMMIT}")
             sizes = PAGE_SIZES
         for size in sizes:
             try:
                 second = read_meta(os.pread(self._number, _META_BYTES, size))
             except BrokenPageError as error:
-                trouble = f"meta page 1: {error}"
+                trouble = f"meta page 1: {error}; {_LAST_COMMIT}"
                 continue
             if second.page_bytes == size:
                 found.append(second)
                 break
         else:
-            self.meta_faults.append(trouble if len(sizes) == 1 else "meta page 1: not found")
+            self.meta_faults.append(trouble if len(sizes) == 1 else f"meta page 1: not found; {_LAST_COMMIT}")
         if not found:
             raise StoreCorruptError(
                 f"{self.name} has no meta page that can be read ({self.size} bytes): it is no file of LMDB, or both of them "
                 "are damaged. Restore a backup of the whole directory"
             )
         return max(found, key=lambda one: one.transaction)
-
-    def _size_faults(self) -> Iterator[RawRow]:
-        if self.size < self.meta.bytes_min:
-            text = f"the file has {self.size} bytes, and its meta page speaks of {self.meta.bytes_min}: it was cut off"
-            yield RawRow("", b"", b"", text, is_part=True)
 
     def _forget_seen(self) -> None:
         self._seen = bytearray(len(self._seen))
@@ -250,6 +268,7 @@ class RawFile:
         if not 2 <= page <= page + count - 1 <= self.meta.last_page:
             raise BrokenPageError("there is no such page")
         if page + count > len(self._seen):
+            self.is_cut_off = True
             raise BrokenPageError("it is beyond the end of the file")
         if any(self._seen[page : page + count]):
             raise BrokenPageError("it is in use by something else, too")
@@ -312,7 +331,8 @@ class RawFile:
             try:
                 value = self._read_big(page_of(node.value), node.value_bytes) if node.flags & BIG_NODE else node.value
                 for page in free_pages_of(value):
-                    self._take(page)
+                    if page < len(self._seen) or page > self.meta.last_page:  # nothing was ever written in those behind
+                        self._take(page)
             except BrokenPageError as error:
                 text = f"the list of free pages: {error}"
                 yield RawRow("", node.key, b"", text, is_part=True)

@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from zq.core.storage import StoreInfo, Transaction
+from zq.core.storage import Damage, StoreInfo, Transaction
+from zq.errors import StoreCorruptError
 
 
 def about_journal(**found: Any) -> dict[str, Any]:
@@ -23,7 +24,10 @@ class Tables(Protocol):
     Attributes:
         written_bytes: what was written to it, in all; it only grows.
         room_bytes: about how many bytes can be written before it is full.
+        damages: what was found damaged, and not told yet.
     """
+
+    damages: list[Damage]
 
     @property
     def written_bytes(self) -> int: ...
@@ -49,6 +53,9 @@ class Tables(Protocol):
         """Looks whether they are still what a start will find; raises StoreError when they are not."""
 
     def info(self) -> StoreInfo: ...
+
+    def mend(self, error: StoreCorruptError) -> None:
+        """Sets aside what is damaged; raises the error when nothing is."""
 
     def close(self) -> None: ...
 

@@ -60,8 +60,8 @@ def compact(data: Directory, as_json: Json = False) -> None:
         zq compact orders.zq
     """
     from zq.care import compact as write_anew
+    from zq.store.engine import NEW_FILE
     from zq.store.hold import DATA_FILE
-    from zq.store.lmdb import NEW_FILE
 
     with exit_codes(), progress(f"writing {data / DATA_FILE} anew, in bytes", look=lambda: _size(data / NEW_FILE)):
         before, after = write_anew(data)

@@ -1,0 +1,436 @@
+"""Counts anew what is derived from rows, after some of them were set aside because they were damaged.
+
+The store (`zq.store.damage`) says of which tables something is gone. Before the books are read, every row is read once:
+queues get the counts of the tasks that are there, the index names what is there and nothing else, and what was named by
+a row that is gone is let go: lines, unique keys, times. A task of which only the index is left has *ended as dead*, for
+the reason that its record was damaged, so that whoever asks or waits hears of it. A batch of which it is not known any
+more which tasks have ended, or whose results are gone, is set aside as a whole: nothing is done twice. Groups of which
+members are gone fail, once the books are there.
+
+Only this module writes what others own, and only here: nothing else goes on meanwhile.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any, Final
+
+from zq.core import tables
+from zq.core.counters import EPOCH_SHIFT, CountersRecord
+from zq.core.remains import Remains, has_hurt, read_row
+from zq.core.state.batch import StoredBatch, mask_of, read_batch
+from zq.core.state.books import Books
+from zq.core.state.leases import LeaseRecord
+from zq.core.state.places import End
+from zq.core.state.queue import PRIORITIES, Queue, QueueRecord
+from zq.core.state.step import Step
+from zq.core.storage import Damage, Transaction
+from zq.core.sums import SUM_BYTES
+from zq.core.tables import AT_DEAD, AT_ENDED, AT_PARKED, AT_PENDING, AT_SCHEDULED
+from zq.core.tasks import follow_up, groups, key_turns
+from zq.wire.policies import DEFAULT_POLICIES, policies_record
+from zq.wire.unique import Unique
+
+TASK_KEY_BYTES: Final = len(tables.task_key(0, 0, 0))
+
+EPOCHS_SKIPPED: Final = 1 << 16
+"""When it is not known which epoch was the last: more than a coordinator has lives."""
+
+DAMAGED_RECORD: Final = "its record was damaged on the disk, and is set aside: the log names it"
+DAMAGED_MEMBERS: Final = "members of it were damaged on the disk, and are set aside: the log names them"
+DAMAGED_RESULT: Final = "it was done, and what is known of that was damaged on the disk: the log names it"
+DAMAGED_PROGRESS: Final = "which of its tasks had ended was damaged on the disk, and it is set aside: the log names it"
+
+
+class Recount:
+    """One recount, in a transaction. `notes` says in words what it has found."""
+
+    def __init__(self, tx: Transaction, wall: float) -> None:
+        self.tx = tx
+        self.notes: list[str] = []
+        self.remains = Remains(tx, self.notes)
+        self._wall = wall
+        self._gone: set[str] = set()  # tables of which something was set aside since the last recount
+        self._queues: dict[int, Queue] = {}  # those that rows name, to read them by
+        self._counts: dict[int, list[int]] = {}  # by queue: leased, scheduled, parked, dead, bytes, then `waiting`
+        self._places: dict[bytes, bytes] = {}  # by id of what has not ended: its record in the index
+        self._keys: set[bytes] = set()  # task keys of what waits, is scheduled or leased
+        self._parked: set[bytes] = set()
+        self._ordered: dict[bytes, bytes] = {}  # by line: task key of the ordered batch that is out
+        self._unique: dict[bytes, bytes] = {}  # rows of table `unique` that there are to be
+        self._sequence = 0
+        self._finished: list[tuple[str, bytes, bool]] = []  # what ends here: id, task key, whether it has results
+
+    def run(self) -> bool:
+        """Counts anew if something was set aside since the last time; returns whether.
+
+        Raises:
+            StoreCorruptError: another row is damaged; it is to be set aside, and all of this done again.
+        """
+        tx = self.tx
+        marker = tx.get(tables.DAMAGED, tables.RECOUNT_KEY)
+        gone, first = ((), None) if marker is None else tables.unpack(marker)
+        self._gone = set(gone)
+        self.remains.read(first)
+        if marker is None:
+            if tx.get(tables.META, tables.COUNTERS_KEY) is not None or not _has_rows(tx, tables.QUEUES):
+                return False
+            self.notes.append("the row of counters is gone, and nobody knows why")
+        self.remains.find_owners()
+        self._set_hurt_aside()
+        self._count_tasks()
+        self._count_queues()
+        self._mend_lines()
+        self._mend_index()
+        self._mend_names()
+        self._mend_schedules()
+        self._save_counters(every=tables.FINISHED in gone)
+        tx.delete(tables.DAMAGED, tables.RECOUNT_KEY)
+        return True
+
+    # Batches that go with it.
+
+    def _set_hurt_aside(self) -> None:
+        """Sets batches aside of whose progress or results something is gone."""
+        hurt: dict[bytes, None] = {}
+        for damage in self.remains.of(tables.RESULTS):
+            if not damage.is_part:
+                hurt[damage.key[:TASK_KEY_BYTES]] = None
+                continue
+            for key, value in self.tx.scan(tables.PENDING, damage.key[:TASK_KEY_BYTES], damage.stop):
+                if self._batch(tables.PENDING, key, key, value).has_results:
+                    hurt[key] = None
+        for damage in self.remains.of(tables.PROGRESS):
+            hurt |= dict.fromkeys(self._doubtful(damage) if damage.is_part else (damage.key,))
+        for key in hurt:
+            record = self.tx.get(tables.PENDING, key)
+            if record is not None:
+                damage = Damage(tables.PENDING, key, None, bytes(SUM_BYTES) + record, DAMAGED_PROGRESS, self._wall)
+                self.remains.add(damage)
+                self.tx.delete(tables.PENDING, key)
+                self.tx.delete(tables.PROGRESS, key)
+
+    def _doubtful(self, lost: Damage) -> Iterator[bytes]:
+        """Yields the batches of several tasks of which it is not known whether any has ended: none has in a queue in
+        which as many are unfinished as it counts.
+        """
+        doubts: dict[int, bool] = {}
+        for key, value in self.tx.scan(tables.PENDING, lost.key, lost.stop):
+            batch = self._batch(tables.PENDING, key, key, value)
+            number = batch.queue.number
+            if number not in doubts:
+                doubts[number] = tables.PENDING in self._gone or self._counts_more(number)
+            if batch.count > 1 and not batch.has_progress and doubts[number]:
+                yield key
+
+    def _counts_more(self, number: int) -> bool:
+        """Returns whether more tasks of a queue seem to wait or to be leased than it counts."""
+        value = self.tx.get(tables.QUEUES, tables.queue_key(number))
+        if value is None:
+            return True
+        record = QueueRecord(*tables.unpack(value))
+        found = sum(
+            self._batch(tables.PENDING, key, key, value).unfinished
+            for key, value in self.tx.scan(tables.PENDING, *tables.queue_bounds(number))
+        )
+        return found > sum(record.waiting) + record.leased
+
+    # Tasks.
+
+    def _batch(self, table: str, key: bytes, task_key: bytes, value: bytes) -> StoredBatch:
+        number = int.from_bytes(task_key[:4], "big")
+        queue = self._queues.setdefault(number, Queue(number, "", {}))
+        batch = read_row(table, key, lambda: read_batch(task_key, queue, value))
+        progress = self.tx.get(tables.PROGRESS, task_key)
+        if progress is not None:
+            read_row(tables.PROGRESS, task_key, lambda: batch.read_progress(progress))
+        self._sequence = max(self._sequence, tables.split_task_key(task_key)[2])
+        return batch
+
+    def _unfinished(self) -> Iterator[tuple[int, bytes, StoredBatch]]:
+        """Yields all that has not ended: which table it is in, its key there, and the batch."""
+        for key, value in self.tx.scan(tables.PENDING):
+            yield AT_PENDING, key, self._batch(tables.PENDING, key, key, value)
+        for key, value in self.tx.scan(tables.SCHEDULED):
+            yield AT_SCHEDULED, key, self._batch(tables.SCHEDULED, key, key[8:], value)
+        for key, value in self.tx.scan(tables.PARKED):
+            task_key, record = read_row(tables.PARKED, key, lambda value=value: tables.unpack(value))  # type: ignore[misc]
+            yield AT_PARKED, key, self._batch(tables.PARKED, key, task_key, record)
+        for key, value in self.tx.scan(tables.DEAD):
+            record = read_row(tables.DEAD, key, lambda value=value: tables.unpack(value)[0])  # type: ignore[misc]
+            yield AT_DEAD, key, self._batch(tables.DEAD, key, key, record)
+
+    def _count_tasks(self) -> None:
+        leased = self._leased()
+        stored: list[tuple[bytes, bytes]] = []
+        for where, key, batch in self._unfinished():
+            counts = self._counts.setdefault(batch.queue.number, [0] * (5 + PRIORITIES))
+            held = (leased.get(batch.key, 0) & batch.full & ~batch.ended).bit_count() if where == AT_PENDING else 0
+            if where == AT_PENDING:
+                counts[0] += held
+                counts[5 + batch.priority] += batch.unfinished - held
+            else:
+                counts[(AT_SCHEDULED, AT_PARKED, AT_DEAD).index(where) + 1] += batch.unfinished
+            if where != AT_DEAD:
+                counts[4] += len(batch.blob)
+                if batch.options.ttl is not None and not batch.attempts:
+                    stored.append((batch.expiry_key(), b""))
+            if where in (AT_PENDING, AT_SCHEDULED):
+                self._keys.add(batch.key)
+                if batch.options.ordered and (where == AT_PENDING or batch.attempts):
+                    self._ordered.setdefault(key_turns.line_of(batch), batch.key)
+            elif where == AT_PARKED:
+                self._parked.add(batch.key)
+            self._places[batch.own_id.encode()] = tables.pack((where, key))
+            self._note_unique(where, batch, is_held=bool(leased.get(batch.key)))
+        for key, value in stored if tables.EXPIRY in self._gone else ():
+            if self.tx.get(tables.EXPIRY, key) is None:
+                self.tx.put(tables.EXPIRY, key, value)
+        known = self._keys | self._parked
+        for key in [key for key, _ in self.tx.scan(tables.PROGRESS) if key not in known]:
+            self.tx.delete(tables.PROGRESS, key)
+
+    def _note_unique(self, where: int, batch: StoredBatch, *, is_held: bool) -> None:
+        unique = batch.options.unique
+        if unique is None or where == AT_DEAD or (Unique(*unique).until == "started" and (is_held or batch.attempts)):
+            return
+        self._unique[tables.unique_key(batch.queue.number, unique[0])] = batch.own_id.encode()
+
+    def _leased(self) -> dict[bytes, int]:
+        found: dict[bytes, int] = {}
+        for key, value in self.tx.scan(tables.LEASES):
+            lease = read_row(tables.LEASES, key, lambda value=value: LeaseRecord(*tables.unpack(value)))  # type: ignore[misc]
+            found[lease.key] = found.get(lease.key, 0) | mask_of(lease.mask)
+        return found
+
+    def _count_queues(self) -> None:
+        records = {int.from_bytes(key, "big"): value for key, value in self.tx.scan(tables.QUEUES)}
+        lines: dict[int, int] = {}
+        for line, _ in self.tx.scan(tables.LINES):
+            number = int.from_bytes(line[:4], "big")
+            lines[number] = lines.get(number, 0) + 1
+        for number in {*records, *self._counts}:
+            value = records.get(number)
+            if value is None:
+                record = _nameless(number)
+                self.notes.append(f"a queue whose record is gone is called {record.name} from now on")
+            else:
+                key = tables.queue_key(number)
+                record = read_row(tables.QUEUES, key, lambda value=value: QueueRecord(*tables.unpack(value)))  # type: ignore[misc]
+            leased, scheduled, parked, dead, size, *waiting = self._counts.get(number, [0] * (5 + PRIORITIES))
+            fresh = record._replace(
+                waiting=tuple(waiting), leased=leased, scheduled=scheduled, parked=parked, dead=dead, bytes=size,
+                lines=lines.get(number, 0),
+            )  # fmt: skip
+            before, after = (
+                sum(one.waiting) + one.leased + one.scheduled + one.parked + one.dead for one in (record, fresh)
+            )
+            if before > after and value is not None:
+                self.notes.append(f"queue {record.name}: {before - after} tasks were in what is gone, {after} are left")
+            if fresh != record or value is None:
+                self.tx.put(tables.QUEUES, tables.queue_key(number), tables.pack(tuple(fresh)))
+
+    # What names tasks.
+
+    def _mend_lines(self) -> None:
+        """Passes the turn of lines on whose batch is gone, and gives one to those that have none."""
+        turns = dict(self.tx.scan(tables.LINES))
+        for line, turn in self._ordered.items():
+            if turns.get(line) not in self._keys:
+                self.tx.put(tables.LINES, line, turn)
+                self._change_queue(line, lines=line not in turns)
+                turns[line] = turn
+        first: dict[bytes, bytes] = {}
+        for key, _ in self.tx.scan(tables.PARKED):
+            first.setdefault(key[: -tables.POSITION_BYTES], key)
+        for line in [line for line, turn in turns.items() if turn not in self._keys and line not in first]:
+            self.tx.delete(tables.LINES, line)
+            self._change_queue(line, lines=-1)
+        for line, key in first.items():
+            if turns.get(line) in self._keys:
+                continue
+            task_key, record = tables.unpack(self.tx.get(tables.PARKED, key) or b"")
+            batch = self._batch(tables.PARKED, key, task_key, record)
+            self.tx.delete(tables.PARKED, key)
+            self.tx.put(tables.PENDING, task_key, record)
+            self.tx.put(tables.LINES, line, task_key)
+            self._places[batch.own_id.encode()] = tables.pack((AT_PENDING, task_key))
+            self._change_queue(
+                line, lines=line not in turns, parked=-batch.unfinished, waiting=(batch.priority, batch.unfinished)
+            )
+
+    def _change_queue(self, line: bytes, *, lines: int = 0, parked: int = 0, waiting: tuple[int, int] = (0, 0)) -> None:
+        key = line[:4]
+        value = self.tx.get(tables.QUEUES, key)
+        if value is None:  # nothing of it is left
+            return
+        record = QueueRecord(*tables.unpack(value))
+        priority, count = waiting
+        changed = tuple(one + count if at == priority else one for at, one in enumerate(record.waiting))
+        record = record._replace(lines=record.lines + lines, parked=record.parked + parked, waiting=changed)
+        self.tx.put(tables.QUEUES, key, tables.pack(tuple(record)))
+
+    def _mend_index(self) -> None:
+        """Has the index name what is there; what it names that is not there has ended."""
+        lost = self.remains.of(tables.RESULTS)
+        ended: list[tuple[bytes, tuple[Any, ...]]] = []
+        seen: set[bytes] = set()
+        for key, value in self.tx.scan(tables.INDEX):
+            record = read_row(tables.INDEX, key, lambda value=value: tables.unpack(value))  # type: ignore[misc]
+            if key in self._places:
+                if value == self._places[key] or tables.pack(record) == self._places[key]:
+                    seen.add(key)
+            elif record[0] != AT_ENDED:
+                ended.append((key, self._damaged_end(key, _task_key_of(*record), DAMAGED_RECORD)))
+            elif record[8] and any(has_hurt(one, record[2]) for one in lost):
+                end = End(*record)
+                ended.append((key, tuple(end._replace(outcome="dead", reason=DAMAGED_RESULT, has_results=False))))
+        for damage in self.remains.of(tables.INDEX):
+            if not damage.is_part and damage.key not in self._places and self.tx.get(tables.INDEX, damage.key) is None:
+                ended.append((damage.key, self._damaged_end(damage.key, tables.task_key(0, 0, 0), DAMAGED_RECORD)))
+        for key, record in ended:
+            was_known = self.tx.get(tables.INDEX, key) is not None and record[4] == DAMAGED_RESULT
+            self.tx.put(tables.INDEX, key, tables.pack(record))
+            if not was_known:
+                self._finished.append((key.decode(errors="replace"), record[2], False))
+        for key, place in self._places.items():
+            if key not in seen:
+                self.tx.put(tables.INDEX, key, place)
+        if ended:
+            self.notes.append(f"{len(ended)} ids are told as damaged, of batches or tasks, to whoever asks for them")
+
+    def _damaged_end(self, key: bytes, task_key: bytes, reason: str) -> tuple[Any, ...]:
+        size = self.remains.sizes.get(key.decode(errors="replace"), 1)
+        return tuple(End(AT_ENDED, "dead", task_key, self._wall, reason, (), b"", size, False, 0, 0))
+
+    def _mend_names(self) -> None:
+        """Frees unique keys whose tasks are gone, and gives those back that lost the row that says so."""
+        for key, value in list(self.tx.scan(tables.UNIQUE)):
+            if value not in self._places:
+                self.tx.delete(tables.UNIQUE, key)
+        for key, id in self._unique.items() if tables.UNIQUE in self._gone else ():
+            if self.tx.get(tables.UNIQUE, key) is None:
+                self.tx.put(tables.UNIQUE, key, id)
+
+    def _mend_schedules(self) -> None:
+        """Lets each schedule have the row by which it fires, and no other."""
+        due: dict[bytes, None] = {}
+        for key, value in self.tx.scan(tables.SCHEDULES, *tables.schedule_bounds()):
+            record = read_row(tables.SCHEDULES, key, lambda value=value: tables.unpack(value))  # type: ignore[misc]
+            if not record[8]:  # is_paused of a ScheduleRow; next_time is behind it
+                due[tables.schedule_time_key(record[9], tables.split_schedule_key(key))] = None
+        for key, _ in list(self.tx.scan(tables.SCHEDULES, *tables.schedule_time_bounds())):
+            if key in due:
+                del due[key]
+            else:
+                self.tx.delete(tables.SCHEDULES, key)
+        for key in due:
+            self.tx.put(tables.SCHEDULES, key, b"")
+
+    # Counters.
+
+    def _save_counters(self, *, every: bool) -> None:
+        tx = self.tx
+        value = tx.get(tables.META, tables.COUNTERS_KEY)
+        if value is None:
+            counters = self._lost_counters()
+        else:
+            counters = read_row(tables.META, tables.COUNTERS_KEY, lambda: CountersRecord(*tables.unpack(value)))
+        last, kept = counters.finish_sequence, 0
+        known: set[str] = set()
+        for key, row in tx.scan(tables.FINISHED):
+            last, kept = max(last, int.from_bytes(key, "big")), kept + 1
+            if every:
+                known.add(read_row(tables.FINISHED, key, lambda row=row: tables.unpack(row)[1]))  # type: ignore[misc]
+        if every:
+            self._finished += self._forgotten(known)
+        for id, task_key, has_results in self._finished:
+            last, kept = last + 1, kept + 1
+            record = tables.pack((self._wall, id, task_key, has_results))
+            tx.put(tables.FINISHED, tables.finished_key(last), record)
+        counters = counters._replace(
+            sequence=max(self._sequence, counters.sequence), finish_sequence=last, kept=kept,
+            queue_number=max([counters.queue_number, *(int.from_bytes(key, "big") for key, _ in tx.scan(tables.QUEUES))]),
+        )  # fmt: skip
+        tx.put(tables.META, tables.COUNTERS_KEY, tables.pack(tuple(counters)))
+
+    def _forgotten(self, known: set[str]) -> Iterator[tuple[str, bytes, bool]]:
+        """Yields what has ended and nobody would forget any more."""
+        known |= {id for id, _, _ in self._finished}
+        for key, value in self.tx.scan(tables.INDEX):
+            record = tables.unpack(value)
+            if record[0] == AT_ENDED and (id := key.decode()) not in known:
+                yield id, record[2], record[8]
+
+    def _lost_counters(self) -> CountersRecord:
+        """Makes up counters that are larger than all that were ever used."""
+        epoch = sequence = 0
+        for key, _ in self.tx.scan(tables.LEASES):
+            epoch = max(epoch, tables.token_of(key) >> EPOCH_SHIFT)
+        for key, _ in self.tx.scan(tables.RESULTS):
+            sequence = max(sequence, tables.split_task_key(key[:TASK_KEY_BYTES])[2])
+        for _, value in self.tx.scan(tables.FINISHED):
+            task_key = tables.unpack(value)[2]
+            if task_key:
+                sequence = max(sequence, tables.split_task_key(task_key)[2])
+        self.notes.append("the counters were made up anew, larger than all that is known")
+        return CountersRecord(epoch + EPOCHS_SKIPPED, sequence, 0, 0, 0)
+
+    # Groups, for which the books must be there.
+
+    def end_groups(self, books: Books, step: Step) -> None:
+        """Lets groups fail of which members are gone: they would wait for ever, or be told as if they were whole."""
+        rows = {
+            row.id: row for row in (groups.read_row(key.decode(), value) for key, value in step.tx.scan(tables.GROUPS))
+        }
+        out = {row.id: row.size - row.joined for row in rows.values() if row.state == groups.OPEN}
+        for where, _, batch in self._unfinished() if rows else ():
+            own = batch.options.group
+            is_out = where != AT_DEAD and own is not None and own[0] in out
+            if is_out and own is not None and groups.is_member(step, own[0], batch.id, groups.IS_TASK):
+                out[own[0]] += batch.unfinished
+        for row in rows.values():
+            outer = row.options.group if row.state == groups.OPEN and row.queue is not None else None
+            if outer is not None and outer[0] in out and groups.is_member(step, outer[0], row.id, groups.IS_GROUP):
+                out[outer[0]] += 1
+        kept = self._kept_results(step)
+        for row in rows.values():
+            is_whole = row.is_packed or kept is None or row.stored == kept.get(row.id, 0)
+            if row.is_packed and kept is not None:
+                is_whole = groups.packed_results(step, row) is not None
+            if row.state == groups.OPEN:
+                is_stuck = not row.outstanding and not books.chores.is_about(follow_up.JOIN_GROUP, row.id)
+                is_whole = is_whole and row.outstanding == out[row.id] and not is_stuck
+            elif row.state != groups.DONE or row.queue is not None:
+                continue
+            if not is_whole:
+                self.notes.append(f"group {row.id} has failed: {DAMAGED_MEMBERS}")
+                groups.end(books, step, row, groups.FAILED, DAMAGED_MEMBERS)
+        follow_up.follow_up(books, step)
+
+    def _kept_results(self, step: Step) -> dict[str, int] | None:
+        """Returns of how many members there are results, by group; None when nothing is gone of them."""
+        if tables.MEMBERS not in self._gone:
+            return None
+        found: dict[str, int] = {}
+        for key, value in step.tx.scan(tables.MEMBERS):
+            id, _, path = key.partition(b"\0")
+            if path:
+                found[id.decode()] = found.get(id.decode(), 0) + int(tables.unpack(value)[0])
+        return found
+
+
+def _has_rows(tx: Transaction, table: str) -> bool:
+    return next(iter(tx.scan(table)), None) is not None
+
+
+def _task_key_of(where: int, key: bytes) -> bytes:
+    """Returns the task key of what was at a place, or of its queue."""
+    if where == AT_PARKED:
+        return tables.task_key(int.from_bytes(key[:4], "big"), 0, 0)
+    return key[8:] if where == AT_SCHEDULED else key
+
+
+def _nameless(number: int) -> QueueRecord:
+    zeros = (0,) * (len(QueueRecord._fields) - 3)
+    return QueueRecord(f"recovered-{number}", policies_record(DEFAULT_POLICIES), (0,) * PRIORITIES, *zeros)

@@ -1,0 +1,141 @@
+"""What was set aside of a store, as far as anything can be made of it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Final, TypeVar
+
+from zq.core import tables
+from zq.core.storage import Damage, Transaction
+from zq.core.sums import SUM_BYTES, is_whole, salt_of
+from zq.core.tables import AT_ENDED
+from zq.errors import StoreCorruptError
+from zq.wire.limits import BATCH_TASKS_MAX
+
+READ_FAULTS: Final = (ValueError, TypeError, LookupError, AttributeError, ArithmeticError)
+"""What reading a record raises that is not one."""
+
+T = TypeVar("T")
+
+
+class Remains:
+    """The table `damaged`.
+
+    Attributes:
+        notes: what is done about it, in words.
+        damaged: how many rows and parts of tables were ever set aside, and not put right.
+        sizes: by id of batches that were set aside, how many tasks they had, where their records can still be read.
+    """
+
+    def __init__(self, tx: Transaction, notes: list[str]) -> None:
+        self.tx = tx
+        self.notes = notes
+        self.damaged = 0
+        self.sizes: dict[str, int] = {}
+        self._damages: list[Damage] = []
+        self._numbers: dict[bytes, Damage] = {}  # by their keys
+
+    def read(self, first: int | None) -> None:
+        """Reads what was set aside; what came before a number, or all where that is None, was counted before."""
+        for key, value in self.tx.scan(tables.DAMAGED, *tables.damaged_bounds()):
+            damage = read_row(tables.DAMAGED, key, lambda value=value: Damage(*tables.unpack(value)))  # type: ignore[misc]
+            if damage.is_mended:
+                continue
+            self.damaged += 1
+            if first is None or int.from_bytes(key[1:9], "big") < first:
+                continue
+            self._numbers[key] = damage
+            self._note(damage)
+
+    def find_owners(self) -> None:
+        """Puts rows back whose keys are damaged, where their checksum says whose they are: of all keys that there may
+        be it is right for one alone.
+        """
+        for at, damage in enumerate(self._damages):
+            if damage.is_part or damage.table not in (tables.PROGRESS, tables.RESULTS):
+                continue
+            salt = salt_of(damage.table)
+            candidates = self._keys_of_batches() if damage.table == tables.PROGRESS else self._keys_of_results()
+            key = next((key for key in candidates if is_whole(salt, key, damage.stored)), None)
+            if key is not None:
+                self.tx.put(damage.table, key, damage.stored[SUM_BYTES:])
+                self._damages[at] = damage._replace(is_mended=True)
+                self.notes.append(f"{damage}: it was put back, since its checksum says whose it is")
+        for number, damage in [*self._numbers.items()]:
+            mended = damage._replace(is_mended=True)
+            if mended in self._damages:
+                self.tx.put(tables.DAMAGED, number, mended.record())
+                self._damages.remove(mended)
+                self.damaged -= 1
+
+    def _keys_of_batches(self) -> Iterator[bytes]:
+        for key, _ in self.tx.scan(tables.PENDING):
+            yield key
+        for _, value in self.tx.scan(tables.PARKED):
+            yield tables.unpack(value)[0]
+
+    def _keys_of_results(self) -> Iterator[bytes]:
+        """Yields the keys that results may have, of batches that have some."""
+        for _, value in self.tx.scan(tables.INDEX):
+            record = tables.unpack(value)
+            if record[0] == AT_ENDED and record[8]:
+                for index in range(record[7]):
+                    yield tables.result_key(record[2], index)
+        for key, value in self.tx.scan(tables.PROGRESS):
+            if tables.unpack(value)[3]:
+                for index in range(BATCH_TASKS_MAX):
+                    yield tables.result_key(key, index)
+
+    def of(self, table: str) -> list[Damage]:
+        """Returns what was set aside of a table, or cannot be read of it."""
+        return [one for one in self._damages if one.table == table]
+
+    def add(self, damage: Damage) -> None:
+        """Sets something aside that is not damaged itself."""
+        number = 0
+        for key, _ in self.tx.scan(tables.DAMAGED, *tables.damaged_bounds()):
+            number = int.from_bytes(key[1:9], "big")
+        self.tx.put(tables.DAMAGED, tables.damaged_key(number + 1), damage.record())
+        self.damaged += 1
+        self._note(damage)
+        self.notes.append(f"set aside, too: {damage}")
+
+    def _note(self, damage: Damage) -> None:
+        self._damages.append(damage)
+        id_and_size = id_and_size_of(damage)
+        if id_and_size is not None:
+            self.sizes[id_and_size[0]] = id_and_size[1]
+
+
+def read_row(table: str, key: bytes, reader: Callable[[], T]) -> T:
+    """Reads a row; one that cannot be is damaged, whatever its checksum says."""
+    try:
+        return reader()
+    except READ_FAULTS as error:
+        raise StoreCorruptError(
+            f"the row of key {key.hex()} in table {table} cannot be read: {error}", table, key
+        ) from error
+
+
+def id_and_size_of(damage: Damage) -> tuple[str, int] | None:
+    """Returns the id of a batch and how many tasks it had, of a record that was set aside and can still be read."""
+    try:
+        record = tables.unpack(damage.stored[4:])
+        if damage.table == tables.PARKED:
+            record = tables.unpack(record[1])
+        elif damage.table == tables.DEAD:
+            record = tables.unpack(record[0])
+        elif damage.table not in (tables.PENDING, tables.SCHEDULED):
+            return None
+        id, size, first = record[:3]
+    except READ_FAULTS:
+        return None
+    return (id, size) if isinstance(id, str) and isinstance(size, int) and size > 0 and first == 0 else None
+
+
+def has_hurt(lost: Damage, task_key: bytes) -> bool:
+    """Returns whether results under a task key are among what is lost of table `results`."""
+    if not lost.is_part:
+        return lost.key[: len(task_key)] == task_key
+    first, last = tables.result_bounds(task_key)
+    return lost.key < last and (lost.stop is None or first < lost.stop)

@@ -1,0 +1,286 @@
+"""What is damaged in a directory, and what is done about it: rows are set aside, a file with broken pages is made anew.
+
+Before anything is opened the file is looked at without LMDB (`zq.store.raw`). A row that does not match its checksum is
+moved into the table `damaged`, in one transaction for all that were found. Where pages are broken, nothing may be
+written beside them: a new file is made of the rows that can be read, and takes the place of the old one, which stays
+beside it. What cannot be read is a row of `damaged`, too, by the keys between which it was. In either case a row there
+says of which tables something is gone, and whoever opens the books counts anew (`zq.core.recount`).
+
+A row whose key has one flipped bit is found out by its checksum, and put where it belongs. So are the rows of tables of
+which no payload is a part, whatever bit it is: without them nobody knows what a queue is called.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any, Final
+
+import lmdb
+
+from zq.core import tables
+from zq.core.storage import Damage
+from zq.core.sums import SUM_BYTES, is_whole, salt_of, sealed
+from zq.core.tables import SCHEMA
+from zq.errors import StoreCorruptError, StoreError
+from zq.store.carrying import SCHEMA_KEY
+from zq.store.hold import DATA_FILE, flush
+from zq.store.raw import MISPLACED, SUMLESS_TABLE, RawFile, RawRow
+from zq.store.records import CHECKPOINT_TABLE
+
+log = logging.getLogger(__name__)
+
+PAGES_MAX: Final = 4096
+"""Pages of trees up to which all of a file is looked at when it is opened: a tenth of a second. What is damaged in a
+larger one is found when it is read.
+"""
+
+REBUILT_FILE: Final = "data.rebuilt"
+"""What the new data file is called while it is made."""
+
+MENDED_BYTES_MAX: Final = 1024
+"""Of a row of which every bit is tried."""
+
+BOOKKEEPING: Final = (tables.META, tables.QUEUES, CHECKPOINT_TABLE)
+
+_COMMIT_ROWS = 5000
+
+
+def look(directory: Path, *, is_thorough: bool) -> list[RawRow]:
+    """Returns what is damaged in a data file, as far as it is looked at: at all of it only up to PAGES_MAX, unless that
+    is to be thorough.
+
+    Raises:
+        StoreCorruptError: it is no file of LMDB, or it was cut off.
+        StoreError: it cannot be read.
+    """
+    path = directory / DATA_FILE
+    if path.stat().st_size == 0:
+        raise StoreCorruptError(
+            f"{path} is empty: a copy that failed, or a disk that was repaired. Restore a backup of the whole directory; "
+            f"to begin anew, remove {DATA_FILE}, `lock` and `journal`"
+        )
+    with RawFile.open(directory) as raw:
+        pages = sum(tree.pages for tree in raw.tables().values())
+        is_short = raw.size < raw.meta.bytes_min
+        if not is_thorough and pages > PAGES_MAX and not is_short and not raw.meta_faults:
+            return []
+        found = list(raw.rows(only_faults=True))
+        if raw.is_cut_off:
+            raise StoreCorruptError(
+                f"{path} is damaged: {raw.about_size}. Restore a backup of the whole directory, or save what is left"
+            )
+    _check_journal(path, found)
+    return found
+
+
+def _check_journal(name: Path, found: list[RawRow]) -> None:
+    """Raises StoreCorruptError when nobody knows any more which records of the journal the tables have."""
+    for row in found:
+        is_its = row.table == CHECKPOINT_TABLE or (not row.table and row.key == CHECKPOINT_TABLE.encode())
+        if is_its and mend_row(row) is None:
+            raise StoreCorruptError(
+                f"{name} is damaged where it says which records of the journal it has ({row.fault}): restore a backup of the "
+                "whole directory, or save what is left (docs/journal.md)"
+            )
+
+
+def rebuild(directory: Path, map_bytes: int) -> list[Damage]:
+    """Makes the data file anew of all that can be read in it; the old one stays beside it, under another name.
+
+    Raises:
+        StoreError: there is no room for it, say; everything is as it was.
+    """
+    made = directory / REBUILT_FILE
+    made.unlink(missing_ok=True)
+    log.warning("%s has broken pages: it is made anew of what can be read", directory / DATA_FILE)
+    try:
+        with RawFile.open(directory) as raw:
+            found = _copy(raw, made, map_bytes)
+        flush(made)
+        _take_place(made, directory / DATA_FILE)
+        flush(directory)
+    except (lmdb.Error, OSError) as error:
+        made.unlink(missing_ok=True)
+        raise StoreError(
+            f"{directory / DATA_FILE} has broken pages, and there was no making it anew of what can be read: {error}"
+        ) from error
+    return found
+
+
+def _take_place(made: Path, path: Path) -> None:
+    number = 1
+    while (kept := path.with_name(f"data.damaged-{number}")).exists():
+        number += 1
+    kept.hardlink_to(path)
+    made.rename(path)
+    log.warning("the damaged file is kept as %s; nothing reads it, and it may be removed", kept)
+
+
+def _copy(raw: RawFile, made: Path, map_bytes: int) -> list[Damage]:
+    now, found, mended = time.time(), [], []
+    env = lmdb.open(str(made), map_size=max(map_bytes, 2 * raw.size), subdir=False, lock=False, max_dbs=64, sync=False)
+    try:
+        copier = _Copier(env)
+        for row in raw.rows():
+            if row.fault is None:
+                copier.put(row.table, row.key, row.stored)
+                continue
+            right = mend_row(row)
+            found.append(_damage_of(row, now, is_mended=right is not None))
+            mended += [] if right is None else [right]
+        for table, key, stored in mended:
+            copier.put_default(table, key, stored)  # what is there by now is newer
+        copier.put_default(SUMLESS_TABLE, SCHEMA_KEY, b"%d" % SCHEMA)
+        copier.commit()
+        _note(env, found)
+    finally:
+        env.close()
+    return found
+
+
+class _Copier:
+    """Writes rows into a new environment, some thousands in a transaction."""
+
+    def __init__(self, env: lmdb.Environment) -> None:
+        self._env = env
+        self._dbs: dict[str, Any] = {}
+        self._rows = 0
+        self._txn = env.begin(write=True)
+
+    def put(self, table: str, key: bytes, stored: bytes) -> None:
+        self._txn.put(key, stored, db=self._db(table))
+        self._rows += 1
+        if self._rows % _COMMIT_ROWS == 0:
+            self.commit()
+            self._txn = self._env.begin(write=True)
+
+    def put_default(self, table: str, key: bytes, stored: bytes) -> None:
+        self._txn.put(key, stored, db=self._db(table), overwrite=False)
+
+    def commit(self) -> None:
+        self._txn.commit()
+
+    def _db(self, table: str) -> Any:
+        if table not in self._dbs:
+            self._dbs[table] = self._env.open_db(table.encode(), txn=self._txn)
+        return self._dbs[table]
+
+
+def set_aside(env: lmdb.Environment, rows: Sequence[RawRow], error: StoreCorruptError | None = None) -> list[Damage]:
+    """Moves rows into the table `damaged`, in one transaction, and puts right what can be.
+
+    Args:
+        env: the environment.
+        rows: what was found.
+        error: names another row, which may be whole by its checksum, and of which nobody can make anything.
+
+    Raises:
+        lmdb.Error: of what is read or written.
+    """
+    if error is not None and error.table and not any(_is_of(error, row) for row in rows):
+        rows = [*rows, *_row_of(env, error)]
+    if not rows:
+        return []
+    now, found = time.time(), []
+    wanted: dict[str, set[tuple[bytes, bytes]]] = {}
+    for row in rows:
+        wanted.setdefault(row.table, set()).add((row.key, row.stored))
+    with env.begin(write=True) as txn:
+        for table, of_table in wanted.items():
+            db = env.open_db(table.encode(), txn=txn)
+            taken = list(_take_out(txn, db, of_table))
+            for key, stored in taken:
+                row = next(one for one in rows if (one.table, one.key, one.stored) == (table, key, stored))
+                right = mend_row(row)
+                found.append(_damage_of(row, now, is_mended=right is not None))
+                if right is not None:
+                    txn.put(right[1], right[2], db=db, overwrite=False)  # what is there by now is newer
+        _note_in(env, txn, found)
+    return found
+
+
+def _is_of(error: StoreCorruptError, row: RawRow) -> bool:
+    return (row.table, row.key) == (error.table, error.key)
+
+
+def _row_of(env: lmdb.Environment, error: StoreCorruptError) -> list[RawRow]:
+    db = env.open_db(error.table.encode())
+    with env.begin(db=db) as txn:
+        stored: Any = txn.get(error.key)
+    return [] if stored is None else [RawRow(error.table, error.key, stored, str(error))]
+
+
+def _take_out(txn: lmdb.Transaction, db: Any, wanted: set[tuple[bytes, bytes]]) -> Iterator[tuple[bytes, bytes]]:
+    """Deletes rows by where they are found, for a search by their keys may not come to them."""
+    with txn.cursor(db) as cursor:
+        is_there = cursor.first()
+        while is_there and wanted:
+            row = cursor.item()
+            if row in wanted:
+                wanted.discard(row)
+                is_there = cursor.delete()
+                yield row
+            else:
+                is_there = cursor.next()
+
+
+def _note(env: lmdb.Environment, found: list[Damage]) -> None:
+    with env.begin(write=True) as txn:
+        _note_in(env, txn, found)
+
+
+def _note_in(env: lmdb.Environment, txn: lmdb.Transaction, found: list[Damage]) -> None:
+    """Writes what was found into the table of it, and from which row on a recount has to look."""
+    if not found:
+        return
+    db, salt = env.open_db(tables.DAMAGED.encode(), txn=txn), salt_of(tables.DAMAGED)
+    with txn.cursor(db) as cursor:
+        number = int.from_bytes(cursor.key()[1:9], "big") + 1 if _to_last(cursor) else 1
+    rows = [(tables.damaged_key(number + n), one.record()) for n, one in enumerate(found)]
+    before = txn.get(tables.RECOUNT_KEY, db=db)
+    gone, first = ((), number) if before is None else tables.unpack(bytes(before)[SUM_BYTES:])
+    rows.append((tables.RECOUNT_KEY, tables.pack((sorted({*gone, *(one.table for one in found)}), first))))
+    for key, value in rows:
+        txn.put(key, sealed(salt, key, value), db=db)
+
+
+def _to_last(cursor: lmdb.Cursor) -> bool:
+    """Goes to the last row that says what was set aside; returns whether there is one."""
+    if not cursor.last():
+        return False
+    return cursor.key()[:1] == b"r" and (cursor.key() != tables.RECOUNT_KEY or cursor.prev())
+
+
+def _damage_of(row: RawRow, now: float, *, is_mended: bool) -> Damage:
+    is_mended = is_mended or (row.is_part and not row.is_lost)  # whose rows are all there
+    why = f"{row.fault}; it was put right" if is_mended else str(row.fault)
+    return Damage(row.table, row.key, row.stop, row.stored, why, now, row.is_part, is_mended)
+
+
+def mend_row(row: RawRow) -> tuple[str, bytes, bytes] | None:
+    """Returns table, key and what is stored of a row of which one bit was flipped; None when that is not what it has,
+    or when the bit is of a payload: nobody guesses at these.
+    """
+    table, key, stored = row.table, row.key, row.stored
+    if row.is_part or table == SUMLESS_TABLE or len(stored) < SUM_BYTES:
+        return None
+    salt = salt_of(table)
+    if row.fault == MISPLACED:
+        return table, key, stored
+    for other in _flipped(key):
+        if is_whole(salt, other, stored):
+            return table, other, stored
+    if table in BOOKKEEPING and len(stored) <= MENDED_BYTES_MAX:
+        for other in _flipped(stored):
+            if is_whole(salt, key, other):
+                return table, key, other
+    return None
+
+
+def _flipped(data: bytes) -> Iterator[bytes]:
+    for place in range(len(data)):
+        for bit in range(8):
+            yield data[:place] + bytes((data[place] ^ 1 << bit,)) + data[place + 1 :]

@@ -1,0 +1,62 @@
+"""What LMDB gives and raises, checked and in words."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from zlib import crc32
+
+import lmdb
+
+from zq.errors import StoreCorruptError, StoreError, StoreFullError
+from zq.store.hold import DATA_FILE, flush
+
+NEW_FILE = "data.new"
+"""What the data file is called while it is made."""
+
+
+def open_value(table: str, key: bytes, stored: bytes, salt: int) -> bytes:
+    value = stored[4:]
+    if crc32(value, crc32(key, salt)).to_bytes(4, "big") != stored[:4]:
+        raise StoreCorruptError(
+            f"the row of key {key.hex()} in table {table} does not match its checksum: restore a backup",
+            table,
+            key,
+            stored,
+        )
+    return value
+
+
+def keep_for_ever(thing: object) -> None:
+    """Keeps a thing in a forked child until its process ends. An environment that goes waits for the transaction that
+    is open in it, which is another thread's, and there are no others in a child.
+    """
+    import ctypes  # when it is needed, which is hardly ever
+
+    ctypes.pythonapi.Py_IncRef(ctypes.py_object(thing))
+
+
+def store_error(error: lmdb.Error, what: str) -> StoreError:
+    if isinstance(error, lmdb.MapFullError):
+        return StoreFullError(f"{what}: the map is full")
+    if isinstance(error, lmdb.CorruptedError | lmdb.InvalidError):
+        return StoreCorruptError(f"{what}: {error}")
+    return StoreError(f"{what}: {error}")
+
+
+def second_writer(path: Path) -> StoreError:
+    """Returns what is raised in a process whose directory somebody else has written."""
+    return StoreError(
+        f"{path} was written by another process while this one had it, whatever became of its locks: nothing that came "
+        "since the last answer is stored. Let one coordinator run on it, and look it over with `zq doctor`"
+    )
+
+
+def make_data_file(path: Path) -> None:
+    """Makes the data file of a directory, which has its name when it is whole: LMDB opens none that a power cut left
+    half made.
+    """
+    made = path / NEW_FILE
+    made.unlink(missing_ok=True)
+    lmdb.open(str(made), map_size=1 << 20, subdir=False, lock=False).close()
+    flush(made)
+    made.rename(path / DATA_FILE)
