@@ -13,7 +13,7 @@ import os
 import socket
 import stat
 import time
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,7 @@ from zq.errors import StoreCorruptError, StoreError, StoreLockedError
 from zq.processes.descriptors import take_standard
 from zq.processes.forks import drop_in_forks
 from zq.store.place import FilePlace
+from zq.store.room import LACKS
 
 DATA_FILE, READERS_FILE = "data.mdb", "lock.mdb"
 """As LMDB names them."""
@@ -132,9 +133,13 @@ class DirectoryHold:
             )
 
     def _say_holder(self) -> None:
+        """Says who has it, in the room that the file has, for the disk may have no more; the lock counts without it."""
         text = json.dumps(self._holder)
-        with suppress(OSError):  # a disk that is full; the lock holds all the same
+        try:
             os.pwrite(self._file, text.ljust(os.fstat(self._file).st_size).encode(), 0)
+        except OSError as error:
+            if error.errno not in LACKS:
+                raise StoreError(f"cannot write {self._path / HOLD_FILE}: {error.strerror}") from error
 
     def _open(self, path: Path, flags: int) -> int:
         number = os.open(path, flags | os.O_NOFOLLOW, 0o600)
