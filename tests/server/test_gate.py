@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import zmq
 
-from zq.server.gate import SIP_INTERVAL, Gate
+from zq.server.gate import SIP_INTERVAL, AddressGate
 from zq.server.served_address import ServedAddress
 
 PATIENCE = 30_000
@@ -38,7 +38,7 @@ def test_who_comes_to_a_gate_that_is_shut_waits_and_who_is_there_goes_on(make: M
     server, early, late = make(zmq.ROUTER), make(zmq.DEALER), make(zmq.DEALER)
     served = ServedAddress(server, f"ipc://{tmp_path}/socket")
     gate = served.gate
-    assert isinstance(gate, Gate)
+    assert isinstance(gate, AddressGate)
     assert (tmp_path / "socket").stat().st_mode & 0o777 == 0o600
     assert [path.name for path in tmp_path.iterdir()] == ["socket"]
     early.connect(served.address)
@@ -76,4 +76,4 @@ def test_address_is_bound_again_with_a_gate_of_its_own(make: Made, tmp_path: Pat
 
 
 def test_only_addresses_with_a_file_have_a_gate() -> None:
-    assert [Gate.of(one) for one in ("tcp://127.0.0.1:*", "ipc://@name", "ipc://*", "inproc://x")] == [None] * 4
+    assert [AddressGate.of(one) for one in ("tcp://127.0.0.1:*", "ipc://@name", "ipc://*", "inproc://x")] == [None] * 4

@@ -41,8 +41,8 @@ def bind(socket: zmq.Socket[bytes], address: str, prepare: Callable[[], None] | 
     """Binds a socket and returns where: a port `*` is resolved. The file of an `ipc://` address is its owner's alone.
 
     Args:
-        socket: of ZeroMQ.
-        address: any of ZeroMQ.
+        socket: which is to listen there.
+        address: to which it is bound, as ZeroMQ writes it.
         prepare: called right before the bind, when nobody else is at that address; it may raise OSError.
 
     Raises:

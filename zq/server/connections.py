@@ -23,7 +23,8 @@ import zmq
 from zq.core.peer_limits import PeerLimits
 from zq.core.state.holder import Peer
 from zq.server import kernel
-from zq.server.gate import Gate
+from zq.server.gate import AddressGate
+from zq.server.host import HostOptions
 from zq.server.peer_connection import PeerConnection
 from zq.server.piles import Piles
 
@@ -111,8 +112,8 @@ class Connections:
         self._around: list[PeerConnection] = []  # who is still to be looked at
         self._ending = 0  # of those that are open: who was cut
         self.piles = Piles()
-        self.gate: Gate | None = None  # by which those come in who connect
-        self.possible = connections_max  # connections for which there are descriptors
+        self.gate: AddressGate | None = None  # by which those come in who connect
+        self.possible = HostOptions().connections()  # connections for which there are descriptors
         self._is_making_room = False
         self._is_warned = False
         self._said: dict[str, float] = {}  # when the log last had each kind of cut
@@ -150,7 +151,7 @@ class Connections:
             self._keep_gate(self.gate)
         self._warn()
 
-    def _keep_gate(self, gate: Gate) -> None:
+    def _keep_gate(self, gate: AddressGate) -> None:
         """Shuts the gate when there are so many connections that the last descriptors could go before others end."""
         if len(self._open) > self.possible // GATE_SHARE:
             gate.shut()

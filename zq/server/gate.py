@@ -41,7 +41,7 @@ SIP_INTERVAL: Final = 0.02
 """Seconds between two times that some are let in."""
 
 
-class Gate:
+class AddressGate:
     """The listening socket of one address; of the shell's one thread."""
 
     def __init__(self, path: str) -> None:
@@ -65,7 +65,7 @@ class Gate:
         self._poll = select.poll()
 
     @classmethod
-    def of(cls, address: str) -> Gate | None:
+    def of(cls, address: str) -> AddressGate | None:
         """Returns one for an address that has a file; None for others, which need none, and where it cannot be done."""
         path = address.removeprefix("ipc://")
         # Elsewhere what waits for a descriptor forgets it when another file takes its number.

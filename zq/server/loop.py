@@ -197,13 +197,8 @@ class Server:
         self._look_after(self._socket)
         self._binding = ServedAddress(self._socket, self.address)
         self._opened.callback(self._binding.leave)
-        self._keep_gate()
-        self.address = self._binding.address
-
-    def _keep_gate(self) -> None:
-        """Has the gate shut when there are many connections for the descriptors that there are."""
         self._connections.gate = self._binding.gate
-        self._connections.possible = HostOptions().connections()
+        self.address = self._binding.address
 
     def _look_after(self, socket: zmq.Socket[bytes]) -> None:
         host = self._host_options
@@ -261,7 +256,7 @@ class Server:
         if door.turn():
             door.protect(self._socket)
             self._binding.renew()
-            self._keep_gate()
+            self._connections.gate = self._binding.gate
         if self._pools is not None:
             self._pools.renew()
 

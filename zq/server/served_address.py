@@ -9,7 +9,7 @@ from functools import partial
 import zmq
 
 from zq.processes.bound_address import BoundAddress, bind
-from zq.server.gate import Gate
+from zq.server.gate import AddressGate
 
 REBIND_PATIENCE = 5.0
 """Seconds in which an address that was left must be free again; the coordinator ends if it is not."""
@@ -28,12 +28,12 @@ class ServedAddress:
 
     def __init__(self, socket: zmq.Socket[bytes], address: str) -> None:
         self._socket = socket
-        self.gate: Gate | None = None
+        self.gate: AddressGate | None = None
         self.address = self._bind(address)
         self._bound = BoundAddress(self.address)
 
     def _bind(self, address: str) -> str:
-        gate = self.gate = Gate.of(address)
+        gate = self.gate = AddressGate.of(address)
         if gate is None:
             return bind(self._socket, address)
         try:
