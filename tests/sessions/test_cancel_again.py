@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from tests.sessions.test_client_session import LATER, FakeReply, make_session, only, said
 from zq.sessions.client import ClientSession
+from zq.sessions.exchanges import AskExchange
 from zq.wire.messages import Answer, Cancel, Error
 
 
@@ -36,6 +37,17 @@ def test_cancel_that_waited_for_the_first_connection_is_not_said_again() -> None
     session.connected(1.0)
     assert not only(Cancel, said(session, 1.0)).is_again
     session.connected(2.0)
+    assert only(Cancel, said(session, 2.0)).is_again
+
+
+def test_cancel_that_its_caller_has_said_itself_is_said_again_as_such() -> None:
+    session = connected_session()
+    exchange = AskExchange(session, 1.0, Cancel(0, "order-1"), LATER, FakeReply())
+    exchange.is_sent = True
+    exchange.adopt(session)
+    assert said(session, 1.0) == []
+    session.connected(2.0)
+
     assert only(Cancel, said(session, 2.0)).is_again
 
 

@@ -15,7 +15,7 @@ from typing import Any, Final
 
 from zq.sessions.client import ClientSession
 from zq.sessions.outcomes import BatchOutcome, Reply, Watcher
-from zq.sessions.requests import Askable, Request, SettleRequest, SubmitRequest, without_proofs
+from zq.sessions.requests import Askable, SettleRequest, SubmitRequest, plain_request, without_proofs
 from zq.sessions.settles import Settling, settle_message
 from zq.sessions.submits import whole_load
 from zq.wire.batch import count_tasks
@@ -187,7 +187,8 @@ class AskExchange(Exchange):
         return NO_ANSWER
 
     def adopt(self, session: ClientSession) -> None:
-        request = Request(self.message, self.asked_at, self.deadline, self.reply)
+        message: Any = self.message
+        request = plain_request(message, self.asked_at, self.deadline, self.reply, is_said=True)
         session.adopt(self.number, request, is_sent=self.is_sent)
 
 
