@@ -15,7 +15,7 @@ from typing import Any
 
 from tests.simulation.deadlines import Clocks, check_deadlines
 from tests.simulation.disk import Crash, Disk, FlushError
-from tests.simulation.fates import check_expiry, check_fates, check_hand_out, check_schedules, check_unique
+from tests.simulation.fates import check_clock, check_expiry, check_fates, check_hand_out, check_schedules, check_unique
 from tests.simulation.glutton import GLUTTON, LIMITS, Glutton, check_accounts
 from tests.simulation.hands import HandCheck
 from tests.simulation.invariants import check_books, check_grants
@@ -443,6 +443,7 @@ class Kitchen:
             check_unique(self.machine.books, tx)
             check_schedules(self.machine.books, tx, self.ticked_wall)
             check_expiry(self.machine.books, tx, self.ticked_wall)
+            check_clock(self.machine.books, tx, self.ticked_wall)
             tx.abort()
 
     def check_groups_ended(self) -> None:

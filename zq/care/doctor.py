@@ -11,6 +11,8 @@ from pathlib import Path
 
 from zq.care.findings import Finding, Weight
 from zq.care.surroundings import look_around
+from zq.core.storage import Damage
+from zq.core.tables import DAMAGED, RECOUNT_KEY, unpack
 from zq.errors import StoreError
 from zq.store.copying import is_in_use, pinned
 from zq.store.hold import DATA_FILE, JOURNAL_FILE
@@ -70,6 +72,8 @@ def _rows(raw: RawFile, where: str, advance: Callable[[int], None] | None) -> Ge
             continue
         rows += 1
         tables.add(row.table)
+        if row.table == DAMAGED and row.key != RECOUNT_KEY and row.fault is None:
+            yield _set_aside(row)
         if row.table == CHECKPOINT_TABLE and row.key == CHECKPOINT_KEY and row.fault is None:
             checkpoint = Checkpoint.from_bytes(row.value)
         if advance is not None and rows % ADVANCE_ROWS == 0:
@@ -82,11 +86,19 @@ def _rows(raw: RawFile, where: str, advance: Callable[[int], None] | None) -> Ge
     return checkpoint
 
 
+def _set_aside(row: RawRow) -> Finding:
+    """Returns what was found damaged before, of which nothing is left to do but to know it."""
+    damage = Damage(*unpack(row.value))
+    if damage.is_mended:
+        return Finding(Weight.NOTE, f"table {DAMAGED}", f"was put right: {damage}")
+    return Finding(Weight.WARNING, f"table {DAMAGED}", f"was set aside: {damage}", "a backup may have it whole")
+
+
 def _finding_of(row: RawRow) -> Finding:
     where = f"table {row.table}" if row.table else DATA_FILE
     if row.is_part:
         span = f" (from key {row.key.hex() or 'the first'} to {'the last' if row.stop is None else row.stop.hex()})"
-        return Finding(Weight.BROKEN, where, f"{row.fault}{span if row.is_lost else ''}", SALVAGE)
+        return Finding(Weight.BROKEN, where, f"{row.fault}{span if row.is_lost and row.table else ''}", SALVAGE)
     return Finding(Weight.BROKEN, where, f"row {row.key.hex()}: {row.fault}", SALVAGE)
 
 

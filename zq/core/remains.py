@@ -24,7 +24,6 @@ class Remains:
     Attributes:
         notes: what is done about it, in words.
         damaged: how many rows and parts of tables were ever set aside, and not put right.
-        hurt_groups: groups of which results of members are among it.
         sizes: by id of batches that were set aside, how many tasks they had, where their records can still be read.
     """
 
@@ -32,24 +31,21 @@ class Remains:
         self.tx = tx
         self.notes = notes
         self.damaged = 0
-        self.hurt_groups: set[str] = set()
         self.sizes: dict[str, int] = {}
         self._damages: list[Damage] = []
         self._numbers: dict[bytes, Damage] = {}  # by their keys
 
-    def read(self) -> None:
+    def read(self, first: int | None) -> None:
+        """Reads what was set aside; what came before a number, or all where that is None, was counted before."""
         for key, value in self.tx.scan(tables.DAMAGED, *tables.damaged_bounds()):
             damage = read_row(tables.DAMAGED, key, lambda value=value: Damage(*tables.unpack(value)))  # type: ignore[misc]
             if damage.is_mended:
                 continue
             self.damaged += 1
-            self._damages.append(damage)
+            if first is None or int.from_bytes(key[1:9], "big") < first:
+                continue
             self._numbers[key] = damage
-            id_and_size = id_and_size_of(damage)
-            if id_and_size is not None:
-                self.sizes[id_and_size[0]] = id_and_size[1]
-            if damage.table == tables.MEMBERS:
-                self.hurt_groups.add(damage.key.partition(b"\0")[0].decode(errors="replace"))
+            self._note(damage)
 
     def find_owners(self) -> None:
         """Puts rows back whose keys are damaged, where their checksum says whose they are: of all keys that there may
@@ -95,13 +91,20 @@ class Remains:
         return [one for one in self._damages if one.table == table]
 
     def add(self, damage: Damage) -> None:
+        """Sets something aside that is not damaged itself."""
         number = 0
         for key, _ in self.tx.scan(tables.DAMAGED, *tables.damaged_bounds()):
             number = int.from_bytes(key[1:9], "big")
         self.tx.put(tables.DAMAGED, tables.damaged_key(number + 1), damage.record())
-        self._damages.append(damage)
         self.damaged += 1
+        self._note(damage)
         self.notes.append(f"set aside, too: {damage}")
+
+    def _note(self, damage: Damage) -> None:
+        self._damages.append(damage)
+        id_and_size = id_and_size_of(damage)
+        if id_and_size is not None:
+            self.sizes[id_and_size[0]] = id_and_size[1]
 
 
 def read_row(table: str, key: bytes, reader: Callable[[], T]) -> T:

@@ -171,10 +171,13 @@ class AskExchange(Exchange):
 
     __slots__ = ()
 
+    message: Askable
+
     def __init__(self, session: ClientSession, now: float, message: Askable, deadline: float, reply: Reply) -> None:
         super().__init__(session.make_number(), now, deadline, reply)
         kind: Any = type(message)
-        self.message = _understood_by(session, kind(self.number, *message[1:]))
+        understood: Any = _understood_by(session, kind(self.number, *message[1:]))
+        self.message = understood
 
     def read(self, session: ClientSession, message: FromCoordinator) -> Any:
         match message:
@@ -187,8 +190,7 @@ class AskExchange(Exchange):
         return NO_ANSWER
 
     def adopt(self, session: ClientSession) -> None:
-        message: Any = self.message
-        request = plain_request(message, self.asked_at, self.deadline, self.reply, is_said=True)
+        request = plain_request(self.message, self.asked_at, self.deadline, self.reply, is_said=True)
         session.adopt(self.number, request, is_sent=self.is_sent)
 
 
