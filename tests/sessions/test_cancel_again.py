@@ -40,6 +40,17 @@ def test_cancel_that_waited_for_the_first_connection_is_not_said_again() -> None
     assert only(Cancel, said(session, 2.0)).is_again
 
 
+def test_cancel_that_its_caller_has_said_itself_is_said_again_as_such() -> None:
+    session = connected_session()
+    exchange = AskExchange(session, 1.0, Cancel(0, "order-1"), LATER, FakeReply())
+    exchange.is_sent = True
+    exchange.adopt(session)
+    assert said(session, 1.0) == []
+    session.connected(2.0)
+
+    assert only(Cancel, said(session, 2.0)).is_again
+
+
 def test_cancel_is_said_again_in_the_words_of_an_older_coordinator() -> None:
     session = connected_session()
     reply, first = ask(session, 1.0)
