@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from tests.simulation.ledger import Violation
 from zq.core import tables
+from zq.core.clocks import RESCHEDULED
 from zq.core.state.batch import StoredBatch, read_batch
 from zq.core.state.books import Books
 from zq.core.state.leases import Lease
@@ -145,7 +146,7 @@ def _check_delay(tx: Transaction, batch: StoredBatch, due_time: float) -> None:
     assert kind == "constant"
     start, stop = tables.id_bounds(batch.own_id)
     events = [tables.unpack(value) for _, value in tx.scan(tables.HISTORY, start, stop)]
-    event_time = next((time for time, event, _ in reversed(events) if event == "retry"), 0.0)
+    event_time = next((time for time, event, _ in reversed(events) if event in ("retry", RESCHEDULED)), 0.0)
     if abs(event_time + seconds - due_time) > 0.002:
         raise Violation(f"{batch.own_id} comes back {due_time - event_time:.3f} s after its failure, not {seconds} s")
 

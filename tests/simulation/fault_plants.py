@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from math import inf
 from typing import Any
 
 import pytest
 
+from tests.simulation.disk import DiskTransaction
 from zq.core import clocks
 from zq.core.state.books import Books
 from zq.core.state.step import EndedMembers, Step
 from zq.core.tasks import follow_up, groups
 from zq.core.tasks.groups import FAILED, GroupRow
+from zq.store import gauge
+from zq.store.gauge import Gauge
+from zq.store.room import DiskRoom
 
 # Policies of groups.
 
@@ -87,6 +92,35 @@ def _not_noticed_at_a_start(patch: pytest.MonkeyPatch) -> None:
     patch.setattr("zq.core.opening.open_clock", open_clock)
 
 
+# Disks that others fill.
+
+
+def _full_disk_not_noticed(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(Gauge, "is_full", property(lambda self: False))
+
+
+def _room_looked_at_by_turns_alone(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(gauge, "LOOK_AGE_MAX", inf)
+
+
+def _room_that_is_back_not_taken(patch: pytest.MonkeyPatch) -> None:
+    real = Gauge._runs_low
+    patch.setattr(Gauge, "_runs_low", lambda self, end: getattr(self, "_is_low", False) or real(self, end))
+
+
+def _nothing_held_back(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(DiskRoom, "hold", lambda self, end, waiting, most, now: None)
+
+
+def _accepted_into_what_is_held_back(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(DiskTransaction, "is_full", property(lambda self: False))
+
+
+def _spent_when_it_is_full(patch: pytest.MonkeyPatch) -> None:
+    """Refuses completions as if they were new tasks."""
+    patch.setattr(Gauge, "is_spent", property(lambda self: self.is_full))
+
+
 FAULT_PATCHES: dict[str, Callable[[pytest.MonkeyPatch], None]] = {
     "group of any that joins all that came": _any_joins_all_that_came,
     "group of any that waits for all": _any_waits_for_all,
@@ -97,4 +131,10 @@ FAULT_PATCHES: dict[str, Callable[[pytest.MonkeyPatch], None]] = {
     "times of schedules kept when the clock was set back": _times_of_schedules_kept,
     "ends kept when the clock was set back": _ends_kept,
     "clock set back while it was stopped": _not_noticed_at_a_start,
+    "disk that others have filled not noticed": _full_disk_not_noticed,
+    "room on the disk looked at by turns alone": _room_looked_at_by_turns_alone,
+    "room on the disk that is back not noticed": _room_that_is_back_not_taken,
+    "nothing held back of the disk": _nothing_held_back,
+    "new tasks taken into what is held back": _accepted_into_what_is_held_back,
+    "completions refused on a full disk": _spent_when_it_is_full,
 }

@@ -55,6 +55,7 @@ from zq.wire.messages import (
     Assignment,
     Beat,
     Done,
+    Error,
     Goodbye,
     Heartbeat,
     Hello,
@@ -98,7 +99,7 @@ class Kitchen:
         self.ledger = ledger
         self.disk = disk
         self.options = CoordinatorOptions(
-            suspect_after=3.0, gone_after=6.0, idle_beats_max=1 if world.seed % 2 else 200, max_attempts=3, keep_seconds=1e6,
+            suspect_after=3.0, gone_after=6.0, idle_beats_max=1 if world.seed % 2 else 200, max_attempts=3, keep_seconds=1e6, keep_seconds_min=1e6,
             retry=RetryPolicy.full_jitter(0.5, largest=2.0), queue_tasks_max=world.rng.choice((30, 1000)), peer_limits=LIMITS, assign=world.rng.choice(("least-loaded", "hash")),
         )  # fmt: skip
         self.inbox: list[tuple[Connection, Any]] = []
@@ -189,6 +190,7 @@ class Kitchen:
             self.stop()
             return
         self.turns += 1
+        self.disk.space.act()
         self.received, self.inbox = self.inbox, []
         self.answer_beats(machine)
         self.workers_before = dict(machine.books.workers)
@@ -217,7 +219,8 @@ class Kitchen:
             return
         if not self.acknowledges_early:
             self.send(outbox)
-        self.check_deadlines()
+        if self.disk.space.is_calm:
+            self.check_deadlines()
         if self.turns % FULL_CHECK_EVERY == 0:
             self.check()
         self.rest()
@@ -280,6 +283,7 @@ class Kitchen:
     def messages(self, books: Books) -> Iterator[tuple[bytes, Any]]:
         """Yields what the machine receives in a turn; it may crash after each."""
         self.handled = []
+        self.disk.space.begin_turn(is_full=self.disk.tables.is_full)
         yield from self.eye.look(books)
         yield from self.glutton.say()
         yield from self.steered.say(books)
@@ -296,6 +300,13 @@ class Kitchen:
         assert self.machine is not None
         books = self.machine.books
         self.step = step
+        self.disk.space.check(is_full=self.disk.tables.is_full)
+        for _, message in step.outbox:
+            if isinstance(message, Error):
+                self.disk.space.check_reason(message.text)
+            elif isinstance(message, Receipt):
+                for refused in message.refused:
+                    self.disk.space.check_reason(refused.reason)
         self.eye.check(books, step)
         self.steered.check(books, step)
         self.ticked_wall = step.wall
@@ -335,6 +346,7 @@ class Kitchen:
             if batch.id not in accepted or batch.id in self.ledger.stored:
                 continue
             self.ledger.stored[batch.id] = None
+            self.disk.space.check_accepted(batch.id, is_full=self.disk.tables.is_full)
             if batch.options.ordered and key is not None and self.is_due(batch.options):
                 ids = [task_id(batch.id, size, i) for i in range(size)]
                 if not any(self.is_gone(step, batch.queue, id) for id in ids):
@@ -445,7 +457,8 @@ class Kitchen:
             check_fates(self.machine.books, tx)
             self.measured.check(tx)
             check_unique(self.machine.books, tx)
-            check_schedules(self.machine.books, tx, self.ticked_wall)
+            if self.disk.space.is_calm:
+                check_schedules(self.machine.books, tx, self.ticked_wall)
             check_expiry(self.machine.books, tx, self.ticked_wall)
             check_clock(self.machine.books, tx, self.ticked_wall)
             check_set_back(self.machine.books, tx, self.ticked_wall)

@@ -389,10 +389,16 @@ class Customer:
                     self.note_published(asked[0], message)
             case Error(request=None):
                 pass
+            case Error(request, "busy") if request in self.unanswered and self.is_binding(request):
+                pass  # it is said again
             case Cancelled():
                 pass
             case _:
                 self.unanswered.pop(message.request, None)
+
+    def is_binding(self, request: int) -> bool:
+        asked = self.unanswered[request][0]
+        return isinstance(asked, Command) and asked.verb == "bind"
 
     def note_receipt(self, message: Receipt) -> None:
         asked = self.unanswered.pop(message.request, None)
@@ -425,7 +431,7 @@ class Customer:
             self.world.after(1.0, lambda: self.ask(asked._replace(request=self.number())))
 
     def note_opened(self, group: Group, message: Receipt) -> None:
-        for _ in message.refused:
+        for _ in message.refused if self.is_sure(message.request) else ():
             self.ledger.refuse(group.id)
         for _ in message.accepted:
             self.ledger.accept(group.id)

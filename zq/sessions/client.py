@@ -89,7 +89,6 @@ class ClientSession:
         secret: what nobody can guess, by which it speaks for what it has pulled on any connection; empty: on that one.
 
     Attributes:
-        name, secret: as given.
         make_id, make_number: return a new batch id, and the number of a new request; any thread may call them.
         streams, submits, settles, notices: what is followed, gathers, or needs no answer; the link's thread only.
         has_pulled: whether tasks were pulled, of which it may be told more than it asks.
