@@ -394,7 +394,9 @@ class Server:
         the store, and its counters. What it meets that is damaged is set aside.
         """
         while True:
-            self._tell_damages()
+            while self._store.damages:
+                damage = self._store.damages.pop(0)
+                log.error("%s is damaged, %s: %s", self.path, "put right" if damage.is_mended else "set aside", damage)
             try:
                 self._make_machine(before)
             except StoreCorruptError as error:
@@ -409,12 +411,6 @@ class Server:
                 break
         for note in self._machine.recounted:
             log.error("after what was damaged was set aside: %s", note)
-
-    def _tell_damages(self) -> None:
-        for damage in self._store.damages:
-            what = "it was put right" if damage.is_mended else "set aside"
-            log.error("%s is damaged; %s: %s", self.path, what, damage)
-        self._store.damages.clear()
 
     def _make_machine(self, before: Machine | None) -> None:
         cramp = None if before is None else before.cramp
