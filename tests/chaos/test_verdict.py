@@ -152,7 +152,7 @@ BREACHES: dict[str, tuple[str, Callable[[Books], Any]]] = {
     "a publication is not in a queue": ("publications", lambda books: books.states.pop("n.2")),
     "a publication did not reach a queue": ("publications", lambda books: books.ledger.news.update(n=("news-1",))),
     "a cancelled task is done": ("cancels", lambda books: books.states.update(c="done")),
-    "a cancel said too little": ("cancels", lambda books: books.ledger.called_off.update(c=0)),
+    "a cancel said that it had ended": ("cancels", lambda books: books.ledger.called_off.update(c=0) or books.states.update(c="dead")),
     "a dead letter stays dead": ("dead_letters", lambda books: books.states.update(b="dead")),
     "a dead letter has no notice": ("dead_letters", lambda books: books.ledger.accepted.update(e=Order("brittle")) or books.states.update(e="dead")),
     "a dead letter has two notices": ("dead_letters", lambda books: books.work("complaints", "notice-3", "d")),

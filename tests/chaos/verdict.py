@@ -211,9 +211,13 @@ def published(case: Case) -> Iterator[str]:
 
 
 def called_off(case: Case) -> Iterator[str]:
-    """Cancelled tasks that ended otherwise, and cancels that said what is not so, also when they were said again."""
+    """Cancelled tasks that ended otherwise, and cancels that said that it had ended before of what has not.
+
+    Of one that was said again over another connection the number is not held against it; `cancels_said_nothing` has how
+    often it was 0.
+    """
     for id, said in case.ledger.called_off.items():
-        if case.state(id) != ("cancelled" if said else "done"):
+        if case.state(id) not in (("cancelled",) if said else ("done", "cancelled")):
             yield f"cancel said {said} of {id}, which is {case.state(id)}"
 
 
@@ -312,6 +316,9 @@ def judge(case: Case) -> Verdict:
         "acknowledged": case.ledger.acknowledged.total(),
         "executions": executions,
         "again": sum(max(0, len(starts) - 1 - failed[id]) for id, starts in case.starts.items()),
+        "cancels_said_nothing": sum(
+            not said and case.state(id) == "cancelled" for id, said in case.ledger.called_off.items()
+        ),
         **{name: len(broken) for name, broken in found.items()},
     }
     return Verdict(figures, [f"{name}: {text}" for name, broken in found.items() for text in broken])

@@ -26,7 +26,9 @@ from tests.simulation.lives import Lives
 from tests.simulation.measured import Measured
 from tests.simulation.order import OrderCheck
 from tests.simulation.peers import Customer, Worker
+from tests.simulation.policies import PolicyCheck
 from tests.simulation.session_worker import SessionWorker
+from tests.simulation.set_back import check_set_back
 from tests.simulation.shares import QUEUES, ShareCheck
 from tests.simulation.steered import HELM, Steered
 from tests.simulation.stranger import Stranger, check_names, fenced, live_names
@@ -116,6 +118,7 @@ class Kitchen:
         self.limits = LimitCheck()
         self.order = OrderCheck()
         self.shares = ShareCheck()
+        self.policies = PolicyCheck(ledger, self.state_of)
         self.lives = Lives()
         self.measured = Measured()
         self.acknowledges_early = False  # planted fault
@@ -391,6 +394,7 @@ class Kitchen:
         for lease in granted:
             check_hand_out(lease, step.wall, self.latest_wall)
         self.order.check(books, step, granted)
+        self.policies.check(step, granted, is_thorough=self.turns % FULL_CHECK_EVERY == 0)
 
     def has_schedules(self) -> bool:
         if self.machine is None:
@@ -444,6 +448,7 @@ class Kitchen:
             check_schedules(self.machine.books, tx, self.ticked_wall)
             check_expiry(self.machine.books, tx, self.ticked_wall)
             check_clock(self.machine.books, tx, self.ticked_wall)
+            check_set_back(self.machine.books, tx, self.ticked_wall)
             tx.abort()
 
     def check_groups_ended(self) -> None:
@@ -489,7 +494,8 @@ class Kitchen:
             self.ledger.notice(assignment.id, headers["zq-id"])
         entry = self.ledger.entries.get(assignment.id)
         if entry is not None and entry.policy is not None:
-            check_joined(assignment, entry.policy)
+            check_joined(assignment.id, assignment.blob, entry.policy)
+            self.ledger.join(assignment.id, assignment.blob)
         for i in range(len(assignment.ends) >> 2):
             self.ledger.grant(task_id(assignment.id, assignment.size, assignment.lo + i), assignment.token)
 

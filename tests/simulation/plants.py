@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from tests.simulation import deadlines
+from tests.simulation.fault_plants import FAULT_PATCHES
 from tests.simulation.journal_plants import JOURNAL_PATCHES
 from zq.core import clocks, coordinator, tables, upkeep
 from zq.core.admin import chores, commands, moving, operations, workers
@@ -466,7 +467,7 @@ def _times_not_taken_back(patch: pytest.MonkeyPatch) -> None:
 
 
 def _schedule_not_atomic(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(admission, "store_if_new", lambda books, step, batch: None)
+    patch.setattr(admission, "store_if_new", lambda books, step, batch: True)
 
 
 def _returned_and_not_traced(patch: pytest.MonkeyPatch) -> None:
@@ -828,6 +829,7 @@ def _sums_not_told(patch: pytest.MonkeyPatch) -> None:
 
 _PATCHES: dict[str, Callable[[pytest.MonkeyPatch], None]] = {
     **JOURNAL_PATCHES,
+    **FAULT_PATCHES,
     **{f"{kind} said too late": partial(_part_is_late, kind=kind) for kind in deadlines.KINDS},
     **{f"{kind} not told what is entered": partial(_part_is_deaf, kind=kind) for kind in deadlines.KINDS_TOLD},
     "lease of a pull that nobody has confirmed is kept": _unconfirmed_kept,
