@@ -71,9 +71,7 @@ from zq.wire.messages import (
 from zq.wire.proofs import proofs_of
 
 SCAN_INTERVAL = 0.01
-"""Seconds between two looks for passed deadlines: bounds the cost when thousands of requests time out one after the
-other.
-"""
+"""Seconds between two looks for passed deadlines: bounds the cost when thousands of requests time out."""
 
 CANCELLED_MAX = 1000
 """Cancelled spans that are remembered for whoever holds the tasks; of an older one a puller learns when it settles."""
