@@ -153,6 +153,12 @@ def state_of(process: subprocess.Popen[bytes]) -> str:
     return _state(process.pid)
 
 
+def worked(process: subprocess.Popen[bytes]) -> int:
+    """Returns how long a process has worked, in the ticks of Linux."""
+    fields = _read(process.pid, "stat").rpartition(b") ")[2].split()
+    return int(fields[11]) + int(fields[12])
+
+
 def _parent(pid: int) -> int:
     fields = _read(pid, "stat").rpartition(b") ")[2].split()
     return int(fields[1]) if len(fields) > 1 else 0

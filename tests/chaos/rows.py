@@ -90,6 +90,7 @@ ROWS = {
             surroundings.set_the_clock,
             12,
             60,
+            workers=IN_CHILDREN,
             options=(*PATIENT, "--keep-seconds", "864000"),
             schedules={"tick-1": ("one", 1.0), "tick-2": ("skip", 1.0)},
             around=machines.with_a_clock,

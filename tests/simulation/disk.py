@@ -13,10 +13,12 @@ from collections.abc import Sequence
 from typing import Any
 
 from tests.simulation.ledger import Violation
+from tests.simulation.space import SCALE, Space
 from tests.simulation.world import World
 from zq.core.storage import Store, StoreInfo, Transaction
 from zq.core.tables import PENDING, TABLES
 from zq.errors import StoreCorruptError, StoreError
+from zq.store.gauge import Gauge
 from zq.store.journaled import JournaledStore
 from zq.store.memory import MemoryStore, MemoryTransaction
 from zq.store.records import CHECKPOINT_KEY, CHECKPOINT_TABLE, Checkpoint, read_chain
@@ -54,6 +56,7 @@ class Disk:
     def __init__(self, world: World, seed: int) -> None:
         self.world = world
         self.rng = random.Random(f"disk {seed}")  # not the world's: what a seed draws there stays as it is
+        self.space = Space(world, seed)
         self.tables = DiskTables(self)
         self.log: SimulatedLog | None = None
         self.store: JournaledStore | DiskTables = self.tables
@@ -84,6 +87,7 @@ class Disk:
 
     def open(self) -> Store:
         """Opens it as a start does, and checks what the start has made of it."""
+        self.space.open(self.tables)
         wants_journal = self._journal == "on" or (self._journal == "changing" and self.rng.random() < 0.6)
         if self.log is not None:
             self._rot(self.log)
@@ -281,6 +285,7 @@ class DiskTransaction(MemoryTransaction):
         assert isinstance(tables, DiskTables)
         tables.disk.point(before=True, after=False)
         super().commit()
+        tables.note_commit()
         tables.open_tx = None
         tables.disk.point(before=False, after=True)
 
@@ -289,6 +294,7 @@ class DiskTransaction(MemoryTransaction):
         assert isinstance(tables, DiskTables)
         super().abort()
         tables.open_tx = None
+        tables.note_end()
 
 
 class DiskTables(MemoryStore):
@@ -298,11 +304,44 @@ class DiskTables(MemoryStore):
         super().__init__((*TABLES, CHECKPOINT_TABLE))
         self.disk = disk
         self.open_tx: DiskTransaction | None = None
+        self._used_before = self._written_before = 0
+
+    @property
+    def gauge(self) -> Gauge | None:
+        """How full the disk is, where others fill it."""
+        gauge = self.disk.space.gauge
+        if gauge is not None:
+            gauge.written_bytes = SCALE * self.written_bytes
+        return gauge
+
+    @property
+    def is_full(self) -> bool:
+        gauge = self.gauge
+        return super().is_full or (gauge is not None and gauge.is_full)
+
+    @property
+    def why_full(self) -> str:
+        gauge = self.gauge
+        return super().why_full if gauge is None or super().is_full or not gauge.is_full else gauge.why_full
+
+    def notice_room(self) -> None:
+        if (gauge := self.gauge) is not None:
+            gauge.note_turn()
+
+    def note_commit(self) -> None:
+        self.disk.space.note_commit(self._used_before, self.written_bytes - self._written_before)
+        self.note_end()
+
+    def note_end(self) -> None:
+        if (gauge := self.gauge) is not None:
+            gauge.note_end()
 
     def begin(self) -> DiskTransaction:
         if self.is_busy:
             raise StoreError("another transaction is open")
         self.is_busy = True
+        self.notice_room()
+        self._used_before, self._written_before = self.used_bytes, self.written_bytes
         self.open_tx = DiskTransaction(self)
         return self.open_tx
 

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 from tests.simulation.ledger import Violation
 from zq.core import tables
+from zq.core.clocks import RESCHEDULED
 from zq.core.state.batch import StoredBatch, read_batch
 from zq.core.state.books import Books
 from zq.core.state.leases import Lease
 from zq.core.storage import Transaction
 from zq.core.tasks.admission import OVERFLOW_REASON
 from zq.core.tasks.schedules import ScheduleRow
+
+SET_BACK_UNSEEN = 2.0
+"""Seconds by which a clock may creep back between two turns, several times."""
 
 FINAL = "for good"
 """In the text of every failure of the simulation that is final."""
@@ -90,6 +94,21 @@ def check_schedules(books: Books, tx: Transaction, wall: float) -> None:
             raise Violation(f"schedule {name} fired {row.fired} times, and {ids.count(name)} tasks of it are known")
 
 
+def check_clock(books: Books, tx: Transaction, wall: float) -> None:
+    """Checks right after a turn that nothing waits for what the wall clock had shown before it was set back."""
+    if books.deadlines.clock.phase is not None:
+        return  # that is being looked at
+    for key, value in tx.scan(tables.SCHEDULED):
+        due_time, task_key = tables.split_due_key(key)
+        batch = books.read(tx, task_key, value)
+        if not batch.attempts and batch.options.at is None and due_time > wall + batch.options.delay + SET_BACK_UNSEEN:
+            raise Violation(f"{batch.own_id} is due in {due_time - wall:.1f} s, and its delay is {batch.options.delay}")
+    for key, value in tx.scan(tables.SCHEDULES, *tables.schedule_bounds()):
+        name, row = tables.split_schedule_key(key), ScheduleRow(*tables.unpack(value))
+        if row.every is not None and row.next_time > wall + row.every + SET_BACK_UNSEEN:
+            raise Violation(f"schedule {name} fires in {row.next_time - wall:.1f} s, and each {row.every} s")
+
+
 def check_unique(books: Books, tx: Transaction) -> None:
     """Checks that a unique key has at most one live task, and that a row names one."""
     holders = {key: value.decode() for key, value in tx.scan(tables.UNIQUE)}
@@ -127,7 +146,7 @@ def _check_delay(tx: Transaction, batch: StoredBatch, due_time: float) -> None:
     assert kind == "constant"
     start, stop = tables.id_bounds(batch.own_id)
     events = [tables.unpack(value) for _, value in tx.scan(tables.HISTORY, start, stop)]
-    event_time = next((time for time, event, _ in reversed(events) if event == "retry"), 0.0)
+    event_time = next((time for time, event, _ in reversed(events) if event in ("retry", RESCHEDULED)), 0.0)
     if abs(event_time + seconds - due_time) > 0.002:
         raise Violation(f"{batch.own_id} comes back {due_time - event_time:.3f} s after its failure, not {seconds} s")
 

@@ -15,7 +15,7 @@ from typing import Any
 
 from tests.simulation.deadlines import Clocks, check_deadlines
 from tests.simulation.disk import Crash, Disk, FlushError
-from tests.simulation.fates import check_expiry, check_fates, check_hand_out, check_schedules, check_unique
+from tests.simulation.fates import check_clock, check_expiry, check_fates, check_hand_out, check_schedules, check_unique
 from tests.simulation.glutton import GLUTTON, LIMITS, Glutton, check_accounts
 from tests.simulation.hands import HandCheck
 from tests.simulation.invariants import check_books, check_grants
@@ -26,7 +26,9 @@ from tests.simulation.lives import Lives
 from tests.simulation.measured import Measured
 from tests.simulation.order import OrderCheck
 from tests.simulation.peers import Customer, Worker
+from tests.simulation.policies import PolicyCheck
 from tests.simulation.session_worker import SessionWorker
+from tests.simulation.set_back import check_set_back
 from tests.simulation.shares import QUEUES, ShareCheck
 from tests.simulation.steered import HELM, Steered
 from tests.simulation.stranger import Stranger, check_names, fenced, live_names
@@ -53,6 +55,7 @@ from zq.wire.messages import (
     Assignment,
     Beat,
     Done,
+    Error,
     Goodbye,
     Heartbeat,
     Hello,
@@ -96,7 +99,7 @@ class Kitchen:
         self.ledger = ledger
         self.disk = disk
         self.options = CoordinatorOptions(
-            suspect_after=3.0, gone_after=6.0, idle_beats_max=1 if world.seed % 2 else 200, max_attempts=3, keep_seconds=1e6,
+            suspect_after=3.0, gone_after=6.0, idle_beats_max=1 if world.seed % 2 else 200, max_attempts=3, keep_seconds=1e6, keep_seconds_min=1e6,
             retry=RetryPolicy.full_jitter(0.5, largest=2.0), queue_tasks_max=world.rng.choice((30, 1000)), peer_limits=LIMITS, assign=world.rng.choice(("least-loaded", "hash")),
         )  # fmt: skip
         self.inbox: list[tuple[Connection, Any]] = []
@@ -116,6 +119,7 @@ class Kitchen:
         self.limits = LimitCheck()
         self.order = OrderCheck()
         self.shares = ShareCheck()
+        self.policies = PolicyCheck(ledger, self.state_of)
         self.lives = Lives()
         self.measured = Measured()
         self.acknowledges_early = False  # planted fault
@@ -186,6 +190,7 @@ class Kitchen:
             self.stop()
             return
         self.turns += 1
+        self.disk.space.act()
         self.received, self.inbox = self.inbox, []
         self.answer_beats(machine)
         self.workers_before = dict(machine.books.workers)
@@ -214,7 +219,8 @@ class Kitchen:
             return
         if not self.acknowledges_early:
             self.send(outbox)
-        self.check_deadlines()
+        if self.disk.space.is_calm:
+            self.check_deadlines()
         if self.turns % FULL_CHECK_EVERY == 0:
             self.check()
         self.rest()
@@ -277,6 +283,7 @@ class Kitchen:
     def messages(self, books: Books) -> Iterator[tuple[bytes, Any]]:
         """Yields what the machine receives in a turn; it may crash after each."""
         self.handled = []
+        self.disk.space.begin_turn(is_full=self.disk.tables.is_full)
         yield from self.eye.look(books)
         yield from self.glutton.say()
         yield from self.steered.say(books)
@@ -293,6 +300,13 @@ class Kitchen:
         assert self.machine is not None
         books = self.machine.books
         self.step = step
+        self.disk.space.check(is_full=self.disk.tables.is_full)
+        for _, message in step.outbox:
+            if isinstance(message, Error):
+                self.disk.space.check_reason(message.text)
+            elif isinstance(message, Receipt):
+                for refused in message.refused:
+                    self.disk.space.check_reason(refused.reason)
         self.eye.check(books, step)
         self.steered.check(books, step)
         self.ticked_wall = step.wall
@@ -332,6 +346,7 @@ class Kitchen:
             if batch.id not in accepted or batch.id in self.ledger.stored:
                 continue
             self.ledger.stored[batch.id] = None
+            self.disk.space.check_accepted(batch.id, is_full=self.disk.tables.is_full)
             if batch.options.ordered and key is not None and self.is_due(batch.options):
                 ids = [task_id(batch.id, size, i) for i in range(size)]
                 if not any(self.is_gone(step, batch.queue, id) for id in ids):
@@ -391,6 +406,7 @@ class Kitchen:
         for lease in granted:
             check_hand_out(lease, step.wall, self.latest_wall)
         self.order.check(books, step, granted)
+        self.policies.check(step, granted, is_thorough=self.turns % FULL_CHECK_EVERY == 0)
 
     def has_schedules(self) -> bool:
         if self.machine is None:
@@ -441,8 +457,11 @@ class Kitchen:
             check_fates(self.machine.books, tx)
             self.measured.check(tx)
             check_unique(self.machine.books, tx)
-            check_schedules(self.machine.books, tx, self.ticked_wall)
+            if self.disk.space.is_calm:
+                check_schedules(self.machine.books, tx, self.ticked_wall)
             check_expiry(self.machine.books, tx, self.ticked_wall)
+            check_clock(self.machine.books, tx, self.ticked_wall)
+            check_set_back(self.machine.books, tx, self.ticked_wall)
             tx.abort()
 
     def check_groups_ended(self) -> None:
@@ -488,7 +507,8 @@ class Kitchen:
             self.ledger.notice(assignment.id, headers["zq-id"])
         entry = self.ledger.entries.get(assignment.id)
         if entry is not None and entry.policy is not None:
-            check_joined(assignment, entry.policy)
+            check_joined(assignment.id, assignment.blob, entry.policy)
+            self.ledger.join(assignment.id, assignment.blob)
         for i in range(len(assignment.ends) >> 2):
             self.ledger.grant(task_id(assignment.id, assignment.size, assignment.lo + i), assignment.token)
 

@@ -173,8 +173,8 @@ def set_aside(env: lmdb.Environment, rows: Sequence[RawRow], error: StoreCorrupt
     """Moves rows into the table `damaged`, in one transaction, and puts right what can be.
 
     Args:
-        env: the environment.
-        rows: what was found.
+        env: to be written.
+        rows: what was found in it.
         error: names another row, which may be whole by its checksum, and of which nobody can make anything.
 
     Raises:

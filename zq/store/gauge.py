@@ -35,11 +35,18 @@ class Gauge:
     """
 
     __slots__ = (
-        "_free_least", "_full_at", "_is_low", "_look_at", "_map_bytes", "_measure", "_most", "_room", "_since_look", "_used",
+        "_clock", "_free_least", "_full_at", "_is_low", "_look_at", "_map_bytes", "_measure", "_most", "_room", "_since_look", "_used",
         "_written_at_end", "_written_before", "capacity", "marks", "written_bytes",
     )  # fmt: skip
 
-    def __init__(self, room: DiskRoom, measure: Measure, map_bytes: int, free_least: int) -> None:
+    def __init__(
+        self,
+        room: DiskRoom,
+        measure: Measure,
+        map_bytes: int,
+        free_least: int,
+        clock: Callable[[], float] = monotonic,
+    ) -> None:
         """Looks for the first time.
 
         Args:
@@ -47,8 +54,10 @@ class Gauge:
             measure: returns the bytes of it that are in use, and those up to the last page that ever was committed.
             map_bytes: that it may have.
             free_least: free bytes of the disk below which nothing new is admitted.
+            clock: returns monotonic seconds.
         """
         self.written_bytes = 0
+        self._clock = clock
         self._room = room
         self._measure = measure
         self._map_bytes = map_bytes
@@ -112,7 +121,7 @@ class Gauge:
         """Looks if a look is due."""
         self._since_look += 1
         written = self.written_bytes - self._written_before
-        if self._since_look >= LOOK_EVERY or written >= LOOK_BYTES or self.is_full or monotonic() >= self._look_at:
+        if self._since_look >= LOOK_EVERY or written >= LOOK_BYTES or self.is_full or self._clock() >= self._look_at:
             self.look()
 
     def note_end(self) -> None:
@@ -121,7 +130,7 @@ class Gauge:
 
     def look(self) -> None:
         """Looks at the room left, and takes more of the disk ahead of need."""
-        now = monotonic()
+        now = self._clock()
         self._since_look, self._look_at = 0, now + LOOK_AGE_MAX
         self._written_before = self.written_bytes
         room, most = self._room, self._most

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any, Final, NamedTuple, Self
 
 from zq.core.sums import SUM_BYTES, is_whole, salt_of
-from zq.core.tables import SCHEMA, SCHEMAS_BEFORE
+from zq.core.tables import SCHEMA, SCHEMAS_BEFORE, TABLES
 from zq.errors import StoreCorruptError, StoreError
 from zq.store.hold import DATA_FILE
 from zq.store.pages import (
@@ -38,9 +38,12 @@ from zq.store.pages import (
     read_meta,
     read_tree,
 )
+from zq.store.records import CHECKPOINT_TABLE
 
 SUMLESS_TABLE: Final = "zq"
 """Of the store itself: its rows have no checksum."""
+
+_TABLES: Final = (*TABLES, SUMLESS_TABLE, CHECKPOINT_TABLE)
 
 TREE_DEPTH_MAX: Final = 32
 """Of a tree: as LMDB has it."""
@@ -171,15 +174,35 @@ class RawFile:
                 yield node._replace(fault=f"the list of tables: {node.fault}")
                 continue
             try:
-                trees.append((node.key.decode(), self._tree_of(node)))
+                name, tree = node.key.decode(), self._tree_of(node)
             except (BrokenPageError, UnicodeDecodeError) as error:
                 yield RawRow("", node.key, node.value, f"table {node.key!r}: {error}", is_part=True, is_lost=True)
+                continue
+            if tree.is_odd or (trees and name <= trees[-1][0]):
+                text = f"the list of tables: {name} is not where it belongs, or of a kind that is not written here"
+                yield RawRow("", node.key, b"", text, is_part=True)
+            trees.append((name, tree))
         trees.sort(key=lambda one: one[0] != SUMLESS_TABLE)  # it says which checksums the others have
         for table, tree in trees:
             if table == SUMLESS_TABLE:
                 self.schema = self._read_schema(tree)
-            yield from self.rows_of(table, tree, only_faults=only_faults)
+            name = self._name_by_rows(table, tree)
+            if name != table:
+                yield RawRow("", table.encode(), b"", f"table {table} is {name}, by its checksums", is_part=True)
+            yield from self.rows_of(name, tree, only_faults=only_faults)
         yield from self._free_faults()
+
+    def _name_by_rows(self, table: str, tree: PageTree) -> str:
+        """Returns the name of a table, which may have been changed where it is written: its checksums know it."""
+        if table in _TABLES or self.schema != SCHEMA:
+            return table
+        taken = self._seen.copy()
+        nodes = (node for node in self._nodes(table, tree) if isinstance(node, LeafNode) and not node.flags)
+        first = next(nodes, None)
+        self._seen = taken
+        if first is None:
+            return table
+        return next((name for name in _TABLES if is_whole(salt_of(name), first.key, first.value)), table)
 
     @property
     def about_size(self) -> str:
