@@ -26,6 +26,7 @@ from tests.simulation.lives import Lives
 from tests.simulation.measured import Measured
 from tests.simulation.order import OrderCheck
 from tests.simulation.peers import Customer, Worker
+from tests.simulation.recounted import check_recount
 from tests.simulation.session_worker import SessionWorker
 from tests.simulation.shares import QUEUES, ShareCheck
 from tests.simulation.steered import HELM, Steered
@@ -443,6 +444,8 @@ class Kitchen:
             check_unique(self.machine.books, tx)
             check_schedules(self.machine.books, tx, self.ticked_wall)
             check_expiry(self.machine.books, tx, self.ticked_wall)
+            if self.turns % (8 * FULL_CHECK_EVERY) == 0:
+                check_recount(self.options, tx, self.world.clocks())
             tx.abort()
 
     def check_groups_ended(self) -> None:

@@ -12,7 +12,7 @@ Only this module writes what others own, and only here: nothing else goes on mea
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any, Final
 
 from zq.core import tables
@@ -50,6 +50,7 @@ class Recount:
         self._places: dict[bytes, bytes] = {}  # by id of what has not ended: its record in the index
         self._keys: set[bytes] = set()  # task keys of what waits, is scheduled or leased
         self._parked: set[bytes] = set()
+        self._owners: set[bytes] = set()  # task keys under which there may be results
         self._ordered: dict[bytes, bytes] = {}  # by line: task key of the ordered batch that is out
         self._sequence = 0
         self._finished: list[tuple[str, bytes, bool]] = []  # what ends here: id, task key, whether it has results
@@ -75,9 +76,10 @@ class Recount:
         self._mend_lines()
         self._mend_index()
         self._mend_names()
+        self._drop_strays()
         self._mend_schedules()
         self._save_counters(every=tables.FINISHED in gone)
-        tx.delete(tables.DAMAGED, tables.RECOUNT_KEY)
+        self.remains.leave()
         return True
 
     # Batches that go with it.
@@ -156,7 +158,7 @@ class Recount:
         for key, value in stored:
             if self.tx.get(tables.EXPIRY, key) is None:
                 self.tx.put(tables.EXPIRY, key, value)
-        known = self._keys | self._parked
+        known = self._owners = self._keys | self._parked
         for key in [key for key, _ in self.tx.scan(tables.PROGRESS) if key not in known]:
             self.tx.delete(tables.PROGRESS, key)
 
@@ -241,6 +243,8 @@ class Recount:
         seen: set[bytes] = set()
         for key, value in self.tx.scan(tables.INDEX):
             record = read_row(tables.INDEX, key, lambda value=value: tables.unpack(value))  # type: ignore[misc]
+            if record[0] == AT_ENDED and record[8]:
+                self._owners.add(record[2])
             if key in self._places:
                 if value == self._places[key] or tables.pack(record) == self._places[key]:
                     seen.add(key)
@@ -272,6 +276,18 @@ class Recount:
         for key, value in list(self.tx.scan(tables.UNIQUE)):
             if value not in self._places:
                 self.tx.delete(tables.UNIQUE, key)
+
+    def _drop_strays(self) -> None:
+        """Deletes results of no task, times of what is not there, and what is kept of groups that are not."""
+        size = len(tables.task_key(0, 0, 0))
+        known = {key for key, _ in self.tx.scan(tables.GROUPS)}
+        for key in [key for key, _ in self.tx.scan(tables.RESULTS) if key[:size] not in self._owners]:
+            self.tx.delete(tables.RESULTS, key)
+        for key in [key for key, _ in self.tx.scan(tables.EXPIRY) if key[8:] not in self._places]:
+            self.tx.delete(tables.EXPIRY, key)
+        for table in (tables.MEMBERS, tables.ROSTER):
+            for key in [key for key, _ in self.tx.scan(table) if key.partition(b"\0")[0] not in known]:
+                self.tx.delete(table, key)
 
     def _mend_schedules(self) -> None:
         """Lets each schedule have the row by which it fires, and no other."""
@@ -364,6 +380,17 @@ class Recount:
                 groups.end(books, step, row, groups.FAILED, reason)
                 self.notes.append(f"group {row.id} has failed: {reason}")
         follow_up.follow_up(books, step)
+
+
+def ask_recount(tx: Transaction, gone: Iterable[str] = ()) -> None:
+    """Has everything counted anew when the books are read next, whether or not something was set aside.
+
+    Args:
+        gone: tables of which something may not be there.
+    """
+    marker = tx.get(tables.DAMAGED, tables.RECOUNT_KEY)
+    before = () if marker is None else tables.unpack(marker)
+    tx.put(tables.DAMAGED, tables.RECOUNT_KEY, tables.pack(sorted({*before, *gone})))
 
 
 def _has_rows(tx: Transaction, table: str) -> bool:

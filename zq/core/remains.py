@@ -15,6 +15,12 @@ from zq.wire.limits import BATCH_TASKS_MAX
 READ_FAULTS: Final = (ValueError, TypeError, LookupError, AttributeError, ArithmeticError)
 """What reading a record raises that is not one."""
 
+_OF_QUEUES: Final = (
+    tables.QUEUES, tables.PENDING, tables.SCHEDULED, tables.PARKED, tables.LINES, tables.DEAD, tables.PROGRESS,
+    tables.RESULTS, tables.UNIQUE,
+)  # fmt: skip
+"""Tables in whose keys the number of a queue is."""
+
 T = TypeVar("T")
 
 
@@ -34,15 +40,21 @@ class Remains:
         self.damaged = 0
         self.hurt_groups: set[str] = set()
         self.sizes: dict[str, int] = {}
-        self._damages: list[Damage] = []
+        self.counted = 0  # number of the last row that a recount has gone by, or goes by now
+        self._damages: list[Damage] = []  # no recount has gone by: what came since lies between the same keys
         self._numbers: dict[bytes, Damage] = {}  # by their keys
 
     def read(self) -> None:
+        counted = self.tx.get(tables.DAMAGED, tables.COUNTED_KEY)
+        before = self.counted = 0 if counted is None else tables.unpack(counted)
         for key, value in self.tx.scan(tables.DAMAGED, *tables.damaged_bounds()):
             damage = read_row(tables.DAMAGED, key, lambda value=value: Damage(*tables.unpack(value)))  # type: ignore[misc]
+            self.counted = int.from_bytes(key[1:], "big")
             if damage.is_mended:
                 continue
             self.damaged += 1
+            if self.counted <= before:
+                continue
             self._damages.append(damage)
             self._numbers[key] = damage
             id_and_size = id_and_size_of(damage)
@@ -94,11 +106,16 @@ class Remains:
         """Returns what was set aside of a table, or cannot be read of it."""
         return [one for one in self._damages if one.table == table]
 
+    def leave(self) -> None:
+        """Notes that all of it was gone by."""
+        self.tx.delete(tables.DAMAGED, tables.RECOUNT_KEY)
+        value = tables.pack(self.counted)
+        if self.counted and self.tx.get(tables.DAMAGED, tables.COUNTED_KEY) != value:
+            self.tx.put(tables.DAMAGED, tables.COUNTED_KEY, value)
+
     def add(self, damage: Damage) -> None:
-        number = 0
-        for key, _ in self.tx.scan(tables.DAMAGED, *tables.damaged_bounds()):
-            number = int.from_bytes(key[1:9], "big")
-        self.tx.put(tables.DAMAGED, tables.damaged_key(number + 1), damage.record())
+        self.counted += 1
+        self.tx.put(tables.DAMAGED, tables.damaged_key(self.counted), damage.record())
         self._damages.append(damage)
         self.damaged += 1
         self.notes.append(f"set aside, too: {damage}")
@@ -128,6 +145,14 @@ def id_and_size_of(damage: Damage) -> tuple[str, int] | None:
     except READ_FAULTS:
         return None
     return (id, size) if isinstance(id, str) and isinstance(size, int) and size > 0 and first == 0 else None
+
+
+def queue_number_of(damage: Damage) -> int | None:
+    """Returns the number of the queue of what was set aside, where its key says it."""
+    start = {tables.SCHEDULED: 8}.get(damage.table, 0)
+    number = damage.key[start : start + 4]
+    is_told = damage.table in _OF_QUEUES and len(number) == 4
+    return int.from_bytes(number, "big") if is_told else None
 
 
 def has_hurt(lost: Damage, task_key: bytes) -> bool:

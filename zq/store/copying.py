@@ -26,6 +26,7 @@ from zq.core.sums import SUM_BYTES
 from zq.core.tables import SCHEMA
 from zq.errors import StoreCorruptError, StoreError, StoreVersionError
 from zq.store.carrying import INFO_TABLE, SCHEMA_KEY
+from zq.store.draft import MAP_SPARE
 from zq.store.hold import DATA_FILE, HOLD_FILE, READERS_FILE, flush
 from zq.store.journal import JournalFile
 from zq.store.lmdb import LmdbOptions, LmdbStore
@@ -40,9 +41,6 @@ MADE_FILES = frozenset({DATA_FILE, READERS_FILE, HOLD_FILE})
 READS_MAX = 50
 TRY_PAUSE = 0.02
 """Seconds between two tries to read tables and journal as of one moment."""
-
-MAP_SPARE = 1 << 30
-"""Bytes by which a file may grow while it is opened."""
 
 
 class Copied(NamedTuple):
@@ -145,13 +143,6 @@ def _open_reading(source: Path) -> Iterator[lmdb.Environment]:
             yield env
     except lmdb.Error as error:
         raise StoreError(f"cannot read {source}: {error}") from error
-
-
-@contextmanager
-def pinned(directory: Path) -> Iterator[None]:
-    """Keeps the pages of this moment from being written over, in a directory that may be in use."""
-    with _open_reading(directory) as env, env.begin():
-        yield
 
 
 def is_in_use(directory: Path) -> bool:

@@ -40,6 +40,9 @@ larger one is found when it is read.
 REBUILT_FILE: Final = "data.rebuilt"
 """What the new data file is called while it is made."""
 
+KEPT_FILES: Final = "data.damaged-"
+"""What the name of a file begins with that had broken pages, and of which another one was made; a number follows."""
+
 MENDED_BYTES_MAX: Final = 1024
 """Of a row of which every bit is tried."""
 
@@ -112,7 +115,7 @@ def rebuild(directory: Path, map_bytes: int) -> list[Damage]:
 
 def _take_place(made: Path, path: Path) -> None:
     number = 1
-    while (kept := path.with_name(f"data.damaged-{number}")).exists():
+    while (kept := path.with_name(f"{KEPT_FILES}{number}")).exists():
         number += 1
     kept.hardlink_to(path)
     made.rename(path)
@@ -173,7 +176,7 @@ def set_aside(env: lmdb.Environment, rows: Sequence[RawRow], error: StoreCorrupt
     """Moves rows into the table `damaged`, in one transaction, and puts right what can be.
 
     Args:
-        env: the environment.
+        env: opened to be written.
         rows: what was found.
         error: names another row, which may be whole by its checksum, and of which nobody can make anything.
 
@@ -248,9 +251,8 @@ def _note_in(env: lmdb.Environment, txn: lmdb.Transaction, found: list[Damage]) 
 
 def _to_last(cursor: lmdb.Cursor) -> bool:
     """Goes to the last row that says what was set aside; returns whether there is one."""
-    if not cursor.last():
-        return False
-    return cursor.key()[:1] == b"r" and (cursor.key() != tables.RECOUNT_KEY or cursor.prev())
+    is_there = cursor.last() and (cursor.key() != tables.RECOUNT_KEY or cursor.prev())
+    return is_there and cursor.key() != tables.COUNTED_KEY
 
 
 def _damage_of(row: RawRow, now: float, *, is_mended: bool) -> Damage:
