@@ -10,13 +10,14 @@ from pathlib import Path
 from time import perf_counter
 
 from zq.care.findings import Finding, Weight
+from zq.store.copying import REPORT_FILE
 from zq.store.damage import KEPT_FILES, REBUILT_FILE
 from zq.store.engine import NEW_FILE
 from zq.store.hold import DATA_FILE, HOLD_FILE, JOURNAL_FILE, READERS_FILE
 from zq.store.journal import NEW_JOURNAL_FILE
 from zq.store.lmdb import LmdbOptions
 
-FILES = frozenset({DATA_FILE, HOLD_FILE, JOURNAL_FILE, READERS_FILE})
+FILES = frozenset({DATA_FILE, HOLD_FILE, JOURNAL_FILE, READERS_FILE, REPORT_FILE})
 """What belongs into a directory."""
 
 HALF_MADE = frozenset({NEW_FILE, NEW_JOURNAL_FILE, REBUILT_FILE})

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -73,7 +73,7 @@ def look(directory: Path, *, is_thorough: bool) -> list[RawRow]:
         found = [row for row in raw.rows() if row.fault is not None]
         if raw.is_cut_off:
             raise StoreCorruptError(
-                f"{path} is damaged: {raw.about_size}. Restore a backup of the whole directory, or save what is left"
+                f"{path} is damaged: {raw.about_size}. Restore a backup of the whole directory, or save what is left with `zq salvage`"
             )
     _check_journal(path, found)
     return found
@@ -86,7 +86,7 @@ def _check_journal(name: Path, found: list[RawRow]) -> None:
         if is_its and mend_row(row) is None:
             raise StoreCorruptError(
                 f"{name} is damaged where it says which records of the journal it has ({row.fault}): restore a backup of the "
-                "whole directory, or save what is left (docs/journal.md)"
+                "whole directory, or save what is left with `zq salvage`"
             )
 
 
@@ -101,7 +101,7 @@ def rebuild(directory: Path, map_bytes: int) -> list[Damage]:
     log.warning("%s has broken pages: it is made anew of what can be read", directory / DATA_FILE)
     try:
         with RawFile.open(directory) as raw:
-            found = _copy(raw, made, map_bytes)
+            found = copy_rows(raw, made, map_bytes)
         flush(made)
         _take_place(made, directory / DATA_FILE)
         flush(directory)
@@ -122,12 +122,22 @@ def _take_place(made: Path, path: Path) -> None:
     log.warning("the damaged file is kept as %s; nothing reads it, and it may be removed", kept)
 
 
-def _copy(raw: RawFile, made: Path, map_bytes: int) -> list[Damage]:
+def copy_rows(raw: RawFile, made: Path, map_bytes: int, advance: Callable[[int], None] | None = None) -> list[Damage]:
+    """Makes a data file of all that can be read in another one; what cannot be is in its table `damaged`.
+
+    Args:
+        advance: is told now and then how many rows were read.
+
+    Raises:
+        lmdb.Error: of what is written.
+    """
     now, found, mended = time.time(), [], []
     env = lmdb.open(str(made), map_size=max(map_bytes, 2 * raw.size), subdir=False, lock=False, max_dbs=64, sync=False)
     try:
         copier = _Copier(env)
-        for row in raw.rows():
+        for count, row in enumerate(raw.rows(), 1):
+            if advance is not None and count % _COMMIT_ROWS == 0:
+                advance(count)
             if row.fault is None:
                 copier.put(row.table, row.key, row.stored)
                 continue
