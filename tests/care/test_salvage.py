@@ -131,7 +131,7 @@ def test_without_a_meta_page_it_is_said_that_nothing_can_be_read(crashed: Path) 
     assert not part_of(crashed.with_name("saved")).parent.exists()
 
 
-@pytest.mark.parametrize("kind", ["zeroed", "flipped"])
+@pytest.mark.parametrize("kind", ["cut off", "zeroed", "flipped"])
 def test_what_is_not_damaged_is_handed_out_and_what_is_is_named(tmp_path: Path, kind: str) -> None:
     directory = tmp_path / "data"
     fill(directory, 1500)
@@ -139,18 +139,25 @@ def test_what_is_not_damaged_is_handed_out_and_what_is_is_named(tmp_path: Path, 
     before = batches_of(directory)
     path = directory / "data.mdb"
     place = path.read_bytes().rindex(b"margherita 01005")
-    if kind == "zeroed":
+    if kind == "cut off":  # with the list of tables and most of their first pages
+        path.write_bytes(path.read_bytes()[: place - place % PAGE])
+    elif kind == "zeroed":
         damage(path, place - place % PAGE, bytes(PAGE))
     else:
         damage(path, place, b"M")
-    readable = batches_of(directory)
+    left = path.read_bytes()
+    readable = {key: payloads for key, payloads in before.items() if all(one.encode() in left for one in payloads)}
     assert len(readable) < len(before)
 
     _, report, payloads = saved(directory)
 
     assert payloads == sorted(payload for one in readable.values() for payload in one)
-    check_ledger_of(before, payloads, report)
-    assert 10 * [one["what"] for one in report].count("id") == 1500 - len(payloads)
+    kinds = [one["what"] for one in report]
+    if kind == "cut off":
+        assert "strays" in kinds  # and nobody knows any more which tables there were
+    else:
+        check_ledger_of(before, payloads, report)
+    assert 10 * kinds.count("id") == 1500 - len(payloads)
 
 
 def test_salvage_that_was_killed_half_way_leaves_nothing_of_that_name(kitchen: Kitchen) -> None:

@@ -83,7 +83,7 @@ def salvage(directory: str | Path, target: str | Path, advance: Callable[[int], 
     with making(source, target) as part:
         with RawFile.open(source) as raw:
             map_bytes = 2 * raw.size + MAP_SPARE
-            copy_rows(raw, part / DATA_FILE, map_bytes, advance)
+            _, strays = copy_rows(raw, part / DATA_FILE, map_bytes, advance, (*TABLES, CHECKPOINT_TABLE))
             is_older = bool(raw.meta_faults)
         options = LmdbOptions(map_bytes=map_bytes, free_bytes_min=0, journal=False)
         with closing(LmdbStore(part, (*TABLES, CHECKPOINT_TABLE), options)) as store:
@@ -96,6 +96,8 @@ def salvage(directory: str | Path, target: str | Path, advance: Callable[[int], 
                 tasks = sum(_unfinished(QueueRecord(*unpack(value))) for _, value in tx.scan(QUEUES))
             finally:
                 tx.abort()
+        if strays:
+            lines.append({"what": "strays", "why": f"{strays} rows were found on pages that nothing leads to any more"})
         _write_report(part / REPORT_FILE, lines)
     kinds = [line["what"] for line in lines]
     damaged, ids = kinds.count("damaged"), kinds.count("id")

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -101,7 +101,7 @@ def rebuild(directory: Path, map_bytes: int) -> list[Damage]:
     log.warning("%s has broken pages: it is made anew of what can be read", directory / DATA_FILE)
     try:
         with RawFile.open(directory) as raw:
-            found = copy_rows(raw, made, map_bytes)
+            found, _ = copy_rows(raw, made, map_bytes)
         flush(made)
         _take_place(made, directory / DATA_FILE)
         flush(directory)
@@ -122,11 +122,21 @@ def _take_place(made: Path, path: Path) -> None:
     log.warning("the damaged file is kept as %s; nothing reads it, and it may be removed", kept)
 
 
-def copy_rows(raw: RawFile, made: Path, map_bytes: int, advance: Callable[[int], None] | None = None) -> list[Damage]:
+def copy_rows(
+    raw: RawFile,
+    made: Path,
+    map_bytes: int,
+    advance: Callable[[int], None] | None = None,
+    strays_of: Iterable[str] = (),
+) -> tuple[list[Damage], int]:
     """Makes a data file of all that can be read in another one; what cannot be is in its table `damaged`.
 
     Args:
         advance: is told now and then how many rows were read.
+        strays_of: tables of which rows are looked for on pages that nothing leads to, where a part of any is lost.
+
+    Returns:
+        What is damaged, and how many rows were found on such pages.
 
     Raises:
         lmdb.Error: of what is written.
@@ -146,12 +156,15 @@ def copy_rows(raw: RawFile, made: Path, map_bytes: int, advance: Callable[[int],
             mended += [] if right is None else [right]
         for table, key, stored in mended:
             copier.put(table, key, stored)
+        strays = 0
+        if any(one.is_part for one in found):
+            strays = sum(copier.put_default(row.table, row.key, row.stored) for row in raw.stray_rows(strays_of))
         copier.put_default(SUMLESS_TABLE, SCHEMA_KEY, b"%d" % SCHEMA)
         copier.commit()
         _note(env, found)
     finally:
         env.close()
-    return found
+    return found, strays
 
 
 class _Copier:
@@ -170,8 +183,8 @@ class _Copier:
             self.commit()
             self._txn = self._env.begin(write=True)
 
-    def put_default(self, table: str, key: bytes, stored: bytes) -> None:
-        self._txn.put(key, stored, db=self._db(table), overwrite=False)
+    def put_default(self, table: str, key: bytes, stored: bytes) -> bool:
+        return self._txn.put(key, stored, db=self._db(table), overwrite=False)
 
     def commit(self) -> None:
         self._txn.commit()
