@@ -17,7 +17,7 @@ from zq.care.surroundings import file_system_of
 from zq.core import tables
 from zq.core.state.leases import LeaseRecord
 from zq.core.state.queue import QueueRecord
-from zq.core.storage import Damage, Transaction
+from zq.core.storage import Transaction
 from zq.core.tables import TABLES
 from zq.core.tasks import groups
 from zq.store import open_store
@@ -227,29 +227,3 @@ def test_what_was_set_aside_is_listed(directory: Path) -> None:
         r"have held 10 tasks; set aside on \d{4}-\d\d-\d\d \d\d:\d\d:\d\d",
         listed.text,
     )
-
-
-def lose_progress(tx: Transaction) -> None:
-    """Leaves the tables as when pages with progress were set aside: nobody knows whose."""
-    number = 1 + len(list(tx.scan(tables.DAMAGED, *tables.damaged_bounds())))
-    lost = Damage(tables.PROGRESS, b"", None, b"", "page 7: it was zeroed", 0.0, is_part=True)
-    tx.put(tables.DAMAGED, tables.damaged_key(number), lost.record())
-    tx.put(tables.DAMAGED, tables.RECOUNT_KEY, tables.pack([tables.PROGRESS]))
-
-
-def lose_a_roster(tx: Transaction) -> None:
-    tx.put(tables.DAMAGED, tables.RECOUNT_KEY, tables.pack([tables.ROSTER]))
-
-
-def test_batch_that_came_after_damage_is_not_hurt_by_it(tmp_path: Path) -> None:
-    directory = tmp_path / "data"
-    with zq.Coordinator(directory) as coordinator, zq.Client(coordinator.address) as client:
-        client.submit_many("orders", ["before"] * 10)
-    change(directory, lose_progress)
-    with zq.Coordinator(directory) as coordinator, zq.Client(coordinator.address) as client:
-        assert client.query("status")["waiting"] == 0
-        client.submit_many("orders", ["after"] * 10)
-    change(directory, lose_a_roster)
-
-    with zq.Coordinator(directory) as coordinator, zq.Client(coordinator.address) as client:
-        assert client.query("status")["waiting"] == 10

@@ -53,6 +53,7 @@ class Books:
         self.work("pulled", "p")
         self.ledger.taken.append(Taken("p", self.results["p"], 1.0))
         self.ledger.ended["p"] = (self.results["p"], 2.0)
+        self.ledger.pipelines["run"] = ([0, 3], [0, 3])
         self.ledger.schedules["tick"] = ("all", 1.0)
         for second in (1, 2, 3):
             self.work("ticks", f"tick@2026-01-01T00:00:0{second}Z")
@@ -151,7 +152,7 @@ BREACHES: dict[str, tuple[str, Callable[[Books], Any]]] = {
     "a publication is not in a queue": ("publications", lambda books: books.states.pop("n.2")),
     "a publication did not reach a queue": ("publications", lambda books: books.ledger.news.update(n=("news-1",))),
     "a cancelled task is done": ("cancels", lambda books: books.states.update(c="done")),
-    "a cancel said too little": ("cancels", lambda books: books.ledger.called_off.update(c=0)),
+    "a cancel said that it had ended": ("cancels", lambda books: books.ledger.called_off.update(c=0) or books.states.update(c="dead")),
     "a dead letter stays dead": ("dead_letters", lambda books: books.states.update(b="dead")),
     "a dead letter has no notice": ("dead_letters", lambda books: books.ledger.accepted.update(e=Order("brittle")) or books.states.update(e="dead")),
     "a dead letter has two notices": ("dead_letters", lambda books: books.work("complaints", "notice-3", "d")),
@@ -159,6 +160,8 @@ BREACHES: dict[str, tuple[str, Callable[[Books], Any]]] = {
     "a pulled task has another result": ("pulls", lambda books: books.results.update(p=99)),
     "a schedule misses a time": ("schedules", lambda books: books.work("ticks", "tick@2026-01-01T00:00:05Z")),
     "a schedule has a time twice": ("schedules", lambda books: books.work("ticks", "tick@2026-01-01T00:00:03.5Z")),
+    "a pipeline has lost a result": ("pipelines", lambda books: books.ledger.pipelines["run"][1].pop()),
+    "a pipeline has given a result twice": ("pipelines", lambda books: books.ledger.pipelines["run"][1].append(3)),
     "a task has not ended": ("left", leave_one),
     "a client saw something": ("clients", lambda books: books.ledger.broken_promises.append("it was done, and came back")),
 }  # fmt: skip

@@ -15,7 +15,7 @@ from typing import Any
 
 from tests.simulation.deadlines import Clocks, check_deadlines
 from tests.simulation.disk import Crash, Disk, FlushError
-from tests.simulation.fates import check_expiry, check_fates, check_hand_out, check_schedules, check_unique
+from tests.simulation.fates import check_clock, check_expiry, check_fates, check_hand_out, check_schedules, check_unique
 from tests.simulation.glutton import GLUTTON, LIMITS, Glutton, check_accounts
 from tests.simulation.hands import HandCheck
 from tests.simulation.invariants import check_books, check_grants
@@ -26,8 +26,10 @@ from tests.simulation.lives import Lives
 from tests.simulation.measured import Measured
 from tests.simulation.order import OrderCheck
 from tests.simulation.peers import Customer, Worker
+from tests.simulation.policies import PolicyCheck
 from tests.simulation.recounted import check_recount
 from tests.simulation.session_worker import SessionWorker
+from tests.simulation.set_back import check_set_back
 from tests.simulation.shares import QUEUES, ShareCheck
 from tests.simulation.steered import HELM, Steered
 from tests.simulation.stranger import Stranger, check_names, fenced, live_names
@@ -117,6 +119,7 @@ class Kitchen:
         self.limits = LimitCheck()
         self.order = OrderCheck()
         self.shares = ShareCheck()
+        self.policies = PolicyCheck(ledger, self.state_of)
         self.lives = Lives()
         self.measured = Measured()
         self.acknowledges_early = False  # planted fault
@@ -392,6 +395,7 @@ class Kitchen:
         for lease in granted:
             check_hand_out(lease, step.wall, self.latest_wall)
         self.order.check(books, step, granted)
+        self.policies.check(step, granted, is_thorough=self.turns % FULL_CHECK_EVERY == 0)
 
     def has_schedules(self) -> bool:
         if self.machine is None:
@@ -444,6 +448,8 @@ class Kitchen:
             check_unique(self.machine.books, tx)
             check_schedules(self.machine.books, tx, self.ticked_wall)
             check_expiry(self.machine.books, tx, self.ticked_wall)
+            check_clock(self.machine.books, tx, self.ticked_wall)
+            check_set_back(self.machine.books, tx, self.ticked_wall)
             if self.turns % (8 * FULL_CHECK_EVERY) == 0:
                 check_recount(self.options, tx, self.world.clocks())
             tx.abort()
@@ -491,7 +497,8 @@ class Kitchen:
             self.ledger.notice(assignment.id, headers["zq-id"])
         entry = self.ledger.entries.get(assignment.id)
         if entry is not None and entry.policy is not None:
-            check_joined(assignment, entry.policy)
+            check_joined(assignment.id, assignment.blob, entry.policy)
+            self.ledger.join(assignment.id, assignment.blob)
         for i in range(len(assignment.ends) >> 2):
             self.ledger.grant(task_id(assignment.id, assignment.size, assignment.lo + i), assignment.token)
 

@@ -39,6 +39,8 @@ class Ledger:
         self.notices: dict[str, str] = {}  # by the id of what died, the id of the notice
         # By queue and key: the ordered tasks that are not known to have ended, as they were accepted.
         self.lines: dict[tuple[str, str], list[str]] = {}
+        self.joined: dict[str, bytes] = {}  # by group: the results that somebody was told or handed
+        self.moved: set[str] = set()  # members in whose place something was forwarded, if that was accepted
         self.stored: dict[str, None] = {}  # batches that have been accepted: the next receipt only repeats the first
 
     def attempt(self, id: str, order: str) -> None:
@@ -70,6 +72,11 @@ class Ledger:
             before = line[: line.index(id)] if id in line else []
             if any(one not in ids[:at] and not has_ended(one) for one in before):
                 raise Violation(f"{id} of key {key} was leased before {before} had ended")
+
+    def join(self, id: str, payload: bytes) -> None:
+        """The results of a group left the coordinator."""
+        if self.joined.setdefault(id, payload) != payload:
+            raise Violation(f"group {id} has given two results: {self.joined[id]!r} and {payload!r}")
 
     def note_duplicate(self, id: str, original: str) -> None:
         """A customer was told that its task was not stored, because another one has its unique key."""

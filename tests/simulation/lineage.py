@@ -71,18 +71,23 @@ def nest(assignment: Assignment, index: int, id: str, count: int) -> tuple[Group
     return group, member_batch(id, "pasta", group.id, (0,), [], count)
 
 
-def check_joined(assignment: Assignment, policy: str) -> None:
-    """Checks a callback: all results are there, once, in order.
+def check_joined(id: str, blob: bytes, policy: str) -> None:
+    """Checks the results of a group: they are as its policy says, once each, in order.
 
     Raises:
         Violation: they are not.
     """
-    entries: list[Any] = msgpack.unpackb(assignment.blob)
+    entries: list[Any] = msgpack.unpackb(blob)
+    failed: list[Any] = []
     if policy == "settled":
+        failed = [one for one in entries if one[0] != "done"]
         entries = [result for outcome, result in entries if outcome == "done"]
     total = sum((Fraction(1, prod(count for _, count in lineage)) for lineage in entries), Fraction(0))
-    if total > 1 or (policy == "all" and total != 1) or (policy == "any" and len(entries) != 1):
-        raise Violation(f"group {assignment.id} of policy {policy} was joined with {total} of its results: {entries}")
+    is_whole = total == 1 or policy == "any" or (policy == "settled" and bool(failed or not entries))
+    if total > 1 or not is_whole or (policy == "any" and len(entries) != 1) or (failed and total == 1):
+        raise Violation(f"group {id} of policy {policy} was joined with {total} of its results: {entries}, {failed}")
+    if any(outcome not in ("dead", "cancelled", "expired") or not isinstance(why, str) for outcome, why in failed):
+        raise Violation(f"group {id} was joined with ends that are none: {failed}")
     places = [[index for index, _ in lineage] for lineage in entries]
     if places != sorted(places):
-        raise Violation(f"group {assignment.id} was joined out of order: {places}")
+        raise Violation(f"group {id} was joined out of order: {places}")

@@ -10,12 +10,12 @@ from typing import Any
 
 from tests.simulation.fates import FINAL
 from tests.simulation.ledger import Ledger
-from tests.simulation.lineage import COMPLAINTS, JOINED, fork, member_batch, nest, result_of
+from tests.simulation.lineage import COMPLAINTS, JOINED, check_joined, fork, member_batch, nest, result_of
 from tests.simulation.publisher import TOPICS, Publications, bind_commands
 from tests.simulation.shares import LIMITS, NAMESPACE, QUEUES
-from tests.simulation.world import Connection, World
+from tests.simulation.world import PAUSES, Connection, World
 from zq.task import task_id
-from zq.wire.batch import slice_tasks
+from zq.wire.batch import iterate_payloads, slice_tasks
 from zq.wire.messages import (
     Answer,
     Assign,
@@ -96,6 +96,12 @@ def pack(payloads: list[bytes]) -> tuple[bytes, bytes]:
     return ends.tobytes(), b"".join(payloads)
 
 
+def is_neighbour(last: Done, one: Done) -> bool:
+    """Whether two ends of members, which both have results and hand on nothing, are reported as one range."""
+    is_plain = not (last.forwards or last.groups or one.forwards or one.groups)
+    return is_plain and (last.token, last.hi) == (one.token, one.lo)
+
+
 class Customer:
     """Submits orders until each has a receipt or a refusal, then waits for how they end; some are cancelled, some
     pulled.
@@ -118,6 +124,7 @@ class Customer:
         self.takes_silence_for_refusal = False  # planted fault
         self.publications = Publications(ledger)
         self.published: list[Publish] = []  # that were accepted
+        self.resultless: set[str] = set()  # groups without a callback, whose results those who wait are told
         self.cancels: dict[int, list[str]] = {}  # by request: the tasks that are cancelled by it
         self.operations: list[str] = []  # that were begun on whole queues
         self.resent: set[int] = set()  # requests that were sent more than once
@@ -196,6 +203,8 @@ class Customer:
         entry = self.ledger.entries[id]
         entry.policy = policy if group.size else "settled"  # nothing is missing when there was nothing
         entry.wants_notice = options.on_dead is not None and group.queue is not None
+        if group.queue is None:
+            self.resultless.add(id)
         self.ask(Open(self.number(), group))
 
     def submit_members(self, group: Group) -> None:
@@ -429,7 +438,11 @@ class Customer:
             return
         size = self.submitted[id]
         missing = self.missing[id]
+        policy = self.ledger.entries[id].policy if id in self.ledger.entries else None
         for ended in message.ended:
+            if policy is not None and ended.outcome == "done" and id in self.resultless:
+                check_joined(id, ended.blob, policy)
+                self.ledger.join(id, ended.blob)
             for index in range(ended.lo, min(ended.hi, size)):
                 self.ledger.end(task_id(id, size, index), ended.outcome)
                 missing.discard(index)
@@ -610,7 +623,7 @@ class Worker:
                 self.start()
             return
         if world.strikes("pause"):
-            self.paused_until = world.now + world.rng.choice((2.0, 20.0))
+            self.paused_until = world.now + world.rng.choice(PAUSES)
             return
         inbox, self.inbox = self.inbox, []
         for message in inbox:
@@ -685,7 +698,13 @@ class Worker:
             )
             return
         if assignment.options.group is not None:
-            done.append(self.report_member(assignment, index))
+            one = self.report_member(assignment, index)
+            last = done[-1] if done else None
+            if last is not None and is_neighbour(last, one):
+                payloads = [*iterate_payloads(last.ends, last.blob), *iterate_payloads(one.ends, one.blob)]
+                done[-1] = Done(token, last.id, last.lo, one.hi, *pack(payloads), ())
+            else:
+                done.append(one)
             return
         forwards: tuple[Batch, ...] = ()
         if self.world.rng.random() < 0.1 and assignment.id.count(">") == 0:
@@ -708,6 +727,7 @@ class Worker:
         if rng.random() < 0.6 or self.world.is_healed or len(assignment.options.group[1]) > 3:
             return Done(*place, *result_of(assignment, index), ())
         self.forwarded += 1
+        self.ledger.moved.add(task_id(assignment.id, assignment.size, index))
         id = f"{self.incarnation}>{self.forwarded:04d}"
         count = rng.choice((1, 2, 3))
         for i in range(count):

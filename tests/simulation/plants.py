@@ -11,8 +11,9 @@ from typing import Any
 import pytest
 
 from tests.simulation import deadlines
+from tests.simulation.fault_plants import FAULT_PATCHES
 from tests.simulation.journal_plants import JOURNAL_PATCHES
-from zq.core import coordinator, tables, upkeep
+from zq.core import clocks, coordinator, tables, upkeep
 from zq.core.admin import chores, commands, moving, operations, workers
 from zq.core.measures.steps import Base, History
 from zq.core.opening import read_books
@@ -460,8 +461,13 @@ def _schedule_not_moved(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(schedules, "_save", save)
 
 
+def _times_not_taken_back(patch: pytest.MonkeyPatch) -> None:
+    """What is to come stays where it is when the wall clock is set back."""
+    patch.setattr(clocks, "_PHASES", (lambda books, step, start: None,) * 3)
+
+
 def _schedule_not_atomic(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(admission, "store_if_new", lambda books, step, batch: None)
+    patch.setattr(admission, "store_if_new", lambda books, step, batch: True)
 
 
 def _returned_and_not_traced(patch: pytest.MonkeyPatch) -> None:
@@ -823,6 +829,7 @@ def _sums_not_told(patch: pytest.MonkeyPatch) -> None:
 
 _PATCHES: dict[str, Callable[[pytest.MonkeyPatch], None]] = {
     **JOURNAL_PATCHES,
+    **FAULT_PATCHES,
     **{f"{kind} said too late": partial(_part_is_late, kind=kind) for kind in deadlines.KINDS},
     **{f"{kind} not told what is entered": partial(_part_is_deaf, kind=kind) for kind in deadlines.KINDS_TOLD},
     "lease of a pull that nobody has confirmed is kept": _unconfirmed_kept,
@@ -903,6 +910,7 @@ _PATCHES: dict[str, Callable[[pytest.MonkeyPatch], None]] = {
     "duplicate forgotten": _duplicate_forgotten,
     "replaced and not cancelled": _replaced_and_not_cancelled,
     "schedule not moved": _schedule_not_moved,
+    "times not taken back when the clock is": _times_not_taken_back,
     "schedule without its task": _schedule_not_atomic,
     "replay without taking": _replay_repeats_itself,
     "history begins anew at a restart": _history_begins_anew,

@@ -6,7 +6,7 @@ from tests.simulation.ledger import Violation
 from zq.core import tables
 from zq.core.coordinator import Machine
 from zq.core.options import CoordinatorOptions, Now
-from zq.core.recount import ask_recount
+from zq.core.remains import ask_recount
 from zq.core.storage import Transaction
 from zq.store.draft import DraftStore, DraftTransaction
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from tests.simulation.ledger import Ledger, Violation
 from tests.simulation.lineage import result_of
-from tests.simulation.world import Connection, World
+from tests.simulation.world import PAUSES, Connection, World
 from zq.sessions.worker import WorkerSession
 from zq.task import task_id
 from zq.wire.messages import Assignment, Done, Failed, Settle, Settled, Span
@@ -125,7 +125,7 @@ class SessionWorker:
                 self.start()
             return
         if world.strikes("pause"):
-            self.paused_until = world.now + world.rng.choice((2.0, 20.0))
+            self.paused_until = world.now + world.rng.choice(PAUSES)
             return
         inbox, self.inbox = self.inbox, []
         for message in inbox:

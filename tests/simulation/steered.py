@@ -36,7 +36,7 @@ class Steered:
         self._rng = random.Random(world.rng.random())
         self._asked: dict[int, Holder | None] = {}  # by request, which worker, in this step
         self._at: dict[int, bytes | None] = {}  # by request, where that was connected when it was asked
-        self._said: dict[bytes, About] = {}  # by connection
+        self._said: dict[bytes, tuple[Holder, About]] = {}  # by connection, who has said what
         self._sayers: dict[Holder, None] = {}  # who has said what it is, perhaps by an earlier connection
         self._reports: dict[tuple[bytes, int], list[set[Place]]] = {}  # what each settle of this step ends as failed
         self._failed: dict[Place, str] = {}  # in this step: the task
@@ -60,7 +60,7 @@ class Steered:
         worker = books.peers.get(peer)
         match message:
             case About() if worker is not None:
-                self._said[peer] = message
+                self._said[peer] = worker, message
                 self._sayers[worker] = None
             case Settle():
                 knows = worker is not None and worker.about is not None
@@ -87,8 +87,11 @@ class Steered:
             if self._asked[one.request] not in self._sayers:
                 raise Violation(f"{self._at[one.request]!r} was steered, which has never said that it can be")
         for worker in books.workers.values():
-            if worker.peer is not None and worker.about != self._said.get(worker.peer, worker.about):
-                raise Violation(f"{worker.name} is {worker.about}, and said {self._said[worker.peer]}")
+            said = self._said.get(worker.peer or b"")
+            if (
+                said is not None and said[0] is worker and worker.about != said[1]
+            ):  # else it began anew, and says it again
+                raise Violation(f"{worker.name} is {worker.about}, and said {said[1]}")
         for peer, message in step.outbox:
             if isinstance(message, Settled):
                 self._check_told(books, step, peer, message)

@@ -18,6 +18,9 @@ from zq.core.options import Now
 
 WALL_OFFSET = 1_700_000_000.0
 
+PAUSES = (2.0, 4.5, 20.0)
+"""Seconds for which a worker is stopped: nobody notices, it is suspect, or it is gone."""
+
 NOTICED_MAX = 8.0
 """Seconds in which the transport of the coordinator notices that a connection is gone; most it notices at once."""
 

@@ -11,7 +11,7 @@ from zq.care.findings import Finding, Weight
 from zq.core import tables
 from zq.core.coordinator import Machine
 from zq.core.options import CoordinatorOptions, Now
-from zq.core.recount import ask_recount
+from zq.core.remains import ask_recount
 from zq.core.state.leases import LeaseRecord
 from zq.core.state.queue import QueueRecord
 from zq.core.tasks import groups

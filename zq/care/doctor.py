@@ -72,7 +72,10 @@ def examine(directory: str | Path, advance: Callable[[int], None] | None = None)
 def _counts(rows: LmdbRows, records: list[RedoRecord], where: str) -> Iterator[Finding]:
     """Yields what was set aside before, and what the counts have wrong."""
     for one in all_set_aside(rows):
-        yield Finding(Weight.NOTE, f"table {DAMAGED}", str(one))
+        weight = Weight.NOTE if one.damage.is_mended else Weight.WARNING
+        yield Finding(
+            weight, f"table {DAMAGED}", str(one), "" if one.damage.is_mended else "a backup may have it whole"
+        )
     draft = DraftTransaction(rows)
     for record in records:
         apply(record, draft)
@@ -114,7 +117,7 @@ def _finding_of(row: RawRow) -> Finding:
     where = f"table {row.table}" if row.table else DATA_FILE
     if row.is_part:
         span = f" (from key {row.key.hex() or 'the first'} to {'the last' if row.stop is None else row.stop.hex()})"
-        return Finding(Weight.BROKEN, where, f"{row.fault}{span if row.is_lost else ''}", REMEDY)
+        return Finding(Weight.BROKEN, where, f"{row.fault}{span if row.is_lost and row.table else ''}", REMEDY)
     return Finding(Weight.BROKEN, where, f"row {row.key.hex()}: {row.fault}", REMEDY)
 
 

@@ -20,7 +20,7 @@ from zq.care.set_aside import all_set_aside
 from zq.care.surroundings import HALF_MADE
 from zq.core.coordinator import Machine
 from zq.core.options import CoordinatorOptions, Now
-from zq.core.recount import ask_recount
+from zq.core.remains import ask_recount
 from zq.core.storage import Damage
 from zq.core.tables import FINISHED, TABLES
 from zq.errors import StoreCorruptError, StoreError, StoreLockedError

@@ -17,7 +17,8 @@ from typing import Any, NamedTuple
 from zq.care.repair import mend_all, recount
 from zq.care.set_aside import all_set_aside
 from zq.core.counters import begin_later
-from zq.core.recount import DAMAGED_PROGRESS, DAMAGED_RECORD, DAMAGED_RESULT, ask_recount
+from zq.core.recount import DAMAGED_PROGRESS, DAMAGED_RECORD, DAMAGED_RESULT
+from zq.core.remains import ask_recount
 from zq.core.state.queue import QueueRecord
 from zq.core.storage import Transaction
 from zq.core.tables import AT_ENDED, INDEX, QUEUES, TABLES, unpack

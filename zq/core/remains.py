@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Final, TypeVar
 
 from zq.core import tables
@@ -30,7 +30,6 @@ class Remains:
     Attributes:
         notes: what is done about it, in words.
         damaged: how many rows and parts of tables were ever set aside, and not put right.
-        hurt_groups: groups of which results of members are among it.
         sizes: by id of batches that were set aside, how many tasks they had, where their records can still be read.
     """
 
@@ -38,30 +37,21 @@ class Remains:
         self.tx = tx
         self.notes = notes
         self.damaged = 0
-        self.hurt_groups: set[str] = set()
         self.sizes: dict[str, int] = {}
-        self.counted = 0  # number of the last row that a recount has gone by, or goes by now
-        self._damages: list[Damage] = []  # no recount has gone by: what came since lies between the same keys
+        self._damages: list[Damage] = []
         self._numbers: dict[bytes, Damage] = {}  # by their keys
 
-    def read(self) -> None:
-        counted = self.tx.get(tables.DAMAGED, tables.COUNTED_KEY)
-        before = self.counted = 0 if counted is None else tables.unpack(counted)
+    def read(self, first: int | None) -> None:
+        """Reads what was set aside; what came before a number, or all where that is None, was counted before."""
         for key, value in self.tx.scan(tables.DAMAGED, *tables.damaged_bounds()):
             damage = read_row(tables.DAMAGED, key, lambda value=value: Damage(*tables.unpack(value)))  # type: ignore[misc]
-            self.counted = int.from_bytes(key[1:], "big")
             if damage.is_mended:
                 continue
             self.damaged += 1
-            if self.counted <= before:
+            if first is None or int.from_bytes(key[1:9], "big") < first:
                 continue
-            self._damages.append(damage)
             self._numbers[key] = damage
-            id_and_size = id_and_size_of(damage)
-            if id_and_size is not None:
-                self.sizes[id_and_size[0]] = id_and_size[1]
-            if damage.table == tables.MEMBERS:
-                self.hurt_groups.add(damage.key.partition(b"\0")[0].decode(errors="replace"))
+            self._note(damage)
 
     def find_owners(self) -> None:
         """Puts rows back whose keys are damaged, where their checksum says whose they are: of all keys that there may
@@ -106,19 +96,21 @@ class Remains:
         """Returns what was set aside of a table, or cannot be read of it."""
         return [one for one in self._damages if one.table == table]
 
-    def leave(self) -> None:
-        """Notes that all of it was gone by."""
-        self.tx.delete(tables.DAMAGED, tables.RECOUNT_KEY)
-        value = tables.pack(self.counted)
-        if self.counted and self.tx.get(tables.DAMAGED, tables.COUNTED_KEY) != value:
-            self.tx.put(tables.DAMAGED, tables.COUNTED_KEY, value)
-
     def add(self, damage: Damage) -> None:
-        self.counted += 1
-        self.tx.put(tables.DAMAGED, tables.damaged_key(self.counted), damage.record())
-        self._damages.append(damage)
+        """Sets something aside that is not damaged itself."""
+        number = 0
+        for key, _ in self.tx.scan(tables.DAMAGED, *tables.damaged_bounds()):
+            number = int.from_bytes(key[1:9], "big")
+        self.tx.put(tables.DAMAGED, tables.damaged_key(number + 1), damage.record())
         self.damaged += 1
+        self._note(damage)
         self.notes.append(f"set aside, too: {damage}")
+
+    def _note(self, damage: Damage) -> None:
+        self._damages.append(damage)
+        id_and_size = id_and_size_of(damage)
+        if id_and_size is not None:
+            self.sizes[id_and_size[0]] = id_and_size[1]
 
 
 def read_row(table: str, key: bytes, reader: Callable[[], T]) -> T:
@@ -161,3 +153,26 @@ def has_hurt(lost: Damage, task_key: bytes) -> bool:
         return lost.key[: len(task_key)] == task_key
     first, last = tables.result_bounds(task_key)
     return lost.key < last and (lost.stop is None or first < lost.stop)
+
+
+def ask_recount(tx: Transaction, gone: Iterable[str] = ()) -> None:
+    """Has everything counted anew when the books are read next, whether or not something was set aside.
+
+    Args:
+        gone: tables of which something may not be there.
+    """
+    marker = tx.get(tables.DAMAGED, tables.RECOUNT_KEY)
+    if marker is not None:
+        before, first = tables.unpack(marker)
+    else:  # a recount has gone by all that is there
+        numbers = [int.from_bytes(key[1:9], "big") for key, _ in tx.scan(tables.DAMAGED, *tables.damaged_bounds())]
+        before, first = (), max(numbers, default=0) + 1
+    tx.put(tables.DAMAGED, tables.RECOUNT_KEY, tables.pack((sorted({*before, *gone}), first)))
+
+
+def drop_of_groups(tx: Transaction) -> None:
+    """Deletes what is kept of groups that are not there."""
+    known = {key for key, _ in tx.scan(tables.GROUPS)}
+    for table in (tables.MEMBERS, tables.ROSTER):
+        for key in [key for key, _ in tx.scan(table) if key.partition(b"\0")[0] not in known]:
+            tx.delete(table, key)

@@ -34,8 +34,7 @@ versions.
 | measures | see `zq.core.measures.steps` | what was counted in a step of time, over all queues and in some |
 | publications | publication id | queue and batch id of everything that it became |
 | damaged | b"r", number u64 | table, key, stop, what was stored, why, time, is it a part: what was set aside |
-| damaged | b"recount" | tables of which something was set aside since the last recount |
-| damaged | b"counted" | number of the last row of it that a recount has gone by |
+| damaged | b"recount" | tables of which something was set aside since the last recount, and the first row of that |
 
 A *line* is queue number u32, kind u8, length of key u16, key: the tasks of a queue that share a key and take turns
 (`zq.core.tasks.key_turns`).
@@ -98,8 +97,6 @@ AT_PENDING, AT_SCHEDULED, AT_DEAD, AT_ENDED, AT_PARKED = range(5)
 COUNTERS_KEY: Final = b"counters"
 
 RECOUNT_KEY: Final = b"recount"
-
-COUNTED_KEY: Final = b"counted"
 
 KEY_NUMBER_MAX: Final = (1 << 32) - 1
 """The last number of a queue or binding that a key can have."""

@@ -32,6 +32,7 @@ from zq.server.beats import Beats
 from zq.server.calendar import CALENDAR
 from zq.server.chronicle import Chronicle
 from zq.server.connections import Connections
+from zq.server.gate import SIP_INTERVAL
 from zq.server.guard import MemoryGuard
 from zq.server.host import HostOptions
 from zq.server.key_pools import KeyPools
@@ -196,7 +197,13 @@ class Server:
         self._look_after(self._socket)
         self._binding = ServedAddress(self._socket, self.address)
         self._opened.callback(self._binding.leave)
+        self._keep_gate()
         self.address = self._binding.address
+
+    def _keep_gate(self) -> None:
+        """Has the gate shut when there are many connections for the descriptors that there are."""
+        self._connections.gate = self._binding.gate
+        self._connections.possible = HostOptions().connections()
 
     def _look_after(self, socket: zmq.Socket[bytes]) -> None:
         host = self._host_options
@@ -241,6 +248,7 @@ class Server:
                 self._machine.forget_watchers(self._connections.take_ended())
             now = time.monotonic()
             self._guard.watch(now)
+            self._connections.let_in(now)
             has_come = ready or self._reception.has_first
             if now >= self._due_at or (has_come and not self._beats.take(self._machine, now)):
                 self._turn()
@@ -253,6 +261,7 @@ class Server:
         if door.turn():
             door.protect(self._socket)
             self._binding.renew()
+            self._keep_gate()
         if self._pools is not None:
             self._pools.renew()
 
@@ -283,6 +292,8 @@ class Server:
         self._due_at = now.monotonic + seconds
         if self._door is not None:
             seconds = min(seconds, KEYS_INTERVAL)
+        if self._connections.gate is not None and self._connections.gate.is_shut:
+            seconds = min(seconds, SIP_INTERVAL)
         self._wake_at = min(now.monotonic + seconds, self._guard.next_at, self.pulse.next_at, self._store.rest_at)
         return max(0, int((self._wake_at - now.monotonic) * 1000) + 1)
 

@@ -116,6 +116,7 @@ class ClientSession:
         self._outbox: list[ToCoordinator] = []
         self._failure: Exception | None = None
         self._epoch: int | None = None
+        self._was_connected = False
         self._pings = Pings()
         self._deadline = FOREVER  # never after the first deadline of all that waits
         self._scanned_at = -FOREVER
@@ -151,7 +152,7 @@ class ClientSession:
             secret = "" if self.is_older else self.secret
             self._send(PullRequest(message._replace(confirms=not self.is_older, secret=secret), now, deadline, reply))
         else:
-            self._send(plain_request(message, now, deadline, reply, is_said=self._epoch is not None))
+            self._send(plain_request(message, now, deadline, reply, is_said=self._was_connected))
 
     def watch(
         self, now: float, outcome: BatchOutcome, index: int, deadline: float, reply: Reply, seen: float | None = None
@@ -226,6 +227,7 @@ class ClientSession:
     def connected(self, now: float) -> None:
         """Says everything again that has no answer yet, on a connection on which nothing was said."""
         self._outbox.clear()
+        self._was_connected = True
         self._pings.connected()
         self.is_older = False
         self.notices.connected()

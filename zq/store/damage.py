@@ -70,7 +70,7 @@ def look(directory: Path, *, is_thorough: bool) -> list[RawRow]:
         is_short = raw.size < raw.meta.bytes_min
         if not is_thorough and pages > PAGES_MAX and not is_short and not raw.meta_faults:
             return []
-        found = [row for row in raw.rows() if row.fault is not None]
+        found = list(raw.rows(only_faults=True))
         if raw.is_cut_off:
             raise StoreCorruptError(
                 f"{path} is damaged: {raw.about_size}. Restore a backup of the whole directory, or save what is left with `zq salvage`"
@@ -155,7 +155,7 @@ def copy_rows(
             found.append(_damage_of(row, now, is_mended=right is not None))
             mended += [] if right is None else [right]
         for table, key, stored in mended:
-            copier.put(table, key, stored)
+            copier.put_default(table, key, stored)  # what is there by now is newer
         strays = 0
         if any(one.is_part for one in found):
             strays = sum(copier.put_default(row.table, row.key, row.stored) for row in raw.stray_rows(strays_of))
@@ -199,8 +199,8 @@ def set_aside(env: lmdb.Environment, rows: Sequence[RawRow], error: StoreCorrupt
     """Moves rows into the table `damaged`, in one transaction, and puts right what can be.
 
     Args:
-        env: opened to be written.
-        rows: what was found.
+        env: to be written.
+        rows: what was found in it.
         error: names another row, which may be whole by its checksum, and of which nobody can make anything.
 
     Raises:
@@ -223,7 +223,7 @@ def set_aside(env: lmdb.Environment, rows: Sequence[RawRow], error: StoreCorrupt
                 right = mend_row(row)
                 found.append(_damage_of(row, now, is_mended=right is not None))
                 if right is not None:
-                    txn.put(right[1], right[2], db=db)
+                    txn.put(right[1], right[2], db=db, overwrite=False)  # what is there by now is newer
         _note_in(env, txn, found)
     return found
 
@@ -259,26 +259,29 @@ def _note(env: lmdb.Environment, found: list[Damage]) -> None:
 
 
 def _note_in(env: lmdb.Environment, txn: lmdb.Transaction, found: list[Damage]) -> None:
+    """Writes what was found into the table of it, and from which row on a recount has to look."""
     if not found:
         return
     db, salt = env.open_db(tables.DAMAGED.encode(), txn=txn), salt_of(tables.DAMAGED)
     with txn.cursor(db) as cursor:
-        number = int.from_bytes(cursor.key()[1:9], "big") if _to_last(cursor) else 0
-    rows = [(tables.damaged_key(number + n), one.record()) for n, one in enumerate(found, 1)]
+        number = int.from_bytes(cursor.key()[1:9], "big") + 1 if _to_last(cursor) else 1
+    rows = [(tables.damaged_key(number + n), one.record()) for n, one in enumerate(found)]
     before = txn.get(tables.RECOUNT_KEY, db=db)
-    gone = {one.table for one in found} | set(() if before is None else tables.unpack(bytes(before)[SUM_BYTES:]))
-    rows.append((tables.RECOUNT_KEY, tables.pack(sorted(gone))))
+    gone, first = ((), number) if before is None else tables.unpack(bytes(before)[SUM_BYTES:])
+    rows.append((tables.RECOUNT_KEY, tables.pack((sorted({*gone, *(one.table for one in found)}), first))))
     for key, value in rows:
         txn.put(key, sealed(salt, key, value), db=db)
 
 
 def _to_last(cursor: lmdb.Cursor) -> bool:
     """Goes to the last row that says what was set aside; returns whether there is one."""
-    is_there = cursor.last() and (cursor.key() != tables.RECOUNT_KEY or cursor.prev())
-    return is_there and cursor.key() != tables.COUNTED_KEY
+    if not cursor.last():
+        return False
+    return cursor.key()[:1] == b"r" and (cursor.key() != tables.RECOUNT_KEY or cursor.prev())
 
 
 def _damage_of(row: RawRow, now: float, *, is_mended: bool) -> Damage:
+    is_mended = is_mended or (row.is_part and not row.is_lost)  # whose rows are all there
     why = f"{row.fault}; it was put right" if is_mended else str(row.fault)
     return Damage(row.table, row.key, row.stop, row.stored, why, now, row.is_part, is_mended)
 

@@ -150,18 +150,20 @@ class RawFile:
                     continue
         return found
 
-    def rows(self) -> Iterator[RawRow]:
-        """Yields all rows of all tables, each table's in the order of its pages, with what cannot be read between."""
+    def rows(self, *, only_faults: bool = False) -> Iterator[RawRow]:
+        """Yields all rows of all tables, each table's in the order of its pages, with what cannot be read between; or
+        what has a fault alone.
+        """
         for text in self.meta_faults:
-            yield RawRow("", b"", b"", text, is_part=True)
+            yield RawRow("", b"", b"", text, is_part=True, is_lost=True)
         if self.size < self.meta.bytes_min:  # pages at its end that were never used may be missing
-            for _ in self._all_rows():
+            for _ in self._all_rows(True):
                 pass
             if self.is_cut_off:
                 yield RawRow("", b"", b"", self.about_size, is_part=True)
-        yield from self._all_rows()
+        yield from self._all_rows(only_faults)
 
-    def _all_rows(self) -> Iterator[RawRow]:
+    def _all_rows(self, only_faults: bool) -> Iterator[RawRow]:
         self._forget_seen()
         trees: list[tuple[str, PageTree]] = []
         for node in self._nodes("", self.meta.main):
@@ -176,7 +178,7 @@ class RawFile:
         for table, tree in trees:
             if table == SUMLESS_TABLE:
                 self.schema = self._read_schema(tree)
-            yield from self.rows_of(table, tree)
+            yield from self.rows_of(table, tree, only_faults=only_faults)
         yield from self._free_faults()
 
     def stray_rows(self, tables: Iterable[str]) -> Iterator[RawRow]:
@@ -207,7 +209,7 @@ class RawFile:
         """How long the file is, and how long it was."""
         return f"it has {self.size} bytes, and its meta page speaks of {self.meta.bytes_min}: it was cut off"
 
-    def rows_of(self, table: str, tree: PageTree) -> Iterator[RawRow]:
+    def rows_of(self, table: str, tree: PageTree, *, only_faults: bool = False) -> Iterator[RawRow]:
         """Yields the rows of a table, as `rows` does."""
         salt, has_sum = salt_of(table), table != SUMLESS_TABLE
         schema = self.schema
@@ -238,7 +240,8 @@ class RawFile:
                     fault = MISPLACED
                 else:
                     last = key
-            yield RawRow(table, key, stored, fault)
+            if fault is not None or not only_faults:
+                yield RawRow(table, key, stored, fault)
         if count != tree.entries and not is_torn:
             text = f"it has {count} rows, and its tree speaks of {tree.entries}"
             yield RawRow(table, b"", b"", text, is_part=True, is_lost=count < tree.entries)
