@@ -27,6 +27,7 @@ from tests.simulation.measured import Measured
 from tests.simulation.order import OrderCheck
 from tests.simulation.peers import Customer, Worker
 from tests.simulation.policies import PolicyCheck
+from tests.simulation.recounted import check_recount
 from tests.simulation.session_worker import SessionWorker
 from tests.simulation.set_back import check_set_back
 from tests.simulation.shares import QUEUES, ShareCheck
@@ -462,6 +463,8 @@ class Kitchen:
             check_expiry(self.machine.books, tx, self.ticked_wall)
             check_clock(self.machine.books, tx, self.ticked_wall)
             check_set_back(self.machine.books, tx, self.ticked_wall)
+            if self.turns % (8 * FULL_CHECK_EVERY) == 0:
+                check_recount(self.options, tx, self.world.clocks())
             tx.abort()
 
     def check_groups_ended(self) -> None:

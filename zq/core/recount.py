@@ -17,7 +17,7 @@ from typing import Any, Final
 
 from zq.core import tables
 from zq.core.counters import EPOCH_SHIFT, CountersRecord
-from zq.core.remains import Remains, has_hurt, read_row
+from zq.core.remains import Remains, drop_of_groups, has_hurt, read_row
 from zq.core.state.batch import StoredBatch, mask_of, read_batch
 from zq.core.state.books import Books
 from zq.core.state.leases import LeaseRecord
@@ -56,6 +56,7 @@ class Recount:
         self._places: dict[bytes, bytes] = {}  # by id of what has not ended: its record in the index
         self._keys: set[bytes] = set()  # task keys of what waits, is scheduled or leased
         self._parked: set[bytes] = set()
+        self._owners: set[bytes] = set()  # task keys under which there may be results
         self._ordered: dict[bytes, bytes] = {}  # by line: task key of the ordered batch that is out
         self._unique: dict[bytes, bytes] = {}  # rows of table `unique` that there are to be
         self._sequence = 0
@@ -83,6 +84,7 @@ class Recount:
         self._mend_lines()
         self._mend_index()
         self._mend_names()
+        self._drop_strays()
         self._mend_schedules()
         self._save_counters(every=tables.FINISHED in gone)
         tx.delete(tables.DAMAGED, tables.RECOUNT_KEY)
@@ -186,7 +188,7 @@ class Recount:
         for key, value in stored if tables.EXPIRY in self._gone else ():
             if self.tx.get(tables.EXPIRY, key) is None:
                 self.tx.put(tables.EXPIRY, key, value)
-        known = self._keys | self._parked
+        known = self._owners = self._keys | self._parked
         for key in [key for key, _ in self.tx.scan(tables.PROGRESS) if key not in known]:
             self.tx.delete(tables.PROGRESS, key)
 
@@ -277,6 +279,8 @@ class Recount:
         seen: set[bytes] = set()
         for key, value in self.tx.scan(tables.INDEX):
             record = read_row(tables.INDEX, key, lambda value=value: tables.unpack(value))  # type: ignore[misc]
+            if record[0] == AT_ENDED and record[8]:
+                self._owners.add(record[2])
             if key in self._places:
                 if value == self._places[key] or tables.pack(record) == self._places[key]:
                     seen.add(key)
@@ -311,6 +315,14 @@ class Recount:
         for key, id in self._unique.items() if tables.UNIQUE in self._gone else ():
             if self.tx.get(tables.UNIQUE, key) is None:
                 self.tx.put(tables.UNIQUE, key, id)
+
+    def _drop_strays(self) -> None:
+        """Deletes results of no task, times of what is not there, and what is kept of groups that are not."""
+        for key in [key for key, _ in self.tx.scan(tables.RESULTS) if key[:-2] not in self._owners]:
+            self.tx.delete(tables.RESULTS, key)
+        for key in [key for key, _ in self.tx.scan(tables.EXPIRY) if key[8:] not in self._places]:
+            self.tx.delete(tables.EXPIRY, key)
+        drop_of_groups(self.tx)
 
     def _mend_schedules(self) -> None:
         """Lets each schedule have the row by which it fires, and no other."""

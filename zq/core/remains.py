@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Final, TypeVar
 
 from zq.core import tables
@@ -14,6 +14,12 @@ from zq.wire.limits import BATCH_TASKS_MAX
 
 READ_FAULTS: Final = (ValueError, TypeError, LookupError, AttributeError, ArithmeticError)
 """What reading a record raises that is not one."""
+
+_OF_QUEUES: Final = (
+    tables.QUEUES, tables.PENDING, tables.SCHEDULED, tables.PARKED, tables.LINES, tables.DEAD, tables.PROGRESS,
+    tables.RESULTS, tables.UNIQUE,
+)  # fmt: skip
+"""Tables in whose keys the number of a queue is."""
 
 T = TypeVar("T")
 
@@ -133,9 +139,40 @@ def id_and_size_of(damage: Damage) -> tuple[str, int] | None:
     return (id, size) if isinstance(id, str) and isinstance(size, int) and size > 0 and first == 0 else None
 
 
+def queue_number_of(damage: Damage) -> int | None:
+    """Returns the number of the queue of what was set aside, where its key says it."""
+    start = {tables.SCHEDULED: 8}.get(damage.table, 0)
+    number = damage.key[start : start + 4]
+    is_told = damage.table in _OF_QUEUES and len(number) == 4
+    return int.from_bytes(number, "big") if is_told else None
+
+
 def has_hurt(lost: Damage, task_key: bytes) -> bool:
     """Returns whether results under a task key are among what is lost of table `results`."""
     if not lost.is_part:
         return lost.key[: len(task_key)] == task_key
     first, last = tables.result_bounds(task_key)
     return lost.key < last and (lost.stop is None or first < lost.stop)
+
+
+def ask_recount(tx: Transaction, gone: Iterable[str] = ()) -> None:
+    """Has everything counted anew when the books are read next, whether or not something was set aside.
+
+    Args:
+        gone: tables of which something may not be there.
+    """
+    marker = tx.get(tables.DAMAGED, tables.RECOUNT_KEY)
+    if marker is not None:
+        before, first = tables.unpack(marker)
+    else:  # a recount has gone by all that is there
+        numbers = [int.from_bytes(key[1:9], "big") for key, _ in tx.scan(tables.DAMAGED, *tables.damaged_bounds())]
+        before, first = (), max(numbers, default=0) + 1
+    tx.put(tables.DAMAGED, tables.RECOUNT_KEY, tables.pack((sorted({*before, *gone}), first)))
+
+
+def drop_of_groups(tx: Transaction) -> None:
+    """Deletes what is kept of groups that are not there."""
+    known = {key for key, _ in tx.scan(tables.GROUPS)}
+    for table in (tables.MEMBERS, tables.ROSTER):
+        for key in [key for key, _ in tx.scan(table) if key.partition(b"\0")[0] not in known]:
+            tx.delete(table, key)

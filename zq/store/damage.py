@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -39,6 +39,9 @@ larger one is found when it is read.
 
 REBUILT_FILE: Final = "data.rebuilt"
 """What the new data file is called while it is made."""
+
+KEPT_FILES: Final = "data.damaged-"
+"""What the name of a file begins with that had broken pages, and of which another one was made; a number follows."""
 
 MENDED_BYTES_MAX: Final = 1024
 """Of a row of which every bit is tried."""
@@ -70,7 +73,7 @@ def look(directory: Path, *, is_thorough: bool) -> list[RawRow]:
         found = list(raw.rows(only_faults=True))
         if raw.is_cut_off:
             raise StoreCorruptError(
-                f"{path} is damaged: {raw.about_size}. Restore a backup of the whole directory, or save what is left"
+                f"{path} is damaged: {raw.about_size}. Restore a backup of the whole directory, or save what is left with `zq salvage`"
             )
     _check_journal(path, found)
     return found
@@ -83,7 +86,7 @@ def _check_journal(name: Path, found: list[RawRow]) -> None:
         if is_its and mend_row(row) is None:
             raise StoreCorruptError(
                 f"{name} is damaged where it says which records of the journal it has ({row.fault}): restore a backup of the "
-                "whole directory, or save what is left (docs/journal.md)"
+                "whole directory, or save what is left with `zq salvage`"
             )
 
 
@@ -98,7 +101,7 @@ def rebuild(directory: Path, map_bytes: int) -> list[Damage]:
     log.warning("%s has broken pages: it is made anew of what can be read", directory / DATA_FILE)
     try:
         with RawFile.open(directory) as raw:
-            found = _copy(raw, made, map_bytes)
+            found, _ = copy_rows(raw, made, map_bytes)
         flush(made)
         _take_place(made, directory / DATA_FILE)
         flush(directory)
@@ -112,19 +115,39 @@ def rebuild(directory: Path, map_bytes: int) -> list[Damage]:
 
 def _take_place(made: Path, path: Path) -> None:
     number = 1
-    while (kept := path.with_name(f"data.damaged-{number}")).exists():
+    while (kept := path.with_name(f"{KEPT_FILES}{number}")).exists():
         number += 1
     kept.hardlink_to(path)
     made.rename(path)
     log.warning("the damaged file is kept as %s; nothing reads it, and it may be removed", kept)
 
 
-def _copy(raw: RawFile, made: Path, map_bytes: int) -> list[Damage]:
+def copy_rows(
+    raw: RawFile,
+    made: Path,
+    map_bytes: int,
+    advance: Callable[[int], None] | None = None,
+    strays_of: Iterable[str] = (),
+) -> tuple[list[Damage], int]:
+    """Makes a data file of all that can be read in another one; what cannot be is in its table `damaged`.
+
+    Args:
+        advance: is told now and then how many rows were read.
+        strays_of: tables of which rows are looked for on pages that nothing leads to, where a part of any is lost.
+
+    Returns:
+        What is damaged, and how many rows were found on such pages.
+
+    Raises:
+        lmdb.Error: of what is written.
+    """
     now, found, mended = time.time(), [], []
     env = lmdb.open(str(made), map_size=max(map_bytes, 2 * raw.size), subdir=False, lock=False, max_dbs=64, sync=False)
     try:
         copier = _Copier(env)
-        for row in raw.rows():
+        for count, row in enumerate(raw.rows(), 1):
+            if advance is not None and count % _COMMIT_ROWS == 0:
+                advance(count)
             if row.fault is None:
                 copier.put(row.table, row.key, row.stored)
                 continue
@@ -133,12 +156,15 @@ def _copy(raw: RawFile, made: Path, map_bytes: int) -> list[Damage]:
             mended += [] if right is None else [right]
         for table, key, stored in mended:
             copier.put_default(table, key, stored)  # what is there by now is newer
+        strays = 0
+        if any(one.is_part for one in found):
+            strays = sum(copier.put_default(row.table, row.key, row.stored) for row in raw.stray_rows(strays_of))
         copier.put_default(SUMLESS_TABLE, SCHEMA_KEY, b"%d" % SCHEMA)
         copier.commit()
         _note(env, found)
     finally:
         env.close()
-    return found
+    return found, strays
 
 
 class _Copier:
@@ -157,8 +183,8 @@ class _Copier:
             self.commit()
             self._txn = self._env.begin(write=True)
 
-    def put_default(self, table: str, key: bytes, stored: bytes) -> None:
-        self._txn.put(key, stored, db=self._db(table), overwrite=False)
+    def put_default(self, table: str, key: bytes, stored: bytes) -> bool:
+        return self._txn.put(key, stored, db=self._db(table), overwrite=False)
 
     def commit(self) -> None:
         self._txn.commit()

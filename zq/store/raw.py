@@ -12,7 +12,7 @@ its `key` and its `stop` could be read; the walk goes on behind it. Whoever read
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, Final, NamedTuple, Self
 
@@ -203,6 +203,29 @@ class RawFile:
         if first is None:
             return table
         return next((name for name in _TABLES if is_whole(salt_of(name), first.key, first.value)), table)
+
+    def stray_rows(self, tables: Iterable[str]) -> Iterator[RawRow]:
+        """Yields whole rows on pages that nothing leads to, after `rows` has gone by all that it could: whose table is
+        told by their checksums. Where the list of free pages is lost, too, some may be of long before.
+        """
+        salts = [(table, salt_of(table)) for table in tables]
+        for page in range(2, len(self._seen)):
+            if self._seen[page]:
+                continue
+            try:
+                nodes = read_leaf(self._read(page), page)
+            except BrokenPageError:
+                continue
+            for node in nodes:
+                try:
+                    stored = (
+                        self._read_big(page_of(node.value), node.value_bytes) if node.flags & BIG_NODE else node.value
+                    )
+                except BrokenPageError:
+                    continue
+                table = next((table for table, salt in salts if is_whole(salt, node.key, stored, self.schema)), None)
+                if table is not None:
+                    yield RawRow(table, node.key, stored)
 
     @property
     def about_size(self) -> str:
