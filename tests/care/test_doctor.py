@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import socket
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,13 @@ import zq
 from tests.process.kitchen import Kitchen, kill
 from zq.care import Finding, Weight, examine
 from zq.care.surroundings import file_system_of
+from zq.core import tables
+from zq.core.state.leases import LeaseRecord
+from zq.core.state.queue import QueueRecord
+from zq.core.storage import Transaction
+from zq.core.tables import TABLES
+from zq.core.tasks import groups
+from zq.store import open_store
 
 
 @pytest.fixture
@@ -135,3 +143,87 @@ def test_directory_in_memory_is_warned_of(directory: Path) -> None:
 def test_what_is_no_directory_is_said(tmp_path: Path) -> None:
     with pytest.raises(zq.StoreError, match="no directory: expected that of a coordinator"):
         list(examine(tmp_path / "nothing"))
+
+
+# What counts and rows say of each other.
+
+
+def change(directory: Path, edit: Callable[[Transaction], None]) -> None:
+    """Writes rows that are whole, as a fault of a program would."""
+    store = open_store(directory, TABLES)
+    tx = store.begin()
+    edit(tx)
+    tx.commit()
+    store.close()
+
+
+def lose_counts(tx: Transaction) -> None:
+    """Leaves counts of what is not there, and rows that name it."""
+    [(key, value)] = tx.scan(tables.QUEUES)
+    queue = QueueRecord(*tables.unpack(value))
+    tx.put(tables.QUEUES, key, tables.pack(tuple(queue._replace(scheduled=8, parked=2))))
+    gone = tables.task_key(1, 5, 999)
+    tx.put(tables.INDEX, b"nobody-1", tables.pending_place(gone))
+    tx.put(tables.LEASES, tables.token_key(7), tables.pack(LEASE._replace(key=gone)))
+    tx.put(tables.RESULTS, tables.result_key(gone, 0), tables.pack((1, b"", b"")))
+    tx.put(tables.EXPIRY, tables.due_key(1.0, b"nobody-2"), b"")
+    tx.put(tables.ROSTER, tables.roster_key("no-group", "nobody-3"), b"\0")
+    tx.put(tables.MEMBERS, tables.member_key("no-group", (0,)), tables.pack((1, "done", b"", b"")))
+    tx.put(tables.UNIQUE, tables.unique_key(1, "margherita"), b"nobody-4")
+    tx.put(tables.PROGRESS, gone, tables.pack((b"", b"", b"", False)))
+    for key, value in list(tx.scan(tables.GROUPS)):
+        row = groups.read_row(key.decode(), value)
+        row.outstanding += 3
+        tx.put(tables.GROUPS, key, row.record())
+
+
+LEASE = LeaseRecord(b"", b"\1", False, "nobody", "", None, 0.0)
+
+MISCOUNTS = (
+    "queue orders tells of 8 scheduled, and there are 1; of 2 parked, and there are 0",
+    "the index says where task or batch nobody-1 is, and it is not there",
+    "lease 7 of nobody is of a task that is not there",
+    "is a result, and its task is not there",
+    "says when a task expires that is not there",
+    "names a member of a group that is not there",
+    "is of a member of a group that is not there",
+    "keeps a unique key for a task that is not there",
+    "says which tasks of a batch have ended, and the batch is not there",
+    "group pizzas waits for 5 members, and that is not how many there are",
+)
+
+
+def open_group(directory: Path) -> None:
+    with zq.Coordinator(directory) as coordinator, zq.Client(coordinator.address) as client:
+        client.group(["one", "two"], queue="orders", id="pizzas")
+
+
+def test_counts_and_orphans_that_do_not_fit_the_rows_are_named(directory: Path) -> None:
+    open_group(directory)
+    change(directory, lose_counts)
+    before = files_of(directory)
+
+    found = broken(list(examine(directory)))
+
+    texts = "\n".join(one.text for one in found)
+    assert [one for one in MISCOUNTS if one not in texts] == []
+    assert len(found) == len(MISCOUNTS), texts
+    assert all("--repair" in one.remedy for one in found)
+    assert files_of(directory) == before
+
+
+def test_what_was_set_aside_is_listed(directory: Path) -> None:
+    data = directory / "data.mdb"
+    data.write_bytes(data.read_bytes().replace(b"margherita 70", b"margherita 90"))
+    with zq.Coordinator(directory):
+        pass
+
+    found = list(examine(directory))
+
+    assert not broken(found)
+    (listed,) = [one for one in found if one.where == "table damaged"]
+    assert re.fullmatch(
+        r"the row of key [0-9a-f]{30} in table pending: it does not match its checksum, of queue orders, id \S+, which may "
+        r"have held 10 tasks; set aside on \d{4}-\d\d-\d\d \d\d:\d\d:\d\d",
+        listed.text,
+    )

@@ -16,6 +16,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from tests.chaos.harness import line, run
+from tests.chaos.planted import PLANTS
 from tests.chaos.rows import ROWS
 
 
@@ -29,13 +30,30 @@ def main() -> None:
         "--rows", default=",".join(ROWS), help=f"in turn, or at once, as in 7+8,9 [default: {','.join(ROWS)}]"
     )
     parser.add_argument("--count", type=int, help="injuries of each run [default: that of the row]")
+    parser.add_argument("--journal", choices=("on", "off"), help="with which it begins [default: on and off in turn]")
+    parser.add_argument("--plants", action="store_true", help="let each planted fault be found, and do nothing else")
     arguments = parser.parse_args()
     logging.disable(logging.WARNING)  # what clients say while nobody answers
     seed = random.randrange(1 << 32) if arguments.seed is None else arguments.seed
+    if arguments.plants:
+        sys.exit(0 if all([_find(name, seed) for name in PLANTS]) else 1)  # noqa: C419 - each is looked for
     is_well = True
     for turn, which in _plan(arguments):
         is_well &= _one(arguments, seed + turn, turn, which)  # all of them, whatever was found
     sys.exit(0 if is_well else 1)
+
+
+def _find(name: str, seed: int) -> bool:
+    plant = PLANTS[name]
+    row = ROWS[plant.row]
+    if (reason := row.missing()) is not None:
+        print(line({"plant": name, "row": plant.row, "skipped": reason}), flush=True)
+        return True
+    with tempfile.TemporaryDirectory(prefix="zq-chaos-", ignore_cleanup_errors=True) as place:
+        (found,) = run([row], seed, Path(place), [plant.injuries], plant=name)
+    seen = [text.strip().rpartition("\n")[2] for text in found.get("violations", [])]
+    print(line({"plant": name, "row": plant.row, "seed": seed, "caught": bool(seen), "seen": seen[:2]}), flush=True)
+    return bool(seen)
 
 
 def _plan(arguments: argparse.Namespace) -> Iterator[tuple[int, str]]:
@@ -56,7 +74,9 @@ def _one(arguments: argparse.Namespace, seed: int, turn: int, which: str) -> boo
         return True
     place = Path(tempfile.mkdtemp(prefix="zq-chaos-"))
     counts = [arguments.count or (row.shift if arguments.nightly else row.usual) for row in rows]
-    lines = run(rows, seed, place, counts, journal=("on", "off")[turn % 2], is_long=arguments.nightly)
+    lines = run(
+        rows, seed, place, counts, journal=arguments.journal or ("on", "off")[turn % 2], is_long=arguments.nightly
+    )
     for found in lines:
         print(line(found), flush=True)
     is_well = all(found["ok"] for found in lines)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import random
 import time
+import traceback
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
@@ -21,7 +22,14 @@ from tests.process.kitchen import wait_until
 
 
 def run(
-    rows: Sequence[Row], seed: int, place: Path, counts: Sequence[int], *, journal: str = "on", is_long: bool = False
+    rows: Sequence[Row],
+    seed: int,
+    place: Path,
+    counts: Sequence[int],
+    *,
+    journal: str = "on",
+    is_long: bool = False,
+    plant: str | None = None,
 ) -> list[dict[str, Any]]:
     """Makes one run, and returns a line for each of its rows.
 
@@ -31,9 +39,10 @@ def run(
         counts: injuries of each row.
         journal: with which the coordinator begins, "on" or "off".
         is_long: whether it is one of a long night.
+        plant: a fault that the coordinator is to have.
     """
     begun = time.monotonic()
-    house = House(place, journal)
+    house = House(place, journal, plant)
     around = ExitStack()
     try:
         for row in rows:
@@ -45,16 +54,30 @@ def run(
         ]
         _open(house, load, rows)
         with load, ThreadPoolExecutor(len(rows)) as pool:
-            for _ in pool.map(lambda row, scene: row.injure(scene), rows, scenes):
-                pass
-        final = settle(house, load.ledger)
-        verdict = judge(Case(load.ledger, house.notes(), final))
-        verdict.violations += house.close_down()
+            list(pool.map(_injure, rows, scenes))
+        verdict = _judge(house, load)
     finally:
         house.close()
         around.close()
     seconds = round(time.monotonic() - begun, 1)
     return [_line_of(row, seed, journal, seconds, scene, verdict) for row, scene in zip(rows, scenes, strict=True)]
+
+
+def _injure(row: Row, scene: Scene) -> None:
+    try:
+        row.injure(scene)
+    except Exception:  # it is part of the verdict, which has more to say
+        scene.violations.append(traceback.format_exc())
+
+
+def _judge(house: House, load: Load) -> Verdict:
+    try:
+        final = settle(house, load.ledger)
+    except Exception:  # the same
+        return Verdict({"acknowledged": load.ledger.acknowledgements}, [traceback.format_exc()])
+    verdict = judge(Case(load.ledger, house.notes(), final))
+    verdict.violations += house.close_down()
+    return verdict
 
 
 def _open(house: House, load: Load, rows: Sequence[Row]) -> None:

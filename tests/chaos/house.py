@@ -18,8 +18,10 @@ from tests.chaos import notes
 from tests.chaos.ledger import Ledger
 from tests.chaos.line_cuts import Proxy
 from tests.chaos.notes import Note
+from tests.chaos.shop import QUEUES
 from tests.chaos.verdict import Final
 from tests.process.kitchen import Kitchen, wait_until
+from tests.surroundings.disks import SmallDisk
 
 HOUSE = "ZQ_TEST_HOUSE"
 """Variable of the environment by which all processes of a run are known, also those that lost their parents."""
@@ -30,10 +32,11 @@ STATES = ("done", "cancelled", "dead", "expired")
 class House(Kitchen):
     """Everything of a run; `close` ends it."""
 
-    def __init__(self, directory: Path, journal: str = "on") -> None:
+    def __init__(self, directory: Path, journal: str = "on", plant: str | None = None) -> None:
         super().__init__(directory)
         self.place = directory
         self.journal = journal
+        self.plant = plant  # a fault of the coordinator
         self.name = uuid.uuid4().hex
         self.temporary = directory / "tmp"
         self.temporary.mkdir()
@@ -47,6 +50,7 @@ class House(Kitchen):
         self.hands: list[subprocess.Popen[bytes]] = []  # other processes, which SIGTERM ends in peace
         self.proxy: Proxy | None = None
         self.clock: Path | None = None  # file with what is added to the wall clock
+        self.disk: SmallDisk | None = None  # under the directory of the coordinator
         self.cable = self.network = self.other_end = ""  # of a network of its own
         self._shared = _shared_memory()
 
@@ -58,7 +62,8 @@ class House(Kitchen):
         """Starts the coordinator."""
         fixed = ("--data", str(self.data), "--bind", self.served, "--journal", self.journal, "--max-attempts", "1000")
         command = ("coordinator", *fixed, "--disk-free-mib", "4", *self.options, *options)
-        self.coordinator = self._start_behind(self.before, "zq.cli", *command)
+        module = ("zq.cli",) if self.plant is None else ("tests.chaos.planted", self.plant)
+        self.coordinator = self._start_behind(self.before, *module, *command)
         return self.coordinator
 
     def _start_behind(self, before: tuple[str, ...], *command: str) -> subprocess.Popen[bytes]:
@@ -148,6 +153,12 @@ def state_of(process: subprocess.Popen[bytes]) -> str:
     return _state(process.pid)
 
 
+def worked(process: subprocess.Popen[bytes]) -> int:
+    """Returns how long a process has worked, in the ticks of Linux."""
+    fields = _read(process.pid, "stat").rpartition(b") ")[2].split()
+    return int(fields[11]) + int(fields[12])
+
+
 def _parent(pid: int) -> int:
     fields = _read(pid, "stat").rpartition(b") ")[2].split()
     return int(fields[1]) if len(fields) > 1 else 0
@@ -166,6 +177,11 @@ def settle(house: House, ledger: Ledger) -> Final:
     """Works off what is left, and returns what the coordinator says then."""
     with zq.Client(house.address, timeout=120.0) as client:
         client.queues.resume("orders")
+        with contextlib.suppress(zq.RemoteProtocolError):  # there is no such queue
+            client.queues.move("lobby", "orders")
+        for queue in ("late", "bulk"):
+            with contextlib.suppress(zq.RemoteProtocolError):
+                client.queues.purge(queue)
         for name in ledger.schedules:
             client.schedules.pause(name)
         for id, queue in ledger.tried.items():
@@ -178,12 +194,17 @@ def settle(house: House, ledger: Ledger) -> Final:
 def _is_worked_off(client: zq.Client, ledger: Ledger) -> bool:
     asked_at = time.monotonic()
     for task in client.pull("pulled", max_tasks=1000, wait=0.01, lease=60.0):
+        if task.id in ledger.ended and ledger.ended[task.id][1] < asked_at:
+            ledger.broken_promises.append(f"{task.id} was done, and was pulled again")
         with contextlib.suppress(zq.StaleLeaseError):
             task.done(task.token)
             ledger.ended[task.id] = (task.token, time.monotonic())
-        if task.id in ledger.ended and ledger.ended[task.id][1] < asked_at:
-            ledger.broken_promises.append(f"{task.id} was done, and was pulled again")
-    return not client.dead.replays() and not any(_left(row) for row in client.queues.list())
+    return not client.dead.replays() and not any(map(_left, _rows(client)))
+
+
+def _rows(client: zq.Client) -> list[zq.QueueStatus]:
+    """Returns the queues that are judged: those of runs of a pipeline go with them."""
+    return [row for row in client.queues.list() if row.name in QUEUES | {"pulled", "lobby"}]
 
 
 def _left(row: zq.QueueStatus) -> int:
@@ -202,7 +223,7 @@ def _look(client: zq.Client, ledger: Ledger) -> Final:
                 listed[task.queue] = listed.get(task.queue, 0) + 1
                 if task.queue in ("orders", "relay", "lines", "alone", "pulled"):
                     results[task.id] = client.result(task.id, 60.0)
-    rows = client.queues.list()
+    rows = _rows(client)
     return Final(
         states=states,
         results=results,

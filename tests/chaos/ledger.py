@@ -47,6 +47,9 @@ class Ledger:
     revived: set[str] = field(default_factory=set)  # dead letters whose replay was acknowledged
     taken: list[Taken] = field(default_factory=list)
     ended: dict[str, tuple[int, float]] = field(default_factory=dict)  # pulled and done: token, and when it was known
+    pipelines: dict[str, tuple[list[int], list[int]]] = field(
+        default_factory=dict
+    )  # run: what it had to give, and gave
     schedules: dict[str, tuple[str, float]] = field(default_factory=dict)  # what each does about missed times; seconds
     sent: set[str] = field(default_factory=set)  # of these, what forwarded a task
     broken_promises: list[str] = field(default_factory=list)  # what a client saw at once

@@ -6,6 +6,8 @@ A call that gets no answer in time is noted as tried, and nothing is held agains
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import random
 import threading
 import time
@@ -16,6 +18,7 @@ from typing import Any
 
 import zq
 from tests.chaos.ledger import GroupOrder, Ledger, Taken
+from tests.chaos.pipes import made_of_inputs, pipeline
 
 TOPICS = {"news.a": ("news-1", "news-2", "news-3"), "news.b": ("news-1", "news-2"), "news.a.b": ("news-2",)}
 """What each topic reaches, by the bindings that `set_up` makes."""
@@ -26,7 +29,7 @@ SCHEDULES = {"tick-1": ("all", 1.0), "tick-2": ("one", 1.0), "tick-3": ("all", 2
 OPEN_MAX = 10
 """Tasks of a thread that may be open before it waits for the first of them."""
 
-PAUSE = 0.02
+PAUSE = 0.04
 """Seconds between two deeds of a thread, at most, and half of it on the average."""
 
 
@@ -65,6 +68,18 @@ class Deed:
         self.ledger.waits.append(time.monotonic() - begun)
         self.ledger.accept(receipt.id, queue, detail)
         return receipt
+
+    def submit_many(self, queue: str, payloads: list[Any], line: list[str] | None = None, **options: Any) -> None:
+        """Submits a batch, and notes the receipts, also of the part of it that was accepted."""
+        try:
+            receipts = list(self.client.submit_many(queue, payloads, **options))
+        except zq.BusyError as error:
+            receipts = list(error.accepted)
+        for receipt in receipts:
+            self.ledger.accept(receipt.id, queue)
+        if line is not None:
+            line += [receipt.id for receipt in receipts]
+        self.open += receipts
 
     def throttle(self) -> None:
         """Waits until little of what it has submitted is left: a backlog would be all that there is to see."""
@@ -107,10 +122,7 @@ def order(deed: Deed) -> None:
     if rng.random() < 0.2:
         options["key"] = f"customer-{rng.randrange(20)}"
     if rng.random() < 0.3:
-        receipts = deed.client.submit_many("orders", [payload] * 10, **options)
-        for receipt in receipts:
-            deed.ledger.accept(receipt.id, "orders")
-        deed.open += receipts
+        deed.submit_many("orders", [payload] * 10, **options)
     else:
         deed.open.append(deed.submit("orders", payload, deed.new_id(), **options))
         if rng.random() < 0.05:  # the same again is not another one
@@ -131,11 +143,7 @@ def line_up(deed: Deed) -> None:
     """Ordered keys; the key is this thread's alone, so it knows in which order they were accepted."""
     key = f"{deed.name}-{deed.rng.randrange(4)}"
     if deed.rng.random() < 0.2:
-        receipts = deed.client.submit_many("lines", [{"seconds": 0.002}] * 5, key=key, ordered=True)
-        for receipt in receipts:
-            deed.ledger.accept(receipt.id, "lines")
-            deed.ledger.lines[key].append(receipt.id)
-        deed.open += receipts
+        deed.submit_many("lines", [{"seconds": 0.002}] * 5, deed.ledger.lines[key], key=key, ordered=True)
     else:
         id, payload = deed.new_id(), {"seconds": seconds(deed.rng)}
         deed.open.append(deed.submit("lines", payload, id, key=key, ordered=True, priority=deed.rng.randrange(10)))
@@ -164,8 +172,7 @@ def gather(deed: Deed) -> None:
     bad = {"all": 0.05, "any": 0.3, "settled": 0.2}[policy]
     parts = [(rng.randrange(1000), rng.random() < bad) for _ in range(rng.choice((1, 3, 5, 20)))]
     id = deed.new_id()
-    for index in range(len(parts)):
-        deed.ledger.tried[f"{id}.{index}"] = "parts"
+    deed.ledger.tried[id] = "boxes"
     payloads = [{"n": n, "bad": is_bad, "seconds": seconds(rng)} for n, is_bad in parts]
     group = deed.client.group(payloads, queue="parts", callback="boxes", policy=policy, id=id)
     deed.ledger.groups[id] = GroupOrder(policy, parts)
@@ -215,6 +222,45 @@ def break_and_mend(deed: Deed) -> None:
             deed.client.dead.start_replay(1000.0, queue="brittle")
         deed.ledger.revived.add(id)
         deed.ledger.note("replays")
+
+
+def ask_awaited(deed: Deed) -> None:
+    """Coroutines that submit together and wait for what comes of it, until the load is stopped."""
+    asyncio.run(_ask_awaited(deed))
+
+
+async def _ask_awaited(deed: Deed) -> None:
+    async with zq.AsyncClient(deed.load.address, timeout=deed.load.timeout) as client:
+        while not deed.load.stopped.is_set():
+            ids = [deed.new_id() for _ in range(deed.rng.randint(1, 5))]
+            deed.ledger.tried.update(dict.fromkeys(ids, "orders"))
+            payload = {"seconds": seconds(deed.rng)}
+            receipts = await asyncio.gather(*(client.submit("orders", payload, id=id) for id in ids))
+            for receipt in receipts:
+                deed.ledger.accept(receipt.id, "orders")
+            for receipt in receipts:
+                while not deed.load.stopped.is_set():
+                    with contextlib.suppress(zq.TimedOutError):
+                        await receipt.result(0.5)
+                        break
+            await asyncio.sleep(deed.rng.uniform(0.0, PAUSE))
+
+
+def move(deed: Deed) -> None:
+    """Tasks that wait in a queue which nobody works for, and are moved as a whole."""
+    for _ in range(3):
+        deed.submit("lobby", {"seconds": 0.0}, deed.new_id())
+    deed.client.queues.move("lobby", "orders")
+    deed.ledger.note("moves")
+    deed.load.stopped.wait(0.2)
+
+
+def pipe(deed: Deed) -> None:
+    """Runs of a pipeline, whose stages are threads here, over queues of the coordinator."""
+    id, count = deed.new_id(), deed.rng.randint(1, 20)
+    run = pipeline.run(range(count), address=deed.load.address, run_id=id, threads=True, quiet=True, lease=2.0)
+    deed.ledger.pipelines[id] = (made_of_inputs(count), list(run))
+    deed.ledger.note("runs of a pipeline")
 
 
 def pull(deed: Deed) -> None:
@@ -272,6 +318,7 @@ DEEDS: dict[str, Callable[[Deed], None]] = {
     "order-a": order, "order-b": order, "ask": ask, "relay": relay, "line-a": line_up, "line-b": line_up,
     "alone-a": be_alone, "alone-b": be_alone, "group": gather, "tree": grow, "publish": publish, "cancel": call_off,
     "break": break_and_mend, "pull-a": pull, "pull-b": pull, "feed": feed, "pause": hold_still,
+    "async": ask_awaited, "move": move, "pipe": pipe,
 }  # fmt: skip
 
 
@@ -314,6 +361,4 @@ class Load:
         except Exception:  # it is shown with the verdict
             self.ledger.errors.append(f"{name}: {traceback.format_exc()}")
         finally:
-            if name == "pause":
-                deed.client.queues.resume("orders")
             deed.client.close()

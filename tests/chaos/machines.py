@@ -15,6 +15,7 @@ from typing import Final
 from tests.chaos.house import House
 from tests.chaos.line_cuts import Proxy
 from tests.process.test_coordinator import free_port
+from tests.surroundings.disks import small_disk
 
 FAKETIME: Final = (
     "/usr/lib/x86_64-linux-gnu/faketime/libfaketime.so.1",
@@ -24,6 +25,8 @@ FAKETIME: Final = (
 """Where distributions put it."""
 
 DESCRIPTORS = 256
+
+DISK_MIB = 64
 
 _numbers = itertools.count(os.getpid() % 200)
 
@@ -109,6 +112,23 @@ def with_a_clock(house: House) -> Iterator[None]:
         "NO_FAKE_STAT=1",
     )
     yield
+
+
+def no_disks() -> str | None:
+    """Says why no disk can be mounted, if none can."""
+    return "only root may mount a disk of its own" if os.geteuid() else None
+
+
+@contextlib.contextmanager
+def on_a_small_disk(house: House) -> Iterator[None]:
+    """The directory of the coordinator is on a disk of its own."""
+    with small_disk("tmpfs", house.place, mib=DISK_MIB) as disk:
+        house.disk = disk
+        house.data = disk.path / "orders.zq"
+        try:
+            yield
+        finally:
+            house.close()
 
 
 @contextlib.contextmanager

@@ -6,10 +6,11 @@ from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from typing import NamedTuple
 
-from tests.chaos import injuries, machines, surroundings
+from tests.chaos import injuries, machines, stores, surroundings
 from tests.chaos.house import House
 from tests.chaos.injuries import Injury
 from tests.chaos.load import SCHEDULES
+from tests.images import recording
 
 
 class Row(NamedTuple):
@@ -50,6 +51,7 @@ IN_CHILDREN = {"shop-1-children": 2, "shop-2-children": 2}
 ROWS = {
     row.number: row
     for row in (
+        Row("6", "system calls that fail", stores.fail_calls, 10, 40, missing=recording.missing),
         Row("7", "kill -9 of the coordinator", injuries.kill_coordinator, 25, 100),
         Row(
             "8",
@@ -57,7 +59,7 @@ ROWS = {
             injuries.kill_workers,
             50,
             200,
-            {"shop-1": 0, "shop-2-children": 2, "shop-3-children": 2},
+            {"shop-1": 0, "shop-2-children": 2},
         ),
         Row("9", "workers that stand still until they are gone", injuries.make_zombies, 30, 100),
         Row("10", "a coordinator that stands still", injuries.stop_coordinator, 3, 5, options=("--gone-after", "2.5")),
@@ -72,11 +74,23 @@ ROWS = {
             missing=machines.no_namespaces,
         ),
         Row(
+            "12",
+            "a disk that others fill",
+            stores.fill_disk,
+            3,
+            20,
+            workers=IN_CHILDREN,
+            around=machines.on_a_small_disk,
+            missing=machines.no_disks,
+        ),
+        Row("12b", "a map that is full", stores.fill_map, 3, 20, options=("--map-mib", "16")),
+        Row(
             "13",
             "a wall clock that jumps by days",
             surroundings.set_the_clock,
             12,
             60,
+            workers=IN_CHILDREN,
             options=(*PATIENT, "--keep-seconds", "864000"),
             schedules={"tick-1": ("one", 1.0), "tick-2": ("skip", 1.0)},
             around=machines.with_a_clock,
@@ -100,5 +114,6 @@ ROWS = {
             options=PATIENT,
         ),
         Row("20", "poison", surroundings.poison, 4, 40, IN_CHILDREN),
+        Row("28", "backups of what is in use", stores.back_up, 1, 10),
     )
 }

@@ -15,8 +15,6 @@ from tests.chaos import notes
 
 worker = zq.Worker()
 
-SECRET = "zq-chaos"
-
 
 def made_of(payload: int) -> int:
     """What a part of a group is worth."""
@@ -164,6 +162,10 @@ def die(task: zq.Task) -> None:
         case "endless":
             while True:
                 pass
+
+
+QUEUES = frozenset(worker.handlers)
+"""Which this worker works for; all else that there is belongs to those who pull and to pipelines."""
 
 
 def _work(task: zq.Task) -> None:

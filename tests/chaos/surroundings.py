@@ -36,7 +36,7 @@ def cut_lines(scene: Scene) -> None:
     for number in range(scene.count):
         scene.wait_for_receipts(20)
         kind = kinds[number % len(kinds)]
-        seconds = scene.rng.uniform(1.0, 10.0) if scene.is_long else scene.rng.uniform(0.1, 0.8)
+        seconds = scene.rng.uniform(1.0, 10.0) if scene.is_long else scene.rng.uniform(0.2, 0.8)
         if not kind(scene, proxy, seconds):
             scene.violations.append(f"a fault of the network, {kind.__name__}, has hit nothing")
         proxy.heal()

@@ -53,6 +53,7 @@ class Books:
         self.work("pulled", "p")
         self.ledger.taken.append(Taken("p", self.results["p"], 1.0))
         self.ledger.ended["p"] = (self.results["p"], 2.0)
+        self.ledger.pipelines["run"] = ([0, 3], [0, 3])
         self.ledger.schedules["tick"] = ("all", 1.0)
         for second in (1, 2, 3):
             self.work("ticks", f"tick@2026-01-01T00:00:0{second}Z")
@@ -159,6 +160,8 @@ BREACHES: dict[str, tuple[str, Callable[[Books], Any]]] = {
     "a pulled task has another result": ("pulls", lambda books: books.results.update(p=99)),
     "a schedule misses a time": ("schedules", lambda books: books.work("ticks", "tick@2026-01-01T00:00:05Z")),
     "a schedule has a time twice": ("schedules", lambda books: books.work("ticks", "tick@2026-01-01T00:00:03.5Z")),
+    "a pipeline has lost a result": ("pipelines", lambda books: books.ledger.pipelines["run"][1].pop()),
+    "a pipeline has given a result twice": ("pipelines", lambda books: books.ledger.pipelines["run"][1].append(3)),
     "a task has not ended": ("left", leave_one),
     "a client saw something": ("clients", lambda books: books.ledger.broken_promises.append("it was done, and came back")),
 }  # fmt: skip

@@ -15,7 +15,7 @@ from tests.chaos.load import TOPICS
 from tests.chaos.notes import Note
 from tests.chaos.shop import made_of
 
-WORKED_OFF = frozenset({"orders", "relay", "lines", "trees", "poison-neighbours", "pulled"})
+WORKED_OFF = frozenset({"orders", "lobby", "relay", "lines", "trees", "pulled"})
 """Queues of which each accepted task is done in the end, with the token of its completion as the result."""
 
 
@@ -260,6 +260,14 @@ def fired(case: Case) -> Iterator[str]:
             yield f"schedule {name} of every {every:g} s fired with gaps of {dict(gaps)}"
 
 
+def piped(case: Case) -> Iterator[str]:
+    """Runs of pipelines that did not give what they had to, once."""
+    for id, (expected, given) in case.ledger.pipelines.items():
+        if Counter(given) != Counter(expected):
+            missing, more = Counter(expected) - Counter(given), Counter(given) - Counter(expected)
+            yield f"the run {id} has not given {dict(missing)}, and has given {dict(more)} too much"
+
+
 def left(case: Case) -> Iterator[str]:
     """What has not ended."""
     for queue, count in case.final.left.items():
@@ -280,7 +288,8 @@ def _had_no_answer(case: Case, deed: str) -> bool:
 CHECKS: dict[str, Check] = {
     "lost": lost, "twice": twice, "stale_accepted": stale_accepted, "unexpected": unexpected, "forwards": forwarded,
     "order": in_line, "unique": alone, "groups": gathered, "trees": grown, "publications": published,
-    "cancels": called_off, "dead_letters": mended, "pulls": pulled, "schedules": fired, "left": left,
+    "cancels": called_off, "dead_letters": mended, "pulls": pulled, "schedules": fired, "pipelines": piped,
+    "left": left,
     "clients": seen_at_once,
 }  # fmt: skip
 """By the name under which a run counts its violations."""

@@ -1,4 +1,4 @@
-"""`zq doctor`, `backup`, `restore` and `compact`: what they print, and with which code they end."""
+"""`zq doctor`, `salvage`, `backup`, `restore` and `compact`: what they print, and with which code they end."""
 
 from __future__ import annotations
 
@@ -43,3 +43,20 @@ def test_what_was_backed_up_is_restored_and_made_small(tmp_path: Path, invoke_al
     assert (compacted.exit_code, set(json.loads(compacted.stdout))) == (0, {"before", "after"})
     with zq.Coordinator(again) as coordinator, zq.Client(coordinator.address) as client:
         assert client.query("status")["waiting"] == 20
+
+
+def test_what_is_damaged_is_repaired_and_saved(tmp_path: Path, invoke_alone: Invoke) -> None:
+    data, into, to = (str(tmp_path / name) for name in ("data", "aside.jsonl", "saved"))
+    fill(tmp_path / "data")
+    path = tmp_path / "data" / "data.mdb"
+    path.write_bytes(path.read_bytes().replace(b"margherita", b"margheritA"))
+
+    found = invoke_alone("salvage", data, "--to", to)
+    assert (found.exit_code, found.stdout.splitlines()[0]) == (0, f"saved 0 tasks of {data} in {to}")
+    assert invoke_alone("salvage", data, "--to", to).exit_code == 1
+    assert invoke_alone("doctor", data, "--into", into).exit_code == 2
+    repaired = invoke_alone("doctor", data, "--repair", "--into", into, "--json")
+    assert repaired.exit_code == 0
+    assert f"wrote 1 of what was set aside into {into}" in json.loads(repaired.stdout)["done"]
+    again = invoke_alone("doctor", data, "--repair", "--into", into)
+    assert (again.exit_code, again.stdout) == (0, f"{data}: there was nothing to do\n")

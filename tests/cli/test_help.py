@@ -23,6 +23,7 @@ SETTINGS = {
     "heartbeat-interval": ("Seconds", "1.0"),
     "suspect-after": ("Seconds", "3.0"),
     "gone-after": ("Seconds", "15.0"),
+    "idle-beats-max": ("second", "200"),
     "max-attempts": ("Starts", "5"),
     "retry": ("seconds", "full-jitter:1:2:60"),
     "queue-tasks-max": ("tasks", "10000000"),

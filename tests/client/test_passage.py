@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Iterator
 from functools import partial
 from itertools import count
+from math import inf
 from types import FrameType
 from typing import Any
 
@@ -76,6 +77,27 @@ def wait_until_free(client: Client) -> None:
     wait_until(lambda: passage_of(client).is_free)
 
 
+def let_rest(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Leaves the connection's thread nothing that is due, and waits until it sleeps: it takes the passage no more but
+    when it is asked to.
+    """
+    wait_until_free(client)
+    link, passage = link_of(client), passage_of(client)
+    opened: list[None] = []
+    open_passage = passage.open
+
+    def note(socket: Any) -> None:
+        open_passage(socket)
+        opened.append(None)
+
+    monkeypatch.setattr(passage, "open", note)
+    monkeypatch.setattr(link._channel, "next_at", lambda: inf)
+    for _ in range(3):  # the first may be of before
+        before = len(opened)
+        link.call(lambda: None)
+        wait_until(lambda before=before: len(opened) > before)  # type: ignore[misc]
+
+
 @pytest.fixture
 def patient(monkeypatch: pytest.MonkeyPatch) -> None:
     """Callers wait for their answers themselves until somebody has them leave."""
@@ -108,7 +130,7 @@ def test_a_caller_who_is_alone_needs_no_other_thread(
 
     coordinator.handler = answer
     monkeypatch.setattr(passages, "CARRY_SECONDS", 600.0)
-    wait_until_free(client)
+    let_rest(client, monkeypatch)
     with monkeypatch.context() as patched:
         refuse_all_calls(client, patched)
         receipt = client.submit("orders", 1)

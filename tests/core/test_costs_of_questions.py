@@ -270,3 +270,35 @@ def test_large_rows_make_short_pages() -> None:
 
     assert 1 <= len(page["rows"]) <= 3
     assert len(desk.query("bindings")) == 20
+
+
+@pytest.mark.parametrize("namespace", [{}, {"namespace": "team-7"}])
+def test_twenty_thousand_queues_are_told_in_pages_that_can_be_read(namespace: dict[str, str]) -> None:
+    desk = desk_of_many_queues()
+    names: list[str] = []
+    cursor, worst = None, 0
+    while True:
+        calls, _, answer = cost(desk, "queues", {**namespace, "limit": 1000, "cursor": cursor})
+        told = decode_from_coordinator(encode_answer(answer))
+        assert isinstance(told, Answer)
+        page = told.value
+        names += [row["name"] for row in page["rows"]]
+        worst = max(worst, calls)
+        cursor = page["cursor"]
+        if cursor is None:
+            break
+
+    assert worst <= CALLS_MAX
+    assert names == sorted(name for name in desk.machine.books.queues if not namespace or name.startswith("team-7/"))
+    assert len(names) == (400 if namespace else 20_000)
+    assert sum(row["queues"] for row in desk.query("namespaces")) == 20_000
+
+
+@cache
+def desk_of_many_queues() -> Desk:
+    desk = Desk()
+    names = [f"team-{n % 50}/q{n:05}" for n in range(20_000)]
+    for at in range(0, len(names), 200):
+        batches = [Batch(f"b-{at + n}", name, Options(), *PAYLOAD) for n, name in enumerate(names[at : at + 200])]
+        desk.say(CLIENT, Submit(1, tuple(batches)))
+    return desk

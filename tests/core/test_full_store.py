@@ -7,8 +7,12 @@ from typing import Any
 
 import pytest
 
-from tests.core.desk import CLIENT, Desk, assigned, done, only
+from tests.core.desk import CLIENT, Desk, Disk, assigned, done, only
+from zq.core.coordinator import Machine
 from zq.core.storage import STORE_FULL
+from zq.core.upkeep import _follow_up, parts_of
+from zq.errors import StoreFullError
+from zq.store.memory import MemoryTransaction
 from zq.wire.batch import pack_payloads
 from zq.wire.messages import (
     Answer,
@@ -21,6 +25,8 @@ from zq.wire.messages import (
     Hello,
     Open,
     Options,
+    Ping,
+    Pong,
     Publish,
     Published,
     Pull,
@@ -184,3 +190,40 @@ def test_completion_may_forward_into_a_full_store() -> None:
     completed: Done = done(one)._replace(forwards=(forward,))
     assert not only(desk.say(b"w", Settle(1, 1, (completed,), ())), Settled).stale
     assert desk.task("next")["state"] == "waiting"
+
+
+# What shows only at the commit.
+
+
+def test_commit_that_finds_no_room_puts_off_what_is_due_by_itself_and_no_message(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    desk = Desk()
+    desk.submit("later", delay=5.0)
+    desk.now, desk.wall = desk.now + 10.0, desk.wall + 10.0
+    with monkeypatch.context() as full, pytest.raises(StoreFullError):
+        full.setattr(Disk, "begin", lambda store: NoRoom(store))
+        desk.turn((CLIENT, Ping(1)))
+    assert not desk.machine.blame(desk.clocks())
+    desk.machine = Machine(desk.options, desk.clocks(), desk.store, cramp=desk.machine.cramp)
+
+    assert isinstance(only(desk.say(CLIENT, Ping(2)), Pong), Pong)
+    assert desk.task("later")["state"] == "scheduled"
+    desk.wait(1.5)
+    assert desk.task("later")["state"] == "waiting"
+
+
+class NoRoom(MemoryTransaction):
+    def commit(self) -> None:
+        self.abort()
+        raise StoreFullError("cannot commit: the disk is full")
+
+
+def test_what_ends_entail_is_never_put_off() -> None:
+    """Callbacks and forwards are carried out in the turn in which something ends, or never."""
+    desk = Desk()
+    upkeep = desk.machine._upkeep
+    upkeep.at = at = [part.due for part in parts_of(desk.machine.books)].index(_follow_up)
+
+    assert desk.machine.blame(desk.clocks())
+    assert set(desk.machine.cramp.put_off) == set(range(len(upkeep._walk))) - {at}

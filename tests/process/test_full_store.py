@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -197,6 +198,16 @@ def crowded(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[tuple[zq
         stranger.close()
 
 
+@contextmanager
+def forgotten_queues() -> Iterator[None]:
+    """Lets a queue be gone that was only pulled from: it is on no disk, and forgotten with a turn that does not fit."""
+    try:
+        yield
+    except zq.RemoteProtocolError as error:
+        if "there is no queue" not in str(error):
+            raise
+
+
 def test_full_store_is_purged_and_serves_as_before(crowded: tuple[zq.Coordinator, Stranger]) -> None:
     coordinator, stranger = crowded
     assert stranger.codes["busy"] > 50
@@ -210,9 +221,11 @@ def test_full_store_is_purged_and_serves_as_before(crowded: tuple[zq.Coordinator
             client.schedules.delete(one.name)
         names = {row.name for row in client.queues.list() if not row.name.startswith("hello")}
         for name in names:
-            client.queues.purge(name, ("waiting", "parked", "scheduled", "dead"))
+            with forgotten_queues():
+                client.queues.purge(name, ("waiting", "parked", "scheduled", "dead"))
         for name in names - {"a", "b"}:
-            client.queues.delete(name, may_purge=True)
+            with forgotten_queues():
+                client.queues.delete(name, may_purge=True)
 
         worker = zq.Worker(coordinator.address)
         worker.task("fresh")(lambda task: task.payload)

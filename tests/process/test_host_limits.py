@@ -94,3 +94,38 @@ def test_coordinator_with_more_memory_than_it_may_have_ends_in_words(cramped: Cr
     assert "MiB of memory and may have 1" in said
     assert "on disk" in said
     assert "Traceback" not in cramped.log.read_text()
+
+
+BURST = """
+import socket, sys, time
+kept, end = [], time.monotonic() + 1.0
+while time.monotonic() < end and len(kept) < 400:
+    one = socket.socket(socket.AF_UNIX)
+    one.settimeout(0.05)
+    try:
+        one.connect(sys.argv[1])
+        kept.append(one)
+    except OSError:
+        one.close()
+print(len(kept))
+"""
+
+
+@linux
+def test_burst_of_connections_over_ipc_takes_no_descriptor_that_is_not_there(tmp_path: Path) -> None:
+    cramped = Cramped(tmp_path, f"ipc://{tmp_path}/socket")
+    process = cramped.start(512, 512)
+    try:
+        with zq.Client(cramped.address) as client:
+            client.ping()
+            command = [sys.executable, "-c", BURST, f"{tmp_path}/socket"]
+            bursts = [subprocess.Popen(command, stdout=subprocess.PIPE) for _ in range(2)]
+            connected = sum(int(one.communicate(timeout=60)[0]) for one in bursts)
+            assert connected > 120, "more than come in without waiting"
+            assert client.submit("q", 1).id
+        with zq.Client(cramped.address) as client:  # who comes now is let in
+            assert client.submit("q", 2).id
+        assert process.poll() is None, cramped.log.read_text()
+    finally:
+        process.kill()
+        process.wait()

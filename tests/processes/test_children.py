@@ -7,6 +7,8 @@ import subprocess
 import sys
 import tempfile
 
+import pytest
+
 from tests.patterns.leftovers import is_alive
 from tests.process.kitchen import wait_until
 from tests.processes import child
@@ -37,11 +39,14 @@ def test_child_that_is_not_given_time_is_killed() -> None:
     assert process.returncode == -9
 
 
-def test_child_that_hangs_ends_when_its_parent_has_died() -> None:
-    found = subprocess.run([sys.executable, "-m", child.__name__], capture_output=True, text=True, check=True)
-    pid = int(found.stdout)
+@pytest.mark.parametrize("does", ["hang", "talk"])
+def test_child_ends_without_a_word_when_its_parent_has_died(does: str) -> None:
+    command = [sys.executable, "-m", child.__name__, does]
+    found = subprocess.run(command, capture_output=True, text=True, check=True)
+    pid = int(found.stdout.splitlines()[0])
 
-    wait_until(lambda: not is_alive(pid), "the end of a child that hangs")
+    wait_until(lambda: not is_alive(pid), "the end of a child")
+    assert "Traceback" not in found.stderr
 
 
 def test_child_is_started_again_after_longer_and_longer_pauses_for_ever() -> None:

@@ -17,7 +17,11 @@ def connect(address: str) -> socket.socket:
     if transport == "ipc":
         connection = socket.socket(socket.AF_UNIX)
         connection.settimeout(30)
-        connection.connect(place)
+        try:
+            connection.connect(place)
+        except OSError:
+            connection.close()
+            raise
         return connection
     host, _, port = place.rpartition(":")
     return socket.create_connection((host, int(port)), timeout=30)

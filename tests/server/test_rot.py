@@ -26,7 +26,7 @@ OPTIONS = zq.CoordinatorOptions(heartbeat_interval=0.5, suspect_after=1.0, gone_
 BATCHES, SIZE = 30, 4
 
 
-@pytest.fixture(params=[True, False], ids=["journal", "no journal"])
+@pytest.fixture(scope="module", params=[True, False], ids=["journal", "no journal"])
 def journal(request: pytest.FixtureRequest) -> bool:
     return bool(request.param)
 
@@ -35,10 +35,11 @@ def serve(path: Path, journal: bool) -> zq.Coordinator:
     return zq.Coordinator(path, options=OPTIONS, store_options=LmdbOptions(map_bytes=64 << 20, journal=journal))
 
 
-@pytest.fixture
-def path(tmp_path: Path, journal: bool) -> Path:
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory, journal: bool) -> Path:
     """A directory with batches, one of them partly done, delays, a dead letter, a group, ordered and unique tasks."""
-    with serve(tmp_path / "s.zq", journal) as coordinator, zq.Client(coordinator.address) as client:
+    path = tmp_path_factory.mktemp("rot") / "s.zq"
+    with serve(path, journal) as coordinator, zq.Client(coordinator.address) as client:
         for n in range(BATCHES):
             client.submit_many("q", [f"payload {n} {i}" for i in range(SIZE)])
         for task in client.pull("q", max_tasks=2, wait=5):
@@ -55,6 +56,12 @@ def path(tmp_path: Path, journal: bool) -> Path:
         client.submit("unique", "the only", id="unique-1", unique="key of one")
         client.group(["first of the group", "second of the group"], queue="members", id="group-1")
         client.schedules.define("nightly", "reports", {"of": "orders"}, cron="30 2 29 2 *")
+    return path
+
+
+@pytest.fixture
+def path(made: Path, tmp_path: Path) -> Path:
+    shutil.copytree(made, tmp_path / "s.zq")
     return tmp_path / "s.zq"
 
 
@@ -183,3 +190,68 @@ def test_books_agree_with_the_tables_whatever_row_is_damaged(
         machine.turn(Now(1e6 + 1, time.time()))
         store.close()
     assert bitten > 12
+
+
+# What hangs on a row that is gone.
+
+
+def is_result_of_done_1(row: RawRow) -> bool:
+    return row.table == tables.RESULTS and b"an answer that is kept" in row.stored
+
+
+def test_a_result_that_is_damaged_is_told_and_never_an_empty_one(path: Path, journal: bool) -> None:
+    flip_row(path, is_result_of_done_1)
+
+    with serve(path, journal) as coordinator, zq.Client(coordinator.address, timeout=20) as client:
+        with pytest.raises(zq.TaskFailedError, match="it was done, and what is known of that was damaged on the disk"):
+            client.result("done-1")
+        check_counts(client)
+
+
+def test_a_group_of_which_a_member_is_damaged_fails_and_does_not_wait_for_ever(path: Path, journal: bool) -> None:
+    flip_row(path, lambda row: row.table == tables.PENDING and b"second of the group" in row.stored)
+
+    with serve(path, journal) as coordinator, zq.Client(coordinator.address, timeout=20) as client:
+        assert client.status("dead-1").state == "dead"
+        with pytest.raises(zq.TaskFailedError, match="members of it were damaged on the disk"):
+            client.result("group-1")
+
+
+def test_a_unique_key_of_a_task_that_is_damaged_is_free(path: Path, journal: bool) -> None:
+    flip_row(path, lambda row: row.table == tables.PENDING and b"the only" in row.stored)
+
+    with serve(path, journal) as coordinator, zq.Client(coordinator.address, timeout=20) as client:
+        client.submit("unique", "the next one", id="unique-2", unique="key of one")
+        assert drain(client, "unique") == ["the next one"]
+
+
+def test_the_next_task_of_a_key_has_its_turn_when_the_first_is_damaged(path: Path, journal: bool) -> None:
+    flip_row(path, lambda row: row.table == tables.PENDING and b"step 0" in row.stored)
+
+    with serve(path, journal) as coordinator, zq.Client(coordinator.address, timeout=20) as client:
+        assert drain(client, "ordered") == ["step 1", "step 2"]
+
+
+def test_tasks_of_a_queue_whose_record_is_damaged_are_in_one_that_is_named_anew(path: Path, journal: bool) -> None:
+    flip_row(path, lambda row: row.table == tables.QUEUES and b"ordered" in row.stored, (100, 101, 102))
+
+    with serve(path, journal) as coordinator, zq.Client(coordinator.address, timeout=20) as client:
+        [name] = [queue["name"] for queue in client.query("queues") if queue["name"].startswith("recovered-")]
+        assert drain(client, name) == ["step 0", "step 1", "step 2"]
+
+
+def test_counters_that_are_damaged_are_made_up_larger_than_all_that_there_was(path: Path, journal: bool) -> None:
+    flip_row(path, is_counters)
+
+    with serve(path, journal) as coordinator, zq.Client(coordinator.address, timeout=20) as client:
+        new = [f"new {n}" for n in range(20)]
+        client.submit_many("q", new)
+        found = drain(client, "q", "ordered", "unique", "members")
+        assert len(found) == len(set(found))
+        assert set(new) < set(found)
+        assert len(found) == SIZE * BATCHES - 2 + len(new) + 3 + 1 + 2
+        assert client.query("status")["epoch"] > 1 << 16
+
+
+def is_counters(row: RawRow) -> bool:
+    return (row.table, row.key) == (tables.META, tables.COUNTERS_KEY)

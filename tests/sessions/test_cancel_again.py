@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from tests.sessions.test_client_session import LATER, FakeReply, make_session, only, said
 from zq.sessions.client import ClientSession
-from zq.wire.messages import Answer, Cancel, Error, Pong
+from zq.sessions.exchanges import AskExchange
+from zq.wire.messages import Answer, Cancel, Error
 
 
 def ask(session: ClientSession, now: float) -> tuple[FakeReply, Cancel]:
@@ -14,10 +15,8 @@ def ask(session: ClientSession, now: float) -> tuple[FakeReply, Cancel]:
 
 
 def connected_session() -> ClientSession:
-    """Returns a session that has heard of its coordinator."""
-    session = make_session()
-    session.receive(0.0, Pong(0, 1))
-    return session
+    """Returns a session that has a connection, and has not needed to hear which coordinator it leads to."""
+    return make_session()
 
 
 def test_cancel_is_said_again_as_such_on_a_new_connection() -> None:
@@ -33,11 +32,22 @@ def test_cancel_is_said_again_as_such_on_a_new_connection() -> None:
 
 
 def test_cancel_that_waited_for_the_first_connection_is_not_said_again() -> None:
-    session = make_session()
+    session = ClientSession("prefix", "client")
     ask(session, 0.0)
     session.connected(1.0)
     assert not only(Cancel, said(session, 1.0)).is_again
     session.connected(2.0)
+    assert only(Cancel, said(session, 2.0)).is_again
+
+
+def test_cancel_that_its_caller_has_said_itself_is_said_again_as_such() -> None:
+    session = connected_session()
+    exchange = AskExchange(session, 1.0, Cancel(0, "order-1"), LATER, FakeReply())
+    exchange.is_sent = True
+    exchange.adopt(session)
+    assert said(session, 1.0) == []
+    session.connected(2.0)
+
     assert only(Cancel, said(session, 2.0)).is_again
 
 
@@ -51,3 +61,13 @@ def test_cancel_is_said_again_in_the_words_of_an_older_coordinator() -> None:
     session.receive(2.2, Answer(first.request, 0))
 
     assert reply.end == 0
+
+
+def test_cancel_of_which_its_caller_heard_nothing_is_said_again_as_such() -> None:
+    session = connected_session()
+    exchange = AskExchange(session, 1.0, Cancel(0, "order-1"), LATER, FakeReply())
+    exchange.is_sent = True
+    exchange.adopt(session)
+    session.connected(2.0)
+
+    assert only(Cancel, said(session, 2.0)) == Cancel(exchange.number, "order-1", is_again=True)

@@ -1,69 +1,79 @@
-"""A crash at each effect of a short script, and at each pair: `python -m tests.simulation.effects --pairs` takes long.
-
-An effect is whatever the process does between which it may end: a message that was handled, a step before its commit,
-each point of the commit, and the sending. Nothing else goes wrong, so that it is the crash that is looked at.
+"""The coordinator ends at exactly one point of a short script, each in turn, or at two: after each message, before the
+commit, at each point of it, between the commit and the sending, while it starts, rests and stops. Nothing else fails.
 """
 
 from __future__ import annotations
 
-import argparse
-import itertools
-
-import pytest
+from collections.abc import Iterator
+from contextlib import contextmanager
+from unittest.mock import patch
 
 from tests.simulation.disk import Crash, Disk
-from tests.simulation.kitchen import run
+from tests.simulation.kitchen import Report, run
 from tests.simulation.world import Faults, World
 
-SEED, ORDERS = 4, 1
+ORDERS = 1
+"""Of the script: about sixty events, with an order, a group, a pull, a schedule, a cancel, a publication."""
 
 
-def crash_at(numbers: tuple[int, ...], seed: int = SEED, orders: int = ORDERS) -> tuple[int, int]:
-    """Runs the script and ends the process at some of its effects, by their numbers.
+class Points:
+    """Counts the points at which the process may end, and ends it at some of them.
 
-    Returns:
-        How many effects there were before everything healed, and how many crashes.
-
-    Raises:
-        Violation: something that was promised is not so.
+    Attributes:
+        passed: points so far.
+        hit: those at which it has ended.
     """
-    effects = itertools.count()
-    seen, crashes = [0], [0]
 
-    def is_hit(world: World) -> bool:
+    def __init__(self, wanted: frozenset[int]) -> None:
+        self.passed = 0
+        self.hit: list[int] = []
+        self._wanted = wanted
+
+    def strike(self, world: World) -> bool:
+        """Whether the process ends here."""
         if world.is_healed:
             return False
-        seen[0] = number = next(effects)
-        crashes[0] += number in numbers
-        return number in numbers
+        self.passed += 1
+        if self.passed not in self._wanted:
+            return False
+        self.hit.append(self.passed)
+        world.note("crash")
+        return True
+
+
+@contextmanager
+def ending_at(*wanted: int) -> Iterator[Points]:
+    """Has what is run end at these points, counted from 1, and at no other."""
+    points = Points(frozenset(wanted))
+    real = World.strikes
+
+    def strikes(world: World, fault: str) -> bool:
+        return points.strike(world) if fault == "crash" else real(world, fault)
 
     def point(disk: Disk, *, before: bool, after: bool) -> None:
-        if is_hit(disk.world):
+        if points.strike(disk.world):
+            disk.world.note("crash in a commit")
             disk.note_doubt(before=before, after=after)
             raise Crash
 
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(Faults, "draw", staticmethod(lambda rng: Faults(delay=0.02)))
-        patch.setattr(World, "strikes", lambda self, fault: fault == "crash" and is_hit(self))
-        patch.setattr(Disk, "may", lambda self, share: False)
-        patch.setattr(Disk, "point", point)
-        run(seed, orders=orders)
-    return seen[0] + 1, crashes[0]
+    with (
+        patch.object(World, "strikes", strikes),
+        patch.object(Disk, "point", point),
+        patch.object(Disk, "may", lambda disk, share: False),
+        patch.object(Faults, "draw", staticmethod(lambda rng: Faults(delay=0.001))),
+    ):
+        yield points
 
 
-def main() -> None:
-    """Parses the command line, runs, and prints what it did."""
-    parser = argparse.ArgumentParser(prog="python -m tests.simulation.effects")
-    parser.add_argument("--pairs", action="store_true", help="two crashes in each run")
-    parser.add_argument("--seed", type=int, default=SEED, help=f"of the script [default: {SEED}]")
-    arguments = parser.parse_args()
-    count, _ = crash_at((), arguments.seed)
-    crashes = runs = 0
-    for numbers in itertools.combinations(range(count), 1 + arguments.pairs):
-        crashes += crash_at(numbers, arguments.seed)[1]
-        runs += 1
-    print(f"seed {arguments.seed}: {count} effects, {runs} runs, {crashes} crashes, 0 violations")
+def count_points(seed: int) -> int:
+    """Returns how many points the script of a seed has when nothing ends."""
+    with ending_at() as points:
+        run(seed, orders=ORDERS)
+    return points.passed
 
 
-if __name__ == "__main__":
-    main()
+def end_at(seed: int, *wanted: int) -> tuple[Report, Points]:
+    """Runs the script of a seed with ends at these points; raises Violation, as `run` does."""
+    with ending_at(*wanted) as points:
+        report = run(seed, orders=ORDERS)
+    return report, points

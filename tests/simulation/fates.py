@@ -12,6 +12,9 @@ from zq.core.storage import Transaction
 from zq.core.tasks.admission import OVERFLOW_REASON
 from zq.core.tasks.schedules import ScheduleRow
 
+SET_BACK_UNSEEN = 2.0
+"""Seconds by which a clock may creep back between two turns, several times."""
+
 FINAL = "for good"
 """In the text of every failure of the simulation that is final."""
 
@@ -89,6 +92,21 @@ def check_schedules(books: Books, tx: Transaction, wall: float) -> None:
             raise Violation(f"schedule {name} has no time")
         if ids.count(name) < row.fired:
             raise Violation(f"schedule {name} fired {row.fired} times, and {ids.count(name)} tasks of it are known")
+
+
+def check_clock(books: Books, tx: Transaction, wall: float) -> None:
+    """Checks right after a turn that nothing waits for what the wall clock had shown before it was set back."""
+    if books.deadlines.clock.phase is not None:
+        return  # that is being looked at
+    for key, value in tx.scan(tables.SCHEDULED):
+        due_time, task_key = tables.split_due_key(key)
+        batch = books.read(tx, task_key, value)
+        if not batch.attempts and batch.options.at is None and due_time > wall + batch.options.delay + SET_BACK_UNSEEN:
+            raise Violation(f"{batch.own_id} is due in {due_time - wall:.1f} s, and its delay is {batch.options.delay}")
+    for key, value in tx.scan(tables.SCHEDULES, *tables.schedule_bounds()):
+        name, row = tables.split_schedule_key(key), ScheduleRow(*tables.unpack(value))
+        if row.every is not None and row.next_time > wall + row.every + SET_BACK_UNSEEN:
+            raise Violation(f"schedule {name} fires in {row.next_time - wall:.1f} s, and each {row.every} s")
 
 
 def check_unique(books: Books, tx: Transaction) -> None:

@@ -15,7 +15,7 @@ from typing import Any
 
 from tests.simulation.deadlines import Clocks, check_deadlines
 from tests.simulation.disk import Crash, Disk, FlushError
-from tests.simulation.fates import check_expiry, check_fates, check_hand_out, check_schedules, check_unique
+from tests.simulation.fates import check_clock, check_expiry, check_fates, check_hand_out, check_schedules, check_unique
 from tests.simulation.glutton import GLUTTON, LIMITS, Glutton, check_accounts
 from tests.simulation.hands import HandCheck
 from tests.simulation.invariants import check_books, check_grants
@@ -27,6 +27,7 @@ from tests.simulation.measured import Measured
 from tests.simulation.order import OrderCheck
 from tests.simulation.peers import Customer, Worker
 from tests.simulation.policies import PolicyCheck
+from tests.simulation.recounted import check_recount
 from tests.simulation.session_worker import SessionWorker
 from tests.simulation.set_back import check_set_back
 from tests.simulation.shares import QUEUES, ShareCheck
@@ -460,7 +461,10 @@ class Kitchen:
             if self.disk.space.is_calm:
                 check_schedules(self.machine.books, tx, self.ticked_wall)
             check_expiry(self.machine.books, tx, self.ticked_wall)
+            check_clock(self.machine.books, tx, self.ticked_wall)
             check_set_back(self.machine.books, tx, self.ticked_wall)
+            if self.turns % (8 * FULL_CHECK_EVERY) == 0:
+                check_recount(self.options, tx, self.world.clocks())
             tx.abort()
 
     def check_groups_ended(self) -> None:

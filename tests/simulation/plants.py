@@ -13,7 +13,7 @@ import pytest
 from tests.simulation import deadlines
 from tests.simulation.fault_plants import FAULT_PATCHES
 from tests.simulation.journal_plants import JOURNAL_PATCHES
-from zq.core import coordinator, tables, upkeep
+from zq.core import clocks, coordinator, tables, upkeep
 from zq.core.admin import chores, commands, moving, operations, workers
 from zq.core.measures.steps import Base, History
 from zq.core.opening import read_books
@@ -461,6 +461,11 @@ def _schedule_not_moved(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(schedules, "_save", save)
 
 
+def _times_not_taken_back(patch: pytest.MonkeyPatch) -> None:
+    """What is to come stays where it is when the wall clock is set back."""
+    patch.setattr(clocks, "_PHASES", (lambda books, step, start: None,) * 3)
+
+
 def _schedule_not_atomic(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(admission, "store_if_new", lambda books, step, batch: True)
 
@@ -905,6 +910,7 @@ _PATCHES: dict[str, Callable[[pytest.MonkeyPatch], None]] = {
     "duplicate forgotten": _duplicate_forgotten,
     "replaced and not cancelled": _replaced_and_not_cancelled,
     "schedule not moved": _schedule_not_moved,
+    "times not taken back when the clock is": _times_not_taken_back,
     "schedule without its task": _schedule_not_atomic,
     "replay without taking": _replay_repeats_itself,
     "history begins anew at a restart": _history_begins_anew,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import random
 from pathlib import Path
@@ -12,6 +13,7 @@ from zq.core import tables
 from zq.core.storage import Damage
 from zq.errors import StoreCorruptError, StoreError
 from zq.store import DiskStore, LmdbOptions, damage, open_store
+from zq.store.hold import UNCLEAN_ENDS_MAX
 
 NAMES = ("left", "right", tables.QUEUES, tables.DAMAGED)
 PAGE = 4096
@@ -77,7 +79,7 @@ def test_a_damaged_value_is_set_aside_at_a_start_and_all_others_are_there(path: 
     assert len(found.stored) == len(ROWS[key]) + 4
     assert str(found) == f"the row of key {key.hex()} in table left: it does not match its checksum"
     tx = store.begin()
-    assert tables.unpack(tx.get(tables.DAMAGED, tables.RECOUNT_KEY) or b"") == ("left",)
+    assert tables.unpack(tx.get(tables.DAMAGED, tables.RECOUNT_KEY) or b"") == (("left",), 1)
     tx.abort()
     store.close()
     store = open_store(path, NAMES, options)
@@ -270,3 +272,19 @@ def test_no_room_for_a_new_file_is_told_and_leaves_all_as_it_was(
 
     assert (path / "data.mdb").read_bytes() == broken
     assert sorted(one.name for one in path.iterdir() if one.name.startswith("data")) == ["data.mdb"]
+
+
+@pytest.mark.usefixtures("unlooked")
+def test_all_of_a_large_file_is_looked_at_when_one_start_after_the_other_was_ended(
+    path: Path, options: LmdbOptions
+) -> None:
+    break_leaf(path, random.Random(2))  # at which LMDB may end the process
+    holder = json.loads((path / "lock").read_text())
+    assert holder["is_closed"]
+
+    (path / "lock").write_text(json.dumps({**holder, "is_closed": False, "unclean_ends": UNCLEAN_ENDS_MAX - 2}))
+    store = open_store(path, NAMES, options)
+
+    assert len(set_aside_of(store)) == 1
+    assert len(rows_of(store)) > 300
+    store.close()

@@ -87,3 +87,15 @@ def test_what_is_made_only_its_owner_may_read(tmp_path: Path) -> None:
 
     assert (tmp_path / "s.zq").stat().st_mode & 0o777 == 0o700
     assert (tmp_path / "s.zq" / "lock").stat().st_mode & 0o777 == 0o600
+
+
+def test_ends_that_were_none_are_counted_until_one_is(tmp_path: Path) -> None:
+    looping = []
+    for is_closed in (False, False, False, False, False, True, False):
+        hold = DirectoryHold(tmp_path / "s.zq")
+        looping.append(hold.is_looping)
+        if is_closed:
+            hold.note_end()
+        hold.close()
+
+    assert looping == [False, False, False, False, True, False, False]

@@ -10,7 +10,7 @@ from pathlib import Path
 import lmdb
 import pytest
 
-from tests.surroundings.disks import KINDS, small_disk
+from tests.surroundings.disks import KINDS, NEARLY_NOTHING, small_disk
 from zq.core.tables import TABLES
 from zq.errors import StoreError, StoreFullError
 from zq.store import LmdbOptions, open_store
@@ -70,7 +70,7 @@ def test_disk_that_others_fill_takes_completions_and_a_start_and_says_why(
         store.close()
 
         store = open_store(disk.path / "s.zq", TABLES, OPTIONS[is_on])
-        assert (store.info().free_bytes or 0) < 16_384
+        assert (store.info().free_bytes or 0) < NEARLY_NOTHING
         complete_some(store, 40)
         disk.empty()
         assert not store.info().is_full
@@ -242,6 +242,37 @@ def test_room_that_an_earlier_life_held_is_found_on_a_full_disk(tmp_path: Path) 
             assert second.held == first.held == 3 << 19
         finally:
             os.close(number)
+
+
+def test_file_of_readers_without_blocks_is_told_in_words(tmp_path: Path) -> None:
+    """LMDB writes it through memory, which ends a process where the disk has no block for it."""
+    with small_disk("tmpfs", tmp_path, mib=16) as disk:
+        path = disk.path / "s.zq"
+        open_store(path, TABLES, OPTIONS[True]).close()
+        (path / "lock.mdb").write_bytes(b"")
+        os.truncate(path / "lock.mdb", 8192)
+        disk.fill()
+        with pytest.raises(StoreError, match="No space left on device"):
+            open_store(path, TABLES, OPTIONS[True])
+        disk.empty()
+        open_store(path, TABLES, OPTIONS[True]).close()
+
+
+def test_data_file_that_a_program_closes_is_noticed(tmp_path: Path) -> None:
+    store = LmdbStore(tmp_path / "s.zq", TABLES, LmdbOptions(free_bytes_min=0))
+    number = store._hold.data_number
+    kept = os.dup(number)
+    os.close(number)
+    with pytest.raises(StoreError, match=r"cannot look at the data file of .*: Bad file descriptor"):
+        store.info()
+    with (tmp_path / "other").open("wb") as other:
+        os.dup2(other.fileno(), number)
+        with pytest.raises(StoreError, match="was closed by something else in this process"):
+            store.info()
+    os.dup2(kept, number)
+    os.close(kept)
+    assert not store.info().is_full
+    store.close()
 
 
 def test_first_start_on_a_full_disk_says_so(tmp_path: Path) -> None:

@@ -11,8 +11,15 @@ from zq.sessions.ids import IdMaker
 from zq.task import Bury, Retry, Task
 from zq.wire.batch import decode_payload, iterate_payloads, pack_payloads
 from zq.wire.messages import DEFAULT_OPTIONS, Assignment, Options
+from zq.worker import runner as runner_module
 from zq.worker.harvest import Report
 from zq.worker.runner import Chunk, Runner, Slot
+
+
+@pytest.fixture(autouse=True)
+def unhurried(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Has nothing reported in between only because this machine was slow."""
+    monkeypatch.setattr(runner_module, "REPORT_AFTER", 600.0)
 
 
 class Owner:

@@ -10,15 +10,17 @@ from pathlib import Path
 from time import perf_counter
 
 from zq.care.findings import Finding, Weight
+from zq.store.copying import REPORT_FILE
+from zq.store.damage import KEPT_FILES, REBUILT_FILE
 from zq.store.engine import NEW_FILE
 from zq.store.hold import DATA_FILE, HOLD_FILE, JOURNAL_FILE, READERS_FILE
 from zq.store.journal import NEW_JOURNAL_FILE
 from zq.store.lmdb import LmdbOptions
 
-FILES = frozenset({DATA_FILE, HOLD_FILE, JOURNAL_FILE, READERS_FILE})
+FILES = frozenset({DATA_FILE, HOLD_FILE, JOURNAL_FILE, READERS_FILE, REPORT_FILE})
 """What belongs into a directory."""
 
-HALF_MADE = frozenset({NEW_FILE, NEW_JOURNAL_FILE})
+HALF_MADE = frozenset({NEW_FILE, NEW_JOURNAL_FILE, REBUILT_FILE})
 """What is made there under another name first, and left when its maker is killed."""
 
 FLUSHES = 20
@@ -67,7 +69,11 @@ def _files(directory: Path) -> Iterator[Finding]:
     for name in sorted(names & HALF_MADE):
         text = "was left half made by something that was killed"
         yield Finding(Weight.NOTE, str(directory / name), text, "nothing: what makes it next takes its place")
-    for name in sorted(names - FILES - HALF_MADE):
+    kept = {name for name in names if name.startswith(KEPT_FILES)}
+    for name in sorted(kept):
+        text = "is a data file that had broken pages, as it was found"
+        yield Finding(Weight.NOTE, str(directory / name), text, "nothing reads it, and it may be removed")
+    for name in sorted(names - FILES - HALF_MADE - kept):
         yield Finding(Weight.NOTE, str(directory / name), "is no file of a coordinator")
     if DATA_FILE not in names:
         text = "is not there" + (f", and {', '.join(sorted(names & FILES))} is" if names & FILES else "")

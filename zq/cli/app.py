@@ -139,7 +139,8 @@ TREE: dict[str, dict[str, Verb | Verbs | Added]] = {
         ),
     },
     "Care": {
-        "doctor": Verb("zq.cli.care.looking:doctor", "Look a coordinator's directory over, and change nothing."),
+        "doctor": Verb("zq.cli.care.looking:doctor", "Look a coordinator's directory over, or repair it."),
+        "salvage": Verb("zq.cli.care.copies:salvage", "Save what can be read of a damaged directory."),
         "backup": Verb("zq.cli.care.copies:backup", "Copy a coordinator's directory, also while it serves."),
         "restore": Verb("zq.cli.care.copies:restore", "Make a coordinator's directory from a backup."),
         "compact": Verb("zq.cli.care.copies:compact", "Write a data file anew without what is free in it."),

@@ -271,8 +271,10 @@ class Calls:
         """Has a function of the session called where the session is at home: on the link's thread."""
         self.link.call(partial(function, *arguments))
 
-    def result(self, outcome: BatchOutcome, index: int, timeout: float | None) -> Call[Any]:
-        """Waits for the end of a task; returns its result, or raises TaskError."""
+    def result(self, outcome: BatchOutcome, index: int, timeout: float | None, asked: float | None = None) -> Call[Any]:
+        """Waits for the end of a task; returns its result, or raises TaskError. What was asked for, in seconds, may be
+        more than the timeout, which is what is left of it.
+        """
         ended = outcome.get(index)
         if ended is None:
             now = self.clock()
@@ -286,7 +288,7 @@ class Calls:
                     raise
                 id = task_id(outcome.id, outcome.size, index)
                 raise TimedOutError(
-                    f"task {id} has not ended within {timeout:.1f} s; it goes on, wait for it again by its id"
+                    f"task {id} has not ended within {timeout if asked is None else asked:.1f} s; it goes on, wait for it again by its id"
                 ) from None
         return result_of(outcome, index, ended)
 
@@ -331,7 +333,7 @@ class Calls:
         """Submits a task and waits for its end; returns its result, or raises TaskError."""
         give_up_at = self.clock() + check_patience("timeout", timeout)
         outcome, index, _ = yield from self.submit(queue, payload, None, options, give_up_at)
-        return (yield from self.result(outcome, index, max(give_up_at - self.clock(), 0.0)))
+        return (yield from self.result(outcome, index, max(give_up_at - self.clock(), 0.0), timeout))
 
     def close(self, timeout: float = 5.0) -> None:
         """Ends the connection; what waits ends here with ClosedError, and over there at once."""

@@ -17,7 +17,7 @@ from typing import Any, Final
 
 from zq.core import tables
 from zq.core.counters import EPOCH_SHIFT, CountersRecord
-from zq.core.remains import Remains, has_hurt, id_and_size_of, read_row
+from zq.core.remains import Remains, drop_of_groups, has_hurt, read_row
 from zq.core.state.batch import StoredBatch, mask_of, read_batch
 from zq.core.state.books import Books
 from zq.core.state.leases import LeaseRecord
@@ -25,14 +25,19 @@ from zq.core.state.places import End
 from zq.core.state.queue import PRIORITIES, Queue, QueueRecord
 from zq.core.state.step import Step
 from zq.core.storage import Damage, Transaction
+from zq.core.sums import SUM_BYTES
 from zq.core.tables import AT_DEAD, AT_ENDED, AT_PARKED, AT_PENDING, AT_SCHEDULED
 from zq.core.tasks import follow_up, groups, key_turns
 from zq.wire.policies import DEFAULT_POLICIES, policies_record
+from zq.wire.unique import Unique
+
+TASK_KEY_BYTES: Final = len(tables.task_key(0, 0, 0))
 
 EPOCHS_SKIPPED: Final = 1 << 16
 """When it is not known which epoch was the last: more than a coordinator has lives."""
 
 DAMAGED_RECORD: Final = "its record was damaged on the disk, and is set aside: the log names it"
+DAMAGED_MEMBERS: Final = "members of it were damaged on the disk, and are set aside: the log names them"
 DAMAGED_RESULT: Final = "it was done, and what is known of that was damaged on the disk: the log names it"
 DAMAGED_PROGRESS: Final = "which of its tasks had ended was damaged on the disk, and it is set aside: the log names it"
 
@@ -45,12 +50,15 @@ class Recount:
         self.notes: list[str] = []
         self.remains = Remains(tx, self.notes)
         self._wall = wall
+        self._gone: set[str] = set()  # tables of which something was set aside since the last recount
         self._queues: dict[int, Queue] = {}  # those that rows name, to read them by
         self._counts: dict[int, list[int]] = {}  # by queue: leased, scheduled, parked, dead, bytes, then `waiting`
         self._places: dict[bytes, bytes] = {}  # by id of what has not ended: its record in the index
         self._keys: set[bytes] = set()  # task keys of what waits, is scheduled or leased
         self._parked: set[bytes] = set()
+        self._owners: set[bytes] = set()  # task keys under which there may be results
         self._ordered: dict[bytes, bytes] = {}  # by line: task key of the ordered batch that is out
+        self._unique: dict[bytes, bytes] = {}  # rows of table `unique` that there are to be
         self._sequence = 0
         self._finished: list[tuple[str, bytes, bool]] = []  # what ends here: id, task key, whether it has results
 
@@ -61,13 +69,14 @@ class Recount:
             StoreCorruptError: another row is damaged; it is to be set aside, and all of this done again.
         """
         tx = self.tx
-        self.remains.read()
         marker = tx.get(tables.DAMAGED, tables.RECOUNT_KEY)
+        gone, first = ((), None) if marker is None else tables.unpack(marker)
+        self._gone = set(gone)
+        self.remains.read(first)
         if marker is None:
             if tx.get(tables.META, tables.COUNTERS_KEY) is not None or not _has_rows(tx, tables.QUEUES):
                 return False
             self.notes.append("the row of counters is gone, and nobody knows why")
-        gone = set(tables.unpack(marker)) if marker is not None else set()
         self.remains.find_owners()
         self._set_hurt_aside()
         self._count_tasks()
@@ -75,6 +84,7 @@ class Recount:
         self._mend_lines()
         self._mend_index()
         self._mend_names()
+        self._drop_strays()
         self._mend_schedules()
         self._save_counters(every=tables.FINISHED in gone)
         tx.delete(tables.DAMAGED, tables.RECOUNT_KEY)
@@ -85,26 +95,47 @@ class Recount:
     def _set_hurt_aside(self) -> None:
         """Sets batches aside of whose progress or results something is gone."""
         hurt: dict[bytes, None] = {}
-        for table in (tables.PROGRESS, tables.RESULTS):
-            for damage in self.remains.of(table):
-                if not damage.is_part:
-                    hurt[damage.key[: len(tables.task_key(0, 0, 0))]] = None
-                    continue
-                for key, value in self.tx.scan(tables.PENDING, damage.key[:15], damage.stop):
-                    batch = self._batch(tables.PENDING, key, key, value)
-                    if batch.count > 1 and (table == tables.RESULTS or self.tx.get(tables.PROGRESS, key) is None):
-                        hurt[key] = None
+        for damage in self.remains.of(tables.RESULTS):
+            if not damage.is_part:
+                hurt[damage.key[:TASK_KEY_BYTES]] = None
+                continue
+            for key, value in self.tx.scan(tables.PENDING, damage.key[:TASK_KEY_BYTES], damage.stop):
+                if self._batch(tables.PENDING, key, key, value).has_results:
+                    hurt[key] = None
+        for damage in self.remains.of(tables.PROGRESS):
+            hurt |= dict.fromkeys(self._doubtful(damage) if damage.is_part else (damage.key,))
         for key in hurt:
             record = self.tx.get(tables.PENDING, key)
-            if record is None:
-                continue
-            stored = b"\0\0\0\0" + record
-            id_and_size = id_and_size_of(Damage(tables.PENDING, key, None, stored, "", 0.0))
-            if id_and_size is not None:
-                self.remains.sizes[id_and_size[0]] = id_and_size[1]
-            self.remains.add(Damage(tables.PENDING, key, None, stored, DAMAGED_PROGRESS, self._wall))
-            self.tx.delete(tables.PENDING, key)
-            self.tx.delete(tables.PROGRESS, key)
+            if record is not None:
+                damage = Damage(tables.PENDING, key, None, bytes(SUM_BYTES) + record, DAMAGED_PROGRESS, self._wall)
+                self.remains.add(damage)
+                self.tx.delete(tables.PENDING, key)
+                self.tx.delete(tables.PROGRESS, key)
+
+    def _doubtful(self, lost: Damage) -> Iterator[bytes]:
+        """Yields the batches of several tasks of which it is not known whether any has ended: none has in a queue in
+        which as many are unfinished as it counts.
+        """
+        doubts: dict[int, bool] = {}
+        for key, value in self.tx.scan(tables.PENDING, lost.key, lost.stop):
+            batch = self._batch(tables.PENDING, key, key, value)
+            number = batch.queue.number
+            if number not in doubts:
+                doubts[number] = tables.PENDING in self._gone or self._counts_more(number)
+            if batch.count > 1 and not batch.has_progress and doubts[number]:
+                yield key
+
+    def _counts_more(self, number: int) -> bool:
+        """Returns whether more tasks of a queue seem to wait or to be leased than it counts."""
+        value = self.tx.get(tables.QUEUES, tables.queue_key(number))
+        if value is None:
+            return True
+        record = QueueRecord(*tables.unpack(value))
+        found = sum(
+            self._batch(tables.PENDING, key, key, value).unfinished
+            for key, value in self.tx.scan(tables.PENDING, *tables.queue_bounds(number))
+        )
+        return found > sum(record.waiting) + record.leased
 
     # Tasks.
 
@@ -153,12 +184,19 @@ class Recount:
             elif where == AT_PARKED:
                 self._parked.add(batch.key)
             self._places[batch.own_id.encode()] = tables.pack((where, key))
-        for key, value in stored:
+            self._note_unique(where, batch, is_held=bool(leased.get(batch.key)))
+        for key, value in stored if tables.EXPIRY in self._gone else ():
             if self.tx.get(tables.EXPIRY, key) is None:
                 self.tx.put(tables.EXPIRY, key, value)
-        known = self._keys | self._parked
+        known = self._owners = self._keys | self._parked
         for key in [key for key, _ in self.tx.scan(tables.PROGRESS) if key not in known]:
             self.tx.delete(tables.PROGRESS, key)
+
+    def _note_unique(self, where: int, batch: StoredBatch, *, is_held: bool) -> None:
+        unique = batch.options.unique
+        if unique is None or where == AT_DEAD or (Unique(*unique).until == "started" and (is_held or batch.attempts)):
+            return
+        self._unique[tables.unique_key(batch.queue.number, unique[0])] = batch.own_id.encode()
 
     def _leased(self) -> dict[bytes, int]:
         found: dict[bytes, int] = {}
@@ -241,6 +279,8 @@ class Recount:
         seen: set[bytes] = set()
         for key, value in self.tx.scan(tables.INDEX):
             record = read_row(tables.INDEX, key, lambda value=value: tables.unpack(value))  # type: ignore[misc]
+            if record[0] == AT_ENDED and record[8]:
+                self._owners.add(record[2])
             if key in self._places:
                 if value == self._places[key] or tables.pack(record) == self._places[key]:
                     seen.add(key)
@@ -268,10 +308,21 @@ class Recount:
         return tuple(End(AT_ENDED, "dead", task_key, self._wall, reason, (), b"", size, False, 0, 0))
 
     def _mend_names(self) -> None:
-        """Frees unique keys whose tasks are gone."""
+        """Frees unique keys whose tasks are gone, and gives those back that lost the row that says so."""
         for key, value in list(self.tx.scan(tables.UNIQUE)):
             if value not in self._places:
                 self.tx.delete(tables.UNIQUE, key)
+        for key, id in self._unique.items() if tables.UNIQUE in self._gone else ():
+            if self.tx.get(tables.UNIQUE, key) is None:
+                self.tx.put(tables.UNIQUE, key, id)
+
+    def _drop_strays(self) -> None:
+        """Deletes results of no task, times of what is not there, and what is kept of groups that are not."""
+        for key in [key for key, _ in self.tx.scan(tables.RESULTS) if key[:-2] not in self._owners]:
+            self.tx.delete(tables.RESULTS, key)
+        for key in [key for key, _ in self.tx.scan(tables.EXPIRY) if key[8:] not in self._places]:
+            self.tx.delete(tables.EXPIRY, key)
+        drop_of_groups(self.tx)
 
     def _mend_schedules(self) -> None:
         """Lets each schedule have the row by which it fires, and no other."""
@@ -329,7 +380,7 @@ class Recount:
         for key, _ in self.tx.scan(tables.LEASES):
             epoch = max(epoch, tables.token_of(key) >> EPOCH_SHIFT)
         for key, _ in self.tx.scan(tables.RESULTS):
-            sequence = max(sequence, tables.split_task_key(key[: len(tables.task_key(0, 0, 0))])[2])
+            sequence = max(sequence, tables.split_task_key(key[:TASK_KEY_BYTES])[2])
         for _, value in self.tx.scan(tables.FINISHED):
             task_key = tables.unpack(value)[2]
             if task_key:
@@ -340,16 +391,12 @@ class Recount:
     # Groups, for which the books must be there.
 
     def end_groups(self, books: Books, step: Step) -> None:
-        """Lets groups fail of which members are gone: they would wait for ever."""
-        out: dict[str, int] = {}
-        rows = {}
-        for key, value in list(step.tx.scan(tables.GROUPS)):
-            row = rows[key.decode()] = groups.read_row(key.decode(), value)
-            if row.state == groups.OPEN:
-                out[row.id] = row.size - row.joined
-        if not rows:
-            return
-        for where, _, batch in self._unfinished():
+        """Lets groups fail of which members are gone: they would wait for ever, or be told as if they were whole."""
+        rows = {
+            row.id: row for row in (groups.read_row(key.decode(), value) for key, value in step.tx.scan(tables.GROUPS))
+        }
+        out = {row.id: row.size - row.joined for row in rows.values() if row.state == groups.OPEN}
+        for where, _, batch in self._unfinished() if rows else ():
             own = batch.options.group
             is_out = where != AT_DEAD and own is not None and own[0] in out
             if is_out and own is not None and groups.is_member(step, own[0], batch.id, groups.IS_TASK):
@@ -358,12 +405,31 @@ class Recount:
             outer = row.options.group if row.state == groups.OPEN and row.queue is not None else None
             if outer is not None and outer[0] in out and groups.is_member(step, outer[0], row.id, groups.IS_GROUP):
                 out[outer[0]] += 1
+        kept = self._kept_results(step)
         for row in rows.values():
-            if row.state == groups.OPEN and (row.outstanding != out[row.id] or row.id in self.remains.hurt_groups):
-                reason = "members of it were damaged on the disk, and are set aside: the log names them"
-                groups.end(books, step, row, groups.FAILED, reason)
-                self.notes.append(f"group {row.id} has failed: {reason}")
+            is_whole = row.is_packed or kept is None or row.stored == kept.get(row.id, 0)
+            if row.is_packed and kept is not None:
+                is_whole = groups.packed_results(step, row) is not None
+            if row.state == groups.OPEN:
+                is_stuck = not row.outstanding and not books.chores.is_about(follow_up.JOIN_GROUP, row.id)
+                is_whole = is_whole and row.outstanding == out[row.id] and not is_stuck
+            elif row.state != groups.DONE or row.queue is not None:
+                continue
+            if not is_whole:
+                self.notes.append(f"group {row.id} has failed: {DAMAGED_MEMBERS}")
+                groups.end(books, step, row, groups.FAILED, DAMAGED_MEMBERS)
         follow_up.follow_up(books, step)
+
+    def _kept_results(self, step: Step) -> dict[str, int] | None:
+        """Returns of how many members there are results, by group; None when nothing is gone of them."""
+        if tables.MEMBERS not in self._gone:
+            return None
+        found: dict[str, int] = {}
+        for key, value in step.tx.scan(tables.MEMBERS):
+            id, _, path = key.partition(b"\0")
+            if path:
+                found[id.decode()] = found.get(id.decode(), 0) + int(tables.unpack(value)[0])
+        return found
 
 
 def _has_rows(tx: Transaction, table: str) -> bool:

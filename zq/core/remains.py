@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Final, TypeVar
 
 from zq.core import tables
@@ -15,6 +15,12 @@ from zq.wire.limits import BATCH_TASKS_MAX
 READ_FAULTS: Final = (ValueError, TypeError, LookupError, AttributeError, ArithmeticError)
 """What reading a record raises that is not one."""
 
+_OF_QUEUES: Final = (
+    tables.QUEUES, tables.PENDING, tables.SCHEDULED, tables.PARKED, tables.LINES, tables.DEAD, tables.PROGRESS,
+    tables.RESULTS, tables.UNIQUE,
+)  # fmt: skip
+"""Tables in whose keys the number of a queue is."""
+
 T = TypeVar("T")
 
 
@@ -24,7 +30,6 @@ class Remains:
     Attributes:
         notes: what is done about it, in words.
         damaged: how many rows and parts of tables were ever set aside, and not put right.
-        hurt_groups: groups of which results of members are among it.
         sizes: by id of batches that were set aside, how many tasks they had, where their records can still be read.
     """
 
@@ -32,24 +37,21 @@ class Remains:
         self.tx = tx
         self.notes = notes
         self.damaged = 0
-        self.hurt_groups: set[str] = set()
         self.sizes: dict[str, int] = {}
         self._damages: list[Damage] = []
         self._numbers: dict[bytes, Damage] = {}  # by their keys
 
-    def read(self) -> None:
+    def read(self, first: int | None) -> None:
+        """Reads what was set aside; what came before a number, or all where that is None, was counted before."""
         for key, value in self.tx.scan(tables.DAMAGED, *tables.damaged_bounds()):
             damage = read_row(tables.DAMAGED, key, lambda value=value: Damage(*tables.unpack(value)))  # type: ignore[misc]
             if damage.is_mended:
                 continue
             self.damaged += 1
-            self._damages.append(damage)
+            if first is None or int.from_bytes(key[1:9], "big") < first:
+                continue
             self._numbers[key] = damage
-            id_and_size = id_and_size_of(damage)
-            if id_and_size is not None:
-                self.sizes[id_and_size[0]] = id_and_size[1]
-            if damage.table == tables.MEMBERS:
-                self.hurt_groups.add(damage.key.partition(b"\0")[0].decode(errors="replace"))
+            self._note(damage)
 
     def find_owners(self) -> None:
         """Puts rows back whose keys are damaged, where their checksum says whose they are: of all keys that there may
@@ -95,13 +97,20 @@ class Remains:
         return [one for one in self._damages if one.table == table]
 
     def add(self, damage: Damage) -> None:
+        """Sets something aside that is not damaged itself."""
         number = 0
         for key, _ in self.tx.scan(tables.DAMAGED, *tables.damaged_bounds()):
             number = int.from_bytes(key[1:9], "big")
         self.tx.put(tables.DAMAGED, tables.damaged_key(number + 1), damage.record())
-        self._damages.append(damage)
         self.damaged += 1
+        self._note(damage)
         self.notes.append(f"set aside, too: {damage}")
+
+    def _note(self, damage: Damage) -> None:
+        self._damages.append(damage)
+        id_and_size = id_and_size_of(damage)
+        if id_and_size is not None:
+            self.sizes[id_and_size[0]] = id_and_size[1]
 
 
 def read_row(table: str, key: bytes, reader: Callable[[], T]) -> T:
@@ -130,9 +139,40 @@ def id_and_size_of(damage: Damage) -> tuple[str, int] | None:
     return (id, size) if isinstance(id, str) and isinstance(size, int) and size > 0 and first == 0 else None
 
 
+def queue_number_of(damage: Damage) -> int | None:
+    """Returns the number of the queue of what was set aside, where its key says it."""
+    start = {tables.SCHEDULED: 8}.get(damage.table, 0)
+    number = damage.key[start : start + 4]
+    is_told = damage.table in _OF_QUEUES and len(number) == 4
+    return int.from_bytes(number, "big") if is_told else None
+
+
 def has_hurt(lost: Damage, task_key: bytes) -> bool:
     """Returns whether results under a task key are among what is lost of table `results`."""
     if not lost.is_part:
         return lost.key[: len(task_key)] == task_key
     first, last = tables.result_bounds(task_key)
     return lost.key < last and (lost.stop is None or first < lost.stop)
+
+
+def ask_recount(tx: Transaction, gone: Iterable[str] = ()) -> None:
+    """Has everything counted anew when the books are read next, whether or not something was set aside.
+
+    Args:
+        gone: tables of which something may not be there.
+    """
+    marker = tx.get(tables.DAMAGED, tables.RECOUNT_KEY)
+    if marker is not None:
+        before, first = tables.unpack(marker)
+    else:  # a recount has gone by all that is there
+        numbers = [int.from_bytes(key[1:9], "big") for key, _ in tx.scan(tables.DAMAGED, *tables.damaged_bounds())]
+        before, first = (), max(numbers, default=0) + 1
+    tx.put(tables.DAMAGED, tables.RECOUNT_KEY, tables.pack((sorted({*before, *gone}), first)))
+
+
+def drop_of_groups(tx: Transaction) -> None:
+    """Deletes what is kept of groups that are not there."""
+    known = {key for key, _ in tx.scan(tables.GROUPS)}
+    for table in (tables.MEMBERS, tables.ROSTER):
+        for key in [key for key, _ in tx.scan(table) if key.partition(b"\0")[0] not in known]:
+            tx.delete(table, key)

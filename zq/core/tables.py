@@ -34,7 +34,7 @@ versions.
 | measures | see `zq.core.measures.steps` | what was counted in a step of time, over all queues and in some |
 | publications | publication id | queue and batch id of everything that it became |
 | damaged | b"r", number u64 | table, key, stop, what was stored, why, time, is it a part: what was set aside |
-| damaged | b"recount" | tables of which something was set aside since the last recount |
+| damaged | b"recount" | tables of which something was set aside since the last recount, and the first row of that |
 
 A *line* is queue number u32, kind u8, length of key u16, key: the tasks of a queue that share a key and take turns
 (`zq.core.tasks.key_turns`).

@@ -174,6 +174,7 @@ def _of_coordinator(status: MetricRow, queues: int, others: int) -> list[Family]
             "zq_store_full", "gauge", "1 while nothing new is accepted for want of room.", _one(store.get("is_full"))
         ),
         Family("zq_store_full_by", "gauge", "1 for what there is too little of while it is full.", _lacks(store)),
+        Family("zq_store_damaged", "gauge", "Rows that were damaged, and set aside.", _one(status.get("damaged"))),
         Family("zq_journal", "gauge", "1 while small writes go to a journal first.", _one(journal.get("is_on"))),
         Family("zq_journal_records", "counter", "Records written.", _one(journal.get("records"))),
         Family("zq_journal_written_bytes", "counter", "Bytes of them.", _one(journal.get("record_bytes"))),

@@ -98,6 +98,9 @@ def begin(sheet: dict[str, Any]) -> None:
         program = importlib.import_module(module)
         sys.path[:] = sheet["path"]
         program.main()
+    except BrokenPipeError:  # nobody reads what it says: its parent is dying, or has dropped it
+        _Birth.is_abandoned = True
+        raise
     finally:
         if os.getpid() == own and _is_orphaned():  # else the parent ends the group
             end_own_group()

@@ -37,8 +37,13 @@ LEFT_MAX = 8
 _left: deque[Callable[[], None]] = deque()
 
 
-def bind(socket: zmq.Socket[bytes], address: str) -> str:
+def bind(socket: zmq.Socket[bytes], address: str, prepare: Callable[[], None] | None = None) -> str:
     """Binds a socket and returns where: a port `*` is resolved. The file of an `ipc://` address is its owner's alone.
+
+    Args:
+        socket: which is to listen there.
+        address: to which it is bound, as ZeroMQ writes it.
+        prepare: called right before the bind, when nobody else is at that address; it may raise OSError.
 
     Raises:
         ValueError: the port cannot be one.
@@ -48,9 +53,11 @@ def bind(socket: zmq.Socket[bytes], address: str) -> str:
     with claimed(check_port(address)):
         try:
             with _private_files():
+                if prepare is not None:
+                    prepare()
                 _bind(socket, address)
-        except zmq.ZMQError as error:
-            raise bind_error(address, error.errno) from error
+        except (zmq.ZMQError, OSError) as error:
+            raise bind_error(address, error.errno or errno.EINVAL) from error
         endpoint = socket.getsockopt_string(zmq.LAST_ENDPOINT)
         path = endpoint.removeprefix("ipc://")
         if path != endpoint and not path.startswith("@"):

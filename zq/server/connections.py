@@ -23,6 +23,8 @@ import zmq
 from zq.core.peer_limits import PeerLimits
 from zq.core.state.holder import Peer
 from zq.server import kernel
+from zq.server.gate import AddressGate
+from zq.server.host import HostOptions
 from zq.server.peer_connection import PeerConnection
 from zq.server.piles import Piles
 
@@ -50,6 +52,9 @@ HEARTBEAT_BYTES = 64
 
 NEARLY = 0.8
 """Of the connections that there may be, from which on the log has a line."""
+
+GATE_SHARE = 4
+"""Of the connections for which there are descriptors, the part above which who comes waits to be let in."""
 
 LOOKS_MAX = 100
 """Connections that are looked at in one go: a millisecond."""
@@ -107,6 +112,8 @@ class Connections:
         self._around: list[PeerConnection] = []  # who is still to be looked at
         self._ending = 0  # of those that are open: who was cut
         self.piles = Piles()
+        self.gate: AddressGate | None = None  # by which those come in who connect
+        self.possible = HostOptions().connections()  # connections for which there are descriptors
         self._is_making_room = False
         self._is_warned = False
         self._said: dict[str, float] = {}  # when the log last had each kind of cut
@@ -140,7 +147,24 @@ class Connections:
                 self._open[descriptor] = self._silent[descriptor] = connection
         if len(self._open) - self._ending > self.connections_max and not self._is_making_room:
             self._make_room()
+        if self.gate is not None:
+            self._keep_gate(self.gate)
         self._warn()
+
+    def _keep_gate(self, gate: AddressGate) -> None:
+        """Shuts the gate when there are so many connections that the last descriptors could go before others end."""
+        if len(self._open) > self.possible // GATE_SHARE:
+            gate.shut()
+
+    def let_in(self, now: float) -> None:
+        """Lets some in of those who wait at a gate that is shut; called often while it is."""
+        gate = self.gate
+        if gate is None or not gate.is_shut:
+            return
+        if len(self._open) <= self.possible // GATE_SHARE:
+            gate.open_when_calm(now)
+        if len(self._open) <= min(self.connections_max, self.possible) and gate.sip(now):
+            self.hear()
 
     def _count_failed(self) -> None:
         """Counts who hung up or was turned away before a message: without a key, or with another coordinator's."""

@@ -32,6 +32,7 @@ from zq.server.beats import Beats
 from zq.server.calendar import CALENDAR
 from zq.server.chronicle import Chronicle
 from zq.server.connections import Connections
+from zq.server.gate import SIP_INTERVAL
 from zq.server.guard import MemoryGuard
 from zq.server.host import HostOptions
 from zq.server.key_pools import KeyPools
@@ -196,6 +197,7 @@ class Server:
         self._look_after(self._socket)
         self._binding = ServedAddress(self._socket, self.address)
         self._opened.callback(self._binding.leave)
+        self._connections.gate = self._binding.gate
         self.address = self._binding.address
 
     def _look_after(self, socket: zmq.Socket[bytes]) -> None:
@@ -241,6 +243,7 @@ class Server:
                 self._machine.forget_watchers(self._connections.take_ended())
             now = time.monotonic()
             self._guard.watch(now)
+            self._connections.let_in(now)
             has_come = ready or self._reception.has_first
             if now >= self._due_at or (has_come and not self._beats.take(self._machine, now)):
                 self._turn()
@@ -253,6 +256,7 @@ class Server:
         if door.turn():
             door.protect(self._socket)
             self._binding.renew()
+            self._connections.gate = self._binding.gate
         if self._pools is not None:
             self._pools.renew()
 
@@ -283,6 +287,8 @@ class Server:
         self._due_at = now.monotonic + seconds
         if self._door is not None:
             seconds = min(seconds, KEYS_INTERVAL)
+        if self._connections.gate is not None and self._connections.gate.is_shut:
+            seconds = min(seconds, SIP_INTERVAL)
         self._wake_at = min(now.monotonic + seconds, self._guard.next_at, self.pulse.next_at, self._store.rest_at)
         return max(0, int((self._wake_at - now.monotonic) * 1000) + 1)
 
@@ -388,7 +394,9 @@ class Server:
         the store, and its counters. What it meets that is damaged is set aside.
         """
         while True:
-            self._tell_damages()
+            while self._store.damages:
+                damage = self._store.damages.pop(0)
+                log.error("%s is damaged, %s: %s", self.path, "put right" if damage.is_mended else "set aside", damage)
             try:
                 self._make_machine(before)
             except StoreCorruptError as error:
@@ -403,12 +411,6 @@ class Server:
                 break
         for note in self._machine.recounted:
             log.error("after what was damaged was set aside: %s", note)
-
-    def _tell_damages(self) -> None:
-        for damage in self._store.damages:
-            what = "it was put right" if damage.is_mended else "set aside"
-            log.error("%s is damaged; %s: %s", self.path, what, damage)
-        self._store.damages.clear()
 
     def _make_machine(self, before: Machine | None) -> None:
         cramp = None if before is None else before.cramp

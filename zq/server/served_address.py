@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import errno
 import time
+from functools import partial
 
 import zmq
 
 from zq.processes.bound_address import BoundAddress, bind
+from zq.server.gate import AddressGate
 
 REBIND_PATIENCE = 5.0
 """Seconds in which an address that was left must be free again; the coordinator ends if it is not."""
@@ -18,6 +20,7 @@ class ServedAddress:
 
     Attributes:
         address: where it is, a port `*` resolved.
+        gate: by which those come in who connect; None: by none that could be shut.
 
     Raises:
         OSError: the address cannot be bound.
@@ -25,8 +28,19 @@ class ServedAddress:
 
     def __init__(self, socket: zmq.Socket[bytes], address: str) -> None:
         self._socket = socket
-        self.address = bind(socket, address)
+        self.gate: AddressGate | None = None
+        self.address = self._bind(address)
         self._bound = BoundAddress(self.address)
+
+    def _bind(self, address: str) -> str:
+        gate = self.gate = AddressGate.of(address)
+        if gate is None:
+            return bind(self._socket, address)
+        try:
+            return bind(self._socket, address, prepare=partial(gate.listen, self._socket))
+        except BaseException:
+            gate.close()
+            raise
 
     def renew(self) -> None:
         """Binds the address again, with the keys that the socket has now: whoever is connected has to come again.
@@ -34,12 +48,12 @@ class ServedAddress:
         Raises:
             OSError: somebody else has it.
         """
-        self._bound.leave()
+        self._leave()
         self._socket.unbind(self.address)
         give_up_at = time.monotonic() + REBIND_PATIENCE
         while True:
             try:
-                self.address = bind(self._socket, self.address)
+                self.address = self._bind(self.address)
             except OSError as error:
                 if error.errno != errno.EADDRINUSE or time.monotonic() > give_up_at:
                     raise
@@ -50,4 +64,9 @@ class ServedAddress:
 
     def leave(self) -> None:
         """Removes the file of an `ipc://` address; before the socket is closed."""
+        self._leave()
+
+    def _leave(self) -> None:
         self._bound.leave()
+        if self.gate is not None:
+            self.gate.close()

@@ -71,9 +71,7 @@ from zq.wire.messages import (
 from zq.wire.proofs import proofs_of
 
 SCAN_INTERVAL = 0.01
-"""Seconds between two looks for passed deadlines: bounds the cost when thousands of requests time out one after the
-other.
-"""
+"""Seconds between two looks for passed deadlines: bounds the cost when thousands of requests time out."""
 
 CANCELLED_MAX = 1000
 """Cancelled spans that are remembered for whoever holds the tasks; of an older one a puller learns when it settles."""
@@ -89,7 +87,6 @@ class ClientSession:
         secret: what nobody can guess, by which it speaks for what it has pulled on any connection; empty: on that one.
 
     Attributes:
-        name, secret: as given.
         make_id, make_number: return a new batch id, and the number of a new request; any thread may call them.
         streams, submits, settles, notices: what is followed, gathers, or needs no answer; the link's thread only.
         has_pulled: whether tasks were pulled, of which it may be told more than it asks.
@@ -116,6 +113,7 @@ class ClientSession:
         self._outbox: list[ToCoordinator] = []
         self._failure: Exception | None = None
         self._epoch: int | None = None
+        self._was_connected = False
         self._pings = Pings()
         self._deadline = FOREVER  # never after the first deadline of all that waits
         self._scanned_at = -FOREVER
@@ -151,7 +149,7 @@ class ClientSession:
             secret = "" if self.is_older else self.secret
             self._send(PullRequest(message._replace(confirms=not self.is_older, secret=secret), now, deadline, reply))
         else:
-            self._send(plain_request(message, now, deadline, reply, is_said=self._epoch is not None))
+            self._send(plain_request(message, now, deadline, reply, is_said=self._was_connected))
 
     def watch(
         self, now: float, outcome: BatchOutcome, index: int, deadline: float, reply: Reply, seen: float | None = None
@@ -226,6 +224,7 @@ class ClientSession:
     def connected(self, now: float) -> None:
         """Says everything again that has no answer yet, on a connection on which nothing was said."""
         self._outbox.clear()
+        self._was_connected = True
         self._pings.connected()
         self.is_older = False
         self.notices.connected()

@@ -15,7 +15,7 @@ from typing import Any, Final
 
 from zq.sessions.client import ClientSession
 from zq.sessions.outcomes import BatchOutcome, Reply, Watcher
-from zq.sessions.requests import Askable, Request, SettleRequest, SubmitRequest, without_proofs
+from zq.sessions.requests import Askable, SettleRequest, SubmitRequest, plain_request, without_proofs
 from zq.sessions.settles import Settling, settle_message
 from zq.sessions.submits import whole_load
 from zq.wire.batch import count_tasks
@@ -171,10 +171,13 @@ class AskExchange(Exchange):
 
     __slots__ = ()
 
+    message: Askable
+
     def __init__(self, session: ClientSession, now: float, message: Askable, deadline: float, reply: Reply) -> None:
         super().__init__(session.make_number(), now, deadline, reply)
         kind: Any = type(message)
-        self.message = _understood_by(session, kind(self.number, *message[1:]))
+        understood: Any = _understood_by(session, kind(self.number, *message[1:]))
+        self.message = understood
 
     def read(self, session: ClientSession, message: FromCoordinator) -> Any:
         match message:
@@ -187,7 +190,7 @@ class AskExchange(Exchange):
         return NO_ANSWER
 
     def adopt(self, session: ClientSession) -> None:
-        request = Request(self.message, self.asked_at, self.deadline, self.reply)
+        request = plain_request(self.message, self.asked_at, self.deadline, self.reply, is_said=True)
         session.adopt(self.number, request, is_sent=self.is_sent)
 
 

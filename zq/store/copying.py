@@ -26,23 +26,25 @@ from zq.core.sums import SUM_BYTES
 from zq.core.tables import SCHEMA
 from zq.errors import StoreCorruptError, StoreError, StoreVersionError
 from zq.store.carrying import INFO_TABLE, SCHEMA_KEY
+from zq.store.draft import MAP_SPARE
+from zq.store.engine import store_error
 from zq.store.hold import DATA_FILE, HOLD_FILE, READERS_FILE, flush
 from zq.store.journal import JournalFile
 from zq.store.lmdb import LmdbOptions, LmdbStore
-from zq.store.records import CHECKPOINT_KEY, CHECKPOINT_TABLE, Checkpoint, RedoRecord, apply, records_beyond
+from zq.store.records import CHECKPOINT_KEY, CHECKPOINT_TABLE, Checkpoint, RedoRecord, apply, leave_log, records_beyond
 
 PART = ".part"
 """What the name of a copy ends in while it is made."""
 
-MADE_FILES = frozenset({DATA_FILE, READERS_FILE, HOLD_FILE})
+REPORT_FILE = "salvage.jsonl"
+"""What is not there in a directory that was salvaged, a JSON object a line."""
+
+MADE_FILES = frozenset({DATA_FILE, READERS_FILE, HOLD_FILE, REPORT_FILE})
 """What may be in such a directory that somebody has left half made."""
 
 READS_MAX = 50
 TRY_PAUSE = 0.02
 """Seconds between two tries to read tables and journal as of one moment."""
-
-MAP_SPARE = 1 << 30
-"""Bytes by which a file may grow while it is opened."""
 
 
 class Copied(NamedTuple):
@@ -72,6 +74,19 @@ def copy_store(
         StoreVersionError: another version of zq wrote it.
         StoreCorruptError: something is gone that was answered.
     """
+    with making(source, target) as part:
+        records = _copy_tables(source, part)
+        _finish(part, (*tables, CHECKPOINT_TABLE), records, change)
+    return Copied((target / DATA_FILE).stat().st_size, len(records))
+
+
+@contextmanager
+def making(source: Path, target: Path) -> Iterator[Path]:
+    """Yields an empty directory, which gets its name when the block is left, and is removed when it raises.
+
+    Raises:
+        StoreError: there is something at the target, or no data file at the source, or it cannot be written.
+    """
     if os.path.lexists(target):
         raise StoreError(f"{target} is there already: expected a new name, or move it away")
     if not (source / DATA_FILE).is_file():
@@ -81,17 +96,19 @@ def copy_store(
         remove_part(part)
         part.mkdir(mode=0o700, parents=True)
         try:
-            records = _copy_tables(source, part)
-            _finish(part, (*tables, CHECKPOINT_TABLE), records, change)
+            yield part
+            for name in (HOLD_FILE, READERS_FILE):
+                (part / name).unlink(missing_ok=True)
+            flush(part)
         except BaseException:
             shutil.rmtree(part, ignore_errors=True)
             raise
-        size = (part / DATA_FILE).stat().st_size
         part.rename(target)
         flush(target.absolute().parent)
+    except lmdb.Error as error:
+        raise store_error(error, f"cannot write {part}") from error
     except OSError as error:
         raise StoreError(f"cannot copy {source} to {target}: {error.strerror or error}") from error
-    return Copied(size, len(records))
 
 
 def part_of(target: Path) -> Path:
@@ -145,13 +162,6 @@ def _open_reading(source: Path) -> Iterator[lmdb.Environment]:
             yield env
     except lmdb.Error as error:
         raise StoreError(f"cannot read {source}: {error}") from error
-
-
-@contextmanager
-def pinned(directory: Path) -> Iterator[None]:
-    """Keeps the pages of this moment from being written over, in a directory that may be in use."""
-    with _open_reading(directory) as env, env.begin():
-        yield
 
 
 def is_in_use(directory: Path) -> bool:
@@ -221,8 +231,7 @@ def _finish(
             checkpoint = Checkpoint.from_bytes(tx.get(CHECKPOINT_TABLE, CHECKPOINT_KEY))
             for record in records:
                 apply(record, tx)
-                checkpoint = checkpoint._replace(sequence=record.sequence)
-            tx.put(CHECKPOINT_TABLE, CHECKPOINT_KEY, checkpoint._replace(salt=b"").to_bytes())
+            leave_log(checkpoint, records[-1].sequence if records else checkpoint.sequence, tx)
             if change is not None:
                 change(tx)
         except BaseException:
@@ -231,6 +240,3 @@ def _finish(
         tx.commit()
     finally:
         store.close()
-    for name in (HOLD_FILE, READERS_FILE):
-        (part / name).unlink(missing_ok=True)
-    flush(part)

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -39,6 +39,9 @@ larger one is found when it is read.
 
 REBUILT_FILE: Final = "data.rebuilt"
 """What the new data file is called while it is made."""
+
+KEPT_FILES: Final = "data.damaged-"
+"""What the name of a file begins with that had broken pages, and of which another one was made; a number follows."""
 
 MENDED_BYTES_MAX: Final = 1024
 """Of a row of which every bit is tried."""
@@ -67,10 +70,10 @@ def look(directory: Path, *, is_thorough: bool) -> list[RawRow]:
         is_short = raw.size < raw.meta.bytes_min
         if not is_thorough and pages > PAGES_MAX and not is_short and not raw.meta_faults:
             return []
-        found = [row for row in raw.rows() if row.fault is not None]
+        found = list(raw.rows(only_faults=True))
         if raw.is_cut_off:
             raise StoreCorruptError(
-                f"{path} is damaged: {raw.about_size}. Restore a backup of the whole directory, or save what is left"
+                f"{path} is damaged: {raw.about_size}. Restore a backup of the whole directory, or save what is left with `zq salvage`"
             )
     _check_journal(path, found)
     return found
@@ -83,7 +86,7 @@ def _check_journal(name: Path, found: list[RawRow]) -> None:
         if is_its and mend_row(row) is None:
             raise StoreCorruptError(
                 f"{name} is damaged where it says which records of the journal it has ({row.fault}): restore a backup of the "
-                "whole directory, or save what is left (docs/journal.md)"
+                "whole directory, or save what is left with `zq salvage`"
             )
 
 
@@ -98,7 +101,7 @@ def rebuild(directory: Path, map_bytes: int) -> list[Damage]:
     log.warning("%s has broken pages: it is made anew of what can be read", directory / DATA_FILE)
     try:
         with RawFile.open(directory) as raw:
-            found = _copy(raw, made, map_bytes)
+            found, _ = copy_rows(raw, made, map_bytes)
         flush(made)
         _take_place(made, directory / DATA_FILE)
         flush(directory)
@@ -112,19 +115,39 @@ def rebuild(directory: Path, map_bytes: int) -> list[Damage]:
 
 def _take_place(made: Path, path: Path) -> None:
     number = 1
-    while (kept := path.with_name(f"data.damaged-{number}")).exists():
+    while (kept := path.with_name(f"{KEPT_FILES}{number}")).exists():
         number += 1
     kept.hardlink_to(path)
     made.rename(path)
     log.warning("the damaged file is kept as %s; nothing reads it, and it may be removed", kept)
 
 
-def _copy(raw: RawFile, made: Path, map_bytes: int) -> list[Damage]:
+def copy_rows(
+    raw: RawFile,
+    made: Path,
+    map_bytes: int,
+    advance: Callable[[int], None] | None = None,
+    strays_of: Iterable[str] = (),
+) -> tuple[list[Damage], int]:
+    """Makes a data file of all that can be read in another one; what cannot be is in its table `damaged`.
+
+    Args:
+        advance: is told now and then how many rows were read.
+        strays_of: tables of which rows are looked for on pages that nothing leads to, where a part of any is lost.
+
+    Returns:
+        What is damaged, and how many rows were found on such pages.
+
+    Raises:
+        lmdb.Error: of what is written.
+    """
     now, found, mended = time.time(), [], []
     env = lmdb.open(str(made), map_size=max(map_bytes, 2 * raw.size), subdir=False, lock=False, max_dbs=64, sync=False)
     try:
         copier = _Copier(env)
-        for row in raw.rows():
+        for count, row in enumerate(raw.rows(), 1):
+            if advance is not None and count % _COMMIT_ROWS == 0:
+                advance(count)
             if row.fault is None:
                 copier.put(row.table, row.key, row.stored)
                 continue
@@ -132,13 +155,16 @@ def _copy(raw: RawFile, made: Path, map_bytes: int) -> list[Damage]:
             found.append(_damage_of(row, now, is_mended=right is not None))
             mended += [] if right is None else [right]
         for table, key, stored in mended:
-            copier.put(table, key, stored)
+            copier.put_default(table, key, stored)  # what is there by now is newer
+        strays = 0
+        if any(one.is_part for one in found):
+            strays = sum(copier.put_default(row.table, row.key, row.stored) for row in raw.stray_rows(strays_of))
         copier.put_default(SUMLESS_TABLE, SCHEMA_KEY, b"%d" % SCHEMA)
         copier.commit()
         _note(env, found)
     finally:
         env.close()
-    return found
+    return found, strays
 
 
 class _Copier:
@@ -157,8 +183,8 @@ class _Copier:
             self.commit()
             self._txn = self._env.begin(write=True)
 
-    def put_default(self, table: str, key: bytes, stored: bytes) -> None:
-        self._txn.put(key, stored, db=self._db(table), overwrite=False)
+    def put_default(self, table: str, key: bytes, stored: bytes) -> bool:
+        return self._txn.put(key, stored, db=self._db(table), overwrite=False)
 
     def commit(self) -> None:
         self._txn.commit()
@@ -173,8 +199,8 @@ def set_aside(env: lmdb.Environment, rows: Sequence[RawRow], error: StoreCorrupt
     """Moves rows into the table `damaged`, in one transaction, and puts right what can be.
 
     Args:
-        env: the environment.
-        rows: what was found.
+        env: to be written.
+        rows: what was found in it.
         error: names another row, which may be whole by its checksum, and of which nobody can make anything.
 
     Raises:
@@ -197,7 +223,7 @@ def set_aside(env: lmdb.Environment, rows: Sequence[RawRow], error: StoreCorrupt
                 right = mend_row(row)
                 found.append(_damage_of(row, now, is_mended=right is not None))
                 if right is not None:
-                    txn.put(right[1], right[2], db=db)
+                    txn.put(right[1], right[2], db=db, overwrite=False)  # what is there by now is newer
         _note_in(env, txn, found)
     return found
 
@@ -233,15 +259,16 @@ def _note(env: lmdb.Environment, found: list[Damage]) -> None:
 
 
 def _note_in(env: lmdb.Environment, txn: lmdb.Transaction, found: list[Damage]) -> None:
+    """Writes what was found into the table of it, and from which row on a recount has to look."""
     if not found:
         return
     db, salt = env.open_db(tables.DAMAGED.encode(), txn=txn), salt_of(tables.DAMAGED)
     with txn.cursor(db) as cursor:
-        number = int.from_bytes(cursor.key()[1:9], "big") if _to_last(cursor) else 0
-    rows = [(tables.damaged_key(number + n), one.record()) for n, one in enumerate(found, 1)]
+        number = int.from_bytes(cursor.key()[1:9], "big") + 1 if _to_last(cursor) else 1
+    rows = [(tables.damaged_key(number + n), one.record()) for n, one in enumerate(found)]
     before = txn.get(tables.RECOUNT_KEY, db=db)
-    gone = {one.table for one in found} | set(() if before is None else tables.unpack(bytes(before)[SUM_BYTES:]))
-    rows.append((tables.RECOUNT_KEY, tables.pack(sorted(gone))))
+    gone, first = ((), number) if before is None else tables.unpack(bytes(before)[SUM_BYTES:])
+    rows.append((tables.RECOUNT_KEY, tables.pack((sorted({*gone, *(one.table for one in found)}), first))))
     for key, value in rows:
         txn.put(key, sealed(salt, key, value), db=db)
 
@@ -254,6 +281,7 @@ def _to_last(cursor: lmdb.Cursor) -> bool:
 
 
 def _damage_of(row: RawRow, now: float, *, is_mended: bool) -> Damage:
+    is_mended = is_mended or (row.is_part and not row.is_lost)  # whose rows are all there
     why = f"{row.fault}; it was put right" if is_mended else str(row.fault)
     return Damage(row.table, row.key, row.stop, row.stored, why, now, row.is_part, is_mended)
 

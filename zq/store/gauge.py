@@ -108,8 +108,8 @@ class Gauge:
 
     def takes(self, count: float) -> bool:
         """Returns whether a commit finds so many bytes: in what is held, or on the disk as it is now."""
-        _, end = self._measure()
-        return self._room.held - end + self._room.free_bytes() >= count
+        used, end = self._measure()
+        return max(self._room.held, end) - used + self._room.free_bytes() >= count
 
     def info(self) -> StoreInfo:
         """Looks, and tells what it saw."""

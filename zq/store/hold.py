@@ -13,7 +13,7 @@ import os
 import socket
 import stat
 import time
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,7 @@ from zq.errors import StoreCorruptError, StoreError, StoreLockedError
 from zq.processes.descriptors import take_standard
 from zq.processes.forks import drop_in_forks
 from zq.store.place import FilePlace
+from zq.store.room import LACKS
 
 DATA_FILE, READERS_FILE = "data.mdb", "lock.mdb"
 """As LMDB names them."""
@@ -32,8 +33,19 @@ HOLD_FILE = "lock"
 """Says who has the directory."""
 
 
+UNCLEAN_ENDS_MAX = 5
+"""Ends in a row that were none, kills or aborts: the next start looks at all of a file, however large. LMDB ends the
+process at some pages that are broken, and would do so at each start.
+"""
+
+
 class DirectoryHold:
-    """Holds a directory from its making until `close`."""
+    """Holds a directory from its making until `close`.
+
+    Attributes:
+        is_new: whether there was no data file.
+        is_looping: whether so many who had it last did not end as they should that something here may end them.
+    """
 
     def __init__(self, path: Path) -> None:
         """Makes the directory if need be, and locks it.
@@ -60,9 +72,13 @@ class DirectoryHold:
             raise StoreError(f"expected a directory that can be written at {path}: {error.strerror}") from error
         try:
             self._take(self._file)
-            self._check_not_lost()
+            before = _read_holder(self._file)
+            self._check_not_lost(before)
+            unclean = 0 if before.get("is_closed", True) else int(before.get("unclean_ends", 0)) + 1
+            self.is_looping = unclean % UNCLEAN_ENDS_MAX == UNCLEAN_ENDS_MAX - 1
             holder = {"pid": os.getpid(), "host": socket.gethostname(), "since": time.strftime("%Y-%m-%d %H:%M:%S")}
-            self._holder = {**holder, "started": _started(os.getpid())}
+            state = {"has_data": not self.is_new, "is_closed": False, "unclean_ends": unclean}
+            self._holder = {**holder, "started": _started(os.getpid()), **state}
             self._say_holder()
         except BaseException:
             self.close()
@@ -99,22 +115,31 @@ class DirectoryHold:
                 "came since was answered; put it back, or start on the directory that you want"
             )
 
+    def note_end(self) -> None:
+        """Notes that what is open ends as it should."""
+        self._holder["is_closed"] = True
+        self._say_holder()
+
     def close(self) -> None:
         """Lets go of the directory, also for what was forked from this process."""
         self._opened.close()
 
-    def _check_not_lost(self) -> None:
+    def _check_not_lost(self, before: dict[str, Any]) -> None:
         """Raises when there was a data file and is none: a new one in its place would be all that is found later."""
-        if self.is_new and _read_holder(self._file).get("has_data"):
+        if self.is_new and before.get("has_data"):
             raise StoreCorruptError(
                 f"{self._path} has no {DATA_FILE}, and {HOLD_FILE} says that there was one: put it back, or restore a backup of "
                 f"the whole directory. To begin anew, remove {HOLD_FILE}"
             )
 
     def _say_holder(self) -> None:
+        """Says who has it, in the room that the file has, for the disk may have no more; the lock counts without it."""
         text = json.dumps(self._holder)
-        with suppress(OSError):  # a disk that is full; the lock holds all the same
+        try:
             os.pwrite(self._file, text.ljust(os.fstat(self._file).st_size).encode(), 0)
+        except OSError as error:
+            if error.errno not in LACKS:
+                raise StoreError(f"cannot write {self._path / HOLD_FILE}: {error.strerror}") from error
 
     def _open(self, path: Path, flags: int) -> int:
         number = os.open(path, flags | os.O_NOFOLLOW, 0o600)

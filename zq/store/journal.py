@@ -180,6 +180,18 @@ class JournalFile:
         self._opened.close()
 
 
+def read_remains(directory: Path) -> tuple[bytes, bytes]:
+    """Returns the salt of whatever is left of a journal, empty where its head is not whole, and all bytes from the
+    first place on.
+
+    Raises:
+        OSError: it is not there, or cannot be read.
+    """
+    data = (directory / JOURNAL_FILE).read_bytes()
+    head = data[:_HEAD_BYTES]
+    return head[len(KIND) : -4] if _is_head(head) else b"", data[FIRST_PLACE:]
+
+
 def _check_head(path: Path, number: int, salt: bytes) -> None:
     """Raises when a file is not the journal with a salt, whole."""
     found = os.fstat(number)
@@ -198,7 +210,7 @@ def _check_head(path: Path, number: int, salt: bytes) -> None:
     if size < ROOM_MIN or size % ROOM_MIN:
         raise StoreCorruptError(
             f"{path} has {found.st_size} bytes, expected {FIRST_PLACE} and a multiple of {ROOM_MIN}: it was cut off. Restore "
-            "a backup of the whole directory, or save what is left (docs/journal.md)"
+            "a backup of the whole directory, or save what is left with `zq salvage`"
         )
 
 

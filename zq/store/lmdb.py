@@ -222,8 +222,7 @@ class LmdbStore:
         self._writing: lmdb.Transaction | None = None
         self._pid = os.getpid()
         self._place_at = 0.0  # monotonic, from when on a turn begins with a look at the place
-        self._own_id = 0  # of the last transaction that was committed
-        self._changed_at = 0  # when the file was last written, as far as was looked
+        self._own_id = self._changed_at = 0  # the last transaction; when the file was written, as far as was looked
         self.damages: list[Damage] = []  # that were found and not told yet
         self._hold = DirectoryHold(self.path)
         try:
@@ -242,7 +241,7 @@ class LmdbStore:
             flush(self.path)  # LMDB does not flush what names its file, and who made that may have come no further
             self._hold.hold_data()
             fill_gaps(self.path / READERS_FILE, READERS_BYTES)
-            rows = self._rebuild_if_broken(look(self.path, is_thorough=False))
+            rows = self._rebuild_if_broken(look(self.path, is_thorough=self._hold.is_looping))
             self._open_environment(is_new=is_new)
             self.damages += set_aside(self._env, rows)
             self._own_id = self._env.info()["last_txnid"]
@@ -430,6 +429,7 @@ class LmdbStore:
         if os.getpid() == self._pid:  # a forked child has dropped its copies; those of LMDB it must not touch
             self._forget()
             self._env.close()
+            self._hold.note_end()
             self._hold.close()
 
     def _measure(self) -> tuple[int, int]:

@@ -52,6 +52,13 @@ class PageTree(NamedTuple):
     overflow_pages: int
     entries: int
     root: int
+    pad: int = 0
+
+    @property
+    def is_odd(self) -> bool:
+        """Whether it is not as those are that are written here, or says something of an empty one."""
+        counts = (self.depth, self.branch_pages, self.leaf_pages, self.overflow_pages, self.entries)
+        return bool(self.pad or self.flags or (self.root == NO_PAGE and any(counts)))
 
     @property
     def pages(self) -> int:
@@ -111,7 +118,8 @@ def read_tree(value: bytes) -> PageTree:
     """Reads what a table's row says of its tree."""
     if len(value) != _TREE.size:
         raise BrokenPageError(f"expected {_TREE.size} bytes about a tree, found {len(value)}")
-    return PageTree(*_TREE.unpack(value)[1:])
+    pad, *fields = _TREE.unpack(value)
+    return PageTree(*fields)._replace(pad=pad)
 
 
 def _places(page: bytes, number: int, kind: int) -> tuple[int, ...]:
@@ -119,7 +127,7 @@ def _places(page: bytes, number: int, kind: int) -> tuple[int, ...]:
     if len(page) < HEAD_BYTES_OF_PAGE:
         raise BrokenPageError("it is beyond the end of the file")
     own_number, _, flags, lower, upper = _HEAD.unpack_from(page)
-    if flags & 0xF != kind or flags & 0x60:
+    if flags != kind:  # a mark of a page that is still to be written makes LMDB give up, too
         raise BrokenPageError(f"expected a page of kind {kind}, found {flags}")
     if own_number != number:
         raise BrokenPageError(f"it calls itself page {own_number}")
@@ -170,7 +178,7 @@ def check_overflow(page: bytes, number: int, value_bytes: int, page_bytes: int) 
     if len(page) < HEAD_BYTES_OF_PAGE:
         raise BrokenPageError("it is beyond the end of the file")
     own_number, _, flags, pages = _LONG_HEAD.unpack_from(page)
-    if own_number != number or flags & 0xF != OVERFLOW:
+    if own_number != number or flags != OVERFLOW:
         raise BrokenPageError(f"expected the value of an entry on it, found page {own_number} of kind {flags}")
     needed = (HEAD_BYTES_OF_PAGE - 1 + value_bytes) // page_bytes + 1
     if pages < needed:

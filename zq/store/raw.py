@@ -12,12 +12,12 @@ its `key` and its `stop` could be read; the walk goes on behind it. Whoever read
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, Final, NamedTuple, Self
 
 from zq.core.sums import SUM_BYTES, is_whole, salt_of
-from zq.core.tables import SCHEMA, SCHEMAS_BEFORE
+from zq.core.tables import SCHEMA, SCHEMAS_BEFORE, TABLES
 from zq.errors import StoreCorruptError, StoreError
 from zq.store.hold import DATA_FILE
 from zq.store.pages import (
@@ -38,9 +38,12 @@ from zq.store.pages import (
     read_meta,
     read_tree,
 )
+from zq.store.records import CHECKPOINT_TABLE
 
 SUMLESS_TABLE: Final = "zq"
 """Of the store itself: its rows have no checksum."""
+
+_TABLES: Final = (*TABLES, SUMLESS_TABLE, CHECKPOINT_TABLE)
 
 TREE_DEPTH_MAX: Final = 32
 """Of a tree: as LMDB has it."""
@@ -150,18 +153,20 @@ class RawFile:
                     continue
         return found
 
-    def rows(self) -> Iterator[RawRow]:
-        """Yields all rows of all tables, each table's in the order of its pages, with what cannot be read between."""
+    def rows(self, *, only_faults: bool = False) -> Iterator[RawRow]:
+        """Yields all rows of all tables, each table's in the order of its pages, with what cannot be read between; or
+        what has a fault alone.
+        """
         for text in self.meta_faults:
-            yield RawRow("", b"", b"", text, is_part=True)
+            yield RawRow("", b"", b"", text, is_part=True, is_lost=True)
         if self.size < self.meta.bytes_min:  # pages at its end that were never used may be missing
-            for _ in self._all_rows():
+            for _ in self._all_rows(True):
                 pass
             if self.is_cut_off:
                 yield RawRow("", b"", b"", self.about_size, is_part=True)
-        yield from self._all_rows()
+        yield from self._all_rows(only_faults)
 
-    def _all_rows(self) -> Iterator[RawRow]:
+    def _all_rows(self, only_faults: bool) -> Iterator[RawRow]:
         self._forget_seen()
         trees: list[tuple[str, PageTree]] = []
         for node in self._nodes("", self.meta.main):
@@ -169,22 +174,65 @@ class RawFile:
                 yield node._replace(fault=f"the list of tables: {node.fault}")
                 continue
             try:
-                trees.append((node.key.decode(), self._tree_of(node)))
+                name, tree = node.key.decode(), self._tree_of(node)
             except (BrokenPageError, UnicodeDecodeError) as error:
                 yield RawRow("", node.key, node.value, f"table {node.key!r}: {error}", is_part=True, is_lost=True)
+                continue
+            if tree.is_odd or (trees and name <= trees[-1][0]):
+                text = f"the list of tables: {name} is not where it belongs, or of a kind that is not written here"
+                yield RawRow("", node.key, b"", text, is_part=True)
+            trees.append((name, tree))
         trees.sort(key=lambda one: one[0] != SUMLESS_TABLE)  # it says which checksums the others have
         for table, tree in trees:
             if table == SUMLESS_TABLE:
                 self.schema = self._read_schema(tree)
-            yield from self.rows_of(table, tree)
+            name = self._name_by_rows(table, tree)
+            if name != table:
+                yield RawRow("", table.encode(), b"", f"table {table} is {name}, by its checksums", is_part=True)
+            yield from self.rows_of(name, tree, only_faults=only_faults)
         yield from self._free_faults()
+
+    def _name_by_rows(self, table: str, tree: PageTree) -> str:
+        """Returns the name of a table, which may have been changed where it is written: its checksums know it."""
+        if table in _TABLES or self.schema != SCHEMA:
+            return table
+        taken = self._seen.copy()
+        nodes = (node for node in self._nodes(table, tree) if isinstance(node, LeafNode) and not node.flags)
+        first = next(nodes, None)
+        self._seen = taken
+        if first is None:
+            return table
+        return next((name for name in _TABLES if is_whole(salt_of(name), first.key, first.value)), table)
+
+    def stray_rows(self, tables: Iterable[str]) -> Iterator[RawRow]:
+        """Yields whole rows on pages that nothing leads to, after `rows` has gone by all that it could: whose table is
+        told by their checksums. Where the list of free pages is lost, too, some may be of long before.
+        """
+        salts = [(table, salt_of(table)) for table in tables]
+        for page in range(2, len(self._seen)):
+            if self._seen[page]:
+                continue
+            try:
+                nodes = read_leaf(self._read(page), page)
+            except BrokenPageError:
+                continue
+            for node in nodes:
+                try:
+                    stored = (
+                        self._read_big(page_of(node.value), node.value_bytes) if node.flags & BIG_NODE else node.value
+                    )
+                except BrokenPageError:
+                    continue
+                table = next((table for table, salt in salts if is_whole(salt, node.key, stored, self.schema)), None)
+                if table is not None:
+                    yield RawRow(table, node.key, stored)
 
     @property
     def about_size(self) -> str:
         """How long the file is, and how long it was."""
         return f"it has {self.size} bytes, and its meta page speaks of {self.meta.bytes_min}: it was cut off"
 
-    def rows_of(self, table: str, tree: PageTree) -> Iterator[RawRow]:
+    def rows_of(self, table: str, tree: PageTree, *, only_faults: bool = False) -> Iterator[RawRow]:
         """Yields the rows of a table, as `rows` does."""
         salt, has_sum = salt_of(table), table != SUMLESS_TABLE
         schema = self.schema
@@ -215,7 +263,8 @@ class RawFile:
                     fault = MISPLACED
                 else:
                     last = key
-            yield RawRow(table, key, stored, fault)
+            if fault is not None or not only_faults:
+                yield RawRow(table, key, stored, fault)
         if count != tree.entries and not is_torn:
             text = f"it has {count} rows, and its tree speaks of {tree.entries}"
             yield RawRow(table, b"", b"", text, is_part=True, is_lost=count < tree.entries)

@@ -127,6 +127,18 @@ def find_later(data: bytes, start: int, sequence: int, salt: bytes) -> RedoRecor
     return None
 
 
+def all_records(data: bytes, salt: bytes) -> list[RedoRecord]:
+    """Returns every whole record that there is, wherever it is, in the order of their sequences."""
+    found: dict[int, RedoRecord] = {}
+    place = 0
+    while (one := find_later(data, place, -1, salt)) is not None:
+        before = found.get(one.sequence)
+        if before is None or before.epoch < one.epoch:
+            found[one.sequence] = one
+        place = one.end
+    return [found[sequence] for sequence in sorted(found)]
+
+
 def records_beyond(checkpoint: Checkpoint, data: bytes, name: str) -> list[RedoRecord]:
     """Returns what the tables lack of a journal, in order.
 
@@ -152,7 +164,7 @@ def records_beyond(checkpoint: Checkpoint, data: bytes, name: str) -> list[RedoR
         raise StoreCorruptError(
             f"{name} is damaged at byte {end}: expected record {last + 1} there, and found no whole one, while record "
             f"{later.sequence} follows at byte {later.place}. What lies between was answered and is gone: restore a backup of "
-            "the whole directory, or save what is left (docs/journal.md)"
+            "the whole directory, or save what is left with `zq salvage`"
         )
     beyond = [one for one in chain if one.sequence > checkpoint.sequence]
     for one in beyond:
@@ -189,3 +201,8 @@ def apply(record: RedoRecord, tx: Transaction) -> int:
             f"record {record.sequence} of the journal is for a table that is not there: {error}"
         ) from error
     return rows
+
+
+def leave_log(checkpoint: Checkpoint, sequence: int, tx: Transaction) -> None:
+    """Writes into tables that they need no log, and have all records up to a sequence."""
+    tx.put(CHECKPOINT_TABLE, CHECKPOINT_KEY, checkpoint._replace(sequence=sequence, salt=b"").to_bytes())

@@ -20,6 +20,8 @@ from math import inf
 from pathlib import Path
 from typing import Any
 
+from zq.errors import StoreError
+
 RESERVE_MIN, RESERVE_MAX, RESERVE_PART = 1 << 20, 64 << 20, 8
 """Bytes that are held behind the end of the file: one part in so many of it, within these. Completions, a checkpoint
 and the next start take it; of a file that is still small no more than that, since many directories stay as they are.
@@ -69,13 +71,20 @@ class DiskRoom:
         self.path = path.absolute()
         self.limit = _size_limit()
         self._number = number
+        found = os.fstat(number)
+        self._identity = found.st_dev, found.st_ino
         self._allocate: Allocate | None = _allocator()
         self._retry_at = -inf  # monotonic
         self._is_known = False  # whether `held` is, which an earlier life may have left
 
     def free_bytes(self) -> int:
-        """Returns how much of the disk is free for this process."""
-        disk = os.fstatvfs(self._number)
+        """Returns how much of the disk is free for this process; raises StoreError when nobody can tell."""
+        try:
+            disk, found = os.fstatvfs(self._number), os.fstat(self._number)
+        except OSError as error:
+            raise StoreError(f"cannot look at the data file of {self.path}: {error.strerror}") from error
+        if (found.st_dev, found.st_ino) != self._identity:
+            raise StoreError(f"the data file of {self.path} was closed by something else in this process")
         return disk.f_bavail * disk.f_frsize
 
     def hold(self, end: int, waiting: int, most: float, now: float) -> None:

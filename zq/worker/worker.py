@@ -168,8 +168,13 @@ class Worker:
             RunnerBrokenError: a thread that runs handlers ended by a fault that is not a handler's; the tasks that it
                 ran have failed, all others went back.
         """
-        run = self.start()
-        signals = run.take_signals()
+        run = self._make_run()
+        signals = run.take_signals()  # before anything is begun that a signal would leave half done
+        try:
+            run.start()
+        except BaseException:
+            signals.restore()
+            raise
         try:
             run.wait(burst=burst)
         finally:
@@ -183,6 +188,11 @@ class Worker:
 
     def start(self) -> WorkerRun:
         """Starts working in the background; `stop` ends it. Raises as `run`."""
+        run = self._make_run()
+        run.start()
+        return run
+
+    def _make_run(self) -> WorkerRun:
         if self._live_run() is not None:
             raise ValueError(f"worker {self.name} is running")
         if not self.handlers:
@@ -191,7 +201,6 @@ class Worker:
         refuse_if_served(self.owner, f"worker {self.name} is started")
         self._run = WorkerRun(self, self.child_spec() if self.processes else None)
         self._run.on_connected = self.on_connected
-        self._run.start()
         return self._run
 
     def stop(self, timeout: float = HANDLERS_PATIENCE, *, drain: bool = True) -> None:

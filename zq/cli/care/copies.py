@@ -51,6 +51,32 @@ def restore(backup: Annotated[Path, typer.Argument(metavar="BACKUP", help="Made 
     _tell(f"made {to} from {backup}: {copied.bytes} bytes", copied._asdict(), as_json=as_json)
 
 
+def salvage(data: Directory, to: Target, as_json: Json = False) -> None:
+    """Save what can be read of a damaged directory into a new one, with a report of what cannot.
+
+    For one without a backup: whose data file was cut off or has broken pages, whose journal is gone or has a hole. It
+    stays as it is. The report, salvage.jsonl in the new one, names what is not there, a JSON object a line.
+
+    Examples:
+        zq salvage orders.zq --to saved.zq
+    """
+    from zq.care import salvage as save
+
+    with exit_codes(), progress(f"saving the rows of {data}") as advance:
+        saved = save(data, to, advance)
+    lines = (
+        f"saved {saved.tasks} tasks of {data} in {to}",
+        f"{saved.damaged} rows or parts of tables are damaged, {saved.ids} ids of tasks or batches are known to be gone",
+        f"{saved.records} records of the journal were applied, {saved.records_missing} are missing",
+        f"{saved.report} names what is not there",
+    )
+    if as_json:
+        print_json(saved._asdict())
+    else:
+        for line in lines:
+            echo(printable(line))
+
+
 def compact(data: Directory, as_json: Json = False) -> None:
     """Write the data file anew without what is free in it; no coordinator may be running on it.
 

@@ -75,6 +75,8 @@ def _groups(status: dict[str, Any], width: int) -> list[str]:
         "memory": f"{size(memory['bytes'])}" + (f" of at most {size(memory['max'])}" if memory.get("max") else ""),
         "connections": f"{connections.get('open', 0):,} of at most {connections.get('max') or 'any number'}",
     }
+    if status.get("damaged"):
+        found["damaged"] = f"{_number(status['damaged'], 'row')} set aside; `zq doctor` names what is on the disk"
     if errors:
         found["refused"] = ", ".join(
             f"{count:,} of {cell('name', str(name).removeprefix('error '), is_fancy=True)}"

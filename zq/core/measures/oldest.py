@@ -63,6 +63,8 @@ def _in_lane(books: Books, queue: Queue, lane: Lane) -> Iterator[StoredBatch]:
             return
         else:
             queue.drop_head(lane, batch)
+            if not batch.leased:
+                books.drop(batch)
 
 
 def _on_disk(

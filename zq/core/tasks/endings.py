@@ -93,8 +93,7 @@ def finish(books: Books, step: Step, batch: StoredBatch, outcome: str, reason: s
         key_turns.end_later(books, batch)
     if batch.queue.gate is not None:
         books.reopen(batch)
-    if not batch.is_queued:  # else its lane drops it when it comes to it
-        books.drop(batch)
+    books.drop(batch)  # if it was waiting, its lane finds that it is gone; nobody may ever come to it
 
 
 def _end_of(batch: StoredBatch, wall: float, outcome: str, reason: str) -> tuple[Any, ...]:

@@ -71,6 +71,7 @@ function Machine({ status }) {
       <dt>queues</dt><dd>${whole(status.queues)}</dd>
       <dt>store</dt><dd>${size(store.used_bytes)} used of ${size(store.map_bytes)}${" "}${store.is_full && html`<span title=${store.why_full}><${Badge} tone="bad">${store.full_by || "store"} full</${Badge}></span>`}</dd>
       ${journal && html`<dt>journal</dt><dd>${journal.is_on ? `${whole(journal.records)} records, ${whole(journal.checkpoints)} checkpoints` : `off${journal.reason ? `: ${journal.reason}` : ""}`}</dd>`}
+      ${status.damaged > 0 && html`<dt>damaged</dt><dd><${Badge} tone="bad">${whole(status.damaged)} set aside</${Badge}></dd>`}
       <dt>memory</dt><dd>${size(memory.bytes)}</dd>
       <dt>connections</dt><dd>${whole(connections.open)}</dd>
       <dt>commits</dt><dd>${whole(status.commits)}${commit !== null && html`, ${duration(commit)} each`}</dd>
