@@ -17,6 +17,7 @@ def check_recount(options: CoordinatorOptions, tx: Transaction, now: Now) -> Non
     machine = Machine(options, now, DraftStore(draft))
     for table, key, before, after in draft.changes():
         is_own = table in (tables.META, tables.DAMAGED)  # of a start, and of the recount
-        is_again = table == tables.EXPIRY and before is None  # of what was leased when its time came
+        # Of what was leased when its time came; or had begun, as nobody knows any more, and gave up its unique key.
+        is_again = table in (tables.EXPIRY, tables.UNIQUE) and before is None
         if not is_own and not is_again:
             raise Violation(f"a recount changes {key!r} in {table} from {before!r} to {after!r}: {machine.recounted}")

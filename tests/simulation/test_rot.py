@@ -53,7 +53,7 @@ def set_aside(store: MemoryStore, table: str, keys: list[bytes]) -> None:
         store.set(table, key, None)
         damage = Damage(table, key, None, stored, "its checksum fails", 0.0)
         store.set(tables.DAMAGED, tables.damaged_key(number), damage.record())
-    store.set(tables.DAMAGED, tables.RECOUNT_KEY, tables.pack(((table,), 1)))
+    store.set(tables.DAMAGED, tables.RECOUNT_KEY, tables.pack(([table], 1)))
 
 
 def rot(seeds: int) -> dict[str, int]:
