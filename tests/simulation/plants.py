@@ -551,8 +551,8 @@ def _cancel_answered_early(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(chores, "PORTION", 1)
     real = chores._begin
 
-    def begin(books: Books, step: Step, asker: tuple[bytes, int], chore: Chore) -> None:
-        real(books, step, asker, chore)
+    def begin(books: Books, step: Step, asker: tuple[bytes, int], chore: Chore, *done: int) -> None:
+        real(books, step, asker, chore, *done)
         for peer, request in books.chores.askers.pop(chore.key, ()):
             step.send(peer, Answer(request, 1))
 
