@@ -30,6 +30,7 @@ from zq.care import compact
 from zq.core import tables
 from zq.core.coordinator import Machine
 from zq.core.options import Now
+from zq.core.recount import DAMAGED_RECORD
 from zq.core.storage import Damage, Store
 from zq.errors import StoreCorruptError, StoreError
 from zq.store import DiskStore, LmdbOptions, open_store
@@ -245,9 +246,25 @@ def _check_rows(store: DiskStore, before: Rows) -> int:
         and not _is_time(table, key)
         and not (table == tables.PARKED and tables.unpack(value)[1] in moved)
     ]
-    _check_named(lost, damages)
+    owners = _owners_gone(before, now)
+    _check_named([(table, key) for table, key in lost if table != tables.RESULTS or key[:-2] not in owners], damages)
     _check_ids(before, now)
     return len(lost)
+
+
+def _owners_gone(before: Rows, now: Rows) -> set[bytes]:
+    """Returns keys of batches whose own row is gone, which has to be named: nobody could ask for their results, and
+    these go with it.
+    """
+    found = set()
+    for (table, key), value in before.items():
+        if table == tables.PENDING and (table, key) not in now:
+            found.add(key)
+        elif table == tables.INDEX:
+            record, left = tables.unpack(value), now.get((table, key))
+            if record[0] == tables.AT_ENDED and (left is None or tables.unpack(left)[4:5] == (DAMAGED_RECORD,)):
+                found.add(record[2])
+    return found
 
 
 def _check_named(lost: list[tuple[str, bytes]], damages: list[Damage]) -> None:

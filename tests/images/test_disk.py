@@ -1,6 +1,7 @@
 """What the model of a disk says that a power cut may leave."""
 
 import random
+from pathlib import Path
 
 import pytest
 
@@ -110,6 +111,27 @@ def test_marks_and_writes_are_played_in_turn(tmp_path_factory: pytest.TempPathFa
 
     assert found == [None, None, None, None, Mark(b"m"), None]
     assert player.disk.names["a"].durable == b"\0\0ab"
+
+
+def test_name_beside_the_directory_is_none_of_its_names(tmp_path: Path) -> None:
+    player = Player(tmp_path / "d", tmp_path / "marks")
+    path = tmp_path / "d" / "a"
+    lines = [
+        f'1 mkdir("{_escaped(tmp_path / "d")}", 0700) = 0',
+        f'1 openat(AT_FDCWD<{_escaped(tmp_path)}>, "{_escaped(path)}", O_RDWR|O_CREAT, 0600) = 5<{_escaped(path)}>',
+        f"1 fsync(6<{_escaped(tmp_path / 'd')}>) = 0",
+        f'1 unlinkat(7<{_escaped(tmp_path)}>, "{_escaped("a")}", 0) = 0',
+    ]
+
+    list(player.play(read_calls(lines)))
+
+    assert "a" in player.disk.names
+    assert player.disk.is_made
+    assert player.disk.unsafe == ("",)  # its parent was not flushed
+
+    list(player.play(read_calls([f'1 unlinkat(6<{_escaped(tmp_path / "d")}>, "{_escaped("a")}", 0) = 0'])))
+
+    assert "a" not in player.disk.names
 
 
 def _escaped(path: object) -> str:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
 from tests.images.disk import Disk, Write
@@ -108,7 +108,9 @@ class Player:
             case "mkdir" if _strings(arguments)[0].decode() == self._directory:
                 self.disk.make()
             case "unlink" | "unlinkat" if "AT_REMOVEDIR" not in arguments:
-                self.disk.unlink(self._name(_strings(arguments)[-1].decode()))
+                path = _named_path(arguments)
+                if path.startswith(self._directory + "/"):
+                    self.disk.unlink(self._name(path))
             case "rename" | "renameat" | "renameat2":
                 old, new = (self._name(one.decode()) for one in _strings(arguments)[-2:])
                 self.disk.rename(old, new)
@@ -203,6 +205,12 @@ def _path_of(text: str) -> tuple[str, str]:
     descriptor, _, rest = text.partition("<")
     path, _, _ = rest.partition(">")
     return descriptor, _unescape(path).decode() if path.startswith("\\x") else path
+
+
+def _named_path(arguments: str) -> str:
+    """Returns the path of a call that has one, which may be that of a name in a directory that has a descriptor."""
+    folder = _path_of(arguments)[1] if "<" in arguments.partition('"')[0] else ""
+    return str(PurePosixPath(folder, _strings(arguments)[-1].decode()))
 
 
 def _paths(text: str) -> list[str]:
