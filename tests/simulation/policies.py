@@ -61,7 +61,7 @@ class PolicyCheck:
 
     def _check_end(self, step: Step, row: GroupRow) -> None:
         known = self._members.setdefault(row.id, {})
-        known |= dict.fromkeys(id for id in self._ledger.entries if id.startswith(f"{row.id}."))  # let in in this step
+        known |= dict.fromkeys(id for id in self._ledger.entries if _is_of(id, row.id))  # let in in this step
         ends = self._ends(step, row)
         done = [id for id, state in ends if state == "done"]
         if row.state == CANCELLED or not row.size or self._is_damaged(row):
@@ -88,3 +88,9 @@ class PolicyCheck:
             row = rows.get(lease.batch.own_id)
             if row is not None and row.state != DONE:
                 raise Violation(f"the callback of group {row.id} was handed out, and it is {row.state}: {row.reason}")
+
+
+def _is_of(id: str, group: str) -> bool:
+    """Whether a task came with a group, by their names."""
+    nested = group.removesuffix("~")
+    return id.startswith(f"{group}.") or (nested != group and (id == nested or id.startswith(f"{nested}#")))

@@ -240,6 +240,8 @@ def wait_again(books: Books, step: Step, batch: StoredBatch) -> None:
 def bury(books: Books, step: Step, single: StoredBatch, reason: str) -> None:
     """Makes a task in hand a dead letter."""
     places.enter_dead(step, Dead(single, reason, step.wall, books.next_event()))
+    if single.options.ttl is not None:
+        places.forget_expiry(step, single.expiry_key())  # if it is revived, it has no ttl
     books.drop(single)  # if it was waiting; its lane finds that it is gone
     if single.options.unique is not None:
         unique_keys.free(step, single)
