@@ -10,6 +10,7 @@ import socket
 import struct
 import threading
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from random import Random
 
 from tests.fuzz.frames import Frames
@@ -181,9 +182,19 @@ def abuse(address: str, seed: int, frames: int, threads: int = 8) -> int:
 
 
 def overrun(address: str) -> None:
-    """Says far more than the other end has room for, and leaves before it is read: empty messages, two bytes each."""
-    with connected(address) as connection:
-        connection.sendall(HANDSHAKE + bytes(OVERRUN_BYTES))
+    """Says far more than the other end has room for, and leaves before it is read: empty messages, two bytes each.
+
+    It waits for the other end's READY first: ZeroMQ takes what comes earlier for a part of the handshake, and hangs up.
+    """
+    with suppress(OSError), connected(address) as connection:
+        connection.sendall(HANDSHAKE)
+        heard = b""
+        while b"\x05READY" not in heard:
+            part = connection.recv(1 << 16)
+            if not part:
+                raise ConnectionResetError
+            heard += part
+        connection.sendall(bytes(OVERRUN_BYTES))
 
 
 def descriptors(pid: int) -> int:

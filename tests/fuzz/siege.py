@@ -37,9 +37,11 @@ def besiege(directory: Path, seed: int, frames: int, bind: str = "tcp://127.0.0.
             done, sent = threading.Event(), [0]
 
             def run() -> None:
-                sent[0] = abuse(kitchen.address, seed, frames)
-                overrun(kitchen.address)
-                done.set()
+                try:
+                    sent[0] = abuse(kitchen.address, seed, frames)
+                    overrun(kitchen.address)
+                finally:
+                    done.set()
 
             threading.Thread(target=run).start()
             ids: list[str] = []

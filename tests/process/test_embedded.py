@@ -110,6 +110,34 @@ def test_close_frees_directory_and_address_though_a_forked_child_lives(tmp_path:
         os.waitpid(child, 0)
 
 
+LATE_CHILD = """
+import os, signal, sys, time
+os.register_at_fork(after_in_child=lambda: time.sleep(0.3))  # before what zq has registered
+import zq
+with zq.Coordinator(sys.argv[1], bind=sys.argv[2]) as first:
+    child = os.fork()
+    if child == 0:
+        signal.pause()
+try:
+    with zq.Coordinator(sys.argv[1], bind=first.address) as second:
+        print(second.address == first.address)
+finally:
+    os.kill(child, signal.SIGKILL)
+"""
+
+
+@pytest.mark.parametrize("bind", ["tcp://127.0.0.1:*", "tcp://*:*", "ipc://{}/socket"])
+def test_an_address_that_was_left_is_waited_for_while_a_forked_child_has_not_run_yet(bind: str, tmp_path: Path) -> None:
+    ran = subprocess.run(
+        [sys.executable, "-c", LATE_CHILD, str(tmp_path / "s.zq"), bind.format(tmp_path)],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    assert (ran.stdout, ran.stderr) == ("True\n", "")
+
+
 PROGRAM = """
 import os, signal, sys, zq
 coordinator = zq.Coordinator(sys.argv[1], bind=sys.argv[2]).open()

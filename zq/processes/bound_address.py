@@ -31,10 +31,18 @@ CLAIM_PATIENCE = 5.0
 CLOSE_PATIENCE = 5.0
 """Seconds after which a socket is closed that was left: ZeroMQ does that in a thread of its own."""
 
+FORK_PATIENCE = 5.0
+"""Seconds to wait for an address that this process has left: a child that was forked before holds it until it runs for
+the first time.
+"""
+
 LEFT_MAX = 8
 """Addresses that were left of which copies still close what they have."""
 
 _left: deque[Callable[[], None]] = deque()
+
+_left_at: deque[tuple[str, float]] = deque(maxlen=LEFT_MAX)
+"""Ports and names that this process has left, and when."""
 
 
 def bind(socket: zmq.Socket[bytes], address: str, prepare: Callable[[], None] | None = None) -> str:
@@ -55,7 +63,7 @@ def bind(socket: zmq.Socket[bytes], address: str, prepare: Callable[[], None] | 
             with _private_files():
                 if prepare is not None:
                     prepare()
-                _bind(socket, address)
+                _bind_patiently(socket, address)
         except (zmq.ZMQError, OSError) as error:
             raise bind_error(address, error.errno or errno.EINVAL) from error
         endpoint = socket.getsockopt_string(zmq.LAST_ENDPOINT)
@@ -86,6 +94,25 @@ def _private_files() -> Iterator[None]:
         yield
     finally:
         os.umask(before)
+
+
+def _bind_patiently(socket: zmq.Socket[bytes], address: str) -> None:
+    """Binds a socket, and waits for an address that this process has left a moment ago: a child may hold it still."""
+    give_up_at = max((at for port, at in tuple(_left_at) if port == _port(address)), default=-FORK_PATIENCE)
+    give_up_at += FORK_PATIENCE
+    while True:
+        try:
+            _bind(socket, address)
+        except zmq.ZMQError as error:
+            if error.errno != errno.EADDRINUSE or time.monotonic() > give_up_at:
+                raise
+            time.sleep(0.001)
+        else:
+            return
+
+
+def _port(address: str) -> str:
+    return address.rpartition(":")[2]
 
 
 def _bind(socket: zmq.Socket[bytes], address: str) -> None:
@@ -207,6 +234,7 @@ class BoundAddress:
         if os.getpid() != self._pid:
             return
         self._left_at = time.monotonic()
+        _left_at.append((_port(self._endpoint), self._left_at))
         _left.append(self._forget)
         if len(_left) > LEFT_MAX:
             _left.popleft()()
