@@ -147,6 +147,15 @@ def measure_round_trip(seconds: float) -> float:
     thread = threading.Thread(target=answer)
     thread.start()
     dealer = bare.connected_socket(context, zmq.DEALER, address)
+    taken = _time_round_trips(dealer, seconds)
+    dealer.send(b"")
+    thread.join()
+    dealer.close(0)
+    context.term()
+    return statistics.median(taken)
+
+
+def _time_round_trips(dealer: bare.Socket, seconds: float) -> list[float]:
     frame = b"x" * 250
     taken: list[float] = []
     until = time.perf_counter() + seconds
@@ -155,11 +164,7 @@ def measure_round_trip(seconds: float) -> float:
         dealer.send(frame)
         dealer.recv()
         taken.append(time.perf_counter() - started)
-    dealer.send(b"")
-    thread.join()
-    dealer.close(0)
-    context.term()
-    return statistics.median(taken)
+    return taken
 
 
 def time_durable_answers(seconds: float) -> list[float]:
@@ -167,18 +172,11 @@ def time_durable_answers(seconds: float) -> list[float]:
     what a receipt costs where nothing is done about it.
     """
     command = [sys.executable, __file__]
-    taken: list[float] = []
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdin is not None and process.stdout is not None
         context: zmq.Context[bare.Socket] = zmq.Context()
         dealer = bare.connected_socket(context, zmq.DEALER, process.stdout.readline().strip())
-        frame = b"x" * 250
-        until = time.perf_counter() + seconds
-        while time.perf_counter() < until or len(taken) < 20:
-            started = time.perf_counter()
-            dealer.send(frame)
-            dealer.recv()
-            taken.append(time.perf_counter() - started)
+        taken = _time_round_trips(dealer, seconds)
         dealer.send(b"")
         process.wait()
         context.destroy(linger=0)

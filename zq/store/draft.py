@@ -13,7 +13,7 @@ import lmdb
 from zq.core.storage import StoreInfo
 from zq.core.sums import salt_of
 from zq.errors import StoreError
-from zq.store.engine import open_value, store_error
+from zq.store.engine import open_value, scan_rows, store_error
 from zq.store.hold import DATA_FILE
 
 MAP_SPARE = 1 << 30
@@ -57,18 +57,7 @@ class LmdbRows:
     def scan(self, table: str, start: bytes = b"", stop: bytes | None = None) -> Iterator[tuple[bytes, bytes]]:
         if table not in self._dbs:
             return
-        db, salt = self._dbs[table]
-        try:
-            with self._txn.cursor(db) as cursor:
-                if not (cursor.set_range(start) if start else cursor.first()):
-                    return
-                rows: Iterator[Any] = cursor.iternext()
-                for key, value in rows:
-                    if stop is not None and key >= stop:
-                        return
-                    yield key, open_value(table, key, value, salt)
-        except lmdb.Error as error:
-            raise store_error(error, f"cannot read table {table}") from error
+        yield from scan_rows(self._txn, table, self._dbs[table], start, stop)
 
 
 @contextmanager

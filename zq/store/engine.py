@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 from zlib import crc32
 
 import lmdb
@@ -60,3 +62,25 @@ def make_data_file(path: Path) -> None:
     lmdb.open(str(made), map_size=1 << 20, subdir=False, lock=False).close()
     flush(made)
     made.rename(path / DATA_FILE)
+
+
+def scan_rows(
+    txn: lmdb.Transaction, table: str, place: tuple[Any, int], start: bytes, stop: bytes | None
+) -> Iterator[tuple[bytes, bytes]]:
+    """Yields the rows of a table between two keys, in order, as `zq.core.storage.Transaction.scan`.
+
+    Args:
+        place: what LMDB calls the table, and the salt of its checksums.
+    """
+    db, salt = place
+    try:
+        with txn.cursor(db) as cursor:
+            if not (cursor.set_range(start) if start else cursor.first()):
+                return
+            rows: Iterator[Any] = cursor.iternext()
+            for key, value in rows:
+                if stop is not None and key >= stop:
+                    return
+                yield key, open_value(table, key, value, salt)
+    except lmdb.Error as error:
+        raise store_error(error, f"cannot read table {table}") from error

@@ -28,7 +28,7 @@ from zq.errors import StoreCorruptError, StoreError, StoreFullError
 from zq.processes.forks import drop_in_forks
 from zq.store.carrying import check_schema
 from zq.store.damage import look, rebuild, set_aside
-from zq.store.engine import NEW_FILE, keep_for_ever, make_data_file, open_value, second_writer, store_error
+from zq.store.engine import NEW_FILE, keep_for_ever, make_data_file, open_value, scan_rows, second_writer, store_error
 from zq.store.gauge import Gauge
 from zq.store.hold import DATA_FILE, READERS_FILE, DirectoryHold, flush
 from zq.store.raw import RawRow
@@ -157,18 +157,7 @@ class LmdbTransaction:
             raise store_error(error, f"cannot delete from table {table}") from error
 
     def scan(self, table: str, start: bytes = b"", stop: bytes | None = None) -> Iterator[tuple[bytes, bytes]]:
-        db, salt = self._dbs[table]
-        try:
-            with self._txn.cursor(db) as cursor:
-                if not (cursor.set_range(start) if start else cursor.first()):
-                    return
-                rows: Iterator[Any] = cursor.iternext()
-                for key, value in rows:
-                    if stop is not None and key >= stop:
-                        return
-                    yield key, open_value(table, key, value, salt)
-        except lmdb.Error as error:
-            raise store_error(error, f"cannot read table {table}") from error
+        return scan_rows(self._txn, table, self._dbs[table], start, stop)
 
     def commit(self) -> None:
         self._end()
