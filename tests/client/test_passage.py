@@ -157,6 +157,27 @@ def test_a_request_says_that_it_waits_right_behind_its_submit(coordinator: FakeC
     assert waiter.wait(time.monotonic() + 20)[2].id == "b"
 
 
+@pytest.mark.parametrize("is_free", [True, False], ids=["carried", "not carried"])
+def test_a_request_without_a_receipt_ends_at_its_own_timeout_and_says_its_id(
+    coordinator: FakeCoordinator, is_free: bool
+) -> None:
+    ids: list[str] = []
+
+    def swallow(message: ToCoordinator) -> list[FromCoordinator]:
+        if isinstance(message, Submit):
+            ids.extend(batch.id for batch in message.batches)
+        return []
+
+    with Client(coordinator.address, timeout=1e6) as client:
+        if is_free:
+            wait_until_free(client)
+        coordinator.handler = swallow
+        with pytest.raises(TimedOutError, match="was stored is unknown") as caught:
+            client.request("orders", 1, 0.3)
+    assert caught.value.id is not None
+    assert ids in ([], [caught.value.id]), "none when it was not connected yet"
+
+
 def test_a_request_that_is_refused_says_so(coordinator: FakeCoordinator, client: Client) -> None:
     def refuse(message: ToCoordinator) -> list[FromCoordinator] | None:
         if isinstance(message, Submit):
