@@ -104,7 +104,9 @@ def _check_list(raw: RawFile, directory: Path, found: list[RawRow]) -> None:
             f"{directory / DATA_FILE} is damaged where it says which tables it has ({lost.fault}): restore a backup of the whole "
             "directory, or save what is left with `zq salvage`, which finds rows page by page"
         )
-    if raw.schema_text is None and (any(row.table for row in raw.rows()) or raw.meta.main.entries != len(raw.tables())):
+    if raw.schema_text is not None or raw.has_all_tables:
+        return
+    if any(row.table for row in raw.rows()) or raw.meta.main.entries != len(raw.tables()):
         raise refusal(str(directory), None)
 
 
