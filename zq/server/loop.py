@@ -434,6 +434,7 @@ class Server:
             "store": self._store.info()._asdict(),
             "journal": self._store.about_journal(),
             "damaged": self._machine.damaged,
+            "recounted": self._machine.righted._asdict(),
             "memory": self._guard.about(),
             "connections": self._connections.about(),
             "refused": dict(self._reception.refused),
