@@ -17,6 +17,7 @@ import zq
 from tests.chaos import notes
 from tests.chaos.ledger import Ledger
 from tests.chaos.line_cuts import Proxy
+from tests.chaos.networks import Network
 from tests.chaos.notes import Note
 from tests.chaos.shop import QUEUES
 from tests.chaos.verdict import Final
@@ -51,7 +52,7 @@ class House(Kitchen):
         self.proxy: Proxy | None = None
         self.clock: Path | None = None  # file with what is added to the wall clock
         self.disk: SmallDisk | None = None  # under the directory of the coordinator
-        self.cable = self.network = self.other_end = ""  # of a network of its own
+        self.networks: tuple[Network, Network] | None = None  # of the coordinator, and of the workers
         self._shared = _shared_memory()
 
     @property

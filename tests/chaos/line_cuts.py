@@ -10,6 +10,7 @@ import socket
 import threading
 import time
 from collections import deque
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 CHUNK = 65536
@@ -47,9 +48,10 @@ class Proxy:
         refused: connections that were made while nobody was to answer.
     """
 
-    def __init__(self, port: int) -> None:
-        """Begins to listen, on `address`; all goes to a port of this machine."""
-        self._target = port
+    def __init__(self, port: int, host: str = "127.0.0.1", enter: Callable[[], None] | None = None) -> None:
+        """Begins to listen, on `address`; all goes to a port here, or of a network that its thread enters."""
+        self._target = (host, port)
+        self._enter = enter
         self._listener = socket.create_server(("127.0.0.1", 0))
         self.address = f"tcp://127.0.0.1:{self._listener.getsockname()[1]}"
         self.stopped: frozenset[str] = frozenset()
@@ -94,6 +96,8 @@ class Proxy:
             one.close()
 
     def _run(self) -> None:
+        if self._enter is not None:
+            self._enter()
         while not self._is_over.wait(0.0):
             with self._lock:
                 ways = list(self._ways)
@@ -120,7 +124,7 @@ class Proxy:
                     self._deaf.append(near)
                 return
             try:
-                far = socket.create_connection(("127.0.0.1", self._target), timeout=1.0)
+                far = socket.create_connection(self._target, timeout=1.0)
             except OSError:  # nobody listens there just now
                 near.close()
                 return

@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 import contextlib
-import itertools
 import os
-import shutil
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
 from tests.chaos.house import House
 from tests.chaos.line_cuts import Proxy
+from tests.chaos.networks import FAR, FAR_HOST, NEAR, NEAR_HOST, PORT, Network
 from tests.process.test_coordinator import free_port
 from tests.surroundings.disks import small_disk
 
@@ -27,8 +24,6 @@ FAKETIME: Final = (
 DESCRIPTORS = 256
 
 DISK_MIB = 64
-
-_numbers = itertools.count(os.getpid() % 200)
 
 
 @contextlib.contextmanager
@@ -44,46 +39,30 @@ def behind_a_proxy(house: House) -> Iterator[None]:
         house.proxy.close()
 
 
-def no_namespaces() -> str | None:
-    """Says why there are no network namespaces, if there are none."""
-    if sys.platform != "linux" or shutil.which("ip") is None:
-        return "network namespaces need Linux and the command ip"
-    if os.geteuid():
-        return "network namespaces need root"
-    tried = subprocess.run(["ip", "netns", "add", "zq-tried"], capture_output=True, text=True, check=False)
-    if tried.returncode:
-        return f"network namespaces are not allowed here: {tried.stderr.strip()}"
-    subprocess.run(["ip", "netns", "del", "zq-tried"], check=True)
-    return None
-
-
 @contextlib.contextmanager
-def in_two_networks(house: House) -> Iterator[None]:
-    """The workers are in a network of their own, at the other end of a cable."""
-    number = next(_numbers) % 250 + 1
-    name, near, far = f"zq-{number}", f"zqa{number}", f"zqb{number}"
-    house.cable = near
-    house.network = name
-    house.other_end = f"10.213.{number}.2"
-    house.served = house.address = f"tcp://10.213.{number}.1:{free_port()}"
-    house.options += ("--insecure-bind",)
-    house.before_workers = ("ip", "netns", "exec", name)
-    _run("ip", "netns", "add", name)
-    try:
-        _run("ip", "link", "add", near, "type", "veth", "peer", "name", far, "netns", name)
-        _run("ip", "addr", "add", f"10.213.{number}.1/24", "dev", near)
-        _run("ip", "link", "set", near, "up")
-        _run("ip", "-n", name, "addr", "add", f"{house.other_end}/24", "dev", far)
-        _run("ip", "-n", name, "link", "set", far, "up")
-        _run("ip", "-n", name, "link", "set", "lo", "up")
-        yield
-    finally:
-        house.close()  # nobody must be in it any more
-        subprocess.run(["ip", "netns", "del", name], check=False)
-
-
-def _run(*command: str) -> None:
-    subprocess.run(command, check=True, capture_output=True)
+def in_two_networks(house: House) -> Iterator[tuple[Network, Network]]:
+    """The coordinator is at one end of a cable, the workers are at the other one; clients stay where they are, and a
+    proxy, of which each end is in another network, takes what they say to it.
+    """
+    with contextlib.ExitStack() as around:
+        near, far = Network(), Network()
+        for one in (near, far):
+            around.callback(one.close)
+        near.ip("link", "add", NEAR, "type", "veth", "peer", "name", FAR, "netns", str(far.pid))
+        for network, link, host in ((near, NEAR, NEAR_HOST), (far, FAR, FAR_HOST)):
+            network.ip("addr", "add", f"{host}/24", "dev", link)
+            network.ip("link", "set", link, "up")
+            network.ip("link", "set", "lo", "up")
+        house.networks = (near, far)
+        house.served = f"tcp://{NEAR_HOST}:{PORT}"
+        house.options += ("--insecure-bind",)
+        house.before = near.inside
+        house.before_workers = (*far.inside, "env", f"ZQ_ADDRESS={house.served}")
+        proxy = Proxy(PORT, NEAR_HOST, enter=near.enter)
+        around.callback(proxy.close)
+        house.address = proxy.address
+        around.callback(house.close)  # nobody must be there any more
+        yield near, far
 
 
 def no_false_clock() -> str | None:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from typing import NamedTuple
 
-from tests.chaos import injuries, machines, stores, surroundings
+from tests.chaos import injuries, machines, networks, stores, surroundings
 from tests.chaos.house import House
 from tests.chaos.injuries import Injury
 from tests.chaos.load import SCHEDULES
@@ -40,7 +40,7 @@ class Row(NamedTuple):
     without: frozenset[str] = frozenset()
     schedules: Mapping[str, tuple[str, float]] = SCHEDULES
     missing: Callable[[], str | None] = lambda: None
-    around: Callable[[House], AbstractContextManager[None]] = lambda _: nullcontext()
+    around: Callable[[House], AbstractContextManager[object]] = lambda _: nullcontext()
 
 
 PATIENT = ("--heartbeat-interval", "1", "--suspect-after", "3", "--gone-after", "15")
@@ -71,7 +71,7 @@ ROWS = {
             3,
             10,
             around=machines.in_two_networks,
-            missing=machines.no_namespaces,
+            missing=networks.no_networks,
         ),
         Row(
             "12",

@@ -13,6 +13,7 @@ from collections.abc import Callable
 import zq
 from tests.chaos.injuries import Scene, executed_again
 from tests.chaos.line_cuts import Proxy
+from tests.chaos.networks import FAR, FAR_HOST, NEAR, NEAR_HOST, PORT, Network, links
 from tests.process.kitchen import wait_until
 from tests.server import raw
 
@@ -96,32 +97,34 @@ def _go_deaf(scene: Scene, proxy: Proxy, seconds: float) -> bool:
 
 
 def pull_the_cable(scene: Scene) -> None:
-    """The network of the workers: its cable is pulled, or what they send goes nowhere."""
-    house = scene.house
+    """The network of the workers: its cable is pulled, or what they send is lost; that of the machine is left alone."""
+    assert scene.house.networks is not None
+    near, far = scene.house.networks
     longest = 0.0
     for number in range(scene.count):
         scene.wait_for_work()
         seconds = scene.rng.uniform(1.0, 30.0) if scene.is_long else scene.rng.uniform(0.3, 2.0)
         fault, mend = (
-            (("link", "set", house.cable, "down"), ("link", "set", house.cable, "up")),
-            (("route", "add", "blackhole", house.other_end), ("route", "del", "blackhole", house.other_end)),
+            (("link", "set", NEAR, "down"), ("link", "set", NEAR, "up")),
+            (("route", "add", "blackhole", FAR_HOST), ("route", "del", "blackhole", FAR_HOST)),
         )[number % 2]
-        subprocess.run(["ip", *fault], check=True)
-        if _gets_through(scene):
+        near.ip(*fault)
+        if _gets_through(far):
             scene.violations.append(f"the network goes on though {' '.join(fault)}")
         time.sleep(seconds)
-        subprocess.run(["ip", *mend], check=True)
+        if ours := {NEAR, FAR} & links():
+            scene.violations.append(f"the network of the machine has {sorted(ours)}")
+        near.ip(*mend)
         begun = time.monotonic()
         scene.wait_for_work()
         longest = max(longest, time.monotonic() - begun)
     scene.figures["first_start_max"] = round(longest, 3)
 
 
-def _gets_through(scene: Scene) -> bool:
+def _gets_through(network: Network) -> bool:
     """Whether somebody in the network of the workers reaches the coordinator."""
-    host, _, port = scene.house.served.removeprefix("tcp://").partition(":")
-    program = f"import socket; socket.create_connection(({host!r}, {port}), timeout=0.3)"
-    command = ["ip", "netns", "exec", scene.house.network, sys.executable, "-c", program]
+    program = f"import socket; socket.create_connection({(NEAR_HOST, PORT)}, timeout=0.3)"
+    command = [*network.inside, sys.executable, "-c", program]
     return subprocess.run(command, capture_output=True, check=False).returncode == 0
 
 

@@ -123,7 +123,10 @@ def test_a_batch_that_is_damaged_costs_itself_alone(
     if is_large:
         monkeypatch.setattr(damage, "PAGES_MAX", 0)
 
-    with serve(path, journal) as coordinator, zq.Client(coordinator.address, timeout=20) as client:
+    monkeypatch.chdir(path.parent)
+    with serve(Path(path.name), journal) as coordinator, zq.Client(coordinator.address, timeout=20) as client:
+        monkeypatch.chdir("/")
+        path = path.rename(path.with_name("moved.zq"))  # it is found by what is open
         client.submit("other", 1)
         assert len(list(client.tasks("waiting", queue="q"))) == SIZE * (BATCHES - 1) - 2
         [damaged] = [id for id in ids if id != "dead-1" and client.status(id).state == "dead"]

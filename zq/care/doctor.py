@@ -18,9 +18,9 @@ from zq.errors import StoreError
 from zq.store.copying import is_in_use
 from zq.store.draft import DraftTransaction, LmdbRows, reading
 from zq.store.hold import DATA_FILE, JOURNAL_FILE
-from zq.store.journal import JournalFile
+from zq.store.journal import read_beyond
 from zq.store.raw import RawFile, RawRow
-from zq.store.records import CHECKPOINT_KEY, CHECKPOINT_TABLE, Checkpoint, RedoRecord, apply, records_beyond
+from zq.store.records import CHECKPOINT_KEY, CHECKPOINT_TABLE, Checkpoint, RedoRecord, apply
 
 ADVANCE_ROWS = 1000
 """Rows between two words about how far it is."""
@@ -128,11 +128,7 @@ def _journal(path: Path, checkpoint: Checkpoint, *, in_use: bool) -> Generator[F
         yield Finding(Weight.FINE, where, "the tables need none")
         return []
     try:
-        log = JournalFile.open(path, checkpoint.salt)
-        try:
-            records = records_beyond(checkpoint, log.read(), log.name)
-        finally:
-            log.close()
+        records = read_beyond(path, checkpoint)
     except StoreError as error:
         if in_use:  # it is written while it is read
             yield Finding(Weight.NOTE, where, "changes while it is looked at")

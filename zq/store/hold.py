@@ -20,7 +20,7 @@ from typing import Any
 from zq.errors import StoreCorruptError, StoreError, StoreLockedError
 from zq.processes.descriptors import take_standard
 from zq.processes.forks import drop_in_forks
-from zq.store.place import FilePlace
+from zq.store.place import FilePlace, OpenFolder
 from zq.store.room import LACKS
 
 DATA_FILE, READERS_FILE = "data.mdb", "lock.mdb"
@@ -43,6 +43,7 @@ class DirectoryHold:
     """Holds a directory from its making until `close`.
 
     Attributes:
+        folder: the directory, open.
         is_new: whether there was no data file.
         is_looping: whether so many who had it last did not end as they should that something here may end them.
     """
@@ -55,7 +56,6 @@ class DirectoryHold:
             StoreError: it cannot be made or written, or somebody else may have made what is in it.
         """
         self._path = path
-        self._data_path = path.absolute() / DATA_FILE
         self._data = -1
         self._opened = ExitStack()
         take_standard()
@@ -64,11 +64,14 @@ class DirectoryHold:
             path.mkdir(mode=0o700, parents=True, exist_ok=True)
             if self.is_new:
                 _flush_names_of(path.absolute())
+            self.folder = OpenFolder(path)
+            self._opened.callback(self.folder.close)
             _check_owner(path)
             for name in (HOLD_FILE, DATA_FILE, READERS_FILE, JOURNAL_FILE):
                 _check_file(path / name)
             self._file = self._open(path / HOLD_FILE, os.O_RDWR | os.O_CREAT)
         except OSError as error:
+            self.close()
             raise StoreError(f"expected a directory that can be written at {path}: {error.strerror}") from error
         try:
             self._take(self._file)
@@ -86,9 +89,9 @@ class DirectoryHold:
 
     def hold_data(self) -> None:
         """Holds the data file, once LMDB has made it; raises as the constructor."""
-        self._data = self._open(self._data_path, os.O_RDWR)
+        self._data = self._open(self.folder.reach() / DATA_FILE, os.O_RDWR)
         self._take(self._data)
-        self._data_place = FilePlace(self._data_path, self._data)
+        self._data_place = FilePlace(self.folder, DATA_FILE, self._data)
         self._holder["has_data"] = True
         self._say_holder()
 
@@ -106,13 +109,14 @@ class DirectoryHold:
         """Looks whether the data file is still the one that has its name: what is written must be found at a start.
 
         Raises:
-            StoreError: it was removed, renamed or replaced, or its directory was.
+            StoreError: it was removed, renamed or replaced, or its directory was removed or replaced; one
+                that was moved and not replaced goes on.
         """
         trouble = self._data_place.look()
         if trouble is not None:
             raise StoreError(
-                f"{self._data_path} {trouble}: the directory was removed, moved or replaced while it was in use. Nothing that "
-                "came since was answered; put it back, or start on the directory that you want"
+                f"{self.folder.name}/{DATA_FILE} {trouble}. It was removed or replaced while it was in use, and nothing that "
+                "came since was answered: put it back, or start on the directory that you want"
             )
 
     def note_end(self) -> None:
