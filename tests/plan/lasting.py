@@ -8,10 +8,11 @@ import signal
 import time
 from collections.abc import Callable
 
+import zq
 from tests.chaos.house import kill_hard, state_of, worked
 from tests.chaos.injuries import Scene, stand_still
 from tests.chaos.line_cuts import Proxy
-from tests.chaos.stores import fill_disk
+from tests.chaos.shop import QUEUES
 from tests.fuzz.peers import abuse
 from tests.process.kitchen import wait_until
 
@@ -109,9 +110,28 @@ def back_up(scene: Scene) -> None:
 
 
 def fill_the_disk(scene: Scene) -> None:
-    """Another program takes the whole disk, and gives it back."""
-    if scene.house.disk is not None:
-        fill_disk(scene)
+    """Another program takes the whole disk, and gives it back; meanwhile what runs ends, and the rest is refused."""
+    disk = scene.house.disk
+    if disk is None:
+        return
+    with scene.house.client() as client:
+        disk.fill()
+        try:
+            wait_until(lambda: _is_refused(client), "a refusal")
+            assert client.query("status")["store"]["full_by"] == "disk", "the true reason is not said"
+            runs = {task.id for task in client.tasks("leased") if task.queue in QUEUES}
+            wait_until(lambda: not runs & {task.id for task in client.tasks("leased")}, "what runs to be done")
+        finally:
+            disk.empty()
+        wait_until(lambda: not _is_refused(client), "room again")
+
+
+def _is_refused(client: zq.Client) -> bool:
+    try:
+        client.submit("late", bytes(200_000))
+    except zq.BusyError:
+        return True
+    return False
 
 
 def poison(scene: Scene) -> None:
