@@ -112,8 +112,7 @@ def back_up(scene: Scene) -> None:
 def fill_the_disk(scene: Scene) -> None:
     """Another program takes the whole disk, and gives it back; meanwhile what runs ends, and the rest is refused."""
     disk = scene.house.disk
-    if disk is None:
-        return
+    assert disk is not None
     with scene.house.client() as client:
         disk.fill()
         try:

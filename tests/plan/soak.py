@@ -62,8 +62,8 @@ class Calm(NamedTuple):
 
 
 def soak(seed: int, minutes: float, place: Path) -> dict[str, Any]:
-    """Lives for so many minutes, in an empty folder; returns a line."""
-    house = House(place)
+    """Lives for so many minutes, in an empty folder; returns a line. The journal is on for even seeds."""
+    house = House(place, ("on", "off")[seed % 2])
     around = ExitStack()
     try:
         around.enter_context(machines.behind_a_proxy(house))
@@ -150,7 +150,7 @@ class _Life:
             kill_coordinator(scene)
             self.bit["coordinator killed"] += 1
             return
-        name = self.rng.choice(sorted(LASTING))
+        name = self.rng.choice(sorted(LASTING if self.house.disk is not None else LASTING.keys() - {"disk filled"}))
         LASTING[name](scene)
         self.bit[name] += 1
         scene.wait_for_receipt()
@@ -197,12 +197,12 @@ class _Life:
         self.violations += self.house.close_down()
         steady = [calm for calm in self.calms if self.steady_since and calm.at >= self.steady_since]
         held = _held(steady) if len(steady) >= 3 else {}
-        self.violations += _grown(steady) if len(steady) >= 3 else ["it was too short to see what grows"]
+        self.violations += grown(steady) if len(steady) >= 3 else ["it was too short to see what grows"]
         return {
             "row": "26",
             "name": "a long life with slow injuries",
             "seed": self.seed,
-            "journal": "on",
+            "journal": self.house.journal,
             "seconds": round(time.monotonic() - self.begun, 1),
             "rounds": self.rounds,
             "injuries": self.bit.total(),
@@ -248,7 +248,7 @@ def _slope(points: list[tuple[float, float]]) -> float:
     return 3600.0 * statistics.median(slopes)
 
 
-def _grown(steady: list[Calm]) -> list[str]:
+def grown(steady: list[Calm]) -> list[str]:
     """Returns what grew though nobody has more to do than before."""
     first, last = _thirds(steady)
     hours = (steady[-1].at - steady[0].at) / 3600.0
