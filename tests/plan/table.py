@@ -78,10 +78,12 @@ PLAN: Final = {
 
 NOT_RUN: Final = {
     "3": "the suite plants all of them in each run",
-    "22": "with row 7, at each kill",
     "27": "no machine to cut the power of, no LazyFS, and no dm-flakey here; row 5 stands in for it",
 }
 """Rows that have no run of their own, with the reason."""
+
+REFUSED: Final = "second_coordinators_refused"
+"""What lines of row 7 say of row 22, which is tried at each of its kills."""
 
 BAD: Final = (
     "lost", "twice", "stale_accepted", "unexpected", "forwards", "order", "unique", "groups", "trees", "publications",
@@ -95,7 +97,7 @@ SUMS: Final = {
     "frames": "frames", "pieces": "pieces sent", "attacks": "attacks", "checks": "checks", "runs": "runs",
     "examples": "sequences", "steps": "steps", "tasks": "tasks", "rounds": "rounds",
     "injuries": "injuries", "refused": "refused", "acknowledged": "acknowledged", "executions": "executions",
-    "again": "executed again", "stale_refused": "stale refused", "second_coordinators_refused": "second ones refused",
+    "again": "executed again", "stale_refused": "stale refused", REFUSED: "second ones refused",
     "bitten": "noticed", "lost_and_named": "damaged rows named", "neighbours": "neighbours charged",
 }  # fmt: skip
 """Counts that are added up over the runs, and how the table calls them."""
@@ -154,6 +156,8 @@ def table_of(lines: Iterable[Mapping[str, Any]]) -> str:
     by_row: dict[str, list[Mapping[str, Any]]] = defaultdict(list)
     for line in lines:
         by_row[str(line["row"])].append(line)
+        if REFUSED in line:
+            by_row["22"].append({name: line[name] for name in ("journal", "seconds", REFUSED, "ok") if name in line})
     rows = [
         f"| {number} | {planned.what} | {planned.suite} | {_longer(number, by_row[number])} | {_result(by_row[number])} |"
         for number, planned in PLAN.items()

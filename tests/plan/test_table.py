@@ -21,3 +21,9 @@ def test_table_of_the_page_is_made_of_the_recorded_lines() -> None:
 )
 def test_line_is_shown_with_what_is_bad(line: dict[str, object], shown: str) -> None:
     assert shown in table_of([{"row": "7", "name": "kills", "seed": 1, **line}])
+
+
+def test_second_coordinators_of_kills_are_a_row_of_their_own() -> None:
+    line = {"row": "7", "seconds": 60.0, "injuries": 9, "second_coordinators_refused": 9, "ok": True}
+
+    assert "| 1 run, 1 min: 9 second ones refused | 0 |" in table_of([line])
