@@ -31,8 +31,9 @@ class Planned(NamedTuple):
     suite: str
 
 
-def _chaos(number: str, words: str) -> str:
-    return f"{ROWS[number].usual} {words}: `tests/chaos`"
+def _chaos(number: str, word: str, more: str = "") -> str:
+    count = ROWS[number].usual
+    return f"{count} {word}{'' if count == 1 else 's'}{more}: `tests/chaos`"
 
 
 PLAN: Final = {
@@ -50,22 +51,22 @@ PLAN: Final = {
         f"{DAMAGED_IMAGES}: `tests/images`",
     ),
     "6": Planned("system calls that fail or kill, at the n-th", "`tests/store`, `tests/images`, without a load"),
-    "7": Planned("`kill -9` of the coordinator", _chaos("7", "kills")),
-    "8": Planned("`kill -9` of workers and of their children", _chaos("8", "kills")),
-    "9": Planned("workers that stand still until they are gone, and go on", _chaos("9", "of them")),
-    "10": Planned("a coordinator that stands still", _chaos("10", "stops")),
-    "11": Planned("lines that are cut, stopped one way, delayed, slow, deaf", _chaos("11", "faults")),
-    "11b": Planned("cables that are pulled, between two network namespaces", _chaos("11b", "times")),
-    "12": Planned("a disk that others fill", _chaos("12", "times")),
+    "7": Planned("`kill -9` of the coordinator", _chaos("7", "kill")),
+    "8": Planned("`kill -9` of workers and of their children", _chaos("8", "kill")),
+    "9": Planned("workers that stand still until they are gone, and go on", _chaos("9", "zombie")),
+    "10": Planned("a coordinator that stands still", _chaos("10", "stop")),
+    "11": Planned("lines that are cut, stopped one way, delayed, slow, deaf", _chaos("11", "fault")),
+    "11b": Planned("cables that are pulled, between two network namespaces", _chaos("11b", "time")),
+    "12": Planned("a disk that others fill", _chaos("12", "time")),
     "12b": Planned("a map that is full", "`tests/store`, `tests/process`, without a load"),
-    "13": Planned("a wall clock that jumps by days", _chaos("13", "jumps")),
-    "14": Planned("1,000 connections at 256 descriptors", _chaos("14", "bursts")),
+    "13": Planned("a wall clock that jumps by days", _chaos("13", "jump")),
+    "14": Planned("1,000 connections at 256 descriptors", _chaos("14", "burst")),
     "15": Planned("frames that are nearly valid, for the decoders", f"{DECODER_FRAMES:,} frames: `tests/fuzz`"),
     "16": Planned("two hundred bad peers beside an honest one", f"{SOCKET_FRAMES:,} frames, tcp and ipc: `tests/fuzz`"),
     "17": Planned("eleven attacks on four faces, over tcp and ipc", "all 88: `tests/door`"),
     "18": Planned("ten times as much as the workers can do", "its bounds: `tests/process`, `tests/server`"),
-    "19": Planned("a crowd of workers, and restarts", f"200 workers, {_chaos('19', 'restarts')}"),
-    "20": Planned("tasks that end their process: exit, SIGSEGV, SIGKILL, endless", _chaos("20", "of them")),
+    "19": Planned("a crowd of workers, and restarts", f"200 workers, {_chaos('19', 'restart')}"),
+    "20": Planned("tasks that end their process: exit, SIGSEGV, SIGKILL, endless", _chaos("20", "task")),
     "21": Planned(
         "first in, first out, for ever, 0.1 to 64 KiB: the file does not grow", "some thousands: `tests/plan`"
     ),
@@ -75,7 +76,7 @@ PLAN: Final = {
     "25": Planned("data directories and byte streams of former versions", "all: `tests/store`, `tests/wire`"),
     "26": Planned("a long life at half a load with all slow injuries", "not there: it takes its time"),
     "27": Planned("true power cuts, of a machine or by a lying block device", "not there: see below the table"),
-    "28": Planned("backups of what is in use, and restores", f"{_chaos('28', 'times, one killed')}; `tests/care`"),
+    "28": Planned("backups of what is in use, and restores", f"{_chaos('28', 'time', ', one killed')}; `tests/care`"),
 }
 """The rows, in their order."""
 
