@@ -25,7 +25,7 @@ from zq.core.storage import Transaction
 from zq.core.sums import SUM_BYTES
 from zq.core.tables import SCHEMA
 from zq.errors import StoreCorruptError, StoreError, StoreVersionError
-from zq.store.carrying import INFO_TABLE, SCHEMA_KEY
+from zq.store.carrying import INFO_TABLE, SCHEMA_KEY, SEALED_KEY, schema_told
 from zq.store.draft import MAP_SPARE
 from zq.store.engine import store_error
 from zq.store.hold import DATA_FILE, HOLD_FILE, READERS_FILE, flush
@@ -182,7 +182,9 @@ def is_in_use(directory: Path) -> bool:
 def _check_schema(env: lmdb.Environment, source: Path) -> None:
     try:
         with env.begin() as txn:
-            found: Any = txn.get(SCHEMA_KEY, db=env.open_db(INFO_TABLE, txn=txn, create=False))
+            db = env.open_db(INFO_TABLE.encode(), txn=txn, create=False)
+            rows: list[Any] = [txn.get(key, db=db) for key in (SCHEMA_KEY, SEALED_KEY)]
+            found = schema_told(*rows)
     except lmdb.NotFoundError:
         found = None
     if found != b"%d" % SCHEMA:

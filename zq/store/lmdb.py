@@ -228,14 +228,12 @@ class LmdbStore:
         try:
             if is_new:
                 make_data_file(self.folder.reach())
-            os.fsync(
-                self.folder.number
-            )  # LMDB does not flush what names its file, and who made that may have come no further
+            os.fsync(self.folder.number)  # LMDB does not flush what names its file; who made that may not have, either
             self._hold.hold_data()
             fill_gaps(self.folder.reach() / READERS_FILE, READERS_BYTES)
-            rows = self._rebuild_if_broken(look(self.folder.reach(), is_thorough=self._hold.is_looping))
-            self._open_environment(is_new=is_new)
-            self.damages += set_aside(self._env, rows)
+            seen = look(self.folder.reach(), is_thorough=self._hold.is_looping)
+            rows = self._rebuild_if_broken(seen.rows)
+            self._open_environment(seen.schema, rows)
             self._own_id = self._env.info()["last_txnid"]
         except (lmdb.CorruptedError, lmdb.InvalidError, lmdb.VersionMismatchError) as error:
             raise StoreCorruptError(f"{self.path} does not hold what LMDB wrote: {error}") from error
@@ -249,7 +247,8 @@ class LmdbStore:
         except (lmdb.Error, OSError) as error:
             raise StoreError(f"cannot open {self.path}: {error}") from error
 
-    def _open_environment(self, *, is_new: bool = False) -> None:
+    def _open_environment(self, schema: bytes | None, rows: list[RawRow]) -> None:
+        """Opens the environment, sets rows aside, and carries it over if it is of an earlier schema."""
         self._env = lmdb.open(
             str(self.folder.reach()),
             map_size=self._options.map_bytes,
@@ -260,7 +259,8 @@ class LmdbStore:
         )
         try:
             self._env.reader_check()
-            check_schema(self._env, str(self.path), is_new=is_new)
+            self.damages += set_aside(self._env, rows)
+            check_schema(self._env, str(self.path), schema)
             self._dbs = {table: (self._env.open_db(table.encode()), salt_of(table)) for table in self._tables}
             self._room = DiskRoom(self._hold.data_number, self.path)
             self.gauge = Gauge(self._room, self._measure, self._options.map_bytes, self._options.free_bytes_min)
@@ -282,13 +282,12 @@ class LmdbStore:
         is found that explains it, and StoreError when it cannot be set aside.
         """
         count = len(self.damages)
-        rows = look(self.folder.reach(), is_thorough=True)
+        rows, schema = look(self.folder.reach(), is_thorough=True)
         try:
             if any(row.is_part for row in rows):
                 self._forget()
                 self._env.close()
-                self._rebuild_if_broken(rows)
-                self._open_environment()
+                self._open_environment(schema, self._rebuild_if_broken(rows))
                 self._forget = drop_in_forks(partial(keep_for_ever, self._env))
             else:
                 self.damages += set_aside(self._env, rows, error)
