@@ -136,7 +136,16 @@ class StaleLeaseError(ZqError):
 
 
 class TimedOutError(ZqError, TimeoutError):
-    """No answer came in time; whether the request took effect is unknown."""
+    """No answer came in time; whether the request took effect is unknown.
+
+    Attributes:
+        id: of the task, or batch, of which nobody knows whether it was stored: `status` tells, and a submit under this
+            id is the same one. None: it was about something else, or surely nothing was stored.
+    """
+
+    def __init__(self, text: str = "", id: str | None = None) -> None:
+        super().__init__(text)
+        self.id = id
 
 
 class UnreachableError(TimedOutError):

@@ -168,8 +168,8 @@ def _command(pid: int) -> str:
     return _read(pid, "cmdline").replace(b"\0", b" ").decode(errors="replace")
 
 
-def settle(house: House, ledger: Ledger) -> Final:
-    """Works off what is left, and returns what the coordinator says then."""
+def settle(house: House, ledger: Ledger, known: frozenset[str] = frozenset()) -> Final:
+    """Works off what is left, and returns what the coordinator says then, but of the tasks that are known."""
     with zq.Client(house.address, timeout=120.0) as client:
         client.queues.resume("orders")
         with contextlib.suppress(zq.RemoteProtocolError):  # there is no such queue
@@ -183,7 +183,7 @@ def settle(house: House, ledger: Ledger) -> Final:
             if queue == "slow" and id not in ledger.called_off:
                 client.cancel(id)
         wait_until(lambda: _is_worked_off(client, ledger), "everything to be worked off", 120.0)
-        return _look(client, ledger)
+        return _look(client, ledger, known)
 
 
 def _is_worked_off(client: zq.Client, ledger: Ledger) -> bool:
@@ -206,13 +206,15 @@ def _left(row: zq.QueueStatus) -> int:
     return row.waiting + row.scheduled + row.leased
 
 
-def _look(client: zq.Client, ledger: Ledger) -> Final:
+def _look(client: zq.Client, ledger: Ledger, known: frozenset[str]) -> Final:
     states: dict[str, str] = {}
     listed: dict[str, int] = {}
     results: dict[str, Any] = {}
     for state in STATES:
         for task in client.tasks(state):  # type: ignore[arg-type] # one of them
             assert task.queue is not None
+            if task.id in known:
+                continue
             states[task.id] = state
             if state == "done":
                 listed[task.queue] = listed.get(task.queue, 0) + 1

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import zmq
 
-from tests.client.fake_coordinator import FakeCoordinator, wait_until
+from tests.client.fake_coordinator import FakeCoordinator, hush, wait_until
 from tests.client.test_pulled import TOKEN, assign, serve
 from zq.client.async_client import AsyncClient
 from zq.errors import BusyError, ClosedError, StaleLeaseError, TaskFailedError, TimedOutError, UnreachableError
@@ -206,9 +206,10 @@ def test_cancelled_wait_is_forgotten(coordinator: FakeCoordinator) -> None:
 
 @pytest.mark.parametrize("is_taken", [False, True], ids=["in the socket", "on their way to the coroutine"])
 def test_tasks_that_came_just_before_their_pull_was_cancelled_go_back(
-    coordinator: FakeCoordinator, is_taken: bool
+    coordinator: FakeCoordinator, monkeypatch: pytest.MonkeyPatch, is_taken: bool
 ) -> None:
     async def body(client: AsyncClient) -> None:
+        await hush(client, monkeypatch)
         call = asyncio.create_task(client.pull("orders", wait=20))
         await wait_for(lambda: coordinator.of_kind(Pull))
         coordinator.send(Tasks(coordinator.of_kind(Pull)[0].request, (assign(b"x"),)))

@@ -72,30 +72,25 @@ def is_within(client: Client) -> bool:
     return isinstance(passage_of(client)._holder, Exchange)
 
 
-def wait_until_free(client: Client) -> None:
-    client.ping()
-    wait_until(lambda: passage_of(client).is_free)
-
-
-def let_rest(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Leaves the connection's thread nothing that is due, and waits until it sleeps: it takes the passage no more but
-    when it is asked to.
+def let_rest(client: Client) -> None:
+    """Leaves the connection's thread nothing that is due, and waits until it sleeps: callers find the passage free from
+    then on, until they or somebody else need that thread. To have seen it free once says nothing of the next moment.
     """
-    wait_until_free(client)
+    client.ping()
     link, passage = link_of(client), passage_of(client)
     opened: list[None] = []
+    called_at: list[int] = []
     open_passage = passage.open
 
     def note(socket: Any) -> None:
         open_passage(socket)
         opened.append(None)
 
-    monkeypatch.setattr(passage, "open", note)
-    monkeypatch.setattr(link._channel, "next_at", lambda: inf)
-    for _ in range(3):  # the first may be of before
-        before = len(opened)
-        link.call(lambda: None)
-        wait_until(lambda before=before: len(opened) > before)  # type: ignore[misc]
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(passage, "open", note)
+        patched.setattr(link._channel, "next_at", lambda: inf)
+        link.call(lambda: called_at.append(len(opened)))
+        wait_until(lambda: called_at and len(opened) > called_at[0])
 
 
 @pytest.fixture
@@ -130,7 +125,7 @@ def test_a_caller_who_is_alone_needs_no_other_thread(
 
     coordinator.handler = answer
     monkeypatch.setattr(passages, "CARRY_SECONDS", 600.0)
-    let_rest(client, monkeypatch)
+    let_rest(client)
     with monkeypatch.context() as patched:
         refuse_all_calls(client, patched)
         receipt = client.submit("orders", 1)
@@ -162,6 +157,27 @@ def test_a_request_says_that_it_waits_right_behind_its_submit(coordinator: FakeC
     assert waiter.wait(time.monotonic() + 20)[2].id == "b"
 
 
+@pytest.mark.parametrize("is_free", [True, False], ids=["carried", "not carried"])
+def test_a_request_without_a_receipt_ends_at_its_own_timeout_and_says_its_id(
+    coordinator: FakeCoordinator, is_free: bool
+) -> None:
+    ids: list[str] = []
+
+    def swallow(message: ToCoordinator) -> list[FromCoordinator]:
+        if isinstance(message, Submit):
+            ids.extend(batch.id for batch in message.batches)
+        return []
+
+    with Client(coordinator.address, timeout=1e6) as client:
+        if is_free:
+            let_rest(client)
+        coordinator.handler = swallow
+        with pytest.raises(TimedOutError, match="was stored is unknown") as caught:
+            client.request("orders", 1, 0.3)
+    assert caught.value.id is not None
+    assert ids in ([], [caught.value.id]), "none when it was not connected yet"
+
+
 def test_a_request_that_is_refused_says_so(coordinator: FakeCoordinator, client: Client) -> None:
     def refuse(message: ToCoordinator) -> list[FromCoordinator] | None:
         if isinstance(message, Submit):
@@ -170,7 +186,7 @@ def test_a_request_that_is_refused_says_so(coordinator: FakeCoordinator, client:
             return [Outcome(message.request, (Ended(0, 1, "unknown", "", b"", b""),), is_last=True)]
         return None
 
-    wait_until_free(client)
+    let_rest(client)
     coordinator.handler = refuse
     with pytest.raises(BusyError, match="full"):
         client.request("orders", 1, 20)
@@ -182,7 +198,7 @@ def test_an_answer_that_is_not_plain_ends_its_call_too(coordinator: FakeCoordina
             return [Receipt(message.request, (), (Refused(message.batches[0].id, "busy", 3.0, "full"),))]
         return None
 
-    wait_until_free(client)
+    let_rest(client)
     coordinator.handler = refuse
     with pytest.raises(BusyError, match="full"):
         client.submit("orders", 1)
@@ -199,7 +215,7 @@ def test_what_comes_beside_an_answer_reaches_the_session(
             return [Cancelled((Span(7, 0, 1),)), Receipt(message.request, accepted, ())]
         return None
 
-    wait_until_free(client)
+    let_rest(client)
     coordinator.handler = tell
     client.submit("orders", 1)
     wait_until(lambda: client._calls.session.is_cancelled(7, 0))
@@ -209,7 +225,7 @@ def test_what_comes_while_nobody_calls_reaches_who_has_pulled(coordinator: FakeC
     coordinator.handler = lambda message: [Tasks(message.request, ())] if isinstance(message, Pull) else None
     client.pull("orders", wait=0)
     for token in range(1, 4):
-        wait_until_free(client)
+        let_rest(client)
         client.submit("orders", 1)
         coordinator.send(Cancelled((Span(token, 0, 1),)))
         wait_until(partial(client._calls.session.is_cancelled, token, 0))
@@ -217,7 +233,7 @@ def test_what_comes_while_nobody_calls_reaches_who_has_pulled(coordinator: FakeC
 
 def test_a_wait_that_is_in_vain_ends_in_its_time(coordinator: FakeCoordinator, client: Client, patient: None) -> None:
     receipt = client.submit("orders", 1)
-    wait_until_free(client)
+    let_rest(client)
     with pytest.raises(TimedOutError, match="has not ended within 0"):
         receipt.result(0.03)
     assert client.ping() < 20
@@ -228,7 +244,7 @@ def test_what_a_caller_has_heard_is_no_silence_for_who_waits_on(coordinator: Fak
         return [Outcome(message.request, (), is_last=False)] if isinstance(message, Wait) else None
 
     coordinator.handler = tell_first
-    wait_until_free(client)
+    let_rest(client)
     receipt = client.submit("orders", 1)
     with pytest.raises(TimedOutError, match="has not ended within 0"):
         receipt.result(0.2)
@@ -241,7 +257,7 @@ def test_who_comes_meanwhile_does_not_wait_for_who_was_first(
     coordinator: FakeCoordinator, client: Client, patient: None
 ) -> None:
     receipt = client.submit("orders", 1)
-    wait_until_free(client)
+    let_rest(client)
     first = Spawned(receipt.result, 600)
     wait_until(lambda: is_within(client))
     others = [Spawned(client.submit, "orders", number) for number in range(3)]
@@ -252,7 +268,7 @@ def test_who_comes_meanwhile_does_not_wait_for_who_was_first(
 
 
 def test_close_ends_who_waits_in_its_own_thread(coordinator: FakeCoordinator, client: Client, patient: None) -> None:
-    wait_until_free(client)
+    let_rest(client)
     coordinator.is_deaf = True
     waiting = Spawned(client.submit, "orders", 1)
     wait_until(lambda: is_within(client))
@@ -264,7 +280,7 @@ def test_close_ends_who_waits_in_its_own_thread(coordinator: FakeCoordinator, cl
 def test_a_restart_of_the_coordinator_is_no_end_of_a_call(
     coordinator: FakeCoordinator, client: Client, patient: None
 ) -> None:
-    wait_until_free(client)
+    let_rest(client)
     coordinator.is_deaf = True
     waiting = Spawned(client.submit, "orders", 1)
     first = coordinator.wait_for(Submit)[0]
@@ -278,7 +294,7 @@ def test_a_restart_of_the_coordinator_is_no_end_of_a_call(
 def test_a_process_forked_meanwhile_leaves_it_alone(
     coordinator: FakeCoordinator, client: Client, patient: None
 ) -> None:
-    wait_until_free(client)
+    let_rest(client)
     coordinator.is_deaf = True
     waiting = Spawned(client.submit, "orders", 1)
     number = coordinator.wait_for(Submit)[0].request
@@ -388,7 +404,7 @@ def test_an_exception_of_a_signal_handler_harms_nothing_wherever_it_is_raised(
     interrupted = 0
     for point in points(raise_interrupted):
         receipt = client.submit("orders", 1)
-        wait_until_free(client)
+        let_rest(client)
         try:
             with point:
                 if what == "submit":
@@ -401,7 +417,7 @@ def test_an_exception_of_a_signal_handler_harms_nothing_wherever_it_is_raised(
             interrupted += 1
         assert client.submit("orders", 3).result(20) == 7
     assert interrupted > 20
-    wait_until_free(client)
+    let_rest(client)
     assert not client._calls.session.is_asking
 
 
@@ -413,7 +429,7 @@ def test_a_signal_handler_may_call_wherever_it_interrupts_a_call(coordinator: Fa
         ids.append(client.submit("orders", "handler").id)
 
     for point in points(call):
-        wait_until_free(client)
+        let_rest(client)
         with point:
             ids.append(client.submit("orders", "thread").id)
     assert len(set(ids)) == len(ids) > 40
@@ -438,7 +454,7 @@ class Repeated:
 
 
 def interrupt_within_a_look(client: Client, monkeypatch: pytest.MonkeyPatch, handler: Callable[[], None]) -> None:
-    wait_until_free(client)
+    let_rest(client)
     passage = passage_of(client)
     assert passage._socket is not None
     monkeypatch.setattr(passage, "_socket", Repeated(passage._socket, handler))
@@ -464,7 +480,7 @@ def test_a_socket_in_whose_use_a_handler_calls_is_left_alone(
     client.submit("orders", "thread")
     assert seen == [True]
     assert sum(batch.tasks for batch in coordinator.stored.values()) == 2
-    wait_until_free(client)
+    let_rest(client)
     wait_until(lambda: not link_of(client)._channel._abandoned)
 
 

@@ -28,10 +28,11 @@ MISTAKE_IMAGES_MAX = 400
 
 @dataclass
 class Found:
-    """What was rebuilt and held."""
+    """What was rebuilt and held; `acked` is how many acknowledged tasks were looked for, over all images."""
 
     images: int = 0
     places: int = 0
+    acked: int = 0
     kinds: Counter[str] = field(default_factory=Counter)
 
 
@@ -68,7 +69,7 @@ def check_here(recording: Recording, count: int, seed: int) -> Found:
     chosen = _choose(recording, count, rng)
     found, seen = Found(places=len(chosen)), set[bytes]()
     owed = 0  # images that no place had yet
-    with tempfile.TemporaryDirectory(dir=_quick_place()) as scratch:
+    with tempfile.TemporaryDirectory(dir=quick_place()) as scratch:
         directory = Path(scratch) / "store.zq"
         for place, (disk, account) in enumerate(recording.play()):
             owed += chosen[place]
@@ -81,6 +82,7 @@ def check_here(recording: Recording, count: int, seed: int) -> Found:
                     raise Violation(text) from error
                 shutil.rmtree(directory, ignore_errors=True)
                 found.images += 1
+                found.acked += len(account.accepted)
                 found.kinds.update(f"{name}: {draw}" for name, draw in image.draws.items())
     return found
 
@@ -112,6 +114,6 @@ def _draw_new(disk: Disk, account: Account, rng: random.Random, seen: set[bytes]
     return None
 
 
-def _quick_place() -> str | None:
+def quick_place() -> str | None:
     """Returns a folder in memory, where there is one: an image needs no flush of its own."""
     return "/dev/shm" if Path("/dev/shm").is_dir() else None

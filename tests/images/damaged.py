@@ -13,6 +13,7 @@ import logging
 import os
 import random
 import shutil
+import signal
 import time
 import traceback
 from collections import Counter
@@ -40,8 +41,17 @@ OPTIONS = zq.CoordinatorOptions(heartbeat_interval=0.5, suspect_after=1.0, gone_
 KEPT = (tables.PENDING, tables.SCHEDULED, tables.PARKED, tables.DEAD, tables.RESULTS, tables.SCHEDULES, tables.BINDINGS)
 """Tables whose rows are given out as they are."""
 
+WEIGHTS = {"journal": 5, "young": 1, "off": 4}
+"""How often a directory is drawn."""
+
 OPENINGS_MAX = 5
 """Of one image, of which the last finds nothing any more."""
+
+MENDS_MAX = 100
+"""Of an image, of which each sets something aside for good."""
+
+CHECK_SECONDS = 100
+"""After which an image that is looked at for ever is given up, however busy the machine is."""
 
 Rows = dict[tuple[str, bytes], bytes]
 
@@ -50,6 +60,7 @@ class Whole(NamedTuple):
     """A directory that is to be damaged, and its rows."""
 
     path: Path
+    name: str
     journal: bool
     rows: Rows
 
@@ -62,21 +73,23 @@ class Found:
         kinds: how many images of each kind there were.
         bitten: how many of them had something set aside, put right, or were refused.
         lost_rows: rows that were not there any more, each of them named.
+        violations: promises that were broken, in words.
     """
 
     images: int = 0
     kinds: Counter[str] = field(default_factory=Counter)
     bitten: Counter[str] = field(default_factory=Counter)
-    refused: int = 0
+    refused: Counter[str] = field(default_factory=Counter)
     lost_rows: int = 0
+    violations: list[str] = field(default_factory=list)
 
 
 def _options_of(journal: bool) -> LmdbOptions:
     return LmdbOptions(map_bytes=64 << 20, free_bytes_min=0, journal=journal)
 
 
-def _fill(served: Path, copied: Path, journal: bool) -> None:
-    """Makes a directory with all that there may be, on some pages of each table, and copies it while it is served."""
+def _fill(served: Path, journal: bool) -> None:
+    """Makes a directory with all that there may be, on some pages of each table."""
     coordinator = zq.Coordinator(served, options=OPTIONS, store_options=_options_of(journal))
     with coordinator, zq.Client(coordinator.address) as client:
         for n in range(60):
@@ -99,6 +112,12 @@ def _fill(served: Path, copied: Path, journal: bool) -> None:
             task.done(len(task.payload))
         client.publish("orders.3.created", "pizza")
         client.pull("lines", max_tasks=3, wait=5, lease=40_000)
+
+
+def _fill_more(served: Path, copied: Path, journal: bool) -> None:
+    """Adds to a directory, or makes one, and copies it while it is served: a journal has what was added."""
+    coordinator = zq.Coordinator(served, options=OPTIONS, store_options=_options_of(journal))
+    with coordinator, zq.Client(coordinator.address) as client:
         commits = -1
         while commits != (commits := client.query("status")["journal"]["checkpoints"]):  # none while it was copied
             shutil.rmtree(copied, ignore_errors=True)
@@ -107,24 +126,28 @@ def _fill(served: Path, copied: Path, journal: bool) -> None:
 
 
 def make_wholes(place: Path) -> list[Whole]:
-    """Makes the directories that are to be damaged: one with a journal that has what its tables lack, one without."""
+    """Makes the directories that are to be damaged: one with a journal that has what its tables lack; one in whose
+    tables hardly anything is yet, so that what is hit is the list of them; and one without a journal.
+    """
     found = []
-    for journal in (True, False):
-        path = place / f"whole-{'journal' if journal else 'off'}"
-        _fill(place / "served", path, journal)
+    for name in ("journal", "young", "off"):
+        path, journal = place / f"whole-{name}", name != "off"
+        if name != "young":
+            _fill(place / "served", journal)
+        _fill_more(place / "served", path, journal)
         shutil.rmtree(place / "served")
         if journal:
             compact(path)  # so that most of what is hit is in use; the other one has pages that are free
         shutil.copytree(path, place / "copy")
         store = open_store(place / "copy", tables.TABLES, _options_of(journal))
-        found.append(Whole(path, journal, _rows(store)))
+        found.append(Whole(path, name, journal, _rows(store)))
         store.close()
         shutil.rmtree(place / "copy")
     return found
 
 
-def check_damages(wholes: list[Whole], place: Path, images: int, seed: int) -> Found:
-    """Makes and checks images; raises Violation with the number of the first one that breaks a promise, and keeps it.
+def check_damages(wholes: list[Whole], place: Path, images: int, seed: int, *, violations_max: int = 1) -> Found:
+    """Makes and checks images, until so many have broken a promise; each of these is kept beside the others.
 
     Args:
         wholes: what is damaged.
@@ -134,21 +157,29 @@ def check_damages(wholes: list[Whole], place: Path, images: int, seed: int) -> F
     """
     found = Found()
     names, weights = list(DAMAGINGS), [weight for weight, _ in DAMAGINGS.values()]
+    shares = [WEIGHTS[whole.name] for whole in wholes]
     for number in range(seed, seed + images):
         draw = random.Random(number)
-        kind, whole = draw.choices(names, weights)[0], draw.choice(wholes)
+        kind, whole = draw.choices(names, weights)[0], draw.choices(wholes, shares)[0]
         shutil.rmtree(place, ignore_errors=True)
         shutil.copytree(whole.path, place)
         data = bytearray((place / "data.mdb").read_bytes())
         DAMAGINGS[kind][1](data, draw)
         (place / "data.mdb").write_bytes(data)
         said = in_a_child(partial(_check, place, whole, kind))
-        if "violation" in said:
-            raise Violation(f"image {number} ({kind}, journal {'on' if whole.journal else 'off'}): {said['violation']}")
         found.images += 1
         found.kinds[kind] += 1
+        if "violation" in said:
+            shutil.rmtree(place)
+            shutil.copytree(whole.path, place)
+            (place / "data.mdb").write_bytes(data)  # as it was before it was opened
+            place.rename(place.with_name(f"image-{number}"))
+            found.violations.append(f"image {number} ({kind}, {whole.name}): {said['violation']}")
+            if len(found.violations) >= violations_max:
+                break
+            continue
         found.bitten[kind] += said["bitten"]
-        found.refused += said["refused"]
+        found.refused[kind] += said["refused"]
         found.lost_rows += said["lost"]
     return found
 
@@ -161,6 +192,7 @@ def in_a_child(check: Callable[[], dict[str, Any]]) -> dict[str, Any]:
         os.close(reader)
         logging.disable()
         faulthandler.disable()
+        signal.alarm(CHECK_SECONDS)
         try:
             said = check()
         except BaseException:
@@ -210,7 +242,13 @@ def _check(path: Path, whole: Whole, kind: str) -> dict[str, Any]:
 
 def _check_refusal(kind: str, error: StoreError) -> None:
     text = str(error)
-    by_right = ("which records of the journal", "their journal", "do not belong together", "it was cut off")
+    by_right = (
+        "which records of the journal",
+        "their journal",
+        "do not belong together",
+        "it was cut off",
+        "which tables it has",
+    )
     if kind not in REFUSED_BY_RIGHT and not any(words in text for words in by_right):
         raise Violation(f"it is refused: {error}") from error
     if len(text) < 40:
@@ -219,11 +257,12 @@ def _check_refusal(kind: str, error: StoreError) -> None:
 
 def _read_books(store: DiskStore) -> Machine:
     """As the server does."""
-    while True:
+    for _ in range(MENDS_MAX):
         try:
             return Machine(OPTIONS, Now(1e6, time.time()), store)
         except StoreCorruptError as error:
             store.mend(error)
+    raise Violation(f"what is found is set aside again and again: {[*map(str, store.damages)]}")
 
 
 def _check_rows(store: DiskStore, before: Rows) -> int:
@@ -309,4 +348,4 @@ def _is_time(table: str, key: bytes) -> bool:
 
 
 def _is_damage(table: str, key: bytes) -> bool:
-    return table == tables.DAMAGED and key != tables.RECOUNT_KEY
+    return table == tables.DAMAGED and key not in (tables.RECOUNT_KEY, tables.RECOUNTED_KEY)

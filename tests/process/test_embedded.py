@@ -330,8 +330,9 @@ def _remove(path: Path) -> None:
     shutil.rmtree(path)
 
 
-def _rename(path: Path) -> None:
+def _swap(path: Path) -> None:
     path.rename(path.with_name("elsewhere"))
+    path.mkdir()
 
 
 def _remove_the_data(path: Path) -> None:
@@ -354,7 +355,7 @@ def _replace(path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "lose", [_remove, _rename, _remove_the_data, _replace, _remove_the_journal, _replace_the_journal]
+    "lose", [_remove, _swap, _remove_the_data, _replace, _remove_the_journal, _replace_the_journal]
 )
 def test_no_receipt_is_given_for_what_a_start_would_not_find(
     tmp_path: Path, lose: Callable[[Path], None], monkeypatch: pytest.MonkeyPatch
@@ -370,18 +371,51 @@ def test_no_receipt_is_given_for_what_a_start_would_not_find(
         with pytest.raises(zq.TimedOutError):
             client.submit("q", 3)
 
-    with pytest.raises(zq.StoreError, match="was removed, moved or replaced while it was in use"):
+    with pytest.raises(zq.StoreError, match="was removed or replaced while it was in use"):
         coordinator.close()
+
+
+@pytest.mark.parametrize("journal", [True, False], ids=["journal", "tables"])
+def test_a_directory_that_is_moved_while_it_is_served_goes_on(
+    tmp_path: Path, journal: bool, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("house").mkdir()
+    new, payload = tmp_path / "new" / "t.zq", b"x" * 100_000
+    coordinator = zq.Coordinator("house/s.zq", store_options=zq.LmdbOptions(journal=journal))
+    with coordinator, zq.Client(coordinator.address, timeout=30.0) as client:
+        client.submit("q", payload)
+        Path("house/s.zq").rename("house/t.zq")
+        client.submit("q", payload)
+        Path("house").rename("new")
+        monkeypatch.chdir("/")
+        for _ in range(40):  # the journal is made anew meanwhile, with more room
+            client.submit("q", payload)
+        assert client.query("status")["waiting"] == 42
+
+    assert f"{tmp_path}/house/s.zq was moved while it is in use: it is {tmp_path}/house/t.zq now" in caplog.text
+    assert f"it is {new} now, and goes on" in caplog.text
+    assert sorted(one.name for one in new.iterdir()) == [
+        "data.mdb",
+        *(["journal"] if journal else []),
+        "lock",
+        "lock.mdb",
+    ]
+    with zq.Coordinator(new) as coordinator, zq.Client(coordinator.address) as client:
+        assert client.query("status")["waiting"] == 42
 
 
 def test_program_that_goes_to_another_folder_keeps_its_coordinator(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    with zq.Coordinator("./s.zq") as coordinator, zq.Client(coordinator.address, timeout=30.0) as client:
+    coordinator = zq.Coordinator("./s.zq", keys="./keys", audit="./audit")
+    with coordinator, zq.Client(coordinator.address, timeout=30.0) as client:
         monkeypatch.chdir("/")
+        (tmp_path / "keys" / "more.pub").touch()  # which has it read again
         for number in range(200):
             client.submit("q", number)
+        wait_until(lambda: client.query("status")["keys"]["broken"] == 1, "a look at the keys")
         assert client.query("status")["waiting"] == 200
     with zq.Coordinator(tmp_path / "s.zq") as coordinator, zq.Client(coordinator.address) as client:
         assert client.query("status")["waiting"] == 200

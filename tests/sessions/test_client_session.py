@@ -420,6 +420,7 @@ def test_each_gathered_task_has_its_own_deadline() -> None:
     short, long = submit_single(session, deadline=1.0), submit_single(session, payload=b"long")
     said(session, 1.0)
     assert isinstance(short.end, UnreachableError)
+    assert short.end.id is None, "it was not sent"
     assert not long.ends
 
 
@@ -449,13 +450,15 @@ def test_a_submit_that_nobody_waits_for_any_more_makes_room_for_others() -> None
 def test_a_receipt_for_a_task_that_timed_out_in_a_batch_keeps_the_others_places() -> None:
     session = make_session()
     in_flight = fill_small_window(session)
-    submit_single(session, payload=b"a", deadline=1.0)
-    kept = submit_single(session, payload=b"b")
+    kept = submit_single(session, payload=b"a")
+    late = submit_single(session, payload=b"b", deadline=1.0)
     accept(session, in_flight[0])
     submit = only(Submit, said(session, 0.0))
     said(session, 1.0)
+    assert late.end.id == f"{submit.batches[0].id}#1", "it may have been stored"
+    assert f"whether {late.end.id} was stored is unknown" in str(late.end)
     accept(session, submit, 1.1)
-    assert kept.end[1] == 1
+    assert kept.end[1] == 0
 
 
 # Outcomes.

@@ -19,6 +19,7 @@ from zq.core.storage import Store
 from zq.core.tables import SCHEMA
 from zq.errors import StoreCorruptError, StoreError, StoreFullError, StoreLockedError, StoreVersionError
 from zq.store import JournaledStore, LmdbOptions, LmdbStore, MemoryStore, open_store
+from zq.store.carrying import put_schema
 from zq.store.records import CHECKPOINT_TABLE
 
 Opener = Callable[[], Store]
@@ -314,7 +315,7 @@ def test_directory_of_another_schema_is_refused(tmp_path: Path) -> None:
 
     LmdbStore(tmp_path / "s.zq", TABLES).close()
     with lmdb.open(str(tmp_path / "s.zq"), max_dbs=5) as env, env.begin(write=True, db=env.open_db(b"zq")) as txn:
-        txn.put(b"schema", b"99")
+        put_schema(txn, None, b"99")
 
     with pytest.raises(StoreVersionError, match=f"has schema 99, this version of zq reads schema {SCHEMA}"):
         LmdbStore(tmp_path / "s.zq", TABLES)

@@ -13,14 +13,15 @@ from zq.care.counting import SHOWN_MAX, find_miscounts
 from zq.care.findings import Finding, Weight
 from zq.care.set_aside import all_set_aside
 from zq.care.surroundings import look_around
+from zq.core.recounted import all_changes, notes_of
 from zq.core.tables import DAMAGED, SCHEMA, TABLES
 from zq.errors import StoreError
 from zq.store.copying import is_in_use
 from zq.store.draft import DraftTransaction, LmdbRows, reading
 from zq.store.hold import DATA_FILE, JOURNAL_FILE
-from zq.store.journal import JournalFile
+from zq.store.journal import read_beyond
 from zq.store.raw import RawFile, RawRow
-from zq.store.records import CHECKPOINT_KEY, CHECKPOINT_TABLE, Checkpoint, RedoRecord, apply, records_beyond
+from zq.store.records import CHECKPOINT_KEY, CHECKPOINT_TABLE, Checkpoint, RedoRecord, apply
 
 ADVANCE_ROWS = 1000
 """Rows between two words about how far it is."""
@@ -76,6 +77,8 @@ def _counts(rows: LmdbRows, records: list[RedoRecord], where: str) -> Iterator[F
         yield Finding(
             weight, f"table {DAMAGED}", str(one), "" if one.damage.is_mended else "a backup may have it whole"
         )
+    for text in notes_of(all_changes(rows)):
+        yield Finding(Weight.NOTE, where, f"of what was counted anew since it was made, {text}")
     draft = DraftTransaction(rows)
     for record in records:
         apply(record, draft)
@@ -128,11 +131,7 @@ def _journal(path: Path, checkpoint: Checkpoint, *, in_use: bool) -> Generator[F
         yield Finding(Weight.FINE, where, "the tables need none")
         return []
     try:
-        log = JournalFile.open(path, checkpoint.salt)
-        try:
-            records = records_beyond(checkpoint, log.read(), log.name)
-        finally:
-            log.close()
+        records = read_beyond(path, checkpoint)
     except StoreError as error:
         if in_use:  # it is written while it is read
             yield Finding(Weight.NOTE, where, "changes while it is looked at")

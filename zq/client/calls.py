@@ -150,12 +150,12 @@ class Calls:
         self, queue: str, payload: Any, id: str | None, options: SubmitOptions, until: float | None = None
     ) -> Call[Submitted]:
         """Submits one task; returns what was accepted, of the task that has its unique key if one does. Whoever waits
-        for its end until a time, too, may get it along.
+        for its end until a time, too, may get it along, and waits no longer for this.
         """
         data = self.pack(payload)
         made = make_options(**options)
         now = self.clock()
-        deadline = now + self.timeout
+        deadline = now + self.timeout if until is None else min(now + self.timeout, until)
         check_queue(queue)
         if id is None and made.unique is None:
             fields = (queue, made, data, deadline)

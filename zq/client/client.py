@@ -294,7 +294,8 @@ class Client(ClientFace[Driver]):
     def request(self, queue: str, payload: Any, timeout: float, /, **options: Unpack[SubmitOptions]) -> Any:
         """Submits a task and waits for its result: `submit` and `Receipt.result` in one.
 
-        When the time is up the task stays: it is durable like any other.
+        When the time is up the task stays: it is durable like any other. Without a receipt by then it is unknown
+        whether it was stored, and the error has its `id`.
 
         Args:
             payload: anything msgpack can hold.

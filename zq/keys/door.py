@@ -20,6 +20,7 @@ import time
 from collections.abc import Mapping
 from contextlib import ExitStack
 from dataclasses import replace
+from pathlib import Path
 from typing import Any, Final
 
 import zmq
@@ -70,7 +71,7 @@ class Door:
         check_libzmq()
         self.guard = Guard()
         self.refused = 0
-        self._directory = KeyDirectory(keys)
+        self._directory = KeyDirectory(Path(keys).absolute())  # also when this program goes to another folder
         self._own = own
         self._logbook = Logbook(audit, self._name_of)
         self._looked_at = 0.0

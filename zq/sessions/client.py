@@ -437,12 +437,14 @@ class ClientSession:
             else:
                 first = min(first, request.first_deadline())
         self._deadline = first
-        for reply, asked_at in expired:
-            reply.reject(self._late(now, asked_at))
+        for reply, asked_at, id in expired:
+            reply.reject(self._late(now, asked_at, id))
 
-    def _late(self, now: float, asked_at: float) -> ZqError:
+    def _late(self, now: float, asked_at: float, id: str | None) -> ZqError:
+        what = (
+            "" if id is None else f"; whether {id} was stored is unknown: `status` tells, or submit it again by that id"
+        )
         if self._pings.is_unreachable(now, asked_at):
-            return UnreachableError(
-                f"nothing was heard of {self._whom}; is it running, is the address right, and does the key trust it?"
-            )
-        return TimedOutError("no answer came in time; whether the request took effect is unknown")
+            text = f"nothing was heard of {self._whom}; is it running, is the address right, and does the key trust it?"
+            return UnreachableError(f"{text}{what}", id)
+        return TimedOutError(f"no answer came in time{what or '; whether the request took effect is unknown'}", id)

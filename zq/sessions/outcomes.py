@@ -269,17 +269,17 @@ class Watches:
                 self._remove(number, self._find(number))
         return [self._ask(number, outcome, ping) for number, outcome in lost]
 
-    def take_expired(self, now: float) -> list[tuple[Reply, float]]:
+    def take_expired(self, now: float) -> list[tuple[Reply, float, str | None]]:
         """Returns, and forgets, who watched past a deadline, each with when it asked or its wait went out, whichever
-        was earlier.
+        was earlier; see `zq.sessions.waiters.Expired`.
         """
-        expired: list[tuple[Reply, float]] = []
+        expired: list[tuple[Reply, float, str | None]] = []
         for outcome in list(self._watched.values()):
             if any(watcher.deadline <= now for watcher in outcome.watchers):
                 late = [watcher for watcher in outcome.watchers if watcher.deadline <= now]
                 outcome.watchers = [watcher for watcher in outcome.watchers if watcher.deadline > now]
                 self.watchers -= len(late)
-                expired += [(watcher.reply, min(watcher.asked_at, outcome.asked_at)) for watcher in late]
+                expired += [(watcher.reply, min(watcher.asked_at, outcome.asked_at), None) for watcher in late]
                 self._forget_unless_watched(outcome)
         return expired
 

@@ -3,6 +3,7 @@ or none, may wait for it. The session sends them, and tells them what came.
 """
 
 from collections.abc import Iterator, Sequence
+from functools import partial
 
 from zq.errors import (
     AccessDeniedError,
@@ -18,6 +19,7 @@ from zq.sessions.refusals import DENIED_CODE, remote_error
 from zq.sessions.settles import Settles, Settling, settle_message
 from zq.sessions.submits import Load, Part, Submits
 from zq.sessions.waiters import Expired, Waiting, first_deadline, is_wanted, take_expired, take_replies
+from zq.task import task_id
 from zq.wire.codec import decode_for_coordinator, encode
 from zq.wire.limits import MESSAGE_BATCHES_MAX
 from zq.wire.messages import (
@@ -260,6 +262,12 @@ class SubmitRequest(GatheredRequest):
     def waiters(self) -> Sequence[Waiting]:
         return [one for part in self._load.parts.values() for one in part.waiters]
 
+    def take_expired(self, now: float) -> Expired:
+        expired: Expired = []
+        for part in self._load.parts.values():
+            expired += take_expired(part.waiters, now, partial(_id_in, part))
+        return expired
+
     def enter(self) -> None:
         self._submits.begin(self._load)
 
@@ -312,6 +320,12 @@ class SettleRequest(GatheredRequest):
         for settling in self._settlings:
             if settling.reply is not None:
                 _end_settling(settling.reply, is_stale=bool(stale) and settling.is_in(stale))
+
+
+def _id_in(part: Part, index: int) -> str:
+    """Returns the id of what one waits for: a batch that a caller made is waited for as a whole."""
+    assert part.batch is not None, "a part that was sent has its batch"
+    return task_id(part.batch.id, part.batch.tasks, index) if part.singles else part.batch.id
 
 
 def _accept(part: Part, accepted: Accepted) -> None:

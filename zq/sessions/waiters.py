@@ -6,8 +6,8 @@ from typing import Any
 
 from zq.sessions.outcomes import FOREVER, Reply
 
-Expired = list[tuple[Reply, float]]
-"""Those who waited too long, each with when it asked."""
+Expired = list[tuple[Reply, float, str | None]]
+"""Those who waited too long, each with when it asked, and the id of what may have been stored by then."""
 
 
 class Waiting:
@@ -31,12 +31,16 @@ def first_deadline(waiters: Iterable[Waiting]) -> float:
     return min((one.deadline for one in waiters if one.reply is not None), default=FOREVER)
 
 
-def take_expired(waiters: Iterable[Waiting], now: float) -> Expired:
-    """Returns, and forgets, who waited past a deadline."""
+def take_expired(waiters: Iterable[Waiting], now: float, id_of: Callable[[int], str] | None = None) -> Expired:
+    """Returns, and forgets, who waited past a deadline.
+
+    Args:
+        id_of: tells by their places what may have been stored of theirs; None: nothing was.
+    """
     expired: Expired = []
-    for one in waiters:
+    for index, one in enumerate(waiters):
         if one.deadline <= now and one.reply is not None:
-            expired.append((one.reply, one.asked_at))
+            expired.append((one.reply, one.asked_at, None if id_of is None else id_of(index)))
             one.reply = None
     return expired
 

@@ -1,4 +1,8 @@
-"""Carries a directory of an earlier schema over: its rows get the checksums of this one, some thousands in a commit.
+"""Which schema a directory has; one of an earlier schema is carried over: its rows get the checksums of this one, some
+thousands in a commit.
+
+Two rows of the table `zq` say the schema, of which one has a checksum; where neither can be read, the checksums of the
+other rows tell, since those of schema 12 and 13 are of values alone (`zq.store.raw`).
 
 While it goes on, the schema that is stored is `13>14`, which no other version opens, and beside it stands up to which
 row of which table it has come: a start that was killed in the middle is gone on with by the next.
@@ -20,9 +24,17 @@ from zq.errors import StoreVersionError
 
 log = logging.getLogger(__name__)
 
-INFO_TABLE: Final = b"zq"
+INFO_TABLE: Final = "zq"
+"""Of the store itself: its rows are not those of the seam."""
+
 SCHEMA_KEY: Final = b"schema"
+SEALED_KEY: Final = b"sealed"
+"""Says what SCHEMA_KEY says, under a checksum; a directory that an earlier version wrote has none."""
+
 PLACE_KEY: Final = b"carried"
+"""Up to where a directory was carried over."""
+
+_SALT: Final = salt_of(INFO_TABLE)
 
 COMMIT_ROWS_MAX, COMMIT_BYTES_MAX = 5000, 4 << 20
 """Of a commit: so much is written anew before the room of what it replaces is free."""
@@ -31,46 +43,69 @@ SLOW_SECONDS = 2.0
 """Between two lines in the log."""
 
 
-def check_schema(env: lmdb.Environment, name: str, *, is_new: bool) -> None:
-    """Notes the schema in a new environment, and carries an earlier one over.
+def schema_told(found: bytes | None, again: bytes | None) -> bytes | None:
+    """Returns what two rows say of the schema; None when that cannot be read.
+
+    Args:
+        found: what is stored under SCHEMA_KEY.
+        again: what is stored under SEALED_KEY.
+    """
+    if again is not None and is_whole(_SALT, SEALED_KEY, again):
+        return again[SUM_BYTES:]
+    return found if found is not None and (found.isdigit() or readable(found) is not None) else None
+
+
+def readable(text: bytes) -> int | None:
+    """Returns the schema that a directory has, or is carried over from; None for one that is not read."""
+    for schema in (SCHEMA, *SCHEMAS_BEFORE):
+        if text in (b"%d" % schema, b"%d>%d" % (schema, SCHEMA)):
+            return schema
+    return None
+
+
+def schema_rows(text: bytes) -> dict[bytes, bytes]:
+    """Returns the rows that say a schema."""
+    return {SCHEMA_KEY: text, SEALED_KEY: sealed(_SALT, SEALED_KEY, text)}
+
+
+def put_schema(txn: lmdb.Transaction, db: Any, text: bytes) -> None:
+    """Writes the rows that say a schema, where they are not there."""
+    for key, stored in schema_rows(text).items():
+        if txn.get(key, db=db) != stored:
+            txn.put(key, stored, db=db)
+
+
+def refusal(name: str, text: bytes | None) -> StoreVersionError:
+    """Returns why a directory is not opened, of a schema that is not read, or that says none."""
+    if text is None:
+        return StoreVersionError(f"{name} holds an LMDB database that zq did not write; choose another directory")
+    return StoreVersionError(
+        f"{name} has schema {text.decode(errors='replace')}, this version of zq reads schema {SCHEMA}: "
+        "drain it with the version that wrote it, or choose another directory"
+    )
+
+
+def check_schema(env: lmdb.Environment, name: str, told: bytes | None) -> None:
+    """Notes the schema in an environment, and carries one of an earlier schema over.
 
     Args:
         env: the environment, opened to be written.
         name: of its directory, for the errors.
-        is_new: whether it was made just now.
+        told: the schema that it has (`zq.store.damage.look`), None when there is nothing in it.
 
     Raises:
-        StoreVersionError: another version of zq wrote it, or somebody else.
+        StoreVersionError: another version of zq wrote it.
         lmdb.Error: of what is written.
     """
-    table = env.open_db(INFO_TABLE)
+    told = told or b"%d" % SCHEMA
+    schema = readable(told)
+    if schema is None:
+        raise refusal(name, told)
+    table = env.open_db(INFO_TABLE.encode())
     with env.begin(write=True, db=table) as txn:
-        found: Any = txn.get(SCHEMA_KEY)
-        if found is None:
-            if not is_new and txn.stat(env.open_db(txn=txn))["entries"] > 1:
-                raise StoreVersionError(
-                    f"{name} holds an LMDB database that zq did not write; choose another directory"
-                )
-            txn.put(SCHEMA_KEY, b"%d" % SCHEMA)
-            return
-        schema = _readable(found)
-        if schema is None:
-            raise StoreVersionError(
-                f"{name} has schema {found.decode(errors='replace')}, this version of zq reads schema {SCHEMA}: "
-                "drain it with the version that wrote it, or choose another directory"
-            )
-        if schema != SCHEMA:
-            txn.put(SCHEMA_KEY, b"%d>%d" % (schema, SCHEMA))
+        put_schema(txn, table, told if schema == SCHEMA else b"%d>%d" % (schema, SCHEMA))
     if schema != SCHEMA:
         _carry_over(env, table, name, schema)
-
-
-def _readable(found: bytes) -> int | None:
-    """Returns the schema that a directory has, or is carried over from; None for one that is not read."""
-    for schema in (SCHEMA, *SCHEMAS_BEFORE):
-        if found in (b"%d" % schema, b"%d>%d" % (schema, SCHEMA)):
-            return schema
-    return None
 
 
 def _carry_over(env: lmdb.Environment, info: Any, name: str, schema: int) -> None:
@@ -78,7 +113,7 @@ def _carry_over(env: lmdb.Environment, info: Any, name: str, schema: int) -> Non
         tables = sorted(bytes(key) for key, _ in txn.cursor())
     rows, told_at = 0, monotonic() + SLOW_SECONDS
     for table in tables:
-        if table == INFO_TABLE:
+        if table == INFO_TABLE.encode():
             continue
         for done in _carry_table(env, info, table, schema):
             rows += done
@@ -87,7 +122,7 @@ def _carry_over(env: lmdb.Environment, info: Any, name: str, schema: int) -> Non
                 told_at = monotonic() + SLOW_SECONDS
     with env.begin(write=True, db=info) as txn:
         txn.delete(PLACE_KEY)
-        txn.put(SCHEMA_KEY, b"%d" % SCHEMA)
+        put_schema(txn, info, b"%d" % SCHEMA)
     log.info("%s was carried over from schema %d to %d: %d rows", name, schema, SCHEMA, rows)
 
 

@@ -25,13 +25,13 @@ from zq.core.storage import Transaction
 from zq.core.sums import SUM_BYTES
 from zq.core.tables import SCHEMA
 from zq.errors import StoreCorruptError, StoreError, StoreVersionError
-from zq.store.carrying import INFO_TABLE, SCHEMA_KEY
+from zq.store.carrying import INFO_TABLE, SCHEMA_KEY, SEALED_KEY, schema_told
 from zq.store.draft import MAP_SPARE
 from zq.store.engine import store_error
 from zq.store.hold import DATA_FILE, HOLD_FILE, READERS_FILE, flush
-from zq.store.journal import JournalFile
+from zq.store.journal import read_beyond
 from zq.store.lmdb import LmdbOptions, LmdbStore
-from zq.store.records import CHECKPOINT_KEY, CHECKPOINT_TABLE, Checkpoint, RedoRecord, apply, leave_log, records_beyond
+from zq.store.records import CHECKPOINT_KEY, CHECKPOINT_TABLE, Checkpoint, RedoRecord, apply, leave_log
 
 PART = ".part"
 """What the name of a copy ends in while it is made."""
@@ -132,7 +132,7 @@ def _copy_tables(source: Path, part: Path) -> list[RedoRecord]:
             with env.begin() as txn:
                 checkpoint = _checkpoint_of(env, txn)
                 try:
-                    records = _records_of(source, checkpoint)
+                    records = read_beyond(source, checkpoint)
                 except StoreCorruptError as error:
                     trouble: StoreError = error  # or a checkpoint came between the two
                 else:
@@ -182,7 +182,9 @@ def is_in_use(directory: Path) -> bool:
 def _check_schema(env: lmdb.Environment, source: Path) -> None:
     try:
         with env.begin() as txn:
-            found: Any = txn.get(SCHEMA_KEY, db=env.open_db(INFO_TABLE, txn=txn, create=False))
+            db = env.open_db(INFO_TABLE.encode(), txn=txn, create=False)
+            rows: list[Any] = [txn.get(key, db=db) for key in (SCHEMA_KEY, SEALED_KEY)]
+            found = schema_told(*rows)
     except lmdb.NotFoundError:
         found = None
     if found != b"%d" % SCHEMA:
@@ -205,16 +207,6 @@ def _checkpoint_of(env: lmdb.Environment, txn: lmdb.Transaction) -> Checkpoint:
 def _is_still(env: lmdb.Environment, checkpoint: Checkpoint) -> bool:
     with env.begin() as txn:
         return _checkpoint_of(env, txn) == checkpoint
-
-
-def _records_of(source: Path, checkpoint: Checkpoint) -> list[RedoRecord]:
-    if not checkpoint.salt:
-        return []
-    log = JournalFile.open(source, checkpoint.salt)
-    try:
-        return records_beyond(checkpoint, log.read(), log.name)
-    finally:
-        log.close()
 
 
 def _finish(

@@ -16,7 +16,7 @@ import logging
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import lmdb
 
@@ -25,9 +25,9 @@ from zq.core.storage import Damage
 from zq.core.sums import SUM_BYTES, is_whole, salt_of, sealed
 from zq.core.tables import SCHEMA
 from zq.errors import StoreCorruptError, StoreError
-from zq.store.carrying import SCHEMA_KEY
+from zq.store.carrying import INFO_TABLE, readable, refusal, schema_rows
 from zq.store.hold import DATA_FILE, flush
-from zq.store.raw import MISPLACED, SUMLESS_TABLE, RawFile, RawRow
+from zq.store.raw import LIST_OF_TABLES, MISPLACED, RawFile, RawRow
 from zq.store.records import CHECKPOINT_TABLE
 
 log = logging.getLogger(__name__)
@@ -43,6 +43,9 @@ REBUILT_FILE: Final = "data.rebuilt"
 KEPT_FILES: Final = "data.damaged-"
 """What the name of a file begins with that had broken pages, and of which another one was made; a number follows."""
 
+KEPT_MAX: Final = 3
+"""Of these: each may be as large as the store."""
+
 MENDED_BYTES_MAX: Final = 1024
 """Of a row of which every bit is tried."""
 
@@ -51,12 +54,24 @@ BOOKKEEPING: Final = (tables.META, tables.QUEUES, CHECKPOINT_TABLE)
 _COMMIT_ROWS = 5000
 
 
-def look(directory: Path, *, is_thorough: bool) -> list[RawRow]:
-    """Returns what is damaged in a data file, as far as it is looked at: at all of it only up to PAGES_MAX, unless that
-    is to be thorough.
+class Look(NamedTuple):
+    """What was seen of a data file.
+
+    Attributes:
+        rows: what is damaged.
+        schema: what it says of its schema; None when nothing is in it yet.
+    """
+
+    rows: list[RawRow]
+    schema: bytes | None
+
+
+def look(directory: Path, *, is_thorough: bool) -> Look:
+    """Looks for what is damaged in a data file: at all of it only up to PAGES_MAX, unless that is to be thorough.
 
     Raises:
         StoreCorruptError: it is no file of LMDB, or it was cut off.
+        StoreVersionError: another version of zq wrote it, or somebody else.
         StoreError: it cannot be read.
     """
     path = directory / DATA_FILE
@@ -66,17 +81,36 @@ def look(directory: Path, *, is_thorough: bool) -> list[RawRow]:
             f"to begin anew, remove {DATA_FILE}, `lock` and `journal`"
         )
     with RawFile.open(directory) as raw:
+        found = list(raw.first_faults())
+        if raw.schema_text is not None and readable(raw.schema_text) is None:
+            raise refusal(str(directory), raw.schema_text)
         pages = sum(tree.pages for tree in raw.tables().values())
-        is_short = raw.size < raw.meta.bytes_min
-        if not is_thorough and pages > PAGES_MAX and not is_short and not raw.meta_faults:
-            return []
+        if not found and not is_thorough and pages > PAGES_MAX and raw.size >= raw.meta.bytes_min:
+            return Look([], raw.schema_text)
         found = list(raw.rows(only_faults=True))
         if raw.is_cut_off:
             raise StoreCorruptError(
                 f"{path} is damaged: {raw.about_size}. Restore a backup of the whole directory, or save what is left with `zq salvage`"
             )
+        _check_list(raw, directory, found)
     _check_journal(path, found)
-    return found
+    return Look(found, raw.schema_text)
+
+
+def _check_list(raw: RawFile, directory: Path, found: list[RawRow]) -> None:
+    """Raises when nobody knows which tables there are, or whose: a directory must not be taken for an empty one."""
+    lost = next(
+        (row for row in found if row.is_lost and not row.table and str(row.fault).startswith(LIST_OF_TABLES)), None
+    )
+    if lost is not None:
+        raise StoreCorruptError(
+            f"{directory / DATA_FILE} is damaged where it says which tables it has ({lost.fault}): restore a backup of the whole "
+            "directory, or save what is left with `zq salvage`, which finds rows page by page"
+        )
+    if raw.schema_text is not None or raw.has_all_tables:
+        return
+    if any(row.table for row in raw.rows()) or raw.meta.main.entries != len(raw.tables()):
+        raise refusal(str(directory), None)
 
 
 def _check_journal(name: Path, found: list[RawRow]) -> None:
@@ -114,12 +148,20 @@ def rebuild(directory: Path, map_bytes: int) -> list[Damage]:
 
 
 def _take_place(made: Path, path: Path) -> None:
-    number = 1
-    while (kept := path.with_name(f"{KEPT_FILES}{number}")).exists():
-        number += 1
+    before = kept_files(path.parent)
+    kept = path.with_name(f"{KEPT_FILES}{max(before, default=0) + 1}")
     kept.hardlink_to(path)
     made.rename(path)
     log.warning("the damaged file is kept as %s; nothing reads it, and it may be removed", kept)
+    for number in sorted(before)[: -KEPT_MAX + 1]:
+        before[number].unlink(missing_ok=True)
+        log.warning("%s is removed: of damaged files, the last %d are kept", before[number], KEPT_MAX)
+
+
+def kept_files(directory: Path) -> dict[int, Path]:
+    """Returns the data files that are kept since they had broken pages, by their numbers."""
+    found = {one.name.removeprefix(KEPT_FILES): one for one in directory.glob(f"{KEPT_FILES}*")}
+    return {int(number): one for number, one in found.items() if number.isdecimal()}
 
 
 def copy_rows(
@@ -159,7 +201,8 @@ def copy_rows(
         strays = 0
         if any(one.is_part for one in found):
             strays = sum(copier.put_default(row.table, row.key, row.stored) for row in raw.stray_rows(strays_of))
-        copier.put_default(SUMLESS_TABLE, SCHEMA_KEY, b"%d" % SCHEMA)
+        for key, stored in schema_rows(raw.schema_text or b"%d" % SCHEMA).items():
+            copier.put_default(INFO_TABLE, key, stored)
         copier.commit()
         _note(env, found)
     finally:
@@ -291,7 +334,9 @@ def mend_row(row: RawRow) -> tuple[str, bytes, bytes] | None:
     or when the bit is of a payload: nobody guesses at these.
     """
     table, key, stored = row.table, row.key, row.stored
-    if row.is_part or table == SUMLESS_TABLE or len(stored) < SUM_BYTES:
+    if row.right is not None:
+        return table, *row.right
+    if row.is_part or table == INFO_TABLE or len(stored) < SUM_BYTES:
         return None
     salt = salt_of(table)
     if row.fault == MISPLACED:

@@ -20,7 +20,7 @@ from typing import Any
 from zq.errors import StoreCorruptError, StoreError, StoreLockedError
 from zq.processes.descriptors import take_standard
 from zq.processes.forks import drop_in_forks
-from zq.store.place import FilePlace
+from zq.store.place import FilePlace, KeptFile, OpenFolder, find_kept
 from zq.store.room import LACKS
 
 DATA_FILE, READERS_FILE = "data.mdb", "lock.mdb"
@@ -43,6 +43,8 @@ class DirectoryHold:
     """Holds a directory from its making until `close`.
 
     Attributes:
+        folder: the directory, open.
+        is_lost: whether what LMDB has open is not its own any more: it must not be closed, nor touched.
         is_new: whether there was no data file.
         is_looping: whether so many who had it last did not end as they should that something here may end them.
     """
@@ -54,9 +56,10 @@ class DirectoryHold:
             StoreLockedError: somebody has it.
             StoreError: it cannot be made or written, or somebody else may have made what is in it.
         """
+        self.is_lost = False
         self._path = path
-        self._data_path = path.absolute() / DATA_FILE
         self._data = -1
+        self._own: dict[int, KeptFile] = {}  # by descriptor, what is held
         self._opened = ExitStack()
         take_standard()
         try:
@@ -64,11 +67,14 @@ class DirectoryHold:
             path.mkdir(mode=0o700, parents=True, exist_ok=True)
             if self.is_new:
                 _flush_names_of(path.absolute())
+            self.folder = OpenFolder(path)
+            self._opened.callback(self.folder.close)
             _check_owner(path)
             for name in (HOLD_FILE, DATA_FILE, READERS_FILE, JOURNAL_FILE):
                 _check_file(path / name)
             self._file = self._open(path / HOLD_FILE, os.O_RDWR | os.O_CREAT)
         except OSError as error:
+            self.close()
             raise StoreError(f"expected a directory that can be written at {path}: {error.strerror}") from error
         try:
             self._take(self._file)
@@ -86,9 +92,9 @@ class DirectoryHold:
 
     def hold_data(self) -> None:
         """Holds the data file, once LMDB has made it; raises as the constructor."""
-        self._data = self._open(self._data_path, os.O_RDWR)
+        self._data = self._open(self.folder.reach() / DATA_FILE, os.O_RDWR)
         self._take(self._data)
-        self._data_place = FilePlace(self._data_path, self._data)
+        self._data_place = FilePlace(self.folder, DATA_FILE, self._data)
         self._holder["has_data"] = True
         self._say_holder()
 
@@ -106,14 +112,33 @@ class DirectoryHold:
         """Looks whether the data file is still the one that has its name: what is written must be found at a start.
 
         Raises:
-            StoreError: it was removed, renamed or replaced, or its directory was.
+            StoreError: it was removed, renamed or replaced, or its directory was removed or replaced; one
+                that was moved and not replaced goes on.
         """
         trouble = self._data_place.look()
         if trouble is not None:
             raise StoreError(
-                f"{self._data_path} {trouble}: the directory was removed, moved or replaced while it was in use. Nothing that "
-                "came since was answered; put it back, or start on the directory that you want"
+                f"{self.folder.name}/{DATA_FILE} {trouble}. It was removed or replaced while it was in use, and nothing that "
+                "came since was answered: put it back, or start on the directory that you want"
             )
+
+    def note_opened(self) -> None:
+        """Notes by which descriptors LMDB has what it has opened just now."""
+        folder = self.folder.reach()
+        self._kept = [kept for name in (DATA_FILE, READERS_FILE) for kept in find_kept(folder / name)]
+
+    def check_opened(self) -> None:
+        """Looks whether what LMDB has open is still that: else it would write to whatever has got a number of its own,
+        or touch what is no more of its file of readers, which ends the process without a word.
+
+        Raises:
+            StoreError: something else has closed it, or cut it off.
+        """
+        for kept in self._kept:
+            trouble = kept.look()
+            if trouble is not None:
+                self.is_lost = True
+                raise StoreError(f"{self.folder.name}/{kept.name} {trouble}. Nothing that came since was answered")
 
     def note_end(self) -> None:
         """Notes that what is open ends as it should."""
@@ -135,6 +160,8 @@ class DirectoryHold:
     def _say_holder(self) -> None:
         """Says who has it, in the room that the file has, for the disk may have no more; the lock counts without it."""
         text = json.dumps(self._holder)
+        if not self._own[self._file].is_own:  # something else in this process has closed it
+            return
         try:
             os.pwrite(self._file, text.ljust(os.fstat(self._file).st_size).encode(), 0)
         except OSError as error:
@@ -143,8 +170,9 @@ class DirectoryHold:
 
     def _open(self, path: Path, flags: int) -> int:
         number = os.open(path, flags | os.O_NOFOLLOW, 0o600)
-        forget = drop_in_forks(lambda: os.close(number))
-        self._opened.callback(os.close, number)
+        self._own[number] = kept = KeptFile(path.name, number)
+        forget = drop_in_forks(kept.close)
+        self._opened.callback(kept.close)
         self._opened.callback(forget)
         return number
 
@@ -155,7 +183,12 @@ class DirectoryHold:
             raise StoreLockedError(
                 f"{self._path} is in use by {_describe(_read_holder(self._file))}; one coordinator at a time"
             ) from None
-        self._opened.callback(fcntl.flock, number, fcntl.LOCK_UN)  # closing would leave it to copies of the descriptor
+        self._opened.callback(self._release, number)
+
+    def _release(self, number: int) -> None:
+        """Gives a lock up: closing would leave it to copies of the descriptor."""
+        if self._own[number].is_own:
+            fcntl.flock(number, fcntl.LOCK_UN)
 
 
 def _flush_names_of(path: Path) -> None:

@@ -17,9 +17,9 @@ from zlib import crc32
 
 from zq.errors import StoreCorruptError, StoreError, StoreFullError
 from zq.processes.forks import drop_in_forks
-from zq.store.hold import DATA_FILE, JOURNAL_FILE, flush
-from zq.store.place import FlushedFilePlace
-from zq.store.records import SALT_BYTES
+from zq.store.hold import DATA_FILE, JOURNAL_FILE
+from zq.store.place import FlushedFilePlace, OpenFolder
+from zq.store.records import SALT_BYTES, Checkpoint, RedoRecord, records_beyond
 from zq.store.room import LACKS
 
 NEW_JOURNAL_FILE = "journal.new"
@@ -47,15 +47,18 @@ def _head(salt: bytes) -> bytes:
 class JournalFile:
     """The file of a directory. See `zq.store.seam.RedoLog`; one thread uses it."""
 
-    def __init__(self, path: Path, number: int, salt: bytes) -> None:
-        """Takes an open file; `open` and `make` are what is called."""
-        self.name = str(path)
+    def __init__(self, folder: OpenFolder, number: int, salt: bytes) -> None:
+        """Takes an open file; `open` and `make` are what is called. The folder stays open for as long as it is used."""
         self.salt = salt
         self.used = 0
         self.flushes = 0
-        self._path = path.absolute()
+        self._folder = folder
         self._opened = ExitStack()
         self._take(number)
+
+    @property
+    def name(self) -> str:
+        return f"{self._folder.name}/{JOURNAL_FILE}"
 
     def _take(self, number: int) -> None:
         """Takes an open file, in the place of the one before."""
@@ -63,22 +66,21 @@ class JournalFile:
         found = os.fstat(number)
         self.capacity = found.st_size - FIRST_PLACE
         self._number = number
-        self._place = FlushedFilePlace(self._path, number)
-        forget = drop_in_forks(lambda: os.close(number))
-        self._opened.callback(os.close, number)
-        self._opened.callback(forget)
+        self._place = FlushedFilePlace(self._folder, JOURNAL_FILE, number)
+        self._opened.callback(self._place.file.close)
+        self._opened.callback(drop_in_forks(self._place.file.close))
 
     @classmethod
-    def open(cls, directory: Path, salt: bytes) -> JournalFile:
+    def open(cls, folder: OpenFolder, salt: bytes) -> JournalFile:
         """Opens the journal that the tables of a directory were written with.
 
         Raises:
             StoreCorruptError: it is not there, or another one is.
             StoreError: it cannot be opened.
         """
-        path = directory / JOURNAL_FILE
+        path = Path(folder.name, JOURNAL_FILE)
         try:
-            number = os.open(path, os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC)
+            number = os.open(JOURNAL_FILE, os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=folder.number)
         except FileNotFoundError:
             raise StoreCorruptError(
                 f"{path} is not there, and the tables were written with it: put it back. What it held of the last second "
@@ -88,31 +90,31 @@ class JournalFile:
             raise StoreError(f"cannot open {path}: {error.strerror}") from error
         try:
             _check_head(path, number, salt)
-            return cls(path, number, salt)
+            return cls(folder, number, salt)
         except BaseException:
             os.close(number)
             raise
 
     @classmethod
-    def make(cls, directory: Path) -> JournalFile:
+    def make(cls, folder: OpenFolder) -> JournalFile:
         """Makes a new journal, in the place of one that no table was written with.
 
         Raises:
             OSError: there is no room for it, or it cannot be written.
             StoreError: what has its name is no journal.
         """
-        path = directory / JOURNAL_FILE
-        _check_replaceable(path)
+        _check_replaceable(folder.reach() / JOURNAL_FILE)
         salt = os.urandom(SALT_BYTES)
-        number = _make_file(path, salt, ROOM_MIN)
+        number = _make_file(folder, salt, ROOM_MIN)
         try:
-            flush(directory)
-            return cls(path, number, salt)
+            os.fsync(folder.number)
+            return cls(folder, number, salt)
         except BaseException:
             os.close(number)
             raise
 
     def append(self, record: bytes) -> None:
+        self._tell(self._place.look_at_size())  # first: it may be another's file that would be written to
         try:
             _write(self._number, record, FIRST_PLACE + self.used)
         except OSError as error:
@@ -131,11 +133,13 @@ class JournalFile:
 
     def check_place(self) -> None:
         """Looks whether the file is still the one that has its name; raises StoreError otherwise."""
-        trouble = self._place.look()
+        self._tell(self._place.look())
+
+    def _tell(self, trouble: str | None) -> None:
         if trouble is not None:
             raise StoreError(
-                f"{self.name} {trouble}: it was removed, moved or replaced while it was in use. Nothing that came since was "
-                "answered; put it back"
+                f"{self.name} {trouble}. It was removed, replaced, cut off or closed while it was in use, and nothing that "
+                "came since was answered: put it back"
             )
 
     def read(self) -> bytes:
@@ -158,26 +162,41 @@ class JournalFile:
         It is called while no record in the file counts, so that it does not matter which of the two a start finds; one
         that has grown by a part would be taken for one that was cut off.
         """
-        path = self._path
+        folder = self._folder
         try:
-            number = _make_file(path, self.salt, capacity)
+            number = _make_file(folder, self.salt, capacity)
         except OSError:
             return
         self._take(number)
         try:
-            flush(path.parent)
+            os.fsync(folder.number)
         except OSError as error:
-            raise StoreError(f"cannot flush {path.parent}: {error.strerror}") from error
+            raise StoreError(f"cannot flush {folder.name}: {error.strerror}") from error
 
     def remove(self) -> None:
         """Closes it, and takes it away: the tables need it no more."""
         self.close()
         with suppress(FileNotFoundError):
-            self._path.unlink()
-        flush(self._path.parent)
+            os.unlink(JOURNAL_FILE, dir_fd=self._folder.number)
+        os.fsync(self._folder.number)
 
     def close(self) -> None:
         self._opened.close()
+
+
+def read_beyond(directory: Path, checkpoint: Checkpoint) -> list[RedoRecord]:
+    """Returns what the tables of a directory lack of its journal; raises as `JournalFile.open` and `records_beyond`."""
+    if not checkpoint.salt:
+        return []
+    with ExitStack() as opened:
+        try:
+            folder = OpenFolder(directory)
+        except OSError as error:
+            raise StoreError(f"cannot open {directory}: {error.strerror}") from error
+        opened.callback(folder.close)
+        log = JournalFile.open(folder, checkpoint.salt)
+        opened.callback(log.close)
+        return records_beyond(checkpoint, log.read(), log.name)
 
 
 def read_remains(directory: Path) -> tuple[bytes, bytes]:
@@ -253,24 +272,24 @@ def _is_head(head: bytes) -> bool:
     return head.startswith(KIND) and crc32(head[:-4]).to_bytes(4, "big") == head[-4:]
 
 
-def _make_file(path: Path, salt: bytes, room: int) -> int:
+def _make_file(folder: OpenFolder, salt: bytes, room: int) -> int:
     """Makes a journal, whole and on disk before it has its name, which is not flushed; returns its descriptor.
 
     Raises:
         OSError: there is no room for it, or it cannot be written.
     """
-    new = path.with_name(NEW_JOURNAL_FILE)
+    new, at = NEW_JOURNAL_FILE, folder.number
     with suppress(FileNotFoundError):
-        new.unlink()
-    number = os.open(new, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+        os.unlink(new, dir_fd=at)
+    number = os.open(new, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600, dir_fd=at)
     try:
         _write(number, _head(salt).ljust(FIRST_PLACE, b"\0"), 0)
         _fill(number, FIRST_PLACE, FIRST_PLACE + room)
-        os.rename(new, path)  # noqa: PTH104 - as all that is done to files here
+        os.rename(new, JOURNAL_FILE, src_dir_fd=at, dst_dir_fd=at)
     except BaseException:
         os.close(number)
         with suppress(OSError):
-            new.unlink()
+            os.unlink(new, dir_fd=at)
         raise
     return number
 

@@ -30,7 +30,8 @@ from zq.store.carrying import check_schema
 from zq.store.damage import look, rebuild, set_aside
 from zq.store.engine import NEW_FILE, keep_for_ever, make_data_file, open_value, scan_rows, second_writer, store_error
 from zq.store.gauge import Gauge
-from zq.store.hold import DATA_FILE, READERS_FILE, DirectoryHold, flush
+from zq.store.hold import DATA_FILE, READERS_FILE, DirectoryHold
+from zq.store.place import OpenFolder
 from zq.store.raw import RawRow
 from zq.store.room import LACKS, DiskRoom, fill_gaps
 from zq.store.seam import about_journal
@@ -163,6 +164,7 @@ class LmdbTransaction:
         self._end()
         begun_at, id = perf_counter(), self._txn.id()
         try:
+            self._store.check_opened()
             self._txn.commit()
         except lmdb.Error as error:
             if self._store.is_out(error):
@@ -214,6 +216,7 @@ class LmdbStore:
         self._own_id = self._changed_at = 0  # the last transaction; when the file was written, as far as was looked
         self.damages: list[Damage] = []  # that were found and not told yet
         self._hold = DirectoryHold(self.path)
+        self.check_opened = self._hold.check_opened
         try:
             self._open(tables, is_new=self._hold.is_new)
         except BaseException:
@@ -226,14 +229,13 @@ class LmdbStore:
         self._tables = tables
         try:
             if is_new:
-                make_data_file(self.path)
-            flush(self.path)  # LMDB does not flush what names its file, and who made that may have come no further
+                make_data_file(self.folder.reach())
+            os.fsync(self.folder.number)  # LMDB does not flush what names its file; who made that may not have, either
             self._hold.hold_data()
-            fill_gaps(self.path / READERS_FILE, READERS_BYTES)
-            rows = self._rebuild_if_broken(look(self.path, is_thorough=self._hold.is_looping))
-            self._open_environment(is_new=is_new)
-            self.damages += set_aside(self._env, rows)
-            self._own_id = self._env.info()["last_txnid"]
+            fill_gaps(self.folder.reach() / READERS_FILE, READERS_BYTES)
+            seen = look(self.folder.reach(), is_thorough=self._hold.is_looping)
+            rows = self._rebuild_if_broken(seen.rows)
+            self._open_environment(seen.schema, rows)
         except (lmdb.CorruptedError, lmdb.InvalidError, lmdb.VersionMismatchError) as error:
             raise StoreCorruptError(f"{self.path} does not hold what LMDB wrote: {error}") from error
         except lmdb.MemoryError as error:
@@ -246,9 +248,10 @@ class LmdbStore:
         except (lmdb.Error, OSError) as error:
             raise StoreError(f"cannot open {self.path}: {error}") from error
 
-    def _open_environment(self, *, is_new: bool = False) -> None:
+    def _open_environment(self, schema: bytes | None, rows: list[RawRow]) -> None:
+        """Opens the environment, sets rows aside, and carries it over if it is of an earlier schema."""
         self._env = lmdb.open(
-            str(self.path),
+            str(self.folder.reach()),
             map_size=self._options.map_bytes,
             max_dbs=len(self._tables) + 16,
             sync=True,
@@ -257,10 +260,12 @@ class LmdbStore:
         )
         try:
             self._env.reader_check()
-            check_schema(self._env, str(self.path), is_new=is_new)
+            self.damages += set_aside(self._env, rows)
+            check_schema(self._env, str(self.path), schema)
             self._dbs = {table: (self._env.open_db(table.encode()), salt_of(table)) for table in self._tables}
             self._room = DiskRoom(self._hold.data_number, self.path)
             self.gauge = Gauge(self._room, self._measure, self._options.map_bytes, self._options.free_bytes_min)
+            self._hold.note_opened()
         except BaseException:
             self._env.close()
             raise
@@ -270,7 +275,7 @@ class LmdbStore:
         """Makes the file anew where pages are broken; returns the rows that are still to be set aside."""
         if not any(row.is_part for row in faults):
             return faults
-        self.damages += rebuild(self.path, self._options.map_bytes)
+        self.damages += rebuild(self.folder.reach(), self._options.map_bytes)
         self._hold.hold_data()
         return []
 
@@ -279,13 +284,12 @@ class LmdbStore:
         is found that explains it, and StoreError when it cannot be set aside.
         """
         count = len(self.damages)
-        rows = look(self.path, is_thorough=True)
+        rows, schema = look(self.folder.reach(), is_thorough=True)
         try:
             if any(row.is_part for row in rows):
                 self._forget()
                 self._env.close()
-                self._rebuild_if_broken(rows)
-                self._open_environment()
+                self._open_environment(schema, self._rebuild_if_broken(rows))
                 self._forget = drop_in_forks(partial(keep_for_ever, self._env))
             else:
                 self.damages += set_aside(self._env, rows, error)
@@ -294,6 +298,11 @@ class LmdbStore:
             raise store_error(failure, f"cannot set aside what is damaged in {self.path}") from error
         if len(self.damages) == count:
             raise error
+
+    @property
+    def folder(self) -> OpenFolder:
+        """The directory, by which all that is in it is reached."""
+        return self._hold.folder
 
     @property
     def written_bytes(self) -> int:
@@ -315,7 +324,7 @@ class LmdbStore:
     def begin(self) -> LmdbTransaction:
         if os.getpid() != self._pid:
             raise StoreError("this process was forked from the one that opened the store; start a new one instead")
-        self.check_place()  # first: to read what was cut off would end the process without a word
+        self._place_at = 0.0  # to read what was cut off would end the process without a word
         self.notice_room()
         try:
             self._writing = txn = self._env.begin(write=True)
@@ -329,6 +338,7 @@ class LmdbStore:
         """Looks at the room left if it is due, also while a transaction is open; after a pause at the place first."""
         if monotonic() >= self._place_at:
             self.check_place()
+            self.check_opened()
         self.gauge.note_turn()
 
     def takes(self, count: float) -> bool:
@@ -390,7 +400,8 @@ class LmdbStore:
         Raises:
             StoreError: there is no room for it, or it cannot be written; the old one is still there.
         """
-        data, made = self.path / DATA_FILE, self.path / NEW_FILE
+        place = self.folder.reach()
+        data, made = place / DATA_FILE, place / NEW_FILE
         before, needed = data.stat().st_size, self._measure()[0] + COMPACT_SPARE
         free = self._room.free_bytes()
         if free < needed:
@@ -407,7 +418,7 @@ class LmdbStore:
                 os.close(number)
             self._env.close()
             made.rename(data)
-            flush(self.path)
+            os.fsync(self.folder.number)
         except lmdb.Error as error:
             raise store_error(error, f"cannot write {data} anew") from error
         except OSError as error:
@@ -417,7 +428,7 @@ class LmdbStore:
     def close(self) -> None:
         if os.getpid() == self._pid:  # a forked child has dropped its copies; those of LMDB it must not touch
             self._forget()
-            self._env.close()
+            (keep_for_ever if self._hold.is_lost else lmdb.Environment.close)(self._env)
             self._hold.note_end()
             self._hold.close()
 

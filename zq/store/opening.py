@@ -48,11 +48,11 @@ def open_store(path: str | Path, tables: tuple[str, ...], options: LmdbOptions |
 def _with_journal(disk: LmdbStore, *, has_journal: bool) -> DiskStore:
     salt = _salt_of(disk)
     if not salt and not has_journal:
-        remove_stray(disk.path)
+        remove_stray(disk.folder.reach())
         return disk
-    log = JournalFile.open(disk.path, salt) if salt else None
+    log = JournalFile.open(disk.folder, salt) if salt else None
     try:
-        store = JournaledStore(disk, log, make_log=partial(JournalFile.make, disk.path))
+        store = JournaledStore(disk, log, make_log=partial(JournalFile.make, disk.folder))
         if has_journal:
             return store
         store.leave_log()

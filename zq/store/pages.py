@@ -98,6 +98,15 @@ class LeafNode(NamedTuple):
     value_bytes: int
 
 
+class PageWalk(NamedTuple):
+    """What is known of a page before it is read: how deep it is below the root, and between which keys it lies."""
+
+    page: int
+    depth: int
+    start: bytes
+    stop: bytes | None
+
+
 def read_meta(data: bytes) -> MetaPage:
     """Reads a meta page; raises BrokenPageError when it is none."""
     if len(data) < HEAD_BYTES_OF_PAGE + _META.size + 2 * _TREE.size + 16:
@@ -153,9 +162,19 @@ def read_leaf(page: bytes, number: int) -> list[LeafNode]:
             raise BrokenPageError("an entry does not fit it")
         taken += stop - place
         found.append(LeafNode(page[at:value_at], flags, page[value_at:stop], size))
-    if taken > end:
+    if taken > end:  # many times the same one: that would be gone on with for long
         raise BrokenPageError("its entries lie upon each other")
     return found
+
+
+def is_crowded(page: bytes, nodes: list[LeafNode]) -> bool:
+    """Returns whether entries of a leaf lie upon each other, or leave a gap: they fill it from its end, each at an even
+    place. One of them may be there twice then, in the place of another.
+    """
+    _, _, _, lower, upper = _HEAD.unpack_from(page)
+    taken = sum([(len(node.key) + len(node.value) + _NODE_BYTES + 1) & ~1 for node in nodes])
+    places = page[HEAD_BYTES_OF_PAGE:lower]
+    return taken != len(page) - upper or len({*memoryview(places).cast("H")}) != len(nodes)
 
 
 def read_branch(page: bytes, number: int) -> list[tuple[bytes, int]]:
@@ -171,6 +190,17 @@ def read_branch(page: bytes, number: int) -> list[tuple[bytes, int]]:
     if len(found) < 2:
         raise BrokenPageError("a branch has one page below it, or none")
     return found
+
+
+def pages_below(entries: list[tuple[bytes, int]], above: PageWalk) -> list[PageWalk]:
+    """Returns what is known of the pages below a branch; raises BrokenPageError when its keys are not in order."""
+    starts = [above.start, *(key for key, _ in entries[1:])]
+    stops = [*starts[1:], above.stop]
+    for start, stop in zip(starts, stops, strict=True):
+        if stop is not None and start >= stop:
+            raise BrokenPageError("its keys are not in order")
+    depth = above.depth + 1
+    return [PageWalk(page, depth, start, stop) for (_, page), start, stop in zip(entries, starts, stops, strict=True)]
 
 
 def check_overflow(page: bytes, number: int, value_bytes: int, page_bytes: int) -> int:

@@ -12,13 +12,14 @@ its `key` and its `stop` could be read; the walk goes on behind it. Whoever read
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable, Iterator
 from pathlib import Path
-from typing import Any, Final, NamedTuple, Self
+from typing import Final, NamedTuple, Self
 
-from zq.core.sums import SUM_BYTES, is_whole, salt_of
-from zq.core.tables import SCHEMA, SCHEMAS_BEFORE, TABLES
+from zq.core.sums import SCHEMAS_OF_VALUES, SUM_BYTES, is_whole, salt_of
+from zq.core.tables import SCHEMA, TABLES
 from zq.errors import StoreCorruptError, StoreError
+from zq.store.carrying import INFO_TABLE, PLACE_KEY, SCHEMA_KEY, SEALED_KEY, readable, schema_rows, schema_told
 from zq.store.hold import DATA_FILE
 from zq.store.pages import (
     BIG_NODE,
@@ -30,9 +31,12 @@ from zq.store.pages import (
     LeafNode,
     MetaPage,
     PageTree,
+    PageWalk,
     check_overflow,
     free_pages_of,
+    is_crowded,
     page_of,
+    pages_below,
     read_branch,
     read_leaf,
     read_meta,
@@ -40,16 +44,16 @@ from zq.store.pages import (
 )
 from zq.store.records import CHECKPOINT_TABLE
 
-SUMLESS_TABLE: Final = "zq"
-"""Of the store itself: its rows have no checksum."""
-
-_TABLES: Final = (*TABLES, SUMLESS_TABLE, CHECKPOINT_TABLE)
+_TABLES: Final = (*TABLES, INFO_TABLE, CHECKPOINT_TABLE)
 
 TREE_DEPTH_MAX: Final = 32
 """Of a tree: as LMDB has it."""
 
 MISPLACED: Final = "it is not where its key belongs"
 """The fault of a row that is whole, and lies where nobody finds it."""
+
+LIST_OF_TABLES: Final = "the list of tables"
+"""How a fault begins that is of it."""
 
 _META_BYTES: Final = 4096
 _LAST_COMMIT: Final = "if it was in force, what was committed last is gone"
@@ -65,7 +69,9 @@ class RawRow(NamedTuple):
         fault: why it is not to be trusted, in words; None when it is whole.
         stop: of a part, the key before which it ends, or None where it ends with the table.
         is_part: whether it is a part of a table, and not a row.
-        is_lost: whether nothing of a part could be read; else all rows of it follow, in an order that LMDB trips over.
+        is_lost: whether some of a part could not be read, or all of it; else all rows of it follow, in an order that
+            LMDB trips over.
+        right: of a row that is not whole, key and what is stored of the one that belongs there, where that is known.
     """
 
     table: str
@@ -75,20 +81,12 @@ class RawRow(NamedTuple):
     stop: bytes | None = None
     is_part: bool = False
     is_lost: bool = False
+    right: tuple[bytes, bytes] | None = None
 
     @property
     def value(self) -> bytes:
         """What was stored, without its checksum."""
-        return self.stored if self.table == SUMLESS_TABLE else self.stored[SUM_BYTES:]
-
-
-class _Walk(NamedTuple):
-    """What is known of a page before it is read: how deep it is below the root, and between which keys it lies."""
-
-    page: int
-    depth: int
-    start: bytes
-    stop: bytes | None
+        return self.stored if self.table == INFO_TABLE else self.stored[SUM_BYTES:]
 
 
 class RawFile:
@@ -103,8 +101,11 @@ class RawFile:
         self.name = name
         self.size = os.fstat(number).st_size
         self.schema = SCHEMA
+        self.schema_text: bytes | None = None  # as it is stored, or the checksums tell it, once a row was read
         self.meta_faults: list[str] = []
+        self.has_all_tables = False
         self.is_cut_off = False  # whether something that is in use, as far as was looked, is beyond the end of the file
+        self._walked = [0, 0, 0]  # branches, leaves and pages of long values of the tree that is read
         self._number = number
         self.meta = self._pick_meta()
         self._seen = bytearray(min(self.meta.last_page + 1, self.size // self.meta.page_bytes + 1))
@@ -157,8 +158,7 @@ class RawFile:
         """Yields all rows of all tables, each table's in the order of its pages, with what cannot be read between; or
         what has a fault alone.
         """
-        for text in self.meta_faults:
-            yield RawRow("", b"", b"", text, is_part=True, is_lost=True)
+        yield from self._meta_rows()
         if self.size < self.meta.bytes_min:  # pages at its end that were never used may be missing
             for _ in self._all_rows(True):
                 pass
@@ -166,43 +166,96 @@ class RawFile:
                 yield RawRow("", b"", b"", self.about_size, is_part=True)
         yield from self._all_rows(only_faults)
 
+    def first_faults(self) -> Iterator[RawRow]:
+        """Yields what is wrong with the file itself, its list of tables, and what it says of its schema, which is some
+        pages however large it is.
+        """
+        yield from self._meta_rows()
+        for table, tree in (yield from self._list_of_tables()):
+            if table == INFO_TABLE:
+                yield from self.rows_of(table, tree, only_faults=True)
+
+    def _meta_rows(self) -> Iterator[RawRow]:
+        for text in self.meta_faults:
+            yield RawRow("", b"", b"", text, is_part=True, is_lost=True)
+
     def _all_rows(self, only_faults: bool) -> Iterator[RawRow]:
-        self._forget_seen()
-        trees: list[tuple[str, PageTree]] = []
-        for node in self._nodes("", self.meta.main):
-            if isinstance(node, RawRow):
-                yield node._replace(fault=f"the list of tables: {node.fault}")
-                continue
-            try:
-                name, tree = node.key.decode(), self._tree_of(node)
-            except (BrokenPageError, UnicodeDecodeError) as error:
-                yield RawRow("", node.key, node.value, f"table {node.key!r}: {error}", is_part=True, is_lost=True)
-                continue
-            if tree.is_odd or (trees and name <= trees[-1][0]):
-                text = f"the list of tables: {name} is not where it belongs, or of a kind that is not written here"
-                yield RawRow("", node.key, b"", text, is_part=True)
-            trees.append((name, tree))
-        trees.sort(key=lambda one: one[0] != SUMLESS_TABLE)  # it says which checksums the others have
-        for table, tree in trees:
-            if table == SUMLESS_TABLE:
-                self.schema = self._read_schema(tree)
+        for table, tree in (yield from self._list_of_tables()):
             name = self._name_by_rows(table, tree)
             if name != table:
                 yield RawRow("", table.encode(), b"", f"table {table} is {name}, by its checksums", is_part=True)
             yield from self.rows_of(name, tree, only_faults=only_faults)
         yield from self._free_faults()
 
+    def _list_of_tables(self) -> Generator[RawRow, None, list[tuple[str, PageTree]]]:
+        """Yields what is wrong with the list of tables, and returns it; learns the schema."""
+        self._forget_seen()
+        trees: list[tuple[str, PageTree]] = []
+        lost: list[RawRow] = []
+        names: set[str] = set()
+        for node in self._nodes("", self.meta.main):
+            if isinstance(node, RawRow):
+                lost.append(node._replace(fault=f"{LIST_OF_TABLES}: {node.fault}"))
+                continue
+            names.add(node.key.decode(errors="replace"))
+            try:
+                name, tree = node.key.decode(), read_tree(node.value if node.flags & TREE_NODE else b"")
+            except (BrokenPageError, UnicodeDecodeError) as error:
+                yield RawRow("", node.key, node.value, f"table {node.key!r}: {error}", is_part=True, is_lost=True)
+                continue
+            is_odd = tree.is_odd or tree.pages + tree.overflow_pages > self.meta.last_page
+            if is_odd or (trees and name <= trees[-1][0]):
+                text = f"{LIST_OF_TABLES}: {name} is not where it belongs, or of a kind that is not written here"
+                yield RawRow("", node.key, b"", text, is_part=True)
+            trees.append((name, tree))
+        self.has_all_tables = names.issuperset(_TABLES)  # whatever its page has more than it needs
+        yield from (row._replace(is_lost=row.is_lost and not self.has_all_tables) for row in lost)
+        self._learn_schema(trees)
+        return trees
+
     def _name_by_rows(self, table: str, tree: PageTree) -> str:
         """Returns the name of a table, which may have been changed where it is written: its checksums know it."""
-        if table in _TABLES or self.schema != SCHEMA:
+        if table in _TABLES:
             return table
-        taken = self._seen.copy()
-        nodes = (node for node in self._nodes(table, tree) if isinstance(node, LeafNode) and not node.flags)
-        first = next(nodes, None)
-        self._seen = taken
+        first = next(self._peek(table, tree), None)
         if first is None:
             return table
-        return next((name for name in _TABLES if is_whole(salt_of(name), first.key, first.value)), table)
+        if first.key in (SCHEMA_KEY, PLACE_KEY):
+            return INFO_TABLE
+        return next((name for name in _TABLES if is_whole(salt_of(name), first.key, first.value, self.schema)), table)
+
+    def _peek(self, table: str, tree: PageTree) -> Iterator[LeafNode]:
+        """Yields the entries of a table, as far as they can be read; what is read counts as not looked at."""
+        taken = self._seen.copy()
+        try:
+            for node in self._nodes(table, tree):
+                if isinstance(node, LeafNode) and not node.flags:
+                    yield node
+        finally:
+            self._seen = taken
+
+    def _learn_schema(self, trees: list[tuple[str, PageTree]]) -> None:
+        """Learns of which schema the rows are: from what is written of it, or from the checksums that they have."""
+        said: dict[bytes, bytes] = {}
+        for table, tree in trees:
+            if self._name_by_rows(table, tree) == INFO_TABLE:
+                said.update((node.key, node.value) for node in self._peek(table, tree))
+        text = schema_told(said.get(SCHEMA_KEY), said.get(SEALED_KEY))
+        self.schema_text = self._schema_by_rows(trees) if text is None else text
+        self.schema = readable(self.schema_text or b"") or SCHEMA
+
+    def _schema_by_rows(self, trees: list[tuple[str, PageTree]]) -> bytes | None:
+        old, new = False, False
+        for table, tree in trees:
+            if table in _TABLES and table != INFO_TABLE:
+                salt = salt_of(table)
+                for node in self._peek(table, tree):
+                    is_new = is_whole(salt, node.key, node.value)
+                    new = new or is_new
+                    old = old or (not is_new and is_whole(salt, node.key, node.value, SCHEMAS_OF_VALUES[-1]))
+        if not old:
+            return b"%d" % SCHEMA if new else None
+        return b"%d>%d" % (SCHEMAS_OF_VALUES[-1], SCHEMA) if new else b"%d" % SCHEMAS_OF_VALUES[-1]
 
     def stray_rows(self, tables: Iterable[str]) -> Iterator[RawRow]:
         """Yields whole rows on pages that nothing leads to, after `rows` has gone by all that it could: whose table is
@@ -234,11 +287,10 @@ class RawFile:
 
     def rows_of(self, table: str, tree: PageTree, *, only_faults: bool = False) -> Iterator[RawRow]:
         """Yields the rows of a table, as `rows` does."""
-        salt, has_sum = salt_of(table), table != SUMLESS_TABLE
-        schema = self.schema
-        carried = self._is_carried
+        salt = salt_of(table)
         last = b""
         count, is_torn = 0, False
+        self._walked = [0, 0, 0]
         for node in self._nodes(table, tree):
             if isinstance(node, RawRow):
                 is_torn = is_torn or node.is_lost
@@ -246,7 +298,6 @@ class RawFile:
                 continue
             count += 1
             key, flags, stored, size = node
-            fault = None
             if flags & BIG_NODE:
                 try:
                     stored = self._read_big(page_of(stored), size)
@@ -255,19 +306,34 @@ class RawFile:
                     text = f"page {page_of(stored)}: {error}"
                     yield RawRow(table, key, b"", text, key + b"\0", is_part=True, is_lost=True)
                     continue
-            if fault is None and has_sum and not is_whole(salt, key, stored, schema):
-                is_carried = carried and is_whole(salt, key, stored)
-                fault = None if is_carried else "it does not match its checksum"
-            if fault is None:
+            row = RawRow(table, key, stored)
+            if table == INFO_TABLE:
+                row = self._of_schema(row)
+            elif not is_whole(salt, key, stored, self.schema) and not (
+                self._is_carried and is_whole(salt, key, stored)
+            ):
+                row = row._replace(fault="it does not match its checksum")
+            if row.fault is None:
                 if key <= last:
-                    fault = MISPLACED
+                    row = row._replace(fault=MISPLACED)
                 else:
                     last = key
-            if fault is not None or not only_faults:
-                yield RawRow(table, key, stored, fault)
-        if count != tree.entries and not is_torn:
-            text = f"it has {count} rows, and its tree speaks of {tree.entries}"
+            if row.fault is not None or not only_faults:
+                yield row
+        if is_torn:
+            return
+        pages = [tree.branch_pages, tree.leaf_pages, tree.overflow_pages]
+        if count != tree.entries or pages != self._walked:
+            text = f"it has {count} rows on {self._walked} pages, and its tree speaks of {tree.entries} on {pages}"
             yield RawRow(table, b"", b"", text, is_part=True, is_lost=count < tree.entries)
+
+    def _of_schema(self, row: RawRow) -> RawRow:
+        """Returns a row of INFO_TABLE with what is wrong with it."""
+        rows = schema_rows(self.schema_text or b"%d" % SCHEMA)
+        if row.key == PLACE_KEY or rows.get(row.key) == row.stored:
+            return row
+        key = SCHEMA_KEY if row.key not in rows else row.key
+        return row._replace(fault="it does not say which schema the other rows are of", right=(key, rows[key]))
 
     @property
     def _is_carried(self) -> bool:
@@ -327,7 +393,7 @@ class RawFile:
         if not 1 <= tree.depth <= TREE_DEPTH_MAX:
             yield RawRow(table, b"", b"", f"its tree is {tree.depth} deep", is_part=True, is_lost=True)
             return
-        todo = [_Walk(tree.root, 1, b"", None)]
+        todo = [PageWalk(tree.root, 1, b"", None)]
         while todo:
             one = todo.pop()
             try:
@@ -335,13 +401,17 @@ class RawFile:
                 page = self._read(one.page)
                 if one.depth == tree.depth:
                     nodes = read_leaf(page, one.page)
+                    self._walked[1] += 1
                 else:
-                    todo += reversed(_below(read_branch(page, one.page), one))
+                    self._walked[0] += 1
+                    todo += reversed(pages_below(read_branch(page, one.page), one))
                     continue
             except BrokenPageError as error:
                 yield _lost(table, one, str(error))
                 continue
-            if nodes and (nodes[0].key < one.start or (one.stop is not None and nodes[-1].key >= one.stop)):
+            if is_crowded(page, nodes):
+                yield _lost(table, one, "its entries lie upon each other, and there may have been others")
+            elif nodes and (nodes[0].key < one.start or (one.stop is not None and nodes[-1].key >= one.stop)):
                 text = f"page {one.page}: its keys are not those that lead to it"
                 yield RawRow(table, one.start, b"", text, one.stop, is_part=True)
             yield from nodes
@@ -350,23 +420,11 @@ class RawFile:
         head = self._read(page) if page <= self.meta.last_page else b""
         count = check_overflow(head, page, size, self.meta.page_bytes)
         self._take(page, count)
+        self._walked[2] += count
         found = self._read(page, count)[HEAD_BYTES_OF_PAGE : HEAD_BYTES_OF_PAGE + size]
         if len(found) != size:
             raise BrokenPageError("it is cut off")
         return found
-
-    def _tree_of(self, node: LeafNode) -> PageTree:
-        if not node.flags & TREE_NODE:
-            raise BrokenPageError("it is no table")
-        return read_tree(node.value)
-
-    def _read_schema(self, tree: PageTree) -> int:
-        taken = self._seen.copy()
-        found = {node.key: node.value for node in self._nodes(SUMLESS_TABLE, tree) if isinstance(node, LeafNode)}
-        self._seen = taken
-        text: Any = found.get(b"schema", b"%d" % SCHEMA)
-        first = text.partition(b">")[0]
-        return int(first) if first.isdigit() and int(first) in SCHEMAS_BEFORE else SCHEMA
 
     def _free_faults(self) -> Iterator[RawRow]:
         """Yields what is wrong with the list of free pages: one that is in use would be written over."""
@@ -384,16 +442,5 @@ class RawFile:
                 yield RawRow("", node.key, b"", text, is_part=True)
 
 
-def _below(entries: list[tuple[bytes, int]], above: _Walk) -> list[_Walk]:
-    """Returns what is known of the pages below a branch."""
-    starts = [above.start, *(key for key, _ in entries[1:])]
-    stops = [*starts[1:], above.stop]
-    for start, stop in zip(starts, stops, strict=True):
-        if stop is not None and start >= stop:
-            raise BrokenPageError("its keys are not in order")
-    depth = above.depth + 1
-    return [_Walk(page, depth, start, stop) for (_, page), start, stop in zip(entries, starts, stops, strict=True)]
-
-
-def _lost(table: str, one: _Walk, why: str) -> RawRow:
+def _lost(table: str, one: PageWalk, why: str) -> RawRow:
     return RawRow(table, one.start, b"", f"page {one.page}: {why}", one.stop, is_part=True, is_lost=True)

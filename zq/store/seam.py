@@ -64,16 +64,18 @@ class RedoLog(Protocol):
     """Where records go: a file, or a simulated one. Places are bytes from the first record on.
 
     Attributes:
-        name: how messages call it.
         salt: random bytes of this log, made with it.
         capacity: bytes that it has room for.
         used: bytes from the first place to the next one.
     """
 
-    name: str
     salt: bytes
     capacity: int
     used: int
+
+    @property
+    def name(self) -> str:
+        """How messages call it."""
 
     def append(self, record: bytes) -> None:
         """Writes a record at the next place; whoever calls has looked whether there is room in it.

@@ -314,6 +314,20 @@ def test_page_comes_back_after_its_own_server_was_away(house: House, browser: Br
     browser.complaints[:] = [one for one in browser.complaints if "net::ERR_" not in one]
 
 
+def test_a_page_whose_scripts_did_not_come_says_so_and_loads_again(house: House, browser: Browser) -> None:
+    missing = "/static/main.js, or what it needs, could not be loaded. Not all of this page has come. Load it again"
+    browser.driver.execute_cdp_cmd("Network.enable", {})
+    browser.emulate(motion="reduce")  # else it takes its time where not even the script that tells of others has come
+    for files, said in (("main.js", missing), ("pages/queues.js", missing), ("*.js", "Loading. Not all of this page")):
+        browser.driver.execute_cdp_cmd("Network.setBlockedURLs", {"urls": [f"*/static/{files}"]})
+        browser.driver.get("about:blank")
+        browser.driver.get(f"{browser.root}#/queues")
+        browser.wait_text(said, "#root")
+        browser.driver.execute_cdp_cmd("Network.setBlockedURLs", {"urls": []})
+        browser.click("#boot-again")
+        browser.wait_for("main h1")
+
+
 def test_hundred_thousand_tasks_are_looked_through_by_the_page(house: House, browser: Browser) -> None:
     house.client.submit_many("crowd", [None] * 100_000)
     browser.go("queues/crowd")
