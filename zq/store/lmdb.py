@@ -27,7 +27,7 @@ from zq.core.sums import salt_of
 from zq.errors import StoreCorruptError, StoreError, StoreFullError
 from zq.processes.forks import drop_in_forks
 from zq.store.carrying import check_schema
-from zq.store.damage import look, rebuild, set_aside
+from zq.store.damage import check_ours, look, rebuild, set_aside
 from zq.store.engine import NEW_FILE, keep_for_ever, make_data_file, open_value, scan_rows, second_writer, store_error
 from zq.store.gauge import Gauge
 from zq.store.hold import DATA_FILE, READERS_FILE, DirectoryHold
@@ -214,6 +214,7 @@ class LmdbStore:
         self._place_at = 0.0  # monotonic, from when on a turn begins with a look at the place
         self._own_id = self._changed_at = 0  # the last transaction; when the file was written, as far as was looked
         self.damages: list[Damage] = []  # that were found and not told yet
+        check_ours(self.path)
         self._hold = DirectoryHold(self.path)
         try:
             self._open(tables, is_new=self._hold.is_new)
