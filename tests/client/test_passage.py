@@ -170,7 +170,7 @@ def test_a_request_without_a_receipt_ends_at_its_own_timeout_and_says_its_id(
 
     with Client(coordinator.address, timeout=1e6) as client:
         if is_free:
-            wait_until_free(client)
+            let_rest(client)
         coordinator.handler = swallow
         with pytest.raises(TimedOutError, match="was stored is unknown") as caught:
             client.request("orders", 1, 0.3)

@@ -1,7 +1,9 @@
-"""The gate of an `ipc://` address: who comes while it is shut waits, and who is there goes on."""
+"""The gate of an `ipc://` address: who comes waits to be let in, and who is there goes on."""
 
 from __future__ import annotations
 
+import os
+import socket
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
@@ -16,7 +18,7 @@ from zq.server.served_address import ServedAddress
 PATIENCE = 30_000
 """Milliseconds."""
 
-pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="elsewhere nothing is shut")
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="elsewhere there is no gate")
 
 
 Made = Callable[[int], "zmq.Socket[bytes]"]
@@ -34,46 +36,81 @@ def receive(server: zmq.Socket[bytes]) -> bytes:
     return server.recv_multipart()[-1]
 
 
-def test_who_comes_to_a_gate_that_is_shut_waits_and_who_is_there_goes_on(make: Made, tmp_path: Path) -> None:
+def open_gate(served: ServedAddress) -> AddressGate:
+    assert isinstance(served.gate, AddressGate)
+    return served.gate
+
+
+def test_only_a_batch_comes_in_and_those_who_come_then_wait(make: Made, tmp_path: Path) -> None:
     server, early, late = make(zmq.ROUTER), make(zmq.DEALER), make(zmq.DEALER)
-    served = ServedAddress(server, f"ipc://{tmp_path}/socket")
-    gate = served.gate
-    assert isinstance(gate, AddressGate)
+    served = ServedAddress(server, f"ipc://{tmp_path}/socket", 8)
+    gate = open_gate(served)
     assert (tmp_path / "socket").stat().st_mode & 0o777 == 0o600
     assert [path.name for path in tmp_path.iterdir()] == ["socket"]
     early.connect(served.address)
     early.send(b"hello")
+    while not server.poll(1):
+        gate.let_in(0.0, is_crowded=False)
     assert receive(server) == b"hello"
-    gate.shut()
     late.connect(served.address)
     late.send(b"here I am")
     early.send(b"again")
     assert receive(server) == b"again"
-    assert not server.poll(200)
-    now = 0.0
-    while not server.poll(1):  # some are let in each time
-        now += 2 * SIP_INTERVAL
-        gate.sip(now)
+    gate.wait(1.0)
+    for _ in range(20):
+        gate.let_in(1.0 + SIP_INTERVAL / 2, is_crowded=True)
+        assert not server.poll(5)
+    while not server.poll(1):
+        gate.let_in(1.0 + SIP_INTERVAL, is_crowded=True)
     assert receive(server) == b"here I am"
-    assert gate.is_shut
+    assert gate.is_busy
     served.leave()
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.parametrize("is_abstract", [False, True], ids=["path", "abstract"])
+def test_no_more_come_in_than_may_wait_however_many_come(make: Made, tmp_path: Path, is_abstract: bool) -> None:
+    name = f"@zq-{tmp_path.parent.name}-{tmp_path.name}-{os.getpid()}" if is_abstract else f"{tmp_path}/socket"
+    served = ServedAddress(make(zmq.ROUTER), f"ipc://{name}", 8)
+    gate = open_gate(served)
+    monitored = served._socket.get_monitor_socket(zmq.EVENT_ACCEPTED)
+    with ExitStack() as opened:
+        came = 0
+        for _ in range(100):
+            one = opened.enter_context(socket.socket(socket.AF_UNIX))
+            one.setblocking(False)
+            try:
+                one.connect("\0" + name[1:] if is_abstract else name)
+            except BlockingIOError:
+                continue
+            came += 1
+        assert came == 9, "eight may wait, and one"
+        assert not monitored.poll(50), "nobody comes in by himself"
+        heard = 0
+        while heard < came:
+            gate.let_in(0.0, is_crowded=False)
+            while monitored.poll(1):
+                monitored.recv_multipart()
+                heard += 1
+    served._socket.disable_monitor()
+    monitored.close(0)
+    served.leave()
+
+
 def test_address_is_bound_again_with_a_gate_of_its_own(make: Made, tmp_path: Path) -> None:
     server, peer = make(zmq.ROUTER), make(zmq.DEALER)
-    served = ServedAddress(server, f"ipc://{tmp_path}/socket")
-    assert served.gate is not None
-    served.gate.shut()
-    former = served.gate
+    served = ServedAddress(server, f"ipc://{tmp_path}/socket", 8)
+    former = open_gate(served)
     served.renew()
     assert served.gate is not former
-    former.open()  # it touches nothing any more
+    former.let_in(0.0, is_crowded=False)  # it touches nothing any more
     peer.connect(served.address)
     peer.send(b"hello")
+    while not server.poll(1):
+        open_gate(served).let_in(0.0, is_crowded=False)
     assert receive(server) == b"hello"
     served.leave()
 
 
-def test_only_addresses_with_a_file_have_a_gate() -> None:
-    assert [AddressGate.of(one) for one in ("tcp://127.0.0.1:*", "ipc://@name", "ipc://*", "inproc://x")] == [None] * 4
+def test_only_addresses_of_this_system_have_a_gate() -> None:
+    assert [AddressGate.of(one, 8) for one in ("tcp://127.0.0.1:*", "ipc://*", "inproc://x")] == [None] * 3

@@ -86,7 +86,7 @@ def salvage(directory: str | Path, target: str | Path, advance: Callable[[int], 
             map_bytes = 2 * raw.size + MAP_SPARE
             _, strays = copy_rows(raw, part / DATA_FILE, map_bytes, advance, (*TABLES, CHECKPOINT_TABLE))
             is_older = bool(raw.meta_faults)
-            if raw.schema_text is None and not strays:
+            if raw.schema_text is None and not (strays or raw.has_all_tables):
                 raise StoreError(f"{source} has nothing that zq wrote, as far as it can be read")
         options = LmdbOptions(map_bytes=map_bytes, free_bytes_min=0, journal=False)
         with closing(LmdbStore(part, (*TABLES, CHECKPOINT_TABLE), options)) as store:

@@ -14,7 +14,7 @@ import stat
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
@@ -51,7 +51,8 @@ def bind(socket: zmq.Socket[bytes], address: str, prepare: Callable[[], None] | 
     Args:
         socket: which is to listen there.
         address: to which it is bound, as ZeroMQ writes it.
-        prepare: called right before the bind, when nobody else is at that address; it may raise OSError.
+        prepare: called right before the bind, when nobody else is at that address; it may raise OSError. It sees to the
+            file, which is not looked at then.
 
     Raises:
         ValueError: the port cannot be one.
@@ -68,7 +69,7 @@ def bind(socket: zmq.Socket[bytes], address: str, prepare: Callable[[], None] | 
             raise bind_error(address, error.errno or errno.EINVAL) from error
         endpoint = socket.getsockopt_string(zmq.LAST_ENDPOINT)
         path = endpoint.removeprefix("ipc://")
-        if path != endpoint and not path.startswith("@"):
+        if prepare is None and path != endpoint and not path.startswith("@"):
             Path(path).chmod(0o600)
     return endpoint
 
@@ -212,15 +213,21 @@ class BoundAddress:
     its place; and the descriptors that forked children have of it.
     """
 
-    def __init__(self, endpoint: str) -> None:
+    def __init__(
+        self, endpoint: str, is_own: Callable[[], bool] | None = None, others: Iterable[str | None] = ()
+    ) -> None:
         """Looks at the file of an endpoint that was just bound.
 
         Args:
             endpoint: as ZeroMQ tells it. Of any but `ipc://PATH` there is no file, and none is ever removed.
+            is_own: tells whether the file is still that of this bind; None: when it is the one that is there now.
+            others: endpoints by which what was bound, or came that way, may be called beside it.
         """
         path = endpoint.removeprefix("ipc://")
         self._path = Path(path).absolute() if path != endpoint and not path.startswith("@") else None
         self._identity = self._identify()
+        self._is_own = is_own or (lambda: self._identity is not None and self._identify() == self._identity)
+        self._names = {endpoint, *(one for one in others if one is not None)}
         self._pid = os.getpid()
         self._endpoint = endpoint
         self._left_at: float | None = None
@@ -238,12 +245,13 @@ class BoundAddress:
         _left.append(self._forget)
         if len(_left) > LEFT_MAX:
             _left.popleft()()
-        if self._path is not None and self._identity is not None and self._identify() == self._identity:
+        if self._path is not None and self._is_own():
             self._path.unlink(missing_ok=True)
 
     def _close_in_copy(self) -> None:
         if self._left_at is None or time.monotonic() - self._left_at < CLOSE_PATIENCE:
-            close_sockets_of(self._endpoint)
+            for name in self._names:
+                close_sockets_of(name)
 
     def _identify(self) -> tuple[int, int] | None:
         try:

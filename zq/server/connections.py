@@ -23,7 +23,7 @@ import zmq
 from zq.core.peer_limits import PeerLimits
 from zq.core.state.holder import Peer
 from zq.server import kernel
-from zq.server.gate import AddressGate
+from zq.server.gate import NOBODY, AddressGate
 from zq.server.host import HostOptions
 from zq.server.peer_connection import PeerConnection
 from zq.server.piles import Piles
@@ -54,7 +54,7 @@ NEARLY = 0.8
 """Of the connections that there may be, from which on the log has a line."""
 
 GATE_SHARE = 4
-"""Of the connections for which there are descriptors, the part above which who comes waits to be let in."""
+"""Of the connections for which there are descriptors, the part above which who comes waits a while to be let in."""
 
 LOOKS_MAX = 100
 """Connections that are looked at in one go: a millisecond."""
@@ -114,6 +114,7 @@ class Connections:
         self.piles = Piles()
         self.gate: AddressGate | None = None  # by which those come in who connect
         self.possible = HostOptions().connections()  # connections for which there are descriptors
+        self._watched = NOBODY  # the gate's descriptor, in the poller of the loop
         self._is_making_room = False
         self._is_warned = False
         self._said: dict[str, float] = {}  # when the log last had each kind of cut
@@ -147,24 +148,28 @@ class Connections:
                 self._open[descriptor] = self._silent[descriptor] = connection
         if len(self._open) - self._ending > self.connections_max and not self._is_making_room:
             self._make_room()
-        if self.gate is not None:
-            self._keep_gate(self.gate)
         self._warn()
 
-    def _keep_gate(self, gate: AddressGate) -> None:
-        """Shuts the gate when there are so many connections that the last descriptors could go before others end."""
-        if len(self._open) > self.possible // GATE_SHARE:
-            gate.shut()
+    def watch_gate(self, poller: zmq.Poller) -> None:
+        """Has a poller wait for those who wait at the gate, if any may come in now."""
+        number = NOBODY if self.gate is None else self.gate.number
+        if number != self._watched:
+            if self._watched != NOBODY:
+                poller.unregister(self._watched)
+            if number != NOBODY:
+                poller.register(number, zmq.POLLIN)
+            self._watched = number
 
-    def let_in(self, now: float) -> None:
-        """Lets some in of those who wait at a gate that is shut; called often while it is."""
+    def let_in(self, now: float, ready: dict[Any, int]) -> None:
+        """Lets some in of those who wait at the gate, if it was found among what is ready, or waits for its time."""
         gate = self.gate
-        if gate is None or not gate.is_shut:
+        if gate is None or (ready.pop(self._watched, None) is None and not gate.is_busy):
             return
-        if len(self._open) <= self.possible // GATE_SHARE:
-            gate.open_when_calm(now)
-        if len(self._open) <= min(self.connections_max, self.possible) and gate.sip(now):
-            self.hear()
+        self.hear()  # how many there are is how many may come
+        if len(self._open) > min(self.connections_max, self.possible):
+            gate.wait(now)
+        else:
+            gate.let_in(now, is_crowded=len(self._open) > self.possible // GATE_SHARE)
 
     def _count_failed(self) -> None:
         """Counts who hung up or was turned away before a message: without a key, or with another coordinator's."""

@@ -1,24 +1,32 @@
-"""The door of an `ipc://` address, which is shut while there are many connections: who comes then waits before it.
+"""The door of an `ipc://` address: who comes waits before it, and is let in by the batch, never more than there is room
+for.
 
 Theory of operation. ZeroMQ accepts in a thread of its own, and ends the process when it accepts by `ipc://` while no
-descriptor is left; by TCP it waits. So the socket that listens is made here, and ZeroMQ is given a descriptor of it.
-Shutting the gate puts another socket under that number, which listens where nobody can come: ZeroMQ finds nobody there,
-and those who connect wait in the system, as by TCP. Some are let in now and then: the gate is opened for a millisecond,
-by the thread that counts the connections and then shuts it again, so that no more come in than it can turn away.
+descriptor is left; by TCP it waits. So nobody comes to what ZeroMQ listens on. The socket that has the path is made and
+watched here. When somebody waits at it, and there is room, another one takes its place at the path, and it becomes a
+*batch*: those who wait at it, at most WAITING_MAX of them and one, and nobody can join them. It is put under the number
+that ZeroMQ has, and a *bell* is rung, upon which ZeroMQ accepts all of them. When none is left the bell is silenced,
+and the next batch may come. However late the thread is that does this, no more than a batch comes in meanwhile.
 
-While it is shut and somebody waits, ZeroMQ's thread looks again and again, as it does by TCP without descriptors.
+The bell (`zq.server.bell`) listens, too, where nobody comes. ZeroMQ was given it to accept from, and waits for it; what
+is put under its number later it does not wait for, and only accepts from. So while the bell rings its thread looks
+again and again, as it does by TCP without descriptors.
 
-Invariant: the number that ZeroMQ has is ZeroMQ's to close, and is not touched any more after `close`, which leaves it
-as ZeroMQ got it.
+An abstract name (`ipc://@NAME`) cannot be taken over by another socket, nor can a path that is as long as one may be.
+There the batch is whoever comes within half a millisecond, in which this thread does nothing else.
+
+Invariants: the number that ZeroMQ has is ZeroMQ's to close, and is not touched any more after `close`, which leaves it
+as ZeroMQ got it. Under it is always a socket that listens: from any other ZeroMQ does not accept without an end. The
+bell rings only while it is another one than the bell, and nothing is put there before ZeroMQ waits for the bell.
 """
 
 from __future__ import annotations
 
 import os
-import secrets
 import select
 import socket
 import sys
+import tempfile
 import time
 from contextlib import suppress
 from pathlib import Path
@@ -27,49 +35,59 @@ from typing import Final
 import zmq
 
 from zq.processes.forks import drop_in_forks
+from zq.server.bell import Bell
+from zq.wire.address import SOCKET_PATH_BYTES_MAX
 
 WAITING_MAX: Final = 1024
 """Who may wait to be let in; whoever comes then is refused, and tries again."""
 
 OPEN_SECONDS: Final = 0.0005
-"""For which the gate is opened to let some in: a dozen of the fastest."""
-
-CALM_SECONDS: Final = 1.0
-"""For which nobody must have waited at a gate that is shut before it stays open again."""
+"""For which those with an abstract name are let in: a dozen of the fastest."""
 
 SIP_INTERVAL: Final = 0.02
-"""Seconds between two times that some are let in."""
+"""Seconds between two batches, while there are many connections."""
+
+AWAITED_INTERVAL: Final = 0.001
+"""Seconds between two looks whether ZeroMQ has begun to wait, which it does in its own thread after a bind."""
+
+NOBODY: Final = -1
+"""In the place of a descriptor: nobody is waited for now."""
 
 
 class AddressGate:
-    """The listening socket of one address; of the shell's one thread."""
+    """The listening socket of one address; of the shell's one thread.
 
-    def __init__(self, path: str) -> None:
+    Attributes:
+        hidden: the name that those who were let in know of this end, beside the address; None: they know the address.
+    """
+
+    def __init__(self, name: str, waiting_max: int) -> None:
         """Makes what is not there yet: `listen` is to be called next.
 
         Args:
-            path: of the socket's file.
+            name: path of the socket's file, or an abstract name, with an @ before it.
+            waiting_max: who may wait to be let in, and so come in at once.
         """
-        self.is_shut = False
-        self._path = path
-        self._real = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        self._other = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        self._name = name
+        self._path = Path(name)
+        self.hidden = None if name[:1] == "@" else _hidden_beside(self._path)
+        self._waiting_max = max(1, min(waiting_max, WAITING_MAX))
+        self._bell: Bell | None = None  # None: it is not there yet, or cannot be made here, and anybody comes in
+        self._door = _make_door()
+        self._batch: socket.socket | None = None  # those who are let in just now
         self._given = -1
-        self._sip_at = self._waited_at = 0.0
-        self._can_shut = True
-        # The file is of others, too, for a moment, if its mode is set only when it is there.
-        for one in (self._real, self._other):
-            os.fchmod(one.fileno(), 0o600)
-            one.setblocking(False)
-        self._forgets = [drop_in_forks(one.close) for one in (self._real, self._other)]
-        self._poll = select.poll()
+        self._is_awaited = False  # whether ZeroMQ waits for the bell by now
+        self._next_at = 0.0  # monotonic, when the next batch may come
+        self._identity: tuple[int, int] | None = None  # of the file that has the path
+        self._forget = drop_in_forks(self._close_all)
 
     @classmethod
-    def of(cls, address: str) -> AddressGate | None:
-        """Returns one for an address that has a file; None for others, which need none, and where it cannot be done."""
-        path = address.removeprefix("ipc://")
+    def of(cls, address: str, waiting_max: int) -> AddressGate | None:
+        """Returns one for an address of this system; None for others, which need none, and where it cannot be done."""
+        name = address.removeprefix("ipc://")
         # Elsewhere what waits for a descriptor forgets it when another file takes its number.
-        return None if sys.platform != "linux" or path == address or path[:1] in ("*", "@") else cls(path)
+        is_ours = sys.platform == "linux" and name != address and name[:1] != "*"
+        return cls(name, waiting_max) if is_ours else None
 
     def listen(self, server: zmq.Socket[bytes]) -> None:
         """Listens at the path, and has a socket accept there when it is bound next; what has that name is deleted.
@@ -77,66 +95,191 @@ class AddressGate:
         Raises:
             OSError: it cannot.
         """
-        try:
-            _listen_nowhere(self._other, Path(self._path).parent)
-        except OSError:  # the folder may not be read, or there is no /proc
-            self._can_shut = False
-        with suppress(FileNotFoundError):
-            Path(self._path).unlink()
-        self._real.bind(self._path)
-        self._real.listen(WAITING_MAX)
-        self._poll.register(self._real, select.POLLIN)
-        self._given = os.dup(self._real.fileno())
+        if self._name[:1] != "@":
+            with suppress(FileNotFoundError):
+                self._path.unlink()
+        self._make_bell()
+        if self.hidden is not None and self._bell is not None:
+            self._take_path(self._door, self.hidden)
+        else:
+            self._door.bind(self._name if self._name[:1] != "@" else "\0" + self._name[1:])
+            self._door.listen(self._waiting_max)
+            self._identity = _identify(self._path)
+        self._given = os.dup(self._door.fileno() if self._bell is None else self._bell.number)
         server.setsockopt(zmq.USE_FD, self._given)
 
-    def shut(self) -> None:
-        """Lets nobody in from now on."""
-        if not self.is_shut and self._can_shut and self._given >= 0:
-            os.dup2(self._other.fileno(), self._given, inheritable=False)
-            self.is_shut = True
-            self._waited_at = time.monotonic()
+    def _make_bell(self) -> None:
+        """Makes the bell, which calls itself the address where that is a path: so ZeroMQ calls it, too."""
+        with suppress(OSError):  # there is no /proc, or no folder to make it in
+            if self._name[:1] != "@":
+                self._bell = Bell(self._name)
+                if self.hidden is None:
+                    self._path.unlink()
+            else:
+                with tempfile.TemporaryDirectory(prefix="zq-bell-") as folder:
+                    self._bell = Bell(f"{folder}/bell")
 
-    def open(self) -> None:
-        """Lets everybody in again."""
-        if self.is_shut and self._given >= 0:
-            os.dup2(self._real.fileno(), self._given, inheritable=False)
-            self.is_shut = False
+    @property
+    def number(self) -> int:
+        """A descriptor that can be read when somebody waits who may be let in, or NOBODY while there is another
+        reason to call `let_in`, in SIP_INTERVAL at the latest.
+        """
+        return NOBODY if self.is_busy or self._bell is None else self._door.fileno()
 
-    def sip(self, now: float) -> bool:
-        """Lets in some of those who wait at a gate that is shut, if it is time; returns whether it did."""
-        if now < self._sip_at or not self.is_shut or not self._poll.poll(0):
-            return False
-        self._sip_at = now + SIP_INTERVAL
-        self._waited_at = now
-        self.open()
-        end = time.monotonic() + OPEN_SECONDS
-        while time.monotonic() < end:  # who sleeps may sleep too long
-            pass
-        self.shut()
-        return True
+    @property
+    def is_busy(self) -> bool:
+        """Whether some are being let in, or the next ones are made to wait."""
+        return self._batch is not None or self._next_at > 0.0 or (self._bell is not None and self._bell.is_ringing)
 
-    def open_when_calm(self, now: float) -> None:
-        """Lets everybody in again if nobody has waited for a while."""
-        if self.is_shut and now - self._waited_at > CALM_SECONDS and not self._poll.poll(0):
-            self.open()
+    def let_in(self, now: float, *, is_crowded: bool) -> None:
+        """Lets in those who wait, if it is time, or goes on with it.
+
+        Args:
+            now: monotonic.
+            is_crowded: whether there are so many connections that others are to wait a while.
+        """
+        bell = self._bell
+        if bell is None:
+            return
+        try:
+            if not self._is_over(bell) or now < self._next_at:
+                return
+            self._next_at = 0.0
+            if self._given < 0 or not _has_somebody(self._door):
+                return
+            self._is_awaited = self._is_awaited or _is_polled(self._given)
+            if not self._is_awaited:
+                self._next_at = now + AWAITED_INTERVAL
+                return
+            self._next_at = now + SIP_INTERVAL if is_crowded else 0.0
+            if self.hidden is None:
+                self._let_in_for_a_moment(bell)
+            else:
+                self._begin_batch(bell, self.hidden)
+        except OSError:  # no descriptor is left: they wait on
+            self._next_at = now + SIP_INTERVAL
+
+    def wait(self, now: float) -> None:
+        """Lets nobody in for a while: there is no room."""
+        if self._bell is not None:
+            with suppress(OSError):
+                self._is_over(self._bell)
+        self._next_at = now + SIP_INTERVAL
 
     def close(self) -> None:
         """Listens no more; ZeroMQ does as long as its socket is bound. Call it before that is unbound or closed."""
-        self.open()  # ZeroMQ, which ends its waiting by what it began with, would find another socket under the number
+        bell = self._bell
+        if self._given >= 0 and bell is not None:
+            self._door.close()  # which makes room for what silences the bell
+            self._end_batch(bell)
+            os.dup2(bell.number, self._given, inheritable=False)  # by what it began with ZeroMQ ends its waiting
         self._given = -1
-        for forget in self._forgets:
-            forget()
-        self._real.close()
-        self._other.close()
+        self._forget()
+        self._close_all()
+
+    def has_path(self) -> bool:
+        """Whether the file of the address is the one that was made here, though it may be another by each batch."""
+        return self._identity is not None and self._identity == _identify(self._path)
+
+    # Batches.
+
+    def _is_over(self, bell: Bell) -> bool:
+        """Whether a batch has come in as a whole, or there is none; silences the bell then."""
+        if self._batch is not None and _has_somebody(self._batch):
+            if not bell.is_ringing:  # there was no descriptor for it
+                bell.ring()
+            return False
+        self._end_batch(bell)
+        return not bell.is_ringing
+
+    def _begin_batch(self, bell: Bell, hidden: str) -> None:
+        """Puts another socket at the path, and lets in those who wait at the one that was there."""
+        batch = self._door
+        if self.has_path():
+            door = _make_door()
+            try:
+                self._take_path(door, hidden)
+            except OSError:
+                door.close()
+                raise
+            self._door = door
+        else:  # it was moved, say: who finds it all the same comes in
+            batch = self._door.dup()
+        self._batch = batch
+        self._ring(bell, batch)
+        end = time.monotonic() + OPEN_SECONDS
+        while not self._is_over(bell) and time.monotonic() < end:
+            pass
+
+    def _end_batch(self, bell: Bell) -> None:
+        bell.silence()
+        batch, self._batch = self._batch, None
+        if batch is not None:
+            batch.close()
+
+    def _let_in_for_a_moment(self, bell: Bell) -> None:
+        self._ring(bell, self._door)
+        end = time.monotonic() + OPEN_SECONDS
+        while time.monotonic() < end:  # who sleeps may sleep too long
+            pass
+        bell.silence()
+
+    def _ring(self, bell: Bell, batch: socket.socket) -> None:
+        os.dup2(batch.fileno(), self._given, inheritable=False)
+        bell.ring()
+
+    def _take_path(self, door: socket.socket, hidden: str) -> None:
+        """Listens under the hidden name, and renames that to the path: nobody who comes finds nothing."""
+        place = Path(hidden)
+        with suppress(FileNotFoundError):
+            place.unlink()  # of one that was killed here
+        door.bind(hidden)
+        door.listen(self._waiting_max)
+        identity = _identify(place)
+        place.rename(self._path)
+        self._identity = identity
+
+    def _close_all(self) -> None:
+        for one in (self._bell, self._door, self._batch):
+            if one is not None:
+                one.close()
 
 
-def _listen_nowhere(one: socket.socket, folder: Path) -> None:
-    """Has a socket listen under a name that is gone at once; the path by the folder's descriptor is short enough."""
-    name = f".zq-{secrets.token_hex(8)}"
-    number = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+def _make_door() -> socket.socket:
+    door = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    os.fchmod(door.fileno(), 0o600)  # the file is of others, too, for a moment, if its mode is set when it is there
+    door.setblocking(False)
+    return door
+
+
+def _hidden_beside(path: Path) -> str | None:
+    """Returns a name in the same folder for what takes the place of a path; None where there is none for it."""
+    name = path.with_name(f".{path.name}~")
+    is_long = len(os.fsencode(name)) > SOCKET_PATH_BYTES_MAX
+    return None if is_long or (os.path.lexists(name) and not name.is_socket()) else str(name)
+
+
+def _has_somebody(door: socket.socket) -> bool:
+    """Whether somebody waits; by poll, for which no descriptor is too high."""
+    poll = select.poll()
+    poll.register(door, select.POLLIN)
+    return bool(poll.poll(0))
+
+
+def _is_polled(number: int) -> bool:
+    """Whether this process waits for a descriptor by epoll, as libzmq does; yes where the system does not tell."""
+    entry = f"tfd:{number:9d} "
     try:
-        one.bind(f"/proc/self/fd/{number}/{name}")
-        os.unlink(name, dir_fd=number)
-        one.listen(1)
-    finally:
-        os.close(number)
+        with os.scandir("/proc/self/fd") as found:
+            names = [one.name for one in found if str(Path(one.path).readlink()) == "anon_inode:[eventpoll]"]
+        return any(entry in Path(f"/proc/self/fdinfo/{name}").read_text() for name in names)
+    except OSError:  # one of them was closed just now
+        return False
+
+
+def _identify(path: Path) -> tuple[int, int] | None:
+    try:
+        found = path.lstat()
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino

@@ -11,8 +11,8 @@ SPARE_DESCRIPTORS = 64
 """For files of the store, looks at connections, and what the program beside opens."""
 
 LEAD_DESCRIPTORS = 512
-"""What may come in faster than it is turned away: ZeroMQ accepts in a thread of its own, and ends the process when it
-accepts by `ipc://` and no descriptor is left. About 20 ms of the fastest that a peer can do.
+"""What may come in faster than it is turned away: ZeroMQ accepts in a thread of its own, by TCP until no descriptor is
+left, by `ipc://` a batch at a time (`zq.server.gate`). About 20 ms of the fastest that a peer can do.
 """
 
 WAITING_BYTES = 1 << 30

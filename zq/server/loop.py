@@ -134,7 +134,7 @@ class Server:
         self._guard: MemoryGuard
         self._binding: ServedAddress
         self._opened = ExitStack()  # closes what `open` has opened, the last first
-        self._is_begun = self._is_stopping = False
+        self._is_begun = self._is_serving = self._is_stopping = False
         self._unreachable: list[Peer] = []
         self._faults = 0  # turns in a row that failed
         self._chronicle = Chronicle()
@@ -173,6 +173,7 @@ class Server:
         self._opened.callback(self._store.close)
         self._started_at = time.monotonic()
         self._read_books()
+        self._is_serving = True
         context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
         self._opened.callback(context.destroy, linger=0)
         self._socket = context.socket(zmq.ROUTER)
@@ -195,7 +196,7 @@ class Server:
             self._opened.callback(door.close)
             door.protect(self._socket)
         self._look_after(self._socket)
-        self._binding = ServedAddress(self._socket, self.address)
+        self._binding = ServedAddress(self._socket, self.address, self._connections.possible // 2)
         self._opened.callback(self._binding.leave)
         self._connections.gate = self._binding.gate
         self.address = self._binding.address
@@ -232,6 +233,7 @@ class Server:
             patience = self._patience()
             if self._beats.gather(self._machine, self._wake_at):
                 patience = 0
+            self._connections.watch_gate(poller)
             ready = dict(poller.poll(patience))
             if ready.pop(monitor, None) is not None:
                 self._connections.hear()
@@ -243,7 +245,7 @@ class Server:
                 self._machine.forget_watchers(self._connections.take_ended())
             now = time.monotonic()
             self._guard.watch(now)
-            self._connections.let_in(now)
+            self._connections.let_in(now, ready)
             has_come = ready or self._reception.has_first
             if now >= self._due_at or (has_come and not self._beats.take(self._machine, now)):
                 self._turn()
@@ -287,7 +289,7 @@ class Server:
         self._due_at = now.monotonic + seconds
         if self._door is not None:
             seconds = min(seconds, KEYS_INTERVAL)
-        if self._connections.gate is not None and self._connections.gate.is_shut:
+        if self._connections.gate is not None and self._connections.gate.is_busy:
             seconds = min(seconds, SIP_INTERVAL)
         self._wake_at = min(now.monotonic + seconds, self._guard.next_at, self.pulse.next_at, self._store.rest_at)
         return max(0, int((self._wake_at - now.monotonic) * 1000) + 1)
@@ -402,7 +404,7 @@ class Server:
             except StoreCorruptError as error:
                 self._store.mend(error)
             except StoreFullError as error:
-                if not self.commits or self._is_stopping:
+                if not self._is_serving or self._is_stopping:
                     raise
                 self._chronicle.tell_unfit(f"the books cannot be opened again yet: {error}")
                 self.pulse.beat(time.monotonic(), "waits for room on its disk")
@@ -434,6 +436,7 @@ class Server:
             "store": self._store.info()._asdict(),
             "journal": self._store.about_journal(),
             "damaged": self._machine.damaged,
+            "recounted": self._machine.righted._asdict(),
             "memory": self._guard.about(),
             "connections": self._connections.about(),
             "refused": dict(self._reception.refused),

@@ -26,21 +26,32 @@ class ServedAddress:
         OSError: the address cannot be bound.
     """
 
-    def __init__(self, socket: zmq.Socket[bytes], address: str) -> None:
-        self._socket = socket
-        self.gate: AddressGate | None = None
-        self.address = self._bind(address)
-        self._bound = BoundAddress(self.address)
+    def __init__(self, socket: zmq.Socket[bytes], address: str, waiting_max: int) -> None:
+        """Binds a socket.
 
-    def _bind(self, address: str) -> str:
-        gate = self.gate = AddressGate.of(address)
+        Args:
+            socket: not bound yet.
+            address: as ZeroMQ writes it; port `*` takes a free one.
+            waiting_max: who may wait at a gate, and so come in at once.
+        """
+        self._socket = socket
+        self._waiting_max = waiting_max
+        self.gate: AddressGate | None = None
+        self._bind(address)
+
+    def _bind(self, address: str) -> None:
+        gate = self.gate = AddressGate.of(address, self._waiting_max)
         if gate is None:
-            return bind(self._socket, address)
+            self._endpoint = self.address = bind(self._socket, address)
+            self._bound = BoundAddress(self.address)
+            return
         try:
-            return bind(self._socket, address, prepare=partial(gate.listen, self._socket))
+            self._endpoint = bind(self._socket, address, prepare=partial(gate.listen, self._socket))
         except BaseException:
             gate.close()
             raise
+        self.address = address
+        self._bound = BoundAddress(address, gate.has_path, (self._endpoint, gate.hidden and f"ipc://{gate.hidden}"))
 
     def renew(self) -> None:
         """Binds the address again, with the keys that the socket has now: whoever is connected has to come again.
@@ -49,17 +60,16 @@ class ServedAddress:
             OSError: somebody else has it.
         """
         self._leave()
-        self._socket.unbind(self.address)
+        self._socket.unbind(self._endpoint)
         give_up_at = time.monotonic() + REBIND_PATIENCE
         while True:
             try:
-                self.address = self._bind(self.address)
+                self._bind(self.address)
             except OSError as error:
                 if error.errno != errno.EADDRINUSE or time.monotonic() > give_up_at:
                     raise
                 time.sleep(0.001)  # ZeroMQ leaves an address in a thread of its own
             else:
-                self._bound = BoundAddress(self.address)
                 return
 
     def leave(self) -> None:

@@ -1,0 +1,74 @@
+"""A socket that listens where nobody comes: whoever waits for it is woken when it is told to be, and finds nobody."""
+
+from __future__ import annotations
+
+import os
+import socket
+
+
+class Bell:
+    """Of one thread. It *rings* as long as somebody waits to be accepted: an own socket, which comes by a descriptor of
+    the file whose name is gone.
+    """
+
+    def __init__(self, path: str) -> None:
+        """Makes one that calls itself a path, whose file is there afterwards, and is of no use to anybody.
+
+        Raises:
+            OSError: the path is taken or cannot be, or this system has no /proc.
+        """
+        self._listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        self._guest: socket.socket | None = None
+        self._place = -1
+        try:
+            os.fchmod(self._listener.fileno(), 0o600)
+            self._listener.setblocking(False)
+            self._listener.bind(path)
+            self._listener.listen(1)
+            self._place = os.open(path, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC)
+            self.ring()
+            self.silence()
+        except BaseException:
+            self.close()
+            raise
+
+    @property
+    def number(self) -> int:
+        """The descriptor of what listens."""
+        return self._listener.fileno()
+
+    @property
+    def is_ringing(self) -> bool:
+        return self._guest is not None
+
+    def ring(self) -> None:
+        """Begins to ring; raises OSError when no descriptor is left for that."""
+        guest = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        try:
+            guest.setblocking(False)
+            guest.connect(f"/proc/self/fd/{self._place}")
+        except BaseException:
+            guest.close()
+            raise
+        self._guest = guest
+
+    def silence(self) -> None:
+        """Rings no more, if it does and there is a descriptor for that; else it rings on."""
+        if self._guest is None:
+            return
+        self._guest.close()  # which makes room for one
+        try:
+            self._listener.accept()[0].close()
+        except BlockingIOError:  # somebody else has accepted it
+            pass
+        except OSError:
+            return
+        self._guest = None
+
+    def close(self) -> None:
+        for one in (self._listener, self._guest):
+            if one is not None:
+                one.close()
+        place, self._place = self._place, -1
+        if place >= 0:
+            os.close(place)
